@@ -1,0 +1,1 @@
+"""LRMIL: whole-slide classification from low-resolution pixels (arXiv 2606.06864)."""

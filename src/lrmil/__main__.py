@@ -1,0 +1,7 @@
+"""`python -m lrmil`."""
+
+import sys
+
+from lrmil.cli import main
+
+sys.exit(main())

@@ -1,0 +1,165 @@
+"""The command line: parses, calls one function of `commands`, and turns its answer into an exit code.
+
+0: all is well; 1: something that was asked for failed, with a list of what; 2: wrong usage.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from lrmil.errors import LrmilError
+
+EPILOG = "Model output is not a diagnosis; for research use. Method: arXiv 2606.06864."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    options = build_parser().parse_args(arguments)
+    logging.basicConfig(level=logging.ERROR if not options.verbose else logging.INFO, format="%(levelname)s %(message)s")
+    from lrmil import commands
+
+    try:
+        return int(getattr(commands, options.command)(options))
+    except LrmilError as error:
+        sys.stderr.write(f"lrmil {options.command}: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("Stopped. What is finished is kept; the same command goes on from there.\n")
+        return 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Every command with its options and an example."""
+    parser = argparse.ArgumentParser(
+        prog="lrmil", description="Whole-slide classification from low-resolution pixels.", epilog=EPILOG
+    )
+    parser.add_argument("--version", action="version", version=_version())
+    parser.add_argument("-v", "--verbose", action="store_true", help="say more on the error stream")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    demo = _add(commands, "demo", "the whole chain on a synthetic cohort, offline", "lrmil demo --out lrmil-demo")
+    demo.add_argument("--out", type=Path, default=Path("lrmil-demo"), help="folder to write (default: %(default)s)")
+    _add_device(demo)
+
+    inspect = _add(commands, "inspect", "what a slide is and how many patches it gives", "lrmil inspect a.svs")
+    inspect.add_argument("slides", nargs="+", type=Path, metavar="SLIDE")
+    _add_mpp(inspect)
+    _add_grid(inspect)
+    _add_json(inspect)
+
+    validate = _add(commands, "validate", "check a cohort before any computing", "lrmil validate slides labels.csv")
+    _add_cohort(validate)
+    validate.add_argument("--folds", type=int, default=5)
+    _add_json(validate)
+
+    train = _add(
+        commands,
+        "train",
+        "train from a folder; the same command goes on where it was stopped",
+        "lrmil train slides labels.csv --out run --encoder hf-hub:timm/resnet50.a1_in1k --set stage1.weighting=uniform",
+    )
+    _add_cohort(train)
+    train.add_argument("--out", type=Path, required=True, metavar="RUN", help="run folder")
+    train.add_argument("--config", type=Path, help="TOML file of settings")
+    train.add_argument("--encoder", help="timm name, hf-hub:owner/name or local-dir:folder")
+    train.add_argument("--student-encoder", help="LR encoder when it is to differ")
+    train.add_argument("--mpp-hr", help="HR resolution in um/px, or 20x (default: 0.5)")
+    train.add_argument("--mpp-lr", help="LR resolution in um/px, or 5x (default: 2.0)")
+    train.add_argument("--patch-size", type=int, help="patch side in pixels (default: 256)")
+    train.add_argument("--folds", type=int, help="folds of the cross-validation (default: 5)")
+    train.add_argument("--seed", type=int, help="seed of all that is random (default: 0)")
+    train.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="any setting, e.g. mil.dropout=0.1; repeatable"
+    )
+    _add_device(train)
+
+    predict = _add(commands, "predict", "classify slides", "lrmil predict a.svs b.svs --model run/model --out out")
+    predict.add_argument("slides", nargs="+", type=Path, metavar="SLIDE", help="files or folders")
+    _add_model(predict)
+    predict.add_argument("--out", type=Path, required=True)
+    _add_mpp(predict)
+    predict.add_argument("--uncertain-below", type=float, default=0.0, metavar="P", help="abstain below this probability")
+    predict.add_argument("--batch-size", type=int, default=64)
+    _add_device(predict)
+    _add_json(predict)
+
+    evaluate = _add(commands, "evaluate", "metrics on labelled slides", "lrmil evaluate slides labels.csv --model m")
+    _add_cohort(evaluate)
+    _add_model(evaluate)
+    evaluate.add_argument("--out", type=Path, help="keep predictions here (default: LABELS' name + .predictions)")
+    evaluate.add_argument("--batch-size", type=int, default=64)
+    _add_device(evaluate)
+    _add_json(evaluate)
+
+    extract = _add(commands, "extract", "features at one resolution", "lrmil extract slides --encoder resnet50 --out f")
+    extract.add_argument("slides", nargs="+", type=Path, metavar="SLIDES", help="files or folders")
+    extract.add_argument("--encoder", required=True)
+    extract.add_argument("--embedding", default="pooled", choices=["pooled", "cls", "mean", "cls+mean"])
+    extract.add_argument("--out", type=Path, required=True)
+    extract.add_argument("--batch-size", type=int, default=64)
+    extract.add_argument("--trident", action="store_true", help="also write TRIDENT-style h5 files")
+    _add_mpp(extract)
+    _add_grid(extract)
+    _add_device(extract)
+
+    report = _add(commands, "report", "write a run's report again", "lrmil report run")
+    report.add_argument("run", type=Path, metavar="RUN")
+
+    export = _add(commands, "export", "features for other tools", "lrmil export features --to trident --out h5")
+    export.add_argument("features", type=Path, metavar="FEATURES", help="folder of lrmil features")
+    export.add_argument("--to", required=True, choices=["trident"])
+    export.add_argument("--out", type=Path, required=True)
+
+    doctor = _add(commands, "doctor", "what this installation can do", "lrmil doctor")
+    _add_json(doctor)
+    return parser
+
+
+def _version() -> str:
+    import importlib.metadata
+
+    return f"lrmil {importlib.metadata.version('napari-lrmil')}"
+
+
+def _add(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, summary: str, example: str
+) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=f"Example: {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def _add_cohort(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("slides", type=Path, metavar="SLIDES", help="folder of slides, searched recursively")
+    parser.add_argument("labels", type=Path, metavar="LABELS", help="csv, tsv or xlsx with slide_id, label, [case_id, ...]")
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", type=Path, required=True, metavar="DIR", help="model folder, such as RUN/model")
+
+
+def _add_mpp(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--mpp", help="resolution of level 0 in um/px (or 40x), in place of the slide's own")
+
+
+def _add_grid(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--at", default="2.0", metavar="RESOLUTION", help="patch resolution in um/px, or 5x")
+    parser.add_argument("--patch-size", type=int, default=256)
+
+
+def _add_device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: %(default)s)")
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON for a program to read")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

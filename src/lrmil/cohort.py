@@ -1,0 +1,223 @@
+"""A slide folder and a labels table become one checked Cohort, or one report of everything that stands in the way."""
+
+import difflib
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import Literal
+
+from lrmil.cohort_checks import check_rows, names_of
+from lrmil.errors import ConfigError
+from lrmil.labels import Labels, Problem, Row, read_labels
+from lrmil.slide import find_slides, slide_id_of
+
+__all__ = ["Cohort", "CohortReport", "Problem", "SlideRecord", "validate_cohort"]
+
+NEGATIVE = frozenset(
+    {"0", "absent", "benign", "control", "false", "healthy", "mss", "neg", "negative", "no", "non", "none", "normal"}
+    | {"not", "wildtype", "wt"}
+)
+GUESSES = 10  # closest names looked up per report: difflib is quadratic, and a wrong folder makes every name unknown
+
+
+@dataclass(frozen=True, slots=True)
+class SlideRecord:
+    """One labelled slide; `mpp` is an override from the table in micrometres per pixel, not the file's own value."""
+
+    slide_id: str
+    path: Path
+    label: str
+    case_id: str
+    split: Literal["train", "val", "test"] | None = None
+    fold: str | None = None
+    mpp: float | None = None
+    site: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """Labelled slides sorted by slide_id; `classes` in the order of the probabilities, the positive one last of two."""
+
+    slides: tuple[SlideRecord, ...]
+    classes: tuple[str, ...]
+
+    @property
+    def by_id(self) -> dict[str, SlideRecord]:
+        """The slides by slide_id."""
+        return {slide.slide_id: slide for slide in self.slides}
+
+    @property
+    def case_labels(self) -> dict[str, str]:
+        """The label of each case, sorted by case_id."""
+        return dict(sorted((slide.case_id, slide.label) for slide in self.slides))
+
+    @property
+    def split_by(self) -> Literal["split", "fold"] | None:
+        """The table's column that says what is tested, or None when folds are to be drawn."""
+        if any(slide.split for slide in self.slides):
+            return "split"
+        return "fold" if any(slide.fold for slide in self.slides) else None
+
+    def class_index(self, slide_id: str) -> int:
+        """Position of the slide's label in `classes`."""
+        return self.classes.index(self.by_id[slide_id].label)
+
+
+@dataclass(frozen=True, slots=True)
+class CohortReport:
+    """All problems of a cohort, by row; `cohort` is None when one of them is an error."""
+
+    problems: tuple[Problem, ...]
+    cohort: Cohort | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the cohort can be trained on: there may be warnings, there are no errors."""
+        return not any(problem.severity == "error" for problem in self.problems)
+
+    def explain(self) -> str:
+        """All errors as one message, a line each."""
+        lines = [
+            f"  row {problem.row or '-'}, column {problem.column or '-'}: {problem.message} {problem.hint}"
+            for problem in self.problems
+            if problem.severity == "error"
+        ]
+        return "\n".join([f"Expected a labels table without errors. Got {len(lines)}:", *lines])
+
+
+def validate_cohort(slides: Path | str | Iterable[Path | str], labels: Path | str, *, folds: int = 5) -> CohortReport:
+    """Check a cohort before anything is computed; no slide is opened, and the order of rows does not matter.
+
+    Parameters
+    ----------
+    slides
+        A folder, searched recursively, or slide files.
+    labels
+        The labels table; see `lrmil.labels.read_labels`.
+    folds
+        Folds of the cross-validation to come; each class needs at least that many cases. Not looked at when the table
+        has a split or fold column.
+
+    Returns
+    -------
+    CohortReport
+        Every problem at once, and the cohort when none is an error.
+
+    Raises
+    ------
+    CohortError
+        If the table cannot be read at all.
+    ConfigError
+        If `folds` is less than 2.
+    """
+    if folds < 2:
+        raise ConfigError(f"Expected at least 2 folds; got {folds}. Set folds to 2 or more.")
+    table = read_labels(Path(labels))
+    problems = list(table.problems)
+    files = _slide_files(slides, problems)
+    rows = _unique_rows([_named(row, files, table, problems) for row in table.rows], table, problems)
+    problems += chain(_unmatched(rows, files, table), check_rows(rows, table.columns, folds=folds))
+    problems.sort(key=lambda problem: (problem.row or 0, problem.column or "", problem.message))
+    report = CohortReport(tuple(problems), None)
+    return replace(report, cohort=_build(rows, files)) if report.ok else report
+
+
+def _slide_files(slides: Path | str | Iterable[Path | str], problems: list[Problem]) -> dict[str, Path]:
+    roots = [Path(slides)] if isinstance(slides, Path | str) else [Path(path) for path in slides]
+    for root in roots:
+        if not root.exists():
+            message = f"Expected slides at '{root}'; there is no such file or folder."
+            problems.append(Problem(None, None, message, "Check the path and that the drive is connected.", "error"))
+    by_stem: dict[str, set[Path]] = defaultdict(set)
+    for path in find_slides(root for root in roots if root.exists()):
+        by_stem[slide_id_of(path)].add(path)
+    if not by_stem and all(root.exists() for root in roots):
+        message = "Expected at least one slide; found none in " + (names_of(map(str, roots)) or "an empty list") + "."
+        problems.append(Problem(None, None, message, "Give the folder that holds the whole-slide images.", "error"))
+    for stem, paths in by_stem.items():
+        if len(paths) > 1:
+            message = f"Expected one file for slide '{stem}'; got {names_of(map(str, paths))}."
+            hint = "Rename or remove one: outputs are named by the slide's name without extension."
+            problems.append(Problem(None, None, message, hint, "error"))
+    return {stem: min(paths) for stem, paths in by_stem.items()}
+
+
+def _named(row: Row, files: Mapping[str, Path], table: Labels, problems: list[Problem]) -> Row:
+    """Reduce "folder/a.svs" to "a" where that is a slide; a dot inside a slide's name is left alone."""
+    plain = slide_id_of(Path(re.split(r"[\\/]", row.slide_id)[-1]))
+    if row.slide_id in files or plain not in files:
+        return row
+    message = f"Expected a slide name without folder and extension; got '{row.slide_id}', read as '{plain}'."
+    hint = "Nothing needs to be done; remove the extension to silence this."
+    problems.append(Problem(row.number, table.columns["slide_id"], message, hint, "warning"))
+    return replace(row, slide_id=plain)
+
+
+def _unique_rows(rows: Sequence[Row], table: Labels, problems: list[Problem]) -> list[Row]:
+    """One row for each slide, sorted by name; of conflicting rows (an error) the one kept is the same in any order."""
+    by_slide: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_slide[row.slide_id].append(row)
+    for slide_id, same in by_slide.items():
+        differing = [role for role in table.columns if len({getattr(row, role) for row in same}) > 1]
+        for role in differing:
+            values = names_of({str(getattr(row, role)) for row in same})
+            message = f"Expected one {role} for slide '{slide_id}'; got {values}."
+            hint = "Keep the row that is right."
+            problems.append(Problem(same[1].number, table.columns[role], message, hint, "error"))
+        if len(same) > 1 and not differing:
+            message = f"Slide '{slide_id}' has {len(same)} equal rows; one is used."
+            column = table.columns["slide_id"]
+            problems.append(Problem(same[1].number, column, message, "Delete the repeated rows.", "warning"))
+    return [min(by_slide[slide_id], key=lambda row: str(replace(row, number=0))) for slide_id in sorted(by_slide)]
+
+
+def _unmatched(rows: Sequence[Row], files: Mapping[str, Path], table: Labels) -> Iterator[Problem]:
+    if not files or not rows:
+        return
+    listed = {row.slide_id for row in rows}
+    unlisted = sorted(set(files) - listed)
+    unknown = [row for row in rows if row.slide_id not in files]
+    for count, row in enumerate(unknown):
+        close = _closest(row.slide_id, unlisted, sorted(files)) if count < GUESSES else None
+        message = f"Expected a slide file named '{row.slide_id}'; there is none among {len(files)} slides."
+        hint = f"Did you mean '{close}'?" if close else "Add the file, or delete the row."
+        yield Problem(row.number, table.columns["slide_id"], message, hint, "error")
+    if unlisted:
+        message = f"Expected every slide in the table; {len(unlisted)} without a row: {names_of(unlisted)}."
+        yield Problem(None, None, message, "They are left out; add rows to use them.", "warning")
+
+
+def _closest(name: str, *candidates: Sequence[str]) -> str | None:
+    matches = chain.from_iterable(difflib.get_close_matches(slide_id_of(Path(name)), some, n=1) for some in candidates)
+    return next(matches, None)
+
+
+def _build(rows: Sequence[Row], files: Mapping[str, Path]) -> Cohort:
+    slides = tuple(
+        SlideRecord(
+            row.slide_id,
+            files[row.slide_id],
+            row.label,
+            row.case_id or row.slide_id,
+            split=row.split,
+            fold=row.fold,
+            mpp=row.mpp,
+            site=row.site,
+        )
+        for row in rows
+        if row.label is not None
+    )
+    classes = sorted({slide.label for slide in slides})
+    if len(classes) == 2 and _looks_negative(classes[1]) and not _looks_negative(classes[0]):
+        classes.reverse()
+    return Cohort(slides, tuple(classes))
+
+
+def _looks_negative(name: str) -> bool:
+    """Tell "normal", "wild-type", "non-responder" and "ER-" from their opposites."""
+    words = name.casefold().replace("wild-type", "wt").replace("wild type", "wt")
+    return name.endswith("-") or not NEGATIVE.isdisjoint(re.split(r"[\W_]+", words))

@@ -1,0 +1,141 @@
+"""What must hold between the rows of a labels table: cases, classes, sites, and what is trained on and tested."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from lrmil.labels import Problem, Row
+
+MIN_FIT_CASES = 2  # cases of a class besides the tested ones: one to train on, one to validate on
+LISTED = 10  # names written out in one message
+
+
+def check_rows(rows: Sequence[Row], columns: Mapping[str, str], *, folds: int) -> Iterator[Problem]:
+    """Check one row for each slide; what is found does not depend on their order.
+
+    Parameters
+    ----------
+    rows
+        Rows of different slides; a row without a case_id is a case of its own.
+    columns
+        Columns the table has: role to the name in the file.
+    folds
+        Folds to be drawn where the table has neither a split nor a fold column.
+    """
+    yield from _missing_cases(rows, columns)
+    rows = [replace(row, case_id=row.case_id or row.slide_id) for row in rows]
+    yield from _inconsistent_cases(rows, columns)
+    yield from _class_problems(rows, columns)
+    yield from _site_problems(rows, columns)
+    yield from _partition_problems(rows, columns, folds)
+
+
+def _missing_cases(rows: Sequence[Row], columns: Mapping[str, str]) -> Iterator[Problem]:
+    missing = [row.slide_id for row in rows if row.case_id is None]
+    if missing:
+        which = "No row has" if len(missing) == len(rows) else "Some rows lack"
+        message = f"{which} a case_id, so each of these slides counts as a patient of its own: {names_of(missing)}."
+        hint = "Add a case_id column: otherwise slides of one patient may straddle training and test."
+        yield Problem(None, columns.get("case_id"), message, hint, "warning")
+
+
+def _inconsistent_cases(rows: Sequence[Row], columns: Mapping[str, str]) -> Iterator[Problem]:
+    for role in ("label", "fold", "split"):
+        by_case: dict[str | None, dict[str, Row]] = defaultdict(dict)
+        for row in rows:
+            value = getattr(row, role)
+            if role in columns and value is not None:
+                by_case[row.case_id].setdefault(value, row)
+        for case_id, values in by_case.items():
+            if len(values) > 1:
+                came = ", ".join(f"'{value}' (slide '{values[value].slide_id}')" for value in sorted(values))
+                message = f"Expected one {role} for case '{case_id}'; got {came}."
+                hint = f"Give all slides of a case the same {role}, or mend the case_id."
+                row = max(values.values(), key=lambda row: row.number)
+                yield Problem(row.number, columns[role], message, hint, "error")
+
+
+def _class_problems(rows: Sequence[Row], columns: Mapping[str, str]) -> Iterator[Problem]:
+    classes = sorted({row.label for row in rows if row.label is not None})
+    column = columns.get("label")
+    if len(classes) == 1:
+        message = f"Expected at least two classes; got only '{classes[0]}'."
+        hint = "Add slides of another class; check that this is the label column."
+        yield Problem(None, column, message, hint, "error")
+    spellings: dict[str, list[str]] = defaultdict(list)
+    for name in classes:
+        spellings[" ".join(name.casefold().split())].append(name)
+    for names in spellings.values():
+        if len(names) > 1:
+            message = f"Expected one spelling for a class; got {names_of(names)}."
+            yield Problem(None, column, message, "Write the class the same way in every row.", "error")
+
+
+def _site_problems(rows: Sequence[Row], columns: Mapping[str, str]) -> Iterator[Problem]:
+    labels: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        if row.site is not None and row.label is not None:
+            labels[row.site].add(row.label)
+    classes = {label for some in labels.values() for label in some}
+    if len(classes) > 1 and all(len(some) == 1 for some in labels.values()):
+        message = f"Each of the {len(labels)} sites has slides of one class only, so the site alone predicts the label."
+        hint = "A model may learn scanner and stain in place of disease; add slides of the other class from each site."
+        yield Problem(None, columns["site"], message, hint, "warning")
+
+
+def _partition_problems(rows: Sequence[Row], columns: Mapping[str, str], folds: int) -> Iterator[Problem]:
+    cases = {row.case_id: row for row in rows if row.label is not None}
+    classes = Counter(row.label for row in cases.values() if row.label is not None)
+    if "split" in columns:
+        yield from _split_problems(list(cases.values()), sorted(classes), columns["split"])
+    elif "fold" in columns:
+        yield from _fold_problems(list(cases.values()), sorted(classes), columns["fold"])
+    elif len(classes) > 1:
+        needed = max(folds, 4 if folds == 2 else 0)  # of 3 cases, two folds leave one to fit on: MIN_FIT_CASES is 2
+        for name, count in sorted(classes.items()):
+            if count < needed:
+                message = f"Expected at least {needed} cases of class '{name}' for {folds} folds; got {count}."
+                better = f"{'Lower' if count < folds else 'Raise'} --folds to {count}, or add cases."
+                hint = better if count > 2 else "Add cases, or leave the class out."
+                yield Problem(None, columns["label"], message, hint, "error")
+
+
+def _split_problems(cases: Sequence[Row], classes: Sequence[str], column: str) -> Iterator[Problem]:
+    present = {part: Counter(row.label for row in cases if row.split == part) for part in ("train", "val", "test")}
+    for part in ("train", "test"):
+        if cases and not present[part]:
+            message = f"Expected rows with split '{part}'; there are none."
+            yield Problem(None, column, message, f"Mark some cases '{part}', or delete the split column.", "error")
+    needed = 1 if present["val"] else MIN_FIT_CASES
+    for name in classes:
+        if present["train"] and present["train"][name] < needed:
+            message = f"Expected at least {needed} cases of class '{name}' in train; got {present['train'][name]}."
+            hint = "Move cases of that class to train" + ("." if needed == 1 else "; with no val rows, one validates.")
+            yield Problem(None, column, message, hint, "error")
+        for part in ("val", "test"):
+            if present[part] and not present[part][name]:
+                message = f"Class '{name}' has no case in {part}, so the AUROC there is not defined."
+                yield Problem(None, column, message, f"Move cases of that class to {part}.", "warning")
+
+
+def _fold_problems(cases: Sequence[Row], classes: Sequence[str], column: str) -> Iterator[Problem]:
+    names = sorted({row.fold for row in cases if row.fold is not None})
+    if len(names) == 1:
+        message = f"Expected at least two folds; got only '{names[0]}', which leaves nothing to train on."
+        yield Problem(None, column, message, "Use two or more fold values, or delete the column.", "error")
+        return
+    for fold in names:
+        rest = Counter(row.label for row in cases if row.fold != fold)
+        for name in classes:
+            if rest[name] < MIN_FIT_CASES:
+                expected = f"at least {MIN_FIT_CASES} cases of class '{name}' outside fold '{fold}'"
+                message = f"Expected {expected}; got {rest[name]}."
+                hint = "Spread the class over more folds: one case is needed to train on, one to validate on."
+                yield Problem(None, column, message, hint, "error")
+
+
+def names_of(names: Iterable[str]) -> str:
+    """Quote and sort names for a message, the first `LISTED` of them in full."""
+    ordered = sorted(names)
+    more = f" and {len(ordered) - LISTED} more" if len(ordered) > LISTED else ""
+    return ", ".join(f"'{name}'" for name in ordered[:LISTED]) + more

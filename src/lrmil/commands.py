@@ -1,0 +1,299 @@
+"""What each command of `lrmil` does; every function takes the parsed options and gives the exit code."""
+
+import argparse
+import json
+import sys
+import time
+import tomllib
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from lrmil import evaluation, exchange, plan
+from lrmil.batch_prediction import Row, predict_slides
+from lrmil.bundle import load_bundle
+from lrmil.cohort import validate_cohort
+from lrmil.configs import TrainConfig, read_toml, with_settings
+from lrmil.devices import available_devices, pick_device
+from lrmil.encoders import PatchEncoder, encoder_hash, load_encoder
+from lrmil.errors import ConfigError, LrmilError
+from lrmil.extraction import PatchPlan, SlideSource, extract_features
+from lrmil.inspection import inspect_slide
+from lrmil.progress import show
+from lrmil.report import write_report
+from lrmil.resolution import parse_mpp
+from lrmil.run_folder import installed_versions
+from lrmil.slide_files import find_slides, slide_id_of
+from lrmil.synthetic import make_cohort_steps
+
+ARM_NAMES = {
+    "hr_teacher": "HR teacher",
+    "lr_undistilled": "LR undistilled (floor)",
+    "lr_student": "LR student (distilled)",
+}
+# A small network with random weights: the demonstration must run offline, and it is the same network in all three arms.
+DEMO = {
+    "encoder": "resnet10t",
+    "pretrained": False,
+    "patch_size": 128,
+}
+console = Console(stderr=True)
+printed = Console(soft_wrap=True, highlight=False)
+
+
+def demo(options: argparse.Namespace) -> int:
+    """Make a synthetic cohort, train, report, predict one slide."""
+    start = time.perf_counter()
+    out: Path = options.out
+    console.print("The demonstration's slides are synthetic: its figures say that the software works, not more.")
+    cohort = show(make_cohort_steps(out / "cohort"), console)
+    config = with_settings(TrainConfig(), dict(DEMO))
+    run = show(
+        plan.train_steps(cohort / "slides", cohort / "labels.csv", out / "run", config, device=options.device), console
+    )
+    report = write_report(run.folder)
+    slide = sorted((cohort / "slides").iterdir())[-1]
+    rows = show(
+        predict_slides([SlideSource(slide_id_of(slide), slide)], load_bundle(run.model), out / "prediction"), console
+    )
+    _print_arms(run.metrics)
+    printed.print(f"Synthetic data; {time.perf_counter() - start:.0f} s. Report: {report}", markup=False)
+    printed.print(f"One slide classified: {rows[0].slide_id} is {rows[0].label}, see {out / 'prediction'}", markup=False)
+    printed.print("Next: lrmil train SLIDES LABELS.csv --out RUN   (your slides, your labels table)", markup=False)
+    return 0
+
+
+def inspect(options: argparse.Namespace) -> int:
+    """Say what each slide is; a bad one does not stop the others."""
+    failed = 0
+    documents = []
+    for path in find_slides(options.slides):
+        try:
+            facts = inspect_slide(path, mpp=_mpp(options), lr=parse_mpp(options.at), size=options.patch_size)
+            documents.append({"path": str(path), "status": "ok", **facts})
+        except LrmilError as error:
+            failed += 1
+            documents.append({"path": str(path), "status": "failed", "message": str(error)})
+        if not options.json:
+            _print_facts(documents[-1])
+    if options.json:
+        _print_json(documents)
+    return _exit_code(failed, len(documents))
+
+
+def validate(options: argparse.Namespace) -> int:
+    """List every problem of a cohort."""
+    report = validate_cohort(options.slides, options.labels, folds=options.folds)
+    if options.json:
+        _print_json({"ok": report.ok, "problems": [asdict(problem) for problem in report.problems]})
+        return 0 if report.ok else 1
+    table = Table("row", "column", "", "problem", "remedy")
+    for problem in report.problems:
+        place = [str(problem.row or ""), problem.column or ""]
+        table.add_row(*map(Text, [*place, problem.severity, problem.message, problem.hint]))
+    if report.problems:
+        printed.print(table)
+    count = len(report.cohort.slides) if report.cohort else 0
+    printed.print(f"{count} slides can be trained on." if report.ok else "Mend the errors above, then try again.")
+    return 0 if report.ok else 1
+
+
+def train(options: argparse.Namespace) -> int:
+    """Train from a folder, write the model and the report."""
+    steps = plan.train_steps(options.slides, options.labels, options.out, _config(options), device=options.device)
+    run = show(steps, console)
+    report = write_report(run.folder)
+    _print_arms(run.metrics)
+    for slide_id, message in run.failed.items():
+        printed.print(f"Left out: {slide_id}: {message}", markup=False)
+    printed.print(f"Report: {report}\nModel: {run.model}", markup=False)
+    printed.print(f"Next: lrmil predict SLIDE --model {run.model} --out OUT", markup=False)
+    return 1 if run.failed else 0
+
+
+def predict(options: argparse.Namespace) -> int:
+    """Classify slides into a folder."""
+    bundle = load_bundle(options.model)
+    sources = _sources(options)
+    rows = show(
+        predict_slides(
+            sources,
+            bundle,
+            options.out,
+            device=options.device,
+            batch_size=options.batch_size,
+            uncertain_below=options.uncertain_below,
+        ),
+        console,
+    )
+    if options.json:
+        _print_json([asdict(row) for row in rows])
+    else:
+        _print_rows(rows)
+        printed.print(f"Model output, not a diagnosis. Table and attention maps: {options.out}", markup=False)
+    return _exit_code(sum(row.status == "failed" for row in rows), len(rows))
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    """Measure a model on labelled slides."""
+    out = options.out or options.labels.with_suffix(".predictions")
+    steps = evaluation.evaluate_steps(
+        options.slides, options.labels, load_bundle(options.model), out, device=options.device, batch_size=options.batch_size
+    )
+    result = show(steps, console)
+    if options.json:
+        _print_json({"metrics": result.metrics, "failed": result.failed})
+    else:
+        for name, value in result.metrics.items():
+            printed.print(f"{name}: {_figure(value)}", markup=False)
+        for slide_id, message in result.failed.items():
+            printed.print(f"Failed: {slide_id}: {message}", markup=False)
+    return _exit_code(len(result.failed), len(result.failed) + int(result.metrics["n_slides"]))
+
+
+def extract(options: argparse.Namespace) -> int:
+    """Encode slides at one resolution."""
+    encoder = load_encoder(options.encoder, size=options.patch_size, embedding=options.embedding)
+    steps = extract_features(
+        _sources(options),
+        PatchEncoder(encoder, pick_device(options.device), batch_size=options.batch_size),
+        encoder_hash(encoder),
+        options.out,
+        PatchPlan(mpp=parse_mpp(options.at), size=options.patch_size),
+    )
+    outcomes = show(steps, console)
+    for outcome in outcomes:
+        printed.print(f"{outcome.slide_id}: {outcome.path or outcome.message}", markup=False)
+        if options.trident and outcome.path:
+            exchange.write_trident(options.out / f"{outcome.slide_id}.h5", outcome.path)
+    return _exit_code(sum(outcome.path is None for outcome in outcomes), len(outcomes))
+
+
+def report(options: argparse.Namespace) -> int:
+    """Write a run's report again."""
+    printed.print(str(write_report(options.run)), markup=False)
+    return 0
+
+
+def export(options: argparse.Namespace) -> int:
+    """Convert a folder of features for other tools."""
+    paths = sorted(options.features.glob("*.zarr"))
+    if not paths:
+        raise ConfigError(f"Expected a folder with features (*.zarr). Got {options.features}, which has none.")
+    for path in paths:
+        exchange.write_trident(options.out / f"{path.stem}.h5", path)
+        printed.print(str(options.out / f"{path.stem}.h5"), markup=False)
+    return 0
+
+
+def doctor(options: argparse.Namespace) -> int:
+    """Say what this installation can do."""
+    facts = {
+        "versions": installed_versions(),
+        "devices": [device._asdict() for device in available_devices()],
+        "default_device": str(pick_device("auto")),
+    }
+    if options.json:
+        _print_json(facts)
+        return 0
+    for package, version in facts["versions"].items():  # type: ignore[union-attr]
+        printed.print(f"{package}: {version}", markup=False)
+    for device in available_devices():
+        free = "" if device.free_bytes is None else f", {device.free_bytes / 2**30:.1f} GiB free"
+        printed.print(f"device {device.name}: {device.description}{free}", markup=False)
+    return 0
+
+
+def _config(options: argparse.Namespace) -> TrainConfig:
+    config = read_toml(options.config) if options.config else TrainConfig()
+    named = {
+        "encoder": options.encoder,
+        "student_encoder": options.student_encoder,
+        "mpp_hr": parse_mpp(options.mpp_hr) if options.mpp_hr else None,
+        "mpp_lr": parse_mpp(options.mpp_lr) if options.mpp_lr else None,
+        "patch_size": options.patch_size,
+        "folds": options.folds,
+        "seed": options.seed,
+    }
+    settings: dict[str, object] = {name: value for name, value in named.items() if value is not None}
+    for text in options.set:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"Expected --set NAME=VALUE. Got {text!r}.")
+        settings[name.strip()] = _value(value.strip())
+    return with_settings(config, settings)
+
+
+def _value(text: str) -> object:
+    """Read a TOML value; what is none is text."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _mpp(options: argparse.Namespace) -> float | None:
+    return parse_mpp(options.mpp) if options.mpp else None
+
+
+def _sources(options: argparse.Namespace) -> list[SlideSource]:
+    paths = find_slides(options.slides)
+    if not paths:
+        raise ConfigError(f"Expected slides. Got none in {', '.join(map(str, options.slides))}.")
+    by_id: dict[str, Path] = {}
+    for path in paths:
+        slide_id = slide_id_of(path)
+        if slide_id in by_id:
+            raise ConfigError(f"Expected one file per slide id. Got {by_id[slide_id]} and {path}; rename one.")
+        by_id[slide_id] = path
+    return [SlideSource(slide_id, path, _mpp(options)) for slide_id, path in by_id.items()]
+
+
+def _exit_code(failed: int, total: int) -> int:
+    if failed:
+        console.print(f"{failed} of {total} failed; the reasons are listed above.")
+    return 1 if failed or not total else 0
+
+
+def _print_json(value: object) -> None:
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def _print_facts(facts: dict[str, object]) -> None:
+    printed.print(str(facts["path"]), style="bold", markup=False)
+    for name, value in facts.items():
+        if name != "path":
+            printed.print(f"  {name}: {_figure(value)}", markup=False)
+
+
+def _print_rows(rows: list[Row]) -> None:
+    table = Table("slide", "status", "label", "probability", "patches", "seconds", "message")
+    for row in rows:
+        probability = f"{row.probabilities[row.label]:.3f}" if row.probabilities else ""
+        counts = [f"{row.n_patches - row.failed_patches} of {row.n_patches}", f"{row.seconds:.1f}"]
+        table.add_row(*map(Text, [row.slide_id, row.status, row.label, probability, *counts, row.message]))
+    printed.print(table)
+
+
+def _print_arms(metrics: dict[str, object]) -> None:
+    table = Table("arm", "AUROC", "95 % interval", "balanced accuracy", "seconds/slide", "MB read/slide", "patches/slide")
+    for arm, name in ARM_NAMES.items():
+        figures = metrics[arm]
+        if isinstance(figures, dict):
+            megabytes = figures["bytes_per_slide"] and figures["bytes_per_slide"] / 1e6
+            values = [figures["auroc"], figures["auroc_ci"], figures["balanced_accuracy"], figures["seconds_per_slide"]]
+            table.add_row(name, *map(_figure, [*values, megabytes, figures["patches_per_slide"]]))
+    printed.print(table)
+
+
+def _figure(value: object) -> str:
+    if value is None:
+        return "not defined"
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if isinstance(value, list | tuple):
+        return " to ".join(map(_figure, value))
+    return str(value)

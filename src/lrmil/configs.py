@@ -1,0 +1,201 @@
+"""Settings of a training run: frozen, validated, refusing unknown names; TOML in and out."""
+
+import tomllib
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tomli_w
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from lrmil import files
+from lrmil.errors import ConfigError
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+STRICT = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class FitConfig:
+    """The one training loop: AdamW with warm-up and cosine decay, early stopping on validation."""
+
+    epochs: Count = 50
+    learning_rate: Positive = 3e-4
+    weight_decay: NonNegative = 1e-2
+    warmup: Fraction = 0.1
+    """Fraction of all steps over which the learning rate rises from 0."""
+    clip: Positive = 1.0
+    """Largest norm of the gradient."""
+    patience: Count = 15
+    """Epochs without a better validation score before training stops."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Stage1Config:
+    """Patch-level cross-resolution distillation (method.md section 5)."""
+
+    weighting: Literal["teacher_attention", "uniform"] = "teacher_attention"
+    """Weights of the HR patches within an LR patch."""
+    layers: tuple[int, ...] = (0, -1)
+    """Lambda: blocks whose token maps are distilled; -1 is the encoder's final feature map."""
+    lambda_layer: NonNegative = 1.0
+    lambda_attn: NonNegative = 1.0
+    standardised: bool = True
+    """Divide targets and students by the deviation of each target channel."""
+    cosine: bool = False
+    """1 - cosine in place of the squared error of the region loss."""
+    augment: bool = True
+    """Flips and quarter turns that carry the targets along; colour jitter of the LR input."""
+    batch_size: Count = 16
+    patches_per_epoch: Count = 8192
+    """LR patches drawn per epoch, all of them where a cohort has fewer."""
+    validation_patches: Count = 2048
+    fit: FitConfig = FitConfig(epochs=8, learning_rate=5e-4, patience=4)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class MILConfig:
+    """The attention MIL of all three arms (method.md section 6): teacher, floor and student share it."""
+
+    gated: bool = True
+    hidden_dim: Count = 128
+    projection_dim: Annotated[int, Field(ge=0)] = 0
+    """Dimension of the shared projection W_0; 0 leaves it out."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.25
+    patch_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Fraction of a bag's patches left out at each training step."""
+    slides_per_step: Count = 8
+    fit: FitConfig = FitConfig()
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Stage2Config:
+    """Slide-level distillation (method.md section 7)."""
+
+    lambda_ce: NonNegative = 1.0
+    lambda_bag: NonNegative = 1.0
+    lambda_soft: NonNegative = 1.0
+    lambda_hard: NonNegative = 1.0
+    bag_temperature: Positive = 1.0
+    attention_temperature: Positive = 1.0
+    fraction: Annotated[float, Field(gt=0, le=0.5)] = 0.1
+    """rho: part of a bag that is top (and bottom) in the ranking loss."""
+    k_max: Count = 8
+    warm_start: bool = False
+    """Begin from the teacher MIL's weights."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class TrainConfig:
+    """Everything a training run depends on besides the slides and the labels table."""
+
+    encoder: str = "mobilenetv2_100"
+    """HR encoder: a timm name, ``hf-hub:owner/name`` or ``local-dir:folder``."""
+    student_encoder: str = ""
+    """LR encoder; empty: the same as the HR encoder, starting from its weights."""
+    pretrained: bool = True
+    """Load the encoder's weights; false gives seeded random weights (for demonstrations and tests)."""
+    embedding: Literal["pooled", "cls", "mean", "cls+mean"] = "pooled"
+    mpp_hr: Positive = 0.5
+    mpp_lr: Positive = 2.0
+    patch_size: Annotated[int, Field(ge=16)] = 256
+    min_tissue: Fraction = 0.25
+    min_tissue_hr: Fraction = 0.25
+    max_failed: Fraction = 0.2
+    """Fraction of unreadable patches above which a slide fails."""
+    folds: Annotated[int, Field(ge=2)] = 5
+    val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    seed: int = 0
+    batch_size: Count = 64
+    """Patches per encoding batch; halved by itself when the device's memory does not suffice."""
+    threads: Count = 2
+    """Decoding threads."""
+    stage1: Stage1Config = Stage1Config()
+    mil: MILConfig = MILConfig()
+    stage2: Stage2Config = Stage2Config()
+
+
+def from_dict(values: dict[str, object]) -> TrainConfig:
+    """Check plain values and build the configuration.
+
+    Raises
+    ------
+    ConfigError
+        Naming every unknown setting and every value out of range.
+    """
+    try:
+        return TypeAdapter(TrainConfig).validate_python(values)
+    except ValidationError as error:
+        raise ConfigError(f"Expected valid settings. Got: {_explain(error)}") from error
+
+
+def mil_from_dict(values: object) -> MILConfig:
+    """Check plain values and build the MIL's configuration.
+
+    Raises
+    ------
+    ConfigError
+        As `from_dict`.
+    """
+    try:
+        return TypeAdapter(MILConfig).validate_python(values)
+    except ValidationError as error:
+        raise ConfigError(f"Expected valid MIL settings. Got: {_explain(error)}") from error
+
+
+def to_dict(config: TrainConfig) -> dict[str, object]:
+    """Plain values, TOML- and JSON-ready; the inverse of `from_dict`."""
+    values = asdict(config)
+    values["stage1"]["layers"] = list(config.stage1.layers)
+    return values
+
+
+def read_toml(path: Path) -> TrainConfig:
+    """Read the configuration from a TOML file; settings left out keep their defaults.
+
+    Raises
+    ------
+    ConfigError
+        If the file is absent, is no TOML or holds an unknown setting.
+    """
+    try:
+        return from_dict(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"Expected a readable TOML file of settings at {path}. Got: {error}") from error
+
+
+def write_toml(path: Path, config: TrainConfig) -> None:
+    """Write every setting, also those at their defaults."""
+    files.write_text(path, tomli_w.dumps(to_dict(config)))
+
+
+def with_settings(config: TrainConfig, settings: dict[str, object]) -> TrainConfig:
+    """Change settings by dotted name, such as ``{"stage1.weighting": "uniform"}``.
+
+    Raises
+    ------
+    ConfigError
+        If a name is unknown or a value is out of range.
+    """
+    values = to_dict(config)
+    for name, value in settings.items():
+        *groups, leaf = name.split(".")
+        group = values
+        for part in groups:
+            inner = group.get(part)
+            if not isinstance(inner, dict):
+                raise ConfigError(f"Expected a setting of TrainConfig. Got {name!r}, and there is no group {part!r}.")
+            group = inner
+        group[leaf] = value
+    return from_dict(values)
+
+
+def _explain(error: ValidationError) -> str:
+    return "; ".join(
+        f"{'.'.join(map(str, problem['loc'])) or 'settings'}: {problem['msg']} (came: {problem['input']!r})"
+        for problem in error.errors()
+    )

@@ -1,0 +1,62 @@
+"""Metrics of a shipped model on labelled slides."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from lrmil import files, metrics
+from lrmil.batch_prediction import predict_slides
+from lrmil.bundle import Bundle
+from lrmil.cohort import validate_cohort
+from lrmil.errors import CohortError
+from lrmil.extraction import SlideSource
+from lrmil.steps import Step
+
+
+class Evaluation(NamedTuple):
+    """How a model did."""
+
+    metrics: metrics.Summary
+    failed: dict[str, str]
+    """Slide id -> why it could not be classified; such slides are not in the metrics."""
+
+
+def evaluate_steps(
+    slides: Path, labels: Path, bundle: Bundle, out: Path, *, device: str = "auto", batch_size: int = 64
+) -> Iterator[Step[Evaluation]]:
+    """Classify a labelled cohort into `out` and compare, also as ``out/evaluation.json``.
+
+    Raises
+    ------
+    CohortError
+        If the table has problems, or a label is none of the model's classes.
+    """
+    report = validate_cohort(slides, labels, folds=1)
+    if report.cohort is None:
+        raise CohortError(report.explain())
+    cohort = report.cohort
+    unknown = sorted(set(cohort.classes) - set(bundle.classes))
+    if unknown:
+        raise CohortError(
+            f"Expected labels among the model's classes {', '.join(bundle.classes)}. Got also {', '.join(unknown)}; "
+            "rename them in the table."
+        )
+    sources = [SlideSource(slide.slide_id, slide.path, slide.mpp) for slide in cohort.slides]
+    rows = []
+    for step in predict_slides(sources, bundle, out, device=device, batch_size=batch_size):
+        rows = step.result or rows
+        yield Step(step.job, step.done, step.total, step.unit, message=step.message)
+    good = [row for row in rows if row.status != "failed"]
+    failed = {row.slide_id: row.message for row in rows if row.status == "failed"}
+    if not good:
+        raise CohortError(f"Expected slides that can be classified. Got none; the first failed with: {rows[0].message}")
+    summary = metrics.summarise(
+        [bundle.classes.index(cohort.by_id[row.slide_id].label) for row in good],
+        np.array([[row.probabilities[name] for name in bundle.classes] for row in good]),
+        [cohort.by_id[row.slide_id].case_id for row in good],
+        bundle.classes,
+    )
+    files.write_json(out / "evaluation.json", {"metrics": summary, "failed": failed, "bundle_sha256": bundle.sha256})
+    yield Step("evaluate", len(rows), len(rows), "slides", result=Evaluation(summary, failed))

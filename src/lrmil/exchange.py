@@ -1,0 +1,42 @@
+"""Features for other tools: TRIDENT-style h5, with what that layout leaves out added as attributes."""
+
+from pathlib import Path
+
+import h5py
+
+from lrmil import files
+from lrmil.features import read_features
+
+
+def write_trident(path: Path, features: Path) -> None:
+    """Write ``features`` (n, d) float32 and ``coords`` (n, 2) int64: level-0 pixels, top-left, x before y.
+
+    Parameters
+    ----------
+    path
+        The .h5 file, complete or absent.
+    features
+        lrmil.features/1 folder.
+    """
+    values = read_features(features)
+    card = values.card
+    corners = card.grid.level0_yx(values.index)
+    with files.replacing(path) as temporary, h5py.File(temporary, "w") as file:
+        file.create_dataset("features", data=values.embeddings)
+        coords = file.create_dataset("coords", data=corners[:, ::-1])
+        attributes = {
+            "patch_size": card.size,
+            "patch_size_level0": round(card.grid.step_level0),
+            "target_magnification": 10.0 / card.mpp,
+            "level0_magnification": 10.0 / card.slide_mpp,
+            "overlap": 0,
+            "name": card.slide_id,
+            "mpp": card.mpp,
+            "patch_size_um": card.grid.size_um,
+            "slide_mpp": card.slide_mpp,
+            "mpp_source": card.mpp_source,
+            "encoder_hash": card.encoder_hash,
+            "schema_version": "lrmil.features/1",
+        }
+        for name, value in attributes.items():
+            coords.attrs[name] = value

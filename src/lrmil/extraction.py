@@ -1,0 +1,244 @@
+"""Slides to features on disk, one committed output per slide; one bad slide does not stop the rest."""
+
+import logging
+import time
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrmil import files
+from lrmil.encoders import PatchEncoder
+from lrmil.errors import LrmilError, SlideError
+from lrmil.features import FORMAT, Features, FeaturesCard, is_current, write_features
+from lrmil.geometry import Grid
+from lrmil.loading import load_patches
+from lrmil.patches import Patches, make_patches
+from lrmil.slide import Slide, open_slide
+from lrmil.steps import Step
+from lrmil.tissue import segment_tissue
+
+log = logging.getLogger(__name__)
+
+
+class SlideSource(NamedTuple):
+    """A slide to work on."""
+
+    slide_id: str
+    path: Path
+    mpp: float | None = None
+    """Resolution of level 0 in um/px when the metadata are not to be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class PatchPlan:
+    """Which patches of a slide are meant.
+
+    Attributes
+    ----------
+    mpp
+        LR resolution in um/px; the grid and its tissue rule are those of the LR patches.
+    size
+        P, patch side in pixels.
+    children
+        s; 1 where no HR patches are paired.
+    min_tissue, min_tissue_hr
+        As in `make_patches`.
+    max_failed
+        Fraction of unreadable patches above which the slide fails.
+    """
+
+    mpp: float
+    size: int
+    children: int = 1
+    min_tissue: float = 0.25
+    min_tissue_hr: float = 0.25
+    max_failed: float = 0.2
+
+
+class Outcome(NamedTuple):
+    """What became of one slide."""
+
+    slide_id: str
+    path: Path | None
+    """The features, None when the slide failed."""
+    message: str = ""
+    """Why it failed, in one sentence."""
+    computed: bool = True
+    """False when the features were already there."""
+
+
+def extract_features(
+    slides: Sequence[SlideSource],
+    encoder: PatchEncoder,
+    encoder_hash: str,
+    out: Path,
+    plan: PatchPlan,
+    *,
+    resolution: Literal["lr", "hr"] = "lr",
+    threads: int = 2,
+    job: str = "extract",
+) -> Iterator[Step[list[Outcome]]]:
+    """Encode the LR patches (or their covered HR children) of every slide into ``out/<slide_id>.zarr``.
+
+    A slide whose features are there and were made from the same file, settings and encoder is passed over. A slide
+    that cannot be read is an `Outcome` with a message.
+
+    Yields
+    ------
+    Step
+        One per batch (patches) and, at the end of each slide, one whose metrics tell the slides done. The last carries
+        the outcomes in the order of `slides`.
+    """
+    files.remove_leftovers(out)
+    outcomes: list[Outcome] = []
+    yield Step(job, 0, len(slides), "slides")
+    for slide in slides:
+        try:
+            computed = yield from _extract_one(slide, encoder, encoder_hash, out, plan, resolution, threads, job)
+            outcome = Outcome(slide.slide_id, out / f"{slide.slide_id}.zarr", computed=computed)
+        except LrmilError as error:
+            log.warning("%s: %s", slide.slide_id, error)
+            outcome = Outcome(slide.slide_id, None, str(error))
+        outcomes.append(outcome)
+        yield Step(job, len(outcomes), len(slides), "slides", message=outcome.message)
+    yield Step(job, len(slides), len(slides), "slides", result=outcomes)
+
+
+def patches_of(slide: Slide, plan: PatchPlan) -> Patches:
+    """Find the tissue and lay the paired grid of `plan` over it."""
+    return make_patches(
+        slide,
+        segment_tissue(slide),
+        mpp=plan.mpp,
+        size=plan.size,
+        children=plan.children,
+        min_tissue=plan.min_tissue,
+        min_tissue_hr=plan.min_tissue_hr,
+    )
+
+
+class Encoded(NamedTuple):
+    """Patches of a slide that were read and encoded."""
+
+    positions: NDArray[np.int64]
+    """(n,) positions in the list of patches that was asked for."""
+    embeddings: NDArray[np.float32]
+    """(n, d)"""
+    layers: tuple[NDArray[np.float32], ...]
+    """(n, d_l) each"""
+    failed: NDArray[np.int64]
+    """(f,) positions that could not be read."""
+
+
+def encode_patches(
+    slide: Slide, level0_yx: NDArray[np.integer], grid: Grid, encoder: PatchEncoder, *, threads: int
+) -> Iterator[Encoded]:
+    """Read and encode patches batch by batch, in order."""
+    batches = load_patches(
+        slide, level0_yx, size=grid.size, mpp=grid.mpp, batch_size=encoder.batch_size, threads=threads
+    )
+    for batch in batches:
+        if len(batch.pixels):
+            embeddings, layers = encoder(batch.pixels)
+        else:
+            embeddings, layers = np.zeros((0, encoder.encoder.dim), np.float32), ()
+        yield Encoded(batch.positions, embeddings, layers, batch.failed)
+
+
+def join(parts: Sequence[Encoded]) -> Encoded:
+    """Put the batches of one slide together.
+
+    Raises
+    ------
+    SlideError
+        If no patch could be read.
+    """
+    good = [part for part in parts if len(part.positions)]
+    failed = np.concatenate([part.failed for part in parts])
+    if not good:
+        raise SlideError(f"Expected readable patches. Got {len(failed)} unreadable ones and no other.")
+    return Encoded(
+        np.concatenate([part.positions for part in good]),
+        np.concatenate([part.embeddings for part in good]),
+        tuple(np.concatenate(tokens) for tokens in zip(*(part.layers for part in good), strict=True)),
+        failed,
+    )
+
+
+def check_failures(failed: int, total: int, max_failed: float) -> None:
+    """Refuse a slide of which too much was lost.
+
+    Raises
+    ------
+    SlideError
+        With the count, when there is no patch at all or more than `max_failed` of them could not be read.
+    """
+    if total == 0:
+        raise SlideError("Expected tissue on the slide. Got none that fills a patch; look at it, or lower min_tissue.")
+    if failed > max_failed * total:
+        raise SlideError(
+            f"Expected at most {max_failed:.0%} unreadable patches. Got {failed} of {total}; "
+            "the file is probably damaged: copy or scan it again."
+        )
+
+
+def _extract_one(
+    source: SlideSource,
+    encoder: PatchEncoder,
+    encoder_hash: str,
+    out: Path,
+    plan: PatchPlan,
+    resolution: Literal["lr", "hr"],
+    threads: int,
+    job: str,
+) -> Generator[Step[list[Outcome]], None, bool]:
+    path = out / f"{source.slide_id}.zarr"
+    with open_slide(source.path, mpp=source.mpp) as slide:
+        fingerprint = slide.fingerprint
+        key = files.sha256_of(
+            [FORMAT, fingerprint, source.mpp, encoder_hash, list(encoder.layers), resolution, _plain(plan)]
+        )
+        if is_current(path, key):
+            return False
+        start = time.perf_counter()
+        patches = patches_of(slide, plan)
+        if resolution == "lr":
+            grid, index, corners = patches.grid, patches.index, patches.level0_yx
+        else:
+            grid = patches.children_grid
+            index = patches.children_index[patches.children_covered]
+            corners = patches.children_level0_yx[patches.children_covered]
+        check_failures(0, len(index), plan.max_failed)
+        parts = []
+        for part in encode_patches(slide, corners, grid, encoder, threads=threads):
+            parts.append(part)
+            read = sum(len(part.positions) + len(part.failed) for part in parts)
+            yield Step(f"{job}: {source.slide_id}", read, len(index), "patches")
+        encoded = join(parts)
+        check_failures(len(encoded.failed), len(index), plan.max_failed)
+        card = FeaturesCard(
+            slide_id=source.slide_id,
+            slide_fingerprint=fingerprint,
+            slide_mpp=slide.mpp,
+            mpp_source=str(slide.mpp_source),
+            mpp=grid.mpp,
+            size=grid.size,
+            origin_yx=grid.origin_yx,
+            encoder_hash=encoder_hash,
+            key=key,
+            total=len(index),
+            failed=len(encoded.failed),
+            seconds=time.perf_counter() - start,
+            bytes_read=slide.bytes_read,
+        )
+    layers = {layer: tokens.astype(np.float16) for layer, tokens in zip(encoder.layers, encoded.layers, strict=True)}
+    write_features(path, Features(card, index[encoded.positions], encoded.embeddings, layers))
+    return True
+
+
+def _plain(plan: PatchPlan) -> list[float]:
+    return [plan.mpp, plan.size, plan.children, plan.min_tissue, plan.min_tissue_hr, plan.max_failed]

@@ -1,0 +1,169 @@
+"""Embeddings of one slide's patches on disk: format lrmil.features/1 (a zarr v3 group, complete or absent)."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from lrmil import files
+from lrmil.errors import FormatError
+from lrmil.geometry import Grid
+
+FORMAT = "lrmil.features/1"
+ROWS_PER_CHUNK = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class FeaturesCard:
+    """Where a slide's features come from: stored as the group's attributes.
+
+    Attributes
+    ----------
+    slide_id, slide_fingerprint
+        Which slide, and the hash of its content (`files.fingerprint`).
+    slide_mpp, mpp_source
+        Resolution of level 0 in um/px and where it was found.
+    mpp, size
+        Resolution and side in pixels of the patches.
+    origin_yx
+        Level-0 pixel where the lattice begins.
+    encoder_hash
+        Which encoder made them.
+    key
+        Hash of all that the file depends on; equal keys mean that it need not be made again.
+    total, failed
+        Patches asked for and patches that could not be read (they are left out).
+    seconds, bytes_read
+        What it took to read and encode; bytes None where the reader cannot tell.
+    """
+
+    slide_id: str
+    slide_fingerprint: str
+    slide_mpp: float
+    mpp_source: str
+    mpp: float
+    size: int
+    origin_yx: tuple[int, int]
+    encoder_hash: str
+    key: str
+    total: int
+    failed: int
+    seconds: float
+    bytes_read: int | None
+
+    @property
+    def grid(self) -> Grid:
+        """The lattice the index refers to."""
+        return Grid(self.mpp, self.size, self.slide_mpp, self.origin_yx)
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """Embeddings of n patches of one slide.
+
+    Attributes
+    ----------
+    card
+        Provenance.
+    index
+        (n, 2) int32 row, col on the card's lattice.
+    embeddings
+        (n, d) float32.
+    layers
+        Block number -> (n, d_l) float16 class tokens of that block.
+    """
+
+    card: FeaturesCard
+    index: NDArray[np.int32]
+    embeddings: NDArray[np.float32]
+    layers: dict[int, NDArray[np.float16]] = field(default_factory=dict)
+
+
+def write_features(path: Path, features: Features) -> None:
+    """Write the group, complete or not at all."""
+    with files.replacing(path) as temporary:
+        group = zarr.create_group(store=str(temporary), attributes={"format": FORMAT, **asdict(features.card)})
+        arrays = {"index": features.index, "features": features.embeddings}
+        arrays |= {f"layers/{layer}": tokens for layer, tokens in features.layers.items()}
+        for name, values in arrays.items():
+            chunks = (min(ROWS_PER_CHUNK, max(1, len(values))), values.shape[1])
+            group.create_array(name, data=values, chunks=chunks, config={"write_empty_chunks": True})
+
+
+def read_features(path: Path, *, layers: bool = False) -> Features:
+    """Read a slide's features, and the class tokens of the blocks when `layers` is asked for.
+
+    Raises
+    ------
+    FormatError
+        If it is no lrmil.features group, is of another version, or its arrays do not fit together.
+    """
+    card = read_card(path)
+    try:
+        group = zarr.open_group(str(path), mode="r")
+        index, embeddings = _array(group, "index"), _array(group, "features")
+        tokens = {}
+        if layers and "layers" in group:
+            tokens = {int(name): _array(group, f"layers/{name}") for name in sorted(group["layers"])}  # type: ignore[arg-type, union-attr]
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:  # RuntimeError: the codec's
+        raise FormatError(f"Expected complete arrays in {path}. Got: {error}. Extract this slide again.") from error
+    if index.shape != (len(embeddings), 2) or any(len(values) != len(index) for values in tokens.values()):
+        raise FormatError(
+            f"Expected arrays of one length in {path}. Got index {index.shape} and features {embeddings.shape}; "
+            "extract this slide again."
+        )
+    return Features(card, index.astype(np.int32), embeddings.astype(np.float32), tokens)
+
+
+def read_card(path: Path) -> FeaturesCard:
+    """Read the provenance alone, without the arrays.
+
+    Raises
+    ------
+    FormatError
+        If it is no lrmil.features group or is of another version.
+    """
+    try:
+        document = json.loads((path / "zarr.json").read_text(encoding="utf-8"))
+        attributes = dict(document["attributes"])
+        found = attributes.pop("format")
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise FormatError(f"Expected a folder in the format {FORMAT} at {path}. Got: {error}") from error
+    if found != FORMAT:
+        raise FormatError(f"Expected the format {FORMAT} in {path}. Got {found!r}; extract again or update lrmil.")
+    try:
+        return FeaturesCard(**{**attributes, "origin_yx": tuple(attributes["origin_yx"])})
+    except (KeyError, TypeError) as error:
+        raise FormatError(f"Expected the attributes of {FORMAT} in {path}. Got: {error}") from error
+
+
+def is_current(path: Path, key: str) -> bool:
+    """Tell whether `path` holds features that were made from just what `key` stands for."""
+    try:
+        return read_card(path).key == key
+    except FormatError:
+        return False
+
+
+def positions_in(index: NDArray[np.integer], parents: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Row of `index` (n, 2) that equals each of `parents` (m, 2), -1 where there is none."""
+    if not len(index):
+        return np.full(len(parents), -1, np.int64)
+    width = int(max(index[:, 1].max(), parents[:, 1].max(initial=0))) + 1
+    keys = index[:, 0].astype(np.int64) * width + index[:, 1]
+    wanted = parents[:, 0].astype(np.int64) * width + parents[:, 1]
+    order = np.argsort(keys)
+    found = order[np.minimum(np.searchsorted(keys, wanted, sorter=order), len(keys) - 1)]
+    return np.where(keys[found] == wanted, found, -1)
+
+
+def _array(group: zarr.Group, name: str) -> np.ndarray:  # type: ignore[type-arg]
+    array = group[name]
+    if not isinstance(array, zarr.Array) or array.ndim != 2:
+        raise ValueError(f"{name} is no two-dimensional array")
+    if array.nchunks_initialized != array.nchunks:  # zarr would silently give zeros
+        raise ValueError(f"{name} lacks {array.nchunks - array.nchunks_initialized} of {array.nchunks} chunks")
+    return np.asarray(array[:])

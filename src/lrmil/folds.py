@@ -1,0 +1,343 @@
+"""One fold from frozen features to the three arms: teacher, stage 1, LR features, stage 2, floor (method.md section 3).
+
+Every artefact names the slides it was made from; none of them is a test slide of the fold.
+"""
+
+import copy
+import json
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lrmil import files
+from lrmil.configs import MILConfig, TrainConfig
+from lrmil.errors import SlideError
+from lrmil.encoders import Encoder, PatchEncoder, encoder_hash
+from lrmil.extraction import PatchPlan, SlideSource, extract_features
+from lrmil.features import read_card, read_features
+from lrmil.mil import ABMIL, BagOutput, make_mil, predict_bag
+from lrmil.patch_distillation import PairedSlide, Student, train_student
+from lrmil.run_folder import committing, is_committed, key_of, load_tensors, save_tensors
+from lrmil.slide_distillation import Bag, Evidence, student_bag, train_mil
+from lrmil.splits import Fold
+from lrmil.steps import Step
+from lrmil.training import Fit
+
+
+@dataclass(frozen=True, slots=True)
+class FoldTask:
+    """What all stages of a fold share.
+
+    Attributes
+    ----------
+    run
+        The run's folder.
+    fold
+        Slide ids to train, validate and test on.
+    sources, labels
+        By slide id: where the slide is, and its class index.
+    n_classes
+        Number of classes.
+    student_start
+        Where the LR encoder starts.
+    plan
+        Which patches of a slide are meant.
+    """
+
+    run: Path
+    fold: Fold
+    sources: Mapping[str, SlideSource]
+    labels: Mapping[str, int]
+    n_classes: int
+    student_start: Encoder
+    plan: PatchPlan
+    config: TrainConfig
+    device: torch.device
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the fold's artefacts."""
+        return self.run / self.fold.name
+
+    @property
+    def slide_ids(self) -> tuple[str, ...]:
+        """Every slide of the fold."""
+        return self.fold.train + self.fold.val + self.fold.test
+
+    def hr(self, slide_id: str) -> Path:
+        """HR features of the frozen encoder."""
+        return self.run / "shared/hr" / f"{slide_id}.zarr"
+
+    def lr_frozen(self, slide_id: str) -> Path:
+        """LR features of the frozen encoder."""
+        return self.run / "shared/lr" / f"{slide_id}.zarr"
+
+    def lr(self, slide_id: str) -> Path:
+        """LR features of the fold's distilled encoder."""
+        return self.folder / "lr" / f"{slide_id}.zarr"
+
+    def seed(self, purpose: str) -> int:
+        """Seed for one purpose in this fold."""
+        return int(files.sha256_of([self.config.seed, self.fold.name, purpose])[:8], 16)
+
+
+def run_fold(task: FoldTask) -> Iterator[Step[Path]]:
+    """Train and test the three arms of a fold; what is already there and current is passed over.
+
+    Yields
+    ------
+    Step
+        Of every stage in turn; the last carries the fold's folder.
+    """
+    files.remove_leftovers(task.folder)
+    yield from _teacher(task)
+    yield from _evidence(task)
+    yield from _stage1(task)
+    yield from _lr_features(task)
+    yield from _stage2(task)
+    yield from _floor(task)
+    yield from _outputs(task)
+    yield Step(task.fold.name, 1, 1, "folds", result=task.folder)
+
+
+def load_lr_encoder(task: FoldTask) -> Encoder:
+    """Load the fold's distilled LR encoder."""
+    distilled = copy.deepcopy(task.student_start)
+    distilled.load_state_dict(load_tensors(task.folder / "lr_encoder/encoder.safetensors"))
+    return distilled
+
+
+def load_mil(folder: Path, n_classes: int, config: MILConfig) -> ABMIL:
+    """Load a fold's MIL."""
+    tensors = load_tensors(folder / "mil.safetensors")
+    mil = make_mil(len(tensors["shift"]), n_classes, config)
+    mil.load_state_dict(tensors)
+    mil.eval()
+    return mil
+
+
+def read_outputs(folder: Path) -> dict[str, dict[str, BagOutput]]:
+    """Arm -> slide id -> output on the fold's test slides."""
+    probabilities = json.loads((folder / "outputs/probabilities.json").read_text(encoding="utf-8"))
+    tensors = load_tensors(folder / "outputs/outputs.safetensors")
+    return {
+        arm: {
+            slide_id: BagOutput(
+                np.array(values), tensors[f"{arm}/{slide_id}/logits"].numpy(), tensors[f"{arm}/{slide_id}/attention_logits"].numpy()
+            )
+            for slide_id, values in slides.items()
+        }
+        for arm, slides in probabilities.items()
+    }
+
+
+def read_history(folder: Path) -> list[dict[str, float]]:
+    """Metrics of every epoch of a trained artefact."""
+    return list(json.loads((folder / "history.json").read_text(encoding="utf-8")))
+
+
+def _teacher(task: FoldTask) -> Iterator[Step[Path]]:
+    bags = {slide_id: Bag(slide_id, task.hr(slide_id), task.labels[slide_id]) for slide_id in task.slide_ids}
+    yield from _train_mil(task, "teacher", bags)
+
+
+def _floor(task: FoldTask) -> Iterator[Step[Path]]:
+    bags = {slide_id: Bag(slide_id, task.lr_frozen(slide_id), task.labels[slide_id]) for slide_id in task.slide_ids}
+    yield from _train_mil(task, "lr_undistilled", bags)
+
+
+def _stage2(task: FoldTask) -> Iterator[Step[Path]]:
+    evidence = read_evidence(task.folder)
+    bags = {
+        slide_id: student_bag(
+            slide_id,
+            task.lr(slide_id),
+            task.hr(slide_id),
+            task.labels[slide_id],
+            evidence[slide_id],
+            children=task.plan.children,
+        )
+        for slide_id in task.fold.train + task.fold.val
+    }
+    start = load_tensors(task.folder / "teacher/mil.safetensors") if task.config.stage2.warm_start else None
+    yield from _train_mil(task, "lr_student", bags, start=start, distil=True)
+
+
+def _train_mil(
+    task: FoldTask, name: str, bags: Mapping[str, Bag], *, start: dict[str, Tensor] | None = None, distil: bool = False
+) -> Iterator[Step[Path]]:
+    config = task.config
+    inputs = {
+        "what": name,
+        "mil": asdict(config.mil),
+        "seed": task.seed("mil"),
+        "train": {slide_id: [task.labels[slide_id], read_card(bags[slide_id].features).key] for slide_id in task.fold.train},
+        "val": {slide_id: [task.labels[slide_id], read_card(bags[slide_id].features).key] for slide_id in task.fold.val},
+    }
+    if distil:
+        inputs |= {"stage2": asdict(config.stage2), "evidence": key_of(task.folder / "evidence")}
+    folder = task.folder / name
+    if is_committed(folder, inputs):
+        return
+    checkpoint = task.folder / f"{name}.checkpoint.safetensors"
+    fit = yield from _fit(
+        train_mil(
+            f"{task.fold.name}: {name}",
+            [bags[slide_id] for slide_id in task.fold.train],
+            [bags[slide_id] for slide_id in task.fold.val],
+            n_classes=task.n_classes,
+            config=config.mil,
+            stage2=config.stage2 if distil else None,
+            start=start,
+            seed=task.seed("mil"),
+            checkpoint=checkpoint,
+            key=files.sha256_of(inputs),
+            device=task.device,
+        )
+    )
+    with committing(folder, inputs) as temporary:
+        save_tensors(temporary / "mil.safetensors", fit.module.state_dict())
+        files.write_json(temporary / "history.json", fit.history)
+    files.remove(checkpoint)
+
+
+def read_evidence(folder: Path) -> dict[str, Evidence]:
+    """Slide id -> what the fold's teacher says of its training and validation slides."""
+    tensors = load_tensors(folder / "evidence/evidence.safetensors")
+    names = sorted({name.rsplit("/", 1)[0] for name in tensors})
+    return {name: Evidence(tensors[f"{name}/logits"].numpy(), tensors[f"{name}/attention_logits"].numpy()) for name in names}
+
+
+def _evidence(task: FoldTask) -> Iterator[Step[Path]]:
+    slide_ids = task.fold.train + task.fold.val
+    inputs = {
+        "what": "evidence",
+        "teacher": key_of(task.folder / "teacher"),
+        "slides": {slide_id: read_card(task.hr(slide_id)).key for slide_id in slide_ids},
+    }
+    folder = task.folder / "evidence"
+    if is_committed(folder, inputs):
+        return
+    mil = load_mil(task.folder / "teacher", task.n_classes, task.config.mil)
+    tensors: dict[str, Tensor] = {}
+    for done, slide_id in enumerate(slide_ids, 1):
+        output = predict_bag(mil, torch.from_numpy(read_features(task.hr(slide_id)).embeddings))
+        tensors[f"{slide_id}/logits"] = torch.from_numpy(output.logits)
+        tensors[f"{slide_id}/attention_logits"] = torch.from_numpy(output.attention_logits)
+        yield Step(f"{task.fold.name}: evidence", done, len(slide_ids), "slides")
+    with committing(folder, inputs) as temporary:
+        save_tensors(temporary / "evidence.safetensors", tensors)
+
+
+def _stage1(task: FoldTask) -> Iterator[Step[Path]]:
+    config = task.config.stage1
+    attended = config.weighting == "teacher_attention"
+    slide_ids = task.fold.train + task.fold.val
+    inputs = {
+        "what": "lr_encoder",
+        "stage1": {**asdict(config), "layers": list(config.layers)},
+        "seed": task.seed("stage1"),
+        "start": encoder_hash(task.student_start),
+        "evidence": key_of(task.folder / "evidence") if attended else None,
+        "train": {slide_id: _pair_keys(task, slide_id) for slide_id in task.fold.train},
+        "val": {slide_id: _pair_keys(task, slide_id) for slide_id in task.fold.val},
+    }
+    folder = task.folder / "lr_encoder"
+    if is_committed(folder, inputs):
+        return
+    evidence = read_evidence(task.folder) if attended else {}
+    pairs = {
+        slide_id: PairedSlide(
+            task.sources[slide_id],
+            task.lr_frozen(slide_id),
+            task.hr(slide_id),
+            evidence[slide_id].attention_logits if attended else None,
+        )
+        for slide_id in slide_ids
+    }
+    checkpoint = task.folder / "lr_encoder.checkpoint.safetensors"
+    fit = yield from _fit(
+        train_student(
+            f"{task.fold.name}: stage 1",
+            task.student_start,
+            [pairs[slide_id] for slide_id in task.fold.train],
+            [pairs[slide_id] for slide_id in task.fold.val],
+            children=task.plan.children,
+            config=config,
+            seed=task.seed("stage1"),
+            checkpoint=checkpoint,
+            key=files.sha256_of(inputs),
+            device=task.device,
+            threads=task.config.threads,
+        )
+    )
+    if not isinstance(fit.module, Student):
+        raise TypeError(f"Expected a Student from stage 1. Got {type(fit.module).__name__}.")
+    with committing(folder, inputs) as temporary:
+        save_tensors(temporary / "encoder.safetensors", fit.module.encoder.state_dict())
+        files.write_json(temporary / "history.json", fit.history)
+    files.remove(checkpoint)
+
+
+def _lr_features(task: FoldTask) -> Iterator[Step[Path]]:
+    encoder = load_lr_encoder(task)
+    patch_encoder = PatchEncoder(encoder, task.device, batch_size=task.config.batch_size)
+    steps = extract_features(
+        [task.sources[slide_id] for slide_id in task.slide_ids],
+        patch_encoder,
+        encoder_hash(encoder),
+        task.folder / "lr",
+        task.plan,
+        threads=task.config.threads,
+        job=f"{task.fold.name}: LR features",
+    )
+    for step in steps:
+        for outcome in step.result or []:
+            if outcome.path is None:
+                raise SlideError(f"{outcome.slide_id} could be read before and cannot be now: {outcome.message}")
+        yield Step(step.job, step.done, step.total, step.unit, message=step.message)
+
+
+def _outputs(task: FoldTask) -> Iterator[Step[Path]]:
+    arms = {"hr_teacher": ("teacher", task.hr), "lr_undistilled": ("lr_undistilled", task.lr_frozen)}
+    arms |= {"lr_student": ("lr_student", task.lr)}
+    inputs = {
+        "what": "outputs",
+        "models": {arm: key_of(task.folder / name) for arm, (name, _) in arms.items()},
+        "slides": {arm: {i: read_card(path(i)).key for i in task.fold.test} for arm, (_, path) in arms.items()},
+    }
+    folder = task.folder / "outputs"
+    if is_committed(folder, inputs):
+        return
+    probabilities: dict[str, dict[str, list[float]]] = {arm: {} for arm in arms}
+    tensors: dict[str, Tensor] = {"none": torch.zeros(0)}
+    for arm, (name, path) in arms.items():
+        mil = load_mil(task.folder / name, task.n_classes, task.config.mil)
+        for done, slide_id in enumerate(task.fold.test, 1):
+            output = predict_bag(mil, torch.from_numpy(read_features(path(slide_id)).embeddings))
+            probabilities[arm][slide_id] = output.probabilities.tolist()
+            tensors[f"{arm}/{slide_id}/logits"] = torch.from_numpy(output.logits)
+            tensors[f"{arm}/{slide_id}/attention_logits"] = torch.from_numpy(output.attention_logits)
+            yield Step(f"{task.fold.name}: test {arm}", done, len(task.fold.test), "slides")
+    with committing(folder, inputs) as temporary:
+        files.write_json(temporary / "probabilities.json", probabilities)
+        save_tensors(temporary / "outputs.safetensors", tensors)
+
+
+def _fit(steps: Iterator[Step[Fit]]) -> Generator[Step[Path], None, Fit]:
+    """Pass the Steps of a training on without its result, which is returned."""
+    fit: Fit | None = None
+    for step in steps:
+        fit = step.result or fit
+        yield Step(step.job, step.done, step.total, step.unit, message=step.message, metrics=step.metrics)
+    if fit is None:
+        raise ValueError("Expected the training to end with a module. Got none.")
+    return fit
+
+
+def _pair_keys(task: FoldTask, slide_id: str) -> list[str]:
+    return [read_card(task.lr_frozen(slide_id)).key, read_card(task.hr(slide_id)).key]

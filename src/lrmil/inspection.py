@@ -1,0 +1,52 @@
+"""What `lrmil inspect` says of a slide."""
+
+from pathlib import Path
+
+from lrmil.errors import ResolutionError
+from lrmil.patches import make_patches
+from lrmil.slide import open_slide
+from lrmil.tissue import segment_tissue
+
+
+def inspect_slide(path: Path, *, mpp: float | None, lr: float, size: int, children: int = 4) -> dict[str, object]:
+    """Reader, size, levels, resolution and its source, tissue area, number of LR and HR patches.
+
+    Parameters
+    ----------
+    path
+        Slide file.
+    mpp
+        Resolution of level 0 in um/px, in place of the slide's own.
+    lr, size, children
+        LR resolution in um/px, patch side in pixels, HR patches along the side of an LR patch.
+
+    Raises
+    ------
+    SlideError
+        If the slide cannot be opened. A missing resolution is no error here: it is said.
+    """
+    with open_slide(path, mpp=mpp) as slide:
+        facts: dict[str, object] = {
+            "reader": slide.reader_name,
+            "width": slide.dimensions[0],
+            "height": slide.dimensions[1],
+            "levels": [[level.shape[1], level.shape[0], round(level.downsample, 3)] for level in slide.levels],
+        }
+        if not slide.has_mpp:
+            return {**facts, "mpp": None, "mpp_source": "missing: give --mpp to count tissue and patches"}
+        tissue = segment_tissue(slide)
+        cell_um = [side * slide.mpp for side in tissue.cell_yx]
+        facts |= {
+            "mpp": slide.mpp,
+            "mpp_source": slide.mpp_source,
+            "tissue_mm2": round(float(tissue.array.sum()) * cell_um[0] * cell_um[1] / 1e6, 3),
+        }
+        try:
+            patches = make_patches(slide, tissue, mpp=lr, size=size, children=children)
+        except ResolutionError as error:
+            return {**facts, "lr_patches": None, "message": str(error)}
+        return {
+            **facts,
+            "lr_patches": f"{len(patches)} of {size} px at {lr:g} um/px",
+            "hr_patches": f"{int(patches.children_covered.sum())} of {size} px at {lr / children:g} um/px",
+        }

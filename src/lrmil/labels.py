@@ -1,0 +1,197 @@
+"""A labels table as typed rows, with every problem of its header and of its single cells."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from lrmil.resolution import PLAUSIBLE_MPP
+from lrmil.tables import read_records
+
+ALIASES: Mapping[str, tuple[str, ...]] = {
+    "slide_id": ("slide", "slide_name", "filename", "file", "image", "wsi", "image_id"),
+    "label": ("class", "target", "y", "diagnosis"),
+    "case_id": ("case", "patient", "patient_id", "p_id", "submitter_id"),
+    "split": (),
+    "fold": ("fold_k",),
+    "mpp": (),
+    "site": (),
+}
+REQUIRED = ("slide_id", "label")
+SPLITS: Mapping[str, Literal["train", "val", "test"]] = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+EMPTY = frozenset({"", "nan", "na", "n/a", "#n/a", "null", "none", "?"})
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with a cohort, and its remedy.
+
+    Parameters
+    ----------
+    row
+        Row as a spreadsheet counts it (the header is 1), or None when it is not about one row.
+    column
+        Column as the table names it, or None when it is not about one column.
+    message
+        What was expected and what came.
+    hint
+        What to do next.
+    severity
+        An ``"error"`` forbids training; a ``"warning"`` does not.
+    """
+
+    row: int | None
+    column: str | None
+    message: str
+    hint: str
+    severity: Literal["error", "warning"]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a labels table; None stands for an absent, empty or unusable cell."""
+
+    number: int
+    slide_id: str
+    label: str | None = None
+    case_id: str | None = None
+    split: Literal["train", "val", "test"] | None = None
+    fold: str | None = None
+    mpp: float | None = None
+    site: str | None = None
+
+
+class Labels(NamedTuple):
+    """The rows of a table, its used columns (role to the name in the file) and the problems of single cells."""
+
+    columns: Mapping[str, str]
+    rows: tuple[Row, ...]
+    problems: tuple[Problem, ...]
+
+
+def read_labels(path: Path) -> Labels:
+    """Read a labels table; what is wrong with a cell is reported, not raised.
+
+    Parameters
+    ----------
+    path
+        See `lrmil.tables.read_records`. Columns are matched by `ALIASES`, whatever their case.
+
+    Returns
+    -------
+    Labels
+        Typed rows, and problems that concern the header or one cell.
+
+    Raises
+    ------
+    CohortError
+        If the file cannot be read as a table, is empty, or has nothing in its first row.
+    """
+    records = read_records(path)
+    header = records[0]
+    body = [(number, cells) for number, cells in enumerate(records[1:], start=2) if any(cells)]
+    problems: list[Problem] = []
+    places = _find_columns(header, problems)
+    if not body:
+        hint = "Add one row for each slide."
+        problems.append(Problem(None, None, "The table has a header and no rows below it.", hint, "error"))
+    places = _used(places, header, body, problems)
+    problems += [_overlong(number, len(header)) for number, cells in body if any(cells[len(header) :])]
+    rows = [_row(number, cells, header, places, problems) for number, cells in body if "slide_id" in places]
+    columns = {role: header[place] for role, place in places.items()}
+    return Labels(columns, tuple(row for row in rows if row is not None), tuple(problems))
+
+
+def _find_columns(header: Sequence[str], problems: list[Problem]) -> dict[str, int]:
+    names = [re.sub(r"[\s-]+", "_", name.casefold()) for name in header]
+    came = ", ".join(f"'{name}'" for name in header if name)
+    places: dict[str, int] = {}
+    for role, aliases in ALIASES.items():
+        found = [place for place, name in enumerate(names) if name in (role, *aliases)]
+        if len(found) == 1:
+            places[role] = found[0]
+        elif found:
+            twice = " and ".join(f"'{header[place]}'" for place in found)
+            message = f"Expected one column for {role}; got {twice}."
+            problems.append(Problem(1, role, message, "Rename or delete the columns that are not meant.", "error"))
+        elif role in REQUIRED:
+            message = f"Expected a column '{role}' (or {', '.join(aliases)}); got the columns {came}."
+            hint = f"Name the column '{role}'; if the table has no header row, add one above the data."
+            problems.append(Problem(1, role, message, hint, "error"))
+    return places
+
+
+def _used(
+    places: Mapping[str, int],
+    header: Sequence[str],
+    body: Sequence[tuple[int, Sequence[str]]],
+    problems: list[Problem],
+) -> dict[str, int]:
+    """Leave out optional columns without a value, and `fold` where `split` already says what is tested."""
+    used = {
+        role: place
+        for role, place in places.items()
+        if role in REQUIRED or any(_cell(cells, place) is not None for _, cells in body)
+    }
+    if "split" in used and "fold" in used:
+        column = header[used.pop("fold")]
+        message = "The table has both a split and a fold column; the split column is used, the fold column is not."
+        problems.append(Problem(1, column, message, "Delete the column that is not meant.", "warning"))
+    return used
+
+
+def _cell(cells: Sequence[str], place: int | None) -> str | None:
+    value = cells[place] if place is not None and place < len(cells) else ""
+    return None if value.casefold() in EMPTY else value
+
+
+def _overlong(number: int, expected: int) -> Problem:
+    message = f"Expected {expected} values, as many as the header has; got more."
+    return Problem(number, None, message, 'Put values that hold the separator in quotes, as in "a, b".', "error")
+
+
+def _row(
+    number: int, cells: Sequence[str], header: Sequence[str], places: Mapping[str, int], problems: list[Problem]
+) -> Row | None:
+    value = {role: _cell(cells, places.get(role)) for role in ALIASES}
+
+    def add(role: str, message: str, hint: str) -> None:
+        problems.append(Problem(number, header[places[role]], message, hint, "error"))
+
+    slide_id = cells[places["slide_id"]] if places["slide_id"] < len(cells) else ""
+    if not slide_id:
+        add("slide_id", "Expected a slide name; the cell is empty.", "Write the slide's file name without extension.")
+        return None
+    if "label" in places and value["label"] is None:
+        came = cells[places["label"]] if places["label"] < len(cells) else ""
+        add("label", f"Expected a class name for slide '{slide_id}'; got '{came}'.", "Give a label or delete the row.")
+    split = SPLITS.get((value["split"] or "").casefold())
+    if "split" in places and split is None:
+        message = f"Expected train, val or test for slide '{slide_id}'; got '{value['split'] or ''}'."
+        add("split", message, "Use one of the three words in every row.")
+    fold = value["fold"]
+    if "fold" in places and not re.fullmatch(r"\w[\w.-]*", fold or ""):
+        message = f"Expected a fold number or plain name for slide '{slide_id}'; got '{fold or ''}'."
+        add("fold", message, "Use letters, digits, '-', '_' and '.' only, and name a fold in every row.")
+    low, high = PLAUSIBLE_MPP
+    mpp = _number(value["mpp"])
+    if value["mpp"] is not None and (mpp is None or not low <= mpp <= high):
+        message = f"Expected micrometres per pixel from {low} to {high}; got '{value['mpp']}'."
+        add("mpp", message, "Write such as 0.25 (about 40x), with a decimal point, or leave the cell empty.")
+    return Row(number, slide_id, value["label"], value["case_id"], split, fold, mpp, value["site"])
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None

@@ -1,0 +1,246 @@
+"""How well probabilities rank and sort slides, with an interval by patient; what is not defined is None."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, TypedDict
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score, roc_curve
+
+CHUNK_WEIGHTS = 4_000_000  # resamples x slides weighed at once: 32 MB an array
+
+
+class Roc(NamedTuple):
+    """Points of a ROC curve from (0, 0) to (1, 1), each [k]; the first threshold is infinite."""
+
+    false_positive_rate: NDArray[np.float64]
+    true_positive_rate: NDArray[np.float64]
+    thresholds: NDArray[np.float64]
+
+
+class ByCase(NamedTuple):
+    """One row for each case, sorted by name: labels [m] and mean probabilities [m, c]."""
+
+    cases: tuple[str, ...]
+    labels: NDArray[np.int64]
+    probabilities: NDArray[np.float64]
+
+
+class Summary(TypedDict):
+    """What a report says of one arm, ready for JSON; None where it is not defined."""
+
+    auroc: float | None
+    auroc_ci: list[float] | None
+    balanced_accuracy: float | None
+    n_slides: int
+    n_cases: int
+
+
+def auroc(labels: ArrayLike, probabilities: ArrayLike) -> float | None:
+    """Area under the ROC curve: of class 1 for two classes, else the plain mean of each class against the rest.
+
+    Parameters
+    ----------
+    labels
+        [n] class indices.
+    probabilities
+        [n, c] probabilities of the classes, or any score that ranks them.
+
+    Returns
+    -------
+    float or None
+        None when a class is missing in `labels`: the area is then not defined.
+    """
+    truth, scores = _checked(labels, probabilities)
+    if not _all_present(truth, scores):
+        return None
+    return float(np.mean([roc_auc_score(truth == index, scores[:, index]) for index in _ranked(scores)]))
+
+
+def balanced_accuracy(labels: ArrayLike, probabilities: ArrayLike) -> float | None:
+    """Mean over the classes of the part of their slides whose highest probability is the right one.
+
+    Parameters
+    ----------
+    labels, probabilities
+        As for `auroc`.
+
+    Returns
+    -------
+    float or None
+        None when a class is missing in `labels`.
+    """
+    truth, scores = _checked(labels, probabilities)
+    return float(balanced_accuracy_score(truth, scores.argmax(axis=1))) if _all_present(truth, scores) else None
+
+
+def auroc_interval(
+    labels: ArrayLike,
+    probabilities: ArrayLike,
+    cases: Sequence[str],
+    *,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> tuple[float, float] | None:
+    """Percentile bootstrap interval of `auroc` that draws cases: slides of one patient are not independent.
+
+    Parameters
+    ----------
+    labels, probabilities
+        As for `auroc`.
+    cases
+        [n] the case of each slide.
+    level
+        Part of the resamples inside the interval, 0 to 1.
+    resamples
+        How often the cases are drawn; draws without some class are left out.
+    seed
+        Seed of the draws.
+
+    Returns
+    -------
+    (low, high) or None
+        None when a class has fewer than two cases, which say nothing of the spread between patients.
+
+    References
+    ----------
+    Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13; Field and Welsh, JRSS B 69 (2007), on
+    resampling clusters.
+    """
+    truth, scores = _checked(labels, probabilities)
+    names, place = np.unique(_checked_cases(cases, truth), return_inverse=True)
+    if any(len(np.unique(place[truth == index])) < 2 for index in range(scores.shape[1])):
+        return None
+    draws = _draw_counts(len(names), len(truth), resamples, np.random.default_rng(seed))
+    areas = np.concatenate([_weighted_auroc(truth, scores, counts[:, place]) for counts in draws])
+    defined = areas[np.isfinite(areas)]
+    if not defined.size:
+        return None
+    low, high = np.quantile(defined, ((1 - level) / 2, (1 + level) / 2))
+    return float(low), float(high)
+
+
+def roc(labels: ArrayLike, probabilities: ArrayLike, class_index: int) -> Roc | None:
+    """Points of the ROC curve of one class against the rest; None when all slides, or none, are of that class.
+
+    Parameters
+    ----------
+    labels, probabilities
+        As for `auroc`.
+    class_index
+        Column of `probabilities`.
+    """
+    truth, scores = _checked(labels, probabilities)
+    positive = truth == class_index
+    return Roc(*roc_curve(positive, scores[:, class_index])) if 0 < positive.sum() < len(positive) else None
+
+
+def by_case(labels: ArrayLike, probabilities: ArrayLike, cases: Sequence[str]) -> ByCase:
+    """Mean probabilities of the slides of each case.
+
+    Parameters
+    ----------
+    labels, probabilities
+        As for `auroc`.
+    cases
+        [n] the case of each slide.
+
+    Raises
+    ------
+    ValueError
+        If a case has slides of two labels.
+    """
+    truth, scores = _checked(labels, probabilities)
+    names, first, place, sizes = np.unique(
+        _checked_cases(cases, truth), return_index=True, return_inverse=True, return_counts=True
+    )
+    if mixed := sorted({str(names[case]) for case in place[truth != truth[first][place]]}):
+        raise ValueError(
+            f"Expected one label for each case; got several for {', '.join(mixed)}. Mend the labels table."
+        )
+    sums = np.zeros((len(names), scores.shape[1]))
+    np.add.at(sums, place, scores)
+    return ByCase(tuple(names.tolist()), truth[first], sums / sizes[:, None])
+
+
+def summarise(labels: ArrayLike, probabilities: ArrayLike, cases: Sequence[str], classes: Sequence[str]) -> Summary:
+    """The figures of a report: AUROC and balanced accuracy by slide, the 95 % interval of the AUROC by case.
+
+    Parameters
+    ----------
+    labels, probabilities
+        As for `auroc`.
+    cases
+        [n] the case of each slide.
+    classes
+        [c] names of the columns of `probabilities`.
+    """
+    truth, scores = _checked(labels, probabilities)
+    if scores.shape[1] != len(classes):
+        raise ValueError(f"Expected one probability for each of {len(classes)} classes; got {scores.shape[1]}.")
+    interval = auroc_interval(truth, scores, cases)
+    return Summary(
+        auroc=auroc(truth, scores),
+        auroc_ci=None if interval is None else list(interval),
+        balanced_accuracy=balanced_accuracy(truth, scores),
+        n_slides=len(truth),
+        n_cases=len(set(cases)),
+    )
+
+
+def _checked(labels: ArrayLike, probabilities: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    truth, scores = np.asarray(labels, np.int64), np.asarray(probabilities, np.float64)
+    if scores.ndim != 2 or scores.shape[1] < 2 or truth.shape != scores.shape[:1]:
+        raise ValueError(f"Expected labels [n] and probabilities [n, c >= 2]; got {truth.shape} and {scores.shape}.")
+    if not np.isfinite(scores).all():
+        raise ValueError("Expected finite probabilities; got NaN or infinity. Leave failed slides out.")
+    if truth.size and not (truth.min() >= 0 and truth.max() < scores.shape[1]):
+        raise ValueError(f"Expected labels from 0 to {scores.shape[1] - 1}; got {truth.min()} to {truth.max()}.")
+    return truth, scores
+
+
+def _checked_cases(cases: Sequence[str], truth: NDArray[np.int64]) -> NDArray[np.str_]:
+    if len(cases) != len(truth):
+        raise ValueError(f"Expected a case for each of {len(truth)} slides; got {len(cases)}.")
+    return np.asarray(cases, np.str_)
+
+
+def _all_present(truth: NDArray[np.int64], scores: NDArray[np.float64]) -> bool:
+    return bool(len(np.unique(truth)) == scores.shape[1])
+
+
+def _ranked(scores: NDArray[np.float64]) -> range:
+    """Columns whose areas are averaged: of two classes, class 1 alone (class 0 mirrors it)."""
+    return range(1, 2) if scores.shape[1] == 2 else range(scores.shape[1])
+
+
+def _draw_counts(n_cases: int, n_slides: int, resamples: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    """Yield [b, n_cases] how often each case is drawn, in chunks that bound the memory."""
+    chunk = max(1, CHUNK_WEIGHTS // n_slides)
+    for start in range(0, resamples, chunk):
+        yield rng.multinomial(n_cases, np.full(n_cases, 1 / n_cases), size=min(chunk, resamples - start))
+
+
+def _weighted_auroc(
+    truth: NDArray[np.int64], scores: NDArray[np.float64], weights: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """`auroc` for each row of weights [b, n]; NaN where a class weighs nothing."""
+    areas = [_weighted_area(truth == index, scores[:, index], weights) for index in _ranked(scores)]
+    return np.asarray(np.mean(areas, axis=0))
+
+
+def _weighted_area(
+    positive: NDArray[np.bool_], score: NDArray[np.float64], weights: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Mann-Whitney statistic with ties as one half: the weight of pairs in which the positive ranks higher."""
+    order = np.argsort(score)
+    starts = np.flatnonzero(np.diff(score[order], prepend=-np.inf))
+    positives = np.add.reduceat((weights * positive)[:, order], starts, axis=1)
+    negatives = np.add.reduceat((weights * ~positive)[:, order], starts, axis=1)
+    below = np.cumsum(negatives, axis=1) - negatives
+    pairs = positives.sum(axis=1) * negatives.sum(axis=1)
+    wins = (positives * (2 * below + negatives)).sum(axis=1) / 2
+    area = np.full(len(pairs), np.nan)
+    np.divide(wins, pairs, out=area, where=pairs > 0)
+    return area

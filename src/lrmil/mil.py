@@ -1,0 +1,131 @@
+"""Attention-based multiple instance learning, plain and gated (Ilse, Tomczak and Welling 2018, arXiv 1802.04712)."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from lrmil.configs import MILConfig
+
+
+class MILOutput(NamedTuple):
+    """Named outputs of a MIL model, for one bag (n patches) or a masked batch (b, n)."""
+
+    logits: Tensor
+    """(c,) or (b, c) class logits."""
+    attention_logits: Tensor
+    """(n,) or (b, n) attention logits e_n; softmax over the bag gives attention. -inf where masked."""
+    embedding: Tensor
+    """(h,) or (b, h) bag embedding z."""
+
+
+class ABMIL(nn.Module):
+    """Attention-based MIL pooling with a linear classifier (method.md section 6).
+
+        h_n = ReLU(W_0 x_n)      e_n = v^T (tanh(V h_n) * sigmoid(U h_n))      z = sum_n softmax(e)_n h_n
+
+    Parameters
+    ----------
+    in_dim
+        Dimension of a patch embedding.
+    n_classes
+        Number of classes.
+    hidden_dim
+        Dimension of the attention's hidden layer.
+    gated
+        Multiply by the sigmoid gate.
+    projection_dim
+        Dimension of the shared projection W_0; None leaves it out, so that h_n = x_n.
+    dropout
+        Dropout on the inputs of the attention and of the classifier.
+    """
+
+    def __init__(
+        self,
+        in_dim: int,
+        n_classes: int,
+        hidden_dim: int = 128,
+        gated: bool = True,
+        *,
+        projection_dim: int | None = None,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        dim = projection_dim or in_dim
+        self.register_buffer("shift", torch.zeros(in_dim))
+        self.register_buffer("scale", torch.ones(in_dim))
+        self.projection = nn.Sequential(nn.Linear(in_dim, dim), nn.ReLU()) if projection_dim else nn.Identity()
+        self.dropout = nn.Dropout(dropout)
+        self.tanh_branch = nn.Linear(dim, hidden_dim)
+        self.gate_branch = nn.Linear(dim, hidden_dim) if gated else None
+        self.attention = nn.Linear(hidden_dim, 1, bias=False)
+        self.classifier = nn.Linear(dim, n_classes)
+
+    shift: Tensor
+    scale: Tensor
+
+    def standardise(self, mean: Tensor, std: Tensor) -> None:
+        """Fix the per-channel standardisation of the inputs, from the training patches' mean and deviation (d,).
+
+        A channel that never varied there (a dead unit) is only shifted: dividing by its deviation would let it drown all
+        others on the first slide where it does vary.
+        """
+        self.shift.copy_(mean)
+        self.scale.copy_(torch.where(std > 1e-6, 1.0 / std, 1.0))
+
+    def forward(self, bag: Tensor, mask: Tensor | None = None) -> MILOutput:
+        """Classify one bag (n, d), or a batch (b, n, d) with `mask` (b, n) true where a patch is real.
+
+        Raises
+        ------
+        ValueError
+            If a bag has no patch.
+        """
+        if bag.shape[-2] == 0 or (mask is not None and not mask.any(-1).all()):
+            raise ValueError("Expected at least one patch in every bag. Got an empty bag; leave such slides out.")
+        hidden = self.dropout(self.projection((bag - self.shift) * self.scale))
+        scores = torch.tanh(self.tanh_branch(hidden))
+        if self.gate_branch is not None:
+            scores = scores * torch.sigmoid(self.gate_branch(hidden))
+        attention_logits = self.attention(scores).squeeze(-1)
+        if mask is not None:
+            attention_logits = attention_logits.masked_fill(~mask, -torch.inf)
+        attention = attention_logits.softmax(-1)
+        embedding = torch.einsum("...n,...nd->...d", attention, hidden)
+        return MILOutput(self.classifier(self.dropout(embedding)), attention_logits, embedding)
+
+
+def make_mil(in_dim: int, n_classes: int, config: MILConfig) -> ABMIL:
+    """Build the MIL network that all three arms share."""
+    return ABMIL(
+        in_dim,
+        n_classes,
+        config.hidden_dim,
+        config.gated,
+        projection_dim=config.projection_dim or None,
+        dropout=config.dropout,
+    )
+
+
+class BagOutput(NamedTuple):
+    """A MIL's answer for one slide."""
+
+    probabilities: NDArray[np.float64]
+    """(c,)"""
+    logits: NDArray[np.float32]
+    """(c,)"""
+    attention_logits: NDArray[np.float32]
+    """(n,)"""
+
+
+@torch.inference_mode()
+def predict_bag(mil: ABMIL, embeddings: Tensor) -> BagOutput:
+    """Class probabilities, logits and attention logits of one slide's (n, d) embeddings."""
+    mil.eval()
+    output = mil(embeddings)
+    logits = output.logits.float().cpu()
+    return BagOutput(
+        logits.double().softmax(-1).numpy(), logits.numpy(), output.attention_logits.float().cpu().numpy()
+    )

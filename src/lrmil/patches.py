@@ -1,0 +1,114 @@
+"""Which patches of a slide a model sees: the LR patches on tissue and, for each, its covered HR children."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrmil.errors import ResolutionError
+from lrmil.geometry import Grid, children_of
+from lrmil.raster import Raster
+from lrmil.slide import Slide
+
+COARSER_TOLERANCE = 1.10  # method.md section 2: never upsample, 10 % tolerance
+ROUNDING = 1e-9  # a patch wholly on tissue can have a computed fraction of 1 - 1e-13, and min_tissue may be 1
+
+
+@dataclass(frozen=True, slots=True)
+class Patches:
+    """The paired patches of one slide; n LR patches in reading order, each with s*s HR children.
+
+    Attributes
+    ----------
+    grid
+        The LR lattice.
+    children
+        s, HR children along a side of an LR patch.
+    index
+        (n, 2) int32 row, col on the LR lattice.
+    children_covered
+        (n, s*s) bool: the child has enough tissue and lies inside the slide.
+    """
+
+    grid: Grid
+    children: int
+    index: NDArray[np.int32]
+    children_covered: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def level0_yx(self) -> NDArray[np.int64]:
+        """(n, 2) top-left corners in level-0 pixels."""
+        return self.grid.level0_yx(self.index)
+
+    @property
+    def size_level0(self) -> float:
+        """Side of an LR patch in level-0 pixels."""
+        return self.grid.step_level0
+
+    @property
+    def children_grid(self) -> Grid:
+        """The HR lattice."""
+        return self.grid.refined(self.children)
+
+    @property
+    def children_index(self) -> NDArray[np.int32]:
+        """(n, s*s, 2) row, col on the HR lattice."""
+        return children_of(self.index, self.children)
+
+    @property
+    def children_level0_yx(self) -> NDArray[np.int64]:
+        """(n, s*s, 2) top-left corners of the HR children in level-0 pixels."""
+        return self.children_grid.level0_yx(self.children_index)
+
+
+def make_patches(
+    slide: Slide,
+    tissue: Raster,
+    *,
+    mpp: float = 2.0,
+    size: int = 256,
+    children: int = 4,
+    min_tissue: float = 0.25,
+    min_tissue_hr: float = 0.25,
+) -> Patches:
+    """Lay the paired grid over a slide and keep what is tissue (method.md section 2).
+
+    Parameters
+    ----------
+    slide
+        An open slide with a known resolution.
+    tissue
+        Boolean Raster, as from `segment_tissue`.
+    mpp
+        LR resolution, um/px.
+    size
+        P, patch side in pixels, the same at both resolutions.
+    children
+        s = mpp_LR / mpp_HR.
+    min_tissue, min_tissue_hr
+        Smallest tissue fraction of an LR patch that is kept and of an HR child that is covered.
+
+    Raises
+    ------
+    ResolutionError
+        If the slide has no resolution or is more than 10 % coarser than `mpp`.
+    """
+    if slide.mpp > mpp * COARSER_TOLERANCE:
+        raise ResolutionError(
+            f"Expected {slide.path.name} to be at least as fine as {mpp:g} um/px. Got {slide.mpp:g} um/px "
+            f"({slide.mpp_source}); a coarser slide is never enlarged, so scan it finer or use a coarser model."
+        )
+    grid = Grid(mpp, size, slide.mpp, slide.origin_yx)
+    rows, cols = grid.shape_over(slide.dimensions)
+    index = np.stack(np.meshgrid(np.arange(rows), np.arange(cols), indexing="ij"), -1).reshape(-1, 2).astype(np.int32)
+    index = index[tissue.mean_over(grid.level0_yx(index), grid.step_level0) >= min_tissue - ROUNDING]
+
+    fine = grid.refined(children)
+    corners = fine.level0_yx(children_of(index, children)).reshape(-1, 2)
+    width, height = slide.dimensions
+    inside = (corners + fine.step_level0 <= np.array([height, width]) + 0.5).all(1)
+    covered = inside & (tissue.mean_over(corners, fine.step_level0) >= min_tissue_hr - ROUNDING)
+    return Patches(grid, children, index, covered.reshape(-1, children**2))

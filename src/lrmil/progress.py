@@ -1,0 +1,58 @@
+"""Steps on the terminal: rich bars with rate and time left, and a line for every message."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from lrmil.steps import Step, T
+
+
+def show(steps: Iterable[Step[T]], console: Console) -> T:
+    """Run the work to its end while drawing it, and return the answer of its last Step.
+
+    A job named "a: b" is drawn below the unfinished job "a"; other jobs end when the next begins.
+
+    Raises
+    ------
+    ValueError
+        If the last Step carries no result.
+    """
+    final: Step[T] | None = None
+    with _bars(console) as bars:
+        tasks: dict[str, TaskID] = {}
+        for step in steps:
+            final = step
+            for job in [job for job in tasks if job != step.job and not step.job.startswith(f"{job}: ")]:
+                bars.remove_task(tasks.pop(job))
+            if step.job not in tasks:
+                tasks[step.job] = bars.add_task(step.job, total=step.total, unit=step.unit)
+            bars.update(tasks[step.job], completed=step.done, total=step.total)
+            if step.message:
+                console.print(Text(f"{step.job}: {step.message}"))
+    if final is None or final.result is None:
+        raise ValueError("Expected the last Step to carry a result; got none.")
+    return final.result
+
+
+@contextmanager
+def _bars(console: Console) -> Iterator[Progress]:
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[unit]}"),
+        _Rate("{task.speed}"),
+        TimeRemainingColumn(compact=True),
+    )
+    with Progress(*columns, console=console, transient=True, speed_estimate_period=20) as bars:
+        yield bars
+
+
+class _Rate(TextColumn):
+    """Units a second, once two updates allow it."""
+
+    def render(self, task) -> Text:  # type: ignore[no-untyped-def]
+        return Text("" if task.speed is None else f"{task.speed:.1f}/s")

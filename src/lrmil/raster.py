@@ -1,0 +1,81 @@
+"""Raster: a small array laid over a slide (tissue, attention, coverage are all Rasters)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Raster:
+    """An array whose cells lie on a slide.
+
+    Parameters
+    ----------
+    array
+        (rows, cols) values, one a cell.
+    to_level0
+        (2, 3) affine: ``to_level0 @ (row, col, 1)`` is the (y, x) of the top-left corner of cell (row, col) in
+        level-0 pixels; the cell ends where its neighbours begin.
+    """
+
+    array: NDArray[np.generic]
+    to_level0: NDArray[np.float64]
+
+    @classmethod
+    def on_lattice(
+        cls, array: NDArray[np.generic], *, cell_level0: float | tuple[float, float], origin_yx: tuple[float, float]
+    ) -> "Raster":
+        """Lay `array` with upright cells of `cell_level0` level-0 pixels (one number, or y and x) from `origin_yx`."""
+        cell_y, cell_x = (cell_level0, cell_level0) if isinstance(cell_level0, int | float) else cell_level0
+        return cls(array, np.array([[cell_y, 0.0, origin_yx[0]], [0.0, cell_x, origin_yx[1]]]))
+
+    @property
+    def cell_yx(self) -> tuple[float, float]:
+        """Height and width of a cell in level-0 pixels."""
+        return float(self.to_level0[0, 0]), float(self.to_level0[1, 1])
+
+    @property
+    def origin_yx(self) -> tuple[float, float]:
+        """Level-0 (y, x) of the top-left corner of cell (0, 0)."""
+        return float(self.to_level0[0, 2]), float(self.to_level0[1, 2])
+
+    def mean_over(self, level0_yx: NDArray[np.number], size_level0: float) -> NDArray[np.float64]:
+        """Mean of the raster over upright squares, by exact area; what lies outside the raster counts as 0.
+
+        Parameters
+        ----------
+        level0_yx
+            (n, 2) top-left corners of the squares in level-0 pixels.
+        size_level0
+            Side of the squares in level-0 pixels.
+
+        Returns
+        -------
+        (n,) means; for a boolean raster, the covered fraction of each square.
+        """
+        corners = (np.asarray(level0_yx, float) - self.origin_yx) / self.cell_yx
+        sides = np.array([size_level0, size_level0]) / self.cell_yx
+        integral = np.zeros((self.array.shape[0] + 1, self.array.shape[1] + 1))
+        integral[1:, 1:] = self.array.astype(float).cumsum(0).cumsum(1)
+        top, left = corners[:, 0], corners[:, 1]
+        bottom, right = top + sides[0], left + sides[1]
+        total = (
+            _sample(integral, bottom, right)
+            - _sample(integral, top, right)
+            - _sample(integral, bottom, left)
+            + _sample(integral, top, left)
+        )
+        return np.asarray(np.clip(total / sides.prod(), 0.0, None))
+
+
+def _sample(integral: NDArray[np.float64], y: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Bilinear value of an integral image: exact, since the integrand is constant within a cell."""
+    y = np.clip(y, 0, integral.shape[0] - 1)
+    x = np.clip(x, 0, integral.shape[1] - 1)
+    y0 = np.minimum(y.astype(int), integral.shape[0] - 2)
+    x0 = np.minimum(x.astype(int), integral.shape[1] - 2)
+    fy, fx = y - y0, x - x0
+    upper = integral[y0, x0] * (1 - fx) + integral[y0, x0 + 1] * fx
+    lower = integral[y0 + 1, x0] * (1 - fx) + integral[y0 + 1, x0 + 1] * fx
+    return np.asarray(upper * (1 - fy) + lower * fy)

@@ -1,0 +1,93 @@
+"""Reader: what the tifffile route and the OpenSlide route both offer."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrmil.errors import SlideError
+from lrmil.resolution import MppCandidate
+
+
+class Level(NamedTuple):
+    """One level of a pyramid.
+
+    Parameters
+    ----------
+    shape
+        (height, width) in pixels of this level.
+    downsample
+        Level-0 pixels per pixel of this level.
+    tile
+        (height, width) of a storage block: the least that can be decoded.
+    """
+
+    shape: tuple[int, int]
+    downsample: float
+    tile: tuple[int, int]
+
+
+class Reader(Protocol):
+    """An open slide file that gives rectangles of its levels; many threads may read at once."""
+
+    name: str
+    levels: tuple[Level, ...]
+    origin_yx: tuple[int, int]
+    objective_power: float | None
+    mpp_candidates: list[MppCandidate]
+
+    @property
+    def bytes_read(self) -> int | None:
+        """Compressed bytes taken from the file so far; None where that cannot be known."""
+        ...
+
+    def read(self, level: int, y: int, x: int, h: int, w: int) -> NDArray[np.uint8]:
+        """Read an (h, w, 3) rectangle that lies inside a level, in pixels of that level.
+
+        Raises
+        ------
+        ValueError
+            If the rectangle is not inside the level.
+        SlideError
+            If the file cannot give these pixels; they are never invented.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of the file."""
+        ...
+
+
+def make_levels(shapes: Sequence[tuple[int, int]], tiles: Sequence[tuple[int, int]]) -> tuple[Level, ...]:
+    """Describe a pyramid by its shapes, full resolution first."""
+    return tuple(Level(shape, _downsample(shapes[0], shape), tile) for shape, tile in zip(shapes, tiles, strict=True))
+
+
+def check_inside(levels: Sequence[Level], level: int, y: int, x: int, h: int, w: int) -> None:
+    """Refuse a rectangle that is empty or not wholly inside the level."""
+    height, width = levels[level].shape
+    if not (y >= 0 and x >= 0 and h > 0 and w > 0 and y + h <= height and x + w <= width):
+        raise ValueError(
+            f"Expected a rectangle inside level {level} ({height} x {width}); got y={y} x={x} h={h} w={w}. "
+            "Clip it first, or use Slide.read_region, which pads with white."
+        )
+
+
+def unreadable(path: object, what: str) -> SlideError:
+    """Make the error for pixels that a file cannot give."""
+    return SlideError(
+        f"Expected readable pixels in {path}; {what}. Copy the file again from its source, or leave this slide out."
+    )
+
+
+def _downsample(full: tuple[int, int], shape: tuple[int, int]) -> float:
+    """Mean ratio of the sides, or the whole number that was meant.
+
+    Writers round a level's sides to whole pixels, so 46000 / 11500 and 32914 / 8228 differ. When one whole factor
+    explains both sides to within a pixel, it is the true one; the ratio would drift by a pixel across the slide.
+    """
+    ratio = (full[0] / shape[0] + full[1] / shape[1]) / 2
+    factor = round(ratio)
+    exact = all(abs(side / factor - part) < 1 for side, part in zip(full, shape, strict=True))
+    return float(factor) if exact else ratio

@@ -1,0 +1,204 @@
+"""The pictures of a report as text for one HTML file: curves as SVG, slides with attention as JPEG data addresses."""
+
+import base64
+import html
+import io
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+from PIL import Image
+
+from lrmil import files
+from lrmil.errors import SlideError
+from lrmil.explanation import overlay_rgb
+from lrmil.raster import Raster
+from lrmil.slide import open_slide
+
+SIDE = 420  # px, longest side of a slide's picture: six examples of three pictures stay below 2 MB
+QUALITY = 82
+LONGEST_NAME = 60  # characters of a name in a figure
+# Okabe and Ito's palette, safe for colour-blind readers; the dashes tell the arms apart on paper without colour.
+ARM_STYLE = {
+    "hr_teacher": ("#0072B2", (0, (6, 2))),
+    "lr_undistilled": ("#5B5B5B", (0, (1.5, 1.5))),
+    "lr_student": ("#C24E00", "solid"),
+}
+TRAIN, VALIDATION = "#0072B2", "#C24E00"
+
+
+class RocLine(NamedTuple):
+    """One arm's ROC curve of one class."""
+
+    arm: str
+    name: str
+    """As the legend has it, with the area."""
+    false_positive_rate: Sequence[float]
+    true_positive_rate: Sequence[float]
+
+
+class LossLine(NamedTuple):
+    """Losses by epoch of one fold; epochs count from 1."""
+
+    fold: str
+    train: Sequence[float]
+    validation: Sequence[float]
+    best_epoch: int
+
+
+def roc_svg(title: str, lines: Sequence[RocLine]) -> str:
+    """Draw the ROC curves of one class.
+
+    Parameters
+    ----------
+    title
+        Says which class is against which.
+    lines
+        The arms, each in its own colour and dashes.
+
+    Returns
+    -------
+    An ``<svg>`` element.
+    """
+    figure = Figure(figsize=(4.9, 4.7), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], color="#BBBBBB", linewidth=0.8)
+    for line in lines:
+        colour, dashes = ARM_STYLE[line.arm]
+        axes.plot(
+            line.false_positive_rate,
+            line.true_positive_rate,
+            color=colour,
+            linestyle=dashes,
+            linewidth=1.8,
+            label=_literal(line.name),
+        )
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    axes.set_xlabel("false positive rate (1 - specificity)")
+    axes.set_ylabel("true positive rate (sensitivity)")
+    axes.set_title(_literal(title), fontsize=10)
+    axes.legend(loc="lower right", fontsize=8.5, handlelength=3.2)
+    return _svg(figure, f"ROC curves: {title}")
+
+
+def loss_svg(stages: Mapping[str, Sequence[LossLine]]) -> str:
+    """Draw training and validation loss of each stage, the best epoch marked; several folds are thin lines.
+
+    Parameters
+    ----------
+    stages
+        Title of a panel -> one line a fold.
+
+    Returns
+    -------
+    An ``<svg>`` element.
+    """
+    rows = math.ceil(len(stages) / 2)
+    figure = Figure(figsize=(9.6, 3.0 * rows), layout="constrained")
+    panels = figure.subplots(rows, 2, squeeze=False).ravel()
+    for axes, (title, lines) in zip(panels, stages.items(), strict=False):
+        _losses(axes, title, lines)
+    for axes in panels[len(stages) :]:
+        axes.set_axis_off()
+    return _svg(figure, "Training and validation loss by epoch of " + ", ".join(stages))
+
+
+def slide_pictures(
+    path: Path, maps: Mapping[str, Raster], *, mpp: float, fingerprint: str, side: int = SIDE
+) -> dict[str, str]:
+    """Draw a slide, and the slide under each of `maps`, as data addresses of JPEGs no longer than `side` px.
+
+    Parameters
+    ----------
+    path
+        The slide file.
+    maps
+        Name -> values from 0 to 1 on the slide.
+    mpp
+        um/px of level 0 that the maps were made with.
+    fingerprint
+        Hash that the slide must have: maps of one slide must not lie on another.
+
+    Returns
+    -------
+    The names of `maps`, and "slide", each with its picture.
+
+    Raises
+    ------
+    SlideError
+        If the slide cannot be read, or is another one than the maps were made from.
+    """
+    with open_slide(path, mpp=mpp) as slide:
+        if slide.fingerprint != fingerprint:
+            raise SlideError(f"Expected {path.name} as it was trained on. Got another file of that name.")
+        thumbnail = slide.thumbnail(mpp * max(1.0, max(slide.dimensions) / side))
+    pictures = {"slide": _jpeg(thumbnail.array, side)}
+    for name, raster in maps.items():
+        overlay = overlay_rgb(thumbnail.array, raster, thumbnail_level0_per_px=thumbnail.cell_level0)
+        pictures[name] = _jpeg(overlay, side)
+    return pictures
+
+
+def colour_bar(width: int = 160, height: int = 12) -> str:
+    """Draw the overlays' colours from 0 to 1, over white, as the data address of a PNG."""
+    white = np.full((height, width, 3), 255, np.uint8)
+    ramp = Raster.on_lattice(np.linspace(0, 1, width)[None], cell_level0=(height, 1.0), origin_yx=(0.0, 0.0))
+    return _address(Image.fromarray(overlay_rgb(white, ramp, thumbnail_level0_per_px=1.0)), "PNG")
+
+
+def _losses(axes: Axes, title: str, lines: Sequence[LossLine]) -> None:
+    width = 1.6 if len(lines) == 1 else 0.8
+    for place, line in enumerate(lines):
+        epochs = range(1, len(line.train) + 1)
+        dot = "." if len(line.train) == 1 else None
+        names = ["training", "validation", "best epoch"] if place == 0 else ["", "", ""]
+        axes.plot(epochs, line.train, color=TRAIN, linestyle=(0, (5, 2)), linewidth=width, label=names[0], marker=dot)
+        axes.plot(epochs, line.validation, color=VALIDATION, linewidth=width, label=names[1], marker=dot)
+        best = line.validation[line.best_epoch - 1]
+        axes.plot([line.best_epoch], [best], "o", color=VALIDATION, markerfacecolor="white", label=names[2])
+    axes.set_title(title, fontsize=10)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("loss")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.set_ylim(bottom=0)
+    axes.grid(color="#E5E5E5", linewidth=0.6)
+    axes.legend(fontsize=8, handlelength=3)
+
+
+def _svg(figure: Figure, description: str) -> str:
+    """Give the figure as an element whose ids are its own: several stand in one page."""
+    text = io.StringIO()
+    about = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": description}):
+        figure.savefig(text, format="svg", metadata=about)
+    element = text.getvalue()
+    element = element[element.index("<svg") :]
+    own = f"f{files.sha256_of(description)[:8]}-"
+    for before in ('id="', 'href="#', "url(#"):
+        element = element.replace(before, before + own)
+    return element.replace("<svg ", f'<svg role="img" aria-label="{html.escape(description)}" ', 1)
+
+
+def _literal(name: str) -> str:
+    """Shorten a name for a legend, and keep matplotlib from reading formulas into it."""
+    short = name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 3] + "..."
+    return short.replace("$", r"\$")
+
+
+def _jpeg(pixels: NDArray[np.uint8], side: int) -> str:
+    image = Image.fromarray(pixels)
+    image.thumbnail((side, side), Image.Resampling.BOX)
+    return _address(image, "JPEG")
+
+
+def _address(image: Image.Image, kind: str) -> str:
+    data = io.BytesIO()
+    image.save(data, format=kind, **({"quality": QUALITY} if kind == "JPEG" else {}))
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(data.getvalue()).decode()}"

@@ -1,0 +1,118 @@
+"""The folder of a training run, format lrmil.run/1: what lies where, and artefacts that carry the hash of their inputs.
+
+    plan.toml  problems.json  splits.csv  environment.json  steps.jsonl  metrics.json  predictions.csv  report.html
+    shared/hr/<slide>.zarr  shared/lr/<slide>.zarr            the frozen encoder's features: no label, no fold
+    <fold>/teacher  <fold>/evidence  <fold>/lr_encoder  <fold>/lr  <fold>/lr_student  <fold>/lr_undistilled
+    <fold>/outputs                                            the three arms on the fold's test slides
+    model/                                                    lrmil.bundle/1, what is shipped
+"""
+
+import importlib.metadata
+import json
+import platform
+import time
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import tomli_w
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from lrmil import files
+from lrmil.configs import TrainConfig, from_dict, to_dict
+from lrmil.errors import FormatError
+from lrmil.steps import Step, T
+
+FORMAT = "lrmil.run/1"
+ARMS = ("hr_teacher", "lr_undistilled", "lr_student")
+PACKAGES = ("napari-lrmil", "torch", "timm", "numpy", "tifffile", "openslide-python", "zarr")
+
+
+def write_plan(folder: Path, config: TrainConfig, slides: str, labels: str) -> None:
+    """Save what was asked for: settings, slides and labels table."""
+    document = {"format": FORMAT, "slides": slides, "labels": labels, "settings": to_dict(config)}
+    files.write_text(folder / "plan.toml", tomli_w.dumps(document))
+
+
+def read_plan(folder: Path) -> tuple[TrainConfig, str, str]:
+    """Settings, slides and labels table of a run.
+
+    Raises
+    ------
+    FormatError
+        If the folder holds no run, or one of another version.
+    """
+    try:
+        document = tomllib.loads((folder / "plan.toml").read_text(encoding="utf-8"))
+        found = document["format"]
+    except (OSError, KeyError, ValueError) as error:
+        raise FormatError(f"Expected a run folder with plan.toml at {folder}. Got: {error}") from error
+    if found != FORMAT:
+        raise FormatError(f"Expected the format {FORMAT} in {folder}. Got {found!r}; update lrmil or train anew.")
+    return from_dict(document["settings"]), str(document["slides"]), str(document["labels"])
+
+
+def is_committed(folder: Path, inputs: object) -> bool:
+    """Tell whether an artefact is there and was made from just these inputs."""
+    try:
+        return json.loads((folder / "artefact.json").read_text(encoding="utf-8"))["key"] == files.sha256_of(inputs)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+@contextmanager
+def committing(folder: Path, inputs: object) -> Iterator[Path]:
+    """Give a temporary folder that becomes the artefact `folder`, with its inputs, when the block ends well."""
+    with files.replacing(folder) as temporary:
+        temporary.mkdir()
+        yield temporary
+        files.write_json(temporary / "artefact.json", {"key": files.sha256_of(inputs), "inputs": inputs})
+
+
+def key_of(folder: Path) -> str:
+    """Key of a committed artefact, for the inputs of what builds on it."""
+    return str(json.loads((folder / "artefact.json").read_text(encoding="utf-8"))["key"])
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write tensors as safetensors (inside an artefact that is being committed)."""
+    save_file({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, path)
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """Read what `save_tensors` wrote."""
+    return dict(load_file(path))
+
+
+def write_environment(folder: Path, device: torch.device) -> None:
+    """Save what the run ran on: versions and the kind of device, nothing that names the machine or its user."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    document = {
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "device": name,
+        "threads": torch.get_num_threads(),
+        "packages": installed_versions(),
+    }
+    files.write_json(folder / "environment.json", document)
+
+
+def installed_versions() -> dict[str, str]:
+    """Version of each package that a result depends on."""
+    return {package: importlib.metadata.version(package) for package in PACKAGES}
+
+
+def logged(steps: Iterator[Step[T]], path: Path) -> Iterator[Step[T]]:
+    """Pass Steps on, and append those with metrics or a message to steps.jsonl."""
+    with path.open("a", encoding="utf-8") as file:
+        for step in steps:
+            if step.metrics or step.message:
+                line = {"time": round(time.time(), 3), "job": step.job, "done": step.done, "total": step.total}
+                line |= {"message": step.message} if step.message else {}
+                line |= {"metrics": dict(step.metrics)} if step.metrics else {}
+                file.write(json.dumps(line) + "\n")
+                file.flush()
+            yield step

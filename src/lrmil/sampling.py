@@ -1,0 +1,65 @@
+"""Cut a region out of one level of a pyramid and bring it to another resolution with an anti-aliasing filter."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lrmil.reader import Reader
+
+WHITE = 255  # glass: what lies beyond the edge of a slide
+WHOLE = 1e-3  # a ratio, or an offset in pixels, this close to a whole number is one
+
+
+def sample(
+    reader: Reader, level: int, corner_yx: tuple[float, float], size_yx: tuple[int, int], *, ratio: float
+) -> NDArray[np.uint8]:
+    """Read a region of a level, shrunk by `ratio`; what lies outside the level is white.
+
+    Parameters
+    ----------
+    corner_yx
+        Top-left corner in pixels of the level, anywhere.
+    size_yx
+        (height, width) in output pixels.
+    ratio
+        Level pixels per output pixel.
+
+    Returns
+    -------
+    (height, width, 3) pixels: a plain copy where nothing has to be resampled, exact means of `ratio` x `ratio` pixels
+    where the ratio is whole, a Hamming filter of that support otherwise.
+    """
+    spans = [_Span(start, size, ratio) for start, size in zip(corner_yx, size_yx, strict=True)]
+    pixels = read_padded(reader, level, *(span.first for span in spans), *(span.length for span in spans))
+    whole = abs(ratio - round(ratio)) < WHOLE
+    if whole and round(ratio) == 1 and all(span.aligned for span in spans) and pixels.shape[:2] == tuple(size_yx):
+        return pixels
+    (top, bottom), (left, right) = (span.box for span in spans)
+    filter_ = Image.Resampling.BOX if whole else Image.Resampling.HAMMING
+    height, width = size_yx
+    return np.array(Image.fromarray(pixels).resize((width, height), filter_, box=(left, top, right, bottom)))
+
+
+def read_padded(reader: Reader, level: int, y: int, x: int, h: int, w: int) -> NDArray[np.uint8]:
+    """Read a rectangle of a level that may reach beyond its edges; what lies outside is white."""
+    height, width = reader.levels[level].shape
+    y0, y1, x0, x1 = max(y, 0), min(y + h, height), max(x, 0), min(x + w, width)
+    if (y0, y1, x0, x1) == (y, y + h, x, x + w):
+        return reader.read(level, y, x, h, w)
+    out = np.full((h, w, 3), WHITE, np.uint8)
+    if y0 < y1 and x0 < x1:
+        out[y0 - y : y1 - y, x0 - x : x1 - x] = reader.read(level, y0, x0, y1 - y0, x1 - x0)
+    return out
+
+
+class _Span:
+    """One axis of a region: the whole pixels that hold it, and where in them it begins and ends."""
+
+    def __init__(self, start: float, size: int, ratio: float) -> None:
+        end = start + size * ratio
+        self.first = math.floor(start + WHOLE)  # rounding noise must not fetch another row of tiles
+        self.length = max(1, math.ceil(end - WHOLE) - self.first)
+        self.box = max(start - self.first, 0.0), min(end - self.first, float(self.length))
+        self.aligned = abs(start - self.first) < WHOLE

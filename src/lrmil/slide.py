@@ -1,0 +1,234 @@
+"""Open a slide in whatever format, know its microns per pixel, and read any region of it at any resolution."""
+
+import math
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrmil import files
+from lrmil.errors import ResolutionError
+from lrmil.openslide_reader import OpenSlideReader
+from lrmil.pyramid import make_pyramid
+from lrmil.reader import Level, Reader
+from lrmil.resolution import Resolution, resolve_mpp
+from lrmil.sampling import sample
+from lrmil.slide_files import OPENSLIDE_EXTENSIONS, find_slides, is_tiff, parts_of, slide_file, slide_id_of
+from lrmil.thumbnail import Thumbnail, make_thumbnail
+from lrmil.tiff_pages import NeedsOpenSlide
+from lrmil.tiff_reader import TiffReader
+
+if TYPE_CHECKING:
+    import dask.array as da
+
+__all__ = ["Slide", "Thumbnail", "find_slides", "open_slide", "slide_id_of"]
+
+FINER = 1.01  # a level counts as fine enough up to 1 % coarser than asked: vendors' factors are inexact
+COARSEST = 1.10  # method.md section 2: a slide coarser than the asked mpp by more than 10 % is refused
+
+
+def open_slide(path: str | Path, mpp: float | None = None, *, objective_power: bool = False) -> "Slide":
+    """Open a slide for reading; use it in a ``with`` block or close it.
+
+    tifffile reads TIFF, SVS, OME-TIFF and NDPI; OpenSlide reads the rest, and JPEG 2000 SVS.
+
+    Parameters
+    ----------
+    path
+        A slide file, or the folder of one DICOM slide.
+    mpp
+        um/px of level 0; overrides the metadata.
+    objective_power
+        Whether the stated magnification may stand in for a missing um/px (10 / magnification).
+
+    Raises
+    ------
+    SlideError
+        If there is no such file, or it is no slide, or it is truncated, or its pixels are not RGB.
+    ResolutionError
+        If `mpp` is implausible. A slide without um/px opens; only its `mpp` raises.
+    """
+    path = Path(path)
+    reader = _open_reader(slide_file(path))
+    try:
+        resolution: Resolution | ResolutionError = resolve_mpp(
+            mpp, reader.mpp_candidates, power=reader.objective_power, objective_power=objective_power
+        )
+    except ResolutionError as error:
+        if mpp is not None:
+            reader.close()
+            raise
+        resolution = error
+    return Slide(path, reader, resolution)
+
+
+class Slide:
+    """An open slide, made by `open_slide`. Every method may be called from many threads at once.
+
+    Parameters
+    ----------
+    path
+        Where the slide lies.
+    reader
+        What reads its pixels; the slide closes it.
+    resolution
+        um/px of level 0 and its source, or the error to raise when it is asked for.
+    """
+
+    def __init__(self, path: Path, reader: Reader, resolution: Resolution | ResolutionError) -> None:
+        self.path = path
+        self._reader = reader
+        self._resolution = resolution
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        resolution = f"{self.mpp:.4g} um/px from {self.mpp_source}" if self.has_mpp else "um/px unknown"
+        return f"Slide({str(self.path)!r}, {self.dimensions[0]} x {self.dimensions[1]}, {resolution})"
+
+    @property
+    def slide_id(self) -> str:
+        """File name without its extension."""
+        return slide_id_of(self.path)
+
+    @property
+    def has_mpp(self) -> bool:
+        """Whether the resolution is known."""
+        return isinstance(self._resolution, Resolution)
+
+    @property
+    def mpp(self) -> float:
+        """Resolution of level 0 in um/px.
+
+        Raises
+        ------
+        ResolutionError
+            If it is missing or implausible; the message says how to give it.
+        """
+        if isinstance(self._resolution, Resolution):
+            return self._resolution.mpp
+        raise ResolutionError(f"{self.path.name}: {self._resolution}")
+
+    @property
+    def mpp_source(self) -> str | None:
+        """Where the resolution came from, such as "override" or "aperio MPP"; None when it is unknown."""
+        return self._resolution.source if isinstance(self._resolution, Resolution) else None
+
+    @property
+    def dimensions(self) -> tuple[int, int]:
+        """(width, height) of level 0 in pixels."""
+        height, width = self.levels[0].shape
+        return width, height
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """The pyramid's levels, full resolution first."""
+        return self._reader.levels
+
+    @property
+    def origin_yx(self) -> tuple[int, int]:
+        """Offset of the scanner's bounds in level-0 pixels; (0, 0) where the format has none."""
+        return self._reader.origin_yx
+
+    @property
+    def reader_name(self) -> str:
+        """Which library reads the pixels: "tifffile" or "openslide"."""
+        return self._reader.name
+
+    @property
+    def bytes_read(self) -> int | None:
+        """Compressed bytes read so far; None where the reader cannot tell."""
+        return self._reader.bytes_read
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the slide's content by samples; for a slide of several files, over all of them."""
+        parts = parts_of(self.path)
+        if len(parts) == 1:
+            return files.fingerprint(parts[0])
+        return files.sha256_of({part.name: files.fingerprint(part) for part in parts})
+
+    def level_for(self, mpp: float) -> int:
+        """Choose the level to read for a target resolution: the coarsest that is at most 1 % coarser than it.
+
+        Raises
+        ------
+        ResolutionError
+            If the slide is more than 10 % coarser than `mpp` (nothing is ever upsampled), or has no um/px.
+        """
+        if not mpp > 0:
+            raise ValueError(f"Expected a resolution above 0 um/px; got {mpp}.")
+        if self.mpp > mpp * COARSEST:
+            raise ResolutionError(
+                f"Expected a slide of {mpp:.4g} um/px or finer; {self.path.name} has {self.mpp:.4g} um/px "
+                f"({self.mpp_source}). Use a slide scanned at a higher resolution; pixels are never made up."
+            )
+        fine = [index for index, level in enumerate(self.levels) if self.mpp * level.downsample <= mpp * FINER]
+        return max(fine, key=lambda index: self.levels[index].downsample, default=0)
+
+    def read_region(self, origin_yx: tuple[float, float], size_yx: tuple[int, int], mpp: float) -> NDArray[np.uint8]:
+        """Read a region at any resolution; what lies outside the slide is white (255).
+
+        Parameters
+        ----------
+        origin_yx
+            Top-left corner in level-0 pixels, anywhere, whole or not.
+        size_yx
+            (height, width) in output pixels.
+        mpp
+            Resolution of the output in um/px.
+
+        Returns
+        -------
+        (height, width, 3) pixels, averaged down from the coarsest level that is fine enough.
+
+        Raises
+        ------
+        ResolutionError
+            If the slide is more than 10 % coarser than `mpp`, or has no um/px.
+        SlideError
+            If the file cannot give these pixels; they are never invented.
+        """
+        index = self.level_for(mpp)
+        downsample = self.levels[index].downsample
+        corner = origin_yx[0] / downsample, origin_yx[1] / downsample
+        return sample(self._reader, index, corner, size_yx, ratio=mpp / (self.mpp * downsample))
+
+    def thumbnail(self, mpp: float) -> Thumbnail:
+        """Read the whole slide at about `mpp` (never coarser), or at level 0 when the slide is coarser than that.
+
+        Blocks that cannot be read are marked, not fatal.
+
+        Raises
+        ------
+        SlideError
+            If nothing at all could be read.
+        """
+        target = max(mpp, self.mpp)
+        index = self.level_for(target)
+        ratio = target * FINER / (self.mpp * self.levels[index].downsample)
+        return make_thumbnail(self._reader, index, max(1, math.floor(ratio)))
+
+    def pyramid(self) -> "list[da.Array]":
+        """Give the levels as lazy (y, x, 3) uint8 dask arrays, full resolution first; they read while this is open."""
+        return make_pyramid(self._reader, f"{self.path}-{self.path.stat().st_mtime_ns}-{self.reader_name}")
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._reader.close()
+
+
+def _open_reader(file: Path) -> Reader:
+    if file.suffix.lower() in OPENSLIDE_EXTENSIONS or not is_tiff(file):
+        return OpenSlideReader(file)
+    try:
+        return TiffReader(file)
+    except NeedsOpenSlide:
+        return OpenSlideReader(file)

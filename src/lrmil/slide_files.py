@@ -1,0 +1,88 @@
+"""Which files are slides, which files belong to one slide, and what a slide is called."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from lrmil.errors import SlideError
+
+TIFF_EXTENSIONS = (".svs", ".tif", ".tiff", ".ndpi")
+OPENSLIDE_EXTENSIONS = (".mrxs", ".scn", ".bif", ".dcm", ".vms", ".vmu", ".svslide", ".czi")
+EXTENSIONS = TIFF_EXTENSIONS + OPENSLIDE_EXTENSIONS
+DOUBLE_EXTENSIONS = (".ome.tif", ".ome.tiff")
+TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # classic and BigTIFF, either byte order
+
+
+def slide_id_of(path: str | Path) -> str:
+    """Name a slide by its file name without extension; ``.ome.tif`` and ``.ome.tiff`` count as one extension."""
+    path = Path(path)
+    for extension in DOUBLE_EXTENSIONS:
+        if path.name.lower().endswith(extension):
+            return path.name[: -len(extension)]
+    return path.stem if path.suffix.lower() in EXTENSIONS or path.is_file() else path.name
+
+
+def find_slides(places: str | Path | Iterable[str | Path]) -> list[Path]:
+    """List the slides in folders (searched recursively, hidden names skipped) and among files, sorted by path.
+
+    A file named outright is kept whatever its extension, so that opening it says what is wrong with it.
+    """
+    found: set[Path] = set()
+    for place in map(Path, [places] if isinstance(places, str | Path) else places):
+        found |= set(_slides_under(place)) if place.is_dir() else {place}
+    return sorted(found)
+
+
+def slide_file(path: Path) -> Path:
+    """Return the file to open for a slide: itself, or the first file of a DICOM folder.
+
+    Raises
+    ------
+    SlideError
+        If nothing is there, or a folder is no DICOM slide.
+    """
+    if path.is_file():
+        return path
+    if not path.exists():
+        raise SlideError(f"Expected a slide at {path}; nothing is there. Check the path and that its disk is mounted.")
+    parts = parts_of(path)
+    if not parts or any(part.suffix.lower() != ".dcm" for part in parts):
+        raise SlideError(
+            f"Expected a slide file, or a folder with the .dcm files of one slide; {path} is another folder. "
+            "Name the files in it, or use find_slides."
+        )
+    return parts[0]
+
+
+def is_tiff(file: Path) -> bool:
+    """Tell by its first bytes whether a file is a TIFF.
+
+    Raises
+    ------
+    SlideError
+        If the file cannot be read at all.
+    """
+    try:
+        with file.open("rb") as stream:
+            return stream.read(4) in TIFF_MAGIC
+    except OSError as error:
+        raise SlideError(f"Expected a readable file at {file}; the system says: {error}. Check its rights.") from error
+
+
+def parts_of(path: Path) -> list[Path]:
+    """List the files of one slide: those of a folder, those of an MRXS with its folder, or the file itself."""
+    if path.is_dir():
+        return _files_of(path)
+    return [path, *(_files_of(path.with_suffix("")) if path.suffix.lower() == ".mrxs" else [])]
+
+
+def _slides_under(folder: Path) -> Iterable[Path]:
+    for path in folder.rglob("*"):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.suffix.lower() in EXTENSIONS and not hidden and path.is_file():
+            yield path
+
+
+def _files_of(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))

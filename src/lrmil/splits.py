@@ -1,0 +1,186 @@
+"""Which slides are trained on, validated on and tested: split by patient, stratified by label, saved as a table."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from sklearn.model_selection import StratifiedKFold
+
+from lrmil.cohort import Cohort
+from lrmil.errors import CohortError, ConfigError, FormatError
+from lrmil.files import write_text
+
+COLUMNS = ("fold", "slide_id", "case_id", "label", "part")
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """One division of a cohort into slide ids, each part sorted; no case lies in two parts."""
+
+    name: str
+    train: tuple[str, ...]
+    val: tuple[str, ...]
+    test: tuple[str, ...]
+
+
+def make_folds(cohort: Cohort, *, folds: int, val_fraction: float, seed: int) -> tuple[Fold, ...]:
+    """Divide a cohort for cross-validation; a seed gives the same folds whatever the order of the table.
+
+    With a split column there is one fold, the table's own. With a fold column each of its values is tested once.
+    With neither, whole cases are drawn so that each class is spread evenly over the folds.
+
+    Parameters
+    ----------
+    cohort
+        A checked cohort.
+    folds
+        Folds to draw when the table names none.
+    val_fraction
+        Part of the cases not tested, 0 to 1, that is set aside for validation: at least one case of each class.
+    seed
+        Seed of what is drawn.
+
+    Raises
+    ------
+    CohortError
+        If a class has too few cases to be trained on and validated on in every fold.
+    ConfigError
+        If `folds` or `val_fraction` is out of range.
+    """
+    _check_fraction(val_fraction)
+    if cohort.split_by == "split":
+        return (_table_fold(cohort, val_fraction, seed),)
+    tests = _named_tests(cohort) if cohort.split_by == "fold" else _drawn_tests(cohort, folds, seed)
+    return tuple(_fold(cohort, name, cases, val_fraction, seed) for name, cases in tests.items())
+
+
+def final_fold(cohort: Cohort, *, val_fraction: float, seed: int) -> Fold:
+    """Divide a cohort for the model that is shipped: all cases to fit on, or the table's own train and val cases.
+
+    Parameters
+    ----------
+    cohort, val_fraction, seed
+        As for `make_folds`.
+
+    Returns
+    -------
+    Fold
+        Named "final", with nothing in `test`; cases that the split column tests are in no part.
+
+    Raises
+    ------
+    CohortError
+        If a class has too few cases to be trained on and validated on.
+    ConfigError
+        If `val_fraction` is out of range.
+    """
+    _check_fraction(val_fraction)
+    if cohort.split_by == "split":
+        fold = _table_fold(cohort, val_fraction, seed)
+        return Fold("final", fold.train, fold.val, ())
+    return _fold(cohort, "final", set(), val_fraction, seed)
+
+
+def write_splits(path: Path, folds: Sequence[Fold], cohort: Cohort) -> None:
+    """Write folds as a CSV with the columns `COLUMNS`, complete or not at all."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    slides = cohort.by_id
+    for fold in folds:
+        for part in ("train", "val", "test"):
+            for slide_id in getattr(fold, part):
+                slide = slides[slide_id]
+                writer.writerow((fold.name, slide_id, slide.case_id, slide.label, part))
+    write_text(path, text.getvalue())
+
+
+def read_splits(path: Path) -> tuple[Fold, ...]:
+    """Read what `write_splits` wrote, folds in the order of the file.
+
+    Raises
+    ------
+    FormatError
+        If the columns or a part are not those of `write_splits`.
+    """
+    with path.open(encoding="utf-8", newline="") as file:
+        header, *rows = list(csv.reader(file)) or [[]]
+    if tuple(header) != COLUMNS:
+        raise FormatError(f"Expected the columns {','.join(COLUMNS)} in '{path}'; got {','.join(header)}. Delete it.")
+    folds: dict[str, dict[str, list[str]]] = {}
+    for number, row in enumerate(rows, start=2):
+        if len(row) != len(COLUMNS) or row[4] not in ("train", "val", "test"):
+            raise FormatError(
+                f"Expected five values, the last train, val or test, in row {number} of '{path}'; got {row}."
+            )
+        folds.setdefault(row[0], {"train": [], "val": [], "test": []})[row[4]].append(row[1])
+    return tuple(Fold(name, **{part: tuple(ids) for part, ids in parts.items()}) for name, parts in folds.items())
+
+
+def _check_fraction(val_fraction: float) -> None:
+    if not 0 < val_fraction < 1:
+        raise ConfigError(f"Expected val_fraction between 0 and 1; got {val_fraction}. 0.2 is a common choice.")
+
+
+def _table_fold(cohort: Cohort, val_fraction: float, seed: int) -> Fold:
+    cases: dict[str | None, set[str]] = {"train": set(), "val": set(), "test": set()}
+    for slide in cohort.slides:
+        cases[slide.split].add(slide.case_id)
+    if cases["val"]:
+        return _by_slides(cohort, "fold-0", cases["train"], cases["val"], cases["test"])
+    return _fold(cohort, "fold-0", cases["test"], val_fraction, seed)
+
+
+def _named_tests(cohort: Cohort) -> dict[str, set[str]]:
+    values = sorted(
+        {slide.fold for slide in cohort.slides if slide.fold is not None}, key=lambda value: (len(value), value)
+    )
+    return {f"fold-{value}": {slide.case_id for slide in cohort.slides if slide.fold == value} for value in values}
+
+
+def _drawn_tests(cohort: Cohort, folds: int, seed: int) -> dict[str, set[str]]:
+    """Draw cases, not slides: a case has one label, so each class is spread evenly whatever the slides per case."""
+    cases = list(cohort.case_labels)
+    labels = list(cohort.case_labels.values())
+    smallest = min(labels.count(name) for name in cohort.classes)
+    if folds < 2:
+        raise ConfigError(f"Expected at least 2 folds; got {folds}. Set folds to 2 or more.")
+    if smallest < folds:
+        raise CohortError(
+            f"Expected at least {folds} cases of every class; the smallest has {smallest}. Lower --folds or add cases."
+        )
+    drawn = StratifiedKFold(folds, shuffle=True, random_state=seed).split(cases, labels)
+    return {f"fold-{number}": {cases[place] for place in test} for number, (_, test) in enumerate(drawn)}
+
+
+def _fold(cohort: Cohort, name: str, test: set[str], val_fraction: float, seed: int) -> Fold:
+    rest = {case: label for case, label in cohort.case_labels.items() if case not in test}
+    rng = np.random.default_rng([seed, *name.encode()])  # a stream for each name: folds do not depend on each other
+    val = _draw_val(rest, cohort.classes, val_fraction, name, rng)
+    return _by_slides(cohort, name, rest.keys() - val, val, test)
+
+
+def _draw_val(
+    cases: Mapping[str, str], classes: Sequence[str], val_fraction: float, name: str, rng: np.random.Generator
+) -> set[str]:
+    val: set[str] = set()
+    for label in classes:
+        members = [case for case, its_label in cases.items() if its_label == label]
+        if len(members) < 2:
+            raise CohortError(
+                f"Expected two cases of class '{label}' besides the tested ones in '{name}' (one to train on, one to "
+                f"validate on); got {len(members)}. Add cases of that class, or change the folds."
+            )
+        count = min(max(1, round(val_fraction * len(members))), len(members) - 1)
+        val.update(members[place] for place in rng.choice(len(members), count, replace=False))
+    return val
+
+
+def _by_slides(cohort: Cohort, name: str, *cases: set[str]) -> Fold:
+    train, val, test = (
+        tuple(sorted(slide.slide_id for slide in cohort.slides if slide.case_id in part)) for part in cases
+    )
+    return Fold(name, train, val, test)

@@ -1,0 +1,100 @@
+"""A table file (csv, tsv, xlsx) becomes rows of trimmed text, nothing guessed about what the text means."""
+
+import csv
+import io
+import re
+import zipfile
+import zlib
+from pathlib import Path
+from xml.etree.ElementTree import ParseError
+
+import openpyxl
+from openpyxl.utils.exceptions import InvalidFileException
+
+from lrmil.errors import CohortError
+
+UNREADABLE = (
+    OSError,
+    KeyError,
+    ValueError,
+    csv.Error,
+    zipfile.BadZipFile,
+    zlib.error,
+    ParseError,
+    InvalidFileException,
+)
+
+
+def read_records(path: Path) -> list[list[str]]:
+    """Read every row of a table as text, so that "001" and "1e5" stay what they were.
+
+    Parameters
+    ----------
+    path
+        A ``.csv``, ``.tsv`` or ``.txt`` file (comma, semicolon or tab; UTF-8, UTF-16 or Latin-1) or the first sheet of
+        an ``.xlsx`` file.
+
+    Returns
+    -------
+    list of list of str
+        The header and the rows below it as a spreadsheet counts them: blank rows are kept, rows may differ in length.
+
+    Raises
+    ------
+    CohortError
+        If the file cannot be read as a table, is empty, or has nothing in its first row.
+    """
+    readers = {".csv": _read_text, ".tsv": _read_text, ".txt": _read_text, ".xlsx": _read_xlsx, ".xlsm": _read_xlsx}
+    if not path.is_file():
+        raise CohortError(f"Expected a labels table at '{path}'; there is no such file. Check the path.")
+    if path.suffix.lower() not in readers:
+        raise CohortError(f"Expected a .csv, .tsv or .xlsx table; got '{path.name}'. Save it as CSV and try again.")
+    try:
+        records = readers[path.suffix.lower()](path)
+    except UNREADABLE as error:
+        raise CohortError(f"'{path}' cannot be read as a table: {error}. Save it again as CSV (UTF-8).") from error
+    if not any(any(cells) for cells in records):
+        raise CohortError(f"Expected a header and rows in '{path}'; it is empty. Is it the right file?")
+    if not any(records[0]):
+        raise CohortError(f"Expected column names in the first row of '{path}'; it is empty. Put the header in row 1.")
+    return records
+
+
+def _read_text(path: Path) -> list[list[str]]:
+    text = _decode(path.read_bytes())
+    first = text.splitlines()[0] if text else ""
+    delimiter = max(",;\t", key=lambda mark: len(next(csv.reader([first], delimiter=mark), [])))
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
+    return [[cell.strip() for cell in cells] for cells in reader]
+
+
+def _decode(data: bytes) -> str:
+    """Excel writes UTF-8 with a mark, UTF-16 ("Unicode text") or the local 8-bit code page, as the user chose."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16")
+    if b"\x00" in data:
+        raise ValueError("it holds binary data, not text")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+def _read_xlsx(path: Path) -> list[list[str]]:
+    book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+    try:
+        rows = book.worksheets[0].iter_rows()
+        return [[_shown(cell.value, cell.number_format or "") for cell in row] for row in rows]
+    finally:
+        book.close()
+
+
+def _shown(value: object, number_format: str) -> str:
+    """Write a cell as the spreadsheet shows it: 7 in the format "000" is the id "007"."""
+    if value is None:
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, int) and re.fullmatch("0+", number_format):
+        return str(value).zfill(len(number_format))
+    return str(value).strip()

@@ -1,0 +1,164 @@
+"""What a TIFF slide says about itself: where the segments of each level lie, how to decode them, its pixel size."""
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from lrmil.errors import SlideError
+from lrmil.resolution import MppCandidate, aperio_mpp, aperio_power, ome_mpp, ome_power, tiff_mpp
+
+RGB, YCBCR = 2, 6  # PhotometricInterpretation
+OLD_JPEG, JPEG = 6, 7  # Compression: the two that tifffile converts from YCbCr
+APERIO_J2K = (33003, 33005)
+MALFORMED = (ValueError, TypeError, KeyError, IndexError, AttributeError, OSError, struct.error, OverflowError)
+
+
+class NeedsOpenSlide(SlideError):
+    """This TIFF is one that tifffile reads wrongly or only in part."""
+
+
+@dataclass(frozen=True, slots=True)
+class LevelPage:
+    """What is needed to read one level once the structure of the TIFF has been parsed."""
+
+    shape: tuple[int, int]
+    tile: tuple[int, int]
+    offsets: tuple[int, ...]
+    counts: tuple[int, ...]
+    decode: Callable[[bytes, int], NDArray[np.uint8] | None]
+    ends_in_eoi: bool
+    mappable: bool
+
+    @property
+    def columns(self) -> int:
+        return -(-self.shape[1] // self.tile[1])
+
+    @property
+    def segment_bytes(self) -> int:
+        return self.tile[0] * self.tile[1] * 3
+
+    def fills(self, index: int, shape: tuple[int, ...]) -> bool:
+        """Whether a decoded segment holds every pixel of its cell that lies inside the image."""
+        row, column = divmod(index, self.columns)
+        height = min(self.tile[0], self.shape[0] - row * self.tile[0])
+        width = min(self.tile[1], self.shape[1] - column * self.tile[1])
+        return shape[0] >= height and shape[1] >= width
+
+
+class TiffPyramid(NamedTuple):
+    """The levels of a TIFF slide, full resolution first, and what its metadata say."""
+
+    pages: list[LevelPage]
+    mpp_candidates: list[MppCandidate]
+    objective_power: float | None
+
+
+def parse_pyramid(path: Path) -> TiffPyramid:
+    """Parse the structure of a TIFF slide and close it again; its segments can then be read without tifffile's locks.
+
+    Raises
+    ------
+    NeedsOpenSlide
+        If OpenSlide is the right reader for this TIFF.
+    SlideError
+        If the file is not a TIFF, or its largest image is not 8-bit RGB.
+    """
+    try:
+        with tifffile.TiffFile(path) as tif:
+            if tif.is_philips or tif.is_scn or tif.is_bif:
+                raise NeedsOpenSlide(f"Expected a TIFF that tifffile reads whole; {path} is one that OpenSlide reads.")
+            series = _main_series(path, tif)
+            return TiffPyramid(_pages(path, series), _mpp_candidates(tif, series), _objective_power(tif, series))
+    except SlideError:
+        raise
+    except MALFORMED as error:
+        raise SlideError(
+            f"Expected a TIFF slide in {path}; its structure cannot be read ({error}). "
+            "Copy the file again from its source, or leave this slide out."
+        ) from error
+
+
+def needs_openslide(page: tifffile.TiffPage) -> bool:
+    """Tell whether tifffile would give wrong colours: it does not convert Aperio's JPEG 2000 from YCbCr."""
+    return int(page.compression) in APERIO_J2K
+
+
+def _main_series(path: Path, tif: tifffile.TiffFile) -> Any:
+    """Take the largest image; when that is not 8-bit RGB, a smaller one (a label, a macro photo) must not stand in."""
+    images = [series for series in tif.series if {"Y", "X"} <= set(series.axes)]
+    if not images:
+        raise SlideError(f"Expected an image in {path}; the TIFF has none. Check that this is the right file.")
+    series = max(images, key=lambda item: item.shape[item.axes.index("Y")] * item.shape[item.axes.index("X")])
+    page = series.keyframe
+    if any(needs_openslide(level.keyframe) for level in series.levels):
+        raise NeedsOpenSlide(f"Expected colours that tifffile converts; {path} has Aperio JPEG 2000.")
+    if not _is_rgb(series):
+        raise SlideError(
+            f"Expected an 8-bit RGB brightfield slide with interleaved samples in {path}; "
+            f"got axes {series.axes}, shape {series.shape}, {series.dtype}, {_title(page.photometric)}. "
+            "Convert it to RGB first; fluorescence and grey images are outside what this package classifies."
+        )
+    return series
+
+
+def _is_rgb(series: Any) -> bool:
+    page = series.keyframe
+    colours = page.photometric == RGB or (page.photometric == YCBCR and int(page.compression) in (OLD_JPEG, JPEG))
+    return bool(series.axes == "YXS" and series.shape[2] == 3 and series.dtype == np.uint8 and colours)
+
+
+def _title(value: Any) -> str:
+    return str(getattr(value, "name", value))
+
+
+def _pages(path: Path, series: Any) -> list[LevelPage]:
+    levels = sorted((level for level in series.levels if _is_rgb(level)), key=lambda level: -level.shape[0])
+    return [_page(level) for level in levels]
+
+
+def _page(level: Any) -> LevelPage:
+    frame, keyframe = level.pages[0], level.keyframe
+    height, width = level.shape[:2]
+    strip = (min(keyframe.rowsperstrip, height), width)
+    tile = (keyframe.tilelength, keyframe.tilewidth) if keyframe.is_tiled else strip
+    expected = -(-height // tile[0]) * -(-width // tile[1])
+    offsets, counts = tuple(map(int, frame.dataoffsets)), tuple(map(int, frame.databytecounts))
+    if len(offsets) != expected or len(counts) != expected:
+        raise ValueError(f"{len(offsets)} segments where {expected} are needed")
+    decode, tables, header = keyframe.decode, frame.jpegtables, keyframe.jpegheader
+
+    def decode_segment(data: bytes, index: int) -> NDArray[np.uint8] | None:
+        pixels = decode(data, index, jpegtables=tables, jpegheader=header)[0]
+        return None if pixels is None else np.asarray(pixels).reshape(pixels.shape[-3:])
+
+    ends_in_eoi = int(keyframe.compression) == JPEG and header is None
+    return LevelPage((height, width), tile, offsets, counts, decode_segment, ends_in_eoi, bool(frame.is_memmappable))
+
+
+def _mpp_candidates(tif: tifffile.TiffFile, series: Any) -> list[MppCandidate]:
+    page, found = series.keyframe, list[MppCandidate]()
+    if tif.is_svs:
+        found += aperio_mpp(page.description)
+    if tif.is_ome and tif.ome_metadata:
+        found += ome_mpp(tif.ome_metadata, height=series.shape[0], width=series.shape[1])
+    y, x = page.tags.valueof(283), page.tags.valueof(282)  # YResolution, XResolution
+    return found + tiff_mpp(_ratio(y), _ratio(x), int(page.tags.valueof(296, 2)))  # ResolutionUnit: inch by default
+
+
+def _ratio(value: Any) -> float | None:
+    return value[0] / value[1] if isinstance(value, tuple) and len(value) == 2 and value[1] else None
+
+
+def _objective_power(tif: tifffile.TiffFile, series: Any) -> float | None:
+    if tif.is_svs:
+        return aperio_power(series.keyframe.description)
+    if tif.is_ome and tif.ome_metadata:
+        return ome_power(tif.ome_metadata)
+    lens = series.keyframe.tags.valueof(65421) if tif.is_ndpi else None  # Hamamatsu's SourceLens
+    return float(lens) if isinstance(lens, int | float) and lens > 0 else None

@@ -1,0 +1,181 @@
+"""The one training loop: warm-up and cosine, mixed precision, clipping, early stopping, resume at any epoch.
+
+A checkpoint is one safetensors file, complete or absent; on a CPU a run that was killed ends with the same weights as an
+unbroken one, since every epoch draws its randomness from (seed, epoch) alone.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from lrmil import files
+from lrmil.configs import FitConfig
+from lrmil.steps import Step
+
+EpochLosses = Callable[[int, torch.Generator], Iterator[dict[str, Tensor]]]
+Validate = Callable[[], dict[str, float]]
+
+
+class Fit(NamedTuple):
+    """A trained module, with the weights of its best epoch, and the metrics of every epoch."""
+
+    module: nn.Module
+    history: list[dict[str, float]]
+
+
+@dataclass(slots=True)
+class _State:
+    """How far training is: what a checkpoint holds besides the weights."""
+
+    epoch: int = 0
+    step: int = 0
+    best_epoch: int = -1
+    best_score: float = -math.inf
+    best_loss: float = math.inf
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def fit_steps(
+    job: str,
+    module: nn.Module,
+    *,
+    epoch_losses: EpochLosses,
+    steps_per_epoch: int,
+    validate: Validate,
+    config: FitConfig,
+    seed: int,
+    checkpoint: Path,
+    key: str,
+    device: torch.device,
+) -> Iterator[Step[Fit]]:
+    """Train `module` and leave it with the weights of its best validation epoch.
+
+    Parameters
+    ----------
+    job
+        Name for the Steps.
+    module
+        What is trained; its parameters with `requires_grad`.
+    epoch_losses
+        Called with the epoch and a seeded generator; gives, per optimisation step, named scalar losses of which
+        "loss" is descended.
+    steps_per_epoch
+        Expected number of those, for the schedule.
+    validate
+        Called after each epoch; must give "score" (higher is better) and "loss" (breaks ties), both on validation
+        data and never on training data.
+    seed
+        Together with the epoch it fixes all randomness.
+    checkpoint
+        File to resume from and to keep; deleted by the caller once the final weights are written.
+    key
+        Hash of all inputs; a checkpoint with another key is not resumed.
+
+    Yields
+    ------
+    Step
+        One per optimisation step, and one per epoch with its metrics. The last carries the `Fit`.
+    """
+    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+    best = {name: value.detach().clone() for name, value in module.state_dict().items()}
+    state = _resume(checkpoint, key, module, optimiser, best) or _State()
+    total = config.epochs * steps_per_epoch
+
+    while state.epoch < config.epochs and state.epoch - state.best_epoch <= config.patience:
+        module.train()
+        generator = torch.Generator().manual_seed(seed * 100_003 + state.epoch)
+        sums: dict[str, float] = {}
+        count = 0
+        with torch.random.fork_rng():
+            torch.manual_seed(seed * 100_003 + state.epoch)
+            for losses in epoch_losses(state.epoch, generator):
+                _set_rate(optimiser, config, state.step, total)
+                optimiser.zero_grad(set_to_none=True)
+                losses["loss"].backward()  # type: ignore[no-untyped-call]
+                nn.utils.clip_grad_norm_(parameters, config.clip)
+                optimiser.step()
+                state.step += 1
+                count += 1
+                for name, value in losses.items():
+                    sums[name] = sums.get(name, 0.0) + float(value.detach())
+                yield Step(job, min(state.step, total), total, "steps")
+        module.eval()
+        scores = validate()
+        state.epoch += 1
+        if (scores["score"], -scores["loss"]) > (state.best_score, -state.best_loss):
+            state.best_epoch, state.best_score, state.best_loss = state.epoch, scores["score"], scores["loss"]
+            best = {name: value.detach().clone() for name, value in module.state_dict().items()}
+        metrics = {f"train_{name}": value / max(1, count) for name, value in sums.items()}
+        metrics |= {f"val_{name}": value for name, value in scores.items()} | {"epoch": float(state.epoch)}
+        state.history.append(metrics)
+        _save(checkpoint, key, module, optimiser, best, state)
+        yield Step(job, min(state.step, total), total, "steps", metrics=metrics)
+
+    module.load_state_dict(best)
+    module.eval()
+    message = f"best validation at epoch {state.best_epoch} of {state.epoch}"
+    yield Step(job, total, total, "steps", result=Fit(module, state.history), message=message)
+
+
+def _set_rate(optimiser: torch.optim.Optimizer, config: FitConfig, step: int, total: int) -> None:
+    warm = max(1, round(config.warmup * total))
+    if step < warm:
+        factor = (step + 1) / warm
+    else:
+        factor = 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm) / max(1, total - warm))))
+    for group in optimiser.param_groups:
+        group["lr"] = config.learning_rate * factor
+
+
+def _save(
+    path: Path,
+    key: str,
+    module: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    best: dict[str, Tensor],
+    state: _State,
+) -> None:
+    tensors = {f"now/{name}": value for name, value in module.state_dict().items()}
+    tensors |= {f"best/{name}": value for name, value in best.items()}
+    for i, moments in optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser/{i}/{name}": torch.as_tensor(value) for name, value in moments.items()}
+    metadata = {
+        "key": key,
+        "state": json.dumps(asdict(state)),
+    }
+    with files.replacing(path) as temporary:
+        save_file({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, temporary, metadata)
+
+
+def _resume(
+    path: Path, key: str, module: nn.Module, optimiser: torch.optim.Optimizer, best: dict[str, Tensor]
+) -> _State | None:
+    """Load the checkpoint into module, optimiser and `best`, when there is one with this key."""
+    if not path.is_file():
+        return None
+    with safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
+        metadata = file.metadata()
+        if metadata.get("key") != key:
+            return None
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    module.load_state_dict(_under("now/", tensors))
+    best.update(_under("best/", tensors))
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, value in _under("optimiser/", tensors).items():
+        i, moment = name.split("/", 1)
+        moments.setdefault(int(i), {})[moment] = value
+    optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
+    return _State(**json.loads(metadata["state"]))
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,78 @@
+"""Small synthetic slides for tests."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+
+def coordinate_pixels(height: int, width: int) -> NDArray[np.uint8]:
+    """Make an image that tells where one is: red grows with y, green with x (one grey value in 4 px), blue is 128."""
+    y, x = np.mgrid[:height, :width]
+    return np.stack([y // 4 % 256, x // 4 % 256, np.full_like(y, 128)], axis=2).astype(np.uint8)
+
+
+def shrink(pixels: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
+    """Average factor x factor pixels; what is left over at the edges is cut, as scanners do."""
+    height, width = pixels.shape[0] // factor, pixels.shape[1] // factor
+    blocks = pixels[: height * factor, : width * factor].reshape(height, factor, width, factor, 3)
+    return np.rint(blocks.mean(axis=(1, 3))).astype(np.uint8)
+
+
+def write_pyramid(
+    path: Path,
+    pixels: NDArray[np.uint8],
+    mpp: float | None = 0.5,
+    *,
+    factors: Sequence[int] = (4, 16),
+    tile: int = 256,
+    compression: str | None = "deflate",
+    style: str = "ome",
+    power: float | None = None,
+) -> Path:
+    """Write `pixels` and its shrunken copies: style "ome" (SubIFDs), "aperio" (SVS description) or "plain"."""
+    options: dict[str, object] = {"tile": (tile, tile), "compression": compression, "photometric": "rgb"}
+    levels = [shrink(pixels, factor) for factor in factors]
+    if style == "ome":
+        metadata: dict[str, object] = {"axes": "YXS"}
+        if mpp is not None:
+            metadata |= {f"PhysicalSize{axis}": mpp for axis in "XY"}
+            metadata |= {f"PhysicalSize{axis}Unit": "µm" for axis in "XY"}
+        with tifffile.TiffWriter(path, ome=True) as tif:
+            tif.write(pixels, subifds=len(levels), metadata=metadata, **options)
+            for level in levels:
+                tif.write(level, subfiletype=1, **options)
+        return path
+    with tifffile.TiffWriter(path) as tif:
+        for index, level in enumerate([pixels, *levels]):
+            description = _aperio(level, mpp, power) if style == "aperio" else None
+            reduced = 0 if style == "aperio" else min(index, 1)
+            tif.write(level, metadata=None, description=description, subfiletype=reduced, **options)
+            if style == "aperio" and index == 0:  # Aperio's second page is always a thumbnail, in strips
+                thumbnail = shrink(pixels, 10)
+                tif.write(thumbnail, metadata=None, description=_aperio(thumbnail, None, None), photometric="rgb")
+    return path
+
+
+def segment_of(path: Path, level: int, index: int) -> tuple[int, int]:
+    """Tell where in the file a segment of a level lies: offset and number of bytes."""
+    with tifffile.TiffFile(path) as tif:
+        page = tif.series[0].levels[level].pages[0]
+        return int(page.dataoffsets[index]), int(page.databytecounts[index])
+
+
+def overwrite(path: Path, offset: int, data: bytes) -> None:
+    """Put other bytes into a file."""
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(data)
+
+
+def _aperio(level: NDArray[np.uint8], mpp: float | None, power: float | None) -> str:
+    height, width = level.shape[:2]
+    fields = [f"Aperio Image Library v12.0.0\r\n{width}x{height} (256x256) JPEG/RGB Q=70"]
+    fields += [] if power is None else [f"AppMag = {power:g}"]
+    fields += [] if mpp is None else [f"MPP = {mpp:.4f}"]
+    return "|".join(fields)

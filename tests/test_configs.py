@@ -1,0 +1,167 @@
+"""Settings are refused by name where they are unknown or out of range, and survive TOML unchanged."""
+
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lrmil.configs import (
+    MILConfig,
+    TrainConfig,
+    from_dict,
+    mil_from_dict,
+    read_toml,
+    to_dict,
+    with_settings,
+    write_toml,
+)
+from lrmil.errors import ConfigError
+
+positive = st.floats(1e-9, 1e9)
+configs = st.fixed_dictionaries(
+    {},
+    optional={
+        "encoder": st.text(max_size=30),
+        "seed": st.integers(-(2**40), 2**40),
+        "folds": st.integers(2, 50),
+        "mpp_lr": positive,
+        "min_tissue": st.floats(0, 1),
+        "val_fraction": st.floats(0.01, 0.99),
+        "pretrained": st.booleans(),
+        "embedding": st.sampled_from(["pooled", "cls", "mean", "cls+mean"]),
+        "stage1.weighting": st.sampled_from(["teacher_attention", "uniform"]),
+        "stage1.layers": st.lists(st.integers(-1, 40), max_size=4).map(tuple),
+        "stage1.fit.learning_rate": positive,
+        "mil.dropout": st.floats(0, 0.99),
+        "mil.fit.epochs": st.integers(1, 10**6),
+        "stage2.lambda_soft": st.floats(0, 1e6),
+        "stage2.fraction": st.floats(1e-6, 0.5),
+    },
+)
+
+
+class TestRefused:
+    @pytest.mark.parametrize(
+        ("values", "name"),
+        [
+            ({"epochs": 3}, "epochs"),
+            ({"stage1": {"lambda": 1.0}}, "stage1.lambda"),
+            ({"mil": {"fit": {"epocs": 1}}}, "mil.fit.epocs"),
+            ({"stage3": {}}, "stage3"),
+        ],
+    )
+    def test_unknown_settings_are_named(self, values: dict[str, object], name: str) -> None:
+        with pytest.raises(ConfigError, match=rf"{name}: Unexpected"):
+            from_dict(values)
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("mpp_lr", 0.0),
+            ("mpp_lr", -2.0),
+            ("mpp_lr", float("nan")),
+            ("mpp_lr", float("inf")),
+            ("patch_size", 15),
+            ("min_tissue", 1.01),
+            ("min_tissue_hr", -0.01),
+            ("folds", 1),
+            ("val_fraction", 0.0),
+            ("val_fraction", 1.0),
+            ("seed", "many"),
+            ("seed", 0.5),
+            ("embedding", "max"),
+            ("batch_size", 0),
+            ("stage1.weighting", "attention"),
+            ("stage1.layers", ["first"]),
+            ("stage1.fit.epochs", 0),
+            ("stage1.fit.learning_rate", float("inf")),
+            ("mil.dropout", 1.0),
+            ("mil.patch_dropout", -0.1),
+            ("stage2.lambda_ce", -1.0),
+            ("stage2.lambda_bag", float("inf")),
+            ("stage2.fraction", 0.51),
+            ("stage2.attention_temperature", 0.0),
+        ],
+    )
+    def test_values_out_of_range_are_named(self, name: str, value: object) -> None:
+        with pytest.raises(ConfigError, match=rf"^Expected valid settings. Got: {name}\b.*: .*\(came: "):
+            with_settings(TrainConfig(), {name: value})
+
+    def test_all_troubles_come_at_once(self) -> None:
+        with pytest.raises(ConfigError) as caught:
+            from_dict({"epocs": 1, "folds": 0, "stage2": {"k_max": 0}})
+        assert all(name in str(caught.value) for name in ("epocs", "folds", "stage2.k_max"))
+
+    @pytest.mark.parametrize("values", [{"hidden": 3}, {"hidden_dim": 0}, [], "gated"])
+    def test_mil_settings(self, values: object) -> None:
+        with pytest.raises(ConfigError, match="MIL settings"):
+            mil_from_dict(values)
+
+    def test_the_constructor_refuses_too(self) -> None:
+        with pytest.raises(ValueError, match="epocs"):
+            TrainConfig(epocs=3)  # type: ignore[call-arg]
+        with pytest.raises(ValueError, match="folds"):
+            TrainConfig(folds=1)
+
+    def test_settings_do_not_change(self) -> None:
+        with pytest.raises(FrozenInstanceError):
+            TrainConfig().seed = 3  # type: ignore[misc]
+
+
+class TestWithSettings:
+    def test_dotted_names(self) -> None:
+        before = TrainConfig(seed=4)
+        after = with_settings(before, {"stage1.weighting": "uniform", "mil.fit.epochs": 3, "folds": 3})
+        assert (after.stage1.weighting, after.mil.fit.epochs, after.folds, after.seed) == ("uniform", 3, 3, 4)
+        assert (after.stage1.fit, after.mil.fit.patience) == (before.stage1.fit, before.mil.fit.patience)
+        assert before == TrainConfig(seed=4)
+
+    @pytest.mark.parametrize("name", ["stage3.weighting", "seed.deeper", "stage1.layers.0", "stage1.fits.epochs"])
+    def test_unknown_groups(self, name: str) -> None:
+        with pytest.raises(ConfigError, match=rf"'{name}', and there is no group '{name.split('.')[-2]}'"):
+            with_settings(TrainConfig(), {name: 1})
+
+    @pytest.mark.parametrize("name", ["sed", "stage1.sed", "stage1.fit.sed"])
+    def test_unknown_settings(self, name: str) -> None:
+        with pytest.raises(ConfigError, match=rf"{name}: Unexpected"):
+            with_settings(TrainConfig(), {name: 1})
+
+    def test_a_group_is_no_value(self) -> None:
+        with pytest.raises(ConfigError, match="stage1"):
+            with_settings(TrainConfig(), {"stage1": 3})
+
+
+class TestRoundTrips:
+    @settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(configs)
+    def test_toml(self, tmp_path: Path, changes: dict[str, object]) -> None:
+        config = with_settings(TrainConfig(), changes)
+        write_toml(tmp_path / "config.toml", config)
+        assert read_toml(tmp_path / "config.toml") == config
+        assert from_dict(to_dict(config)) == config
+
+    def test_what_is_left_out_keeps_its_default(self, tmp_path: Path) -> None:
+        (tmp_path / "config.toml").write_text('encoder = "vit_tiny"\n[stage1]\nweighting = "uniform"\n')
+        expected = with_settings(TrainConfig(), {"encoder": "vit_tiny", "stage1.weighting": "uniform"})
+        assert read_toml(tmp_path / "config.toml") == expected
+
+    def test_every_setting_is_written(self, tmp_path: Path) -> None:
+        write_toml(tmp_path / "config.toml", TrainConfig())
+        text = (tmp_path / "config.toml").read_text()
+        assert "[stage1.fit]" in text and "patience" in text and "mpp_hr = 0.5" in text
+
+    def test_mil_settings(self) -> None:
+        assert mil_from_dict(to_dict(TrainConfig())["mil"]) == MILConfig()
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [(None, "readable TOML"), (b"seed = ", "readable TOML"), (b"\xff\xfe", "readable TOML"), (b"sed = 1", "sed")],
+    )
+    def test_what_is_no_settings_file(self, tmp_path: Path, content: bytes | None, message: str) -> None:
+        path = tmp_path / "config.toml"
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(ConfigError, match=message):
+            read_toml(path)

@@ -1,0 +1,206 @@
+"""Files are complete or absent, also when the process is killed; hashes tell content apart."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lrmil.files import (
+    fingerprint,
+    remove,
+    remove_leftovers,
+    replacing,
+    sha256_file,
+    sha256_of,
+    write_json,
+    write_text,
+)
+
+MIB = 1 << 20
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def folder_of(path: Path, **content: str) -> Path:
+    path.mkdir(parents=True)
+    for name, text in content.items():
+        (path / name).write_text(text)
+    return path
+
+
+class TestReplacing:
+    @pytest.mark.parametrize("old", [None, "old"])
+    def test_a_file_appears_when_the_block_ends(self, tmp_path: Path, old: str | None) -> None:
+        path = tmp_path / "new folder" / "file.txt"
+        if old:
+            write_text(path, old)
+        with replacing(path) as temporary:
+            temporary.write_text("new")
+            assert temporary.parent == path.parent, "a rename across disks is a copy"
+            assert (path.read_text() if path.exists() else None) == old
+        assert path.read_text() == "new" and names(path.parent) == ["file.txt"]
+
+    @pytest.mark.parametrize("old", [None, "old"])
+    def test_a_failing_block_changes_nothing(self, tmp_path: Path, old: str | None) -> None:
+        path = tmp_path / "file.txt"
+        if old:
+            path.write_text(old)
+        with pytest.raises(ZeroDivisionError), replacing(path) as temporary:
+            temporary.write_text("half of the n")
+            raise ZeroDivisionError
+        assert names(tmp_path) == (["file.txt"] if old else [])
+        assert not old or path.read_text() == old
+
+    def test_a_folder_takes_the_place_of_a_folder(self, tmp_path: Path) -> None:
+        path = folder_of(tmp_path / "run", a="old", b="old")
+        with replacing(path) as temporary:
+            folder_of(temporary / "deeper", a="new")
+            assert names(path) == ["a", "b"]
+        assert names(path) == ["deeper"] and (path / "deeper" / "a").read_text() == "new"
+        assert names(tmp_path) == ["run"]
+
+    def test_a_failing_block_keeps_the_old_folder(self, tmp_path: Path) -> None:
+        path = folder_of(tmp_path / "run", a="old")
+        with pytest.raises(KeyboardInterrupt), replacing(path) as temporary:
+            folder_of(temporary, a="new")
+            raise KeyboardInterrupt
+        assert names(tmp_path) == ["run"] and (path / "a").read_text() == "old"
+
+    def test_a_block_that_makes_nothing_keeps_the_old(self, tmp_path: Path) -> None:
+        folder_of(tmp_path / "run", a="old")
+        write_text(tmp_path / "file.txt", "old")
+        for name in ("run", "file.txt"):
+            with pytest.raises(FileNotFoundError), replacing(tmp_path / name):
+                pass
+        assert names(tmp_path) == ["file.txt", "run"] and names(tmp_path / "run") == ["a"]
+
+    def test_content_is_on_the_disk_before_the_name(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        flushed = []
+
+        def fsync(descriptor: int) -> None:
+            os.write(descriptor, b"")  # Windows refuses to flush what is not open for writing
+            flushed.append(os.fstat(descriptor).st_ino)
+            assert not (tmp_path / "run").exists()
+
+        monkeypatch.setattr(os, "fsync", fsync)
+        with replacing(tmp_path / "run") as temporary:
+            folder_of(temporary / "deeper", a="new", b="new")
+            (temporary / "c").write_text("new")
+        written = {path.stat().st_ino for path in (tmp_path / "run").rglob("*") if path.is_file()}
+        assert set(flushed) == written and len(written) == 3
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from lrmil.files import replacing
+root = Path(sys.argv[1])
+with replacing(root / "old.txt") as a, replacing(root / "absent.txt") as b, replacing(root / "folder") as c:
+    a.write_text("half")
+    b.write_text("half")
+    (c / "deeper").mkdir(parents=True)
+    (c / "deeper" / "a").write_text("half")
+    print("writing", flush=True)
+    time.sleep(60)
+"""
+
+
+class TestKilled:
+    def test_the_old_or_nothing_and_leftovers(self, tmp_path: Path) -> None:
+        write_text(tmp_path / "old.txt", "old")
+        folder_of(tmp_path / "folder", a="old")
+        with subprocess.Popen(
+            [sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None and process.stdout.readline() == "writing\n"
+            process.kill()
+        assert [name for name in names(tmp_path) if not name.startswith(".")] == ["folder", "old.txt"]
+        assert (tmp_path / "old.txt").read_text() == "old" and (tmp_path / "folder" / "a").read_text() == "old"
+        assert len(names(tmp_path)) == 5, "three half-written things stay behind"
+        remove_leftovers(tmp_path)
+        assert names(tmp_path) == ["folder", "old.txt"] and names(tmp_path / "folder") == ["a"]
+
+    def test_only_leftovers_are_removed(self, tmp_path: Path) -> None:
+        kept = ["data.tmp", "slide.old", ".hidden", "a.txt"]
+        for name in (*kept, ".a.txt.0123abcd.tmp"):
+            (tmp_path / name).write_text("x")
+        folder_of(tmp_path / ".run.0123abcd.old", a="old")
+        remove_leftovers(tmp_path)
+        assert names(tmp_path) == sorted(kept)
+        remove_leftovers(tmp_path / "absent")
+
+
+class TestRemove:
+    def test_files_folders_links_and_nothing(self, tmp_path: Path) -> None:
+        folder, file = folder_of(tmp_path / "folder", a="x"), tmp_path / "file"
+        file.write_text("x")
+        link = tmp_path / "link"
+        link.symlink_to(folder_of(tmp_path / "elsewhere", a="x"))
+        for path in (folder, file, link, tmp_path / "absent"):
+            remove(path)
+        assert names(tmp_path) == ["elsewhere"] and names(tmp_path / "elsewhere") == ["a"]
+
+
+class TestDocuments:
+    def test_text_is_utf8_with_its_own_line_ends(self, tmp_path: Path) -> None:
+        write_text(tmp_path / "a.txt", "µm\nñ")
+        assert (tmp_path / "a.txt").read_bytes() == "µm\nñ".encode()
+
+    def test_json(self, tmp_path: Path) -> None:
+        write_json(tmp_path / "a.json", {"b": [1, None], "µ": 0.5})
+        assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"b": [1, None], "µ": 0.5}
+
+    @pytest.mark.parametrize("value", [float("nan"), float("inf"), {1, 2}])
+    def test_what_json_has_not_is_refused_and_the_old_stays(self, tmp_path: Path, value: object) -> None:
+        write_json(tmp_path / "a.json", 1)
+        with pytest.raises((ValueError, TypeError)):
+            write_json(tmp_path / "a.json", {"x": value})
+        assert (tmp_path / "a.json").read_text() == "1\n" and names(tmp_path) == ["a.json"]
+
+
+class TestHashes:
+    def test_equal_values_whatever_the_order_of_keys(self) -> None:
+        assert sha256_of({"a": 1, "b": [1, 2]}) == sha256_of({"b": [1, 2], "a": 1})
+        values = [{"a": 1}, {"a": 2}, {"a": "1"}, {"a": None}, ["a", 1], {"b": 1}, {"a": 1.5}, {"a": {"a": 1}}]
+        assert len({sha256_of(value) for value in values}) == len(values)
+
+    def test_hashes_do_not_change_between_versions(self) -> None:
+        assert sha256_of({"mpp": 0.5, "µ": [1]}) == "f5513a25b6ba104aebed0ffd3d226b59161db628c0f7fcf0d397530820a9f777"
+
+    def test_files(self, tmp_path: Path) -> None:
+        (tmp_path / "a").write_bytes(b"abc")
+        assert sha256_file(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+class TestFingerprint:
+    @staticmethod
+    def written(path: Path, size: int, *, changed: int | None = None) -> str:
+        with path.open("wb") as file:
+            file.truncate(size)
+            if changed is not None:
+                file.seek(changed)
+                file.write(b"x")
+        return fingerprint(path)
+
+    @pytest.mark.parametrize("size", [1, 1000, MIB, 2 * MIB - 7, 2 * MIB, 3 * MIB])
+    def test_small_files_are_hashed_whole(self, tmp_path: Path, size: int) -> None:
+        plain = self.written(tmp_path / "slide", size)
+        places = {0, size - 1, *(size * n // 11 for n in range(11)), *(n for n in (MIB - 1, MIB, 2 * MIB) if n < size)}
+        hashes = {self.written(tmp_path / "slide", size, changed=place) for place in places}
+        assert plain not in hashes and len(hashes) == len(places)
+
+    def test_large_files_are_hashed_at_start_middle_and_end(self, tmp_path: Path) -> None:
+        size = 9 * MIB + 5
+        plain = self.written(tmp_path / "slide", size)
+        for place in (0, MIB - 1, size // 2, size // 2 - MIB // 2 + 1, size - MIB, size - 1):
+            assert self.written(tmp_path / "slide", size, changed=place) != plain, place
+        assert self.written(tmp_path / "slide", size, changed=2 * MIB) == plain, "read three samples, not all"
+        assert self.written(tmp_path / "slide", size + 1) != plain
+
+    def test_the_name_does_not_matter(self, tmp_path: Path) -> None:
+        assert self.written(tmp_path / "a", 50, changed=3) == self.written(tmp_path / "b", 50, changed=3)

@@ -1,0 +1,165 @@
+"""Attention MIL: the formula of method.md section 6, bags of any length, and masked batches of them."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from lrmil.configs import MILConfig
+from lrmil.mil import ABMIL, make_mil, predict_bag
+
+KINDS = {"gated": (True, None), "plain": (False, None), "projected": (True, 5), "plain and projected": (False, 5)}
+
+
+def bags(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture(params=KINDS)
+def mil(request: pytest.FixtureRequest) -> Iterator[ABMIL]:
+    """A network of 6 inputs and 3 classes, standardising its inputs."""
+    gated, projection_dim = KINDS[request.param]
+    torch.manual_seed(0)
+    model = ABMIL(6, 3, 8, gated, projection_dim=projection_dim, dropout=0.5).eval()
+    model.standardise(torch.linspace(-1, 1, 6), torch.linspace(0.5, 3, 6))
+    with torch.no_grad():
+        model.attention.weight.mul_(5)
+        yield model
+
+
+class TestForward:
+    @pytest.mark.parametrize("n", [1, 2, 17])
+    def test_shapes(self, mil: ABMIL, n: int) -> None:
+        output = mil(bags(n, 6))
+        assert output.logits.shape == (3,) and output.attention_logits.shape == (n,)
+        assert output.embedding.shape == (mil.classifier.in_features,)
+        assert all(part.isfinite().all() for part in output)
+
+    def test_the_formula_term_by_term(self, mil: ABMIL) -> None:
+        weights = {name: values.double().numpy() for name, values in mil.state_dict().items()}
+        x = (bags(9, 6).double().numpy() - np.linspace(-1, 1, 6)) / np.linspace(0.5, 3, 6)
+        if "projection.0.weight" in weights:
+            x = np.maximum(x @ weights["projection.0.weight"].T + weights["projection.0.bias"], 0)
+        hidden = np.tanh(x @ weights["tanh_branch.weight"].T + weights["tanh_branch.bias"])
+        if "gate_branch.weight" in weights:
+            hidden /= 1 + np.exp(-(x @ weights["gate_branch.weight"].T + weights["gate_branch.bias"]))
+        e = hidden @ weights["attention.weight"][0]
+        attention = np.exp(e) / np.exp(e).sum()
+        z = sum(a * h for a, h in zip(attention, x, strict=True))
+        output = mil(bags(9, 6))
+        np.testing.assert_allclose(output.attention_logits, e, atol=1e-5)
+        np.testing.assert_allclose(output.embedding, z, atol=1e-5)
+        np.testing.assert_allclose(
+            output.logits, weights["classifier.weight"] @ z + weights["classifier.bias"], atol=1e-5
+        )
+
+    def test_attention_logits_are_not_the_attention(self, mil: ABMIL) -> None:
+        output = mil(bags(30, 6))
+        assert float(output.attention_logits.softmax(0).sum()) == pytest.approx(1)
+        assert float(output.attention_logits.sum()) != pytest.approx(1)
+
+    def test_a_bag_of_one_is_its_patch(self, mil: ABMIL) -> None:
+        bag = bags(1, 6)
+        torch.testing.assert_close(mil(bag).embedding, mil.projection((bag[0] - mil.shift) * mil.scale))
+
+    def test_order_does_not_matter(self, mil: ABMIL) -> None:
+        bag, order = bags(20, 6), torch.randperm(20, generator=torch.Generator().manual_seed(3))
+        one, other = mil(bag), mil(bag[order])
+        torch.testing.assert_close(other.logits, one.logits)
+        torch.testing.assert_close(other.embedding, one.embedding)
+        torch.testing.assert_close(other.attention_logits, one.attention_logits[order])
+
+    def test_a_bag_twice_over_is_the_same_bag(self, mil: ABMIL) -> None:
+        torch.testing.assert_close(mil(bags(8, 6).repeat(2, 1)).logits, mil(bags(8, 6)).logits)
+
+
+class TestBatches:
+    def test_a_masked_batch_is_its_bags_one_by_one(self, mil: ABMIL) -> None:
+        lengths = [5, 1, 9]
+        batch = 100 * bags(3, 9, 6)
+        mask = torch.arange(9) < torch.tensor(lengths)[:, None]
+        batch[mask] /= 100
+        output = mil(batch, mask)
+        assert output.logits.shape == (3, 3) and output.attention_logits.shape == (3, 9)
+        for i, length in enumerate(lengths):
+            alone = mil(batch[i, :length])
+            torch.testing.assert_close(output.logits[i], alone.logits)
+            torch.testing.assert_close(output.embedding[i], alone.embedding)
+            torch.testing.assert_close(output.attention_logits[i, :length], alone.attention_logits)
+            assert output.attention_logits[i, length:].isneginf().all()
+
+    def test_the_mask_may_lie_anywhere(self, mil: ABMIL) -> None:
+        bag, mask = bags(7, 6), torch.tensor([0, 1, 0, 1, 1, 0, 1], dtype=torch.bool)
+        torch.testing.assert_close(mil(bag, mask).logits, mil(bag[mask]).logits)
+
+    def test_padding_gets_no_gradient(self) -> None:
+        torch.manual_seed(0)
+        batch = bags(2, 4, 6).requires_grad_()
+        mask = torch.tensor([[1, 1, 0, 0], [1, 1, 1, 1]], dtype=torch.bool)
+        ABMIL(6, 2)(batch, mask).logits.sum().backward()
+        assert batch.grad is not None and batch.grad.isfinite().all()
+        assert not batch.grad[~mask].any() and batch.grad[mask].any(1).all()
+
+    @pytest.mark.parametrize("empty", [(torch.zeros(0, 6), None), (torch.zeros(2, 0, 6), None)])
+    def test_an_empty_bag_is_refused(self, mil: ABMIL, empty: tuple[Tensor, None]) -> None:
+        with pytest.raises(ValueError, match="at least one patch"):
+            mil(*empty)
+
+    def test_an_empty_bag_in_a_batch_is_refused(self, mil: ABMIL) -> None:
+        with pytest.raises(ValueError, match="at least one patch"):
+            mil(bags(2, 3, 6), torch.tensor([[True, True, False], [False, False, False]]))
+
+
+class TestStandardise:
+    def test_it_is_what_the_inputs_would_be(self) -> None:
+        torch.manual_seed(0)
+        plain = ABMIL(6, 2).eval()
+        bag = 5 + 3 * bags(40, 6)
+        mean, std = bag.mean(0), bag.std(0)
+        before = plain((bag - mean) / std).logits
+        plain.standardise(mean, std)
+        torch.testing.assert_close(plain(bag).logits, before)
+
+    def test_it_travels_with_the_weights(self) -> None:
+        mil, other = ABMIL(6, 2), ABMIL(6, 2)
+        mil.standardise(torch.arange(6.0), torch.arange(1.0, 7.0))
+        other.load_state_dict(mil.state_dict())
+        assert other.shift.tolist() == [0, 1, 2, 3, 4, 5] and float(other.scale[4]) == pytest.approx(0.2)
+        assert not any(name in dict(mil.named_parameters()) for name in ("shift", "scale"))
+
+    def test_a_channel_that_never_varied_does_not_drown_the_others(self) -> None:
+        torch.manual_seed(0)
+        mil = ABMIL(3, 2, projection_dim=None).eval()
+        mil.standardise(torch.tensor([0.0, 1.0, 0.0]), torch.tensor([1.0, 0.0, 2.0]))
+        output = mil(torch.tensor([[0.5, 1.3, 0.5], [0.1, 1.0, -0.5]]))
+        assert output.embedding.abs().max() < 1
+
+
+class TestMakeMil:
+    def test_settings_reach_the_network(self) -> None:
+        mil = make_mil(6, 4, MILConfig(gated=False, hidden_dim=9, projection_dim=5, dropout=0.5))
+        assert mil.gate_branch is None and mil.tanh_branch.out_features == 9
+        assert mil.classifier.in_features == 5 and mil.classifier.out_features == 4 and mil.dropout.p == 0.5
+
+    def test_no_projection_by_default(self) -> None:
+        mil = make_mil(6, 2, MILConfig())
+        assert mil.classifier.in_features == 6 and mil.gate_branch is not None
+
+
+class TestPredictBag:
+    @pytest.mark.parametrize("n", [1, 12])
+    def test_probabilities(self, mil: ABMIL, n: int) -> None:
+        output = predict_bag(mil, bags(n, 6))
+        assert output.probabilities.dtype == np.float64 and output.probabilities.shape == (3,)
+        assert output.probabilities.sum() == pytest.approx(1, abs=1e-12) and (output.probabilities > 0).all()
+        exponentials = np.exp(output.logits.astype(float))
+        np.testing.assert_allclose(output.probabilities, exponentials / exponentials.sum(), rtol=1e-6)
+        np.testing.assert_allclose(output.attention_logits, mil(bags(n, 6)).attention_logits, atol=1e-6)
+        assert output.logits.dtype == output.attention_logits.dtype == np.float32
+
+    def test_dropout_is_off(self) -> None:
+        mil = ABMIL(6, 2, dropout=0.9).train()
+        first, second = predict_bag(mil, bags(5, 6)), predict_bag(mil, bags(5, 6))
+        assert np.array_equal(first.logits, second.logits)

@@ -1,0 +1,189 @@
+"""Folds keep patients whole and classes present, and depend on nothing but the cohort and the seed."""
+
+import random
+from collections import Counter
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lrmil.cohort import Cohort, SlideRecord
+from lrmil.errors import CohortError, ConfigError, FormatError
+from lrmil.splits import Fold, final_fold, make_folds, read_splits, write_splits
+
+Split = Literal["train", "val", "test"]
+
+
+def cohort_of(
+    cases: list[tuple[str, int]], *, splits: list[Split] | None = None, folds: list[str] | None = None
+) -> Cohort:
+    """One case for each (label, number of slides)."""
+    slides = tuple(
+        SlideRecord(
+            f"c{case:03}-{slide}",
+            Path(f"c{case:03}-{slide}.svs"),
+            label,
+            f"c{case:03}",
+            split=splits[case] if splits else None,
+            fold=folds[case] if folds else None,
+        )
+        for case, (label, count) in enumerate(cases)
+        for slide in range(count)
+    )
+    return Cohort(slides, tuple(sorted({label for label, _ in cases})))
+
+
+@st.composite
+def cohorts(draw: st.DrawFn) -> tuple[Cohort, int]:
+    """A cohort of two or three classes, uneven slides per case, and a number of folds it allows."""
+    folds = draw(st.integers(2, 5))
+    counts = draw(st.lists(st.integers(max(folds, 4 if folds == 2 else 0), 12), min_size=2, max_size=3))
+    cases = [(f"class{index}", draw(st.integers(1, 6))) for index, count in enumerate(counts) for _ in range(count)]
+    return cohort_of(draw(st.permutations(cases))), folds
+
+
+def cases_of(cohort: Cohort, slide_ids: tuple[str, ...]) -> set[str]:
+    return {cohort.by_id[slide_id].case_id for slide_id in slide_ids}
+
+
+def labels_of(cohort: Cohort, slide_ids: tuple[str, ...]) -> set[str]:
+    return {cohort.by_id[slide_id].label for slide_id in slide_ids}
+
+
+def assert_whole(cohort: Cohort, fold: Fold) -> None:
+    """No case lies in two parts, no slide is lost or doubled, every class can be fitted and validated."""
+    train, val, test = (cases_of(cohort, part) for part in (fold.train, fold.val, fold.test))
+    assert not train & val and not train & test and not val & test
+    assert sorted(fold.train + fold.val + fold.test) == [slide.slide_id for slide in cohort.slides]
+    assert labels_of(cohort, fold.train) == labels_of(cohort, fold.val) == set(cohort.classes)
+
+
+@given(cohorts(), st.integers(0, 1000), st.floats(0.05, 0.95))
+def test_drawn_folds(case: tuple[Cohort, int], seed: int, val_fraction: float) -> None:
+    cohort, folds = case
+    made = make_folds(cohort, folds=folds, val_fraction=val_fraction, seed=seed)
+    assert [fold.name for fold in made] == [f"fold-{number}" for number in range(folds)]
+    tested = Counter(slide_id for fold in made for slide_id in fold.test)
+    assert tested == Counter(slide.slide_id for slide in cohort.slides)
+    for fold in made:
+        assert_whole(cohort, fold)
+        assert labels_of(cohort, fold.test) == set(cohort.classes)
+    final = final_fold(cohort, val_fraction=val_fraction, seed=seed)
+    assert_whole(cohort, final)
+    assert final.name == "final" and final.test == ()
+
+
+@given(cohorts(), st.integers(0, 1000), st.randoms(use_true_random=False))
+def test_the_order_of_slides_does_not_matter(case: tuple[Cohort, int], seed: int, rng: random.Random) -> None:
+    cohort, folds = case
+    slides = list(cohort.slides)
+    rng.shuffle(slides)
+    shuffled = Cohort(tuple(slides), cohort.classes)
+    assert make_folds(shuffled, folds=folds, val_fraction=0.2, seed=seed) == make_folds(
+        cohort, folds=folds, val_fraction=0.2, seed=seed
+    )
+
+
+def test_seeds_differ_and_repeat() -> None:
+    cohort = cohort_of([("a", 1)] * 20 + [("b", 1)] * 20)
+    assert make_folds(cohort, folds=5, val_fraction=0.2, seed=1) == make_folds(
+        cohort, folds=5, val_fraction=0.2, seed=1
+    )
+    one, two = (make_folds(cohort, folds=5, val_fraction=0.2, seed=seed)[0] for seed in (1, 2))
+    assert one.test != two.test
+    finals = {final_fold(cohort, val_fraction=0.2, seed=seed).val for seed in range(5)}
+    assert len(finals) == 5
+
+
+def test_classes_are_spread_evenly_by_case() -> None:
+    cohort = cohort_of([("a", 30)] + [("a", 1)] * 9 + [("b", 1)] * 20)
+    for fold in make_folds(cohort, folds=5, val_fraction=0.25, seed=0):
+        labels = Counter(cohort.case_labels[case] for case in cases_of(cohort, fold.test))
+        assert labels == {"a": 2, "b": 4}
+        assert Counter(cohort.case_labels[case] for case in cases_of(cohort, fold.val)) == {"a": 2, "b": 4}
+
+
+def test_fold_column() -> None:
+    values = ["10", "2", "1", "10", "2", "1"] * 2
+    cohort = cohort_of([("a", 2), ("a", 1), ("a", 1), ("b", 1), ("b", 3), ("b", 1)] * 2, folds=values)
+    made = make_folds(cohort, folds=5, val_fraction=0.2, seed=0)
+    assert [fold.name for fold in made] == ["fold-1", "fold-2", "fold-10"]
+    for fold in made:
+        assert_whole(cohort, fold)
+        assert {cohort.by_id[slide_id].fold for slide_id in fold.test} == {fold.name.removeprefix("fold-")}
+        assert fold.name.removeprefix("fold-") not in {
+            cohort.by_id[slide_id].fold for slide_id in fold.train + fold.val
+        }
+    assert_whole(cohort, final_fold(cohort, val_fraction=0.2, seed=0))
+
+
+def test_split_column_is_taken_as_it_is() -> None:
+    splits: list[Split] = ["train", "train", "val", "val", "test", "test"]
+    cohort = cohort_of([("a", 1), ("b", 2)] * 3, splits=splits)
+    (fold,) = make_folds(cohort, folds=5, val_fraction=0.5, seed=0)
+    assert fold == Fold("fold-0", ("c000-0", "c001-0", "c001-1"), ("c002-0", "c003-0", "c003-1"), fold.test)
+    assert fold.test == ("c004-0", "c005-0", "c005-1")
+    assert final_fold(cohort, val_fraction=0.5, seed=0) == Fold("final", fold.train, fold.val, ())
+
+
+def test_split_column_without_val_has_one_taken_from_train() -> None:
+    splits: list[Split] = ["train" if case < 10 else "test" for case in range(14)]
+    cohort = cohort_of([("a", 1), ("b", 2)] * 7, splits=splits)
+    (fold,) = make_folds(cohort, folds=5, val_fraction=0.2, seed=0)
+    assert_whole(cohort, fold)
+    assert cases_of(cohort, fold.test) == {"c010", "c011", "c012", "c013"}
+    assert len(cases_of(cohort, fold.val)) == 2
+    assert final_fold(cohort, val_fraction=0.2, seed=0) == Fold("final", fold.train, fold.val, ())
+
+
+def test_too_few_cases() -> None:
+    with pytest.raises(CohortError, match="at least 4 cases of every class; the smallest has 3"):
+        make_folds(cohort_of([("a", 9)] * 3 + [("b", 1)] * 9), folds=4, val_fraction=0.2, seed=0)
+    with pytest.raises(CohortError, match="two cases of class 'a' besides the tested ones in 'fold-0'"):
+        make_folds(cohort_of([("a", 9)] * 2 + [("b", 1)] * 9), folds=2, val_fraction=0.2, seed=0)
+    with pytest.raises(CohortError, match=r"two cases of class 'b' .* in 'final'"):
+        final_fold(cohort_of([("a", 1)] * 2 + [("b", 9)]), val_fraction=0.2, seed=0)
+
+
+@pytest.mark.parametrize(("folds", "val_fraction"), [(1, 0.2), (3, 0.0), (3, 1.0)])
+def test_settings_out_of_range(folds: int, val_fraction: float) -> None:
+    with pytest.raises(ConfigError, match="Expected"):
+        make_folds(cohort_of([("a", 1)] * 9 + [("b", 1)] * 9), folds=folds, val_fraction=val_fraction, seed=0)
+
+
+def test_final_checks_its_settings() -> None:
+    with pytest.raises(ConfigError, match="val_fraction"):
+        final_fold(cohort_of([("a", 1)] * 9 + [("b", 1)] * 9), val_fraction=1.5, seed=0)
+
+
+def test_splits_come_back_from_disk(tmp_path: Path) -> None:
+    cohort = cohort_of([('a "quoted", name', 2), ("b", 1)] * 6)
+    folds = (*make_folds(cohort, folds=3, val_fraction=0.2, seed=0), final_fold(cohort, val_fraction=0.2, seed=0))
+    path = tmp_path / "splits.csv"
+    write_splits(path, folds, cohort)
+    assert read_splits(path) == folds
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "fold,slide_id,case_id,label,part"
+    first = folds[0].train[0]
+    slide = cohort.by_id[first]
+    quoted = '"a ""quoted"", name"' if slide.label.startswith("a") else "b"
+    assert lines[1] == f"fold-0,{first},{slide.case_id},{quoted},train"
+    assert [path.name for path in tmp_path.iterdir()] == ["splits.csv"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "fold,slide_id,part\n",
+        "fold,slide_id,case_id,label,part\nfold-0,s,c,a,trian\n",
+        "fold,slide_id,case_id,label,part\nx\n",
+    ],
+)
+def test_other_files_are_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "splits.csv"
+    path.write_text(text)
+    with pytest.raises(FormatError, match=r"splits\.csv"):
+        read_splits(path)

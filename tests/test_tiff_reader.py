@@ -1,0 +1,217 @@
+"""The tifffile route: every layout decodes exactly, and damage is never painted over."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from lrmil.errors import SlideError
+from lrmil.openslide_reader import OpenSlideReader
+from lrmil.slide import open_slide
+from lrmil.tiff_pages import NeedsOpenSlide
+from lrmil.tiff_reader import TiffReader
+from slides import coordinate_pixels, overwrite, segment_of, shrink, write_pyramid
+
+PIXELS = coordinate_pixels(500, 610)
+
+
+@pytest.mark.parametrize("style", ["ome", "aperio", "plain"])
+@pytest.mark.parametrize("compression", [None, "deflate", "lzw"])
+def test_lossless_levels_are_exact(tmp_path: Path, style: str, compression: str | None) -> None:
+    name = "a.svs" if style == "aperio" else "a.tif"
+    path = write_pyramid(tmp_path / name, PIXELS, style=style, compression=compression, tile=128, factors=(2, 4))
+    reader = TiffReader(path)
+    assert [level.shape for level in reader.levels] == [(500, 610), (250, 305), (125, 152)]
+    np.testing.assert_array_equal(reader.read(0, 0, 0, 500, 610), PIXELS)
+    np.testing.assert_array_equal(reader.read(0, 127, 255, 130, 3), PIXELS[127:257, 255:258])
+    np.testing.assert_array_equal(reader.read(2, 100, 100, 25, 52), shrink(PIXELS, 4)[100:, 100:])
+    reader.close()
+
+
+@pytest.mark.parametrize("rows", [1, 7, 500])
+@pytest.mark.parametrize("compression", [None, "deflate"])
+def test_strips_are_exact(tmp_path: Path, rows: int, compression: str | None) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, PIXELS, rowsperstrip=rows, compression=compression, photometric="rgb")
+    reader = TiffReader(path)
+    np.testing.assert_array_equal(reader.read(0, 3, 4, 491, 600), PIXELS[3:494, 4:604])
+    reader.close()
+
+
+def test_uncompressed_strips_are_mapped_not_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, PIXELS, photometric="rgb")
+    reader = TiffReader(path)
+    reader.read(0, 10, 10, 20, 30)
+    assert reader.bytes_read == 20 * 30 * 3
+    reader.close()
+
+
+@pytest.mark.parametrize("rectangle", [(-1, 0, 5, 5), (0, 606, 5, 5), (496, 0, 5, 5), (0, 0, 0, 5)])
+def test_rectangles_outside_are_a_defect_of_the_caller(tmp_path: Path, rectangle: tuple[int, int, int, int]) -> None:
+    reader = TiffReader(write_pyramid(tmp_path / "a.tif", PIXELS, factors=()))
+    with pytest.raises(ValueError, match="inside level 0"):
+        reader.read(0, *rectangle)
+    reader.close()
+
+
+@pytest.mark.parametrize("compression", ["deflate", "jpeg", "lzw"])
+def test_zeroed_segment_is_named_and_the_rest_reads(tmp_path: Path, compression: str) -> None:
+    path = write_pyramid(tmp_path / "a.tif", PIXELS, tile=128, factors=(), compression=compression)
+    offset, count = segment_of(path, 0, 6)  # row 1, column 1
+    overwrite(path, offset, bytes(count))
+    reader = TiffReader(path)
+    with pytest.raises(SlideError, match="segment 6 of level 0"):
+        reader.read(0, 130, 130, 10, 10)
+    assert reader.read(0, 0, 0, 128, 610).shape == (128, 610, 3)
+    reader.close()
+
+
+def test_half_a_jpeg_is_not_painted_grey(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (256, 384, 3), np.uint8)
+    path = write_pyramid(tmp_path / "a.tif", noise, tile=128, factors=(), compression="jpeg")
+    offset, count = segment_of(path, 0, 4)
+    overwrite(path, offset + count // 2, bytes(count - count // 2))
+    reader = TiffReader(path)
+    with pytest.raises(SlideError, match=r"segment 4 of level 0.*incomplete"):
+        reader.read(0, 128, 128, 128, 128)
+    reader.close()
+
+
+def test_segment_of_another_size_is_an_error(tmp_path: Path) -> None:
+    path = write_pyramid(tmp_path / "a.tif", PIXELS, tile=128, factors=(), compression="jpeg")
+    small = write_pyramid(tmp_path / "b.tif", PIXELS[:64, :64], tile=64, factors=(), compression="jpeg")
+    offset, count = segment_of(small, 0, 0)
+    tile = small.read_bytes()[offset : offset + count]
+    offset, count = segment_of(path, 0, 6)
+    overwrite(path, offset, tile.ljust(count, b"\0")[: max(count, len(tile))])
+    with tifffile.TiffFile(path, mode="r+") as tif:
+        tag = tif.pages[0].tags["TileByteCounts"]
+        tag.overwrite([len(tile) if index == 6 else count for index, count in enumerate(tag.value)])
+    reader = TiffReader(path)
+    with pytest.raises(SlideError, match="segment 6 of level 0"):
+        reader.read(0, 128, 128, 1, 1)
+    reader._pages[0] = replace(reader._pages[0], decode=lambda data, index: np.zeros((64, 128, 3), np.uint8))
+    with pytest.raises(SlideError, match=r"segment 7 of level 0.*size"):
+        reader.read(0, 128, 256, 1, 1)
+    reader.close()
+
+
+def test_empty_segment_is_an_error(tmp_path: Path) -> None:
+    path = write_pyramid(tmp_path / "a.tif", PIXELS, tile=128, factors=())
+    with tifffile.TiffFile(path, mode="r+") as tif:
+        tag = tif.pages[0].tags["TileByteCounts"]
+        tag.overwrite([0 if index == 6 else count for index, count in enumerate(tag.value)])
+    reader = TiffReader(path)
+    with pytest.raises(SlideError, match="segment 6 of level 0 is empty"):
+        reader.read(0, 128, 128, 1, 1)
+    reader.close()
+
+
+@pytest.mark.parametrize("compression", [None, "deflate"])
+def test_truncated_file_does_not_open(tmp_path: Path, compression: str | None) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (512, 512, 3), np.uint8)
+    path = write_pyramid(tmp_path / "a.tif", noise, tile=128, factors=(), compression=compression)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(SlideError, match="truncated"):
+        open_slide(path)
+
+
+def test_truncated_level_leaves_the_others_of_use(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (512, 512, 3), np.uint8)
+    path = write_pyramid(tmp_path / "a.tif", noise, tile=128, factors=(4,))
+    offset, count = segment_of(path, 1, 0)  # SubIFDs are written last
+    path.write_bytes(path.read_bytes()[: offset + count // 2])
+    reader = TiffReader(path)
+    np.testing.assert_array_equal(reader.read(0, 0, 0, 512, 512), noise)
+    with pytest.raises(SlideError, match="segment 0 of level 1 lies beyond the end"):
+        reader.read(1, 0, 0, 10, 10)
+    reader.close()
+
+
+def test_nothing_is_read_after_close(tmp_path: Path) -> None:
+    for compression in (None, "deflate"):
+        path = tmp_path / f"{compression}.tif"
+        tifffile.imwrite(path, PIXELS, compression=compression, photometric="rgb")
+        reader = TiffReader(path)
+        reader.read(0, 0, 0, 5, 5)
+        reader.close()
+        reader.close()
+        with pytest.raises(SlideError):
+            reader.read(0, 0, 0, 5, 5)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "options"),
+    [
+        (np.zeros((64, 64), np.uint8), {}),
+        (np.zeros((64, 64, 3), np.uint16), {"photometric": "rgb"}),
+        (np.zeros((3, 64, 64), np.uint8), {"photometric": "rgb", "planarconfig": "separate"}),
+        (np.zeros((5, 64, 64), np.uint8), {"photometric": "minisblack"}),
+        (np.zeros((64, 64, 4), np.uint8), {"photometric": "rgb", "extrasamples": ["unassalpha"]}),
+    ],
+)
+def test_what_is_not_8_bit_rgb_is_refused(tmp_path: Path, pixels: np.ndarray, options: dict[str, object]) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", pixels, **options)
+    with pytest.raises(SlideError, match="8-bit RGB") as caught:
+        TiffReader(tmp_path / "a.tif")
+    assert not isinstance(caught.value, NeedsOpenSlide)
+
+
+def test_a_macro_photo_never_stands_in_for_a_grey_slide(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "a.tif") as tif:
+        tif.write(np.zeros((512, 512), np.uint16), photometric="minisblack")
+        tif.write(np.zeros((64, 64, 3), np.uint8), photometric="rgb")
+    with pytest.raises(SlideError, match="8-bit RGB"):
+        TiffReader(tmp_path / "a.tif")
+
+
+def test_huge_compressed_strip_is_refused_with_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, PIXELS, rowsperstrip=500, compression="deflate", photometric="rgb")
+    monkeypatch.setattr("lrmil.tiff_reader.MAX_SEGMENT_BYTES", 1000)
+    with pytest.raises(SlideError, match="Convert it to a tiled pyramid"):
+        TiffReader(path)
+
+
+def test_jpeg_2000_of_aperio_goes_to_openslide(tmp_path: Path) -> None:
+    path = write_pyramid(tmp_path / "a.svs", PIXELS, style="aperio", compression="jpeg2000", tile=128, factors=())
+    with tifffile.TiffFile(path, mode="r+") as tif:
+        tif.pages[0].tags["Compression"].overwrite(33005)
+    with pytest.raises(NeedsOpenSlide):
+        TiffReader(path)
+    with open_slide(path) as slide:
+        assert slide.reader_name == "openslide"
+        assert np.abs(slide.read_region((0, 0), (100, 100), 0.5).astype(int) - PIXELS[:100, :100]).max() <= 2
+
+
+def test_cache_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lrmil.tiff_reader.CACHE_BYTES", 5 * 64 * 64 * 3)
+    reader = TiffReader(write_pyramid(tmp_path / "a.tif", PIXELS, tile=64, factors=()))
+    reader.read(0, 0, 0, 500, 610)
+    assert reader._segments[0].cache_info().currsize == 5
+    reader.close()
+
+
+def test_both_routes_give_the_same_pixels(shared: Path) -> None:
+    path = shared / "data/slides/CMU-1-Small-Region.svs"
+    direct, openslide = TiffReader(path), OpenSlideReader(path)
+    assert [level.shape for level in direct.levels] == [level.shape for level in openslide.levels]
+    np.testing.assert_array_equal(direct.read(0, 0, 0, 2967, 2220), openslide.read(0, 0, 0, 2967, 2220))
+    assert direct.mpp_candidates[0][:2] == openslide.mpp_candidates[0][:2]
+    assert direct.objective_power == openslide.objective_power == 20
+    direct.close()
+    openslide.close()
+
+
+def test_ndpi_levels_agree_with_openslide(shared: Path) -> None:
+    path = shared / "data/slides/other/hamamatsu_test3-DAPI-2_387.ndpi"
+    direct, openslide = TiffReader(path), OpenSlideReader(path)
+    for level in (0, 2):
+        ours, theirs = direct.read(level, 301, 203, 64, 64), openslide.read(level, 301, 203, 64, 64)
+        assert np.abs(ours.astype(int) - theirs).max() <= 3
+    direct.close()
+    openslide.close()
