@@ -1,4 +1,4 @@
-"""lrmil.features/1: what is written comes back, what is damaged or of another version is refused, old files stay readable."""
+"""lrmil.features/1: what is written comes back, damage and other versions are refused, old files stay readable."""
 
 import json
 from dataclasses import replace

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Set
 from typing import cast
 
 import numpy as np
@@ -19,7 +19,7 @@ SIZE, MPP = 4, 2.0
 class SlideStub:
     """Patches whose every pixel is (y, x, 7); those in `broken` cannot be read; `before` runs first, in the thread."""
 
-    def __init__(self, broken: set[int] = frozenset(), before: Callable[[int], object] = lambda number: None) -> None:  # type: ignore[assignment]
+    def __init__(self, broken: Set[int] = frozenset(), before: Callable[[int], object] = lambda number: None) -> None:
         self.broken = broken
         self.before = before
         self.reads: list[int] = []
@@ -39,12 +39,15 @@ def corners(count: int) -> NDArray[np.int64]:
     return np.stack([np.arange(count), 2 * np.arange(count)], 1)
 
 
-def load(stub: SlideStub, count: int, *, batch_size: int, threads: int = 2) -> "list[Batch]":
+def load(stub: SlideStub, count: int, *, batch_size: int, threads: int = 2) -> list[Batch]:
     return list(stream(stub, count, batch_size=batch_size, threads=threads))
 
 
-def stream(stub: SlideStub, count: int, *, batch_size: int, threads: int = 2):  # noqa: ANN201
-    return load_patches(cast(Slide, stub), corners(count), size=SIZE, mpp=MPP, batch_size=batch_size, threads=threads)
+def stream(stub: SlideStub, count: int, *, batch_size: int, threads: int = 2) -> Generator[Batch, None, None]:
+    batches = load_patches(
+        cast(Slide, stub), corners(count), size=SIZE, mpp=MPP, batch_size=batch_size, threads=threads
+    )
+    return cast("Generator[Batch, None, None]", batches)
 
 
 def until(condition: Callable[[], bool]) -> None:

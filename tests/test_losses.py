@@ -1,6 +1,7 @@
 """Every loss against its formula in method.md written as a loop, and what each formula promises."""
 
 import math
+from collections.abc import Callable
 from itertools import product
 
 import pytest
@@ -258,7 +259,7 @@ class TestRankingLoss:
 
 class TestSmallAndEmptyBags:
     @pytest.mark.parametrize("loss", [attention_loss, ranking_loss])
-    def test_one_patch_has_nothing_to_learn(self, loss) -> None:  # noqa: ANN001
+    def test_one_patch_has_nothing_to_learn(self, loss: Callable[..., Tensor]) -> None:
         logits = torch.tensor([3.0], requires_grad=True)
         value = loss(logits, torch.tensor([-2.0]))
         assert number(value) == 0 and gradient(value, logits).tolist() == [0]
@@ -272,7 +273,7 @@ class TestSmallAndEmptyBags:
     @pytest.mark.parametrize("loss", [attention_loss, ranking_loss])
     @pytest.mark.parametrize("finite", [0, 1, 2, 5])
     @pytest.mark.parametrize("given", [False, True])
-    def test_finite_though_the_mass_is_not(self, loss, finite: int, given: bool) -> None:  # noqa: ANN001
+    def test_finite_though_the_mass_is_not(self, loss: Callable[..., Tensor], finite: int, given: bool) -> None:
         log_mass = torch.where(torch.arange(5) < finite, normal(5), -torch.inf)
         logits = normal(5, seed=1).requires_grad_()
         value = loss(logits, log_mass, log_mass.isfinite() if given else None)

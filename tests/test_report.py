@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import shutil
+import tomllib
 from collections import Counter
 from dataclasses import asdict, replace
 from html.parser import HTMLParser
@@ -96,13 +97,19 @@ def run(finished: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished, tmp_path / "run"))
 
 
+@pytest.fixture(scope="module")
+def written(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of the run as it is; read only."""
+    return write_report(Path(shutil.copytree(finished, tmp_path_factory.mktemp("written") / "run")))
+
+
 def read(path: Path) -> Page:
     return Page(path.read_text(encoding="utf-8"))
 
 
-def test_the_table_of_arms_has_the_figures_of_the_run(run: Path) -> None:
-    figures = json.loads((run / "metrics.json").read_text())
-    page = read(write_report(run, examples=0))
+def test_the_table_of_arms_has_the_figures_of_the_run(written: Path) -> None:
+    figures = json.loads((written.parent / "metrics.json").read_text())
+    page = read(written)
     for arm, name in ARM_NAMES.items():
         row = next(row for row in page.rows if row[0] == name)
         of = figures[arm]
@@ -114,9 +121,9 @@ def test_the_table_of_arms_has_the_figures_of_the_run(run: Path) -> None:
         assert shown == pytest.approx(expected, rel=0.006)
 
 
-def test_the_first_sentence_tells_the_result(run: Path) -> None:
-    figures = json.loads((run / "metrics.json").read_text())
-    text = " ".join(read(write_report(run, examples=0)).text.split())
+def test_the_first_sentence_tells_the_result(written: Path) -> None:
+    figures = json.loads((written.parent / "metrics.json").read_text())
+    text = " ".join(read(written).text.split())
     student, teacher, floor = (figures[arm]["auroc"] for arm in ("lr_student", "hr_teacher", "lr_undistilled"))
     low, high = figures["lr_student"]["auroc_ci"]
     assert f"On 4 test slides of 4 cases the low-resolution student reaches AUROC {student:.3f}" in text
@@ -125,9 +132,9 @@ def test_the_first_sentence_tells_the_result(run: Path) -> None:
     assert "Model output, not a diagnosis" in text
 
 
-def test_cost_is_high_resolution_over_low(run: Path) -> None:
-    figures = json.loads((run / "metrics.json").read_text())
-    page = read(write_report(run, examples=0))
+def test_cost_is_high_resolution_over_low(written: Path) -> None:
+    figures = json.loads((written.parent / "metrics.json").read_text())
+    page = read(written)
     for title, name in (
         ("seconds", "seconds_per_slide"),
         ("MB read", "bytes_per_slide"),
@@ -151,8 +158,8 @@ def test_as_many_examples_as_asked_each_with_three_different_pictures(run: Path,
         assert min(differences) > 2
 
 
-def test_the_page_needs_nothing_else(run: Path) -> None:
-    path = write_report(run)
+def test_the_page_needs_nothing_else(written: Path) -> None:
+    path = written
     page, text = read(path), path.read_text(encoding="utf-8")
     addresses = [
         value for _, attrs in page.tags for name, value in attrs.items() if name in ("src", "href", "xlink:href")
@@ -165,8 +172,8 @@ def test_the_page_needs_nothing_else(run: Path) -> None:
     assert path.stat().st_size < 3_000_000
 
 
-def test_ids_are_unique_and_every_reference_finds_its_target(run: Path) -> None:
-    path = write_report(run, examples=0)
+def test_ids_are_unique_and_every_reference_finds_its_target(written: Path) -> None:
+    path = written
     tags = read(path).tags
     ids = Counter(attrs["id"] for _, attrs in tags if "id" in attrs)
     assert max(ids.values()) == 1
@@ -176,9 +183,9 @@ def test_ids_are_unique_and_every_reference_finds_its_target(run: Path) -> None:
     assert targets <= set(ids)
 
 
-def test_no_folder_of_the_machine_is_told(run: Path, finished: Path) -> None:
-    text = write_report(run).read_text(encoding="utf-8") + (run / "report.json").read_text(encoding="utf-8")
-    for folder in (run, finished.parent, Path.home()):
+def test_no_folder_of_the_machine_is_told(written: Path, finished: Path) -> None:
+    text = written.read_text(encoding="utf-8") + (written.parent / "report.json").read_text(encoding="utf-8")
+    for folder in (written.parent, finished.parent, Path.home()):
         assert str(folder) not in text
 
 
@@ -209,15 +216,13 @@ def test_json_holds_the_figures_and_reads_back(run: Path) -> None:
 
 
 def test_settings_shown_train_the_same_again(run: Path) -> None:
-    import tomllib
-
     assert from_dict(tomllib.loads(gather(run).settings)) == with_settings(TrainConfig(), dict(SETTINGS))
 
 
-def test_predictions_are_those_of_the_run_and_wrong_ones_are_named(run: Path) -> None:
-    with (run / "predictions.csv").open(newline="") as file:
+def test_predictions_are_those_of_the_run_and_wrong_ones_are_named(written: Path) -> None:
+    with (written.parent / "predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    page = read(write_report(run, examples=0))
+    page = read(written)
     arms = list(ARM_NAMES)
     for row in rows:
         shown = next(cells for cells in page.rows if cells[0] == row["slide_id"] and len(cells) == 8)
@@ -474,5 +479,5 @@ def test_figures_mark_arms_by_dashes_and_draw_every_fold() -> None:
     assert all(f"{arm}: AUROC 0.750" in svg for arm in ARM_NAMES)
     one = loss_svg({"stage": [LossLine("fold-0", [1.0, 0.5], [1.1, 0.8], 2)]})
     two = loss_svg({"stage": [LossLine(f"fold-{fold}", [1.0, 0.5], [1.1, 0.8], 2) for fold in range(2)]})
-    assert two.count("stroke-dasharray: 4,1.6") == 2
-    assert one.count("stroke: #c24e00") < two.count("stroke: #c24e00")
+    for own in ("stroke-dasharray: ", "stroke: #c24e00"):
+        assert one.count(own) < two.count(own)

@@ -1,1 +1,63 @@
-"""LRMIL: whole-slide classification from low-resolution pixels (arXiv 2606.06864)."""
+"""LRMIL: whole-slide classification from low-resolution pixels (arXiv 2606.06864).
+
+Public names are loaded when they are first used, so that ``import lrmil`` stays quick and needs no torch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+_HOME = {
+    "ABMIL": "mil",
+    "Bundle": "bundle",
+    "CohortReport": "cohort",
+    "LrmilError": "errors",
+    "MILOutput": "mil",
+    "Prediction": "inference",
+    "Raster": "raster",
+    "Run": "plan",
+    "Slide": "slide",
+    "Step": "steps",
+    "TrainConfig": "configs",
+    "last": "steps",
+    "load_bundle": "bundle",
+    "load_encoder": "encoders",
+    "make_patches": "patches",
+    "open_slide": "slide",
+    "predict": "inference",
+    "predict_steps": "inference",
+    "segment_tissue": "tissue",
+    "train": "plan",
+    "train_steps": "plan",
+    "validate_cohort": "cohort",
+}
+_MODULES = ("configs", "errors", "geometry", "losses", "metrics", "targets")
+
+__all__ = [*sorted(_HOME), *_MODULES]
+
+if TYPE_CHECKING:
+    from lrmil import configs, errors, geometry, losses, metrics, targets
+    from lrmil.bundle import Bundle, load_bundle
+    from lrmil.cohort import CohortReport, validate_cohort
+    from lrmil.configs import TrainConfig
+    from lrmil.encoders import load_encoder
+    from lrmil.errors import LrmilError
+    from lrmil.inference import Prediction, predict, predict_steps
+    from lrmil.mil import ABMIL, MILOutput
+    from lrmil.patches import make_patches
+    from lrmil.plan import Run, train, train_steps
+    from lrmil.raster import Raster
+    from lrmil.slide import Slide, open_slide
+    from lrmil.steps import Step, last
+    from lrmil.tissue import segment_tissue
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"lrmil.{_HOME[name]}"), name)
+    if name in _MODULES:
+        return importlib.import_module(f"lrmil.{name}")
+    raise AttributeError(f"module 'lrmil' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

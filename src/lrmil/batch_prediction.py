@@ -1,6 +1,6 @@
 """Many slides through one model into a folder: a table, and for each slide its attention; one bad slide stops nothing.
 
-    predictions.csv  <slide_id>.json  <slide_id>.attention.ome.zarr  <slide_id>.geojson  <slide_id>.png
+predictions.csv  <slide_id>.json  <slide_id>.attention.ome.zarr  <slide_id>.geojson  <slide_id>.png
 """
 
 import csv

@@ -1,12 +1,13 @@
 """What is shipped: format lrmil.bundle/1, a folder of JSON and safetensors; loading it runs no code of its own.
 
-    bundle.json  encoder/config.json  encoder/model.safetensors  mil.safetensors
+bundle.json  encoder/config.json  encoder/model.safetensors  mil.safetensors
 """
 
 import json
 import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -136,7 +137,7 @@ def load_bundle(folder: str | Path) -> Bundle:
         raise FormatError(f"Expected a complete model folder at {folder}. Got: {error}") from error
 
 
-def _read_document(folder: Path) -> dict[str, object]:
+def _read_document(folder: Path) -> dict[str, Any]:
     try:
         document = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

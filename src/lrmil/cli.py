@@ -17,7 +17,9 @@ EPILOG = "Model output is not a diagnosis; for research use. Method: arXiv 2606.
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     options = build_parser().parse_args(arguments)
-    logging.basicConfig(level=logging.ERROR if not options.verbose else logging.INFO, format="%(levelname)s %(message)s")
+    logging.basicConfig(
+        level=logging.ERROR if not options.verbose else logging.INFO, format="%(levelname)s %(message)s"
+    )
     from lrmil import commands
 
     try:
@@ -80,7 +82,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_model(predict)
     predict.add_argument("--out", type=Path, required=True)
     _add_mpp(predict)
-    predict.add_argument("--uncertain-below", type=float, default=0.0, metavar="P", help="abstain below this probability")
+    predict.add_argument(
+        "--uncertain-below", type=float, default=0.0, metavar="P", help="abstain below this probability"
+    )
     predict.add_argument("--batch-size", type=int, default=64)
     _add_device(predict)
     _add_json(predict)
@@ -137,7 +141,9 @@ def _add(
 
 def _add_cohort(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("slides", type=Path, metavar="SLIDES", help="folder of slides, searched recursively")
-    parser.add_argument("labels", type=Path, metavar="LABELS", help="csv, tsv or xlsx with slide_id, label, [case_id, ...]")
+    parser.add_argument(
+        "labels", type=Path, metavar="LABELS", help="csv, tsv or xlsx with slide_id, label, [case_id, ...]"
+    )
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:

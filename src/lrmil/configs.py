@@ -44,7 +44,7 @@ class Stage1Config:
     """Lambda: blocks whose token maps are distilled; -1 is the encoder's final feature map."""
     lambda_layer: NonNegative = 1.0
     lambda_attn: NonNegative = 1.0
-    standardised: bool = True
+    standardised: bool = False
     """Divide targets and students by the deviation of each target channel."""
     cosine: bool = False
     """1 - cosine in place of the squared error of the region loss."""
@@ -65,11 +65,11 @@ class MILConfig:
     hidden_dim: Count = 128
     projection_dim: Annotated[int, Field(ge=0)] = 0
     """Dimension of the shared projection W_0; 0 leaves it out."""
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.25
-    patch_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    patch_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """Fraction of a bag's patches left out at each training step."""
     slides_per_step: Count = 8
-    fit: FitConfig = FitConfig()
+    fit: FitConfig = FitConfig(learning_rate=1e-3)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import timm
@@ -82,11 +82,15 @@ class Encoder(nn.Module):
         self.backbone = backbone
         self.register_buffer("mean", torch.tensor(spec.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(spec.std).view(1, 3, 1, 1), persistent=False)
-        pooled = int(getattr(backbone, "head_hidden_size", 0) or backbone.num_features)
-        tokens = int(backbone.num_features)
+        tokens = int(self._backbone.num_features)
+        pooled = int(getattr(backbone, "head_hidden_size", 0) or tokens)
         self.raw_dim = {"pooled": pooled, "cls": tokens, "mean": tokens, "cls+mean": 2 * tokens}[spec.embedding]
         self.projector = nn.Linear(self.raw_dim, spec.projected_dim) if spec.projected_dim else nn.Identity()
         self.eval()
+
+    @property
+    def _backbone(self) -> Any:  # timm's models have no common type
+        return self.backbone
 
     @property
     def dim(self) -> int:
@@ -103,7 +107,7 @@ class Encoder(nn.Module):
         blocks = [layer for layer in layers if layer != FINAL]
         prefixes = int(getattr(self.backbone, "num_prefix_tokens", 0))
         options = {"return_prefix_tokens": True} if prefixes else {}
-        final, found = self.backbone.forward_intermediates(
+        final, found = self._backbone.forward_intermediates(
             inputs, indices=blocks or 1, norm=False, output_fmt="NCHW", **options
         )
         order = sorted(set(blocks))
@@ -119,15 +123,15 @@ class Encoder(nn.Module):
     def _final_tokens(self, final: Tensor, prefixes: int) -> tuple[Tensor, Tensor]:
         if final.ndim == 3:
             side = int((final.shape[1] - prefixes) ** 0.5)
-            maps = final[:, prefixes:].transpose(1, 2).unflatten(2, (side, side))
+            maps = final[:, prefixes:].transpose(1, 2).reshape(len(final), -1, side, side)
             return (final[:, 0] if prefixes else maps.mean((2, 3))), maps
-        if final.shape[1] != self.backbone.num_features:
+        if final.shape[1] != self._backbone.num_features:
             final = final.permute(0, 3, 1, 2)
         return final.mean((2, 3)), final
 
     def _embed(self, final: Tensor, class_token: Tensor, maps: Tensor) -> Tensor:
         if self.spec.embedding == "pooled":
-            return self.backbone.forward_head(final, pre_logits=True)  # type: ignore[no-any-return, operator]
+            return self._backbone.forward_head(final, pre_logits=True)  # type: ignore[no-any-return]
         if self.spec.embedding == "cls":
             return class_token
         mean = maps.mean((2, 3))
@@ -160,7 +164,7 @@ def load_encoder(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         backbone = _create(name, size, pretrained)
-        config = backbone.pretrained_cfg
+        config: dict[str, Any] = backbone.pretrained_cfg  # type: ignore[assignment]
         spec = EncoderSpec(
             architecture=config["architecture"],
             size=size,
@@ -201,8 +205,11 @@ class PatchEncoder:
     The embedding of a patch does not depend on the patches beside it, so neither do results on the batch size.
     """
 
-    def __init__(self, encoder: Encoder, device: torch.device, *, batch_size: int, layers: tuple[int, ...] = ()) -> None:
-        self.encoder = encoder.to(device, memory_format=torch.channels_last)
+    def __init__(
+        self, encoder: Encoder, device: torch.device, *, batch_size: int, layers: tuple[int, ...] = ()
+    ) -> None:
+        self.encoder = encoder.to(device)
+        self.encoder.to(memory_format=torch.channels_last)
         self.device = device
         self.batch_size = batch_size
         self.layers = layers
@@ -211,7 +218,9 @@ class PatchEncoder:
         """Encode (b, P, P, 3) uint8 patches: embeddings (b, d) and the class tokens (b, d_l) of each layer."""
         outputs = list(self._encode(torch.from_numpy(pixels)))
         embeddings = np.concatenate([embedding for embedding, _ in outputs])
-        return embeddings, tuple(np.concatenate(parts) for parts in zip(*(tokens for _, tokens in outputs), strict=True))
+        return embeddings, tuple(
+            np.concatenate(parts) for parts in zip(*(tokens for _, tokens in outputs), strict=True)
+        )
 
     @torch.inference_mode()
     def _encode(self, pixels: Tensor) -> Iterator[tuple[NDArray[np.float32], tuple[NDArray[np.float32], ...]]]:

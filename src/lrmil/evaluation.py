@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lrmil import files, metrics
-from lrmil.batch_prediction import predict_slides
+from lrmil.batch_prediction import Row, predict_slides
 from lrmil.bundle import Bundle
 from lrmil.cohort import validate_cohort
 from lrmil.errors import CohortError
@@ -44,7 +44,7 @@ def evaluate_steps(
             "rename them in the table."
         )
     sources = [SlideSource(slide.slide_id, slide.path, slide.mpp) for slide in cohort.slides]
-    rows = []
+    rows: list[Row] = []
     for step in predict_slides(sources, bundle, out, device=device, batch_size=batch_size):
         rows = step.result or rows
         yield Step(step.job, step.done, step.total, step.unit, message=step.message)

@@ -79,14 +79,14 @@ class Features:
     card: FeaturesCard
     index: NDArray[np.int32]
     embeddings: NDArray[np.float32]
-    layers: dict[int, NDArray[np.float16]] = field(default_factory=dict)
+    layers: dict[int, NDArray[np.floating]] = field(default_factory=dict)
 
 
 def write_features(path: Path, features: Features) -> None:
     """Write the group, complete or not at all."""
     with files.replacing(path) as temporary:
         group = zarr.create_group(store=str(temporary), attributes={"format": FORMAT, **asdict(features.card)})
-        arrays = {"index": features.index, "features": features.embeddings}
+        arrays: dict[str, NDArray[np.generic]] = {"index": features.index, "features": features.embeddings}
         arrays |= {f"layers/{layer}": tokens for layer, tokens in features.layers.items()}
         for name, values in arrays.items():
             chunks = (min(ROWS_PER_CHUNK, max(1, len(values))), values.shape[1])
@@ -107,7 +107,8 @@ def read_features(path: Path, *, layers: bool = False) -> Features:
         index, embeddings = _array(group, "index"), _array(group, "features")
         tokens = {}
         if layers and "layers" in group:
-            tokens = {int(name): _array(group, f"layers/{name}") for name in sorted(group["layers"])}  # type: ignore[arg-type, union-attr]
+            names = sorted(group["layers"])  # type: ignore[arg-type]
+            tokens = {int(name): _array(group, f"layers/{name}").astype(np.float16) for name in names}
     except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:  # RuntimeError: the codec's
         raise FormatError(f"Expected complete arrays in {path}. Got: {error}. Extract this slide again.") from error
     if index.shape != (len(embeddings), 2) or any(len(values) != len(index) for values in tokens.values()):
@@ -160,7 +161,7 @@ def positions_in(index: NDArray[np.integer], parents: NDArray[np.integer]) -> ND
     return np.where(keys[found] == wanted, found, -1)
 
 
-def _array(group: zarr.Group, name: str) -> np.ndarray:  # type: ignore[type-arg]
+def _array(group: zarr.Group, name: str) -> NDArray[np.generic]:
     array = group[name]
     if not isinstance(array, zarr.Array) or array.ndim != 2:
         raise ValueError(f"{name} is no two-dimensional array")

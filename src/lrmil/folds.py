@@ -15,12 +15,13 @@ from torch import Tensor
 
 from lrmil import files
 from lrmil.configs import MILConfig, TrainConfig
-from lrmil.errors import SlideError
 from lrmil.encoders import Encoder, PatchEncoder, encoder_hash
+from lrmil.errors import SlideError
 from lrmil.extraction import PatchPlan, SlideSource, extract_features
 from lrmil.features import read_card, read_features
 from lrmil.mil import ABMIL, BagOutput, make_mil, predict_bag
-from lrmil.patch_distillation import PairedSlide, Student, train_student
+from lrmil.patch_distillation import Student, train_student
+from lrmil.region_samples import PairedSlide
 from lrmil.run_folder import committing, is_committed, key_of, load_tensors, save_tensors
 from lrmil.slide_distillation import Bag, Evidence, student_bag, train_mil
 from lrmil.splits import Fold
@@ -114,7 +115,8 @@ def load_lr_encoder(task: FoldTask) -> Encoder:
 def load_mil(folder: Path, n_classes: int, config: MILConfig) -> ABMIL:
     """Load a fold's MIL."""
     tensors = load_tensors(folder / "mil.safetensors")
-    mil = make_mil(len(tensors["shift"]), n_classes, config)
+    first = "projection.0.weight" if config.projection_dim else "tanh_branch.weight"
+    mil = make_mil(tensors[first].shape[1], n_classes, config)
     mil.load_state_dict(tensors)
     mil.eval()
     return mil
@@ -127,7 +129,9 @@ def read_outputs(folder: Path) -> dict[str, dict[str, BagOutput]]:
     return {
         arm: {
             slide_id: BagOutput(
-                np.array(values), tensors[f"{arm}/{slide_id}/logits"].numpy(), tensors[f"{arm}/{slide_id}/attention_logits"].numpy()
+                np.array(values),
+                tensors[f"{arm}/{slide_id}/logits"].numpy(),
+                tensors[f"{arm}/{slide_id}/attention_logits"].numpy(),
             )
             for slide_id, values in slides.items()
         }
@@ -175,8 +179,12 @@ def _train_mil(
         "what": name,
         "mil": asdict(config.mil),
         "seed": task.seed("mil"),
-        "train": {slide_id: [task.labels[slide_id], read_card(bags[slide_id].features).key] for slide_id in task.fold.train},
-        "val": {slide_id: [task.labels[slide_id], read_card(bags[slide_id].features).key] for slide_id in task.fold.val},
+        "train": {
+            slide_id: [task.labels[slide_id], read_card(bags[slide_id].features).key] for slide_id in task.fold.train
+        },
+        "val": {
+            slide_id: [task.labels[slide_id], read_card(bags[slide_id].features).key] for slide_id in task.fold.val
+        },
     }
     if distil:
         inputs |= {"stage2": asdict(config.stage2), "evidence": key_of(task.folder / "evidence")}
@@ -209,7 +217,9 @@ def read_evidence(folder: Path) -> dict[str, Evidence]:
     """Slide id -> what the fold's teacher says of its training and validation slides."""
     tensors = load_tensors(folder / "evidence/evidence.safetensors")
     names = sorted({name.rsplit("/", 1)[0] for name in tensors})
-    return {name: Evidence(tensors[f"{name}/logits"].numpy(), tensors[f"{name}/attention_logits"].numpy()) for name in names}
+    return {
+        name: Evidence(tensors[f"{name}/logits"].numpy(), tensors[f"{name}/attention_logits"].numpy()) for name in names
+    }
 
 
 def _evidence(task: FoldTask) -> Iterator[Step[Path]]:
@@ -255,6 +265,7 @@ def _stage1(task: FoldTask) -> Iterator[Step[Path]]:
             task.sources[slide_id],
             task.lr_frozen(slide_id),
             task.hr(slide_id),
+            task.plan.children,
             evidence[slide_id].attention_logits if attended else None,
         )
         for slide_id in slide_ids
@@ -266,7 +277,6 @@ def _stage1(task: FoldTask) -> Iterator[Step[Path]]:
             task.student_start,
             [pairs[slide_id] for slide_id in task.fold.train],
             [pairs[slide_id] for slide_id in task.fold.val],
-            children=task.plan.children,
             config=config,
             seed=task.seed("stage1"),
             checkpoint=checkpoint,

@@ -127,4 +127,4 @@ def token_overlap(tokens: int, children: int) -> NDArray[np.float32]:
     high = np.minimum((np.arange(children)[:, None] + 1) / children, (np.arange(tokens)[None, :] + 1) / tokens)
     along = np.clip(high - low, 0.0, None) * children
     overlap = np.einsum("ij,kl->ikjl", along, along).reshape(children**2, tokens**2)
-    return (overlap / overlap.sum(1, keepdims=True)).astype(np.float32)
+    return np.asarray(overlap / overlap.sum(1, keepdims=True), np.float32)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from lrmil.bundle import Bundle
 from lrmil.devices import pick_device
@@ -56,7 +57,7 @@ class Prediction:
     status: str
     attention: Raster
     patches: Patches
-    patch_attention: np.ndarray  # type: ignore[type-arg]
+    patch_attention: NDArray[np.float64]
     mpp: float
     mpp_source: str
     timings: dict[str, float]

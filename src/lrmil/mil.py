@@ -54,26 +54,12 @@ class ABMIL(nn.Module):
     ) -> None:
         super().__init__()
         dim = projection_dim or in_dim
-        self.register_buffer("shift", torch.zeros(in_dim))
-        self.register_buffer("scale", torch.ones(in_dim))
         self.projection = nn.Sequential(nn.Linear(in_dim, dim), nn.ReLU()) if projection_dim else nn.Identity()
         self.dropout = nn.Dropout(dropout)
         self.tanh_branch = nn.Linear(dim, hidden_dim)
         self.gate_branch = nn.Linear(dim, hidden_dim) if gated else None
         self.attention = nn.Linear(hidden_dim, 1, bias=False)
         self.classifier = nn.Linear(dim, n_classes)
-
-    shift: Tensor
-    scale: Tensor
-
-    def standardise(self, mean: Tensor, std: Tensor) -> None:
-        """Fix the per-channel standardisation of the inputs, from the training patches' mean and deviation (d,).
-
-        A channel that never varied there (a dead unit) is only shifted: dividing by its deviation would let it drown all
-        others on the first slide where it does vary.
-        """
-        self.shift.copy_(mean)
-        self.scale.copy_(torch.where(std > 1e-6, 1.0 / std, 1.0))
 
     def forward(self, bag: Tensor, mask: Tensor | None = None) -> MILOutput:
         """Classify one bag (n, d), or a batch (b, n, d) with `mask` (b, n) true where a patch is real.
@@ -85,7 +71,7 @@ class ABMIL(nn.Module):
         """
         if bag.shape[-2] == 0 or (mask is not None and not mask.any(-1).all()):
             raise ValueError("Expected at least one patch in every bag. Got an empty bag; leave such slides out.")
-        hidden = self.dropout(self.projection((bag - self.shift) * self.scale))
+        hidden = self.dropout(self.projection(bag))
         scores = torch.tanh(self.tanh_branch(hidden))
         if self.gate_branch is not None:
             scores = scores * torch.sigmoid(self.gate_branch(hidden))
@@ -126,6 +112,4 @@ def predict_bag(mil: ABMIL, embeddings: Tensor) -> BagOutput:
     mil.eval()
     output = mil(embeddings)
     logits = output.logits.float().cpu()
-    return BagOutput(
-        logits.double().softmax(-1).numpy(), logits.numpy(), output.attention_logits.float().cpu().numpy()
-    )
+    return BagOutput(logits.double().softmax(-1).numpy(), logits.numpy(), output.attention_logits.float().cpu().numpy())

@@ -10,6 +10,7 @@ import io
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -184,7 +185,8 @@ def _frozen_features(
     """Extract HR and LR features of the frozen encoder; returns slide id -> why it failed."""
     sha = encoder_hash(encoder)
     failed: dict[str, str] = {}
-    for resolution, layers in (("lr", ()), ("hr", config.stage1.layers)):
+    wanted: list[tuple[Literal["lr", "hr"], tuple[int, ...]]] = [("lr", ()), ("hr", config.stage1.layers)]
+    for resolution, layers in wanted:
         patch_encoder = PatchEncoder(encoder, pick_device(device), batch_size=config.batch_size, layers=layers)
         steps = extract_features(
             [source for source in sources if source.slide_id not in failed],
@@ -217,7 +219,14 @@ def _write_problems(out: Path, problems: Sequence[Problem], failed: dict[str, st
         for problem in problems
     ]
     rows += [
-        {"slide_id": slide_id, "row": None, "column": None, "severity": "error", "message": message, "hint": "Left out."}
+        {
+            "slide_id": slide_id,
+            "row": None,
+            "column": None,
+            "severity": "error",
+            "message": message,
+            "hint": "Left out.",
+        }
         for slide_id, message in failed.items()
     ]
     files.write_json(out / "problems.json", rows)

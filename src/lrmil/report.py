@@ -337,7 +337,7 @@ def _remarks(figures: Mapping[str, Any]) -> list[str]:
     if any(interval is not None and interval[0] == interval[1] for interval in intervals.values()):
         remarks.append(
             "An interval has no width because every resample of the test cases is ranked alike; "
-            "that speaks of few or easy cases, not of certainty."
+            "that comes of few cases or a perfect order, and is no certainty."
         )
     if None in intervals.values():
         remarks.append("An interval is not defined: it needs two test cases or more of every class.")

@@ -1,10 +1,10 @@
 """The folder of a training run, format lrmil.run/1: what lies where, and artefacts that carry the hash of their inputs.
 
-    plan.toml  problems.json  splits.csv  environment.json  steps.jsonl  metrics.json  predictions.csv  report.html
-    shared/hr/<slide>.zarr  shared/lr/<slide>.zarr            the frozen encoder's features: no label, no fold
-    <fold>/teacher  <fold>/evidence  <fold>/lr_encoder  <fold>/lr  <fold>/lr_student  <fold>/lr_undistilled
-    <fold>/outputs                                            the three arms on the fold's test slides
-    model/                                                    lrmil.bundle/1, what is shipped
+plan.toml  problems.json  splits.csv  environment.json  steps.jsonl  metrics.json  predictions.csv  report.html
+shared/hr/<slide>.zarr  shared/lr/<slide>.zarr            the frozen encoder's features: no label, no fold
+<fold>/teacher  <fold>/evidence  <fold>/lr_encoder  <fold>/lr  <fold>/lr_student  <fold>/lr_undistilled
+<fold>/outputs                                            the three arms on the fold's test slides
+model/                                                    lrmil.bundle/1, what is shipped
 """
 
 import importlib.metadata
@@ -58,7 +58,7 @@ def read_plan(folder: Path) -> tuple[TrainConfig, str, str]:
 def is_committed(folder: Path, inputs: object) -> bool:
     """Tell whether an artefact is there and was made from just these inputs."""
     try:
-        return json.loads((folder / "artefact.json").read_text(encoding="utf-8"))["key"] == files.sha256_of(inputs)
+        return key_of(folder) == files.sha256_of(inputs)
     except (OSError, ValueError, KeyError, TypeError):
         return False
 

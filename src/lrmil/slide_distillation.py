@@ -68,7 +68,7 @@ def train_mil(
     key: str,
     device: torch.device,
 ) -> Iterator[Step[Fit]]:
-    """Train a MIL on bags: the teacher or the floor from labels, the student also from the teacher (method.md section 7).
+    """Train a MIL on bags: teacher and floor from labels, the student also from the teacher (method.md section 7).
 
     Parameters
     ----------
@@ -90,8 +90,6 @@ def train_mil(
         mil = make_mil(store.dim(train[0]), n_classes, config)
     if start is not None:
         mil.load_state_dict(start)
-    else:
-        mil.standardise(*_moments([store.embeddings(bag) for bag in train]))
     mil.to(device)
 
     def epoch_losses(epoch: int, generator: torch.Generator) -> Iterator[dict[str, Tensor]]:
@@ -124,7 +122,7 @@ def train_mil(
 
 
 def student_bag(slide_id: str, lr: Path, hr: Path, label: int, evidence: Evidence, *, children: int) -> Bag:
-    """Pair a slide's LR features with the teacher's evidence: log A_r gathered on the LR patches (method.md section 7)."""
+    """Pair a slide's LR features with the teacher's evidence, log A_r gathered on the LR patches (method.md 7)."""
     lr_index = read_features(lr).index
     log_mass = gather_log_mass(lr_index, read_features(hr).index, evidence.attention_logits, children=children)
     return Bag(slide_id, lr, label, evidence.logits, log_mass)
@@ -183,13 +181,6 @@ def _kept_patches(count: int, dropped: float, generator: torch.Generator) -> Ten
     if dropped == 0:
         return torch.arange(count)
     return torch.randperm(count, generator=generator)[: max(1, round(count * (1 - dropped)))].sort().values
-
-
-def _moments(bags: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Mean and deviation (d,) of the training patches, every slide counting alike."""
-    mean = torch.stack([bag.double().mean(0) for bag in bags]).mean(0)
-    variance = torch.stack([(bag.double() - mean).square().mean(0) for bag in bags]).mean(0)
-    return mean.float(), variance.sqrt().float()
 
 
 class _BagStore:

@@ -1,7 +1,7 @@
 """The one training loop: warm-up and cosine, mixed precision, clipping, early stopping, resume at any epoch.
 
-A checkpoint is one safetensors file, complete or absent; on a CPU a run that was killed ends with the same weights as an
-unbroken one, since every epoch draws its randomness from (seed, epoch) alone.
+A checkpoint is one safetensors file, complete or absent; on a CPU a run that was killed ends with the same weights as
+an unbroken one, since every epoch draws its randomness from (seed, epoch) alone.
 """
 
 import json
@@ -153,7 +153,9 @@ def _save(
         "state": json.dumps(asdict(state)),
     }
     with files.replacing(path) as temporary:
-        save_file({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, temporary, metadata)
+        save_file(
+            {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, temporary, metadata
+        )
 
 
 def _resume(
@@ -162,7 +164,7 @@ def _resume(
     """Load the checkpoint into module, optimiser and `best`, when there is one with this key."""
     if not path.is_file():
         return None
-    with safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
+    with safe_open(path, framework="pt") as file:
         metadata = file.metadata()
         if metadata.get("key") != key:
             return None

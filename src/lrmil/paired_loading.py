@@ -1,0 +1,109 @@
+"""LR pixels beside their HR targets: a bounded stream of batches, mixed across slides and decoded ahead by threads."""
+
+import logging
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lrmil.errors import SlideError
+from lrmil.features import read_card
+from lrmil.geometry import Grid
+from lrmil.region_samples import PairedSlide, RegionSamples, count_regions, region_samples
+from lrmil.slide import Slide, open_slide
+
+log = logging.getLogger(__name__)
+SLIDES_TOGETHER = 16  # slides whose targets are in memory, and whose patches are mixed, at one time
+BATCHES_AHEAD = 3
+
+
+class Chosen(NamedTuple):
+    """LR patches drawn from one slide: rows of its RegionSamples."""
+
+    slide: PairedSlide
+    rows: Tensor
+
+
+class PairedBatch(NamedTuple):
+    """LR patches (b, P, P, 3) uint8 RGB and their targets."""
+
+    pixels: Tensor
+    targets: RegionSamples
+
+
+def draw_patches(slides: Sequence[PairedSlide], limit: int, generator: torch.Generator) -> list[Chosen]:
+    """Slides in random order with, in all, about `limit` of their LR patches: an equal share of every slide."""
+    share = -(-limit // max(1, len(slides)))
+    chosen = []
+    for i in torch.randperm(len(slides), generator=generator).tolist():
+        rows = torch.randperm(count_regions(slides[i]), generator=generator)[:share]
+        chosen.append(Chosen(slides[i], rows))
+    return chosen
+
+
+def load_pairs(
+    chosen: Sequence[Chosen], *, batch_size: int, threads: int, generator: torch.Generator | None
+) -> Iterator[PairedBatch]:
+    """Read the drawn patches with their targets.
+
+    Parameters
+    ----------
+    chosen
+        From `draw_patches`.
+    batch_size
+        Patches a batch; the last of a group of slides may have fewer.
+    threads
+        Decoding threads.
+    generator
+        Mixes the patches of `SLIDES_TOGETHER` slides at a time; None keeps their order.
+
+    Yields
+    ------
+    PairedBatch
+        Patches that cannot be read any more are left out, with a warning.
+    """
+    with ThreadPoolExecutor(threads) as pool:
+        for first in range(0, len(chosen), SLIDES_TOGETHER):
+            with ExitStack() as opened:
+                group = chosen[first : first + SLIDES_TOGETHER]
+                yield from _load_group(group, batch_size, pool, opened, generator)
+
+
+def _load_group(
+    group: Sequence[Chosen],
+    batch_size: int,
+    pool: ThreadPoolExecutor,
+    opened: ExitStack,
+    generator: torch.Generator | None,
+) -> Iterator[PairedBatch]:
+    slides = [opened.enter_context(open_slide(item.slide.source.path, mpp=item.slide.source.mpp)) for item in group]
+    grids = [read_card(item.slide.lr).grid for item in group]
+    samples = [region_samples(item.slide).take(item.rows) for item in group]
+    pairs = [(i, row) for i, sample in enumerate(samples) for row in range(len(sample))]
+    if generator is not None:
+        pairs = [pairs[i] for i in torch.randperm(len(pairs), generator=generator).tolist()]
+    waiting: deque[Future[NDArray[np.uint8] | None]] = deque()
+    for start in range(0, len(pairs), batch_size):
+        submitted = start + len(waiting)
+        for i, row in pairs[submitted : start + BATCHES_AHEAD * batch_size]:
+            waiting.append(pool.submit(_read, slides[i], grids[i], samples[i].index[row]))
+        read = [(pair, waiting.popleft().result()) for pair in pairs[start : start + batch_size]]
+        good = [(pair, pixels) for pair, pixels in read if pixels is not None]
+        if good:
+            targets = RegionSamples.join([samples[i].take(torch.tensor([row])) for (i, row), _ in good])
+            yield PairedBatch(torch.from_numpy(np.stack([pixels for _, pixels in good])), targets)
+
+
+def _read(slide: Slide, grid: Grid, index: NDArray[np.int32]) -> NDArray[np.uint8] | None:
+    y, x = grid.level0_yx(index).tolist()
+    try:
+        return slide.read_region((y, x), (grid.size, grid.size), grid.mpp)
+    except SlideError as error:
+        log.warning("%s: patch %s is left out: %s", slide.slide_id, index.tolist(), error)
+        return None

@@ -1,0 +1,119 @@
+"""The HR embeddings of a slide folded onto its LR patches: what stage 1 learns from (method.md section 5)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lrmil.extraction import SlideSource
+from lrmil.features import positions_in, read_features
+from lrmil.geometry import parent_of
+from lrmil.targets import region_targets
+
+
+@dataclass(frozen=True, slots=True)
+class PairedSlide:
+    """One slide of stage 1.
+
+    Attributes
+    ----------
+    source
+        The slide, whose LR patches are read.
+    lr
+        lrmil.features/1 of its LR patches; only the index is used: which patches can be read.
+    hr
+        lrmil.features/1 of its HR patches with the class tokens of the distilled blocks.
+    children
+        s, HR patches along a side of an LR patch.
+    attention_logits
+        (n,) of the teacher MIL per HR patch; None weighs all alike.
+    """
+
+    source: SlideSource
+    lr: Path
+    hr: Path
+    children: int
+    attention_logits: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RegionSamples:
+    """Targets of r LR patches that each have a covered child.
+
+    Attributes
+    ----------
+    index
+        (r, 2) on the LR lattice.
+    covered
+        (r, s*s) bool.
+    mean
+        (r, d) mu_r.
+    class_tokens
+        (r, s*s, d_l) float16 c_{k,l} per distilled block, the final map last; 0 where not covered.
+    """
+
+    index: NDArray[np.int32]
+    covered: Tensor
+    mean: Tensor
+    class_tokens: tuple[Tensor, ...]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def take(self, rows: Tensor) -> "RegionSamples":
+        """Return some rows, in the order asked for."""
+        tokens = tuple(values[rows] for values in self.class_tokens)
+        return RegionSamples(self.index[rows.numpy()], self.covered[rows], self.mean[rows], tokens)
+
+    @classmethod
+    def join(cls, parts: Sequence["RegionSamples"]) -> "RegionSamples":
+        """Put several together."""
+        tokens = zip(*(part.class_tokens for part in parts), strict=True)
+        return cls(
+            np.concatenate([part.index for part in parts]),
+            torch.cat([part.covered for part in parts]),
+            torch.cat([part.mean for part in parts]),
+            tuple(torch.cat(values) for values in tokens),
+        )
+
+
+def region_samples(slide: PairedSlide) -> RegionSamples:
+    """Fold a slide's HR features onto its LR patches: covered children, mu_r and c_{k,l} in slot order."""
+    hr = read_features(slide.hr, layers=True)
+    lr_index = read_features(slide.lr).index
+    parents, slots = parent_of(hr.index, slide.children)
+    position = positions_in(lr_index, parents)
+    inside = position >= 0
+    position, slots = position[inside], slots[inside]
+    logits = np.zeros(len(hr.index), np.float32) if slide.attention_logits is None else slide.attention_logits
+    folded = region_targets(
+        torch.from_numpy(logits[inside]),
+        torch.from_numpy(hr.embeddings[inside]),
+        torch.from_numpy(position),
+        len(lr_index),
+    )
+    covered = torch.zeros(len(lr_index), slide.children**2, dtype=torch.bool)
+    covered[position, slots] = True
+    tokens = []
+    for _, values in sorted(hr.layers.items(), key=lambda item: block_order(item[0])):
+        placed = torch.zeros(len(lr_index), slide.children**2, values.shape[1], dtype=torch.float16)
+        placed[position, slots] = torch.from_numpy(values[inside])
+        tokens.append(placed)
+    every = RegionSamples(lr_index, covered, folded.mean, tuple(tokens))
+    return every.take(covered.any(1).nonzero().squeeze(1))
+
+
+def count_regions(slide: PairedSlide) -> int:
+    """Length of `region_samples`, from the indices alone."""
+    parents, _ = parent_of(read_features(slide.hr).index, slide.children)
+    position = positions_in(read_features(slide.lr).index, parents)
+    return len(np.unique(position[position >= 0]))
+
+
+def block_order(layer: int) -> tuple[bool, int]:
+    """Sort key of blocks in the order of the network: the final map (-1) comes last."""
+    return layer < 0, layer

@@ -1,0 +1,1 @@
+"""napari plugin of LRMIL: windows over `lrmil`, which does all the computing."""
