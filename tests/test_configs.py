@@ -75,7 +75,7 @@ class TestRefused:
             ("batch_size", 0),
             ("stage1.weighting", "attention"),
             ("stage1.layers", ["first"]),
-            ("stage1.fit.epochs", 0),
+            ("stage1.fit.epochs", -1),
             ("stage1.fit.learning_rate", float("inf")),
             ("mil.dropout", 1.0),
             ("mil.patch_dropout", -0.1),

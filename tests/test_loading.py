@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Generator, Set
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 
 from lrmil.errors import SlideError
 from lrmil.loading import Batch, load_patches
-from lrmil.slide import Slide
+from lrmil.slide import Slide, open_slide
+from slides import coordinate_pixels, overwrite, segment_of, write_pyramid
 
 SIZE, MPP = 4, 2.0
 
@@ -88,6 +90,19 @@ class TestFailures:
         (batch,) = load(SlideStub(broken={0, 1}), 2, batch_size=4)
         assert batch.positions.shape == (0,) and batch.failed.tolist() == [0, 1]
         assert batch.pixels.shape == (0, SIZE, SIZE, 3) and batch.pixels.dtype == np.uint8
+
+    def test_a_torn_tile_of_a_real_slide(self, tmp_path: Path) -> None:
+        path = write_pyramid(tmp_path / "slide.tif", coordinate_pixels(512, 512), mpp=0.5, factors=(), tile=128)
+        offset, length = segment_of(path, 0, 5)
+        overwrite(path, offset, b"\xff" * length)
+        index = np.stack(np.meshgrid(np.arange(4), np.arange(4), indexing="ij"), -1).reshape(-1, 2)
+        with open_slide(path) as slide:
+            batches = list(load_patches(slide, index * 128, size=32, mpp=2.0, batch_size=6))
+        assert np.concatenate([batch.failed for batch in batches]).tolist() == [5]
+        positions = np.concatenate([batch.positions for batch in batches])
+        assert positions.tolist() == [n for n in range(16) if n != 5]
+        corner = np.concatenate([batch.pixels[:, 0, 0, :2] for batch in batches])
+        assert np.array_equal(corner, 32 * index[positions])
 
     def test_other_errors_are_not_taken_for_torn_blocks(self) -> None:
         def stumble(number: int) -> None:

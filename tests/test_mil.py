@@ -19,11 +19,10 @@ def bags(*shape: int, seed: int = 0) -> Tensor:
 
 @pytest.fixture(params=KINDS)
 def mil(request: pytest.FixtureRequest) -> Iterator[ABMIL]:
-    """A network of 6 inputs and 3 classes, standardising its inputs."""
+    """A network of 6 inputs and 3 classes."""
     gated, projection_dim = KINDS[request.param]
     torch.manual_seed(0)
     model = ABMIL(6, 3, 8, gated, projection_dim=projection_dim, dropout=0.5).eval()
-    model.standardise(torch.linspace(-1, 1, 6), torch.linspace(0.5, 3, 6))
     with torch.no_grad():
         model.attention.weight.mul_(5)
         yield model
@@ -39,7 +38,7 @@ class TestForward:
 
     def test_the_formula_term_by_term(self, mil: ABMIL) -> None:
         weights = {name: values.double().numpy() for name, values in mil.state_dict().items()}
-        x = (bags(9, 6).double().numpy() - np.linspace(-1, 1, 6)) / np.linspace(0.5, 3, 6)
+        x = bags(9, 6).double().numpy()
         if "projection.0.weight" in weights:
             x = np.maximum(x @ weights["projection.0.weight"].T + weights["projection.0.bias"], 0)
         hidden = np.tanh(x @ weights["tanh_branch.weight"].T + weights["tanh_branch.bias"])
@@ -62,7 +61,7 @@ class TestForward:
 
     def test_a_bag_of_one_is_its_patch(self, mil: ABMIL) -> None:
         bag = bags(1, 6)
-        torch.testing.assert_close(mil(bag).embedding, mil.projection((bag[0] - mil.shift) * mil.scale))
+        torch.testing.assert_close(mil(bag).embedding, mil.projection(bag[0]))
 
     def test_order_does_not_matter(self, mil: ABMIL) -> None:
         bag, order = bags(20, 6), torch.randperm(20, generator=torch.Generator().manual_seed(3))
@@ -110,31 +109,6 @@ class TestBatches:
     def test_an_empty_bag_in_a_batch_is_refused(self, mil: ABMIL) -> None:
         with pytest.raises(ValueError, match="at least one patch"):
             mil(bags(2, 3, 6), torch.tensor([[True, True, False], [False, False, False]]))
-
-
-class TestStandardise:
-    def test_it_is_what_the_inputs_would_be(self) -> None:
-        torch.manual_seed(0)
-        plain = ABMIL(6, 2).eval()
-        bag = 5 + 3 * bags(40, 6)
-        mean, std = bag.mean(0), bag.std(0)
-        before = plain((bag - mean) / std).logits
-        plain.standardise(mean, std)
-        torch.testing.assert_close(plain(bag).logits, before)
-
-    def test_it_travels_with_the_weights(self) -> None:
-        mil, other = ABMIL(6, 2), ABMIL(6, 2)
-        mil.standardise(torch.arange(6.0), torch.arange(1.0, 7.0))
-        other.load_state_dict(mil.state_dict())
-        assert other.shift.tolist() == [0, 1, 2, 3, 4, 5] and float(other.scale[4]) == pytest.approx(0.2)
-        assert not any(name in dict(mil.named_parameters()) for name in ("shift", "scale"))
-
-    def test_a_channel_that_never_varied_does_not_drown_the_others(self) -> None:
-        torch.manual_seed(0)
-        mil = ABMIL(3, 2, projection_dim=None).eval()
-        mil.standardise(torch.tensor([0.0, 1.0, 0.0]), torch.tensor([1.0, 0.0, 2.0]))
-        output = mil(torch.tensor([[0.5, 1.3, 0.5], [0.1, 1.0, -0.5]]))
-        assert output.embedding.abs().max() < 1
 
 
 class TestMakeMil:

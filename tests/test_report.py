@@ -23,13 +23,14 @@ from lrmil.errors import ConfigError, FormatError
 from lrmil.features import read_features
 from lrmil.folds import read_history, read_outputs
 from lrmil.plan import train
-from lrmil.report import ARM_NAMES, SlideResult, choose_examples, gather, render, spearman, write_report
+from lrmil.report import ARM_NAMES, choose_examples, render, write_report
+from lrmil.report_data import SlideResult, gather, spearman
 from lrmil.report_figures import LossLine, RocLine, loss_svg, roc_svg
 from lrmil.steps import last
 from lrmil.synthetic import make_cohort_steps
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
-HOSTILE = "<img src=x onerror=\"alert('1')\">&amp;$\\frac{"
+HOSTILE = "<img src=x onerror=\"a('1')\">&amp;$\\frac{$"
 SETTINGS = {
     "encoder": "test_resnet",
     "pretrained": False,

@@ -1,5 +1,6 @@
 """The tifffile route: every layout decodes exactly, and damage is never painted over."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -192,8 +193,20 @@ def test_cache_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("lrmil.tiff_reader.CACHE_BYTES", 5 * 64 * 64 * 3)
     reader = TiffReader(write_pyramid(tmp_path / "a.tif", PIXELS, tile=64, factors=()))
     reader.read(0, 0, 0, 500, 610)
-    assert reader._segments[0].cache_info().currsize == 5
+    assert reader._cache.currsize == 5 * 64 * 64 * 3
     reader.close()
+
+
+def test_a_segment_is_fetched_once_however_many_threads_ask(tmp_path: Path) -> None:
+    path = write_pyramid(tmp_path / "a.tif", PIXELS, tile=64, factors=(), compression="deflate")
+    alone = TiffReader(path)
+    alone.read(0, 0, 0, 256, 256)
+    together = TiffReader(path)
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda _: together.read(0, 0, 0, 256, 256), range(64)))
+    assert together.bytes_read == alone.bytes_read
+    alone.close()
+    together.close()
 
 
 def test_both_routes_give_the_same_pixels(shared: Path) -> None:

@@ -23,7 +23,8 @@ STRICT = ConfigDict(extra="forbid")
 class FitConfig:
     """The one training loop: AdamW with warm-up and cosine decay, early stopping on validation."""
 
-    epochs: Count = 50
+    epochs: Annotated[int, Field(ge=0)] = 50
+    """Passes over the training data; 0 leaves the module as it started."""
     learning_rate: Positive = 3e-4
     weight_decay: NonNegative = 1e-2
     warmup: Fraction = 0.1
@@ -69,7 +70,7 @@ class MILConfig:
     patch_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """Fraction of a bag's patches left out at each training step."""
     slides_per_step: Count = 8
-    fit: FitConfig = FitConfig(learning_rate=1e-3)
+    fit: FitConfig = FitConfig(learning_rate=5e-4)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

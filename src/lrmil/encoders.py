@@ -1,7 +1,8 @@
 """Patch encoders: any timm backbone that gives its intermediate feature maps, seen as tokens on a grid.
 
 A ViT's forward is never written by hand: `forward_intermediates` gives patch tokens as maps and the prefix tokens. A
-convolutional or hierarchical model works alike: a token is a cell of its map, the pooled map stands for the class token.
+convolutional or hierarchical model works alike: a token is a cell of its map, the pooled map stands for the class
+token.
 """
 
 import hashlib

@@ -119,6 +119,21 @@ def read_features(path: Path, *, layers: bool = False) -> Features:
     return Features(card, index.astype(np.int32), embeddings.astype(np.float32), tokens)
 
 
+def read_index(path: Path) -> NDArray[np.int32]:
+    """Read the (n, 2) row, col of the patches alone, without their embeddings.
+
+    Raises
+    ------
+    FormatError
+        As `read_features`.
+    """
+    read_card(path)
+    try:
+        return np.asarray(_array(zarr.open_group(str(path), mode="r"), "index"), np.int32)
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        raise FormatError(f"Expected a complete index in {path}. Got: {error}. Extract this slide again.") from error
+
+
 def read_card(path: Path) -> FeaturesCard:
     """Read the provenance alone, without the arrays.
 

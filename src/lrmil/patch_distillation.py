@@ -25,7 +25,7 @@ from lrmil.training import Fit, fit_steps
 
 
 class Student(nn.Module):
-    """The LR encoder with what only training needs: maps to the teacher's block dimensions, deviations of the targets."""
+    """The LR encoder and what only training needs: maps to the teacher's block dimensions, deviations of targets."""
 
     embedding_scale: Tensor
 

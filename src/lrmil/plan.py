@@ -30,6 +30,9 @@ from lrmil.run_folder import ARMS, logged, write_environment, write_plan
 from lrmil.splits import Fold, final_fold, make_folds, write_splits
 from lrmil.steps import Step, last
 
+# Made anew at the end of every call, so that none of them ever stands beside another plan.
+RESULTS = ("metrics.json", "predictions.csv", "report.html", "report.json")
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -101,6 +104,8 @@ def train_steps(
     )
     out.mkdir(parents=True, exist_ok=True)
     files.remove_leftovers(out)
+    for name in RESULTS:
+        files.remove(out / name)
     write_plan(out, config, str(slides), str(labels))
     write_environment(out, torch_device)
     steps = _run(out, report.cohort, report.problems, plan, config, device=str(torch_device))
@@ -260,7 +265,7 @@ def _figures(out: Path, cohort: Cohort, folds: Sequence[Fold], tasks: Sequence[F
 
 def gap_recovered(teacher: float | None, floor: float | None, student: float | None) -> float | None:
     """Share of the teacher's lead over the floor that the student has; None when that lead is below 0.01 AUROC."""
-    if teacher is None or floor is None or student is None or abs(teacher - floor) < 0.01:
+    if teacher is None or floor is None or student is None or teacher - floor < 0.01:
         return None
     return (student - floor) / (teacher - floor)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lrmil.extraction import SlideSource
-from lrmil.features import positions_in, read_features
+from lrmil.features import positions_in, read_features, read_index
 from lrmil.geometry import parent_of
 from lrmil.targets import region_targets
 
@@ -84,7 +84,7 @@ class RegionSamples:
 def region_samples(slide: PairedSlide) -> RegionSamples:
     """Fold a slide's HR features onto its LR patches: covered children, mu_r and c_{k,l} in slot order."""
     hr = read_features(slide.hr, layers=True)
-    lr_index = read_features(slide.lr).index
+    lr_index = read_index(slide.lr)
     parents, slots = parent_of(hr.index, slide.children)
     position = positions_in(lr_index, parents)
     inside = position >= 0
@@ -109,8 +109,8 @@ def region_samples(slide: PairedSlide) -> RegionSamples:
 
 def count_regions(slide: PairedSlide) -> int:
     """Length of `region_samples`, from the indices alone."""
-    parents, _ = parent_of(read_features(slide.hr).index, slide.children)
-    position = positions_in(read_features(slide.lr).index, parents)
+    parents, _ = parent_of(read_index(slide.hr), slide.children)
+    position = positions_in(read_index(slide.lr), parents)
     return len(np.unique(position[position >= 0]))
 
 

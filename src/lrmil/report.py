@@ -1,95 +1,27 @@
 """What a run came to, on one page that needs no network: RUN/report.html, and the same figures in RUN/report.json."""
 
-import csv
-import datetime
-import json
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path, PurePath
-from typing import Any
 
 import jinja2
 import numpy as np
-import tomli_w
-import zarr
 from markupsafe import Markup
-from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata
 
-from lrmil import files, metrics
+from lrmil import files
 from lrmil.configs import to_dict
 from lrmil.errors import ConfigError, FormatError, LrmilError
 from lrmil.explanation import attention_raster, percentile_rank
-from lrmil.features import read_card
-from lrmil.folds import read_history, read_outputs
-from lrmil.geometry import resolution_ratio
-from lrmil.mil import BagOutput
+from lrmil.features import read_card, read_index
+from lrmil.folds import read_outputs
 from lrmil.raster import Raster
-from lrmil.report_figures import LossLine, RocLine, colour_bar, loss_svg, roc_svg, slide_pictures
-from lrmil.run_folder import ARMS, read_plan
-from lrmil.slide_distillation import gather_log_mass
+from lrmil.report_data import STAGES, Report, SlideResult, features_of, gather, read_json, without_folders
+from lrmil.report_figures import RocLine, colour_bar, loss_svg, roc_svg, slide_pictures
+from lrmil.run_folder import read_plan
 from lrmil.slide_files import find_slides, slide_id_of
-from lrmil.splits import read_splits
 
-FORMAT = "lrmil.report/1"
 ARM_NAMES = {"hr_teacher": "HR teacher", "lr_undistilled": "LR undistilled: the floor", "lr_student": "LR student"}
-STAGES = {
-    "lr_encoder": "Stage 1: LR encoder",
-    "lr_student": "Stage 2: LR student",
-    "teacher": "HR teacher",
-    "lr_undistilled": "LR undistilled: the floor",
-}
 FINISHED = ("splits.csv", "environment.json", "problems.json", "predictions.csv", "metrics.json", "model/bundle.json")
-SMALLEST_LEAD = 0.01  # architecture.md section 7: below it, a share of the teacher's lead says nothing
-# An absolute path inside a sentence or a setting: all but its last part is nobody else's business.
-FOLDERS = re.compile(r"(?:(?<=[\s'\"(=:,])|^)(?:[A-Za-z]:[\\/]|/|\\\\)(?:[^\\/\s'\"]+[\\/])*(?=[^\\/\s'\"])")
-
-
-@dataclass(frozen=True, slots=True)
-class SlideResult:
-    """One test slide: what each arm said of it, by class, and where it looked."""
-
-    slide_id: str
-    case_id: str
-    fold: str
-    label: str
-    probabilities: dict[str, list[float]]
-    predicted: dict[str, str]
-    agreement: dict[str, float | None]
-    """LR arm -> Spearman correlation of its attention logits with the teacher's log A_r on the LR patches."""
-
-    @property
-    def wrong(self) -> bool:
-        """Whether the student's highest probability is not the label's."""
-        return self.predicted["lr_student"] != self.label
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """All that a report says, JSON-ready; `figures` is metrics.json as it is."""
-
-    format: str
-    written: str
-    trained: str
-    remarks: list[str]
-    gap: str
-    figures: dict[str, object]
-    cost_ratios: dict[str, float | None]
-    """HR teacher divided by LR student: seconds, bytes and patches of a slide."""
-    agreement: dict[str, float | None]
-    """LR arm -> mean over the test slides."""
-    roc: dict[str, dict[str, dict[str, list[float]]]]
-    losses: dict[str, list[LossLine]]
-    slides: list[SlideResult]
-    problems: list[dict[str, object]]
-    unreadable: list[dict[str, object]]
-    splits: list[dict[str, object]]
-    data: dict[str, str]
-    settings: str
-    """TOML that `lrmil train --config` reads."""
-    environment: dict[str, object]
-    bundle_sha256: str
 
 
 def write_report(run_folder: Path, *, examples: int = 6) -> Path:
@@ -123,42 +55,6 @@ def write_report(run_folder: Path, *, examples: int = 6) -> Path:
     files.write_json(run / "report.json", asdict(report))
     files.write_text(run / "report.html", page)
     return run / "report.html"
-
-
-def gather(run: Path) -> Report:
-    """Read a finished run's folder into what its report says."""
-    config, slides, labels = read_plan(run)
-    figures, environment, bundle = (
-        _json(run / name) for name in ("metrics.json", "environment.json", "model/bundle.json")
-    )
-    classes = list(figures["classes"])
-    results = _results(run, classes, children=resolution_ratio(config.mpp_lr, config.mpp_hr))
-    folds = read_splits(run / "splits.csv")
-    hidden = (PurePath(slides), PurePath(labels).parent, run.resolve(), Path.home())
-    agreement = {arm: [result.agreement[arm] for result in results] for arm in ARMS[1:]}
-    return Report(
-        format=FORMAT,
-        written=datetime.datetime.now(datetime.UTC).date().isoformat(),
-        trained=str(bundle["training"]["date"]),
-        remarks=_remarks(figures),
-        gap=_gap(figures),
-        figures=figures,
-        cost_ratios={
-            name: _ratio(figures["hr_teacher"][name], figures["lr_student"][name])
-            for name in ("seconds_per_slide", "bytes_per_slide", "patches_per_slide")
-        },
-        agreement={arm: _mean(values) for arm, values in agreement.items()},
-        roc={name: _roc(results, classes, place) for place, name in enumerate(classes) if len(classes) > 2 or place},
-        losses={stage: [_losses(run, fold.name, stage) for fold in folds] for stage in STAGES},
-        slides=results,
-        problems=[_without_folders(problem, hidden) for problem in _json(run / "problems.json")],
-        unreadable=_unreadable(run),
-        splits=[{"fold": f.name, "train": len(f.train), "val": len(f.val), "test": len(f.test)} for f in folds],
-        data={"slides": PurePath(slides).name or "slides", "labels": PurePath(labels).name},
-        settings=tomli_w.dumps(_without_folders(to_dict(config), hidden)),
-        environment=environment,
-        bundle_sha256=files.sha256_file(run / "model/bundle.json"),
-    )
 
 
 def choose_examples(slides: Sequence[SlideResult], count: int) -> list[SlideResult]:
@@ -219,74 +115,13 @@ def _check_finished(run: Path) -> None:
         )
     settings = to_dict(read_plan(run)[0])
     missing = [name for name in FINISHED if not (run / name).is_file()]
-    if not missing and _json(run / "model/bundle.json")["training"]["settings"] != settings:
+    if not missing and read_json(run / "model/bundle.json")["training"]["settings"] != settings:
         missing = ["a model made with the settings of plan.toml"]
     if missing:
         raise FormatError(
             f"Expected a finished run at {run}. Got one without {', '.join(missing)}; "
             "run the same lrmil train command again: it goes on where it was stopped."
         )
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise FormatError(f"Expected JSON in {path}. Got: {error}. Run the same lrmil train command again.") from error
-
-
-def _results(run: Path, classes: Sequence[str], *, children: int) -> list[SlideResult]:
-    with (run / "predictions.csv").open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["arm"] == ARMS[0]]
-    outputs = {fold: read_outputs(run / fold) for fold in {row["fold"] for row in rows}}
-    results = []
-    for row in rows:
-        slide_id, fold = row["slide_id"], row["fold"]
-        said = {arm: outputs[fold][arm][slide_id] for arm in ARMS}
-        results.append(
-            SlideResult(
-                slide_id,
-                row["case_id"],
-                fold,
-                row["label"],
-                {arm: output.probabilities.tolist() for arm, output in said.items()},
-                {arm: classes[int(output.probabilities.argmax())] for arm, output in said.items()},
-                _agreement(run, fold, slide_id, said, children),
-            )
-        )
-    return results
-
-
-def _agreement(
-    run: Path, fold: str, slide_id: str, said: Mapping[str, BagOutput], children: int
-) -> dict[str, float | None]:
-    hr = _index(_features(run, fold, slide_id, "hr_teacher"))
-    found: dict[str, float | None] = {}
-    for arm in ARMS[1:]:
-        lr = _index(_features(run, fold, slide_id, arm))
-        log_mass = gather_log_mass(lr, hr, said["hr_teacher"].attention_logits, children=children)
-        covered = np.isfinite(log_mass)
-        found[arm] = spearman(log_mass[covered], said[arm].attention_logits[covered])
-    return found
-
-
-def spearman(first: ArrayLike, second: ArrayLike) -> float | None:
-    """Rank correlation of two (n,) lists; None for fewer than three values, or where all values of a list are equal."""
-    ranks = [rankdata(np.asarray(values)) for values in (first, second)]
-    if len(ranks[0]) < 3 or any(np.ptp(rank) == 0 for rank in ranks):
-        return None
-    return float(np.corrcoef(*ranks)[0, 1])
-
-
-def _features(run: Path, fold: str, slide_id: str, arm: str) -> Path:
-    folder = {"hr_teacher": "shared/hr", "lr_undistilled": "shared/lr", "lr_student": f"{fold}/lr"}[arm]
-    return run / folder / f"{slide_id}.zarr"
-
-
-def _index(path: Path) -> NDArray[np.int32]:
-    """Read the lattice positions alone: a slide's HR embeddings can have hundreds of megabytes."""
-    read_card(path)
-    return np.asarray(zarr.open_array(str(path / "index"), mode="r")[:], np.int32)
 
 
 def _pictures(run: Path, examples: Sequence[SlideResult]) -> dict[str, dict[str, str] | str]:
@@ -298,12 +133,12 @@ def _pictures(run: Path, examples: Sequence[SlideResult]) -> dict[str, dict[str,
         try:
             if path is None or not path.exists():
                 raise FormatError("The slide is no longer where it was when the run was made.")
-            card = read_card(_features(run, result.fold, result.slide_id, "lr_student"))
+            card = read_card(features_of(run, result.fold, result.slide_id, "lr_student"))
             pictures[result.slide_id] = slide_pictures(
                 path, _maps(run, result), mpp=card.slide_mpp, fingerprint=card.slide_fingerprint
             )
         except LrmilError as error:
-            pictures[result.slide_id] = str(_without_folders(str(error), (PurePath(slides), PurePath(labels).parent)))
+            pictures[result.slide_id] = str(without_folders(str(error), (PurePath(slides), PurePath(labels).parent)))
     return pictures
 
 
@@ -311,72 +146,13 @@ def _maps(run: Path, result: SlideResult) -> dict[str, Raster]:
     outputs = read_outputs(run / result.fold)
     maps = {}
     for arm in ("lr_student", "hr_teacher"):
-        path = _features(run, result.fold, result.slide_id, arm)
+        path = features_of(run, result.fold, result.slide_id, arm)
         grid = read_card(path).grid
         attention = outputs[arm][result.slide_id].attention_logits
         maps[arm] = percentile_rank(
-            attention_raster(attention, _index(path), step_level0=grid.step_level0, origin_yx=grid.origin_yx)
+            attention_raster(attention, read_index(path), step_level0=grid.step_level0, origin_yx=grid.origin_yx)
         )
     return maps
-
-
-def _remarks(figures: Mapping[str, Any]) -> list[str]:
-    """What a reader must not overlook."""
-    areas = {arm: figures[arm]["auroc"] for arm in ARMS}
-    if None in areas.values():
-        return ["An AUROC is not defined where the test slides lack a class: add test slides of every class."]
-    remarks = []
-    if areas["hr_teacher"] < areas["lr_undistilled"]:
-        remarks.append(
-            "The teacher is below the floor: on these slides high resolution did not help, "
-            "so there was nothing to pass on."
-        )
-    if areas["lr_student"] < areas["lr_undistilled"]:
-        remarks.append("The student is below the floor: in this run, distillation made the low-resolution model worse.")
-    intervals = {arm: figures[arm]["auroc_ci"] for arm in ARMS}
-    if any(interval is not None and interval[0] == interval[1] for interval in intervals.values()):
-        remarks.append(
-            "An interval has no width because every resample of the test cases is ranked alike; "
-            "that comes of few cases or a perfect order, and is no certainty."
-        )
-    if None in intervals.values():
-        remarks.append("An interval is not defined: it needs two test cases or more of every class.")
-    return remarks
-
-
-def _gap(figures: Mapping[str, Any]) -> str:
-    teacher, floor, student = (figures[arm]["auroc"] for arm in ARMS)
-    if None in (teacher, floor, student):
-        return "not defined: an AUROC is not defined"
-    if abs(teacher - floor) < SMALLEST_LEAD:
-        return f"not defined: teacher and floor differ by less than {SMALLEST_LEAD}"
-    if teacher < floor or figures["gap_recovered"] is None:
-        return "not defined: the teacher has no lead over the floor"
-    return f"{100 * figures['gap_recovered']:.0f} %" + (
-        " (the student is above the teacher)" if student > teacher else ""
-    )
-
-
-def _ratio(hr: float | None, lr: float | None) -> float | None:
-    return hr / lr if hr is not None and lr else None
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    defined = [value for value in values if value is not None]
-    return float(np.mean(defined)) if defined else None
-
-
-def _roc(results: Sequence[SlideResult], classes: Sequence[str], place: int) -> dict[str, dict[str, list[float]]]:
-    curves = {}
-    for arm in ARMS:
-        truth = [classes.index(result.label) for result in results]
-        points = metrics.roc(truth, [result.probabilities[arm] for result in results], place)
-        if points is not None:
-            curves[arm] = {
-                "false_positive_rate": points.false_positive_rate.tolist(),
-                "true_positive_rate": points.true_positive_rate.tolist(),
-            }
-    return curves
 
 
 def _roc_lines(report: Report, name: str, arms: Mapping[str, dict[str, list[float]]]) -> tuple[str, list[RocLine]]:
@@ -388,27 +164,6 @@ def _roc_lines(report: Report, name: str, arms: Mapping[str, dict[str, list[floa
     return f"{name} against the rest" if len(report.roc) > 1 else f"positive class: {name}", lines
 
 
-def _losses(run: Path, fold: str, stage: str) -> LossLine:
-    """Of a MIL the cross-entropy, which training and validation share; of stage 1 the whole loss."""
-    history = read_history(run / fold / stage)
-    best = max(range(len(history)), key=lambda place: (history[place]["val_score"], -history[place]["val_loss"]))
-    train = [epoch.get("train_ce", epoch["train_loss"]) for epoch in history]
-    return LossLine(fold, train, [epoch["val_loss"] for epoch in history], best + 1)
-
-
-def _unreadable(run: Path) -> list[dict[str, object]]:
-    cards = {
-        (path.stem, kind): read_card(path)
-        for kind in ("hr", "lr")
-        for path in sorted((run / "shared" / kind).glob("*.zarr"))
-    }
-    return [
-        {"slide_id": slide_id, "resolution": kind.upper(), "failed": card.failed, "total": card.total}
-        for (slide_id, kind), card in sorted(cards.items())
-        if card.failed
-    ]
-
-
 def _in_turn(results: Sequence[SlideResult]) -> list[SlideResult]:
     """Take the classes in turn, each in the order given."""
     seen: dict[str, int] = {}
@@ -417,17 +172,3 @@ def _in_turn(results: Sequence[SlideResult]) -> list[SlideResult]:
         seen[result.label] = seen.get(result.label, 0) + 1
         places.append((seen[result.label], len(places)))
     return [results[place] for _, place in sorted(places)]
-
-
-def _without_folders(value: Any, folders: Sequence[PurePath]) -> Any:
-    """Cut the folders off every path in plain values: they name the machine and its user."""
-    if isinstance(value, dict):
-        return {name: _without_folders(inner, folders) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_without_folders(inner, folders) for inner in value]
-    if not isinstance(value, str):
-        return value
-    for folder in map(str, folders):
-        if folder not in (".", "/"):
-            value = value.replace(f"{folder}/", "").replace(f"{folder}\\", "")
-    return FOLDERS.sub("", value)

@@ -1,4 +1,4 @@
-"""The slide level: the teacher MIL and the label-only floor (no targets), and the student MIL of stage 2 (with targets)."""
+"""The slide level: teacher MIL and label-only floor (no targets), and the student MIL of stage 2 (with targets)."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from lrmil import losses, metrics
 from lrmil.configs import MILConfig, Stage2Config
-from lrmil.features import positions_in, read_features
+from lrmil.features import positions_in, read_features, read_index
 from lrmil.geometry import parent_of
 from lrmil.mil import ABMIL, make_mil, predict_bag
 from lrmil.steps import Step
@@ -123,8 +123,8 @@ def train_mil(
 
 def student_bag(slide_id: str, lr: Path, hr: Path, label: int, evidence: Evidence, *, children: int) -> Bag:
     """Pair a slide's LR features with the teacher's evidence, log A_r gathered on the LR patches (method.md 7)."""
-    lr_index = read_features(lr).index
-    log_mass = gather_log_mass(lr_index, read_features(hr).index, evidence.attention_logits, children=children)
+    lr_index = read_index(lr)
+    log_mass = gather_log_mass(lr_index, read_index(hr), evidence.attention_logits, children=children)
     return Bag(slide_id, lr, label, evidence.logits, log_mass)
 
 

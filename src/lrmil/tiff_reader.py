@@ -4,10 +4,10 @@ import logging
 import os
 import sys
 import threading
-from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
+from cachetools import LRUCache, cached
 from numpy.typing import NDArray
 
 from lrmil.errors import SlideError
@@ -45,11 +45,9 @@ class TiffReader:
         self._refuse_truncated()
         self.levels = make_levels([page.shape for page in self._pages], [page.tile for page in self._pages])
         self._maps = [_memory_map(path, page, self._size) for page in self._pages]
-        share = CACHE_BYTES // len(self._pages)
-        self._segments = [
-            lru_cache(max(1, share // page.segment_bytes))(partial(self._decode, level))
-            for level, page in enumerate(self._pages)
-        ]
+        # The condition makes a thread that asks for a segment in the making wait for it; others decode meanwhile.
+        self._cache: LRUCache[tuple[object, ...], NDArray[np.uint8]] = LRUCache(CACHE_BYTES, lambda array: array.nbytes)
+        self._segment = cached(self._cache, condition=threading.Condition())(self._decode)
         self._fd = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         try:
             self._read_sample()
@@ -71,7 +69,7 @@ class TiffReader:
         page, out = self._pages[level], np.empty((h, w, 3), np.uint8)
         for row in range(y // page.tile[0], (y + h - 1) // page.tile[0] + 1):
             for column in range(x // page.tile[1], (x + w - 1) // page.tile[1] + 1):
-                segment = self._segments[level](row * page.columns + column)
+                segment = self._segment(level, row * page.columns + column)
                 top, left = row * page.tile[0], column * page.tile[1]
                 y0, y1 = max(y, top), min(y + h, top + page.tile[0])
                 x0, x1 = max(x, left), min(x + w, left + page.tile[1])
@@ -84,8 +82,7 @@ class TiffReader:
             os.close(self._fd)
             self._fd = -1  # never a number that the system may give to another file
         self._maps = [None] * len(self._maps)
-        for segments in self._segments:
-            segments.cache_clear()
+        self._segment.cache_clear()
 
     def _decode(self, level: int, index: int) -> NDArray[np.uint8]:
         """Decode one segment; several threads may do so at once, since no lock is held."""
@@ -149,7 +146,7 @@ class TiffReader:
             last = len(self._pages[level].offsets) - 1
             for index in sorted({0, last // 2, last}):
                 try:
-                    self._segments[level](index)
+                    self._segment(level, index)
                 except SlideError as error:
                     problem = problem or error
                 else:
