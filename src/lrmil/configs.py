@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tomli_w
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from lrmil import files
@@ -17,6 +17,12 @@ NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 STRICT = ConfigDict(extra="forbid")
+
+
+def _check_layers(layers: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(layers)) < len(layers) or any(layer < -1 for layer in layers):
+        raise ValueError("each block once, counted from 0, or -1 for the final feature map")
+    return layers
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -41,7 +47,7 @@ class Stage1Config:
 
     weighting: Literal["teacher_attention", "uniform"] = "teacher_attention"
     """Weights of the HR patches within an LR patch."""
-    layers: tuple[int, ...] = (0, -1)
+    layers: Annotated[tuple[int, ...], AfterValidator(_check_layers)] = (0, -1)
     """Lambda: blocks whose token maps are distilled; -1 is the encoder's final feature map."""
     lambda_layer: NonNegative = 1.0
     lambda_attn: NonNegative = 1.0

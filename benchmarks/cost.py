@@ -1,0 +1,124 @@
+"""What a slide costs at low resolution against high: seconds, bytes read, patches, peak memory, in one process.
+
+    python benchmarks/cost.py --shared ../shared --work WORK --out WORK/cost.md
+
+The slide is 16,384 x 16,384 px of real tissue (glas images as tiles). Both paths are `lrmil.predict` with the same
+encoder, batch size and threads; they differ in the resolution alone. The MIL heads are untrained: their weights do not
+change what anything costs. The file is read once beforehand, so both paths find it in the system's cache.
+"""
+
+import argparse
+import csv
+import resource
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import tifffile
+import torch
+from PIL import Image
+
+from lrmil.bundle import Bundle
+from lrmil.configs import MILConfig
+from lrmil.encoders import load_encoder
+from lrmil.files import write_text
+from lrmil.inference import Prediction, predict
+from lrmil.mil import make_mil
+
+SIDE, CELL, PATCH, BATCH = 16_384, 512, 128, 64
+
+
+def main() -> None:
+    """Measure both paths and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shared", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--repeats", type=int, default=3, help="of the LR path; the HR path runs once")
+    parser.add_argument("--memory", type=float, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    slide = options.work / "large.ome.tif"
+    if not slide.exists():
+        write_slide(slide, options.shared / "data/glas")
+    if options.memory:
+        predict(slide, bundle(options.shared, options.memory), "cpu", batch_size=BATCH)
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        return
+    slide.read_bytes()
+    lr, hr = bundle(options.shared, 2.0), bundle(options.shared, 0.5)
+    lr_runs = [predict(slide, lr, "cpu", batch_size=BATCH) for _ in range(options.repeats)]
+    hr_run = predict(slide, hr, "cpu", batch_size=BATCH)
+    text = table(lr_runs, hr_run, peak_memory(options))
+    print(text)
+    if options.out:
+        write_text(options.out, text)
+
+
+def write_slide(path: Path, glas: Path) -> None:
+    """Tile crops of the glas images, drawn at random, into one pyramid (levels 1, 1/4, 1/16)."""
+    with (glas / "manifest.csv").open() as file:
+        names = [row["file"] for row in csv.DictReader(file)]
+    rng = np.random.default_rng(0)
+    pixels = np.zeros((SIDE, SIDE, 3), np.uint8)
+    for top in range(0, SIDE, CELL):
+        for left in range(0, SIDE, CELL):
+            image = Image.open(glas / names[rng.integers(len(names))]).convert("RGB")
+            crop = image.crop((0, 0, CELL, min(CELL, image.height))).resize((CELL, CELL))
+            pixels[top : top + CELL, left : left + CELL] = np.rot90(np.asarray(crop), rng.integers(4))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    options = {"photometric": "rgb", "tile": (256, 256), "compression": "jpeg", "compressionargs": {"level": 85}}
+    metadata = {"axes": "YXS", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}
+    with tifffile.TiffWriter(path, ome=True) as tif:
+        tif.write(pixels, subifds=2, metadata=metadata, **options)
+        for factor in (4, 16):
+            tif.write(np.asarray(Image.fromarray(pixels).reduce(factor)), subfiletype=1, **options)
+
+
+def bundle(shared: Path, mpp: float) -> Bundle:
+    """A model at a resolution, with the real encoder and an untrained MIL."""
+    encoder = load_encoder(f"local-dir:{shared / 'weights/mobilenetv2_100'}", size=PATCH)
+    torch.manual_seed(0)
+    mil = make_mil(encoder.dim, 2, MILConfig())
+    return Bundle(("negative", "positive"), mpp, PATCH, 0.25, 0.2, encoder, mil, MILConfig())
+
+
+def peak_memory(options: argparse.Namespace) -> dict[str, float]:
+    """MiB at most resident, of a process that only imports, and of one that predicts at 2.0 um/px."""
+    code = "import resource, lrmil.inference; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+    commands = {
+        "imports": [sys.executable, "-c", code],
+        "predict": [sys.executable, __file__, "--shared", options.shared, "--work", options.work, "--memory", "2.0"],
+    }
+    return {
+        name: float(subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True).stdout)
+        for name, command in commands.items()
+    }
+
+
+def table(lr_runs: list[Prediction], hr: Prediction, memory: dict[str, float]) -> str:
+    """Markdown."""
+    lr = lr_runs[0]
+    seconds = [run.timings["total"] for run in lr_runs]
+    stages = "; ".join(f"{name} {value:.2f}" for name, value in lr.timings.items() if name != "total")
+    hr_stages = "; ".join(f"{name} {value:.2f}" for name, value in hr.timings.items() if name != "total")
+    middle = statistics.median(seconds)
+    lines = [
+        "| | LR, 2.0 um/px | HR, 0.5 um/px | HR / LR |",
+        "|---|---|---|---|",
+        f"| seconds, end to end | {middle:.2f} (of {len(seconds)}: {min(seconds):.2f} to {max(seconds):.2f}) "
+        f"| {hr.timings['total']:.2f} | {hr.timings['total'] / middle:.1f} |",
+        f"| bytes read | {lr.bytes_read:,} | {hr.bytes_read:,} | {(hr.bytes_read or 0) / (lr.bytes_read or 1):.1f} |",
+        f"| patches | {len(lr.patches):,} | {len(hr.patches):,} | {len(hr.patches) / len(lr.patches):.1f} |",
+        "",
+        f"Seconds by stage: LR {stages}. HR {hr_stages}.",
+        "",
+        f"Peak resident memory: {memory['predict']:.0f} MiB for predict at 2.0 um/px, of which "
+        f"{memory['imports']:.0f} MiB are Python, torch and the libraries before anything is opened.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
