@@ -103,8 +103,10 @@ def measure(cohort: Path, run: Path, seed: int, name: str) -> dict[str, object]:
     for arm, folder in folders.items():
         mil = load_mil(run / fold.name / arm.replace("hr_teacher", "teacher"), 2, config)
         outputs = [predict_bag(mil, embeddings(run / folder / f"{slide_id}.zarr")) for slide_id in fold.val]
-        truth = [report.cohort.class_index(slide_id) for slide_id in fold.val]
-        row[f"{arm}_val"] = metrics.auroc(truth, np.stack([output.probabilities for output in outputs]))
+        truth = np.array([report.cohort.class_index(slide_id) for slide_id in fold.val])
+        probabilities = np.stack([output.probabilities for output in outputs])
+        row[f"{arm}_val"] = metrics.auroc(truth, probabilities)
+        row[f"{arm}_val_loss"] = float(-np.log(probabilities[np.arange(len(truth)), truth]).mean())
     tested = read_outputs(run / fold.name)
     for arm, folder in (
         ("lr_student", f"{fold.name}/lr"),
@@ -164,6 +166,14 @@ def tables(rows: list[dict[str, object]]) -> str:
     lines += [line(name, "lr_student", name) for name in ABLATIONS]
     lines += ["", "The same on the validation split:", "", f"| student | {head} |", f"|{rule}|"]
     lines += [line(name, "lr_student_val", name) for name in ABLATIONS]
+    lines += [
+        "",
+        "Its cross-entropy on the validation split (lower is better):",
+        "",
+        f"| student | {head} |",
+        f"|{rule}|",
+    ]
+    lines += [line(name, "lr_student_val_loss", name) for name in ABLATIONS]
     lines += ["", "Where the attention lies on positive test slides (1 is all on positive crops):", ""]
     lines += [f"| what | {head} |", f"|{rule}|"]
     for arm, label in arms.items():

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from runs import TinyRun, tiny_config
+
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
@@ -13,3 +15,28 @@ def shared() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip(f"no shared data at {folder}; set LRMIL_SHARED to the folder that has them")
     return folder
+
+
+@pytest.fixture(scope="session")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """12 small synthetic slides in ``slides`` with ``labels.csv`` (which has a split column); read only."""
+    from lrmil.steps import last
+    from lrmil.synthetic import make_cohort_steps
+
+    return last(make_cohort_steps(tmp_path_factory.mktemp("tiny") / "cohort", slides=12, size=1024))
+
+
+@pytest.fixture(scope="session")
+def tiny_run(cohort: Path) -> TinyRun:
+    """A finished run on `cohort` with the settings `runs.TINY`, made by one thread so that it can be repeated."""
+    import torch
+
+    from lrmil.plan import train
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        run = train(cohort / "slides", cohort / "labels.csv", cohort.parent / "run", tiny_config(), device="cpu")
+    finally:
+        torch.set_num_threads(threads)
+    return TinyRun(run.folder, cohort / "slides", cohort / "labels.csv")

@@ -22,26 +22,13 @@ from lrmil.configs import TrainConfig, from_dict, to_dict, with_settings
 from lrmil.errors import ConfigError, FormatError
 from lrmil.features import read_features
 from lrmil.folds import read_history, read_outputs
-from lrmil.plan import train
 from lrmil.report import ARM_NAMES, choose_examples, render, write_report
 from lrmil.report_data import SlideResult, gather, spearman
 from lrmil.report_figures import LossLine, RocLine, loss_svg, roc_svg
-from lrmil.steps import last
-from lrmil.synthetic import make_cohort_steps
+from runs import TINY, TinyRun
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 HOSTILE = "<img src=x onerror=\"a('1')\">&amp;$\\frac{$"
-SETTINGS = {
-    "encoder": "test_resnet",
-    "pretrained": False,
-    "patch_size": 64,
-    "mpp_hr": 1.0,
-    "threads": 1,
-    "stage1.fit.epochs": 2,
-    "stage1.patches_per_epoch": 32,
-    "stage1.validation_patches": 16,
-    "mil.fit.epochs": 2,
-}
 
 
 class Page(HTMLParser):
@@ -84,12 +71,9 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(tiny_run: TinyRun) -> Path:
     """A run on 12 small slides; read only."""
-    root = tmp_path_factory.mktemp("report")
-    last(make_cohort_steps(root / "cohort", slides=12, size=1024))
-    config = with_settings(TrainConfig(), dict(SETTINGS))
-    return train(root / "cohort/slides", root / "cohort/labels.csv", root / "run", config, device="cpu").folder
+    return tiny_run.folder
 
 
 @pytest.fixture
@@ -192,7 +176,7 @@ def test_no_folder_of_the_machine_is_told(written: Path, finished: Path) -> None
 
 def test_folders_are_cut_off_messages_and_settings(run: Path) -> None:
     plan = {"format": "lrmil.run/1", "slides": "/data/my slides", "labels": "/data/lab/labels.csv"}
-    settings = {**SETTINGS, "encoder": "local-dir:/home/me/weights/vit"}
+    settings = {**TINY, "encoder": "local-dir:/home/me/weights/vit"}
     config = with_settings(TrainConfig(), settings)
     (run / "plan.toml").write_text(tomli_w.dumps({**plan, "settings": to_dict(config)}))
     message = "Expected one file; got /data/my slides/a/s.svs, '/mnt/x/s.svs' and C:\\u\\s.svs at 0.5 um/px."
@@ -217,7 +201,7 @@ def test_json_holds_the_figures_and_reads_back(run: Path) -> None:
 
 
 def test_settings_shown_train_the_same_again(run: Path) -> None:
-    assert from_dict(tomllib.loads(gather(run).settings)) == with_settings(TrainConfig(), dict(SETTINGS))
+    assert from_dict(tomllib.loads(gather(run).settings)) == with_settings(TrainConfig(), dict(TINY))
 
 
 def test_predictions_are_those_of_the_run_and_wrong_ones_are_named(written: Path) -> None:

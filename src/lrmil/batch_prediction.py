@@ -13,15 +13,17 @@ from pathlib import Path
 
 from lrmil import files
 from lrmil.bundle import Bundle
+from lrmil.devices import pick_device
 from lrmil.errors import LrmilError
 from lrmil.explanation import overlay_png, percentile_rank, write_geojson, write_ome_zarr
-from lrmil.extraction import SlideSource
+from lrmil.extraction import SlideSource, without_folder
 from lrmil.inference import Prediction, predict_steps
 from lrmil.slide import Slide, open_slide
 from lrmil.steps import Step
 
 log = logging.getLogger(__name__)
 FORMAT = "lrmil.prediction/1"
+EVIDENCE = ("{}.json", "{}.attention.ome.zarr", "{}.geojson", "{}.png")
 OVERLAY_SIDE = 1600  # px, the longer side of the overlay picture at most
 
 
@@ -69,6 +71,7 @@ def predict_slides(
     Step
         Per batch and per slide; the last carries a Row per slide, in order.
     """
+    device = str(pick_device(device))  # a wrong name concerns no slide
     out.mkdir(parents=True, exist_ok=True)
     files.remove_leftovers(out)
     rows: list[Row] = []
@@ -78,7 +81,9 @@ def predict_slides(
             row = yield from _predict_one(source, bundle, out, device, batch_size, threads, uncertain_below)
         except LrmilError as error:
             log.warning("%s: %s", source.slide_id, error)
-            row = Row(slide_id=source.slide_id, status="failed", message=str(error))
+            for name in EVIDENCE:
+                files.remove(out / name.format(source.slide_id))
+            row = Row(slide_id=source.slide_id, status="failed", message=without_folder(error, source.path))
         rows.append(row)
         _write_table(out / "predictions.csv", rows, bundle.classes)
         yield Step("predict", len(rows), len(slides), "slides", message=row.message)
@@ -108,6 +113,7 @@ def _predict_one(
             yield Step(f"predict: {source.slide_id}", step.done, step.total, step.unit)
         if prediction is None:
             raise ValueError("Expected the last Step of a prediction to carry it. Got none.")
+        files.remove(card)
         _write_evidence(out, source.slide_id, prediction, slide)
         row = Row(
             slide_id=source.slide_id,

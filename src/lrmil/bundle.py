@@ -17,7 +17,7 @@ from torch import nn
 from lrmil import files
 from lrmil.configs import MILConfig, mil_from_dict
 from lrmil.encoders import Encoder, EncoderSpec, build_encoder
-from lrmil.errors import ConfigError, FormatError
+from lrmil.errors import FormatError
 from lrmil.mil import ABMIL, make_mil
 
 FORMAT = "lrmil.bundle/1"
@@ -131,7 +131,7 @@ def load_bundle(folder: str | Path) -> Bundle:
             license=str(document["license"]),
             sha256=files.sha256_file(folder / "bundle.json"),
         )
-    except (OSError, KeyError, TypeError, ValueError, SafetensorError, ConfigError) as error:
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         if isinstance(error, FormatError):
             raise
         raise FormatError(f"Expected a complete model folder at {folder}. Got: {error}") from error

@@ -5,6 +5,7 @@
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,14 +18,13 @@ EPILOG = "Model output is not a diagnosis; for research use. Method: arXiv 2606.
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     options = build_parser().parse_args(arguments)
-    logging.basicConfig(
-        level=logging.ERROR if not options.verbose else logging.INFO, format="%(levelname)s %(message)s"
-    )
+    logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format="%(levelname)s %(message)s")
+    logging.getLogger("tifffile").setLevel(logging.ERROR)
     from lrmil import commands
 
     try:
         return int(getattr(commands, options.command)(options))
-    except LrmilError as error:
+    except (LrmilError, OSError) as error:  # OSError: a full disk, a folder that may not be written
         sys.stderr.write(f"lrmil {options.command}: {error}\n")
         return 1
     except KeyboardInterrupt:
@@ -85,7 +85,8 @@ def build_parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "--uncertain-below", type=float, default=0.0, metavar="P", help="abstain below this probability"
     )
-    predict.add_argument("--batch-size", type=int, default=64)
+    predict.add_argument("--batch-size", type=int, default=64, help="patches encoded together (default: %(default)s)")
+    _add_threads(predict)
     _add_device(predict)
     _add_json(predict)
 
@@ -93,7 +94,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_cohort(evaluate)
     _add_model(evaluate)
     evaluate.add_argument("--out", type=Path, help="keep predictions here (default: LABELS' name + .predictions)")
-    evaluate.add_argument("--batch-size", type=int, default=64)
+    evaluate.add_argument("--batch-size", type=int, default=64, help="patches encoded together (default: %(default)s)")
+    _add_threads(evaluate)
     _add_device(evaluate)
     _add_json(evaluate)
 
@@ -102,7 +104,8 @@ def build_parser() -> argparse.ArgumentParser:
     extract.add_argument("--encoder", required=True)
     extract.add_argument("--embedding", default="pooled", choices=["pooled", "cls", "mean", "cls+mean"])
     extract.add_argument("--out", type=Path, required=True)
-    extract.add_argument("--batch-size", type=int, default=64)
+    extract.add_argument("--batch-size", type=int, default=64, help="patches encoded together (default: %(default)s)")
+    _add_threads(extract)
     extract.add_argument("--trident", action="store_true", help="also write TRIDENT-style h5 files")
     _add_mpp(extract)
     _add_grid(extract)
@@ -161,6 +164,13 @@ def _add_grid(parser: argparse.ArgumentParser) -> None:
 
 def _add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: %(default)s)")
+
+
+def _add_threads(parser: argparse.ArgumentParser) -> None:
+    default = min(8, os.cpu_count() or 1)
+    parser.add_argument(
+        "--threads", type=int, default=default, help="threads that read the slide (default: %(default)s)"
+    )
 
 
 def _add_json(parser: argparse.ArgumentParser) -> None:

@@ -88,7 +88,9 @@ class CohortReport:
         return "\n".join([f"Expected a labels table without errors. Got {len(lines)}:", *lines])
 
 
-def validate_cohort(slides: Path | str | Iterable[Path | str], labels: Path | str, *, folds: int = 5) -> CohortReport:
+def validate_cohort(
+    slides: Path | str | Iterable[Path | str], labels: Path | str, *, folds: int | None = 5
+) -> CohortReport:
     """Check a cohort before anything is computed; no slide is opened, and the order of rows does not matter.
 
     Parameters
@@ -99,7 +101,7 @@ def validate_cohort(slides: Path | str | Iterable[Path | str], labels: Path | st
         The labels table; see `lrmil.labels.read_labels`.
     folds
         Folds of the cross-validation to come; each class needs at least that many cases. Not looked at when the table
-        has a split or fold column.
+        has a split or fold column. None when nothing is to be trained: one class, or a table of test rows, will do.
 
     Returns
     -------
@@ -113,7 +115,7 @@ def validate_cohort(slides: Path | str | Iterable[Path | str], labels: Path | st
     ConfigError
         If `folds` is less than 2.
     """
-    if folds < 2:
+    if folds is not None and folds < 2:
         raise ConfigError(f"Expected at least 2 folds; got {folds}. Set folds to 2 or more.")
     table = read_labels(Path(labels))
     problems = list(table.problems)

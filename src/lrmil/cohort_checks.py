@@ -10,7 +10,7 @@ MIN_FIT_CASES = 2  # cases of a class besides the tested ones: one to train on, 
 LISTED = 10  # names written out in one message
 
 
-def check_rows(rows: Sequence[Row], columns: Mapping[str, str], *, folds: int) -> Iterator[Problem]:
+def check_rows(rows: Sequence[Row], columns: Mapping[str, str], *, folds: int | None) -> Iterator[Problem]:
     """Check one row for each slide; what is found does not depend on their order.
 
     Parameters
@@ -20,14 +20,15 @@ def check_rows(rows: Sequence[Row], columns: Mapping[str, str], *, folds: int) -
     columns
         Columns the table has: role to the name in the file.
     folds
-        Folds to be drawn where the table has neither a split nor a fold column.
+        Folds to be drawn where the table has neither a split nor a fold column; None when nothing is to be trained.
     """
     yield from _missing_cases(rows, columns)
     rows = [replace(row, case_id=row.case_id or row.slide_id) for row in rows]
     yield from _inconsistent_cases(rows, columns)
-    yield from _class_problems(rows, columns)
-    yield from _site_problems(rows, columns)
-    yield from _partition_problems(rows, columns, folds)
+    yield from _class_problems(rows, columns, trained=folds is not None)
+    if folds is not None:
+        yield from _site_problems(rows, columns)
+        yield from _partition_problems(rows, columns, folds)
 
 
 def _missing_cases(rows: Sequence[Row], columns: Mapping[str, str]) -> Iterator[Problem]:
@@ -55,10 +56,10 @@ def _inconsistent_cases(rows: Sequence[Row], columns: Mapping[str, str]) -> Iter
                 yield Problem(row.number, columns[role], message, hint, "error")
 
 
-def _class_problems(rows: Sequence[Row], columns: Mapping[str, str]) -> Iterator[Problem]:
+def _class_problems(rows: Sequence[Row], columns: Mapping[str, str], *, trained: bool) -> Iterator[Problem]:
     classes = sorted({row.label for row in rows if row.label is not None})
     column = columns.get("label")
-    if len(classes) == 1:
+    if trained and len(classes) == 1:
         message = f"Expected at least two classes; got only '{classes[0]}'."
         hint = "Add slides of another class; check that this is the label column."
         yield Problem(None, column, message, hint, "error")

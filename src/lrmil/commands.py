@@ -59,7 +59,10 @@ def demo(options: argparse.Namespace) -> int:
     report = write_report(run.folder)
     slide = sorted((cohort / "slides").iterdir())[-1]
     rows = show(
-        predict_slides([SlideSource(slide_id_of(slide), slide)], load_bundle(run.model), out / "prediction"), console
+        predict_slides(
+            [SlideSource(slide_id_of(slide), slide)], load_bundle(run.model), out / "prediction", device=options.device
+        ),
+        console,
     )
     _print_arms(run.metrics)
     printed.print(f"Synthetic data; {time.perf_counter() - start:.0f} s. Report: {report}", markup=False)
@@ -74,7 +77,7 @@ def inspect(options: argparse.Namespace) -> int:
     """Say what each slide is; a bad one does not stop the others."""
     failed = 0
     documents = []
-    for path in find_slides(options.slides):
+    for path in _found(options):
         try:
             facts = inspect_slide(path, mpp=_mpp(options), lr=parse_mpp(options.at), size=options.patch_size)
             documents.append({"path": str(path), "status": "ok", **facts})
@@ -129,6 +132,7 @@ def predict(options: argparse.Namespace) -> int:
             options.out,
             device=options.device,
             batch_size=options.batch_size,
+            threads=options.threads,
             uncertain_below=options.uncertain_below,
         ),
         console,
@@ -151,6 +155,7 @@ def evaluate(options: argparse.Namespace) -> int:
         out,
         device=options.device,
         batch_size=options.batch_size,
+        threads=options.threads,
     )
     result = show(steps, console)
     if options.json:
@@ -172,6 +177,7 @@ def extract(options: argparse.Namespace) -> int:
         encoder_hash(encoder),
         options.out,
         PatchPlan(mpp=parse_mpp(options.at), size=options.patch_size),
+        threads=options.threads,
     )
     outcomes = show(steps, console)
     for outcome in outcomes:
@@ -250,16 +256,20 @@ def _mpp(options: argparse.Namespace) -> float | None:
 
 
 def _sources(options: argparse.Namespace) -> list[SlideSource]:
-    paths = find_slides(options.slides)
-    if not paths:
-        raise ConfigError(f"Expected slides. Got none in {', '.join(map(str, options.slides))}.")
     by_id: dict[str, Path] = {}
-    for path in paths:
+    for path in _found(options):
         slide_id = slide_id_of(path)
         if slide_id in by_id:
             raise ConfigError(f"Expected one file per slide id. Got {by_id[slide_id]} and {path}; rename one.")
         by_id[slide_id] = path
     return [SlideSource(slide_id, path, _mpp(options)) for slide_id, path in by_id.items()]
+
+
+def _found(options: argparse.Namespace) -> list[Path]:
+    paths = find_slides(options.slides)
+    if not paths:
+        raise ConfigError(f"Expected slides. Got none in {', '.join(map(str, options.slides))}.")
+    return paths
 
 
 def _exit_code(failed: int, total: int) -> int:

@@ -28,6 +28,12 @@ def available_devices() -> list[Device]:
     return [*found, Device("cpu", f"CPU, {torch.get_num_threads()} threads", None)]
 
 
+def device_names() -> list[str]:
+    """Name what exists, the fastest kind first, without waking a GPU."""
+    gpus = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    return [*gpus, *(["mps"] if torch.backends.mps.is_available() else []), "cpu"]
+
+
 def pick_device(name: str = "auto") -> torch.device:
     """Resolve "auto" to the fastest device, and check that a named one exists.
 
@@ -36,7 +42,7 @@ def pick_device(name: str = "auto") -> torch.device:
     ConfigError
         If there is no such device here; never a silent fall-back.
     """
-    names = [device.name for device in available_devices()]
+    names = device_names()
     chosen = names[0] if name == "auto" else "cuda:0" if name == "cuda" else name
     if chosen not in names:
         raise ConfigError(f"Expected one of the devices {', '.join(['auto', *names])}. Got {name!r}.")

@@ -21,9 +21,11 @@ from timm.models import load_model_config_from_hf
 from torch import Tensor, nn
 
 from lrmil.devices import mixed_precision
-from lrmil.errors import EncoderError
+from lrmil.errors import ConfigError, EncoderError
 
 log = logging.getLogger(__name__)
+# What timm.create_model takes for itself: they name files and places to load from, so no spec may carry them.
+LOADING = {"checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"}
 FINAL = -1  # the layer number of the final feature map, after the last norm or head convolution
 
 
@@ -105,14 +107,14 @@ class Encoder(nn.Module):
     def forward(self, pixels: Tensor, layers: tuple[int, ...] = ()) -> EncoderOutput:
         """Encode patches (b, 3, P, P) of RGB in 0..255 and give the tokens of `layers` along with the embedding."""
         inputs = (pixels.float() / 255.0 - self.mean) / self.std
-        blocks = [layer for layer in layers if layer != FINAL]
+        blocks = {layer: self._block(layer) for layer in layers if layer != FINAL}
         prefixes = int(getattr(self.backbone, "num_prefix_tokens", 0))
         options = {"return_prefix_tokens": True} if prefixes else {}
         final, found = self._backbone.forward_intermediates(
-            inputs, indices=blocks or 1, norm=False, output_fmt="NCHW", **options
+            inputs, indices=sorted(set(blocks.values())) or 1, norm=False, output_fmt="NCHW", **options
         )
-        order = sorted(set(blocks))
-        tokens = {layer: _split(entry) for layer, entry in zip(order, found, strict=True)} if blocks else {}
+        by_block = dict(zip(sorted(set(blocks.values())), found, strict=True)) if blocks else {}
+        tokens = {layer: self._split(by_block[block]) for layer, block in blocks.items()}
         tokens[FINAL] = self._final_tokens(final, prefixes)
         chosen = [tokens[layer] for layer in layers]
         return EncoderOutput(
@@ -121,14 +123,46 @@ class Encoder(nn.Module):
             tuple(maps for _, maps in chosen),
         )
 
+    def check_layers(self, layers: tuple[int, ...]) -> None:
+        """Refuse blocks that the backbone does not have.
+
+        Raises
+        ------
+        EncoderError
+            Naming the blocks there are.
+        """
+        for layer in layers:
+            self._block(layer)
+
+    def _block(self, layer: int) -> int:
+        """Position of a block counted from the front; negative numbers count from the end."""
+        count = len(self._backbone.feature_info)
+        if not -count <= layer < count:
+            raise EncoderError(
+                f"Expected blocks of {self.spec.architecture} from 0 to {count - 1}, or -1. Got {layer}."
+            )
+        return layer % count
+
     def _final_tokens(self, final: Tensor, prefixes: int) -> tuple[Tensor, Tensor]:
         if final.ndim == 3:
             side = int((final.shape[1] - prefixes) ** 0.5)
             maps = final[:, prefixes:].transpose(1, 2).reshape(len(final), -1, side, side)
-            return (final[:, 0] if prefixes else maps.mean((2, 3))), maps
+            return self._class_token(final[:, :prefixes], maps), maps
         if final.shape[1] != self._backbone.num_features:
             final = final.permute(0, 3, 1, 2)
         return final.mean((2, 3)), final
+
+    def _split(self, entry: Tensor | tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Class token and token map of an intermediate."""
+        if isinstance(entry, tuple):
+            return self._class_token(entry[1], entry[0]), entry[0]
+        return entry.mean((2, 3)), entry
+
+    def _class_token(self, prefixes: Tensor, maps: Tensor) -> Tensor:
+        """First prefix token where that is a class token; the pooled map where there is none, or registers alone."""
+        if prefixes.shape[1] and getattr(self.backbone, "cls_token", None) is not None:
+            return prefixes[:, 0]
+        return maps.mean((2, 3))
 
     def _embed(self, final: Tensor, class_token: Tensor, maps: Tensor) -> Tensor:
         if self.spec.embedding == "pooled":
@@ -162,7 +196,7 @@ def load_encoder(
     EncoderError
         If timm has no such model, its weights cannot be had, or it gives no feature maps.
     """
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         backbone = _create(name, size, pretrained)
         config: dict[str, Any] = backbone.pretrained_cfg  # type: ignore[assignment]
@@ -188,6 +222,10 @@ def build_encoder(spec: EncoderSpec) -> Encoder:
     """
     if not timm.is_model(spec.architecture):
         raise EncoderError(f"Expected an architecture that timm {timm.__version__} knows. Got {spec.architecture!r}.")
+    if LOADING & spec.model_args.keys():
+        raise EncoderError(
+            f"Expected arguments of the architecture alone. Got {sorted(LOADING & spec.model_args.keys())}."
+        )
     return Encoder(spec, _create(spec.architecture, spec.size, pretrained=False, **spec.model_args))
 
 
@@ -209,6 +247,8 @@ class PatchEncoder:
     def __init__(
         self, encoder: Encoder, device: torch.device, *, batch_size: int, layers: tuple[int, ...] = ()
     ) -> None:
+        if batch_size < 1:
+            raise ConfigError(f"Expected a batch of at least 1 patch. Got {batch_size}.")
         self.encoder = encoder.to(device)
         self.encoder.to(memory_format=torch.channels_last)
         self.device = device
@@ -233,7 +273,10 @@ class PatchEncoder:
                     output = self.encoder(as_input(part, self.device), self.layers)
             except torch.OutOfMemoryError:
                 if self.batch_size == 1:
-                    raise
+                    raise ConfigError(
+                        f"Expected memory for one patch of {self.encoder.spec.size} px on {self.device}. Got none "
+                        "left; close other programs that use it, or pass another device."
+                    ) from None
                 self.batch_size //= 2
                 torch.cuda.empty_cache()
                 log.warning("Not enough memory on %s: the batch is now %d patches.", self.device, self.batch_size)
@@ -281,13 +324,6 @@ def _plain_arguments(backbone: nn.Module) -> dict[str, int | float | str | bool]
         for key, value in options.items()
         if isinstance(value, int | float | str | bool) and key not in ("num_classes", "img_size")
     }
-
-
-def _split(entry: Tensor | tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """Class token and token map of an intermediate: the first prefix token, or the pooled map where there is none."""
-    if isinstance(entry, tuple):
-        return entry[1][:, 0], entry[0]
-    return entry.mean((2, 3)), entry
 
 
 def _to_numpy(values: Tensor) -> NDArray[np.float32]:

@@ -24,7 +24,14 @@ class Evaluation(NamedTuple):
 
 
 def evaluate_steps(
-    slides: Path, labels: Path, bundle: Bundle, out: Path, *, device: str = "auto", batch_size: int = 64
+    slides: Path,
+    labels: Path,
+    bundle: Bundle,
+    out: Path,
+    *,
+    device: str = "auto",
+    batch_size: int = 64,
+    threads: int = 2,
 ) -> Iterator[Step[Evaluation]]:
     """Classify a labelled cohort into `out` and compare, also as ``out/evaluation.json``.
 
@@ -33,7 +40,7 @@ def evaluate_steps(
     CohortError
         If the table has problems, or a label is none of the model's classes.
     """
-    report = validate_cohort(slides, labels, folds=1)
+    report = validate_cohort(slides, labels, folds=None)
     if report.cohort is None:
         raise CohortError(report.explain())
     cohort = report.cohort
@@ -45,7 +52,7 @@ def evaluate_steps(
         )
     sources = [SlideSource(slide.slide_id, slide.path, slide.mpp) for slide in cohort.slides]
     rows: list[Row] = []
-    for step in predict_slides(sources, bundle, out, device=device, batch_size=batch_size):
+    for step in predict_slides(sources, bundle, out, device=device, batch_size=batch_size, threads=threads):
         rows = step.result or rows
         yield Step(step.job, step.done, step.total, step.unit, message=step.message)
     good = [row for row in rows if row.status != "failed"]

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from lrmil import files
 from lrmil.encoders import PatchEncoder
-from lrmil.errors import LrmilError, SlideError
+from lrmil.errors import SlideError
 from lrmil.features import FORMAT, Features, FeaturesCard, is_current, write_features
 from lrmil.geometry import Grid
 from lrmil.loading import load_patches
-from lrmil.patches import Patches, make_patches
+from lrmil.patches import Patches, make_patches, refuse_coarser
 from lrmil.slide import Slide, open_slide
 from lrmil.steps import Step
 from lrmil.tissue import segment_tissue
@@ -100,9 +100,9 @@ def extract_features(
         try:
             computed = yield from _extract_one(slide, encoder, encoder_hash, out, plan, resolution, threads, job)
             outcome = Outcome(slide.slide_id, out / f"{slide.slide_id}.zarr", computed=computed)
-        except LrmilError as error:
+        except SlideError as error:
             log.warning("%s: %s", slide.slide_id, error)
-            outcome = Outcome(slide.slide_id, None, str(error))
+            outcome = Outcome(slide.slide_id, None, without_folder(error, slide.path))
         outcomes.append(outcome)
         yield Step(job, len(outcomes), len(slides), "slides", message=outcome.message)
     yield Step(job, len(slides), len(slides), "slides", result=outcomes)
@@ -121,6 +121,11 @@ def patches_of(slide: Slide, plan: PatchPlan) -> Patches:
     )
 
 
+def without_folder(error: Exception, path: Path) -> str:
+    """Message of an error with the file's name in place of its path, which names the machine and its user."""
+    return str(error).replace(str(path), path.name)
+
+
 class Encoded(NamedTuple):
     """Patches of a slide that were read and encoded."""
 
@@ -128,7 +133,7 @@ class Encoded(NamedTuple):
     """(n,) positions in the list of patches that was asked for."""
     embeddings: NDArray[np.float32]
     """(n, d)"""
-    layers: tuple[NDArray[np.float32], ...]
+    layers: tuple[NDArray[np.floating], ...]
     """(n, d_l) each"""
     failed: NDArray[np.int64]
     """(f,) positions that could not be read."""
@@ -160,7 +165,9 @@ def join(parts: Sequence[Encoded]) -> Encoded:
     good = [part for part in parts if len(part.positions)]
     failed = np.concatenate([part.failed for part in parts])
     if not good:
-        raise SlideError(f"Expected readable patches. Got {len(failed)} unreadable ones and no other.")
+        raise SlideError(
+            f"Expected readable patches. Got {len(failed)} unreadable ones and no other; copy or scan the slide again."
+        )
     return Encoded(
         np.concatenate([part.positions for part in good]),
         np.concatenate([part.embeddings for part in good]),
@@ -210,12 +217,13 @@ def _extract_one(
             grid, index, corners = patches.grid, patches.index, patches.level0_yx
         else:
             grid = patches.children_grid
+            refuse_coarser(slide, grid.mpp)
             index = patches.children_index[patches.children_covered]
             corners = patches.children_level0_yx[patches.children_covered]
         check_failures(0, len(index), plan.max_failed)
         parts = []
         for part in encode_patches(slide, corners, grid, encoder, threads=threads):
-            parts.append(part)
+            parts.append(part._replace(layers=tuple(tokens.astype(np.float16) for tokens in part.layers)))
             read = sum(len(part.positions) + len(part.failed) for part in parts)
             yield Step(f"{job}: {source.slide_id}", read, len(index), "patches")
         encoded = join(parts)
@@ -235,7 +243,7 @@ def _extract_one(
             seconds=time.perf_counter() - start,
             bytes_read=slide.bytes_read,
         )
-    layers = {layer: tokens.astype(np.float16) for layer, tokens in zip(encoder.layers, encoded.layers, strict=True)}
+    layers = dict(zip(encoder.layers, encoded.layers, strict=True))
     write_features(path, Features(card, index[encoded.positions], encoded.embeddings, layers))
     return True
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from lrmil.bundle import Bundle
 from lrmil.devices import pick_device
 from lrmil.encoders import PatchEncoder
+from lrmil.errors import ConfigError
 from lrmil.explanation import attention_raster
 from lrmil.extraction import check_failures, encode_patches, join
 from lrmil.mil import predict_bag
@@ -128,6 +129,8 @@ def predict_steps(
         If the slide cannot be read, has no or too coarse a resolution, no tissue, or too many unreadable patches.
     """
     start = time.perf_counter()
+    if isinstance(slide, Slide) and mpp is not None:
+        raise ConfigError("Expected mpp with a path. Got it with an open slide; give it to open_slide instead.")
     with ExitStack() as stack:
         opened = slide if isinstance(slide, Slide) else stack.enter_context(open_slide(slide, mpp=mpp))
         bytes_before = opened.bytes_read

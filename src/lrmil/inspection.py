@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lrmil.errors import ResolutionError
-from lrmil.patches import make_patches
+from lrmil.patches import make_patches, refuse_coarser
 from lrmil.slide import open_slide
 from lrmil.tissue import segment_tissue
 
@@ -27,6 +27,7 @@ def inspect_slide(path: Path, *, mpp: float | None, lr: float, size: int, childr
     """
     with open_slide(path, mpp=mpp) as slide:
         facts: dict[str, object] = {
+            "format": path.suffix.lstrip(".").lower(),
             "reader": slide.reader_name,
             "width": slide.dimensions[0],
             "height": slide.dimensions[1],
@@ -43,10 +44,10 @@ def inspect_slide(path: Path, *, mpp: float | None, lr: float, size: int, childr
         }
         try:
             patches = make_patches(slide, tissue, mpp=lr, size=size, children=children)
+            facts["lr_patches"] = f"{len(patches)} of {size} px at {lr:g} um/px"
+            refuse_coarser(slide, lr / children)
+            covered = int(patches.children_covered.sum())
+            facts["hr_patches"] = f"{covered} of {size} px at {lr / children:g} um/px"
         except ResolutionError as error:
-            return {**facts, "lr_patches": None, "message": str(error)}
-        return {
-            **facts,
-            "lr_patches": f"{len(patches)} of {size} px at {lr:g} um/px",
-            "hr_patches": f"{int(patches.children_covered.sum())} of {size} px at {lr / children:g} um/px",
-        }
+            facts["message"] = str(error)
+        return facts

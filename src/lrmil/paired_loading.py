@@ -3,7 +3,7 @@
 import logging
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ from lrmil.slide import Slide, open_slide
 log = logging.getLogger(__name__)
 SLIDES_TOGETHER = 16  # slides whose targets are in memory, and whose patches are mixed, at one time
 BATCHES_AHEAD = 3
+LEAST_SHARE = 256  # LR patches of a slide in an epoch, where it has as many
 
 
 class Chosen(NamedTuple):
@@ -38,13 +39,27 @@ class PairedBatch(NamedTuple):
 
 
 def draw_patches(slides: Sequence[PairedSlide], limit: int, generator: torch.Generator) -> list[Chosen]:
-    """Slides in random order with, in all, about `limit` of their LR patches: an equal share of every slide."""
-    share = -(-limit // max(1, len(slides)))
-    chosen = []
+    """Slides in random order with, in all, about `limit` of their LR patches.
+
+    An equal share of every slide, but not below `LEAST_SHARE`: reading a slide's targets costs the same for one patch
+    as for all, so a large cohort takes its turns over the epochs.
+    """
+    share = max(LEAST_SHARE, -(-limit // max(1, len(slides))))
+    chosen: list[Chosen] = []
+    left = limit
     for i in torch.randperm(len(slides), generator=generator).tolist():
-        rows = torch.randperm(count_regions(slides[i]), generator=generator)[:share]
+        if left <= 0:
+            break
+        rows = torch.randperm(count_regions(slides[i]), generator=generator)[: min(share, left)]
         chosen.append(Chosen(slides[i], rows))
+        left -= len(rows)
     return chosen
+
+
+def count_batches(chosen: Sequence[Chosen], batch_size: int) -> int:
+    """Batches that `load_pairs` gives: the last of a group of slides may be a smaller one."""
+    groups = [chosen[first : first + SLIDES_TOGETHER] for first in range(0, len(chosen), SLIDES_TOGETHER)]
+    return sum(-(-sum(len(item.rows) for item in group) // batch_size) for group in groups)
 
 
 def load_pairs(
@@ -89,15 +104,20 @@ def _load_group(
     if generator is not None:
         pairs = [pairs[i] for i in torch.randperm(len(pairs), generator=generator).tolist()]
     waiting: deque[Future[NDArray[np.uint8] | None]] = deque()
-    for start in range(0, len(pairs), batch_size):
-        submitted = start + len(waiting)
-        for i, row in pairs[submitted : start + BATCHES_AHEAD * batch_size]:
-            waiting.append(pool.submit(_read, slides[i], grids[i], samples[i].index[row]))
-        read = [(pair, waiting.popleft().result()) for pair in pairs[start : start + batch_size]]
-        good = [(pair, pixels) for pair, pixels in read if pixels is not None]
-        if good:
-            targets = RegionSamples.join([samples[i].take(torch.tensor([row])) for (i, row), _ in good])
-            yield PairedBatch(torch.from_numpy(np.stack([pixels for _, pixels in good])), targets)
+    try:
+        for start in range(0, len(pairs), batch_size):
+            submitted = start + len(waiting)
+            for i, row in pairs[submitted : start + BATCHES_AHEAD * batch_size]:
+                waiting.append(pool.submit(_read, slides[i], grids[i], samples[i].index[row]))
+            read = [(pair, waiting.popleft().result()) for pair in pairs[start : start + batch_size]]
+            good = [(pair, pixels) for pair, pixels in read if pixels is not None]
+            if good:
+                targets = RegionSamples.join([samples[i].take(torch.tensor([row])) for (i, row), _ in good])
+                yield PairedBatch(torch.from_numpy(np.stack([pixels for _, pixels in good])), targets)
+    finally:  # the slides are closed next: no thread may still be reading them
+        for future in waiting:
+            future.cancel()
+        wait(waiting)
 
 
 def _read(slide: Slide, grid: Grid, index: NDArray[np.int32]) -> NDArray[np.uint8] | None:

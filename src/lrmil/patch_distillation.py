@@ -18,7 +18,7 @@ from lrmil.devices import mixed_precision
 from lrmil.encoders import Encoder, as_input
 from lrmil.errors import SlideError
 from lrmil.features import read_features
-from lrmil.paired_loading import SLIDES_TOGETHER, Chosen, PairedBatch, draw_patches, load_pairs
+from lrmil.paired_loading import SLIDES_TOGETHER, PairedBatch, count_batches, draw_patches, load_pairs
 from lrmil.region_samples import PairedSlide, RegionSamples, block_order, region_samples
 from lrmil.steps import Step
 from lrmil.training import Fit, fit_steps
@@ -85,7 +85,7 @@ def train_student(
         If no training slide has an LR patch with a covered HR child.
     """
     config = replace(config, layers=tuple(sorted(config.layers, key=block_order)))
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         student = _make_student(encoder, train[0], config)
     if config.standardised:
@@ -93,8 +93,9 @@ def train_student(
     student.to(device)
     student.to(memory_format=torch.channels_last)
     held = draw_patches(val, config.validation_patches, torch.Generator().manual_seed(seed))
-    drawn = _count(draw_patches(train, config.patches_per_epoch, torch.Generator().manual_seed(seed)))
-    if not drawn or not _count(held):
+    nominal = draw_patches(train, config.patches_per_epoch, torch.Generator().manual_seed(seed))
+    steps_per_epoch = count_batches(nominal, config.batch_size)
+    if not steps_per_epoch or not count_batches(held, config.batch_size):
         raise SlideError(
             "Expected LR patches with covered HR patches in both training and validation slides. Got none; "
             "lower min_tissue_hr, or check that the slides reach the HR resolution."
@@ -104,17 +105,14 @@ def train_student(
         chosen = draw_patches(train, config.patches_per_epoch, generator)
         for batch in load_pairs(chosen, batch_size=config.batch_size, threads=threads, generator=generator):
             augmented = augment(batch, generator) if config.augment else batch
-            with mixed_precision(device):
-                yield stage1_losses(student, augmented, config, device)
+            yield stage1_losses(student, augmented, config, device)
 
     def validate() -> dict[str, float]:
         sums: dict[str, float] = {}
         count = 0
         with torch.inference_mode():
             for batch in load_pairs(held, batch_size=config.batch_size, threads=threads, generator=None):
-                with mixed_precision(device):
-                    terms = stage1_losses(student, batch, config, device)
-                for name, value in terms.items():
+                for name, value in stage1_losses(student, batch, config, device).items():
                     sums[name] = sums.get(name, 0.0) + float(value) * len(batch.targets)
                 count += len(batch.targets)
         scores = {name: value / count for name, value in sums.items()}
@@ -124,7 +122,7 @@ def train_student(
         job,
         student,
         epoch_losses=epoch_losses,
-        steps_per_epoch=-(-drawn // config.batch_size),
+        steps_per_epoch=steps_per_epoch,
         validate=validate,
         config=config.fit,
         seed=seed,
@@ -139,13 +137,13 @@ def stage1_losses(
 ) -> dict[str, Tensor]:
     """L_1 of one batch and its parts, with the mean cosine of s_r to mu_r (method.md section 5)."""
     targets = batch.targets
-    output = student.encoder(as_input(batch.pixels, device), config.layers)
+    with mixed_precision(device):  # the network alone; distances are taken in full precision
+        output = student.encoder(as_input(batch.pixels, device), config.layers)
+        maps = [block_map(tokens) for block_map, tokens in zip(student.block_maps, output.patch_tokens, strict=True)]
     covered, mean = targets.covered.to(device), targets.mean.to(device)
     blocks = [
-        losses.layer_loss(block_map(tokens).float() * scale[:, None, None], values.to(device).float() * scale, covered)
-        for block_map, tokens, values, scale in zip(
-            student.block_maps, output.patch_tokens, targets.class_tokens, student.scales(), strict=True
-        )
+        losses.layer_loss(tokens.float() * scale[:, None, None], values.to(device).float() * scale, covered)
+        for tokens, values, scale in zip(maps, targets.class_tokens, student.scales(), strict=True)
     ]
     layer = torch.stack(blocks).mean() if blocks else mean.new_zeros(())
     embedding = output.embedding.float()
@@ -203,10 +201,6 @@ def _set_scales(student: Student, slides: Sequence[PairedSlide]) -> None:
 def _inverse_deviation(values: Tensor) -> Tensor:
     deviation = values.std(0)
     return 1.0 / deviation.clamp(min=0.1 * float(deviation.mean()) + 1e-8)
-
-
-def _count(chosen: Sequence[Chosen]) -> int:
-    return sum(len(item.rows) for item in chosen)
 
 
 def _transform(values: Tensor, turns: int, flip: int) -> Tensor:

@@ -96,11 +96,7 @@ def make_patches(
     ResolutionError
         If the slide has no resolution or is more than 10 % coarser than `mpp`.
     """
-    if slide.mpp > mpp * COARSER_TOLERANCE:
-        raise ResolutionError(
-            f"Expected {slide.path.name} to be at least as fine as {mpp:g} um/px. Got {slide.mpp:g} um/px "
-            f"({slide.mpp_source}); a coarser slide is never enlarged, so scan it finer or use a coarser model."
-        )
+    refuse_coarser(slide, mpp)
     grid = Grid(mpp, size, slide.mpp, slide.origin_yx)
     rows, cols = grid.shape_over(slide.dimensions)
     index = np.stack(np.meshgrid(np.arange(rows), np.arange(cols), indexing="ij"), -1).reshape(-1, 2).astype(np.int32)
@@ -112,3 +108,18 @@ def make_patches(
     inside = (corners + fine.step_level0 <= np.array([height, width]) + 0.5).all(1)
     covered = inside & (tissue.mean_over(corners, fine.step_level0) >= min_tissue_hr - ROUNDING)
     return Patches(grid, children, index, covered.reshape(-1, children**2))
+
+
+def refuse_coarser(slide: Slide, mpp: float) -> None:
+    """Refuse a slide that would have to be enlarged.
+
+    Raises
+    ------
+    ResolutionError
+        If the slide has no resolution or is more than 10 % coarser than `mpp`.
+    """
+    if slide.mpp > mpp * COARSER_TOLERANCE:
+        raise ResolutionError(
+            f"Expected {slide.path.name} to be at least as fine as {mpp:g} um/px. Got {slide.mpp:g} um/px "
+            f"({slide.mpp_source}); a coarser slide is never enlarged: scan it finer or work at a coarser resolution."
+        )

@@ -7,8 +7,8 @@ import csv
 import datetime
 import importlib.metadata
 import io
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -26,7 +26,7 @@ from lrmil.features import read_card
 from lrmil.folds import FoldTask, load_lr_encoder, load_mil, read_outputs, run_fold
 from lrmil.geometry import resolution_ratio
 from lrmil.labels import Problem
-from lrmil.run_folder import ARMS, logged, write_environment, write_plan
+from lrmil.run_folder import ARMS, logged, read_plan, settings_hash, write_environment, write_plan
 from lrmil.splits import Fold, final_fold, make_folds, write_splits
 from lrmil.steps import Step, last
 
@@ -88,6 +88,8 @@ def train_steps(
         If the table has problems (all are in the message), or too few slides are left to train on.
     EncoderError, ConfigError
         If the encoder cannot be loaded or the settings do not fit together.
+    FormatError
+        If `out` holds a run of another version.
     """
     out, config = Path(out), config or TrainConfig()
     torch_device = pick_device(device)
@@ -103,6 +105,8 @@ def train_steps(
         max_failed=config.max_failed,
     )
     out.mkdir(parents=True, exist_ok=True)
+    if (out / "plan.toml").exists():
+        read_plan(out)
     files.remove_leftovers(out)
     for name in RESULTS:
         files.remove(out / name)
@@ -124,20 +128,14 @@ def _run(
         seed=config.seed,
     )
     student = _student_start(teacher, config)
+    for encoder in (teacher, student):
+        encoder.check_layers(config.stage1.layers)
+    folds, final = _draw_folds(cohort, config)
     sources = {slide.slide_id: SlideSource(slide.slide_id, slide.path, slide.mpp) for slide in cohort.slides}
 
     failed = yield from _frozen_features(out, teacher, list(sources.values()), plan, config, device=device)
     _write_problems(out, problems, failed)
-    cohort = replace(cohort, slides=tuple(slide for slide in cohort.slides if slide.slide_id not in failed))
-    if {slide.label for slide in cohort.slides} != set(cohort.classes):
-        raise CohortError(
-            f"Expected readable slides of every class. Got {len(cohort.slides)}, {len(failed)} others failed: "
-            + "; ".join(f"{slide_id}: {message}" for slide_id, message in list(failed.items())[:5])
-        )
-    folds = make_folds(cohort, folds=config.folds, val_fraction=config.val_fraction, seed=config.seed)
-    final = final_fold(cohort, val_fraction=config.val_fraction, seed=config.seed)
-    if (final.train, final.val) == (folds[0].train, folds[0].val):
-        final = folds[0]
+    folds, final = tuple(_without(fold, cohort, failed) for fold in folds), _without(final, cohort, failed)
     trained = folds if final in folds else (*folds, final)
     write_splits(out / "splits.csv", trained, cohort)
 
@@ -164,6 +162,31 @@ def _run(
     _write_bundle(out, tasks[trained.index(final)], cohort, config, figures)
     run = Run(out, out / "model", figures, failed)
     yield Step("train", len(trained), len(trained), "folds", result=run)
+
+
+def _draw_folds(cohort: Cohort, config: TrainConfig) -> tuple[tuple[Fold, ...], Fold]:
+    """Folds to test on, and the one of the model that is shipped: fold-0 itself where the table says what is tested.
+
+    Drawn from the whole table, before any slide is opened, so a slide that cannot be read today moves no other.
+    """
+    folds = make_folds(cohort, folds=config.folds, val_fraction=config.val_fraction, seed=config.seed)
+    final = final_fold(cohort, val_fraction=config.val_fraction, seed=config.seed)
+    same = (final.train, final.val) == (folds[0].train, folds[0].val)
+    return folds, folds[0] if same else final
+
+
+def _without(fold: Fold, cohort: Cohort, failed: Mapping[str, str]) -> Fold:
+    """Take the slides that failed out of a fold, and refuse one that lacks a class to train on or slides to test."""
+    parts = {name: tuple(i for i in getattr(fold, name) if i not in failed) for name in ("train", "val", "test")}
+    missing = set(cohort.classes) - {cohort.by_id[slide_id].label for slide_id in parts["train"]}
+    empty = [name for name, slide_ids in parts.items() if getattr(fold, name) and not slide_ids]
+    if missing or empty:
+        reasons = "; ".join(f"{slide_id}: {message}" for slide_id, message in list(failed.items())[:5])
+        raise CohortError(
+            f"Expected readable slides of every class in each part of {fold.name}. Got none for "
+            f"{', '.join([*sorted(missing), *empty])}, since {len(failed)} slides failed: {reasons}"
+        )
+    return Fold(fold.name, parts["train"], parts["val"], parts["test"])
 
 
 def _student_start(teacher: Encoder, config: TrainConfig) -> Encoder:
@@ -303,7 +326,12 @@ def _write_bundle(out: Path, task: FoldTask, cohort: Cohort, config: TrainConfig
         "slides": len(task.fold.train),
         "cases": len({cohort.by_id[slide_id].case_id for slide_id in task.fold.train}),
         "validation_slides": len(task.fold.val),
-        "settings": to_dict(config),
+        "settings": {
+            **to_dict(config),
+            "encoder": _name(config.encoder),
+            "student_encoder": _name(config.student_encoder),
+        },
+        "settings_sha256": settings_hash(config),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "version": importlib.metadata.version("napari-lrmil"),
     }
@@ -322,3 +350,9 @@ def _write_bundle(out: Path, task: FoldTask, cohort: Cohort, config: TrainConfig
             metrics=figures,
         ),
     )
+
+
+def _name(encoder: str) -> str:
+    """Name of an encoder without the folder it lies in, which names the machine and its user."""
+    source, _, place = encoder.partition(":")
+    return f"local-dir:{Path(place).name}" if source == "local-dir" else encoder

@@ -9,7 +9,6 @@ import numpy as np
 from markupsafe import Markup
 
 from lrmil import files
-from lrmil.configs import to_dict
 from lrmil.errors import ConfigError, FormatError, LrmilError
 from lrmil.explanation import attention_raster, percentile_rank
 from lrmil.features import read_card, read_index
@@ -17,7 +16,7 @@ from lrmil.folds import read_outputs
 from lrmil.raster import Raster
 from lrmil.report_data import STAGES, Report, SlideResult, features_of, gather, read_json, without_folders
 from lrmil.report_figures import RocLine, colour_bar, loss_svg, roc_svg, slide_pictures
-from lrmil.run_folder import read_plan
+from lrmil.run_folder import read_plan, settings_hash
 from lrmil.slide_files import find_slides, slide_id_of
 
 ARM_NAMES = {"hr_teacher": "HR teacher", "lr_undistilled": "LR undistilled: the floor", "lr_student": "LR student"}
@@ -113,9 +112,9 @@ def _check_finished(run: Path) -> None:
             f"Expected the folder of a run at {run}. Got a place without plan.toml; "
             "give the folder that was named after --out in lrmil train."
         )
-    settings = to_dict(read_plan(run)[0])
+    settings = settings_hash(read_plan(run)[0])
     missing = [name for name in FINISHED if not (run / name).is_file()]
-    if not missing and read_json(run / "model/bundle.json")["training"]["settings"] != settings:
+    if not missing and read_json(run / "model/bundle.json")["training"]["settings_sha256"] != settings:
         missing = ["a model made with the settings of plan.toml"]
     if missing:
         raise FormatError(

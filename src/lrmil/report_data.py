@@ -198,8 +198,8 @@ def _remarks(figures: Mapping[str, Any]) -> list[str]:
     remarks = []
     if areas["hr_teacher"] < areas["lr_undistilled"]:
         remarks.append(
-            "The teacher is below the floor: on these slides high resolution did not help, "
-            "so there was nothing to pass on."
+            "The teacher is below the floor: trained on these labels, the high-resolution MIL did worse than the "
+            "low-resolution one. What the student gains then comes from the high-resolution embeddings (stage 1)."
         )
     if areas["lr_student"] < areas["lr_undistilled"]:
         remarks.append("The student is below the floor: in this run, distillation made the low-resolution model worse.")
@@ -252,6 +252,8 @@ def _roc(results: Sequence[SlideResult], classes: Sequence[str], place: int) -> 
 def _losses(run: Path, fold: str, stage: str) -> LossLine:
     """Of a MIL the cross-entropy, which training and validation share; of stage 1 the whole loss."""
     history = read_history(run / fold / stage)
+    if not history:
+        return LossLine(fold, [], [], 0)
     best = max(range(len(history)), key=lambda place: (history[place]["val_score"], -history[place]["val_loss"]))
     train = [epoch.get("train_ce", epoch["train_loss"]) for epoch in history]
     return LossLine(fold, train, [epoch["val_loss"] for epoch in history], best + 1)

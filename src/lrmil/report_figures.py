@@ -51,6 +51,7 @@ class LossLine(NamedTuple):
     train: Sequence[float]
     validation: Sequence[float]
     best_epoch: int
+    """0 where nothing was trained."""
 
 
 def roc_svg(title: str, lines: Sequence[RocLine]) -> str:
@@ -104,7 +105,7 @@ def loss_svg(stages: Mapping[str, Sequence[LossLine]]) -> str:
     figure = Figure(figsize=(9.6, 3.0 * rows), layout="constrained")
     panels = figure.subplots(rows, 2, squeeze=False).ravel()
     for axes, (title, lines) in zip(panels, stages.items(), strict=False):
-        _losses(axes, title, lines)
+        _losses(axes, title, [line for line in lines if line.best_epoch])
     for axes in panels[len(stages) :]:
         axes.set_axis_off()
     return _svg(figure, "Training and validation loss by epoch of " + ", ".join(stages))

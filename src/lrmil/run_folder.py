@@ -55,6 +55,11 @@ def read_plan(folder: Path) -> tuple[TrainConfig, str, str]:
     return from_dict(document["settings"]), str(document["slides"]), str(document["labels"])
 
 
+def settings_hash(config: TrainConfig) -> str:
+    """Hash of all settings: what a model was made with, without telling where its encoder lay."""
+    return files.sha256_of(to_dict(config))
+
+
 def is_committed(folder: Path, inputs: object) -> bool:
     """Tell whether an artefact is there and was made from just these inputs."""
     try:

@@ -85,7 +85,7 @@ def train_mil(
         As `fit_steps`; the last carries the trained MIL.
     """
     store = _BagStore(device)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         mil = make_mil(store.dim(train[0]), n_classes, config)
     if start is not None:

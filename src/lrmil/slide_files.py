@@ -79,7 +79,13 @@ def _slides_under(folder: Path) -> Iterable[Path]:
     for path in folder.rglob("*"):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         if path.suffix.lower() in EXTENSIONS and not hidden and path.is_file():
-            yield path
+            yield path.parent if _is_dicom_slide(path.parent) else path
+
+
+def _is_dicom_slide(folder: Path) -> bool:
+    """Tell whether a folder holds several .dcm files and nothing else: the levels of one slide."""
+    parts = _files_of(folder)
+    return len(parts) > 1 and all(part.suffix.lower() == ".dcm" for part in parts)
 
 
 def _files_of(folder: Path) -> list[Path]:

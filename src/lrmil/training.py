@@ -1,7 +1,7 @@
 """The one training loop: warm-up and cosine, mixed precision, clipping, early stopping, resume at any epoch.
 
 A checkpoint is one safetensors file, complete or absent; on a CPU a run that was killed ends with the same weights as
-an unbroken one, since every epoch draws its randomness from (seed, epoch) alone.
+an unbroken one, since every epoch and every step draws its randomness from the seed and its own number alone.
 """
 
 import json
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from lrmil import files
 from lrmil.configs import FitConfig
+from lrmil.errors import ConfigError
 from lrmil.steps import Step
 
 EpochLosses = Callable[[int, torch.Generator], Iterator[dict[str, Tensor]]]
@@ -37,7 +38,7 @@ class _State:
 
     epoch: int = 0
     step: int = 0
-    best_epoch: int = -1
+    best_epoch: int = 0
     best_score: float = -math.inf
     best_loss: float = math.inf
     history: list[dict[str, float]] = field(default_factory=list)
@@ -90,24 +91,28 @@ def fit_steps(
     state = _resume(checkpoint, key, module, optimiser, best) or _State()
     total = config.epochs * steps_per_epoch
 
-    while state.epoch < config.epochs and state.epoch - state.best_epoch <= config.patience:
+    while state.epoch < config.epochs and state.epoch - state.best_epoch < config.patience:
         module.train()
         generator = torch.Generator().manual_seed(seed * 100_003 + state.epoch)
         sums: dict[str, float] = {}
         count = 0
-        with torch.random.fork_rng():
-            torch.manual_seed(seed * 100_003 + state.epoch)
-            for losses in epoch_losses(state.epoch, generator):
-                _set_rate(optimiser, config, state.step, total)
-                optimiser.zero_grad(set_to_none=True)
-                losses["loss"].backward()  # type: ignore[no-untyped-call]
-                nn.utils.clip_grad_norm_(parameters, config.clip)
-                optimiser.step()
-                state.step += 1
-                count += 1
-                for name, value in losses.items():
-                    sums[name] = sums.get(name, 0.0) + float(value.detach())
-                yield Step(job, min(state.step, total), total, "steps")
+        losses_of_epoch = epoch_losses(state.epoch, generator)
+        while (losses := _next(losses_of_epoch, seed * 1_000_003 + state.step, device)) is not None:
+            if not losses["loss"].isfinite():
+                raise ConfigError(
+                    f"Expected finite losses in {job}. Got {float(losses['loss'])} in epoch {state.epoch + 1} at a "
+                    f"learning rate of {config.learning_rate:g}; lower it, or look for broken features."
+                )
+            _set_rate(optimiser, config, state.step, total)
+            optimiser.zero_grad(set_to_none=True)
+            losses["loss"].backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(parameters, config.clip)
+            optimiser.step()
+            state.step += 1
+            count += 1
+            for name, value in losses.items():
+                sums[name] = sums.get(name, 0.0) + float(value.detach())
+            yield Step(job, min(state.step, total), total, "steps")
         module.eval()
         scores = validate()
         state.epoch += 1
@@ -124,6 +129,13 @@ def fit_steps(
     module.eval()
     message = f"best validation at epoch {state.best_epoch} of {state.epoch}"
     yield Step(job, total, total, "steps", result=Fit(module, state.history), message=message)
+
+
+def _next(losses: Iterator[dict[str, Tensor]], seed: int, device: torch.device) -> dict[str, Tensor] | None:
+    """Losses of the next step, their dropout drawn from `seed`; the caller's own random state is left alone."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        return next(losses, None)
 
 
 def _set_rate(optimiser: torch.optim.Optimizer, config: FitConfig, step: int, total: int) -> None:

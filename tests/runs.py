@@ -1,0 +1,113 @@
+"""Small encoders, cohorts and runs for tests."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrmil.bundle import Bundle
+from lrmil.configs import MILConfig, TrainConfig, with_settings
+from lrmil.encoders import Encoder, load_encoder
+from lrmil.features import Features, FeaturesCard, write_features
+from lrmil.mil import make_mil
+from lrmil.slide import Slide
+
+TINY: dict[str, object] = {
+    "encoder": "test_resnet",
+    "pretrained": False,
+    "patch_size": 64,
+    "mpp_hr": 1.0,
+    "threads": 1,
+    "stage1.fit.epochs": 2,
+    "stage1.patches_per_epoch": 32,
+    "stage1.validation_patches": 16,
+    "mil.fit.epochs": 2,
+}
+
+
+class TinyRun(NamedTuple):
+    """A finished run on 12 slides; read only."""
+
+    folder: Path
+    slides: Path
+    labels: Path
+
+
+def tiny_config(**settings: object) -> TrainConfig:
+    """`TINY` with other settings; a double underscore stands for the dot."""
+    changed = {name.replace("__", "."): value for name, value in settings.items()}
+    return with_settings(TrainConfig(), {**TINY, **changed})
+
+
+def tiny_encoder(name: str = "test_efficientnet", size: int = 64, **options: object) -> Encoder:
+    return load_encoder(name, size=size, pretrained=False, **options)  # type: ignore[arg-type]
+
+
+def tiny_bundle(size: int = 64, mpp: float = 2.0, classes: tuple[str, ...] = ("no", "yes")) -> Bundle:
+    """A model with random weights whose attention is far from even."""
+    encoder, config = tiny_encoder(size=size), MILConfig(hidden_dim=8)
+    mil = make_mil(encoder.dim, len(classes), config).eval()
+    return Bundle(
+        classes=classes,
+        mpp=mpp,
+        patch_size=size,
+        min_tissue=0.25,
+        max_failed=0.2,
+        encoder=encoder,
+        mil=mil,
+        mil_config=config,
+    )
+
+
+def lattice_card(slide_id: str, *, mpp: float = 2.0, size: int = 64, key: str = "key") -> FeaturesCard:
+    return FeaturesCard(
+        slide_id=slide_id,
+        slide_fingerprint="00",
+        slide_mpp=0.5,
+        mpp_source="test",
+        mpp=mpp,
+        size=size,
+        origin_yx=(0, 0),
+        encoder_hash="00",
+        key=key,
+        total=1,
+        failed=0,
+        seconds=1.0,
+        bytes_read=1,
+    )
+
+
+def write_bag(
+    path: Path,
+    index: NDArray[np.integer],
+    embeddings: NDArray[np.floating],
+    layers: dict[int, NDArray[np.floating]] | None = None,
+    *,
+    mpp: float = 2.0,
+    size: int = 64,
+) -> Path:
+    """Write features without a slide."""
+    card = lattice_card(path.stem, mpp=mpp, size=size)
+    write_features(path, Features(card, np.asarray(index, np.int32), np.asarray(embeddings, np.float32), layers or {}))
+    return path
+
+
+def watch_levels(slide: Slide) -> list[int]:
+    """Collect the level of every read of an open slide from now on."""
+    levels: list[int] = []
+    read: Callable[..., NDArray[np.uint8]] = slide._reader.read
+
+    def spied(level: int, y: int, x: int, h: int, w: int) -> NDArray[np.uint8]:
+        levels.append(level)
+        return read(level, y, x, h, w)
+
+    slide._reader.read = spied  # type: ignore[method-assign]
+    return levels
+
+
+def stamp_of(path: Path) -> tuple[int, int]:
+    """What changes when a file is written anew."""
+    stat = path.stat()
+    return stat.st_ino, stat.st_mtime_ns

@@ -1,0 +1,185 @@
+"""Many slides into a folder: a table in order, evidence for each, bad ones as rows, finished ones passed over."""
+
+import csv
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lrmil import batch_prediction
+from lrmil.batch_prediction import Row, predict_slides
+from lrmil.bundle import Bundle
+from lrmil.errors import ConfigError
+from lrmil.explanation import read_ome_zarr
+from lrmil.extraction import SlideSource
+from lrmil.inference import predict
+from lrmil.steps import last
+from runs import stamp_of, tiny_bundle
+
+COLUMNS = [
+    "slide_id",
+    "status",
+    "label",
+    "prob_no",
+    "prob_yes",
+    "mpp",
+    "mpp_source",
+    "n_patches",
+    "failed_patches",
+    "seconds",
+    "message",
+]
+EVIDENCE = (".json", ".attention.ome.zarr", ".geojson", ".png")
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    return replace(tiny_bundle(), sha256="ab" * 32)
+
+
+@pytest.fixture
+def slides(cohort: Path, tmp_path: Path) -> list[SlideSource]:
+    sources = []
+    for name in ("demo-001", "demo-000", "demo-002"):
+        path = tmp_path / "slides" / f"{name}.ome.tif"
+        path.parent.mkdir(exist_ok=True)
+        shutil.copy(cohort / "slides" / path.name, path)
+        sources.append(SlideSource(name, path))
+    return sources
+
+
+def classify(slides: list[SlideSource], bundle: Bundle, out: Path, **options: float) -> list[Row]:
+    return last(predict_slides(slides, bundle, out, device="cpu", **options))  # type: ignore[arg-type]
+
+
+def table(out: Path) -> list[dict[str, str]]:
+    with (out / "predictions.csv").open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        assert reader.fieldnames == COLUMNS
+        return list(reader)
+
+
+def test_the_table_has_a_row_a_slide_in_order(slides: list[SlideSource], bundle: Bundle, tmp_path: Path) -> None:
+    rows = classify(slides, bundle, tmp_path / "out")
+    found = table(tmp_path / "out")
+    assert [row["slide_id"] for row in found] == ["demo-001", "demo-000", "demo-002"]
+    for row, source, line in zip(rows, slides, found, strict=True):
+        result = predict(source.path, bundle, "cpu")
+        assert row.probabilities == pytest.approx(result.probabilities, abs=1e-6)
+        assert [float(line["prob_no"]), float(line["prob_yes"])] == pytest.approx(
+            list(result.probabilities.values()), abs=1e-5
+        )
+        assert (line["status"], line["label"], line["mpp"], line["message"]) == ("ok", result.label, "0.5", "")
+        assert (line["mpp_source"], line["failed_patches"]) == (result.mpp_source, "0")
+        assert int(line["n_patches"]) == len(result.patches) and float(line["seconds"]) > 0
+
+
+def test_each_slide_has_its_evidence(slides: list[SlideSource], bundle: Bundle, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    classify(slides[:1], bundle, out)
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        ["predictions.csv", *(f"demo-001{ending}" for ending in EVIDENCE)]
+    )
+    result = predict(slides[0].path, bundle, "cpu")
+    raster = read_ome_zarr(out / "demo-001.attention.ome.zarr")
+    np.testing.assert_allclose(raster.array, result.attention.array, rtol=1e-4)
+    np.testing.assert_allclose(raster.to_level0, result.attention.to_level0)
+    features = json.loads((out / "demo-001.geojson").read_text())["features"]
+    assert len(features) == len(result.patches)
+    for feature, corner, value in zip(features, result.patches.level0_yx.tolist(), result.patch_attention, strict=True):
+        assert feature["geometry"]["coordinates"][0][0] == corner[::-1]
+        assert feature["properties"]["measurements"]["attention"] == pytest.approx(value, rel=1e-4)
+        assert feature["properties"]["classification"]["name"] == result.label
+    with Image.open(out / "demo-001.png") as picture:
+        assert picture.width >= 200
+    card = json.loads((out / "demo-001.json").read_text())
+    assert card["slide_fingerprint"] == result.slide_fingerprint and card["bundle_sha256"] == bundle.sha256
+
+
+def test_finished_slides_are_passed_over(
+    slides: list[SlideSource], bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    first = classify(slides[:2], bundle, out)
+    before = {path: stamp_of(path) for path in out.glob("demo-00*")}
+    computed: list[str] = []
+    real = batch_prediction.predict_steps
+    monkeypatch.setattr(
+        batch_prediction,
+        "predict_steps",
+        lambda slide, *a, **k: computed.append(slide.slide_id) or real(slide, *a, **k),
+    )
+    rows = classify(slides, bundle, out)
+    assert computed == ["demo-002"] and rows[:2] == first and len(table(out)) == 3
+    assert before == {path: stamp_of(path) for path in before}
+
+
+@pytest.mark.parametrize("change", ["model", "file", "mpp", "uncertain_below"])
+def test_other_inputs_are_computed_again(
+    slides: list[SlideSource], bundle: Bundle, tmp_path: Path, change: str
+) -> None:
+    out = tmp_path / "out"
+    classify(slides[:1], bundle, out)
+    before = stamp_of(out / "demo-001.json")
+    source, options = slides[0], {}
+    if change == "model":
+        bundle = replace(bundle, sha256="cd" * 32)
+    elif change == "file":
+        shutil.copy(slides[1].path, source.path)
+    elif change == "mpp":
+        source = source._replace(mpp=0.6)
+    else:
+        options = {"uncertain_below": 1.0}
+    (row,) = classify([source], bundle, out, **options)
+    assert stamp_of(out / "demo-001.json") != before
+    assert row.status == ("uncertain" if change == "uncertain_below" else "ok")
+    assert row.mpp == (0.6 if change == "mpp" else 0.5)
+
+
+def test_a_bad_slide_is_a_row_and_stops_nothing(slides: list[SlideSource], bundle: Bundle, tmp_path: Path) -> None:
+    whole = slides[0].path.read_bytes()
+    slides[0].path.write_bytes(whole[: len(whole) // 3])
+    slides[1].path.unlink()
+    rows = classify(slides, bundle, tmp_path / "out")
+    assert [row.status for row in rows] == ["failed", "failed", "ok"]
+    bad, missing, good = table(tmp_path / "out")
+    assert "truncated" in bad["message"] and "nothing is there" in missing["message"] and not good["message"]
+    assert bad["label"] == bad["prob_yes"] == bad["mpp"] == "" and bad["status"] == "failed"
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
+        ["predictions.csv", *(f"demo-002{ending}" for ending in EVIDENCE)]
+    )
+
+
+def test_a_slide_that_is_mended_is_classified_next_time(
+    slides: list[SlideSource], bundle: Bundle, tmp_path: Path
+) -> None:
+    whole = slides[0].path.read_bytes()
+    slides[0].path.write_bytes(whole[:5000])
+    assert classify(slides[:1], bundle, tmp_path / "out")[0].status == "failed"
+    slides[0].path.write_bytes(whole)
+    assert classify(slides[:1], bundle, tmp_path / "out")[0].status == "ok"
+
+
+def test_what_was_stopped_leaves_a_table_of_what_is_done(
+    slides: list[SlideSource], bundle: Bundle, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    steps = predict_slides(slides, bundle, out, device="cpu")
+    for step in steps:
+        if step.job == "predict" and step.done == 1:
+            break
+    steps.close()  # type: ignore[attr-defined]
+    assert [row["slide_id"] for row in table(out)] == ["demo-001"]
+    (out / ".demo-000.png.123.tmp").write_text("half")
+    classify(slides, bundle, out)
+    assert len(table(out)) == 3 and not list(out.glob(".*"))
+
+
+def test_a_wrong_device_is_one_error_and_no_row(slides: list[SlideSource], bundle: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cuda:99"):
+        last(predict_slides(slides, bundle, tmp_path / "out", device="cuda:99"))
+    assert not (tmp_path / "out").exists()

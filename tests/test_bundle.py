@@ -1,0 +1,254 @@
+"""lrmil.bundle/1: what is loaded is what was saved, and anything else is refused with its reason."""
+
+import json
+import pickle
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from lrmil import files
+from lrmil.bundle import FORMAT, Bundle, load_bundle, save_bundle
+from lrmil.encoders import encoder_hash
+from lrmil.errors import FormatError
+from lrmil.mil import predict_bag
+from runs import tiny_bundle
+
+SAMPLE = Path(__file__).parent / "formats" / "bundle-1" / "sample"
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder; read only."""
+    folder = tmp_path_factory.mktemp("bundle") / "model"
+    torch.manual_seed(0)
+    save_bundle(folder, replace(tiny_bundle(), training={"slides": 3}, metrics={"lr_student": {"auroc": 0.5}}))
+    return folder
+
+
+@pytest.fixture
+def model(saved: Path, tmp_path: Path) -> Path:
+    """A copy to damage."""
+    return Path(shutil.copytree(saved, tmp_path / "model"))
+
+
+def rewrite(model: Path, change: Callable[[dict[str, object]], object]) -> None:
+    """Change bundle.json."""
+    document = json.loads((model / "bundle.json").read_text())
+    change(document)
+    (model / "bundle.json").write_text(json.dumps(document))
+
+
+def sign(model: Path) -> None:
+    """Make the hashes those of the files, as someone who forges a model would."""
+    rewrite(
+        model,
+        lambda document: document.update(sha256={name: files.sha256_file(model / name) for name in document["sha256"]}),
+    )  # type: ignore[attr-defined, arg-type]
+
+
+def pixels() -> torch.Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return torch.randint(0, 256, (5, 3, 64, 64), generator=generator, dtype=torch.uint8)
+
+
+def probabilities(bundle: Bundle) -> list[float]:
+    with torch.inference_mode():
+        return predict_bag(bundle.mil, bundle.encoder(pixels()).embedding).probabilities.tolist()
+
+
+def test_what_is_loaded_predicts_the_same(tmp_path: Path) -> None:
+    bundle = replace(
+        tiny_bundle(mpp=1.5, classes=("a", "b", "c")),
+        min_tissue=0.4,
+        max_failed=0.1,
+        training={"slides": 3},
+        metrics={"x": None},
+        license="MIT",
+    )
+    save_bundle(tmp_path / "model", bundle)
+    again = load_bundle(tmp_path / "model")
+    assert probabilities(again) == probabilities(bundle)
+    assert encoder_hash(again.encoder) == encoder_hash(bundle.encoder)
+    for name in (
+        "classes",
+        "mpp",
+        "patch_size",
+        "min_tissue",
+        "max_failed",
+        "mil_config",
+        "training",
+        "metrics",
+        "license",
+    ):
+        assert getattr(again, name) == getattr(bundle, name)
+    assert not again.mil.training and not again.encoder.training
+    assert again.sha256 == files.sha256_file(tmp_path / "model/bundle.json")
+    save_bundle(tmp_path / "second", again)
+    assert (tmp_path / "second/bundle.json").read_bytes() == (tmp_path / "model/bundle.json").read_bytes()
+
+
+def test_the_folder_holds_json_and_safetensors(saved: Path) -> None:
+    names = sorted(path.relative_to(saved).as_posix() for path in saved.rglob("*") if path.is_file())
+    assert names == ["bundle.json", "encoder/config.json", "encoder/model.safetensors", "mil.safetensors"]
+    document = json.loads((saved / "bundle.json").read_text())
+    assert document["format"] == FORMAT and "not a diagnosis" in document["notice"]
+
+
+def test_a_folder_is_replaced_whole(saved: Path, model: Path) -> None:
+    (model / "extra").write_text("old")
+    save_bundle(model, load_bundle(saved))
+    assert not (model / "extra").exists() and [path.name for path in model.parent.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize("version", ["lrmil.bundle/2", "lrmil.run/1", None])
+def test_another_version_is_refused_by_its_name(model: Path, version: str | None) -> None:
+    rewrite(model, lambda document: document.update(format=version))
+    with pytest.raises(FormatError, match=f"lrmil.bundle/1 .*Got {version!r}; update lrmil"):
+        load_bundle(model)
+
+
+@pytest.mark.parametrize("name", ["encoder/config.json", "encoder/model.safetensors", "mil.safetensors"])
+def test_a_changed_or_missing_file_is_refused(model: Path, name: str) -> None:
+    data = bytearray((model / name).read_bytes())
+    data[-1] ^= 1
+    (model / name).write_bytes(data)
+    with pytest.raises(FormatError, match=f"{name} as it was written"):
+        load_bundle(model)
+    (model / name).unlink()
+    with pytest.raises(FormatError, match="complete model folder"):
+        load_bundle(model)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["encoder/model.safetensors", "mil.safetensors"])
+def test_weights_that_are_no_numbers_are_refused(model: Path, name: str, value: float) -> None:
+    tensors = load_file(model / name)
+    key = next(key for key, tensor in tensors.items() if tensor.ndim == 2 or tensor.ndim == 4)
+    tensors[key].view(-1)[0] = value
+    save_file(tensors, model / name)
+    sign(model)
+    with pytest.raises(FormatError, match="finite weights"):
+        load_bundle(model)
+
+
+@pytest.mark.parametrize("name", ["encoder/model.safetensors", "mil.safetensors"])
+@pytest.mark.parametrize("change", ["shape", "missing", "extra"])
+def test_tensors_that_do_not_fit_are_refused_by_name(model: Path, name: str, change: str) -> None:
+    tensors = load_file(model / name)
+    key = sorted(tensors)[0]
+    if change == "shape":
+        tensors[key] = tensors[key].reshape(-1)[:-1].clone() if tensors[key].ndim else torch.zeros(2)
+    elif change == "missing":
+        del tensors[key]
+    else:
+        key = "another"
+        tensors[key] = torch.zeros(1)
+    save_file(tensors, model / name)
+    sign(model)
+    with pytest.raises(FormatError, match=f"tensors that fit .*{key}"):
+        load_bundle(model)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"classes": ["only"]},
+        {"classes": []},
+        {"classes": None},
+        {"mpp": 0},
+        {"mpp": -2.0},
+        {"mpp": float("nan")},
+        {"mpp": "coarse"},
+        {"patch_size": 8},
+        {"patch_size": 100_000},
+        {"patch_size": 128},
+        {"mil": {"hidden_dim": 0}},
+        {"mil": {"unknown": 1}},
+        {"mil": None},
+        {"sha256": {}},
+        {"training": None},
+        {"min_tissue": None},
+    ],
+    ids=str,
+)
+def test_values_that_make_no_model_are_refused(model: Path, change: dict[str, object]) -> None:
+    rewrite(model, lambda document: document.update(change))
+    with pytest.raises(FormatError):
+        load_bundle(model)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"architecture": "no_such_network"},
+        {"architecture": "hf-hub:someone/model"},
+        {"embedding": "other"},
+        {"mean": [0.5]},
+        {"std": None},
+        {"model_args": {"checkpoint_path": "x.pth"}},
+        {"model_args": {"no_such_argument": 1}},
+        {"unknown": 1},
+    ],
+    ids=str,
+)
+def test_an_encoder_that_cannot_be_built_is_refused(model: Path, change: dict[str, object]) -> None:
+    path = model / "encoder/config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    sign(model)
+    with pytest.raises(FormatError):
+        load_bundle(model)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "\ud800"])
+def test_a_file_that_is_no_document_is_refused(model: Path, text: str) -> None:
+    (model / "bundle.json").write_bytes(text.encode("utf-8", "surrogatepass"))
+    with pytest.raises(FormatError):
+        load_bundle(model)
+
+
+def test_a_folder_without_a_model_says_where_one_is(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="RUN/model"):
+        load_bundle(tmp_path)
+
+
+class Bomb:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        return Path.write_text, (self.path, "boom")
+
+
+def test_a_pickle_in_the_folder_is_not_touched(model: Path, tmp_path: Path) -> None:
+    bomb = pickle.dumps(Bomb(tmp_path / "fired"))
+    for name in ("model.pt", "pytorch_model.bin", "encoder/model.pth", "encoder/pytorch_model.bin", "mil.pkl"):
+        (model / name).write_bytes(bomb)
+    load_bundle(model)
+    assert not (tmp_path / "fired").exists()
+    for name in ("mil.safetensors", "encoder/model.safetensors"):  # a pickle under a trusted name is refused, not read
+        whole = (model / name).read_bytes()
+        (model / name).write_bytes(bomb)
+        sign(model)
+        with pytest.raises(FormatError):
+            load_bundle(model)
+        (model / name).write_bytes(whole)
+        sign(model)
+    assert not (tmp_path / "fired").exists()
+    pickle.loads(bomb)
+    assert (tmp_path / "fired").exists()  # the bomb is a real one
+
+
+def test_the_first_version_stays_readable() -> None:
+    bundle = load_bundle(SAMPLE)
+    assert bundle.classes == ("no", "yes") and (bundle.mpp, bundle.patch_size) == (2.0, 64)
+    expected = json.loads((SAMPLE.parent / "expected.json").read_text())
+    np.testing.assert_allclose(probabilities(bundle), expected["probabilities"], atol=1e-4)
+    assert expected["spec"] == json.loads(json.dumps(asdict(bundle.encoder.spec)))

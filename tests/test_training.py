@@ -1,0 +1,245 @@
+"""The training loop: the best epoch is kept, early stopping counts right, and a broken run ends as an unbroken one."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from lrmil.configs import FitConfig
+from lrmil.steps import Step
+from lrmil.training import Fit, fit_steps
+
+CPU = torch.device("cpu")
+STEPS_PER_EPOCH = 3
+Weights = dict[str, Tensor]
+
+
+def network(seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(4, 16), nn.Dropout(0.5), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 1))
+
+
+def scores(values: Sequence[tuple[float, float]]) -> Callable[[], dict[str, float]]:
+    """Validation that gives one (score, loss) an epoch, whatever the module."""
+    left = iter(values)
+
+    def validate() -> dict[str, float]:
+        score, loss = next(left)
+        return {"score": score, "loss": loss}
+
+    return validate
+
+
+def fitting(
+    module: nn.Module,
+    folder: Path,
+    *,
+    validate: Callable[[], dict[str, float]] | None = None,
+    key: str = "key",
+    seed: int = 1,
+    **settings: object,
+) -> Iterator[Step[Fit]]:
+    inputs = torch.randn(24, 4, generator=torch.Generator().manual_seed(5))
+    truth = inputs.sum(1, keepdim=True)
+
+    def epoch_losses(epoch: int, generator: torch.Generator) -> Iterator[dict[str, Tensor]]:
+        order = torch.randperm(24, generator=generator)
+        for part in order.split(8):
+            loss = (module(inputs[part]) - truth[part]).square().mean()
+            yield {"loss": loss, "twice": 2 * loss}
+
+    def measured() -> dict[str, float]:
+        with torch.inference_mode():
+            loss = float((module(inputs) - truth).square().mean())
+        return {"score": -loss, "loss": loss}
+
+    return fit_steps(
+        "job",
+        module,
+        epoch_losses=epoch_losses,
+        steps_per_epoch=STEPS_PER_EPOCH,
+        validate=validate or measured,
+        config=FitConfig(**{"epochs": 6, "learning_rate": 0.05, **settings}),  # type: ignore[arg-type]
+        seed=seed,
+        checkpoint=folder / "job.checkpoint.safetensors",
+        key=key,
+        device=CPU,
+    )
+
+
+def weights(module: nn.Module) -> Weights:
+    return {name: value.detach().clone() for name, value in module.state_dict().items()}
+
+
+def same(one: Weights, other: Weights) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def run(steps: Iterator[Step[Fit]], module: nn.Module) -> tuple[Fit, list[Weights]]:
+    """Train to the end; the weights after each epoch."""
+    epochs = []
+    fit: Fit | None = None
+    for step in steps:
+        fit = step.result or fit
+        if step.metrics:
+            epochs.append(weights(module))
+    assert fit is not None and fit.module is module
+    return fit, epochs
+
+
+@pytest.mark.parametrize("best", [1, 3, 6])
+def test_the_best_epoch_is_given_back_in_evaluation_mode(tmp_path: Path, best: int) -> None:
+    module = network()
+    values = [(1.0 if epoch == best else epoch / 100, 1.0) for epoch in range(1, 7)]
+    fit, epochs = run(fitting(module, tmp_path, validate=scores(values)), module)
+    assert len(epochs) == 6 and same(weights(module), epochs[best - 1])
+    assert not any(same(epochs[best - 1], other) for i, other in enumerate(epochs) if i != best - 1)
+    assert not module.training and [row["epoch"] for row in fit.history] == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("patience", [1, 2, 3])
+def test_training_stops_after_patience_epochs_without_a_better_one(tmp_path: Path, patience: int) -> None:
+    module = network()
+    values = [(0.1, 1.0), (0.5, 1.0)] + [(0.4, 1.0)] * 8
+    fit, epochs = run(fitting(module, tmp_path, validate=scores(values), patience=patience, epochs=10), module)
+    assert len(fit.history) == 2 + patience
+    assert same(weights(module), epochs[1])
+
+
+def test_equal_scores_are_decided_by_the_loss_and_equal_losses_by_the_first(tmp_path: Path) -> None:
+    module = network()
+    values = [(0.5, 0.9), (0.5, 0.3), (0.5, 0.3), (0.5, 0.6), (0.4, 0.1), (0.5, 0.8)]
+    _, epochs = run(fitting(module, tmp_path, validate=scores(values)), module)
+    assert same(weights(module), epochs[1])
+
+
+def test_a_score_that_is_not_a_number_never_wins(tmp_path: Path) -> None:
+    module = network()
+    values = [(0.5, 0.9), (float("nan"), 0.3), (0.4, float("nan")), (0.6, 0.6), (float("nan"), 0.1), (0.5, 0.8)]
+    _, epochs = run(fitting(module, tmp_path, validate=scores(values)), module)
+    assert same(weights(module), epochs[3])
+
+
+def test_no_epochs_leave_the_module_as_it_was(tmp_path: Path) -> None:
+    module = network()
+    before = weights(module)
+    fit, epochs = run(fitting(module, tmp_path, epochs=0), module)
+    assert same(weights(module), before) and fit.history == [] and epochs == []
+
+
+def test_learning_lowers_the_loss_and_reports_it(tmp_path: Path) -> None:
+    module = network()
+    steps = list(fitting(module, tmp_path, epochs=20))
+    history = steps[-1].result.history  # type: ignore[union-attr]
+    assert history[-1]["val_loss"] < 0.5 * history[0]["val_loss"]
+    assert all(row["train_twice"] == pytest.approx(2 * row["train_loss"]) for row in history)
+    assert [dict(step.metrics) for step in steps if step.metrics] == history
+    assert [step.done for step in steps] == sorted(step.done for step in steps)
+    assert steps[-1].done == steps[-1].total == 20 * STEPS_PER_EPOCH
+
+
+def test_parameters_that_need_no_gradient_stay(tmp_path: Path) -> None:
+    module = network()
+    module[0].requires_grad_(False)  # type: ignore[union-attr]
+    before = weights(module)
+    run(fitting(module, tmp_path), module)
+    after = weights(module)
+    assert torch.equal(after["0.weight"], before["0.weight"]) and not torch.equal(after["4.weight"], before["4.weight"])
+
+
+@pytest.mark.parametrize("stopped", [1, 2, 3, 5])
+@pytest.mark.parametrize("further", [0, 2])
+def test_a_broken_run_ends_with_the_same_weights(tmp_path: Path, stopped: int, further: int) -> None:
+    """Stopped after an epoch, or in the middle of the next one: dropout, batch norm, moments and schedule go on."""
+    unbroken = network()
+    whole, epochs = run(fitting(unbroken, tmp_path / "unbroken"), unbroken)
+    assert len(epochs) == 6
+
+    first = network()
+    steps = fitting(first, tmp_path / "broken")
+    for step in steps:
+        if step.metrics and step.metrics["epoch"] == stopped:
+            break
+    for _ in range(further):
+        next(steps)
+    steps.close()  # type: ignore[attr-defined]
+
+    torch.rand(11)
+    second = network(seed=9)  # what it starts from does not matter
+    fit, rest = run(fitting(second, tmp_path / "broken"), second)
+    assert len(rest) == 6 - stopped
+    assert same(weights(second), weights(unbroken)) and same(rest[-1], epochs[-1])
+    assert fit.history == whole.history
+
+
+def test_the_best_epoch_survives_a_break(tmp_path: Path) -> None:
+    values = [(0.1, 1.0), (0.9, 1.0), (0.2, 1.0), (0.3, 1.0), (0.4, 1.0), (0.5, 1.0)]
+    module = network()
+    _, epochs = run(fitting(module, tmp_path / "unbroken", validate=scores(values)), module)
+    steps = fitting(network(), tmp_path / "broken", validate=scores(values))
+    for step in steps:
+        if step.metrics and step.metrics["epoch"] == 4:
+            break
+    steps.close()  # type: ignore[attr-defined]
+    again = network()
+    run(fitting(again, tmp_path / "broken", validate=scores(values[4:])), again)
+    assert same(weights(again), epochs[1])
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
+    module = network()
+    run(fitting(module, tmp_path), module)
+    again = network(seed=3)
+    steps = list(fitting(again, tmp_path))
+    assert len(steps) == 1 and same(weights(again), weights(module))
+
+
+def test_a_checkpoint_of_other_inputs_is_not_resumed(tmp_path: Path) -> None:
+    module = network()
+    _, epochs = run(fitting(module, tmp_path, epochs=2), module)
+    other = network()
+    _, anew = run(fitting(other, tmp_path, key="another", epochs=2), other)
+    assert len(anew) == 2 and same(anew[0], epochs[0])
+
+
+def test_randomness_comes_from_the_seed_alone_and_is_given_back(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    state = torch.random.get_rng_state()
+    one, other, third = network(), network(), network()
+    torch.random.set_rng_state(state)
+    run(fitting(one, tmp_path / "1"), one)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    torch.rand(5)
+    run(fitting(other, tmp_path / "2"), other)
+    run(fitting(third, tmp_path / "3", seed=2), third)
+    assert same(weights(one), weights(other)) and not same(weights(one), weights(third))
+
+
+def test_a_checkpoint_is_safetensors_and_nothing_else(tmp_path: Path) -> None:
+    module = network()
+    run(fitting(module, tmp_path, epochs=1), module)
+    assert [path.name for path in tmp_path.iterdir()] == ["job.checkpoint.safetensors"]
+    with safe_open(tmp_path / "job.checkpoint.safetensors", framework="pt") as file:
+        names = set(file.keys())
+        assert file.metadata()["key"] == "key"
+    assert {f"{part}/{name}" for part in ("now", "best") for name in module.state_dict()} <= names
+
+
+def test_the_rate_rises_then_falls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates: list[float] = []
+    step = torch.optim.AdamW.step
+
+    def spied(self: torch.optim.AdamW, *args: object) -> object:
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", spied)
+    module = network()
+    run(fitting(module, tmp_path, epochs=10, warmup=0.2, learning_rate=0.06), module)
+    assert len(rates) == 30
+    assert rates[:6] == pytest.approx([0.01, 0.02, 0.03, 0.04, 0.05, 0.06])
+    assert rates[6] == pytest.approx(0.06) and rates[18] == pytest.approx(0.03)
+    assert rates[6:] == sorted(rates[6:], reverse=True) and rates[-1] < 0.001
