@@ -20,19 +20,8 @@ from lrmil.inference import predict
 from lrmil.steps import last
 from runs import stamp_of, tiny_bundle
 
-COLUMNS = [
-    "slide_id",
-    "status",
-    "label",
-    "prob_no",
-    "prob_yes",
-    "mpp",
-    "mpp_source",
-    "n_patches",
-    "failed_patches",
-    "seconds",
-    "message",
-]
+COLUMNS = ["slide_id", "status", "label", "prob_no", "prob_yes", "mpp", "mpp_source", "n_patches"]
+COLUMNS += ["failed_patches", "seconds", "message"]
 EVIDENCE = (".json", ".attention.ome.zarr", ".geojson", ".png")
 
 

@@ -85,7 +85,9 @@ def build_parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "--uncertain-below", type=float, default=0.0, metavar="P", help="abstain below this probability"
     )
-    predict.add_argument("--batch-size", type=int, default=64, help="patches encoded together (default: %(default)s)")
+    predict.add_argument(
+        "--batch-size", type=_count, default=64, help="patches encoded together (default: %(default)s)"
+    )
     _add_threads(predict)
     _add_device(predict)
     _add_json(predict)
@@ -94,7 +96,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_cohort(evaluate)
     _add_model(evaluate)
     evaluate.add_argument("--out", type=Path, help="keep predictions here (default: LABELS' name + .predictions)")
-    evaluate.add_argument("--batch-size", type=int, default=64, help="patches encoded together (default: %(default)s)")
+    evaluate.add_argument(
+        "--batch-size", type=_count, default=64, help="patches encoded together (default: %(default)s)"
+    )
     _add_threads(evaluate)
     _add_device(evaluate)
     _add_json(evaluate)
@@ -104,7 +108,9 @@ def build_parser() -> argparse.ArgumentParser:
     extract.add_argument("--encoder", required=True)
     extract.add_argument("--embedding", default="pooled", choices=["pooled", "cls", "mean", "cls+mean"])
     extract.add_argument("--out", type=Path, required=True)
-    extract.add_argument("--batch-size", type=int, default=64, help="patches encoded together (default: %(default)s)")
+    extract.add_argument(
+        "--batch-size", type=_count, default=64, help="patches encoded together (default: %(default)s)"
+    )
     _add_threads(extract)
     extract.add_argument("--trident", action="store_true", help="also write TRIDENT-style h5 files")
     _add_mpp(extract)
@@ -140,6 +146,13 @@ def _add(
         epilog=f"Example: {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, got {count}")
+    return count
 
 
 def _add_cohort(parser: argparse.ArgumentParser) -> None:

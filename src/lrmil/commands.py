@@ -23,17 +23,12 @@ from lrmil.errors import ConfigError, LrmilError
 from lrmil.extraction import PatchPlan, SlideSource, extract_features
 from lrmil.inspection import inspect_slide
 from lrmil.progress import show
-from lrmil.report import write_report
+from lrmil.report import ARM_NAMES, write_report
 from lrmil.resolution import parse_mpp
 from lrmil.run_folder import installed_versions
 from lrmil.slide_files import find_slides, slide_id_of
 from lrmil.synthetic import make_cohort_steps
 
-ARM_NAMES = {
-    "hr_teacher": "HR teacher",
-    "lr_undistilled": "LR undistilled (floor)",
-    "lr_student": "LR student (distilled)",
-}
 # A small network with random weights: the demonstration must run offline. Network and seed are fixed because the gap
 # between resolutions depends on them; it shows how the software works and is no finding.
 DEMO: dict[str, object] = {
@@ -41,6 +36,8 @@ DEMO: dict[str, object] = {
     "pretrained": False,
     "patch_size": 128,
     "seed": 0,
+    "mil.standardised": True,
+    "stage1.standardised": True,
 }
 console = Console(stderr=True)
 printed = Console(soft_wrap=True, highlight=False)
@@ -51,7 +48,7 @@ def demo(options: argparse.Namespace) -> int:
     start = time.perf_counter()
     out: Path = options.out
     console.print("The demonstration's slides are synthetic: its figures say that the software works, not more.")
-    cohort = show(make_cohort_steps(out / "cohort"), console)
+    cohort = show(make_cohort_steps(out / "cohort", slides=48, size=2048), console)
     config = with_settings(TrainConfig(), DEMO)
     run = show(
         plan.train_steps(cohort / "slides", cohort / "labels.csv", out / "run", config, device=options.device), console
@@ -170,9 +167,10 @@ def evaluate(options: argparse.Namespace) -> int:
 
 def extract(options: argparse.Namespace) -> int:
     """Encode slides at one resolution."""
+    sources = _sources(options)  # before the encoder, which may have to be downloaded
     encoder = load_encoder(options.encoder, size=options.patch_size, embedding=options.embedding)
     steps = extract_features(
-        _sources(options),
+        sources,
         PatchEncoder(encoder, pick_device(options.device), batch_size=options.batch_size),
         encoder_hash(encoder),
         options.out,
@@ -299,15 +297,15 @@ def _print_rows(rows: list[Row]) -> None:
 
 
 def _print_arms(metrics: dict[str, object]) -> None:
-    table = Table(
-        "arm", "AUROC", "95 % interval", "balanced accuracy", "seconds/slide", "MB read/slide", "patches/slide"
-    )
+    table = Table("arm", "AUROC", "95 % interval", "bal. acc.", "s/slide", "MB/slide", "patches")
     for arm, name in ARM_NAMES.items():
         figures = metrics[arm]
         if isinstance(figures, dict):
             megabytes = figures["bytes_per_slide"] and figures["bytes_per_slide"] / 1e6
             values = [figures["auroc"], figures["auroc_ci"], figures["balanced_accuracy"], figures["seconds_per_slide"]]
-            table.add_row(name, *map(_figure, [*values, megabytes, figures["patches_per_slide"]]))
+            table.add_row(
+                name.split(":")[0], *map(_figure, [*values, megabytes]), f"{figures['patches_per_slide']:.0f}"
+            )
     printed.print(table)
 
 
@@ -317,5 +315,5 @@ def _figure(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.3f}"
     if isinstance(value, list | tuple):
-        return " to ".join(map(_figure, value))
+        return " - ".join(map(_figure, value))
     return str(value)

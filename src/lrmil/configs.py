@@ -45,8 +45,8 @@ class FitConfig:
 class Stage1Config:
     """Patch-level cross-resolution distillation (method.md section 5)."""
 
-    weighting: Literal["teacher_attention", "uniform"] = "teacher_attention"
-    """Weights of the HR patches within an LR patch."""
+    weighting: Literal["teacher_attention", "uniform"] = "uniform"
+    """Weights of the HR patches within an LR patch; uniform needs no teacher (docs/benchmarks.md compares them)."""
     layers: Annotated[tuple[int, ...], AfterValidator(_check_layers)] = (0, -1)
     """Lambda: blocks whose token maps are distilled; -1 is the encoder's final feature map."""
     lambda_layer: NonNegative = 1.0
@@ -72,11 +72,13 @@ class MILConfig:
     hidden_dim: Count = 128
     projection_dim: Annotated[int, Field(ge=0)] = 0
     """Dimension of the shared projection W_0; 0 leaves it out."""
+    standardised: bool = False
+    """Standardise every input channel by the training patches. Off: on real tissue it let noise channels overfit."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     patch_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """Fraction of a bag's patches left out at each training step."""
     slides_per_step: Count = 8
-    fit: FitConfig = FitConfig(learning_rate=5e-4)
+    fit: FitConfig = FitConfig(learning_rate=2e-3, patience=20)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -42,6 +42,9 @@ class ABMIL(nn.Module):
         Dropout on the inputs of the attention and of the classifier.
     """
 
+    shift: Tensor
+    scale: Tensor
+
     def __init__(
         self,
         in_dim: int,
@@ -54,12 +57,19 @@ class ABMIL(nn.Module):
     ) -> None:
         super().__init__()
         dim = projection_dim or in_dim
+        self.register_buffer("shift", torch.zeros(in_dim))
+        self.register_buffer("scale", torch.ones(in_dim))
         self.projection = nn.Sequential(nn.Linear(in_dim, dim), nn.ReLU()) if projection_dim else nn.Identity()
         self.dropout = nn.Dropout(dropout)
         self.tanh_branch = nn.Linear(dim, hidden_dim)
         self.gate_branch = nn.Linear(dim, hidden_dim) if gated else None
         self.attention = nn.Linear(hidden_dim, 1, bias=False)
         self.classifier = nn.Linear(dim, n_classes)
+
+    def standardise(self, mean: Tensor, deviation: Tensor) -> None:
+        """Fix a standardisation of the inputs: their mean and deviation (d,); one that never varies is only shifted."""
+        self.shift.copy_(mean)
+        self.scale.copy_(torch.where(deviation > 0, 1.0 / deviation.clamp(min=1e-12), 1.0))
 
     def forward(self, bag: Tensor, mask: Tensor | None = None) -> MILOutput:
         """Classify one bag (n, d), or a batch (b, n, d) with `mask` (b, n) true where a patch is real.
@@ -71,7 +81,7 @@ class ABMIL(nn.Module):
         """
         if bag.shape[-2] == 0 or (mask is not None and not mask.any(-1).all()):
             raise ValueError("Expected at least one patch in every bag. Got an empty bag; leave such slides out.")
-        hidden = self.dropout(self.projection(bag))
+        hidden = self.dropout(self.projection((bag - self.shift) * self.scale))
         scores = torch.tanh(self.tanh_branch(hidden))
         if self.gate_branch is not None:
             scores = scores * torch.sigmoid(self.gate_branch(hidden))

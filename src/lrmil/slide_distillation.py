@@ -90,6 +90,8 @@ def train_mil(
         mil = make_mil(store.dim(train[0]), n_classes, config)
     if start is not None:
         mil.load_state_dict(start)
+    elif config.standardised:
+        mil.standardise(*_moments([store.embeddings(bag) for bag in train]))
     mil.to(device)
 
     def epoch_losses(epoch: int, generator: torch.Generator) -> Iterator[dict[str, Tensor]]:
@@ -181,6 +183,13 @@ def _kept_patches(count: int, dropped: float, generator: torch.Generator) -> Ten
     if dropped == 0:
         return torch.arange(count)
     return torch.randperm(count, generator=generator)[: max(1, round(count * (1 - dropped)))].sort().values
+
+
+def _moments(bags: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Mean and deviation (d,) of the training patches, every slide counting alike."""
+    mean = torch.stack([bag.double().mean(0) for bag in bags]).mean(0)
+    variance = torch.stack([(bag.double() - mean).square().mean(0) for bag in bags]).mean(0)
+    return mean.float(), variance.sqrt().float()
 
 
 class _BagStore:
