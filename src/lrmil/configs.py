@@ -86,9 +86,9 @@ class Stage2Config:
     """Slide-level distillation (method.md section 7)."""
 
     lambda_ce: NonNegative = 1.0
-    lambda_bag: NonNegative = 1.0
-    lambda_soft: NonNegative = 1.0
-    lambda_hard: NonNegative = 1.0
+    lambda_bag: NonNegative = 0.1
+    lambda_soft: NonNegative = 0.1
+    lambda_hard: NonNegative = 0.1
     bag_temperature: Positive = 1.0
     attention_temperature: Positive = 1.0
     fraction: Annotated[float, Field(gt=0, le=0.5)] = 0.1
