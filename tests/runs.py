@@ -20,6 +20,7 @@ TINY: dict[str, object] = {
     "patch_size": 64,
     "mpp_hr": 1.0,
     "threads": 1,
+    "stage1.weighting": "teacher_attention",
     "stage1.fit.epochs": 2,
     "stage1.patches_per_epoch": 32,
     "stage1.validation_patches": 16,

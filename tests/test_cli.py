@@ -88,6 +88,7 @@ class TestUsage:
             ["predict", "a", "--model", "m", "--out"],
             ["predict", "a", "--model", "m", "--out", "o", "--batch-size", "0"],
             ["extract", "a", "--encoder", "e", "--out", "o", "--batch-size", "many"],
+            ["predict", "a", "--model", "m", "--out", "o", "--threads", "0"],
         ],
     )
     def test_wrong_usage_is_2(self, arguments: list[str], run_cli) -> None:  # type: ignore[no-untyped-def]

@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lrmil import patch_distillation
+from lrmil import paired_loading, patch_distillation
 from lrmil.configs import FitConfig, Stage1Config
 from lrmil.encoders import EncoderOutput, encoder_hash
 from lrmil.errors import SlideError
 from lrmil.extraction import SlideSource
 from lrmil.features import read_features, read_index
 from lrmil.losses import layer_loss, region_loss
-from lrmil.paired_loading import PairedBatch, draw_patches, load_pairs
+from lrmil.paired_loading import PairedBatch, count_batches, draw_patches, load_pairs
 from lrmil.patch_distillation import Student, augment, stage1_losses, train_student
 from lrmil.region_samples import PairedSlide, RegionSamples, count_regions, region_samples
 from lrmil.slide import Slide, open_slide
@@ -176,6 +176,24 @@ def torn(monkeypatch: pytest.MonkeyPatch, name: str, corners: set[tuple[int, int
     monkeypatch.setattr(Slide, "read_region", failing)
 
 
+@pytest.fixture
+def small_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let few patches come from many slides."""
+    monkeypatch.setattr(paired_loading, "LEAST_SHARE", 1)
+
+
+def test_a_large_cohort_takes_its_turns(pairs: list[PairedSlide], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paired_loading, "LEAST_SHARE", 8)
+    generator = torch.Generator().manual_seed(0)
+    seen = set()
+    for _ in range(12):
+        drawn = draw_patches(pairs[:6], 20, generator)
+        assert [len(item.rows) for item in drawn] == [8, 8, 4]
+        seen |= {item.slide.source.slide_id for item in drawn}
+    assert len(seen) == 6
+
+
+@pytest.mark.usefixtures("small_shares")
 class TestLoading:
     def test_every_slide_gives_an_equal_share(self, pairs: list[PairedSlide]) -> None:
         generator = torch.Generator().manual_seed(0)
@@ -194,6 +212,7 @@ class TestLoading:
         generator = torch.Generator().manual_seed(1) if mixed else None
         batches = list(load_pairs(drawn, batch_size=4, threads=threads, generator=generator))
         assert [len(batch.targets) for batch in batches] == [4, 4, 4, 4, 4, 1]
+        assert len(batches) == count_batches(drawn, 4) and len(drawn) == 3
         pixels = torch.cat([batch.pixels for batch in batches])
         targets = RegionSamples.join([batch.targets for batch in batches])
         expected = {}

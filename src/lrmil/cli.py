@@ -182,7 +182,7 @@ def _add_device(parser: argparse.ArgumentParser) -> None:
 def _add_threads(parser: argparse.ArgumentParser) -> None:
     default = min(8, os.cpu_count() or 1)
     parser.add_argument(
-        "--threads", type=int, default=default, help="threads that read the slide (default: %(default)s)"
+        "--threads", type=_count, default=default, help="threads that read the slide (default: %(default)s)"
     )
 
 
