@@ -9,7 +9,6 @@ change what anything costs. The file is read once beforehand, so both paths find
 
 import argparse
 import csv
-import resource
 import statistics
 import subprocess
 import sys
@@ -44,7 +43,7 @@ def main() -> None:
         write_slide(slide, options.shared / "data/glas")
     if options.memory:
         predict(slide, bundle(options.shared, options.memory), "cpu", batch_size=BATCH)
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        print(own_peak())
         return
     slide.read_bytes()
     lr, hr = bundle(options.shared, 2.0), bundle(options.shared, 0.5)
@@ -84,11 +83,17 @@ def bundle(shared: Path, mpp: float) -> Bundle:
     return Bundle(("negative", "positive"), mpp, PATCH, 0.25, 0.2, encoder, mil, MILConfig())
 
 
+def own_peak() -> float:
+    """MiB at most resident so far; getrusage would count what the parent had before it started this process."""
+    status = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1024
+
+
 def peak_memory(options: argparse.Namespace) -> dict[str, float]:
     """MiB at most resident, of a process that only imports, and of one that predicts at 2.0 um/px."""
-    code = "import resource, lrmil.inference; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import cost; print(cost.own_peak())"
     commands = {
-        "imports": [sys.executable, "-c", code],
+        "imports": [sys.executable, "-c", code, Path(__file__).parent],
         "predict": [sys.executable, __file__, "--shared", options.shared, "--work", options.work, "--memory", "2.0"],
     }
     return {

@@ -80,7 +80,7 @@ def predict_slides(
         try:
             row = yield from _predict_one(source, bundle, out, device, batch_size, threads, uncertain_below)
         except LrmilError as error:
-            log.warning("%s: %s", source.slide_id, error)
+            log.info("%s: %s", source.slide_id, error)
             for name in EVIDENCE:
                 files.remove(out / name.format(source.slide_id))
             row = Row(slide_id=source.slide_id, status="failed", message=without_folder(error, source.path))

@@ -26,7 +26,7 @@ from lrmil.progress import show
 from lrmil.report import ARM_NAMES, write_report
 from lrmil.resolution import parse_mpp
 from lrmil.run_folder import installed_versions
-from lrmil.slide_files import find_slides, slide_id_of
+from lrmil.slide_files import OPENSLIDE_EXTENSIONS, TIFF_EXTENSIONS, find_slides, slide_id_of
 from lrmil.synthetic import make_cohort_steps
 
 # A small network with random weights: the demonstration must run offline. Network and seed are fixed because the gap
@@ -209,6 +209,7 @@ def doctor(options: argparse.Namespace) -> int:
         "versions": versions,
         "devices": [device._asdict() for device in available_devices()],
         "default_device": str(pick_device("auto")),
+        "formats": {"tifffile": TIFF_EXTENSIONS, "openslide": OPENSLIDE_EXTENSIONS},
     }
     if options.json:
         _print_json(facts)
@@ -218,6 +219,8 @@ def doctor(options: argparse.Namespace) -> int:
     for device in available_devices():
         free = "" if device.free_bytes is None else f", {device.free_bytes / 2**30:.1f} GiB free"
         printed.print(f"device {device.name}: {device.description}{free}", markup=False)
+    printed.print(f"slides read with tifffile: {', '.join(TIFF_EXTENSIONS)}", markup=False)
+    printed.print(f"slides read with OpenSlide: {', '.join(OPENSLIDE_EXTENSIONS)}, and JPEG 2000 SVS", markup=False)
     return 0
 
 
@@ -284,16 +287,24 @@ def _print_facts(facts: dict[str, object]) -> None:
     printed.print(str(facts["path"]), style="bold", markup=False)
     for name, value in facts.items():
         if name != "path":
-            printed.print(f"  {name}: {_figure(value)}", markup=False)
+            shown = _levels(value) if name == "levels" and isinstance(value, list) else _figure(value)
+            printed.print(f"  {name}: {shown}", markup=False)
+
+
+def _levels(levels: list[list[float]]) -> str:
+    return ", ".join(f"{width} x {height} (1/{downsample:g})" for width, height, downsample in levels)
 
 
 def _print_rows(rows: list[Row]) -> None:
-    table = Table("slide", "status", "label", "probability", "patches", "seconds", "message")
+    table = Table("slide", "status", "label", "probability", "patches", "seconds")
     for row in rows:
         probability = f"{row.probabilities[row.label]:.3f}" if row.probabilities else ""
         counts = [f"{row.n_patches - row.failed_patches} of {row.n_patches}", f"{row.seconds:.1f}"]
-        table.add_row(*map(Text, [row.slide_id, row.status, row.label, probability, *counts, row.message]))
+        table.add_row(*map(Text, [row.slide_id, row.status, row.label, probability, *counts]))
     printed.print(table)
+    for row in rows:
+        if row.message:
+            printed.print(f"{row.slide_id}: {row.message}", markup=False)
 
 
 def _print_arms(metrics: dict[str, object]) -> None:

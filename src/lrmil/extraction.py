@@ -101,7 +101,7 @@ def extract_features(
             computed = yield from _extract_one(slide, encoder, encoder_hash, out, plan, resolution, threads, job)
             outcome = Outcome(slide.slide_id, out / f"{slide.slide_id}.zarr", computed=computed)
         except SlideError as error:
-            log.warning("%s: %s", slide.slide_id, error)
+            log.info("%s: %s", slide.slide_id, error)
             outcome = Outcome(slide.slide_id, None, without_folder(error, slide.path))
         outcomes.append(outcome)
         yield Step(job, len(outcomes), len(slides), "slides", message=outcome.message)
