@@ -450,3 +450,10 @@ def test_the_order_of_rows_does_not_matter(folder: Path, seed: int) -> None:
     random.Random(seed).shuffle(good)
     assert found(check(folder, shuffled)) == found(check(folder, TROUBLES))
     assert check(folder, good).cohort == check(folder).cohort
+
+
+def test_a_table_that_is_only_evaluated_may_hold_one_class_and_few_cases(folder: Path) -> None:
+    table = folder.parent / "labels.csv"
+    table.write_text(f"{HEADER}\ns00,p00,tumour\ns01,p01,tumour\n", encoding="utf-8")
+    assert validate_cohort(folder, table, folds=None).ok
+    assert not validate_cohort(folder, table, folds=2).ok

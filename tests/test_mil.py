@@ -137,3 +137,13 @@ class TestPredictBag:
         mil = ABMIL(6, 2, dropout=0.9).train()
         first, second = predict_bag(mil, bags(5, 6)), predict_bag(mil, bags(5, 6))
         assert np.array_equal(first.logits, second.logits)
+
+
+def test_standardise_shifts_and_scales_and_leaves_a_constant_channel_at_its_scale() -> None:
+    mil = ABMIL(3, 2)
+    mil.standardise(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([2.0, 0.0, 0.5]))
+    plain = ABMIL(3, 2)
+    plain.load_state_dict({**mil.state_dict(), "shift": torch.zeros(3), "scale": torch.ones(3)})
+    bag = torch.randn(5, 3)
+    by_hand = (bag - torch.tensor([1.0, 2.0, 3.0])) * torch.tensor([0.5, 1.0, 2.0])
+    torch.testing.assert_close(mil(bag).logits, plain(by_hand).logits)

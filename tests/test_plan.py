@@ -23,9 +23,9 @@ from lrmil.errors import CohortError, FormatError
 from lrmil.features import read_card
 from lrmil.folds import read_evidence, read_outputs
 from lrmil.inference import predict
-from lrmil.plan import Run, gap_recovered, train, train_steps
-from lrmil.run_folder import ARMS, committing, is_committed, key_of, read_plan, write_plan
-from lrmil.splits import read_splits
+from lrmil.plan import Run, gap_recovered, public_name, train, train_steps, without_failed
+from lrmil.run_folder import ARMS, committing, is_committed, key_of, read_plan, settings_hash, write_plan
+from lrmil.splits import make_folds, read_splits
 from runs import TinyRun, stamp_of, tiny_config
 
 TRAINED = ("teacher", "evidence", "lr_encoder", "lr_student", "lr_undistilled")
@@ -358,3 +358,23 @@ def test_outputs_are_the_teacher_on_its_own_features(tiny_run: TinyRun) -> None:
         assert len(output.attention_logits) == read_card(tiny_run.folder / f"shared/hr/{slide_id}.zarr").total
         softmax = np.exp(output.logits) / np.exp(output.logits).sum()
         np.testing.assert_allclose(output.probabilities, softmax, rtol=1e-5)
+
+
+def test_a_fold_without_its_failed_slides_must_keep_every_class_and_part(cohort: Path) -> None:
+    checked = validate_cohort(cohort / "slides", cohort / "labels.csv").cohort
+    assert checked is not None
+    fold = make_folds(checked, folds=2, val_fraction=0.2, seed=0)[0]
+    kept = without_failed(fold, checked, {fold.train[0]: "gone"})
+    assert (kept.train, kept.val, kept.test) == (fold.train[1:], fold.val, fold.test)
+    with pytest.raises(CohortError, match=r"test.*failed: .*gone"):
+        without_failed(fold, checked, dict.fromkeys(fold.test, "gone"))
+    negative = [i for i in fold.train if checked.by_id[i].label == checked.classes[0]]
+    with pytest.raises(CohortError, match=checked.classes[0]):
+        without_failed(fold, checked, dict.fromkeys(negative, "gone"))
+
+
+def test_the_model_names_its_encoder_without_the_folder_it_lay_in(tiny_run: TinyRun) -> None:
+    assert public_name("local-dir:somewhere/encoders/vit") == "local-dir:vit"
+    assert public_name("hf-hub:owner/name") == "hf-hub:owner/name"
+    training = json.loads((tiny_run.folder / "model/bundle.json").read_text(encoding="utf-8"))["training"]
+    assert training["settings_sha256"] == settings_hash(read_plan(tiny_run.folder)[0])

@@ -333,3 +333,10 @@ def test_fingerprint_follows_the_content_of_every_part(tmp_path: Path, shared: P
         file.write(b"\0\0")
     with open_slide(folder) as slide:
         assert slide.fingerprint != first
+
+
+def test_a_folder_of_dicom_files_alone_is_one_slide(tmp_path: Path) -> None:
+    for name in ("case/level-0.dcm", "case/level-1.dcm", "mixed/a.dcm", "mixed/b.svs"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert find_slides(tmp_path) == [tmp_path / "case", tmp_path / "mixed/a.dcm", tmp_path / "mixed/b.svs"]

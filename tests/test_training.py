@@ -9,6 +9,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from lrmil.configs import FitConfig
+from lrmil.errors import ConfigError
 from lrmil.steps import Step
 from lrmil.training import Fit, fit_steps
 
@@ -243,3 +244,21 @@ def test_the_rate_rises_then_falls(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert rates[:6] == pytest.approx([0.01, 0.02, 0.03, 0.04, 0.05, 0.06])
     assert rates[6] == pytest.approx(0.06) and rates[18] == pytest.approx(0.03)
     assert rates[6:] == sorted(rates[6:], reverse=True) and rates[-1] < 0.001
+
+
+def test_a_loss_that_is_not_finite_ends_the_training_with_the_remedy(tmp_path: Path) -> None:
+    module = network()
+    module[0].weight.data[0, 0] = torch.nan  # type: ignore[index, union-attr]
+    with pytest.raises(ConfigError, match=r"finite losses in job\. Got nan in epoch 1 .* lower it"):
+        list(fitting(module, tmp_path))
+
+
+def test_the_callers_random_state_is_left_alone(tmp_path: Path) -> None:
+    module = network()
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    steps = fitting(module, tmp_path)
+    next(steps)
+    assert torch.equal(torch.rand(3), expected)
+    steps.close()  # type: ignore[attr-defined]

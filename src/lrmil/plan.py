@@ -135,7 +135,7 @@ def _run(
 
     failed = yield from _frozen_features(out, teacher, list(sources.values()), plan, config, device=device)
     _write_problems(out, problems, failed)
-    folds, final = tuple(_without(fold, cohort, failed) for fold in folds), _without(final, cohort, failed)
+    folds, final = tuple(without_failed(fold, cohort, failed) for fold in folds), without_failed(final, cohort, failed)
     trained = folds if final in folds else (*folds, final)
     write_splits(out / "splits.csv", trained, cohort)
 
@@ -175,7 +175,7 @@ def _draw_folds(cohort: Cohort, config: TrainConfig) -> tuple[tuple[Fold, ...], 
     return folds, folds[0] if same else final
 
 
-def _without(fold: Fold, cohort: Cohort, failed: Mapping[str, str]) -> Fold:
+def without_failed(fold: Fold, cohort: Cohort, failed: Mapping[str, str]) -> Fold:
     """Take the slides that failed out of a fold, and refuse one that lacks a class to train on or slides to test."""
     parts = {name: tuple(i for i in getattr(fold, name) if i not in failed) for name in ("train", "val", "test")}
     missing = set(cohort.classes) - {cohort.by_id[slide_id].label for slide_id in parts["train"]}
@@ -328,8 +328,8 @@ def _write_bundle(out: Path, task: FoldTask, cohort: Cohort, config: TrainConfig
         "validation_slides": len(task.fold.val),
         "settings": {
             **to_dict(config),
-            "encoder": _name(config.encoder),
-            "student_encoder": _name(config.student_encoder),
+            "encoder": public_name(config.encoder),
+            "student_encoder": public_name(config.student_encoder),
         },
         "settings_sha256": settings_hash(config),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
@@ -352,7 +352,7 @@ def _write_bundle(out: Path, task: FoldTask, cohort: Cohort, config: TrainConfig
     )
 
 
-def _name(encoder: str) -> str:
+def public_name(encoder: str) -> str:
     """Name of an encoder without the folder it lies in, which names the machine and its user."""
     source, _, place = encoder.partition(":")
     return f"local-dir:{Path(place).name}" if source == "local-dir" else encoder
