@@ -176,7 +176,7 @@ def test_no_folder_of_the_machine_is_told(written: Path, finished: Path) -> None
 
 def test_folders_are_cut_off_messages_and_settings(run: Path) -> None:
     plan = {"format": "lrmil.run/1", "slides": "/data/my slides", "labels": "/data/lab/labels.csv"}
-    settings = {**TINY, "encoder": "local-dir:/home/me/weights/vit"}
+    settings = {**TINY, "encoder": "local-dir:/mnt/me/weights/vit"}
     config = with_settings(TrainConfig(), settings)
     (run / "plan.toml").write_text(tomli_w.dumps({**plan, "settings": to_dict(config)}))
     message = "Expected one file; got /data/my slides/a/s.svs, '/mnt/x/s.svs' and C:\\u\\s.svs at 0.5 um/px."

@@ -100,8 +100,8 @@ def fit_steps(
         while (losses := _next(losses_of_epoch, seed * 1_000_003 + state.step, device)) is not None:
             if not losses["loss"].isfinite():
                 raise ConfigError(
-                    f"Expected finite losses in {job}. Got {losses['loss'].detach().item()} in epoch {state.epoch + 1} at a "
-                    f"learning rate of {config.learning_rate:g}; lower it, or look for broken features."
+                    f"Expected finite losses in {job}. Got {losses['loss'].detach().item()} in epoch {state.epoch + 1} "
+                    f"at a learning rate of {config.learning_rate:g}; lower it, or look for broken features."
                 )
             _set_rate(optimiser, config, state.step, total)
             optimiser.zero_grad(set_to_none=True)
