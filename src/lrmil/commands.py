@@ -30,7 +30,8 @@ from lrmil.slide_files import OPENSLIDE_EXTENSIONS, TIFF_EXTENSIONS, find_slides
 from lrmil.synthetic import make_cohort_steps
 
 # A small network with random weights: the demonstration must run offline. Network and seed are fixed because the gap
-# between resolutions depends on them; it shows how the software works and is no finding.
+# between resolutions depends on them; it shows how the software works and is no finding. Random features have no common
+# scale, hence the standardisation; the teacher is good here, hence the full weights of stage 2.
 DEMO: dict[str, object] = {
     "encoder": "mobilenetv3_small_050",
     "pretrained": False,
@@ -38,6 +39,11 @@ DEMO: dict[str, object] = {
     "seed": 0,
     "mil.standardised": True,
     "stage1.standardised": True,
+    "stage1.fit.epochs": 20,
+    "stage1.fit.learning_rate": 1e-3,
+    "stage2.lambda_bag": 1.0,
+    "stage2.lambda_soft": 1.0,
+    "stage2.lambda_hard": 1.0,
 }
 console = Console(stderr=True)
 printed = Console(soft_wrap=True, highlight=False)
