@@ -39,7 +39,7 @@ DEMO: dict[str, object] = {
     "seed": 0,
     "mil.standardised": True,
     "stage1.standardised": True,
-    "stage1.fit.epochs": 20,
+    "stage1.fit.epochs": 12,
     "stage1.fit.learning_rate": 1e-3,
     "stage2.lambda_bag": 1.0,
     "stage2.lambda_soft": 1.0,
