@@ -30,7 +30,8 @@ from lrmil.slide_files import OPENSLIDE_EXTENSIONS, TIFF_EXTENSIONS, find_slides
 from lrmil.synthetic import make_cohort_steps
 
 # A small network with random weights: the demonstration must run offline. Network and seed are fixed because the gap
-# between resolutions depends on them; it shows how the software works and is no finding. Random features have no common
+# between resolutions depends on them, and the settings were picked by looking at this very cohort: it shows how the
+# software works and is no finding. Random features have no common
 # scale, hence the standardisation; the teacher is good here, hence the full weights of stage 2.
 DEMO: dict[str, object] = {
     "encoder": "mobilenetv3_small_050",
