@@ -1,7 +1,7 @@
 """Low-resolution inference: LR patches -> LR encoder -> LR MIL; no finer level of the slide is ever read."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +15,8 @@ from lrmil.devices import pick_device
 from lrmil.encoders import PatchEncoder
 from lrmil.errors import ConfigError
 from lrmil.explanation import attention_raster
-from lrmil.extraction import check_failures, encode_patches, join
-from lrmil.mil import predict_bag
+from lrmil.extraction import Encoded, check_failures, encode_patches, join
+from lrmil.mil import BagOutput, predict_bag
 from lrmil.patches import Patches, make_patches
 from lrmil.raster import Raster
 from lrmil.slide import Slide, open_slide
@@ -33,15 +33,18 @@ class Prediction:
     slide_id, label, probabilities
         The slide, its most probable class and the probability of every class.
     status
-        "ok", or "uncertain" when the most probable class is below the asked probability.
+        "ok", or "uncertain" when the most probable class is below the asked probability. "partial" while the slide is
+        still being read: then there are no label and no probabilities yet, only the attention among what was seen.
     attention
-        Raster over the LR lattice: attention (sums to 1 over the slide), NaN where no patch was seen.
+        Raster over the LR lattice of the tissue: attention (sums to 1 over the slide), NaN where no patch was seen.
     patches
         The LR patches that were seen, in the order of `patch_attention`.
     patch_attention
         (n,) attention of each.
     mpp, mpp_source
         Resolution of the slide's level 0 and where it was found.
+    tissue_mm2, tissue_source
+        Area of the tissue mask in mm2, and "segmented" or "given".
     timings
         Stage -> seconds: open, tissue, patches (reading and encoding), mil, total.
     failed_patches
@@ -61,6 +64,8 @@ class Prediction:
     patch_attention: NDArray[np.float64]
     mpp: float
     mpp_source: str
+    tissue_mm2: float
+    tissue_source: str
     timings: dict[str, float]
     failed_patches: int
     bytes_read: int | None
@@ -103,6 +108,7 @@ def predict_steps(
     threads: int = 2,
     uncertain_below: float = 0.0,
     tissue: Raster | None = None,
+    live: bool = False,
 ) -> Iterator[Step[Prediction]]:
     """Classify one slide and report as patches are done.
 
@@ -122,6 +128,8 @@ def predict_steps(
         Status "uncertain" when the highest probability is below this.
     tissue
         Mask to use in place of `segment_tissue`.
+    live
+        Let every Step carry the Prediction so far, status "partial", for a viewer that fills the attention in.
 
     Raises
     ------
@@ -134,7 +142,6 @@ def predict_steps(
     with ExitStack() as stack:
         opened = slide if isinstance(slide, Slide) else stack.enter_context(open_slide(slide, mpp=mpp))
         bytes_before = opened.bytes_read
-        fingerprint = opened.fingerprint
         clock = _Clock(start)
         clock.mark("open")
         mask = segment_tissue(opened) if tissue is None else tissue
@@ -144,43 +151,92 @@ def predict_steps(
         check_failures(0, len(patches), bundle.max_failed)
         clock.mark("tissue")
         encoder = PatchEncoder(bundle.encoder, pick_device(device), batch_size=batch_size)
+        answer = _Answer(opened, bundle, patches, mask, "segmented" if tissue is None else "given", bytes_before)
+        if live:
+            yield Step(opened.slide_id, 0, len(patches), "patches", answer.partial([]))
         parts = []
         for part in encode_patches(opened, patches.level0_yx, patches.grid, encoder, threads=threads):
             parts.append(part)
             read = sum(len(part.positions) + len(part.failed) for part in parts)
-            yield Step(opened.slide_id, read, len(patches), "patches")
+            yield Step(opened.slide_id, read, len(patches), "patches", answer.partial(parts) if live else None)
         encoded = join(parts)
         check_failures(len(encoded.failed), len(patches), bundle.max_failed)
         clock.mark("patches")
         output = predict_bag(bundle.mil.cpu(), torch.from_numpy(encoded.embeddings))
         clock.mark("mil")
-        seen = Patches(patches.grid, 1, patches.index[encoded.positions], patches.children_covered[encoded.positions])
-        attention = np.exp(output.attention_logits.astype(float) - output.attention_logits.max())
-        attention /= attention.sum()
+        timings = {**clock.stages, "total": time.perf_counter() - start}
+        result = answer.complete(encoded, output, uncertain_below=uncertain_below, timings=timings)
+        yield Step(opened.slide_id, len(patches), len(patches), "patches", result)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What is known of a slide before its patches are read; it becomes a Prediction as they come in."""
+
+    slide: Slide
+    bundle: Bundle
+    patches: Patches
+    tissue: Raster
+    tissue_source: str
+    bytes_before: int | None
+
+    def partial(self, parts: Sequence[Encoded]) -> Prediction:
+        seen = [part for part in parts if len(part.positions)]
+        failed = sum(len(part.failed) for part in parts)
+        if not seen:
+            return self._prediction(np.zeros(0, np.int64), np.zeros(0), failed, status="partial")
+        encoded = join(parts)
+        output = predict_bag(self.bundle.mil.cpu(), torch.from_numpy(encoded.embeddings))
+        return self._prediction(encoded.positions, output.attention, failed, status="partial")
+
+    def complete(
+        self, encoded: Encoded, output: BagOutput, *, uncertain_below: float, timings: dict[str, float]
+    ) -> Prediction:
         best = int(output.probabilities.argmax())
-        yield Step(
-            opened.slide_id,
-            len(patches),
-            len(patches),
-            "patches",
-            result=Prediction(
-                slide_id=opened.slide_id,
-                label=bundle.classes[best],
-                probabilities=dict(zip(bundle.classes, output.probabilities.tolist(), strict=True)),
-                status="ok" if output.probabilities[best] >= uncertain_below else "uncertain",
-                attention=attention_raster(
-                    attention, seen.index, step_level0=seen.size_level0, origin_yx=seen.grid.origin_yx
-                ),
-                patches=seen,
-                patch_attention=attention,
-                mpp=opened.mpp,
-                mpp_source=str(opened.mpp_source),
-                timings={**clock.stages, "total": time.perf_counter() - start},
-                failed_patches=len(encoded.failed),
-                bytes_read=None if opened.bytes_read is None else opened.bytes_read - (bytes_before or 0),
-                slide_fingerprint=fingerprint,
-                bundle_sha256=bundle.sha256,
+        return self._prediction(
+            encoded.positions,
+            output.attention,
+            len(encoded.failed),
+            status="ok" if output.probabilities[best] >= uncertain_below else "uncertain",
+            label=self.bundle.classes[best],
+            probabilities=dict(zip(self.bundle.classes, output.probabilities.tolist(), strict=True)),
+            timings=timings,
+        )
+
+    def _prediction(
+        self,
+        positions: NDArray[np.int64],
+        attention: NDArray[np.float64],
+        failed: int,
+        *,
+        status: str,
+        label: str = "",
+        probabilities: dict[str, float] | None = None,
+        timings: dict[str, float] | None = None,
+    ) -> Prediction:
+        slide, patches = self.slide, self.patches
+        of_all = np.full(len(patches), np.nan)
+        of_all[positions] = attention
+        cell_mm = [side * slide.mpp / 1000 for side in self.tissue.cell_yx]
+        return Prediction(
+            slide_id=slide.slide_id,
+            label=label,
+            probabilities=probabilities or {},
+            status=status,
+            attention=attention_raster(
+                of_all, patches.index, step_level0=patches.size_level0, origin_yx=patches.grid.origin_yx
             ),
+            patches=Patches(patches.grid, 1, patches.index[positions], patches.children_covered[positions]),
+            patch_attention=attention,
+            mpp=slide.mpp,
+            mpp_source=str(slide.mpp_source),
+            tissue_mm2=float(np.count_nonzero(self.tissue.array) * cell_mm[0] * cell_mm[1]),
+            tissue_source=self.tissue_source,
+            timings=timings or {},
+            failed_patches=failed,
+            bytes_read=None if slide.bytes_read is None else slide.bytes_read - (self.bytes_before or 0),
+            slide_fingerprint=slide.fingerprint,
+            bundle_sha256=self.bundle.sha256,
         )
 
 

@@ -115,6 +115,12 @@ class BagOutput(NamedTuple):
     attention_logits: NDArray[np.float32]
     """(n,)"""
 
+    @property
+    def attention(self) -> NDArray[np.float64]:
+        """(n,) softmax of the attention logits; sums to 1."""
+        weights = np.exp(self.attention_logits.astype(float) - self.attention_logits.max())
+        return np.asarray(weights / weights.sum())
+
 
 @torch.inference_mode()
 def predict_bag(mil: ABMIL, embeddings: Tensor) -> BagOutput:
