@@ -86,7 +86,8 @@ def test_each_slide_has_its_evidence(slides: list[SlideSource], bundle: Bundle, 
     with Image.open(out / "demo-001.png") as picture:
         assert picture.width >= 200
     card = json.loads((out / "demo-001.json").read_text())
-    assert card["slide_fingerprint"] == result.slide_fingerprint and card["bundle_sha256"] == bundle.sha256
+    said = card["prediction"]
+    assert said["slide_fingerprint"] == result.slide_fingerprint and said["bundle_sha256"] == bundle.sha256
 
 
 def test_finished_slides_are_passed_over(

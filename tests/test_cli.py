@@ -192,6 +192,8 @@ class TestRealSlides:
         (row,) = json.loads(text)
         assert code == 0 and row["slide_id"] == cmu.stem and sum(row["probabilities"].values()) == pytest.approx(1)
         assert stamp_of(out / f"{cmu.stem}.json") == before
+        code, _, err = run_cli("predict", cmu, "--model", model, "--out", tmp_path / "o2", "--tissue", out, *CPU)
+        assert code == 1 and f"{cmu.stem}.tissue.ome.zarr" in err
 
     def test_extract_and_export(self, run_cli, cmu: Path, shared: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
         encoder = f"local-dir:{shared / 'weights/mobilenetv2_100'}"

@@ -1,30 +1,27 @@
-"""Many slides through one model into a folder: a table, and for each slide its attention; one bad slide stops nothing.
+"""Many slides through one model into a folder: a table, and for each slide its files; one bad slide stops nothing.
 
-predictions.csv  <slide_id>.json  <slide_id>.attention.ome.zarr  <slide_id>.geojson  <slide_id>.png
+predictions.csv, and for each slide what `lrmil.prediction_files` writes.
 """
 
 import csv
 import io
-import json
 import logging
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lrmil import files
 from lrmil.bundle import Bundle
 from lrmil.devices import pick_device
 from lrmil.errors import LrmilError
-from lrmil.explanation import overlay_png, percentile_rank, write_geojson, write_ome_zarr
 from lrmil.extraction import SlideSource, without_folder
 from lrmil.inference import Prediction, predict_steps
-from lrmil.slide import Slide, open_slide
+from lrmil.prediction_files import FORMAT, read_prediction, remove_prediction, write_prediction
+from lrmil.raster import Raster
+from lrmil.slide import open_slide
 from lrmil.steps import Step
 
 log = logging.getLogger(__name__)
-FORMAT = "lrmil.prediction/1"
-EVIDENCE = ("{}.json", "{}.attention.ome.zarr", "{}.geojson", "{}.png")
-OVERLAY_SIDE = 1600  # px, the longer side of the overlay picture at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +60,16 @@ def predict_slides(
     batch_size: int = 64,
     threads: int = 2,
     uncertain_below: float = 0.0,
+    tissue: Mapping[str, Raster] | None = None,
 ) -> Iterator[Step[list[Row]]]:
     """Classify slides into `out`; a slide that is there already, from the same file and model, is passed over.
+
+    Parameters
+    ----------
+    slides, out
+        What to classify, and the folder of the table and of each slide's files (`lrmil.prediction_files`).
+    tissue
+        Slide id -> mask to use in place of `segment_tissue`.
 
     Yields
     ------
@@ -78,11 +83,22 @@ def predict_slides(
     yield Step("predict", 0, len(slides), "slides")
     for source in slides:
         try:
-            row = yield from _predict_one(source, bundle, out, device, batch_size, threads, uncertain_below)
+            row = yield from _row_of(
+                source,
+                predict_one(
+                    source,
+                    bundle,
+                    out,
+                    device=device,
+                    batch_size=batch_size,
+                    threads=threads,
+                    uncertain_below=uncertain_below,
+                    tissue=(tissue or {}).get(source.slide_id),
+                ),
+            )
         except LrmilError as error:
             log.info("%s: %s", source.slide_id, error)
-            for name in EVIDENCE:
-                files.remove(out / name.format(source.slide_id))
+            remove_prediction(out, source.slide_id)
             row = Row(slide_id=source.slide_id, status="failed", message=without_folder(error, source.path))
         rows.append(row)
         _write_table(out / "predictions.csv", rows, bundle.classes)
@@ -90,76 +106,81 @@ def predict_slides(
     yield Step("predict", len(rows), len(slides), "slides", result=rows)
 
 
-def _predict_one(
+def predict_one(
     source: SlideSource,
     bundle: Bundle,
     out: Path,
-    device: str,
-    batch_size: int,
-    threads: int,
-    uncertain_below: float,
-) -> Generator[Step[list[Row]], None, Row]:
+    *,
+    device: str = "auto",
+    batch_size: int = 64,
+    threads: int = 2,
+    uncertain_below: float = 0.0,
+    tissue: Raster | None = None,
+    live: bool = False,
+) -> Iterator[Step[Prediction]]:
+    """Classify one slide into `out`, or read the answer that is there already from the same slide, mask and model.
+
+    Parameters
+    ----------
+    source
+        The slide; its files are named after its id.
+    tissue, live
+        As in `predict_steps`.
+
+    Raises
+    ------
+    SlideError, ResolutionError
+        As `predict_steps`.
+    """
     with open_slide(source.path, mpp=source.mpp) as slide:
-        key = files.sha256_of([FORMAT, slide.fingerprint, source.mpp, bundle.sha256, uncertain_below])
-        card = out / f"{source.slide_id}.json"
-        finished = _read_row(card, key)
-        if finished is not None:
-            return finished
-        prediction: Prediction | None = None
-        for step in predict_steps(
-            slide, bundle, device, batch_size=batch_size, threads=threads, uncertain_below=uncertain_below
-        ):
-            prediction = step.result
-            yield Step(f"predict: {source.slide_id}", step.done, step.total, step.unit)
+        mask = None if tissue is None else tissue.sha256
+        key = files.sha256_of([FORMAT, slide.fingerprint, source.mpp, bundle.sha256, uncertain_below, mask])
+        prediction = read_prediction(out, source.slide_id, key=key)
+        job = f"predict: {source.slide_id}"
         if prediction is None:
-            raise ValueError("Expected the last Step of a prediction to carry it. Got none.")
-        files.remove(card)
-        _write_evidence(out, source.slide_id, prediction, slide)
-        row = Row(
-            slide_id=source.slide_id,
-            status=prediction.status,
-            label=prediction.label,
-            probabilities=prediction.probabilities,
-            mpp=prediction.mpp,
-            mpp_source=prediction.mpp_source,
-            n_patches=len(prediction.patches) + prediction.failed_patches,
-            failed_patches=prediction.failed_patches,
-            seconds=prediction.timings["total"],
-            bytes_read=prediction.bytes_read,
-        )
-        document = {"format": FORMAT, "key": key, "row": asdict(row), "timings": prediction.timings}
-        document |= {"slide_fingerprint": prediction.slide_fingerprint, "bundle_sha256": prediction.bundle_sha256}
-        files.write_json(card, {**document, "notice": "Model output, not a diagnosis."})
-        return row
+            for step in predict_steps(
+                slide,
+                bundle,
+                device,
+                batch_size=batch_size,
+                threads=threads,
+                uncertain_below=uncertain_below,
+                tissue=tissue,
+                live=live,
+            ):
+                prediction = step.result
+                yield Step(job, step.done, step.total, step.unit, prediction)
+            if prediction is None:
+                raise ValueError("Expected the last Step of a prediction to carry it. Got none.")
+            write_prediction(out, source.slide_id, prediction, slide, key=key, tissue=tissue)
+        total = len(prediction.patches) + prediction.failed_patches
+        yield Step(job, total, total, "patches", prediction)
 
 
-def _read_row(card: Path, key: str) -> Row | None:
-    """Row of a slide that was finished from the same inputs; it is written after all its evidence."""
-    try:
-        document = json.loads(card.read_text(encoding="utf-8"))
-        return Row(**document["row"]) if document["key"] == key else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+def _row_of(source: SlideSource, steps: Iterator[Step[Prediction]]) -> Generator[Step[list[Row]], None, Row]:
+    """Pass the Steps of one slide on without its prediction, which is returned as a Row."""
+    prediction: Prediction | None = None
+    for step in steps:
+        prediction = step.result
+        yield Step(step.job, step.done, step.total, step.unit)
+    if prediction is None:
+        raise ValueError("Expected the last Step of a prediction to carry it. Got none.")
+    return row_of(source.slide_id, prediction)
 
 
-def _write_evidence(out: Path, slide_id: str, prediction: Prediction, slide: Slide) -> None:
-    patches = prediction.patches
-    write_ome_zarr(out / f"{slide_id}.attention.ome.zarr", prediction.attention, mpp=prediction.mpp)
-    write_geojson(
-        out / f"{slide_id}.geojson",
-        patches.level0_yx,
-        prediction.patch_attention,
-        size_level0=patches.size_level0,
+def row_of(slide_id: str, prediction: Prediction) -> Row:
+    """Line of predictions.csv for a slide that was classified."""
+    return Row(
         slide_id=slide_id,
-        class_name=prediction.label,
-    )
-    thumbnail = slide.thumbnail(max(slide.dimensions) * slide.mpp / OVERLAY_SIDE)
-    overlay_png(
-        out / f"{slide_id}.png",
-        thumbnail.array,
-        percentile_rank(prediction.attention),
-        thumbnail_level0_per_px=thumbnail.cell_level0,
-        title=f"{prediction.label} {prediction.probabilities[prediction.label]:.2f}: model output, not a diagnosis",
+        status=prediction.status,
+        label=prediction.label,
+        probabilities=prediction.probabilities,
+        mpp=prediction.mpp,
+        mpp_source=prediction.mpp_source,
+        n_patches=len(prediction.patches) + prediction.failed_patches,
+        failed_patches=prediction.failed_patches,
+        seconds=prediction.timings["total"],
+        bytes_read=prediction.bytes_read,
     )
 
 

@@ -83,6 +83,9 @@ def build_parser() -> argparse.ArgumentParser:
     predict.add_argument("--out", type=Path, required=True)
     _add_mpp(predict)
     predict.add_argument(
+        "--tissue", type=Path, metavar="DIR", help="folder of edited masks, <slide_id>.tissue.ome.zarr, to use instead"
+    )
+    predict.add_argument(
         "--uncertain-below", type=float, default=0.0, metavar="P", help="abstain below this probability"
     )
     predict.add_argument(

@@ -22,7 +22,9 @@ from lrmil.encoders import PatchEncoder, encoder_hash, load_encoder
 from lrmil.errors import ConfigError, LrmilError
 from lrmil.extraction import PatchPlan, SlideSource, extract_features
 from lrmil.inspection import inspect_slide
+from lrmil.prediction_files import read_tissue
 from lrmil.progress import show
+from lrmil.raster import Raster
 from lrmil.report import ARM_NAMES, write_report
 from lrmil.resolution import parse_mpp
 from lrmil.run_folder import installed_versions
@@ -138,6 +140,7 @@ def predict(options: argparse.Namespace) -> int:
             batch_size=options.batch_size,
             threads=options.threads,
             uncertain_below=options.uncertain_below,
+            tissue=_masks(options.tissue, sources),
         ),
         console,
     )
@@ -271,6 +274,14 @@ def _sources(options: argparse.Namespace) -> list[SlideSource]:
             raise ConfigError(f"Expected one file per slide id. Got {by_id[slide_id]} and {path}; rename one.")
         by_id[slide_id] = path
     return [SlideSource(slide_id, path, _mpp(options)) for slide_id, path in by_id.items()]
+
+
+def _masks(folder: Path | None, sources: list[SlideSource]) -> dict[str, Raster]:
+    """Slide id -> the mask to use, for the slides that have one."""
+    found = {} if folder is None else {source.slide_id: read_tissue(folder, source.slide_id) for source in sources}
+    if folder is not None and not any(found.values()):
+        raise ConfigError(f"Expected masks such as {sources[0].slide_id}.tissue.ome.zarr in {folder}. Got none.")
+    return {slide_id: mask for slide_id, mask in found.items() if mask is not None}
 
 
 def _found(options: argparse.Namespace) -> list[Path]:

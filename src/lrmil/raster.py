@@ -1,5 +1,6 @@
 """Raster: a small array laid over a slide (tissue, attention, coverage are all Rasters)."""
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,6 +40,13 @@ class Raster:
     def origin_yx(self) -> tuple[float, float]:
         """Level-0 (y, x) of the top-left corner of cell (0, 0)."""
         return float(self.to_level0[0, 2]), float(self.to_level0[1, 2])
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the values and of where they lie."""
+        digest = hashlib.sha256(f"{self.array.shape} {self.array.dtype.str} {self.to_level0.tolist()}".encode())
+        digest.update(np.ascontiguousarray(self.array).tobytes())
+        return digest.hexdigest()
 
     def mean_over(self, level0_yx: NDArray[np.number], size_level0: float) -> NDArray[np.float64]:
         """Mean of the raster over upright squares, by exact area; what lies outside the raster counts as 0.

@@ -1,0 +1,121 @@
+"""One slide's prediction on disk, format lrmil.prediction/2: written so that other tools and a later session can show it.
+
+<slide_id>.json  <slide_id>.attention.ome.zarr  <slide_id>.geojson  <slide_id>.png
+<slide_id>.tissue.ome.zarr     only when the tissue mask was given; `read_tissue` takes it up again
+"""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrmil import files
+from lrmil.explanation import overlay_png, percentile_rank, read_ome_zarr, write_geojson, write_ome_zarr
+from lrmil.geometry import Grid
+from lrmil.inference import Prediction
+from lrmil.patches import Patches
+from lrmil.raster import Raster
+from lrmil.slide import Slide
+
+FORMAT = "lrmil.prediction/2"
+TISSUE = "{}.tissue.ome.zarr"
+EVIDENCE = ("{}.json", "{}.attention.ome.zarr", "{}.geojson", "{}.png", TISSUE)
+OVERLAY_SIDE = 1600  # px, the longer side of the overlay picture at most
+NOTICE = "Model output, not a diagnosis."
+
+
+def write_prediction(
+    out: Path, slide_id: str, prediction: Prediction, slide: Slide, *, key: str, tissue: Raster | None = None
+) -> None:
+    """Write a prediction's files; the card comes last, so that its presence means that all are there.
+
+    Parameters
+    ----------
+    out
+        Folder, made when absent.
+    slide_id
+        Name of the files.
+    slide
+        The slide, still open: the picture needs a thumbnail of it.
+    key
+        Hash of all that the prediction was made from; `read_prediction` compares it.
+    tissue
+        The mask, when it was given.
+    """
+    remove_prediction(out, slide_id)
+    if tissue is not None:
+        write_ome_zarr(out / TISSUE.format(slide_id), tissue, mpp=prediction.mpp)
+    write_ome_zarr(out / f"{slide_id}.attention.ome.zarr", prediction.attention, mpp=prediction.mpp)
+    write_tiles(out / f"{slide_id}.geojson", slide_id, prediction)
+    write_overlay(out / f"{slide_id}.png", prediction, slide)
+    files.write_json(out / f"{slide_id}.json", {"format": FORMAT, "key": key, **_card(prediction), "notice": NOTICE})
+
+
+def read_prediction(out: Path, slide_id: str, *, key: str | None = None) -> Prediction | None:
+    """Read what `write_prediction` wrote; None when it is absent, of another version, incomplete or of another `key`."""
+    try:
+        card = json.loads((out / f"{slide_id}.json").read_text(encoding="utf-8"))
+        if card["format"] != FORMAT or key not in (None, card["key"]):
+            return None
+        attention = read_ome_zarr(out / f"{slide_id}.attention.ome.zarr")
+        grid = Grid(**{**card["grid"], "origin_yx": tuple(card["grid"]["origin_yx"])})
+        first = np.rint((np.array(attention.origin_yx) - grid.origin_yx) / grid.step_level0).astype(int)
+        cells = np.argwhere(~np.isnan(attention.array))
+        seen = Patches(grid, 1, (cells + first).astype(np.int32), np.ones((len(cells), 1), bool))
+        values: NDArray[np.float64] = attention.array[tuple(cells.T)].astype(float)
+        return Prediction(**card["prediction"], attention=attention, patches=seen, patch_attention=values)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def read_tissue(folder: Path, slide_id: str) -> Raster | None:
+    """Read a slide's tissue mask from ``<slide_id>.tissue.ome.zarr``, values above 0.5 being tissue; None when absent.
+
+    Raises
+    ------
+    FormatError
+        If the file is there and is no such mask.
+    """
+    path = folder / TISSUE.format(slide_id)
+    if not path.exists():
+        return None
+    raster = read_ome_zarr(path)
+    return Raster(np.asarray(raster.array > 0.5), raster.to_level0)
+
+
+def remove_prediction(out: Path, slide_id: str) -> None:
+    """Delete a prediction, its card first; nothing happens when there is none."""
+    for name in EVIDENCE:
+        files.remove(out / name.format(slide_id))
+
+
+def write_tiles(path: Path, slide_id: str, prediction: Prediction) -> None:
+    """Write the patches with their attention as GeoJSON for QuPath."""
+    write_geojson(
+        path,
+        prediction.patches.level0_yx,
+        prediction.patch_attention,
+        size_level0=prediction.patches.size_level0,
+        slide_id=slide_id,
+        class_name=prediction.label,
+    )
+
+
+def write_overlay(path: Path, prediction: Prediction, slide: Slide) -> None:
+    """Draw the attention, as percentiles, over a thumbnail of the slide."""
+    thumbnail = slide.thumbnail(max(slide.dimensions) * slide.mpp / OVERLAY_SIDE)
+    overlay_png(
+        path,
+        thumbnail.array,
+        percentile_rank(prediction.attention),
+        thumbnail_level0_per_px=thumbnail.cell_level0,
+        title=f"{prediction.label} {prediction.probabilities[prediction.label]:.2f}: model output, not a diagnosis",
+    )
+
+
+def _card(prediction: Prediction) -> dict[str, object]:
+    elsewhere = ("attention", "patches", "patch_attention")
+    plain = {name: getattr(prediction, name) for name in prediction.__slots__ if name not in elsewhere}
+    return {"grid": asdict(prediction.patches.grid), "prediction": plain}
