@@ -216,6 +216,17 @@ class Slide:
         ratio = target * FINER / (self.mpp * self.levels[index].downsample)
         return make_thumbnail(self._reader, index, max(1, math.floor(ratio)))
 
+    def overview(self, side: int) -> Thumbnail:
+        """Read the whole slide at most `side` pixels wide and high; its resolution need not be known.
+
+        Raises
+        ------
+        SlideError
+            If nothing at all could be read.
+        """
+        index = max((i for i, level in enumerate(self.levels) if max(level.shape) >= side), default=0)
+        return make_thumbnail(self._reader, index, math.ceil(max(self.levels[index].shape) / side))
+
     def pyramid(self) -> "list[da.Array]":
         """Give the levels as lazy (y, x, 3) uint8 dask arrays, full resolution first; they read while this is open."""
         return make_pyramid(self._reader, f"{self.path}-{self.path.stat().st_mtime_ns}-{self.reader_name}")

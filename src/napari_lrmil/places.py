@@ -1,0 +1,50 @@
+"""Folders of the plugin's own: results, cached demonstration, remembered choices, and the log of unexpected errors."""
+
+import json
+from pathlib import Path
+
+import platformdirs
+
+from lrmil import files
+
+APPLICATION = "napari-lrmil"
+
+
+def data_folder() -> Path:
+    """Folder for what must stay: results and the review log."""
+    return platformdirs.user_data_path(APPLICATION, appauthor=False)
+
+
+def cache_folder() -> Path:
+    """Folder for what can be made again: the synthetic slide and the demonstration model."""
+    return platformdirs.user_cache_path(APPLICATION, appauthor=False)
+
+
+def log_file() -> Path:
+    """File that tracebacks go to."""
+    return platformdirs.user_log_path(APPLICATION, appauthor=False) / f"{APPLICATION}.log"
+
+
+def remember(name: str, value: str) -> None:
+    """Keep a choice, such as the last training run, for the next start."""
+    try:
+        files.write_json(_memory(), {**_remembered(), name: value})
+    except OSError:
+        return  # a convenience: where it cannot be kept, the next start asks again
+
+
+def recall(name: str) -> str:
+    """Give a remembered choice, "" where there is none."""
+    return _remembered().get(name, "")
+
+
+def _memory() -> Path:
+    return platformdirs.user_state_path(APPLICATION, appauthor=False) / "remembered.json"
+
+
+def _remembered() -> dict[str, str]:
+    try:
+        values = json.loads(_memory().read_text(encoding="utf-8"))
+        return {str(name): str(value) for name, value in values.items()}
+    except (OSError, ValueError, AttributeError):
+        return {}

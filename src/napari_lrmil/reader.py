@@ -1,0 +1,66 @@
+"""napari's reader for whole slides: drag and drop, File > Open."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from lrmil.errors import LrmilError, SlideError
+from lrmil.slide import open_slide
+from lrmil.slide_files import find_slides
+from napari_lrmil.layers import LayerData, slide_layer
+
+SHARED_EXTENSIONS = (".tif", ".tiff")  # other readers open these too, and images that are no slides
+Read = Callable[[str | list[str]], list[LayerData]]
+
+
+def get_reader(path: str | list[str]) -> Read | None:
+    """Give the function that reads `path`, or None for what the core cannot open as a slide.
+
+    Parameters
+    ----------
+    path
+        A slide file, the folder of a DICOM slide, or several of them.
+    """
+    paths = [Path(one) for one in ([path] if isinstance(path, str) else path)]
+    return read_slides if paths and all(_is_ours(one) for one in paths) else None
+
+
+def read_slides(path: str | list[str]) -> list[LayerData]:
+    """Open slides as lazy layers in microns (in pixels where the resolution is unknown).
+
+    Raises
+    ------
+    SlideError
+        Saying of each slide that cannot be opened what is wrong; the message holds all of them.
+    """
+    layers, problems = [], []
+    for one in [path] if isinstance(path, str) else path:
+        try:
+            layers.append(slide_layer(open_slide(one)))
+        except LrmilError as error:
+            problems.append(str(error))
+    if problems and not layers:
+        raise SlideError(" ".join(problems))
+    for problem in problems:
+        _warn(problem)
+    for _, keywords, _ in layers:
+        if keywords["metadata"]["lrmil"]["mpp"] is None:
+            _warn(f"{keywords['name']} does not state its microns per pixel: it is shown in pixels, without a scale.")
+    return layers
+
+
+def _is_ours(path: Path) -> bool:
+    if path.is_dir():
+        return find_slides(path) == [path]  # the folder of one DICOM slide
+    if path.suffix.lower() not in SHARED_EXTENSIONS:
+        return True  # the manifest's patterns let only slides through; a broken one is told by reading it
+    try:
+        with open_slide(path):
+            return True
+    except LrmilError:
+        return False
+
+
+def _warn(message: str) -> None:
+    from napari.utils.notifications import show_warning
+
+    show_warning(message)

@@ -1,0 +1,274 @@
+"""What one viewer works on: its model, the prediction that is shown, and the job that runs.
+
+The dock widgets are views of it. A dock that is closed and opened again is a new widget on the same session, so a job
+goes on and its result is not lost.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary, ref
+
+from psygnal import Signal
+
+from lrmil import files
+from lrmil.errors import ConfigError, LrmilError
+from lrmil.extraction import SlideSource
+from lrmil.steps import Step
+from napari_lrmil import places
+from napari_lrmil.layers import KEY, space, tissue_of
+from napari_lrmil.messages import explain
+from napari_lrmil.preferences import Preferences, read_preferences
+from napari_lrmil.worker import JobWorker, MakeSteps, start_job
+
+if TYPE_CHECKING:
+    from napari.layers import Image, Labels
+    from napari.viewer import Viewer
+
+    from lrmil.bundle import Bundle
+    from lrmil.inference import Prediction
+    from lrmil.raster import Raster
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A prediction and where it belongs.
+
+    Attributes
+    ----------
+    prediction
+        What the model says; partial while the slide is read.
+    source
+        The slide's id, path and, when it was given by hand, its um/px.
+    out
+        Folder that the prediction is kept in.
+    """
+
+    prediction: "Prediction"
+    source: SlideSource
+    out: Path
+
+    @property
+    def complete(self) -> bool:
+        """Whether the slide has been read to its end."""
+        return self.prediction.status != "partial"
+
+
+class Session:
+    """State of one viewer; every change is told by a signal, in the main thread.
+
+    Parameters
+    ----------
+    viewer
+        A napari viewer, or its model without a window.
+    """
+
+    model_changed = Signal()
+    shown_changed = Signal()
+    job_changed = Signal()
+    stepped = Signal(object)
+    failed = Signal(str)
+    reviewed = Signal()
+
+    def __init__(self, viewer: "Viewer") -> None:
+        self._viewer = ref(viewer)  # the sessions are kept by viewer: a strong reference would keep both for ever
+        self.preferences: Preferences = read_preferences()
+        self.bundle: Bundle | None = None
+        self.model_folder: Path | None = None
+        self.shown: Shown | None = None
+        self.job: JobWorker | None = None
+        self.job_name = ""
+
+    @property
+    def viewer(self) -> "Viewer":
+        """The viewer, which outlives every use of its session."""
+        viewer = self._viewer()
+        if viewer is None:
+            raise ReferenceError("Expected an open viewer. Got one that was closed.")
+        return viewer
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job runs; one at a time, so that they do not share a device."""
+        return self.job is not None
+
+    @property
+    def review_log(self) -> Path:
+        """The append-only log of reviews."""
+        return self.preferences.results / "reviews.jsonl"
+
+    def run(self, make_steps: MakeSteps[Any], *, name: str, on_step: Any = None, on_result: Any) -> bool:
+        """Start a job unless one runs already; False when it was not started."""
+        if self.busy:
+            self.failed.emit(f"Expected no job in progress. Got {self.job_name!r}; wait for it or cancel it first.")
+            return False
+
+        def step(step: Step[Any]) -> None:
+            self.stepped.emit(step)
+            if on_step:
+                on_step(step)
+
+        def end() -> None:
+            self.job, self.job_name = None, ""
+            self.job_changed.emit()
+
+        self.job_name = name
+        self.job = start_job(
+            make_steps,
+            name=name,
+            on_step=step,
+            on_result=on_result,
+            on_error=lambda error: self.failed.emit(explain(error)),
+            on_end=end,
+        )
+        self.job_changed.emit()
+        return True
+
+    def cancel(self) -> None:
+        """Ask the job to end after the Step in progress."""
+        if self.job is not None:
+            self.job.quit()
+
+    def load_model(self, folder: Path) -> bool:
+        """Load a model folder in a thread; `model_changed` follows."""
+
+        def load() -> "Iterator[Step[Bundle]]":
+            from lrmil.bundle import load_bundle
+
+            yield Step("load model", 1, 1, result=load_bundle(folder))
+
+        def loaded(bundle: "Bundle") -> None:
+            self.bundle, self.model_folder = bundle, folder
+            places.remember("model_folder", str(folder))
+            self.model_changed.emit()
+
+        return self.run(load, name="load model", on_result=loaded)
+
+    def classify(self, layer: "Image", *, device: str = "auto", mpp: float | None = None) -> bool:
+        """Classify the slide of a layer in a thread; `shown_changed` tells every partial and the final prediction.
+
+        Parameters
+        ----------
+        layer
+            A slide opened by this plugin's reader, or any image layer whose source file is a slide.
+        device
+            "auto" or a name of `lrmil.devices.available_devices`.
+        mpp
+            um/px of level 0 in place of the slide's own.
+        """
+        try:
+            source, bundle = self.source_of(layer, mpp), self._loaded()
+        except LrmilError as error:
+            self.failed.emit(str(error))
+            return False
+        mask, results = self.edited_tissue(source.slide_id), self.preferences.results
+
+        def classify() -> "Iterator[Step[Shown]]":
+            yield from _shown_steps(source, bundle, results, device, mask)
+
+        return self.run(classify, name=f"classify {source.slide_id}", on_step=self._show_step, on_result=self.show)
+
+    def show(self, shown: Shown | None) -> None:
+        """Make a prediction the one that all views show."""
+        self.shown = shown
+        self.shown_changed.emit()
+
+    def find_tissue(self, layer: "Image", *, mpp: float | None = None, on_result: Any) -> bool:
+        """Segment a slide's tissue in a thread and pass the mask, its um/px and the slide's id to `on_result`."""
+        try:
+            source = self.source_of(layer, mpp)
+        except LrmilError as error:
+            self.failed.emit(str(error))
+            return False
+
+        def segment() -> "Iterator[Step[tuple[Raster, float, str]]]":
+            from lrmil.slide import open_slide
+            from lrmil.tissue import segment_tissue
+
+            with open_slide(source.path, mpp=source.mpp) as slide:
+                yield Step("find tissue", 1, 1, result=(segment_tissue(slide), slide.mpp, source.slide_id))
+
+        return self.run(segment, name=f"find tissue of {source.slide_id}", on_result=on_result)
+
+    def source_of(self, layer: "Image", mpp: float | None) -> SlideSource:
+        """Say which slide a layer shows.
+
+        Raises
+        ------
+        ConfigError
+            If the layer comes from no file, or its slide has no um/px and none is given.
+        """
+        about = layer.metadata.get(KEY, {})
+        path = about.get("path") or layer.metadata.get("path") or layer.source.path
+        if not path:
+            raise ConfigError(
+                f"Expected a layer that was opened from a slide file. Got {layer.name!r}, which was not; open the "
+                "slide with File > Open."
+            )
+        if about and about.get("mpp") is None and mpp is None:
+            raise ConfigError(
+                f"{layer.name} does not state its microns per pixel. Type them into 'um/px of level 0', then run again."
+            )
+        from lrmil.slide import slide_id_of
+
+        return SlideSource(about.get("slide_id") or slide_id_of(path), Path(path), mpp)
+
+    def edited_tissue(self, slide_id: str) -> "Raster | None":
+        """The tissue mask of a slide as the user changed it; None when there is none or it was not changed."""
+        layer = self.tissue_layer(slide_id)
+        return None if layer is None else tissue_of(layer.data, layer.metadata)
+
+    def tissue_layer(self, slide_id: str) -> "Labels | None":
+        """The layer of a slide's tissue mask."""
+        return self._layer(f"tissue: {slide_id}")
+
+    def slide_layer(self, slide_id: str) -> "Image | None":
+        """The layer that shows a slide."""
+        found = (one for one in self.viewer.layers if one.metadata.get(KEY, {}).get("dimensions"))
+        return next((one for one in found if one.metadata[KEY]["slide_id"] == slide_id), None)
+
+    def set_mpp(self, layer: "Image", mpp: float) -> None:
+        """Give a slide's layer a resolution: it is shown in microns from now on."""
+        keywords = space(mpp)
+        layer.scale, layer.units = keywords["scale"], keywords["units"]
+        layer.metadata[KEY] = {**layer.metadata.get(KEY, {}), "mpp": mpp, "mpp_source": "override"}
+
+    def _layer(self, name: str) -> Any:
+        return next((layer for layer in self.viewer.layers if layer.name == name), None)
+
+    def _loaded(self) -> "Bundle":
+        if self.bundle is None:
+            raise ConfigError("Expected a model. Got none; choose a model folder, such as RUN/model of a training.")
+        return self.bundle
+
+    def _show_step(self, step: "Step[Shown]") -> None:
+        if step.result is not None and not step.result.complete:
+            self.show(step.result)
+
+
+def session_of(viewer: Any) -> Session:
+    """The session of a viewer; napari hands each widget another proxy of the same viewer."""
+    model = getattr(viewer, "__wrapped__", viewer)
+    if model not in _SESSIONS:
+        _SESSIONS[model] = Session(model)
+    return _SESSIONS[model]
+
+
+_SESSIONS: "WeakKeyDictionary[Any, Session]" = WeakKeyDictionary()
+
+
+def case_folder(results: Path, slide_id: str, path: Path) -> Path:
+    """Folder for one slide's prediction: slides of one name in two folders do not overwrite each other."""
+    return results / f"{slide_id}-{files.sha256_of(str(path.resolve()))[:8]}"
+
+
+def _shown_steps(
+    source: SlideSource, bundle: "Bundle", results: Path, device: str, mask: "Raster | None"
+) -> "Iterator[Step[Shown]]":
+    from lrmil.batch_prediction import predict_one
+
+    out = case_folder(results, source.slide_id, source.path)
+    for step in predict_one(source, bundle, out, device=device, tissue=mask, live=True):
+        result = None if step.result is None else Shown(step.result, source, out)
+        yield replace(step, result=result)  # type: ignore[arg-type]

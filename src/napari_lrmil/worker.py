@@ -1,0 +1,85 @@
+"""Run the core's Steps in a thread: every error arrives, and a cancelled job has cleaned up before it ends.
+
+napari's own generator worker swallows a RuntimeError, which is what torch raises: superqt turns it into a warning and
+emits neither `errored` nor `finished`. It also leaves a cancelled generator open.
+"""
+
+from collections.abc import Callable, Iterator
+
+from napari.qt.threading import WorkerBase, WorkerBaseSignals, create_worker
+from qtpy.QtCore import Signal
+
+from lrmil.steps import Step, T
+
+MakeSteps = Callable[[], Iterator[Step[T]]]
+
+
+class JobSignals(WorkerBaseSignals):
+    """What a job tells the main thread, besides started, returned, errored and finished."""
+
+    stepped = Signal(object)
+    aborted = Signal()
+
+
+class JobWorker(WorkerBase):
+    """Takes the Steps of one job in a thread; `quit` ends it after the Step in progress.
+
+    Parameters
+    ----------
+    make_steps
+        Called in the thread, so that slow imports and openings do not block the window.
+    """
+
+    def __init__(self, make_steps: MakeSteps[T]) -> None:
+        super().__init__(SignalsClass=JobSignals)
+        self._make_steps = make_steps
+
+    def work(self) -> object:
+        """Emit every Step; the answer is the result of the last one."""
+        steps = self._make_steps()
+        result: object = None
+        try:
+            for step in steps:
+                if self.abort_requested:
+                    break
+                result = step.result
+                self.stepped.emit(step)
+        finally:
+            close = getattr(steps, "close", None)
+            if close is not None:
+                close()
+        if self.abort_requested:
+            self.aborted.emit()
+        return result
+
+
+def start_job(
+    make_steps: MakeSteps[T],
+    *,
+    name: str,
+    on_step: Callable[[Step[T]], None] | None = None,
+    on_result: Callable[[T], None],
+    on_error: Callable[[Exception], None],
+    on_end: Callable[[], None] | None = None,
+) -> JobWorker:
+    """Start a job; all callbacks run in the main thread, and `on_end` comes last, however the job ends.
+
+    Parameters
+    ----------
+    make_steps
+        Gives the Steps; called in the thread.
+    name
+        What napari's activity dock and its question at closing call the job.
+    on_step, on_result, on_error, on_end
+        Called with each Step, with the last Step's result (not when cancelled), with what was raised, and at the end.
+    """
+
+    def job() -> Iterator[Step[T]]:
+        return make_steps()
+
+    job.__qualname__ = job.__name__ = name
+    handlers: dict[str, Callable[..., None]] = {"returned": on_result, "errored": on_error}
+    handlers |= {"stepped": on_step} if on_step else {}
+    handlers |= {"finished": on_end} if on_end else {}
+    worker: JobWorker = create_worker(job, _worker_class=JobWorker, _connect=handlers, _progress={"desc": name})
+    return worker
