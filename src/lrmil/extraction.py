@@ -18,19 +18,11 @@ from lrmil.geometry import Grid
 from lrmil.loading import load_patches
 from lrmil.patches import Patches, make_patches, refuse_coarser
 from lrmil.slide import Slide, open_slide
+from lrmil.slide_files import SlideSource as SlideSource
 from lrmil.steps import Step
 from lrmil.tissue import segment_tissue
 
 log = logging.getLogger(__name__)
-
-
-class SlideSource(NamedTuple):
-    """A slide to work on."""
-
-    slide_id: str
-    path: Path
-    mpp: float | None = None
-    """Resolution of level 0 in um/px when the metadata are not to be used."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from lrmil.errors import SlideError
 
@@ -10,6 +11,15 @@ OPENSLIDE_EXTENSIONS = (".mrxs", ".scn", ".bif", ".dcm", ".vms", ".vmu", ".svsli
 EXTENSIONS = TIFF_EXTENSIONS + OPENSLIDE_EXTENSIONS
 DOUBLE_EXTENSIONS = (".ome.tif", ".ome.tiff")
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # classic and BigTIFF, either byte order
+
+
+class SlideSource(NamedTuple):
+    """A slide to work on."""
+
+    slide_id: str
+    path: Path
+    mpp: float | None = None
+    """Resolution of level 0 in um/px when the metadata are not to be used."""
 
 
 def slide_id_of(path: str | Path) -> str:

@@ -5,7 +5,7 @@ lies at (y - 0.5) * mpp microns, and a raster begins half a cell later.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from napari.utils.colormaps import Colormap, ensure_colormap
@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from lrmil.errors import SlideError
 from lrmil.explanation import percentile_rank, top_patches
-from lrmil.inference import Prediction
 from lrmil.raster import Raster
 from lrmil.slide import Slide
+
+if TYPE_CHECKING:
+    from lrmil.inference import Prediction
 
 LayerData = tuple[Any, dict[str, Any], str]
 AttentionKind = Literal["percentile", "raw"]
@@ -61,7 +63,7 @@ def slide_layer(slide: Slide) -> LayerData:
     return (levels if len(levels) > 1 else levels[0]), keywords, "image"
 
 
-def attention_layer(prediction: Prediction, *, kind: AttentionKind = "percentile", opacity: float = 0.6) -> LayerData:
+def attention_layer(prediction: "Prediction", *, kind: AttentionKind = "percentile", opacity: float = 0.6) -> LayerData:
     """Give a prediction's attention as an image over the slide; cells without a patch are transparent."""
     values, limits = attention_values(prediction, kind)
     about = {
@@ -87,7 +89,7 @@ def attention_layer(prediction: Prediction, *, kind: AttentionKind = "percentile
     return values, keywords, "image"
 
 
-def attention_values(prediction: Prediction, kind: AttentionKind) -> tuple[NDArray[np.float32], tuple[float, float]]:
+def attention_values(prediction: "Prediction", kind: AttentionKind) -> tuple[NDArray[np.float32], tuple[float, float]]:
     """(rows, cols) values to draw, and the values at the two ends of the colour scale."""
     if kind == "percentile":
         return np.asarray(percentile_rank(prediction.attention).array, np.float32), (0.0, 1.0)
@@ -121,7 +123,7 @@ def tissue_of(values: NDArray[np.integer], metadata: dict[str, Any]) -> Raster |
     return None if mask.sha256 == metadata[KEY]["sha256"] else mask
 
 
-def patches_layer(prediction: Prediction, positions: Sequence[int], *, name: str) -> LayerData:
+def patches_layer(prediction: "Prediction", positions: Sequence[int], *, name: str, color: str) -> LayerData:
     """Give patches as numbered squares: `positions` in `prediction.patches`, in the order of their numbers."""
     chosen = np.asarray(positions, np.int64)
     corners = (prediction.patches.level0_yx[chosen] - 0.5) * prediction.mpp
@@ -131,10 +133,10 @@ def patches_layer(prediction: Prediction, positions: Sequence[int], *, name: str
         "name": name,
         "shape_type": "rectangle",
         "face_color": "transparent",
-        "edge_color": "black",
-        "edge_width": side / 40,
+        "edge_color": color,
+        "edge_width": side / 30,
         "features": {"rank": np.arange(1, len(chosen) + 1), "attention": prediction.patch_attention[chosen]},
-        "text": {"string": "{rank}", "color": "black", "size": 10, "anchor": "upper_left"},
+        "text": {"string": "{rank}", "color": color, "size": 11, "anchor": "center"},
         "metadata": {KEY: {"slide_id": prediction.slide_id}},
         "units": ("um", "um"),
         "axis_labels": ("y", "x"),
@@ -142,7 +144,7 @@ def patches_layer(prediction: Prediction, positions: Sequence[int], *, name: str
     return [square + corner for corner in corners], keywords, "shapes"
 
 
-def highest_and_lowest(prediction: Prediction, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def highest_and_lowest(prediction: "Prediction", count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Positions of the patches of highest attention, and of lowest; no patch is in both."""
     count = min(count, len(prediction.patch_attention))
     highest = top_patches(prediction.patch_attention, count)

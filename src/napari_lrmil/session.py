@@ -4,6 +4,7 @@ The dock widgets are views of it. A dock that is closed and opened again is a ne
 goes on and its result is not lost.
 """
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from psygnal import Signal
 
 from lrmil import files
 from lrmil.errors import ConfigError, LrmilError
-from lrmil.extraction import SlideSource
+from lrmil.slide_files import SlideSource, slide_id_of
 from lrmil.steps import Step
 from napari_lrmil import places
 from napari_lrmil.layers import KEY, space, tissue_of
@@ -66,6 +67,8 @@ class Session:
 
     model_changed = Signal()
     shown_changed = Signal()
+    revealed_changed = Signal()
+    read_first_changed = Signal()
     job_changed = Signal()
     stepped = Signal(object)
     failed = Signal(str)
@@ -77,6 +80,11 @@ class Session:
         self.bundle: Bundle | None = None
         self.model_folder: Path | None = None
         self.shown: Shown | None = None
+        self.reviewer = self.preferences.reviewer
+        self.revealed_at = time.monotonic()
+        self._read_first = self.preferences.read_first
+        self._revealed = True
+        self._seen: set[str] = set()
         self.job: JobWorker | None = None
         self.job_name = ""
 
@@ -92,6 +100,38 @@ class Session:
     def busy(self) -> bool:
         """Whether a job runs; one at a time, so that they do not share a device."""
         return self.job is not None
+
+    @property
+    def revealed(self) -> bool:
+        """Whether the views may show the model's output: not while the reader's own label is to come first."""
+        return self._revealed
+
+    @revealed.setter
+    def revealed(self, value: bool) -> None:
+        if value != self._revealed:
+            self._revealed, self.revealed_at = value, time.monotonic()
+            self._note_seen()
+            self.revealed_changed.emit()
+
+    @property
+    def read_first(self) -> bool:
+        """Whether a slide's output is hidden until the reader has recorded a label of their own."""
+        return self._read_first
+
+    @read_first.setter
+    def read_first(self, value: bool) -> None:
+        self._read_first = value
+        self.decide_revealed()
+        self.read_first_changed.emit()
+
+    @property
+    def seen(self) -> bool:
+        """Whether the output of the slide that is shown has been visible since the viewer was opened."""
+        return self.shown is not None and self.shown.prediction.slide_fingerprint in self._seen
+
+    def decide_revealed(self) -> None:
+        """Hide the output of a slide that the reader has yet to label; a slide with a record of theirs is known."""
+        self.revealed = not self.read_first or self.shown is None or self._has_record(self.shown)
 
     @property
     def review_log(self) -> Path:
@@ -170,8 +210,12 @@ class Session:
         return self.run(classify, name=f"classify {source.slide_id}", on_step=self._show_step, on_result=self.show)
 
     def show(self, shown: Shown | None) -> None:
-        """Make a prediction the one that all views show."""
-        self.shown = shown
+        """Make a prediction the one that all views show; they ask `revealed` whether to."""
+        before, self.shown = self.shown, shown
+        if before is None or shown is None or _moment(before) != _moment(shown):
+            self.revealed_at = time.monotonic()
+        self.decide_revealed()
+        self._note_seen()
         self.shown_changed.emit()
 
     def find_tissue(self, layer: "Image", *, mpp: float | None = None, on_result: Any) -> bool:
@@ -210,8 +254,6 @@ class Session:
             raise ConfigError(
                 f"{layer.name} does not state its microns per pixel. Type them into 'um/px of level 0', then run again."
             )
-        from lrmil.slide import slide_id_of
-
         return SlideSource(about.get("slide_id") or slide_id_of(path), Path(path), mpp)
 
     def edited_tissue(self, slide_id: str) -> "Raster | None":
@@ -233,6 +275,15 @@ class Session:
         keywords = space(mpp)
         layer.scale, layer.units = keywords["scale"], keywords["units"]
         layer.metadata[KEY] = {**layer.metadata.get(KEY, {}), "mpp": mpp, "mpp_source": "override"}
+
+    def _has_record(self, shown: Shown) -> bool:
+        from napari_lrmil.reviews import is_read, reviews_in
+
+        return is_read(reviews_in(self.review_log).reviews, shown.prediction.slide_fingerprint, self.reviewer)
+
+    def _note_seen(self) -> None:
+        if self.shown is not None and self.revealed:
+            self._seen.add(self.shown.prediction.slide_fingerprint)
 
     def _layer(self, name: str) -> Any:
         return next((layer for layer in self.viewer.layers if layer.name == name), None)
@@ -256,6 +307,10 @@ def session_of(viewer: Any) -> Session:
 
 
 _SESSIONS: "WeakKeyDictionary[Any, Session]" = WeakKeyDictionary()
+
+
+def _moment(shown: Shown) -> tuple[str, bool]:
+    return shown.prediction.slide_fingerprint, shown.complete
 
 
 def case_folder(results: Path, slide_id: str, path: Path) -> Path:

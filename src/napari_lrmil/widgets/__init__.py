@@ -1,0 +1,1 @@
+"""Small parts that the dock widgets are built of."""

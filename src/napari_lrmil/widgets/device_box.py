@@ -1,0 +1,69 @@
+"""Choose where the model runs: auto, or one of the devices that exist, with its free memory."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QToolButton, QWidget
+
+from lrmil.steps import Step
+from napari_lrmil.messages import explain
+from napari_lrmil.worker import JobWorker, start_job
+
+if TYPE_CHECKING:
+    from lrmil.devices import Device
+
+
+class DeviceBox(QWidget):
+    """Devices are looked up in a thread, since that imports torch."""
+
+    def __init__(self, preferred: str = "auto", parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.devices = QComboBox()
+        self.devices.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.devices.addItem("auto (the fastest that exists)", "auto")
+        if preferred != "auto":
+            self.devices.addItem(preferred, preferred)
+            self.devices.setCurrentIndex(1)
+        self.again = QToolButton()
+        self.again.setText("↻")
+        self.again.setToolTip("Look again at the devices and their free memory")
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.devices, 1)
+        row.addWidget(self.again)
+        self.again.clicked.connect(self.look)
+        self._job: JobWorker | None = None
+
+    @property
+    def device(self) -> str:
+        """What to pass as ``device``."""
+        return str(self.devices.currentData())
+
+    def look(self) -> None:
+        """List what exists."""
+        if self._job is None:
+            self._job = start_job(
+                _devices,
+                name="look for devices",
+                on_result=self._fill,
+                on_error=lambda error: self.devices.setToolTip(explain(error)),
+                on_end=self._ended,
+            )
+
+    def _ended(self) -> None:
+        self._job = None
+
+    def _fill(self, found: "list[Device]") -> None:
+        chosen = self.device
+        self.devices.clear()
+        self.devices.addItem(f"auto ({found[0].name})", "auto")
+        for device in found:
+            free = "" if device.free_bytes is None else f", {device.free_bytes / 2**30:.1f} GiB free"
+            self.devices.addItem(f"{device.name}: {device.description}{free}", device.name)
+        self.devices.setCurrentIndex(max(0, self.devices.findData(chosen)))
+
+
+def _devices() -> "Iterator[Step[list[Device]]]":
+    from lrmil.devices import available_devices
+
+    yield Step("devices", 1, 1, result=available_devices())

@@ -1,0 +1,69 @@
+"""Plain pieces that several widgets share: a scrolling column, a message line, a word-wrapped text."""
+
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtWidgets import QFrame, QGroupBox, QLabel, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+
+
+def scrolling_column(owner: QWidget, parts: list[QWidget]) -> QVBoxLayout:
+    """Lay parts below each other in an area that scrolls up and down, and give their layout."""
+    inside = QWidget()
+    column = QVBoxLayout(inside)
+    column.setContentsMargins(6, 6, 6, 6)
+    for part in parts:
+        column.addWidget(part)
+    column.addStretch(1)
+    area = QScrollArea()
+    area.setWidgetResizable(True)
+    area.setFrameShape(QFrame.Shape.NoFrame)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    area.setWidget(inside)
+    outer = QVBoxLayout(owner)
+    outer.setContentsMargins(0, 0, 0, 0)
+    outer.addWidget(area)
+    return column
+
+
+def titled(title: str, *parts: QWidget) -> QGroupBox:
+    """Frame parts under a title."""
+    box = QGroupBox(title)
+    column = QVBoxLayout(box)
+    column.setContentsMargins(6, 6, 6, 6)
+    for part in parts:
+        column.addWidget(part)
+    return box
+
+
+class Text(QLabel):
+    """A text that wraps instead of widening its dock, and can be copied."""
+
+    def __init__(self, text: str = "", parent: QWidget | None = None) -> None:
+        super().__init__(text, parent)
+        self.setWordWrap(True)
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+
+    def minimumSizeHint(self) -> QSize:
+        """A long word, such as a path, does not widen the dock."""
+        return QSize(40, super().minimumSizeHint().height())
+
+
+class MessageLine(Text):
+    """One sentence about what went wrong, or what to do next; hidden while there is nothing to say."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__("", parent)
+        self.setVisible(False)
+
+    def say(self, text: str) -> None:
+        """Show advice in the ordinary colours; "" hides the line."""
+        self._show(text, "background: rgba(128, 128, 128, 60); border-radius: 3px; padding: 4px;")
+
+    def warn(self, text: str) -> None:
+        """Show what went wrong."""
+        self._show(text, "background: #7a2e2e; color: white; border-radius: 3px; padding: 4px;")
+
+    def _show(self, text: str, style: str) -> None:
+        self.setStyleSheet(style)
+        self.setText(text)
+        self.setVisible(bool(text))
