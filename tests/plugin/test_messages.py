@@ -1,0 +1,55 @@
+"""One sentence with a remedy in the window, the traceback in the log file."""
+
+from pathlib import Path
+
+import pytest
+
+from lrmil.errors import SlideError
+from napari_lrmil import places
+from napari_lrmil.messages import explain
+
+
+def raised(error: Exception) -> Exception:
+    try:
+        raise error
+    except Exception as caught:  # noqa: BLE001
+        return caught
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (SlideError("Expected tissue on the slide. Got none."), "Expected tissue on the slide. Got none."),
+        (RuntimeError("CUDA out of memory. Tried to allocate 20 GiB"), "choose the CPU"),
+        (RuntimeError("MPS backend out of memory"), "choose the CPU"),
+        (MemoryError(), "ran out of memory"),
+        (OSError(28, "No space left on device"), "has room"),
+        (KeyError("x"), "Something unexpected went wrong (KeyError"),
+    ],
+)
+def test_a_sentence_says_what_to_do(error: Exception, words: str) -> None:
+    sentence = explain(raised(error))
+    assert words in sentence and "\n" not in sentence and "Traceback" not in sentence
+
+
+def test_the_traceback_is_in_the_log(own_folders: Path) -> None:
+    explain(raised(RuntimeError("first")))
+    explain(raised(KeyError("second")))
+    log = places.log_file().read_text(encoding="utf-8")
+    assert own_folders in places.log_file().parents
+    assert log.count("Traceback (most recent call last)") == 2 and "RuntimeError: first" in log and "test_messages" in log
+
+
+def test_a_log_that_cannot_be_written_hides_no_message(own_folders: Path) -> None:
+    own_folders.mkdir(parents=True, exist_ok=True)
+    (own_folders / "log").write_text("a file where the folder should be")
+    assert "has room" in explain(raised(OSError("full")))
+
+
+def test_choices_are_remembered(own_folders: Path) -> None:
+    assert places.recall("run_folder") == ""
+    places.remember("run_folder", "/a/run")
+    places.remember("model_folder", "/a/model")
+    assert places.recall("run_folder") == "/a/run" and places.recall("model_folder") == "/a/model"
+    (own_folders / "state/remembered.json").write_text("[1]")
+    assert places.recall("run_folder") == ""
