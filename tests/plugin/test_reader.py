@@ -1,0 +1,72 @@
+"""The reader takes what the core opens as a slide, and says what is wrong with the rest."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from lrmil.errors import SlideError
+from napari_lrmil.reader import get_reader, read_slides
+from slides import coordinate_pixels, write_pyramid
+
+
+@pytest.fixture
+def slide(tmp_path: Path) -> Path:
+    return write_pyramid(tmp_path / "a b 'ü'.svs", coordinate_pixels(300, 400), 0.5, style="aperio")
+
+
+def test_slides_are_read(slide: Path, tmp_path: Path) -> None:
+    other = write_pyramid(tmp_path / "other.ome.tif", coordinate_pixels(300, 400), 0.25)
+    read = get_reader([str(slide), str(other)])
+    assert read is not None
+    layers = read([str(slide), str(other)])
+    assert [keywords["name"] for _, keywords, _ in layers] == ["a b 'ü'", "other"]
+    assert [keywords["scale"] for _, keywords, _ in layers] == [(0.5, 0.5), (0.25, 0.25)]
+    np.testing.assert_array_equal(np.asarray(layers[0][0][0][:8, :8]), coordinate_pixels(8, 8))
+
+
+def test_what_is_no_slide_is_left_to_others(tmp_path: Path) -> None:
+    grey = tmp_path / "stack.tif"
+    tifffile.imwrite(grey, np.zeros((5, 40, 40), np.uint16))
+    (tmp_path / "text.tif").write_text("no image")
+    (tmp_path / "folder").mkdir()
+    for name in ("stack.tif", "text.tif", "folder", "missing.tif"):
+        assert get_reader(str(tmp_path / name)) is None, name
+    assert get_reader([]) is None
+
+
+def test_a_broken_slide_is_said(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.svs"
+    broken.write_bytes(b"II*\0" + b"\0" * 100)
+    read = get_reader(str(broken))
+    assert read is not None
+    with pytest.raises(SlideError, match="broken.svs"):
+        read(str(broken))
+
+
+def test_one_broken_slide_does_not_stop_the_others(
+    slide: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "broken.svs"
+    broken.write_bytes(b"")
+    layers = read_slides([str(broken), str(slide)])
+    assert len(layers) == 1
+
+
+def test_a_missing_resolution_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("napari.utils.notifications.show_warning", said.append)
+    path = write_pyramid(tmp_path / "bare.svs", coordinate_pixels(300, 400), None, style="aperio")
+    (layer,) = read_slides(str(path))
+    assert layer[1]["metadata"]["lrmil"]["mpp"] is None and len(said) == 1 and "microns per pixel" in said[0]
+
+
+def test_real_slides(shared: Path) -> None:
+    path = shared / "data/slides/CMU-1-Small-Region.svs"
+    read = get_reader(str(path))
+    assert read is not None
+    ((data, keywords, kind),) = read(str(path))
+    assert kind == "image" and keywords["scale"] == (0.499, 0.499)
+    level = data[0] if isinstance(data, list) else data
+    assert level.shape == (2967, 2220, 3)
