@@ -13,13 +13,13 @@ from lrmil.errors import ConfigError, FormatError, LrmilError
 from lrmil.explanation import attention_raster, percentile_rank
 from lrmil.features import read_card, read_index
 from lrmil.folds import read_outputs
+from lrmil.hidden_folders import without_folders
 from lrmil.raster import Raster
-from lrmil.report_data import STAGES, Report, SlideResult, features_of, gather, read_json, without_folders
+from lrmil.report_data import STAGES, Report, SlideResult, features_of, gather, read_json
 from lrmil.report_figures import RocLine, colour_bar, loss_svg, roc_svg, slide_pictures
-from lrmil.run_folder import read_plan, settings_hash
+from lrmil.run_folder import ARM_NAMES, read_plan, settings_hash
 from lrmil.slide_files import find_slides, slide_id_of
 
-ARM_NAMES = {"hr_teacher": "HR teacher", "lr_undistilled": "LR undistilled: the floor", "lr_student": "LR student"}
 FINISHED = ("splits.csv", "environment.json", "problems.json", "predictions.csv", "metrics.json", "model/bundle.json")
 
 

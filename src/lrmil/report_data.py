@@ -3,7 +3,6 @@
 import csv
 import datetime
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -20,6 +19,7 @@ from lrmil.errors import FormatError
 from lrmil.features import read_card, read_index
 from lrmil.folds import read_history, read_outputs
 from lrmil.geometry import resolution_ratio
+from lrmil.hidden_folders import without_folders
 from lrmil.mil import BagOutput
 from lrmil.report_figures import LossLine
 from lrmil.run_folder import ARMS, read_plan
@@ -34,8 +34,6 @@ STAGES = {
     "lr_undistilled": "LR undistilled: the floor",
 }
 SMALLEST_LEAD = 0.01  # architecture.md section 7: below it, a share of the teacher's lead says nothing
-# An absolute path inside a sentence or a setting: all but its last part is nobody else's business.
-FOLDERS = re.compile(r"(?:(?<=[\s'\"(=:,])|^)(?:[A-Za-z]:[\\/]|/|\\\\)(?:[^\\/\s'\"]+[\\/])*(?=[^\\/\s'\"])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,20 +122,6 @@ def features_of(run: Path, fold: str, slide_id: str, arm: str) -> Path:
     """Features that an arm saw of a test slide."""
     folder = {"hr_teacher": "shared/hr", "lr_undistilled": "shared/lr", "lr_student": f"{fold}/lr"}[arm]
     return run / folder / f"{slide_id}.zarr"
-
-
-def without_folders(value: Any, folders: Sequence[PurePath]) -> Any:
-    """Cut the folders off every path in plain values: they name the machine and its user."""
-    if isinstance(value, dict):
-        return {name: without_folders(inner, folders) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [without_folders(inner, folders) for inner in value]
-    if not isinstance(value, str):
-        return value
-    for folder in map(str, folders):
-        if folder not in (".", "/"):
-            value = value.replace(f"{folder}/", "").replace(f"{folder}\\", "")
-    return FOLDERS.sub("", value)
 
 
 def read_json(path: Path) -> Any:
