@@ -1,4 +1,4 @@
-"""The errors a user can meet: each is also the builtin it resembles, so ordinary handlers catch it.
+"""The errors a user can meet: each is also the builtin it resembles, where there is one, so ordinary handlers catch it.
 
 None is a RuntimeError: those mean a defect (or torch), never bad input.
 """
@@ -30,3 +30,15 @@ class EncoderError(LrmilError, ValueError):
 
 class FormatError(LrmilError, ValueError):
     """A file or folder is not in the format, or not in the version of it, that was expected."""
+
+
+class RunError(LrmilError, OSError):
+    """A run folder is used by another training, or none is at work in it where one was expected."""
+
+
+class Stopped(LrmilError):
+    """The work was asked to stop and has: no failure, what is finished is kept."""
+
+
+class ReviewError(LrmilError, OSError):
+    """A review log cannot be written or read."""

@@ -26,7 +26,9 @@ from lrmil.features import read_card
 from lrmil.folds import FoldTask, load_lr_encoder, load_mil, read_outputs, run_fold
 from lrmil.geometry import resolution_ratio
 from lrmil.labels import Problem
-from lrmil.run_folder import ARMS, logged, read_plan, settings_hash, write_environment, write_plan
+from lrmil.run_control import LOG, run_lock, stop_requested
+from lrmil.run_folder import ARMS, read_plan, settings_hash, write_environment, write_plan
+from lrmil.run_log import logged
 from lrmil.splits import Fold, final_fold, make_folds, write_splits
 from lrmil.steps import Step, last
 
@@ -90,6 +92,10 @@ def train_steps(
         If the encoder cannot be loaded or the settings do not fit together.
     FormatError
         If `out` holds a run of another version.
+    RunError
+        If another training is at work in `out`.
+    Stopped
+        Soon after `run_control.request_stop`; the same call goes on from there.
     """
     out, config = Path(out), config or TrainConfig()
     torch_device = pick_device(device)
@@ -105,20 +111,27 @@ def train_steps(
         max_failed=config.max_failed,
     )
     out.mkdir(parents=True, exist_ok=True)
-    if (out / "plan.toml").exists():
-        read_plan(out)
-    files.remove_leftovers(out)
-    for name in RESULTS:
-        files.remove(out / name)
-    write_plan(out, config, str(slides), str(labels))
-    write_environment(out, torch_device)
-    steps = _run(out, report.cohort, report.problems, plan, config, device=str(torch_device))
-    yield from logged(steps, out / "steps.jsonl")
+    with run_lock(out):
+        stop_requested(out)  # one from before the start is of an earlier call
+        if (out / "plan.toml").exists():
+            read_plan(out)
+        files.remove_leftovers(out)
+        for name in RESULTS:
+            files.remove(out / name)
+        write_plan(out, config, str(slides), str(labels))
+        write_environment(out, torch_device)
+        yield from logged(
+            _run(out, report.cohort, report.problems, plan, config, device=str(torch_device)),
+            out / LOG,
+            plan=files.sha256_file(out / "plan.toml"),
+            hidden=(Path(slides), Path(labels).parent, out.resolve(), Path.home()),
+            asked_to_stop=lambda: stop_requested(out),
+        )
 
 
 def _run(
     out: Path, cohort: Cohort, problems: Sequence[Problem], plan: PatchPlan, config: TrainConfig, *, device: str
-) -> Iterator[Step[Run]]:
+) -> Generator[Step[Run], None, None]:
     torch_device = pick_device(device)
     teacher = load_encoder(
         config.encoder,
@@ -131,6 +144,7 @@ def _run(
     for encoder in (teacher, student):
         encoder.check_layers(config.stage1.layers)
     folds, final = _draw_folds(cohort, config)
+    write_splits(out / "splits.csv", folds if final in folds else (*folds, final), cohort)  # tells how much is to come
     sources = {slide.slide_id: SlideSource(slide.slide_id, slide.path, slide.mpp) for slide in cohort.slides}
 
     failed = yield from _frozen_features(out, teacher, list(sources.values()), plan, config, device=device)

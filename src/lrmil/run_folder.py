@@ -1,6 +1,7 @@
 """The folder of a training run, format lrmil.run/1: what lies where, and artefacts that carry the hash of their inputs.
 
-plan.toml  problems.json  splits.csv  environment.json  steps.jsonl  metrics.json  predictions.csv  report.html
+plan.toml  problems.json  splits.csv  environment.json  metrics.json  predictions.csv  report.html
+steps.jsonl  run.lock  stop                               how the training goes on, for who watches it (run_control)
 shared/hr/<slide>.zarr  shared/lr/<slide>.zarr            the frozen encoder's features: no label, no fold
 <fold>/teacher  <fold>/evidence  <fold>/lr_encoder  <fold>/lr  <fold>/lr_student  <fold>/lr_undistilled
 <fold>/outputs                                            the three arms on the fold's test slides
@@ -10,7 +11,6 @@ model/                                                    lrmil.bundle/1, what i
 import importlib.metadata
 import json
 import platform
-import time
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,10 +24,10 @@ from torch import Tensor
 from lrmil import files
 from lrmil.configs import TrainConfig, from_dict, to_dict
 from lrmil.errors import FormatError
-from lrmil.steps import Step, T
 
 FORMAT = "lrmil.run/1"
-ARMS = ("hr_teacher", "lr_undistilled", "lr_student")
+ARM_NAMES = {"hr_teacher": "HR teacher", "lr_undistilled": "LR undistilled: the floor", "lr_student": "LR student"}
+ARMS = tuple(ARM_NAMES)
 PACKAGES = ("napari-lrmil", "torch", "timm", "numpy", "tifffile", "openslide-python", "zarr")
 
 
@@ -108,16 +108,3 @@ def write_environment(folder: Path, device: torch.device) -> None:
 def installed_versions() -> dict[str, str]:
     """Version of each package that a result depends on."""
     return {package: importlib.metadata.version(package) for package in PACKAGES}
-
-
-def logged(steps: Iterator[Step[T]], path: Path) -> Iterator[Step[T]]:
-    """Pass Steps on, and append those with metrics or a message to steps.jsonl."""
-    with path.open("a", encoding="utf-8") as file:
-        for step in steps:
-            if step.metrics or step.message:
-                line = {"time": round(time.time(), 3), "job": step.job, "done": step.done, "total": step.total}
-                line |= {"message": step.message} if step.message else {}
-                line |= {"metrics": dict(step.metrics)} if step.metrics else {}
-                file.write(json.dumps(line) + "\n")
-                file.flush()
-            yield step

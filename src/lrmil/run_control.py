@@ -1,0 +1,266 @@
+"""Watch a training run and stop it from another process, through its folder alone.
+
+run.lock      held by the operating system as long as a training is at work; free after a kill or a reboot
+stop          made by whoever wants the training to stop; the training removes it
+steps.jsonl   what the training says (see `run_log`)
+"""
+
+import csv
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from filelock import FileLock, Timeout
+
+from lrmil import files
+from lrmil.errors import RunError
+from lrmil.run_log import LogLine, parse_line
+from lrmil.run_progress import EpochRecord, RunProgress
+
+__all__ = ["EpochRecord", "RunStatus", "RunWatch", "is_running", "read_status", "request_stop", "run_lock"]
+
+LOCK, STOP, LOG = "run.lock", "stop", "steps.jsonl"
+PATIENCE = 3.0  # seconds: a viewer that probes the lock holds it for an instant
+INSTANT = 0.05  # seconds that no probe lasts
+HEAD = 256  # bytes by which a log is known again; its first line begins with the time
+
+State = Literal["absent", "running", "stopped", "failed", "interrupted", "finished"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """How a run stands.
+
+    Attributes
+    ----------
+    state
+        "absent" without a run in the folder; "interrupted" when the training went without a word, as by a kill.
+    job
+        Name of the last Step's job; `done` of `total` of its `unit` are there, `total` None where it is not known.
+    stage
+        What is going on, or was at the end, for a person.
+    stage_seconds_left
+        Of the stage in progress at its pace so far; None while it is not known.
+    folds_done, folds_total
+        The fold of the model that is shipped counts as one; `folds_total` None while it is not known.
+    seconds_left
+        Of the whole run, None until a fold is done.
+    message
+        The last thing said in this call, and of a failed run why.
+    epochs
+        Every training epoch of this and earlier calls.
+    """
+
+    state: State
+    job: str = ""
+    stage: str = ""
+    done: int = 0
+    total: int | None = None
+    unit: str = ""
+    stage_seconds_left: float | None = None
+    folds_done: int = 0
+    folds_total: int | None = None
+    seconds_left: float | None = None
+    message: str = ""
+    epochs: tuple[EpochRecord, ...] = ()
+
+
+@contextmanager
+def run_lock(run: Path) -> Iterator[None]:
+    """Keep other trainings out of a run's folder while the block lasts.
+
+    Raises
+    ------
+    RunError
+        If another one is at work in it.
+    """
+    lock = FileLock(run / LOCK, thread_local=False)  # a generator may be closed by another thread
+    try:
+        lock.acquire(timeout=PATIENCE)
+    except Timeout as error:
+        raise RunError(
+            f"Expected a run folder that no other training uses. Got {run}, in which one is at work; "
+            f"wait for it, stop it by `lrmil stop {run}`, or choose another folder."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def is_running(run: Path) -> bool:
+    """Tell whether a training is at work in a folder; nothing is made in it."""
+    return _is_held(run / LOCK, INSTANT)
+
+
+def request_stop(run: Path) -> None:
+    """Ask the training in a folder to stop: it does so within about a second, or when its Step is done.
+
+    A training that has not yet begun its work removes the request: see `is_running`.
+
+    Raises
+    ------
+    RunError
+        If there is no such folder.
+    """
+    if not run.is_dir():
+        raise RunError(f"Expected the folder of a run. Got {run}, which is none.")
+    (run / STOP).touch()
+
+
+def stop_requested(run: Path) -> bool:
+    """Tell whether the training is to stop; the request is taken away."""
+    if not (run / STOP).exists():
+        return False
+    files.remove(run / STOP)
+    return True
+
+
+def read_status(run: Path) -> RunStatus:
+    """How a run stands now; to follow one, keep a `RunWatch`."""
+    return RunWatch(run).poll()
+
+
+class RunWatch:
+    """Follow a run, also one that another process makes or that begins later; each `poll` reads only what is new."""
+
+    def __init__(self, run: Path) -> None:
+        self._run = run
+        self._log = _LogTail(run / LOG)
+        self._folds = _Folds(run)
+        self._progress = RunProgress()
+
+    def poll(self) -> RunStatus:
+        """How the run stands now."""
+        state = self._state()
+        progress, running = self._progress, state == "running"
+        begins = running and progress.over  # what is in the log is of an earlier call
+        line = LogLine(0) if begins else progress.line or LogLine(0)
+        names, total = self._folds.read()
+        done = len(progress.clock.done & names if names else progress.clock.done)
+        return RunStatus(
+            state=state,
+            job=line.job,
+            stage=progress.stage if line.job else "starting" if running else "",
+            done=line.done,
+            total=line.total,
+            unit=line.unit,
+            stage_seconds_left=progress.pace.seconds_left if running and line.job and progress.pace else None,
+            folds_done=total if total and state == "finished" else done,
+            folds_total=total,
+            seconds_left=progress.clock.seconds_left(total) if running else None,
+            message="" if begins else progress.message,
+            epochs=tuple(record for record in progress.epochs if not names or record.fold in names),
+        )
+
+    def _state(self) -> State:
+        """The lock is probed before the log is read: when it is free, all that was said is in the log."""
+        held = _is_held(self._run / LOCK)
+        self._read()
+        progress = self._progress
+        if held and progress.over:  # another viewer's probe, or a new call that has not yet said that it begins
+            held = is_running(self._run)
+        elif not held and not progress.over:  # killed, or begun since the probe
+            held = _is_held(self._run / LOCK)
+        if held:
+            return "running"
+        if progress.end:
+            return progress.end
+        if not progress.called and _stamp(self._run / "metrics.json"):  # a run of before there were ends in the log
+            return "finished"
+        return "interrupted" if progress.called or progress.line or _stamp(self._run / "plan.toml") else "absent"
+
+    def _read(self) -> None:
+        anew, lines = self._log.read()
+        if anew:
+            self._progress = RunProgress()
+        for line in lines:
+            self._progress.add(line)
+
+
+class _LogTail:
+    """A log that is read as it grows."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+        self._head = b""
+
+    def read(self) -> tuple[bool, list[LogLine]]:
+        """Whether the log is another one than before, and its new whole lines."""
+        try:
+            with self._path.open("rb") as file:
+                head = file.read(HEAD)
+                anew = not head.startswith(self._head) or file.seek(0, 2) < self._offset
+                if anew:
+                    self._offset = 0
+                file.seek(self._offset)
+                new = file.read()
+        except FileNotFoundError:
+            anew, head, new = self._offset > 0, b"", b""
+            self._offset = 0
+        except OSError:  # a network drive that is away for a moment: the next poll may see it
+            return False, []
+        self._head = head
+        whole = new[: new.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        parsed = map(parse_line, whole.splitlines())
+        return anew, [line for line in parsed if line is not None]
+
+
+class _Folds:
+    """Which folds a run has, read again only when a file changes."""
+
+    def __init__(self, run: Path) -> None:
+        self._sources = (run / "splits.csv", run / "plan.toml")
+        self._stamps: list[tuple[int, int] | None] = []
+        self._found: tuple[frozenset[str], int | None] = frozenset(), None
+
+    def read(self) -> tuple[frozenset[str], int | None]:
+        """Names, none while they are not drawn, and number."""
+        stamps = [_stamp(path) for path in self._sources]
+        if stamps != self._stamps:
+            splits, plan = self._sources
+            names = _folds_in_splits(splits)
+            self._stamps, self._found = stamps, (names, len(names) or _folds_in_plan(plan))
+        return self._found
+
+
+def _folds_in_splits(path: Path) -> frozenset[str]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return frozenset(row["fold"] for row in csv.DictReader(file))
+    except (OSError, ValueError, KeyError, csv.Error):
+        return frozenset()
+
+
+def _folds_in_plan(path: Path) -> int | None:
+    """What is meant as long as nothing is drawn: the folds that are tested and that of the model."""
+    try:
+        folds = tomllib.loads(path.read_text(encoding="utf-8"))["settings"]["folds"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return folds + 1 if isinstance(folds, int) else None
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size
+
+
+def _is_held(lock: Path, patience: float = 0.0) -> bool:
+    if _stamp(lock) is None:
+        return False
+    try:
+        with FileLock(lock, timeout=patience, poll_interval=0.01):
+            return False
+    except Timeout:
+        return True
+    except OSError:  # a folder that may only be read: whether someone works in it cannot be told
+        return False

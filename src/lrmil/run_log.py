@@ -1,0 +1,190 @@
+"""What a run says while it works, RUN/steps.jsonl: one JSON object a line, appended and never rewritten.
+
+{"time", "start": true, "plan"}                 a call begins; "plan" is equal where the same was asked for
+{"time", "job", "done", "total", "unit", ...}   a Step, with its "message" and "metrics" where it has them; of the other
+                                                Steps the first and the last of each job, and about one a second
+{"time", "end", "message"}                      it ended: finished, stopped or failed; a killed process says nothing
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from io import FileIO
+from pathlib import Path, PurePath
+from typing import Literal, cast
+
+from lrmil.errors import LrmilError, Stopped
+from lrmil.hidden_folders import without_folders
+from lrmil.steps import Step, T
+
+INTERVAL = 1.0  # seconds between two looks at the stop file, and between two lines of the same job
+ENDS = ("finished", "stopped", "failed")
+LARGEST = 2**53  # a count or a time above it is none: a float would not hold it exactly
+End = Literal["", "finished", "stopped", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line of the log: of a Step when `job` is not empty, else of a start or an end."""
+
+    time: float
+    job: str = ""
+    done: int = 0
+    total: int | None = None
+    unit: str = ""
+    message: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    start: bool = False
+    plan: str = ""
+    end: End = ""
+
+
+def logged(
+    steps: Generator[Step[T], None, None],
+    path: Path,
+    *,
+    plan: str,
+    hidden: Sequence[PurePath],
+    asked_to_stop: Callable[[], bool],
+) -> Generator[Step[T], None, None]:
+    """Pass Steps on and write down how the work goes on and ends.
+
+    Parameters
+    ----------
+    steps
+        The work, closed at the end whatever happens.
+    path
+        The log, appended to.
+    plan
+        Short text that is equal for calls that ask for the same.
+    hidden
+        Folders that a message must not name.
+    asked_to_stop
+        Asked at a Step, about once a second.
+
+    Raises
+    ------
+    Stopped
+        Soon after `asked_to_stop` says so, unless the answer is there.
+    """
+    with path.open("ab", buffering=0) as file:
+        log = _Log(file)
+        log.write({"start": True, "plan": plan})
+        try:
+            with closing(steps):
+                for step in steps:
+                    if log.step(step) and step.result is None and asked_to_stop():
+                        raise Stopped("Stopped as asked. What is finished is kept; the same call goes on from there.")
+                    yield step
+        except (Stopped, GeneratorExit, KeyboardInterrupt):
+            log.end("stopped")
+            raise
+        except BaseException as error:
+            log.end("failed", without_folders(_sentence(error), hidden))
+            raise
+        log.end("finished")
+
+
+def parse_line(line: bytes) -> LogLine | None:
+    """Read a line of the log; None for what is none, such as half a line that a killed process left."""
+    try:
+        found = json.loads(line.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict) or (when := _number(found.get("time"), LARGEST)) is None:
+        return None
+    if found.get("start") is True:
+        return LogLine(when, start=True, plan=_text(found.get("plan")))
+    if (end := found.get("end")) in ENDS:
+        return LogLine(when, end=cast(End, end), message=_text(found.get("message")))
+    if not (job := _text(found.get("job"))):
+        return None
+    metrics = found.get("metrics")
+    values = metrics.items() if isinstance(metrics, dict) else ()
+    return LogLine(
+        when,
+        job,
+        _count(found.get("done")) or 0,
+        _count(found.get("total")),
+        _text(found.get("unit")),
+        _text(found.get("message")),
+        {name: number for name, value in values if (number := _number(value)) is not None},
+    )
+
+
+class _Log:
+    """The open log, and what of the job in progress is not yet in it."""
+
+    def __init__(self, file: FileIO) -> None:
+        self._file = file
+        self._job = ""
+        self._unsaid: tuple[float, dict[str, object]] | None = None
+        self._due = time.monotonic() + INTERVAL
+        _end_half_line(file)
+
+    def step(self, step: Step[T]) -> bool:
+        """Write a Step down when it is worth it, and tell whether a second has passed."""
+        due = time.monotonic() >= self._due
+        if step.job != self._job:
+            self._say_unsaid()
+        self._unsaid = time.time(), _values(step)
+        if due or step.job != self._job or step.message or step.metrics:
+            self._say_unsaid()
+            self._job = step.job
+        if due:
+            self._due = time.monotonic() + INTERVAL
+        return due
+
+    def end(self, end: End, message: str = "") -> None:
+        self._say_unsaid()
+        self.write({"end": end, "message": message})
+
+    def write(self, values: dict[str, object], when: float | None = None) -> None:
+        line = {"time": round(time.time() if when is None else when, 3), **values}
+        self._file.write((json.dumps(line) + "\n").encode())  # unbuffered: a reader may look at any moment
+
+    def _say_unsaid(self) -> None:
+        if self._unsaid is not None:
+            when, values = self._unsaid
+            self.write(values, when)
+            self._unsaid = None
+
+
+def _values(step: Step[T]) -> dict[str, object]:
+    values: dict[str, object] = {"job": step.job, "done": step.done, "total": step.total, "unit": step.unit}
+    values |= {"message": step.message} if step.message else {}
+    return values | ({"metrics": dict(step.metrics)} if step.metrics else {})
+
+
+def _end_half_line(file: FileIO) -> None:
+    """Let the next line stand alone where a killed process left half a line."""
+    if file.tell() == 0:
+        return
+    with Path(file.name).open("rb") as written:
+        written.seek(-1, os.SEEK_END)
+        if written.read(1) != b"\n":
+            file.write(b"\n")
+
+
+def _sentence(error: BaseException) -> str:
+    """Message of an error; of one that was not written for people also what kind it is."""
+    return str(error) if isinstance(error, LrmilError) else f"{type(error).__name__}: {error}"
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _number(value: object, largest: float = 1e300) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= largest:
+        return None
+    return float(value)
+
+
+def _count(value: object) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < LARGEST:
+        return None
+    return value

@@ -1,0 +1,213 @@
+"""How far a run is, from the lines of its log alone: stage, epochs, folds, and the seconds left at the pace so far."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from lrmil.run_log import End, LogLine
+
+TrainedStage = Literal["teacher", "lr_encoder", "lr_student", "lr_undistilled"]
+TRAINED: dict[str, TrainedStage] = {
+    "teacher": "teacher",
+    "stage 1": "lr_encoder",
+    "lr_student": "lr_student",
+    "lr_undistilled": "lr_undistilled",
+}
+SENTENCES = {
+    "teacher": "HR teacher",
+    "evidence": "the teacher's evidence",
+    "stage 1": "stage 1, patch distillation",
+    "LR features": "LR features of the distilled encoder",
+    "lr_student": "stage 2, slide distillation",
+    "lr_undistilled": "LR undistilled, the floor",
+    "test hr_teacher": "test of the HR teacher",
+    "test lr_undistilled": "test of the floor",
+    "test lr_student": "test of the LR student",
+}
+# The shortest name that a stage follows is the fold's: slide ids and folds may hold a colon or the name of a stage.
+JOB = re.compile(
+    r"(?:(?P<fold>.+?): )??"
+    r"(?P<stage>teacher|evidence|stage 1|lr_student|lr_undistilled|[LH]R features|test \w+)"
+    r"(?:: (?P<slide>.+))?",
+    re.DOTALL,
+)
+
+
+class Job(NamedTuple):
+    """What the name of a job says."""
+
+    fold: str
+    """Empty where the work is of no fold."""
+    stage: str
+    slide: str
+    """Empty where the job is not about one slide of its stage."""
+
+
+@dataclass(frozen=True, slots=True)
+class EpochRecord:
+    """Figures of one training epoch."""
+
+    fold: str
+    """"fold-0" ... "final"."""
+    stage: TrainedStage
+    """lr_encoder is stage 1, lr_student is stage 2."""
+    epoch: int
+    """From 1."""
+    metrics: Mapping[str, float]
+    """train_loss, val_loss, val_score and the parts of the loss."""
+
+
+def parse_job(line: LogLine) -> Job:
+    """Take the name of a line's job apart; an unknown one is a stage of its own."""
+    if line.unit == "folds":
+        return Job("" if line.job == "train" else line.job, "", "")
+    found = JOB.fullmatch(line.job)
+    return Job(found["fold"] or "", found["stage"], found["slide"] or "") if found else Job("", line.job, "")
+
+
+class RunProgress:
+    """What the lines of a log come to so far; give them to `add` in their order."""
+
+    def __init__(self) -> None:
+        self.line: LogLine | None = None
+        """The last line of a Step in the last call."""
+        self.called = False
+        """Whether any call wrote down its start; runs of old did not."""
+        self.end: End = ""
+        """How the last call ended, empty while it is at work or was killed."""
+        self.message = ""
+        self.pace: _Pace | None = None
+        self.clock = _FoldClock()
+        self._epochs: dict[tuple[str, TrainedStage], dict[int, EpochRecord]] = {}
+
+    def add(self, line: LogLine) -> None:
+        """Take the next line up."""
+        self.message = "" if line.start else line.message or self.message
+        if line.start:
+            self.line, self.pace, self.called = None, None, True
+            self.clock.start(line)
+        self.end = line.end
+        if line.job:
+            job = parse_job(line)
+            self.line = line
+            if self.pace is None or self.pace.stage != job[:2]:
+                self.pace = _Pace(line, job)
+            self.pace.add(line, job)
+            self.clock.add(line, job)
+            self._add_epoch(line, job)
+
+    @property
+    def over(self) -> bool:
+        """Whether no call is at work, as far as the log tells."""
+        return bool(self.end) or not self.called
+
+    @property
+    def stage(self) -> str:
+        """What the last line is about, for a person."""
+        if self.line is None:
+            return ""
+        fold, stage, slide = parse_job(self.line)
+        if not stage:
+            return f"{fold}: done" if fold else "all folds done, model written"
+        sentence = SENTENCES.get(stage, stage) if fold else stage
+        if not fold and stage.endswith("features"):
+            sentence = f"{stage} of the frozen encoder"
+        if slide and self.pace and self.pace.total:
+            sentence += f" ({slide}, slide {self.pace.units + 1} of {self.pace.total})"
+        return f"{fold}: {sentence}" if fold else sentence
+
+    @property
+    def epochs(self) -> tuple[EpochRecord, ...]:
+        """Every epoch of every call, that of the stage trained last at the end."""
+        return tuple(record for records in self._epochs.values() for record in records.values())
+
+    def _add_epoch(self, line: LogLine, job: Job) -> None:
+        epoch = int(line.metrics.get("epoch", 0))
+        if job.stage not in TRAINED or not job.fold or epoch < 1:
+            return
+        stage = TRAINED[job.stage]
+        metrics = {name: value for name, value in line.metrics.items() if name != "epoch"}
+        known = self._epochs.pop((job.fold, stage), {})
+        # Later epochs are of a training that was broken off or had other settings: this one has not come to them yet.
+        kept = {number: record for number, record in known.items() if number < epoch}
+        self._epochs[job.fold, stage] = kept | {epoch: EpochRecord(job.fold, stage, epoch, metrics)}
+
+
+class _Pace:
+    """Units a second of the stage in progress, of which a slide's patches are a part."""
+
+    def __init__(self, line: LogLine, job: Job) -> None:
+        self.stage = job[:2]
+        self.units = 0 if job.slide else line.done
+        self.total: int | None = None
+        self._first = self._last = (line.time, float(self.units))
+        self._in_slide = False
+
+    def add(self, line: LogLine, job: Job) -> None:
+        """Take up the next line of the stage."""
+        if job.slide:
+            self._last = line.time, self.units + min(1.0, line.done / line.total if line.total else 0.0)
+        else:
+            passed_over = job.stage.endswith("features") and line.done > self.units + self._in_slide
+            self._last = line.time, float(line.done)
+            if passed_over or line.done < self.units:
+                self._first = self._last  # what was there already says nothing of the pace
+            self.units, self.total = line.done, line.total
+        self._in_slide = bool(job.slide)
+
+    @property
+    def seconds_left(self) -> float | None:
+        seconds, units = (last - first for first, last in zip(self._first, self._last, strict=True))
+        if self.total is None or seconds <= 0 or units <= 0:
+            return None
+        return max(0.0, self.total - self._last[1]) * seconds / units
+
+
+class _FoldClock:
+    """Seconds that folds took, over all calls that asked for the same."""
+
+    def __init__(self) -> None:
+        self.done: set[str] = set()
+        self._plan = ""
+        self._time: float | None = None
+        self._fold = ""
+        self._worked = False
+        self._spent: dict[str, float] = {}
+        self._took: dict[str, float] = {}
+
+    def start(self, line: LogLine) -> None:
+        if line.plan != self._plan:
+            for known in (self.done, self._spent, self._took):
+                known.clear()
+            self._plan = line.plan
+        self._time, self._fold = line.time, ""
+
+    def add(self, line: LogLine, job: Job) -> None:
+        since = line.time if self._time is None else self._time
+        self._time = line.time
+        if job.fold != self._fold:
+            self._fold, self._worked = job.fold, False
+        if not job.fold:
+            return
+        self._spent[job.fold] = self._spent.get(job.fold, 0.0) + max(0.0, line.time - since)
+        if not job.stage:
+            self._close(job.fold)
+        elif job.slide or job.stage != "LR features":  # those are looked through even when all of them are there
+            self._worked = True
+            self.done.discard(job.fold)
+
+    def seconds_left(self, total: int | None) -> float | None:
+        """Seconds until `total` folds are done; None before one was."""
+        took = [self._took[fold] for fold in self.done if fold in self._took]
+        if total is None or not took:
+            return None
+        mean = sum(took) / len(took)
+        begun = 0.0 if self._fold in self.done else min(mean, self._spent.get(self._fold, 0.0))
+        return max(0.0, mean * (total - len(self.done)) - begun)
+
+    def _close(self, fold: str) -> None:
+        spent = self._spent.pop(fold)
+        if self._worked:  # one that was passed over took no time now, and says nothing of the others
+            self._took[fold] = spent
+        self.done.add(fold)
