@@ -14,7 +14,10 @@ from lrmil import cli
 from lrmil.bundle import save_bundle
 from runs import TINY, TinyRun, stamp_of, tiny_bundle
 
-COMMANDS = ("demo", "inspect", "validate", "train", "predict", "evaluate", "extract", "report", "export", "doctor")
+COMMANDS = (
+    *("demo", "inspect", "validate", "train", "status", "stop"),
+    *("predict", "evaluate", "extract", "report", "export", "doctor"),
+)
 CPU = ["--device", "cpu"]
 
 
@@ -115,6 +118,7 @@ class TestUsage:
             ["extract", "empty", "--encoder", "test_vit", "--out", "out"],
             ["extract", "SLIDE", "--encoder", "no_such_network", "--out", "out", *CPU],
             ["report", "empty"],
+            ["stop", "empty"],
             ["export", "empty", "--to", "trident", "--out", "out"],
         ],
         ids=lambda arguments: " ".join(arguments),

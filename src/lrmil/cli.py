@@ -1,6 +1,6 @@
 """The command line: parses, calls one function of `commands`, and turns its answer into an exit code.
 
-0: all is well; 1: something that was asked for failed, with a list of what; 2: wrong usage.
+0: all is well; 1: something that was asked for failed, with a list of what; 2: wrong usage; 130: stopped.
 """
 
 import argparse
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lrmil.errors import LrmilError
+from lrmil.errors import LrmilError, Stopped
 
 EPILOG = "Model output is not a diagnosis; for research use. Method: arXiv 2606.06864."
 
@@ -24,12 +24,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         return int(getattr(commands, options.command)(options))
+    except (Stopped, KeyboardInterrupt):
+        sys.stderr.write("Stopped. What is finished is kept; the same command goes on from there.\n")
+        return 130
     except (LrmilError, OSError) as error:  # OSError: a full disk, a folder that may not be written
         sys.stderr.write(f"lrmil {options.command}: {error}\n")
         return 1
-    except KeyboardInterrupt:
-        sys.stderr.write("Stopped. What is finished is kept; the same command goes on from there.\n")
-        return 130
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -76,6 +76,13 @@ def build_parser() -> argparse.ArgumentParser:
         "--set", action="append", default=[], metavar="NAME=VALUE", help="any setting, e.g. mil.dropout=0.1; repeatable"
     )
     _add_device(train)
+
+    status = _add(commands, "status", "how a training stands, also while it is at work", "lrmil status run")
+    status.add_argument("run", type=Path, metavar="RUN")
+    _add_json(status)
+
+    stop = _add(commands, "stop", "end a training so that the same command goes on from there", "lrmil stop run")
+    stop.add_argument("run", type=Path, metavar="RUN")
 
     predict = _add(commands, "predict", "classify slides", "lrmil predict a.svs b.svs --model run/model --out out")
     predict.add_argument("slides", nargs="+", type=Path, metavar="SLIDE", help="files or folders")

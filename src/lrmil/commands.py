@@ -19,15 +19,16 @@ from lrmil.cohort import validate_cohort
 from lrmil.configs import TrainConfig, read_toml, with_settings
 from lrmil.devices import available_devices, pick_device
 from lrmil.encoders import PatchEncoder, encoder_hash, load_encoder
-from lrmil.errors import ConfigError, LrmilError
+from lrmil.errors import ConfigError, LrmilError, RunError
 from lrmil.extraction import PatchPlan, SlideSource, extract_features
 from lrmil.inspection import inspect_slide
 from lrmil.prediction_files import read_tissue
 from lrmil.progress import show
 from lrmil.raster import Raster
-from lrmil.report import ARM_NAMES, write_report
+from lrmil.report import write_report
 from lrmil.resolution import parse_mpp
-from lrmil.run_folder import installed_versions
+from lrmil.run_control import RunStatus, is_running, read_status, request_stop
+from lrmil.run_folder import ARM_NAMES, installed_versions
 from lrmil.slide_files import OPENSLIDE_EXTENSIONS, TIFF_EXTENSIONS, find_slides, slide_id_of
 from lrmil.synthetic import make_cohort_steps
 
@@ -125,6 +126,27 @@ def train(options: argparse.Namespace) -> int:
     printed.print(f"Report: {report}\nModel: {run.model}", markup=False)
     printed.print(f"Next: lrmil predict SLIDE --model {run.model} --out OUT", markup=False)
     return 1 if run.failed else 0
+
+
+def status(options: argparse.Namespace) -> int:
+    """Say how a training stands."""
+    found = read_status(options.run)
+    if options.json:
+        _print_json(asdict(found))
+    else:
+        for name, value in _status_lines(found).items():
+            printed.print(f"{name}: {value}", markup=False)
+    return 1 if found.state == "absent" else 0
+
+
+def stop(options: argparse.Namespace) -> int:
+    """Ask a training to stop."""
+    if not is_running(options.run):
+        raise RunError(f"Expected a training at work in {options.run}. Got none; see `lrmil status {options.run}`.")
+    request_stop(options.run)
+    printed.print("It stops when the step in progress is done. What is finished is kept.", markup=False)
+    printed.print("Next: the same lrmil train command, to go on from there", markup=False)
+    return 0
 
 
 def predict(options: argparse.Namespace) -> int:
@@ -307,6 +329,30 @@ def _print_facts(facts: dict[str, object]) -> None:
         if name != "path":
             shown = _levels(value) if name == "levels" and isinstance(value, list) else _figure(value)
             printed.print(f"  {name}: {shown}", markup=False)
+
+
+def _status_lines(found: RunStatus) -> dict[str, str]:
+    lines: dict[str, str] = {"state": found.state}
+    if found.stage:
+        progress = f" ({found.done} of {found.total} {found.unit})" if found.total else ""
+        lines["stage"] = f"{found.stage}{progress}{_left(found.stage_seconds_left)}"
+    if found.folds_total:
+        lines["folds"] = f"{found.folds_done} of {found.folds_total}{_left(found.seconds_left)}"
+    if found.epochs:
+        last = found.epochs[-1]
+        figures = ", ".join(f"{name} {value:.4g}" for name, value in last.metrics.items())
+        lines["last epoch"] = f"{last.fold}, {last.stage}, epoch {last.epoch}: {figures}"
+    if found.message:
+        lines["message"] = found.message
+    return lines
+
+
+def _left(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    minutes = round(seconds / 60)
+    hours = f"{minutes // 60} h {minutes % 60} min"
+    return f", about {hours if minutes >= 60 else f'{minutes} min' if minutes else f'{seconds:.0f} s'} left"
 
 
 def _levels(levels: list[list[float]]) -> str:
