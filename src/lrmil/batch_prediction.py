@@ -101,7 +101,7 @@ def predict_slides(
             remove_prediction(out, source.slide_id)
             row = Row(slide_id=source.slide_id, status="failed", message=without_folder(error, source.path))
         rows.append(row)
-        _write_table(out / "predictions.csv", rows, bundle.classes)
+        write_rows(out / "predictions.csv", rows, bundle.classes)
         yield Step("predict", len(rows), len(slides), "slides", message=row.message)
     yield Step("predict", len(rows), len(slides), "slides", result=rows)
 
@@ -184,7 +184,13 @@ def row_of(slide_id: str, prediction: Prediction) -> Row:
     )
 
 
-def _write_table(path: Path, rows: Sequence[Row], classes: Sequence[str]) -> None:
+def write_rows(path: Path, rows: Sequence[Row], classes: Sequence[str]) -> None:
+    """Write rows as predictions.csv, complete or not at all."""
+    files.write_text(path, table_of(rows, classes))
+
+
+def table_of(rows: Sequence[Row], classes: Sequence[str]) -> str:
+    """Give rows as CSV: a column for the probability of each class, empty where there is no answer."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     probabilities = [f"prob_{name}" for name in classes]
@@ -195,4 +201,4 @@ def _write_table(path: Path, rows: Sequence[Row], classes: Sequence[str]) -> Non
         resolution = ["" if row.mpp is None else f"{row.mpp:.6g}", row.mpp_source]
         counts = [row.n_patches, row.failed_patches, f"{row.seconds:.3f}", row.message]
         writer.writerow([row.slide_id, row.status, row.label, *values, *resolution, *counts])
-    files.write_text(path, text.getvalue())
+    return text.getvalue()

@@ -5,7 +5,7 @@ bundle.json  encoder/config.json  encoder/model.safetensors  mil.safetensors
 
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,19 @@ from lrmil.mil import ABMIL, make_mil
 FORMAT = "lrmil.bundle/1"
 WEIGHTS = ("encoder/config.json", "encoder/model.safetensors", "mil.safetensors")
 LARGEST_PATCH = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What a model folder says of itself; the attributes are those of `Bundle`."""
+
+    classes: tuple[str, ...]
+    mpp: float
+    patch_size: int
+    training: dict[str, object]
+    metrics: dict[str, object]
+    license: str
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +77,11 @@ class Bundle:
     license: str = "research use only; not a medical device"
     sha256: str = ""
 
+    @property
+    def card(self) -> ModelCard:
+        """What the model says of itself, without its weights."""
+        return ModelCard(**{field.name: getattr(self, field.name) for field in fields(ModelCard)})
+
 
 def save_bundle(folder: Path, bundle: Bundle) -> None:
     """Write the folder, complete or not at all; hashes of its files go into bundle.json."""
@@ -98,43 +116,60 @@ def load_bundle(folder: str | Path) -> Bundle:
         If it is no bundle, is of another version, was changed after it was written, or its parts do not fit together.
     """
     folder = Path(folder)
-    document = _read_document(folder)
-    if document.get("format") != FORMAT:
-        raise FormatError(f"Expected the format {FORMAT} in {folder}. Got {document.get('format')!r}; update lrmil.")
+    document, card = _read_document(folder), read_model_card(folder)
     try:
         hashes = dict(document["sha256"])
         for name in WEIGHTS:
             if files.sha256_file(folder / name) != hashes[name]:
                 raise FormatError(f"Expected {folder / name} as it was written. Got other content; copy it again.")
-        classes = tuple(map(str, document["classes"]))
-        mpp, size = float(document["mpp"]), int(document["patch_size"])
-        if len(classes) < 2 or not (0 < mpp < math.inf) or not 16 <= size <= LARGEST_PATCH:
-            raise FormatError(
-                f"Expected two or more classes, a resolution and a patch of 16 to {LARGEST_PATCH} px in {folder}. "
-                f"Got {len(classes)} classes, {mpp} um/px and {size} px."
-            )
-        encoder = _load_encoder(folder, size)
+        encoder = _load_encoder(folder, card.patch_size)
         mil_config = mil_from_dict(document["mil"])
-        mil = make_mil(encoder.dim, len(classes), mil_config)
+        mil = make_mil(encoder.dim, len(card.classes), mil_config)
         _load(folder / "mil.safetensors", mil)
         return Bundle(
-            classes=classes,
-            mpp=mpp,
-            patch_size=size,
+            **{field.name: getattr(card, field.name) for field in fields(ModelCard)},
             min_tissue=float(document["min_tissue"]),
             max_failed=float(document["max_failed"]),
             encoder=encoder,
             mil=mil,
             mil_config=mil_config,
-            training=dict(document["training"]),
-            metrics=dict(document["metrics"]),
-            license=str(document["license"]),
-            sha256=files.sha256_file(folder / "bundle.json"),
         )
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         if isinstance(error, FormatError):
             raise
         raise FormatError(f"Expected a complete model folder at {folder}. Got: {error}") from error
+
+
+def read_model_card(folder: str | Path) -> ModelCard:
+    """Read what a model folder says of itself; no weights are loaded, and their hashes are not compared.
+
+    Raises
+    ------
+    FormatError
+        If it is no bundle, is of another version, or its values make no sense.
+    """
+    folder = Path(folder)
+    document = _read_document(folder)
+    if document.get("format") != FORMAT:
+        raise FormatError(f"Expected the format {FORMAT} in {folder}. Got {document.get('format')!r}; update lrmil.")
+    try:
+        card = ModelCard(
+            classes=tuple(map(str, document["classes"])),
+            mpp=float(document["mpp"]),
+            patch_size=int(document["patch_size"]),
+            training=dict(document["training"]),
+            metrics=dict(document["metrics"]),
+            license=str(document["license"]),
+            sha256=files.sha256_file(folder / "bundle.json"),
+        )
+    except (OSError, KeyError, TypeError, ValueError, OverflowError) as error:
+        raise FormatError(f"Expected a complete model folder at {folder}. Got: {error!r}") from error
+    if len(card.classes) < 2 or not (0 < card.mpp < math.inf) or not 16 <= card.patch_size <= LARGEST_PATCH:
+        raise FormatError(
+            f"Expected two or more classes, a resolution and a patch of 16 to {LARGEST_PATCH} px in {folder}. "
+            f"Got {len(card.classes)} classes, {card.mpp} um/px and {card.patch_size} px."
+        )
+    return card
 
 
 def _read_document(folder: Path) -> dict[str, Any]:

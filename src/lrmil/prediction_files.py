@@ -1,4 +1,4 @@
-"""One slide's prediction on disk, format lrmil.prediction/2: written so that other tools and a later session can show it.
+"""One slide's prediction on disk, format lrmil.prediction/2, so that other tools and a later session can show it.
 
 <slide_id>.json  <slide_id>.attention.ome.zarr  <slide_id>.geojson  <slide_id>.png
 <slide_id>.tissue.ome.zarr     only when the tissue mask was given; `read_tissue` takes it up again
@@ -54,7 +54,7 @@ def write_prediction(
 
 
 def read_prediction(out: Path, slide_id: str, *, key: str | None = None) -> Prediction | None:
-    """Read what `write_prediction` wrote; None when it is absent, of another version, incomplete or of another `key`."""
+    """Read what `write_prediction` wrote; None when it is absent, incomplete, of another version or another `key`."""
     try:
         card = json.loads((out / f"{slide_id}.json").read_text(encoding="utf-8"))
         if card["format"] != FORMAT or key not in (None, card["key"]):

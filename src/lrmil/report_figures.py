@@ -140,10 +140,10 @@ def slide_pictures(
         if slide.fingerprint != fingerprint:
             raise SlideError(f"Expected {path.name} as it was trained on. Got another file of that name.")
         thumbnail = slide.thumbnail(mpp * max(1.0, max(slide.dimensions) / side))
-    pictures = {"slide": _jpeg(thumbnail.array, side)}
+    pictures = {"slide": jpeg_address(thumbnail.array, side)}
     for name, raster in maps.items():
         overlay = overlay_rgb(thumbnail.array, raster, thumbnail_level0_per_px=thumbnail.cell_level0)
-        pictures[name] = _jpeg(overlay, side)
+        pictures[name] = jpeg_address(overlay, side)
     return pictures
 
 
@@ -193,7 +193,8 @@ def _literal(name: str) -> str:
     return short.replace("$", r"\$")
 
 
-def _jpeg(pixels: NDArray[np.uint8], side: int) -> str:
+def jpeg_address(pixels: NDArray[np.uint8], side: int) -> str:
+    """Give (h, w, 3) pixels as the data address of a JPEG no longer than `side` px."""
     image = Image.fromarray(pixels)
     image.thumbnail((side, side), Image.Resampling.BOX)
     return _address(image, "JPEG")
