@@ -81,6 +81,11 @@ class Gallery(QWidget):
         return "lowest" if self.ends.currentIndex() else "highest"
 
     @property
+    def reading(self) -> bool:
+        """Whether pictures are still being read."""
+        return self._job is not None
+
+    @property
     def layer(self) -> "Shapes | None":
         """The layer of numbered squares."""
         layers = self._session.viewer.layers
@@ -148,13 +153,19 @@ class Gallery(QWidget):
             if step.result is not None and shown is self._session.shown:
                 self._set_picture(*step.result)
 
-        self._job = start_job(
+        def ended() -> None:
+            if self._job is job:
+                self._job = None
+
+        job = start_job(
             read,
             name=f"read patches of {shown.source.slide_id}",
             on_step=arrived,
             on_result=lambda result: None,
             on_error=lambda error: self._say(explain(error)),
+            on_end=ended,
         )
+        self._job = job
 
     def _say(self, text: str) -> None:
         self.note.setText(text)
@@ -175,8 +186,8 @@ class Gallery(QWidget):
         corner = prediction.patches.level0_yx[item.data(Qt.ItemDataRole.UserRole)]
         centre = (corner + prediction.patches.size_level0 / 2 - 0.5) * prediction.mpp
         side = prediction.patches.size_level0 * prediction.mpp
-        viewer.camera.center = (0.0, float(centre[0]), float(centre[1]))
-        viewer.camera.zoom = min(viewer.canvas.size) / (AROUND * side)
+        viewer.scene.camera.center = (0.0, float(centre[0]), float(centre[1]))
+        viewer.scene.camera.zoom = min(viewer.canvas.size) / (AROUND * side)
 
 
 def _pictures(shown: Shown, positions: list[int]) -> Iterator[Step[Picture]]:

@@ -35,7 +35,7 @@ class Overview(QWidget):
         column.addWidget(self.map)
         column.addWidget(self.magnification)
         slides.changed.connect(self.refresh)
-        camera = session.viewer.camera.events
+        camera = session.viewer.scene.camera.events
         camera.center.connect(self.follow)
         camera.zoom.connect(self.follow)
         self.map.clicked = self._go
@@ -65,7 +65,7 @@ class Overview(QWidget):
         layer = self._slides.layer
         if layer is None or not self._path:
             return
-        about, camera = layer.metadata[KEY], self._session.viewer.camera
+        about, camera = layer.metadata[KEY], self._session.viewer.scene.camera
         width, height = about["dimensions"]
         per_pixel = float(layer.scale[-1])
         canvas = self._session.viewer.canvas.size
@@ -92,7 +92,7 @@ class Overview(QWidget):
         width, height = layer.metadata[KEY]["dimensions"]
         per_pixel = float(layer.scale[-1])
         y, x = (place.y() * height - 0.5) * per_pixel, (place.x() * width - 0.5) * per_pixel
-        self._session.viewer.camera.center = (0.0, y, x)
+        self._session.viewer.scene.camera.center = (0.0, y, x)
 
 
 class _Map(QWidget):
