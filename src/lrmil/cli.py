@@ -113,6 +113,31 @@ def build_parser() -> argparse.ArgumentParser:
     _add_device(evaluate)
     _add_json(evaluate)
 
+    case = _add(
+        commands,
+        "case",
+        "classify one slide and write its table row, GeoJSON, picture and page",
+        "lrmil case a.svs --model run/model --out case",
+    )
+    case.add_argument("slide", type=Path, metavar="SLIDE")
+    _add_model(case)
+    case.add_argument("--out", type=Path, required=True)
+    _add_mpp(case)
+    case.add_argument("--reviews", type=Path, metavar="LOG", help="review log whose last word on the slide is added")
+    case.add_argument(
+        "--top", type=_count, default=8, metavar="K", help="patches shown of each end (default: %(default)s)"
+    )
+    _add_threads(case)
+    _add_device(case)
+
+    reviews = _add(commands, "reviews", "the last review of each slide and model", "lrmil reviews reviews.jsonl")
+    reviews.add_argument("log", type=Path, metavar="LOG")
+    _add_json(reviews)
+
+    card = _add(commands, "card", "what a model folder says of itself", "lrmil card run/model")
+    card.add_argument("model", type=Path, metavar="DIR")
+    _add_json(card)
+
     extract = _add(commands, "extract", "features at one resolution", "lrmil extract slides --encoder resnet50 --out f")
     extract.add_argument("slides", nargs="+", type=Path, metavar="SLIDES", help="files or folders")
     extract.add_argument("--encoder", required=True)

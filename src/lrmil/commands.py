@@ -14,21 +14,25 @@ from rich.text import Text
 
 from lrmil import evaluation, exchange, plan
 from lrmil.batch_prediction import Row, predict_slides
-from lrmil.bundle import load_bundle
+from lrmil.bundle import load_bundle, read_model_card
+from lrmil.case_page import write_case
 from lrmil.cohort import validate_cohort
 from lrmil.configs import TrainConfig, read_toml, with_settings
 from lrmil.devices import available_devices, pick_device
 from lrmil.encoders import PatchEncoder, encoder_hash, load_encoder
 from lrmil.errors import ConfigError, LrmilError, RunError
 from lrmil.extraction import PatchPlan, SlideSource, extract_features
+from lrmil.inference import predict_steps
 from lrmil.inspection import inspect_slide
 from lrmil.prediction_files import read_tissue
 from lrmil.progress import show
 from lrmil.raster import Raster
 from lrmil.report import write_report
 from lrmil.resolution import parse_mpp
+from lrmil.review import latest_reviews, read_reviews
 from lrmil.run_control import RunStatus, is_running, read_status, request_stop
 from lrmil.run_folder import ARM_NAMES, installed_versions
+from lrmil.slide import open_slide
 from lrmil.slide_files import OPENSLIDE_EXTENSIONS, TIFF_EXTENSIONS, find_slides, slide_id_of
 from lrmil.synthetic import make_cohort_steps
 
@@ -172,6 +176,49 @@ def predict(options: argparse.Namespace) -> int:
         _print_rows(rows)
         printed.print(f"Model output, not a diagnosis. Table and attention maps: {options.out}", markup=False)
     return _exit_code(sum(row.status == "failed" for row in rows), len(rows))
+
+
+def case(options: argparse.Namespace) -> int:
+    """Classify one slide and write what others need to look at it."""
+    bundle = load_bundle(options.model)
+    reviews = latest_reviews(read_reviews(options.reviews).reviews) if options.reviews else {}
+    with open_slide(options.slide, mpp=_mpp(options)) as slide:
+        prediction = show(predict_steps(slide, bundle, options.device, threads=options.threads), console)
+        review = reviews.get((prediction.slide_fingerprint, prediction.bundle_sha256))
+        page = write_case(options.out, prediction, slide, bundle.card, review=review, k=options.top)
+    printed.print(f"Model output, not a diagnosis. Page: {page}", markup=False)
+    return 0
+
+
+def reviews(options: argparse.Namespace) -> int:
+    """List the last review of each slide and model."""
+    log = read_reviews(options.log)
+    latest = list(latest_reviews(log.reviews).values())
+    if options.json:
+        _print_json({"reviews": [asdict(review) for review in latest], "unreadable_lines": list(log.unreadable)})
+        return 0
+    table = Table("slide", "model", "output", "decision", "label", "reviewer", "time", "note")
+    for review in latest:
+        words = [review.slide_id, review.bundle_sha256[:12], review.output_label, review.decision or ""]
+        table.add_row(*map(Text, [*words, review.human_label, review.reviewer, review.time, review.note]))
+    printed.print(table)
+    if log.unreadable:
+        printed.print(f"Lines that cannot be read: {', '.join(map(str, log.unreadable))}", markup=False)
+    return 0
+
+
+def card(options: argparse.Namespace) -> int:
+    """Say what a model folder says of itself."""
+    found = asdict(read_model_card(options.model))
+    if options.json:
+        _print_json(found)
+        return 0
+    figures = {arm: values.get("auroc") for arm, values in found.pop("metrics").items() if arm in ARM_NAMES}
+    training = found.pop("training")
+    training.pop("settings", None)
+    for name, value in {**found, **training, **{f"test AUROC, {arm}": area for arm, area in figures.items()}}.items():
+        printed.print(f"{name}: {_figure(list(value) if isinstance(value, tuple) else value)}", markup=False)
+    return 0
 
 
 def evaluate(options: argparse.Namespace) -> int:
