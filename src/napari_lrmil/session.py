@@ -277,9 +277,9 @@ class Session:
         layer.metadata[KEY] = {**layer.metadata.get(KEY, {}), "mpp": mpp, "mpp_source": "override"}
 
     def _has_record(self, shown: Shown) -> bool:
-        from napari_lrmil.reviews import is_read, reviews_in
+        from napari_lrmil.reviews import read_by, reviews_in
 
-        return is_read(reviews_in(self.review_log).reviews, shown.prediction.slide_fingerprint, self.reviewer)
+        return shown.prediction.slide_fingerprint in read_by(reviews_in(self.review_log).reviews, self.reviewer)
 
     def _note_seen(self) -> None:
         if self.shown is not None and self.revealed:
