@@ -1,0 +1,460 @@
+"""The dock widget "Worklist": a folder of slides as a table, to classify all of them and review one after the other."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary, ref
+
+import numpy as np
+from psygnal import SignalInstance
+from qtpy.QtCore import QItemSelectionModel, Qt
+from qtpy.QtGui import QKeySequence, QShortcut
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QCheckBox,
+    QComboBox,
+    QFileDialog,
+    QLabel,
+    QLineEdit,
+    QProgressBar,
+    QPushButton,
+    QTableView,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt import QFlowLayout
+
+from lrmil.steps import Step
+from napari_lrmil import places
+from napari_lrmil.layers import KEY
+from napari_lrmil.messages import explain
+from napari_lrmil.reviews import described, latest_in, read_by, reviews_in
+from napari_lrmil.session import Session, case_folder, session_of
+from napari_lrmil.widgets.device_box import DeviceBox
+from napari_lrmil.widgets.parts import MessageLine, Text
+from napari_lrmil.widgets.worklist_table import CHOICES, WIDTHS, WorklistOrder, WorklistTable
+from napari_lrmil.worker import start_job
+from napari_lrmil.worklist_state import JOB, Entry, answered, list_file, read_memory, scan, summary
+
+if TYPE_CHECKING:
+    from napari.layers import Layer
+    from napari.viewer import Viewer
+
+    from napari_lrmil.worklist_job import Opened
+
+NEXT_KEY = "Ctrl+Shift+N"
+SHORT = 60  # s; less than this is told in seconds
+
+
+class Worklist(QWidget):
+    """View of a folder and of the viewer's session; all it shows is on disk, so that it outlives the window.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer; napari passes it by this name.
+    """
+
+    def __init__(self, napari_viewer: "Viewer", parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.session = session_of(napari_viewer)
+        self.folder: Path | None = None
+        self._scans = self._openings = 0  # what an earlier one still reports is not listened to
+        self._before_running: Entry | None = None
+        self._make_parts()
+        self._lay_out()
+        self._listen()
+        self._recall()
+        self._update()
+
+    @property
+    def current(self) -> Path | None:
+        """The slide that the viewer is on."""
+        shown, opened = self.session.shown, self._opened_layers()
+        if shown is not None:
+            return shown.source.path
+        return Path(opened[0].metadata[KEY]["path"]) if opened else None
+
+    def open_folder(self, folder: Path) -> None:
+        """Make a list of the slides in a folder and in those below it."""
+        self.folder = folder.resolve()
+        places.remember("worklist_folder", str(self.folder))
+        self.folder_name.setText(self.folder.name)
+        self.folder_name.setToolTip(str(self.folder))
+        self.table.fill([])
+        self.read_again()
+
+    def read_again(self) -> None:
+        """Read the folder and what is saved of its slides, in a thread."""
+        if self.folder is None:
+            return
+        self._scans += 1
+        number, folder, results, model = self._scans, self.folder, self.session.preferences.results, self._model()
+
+        def read() -> Iterator[Step[list[Entry]]]:
+            yield from scan(folder, results, model)
+
+        start_job(
+            read,
+            name=f"read {folder.name}",
+            on_step=lambda step: self._take_scanned(step) if number == self._scans else None,
+            on_result=lambda _: None,
+            on_error=lambda error: self._warn(explain(error)) if number == self._scans else None,
+        )
+
+    def classify_all(self) -> None:
+        """Classify every slide of the list, those that are shown first; what is classified already is passed over."""
+        shown = self.order.places()
+        places = [*shown, *sorted(set(range(len(self.table.lines))) - set(shown))]
+        self.classify([self.table.lines[place].entry for place in places])
+
+    def classify_selected(self) -> None:
+        """Classify the selected slides."""
+        rows = self.selection.selectedRows()
+        self.classify([self.table.lines[self.order.mapToSource(row).row()].entry for row in rows])
+
+    def classify(self, chosen: Sequence[Entry]) -> None:
+        """Classify some slides of the list in a thread, one after the other."""
+        bundle, folder, todo = self.session.bundle, self.folder, [entry for entry in chosen if not entry.twin]
+        if bundle is None or folder is None or not todo:
+            self.message.say("Nothing to classify: choose a folder, a model and slides that have names of their own.")
+            return
+        entries, results, device = self.table.entries, self.session.preferences.results, self.device.device
+
+        def steps() -> Iterator[Step[list[Entry]]]:
+            from napari_lrmil.worklist_job import classify_list
+
+            yield from classify_list(todo, entries, bundle, folder, results, device=device)
+
+        self.message.say("")
+        self.session.run(steps, name=f"classify {len(todo)} slides of {folder.name}", on_result=self._say_finished)
+
+    def open_slide(self, entry: Entry) -> None:
+        """Show a slide of the list in the viewer, with what is saved of it."""
+        self._openings += 1
+        number, results, model = self._openings, self.session.preferences.results, self._model()
+
+        def steps() -> "Iterator[Step[Opened]]":
+            from napari_lrmil.worklist_job import open_entry
+
+            yield from open_entry(entry, results, model)
+
+        self.message.say(f"Opening {entry.slide_id}.")
+        start_job(
+            steps,
+            name=f"open {entry.slide_id}",
+            on_result=lambda opened: self._show_opened(entry, opened) if number == self._openings else None,
+            on_error=lambda error: self._warn(explain(error)) if number == self._openings else None,
+        )
+
+    def next_unreviewed(self) -> None:
+        """Open the next slide that is classified and not reviewed, in the order of the table."""
+        self._open_first(self._from_current())
+
+    def retire(self) -> None:
+        """Stop listening: another widget has taken over this viewer's worklist, or this one is gone."""
+        self._scans, self._openings = self._scans + 1, self._openings + 1
+        for signal, slot in self._connections:
+            signal.disconnect(slot, missing_ok=True)
+
+    def _make_parts(self) -> None:
+        self.choose_folder, self.choose_model = QPushButton("Folder..."), QPushButton("Model...")
+        self.folder_name, self.model_name = QLabel("no folder"), QLabel("no model")
+        self.device = DeviceBox(self.session.preferences.device)
+        self.run_all, self.run_selected = QPushButton("Classify all"), QPushButton("Classify selected")
+        self.cancel = QPushButton("Cancel")
+        self.next = QPushButton("Next unreviewed")
+        self.next.setToolTip(f"Open the next classified slide without a review ({NEXT_KEY})")
+        self.go_on = QCheckBox("go to the next unreviewed after saving")
+        self.words = QLineEdit()
+        self.words.setPlaceholderText("filter by words")
+        self.words.setClearButtonEnabled(True)
+        self.choice = QComboBox()
+        self.choice.addItems(CHOICES)
+        self.progress, self.message, self.status = QProgressBar(), MessageLine(), Text()
+        self.table = WorklistTable(self)
+        self.order = WorklistOrder(self.table, self)
+        self.view = QTableView()
+        self.view.setModel(self.order)
+        self.selection = QItemSelectionModel(self.order, self)
+        self.view.setSelectionModel(self.selection)
+        self.view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.view.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.view.setAlternatingRowColors(True)
+        self.view.setSortingEnabled(True)
+        self.view.sortByColumn(0, Qt.SortOrder.AscendingOrder)
+        self.view.setWordWrap(False)
+        self.view.setMinimumHeight(100)
+        if (numbers := self.view.verticalHeader()) is not None:
+            numbers.setVisible(False)
+        if (header := self.view.horizontalHeader()) is not None:
+            header.setStretchLastSection(True)
+        for column, width in enumerate(WIDTHS):
+            self.view.setColumnWidth(column, width)
+
+    def _lay_out(self) -> None:
+        tools = QFlowLayout()
+        first: list[QWidget] = [self.choose_folder, self.folder_name, self.choose_model, self.model_name, self.device]
+        second: list[QWidget] = [self.run_all, self.run_selected, self.cancel, self.next, self.go_on]
+        for part in [*first, *second, self.words, self.choice]:
+            tools.addWidget(part)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(6, 6, 6, 6)
+        column.addLayout(tools)
+        column.addWidget(self.progress)
+        column.addWidget(self.message)
+        column.addWidget(self.view, 1)
+        column.addWidget(self.status)
+
+    def _listen(self) -> None:
+        session = self.session
+        self._connections: list[tuple[SignalInstance, Callable[..., None]]] = [
+            (session.failed, self._warn),
+            (session.stepped, self._take_step),
+            (session.job_changed, self._job_changed),
+            (session.model_changed, self._model_changed),
+            (session.shown_changed, self._shown_changed),
+            (session.reviewed, self._reviewed),
+            (session.revealed_changed, self._update),
+            (session.read_first_changed, self._update),
+        ]
+        for signal, slot in self._connections:
+            signal.connect(slot)
+        _take_over(session, self)
+        weak = ref(self)
+        self.destroyed.connect(lambda: _retire(weak()))
+        self.choose_folder.clicked.connect(self._ask_for_folder)
+        self.choose_model.clicked.connect(self._ask_for_model)
+        self.run_all.clicked.connect(self.classify_all)
+        self.run_selected.clicked.connect(self.classify_selected)
+        self.cancel.clicked.connect(self._cancel)
+        self.next.clicked.connect(self.next_unreviewed)
+        self.words.textChanged.connect(self.order.search)
+        self.choice.currentTextChanged.connect(self.order.choose)
+        self.view.doubleClicked.connect(lambda index: self._open_row(self.order.mapToSource(index).row()))
+        self.selection.selectionChanged.connect(self._update_buttons)
+        QShortcut(QKeySequence(NEXT_KEY), self).activated.connect(self.next_unreviewed)
+        for key in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            enter = QShortcut(QKeySequence(key), self.view)
+            enter.setContext(Qt.ShortcutContext.WidgetShortcut)
+            enter.activated.connect(self._open_selected)
+
+    def _recall(self) -> None:
+        model = self.session.preferences.model_folder or places.recall("model_folder")
+        if self.session.bundle is None and not self.session.busy and model and Path(model).is_dir():
+            self.session.load_model(Path(model))
+        folder = places.recall("worklist_folder")
+        if folder and Path(folder).is_dir():
+            self.open_folder(Path(folder))
+        self.device.look()
+
+    def _model(self) -> str:
+        """Hash of the model in use, or of the one that the list was classified with last."""
+        if self.session.bundle is not None:
+            return self.session.bundle.sha256
+        results = self.session.preferences.results
+        return read_memory(list_file(results, self.folder, ".json")).bundle_sha256 if self.folder else ""
+
+    def _take_scanned(self, step: Step[list[Entry]]) -> None:
+        if step.job == "find slides":
+            self.table.fill(step.result or [])
+        else:
+            self.table.put(step.result or [])
+        self._update()
+
+    def _take_step(self, step: Step[object]) -> None:
+        if step.job != JOB or not isinstance(step.result, list):
+            return
+        for entry in step.result:
+            self._note_running(entry)
+        self.table.put(step.result)
+        self.progress.setRange(0, step.total or 0)
+        self.progress.setValue(step.done)
+        self.progress.setFormat(progress_text(step))
+        if any(entry.status != "running" for entry in step.result):
+            self._update()
+
+    def _note_running(self, entry: Entry) -> None:
+        """Keep what a slide was before it ran, to put it back when it is stopped."""
+        place = self.table.place_of(entry.path)
+        if entry.status != "running":
+            self._before_running = None
+        elif self._before_running is None and place is not None:
+            self._before_running = self.table.lines[place].entry
+
+    def _job_changed(self) -> None:
+        if not self.session.busy and self._before_running is not None:
+            self.table.put([self._before_running])
+            self._before_running = None
+        if self.session.busy:
+            self.progress.setRange(0, 0)
+            self.progress.setFormat(self.session.job_name)
+        self._update()
+
+    def _model_changed(self) -> None:
+        bundle, folder = self.session.bundle, self.session.model_folder
+        if bundle is not None and folder is not None:
+            self.model_name.setText(f"{folder.parent.name}/{folder.name}")
+            self.model_name.setToolTip(f"{folder}\nclasses {', '.join(bundle.classes)}\nsha256 {bundle.sha256}")
+        self.read_again()
+        self._update()
+
+    def _shown_changed(self) -> None:
+        shown = self.session.shown
+        place = None if shown is None or not shown.complete else self.table.place_of(shown.source.path)
+        if shown is not None and place is not None and not self.table.lines[place].entry.twin:
+            self.table.put([answered(self.table.lines[place].entry, shown.prediction, self._model())])
+        self._update()
+
+    def _reviewed(self) -> None:
+        """Bring the table up to date, then go on from the slide's place before that: a filter may take it away."""
+        following = self._from_current()
+        self._update()
+        if self.go_on.isChecked() and self.table.place_of(self.current) is not None:
+            self._open_first(following)
+
+    def _from_current(self) -> list[int]:
+        """Places in the table, in the order that is shown, from the one after the current slide round to it."""
+        shown, place = self.order.places(), self.table.place_of(self.current)
+        cut = shown.index(place) + 1 if place in shown else 0
+        return shown[cut:] + shown[:cut]
+
+    def _open_first(self, following: Sequence[int]) -> None:
+        waiting = [place for place in following if self.table.lines[place].waits]
+        if waiting:
+            self._open_row(waiting[0])
+        else:
+            self.message.say("No classified slide in the table waits for a review.")
+
+    def _open_row(self, place: int) -> None:
+        self.open_slide(self.table.lines[place].entry)
+
+    def _open_selected(self) -> None:
+        index = self.view.currentIndex()
+        if index.isValid():
+            self._open_row(self.order.mapToSource(index).row())
+
+    def _show_opened(self, entry: Entry, opened: "Opened") -> None:
+        self._remove_opened(entry)
+        viewer = self.session.viewer
+        mask = self.session.tissue_layer(entry.slide_id)
+        for data, keywords, kind in opened.layers:
+            keywords["metadata"][KEY]["worklist"] = True
+            if kind == "image":
+                viewer.add_image(data, **keywords)
+            elif mask is None:
+                viewer.add_labels(data, **keywords)
+        if mask is not None:
+            viewer.layers.move(viewer.layers.index(mask), len(viewer.layers))  # back on top of its slide
+        viewer.reset_view()
+        self.session.show(opened.shown)
+        self.message.say(opened.note)
+        self._select(entry.path)
+
+    def _remove_opened(self, entry: Entry) -> None:
+        """Take the last slide of the list away with all that lies on it, but only hide a painted mask not used yet."""
+        layers = self.session.viewer.layers
+        gone = {one.metadata[KEY]["slide_id"]: Path(one.metadata[KEY]["path"]) for one in self._opened_layers()}
+        gone[entry.slide_id] = entry.path
+        kept = {slide_id for slide_id, path in gone.items() if self._has_unused_mask(slide_id, path)}
+        for layer in list(layers):
+            slide_id = layer.metadata.get(KEY, {}).get("slide_id")
+            if slide_id in kept and layer.name == f"tissue: {slide_id}":
+                layer.visible = slide_id == entry.slide_id
+            elif slide_id in gone:
+                layers.remove(layer)
+
+    def _has_unused_mask(self, slide_id: str, path: Path) -> bool:
+        from lrmil.prediction_files import read_tissue
+
+        mask = self.session.edited_tissue(slide_id)
+        if mask is None:
+            return False
+        used = read_tissue(case_folder(self.session.preferences.results, slide_id, path), slide_id)
+        return used is None or not np.array_equal(used.array, mask.array)
+
+    def _opened_layers(self) -> "list[Layer]":
+        """Slides that came from the list: one, unless the user has loaded layers that were saved."""
+        found = (layer for layer in self.session.viewer.layers if layer.metadata.get(KEY, {}).get("worklist"))
+        return [layer for layer in found if layer.metadata[KEY].get("path")]
+
+    def _select(self, path: Path) -> None:
+        place = self.table.place_of(path)
+        if place is not None:
+            index = self.order.mapFromSource(self.table.index(place, 0))
+            self.view.selectRow(index.row())
+            self.view.scrollTo(index)
+
+    def _update(self) -> None:
+        """Judge all lines by the review log, and say what there is."""
+        model, latest = self._model(), latest_in(self.session.review_log)
+        known = read_by(reviews_in(self.session.review_log).reviews, self.session.reviewer)
+        read_first = self.session.read_first
+
+        def judge(entry: Entry) -> tuple[str, bool]:
+            review = latest.get((entry.fingerprint, model)) if entry.done else None
+            return described(review) if review else "", read_first and entry.done and entry.fingerprint not in known
+
+        self.table.judge(judge)
+        self.table.mark(self.current)
+        self.status.setText(summary(self.table.entries, *self.table.count()))
+        self._update_buttons()
+
+    def _update_buttons(self) -> None:
+        busy, ready = self.session.busy, self.session.bundle is not None and bool(self.table.lines)
+        self.run_all.setEnabled(ready and not busy)
+        self.run_selected.setEnabled(ready and not busy and self.selection.hasSelection())
+        tip = "" if ready else "Choose a folder with slides and a model first."
+        self.run_all.setToolTip(tip)
+        self.run_selected.setToolTip(tip)
+        self.choose_model.setEnabled(not busy)
+        self.cancel.setEnabled(busy)
+        self.progress.setVisible(busy)
+        self.next.setEnabled(any(line.waits for line in self.table.lines))
+
+    def _say_finished(self, entries: list[Entry]) -> None:
+        failures = sum(entry.status == "failed" for entry in entries)
+        table = list_file(self.session.preferences.results, self.folder, ".csv") if self.folder else ""
+        said = f" {failures} failed; the column Message says why." if failures else ""
+        self.message.say(f"Classified {len(entries) - failures} of {len(entries)}.{said} Table: {table}")
+
+    def _warn(self, message: str) -> None:
+        self.message.warn(message)
+
+    def _cancel(self) -> None:
+        self.session.cancel()
+        self.message.say("Stopping after the patches in progress. What is finished is kept.")
+
+    def _ask_for_folder(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Choose a folder of slides", str(self.folder or ""))
+        if folder:
+            self.open_folder(Path(folder))
+
+    def _ask_for_model(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Choose a model folder", str(self.session.model_folder or ""))
+        if folder:
+            self.session.load_model(Path(folder))
+
+
+def progress_text(step: Step[object]) -> str:
+    """Say how far a run is, how fast it goes and how long it will take."""
+    words = [f"{step.done} of {step.total} slides"]
+    if "slides_per_min" in step.metrics:
+        words.append(f"{step.metrics['slides_per_min']:.3g} slides/min")
+        left = step.metrics["seconds_left"]
+        words.append(f"{left:.0f} s left" if left < SHORT else f"{left / 60:.0f} min left")
+    return ", ".join(words)
+
+
+def _take_over(session: Session, worklist: Worklist) -> None:
+    """Let one worklist of a viewer act: a dock that was closed is only hidden, and would open slides too."""
+    _retire(_CURRENT.get(session, lambda: None)())
+    _CURRENT[session] = ref(worklist)
+
+
+def _retire(worklist: Worklist | None) -> None:
+    if worklist is not None:
+        worklist.retire()
+
+
+_CURRENT: "WeakKeyDictionary[Session, ref[Worklist]]" = WeakKeyDictionary()

@@ -1,0 +1,229 @@
+"""What is known of the slides of a folder: from the saved predictions, and a small file of what failed."""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from lrmil import files
+from lrmil.slide_files import SlideSource, find_slides, parts_of, slide_id_of
+from lrmil.steps import Step
+from napari_lrmil.session import case_folder
+
+if TYPE_CHECKING:
+    from lrmil.batch_prediction import Row
+    from lrmil.inference import Prediction
+
+FORMAT = "lrmil.worklist/1"
+JOB = "classify the list"
+CHUNK_S = 0.2  # how long saved predictions are read before the table is told: often enough to look alive
+Status = Literal["new", "running", "ok", "uncertain", "failed", "other model"]
+Stamp = list[int]
+SAID = {
+    "ok": "ok",
+    "classified": "classified, some to be read first",
+    "uncertain": "uncertain",
+    "failed": "failed",
+    "other model": "of another model",
+    "running": "running",
+    "new": "new",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One slide of the list.
+
+    Attributes
+    ----------
+    row
+        Its line of the table of results, None until it has one.
+    fingerprint
+        Hash of the slide, "" until it was classified.
+    mpp
+        um/px of level 0 that were given by hand when it was classified.
+    twin
+        Whether another file of the list has its name; such slides are not classified.
+    part
+        How much of it is read while it is running, 0 to 1.
+    """
+
+    path: Path
+    slide_id: str
+    status: Status = "new"
+    message: str = ""
+    row: "Row | None" = None
+    fingerprint: str = ""
+    mpp: float | None = None
+    twin: bool = False
+    part: float = 0.0
+
+    @property
+    def source(self) -> SlideSource:
+        """The slide as the core takes it."""
+        return SlideSource(self.slide_id, self.path, self.mpp)
+
+    @property
+    def done(self) -> bool:
+        """Whether the model has answered."""
+        return self.status in ("ok", "uncertain")
+
+    @property
+    def label(self) -> str:
+        """Most probable class."""
+        return self.row.label if self.row and self.done else ""
+
+    @property
+    def probability(self) -> float | None:
+        """Probability of that class."""
+        return self.row.probabilities[self.row.label] if self.row and self.done else None
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What is kept of a list beside the predictions.
+
+    Attributes
+    ----------
+    bundle_sha256
+        Model the list was classified with last.
+    failures
+        Name of the slide's result folder -> message, the model, and the stamp of the file that failed.
+    """
+
+    bundle_sha256: str
+    failures: dict[str, dict[str, Any]]
+
+
+def list_file(results: Path, folder: Path, ending: str) -> Path:
+    """File of a list: ".json" is its memory, ".csv" the table of its results."""
+    return results / "worklists" / f"{folder.name}-{files.sha256_of(str(folder.resolve()))[:8]}{ending}"
+
+
+def read_memory(path: Path) -> Memory:
+    """Read what is kept of a list; nothing when it is absent, damaged or of another version."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if document["format"] == FORMAT:
+            failures = {str(case): dict(failure) for case, failure in document["failures"].items()}
+            return Memory(str(document["bundle_sha256"]), failures)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass  # it can be made again by classifying
+    return Memory("", {})
+
+
+def write_memory(path: Path, memory: Memory) -> None:
+    """Keep what is to be known of a list at the next start."""
+    document = {"format": FORMAT, "bundle_sha256": memory.bundle_sha256, "failures": memory.failures}
+    files.write_json(path, document)
+
+
+def scan(folder: Path, results: Path, bundle_sha256: str) -> Iterator[Step[list[Entry]]]:
+    """Find the slides of a folder and what is saved of each.
+
+    Parameters
+    ----------
+    bundle_sha256
+        Hash of the model in use; "" stands for the one that the list was classified with last.
+
+    Yields
+    ------
+    Step
+        First all slides as new ones, then those of which more is known, some at a time.
+    """
+    entries = entries_of(find_slides(folder), folder)
+    yield Step("find slides", 0, len(entries), "slides", entries)
+    memory = read_memory(list_file(results, folder, ".json"))
+    told, known = time.monotonic(), []
+    for done, entry in enumerate(entries, 1):
+        known.append(entry if entry.twin else saved(entry, results, bundle_sha256 or memory.bundle_sha256, memory))
+        if time.monotonic() - told > CHUNK_S or done == len(entries):
+            yield Step("read results", done, len(entries), "slides", known)
+            told, known = time.monotonic(), []
+
+
+def entries_of(paths: Sequence[Path], folder: Path) -> list[Entry]:
+    """Make an entry of every slide; files that share a name are failed ones."""
+    namesakes: dict[str, list[Path]] = {}
+    for path in paths:
+        namesakes.setdefault(slide_id_of(path), []).append(path)
+    return [_entry(path, namesakes[slide_id_of(path)], folder) for path in paths]
+
+
+def saved(entry: Entry, results: Path, bundle_sha256: str, memory: Memory) -> Entry:
+    """Complete an entry from what its results folder and the memory hold."""
+    from lrmil.prediction_files import read_prediction
+
+    out = case_folder(results, entry.slide_id, entry.path)
+    prediction, failure = read_prediction(out, entry.slide_id), memory.failures.get(out.name, {})
+    if prediction is not None and _is_of(entry.path, prediction, out / f"{entry.slide_id}.json"):
+        known = answered(entry, prediction, bundle_sha256)
+    elif prediction is not None:
+        known = replace(entry, message="The file was changed after it was classified; classify it again.")
+    else:
+        known = entry
+    still = failure.get("stamp") == stamp_of(entry.path) and failure.get("bundle_sha256") == bundle_sha256
+    return failed(known, str(failure.get("message", ""))) if failure and still and not known.done else known
+
+
+def answered(entry: Entry, prediction: "Prediction", bundle_sha256: str) -> Entry:
+    """Complete an entry from a prediction, which counts only if it is of the model in use."""
+    from lrmil.batch_prediction import row_of
+
+    entry = replace(entry, mpp=prediction.mpp if prediction.mpp_source == "override" else None)
+    if prediction.bundle_sha256 != bundle_sha256:
+        return replace(entry, status="other model", message="Classified with another model; classify it again.")
+    row = row_of(entry.slide_id, prediction)
+    status: Status = "uncertain" if prediction.status == "uncertain" else "ok"
+    return replace(entry, status=status, message="", row=row, fingerprint=prediction.slide_fingerprint)
+
+
+def failed(entry: Entry, message: str) -> Entry:
+    """Say of an entry why it has no answer."""
+    return replace(entry, status="failed", message=message, row=None, fingerprint="")
+
+
+def stamp_of(path: Path) -> Stamp:
+    """Size and time of change of a slide's files together: another stamp means another content."""
+    try:
+        stats = [part.stat() for part in parts_of(path)]
+    except OSError:
+        return []
+    return [sum(stat.st_size for stat in stats), max(stat.st_mtime_ns for stat in stats)]
+
+
+def summary(entries: Sequence[Entry], reviewed: int, hidden: int) -> str:
+    """Count the list in one line; `hidden` answers wait for the reader's own label, and their kinds are not told."""
+    if not entries:
+        return "No slides."
+    counts = Counter[str](entry.status for entry in entries)
+    if hidden:
+        counts["classified"] = counts.pop("ok", 0) + counts.pop("uncertain", 0)
+    parts = [f"{counts[status]} {name}" for status, name in SAID.items() if counts[status]]
+    slides = "1 slide" if len(entries) == 1 else f"{len(entries)} slides"
+    return f"{slides}: {', '.join(parts)}; {reviewed} reviewed"
+
+
+def _entry(path: Path, namesakes: Sequence[Path], folder: Path) -> Entry:
+    slide_id = slide_id_of(path)
+    if len(namesakes) == 1:
+        return Entry(path, slide_id)
+    found = " and ".join(str(one.relative_to(folder)) for one in namesakes)
+    message = f"Expected one file named {slide_id}. Got {found}; rename all but one, then read the folder again."
+    return Entry(path, slide_id, "failed", message, twin=True)
+
+
+def _is_of(path: Path, prediction: "Prediction", card: Path) -> bool:
+    """Whether a prediction is of the file as it is now; its content is looked at only if it is newer than the card."""
+    from lrmil.slide import open_slide
+
+    try:
+        if stamp_of(path)[1] <= card.stat().st_mtime_ns:
+            return True
+        with open_slide(path) as slide:
+            return slide.fingerprint == prediction.slide_fingerprint
+    except (OSError, IndexError):  # SlideError is an OSError; a file that is gone has no stamp
+        return False
