@@ -2,21 +2,26 @@
 
 import importlib.metadata
 import json
+import math
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from filelock import FileLock, Timeout
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from lrmil.errors import ConfigError, FormatError, ReviewError
 
 FORMAT = "lrmil.review/1"
 LONGEST_NOTE = 10_000  # characters
+LONGEST_TEXT = 1_000  # characters of every other text
+ROUNDING = 1e-6  # a probability may be as far outside of 0 to 1
 PATIENCE = 10.0  # seconds that another writer may hold the log
+Event = Literal["read", "review"]
+Decision = Literal["agree", "override", "uncertain"]
 ReviewKey = tuple[str, str]
 
 
@@ -58,17 +63,18 @@ class Review:
     Raises
     ------
     ConfigError
-        If the parts contradict each other, or the note is longer than 10,000 characters.
+        If the parts contradict each other, a figure or the time makes no sense, the note is longer than 10,000
+        characters or another text than 1,000, or a text cannot be stored as UTF-8.
     """
 
-    event: Literal["read", "review"]
+    event: Event
     slide_id: str
     slide_fingerprint: str
     bundle_sha256: str
     output_label: str
     output_probabilities: Mapping[str, float]
     output_status: str
-    decision: Literal["agree", "override", "uncertain"] | None = None
+    decision: Decision | None = None
     human_label: str = ""
     note: str = ""
     reviewer: str = ""
@@ -78,7 +84,10 @@ class Review:
     version: str = field(default_factory=version)
 
     def __post_init__(self) -> None:
-        problem = _contradiction(self)
+        object.__setattr__(
+            self, "output_probabilities", dict(self.output_probabilities)
+        )  # the caller may change its own
+        problem = _misfit(self) or _contradiction(self)
         if problem:
             raise ConfigError(f"Expected {problem}.")
 
@@ -116,7 +125,7 @@ def append_review(log: Path, review: Review) -> None:
             file.write(line.encode())
             file.flush()
             os.fsync(file.fileno())
-    except (OSError, Timeout) as error:
+    except (OSError, Timeout, NotImplementedError) as error:  # the last: a file system that knows no locks
         raise ReviewError(
             f"Expected to add a line to the review log {log}. Got: {error}. What was entered is not saved yet: free "
             "the disk or choose another results folder, then save again."
@@ -161,20 +170,49 @@ def _parse(line: bytes, log: Path) -> Review | None:
     try:
         document = json.loads(line)
         found = document.pop("format")
+        if isinstance(found, str) and found.startswith(VERSIONS) and found != FORMAT:
+            raise FormatError(f"Expected the format {FORMAT} in {log}. Got {found!r}; update lrmil.")
+        # A field that is left out must not be filled in with what is true today, such as the time.
+        if found != FORMAT or document.keys() != NAMES:
+            return None
+        return _ADAPTER.validate_json(json.dumps(document), strict=True)
+    except FormatError:
+        raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    if found != FORMAT:
-        raise FormatError(f"Expected the format {FORMAT} in {log}. Got {found!r}; update lrmil.")
+
+
+def _misfit(review: Review) -> str:
+    """What is wrong with the values taken one by one, as what was expected; "" when nothing is."""
+    if review.event not in get_args(Event) or review.decision not in (*get_args(Decision), None):
+        return f"a known event and decision. Got {review.event!r} and {review.decision!r}"
+    classes = [("class", name) for name in review.output_probabilities]
+    for name, text in [*((name, getattr(review, name)) for name in TEXTS), *classes]:
+        longest = LONGEST_NOTE if name == "note" else LONGEST_TEXT
+        if len(text) > longest:
+            return f"a {name} of at most {longest} characters. Got {len(text)}; shorten it"
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            return f"a {name} of whole characters. Got half of one (a surrogate); type it again"
+    if not all(-ROUNDING <= chance <= 1 + ROUNDING for chance in review.output_probabilities.values()):
+        return f"probabilities from 0 to 1. Got {review.output_probabilities}"
+    if review.seconds_viewed is not None and not 0 <= review.seconds_viewed < math.inf:
+        return f"seconds of 0 or more. Got {review.seconds_viewed}"
+    if not _is_utc(review.time):
+        return f"a time in UTC such as 2026-01-31T12:00:00+00:00. Got {review.time!r}"
+    return ""
+
+
+def _is_utc(time: str) -> bool:
     try:
-        return _ADAPTER.validate_json(json.dumps(document), strict=True, extra="forbid")
-    except (ValidationError, ConfigError):
-        return None
+        return datetime.fromisoformat(time).utcoffset() == timedelta(0)
+    except ValueError:
+        return False
 
 
 def _contradiction(review: Review) -> str:
-    """What is wrong with an entry, as what was expected; "" when nothing is."""
-    if len(review.note) > LONGEST_NOTE:
-        return f"a note of at most {LONGEST_NOTE} characters. Got {len(review.note)}; shorten it"
+    """What is wrong with the values taken together, as what was expected; "" when nothing is."""
+    if review.output_label not in review.output_probabilities:
+        return f"a probability of the model's label {review.output_label!r}. Got {list(review.output_probabilities)}"
     if (review.event == "read") != (review.decision is None):
         return f"a decision in a review and none in a read. Got {review.decision!r} in a {review.event}"
     if review.decision == "agree" and review.human_label != review.output_label:
@@ -189,3 +227,6 @@ def _contradiction(review: Review) -> str:
 
 
 _ADAPTER = TypeAdapter(Review)
+NAMES = {one.name for one in fields(Review)}
+TEXTS = tuple(sorted(NAMES - {"event", "decision", "output_probabilities", "human_first", "seconds_viewed"}))
+VERSIONS = FORMAT.partition("/")[0] + "/"
