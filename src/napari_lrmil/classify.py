@@ -18,7 +18,7 @@ from napari_lrmil.widgets.gallery import Gallery
 from napari_lrmil.widgets.model_box import ModelBox
 from napari_lrmil.widgets.overlay_box import OverlayBox
 from napari_lrmil.widgets.overview import Overview
-from napari_lrmil.widgets.parts import MessageLine, scrolling_column, titled
+from napari_lrmil.widgets.parts import MessageLine, listen, scrolling_column, titled
 from napari_lrmil.widgets.result_box import ResultBox
 from napari_lrmil.widgets.review_box import ReviewBox
 from napari_lrmil.widgets.slide_box import SlideBox
@@ -100,10 +100,10 @@ class ClassifySlide(QWidget):
 
     def _listen(self) -> None:
         session = self.session
-        session.failed.connect(self.message.warn)
-        session.stepped.connect(self._show_step)
-        session.job_changed.connect(self._update_buttons)
-        session.model_changed.connect(self._update_buttons)
+        listen(session.failed, self.message.warn)
+        listen(session.stepped, self._show_step)
+        listen(session.job_changed, self._update_buttons)
+        listen(session.model_changed, self._update_buttons)
         self.slides.changed.connect(self._update_buttons)
         self.run.clicked.connect(self.start)
         self.cancel.clicked.connect(self._cancel)

@@ -250,6 +250,8 @@ class Session:
                 f"Expected a layer that was opened from a slide file. Got {layer.name!r}, which was not; open the "
                 "slide with File > Open."
             )
+        if about.get("mpp_source") == "override":
+            mpp = about["mpp"]
         if about and about.get("mpp") is None and mpp is None:
             raise ConfigError(
                 f"{layer.name} does not state its microns per pixel. Type them into 'um/px of level 0', then run again."

@@ -7,7 +7,8 @@ emits neither `errored` nor `finished`. It also leaves a cancelled generator ope
 from collections.abc import Callable, Iterator
 
 from napari.qt.threading import WorkerBase, WorkerBaseSignals, create_worker
-from qtpy.QtCore import Signal
+from qtpy.compat import isalive
+from qtpy.QtCore import QObject, Signal
 
 from lrmil.steps import Step, T
 
@@ -61,6 +62,7 @@ def start_job(
     on_result: Callable[[T], None],
     on_error: Callable[[Exception], None],
     on_end: Callable[[], None] | None = None,
+    owner: QObject | None = None,
 ) -> JobWorker:
     """Start a job; all callbacks run in the main thread, and `on_end` comes last, however the job ends.
 
@@ -72,14 +74,25 @@ def start_job(
         What napari's activity dock and its question at closing call the job.
     on_step, on_result, on_error, on_end
         Called with each Step, with the last Step's result (not when cancelled), with what was raised, and at the end.
+    owner
+        Whose callbacks these are, where they are not its methods; once it is deleted they are not called any more.
     """
+
+    def guarded(callback: Callable[..., None]) -> Callable[..., None]:
+        widget = owner or getattr(callback, "__self__", None)
+
+        def call(*arguments: object) -> None:
+            if not isinstance(widget, QObject) or isalive(widget):
+                callback(*arguments)
+
+        return call
 
     def job() -> Iterator[Step[T]]:
         return make_steps()
 
     job.__qualname__ = job.__name__ = name
-    handlers: dict[str, Callable[..., None]] = {"returned": on_result, "errored": on_error}
-    handlers |= {"stepped": on_step} if on_step else {}
-    handlers |= {"finished": on_end} if on_end else {}
+    handlers = {"returned": guarded(on_result), "errored": guarded(on_error)}
+    handlers |= {"stepped": guarded(on_step)} if on_step else {}
+    handlers |= {"finished": guarded(on_end)} if on_end else {}
     worker: JobWorker = create_worker(job, _worker_class=JobWorker, _connect=handlers, _progress={"desc": name})
     return worker

@@ -13,6 +13,7 @@ if not HAS_DISPLAY:
 import platformdirs
 import pytest
 from napari.components import ViewerModel
+from qtpy.QtCore import QThreadPool
 
 from lrmil.bundle import save_bundle
 from napari_lrmil.session import Session, session_of
@@ -46,6 +47,13 @@ def session(viewer: ViewerModel, qtbot: "QtBot") -> Iterator[Session]:
     yield session
     session.cancel()
     qtbot.waitUntil(lambda: not session.busy, timeout=PATIENCE)
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    """Wait for what still runs, such as pictures being read for a widget that is gone."""
+    yield
+    assert QThreadPool.globalInstance().waitForDone(PATIENCE), "a job did not end"
 
 
 @pytest.fixture

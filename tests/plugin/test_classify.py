@@ -29,13 +29,10 @@ Finish = Callable[[Session], None]
 
 
 @pytest.fixture
-def widget(viewer: ViewerModel, session: Session, qtbot: "QtBot") -> Iterator[ClassifySlide]:
+def widget(viewer: ViewerModel, session: Session, qtbot: "QtBot") -> ClassifySlide:
     widget = ClassifySlide(viewer)
     qtbot.addWidget(widget)
-    yield widget
-    session.cancel()
-    qtbot.waitUntil(lambda: not session.busy, timeout=60_000)
-    qtbot.waitUntil(lambda: widget.device._job is None and not widget.gallery.reading, timeout=60_000)
+    return widget
 
 
 @pytest.fixture
@@ -306,7 +303,6 @@ def test_a_new_widget_takes_the_session_up(
     finish(ready.session)
     assert again.result.bars and again.model.card.text() == ready.model.card.text()
     assert len([layer for layer in viewer.layers if layer.metadata.get(KEY, {}).get("kind")]) == 1
-    qtbot.waitUntil(lambda: again.device._job is None and not again.gallery.reading, timeout=60_000)
 
 
 def test_a_model_is_remembered(
@@ -317,7 +313,6 @@ def test_a_model_is_remembered(
     qtbot.addWidget(later)
     finish(later.session)
     assert later.session.model_folder == model_folder and later.session.bundle is not None
-    qtbot.waitUntil(lambda: later.device._job is None, timeout=60_000)
 
 
 def test_the_overview_follows_the_camera_and_moves_it(ready: ClassifySlide, qtbot: "QtBot") -> None:

@@ -48,6 +48,7 @@ class DeviceBox(QWidget):
                 on_result=self._fill,
                 on_error=lambda error: self.devices.setToolTip(explain(error)),
                 on_end=self._ended,
+                owner=self,
             )
 
     def _ended(self) -> None:

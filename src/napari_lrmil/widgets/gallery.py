@@ -24,7 +24,7 @@ from lrmil.steps import Step
 from napari_lrmil.layers import KEY, highest_and_lowest, patches_layer
 from napari_lrmil.messages import explain
 from napari_lrmil.session import Session, Shown
-from napari_lrmil.widgets.parts import Text
+from napari_lrmil.widgets.parts import Text, listen
 from napari_lrmil.worker import JobWorker, start_job
 
 if TYPE_CHECKING:
@@ -71,8 +71,8 @@ class Gallery(QWidget):
         self.list.itemActivated.connect(self._jump_to)
         self.next.clicked.connect(lambda: self.step(1))
         self.previous.clicked.connect(lambda: self.step(-1))
-        session.shown_changed.connect(self.refresh)
-        session.revealed_changed.connect(self.refresh)
+        listen(session.shown_changed, self.refresh)
+        listen(session.revealed_changed, self.refresh)
         self.refresh()
 
     @property
@@ -164,6 +164,7 @@ class Gallery(QWidget):
             on_result=lambda result: None,
             on_error=lambda error: self._say(explain(error)),
             on_end=ended,
+            owner=self,
         )
         self._job = job
 

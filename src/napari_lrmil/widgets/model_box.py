@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
 from napari_lrmil.session import Session
-from napari_lrmil.widgets.parts import Text
+from napari_lrmil.widgets.parts import Text, listen
 
 if TYPE_CHECKING:
     from lrmil.bundle import Bundle
@@ -33,7 +33,7 @@ class ModelBox(QWidget):
         column.addWidget(self.card)
         self.path.returnPressed.connect(self.load)
         self.browse.clicked.connect(self._ask_for_folder)
-        session.model_changed.connect(self._show)
+        listen(session.model_changed, self._show)
         self._show()
 
     def load(self) -> None:

@@ -7,7 +7,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QSlider, Q
 
 from napari_lrmil.layers import KEY, KIND_NAMES, AttentionKind, attention_layer, attention_values, placed
 from napari_lrmil.session import Session, Shown
-from napari_lrmil.widgets.parts import Text
+from napari_lrmil.widgets.parts import Text, listen
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -50,8 +50,8 @@ class OverlayBox(QWidget):
         self.visible.toggled.connect(self._apply)
         self.opacity.valueChanged.connect(self._apply)
         self.kind.currentIndexChanged.connect(self.refresh)
-        session.shown_changed.connect(self.refresh)
-        session.revealed_changed.connect(self.refresh)
+        listen(session.shown_changed, self.refresh)
+        listen(session.revealed_changed, self.refresh)
         self.refresh()
 
     @property

@@ -14,7 +14,7 @@ from lrmil.steps import Step
 from napari_lrmil.layers import KEY
 from napari_lrmil.session import Session
 from napari_lrmil.widgets.gallery import pixmap_of
-from napari_lrmil.widgets.parts import Text
+from napari_lrmil.widgets.parts import Text, listen
 from napari_lrmil.widgets.slide_box import SlideBox
 from napari_lrmil.worker import start_job
 
@@ -36,8 +36,8 @@ class Overview(QWidget):
         column.addWidget(self.magnification)
         slides.changed.connect(self.refresh)
         camera = session.viewer.scene.camera.events
-        camera.center.connect(self.follow)
-        camera.zoom.connect(self.follow)
+        listen(camera.center, self.follow)
+        listen(camera.zoom, self.follow)
         self.map.clicked = self._go
         self.refresh()
 
@@ -58,6 +58,7 @@ class Overview(QWidget):
                 name="overview",
                 on_result=lambda pixels: self._arrived(path, pixels),
                 on_error=lambda error: self.map.setToolTip(str(error)),
+                owner=self,
             )
 
     def follow(self, event: object = None) -> None:

@@ -1,7 +1,33 @@
 """Plain pieces that several widgets share: a scrolling column, a message line, a word-wrapped text."""
 
+from collections.abc import Callable
+from typing import Protocol
+from weakref import WeakMethod
+
+from qtpy.compat import isalive
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import QFrame, QGroupBox, QLabel, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+
+
+class Connectable(Protocol):
+    """A signal of psygnal or an event of napari."""
+
+    def connect(self, slot: Callable[..., None], /) -> object: ...
+
+
+def listen(signal: Connectable, slot: Callable[..., None]) -> None:
+    """Call a widget's method on a signal that outlives the widget, for as long as the widget is there.
+
+    A dock that is closed takes its widgets with it, while session and viewer go on telling what happens.
+    """
+    method = WeakMethod(slot)
+
+    def call(*arguments: object) -> None:
+        bound = method()
+        if bound is not None and isalive(bound.__self__):
+            bound(*arguments)
+
+    signal.connect(call)
 
 
 def scrolling_column(owner: QWidget, parts: list[QWidget]) -> QVBoxLayout:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QGridLayout, QLabel, QProgressBar, QVBoxLayout, QWidget
 
 from napari_lrmil.session import Session
-from napari_lrmil.widgets.parts import Text
+from napari_lrmil.widgets.parts import Text, listen
 
 if TYPE_CHECKING:
     from lrmil.inference import Prediction
@@ -34,8 +34,8 @@ class ResultBox(QWidget):
         column.addLayout(self._grid)
         column.addWidget(self.facts)
         column.addWidget(self.notice)
-        session.shown_changed.connect(self.refresh)
-        session.revealed_changed.connect(self.refresh)
+        listen(session.shown_changed, self.refresh)
+        listen(session.revealed_changed, self.refresh)
         self.refresh()
 
     def refresh(self) -> None:

@@ -20,7 +20,7 @@ from lrmil.slide_files import EXTENSIONS
 from napari_lrmil.layers import KEY
 from napari_lrmil.reader import read_slides
 from napari_lrmil.session import Session
-from napari_lrmil.widgets.parts import Text
+from napari_lrmil.widgets.parts import Text, listen
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -60,8 +60,8 @@ class SlideBox(QWidget):
         self.apply.clicked.connect(self._set_mpp)
         self.layers.currentIndexChanged.connect(self._show_resolution)
         events = session.viewer.layers.events
-        events.inserted.connect(self.refresh)
-        events.removed.connect(self.refresh)
+        listen(events.inserted, self.refresh)
+        listen(events.removed, self.refresh)
         self.refresh()
 
     @property
@@ -91,12 +91,6 @@ class SlideBox(QWidget):
                 self._session.viewer.add_image(data, **keywords)
         except LrmilError as error:
             self._session.failed.emit(str(error))
-
-    def disconnect_layers(self) -> None:
-        """Stop listening to the viewer."""
-        events = self._session.viewer.layers.events
-        events.inserted.disconnect(self.refresh)
-        events.removed.disconnect(self.refresh)
 
     def _slides(self) -> list["Image"]:
         from napari.layers import Image
