@@ -21,7 +21,7 @@ from lrmil.configs import TrainConfig, write_toml
 from lrmil.errors import RunError, Stopped
 from lrmil.plan import train, train_steps
 from lrmil.run_control import RunStatus, RunWatch, is_running, read_status, request_stop, run_lock
-from lrmil.run_folder import write_plan
+from lrmil.run_plan import write_plan
 from runs import TinyRun, tiny_config
 
 HOLDER = """

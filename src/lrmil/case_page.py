@@ -16,27 +16,60 @@ from numpy.typing import NDArray
 from lrmil import files
 from lrmil.batch_prediction import row_of, table_of
 from lrmil.bundle import ModelCard
-from lrmil.errors import SlideError
+from lrmil.errors import ConfigError, SlideError
 from lrmil.explanation import overlay_rgb, percentile_rank, top_patches
 from lrmil.inference import Prediction
+from lrmil.model_facts import model_facts
 from lrmil.prediction_files import write_overlay, write_tiles
+from lrmil.raster import Raster
 from lrmil.report_figures import colour_bar, jpeg_address
 from lrmil.review import Review
-from lrmil.run_folder import ARM_NAMES
+from lrmil.review_table import COLUMNS, cells_of
 from lrmil.slide import Slide
 
 OVERVIEW_SIDE, PATCH_SIDE = 900, 150  # px of the pictures: a page stays below 1 MB
-SCALE_BARS_UM = (100, 200, 500, 1000, 2000, 5000, 10000)
+SCALE_BARS_UM = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
 
 
 @dataclass(frozen=True, slots=True)
 class PatchPicture:
-    """One patch on the page: its place in the order, its attention, and its picture or "" when it cannot be read."""
+    """One patch on the page.
+
+    Attributes
+    ----------
+    number
+        Place in the order, from 1.
+    attention, percentile
+        As the prediction has it, and its rank within the slide as the overlay shows it.
+    picture
+        Data address, "" when the patch cannot be read.
+    """
 
     number: int
     attention: float
     percentile: float
     picture: str
+
+
+@dataclass(frozen=True, slots=True)
+class Overviews:
+    """The slide, and the slide under its attention.
+
+    Attributes
+    ----------
+    slide, overlay
+        Data addresses.
+    bar_um, bar_share
+        Length of the scale bar, and its share of the pictures' width.
+    failed
+        Share of the pictures that could not be read and is white.
+    """
+
+    slide: str
+    overlay: str
+    bar_um: int
+    bar_share: float
+    failed: float
 
 
 def write_case(
@@ -60,7 +93,15 @@ def write_case(
     Returns
     -------
     Path of the page.
+
+    Raises
+    ------
+    ConfigError
+        If the prediction is not finished, or slide, card or review are of another slide or model than the prediction.
+    SlideError
+        If nothing of the slide can be read.
     """
+    _check(prediction, slide, card, review)
     folder.mkdir(parents=True, exist_ok=True)
     name = prediction.slide_id
     files.write_text(folder / f"{name}.csv", _table(prediction, review))
@@ -81,17 +122,12 @@ def render_case(
     count = min(k, len(prediction.patch_attention))
     highest = top_patches(prediction.patch_attention, count)
     lowest = top_patches(-prediction.patch_attention, min(count, len(prediction.patch_attention) - count))
-    slide_picture, overlay_picture, bar_um, bar_share = _overviews(prediction, slide)
     return environment.get_template("case.html").render(
         prediction=prediction,
-        card=card,
+        model=model_facts(card),
         review=review,
-        arm_names=ARM_NAMES,
         dimensions=slide.dimensions,
-        slide_picture=slide_picture,
-        overlay_picture=overlay_picture,
-        bar_um=bar_um,
-        bar_share=bar_share,
+        overviews=_overviews(prediction, slide),
         colour_bar=colour_bar(),
         ends=[
             ("Highest attention", _patches(prediction, slide, highest)),
@@ -101,36 +137,48 @@ def render_case(
     )
 
 
+def _check(prediction: Prediction, slide: Slide, card: ModelCard, review: Review | None) -> None:
+    """Figures of one slide or model must not stand on the page of another."""
+    if prediction.label not in prediction.probabilities:
+        raise ConfigError(f"Expected a finished prediction. Got the status {prediction.status!r}; let it finish.")
+    if (slide.fingerprint, slide.mpp) != (prediction.slide_fingerprint, prediction.mpp):
+        raise ConfigError(
+            f"Expected the slide that was classified, {prediction.slide_id} at {prediction.mpp:g} um/px. "
+            f"Got {slide.path.name} at {slide.mpp:g} um/px, or a changed file; classify it again."
+        )
+    if review is not None and review.event != "review":
+        raise ConfigError(f"Expected a review of the output. Got a {review.event!r}, given before it was shown.")
+    about = prediction.slide_fingerprint, prediction.bundle_sha256
+    if card.sha256 != prediction.bundle_sha256 or (review is not None and review.key != about):
+        raise ConfigError(
+            f"Expected card and review of the model and slide of this prediction ({prediction.bundle_sha256[:12]}, "
+            f"{prediction.slide_id}). Got those of others; load the model that made the prediction."
+        )
+
+
 def _table(prediction: Prediction, review: Review | None) -> str:
     """The line of predictions.csv with the review behind it."""
-    header, values = csv.reader(
-        io.StringIO(table_of([row_of(prediction.slide_id, prediction)], list(prediction.probabilities)))
-    )
-    header += ["decision", "human_label", "note", "reviewer", "human_first", "reviewed_at"]
-    said: list[object] = [""] * 6
-    if review is not None:
-        said = [review.decision or "", review.human_label, review.note, review.reviewer]
-        said += ["yes" if review.human_first else "no", review.time]
+    plain = table_of([row_of(prediction.slide_id, prediction)], list(prediction.probabilities))
+    header, values = csv.reader(io.StringIO(plain, newline=""))
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([header, [*values, *said]])
+    csv.writer(text, lineterminator="\n").writerows([[*header, *COLUMNS], [*values, *cells_of(review)]])
     return text.getvalue()
 
 
-def _overviews(prediction: Prediction, slide: Slide) -> tuple[str, str, int, float]:
-    """The slide, the slide under its attention, and a scale bar: microns, and its share of the picture's width."""
+def _overviews(prediction: Prediction, slide: Slide) -> Overviews:
     thumbnail = slide.overview(OVERVIEW_SIDE)
     overlay = overlay_rgb(
         thumbnail.array, percentile_rank(prediction.attention), thumbnail_level0_per_px=thumbnail.cell_level0
     )
-    width_um = slide.dimensions[0] * prediction.mpp
+    width_um = thumbnail.array.shape[1] * thumbnail.cell_level0 * prediction.mpp
     bar = max((um for um in SCALE_BARS_UM if um < 0.35 * width_um), default=SCALE_BARS_UM[0])
     pictures = [jpeg_address(pixels, OVERVIEW_SIDE) for pixels in (thumbnail.array, overlay)]
-    return pictures[0], pictures[1], bar, bar / width_um
+    return Overviews(pictures[0], pictures[1], bar, bar / width_um, float(thumbnail.failed.mean()))
 
 
 def _patches(prediction: Prediction, slide: Slide, positions: NDArray[np.int64]) -> list[PatchPicture]:
     patches, attention = prediction.patches, prediction.patch_attention
-    order = np.sort(attention)
+    ranks = percentile_rank(Raster(attention[None].astype(np.float32), prediction.attention.to_level0)).array[0]
     found = []
     for number, position in enumerate(positions.tolist(), 1):
         try:
@@ -139,6 +187,5 @@ def _patches(prediction: Prediction, slide: Slide, positions: NDArray[np.int64])
             picture = jpeg_address(pixels, PATCH_SIDE)
         except SlideError:
             picture = ""
-        percentile = float(np.searchsorted(order, attention[position], "right")) / len(order)
-        found.append(PatchPicture(number, float(attention[position]), percentile, picture))
+        found.append(PatchPicture(number, float(attention[position]), float(ranks[position]), picture))
     return found

@@ -132,7 +132,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     reviews = _add(commands, "reviews", "the last review of each slide and model", "lrmil reviews reviews.jsonl")
     reviews.add_argument("log", type=Path, metavar="LOG")
-    _add_json(reviews)
+    form = reviews.add_mutually_exclusive_group()
+    form.add_argument("--csv", type=Path, metavar="OUT.csv", help="write a table instead of showing it")
+    _add_json(form)
 
     card = _add(commands, "card", "what a model folder says of itself", "lrmil card run/model")
     card.add_argument("model", type=Path, metavar="DIR")
@@ -221,7 +223,7 @@ def _add_threads(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_json(parser: argparse.ArgumentParser) -> None:
+def _add_json(parser: "argparse.ArgumentParser | argparse._MutuallyExclusiveGroup") -> None:
     parser.add_argument("--json", action="store_true", help="print JSON for a program to read")
 
 

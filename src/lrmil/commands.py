@@ -20,18 +20,21 @@ from lrmil.cohort import validate_cohort
 from lrmil.configs import TrainConfig, read_toml, with_settings
 from lrmil.devices import available_devices, pick_device
 from lrmil.encoders import PatchEncoder, encoder_hash, load_encoder
-from lrmil.errors import ConfigError, LrmilError, RunError
+from lrmil.errors import ConfigError, LrmilError, ReviewError, RunError
 from lrmil.extraction import PatchPlan, SlideSource, extract_features
 from lrmil.inference import predict_steps
 from lrmil.inspection import inspect_slide
+from lrmil.model_facts import model_facts
 from lrmil.prediction_files import read_tissue
 from lrmil.progress import show
 from lrmil.raster import Raster
 from lrmil.report import write_report
 from lrmil.resolution import parse_mpp
-from lrmil.review import latest_reviews, read_reviews
+from lrmil.review import ReviewLog, latest_reviews, read_reviews
+from lrmil.review_table import write_review_table
 from lrmil.run_control import RunStatus, is_running, read_status, request_stop
-from lrmil.run_folder import ARM_NAMES, installed_versions
+from lrmil.run_folder import installed_versions
+from lrmil.run_plan import ARM_NAMES
 from lrmil.slide import open_slide
 from lrmil.slide_files import OPENSLIDE_EXTENSIONS, TIFF_EXTENSIONS, find_slides, slide_id_of
 from lrmil.synthetic import make_cohort_steps
@@ -181,19 +184,25 @@ def predict(options: argparse.Namespace) -> int:
 def case(options: argparse.Namespace) -> int:
     """Classify one slide and write what others need to look at it."""
     bundle = load_bundle(options.model)
-    reviews = latest_reviews(read_reviews(options.reviews).reviews) if options.reviews else {}
+    reviews = latest_reviews(_log(options.reviews).reviews) if options.reviews else {}
     with open_slide(options.slide, mpp=_mpp(options)) as slide:
         prediction = show(predict_steps(slide, bundle, options.device, threads=options.threads), console)
         review = reviews.get((prediction.slide_fingerprint, prediction.bundle_sha256))
         page = write_case(options.out, prediction, slide, bundle.card, review=review, k=options.top)
+    if options.reviews and review is None:
+        console.print(f"No review of {prediction.slide_id} by this model in {options.reviews}.", markup=False)
     printed.print(f"Model output, not a diagnosis. Page: {page}", markup=False)
     return 0
 
 
 def reviews(options: argparse.Namespace) -> int:
     """List the last review of each slide and model."""
-    log = read_reviews(options.log)
+    log = _log(options.log)
     latest = list(latest_reviews(log.reviews).values())
+    if options.csv:
+        write_review_table(options.csv, latest)
+        printed.print(str(options.csv), markup=False)
+        return 0
     if options.json:
         _print_json({"reviews": [asdict(review) for review in latest], "unreadable_lines": list(log.unreadable)})
         return 0
@@ -202,22 +211,17 @@ def reviews(options: argparse.Namespace) -> int:
         words = [review.slide_id, review.bundle_sha256[:12], review.output_label, review.decision or ""]
         table.add_row(*map(Text, [*words, review.human_label, review.reviewer, review.time, review.note]))
     printed.print(table)
-    if log.unreadable:
-        printed.print(f"Lines that cannot be read: {', '.join(map(str, log.unreadable))}", markup=False)
     return 0
 
 
 def card(options: argparse.Namespace) -> int:
     """Say what a model folder says of itself."""
-    found = asdict(read_model_card(options.model))
+    found = read_model_card(options.model)
     if options.json:
-        _print_json(found)
+        _print_json(asdict(found))
         return 0
-    figures = {arm: values.get("auroc") for arm, values in found.pop("metrics").items() if arm in ARM_NAMES}
-    training = found.pop("training")
-    training.pop("settings", None)
-    for name, value in {**found, **training, **{f"test AUROC, {arm}": area for arm, area in figures.items()}}.items():
-        printed.print(f"{name}: {_figure(list(value) if isinstance(value, tuple) else value)}", markup=False)
+    for name, value in model_facts(found).items():
+        printed.print(f"{name}: {value}", markup=False)
     return 0
 
 
@@ -358,6 +362,17 @@ def _found(options: argparse.Namespace) -> list[Path]:
     if not paths:
         raise ConfigError(f"Expected slides. Got none in {', '.join(map(str, options.slides))}.")
     return paths
+
+
+def _log(path: Path) -> ReviewLog:
+    """Read a review log that someone named: unlike the log of a window, it must be there."""
+    if not path.is_file():
+        raise ReviewError(f"Expected a review log at {path}. Got none; check the path.")
+    log = read_reviews(path)
+    if log.unreadable:
+        lines = ", ".join(map(str, log.unreadable))
+        console.print(f"{path} has lines that cannot be read and were passed over: {lines}", markup=False)
+    return log
 
 
 def _exit_code(failed: int, total: int) -> int:

@@ -27,8 +27,9 @@ from lrmil.folds import FoldTask, load_lr_encoder, load_mil, read_outputs, run_f
 from lrmil.geometry import resolution_ratio
 from lrmil.labels import Problem
 from lrmil.run_control import LOG, run_lock, stop_requested
-from lrmil.run_folder import ARMS, read_plan, settings_hash, write_environment, write_plan
+from lrmil.run_folder import write_environment
 from lrmil.run_log import logged
+from lrmil.run_plan import ARMS, read_plan, settings_hash, write_plan
 from lrmil.splits import Fold, final_fold, make_folds, write_splits
 from lrmil.steps import Step, last
 

@@ -17,7 +17,7 @@ from lrmil.hidden_folders import without_folders
 from lrmil.raster import Raster
 from lrmil.report_data import STAGES, Report, SlideResult, features_of, gather, read_json
 from lrmil.report_figures import RocLine, colour_bar, loss_svg, roc_svg, slide_pictures
-from lrmil.run_folder import ARM_NAMES, read_plan, settings_hash
+from lrmil.run_plan import ARM_NAMES, read_plan, settings_hash
 from lrmil.slide_files import find_slides, slide_id_of
 
 FINISHED = ("splits.csv", "environment.json", "problems.json", "predictions.csv", "metrics.json", "model/bundle.json")

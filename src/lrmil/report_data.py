@@ -22,7 +22,7 @@ from lrmil.geometry import resolution_ratio
 from lrmil.hidden_folders import without_folders
 from lrmil.mil import BagOutput
 from lrmil.report_figures import LossLine
-from lrmil.run_folder import ARMS, read_plan
+from lrmil.run_plan import ARMS, read_plan
 from lrmil.slide_distillation import gather_log_mass
 from lrmil.splits import read_splits
 
