@@ -90,7 +90,7 @@ def make_cohort_steps(
     for number, split in enumerate(_splits(slides)):
         slide_id, label = f"demo-{number:03d}", LABELS[number % 2]
         slide = make_slide(label, seed=(seed, number), size=size, strength=strength)
-        _write_pyramid(folder / "slides" / f"{slide_id}.ome.tif", slide.pixels)
+        write_pyramid(folder / "slides" / f"{slide_id}.ome.tif", slide.pixels)
         truth = [{"yx": list(region.yx), "size": region.size, "label": 1} for region in slide.regions]
         write_json(folder / "truth" / f"{slide_id}.json", truth)
         rows.append([slide_id, f"case-{number:03d}", label, split])
@@ -242,7 +242,8 @@ def _splits(slides: int) -> list[str]:
     return [list(SPLITS)[int(np.searchsorted(bounds[:-1], number, side="right"))] for number in range(slides)]
 
 
-def _write_pyramid(path: Path, pixels: NDArray[np.uint8]) -> None:
+def write_pyramid(path: Path, pixels: NDArray[np.uint8]) -> None:
+    """Write (h, w, 3) pixels of 0.5 um as a tiled JPEG pyramid of levels 1, 1/4 and 1/16; equal pixels, equal bytes."""
     options = {"photometric": "rgb", "tile": (256, 256), "compression": "jpeg", "compressionargs": {"level": 90}}
     size = {f"PhysicalSize{axis}": MPP for axis in "XY"} | {f"PhysicalSize{axis}Unit": "µm" for axis in "XY"}
     name = uuid.uuid5(uuid.NAMESPACE_OID, hashlib.sha256(pixels.tobytes()).hexdigest())  # tifffile's own is random

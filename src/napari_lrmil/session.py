@@ -5,7 +5,7 @@ goes on and its result is not lost.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -165,6 +165,19 @@ class Session:
         self.job_changed.emit()
         return True
 
+    def when_idle(self, action: Callable[[], object]) -> None:
+        """Do something as soon as no job runs: now, or when the one in progress has ended."""
+        if not self.busy:
+            action()
+            return
+
+        def ended() -> None:
+            if not self.busy:
+                self.job_changed.disconnect(ended)
+                action()
+
+        self.job_changed.connect(ended)
+
     def cancel(self) -> None:
         """Ask the job to end after the Step in progress."""
         if self.job is not None:
@@ -178,12 +191,13 @@ class Session:
 
             yield Step("load model", 1, 1, result=load_bundle(folder))
 
-        def loaded(bundle: "Bundle") -> None:
-            self.bundle, self.model_folder = bundle, folder
-            places.remember("model_folder", str(folder))
-            self.model_changed.emit()
+        return self.run(load, name="load model", on_result=lambda bundle: self.take_model(folder, bundle))
 
-        return self.run(load, name="load model", on_result=loaded)
+    def take_model(self, folder: Path, bundle: "Bundle") -> None:
+        """Make a loaded model the session's."""
+        self.bundle, self.model_folder = bundle, folder
+        places.remember("model_folder", str(folder))
+        self.model_changed.emit()
 
     def classify(self, layer: "Image", *, device: str = "auto", mpp: float | None = None) -> bool:
         """Classify the slide of a layer in a thread; `shown_changed` tells every partial and the final prediction.

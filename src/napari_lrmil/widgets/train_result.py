@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import QUrl, Signal
+from qtpy.QtCore import Qt, QUrl, Signal
 from qtpy.QtGui import QDesktopServices
-from qtpy.QtWidgets import QAbstractItemView, QHBoxLayout, QPushButton, QTableWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QAbstractItemView, QHBoxLayout, QHeaderView, QPushButton, QTableWidget, QVBoxLayout, QWidget
 
 from lrmil.run_plan import ARM_NAMES
 from napari_lrmil.widgets.parts import Text
@@ -25,7 +25,8 @@ class ResultTable(QWidget):
         self.table = QTableWidget()
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.table.verticalHeader().hide()
-        self.table.setFixedHeight(220)
+        self.table.setFixedHeight(212)
+        self.table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.notes = Text()
         self.report, self.use = QPushButton("Open report"), QPushButton("Use this model")
         row = QHBoxLayout()
@@ -46,6 +47,7 @@ class ResultTable(QWidget):
         columns = [_cells(figures.get(arm, {})) for arm in ARM_NAMES]
         rows = [list(row) for row in zip(FIGURES, *columns, strict=True)]
         fill(self.table, ["", *(name.split(":")[0] for name in ARM_NAMES.values())], rows)
+        self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         lines = [
             f"Gap to the teacher recovered: {_share(figures.get('gap_recovered'))}. The floor is the same model "
             "without distillation."

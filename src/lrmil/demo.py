@@ -1,0 +1,93 @@
+"""A small model for the demonstration's slide, made within half a minute and offline.
+
+The model is made by the method itself, both stages, on a small synthetic cohort, the first time it is asked for. Its
+settings were chosen by looking at synthetic slides like these, so it shows how the software works and is no finding.
+"""
+
+import importlib.metadata
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from filelock import FileLock
+
+from lrmil import files
+from lrmil.bundle import load_bundle, read_model_card, save_bundle
+from lrmil.configs import TrainConfig, with_settings
+from lrmil.demo_slide import STRENGTH
+from lrmil.errors import FormatError
+from lrmil.plan import Run, train_steps
+from lrmil.steps import Step
+from lrmil.synthetic import make_cohort_steps
+
+REMARK = "Demonstration: trained on 20 synthetic slides to show the software; it knows nothing of real tissue."
+COHORT = {"slides": 20, "size": 1024, "seed": 1, "strength": STRENGTH}
+SETTINGS: dict[str, object] = {
+    "encoder": "test_resnet",  # timm's smallest, with random weights: nothing is downloaded
+    "pretrained": False,
+    "patch_size": 64,
+    "stage1.standardised": True,
+    "stage1.batch_size": 8,
+    "stage1.fit.epochs": 6,
+    "stage1.fit.learning_rate": 4e-3,
+    "mil.standardised": True,
+    "mil.slides_per_step": 4,
+    "mil.fit.epochs": 40,
+    "stage2.lambda_bag": 1.0,
+    "stage2.lambda_soft": 1.0,
+    "stage2.lambda_hard": 1.0,
+    "stage2.warm_start": True,
+}
+
+
+def demo_model_steps(folder: Path, *, device: str = "auto") -> Iterator[Step[Path]]:
+    """Give the demonstration's model folder, made now (about 20 s on two cores) unless it is there already.
+
+    Parameters
+    ----------
+    folder
+        Where it is kept; what training leaves behind is deleted.
+    device
+        As in `train_steps`.
+
+    Yields
+    ------
+    Step
+        Of the slides and of the training; the last carries the model folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / "model.lock"):
+        model = folder / f"demo-model-{_key()}"
+        if not _is_there(model):
+            yield from _make(model, folder, device)
+    yield Step("demonstration model", 1, 1, "models", model)
+
+
+def _make(model: Path, folder: Path, device: str) -> Iterator[Step[Path]]:
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".making-") as place:
+        work = Path(place)
+        for made in make_cohort_steps(work, **COHORT):  # type: ignore[arg-type]
+            yield Step(made.job, made.done, made.total, made.unit)
+        run: Run | None = None
+        config = with_settings(TrainConfig(), SETTINGS)
+        for step in train_steps(work / "slides", work / "labels.csv", work / "run", config, device=device):
+            run = step.result or run
+            yield Step(step.job, step.done, step.total, step.unit)
+        if run is None:
+            raise ValueError("Expected the training to end with a run. Got none.")
+        bundle = load_bundle(run.model)
+        save_bundle(model, replace(bundle, training={**bundle.training, "remark": REMARK}))
+
+
+def _is_there(model: Path) -> bool:
+    try:
+        read_model_card(model)
+    except FormatError:
+        return False
+    return True
+
+
+def _key() -> str:
+    version = importlib.metadata.version("napari-lrmil")
+    return files.sha256_of([version, COHORT, SETTINGS])[:8]
