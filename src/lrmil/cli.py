@@ -43,6 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     demo = _add(commands, "demo", "the whole chain on a synthetic cohort, offline", "lrmil demo --out lrmil-demo")
     demo.add_argument("--out", type=Path, default=Path("lrmil-demo"), help="folder to write (default: %(default)s)")
+    demo.add_argument("--small", action="store_true", help="only the small model and the slide of the viewer's sample")
     _add_device(demo)
 
     inspect = _add(commands, "inspect", "what a slide is and how many patches it gives", "lrmil inspect a.svs")

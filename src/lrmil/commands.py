@@ -18,6 +18,8 @@ from lrmil.bundle import load_bundle, read_model_card
 from lrmil.case_page import write_case
 from lrmil.cohort import validate_cohort
 from lrmil.configs import TrainConfig, read_toml, with_settings
+from lrmil.demo import demo_model_steps
+from lrmil.demo_slide import demo_slide
 from lrmil.devices import available_devices, pick_device
 from lrmil.encoders import PatchEncoder, encoder_hash, load_encoder
 from lrmil.errors import ConfigError, LrmilError, ReviewError, RunError
@@ -64,6 +66,10 @@ def demo(options: argparse.Namespace) -> int:
     """Make a synthetic cohort, train, report, predict one slide."""
     start = time.perf_counter()
     out: Path = options.out
+    if options.small:
+        model = show(demo_model_steps(out, device=options.device), console)
+        printed.print(f"Model: {model}\nSlide: {demo_slide(out)}", markup=False)
+        return 0
     console.print("The demonstration's slides are synthetic: its figures say that the software works, not more.")
     cohort = show(make_cohort_steps(out / "cohort", slides=48, size=2048), console)
     config = with_settings(TrainConfig(), DEMO)

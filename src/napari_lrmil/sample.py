@@ -1,20 +1,26 @@
 """File > Open Sample: a synthetic slide, classified by a demonstration model that the package makes for itself."""
 
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QTimer
 
+from lrmil.demo_slide import demo_slide
+from lrmil.errors import SlideError
 from lrmil.slide import open_slide
-from lrmil.steps import Step
+from lrmil.steps import Step, last
 from napari_lrmil import places
 from napari_lrmil.layers import LayerData, slide_layer
 from napari_lrmil.session import Session, session_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from lrmil.bundle import Bundle
+
+PAUSE, EXPECTED = 0.2, 30  # seconds
 
 
 def open_sample() -> list[LayerData]:
@@ -23,8 +29,6 @@ def open_sample() -> list[LayerData]:
     The slide (2 s) and the model (about 20 s on two cores) are made the first time and kept in the cache folder.
     """
     import napari
-
-    from lrmil.demo_slide import demo_slide
 
     path = demo_slide(places.cache_folder())
     viewer = napari.current_viewer()
@@ -43,15 +47,12 @@ def make_demo_model(session: Session, slide_id: str) -> None:
     """Make or find the demonstration's model in a thread, load it, then classify the sample slide."""
 
     def steps() -> "Iterator[Step[tuple[Path, Bundle]]]":
+        yield from _made_by_a_process(places.cache_folder())
         from lrmil.bundle import load_bundle
         from lrmil.demo import demo_model_steps
 
-        folder: Path | None = None
-        for step in demo_model_steps(places.cache_folder()):
-            folder = step.result
-            yield Step(step.job, step.done, step.total, step.unit)
-        if folder is not None:
-            yield Step("load model", 1, 1, result=(folder, load_bundle(folder)))
+        folder = last(demo_model_steps(places.cache_folder()))
+        yield Step("load model", 1, 1, result=(folder, load_bundle(folder)))
 
     def made(model: "tuple[Path, Bundle]") -> None:
         session.take_model(*model)
@@ -60,3 +61,21 @@ def make_demo_model(session: Session, slide_id: str) -> None:
             session.when_idle(lambda: session.classify(layer))
 
     session.run(steps, name="make the demonstration model", on_result=made)
+
+
+def _made_by_a_process(folder: Path) -> Iterator[Step[Any]]:
+    """Let the command line make the model, so that training does not hold the window up; quick when it is there."""
+    command = [sys.executable, "-m", "lrmil", "demo", "--small", "--out", str(folder)]
+    start = time.monotonic()
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    ) as process:
+        try:
+            while process.poll() is None:
+                time.sleep(PAUSE)
+                yield Step("make the model", min(EXPECTED, round(time.monotonic() - start)), EXPECTED, "s, about")
+        finally:
+            process.terminate()
+        said = process.stderr.read().decode(errors="replace").strip() if process.stderr else ""
+    if process.returncode:
+        raise SlideError(f"The demonstration's model could not be made: {said.rpartition(chr(10))[2]}")

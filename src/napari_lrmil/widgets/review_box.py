@@ -127,7 +127,8 @@ class ReviewBox(QWidget):
             QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._page)))
 
     def _make_parts(self) -> None:
-        self.read_first = QCheckBox("Read first: hide the output until my label is recorded")
+        self.read_first = QCheckBox("Read first: hide the output")
+        self.read_first.setToolTip("Hides the model's output of a slide until your own label of it is recorded")
         self.own = QComboBox()
         self.record = QPushButton("Record and show the output")
         self.agree, self.override, self.uncertain = (QPushButton(name) for name in ("Agree", "Override", "Uncertain"))
