@@ -82,7 +82,7 @@ def read_tissue(folder: Path, slide_id: str) -> Raster | None:
     if not path.exists():
         return None
     raster = read_ome_zarr(path)
-    return Raster(np.asarray(raster.array > 0.5), raster.to_level0)
+    return Raster(raster.array.astype(float) > 0.5, raster.to_level0)
 
 
 def remove_prediction(out: Path, slide_id: str) -> None:

@@ -6,7 +6,7 @@ goes on and its result is not lost.
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
@@ -342,4 +342,4 @@ def _shown_steps(
     out = case_folder(results, source.slide_id, source.path)
     for step in predict_one(source, bundle, out, device=device, tissue=mask, live=True):
         result = None if step.result is None else Shown(step.result, source, out)
-        yield replace(step, result=result)  # type: ignore[arg-type]
+        yield Step(step.job, step.done, step.total, step.unit, result)

@@ -1,6 +1,6 @@
 """The whole slide, small, with the rectangle that the window shows; a click moves the view there."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,7 +103,7 @@ class _Map(QWidget):
         super().__init__()
         self._picture: QPixmap | None = None
         self._view = QRectF()
-        self.clicked = lambda place: None
+        self.clicked: Callable[[QPointF], None] = lambda place: None
         self.setMinimumHeight(140)
 
     def sizeHint(self) -> QSize:

@@ -24,7 +24,7 @@ def listen(signal: Connectable, slot: Callable[..., None]) -> None:
 
     def call(*arguments: object) -> None:
         bound = method()
-        if bound is not None and isalive(bound.__self__):
+        if bound is not None and isalive(bound.__self__):  # type: ignore[attr-defined]
             bound(*arguments)
 
     signal.connect(call)

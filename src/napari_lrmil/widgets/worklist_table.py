@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersistentModelIndex, QSortFilterProxyModel, Qt
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, QSortFilterProxyModel, Qt
 from qtpy.QtGui import QFont
 
 from napari_lrmil.worklist_state import Entry
@@ -18,7 +18,6 @@ HIDDEN = "read first"
 CHOICES = ("all", "unreviewed", "failed", "uncertain")
 Chosen = Literal["all", "unreviewed", "failed", "uncertain"]
 WIDTHS = (150, 90, 90, 80, 60, 75, 130)  # px of the columns; the last takes what is left
-Index = QModelIndex | QPersistentModelIndex
 Value = str | float | None
 
 
@@ -128,15 +127,15 @@ class WorklistTable(QAbstractTableModel):
                 self._told(place, place)
         self._opened = path
 
-    def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
+    def rowCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: B008
         """Qt asks how many lines there are."""
         return 0 if parent.isValid() else len(self.lines)
 
-    def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
+    def columnCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: B008
         """Qt asks how many columns there are."""
         return 0 if parent.isValid() else len(COLUMNS)
 
-    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
+    def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> object:
         """Qt asks for the text, the tip, the alignment or the font of a cell."""
         line, column = self.lines[index.row()], index.column()
         if role == Qt.ItemDataRole.DisplayRole:
@@ -186,15 +185,17 @@ class WorklistOrder(QSortFilterProxyModel):
         """Rows of the table in the order and choice that is shown."""
         return [self.mapToSource(self.index(row, 0)).row() for row in range(self.rowCount())]
 
-    def lessThan(self, left: Index, right: Index) -> bool:
+    def lessThan(self, left: QModelIndex, right: QModelIndex) -> bool:
         """Qt asks which of two cells comes first."""
         one, other = (self._table.lines[index.row()].value(index.column()) for index in (left, right))
         if one is None or other is None:
             ascending = self.sortOrder() == Qt.SortOrder.AscendingOrder
-            return (other is None and one is not None) == ascending if one is not other else left.row() < right.row()
-        return _key(one) < _key(other)
+            return (
+                (other is None and one is not None) == ascending if one is not other else bool(left.row() < right.row())
+            )
+        return bool(_key(one) < _key(other))
 
-    def filterAcceptsRow(self, row: int, parent: Index) -> bool:
+    def filterAcceptsRow(self, row: int, parent: QModelIndex) -> bool:
         """Qt asks whether a line is shown."""
         line = self._table.lines[row]
         if not _fits(line, self._chosen):
