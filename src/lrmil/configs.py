@@ -32,7 +32,9 @@ class FitConfig:
     epochs: Annotated[int, Field(ge=0)] = 50
     """Passes over the training data; 0 leaves the module as it started."""
     learning_rate: Positive = 3e-4
+    """Highest rate of AdamW."""
     weight_decay: NonNegative = 1e-2
+    """Decoupled weight decay of AdamW."""
     warmup: Fraction = 0.1
     """Fraction of all steps over which the learning rate rises from 0."""
     clip: Positive = 1.0
@@ -50,7 +52,9 @@ class Stage1Config:
     layers: Annotated[tuple[int, ...], AfterValidator(_check_layers)] = (0, -1)
     """Lambda: blocks whose token maps are distilled; -1 is the encoder's final feature map."""
     lambda_layer: NonNegative = 1.0
+    """Weight of the loss between token maps."""
     lambda_attn: NonNegative = 1.0
+    """Weight of the loss between the embedding and the region's mean."""
     standardised: bool = False
     """Divide targets and students by the deviation of each target channel."""
     cosine: bool = False
@@ -58,9 +62,11 @@ class Stage1Config:
     augment: bool = True
     """Flips and quarter turns that carry the targets along; colour jitter of the LR input."""
     batch_size: Count = 16
+    """LR patches per training step."""
     patches_per_epoch: Count = 8192
     """LR patches drawn per epoch, all of them where a cohort has fewer."""
     validation_patches: Count = 2048
+    """LR patches that tell when to stop, all of them where a cohort has fewer."""
     fit: FitConfig = FitConfig(epochs=8, learning_rate=5e-4, patience=4)
 
 
@@ -69,15 +75,19 @@ class MILConfig:
     """The attention MIL of all three arms (method.md section 6): teacher, floor and student share it."""
 
     gated: bool = True
+    """Gated attention; false is the plain kind."""
     hidden_dim: Count = 128
+    """Dimension of the attention network's hidden layer."""
     projection_dim: Annotated[int, Field(ge=0)] = 0
     """Dimension of the shared projection W_0; 0 leaves it out."""
     standardised: bool = False
     """Standardise every input channel by the training patches. Off: on real tissue it let noise channels overfit."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """Fraction of the embedding's values set to 0 in training."""
     patch_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """Fraction of a bag's patches left out at each training step."""
     slides_per_step: Count = 8
+    """Bags between two updates of the weights."""
     fit: FitConfig = FitConfig(learning_rate=2e-3, patience=20)
 
 
@@ -86,14 +96,21 @@ class Stage2Config:
     """Slide-level distillation (method.md section 7)."""
 
     lambda_ce: NonNegative = 1.0
+    """Weight of the cross-entropy with the labels."""
     lambda_bag: NonNegative = 0.1
+    """Weight of the loss between the slides' outputs."""
     lambda_soft: NonNegative = 0.1
+    """Weight of the loss between attention maps."""
     lambda_hard: NonNegative = 0.1
+    """Weight of the ranking of the most and the least attended patches."""
     bag_temperature: Positive = 1.0
+    """Softens the outputs of both models in the loss between them."""
     attention_temperature: Positive = 1.0
+    """Softens the attention of both models in the loss between them."""
     fraction: Annotated[float, Field(gt=0, le=0.5)] = 0.1
     """rho: part of a bag that is top (and bottom) in the ranking loss."""
     k_max: Count = 8
+    """Most patches at each end in the ranking loss."""
     warm_start: bool = False
     """Begin from the teacher MIL's weights."""
 
@@ -109,16 +126,25 @@ class TrainConfig:
     pretrained: bool = True
     """Load the encoder's weights; false gives seeded random weights (for demonstrations and tests)."""
     embedding: Literal["pooled", "cls", "mean", "cls+mean"] = "pooled"
+    """What of the encoder's output is a patch's embedding; pooled is the model's own way."""
     mpp_hr: Positive = 0.5
+    """Resolution of the HR patches, um/px."""
     mpp_lr: Positive = 2.0
+    """Resolution of the LR patches, um/px; a whole multiple of `mpp_hr`."""
     patch_size: Annotated[int, Field(ge=16)] = 256
+    """Side of a patch in pixels."""
     min_tissue: Fraction = 0.25
+    """Least fraction of an LR patch that must be tissue."""
     min_tissue_hr: Fraction = 0.25
+    """Least fraction of an HR patch that must be tissue."""
     max_failed: Fraction = 0.2
     """Fraction of unreadable patches above which a slide fails."""
     folds: Annotated[int, Field(ge=2)] = 5
+    """Folds of the cross-validation; not used where the table has a split or fold column."""
     val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Fraction of the training cases that validate."""
     seed: int = 0
+    """Seed of all that is random."""
     batch_size: Count = 64
     """Patches per encoding batch; halved by itself when the device's memory does not suffice."""
     threads: Count = 2

@@ -3,23 +3,26 @@
 The widget knows a run through its folder alone, so one that is opened again takes up a run in progress.
 """
 
-import subprocess
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari.utils.theme import get_theme
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QWidget
+from qtpy.QtGui import QShowEvent
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
 from lrmil.errors import LrmilError
-from lrmil.run_control import RunStatus, RunWatch, is_running, request_stop
+from lrmil.run_control import RunStatus, RunWatch, request_stop
 from lrmil.run_plan import read_plan
 from napari_lrmil import places
 from napari_lrmil.messages import explain
 from napari_lrmil.session import session_of
-from napari_lrmil.training_process import LOG, last_words, start_training
-from napari_lrmil.widgets.parts import MessageLine, Text, scrolling_column, titled
-from napari_lrmil.widgets.train_cohort import CohortBox
+from napari_lrmil.training_process import LOG, has_process, last_words, may_begin, start_training
+from napari_lrmil.widgets.parts import MessageLine, Text, listen, scrolling_column, titled
+from napari_lrmil.widgets.train_cohort import CohortBox, path_in
 from napari_lrmil.widgets.train_curves import Curves
+from napari_lrmil.widgets.train_progress import ProgressBox
 from napari_lrmil.widgets.train_result import ResultTable
 from napari_lrmil.widgets.train_settings import SettingsBox
 
@@ -27,14 +30,9 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 POLL = 1000  # ms
-AGAIN = ("stopped", "interrupted", "failed")
-STATES = {
-    "running": "Training",
-    "stopped": "Stopped; what is finished is kept",
-    "interrupted": "Interrupted: the training ended without a word, as by a kill; what is finished is kept",
-    "failed": "Failed",
-    "finished": "Finished",
-}
+REPORT = 300  # s after a run's end within which its report is waited for
+CLASSIFY = ("napari-lrmil", "Classify slide")
+STOPPING = "Stopping after the step in progress. What is finished is kept; Resume goes on from there."
 
 
 class TrainFromFolder(QWidget):
@@ -53,50 +51,35 @@ class TrainFromFolder(QWidget):
         self.settings = SettingsBox(self.session.preferences.device)
         self.start_button, self.stop_button = QPushButton("Start"), QPushButton("Stop")
         self.why, self.message = Text(), MessageLine()
-        self.state, self.stage_bar, self.run_bar = Text(), QProgressBar(), QProgressBar()
-        self.curves, self.result = Curves(), ResultTable()
-        self.progress_group = titled("Progress", self.state, self.stage_bar, self.run_bar)
+        self.progress, self.curves, self.result = ProgressBox(), Curves(), ResultTable()
+        self.progress_group = titled("Progress", self.progress)
         self.curves_group, self.result_group = titled("Curves", self.curves), titled("Result", self.result)
-        scrolling_column(
-            self,
-            [
-                titled("Cohort", self.cohort),
-                titled("Settings", self.settings),
-                _row(self.start_button, self.stop_button),
-                self.why,
-                self.message,
-                self.progress_group,
-                self.curves_group,
-                self.result_group,
-            ],
-        )
-        self.setMinimumWidth(360)
-        self.process: subprocess.Popen[bytes] | None = None
         self.status = RunStatus("absent")
-        self._watch: RunWatch | None = None
+        self.active = False  # whether a training is at work on the run, is about to be, or writes its report
         self._run: Path | None = None
+        self._watch: RunWatch | None = None
+        self._stopping = self._stop_asked = self._handing_on = False
         self._timer = QTimer(self)
         self._timer.setInterval(POLL)
+        self._lay_out()
         self._listen()
+        self._follow_theme()
         self.settings.device.look()
         self._recall_run()
-        self._show()
-
-    @property
-    def active(self) -> bool:
-        """Whether a training is at work on the run folder, or just being started."""
-        return self.status.state == "running" or (self.process is not None and self.process.poll() is None)
+        self._show_form()
 
     def start(self) -> None:
         """Start the training, or go on with the one in the run folder."""
         paths = self.cohort.paths
-        if paths is None or not self.cohort.ready or self.active:
+        if paths is None or self._why_not():
             return
         slides, labels, run = paths
+        self._attach(run)  # another viewer may have begun since it was looked at last
+        if self.active:
+            return
         self.message.say("")
         try:
-            config = self.settings.config()
-            self.process = start_training(run, slides, labels, config, self.settings.device.device)
+            start_training(run, slides, labels, self.settings.config(), self.settings.device.device)
         except (LrmilError, OSError) as error:
             self.message.warn(explain(error))
             return
@@ -105,59 +88,100 @@ class TrainFromFolder(QWidget):
 
     def stop(self) -> None:
         """Ask the training to end after the step in progress."""
-        if self._run is None:
-            return
-        if is_running(self._run):
-            request_stop(self._run)
-        elif self.process is not None:
-            self.process.terminate()  # it has not begun, so there is nothing to keep
-        self.message.say("Stopping after the step in progress; Resume goes on from there.")
-        self.stop_button.setEnabled(False)
+        self._stopping, self._stop_asked = True, False
+        self.message.say(STOPPING)
+        self.poll()
 
     def poll(self) -> None:
         """Take up what the run says of itself."""
-        if self._watch is None:
+        if self._run is None or self._watch is None:
             return
-        was, self.status = self.status.state, self._watch.poll()
-        ended = self.process is not None and self.process.poll() is not None
-        if ended and self.status.state != "running":
+        was = self.status.state, self._timer.isActive()
+        there = has_process(self._run)  # asked first: what a process that is gone wrote is all there
+        self.status = self._watch.poll()
+        self.active = there or self.status.state == "running" or may_begin(self._run)
+        self._pass_stop_on()
+        self._show_run()
+        if self.active or self._report_is_due():
+            self._timer.start()
+            return
+        self._timer.stop()
+        if was != (self.status.state, False):
             self._say_how_it_ended()
-        if self.status.state != "running" and was == "running":
-            self.message.say("")
-        self._show()
-        if not self.active:
-            self._timer.stop()
 
     def use_model(self) -> None:
         """Load the run's model into the viewer's session and open "Classify slide"."""
-        if self._run is not None and self.session.load_model(self._run / "model"):
-            window = getattr(self.session.viewer, "window", None)
-            if window is not None:
-                window.add_plugin_dock_widget("napari-lrmil", "Classify slide")
+        if self._run is None:
+            return
+        self._handing_on = True
+        if not self.session.load_model(self._run / "model"):
+            return
+        window = getattr(self.session.viewer, "window", None)
+        if window is not None:
+            dock, _ = window.add_plugin_dock_widget(*CLASSIFY)
+            dock.show()  # it may be there and hidden
+            dock.raise_()
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Look again: while the dock was closed another one may have started the run."""
+        super().showEvent(event)
+        self.poll()
+
+    def _lay_out(self) -> None:
+        buttons = QWidget()
+        row = QHBoxLayout(buttons)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.start_button)
+        row.addWidget(self.stop_button)
+        scrolling_column(
+            self,
+            [
+                titled("Cohort", self.cohort),
+                titled("Settings", self.settings),
+                buttons,
+                self.why,
+                self.message,
+                self.progress_group,
+                self.curves_group,
+                self.result_group,
+            ],
+        )
+        self.setMinimumWidth(360)
+        for group in (self.progress_group, self.curves_group, self.result_group):
+            group.hide()
 
     def _listen(self) -> None:
-        self.cohort.changed.connect(self._show)
-        self.cohort.run.editingFinished.connect(self._look_at_run)
-        self.settings.folds.valueChanged.connect(self.cohort.set_folds)
+        self.cohort.changed.connect(self._show_form)
+        self.cohort.run_chosen.connect(self._look_at_run)
+        self.settings.changed.connect(self._settings_changed)
         self.start_button.clicked.connect(self.start)
         self.stop_button.clicked.connect(self.stop)
         self.result.use_model.connect(self.use_model)
         self._timer.timeout.connect(self.poll)
+        listen(self.session.failed, self._handing_on_failed)
+        listen(self.session.model_changed, self._model_changed)
+        listen(self.session.viewer.events.theme, self._follow_theme)
+
+    def _settings_changed(self) -> None:
+        self.cohort.set_folds(self.settings.folds.value())
+        self._show_form()
+
+    def _follow_theme(self, *_: object) -> None:
+        self.curves.set_text_color(get_theme(self.session.viewer.theme).text.as_hex())
 
     def _recall_run(self) -> None:
         folder = places.recall("run_folder")
         if folder and Path(folder).is_dir():
-            self.cohort.run.setText(folder)
-            self._look_at_run()
+            self.cohort.choose_run(Path(folder))
 
     def _look_at_run(self) -> None:
-        """Show the run in the folder that was typed, if it holds one."""
-        text = self.cohort.run.text().strip()
-        run = Path(text).expanduser()
-        if not text or run == self._run:
+        """Show the run in the folder that was chosen, if it holds one, and fill the form from its plan."""
+        run = path_in(self.cohort.run)
+        if run is None or run == self._run:
             return
+        self.message.say("")
         self._attach(run)
-        if self.status.state == "absent":
+        if self.status.state == "absent" or not (run / "plan.toml").exists():
             return
         try:
             config, slides, labels = read_plan(run)
@@ -165,84 +189,101 @@ class TrainFromFolder(QWidget):
             self.message.warn(str(error))
             return
         self.settings.show_config(config)
-        self.cohort.slides.setText(slides)
-        self.cohort.labels.setText(labels)
+        for field, text in ((self.cohort.slides, slides), (self.cohort.labels, labels)):
+            if path_in(field) != Path(text):
+                field.setText(text)
 
     def _attach(self, run: Path) -> None:
-        self._run, self._watch = run, RunWatch(run)
-        self.status = RunStatus("absent")
-        self.curves.show_epochs((), force=True)
+        if run != self._run:
+            self._run, self._stopping = run, False
+        self._watch, self.status = RunWatch(run), RunStatus("absent")
+        self.result_group.hide()  # it shows another run, or an earlier state of this one
+        self._timer.stop()
         self.poll()
-        if self.active:
-            self._timer.start()
+
+    def _pass_stop_on(self) -> None:
+        """Ask once the training is at its work: it takes a request from before that for one of an earlier call."""
+        if self._stopping and not self._stop_asked and self.status.state == "running" and self.status.job:
+            try:
+                request_stop(self._run or Path())
+                self._stop_asked = True
+            except OSError as error:
+                self._stopping = False
+                self.message.warn(explain(error))
+
+    def _report_is_due(self) -> bool:
+        """Whether another viewer's training, which has ended, may still be writing its report."""
+        if self._run is None or self.status.state != "finished" or (self._run / "report.html").exists():
+            return False
+        try:
+            return time.time() - (self._run / "metrics.json").stat().st_mtime < REPORT
+        except OSError:
+            return False
 
     def _say_how_it_ended(self) -> None:
-        process, self.process = self.process, None
-        if process is None or self._run is None or process.returncode in (0, 130):
-            return
-        if self.status.state in ("absent", "interrupted") or (
-            self.status.state != "failed" and process.returncode == 1
-        ):
-            words = last_words(self._run)
-            if words and self.status.state != "finished":
-                self.message.warn(f"{words} (all it printed: {self._run / LOG})")
+        """Of an end that was not asked for, what is known of the reason and what to do."""
+        run = self._run or Path()
+        words, self._stopping = last_words(run), False
+        where = f" All that it printed is in {run / LOG}." if words else ""
+        if self.status.state == "failed":
+            self.message.warn(f"{self.status.message or words}{where}")
+        elif self.status.state == "interrupted":
+            said = f" The last it printed: {words}." if words else ""
+            self.message.warn(
+                f"The training ended without a word, as by a kill or a power cut.{said} Press Resume to go on.{where}"
+            )
+        elif self.status.state == "absent" and words:
+            self.message.warn(f"{words}{where}")
+        elif self.status.state == "finished" and not (run / "report.html").exists():
+            self.message.warn(f"The model is there, its report is not. {words}{where}")
+        else:
+            self.message.say("")
 
-    def _show(self) -> None:
-        status, active = self.status, self.active
-        resumable = status.state in AGAIN
-        self.start_button.setText("Resume" if resumable else "Train again" if status.state == "finished" else "Start")
+    def _handing_on_failed(self, message: str) -> None:
+        if self._handing_on:
+            self._handing_on = False
+            self.message.warn(message)
+
+    def _model_changed(self) -> None:
+        if self._handing_on:
+            self._handing_on = False
+            self.message.say("The model is loaded; Classify slide uses it from now on.")
+
+    def _show_run(self) -> None:
+        """Bring progress, curves and result up to date."""
+        status, run, active = self.status, self._run, self.active
+        self.progress_group.setVisible(active or status.state != "absent")
+        self.progress.show_status(status, active=active)
+        self.curves.show_epochs(status.epochs)
+        self.curves_group.setVisible(bool(status.epochs))
+        finished = status.state == "finished"
+        if finished and run is not None and self.result_group.isHidden():
+            self.result.show_run(run)
+        self.result.look_for_report()
+        self.result_group.setVisible(finished)
+        self._show_form()
+
+    def _show_form(self) -> None:
+        """Bring the buttons up to date, and say why nothing can be started."""
+        state, active, here = self.status.state, self.active, path_in(self.cohort.run) == self._run
+        known = state if here else "absent"
+        names = {"absent": "Start", "running": "Start", "finished": "Train again"}
+        self.start_button.setText("Start" if active else names.get(known, "Resume"))
         reason = self._why_not()
         self.why.setText(reason)
         self.why.setVisible(bool(reason) and not active)
         self.start_button.setEnabled(not reason and not active)
-        self.start_button.setToolTip(reason)
-        self.stop_button.setEnabled(active and self.message.text()[:8] != "Stopping")
-        self.progress_group.setVisible(active or status.state != "absent")
-        self._show_progress(status, active)
-        self.curves.show_epochs(status.epochs)
-        self.curves_group.setVisible(bool(status.epochs))
-        finished = status.state == "finished" and self._run is not None
-        self.result_group.setVisible(finished)
-        if finished and self._run is not None:
-            self.result.show_run(self._run)
-
-    def _show_progress(self, status: RunStatus, active: bool) -> None:
-        words = STATES.get(status.state, "Starting" if active else "")
-        stage = f": {status.stage}" if status.stage and status.state in ("running", *AGAIN) else ""
-        failure = f"\n{status.message}" if status.state == "failed" and status.message else ""
-        self.state.setText(f"{words}{stage}{failure}")
-        for bar in (self.stage_bar, self.run_bar):
-            bar.setVisible(active)
-        self.stage_bar.setRange(0, status.total or 0)
-        self.stage_bar.setValue(min(status.done, status.total or 0))
-        left = f", {duration(status.stage_seconds_left)} left" if status.stage_seconds_left is not None else ""
-        self.stage_bar.setFormat(f"{status.done} of {status.total or '?'} {status.unit}{left}")
-        self.run_bar.setRange(0, status.folds_total or 0)
-        self.run_bar.setValue(status.folds_done)
-        left = f", about {duration(status.seconds_left)} left" if status.seconds_left is not None else ""
-        self.run_bar.setFormat(f"{status.folds_done} of {status.folds_total or '?'} folds{left}")
+        self.start_button.setToolTip("A training is at work in this run folder." if active else reason)
+        self.stop_button.setEnabled(active and state != "finished" and not self._stopping)
+        self.cohort.set_locked(active)
+        self.settings.set_locked(active)
 
     def _why_not(self) -> str:
         """Why a training cannot be started now, "" when it can."""
         if self.cohort.paths is None:
             return "Choose a slide folder, a labels table and a run folder."
         if self.cohort.checking or self.cohort.report is None:
-            return "The cohort has not been checked yet."
-        return "" if self.cohort.ready else "The labels table has errors; they are listed above, each with its remedy."
-
-
-def duration(seconds: float) -> str:
-    """Say a time as one would."""
-    minutes = round(seconds / 60)
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def _row(*parts: QWidget) -> QWidget:
-    inside = QWidget()
-    row = QHBoxLayout(inside)
-    row.setContentsMargins(0, 0, 0, 0)
-    for part in parts:
-        row.addWidget(part)
-    return inside
+            return "The cohort has to be checked first."
+        if not self.cohort.ready:
+            return "The cohort has errors; they are listed above, each with its remedy."
+        return self.settings.problem

@@ -1,18 +1,21 @@
 """Training as a process of its own: the command line, started so that it outlives the viewer."""
 
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from lrmil.configs import TrainConfig, write_toml
 
 SETTINGS, LOG = "settings.toml", "train.log"
-LONGEST_LINE = 300  # characters of a log line that are shown
+SAYS = "lrmil train: "  # how the command line begins the reason why it gave up
+LONGEST = 600  # characters of what it printed that are shown
+BEGINS = 60.0  # seconds within which a training that was started says so in its run folder
+_started: dict[Path, "subprocess.Popen[bytes]"] = {}  # by run folder; held so that one that ends is taken leave of
 
 
-def start_training(
-    run: Path, slides: Path, labels: Path, config: TrainConfig, device: str
-) -> "subprocess.Popen[bytes]":
+def start_training(run: Path, slides: Path, labels: Path, config: TrainConfig, device: str) -> None:
     """Start ``lrmil train`` on a run folder; a run that is there goes on.
 
     Its settings go to ``settings.toml`` in the folder, and what it prints to ``train.log``.
@@ -26,23 +29,45 @@ def start_training(
     write_toml(run / SETTINGS, config)
     command = [sys.executable, "-m", "lrmil", "train", slides, labels, "--out", run, "--config", run / SETTINGS]
     with (run / LOG).open("wb") as log:
-        return subprocess.Popen(
+        _started[run] = subprocess.Popen(
             [*map(str, command), "--device", device],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONUTF8": "1"},
             start_new_session=True,
             creationflags=_detached(),
         )
 
 
-def last_words(run: Path) -> str:
-    """Give the last line of what the training printed: the reason, when it failed before its own log began."""
+def has_process(run: Path) -> bool:
+    """Whether a training that was started here is there; it begins its work some seconds after, and ends it before."""
+    process = _started.get(run)
+    if process is not None and process.poll() is not None:
+        del _started[run]
+    return run in _started
+
+
+def may_begin(run: Path) -> bool:
+    """Whether a training, perhaps of another viewer, was started so lately that it has not yet begun its work."""
     try:
-        lines = (run / LOG).read_text(encoding="utf-8", errors="replace").splitlines()
+        log = (run / LOG).stat()
+    except OSError:
+        return False
+    if log.st_size > 0 or time.time() - log.st_mtime > BEGINS:
+        return False
+    steps = run / "steps.jsonl"
+    return not steps.exists() or steps.stat().st_mtime < log.st_mtime
+
+
+def last_words(run: Path) -> str:
+    """Give the reason with which the training gave up, of a traceback the last line; "" when it printed nothing."""
+    try:
+        text = (run / LOG).read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return ""
-    return next((line.strip()[:LONGEST_LINE] for line in reversed(lines) if line.strip()), "")
+    reason = text.rpartition(SAYS)[2] if SAYS in text else text.rpartition("\n")[2]
+    return reason.strip()[:LONGEST]
 
 
 def _detached() -> int:

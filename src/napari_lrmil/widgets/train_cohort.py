@@ -2,33 +2,27 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
-from qtpy.QtCore import Qt, QTimer, Signal
-from qtpy.QtWidgets import (
-    QAbstractItemView,
-    QFileDialog,
-    QGridLayout,
-    QHeaderView,
-    QLabel,
-    QLineEdit,
-    QPushButton,
-    QTableWidget,
-    QTableWidgetItem,
-    QWidget,
-)
+from qtpy.QtCore import QTimer, Signal
+from qtpy.QtWidgets import QFileDialog, QGridLayout, QLabel, QLineEdit, QPushButton, QWidget
 from superqt import QCollapsible
 
 from lrmil.cohort import CohortReport, validate_cohort
+from lrmil.errors import LrmilError
+from lrmil.run_plan import read_plan
 from lrmil.steps import Step
 from lrmil.tables import read_records
 from napari_lrmil.messages import explain
 from napari_lrmil.widgets.parts import Text
+from napari_lrmil.widgets.train_table import Table
 from napari_lrmil.worker import start_job
 
 PREVIEW = 50  # rows
 DELAY = 400  # ms of no typing before the check begins
+EMPTY = "Choose a slide folder and a labels table."
 
 
 class Checked(NamedTuple):
@@ -42,49 +36,37 @@ class CohortBox(QWidget):
     """Fields, verdict, problems and preview."""
 
     changed = Signal()
+    run_chosen = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.slides, self.labels, self.run = QLineEdit(), QLineEdit(), QLineEdit()
-        self.slides.setPlaceholderText("folder of slides, searched recursively")
-        self.labels.setPlaceholderText("csv, tsv or xlsx: slide_id, label, case_id, ...")
-        self.run.setPlaceholderText("folder that the run writes; an earlier run goes on")
-        self.verdict = Text("Choose a slide folder and a labels table.")
-        self.problems, self.preview = _table(150), _table(150)
+        self.slides.setPlaceholderText("folder of slides")
+        self.labels.setPlaceholderText("csv, tsv or xlsx: slide_id, label, case_id")
+        self.run.setPlaceholderText("folder to write; a run there goes on")
+        self.verdict = Text(EMPTY)
+        self.problems, self.preview = Table(stretched=("problem", "remedy")), Table()
         self.folded = QCollapsible("Labels table")
         self.folded.addWidget(self.preview)
+        self.again = QPushButton("Check again")
+        self.again.setToolTip("Reads folder and table anew, after they were mended")
         self.report: CohortReport | None = None
         self.checking = False
         self._folds = 5
-        grid = QGridLayout(self)
-        grid.setContentsMargins(0, 0, 0, 0)
-        rows = [("Slides", self.slides, self._ask_slides), ("Labels", self.labels, self._ask_labels)]
-        for row, (name, field, ask) in enumerate([*rows, ("Run", self.run, self._ask_run)]):
-            button = QPushButton("Browse...")
-            button.clicked.connect(ask)
-            grid.addWidget(QLabel(name), row, 0)
-            grid.addWidget(field, row, 1)
-            grid.addWidget(button, row, 2)
-        for row, part in enumerate((self.verdict, self.problems, self.folded), 3):
-            grid.addWidget(part, row, 0, 1, 3)
+        self._proposed = ""
+        self._browse: list[QPushButton] = []
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(DELAY)
-        self._timer.timeout.connect(self.check)
-        for field in (self.slides, self.labels):
-            field.textChanged.connect(self._typed)
-        self.run.textChanged.connect(self.changed)
-        self.problems.hide()
-        self.folded.hide()
+        self._lay_out()
+        self._listen()
 
     @property
     def paths(self) -> tuple[Path, Path, Path] | None:
         """Slide folder, labels table and run folder; None until all three are given."""
-        texts = [field.text().strip() for field in (self.slides, self.labels, self.run)]
-        if not all(texts):
-            return None
-        slides, labels, run = (Path(text).expanduser() for text in texts)
-        return slides, labels, run
+        found = [path_in(field) for field in (self.slides, self.labels, self.run)]
+        slides, labels, run = found
+        return None if slides is None or labels is None or run is None else (slides, labels, run)
 
     @property
     def ready(self) -> bool:
@@ -97,20 +79,30 @@ class CohortBox(QWidget):
             self._folds = folds
             self._typed()
 
+    def set_locked(self, locked: bool) -> None:
+        """Keep what is trained on from being changed; another run may still be looked at."""
+        for part in (self.slides, self.labels, self.again, *self._browse[:2]):
+            part.setEnabled(not locked)
+
+    def choose_run(self, run: Path) -> None:
+        """Put a run folder into its field, as by hand."""
+        self.run.setText(str(run))
+        self.run_chosen.emit()
+
     def check(self) -> None:
         """Validate the cohort in a thread."""
-        slides, labels = self.slides.text().strip(), self.labels.text().strip()
-        if not slides or not labels:
+        slides, labels = path_in(self.slides), path_in(self.labels)
+        self._timer.stop()
+        if slides is None or labels is None:
             return
-        if not self.run.text():
-            self.run.setText(str(Path(slides).expanduser().parent / "run"))
+        self._propose(slides, labels)
         asked = (slides, labels, self._folds)
 
         def steps() -> Iterator[Step[Checked]]:
             yield Step("check", 1, 1, result=_check(*asked))
 
         def current() -> bool:
-            return asked == (self.slides.text().strip(), self.labels.text().strip(), self._folds)
+            return asked == (path_in(self.slides), path_in(self.labels), self._folds)
 
         self.checking = True
         self.verdict.setText("Checking...")
@@ -123,87 +115,130 @@ class CohortBox(QWidget):
         )
         self.changed.emit()
 
+    def _lay_out(self) -> None:
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setColumnStretch(1, 1)
+        rows = [("Slides", self.slides, self._ask_slides), ("Labels", self.labels, self._ask_labels)]
+        for row, (name, field, ask) in enumerate([*rows, ("Run", self.run, self._ask_run)]):
+            button = QPushButton("Browse...")
+            button.clicked.connect(ask)
+            self._browse.append(button)
+            grid.addWidget(QLabel(name), row, 0)
+            grid.addWidget(field, row, 1)
+            grid.addWidget(button, row, 2)
+        grid.addWidget(self.verdict, 3, 0, 1, 2)
+        grid.addWidget(self.again, 3, 2)
+        grid.addWidget(self.problems, 4, 0, 1, 3)
+        grid.addWidget(self.folded, 5, 0, 1, 3)
+        for part in (self.again, self.problems, self.folded):
+            part.hide()
+
+    def _listen(self) -> None:
+        self._timer.timeout.connect(self.check)
+        for field in (self.slides, self.labels):
+            field.textChanged.connect(self._typed)
+        self.run.textChanged.connect(self.changed)
+        self.run.editingFinished.connect(self.run_chosen)
+        self.again.clicked.connect(self.check)
+        for field in (self.slides, self.labels, self.run):
+            field.textChanged.connect(field.setToolTip)
+
     def _typed(self) -> None:
-        self.report = None
-        self._timer.start()
+        self.report, self.checking = None, False
+        given = path_in(self.slides) is not None and path_in(self.labels) is not None
+        if given:
+            self._timer.start()
+        self.verdict.setText("Checking..." if given else EMPTY)
+        for part in (self.again, self.problems, self.folded):
+            part.hide()
         self.changed.emit()
+
+    def _propose(self, slides: Path, labels: Path) -> None:
+        """Name a run folder as long as the user has named none."""
+        if self.run.text() in ("", self._proposed):
+            proposal = propose_run(slides, labels)
+            self._proposed = str(proposal)
+            if self.run.text() != self._proposed:
+                self.choose_run(proposal)
 
     def _refuse(self, error: Exception) -> None:
         self.checking, self.report = False, None
         self.verdict.setText(explain(error))
-        self.problems.hide()
-        self.folded.hide()
+        self.again.show()
         self.changed.emit()
 
     def _show(self, checked: Checked) -> None:
         self.checking, self.report = False, checked.report
-        self.verdict.setText(describe(checked.report))
+        self.verdict.setText(describe(checked))
         rows = [
             [problem.severity, str(problem.row or ""), problem.column or "", problem.message, problem.hint]
-            for problem in checked.report.problems
+            for problem in sorted(checked.report.problems, key=lambda problem: problem.severity)  # errors come first
         ]
-        fill(self.problems, ["", "row", "column", "problem", "remedy"], rows)
+        self.problems.fill(["", "row", "column", "problem", "remedy"], rows)
         self.problems.setVisible(bool(rows))
-        fill(self.preview, checked.records[0], checked.records[1 : PREVIEW + 1])
-        more = len(checked.records) - 1 - PREVIEW
-        self.folded.setText("Labels table" + (f", the first {PREVIEW} rows" if more > 0 else ""))
+        self.preview.fill(checked.records[0], checked.records[1 : PREVIEW + 1])
+        more = len(checked.records) - 1 > PREVIEW
+        self.folded.setText("Labels table" + (f", the first {PREVIEW} rows" if more else ""))
         self.folded.show()
+        self.again.setVisible(bool(rows))
         self.changed.emit()
 
     def _ask_slides(self) -> None:
         self._put(self.slides, QFileDialog.getExistingDirectory(self, "Folder of slides", self.slides.text()))
 
     def _ask_labels(self) -> None:
-        found, _ = QFileDialog.getOpenFileName(self, "Labels table", self.labels.text(), "Tables (*.csv *.tsv *.xlsx)")
+        start = self.labels.text() or self.slides.text()
+        found, _ = QFileDialog.getOpenFileName(self, "Labels table", start, "Tables (*.csv *.tsv *.txt *.xlsx *.xlsm)")
         self._put(self.labels, found)
 
     def _ask_run(self) -> None:
-        self._put(self.run, QFileDialog.getExistingDirectory(self, "Run folder", self.run.text()))
+        found = QFileDialog.getExistingDirectory(self, "Run folder", self.run.text() or self.slides.text())
+        if found:
+            self.choose_run(Path(found))
 
     def _put(self, field: QLineEdit, path: str) -> None:
         if path:
             field.setText(path)
 
 
-def describe(report: CohortReport) -> str:
+def describe(checked: Checked) -> str:
     """One line on a cohort."""
+    report = checked.report
     errors = sum(problem.severity == "error" for problem in report.problems)
     warnings = len(report.problems) - errors
     if report.cohort is None:
-        return f"{errors} errors, {warnings} warnings. Mend the errors below, save the table, then check again."
-    counts = Counter(slide.label for slide in report.cohort.slides)
+        return f"{_counted(errors, 'error')}, {_counted(warnings, 'warning')}. Mend the errors below, then check again."
+    slides = report.cohort.slides
+    counts = Counter(slide.label for slide in slides)
     classes = ", ".join(f"{name} {counts[name]}" for name in report.cohort.classes)
-    noted = f", {warnings} warnings below" if warnings else ""
-    return f"{len(report.cohort.slides)} slides of {len(report.cohort.case_labels)} cases: {classes}{noted}."
+    noted = f"; {_counted(warnings, 'warning')} below" if warnings else ""
+    return f"{_counted(len(slides), 'slide')} of {_counted(len(report.cohort.case_labels), 'case')}: {classes}{noted}."
 
 
-def fill(table: QTableWidget, header: list[str], rows: list[list[str]]) -> None:
-    """Put texts into a table; what is long has a tooltip."""
-    table.clear()
-    table.setColumnCount(len(header))
-    table.setRowCount(len(rows))
-    table.setHorizontalHeaderLabels(header)
-    for row, cells in enumerate(rows):
-        for column, text in enumerate(cells[: len(header)]):
-            item = QTableWidgetItem(text)
-            item.setToolTip(text)
-            table.setItem(row, column, item)
-    table.resizeColumnsToContents()
-    table.resizeRowsToContents()
+def propose_run(slides: Path, labels: Path) -> Path:
+    """Name a folder beside the slides: the run of just this cohort, so that it goes on, or one not used yet."""
+    names = (slides.parent / ("run" if number == 1 else f"run-{number}") for number in count(1))
+    return next(run for run in names if not run.exists() or _is_run_of(run, slides, labels))
 
 
-def _table(height: int) -> QTableWidget:
-    table = QTableWidget()
-    table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-    table.setWordWrap(True)
-    table.setMinimumHeight(height)
-    table.setTextElideMode(Qt.TextElideMode.ElideRight)
-    table.horizontalHeader().setMaximumSectionSize(240)
-    table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
-    table.verticalHeader().hide()
-    return table
+def path_in(field: QLineEdit) -> Path | None:
+    """The path that a field holds; None when it is empty."""
+    text = field.text().strip()
+    return Path(text).expanduser().absolute() if text else None
 
 
-def _check(slides: str, labels: str, folds: int) -> Checked:
-    folder, path = Path(slides).expanduser(), Path(labels).expanduser()
-    return Checked(validate_cohort(folder, path, folds=folds), read_records(path))
+def _is_run_of(run: Path, slides: Path, labels: Path) -> bool:
+    try:
+        _, its_slides, its_labels = read_plan(run)
+        return (Path(its_slides), Path(its_labels)) == (slides, labels)
+    except LrmilError:
+        return run.is_dir() and not any(run.iterdir())
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+def _check(slides: Path, labels: Path, folds: int) -> Checked:
+    return Checked(validate_cohort(slides, labels, folds=folds), read_records(labels))

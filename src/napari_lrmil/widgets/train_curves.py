@@ -4,13 +4,16 @@ from collections.abc import Sequence
 
 import pyqtgraph as pg
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QComboBox, QLabel, QVBoxLayout, QWidget
 
 from lrmil.run_control import EpochRecord
 
-# Okabe and Ito's palette, safe for colour-blind readers and readable on dark and light.
+# Okabe and Ito's palette, told apart by colour-blind readers; on white its yellow is weak, hence last.
 COLORS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#0072B2", "#F0E442")
-STAGE2 = {"lr_student": "LR student (stage 2)", "teacher": "HR teacher", "lr_undistilled": "LR undistilled: the floor"}
+ARMS = {"lr_student": "LR student (stage 2)", "teacher": "HR teacher", "lr_undistilled": "LR undistilled: the floor"}
+NAN = float("nan")
+FAINT = 110  # alpha of 255, of the folds that are not being trained
 
 
 class Curves(QWidget):
@@ -18,58 +21,80 @@ class Curves(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.stage1, self.stage2 = _plot(), _plot()
+        self.stage1, self.stage2 = _plot("distillation loss"), _plot("cross-entropy")
         self.legend = QLabel()
+        self.legend.setWordWrap(True)
+        self.legend.setTextFormat(Qt.TextFormat.RichText)
         self.arm = QComboBox()
-        for stage, name in STAGE2.items():
+        self.arm.setToolTip("Which attention MIL is drawn below")
+        for stage, name in ARMS.items():
             self.arm.addItem(name, stage)
-        self._epochs: Sequence[EpochRecord] = ()
+        self._epochs: tuple[EpochRecord, ...] = ()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        for part in (self.legend, QLabel("Stage 1: LR encoder"), self.stage1, self.arm, self.stage2):
+        for part in (self.legend, QLabel("LR encoder (stage 1)"), self.stage1, self.arm, self.stage2):
             column.addWidget(part)
-        self.arm.currentIndexChanged.connect(lambda: self.show_epochs(self._epochs, force=True))
+        self.arm.currentIndexChanged.connect(self._draw_all)
 
-    def show_epochs(self, epochs: Sequence[EpochRecord], *, force: bool = False) -> None:
+    def show_epochs(self, epochs: tuple[EpochRecord, ...]) -> None:
         """Draw the records of a run; nothing is drawn anew while they stay the same."""
-        if force or len(epochs) != len(self._epochs):
+        if epochs != self._epochs:
             self._epochs = epochs
-            self.legend.setText(_legend(epochs))
-            _draw(self.stage1, epochs, "lr_encoder", "train_loss")
-            _draw(self.stage2, epochs, str(self.arm.currentData()), "train_ce")
+            self._draw_all()
+
+    def set_text_color(self, color: str) -> None:
+        """Draw axes in the colour that the window's texts have."""
+        for plot in (self.stage1, self.stage2):
+            for name in ("left", "bottom"):
+                plot.getAxis(name).setPen(color)
+                plot.getAxis(name).setTextPen(color)
+
+    def _draw_all(self) -> None:
+        folds = list(dict.fromkeys(record.fold for record in self._epochs))
+        current = self._epochs[-1].fold if self._epochs else ""
+        self.legend.setText(_legend(folds))
+        for plot, stage in ((self.stage1, "lr_encoder"), (self.stage2, str(self.arm.currentData()))):
+            plot.clear()
+            for fold in sorted(folds, key=lambda fold: fold == current):  # the current one on top
+                own = [record for record in self._epochs if (record.stage, record.fold) == (stage, fold)]
+                _draw(plot, own, QColor(COLORS[folds.index(fold) % len(COLORS)]), faint=fold != current)
 
 
-def _plot() -> pg.PlotWidget:
+def _plot(loss: str) -> pg.PlotWidget:
     plot = pg.PlotWidget(background=None)
     plot.setFixedHeight(200)
     plot.setLabel("bottom", "epoch")
-    plot.setLabel("left", "loss")
+    plot.setLabel("left", loss)
+    plot.getAxis("left").enableAutoSIPrefix(False)
+    plot.getAxis("left").setWidth(62)  # one width for both, so that their epochs stand below each other
     plot.setMouseEnabled(x=False, y=False)
+    plot.setMenuEnabled(False)
     plot.hideButtons()
     plot.showGrid(x=False, y=True, alpha=0.2)
+    plot.setLimits(minXRange=1)
     return plot
 
 
-def _draw(plot: pg.PlotWidget, epochs: Sequence[EpochRecord], stage: str, train: str) -> None:
-    plot.clear()
-    records = [record for record in epochs if record.stage == stage]
-    folds = list(dict.fromkeys(record.fold for record in epochs))
-    for number, fold in enumerate(folds):
-        own = [record for record in records if record.fold == fold]
-        if not own:
-            continue
-        x = [record.epoch for record in own]
-        color = COLORS[number % len(COLORS)]
-        width = 2 if records and fold == records[-1].fold else 1
-        for key, style in ((train, Qt.PenStyle.SolidLine), ("val_loss", Qt.PenStyle.DashLine)):
-            y = [record.metrics.get(key, record.metrics.get("train_loss", float("nan"))) for record in own]
-            symbol = "o" if len(x) == 1 else None
-            pen = pg.mkPen(color, width=width, style=style)
-            plot.plot(x, y, pen=pen, symbol=symbol, symbolBrush=color, symbolSize=5)
+def _draw(plot: pg.PlotWidget, records: Sequence[EpochRecord], color: QColor, *, faint: bool) -> None:
+    """Draw the two lines of one fold; a value that an epoch does not have leaves a gap."""
+    if not records:
+        return
+    color.setAlpha(FAINT if faint else 255)
+    epochs = [record.epoch for record in records]
+    lines = {Qt.PenStyle.SolidLine: _training, Qt.PenStyle.DashLine: lambda record: record.metrics.get("val_loss", NAN)}
+    for style, value_of in lines.items():
+        values = [value_of(record) for record in records]
+        symbol = "o" if len(epochs) == 1 else None
+        pen = pg.mkPen(color, width=1 if faint else 2, style=style)
+        plot.plot(epochs, values, pen=pen, symbol=symbol, symbolPen=color, symbolBrush=color, symbolSize=5)
 
 
-def _legend(epochs: Sequence[EpochRecord]) -> str:
-    """Rich text: a square in the colour of each fold."""
-    folds = list(dict.fromkeys(record.fold for record in epochs))
+def _training(record: EpochRecord) -> float:
+    """Of a MIL the cross-entropy, which training and validation share; of the encoder the whole loss."""
+    return record.metrics.get("train_ce", record.metrics.get("train_loss", NAN))
+
+
+def _legend(folds: Sequence[str]) -> str:
+    """Rich text: a square in the colour of each fold; names of folds hold letters, digits, - _ . only."""
     squares = [f'<span style="color: {COLORS[i % len(COLORS)]}">\u25a0</span> {fold}' for i, fold in enumerate(folds)]
-    return "solid: training, dashed: validation; " + " ".join(squares)
+    return "solid: training, dashed: validation<br>" + "&nbsp; ".join(squares)

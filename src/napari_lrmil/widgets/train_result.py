@@ -4,14 +4,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import Qt, QUrl, Signal
+from qtpy.QtCore import QUrl, Signal
 from qtpy.QtGui import QDesktopServices
-from qtpy.QtWidgets import QAbstractItemView, QHBoxLayout, QHeaderView, QPushButton, QTableWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from lrmil.run_plan import ARM_NAMES
 from napari_lrmil.widgets.parts import Text
-from napari_lrmil.widgets.train_cohort import fill
+from napari_lrmil.widgets.train_table import Table
 
+HEADER = ["", *(name.split(":")[0] for name in ARM_NAMES.values())]
 FIGURES = ("AUROC", "95 % interval", "balanced acc.", "s/slide", "MB/slide", "patches/slide")
 
 
@@ -22,11 +23,7 @@ class ResultTable(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.table = QTableWidget()
-        self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.table.verticalHeader().hide()
-        self.table.setFixedHeight(212)
-        self.table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.table = Table(stretched=HEADER[1:])
         self.notes = Text()
         self.report, self.use = QPushButton("Open report"), QPushButton("Use this model")
         row = QHBoxLayout()
@@ -37,30 +34,34 @@ class ResultTable(QWidget):
         column.addWidget(self.table)
         column.addWidget(self.notes)
         column.addLayout(row)
-        self._report: Path | None = None
+        self._run: Path | None = None
         self.report.clicked.connect(self._open_report)
         self.use.clicked.connect(self.use_model)
 
     def show_run(self, run: Path) -> None:
         """Read the figures of a finished run."""
-        figures, problems = _read(run / "metrics.json"), _read(run / "problems.json")
-        columns = [_cells(figures.get(arm, {})) for arm in ARM_NAMES]
-        rows = [list(row) for row in zip(FIGURES, *columns, strict=True)]
-        fill(self.table, ["", *(name.split(":")[0] for name in ARM_NAMES.values())], rows)
-        self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        self._run = run
+        figures, problems = _read(run / "metrics.json", {}), _read(run / "problems.json", [])
+        columns = [_cells(figures.get(arm) or {}) for arm in ARM_NAMES]
+        self.table.fill(HEADER, [list(row) for row in zip(FIGURES, *columns, strict=True)])
+        left_out = [one for one in problems if one.get("slide_id")]
         lines = [
-            f"Gap to the teacher recovered: {_share(figures.get('gap_recovered'))}. The floor is the same model "
-            "without distillation."
+            f"Of the teacher's lead over the floor, the student has {_share(figures.get('gap_recovered'))}. The floor "
+            "is the same low-resolution model without distillation.",
+            *(f"Left out: {one['slide_id']}: {one['message']}" for one in left_out),
         ]
-        left_out = [one for one in problems if one.get("slide_id")] if isinstance(problems, list) else []
-        lines += [f"Left out: {one['slide_id']}: {one['message']}" for one in left_out]
         self.notes.setText("\n".join(lines))
-        self._report = run / "report.html"
-        self.report.setEnabled(self._report.is_file())
+        self.look_for_report()
+
+    def look_for_report(self) -> None:
+        """Offer the report once it is there: it is written after the run's end."""
+        there = self._run is not None and (self._run / "report.html").is_file()
+        self.report.setEnabled(there)
+        self.report.setToolTip("" if there else "There is no report yet; `lrmil report RUN` writes one.")
 
     def _open_report(self) -> None:
-        if self._report is not None:
-            QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._report.resolve())))
+        if self._run is not None:
+            QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._run / "report.html")))
 
 
 def _cells(figures: dict[str, Any]) -> list[str]:
@@ -81,11 +82,13 @@ def _number(value: float | None, digits: int = 3) -> str:
 
 
 def _share(value: float | None) -> str:
-    return "not defined" if value is None else f"{100 * value:.0f} %"
+    return "no defined share" if value is None else f"{100 * value:.0f} %"
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path, otherwise: Any) -> Any:
+    """Read a JSON file; what is absent, damaged or of another kind than `otherwise` is that."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return {}
+        return otherwise
+    return found if isinstance(found, type(otherwise)) else otherwise

@@ -1,17 +1,23 @@
 """The settings of a training: the few that matter as fields, all others in a tree that is folded away."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import is_dataclass
 from typing import Any
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import (
+    QAbstractItemView,
     QComboBox,
+    QFileDialog,
     QFormLayout,
+    QHBoxLayout,
+    QHeaderView,
+    QLabel,
     QLineEdit,
     QSizePolicy,
     QSpinBox,
+    QToolButton,
     QTreeWidget,
     QTreeWidgetItem,
     QVBoxLayout,
@@ -20,55 +26,59 @@ from qtpy.QtWidgets import (
 from superqt import QCollapsible
 
 from lrmil.configs import TrainConfig, to_dict, with_settings
+from lrmil.errors import ConfigError
+from lrmil.geometry import resolution_ratio
 from lrmil.resolution import parse_mpp
 from napari_lrmil.widgets.device_box import DeviceBox
 
 ENCODERS = ("mobilenetv2_100", "resnet50", "vit_small_patch16_224", "mobilenetv3_small_050")
-SHOWN = ("encoder", "mpp_hr", "mpp_lr", "patch_size", "folds", "seed")
+TIPS = {
+    "encoder": "HR encoder: a timm name, hf-hub:owner/name or local-dir:folder; ... chooses a folder",
+    "mpp_hr": "Resolution that the teacher reads in training, in um/px or as 20x",
+    "mpp_lr": "Resolution that the model will read, in um/px or as 5x; a whole multiple of the HR one",
+    "patch_size": "Side of a patch in pixels, at both resolutions",
+    "folds": "Folds of the cross-validation; not used where the table has a split or fold column",
+    "seed": "Seed of all that is random: equal seeds, equal models",
+}
+NAME = Qt.ItemDataRole.UserRole
 
 
 class SettingsBox(QWidget):
-    """Builds a TrainConfig; `config` raises a ConfigError for what cannot be."""
+    """Builds a TrainConfig; `problem` says what of it cannot be, "" when it can."""
 
     changed = Signal()
 
     def __init__(self, preferred_device: str = "auto", parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self.problem = ""
         self.encoder = QComboBox()
         self.encoder.setEditable(True)
         self.encoder.addItems(ENCODERS)
-        self.encoder.setToolTip("HR encoder: a timm name, hf-hub:owner/name or local-dir:folder")
-        self.encoder.setMinimumContentsLength(18)
+        self.encoder.setMinimumContentsLength(12)
         self.encoder.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.browse = QToolButton()
+        self.browse.setText("...")
+        self.browse.setToolTip("Choose the folder of an encoder, with config.json and model.safetensors")
         self.mpp_hr, self.mpp_lr = QLineEdit(), QLineEdit()
         self.patch_size, self.folds, self.seed = QSpinBox(), QSpinBox(), QSpinBox()
         self.patch_size.setRange(16, 4096)
-        self.folds.setRange(2, 100)
-        self.seed.setRange(0, 2**31 - 1)
+        self.folds.setRange(2, 1000)
+        self.seed.setRange(-(2**31), 2**31 - 1)
         self.device = DeviceBox(preferred_device)
-        form = QFormLayout()
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
-        for name, field in (
-            ("Encoder", self.encoder),
-            ("HR, um/px or 20x", self.mpp_hr),
-            ("LR, um/px or 5x", self.mpp_lr),
-            ("Patch side, px", self.patch_size),
-            ("Folds", self.folds),
-            ("Seed", self.seed),
-            ("Device", self.device),
-        ):
-            form.addRow(name, field)
         self.tree = QTreeWidget()
         self.tree.setHeaderLabels(["setting", "value"])
         self.tree.setMinimumHeight(260)
-        folded = QCollapsible("More settings")
-        folded.addWidget(self.tree)
+        self.tree.setUniformRowHeights(True)
+        if (names := self.tree.header()) is not None:
+            names.setSectionResizeMode(0, QHeaderView.ResizeMode.ResizeToContents)
+        self.more = QCollapsible("More settings")
+        self.more.addWidget(self.tree)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        column.addLayout(form)
-        column.addWidget(folded)
+        column.addLayout(self._form())
+        column.addWidget(self.more)
         self.show_config(TrainConfig())
-        self.folds.valueChanged.connect(lambda value: self.changed.emit())
+        self._listen()
 
     def config(self) -> TrainConfig:
         """Read the fields.
@@ -86,50 +96,118 @@ class SettingsBox(QWidget):
             "folds": self.folds.value(),
             "seed": self.seed.value(),
         }
-        for item in self._leaves():
-            settings[item.data(0, Qt.ItemDataRole.UserRole)] = _value(item.text(1))
-        return with_settings(TrainConfig(), settings)
+        settings |= {name: _value(item.text(1)) for name, item in self.leaves().items()}
+        config = with_settings(TrainConfig(), settings)
+        if not config.encoder:
+            raise ConfigError("Expected an encoder. Got none; choose one, such as mobilenetv2_100.")
+        resolution_ratio(config.mpp_lr, config.mpp_hr)
+        return config
 
     def show_config(self, config: TrainConfig) -> None:
         """Put a configuration into the fields."""
+        blockers = [QSignalBlocker(field) for field in (self.encoder, self.mpp_hr, self.mpp_lr, self.tree, self.seed)]
         self.encoder.setCurrentText(config.encoder)
-        self.mpp_hr.setText(f"{config.mpp_hr:g}")
-        self.mpp_lr.setText(f"{config.mpp_lr:g}")
-        for field, number in (
-            (self.patch_size, config.patch_size),
-            (self.folds, config.folds),
-            (self.seed, config.seed),
-        ):
-            field.setValue(number)
-            field.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.mpp_hr.setText(str(config.mpp_hr))
+        self.mpp_lr.setText(str(config.mpp_lr))
+        self.patch_size.setValue(config.patch_size)
+        self.folds.setValue(config.folds)
+        self.seed.setValue(config.seed)
         self.tree.clear()
         _grow(self.tree.invisibleRootItem(), TrainConfig, to_dict(config), "")
-        self.tree.resizeColumnToContents(0)
+        self.tree.expandToDepth(0)
+        for blocker in blockers:
+            blocker.unblock()
+        self._check()
 
-    def _leaves(self) -> list[QTreeWidgetItem]:
-        return self.tree.findItems("", Qt.MatchFlag.MatchContains | Qt.MatchFlag.MatchRecursive) and [
-            item
-            for item in self.tree.findItems("", Qt.MatchFlag.MatchContains | Qt.MatchFlag.MatchRecursive)
-            if item.data(0, Qt.ItemDataRole.UserRole)
-        ]
+    def set_locked(self, locked: bool) -> None:
+        """Keep the settings from being changed; they may still be read."""
+        for field in (*(getattr(self, name) for name in TIPS), self.browse, self.device):
+            field.setEnabled(not locked)
+        triggers = QAbstractItemView.EditTrigger
+        self.tree.setEditTriggers(
+            triggers.NoEditTriggers if locked else triggers.DoubleClicked | triggers.EditKeyPressed
+        )
+
+    def leaves(self) -> dict[str, QTreeWidgetItem]:
+        """The rows of "More settings" by the dotted name of their setting."""
+        return {item.data(0, NAME): item for item in _below(self.tree.invisibleRootItem()) if item.data(0, NAME)}
+
+    def _form(self) -> QFormLayout:
+        encoder = QHBoxLayout()
+        encoder.addWidget(self.encoder, 1)
+        encoder.addWidget(self.browse)
+        form = QFormLayout()
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+        form.addRow(_label("Encoder", "encoder"), encoder)
+        for text, name in (
+            ("HR, um/px or 20x", "mpp_hr"),
+            ("LR, um/px or 5x", "mpp_lr"),
+            ("Patch side, px", "patch_size"),
+            ("Folds", "folds"),
+            ("Seed", "seed"),
+        ):
+            form.addRow(_label(text, name), getattr(self, name))
+        for name, tip in TIPS.items():
+            getattr(self, name).setToolTip(tip)
+        form.addRow("Device", self.device)
+        return form
+
+    def _listen(self) -> None:
+        self.encoder.currentTextChanged.connect(self._check)
+        for text in (self.mpp_hr, self.mpp_lr):
+            text.textChanged.connect(self._check)
+        for number in (self.patch_size, self.folds, self.seed):
+            number.valueChanged.connect(self._check)
+        self.tree.itemChanged.connect(self._check)
+        self.browse.clicked.connect(self._ask_for_encoder)
+
+    def _check(self, *_: object) -> None:
+        try:
+            self.config()
+            self.problem = ""
+        except ConfigError as error:
+            self.problem = str(error)
+        self.changed.emit()
+
+    def _ask_for_encoder(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Folder of an encoder")
+        if folder:
+            self.encoder.setCurrentText(f"local-dir:{folder}")
 
 
-def _grow(parent: QTreeWidgetItem, kind: Any, values: Mapping[str, object], prefix: str) -> None:
+def _grow(parent: QTreeWidgetItem | None, kind: Any, values: Mapping[str, object], prefix: str) -> None:
     """Add a row for every setting that has no field of its own; groups become branches."""
     for name, field in kind.__pydantic_fields__.items():
         value, full = values[name], f"{prefix}{name}"
-        if full in SHOWN:
+        if full in TIPS:
             continue
-        item = QTreeWidgetItem(parent, [name, "" if isinstance(value, dict) else _text(value)])
-        item.setToolTip(0, field.description or name)
-        if isinstance(value, dict) and is_dataclass(field.annotation):
-            _grow(item, field.annotation, value, f"{full}.")
+        group = field.annotation if isinstance(value, dict) and is_dataclass(field.annotation) else None
+        item = QTreeWidgetItem(parent, [name, "" if group else _text(value)])
+        tip = field.description or (group.__doc__ if group else "") or name
+        for column in (0, 1):
+            item.setToolTip(column, tip)
+        if group:
+            _grow(item, group, values[name], f"{full}.")  # type: ignore[arg-type]
         else:
-            item.setData(0, Qt.ItemDataRole.UserRole, full)
+            item.setData(0, NAME, full)
             item.setFlags(item.flags() | Qt.ItemFlag.ItemIsEditable)
 
 
+def _below(item: QTreeWidgetItem | None) -> Iterator[QTreeWidgetItem]:
+    for place in range(0 if item is None else item.childCount()):
+        if item is not None and (child := item.child(place)) is not None:
+            yield child
+            yield from _below(child)
+
+
+def _label(text: str, name: str) -> QLabel:
+    label = QLabel(text)
+    label.setToolTip(TIPS[name])
+    return label
+
+
 def _text(value: object) -> str:
+    """Write a value as TOML, but text without its quotes."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -138,4 +216,4 @@ def _value(text: str) -> object:
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        return text
+        return text.strip()

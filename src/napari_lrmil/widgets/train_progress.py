@@ -1,0 +1,61 @@
+"""How a training stands: state, the stage in progress and the folds, each with the time left."""
+
+from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
+
+from lrmil.run_control import RunStatus
+from napari_lrmil.widgets.parts import Text
+
+STATES = {
+    "absent": "Starting",
+    "running": "Training",
+    "stopped": "Stopped; what is finished is kept",
+    "interrupted": "Interrupted; what is finished is kept",
+    "failed": "Failed; what is finished is kept",
+    "finished": "Finished",
+}
+
+
+class ProgressBox(QWidget):
+    """A sentence and two bars; the bars only while there is a training to wait for."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.state, self.stage, self.folds = Text(), QProgressBar(), QProgressBar()
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        for part in (self.state, self.stage, self.folds):
+            column.addWidget(part)
+
+    def show_status(self, status: RunStatus, *, active: bool) -> None:
+        """Say how a run stands; `active` while its process is there, also before and after its work."""
+        self.state.setText(sentence(status, active=active))
+        for bar in (self.stage, self.folds):
+            bar.setVisible(active and status.state != "finished")
+        _set(self.stage, status.done, status.total, status.unit, status.stage_seconds_left)
+        _set(self.folds, status.folds_done, status.folds_total, "folds", status.seconds_left)
+
+
+def sentence(status: RunStatus, *, active: bool) -> str:
+    """Say what a run is doing, or how its last call ended and where."""
+    if active and status.state == "finished":
+        return "Finished; the report is being written"
+    if active and (status.state != "running" or status.stage == "starting"):
+        return "Starting: libraries and the encoder are being loaded"
+    place = f" ({status.stage})" if status.stage and status.state not in ("running", "finished") else ""
+    stage = f": {status.stage}" if status.state == "running" else ""
+    return f"{STATES[status.state]}{place}{stage}."
+
+
+def duration(seconds: float) -> str:
+    """Say a time as one would."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _set(bar: QProgressBar, done: int, total: int | None, unit: str, seconds: float | None) -> None:
+    left = "" if seconds is None else f", {duration(seconds)} left"
+    bar.setRange(0, total or 0)
+    bar.setValue(min(done, total or 0))
+    bar.setFormat(f"{done} of {total} {unit}{left}" if total else f"{done} {unit}" if done else "")

@@ -1,0 +1,63 @@
+"""A table to read, as high as its rows need within bounds."""
+
+from collections.abc import Container, Sequence
+
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QResizeEvent
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QSizePolicy, QTableWidget, QTableWidgetItem, QWidget
+
+HIGHEST = 240  # px; more rows scroll
+
+
+class Table(QTableWidget):
+    """Texts with tooltips; the columns named in `stretched` share what width the others leave, and wrap."""
+
+    def __init__(self, parent: QWidget | None = None, *, stretched: Container[str] = ()) -> None:
+        super().__init__(parent)
+        self._stretched = stretched
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        self.setWordWrap(True)
+        if (numbers := self.verticalHeader()) is not None:
+            numbers.hide()
+
+    @property
+    def texts(self) -> list[list[str]]:
+        """The rows."""
+        columns = range(self.columnCount())
+        return [[item.text() if (item := self.item(row, column)) else "" for column in columns] for row in self._rows]
+
+    def fill(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Show texts; what a row has beyond the header is left out."""
+        self.clear()
+        self.setColumnCount(len(header))
+        self.setRowCount(len(rows))
+        self.setHorizontalHeaderLabels(list(header))
+        for column, name in enumerate(header):
+            if (names := self.horizontalHeader()) is not None:
+                stretched = name in self._stretched
+                mode = QHeaderView.ResizeMode.Stretch if stretched else QHeaderView.ResizeMode.ResizeToContents
+                names.setSectionResizeMode(column, mode)
+            for row, cells in enumerate(rows):
+                if column < len(cells):
+                    item = QTableWidgetItem(cells[column])
+                    item.setToolTip(cells[column])
+                    item.setTextAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
+                    self.setItem(row, column, item)
+        self._fit()
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """Wrap anew: rows are as high as their texts need at this width."""
+        super().resizeEvent(event)
+        self._fit()
+
+    @property
+    def _rows(self) -> range:
+        return range(self.rowCount())
+
+    def _fit(self) -> None:
+        self.resizeRowsToContents()
+        parts: list[QWidget | None] = [self.horizontalHeader(), None if self._stretched else self.horizontalScrollBar()]
+        needed = sum(part.sizeHint().height() for part in parts if part is not None) + 2 * self.frameWidth()
+        self.setFixedHeight(min(needed + sum(self.rowHeight(row) for row in self._rows), HIGHEST))
