@@ -1,5 +1,6 @@
 """File > Open Sample: a synthetic slide, classified by a demonstration model that the package makes for itself."""
 
+import os
 import subprocess
 import sys
 import time
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from lrmil.bundle import Bundle
 
 PAUSE, EXPECTED = 0.2, 30  # seconds
+# Threads of one small training that wait for each other lose more than they win beside a viewer that draws.
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 
 
 def open_sample() -> list[LayerData]:
@@ -66,16 +69,21 @@ def make_demo_model(session: Session, slide_id: str) -> None:
 def _made_by_a_process(folder: Path) -> Iterator[Step[Any]]:
     """Let the command line make the model, so that training does not hold the window up; quick when it is there."""
     command = [sys.executable, "-m", "lrmil", "demo", "--small", "--out", str(folder)]
-    start = time.monotonic()
-    with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    ) as process:
-        try:
-            while process.poll() is None:
-                time.sleep(PAUSE)
-                yield Step("make the model", min(EXPECTED, round(time.monotonic() - start)), EXPECTED, "s, about")
-        finally:
-            process.terminate()
-        said = process.stderr.read().decode(errors="replace").strip() if process.stderr else ""
+    folder.mkdir(parents=True, exist_ok=True)
+    log, start = folder / "demo.log", time.monotonic()
+    with log.open("wb") as said:
+        process = subprocess.Popen(
+            command, env={**os.environ, **ONE_THREAD}, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT
+        )
+    try:
+        while process.poll() is None:
+            time.sleep(PAUSE)
+            yield Step("make the model", min(EXPECTED, round(time.monotonic() - start)), EXPECTED, "s, about")
+    finally:
+        process.terminate()
+        process.wait()
     if process.returncode:
-        raise SlideError(f"The demonstration's model could not be made: {said.rpartition(chr(10))[2]}")
+        words = log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
+        raise SlideError(
+            f"Expected the demonstration's model to be made. Got: {words}; free some disk, then try again."
+        )

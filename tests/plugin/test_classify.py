@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import torch
 from napari.components import ViewerModel
 from qtpy.QtCore import QPointF, Qt
 
@@ -305,9 +304,7 @@ def test_a_new_widget_takes_the_session_up(
     assert len([layer for layer in viewer.layers if layer.metadata.get(KEY, {}).get("kind")]) == 1
 
 
-def test_a_model_is_remembered(
-    ready: ClassifySlide, model_folder: Path, finish: Finish, qtbot: "QtBot"
-) -> None:
+def test_a_model_is_remembered(ready: ClassifySlide, model_folder: Path, finish: Finish, qtbot: "QtBot") -> None:
     other = ViewerModel()
     later = ClassifySlide(other)
     qtbot.addWidget(later)

@@ -125,7 +125,8 @@ def test_files_are_opened_by_the_reader_of_the_manifest(
 def test_the_docks_open_by_their_manifest_names(make_napari_viewer: MakeViewer, name: str, qtbot: "QtBot") -> None:
     viewer = make_napari_viewer(show=True)
     dock, widget = viewer.window.add_plugin_dock_widget("napari-lrmil", name)
-    assert widget.isVisible() and dock.windowTitle().startswith(name)
+    qtbot.waitUntil(widget.isVisible, timeout=WAIT)
+    assert name in dock.windowTitle()
     assert session_of(viewer).viewer is session_of(viewer).viewer
     qtbot.waitUntil(lambda: not session_of(viewer).busy, timeout=WAIT)
 

@@ -102,7 +102,8 @@ def test_the_attention_layer_describes_itself_and_lets_low_values_through(predic
     data, keywords, _ = attention_layer(prediction, kind="raw", opacity=0.3)
     layer = Image(data, **keywords)
     about = layer.metadata[KEY]
-    assert layer.name == "attention, raw (sums to 1)" and layer.opacity == 0.3 and layer.blending.startswith("translucent")
+    assert layer.name == "attention, raw (sums to 1)" and layer.opacity == 0.3
+    assert layer.blending == "translucent_no_depth"
     assert about["label"] == prediction.label and about["probabilities"] == prediction.probabilities
     assert about["bundle_sha256"] == prediction.bundle_sha256 and "diagnosis" in about["notice"]
     alpha = layer.colormap.map(np.array([0.0, 0.3, 0.7, 1.0]))[:, 3]
@@ -130,7 +131,7 @@ def test_a_mask_comes_back_only_when_it_was_changed() -> None:
 
 
 def test_patches_are_squares_around_what_the_model_saw(prediction: Prediction) -> None:
-    highest, lowest = highest_and_lowest(prediction, 4)
+    highest, _ = highest_and_lowest(prediction, 4)
     data, keywords, _ = patches_layer(prediction, highest.tolist(), name="top", color="black")
     layer = Shapes(data, **keywords)
     assert layer.nshapes == 4 and layer.features["rank"].tolist() == [1, 2, 3, 4]

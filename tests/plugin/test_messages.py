@@ -37,7 +37,8 @@ def test_the_traceback_is_in_the_log(own_folders: Path) -> None:
     explain(raised(KeyError("second")))
     log = places.log_file().read_text(encoding="utf-8")
     assert own_folders in places.log_file().parents
-    assert log.count("Traceback (most recent call last)") == 2 and "RuntimeError: first" in log and "test_messages" in log
+    assert log.count("Traceback (most recent call last)") == 2
+    assert "RuntimeError: first" in log and "test_messages" in log
 
 
 def test_a_log_that_cannot_be_written_hides_no_message(own_folders: Path) -> None:
