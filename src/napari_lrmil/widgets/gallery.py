@@ -205,7 +205,8 @@ def _pictures(shown: Shown, positions: list[int]) -> Iterator[Step[Picture]]:
 
 
 def _icon(pixels: NDArray[np.uint8]) -> QIcon:
-    return QIcon(pixmap_of(pixels).scaled(SIDE, SIDE, transformMode=Qt.TransformationMode.SmoothTransformation))
+    how = Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation
+    return QIcon(pixmap_of(pixels).scaled(SIDE, SIDE, *how))
 
 
 def pixmap_of(pixels: NDArray[np.uint8]) -> QPixmap:
