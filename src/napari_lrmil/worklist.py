@@ -1,14 +1,13 @@
 """The dock widget "Worklist": a folder of slides as a table, to classify all of them and review one after the other."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, ref
 
 import numpy as np
-from psygnal import SignalInstance
 from qtpy.QtCore import QItemSelectionModel, Qt
-from qtpy.QtGui import QKeySequence, QShortcut
+from qtpy.QtGui import QKeySequence, QResizeEvent, QShortcut
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QCheckBox,
@@ -31,7 +30,7 @@ from napari_lrmil.messages import explain
 from napari_lrmil.reviews import described, latest_in, read_by, reviews_in
 from napari_lrmil.session import Session, case_folder, session_of
 from napari_lrmil.widgets.device_box import DeviceBox
-from napari_lrmil.widgets.parts import MessageLine, Text
+from napari_lrmil.widgets.parts import MessageLine, Text, listen
 from napari_lrmil.widgets.worklist_table import CHOICES, WIDTHS, WorklistOrder, WorklistTable
 from napari_lrmil.worker import start_job
 from napari_lrmil.worklist_state import JOB, Entry, answered, list_file, read_memory, scan, summary
@@ -43,6 +42,8 @@ if TYPE_CHECKING:
     from napari_lrmil.worklist_job import Opened
 
 NEXT_KEY = "Ctrl+Shift+N"
+ROW_HEIGHT, TOOL_HEIGHT, FIELD_WIDTH, MARGIN = 24, 28, 150, 6  # px
+LONGEST_NAME = 28  # characters
 SHORT = 60  # s; less than this is told in seconds
 
 
@@ -64,6 +65,7 @@ class Worklist(QWidget):
         self._make_parts()
         self._lay_out()
         self._listen()
+        _ACTING[self.session] = ref(self)  # a dock that was closed is only hidden, and would open slides too
         self._recall()
         self._update()
 
@@ -79,7 +81,7 @@ class Worklist(QWidget):
         """Make a list of the slides in a folder and in those below it."""
         self.folder = folder.resolve()
         places.remember("worklist_folder", str(self.folder))
-        self.folder_name.setText(self.folder.name)
+        self.folder_name.setText(shortened(self.folder.name))
         self.folder_name.setToolTip(str(self.folder))
         self.table.fill([])
         self.read_again()
@@ -99,7 +101,8 @@ class Worklist(QWidget):
             name=f"read {folder.name}",
             on_step=lambda step: self._take_scanned(step) if number == self._scans else None,
             on_result=lambda _: None,
-            on_error=lambda error: self._warn(explain(error)) if number == self._scans else None,
+            on_error=lambda error: self._warn(explain(error)),
+            owner=self,
         )
 
     def classify_all(self) -> None:
@@ -144,18 +147,13 @@ class Worklist(QWidget):
             steps,
             name=f"open {entry.slide_id}",
             on_result=lambda opened: self._show_opened(entry, opened) if number == self._openings else None,
-            on_error=lambda error: self._warn(explain(error)) if number == self._openings else None,
+            on_error=lambda error: self._warn(explain(error)),
+            owner=self,
         )
 
     def next_unreviewed(self) -> None:
         """Open the next slide that is classified and not reviewed, in the order of the table."""
         self._open_first(self._from_current())
-
-    def retire(self) -> None:
-        """Stop listening: another widget has taken over this viewer's worklist, or this one is gone."""
-        self._scans, self._openings = self._scans + 1, self._openings + 1
-        for signal, slot in self._connections:
-            signal.disconnect(slot, missing_ok=True)
 
     def _make_parts(self) -> None:
         self.choose_folder, self.choose_model = QPushButton("Folder..."), QPushButton("Model...")
@@ -180,49 +178,59 @@ class Worklist(QWidget):
         self.view.setSelectionModel(self.selection)
         self.view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.view.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.view.setAlternatingRowColors(True)
         self.view.setSortingEnabled(True)
         self.view.sortByColumn(0, Qt.SortOrder.AscendingOrder)
         self.view.setWordWrap(False)
-        self.view.setMinimumHeight(100)
+        self.view.setMinimumHeight(4 * ROW_HEIGHT)
         if (numbers := self.view.verticalHeader()) is not None:
             numbers.setVisible(False)
+            numbers.setDefaultSectionSize(ROW_HEIGHT)
         if (header := self.view.horizontalHeader()) is not None:
             header.setStretchLastSection(True)
         for column, width in enumerate(WIDTHS):
             self.view.setColumnWidth(column, width)
 
     def _lay_out(self) -> None:
-        tools = QFlowLayout()
+        self.tools = QWidget()
+        tools = QFlowLayout(self.tools)
+        tools.setContentsMargins(0, 0, 0, 0)
+        tools.setHorizontalSpacing(6)
+        tools.setVerticalSpacing(4)
         first: list[QWidget] = [self.choose_folder, self.folder_name, self.choose_model, self.model_name, self.device]
         second: list[QWidget] = [self.run_all, self.run_selected, self.cancel, self.next, self.go_on]
         for part in [*first, *second, self.words, self.choice]:
+            part.setMinimumHeight(TOOL_HEIGHT)
             tools.addWidget(part)
+        for part in (self.device, self.words, self.choice):
+            part.setMinimumWidth(FIELD_WIDTH)
         column = QVBoxLayout(self)
-        column.setContentsMargins(6, 6, 6, 6)
-        column.addLayout(tools)
+        column.setContentsMargins(MARGIN, MARGIN, MARGIN, MARGIN)
+        column.addWidget(self.tools)
         column.addWidget(self.progress)
         column.addWidget(self.message)
         column.addWidget(self.view, 1)
         column.addWidget(self.status)
 
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Keep room for every row of the tools: a narrow dock wraps them, and the table would cover the last."""
+        super().resizeEvent(event)
+        self._fit_tools()
+
+    def _fit_tools(self) -> None:
+        layout = self.tools.layout()
+        if layout is not None:
+            self.tools.setMinimumHeight(layout.heightForWidth(self.width() - 2 * MARGIN))
+
     def _listen(self) -> None:
         session = self.session
-        self._connections: list[tuple[SignalInstance, Callable[..., None]]] = [
-            (session.failed, self._warn),
-            (session.stepped, self._take_step),
-            (session.job_changed, self._job_changed),
-            (session.model_changed, self._model_changed),
-            (session.shown_changed, self._shown_changed),
-            (session.reviewed, self._reviewed),
-            (session.revealed_changed, self._update),
-            (session.read_first_changed, self._update),
-        ]
-        for signal, slot in self._connections:
-            signal.connect(slot)
-        _take_over(session, self)
-        weak = ref(self)
-        self.destroyed.connect(lambda: _retire(weak()))
+        listen(session.failed, self._warn)
+        listen(session.stepped, self._take_step)
+        listen(session.job_changed, self._job_changed)
+        listen(session.model_changed, self._model_changed)
+        listen(session.shown_changed, self._shown_changed)
+        listen(session.reviewed, self._reviewed)
+        listen(session.revealed_changed, self._update)
+        listen(session.read_first_changed, self._update)
         self.choose_folder.clicked.connect(self._ask_for_folder)
         self.choose_model.clicked.connect(self._ask_for_model)
         self.run_all.clicked.connect(self.classify_all)
@@ -294,7 +302,7 @@ class Worklist(QWidget):
     def _model_changed(self) -> None:
         bundle, folder = self.session.bundle, self.session.model_folder
         if bundle is not None and folder is not None:
-            self.model_name.setText(f"{folder.parent.name}/{folder.name}")
+            self.model_name.setText(shortened(f"{folder.parent.name}/{folder.name}"))
             self.model_name.setToolTip(f"{folder}\nclasses {', '.join(bundle.classes)}\nsha256 {bundle.sha256}")
         self.read_again()
         self._update()
@@ -310,7 +318,8 @@ class Worklist(QWidget):
         """Bring the table up to date, then go on from the slide's place before that: a filter may take it away."""
         following = self._from_current()
         self._update()
-        if self.go_on.isChecked() and self.table.place_of(self.current) is not None:
+        acting = _ACTING[self.session]() is self
+        if acting and self.go_on.isChecked() and self.table.place_of(self.current) is not None:
             self._open_first(following)
 
     def _from_current(self) -> list[int]:
@@ -398,6 +407,7 @@ class Worklist(QWidget):
         self.table.judge(judge)
         self.table.mark(self.current)
         self.status.setText(summary(self.table.entries, *self.table.count()))
+        self._fit_tools()
         self._update_buttons()
 
     def _update_buttons(self) -> None:
@@ -446,15 +456,9 @@ def progress_text(step: Step[object]) -> str:
     return ", ".join(words)
 
 
-def _take_over(session: Session, worklist: Worklist) -> None:
-    """Let one worklist of a viewer act: a dock that was closed is only hidden, and would open slides too."""
-    _retire(_CURRENT.get(session, lambda: None)())
-    _CURRENT[session] = ref(worklist)
+def shortened(name: str) -> str:
+    """Keep the end of a long name, so that it does not widen the dock."""
+    return name if len(name) <= LONGEST_NAME else f"…{name[1 - LONGEST_NAME :]}"
 
 
-def _retire(worklist: Worklist | None) -> None:
-    if worklist is not None:
-        worklist.retire()
-
-
-_CURRENT: "WeakKeyDictionary[Session, ref[Worklist]]" = WeakKeyDictionary()
+_ACTING: "WeakKeyDictionary[Session, ref[Worklist]]" = WeakKeyDictionary()

@@ -21,7 +21,7 @@ from napari_lrmil import places
 from napari_lrmil.layers import KEY
 from napari_lrmil.session import Session, case_folder, session_of
 from napari_lrmil.widgets.worklist_table import CLASS, COLUMNS, MESSAGE, PROBABILITY, REVIEWED, SLIDE, STATUS
-from napari_lrmil.worklist import Worklist, progress_text
+from napari_lrmil.worklist import Worklist, progress_text, shortened
 from napari_lrmil.worklist_job import classify_list
 from napari_lrmil.worklist_state import entries_of
 from runs import stamp_of
@@ -466,3 +466,8 @@ def test_pace_is_told_in_words() -> None:
     assert progress_text(step) == "3 of 9 slides, 4.12 slides/min, 7 min left"
     assert progress_text(replace(step, metrics={})) == "3 of 9 slides"
     assert progress_text(replace(step, metrics={**step.metrics, "seconds_left": 20.0})).endswith("20 s left")
+
+
+def test_long_names_do_not_widen_the_dock() -> None:
+    assert shortened("slides") == "slides"
+    assert shortened("x" * 40 + "end") == "…" + "x" * 24 + "end"

@@ -72,6 +72,8 @@ class ReviewBox(QWidget):
         session = self._session
         self._change_slide(session.shown)
         self.read_first.setChecked(session.read_first)
+        if not self.reviewer.hasFocus():  # it is being typed
+            self.reviewer.setText(session.reviewer)
         self._update()
 
     def record_label(self) -> None:
@@ -146,6 +148,7 @@ class ReviewBox(QWidget):
         self.note = QPlainTextEdit()
         self.note.setPlaceholderText("Note (nothing that names the patient)")
         self.note.setFixedHeight(NOTE_HEIGHT)
+        self.note.setStyleSheet("QPlainTextEdit { border: 1px solid rgba(128, 128, 128, 160); border-radius: 2px; }")
         self.note.setTabChangesFocus(True)
         self.reviewer = QLineEdit(self._session.reviewer)
         self.reviewer.setPlaceholderText("reviewer, may be empty")

@@ -17,7 +17,7 @@ SLIDE, STATUS, CLASS, PROBABILITY, PATCHES, UNREADABLE, REVIEWED, MESSAGE = rang
 HIDDEN = "read first"
 CHOICES = ("all", "unreviewed", "failed", "uncertain")
 Chosen = Literal["all", "unreviewed", "failed", "uncertain"]
-WIDTHS = (150, 90, 90, 80, 60, 75, 130)  # px of the columns; the last takes what is left
+WIDTHS = (150, 90, 90, 85, 65, 85, 140)  # px of the columns; the last takes what is left
 Value = str | float | None
 
 
