@@ -1,0 +1,184 @@
+"""Take the screenshots of the documentation: the real program, real tissue, from training to review.
+
+    xvfb-run -a -s "-screen 0 1600x1000x24" python docs/screenshots.py --shared ../shared --work WORK
+
+Needs the shared data: mosaics of real H&E images are made of them, and the pretrained encoder is theirs.
+The pictures go to docs/screenshots, reduced to 256 colours to stay small.
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import napari
+import numpy as np
+import platformdirs
+from PIL import Image
+from qtpy.QtWidgets import QApplication, QScrollArea, QWidget
+
+from lrmil.configs import TrainConfig, with_settings
+from napari_lrmil.classify import ClassifySlide
+from napari_lrmil.train import TrainFromFolder
+from napari_lrmil.worklist import Worklist
+
+OUT = Path(__file__).parent / "screenshots"
+SLIDES = ["--train", "16", "--val", "6", "--test", "10", "--crop", "256"]
+PATIENCE = 1200.0  # seconds
+
+
+def main() -> None:
+    """Walk through the program as a user would, and take a picture at every stop."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shared", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    options = parser.parse_args()
+    for kind in ("data", "cache", "log", "state"):
+        setattr(platformdirs, f"user_{kind}_path", lambda *_, kind=kind, **__: options.work / "own" / kind)
+    shutil.rmtree(options.work / "own", ignore_errors=True)
+    cohort = make_cohort(options.shared, options.work / "cohort")
+    viewer = napari.Viewer(show=True)
+    viewer.window.resize(1500, 950)
+    training = open_dock(viewer, "Train from folder")
+    train(viewer, training, cohort, options.work / "run", options.shared / "weights/mobilenetv2_100")
+    training.use_model()
+    viewer.window.remove_dock_widget(training)
+    dock = open_dock(viewer, "Classify slide")
+    wait(lambda: not dock.session.busy)
+    classify(viewer, dock, sorted((cohort / "slides").glob("test-*1.ome.tif"))[0])
+    review(viewer, dock)
+    error(viewer, dock, options.work / "cut.ome.tif", cohort)
+    worklist(viewer, dock, cohort, options.work)
+    viewer.close()
+
+
+def train(viewer: napari.Viewer, dock: TrainFromFolder, cohort: Path, run: Path, encoder: Path) -> None:
+    """Train on the cohort; a picture while stage 2 is at work, and one at the end."""
+    shutil.rmtree(run, ignore_errors=True)
+    dock.cohort.slides.setText(str(cohort / "slides"))
+    dock.cohort.labels.setText(str(cohort / "labels.csv"))
+    dock.cohort.run.setText(str(run))
+    settings = {"encoder": f"local-dir:{encoder}", "patch_size": 128, "stage1.fit.epochs": 6, "mil.fit.epochs": 30}
+    dock.settings.show_config(with_settings(TrainConfig(), settings))
+    wait(lambda: dock.cohort.ready)
+    dock.start()
+    wait(lambda: sum(record.stage == "lr_encoder" for record in dock.status.epochs) >= 4)
+    scroll(dock, dock.progress_group)
+    take(viewer, "training")
+    wait(lambda: dock.status.state != "running" and not dock.active)
+    wait(lambda: (run / "report.html").exists())
+    dock.poll()
+    scroll(dock, dock.result_group)
+    take(viewer, "training-finished")
+
+
+def classify(viewer: napari.Viewer, dock: ClassifySlide, slide: Path) -> None:
+    """Classify a slide of the test part."""
+    dock.slides.open_file(str(slide))
+    wait(lambda: dock.slides.layer is not None)
+    dock.start()
+    wait(lambda: not dock.session.busy and not dock.gallery.reading)
+    viewer.reset_view()
+    scroll(dock, dock.run)
+    take(viewer, "classify")
+
+
+def review(viewer: napari.Viewer, dock: ClassifySlide) -> None:
+    """Look at the third patch and write the review down."""
+    for _ in range(3):
+        dock.gallery.step(1)
+    dock.review.agree.setChecked(True)
+    dock.review.note.setPlainText("Two separate foci; margins not judged.")
+    scroll(dock, dock.review)
+    take(viewer, "review")
+    dock.review.save()
+
+
+def error(viewer: napari.Viewer, dock: ClassifySlide, path: Path, cohort: Path) -> None:
+    """Classify a slide that was cut off in the middle while it was being looked at."""
+    whole = sorted((cohort / "slides").glob("test-*0.ome.tif"))[0].read_bytes()
+    path.write_bytes(whole)
+    dock.slides.open_file(str(path))
+    path.write_bytes(whole[: len(whole) // 6])
+    dock.start()
+    wait(lambda: not dock.session.busy)
+    scroll(dock, dock.message)
+    take(viewer, "error")
+    viewer.layers.clear()
+
+
+def worklist(viewer: napari.Viewer, dock: ClassifySlide, cohort: Path, work: Path) -> None:
+    """Classify a folder with one broken file, and open the first slide to review."""
+    folder = work / "incoming"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for slide in sorted((cohort / "slides").glob("test-*.ome.tif")):
+        shutil.copy(slide, folder)
+    (folder / "cut.ome.tif").write_bytes((folder / slide.name).read_bytes()[:20_000])
+    table: Worklist = open_dock(viewer, "Worklist")
+    table.open_folder(folder)
+    wait(lambda: table.table.rowCount() == 11)
+    table.classify_all()
+    wait(lambda: not dock.session.busy)
+    table.next_unreviewed()
+    wait(lambda: not dock.session.busy and not dock.gallery.reading)
+    viewer.reset_view()
+    scroll(dock, dock.result)
+    take(viewer, "worklist")
+
+
+def make_cohort(shared: Path, cohort: Path) -> Path:
+    """Make the cohort once."""
+    if not (cohort / "labels.csv").exists():
+        script, manifest = shared / "tools/make_cohort.py", shared / "data/glas/manifest.csv"
+        command = [sys.executable, script, "--manifest", manifest, "--out", cohort, *SLIDES]
+        subprocess.run(list(map(str, command)), check=True)
+    return cohort
+
+
+def open_dock(viewer: napari.Viewer, name: str) -> QWidget:
+    """Open a dock by its name in the manifest."""
+    _, widget = viewer.window.add_plugin_dock_widget("napari-lrmil", name)
+    pause(1.0)
+    return widget
+
+
+def scroll(dock: QWidget, part: QWidget) -> None:
+    """Bring a part of a dock to the top of what is seen."""
+    area = dock.findChild(QScrollArea)
+    pause(0.5)
+    place = part.mapTo(area.widget(), part.rect().topLeft())
+    area.verticalScrollBar().setValue(place.y() - 24)
+
+
+def wait(done: Callable[[], bool]) -> None:
+    """Let the program work until `done`."""
+    end = time.monotonic() + PATIENCE
+    while not done():
+        if time.monotonic() > end:
+            raise SystemExit("Expected the program to get there. It did not in time.")
+        pause(0.05)
+
+
+def pause(seconds: float) -> None:
+    """Let the program work."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        QApplication.processEvents()
+        time.sleep(0.01)
+
+
+def take(viewer: napari.Viewer, name: str) -> None:
+    """Write a picture of the whole window."""
+    pause(2.0)
+    pixels = np.asarray(viewer.screenshot(canvas_only=False, flash=False))[..., :3]
+    picture = Image.fromarray(pixels).quantize(256, dither=Image.Dither.NONE)
+    OUT.mkdir(exist_ok=True)
+    picture.save(OUT / f"{name}.png", optimize=True)
+
+
+if __name__ == "__main__":
+    main()
