@@ -1,0 +1,54 @@
+"""What a model says of itself, as lines for a person to read; what it does not say is told, not guessed."""
+
+from lrmil.bundle import ModelCard
+from lrmil.hidden_folders import without_folders
+from lrmil.run_plan import ARM_NAMES
+
+UNKNOWN = "not recorded"
+
+
+def model_facts(card: ModelCard) -> dict[str, str]:
+    """Name -> value of a card: classes, resolution, training, metrics of the three arms, licence, hash.
+
+    Training and metrics are whatever the model's maker wrote, so nothing is taken for granted about them. Folders are
+    cut off from paths.
+    """
+    facts = {
+        "Classes": ", ".join(card.classes),
+        "Reads": f"{card.patch_size} px patches at {card.mpp:g} um/px",
+        **_training(card.training),
+        **{f"Test, {name}": _arm(card.metrics.get(arm)) for arm, name in ARM_NAMES.items()},
+        "Licence": card.license,
+    }
+    shown: dict[str, str] = without_folders(facts, [])
+    return {**shown, "Hash": card.sha256}
+
+
+def _training(training: dict[str, object]) -> dict[str, str]:
+    counts = [f"{training[name]} {name}" for name in ("slides", "cases") if name in training]
+    made = [f"on {training['date']}"] if "date" in training else []
+    made += [f"with version {training['version']}"] if "version" in training else []
+    settings = training.get("settings")
+    networks = [settings.get(name) for name in ("encoder", "student_encoder")] if isinstance(settings, dict) else []
+    facts = {"Trained on": " of ".join(counts) or UNKNOWN}
+    facts |= {"Trained": ", ".join(made)} if made else {}
+    facts |= {"Networks": ", ".join(str(name) for name in networks if name)} if any(networks) else {}
+    return facts | ({"Remark": str(training["remark"])} if training.get("remark") else {})
+
+
+def _arm(figures: object) -> str:
+    if not isinstance(figures, dict):
+        return UNKNOWN
+    interval = figures.get("auroc_ci")
+    text = f"AUROC {_figure(figures.get('auroc'))}"
+    if isinstance(interval, list) and len(interval) == 2:
+        text += f" (95 % interval {_figure(interval[0])} to {_figure(interval[1])})"
+    text += f", balanced accuracy {_figure(figures.get('balanced_accuracy'))}"
+    counts = [
+        f"{figures[key]} {name}" for key, name in (("n_slides", "slides"), ("n_cases", "cases")) if key in figures
+    ]
+    return text + (f"; {' of '.join(counts)}" if counts else "")
+
+
+def _figure(value: object) -> str:
+    return f"{value:.3f}" if isinstance(value, int | float) else "not defined"
