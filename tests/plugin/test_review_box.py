@@ -76,14 +76,14 @@ def another(prediction: Prediction) -> str:
 
 
 def test_nothing_can_be_reviewed_before_the_slide_is_read(box: ReviewBox, show: Show, session: Session) -> None:
-    assert not box.review.isEnabled() and not box.export_button.isEnabled()
+    assert not box.review.isEnabled() and not box.case.export_button.isEnabled()
     show(status="partial", label="", probabilities={})
-    assert not box.review.isEnabled() and not box.export_button.isEnabled()
+    assert not box.review.isEnabled() and not box.case.export_button.isEnabled()
     box.agree.click()
     box.save()
     assert not session.review_log.exists()
     show()
-    assert box.review.isEnabled() and box.export_button.isEnabled()
+    assert box.review.isEnabled() and box.case.export_button.isEnabled()
 
 
 @pytest.mark.parametrize("decision", ["agree", "override", "uncertain"])
@@ -99,7 +99,6 @@ def test_each_decision_is_saved_with_what_it_is_about(
     assert box.classes.isEnabled() == (decision == "override")
     box.note.setPlainText("two foci\nat the edge")
     box.reviewer.setText(" AB ")
-    box.reviewer.editingFinished.emit()
     box.save_button.click()
     (entry,) = log(session)
     assert (entry.event, entry.decision, entry.note, entry.reviewer) == (
@@ -186,7 +185,7 @@ def test_a_blind_read_hides_the_output_and_both_words_are_logged(
     box.read_first.click()
     prediction = show().prediction
     assert not session.revealed and not drawn and overlay.layer is None and not result.bars
-    assert box.blind.isVisible() and not box.review.isVisible() and not box.export_button.isEnabled()
+    assert box.blind.isVisible() and not box.review.isVisible() and not box.case.export_button.isEnabled()
     box.save()
     box.record.click()
     assert "label" in box.message.text() and not session.review_log.exists()
@@ -270,24 +269,26 @@ def test_the_case_is_exported_with_its_review_and_its_page_opened(
     box.uncertain.click()
     box.note.setPlainText("seen twice")
     box.save()
-    box.ask_for_folder = lambda: None  # type: ignore[method-assign]
-    box.export_button.click()
-    assert not session.busy and not box.open_button.isVisible()
+    box.case.ask_for_folder = lambda: None  # type: ignore[method-assign]
+    box.case.export_button.click()
+    assert not session.busy and not box.case.open_button.isVisible()
     out = tmp_path / "case"
-    box.ask_for_folder = lambda: out  # type: ignore[method-assign]
-    box.export_button.click()
-    assert session.busy and not box.export_button.isEnabled()
+    box.case.ask_for_folder = lambda: out  # type: ignore[method-assign]
+    box.case.export_button.click()
+    assert session.busy and not box.case.export_button.isEnabled()
     finish(session)
     assert sorted(path.name for path in out.iterdir()) == [
         f"demo-001.{end}" for end in ("csv", "geojson", "html", "png")
     ]
     assert "seen twice" in (out / "demo-001.csv").read_text() and "seen twice" in (out / "demo-001.html").read_text()
     assert json.loads((out / "demo-001.geojson").read_text())["features"]
-    assert box.open_button.isVisible() and str(out) in box.message.text() and box.export_button.isEnabled()
-    box.open_button.click()
+    assert (
+        box.case.open_button.isVisible() and str(out) in box.case.message.text() and box.case.export_button.isEnabled()
+    )
+    box.case.open_button.click()
     assert opened == [str(out / "demo-001.html")]
     show("demo-002")
-    assert not box.open_button.isVisible()
+    assert not box.case.open_button.isVisible()
 
 
 def test_an_export_that_fails_says_why(
@@ -295,12 +296,16 @@ def test_an_export_that_fails_says_why(
 ) -> None:
     show()
     (tmp_path / "file").write_text("")
-    box.ask_for_folder = lambda: tmp_path / "file"  # type: ignore[method-assign]
-    box.export()
+    box.case.ask_for_folder = lambda: tmp_path / "file"  # type: ignore[method-assign]
+    box.case.export()
     finish(session)
-    assert "file" in box.message.text() and not box.open_button.isVisible() and box.export_button.isEnabled()
+    assert (
+        "file" in box.case.message.text()
+        and not box.case.open_button.isVisible()
+        and box.case.export_button.isEnabled()
+    )
 
 
 def test_the_case_of_another_model_is_not_exported_with_this_models_card(box: ReviewBox, show: Show) -> None:
     show(bundle_sha256="ab" * 32)
-    assert box.review.isEnabled() and not box.export_button.isEnabled()
+    assert box.review.isEnabled() and not box.case.export_button.isEnabled()

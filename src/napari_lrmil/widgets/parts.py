@@ -6,7 +6,7 @@ from weakref import WeakMethod
 
 from qtpy.compat import isalive
 from qtpy.QtCore import QSize, Qt
-from qtpy.QtWidgets import QFrame, QGroupBox, QLabel, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QGroupBox, QHBoxLayout, QLabel, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
 
 class Connectable(Protocol):
@@ -60,6 +60,25 @@ class _Column(QScrollArea):
         inside = self.widget()
         width = inside.minimumSizeHint().width() + self.verticalScrollBar().sizeHint().width() if inside else 0
         return QSize(width, super().minimumSizeHint().height())
+
+
+def stacked(owner: QWidget, *parts: QWidget) -> QWidget:
+    """Lay parts below each other in `owner`, without margins."""
+    column = QVBoxLayout(owner)
+    column.setContentsMargins(0, 0, 0, 0)
+    for part in parts:
+        column.addWidget(part)
+    return owner
+
+
+def beside(*parts: QWidget) -> QWidget:
+    """Lay parts beside each other; what is no label takes the room that is left."""
+    inside = QWidget()
+    row = QHBoxLayout(inside)
+    row.setContentsMargins(0, 0, 0, 0)
+    for part in parts:
+        row.addWidget(part, 0 if isinstance(part, QLabel) else 1)
+    return inside
 
 
 def titled(title: str, *parts: QWidget) -> QGroupBox:

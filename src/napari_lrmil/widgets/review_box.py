@@ -1,42 +1,35 @@
 """Agree, override or uncertain, with a note, into the append-only log; on demand the reader's own label comes first."""
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from qtpy.QtCore import QUrl
-from qtpy.QtGui import QDesktopServices, QKeySequence, QShortcut
+from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import (
     QButtonGroup,
     QCheckBox,
     QComboBox,
-    QFileDialog,
-    QHBoxLayout,
     QLabel,
     QLineEdit,
     QPlainTextEdit,
     QPushButton,
-    QVBoxLayout,
     QWidget,
 )
 
 from lrmil.errors import LrmilError
 from lrmil.review import Review, ReviewKey, append_review
-from lrmil.steps import Step
 from napari_lrmil.messages import explain
 from napari_lrmil.reviews import described, latest_in, reviews_in
 from napari_lrmil.session import Session, Shown
-from napari_lrmil.widgets.parts import MessageLine, Text, listen
+from napari_lrmil.widgets.case_box import CaseBox
+from napari_lrmil.widgets.parts import MessageLine, Text, beside, listen, stacked
 
 if TYPE_CHECKING:
-    from lrmil.bundle import Bundle
+    pass
 
 Decision = Literal["agree", "override", "uncertain"]
 Event = Literal["read", "review"]
 NOTE_HEIGHT = 64  # px: three lines
-EXPORT = "export the case of"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +42,13 @@ class Draft:
 
 
 class ReviewBox(QWidget):
-    """The reader's word on the prediction that the session shows, and the export of the case."""
+    """The reader's word on the prediction that the session shows."""
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._session = session
         self._key: ReviewKey | None = None
         self._drafts: dict[ReviewKey, Draft] = {}
-        self._page: Path | None = None
         self._make_parts()
         self._lay_out()
         self._listen()
@@ -78,6 +70,7 @@ class ReviewBox(QWidget):
 
     def record_label(self) -> None:
         """Keep the reader's own label, then show the output."""
+        self._take_reviewer()
         shown = self._session.shown
         if shown is None or not shown.complete:
             return
@@ -90,6 +83,7 @@ class ReviewBox(QWidget):
 
     def save(self) -> None:
         """Write the review into the log; what was entered stays when that fails."""
+        self._take_reviewer()
         shown, decision = self._session.shown, self.decision
         if shown is None or not shown.complete or not self._session.revealed:
             return
@@ -101,32 +95,6 @@ class ReviewBox(QWidget):
         if self._append(shown, "review", decision=decision, label=labels[decision], human_first=first):
             self._set(Draft())
             self._session.reviewed.emit()
-
-    def export(self) -> None:
-        """Write table row, GeoJSON, picture and page of the case into a folder, in a thread."""
-        shown, bundle = self._session.shown, self._session.bundle
-        folder = self.ask_for_folder() if shown is not None and bundle is not None else None
-        if shown is None or bundle is None or folder is None:
-            return
-        review = latest_in(self._session.review_log).get(_key(shown))
-        patches = self._session.preferences.top_patches
-
-        def steps() -> Iterator[Step[Path]]:
-            yield from _export(folder, shown, bundle, review, patches)
-
-        self._page = None
-        self.message.say("")
-        self._session.run(steps, name=f"{EXPORT} {shown.source.slide_id}", on_result=self._offer_page)
-
-    def ask_for_folder(self) -> Path | None:
-        """Ask where the case goes."""
-        folder = QFileDialog.getExistingDirectory(self, "Choose a folder for the case")
-        return Path(folder) if folder else None
-
-    def open_page(self) -> None:
-        """Open the exported page in the browser."""
-        if self._page is not None:
-            QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._page)))
 
     def _make_parts(self) -> None:
         self.read_first = QCheckBox("Read first: hide the output")
@@ -154,47 +122,41 @@ class ReviewBox(QWidget):
         self.reviewer.setPlaceholderText("reviewer, may be empty")
         self.save_button = QPushButton("Save (Ctrl+Enter)")
         self.saved, self.message = Text(), MessageLine()
-        self.export_button, self.open_button = QPushButton("Export case..."), QPushButton("Open page")
-        self.export_button.setToolTip("Table row, GeoJSON for QuPath, picture, and one page that holds everything")
+        self.case = CaseBox(self._session)
 
     def _lay_out(self) -> None:
-        self.blind = _column(
+        self.blind = stacked(
             QWidget(),
             Text("The model's output is hidden until you have recorded your own label."),
-            _row(QLabel("Your label"), self.own),
+            beside(QLabel("Your label"), self.own),
             self.record,
         )
-        self.review = _column(
+        self.review = stacked(
             QWidget(),
-            _row(*self.decisions.values()),
-            _row(self.classes_label, self.classes),
+            beside(*self.decisions.values()),
+            beside(self.classes_label, self.classes),
             self.note,
             self.save_button,
         )
-        _column(
+        stacked(
             self,
             self.blind,
             self.review,
             self.saved,
             self.message,
-            _row(QLabel("Reviewer"), self.reviewer),
+            beside(QLabel("Reviewer"), self.reviewer),
             self.read_first,
-            _row(self.export_button, self.open_button),
+            self.case,
         )
 
     def _listen(self) -> None:
         session = self._session
         listen(session.shown_changed, self.refresh)
         listen(session.revealed_changed, self.refresh)
-        listen(session.job_changed, self._update)
-        listen(session.model_changed, self._update)
-        listen(session.failed, self._warn_of_export)
         self.read_first.toggled.connect(self._set_read_first)
-        self.reviewer.editingFinished.connect(self._set_reviewer)
+        self.reviewer.editingFinished.connect(self._take_reviewer)
         self.record.clicked.connect(self.record_label)
         self.save_button.clicked.connect(self.save)
-        self.export_button.clicked.connect(self.export)
-        self.open_button.clicked.connect(self.open_page)
         self._group.buttonToggled.connect(self._update)
         for key in ("Ctrl+Return", "Ctrl+Enter"):
             QShortcut(QKeySequence(key), self).activated.connect(self._act)
@@ -204,12 +166,12 @@ class ReviewBox(QWidget):
 
     def _change_slide(self, shown: Shown | None) -> None:
         """Put away what was entered for the last slide, and take up what was entered for this one."""
-        key = None if shown is None or not shown.complete else _key(shown)
+        key = None if shown is None or not shown.complete else key_of(shown)
         if key == self._key:
             return
         if self._key is not None:
             self._drafts[self._key] = Draft(self.decision, self.classes.currentText(), self.note.toPlainText())
-        self._key, self._page = key, None
+        self._key = key
         self.message.say("")
         if shown is not None and key is not None:
             self._fill_classes(shown)
@@ -246,14 +208,11 @@ class ReviewBox(QWidget):
         overriding = self.decision == "override"
         self.classes.setEnabled(overriding)
         self.classes_label.setEnabled(overriding)
-        made_by = shown is not None and session.bundle and session.bundle.sha256 == shown.prediction.bundle_sha256
-        self.export_button.setEnabled(bool(complete and session.revealed and made_by and not session.busy))
-        self.open_button.setVisible(self._page is not None)
         self.saved.setText(self._last_saved(shown) if shown is not None and complete else "")
         self.saved.setVisible(bool(self.saved.text()))
 
     def _last_saved(self, shown: Shown) -> str:
-        review = latest_in(self._session.review_log).get(_key(shown))
+        review = latest_in(self._session.review_log).get(key_of(shown))
         if review is None or not self._session.revealed:
             return ""
         by = f", by {review.reviewer}" if review.reviewer else ""
@@ -297,45 +256,14 @@ class ReviewBox(QWidget):
         if on != self._session.read_first:
             self._session.read_first = on
 
-    def _set_reviewer(self) -> None:
-        self._session.reviewer = self.reviewer.text().strip()
-        self._session.decide_revealed()
-
-    def _warn_of_export(self, message: str) -> None:
-        if self._session.job_name.startswith(EXPORT):
-            self.message.warn(message)
-
-    def _offer_page(self, page: Path) -> None:
-        self._page = page
-        self.message.say(f"Exported to {page.parent}")
-        self._update()
+    def _take_reviewer(self) -> None:
+        reviewer = self.reviewer.text().strip()
+        if reviewer != self._session.reviewer:
+            self._session.reviewer = reviewer
+            self._session.decide_revealed()
+            self._session.read_first_changed.emit()  # what is hidden from one reader is known to another
 
 
-def _key(shown: Shown) -> ReviewKey:
+def key_of(shown: Shown) -> ReviewKey:
+    """Slide and model of a prediction, as the log knows them."""
     return shown.prediction.slide_fingerprint, shown.prediction.bundle_sha256
-
-
-def _export(folder: Path, shown: Shown, bundle: "Bundle", review: Review | None, patches: int) -> Iterator[Step[Path]]:
-    from lrmil.case_page import write_case
-    from lrmil.slide import open_slide
-
-    with open_slide(shown.source.path, mpp=shown.source.mpp) as slide:
-        page = write_case(folder, shown.prediction, slide, bundle.card, review=review, k=patches)
-    yield Step("export", 1, 1, result=page)
-
-
-def _column(owner: QWidget, *parts: QWidget) -> QWidget:
-    column = QVBoxLayout(owner)
-    column.setContentsMargins(0, 0, 0, 0)
-    for part in parts:
-        column.addWidget(part)
-    return owner
-
-
-def _row(*parts: QWidget) -> QWidget:
-    inside = QWidget()
-    row = QHBoxLayout(inside)
-    row.setContentsMargins(0, 0, 0, 0)
-    for part in parts:
-        row.addWidget(part, 0 if isinstance(part, QLabel) else 1)
-    return inside
