@@ -5,46 +5,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, ref
 
-import numpy as np
 from qtpy.QtCore import QItemSelectionModel, Qt
-from qtpy.QtGui import QKeySequence, QResizeEvent, QShortcut
-from qtpy.QtWidgets import (
-    QAbstractItemView,
-    QCheckBox,
-    QComboBox,
-    QFileDialog,
-    QLabel,
-    QLineEdit,
-    QProgressBar,
-    QPushButton,
-    QTableView,
-    QVBoxLayout,
-    QWidget,
-)
-from superqt import QFlowLayout
+from qtpy.QtGui import QKeySequence, QShortcut
+from qtpy.QtWidgets import QFileDialog, QProgressBar, QVBoxLayout, QWidget
 
 from lrmil.steps import Step
 from napari_lrmil import places
-from napari_lrmil.layers import KEY
 from napari_lrmil.messages import explain
 from napari_lrmil.reviews import described, latest_in, read_by, reviews_in
-from napari_lrmil.session import Session, case_folder, session_of
-from napari_lrmil.widgets.device_box import DeviceBox
+from napari_lrmil.session import Session, session_of
 from napari_lrmil.widgets.parts import MessageLine, Text, listen
-from napari_lrmil.widgets.worklist_table import CHOICES, WIDTHS, WorklistOrder, WorklistTable
-from napari_lrmil.worker import start_job
+from napari_lrmil.widgets.worklist_table import WorklistOrder, WorklistTable, make_view
+from napari_lrmil.widgets.worklist_tools import WorklistTools, progress_text
+from napari_lrmil.worker import JobWorker, start_job
 from napari_lrmil.worklist_state import JOB, Entry, answered, list_file, read_memory, scan, summary
+from napari_lrmil.worklist_viewer import current_slide, show_opened
 
 if TYPE_CHECKING:
-    from napari.layers import Layer
     from napari.viewer import Viewer
 
     from napari_lrmil.worklist_job import Opened
 
 NEXT_KEY = "Ctrl+Shift+N"
-ROW_HEIGHT, TOOL_HEIGHT, FIELD_WIDTH, MARGIN = 24, 28, 150, 6  # px
-LONGEST_NAME = 28  # characters
-SHORT = 60  # s; less than this is told in seconds
 
 
 class Worklist(QWidget):
@@ -61,28 +43,20 @@ class Worklist(QWidget):
         self.session = session_of(napari_viewer)
         self.folder: Path | None = None
         self._scans = self._openings = 0  # what an earlier one still reports is not listened to
+        self._scan: JobWorker | None = None
         self._before_running: Entry | None = None
         self._make_parts()
-        self._lay_out()
         self._listen()
         _ACTING[self.session] = ref(self)  # a dock that was closed is only hidden, and would open slides too
+        self._say_model()
         self._recall()
         self._update()
-
-    @property
-    def current(self) -> Path | None:
-        """The slide that the viewer is on."""
-        shown, opened = self.session.shown, self._opened_layers()
-        if shown is not None:
-            return shown.source.path
-        return Path(opened[0].metadata[KEY]["path"]) if opened else None
 
     def open_folder(self, folder: Path) -> None:
         """Make a list of the slides in a folder and in those below it."""
         self.folder = folder.resolve()
         places.remember("worklist_folder", str(self.folder))
-        self.folder_name.setText(shortened(self.folder.name))
-        self.folder_name.setToolTip(str(self.folder))
+        self.tools.say_folder(self.folder)
         self.table.fill([])
         self.read_again()
 
@@ -96,7 +70,9 @@ class Worklist(QWidget):
         def read() -> Iterator[Step[list[Entry]]]:
             yield from scan(folder, results, model)
 
-        start_job(
+        if self._scan is not None:
+            self._scan.quit()
+        self._scan = start_job(
             read,
             name=f"read {folder.name}",
             on_step=lambda step: self._take_scanned(step) if number == self._scans else None,
@@ -122,7 +98,7 @@ class Worklist(QWidget):
         if bundle is None or folder is None or not todo:
             self.message.say("Nothing to classify: choose a folder, a model and slides that have names of their own.")
             return
-        entries, results, device = self.table.entries, self.session.preferences.results, self.device.device
+        entries, results, device = self.table.entries, self.session.preferences.results, self.tools.device.device
 
         def steps() -> Iterator[Step[list[Entry]]]:
             from napari_lrmil.worklist_job import classify_list
@@ -130,6 +106,7 @@ class Worklist(QWidget):
             yield from classify_list(todo, entries, bundle, folder, results, device=device)
 
         self.message.say("")
+        self._table_file = list_file(results, folder, ".csv")
         self.session.run(steps, name=f"classify {len(todo)} slides of {folder.name}", on_result=self._say_finished)
 
     def open_slide(self, entry: Entry) -> None:
@@ -156,70 +133,17 @@ class Worklist(QWidget):
         self._open_first(self._from_current())
 
     def _make_parts(self) -> None:
-        self.choose_folder, self.choose_model = QPushButton("Folder..."), QPushButton("Model...")
-        self.folder_name, self.model_name = QLabel("no folder"), QLabel("no model")
-        self.device = DeviceBox(self.session.preferences.device)
-        self.run_all, self.run_selected = QPushButton("Classify all"), QPushButton("Classify selected")
-        self.cancel = QPushButton("Cancel")
-        self.next = QPushButton("Next unreviewed")
-        self.next.setToolTip(f"Open the next classified slide without a review ({NEXT_KEY})")
-        self.go_on = QCheckBox("go to the next unreviewed after saving")
-        self.words = QLineEdit()
-        self.words.setPlaceholderText("filter by words")
-        self.words.setClearButtonEnabled(True)
-        self.choice = QComboBox()
-        self.choice.addItems(CHOICES)
+        self.tools = WorklistTools(self.session.preferences.device, NEXT_KEY)
         self.progress, self.message, self.status = QProgressBar(), MessageLine(), Text()
         self.table = WorklistTable(self)
         self.order = WorklistOrder(self.table, self)
-        self.view = QTableView()
-        self.view.setModel(self.order)
+        self.view = make_view(self.order)
         self.selection = QItemSelectionModel(self.order, self)
         self.view.setSelectionModel(self.selection)
-        self.view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.view.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.view.setSortingEnabled(True)
-        self.view.sortByColumn(0, Qt.SortOrder.AscendingOrder)
-        self.view.setWordWrap(False)
-        self.view.setMinimumHeight(4 * ROW_HEIGHT)
-        if (numbers := self.view.verticalHeader()) is not None:
-            numbers.setVisible(False)
-            numbers.setDefaultSectionSize(ROW_HEIGHT)
-        if (header := self.view.horizontalHeader()) is not None:
-            header.setStretchLastSection(True)
-        for column, width in enumerate(WIDTHS):
-            self.view.setColumnWidth(column, width)
-
-    def _lay_out(self) -> None:
-        self.tools = QWidget()
-        tools = QFlowLayout(self.tools)
-        tools.setContentsMargins(0, 0, 0, 0)
-        tools.setHorizontalSpacing(6)
-        tools.setVerticalSpacing(4)
-        first: list[QWidget] = [self.choose_folder, self.folder_name, self.choose_model, self.model_name, self.device]
-        second: list[QWidget] = [self.run_all, self.run_selected, self.cancel, self.next, self.go_on]
-        for part in [*first, *second, self.words, self.choice]:
-            part.setMinimumHeight(TOOL_HEIGHT)
-            tools.addWidget(part)
-        for part in (self.device, self.words, self.choice):
-            part.setMinimumWidth(FIELD_WIDTH)
         column = QVBoxLayout(self)
-        column.setContentsMargins(MARGIN, MARGIN, MARGIN, MARGIN)
-        column.addWidget(self.tools)
-        column.addWidget(self.progress)
-        column.addWidget(self.message)
-        column.addWidget(self.view, 1)
-        column.addWidget(self.status)
-
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        """Keep room for every row of the tools: a narrow dock wraps them, and the table would cover the last."""
-        super().resizeEvent(event)
-        self._fit_tools()
-
-    def _fit_tools(self) -> None:
-        layout = self.tools.layout()
-        if layout is not None:
-            self.tools.setMinimumHeight(layout.heightForWidth(self.width() - 2 * MARGIN))
+        column.setContentsMargins(6, 6, 6, 6)
+        for part in (self.tools, self.progress, self.message, self.view, self.status):
+            column.addWidget(part, 1 if part is self.view else 0)
 
     def _listen(self) -> None:
         session = self.session
@@ -231,14 +155,14 @@ class Worklist(QWidget):
         listen(session.reviewed, self._reviewed)
         listen(session.revealed_changed, self._update)
         listen(session.read_first_changed, self._update)
-        self.choose_folder.clicked.connect(self._ask_for_folder)
-        self.choose_model.clicked.connect(self._ask_for_model)
-        self.run_all.clicked.connect(self.classify_all)
-        self.run_selected.clicked.connect(self.classify_selected)
-        self.cancel.clicked.connect(self._cancel)
-        self.next.clicked.connect(self.next_unreviewed)
-        self.words.textChanged.connect(self.order.search)
-        self.choice.currentTextChanged.connect(self.order.choose)
+        self.tools.choose_folder.clicked.connect(self._ask_for_folder)
+        self.tools.choose_model.clicked.connect(self._ask_for_model)
+        self.tools.run_all.clicked.connect(self.classify_all)
+        self.tools.run_selected.clicked.connect(self.classify_selected)
+        self.tools.cancel.clicked.connect(self._cancel)
+        self.tools.next.clicked.connect(self.next_unreviewed)
+        self.tools.words.textChanged.connect(self.order.search)
+        self.tools.choice.currentTextChanged.connect(self.order.choose)
         self.view.doubleClicked.connect(lambda index: self._open_row(self.order.mapToSource(index).row()))
         self.selection.selectionChanged.connect(self._update_buttons)
         QShortcut(QKeySequence(NEXT_KEY), self).activated.connect(self.next_unreviewed)
@@ -254,7 +178,7 @@ class Worklist(QWidget):
         folder = places.recall("worklist_folder")
         if folder and Path(folder).is_dir():
             self.open_folder(Path(folder))
-        self.device.look()
+        self.tools.device.look()
 
     def _model(self) -> str:
         """Hash of the model in use, or of the one that the list was classified with last."""
@@ -300,12 +224,14 @@ class Worklist(QWidget):
         self._update()
 
     def _model_changed(self) -> None:
-        bundle, folder = self.session.bundle, self.session.model_folder
-        if bundle is not None and folder is not None:
-            self.model_name.setText(shortened(f"{folder.parent.name}/{folder.name}"))
-            self.model_name.setToolTip(f"{folder}\nclasses {', '.join(bundle.classes)}\nsha256 {bundle.sha256}")
+        self._say_model()
         self.read_again()
         self._update()
+
+    def _say_model(self) -> None:
+        bundle, folder = self.session.bundle, self.session.model_folder
+        if bundle is not None and folder is not None:
+            self.tools.say_model(bundle, folder)
 
     def _shown_changed(self) -> None:
         shown = self.session.shown
@@ -319,12 +245,12 @@ class Worklist(QWidget):
         following = self._from_current()
         self._update()
         acting = _ACTING[self.session]() is self
-        if acting and self.go_on.isChecked() and self.table.place_of(self.current) is not None:
+        if acting and self.tools.go_on.isChecked() and self.table.place_of(current_slide(self.session)) is not None:
             self._open_first(following)
 
     def _from_current(self) -> list[int]:
         """Places in the table, in the order that is shown, from the one after the current slide round to it."""
-        shown, place = self.order.places(), self.table.place_of(self.current)
+        shown, place = self.order.places(), self.table.place_of(current_slide(self.session))
         cut = shown.index(place) + 1 if place in shown else 0
         return shown[cut:] + shown[:cut]
 
@@ -344,48 +270,9 @@ class Worklist(QWidget):
             self._open_row(self.order.mapToSource(index).row())
 
     def _show_opened(self, entry: Entry, opened: "Opened") -> None:
-        self._remove_opened(entry)
-        viewer = self.session.viewer
-        mask = self.session.tissue_layer(entry.slide_id)
-        for data, keywords, kind in opened.layers:
-            keywords["metadata"][KEY]["worklist"] = True
-            if kind == "image":
-                viewer.add_image(data, **keywords)
-            elif mask is None:
-                viewer.add_labels(data, **keywords)
-        if mask is not None:
-            viewer.layers.move(viewer.layers.index(mask), len(viewer.layers))  # back on top of its slide
-        viewer.reset_view()
-        self.session.show(opened.shown)
+        show_opened(self.session, entry, opened)
         self.message.say(opened.note)
         self._select(entry.path)
-
-    def _remove_opened(self, entry: Entry) -> None:
-        """Take the last slide of the list away with all that lies on it, but only hide a painted mask not used yet."""
-        layers = self.session.viewer.layers
-        gone = {one.metadata[KEY]["slide_id"]: Path(one.metadata[KEY]["path"]) for one in self._opened_layers()}
-        gone[entry.slide_id] = entry.path
-        kept = {slide_id for slide_id, path in gone.items() if self._has_unused_mask(slide_id, path)}
-        for layer in list(layers):
-            slide_id = layer.metadata.get(KEY, {}).get("slide_id")
-            if slide_id in kept and layer.name == f"tissue: {slide_id}":
-                layer.visible = slide_id == entry.slide_id
-            elif slide_id in gone:
-                layers.remove(layer)
-
-    def _has_unused_mask(self, slide_id: str, path: Path) -> bool:
-        from lrmil.prediction_files import read_tissue
-
-        mask = self.session.edited_tissue(slide_id)
-        if mask is None:
-            return False
-        used = read_tissue(case_folder(self.session.preferences.results, slide_id, path), slide_id)
-        return used is None or not np.array_equal(used.array, mask.array)
-
-    def _opened_layers(self) -> "list[Layer]":
-        """Slides that came from the list: one, unless the user has loaded layers that were saved."""
-        found = (layer for layer in self.session.viewer.layers if layer.metadata.get(KEY, {}).get("worklist"))
-        return [layer for layer in found if layer.metadata[KEY].get("path")]
 
     def _select(self, path: Path) -> None:
         place = self.table.place_of(path)
@@ -405,28 +292,24 @@ class Worklist(QWidget):
             return described(review) if review else "", read_first and entry.done and entry.fingerprint not in known
 
         self.table.judge(judge)
-        self.table.mark(self.current)
+        self.table.mark(current_slide(self.session))
         self.status.setText(summary(self.table.entries, *self.table.count()))
-        self._fit_tools()
         self._update_buttons()
 
     def _update_buttons(self) -> None:
-        busy, ready = self.session.busy, self.session.bundle is not None and bool(self.table.lines)
-        self.run_all.setEnabled(ready and not busy)
-        self.run_selected.setEnabled(ready and not busy and self.selection.hasSelection())
-        tip = "" if ready else "Choose a folder with slides and a model first."
-        self.run_all.setToolTip(tip)
-        self.run_selected.setToolTip(tip)
-        self.choose_model.setEnabled(not busy)
-        self.cancel.setEnabled(busy)
+        busy = self.session.busy
+        self.tools.allow(
+            ready=self.session.bundle is not None and bool(self.table.lines),
+            busy=busy,
+            selected=self.selection.hasSelection(),
+            waiting=any(line.waits for line in self.table.lines),
+        )
         self.progress.setVisible(busy)
-        self.next.setEnabled(any(line.waits for line in self.table.lines))
 
     def _say_finished(self, entries: list[Entry]) -> None:
         failures = sum(entry.status == "failed" for entry in entries)
-        table = list_file(self.session.preferences.results, self.folder, ".csv") if self.folder else ""
         said = f" {failures} failed; the column Message says why." if failures else ""
-        self.message.say(f"Classified {len(entries) - failures} of {len(entries)}.{said} Table: {table}")
+        self.message.say(f"Classified {len(entries) - failures} of {len(entries)}.{said} Table: {self._table_file}")
 
     def _warn(self, message: str) -> None:
         self.message.warn(message)
@@ -444,21 +327,6 @@ class Worklist(QWidget):
         folder = QFileDialog.getExistingDirectory(self, "Choose a model folder", str(self.session.model_folder or ""))
         if folder:
             self.session.load_model(Path(folder))
-
-
-def progress_text(step: Step[object]) -> str:
-    """Say how far a run is, how fast it goes and how long it will take."""
-    words = [f"{step.done} of {step.total} slides"]
-    if "slides_per_min" in step.metrics:
-        words.append(f"{step.metrics['slides_per_min']:.3g} slides/min")
-        left = step.metrics["seconds_left"]
-        words.append(f"{left:.0f} s left" if left < SHORT else f"{left / 60:.0f} min left")
-    return ", ".join(words)
-
-
-def shortened(name: str) -> str:
-    """Keep the end of a long name, so that it does not widen the dock."""
-    return name if len(name) <= LONGEST_NAME else f"…{name[1 - LONGEST_NAME :]}"
 
 
 _ACTING: "WeakKeyDictionary[Session, ref[Worklist]]" = WeakKeyDictionary()

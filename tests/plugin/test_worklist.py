@@ -21,9 +21,11 @@ from napari_lrmil import places
 from napari_lrmil.layers import KEY
 from napari_lrmil.session import Session, case_folder, session_of
 from napari_lrmil.widgets.worklist_table import CLASS, COLUMNS, MESSAGE, PROBABILITY, REVIEWED, SLIDE, STATUS
-from napari_lrmil.worklist import Worklist, progress_text, shortened
+from napari_lrmil.widgets.worklist_tools import progress_text, shortened
+from napari_lrmil.worklist import Worklist
 from napari_lrmil.worklist_job import classify_list
 from napari_lrmil.worklist_state import entries_of
+from napari_lrmil.worklist_viewer import current_slide, opened_slides
 from runs import stamp_of
 
 if TYPE_CHECKING:
@@ -126,7 +128,7 @@ def open_slide(worklist: Worklist, slide_id: str, qtbot: "QtBot") -> None:
 
 def wait_for(worklist: Worklist, slide_id: str, qtbot: "QtBot") -> None:
     """Wait until a slide of the list is the one that the viewer is on."""
-    qtbot.waitUntil(lambda: [one.name for one in worklist._opened_layers()] == [slide_id], timeout=PATIENCE)
+    qtbot.waitUntil(lambda: [one.name for one in opened_slides(worklist.session)] == [slide_id], timeout=PATIENCE)
 
 
 def review(session: Session, *, decision: str = "agree", event: str = "review") -> None:
@@ -159,7 +161,8 @@ def test_a_folder_becomes_a_table_of_new_slides(worklist: Worklist) -> None:
     assert column(worklist, SLIDE) == ["demo-000", "demo-001", "demo-002", "demo-005", "demo-010"]
     assert set(column(worklist, STATUS)) == {"new"}
     assert worklist.status.text() == "5 slides: 5 new; 0 reviewed"
-    assert worklist.run_all.isEnabled() and not worklist.next.isEnabled()
+    assert (worklist.tools.folder_name.text(), worklist.tools.model_name.text()[-6:]) == ("template", "/model")
+    assert worklist.tools.run_all.isEnabled() and not worklist.tools.next.isEnabled()
 
 
 def test_all_are_classified_and_a_broken_file_is_a_row_that_says_why(own: Worklist) -> None:
@@ -186,7 +189,7 @@ def test_the_table_of_the_whole_list_is_a_csv_beside_the_results(classified: Wor
 
 def test_only_the_selected_slides_are_classified(worklist: Worklist, finish: Finish) -> None:
     worklist.view.selectRow(1)
-    worklist.run_selected.click()
+    worklist.tools.run_selected.click()
     finish(worklist.session)
     assert column(worklist, STATUS) == ["new", "ok", "new", "new", "new"]
 
@@ -308,16 +311,16 @@ def test_numbers_in_names_sort_as_numbers(make: Callable[..., Worklist], viewer:
 
 
 def test_words_and_states_filter_the_table(classified: Worklist, qtbot: "QtBot") -> None:
-    classified.words.setText("DEMO-00 ok")
+    classified.tools.words.setText("DEMO-00 ok")
     assert column(classified, SLIDE) == ["demo-000", "demo-001", "demo-002"]
-    classified.words.clear()
-    classified.choice.setCurrentText("failed")
+    classified.tools.words.clear()
+    classified.tools.choice.setCurrentText("failed")
     assert column(classified, SLIDE) == ["demo-005"]
-    classified.choice.setCurrentText("uncertain")
+    classified.tools.choice.setCurrentText("uncertain")
     assert column(classified, SLIDE) == []
     open_slide(classified, "demo-002", qtbot)
     review(classified.session)
-    classified.choice.setCurrentText("unreviewed")
+    classified.tools.choice.setCurrentText("unreviewed")
     assert column(classified, SLIDE) == ["demo-000", "demo-001", "demo-010"]
 
 
@@ -334,7 +337,7 @@ def test_a_slide_opens_with_its_answer_and_takes_the_last_one_away(classified: W
     assert sorted(layer.name for layer in viewer.layers) == ["demo-002", "mine"]
     assert session.shown.prediction.slide_id == "demo-002"
     open_slide(classified, "demo-000", qtbot)
-    assert classified.current == classified.table.lines[place(classified, "demo-000")].entry.path
+    assert current_slide(classified.session) == classified.table.lines[place(classified, "demo-000")].entry.path
 
 
 def test_a_slide_without_an_answer_opens_alone(worklist: Worklist, qtbot: "QtBot") -> None:
@@ -352,18 +355,18 @@ def test_next_unreviewed_goes_round_the_table(classified: Worklist, qtbot: "QtBo
     classified.view.sortByColumn(SLIDE, Qt.SortOrder.DescendingOrder)
     visited = []
     for expected in ("demo-010", "demo-002", "demo-001", "demo-000", "demo-010"):
-        classified.next.click()
+        classified.tools.next.click()
         wait_for(classified, expected, qtbot)
         visited.append(classified.session.shown.prediction.slide_id)  # type: ignore[union-attr]
     assert visited == ["demo-010", "demo-002", "demo-001", "demo-000", "demo-010"]
 
 
 def test_saving_a_review_brings_the_row_up_to_date_and_goes_on(classified: Worklist, qtbot: "QtBot") -> None:
-    classified.choice.setCurrentText("unreviewed")
+    classified.tools.choice.setCurrentText("unreviewed")
     open_slide(classified, "demo-001", qtbot)
     review(classified.session)
     assert classified.status.text().endswith("1 reviewed") and column(classified, SLIDE)[1] == "demo-002"
-    classified.go_on.setChecked(True)
+    classified.tools.go_on.setChecked(True)
     open_slide(classified, "demo-002", qtbot)
     review(classified.session, decision="uncertain")
     wait_for(classified, "demo-010", qtbot)
@@ -372,7 +375,7 @@ def test_saving_a_review_brings_the_row_up_to_date_and_goes_on(classified: Workl
         if following:
             wait_for(classified, following, qtbot)
     assert column(classified, SLIDE) == [] and "No classified slide" in classified.message.text()
-    assert not classified.next.isEnabled()
+    assert not classified.tools.next.isEnabled()
 
 
 def test_an_answer_of_the_other_dock_arrives_in_the_table(worklist: Worklist, qtbot: "QtBot", finish: Finish) -> None:
@@ -389,9 +392,9 @@ def test_answers_are_hidden_until_the_reader_has_labelled_the_slide(classified: 
     assert column(classified, STATUS) == ["read first"] * 3 + ["failed", "read first"]
     assert "4 classified, some to be read first" in classified.status.text()
     for word in ("yes", " no ", "ok"):
-        classified.words.setText(word)
+        classified.tools.words.setText(word)
         assert column(classified, SLIDE) == []
-    classified.words.clear()
+    classified.tools.words.clear()
     open_slide(classified, "demo-001", qtbot)
     review(session, event="read")
     session.decide_revealed()
@@ -438,7 +441,7 @@ def test_a_closed_dock_does_not_act_any_more(
 ) -> None:
     again = make(classified.session.viewer, classified.folder)
     qtbot.waitUntil(lambda: column(again, STATUS).count("ok") == 4, timeout=PATIENCE)
-    classified.go_on.setChecked(True)
+    classified.tools.go_on.setChecked(True)
     open_slide(again, "demo-000", qtbot)
     review(again.session)
     qtbot.wait(300)

@@ -8,6 +8,7 @@ from typing import Literal
 
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, QSortFilterProxyModel, Qt
 from qtpy.QtGui import QFont
+from qtpy.QtWidgets import QAbstractItemView, QTableView
 
 from napari_lrmil.worklist_state import Entry
 
@@ -18,6 +19,7 @@ HIDDEN = "read first"
 CHOICES = ("all", "unreviewed", "failed", "uncertain")
 Chosen = Literal["all", "unreviewed", "failed", "uncertain"]
 WIDTHS = (150, 90, 90, 85, 65, 85, 140)  # px of the columns; the last takes what is left
+ROW_HEIGHT = 24  # px
 Value = str | float | None
 
 
@@ -202,6 +204,26 @@ class WorklistOrder(QSortFilterProxyModel):
             return False
         said = " ".join(line.text(column) for column in range(len(COLUMNS))).casefold()
         return all(word in said for word in self._words)
+
+
+def make_view(order: WorklistOrder) -> QTableView:
+    """Show the table by rows, sortable by a click on a column's name."""
+    view = QTableView()
+    view.setModel(order)
+    view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+    view.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+    view.setSortingEnabled(True)
+    view.sortByColumn(SLIDE, Qt.SortOrder.AscendingOrder)
+    view.setWordWrap(False)
+    view.setMinimumHeight(4 * ROW_HEIGHT)
+    if (numbers := view.verticalHeader()) is not None:
+        numbers.setVisible(False)
+        numbers.setDefaultSectionSize(ROW_HEIGHT)
+    if (header := view.horizontalHeader()) is not None:
+        header.setStretchLastSection(True)
+    for column, width in enumerate(WIDTHS):
+        view.setColumnWidth(column, width)
+    return view
 
 
 def _fits(line: Line, chosen: Chosen) -> bool:
