@@ -68,7 +68,7 @@ def test_the_four_files(prediction: Prediction, slide: Slide, card: ModelCard, t
     assert sorted(path.name for path in page.parent.iterdir()) == [
         f"demo-001{ending}" for ending in (".csv", ".geojson", ".html", ".png")
     ]
-    (row,) = csv.DictReader((page.parent / "demo-001.csv").open(encoding="utf-8", newline=""))
+    (row,) = csv.DictReader(io.StringIO((page.parent / "demo-001.csv").read_text(encoding="utf-8"), newline=""))
     assert row["slide_id"] == "demo-001" and row["label"] == prediction.label and row["status"] == "ok"
     assert float(row["prob_no"]) == pytest.approx(prediction.probabilities["no"], abs=1e-5)
     assert row["decision"] == "uncertain" and row["note"] == review_of(prediction).note and row["reviewer"] == "R7"
@@ -118,11 +118,12 @@ def test_a_patch_that_cannot_be_read_is_said(
 
 
 def test_a_case_of_another_model_or_slide_is_refused(
-    prediction: Prediction, slide: Slide, card: ModelCard, cohort: Path
+    prediction: Prediction, slide: Slide, card: ModelCard, cohort: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match="load the model"):
-        render_case(prediction, slide, replace(card, sha256="other"))
+        write_case(tmp_path, prediction, slide, replace(card, sha256="other"))
     with pytest.raises(ConfigError, match="load the model"):
-        render_case(prediction, slide, card, review=review_of(prediction, slide_fingerprint="other"))
+        write_case(tmp_path, prediction, slide, card, review=review_of(prediction, slide_fingerprint="other"))
     with open_slide(cohort / "slides/demo-002.ome.tif") as other, pytest.raises(ConfigError, match="classify it again"):
-        render_case(prediction, other, card)
+        write_case(tmp_path, prediction, other, card)
+    assert not list(tmp_path.iterdir())
