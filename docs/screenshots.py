@@ -65,7 +65,7 @@ def train(viewer: napari.Viewer, dock: TrainFromFolder, cohort: Path, run: Path,
     dock.settings.show_config(with_settings(TrainConfig(), settings))
     wait(lambda: dock.cohort.ready)
     dock.start()
-    wait(lambda: sum(record.stage == "lr_encoder" for record in dock.status.epochs) >= 4)
+    wait(lambda: sum(record.stage == "lr_student" for record in dock.status.epochs) >= 5)
     scroll(dock, dock.progress_group)
     take(viewer, "training")
     wait(lambda: dock.status.state != "running" and not dock.active)

@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from lrmil import cli
-from lrmil.bundle import save_bundle
+from lrmil.bundle import load_bundle, save_bundle
+from lrmil.review import Review, append_review
+from lrmil.slide import open_slide
 from runs import TINY, TinyRun, stamp_of, tiny_bundle
 
 COMMANDS = (
     *("demo", "inspect", "validate", "train", "status", "stop"),
-    *("predict", "evaluate", "extract", "report", "export", "doctor"),
+    *("predict", "case", "reviews", "card", "evaluate", "extract", "report", "export", "doctor"),
 )
 CPU = ["--device", "cpu"]
 
@@ -198,6 +200,39 @@ class TestRealSlides:
         assert stamp_of(out / f"{cmu.stem}.json") == before
         code, _, err = run_cli("predict", cmu, "--model", model, "--out", tmp_path / "o2", "--tissue", out, *CPU)
         assert code == 1 and f"{cmu.stem}.tissue.ome.zarr" in err
+
+    def test_a_case_with_its_review_and_the_model_s_card(  # type: ignore[no-untyped-def]
+        self, run_cli, cmu: Path, model: Path, tmp_path: Path
+    ) -> None:
+        out, log = tmp_path / "case", tmp_path / "reviews.jsonl"
+        code, text, _ = run_cli("case", cmu, "--model", model, "--out", out, *CPU)
+        assert code == 0 and "not a diagnosis" in text and str(out / f"{cmu.stem}.html") in text
+        (row,) = table(out / f"{cmu.stem}.csv")
+        assert row["decision"] == ""
+        bundle, fingerprint = load_bundle(model), open_slide(cmu).fingerprint
+        said = Review(
+            event="review",
+            slide_id=cmu.stem,
+            slide_fingerprint=fingerprint,
+            bundle_sha256=bundle.sha256,
+            output_label=row["label"],
+            output_probabilities={name: float(row[f"prob_{name}"]) for name in bundle.classes},
+            output_status="ok",
+            decision="agree",
+            human_label=row["label"],
+            note="seen",
+        )
+        append_review(log, said)
+        code, _, _ = run_cli("case", cmu, "--model", model, "--out", out, "--reviews", log, "--top", "2", *CPU)
+        assert code == 0 and table(out / f"{cmu.stem}.csv")[0]["note"] == "seen"
+        code, text, _ = run_cli("reviews", log, "--json")
+        assert code == 0 and [one["note"] for one in json.loads(text)["reviews"]] == ["seen"]
+        code, text, _ = run_cli("reviews", log)
+        assert code == 0 and "agree" in text and "seen" in text
+        code, text, _ = run_cli("card", model, "--json")
+        assert code == 0 and json.loads(text)["sha256"] == bundle.sha256
+        code, text, _ = run_cli("card", model)
+        assert code == 0 and "no, yes" in text and bundle.sha256 in text
 
     def test_extract_and_export(self, run_cli, cmu: Path, shared: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
         encoder = f"local-dir:{shared / 'weights/mobilenetv2_100'}"
