@@ -1,11 +1,14 @@
 """The demonstration's model is made once, says what it is, and looks where the synthetic slide is positive."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from filelock import FileLock
 
 import lrmil
 from lrmil import demo
@@ -28,7 +31,8 @@ def model(folder: Path) -> Path:
 
 def test_the_model_says_what_it_is(model: Path) -> None:
     bundle = lrmil.load_bundle(model)
-    assert "Demonstration" in str(bundle.training["remark"]) and "real tissue" in str(bundle.training["remark"])
+    remark = str(bundle.training["remark"])
+    assert all(words in remark for words in ("Demonstration", "synthetic", "real tissue", "no medical use"))
     assert set(bundle.metrics) >= {"hr_teacher", "lr_undistilled", "lr_student"}
 
 
@@ -62,6 +66,46 @@ def test_an_interrupted_making_leaves_no_model(tmp_path: Path) -> None:
     next(steps)
     steps.close()  # type: ignore[attr-defined]
     assert [path.name for path in tmp_path.iterdir()] in ([], ["model.lock"])
+
+
+def test_what_a_killed_making_left_is_deleted(tmp_path: Path) -> None:
+    left = tmp_path / ".making-killed" / "slides"
+    left.mkdir(parents=True)
+    steps = demo_model_steps(tmp_path)
+    next(steps)
+    assert not left.parent.exists() and len(list(tmp_path.glob(".making-*"))) == 1
+    steps.close()  # type: ignore[attr-defined]
+
+
+def test_one_thread_is_used_and_the_others_are_given_back(tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        steps = demo_model_steps(tmp_path)
+        next(steps)
+        assert torch.get_num_threads() == 1
+        steps.close()  # type: ignore[attr-defined]
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_two_programs_make_it_one_after_the_other(
+    model: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, "PAUSE", 0.01)
+    with FileLock(tmp_path / "model.lock"):
+        steps = demo_model_steps(tmp_path)
+        assert [next(steps).job.split()[0] for _ in range(3)] == ["wait"] * 3
+        assert not list(tmp_path.glob(".making-*"))
+        made = tmp_path / model.name
+        shutil.copytree(model, made)  # by the other program
+    assert [step.result for step in steps if step.result] == [made]
+
+
+def test_other_settings_give_another_model(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(demo.SETTINGS, "seed", 1)
+    assert model.name != f"demo-model-{demo._key()}"
 
 
 def test_a_failed_making_leaves_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

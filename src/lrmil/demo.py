@@ -7,10 +7,12 @@ settings were chosen by looking at synthetic slides like these, so it shows how 
 import importlib.metadata
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from filelock import FileLock
+import torch
+from filelock import FileLock, Timeout
 
 from lrmil import files
 from lrmil.bundle import load_bundle, read_model_card, save_bundle
@@ -21,7 +23,12 @@ from lrmil.plan import Run, train_steps
 from lrmil.steps import Step
 from lrmil.synthetic import make_cohort_steps
 
-REMARK = "Demonstration: trained on 20 synthetic slides to show the software; it knows nothing of real tissue."
+REMARK = (
+    "Demonstration: trained within half a minute on a few synthetic slides to show the software. It knows nothing of "
+    "real tissue and is of no medical use."
+)
+MAKING = ".making-"
+PAUSE = 0.5  # seconds between two looks at whether another program has made the model
 COHORT = {"slides": 20, "size": 1024, "seed": 1, "strength": STRENGTH}
 SETTINGS: dict[str, object] = {
     "encoder": "test_resnet",  # timm's smallest, with random weights: nothing is downloaded
@@ -56,16 +63,48 @@ def demo_model_steps(folder: Path, *, device: str = "auto") -> Iterator[Step[Pat
     Step
         Of the slides and of the training; the last carries the model folder.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / "model.lock"):
-        model = folder / f"demo-model-{_key()}"
-        if not _is_there(model):
-            yield from _make(model, folder, device)
+    model = folder / f"demo-model-{_key()}"
+    if not _is_there(model):
+        folder.mkdir(parents=True, exist_ok=True)
+        yield from _make_alone(model, folder, device)
     yield Step("demonstration model", 1, 1, "models", model)
 
 
+def _make_alone(model: Path, folder: Path, device: str) -> Iterator[Step[Path]]:
+    """Make the model unless another program does so meanwhile."""
+    lock = FileLock(folder / "model.lock", thread_local=False)  # a generator may be closed by another thread
+    try:
+        yield from _acquire(lock)
+        for left in folder.glob(f"{MAKING}*"):  # by a program that was killed: no other is at work here
+            files.remove(left)
+        if not _is_there(model):
+            with _one_thread():
+                yield from _make(model, folder, device)
+    finally:
+        lock.release()
+
+
+def _acquire(lock: FileLock) -> Iterator[Step[Path]]:
+    while not lock.is_locked:
+        try:
+            lock.acquire(timeout=PAUSE)
+        except Timeout:
+            yield Step("wait for another program that makes the model", 0)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch use one thread: a network as small as this gains nothing by two, which on a busy machine wait long."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def _make(model: Path, folder: Path, device: str) -> Iterator[Step[Path]]:
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".making-") as place:
+    with tempfile.TemporaryDirectory(dir=folder, prefix=MAKING, ignore_cleanup_errors=True) as place:
         work = Path(place)
         for made in make_cohort_steps(work, **COHORT):  # type: ignore[arg-type]
             yield Step(made.job, made.done, made.total, made.unit)
@@ -90,4 +129,4 @@ def _is_there(model: Path) -> bool:
 
 def _key() -> str:
     version = importlib.metadata.version("napari-lrmil")
-    return files.sha256_of([version, COHORT, SETTINGS])[:8]
+    return files.sha256_of([version, COHORT, SETTINGS, REMARK])[:8]
