@@ -216,6 +216,8 @@ class Session:
         except LrmilError as error:
             self.failed.emit(str(error))
             return False
+        if not self.busy:
+            self.show(None)  # an earlier slide's answer must not stand beside this one's failure
         mask, results = self.edited_tissue(source.slide_id), self.preferences.results
 
         def classify() -> "Iterator[Step[Shown]]":

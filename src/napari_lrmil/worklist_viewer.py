@@ -28,8 +28,10 @@ def show_opened(session: Session, entry: Entry, opened: "Opened") -> None:
             viewer.add_labels(data, **keywords)
     if mask is not None:
         viewer.layers.move(viewer.layers.index(mask), len(viewer.layers))  # back on top of its slide
-    viewer.reset_view()
     session.show(opened.shown)
+    for layer in [layer for layer in viewer.layers if _follows_the_session(layer)]:
+        viewer.layers.move(viewer.layers.index(layer), len(viewer.layers))  # above the slide that has just been added
+    viewer.reset_view()
 
 
 def current_slide(session: Session) -> Path | None:
@@ -56,8 +58,13 @@ def _remove_last(session: Session, entry: Entry) -> None:
         slide_id = layer.metadata.get(KEY, {}).get("slide_id")
         if slide_id in kept and layer.name == f"tissue: {slide_id}":
             layer.visible = slide_id == entry.slide_id
-        elif slide_id in gone:
+        elif slide_id in gone and not _follows_the_session(layer):
             layers.remove(layer)
+
+
+def _follows_the_session(layer: "Layer") -> bool:
+    """Whether a layer is the overlay or the squares of the gallery, which take up the next slide by themselves."""
+    return bool({"kind", "gallery"} & set(layer.metadata.get(KEY, {})))
 
 
 def _has_unused_mask(session: Session, slide_id: str, path: Path) -> bool:

@@ -63,8 +63,9 @@ def pictures(widget: ClassifySlide) -> list[np.ndarray[Any, Any]]:
 def test_a_slide_is_classified_as_on_the_command_line(
     ready: ClassifySlide, slide: Path, tmp_path: Path, finish: Finish, qtbot: "QtBot"
 ) -> None:
-    partial = []
-    ready.session.shown_changed.connect(lambda: partial.append(ready.session.shown.complete))  # type: ignore[union-attr]
+    partial: list[bool] = []
+    session = ready.session
+    session.shown_changed.connect(lambda: partial.append(session.shown.complete) if session.shown else None)
     ready.run.click()
     assert ready.session.busy and not ready.run.isEnabled() and ready.cancel.isEnabled()
     finish(ready.session)

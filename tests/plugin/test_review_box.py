@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from napari.components import ViewerModel
-from qtpy.QtCore import Qt
-from qtpy.QtGui import QDesktopServices
+from qtpy.QtGui import QDesktopServices, QShortcut
 
 from lrmil.batch_prediction import predict_one
 from lrmil.bundle import Bundle, load_bundle
@@ -117,15 +116,15 @@ def test_each_decision_is_saved_with_what_it_is_about(
     assert box.saved.text().startswith(f"reviewed: {words}, ") and box.saved.text().endswith("by AB")
 
 
-def test_a_decision_is_asked_for_and_the_keys_save(
-    box: ReviewBox, show: Show, session: Session, qtbot: "QtBot"
-) -> None:
+def test_a_decision_is_asked_for_and_the_keys_save(box: ReviewBox, show: Show, session: Session) -> None:
+    """The shortcut itself is fired: which window has the keyboard is not ours to say on a display without a manager."""
+    keys = {shortcut.key().toString(): shortcut for shortcut in box.findChildren(QShortcut)}
     show()
     box.note.setPlainText("why")
-    qtbot.keyClick(box.note, Qt.Key.Key_Return, Qt.KeyboardModifier.ControlModifier)
+    keys["Ctrl+Return"].activated.emit()
     assert "decision" in box.message.text() and box.message.isVisible() and not session.review_log.exists()
     box.uncertain.click()
-    qtbot.keyClick(box.note, Qt.Key.Key_Return, Qt.KeyboardModifier.ControlModifier)
+    keys["Ctrl+Return"].activated.emit()
     assert [entry.note for entry in log(session)] == ["why"] and not box.message.isVisible()
 
 

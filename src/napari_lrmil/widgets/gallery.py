@@ -121,15 +121,20 @@ class Gallery(QWidget):
             item.setData(Qt.ItemDataRole.UserRole, position)
             item.setToolTip(f"Patch {number} of the {self.end} attention: {share:.4g} of the slide's attention")
             self.list.addItem(item)
-        self.note.setText("" if len(chosen) else "Patches appear when a slide has been classified.")
+        hidden = shown is not None and not self._session.revealed
+        empty = (
+            "Hidden until your own label is recorded." if hidden else "They appear when a slide has been classified."
+        )
+        self.note.setText("" if len(chosen) else empty)
         self.note.setVisible(not len(chosen))
         self._draw_squares(shown, chosen)
 
     def _draw_squares(self, shown: Shown | None, chosen: NDArray[np.int64]) -> None:
+        """Show the squares in one layer that stays: removing it can crash Mesa's OpenGL at the next drawing."""
         viewer, layer = self._session.viewer, self.layer
-        if layer is not None:
-            viewer.layers.remove(layer)
         if shown is None or not len(chosen):
+            if layer is not None:
+                layer.data, layer.visible = [], False
             return
         active = viewer.layers.selection.active
         data, keywords, _ = patches_layer(
@@ -139,7 +144,14 @@ class Gallery(QWidget):
             color="black" if self.end == "highest" else "white",
         )
         keywords["metadata"][KEY]["gallery"] = True
-        viewer.add_shapes(data, **keywords)
+        if layer is None:
+            viewer.add_shapes(data, **keywords)
+        else:
+            layer.data = []
+            layer.add_rectangles(data, edge_width=keywords["edge_width"], edge_color=keywords["edge_color"])
+            layer.features = keywords["features"]
+            layer.text.color = keywords["edge_color"]
+            layer.name, layer.metadata, layer.visible = keywords["name"], keywords["metadata"], True
         viewer.layers.selection.active = active
 
     def _read_pictures(self, shown: Shown, positions: list[int]) -> None:

@@ -2,10 +2,11 @@
 
 from typing import TYPE_CHECKING, cast
 
+import numpy as np
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QSlider, QVBoxLayout, QWidget
 
-from napari_lrmil.layers import KEY, KIND_NAMES, AttentionKind, attention_layer, attention_values, placed
+from napari_lrmil.layers import KEY, KIND_NAMES, AttentionKind, attention_layer
 from napari_lrmil.session import Session, Shown
 from napari_lrmil.widgets.parts import Text, listen
 
@@ -71,9 +72,9 @@ class OverlayBox(QWidget):
         shown, layer = self._session.shown, self.layer
         if shown is None or not self._session.revealed:
             if layer is not None:
-                self._session.viewer.layers.remove(layer)
-        elif layer is None or layer.metadata[KEY]["slide_fingerprint"] != shown.prediction.slide_fingerprint:
-            self._replace(layer, shown)
+                _blank(layer)
+        elif layer is None:
+            self._add(shown)
         else:
             self._update(layer, shown)
 
@@ -85,29 +86,29 @@ class OverlayBox(QWidget):
         """Add percent points to the opacity."""
         self.opacity.setValue(self.opacity.value() + by)
 
-    def _replace(self, layer: "Image | None", shown: Shown) -> None:
-        viewer = self._session.viewer
-        if layer is not None:
-            viewer.layers.remove(layer)
+    def _add(self, shown: Shown) -> None:
         data, keywords, _ = attention_layer(shown.prediction, kind=self.chosen, opacity=self.opacity.value() / 100)
-        added = viewer.add_image(data, visible=self.visible.isChecked(), **keywords)
+        added = self._session.viewer.add_image(data, visible=self.visible.isChecked(), **keywords)
         added.colorbar.visible = True
 
     def _update(self, layer: "Image", shown: Shown) -> None:
-        values, limits = attention_values(shown.prediction, self.chosen)
-        if layer.data.shape != values.shape:
-            self._replace(layer, shown)
-            return
+        values, keywords, _ = attention_layer(shown.prediction, kind=self.chosen)
         layer.data = values
+        limits = keywords["contrast_limits"]
         layer.contrast_limits_range = limits
         layer.contrast_limits = limits
-        position = placed(shown.prediction.attention, shown.prediction.mpp)
-        layer.scale, layer.translate = position["scale"], position["translate"]
-        _, keywords, _ = attention_layer(shown.prediction, kind=self.chosen)
-        layer.name, layer.metadata = keywords["name"], keywords["metadata"]
+        for name in ("scale", "translate", "name", "metadata"):
+            setattr(layer, name, keywords[name])
+        layer.visible = self.visible.isChecked()
 
     def _apply(self) -> None:
         layer = self.layer
         if layer is not None:
             layer.visible = self.visible.isChecked()
             layer.opacity = self.opacity.value() / 100
+
+
+def _blank(layer: "Image") -> None:
+    """Empty a layer and hide it. Removing it, with its colour bar, can crash Mesa's OpenGL at the next drawing."""
+    layer.data = np.full(layer.data.shape, np.nan, np.float32)
+    layer.visible = False
