@@ -118,7 +118,7 @@ class TrainFromFolder(QWidget):
             return
         window = getattr(self.session.viewer, "window", None)
         if window is not None:
-            dock, _ = window.add_plugin_dock_widget(*CLASSIFY)
+            dock, _ = window.add_plugin_dock_widget(*CLASSIFY, tabify=True)
             dock.show()  # it may be there and hidden
             dock.raise_()
 

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -14,7 +16,7 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QCoreApplication, QEvent, QUrl
 from qtpy.QtGui import QDesktopServices
 
-from lrmil.configs import read_toml
+from lrmil.configs import read_toml, write_toml
 from lrmil.run_control import is_running, request_stop
 from lrmil.run_plan import write_plan
 from napari_lrmil import places, training_process
@@ -30,6 +32,14 @@ if TYPE_CHECKING:
 
 PATIENCE = 120_000
 LONG = {"mil__fit__epochs": 5000, "mil__fit__patience": 5000}  # lasts until it is stopped
+VIEWER = """
+import sys
+from pathlib import Path
+from lrmil.configs import read_toml
+from napari_lrmil.training_process import start_training
+run, slides, labels, settings = map(Path, sys.argv[1:])
+start_training(run, slides, labels, read_toml(settings), "cpu")
+"""
 Make = Callable[..., TrainFromFolder]
 Begin = Callable[..., None]
 
@@ -135,7 +145,7 @@ def test_start_curves_finish_and_the_model_is_handed_on(
     for place, arm in enumerate(("hr_teacher", "lr_undistilled", "lr_student")):
         assert rows["AUROC"][place] == f"{figures[arm]['auroc']:.3f}"
         low, high = figures[arm]["auroc_ci"]
-        assert rows["95 % interval"][place] == f"{low:.2f} to {high:.2f}"
+        assert rows["95 % interval"][place] == f"{low:.2f}-{high:.2f}"
         assert rows["MB/slide"][place] == f"{figures[arm]['bytes_per_slide'] / 1e6:.2f}"
         assert rows["patches/slide"][place] == f"{figures[arm]['patches_per_slide']:.0f}"
     assert not widget.result_group.isHidden() and widget.result.report.isEnabled()
@@ -183,17 +193,16 @@ def test_another_widget_takes_a_run_in_progress_up(
     assert third.status.state == "stopped" and third.cohort.slides.isEnabled() and third.settings.seed.isEnabled()
 
 
-def test_a_training_of_another_viewer_is_known_and_stopped_before_it_begins(
-    widget: TrainFromFolder, make: Make, begin: Begin, monkeypatch: pytest.MonkeyPatch, qtbot: "QtBot"
+def test_a_training_outlives_its_viewer_and_is_known_and_stopped_before_it_begins(
+    make: Make, cohort: Path, run: Path, tmp_path: Path, qtbot: "QtBot"
 ) -> None:
-    begin(widget, **LONG)
-    with monkeypatch.context() as patch:
-        patch.setattr(training_process, "_started", {})  # as in another process
-        other = make(ViewerModel())
-        assert other.active and other.status.state == "absent" and "Starting" in other.progress.state.text()
-        other.stop_button.click()  # a training takes a request from before its work for one of an earlier call
-        qtbot.waitUntil(lambda: not other.active, timeout=PATIENCE)
-        assert other.status.state == "stopped"
+    write_toml(tmp_path / "long.toml", tiny_config(**LONG))
+    viewer = [sys.executable, "-c", VIEWER, run, cohort / "slides", cohort / "labels.csv", tmp_path / "long.toml"]
+    subprocess.run(viewer, check=True)  # starts the training and is gone
+    places.remember("run_folder", str(run))
+    widget = make(ViewerModel())
+    assert widget.active and widget.status.state == "absent" and "Starting" in widget.progress.state.text()
+    widget.stop_button.click()  # a training takes a request from before its work for one of an earlier call
     qtbot.waitUntil(lambda: not widget.active, timeout=PATIENCE)
     assert widget.status.state == "stopped" and widget.message.text() == ""
 
@@ -222,7 +231,11 @@ def test_the_problems_of_a_bad_table_are_listed_and_forbid_the_start(
     choose(widget, cohort / "slides", table, None, qtbot)
     rows = widget.cohort.problems.texts
     assert [row[:3] for row in rows if row[0] == "error"] == [["error", "14", "slide_id"], ["error", "15", "slide_id"]]
-    assert "no" in rows[0][3] and rows[0][4] and "2 errors" in widget.cohort.verdict.text()
+    assert (
+        "'ghost'" in rows[0][3]
+        and "Add the file, or delete the row." in rows[0][3]
+        and "2 errors" in widget.cohort.verdict.text()
+    )
     assert len(widget.cohort.preview.texts) == 14 and widget.cohort.preview.texts[12][0] == "ghost"
     assert not widget.start_button.isEnabled() and "errors" in widget.why.text() == widget.start_button.toolTip()
     table.write_text("\n".join(good) + "\n")
@@ -409,4 +422,9 @@ def test_the_dock_opens_by_its_name_and_hands_the_model_to_classify_slide(
     widget.result.use.click()
     session = session_of(viewer)
     qtbot.waitUntil(lambda: not session.busy and session.bundle is not None, timeout=PATIENCE)
-    assert any("Classify slide" in name for name in viewer.window.dock_widgets)
+    (classify,) = (one for name, one in viewer.window.dock_widgets.items() if "Classify slide" in name)
+    assert classify.isVisible()
+    classify.parent().close()
+    widget.result.use.click()
+    qtbot.waitUntil(lambda: not session.busy, timeout=PATIENCE)
+    assert any(one.isVisible() for name, one in viewer.window.dock_widgets.items() if "Classify slide" in name)

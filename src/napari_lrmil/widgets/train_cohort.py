@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from qtpy.QtCore import QTimer, Signal
-from qtpy.QtWidgets import QFileDialog, QGridLayout, QLabel, QLineEdit, QPushButton, QWidget
+from qtpy.QtWidgets import QFileDialog, QGridLayout, QHBoxLayout, QLabel, QLineEdit, QPushButton, QWidget
 from superqt import QCollapsible
 
 from lrmil.cohort import CohortReport, validate_cohort
@@ -22,6 +22,7 @@ from napari_lrmil.worker import start_job
 
 PREVIEW = 50  # rows
 DELAY = 400  # ms of no typing before the check begins
+PROBLEM = ("", "row", "column", "problem and remedy")
 EMPTY = "Choose a slide folder and a labels table."
 
 
@@ -45,7 +46,7 @@ class CohortBox(QWidget):
         self.labels.setPlaceholderText("csv, tsv or xlsx: slide_id, label, case_id")
         self.run.setPlaceholderText("folder to write; a run there goes on")
         self.verdict = Text(EMPTY)
-        self.problems, self.preview = Table(stretched=("problem", "remedy")), Table()
+        self.problems, self.preview = Table(stretched=PROBLEM[-1:]), Table()
         self.folded = QCollapsible("Labels table")
         self.folded.addWidget(self.preview)
         self.again = QPushButton("Check again")
@@ -127,8 +128,10 @@ class CohortBox(QWidget):
             grid.addWidget(QLabel(name), row, 0)
             grid.addWidget(field, row, 1)
             grid.addWidget(button, row, 2)
-        grid.addWidget(self.verdict, 3, 0, 1, 2)
-        grid.addWidget(self.again, 3, 2)
+        said = QHBoxLayout()
+        said.addWidget(self.verdict, 1)
+        said.addWidget(self.again)
+        grid.addLayout(said, 3, 0, 1, 3)
         grid.addWidget(self.problems, 4, 0, 1, 3)
         grid.addWidget(self.folded, 5, 0, 1, 3)
         for part in (self.again, self.problems, self.folded):
@@ -172,10 +175,10 @@ class CohortBox(QWidget):
         self.checking, self.report = False, checked.report
         self.verdict.setText(describe(checked))
         rows = [
-            [problem.severity, str(problem.row or ""), problem.column or "", problem.message, problem.hint]
+            [problem.severity, str(problem.row or ""), problem.column or "", f"{problem.message}\n{problem.hint}"]
             for problem in sorted(checked.report.problems, key=lambda problem: problem.severity)  # errors come first
         ]
-        self.problems.fill(["", "row", "column", "problem", "remedy"], rows)
+        self.problems.fill(PROBLEM, rows)
         self.problems.setVisible(bool(rows))
         self.preview.fill(checked.records[0], checked.records[1 : PREVIEW + 1])
         more = len(checked.records) - 1 > PREVIEW

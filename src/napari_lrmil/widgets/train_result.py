@@ -12,7 +12,7 @@ from lrmil.run_plan import ARM_NAMES
 from napari_lrmil.widgets.parts import Text
 from napari_lrmil.widgets.train_table import Table
 
-HEADER = ["", *(name.split(":")[0] for name in ARM_NAMES.values())]
+HEADER = ["", *(name.split(":")[0].replace(" ", "\n") for name in ARM_NAMES.values())]
 FIGURES = ("AUROC", "95 % interval", "balanced acc.", "s/slide", "MB/slide", "patches/slide")
 
 
@@ -69,7 +69,7 @@ def _cells(figures: dict[str, Any]) -> list[str]:
     interval, size = figures.get("auroc_ci"), figures.get("bytes_per_slide")
     return [
         _number(figures.get("auroc")),
-        "not defined" if interval is None else f"{interval[0]:.2f} to {interval[1]:.2f}",
+        "not defined" if interval is None else f"{interval[0]:.2f}-{interval[1]:.2f}",
         _number(figures.get("balanced_accuracy")),
         _number(figures.get("seconds_per_slide"), 2),
         _number(None if size is None else size / 1e6, 2),

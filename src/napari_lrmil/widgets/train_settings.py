@@ -60,10 +60,14 @@ class SettingsBox(QWidget):
         self.browse.setText("...")
         self.browse.setToolTip("Choose the folder of an encoder, with config.json and model.safetensors")
         self.mpp_hr, self.mpp_lr = QLineEdit(), QLineEdit()
+        self.mpp_hr.setPlaceholderText("0.5, or 20x")
+        self.mpp_lr.setPlaceholderText("2.0, or 5x")
         self.patch_size, self.folds, self.seed = QSpinBox(), QSpinBox(), QSpinBox()
         self.patch_size.setRange(16, 4096)
         self.folds.setRange(2, 1000)
         self.seed.setRange(-(2**31), 2**31 - 1)
+        for number in (self.patch_size, self.folds, self.seed):
+            number.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.device = DeviceBox(preferred_device)
         self.tree = QTreeWidget()
         self.tree.setHeaderLabels(["setting", "value"])
@@ -106,7 +110,7 @@ class SettingsBox(QWidget):
     def show_config(self, config: TrainConfig) -> None:
         """Put a configuration into the fields."""
         blockers = [QSignalBlocker(field) for field in (self.encoder, self.mpp_hr, self.mpp_lr, self.tree, self.seed)]
-        self.encoder.setCurrentText(config.encoder)
+        self._put_encoder(config.encoder)
         self.mpp_hr.setText(str(config.mpp_hr))
         self.mpp_lr.setText(str(config.mpp_lr))
         self.patch_size.setValue(config.patch_size)
@@ -140,15 +144,16 @@ class SettingsBox(QWidget):
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
         form.addRow(_label("Encoder", "encoder"), encoder)
         for text, name in (
-            ("HR, um/px or 20x", "mpp_hr"),
-            ("LR, um/px or 5x", "mpp_lr"),
-            ("Patch side, px", "patch_size"),
+            ("HR, um/px", "mpp_hr"),
+            ("LR, um/px", "mpp_lr"),
+            ("Patch, px", "patch_size"),
             ("Folds", "folds"),
             ("Seed", "seed"),
         ):
             form.addRow(_label(text, name), getattr(self, name))
         for name, tip in TIPS.items():
             getattr(self, name).setToolTip(tip)
+        self.encoder.currentTextChanged.connect(lambda text: self.encoder.setToolTip(f"{text}\n{TIPS['encoder']}"))
         form.addRow("Device", self.device)
         return form
 
@@ -172,7 +177,12 @@ class SettingsBox(QWidget):
     def _ask_for_encoder(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Folder of an encoder")
         if folder:
-            self.encoder.setCurrentText(f"local-dir:{folder}")
+            self._put_encoder(f"local-dir:{folder}")
+
+    def _put_encoder(self, name: str) -> None:
+        self.encoder.setCurrentText(name)
+        if (line := self.encoder.lineEdit()) is not None:
+            line.setCursorPosition(0)  # of a long name the beginning is shown
 
 
 def _grow(parent: QTreeWidgetItem | None, kind: Any, values: Mapping[str, object], prefix: str) -> None:
