@@ -3,7 +3,7 @@
     xvfb-run -a -s "-screen 0 1600x1000x24" python docs/screenshots.py --shared ../shared --work WORK
 
 Needs the shared data: mosaics of real H&E images are made of them, and the pretrained encoder is theirs.
-The pictures go to docs/screenshots, reduced to 256 colours to stay small.
+The pictures go to docs/screenshots, reduced in size and colours.
 """
 
 import argparse
@@ -28,6 +28,7 @@ from napari_lrmil.worklist import Worklist
 OUT = Path(__file__).parent / "screenshots"
 SLIDES = ["--train", "16", "--val", "6", "--test", "10", "--crop", "256"]
 PATIENCE = 1200.0  # seconds
+SIZE = (1200, 760)  # px of a picture: below 300 kB each
 
 
 def main() -> None:
@@ -61,7 +62,7 @@ def train(viewer: napari.Viewer, dock: TrainFromFolder, cohort: Path, run: Path,
     dock.cohort.slides.setText(str(cohort / "slides"))
     dock.cohort.labels.setText(str(cohort / "labels.csv"))
     dock.cohort.run.setText(str(run))
-    settings = {"encoder": f"local-dir:{encoder}", "patch_size": 128, "stage1.fit.epochs": 6, "mil.fit.epochs": 30}
+    settings = {"encoder": f"local-dir:{encoder}", "patch_size": 64, "stage1.fit.epochs": 4, "mil.fit.epochs": 40}
     dock.settings.show_config(with_settings(TrainConfig(), settings))
     wait(lambda: dock.cohort.ready)
     dock.start()
@@ -175,7 +176,7 @@ def take(viewer: napari.Viewer, name: str) -> None:
     """Write a picture of the whole window."""
     pause(2.0)
     pixels = np.asarray(viewer.screenshot(canvas_only=False, flash=False))[..., :3]
-    picture = Image.fromarray(pixels).quantize(256, dither=Image.Dither.NONE)
+    picture = Image.fromarray(pixels).resize(SIZE, Image.Resampling.LANCZOS).quantize(160, dither=Image.Dither.NONE)
     OUT.mkdir(exist_ok=True)
     picture.save(OUT / f"{name}.png", optimize=True)
 

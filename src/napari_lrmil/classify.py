@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeySequence, QShortcut
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
 from lrmil.raster import Raster
@@ -18,7 +18,7 @@ from napari_lrmil.widgets.gallery import Gallery
 from napari_lrmil.widgets.model_box import ModelBox
 from napari_lrmil.widgets.overlay_box import OverlayBox
 from napari_lrmil.widgets.overview import Overview
-from napari_lrmil.widgets.parts import MessageLine, listen, scrolling_column, titled
+from napari_lrmil.widgets.parts import MessageLine, beside, listen, scrolling_column, titled
 from napari_lrmil.widgets.result_box import ResultBox
 from napari_lrmil.widgets.review_box import ReviewBox
 from napari_lrmil.widgets.slide_box import SlideBox
@@ -67,7 +67,7 @@ class ClassifySlide(QWidget):
             [
                 titled("Slide", self.slides, self.overview),
                 titled("Model", self.model),
-                titled("Run", self.device, self.tissue, _row(self.run, self.cancel), self.progress, self.message),
+                titled("Run", self.device, self.tissue, beside(self.run, self.cancel), self.progress, self.message),
                 titled("Result", self.result),
                 titled("Where the model looked", self.overlay, self.gallery),
                 titled("Review", self.review),
@@ -154,15 +154,6 @@ class ClassifySlide(QWidget):
         data, keywords, _ = tissue_layer(tissue, mpp, slide_id=slide_id)
         viewer.add_labels(data, **keywords)
         self.message.say("Paint (2) or erase (1) tissue in the layer 'tissue', then press Classify: it uses your mask.")
-
-
-def _row(*parts: QWidget) -> QWidget:
-    inside = QWidget()
-    row = QHBoxLayout(inside)
-    row.setContentsMargins(0, 0, 0, 0)
-    for part in parts:
-        row.addWidget(part)
-    return inside
 
 
 def _keys() -> QWidget:
