@@ -15,6 +15,7 @@ class Preferences:
     device: str = "auto"
     model_folder: str = ""
     results_folder: str = ""
+    uncertain_below: float = 0.0
     opacity: float = 0.6
     top_patches: int = 8
     reviewer: str = ""

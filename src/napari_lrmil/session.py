@@ -219,9 +219,10 @@ class Session:
         if not self.busy:
             self.show(None)  # an earlier slide's answer must not stand beside this one's failure
         mask, results = self.edited_tissue(source.slide_id), self.preferences.results
+        below = self.preferences.uncertain_below
 
         def classify() -> "Iterator[Step[Shown]]":
-            yield from _shown_steps(source, bundle, results, device, mask)
+            yield from _shown_steps(source, bundle, results, device, mask, below)
 
         return self.run(classify, name=f"classify {source.slide_id}", on_step=self._show_step, on_result=self.show)
 
@@ -337,11 +338,11 @@ def case_folder(results: Path, slide_id: str, path: Path) -> Path:
 
 
 def _shown_steps(
-    source: SlideSource, bundle: "Bundle", results: Path, device: str, mask: "Raster | None"
+    source: SlideSource, bundle: "Bundle", results: Path, device: str, mask: "Raster | None", below: float
 ) -> "Iterator[Step[Shown]]":
     from lrmil.batch_prediction import predict_one
 
     out = case_folder(results, source.slide_id, source.path)
-    for step in predict_one(source, bundle, out, device=device, tissue=mask, live=True):
+    for step in predict_one(source, bundle, out, device=device, uncertain_below=below, tissue=mask, live=True):
         result = None if step.result is None else Shown(step.result, source, out)
         yield Step(step.job, step.done, step.total, step.unit, result)

@@ -98,12 +98,13 @@ class Worklist(QWidget):
         if bundle is None or folder is None or not todo:
             self.message.say("Nothing to classify: choose a folder, a model and slides that have names of their own.")
             return
-        entries, results, device = self.table.entries, self.session.preferences.results, self.tools.device.device
+        entries, device = self.table.entries, self.tools.device.device
+        results, below = self.session.preferences.results, self.session.preferences.uncertain_below
 
         def steps() -> Iterator[Step[list[Entry]]]:
             from napari_lrmil.worklist_job import classify_list
 
-            yield from classify_list(todo, entries, bundle, folder, results, device=device)
+            yield from classify_list(todo, entries, bundle, folder, results, device=device, uncertain_below=below)
 
         self.message.say("")
         self._table_file = list_file(results, folder, ".csv")

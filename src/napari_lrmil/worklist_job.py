@@ -40,7 +40,14 @@ class Opened(NamedTuple):
 
 
 def classify_list(
-    chosen: Sequence[Entry], entries: Sequence[Entry], bundle: "Bundle", folder: Path, results: Path, *, device: str
+    chosen: Sequence[Entry],
+    entries: Sequence[Entry],
+    bundle: "Bundle",
+    folder: Path,
+    results: Path,
+    *,
+    device: str,
+    uncertain_below: float = 0.0,
 ) -> Iterator[Step[list[Entry]]]:
     """Classify slides of a list, each into its own results folder; what is there already is passed over.
 
@@ -50,6 +57,8 @@ def classify_list(
         The slides to classify, and all of the list, whose rows go into the table beside.
     folder, results
         Folder of the list, and of all results.
+    device, uncertain_below
+        As in `lrmil.batch_prediction.predict_one`.
 
     Yields
     ------
@@ -68,7 +77,7 @@ def classify_list(
     for entry in todo:
         yield run.step(replace(entry, status="running", part=0.0))
         try:
-            answer = yield from _classify_one(entry, bundle, results, device, run)
+            answer = yield from _classify_one(entry, bundle, results, device, uncertain_below, run)
         except LrmilError as error:
             answer = failed(entry, without_folder(error, entry.path))
         known[entry.path] = answer
@@ -106,7 +115,7 @@ def open_entry(entry: Entry, results: Path, bundle_sha256: str) -> Iterator[Step
 
 
 def _classify_one(
-    entry: Entry, bundle: "Bundle", results: Path, device: str, run: "_Run"
+    entry: Entry, bundle: "Bundle", results: Path, device: str, below: float, run: "_Run"
 ) -> Generator[Step[list[Entry]], None, Entry]:
     from lrmil.batch_prediction import predict_one
     from lrmil.prediction_files import read_tissue
@@ -114,7 +123,8 @@ def _classify_one(
     out = case_folder(results, entry.slide_id, entry.path)
     prediction = _by_painted_tissue(entry, out, bundle)
     if prediction is None:
-        for step in predict_one(entry.source, bundle, out, device=device, tissue=read_tissue(out, entry.slide_id)):
+        mask = read_tissue(out, entry.slide_id)
+        for step in predict_one(entry.source, bundle, out, device=device, uncertain_below=below, tissue=mask):
             prediction = step.result
             run.computes |= prediction is None  # what is passed over has its answer in its only Step
             part = step.done / step.total if step.total else 0.0

@@ -3,6 +3,7 @@
 import gc
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -359,3 +360,11 @@ def test_keys_are_bound_to_the_dock(ready: ClassifySlide) -> None:
     assert all(shortcut.context() == Qt.ShortcutContext.WindowShortcut for shortcut in bound.values())
     bound["H"].activated.emit()
     assert not ready.overlay.visible.isChecked()
+
+
+def test_an_unsure_answer_is_uncertain(ready: ClassifySlide, finish: Finish) -> None:
+    ready.session.preferences = replace(ready.session.preferences, uncertain_below=0.99)
+    ready.start()
+    finish(ready.session)
+    assert ready.session.shown is not None and ready.session.shown.prediction.status == "uncertain"
+    assert "uncertain: the highest probability" in ready.result.facts.text()
