@@ -167,7 +167,8 @@ class TrainFromFolder(QWidget):
         self._show_form()
 
     def _follow_theme(self, *_: object) -> None:
-        self.curves.set_text_color(get_theme(self.session.viewer.theme).text.as_hex())
+        theme = get_theme(self.session.viewer.theme)
+        self.curves.set_colors(text=theme.text.as_hex(), background=theme.background.as_hex())
 
     def _recall_run(self) -> None:
         folder = places.recall("run_folder")

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from napari.components import ViewerModel
+from napari.utils.theme import get_theme
 from qtpy.compat import isalive
 from qtpy.QtCore import QCoreApplication, QEvent, QUrl
-from qtpy.QtGui import QDesktopServices
+from qtpy.QtGui import QColor, QDesktopServices
 
 from lrmil.configs import read_toml, write_toml
 from lrmil.run_control import is_running, request_stop
@@ -386,6 +387,15 @@ def test_a_busy_session_is_told_when_the_model_is_handed_on(
     session.load_model(tiny_run.folder / "none")  # not asked for here
     finish(session)
     assert widget.message.text() == ""
+
+
+def test_the_curves_follow_the_theme(widget: TrainFromFolder, viewer: ViewerModel) -> None:
+    for theme in ("light", "dark"):
+        viewer.theme = theme
+        background, text = get_theme(theme).background.as_hex(), get_theme(theme).text.as_hex()
+        for plot in (widget.curves.stage1, widget.curves.stage2):
+            assert plot.backgroundBrush().color().name() == QColor(background).name()
+            assert plot.getAxis("left").textPen().color().name() == QColor(text).name()
 
 
 def test_words_of_a_log_that_are_shown(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from lrmil.run_control import EpochRecord
 COLORS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#0072B2", "#F0E442")
 ARMS = {"lr_student": "LR student (stage 2)", "teacher": "HR teacher", "lr_undistilled": "LR undistilled: the floor"}
 NAN = float("nan")
-FAINT = 110  # alpha of 255, of the folds that are not being trained
+FAINT = 150  # alpha of 255, of the folds that are not being trained
 
 
 class Curves(QWidget):
@@ -42,12 +42,13 @@ class Curves(QWidget):
             self._epochs = epochs
             self._draw_all()
 
-    def set_text_color(self, color: str) -> None:
-        """Draw axes in the colour that the window's texts have."""
+    def set_colors(self, *, text: str, background: str) -> None:
+        """Draw in the colours of the window's theme."""
         for plot in (self.stage1, self.stage2):
+            plot.setBackground(background)
             for name in ("left", "bottom"):
-                plot.getAxis(name).setPen(color)
-                plot.getAxis(name).setTextPen(color)
+                plot.getAxis(name).setPen(text)
+                plot.getAxis(name).setTextPen(text)
 
     def _draw_all(self) -> None:
         folds = list(dict.fromkeys(record.fold for record in self._epochs))
