@@ -1,5 +1,7 @@
 """The tifffile route: every layout decodes exactly, and damage is never painted over."""
 
+import gc
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -228,3 +230,18 @@ def test_ndpi_levels_agree_with_openslide(shared: Path) -> None:
         assert np.abs(ours.astype(int) - theirs).max() <= 3
     direct.close()
     openslide.close()
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="open files are counted on Linux")
+def test_a_file_is_let_go_of_with_the_last_array_of_it(tmp_path: Path) -> None:
+    path = write_pyramid(tmp_path / "a.tif", coordinate_pixels(600, 600), 0.5)
+
+    def opened() -> int:
+        gc.collect()
+        return sum(os.path.realpath(one) == str(path) for one in Path("/proc/self/fd").iterdir())
+
+    levels = open_slide(path).pyramid()
+    assert opened() == 1
+    np.asarray(levels[0][:8, :8])
+    del levels
+    assert opened() == 0

@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 import threading
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,8 @@ class TiffReader:
         self._cache: LRUCache[tuple[object, ...], NDArray[np.uint8]] = LRUCache(CACHE_BYTES, lambda array: array.nbytes)
         self._segment = cached(self._cache, condition=threading.Condition())(self._decode)
         self._fd = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        # A viewer drops a slide's arrays without a word: the file is let go of with the last of them.
+        self._let_go = weakref.finalize(self, os.close, self._fd)
         try:
             self._read_sample()
         except SlideError:
@@ -78,9 +81,8 @@ class TiffReader:
 
     def close(self) -> None:
         """Let go of the file and of the decoded segments."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1  # never a number that the system may give to another file
+        self._let_go()
+        self._fd = -1  # never a number that the system may give to another file
         self._maps = [None] * len(self._maps)
         self._segment.cache_clear()
 
