@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lrmil import files
-from lrmil.bundle import FORMAT, Bundle, load_bundle, save_bundle
+from lrmil.bundle import FORMAT, WEIGHTS, Bundle, load_bundle, read_model_card, save_bundle
 from lrmil.encoders import encoder_hash
 from lrmil.errors import FormatError
 from lrmil.mil import predict_bag
@@ -109,8 +109,9 @@ def test_a_folder_is_replaced_whole(saved: Path, model: Path) -> None:
 @pytest.mark.parametrize("version", ["lrmil.bundle/2", "lrmil.run/1", None])
 def test_another_version_is_refused_by_its_name(model: Path, version: str | None) -> None:
     rewrite(model, lambda document: document.update(format=version))
-    with pytest.raises(FormatError, match=f"lrmil.bundle/1 .*Got {version!r}; update lrmil"):
-        load_bundle(model)
+    for read in (load_bundle, read_model_card):
+        with pytest.raises(FormatError, match=f"lrmil.bundle/1 .*Got {version!r}; update lrmil"):
+            read(model)
 
 
 @pytest.mark.parametrize("name", ["encoder/config.json", "encoder/model.safetensors", "mil.safetensors"])
@@ -210,6 +211,23 @@ def test_a_file_that_is_no_document_is_refused(model: Path, text: str) -> None:
     (model / "bundle.json").write_bytes(text.encode("utf-8", "surrogatepass"))
     with pytest.raises(FormatError):
         load_bundle(model)
+
+
+def test_the_card_is_read_without_the_weights(saved: Path, model: Path) -> None:
+    card = load_bundle(saved).card
+    for name in WEIGHTS:
+        (model / name).unlink()
+    assert read_model_card(model) == card
+    assert (card.classes, card.mpp, card.patch_size) == (("no", "yes"), 2.0, 64)
+    assert card.training == {"slides": 3} and card.metrics == {"lr_student": {"auroc": 0.5}}
+    assert card.license.startswith("research use only") and card.sha256 == files.sha256_file(saved / "bundle.json")
+
+
+@pytest.mark.parametrize("change", [{"classes": ["only"]}, {"mpp": 0}, {"patch_size": 8}, {"metrics": 3}], ids=str)
+def test_a_card_that_makes_no_model_is_refused(model: Path, change: dict[str, object]) -> None:
+    rewrite(model, lambda document: document.update(change))
+    with pytest.raises(FormatError):
+        read_model_card(model)
 
 
 def test_a_folder_without_a_model_says_where_one_is(tmp_path: Path) -> None:

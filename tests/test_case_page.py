@@ -9,16 +9,19 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from lrmil.bundle import Bundle, ModelCard
 from lrmil.case_page import render_case, write_case
 from lrmil.errors import ConfigError, SlideError
-from lrmil.inference import Prediction, predict
+from lrmil.inference import Prediction, predict, predict_steps
 from lrmil.review import Review
 from lrmil.slide import Slide, open_slide
+from lrmil.synthetic import make_slide
 from runs import tiny_bundle
+from slides import overwrite, segment_of, write_pyramid
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +118,97 @@ def test_a_patch_that_cannot_be_read_is_said(
         and "cannot be read" in page
         and "cannot be read" not in whole.replace("could not be read", "")
     )
+
+
+PATCH = re.compile(r"<figcaption>#(\d+): ([^,]+),<br>percentile ([0-9.]+)</figcaption>")
+
+
+def patches_on(page: str) -> list[tuple[int, float, float]]:
+    """Place, attention and percentile of every patch on a page, the highest before the lowest."""
+    return [(int(number), float(attention), float(rank)) for number, attention, rank in PATCH.findall(page)]
+
+
+def test_patches_have_the_attention_and_rank_of_the_prediction(
+    prediction: Prediction, slide: Slide, card: ModelCard
+) -> None:
+    found = patches_on(render_case(prediction, slide, card, k=3))
+    order = np.sort(prediction.patch_attention)
+    assert [number for number, _, _ in found] == [1, 2, 3, 1, 2, 3]
+    assert [attention for _, attention, _ in found] == pytest.approx([*order[::-1][:3], *order[:3]], rel=1e-3)
+    ranks = np.linspace(0, 1, len(order))
+    assert [rank for _, _, rank in found] == pytest.approx([*ranks[::-1][:3], *ranks[:3]], abs=0.006)
+
+
+def test_the_picture_of_a_patch_is_that_patch(prediction: Prediction, slide: Slide, card: ModelCard) -> None:
+    page = render_case(prediction, slide, card, k=1)
+    (address,) = re.findall(r'src="([^"]*)" alt="patch 1"', page.partition("Lowest attention")[0])
+    best = int(prediction.patch_attention.argmax())
+    expected = slide.read_region(tuple(prediction.patches.level0_yx[best].tolist()), (64, 64), 2.0)
+    with Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))) as picture:
+        assert picture.size == (64, 64)
+        assert np.abs(np.asarray(picture, float) - expected).mean() < 8  # JPEG
+
+
+@pytest.mark.parametrize("k", [0, 10_000])
+def test_no_patch_is_shown_twice(k: int, prediction: Prediction, slide: Slide, card: ModelCard) -> None:
+    page = render_case(prediction, slide, card, k=k)
+    assert len(patches_on(page)) == min(k, len(prediction.patches)) and "Lowest attention" not in page
+
+
+def test_every_class_has_its_bar_and_the_scale_bar_its_length(
+    prediction: Prediction, slide: Slide, card: ModelCard
+) -> None:
+    page = render_case(prediction, slide, card)
+    widths = re.findall(r'<div class="bar"><span style="width: ([0-9.]+)%">', page)
+    assert [float(width) for width in widths] == pytest.approx(
+        [100 * value for value in prediction.probabilities.values()], abs=0.051
+    )
+    share, um = re.findall(r'class="scale" style="width: ([0-9.]+)%">(\d+) µm', page)[0]
+    assert float(share) / 100 * slide.dimensions[0] * slide.mpp == pytest.approx(float(um), rel=0.01)
+
+
+def test_a_part_of_the_slide_that_cannot_be_read_is_said(bundle: Bundle, card: ModelCard, tmp_path: Path) -> None:
+    """One torn tile of 16 x 16 at the level that the picture, not the model, is made from."""
+    path = write_pyramid(
+        tmp_path / "torn.tif", make_slide("positive", seed=3, size=2048).pixels, tile=128, factors=(4,)
+    )
+    offset, count = segment_of(path, 0, 100)
+    overwrite(path, offset, b"\xff" * count)
+    with open_slide(path) as torn:
+        page = write_case(tmp_path / "case", predict(torn, bundle, "cpu"), torn, card).read_text(encoding="utf-8")
+    (share,) = re.findall(r"([0-9.]+) % of these pictures could not be read and is white", page)
+    tile, block, side = 128 / 3, 16, 2048 / 3  # px of the picture; what a tile spoils is counted in whole blocks
+    assert 100 * (tile / side) ** 2 <= float(share) <= 100 * ((tile + 2 * block) / side) ** 2
+
+
+def test_what_a_strange_card_says_is_shown_as_text(prediction: Prediction, slide: Slide, card: ModelCard) -> None:
+    strange = replace(
+        card,
+        training={"slides": ["<script>"], "remark": "see /home/someone/cohort"},
+        metrics={"lr_student": 3, "hr_teacher": {"auroc": "{{ 7 * 7 }}"}},
+        license="<img src=x onerror=alert(1)>",
+    )
+    page = render_case(prediction, slide, strange)
+    assert "<script" not in page and "<img src=x" not in page and "/home/someone" not in page
+    assert "&lt;img src=x" in page and "see cohort" in page and "not recorded" in page
+
+
+def test_an_unfinished_prediction_or_a_blind_read_is_no_case(
+    prediction: Prediction, slide: Slide, bundle: Bundle, card: ModelCard, tmp_path: Path
+) -> None:
+    partial = next(iter(predict_steps(slide, bundle, "cpu", live=True))).result
+    assert partial is not None and partial.status == "partial"
+    with pytest.raises(ConfigError, match="finished prediction"):
+        write_case(tmp_path, partial, slide, card)
+    read = review_of(prediction, event="read", decision=None, human_label="no")
+    with pytest.raises(ConfigError, match="before it was shown"):
+        write_case(tmp_path, prediction, slide, card, review=read)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_uncertain_output_is_said(slide: Slide, bundle: Bundle, card: ModelCard) -> None:
+    page = render_case(predict(slide, bundle, "cpu", uncertain_below=0.999), slide, card)
+    assert "Status: <b>uncertain</b>" in page and "read the slide without the model" in page
 
 
 def test_a_case_of_another_model_or_slide_is_refused(

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,8 @@ class TestUsage:
             ["predict", "a", "--model", "m", "--out", "o", "--batch-size", "0"],
             ["extract", "a", "--encoder", "e", "--out", "o", "--batch-size", "many"],
             ["predict", "a", "--model", "m", "--out", "o", "--threads", "0"],
+            ["case", "a", "--model", "m", "--out", "o", "--top", "0"],
+            ["reviews", "log", "--json", "--csv", "out.csv"],
         ],
     )
     def test_wrong_usage_is_2(self, arguments: list[str], run_cli) -> None:  # type: ignore[no-untyped-def]
@@ -121,6 +124,11 @@ class TestUsage:
             ["extract", "SLIDE", "--encoder", "no_such_network", "--out", "out", *CPU],
             ["report", "empty"],
             ["stop", "empty"],
+            ["reviews", "no.jsonl"],
+            ["card", "empty"],
+            ["case", "SLIDE", "--model", "MODEL", "--out", "case", "--reviews", "no.jsonl", *CPU],
+            ["case", "SLIDE", "--model", "MODEL", "--out", "file", *CPU],
+            ["case", "no.svs", "--model", "MODEL", "--out", "case", *CPU],
             ["export", "empty", "--to", "trident", "--out", "out"],
         ],
         ids=lambda arguments: " ".join(arguments),
@@ -229,6 +237,16 @@ class TestRealSlides:
         assert code == 0 and [one["note"] for one in json.loads(text)["reviews"]] == ["seen"]
         code, text, _ = run_cli("reviews", log)
         assert code == 0 and "agree" in text and "seen" in text
+        with log.open("ab") as file:
+            file.write(b'{"torn')
+        code, text, err = run_cli("reviews", log, "--csv", tmp_path / "reviews.csv")
+        assert code == 0 and text.strip() == str(tmp_path / "reviews.csv") and "passed over: 2" in " ".join(err.split())
+        (said_again,) = table(tmp_path / "reviews.csv")
+        assert said_again["note"] == "seen" and said_again["prob_yes"] == row["prob_yes"]
+        other = tmp_path / "other.jsonl"
+        append_review(other, replace(said, bundle_sha256="another model"))
+        code, _, err = run_cli("case", cmu, "--model", model, "--out", out, "--reviews", other, *CPU)
+        assert code == 0 and "No review of" in err and table(out / f"{cmu.stem}.csv")[0]["note"] == ""
         code, text, _ = run_cli("card", model, "--json")
         assert code == 0 and json.loads(text)["sha256"] == bundle.sha256
         code, text, _ = run_cli("card", model)

@@ -1,0 +1,74 @@
+"""What a model's maker wrote is shown as it is; what is missing or strange is said, and stops nothing."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lrmil.bundle import ModelCard
+from lrmil.model_facts import model_facts
+
+FIGURES = {"auroc": 0.91249, "auroc_ci": [0.85, 0.97], "balanced_accuracy": 0.84, "n_slides": 40, "n_cases": 31}
+TRAINING = {
+    "slides": 120,
+    "cases": 98,
+    "date": "2026-01-02",
+    "version": "0.1.0",
+    "settings": {"encoder": "resnet50", "student_encoder": None},
+    "remark": "a remark",
+}
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def card(training: dict[str, object], metrics: dict[str, object]) -> ModelCard:
+    return ModelCard(("no", "yes"), 2.0, 256, training, metrics, "MIT", "ab" * 32)
+
+
+def test_every_part_of_the_card_is_said() -> None:
+    facts = model_facts(card(dict(TRAINING), {"hr_teacher": FIGURES, "lr_student": {**FIGURES, "auroc": None}}))
+    assert facts["Classes"] == "no, yes" and facts["Reads"] == "256 px patches at 2 um/px"
+    assert facts["Trained on"] == "120 slides of 98 cases" and facts["Trained"] == "on 2026-01-02, with version 0.1.0"
+    assert facts["Networks"] == "resnet50" and facts["Licence"] == "MIT" and facts["Hash"] == "ab" * 32
+    interval = "(95 % interval 0.850 to 0.970), balanced accuracy 0.840; 40 slides of 31 cases"
+    assert facts["Test, HR teacher"] == f"AUROC 0.912 {interval}"
+    assert facts["Test, LR student"] == f"AUROC not defined {interval}"
+    assert facts["Test, LR undistilled: the floor"] == "not recorded"
+
+
+def test_folders_are_cut_off() -> None:
+    facts = model_facts(card({"remark": "made from /home/someone/cohort"}, {}))
+    assert facts["Remark"] == "made from cohort"
+
+
+def test_an_empty_card_makes_nothing_up() -> None:
+    facts = model_facts(card({}, {}))
+    assert list(facts) == [
+        "Classes",
+        "Reads",
+        "Trained on",
+        *(name for name in facts if "Test" in name),
+        "Licence",
+        "Hash",
+    ]
+    assert [facts[name] for name in facts if name.startswith("T")] == ["not recorded"] * 4
+
+
+@pytest.mark.parametrize("figures", [3, "0.9", [], {}, {"auroc": "high", "auroc_ci": [None, {}]}, {"auroc_ci": 1}])
+def test_strange_figures_are_not_defined(figures: object) -> None:
+    said = model_facts(card({}, {"lr_student": figures}))["Test, LR student"]
+    assert said == "not recorded" or said.startswith("AUROC not defined")
+
+
+@given(
+    st.dictionaries(st.sampled_from(sorted(TRAINING)), json_values),
+    st.dictionaries(
+        st.sampled_from(["hr_teacher", "lr_student"]),
+        json_values | st.fixed_dictionaries({}, optional=dict.fromkeys(FIGURES, json_values)),
+    ),
+)
+def test_whatever_the_maker_wrote_becomes_text(training: dict[str, object], metrics: dict[str, object]) -> None:
+    facts = model_facts(card(training, metrics))
+    assert all(isinstance(value, str) for value in facts.values()) and facts["Classes"] == "no, yes"
