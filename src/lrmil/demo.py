@@ -49,7 +49,7 @@ SETTINGS: dict[str, object] = {
 
 
 def demo_model_steps(folder: Path, *, device: str = "auto") -> Iterator[Step[Path]]:
-    """Give the demonstration's model folder, made now (about 20 s on two cores) unless it is there already.
+    """Give the demonstration's model folder, made now (about 25 s on one core) unless it is there already.
 
     Parameters
     ----------
