@@ -294,7 +294,12 @@ class TestWriting:
         assert found.unreadable == (1,)
 
     @pytest.fixture
-    def sealed(self) -> Iterator[Path]:
+    def kept(self) -> Review:
+        """Made before `sealed` changes the user, who may not be allowed to look into the environment."""
+        return entry(note="kept by the caller")
+
+    @pytest.fixture
+    def sealed(self, kept: Review) -> Iterator[Path]:
         """A folder that may not be written, seen by a user whom that stops; not below `tmp_path`, which is private."""
         if sys.platform == "win32":
             pytest.skip("folders are not sealed by their mode here")
@@ -312,9 +317,9 @@ class TestWriting:
                 folder.chmod(0o755)
 
     @pytest.mark.parametrize("name", ["log", "old", "new/log"])
-    def test_a_folder_that_may_not_be_written_is_said(self, name: str, sealed: Path) -> None:
+    def test_a_folder_that_may_not_be_written_is_said(self, name: str, kept: Review, sealed: Path) -> None:
         with pytest.raises(ReviewError, match=r"Expected to add a line .*Permission denied.* save again") as caught:
-            append_review(sealed / name, entry(note="kept by the caller"))
+            append_review(sealed / name, kept)
         assert isinstance(caught.value, LrmilError) and isinstance(caught.value, OSError)
         assert str(sealed / name) in str(caught.value)
         assert [path.name for path in sealed.iterdir()] == ["old"] and len(read_reviews(sealed / "old").reviews) == 1
