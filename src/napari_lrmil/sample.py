@@ -29,7 +29,7 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 def open_sample() -> list[LayerData]:
     """Give the synthetic slide; in the viewer, "Classify slide" opens and the slide is classified by itself.
 
-    The slide (2 s) and the model (half a minute on two idle cores) are made the first time and kept in the cache folder.
+    The slide (2 s) and the model (half a minute on idle cores) are made the first time and kept in the cache folder.
     """
     import napari
 
