@@ -340,3 +340,9 @@ def test_a_folder_of_dicom_files_alone_is_one_slide(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     assert find_slides(tmp_path) == [tmp_path / "case", tmp_path / "mixed/a.dcm", tmp_path / "mixed/b.svs"]
+
+
+def test_notes_are_those_of_the_reader(slide: Slide, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert slide.notes == ()
+    monkeypatch.setattr(slide._reader, "notes", ("The slide holds two scenes.",))
+    assert slide.notes == ("The slide holds two scenes.",)

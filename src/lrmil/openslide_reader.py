@@ -28,6 +28,7 @@ class OpenSlideReader:
 
     name = "openslide"
     bytes_read: int | None = None  # OpenSlide does not tell
+    notes: tuple[str, ...] = ()
 
     def __init__(self, path: Path) -> None:
         self._path = path

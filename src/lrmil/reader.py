@@ -36,6 +36,8 @@ class Reader(Protocol):
     origin_yx: tuple[int, int]
     objective_power: float | None
     mpp_candidates: list[MppCandidate]
+    notes: tuple[str, ...]
+    """Sentences on how this slide is read that its user must know."""
 
     @property
     def bytes_read(self) -> int | None:

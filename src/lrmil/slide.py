@@ -143,6 +143,11 @@ class Slide:
         return self._reader.name
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences on how this slide is read that its user must know, such as which of several scenes it is."""
+        return self._reader.notes
+
+    @property
     def bytes_read(self) -> int | None:
         """Compressed bytes read so far; None where the reader cannot tell."""
         return self._reader.bytes_read

@@ -36,6 +36,7 @@ class TiffReader:
 
     name = "tifffile"
     origin_yx = (0, 0)
+    notes: tuple[str, ...] = ()
 
     def __init__(self, path: Path) -> None:
         self._path = path
