@@ -245,3 +245,12 @@ def test_a_file_is_let_go_of_with_the_last_array_of_it(tmp_path: Path) -> None:
     np.asarray(levels[0][:8, :8])
     del levels
     assert opened() == 0
+
+
+def test_tiles_without_a_side_are_refused(tmp_path: Path) -> None:
+    path = write_pyramid(tmp_path / "a.tif", coordinate_pixels(600, 600), style="plain")
+    with tifffile.TiffFile(path) as tif:
+        width = tif.pages[0].tags["TileWidth"].valueoffset
+    overwrite(path, width, bytes(2))
+    with pytest.raises(SlideError, match="structure cannot be read"):
+        open_slide(path)

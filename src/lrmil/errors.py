@@ -3,9 +3,19 @@
 None is a RuntimeError: those mean a defect (or torch), never bad input.
 """
 
+import re
+
+# A sentence may quote what stood in a file: a terminal must not obey it, and a table or a page must be able to hold it.
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+LONGEST = 4_000  # characters of a line
+
 
 class LrmilError(Exception):
     """Base of every error that says what was expected, what came and what to do next."""
+
+    def __str__(self) -> str:
+        """Give the sentence on one line of at most 4,000 characters, control characters as \\x1b."""
+        return _printable(super().__str__())
 
 
 class SlideError(LrmilError, OSError):
@@ -17,7 +27,11 @@ class ResolutionError(SlideError):
 
 
 class CohortError(LrmilError, ValueError):
-    """A labels table or a slide folder has problems that must be mended before anything runs."""
+    """A labels table or a slide folder has problems that must be mended before anything runs: a line each."""
+
+    def __str__(self) -> str:
+        """Give the problems, line by line."""
+        return "\n".join(map(_printable, str(ValueError.__str__(self)).split("\n")))
 
 
 class ConfigError(LrmilError, ValueError):
@@ -42,3 +56,8 @@ class Stopped(LrmilError):
 
 class ReviewError(LrmilError, OSError):
     """A review log cannot be written or read."""
+
+
+def _printable(text: str) -> str:
+    cut = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+    return UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], cut)
