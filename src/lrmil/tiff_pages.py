@@ -128,7 +128,9 @@ def _page(level: Any) -> LevelPage:
     strip = (min(keyframe.rowsperstrip, height), width)
     tile = (keyframe.tilelength, keyframe.tilewidth) if keyframe.is_tiled else strip
     if min(*tile, height, width) < 1:
-        raise ValueError(f"a side of 0 pixels, of the image ({height} x {width}) or of its tiles ({tile[0]} x {tile[1]})")
+        raise ValueError(
+            f"a side of 0 pixels, of the image ({height} x {width}) or of its tiles ({tile[0]} x {tile[1]})"
+        )
     expected = -(-height // tile[0]) * -(-width // tile[1])
     offsets, counts = tuple(map(int, frame.dataoffsets)), tuple(map(int, frame.databytecounts))
     if len(offsets) != expected or len(counts) != expected:
