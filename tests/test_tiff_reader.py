@@ -2,6 +2,7 @@
 
 import gc
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -43,7 +44,7 @@ def test_strips_are_exact(tmp_path: Path, rows: int, compression: str | None) ->
     reader.close()
 
 
-def test_uncompressed_strips_are_mapped_not_loaded(tmp_path: Path) -> None:
+def test_uncompressed_rows_are_read_not_the_whole_strip(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, PIXELS, photometric="rgb")
     reader = TiffReader(path)
@@ -254,3 +255,68 @@ def test_tiles_without_a_side_are_refused(tmp_path: Path) -> None:
     overwrite(path, width, bytes(2))
     with pytest.raises(SlideError, match="structure cannot be read"):
         open_slide(path)
+
+
+class TestWhileOpen:
+    """What may happen to a file that is being read."""
+
+    @pytest.mark.parametrize("layout", ["rows", "tiles"])
+    def test_a_file_that_shrinks_is_an_error_and_kills_nothing(self, tmp_path: Path, layout: str) -> None:
+        path = tmp_path / "a.tif"
+        if layout == "rows":
+            tifffile.imwrite(path, PIXELS, photometric="rgb")
+        else:
+            write_pyramid(path, PIXELS, compression=None, tile=128, factors=())
+        reader = TiffReader(path)
+        os.truncate(path, path.stat().st_size // 2)
+        with pytest.raises(SlideError, match="lies beyond the end of the file"):
+            reader.read(0, 450, 500, 20, 20)
+        np.testing.assert_array_equal(reader.read(0, 0, 0, 20, 20), PIXELS[:20, :20])
+        reader.close()
+
+    @pytest.mark.skipif(os.name == "nt", reason="Windows does not delete a file in use")
+    def test_a_file_that_is_deleted_reads_on(self, tmp_path: Path) -> None:
+        reader = TiffReader(write_pyramid(tmp_path / "a.tif", PIXELS, tile=128, factors=()))
+        (tmp_path / "a.tif").unlink()
+        np.testing.assert_array_equal(reader.read(0, 300, 300, 100, 100), PIXELS[300:400, 300:400])
+        reader.close()
+
+    @pytest.mark.skipif(not hasattr(os, "pread"), reason="the system has no pread")
+    def test_a_disk_error_is_told_and_not_remembered(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        reader = TiffReader(write_pyramid(tmp_path / "a.tif", PIXELS, tile=128, factors=()))
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "pread", raising(OSError(5, "Input/output error")))
+            with pytest.raises(SlideError, match=r"segment 6 of level 0: the system says: .*Input/output error"):
+                reader.read(0, 130, 130, 8, 8)
+        np.testing.assert_array_equal(reader.read(0, 130, 130, 8, 8), PIXELS[130:138, 130:138])
+        reader.close()
+
+    def test_want_of_memory_is_told_and_not_remembered(self, tmp_path: Path) -> None:
+        reader = TiffReader(write_pyramid(tmp_path / "a.tif", PIXELS, tile=128, factors=()))
+        whole = reader._pages[0]
+        reader._pages[0] = replace(whole, decode=raising(MemoryError()))
+        with pytest.raises(SlideError, match="more memory"):
+            reader.read(0, 130, 130, 8, 8)
+        reader._pages[0] = whole
+        np.testing.assert_array_equal(reader.read(0, 130, 130, 8, 8), PIXELS[130:138, 130:138])
+        reader.close()
+
+    def test_damage_is_looked_for_once_and_before_anything_is_decoded(self, tmp_path: Path) -> None:
+        path = write_pyramid(tmp_path / "a.tif", PIXELS, tile=128, factors=())
+        offset, count = segment_of(path, 0, 6)
+        overwrite(path, offset, b"x" * count)
+        reader = TiffReader(path)
+        with pytest.raises(SlideError, match="segment 6 of level 0 cannot be decoded"):
+            reader.read(0, 128, 128, 8, 8)
+        before = reader.bytes_read
+        with pytest.raises(SlideError, match="segment 6 of level 0 cannot be decoded"):
+            reader.read(0, 0, 0, 300, 300)
+        assert reader.bytes_read == before
+        reader.close()
+
+
+def raising(error: Exception) -> Callable[..., None]:
+    def fail(*_: object) -> None:
+        raise error
+
+    return fail

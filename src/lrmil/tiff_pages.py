@@ -15,7 +15,9 @@ from lrmil.resolution import MppCandidate, aperio_mpp, aperio_power, ome_mpp, om
 
 RGB, YCBCR = 2, 6  # PhotometricInterpretation
 OLD_JPEG, JPEG = 6, 7  # Compression: the two that tifffile converts from YCbCr
+UNCOMPRESSED = 1
 APERIO_J2K = (33003, 33005)
+JPEG_2000 = (34712, 33004)  # and Aperio's, which OpenSlide reads
 MALFORMED = (ValueError, TypeError, KeyError, IndexError, AttributeError, OSError, struct.error, OverflowError)
 
 
@@ -32,8 +34,10 @@ class LevelPage:
     offsets: tuple[int, ...]
     counts: tuple[int, ...]
     decode: Callable[[bytes, int], NDArray[np.uint8] | None]
+    compression: int
     ends_in_eoi: bool
-    mappable: bool
+    contiguous: bool
+    """Whether the pixels of the whole level lie plainly one after the other, so that rows are read, not segments."""
 
     @property
     def columns(self) -> int:
@@ -43,12 +47,21 @@ class LevelPage:
     def segment_bytes(self) -> int:
         return self.tile[0] * self.tile[1] * 3
 
-    def fills(self, index: int, shape: tuple[int, ...]) -> bool:
-        """Whether a decoded segment holds every pixel of its cell that lies inside the image."""
+    @property
+    def is_jpeg(self) -> bool:
+        return self.compression in (OLD_JPEG, JPEG)
+
+    @property
+    def row_bytes(self) -> int:
+        return self.shape[1] * 3
+
+    def inside(self, index: int) -> tuple[int, int]:
+        """(height, width) of the part of a segment's cell that lies inside the image; the rest is padding."""
         row, column = divmod(index, self.columns)
-        height = min(self.tile[0], self.shape[0] - row * self.tile[0])
-        width = min(self.tile[1], self.shape[1] - column * self.tile[1])
-        return shape[0] >= height and shape[1] >= width
+        return (
+            min(self.tile[0], self.shape[0] - row * self.tile[0]),
+            min(self.tile[1], self.shape[1] - column * self.tile[1]),
+        )
 
 
 class TiffPyramid(NamedTuple):
@@ -141,8 +154,10 @@ def _page(level: Any) -> LevelPage:
         pixels = decode(data, index, jpegtables=tables, jpegheader=header)[0]
         return None if pixels is None else np.asarray(pixels).reshape(pixels.shape[-3:])
 
-    ends_in_eoi = int(keyframe.compression) == JPEG and header is None
-    return LevelPage((height, width), tile, offsets, counts, decode_segment, ends_in_eoi, bool(frame.is_memmappable))
+    compression = int(keyframe.compression)
+    ends_in_eoi = compression in JPEG_2000 or (compression == JPEG and header is None)
+    contiguous = bool(frame.is_memmappable)
+    return LevelPage((height, width), tile, offsets, counts, decode_segment, compression, ends_in_eoi, contiguous)
 
 
 def _mpp_candidates(tif: tifffile.TiffFile, series: Any) -> list[MppCandidate]:

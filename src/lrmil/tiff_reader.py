@@ -5,6 +5,7 @@ import os
 import sys
 import threading
 import weakref
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,15 @@ from cachetools import LRUCache, cached
 from numpy.typing import NDArray
 
 from lrmil.errors import SlideError
+from lrmil.holes import HOLE_BYTES, ends_in_zeros, has_compressed_hole, is_hole, is_hole_around, may_touch_hole
 from lrmil.reader import check_inside, make_levels, unreadable
-from lrmil.tiff_pages import LevelPage, parse_pyramid
+from lrmil.tiff_pages import UNCOMPRESSED, LevelPage, parse_pyramid
 
 CACHE_BYTES = 32 << 20
 MAX_SEGMENT_BYTES = 512 << 20
-UNDECODABLE = (ValueError, TypeError, RuntimeError, IndexError, OSError, MemoryError)  # imagecodecs: RuntimeError
+MOST_REMEMBERED = 1 << 16  # damaged segments
+HOLE = "holds a long run of zero bytes, as an incomplete copy leaves"
+UNDECODABLE = (ValueError, TypeError, RuntimeError, IndexError, OSError)  # imagecodecs: RuntimeError
 
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # its remarks go to the application's log, not stderr
 logger = logging.getLogger(__name__)
@@ -46,7 +50,8 @@ class TiffReader:
         self._size = path.stat().st_size
         self._refuse_truncated()
         self.levels = make_levels([page.shape for page in self._pages], [page.tile for page in self._pages])
-        self._maps = [_memory_map(path, page, self._size) for page in self._pages]
+        self._missing = [_missing(page, self._size) for page in self._pages]
+        self._damaged: dict[tuple[int, int], str] = {}
         # The condition makes a thread that asks for a segment in the making wait for it; others decode meanwhile.
         self._cache: LRUCache[tuple[object, ...], NDArray[np.uint8]] = LRUCache(CACHE_BYTES, lambda array: array.nbytes)
         self._segment = cached(self._cache, condition=threading.Condition())(self._decode)
@@ -67,51 +72,89 @@ class TiffReader:
     def read(self, level: int, y: int, x: int, h: int, w: int) -> NDArray[np.uint8]:
         """Read an (h, w, 3) rectangle of a level; see `lrmil.reader.Reader.read`."""
         check_inside(self.levels, level, y, x, h, w)
-        if (mapped := self._maps[level]) is not None:
-            self._count(h * w * 3)
-            return np.array(mapped[y : y + h, x : x + w])
-        page, out = self._pages[level], np.empty((h, w, 3), np.uint8)
-        for row in range(y // page.tile[0], (y + h - 1) // page.tile[0] + 1):
-            for column in range(x // page.tile[1], (x + w - 1) // page.tile[1] + 1):
-                segment = self._segment(level, row * page.columns + column)
-                top, left = row * page.tile[0], column * page.tile[1]
-                y0, y1 = max(y, top), min(y + h, top + page.tile[0])
-                x0, x1 = max(x, left), min(x + w, left + page.tile[1])
-                out[y0 - y : y1 - y, x0 - x : x1 - x] = segment[y0 - top : y1 - top, x0 - left : x1 - left]
+        page = self._pages[level]
+        if page.contiguous:
+            return self._read_rows(level, y, x, h, w)
+        out = np.empty((h, w, 3), np.uint8)
+        rows = range(y // page.tile[0], (y + h - 1) // page.tile[0] + 1)
+        columns = range(x // page.tile[1], (x + w - 1) // page.tile[1] + 1)
+        cells = list(product(rows, columns))
+        for row, column in cells:  # before anything is decoded in vain
+            self._refuse_damaged(level, row * page.columns + column)
+        for row, column in cells:
+            segment = self._segment(level, row * page.columns + column)
+            top, left = row * page.tile[0], column * page.tile[1]
+            y0, y1 = max(y, top), min(y + h, top + page.tile[0])
+            x0, x1 = max(x, left), min(x + w, left + page.tile[1])
+            out[y0 - y : y1 - y, x0 - x : x1 - x] = segment[y0 - top : y1 - top, x0 - left : x1 - left]
         return out
 
     def close(self) -> None:
         """Let go of the file and of the decoded segments."""
         self._let_go()
         self._fd = -1  # never a number that the system may give to another file
-        self._maps = [None] * len(self._maps)
         self._segment.cache_clear()
+
+    def _read_rows(self, level: int, y: int, x: int, h: int, w: int) -> NDArray[np.uint8]:
+        """Read plainly stored rows; no memory map: a file that shrinks while it is mapped kills the process."""
+        page, read = self._pages[level], []
+        first, last = page.offsets[0], page.offsets[0] + page.shape[0] * page.row_bytes
+        pieces = [(y, h * w * 3)] if w == page.shape[1] else [(row, w * 3) for row in range(y, y + h)]
+        for row, count in pieces:
+            start, where = first + row * page.row_bytes + x * 3, f"row {row} of level {level}"
+            read.append(self._fetch(start, count, where))
+            if may_touch_hole(read[-1]) and self._lies_in_hole(start, count, first, last):
+                raise unreadable(self._path, f"{where} {HOLE}")
+        return np.frombuffer(b"".join(read), np.uint8).reshape(h, w, 3).copy()
+
+    def _lies_in_hole(self, start: int, count: int, first: int, last: int) -> bool:
+        """Whether plain bytes belong to a hole, which may begin before them and end behind them."""
+        near, end = max(first, start - HOLE_BYTES + 1), min(last, start + count + HOLE_BYTES - 1)
+        return is_hole_around(self._fetch(near, end - near, "a hole", shorter=True))
 
     def _decode(self, level: int, index: int) -> NDArray[np.uint8]:
         """Decode one segment; several threads may do so at once, since no lock is held."""
-        page, where = self._pages[level], f"segment {index} of level {level}"
+        self._refuse_damaged(level, index)
+        page = self._pages[level]
         if page.segment_bytes > MAX_SEGMENT_BYTES:
             raise SlideError(
                 f"Expected tiles or small strips in {self._path}; level {level} is one compressed block of "
                 f"{page.segment_bytes >> 20} MiB. Convert it to a tiled pyramid, for example with bfconvert or vips."
             )
-        offset, count = page.offsets[index], page.counts[index]
-        if offset <= 0 or count <= 0:
-            raise unreadable(self._path, f"{where} is empty")
-        data = self._fetch(offset, count)
-        if len(data) < count:
-            raise unreadable(self._path, f"{where} lies beyond the end of the file")
-        if page.ends_in_eoi and b"\xff\xd9" not in data:  # libjpeg would paint the missing part grey
-            raise unreadable(self._path, f"{where} is an incomplete JPEG")
-        try:
-            decoded = page.decode(data, index)
-        except UNDECODABLE as error:
-            raise unreadable(self._path, f"{where} cannot be decoded ({error})") from error
-        if decoded is None or decoded.ndim != 3 or decoded.shape[2] != 3 or not page.fills(index, decoded.shape):
-            raise unreadable(self._path, f"{where} does not have the size that its level states")
-        return decoded
+        data = self._fetch(page.offsets[index], page.counts[index], _name(level, index))
+        problem, decoded = _problem(page, data), None
+        if not problem:
+            try:
+                decoded = page.decode(data, index)
+            except MemoryError as error:  # another time there may be room
+                raise unreadable(self._path, f"{_name(level, index)} needs more memory than there is") from error
+            except UNDECODABLE as error:
+                problem = f"cannot be decoded ({error})"
+        problem = problem or _mismatch(page, index, data, decoded) or self._torn(page, index, data)
+        if problem:
+            if len(self._damaged) < MOST_REMEMBERED:
+                self._damaged[level, index] = problem
+            raise unreadable(self._path, f"{_name(level, index)} {problem}")
+        return np.asarray(decoded)
 
-    def _fetch(self, offset: int, count: int) -> bytes:
+    def _torn(self, page: LevelPage, index: int, data: bytes) -> str:
+        """Say whether plain pixels begin or end in a hole that they share with a neighbour; padding is no hole."""
+        plain = page.compression == UNCOMPRESSED and page.inside(index) == page.tile
+        torn = plain and may_touch_hole(data) and self._lies_in_hole(page.offsets[index], len(data), 0, self._size)
+        return HOLE if torn else ""
+
+    def _refuse_damaged(self, level: int, index: int) -> None:
+        """Refuse a segment that the file does not hold, or whose content was found damaged before."""
+        problem = self._damaged.get((level, index))
+        if self._missing[level][index]:
+            page = self._pages[level]
+            empty = page.offsets[index] <= 0 or page.counts[index] <= 0
+            problem = "is empty" if empty else "lies beyond the end of the file"
+        if problem:
+            raise unreadable(self._path, f"{_name(level, index)} {problem}")
+
+    def _fetch(self, offset: int, count: int, where: str, *, shorter: bool = False) -> bytes:
+        """Read bytes of the file; `shorter`: fewer will do, and they count as read already."""
         try:
             if sys.platform == "win32":
                 with self._lock:
@@ -120,13 +163,14 @@ class TiffReader:
             else:
                 data = os.pread(self._fd, count, offset)
         except OSError as error:
-            raise unreadable(self._path, f"the system says: {error}") from error
-        self._count(len(data))
-        return data
-
-    def _count(self, count: int) -> None:
+            raise unreadable(self._path, f"{where}: the system says: {error}") from error
+        if shorter:
+            return data
         with self._lock:
-            self._bytes_read += count
+            self._bytes_read += len(data)
+        if len(data) < count:
+            raise unreadable(self._path, f"{where} lies beyond the end of the file")
+        return data
 
     def _refuse_truncated(self) -> None:
         """Refuse a file of which every level is cut off; a slide with an intact level is still of use."""
@@ -144,7 +188,7 @@ class TiffReader:
         """Decode one segment, so that a file of which nothing can be read fails when it is opened."""
         problem: SlideError | None = None
         for level in reversed(range(len(self._pages))):
-            if self._maps[level] is not None:
+            if self._pages[level].contiguous:
                 return
             last = len(self._pages[level].offsets) - 1
             for index in sorted({0, last // 2, last}):
@@ -158,8 +202,37 @@ class TiffReader:
             raise problem
 
 
-def _memory_map(path: Path, page: LevelPage, size: int) -> NDArray[np.uint8] | None:
-    offset = page.offsets[0]
-    if not page.mappable or offset + page.shape[0] * page.shape[1] * 3 > size:
-        return None
-    return np.memmap(path, np.uint8, mode="r", offset=offset, shape=(*page.shape, 3))
+def _name(level: int, index: int) -> str:
+    return f"segment {index} of level {level}"
+
+
+def _missing(page: LevelPage, size: int) -> NDArray[np.bool_]:
+    """Mark the segments that the file does not hold."""
+    offsets, counts = np.array(page.offsets, float), np.array(page.counts, float)
+    return np.asarray((offsets <= 0) | (counts <= 0) | (offsets + counts > size))
+
+
+def _problem(page: LevelPage, data: bytes) -> str:
+    """Say what is wrong with the bytes of a segment that decoders would paint over; "" when nothing is."""
+    if page.compression == UNCOMPRESSED:
+        return ""
+    if page.ends_in_eoi and b"\xff\xd9" not in data:  # libjpeg would paint the missing part grey
+        return "is an incomplete JPEG"
+    if has_compressed_hole(data, page.tile[0] * page.tile[1]) or (not page.is_jpeg and ends_in_zeros(data)):
+        return HOLE
+    return ""
+
+
+def _mismatch(page: LevelPage, index: int, data: bytes, decoded: NDArray[np.uint8] | None) -> str:
+    """Say why what was decoded cannot be the segment's pixels; "" when it can."""
+    height, width = page.inside(index)
+    if (
+        decoded is None
+        or decoded.ndim != 3
+        or decoded.shape[2] != 3
+        or decoded.shape[0] < height
+        or decoded.shape[1] < width
+    ):
+        return "does not have the size that its level states"
+    hole = page.compression == UNCOMPRESSED and is_hole(data, decoded[:height, :width])
+    return HOLE if hole else ""
