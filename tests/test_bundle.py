@@ -1,7 +1,9 @@
 """lrmil.bundle/1: what is loaded is what was saved, and anything else is refused with its reason."""
 
 import json
+import os
 import pickle
+import resource
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -12,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from lrmil import bundle as bundle_module
 from lrmil import files
 from lrmil.bundle import FORMAT, WEIGHTS, Bundle, load_bundle, read_model_card, save_bundle
 from lrmil.encoders import encoder_hash
@@ -175,8 +178,34 @@ def test_tensors_that_do_not_fit_are_refused_by_name(model: Path, name: str, cha
         {"sha256": {}},
         {"training": None},
         {"min_tissue": None},
+        {"mpp": 1e9},
+        {"mpp": 1e-9},
+        {"mpp": "2.0"},
+        {"mpp": True},
+        {"patch_size": 64.0},
+        {"patch_size": 10**30},
+        {"patch_size": -64},
+        {"min_tissue": -0.1},
+        {"min_tissue": float("nan")},
+        {"max_failed": float("inf")},
+        {"max_failed": 1.5},
+        {"max_failed": "0.2"},
+        {"classes": "ab"},
+        {"classes": ["a", "a"]},
+        {"classes": ["a", ""]},
+        {"classes": ["a", 1]},
+        {"classes": ["a", "b\x1b[2J"]},
+        {"classes": ["a", "b" * 2000]},
+        {"classes": [f"class {number}" for number in range(100_000)]},
+        {"license": 3},
+        {"license": "x" * 100_000},
+        {"sha256": None},
+        {"sha256": [1]},
+        {"mil": {"hidden_dim": 10**9}},
+        {"mil": {"projection_dim": 10**9}},
+        {"mil": {"hidden_dim": -1}},
     ],
-    ids=str,
+    ids=lambda change: str(change)[:60],
 )
 def test_values_that_make_no_model_are_refused(model: Path, change: dict[str, object]) -> None:
     rewrite(model, lambda document: document.update(change))
@@ -194,6 +223,21 @@ def test_values_that_make_no_model_are_refused(model: Path, change: dict[str, ob
         {"std": None},
         {"model_args": {"checkpoint_path": "x.pth"}},
         {"model_args": {"no_such_argument": 1}},
+        {"model_args": []},
+        {"model_args": {"pretrained_cfg": {"url": "x"}}},
+        {"model_args": {"img_size": 1_000_000}},
+        {"model_args": {"in_chans": 1_000_000}},
+        {"model_args": {"act_layer": "os.system('x')"}},
+        {"model_args": {"channel_multiplier": -1.0}},
+        {"model_args": {"depth_multiplier": 1e4}},
+        {"architecture": "local-dir:/tmp"},
+        {"architecture": "../resnet18"},
+        {"architecture": ["resnet18"]},
+        {"projected_dim": 10**9},
+        {"projected_dim": -1},
+        {"projected_dim": 1.5},
+        {"mean": [0.5, 0.5, 1e300]},
+        {"std": [0.0, 1.0, 1.0]},
         {"unknown": 1},
     ],
     ids=str,
@@ -270,3 +314,104 @@ def test_the_first_version_stays_readable() -> None:
     expected = json.loads((SAMPLE.parent / "expected.json").read_text())
     np.testing.assert_allclose(probabilities(bundle), expected["probabilities"], atol=1e-4)
     assert expected["spec"] == json.loads(json.dumps(asdict(bundle.encoder.spec)))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"format": "lrmil.bundle/1", "format": "lrmil.bundle/1"}',
+        b"\xef\xbb\xbf{}",
+        b"\xff\xfe{\x00}\x00",
+        b"[" * 100_000,
+        b'{"a":' * 500 + b"1" + b"}" * 500,
+        b'{"mpp": 1e999}',
+        b'{"mpp": ' + b"9" * 5000 + b"}",
+        b'{"license": "\\ud800"}',
+        b'{"license": "\\u001b[2J"}',
+        b'{"license": "' + b"x" * (5 << 20) + b'"}',
+    ],
+    ids=["name twice", "BOM", "UTF-16", "lists", "objects", "infinite", "digits", "half", "control", "large"],
+)
+def test_a_document_of_a_stranger_is_refused(model: Path, data: bytes) -> None:
+    (model / "bundle.json").write_bytes(data)
+    for read in (load_bundle, read_model_card):
+        with pytest.raises(FormatError, match=r"bundle\.json"):
+            read(model)
+
+
+@pytest.mark.parametrize(
+    "count", [{"embed_dim": 10_000}, {"depth": 250}, {"patch_size": 1}, {"reg_tokens": 16_000}], ids=str
+)
+def test_a_network_of_another_size_is_refused_before_it_takes_memory(
+    model: Path, count: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = model / "encoder/config.json"
+    change = {"architecture": "test_vit", "model_args": {**count, "dynamic_img_size": False}, "projected_dim": 16_384}
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    sign(model)
+    monkeypatch.setattr(bundle_module, "load_file", lambda path: pytest.fail("weights were read"))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(FormatError, match="tensors that fit"):
+        load_bundle(model)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
+
+
+def test_a_head_of_another_size_is_refused_before_it_takes_memory(model: Path) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    rewrite(model, lambda document: document.update(mil={"hidden_dim": 10**8}))
+    with pytest.raises(FormatError, match="tensors that fit"):
+        load_bundle(model)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
+
+
+@pytest.mark.parametrize("name", ["bundle.json", "encoder/config.json", "encoder/model.safetensors", "mil.safetensors"])
+@pytest.mark.parametrize("kind", ["link", "device", "pipe", "folder"])
+def test_what_leads_out_of_the_folder_or_is_no_file_is_refused_unopened(
+    model: Path, tmp_path: Path, name: str, kind: str
+) -> None:
+    path = model / name
+    if kind == "link":
+        path.rename(tmp_path / "elsewhere")
+        path.symlink_to(tmp_path / "elsewhere")
+    else:
+        path.unlink()
+    if kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    with pytest.raises(FormatError, match="plain file" if kind in ("pipe", "folder") else "link to another place"):
+        load_bundle(model)
+
+
+def test_a_folder_in_the_folder_that_is_a_link_is_refused(model: Path, tmp_path: Path) -> None:
+    (model / "encoder").rename(tmp_path / "encoder")
+    (model / "encoder").symlink_to(tmp_path / "encoder")
+    with pytest.raises(FormatError, match="link to another place"):
+        load_bundle(model)
+
+
+def test_a_link_to_the_model_folder_is_followed(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(model)
+    assert load_bundle(tmp_path / "link").classes == ("no", "yes")
+
+
+def test_the_hash_of_a_model_covers_all_that_it_says(model: Path) -> None:
+    """Whoever changes bundle.json can sign the files anew: then the hash that every output carries is another."""
+    before = load_bundle(model).sha256
+    rewrite(model, lambda document: document.update(classes=["yes", "no"]))
+    assert load_bundle(model).sha256 != before
+
+
+def test_weights_of_half_precision_stay_readable(model: Path) -> None:
+    path = model / "mil.safetensors"
+    save_file({name: tensor.half() for name, tensor in load_file(path).items()}, path)
+    sign(model)
+    assert load_bundle(model).mil.classifier.weight.dtype == torch.float32
+
+
+def test_a_bundle_that_could_not_be_read_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="resolution"):
+        save_bundle(tmp_path / "model", replace(tiny_bundle(), mpp=1e9))
+    assert not list(tmp_path.iterdir())

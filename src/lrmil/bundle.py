@@ -1,28 +1,40 @@
 """What is shipped: format lrmil.bundle/1, a folder of JSON and safetensors; loading it runs no code of its own.
 
+A folder may come from a stranger: whatever it states is checked before it is allocated or built.
+
 bundle.json  encoder/config.json  encoder/model.safetensors  mil.safetensors
 """
 
-import json
-import math
+import hashlib
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from lrmil import files
+from lrmil import files, untrusted
 from lrmil.configs import MILConfig, mil_from_dict
 from lrmil.encoders import Encoder, EncoderSpec, build_encoder
 from lrmil.errors import FormatError
 from lrmil.mil import ABMIL, make_mil
+from lrmil.resolution import ASKED_MPP
+from lrmil.untrusted import TensorSpec
 
 FORMAT = "lrmil.bundle/1"
 WEIGHTS = ("encoder/config.json", "encoder/model.safetensors", "mil.safetensors")
 LARGEST_PATCH = 4096
+LARGEST_DOCUMENT = 4 << 20  # bytes of bundle.json
+MOST_CLASSES = 1000
+LONGEST_CLASS = 1000  # characters
+LONGEST_LICENSE = 20_000
+MOST_UNSAVED = 1 << 26  # elements of what a network makes for itself and no file states, such as position tables
+FLOATS = {"F32", "F16", "BF16"}
+INTEGERS = {torch.int64: "I64", torch.int32: "I32", torch.bool: "BOOL", torch.uint8: "U8"}
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +96,13 @@ class Bundle:
 
 
 def save_bundle(folder: Path, bundle: Bundle) -> None:
-    """Write the folder, complete or not at all; hashes of its files go into bundle.json."""
+    """Write the folder, complete or not at all; hashes of its files go into bundle.json.
+
+    Raises
+    ------
+    FormatError
+        If the bundle has values that `load_bundle` would refuse.
+    """
     with files.replacing(folder) as temporary:
         (temporary / "encoder").mkdir(parents=True)
         files.write_json(temporary / "encoder/config.json", asdict(bundle.encoder.spec))
@@ -105,36 +123,38 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
             "sha256": {name: files.sha256_file(temporary / name) for name in WEIGHTS},
         }
         files.write_json(temporary / "bundle.json", document)
+        read_model_card(temporary)  # what is written can be read
 
 
 def load_bundle(folder: str | Path) -> Bundle:
     """Load a model folder.
 
+    Nothing in it is run. The shapes that its files state are compared with those of the network, which is first built
+    without memory, before weights are read.
+
     Raises
     ------
     FormatError
-        If it is no bundle, is of another version, was changed after it was written, or its parts do not fit together.
+        If it is no bundle, is of another version, was changed after it was written, leads out of its folder, states
+        what no model has, or its parts do not fit together.
     """
     folder = Path(folder)
-    document, card = _read_document(folder), read_model_card(folder)
+    document, card = _read(folder)
     try:
-        hashes = dict(document["sha256"])
-        for name in WEIGHTS:
-            if files.sha256_file(folder / name) != hashes[name]:
-                raise FormatError(f"Expected {folder / name} as it was written. Got other content; copy it again.")
-        encoder = _load_encoder(folder, card.patch_size)
+        _check_hashes(folder, dict(document["sha256"]))
+        min_tissue, max_failed = (_fraction(folder, name, document[name]) for name in ("min_tissue", "max_failed"))
         mil_config = mil_from_dict(document["mil"])
-        mil = make_mil(encoder.dim, len(card.classes), mil_config)
-        _load(folder / "mil.safetensors", mil)
+        encoder = _load_encoder(folder, card.patch_size)
+        mil = _load(folder / "mil.safetensors", lambda: make_mil(encoder.dim, len(card.classes), mil_config))
         return Bundle(
             **{field.name: getattr(card, field.name) for field in fields(ModelCard)},
-            min_tissue=float(document["min_tissue"]),
-            max_failed=float(document["max_failed"]),
+            min_tissue=min_tissue,
+            max_failed=max_failed,
             encoder=encoder,
             mil=mil,
             mil_config=mil_config,
         )
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, RuntimeError, SafetensorError) as error:
         if isinstance(error, FormatError):
             raise
         raise FormatError(f"Expected a complete model folder at {folder}. Got: {error}") from error
@@ -148,65 +168,121 @@ def read_model_card(folder: str | Path) -> ModelCard:
     FormatError
         If it is no bundle, is of another version, or its values make no sense.
     """
-    folder = Path(folder)
-    document = _read_document(folder)
+    return _read(Path(folder))[1]
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], ModelCard]:
+    """Read bundle.json once: the document, and the card in it with the hash of just these bytes."""
+    document, sha256 = _read_document(folder)
     if document.get("format") != FORMAT:
         raise FormatError(f"Expected the format {FORMAT} in {folder}. Got {document.get('format')!r}; update lrmil.")
     try:
         card = ModelCard(
-            classes=tuple(map(str, document["classes"])),
-            mpp=float(document["mpp"]),
-            patch_size=int(document["patch_size"]),
+            classes=tuple(document["classes"] if isinstance(document["classes"], list) else ()),
+            mpp=document["mpp"],
+            patch_size=document["patch_size"],
             training=dict(document["training"]),
             metrics=dict(document["metrics"]),
-            license=str(document["license"]),
-            sha256=files.sha256_file(folder / "bundle.json"),
+            license=document["license"],
+            sha256=sha256,
         )
-    except (OSError, KeyError, TypeError, ValueError, OverflowError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise FormatError(f"Expected a complete model folder at {folder}. Got: {error!r}") from error
-    if len(card.classes) < 2 or not (0 < card.mpp < math.inf) or not 16 <= card.patch_size <= LARGEST_PATCH:
-        raise FormatError(
-            f"Expected two or more classes, a resolution and a patch of 16 to {LARGEST_PATCH} px in {folder}. "
-            f"Got {len(card.classes)} classes, {card.mpp} um/px and {card.patch_size} px."
-        )
-    return card
+    problem = _misfit(card)
+    if problem:
+        raise FormatError(f"Expected {problem} Model folder: {folder}.")
+    return document, card
 
 
-def _read_document(folder: Path) -> dict[str, Any]:
+def _misfit(card: ModelCard) -> str:
+    """What is wrong with a card, as what was expected; "" when nothing is."""
+    low, high = ASKED_MPP
+    if not 2 <= len(card.classes) <= MOST_CLASSES:
+        return f"from two to {MOST_CLASSES} classes. Got {len(card.classes)}."
+    for name in card.classes:
+        if not isinstance(name, str) or not name.strip() or len(name) > LONGEST_CLASS:
+            return f"names of classes of at most {LONGEST_CLASS} characters. Got {str(name)[:80]!r}."
+    if len(set(card.classes)) != len(card.classes):
+        return f"another name for each class. Got {card.classes[:10]}."
+    if isinstance(card.mpp, bool) or not isinstance(card.mpp, int | float) or not low <= card.mpp <= high:
+        return f"a resolution from {low:g} to {high:g} um/px. Got {card.mpp!r}."
+    if type(card.patch_size) is not int or not 16 <= card.patch_size <= LARGEST_PATCH:
+        return f"a patch of 16 to {LARGEST_PATCH} px. Got {card.patch_size!r}."
+    if not isinstance(card.license, str) or len(card.license) > LONGEST_LICENSE:
+        return f"a licence of at most {LONGEST_LICENSE} characters. Got {type(card.license).__name__}."
+    return ""
+
+
+def _fraction(folder: Path, name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise FormatError(f"Expected {name} from 0 to 1 in {folder}. Got {value!r}.")
+    return float(value)
+
+
+def _read_document(folder: Path) -> tuple[dict[str, Any], str]:
     try:
-        document = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        path = untrusted.file_in(folder, "bundle.json")
+        if path.stat().st_size > LARGEST_DOCUMENT:
+            raise FormatError(f"Expected at most {LARGEST_DOCUMENT >> 20} MiB. Got {path.stat().st_size >> 20} MiB")
+        data = path.read_bytes()
+        document = untrusted.parse_json(data, path)
+    except (OSError, FormatError) as error:
         raise FormatError(
             f"Expected a model folder with bundle.json at {folder}. Got: {error}. "
             "A trained run keeps its model in RUN/model."
         ) from error
     if not isinstance(document, dict):
-        raise FormatError(f"Expected an object in {folder / 'bundle.json'}. Got {type(document).__name__}.")
-    return document
+        raise FormatError(f"Expected an object in {path}. Got {type(document).__name__}.")
+    return document, hashlib.sha256(data).hexdigest()
+
+
+def _check_hashes(folder: Path, hashes: dict[str, object]) -> None:
+    for name in WEIGHTS:
+        if files.sha256_file(untrusted.file_in(folder, name)) != hashes[name]:
+            raise FormatError(f"Expected {folder / name} as it was written. Got other content; copy it again.")
 
 
 def _load_encoder(folder: Path, size: int) -> Encoder:
-    values = json.loads((folder / "encoder/config.json").read_text(encoding="utf-8"))
+    values = untrusted.read_json(folder / "encoder/config.json")
+    if not isinstance(values, dict):
+        raise FormatError(f"Expected the encoder's settings in {folder}. Got {type(values).__name__}.")
     spec = EncoderSpec(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
     if spec.size != size:
         raise FormatError(f"Expected an encoder for patches of {size} px in {folder}. Got one for {spec.size} px.")
-    encoder = build_encoder(spec)
-    _load(folder / "encoder/model.safetensors", encoder)
-    return encoder
+    return _load(folder / "encoder/model.safetensors", lambda: build_encoder(spec))
 
 
 def _save(path: Path, module: nn.Module) -> None:
     save_file({name: value.detach().cpu().contiguous().clone() for name, value in module.state_dict().items()}, path)
 
 
-def _load(path: Path, module: nn.Module) -> None:
+def _load(path: Path, build: Callable[[], Network]) -> Network:
+    """Build a network and fill it, once its shapes are those that the file states: they are found without memory."""
+    with torch.device("meta"):
+        empty = build()
+    _check_shapes(path, untrusted.read_header(path), empty)
+    module = build()
     tensors = load_file(path)
-    expected = {name: tuple(value.shape) for name, value in module.state_dict().items()}
-    came = {name: tuple(value.shape) for name, value in tensors.items()}
-    if expected != came:
-        different = sorted(name for name in expected.keys() | came.keys() if expected.get(name) != came.get(name))
-        raise FormatError(f"Expected tensors that fit the model in {path}. Got others, the first is {different[0]!r}.")
     module.load_state_dict(tensors)
     if not all(torch.isfinite(value).all() for value in tensors.values() if value.is_floating_point()):
         raise FormatError(f"Expected finite weights in {path}. Got NaN or infinity; the training went wrong.")
-    module.eval()
+    return module.eval()
+
+
+def _check_shapes(path: Path, stated: dict[str, TensorSpec], empty: nn.Module) -> None:
+    expected = empty.state_dict()
+    different = sorted(
+        name
+        for name in expected.keys() | stated.keys()
+        if name not in expected or name not in stated or not _fits(stated[name], expected[name])
+    )
+    if different:
+        raise FormatError(f"Expected tensors that fit the model in {path}. Got others, the first is {different[0]!r}.")
+    unsaved = sum(value.numel() for name, value in empty.named_buffers() if name not in expected)
+    if unsaved > MOST_UNSAVED:
+        raise FormatError(f"Expected a network of a usual size for {path}. Got one with tables of {unsaved} numbers.")
+
+
+def _fits(stated: TensorSpec, expected: torch.Tensor) -> bool:
+    kinds = FLOATS if expected.is_floating_point() else {INTEGERS.get(expected.dtype)}
+    return stated.kind in kinds and stated.shape == tuple(expected.shape)

@@ -8,6 +8,7 @@ token.
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,8 +25,15 @@ from lrmil.devices import mixed_precision
 from lrmil.errors import ConfigError, EncoderError
 
 log = logging.getLogger(__name__)
-# What timm.create_model takes for itself: they name files and places to load from, so no spec may carry them.
-LOADING = {"checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"}
+# What timm takes for itself or the spec states elsewhere: some name files and places to load from, so no spec has them.
+RESERVED = {"model_name", "checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"}
+RESERVED |= {"pretrained_strict", "features_only", "out_indices", "feature_cfg", "feature_cls", "kwargs_filter"}
+RESERVED |= {"scriptable", "exportable", "no_jit", "num_classes", "img_size", "in_chans"}
+LARGEST_ARGUMENT = 16_384
+LARGEST_COUNT = 256  # of what a network is built of one by one, such as blocks: building takes time for each
+COUNTED = re.compile(r"depth|layer|block|stage|repeat")
+PLAIN_NAME = re.compile(r"[A-Za-z0-9_]{1,100}(\.[A-Za-z0-9_.-]{1,100})?")
+EMBEDDINGS = ("cls", "mean", "cls+mean", "pooled")
 FINAL = -1  # the layer number of the final feature map, after the last norm or head convolution
 
 
@@ -218,15 +226,46 @@ def build_encoder(spec: EncoderSpec) -> Encoder:
     Raises
     ------
     EncoderError
-        If the architecture is unknown to the installed timm, or refuses the spec's arguments.
+        If the architecture is unknown to the installed timm or is named by a place to load from, if a value of the
+        spec is of the wrong kind or out of range, or if the architecture refuses the spec's arguments.
     """
-    if not timm.is_model(spec.architecture):
-        raise EncoderError(f"Expected an architecture that timm {timm.__version__} knows. Got {spec.architecture!r}.")
-    if LOADING & spec.model_args.keys():
-        raise EncoderError(
-            f"Expected arguments of the architecture alone. Got {sorted(LOADING & spec.model_args.keys())}."
-        )
+    _check_spec(spec)
     return Encoder(spec, _create(spec.architecture, spec.size, pretrained=False, **spec.model_args))
+
+
+def _check_spec(spec: EncoderSpec) -> None:
+    """Refuse a spec, perhaps of a stranger, before timm sees it."""
+    name = spec.architecture
+    if not (isinstance(name, str) and PLAIN_NAME.fullmatch(name) and timm.is_model(name)):
+        raise EncoderError(f"Expected an architecture that timm {timm.__version__} knows. Got {name!r}.")
+    if spec.embedding not in EMBEDDINGS:
+        raise EncoderError(f"Expected an embedding of {', '.join(EMBEDDINGS)}. Got {spec.embedding!r}.")
+    for what, number, least in (("size", spec.size, 1), ("projected_dim", spec.projected_dim, 0)):
+        if type(number) is not int or not least <= number <= LARGEST_ARGUMENT:
+            raise EncoderError(f"Expected a {what} from {least} to {LARGEST_ARGUMENT}. Got {number!r}.")
+    for what, values, smallest in (("mean", spec.mean, -100.0), ("std", spec.std, 1e-6)):
+        if len(values) != 3 or not all(_is_between(value, smallest, 100.0) for value in values):
+            raise EncoderError(f"Expected a {what} of three numbers from {smallest:g} to 100. Got {values!r}.")
+    if not isinstance(spec.model_args, dict):
+        raise EncoderError(f"Expected arguments of the architecture by name. Got {spec.model_args!r}.")
+    for key, value in spec.model_args.items():
+        if not _is_plain_argument(key, value):
+            raise EncoderError(
+                f"Expected arguments of the architecture alone, of a usual size. Got {key!r}: {value!r}."
+            )
+
+
+def _is_plain_argument(key: str, value: object) -> bool:
+    if not key.isidentifier() or key in RESERVED:
+        return False
+    if isinstance(value, str):
+        return value == "" or PLAIN_NAME.fullmatch(value) is not None
+    largest = LARGEST_COUNT if COUNTED.search(key) else LARGEST_ARGUMENT
+    return isinstance(value, bool) or _is_between(value, 0, largest)
+
+
+def _is_between(value: object, least: float, most: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
 
 
 def encoder_hash(encoder: Encoder) -> str:

@@ -1,0 +1,178 @@
+"""Read files that others made: size, kind and structure are checked before anything is allocated or waited for."""
+
+import json
+import math
+import stat
+import struct
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lrmil.errors import UNPRINTABLE, FormatError
+
+LARGEST_JSON = 16 << 20  # bytes
+DEEPEST_JSON = 32  # objects and lists within each other
+LARGEST_HEADER = 64 << 20  # bytes of a safetensors header
+MOST_TENSORS = 100_000
+TEXT_CONTROLS = str.maketrans("", "", "\t\n\r")  # of the control characters, those that a text may have
+
+
+class TensorSpec(NamedTuple):
+    """What a safetensors header says of one tensor: its type such as "F32", and its shape."""
+
+    kind: str
+    shape: tuple[int, ...]
+
+
+BYTES = {"BOOL": 1, "U8": 1, "I8": 1, "I16": 2, "U16": 2, "F16": 2, "BF16": 2, "I32": 4, "U32": 4, "F32": 4}
+BYTES |= {"F64": 8, "I64": 8, "U64": 8}
+
+
+def file_in(folder: Path, name: str) -> Path:
+    """Give the path of a file in a folder; what leads out of the folder, or is no plain file, is refused unopened.
+
+    Raises
+    ------
+    FormatError
+        If it is a link to another place, a pipe, a device or a folder.
+    OSError
+        If it is not there.
+    """
+    path = folder / name
+    if not path.resolve(strict=True).is_relative_to(folder.resolve(strict=True)):
+        raise FormatError(
+            f"Expected {name} within {folder}. Got a link to another place; put a copy of the file itself there."
+        )
+    check_plain(path)
+    return path
+
+
+def check_plain(path: Path) -> int:
+    """Give the size of a file in bytes; a pipe would be waited for without end, and so would some devices.
+
+    Raises
+    ------
+    FormatError
+        If it is a pipe, a device or a folder.
+    OSError
+        If it is not there.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise FormatError(f"Expected a plain file at {path}. Got a folder, a pipe or a device; remove it.")
+    return status.st_size
+
+
+def read_json(path: Path, *, largest: int = LARGEST_JSON) -> object:
+    """Read a JSON document strictly: UTF-8, finite numbers, no name twice, at most 32 levels, no control characters.
+
+    Raises
+    ------
+    FormatError
+        If it is anything else, larger than `largest` bytes, or no plain file.
+    OSError
+        If it cannot be read.
+    """
+    size = check_plain(path)
+    if size > largest:
+        raise FormatError(f"Expected a document of at most {largest >> 10} KiB in {path}. Got {size >> 10} KiB.")
+    return parse_json(path.read_bytes(), path)
+
+
+def parse_json(data: bytes, path: Path) -> object:
+    """Parse the bytes of a document; see `read_json`. `path` is what errors call it."""
+    try:
+        text = data.decode("utf-8")
+        document: object = json.loads(
+            text, parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_without_doubles
+        )
+        _check(document, 0)
+    except (ValueError, RecursionError) as error:  # UnicodeError and JSONDecodeError are ValueErrors
+        what = "it nests too deeply" if isinstance(error, RecursionError) else str(error)
+        raise FormatError(f"Expected a JSON document in {path}. Got another: {what}.") from error
+    return document
+
+
+def read_header(path: Path) -> dict[str, TensorSpec]:
+    """Read what a safetensors file says of its tensors, without loading any; its size must be just what it states.
+
+    Raises
+    ------
+    FormatError
+        If it is no such file, or its header and its size contradict each other.
+    OSError
+        If it cannot be read.
+    """
+    size = check_plain(path)
+    with path.open("rb") as file:
+        start = file.read(8)
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+        if not 2 <= length <= min(LARGEST_HEADER, size - 8):
+            raise FormatError(f"Expected a safetensors file in {path}. Got one without such a header; copy it again.")
+        document = parse_json(file.read(length), path)
+    if not isinstance(document, dict) or len(document) > MOST_TENSORS:
+        raise FormatError(f"Expected a safetensors header in {path}. Got another document; copy the file again.")
+    entries = {name: value for name, value in document.items() if name != "__metadata__"}
+    spans = {name: _tensor_spec(path, name, value) for name, value in entries.items()}
+    end = 0
+    for begin, stop, _ in sorted(spans.values()):
+        if begin != end:
+            raise FormatError(f"Expected tensors one behind the other in {path}. Got a gap at byte {end}.")
+        end = stop
+    if 8 + length + end != size:
+        raise FormatError(f"Expected {8 + length + end} bytes in {path}. Got {size}; copy the file again.")
+    return {name: spec for name, (_, _, spec) in spans.items()}
+
+
+def _tensor_spec(path: Path, name: str, value: object) -> tuple[int, int, TensorSpec]:
+    """Begin, end and spec of a tensor, once they agree."""
+    parts = value if isinstance(value, dict) else {}
+    kind, shape, offsets = parts.get("dtype"), parts.get("shape"), parts.get("data_offsets")
+    whole = isinstance(kind, str) and kind in BYTES and _is_whole(shape) and _is_whole(offsets)
+    if not whole or len(offsets) != 2 or offsets[1] - offsets[0] != math.prod(shape) * BYTES[kind]:
+        raise FormatError(
+            f"Expected type, shape and place of the tensor {name[:80]!r} in {path}. Got {str(value)[:200]}."
+        )
+    return offsets[0], offsets[1], TensorSpec(kind, tuple(shape))
+
+
+def _is_whole(values: object) -> bool:
+    return isinstance(values, list) and len(values) <= 16 and all(type(one) is int and one >= 0 for one in values)
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"the number {text[:40]} is too large")
+    return number
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise ValueError("a name stands twice in one object")
+    return document
+
+
+def _check(value: object, depth: int) -> None:
+    if depth > DEEPEST_JSON:
+        raise ValueError(f"it is more than {DEEPEST_JSON} levels deep")
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            _check(name, depth)
+            _check(inner, depth + 1)
+    elif isinstance(value, list):
+        for inner in value:
+            _check(inner, depth + 1)
+    elif isinstance(value, str) and not is_printable(value):
+        raise ValueError("a text in it has control characters")
+    elif isinstance(value, int) and abs(value) >= 1 << 63:
+        raise ValueError("a number is too large")
+
+
+def is_printable(text: str) -> bool:
+    """Whether a text has no control characters but tabs and line ends, no marks of direction and no half characters."""
+    return UNPRINTABLE.search(text.translate(TEXT_CONTROLS)) is None
