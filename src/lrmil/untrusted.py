@@ -126,7 +126,9 @@ def read_header(path: Path) -> dict[str, TensorSpec]:
 def _tensor_spec(path: Path, name: str, value: object) -> tuple[int, int, TensorSpec]:
     """Begin, end and spec of a tensor, once they agree."""
     parts = value if isinstance(value, dict) else {}
-    kind, shape, offsets = parts.get("dtype"), parts.get("shape"), parts.get("data_offsets")
+    kind: Any = parts.get("dtype")
+    shape: Any = parts.get("shape")
+    offsets: Any = parts.get("data_offsets")
     whole = isinstance(kind, str) and kind in BYTES and _is_whole(shape) and _is_whole(offsets)
     if not whole or len(offsets) != 2 or offsets[1] - offsets[0] != math.prod(shape) * BYTES[kind]:
         raise FormatError(
@@ -135,7 +137,7 @@ def _tensor_spec(path: Path, name: str, value: object) -> tuple[int, int, Tensor
     return offsets[0], offsets[1], TensorSpec(kind, tuple(shape))
 
 
-def _is_whole(values: object) -> bool:
+def _is_whole(values: Any) -> bool:
     return isinstance(values, list) and len(values) <= 16 and all(type(one) is int and one >= 0 for one in values)
 
 
