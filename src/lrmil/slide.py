@@ -15,8 +15,8 @@ from lrmil.openslide_reader import OpenSlideReader
 from lrmil.pyramid import make_pyramid
 from lrmil.reader import Level, Reader
 from lrmil.resolution import Resolution, resolve_mpp
-from lrmil.sampling import sample
 from lrmil.slide_files import OPENSLIDE_EXTENSIONS, find_slides, is_tiff, parts_of, slide_file, slide_id_of
+from lrmil.standins import StandIns
 from lrmil.thumbnail import Thumbnail, make_thumbnail
 from lrmil.tiff_pages import NeedsOpenSlide
 from lrmil.tiff_reader import TiffReader
@@ -82,6 +82,7 @@ class Slide:
         self.path = path
         self._reader = reader
         self._resolution = resolution
+        self._pixels = StandIns(reader, path.name)
 
     def __enter__(self) -> Self:
         return self
@@ -144,8 +145,11 @@ class Slide:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences on how this slide is read that its user must know, such as which of several scenes it is."""
-        return self._reader.notes
+        """Sentences on how this slide is read that its user must know, such as which of several scenes it is.
+
+        They grow while it is read: a damaged level, and the finer one that stood in for it, are told with their count.
+        """
+        return (*self._reader.notes, *self._pixels.notes)
 
     @property
     def bytes_read(self) -> int | None:
@@ -192,7 +196,8 @@ class Slide:
 
         Returns
         -------
-        (height, width, 3) pixels, averaged down from the coarsest level that is fine enough.
+        (height, width, 3) pixels, averaged down from the coarsest level that is fine enough; where that is damaged,
+        from the next finer one that is intact (`notes` tells).
 
         Raises
         ------
@@ -202,9 +207,7 @@ class Slide:
             If the file cannot give these pixels; they are never invented.
         """
         index = self.level_for(mpp)
-        downsample = self.levels[index].downsample
-        corner = origin_yx[0] / downsample, origin_yx[1] / downsample
-        return sample(self._reader, index, corner, size_yx, ratio=mpp / (self.mpp * downsample))
+        return self._pixels.sample(index, origin_yx, size_yx, step=mpp / self.mpp)
 
     def thumbnail(self, mpp: float) -> Thumbnail:
         """Read the whole slide at about `mpp` (never coarser), or at level 0 when the slide is coarser than that.
@@ -219,7 +222,7 @@ class Slide:
         target = max(mpp, self.mpp)
         index = self.level_for(target)
         ratio = target * FINER / (self.mpp * self.levels[index].downsample)
-        return make_thumbnail(self._reader, index, max(1, math.floor(ratio)))
+        return make_thumbnail(self._pixels, index, max(1, math.floor(ratio)))
 
     def overview(self, side: int) -> Thumbnail:
         """Read the whole slide at most `side` pixels wide and high; its resolution need not be known.
@@ -230,7 +233,7 @@ class Slide:
             If nothing at all could be read.
         """
         index = max((i for i, level in enumerate(self.levels) if max(level.shape) >= side), default=0)
-        return make_thumbnail(self._reader, index, math.ceil(max(self.levels[index].shape) / side))
+        return make_thumbnail(self._pixels, index, math.ceil(max(self.levels[index].shape) / side))
 
     def pyramid(self) -> "list[da.Array]":
         """Give the levels as lazy (y, x, 3) uint8 dask arrays, full resolution first; they read while this is open."""

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrmil.errors import SlideError
-from lrmil.reader import Reader
-from lrmil.sampling import WHITE, sample
+from lrmil.sampling import WHITE
+from lrmil.standins import StandIns
 
 BLOCK = 1024  # largest side of a block in output pixels
 SOURCE_BLOCK = 4096  # largest side of a block in pixels of the level it is read from: 48 MiB a thread
-SMALLEST_BLOCK = 16  # a block that fails is split down to this side, so that one bad tile costs little
+SMALLEST_BLOCK = 16  # a block that fails is split down to this side in output pixels: one bad tile costs little
+MOST_LOST = 512  # blocks: more are not split further
 MAX_THREADS = 4
 
 
@@ -37,41 +38,53 @@ class Thumbnail(NamedTuple):
     failed: NDArray[np.bool_]
 
 
-def make_thumbnail(reader: Reader, level: int, ratio: int) -> Thumbnail:
+def make_thumbnail(pixels: StandIns, level: int, ratio: int) -> Thumbnail:
     """Shrink a whole level by a whole `ratio`.
+
+    A block that cannot be read is split, and its parts are tried again, down to `SMALLEST_BLOCK`. The number of tries
+    is bounded: where a slide is lost in more places than `MOST_LOST`, what is marked as lost is taken more coarsely.
 
     Raises
     ------
     SlideError
         If nothing at all could be read.
     """
-    height, width = reader.levels[level].shape
+    height, width = pixels.reader.levels[level].shape
+    step = ratio * pixels.reader.levels[level].downsample
     rows, cols = math.ceil(height / ratio), math.ceil(width / ratio)
     array = np.full((rows, cols, 3), WHITE, np.uint8)
     failed = np.zeros((rows, cols), bool)
-    problems: list[SlideError] = []
 
-    def fill(y: int, x: int, side: int) -> None:
-        part = np.s_[y : min(y + side, rows), x : min(x + side, cols)]
-        size = failed[part].shape
+    def fill(y: int, x: int, side: int) -> SlideError | None:
+        size = min(side, rows - y), min(side, cols - x)
         try:
-            array[part] = sample(reader, level, (y * ratio, x * ratio), (size[0], size[1]), ratio=ratio)
+            region = pixels.sample(level, (y * step, x * step), size, step=step, most_pixels=SOURCE_BLOCK**2)
         except SlideError as error:
-            if side <= SMALLEST_BLOCK:
-                failed[part] = True
-                problems.append(error)
-                return
-            half = side // 2
-            for top, left in product(range(y, min(y + side, rows), half), range(x, min(x + side, cols), half)):
-                fill(top, left, half)
+            return error
+        array[y : y + size[0], x : x + size[1]] = region
+        return None
 
-    block = _block_side(ratio)
-    corners = list(product(range(0, rows, block), range(0, cols, block)))
+    side = _block_side(ratio)
+    corners = list(product(range(0, rows, side), range(0, cols, side)))
     with ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1)) as pool:
-        list(pool.map(lambda corner: fill(corner[0], corner[1], block), corners))
+        while True:
+            problems = list(pool.map(lambda corner, side=side: fill(*corner, side), corners))
+            lost = [corner for corner, problem in zip(corners, problems, strict=True) if problem]
+            finest_fits = side * step <= SOURCE_BLOCK  # else a finer level has not been tried yet
+            if not lost or side <= SMALLEST_BLOCK or (finest_fits and len(lost) > MOST_LOST):
+                break
+            side //= 2
+            corners = [
+                (top, left)
+                for y, x in lost
+                for top, left in product((y, y + side), (x, x + side))
+                if top < rows and left < cols
+            ]
+    for y, x in lost:
+        failed[y : y + side, x : x + side] = True
     if failed.all():
-        raise problems[0]
-    return Thumbnail(array, ratio * reader.levels[level].downsample, failed)
+        raise next(problem for problem in problems if problem)
+    return Thumbnail(array, step, failed)
 
 
 def _block_side(ratio: int) -> int:
