@@ -1,6 +1,7 @@
 """Every trouble of a labels table has its own message, all come at once, and none depends on the order of rows."""
 
 import random
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -226,6 +227,35 @@ class TestSlides:
         assert report.ok and only(report).severity == "warning" and only(report).row == 2
         assert checked(report).by_id["s00"].case_id == "p00"
 
+    @pytest.mark.parametrize("name", ["s00.ome.tiff", "s00.h5", "s00.pt", "S00/s00.NDPI", "s00.ome.zarr"])
+    def test_extensions_of_other_files_of_a_slide_are_tolerated(self, folder: Path, name: str) -> None:
+        report = check(folder, replaced(0, f"{name},p00,normal"))
+        assert report.ok and only(report).row == 2 and "s00" in checked(report).by_id
+
+    @pytest.mark.parametrize(("name", "close"), [("S07", "s07"), ("S07.SVS", "s07"), ("s 07", "s07")])
+    def test_another_case_or_a_space_gets_the_closest_name(self, folder: Path, name: str, close: str) -> None:
+        error = check(folder, replaced(7, f"{name},p07,tumour")).problems[1]
+        assert error.severity == "error" and f"Did you mean '{close}'?" == error.hint
+
+    def test_letters_of_two_signs_and_spaces_that_do_not_break_are_the_same_name(self, folder: Path) -> None:
+        (folder / "Mu\u0308ller 1.svs").touch()  # as macOS writes ü into file names
+        (folder / "B\u00a02.svs").touch()
+        report = check(folder, [*ROWS, "M\u00fcller\u00a01,p12,normal", "B 2,p13,tumour"])
+        assert report.problems == ()
+        assert {"Mu\u0308ller 1", "B\u00a02"} < set(checked(report).by_id)
+
+    def test_two_slides_that_differ_in_case_only(self, folder: Path) -> None:
+        (folder / "deeper" / "S00.svs").touch()
+        if (folder / "S01.svs").exists():
+            pytest.skip("the file system knows no case")
+        report = check(folder, [*ROWS, "S00,p00,normal"])
+        assert report.ok and only(report).severity == "warning" and "'S00', 's00'" in only(report).message
+
+    def test_a_wrong_folder_is_not_told_a_hundred_thousand_times(self, folder: Path) -> None:
+        report = check(folder, [f"x{n},p{n},{'tumour' if n % 2 else 'normal'}" for n in range(3000)])
+        errors = [problem.message for problem in report.problems if problem.severity == "error"]
+        assert len(errors) == 1001 and any("2000 more rows have none" in message for message in errors)
+
     def test_a_dot_within_a_name_is_no_extension(self, folder: Path) -> None:
         (folder / "TCGA-01.8f3c.svs").touch()
         report = check(folder, [*ROWS, "TCGA-01.8f3c,p12,normal"])
@@ -313,6 +343,33 @@ class TestClasses:
         rows = [*ROWS[:6], *(row.replace("tumour", "Tumour") for row in ROWS[6:])]
         problem = only(check(folder, rows, folds=3))
         assert problem.severity == "error" and "'Tumour', 'tumour'" in problem.message
+
+    @pytest.mark.parametrize(
+        ("first", "second", "mixed"),
+        [("0", "1", False), ("0.0", "1.0", False), ("1.0", "0.0", False), ("0", "1.0", False), ("0", "0.0", True)],
+    )
+    def test_labels_that_are_numbers(self, folder: Path, first: str, second: str, mixed: bool) -> None:
+        report = check(folder, [f"s{n:02},p{n:02},{second if n % 2 else first}" for n in range(12)])
+        if mixed:
+            assert "one spelling for a class; got '0', '0.0'" in only(report).message and not report.ok
+        else:
+            assert report.problems == () and checked(report).classes == tuple(sorted((first, second), key=float))
+
+    def test_a_number_in_two_spellings(self, folder: Path) -> None:
+        """pandas writes 1 as 1.0 in a column that once had an empty cell."""
+        rows = [*(row.replace("tumour", "1").replace("normal", "0") for row in ROWS[:-1]), "s11,p11,1.0"]
+        problems = check(folder, rows, folds=3).problems
+        assert any(problem.severity == "error" and "got '1', '1.0'" in problem.message for problem in problems)
+
+    def test_a_column_of_measurements_is_no_label(self, folder: Path) -> None:
+        for n in range(12, 40):
+            (folder / f"s{n}.svs").touch()
+        report = check(folder, [f"s{n:02},p{n:02},{n / 7:.3f}" for n in range(40)])
+        assert "got 40 classes in 40 cases" in only(report).message and "label column" in only(report).hint
+
+    @pytest.mark.parametrize("label", ["#REF!", "#N/A", "#VALUE!", "<NA>"])
+    def test_a_formula_without_a_value_is_no_label(self, folder: Path, label: str) -> None:
+        assert f"got '{label}'" in only(check(folder, replaced(0, f"s00,p00,{label}"))).message
 
     def test_fewer_cases_than_folds(self, folder: Path) -> None:
         assert check(folder, folds=6).ok
@@ -412,8 +469,26 @@ class TestValues:
         header, rows = with_column("site", ["north", "south"] * 6)
         report = check(folder, rows, header)
         assert report.ok and only(report).severity == "warning" and only(report).column == "site"
-        header, rows = with_column("site", ["north", "south"] * 5 + ["south", "south"])
-        assert check(folder, rows, header).problems == ()
+
+    @pytest.mark.parametrize(
+        ("sites", "warned"),
+        [
+            (["north", "south"] * 5 + ["south", "south"], "92% of the cases; the commonest class is 50%"),
+            (["north", "south"] * 4 + ["south", "north"] * 2, ""),  # 8 of 12
+            ([f"site-{n // 2}" for n in range(12)], ""),
+            (["alone", *["other"] * 11], ""),
+        ],
+    )
+    def test_a_site_that_nearly_gives_the_label_away(self, folder: Path, sites: list[str], warned: str) -> None:
+        header, rows = with_column("site", sites)
+        report = check(folder, rows, header)
+        assert report.ok and bool(report.problems) == bool(warned)
+        assert not warned or (warned in only(report).message and only(report).column == "site")
+
+    def test_a_name_that_a_spreadsheet_cut_short(self, folder: Path) -> None:
+        problem = only(check(folder, replaced(2, "s02,1.23457E+19,normal")))
+        assert (problem.row, problem.column, problem.severity) == (4, "case_id", "warning")
+        assert "cut short" in problem.message and "as text" in problem.hint
 
     def test_an_empty_table(self, folder: Path) -> None:
         report = check(folder, [])
@@ -457,3 +532,16 @@ def test_a_table_that_is_only_evaluated_may_hold_one_class_and_few_cases(folder:
     table.write_text(f"{HEADER}\ns00,p00,tumour\ns01,p01,tumour\n", encoding="utf-8")
     assert validate_cohort(folder, table, folds=None).ok
     assert not validate_cohort(folder, table, folds=2).ok
+
+
+def test_a_hundred_thousand_rows_and_slides_take_seconds(tmp_path: Path) -> None:
+    (tmp_path / "slides").mkdir()
+    for n in range(10_000):
+        (tmp_path / "slides" / f"s{n}.svs").touch()
+    rows = [f"s{n},p{n},{'tumour' if n % 2 else 'normal'}" for n in range(100_000)]
+    start = time.process_time()
+    report = check(tmp_path / "slides", rows)
+    assert len(report.problems) == 1001
+    report = check(tmp_path / "slides", rows[:10_000])
+    assert report.problems == () and len(checked(report).slides) == 10_000
+    assert time.process_time() - start < 60  # 6 s where nothing else runs

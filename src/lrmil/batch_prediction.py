@@ -3,8 +3,6 @@
 predictions.csv, and for each slide what `lrmil.prediction_files` writes.
 """
 
-import csv
-import io
 import logging
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +10,7 @@ from pathlib import Path
 
 from lrmil import files
 from lrmil.bundle import Bundle
+from lrmil.csv_text import csv_text
 from lrmil.devices import pick_device
 from lrmil.errors import LrmilError
 from lrmil.extraction import SlideSource, without_folder
@@ -191,14 +190,12 @@ def write_rows(path: Path, rows: Sequence[Row], classes: Sequence[str]) -> None:
 
 def table_of(rows: Sequence[Row], classes: Sequence[str]) -> str:
     """Give rows as CSV: a column for the probability of each class, empty where there is no answer."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     probabilities = [f"prob_{name}" for name in classes]
     tail = ["mpp", "mpp_source", "n_patches", "failed_patches", "seconds", "message"]
-    writer.writerow(["slide_id", "status", "label", *probabilities, *tail])
+    table = [["slide_id", "status", "label", *probabilities, *tail]]
     for row in rows:
         values = [f"{row.probabilities[name]:.6f}" if row.probabilities else "" for name in classes]
         resolution = ["" if row.mpp is None else f"{row.mpp:.6g}", row.mpp_source]
         counts = [row.n_patches, row.failed_patches, f"{row.seconds:.3f}", row.message]
-        writer.writerow([row.slide_id, row.status, row.label, *values, *resolution, *counts])
-    return text.getvalue()
+        table.append([row.slide_id, row.status, row.label, *values, *resolution, *map(str, counts)])
+    return csv_text(table)

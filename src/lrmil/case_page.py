@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from lrmil import files
 from lrmil.batch_prediction import row_of, table_of
 from lrmil.bundle import ModelCard
+from lrmil.csv_text import csv_text, plain_cell
 from lrmil.errors import ConfigError, SlideError
 from lrmil.explanation import overlay_rgb, percentile_rank, top_patches
 from lrmil.inference import Prediction
@@ -160,9 +161,7 @@ def _table(prediction: Prediction, review: Review | None) -> str:
     """The line of predictions.csv with the review behind it."""
     plain = table_of([row_of(prediction.slide_id, prediction)], list(prediction.probabilities))
     header, values = csv.reader(io.StringIO(plain, newline=""))
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([[*header, *COLUMNS], [*values, *cells_of(review)]])
-    return text.getvalue()
+    return csv_text([[*header, *COLUMNS], [*map(plain_cell, values), *cells_of(review)]])
 
 
 def _overviews(prediction: Prediction, slide: Slide) -> Overviews:

@@ -2,24 +2,29 @@
 
 import difflib
 import re
+import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-from lrmil.cohort_checks import check_rows, names_of
+from lrmil.cohort_checks import NUMBER, check_rows, names_of
 from lrmil.errors import ConfigError
 from lrmil.labels import Labels, Problem, Row, read_labels
 from lrmil.slide import find_slides, slide_id_of
 
 __all__ = ["Cohort", "CohortReport", "Problem", "SlideRecord", "validate_cohort"]
 
+EXTENSION = re.compile(  # also those of features, which other tools' tables name
+    r"\.(ome\.zarr|ome\.tiff?|zarr|svs|tiff?|btf|ndpi|mrxs|scn|bif|dcm|czi|png|jpe?g|h5|pt)$", re.IGNORECASE
+)
 NEGATIVE = frozenset(
     {"0", "absent", "benign", "control", "false", "healthy", "mss", "neg", "negative", "no", "non", "none", "normal"}
     | {"not", "wildtype", "wt"}
 )
+UNKNOWN = 1000  # rows without a slide that are listed one by one
 GUESSES = 10  # closest names looked up per report: difflib is quadratic, and a wrong folder makes every name unknown
 
 
@@ -120,7 +125,9 @@ def validate_cohort(
     table = read_labels(Path(labels))
     problems = list(table.problems)
     files = _slide_files(slides, problems)
-    rows = _unique_rows([_named(row, files, table, problems) for row in table.rows], table, problems)
+    typed = {_typed(name): name for name in files}
+    named = [_named(row, files, typed, table, problems) for row in table.rows]
+    rows = _unique_rows(named, table, problems)
     problems += chain(_unmatched(rows, files, table), check_rows(rows, table.columns, folds=folds))
     problems.sort(key=lambda problem: (problem.row or 0, problem.column or "", problem.message))
     report = CohortReport(tuple(problems), None)
@@ -144,13 +151,36 @@ def _slide_files(slides: Path | str | Iterable[Path | str], problems: list[Probl
             message = f"Expected one file for slide '{stem}'; got {names_of(map(str, paths))}."
             hint = "Rename or remove one: outputs are named by the slide's name without extension."
             problems.append(Problem(None, None, message, hint, "error"))
+    for names in _groups(by_stem, str.casefold):
+        message = f"Slides {names_of(names)} differ in case only."
+        hint = "Rename all but one: on Windows and macOS their outputs are one file."
+        problems.append(Problem(None, None, message, hint, "warning"))
     return {stem: min(paths) for stem, paths in by_stem.items()}
 
 
-def _named(row: Row, files: Mapping[str, Path], table: Labels, problems: list[Problem]) -> Row:
+def _typed(name: str) -> str:
+    """Reduce a name to what a person typed: é may be one sign or two, and a space may be one that does not break."""
+    return " ".join(unicodedata.normalize("NFC", name).split())
+
+
+def _groups(names: Iterable[str], key: Callable[[str], str]) -> list[list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        found[key(name)].append(name)
+    return [group for group in found.values() if len(group) > 1]
+
+
+def _named(
+    row: Row, files: Mapping[str, Path], typed: Mapping[str, str], table: Labels, problems: list[Problem]
+) -> Row:
     """Reduce "folder/a.svs" to "a" where that is a slide; a dot inside a slide's name is left alone."""
-    plain = slide_id_of(Path(re.split(r"[\\/]", row.slide_id)[-1]))
-    if row.slide_id in files or plain not in files:
+    if row.slide_id in files:
+        return row
+    if (same := typed.get(_typed(row.slide_id))) is not None:
+        return replace(row, slide_id=same)
+    plain = re.split(r"[\\/]", row.slide_id)[-1]
+    plain = typed.get(_typed(EXTENSION.sub("", plain)), "") or slide_id_of(Path(plain))
+    if plain not in files:
         return row
     message = f"Expected a slide name without folder and extension; got '{row.slide_id}', read as '{plain}'."
     hint = "Nothing needs to be done; remove the extension to silence this."
@@ -183,19 +213,29 @@ def _unmatched(rows: Sequence[Row], files: Mapping[str, Path], table: Labels) ->
     listed = {row.slide_id for row in rows}
     unlisted = sorted(set(files) - listed)
     unknown = [row for row in rows if row.slide_id not in files]
-    for count, row in enumerate(unknown):
+    for count, row in enumerate(unknown[:UNKNOWN]):
         close = _closest(row.slide_id, unlisted, sorted(files)) if count < GUESSES else None
         message = f"Expected a slide file named '{row.slide_id}'; there is none among {len(files)} slides."
         hint = f"Did you mean '{close}'?" if close else "Add the file, or delete the row."
         yield Problem(row.number, table.columns["slide_id"], message, hint, "error")
+    if len(unknown) > UNKNOWN:
+        message = f"Expected a slide file for every row; {len(unknown) - UNKNOWN} more rows have none."
+        yield Problem(
+            None, table.columns["slide_id"], message, "Is it the right folder, and the right column?", "error"
+        )
     if unlisted:
         message = f"Expected every slide in the table; {len(unlisted)} without a row: {names_of(unlisted)}."
         yield Problem(None, None, message, "They are left out; add rows to use them.", "warning")
 
 
 def _closest(name: str, *candidates: Sequence[str]) -> str | None:
-    matches = chain.from_iterable(difflib.get_close_matches(slide_id_of(Path(name)), some, n=1) for some in candidates)
-    return next(matches, None)
+    """The closest of the names, whatever its case: first among the slides without a row, then among all."""
+    sought = EXTENSION.sub("", name).casefold()
+    for some in candidates:
+        by_folded = {candidate.casefold(): candidate for candidate in some}
+        for match in difflib.get_close_matches(sought, by_folded, n=1):
+            return by_folded[match]
+    return None
 
 
 def _build(rows: Sequence[Row], files: Mapping[str, Path]) -> Cohort:
@@ -221,5 +261,7 @@ def _build(rows: Sequence[Row], files: Mapping[str, Path]) -> Cohort:
 
 def _looks_negative(name: str) -> bool:
     """Tell "normal", "wild-type", "non-responder" and "ER-" from their opposites."""
+    if NUMBER.fullmatch(name):
+        return float(name) == 0
     words = name.casefold().replace("wild-type", "wt").replace("wild type", "wt")
     return name.endswith("-") or not NEGATIVE.isdisjoint(re.split(r"[\W_]+", words))

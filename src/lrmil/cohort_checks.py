@@ -1,5 +1,6 @@
 """What must hold between the rows of a labels table: cases, classes, sites, and what is trained on and tested."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -7,6 +8,9 @@ from dataclasses import replace
 from lrmil.labels import Problem, Row
 
 MIN_FIT_CASES = 2  # cases of a class besides the tested ones: one to train on, one to validate on
+NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
+MOST_CLASSES = 20  # more of them are taken for names or measurements, not classes, where they have few cases each
+SITE_GAIN = 0.5  # share of the wrong guesses that knowing the site must save to be worth a warning
 LISTED = 10  # names written out in one message
 
 
@@ -65,7 +69,8 @@ def _class_problems(rows: Sequence[Row], columns: Mapping[str, str], *, trained:
         yield Problem(None, column, message, hint, "error")
     spellings: dict[str, list[str]] = defaultdict(list)
     for name in classes:
-        spellings[" ".join(name.casefold().split())].append(name)
+        number = f"{float(name):g}" if NUMBER.fullmatch(name) else ""  # pandas writes 1 as 1.0
+        spellings[number or " ".join(name.casefold().split())].append(name)
     for names in spellings.values():
         if len(names) > 1:
             message = f"Expected one spelling for a class; got {names_of(names)}."
@@ -73,15 +78,36 @@ def _class_problems(rows: Sequence[Row], columns: Mapping[str, str], *, trained:
 
 
 def _site_problems(rows: Sequence[Row], columns: Mapping[str, str]) -> Iterator[Problem]:
-    labels: dict[str, set[str]] = defaultdict(set)
-    for row in rows:
-        if row.site is not None and row.label is not None:
-            labels[row.site].add(row.label)
-    classes = {label for some in labels.values() for label in some}
-    if len(classes) > 1 and all(len(some) == 1 for some in labels.values()):
-        message = f"Each of the {len(labels)} sites has slides of one class only, so the site alone predicts the label."
-        hint = "A model may learn scanner and stain in place of disease; add slides of the other class from each site."
+    """Warn where a case's site says what its label is, as far as the other cases of the site can tell."""
+    cases = {row.case_id: row for row in rows if row.site is not None and row.label is not None}
+    sites: dict[str | None, Counter[str | None]] = defaultdict(Counter)
+    for row in cases.values():
+        sites[row.site][row.label] += 1
+    totals = sum(sites.values(), Counter())
+    if len(totals) < 2:
+        return
+    commonest = min(totals, key=lambda label: (-totals[label], str(label)))
+    hint = "A model may learn scanner and stain in place of disease; add slides of the other class from each site."
+    if all(len(labels) == 1 for labels in sites.values()):
+        message = f"Each of the {len(sites)} sites has slides of one class only, so the site alone predicts the label."
         yield Problem(None, columns["site"], message, hint, "warning")
+        return
+    by_site = sum(_guessed(sites[row.site], row.label, commonest) == row.label for row in cases.values())
+    by_chance = totals[commonest]
+    if len(cases) - by_site <= (1 - SITE_GAIN) * (len(cases) - by_chance):
+        share, base = by_site / len(cases), by_chance / len(cases)
+        message = (
+            f"The site alone predicts the label of {share:.0%} of the cases; the commonest class is {base:.0%} of them."
+        )
+        yield Problem(None, columns["site"], message, hint, "warning")
+
+
+def _guessed(labels: Counter[str | None], own: str | None, otherwise: str | None) -> str | None:
+    """The commonest label of the other cases of a site: a site of one case tells nothing."""
+    others = labels - Counter([own])
+    best = max(others.values(), default=0)
+    found = [label for label, count in others.items() if count == best]
+    return found[0] if len(found) == 1 else otherwise
 
 
 def _partition_problems(rows: Sequence[Row], columns: Mapping[str, str], folds: int) -> Iterator[Problem]:
@@ -91,6 +117,10 @@ def _partition_problems(rows: Sequence[Row], columns: Mapping[str, str], folds: 
         yield from _split_problems(list(cases.values()), sorted(classes), columns["split"])
     elif "fold" in columns:
         yield from _fold_problems(list(cases.values()), sorted(classes), columns["fold"])
+    elif len(classes) > MOST_CLASSES and len(cases) < 2 * len(classes):
+        message = f"Expected classes of several cases each; got {len(classes)} classes in {len(cases)} cases."
+        hint = "Check that this is the label column: it looks like names or measurements."
+        yield Problem(None, columns["label"], message, hint, "error")
     elif len(classes) > 1:
         needed = max(folds, 4 if folds == 2 else 0)  # of 3 cases, two folds leave one to fit on: MIN_FIT_CASES is 2
         for name, count in sorted(classes.items()):

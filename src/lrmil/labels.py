@@ -28,7 +28,11 @@ SPLITS: Mapping[str, Literal["train", "val", "test"]] = {
     "test": "test",
     "testing": "test",
 }
-EMPTY = frozenset({"", "nan", "na", "n/a", "#n/a", "null", "none", "?"})
+EMPTY = frozenset({"", "nan", "<na>", "na", "n/a", "null", "none", "?"}) | {
+    f"#{error}"
+    for error in ("n/a", "ref!", "div/0!", "name?", "value!", "null!", "num!")  # of a spreadsheet's formula
+}
+SHORTENED = re.compile(r"\d(\.\d+)?E\+\d{2,}")  # how a spreadsheet writes a number of more digits than it shows
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +186,11 @@ def _row(
     if "fold" in places and not re.fullmatch(r"\w[\w.-]*", fold or ""):
         message = f"Expected a fold number or plain name for slide '{slide_id}'; got '{fold or ''}'."
         add("fold", message, "Use letters, digits, '-', '_' and '.' only, and name a fold in every row.")
+    for role in ("slide_id", "case_id"):
+        if SHORTENED.fullmatch(value[role] or ""):
+            message = f"Expected a name in {role}; got '{value[role]}', a long number that a spreadsheet cut short."
+            hint = "Format the column as text and write the names again: several may have become one."
+            problems.append(Problem(number, header[places[role]], message, hint, "warning"))
     low, high = PLAUSIBLE_MPP
     mpp = _number(value["mpp"])
     if value["mpp"] is not None and (mpp is None or not low <= mpp <= high):

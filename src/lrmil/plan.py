@@ -3,10 +3,8 @@
 The same call goes on where an earlier one was stopped: whatever is there and was made from the same inputs is kept.
 """
 
-import csv
 import datetime
 import importlib.metadata
-import io
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from lrmil import files, metrics
 from lrmil.bundle import Bundle, save_bundle
 from lrmil.cohort import Cohort, validate_cohort
 from lrmil.configs import TrainConfig, to_dict
+from lrmil.csv_text import csv_text
 from lrmil.devices import pick_device
 from lrmil.encoders import Encoder, PatchEncoder, encoder_hash, load_encoder
 from lrmil.errors import CohortError
@@ -323,16 +322,14 @@ def _cost(arm: str, folds: Sequence[Fold], tasks: Sequence[FoldTask]) -> dict[st
 
 
 def _write_predictions(out: Path, cohort: Cohort, folds: Sequence[Fold]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["slide_id", "case_id", "fold", "arm", "label", *(f"prob_{name}" for name in cohort.classes)])
+    rows = [["slide_id", "case_id", "fold", "arm", "label", *(f"prob_{name}" for name in cohort.classes)]]
     for fold in folds:
         for arm, slides in read_outputs(out / fold.name).items():
             for slide_id, output in slides.items():
                 record = cohort.by_id[slide_id]
                 row = [slide_id, record.case_id, fold.name, arm, record.label]
-                writer.writerow([*row, *(f"{value:.6f}" for value in output.probabilities)])
-    files.write_text(out / "predictions.csv", text.getvalue())
+                rows.append([*row, *(f"{value:.6f}" for value in output.probabilities)])
+    files.write_text(out / "predictions.csv", csv_text(rows))
 
 
 def _write_bundle(out: Path, task: FoldTask, cohort: Cohort, config: TrainConfig, figures: dict[str, object]) -> None:

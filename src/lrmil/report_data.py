@@ -15,6 +15,7 @@ from scipy.stats import rankdata
 
 from lrmil import files, metrics
 from lrmil.configs import to_dict
+from lrmil.csv_text import plain_cell
 from lrmil.errors import FormatError
 from lrmil.features import read_card, read_index
 from lrmil.folds import read_history, read_outputs
@@ -133,7 +134,8 @@ def read_json(path: Path) -> Any:
 
 def _results(run: Path, classes: Sequence[str], *, children: int) -> list[SlideResult]:
     with (run / "predictions.csv").open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["arm"] == ARMS[0]]
+        table = ({name: plain_cell(cell) for name, cell in row.items()} for row in csv.DictReader(file))
+        rows = [row for row in table if row["arm"] == ARMS[0]]
     outputs = {fold: read_outputs(run / fold) for fold in {row["fold"] for row in rows}}
     results = []
     for row in rows:

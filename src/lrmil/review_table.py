@@ -1,11 +1,10 @@
 """Reviews as rows of a table: what the model said, then what the person said."""
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 from lrmil import files
+from lrmil.csv_text import csv_text
 from lrmil.review import Review
 
 COLUMNS = ("decision", "human_label", "note", "reviewer", "human_first", "reviewed_at")
@@ -22,16 +21,14 @@ def write_review_table(path: Path, reviews: Sequence[Review]) -> None:
         One row each; the probability of a class that a model does not have is empty.
     """
     classes = list(dict.fromkeys(name for review in reviews for name in review.output_probabilities))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     output = ["slide_id", "output_status", "output_label", *(f"prob_{name}" for name in classes)]
-    writer.writerow([*output, *COLUMNS, "seconds_viewed", "slide_fingerprint", "bundle_sha256", "version"])
+    rows = [[*output, *COLUMNS, "seconds_viewed", "slide_fingerprint", "bundle_sha256", "version"]]
     for one in reviews:
         chances = [one.output_probabilities.get(name) for name in classes]
         said = [one.slide_id, one.output_status, one.output_label, *map(_figure, chances)]
         viewed = "" if one.seconds_viewed is None else f"{one.seconds_viewed:g}"
-        writer.writerow([*said, *cells_of(one), viewed, one.slide_fingerprint, one.bundle_sha256, one.version])
-    files.write_text(path, text.getvalue())
+        rows.append([*said, *cells_of(one), viewed, one.slide_fingerprint, one.bundle_sha256, one.version])
+    files.write_text(path, csv_text(rows))
 
 
 def cells_of(review: Review | None) -> list[str]:

@@ -89,7 +89,7 @@ def _slides_under(folder: Path) -> Iterable[Path]:
     for path in folder.rglob("*"):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         if path.suffix.lower() in EXTENSIONS and not hidden and path.is_file():
-            yield path.parent if _is_dicom_slide(path.parent) else path
+            yield path.parent if path.suffix.lower() == ".dcm" and _is_dicom_slide(path.parent) else path
 
 
 def _is_dicom_slide(folder: Path) -> bool:

@@ -1,7 +1,6 @@
 """Which slides are trained on, validated on and tested: split by patient, stratified by label, saved as a table."""
 
 import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 from sklearn.model_selection import StratifiedKFold
 
 from lrmil.cohort import Cohort
+from lrmil.csv_text import csv_text, plain_cell
 from lrmil.errors import CohortError, ConfigError, FormatError
 from lrmil.files import write_text
 
@@ -86,16 +86,14 @@ def final_fold(cohort: Cohort, *, val_fraction: float, seed: int) -> Fold:
 
 def write_splits(path: Path, folds: Sequence[Fold], cohort: Cohort) -> None:
     """Write folds as a CSV with the columns `COLUMNS`, complete or not at all."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
     slides = cohort.by_id
-    for fold in folds:
-        for part in ("train", "val", "test"):
-            for slide_id in getattr(fold, part):
-                slide = slides[slide_id]
-                writer.writerow((fold.name, slide_id, slide.case_id, slide.label, part))
-    write_text(path, text.getvalue())
+    rows = [
+        (fold.name, slide_id, slides[slide_id].case_id, slides[slide_id].label, part)
+        for fold in folds
+        for part in ("train", "val", "test")
+        for slide_id in getattr(fold, part)
+    ]
+    write_text(path, csv_text([COLUMNS, *rows]))
 
 
 def read_splits(path: Path) -> tuple[Fold, ...]:
@@ -116,7 +114,7 @@ def read_splits(path: Path) -> tuple[Fold, ...]:
             raise FormatError(
                 f"Expected five values, the last train, val or test, in row {number} of '{path}'; got {row}."
             )
-        folds.setdefault(row[0], {"train": [], "val": [], "test": []})[row[4]].append(row[1])
+        folds.setdefault(row[0], {"train": [], "val": [], "test": []})[row[4]].append(plain_cell(row[1]))
     return tuple(Fold(name, **{part: tuple(ids) for part, ids in parts.items()}) for name, parts in folds.items())
 
 

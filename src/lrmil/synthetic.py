@@ -4,9 +4,7 @@ Positive slides hold a few regions whose nuclei have coarse, clumped chromatin a
 mean colour of the nuclei are those of ordinary tissue, so averaging 4 x 4 pixels leaves a fainter trace of it.
 """
 
-import csv
 import hashlib
-import io
 import math
 import uuid
 from collections.abc import Iterator
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from lrmil.csv_text import csv_text
 from lrmil.errors import ConfigError
 from lrmil.files import replacing, write_json, write_text
 from lrmil.steps import Step
@@ -255,6 +254,4 @@ def write_pyramid(path: Path, pixels: NDArray[np.uint8]) -> None:
 
 
 def _write_labels(path: Path, rows: list[list[str]]) -> None:
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows([["slide_id", "case_id", "label", "split"], *rows])
-    write_text(path, text.getvalue())
+    write_text(path, csv_text([["slide_id", "case_id", "label", "split"], *rows]))

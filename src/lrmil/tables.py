@@ -1,6 +1,7 @@
 """A table file (csv, tsv, xlsx) becomes rows of trimmed text, nothing guessed about what the text means."""
 
 import csv
+import datetime
 import io
 import re
 import zipfile
@@ -11,9 +12,16 @@ from xml.etree.ElementTree import ParseError
 import openpyxl
 from openpyxl.utils.exceptions import InvalidFileException
 
+from lrmil.csv_text import plain_cell
 from lrmil.errors import CohortError
 
+INVISIBLE = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u200b": "", "\u2060": "", "\ufeff": ""})
+SEPARATOR_LINE = re.compile(r"sep=(.)(?:\r\n|\r|\n)")  # Excel's own first line, which it does not show
+LONGEST = 1e15  # of a longer number the spreadsheet has already lost digits, and shows 1E+20
 UNREADABLE = (
+    EOFError,
+    MemoryError,
+    TypeError,
     OSError,
     KeyError,
     ValueError,
@@ -31,8 +39,8 @@ def read_records(path: Path) -> list[list[str]]:
     Parameters
     ----------
     path
-        A ``.csv``, ``.tsv`` or ``.txt`` file (comma, semicolon or tab; UTF-8, UTF-16 or Latin-1) or the first sheet of
-        an ``.xlsx`` file.
+        A ``.csv``, ``.tsv`` or ``.txt`` file (comma, semicolon or tab; UTF-8, UTF-16 or Windows' Western code page) or
+        the first sheet of an ``.xlsx`` file, whose numbers are written as the sheet shows them.
 
     Returns
     -------
@@ -62,29 +70,46 @@ def read_records(path: Path) -> list[list[str]]:
 
 def _read_text(path: Path) -> list[list[str]]:
     text = _decode(path.read_bytes())
-    first = text.splitlines()[0] if text else ""
-    delimiter = max(",;\t", key=lambda mark: len(next(csv.reader([first], delimiter=mark), [])))
+    if hint := SEPARATOR_LINE.match(text):
+        delimiter, text = hint[1], text[hint.end() :]
+    else:
+        first = re.split(r"[\r\n]", text, maxsplit=1)[0]
+        delimiter = max(",;\t", key=lambda mark: len(next(csv.reader([first], delimiter=mark), [])))
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
-    return [[cell.strip() for cell in cells] for cells in reader]
+    return [[_trimmed(cell) for cell in cells] for cells in reader]
 
 
 def _decode(data: bytes) -> str:
     """Excel writes UTF-8 with a mark, UTF-16 ("Unicode text") or the local 8-bit code page, as the user chose."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return data.decode("utf-16")
-    if b"\x00" in data:
+        text = data.decode("utf-16")
+    else:
+        text = _decode_bytes(data)
+    if "\x00" in text:
         raise ValueError("it holds binary data, not text")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return data.decode("latin-1")
+    return text
+
+
+def _decode_bytes(data: bytes) -> str:
+    for encoding in ("utf-8-sig", "cp1252"):
+        try:
+            return data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    return data.decode("latin-1")  # cp1252 leaves five bytes undefined
+
+
+def _trimmed(cell: str) -> str:
+    """Take away what nobody sees: spaces around, spaces that do not break, marks without width."""
+    return plain_cell(cell.translate(INVISIBLE).strip())
 
 
 def _read_xlsx(path: Path) -> list[list[str]]:
     book = openpyxl.load_workbook(path, read_only=True, data_only=True)
     try:
-        rows = book.worksheets[0].iter_rows()
-        return [[_shown(cell.value, cell.number_format or "") for cell in row] for row in rows]
+        sheet = book.worksheets[0]
+        sheet.reset_dimensions()  # what the file says of its size may be a million empty rows
+        return [[_shown(cell.value, cell.number_format or "") for cell in row] for row in sheet.iter_rows()]
     finally:
         book.close()
 
@@ -93,8 +118,19 @@ def _shown(value: object, number_format: str) -> str:
     """Write a cell as the spreadsheet shows it: 7 in the format "000" is the id "007"."""
     if value is None:
         return ""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, int) and re.fullmatch("0+", number_format):
-        return str(value).zfill(len(number_format))
-    return str(value).strip()
+    if isinstance(value, bool):
+        return str(value).upper()
+    if isinstance(value, int | float):
+        return _shown_number(value, number_format)
+    if isinstance(value, datetime.datetime) and value.time() == datetime.time():
+        return value.date().isoformat()
+    return _trimmed(str(value))
+
+
+def _shown_number(value: float, number_format: str) -> str:
+    whole = isinstance(value, int) or value.is_integer()
+    if whole and re.fullmatch("0+", number_format):
+        return str(int(value)).zfill(len(number_format))
+    if whole and (abs(value) < LONGEST or number_format not in ("General", "")):
+        return str(int(value))
+    return f"{value:.15g}".upper()  # a spreadsheet keeps 15 digits

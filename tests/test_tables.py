@@ -1,0 +1,158 @@
+"""Tables as people save them: text stays what it was, whatever the program, and anything else is one sentence."""
+
+import datetime
+import re
+import time
+import zipfile
+from pathlib import Path
+
+import openpyxl
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from lrmil.csv_text import csv_text
+from lrmil.errors import CohortError
+from lrmil.labels import read_labels
+from lrmil.tables import read_records
+
+FUZZ = settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+PLAIN = [["slide_id", "label"], ["001", "a"], ["1e5", "b"]]
+
+
+def written(folder: Path, data: bytes | str, name: str = "labels.csv") -> Path:
+    path = folder / name
+    path.write_bytes(data.encode() if isinstance(data, str) else data)
+    return path
+
+
+class TestText:
+    def test_line_ends_of_an_old_mac(self, tmp_path: Path) -> None:
+        assert read_records(written(tmp_path, "slide_id,label\r001,a\r1e5,b\r")) == PLAIN
+
+    @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+    def test_the_separator_that_excel_writes_into_the_first_line(self, tmp_path: Path, end: str) -> None:
+        assert read_records(written(tmp_path, f"sep=;{end}slide_id;label{end}001;a{end}1e5;b{end}")) == PLAIN
+        assert read_records(written(tmp_path, f"sep=|{end}slide_id|label{end}001|a{end}1e5|b")) == PLAIN
+
+    def test_spaces_that_nobody_sees(self, tmp_path: Path) -> None:
+        text = "slide_id\u00a0,\ufefflabel\n\u200b001\u00a0, a\u202f\n\t1e5 ,b\u2060\nA\u00a07,b\n"
+        assert read_records(written(tmp_path, text)) == [*PLAIN, ["A 7", "b"]]
+
+    def test_the_code_page_of_western_windows(self, tmp_path: Path) -> None:
+        text = "slide_id,label\nMüller–1,€\n"
+        assert read_records(written(tmp_path, text.encode("cp1252")))[1] == ["Müller–1", "€"]
+        undefined = b"slide_id,label\nM\xfcller,\x81\n"  # not in that code page
+        assert read_records(written(tmp_path, undefined))[1][0] == "Müller"
+
+    @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-32", "utf-32-be"])
+    def test_other_encodings_are_refused(self, tmp_path: Path, encoding: str) -> None:
+        with pytest.raises(CohortError, match="binary data, not text. Save it again as CSV"):
+            read_records(written(tmp_path, "slide_id,label\n001,a\n".encode(encoding)))
+
+    def test_long_digits_stay_digits(self, tmp_path: Path) -> None:
+        digits = "12345678901234567890"
+        assert read_records(written(tmp_path, f"slide_id,label\n{digits},a\n"))[1] == [digits, "a"]
+
+    def test_rows_of_other_lengths_are_kept_as_they_are(self, tmp_path: Path) -> None:
+        assert read_records(written(tmp_path, "slide_id,label\na\nb,x,y\n")) == [["slide_id", "label"], ["a"], [*"bxy"]]
+
+    def test_an_endless_cell_is_no_table(self, tmp_path: Path) -> None:
+        with pytest.raises(CohortError, match="cannot be read as a table"):
+            read_records(written(tmp_path, f"slide_id,label\n{'a' * 200_000},b\n"))
+
+    def test_a_folder_is_no_table(self, tmp_path: Path) -> None:
+        (tmp_path / "labels.csv").mkdir()
+        with pytest.raises(CohortError, match="no such file"):
+            read_records(tmp_path / "labels.csv")
+
+    def test_a_hundred_thousand_rows_take_seconds(self, tmp_path: Path) -> None:
+        body = "".join(f"s{n},p{n},{n % 2}\n" for n in range(100_000))
+        table = written(tmp_path, "slide_id,case_id,label\n" + body)
+        start = time.process_time()
+        labels = read_labels(table)
+        assert len(labels.rows) == 100_000 and not labels.problems
+        assert time.process_time() - start < 20  # 1.5 s where nothing else runs
+
+
+class TestWorkbook:
+    def test_numbers_are_written_as_the_sheet_shows_them(self, tmp_path: Path) -> None:
+        book = openpyxl.Workbook()
+        sheet = book.worksheets[0]
+        values = ["x", 1e20, 12345678901234567890, 123456789012, 1.0, 0.1 + 0.2, True, datetime.date(2024, 1, 5), -7]
+        for value in values:
+            sheet.append([value])
+        book.save(tmp_path / "labels.xlsx")
+        shown = [cells[0] for cells in read_records(tmp_path / "labels.xlsx")]
+        long = "1.23456789012346E+19"
+        assert shown == ["x", "1E+20", long, "123456789012", "1", "0.3", "TRUE", "2024-01-05", "-7"]
+
+    def test_the_size_that_a_file_claims_is_not_believed(self, tmp_path: Path) -> None:
+        """A column formatted down to the last row makes a sheet claim a million rows of 16,384 cells."""
+        book = openpyxl.Workbook()
+        for row in PLAIN:
+            book.worksheets[0].append(row)
+        book.save(tmp_path / "small.xlsx")
+        with zipfile.ZipFile(tmp_path / "small.xlsx") as small, zipfile.ZipFile(tmp_path / "big.xlsx", "w") as big:
+            for name in small.namelist():
+                text = re.sub(rb'<dimension ref="[^"]*"', b'<dimension ref="A1:XFD1048576"', small.read(name))
+                assert name != "xl/worksheets/sheet1.xml" or b"XFD1048576" in text
+                big.writestr(name, text)
+        start = time.process_time()
+        assert read_records(tmp_path / "big.xlsx") == PLAIN
+        assert time.process_time() - start < 5
+
+    def test_a_cell_that_only_looks_like_a_formula_is_its_text(self, tmp_path: Path) -> None:
+        book = openpyxl.Workbook()
+        for row in [["slide_id", "label"], ["+a", "-"], ["'=b", "@c"]]:
+            book.worksheets[0].append(row)
+        book.save(tmp_path / "labels.xlsx")
+        assert read_records(tmp_path / "labels.xlsx")[1:] == [["+a", "-"], ["=b", "@c"]]
+
+
+CELL = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=12)
+
+
+@FUZZ
+@given(data=st.binary(max_size=300), suffix=st.sampled_from([".csv", ".tsv", ".xlsx"]))
+@example(data=b"PK\x05\x06" + b"\x00" * 18, suffix=".xlsx")  # an empty archive
+@example(data=b'"', suffix=".csv")
+@example(data=b"\xff\xfea", suffix=".csv")
+@example(data=b"sep=\n", suffix=".csv")
+def test_any_bytes_are_a_table_or_one_sentence(tmp_path: Path, data: bytes, suffix: str) -> None:
+    table = written(tmp_path, data, f"labels{suffix}")
+    try:
+        labels = read_labels(table)
+    except CohortError as error:
+        assert str(tmp_path) in str(error)
+        return
+    assert all(row.slide_id for row in labels.rows)
+
+
+@FUZZ
+@given(
+    rows=st.lists(st.lists(CELL, min_size=2, max_size=4), max_size=5),
+    separator=st.sampled_from([b",", b";", b"\t"]),
+    end=st.sampled_from([b"\n", b"\r\n", b"\r"]),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
+)
+def test_any_text_with_a_header_is_a_table_or_one_sentence(
+    tmp_path: Path, rows: list[list[str]], separator: bytes, end: bytes, encoding: str
+) -> None:
+    lines = ["slide_id,label,case_id,mpp".replace(",", separator.decode())]
+    lines += [separator.decode().join(cells) for cells in rows]
+    try:
+        read_labels(written(tmp_path, end.decode().join(lines).encode(encoding)))
+    except CohortError as error:
+        assert "Save it again" in str(error)
+
+
+@FUZZ
+@given(rows=st.lists(st.lists(CELL, min_size=3, max_size=3), min_size=1, max_size=5))
+@example(rows=[["=1+1", "'=a", "+cmd|' /C calc'!A0"]])
+def test_a_table_that_is_written_comes_back(tmp_path: Path, rows: list[list[str]]) -> None:
+    """But for what reading takes away around a cell, and spaces that only look different."""
+    invisible = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u200b": "", "\u2060": "", "\ufeff": ""})
+    rows = [["slide_id", "label", "note"], *rows]
+    stripped = [[cell.translate(invisible).strip() for cell in row] for row in rows]
+    assert read_records(written(tmp_path, csv_text(stripped))) == stripped
