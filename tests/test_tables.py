@@ -47,7 +47,7 @@ class TestText:
 
     @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-32", "utf-32-be"])
     def test_other_encodings_are_refused(self, tmp_path: Path, encoding: str) -> None:
-        with pytest.raises(CohortError, match="binary data, not text. Save it again as CSV"):
+        with pytest.raises(CohortError, match=r"binary data, not text\. Save it again as CSV"):
             read_records(written(tmp_path, "slide_id,label\n001,a\n".encode(encoding)))
 
     def test_long_digits_stay_digits(self, tmp_path: Path) -> None:

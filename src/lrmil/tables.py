@@ -81,10 +81,8 @@ def _read_text(path: Path) -> list[list[str]]:
 
 def _decode(data: bytes) -> str:
     """Excel writes UTF-8 with a mark, UTF-16 ("Unicode text") or the local 8-bit code page, as the user chose."""
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        text = data.decode("utf-16")
-    else:
-        text = _decode_bytes(data)
+    marked = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+    text = data.decode("utf-16") if marked else _decode_bytes(data)
     if "\x00" in text:
         raise ValueError("it holds binary data, not text")
     return text
