@@ -88,7 +88,6 @@ class ClassifySlide(QWidget):
             self.message.warn("Expected a slide. Got none; drop one on the viewer, or press Open.")
             return
         self.message.say("")
-        self.session.viewer.canvas.overlays.scale_bar.visible = True
         self.session.classify(layer, device=self.device.device)
 
     def find_tissue(self) -> None:

@@ -85,6 +85,7 @@ class Session:
         self._read_first = self.preferences.read_first
         self._revealed = True
         self._seen: set[str] = set()
+        self._scale_shown = False
         self.job: JobWorker | None = None
         self.job_name = ""
 
@@ -229,6 +230,8 @@ class Session:
     def show(self, shown: Shown | None) -> None:
         """Make a prediction the one that all views show; they ask `revealed` whether to."""
         before, self.shown = self.shown, shown
+        if shown is not None and not self._scale_shown:  # once: whoever hides the scale bar means it
+            self.viewer.canvas.overlays.scale_bar.visible = self._scale_shown = True
         if before is None or shown is None or _moment(before) != _moment(shown):
             self.revealed_at = time.monotonic()
         self.decide_revealed()

@@ -43,7 +43,7 @@ def test_the_slide_is_classified_when_the_model_is_there(
     viewer.add_image(data, **keywords)
     make_demo_model(session, "synthetic-positive")
     qtbot.waitUntil(lambda: session.shown is not None and session.shown.complete, timeout=120_000)
-    assert session.model_folder == made
+    assert session.model_folder == made and viewer.canvas.overlays.scale_bar.visible
 
 
 def test_a_making_that_fails_is_said(session: Session, finish: Finish, monkeypatch: pytest.MonkeyPatch) -> None:
