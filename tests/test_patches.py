@@ -142,3 +142,28 @@ class TestPublicAttributes:
         assert np.array_equal(patches.children_level0_yx, patches.level0_yx[:, None] + offsets)
         assert np.array_equal(patches.children_index * 16, patches.children_level0_yx)
         assert patches.children_grid.mpp == 0.5
+
+
+class TestUnread:
+    """What cannot be read may be tissue or not: patches that depend on it are counted, never laid."""
+
+    def test_patches_that_may_be_tissue_are_counted_and_not_laid(self) -> None:
+        tissue, unread = np.zeros((20, 28), bool), np.zeros((20, 28), bool)
+        tissue[:4, :4] = True  # patch (0, 0), wholly
+        tissue[:4, 4] = True  # patch (0, 1), a quarter: enough
+        tissue[:2, 8] = unread[:2, 9] = True  # patch (0, 2), an eighth and an eighth
+        unread[4:8, 4:12] = True  # patches (1, 1) and (1, 2)
+        unread[4, 0] = True  # patch (1, 0), a sixteenth: too little whatever it is
+        slide, children = slide_of(28 * CELL, 20 * CELL), 2
+        without = make_patches(slide, tissue_of(tissue), size=SIZE, children=children)
+        patches = make_patches(slide, tissue_of(tissue), unread=tissue_of(unread), size=SIZE, children=children)
+        assert without.index.tolist() == patches.index.tolist() == [[0, 0], [0, 1]]
+        np.testing.assert_array_equal(without.children_covered, patches.children_covered)
+        assert (without.undecided, without.children_undecided) == (0, 0)
+        assert patches.undecided == 3, "(0, 2), (1, 1), (1, 2)"
+        assert patches.children_undecided == 1 + 4 + 4, "the upper left child of (0, 2), and all of the other two"
+
+    def test_nothing_unread_changes_nothing(self, speckles: np.ndarray) -> None:
+        slide, unread = slide_of(28 * CELL, 20 * CELL), tissue_of(np.zeros((20, 28), bool))
+        patches = make_patches(slide, tissue_of(speckles), unread=unread, size=SIZE)
+        assert (patches.undecided, patches.children_undecided) == (0, 0)

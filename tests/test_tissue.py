@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lrmil.slide import open_slide
-from lrmil.tissue import segment_tissue, tissue_mask
+from lrmil.tissue import find_tissue, segment_tissue, tissue_mask
 from slides import overwrite, segment_of, write_pyramid
 
 GLASS, PALE, PINK, PURPLE = (243, 243, 243), (236, 214, 228), (220, 150, 190), (120, 70, 140)
@@ -116,7 +116,12 @@ def test_unreadable_parts_are_not_tissue(tmp_path: Path) -> None:
     overwrite(path, offset, bytes(count))
     with open_slide(path) as slide:
         array = segment_tissue(slide).array
+        found = find_tissue(slide)
     assert not array[64:128, 64:128].any() and array[130:].mean() > 0.99
+    np.testing.assert_array_equal(found.mask.array, array)
+    assert found.unread is not None and found.unread.array[64:128, 64:128].all()
+    assert np.count_nonzero(found.unread.array) == 64 * 64
+    np.testing.assert_array_equal(found.unread.to_level0, found.mask.to_level0)
 
 
 def test_real_slide(shared: Path) -> None:

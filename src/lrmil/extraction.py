@@ -20,7 +20,7 @@ from lrmil.patches import Patches, make_patches, refuse_coarser
 from lrmil.slide import Slide, open_slide
 from lrmil.slide_files import SlideSource as SlideSource
 from lrmil.steps import Step
-from lrmil.tissue import segment_tissue
+from lrmil.tissue import find_tissue
 
 log = logging.getLogger(__name__)
 
@@ -102,9 +102,11 @@ def extract_features(
 
 def patches_of(slide: Slide, plan: PatchPlan) -> Patches:
     """Find the tissue and lay the paired grid of `plan` over it."""
+    tissue = find_tissue(slide)
     return make_patches(
         slide,
-        segment_tissue(slide),
+        tissue.mask,
+        unread=tissue.unread,
         mpp=plan.mpp,
         size=plan.size,
         children=plan.children,
@@ -168,6 +170,14 @@ def join(parts: Sequence[Encoded]) -> Encoded:
     )
 
 
+def loss_note(failed: int, total: int) -> tuple[str, ...]:
+    """Say how much of a slide was left out; nothing when nothing was."""
+    if not failed:
+        return ()
+    share = f"{100 * failed / total:.0f} %" if failed >= 0.01 * total else "less than 1 %"
+    return (f"{failed} of {total} patches ({share}) could not be read and were left out.",)
+
+
 def check_failures(failed: int, total: int, max_failed: float) -> None:
     """Refuse a slide of which too much was lost.
 
@@ -207,19 +217,23 @@ def _extract_one(
         patches = patches_of(slide, plan)
         if resolution == "lr":
             grid, index, corners = patches.grid, patches.index, patches.level0_yx
+            undecided = patches.undecided
         else:
             grid = patches.children_grid
             refuse_coarser(slide, grid.mpp)
             index = patches.children_index[patches.children_covered]
             corners = patches.children_level0_yx[patches.children_covered]
-        check_failures(0, len(index), plan.max_failed)
+            undecided = patches.children_undecided
+        total = len(index) + undecided
+        check_failures(undecided, total, plan.max_failed)
         parts = []
         for part in encode_patches(slide, corners, grid, encoder, threads=threads):
             parts.append(part._replace(layers=tuple(tokens.astype(np.float16) for tokens in part.layers)))
             read = sum(len(part.positions) + len(part.failed) for part in parts)
             yield Step(f"{job}: {source.slide_id}", read, len(index), "patches")
         encoded = join(parts)
-        check_failures(len(encoded.failed), len(index), plan.max_failed)
+        failed = len(encoded.failed) + undecided
+        check_failures(failed, total, plan.max_failed)
         card = FeaturesCard(
             slide_id=source.slide_id,
             slide_fingerprint=fingerprint,
@@ -230,10 +244,11 @@ def _extract_one(
             origin_yx=grid.origin_yx,
             encoder_hash=encoder_hash,
             key=key,
-            total=len(index),
-            failed=len(encoded.failed),
+            total=total,
+            failed=failed,
             seconds=time.perf_counter() - start,
             bytes_read=slide.bytes_read,
+            notes=(*slide.notes, *loss_note(failed, total)),
         )
     layers = dict(zip(encoder.layers, encoded.layers, strict=True))
     write_features(path, Features(card, index[encoded.positions], encoded.embeddings, layers))

@@ -38,6 +38,8 @@ class FeaturesCard:
         Patches asked for and patches that could not be read (they are left out).
     seconds, bytes_read
         What it took to read and encode; bytes None where the reader cannot tell.
+    notes
+        Sentences on how the slide was read, and what of it could not be.
     """
 
     slide_id: str
@@ -53,6 +55,7 @@ class FeaturesCard:
     failed: int
     seconds: float
     bytes_read: int | None
+    notes: tuple[str, ...] = ()
 
     @property
     def grid(self) -> Grid:
@@ -151,7 +154,8 @@ def read_card(path: Path) -> FeaturesCard:
     if found != FORMAT:
         raise FormatError(f"Expected the format {FORMAT} in {path}. Got {found!r}; extract again or update lrmil.")
     try:
-        return FeaturesCard(**{**attributes, "origin_yx": tuple(attributes["origin_yx"])})
+        notes = tuple(map(str, attributes.pop("notes", ())))
+        return FeaturesCard(**{**attributes, "origin_yx": tuple(attributes["origin_yx"]), "notes": notes})
     except (KeyError, TypeError) as error:
         raise FormatError(f"Expected the attributes of {FORMAT} in {path}. Got: {error}") from error
 

@@ -15,13 +15,13 @@ from lrmil.devices import pick_device
 from lrmil.encoders import PatchEncoder
 from lrmil.errors import ConfigError
 from lrmil.explanation import attention_raster
-from lrmil.extraction import Encoded, check_failures, encode_patches, join
+from lrmil.extraction import Encoded, check_failures, encode_patches, join, loss_note
 from lrmil.mil import BagOutput, predict_bag
 from lrmil.patches import Patches, make_patches
 from lrmil.raster import Raster
 from lrmil.slide import Slide, open_slide
 from lrmil.steps import Step, last
-from lrmil.tissue import segment_tissue
+from lrmil.tissue import Tissue, find_tissue
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +48,14 @@ class Prediction:
     timings
         Stage -> seconds: open, tissue, patches (reading and encoding), mil, total.
     failed_patches
-        Patches that could not be read; they were left out.
+        Patches that could not be read; they were left out. Where so little can be read that nobody can tell whether
+        there is tissue, the patches that there may be count too.
     bytes_read
         Compressed bytes read from the file; None where the reader cannot tell.
     slide_fingerprint, bundle_sha256
         Hashes of the slide and the model.
+    notes
+        Sentences on how the slide was read, and what of it could not be.
     """
 
     slide_id: str
@@ -71,6 +74,7 @@ class Prediction:
     bytes_read: int | None
     slide_fingerprint: str
     bundle_sha256: str
+    notes: tuple[str, ...] = ()
 
 
 def predict(
@@ -144,11 +148,18 @@ def predict_steps(
         bytes_before = opened.bytes_read
         clock = _Clock(start)
         clock.mark("open")
-        mask = segment_tissue(opened) if tissue is None else tissue
+        found = find_tissue(opened) if tissue is None else Tissue(tissue, None)
+        mask = found.mask
         patches = make_patches(
-            opened, mask, mpp=bundle.mpp, size=bundle.patch_size, children=1, min_tissue=bundle.min_tissue
+            opened,
+            mask,
+            mpp=bundle.mpp,
+            size=bundle.patch_size,
+            children=1,
+            min_tissue=bundle.min_tissue,
+            unread=found.unread,
         )
-        check_failures(0, len(patches), bundle.max_failed)
+        check_failures(patches.undecided, len(patches) + patches.undecided, bundle.max_failed)
         clock.mark("tissue")
         encoder = PatchEncoder(bundle.encoder, pick_device(device), batch_size=batch_size)
         answer = _Answer(opened, bundle, patches, mask, "segmented" if tissue is None else "given", bytes_before)
@@ -160,7 +171,8 @@ def predict_steps(
             read = sum(len(part.positions) + len(part.failed) for part in parts)
             yield Step(opened.slide_id, read, len(patches), "patches", answer.partial(parts) if live else None)
         encoded = join(parts)
-        check_failures(len(encoded.failed), len(patches), bundle.max_failed)
+        failed = len(encoded.failed) + patches.undecided
+        check_failures(failed, len(patches) + patches.undecided, bundle.max_failed)
         clock.mark("patches")
         output = predict_bag(bundle.mil.cpu(), torch.from_numpy(encoded.embeddings))
         clock.mark("mil")
@@ -215,6 +227,7 @@ class _Answer:
         timings: dict[str, float] | None = None,
     ) -> Prediction:
         slide, patches = self.slide, self.patches
+        failed += patches.undecided
         of_all = np.full(len(patches), np.nan)
         of_all[positions] = attention
         cell_mm = [side * slide.mpp / 1000 for side in self.tissue.cell_yx]
@@ -237,6 +250,7 @@ class _Answer:
             bytes_read=None if slide.bytes_read is None else slide.bytes_read - (self.bytes_before or 0),
             slide_fingerprint=slide.fingerprint,
             bundle_sha256=self.bundle.sha256,
+            notes=(*slide.notes, *loss_note(failed, len(patches) + patches.undecided)),
         )
 
 

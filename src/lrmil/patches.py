@@ -28,12 +28,17 @@ class Patches:
         (n, 2) int32 row, col on the LR lattice.
     children_covered
         (n, s*s) bool: the child has enough tissue and lies inside the slide.
+    undecided, children_undecided
+        Further LR patches, and HR children, that would be there if what cannot be read of the slide were tissue. Nobody
+        can tell, so they count as unreadable ones.
     """
 
     grid: Grid
     children: int
     index: NDArray[np.int32]
     children_covered: NDArray[np.bool_]
+    undecided: int = 0
+    children_undecided: int = 0
 
     def __len__(self) -> int:
         return len(self.index)
@@ -73,6 +78,7 @@ def make_patches(
     children: int = 4,
     min_tissue: float = 0.25,
     min_tissue_hr: float = 0.25,
+    unread: Raster | None = None,
 ) -> Patches:
     """Lay the paired grid over a slide and keep what is tissue (method.md section 2).
 
@@ -90,6 +96,8 @@ def make_patches(
         s = mpp_LR / mpp_HR.
     min_tissue, min_tissue_hr
         Smallest tissue fraction of an LR patch that is kept and of an HR child that is covered.
+    unread
+        Boolean Raster of what could not be read when the tissue was sought, as from `find_tissue`.
 
     Raises
     ------
@@ -100,14 +108,28 @@ def make_patches(
     grid = Grid(mpp, size, slide.mpp, slide.origin_yx)
     rows, cols = grid.shape_over(slide.dimensions)
     index = np.stack(np.meshgrid(np.arange(rows), np.arange(cols), indexing="ij"), -1).reshape(-1, 2).astype(np.int32)
-    index = index[tissue.mean_over(grid.level0_yx(index), grid.step_level0) >= min_tissue - ROUNDING]
+    kept, undecided = _kept(tissue, unread, grid.level0_yx(index), grid.step_level0, min_tissue)
+    perhaps, index = index[kept | undecided], index[kept]
 
     fine = grid.refined(children)
-    corners = fine.level0_yx(children_of(index, children)).reshape(-1, 2)
+    corners = fine.level0_yx(children_of(perhaps, children)).reshape(-1, 2)
     width, height = slide.dimensions
     inside = (corners + fine.step_level0 <= np.array([height, width]) + 0.5).all(1)
-    covered = inside & (tissue.mean_over(corners, fine.step_level0) >= min_tissue_hr - ROUNDING)
-    return Patches(grid, children, index, covered.reshape(-1, children**2))
+    covered, open_children = _kept(tissue, unread, corners, fine.step_level0, min_tissue_hr)
+    of_kept = (inside & covered).reshape(-1, children**2)[kept[kept | undecided]]
+    children_undecided = np.count_nonzero(inside & (covered | open_children)) - np.count_nonzero(of_kept)
+    return Patches(grid, children, index, of_kept, int(np.count_nonzero(undecided)), int(children_undecided))
+
+
+def _kept(
+    tissue: Raster, unread: Raster | None, level0_yx: NDArray[np.int64], size_level0: float, least: float
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which squares have enough tissue, and which others would have it if all that is unread were tissue."""
+    share = tissue.mean_over(level0_yx, size_level0)
+    kept = share >= least - ROUNDING
+    if unread is None or not unread.array.any():
+        return kept, np.zeros_like(kept)
+    return kept, ~kept & (share + unread.mean_over(level0_yx, size_level0) >= least - ROUNDING)
 
 
 def refuse_coarser(slide: Slide, mpp: float) -> None:

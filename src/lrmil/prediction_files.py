@@ -65,7 +65,8 @@ def read_prediction(out: Path, slide_id: str, *, key: str | None = None) -> Pred
         cells = np.argwhere(~np.isnan(attention.array))
         seen = Patches(grid, 1, (cells + first).astype(np.int32), np.ones((len(cells), 1), bool))
         values: NDArray[np.float64] = attention.array[tuple(cells.T)].astype(float)
-        return Prediction(**card["prediction"], attention=attention, patches=seen, patch_attention=values)
+        said = {**card["prediction"], "notes": tuple(map(str, card["prediction"].get("notes", ())))}
+        return Prediction(**said, attention=attention, patches=seen, patch_attention=values)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 

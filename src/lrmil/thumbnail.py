@@ -68,7 +68,7 @@ def make_thumbnail(pixels: StandIns, level: int, ratio: int) -> Thumbnail:
     corners = list(product(range(0, rows, side), range(0, cols, side)))
     with ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1)) as pool:
         while True:
-            problems = list(pool.map(lambda corner, side=side: fill(*corner, side), corners))
+            problems = list(pool.map(lambda corner, side=side: fill(corner[0], corner[1], side), corners))
             lost = [corner for corner, problem in zip(corners, problems, strict=True) if problem]
             finest_fits = side * step <= SOURCE_BLOCK  # else a finer level has not been tried yet
             if not lost or side <= SMALLEST_BLOCK or (finest_fits and len(lost) > MOST_LOST):

@@ -1,6 +1,6 @@
 """Tell tissue from glass and pen by colour: stained tissue is coloured, glass is not, pen has colours stains lack."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,10 +27,19 @@ SMALLEST_PIECE = 64  # pixels; 4,096 um2 at 8 um/px, less than any biopsy fragme
 LARGEST_GAP = 64  # pixels; smaller holes are lumens and fat, which belong to the tissue
 
 
+class Tissue(NamedTuple):
+    """Where the tissue of a slide is, and where nobody can tell; no cell is both."""
+
+    mask: Raster
+    """bool: tissue."""
+    unread: Raster | None
+    """bool: could not be read; None where the mask was given by someone who knows."""
+
+
 def segment_tissue(slide: "Slide", *, mpp: float = TISSUE_MPP) -> Raster:
     """Find the tissue of a slide on a thumbnail of about `mpp` um/px.
 
-    Parts of the thumbnail that cannot be read are not tissue.
+    Parts of the thumbnail that cannot be read are not tissue; `find_tissue` tells which they are.
 
     Returns
     -------
@@ -43,8 +52,14 @@ def segment_tissue(slide: "Slide", *, mpp: float = TISSUE_MPP) -> Raster:
     SlideError
         If nothing of the slide can be read.
     """
+    return find_tissue(slide, mpp=mpp).mask
+
+
+def find_tissue(slide: "Slide", *, mpp: float = TISSUE_MPP) -> Tissue:
+    """Find the tissue of a slide as `segment_tissue` does, and what could not be read and may be tissue or not."""
     array, cell_level0, failed = slide.thumbnail(mpp)
-    return Raster.on_lattice(tissue_mask(array) & ~failed, cell_level0=cell_level0, origin_yx=(0.0, 0.0))
+    mask = tissue_mask(array) & ~failed
+    return Tissue(*(Raster.on_lattice(of, cell_level0=cell_level0, origin_yx=(0.0, 0.0)) for of in (mask, failed)))
 
 
 def tissue_mask(rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:
