@@ -214,3 +214,49 @@ class TestPositionsIn:
     def test_large_cells_do_not_overflow(self) -> None:
         index = np.array([[10**5, 10**5], [99_999, 10**5], [10**5, 3]], np.int32)
         assert positions_in(index, index[[2, 0, 1]]).tolist() == [2, 0, 1]
+
+
+class TestStrangers:
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"slide_mpp": -1.0},
+            {"slide_mpp": 0},
+            {"mpp": 1e9},
+            {"mpp": "2.0"},
+            {"size": 10**9},
+            {"size": 1.5},
+            {"origin_yx": [10**12, 0]},
+            {"origin_yx": ["0", 0]},
+            {"origin_yx": [0, 0, 0]},
+            {"failed": 5},
+            {"failed": -1},
+            {"total": "4"},
+            {"key": 3},
+            {"seconds": "long"},
+            {"bytes_read": 1.5},
+        ],
+        ids=str,
+    )
+    def test_values_that_no_features_have(self, path: Path, change: dict[str, object]) -> None:
+        document = json.loads((path / "zarr.json").read_text())
+        document["attributes"].update(change)
+        (path / "zarr.json").write_text(json.dumps(document))
+        for read in (read_card, read_features):
+            with pytest.raises(FormatError):
+                read(path)
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf])
+    def test_embeddings_that_are_no_numbers(self, tmp_path: Path, value: float) -> None:
+        write_features(tmp_path / "a.zarr", replace(sample(), embeddings=np.full((3, 4), value, np.float32)))
+        with pytest.raises(FormatError, match="finite embeddings"):
+            read_features(tmp_path / "a.zarr")
+
+    def test_a_description_kept_twice_does_not_count(self, path: Path) -> None:
+        """Zarr would take the arrays' descriptions from the group's own document, which nothing has checked."""
+        document = json.loads((path / "zarr.json").read_text())
+        index = json.loads((path / "index/zarr.json").read_text())
+        document["consolidated_metadata"] = {"kind": "inline", "must_understand": False, "metadata": {"index": index}}
+        document["consolidated_metadata"]["metadata"]["index"]["shape"] = [10**12, 2]
+        (path / "zarr.json").write_text(json.dumps(document))
+        assert len(read_features(path).index) == 3

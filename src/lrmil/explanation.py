@@ -4,6 +4,7 @@ import json
 import math
 import uuid
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -11,9 +12,11 @@ import zarr
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from lrmil import untrusted
 from lrmil.errors import FormatError
 from lrmil.files import replacing, write_text
 from lrmil.raster import Raster
+from lrmil.zarr_checks import check_array
 
 Floats = NDArray[np.float32]
 
@@ -192,19 +195,24 @@ def read_ome_zarr(path: Path) -> Raster:
         If the folder is not such an OME-Zarr.
     """
     try:
-        group = zarr.open_group(path, mode="r", zarr_format=3)
-        array = group["0"]
-        about = json.loads(json.dumps(dict(group.attrs)))
+        check_array(path / "0", types=("float32",))
+        array = zarr.open_array(str(path / "0"), mode="r", zarr_format=3)
+        document: Any = untrusted.read_json(path / "zarr.json", printable=False)
+        about = document["attributes"]
         version, mpp = about["ome"]["version"], float(about["lrmil"]["mpp"])
         scale, translation = about["ome"]["multiscales"][0]["datasets"][0]["coordinateTransformations"]
         cell_um, centre_um = np.asarray(scale["scale"], float), np.asarray(translation["translation"], float)
-    except (KeyError, IndexError, TypeError, ValueError, FileNotFoundError) as error:
+        figures = [mpp, *cell_um, *centre_um]
+        pixels = np.asarray(array[...])
+    except (KeyError, IndexError, TypeError, ValueError, OSError, RuntimeError) as error:  # RuntimeError: the codec's
         raise FormatError(f"Expected an OME-Zarr map written by lrmil in {path}. Got {error!r} instead.") from error
-    if version != NGFF or not isinstance(array, zarr.Array):
-        raise FormatError(f"Expected OME-Zarr {NGFF} with an array '0' in {path}. Got version {version} instead.")
+    if version != NGFF or len(figures) != 5 or not np.isfinite(figures).all() or min(mpp, *cell_um) <= 0:
+        raise FormatError(
+            f"Expected OME-Zarr {NGFF} with a place on the slide in {path}. Got version {version}, {figures} instead."
+        )
     cell, corner = cell_um / mpp, (centre_um - cell_um / 2) / mpp
     return Raster.on_lattice(
-        np.asarray(array[...]),
+        pixels,
         cell_level0=(float(cell[0]), float(cell[1])),
         origin_yx=(float(corner[0]), float(corner[1])),
     )

@@ -1,19 +1,25 @@
 """Embeddings of one slide's patches on disk: format lrmil.features/1 (a zarr v3 group, complete or absent)."""
 
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from lrmil import files
+from lrmil import files, untrusted
 from lrmil.errors import FormatError
 from lrmil.geometry import Grid
+from lrmil.resolution import ASKED_MPP
+from lrmil.zarr_checks import check_array
 
 FORMAT = "lrmil.features/1"
 ROWS_PER_CHUNK = 1024
+LARGEST_PATCH = 65_536
+FARTHEST = 2**31  # level-0 pixels
+INDEX, FLOATS = ("int32",), ("float32", "float16")
+UNREADABLE = (OSError, KeyError, ValueError, TypeError, RuntimeError)  # RuntimeError: the codec's
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,19 +112,20 @@ def read_features(path: Path, *, layers: bool = False) -> Features:
     """
     card = read_card(path)
     try:
-        group = zarr.open_group(str(path), mode="r")
-        index, embeddings = _array(group, "index"), _array(group, "features")
+        index, embeddings = _array(path, "index", INDEX), _array(path, "features", FLOATS)
         tokens = {}
-        if layers and "layers" in group:
-            names = sorted(group["layers"])  # type: ignore[arg-type]
-            tokens = {int(name): _array(group, f"layers/{name}").astype(np.float16) for name in names}
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:  # RuntimeError: the codec's
+        if layers and (path / "layers").is_dir() and not (path / "layers").is_symlink():
+            names = sorted(inner.name for inner in (path / "layers").iterdir() if inner.is_dir())
+            tokens = {int(name): _array(path, f"layers/{name}", FLOATS).astype(np.float16) for name in names}
+    except UNREADABLE as error:
         raise FormatError(f"Expected complete arrays in {path}. Got: {error}. Extract this slide again.") from error
     if index.shape != (len(embeddings), 2) or any(len(values) != len(index) for values in tokens.values()):
         raise FormatError(
             f"Expected arrays of one length in {path}. Got index {index.shape} and features {embeddings.shape}; "
             "extract this slide again."
         )
+    if not all(np.isfinite(values).all() for values in (embeddings, *tokens.values())):
+        raise FormatError(f"Expected finite embeddings in {path}. Got NaN or infinity; extract this slide again.")
     return Features(card, index.astype(np.int32), embeddings.astype(np.float32), tokens)
 
 
@@ -132,8 +139,8 @@ def read_index(path: Path) -> NDArray[np.int32]:
     """
     read_card(path)
     try:
-        return np.asarray(_array(zarr.open_group(str(path), mode="r"), "index"), np.int32)
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        return np.asarray(_array(path, "index", INDEX), np.int32)
+    except UNREADABLE as error:
         raise FormatError(f"Expected a complete index in {path}. Got: {error}. Extract this slide again.") from error
 
 
@@ -146,7 +153,7 @@ def read_card(path: Path) -> FeaturesCard:
         If it is no lrmil.features group or is of another version.
     """
     try:
-        document = json.loads((path / "zarr.json").read_text(encoding="utf-8"))
+        document: Any = untrusted.read_json(path / "zarr.json", printable=False)
         attributes = dict(document["attributes"])
         found = attributes.pop("format")
     except (OSError, KeyError, TypeError, ValueError) as error:
@@ -155,9 +162,35 @@ def read_card(path: Path) -> FeaturesCard:
         raise FormatError(f"Expected the format {FORMAT} in {path}. Got {found!r}; extract again or update lrmil.")
     try:
         notes = tuple(map(str, attributes.pop("notes", ())))
-        return FeaturesCard(**{**attributes, "origin_yx": tuple(attributes["origin_yx"]), "notes": notes})
+        card = FeaturesCard(**{**attributes, "origin_yx": tuple(attributes["origin_yx"]), "notes": notes})
+        problem = _misfit(card)
     except (KeyError, TypeError) as error:
         raise FormatError(f"Expected the attributes of {FORMAT} in {path}. Got: {error}") from error
+    if problem:
+        raise FormatError(f"Expected {problem} in {path}. Got another value; extract this slide again.")
+    return card
+
+
+def _misfit(card: FeaturesCard) -> str:
+    """What is wrong with a card, as what was expected; "" when nothing is."""
+    texts = (card.slide_id, card.slide_fingerprint, card.mpp_source, card.encoder_hash, card.key)
+    if not all(isinstance(text, str) for text in texts):
+        return "names and hashes that are texts"
+    if not all(_is_number(mpp) and 0 < mpp <= ASKED_MPP[1] for mpp in (card.slide_mpp, card.mpp)):
+        return f"resolutions above 0 and up to {ASKED_MPP[1]:g} um/px"
+    if type(card.size) is not int or not 1 <= card.size <= LARGEST_PATCH:
+        return f"patches of 1 to {LARGEST_PATCH} px"
+    if len(card.origin_yx) != 2 or not all(_is_number(one) and abs(one) < FARTHEST for one in card.origin_yx):
+        return "a lattice that begins on the slide"
+    if type(card.total) is not int or type(card.failed) is not int or not 0 <= card.failed <= card.total:
+        return "a number of patches, and no more that failed"
+    if not _is_number(card.seconds) or not (card.bytes_read is None or type(card.bytes_read) is int):
+        return "figures of what it took"
+    return ""
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def is_current(path: Path, key: str) -> bool:
@@ -180,10 +213,9 @@ def positions_in(index: NDArray[np.integer], parents: NDArray[np.integer]) -> ND
     return np.where(keys[found] == wanted, found, -1)
 
 
-def _array(group: zarr.Group, name: str) -> NDArray[np.generic]:
-    array = group[name]
-    if not isinstance(array, zarr.Array) or array.ndim != 2:
-        raise ValueError(f"{name} is no two-dimensional array")
-    if array.nchunks_initialized != array.nchunks:  # zarr would silently give zeros
-        raise ValueError(f"{name} lacks {array.nchunks - array.nchunks_initialized} of {array.nchunks} chunks")
+def _array(path: Path, name: str, types: tuple[str, ...]) -> NDArray[np.generic]:
+    there = check_array(path / name, types=types)
+    array = zarr.open_array(str(path / name), mode="r", zarr_format=3)
+    if there != array.nchunks:  # zarr would silently give zeros
+        raise ValueError(f"{name} lacks {array.nchunks - there} of {array.nchunks} chunks")
     return np.asarray(array[:])

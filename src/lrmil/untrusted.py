@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import stat
 import struct
 from pathlib import Path
@@ -13,7 +14,8 @@ LARGEST_JSON = 16 << 20  # bytes
 DEEPEST_JSON = 32  # objects and lists within each other
 LARGEST_HEADER = 64 << 20  # bytes of a safetensors header
 MOST_TENSORS = 100_000
-TEXT_CONTROLS = str.maketrans("", "", "\t\n\r")  # of the control characters, those that a text may have
+LINES = str.maketrans("", "", "\t\n\r")  # of the control characters, those that a text may have
+HALF = re.compile(r"[\ud800-\udfff]")  # half a character, which UTF-8 cannot hold
 
 
 class TensorSpec(NamedTuple):
@@ -62,8 +64,15 @@ def check_plain(path: Path) -> int:
     return status.st_size
 
 
-def read_json(path: Path, *, largest: int = LARGEST_JSON) -> object:
+def read_json(path: Path, *, largest: int = LARGEST_JSON, printable: bool = True) -> object:
     """Read a JSON document strictly: UTF-8, finite numbers, no name twice, at most 32 levels, no control characters.
+
+    Parameters
+    ----------
+    path, largest
+        The file, and how many bytes it may have.
+    printable
+        Whether control characters are refused; names of files may have them.
 
     Raises
     ------
@@ -75,17 +84,17 @@ def read_json(path: Path, *, largest: int = LARGEST_JSON) -> object:
     size = check_plain(path)
     if size > largest:
         raise FormatError(f"Expected a document of at most {largest >> 10} KiB in {path}. Got {size >> 10} KiB.")
-    return parse_json(path.read_bytes(), path)
+    return parse_json(path.read_bytes(), path, printable=printable)
 
 
-def parse_json(data: bytes, path: Path) -> object:
+def parse_json(data: bytes, path: Path, *, printable: bool = True) -> object:
     """Parse the bytes of a document; see `read_json`. `path` is what errors call it."""
     try:
         text = data.decode("utf-8")
         document: object = json.loads(
             text, parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_without_doubles
         )
-        _check(document, 0)
+        _check(document, 0, UNPRINTABLE if printable else HALF)
     except (ValueError, RecursionError) as error:  # UnicodeError and JSONDecodeError are ValueErrors
         what = "it nests too deeply" if isinstance(error, RecursionError) else str(error)
         raise FormatError(f"Expected a JSON document in {path}. Got another: {what}.") from error
@@ -159,22 +168,17 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return document
 
 
-def _check(value: object, depth: int) -> None:
+def _check(value: object, depth: int, refused: re.Pattern[str]) -> None:
     if depth > DEEPEST_JSON:
         raise ValueError(f"it is more than {DEEPEST_JSON} levels deep")
     if isinstance(value, dict):
         for name, inner in value.items():
-            _check(name, depth)
-            _check(inner, depth + 1)
+            _check(name, depth, refused)
+            _check(inner, depth + 1, refused)
     elif isinstance(value, list):
         for inner in value:
-            _check(inner, depth + 1)
-    elif isinstance(value, str) and not is_printable(value):
+            _check(inner, depth + 1, refused)
+    elif isinstance(value, str) and refused.search(value.translate(LINES)):
         raise ValueError("a text in it has control characters")
     elif isinstance(value, int) and abs(value) >= 1 << 63:
         raise ValueError("a number is too large")
-
-
-def is_printable(text: str) -> bool:
-    """Whether a text has no control characters but tabs and line ends, no marks of direction and no half characters."""
-    return UNPRINTABLE.search(text.translate(TEXT_CONTROLS)) is None
