@@ -55,6 +55,8 @@ def build_parser() -> argparse.ArgumentParser:
     validate = _add(commands, "validate", "check a cohort before any computing", "lrmil validate slides labels.csv")
     _add_cohort(validate)
     validate.add_argument("--folds", type=int, default=5)
+    validate.add_argument("--mpp-hr", default="0.5", help="HR resolution of the training to come (default: 0.5)")
+    validate.add_argument("--table-only", action="store_true", help="open no slide: check table and names alone")
     _add_json(validate)
 
     train = _add(

@@ -39,6 +39,7 @@ from lrmil.run_folder import installed_versions
 from lrmil.run_plan import ARM_NAMES
 from lrmil.slide import open_slide
 from lrmil.slide_files import OPENSLIDE_EXTENSIONS, TIFF_EXTENSIONS, find_slides, slide_id_of
+from lrmil.slide_looks import Look, look_steps, lookalikes, sources_of, unusable
 from lrmil.synthetic import make_cohort_steps
 
 # A small network with random weights: the demonstration must run offline. Network and seed are fixed because the gap
@@ -114,16 +115,21 @@ def inspect(options: argparse.Namespace) -> int:
 def validate(options: argparse.Namespace) -> int:
     """List every problem of a cohort."""
     report = validate_cohort(options.slides, options.labels, folds=options.folds)
+    problems, looks = list(report.problems), tuple[Look, ...]()
+    if not options.table_only:
+        mpp = parse_mpp(options.mpp_hr)
+        looks = show(look_steps(sources_of(options.slides, report), mpp=mpp), console)
+        problems += [*unusable(looks), *(lookalikes(looks, report.cohort) if report.cohort else [])]
     if options.json:
-        _print_json({"ok": report.ok, "problems": [asdict(problem) for problem in report.problems]})
+        _print_json({"ok": report.ok, "problems": [asdict(problem) for problem in problems]})
         return 0 if report.ok else 1
     table = Table("row", "column", "", "problem", "remedy")
-    for problem in report.problems:
+    for problem in problems:
         place = [str(problem.row or ""), problem.column or ""]
         table.add_row(*map(Text, [*place, problem.severity, problem.message, problem.hint]))
-    if report.problems:
+    if problems:
         printed.print(table)
-    count = len(report.cohort.slides) if report.cohort else 0
+    count = len(report.cohort.slides) - sum(bool(look.problem) for look in looks) if report.cohort else 0
     printed.print(f"{count} slides can be trained on." if report.ok else "Mend the errors above, then try again.")
     return 0 if report.ok else 1
 

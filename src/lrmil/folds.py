@@ -22,11 +22,25 @@ from lrmil.features import read_card, read_features
 from lrmil.mil import ABMIL, BagOutput, make_mil, predict_bag
 from lrmil.patch_distillation import Student, train_student
 from lrmil.region_samples import PairedSlide
-from lrmil.run_folder import committing, is_committed, key_of, load_tensors, save_tensors
+from lrmil.run_folder import changed_inputs, committing, is_committed, key_of, load_tensors, save_tensors
 from lrmil.slide_distillation import Bag, Evidence, student_bag, train_mil
 from lrmil.splits import Fold
 from lrmil.steps import Step
 from lrmil.training import Fit
+
+INPUTS = {
+    "mil": "settings of the MIL",
+    "stage1": "settings of stage 1",
+    "stage2": "settings of stage 2",
+    "seed": "seed",
+    "start": "encoder that the student starts from",
+    "train": "training slides, their labels or features",
+    "val": "validation slides, their labels or features",
+    "slides": "slides or their features",
+    "teacher": "teacher",
+    "evidence": "teacher's evidence",
+    "models": "trained models",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +205,7 @@ def _train_mil(
     folder = task.folder / name
     if is_committed(folder, inputs):
         return
+    yield from _say_why(task, name, folder, inputs)
     checkpoint = task.folder / f"{name}.checkpoint.safetensors"
     fit = yield from _fit(
         train_mil(
@@ -232,6 +247,7 @@ def _evidence(task: FoldTask) -> Iterator[Step[Path]]:
     folder = task.folder / "evidence"
     if is_committed(folder, inputs):
         return
+    yield from _say_why(task, "evidence", folder, inputs)
     mil = load_mil(task.folder / "teacher", task.n_classes, task.config.mil)
     tensors: dict[str, Tensor] = {}
     for done, slide_id in enumerate(slide_ids, 1):
@@ -259,6 +275,7 @@ def _stage1(task: FoldTask) -> Iterator[Step[Path]]:
     folder = task.folder / "lr_encoder"
     if is_committed(folder, inputs):
         return
+    yield from _say_why(task, "stage 1", folder, inputs)
     evidence = read_evidence(task.folder) if attended else {}
     pairs = {
         slide_id: PairedSlide(
@@ -323,6 +340,7 @@ def _outputs(task: FoldTask) -> Iterator[Step[Path]]:
     folder = task.folder / "outputs"
     if is_committed(folder, inputs):
         return
+    yield from _say_why(task, "test hr_teacher", folder, inputs)
     probabilities: dict[str, dict[str, list[float]]] = {arm: {} for arm in arms}
     tensors: dict[str, Tensor] = {"none": torch.zeros(0)}
     for arm, (name, path) in arms.items():
@@ -336,6 +354,12 @@ def _outputs(task: FoldTask) -> Iterator[Step[Path]]:
     with committing(folder, inputs) as temporary:
         files.write_json(temporary / "probabilities.json", probabilities)
         save_tensors(temporary / "outputs.safetensors", tensors)
+
+
+def _say_why(task: FoldTask, job: str, folder: Path, inputs: Mapping[str, object]) -> Iterator[Step[Path]]:
+    """Say why an artefact that is there is made again."""
+    if changed := [INPUTS[name] for name in changed_inputs(folder, inputs)]:
+        yield Step(f"{task.fold.name}: {job}", 0, message=f"made again, for other: {'; '.join(changed)}")
 
 
 def _fit(steps: Iterator[Step[Fit]]) -> Generator[Step[Path], None, Fit]:

@@ -25,10 +25,12 @@ from lrmil.features import read_card
 from lrmil.folds import FoldTask, load_lr_encoder, load_mil, read_outputs, run_fold
 from lrmil.geometry import resolution_ratio
 from lrmil.labels import Problem
+from lrmil.run_changes import Earlier, changed_slides, changes_since, note_changes, read_earlier
 from lrmil.run_control import LOG, run_lock, stop_requested
 from lrmil.run_folder import write_environment
 from lrmil.run_log import logged
-from lrmil.run_plan import ARMS, read_plan, settings_hash, write_plan
+from lrmil.run_plan import ARMS, settings_hash, write_plan
+from lrmil.slide_looks import Look, look_steps, lookalikes
 from lrmil.splits import Fold, final_fold, make_folds, write_splits
 from lrmil.steps import Step, last
 
@@ -113,15 +115,14 @@ def train_steps(
     out.mkdir(parents=True, exist_ok=True)
     with run_lock(out):
         stop_requested(out)  # one from before the start is of an earlier call
-        if (out / "plan.toml").exists():
-            read_plan(out)
+        earlier = read_earlier(out)
         files.remove_leftovers(out)
         for name in RESULTS:
             files.remove(out / name)
         write_plan(out, config, str(slides), str(labels))
         write_environment(out, torch_device)
         yield from logged(
-            _run(out, report.cohort, report.problems, plan, config, device=str(torch_device)),
+            _run(out, report.cohort, report.problems, plan, config, earlier, device=str(torch_device)),
             out / LOG,
             plan=files.sha256_file(out / "plan.toml"),
             hidden=(Path(slides), Path(labels).parent, out.resolve(), Path.home()),
@@ -130,7 +131,14 @@ def train_steps(
 
 
 def _run(
-    out: Path, cohort: Cohort, problems: Sequence[Problem], plan: PatchPlan, config: TrainConfig, *, device: str
+    out: Path,
+    cohort: Cohort,
+    problems: Sequence[Problem],
+    plan: PatchPlan,
+    config: TrainConfig,
+    earlier: Earlier | None,
+    *,
+    device: str,
 ) -> Generator[Step[Run], None, None]:
     torch_device = pick_device(device)
     teacher = load_encoder(
@@ -147,6 +155,9 @@ def _run(
     write_splits(out / "splits.csv", folds if final in folds else (*folds, final), cohort)  # tells how much is to come
     sources = {slide.slide_id: SlideSource(slide.slide_id, slide.path, slide.mpp) for slide in cohort.slides}
 
+    looks = yield from _looks(list(sources.values()))
+    yield from _say_changes(out, earlier, config, cohort, (*folds, final), sources, looks, encoder_hash(teacher))
+    problems = [*problems, *lookalikes(looks, cohort, tested={i: fold.name for fold in folds for i in fold.test})]
     failed = yield from _frozen_features(out, teacher, list(sources.values()), plan, config, device=device)
     _write_problems(out, problems, failed)
     folds, final = tuple(without_failed(fold, cohort, failed) for fold in folds), without_failed(final, cohort, failed)
@@ -158,7 +169,7 @@ def _run(
             run=out,
             fold=fold,
             sources=sources,
-            labels={slide.slide_id: cohort.class_index(slide.slide_id) for slide in cohort.slides},
+            labels={slide.slide_id: cohort.classes.index(slide.label) for slide in cohort.slides},
             n_classes=len(cohort.classes),
             student_start=student,
             plan=plan,
@@ -176,6 +187,35 @@ def _run(
     _write_bundle(out, tasks[trained.index(final)], cohort, config, figures)
     run = Run(out, out / "model", figures, failed)
     yield Step("train", len(trained), len(trained), "folds", result=run)
+
+
+def _looks(sources: Sequence[SlideSource]) -> Generator[Step[Run], None, tuple[Look, ...]]:
+    looks: tuple[Look, ...] = ()
+    for step in look_steps(sources):
+        looks = step.result or looks
+        yield Step(step.job, step.done, step.total, step.unit)
+    return looks
+
+
+def _say_changes(
+    out: Path,
+    earlier: Earlier | None,
+    config: TrainConfig,
+    cohort: Cohort,
+    folds: Sequence[Fold],
+    sources: Mapping[str, SlideSource],
+    looks: Sequence[Look],
+    encoder_sha: str,
+) -> Iterator[Step[Run]]:
+    """Say, and keep for the report, what is another than in an earlier call and what is redone for it."""
+    if earlier is None:
+        return
+    fingerprints = {look.slide_id: look.fingerprint for look in looks if look.fingerprint}
+    said = changes_since(earlier, config, cohort, folds)
+    said += changed_slides(sources.values(), fingerprints, lambda i: out / f"shared/lr/{i}.zarr", encoder_sha)
+    note_changes(out, said)
+    for done, sentence in enumerate(said, 1):
+        yield Step("changes", done, len(said), message=sentence)
 
 
 def _draw_folds(cohort: Cohort, config: TrainConfig) -> tuple[tuple[Fold, ...], Fold]:

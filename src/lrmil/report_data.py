@@ -23,6 +23,7 @@ from lrmil.geometry import resolution_ratio
 from lrmil.hidden_folders import without_folders
 from lrmil.mil import BagOutput
 from lrmil.report_figures import LossLine
+from lrmil.run_changes import read_changes
 from lrmil.run_plan import ARMS, read_plan
 from lrmil.slide_distillation import gather_log_mass
 from lrmil.splits import read_splits
@@ -74,6 +75,8 @@ class Report:
     losses: dict[str, list[LossLine]]
     slides: list[SlideResult]
     problems: list[dict[str, object]]
+    changes: list[dict[str, object]]
+    """What was changed between the calls that made the run: date and sentences."""
     unreadable: list[dict[str, object]]
     splits: list[dict[str, object]]
     data: dict[str, str]
@@ -110,6 +113,7 @@ def gather(run: Path) -> Report:
         losses={stage: [_losses(run, fold.name, stage) for fold in folds] for stage in STAGES},
         slides=results,
         problems=[without_folders(problem, hidden) for problem in read_json(run / "problems.json")],
+        changes=[without_folders(entry, hidden) for entry in read_changes(run)],
         unreadable=_unreadable(run),
         splits=[{"fold": f.name, "train": len(f.train), "val": len(f.val), "test": len(f.test)} for f in folds],
         data={"slides": PurePath(slides).name or "slides", "labels": PurePath(labels).name},

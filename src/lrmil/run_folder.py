@@ -1,6 +1,6 @@
 """The folder of a training run, format lrmil.run/1: what lies where, and artefacts that carry the hash of their inputs.
 
-plan.toml  problems.json  splits.csv  environment.json  metrics.json  predictions.csv  report.html
+plan.toml  problems.json  changes.json  splits.csv  environment.json  metrics.json  predictions.csv  report.html
 steps.jsonl  run.lock  stop                               how the training goes on, for who watches it (run_control)
 shared/hr/<slide>.zarr  shared/lr/<slide>.zarr            the frozen encoder's features: no label, no fold
 <fold>/teacher  <fold>/evidence  <fold>/lr_encoder  <fold>/lr  <fold>/lr_student  <fold>/lr_undistilled
@@ -11,7 +11,7 @@ model/                                                    lrmil.bundle/1, what i
 import importlib.metadata
 import json
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,6 +30,15 @@ def is_committed(folder: Path, inputs: object) -> bool:
         return key_of(folder) == files.sha256_of(inputs)
     except (OSError, ValueError, KeyError, TypeError):
         return False
+
+
+def changed_inputs(folder: Path, inputs: Mapping[str, object]) -> list[str]:
+    """Name the inputs that are others than those an artefact was made from; none where there is no artefact."""
+    try:
+        before = json.loads((folder / "artefact.json").read_text(encoding="utf-8"))["inputs"]
+        return [name for name in inputs if files.sha256_of(before.get(name)) != files.sha256_of(inputs[name])]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []
 
 
 @contextmanager

@@ -104,18 +104,30 @@ def read_splits(path: Path) -> tuple[Fold, ...]:
     FormatError
         If the columns or a part are not those of `write_splits`.
     """
+    folds: dict[str, dict[str, list[str]]] = {}
+    for row in read_table(path):
+        folds.setdefault(row[0], {"train": [], "val": [], "test": []})[row[4]].append(plain_cell(row[1]))
+    return tuple(Fold(name, **{part: tuple(ids) for part, ids in parts.items()}) for name, parts in folds.items())
+
+
+def read_table(path: Path) -> list[list[str]]:
+    """Read the rows of what `write_splits` wrote, five cells each under `COLUMNS`.
+
+    Raises
+    ------
+    FormatError
+        If the columns or a part are not those of `write_splits`.
+    """
     with path.open(encoding="utf-8", newline="") as file:
         header, *rows = list(csv.reader(file)) or [[]]
     if tuple(header) != COLUMNS:
         raise FormatError(f"Expected the columns {','.join(COLUMNS)} in '{path}'; got {','.join(header)}. Delete it.")
-    folds: dict[str, dict[str, list[str]]] = {}
     for number, row in enumerate(rows, start=2):
         if len(row) != len(COLUMNS) or row[4] not in ("train", "val", "test"):
             raise FormatError(
                 f"Expected five values, the last train, val or test, in row {number} of '{path}'; got {row}."
             )
-        folds.setdefault(row[0], {"train": [], "val": [], "test": []})[row[4]].append(plain_cell(row[1]))
-    return tuple(Fold(name, **{part: tuple(ids) for part, ids in parts.items()}) for name, parts in folds.items())
+    return rows
 
 
 def _check_fraction(val_fraction: float) -> None:

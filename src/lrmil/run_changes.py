@@ -1,0 +1,168 @@
+"""What has changed since a run's earlier call, in sentences, and kept in RUN/changes.json: it tells what is redone."""
+
+import datetime
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from lrmil import files
+from lrmil.cohort import Cohort
+from lrmil.cohort_checks import names_of
+from lrmil.configs import TrainConfig, to_dict
+from lrmil.csv_text import plain_cell
+from lrmil.errors import FormatError
+from lrmil.features import FeaturesCard, read_card
+from lrmil.run_plan import read_plan
+from lrmil.slide_files import SlideSource
+from lrmil.splits import Fold, read_table
+
+CHANGES = "changes.json"
+UNSPOKEN = ("encoder", "student_encoder")  # their values may name a folder, which names the machine and its user
+WITHOUT_EFFECT = ("batch_size", "threads")
+FEATURES = ("patch_size", "mpp_hr", "mpp_lr", "min_tissue", "min_tissue_hr", "max_failed")
+
+
+class Earlier(NamedTuple):
+    """What an earlier call in a run's folder was asked for."""
+
+    config: TrainConfig
+    cases: Mapping[str, tuple[str, str]]
+    """Slide id -> case_id and label."""
+    parts: Mapping[tuple[str, str], str]
+    """Fold and slide id -> part."""
+    failed: frozenset[str] = frozenset()
+    """Slides that could not be used."""
+
+
+def read_earlier(run: Path) -> Earlier | None:
+    """Read what an earlier call was asked for; None where there was none, or it came to nothing.
+
+    Raises
+    ------
+    FormatError
+        If the folder holds a run of another version.
+    """
+    if not (run / "plan.toml").exists():
+        return None
+    config, _, _ = read_plan(run)
+    try:
+        rows = read_table(run / "splits.csv")
+    except (OSError, FormatError):
+        return None
+    cases = {plain_cell(row[1]): (plain_cell(row[2]), plain_cell(row[3])) for row in rows}
+    return Earlier(config, cases, {(row[0], plain_cell(row[1])): row[4] for row in rows}, _failed(run))
+
+
+def changes_since(earlier: Earlier, config: TrainConfig, cohort: Cohort, folds: Sequence[Fold]) -> list[str]:
+    """Say what of settings, table and folds is another than before, and what is redone for it."""
+    now = {slide.slide_id: (slide.case_id, slide.label) for slide in cohort.slides}
+    both = sorted(now.keys() & earlier.cases.keys())
+    said = _changed_settings(to_dict(earlier.config), to_dict(config))
+    said += _changed_rows([i for i in both if now[i][1] != earlier.cases[i][1]], "labels", "what learns from labels")
+    said += _changed_rows([i for i in both if now[i][0] != earlier.cases[i][0]], "cases", "folds may be drawn anew")
+    if new := sorted(now.keys() - earlier.cases.keys() - earlier.failed):
+        said.append(f"{_slides(new)} new: folds that hold them are made anew.")
+    if gone := sorted(earlier.cases.keys() - now.keys()):
+        said.append(f"{_slides(gone)} no longer in the table: folds that held them are made anew.")
+    parts = {(fold.name, i): part for fold in folds for part in ("train", "val", "test") for i in getattr(fold, part)}
+    moved = {fold for fold, i in parts.keys() & earlier.parts.keys() if parts[fold, i] != earlier.parts[fold, i]}
+    names = {fold for fold, _ in parts} ^ {fold for fold, _ in earlier.parts}
+    if moved or names:
+        said.append(f"The folds are drawn anew ({', '.join(sorted(moved | names))}) and trained anew.")
+    return said
+
+
+def changed_slides(
+    sources: Iterable[SlideSource], fingerprints: Mapping[str, str], card_of: Callable[[str], Path], encoder_hash: str
+) -> list[str]:
+    """Say which slides with features are other files than before, or were made with another encoder.
+
+    Parameters
+    ----------
+    sources, fingerprints
+        The slides, and by slide id the hash of each that can be opened.
+    card_of
+        Slide id -> features of an earlier call, which may be absent.
+    encoder_hash
+        Of the frozen encoder.
+    """
+    cards = {source: card for source in sources if (card := _card(card_of(source.slide_id))) is not None}
+    changed = [
+        source.slide_id
+        for source, card in cards.items()
+        if fingerprints.get(source.slide_id, card.slide_fingerprint) != card.slide_fingerprint
+    ]
+    scaled = [source.slide_id for source, card in cards.items() if _is_scaled(source, card)]
+    said = [f"Slide '{name}' changed: its features are made again." for name in changed[:10]]
+    if len(changed) > 10:
+        said.append(f"{len(changed) - 10} more slides changed: their features are made again.")
+    if scaled:
+        said.append(f"{_slides(scaled)} given another resolution: the features are made again.")
+    if any(card.encoder_hash != encoder_hash for card in cards.values()):
+        said.append("The encoder changed: all features are made again.")
+    return said
+
+
+def note_changes(run: Path, said: Sequence[str]) -> None:
+    """Keep what was said, after what was said in earlier calls."""
+    if said:
+        entry = {"date": datetime.datetime.now(datetime.UTC).date().isoformat(), "changes": list(said)}
+        files.write_json(run / CHANGES, [*read_changes(run), entry])
+
+
+def read_changes(run: Path) -> list[dict[str, object]]:
+    """Read what `note_changes` kept, an entry with "date" and "changes" for each call; none where it is unreadable."""
+    try:
+        found = json.loads((run / CHANGES).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return []
+    return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
+
+
+def _failed(run: Path) -> frozenset[str]:
+    try:
+        problems = json.loads((run / "problems.json").read_text(encoding="utf-8"))
+        return frozenset(str(one["slide_id"]) for one in problems if one["slide_id"])
+    except (OSError, ValueError, RecursionError, TypeError, KeyError):
+        return frozenset()
+
+
+def _changed_settings(before: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
+    old, new = _flat(before), _flat(now)
+    names = [name for name in new if old.get(name) != new[name]]
+    said = []
+    if shown := [name if name in UNSPOKEN else f"{name} {old.get(name)} -> {new[name]}" for name in names]:
+        redone = "all features are made again" if set(names) & set(FEATURES) else "what they touch is made again"
+        idle = all(name in WITHOUT_EFFECT for name in names)
+        said.append(f"Settings changed ({', '.join(shown)}): {'nothing is made again' if idle else redone}.")
+    return said
+
+
+def _flat(settings: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    found: dict[str, object] = {}
+    for name, value in settings.items():
+        found |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return found
+
+
+def _changed_rows(slide_ids: Sequence[str], what: str, redone: str) -> list[str]:
+    if not slide_ids:
+        return []
+    end = f"{redone} is trained anew" if what == "labels" else redone
+    return [f"The {what} of {len(slide_ids)} slides changed ({names_of(slide_ids)}): {end}."]
+
+
+def _slides(slide_ids: Sequence[str]) -> str:
+    return f"{len(slide_ids)} slide{' is' if len(slide_ids) == 1 else 's are'} ({names_of(slide_ids)})"
+
+
+def _is_scaled(source: SlideSource, card: FeaturesCard) -> bool:
+    return source.mpp != card.slide_mpp if source.mpp is not None else card.mpp_source == "override"
+
+
+def _card(path: Path) -> FeaturesCard | None:
+    try:
+        return read_card(path)
+    except FormatError:
+        return None

@@ -1,0 +1,167 @@
+"""A look at every slide of a cohort before any computing: which cannot be used, and which look the same."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lrmil.cohort import Cohort, CohortReport, SlideRecord
+from lrmil.errors import LrmilError
+from lrmil.labels import Problem
+from lrmil.slide import Slide, find_slides, open_slide, slide_id_of
+from lrmil.slide_files import SlideSource
+from lrmil.steps import Step
+
+SIDE = 128  # px of the overview that is looked at
+SMALL = 32  # px; tissue of a whole slide is told apart by far less
+ALIKE = 0.99  # correlation of small pictures: copies saved anew have 0.999, serial sections of a block about 0.9
+ASPECT = 1.02  # ratio of two slides' proportions up to which they may be the same
+FLAT = 2.0  # grey levels (standard deviation) below which a picture shows nothing to compare
+LISTED = 50  # pairs written out
+
+
+class Look(NamedTuple):
+    """What a look at one slide showed."""
+
+    slide_id: str
+    problem: str = ""
+    """Why it cannot be used, in one sentence."""
+    fingerprint: str = ""
+    """Hash of the file's content; empty when it cannot be opened."""
+    aspect: float = 1.0
+    """Width by height."""
+    picture: NDArray[np.float32] | None = None
+    """(`SMALL` ** 2,) grey values of mean 0 and length 1; None where there is nothing to see."""
+
+
+def look_steps(
+    sources: Sequence[SlideSource], *, mpp: float | None = None, job: str = "look at the slides"
+) -> Iterator[Step[tuple[Look, ...]]]:
+    """Open each slide, and shrink it to a small picture.
+
+    Parameters
+    ----------
+    sources
+        The slides.
+    mpp
+        The finest resolution in um/px that will be asked of them; None when only their own must be known.
+
+    Yields
+    ------
+    Step
+        One per slide; the last carries a Look per slide, in order.
+    """
+    looks: list[Look] = []
+    for source in sources:
+        looks.append(_look(source, mpp))
+        yield Step(job, len(looks), len(sources), "slides")
+    yield Step(job, len(looks), len(sources), "slides", result=tuple(looks))
+
+
+def sources_of(slides: Path | str, report: CohortReport) -> list[SlideSource]:
+    """List the slides of a cohort, or all of the folder where its table has errors."""
+    if report.cohort is not None:
+        return [SlideSource(slide.slide_id, slide.path, slide.mpp) for slide in report.cohort.slides]
+    return [SlideSource(slide_id_of(path), path) for path in find_slides(slides)]
+
+
+def unusable(looks: Sequence[Look]) -> list[Problem]:
+    """One warning for each slide that cannot be used: training leaves it out."""
+    hint = "It is left out as long as it is so."
+    return [
+        Problem(None, "slide_id", f"Slide '{look.slide_id}': {look.problem}", hint, "warning")
+        for look in looks
+        if look.problem
+    ]
+
+
+def lookalikes(looks: Sequence[Look], cohort: Cohort, *, tested: Mapping[str, str] | None = None) -> list[Problem]:
+    """One warning for each two slides that look the same, most of all where that gives a test away.
+
+    Parameters
+    ----------
+    looks
+        Of slides of the cohort.
+    tested
+        Slide id -> name of the fold that tests it, where folds are drawn.
+    """
+    slides, tested = cohort.by_id, tested or {}
+    pairs = [(slides[first.slide_id], slides[second.slide_id], equal) for first, second, equal in _pairs(looks)]
+    problems = [_same(first, second, tested, equal=equal) for first, second, equal in pairs[:LISTED]]
+    if len(pairs) > LISTED:
+        message = f"{len(pairs) - LISTED} more pairs of slides look the same."
+        problems.append(Problem(None, "slide_id", message, "Remove copies from the folder and the table.", "warning"))
+    return problems
+
+
+def _look(source: SlideSource, mpp: float | None) -> Look:
+    try:
+        with open_slide(source.path, mpp=source.mpp) as slide:
+            fingerprint = slide.fingerprint
+            try:
+                slide.level_for(mpp or slide.mpp)
+                problem = ""
+            except LrmilError as error:
+                problem = _sentence(error, source)
+            width, height = slide.dimensions
+            return Look(source.slide_id, problem, fingerprint, width / height, _picture(slide))
+    except (LrmilError, OSError) as error:
+        return Look(source.slide_id, _sentence(error, source))
+
+
+def _sentence(error: Exception, source: SlideSource) -> str:
+    return str(error).replace(str(source.path), source.path.name)
+
+
+def _picture(slide: Slide) -> NDArray[np.float32] | None:
+    overview = slide.overview(SIDE)
+    if overview.failed.any():  # what is white there is no glass
+        return None
+    grey = Image.fromarray(overview.array).convert("L").resize((SMALL, SMALL), Image.Resampling.BOX)
+    values = np.asarray(grey, np.float32).ravel()
+    values = values - values.mean()
+    return values / np.linalg.norm(values) if values.std() >= FLAT else None
+
+
+def _pairs(looks: Sequence[Look]) -> list[tuple[Look, Look, bool]]:
+    """Two by two, the slides whose files or pictures are the same; True for the files."""
+    found = []
+    for group in _by_fingerprint(looks):
+        found += [(first, second, True) for first, second in pairwise(group)]
+    seen = [(look, look.picture) for look in looks if look.picture is not None]
+    shown = [look for look, _ in seen]
+    pictures = np.array([picture for _, picture in seen], np.float32).reshape(len(seen), SMALL**2)
+    for place, look in enumerate(shown):
+        alike = np.flatnonzero(pictures[place + 1 :] @ pictures[place] >= ALIKE) + place + 1
+        for other in (shown[i] for i in alike):
+            ratio = look.aspect / other.aspect
+            if 1 / ASPECT <= ratio <= ASPECT and look.fingerprint != other.fingerprint:
+                found.append((look, other, False))
+    return found
+
+
+def _by_fingerprint(looks: Sequence[Look]) -> list[list[Look]]:
+    groups: dict[str, list[Look]] = {}
+    for look in looks:
+        if look.fingerprint:
+            groups.setdefault(look.fingerprint, []).append(look)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _same(first: SlideRecord, second: SlideRecord, tested: Mapping[str, str], *, equal: bool) -> Problem:
+    names = f"'{first.slide_id}' and '{second.slide_id}'"
+    message = f"Slides {names} are copies of one file" if equal else f"Slides {names} look the same"
+    hint = "Remove one of them from the table if it is a copy."
+    if first.label != second.label:
+        message += f", and one is labelled '{first.label}', the other '{second.label}'"
+        hint = "Find out which label is right, and remove the other row."
+    elif first.case_id != second.case_id:
+        hint = "A copy gives the test away: remove one, or give both the same case_id."
+    parts = [first.split or tested.get(first.slide_id, ""), second.split or tested.get(second.slide_id, "")]
+    if parts[0] != parts[1]:
+        message += f"; they are in different parts ({parts[0] or 'none'}, {parts[1] or 'none'})"
+    return Problem(None, "slide_id", f"{message}.", hint, "warning")
