@@ -438,3 +438,16 @@ def test_the_dock_opens_by_its_name_and_hands_the_model_to_classify_slide(
     widget.result.use.click()
     qtbot.waitUntil(lambda: not session.busy, timeout=PATIENCE)
     assert any(one.isVisible() for name, one in viewer.window.dock_widgets.items() if "Classify slide" in name)
+
+
+def test_the_docks_become_tabs_and_the_model_s_dock_comes_to_the_front(
+    make_napari_viewer: Callable[..., Any], tiny_run: TinyRun, qtbot: "QtBot"
+) -> None:
+    viewer = make_napari_viewer(show=True)
+    _, classify = viewer.window.add_plugin_dock_widget("napari-lrmil", "Classify slide")
+    _, training = viewer.window.add_plugin_dock_widget("napari-lrmil", "Train from folder")
+    qtbot.waitUntil(lambda: training.isVisible() and classify.visibleRegion().isEmpty(), timeout=PATIENCE)
+    training.cohort.choose_run(tiny_run.folder)
+    training.result.use.click()
+    qtbot.waitUntil(lambda: not classify.visibleRegion().isEmpty(), timeout=PATIENCE)
+    assert classify.height() > viewer.window.geometry()[3] / 2 and training.visibleRegion().isEmpty()

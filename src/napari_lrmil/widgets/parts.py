@@ -5,8 +5,20 @@ from typing import Protocol
 from weakref import WeakMethod
 
 from qtpy.compat import isalive
-from qtpy.QtCore import QSize, Qt
-from qtpy.QtWidgets import QFrame, QGroupBox, QHBoxLayout, QLabel, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtCore import QSize, Qt, QTimer
+from qtpy.QtGui import QShowEvent
+from qtpy.QtWidgets import (
+    QDockWidget,
+    QFrame,
+    QGroupBox,
+    QHBoxLayout,
+    QLabel,
+    QMainWindow,
+    QScrollArea,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
 
 class Connectable(Protocol):
@@ -47,10 +59,14 @@ def scrolling_column(owner: QWidget, parts: list[QWidget]) -> QVBoxLayout:
 
 
 class _Column(QScrollArea):
-    """Scrolls up and down only, and is as wide as what stands in it needs."""
+    """Scrolls up and down only, and is as wide as what stands in it needs.
+
+    Two columns in one area of the window become tabs, since each needs the height.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self._placed = False
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -60,6 +76,35 @@ class _Column(QScrollArea):
         inside = self.widget()
         width = inside.minimumSizeHint().width() + self.verticalScrollBar().sizeHint().width() if inside else 0
         return QSize(width, super().minimumSizeHint().height())
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        super().showEvent(event)
+        if not self._placed:  # once: afterwards the docks stand where the user wants them
+            self._placed = True
+            QTimer.singleShot(0, lambda: self._join_tabs() if isalive(self) else None)
+
+    def _join_tabs(self) -> None:
+        window, own = self.window(), _dock_of(self)
+        if own is None or not isinstance(window, QMainWindow):  # it floats, or stands elsewhere
+            return
+        for column in window.findChildren(_Column):
+            other = _dock_of(column)
+            if column.isVisible() and other not in (own, None) and _same_area(window, other, own):
+                window.tabifyDockWidget(other, own)
+                own.show()
+                own.raise_()
+                return
+
+
+def _dock_of(widget: QWidget) -> QDockWidget | None:
+    parent = widget.parentWidget()
+    while parent is not None and not isinstance(parent, QDockWidget):
+        parent = parent.parentWidget()
+    return parent
+
+
+def _same_area(window: QMainWindow, *docks: QDockWidget) -> bool:
+    return len({window.dockWidgetArea(dock) for dock in docks}) == 1
 
 
 def stacked(owner: QWidget, *parts: QWidget) -> QWidget:
