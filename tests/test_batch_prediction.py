@@ -21,7 +21,7 @@ from lrmil.steps import last
 from runs import stamp_of, tiny_bundle
 
 COLUMNS = ["slide_id", "status", "label", "prob_no", "prob_yes", "mpp", "mpp_source", "n_patches"]
-COLUMNS += ["failed_patches", "seconds", "message"]
+COLUMNS += ["failed_patches", "seconds", "reason", "notes", "message"]
 EVIDENCE = (".json", ".attention.ome.zarr", ".geojson", ".png")
 
 

@@ -3,7 +3,6 @@
 predictions.csv, and for each slide what `lrmil.prediction_files` writes.
 """
 
-import logging
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,15 +11,13 @@ from lrmil import files
 from lrmil.bundle import Bundle
 from lrmil.csv_text import csv_text
 from lrmil.devices import pick_device
-from lrmil.errors import LrmilError
-from lrmil.extraction import SlideSource, without_folder
+from lrmil.extraction import SlideSource
+from lrmil.failures import Failure, failure_of, namesakes
 from lrmil.inference import Prediction, predict_steps
 from lrmil.prediction_files import FORMAT, read_prediction, remove_prediction, write_prediction
 from lrmil.raster import Raster
 from lrmil.slide import open_slide
 from lrmil.steps import Step
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +30,10 @@ class Row:
         "ok", "uncertain" or "failed".
     probabilities
         Class -> probability; empty when failed.
+    reason
+        Why it failed in one word: see `lrmil.failures.Failure`.
+    notes
+        Sentences on how the slide was read, and what of it could not be.
     message
         Why it failed.
     """
@@ -47,6 +48,8 @@ class Row:
     failed_patches: int = 0
     seconds: float = 0.0
     bytes_read: int | None = None
+    reason: str = ""
+    notes: tuple[str, ...] = ()
     message: str = ""
 
 
@@ -73,32 +76,34 @@ def predict_slides(
     Yields
     ------
     Step
-        Per batch and per slide; the last carries a Row per slide, in order.
+        Per batch and per slide; the last carries a Row per slide, in order. Whatever one slide does, the others go on.
+
+    Raises
+    ------
+    OutputError
+        If `out` cannot be written, or its disk is full: that concerns every slide.
     """
     device = str(pick_device(device))  # a wrong name concerns no slide
-    out.mkdir(parents=True, exist_ok=True)
+    files.make_folder(out)
     files.remove_leftovers(out)
     rows: list[Row] = []
+    twins = namesakes(slides)
     yield Step("predict", 0, len(slides), "slides")
     for source in slides:
-        try:
-            row = yield from _row_of(
-                source,
-                predict_one(
-                    source,
-                    bundle,
-                    out,
-                    device=device,
-                    batch_size=batch_size,
-                    threads=threads,
-                    uncertain_below=uncertain_below,
-                    tissue=(tissue or {}).get(source.slide_id),
-                ),
-            )
-        except LrmilError as error:
-            log.info("%s: %s", source.slide_id, error)
-            remove_prediction(out, source.slide_id)
-            row = Row(slide_id=source.slide_id, status="failed", message=without_folder(error, source.path))
+        steps = predict_one(
+            source,
+            bundle,
+            out,
+            device=device,
+            batch_size=batch_size,
+            threads=threads,
+            uncertain_below=uncertain_below,
+            tissue=(tissue or {}).get(source.slide_id),
+        )
+        if (failure := twins.get(source.path)) is None:
+            row = yield from _row_of(source, steps, out)
+        else:
+            row = failed_row(source.slide_id, failure)
         rows.append(row)
         write_rows(out / "predictions.csv", rows, bundle.classes)
         yield Step("predict", len(rows), len(slides), "slides", message=row.message)
@@ -156,15 +161,25 @@ def predict_one(
         yield Step(job, total, total, "patches", prediction)
 
 
-def _row_of(source: SlideSource, steps: Iterator[Step[Prediction]]) -> Generator[Step[list[Row]], None, Row]:
-    """Pass the Steps of one slide on without its prediction, which is returned as a Row."""
+def _row_of(source: SlideSource, steps: Iterator[Step[Prediction]], out: Path) -> Generator[Step[list[Row]], None, Row]:
+    """Pass the Steps of one slide on without its prediction, which is returned as a Row, as a failure is."""
     prediction: Prediction | None = None
-    for step in steps:
-        prediction = step.result
-        yield Step(step.job, step.done, step.total, step.unit)
-    if prediction is None:
-        raise ValueError("Expected the last Step of a prediction to carry it. Got none.")
+    try:
+        for step in steps:
+            prediction = step.result
+            yield Step(step.job, step.done, step.total, step.unit)
+        if prediction is None:
+            raise ValueError("Expected the last Step of a prediction to carry it. Got none.")
+    except Exception as error:  # noqa: BLE001 - whatever one slide does, the others go on
+        failure = failure_of(error, source)
+        remove_prediction(out, source.slide_id)
+        return failed_row(source.slide_id, failure)
     return row_of(source.slide_id, prediction)
+
+
+def failed_row(slide_id: str, failure: Failure) -> Row:
+    """Line of predictions.csv for a slide that has no answer."""
+    return Row(slide_id=slide_id, status="failed", reason=failure.reason, message=failure.message)
 
 
 def row_of(slide_id: str, prediction: Prediction) -> Row:
@@ -180,6 +195,7 @@ def row_of(slide_id: str, prediction: Prediction) -> Row:
         failed_patches=prediction.failed_patches,
         seconds=prediction.timings["total"],
         bytes_read=prediction.bytes_read,
+        notes=prediction.notes,
     )
 
 
@@ -191,11 +207,11 @@ def write_rows(path: Path, rows: Sequence[Row], classes: Sequence[str]) -> None:
 def table_of(rows: Sequence[Row], classes: Sequence[str]) -> str:
     """Give rows as CSV: a column for the probability of each class, empty where there is no answer."""
     probabilities = [f"prob_{name}" for name in classes]
-    tail = ["mpp", "mpp_source", "n_patches", "failed_patches", "seconds", "message"]
+    tail = ["mpp", "mpp_source", "n_patches", "failed_patches", "seconds", "reason", "notes", "message"]
     table = [["slide_id", "status", "label", *probabilities, *tail]]
     for row in rows:
         values = [f"{row.probabilities[name]:.6f}" if row.probabilities else "" for name in classes]
         resolution = ["" if row.mpp is None else f"{row.mpp:.6g}", row.mpp_source]
-        counts = [row.n_patches, row.failed_patches, f"{row.seconds:.3f}", row.message]
+        counts = [row.n_patches, row.failed_patches, f"{row.seconds:.3f}", row.reason, " ".join(row.notes), row.message]
         table.append([row.slide_id, row.status, row.label, *values, *resolution, *map(str, counts)])
     return csv_text(table)

@@ -22,8 +22,9 @@ from lrmil.demo import demo_model_steps
 from lrmil.demo_slide import demo_slide
 from lrmil.devices import available_devices, pick_device
 from lrmil.encoders import PatchEncoder, encoder_hash, load_encoder
-from lrmil.errors import ConfigError, LrmilError, ReviewError, RunError
+from lrmil.errors import ConfigError, ReviewError, RunError
 from lrmil.extraction import PatchPlan, SlideSource, extract_features
+from lrmil.failures import failure_of
 from lrmil.inference import predict_steps
 from lrmil.inspection import inspect_slide
 from lrmil.model_facts import model_facts
@@ -102,9 +103,10 @@ def inspect(options: argparse.Namespace) -> int:
         try:
             facts = inspect_slide(path, mpp=_mpp(options), lr=parse_mpp(options.at), size=options.patch_size)
             documents.append({"path": str(path), "status": "ok", **facts})
-        except LrmilError as error:
+        except Exception as error:  # noqa: BLE001 - whatever one slide does, the others go on
             failed += 1
-            documents.append({"path": str(path), "status": "failed", "message": str(error)})
+            failure = failure_of(error, SlideSource(slide_id_of(path), path))
+            documents.append({"path": str(path), "status": "failed", **failure._asdict()})
         if not options.json:
             _print_facts(documents[-1])
     if options.json:
@@ -352,13 +354,7 @@ def _mpp(options: argparse.Namespace) -> float | None:
 
 
 def _sources(options: argparse.Namespace) -> list[SlideSource]:
-    by_id: dict[str, Path] = {}
-    for path in _found(options):
-        slide_id = slide_id_of(path)
-        if slide_id in by_id:
-            raise ConfigError(f"Expected one file per slide id. Got {by_id[slide_id]} and {path}; rename one.")
-        by_id[slide_id] = path
-    return [SlideSource(slide_id, path, _mpp(options)) for slide_id, path in by_id.items()]
+    return [SlideSource(slide_id_of(path), path, _mpp(options)) for path in _found(options)]
 
 
 def _masks(folder: Path | None, sources: list[SlideSource]) -> dict[str, Raster]:
@@ -441,8 +437,9 @@ def _print_rows(rows: list[Row]) -> None:
         table.add_row(*map(Text, [row.slide_id, row.status, row.label, probability, *counts]))
     printed.print(table)
     for row in rows:
-        if row.message:
-            printed.print(f"{row.slide_id}: {row.message}", markup=False)
+        for sentence in (row.message, *row.notes):
+            if sentence:
+                printed.print(f"{row.slide_id}: {sentence}", markup=False)
 
 
 def _print_arms(metrics: dict[str, object]) -> None:

@@ -26,6 +26,14 @@ class ResolutionError(SlideError):
     """The slide is readable, but its resolution is missing, implausible or too coarse for what was asked."""
 
 
+class TissueError(SlideError):
+    """The slide is readable, but there is no tissue that fills a patch."""
+
+
+class OutputError(LrmilError, OSError):
+    """What is made cannot be written: the disk is full, or the folder may not be written. It concerns the whole run."""
+
+
 class CohortError(LrmilError, ValueError):
     """A labels table or a slide folder has problems that must be mended before anything runs: a line each."""
 

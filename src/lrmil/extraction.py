@@ -1,6 +1,5 @@
 """Slides to features on disk, one committed output per slide; one bad slide does not stop the rest."""
 
-import logging
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,8 @@ from numpy.typing import NDArray
 
 from lrmil import files
 from lrmil.encoders import PatchEncoder
-from lrmil.errors import SlideError
+from lrmil.errors import SlideError, TissueError
+from lrmil.failures import failure_of, namesakes
 from lrmil.features import FORMAT, Features, FeaturesCard, is_current, write_features
 from lrmil.geometry import Grid
 from lrmil.loading import load_patches
@@ -21,8 +21,6 @@ from lrmil.slide import Slide, open_slide
 from lrmil.slide_files import SlideSource as SlideSource
 from lrmil.steps import Step
 from lrmil.tissue import find_tissue
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +57,8 @@ class Outcome(NamedTuple):
     """The features, None when the slide failed."""
     message: str = ""
     """Why it failed, in one sentence."""
+    reason: str = ""
+    """The same in one word, of `lrmil.failures.Failure`."""
     computed: bool = True
     """False when the features were already there."""
 
@@ -77,24 +77,35 @@ def extract_features(
     """Encode the LR patches (or their covered HR children) of every slide into ``out/<slide_id>.zarr``.
 
     A slide whose features are there and were made from the same file, settings and encoder is passed over. A slide
-    that cannot be read is an `Outcome` with a message.
+    that cannot be read, or fails in whatever way, is an `Outcome` with a message.
 
     Yields
     ------
     Step
         One per batch (patches) and, at the end of each slide, one whose metrics tell the slides done. The last carries
         the outcomes in the order of `slides`.
+
+    Raises
+    ------
+    OutputError
+        If `out` cannot be written, or its disk is full: that concerns every slide.
     """
+    files.make_folder(out)
     files.remove_leftovers(out)
     outcomes: list[Outcome] = []
+    twins = namesakes(slides)
     yield Step(job, 0, len(slides), "slides")
     for slide in slides:
         try:
+            if slide.path in twins:
+                outcomes.append(Outcome(slide.slide_id, None, twins[slide.path].message, twins[slide.path].reason))
+                yield Step(job, len(outcomes), len(slides), "slides", message=outcomes[-1].message)
+                continue
             computed = yield from _extract_one(slide, encoder, encoder_hash, out, plan, resolution, threads, job)
             outcome = Outcome(slide.slide_id, out / f"{slide.slide_id}.zarr", computed=computed)
-        except SlideError as error:
-            log.info("%s: %s", slide.slide_id, error)
-            outcome = Outcome(slide.slide_id, None, without_folder(error, slide.path))
+        except Exception as error:  # noqa: BLE001 - whatever one slide does, the others go on
+            failure = failure_of(error, slide)
+            outcome = Outcome(slide.slide_id, None, failure.message, failure.reason)
         outcomes.append(outcome)
         yield Step(job, len(outcomes), len(slides), "slides", message=outcome.message)
     yield Step(job, len(slides), len(slides), "slides", result=outcomes)
@@ -113,11 +124,6 @@ def patches_of(slide: Slide, plan: PatchPlan) -> Patches:
         min_tissue=plan.min_tissue,
         min_tissue_hr=plan.min_tissue_hr,
     )
-
-
-def without_folder(error: Exception, path: Path) -> str:
-    """Message of an error with the file's name in place of its path, which names the machine and its user."""
-    return str(error).replace(str(path), path.name)
 
 
 class Encoded(NamedTuple):
@@ -187,7 +193,7 @@ def check_failures(failed: int, total: int, max_failed: float) -> None:
         With the count, when there is no patch at all or more than `max_failed` of them could not be read.
     """
     if total == 0:
-        raise SlideError("Expected tissue on the slide. Got none that fills a patch; look at it, or lower min_tissue.")
+        raise TissueError("Expected tissue on the slide. Got none that fills a patch; look at it, or lower min_tissue.")
     if failed > max_failed * total:
         raise SlideError(
             f"Expected at most {max_failed:.0%} unreadable patches. Got {failed} of {total}; "

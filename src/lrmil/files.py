@@ -1,5 +1,6 @@
 """Files that are either complete or absent: write to a temporary name, flush to disk, rename; and hashes of content."""
 
+import errno
 import hashlib
 import json
 import os
@@ -9,6 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from lrmil.errors import OutputError
+
+REFUSALS = {"ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EEXIST", "ENOTDIR", "EIO"}
+REFUSED = {getattr(errno, name) for name in REFUSALS if hasattr(errno, name)}  # Windows has no EDQUOT
+FULL = ("No space left on device", "os error 28", "code: 28")  # as safetensors and HDF5 say it
 SAMPLE_BYTES = 1 << 20
 
 
@@ -18,33 +24,48 @@ def replacing(path: Path) -> Iterator[Path]:
 
     The block may write a file or make a folder. When it fails, `path` is as it was; when the process dies, `path` is as
     it was or, only where a folder takes the place of a folder, may be absent. It is never incomplete.
+
+    Raises
+    ------
+    OutputError
+        If the disk is full, or the place may not be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
-        yield temporary
-        _flush(temporary)
-        if path.is_dir():
-            old = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.old")
-            path.rename(old)
-            try:
-                temporary.rename(path)
-            except BaseException:
-                old.rename(path)
-                raise
-            remove(old)
-        else:
-            temporary.replace(path)
+        with _writing(path):
+            yield temporary
+            _flush(temporary)
+            _put(temporary, path)
     finally:
         remove(temporary)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder with those above it; nothing happens when it is there.
+
+    Raises
+    ------
+    OutputError
+        If it may not be made, or a file is in its place.
+    """
+    with _writing(path):
+        path.mkdir(parents=True, exist_ok=True)
+
+
 def remove(path: Path) -> None:
-    """Delete a file or a whole folder; nothing happens when it is absent."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+    """Delete a file or a whole folder; nothing happens when it is absent.
+
+    Raises
+    ------
+    OutputError
+        If it may not be deleted.
+    """
+    with _writing(path):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -56,7 +77,7 @@ def remove_leftovers(folder: Path) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text, complete or not at all."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # a file's name may be no UTF-8
 
 
 def write_json(path: Path, value: object) -> None:
@@ -88,6 +109,38 @@ def fingerprint(path: Path) -> str:
             file.seek(start)
             digest.update(file.read(SAMPLE_BYTES))
     return digest.hexdigest()
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turn what the system says of a full disk or a folder that may not be written into one sentence."""
+    try:
+        yield
+    except OutputError:
+        raise
+    except Exception as error:
+        refused = isinstance(error, OSError) and error.errno in REFUSED
+        if not refused and not any(words in str(error) for words in FULL):
+            raise
+        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise OutputError(
+            f"Expected room and the right to write {path}. Got: {said}. Make room or choose another folder, then run "
+            "the same again: what is finished is kept."
+        ) from error
+
+
+def _put(temporary: Path, path: Path) -> None:
+    if not path.is_dir():
+        temporary.replace(path)
+        return
+    old = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.old")
+    path.rename(old)
+    try:
+        temporary.rename(path)
+    except BaseException:
+        old.rename(path)
+        raise
+    remove(old)
 
 
 def _flush(path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from lrmil.errors import ResolutionError
 from lrmil.patches import make_patches, refuse_coarser
 from lrmil.slide import open_slide
-from lrmil.tissue import segment_tissue
+from lrmil.tissue import find_tissue
 
 
 def inspect_slide(path: Path, *, mpp: float | None, lr: float, size: int, children: int = 4) -> dict[str, object]:
@@ -34,8 +34,9 @@ def inspect_slide(path: Path, *, mpp: float | None, lr: float, size: int, childr
             "levels": [[level.shape[1], level.shape[0], round(level.downsample, 3)] for level in slide.levels],
         }
         if not slide.has_mpp:
-            return {**facts, "mpp": None, "mpp_source": "missing: give --mpp to count tissue and patches"}
-        tissue = segment_tissue(slide)
+            missing = {"mpp": None, "mpp_source": "missing: give --mpp to count tissue and patches"}
+            return {**facts, **missing, **({"notes": " ".join(slide.notes)} if slide.notes else {})}
+        tissue, unread = find_tissue(slide)
         cell_um = [side * slide.mpp for side in tissue.cell_yx]
         facts |= {
             "mpp": slide.mpp,
@@ -43,11 +44,17 @@ def inspect_slide(path: Path, *, mpp: float | None, lr: float, size: int, childr
             "tissue_mm2": round(float(tissue.array.sum()) * cell_um[0] * cell_um[1] / 1e6, 3),
         }
         try:
-            patches = make_patches(slide, tissue, mpp=lr, size=size, children=children)
+            patches = make_patches(slide, tissue, unread=unread, mpp=lr, size=size, children=children)
             facts["lr_patches"] = f"{len(patches)} of {size} px at {lr:g} um/px"
+            if patches.undecided:
+                facts["unreadable"] = (
+                    f"{patches.undecided} further patches, if there is tissue where nothing can be read"
+                )
             refuse_coarser(slide, lr / children)
             covered = int(patches.children_covered.sum())
             facts["hr_patches"] = f"{covered} of {size} px at {lr / children:g} um/px"
         except ResolutionError as error:
             facts["message"] = str(error)
+        if slide.notes:
+            facts["notes"] = " ".join(slide.notes)
         return facts

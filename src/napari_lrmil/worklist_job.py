@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from lrmil.errors import LrmilError
 from lrmil.steps import Step
 from napari_lrmil.layers import LayerData, slide_layer, tissue_layer
+from napari_lrmil.messages import explain
 from napari_lrmil.session import Shown, case_folder
 from napari_lrmil.worklist_state import (
     JOB,
@@ -68,7 +69,7 @@ def classify_list(
     """
     from lrmil.batch_prediction import write_rows
     from lrmil.devices import pick_device
-    from lrmil.extraction import without_folder
+    from lrmil.failures import CONCERNS_THE_RUN, without_folder
 
     device = str(pick_device(device))  # a wrong name concerns no slide
     todo = [entry for entry in chosen if not entry.twin]
@@ -78,8 +79,10 @@ def classify_list(
         yield run.step(replace(entry, status="running", part=0.0))
         try:
             answer = yield from _classify_one(entry, bundle, results, device, uncertain_below, run)
-        except LrmilError as error:
-            answer = failed(entry, without_folder(error, entry.path))
+        except CONCERNS_THE_RUN:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever one slide does, the others go on
+            answer = failed(entry, without_folder(LrmilError(explain(error)), entry.path))
         known[entry.path] = answer
         _remember(answer, folder, results, bundle)
         write_rows(list_file(results, folder, ".csv"), list(map(_row, known.values())), bundle.classes)

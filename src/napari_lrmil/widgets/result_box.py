@@ -73,7 +73,7 @@ class ResultBox(QWidget):
 
 
 def facts(prediction: "Prediction") -> list[str]:
-    """Lines on a prediction: status, tissue, resolution, patches, time."""
+    """Lines on a prediction: status, tissue, resolution, patches, time, what was damaged."""
     used, failed = len(prediction.patches), prediction.failed_patches
     lost = f", {failed} could not be read" if failed else ""
     mask = "" if prediction.tissue_source == "segmented" else " (mask edited by hand)"
@@ -83,4 +83,5 @@ def facts(prediction: "Prediction") -> list[str]:
         f"{prediction.mpp:.4g} um/px at level 0 ({prediction.mpp_source}), "
         f"read at {prediction.patches.grid.mpp:g} um/px",
     ]
-    return lines + ([f"{prediction.timings['total']:.1f} s"] if "total" in prediction.timings else [])
+    seconds = [f"{prediction.timings['total']:.1f} s"] if "total" in prediction.timings else []
+    return [*lines, *seconds, *prediction.notes]

@@ -1,0 +1,77 @@
+"""What a slide's failure is called in tables and windows, and which failures concern more than the one slide."""
+
+import logging
+import unicodedata
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from lrmil.errors import LrmilError, OutputError, ResolutionError, SlideError, Stopped, TissueError
+from lrmil.slide_files import SlideSource
+
+log = logging.getLogger(__name__)
+
+# A full disk fails every slide after it, and who stopped the run meant all of it.
+CONCERNS_THE_RUN = (OutputError, Stopped)
+REASONS = {ResolutionError: "resolution", TissueError: "tissue", SlideError: "file"}  # the first that fits
+
+
+class Failure(NamedTuple):
+    """Why a slide has no answer."""
+
+    reason: str
+    """"file" (it cannot be opened, or too little of it can be read), "resolution" (um/px missing, implausible or too
+    coarse), "tissue" (there is none), "name" (another slide is called the same) or "unexpected"."""
+    message: str
+    """One sentence, without the folder of the file."""
+
+
+def failure_of(error: Exception, source: SlideSource) -> Failure:
+    """Say why a slide failed, and log it; what was not foreseen is logged with its traceback.
+
+    Raises
+    ------
+    OutputError, Stopped
+        Given one of these: they concern the run, not the slide.
+    """
+    if isinstance(error, CONCERNS_THE_RUN):
+        raise error
+    if isinstance(error, LrmilError):
+        log.info("%s: %s", source.slide_id, error)
+        reason = next((word for kind, word in REASONS.items() if isinstance(error, kind)), "unexpected")
+        return Failure(reason, without_folder(error, source.path))
+    log.info("%s: unexpected", source.slide_id, exc_info=error)
+    if isinstance(error, MemoryError):
+        return Failure(
+            "unexpected", "This slide needs more memory than there is. Close other programs, or leave it out."
+        )
+    text = without_folder(LrmilError(f"{type(error).__name__}: {error}"), source.path)
+    return Failure(
+        "unexpected",
+        f"Something unexpected went wrong with this slide ({text}). Leave it out, or find the cause with lrmil -v.",
+    )
+
+
+def without_folder(error: Exception, path: Path) -> str:
+    """Message of an error with the file's name in place of its path, which names the machine and its user."""
+    printable = str(LrmilError(str(path)))
+    return str(error).replace(str(path), path.name).replace(printable, str(LrmilError(path.name)))
+
+
+def namesakes(sources: Sequence[SlideSource]) -> dict[Path, Failure]:
+    """Find different slides of one name, whose outputs would overwrite each other; none of them may be worked on.
+
+    Names that differ only in case count as one: some file systems do not tell them apart.
+    """
+    by_name: defaultdict[str, dict[Path, None]] = defaultdict(dict)
+    for source in sources:
+        by_name[unicodedata.normalize("NFC", source.slide_id).casefold()][source.path] = None
+    return {path: _twin(list(paths)) for paths in by_name.values() if len(paths) > 1 for path in paths}
+
+
+def _twin(paths: Sequence[Path]) -> Failure:
+    parents = {path.parent for path in paths}
+    shown = [path.name if len(parents) == 1 else f"{path.parent.name}/{path.name}" for path in paths]
+    message = f"Expected one slide of this name. Got {' and '.join(shown)}; rename all but one, then run again."
+    return Failure("name", str(LrmilError(message)))
