@@ -88,8 +88,18 @@ def parts_of(path: Path) -> list[Path]:
 def _slides_under(folder: Path) -> Iterable[Path]:
     for path in folder.rglob("*"):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in EXTENSIONS and not hidden and path.is_file():
+        if path.suffix.lower() in EXTENSIONS and not hidden and (path.is_file() or _is_lost(path)):
             yield path.parent if path.suffix.lower() == ".dcm" and _is_dicom_slide(path.parent) else path
+
+
+def _is_lost(path: Path) -> bool:
+    """Tell whether a name promises a slide and keeps none: a link to nowhere, or a folder without slides.
+
+    It is listed, so that opening it says what is wrong with it; nothing is left out without a word.
+    """
+    if path.is_dir():
+        return next(iter(_slides_under(path)), None) is None
+    return path.is_symlink()
 
 
 def _is_dicom_slide(folder: Path) -> bool:
