@@ -257,6 +257,22 @@ def test_tiles_without_a_side_are_refused(tmp_path: Path) -> None:
         open_slide(path)
 
 
+@pytest.mark.parametrize("style", ["plain", "ome"])
+def test_levels_that_a_cut_file_lost_are_told(tmp_path: Path, style: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (512, 512, 3), np.uint8)
+    path = write_pyramid(tmp_path / "a.tif", noise, tile=128, factors=(2, 4), style=style)
+    with tifffile.TiffFile(path) as tif:
+        second = tif.series[0].levels[1].pages[0].offset
+    reader = TiffReader(path)
+    assert len(reader.levels) == 3 and reader.notes == ()
+    reader.close()
+    os.truncate(path, second if style == "plain" else second + 4)
+    reader = TiffReader(path)
+    assert len(reader.levels) == 1 and "levels may be missing" in reader.notes[0]
+    np.testing.assert_array_equal(reader.read(0, 0, 0, 512, 512), noise)
+    reader.close()
+
+
 class TestWhileOpen:
     """What may happen to a file that is being read."""
 

@@ -1,7 +1,10 @@
 """What a TIFF slide says about itself: where the segments of each level lie, how to decode them, its pixel size."""
 
+import logging
 import struct
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +21,7 @@ OLD_JPEG, JPEG = 6, 7  # Compression: the two that tifffile converts from YCbCr
 UNCOMPRESSED = 1
 APERIO_J2K = (33003, 33005)
 JPEG_2000 = (34712, 33004)  # and Aperio's, which OpenSlide reads
+DAMAGED = "Part of the file's structure cannot be read, as when a copy stops early: levels may be missing."
 MALFORMED = (ValueError, TypeError, KeyError, IndexError, AttributeError, OSError, struct.error, OverflowError)
 
 
@@ -70,6 +74,7 @@ class TiffPyramid(NamedTuple):
     pages: list[LevelPage]
     mpp_candidates: list[MppCandidate]
     objective_power: float | None
+    notes: tuple[str, ...] = ()
 
 
 def parse_pyramid(path: Path) -> TiffPyramid:
@@ -83,11 +88,12 @@ def parse_pyramid(path: Path) -> TiffPyramid:
         If the file is not a TIFF, or its largest image is not 8-bit RGB.
     """
     try:
-        with tifffile.TiffFile(path) as tif:
+        with _complaints() as complaints, tifffile.TiffFile(path) as tif:
             if tif.is_philips or tif.is_scn or tif.is_bif:
                 raise NeedsOpenSlide(f"Expected a TIFF that tifffile reads whole; {path} is one that OpenSlide reads.")
             series = _main_series(path, tif)
-            return TiffPyramid(_pages(path, series), _mpp_candidates(tif, series), _objective_power(tif, series))
+            pages, found = _pages(path, series), _mpp_candidates(tif, series)
+            return TiffPyramid(pages, found, _objective_power(tif, series), (DAMAGED,) if complaints else ())
     except SlideError:
         raise
     except MALFORMED as error:
@@ -95,6 +101,19 @@ def parse_pyramid(path: Path) -> TiffPyramid:
             f"Expected a TIFF slide in {path}; its structure cannot be read ({error}). "
             "Copy the file again from its source, or leave this slide out."
         ) from error
+
+
+@contextmanager
+def _complaints() -> Iterator[list[logging.LogRecord]]:
+    """Collect the errors that tifffile logs in this thread where it goes on without a part of the file."""
+    thread, found = threading.get_ident(), list[logging.LogRecord]()
+    handler = logging.Handler(logging.ERROR)
+    handler.emit = lambda record: found.append(record) if record.thread == thread else None  # type: ignore[method-assign]
+    logging.getLogger("tifffile").addHandler(handler)
+    try:
+        yield found
+    finally:
+        logging.getLogger("tifffile").removeHandler(handler)
 
 
 def needs_openslide(page: tifffile.TiffPage) -> bool:

@@ -40,13 +40,12 @@ class TiffReader:
 
     name = "tifffile"
     origin_yx = (0, 0)
-    notes: tuple[str, ...] = ()
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._bytes_read = 0
         self._lock = threading.Lock()
-        self._pages, self.mpp_candidates, self.objective_power = parse_pyramid(path)
+        self._pages, self.mpp_candidates, self.objective_power, self.notes = parse_pyramid(path)
         self._size = path.stat().st_size
         self._refuse_truncated()
         self.levels = make_levels([page.shape for page in self._pages], [page.tile for page in self._pages])
