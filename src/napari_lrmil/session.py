@@ -198,6 +198,8 @@ class Session:
         """Make a loaded model the session's."""
         self.bundle, self.model_folder = bundle, folder
         places.remember("model_folder", str(folder))
+        if self.shown is not None and self.shown.prediction.bundle_sha256 != bundle.sha256:
+            self.show(None)  # the answer of one model must not stand beside the name of another
         self.model_changed.emit()
 
     def classify(self, layer: "Image", *, device: str = "auto", mpp: float | None = None) -> bool:

@@ -306,6 +306,20 @@ def test_a_new_widget_takes_the_session_up(
     assert len([layer for layer in viewer.layers if layer.metadata.get(KEY, {}).get("kind")]) == 1
 
 
+def test_another_model_takes_the_answer_of_the_last_one_away(
+    ready: ClassifySlide, model_folder: Path, finish: Finish
+) -> None:
+    ready.run.click()
+    finish(ready.session)
+    bundle, shown = ready.session.bundle, ready.session.shown
+    assert bundle is not None and shown is not None
+    ready.session.take_model(model_folder, bundle)
+    assert ready.session.shown is shown, "the same model, loaded again"
+    ready.session.take_model(model_folder, replace(bundle, sha256="another"))
+    assert ready.session.shown is None and not ready.result.bars
+    assert ready.overlay.layer is None or not ready.overlay.layer.visible
+
+
 def test_a_model_is_remembered(ready: ClassifySlide, model_folder: Path, finish: Finish, qtbot: "QtBot") -> None:
     other = ViewerModel()
     later = ClassifySlide(other)
