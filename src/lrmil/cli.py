@@ -4,6 +4,7 @@
 """
 
 import argparse
+import io
 import logging
 import os
 import sys
@@ -20,6 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format="%(levelname)s %(message)s")
     logging.getLogger("tifffile").setLevel(logging.ERROR)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name may be no text, or none that the terminal can show
+        sys.stdout.reconfigure(errors="backslashreplace")
     from lrmil import commands
 
     try:

@@ -245,7 +245,7 @@ class Slide:
 
 
 def _open_reader(file: Path) -> Reader:
-    if file.suffix.lower() in OPENSLIDE_EXTENSIONS or not is_tiff(file):
+    if not is_tiff(file) or file.suffix.lower() in OPENSLIDE_EXTENSIONS:  # an empty file fails here
         return OpenSlideReader(file)
     try:
         return TiffReader(file)

@@ -1,5 +1,6 @@
 """Which files are slides, which files belong to one slide, and what a slide is called."""
 
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +12,8 @@ OPENSLIDE_EXTENSIONS = (".mrxs", ".scn", ".bif", ".dcm", ".vms", ".vmu", ".svsli
 EXTENSIONS = TIFF_EXTENSIONS + OPENSLIDE_EXTENSIONS
 DOUBLE_EXTENSIONS = (".ome.tif", ".ome.tiff")
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # classic and BigTIFF, either byte order
+
+log = logging.getLogger(__name__)
 
 
 class SlideSource(NamedTuple):
@@ -53,6 +56,11 @@ def slide_file(path: Path) -> Path:
     if path.is_file():
         return path
     if not path.exists():
+        if path.is_symlink():
+            raise SlideError(
+                f"Expected a slide at {path}; it is a link that leads nowhere, or in a circle. "
+                "Mend or remove the link, and check that the disk it leads to is mounted."
+            )
         raise SlideError(f"Expected a slide at {path}; nothing is there. Check the path and that its disk is mounted.")
     parts = parts_of(path)
     if not parts or any(part.suffix.lower() != ".dcm" for part in parts):
@@ -73,7 +81,12 @@ def is_tiff(file: Path) -> bool:
     """
     try:
         with file.open("rb") as stream:
-            return stream.read(4) in TIFF_MAGIC
+            magic = stream.read(4)
+        if not magic:
+            raise SlideError(f"Expected a slide in {file}; the file is empty. Copy it again from its source.")
+        return magic in TIFF_MAGIC
+    except SlideError:
+        raise
     except OSError as error:
         raise SlideError(f"Expected a readable file at {file}; the system says: {error}. Check its rights.") from error
 
@@ -86,10 +99,27 @@ def parts_of(path: Path) -> list[Path]:
 
 
 def _slides_under(folder: Path) -> Iterable[Path]:
-    for path in folder.rglob("*"):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in EXTENSIONS and not hidden and (path.is_file() or _is_lost(path)):
+    for path in _walk(folder, {folder.resolve()}):
+        if path.suffix.lower() in EXTENSIONS and (path.is_file() or _is_lost(path)):
             yield path.parent if path.suffix.lower() == ".dcm" and _is_dicom_slide(path.parent) else path
+
+
+def _walk(folder: Path, seen: set[Path]) -> Iterable[Path]:
+    """Give what is in a folder and below, also behind links, each folder once: links may lead in a circle."""
+    try:
+        inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        log.warning("The slides in %s are left out: it cannot be listed: %s", folder, error.strerror)
+        return
+    for path in inside:
+        yield path
+        try:
+            real = path.resolve() if path.is_dir() else None
+        except (OSError, RuntimeError):  # RuntimeError: a circle of links
+            real = None
+        if real is not None and real not in seen:
+            seen.add(real)
+            yield from _walk(path, seen)
 
 
 def _is_lost(path: Path) -> bool:
