@@ -71,7 +71,7 @@ def test_each_slide_has_its_evidence(slides: list[SlideSource], bundle: Bundle, 
     out = tmp_path / "out"
     classify(slides[:1], bundle, out)
     assert sorted(path.name for path in out.iterdir()) == sorted(
-        ["predictions.csv", *(f"demo-001{ending}" for ending in EVIDENCE)]
+        [".lrmil.lock", "predictions.csv", *(f"demo-001{ending}" for ending in EVIDENCE)]
     )
     result = predict(slides[0].path, bundle, "cpu")
     raster = read_ome_zarr(out / "demo-001.attention.ome.zarr")
@@ -140,7 +140,7 @@ def test_a_bad_slide_is_a_row_and_stops_nothing(slides: list[SlideSource], bundl
     assert "truncated" in bad["message"] and "nothing is there" in missing["message"] and not good["message"]
     assert bad["label"] == bad["prob_yes"] == bad["mpp"] == "" and bad["status"] == "failed"
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
-        ["predictions.csv", *(f"demo-002{ending}" for ending in EVIDENCE)]
+        [".lrmil.lock", "predictions.csv", *(f"demo-002{ending}" for ending in EVIDENCE)]
     )
 
 
@@ -166,7 +166,7 @@ def test_what_was_stopped_leaves_a_table_of_what_is_done(
     assert [row["slide_id"] for row in table(out)] == ["demo-001"]
     (out / ".demo-000.png.123.tmp").write_text("half")
     classify(slides, bundle, out)
-    assert len(table(out)) == 3 and not list(out.glob(".*"))
+    assert len(table(out)) == 3 and not list(out.glob(".*.tmp"))
 
 
 def test_a_wrong_device_is_one_error_and_no_row(slides: list[SlideSource], bundle: Bundle, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from lrmil.csv_text import csv_text
 from lrmil.devices import pick_device
 from lrmil.extraction import SlideSource
 from lrmil.failures import Failure, failure_of, namesakes
+from lrmil.folder_lock import output_lock
 from lrmil.inference import Prediction, predict_steps
 from lrmil.prediction_files import FORMAT, read_prediction, remove_prediction, write_prediction
 from lrmil.raster import Raster
@@ -82,32 +83,35 @@ def predict_slides(
     ------
     OutputError
         If `out` cannot be written, or its disk is full: that concerns every slide.
+    RunError
+        If another process writes into `out`.
     """
     device = str(pick_device(device))  # a wrong name concerns no slide
     files.make_folder(out)
-    files.remove_leftovers(out)
-    rows: list[Row] = []
-    twins = namesakes(slides)
-    yield Step("predict", 0, len(slides), "slides")
-    for source in slides:
-        steps = predict_one(
-            source,
-            bundle,
-            out,
-            device=device,
-            batch_size=batch_size,
-            threads=threads,
-            uncertain_below=uncertain_below,
-            tissue=(tissue or {}).get(source.slide_id),
-        )
-        if (failure := twins.get(source.path)) is None:
-            row = yield from _row_of(source, steps, out)
-        else:
-            row = failed_row(source.slide_id, failure)
-        rows.append(row)
-        write_rows(out / "predictions.csv", rows, bundle.classes)
-        yield Step("predict", len(rows), len(slides), "slides", message=row.message)
-    yield Step("predict", len(rows), len(slides), "slides", result=rows)
+    with output_lock(out):
+        files.remove_leftovers(out)
+        rows: list[Row] = []
+        twins = namesakes(slides)
+        yield Step("predict", 0, len(slides), "slides")
+        for source in slides:
+            steps = predict_one(
+                source,
+                bundle,
+                out,
+                device=device,
+                batch_size=batch_size,
+                threads=threads,
+                uncertain_below=uncertain_below,
+                tissue=(tissue or {}).get(source.slide_id),
+            )
+            if (failure := twins.get(source.path)) is None:
+                row = yield from _row_of(source, steps, out)
+            else:
+                row = failed_row(source.slide_id, failure)
+            rows.append(row)
+            write_rows(out / "predictions.csv", rows, bundle.classes)
+            yield Step("predict", len(rows), len(slides), "slides", message=row.message)
+        yield Step("predict", len(rows), len(slides), "slides", result=rows)
 
 
 def predict_one(

@@ -14,6 +14,7 @@ from lrmil.encoders import PatchEncoder
 from lrmil.errors import SlideError, TissueError
 from lrmil.failures import failure_of, namesakes
 from lrmil.features import FORMAT, Features, FeaturesCard, is_current, write_features
+from lrmil.folder_lock import output_lock
 from lrmil.geometry import Grid
 from lrmil.loading import load_patches
 from lrmil.patches import Patches, make_patches, refuse_coarser
@@ -89,26 +90,29 @@ def extract_features(
     ------
     OutputError
         If `out` cannot be written, or its disk is full: that concerns every slide.
+    RunError
+        If another process writes into `out`.
     """
     files.make_folder(out)
-    files.remove_leftovers(out)
-    outcomes: list[Outcome] = []
-    twins = namesakes(slides)
-    yield Step(job, 0, len(slides), "slides")
-    for slide in slides:
-        try:
-            if slide.path in twins:
-                outcomes.append(Outcome(slide.slide_id, None, twins[slide.path].message, twins[slide.path].reason))
-                yield Step(job, len(outcomes), len(slides), "slides", message=outcomes[-1].message)
-                continue
-            computed = yield from _extract_one(slide, encoder, encoder_hash, out, plan, resolution, threads, job)
-            outcome = Outcome(slide.slide_id, out / f"{slide.slide_id}.zarr", computed=computed)
-        except Exception as error:  # noqa: BLE001 - whatever one slide does, the others go on
-            failure = failure_of(error, slide)
-            outcome = Outcome(slide.slide_id, None, failure.message, failure.reason)
-        outcomes.append(outcome)
-        yield Step(job, len(outcomes), len(slides), "slides", message=outcome.message)
-    yield Step(job, len(slides), len(slides), "slides", result=outcomes)
+    with output_lock(out):
+        files.remove_leftovers(out)
+        outcomes: list[Outcome] = []
+        twins = namesakes(slides)
+        yield Step(job, 0, len(slides), "slides")
+        for slide in slides:
+            try:
+                if slide.path in twins:
+                    outcomes.append(Outcome(slide.slide_id, None, twins[slide.path].message, twins[slide.path].reason))
+                    yield Step(job, len(outcomes), len(slides), "slides", message=outcomes[-1].message)
+                    continue
+                computed = yield from _extract_one(slide, encoder, encoder_hash, out, plan, resolution, threads, job)
+                outcome = Outcome(slide.slide_id, out / f"{slide.slide_id}.zarr", computed=computed)
+            except Exception as error:  # noqa: BLE001 - whatever one slide does, the others go on
+                failure = failure_of(error, slide)
+                outcome = Outcome(slide.slide_id, None, failure.message, failure.reason)
+            outcomes.append(outcome)
+            yield Step(job, len(outcomes), len(slides), "slides", message=outcome.message)
+        yield Step(job, len(slides), len(slides), "slides", result=outcomes)
 
 
 def patches_of(slide: Slide, plan: PatchPlan) -> Patches:
