@@ -185,9 +185,26 @@ def test_pyramid_is_lazy_and_right(slide: Slide, monkeypatch: pytest.MonkeyPatch
 
 
 def test_lazy_level_takes_any_basic_index(slide: Slide) -> None:
-    lazy = LazyLevel(slide._reader, 0)
+    lazy = LazyLevel(slide._pixels, 0)
     for index in (np.s_[::-1, ::-3, :], np.s_[10:200:7, -1], np.s_[5], np.s_[3:3, :, 0], np.s_[-20:, 100:90:-2, ::-1]):
         np.testing.assert_array_equal(lazy[index if isinstance(index, tuple) else (index,)], PIXELS[index])
+
+
+def test_what_the_pyramid_cannot_read_is_hatched_and_the_rest_is_right(tmp_path: Path) -> None:
+    tissue = np.random.default_rng(0).integers(160, 250, (512, 512, 3), np.uint8)
+    path = write_pyramid(tmp_path / "a.ome.tif", tissue, factors=(4,), tile=128)
+    spoiled = [(0, 5), (0, 6), (1, 0)]  # level 1 is one tile, which level 0 stands in for where it can
+    for level, index in spoiled:
+        offset, count = segment_of(path, level, index)
+        overwrite(path, offset, b"x" * count)
+    with open_slide(path) as slide:
+        full, coarse = (np.asarray(level) for level in slide.pyramid())
+    lost = np.zeros((512, 512), bool)
+    lost[128:256, 128:384] = True
+    np.testing.assert_array_equal(full[~lost], tissue[~lost])
+    assert set(full[lost].ravel().tolist()) == {150, 205}
+    assert (full[lost][:, 0] == full[lost][:, 1]).all() and 0.4 < (full[lost] == 150).mean() < 0.6
+    assert set(coarse.ravel().tolist()) == {150, 205}, "a storage block is shown whole or not at all"
 
 
 def test_pyramid_chunks_group_tiles(tmp_path: Path) -> None:

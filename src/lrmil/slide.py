@@ -237,7 +237,7 @@ class Slide:
 
     def pyramid(self) -> "list[da.Array]":
         """Give the levels as lazy (y, x, 3) uint8 dask arrays, full resolution first; they read while this is open."""
-        return make_pyramid(self._reader, f"{self.path}-{self.path.stat().st_mtime_ns}-{self.reader_name}")
+        return make_pyramid(self._pixels, f"{self.path}-{self.path.stat().st_mtime_ns}-{self.reader_name}")
 
     def close(self) -> None:
         """Let go of the file."""

@@ -1,0 +1,171 @@
+"""What the core says of bad slides and disks arrives in the windows word for word, and the next slide is classified."""
+
+import errno
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+
+from lrmil import batch_prediction, files
+from lrmil.bundle import load_bundle
+from lrmil.errors import LrmilError
+from lrmil.inference import predict
+from lrmil.slide import Slide
+from lrmil.slide_files import find_slides
+from lrmil.steps import Step
+from napari_lrmil import places
+from napari_lrmil.classify import ClassifySlide
+from napari_lrmil.session import Session
+from napari_lrmil.worklist import Worklist
+from napari_lrmil.worklist_job import classify_list
+from napari_lrmil.worklist_state import Entry, entries_of
+from slides import overwrite, segment_of, write_pyramid
+
+if TYPE_CHECKING:
+    from pytestqt.qtbot import QtBot
+
+Finish = Callable[[Session], None]
+TISSUE = np.clip(np.random.default_rng(0).normal((200, 130, 180), 25, (1024, 1024, 3)), 1, 255).astype(np.uint8)
+
+
+def damaged(path: Path, levels: dict[int, list[int]]) -> Path:
+    """Write a slide of tissue with 64 px tiles, and spoil tiles of some levels."""
+    write_pyramid(path, TISSUE, tile=64, factors=(4, 16))
+    for level, segments in levels.items():
+        for index in segments:
+            offset, count = segment_of(path, level, index)
+            overwrite(path, offset, b"x" * count)
+    return path
+
+
+@pytest.fixture
+def dock(viewer: ViewerModel, session: Session, model_folder: Path, qtbot: "QtBot", finish: Finish) -> ClassifySlide:
+    dock = ClassifySlide(viewer)
+    qtbot.addWidget(dock)
+    dock.model.path.setText(str(model_folder))
+    dock.model.load()
+    finish(session)
+    return dock
+
+
+class TestClassifySlide:
+    def test_a_slide_that_lost_too_much_says_the_core_s_sentence_and_the_next_one_is_classified(
+        self, dock: ClassifySlide, model_folder: Path, cohort: Path, tmp_path: Path, finish: Finish
+    ) -> None:
+        half = {0: list(range(128)), 1: list(range(8)), 2: [0]}
+        path = damaged(tmp_path / "torn.tif", half)
+        with pytest.raises(LrmilError, match="unreadable patches") as caught:
+            predict(path, load_bundle(model_folder), "cpu")
+        dock.slides.open_file(str(path))
+        dock.start()
+        finish(dock.session)
+        assert dock.message.text() == str(caught.value)
+        assert dock.session.shown is None and dock.run.isEnabled() and not dock.cancel.isEnabled()
+        dock.slides.open_file(str(cohort / "slides/demo-001.ome.tif"))
+        dock.start()
+        finish(dock.session)
+        assert dock.message.text() == "" and dock.session.shown is not None and dock.session.shown.complete
+
+    def test_a_level_that_is_damaged_is_told_among_the_facts(
+        self, dock: ClassifySlide, model_folder: Path, tmp_path: Path, finish: Finish
+    ) -> None:
+        path = damaged(tmp_path / "level.tif", {1: list(range(16))})
+        dock.slides.open_file(str(path))
+        dock.start()
+        finish(dock.session)
+        note = "Level 1 is damaged: level 0, which is finer, stood in for it in"
+        assert note in dock.result.facts.text()
+        assert predict(path, load_bundle(model_folder), "cpu").notes[0].startswith(note)
+
+    @pytest.mark.parametrize(
+        ("name", "content", "words"),
+        [("empty.svs", b"", "the file is empty"), ("text.svs", b"not a slide", "Expected a whole-slide image")],
+    )
+    def test_what_is_no_slide_is_said_when_it_is_opened(
+        self, dock: ClassifySlide, tmp_path: Path, name: str, content: bytes, words: str
+    ) -> None:
+        (tmp_path / name).write_bytes(content)
+        told: list[str] = []
+        dock.session.failed.connect(told.append)
+        dock.slides.open_file(str(tmp_path / name))
+        assert words in " ".join([dock.message.text(), *told, dock.slides.resolution.text()])
+        assert not dock.session.busy
+
+    def test_a_full_disk_is_one_sentence_and_the_next_try_succeeds(
+        self, dock: ClassifySlide, cohort: Path, finish: Finish, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        dock.slides.open_file(str(cohort / "slides/demo-001.ome.tif"))
+        with monkeypatch.context() as patch:
+            patch.setattr(files, "_flush", full)
+            dock.start()
+            finish(dock.session)
+        assert dock.message.text().startswith("Expected room and the right to write")
+        assert "No space left on device" in dock.message.text()
+        dock.start()
+        finish(dock.session)
+        assert dock.message.text() == "" and dock.session.shown is not None and dock.session.shown.complete
+
+
+class TestWorklist:
+    def steps(self, folder: Path, model_folder: Path, results: Path) -> Iterator[Step[list[Entry]]]:
+        entries = entries_of(find_slides(folder), folder)
+        return classify_list(entries, entries, load_bundle(model_folder), folder, results, device="cpu")
+
+    @pytest.fixture
+    def folder(self, cohort: Path, tmp_path: Path) -> Path:
+        (tmp_path / "slides").mkdir()
+        for name in ("demo-000", "demo-001", "demo-002"):
+            shutil.copy(cohort / "slides" / f"{name}.ome.tif", tmp_path / "slides")
+        return tmp_path / "slides"
+
+    def test_a_bug_that_one_slide_brings_out_is_its_row_and_the_log_s_traceback(
+        self, folder: Path, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        real = batch_prediction.predict_steps
+
+        def broken(slide: Slide, *arguments: object, **options: object) -> Iterator[Step[object]]:
+            if slide.slide_id == "demo-001":
+                raise RuntimeError("a bug in a decoder")
+            yield from real(slide, *arguments, **options)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(batch_prediction, "predict_steps", broken)
+        answers = list(self.steps(folder, model_folder, tmp_path / "results"))[-1].result
+        assert answers is not None
+        assert [entry.status for entry in answers] == ["ok", "failed", "ok"]
+        assert "RuntimeError: a bug in a decoder" in answers[1].message
+        assert "Traceback" in places.log_file().read_text(encoding="utf-8")
+
+    def test_a_full_disk_ends_the_list_with_a_sentence_and_it_goes_on_later(
+        self,
+        viewer: ViewerModel,
+        session: Session,
+        folder: Path,
+        model_folder: Path,
+        qtbot: "QtBot",
+        finish: Finish,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        session.bundle, session.model_folder = load_bundle(model_folder), model_folder
+        worklist = Worklist(viewer)
+        qtbot.addWidget(worklist)
+        worklist.open_folder(folder)
+        qtbot.waitUntil(lambda: len(worklist.table.lines) == 3, timeout=60_000)
+        told: list[str] = []
+        session.failed.connect(told.append)
+        finish(session)
+        with monkeypatch.context() as patch:
+            patch.setattr(files, "_flush", full)
+            worklist.classify_all()
+            finish(session)
+        assert len(told) == 1 and "No space left on device" in told[0] and "Traceback" not in told[0]
+        worklist.classify_all()
+        finish(session)
+        assert [line.entry.status for line in worklist.table.lines] == ["ok"] * 3
+
+
+def full(path: Path) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
