@@ -14,7 +14,9 @@ from lrmil.errors import ConfigError, FormatError
 from lrmil.plan import train_steps
 from lrmil.report import write_report
 from lrmil.run_changes import note_changes, read_changes, read_earlier
+from lrmil.run_control import read_status
 from lrmil.run_folder import changed_inputs, committing
+from lrmil.run_log import parse_line
 from lrmil.steps import Step
 from runs import TinyRun, stamp_of, tiny_config
 
@@ -59,6 +61,10 @@ def with_rows(tiny_run: TinyRun, folder: Path, change: Sequence[tuple[str, str, 
 
 def features(run: Path) -> dict[str, tuple[int, int]]:
     return {path.as_posix(): stamp_of(path / "zarr.json") for path in sorted((run / "shared").rglob("*.zarr"))}
+
+
+def weights(run: Path) -> list[bytes]:
+    return [(run / "model" / name).read_bytes() for name in ("encoder/model.safetensors", "mil.safetensors")]
 
 
 class TestSaid:
@@ -189,6 +195,39 @@ class TestOtherVersions:
         assert read_earlier(copied) is None
         assert go_on(tiny_run.slides, tiny_run.labels, copied) == []
         assert (copied / "splits.csv").read_text() == good
+
+
+class TestDamaged:
+    """What a disk lost after it was written whole is a sentence that says what to delete, and only that is redone."""
+
+    def test_features(self, tiny_run: TinyRun, copied: Path) -> None:
+        slide = copied / "shared/hr/demo-003.zarr"
+        chunk = next(path for path in (slide / "features").rglob("*") if path.is_file() and path.name != "zarr.json")
+        chunk.write_bytes(chunk.read_bytes()[:50])
+        shutil.rmtree(copied / "fold-0/teacher")
+        with pytest.raises(FormatError, match=r"demo-003\.zarr.*[Ee]xtract this slide again"):
+            go_on(tiny_run.slides, tiny_run.labels, copied)
+        shutil.rmtree(slide)
+        go_on(tiny_run.slides, tiny_run.labels, copied)
+        assert weights(copied) == weights(tiny_run.folder)
+
+    def test_weights(self, tiny_run: TinyRun, copied: Path) -> None:
+        path = copied / "fold-0/teacher/mil.safetensors"
+        path.write_bytes(path.read_bytes()[:200])
+        shutil.rmtree(copied / "fold-0/evidence")
+        with pytest.raises(FormatError, match="delete the folder 'teacher'"):
+            go_on(tiny_run.slides, tiny_run.labels, copied)
+        shutil.rmtree(copied / "fold-0/teacher")
+        go_on(tiny_run.slides, tiny_run.labels, copied)
+        assert weights(copied) == weights(tiny_run.folder)
+
+    def test_half_a_line_of_the_log(self, tiny_run: TinyRun, copied: Path) -> None:
+        log = copied / "steps.jsonl"
+        log.write_bytes(log.read_bytes()[:-7])
+        go_on(tiny_run.slides, tiny_run.labels, copied)
+        lines = log.read_bytes().splitlines()
+        assert parse_line(lines[-1]) is not None and sum(parse_line(line) is None for line in lines) == 1
+        assert read_status(copied).state == "finished"
 
 
 def test_changes_are_kept_call_by_call(tmp_path: Path) -> None:

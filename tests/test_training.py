@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lrmil.configs import FitConfig
@@ -204,6 +205,21 @@ def test_a_checkpoint_of_other_inputs_is_not_resumed(tmp_path: Path) -> None:
     other = network()
     _, anew = run(fitting(other, tmp_path, key="another", epochs=2), other)
     assert len(anew) == 2 and same(anew[0], epochs[0])
+
+
+@pytest.mark.parametrize("damage", ["half", "empty", "text", "no state"])
+def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
+    reference, again = network(), network()
+    run(fitting(reference, tmp_path / "a"), reference)
+    checkpoint = tmp_path / "b/job.checkpoint.safetensors"
+    checkpoint.parent.mkdir()
+    whole = (tmp_path / "a/job.checkpoint.safetensors").read_bytes()
+    if damage == "no state":
+        save_file({"now/x": torch.zeros(1)}, checkpoint, {"key": "key"})
+    else:
+        checkpoint.write_bytes({"half": whole[: len(whole) // 2], "empty": b"", "text": b"no weights"}[damage])
+    run(fitting(again, tmp_path / "b"), again)
+    assert same(weights(again), weights(reference)) and "begins anew" in caplog.text
 
 
 def test_randomness_comes_from_the_seed_alone_and_is_given_back(tmp_path: Path) -> None:

@@ -16,10 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lrmil import files
+from lrmil.errors import FormatError
 
 PACKAGES = ("napari-lrmil", "torch", "timm", "numpy", "tifffile", "openslide-python", "zarr")
 
@@ -61,8 +63,20 @@ def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
-    """Read what `save_tensors` wrote."""
-    return dict(load_file(path))
+    """Read what `save_tensors` wrote.
+
+    Raises
+    ------
+    FormatError
+        If it is damaged.
+    """
+    try:
+        return dict(load_file(path))
+    except (OSError, SafetensorError) as error:
+        raise FormatError(
+            f"Expected whole tensors in {path}. Got: {error}; delete the folder '{path.parent.name}' in which it lies, "
+            "then run the same again: only that is made anew."
+        ) from error
 
 
 def write_environment(folder: Path, device: torch.device) -> None:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from lrmil.cohort import Cohort, CohortReport, SlideRecord
 from lrmil.errors import LrmilError
+from lrmil.failures import failure_of, without_folder
 from lrmil.labels import Problem
 from lrmil.slide import Slide, find_slides, open_slide, slide_id_of
 from lrmil.slide_files import SlideSource
@@ -106,15 +107,11 @@ def _look(source: SlideSource, mpp: float | None) -> Look:
                 slide.level_for(mpp or slide.mpp)
                 problem = ""
             except LrmilError as error:
-                problem = _sentence(error, source)
+                problem = without_folder(error, source.path)
             width, height = slide.dimensions
             return Look(source.slide_id, problem, fingerprint, width / height, _picture(slide))
-    except (LrmilError, OSError) as error:
-        return Look(source.slide_id, _sentence(error, source))
-
-
-def _sentence(error: Exception, source: SlideSource) -> str:
-    return str(error).replace(str(source.path), source.path.name)
+    except Exception as error:  # noqa: BLE001 - whatever one slide does, the others are looked at
+        return Look(source.slide_id, failure_of(error, source).message)
 
 
 def _picture(slide: Slide) -> NDArray[np.float32] | None:

@@ -5,6 +5,7 @@ an unbroken one, since every epoch and every step draws its randomness from the 
 """
 
 import json
+import logging
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -20,6 +21,8 @@ from lrmil import files
 from lrmil.configs import FitConfig
 from lrmil.errors import ConfigError
 from lrmil.steps import Step
+
+log = logging.getLogger(__name__)
 
 EpochLosses = Callable[[int, torch.Generator], Iterator[dict[str, Tensor]]]
 Validate = Callable[[], dict[str, float]]
@@ -173,14 +176,19 @@ def _save(
 def _resume(
     path: Path, key: str, module: nn.Module, optimiser: torch.optim.Optimizer, best: dict[str, Tensor]
 ) -> _State | None:
-    """Load the checkpoint into module, optimiser and `best`, when there is one with this key."""
+    """Load the checkpoint into module, optimiser and `best`, when there is a whole one with this key."""
     if not path.is_file():
         return None
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata()
-        if metadata.get("key") != key:
-            return None
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("key") != key:
+                return None
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        state = _State(**json.loads(metadata["state"]))
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        log.warning("%s is damaged and passed over, so this training begins anew: %s", path.name, error)
+        return None
     module.load_state_dict(_under("now/", tensors))
     best.update(_under("best/", tensors))
     moments: dict[int, dict[str, Tensor]] = {}
@@ -188,7 +196,7 @@ def _resume(
         i, moment = name.split("/", 1)
         moments.setdefault(int(i), {})[moment] = value
     optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
-    return _State(**json.loads(metadata["state"]))
+    return state
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
