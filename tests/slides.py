@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import tifffile
+import zarr
 from numpy.typing import NDArray
 
 
@@ -76,3 +78,56 @@ def _aperio(level: NDArray[np.uint8], mpp: float | None, power: float | None) ->
     fields += [] if power is None else [f"AppMag = {power:g}"]
     fields += [] if mpp is None else [f"MPP = {mpp:.4f}"]
     return "|".join(fields)
+
+
+def write_ome_zarr_slide(
+    path: Path,
+    pixels: NDArray[np.uint8],
+    scale: float | None = 0.5,
+    *,
+    version: str = "0.4",
+    factors: Sequence[int] = (4, 16),
+    axes: str = "cyx",
+    unit: str | None = "micrometer",
+    chunk: int = 64,
+    name: str = "",
+    shards: bool = False,
+    attributes: dict[str, object] | None = None,
+) -> Path:
+    """Write `pixels` (h, w, channels) and its shrunken copies as OME-Zarr 0.4 (zarr 2) or 0.5 (zarr 3)."""
+    zarr_format: Literal[2, 3] = 2 if version < "0.5" else 3
+    group = zarr.create_group(path, zarr_format=zarr_format)
+    datasets = []
+    for index, factor in enumerate((1, *factors)):
+        level = pixels if factor == 1 else shrink(pixels, factor)
+        ordered = np.expand_dims(level, tuple(range(3, len(axes)))).transpose(_places(axes))
+        chunks = tuple(chunk if axis in "yx" else 1 for axis in axes)
+        array = group.create_array(
+            str(index),
+            shape=ordered.shape,
+            dtype=ordered.dtype,
+            chunks=chunks,
+            shards=tuple(4 * side if side > 1 else 1 for side in chunks) if shards else None,
+            fill_value=0,
+        )
+        array[...] = ordered
+        sizes = [(scale or 1.0) * factor if axis in "yx" else 1.0 for axis in axes]
+        datasets.append({"path": str(index), "coordinateTransformations": [{"type": "scale", "scale": sizes}]})
+    kinds = {"c": "channel", "t": "time"}
+    described: list[dict[str, str]] = [{"name": axis, "type": kinds.get(axis, "space")} for axis in axes]
+    for axis in described:
+        if axis["type"] == "space" and unit is not None:
+            axis["unit"] = unit
+    multiscale: dict[str, object] = {"name": name, "axes": described, "datasets": datasets}
+    if zarr_format == 2:
+        about: dict[str, object] = {"multiscales": [{**multiscale, "version": version}], **(attributes or {})}
+    else:
+        about = {"ome": {"version": version, "multiscales": [multiscale], **(attributes or {})}}
+    group.attrs.put(about)
+    return path
+
+
+def _places(axes: str) -> list[int]:
+    """For each axis, where an array has it whose first axes are y, x and c."""
+    rest = iter(range(3, len(axes)))
+    return ["yxc".index(axis) if axis in "yxc" else next(rest) for axis in axes]

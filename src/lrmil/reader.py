@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 from lrmil.errors import SlideError
 from lrmil.resolution import MppCandidate
 
+ICC_NOTE = "The file has an ICC colour profile; it is not applied: colours are read as they are stored."
+BESIDE = ("label", "macro", "thumbnail", "overview", "barcode", "preview")
+
 
 class Level(NamedTuple):
     """One level of a pyramid.
@@ -74,6 +77,26 @@ def check_inside(levels: Sequence[Level], level: int, y: int, x: int, h: int, w:
             f"Expected a rectangle inside level {level} ({height} x {width}); got y={y} x={x} h={h} w={w}. "
             "Clip it first, or use Slide.read_region, which pads with white."
         )
+
+
+def not_brightfield(path: object, got: str) -> SlideError:
+    """Make the error for a picture that is no 8-bit RGB brightfield slide."""
+    return SlideError(
+        f"Expected an 8-bit RGB brightfield slide in {path}; got {got}. "
+        "Convert it to RGB first; fluorescence and grey images are outside what this package classifies."
+    )
+
+
+def is_beside(name: str) -> bool:
+    """Tell by its name whether an image in a slide file is no scan of tissue: the label, the macro photo, a preview."""
+    return any(word in name.casefold() for word in BESIDE)
+
+
+def scene_note(chosen: int, count: int) -> tuple[str, ...]:
+    """Say which of several scenes is read, both counted from 1; nothing where there is one."""
+    if count < 2:
+        return ()
+    return (f"The file holds {count} scenes; the largest is read alone: scene {chosen} of {count}.",)
 
 
 def unreadable(path: object, what: str) -> SlideError:

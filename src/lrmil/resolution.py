@@ -14,6 +14,18 @@ MAX_ANISOTROPY = 0.02
 MICRONS_AT_1X = 10.0  # the convention "20x" = 0.5 um/px
 TIFF_UNIT_UM = {2: 25_400.0, 3: 10_000.0}  # ResolutionUnit: 2 = inch, 3 = centimetre; 1 = none
 OME_UNIT_UM = {"pm": 1e-6, "nm": 1e-3, "um": 1.0, "mm": 1e3, "cm": 1e4, "dm": 1e5, "m": 1e6, "in": 25_400.0}
+ZARR_UNIT_UM = {  # the names that OME-Zarr takes from UDUNITS-2
+    "picometer": 1e-6,
+    "angstrom": 1e-4,
+    "nanometer": 1e-3,
+    "micrometer": 1.0,
+    "millimeter": 1e3,
+    "centimeter": 1e4,
+    "decimeter": 1e5,
+    "meter": 1e6,
+    "inch": 25_400.0,
+}
+IMAGEJ_UNITS = ("um", "micron", "microns", "micrometer", "micrometers", "\\u00b5m")
 REMEDY = "Give it yourself: mpp=... in Python, --mpp on the command line, or an mpp column in the labels table."
 
 
@@ -145,6 +157,20 @@ def tiff_mpp(y_resolution: float | None, x_resolution: float | None, unit: int) 
     candidate = MppCandidate(TIFF_UNIT_UM[unit] / y_resolution, TIFF_UNIT_UM[unit] / x_resolution, "TIFF resolution")
     plausible = all(PLAUSIBLE_MPP[0] <= value <= PLAUSIBLE_MPP[1] for value in candidate[:2])
     return [candidate] if plausible else []
+
+
+def zarr_mpp(scale_y: float, scale_x: float, *, unit_y: object, unit_x: object) -> list[MppCandidate]:
+    """Turn the scale of an OME-Zarr into um/px; without a unit it says nothing."""
+    y, x = (ZARR_UNIT_UM.get(str(unit).replace("metre", "meter")) for unit in (unit_y, unit_x))
+    return [MppCandidate(scale_y * y, scale_x * x, "OME-Zarr scale")] if y and x else []
+
+
+def imagej_mpp(unit: object, y_resolution: float | None, x_resolution: float | None) -> list[MppCandidate]:
+    """Turn the pixels per micron of a TIFF that ImageJ wrote into um/px; it states the unit in its own words."""
+    name = str(unit).casefold().replace("µ", "u").replace("μ", "u")
+    if name not in IMAGEJ_UNITS or not y_resolution or not x_resolution:
+        return []
+    return [MppCandidate(1 / y_resolution, 1 / x_resolution, "ImageJ unit")]
 
 
 def openslide_mpp(properties: Mapping[str, str]) -> list[MppCandidate]:

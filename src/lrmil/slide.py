@@ -9,13 +9,23 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from lrmil import files
 from lrmil.errors import ResolutionError
+from lrmil.flat_reader import FlatReader
+from lrmil.ome_zarr_reader import OmeZarrReader
 from lrmil.openslide_reader import OpenSlideReader
 from lrmil.pyramid import make_pyramid
 from lrmil.reader import Level, Reader
 from lrmil.resolution import Resolution, resolve_mpp
-from lrmil.slide_files import OPENSLIDE_EXTENSIONS, find_slides, is_tiff, parts_of, slide_file, slide_id_of
+from lrmil.slide_files import (
+    OPENSLIDE_EXTENSIONS,
+    SlideSource,
+    find_slides,
+    fingerprint_of,
+    is_flat,
+    is_tiff,
+    slide_file,
+    slide_id_of,
+)
 from lrmil.standins import StandIns
 from lrmil.thumbnail import Thumbnail, make_thumbnail
 from lrmil.tiff_pages import NeedsOpenSlide
@@ -24,7 +34,7 @@ from lrmil.tiff_reader import TiffReader
 if TYPE_CHECKING:
     import dask.array as da
 
-__all__ = ["Slide", "Thumbnail", "find_slides", "open_slide", "slide_id_of"]
+__all__ = ["Slide", "Thumbnail", "find_slides", "open_slide", "open_source", "slide_id_of"]
 
 FINER = 1.01  # a level counts as fine enough up to 1 % coarser than asked: vendors' factors are inexact
 COARSEST = 1.10  # method.md section 2: a slide coarser than the asked mpp by more than 10 % is refused
@@ -33,12 +43,13 @@ COARSEST = 1.10  # method.md section 2: a slide coarser than the asked mpp by mo
 def open_slide(path: str | Path, mpp: float | None = None, *, objective_power: bool = False) -> "Slide":
     """Open a slide for reading; use it in a ``with`` block or close it.
 
-    tifffile reads TIFF, SVS, OME-TIFF and NDPI; OpenSlide reads the rest, and JPEG 2000 SVS.
+    tifffile reads TIFF, SVS, OME-TIFF and NDPI; zarr reads OME-Zarr; Pillow reads PNG and JPEG pictures, which need
+    `mpp`; OpenSlide reads the rest, and JPEG 2000 SVS.
 
     Parameters
     ----------
     path
-        A slide file, or the folder of one DICOM slide.
+        A slide file, an OME-Zarr folder, or the folder of one DICOM slide.
     mpp
         um/px of level 0; overrides the metadata.
     objective_power
@@ -63,6 +74,11 @@ def open_slide(path: str | Path, mpp: float | None = None, *, objective_power: b
             raise
         resolution = error
     return Slide(path, reader, resolution)
+
+
+def open_source(source: SlideSource) -> "Slide":
+    """Open a slide of a list with the resolution that the list gives it; see `open_slide`."""
+    return open_slide(source.path, source.mpp, objective_power=source.objective_power)
 
 
 class Slide:
@@ -140,7 +156,7 @@ class Slide:
 
     @property
     def reader_name(self) -> str:
-        """Which library reads the pixels: "tifffile" or "openslide"."""
+        """Which library reads the pixels: "tifffile", "openslide", "zarr" or "pillow"."""
         return self._reader.name
 
     @property
@@ -159,10 +175,7 @@ class Slide:
     @cached_property
     def fingerprint(self) -> str:
         """Hash of the slide's content by samples; for a slide of several files, over all of them."""
-        parts = parts_of(self.path)
-        if len(parts) == 1:
-            return files.fingerprint(parts[0])
-        return files.sha256_of({part.name: files.fingerprint(part) for part in parts})
+        return fingerprint_of(self.path)
 
     def level_for(self, mpp: float) -> int:
         """Choose the level to read for a target resolution: the coarsest that is at most 1 % coarser than it.
@@ -245,7 +258,11 @@ class Slide:
 
 
 def _open_reader(file: Path) -> Reader:
-    if not is_tiff(file) or file.suffix.lower() in OPENSLIDE_EXTENSIONS:  # an empty file fails here
+    if file.is_dir():
+        return OmeZarrReader(file)
+    if is_flat(file):  # an empty file fails here
+        return FlatReader(file)
+    if not is_tiff(file) or file.suffix.lower() in OPENSLIDE_EXTENSIONS:
         return OpenSlideReader(file)
     try:
         return TiffReader(file)

@@ -5,13 +5,21 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from lrmil import files
 from lrmil.errors import SlideError
+from lrmil.zarr_folders import ZARR_SUFFIX, is_zarr_slide
 
-TIFF_EXTENSIONS = (".svs", ".tif", ".tiff", ".ndpi")
+TIFF_EXTENSIONS = (".svs", ".tif", ".tiff", ".ndpi", ".btf")
 OPENSLIDE_EXTENSIONS = (".mrxs", ".scn", ".bif", ".dcm", ".vms", ".vmu", ".svslide", ".czi")
-EXTENSIONS = TIFF_EXTENSIONS + OPENSLIDE_EXTENSIONS
-DOUBLE_EXTENSIONS = (".ome.tif", ".ome.tiff")
+FLAT_EXTENSIONS = (".png", ".jpg", ".jpeg")
+ZARR_EXTENSIONS = (ZARR_SUFFIX,)
+SCAN_EXTENSIONS = TIFF_EXTENSIONS + OPENSLIDE_EXTENSIONS
+EXTENSIONS = SCAN_EXTENSIONS + FLAT_EXTENSIONS + ZARR_EXTENSIONS
+DOUBLE_EXTENSIONS = (".ome.tif", ".ome.tiff", ".ome.btf", ".ome.zarr")
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # classic and BigTIFF, either byte order
+ZARR_DOCUMENTS = ("zarr.json", ".zarray", ".zattrs", ".zgroup")
+SAMPLED = 64  # chunks of an OME-Zarr of which the content is hashed
+PNG_MAGIC, JPEG_MAGIC = b"\x89PNG", b"\xff\xd8\xff"
 
 log = logging.getLogger(__name__)
 
@@ -23,10 +31,12 @@ class SlideSource(NamedTuple):
     path: Path
     mpp: float | None = None
     """Resolution of level 0 in um/px when the metadata are not to be used."""
+    objective_power: bool = False
+    """Whether the stated magnification may stand in for a missing um/px."""
 
 
 def slide_id_of(path: str | Path) -> str:
-    """Name a slide by its file name without extension; ``.ome.tif`` and ``.ome.tiff`` count as one extension."""
+    """Name a slide by its file name without extension; ``.ome.tif`` and the like count as one extension."""
     path = Path(path)
     for extension in DOUBLE_EXTENSIONS:
         if path.name.lower().endswith(extension):
@@ -37,23 +47,24 @@ def slide_id_of(path: str | Path) -> str:
 def find_slides(places: str | Path | Iterable[str | Path]) -> list[Path]:
     """List the slides in folders (searched recursively, hidden names skipped) and among files, sorted by path.
 
-    A file named outright is kept whatever its extension, so that opening it says what is wrong with it.
+    A file named outright is kept whatever its extension, so that opening it says what is wrong with it. PNG and JPEG
+    files count only where a folder has no other slide: beside slides they are pictures of them, or parts of them.
     """
     found: set[Path] = set()
     for place in map(Path, [places] if isinstance(places, str | Path) else places):
-        found |= set(_slides_under(place)) if place.is_dir() else {place}
+        found |= _slides_in(place) if place.is_dir() and not is_zarr_slide(place) else {place}
     return sorted(found)
 
 
 def slide_file(path: Path) -> Path:
-    """Return the file to open for a slide: itself, or the first file of a DICOM folder.
+    """Return what to open for a slide: the file or OME-Zarr folder itself, or the first file of a DICOM folder.
 
     Raises
     ------
     SlideError
-        If nothing is there, or a folder is no DICOM slide.
+        If nothing is there, or a folder is neither a DICOM slide nor a zarr.
     """
-    if path.is_file():
+    if path.is_file() or (path.is_dir() and path.suffix.lower() == ZARR_SUFFIX):
         return path
     if not path.exists():
         if path.is_symlink():
@@ -65,8 +76,8 @@ def slide_file(path: Path) -> Path:
     parts = parts_of(path)
     if not parts or any(part.suffix.lower() != ".dcm" for part in parts):
         raise SlideError(
-            f"Expected a slide file, or a folder with the .dcm files of one slide; {path} is another folder. "
-            "Name the files in it, or use find_slides."
+            "Expected a slide file, an OME-Zarr, or a folder with the .dcm files of one slide; "
+            f"{path} is another folder. Name the files in it, or use find_slides."
         )
     return parts[0]
 
@@ -79,28 +90,69 @@ def is_tiff(file: Path) -> bool:
     SlideError
         If the file cannot be read at all.
     """
-    try:
-        with file.open("rb") as stream:
-            magic = stream.read(4)
-        if not magic:
-            raise SlideError(f"Expected a slide in {file}; the file is empty. Copy it again from its source.")
-        return magic in TIFF_MAGIC
-    except SlideError:
-        raise
-    except OSError as error:
-        raise SlideError(f"Expected a readable file at {file}; the system says: {error}. Check its rights.") from error
+    return _first_bytes(file) in TIFF_MAGIC
+
+
+def is_flat(file: Path) -> bool:
+    """Tell by its first bytes whether a file is a PNG or JPEG picture.
+
+    Raises
+    ------
+    SlideError
+        If the file cannot be read at all.
+    """
+    return _first_bytes(file).startswith((PNG_MAGIC, JPEG_MAGIC))
 
 
 def parts_of(path: Path) -> list[Path]:
     """List the files of one slide: those of a folder, those of an MRXS with its folder, or the file itself."""
+    if path.is_dir() and path.suffix.lower() == ZARR_SUFFIX:
+        return sorted(part for part in path.rglob("*") if part.is_file())
     if path.is_dir():
         return _files_of(path)
     return [path, *(_files_of(path.with_suffix("")) if path.suffix.lower() == ".mrxs" else [])]
 
 
+def fingerprint_of(path: Path) -> str:
+    """Hash a slide's content by samples; of several files, over all of them.
+
+    Of an OME-Zarr, which may have a hundred thousand, the names and sizes of all count, and the content of those that
+    describe it and of `SAMPLED` chunks evenly among the others.
+    """
+    parts = parts_of(path)
+    if len(parts) == 1:
+        return files.fingerprint(parts[0])
+    if path.suffix.lower() != ZARR_SUFFIX:
+        return files.sha256_of({part.name: files.fingerprint(part) for part in parts})
+    names = {part: part.relative_to(path).as_posix() for part in parts}
+    chunks = [part for part in parts if part.name not in ZARR_DOCUMENTS]
+    sampled = {part for part in parts if part.name in ZARR_DOCUMENTS} | set(chunks[:: len(chunks) // SAMPLED + 1])
+    sizes = {names[part]: part.stat().st_size for part in parts}
+    return files.sha256_of([sizes, {names[part]: files.fingerprint(part) for part in sampled}])
+
+
+def _first_bytes(file: Path) -> bytes:
+    try:
+        with file.open("rb") as stream:
+            magic = stream.read(4)
+    except OSError as error:
+        raise SlideError(f"Expected a readable file at {file}; the system says: {error}. Check its rights.") from error
+    if not magic:
+        raise SlideError(f"Expected a slide in {file}; the file is empty. Copy it again from its source.")
+    return magic
+
+
+def _slides_in(folder: Path) -> set[Path]:
+    return set(_slides_under(folder)) or {
+        path for path in _walk(folder, {folder.resolve()}) if path.suffix.lower() in FLAT_EXTENSIONS and path.is_file()
+    }
+
+
 def _slides_under(folder: Path) -> Iterable[Path]:
     for path in _walk(folder, {folder.resolve()}):
-        if path.suffix.lower() in EXTENSIONS and (path.is_file() or _is_lost(path)):
+        if is_zarr_slide(path):
+            yield path
+        elif path.suffix.lower() in SCAN_EXTENSIONS and (path.is_file() or _is_lost(path)):
             yield path.parent if path.suffix.lower() == ".dcm" and _is_dicom_slide(path.parent) else path
 
 
@@ -113,6 +165,8 @@ def _walk(folder: Path, seen: set[Path]) -> Iterable[Path]:
         return
     for path in inside:
         yield path
+        if path.suffix.lower() == ZARR_SUFFIX:
+            continue  # what is in it are chunks, and many of them
         try:
             real = path.resolve() if path.is_dir() else None
         except (OSError, RuntimeError):  # RuntimeError: a circle of links

@@ -1,0 +1,245 @@
+"""What an OME-Zarr folder (0.4 on zarr 2, 0.5 on zarr 3) says: its scenes, their levels, pixel size and colours."""
+
+import math
+from collections.abc import Sequence
+from itertools import count, pairwise, takewhile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lrmil.errors import FormatError, SlideError
+from lrmil.reader import is_beside, not_brightfield
+from lrmil.resolution import MppCandidate, zarr_mpp
+from lrmil.untrusted import read_json
+from lrmil.zarr_folders import ome_attributes
+
+VERSIONS = ("0.4", "0.5")
+CODECS_2 = (None, "blosc", "zlib", "gzip", "zstd", "lz4", "bz2", "lzma")
+CODECS_3 = ("bytes", "transpose", "blosc", "gzip", "zstd", "crc32c", "sharding_indexed")
+LARGEST_CHUNK = 512 << 20  # bytes
+RGB_COLOURS = ["FF0000", "00FF00", "0000FF"]
+MALFORMED = (KeyError, IndexError, TypeError, ValueError, AttributeError, ZeroDivisionError, OverflowError)
+
+
+class ZarrLevel(NamedTuple):
+    """One level: the folder of its array, what describes it, and what its axes are.
+
+    Parameters
+    ----------
+    folder, document
+        Where the array lies, and its .zarray or zarr.json.
+    axes
+        A letter an axis, among t, c, z, y and x.
+    shape_yx, tile_yx
+        Size in pixels, and that of a chunk (the inner one of a sharded array).
+    scale_yx, corner_yx
+        Size of a pixel, and where the centre of the first one lies, in the dataset's own unit.
+    """
+
+    folder: Path
+    document: dict[str, Any]
+    axes: str
+    shape_yx: tuple[int, int]
+    tile_yx: tuple[int, int]
+    scale_yx: tuple[float, float]
+    corner_yx: tuple[float, float]
+
+
+class ZarrScene(NamedTuple):
+    """The scene that is read: the largest of `scenes`, number `chosen` from 1; and what its user must know."""
+
+    levels: list[ZarrLevel]
+    mpp_candidates: list[MppCandidate]
+    chosen: int
+    scenes: int
+    notes: tuple[str, ...]
+
+
+class _Image(NamedTuple):
+    folder: Path
+    multiscale: dict[str, Any]
+    colours: list[str]
+    labels: str
+
+
+def parse_ome_zarr(folder: Path) -> ZarrScene:
+    """Find the largest scene of an OME-Zarr and parse its levels, full resolution first.
+
+    Raises
+    ------
+    SlideError
+        If the folder is no OME-Zarr 0.4 or 0.5, its description contradicts itself, or its largest scene is no
+        8-bit RGB.
+    """
+    try:
+        images = _images(folder)
+        levels = [_levels(image) for image in images]
+        sizes = [math.prod(some[0].shape_yx) for some in levels]
+        chosen = sizes.index(max(sizes))
+        image = images[chosen]
+        _refuse_other_colours(folder, image, levels[chosen][0])
+        aligned, notes = _aligned(levels[chosen])
+        return ZarrScene(aligned, _mpp(image, levels[chosen][0]), chosen + 1, len(images), notes)
+    except SlideError:
+        raise
+    except (FormatError, OSError, *MALFORMED) as error:
+        what = repr(error) if isinstance(error, KeyError) else str(error)
+        raise malformed_zarr(folder, what) from error
+
+
+def malformed_zarr(folder: Path, what: str) -> SlideError:
+    """Make the error for an OME-Zarr whose description contradicts itself."""
+    return SlideError(
+        f"Expected an OME-Zarr picture in {folder}; its description cannot be used ({what}). "
+        "Copy the folder again from its source, or leave this slide out."
+    )
+
+
+def _images(folder: Path) -> list[_Image]:
+    """Every scene; label and macro pictures are left out where there is another."""
+    about = ome_attributes(folder)
+    if "plate" in about or "well" in about:
+        raise SlideError(f"Expected a slide in {folder}; got a multi-well plate. Name one image within it.")
+    found = _images_in(folder)
+    if "bioformats2raw.layout" in about:
+        listed = ome_attributes(folder / "OME").get("series")
+        names = (
+            listed if isinstance(listed, list) else takewhile(lambda name: (folder / name).is_dir(), map(str, count()))
+        )
+        found += [image for name in names for image in _images_in(_within(folder, name))]
+    scenes = [image for image in found if not is_beside(str(image.multiscale.get("name", "")))] or found
+    if not scenes:
+        raise SlideError(
+            f"Expected an OME-Zarr picture in {folder}; it describes none (multiscales). Check that this is the right "
+            "folder: features and attention maps are no slides."
+        )
+    return scenes
+
+
+def _images_in(folder: Path) -> list[_Image]:
+    about = ome_attributes(folder)
+    if "lrmil" in about:
+        return []
+    channels = about.get("omero", {}).get("channels", [])
+    colours = [str(channel.get("color", "")).upper() for channel in channels]
+    labels = ", ".join(str(channel.get("label", "")) for channel in channels)
+    images = []
+    for multiscale in about.get("multiscales", []):
+        version = str(about.get("version") or multiscale.get("version") or "0.4")
+        if version not in VERSIONS:
+            raise SlideError(
+                f"Expected OME-Zarr {' or '.join(VERSIONS)} in {folder}; got {version}. Convert it, for example with "
+                "bioformats2raw."
+            )
+        images.append(_Image(folder, multiscale, colours, labels))
+    return images
+
+
+def _levels(image: _Image) -> list[ZarrLevel]:
+    axes = "".join(str(axis["name"]) for axis in image.multiscale["axes"])
+    if not {"y", "x"} <= set(axes) <= set("tczyx") or len(set(axes)) != len(axes):
+        raise ValueError(f"its axes are {axes}")
+    levels = [_level(image.folder, dataset, axes) for dataset in image.multiscale["datasets"]]
+    return sorted(levels, key=lambda level: -level.shape_yx[0])
+
+
+def _level(folder: Path, dataset: dict[str, Any], axes: str) -> ZarrLevel:
+    place = _within(folder, dataset["path"])
+    name = "zarr.json" if (place / "zarr.json").is_file() else ".zarray"
+    document: Any = read_json(place / name, printable=False)
+    shape, chunk = _shape_and_chunk(document)
+    if len(shape) != len(axes):
+        raise ValueError(f"the array {dataset['path']} has {len(shape)} axes, {len(axes)} are described")
+    scale, corner = _transformed(dataset.get("coordinateTransformations", []), len(axes))
+    y, x = axes.index("y"), axes.index("x")
+    return ZarrLevel(
+        place, document, axes, (shape[y], shape[x]), (chunk[y], chunk[x]), (scale[y], scale[x]), (corner[y], corner[x])
+    )
+
+
+def _shape_and_chunk(document: dict[str, Any]) -> tuple[list[int], list[int]]:
+    """Check an array's description before zarr sees it: only known codecs (some run code), and chunks that fit."""
+    if document["zarr_format"] == 2:
+        compressor, filters = document.get("compressor"), document.get("filters")
+        codecs = [compressor["id"] if compressor else None, *(one["id"] for one in filters or [])]
+        chunk, known = document["chunks"], set(codecs) <= set(CODECS_2) and not filters
+    else:
+        if document["chunk_grid"]["name"] != "regular" or document.get("storage_transformers"):
+            raise ValueError("its chunks are laid out in another way")
+        outer, chunk = document["codecs"], document["chunk_grid"]["configuration"]["chunk_shape"]
+        inner = [one["configuration"] for one in outer if one["name"] == "sharding_indexed"]
+        every = [*outer, *(one for part in inner for one in (*part["codecs"], *part["index_codecs"]))]
+        codecs = [one["name"] for one in every]
+        chunk = inner[0]["chunk_shape"] if inner else chunk
+        known = set(codecs) <= set(CODECS_3) and codecs.count("sharding_indexed") <= 1
+    if not known:
+        raise ValueError(f"its codecs are {', '.join(map(str, codecs))}, of which some are not read")
+    shape = document["shape"]
+    if not all(type(side) is int and side > 0 for side in (*shape, *chunk)) or len(shape) != len(chunk):
+        raise ValueError(f"its shape is {shape} in chunks of {chunk}")
+    if math.prod(chunk) > LARGEST_CHUNK:
+        raise ValueError(f"a chunk of it has {math.prod(chunk) >> 20} MiB; write it again in smaller chunks")
+    return shape, chunk
+
+
+def _refuse_other_colours(folder: Path, image: _Image, level: ZarrLevel) -> None:
+    document = level.document
+    kind = str(document.get("dtype") or document.get("data_type"))
+    sides = dict(zip(level.axes, document["shape"], strict=True))
+    if sides.get("c") != 3 or sides.get("t", 1) != 1 or sides.get("z", 1) != 1 or kind not in ("|u1", "uint8"):
+        raise not_brightfield(folder, f"axes {level.axes}, shape {tuple(document['shape'])}, {kind}")
+    if any(image.colours) and image.colours != RGB_COLOURS:
+        raise not_brightfield(folder, f"the channels {image.labels or '?'} in the colours {', '.join(image.colours)}")
+
+
+def _aligned(levels: list[ZarrLevel]) -> tuple[list[ZarrLevel], tuple[str, ...]]:
+    """Keep the levels that lie on the first one, to a pixel of their own."""
+    first, kept = levels[0], levels[:1]
+    for above, level in pairwise(levels):
+        if _lies_on(level, first) and level.shape_yx != above.shape_yx:
+            kept.append(level)
+    left_out = len(levels) - len(kept)
+    note = f"{left_out} of {len(levels)} levels are left out: they do not lie on the first one, as their scale says."
+    return kept, (note,) if left_out else ()
+
+
+def _lies_on(level: ZarrLevel, first: ZarrLevel) -> bool:
+    values = zip(
+        level.shape_yx, first.shape_yx, level.scale_yx, first.scale_yx, level.corner_yx, first.corner_yx, strict=True
+    )
+    return level.axes == first.axes and all(
+        abs(side * scale / scale_0 - side_0) <= scale / scale_0 and abs(corner - corner_0) <= scale
+        for side, side_0, scale, scale_0, corner, corner_0 in values
+    )
+
+
+def _mpp(image: _Image, level: ZarrLevel) -> list[MppCandidate]:
+    units = {str(axis["name"]): axis.get("unit") for axis in image.multiscale["axes"]}
+    own, _ = _transformed(image.multiscale.get("coordinateTransformations", []), len(level.axes))
+    scale = dict(zip(level.axes, own, strict=True))
+    return zarr_mpp(
+        scale["y"] * level.scale_yx[0], scale["x"] * level.scale_yx[1], unit_y=units["y"], unit_x=units["x"]
+    )
+
+
+def _transformed(transformations: Sequence[Any], axes: int) -> tuple[list[float], list[float]]:
+    """Scale and translation of a list of transformations, each applied to what those before it gave."""
+    scale, corner = [1.0] * axes, [0.0] * axes
+    for one in transformations:
+        if one["type"] == "identity":
+            continue
+        values = [float(value) for value in one[one["type"]]]
+        if one["type"] == "scale" and len(values) == axes and min(values) > 0:
+            scale = [a * b for a, b in zip(scale, values, strict=True)]
+            corner = [a * b for a, b in zip(corner, values, strict=True)]
+        elif one["type"] == "translation" and len(values) == axes:
+            corner = [a + b for a, b in zip(corner, values, strict=True)]
+        else:
+            raise ValueError(f"a transformation of the kind {one['type']} with {len(values)} values")
+    return scale, corner
+
+
+def _within(folder: Path, name: str) -> Path:
+    place = folder / name
+    if not place.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"the path {name} leads out of the folder")
+    return place

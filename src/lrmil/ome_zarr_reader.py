@@ -1,0 +1,95 @@
+"""Read OME-Zarr folders; a chunk that is not there is unreadable, whatever the fill value is."""
+
+import lzma
+import struct
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrmil.ome_zarr import ZarrLevel, malformed_zarr, parse_ome_zarr
+from lrmil.reader import check_inside, make_levels, scene_note, unreadable
+
+if TYPE_CHECKING:
+    import zarr
+
+FILLS = (0, 255)  # pixels that follow the fill value are in no chunk
+UNDECODABLE = (OSError, ValueError, RuntimeError, TypeError, LookupError, ArithmeticError, EOFError, struct.error)
+UNDECODABLE_PARTS = (zlib.error, lzma.LZMAError, MemoryError)
+
+
+class OmeZarrReader:
+    """An OME-Zarr 0.4 or 0.5 folder, of which the largest scene is read; see `lrmil.reader.Reader`.
+
+    Raises
+    ------
+    SlideError
+        If the folder is no such picture, or its largest scene is no 8-bit RGB.
+    """
+
+    name = "zarr"
+    origin_yx = (0, 0)
+    objective_power: float | None = None
+    bytes_read: int | None = None  # zarr does not tell
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        scene = parse_ome_zarr(path)
+        self.levels = make_levels([level.shape_yx for level in scene.levels], [level.tile_yx for level in scene.levels])
+        self.mpp_candidates = scene.mpp_candidates
+        self.notes = (*scene_note(scene.chosen, scene.scenes), *scene.notes)
+        self._axes = scene.levels[0].axes
+        try:
+            self._arrays = [[_array(level, fill) for fill in FILLS] for level in scene.levels]
+        except UNDECODABLE as error:
+            raise malformed_zarr(path, f"zarr says: {error}") from error
+        self._read_sample()
+
+    def read(self, level: int, y: int, x: int, h: int, w: int) -> NDArray[np.uint8]:
+        """Read an (h, w, 3) rectangle of a level; see `lrmil.reader.Reader.read`."""
+        check_inside(self.levels, level, y, x, h, w)
+        if not self._arrays:
+            raise unreadable(self._path, "it was closed")
+        parts = {"y": slice(y, y + h), "x": slice(x, x + w), "c": slice(None)}
+        index = tuple(parts.get(axis, 0) for axis in self._axes)
+        order = [[axis for axis in self._axes if axis in parts].index(axis) for axis in "yxc"]
+        where = f"level {level}, y={y} x={x} h={h} w={w}"
+        try:
+            pixels = np.asarray(self._arrays[level][0][index])
+            whole = pixels.all() or (pixels == np.asarray(self._arrays[level][1][index])).all()
+        except (*UNDECODABLE, *UNDECODABLE_PARTS) as error:
+            raise unreadable(self._path, f"zarr failed at {where}: {error}") from error
+        if not whole:
+            raise unreadable(self._path, f"a chunk is missing at {where}")
+        return np.ascontiguousarray(pixels.transpose(order))
+
+    def close(self) -> None:
+        """Let go of the arrays."""
+        self._arrays = []
+
+    def _read_sample(self) -> None:
+        """Read one pixel of one level, so that a folder of which nothing can be read fails when it is opened."""
+        problem: OSError | None = None
+        for level in reversed(range(len(self.levels))):
+            height, width = self.levels[level].shape
+            for y, x in ((height // 2, width // 2), (0, 0), (height - 1, width - 1)):
+                try:
+                    self.read(level, y, x, 1, 1)
+                except OSError as error:
+                    problem = problem or error
+                else:
+                    return
+        if problem is not None:
+            raise problem
+
+
+def _array(level: ZarrLevel, fill: int) -> "zarr.Array[Any]":
+    """Open an array by its description, which was checked, with another fill value."""
+    import zarr  # costs half a second that only such slides need to spend
+    from zarr.storage import LocalStore, StorePath
+
+    document = {**level.document, "fill_value": fill, "attributes": {}}
+    place = StorePath(LocalStore(level.folder, read_only=True), "")
+    return zarr.Array(zarr.AsyncArray.from_dict(place, document))
