@@ -157,6 +157,23 @@ class TestOneBadSlide:
         assert [row.reason for row in rows] == ["resolution", "file"]
         assert "um/px" in rows[0].message
 
+    @pytest.mark.skipif(os.name == "nt", reason="Windows does not delete a file in use")
+    def test_a_file_that_vanishes_while_it_is_read(
+        self, slides: list[SlideSource], bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        real = batch_prediction.open_slide
+
+        def opened(path: Path, *arguments: object, **options: object) -> Slide:
+            slide = real(path, *arguments, **options)  # type: ignore[arg-type]
+            if path == slides[1].path:
+                path.unlink()
+            return slide
+
+        monkeypatch.setattr(batch_prediction, "open_slide", opened)
+        rows = classify(slides, bundle, tmp_path / "out")
+        assert [row.status for row in rows] == ["ok", "failed", "ok"]
+        assert rows[1].reason == "file" and "No such file" in rows[1].message and str(tmp_path) not in rows[1].message
+
 
 class TestNamesakes:
     def test_slides_of_one_name_fail_and_the_others_go_on(

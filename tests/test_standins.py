@@ -1,20 +1,31 @@
 """A damaged level is read from the next finer intact one, as if the slide had no such level, and the slide says so."""
 
+import csv
+import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy import ndimage
 
+from lrmil.batch_prediction import predict_slides
 from lrmil.bundle import Bundle
+from lrmil.case_page import render_case
+from lrmil.encoders import PatchEncoder
 from lrmil.errors import SlideError
-from lrmil.extraction import loss_note
+from lrmil.extraction import PatchPlan, extract_features, loss_note
+from lrmil.features import read_card
 from lrmil.inference import predict
+from lrmil.inspection import inspect_slide
+from lrmil.prediction_files import read_prediction
 from lrmil.slide import open_slide
+from lrmil.slide_files import SlideSource
+from lrmil.steps import last
 from lrmil.tissue import segment_tissue
-from runs import tiny_bundle
+from runs import tiny_bundle, tiny_encoder
 from slides import overwrite, segment_of, write_pyramid
 
 SIDE = 2048
@@ -169,3 +180,51 @@ def test_the_share_that_is_lost() -> None:
     assert loss_note(0, 300) == ()
     assert loss_note(12, 300) == ("12 of 300 patches (4 %) could not be read and were left out.",)
     assert loss_note(1, 300) == ("1 of 300 patches (less than 1 %) could not be read and were left out.",)
+
+
+class TestNotesAreCarriedOn:
+    """What happened while a slide was read stands wherever its answer stands."""
+
+    @pytest.fixture
+    def path(self, tmp_path: Path) -> Path:
+        path = damage(write_pyramid(tmp_path / "a.tif", TISSUE), 1)
+        return damage(path, 0, [63])
+
+    def expected(self, notes: tuple[str, ...]) -> None:
+        assert notes[0].startswith("Level 1 is damaged: level 0, which is finer, stood in for it in")
+        assert notes[1].endswith("could not be read and were left out.")
+
+    def test_table_and_prediction_file(self, path: Path, bundle: Bundle, tmp_path: Path) -> None:
+        (row,) = last(predict_slides([SlideSource("a", path)], bundle, tmp_path / "out", device="cpu"))
+        self.expected(row.notes)
+        with (tmp_path / "out/predictions.csv").open(newline="", encoding="utf-8") as file:
+            (line,) = csv.DictReader(file)
+        assert line["notes"] == " ".join(row.notes) and line["status"] == "ok"
+        read = read_prediction(tmp_path / "out", "a")
+        assert read is not None and read.notes == row.notes
+
+    def test_a_prediction_file_without_notes_is_read(self, path: Path, bundle: Bundle, tmp_path: Path) -> None:
+        list(predict_slides([SlideSource("a", path)], bundle, tmp_path / "out", device="cpu"))
+        card = json.loads((tmp_path / "out/a.json").read_text(encoding="utf-8"))
+        del card["prediction"]["notes"]
+        (tmp_path / "out/a.json").write_text(json.dumps(card), encoding="utf-8")
+        read = read_prediction(tmp_path / "out", "a")
+        assert read is not None and read.notes == ()
+
+    def test_features(self, path: Path, tmp_path: Path) -> None:
+        encoder = PatchEncoder(tiny_encoder(), torch.device("cpu"), batch_size=64)
+        list(extract_features([SlideSource("a", path)], encoder, "x", tmp_path / "out", PatchPlan(mpp=2.0, size=64)))
+        self.expected(read_card(tmp_path / "out/a.zarr").notes)
+
+    def test_case_page(self, path: Path, bundle: Bundle) -> None:
+        with open_slide(path) as slide:
+            prediction = predict(slide, bundle, "cpu")
+            page = render_case(prediction, slide, bundle.card)
+        self.expected(prediction.notes)
+        assert all(note in page for note in prediction.notes)
+
+    def test_inspection(self, path: Path) -> None:
+        damage(path, 2)
+        facts = inspect_slide(path, mpp=None, lr=2.0, size=64)
+        assert "Level 2 is damaged: level 0" in str(facts["notes"])
+        assert str(facts["unreadable"]).endswith("further patches, if there is tissue where nothing can be read")

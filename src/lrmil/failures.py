@@ -42,6 +42,11 @@ def failure_of(error: Exception, source: SlideSource) -> Failure:
         reason = next((word for kind, word in REASONS.items() if isinstance(error, kind)), "unexpected")
         return Failure(reason, without_folder(error, source.path))
     log.info("%s: unexpected", source.slide_id, exc_info=error)
+    if isinstance(error, OSError):
+        said = without_folder(LrmilError(str(error)), source.path)
+        return Failure(
+            "file", f"Expected a file that can be read. Got: {said}. Check its rights and that its disk is there."
+        )
     if isinstance(error, MemoryError):
         return Failure(
             "unexpected", "This slide needs more memory than there is. Close other programs, or leave it out."
