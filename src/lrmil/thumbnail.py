@@ -16,7 +16,7 @@ from lrmil.standins import StandIns
 BLOCK = 1024  # largest side of a block in output pixels
 SOURCE_BLOCK = 4096  # largest side of a block in pixels of the level it is read from: 48 MiB a thread
 SMALLEST_BLOCK = 16  # a block that fails is split down to this side in output pixels: one bad tile costs little
-MOST_LOST = 512  # blocks: more are not split further
+MOST_LOST = 4096  # blocks: more are not split further; a try that fails takes up to 5 ms
 MAX_THREADS = 4
 
 
