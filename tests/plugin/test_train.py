@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -17,9 +18,12 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QCoreApplication, QEvent, QUrl
 from qtpy.QtGui import QColor, QDesktopServices
 
+from lrmil import slide_looks
 from lrmil.configs import read_toml, write_toml
 from lrmil.run_control import is_running, request_stop
 from lrmil.run_plan import write_plan
+from lrmil.slide_files import SlideSource
+from lrmil.slide_looks import Look
 from napari_lrmil import places, training_process
 from napari_lrmil.session import Session, session_of
 from napari_lrmil.train import TrainFromFolder
@@ -451,3 +455,43 @@ def test_the_docks_become_tabs_and_the_model_s_dock_comes_to_the_front(
     training.result.use.click()
     qtbot.waitUntil(lambda: not classify.visibleRegion().isEmpty(), timeout=PATIENCE)
     assert classify.height() > viewer.window.geometry()[3] / 2 and training.visibleRegion().isEmpty()
+
+
+def test_copies_and_slides_that_cannot_be_used_are_listed_while_nothing_waits_for_it(
+    widget: TrainFromFolder,
+    cohort: Path,
+    run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    qtbot: "QtBot",
+) -> None:
+    """The same sentences as `lrmil validate`; the table's verdict is there before the slides are looked at."""
+    slides = Path(shutil.copytree(cohort / "slides", tmp_path / "slides"))
+    shutil.copy(slides / "demo-001.ome.tif", slides / "demo-011.ome.tif")
+    (slides / "demo-002.ome.tif").write_bytes(b"torn")
+    look, held = slide_looks._look, threading.Event()
+    calls: list[str] = []
+
+    def slowly(source: SlideSource, mpp: float | None) -> Look:
+        calls.append(source.slide_id)
+        if len(calls) == 11:
+            assert held.wait(60)
+        return look(source, mpp)
+
+    monkeypatch.setattr(slide_looks, "_look", slowly)
+    choose(widget, slides, cohort / "labels.csv", run, qtbot)
+    qtbot.waitUntil(lambda: "Looking at the slides: 10 of 12" in widget.cohort.verdict.text(), timeout=PATIENCE)
+    assert widget.cohort.ready and widget.cohort.problems.texts == [] and widget.start_button.isEnabled()
+    held.set()
+    qtbot.waitUntil(lambda: "2 warnings below" in widget.cohort.verdict.text(), timeout=PATIENCE)
+    assert "Looking" not in widget.cohort.verdict.text() and widget.cohort.ready
+    listed = {row[0]: row[3] for row in widget.cohort.problems.texts}
+    assert listed.keys() == {"warning"} and len(widget.cohort.problems.texts) == 2
+    text = " ".join(row[3] for row in widget.cohort.problems.texts)
+    assert "Slides 'demo-001' and 'demo-011' are copies of one file" in text and "Slide 'demo-002': " in text
+    shutil.copy(cohort / "slides/demo-002.ome.tif", slides)
+    shutil.copy(cohort / "slides/demo-011.ome.tif", slides)
+    widget.cohort.again.click()  # mended
+    qtbot.waitUntil(lambda: len(calls) == 24 and not widget.cohort.problems.texts, timeout=PATIENCE)
+    qtbot.waitUntil(lambda: "Looking" not in widget.cohort.verdict.text(), timeout=PATIENCE)
+    assert widget.cohort.ready

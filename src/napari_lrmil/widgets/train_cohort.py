@@ -2,15 +2,17 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
+from qtpy.compat import isalive
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QFileDialog, QGridLayout, QHBoxLayout, QLabel, QLineEdit, QPushButton, QWidget
 from superqt import QCollapsible
 
-from lrmil.cohort import CohortReport, validate_cohort
+from lrmil.cohort import CohortReport, Problem, validate_cohort
 from lrmil.errors import LrmilError
 from lrmil.run_plan import read_plan
 from lrmil.steps import Step
@@ -18,9 +20,10 @@ from lrmil.tables import read_records
 from napari_lrmil.messages import explain
 from napari_lrmil.widgets.parts import Text
 from napari_lrmil.widgets.train_table import Table
-from napari_lrmil.worker import start_job
+from napari_lrmil.worker import JobWorker, start_job
 
 PREVIEW = 50  # rows
+SHOWN = 10  # slides looked at between two words about it
 DELAY = 400  # ms of no typing before the check begins
 PROBLEM = ("", "row", "column", "problem and remedy")
 EMPTY = "Choose a slide folder and a labels table."
@@ -56,6 +59,7 @@ class CohortBox(QWidget):
         self._folds = 5
         self._proposed = ""
         self._browse: list[QPushButton] = []
+        self._job: JobWorker | None = None
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(DELAY)
@@ -99,17 +103,25 @@ class CohortBox(QWidget):
         self._propose(slides, labels)
         asked = (slides, labels, self._folds)
 
-        def steps() -> Iterator[Step[Checked]]:
-            yield Step("check", 1, 1, result=_check(*asked))
-
         def current() -> bool:
             return asked == (path_in(self.slides), path_in(self.labels), self._folds)
 
+        def take_up(step: Step[Checked]) -> None:
+            if step.result is None or not current():
+                return
+            if self.checking:
+                self._show(step.result)
+            elif step.unit == "slides":  # the training may be started all the same
+                said = describe(step.result)
+                self.verdict.setText(f"{said} Looking at the slides: {step.done} of {step.total}.")
+
         self.checking = True
         self.verdict.setText("Checking...")
-        start_job(
-            steps,
+        self._stop_looking()
+        self._job = start_job(
+            lambda: _check_steps(*asked),
             name="check the cohort",
+            on_step=take_up,
             on_result=lambda checked: self._show(checked) if current() else None,
             on_error=lambda error: self._refuse(error) if current() else None,
             owner=self,
@@ -147,8 +159,14 @@ class CohortBox(QWidget):
         for field in (self.slides, self.labels, self.run):
             field.textChanged.connect(field.setToolTip)
 
+    def _stop_looking(self) -> None:
+        if self._job is not None and isalive(self._job):
+            self._job.quit()
+        self._job = None
+
     def _typed(self) -> None:
         self.report, self.checking = None, False
+        self._stop_looking()
         given = path_in(self.slides) is not None and path_in(self.labels) is not None
         if given:
             self._timer.start()
@@ -243,5 +261,18 @@ def _counted(number: int, word: str) -> str:
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
-def _check(slides: Path, labels: Path, folds: int) -> Checked:
-    return Checked(validate_cohort(slides, labels, folds=folds), read_records(labels))
+def _check_steps(slides: Path, labels: Path, folds: int) -> Iterator[Step[Checked]]:
+    """Check the table, then look at the slides: about a tenth of a second each."""
+    from lrmil.slide_looks import look_steps, lookalikes, sources_of, unusable
+
+    report = validate_cohort(slides, labels, folds=folds)
+    checked = Checked(report, read_records(labels))
+    yield Step("check", 1, 1, result=checked)
+    found: list[Problem] = []
+    for step in look_steps(sources_of(slides, report)):
+        if step.result is not None:
+            found += unusable(step.result)
+            found += lookalikes(step.result, report.cohort) if report.cohort is not None else []
+        elif step.done % SHOWN == 0:
+            yield Step("check", step.done, step.total, step.unit, checked)
+    yield Step("check", 1, 1, result=checked._replace(report=replace(report, problems=(*report.problems, *found))))
