@@ -1,6 +1,8 @@
 """Read the slides that tifffile reads wrongly or not at all, through OpenSlide."""
 
+import re
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lrmil.errors import SlideError
-from lrmil.reader import check_inside, make_levels, unreadable
+from lrmil.reader import ICC_NOTE, check_inside, make_levels, not_brightfield, unreadable
 from lrmil.resolution import openslide_mpp, openslide_power
 
 DEFAULT_TILE = 256
@@ -28,13 +30,15 @@ class OpenSlideReader:
 
     name = "openslide"
     bytes_read: int | None = None  # OpenSlide does not tell
-    notes: tuple[str, ...] = ()
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
         self._handle = _open(path)
         properties = self._handle.properties
+        if fluorescence := _fluorescence(properties):
+            self._handle.close()
+            raise not_brightfield(path, f"fluorescence ({fluorescence})")
         shapes = [(height, width) for width, height in self._handle.level_dimensions]
         tiles = [
             (
@@ -47,6 +51,7 @@ class OpenSlideReader:
         self.origin_yx = (int(properties.get("openslide.bounds-y", 0)), int(properties.get("openslide.bounds-x", 0)))
         self.mpp_candidates = openslide_mpp(properties)
         self.objective_power = openslide_power(properties)
+        self.notes = _notes(properties, self.origin_yx)
 
     def read(self, level: int, y: int, x: int, h: int, w: int) -> NDArray[np.uint8]:
         """Read an (h, w, 3) rectangle of a level; see `lrmil.reader.Reader.read`."""
@@ -72,6 +77,32 @@ class OpenSlideReader:
             except openslide.OpenSlideError as error:
                 where = f"level {level}, y={y} x={x} h={h} w={w}"
                 raise unreadable(self._path, f"OpenSlide failed at {where}: {error}") from error
+
+
+def _fluorescence(properties: Mapping[str, str]) -> str:
+    """Words in which a scanner says that it took fluorescence, which OpenSlide gives as RGB."""
+    for name, value in properties.items():
+        says = name.endswith(("SLIDE_TYPE", "illumination-source", "IlluminationTypeCodeSequence[0].CodeMeaning"))
+        if says and "fluorescen" in value.casefold():
+            return "as its scanner says"
+        if re.search(r";ExcitationName=[^;]*\d", value):
+            return "an excitation filter is stated"
+    return ""
+
+
+def _notes(properties: Mapping[str, str], origin_yx: tuple[int, int]) -> tuple[str, ...]:
+    regions = sum(bool(re.fullmatch(r"openslide\.region\[\d+\]\.x", name)) for name in properties)
+    notes = []
+    if regions > 1:
+        notes.append(f"The slide has {regions} scanned regions; all are read, where they lie, as one picture.")
+    if origin_yx != (0, 0):
+        notes.append(
+            f"The scanned area begins at x={origin_yx[1]}, y={origin_yx[0]} (OpenSlide's bounds); coordinates count "
+            "from the corner of the whole slide."
+        )
+    if properties.get("openslide.icc-size"):
+        notes.append(ICC_NOTE)
+    return tuple(notes)
 
 
 def _open(path: Path) -> openslide.OpenSlide:

@@ -17,6 +17,8 @@ SCAN_EXTENSIONS = TIFF_EXTENSIONS + OPENSLIDE_EXTENSIONS
 EXTENSIONS = SCAN_EXTENSIONS + FLAT_EXTENSIONS + ZARR_EXTENSIONS
 DOUBLE_EXTENSIONS = (".ome.tif", ".ome.tiff", ".ome.btf", ".ome.zarr")
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # classic and BigTIFF, either byte order
+HAMAMATSU_TEXTS = (".vms", ".vmu")
+LARGEST_TEXT = 1 << 20  # bytes
 ZARR_DOCUMENTS = ("zarr.json", ".zarray", ".zattrs", ".zgroup")
 SAMPLED = 64  # chunks of an OME-Zarr of which the content is hashed
 PNG_MAGIC, JPEG_MAGIC = b"\x89PNG", b"\xff\xd8\xff"
@@ -105,11 +107,13 @@ def is_flat(file: Path) -> bool:
 
 
 def parts_of(path: Path) -> list[Path]:
-    """List the files of one slide: those of a folder, those of an MRXS with its folder, or the file itself."""
+    """List the files of one slide: those of a folder, an MRXS with its folder, a VMS with its pictures, or the file."""
     if path.is_dir() and path.suffix.lower() == ZARR_SUFFIX:
         return sorted(part for part in path.rglob("*") if part.is_file())
     if path.is_dir():
         return _files_of(path)
+    if path.suffix.lower() in HAMAMATSU_TEXTS:
+        return [path, *_named_in(path)]
     return [path, *(_files_of(path.with_suffix("")) if path.suffix.lower() == ".mrxs" else [])]
 
 
@@ -129,6 +133,15 @@ def fingerprint_of(path: Path) -> str:
     sampled = {part for part in parts if part.name in ZARR_DOCUMENTS} | set(chunks[:: len(chunks) // SAMPLED + 1])
     sizes = {names[part]: part.stat().st_size for part in parts}
     return files.sha256_of([sizes, {names[part]: files.fingerprint(part) for part in sampled}])
+
+
+def _named_in(path: Path) -> list[Path]:
+    """The files that a Hamamatsu VMS or VMU, a small text of NAME=VALUE lines, names and that lie beside it."""
+    if not path.is_file() or path.stat().st_size > LARGEST_TEXT:
+        return []
+    lines = path.read_text(encoding="latin-1").splitlines()
+    names = {value.strip() for _, equals, value in (line.partition("=") for line in lines) if equals}
+    return sorted(one for one in path.parent.iterdir() if one.name in names and one.is_file())
 
 
 def _first_bytes(file: Path) -> bytes:

@@ -14,7 +14,8 @@ import tifffile
 from numpy.typing import NDArray
 
 from lrmil.errors import SlideError
-from lrmil.resolution import MppCandidate, aperio_mpp, aperio_power, ome_mpp, ome_power, tiff_mpp
+from lrmil.reader import ICC_NOTE, is_beside, not_brightfield, scene_note
+from lrmil.resolution import MppCandidate, aperio_mpp, aperio_power, imagej_mpp, ome_mpp, ome_power, tiff_mpp
 
 RGB, YCBCR = 2, 6  # PhotometricInterpretation
 OLD_JPEG, JPEG = 6, 7  # Compression: the two that tifffile converts from YCbCr
@@ -22,6 +23,10 @@ UNCOMPRESSED = 1
 APERIO_J2K = (33003, 33005)
 JPEG_2000 = (34712, 33004)  # and Aperio's, which OpenSlide reads
 DAMAGED = "Part of the file's structure cannot be read, as when a copy stops early: levels may be missing."
+TRESTLE = "MedScan"  # its tiles overlap
+ICC_PROFILE, NDPI_FILTER, NDPI_WAVELENGTH = 34675, 65434, 65451  # tags
+LEAST_PART = 100  # an image of a plain TIFF that is this many times smaller than the main one is no scan like it
+ALPHA_NOTE = "The file has an alpha channel; it is left out, and where it is not opaque nothing is read."
 MALFORMED = (ValueError, TypeError, KeyError, IndexError, AttributeError, OSError, struct.error, OverflowError)
 
 
@@ -89,11 +94,12 @@ def parse_pyramid(path: Path) -> TiffPyramid:
     """
     try:
         with _complaints() as complaints, tifffile.TiffFile(path) as tif:
-            if tif.is_philips or tif.is_scn or tif.is_bif:
+            if tif.is_philips or tif.is_scn or tif.is_bif or tif.pages.first.software.startswith(TRESTLE):
                 raise NeedsOpenSlide(f"Expected a TIFF that tifffile reads whole; {path} is one that OpenSlide reads.")
             series = _main_series(path, tif)
             pages, found = _pages(path, series), _mpp_candidates(tif, series)
-            return TiffPyramid(pages, found, _objective_power(tif, series), (DAMAGED,) if complaints else ())
+            notes = (*_notes(tif, series), *((DAMAGED,) if complaints else ()))
+            return TiffPyramid(pages, found, _objective_power(tif, series), notes)
     except SlideError:
         raise
     except MALFORMED as error:
@@ -130,19 +136,42 @@ def _main_series(path: Path, tif: tifffile.TiffFile) -> Any:
     page = series.keyframe
     if any(needs_openslide(level.keyframe) for level in series.levels):
         raise NeedsOpenSlide(f"Expected colours that tifffile converts; {path} has Aperio JPEG 2000.")
+    if fluorescence := _fluorescence(series):
+        raise not_brightfield(path, f"fluorescence ({fluorescence})")
     if not _is_rgb(series):
-        raise SlideError(
-            f"Expected an 8-bit RGB brightfield slide with interleaved samples in {path}; "
-            f"got axes {series.axes}, shape {series.shape}, {series.dtype}, {_title(page.photometric)}. "
-            "Convert it to RGB first; fluorescence and grey images are outside what this package classifies."
-        )
+        kind = f"axes {series.axes}, shape {series.shape}, {series.dtype}, {_title(page.photometric)}"
+        raise not_brightfield(path, f"{kind}, or samples that are not interleaved")
     return series
 
 
 def _is_rgb(series: Any) -> bool:
     page = series.keyframe
     colours = page.photometric == RGB or (page.photometric == YCBCR and int(page.compression) in (OLD_JPEG, JPEG))
-    return bool(series.axes == "YXS" and series.shape[2] == 3 and series.dtype == np.uint8 and colours)
+    samples = (3, 4) if page.photometric == RGB else (3,)  # the fourth is alpha, which must be opaque
+    return bool(series.axes == "YXS" and series.shape[2] in samples and series.dtype == np.uint8 and colours)
+
+
+def _fluorescence(series: Any) -> str:
+    """Name of the filter that Hamamatsu's scanners state for a fluorescence scan, which they store as RGB."""
+    tags = series.keyframe.tags
+    name, wavelength = str(tags.valueof(NDPI_FILTER) or "").strip(), tags.valueof(NDPI_WAVELENGTH)
+    return name if name and isinstance(wavelength, int | float) and wavelength > 0 else ""
+
+
+def _notes(tif: tifffile.TiffFile, series: Any) -> tuple[str, ...]:
+    scenes = [one for one in tif.series if one is series or _is_other_scene(tif, one, series)]
+    icc = (ICC_NOTE,) if series.keyframe.tags.valueof(ICC_PROFILE) else ()
+    alpha = (ALPHA_NOTE,) if series.shape[2] == 4 else ()
+    return (*scene_note(scenes.index(series) + 1, len(scenes)), *icc, *alpha)
+
+
+def _is_other_scene(tif: tifffile.TiffFile, series: Any, main: Any) -> bool:
+    """Tell whether an image is a scan as the main one is: no label, no macro photo, no level that was not marked."""
+    if is_beside(series.name) or not _is_rgb(series):
+        return False
+    height, width = (one / other for one, other in zip(main.shape[:2], series.shape[:2], strict=True))
+    shrunken = min(height, width) > 1.5 and abs(height - width) < 0.02 * height
+    return tif.is_ome or (not shrunken and height * width < LEAST_PART)
 
 
 def _title(value: Any) -> str:
@@ -171,12 +200,20 @@ def _page(level: Any) -> LevelPage:
 
     def decode_segment(data: bytes, index: int) -> NDArray[np.uint8] | None:
         pixels = decode(data, index, jpegtables=tables, jpegheader=header)[0]
-        return None if pixels is None else np.asarray(pixels).reshape(pixels.shape[-3:])
+        return None if pixels is None else _without_alpha(np.asarray(pixels).reshape(pixels.shape[-3:]))
 
     compression = int(keyframe.compression)
     ends_in_eoi = compression in JPEG_2000 or (compression == JPEG and header is None)
-    contiguous = bool(frame.is_memmappable)
+    contiguous = bool(frame.is_memmappable) and level.shape[2] == 3
     return LevelPage((height, width), tile, offsets, counts, decode_segment, compression, ends_in_eoi, contiguous)
+
+
+def _without_alpha(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    if pixels.shape[2] < 4:
+        return pixels
+    if (pixels[..., 3] != 255).any():
+        raise ValueError("it has transparent pixels; write the slide again without an alpha channel")
+    return np.ascontiguousarray(pixels[..., :3])
 
 
 def _mpp_candidates(tif: tifffile.TiffFile, series: Any) -> list[MppCandidate]:
@@ -186,6 +223,8 @@ def _mpp_candidates(tif: tifffile.TiffFile, series: Any) -> list[MppCandidate]:
     if tif.is_ome and tif.ome_metadata:
         found += ome_mpp(tif.ome_metadata, height=series.shape[0], width=series.shape[1])
     y, x = page.tags.valueof(283), page.tags.valueof(282)  # YResolution, XResolution
+    if tif.is_imagej and tif.imagej_metadata:
+        found += imagej_mpp(tif.imagej_metadata.get("unit"), _ratio(y), _ratio(x))
     return found + tiff_mpp(_ratio(y), _ratio(x), int(page.tags.valueof(296, 2)))  # ResolutionUnit: inch by default
 
 

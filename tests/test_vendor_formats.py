@@ -1,0 +1,123 @@
+"""Formats of vendors that OpenSlide reads, on slides made here: pixels, um/px, scanned regions, bounds, refusals."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from lrmil.errors import ResolutionError, SlideError
+from lrmil.openslide_reader import OpenSlideReader, _fluorescence
+from lrmil.slide import find_slides, open_slide
+from lrmil.tiff_reader import TiffReader
+from slides import coordinate_pixels
+from vendor_slides import write_bif, write_philips, write_scn, write_trestle, write_vms
+
+PIXELS = coordinate_pixels(512, 640)
+JPEG_TOLERANCE = 6  # grey values, of JPEG at the quality the slides are written with
+
+Write = Callable[[Path, np.ndarray], Path]
+
+
+@pytest.mark.parametrize(
+    ("write", "name", "downsamples"),
+    [
+        (write_philips, "a.tiff", [1, 2]),
+        (write_trestle, "a.tif", [1, 2]),
+        (write_bif, "a.bif", [1, 2]),
+        (write_vms, "a.vms", [1, 2, 4, 8, 16, 32, 64]),
+    ],
+)
+def test_each_gives_its_pixels_and_its_resolution(
+    tmp_path: Path, write: Write, name: str, downsamples: list[int]
+) -> None:
+    path = write(tmp_path / name, PIXELS)
+    with open_slide(path) as slide:
+        assert (slide.reader_name, slide.mpp, slide.mpp_source) == ("openslide", 0.5, "openslide.mpp")
+        assert [level.downsample for level in slide.levels] == downsamples and slide.notes == ()
+        got = slide.read_region((32, 64), (400, 500), 0.5).astype(int)
+        half = slide.read_region((64, 64), (100, 100), 1.0).astype(int)
+    assert np.abs(got - PIXELS[32:432, 64:564]).max() <= JPEG_TOLERANCE
+    assert np.abs(half - PIXELS[64:264:2, 64:264:2]).max() <= JPEG_TOLERANCE
+    assert find_slides(tmp_path) == [path]
+
+
+def test_regions_and_bounds_of_an_scn_are_said_and_its_rest_is_white(tmp_path: Path) -> None:
+    with open_slide(write_scn(tmp_path / "a.scn", PIXELS)) as slide:
+        assert (slide.dimensions, slide.mpp, slide.origin_yx) == ((2000, 1500), 0.5, (200, 100))
+        for corner in ((200, 100), (300, 1000)):
+            got = slide.read_region(corner, (512, 640), 0.5).astype(int)
+            assert np.abs(got - PIXELS).max() <= JPEG_TOLERANCE
+        assert (slide.read_region((0, 0), (200, 2000), 0.5) == 255).all()
+        assert slide.notes == (
+            "The slide has 2 scanned regions; all are read, where they lie, as one picture.",
+            "The scanned area begins at x=100, y=200 (OpenSlide's bounds); coordinates count from the corner of the "
+            "whole slide.",
+        )
+
+
+def test_fluorescence_is_refused_as_its_scanner_says(tmp_path: Path) -> None:
+    with pytest.raises(SlideError):  # OpenSlide leaves such images out, then finds none
+        open_slide(write_scn(tmp_path / "a.scn", PIXELS, source="fluorescence"))
+    kind = "dicom.OpticalPathSequence[0].IlluminationTypeCodeSequence[0].CodeMeaning"
+    for name, value, expected in (
+        ("mirax.GENERAL.SLIDE_TYPE", "SLIDE_TYPE_FLUORESCENCE", True),
+        ("mirax.GENERAL.SLIDE_TYPE", "SLIDE_TYPE_BRIGHTFIELD", False),
+        (kind, "Epifluorescence illumination", True),
+        (kind, "Brightfield illumination", False),
+        ("hamamatsu.;NDP Shading Data;Version 0004;ID", "4;Name=DAPI;ExcitationName=387/11-25;Exc", True),
+        ("openslide.comment", "no fluorescence here", False),
+    ):
+        assert bool(_fluorescence({name: value})) is expected
+
+
+def test_fluorescence_of_hamamatsu_is_refused_on_this_route_too(shared: Path) -> None:
+    with pytest.raises(SlideError, match=r"8-bit RGB brightfield .*got fluorescence"):
+        OpenSlideReader(shared / "data/slides/other/hamamatsu_test3-DAPI-2_387.ndpi")
+
+
+def test_a_colour_profile_is_said(shared: Path) -> None:
+    with open_slide(shared / "data/slides/other/highdicom_sm_0.dcm") as slide:
+        assert slide.notes == (
+            "The file has an ICC colour profile; it is not applied: colours are read as they are stored.",
+        )
+    with open_slide(shared / "data/slides/camelyon_level_jpeg.dcm") as slide:
+        assert slide.notes == ()
+
+
+@pytest.mark.parametrize("compression", ["jpeg", "lzw", "deflate", None])
+def test_both_routes_give_the_same_pixels_of_a_made_tiff(tmp_path: Path, compression: str | None) -> None:
+    """Losslessly stored pixels are equal; JPEG may differ by 1, since the two have their own copy of the decoder."""
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, PIXELS, photometric="rgb", tile=(128, 128), compression=compression)
+    direct, openslide = TiffReader(path), OpenSlideReader(path)
+    ours, theirs = (reader.read(0, 3, 5, 500, 630).astype(int) for reader in (direct, openslide))
+    assert np.abs(ours - theirs).max() <= (1 if compression == "jpeg" else 0)
+    direct.close()
+    openslide.close()
+
+
+def test_all_files_of_a_vms_count_for_its_fingerprint(tmp_path: Path) -> None:
+    path = write_vms(tmp_path / "a.vms", PIXELS)
+    with open_slide(path) as slide:
+        before = slide.fingerprint
+    with (tmp_path / "a.jpg").open("ab") as file:
+        file.write(b"\0")
+    with open_slide(path) as slide:
+        assert slide.fingerprint != before
+
+
+@pytest.mark.parametrize(("y", "x", "message"), [("0.5", "0.6", "square"), ("30", "30", "openslide.mpp says 30")])
+def test_implausible_and_oblong_values_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, y: str, x: str, message: str
+) -> None:
+    real = OpenSlideReader.__init__
+
+    def init(self: OpenSlideReader, path: Path) -> None:
+        real(self, path)
+        self.mpp_candidates = [type(self.mpp_candidates[0])(float(y), float(x), "openslide.mpp")]
+
+    monkeypatch.setattr(OpenSlideReader, "__init__", init)
+    with open_slide(write_philips(tmp_path / "a.tiff", PIXELS)) as slide, pytest.raises(ResolutionError, match=message):
+        _ = slide.mpp
