@@ -3,7 +3,6 @@
 import errno
 import logging
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -264,6 +263,8 @@ class TestFullDisk:
             "try: files.write_text(Path(sys.argv[1]) / 'a', 'y' * 100_000)\n"
             "except files.OutputError as error: print(error)\n"
         )
+
+        import resource
 
         def limited() -> None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
