@@ -87,7 +87,7 @@ BAD: dict[str, tuple[Callable[[Path, Path], None], str]] = {
     "empty.svs": (empty, "empty.svs"),
     "text.svs": (text, "whole-slide image"),
     "folder.svs": (folder, "another folder"),
-    "link.svs": (link_to_nowhere, "nothing is there"),
+    "link.svs": (link_to_nowhere, "leads nowhere"),
     "no-mpp.ome.tif": (without_mpp, "um/px"),
     "implausible.ome.tif": (implausible_mpp, "0.05 to 5"),
     "coarse.ome.tif": (too_coarse, "coarse"),
