@@ -89,21 +89,23 @@ def test_percentile_rank_of_one_value_and_of_none() -> None:
 @settings(deadline=None, max_examples=30)
 @given(
     st.lists(st.tuples(places, places, st.floats(0, 1)), max_size=8),
-    st.none() | st.tuples(places, places),
+    st.tuples(places, places),
+    st.booleans(),
     lengths,
 )
 def test_geojson_gives_the_squares_back(
     tmp_path_factory: pytest.TempPathFactory,
     patches: list[tuple[float, float, float]],
-    bounds_yx: tuple[float, float] | None,
+    bounds_yx: tuple[float, float],
+    subtract: bool,
     size: float,
 ) -> None:
     path = tmp_path_factory.mktemp("geojson") / "a.geojson"
     table = np.array(patches, float).reshape(-1, 3)
-    document = _geojson(path, table[:, :2], table[:, 2], size=size, bounds_yx=bounds_yx)
-    shift = np.array(bounds_yx or (0, 0))
-    assert document["lrmil"]["bounds_subtracted"] is (bounds_yx is not None)
-    assert document["lrmil"]["bounds_yx"] == shift.tolist()
+    document = _geojson(path, table[:, :2], table[:, 2], size=size, bounds_yx=bounds_yx, subtract_bounds=subtract)
+    shift = np.array(bounds_yx if subtract else (0, 0))
+    assert document["lrmil"]["bounds_subtracted"] is subtract
+    assert document["lrmil"]["bounds_yx"] == list(bounds_yx)
     assert len(document["features"]) == len(table)
     for feature, (y, x, value) in zip(document["features"], table, strict=True):
         (ring,) = feature["geometry"]["coordinates"]
@@ -250,7 +252,17 @@ def _geojson(
     *,
     size: float = 32,
     slide_id: str = "slide",
-    bounds_yx: tuple[float, float] | None = None,
+    bounds_yx: tuple[float, float] = (0.0, 0.0),
+    subtract_bounds: bool = False,
 ) -> dict:  # type: ignore[type-arg]
-    write_geojson(path, corners, values, size_level0=size, slide_id=slide_id, class_name="tumour", bounds_yx=bounds_yx)
+    write_geojson(
+        path,
+        corners,
+        values,
+        size_level0=size,
+        slide_id=slide_id,
+        class_name="tumour",
+        bounds_yx=bounds_yx,
+        subtract_bounds=subtract_bounds,
+    )
     return json.loads(path.read_text())  # type: ignore[no-any-return]

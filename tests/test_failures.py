@@ -160,15 +160,15 @@ class TestOneBadSlide:
     def test_a_file_that_vanishes_while_it_is_read(
         self, slides: list[SlideSource], bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        real = batch_prediction.open_slide
+        real = batch_prediction.open_source
 
-        def opened(path: Path, *arguments: object, **options: object) -> Slide:
-            slide = real(path, *arguments, **options)  # type: ignore[arg-type]
-            if path == slides[1].path:
-                path.unlink()
+        def opened(source: SlideSource) -> Slide:
+            slide = real(source)
+            if source == slides[1]:
+                source.path.unlink()
             return slide
 
-        monkeypatch.setattr(batch_prediction, "open_slide", opened)
+        monkeypatch.setattr(batch_prediction, "open_source", opened)
         rows = classify(slides, bundle, tmp_path / "out")
         assert [row.status for row in rows] == ["ok", "failed", "ok"]
         assert rows[1].reason == "file" and "No such file" in rows[1].message and str(tmp_path) not in rows[1].message

@@ -17,7 +17,7 @@ from lrmil.folder_lock import output_lock
 from lrmil.inference import Prediction, predict_steps
 from lrmil.prediction_files import FORMAT, read_prediction, remove_prediction, write_prediction
 from lrmil.raster import Raster
-from lrmil.slide import open_slide
+from lrmil.slide import open_source
 from lrmil.steps import Step
 
 
@@ -64,6 +64,7 @@ def predict_slides(
     threads: int = 2,
     uncertain_below: float = 0.0,
     tissue: Mapping[str, Raster] | None = None,
+    subtract_bounds: bool = False,
 ) -> Iterator[Step[list[Row]]]:
     """Classify slides into `out`; a slide that is there already, from the same file and model, is passed over.
 
@@ -73,6 +74,8 @@ def predict_slides(
         What to classify, and the folder of the table and of each slide's files (`lrmil.prediction_files`).
     tissue
         Slide id -> mask to use in place of `segment_tissue`.
+    subtract_bounds
+        Whether the GeoJSON counts from the corner of the scanned area; see `lrmil.prediction_files.write_tiles`.
 
     Yields
     ------
@@ -103,6 +106,7 @@ def predict_slides(
                 threads=threads,
                 uncertain_below=uncertain_below,
                 tissue=(tissue or {}).get(source.slide_id),
+                subtract_bounds=subtract_bounds,
             )
             if (failure := twins.get(source.path)) is None:
                 row = yield from _row_of(source, steps, out)
@@ -125,6 +129,7 @@ def predict_one(
     uncertain_below: float = 0.0,
     tissue: Raster | None = None,
     live: bool = False,
+    subtract_bounds: bool = False,
 ) -> Iterator[Step[Prediction]]:
     """Classify one slide into `out`, or read the answer that is there already from the same slide, mask and model.
 
@@ -134,15 +139,19 @@ def predict_one(
         The slide; its files are named after its id.
     tissue, live
         As in `predict_steps`.
+    subtract_bounds
+        As in `predict_slides`.
 
     Raises
     ------
     SlideError, ResolutionError
         As `predict_steps`.
     """
-    with open_slide(source.path, mpp=source.mpp) as slide:
+    with open_source(source) as slide:
+        slide.level_for(bundle.mpp)  # an earlier answer does not count for a slide that is refused now
         mask = None if tissue is None else tissue.sha256
-        key = files.sha256_of([FORMAT, slide.fingerprint, source.mpp, bundle.sha256, uncertain_below, mask])
+        bounds = ["bounds subtracted"] if subtract_bounds else []
+        key = files.sha256_of([FORMAT, slide.fingerprint, source.mpp, bundle.sha256, uncertain_below, mask, *bounds])
         prediction = read_prediction(out, source.slide_id, key=key)
         job = f"predict: {source.slide_id}"
         if prediction is None:
@@ -160,7 +169,9 @@ def predict_one(
                 yield Step(job, step.done, step.total, step.unit, prediction)
             if prediction is None:
                 raise ValueError("Expected the last Step of a prediction to carry it. Got none.")
-            write_prediction(out, source.slide_id, prediction, slide, key=key, tissue=tissue)
+            write_prediction(
+                out, source.slide_id, prediction, slide, key=key, tissue=tissue, subtract_bounds=subtract_bounds
+            )
         total = len(prediction.patches) + prediction.failed_patches
         yield Step(job, total, total, "patches", prediction)
 

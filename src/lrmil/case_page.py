@@ -74,7 +74,14 @@ class Overviews:
 
 
 def write_case(
-    folder: Path, prediction: Prediction, slide: Slide, card: ModelCard, *, review: Review | None = None, k: int = 8
+    folder: Path,
+    prediction: Prediction,
+    slide: Slide,
+    card: ModelCard,
+    *,
+    review: Review | None = None,
+    k: int = 8,
+    subtract_bounds: bool = False,
 ) -> Path:
     """Write the four files of a case, each complete or not at all.
 
@@ -90,6 +97,8 @@ def write_case(
         What a person says of it.
     k
         Patches shown of the highest, and of the lowest, attention.
+    subtract_bounds
+        As in `lrmil.prediction_files.write_tiles`.
 
     Returns
     -------
@@ -106,7 +115,7 @@ def write_case(
     folder.mkdir(parents=True, exist_ok=True)
     name = prediction.slide_id
     files.write_text(folder / f"{name}.csv", _table(prediction, review))
-    write_tiles(folder / f"{name}.geojson", name, prediction)
+    write_tiles(folder / f"{name}.geojson", name, prediction, slide, subtract_bounds=subtract_bounds)
     write_overlay(folder / f"{name}.png", prediction, slide)
     page = folder / f"{name}.html"
     files.write_text(page, render_case(prediction, slide, card, review=review, k=k))

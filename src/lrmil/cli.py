@@ -95,6 +95,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_model(predict)
     predict.add_argument("--out", type=Path, required=True)
     _add_mpp(predict)
+    _add_bounds(predict)
     predict.add_argument(
         "--tissue", type=Path, metavar="DIR", help="folder of edited masks, <slide_id>.tissue.ome.zarr, to use instead"
     )
@@ -112,6 +113,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_cohort(evaluate)
     _add_model(evaluate)
     evaluate.add_argument("--out", type=Path, help="keep predictions here (default: LABELS' name + .predictions)")
+    _add_mpp_table(evaluate)
+    _add_power(evaluate)
     evaluate.add_argument(
         "--batch-size", type=_count, default=64, help="patches encoded together (default: %(default)s)"
     )
@@ -128,7 +131,8 @@ def build_parser() -> argparse.ArgumentParser:
     case.add_argument("slide", type=Path, metavar="SLIDE")
     _add_model(case)
     case.add_argument("--out", type=Path, required=True)
-    _add_mpp(case)
+    _add_mpp(case, one=True)
+    _add_bounds(case)
     case.add_argument("--reviews", type=Path, metavar="LOG", help="review log whose last word on the slide is added")
     case.add_argument(
         "--top", type=_count, default=8, metavar="K", help="patches shown of each end (default: %(default)s)"
@@ -209,8 +213,27 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, required=True, metavar="DIR", help="model folder, such as RUN/model")
 
 
-def _add_mpp(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--mpp", help="resolution of level 0 in um/px (or 40x), in place of the slide's own")
+def _add_mpp(parser: argparse.ArgumentParser, *, one: bool = False) -> None:
+    ways = parser.add_mutually_exclusive_group()
+    ways.add_argument("--mpp", help="resolution of level 0 in um/px (or 40x), in place of the slide's own")
+    if not one:
+        _add_mpp_table(ways)
+    _add_power(parser)
+
+
+def _add_mpp_table(parser: "argparse.ArgumentParser | argparse._MutuallyExclusiveGroup") -> None:
+    text = "csv, tsv or xlsx with slide_id and mpp: resolutions of level 0 in place of the slides' own"
+    parser.add_argument("--mpp-table", type=Path, metavar="FILE", help=text)
+
+
+def _add_power(parser: argparse.ArgumentParser) -> None:
+    text = "let the stated magnification stand in for a missing resolution: 10 um/px divided by it"
+    parser.add_argument("--use-objective-power", action="store_true", help=text)
+
+
+def _add_bounds(parser: argparse.ArgumentParser) -> None:
+    text = "GeoJSON counts from the corner of the scanned area, as QuPath does for MRXS (OpenSlide's bounds)"
+    parser.add_argument("--subtract-bounds", action="store_true", help=text)
 
 
 def _add_grid(parser: argparse.ArgumentParser) -> None:

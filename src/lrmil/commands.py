@@ -28,6 +28,7 @@ from lrmil.failures import failure_of
 from lrmil.inference import predict_steps
 from lrmil.inspection import inspect_slide
 from lrmil.model_facts import model_facts
+from lrmil.mpp_table import read_mpp_table
 from lrmil.prediction_files import read_tissue
 from lrmil.progress import show
 from lrmil.raster import Raster
@@ -39,7 +40,14 @@ from lrmil.run_control import RunStatus, is_running, read_status, request_stop
 from lrmil.run_folder import installed_versions
 from lrmil.run_plan import ARM_NAMES
 from lrmil.slide import open_slide
-from lrmil.slide_files import OPENSLIDE_EXTENSIONS, TIFF_EXTENSIONS, find_slides, slide_id_of
+from lrmil.slide_files import (
+    FLAT_EXTENSIONS,
+    OPENSLIDE_EXTENSIONS,
+    TIFF_EXTENSIONS,
+    ZARR_EXTENSIONS,
+    find_slides,
+    slide_id_of,
+)
 from lrmil.slide_looks import Look, look_steps, lookalikes, sources_of, unusable
 from lrmil.synthetic import make_cohort_steps
 
@@ -99,13 +107,20 @@ def inspect(options: argparse.Namespace) -> int:
     """Say what each slide is; a bad one does not stop the others."""
     failed = 0
     documents = []
-    for path in _found(options):
+    for source in _sources(options):
+        path = source.path
         try:
-            facts = inspect_slide(path, mpp=_mpp(options), lr=parse_mpp(options.at), size=options.patch_size)
+            facts = inspect_slide(
+                path,
+                mpp=source.mpp,
+                lr=parse_mpp(options.at),
+                size=options.patch_size,
+                objective_power=source.objective_power,
+            )
             documents.append({"path": str(path), "status": "ok", **facts})
         except Exception as error:  # noqa: BLE001 - whatever one slide does, the others go on
             failed += 1
-            failure = failure_of(error, SlideSource(slide_id_of(path), path))
+            failure = failure_of(error, source)
             documents.append({"path": str(path), "status": "failed", **failure._asdict()})
         if not options.json:
             _print_facts(documents[-1])
@@ -184,6 +199,7 @@ def predict(options: argparse.Namespace) -> int:
             threads=options.threads,
             uncertain_below=options.uncertain_below,
             tissue=_masks(options.tissue, sources),
+            subtract_bounds=options.subtract_bounds,
         ),
         console,
     )
@@ -199,10 +215,18 @@ def case(options: argparse.Namespace) -> int:
     """Classify one slide and write what others need to look at it."""
     bundle = load_bundle(options.model)
     reviews = latest_reviews(_log(options.reviews).reviews) if options.reviews else {}
-    with open_slide(options.slide, mpp=_mpp(options)) as slide:
+    with open_slide(options.slide, mpp=_mpp(options), objective_power=options.use_objective_power) as slide:
         prediction = show(predict_steps(slide, bundle, options.device, threads=options.threads), console)
         review = reviews.get((prediction.slide_fingerprint, prediction.bundle_sha256))
-        page = write_case(options.out, prediction, slide, bundle.card, review=review, k=options.top)
+        page = write_case(
+            options.out,
+            prediction,
+            slide,
+            bundle.card,
+            review=review,
+            k=options.top,
+            subtract_bounds=options.subtract_bounds,
+        )
     if options.reviews and review is None:
         console.print(f"No review of {prediction.slide_id} by this model in {options.reviews}.", markup=False)
     printed.print(f"Model output, not a diagnosis. Page: {page}", markup=False)
@@ -250,6 +274,8 @@ def evaluate(options: argparse.Namespace) -> int:
         device=options.device,
         batch_size=options.batch_size,
         threads=options.threads,
+        mpp=_mpp_table(options, [slide_id_of(path) for path in find_slides(options.slides)]),
+        objective_power=options.use_objective_power,
     )
     result = show(steps, console)
     if options.json:
@@ -306,7 +332,12 @@ def doctor(options: argparse.Namespace) -> int:
         "versions": versions,
         "devices": [device._asdict() for device in available_devices()],
         "default_device": str(pick_device("auto")),
-        "formats": {"tifffile": TIFF_EXTENSIONS, "openslide": OPENSLIDE_EXTENSIONS},
+        "formats": {
+            "tifffile": TIFF_EXTENSIONS,
+            "openslide": OPENSLIDE_EXTENSIONS,
+            "zarr": ZARR_EXTENSIONS,
+            "pillow": FLAT_EXTENSIONS,
+        },
     }
     if options.json:
         _print_json(facts)
@@ -318,6 +349,8 @@ def doctor(options: argparse.Namespace) -> int:
         printed.print(f"device {device.name}: {device.description}{free}", markup=False)
     printed.print(f"slides read with tifffile: {', '.join(TIFF_EXTENSIONS)}", markup=False)
     printed.print(f"slides read with OpenSlide: {', '.join(OPENSLIDE_EXTENSIONS)}, and JPEG 2000 SVS", markup=False)
+    printed.print(f"slides read with zarr: {', '.join(ZARR_EXTENSIONS)} (OME-Zarr 0.4 and 0.5)", markup=False)
+    printed.print(f"pictures read with Pillow: {', '.join(FLAT_EXTENSIONS)}, which need a resolution", markup=False)
     return 0
 
 
@@ -354,7 +387,20 @@ def _mpp(options: argparse.Namespace) -> float | None:
 
 
 def _sources(options: argparse.Namespace) -> list[SlideSource]:
-    return [SlideSource(slide_id_of(path), path, _mpp(options)) for path in _found(options)]
+    paths = _found(options)
+    table, mpp = _mpp_table(options, [slide_id_of(path) for path in paths]), _mpp(options)
+    power = options.use_objective_power
+    return [SlideSource(slide_id_of(path), path, table.get(slide_id_of(path), mpp), power) for path in paths]
+
+
+def _mpp_table(options: argparse.Namespace, slide_ids: list[str]) -> dict[str, float]:
+    """Read the table of resolutions when there is one, and say what of it is not used."""
+    if not options.mpp_table:
+        return {}
+    table = read_mpp_table(options.mpp_table, slide_ids)
+    for sentence in table.unused:
+        console.print(f"{options.mpp_table.name}: {sentence}", markup=False)
+    return table.mpp
 
 
 def _masks(folder: Path | None, sources: list[SlideSource]) -> dict[str, Raster]:

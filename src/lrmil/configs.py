@@ -139,6 +139,8 @@ class TrainConfig:
     """Least fraction of an HR patch that must be tissue."""
     max_failed: Fraction = 0.2
     """Fraction of unreadable patches above which a slide fails."""
+    use_objective_power: bool = False
+    """Let the magnification that a slide states stand in for a missing um/px (10 / magnification)."""
     folds: Annotated[int, Field(ge=2)] = 5
     """Folds of the cross-validation; not used where the table has a split or fold column."""
     val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2

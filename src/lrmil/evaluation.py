@@ -1,6 +1,6 @@
 """Metrics of a shipped model on labelled slides."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,8 +32,21 @@ def evaluate_steps(
     device: str = "auto",
     batch_size: int = 64,
     threads: int = 2,
+    mpp: Mapping[str, float] | None = None,
+    objective_power: bool = False,
 ) -> Iterator[Step[Evaluation]]:
     """Classify a labelled cohort into `out` and compare, also as ``out/evaluation.json``.
+
+    Parameters
+    ----------
+    slides, labels, bundle, out
+        The cohort, the model, and the folder of the predictions.
+    device, batch_size, threads
+        As in `lrmil.batch_prediction.predict_slides`.
+    mpp
+        Slide id -> um/px of level 0, for slides of which the labels table gives none.
+    objective_power
+        Whether the stated magnification may stand in for a missing um/px.
 
     Raises
     ------
@@ -50,7 +63,10 @@ def evaluate_steps(
             f"Expected labels among the model's classes {', '.join(bundle.classes)}. Got also {', '.join(unknown)}; "
             "rename them in the table."
         )
-    sources = [SlideSource(slide.slide_id, slide.path, slide.mpp) for slide in cohort.slides]
+    sources = [
+        SlideSource(slide.slide_id, slide.path, slide.mpp or (mpp or {}).get(slide.slide_id), objective_power)
+        for slide in cohort.slides
+    ]
     rows: list[Row] = []
     for step in predict_slides(sources, bundle, out, device=device, batch_size=batch_size, threads=threads):
         rows = step.result or rows

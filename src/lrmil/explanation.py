@@ -3,6 +3,7 @@
 import json
 import math
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,9 @@ def write_geojson(
     size_level0: float,
     slide_id: str,
     class_name: str,
-    bounds_yx: tuple[float, float] | None = None,
+    resolution: Mapping[str, object] | None = None,
+    bounds_yx: tuple[float, float] = (0, 0),
+    subtract_bounds: bool = False,
 ) -> None:
     """Write the patches as squares that QuPath opens as tiles, in level-0 pixels, x before y.
 
@@ -125,13 +128,16 @@ def write_geojson(
         Enters the ids: the same patch of the same slide has the same id in every run.
     class_name
         Name of the classification that every tile gets.
+    resolution
+        What is to be told of the slide's um/px: its value and source.
     bounds_yx
-        Corner of the scanned area (OpenSlide's bounds) to subtract, for viewers that show only that area; None
-        subtracts nothing. The file's ``lrmil`` member records which.
+        Corner of the scanned area (OpenSlide's bounds).
+    subtract_bounds
+        Count from that corner, for viewers that show only that area. The file's ``lrmil`` member records which.
     """
     values = np.asarray(attention, float)
     ranks = percentile_rank(Raster(values[None], np.eye(2, 3))).array[0]
-    shift = np.asarray(bounds_yx or (0.0, 0.0), float)
+    shift = np.asarray(bounds_yx if subtract_bounds else (0.0, 0.0), float)
     features = [
         {
             "type": "Feature",
@@ -148,7 +154,8 @@ def write_geojson(
             zip(np.asarray(level0_yx, float) - shift, values.tolist(), ranks.tolist(), strict=True)
         )
     ]
-    about = {"slide_id": slide_id, "bounds_subtracted": bounds_yx is not None, "bounds_yx": shift.tolist()}
+    bounds = {"bounds_yx": [float(side) for side in bounds_yx], "bounds_subtracted": subtract_bounds}
+    about = {"slide_id": slide_id, **(resolution or {}), **bounds}
     document = {"type": "FeatureCollection", "lrmil": about, "features": features}
     write_text(path, json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n")
 

@@ -18,7 +18,7 @@ from lrmil.folder_lock import output_lock
 from lrmil.geometry import Grid
 from lrmil.loading import load_patches
 from lrmil.patches import Patches, make_patches, refuse_coarser
-from lrmil.slide import Slide, open_slide
+from lrmil.slide import Slide, open_source
 from lrmil.slide_files import SlideSource as SlideSource
 from lrmil.steps import Step
 from lrmil.tissue import find_tissue
@@ -216,7 +216,8 @@ def _extract_one(
     job: str,
 ) -> Generator[Step[list[Outcome]], None, bool]:
     path = out / f"{source.slide_id}.zarr"
-    with open_slide(source.path, mpp=source.mpp) as slide:
+    with open_source(source) as slide:
+        slide.level_for(plan.mpp)  # earlier features do not count for a slide that is refused now
         fingerprint = slide.fingerprint
         key = files.sha256_of(
             [FORMAT, fingerprint, source.mpp, encoder_hash, list(encoder.layers), resolution, _plain(plan)]

@@ -8,7 +8,9 @@ from lrmil.slide import open_slide
 from lrmil.tissue import find_tissue
 
 
-def inspect_slide(path: Path, *, mpp: float | None, lr: float, size: int, children: int = 4) -> dict[str, object]:
+def inspect_slide(
+    path: Path, *, mpp: float | None, lr: float, size: int, children: int = 4, objective_power: bool = False
+) -> dict[str, object]:
     """Reader, size, levels, resolution and its source, tissue area, number of LR and HR patches.
 
     Parameters
@@ -17,6 +19,8 @@ def inspect_slide(path: Path, *, mpp: float | None, lr: float, size: int, childr
         Slide file.
     mpp
         Resolution of level 0 in um/px, in place of the slide's own.
+    objective_power
+        Whether the stated magnification may stand in for a missing resolution.
     lr, size, children
         LR resolution in um/px, patch side in pixels, HR patches along the side of an LR patch.
 
@@ -25,7 +29,7 @@ def inspect_slide(path: Path, *, mpp: float | None, lr: float, size: int, childr
     SlideError
         If the slide cannot be opened. A missing resolution is no error here: it is said.
     """
-    with open_slide(path, mpp=mpp) as slide:
+    with open_slide(path, mpp=mpp, objective_power=objective_power) as slide:
         facts: dict[str, object] = {
             "format": path.suffix.lstrip(".").lower(),
             "reader": slide.reader_name,

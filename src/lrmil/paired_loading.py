@@ -16,7 +16,7 @@ from lrmil.errors import SlideError
 from lrmil.features import read_card
 from lrmil.geometry import Grid
 from lrmil.region_samples import PairedSlide, RegionSamples, count_regions, region_samples
-from lrmil.slide import Slide, open_slide
+from lrmil.slide import Slide, open_source
 
 log = logging.getLogger(__name__)
 SLIDES_TOGETHER = 16  # slides whose targets are in memory, and whose patches are mixed, at one time
@@ -97,7 +97,7 @@ def _load_group(
     opened: ExitStack,
     generator: torch.Generator | None,
 ) -> Iterator[PairedBatch]:
-    slides = [opened.enter_context(open_slide(item.slide.source.path, mpp=item.slide.source.mpp)) for item in group]
+    slides = [opened.enter_context(open_source(item.slide.source)) for item in group]
     grids = [read_card(item.slide.lr).grid for item in group]
     samples = [region_samples(item.slide).take(item.rows) for item in group]
     pairs = [(i, row) for i, sample in enumerate(samples) for row in range(len(sample))]

@@ -153,7 +153,8 @@ def _run(
         encoder.check_layers(config.stage1.layers)
     folds, final = _draw_folds(cohort, config)
     write_splits(out / "splits.csv", folds if final in folds else (*folds, final), cohort)  # tells how much is to come
-    sources = {slide.slide_id: SlideSource(slide.slide_id, slide.path, slide.mpp) for slide in cohort.slides}
+    power = config.use_objective_power
+    sources = {slide.slide_id: SlideSource(slide.slide_id, slide.path, slide.mpp, power) for slide in cohort.slides}
 
     looks = yield from _looks(list(sources.values()))
     yield from _say_changes(out, earlier, config, cohort, (*folds, final), sources, looks, encoder_hash(teacher))

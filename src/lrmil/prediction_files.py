@@ -27,7 +27,14 @@ NOTICE = "Model output, not a diagnosis."
 
 
 def write_prediction(
-    out: Path, slide_id: str, prediction: Prediction, slide: Slide, *, key: str, tissue: Raster | None = None
+    out: Path,
+    slide_id: str,
+    prediction: Prediction,
+    slide: Slide,
+    *,
+    key: str,
+    tissue: Raster | None = None,
+    subtract_bounds: bool = False,
 ) -> None:
     """Write a prediction's files; the card comes last, so that its presence means that all are there.
 
@@ -43,12 +50,14 @@ def write_prediction(
         Hash of all that the prediction was made from; `read_prediction` compares it.
     tissue
         The mask, when it was given.
+    subtract_bounds
+        As in `write_tiles`.
     """
     remove_prediction(out, slide_id)
     if tissue is not None:
         write_ome_zarr(out / TISSUE.format(slide_id), tissue, mpp=prediction.mpp)
     write_ome_zarr(out / f"{slide_id}.attention.ome.zarr", prediction.attention, mpp=prediction.mpp)
-    write_tiles(out / f"{slide_id}.geojson", slide_id, prediction)
+    write_tiles(out / f"{slide_id}.geojson", slide_id, prediction, slide, subtract_bounds=subtract_bounds)
     write_overlay(out / f"{slide_id}.png", prediction, slide)
     files.write_json(out / f"{slide_id}.json", {"format": FORMAT, "key": key, **_card(prediction), "notice": NOTICE})
 
@@ -92,8 +101,16 @@ def remove_prediction(out: Path, slide_id: str) -> None:
         files.remove(out / name.format(slide_id))
 
 
-def write_tiles(path: Path, slide_id: str, prediction: Prediction) -> None:
-    """Write the patches with their attention as GeoJSON for QuPath."""
+def write_tiles(
+    path: Path, slide_id: str, prediction: Prediction, slide: Slide, *, subtract_bounds: bool = False
+) -> None:
+    """Write the patches with their attention as GeoJSON for QuPath.
+
+    Parameters
+    ----------
+    subtract_bounds
+        Count from the corner of the scanned area, as QuPath does for an MRXS, in place of that of the whole slide.
+    """
     write_geojson(
         path,
         prediction.patches.level0_yx,
@@ -101,6 +118,9 @@ def write_tiles(path: Path, slide_id: str, prediction: Prediction) -> None:
         size_level0=prediction.patches.size_level0,
         slide_id=slide_id,
         class_name=prediction.label,
+        resolution={"mpp": prediction.mpp, "mpp_source": prediction.mpp_source},
+        bounds_yx=slide.origin_yx,
+        subtract_bounds=subtract_bounds,
     )
 
 

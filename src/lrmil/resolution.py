@@ -26,7 +26,10 @@ ZARR_UNIT_UM = {  # the names that OME-Zarr takes from UDUNITS-2
     "inch": 25_400.0,
 }
 IMAGEJ_UNITS = ("um", "micron", "microns", "micrometer", "micrometers", "\\u00b5m")
-REMEDY = "Give it yourself: mpp=... in Python, --mpp on the command line, or an mpp column in the labels table."
+REMEDY = (
+    "Give it yourself: mpp=... in Python, --mpp or --mpp-table on the command line, or an mpp column in the labels "
+    "table."
+)
 
 
 class MppCandidate(NamedTuple):

@@ -13,7 +13,7 @@ from lrmil.cohort import Cohort, CohortReport, SlideRecord
 from lrmil.errors import LrmilError
 from lrmil.failures import failure_of, without_folder
 from lrmil.labels import Problem
-from lrmil.slide import Slide, find_slides, open_slide, slide_id_of
+from lrmil.slide import Slide, find_slides, open_source, slide_id_of
 from lrmil.slide_files import SlideSource
 from lrmil.steps import Step
 
@@ -101,7 +101,7 @@ def lookalikes(looks: Sequence[Look], cohort: Cohort, *, tested: Mapping[str, st
 
 def _look(source: SlideSource, mpp: float | None) -> Look:
     try:
-        with open_slide(source.path, mpp=source.mpp) as slide:
+        with open_source(source) as slide:
             fingerprint = slide.fingerprint
             try:
                 slide.level_for(mpp or slide.mpp)

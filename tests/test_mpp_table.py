@@ -1,0 +1,87 @@
+"""A table of resolutions: every problem with its row, and nothing used for a slide it is not about."""
+
+from pathlib import Path
+
+import openpyxl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lrmil.errors import CohortError
+from lrmil.mpp_table import read_mpp_table
+
+SLIDES = ["a", "b.c", "001"]
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "mpp.csv"
+    path.write_bytes(text.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "slide_id,mpp\na,0.25\nb.c,0.5\n001,1\n",
+        "\ufeffSlide;MPP\r\na;0.25\r\nb.c.svs;0.5\r\n001.ome.tiff;1.0\r\n",
+        "mpp\tFilename\tnote\n0.25\tfolder/a.svs\t\n0.5\tC:\\x\\b.c.ndpi\t\n1e0\t001\tx\n",
+    ],
+)
+def test_the_usual_tables_are_read(tmp_path: Path, text: str) -> None:
+    assert read_mpp_table(write(tmp_path, text), SLIDES) == ({"a": 0.25, "b.c": 0.5, "001": 1.0}, ())
+
+
+def test_a_spreadsheet_is_read(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    for row in (["slide_id", "mpp"], ["a", 0.25], ["001", "0.5"]):
+        book.active.append(row)
+    book.save(tmp_path / "mpp.xlsx")
+    assert read_mpp_table(tmp_path / "mpp.xlsx", SLIDES).mpp == {"a": 0.25, "001": 0.5}
+
+
+def test_an_empty_value_leaves_the_slide_as_its_file_has_it(tmp_path: Path) -> None:
+    assert read_mpp_table(write(tmp_path, "slide_id,mpp\na,0.25\nb.c,\n001,NA\n"), SLIDES).mpp == {"a": 0.25}
+
+
+def test_every_problem_is_told_with_its_row(tmp_path: Path) -> None:
+    text = "slide_id,mpp\na,0.25\nb.c,fast\n001,25\na.svs,0.5\nb.c,nan!\na,0.25\n"
+    with pytest.raises(CohortError) as caught:
+        read_mpp_table(write(tmp_path, text), SLIDES)
+    message = str(caught.value)
+    assert "row 3: expected um/px from 0.05 to 5.0 for 'b.c', such as 0.25; got 'fast'" in message
+    assert "row 4: " in message and "got '25'" in message and "row 6" in message
+    assert "row 5: 'a.svs' has 0.5 here and 0.25 in row 2" in message and "row 7" not in message
+
+
+def test_rows_about_other_slides_are_told_and_not_used(tmp_path: Path) -> None:
+    table = read_mpp_table(write(tmp_path, "slide_id,mpp\na,0.25\n01,0.5\nzebra,0.5\n"), SLIDES)
+    assert table.mpp == {"a": 0.25}
+    assert table.unused == (
+        "Row 3: there is no slide '01'; did you mean '001'?",
+        "Row 4: there is no slide 'zebra'.",
+    )
+
+
+def test_a_table_about_other_slides_alone_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CohortError, match=r"none is about one of them\. Row 2: there is no slide 'x'"):
+        read_mpp_table(write(tmp_path, "slide_id,mpp\nx,0.25\n"), SLIDES)
+    with pytest.raises(CohortError, match="no row with a value"):
+        read_mpp_table(write(tmp_path, "slide_id,mpp\na,\n"), SLIDES)
+
+
+def test_missing_columns_are_named(tmp_path: Path) -> None:
+    with pytest.raises(CohortError, match=r"Expected the columns slide_id and mpp in .*; got slide_id, power"):
+        read_mpp_table(write(tmp_path, "slide_id,power\na,20\n"), SLIDES)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=200) | st.text(max_size=100).map(lambda text: f"slide_id,mpp\n{text}".encode()))
+def test_any_bytes_are_a_table_or_a_sentence(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    path = tmp_path_factory.mktemp("table") / "mpp.csv"
+    path.write_bytes(data)
+    try:
+        table = read_mpp_table(path, SLIDES)
+    except CohortError as error:
+        assert str(error)
+    else:
+        assert set(table.mpp) <= set(SLIDES) and all(0.05 <= value <= 5 for value in table.mpp.values())
