@@ -1,5 +1,7 @@
 """The OpenSlide route: same pixels, white where nothing was scanned, and errors that do not stick."""
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -97,3 +99,28 @@ def test_bounds_and_resolution_come_from_the_properties(monkeypatch: pytest.Monk
     assert reader.origin_yx == (7, 9)
     assert reader.mpp_candidates == [(0.25, 0.26, "openslide.mpp")] and reader.objective_power == 40
     assert [level.downsample for level in reader.levels] == [1.0, 4.0]
+
+
+def test_threads_on_a_damaged_dicom_file_do_not_crash_the_process(shared: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "a.dcm"
+    data = (shared / "data/slides/camelyon_level_jpeg.dcm").read_bytes()
+    damaged.write_bytes(data[: len(data) * 7 // 10])
+    code = f"""
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from lrmil.errors import SlideError
+from lrmil.slide import open_slide
+
+def lost(corner):
+    try:
+        slide.read_region(corner, (32, 32), 0.5)
+    except SlideError:
+        return 1
+    return 0
+
+with open_slide(Path({str(damaged)!r}), mpp=0.5) as slide, ThreadPoolExecutor(4) as pool:
+    width, height = slide.dimensions
+    print(sum(pool.map(lost, [(y, x) for y in range(0, height, 32) for x in range(0, width, 32)])))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and int(done.stdout) > 0, done.stderr

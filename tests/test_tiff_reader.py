@@ -258,6 +258,17 @@ def test_tiles_without_a_side_are_refused(tmp_path: Path) -> None:
         open_slide(path)
 
 
+def test_an_image_without_a_side_is_no_scene(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as tif:
+        for side in (320, 64):
+            tif.write(coordinate_pixels(side, side), photometric="rgb", tile=(64, 64), metadata=None)
+    with tifffile.TiffFile(path) as tif:
+        overwrite(path, tif.pages[1].tags["ImageWidth"].valueoffset, bytes(4))
+    with open_slide(path) as slide:
+        assert slide.dimensions == (320, 320)
+
+
 @pytest.mark.parametrize("style", ["plain", "ome"])
 def test_levels_that_a_cut_file_lost_are_told(tmp_path: Path, style: str) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (512, 512, 3), np.uint8)

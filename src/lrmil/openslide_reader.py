@@ -3,6 +3,7 @@
 import re
 import threading
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -52,15 +53,19 @@ class OpenSlideReader:
         self.mpp_candidates = openslide_mpp(properties)
         self.objective_power = openslide_power(properties)
         self.notes = _notes(properties, self.origin_yx)
+        # libdicom crashes the process when two threads meet an error in one damaged file.
+        in_turn = properties.get("openslide.vendor") == "dicom"
+        self._turn: AbstractContextManager[object] = threading.Lock() if in_turn else nullcontext()
 
     def read(self, level: int, y: int, x: int, h: int, w: int) -> NDArray[np.uint8]:
         """Read an (h, w, 3) rectangle of a level; see `lrmil.reader.Reader.read`."""
         check_inside(self.levels, level, y, x, h, w)
-        handle = self._handle
-        try:
-            return _read(handle, level, y, x, h, w)
-        except openslide.OpenSlideError:
-            return self._read_again(handle, level, y, x, h, w)
+        with self._turn:
+            handle = self._handle
+            try:
+                return _read(handle, level, y, x, h, w)
+            except openslide.OpenSlideError:
+                return self._read_again(handle, level, y, x, h, w)
 
     def close(self) -> None:
         """Let go of the file."""

@@ -129,7 +129,7 @@ def needs_openslide(page: tifffile.TiffPage) -> bool:
 
 def _main_series(path: Path, tif: tifffile.TiffFile) -> Any:
     """Take the largest image; when that is not 8-bit RGB, a smaller one (a label, a macro photo) must not stand in."""
-    images = [series for series in tif.series if {"Y", "X"} <= set(series.axes)]
+    images = [series for series in tif.series if {"Y", "X"} <= set(series.axes) and all(series.shape)]
     if not images:
         raise SlideError(f"Expected an image in {path}; the TIFF has none. Check that this is the right file.")
     series = max(images, key=lambda item: item.shape[item.axes.index("Y")] * item.shape[item.axes.index("X")])
@@ -167,7 +167,7 @@ def _notes(tif: tifffile.TiffFile, series: Any) -> tuple[str, ...]:
 
 def _is_other_scene(tif: tifffile.TiffFile, series: Any, main: Any) -> bool:
     """Tell whether an image is a scan as the main one is: no label, no macro photo, no level that was not marked."""
-    if is_beside(series.name) or not _is_rgb(series):
+    if is_beside(series.name) or not _is_rgb(series) or not all(series.shape):
         return False
     height, width = (one / other for one, other in zip(main.shape[:2], series.shape[:2], strict=True))
     shrunken = min(height, width) > 1.5 and abs(height - width) < 0.02 * height
