@@ -19,7 +19,7 @@ from lrmil.bundle import load_bundle
 from lrmil.cohort import validate_cohort
 from lrmil.configs import TrainConfig, write_toml
 from lrmil.encoders import encoder_hash
-from lrmil.errors import CohortError, FormatError
+from lrmil.errors import CohortError, FormatError, SlideError
 from lrmil.features import read_card
 from lrmil.folds import read_evidence, read_outputs
 from lrmil.inference import predict
@@ -288,6 +288,19 @@ def test_a_bad_slide_is_left_out_and_told(tiny_run: TinyRun, tmp_path: Path) -> 
     (fold,) = read_splits(run.folder / "splits.csv")
     assert "demo-000" not in fold.train + fold.val + fold.test and len(fold.train + fold.val + fold.test) == 11
     assert run.metrics["lr_student"]["n_slides"] == 4 and load_bundle(run.model)  # type: ignore[index]
+
+
+def test_a_slide_that_breaks_during_a_run_stops_it_with_its_name_and_the_next_call_leaves_it_out(
+    tiny_run: TinyRun, tmp_path: Path
+) -> None:
+    slides = Path(shutil.copytree(tiny_run.slides, tmp_path / "slides"))
+    shutil.copytree(tiny_run.folder / "shared", tmp_path / "run/shared")
+    with pytest.raises(SlideError, match="demo-004"):
+        for step in train_steps(slides, tiny_run.labels, tmp_path / "run", tiny_config(), device="cpu"):
+            if step.job == "fold-0: stage 1":
+                (slides / "demo-004.ome.tif").write_bytes(b"torn")
+    run = train(slides, tiny_run.labels, tmp_path / "run", tiny_config(), device="cpu")
+    assert list(run.failed) == ["demo-004"] and load_bundle(run.model)
 
 
 def test_a_class_without_a_readable_slide_stops_the_run_with_the_reasons(tiny_run: TinyRun, tmp_path: Path) -> None:
