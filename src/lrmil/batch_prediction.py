@@ -15,6 +15,7 @@ from lrmil.extraction import SlideSource
 from lrmil.failures import Failure, failure_of, namesakes
 from lrmil.folder_lock import output_lock
 from lrmil.inference import Prediction, predict_steps
+from lrmil.patches import refuse_coarser
 from lrmil.prediction_files import FORMAT, read_prediction, remove_prediction, write_prediction
 from lrmil.raster import Raster
 from lrmil.slide import open_source
@@ -148,7 +149,7 @@ def predict_one(
         As `predict_steps`.
     """
     with open_source(source) as slide:
-        slide.level_for(bundle.mpp)  # an earlier answer does not count for a slide that is refused now
+        refuse_coarser(slide, bundle.mpp)  # an earlier answer does not count for a slide that is refused now
         mask = None if tissue is None else tissue.sha256
         bounds = ["bounds subtracted"] if subtract_bounds else []
         key = files.sha256_of([FORMAT, slide.fingerprint, source.mpp, bundle.sha256, uncertain_below, mask, *bounds])

@@ -217,7 +217,7 @@ def _extract_one(
 ) -> Generator[Step[list[Outcome]], None, bool]:
     path = out / f"{source.slide_id}.zarr"
     with open_source(source) as slide:
-        slide.level_for(plan.mpp)  # earlier features do not count for a slide that is refused now
+        refuse_coarser(slide, plan.mpp)  # earlier features do not count for a slide that is refused now
         fingerprint = slide.fingerprint
         key = files.sha256_of(
             [FORMAT, fingerprint, source.mpp, encoder_hash, list(encoder.layers), resolution, _plain(plan)]

@@ -51,6 +51,7 @@ def slide_layer(slide: Slide) -> LayerData:
         "mpp_source": slide.mpp_source,
         "reader": slide.reader_name,
         "dimensions": slide.dimensions,
+        "notes": list(slide.notes),
     }
     keywords = {
         "name": slide.slide_id,

@@ -8,7 +8,7 @@ from lrmil.slide import open_slide
 from lrmil.slide_files import find_slides
 from napari_lrmil.layers import LayerData, slide_layer
 
-SHARED_EXTENSIONS = (".tif", ".tiff")  # other readers open these too, and images that are no slides
+SHARED_EXTENSIONS = (".tif", ".tiff", ".btf", ".zarr")  # other readers open these too, and images that are no slides
 Read = Callable[[str | list[str]], list[LayerData]]
 
 
@@ -18,7 +18,7 @@ def get_reader(path: str | list[str]) -> Read | None:
     Parameters
     ----------
     path
-        A slide file, the folder of a DICOM slide, or several of them.
+        A slide file, an OME-Zarr, the folder of a DICOM slide, or several of them.
     """
     paths = [Path(one) for one in ([path] if isinstance(path, str) else path)]
     return read_slides if paths and all(_is_ours(one) for one in paths) else None
@@ -49,7 +49,7 @@ def read_slides(path: str | list[str]) -> list[LayerData]:
 
 
 def _is_ours(path: Path) -> bool:
-    if path.is_dir():
+    if path.is_dir() and path.suffix.lower() not in SHARED_EXTENSIONS:
         return find_slides(path) == [path]  # the folder of one DICOM slide
     if path.suffix.lower() not in SHARED_EXTENSIONS:
         return True  # the manifest's patterns let only slides through; a broken one is told by reading it

@@ -7,8 +7,10 @@ import pytest
 import tifffile
 
 from lrmil.errors import SlideError
+from lrmil.explanation import write_ome_zarr
+from lrmil.raster import Raster
 from napari_lrmil.reader import get_reader, read_slides
-from slides import coordinate_pixels, write_pyramid
+from slides import coordinate_pixels, write_ome_zarr_slide, write_pyramid
 
 
 @pytest.fixture
@@ -70,3 +72,25 @@ def test_real_slides(shared: Path) -> None:
     assert kind == "image" and keywords["scale"] == (0.499, 0.499)
     level = data[0] if isinstance(data, list) else data
     assert level.shape == (2967, 2220, 3)
+
+
+def test_an_ome_zarr_is_read_when_it_is_a_slide(tmp_path: Path) -> None:
+    pixels = coordinate_pixels(300, 400)
+    path = write_ome_zarr_slide(tmp_path / "a.ome.zarr", pixels, 0.5, factors=(2,))
+    read = get_reader(str(path))
+    assert read is not None
+    ((levels, keywords, _),) = read(str(path))
+    assert (keywords["name"], keywords["scale"]) == ("a", (0.5, 0.5))
+    np.testing.assert_array_equal(np.asarray(levels[0][:50, :60]), pixels[:50, :60])
+    write_ome_zarr_slide(tmp_path / "grey.zarr", pixels[..., :1], factors=())
+    write_ome_zarr(tmp_path / "a.attention.ome.zarr", Raster(np.ones((2, 2)), np.eye(2, 3)), mpp=0.5)
+    for name in ("grey.zarr", "a.attention.ome.zarr"):
+        assert get_reader(str(tmp_path / name)) is None, name
+
+
+def test_what_must_be_known_of_a_slide_goes_with_its_layer(tmp_path: Path) -> None:
+    pixels = coordinate_pixels(300, 400)
+    rgba = np.dstack([pixels, np.full((300, 400), 255, np.uint8)])
+    tifffile.imwrite(tmp_path / "a.tif", rgba, photometric="rgb", extrasamples=["unassalpha"], tile=(64, 64))
+    ((_, keywords, _),) = read_slides(str(tmp_path / "a.tif"))
+    assert "alpha channel" in keywords["metadata"]["lrmil"]["notes"][0]

@@ -112,7 +112,8 @@ class SlideBox(QWidget):
             )
         elif about:
             width, height = about["dimensions"]
-            self.resolution.setText(f"{about['mpp']:.4g} um/px ({about['mpp_source']}), {width:,} x {height:,} px")
+            facts = f"{about['mpp']:.4g} um/px ({about['mpp_source']}), {width:,} x {height:,} px"
+            self.resolution.setText("\n".join([facts, *about.get("notes", [])]))
         else:
             self.resolution.setText("Opened by another reader; its resolution is read from the file.")
         self.changed.emit()
