@@ -1,5 +1,6 @@
 """Settings are refused by name where they are unknown or out of range, and survive TOML unchanged."""
 
+import os
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 
@@ -167,3 +168,18 @@ class TestRoundTrips:
             path.write_bytes(content)
         with pytest.raises(ConfigError, match=message):
             read_toml(path)
+
+
+@pytest.mark.parametrize(
+    "data", [b"a = " + b"[" * 100_000, b"\xff\xfea", b"seed = 1\nseed = 2", b"seed = nan", b"x" * (2 << 20)]
+)
+def test_settings_of_a_stranger_are_refused(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "settings.toml").write_bytes(data)
+    with pytest.raises(ConfigError):
+        read_toml(tmp_path / "settings.toml")
+
+
+def test_a_pipe_of_settings_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "settings.toml")
+    with pytest.raises(ConfigError, match="plain file"):
+        read_toml(tmp_path / "settings.toml")

@@ -374,3 +374,9 @@ def test_a_table_of_reviews(tmp_path: Path) -> None:
     assert first["human_first"] == "no" and first["seconds_viewed"] == "" and first["slide_fingerprint"] == "f1"
     write_review_table(tmp_path / "empty.csv", [])
     assert (tmp_path / "empty.csv").read_text().startswith("slide_id,output_status,output_label,decision,")
+
+
+def test_a_pipe_in_place_of_a_log_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "reviews.jsonl")
+    with pytest.raises(ReviewError, match="plain file"):
+        read_reviews(tmp_path / "reviews.jsonl")

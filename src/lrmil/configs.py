@@ -11,11 +11,13 @@ from pydantic.dataclasses import dataclass
 
 from lrmil import files
 from lrmil.errors import ConfigError
+from lrmil.untrusted import check_plain
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
+LARGEST_TOML = 1 << 20  # bytes
 STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
@@ -200,8 +202,13 @@ def read_toml(path: Path) -> TrainConfig:
         If the file is absent, is no TOML or holds an unknown setting.
     """
     try:
+        size = check_plain(path)
+        if size > LARGEST_TOML:
+            raise ConfigError(f"Expected settings of at most {LARGEST_TOML >> 10} KiB in {path}. Got {size >> 10} KiB.")
         return from_dict(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except ConfigError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:  # UnicodeError, TOMLDecodeError, FormatError: ValueErrors
         raise ConfigError(f"Expected a readable TOML file of settings at {path}. Got: {error}") from error
 
 

@@ -4,25 +4,28 @@
 <slide_id>.tissue.ome.zarr     only when the tissue mask was given; `read_tissue` takes it up again
 """
 
-import json
+import math
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lrmil import files
+from lrmil import files, untrusted
 from lrmil.explanation import overlay_png, percentile_rank, read_ome_zarr, write_geojson, write_ome_zarr
 from lrmil.geometry import Grid
 from lrmil.inference import Prediction
 from lrmil.patches import Patches
 from lrmil.raster import Raster
+from lrmil.resolution import ASKED_MPP
 from lrmil.slide import Slide
 
 FORMAT = "lrmil.prediction/2"
 TISSUE = "{}.tissue.ome.zarr"
 EVIDENCE = ("{}.json", "{}.attention.ome.zarr", "{}.geojson", "{}.png", TISSUE)
 OVERLAY_SIDE = 1600  # px, the longer side of the overlay picture at most
+ROUNDING = 1e-6  # a probability may be as much above 1
 NOTICE = "Model output, not a diagnosis."
 
 
@@ -65,7 +68,7 @@ def write_prediction(
 def read_prediction(out: Path, slide_id: str, *, key: str | None = None) -> Prediction | None:
     """Read what `write_prediction` wrote; None when it is absent, incomplete, of another version or another `key`."""
     try:
-        card = json.loads((out / f"{slide_id}.json").read_text(encoding="utf-8"))
+        card: Any = untrusted.read_json(out / f"{slide_id}.json", printable=False)
         if card["format"] != FORMAT or key not in (None, card["key"]):
             return None
         attention = read_ome_zarr(out / f"{slide_id}.attention.ome.zarr")
@@ -75,6 +78,8 @@ def read_prediction(out: Path, slide_id: str, *, key: str | None = None) -> Pred
         seen = Patches(grid, 1, (cells + first).astype(np.int32), np.ones((len(cells), 1), bool))
         values: NDArray[np.float64] = attention.array[tuple(cells.T)].astype(float)
         said = {**card["prediction"], "notes": tuple(map(str, card["prediction"].get("notes", ())))}
+        if not _makes_sense(said):
+            return None
         return Prediction(**said, attention=attention, patches=seen, patch_attention=values)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -134,6 +139,28 @@ def write_overlay(path: Path, prediction: Prediction, slide: Slide) -> None:
         thumbnail_level0_per_px=thumbnail.cell_level0,
         title=f"{prediction.label} {prediction.probabilities[prediction.label]:.2f}: model output, not a diagnosis",
     )
+
+
+def _makes_sense(said: dict[str, Any]) -> bool:
+    """Whether the values of a card are of the right kind and size: what shows them takes that for granted."""
+    chances, times = said["probabilities"], said["timings"]
+    texts = ("slide_id", "label", "status", "mpp_source", "tissue_source", "slide_fingerprint", "bundle_sha256")
+    return (
+        all(isinstance(said[name], str) for name in texts)
+        and isinstance(chances, dict)
+        and said["label"] in chances
+        and all(_is_within(chance, 0, 1 + ROUNDING) for chance in chances.values())
+        and _is_within(said["mpp"], ASKED_MPP[0], ASKED_MPP[1])
+        and _is_within(said["tissue_mm2"], 0, math.inf)
+        and type(said["failed_patches"]) is int
+        and (said["bytes_read"] is None or type(said["bytes_read"]) is int)
+        and isinstance(times, dict)
+        and all(_is_within(seconds, 0, math.inf) for seconds in times.values())
+    )
+
+
+def _is_within(value: object, least: float, most: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
 
 
 def _card(prediction: Prediction) -> dict[str, object]:

@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 
 from lrmil.errors import ConfigError, FormatError, ReviewError
+from lrmil.untrusted import check_plain
 
 FORMAT = "lrmil.review/1"
 LONGEST_NOTE = 10_000  # characters
@@ -143,10 +144,11 @@ def read_reviews(log: Path) -> ReviewLog:
         If the file cannot be read at all.
     """
     try:
+        check_plain(log)
         lines = log.read_bytes().split(b"\n")
     except FileNotFoundError:
         return ReviewLog((), ())
-    except OSError as error:
+    except (OSError, FormatError) as error:
         raise ReviewError(f"Expected a readable review log at {log}. Got: {error}; check the path.") from error
     reviews: list[Review] = []
     unreadable: list[int] = []
