@@ -121,3 +121,51 @@ def test_implausible_and_oblong_values_are_refused(
     monkeypatch.setattr(OpenSlideReader, "__init__", init)
     with open_slide(write_philips(tmp_path / "a.tiff", PIXELS)) as slide, pytest.raises(ResolutionError, match=message):
         _ = slide.mpp
+
+
+class TestRealFiles:
+    def test_tiffs(self, shared: Path) -> None:
+        strips = shared / "data/slides/other/histolab_kidney-48-5_IHC_strip.tif"
+        with open_slide(strips, 0.5) as slide:
+            assert (slide.reader_name, slide.dimensions, len(slide.levels)) == ("tifffile", (1493, 901), 1)
+            np.testing.assert_array_equal(slide.read_region((0, 0), (901, 1493), 0.5), tifffile.imread(strips))
+        path = shared / "data/slides/other/openslide_boxes.tiff"
+        with open_slide(path) as slide:
+            assert not slide.has_mpp and "ICC" in slide.notes[0]  # 72 dots per inch
+        direct, openslide = TiffReader(path), OpenSlideReader(path)
+        assert [level.shape for level in direct.levels] == [level.shape for level in openslide.levels]
+        for index, level in enumerate(direct.levels):
+            whole = (index, 0, 0, *level.shape)
+            np.testing.assert_array_equal(direct.read(*whole), openslide.read(*whole))
+        direct.close()
+        openslide.close()
+
+    @pytest.mark.parametrize(
+        ("name", "size"),
+        [
+            ("camelyon_level_jpeg.dcm", (1152, 700)),
+            ("camelyon_level_j2k_lossless.dcm", (1696, 812)),
+            ("other/highdicom_sm_0.dcm", (50, 50)),
+        ],
+    )
+    def test_dicom_files(self, shared: Path, name: str, size: tuple[int, int]) -> None:
+        with open_slide(shared / "data/slides" / name, 0.5) as slide:
+            assert (slide.reader_name, slide.dimensions) == ("openslide", size)
+            assert slide.read_region((0, 0), (50, 50), 0.5).shape == (50, 50, 3)
+            assert slide.pyramid()[0][:20, :20].compute().shape == (20, 20, 3)
+
+    def test_a_dicom_folder(self, shared: Path, tmp_path: Path) -> None:
+        folder = tmp_path / "case.7"
+        folder.mkdir()
+        for number in (0, 1):
+            name = f"openslide_boxes_{number}.dcm"
+            (folder / name).write_bytes((shared / "data/slides/other" / name).read_bytes())
+        assert find_slides(tmp_path) == [folder]
+        with open_slide(folder) as slide:
+            assert (slide.slide_id, slide.mpp) == ("case.7", 0.499)
+
+
+def test_a_format_that_openslide_does_not_know_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "a.czi").write_bytes(b"ZISRAWFILE".ljust(2000, b"\0"))
+    with pytest.raises(SlideError, match=r"Expected a whole-slide image .*OpenSlide says"):
+        open_slide(tmp_path / "a.czi")
