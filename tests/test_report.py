@@ -210,11 +210,18 @@ def test_predictions_are_those_of_the_run_and_wrong_ones_are_named(written: Path
     page = read(written)
     arms = list(ARM_NAMES)
     for row in rows:
-        shown = next(cells for cells in page.rows if cells[0] == row["slide_id"] and len(cells) == 8)
+        shown = next(cells for cells in page.rows if cells[0] == row["slide_id"] and len(cells) == 9)
         assert shown[1:4] == [row["case_id"], row["fold"], row["label"]]
         wrong = (float(row["prob_positive"]) > 0.5) != (row["label"] == "positive")
         expected = f"{float(row['prob_positive']):.3f}" + " wrong" * wrong
         assert shown[4 + arms.index(row["arm"])] == expected
+
+
+def test_every_test_slide_has_its_resolution_and_where_it_came_from(written: Path) -> None:
+    report = gather(written.parent)
+    assert {(result.mpp, result.mpp_source) for result in report.slides} == {(0.5, "OME PhysicalSize")}
+    cells = [row[-1] for row in read(written).rows if row[0] in {result.slide_id for result in report.slides}]
+    assert cells.count("0.5, OME PhysicalSize") == len(report.slides)
 
 
 def test_agreement_is_spearman_on_the_low_resolution_patches(run: Path) -> None:
@@ -405,7 +412,7 @@ def result(name: str, label: str, positive: float) -> SlideResult:
     said = {arm: [1 - positive, positive] for arm in ARM_NAMES}
     predicted = dict.fromkeys(ARM_NAMES, "yes" if positive > 0.5 else "no")
     return SlideResult(
-        name, name, "fold-0", label, said, predicted, dict.fromkeys(("lr_student", "lr_undistilled"), 0.5)
+        name, name, "fold-0", label, said, predicted, dict.fromkeys(("lr_student", "lr_undistilled"), 0.5), 0.5, ""
     )
 
 
@@ -445,7 +452,7 @@ def test_several_folds_and_classes_have_their_tables_and_curves(run: Path) -> No
     assert ["LR student", "0.625", "not defined"] in page.rows
     for name in classes:
         assert f"{name} against the rest" in page.text
-    assert [row[4] for row in page.rows if len(row) == 8][1:] == [
+    assert [row[4] for row in page.rows if len(row) == 9][1:] == [
         "b 0.700 wrong",
         "b 0.700",
         "b 0.700 wrong",

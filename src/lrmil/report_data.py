@@ -50,6 +50,9 @@ class SlideResult:
     predicted: dict[str, str]
     agreement: dict[str, float | None]
     """LR arm -> Spearman correlation of its attention logits with the teacher's log A_r on the LR patches."""
+    mpp: float
+    """um/px of level 0."""
+    mpp_source: str
 
     @property
     def wrong(self) -> bool:
@@ -145,6 +148,7 @@ def _results(run: Path, classes: Sequence[str], *, children: int) -> list[SlideR
     for row in rows:
         slide_id, fold = row["slide_id"], row["fold"]
         said = {arm: outputs[fold][arm][slide_id] for arm in ARMS}
+        card = read_card(features_of(run, fold, slide_id, "hr_teacher"))
         results.append(
             SlideResult(
                 slide_id,
@@ -154,6 +158,8 @@ def _results(run: Path, classes: Sequence[str], *, children: int) -> list[SlideR
                 {arm: output.probabilities.tolist() for arm, output in said.items()},
                 {arm: classes[int(output.probabilities.argmax())] for arm, output in said.items()},
                 _agreement(run, fold, slide_id, said, children),
+                card.slide_mpp,
+                card.mpp_source,
             )
         )
     return results
