@@ -1,4 +1,4 @@
-"""Seeded damage to slide files: cut off, bits flipped, blocks zeroed, TIFF tags and DICOM elements edited or swapped."""
+"""Seeded damage to slide files: cut off, bits flipped, blocks zeroed, TIFF tags and DICOM elements edited, swapped."""
 
 import random
 import struct

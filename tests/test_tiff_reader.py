@@ -269,6 +269,14 @@ def test_an_image_without_a_side_is_no_scene(tmp_path: Path) -> None:
         assert slide.dimensions == (320, 320)
 
 
+def test_an_ome_image_without_a_side_is_refused(tmp_path: Path) -> None:
+    path = write_pyramid(tmp_path / "a.ome.tif", coordinate_pixels(600, 600))
+    with tifffile.TiffFile(path) as tif:
+        overwrite(path, tif.pages[0].tags["ImageWidth"].valueoffset, bytes(4))
+    with pytest.raises(SlideError, match="structure cannot be read"):
+        open_slide(path)
+
+
 @pytest.mark.parametrize("style", ["plain", "ome"])
 def test_levels_that_a_cut_file_lost_are_told(tmp_path: Path, style: str) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (512, 512, 3), np.uint8)

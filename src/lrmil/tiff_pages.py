@@ -27,7 +27,7 @@ TRESTLE = "MedScan"  # its tiles overlap
 ICC_PROFILE, NDPI_FILTER, NDPI_WAVELENGTH = 34675, 65434, 65451  # tags
 LEAST_PART = 100  # an image of a plain TIFF that is this many times smaller than the main one is no scan like it
 ALPHA_NOTE = "The file has an alpha channel; it is left out, and where it is not opaque nothing is read."
-MALFORMED = (ValueError, TypeError, KeyError, IndexError, AttributeError, OSError, struct.error, OverflowError)
+MALFORMED = (ValueError, TypeError, LookupError, AttributeError, OSError, struct.error, ArithmeticError, AssertionError)
 
 
 class NeedsOpenSlide(SlideError):
