@@ -452,7 +452,7 @@ def test_several_folds_and_classes_have_their_tables_and_curves(run: Path) -> No
     assert ["LR student", "0.625", "not defined"] in page.rows
     for name in classes:
         assert f"{name} against the rest" in page.text
-    assert [row[4] for row in page.rows if len(row) == 9][1:] == [
+    assert [row[4] for row in page.rows if row[0] in {slide.slide_id for slide in slides}] == [
         "b 0.700 wrong",
         "b 0.700",
         "b 0.700 wrong",
