@@ -5,6 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lrmil.errors import SlideError
+from lrmil.patches import make_patches
+from lrmil.raster import Raster
 from lrmil.slide import open_slide
 from lrmil.standins import StandIns
 from slides import overwrite, segment_of, write_pyramid
@@ -57,3 +60,16 @@ def test_the_tries_are_bounded_and_more_is_marked_then(torn: Path, monkeypatch: 
         coarser = slide.thumbnail(4.0).failed
     assert len(tried) == 16 + 4 * 8 and min(tried) == 32
     assert (coarser | ~whole).all() and coarser[:, :128].all() and not coarser[:, 128:].any()
+
+
+def test_a_size_that_no_glass_has_is_refused_before_memory_is_taken(
+    torn: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_slide(torn) as slide:
+        huge = (slide.levels[0]._replace(shape=(40_000, 300_000_000)),)
+        monkeypatch.setattr(slide._reader, "levels", huge)
+        with pytest.raises(SlideError, match="a glass can hold"):
+            slide.thumbnail(8.0)
+        everywhere = Raster.on_lattice(np.ones((1, 1), bool), cell_level0=(4e4, 3e8), origin_yx=(0.0, 0.0))
+        with pytest.raises(SlideError, match="a glass can hold"):
+            make_patches(slide, everywhere, mpp=2.0, size=32)

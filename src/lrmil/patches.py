@@ -5,12 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lrmil.errors import ResolutionError
+from lrmil.errors import ResolutionError, SlideError
 from lrmil.geometry import Grid, children_of
 from lrmil.raster import Raster
 from lrmil.slide import Slide
 
 COARSER_TOLERANCE = 1.10  # method.md section 2: never upsample, 10 % tolerance
+LARGEST = 1 << 25  # places of the lattice: at 512 um a side no glass has more than 100,000
 ROUNDING = 1e-9  # a patch wholly on tissue can have a computed fraction of 1 - 1e-13, and min_tissue may be 1
 
 
@@ -103,10 +104,17 @@ def make_patches(
     ------
     ResolutionError
         If the slide has no resolution or is more than 10 % coarser than `mpp`.
+    SlideError
+        If it is larger than any glass.
     """
     refuse_coarser(slide, mpp)
     grid = Grid(mpp, size, slide.mpp, slide.origin_yx)
     rows, cols = grid.shape_over(slide.dimensions)
+    if rows * cols > LARGEST:
+        raise SlideError(
+            f"Expected a slide that a glass can hold. Got one of {slide.dimensions[0]} x {slide.dimensions[1]} px at "
+            f"{slide.mpp:g} um/px, {rows * cols} patches; the file is probably damaged, or its um/px is wrong."
+        )
     index = np.stack(np.meshgrid(np.arange(rows), np.arange(cols), indexing="ij"), -1).reshape(-1, 2).astype(np.int32)
     kept, undecided = _kept(tissue, unread, grid.level0_yx(index), grid.step_level0, min_tissue)
     perhaps, index = index[kept | undecided], index[kept]

@@ -18,6 +18,7 @@ SOURCE_BLOCK = 4096  # largest side of a block in pixels of the level it is read
 SMALLEST_BLOCK = 16  # a block that fails is split down to this side in output pixels: one bad tile costs little
 MOST_LOST = 4096  # blocks: more are not split further; a try that fails takes up to 5 ms
 MAX_THREADS = 4
+LARGEST = 1 << 28  # pixels: at 8 um/px a glass of 150 x 100 mm has 234 million
 
 
 class Thumbnail(NamedTuple):
@@ -47,11 +48,16 @@ def make_thumbnail(pixels: StandIns, level: int, ratio: int) -> Thumbnail:
     Raises
     ------
     SlideError
-        If nothing at all could be read.
+        If nothing at all could be read, or the level is larger than any glass.
     """
     height, width = pixels.reader.levels[level].shape
     step = ratio * pixels.reader.levels[level].downsample
     rows, cols = math.ceil(height / ratio), math.ceil(width / ratio)
+    if rows * cols > LARGEST:
+        raise SlideError(
+            f"Expected a slide that a glass can hold. Got one of {width} x {height} px, {rows * cols / 1e6:.0f} million "
+            "even when it is shrunk; the file is probably damaged, or its um/px is wrong."
+        )
     array = np.full((rows, cols, 3), WHITE, np.uint8)
     failed = np.zeros((rows, cols), bool)
 
