@@ -55,8 +55,8 @@ def make_thumbnail(pixels: StandIns, level: int, ratio: int) -> Thumbnail:
     rows, cols = math.ceil(height / ratio), math.ceil(width / ratio)
     if rows * cols > LARGEST:
         raise SlideError(
-            f"Expected a slide that a glass can hold. Got one of {width} x {height} px, {rows * cols / 1e6:.0f} million "
-            "even when it is shrunk; the file is probably damaged, or its um/px is wrong."
+            f"Expected a slide that a glass can hold. Got one of {width} x {height} px, shrunk still "
+            f"{rows * cols / 1e6:.0f} million; the file is probably damaged, or its um/px is wrong."
         )
     array = np.full((rows, cols, 3), WHITE, np.uint8)
     failed = np.zeros((rows, cols), bool)
