@@ -1,14 +1,18 @@
 """What a slide's um/px is, and what is refused."""
 
 import math
+from xml.sax.saxutils import quoteattr
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lrmil.errors import ConfigError, ResolutionError
 from lrmil.resolution import (
     MppCandidate,
     aperio_mpp,
     aperio_power,
+    imagej_mpp,
     ome_mpp,
     ome_power,
     openslide_mpp,
@@ -16,6 +20,7 @@ from lrmil.resolution import (
     plausible_mpp,
     resolve_mpp,
     tiff_mpp,
+    zarr_mpp,
 )
 
 
@@ -121,3 +126,61 @@ def test_dots_per_inch_of_image_editors_count_as_absent(dots: float, unit: int) 
 def test_openslide_properties() -> None:
     assert openslide_mpp({"openslide.mpp-x": "0.25", "openslide.mpp-y": "0.24"}) == [(0.24, 0.25, "openslide.mpp")]
     assert openslide_mpp({"openslide.mpp-x": "0.25"}) == []
+
+
+def test_ome_zarr_scales_by_unit() -> None:
+    assert zarr_mpp(250, 500, unit_y="nanometer", unit_x="nanometer") == [(0.25, 0.5, "OME-Zarr scale")]
+    assert zarr_mpp(0.5, 0.5, unit_y="micrometre", unit_x="micrometer") == [(0.5, 0.5, "OME-Zarr scale")]
+    assert zarr_mpp(0.5, 0.5, unit_y=None, unit_x="micrometer") == []
+    assert zarr_mpp(0.5, 0.5, unit_y="second", unit_x=7) == []
+
+
+def test_imagej_units() -> None:
+    assert imagej_mpp("µm", 2.0, 4.0) == [(0.5, 0.25, "ImageJ unit")]
+    assert imagej_mpp("pixel", 2.0, 2.0) == imagej_mpp(None, 2.0, 2.0) == imagej_mpp("um", None, 2.0) == []
+
+
+NUMBERS = st.floats() | st.integers() | st.text(max_size=8)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.one_of(
+        st.text(max_size=80).map(aperio_mpp),
+        st.builds(lambda value: aperio_mpp(f"Aperio|MPP = {value}|x"), NUMBERS),
+        st.text(max_size=80).map(lambda text: ome_mpp(text, height=1, width=2)),
+        st.builds(
+            lambda y, x, unit: ome_mpp(
+                "<OME><Pixels SizeX='2' SizeY='1' "
+                f"PhysicalSizeX={quoteattr(str(x))} PhysicalSizeY={quoteattr(str(y))} "
+                f"PhysicalSizeXUnit={quoteattr(unit)} /></OME>",
+                height=1,
+                width=2,
+            ),
+            NUMBERS,
+            NUMBERS,
+            st.sampled_from(["um", "nm", "pixel", "", "m"]),
+        ),
+        st.builds(lambda y, x: openslide_mpp({"openslide.mpp-y": str(y), "openslide.mpp-x": str(x)}), NUMBERS, NUMBERS),
+        st.builds(tiff_mpp, st.none() | st.floats(min_value=0), st.none() | st.floats(min_value=0), st.integers()),
+    )
+)
+def test_whatever_a_field_says_is_a_size_above_0_or_nothing(found: list[MppCandidate]) -> None:
+    for mpp_y, mpp_x, source in found:
+        assert mpp_y > 0 and mpp_x > 0 and source
+        try:
+            mpp = plausible_mpp(mpp_y, mpp_x, source)
+        except ResolutionError as error:
+            assert str(error).startswith("Expected")
+        else:
+            assert 0.05 <= mpp <= 5
+
+
+@given(
+    st.text(max_size=20) | st.builds(lambda number, unit: f"{number}{unit}", st.floats(), st.sampled_from(["", "x"]))
+)
+def test_whatever_is_typed_is_a_resolution_or_a_sentence(text: str) -> None:
+    try:
+        assert 0.05 <= parse_mpp(text) <= 50
+    except ConfigError as error:
+        assert "such as 2.0 or 5x" in str(error)

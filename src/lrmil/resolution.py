@@ -199,7 +199,7 @@ def _aperio_number(description: str, key: str) -> float | None:
 def _ome_elements(xml: str, name: str) -> list[ET.Element]:
     try:
         return [element for element in ET.fromstring(xml).iter() if element.tag.rpartition("}")[2] == name]
-    except ET.ParseError:
+    except (ET.ParseError, ValueError):  # ValueError: half a character, which XML cannot hold
         return []  # a broken description is a missing one: the pixels may still be good
 
 
