@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from lrmil import cli
 from lrmil.bundle import load_bundle, save_bundle
 from lrmil.case_page import write_case
+from lrmil.errors import CohortError
 from lrmil.features import read_card
 from lrmil.inference import predict
+from lrmil.plan import train_steps
 from lrmil.slide import open_slide
 from lrmil.synthetic import make_slide
-from runs import tiny_bundle
+from runs import tiny_bundle, tiny_config
 from slides import write_pyramid
 from vendor_slides import write_scn
 
@@ -186,3 +188,30 @@ class TestBounds:
             write_case(tmp_path / "case", prediction, slide, bundle.card, subtract_bounds=True)
         about = json.loads((tmp_path / "case/a.geojson").read_text())["lrmil"]
         assert about["bounds_subtracted"] is True and about["mpp_source"] == "openslide.mpp"
+
+
+class TestTrain:
+    @pytest.mark.parametrize("asked", [True, False])
+    def test_power_counts_only_when_the_settings_ask_for_it(
+        self, tissue: NDArray[np.uint8], tmp_path: Path, asked: bool
+    ) -> None:
+        (tmp_path / "slides").mkdir()
+        for number in range(8):
+            path = tmp_path / f"slides/{number}.svs"
+            write_pyramid(path, np.roll(tissue, 97 * number, axis=0), None, style="aperio", power=20)
+        rows = [f"{number},{'ab'[number % 2]},{'test' if number > 3 else 'train'}" for number in range(8)]
+        (tmp_path / "labels.csv").write_text("slide_id,label,split\n" + "\n".join(rows) + "\n")
+        config = tiny_config(use_objective_power=asked, mpp_hr=1.0)
+        steps = train_steps(tmp_path / "slides", tmp_path / "labels.csv", tmp_path / "run", config, device="cpu")
+        done = 0
+        try:
+            for step in steps:
+                done = max(done, step.done if step.job == "HR features" and step.unit == "slides" else 0)
+                if done == 1:
+                    break
+        except CohortError as error:
+            assert not asked and "its metadata have none" in str(error)
+        finally:
+            steps.close()  # type: ignore[attr-defined]
+        cards = [read_card(path) for path in (tmp_path / "run/shared/hr").glob("*.zarr")]
+        assert [card.mpp_source for card in cards] == (["objective power 20x"] if asked else [])
