@@ -7,9 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-ROW = re.compile(
-    r"^\|(?P<fault>[^|]+)\|[^|]+\|\s*`tests/[\w/]+\.py::[\w:]+`\s*\|$", re.MULTILINE
-)
+ROW = re.compile(r"^\|(?P<fault>[^|]+)\|[^|]+\|\s*`tests/[\w/]+\.py::[\w:]+`\s*\|$", re.MULTILINE)
 TEXT = (ROOT / "docs/reliability.md").read_text(encoding="utf-8")
 ROWS = [found.groupdict() for found in ROW.finditer(TEXT)]
 NAMED = sorted(set(re.findall(r"`(tests/[\w/]+\.py::[\w:]+)`", TEXT)))

@@ -1,0 +1,23 @@
+"""What each command of `lrmil` does; every function takes the parsed options and gives the exit code."""
+
+from lrmil.commands.records import card, doctor, export, reviews
+from lrmil.commands.slides import case, extract, inspect, predict
+from lrmil.commands.training import demo, evaluate, report, status, stop, train, validate
+
+__all__ = [
+    "card",
+    "case",
+    "demo",
+    "doctor",
+    "evaluate",
+    "export",
+    "extract",
+    "inspect",
+    "predict",
+    "report",
+    "reviews",
+    "status",
+    "stop",
+    "train",
+    "validate",
+]

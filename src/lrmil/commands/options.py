@@ -1,0 +1,97 @@
+"""From parsed options to what the library takes: settings, slides, resolutions, masks."""
+
+import argparse
+import tomllib
+from pathlib import Path
+
+from lrmil.commands.printing import console
+from lrmil.configs import TrainConfig, read_toml, with_settings
+from lrmil.errors import ConfigError, ReviewError
+from lrmil.extraction import SlideSource
+from lrmil.mpp_table import read_mpp_table
+from lrmil.prediction_files import read_tissue
+from lrmil.raster import Raster
+from lrmil.resolution import parse_mpp
+from lrmil.review import ReviewLog, read_reviews
+from lrmil.slide_files import (
+    find_slides,
+    slide_id_of,
+)
+
+
+def config_of(options: argparse.Namespace) -> TrainConfig:
+    """Settings of a training: the file, then the named options, then ``--set``."""
+    config = read_toml(options.config) if options.config else TrainConfig()
+    named = {
+        "encoder": options.encoder,
+        "student_encoder": options.student_encoder,
+        "mpp_hr": parse_mpp(options.mpp_hr) if options.mpp_hr else None,
+        "mpp_lr": parse_mpp(options.mpp_lr) if options.mpp_lr else None,
+        "patch_size": options.patch_size,
+        "folds": options.folds,
+        "seed": options.seed,
+    }
+    settings: dict[str, object] = {name: value for name, value in named.items() if value is not None}
+    for text in options.set:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"Expected --set NAME=VALUE. Got {text!r}.")
+        settings[name.strip()] = _value(value.strip())
+    return with_settings(config, settings)
+
+
+def mpp_of(options: argparse.Namespace) -> float | None:
+    """Resolution of level 0 in um/px that was given for all slides."""
+    return parse_mpp(options.mpp) if options.mpp else None
+
+
+def slides_of(options: argparse.Namespace) -> list[SlideSource]:
+    """Slides in the named files and folders, each with the um/px that was given for it."""
+    paths = _found(options)
+    table, mpp = mpp_table_of(options, [slide_id_of(path) for path in paths]), mpp_of(options)
+    power = options.use_objective_power
+    return [SlideSource(slide_id_of(path), path, table.get(slide_id_of(path), mpp), power) for path in paths]
+
+
+def mpp_table_of(options: argparse.Namespace, slide_ids: list[str]) -> dict[str, float]:
+    """Read the table of resolutions when there is one, and say what of it is not used."""
+    if not options.mpp_table:
+        return {}
+    table = read_mpp_table(options.mpp_table, slide_ids)
+    for sentence in table.unused:
+        console.print(f"{options.mpp_table.name}: {sentence}", markup=False)
+    return table.mpp
+
+
+def masks_in(folder: Path | None, sources: list[SlideSource]) -> dict[str, Raster]:
+    """Slide id -> the mask to use, for the slides that have one."""
+    found = {} if folder is None else {source.slide_id: read_tissue(folder, source.slide_id) for source in sources}
+    if folder is not None and not any(found.values()):
+        raise ConfigError(f"Expected masks such as {sources[0].slide_id}.tissue.ome.zarr in {folder}. Got none.")
+    return {slide_id: mask for slide_id, mask in found.items() if mask is not None}
+
+
+def log_at(path: Path) -> ReviewLog:
+    """Read a review log that someone named: unlike the log of a window, it must be there."""
+    if not path.is_file():
+        raise ReviewError(f"Expected a review log at {path}. Got none; check the path.")
+    log = read_reviews(path)
+    if log.unreadable:
+        lines = ", ".join(map(str, log.unreadable))
+        console.print(f"{path} has lines that cannot be read and were passed over: {lines}", markup=False)
+    return log
+
+
+def _value(text: str) -> object:
+    """Read a TOML value; what is none is text."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _found(options: argparse.Namespace) -> list[Path]:
+    paths = find_slides(options.slides)
+    if not paths:
+        raise ConfigError(f"Expected slides. Got none in {', '.join(map(str, options.slides))}.")
+    return paths

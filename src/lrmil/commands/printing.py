@@ -1,0 +1,76 @@
+"""What the commands print: plain text for people, JSON for programs."""
+
+import json
+import sys
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from lrmil.batch_prediction import Row
+from lrmil.run_plan import ARM_NAMES
+
+console = Console(stderr=True)
+printed = Console(soft_wrap=True, highlight=False)
+
+
+def exit_code(failed: int, total: int) -> int:
+    """Say how many failed: 0 when all is well, 1 when something that was asked for is not there."""
+    if failed:
+        console.print(f"{failed} of {total} failed; the reasons are listed above.")
+    return 1 if failed or not total else 0
+
+
+def print_json(value: object) -> None:
+    """Print for a program, on stdout alone."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def print_facts(facts: dict[str, object]) -> None:
+    """Print what `inspect` found of a slide."""
+    printed.print(str(facts["path"]), style="bold", markup=False)
+    for name, value in facts.items():
+        if name != "path":
+            shown = _levels(value) if name == "levels" and isinstance(value, list) else figure(value)
+            printed.print(f"  {name}: {shown}", markup=False)
+
+
+def print_rows(rows: list[Row]) -> None:
+    """Print the answers of a cohort as a table, then what failed and the notes."""
+    table = Table("slide", "status", "label", "probability", "patches", "seconds")
+    for row in rows:
+        probability = f"{row.probabilities[row.label]:.3f}" if row.probabilities else ""
+        counts = [f"{row.n_patches - row.failed_patches} of {row.n_patches}", f"{row.seconds:.1f}"]
+        table.add_row(*map(Text, [row.slide_id, row.status, row.label, probability, *counts]))
+    printed.print(table)
+    for row in rows:
+        for sentence in (row.message, *row.notes):
+            if sentence:
+                printed.print(f"{row.slide_id}: {sentence}", markup=False)
+
+
+def print_arms(metrics: dict[str, object]) -> None:
+    """Print the three arms side by side."""
+    table = Table("arm", "AUROC", "95 % interval", "bal. acc.", "s/slide", "MB/slide", "patches")
+    for arm, name in ARM_NAMES.items():
+        figures = metrics[arm]
+        if isinstance(figures, dict):
+            megabytes = figures["bytes_per_slide"] and figures["bytes_per_slide"] / 1e6
+            values = [figures["auroc"], figures["auroc_ci"], figures["balanced_accuracy"], figures["seconds_per_slide"]]
+            table.add_row(name.split(":")[0], *map(figure, [*values, megabytes]), f"{figures['patches_per_slide']:.0f}")
+    printed.print(table)
+
+
+def figure(value: object) -> str:
+    """Write a number, an interval or what is not defined."""
+    if value is None:
+        return "not defined"
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if isinstance(value, list | tuple):
+        return " - ".join(map(figure, value))
+    return str(value)
+
+
+def _levels(levels: list[list[float]]) -> str:
+    return ", ".join(f"{width} x {height} (1/{downsample:g})" for width, height, downsample in levels)

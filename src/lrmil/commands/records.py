@@ -1,0 +1,94 @@
+"""The commands on what is there already: reviews, card, export, doctor."""
+
+import argparse
+from dataclasses import asdict
+
+from rich.table import Table
+from rich.text import Text
+
+from lrmil import exchange
+from lrmil.bundle import read_model_card
+from lrmil.commands.options import log_at
+from lrmil.commands.printing import print_json, printed
+from lrmil.devices import available_devices, pick_device
+from lrmil.errors import ConfigError
+from lrmil.model_facts import model_facts
+from lrmil.review import latest_reviews
+from lrmil.review_table import write_review_table
+from lrmil.run_folder import installed_versions
+from lrmil.slide_files import (
+    FLAT_EXTENSIONS,
+    OPENSLIDE_EXTENSIONS,
+    TIFF_EXTENSIONS,
+    ZARR_EXTENSIONS,
+)
+
+
+def reviews(options: argparse.Namespace) -> int:
+    """List the last review of each slide and model."""
+    log = log_at(options.log)
+    latest = list(latest_reviews(log.reviews).values())
+    if options.csv:
+        write_review_table(options.csv, latest)
+        printed.print(str(options.csv), markup=False)
+        return 0
+    if options.json:
+        print_json({"reviews": [asdict(review) for review in latest], "unreadable_lines": list(log.unreadable)})
+        return 0
+    table = Table("slide", "model", "output", "decision", "label", "reviewer", "time", "note")
+    for review in latest:
+        words = [review.slide_id, review.bundle_sha256[:12], review.output_label, review.decision or ""]
+        table.add_row(*map(Text, [*words, review.human_label, review.reviewer, review.time, review.note]))
+    printed.print(table)
+    return 0
+
+
+def card(options: argparse.Namespace) -> int:
+    """Say what a model folder says of itself."""
+    found = read_model_card(options.model)
+    if options.json:
+        print_json(asdict(found))
+        return 0
+    for name, value in model_facts(found).items():
+        printed.print(f"{name}: {value}", markup=False)
+    return 0
+
+
+def export(options: argparse.Namespace) -> int:
+    """Convert a folder of features for other tools."""
+    paths = sorted(options.features.glob("*.zarr"))
+    if not paths:
+        raise ConfigError(f"Expected a folder with features (*.zarr). Got {options.features}, which has none.")
+    for path in paths:
+        exchange.write_trident(options.out / f"{path.stem}.h5", path)
+        printed.print(str(options.out / f"{path.stem}.h5"), markup=False)
+    return 0
+
+
+def doctor(options: argparse.Namespace) -> int:
+    """Say what this installation can do."""
+    versions = installed_versions()
+    facts = {
+        "versions": versions,
+        "devices": [device._asdict() for device in available_devices()],
+        "default_device": str(pick_device("auto")),
+        "formats": {
+            "tifffile": TIFF_EXTENSIONS,
+            "openslide": OPENSLIDE_EXTENSIONS,
+            "zarr": ZARR_EXTENSIONS,
+            "pillow": FLAT_EXTENSIONS,
+        },
+    }
+    if options.json:
+        print_json(facts)
+        return 0
+    for package, version in versions.items():
+        printed.print(f"{package}: {version}", markup=False)
+    for device in available_devices():
+        free = "" if device.free_bytes is None else f", {device.free_bytes / 2**30:.1f} GiB free"
+        printed.print(f"device {device.name}: {device.description}{free}", markup=False)
+    printed.print(f"slides read with tifffile: {', '.join(TIFF_EXTENSIONS)}", markup=False)
+    printed.print(f"slides read with OpenSlide: {', '.join(OPENSLIDE_EXTENSIONS)}, and JPEG 2000 SVS", markup=False)
+    printed.print(f"slides read with zarr: {', '.join(ZARR_EXTENSIONS)} (OME-Zarr 0.4 and 0.5)", markup=False)
+    printed.print(f"pictures read with Pillow: {', '.join(FLAT_EXTENSIONS)}, which need a resolution", markup=False)
+    return 0

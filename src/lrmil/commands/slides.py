@@ -1,0 +1,115 @@
+"""The commands on slides: inspect, predict, case, extract."""
+
+import argparse
+from dataclasses import asdict
+
+from lrmil import exchange
+from lrmil.batch_prediction import predict_slides
+from lrmil.bundle import load_bundle
+from lrmil.case_page import write_case
+from lrmil.commands.options import log_at, masks_in, mpp_of, slides_of
+from lrmil.commands.printing import console, exit_code, print_facts, print_json, print_rows, printed
+from lrmil.devices import pick_device
+from lrmil.encoders import PatchEncoder, encoder_hash, load_encoder
+from lrmil.extraction import PatchPlan, extract_features
+from lrmil.failures import failure_of
+from lrmil.inference import predict_steps
+from lrmil.inspection import inspect_slide
+from lrmil.progress import show
+from lrmil.resolution import parse_mpp
+from lrmil.review import latest_reviews
+from lrmil.slide import open_slide
+
+
+def inspect(options: argparse.Namespace) -> int:
+    """Say what each slide is; a bad one does not stop the others."""
+    failed = 0
+    documents = []
+    for source in slides_of(options):
+        path = source.path
+        try:
+            facts = inspect_slide(
+                path,
+                mpp=source.mpp,
+                lr=parse_mpp(options.at),
+                size=options.patch_size,
+                objective_power=source.objective_power,
+            )
+            documents.append({"path": str(path), "status": "ok", **facts})
+        except Exception as error:  # noqa: BLE001 - whatever one slide does, the others go on
+            failed += 1
+            failure = failure_of(error, source)
+            documents.append({"path": str(path), "status": "failed", **failure._asdict()})
+        if not options.json:
+            print_facts(documents[-1])
+    if options.json:
+        print_json(documents)
+    return exit_code(failed, len(documents))
+
+
+def predict(options: argparse.Namespace) -> int:
+    """Classify slides into a folder."""
+    bundle = load_bundle(options.model)
+    sources = slides_of(options)
+    rows = show(
+        predict_slides(
+            sources,
+            bundle,
+            options.out,
+            device=options.device,
+            batch_size=options.batch_size,
+            threads=options.threads,
+            uncertain_below=options.uncertain_below,
+            tissue=masks_in(options.tissue, sources),
+            subtract_bounds=options.subtract_bounds,
+        ),
+        console,
+    )
+    if options.json:
+        print_json([asdict(row) for row in rows])
+    else:
+        print_rows(rows)
+        printed.print(f"Model output, not a diagnosis. Table and attention maps: {options.out}", markup=False)
+    return exit_code(sum(row.status == "failed" for row in rows), len(rows))
+
+
+def case(options: argparse.Namespace) -> int:
+    """Classify one slide and write what others need to look at it."""
+    bundle = load_bundle(options.model)
+    reviews = latest_reviews(log_at(options.reviews).reviews) if options.reviews else {}
+    with open_slide(options.slide, mpp=mpp_of(options), objective_power=options.use_objective_power) as slide:
+        prediction = show(predict_steps(slide, bundle, options.device, threads=options.threads), console)
+        review = reviews.get((prediction.slide_fingerprint, prediction.bundle_sha256))
+        page = write_case(
+            options.out,
+            prediction,
+            slide,
+            bundle.card,
+            review=review,
+            k=options.top,
+            subtract_bounds=options.subtract_bounds,
+        )
+    if options.reviews and review is None:
+        console.print(f"No review of {prediction.slide_id} by this model in {options.reviews}.", markup=False)
+    printed.print(f"Model output, not a diagnosis. Page: {page}", markup=False)
+    return 0
+
+
+def extract(options: argparse.Namespace) -> int:
+    """Encode slides at one resolution."""
+    sources = slides_of(options)  # before the encoder, which may have to be downloaded
+    encoder = load_encoder(options.encoder, size=options.patch_size, embedding=options.embedding)
+    steps = extract_features(
+        sources,
+        PatchEncoder(encoder, pick_device(options.device), batch_size=options.batch_size),
+        encoder_hash(encoder),
+        options.out,
+        PatchPlan(mpp=parse_mpp(options.at), size=options.patch_size),
+        threads=options.threads,
+    )
+    outcomes = show(steps, console)
+    for outcome in outcomes:
+        printed.print(f"{outcome.slide_id}: {outcome.path or outcome.message}", markup=False)
+        if options.trident and outcome.path:
+            exchange.write_trident(options.out / f"{outcome.slide_id}.h5", outcome.path)
+    return exit_code(sum(outcome.path is None for outcome in outcomes), len(outcomes))
