@@ -9,6 +9,8 @@ import tifffile
 import zarr
 from numpy.typing import NDArray
 
+PATIENT = "Zzyzx-Canary-7731"  # stands for a patient's name: in no other text
+
 
 def coordinate_pixels(height: int, width: int) -> NDArray[np.uint8]:
     """Make an image that tells where one is: red grows with y, green with x (one grey value in 4 px), blue is 128."""
@@ -55,6 +57,27 @@ def write_pyramid(
             if style == "aperio" and index == 0:  # Aperio's second page is always a thumbnail, in strips
                 thumbnail = shrink(pixels, 10)
                 tif.write(thumbnail, metadata=None, description=_aperio(thumbnail, None, None), photometric="rgb")
+    return path
+
+
+def write_labelled_slide(path: Path, pixels: NDArray[np.uint8], *, mpp: object = 0.5) -> Path:
+    """Write an SVS with a green label, a green macro photo and `PATIENT` in every text field."""
+    words = f"User = {PATIENT}|Filename = {PATIENT}|ScanScope ID = {PATIENT}|Title = {PATIENT}"
+    texts = [(tag, "s", 0, PATIENT, False) for tag in (269, 315, 316, 33432)]  # document, artist, computer, copyright
+    head = "Aperio Image Library v12.0.15\r\n"
+    green = np.full((200, 300, 3), (0, 255, 0), np.uint8)
+    options: dict[str, object] = {"photometric": "rgb", "metadata": None, "software": PATIENT, "extratags": texts}
+    height, width = pixels.shape[:2]
+    size = f"{width}x{height} [0,0 {width}x{height}] (256x256) JPEG/RGB Q=70"
+    with tifffile.TiffWriter(path) as tif:
+        described = f"{head}{size}|AppMag = 20|MPP = {mpp}|{words}"
+        tif.write(pixels, tile=(256, 256), compression="deflate", description=described, **options)  # type: ignore[arg-type]
+        small = shrink(pixels, 4)
+        tif.write(small, rowsperstrip=16, compression="deflate", description=f"{head}thumbnail|{words}", **options)  # type: ignore[arg-type]
+        for kind, bits in (("label", 1), ("macro", 9)):
+            tif.write(
+                green, compression="deflate", subfiletype=bits, description=f"{head}{kind} 300x200|{words}", **options
+            )  # type: ignore[arg-type]
     return path
 
 

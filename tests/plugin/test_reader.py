@@ -10,7 +10,7 @@ from lrmil.errors import SlideError
 from lrmil.explanation import write_ome_zarr
 from lrmil.raster import Raster
 from napari_lrmil.reader import get_reader, read_slides
-from slides import coordinate_pixels, write_ome_zarr_slide, write_pyramid
+from slides import PATIENT, coordinate_pixels, write_labelled_slide, write_ome_zarr_slide, write_pyramid
 
 
 @pytest.fixture
@@ -94,3 +94,11 @@ def test_what_must_be_known_of_a_slide_goes_with_its_layer(tmp_path: Path) -> No
     tifffile.imwrite(tmp_path / "a.tif", rgba, photometric="rgb", extrasamples=["unassalpha"], tile=(64, 64))
     ((_, keywords, _),) = read_slides(str(tmp_path / "a.tif"))
     assert "alpha channel" in keywords["metadata"]["lrmil"]["notes"][0]
+
+
+def test_a_layer_has_neither_the_patient_s_name_nor_the_label(tmp_path: Path) -> None:
+    path = write_labelled_slide(tmp_path / "a.svs", coordinate_pixels(1024, 1024))
+    ((data, keywords, _),) = read_slides(str(path))
+    assert PATIENT not in repr(keywords) and PATIENT not in repr(keywords["metadata"])
+    assert all(tuple(level.shape) != (200, 300, 3) for level in data)
+    assert not any((np.asarray(level) == (0, 255, 0)).all(axis=-1).any() for level in data)
