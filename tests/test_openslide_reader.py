@@ -124,3 +124,14 @@ with open_slide(Path({str(damaged)!r}), mpp=0.5) as slide, ThreadPoolExecutor(4)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0 and int(done.stdout) > 0, done.stderr
+
+
+@pytest.mark.parametrize("tag", [b"\x48\x00\x06\x00UL\x04\x00", b"\x48\x00\x07\x00UL\x04\x00"])
+def test_a_dicom_file_of_endless_size_is_refused_before_openslide_takes_memory(
+    shared: Path, tmp_path: Path, tag: bytes
+) -> None:
+    data = (shared / "data/slides/other/openslide_boxes_0.dcm").read_bytes()
+    place = data.index(tag) + len(tag)
+    (tmp_path / "a.dcm").write_bytes(data[:place] + (542_393_171).to_bytes(4, "little") + data[place + 4 :])
+    with pytest.raises(SlideError, match="a glass can hold"):
+        OpenSlideReader(tmp_path / "a.dcm")

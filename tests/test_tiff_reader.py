@@ -16,7 +16,7 @@ from lrmil.openslide_reader import OpenSlideReader
 from lrmil.slide import open_slide
 from lrmil.tiff_pages import NeedsOpenSlide
 from lrmil.tiff_reader import TiffReader
-from slides import coordinate_pixels, overwrite, segment_of, shrink, write_pyramid
+from slides import PATIENT, coordinate_pixels, overwrite, segment_of, shrink, write_pyramid
 
 PIXELS = coordinate_pixels(500, 610)
 
@@ -267,6 +267,16 @@ def test_an_image_without_a_side_is_no_scene(tmp_path: Path) -> None:
         overwrite(path, tif.pages[1].tags["ImageWidth"].valueoffset, bytes(4))
     with open_slide(path) as slide:
         assert slide.dimensions == (320, 320)
+
+
+def test_a_text_in_place_of_the_colour_space_is_not_quoted(tmp_path: Path) -> None:
+    path = write_pyramid(tmp_path / "a.tif", coordinate_pixels(600, 600), style="plain")
+    with tifffile.TiffFile(path, mode="r+") as tif:
+        for page in tif.pages:
+            page.tags["PhotometricInterpretation"].overwrite(PATIENT, dtype=2)
+    with pytest.raises(SlideError, match="8-bit RGB") as caught:
+        open_slide(path)
+    assert PATIENT not in str(caught.value)
 
 
 def test_an_ome_image_without_a_side_is_refused(tmp_path: Path) -> None:

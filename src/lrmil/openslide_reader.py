@@ -16,6 +16,9 @@ from lrmil.reader import ICC_NOTE, check_inside, make_levels, not_brightfield, u
 from lrmil.resolution import openslide_mpp, openslide_power
 
 DEFAULT_TILE = 256
+LARGEST_SIDE = 1 << 22  # pixels: 210 mm at 0.05 um/px, longer than any glass
+DICOM_HEAD = 1 << 16  # bytes that hold the size of the whole picture
+DICOM_SIDES = (b"\x48\x00\x06\x00UL\x04\x00", b"\x48\x00\x07\x00UL\x04\x00")  # TotalPixelMatrixColumns and -Rows
 
 
 class OpenSlideReader:
@@ -110,7 +113,26 @@ def _notes(properties: Mapping[str, str], origin_yx: tuple[int, int]) -> tuple[s
     return tuple(notes)
 
 
+def _refuse_endless_dicom(path: Path) -> None:
+    """Refuse a DICOM file that states a size no glass has: OpenSlide would end the process for want of memory."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(DICOM_HEAD)
+    except OSError:
+        return  # OpenSlide says why
+    if head[128:132] != b"DICM":
+        return
+    places = [head.find(tag) for tag in DICOM_SIDES]
+    sides = [int.from_bytes(head[place + 8 : place + 12], "little") for place in places if place >= 0]
+    if max(sides, default=0) > LARGEST_SIDE:
+        raise SlideError(
+            f"Expected a slide that a glass can hold in {path}. Got a side of {max(sides)} px; the file is probably "
+            "damaged: copy it again from its source."
+        )
+
+
 def _open(path: Path) -> openslide.OpenSlide:
+    _refuse_endless_dicom(path)
     try:
         return openslide.OpenSlide(path)
     except (openslide.OpenSlideError, OSError) as error:

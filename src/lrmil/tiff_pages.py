@@ -175,7 +175,8 @@ def _is_other_scene(tif: tifffile.TiffFile, series: Any, main: Any) -> bool:
 
 
 def _title(value: Any) -> str:
-    return str(getattr(value, "name", value))
+    """Name of a value that the TIFF standard numbers; whatever else a damaged file has there is not quoted."""
+    return str(getattr(value, "name", value if isinstance(value, int) else "a colour space that is no number"))
 
 
 def _pages(path: Path, series: Any) -> list[LevelPage]:
