@@ -161,6 +161,16 @@ def test_values_that_no_prediction_has_are_none(written: Path, change: dict[str,
     assert read_prediction(written, "demo-001") is None
 
 
+@pytest.mark.parametrize(
+    "change", [{"origin_yx": [2.4e21]}, {"origin_yx": [0, 1 << 70]}, {"size": 0}, {"mpp": None}], ids=str
+)
+def test_a_lattice_that_no_prediction_has_is_none(written: Path, change: dict[str, object]) -> None:
+    document = json.loads((written / "whole.json").read_text())
+    document["grid"].update(change)
+    (written / "demo-001.json").write_text(json.dumps(document))
+    assert read_prediction(written, "demo-001") is None
+
+
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.sampled_from(

@@ -25,6 +25,7 @@ FORMAT = "lrmil.prediction/2"
 TISSUE = "{}.tissue.ome.zarr"
 EVIDENCE = ("{}.json", "{}.attention.ome.zarr", "{}.geojson", "{}.png", TISSUE)
 OVERLAY_SIDE = 1600  # px, the longer side of the overlay picture at most
+LARGEST_SIDE = 1 << 32  # level-0 pixels of a patch or an offset
 ROUNDING = 1e-6  # a probability may be as much above 1
 NOTICE = "Model output, not a diagnosis."
 
@@ -72,6 +73,8 @@ def read_prediction(out: Path, slide_id: str, *, key: str | None = None) -> Pred
         if card["format"] != FORMAT or key not in (None, card["key"]):
             return None
         attention = read_ome_zarr(out / f"{slide_id}.attention.ome.zarr")
+        if not _is_grid(card["grid"]):
+            return None
         grid = Grid(**{**card["grid"], "origin_yx": tuple(card["grid"]["origin_yx"])})
         first = np.rint((np.array(attention.origin_yx) - grid.origin_yx) / grid.step_level0).astype(int)
         cells = np.argwhere(~np.isnan(attention.array))
@@ -156,6 +159,19 @@ def _makes_sense(said: dict[str, Any]) -> bool:
         and (said["bytes_read"] is None or type(said["bytes_read"]) is int)
         and isinstance(times, dict)
         and all(_is_within(seconds, 0, math.inf) for seconds in times.values())
+    )
+
+
+def _is_grid(said: dict[str, Any]) -> bool:
+    origin = said["origin_yx"]
+    return (
+        _is_within(said["mpp"], *ASKED_MPP)
+        and _is_within(said["slide_mpp"], *ASKED_MPP)
+        and type(said["size"]) is int
+        and 0 < said["size"] <= LARGEST_SIDE
+        and isinstance(origin, list)
+        and len(origin) == 2
+        and all(type(corner) is int and abs(corner) <= LARGEST_SIDE for corner in origin)
     )
 
 
