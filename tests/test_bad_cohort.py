@@ -21,6 +21,8 @@ from lrmil.configs import write_toml
 from runs import tiny_config
 from slides import coordinate_pixels, overwrite, segment_of, write_pyramid
 
+pytestmark = pytest.mark.long
+
 SIZE = 512
 PARTS = ("train", "train", "test", "train", "val", "train", "test", "train", "train")
 CPU = ("--device", "cpu")

@@ -24,7 +24,10 @@ REAL = (
     "other/openslide_boxes_0.dcm",
 )
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="each case is a forked child with limits of its own")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="each case is a forked child with limits of its own"),
+]
 
 
 def damaged(folder: Path, out: Path, *, rounds: int) -> Counter[str]:

@@ -21,6 +21,8 @@ from lrmil.slide import open_slide
 from runs import tiny_config
 from slides import PATIENT, coordinate_pixels, write_labelled_slide, write_ome_zarr_slide, write_pyramid
 
+pytestmark = pytest.mark.long
+
 CPU = ("--device", "cpu")
 LABEL = np.array([0, 255, 0])  # of what `write_labelled_slide` paints label and macro with
 NEAR = 30

@@ -36,7 +36,7 @@ def test_the_slide_is_opened_at_once() -> None:
     assert (places.cache_folder() / "synthetic-positive.ome.tif").is_file()
 
 
-@pytest.mark.training
+@pytest.mark.long
 def test_the_slide_is_classified_when_the_model_is_there(
     viewer: ViewerModel, session: Session, made: Path, qtbot: "QtBot"
 ) -> None:

@@ -131,7 +131,7 @@ def by_name(widget: TrainFromFolder) -> dict[str, list[str]]:
     return {name: values for name, *values in widget.result.table.texts}
 
 
-@pytest.mark.training
+@pytest.mark.long
 def test_start_curves_finish_and_the_model_is_handed_on(
     widget: TrainFromFolder, begin: Begin, run: Path, session: Session, qtbot: "QtBot", finish: Callable[..., None]
 ) -> None:
@@ -162,7 +162,7 @@ def test_start_curves_finish_and_the_model_is_handed_on(
     assert "loaded" in widget.message.text()
 
 
-@pytest.mark.training
+@pytest.mark.long
 def test_stop_then_resume_to_the_end(widget: TrainFromFolder, begin: Begin, run: Path, qtbot: "QtBot") -> None:
     begin(widget, **LONG)
     qtbot.waitUntil(lambda: len(widget.status.epochs) > 3, timeout=PATIENCE)
@@ -181,7 +181,7 @@ def test_stop_then_resume_to_the_end(widget: TrainFromFolder, begin: Begin, run:
     assert by_name(widget)["AUROC"]
 
 
-@pytest.mark.training
+@pytest.mark.long
 def test_another_widget_takes_a_run_in_progress_up(
     widget: TrainFromFolder, make: Make, begin: Begin, run: Path, cohort: Path, qtbot: "QtBot"
 ) -> None:
@@ -201,7 +201,7 @@ def test_another_widget_takes_a_run_in_progress_up(
     assert third.status.state == "stopped" and third.cohort.slides.isEnabled() and third.settings.seed.isEnabled()
 
 
-@pytest.mark.training
+@pytest.mark.long
 def test_a_training_outlives_its_viewer_and_is_known_and_stopped_before_it_begins(
     make: Make, cohort: Path, run: Path, tmp_path: Path, qtbot: "QtBot"
 ) -> None:
@@ -216,7 +216,7 @@ def test_a_training_outlives_its_viewer_and_is_known_and_stopped_before_it_begin
     assert widget.status.state == "stopped" and widget.message.text() == ""
 
 
-@pytest.mark.training
+@pytest.mark.long
 def test_a_killed_training_is_told_and_can_be_resumed(
     widget: TrainFromFolder, make: Make, begin: Begin, run: Path, qtbot: "QtBot"
 ) -> None:
@@ -307,7 +307,7 @@ def test_every_setting_can_be_read_and_written_and_is_explained(widget: TrainFro
         assert item.toolTip(0).endswith("."), name
 
 
-@pytest.mark.training
+@pytest.mark.long
 def test_a_training_that_cannot_begin_says_why(
     widget: TrainFromFolder, cohort: Path, run: Path, qtbot: "QtBot"
 ) -> None:
