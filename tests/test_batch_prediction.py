@@ -15,7 +15,7 @@ from lrmil.batch_prediction import Row, predict_slides
 from lrmil.bundle import Bundle
 from lrmil.errors import ConfigError
 from lrmil.explanation import read_ome_zarr
-from lrmil.extraction import SlideSource
+from lrmil.extraction import READING, SlideSource
 from lrmil.inference import predict
 from lrmil.steps import last
 from runs import stamp_of, tiny_bundle
@@ -108,9 +108,9 @@ def test_finished_slides_are_passed_over(
     assert before == {path: stamp_of(path) for path in before}
 
 
-@pytest.mark.parametrize("change", ["model", "file", "mpp", "uncertain_below"])
+@pytest.mark.parametrize("change", ["model", "file", "mpp", "uncertain_below", "reading"])
 def test_other_inputs_are_computed_again(
-    slides: list[SlideSource], bundle: Bundle, tmp_path: Path, change: str
+    slides: list[SlideSource], bundle: Bundle, tmp_path: Path, change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
     classify(slides[:1], bundle, out)
@@ -122,6 +122,8 @@ def test_other_inputs_are_computed_again(
         shutil.copy(slides[1].path, source.path)
     elif change == "mpp":
         source = source._replace(mpp=0.6)
+    elif change == "reading":
+        monkeypatch.setattr(batch_prediction, "READING", READING + 1)
     else:
         options = {"uncertain_below": 1.0}
     (row,) = classify([source], bundle, out, **options)

@@ -169,6 +169,15 @@ def test_another_file_mpp_encoder_or_layer_makes_them_anew(extract: Extractor, s
     assert extract.computed == []
 
 
+def test_another_way_of_reading_makes_them_anew(
+    extract: Extractor, slides: list[SlideSource], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extract(slides[:1])
+    monkeypatch.setattr(extraction, "READING", extraction.READING + 1)
+    extract(slides[:1])
+    assert extract.computed == ["demo-000"]
+
+
 def test_half_written_features_are_removed_and_made(extract: Extractor, slides: list[SlideSource]) -> None:
     (extract.out / ".demo-000.zarr.abc.tmp").mkdir(parents=True)
     (extract.out / "demo-000.zarr").mkdir()

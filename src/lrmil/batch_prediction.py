@@ -11,7 +11,7 @@ from lrmil import files
 from lrmil.bundle import Bundle
 from lrmil.csv_text import csv_text
 from lrmil.devices import pick_device
-from lrmil.extraction import SlideSource
+from lrmil.extraction import READING, SlideSource
 from lrmil.failures import Failure, failure_of, namesakes
 from lrmil.folder_lock import output_lock
 from lrmil.inference import Prediction, predict_steps
@@ -152,7 +152,8 @@ def predict_one(
         refuse_coarser(slide, bundle.mpp)  # an earlier answer does not count for a slide that is refused now
         mask = None if tissue is None else tissue.sha256
         bounds = ["bounds subtracted"] if subtract_bounds else []
-        key = files.sha256_of([FORMAT, slide.fingerprint, source.mpp, bundle.sha256, uncertain_below, mask, *bounds])
+        made_from = [slide.fingerprint, source.mpp, bundle.sha256, uncertain_below, mask, *bounds]
+        key = files.sha256_of([FORMAT, READING, *made_from])
         prediction = read_prediction(out, source.slide_id, key=key)
         job = f"predict: {source.slide_id}"
         if prediction is None:

@@ -52,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     inspect = _add(commands, "inspect", "what a slide is and how many patches it gives", "lrmil inspect a.svs")
     inspect.add_argument("slides", nargs="+", type=Path, metavar="SLIDE")
     _add_mpp(inspect)
+    _add_checksums(inspect)
     _add_grid(inspect)
     _add_json(inspect)
 
@@ -59,7 +60,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_cohort(validate)
     validate.add_argument("--folds", type=int, default=5)
     validate.add_argument("--mpp-hr", default="0.5", help="HR resolution of the training to come (default: 0.5)")
-    validate.add_argument("--table-only", action="store_true", help="open no slide: check table and names alone")
+    depth = validate.add_mutually_exclusive_group()
+    depth.add_argument("--table-only", action="store_true", help="open no slide: check table and names alone")
+    _add_checksums(depth)
     _add_json(validate)
 
     train = _add(
@@ -95,6 +98,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_model(predict)
     predict.add_argument("--out", type=Path, required=True)
     _add_mpp(predict)
+    _add_checksums(predict)
     _add_bounds(predict)
     predict.add_argument(
         "--tissue", type=Path, metavar="DIR", help="folder of edited masks, <slide_id>.tissue.ome.zarr, to use instead"
@@ -161,6 +165,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_threads(extract)
     extract.add_argument("--trident", action="store_true", help="also write TRIDENT-style h5 files")
     _add_mpp(extract)
+    _add_checksums(extract)
     _add_grid(extract)
     _add_device(extract)
 
@@ -229,6 +234,11 @@ def _add_mpp_table(parser: "argparse.ArgumentParser | argparse._MutuallyExclusiv
 def _add_power(parser: argparse.ArgumentParser) -> None:
     text = "let the stated magnification stand in for a missing resolution: 10 um/px divided by it"
     parser.add_argument("--use-objective-power", action="store_true", help=text)
+
+
+def _add_checksums(parser: "argparse.ArgumentParser | argparse._MutuallyExclusiveGroup") -> None:
+    text = "list of md5sum, sha256sum or a table such as GDC's manifest: read slides whole first, refuse changed ones"
+    parser.add_argument("--checksums", type=Path, metavar="FILE", help=text)
 
 
 def _add_bounds(parser: argparse.ArgumentParser) -> None:

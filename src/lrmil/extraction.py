@@ -23,6 +23,10 @@ from lrmil.slide_files import SlideSource as SlideSource
 from lrmil.steps import Step
 from lrmil.tissue import find_tissue
 
+# Counts up when the same slide and settings come to give other patches or pixels (tissue, holes, sampling): what was
+# computed before is then made again.
+READING = 2
+
 
 @dataclass(frozen=True, slots=True)
 class PatchPlan:
@@ -220,7 +224,7 @@ def _extract_one(
         refuse_coarser(slide, plan.mpp)  # earlier features do not count for a slide that is refused now
         fingerprint = slide.fingerprint
         key = files.sha256_of(
-            [FORMAT, fingerprint, source.mpp, encoder_hash, list(encoder.layers), resolution, _plain(plan)]
+            [FORMAT, READING, fingerprint, source.mpp, encoder_hash, list(encoder.layers), resolution, _plain(plan)]
         )
         if is_current(path, key):
             return False

@@ -37,16 +37,14 @@ def inspect_slide(
             "height": slide.dimensions[1],
             "levels": [[level.shape[1], level.shape[0], round(level.downsample, 3)] for level in slide.levels],
         }
-        if not slide.has_mpp:
-            missing = {"mpp": None, "mpp_source": "missing: give --mpp to count tissue and patches"}
-            return {**facts, **missing, **({"notes": " ".join(slide.notes)} if slide.notes else {})}
+        try:
+            facts |= {"mpp": slide.mpp, "mpp_source": slide.mpp_source}
+        except ResolutionError as error:
+            facts |= {"mpp": None, "mpp_source": None, "message": str(error)}
+            return {**facts, **({"notes": " ".join(slide.notes)} if slide.notes else {})}
         tissue, unread = find_tissue(slide)
         cell_um = [side * slide.mpp for side in tissue.cell_yx]
-        facts |= {
-            "mpp": slide.mpp,
-            "mpp_source": slide.mpp_source,
-            "tissue_mm2": round(float(tissue.array.sum()) * cell_um[0] * cell_um[1] / 1e6, 3),
-        }
+        facts["tissue_mm2"] = round(float(tissue.array.sum()) * cell_um[0] * cell_um[1] / 1e6, 3)
         try:
             patches = make_patches(slide, tissue, unread=unread, mpp=lr, size=size, children=children)
             facts["lr_patches"] = f"{len(patches)} of {size} px at {lr:g} um/px"

@@ -11,6 +11,7 @@ from lrmil.errors import ConfigError, ResolutionError
 PLAUSIBLE_MPP = (0.05, 5.0)  # level 0 of a scanner lies between 100x oil immersion and a 2x overview
 ASKED_MPP = (0.05, 50.0)  # what a user may ask for is coarser: thumbnails are read at tens of um/px
 MAX_ANISOTROPY = 0.02
+LONGEST_MM = 300.0  # of a side: the largest glass for sections, 8 x 6 inch, has 203
 MICRONS_AT_1X = 10.0  # the convention "20x" = 0.5 um/px
 TIFF_UNIT_UM = {2: 25_400.0, 3: 10_000.0}  # ResolutionUnit: 2 = inch, 3 = centimetre; 1 = none
 OME_UNIT_UM = {"pm": 1e-6, "nm": 1e-3, "um": 1.0, "mm": 1e3, "cm": 1e4, "dm": 1e5, "m": 1e6, "in": 25_400.0}
@@ -101,6 +102,24 @@ def plausible_mpp(mpp_y: float, mpp_x: float, source: str) -> float:
             f"Expected square pixels (within 2 %); {source} says {_pair(mpp_y, mpp_x)} um (y, x). {REMEDY}"
         )
     return mpp_y if mpp_y == mpp_x else math.sqrt(mpp_y * mpp_x)
+
+
+def fit_on_glass(resolution: Resolution, height: int, width: int) -> Resolution:
+    """Accept a pixel size of a slide whose level 0 has `height` x `width` pixels.
+
+    Raises
+    ------
+    ResolutionError
+        If a side would then be longer than any glass: pixel size or file is wrong.
+    """
+    longest = max(height, width) * resolution.mpp / 1000
+    if longest > LONGEST_MM:
+        raise ResolutionError(
+            f"Expected a slide that a glass can hold, of {LONGEST_MM:g} mm at most. Got {width} x {height} px of "
+            f"{resolution.mpp:.4g} um ({resolution.source}), {longest:.0f} mm; the um/px is wrong, or the file is "
+            "damaged. Give its um/px yourself, or copy it again from its source."
+        )
+    return resolution
 
 
 def parse_mpp(text: str) -> float:

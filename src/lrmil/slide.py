@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from lrmil.checksums import verify
 from lrmil.errors import ResolutionError
 from lrmil.flat_reader import FlatReader
 from lrmil.ome_zarr_reader import OmeZarrReader
 from lrmil.openslide_reader import OpenSlideReader
 from lrmil.pyramid import make_pyramid
 from lrmil.reader import Level, Reader
-from lrmil.resolution import Resolution, resolve_mpp
+from lrmil.resolution import Resolution, fit_on_glass, resolve_mpp
 from lrmil.slide_files import (
     OPENSLIDE_EXTENSIONS,
     SlideSource,
@@ -60,14 +61,14 @@ def open_slide(path: str | Path, mpp: float | None = None, *, objective_power: b
     SlideError
         If there is no such file, or it is no slide, or it is truncated, or its pixels are not RGB.
     ResolutionError
-        If `mpp` is implausible. A slide without um/px opens; only its `mpp` raises.
+        If `mpp` is implausible, or makes the slide longer than any glass. A slide without um/px opens; only its `mpp`
+        raises.
     """
     path = Path(path)
     reader = _open_reader(slide_file(path))
     try:
-        resolution: Resolution | ResolutionError = resolve_mpp(
-            mpp, reader.mpp_candidates, power=reader.objective_power, objective_power=objective_power
-        )
+        found = resolve_mpp(mpp, reader.mpp_candidates, power=reader.objective_power, objective_power=objective_power)
+        resolution: Resolution | ResolutionError = fit_on_glass(found, *reader.levels[0].shape)
     except ResolutionError as error:
         if mpp is not None:
             reader.close()
@@ -77,7 +78,14 @@ def open_slide(path: str | Path, mpp: float | None = None, *, objective_power: b
 
 
 def open_source(source: SlideSource) -> "Slide":
-    """Open a slide of a list with the resolution that the list gives it; see `open_slide`."""
+    """Open a slide of a list with the resolution that the list gives it; see `open_slide`.
+
+    Raises
+    ------
+    SlideError
+        Also if the content of a file is not what a checksum states: nothing is read of such a slide.
+    """
+    verify(source.checksums)
     return open_slide(source.path, source.mpp, objective_power=source.objective_power)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lrmil import files
+from lrmil.checksums import Checksum
 from lrmil.errors import SlideError
 from lrmil.zarr_folders import ZARR_SUFFIX, is_zarr_slide
 
@@ -35,6 +36,8 @@ class SlideSource(NamedTuple):
     """Resolution of level 0 in um/px when the metadata are not to be used."""
     objective_power: bool = False
     """Whether the stated magnification may stand in for a missing um/px."""
+    checksums: tuple[Checksum, ...] = ()
+    """What the content of its files must be, where a list states it; see `lrmil.checksums.verify`."""
 
 
 def slide_id_of(path: str | Path) -> str:

@@ -4,19 +4,18 @@ import argparse
 import tomllib
 from pathlib import Path
 
+from lrmil.checksums import Checksum, ChecksumList, read_checksums
+from lrmil.cohort_checks import names_of
 from lrmil.commands.printing import console
 from lrmil.configs import TrainConfig, read_toml, with_settings
-from lrmil.errors import ConfigError, ReviewError
+from lrmil.errors import CohortError, ConfigError, ReviewError
 from lrmil.extraction import SlideSource
 from lrmil.mpp_table import read_mpp_table
 from lrmil.prediction_files import read_tissue
 from lrmil.raster import Raster
 from lrmil.resolution import parse_mpp
 from lrmil.review import ReviewLog, read_reviews
-from lrmil.slide_files import (
-    find_slides,
-    slide_id_of,
-)
+from lrmil.slide_files import find_slides, parts_of, slide_id_of
 
 
 def config_of(options: argparse.Namespace) -> TrainConfig:
@@ -50,7 +49,22 @@ def slides_of(options: argparse.Namespace) -> list[SlideSource]:
     paths = _found(options)
     table, mpp = mpp_table_of(options, [slide_id_of(path) for path in paths]), mpp_of(options)
     power = options.use_objective_power
-    return [SlideSource(slide_id_of(path), path, table.get(slide_id_of(path), mpp), power) for path in paths]
+    sources = [SlideSource(slide_id_of(path), path, table.get(slide_id_of(path), mpp), power) for path in paths]
+    return with_checksums(sources, options.checksums)
+
+
+def with_checksums(sources: list[SlideSource], path: Path | None) -> list[SlideSource]:
+    """Add to each slide what a list states of its files, and say of which slides it states nothing."""
+    if path is None:
+        return sources
+    stated = read_checksums(path)
+    found = [source._replace(checksums=_stated_of(source.path, stated)) for source in sources]
+    without = [source.slide_id for source in found if not source.checksums]
+    if len(without) == len(found):
+        raise CohortError(f"Expected checksums of these slides in '{path}'; it states none. Is it the right list?")
+    if without:
+        console.print(f"{path.name} states no checksum of {names_of(without)}.", markup=False)
+    return found
 
 
 def mpp_table_of(options: argparse.Namespace, slide_ids: list[str]) -> dict[str, float]:
@@ -88,6 +102,14 @@ def _value(text: str) -> object:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
+
+
+def _stated_of(path: Path, stated: ChecksumList) -> tuple[Checksum, ...]:
+    try:
+        parts = parts_of(path)
+    except OSError:  # a folder that cannot be listed: opening it says so
+        parts = [path]
+    return tuple(one for part in parts if (one := stated.of(part)) is not None)
 
 
 def _found(options: argparse.Namespace) -> list[Path]:

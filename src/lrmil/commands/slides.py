@@ -7,6 +7,7 @@ from lrmil import exchange
 from lrmil.batch_prediction import predict_slides
 from lrmil.bundle import load_bundle
 from lrmil.case_page import write_case
+from lrmil.checksums import verify
 from lrmil.commands.options import log_at, masks_in, mpp_of, slides_of
 from lrmil.commands.printing import console, exit_code, print_facts, print_json, print_rows, printed
 from lrmil.devices import pick_device
@@ -28,6 +29,7 @@ def inspect(options: argparse.Namespace) -> int:
     for source in slides_of(options):
         path = source.path
         try:
+            verify(source.checksums)
             facts = inspect_slide(
                 path,
                 mpp=source.mpp,

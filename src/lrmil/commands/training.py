@@ -12,7 +12,7 @@ from lrmil import evaluation, plan
 from lrmil.batch_prediction import predict_slides
 from lrmil.bundle import load_bundle
 from lrmil.cohort import validate_cohort
-from lrmil.commands.options import config_of, mpp_table_of
+from lrmil.commands.options import config_of, mpp_table_of, with_checksums
 from lrmil.commands.printing import console, exit_code, figure, print_arms, print_json, printed
 from lrmil.configs import TrainConfig, with_settings
 from lrmil.demo import demo_model_steps
@@ -83,7 +83,8 @@ def validate(options: argparse.Namespace) -> int:
     problems, looks = list(report.problems), tuple[Look, ...]()
     if not options.table_only:
         mpp = parse_mpp(options.mpp_hr)
-        looks = show(look_steps(sources_of(options.slides, report), mpp=mpp), console)
+        sources = with_checksums(sources_of(options.slides, report), options.checksums)
+        looks = show(look_steps(sources, mpp=mpp), console)
         problems += [*unusable(looks), *(lookalikes(looks, report.cohort) if report.cohort else [])]
     if options.json:
         print_json({"ok": report.ok, "problems": [asdict(problem) for problem in problems]})

@@ -1,0 +1,238 @@
+"""Lists of checksums: every usual form is read, and a slide with one bit flipped is refused before it is read."""
+
+import csv
+import hashlib
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import openpyxl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lrmil import cli
+from lrmil.batch_prediction import predict_slides
+from lrmil.bundle import save_bundle
+from lrmil.checksums import BY_LENGTH, Checksum, read_checksums, verify
+from lrmil.errors import CohortError, SlideError
+from lrmil.slide import open_slide
+from lrmil.slide_files import SlideSource
+from lrmil.steps import last
+from lrmil.synthetic import make_slide
+from runs import tiny_bundle
+from slides import write_pyramid
+
+CPU = ["--device", "cpu"]
+
+
+def digest(file: Path, algorithm: str = "sha256") -> str:
+    return hashlib.new(algorithm, file.read_bytes()).hexdigest()
+
+
+def flip_bit(file: Path, where: float = 0.6) -> None:
+    data = bytearray(file.read_bytes())
+    data[int(where * len(data))] ^= 1
+    file.write_bytes(data)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("made")
+    for name in ("a", "b", "c d"):
+        pixels = make_slide("negative", seed=ord(name[0]), size=1024).pixels
+        write_pyramid(folder / f"{name}.tif", pixels, 0.5, compression=None)
+    return folder
+
+
+@pytest.fixture
+def slides(made: Path, tmp_path: Path) -> Path:
+    """Three uncompressed slides, of which no decoder can see a flipped bit."""
+    return shutil.copytree(made, tmp_path / "slides")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model") / "model"
+    save_bundle(folder, tiny_bundle())
+    return folder
+
+
+def write_list(path: Path, *files: Path) -> Path:
+    path.write_text("".join(f"{digest(file)}  {file.name}\n" for file in files))
+    return path
+
+
+class TestList:
+    @pytest.mark.parametrize("program", [f"{name}sum" for name in BY_LENGTH.values()])
+    @pytest.mark.parametrize("options", [[], ["--binary"], ["--tag"]])
+    def test_what_the_usual_programs_write_is_read(self, slides: Path, program: str, options: list[str]) -> None:
+        if shutil.which(program) is None:
+            pytest.fail(f"{program} is part of every Linux")
+        said = subprocess.run(
+            [program, *options, "a.tif", "c d.tif"], cwd=slides, capture_output=True, text=True, check=True
+        )
+        path = slides / "sums.txt"
+        path.write_text(said.stdout)
+        stated = read_checksums(path)
+        algorithm = program.removesuffix("sum")
+        for name in ("a.tif", "c d.tif"):
+            found = stated.of(slides / name)
+            assert found == Checksum(slides / name, digest(slides / name, algorithm), "sums.txt")
+            verify([found])
+        assert stated.of(slides / "b.tif") is None
+
+    def test_names_that_the_programs_escape_are_read(self, tmp_path: Path) -> None:
+        slide = tmp_path / "new\nline.svs"
+        slide.write_bytes(b"pixels")
+        said = subprocess.run(["sha256sum", slide.name], cwd=tmp_path, capture_output=True, text=True, check=True)
+        (tmp_path / "sums").write_text(said.stdout)
+        assert said.stdout.startswith("\\")
+        assert read_checksums(tmp_path / "sums").of(slide) == Checksum(slide, digest(slide), "sums")
+
+    def test_a_manifest_of_the_genomic_data_commons_is_read(self, slides: Path, tmp_path: Path) -> None:
+        rows = ["id\tfilename\tmd5\tsize\tstate"]
+        rows += [
+            f"uuid\t{file.name}\t{digest(file, 'md5')}\t{file.stat().st_size}\treleased" for file in slides.iterdir()
+        ]
+        (tmp_path / "gdc_manifest.txt").write_text("\n".join(rows) + "\n")
+        stated = read_checksums(tmp_path / "gdc_manifest.txt")
+        for file in slides.iterdir():
+            assert stated.of(file) == Checksum(file, digest(file, "md5"), "gdc_manifest.txt")
+
+    def test_a_spreadsheet_is_read_and_the_longest_hash_counts(self, slides: Path, tmp_path: Path) -> None:
+        book = openpyxl.Workbook()
+        for row in (["MD5", "SHA256", "File"], ["0" * 32, digest(slides / "a.tif").upper(), "x/a.tif"]):
+            book.active.append(row)
+        book.save(tmp_path / "sums.xlsx")
+        assert read_checksums(tmp_path / "sums.xlsx").of(slides / "a.tif") == Checksum(
+            slides / "a.tif", digest(slides / "a.tif"), "sums.xlsx"
+        )
+
+    def test_folders_tell_files_of_one_name_apart(self, tmp_path: Path) -> None:
+        (tmp_path / "sums").write_text(f"{'1' * 64}  x/slide.svs\n{'2' * 64}  ./y/slide.svs\n")
+        stated = read_checksums(tmp_path / "sums")
+        for folder, number in (("x", "1"), ("y", "2")):
+            found = stated.of(tmp_path / folder / "slide.svs")
+            assert found is not None and found.digest == number * 64
+        with pytest.raises(CohortError, match=r"one checksum for slide\.svs in .*; got 2\."):
+            stated.of(tmp_path / "z" / "slide.svs")
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("", "it has none"),
+            ("slide_id,mpp\na,0.25\n", "line 1: 'slide_id,mpp'; line 2: 'a,0.25'"),
+            (f"{'0' * 64}  a.svs\n{'0' * 63}  b.svs\n", "line 2: "),
+            (f"SHA256 (a.svs) = {'0' * 32}\n", "line 1: "),
+            (f"filename,md5\na.svs,{'0' * 64}\nb.svs,\n", "row 2: .* as the md5 of 'a.svs'; row 3: '' as"),
+            (f"id,md5\na.svs,{'0' * 32}\n", "the columns id, md5"),
+        ],
+    )
+    def test_what_is_no_list_is_told_with_its_lines(self, tmp_path: Path, text: str, said: str) -> None:
+        (tmp_path / "sums.csv").write_text(text)
+        with pytest.raises(CohortError, match=said):
+            read_checksums(tmp_path / "sums.csv")
+
+    def test_a_list_that_is_not_there_is_told(self, tmp_path: Path) -> None:
+        with pytest.raises(CohortError, match="there is no such file"):
+            read_checksums(tmp_path / "sums")
+
+    @given(st.binary(max_size=200), st.sampled_from(["sums", "sums.csv", "sums.xlsx"]))
+    def test_any_bytes_are_a_list_or_a_sentence(
+        self, tmp_path_factory: pytest.TempPathFactory, data: bytes, name: str
+    ) -> None:
+        path = tmp_path_factory.mktemp("list") / name
+        path.write_bytes(data)
+        try:
+            read_checksums(path)
+        except CohortError as error:
+            assert "Expected" in str(error) or "cannot be read" in str(error)
+
+
+class TestSlides:
+    @pytest.mark.parametrize("place", [0.1, 0.6, 0.99])
+    def test_a_flipped_bit_fails_its_slide_alone(self, slides: Path, model: Path, tmp_path: Path, place: float) -> None:
+        sums = write_list(tmp_path / "sums", *slides.iterdir())
+        flip_bit(slides / "b.tif", place)
+        options = ["--model", str(model), "--out", str(tmp_path / "out"), "--checksums", str(sums)]
+        code = cli.main(["predict", str(slides), *options, *CPU])
+        with (tmp_path / "out" / "predictions.csv").open(newline="", encoding="utf-8") as file:
+            rows = {row["slide_id"]: row for row in csv.DictReader(file)}
+        assert code == 1
+        assert {name: row["status"] for name, row in rows.items()} == {"a": "ok", "b": "failed", "c d": "ok"}
+        assert rows["b"]["reason"] == "file"
+        assert rows["b"]["message"].startswith("Expected b.tif to have the sha256 ")
+        assert "that sums states" in rows["b"]["message"] and "Copy it again" in rows["b"]["message"]
+
+    def test_an_earlier_answer_does_not_stand_in_for_the_comparison(
+        self, slides: Path, model: Path, tmp_path: Path
+    ) -> None:
+        """Where damage lies between the samples of the fingerprint, only reading it whole can see it."""
+        slide, checksum = slides / "a.tif", digest(slides / "a.tif")
+        source = SlideSource("a", slide)
+        bundle = tiny_bundle()
+        assert last(predict_slides([source], bundle, tmp_path / "out", device="cpu"))[0].status == "ok"
+        wrong = source._replace(checksums=(Checksum(slide, "0" * len(checksum), "sums"),))
+        assert last(predict_slides([wrong], bundle, tmp_path / "out", device="cpu"))[0].status == "failed"
+
+    def test_inspect_validate_and_extract_compare_too(
+        self, slides: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        sums = write_list(tmp_path / "sums", *slides.iterdir())
+        flip_bit(slides / "b.tif")
+        options = ["--checksums", str(sums)]
+        assert cli.main(["inspect", str(slides), *options, "--json"]) == 1
+        inspected = {Path(one["path"]).stem: one for one in json.loads(capsys.readouterr().out)}
+        assert {name: one["status"] for name, one in inspected.items()} == {"a": "ok", "b": "failed", "c d": "ok"}
+        labels = tmp_path / "labels.csv"
+        labels.write_text("slide_id,label\na,x\nb,y\nc d,x\n")
+        cli.main(["validate", str(slides), str(labels), *options, "--json"])
+        problems = [one["message"] for one in json.loads(capsys.readouterr().out)["problems"]]
+        assert sum("that sums states" in message for message in problems) == 1
+        encoder = ["--encoder", "test_efficientnet", "--patch-size", "64", "--out", str(tmp_path / "f")]
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr("lrmil.commands.slides.load_encoder", lambda *_, **__: tiny_bundle().encoder)
+            assert cli.main(["extract", str(slides), *encoder, *options, *CPU]) == 1
+        assert sorted(path.name for path in (tmp_path / "f").glob("*.zarr")) == ["a.zarr", "c d.zarr"]
+
+    def test_slides_without_a_checksum_are_named_and_read(
+        self, slides: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        sums = write_list(tmp_path / "sums", slides / "a.tif")
+        assert cli.main(["inspect", str(slides), "--checksums", str(sums), "--json"]) == 0
+        assert "sums states no checksum of 'b', 'c d'." in capsys.readouterr().err
+
+    def test_a_list_of_other_slides_is_refused(
+        self, slides: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "sums").write_text(f"{'0' * 64}  other.svs\n")
+        assert cli.main(["inspect", str(slides), "--checksums", str(tmp_path / "sums")]) == 1
+        assert "Is it the right list?" in capsys.readouterr().err
+
+    def test_every_file_of_a_slide_of_many_is_compared(self, tmp_path: Path) -> None:
+        folder = tmp_path / "slide"
+        folder.mkdir()
+        for name in ("one.dcm", "two.dcm"):
+            (folder / name).write_bytes(name.encode())
+        sums = write_list(tmp_path / "sums", *folder.iterdir())
+        stated = read_checksums(sums)
+        checksums = tuple(one for file in sorted(folder.iterdir()) if (one := stated.of(file)))
+        verify(checksums)
+        flip_bit(folder / "two.dcm")
+        with pytest.raises(SlideError, match=r"two\.dcm to have the sha256"):
+            verify(checksums)
+
+    def test_a_file_that_vanished_is_told(self, tmp_path: Path) -> None:
+        with pytest.raises(SlideError, match="the system says"):
+            verify([Checksum(tmp_path / "gone.svs", "0" * 64, "sums")])
+
+    def test_pixels_differ_silently_without_a_list(self, slides: Path) -> None:
+        """What the list is for: the formats cannot tell."""
+        with open_slide(slides / "a.tif") as slide:
+            intact = slide.read_region((0, 0), (1024, 1024), 0.5)
+        flip_bit(slides / "a.tif", 0.4)
+        with open_slide(slides / "a.tif") as slide:
+            assert (slide.read_region((0, 0), (1024, 1024), 0.5) != intact).sum() == 1
+            assert not slide.notes
