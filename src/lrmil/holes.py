@@ -7,6 +7,7 @@ scanner are never exactly zero for that long: pen and dust are dark, with noise.
 import numpy as np
 from numpy.typing import NDArray
 
+HOLE = "holds a long run of zero bytes, as an incomplete copy leaves"  # said of a segment
 HOLE_BYTES = 4096  # a block of the usual file systems, and a page of memory
 TAIL_BYTES = 64  # no compressed stream ends in as many zeros; some decoders take them for data
 PIXELS_A_BYTE = 128 / 3  # of an image of one colour: a JPEG may spend 3 x 4 zero bits on 64 of its pixels

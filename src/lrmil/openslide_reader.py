@@ -11,14 +11,13 @@ import openslide
 from numpy.typing import NDArray
 from PIL import Image
 
+from lrmil.dicom_frames import HEAD, DicomFrames, sides_of
 from lrmil.errors import SlideError
 from lrmil.reader import ICC_NOTE, check_inside, make_levels, not_brightfield, unreadable
 from lrmil.resolution import openslide_mpp, openslide_power
 
 DEFAULT_TILE = 256
 LARGEST_SIDE = 1 << 22  # pixels: 210 mm at 0.05 um/px, longer than any glass
-DICOM_HEAD = 1 << 16  # bytes that hold the size of the whole picture
-DICOM_SIDES = (b"\x48\x00\x06\x00UL\x04\x00", b"\x48\x00\x07\x00UL\x04\x00")  # TotalPixelMatrixColumns and -Rows
 
 
 class OpenSlideReader:
@@ -57,12 +56,15 @@ class OpenSlideReader:
         self.objective_power = openslide_power(properties)
         self.notes = _notes(properties, self.origin_yx)
         # libdicom crashes the process when two threads meet an error in one damaged file.
-        in_turn = properties.get("openslide.vendor") == "dicom"
-        self._turn: AbstractContextManager[object] = threading.Lock() if in_turn else nullcontext()
+        is_dicom = properties.get("openslide.vendor") == "dicom"
+        self._turn: AbstractContextManager[object] = threading.Lock() if is_dicom else nullcontext()
+        self._frames = DicomFrames(path) if is_dicom else None
 
     def read(self, level: int, y: int, x: int, h: int, w: int) -> NDArray[np.uint8]:
         """Read an (h, w, 3) rectangle of a level; see `lrmil.reader.Reader.read`."""
         check_inside(self.levels, level, y, x, h, w)
+        if self._frames:
+            self._frames.refuse_holes(self.levels[level].shape, y, x, h, w)
         with self._turn:
             handle = self._handle
             try:
@@ -117,14 +119,11 @@ def _refuse_endless_dicom(path: Path) -> None:
     """Refuse a DICOM file that states a size no glass has: OpenSlide would end the process for want of memory."""
     try:
         with path.open("rb") as file:
-            head = file.read(DICOM_HEAD)
+            head = file.read(HEAD)
     except OSError:
         return  # OpenSlide says why
-    if head[128:132] != b"DICM":
-        return
-    places = [head.find(tag) for tag in DICOM_SIDES]
-    sides = [int.from_bytes(head[place + 8 : place + 12], "little") for place in places if place >= 0]
-    if max(sides, default=0) > LARGEST_SIDE:
+    sides = sides_of(head)
+    if sides is not None and max(sides) > LARGEST_SIDE:
         raise SlideError(
             f"Expected a slide that a glass can hold in {path}. Got a side of {max(sides)} px; the file is probably "
             "damaged: copy it again from its source."

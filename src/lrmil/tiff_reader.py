@@ -13,14 +13,13 @@ from cachetools import LRUCache, cached
 from numpy.typing import NDArray
 
 from lrmil.errors import SlideError
-from lrmil.holes import HOLE_BYTES, ends_in_zeros, has_compressed_hole, is_hole, is_hole_around, may_touch_hole
+from lrmil.holes import HOLE, HOLE_BYTES, ends_in_zeros, has_compressed_hole, is_hole, is_hole_around, may_touch_hole
 from lrmil.reader import check_inside, make_levels, unreadable
 from lrmil.tiff_pages import UNCOMPRESSED, LevelPage, parse_pyramid
 
 CACHE_BYTES = 32 << 20
 MAX_SEGMENT_BYTES = 512 << 20
 MOST_REMEMBERED = 1 << 16  # damaged segments
-HOLE = "holds a long run of zero bytes, as an incomplete copy leaves"
 UNDECODABLE = (ValueError, TypeError, RuntimeError, IndexError, OSError)  # imagecodecs: RuntimeError
 
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # its remarks go to the application's log, not stderr

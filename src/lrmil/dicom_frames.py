@@ -1,0 +1,155 @@
+"""Where the frames (tiles) of a DICOM slide lie in its files: to find holes, which OpenSlide's decoders paint over.
+
+Only what is needed for that is taken from a file, and nothing of it is believed unless the number of frames fits; else
+the file is left to OpenSlide alone. Tags: DICOM PS3.3 C.8.12 (whole-slide images), PS3.5 A.4 (encapsulated frames).
+"""
+
+import math
+import threading
+from itertools import product
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from lrmil.holes import HOLE, ends_in_zeros, has_compressed_hole
+from lrmil.reader import unreadable
+
+HEAD = 1 << 16  # bytes that hold what is the same for all frames
+HEADS = (1 << 20, 64 << 20)  # bytes in which the frames begin: what is said of each frame may be long
+MOST_FRAMES = 1 << 22
+COLUMNS, ROWS = b"\x48\x00\x06\x00UL\x04\x00", b"\x48\x00\x07\x00UL\x04\x00"  # of the whole picture
+TILE_ROWS, TILE_COLUMNS = b"\x28\x00\x10\x00US\x02\x00", b"\x28\x00\x11\x00US\x02\x00"
+SERIES = b"\x20\x00\x0e\x00UI"
+ROW_BY_ROW = b"\x20\x00\x11\x93CS\x0a\x00TILED_FULL"
+ENCAPSULATED = b"\xe0\x7f\x10\x00OB\x00\x00\xff\xff\xff\xff"
+ITEM = b"\xfe\xff\x00\xe0"
+JPEG, END_OF_JPEG = b"\xff\xd8\xff", b"\xff\xd9"
+
+
+class LevelFrames(NamedTuple):
+    """The frames of one level, row by row."""
+
+    file: Path
+    tile: tuple[int, int]
+    """(height, width) of a frame in pixels."""
+    columns: int
+    """Frames in a row."""
+    spans: tuple[tuple[int, int], ...]
+    """Offset and length in bytes of each frame."""
+
+
+class DicomFrames:
+    """The frames of one DICOM slide, found when a level is first read; from any thread.
+
+    Parameters
+    ----------
+    path
+        One of the slide's files; the others lie beside it and are of the same series.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._levels: dict[tuple[int, int], LevelFrames | None] = {}
+        self._intact: dict[tuple[int, int], set[int]] = {}
+
+    def refuse_holes(self, shape: tuple[int, int], y: int, x: int, h: int, w: int) -> None:
+        """Refuse a rectangle of the level of that (height, width) if a frame that it touches has a hole.
+
+        Raises
+        ------
+        SlideError
+            With the frame's number.
+        """
+        with self._lock:
+            if shape not in self._levels:
+                self._levels[shape], self._intact[shape] = _level_of(self._path, shape), set()
+            level, intact = self._levels[shape], self._intact[shape]
+        if level is None:
+            return
+        rows = range(y // level.tile[0], (y + h - 1) // level.tile[0] + 1)
+        columns = range(x // level.tile[1], (x + w - 1) // level.tile[1] + 1)
+        touched = [row * level.columns + column for row, column in product(rows, columns)]
+        with level.file.open("rb") as file:
+            for number in touched:
+                if number in intact:
+                    continue
+                if problem := _problem(_bytes_at(file, *level.spans[number]), level.tile):
+                    raise unreadable(level.file, f"frame {number} {problem}")
+                intact.add(number)
+
+
+def sides_of(head: bytes) -> tuple[int, int] | None:
+    """(height, width) of the whole picture that the head of a DICOM file states; None where it is no such file."""
+    height, width = _number(head, ROWS, 4), _number(head, COLUMNS, 4)
+    return (height, width) if head[128:132] == b"DICM" and height is not None and width is not None else None
+
+
+def _level_of(path: Path, shape: tuple[int, int]) -> LevelFrames | None:
+    """Find the file of the slide that holds a level; None where several may be it, or it cannot be understood."""
+    try:
+        series = _series(_head(path))
+        others = sorted(other for other in path.parent.iterdir() if other.suffix == path.suffix and other.is_file())
+        heads = {other: _head(other) for other in others}
+        files = [other for other, head in heads.items() if sides_of(head) == shape and _series(head) == series]
+        file = path if path in files else files[0] if len(files) == 1 else None
+        return _frames(file, heads[file], shape) if file else None
+    except OSError:
+        return None  # OpenSlide says why
+
+
+def _frames(file: Path, head: bytes, shape: tuple[int, int]) -> LevelFrames | None:
+    height, width = _number(head, TILE_ROWS, 2), _number(head, TILE_COLUMNS, 2)
+    if not height or not width or ROW_BY_ROW not in head:
+        return None
+    rows, columns = math.ceil(shape[0] / height), math.ceil(shape[1] / width)
+    if rows * columns > MOST_FRAMES:
+        return None
+    spans = _spans(file, rows * columns)
+    return LevelFrames(file, (height, width), columns, spans) if len(spans) == rows * columns else None
+
+
+def _spans(file: Path, count: int) -> tuple[tuple[int, int], ...]:
+    """Offset and length of each fragment, of which there is one to a frame; the first item is a table of offsets."""
+    size, found = file.stat().st_size, list[tuple[int, int]]()
+    with file.open("rb") as stream:
+        begin = next((at for many in HEADS if (at := _bytes_at(stream, 0, many).find(ENCAPSULATED)) >= 0), -1)
+        place = begin + len(ENCAPSULATED)
+        while begin >= 0 and len(found) <= count + 1:
+            item = _bytes_at(stream, place, 8)
+            length = int.from_bytes(item[4:], "little")
+            if item[:4] != ITEM or place + 8 + length > size:
+                break
+            found.append((place + 8, length))
+            place += 8 + length
+    return tuple(found[1:])
+
+
+def _problem(data: bytes, tile: tuple[int, int]) -> str:
+    """Say what is wrong with the bytes of a frame that decoders would paint over; "" when nothing is."""
+    is_jpeg = data.startswith(JPEG)
+    if is_jpeg and END_OF_JPEG not in data:
+        return "is an incomplete JPEG"
+    if has_compressed_hole(data, tile[0] * tile[1]) or (not is_jpeg and ends_in_zeros(data)):
+        return HOLE
+    return ""
+
+
+def _head(file: Path) -> bytes:
+    with file.open("rb") as stream:
+        return stream.read(HEAD)
+
+
+def _bytes_at(stream: BinaryIO, offset: int, count: int) -> bytes:
+    stream.seek(offset)
+    return stream.read(count)
+
+
+def _number(head: bytes, tag: bytes, size: int) -> int | None:
+    place = head.find(tag)
+    return int.from_bytes(head[place + len(tag) : place + len(tag) + size], "little") if place >= 0 else None
+
+
+def _series(head: bytes) -> bytes:
+    place = head.find(SERIES)
+    length = int.from_bytes(head[place + 6 : place + 8], "little")
+    return head[place + 8 : place + 8 + length] if place >= 0 else b""
