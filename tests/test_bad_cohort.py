@@ -226,7 +226,7 @@ class TestPredict:
     ) -> None:
         code = cli.main(["validate", str(cohorts.all), str(cohorts.all_labels), "--mpp-hr", "1.0", "--json"])
         found = json.loads(capsys.readouterr().out)
-        assert code == 0 and found["ok"]
+        assert code == 1 and found["ok"]
         named = {problem["message"].split("'")[1] for problem in found["problems"] if "Slide '" in problem["message"]}
         seen_later = {"glass", "corrupt"}  # only tissue and patches show it
         assert named >= {name.split(".")[0] for name in BAD} - seen_later

@@ -188,7 +188,7 @@ class TestSlides:
         assert {name: one["status"] for name, one in inspected.items()} == {"a": "ok", "b": "failed", "c d": "ok"}
         labels = tmp_path / "labels.csv"
         labels.write_text("slide_id,label\na,x\nb,y\nc d,x\n")
-        cli.main(["validate", str(slides), str(labels), *options, "--json"])
+        assert cli.main(["validate", str(slides), str(labels), *options, "--folds", "2", "--json"]) == 1
         problems = [one["message"] for one in json.loads(capsys.readouterr().out)["problems"]]
         assert sum("that sums states" in message for message in problems) == 1
         encoder = ["--encoder", "test_efficientnet", "--patch-size", "64", "--out", str(tmp_path / "f")]

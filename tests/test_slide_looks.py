@@ -126,7 +126,7 @@ class TestValidate:
         return slides
 
     def test_everything_comes_at_once(self, folder: Path, cohort: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        assert cli.main(["validate", str(folder), str(cohort / "labels.csv")]) == 0
+        assert cli.main(["validate", str(folder), str(cohort / "labels.csv")]) == 1  # one of 12 cannot be used
         out = capsys.readouterr().out
         assert "'demo-001'" in out and "copies" in out and "11 slides can be trained on" in out
 

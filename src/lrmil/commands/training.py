@@ -86,18 +86,21 @@ def validate(options: argparse.Namespace) -> int:
         sources = with_checksums(sources_of(options.slides, report), options.checksums)
         looks = show(look_steps(sources, mpp=mpp), console)
         problems += [*unusable(looks), *(lookalikes(looks, report.cohort) if report.cohort else [])]
+    failed = sum(bool(look.problem) for look in looks)
     if options.json:
         print_json({"ok": report.ok, "problems": [asdict(problem) for problem in problems]})
-        return 0 if report.ok else 1
+        return 0 if report.ok and not failed else 1
     table = Table("row", "column", "", "problem", "remedy")
     for problem in problems:
         place = [str(problem.row or ""), problem.column or ""]
         table.add_row(*map(Text, [*place, problem.severity, problem.message, problem.hint]))
     if problems:
         printed.print(table)
-    count = len(report.cohort.slides) - sum(bool(look.problem) for look in looks) if report.cohort else 0
-    printed.print(f"{count} slides can be trained on." if report.ok else "Mend the errors above, then try again.")
-    return 0 if report.ok else 1
+    if report.cohort is None:
+        printed.print("Mend the errors above, then try again.")
+        return 1
+    printed.print(f"{len(report.cohort.slides) - failed} slides can be trained on.")
+    return exit_code(failed, len(report.cohort.slides))
 
 
 def train(options: argparse.Namespace) -> int:
