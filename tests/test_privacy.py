@@ -20,6 +20,7 @@ from lrmil.errors import LrmilError
 from lrmil.slide import open_slide
 from runs import tiny_config
 from slides import PATIENT, coordinate_pixels, write_labelled_slide, write_ome_zarr_slide, write_pyramid
+from vendor_slides import write_mrxs
 
 pytestmark = pytest.mark.long
 
@@ -183,6 +184,11 @@ def ome_zarr_with_names(path: Path) -> None:
         file.write_text(re.sub(r"\{", f'{{"patient": "{PATIENT}", ', file.read_text(), count=1))
 
 
+def mrxs_whose_preview_is_the_label(path: Path) -> None:
+    write_mrxs(path, coordinate_pixels(512, 640))
+    Image.new("RGB", (300, 200), tuple(LABEL.tolist())).save(path, "JPEG")
+
+
 ODD = {
     "a.ome.tif": ome_with_broken_xml,
     "b.svs": aperio_without_a_number,
@@ -192,6 +198,7 @@ ODD = {
     "f.jpg": jpeg_with_a_comment,
     "g.ome.tif": ome_with_names,
     "h.ome.zarr": ome_zarr_with_names,
+    "i.mrxs": mrxs_whose_preview_is_the_label,
 }
 
 

@@ -1,18 +1,25 @@
 """Formats of vendors that OpenSlide reads, on slides made here: pixels, um/px, scanned regions, bounds, refusals."""
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
+from lrmil.batch_prediction import predict_slides
 from lrmil.errors import ResolutionError, SlideError
 from lrmil.openslide_reader import OpenSlideReader, _fluorescence
 from lrmil.slide import find_slides, open_slide
+from lrmil.slide_files import SlideSource
+from lrmil.steps import last
 from lrmil.tiff_reader import TiffReader
+from runs import tiny_bundle
 from slides import coordinate_pixels
-from vendor_slides import write_bif, write_philips, write_scn, write_trestle, write_vms
+from vendor_slides import write_bif, write_mrxs, write_philips, write_scn, write_trestle, write_vms
 
 PIXELS = coordinate_pixels(512, 640)
 JPEG_TOLERANCE = 6  # grey values, of JPEG at the quality the slides are written with
@@ -55,6 +62,68 @@ def test_regions_and_bounds_of_an_scn_are_said_and_its_rest_is_white(tmp_path: P
             "The scanned area begins at x=100, y=200 (OpenSlide's bounds); coordinates count from the corner of the "
             "whole slide.",
         )
+
+
+class TestMrxs:
+    """A file that is itself a JPEG (a preview of the slide with its label), and a folder of the same name."""
+
+    @pytest.fixture
+    def slide(self, tmp_path: Path) -> Path:
+        path = write_mrxs(tmp_path / "a.mrxs", PIXELS)
+        Image.fromarray(PIXELS[:100, :200]).save(path, "JPEG")
+        return path
+
+    @pytest.mark.parametrize("preview", [True, False])
+    def test_pixels_resolution_and_bounds_are_those_of_the_folder(self, slide: Path, preview: bool) -> None:
+        if not preview:
+            slide.write_bytes(b"")
+        with open_slide(slide) as opened:
+            assert (opened.reader_name, opened.mpp, opened.mpp_source) == ("openslide", 0.5, "openslide.mpp")
+            assert (opened.dimensions, opened.origin_yx) == ((1024, 768), (256, 256))
+            assert [level.downsample for level in opened.levels] == [1, 2]
+            assert "begins at x=256, y=256" in " ".join(opened.notes)
+            got = opened.read_region((256, 256), (512, 640), 0.5).astype(int)
+            half = opened.read_region((256, 256), (256, 320), 1.0).astype(int)
+            assert (opened.read_region((0, 0), (256, 1024), 0.5) == 255).all()
+        assert np.abs(got - PIXELS).max() <= JPEG_TOLERANCE
+        assert np.abs(half - PIXELS[::2, ::2]).max() <= JPEG_TOLERANCE
+        assert find_slides(slide.parent) == [slide]
+
+    def test_fluorescence_is_refused(self, tmp_path: Path) -> None:
+        path = write_mrxs(tmp_path / "a.mrxs", PIXELS, slide_type="SLIDE_TYPE_FLUORESCENCE")
+        with pytest.raises(SlideError, match="fluorescence"):
+            open_slide(path)
+
+    def test_the_file_without_its_folder_is_no_picture(self, slide: Path) -> None:
+        shutil.rmtree(slide.with_suffix(""))
+        with pytest.raises(SlideError, match=r"Expected the folder a beside .*a\.mrxs.* copy both"):
+            open_slide(slide, mpp=0.5)
+
+    @pytest.mark.parametrize("name", ["Slidedat.ini", "Index.dat"])
+    def test_a_description_that_is_lost_is_a_sentence(self, slide: Path, name: str) -> None:
+        (slide.with_suffix("") / name).unlink()
+        with pytest.raises(SlideError, match=r"Expected a whole-slide image in .*a\.mrxs"):
+            open_slide(slide)
+
+    def test_pixels_that_are_lost_are_unreadable_and_the_rest_reads(self, slide: Path) -> None:
+        data = slide.with_suffix("") / "Data0000.dat"
+        whole = data.read_bytes()
+        first = whole.index(b"\xff\xd9") + 2
+        data.write_bytes(bytes(first) + whole[first:])
+        with open_slide(slide) as opened:
+            with pytest.raises(SlideError, match="OpenSlide failed"):
+                opened.read_region((256, 256), (128, 128), 0.5)
+            got = opened.read_region((256, 384), (512, 512), 0.5).astype(int)
+        assert np.abs(got - PIXELS[:, 128:]).max() <= JPEG_TOLERANCE
+
+    def test_geojson_counts_from_the_scanned_area_when_asked(self, slide: Path, tmp_path: Path) -> None:
+        source = SlideSource("a", slide)
+        for subtract in (False, True):
+            out = tmp_path / str(subtract)
+            last(predict_slides([source], tiny_bundle(), out, device="cpu", subtract_bounds=subtract))
+        read = [json.loads((tmp_path / str(subtract) / "a.geojson").read_text()) for subtract in (False, True)]
+        corners = [np.array(one["features"][0]["geometry"]["coordinates"][0]) for one in read]
+        np.testing.assert_array_equal(corners[0] - corners[1], np.full_like(corners[0], 256))
 
 
 def test_fluorescence_is_refused_as_its_scanner_says(tmp_path: Path) -> None:

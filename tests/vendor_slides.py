@@ -1,5 +1,8 @@
 """Small slides in the formats of vendors, made by hand as far as OpenSlide looks at them; none is from a scanner."""
 
+import io
+import struct
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +10,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from slides import shrink
+from slides import PATIENT, shrink
 
 Pixels = NDArray[np.uint8]
 MPP = 0.5
@@ -40,6 +43,35 @@ def write_scn(path: Path, pixels: Pixels, source: str = "brightfield") -> Path:
         for _ in areas:
             tif.write(pixels, **options)
             tif.write(shrink(pixels, 4), **options)
+    return path
+
+
+def write_mrxs(path: Path, pixels: Pixels, *, slide_type: str = "SLIDE_TYPE_BRIGHTFIELD") -> Path:
+    """Write an MRXS: a grid of 8 x 6 camera images of 128 px, of which those that hold `pixels` were taken.
+
+    Two levels, no overlaps. `pixels` begin at x=256, y=256; their sides are at most 768 and 512.
+    """
+    folder, side, columns, rows = path.with_suffix(""), 128, 8, 6
+    folder.mkdir()
+    path.write_bytes(b"")  # a preview in a real one; the slide is in the folder
+    whole, taken = np.full((rows * side, columns * side, 3), 255, np.uint8), np.zeros((rows, columns), bool)
+    height, width = pixels.shape[:2]
+    whole[256 : 256 + height, 256 : 256 + width] = pixels
+    taken[2 : 2 - (-height // side), 2 : 2 - (-width // side)] = True
+    data, levels = bytearray(), list[list[tuple[int, int, int, int]]]()
+    for factor in (1, 2):
+        level, images = shrink(whole, factor), list[tuple[int, int, int, int]]()
+        for y, x in product(range(0, rows, factor), range(0, columns, factor)):
+            if taken[y : y + factor, x : x + factor].any():
+                top, left, jpeg = y // factor * side, x // factor * side, io.BytesIO()
+                tile = level[top : top + side, left : left + side]
+                Image.fromarray(tile).save(jpeg, "JPEG", quality=95, subsampling=0)
+                images.append((y * columns + x, len(data), len(jpeg.getvalue()), 0))
+                data += jpeg.getvalue()
+        levels.append(images)
+    (folder / "Data0000.dat").write_bytes(data)
+    (folder / "Index.dat").write_bytes(_mrxs_index("slide", levels))
+    (folder / "Slidedat.ini").write_text(_mrxs_text("slide", columns, rows, side, slide_type))
     return path
 
 
@@ -146,3 +178,32 @@ def _scn_image(name: str, x: int, y: int, size: tuple[int, int], ifd: int, sourc
         f"<numericalAperture>0.4</numericalAperture><illuminationSource>{source}</illuminationSource>"
         "</illuminationSettings></scanSettings></image>"
     )
+
+
+def _mrxs_index(name: str, levels: list[list[tuple[int, int, int, int]]]) -> bytes:
+    """Version and name, where the list of levels is, for each level where its page of images is, and the pages."""
+    root = 5 + len(name) + 8
+    head, pages, place = b"", b"", root + 4 * len(levels)
+    for images in levels:
+        head += struct.pack("<i", place)
+        page = struct.pack("<4i", 0, place + 8, len(images), 0)
+        page += b"".join(struct.pack("<4i", *image) for image in images)
+        pages, place = pages + page, place + len(page)
+    return b"01.02" + name.encode() + struct.pack("<2i", root, root) + head + pages
+
+
+def _mrxs_text(name: str, columns: int, rows: int, side: int, slide_type: str) -> str:
+    text = (
+        f"[GENERAL]\nSLIDE_ID={name}\nIMAGENUMBER_X={columns}\nIMAGENUMBER_Y={rows}\nOBJECTIVE_MAGNIFICATION=20\n"
+        f"SLIDE_NAME={PATIENT}\nSLIDE_TYPE={slide_type}\n"
+        "[HIERARCHICAL]\nHIER_COUNT=1\nNONHIER_COUNT=0\nINDEXFILE=Index.dat\nHIER_0_NAME=Slide zoom level\n"
+        "HIER_0_COUNT=2\nHIER_0_VAL_0_SECTION=LEVEL_0\nHIER_0_VAL_1_SECTION=LEVEL_1\n"
+        "[DATAFILE]\nFILE_COUNT=1\nFILE_0=Data0000.dat\n"
+    )
+    for level in (0, 1):
+        text += (
+            f"[LEVEL_{level}]\nIMAGE_CONCAT_FACTOR={level}\nOVERLAP_X=0\nOVERLAP_Y=0\n"
+            f"MICROMETER_PER_PIXEL_X={MPP * 2**level}\nMICROMETER_PER_PIXEL_Y={MPP * 2**level}\n"
+            f"IMAGE_FILL_COLOR_BGR=16777215\nDIGITIZER_WIDTH={side}\nDIGITIZER_HEIGHT={side}\nIMAGE_FORMAT=JPEG\n"
+        )
+    return text

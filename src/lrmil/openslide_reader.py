@@ -15,6 +15,7 @@ from lrmil.dicom_frames import HEAD, DicomFrames, sides_of
 from lrmil.errors import SlideError
 from lrmil.reader import ICC_NOTE, check_inside, make_levels, not_brightfield, unreadable
 from lrmil.resolution import openslide_mpp, openslide_power
+from lrmil.slide_files import MRXS
 
 DEFAULT_TILE = 256
 LARGEST_SIDE = 1 << 22  # pixels: 210 mm at 0.05 um/px, longer than any glass
@@ -132,6 +133,11 @@ def _refuse_endless_dicom(path: Path) -> None:
 
 def _open(path: Path) -> openslide.OpenSlide:
     _refuse_endless_dicom(path)
+    if path.suffix.lower() == MRXS and not path.with_suffix("").is_dir():
+        raise SlideError(
+            f"Expected the folder {path.stem} beside {path}, which holds the slide's pixels; there is none. "
+            "An MRXS is a file and a folder of one name: copy both."
+        )
     try:
         return openslide.OpenSlide(path)
     except (openslide.OpenSlideError, OSError) as error:

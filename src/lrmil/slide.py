@@ -18,6 +18,7 @@ from lrmil.pyramid import make_pyramid
 from lrmil.reader import Level, Reader
 from lrmil.resolution import Resolution, fit_on_glass, resolve_mpp
 from lrmil.slide_files import (
+    MRXS,
     OPENSLIDE_EXTENSIONS,
     SlideSource,
     find_slides,
@@ -268,6 +269,8 @@ class Slide:
 def _open_reader(file: Path) -> Reader:
     if file.is_dir():
         return OmeZarrReader(file)
+    if file.suffix.lower() == MRXS:  # itself a JPEG, a preview: the slide is in the folder beside it
+        return OpenSlideReader(file)
     if is_flat(file):  # an empty file fails here
         return FlatReader(file)
     if not is_tiff(file) or file.suffix.lower() in OPENSLIDE_EXTENSIONS:

@@ -11,7 +11,8 @@ from lrmil.errors import SlideError
 from lrmil.zarr_folders import ZARR_SUFFIX, is_zarr_slide
 
 TIFF_EXTENSIONS = (".svs", ".tif", ".tiff", ".ndpi", ".btf")
-OPENSLIDE_EXTENSIONS = (".mrxs", ".scn", ".bif", ".dcm", ".vms", ".vmu", ".svslide", ".czi")
+MRXS = ".mrxs"
+OPENSLIDE_EXTENSIONS = (MRXS, ".scn", ".bif", ".dcm", ".vms", ".vmu", ".svslide", ".czi")
 FLAT_EXTENSIONS = (".png", ".jpg", ".jpeg")
 ZARR_EXTENSIONS = (ZARR_SUFFIX,)
 SCAN_EXTENSIONS = TIFF_EXTENSIONS + OPENSLIDE_EXTENSIONS
@@ -117,7 +118,7 @@ def parts_of(path: Path) -> list[Path]:
         return _files_of(path)
     if path.suffix.lower() in HAMAMATSU_TEXTS:
         return [path, *_named_in(path)]
-    return [path, *(_files_of(path.with_suffix("")) if path.suffix.lower() == ".mrxs" else [])]
+    return [path, *(_files_of(path.with_suffix("")) if path.suffix.lower() == MRXS else [])]
 
 
 def fingerprint_of(path: Path) -> str:
