@@ -71,7 +71,7 @@ class TestFindSlides:
 
 
 class TestFilesThatAreNoSlides:
-    @pytest.mark.parametrize("name", ["a.svs", "a.tif", "a.mrxs", "a.dcm", "a.ndpi"])
+    @pytest.mark.parametrize("name", ["a.svs", "a.tif", "a.scn", "a.dcm", "a.ndpi"])
     def test_an_empty_file_is_said_to_be_empty(self, tmp_path: Path, name: str) -> None:
         (tmp_path / name).touch()
         with pytest.raises(SlideError, match=r"the file is empty\. Copy it again"):
