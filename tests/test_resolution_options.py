@@ -111,6 +111,7 @@ class TestPredictAndExtract:
             for about in (
                 json.loads((tmp_path / f"out/{name}.geojson").read_text())["lrmil"],
                 json.loads((tmp_path / f"out/{name}.json").read_text())["prediction"],
+                json.loads((tmp_path / f"out/{name}.attention.ome.zarr/zarr.json").read_text())["attributes"]["lrmil"],
             ):
                 assert (about["mpp"], about["mpp_source"]) == (mpp, source)
 

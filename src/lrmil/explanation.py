@@ -160,7 +160,7 @@ def write_geojson(
     write_text(path, json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def write_ome_zarr(path: Path, raster: Raster, *, mpp: float) -> None:
+def write_ome_zarr(path: Path, raster: Raster, *, mpp: float, mpp_source: str = "") -> None:
     """Write an upright raster as OME-Zarr 0.5, in micrometres from the slide's level-0 corner.
 
     NGFF places a pixel by its centre, a Raster by its top-left corner, so the translation is the corner plus half a
@@ -172,8 +172,8 @@ def write_ome_zarr(path: Path, raster: Raster, *, mpp: float) -> None:
         The .ome.zarr folder; replaced when there is one.
     raster
         What to write; becomes float32, NaN where there is no value.
-    mpp
-        Level-0 micrometres per pixel of the slide.
+    mpp, mpp_source
+        Level-0 micrometres per pixel of the slide, and where that was found.
     """
     cell_um = [side * mpp for side in raster.cell_yx]
     centre_um = [corner * mpp + side / 2 for corner, side in zip(raster.origin_yx, cell_um, strict=True)]
@@ -183,7 +183,10 @@ def write_ome_zarr(path: Path, raster: Raster, *, mpp: float) -> None:
         "axes": [{"name": axis, "type": "space", "unit": "micrometer"} for axis in "yx"],
         "datasets": [{"path": "0", "coordinateTransformations": transforms}],
     }
-    attributes = {"ome": {"version": NGFF, "multiscales": [multiscale]}, "lrmil": {"mpp": mpp}}
+    attributes = {
+        "ome": {"version": NGFF, "multiscales": [multiscale]},
+        "lrmil": {"mpp": mpp, "mpp_source": mpp_source},
+    }
     with replacing(path) as temporary:
         group = zarr.create_group(temporary, zarr_format=3, attributes=attributes)
         data = np.asarray(raster.array, np.float32)

@@ -58,9 +58,10 @@ def write_prediction(
         As in `write_tiles`.
     """
     remove_prediction(out, slide_id)
+    mpp, source = prediction.mpp, prediction.mpp_source
     if tissue is not None:
-        write_ome_zarr(out / TISSUE.format(slide_id), tissue, mpp=prediction.mpp)
-    write_ome_zarr(out / f"{slide_id}.attention.ome.zarr", prediction.attention, mpp=prediction.mpp)
+        write_ome_zarr(out / TISSUE.format(slide_id), tissue, mpp=mpp, mpp_source=source)
+    write_ome_zarr(out / f"{slide_id}.attention.ome.zarr", prediction.attention, mpp=mpp, mpp_source=source)
     write_tiles(out / f"{slide_id}.geojson", slide_id, prediction, slide, subtract_bounds=subtract_bounds)
     write_overlay(out / f"{slide_id}.png", prediction, slide)
     files.write_json(out / f"{slide_id}.json", {"format": FORMAT, "key": key, **_card(prediction), "notice": NOTICE})
