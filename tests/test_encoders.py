@@ -1,12 +1,15 @@
 """Encoders of every kind are seen alike, are rebuilt exactly, and give the same answer in any batch."""
 
+import json
 import logging
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
+from timm.models import save_for_hf
 from timm.models.swin_transformer import SwinTransformer
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
@@ -39,6 +42,17 @@ def vit(registers: int = 4) -> VisionTransformer:
     torch.manual_seed(0)
     options = {"img_size": 64, "patch_size": 16, "embed_dim": 24, "depth": 4, "num_heads": 2, "num_classes": 0}
     return VisionTransformer(**options, reg_tokens=registers)
+
+
+def timm_folder(folder: Path, arguments: dict[str, object] | None = None) -> Path:
+    """A model folder as timm writes it, with further arguments of its architecture."""
+    numbers = {name: value for name, value in (arguments or {}).items() if name == "in_chans"}
+    model = timm.create_model("test_resnet", pretrained=False, **numbers)
+    save_for_hf(model, str(folder / "encoder"), safe_serialization=True)
+    config = json.loads((folder / "encoder/config.json").read_text())
+    config["model_args"] |= arguments or {}
+    (folder / "encoder/config.json").write_text(json.dumps(config))
+    return folder / "encoder"
 
 
 class TestOutputs:
@@ -115,7 +129,6 @@ class TestOutputs:
         assert encoder.backbone.pos_embed.shape[1] == side**2 + 1
 
     def test_position_embeddings_are_resampled_not_cut(self, tmp_path: Path) -> None:
-        import timm
         from safetensors.torch import save_file
 
         torch.manual_seed(0)
@@ -132,6 +145,23 @@ class TestOutputs:
         found = encoder.backbone.pos_embed[0, 1:].reshape(4, 4, 64)
         assert found[0].mean() < -1.5 and found[-1].mean() > 1.5
         assert encoder.spec.mean == (0.1, 0.2, 0.3) and encoder.spec.std == (0.4, 0.5, 0.6)
+
+    def test_what_timm_writes_of_itself_is_loaded_and_built_again(self, tmp_path: Path) -> None:
+        """timm's own export states in_chans, which no spec may set: a model could be trained and never loaded."""
+        folder = timm_folder(tmp_path)
+        assert json.loads((folder / "config.json").read_text())["model_args"]["in_chans"] == 3
+        encoder = load_encoder(f"local-dir:{folder}", size=64)
+        again = build_encoder(encoder.spec)
+        again.load_state_dict(encoder.state_dict())
+        assert torch.equal(again(pixels(2)).embedding, encoder(pixels(2)).embedding)
+
+    @pytest.mark.parametrize(("arguments", "said"), [({"layers": [1, 1, 1, 1]}, "'layers'"), ({"in_chans": 4}, "RGB")])
+    def test_what_a_model_folder_could_not_hold_is_refused_before_anything_is_trained(
+        self, tmp_path: Path, arguments: dict[str, object], said: str
+    ) -> None:
+        folder = timm_folder(tmp_path, arguments)
+        with pytest.raises(EncoderError, match=said):
+            load_encoder(f"local-dir:{folder}", size=64)
 
     def test_embedding_kinds(self) -> None:
         batch = pixels(2)

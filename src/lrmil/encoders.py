@@ -33,6 +33,7 @@ LARGEST_ARGUMENT = 16_384
 LARGEST_COUNT = 256  # of what a network is built of one by one, such as blocks: building takes time for each
 COUNTED = re.compile(r"depth|layer|block|stage|repeat")
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_]{1,100}(\.[A-Za-z0-9_.-]{1,100})?")
+RGB = 3  # channels
 EMBEDDINGS = ("cls", "mean", "cls+mean", "pooled")
 FINAL = -1  # the layer number of the final feature map, after the last norm or head convolution
 
@@ -202,7 +203,8 @@ def load_encoder(
     Raises
     ------
     EncoderError
-        If timm has no such model, its weights cannot be had, or it gives no feature maps.
+        If timm has no such model, its weights cannot be had, it gives no feature maps, it takes other pictures than
+        RGB, or a spec cannot describe it.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -214,9 +216,10 @@ def load_encoder(
             embedding=embedding,
             mean=tuple(config["mean"]),
             std=tuple(config["std"]),
-            model_args=_plain_arguments(backbone),
+            model_args=_arguments(backbone),
             projected_dim=projected_dim,
         )
+        _check_spec(spec)  # what could not be built again later is refused before anything is trained
         return Encoder(spec, backbone)
 
 
@@ -355,14 +358,12 @@ def _config(name: str) -> dict[str, object]:
     return config.to_dict() if config else {}
 
 
-def _plain_arguments(backbone: nn.Module) -> dict[str, int | float | str | bool]:
-    """Architecture options that timm recorded, save those that the spec carries itself."""
-    options = getattr(backbone, "_model_args", {})
-    return {
-        key: value
-        for key, value in options.items()
-        if isinstance(value, int | float | str | bool) and key not in ("num_classes", "img_size")
-    }
+def _arguments(backbone: nn.Module) -> dict[str, int | float | str | bool]:
+    """Architecture options that timm recorded, save those that the spec carries itself or that are as always."""
+    options = {key: value for key, value in getattr(backbone, "_model_args", {}).items() if value is not None}
+    if (channels := options.pop("in_chans", RGB)) != RGB:
+        raise EncoderError(f"Expected an encoder of RGB pictures. Got one of {channels} channels.")
+    return {key: value for key, value in options.items() if key not in ("num_classes", "img_size")}
 
 
 def _to_numpy(values: Tensor) -> NDArray[np.float32]:

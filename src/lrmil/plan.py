@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from lrmil import files, metrics
-from lrmil.bundle import Bundle, save_bundle
+from lrmil.bundle import Bundle, load_bundle, save_bundle
 from lrmil.cohort import Cohort, validate_cohort
 from lrmil.configs import TrainConfig, to_dict
 from lrmil.csv_text import csv_text
@@ -403,6 +403,7 @@ def _write_bundle(out: Path, task: FoldTask, cohort: Cohort, config: TrainConfig
             metrics=figures,
         ),
     )
+    load_bundle(out / "model")  # a model that nobody can load must not be called finished
 
 
 def public_name(encoder: str) -> str:
