@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,17 +12,20 @@ import pytest
 from PIL import Image
 
 from lrmil import batch_prediction
-from lrmil.batch_prediction import Row, predict_slides
+from lrmil.batch_prediction import predict_slides
 from lrmil.bundle import Bundle
 from lrmil.errors import ConfigError
 from lrmil.explanation import read_ome_zarr
 from lrmil.extraction import READING, SlideSource
 from lrmil.inference import predict
+from lrmil.prediction_table import Row
+from lrmil.slide import open_slide
 from lrmil.steps import last
 from runs import stamp_of, tiny_bundle
+from slides import overwrite, segment_of
 
 COLUMNS = ["slide_id", "status", "label", "prob_no", "prob_yes", "mpp", "mpp_source", "n_patches"]
-COLUMNS += ["failed_patches", "seconds", "reason", "notes", "message"]
+COLUMNS += ["failed_patches", "seconds", "reason", "notes", "model", "message"]
 EVIDENCE = (".json", ".attention.ome.zarr", ".geojson", ".png")
 
 
@@ -175,3 +179,119 @@ def test_a_wrong_device_is_one_error_and_no_row(slides: list[SlideSource], bundl
     with pytest.raises(ConfigError, match="cuda:99"):
         last(predict_slides(slides, bundle, tmp_path / "out", device="cuda:99"))
     assert not (tmp_path / "out").exists()
+
+
+class TestDamagedAndMended:
+    """A large file is hashed by samples: that it was mended between them is told by when it was written."""
+
+    @pytest.fixture
+    def slide(self, cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        monkeypatch.setattr("lrmil.files.SAMPLE_BYTES", 16)
+        return Path(shutil.copy(cohort / "slides/demo-001.ome.tif", tmp_path / "demo-001.ome.tif"))
+
+    def damage(self, slide: Path) -> bytes:
+        """Zero a segment of the level that is read, for which level 0 stands in, and give the bytes there were."""
+        whole = slide.read_bytes()
+        with open_slide(slide) as opened:
+            before = opened.fingerprint
+        offset, count = segment_of(slide, 1, 0)
+        overwrite(slide, offset, bytes(count))
+        with open_slide(slide) as opened:
+            assert opened.fingerprint == before
+        return whole
+
+    def test_a_mended_slide_is_classified_again(self, slide: Path, bundle: Bundle, tmp_path: Path) -> None:
+        out, source = tmp_path / "out", SlideSource("demo-001", slide)
+        (intact,) = classify([source], bundle, tmp_path / "intact")
+        whole = self.damage(slide)
+        (damaged,) = classify([source], bundle, out)
+        before = stamp_of(out / "demo-001.json")
+        assert classify([source], bundle, out) == [damaged] and stamp_of(out / "demo-001.json") == before
+        slide.write_bytes(whole)
+        (mended,) = classify([source], bundle, out)
+        assert "Level 1 is damaged" in " ".join(damaged.notes) and not mended.notes
+        assert mended.probabilities == intact.probabilities
+
+    def test_also_when_its_time_is_that_of_the_source(self, slide: Path, bundle: Bundle, tmp_path: Path) -> None:
+        """As cp -p and rsync -a copy."""
+        out, source, time = tmp_path / "out", SlideSource("demo-001", slide), slide.stat()
+        whole = self.damage(slide)
+        os.utime(slide, ns=(time.st_atime_ns, time.st_mtime_ns))
+        assert classify([source], bundle, out)[0].notes
+        slide.write_bytes(whole)
+        os.utime(slide, ns=(time.st_atime_ns, time.st_mtime_ns))
+        assert not classify([source], bundle, out)[0].notes
+
+    def test_an_intact_slide_that_is_copied_is_passed_over(self, slide: Path, bundle: Bundle, tmp_path: Path) -> None:
+        out, source = tmp_path / "out", SlideSource("demo-001", slide)
+        classify([source], bundle, out)
+        before = stamp_of(out / "demo-001.json")
+        slide.write_bytes(slide.read_bytes())
+        classify([source], bundle, out)
+        assert stamp_of(out / "demo-001.json") == before
+
+
+class TestTable:
+    def test_lines_of_earlier_calls_stay(self, slides: list[SlideSource], bundle: Bundle, tmp_path: Path) -> None:
+        out = tmp_path / "out"
+        classify(slides[:2], bundle, out)
+        before = table(out)
+        classify(slides[2:], bundle, out)
+        found = table(out)
+        assert [row["slide_id"] for row in found] == ["demo-001", "demo-000", "demo-002"] and found[:2] == before
+
+    def test_a_stopped_call_shortens_no_table(self, slides: list[SlideSource], bundle: Bundle, tmp_path: Path) -> None:
+        out = tmp_path / "out"
+        classify(slides, bundle, out)
+        before = table(out)
+        steps = predict_slides(slides, bundle, out, device="cpu")
+        for step in steps:
+            if step.done == 1:
+                break
+        steps.close()  # type: ignore[attr-defined]
+        assert table(out) == before
+
+    def test_a_line_whose_answer_was_deleted_goes(
+        self, slides: list[SlideSource], bundle: Bundle, tmp_path: Path
+    ) -> None:
+        out = tmp_path / "out"
+        classify(slides[:2], bundle, out)
+        (out / "demo-000.json").unlink()
+        classify(slides[2:], bundle, out)
+        assert [row["slide_id"] for row in table(out)] == ["demo-001", "demo-002"]
+
+    @pytest.mark.parametrize("content", [b"slide_id,status\na,ok\n", b"\xff\x00\xfe", b'"', b""])
+    def test_another_table_is_put_aside(
+        self, slides: list[SlideSource], bundle: Bundle, tmp_path: Path, content: bytes
+    ) -> None:
+        out = tmp_path / "out"
+        for number in (1, 2):
+            out.mkdir(exist_ok=True)
+            (out / "predictions.csv").write_bytes(content)
+            classify(slides[:1], bundle, out)
+            assert (out / f"predictions-{number}.csv").read_bytes() == content and len(table(out)) == 1
+
+    def test_each_line_names_its_model(self, slides: list[SlideSource], bundle: Bundle, tmp_path: Path) -> None:
+        out = tmp_path / "out"
+        classify(slides[:1], bundle, out)
+        slides[1].path.write_bytes(b"")
+        classify(slides[1:2], replace(bundle, sha256="cd" * 32), out)
+        assert [row["model"] for row in table(out)] == ["ab" * 32, "cd" * 32]
+
+
+def test_a_name_that_is_too_long_stops_nothing(slides: list[SlideSource], bundle: Bundle, tmp_path: Path) -> None:
+    name = "切片" * 40
+    source = SlideSource(name, Path(shutil.copy(slides[0].path, tmp_path / f"{name}.tif")))
+    rows = classify([slides[0], source, slides[1]], bundle, tmp_path / "out")
+    assert [row.status for row in rows] == ["ok", "failed", "ok"] and rows[1].reason == "name"
+    assert "at most 220 bytes" in rows[1].message and "Got 240" in rows[1].message
+    longest = SlideSource("x" * 220, slides[2].path)
+    assert classify([longest], bundle, tmp_path / "out")[0].status == "ok"
+
+
+def test_a_slide_that_is_named_twice_is_no_twin(slides: list[SlideSource], bundle: Bundle, tmp_path: Path) -> None:
+    link = tmp_path / "linked"
+    link.symlink_to(slides[0].path.parent)
+    twice = [slides[0], slides[0]._replace(path=link / slides[0].path.name)]
+    assert [row.status for row in classify(twice, bundle, tmp_path / "out")] == ["ok", "ok"]
+    assert len(table(tmp_path / "out")) == 1

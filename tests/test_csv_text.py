@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lrmil.batch_prediction import Row, table_of
 from lrmil.csv_text import csv_text, plain_cell
+from lrmil.prediction_table import Row, table_of
 from lrmil.tables import read_records
 
 

@@ -18,6 +18,7 @@ from lrmil.geometry import parent_of
 from lrmil.slide import Slide, open_slide
 from lrmil.steps import last
 from runs import stamp_of, tiny_encoder
+from slides import overwrite, segment_of
 
 CPU = torch.device("cpu")
 PLAN = PatchPlan(mpp=2.0, size=64, children=2)
@@ -176,6 +177,26 @@ def test_another_way_of_reading_makes_them_anew(
     monkeypatch.setattr(extraction, "READING", extraction.READING + 1)
     extract(slides[:1])
     assert extract.computed == ["demo-000"]
+
+
+def test_a_mended_slide_is_made_again_though_its_samples_are_the_same(
+    extract: Extractor, slides: list[SlideSource], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lrmil.files.SAMPLE_BYTES", 16)
+    slide = slides[0].path
+    whole = slide.read_bytes()
+    offset, count = segment_of(slide, 1, 0)
+    overwrite(slide, offset, bytes(count))
+    extract(slides[:1])
+    assert read_card(extract.out / "demo-000.zarr").notes
+    extract(slides[:1])
+    assert extract.computed == []
+    slide.write_bytes(whole)
+    extract(slides[:1])
+    assert extract.computed == ["demo-000"] and not read_card(extract.out / "demo-000.zarr").notes
+    slide.write_bytes(whole)
+    extract(slides[:1])
+    assert extract.computed == []
 
 
 def test_half_written_features_are_removed_and_made(extract: Extractor, slides: list[SlideSource]) -> None:

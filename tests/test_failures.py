@@ -14,13 +14,14 @@ import pytest
 import torch
 
 from lrmil import batch_prediction, extraction, files
-from lrmil.batch_prediction import Row, predict_slides
+from lrmil.batch_prediction import predict_slides
 from lrmil.bundle import Bundle
 from lrmil.cli import main
 from lrmil.encoders import PatchEncoder
 from lrmil.errors import OutputError, ResolutionError, SlideError, Stopped, TissueError
 from lrmil.extraction import Outcome, PatchPlan, extract_features
 from lrmil.failures import Failure, failure_of, namesakes
+from lrmil.prediction_table import Row
 from lrmil.slide import Slide
 from lrmil.slide_files import SlideSource
 from lrmil.steps import Step, last

@@ -66,7 +66,7 @@ def test_an_incomplete_or_other_prediction_is_none(
         (tmp_path / "demo-001.json").write_text(card.replace("prediction/2", "prediction/1"))
     if damage == "attention":
         files.remove(tmp_path / "demo-001.attention.ome.zarr")
-    assert read_prediction(tmp_path, "demo-001", key="other" if damage == "key" else None) is None
+    assert read_prediction(tmp_path, "demo-001", keys=["other"] if damage == "key" else ()) is None
 
 
 def test_a_given_mask_is_kept_and_taken_up_again(source: SlideSource, bundle: Bundle, tmp_path: Path) -> None:

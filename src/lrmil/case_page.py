@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrmil import files
-from lrmil.batch_prediction import row_of, table_of
 from lrmil.bundle import ModelCard
 from lrmil.csv_text import csv_text, plain_cell
 from lrmil.errors import ConfigError, SlideError
@@ -22,6 +21,7 @@ from lrmil.explanation import overlay_rgb, percentile_rank, top_patches
 from lrmil.inference import Prediction
 from lrmil.model_facts import model_facts
 from lrmil.prediction_files import write_overlay, write_tiles
+from lrmil.prediction_table import row_of, table_of
 from lrmil.raster import Raster
 from lrmil.report_figures import colour_bar, jpeg_address
 from lrmil.review import Review

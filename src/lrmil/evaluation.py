@@ -7,11 +7,12 @@ from typing import NamedTuple
 import numpy as np
 
 from lrmil import files, metrics
-from lrmil.batch_prediction import Row, predict_slides
+from lrmil.batch_prediction import predict_slides
 from lrmil.bundle import Bundle
 from lrmil.cohort import validate_cohort
 from lrmil.errors import CohortError
 from lrmil.extraction import SlideSource
+from lrmil.prediction_table import Row
 from lrmil.steps import Step
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lrmil import files
 from lrmil.encoders import PatchEncoder
 from lrmil.errors import SlideError, TissueError
-from lrmil.failures import failure_of, namesakes
+from lrmil.failures import failure_of, unfit_names
 from lrmil.features import FORMAT, Features, FeaturesCard, is_current, write_features
 from lrmil.folder_lock import output_lock
 from lrmil.geometry import Grid
@@ -20,6 +20,7 @@ from lrmil.loading import load_patches
 from lrmil.patches import Patches, make_patches, refuse_coarser
 from lrmil.slide import Slide, open_source
 from lrmil.slide_files import SlideSource as SlideSource
+from lrmil.slide_files import changed_at
 from lrmil.steps import Step
 from lrmil.tissue import find_tissue
 
@@ -81,7 +82,8 @@ def extract_features(
 ) -> Iterator[Step[list[Outcome]]]:
     """Encode the LR patches (or their covered HR children) of every slide into ``out/<slide_id>.zarr``.
 
-    A slide whose features are there and were made from the same file, settings and encoder is passed over. A slide
+    A slide whose features are there and were made from the same file, settings and encoder is passed over; of a damaged
+    slide they count until its file is written again, since the fingerprint may not see what was mended. A slide
     that cannot be read, or fails in whatever way, is an `Outcome` with a message.
 
     Yields
@@ -101,12 +103,12 @@ def extract_features(
     with output_lock(out):
         files.remove_leftovers(out)
         outcomes: list[Outcome] = []
-        twins = namesakes(slides)
+        unfit = unfit_names(slides)
         yield Step(job, 0, len(slides), "slides")
         for slide in slides:
             try:
-                if slide.path in twins:
-                    outcomes.append(Outcome(slide.slide_id, None, twins[slide.path].message, twins[slide.path].reason))
+                if slide.path in unfit:
+                    outcomes.append(Outcome(slide.slide_id, None, unfit[slide.path].message, unfit[slide.path].reason))
                     yield Step(job, len(outcomes), len(slides), "slides", message=outcomes[-1].message)
                     continue
                 computed = yield from _extract_one(slide, encoder, encoder_hash, out, plan, resolution, threads, job)
@@ -226,7 +228,8 @@ def _extract_one(
         key = files.sha256_of(
             [FORMAT, READING, fingerprint, source.mpp, encoder_hash, list(encoder.layers), resolution, _plain(plan)]
         )
-        if is_current(path, key):
+        key_if_damaged = files.sha256_of([key, changed_at(source.path)])
+        if is_current(path, key, key_if_damaged):
             return False
         start = time.perf_counter()
         patches = patches_of(slide, plan)
@@ -258,7 +261,7 @@ def _extract_one(
             size=grid.size,
             origin_yx=grid.origin_yx,
             encoder_hash=encoder_hash,
-            key=key,
+            key=key_if_damaged if failed or slide.damaged else key,
             total=total,
             failed=failed,
             seconds=time.perf_counter() - start,

@@ -1,6 +1,7 @@
 """What a slide's failure is called in tables and windows, and which failures concern more than the one slide."""
 
 import logging
+import os
 import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from lrmil.slide_files import SlideSource
 
 log = logging.getLogger(__name__)
 
+LONGEST_NAME = 220  # bytes: file systems allow 255, of which ".", ".attention.ome.zarr" and ".xxxxxxxx.tmp" take 33
 # A full disk fails every slide after it, and who stopped the run meant all of it.
 CONCERNS_THE_RUN = (OutputError, Stopped)
 REASONS = {ResolutionError: "resolution", TissueError: "tissue", SlideError: "file"}  # the first that fits
@@ -69,10 +71,45 @@ def namesakes(sources: Sequence[SlideSource]) -> dict[Path, Failure]:
 
     Names that differ only in case count as one: some file systems do not tell them apart.
     """
-    by_name: defaultdict[str, dict[Path, None]] = defaultdict(dict)
+    by_name: defaultdict[str, dict[Path, Path]] = defaultdict(dict)
     for source in sources:
-        by_name[unicodedata.normalize("NFC", source.slide_id).casefold()][source.path] = None
-    return {path: _twin(list(paths)) for paths in by_name.values() if len(paths) > 1 for path in paths}
+        by_name[unicodedata.normalize("NFC", source.slide_id).casefold()].setdefault(_real(source.path), source.path)
+    twins = {real: _twin(list(paths.values())) for paths in by_name.values() if len(paths) > 1 for real in paths}
+    return {source.path: twins[real] for source in sources if (real := _real(source.path)) in twins}
+
+
+def _real(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):  # RuntimeError: a circle of links
+        return path.absolute()
+
+
+def unfit_names(sources: Sequence[SlideSource]) -> dict[Path, Failure]:
+    """Find slides whose outputs cannot be named after them: those of `namesakes`, and names too long for a file."""
+    found = namesakes(sources)
+    for source in sources:
+        try:
+            refuse_long_name(source.slide_id)
+        except SlideError as error:
+            found.setdefault(source.path, Failure("name", str(error)))
+    return found
+
+
+def refuse_long_name(slide_id: str) -> None:
+    """Refuse a name that leaves no room for what outputs add to it.
+
+    Raises
+    ------
+    SlideError
+        With its length.
+    """
+    length = len(os.fsencode(slide_id))
+    if length > LONGEST_NAME:
+        raise SlideError(
+            f"Expected a slide's name of at most {LONGEST_NAME} bytes, since its outputs are named after it. Got "
+            f"{length} in '{slide_id[:40]}...'; give the file a shorter name."
+        )
 
 
 def _twin(paths: Sequence[Path]) -> Failure:

@@ -193,10 +193,10 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def is_current(path: Path, key: str) -> bool:
-    """Tell whether `path` holds features that were made from just what `key` stands for."""
+def is_current(path: Path, *keys: str) -> bool:
+    """Tell whether `path` holds features that were made from just what one of `keys` stands for."""
     try:
-        return read_card(path).key == key
+        return read_card(path).key in keys
     except FormatError:
         return False
 

@@ -68,6 +68,18 @@ def remove(path: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def rename(path: Path, new: Path) -> None:
+    """Give a file another name.
+
+    Raises
+    ------
+    OutputError
+        If it may not be renamed.
+    """
+    with _writing(path):
+        path.rename(new)
+
+
 def remove_leftovers(folder: Path) -> None:
     """Delete what `replacing` left in `folder` when a process was killed in its middle."""
     for path in (*folder.glob(".*.tmp"), *folder.glob(".*.old")):

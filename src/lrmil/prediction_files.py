@@ -5,6 +5,7 @@
 """
 
 import math
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -67,11 +68,14 @@ def write_prediction(
     files.write_json(out / f"{slide_id}.json", {"format": FORMAT, "key": key, **_card(prediction), "notice": NOTICE})
 
 
-def read_prediction(out: Path, slide_id: str, *, key: str | None = None) -> Prediction | None:
-    """Read what `write_prediction` wrote; None when it is absent, incomplete, of another version or another `key`."""
+def read_prediction(out: Path, slide_id: str, *, keys: Collection[str] = ()) -> Prediction | None:
+    """Read what `write_prediction` wrote; None when it is absent, incomplete, of another version or of none of `keys`.
+
+    Without `keys`, whatever it was made from will do.
+    """
     try:
         card: Any = untrusted.read_json(out / f"{slide_id}.json", printable=False)
-        if card["format"] != FORMAT or key not in (None, card["key"]):
+        if card["format"] != FORMAT or (keys and card["key"] not in keys):
             return None
         attention = read_ome_zarr(out / f"{slide_id}.attention.ome.zarr")
         if not _is_grid(card["grid"]):

@@ -181,6 +181,11 @@ class Slide:
         """Compressed bytes read so far; None where the reader cannot tell."""
         return self._reader.bytes_read
 
+    @property
+    def damaged(self) -> bool:
+        """Whether a finer level has had to stand in for a damaged one so far."""
+        return bool(self._pixels.notes)
+
     @cached_property
     def fingerprint(self) -> str:
         """Hash of the slide's content by samples; for a slide of several files, over all of them."""

@@ -139,6 +139,12 @@ def fingerprint_of(path: Path) -> str:
     return files.sha256_of([sizes, {names[part]: files.fingerprint(part) for part in sampled}])
 
 
+def changed_at(path: Path) -> int:
+    """Time in ns at which a slide's files were last written or put here, of several the latest."""
+    stats = [part.stat() for part in parts_of(path)]
+    return max((max(stat.st_mtime_ns, stat.st_ctime_ns) for stat in stats), default=0)
+
+
 def _named_in(path: Path) -> list[Path]:
     """The files that a Hamamatsu VMS or VMU, a small text of NAME=VALUE lines, names and that lie beside it."""
     if not path.is_file() or path.stat().st_size > LARGEST_TEXT:

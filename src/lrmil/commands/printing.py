@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lrmil.batch_prediction import Row
+from lrmil.prediction_table import Row
 from lrmil.run_plan import ARM_NAMES
 
 console = Console(stderr=True)

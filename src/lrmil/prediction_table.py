@@ -1,0 +1,160 @@
+"""predictions.csv: a line per slide, and nothing lost of what earlier calls wrote into the same folder."""
+
+import csv
+import io
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lrmil import files
+from lrmil.csv_text import csv_text, plain_cell
+from lrmil.failures import Failure
+from lrmil.inference import Prediction
+
+TABLE = "predictions.csv"
+PAUSE = 1.0  # seconds between two writings: the table of a large cohort is long, and each answer is on disk by itself
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of predictions.csv, JSON-ready.
+
+    Attributes
+    ----------
+    status
+        "ok", "uncertain" or "failed".
+    probabilities
+        Class -> probability; empty when failed.
+    reason
+        Why it failed in one word: see `lrmil.failures.Failure`.
+    notes
+        Sentences on how the slide was read, and what of it could not be.
+    model
+        SHA-256 of the model (`Bundle.sha256`).
+    message
+        Why it failed.
+    """
+
+    slide_id: str
+    status: str
+    label: str = ""
+    probabilities: dict[str, float] = field(default_factory=dict)
+    mpp: float | None = None
+    mpp_source: str = ""
+    n_patches: int = 0
+    failed_patches: int = 0
+    seconds: float = 0.0
+    bytes_read: int | None = None
+    reason: str = ""
+    notes: tuple[str, ...] = ()
+    model: str = ""
+    message: str = ""
+
+
+class PredictionTable:
+    """The table of a folder while slides are classified into it.
+
+    Lines of slides that an earlier call classified stay, as long as their answer is there. A table with other columns,
+    as of a model with other classes, is put aside as predictions-1.csv.
+
+    Parameters
+    ----------
+    folder
+        Where predictions.csv is, or will be.
+    classes
+        Classes of the model.
+    """
+
+    def __init__(self, folder: Path, classes: Sequence[str]) -> None:
+        self._path, self._classes, self._written = folder / TABLE, classes, 0.0
+        self._lines = self._earlier()
+
+    def add(self, row: Row) -> None:
+        """Put a line in the place of the slide's earlier one, or at the end; it is on disk about a second later."""
+        self._lines[row.slide_id] = _cells(row, self._classes)
+        if time.monotonic() - self._written > PAUSE:
+            self.write()
+
+    def write(self) -> None:
+        """Write the table, complete or not at all."""
+        files.write_text(self._path, csv_text([_header(self._classes), *self._lines.values()]))
+        self._written = time.monotonic()
+
+    def _earlier(self) -> dict[str, list[str]]:
+        if not self._path.exists():
+            return {}
+        try:
+            text = self._path.read_bytes().decode("utf-8", errors="backslashreplace")
+            header, *lines = ([plain_cell(cell) for cell in line] for line in csv.reader(io.StringIO(text, newline="")))
+        except (OSError, ValueError, csv.Error):
+            header, lines = [], []
+        if header != _header(self._classes):
+            self._put_aside()
+            return {}
+        status = header.index("status")
+        return {
+            line[0]: line
+            for line in lines
+            if len(line) == len(header) and (line[status] == "failed" or self._has_answer(line[0]))
+        }
+
+    def _has_answer(self, slide_id: str) -> bool:
+        return (self._path.parent / f"{slide_id}.json").is_file()
+
+    def _put_aside(self) -> None:
+        number = 1
+        while (aside := self._path.with_name(f"{self._path.stem}-{number}.csv")).exists():
+            number += 1
+        files.rename(self._path, aside)
+        log.warning("%s has other columns than this model's table; it is kept as %s.", TABLE, aside.name)
+
+
+def failed_row(slide_id: str, failure: Failure, model: str = "") -> Row:
+    """Line of predictions.csv for a slide that has no answer."""
+    return Row(slide_id=slide_id, status="failed", reason=failure.reason, model=model, message=failure.message)
+
+
+def row_of(slide_id: str, prediction: Prediction) -> Row:
+    """Line of predictions.csv for a slide that was classified."""
+    return Row(
+        slide_id=slide_id,
+        status=prediction.status,
+        label=prediction.label,
+        probabilities=prediction.probabilities,
+        mpp=prediction.mpp,
+        mpp_source=prediction.mpp_source,
+        n_patches=len(prediction.patches) + prediction.failed_patches,
+        failed_patches=prediction.failed_patches,
+        seconds=prediction.timings["total"],
+        bytes_read=prediction.bytes_read,
+        notes=prediction.notes,
+        model=prediction.bundle_sha256,
+    )
+
+
+def write_rows(path: Path, rows: Sequence[Row], classes: Sequence[str]) -> None:
+    """Write rows as predictions.csv, complete or not at all."""
+    files.write_text(path, table_of(rows, classes))
+
+
+def table_of(rows: Sequence[Row], classes: Sequence[str]) -> str:
+    """Give rows as CSV: a column for the probability of each class, empty where there is no answer."""
+    return csv_text([_header(classes), *(_cells(row, classes) for row in rows)])
+
+
+def _header(classes: Sequence[str]) -> list[str]:
+    probabilities = [f"prob_{name}" for name in classes]
+    tail = ["mpp", "mpp_source", "n_patches", "failed_patches", "seconds", "reason", "notes", "model", "message"]
+    return ["slide_id", "status", "label", *probabilities, *tail]
+
+
+def _cells(row: Row, classes: Sequence[str]) -> list[str]:
+    values = [f"{row.probabilities[name]:.6f}" if row.probabilities else "" for name in classes]
+    resolution = ["" if row.mpp is None else f"{row.mpp:.6g}", row.mpp_source]
+    counts = [str(row.n_patches), str(row.failed_patches), f"{row.seconds:.3f}"]
+    words = [row.reason, " ".join(row.notes), row.model, row.message]
+    return [row.slide_id, row.status, row.label, *values, *resolution, *counts, *words]
