@@ -55,9 +55,12 @@ class Worklist(QWidget):
     def open_folder(self, folder: Path) -> None:
         """Make a list of the slides in a folder and in those below it."""
         self.folder = folder.resolve()
+        self._openings += 1
         places.remember("worklist_folder", str(self.folder))
         self.tools.say_folder(self.folder)
         self.table.fill([])
+        self._name_job()
+        self._update()
         self.read_again()
 
     def read_again(self) -> None:
@@ -65,6 +68,7 @@ class Worklist(QWidget):
         if self.folder is None:
             return
         self._scans += 1
+        self.message.say("")  # what was said is of the list as it was
         number, folder, results, model = self._scans, self.folder, self.session.preferences.results, self._model()
 
         def read() -> Iterator[Step[list[Entry]]]:
@@ -77,7 +81,7 @@ class Worklist(QWidget):
             name=f"read {folder.name}",
             on_step=lambda step: self._take_scanned(step) if number == self._scans else None,
             on_result=lambda _: None,
-            on_error=lambda error: self._warn(explain(error)),
+            on_error=lambda error: self._warn(explain(error)) if number == self._scans else None,
             owner=self,
         )
 
@@ -107,7 +111,7 @@ class Worklist(QWidget):
             yield from classify_list(todo, entries, bundle, folder, results, device=device, uncertain_below=below)
 
         self.message.say("")
-        self._table_file = list_file(results, folder, ".csv")
+        self._table_file, self._list_name = list_file(results, folder, ".csv"), folder.name
         self.session.run(steps, name=f"classify {len(todo)} slides of {folder.name}", on_result=self._say_finished)
 
     def open_slide(self, entry: Entry) -> None:
@@ -125,7 +129,7 @@ class Worklist(QWidget):
             steps,
             name=f"open {entry.slide_id}",
             on_result=lambda opened: self._show_opened(entry, opened) if number == self._openings else None,
-            on_error=lambda error: self._warn(explain(error)),
+            on_error=lambda error: self._warn(explain(error)) if number == self._openings else None,
             owner=self,
         )
 
@@ -200,6 +204,8 @@ class Worklist(QWidget):
             return
         for entry in step.result:
             self._note_running(entry)
+        if all(self.table.place_of(entry.path) is None for entry in step.result):
+            return  # of a list that is not shown any more; the bar goes on to name the job
         self.table.put(step.result)
         self.progress.setRange(0, step.total or 0)
         self.progress.setValue(step.done)
@@ -219,10 +225,12 @@ class Worklist(QWidget):
         if not self.session.busy and self._before_running is not None:
             self.table.put([self._before_running])
             self._before_running = None
-        if self.session.busy:
-            self.progress.setRange(0, 0)
-            self.progress.setFormat(self.session.job_name)
+        self._name_job()
         self._update()
+
+    def _name_job(self) -> None:
+        self.progress.setRange(0, 0)
+        self.progress.setFormat(self.session.job_name)
 
     def _model_changed(self) -> None:
         self._say_model()
@@ -309,8 +317,12 @@ class Worklist(QWidget):
 
     def _say_finished(self, entries: list[Entry]) -> None:
         failures = sum(entry.status == "failed" for entry in entries)
-        said = f" {failures} failed; the column Message says why." if failures else ""
-        self.message.say(f"Classified {len(entries) - failures} of {len(entries)}.{said} Table: {self._table_file}")
+        noted = sum(entry.done and bool(entry.message) for entry in entries)
+        counts = ((failures, "failed"), (noted, "with notes"))
+        parts = ", ".join(f"{count} {what}" for count, what in counts if count)
+        said = f" {parts}; the column Message says why." if parts else ""
+        done = f"Classified {len(entries) - failures} of {len(entries)} slides of {self._list_name}."
+        self.message.say(f"{done}{said} Table: {self._table_file}")
 
     def _warn(self, message: str) -> None:
         self.message.warn(message)

@@ -10,13 +10,14 @@ from lrmil.errors import LrmilError
 from lrmil.steps import Step
 from napari_lrmil.layers import LayerData, slide_layer, tissue_layer
 from napari_lrmil.messages import explain
-from napari_lrmil.session import Shown, case_folder
+from napari_lrmil.session import Shown
 from napari_lrmil.worklist_state import (
     JOB,
     Entry,
     Memory,
     answered,
     failed,
+    folder_of,
     list_file,
     read_memory,
     stamp_of,
@@ -24,9 +25,9 @@ from napari_lrmil.worklist_state import (
 )
 
 if TYPE_CHECKING:
-    from lrmil.batch_prediction import Row
     from lrmil.bundle import Bundle
     from lrmil.inference import Prediction
+    from lrmil.prediction_table import Row
 
 
 class Opened(NamedTuple):
@@ -67,9 +68,9 @@ def classify_list(
         Per batch and per slide, with the entry as it is now. Its metrics are ``slides_per_min`` and ``seconds_left``,
         once a slide has been computed.
     """
-    from lrmil.batch_prediction import write_rows
     from lrmil.devices import pick_device
     from lrmil.failures import CONCERNS_THE_RUN, without_folder
+    from lrmil.prediction_table import write_rows
 
     device = str(pick_device(device))  # a wrong name concerns no slide
     todo = [entry for entry in chosen if not entry.twin]
@@ -101,7 +102,7 @@ def open_entry(entry: Entry, results: Path, bundle_sha256: str) -> Iterator[Step
     from lrmil.prediction_files import read_prediction, read_tissue
     from lrmil.slide import open_slide
 
-    slide, out = open_slide(entry.path, mpp=entry.mpp), case_folder(results, entry.slide_id, entry.path)
+    slide, out = open_slide(entry.path, mpp=entry.mpp), folder_of(entry, results)
     layers, note, shown = [slide_layer(slide)], "", None
     prediction = read_prediction(out, entry.slide_id) if entry.done else None
     if prediction is None or prediction.bundle_sha256 != bundle_sha256:
@@ -123,7 +124,7 @@ def _classify_one(
     from lrmil.batch_prediction import predict_one
     from lrmil.prediction_files import read_tissue
 
-    out = case_folder(results, entry.slide_id, entry.path)
+    out = folder_of(entry, results)
     prediction = _by_painted_tissue(entry, out, bundle)
     if prediction is None:
         mask = read_tissue(out, entry.slide_id)
@@ -152,7 +153,7 @@ def _by_painted_tissue(entry: Entry, out: Path, bundle: "Bundle") -> "Prediction
 def _remember(entry: Entry, folder: Path, results: Path, bundle: "Bundle") -> None:
     path = list_file(results, folder, ".json")
     failures = dict(read_memory(path).failures)
-    case = case_folder(results, entry.slide_id, entry.path).name
+    case = folder_of(entry, results).name
     failures.pop(case, None)
     if entry.status == "failed":
         stamp = stamp_of(entry.path)
@@ -161,7 +162,7 @@ def _remember(entry: Entry, folder: Path, results: Path, bundle: "Bundle") -> No
 
 
 def _row(entry: Entry) -> "Row":
-    from lrmil.batch_prediction import Row
+    from lrmil.prediction_table import Row
 
     return entry.row if entry.row and entry.done else Row(entry.slide_id, entry.status, message=entry.message)
 

@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lrmil import files
+from lrmil.errors import SlideError
+from lrmil.failures import CONCERNS_THE_RUN, namesakes
 from lrmil.slide_files import SlideSource, find_slides, parts_of, slide_id_of
 from lrmil.steps import Step
+from napari_lrmil.messages import explain
 from napari_lrmil.session import case_folder
 
 if TYPE_CHECKING:
-    from lrmil.batch_prediction import Row
     from lrmil.inference import Prediction
+    from lrmil.prediction_table import Row
 
 FORMAT = "lrmil.worklist/1"
 JOB = "classify the list"
@@ -39,6 +42,8 @@ class Entry:
 
     Attributes
     ----------
+    message
+        Why it has no answer, or how it was read.
     row
         Its line of the table of results, None until it has one.
     fingerprint
@@ -133,31 +138,39 @@ def scan(folder: Path, results: Path, bundle_sha256: str) -> Iterator[Step[list[
     ------
     Step
         First all slides as new ones, then those of which more is known, some at a time.
+
+    Raises
+    ------
+    SlideError
+        If there is no such folder, or it cannot be listed.
     """
-    entries = entries_of(find_slides(folder), folder)
+    _look_into(folder)
+    entries = entries_of(find_slides(folder))
     yield Step("find slides", 0, len(entries), "slides", entries)
     memory = read_memory(list_file(results, folder, ".json"))
     told, known = time.monotonic(), []
     for done, entry in enumerate(entries, 1):
-        known.append(entry if entry.twin else saved(entry, results, bundle_sha256 or memory.bundle_sha256, memory))
+        known.append(_known(entry, results, bundle_sha256 or memory.bundle_sha256, memory))
         if time.monotonic() - told > CHUNK_S or done == len(entries):
             yield Step("read results", done, len(entries), "slides", known)
             told, known = time.monotonic(), []
 
 
-def entries_of(paths: Sequence[Path], folder: Path) -> list[Entry]:
+def entries_of(paths: Sequence[Path]) -> list[Entry]:
     """Make an entry of every slide; files that share a name are failed ones."""
-    namesakes: dict[str, list[Path]] = {}
-    for path in paths:
-        namesakes.setdefault(slide_id_of(path), []).append(path)
-    return [_entry(path, namesakes[slide_id_of(path)], folder) for path in paths]
+    entries = [Entry(path, slide_id_of(path)) for path in paths]
+    twins = namesakes([entry.source for entry in entries])
+    return [
+        replace(failed(entry, twins[entry.path].message), twin=True) if entry.path in twins else entry
+        for entry in entries
+    ]
 
 
 def saved(entry: Entry, results: Path, bundle_sha256: str, memory: Memory) -> Entry:
     """Complete an entry from what its results folder and the memory hold."""
     from lrmil.prediction_files import read_prediction
 
-    out = case_folder(results, entry.slide_id, entry.path)
+    out = folder_of(entry, results)
     prediction, failure = read_prediction(out, entry.slide_id), memory.failures.get(out.name, {})
     if prediction is not None and _is_of(entry.path, prediction, out / f"{entry.slide_id}.json"):
         known = answered(entry, prediction, bundle_sha256)
@@ -171,14 +184,14 @@ def saved(entry: Entry, results: Path, bundle_sha256: str, memory: Memory) -> En
 
 def answered(entry: Entry, prediction: "Prediction", bundle_sha256: str) -> Entry:
     """Complete an entry from a prediction, which counts only if it is of the model in use."""
-    from lrmil.batch_prediction import row_of
+    from lrmil.prediction_table import row_of
 
     entry = replace(entry, mpp=prediction.mpp if prediction.mpp_source == "override" else None)
     if prediction.bundle_sha256 != bundle_sha256:
         return replace(entry, status="other model", message="Classified with another model; classify it again.")
     row = row_of(entry.slide_id, prediction)
     status: Status = "uncertain" if prediction.status == "uncertain" else "ok"
-    return replace(entry, status=status, message="", row=row, fingerprint=prediction.slide_fingerprint)
+    return replace(entry, status=status, message=" ".join(row.notes), row=row, fingerprint=prediction.slide_fingerprint)
 
 
 def failed(entry: Entry, message: str) -> Entry:
@@ -187,12 +200,22 @@ def failed(entry: Entry, message: str) -> Entry:
 
 
 def stamp_of(path: Path) -> Stamp:
-    """Size and time of change of a slide's files together: another stamp means another content."""
+    """Size and time of change of a slide's files together; another stamp is another content, [] that there is none."""
     try:
         stats = [part.stat() for part in parts_of(path)]
     except OSError:
         return []
+    if not stats:
+        return []
     return [sum(stat.st_size for stat in stats), max(stat.st_mtime_ns for stat in stats)]
+
+
+def folder_of(entry: Entry, results: Path) -> Path:
+    """Folder of a slide's results: `case_folder`, also of a link that leads in a circle and cannot be resolved."""
+    try:
+        return case_folder(results, entry.slide_id, entry.path)
+    except (OSError, RuntimeError):
+        return results / f"{entry.slide_id}-{files.sha256_of(str(entry.path.absolute()))[:8]}"
 
 
 def summary(entries: Sequence[Entry], reviewed: int, hidden: int) -> str:
@@ -207,13 +230,30 @@ def summary(entries: Sequence[Entry], reviewed: int, hidden: int) -> str:
     return f"{slides}: {', '.join(parts)}; {reviewed} reviewed"
 
 
-def _entry(path: Path, namesakes: Sequence[Path], folder: Path) -> Entry:
-    slide_id = slide_id_of(path)
-    if len(namesakes) == 1:
-        return Entry(path, slide_id)
-    found = " and ".join(str(one.relative_to(folder)) for one in namesakes)
-    message = f"Expected one file named {slide_id}. Got {found}; rename all but one, then read the folder again."
-    return Entry(path, slide_id, "failed", message, twin=True)
+def _look_into(folder: Path) -> None:
+    try:
+        next(folder.iterdir(), None)
+    except FileNotFoundError:
+        raise SlideError(
+            f"Expected a folder of slides. Got {folder}: there is no such folder; choose another, or check that its "
+            "disk is there."
+        ) from None
+    except OSError as error:
+        raise SlideError(
+            f"Expected a folder of slides. Got {folder}, of which the system says: {error.strerror}; choose another, "
+            "or check its rights."
+        ) from error
+
+
+def _known(entry: Entry, results: Path, bundle_sha256: str, memory: Memory) -> Entry:
+    if entry.twin:
+        return entry
+    try:
+        return saved(entry, results, bundle_sha256, memory)
+    except CONCERNS_THE_RUN:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever one slide does, the others are listed
+        return failed(entry, explain(error))
 
 
 def _is_of(path: Path, prediction: "Prediction", card: Path) -> bool:

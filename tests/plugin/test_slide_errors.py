@@ -112,7 +112,7 @@ class TestClassifySlide:
 
 class TestWorklist:
     def steps(self, folder: Path, model_folder: Path, results: Path) -> Iterator[Step[list[Entry]]]:
-        entries = entries_of(find_slides(folder), folder)
+        entries = entries_of(find_slides(folder))
         return classify_list(entries, entries, load_bundle(model_folder), folder, results, device="cpu")
 
     @pytest.fixture

@@ -1,24 +1,28 @@
 """The worklist as Qt shows it: a table over the entries, sorted by values and filtered by words and by state."""
 
+import html
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, QSortFilterProxyModel, Qt
-from qtpy.QtGui import QFont
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, QSize, QSortFilterProxyModel, Qt
+from qtpy.QtGui import QColor, QFont, QResizeEvent
 from qtpy.QtWidgets import QAbstractItemView, QTableView
 
 from napari_lrmil.worklist_state import Entry
 
-COLUMNS = ("Slide", "Status", "Class", "Probability", "Patches", "Unreadable", "Reviewed", "Message")
+COLUMNS = ("Slide", "Status", "Class", "Probability", "Message", "Reviewed", "Patches", "Unreadable")
 NUMBERS = ("Probability", "Patches", "Unreadable")
-SLIDE, STATUS, CLASS, PROBABILITY, PATCHES, UNREADABLE, REVIEWED, MESSAGE = range(len(COLUMNS))
+SLIDE, STATUS, CLASS, PROBABILITY, MESSAGE, REVIEWED, PATCHES, UNREADABLE = range(len(COLUMNS))
 HIDDEN = "read first"
 CHOICES = ("all", "unreviewed", "failed", "uncertain")
 Chosen = Literal["all", "unreviewed", "failed", "uncertain"]
-WIDTHS = (150, 90, 90, 85, 65, 85, 140)  # px of the columns; the last takes what is left
+WIDTHS = (110, 80, 70, 85, 0, 100, 65, 85)  # px of the columns; the message takes what is left
+LEAST_MESSAGE = 130  # px
+WIDTH = 510  # px of the table at first: up to the message, and the bar beside it
+FAILED, ON_FAILED = QColor("#7a2e2e"), QColor("white")  # as the line of messages warns
 ROW_HEIGHT = 24  # px
 Value = str | float | None
 
@@ -138,12 +142,17 @@ class WorklistTable(QAbstractTableModel):
         return 0 if parent.isValid() else len(COLUMNS)
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> object:
-        """Qt asks for the text, the tip, the alignment or the font of a cell."""
+        """Qt asks for the text, the tip, the alignment, the colours or the font of a cell."""
         line, column = self.lines[index.row()], index.column()
         if role == Qt.ItemDataRole.DisplayRole:
             return line.text(column)
         if role == Qt.ItemDataRole.ToolTipRole:
-            return str(line.entry.path) if column == SLIDE else line.text(column) or None
+            said = str(line.entry.path) if column == SLIDE else line.text(column)
+            return f"<qt>{html.escape(said)}</qt>" if said else None  # as rich text it wraps
+        if role == Qt.ItemDataRole.BackgroundRole and line.entry.status == "failed":
+            return FAILED
+        if role == Qt.ItemDataRole.ForegroundRole and line.entry.status == "failed":
+            return ON_FAILED
         if role == Qt.ItemDataRole.TextAlignmentRole and COLUMNS[column] in NUMBERS:
             return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         if role == Qt.ItemDataRole.FontRole and line.entry.path == self._opened:
@@ -206,9 +215,25 @@ class WorklistOrder(QSortFilterProxyModel):
         return all(word in said for word in self._words)
 
 
-def make_view(order: WorklistOrder) -> QTableView:
+class WorklistView(QTableView):
+    """As wide as slide, answer and message need; in a narrow one the columns after the message are scrolled to."""
+
+    def sizeHint(self) -> QSize:
+        """Qt asks how wide the dock is to be at first."""
+        return QSize(WIDTH, super().sizeHint().height())
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """Give the message the room that the others leave, or that is left up to the edge."""
+        super().resizeEvent(event)
+        room, widths = self.viewport().width(), [self.columnWidth(column) for column in range(len(COLUMNS))]
+        before, after = sum(widths[:MESSAGE]), sum(widths[MESSAGE + 1 :])
+        beside = room - before - after
+        self.setColumnWidth(MESSAGE, beside if beside >= LEAST_MESSAGE else max(LEAST_MESSAGE, room - before))
+
+
+def make_view(order: WorklistOrder) -> WorklistView:
     """Show the table by rows, sortable by a click on a column's name."""
-    view = QTableView()
+    view = WorklistView()
     view.setModel(order)
     view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
     view.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
@@ -219,8 +244,6 @@ def make_view(order: WorklistOrder) -> QTableView:
     if (numbers := view.verticalHeader()) is not None:
         numbers.setVisible(False)
         numbers.setDefaultSectionSize(ROW_HEIGHT)
-    if (header := view.horizontalHeader()) is not None:
-        header.setStretchLastSection(True)
     for column, width in enumerate(WIDTHS):
         view.setColumnWidth(column, width)
     return view

@@ -55,7 +55,9 @@ class WorklistTools(QWidget):
         self.run_selected.setEnabled(ready and not busy and selected)
         for button in (self.run_all, self.run_selected):
             button.setToolTip("" if ready else "Choose a folder with slides and a model first.")
-        self.choose_model.setEnabled(not busy)
+        for button in (self.choose_folder, self.choose_model):
+            button.setEnabled(not busy)
+            button.setToolTip("A job is in progress; wait for it or cancel it first." if busy else "")
         self.cancel.setEnabled(busy)
         self.next.setEnabled(waiting)
 
