@@ -5,12 +5,16 @@ from pathlib import Path
 import imagecodecs
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 import lrmil.flat_reader
 from lrmil.errors import ResolutionError, SlideError
 from lrmil.flat_reader import FlatReader
+from lrmil.holes import has_jpeg_hole
 from lrmil.slide import find_slides, open_slide, slide_id_of
+from lrmil.synthetic import make_slide
 from slides import coordinate_pixels, write_pyramid
 
 PIXELS = coordinate_pixels(300, 410)
@@ -109,6 +113,38 @@ def test_a_cut_picture_does_not_open(tmp_path: Path, suffix: str, part: float) -
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * part)])
     with pytest.raises(SlideError, match="Expected readable pixels"):
         open_slide(path)
+
+
+@pytest.mark.parametrize("count", [512, 4096, 20_000])
+@pytest.mark.parametrize("options", [{}, {"quality": 30}, {"subsampling": 0}, {"restart_marker_rows": 1}])
+def test_zeros_within_a_jpeg_are_a_hole(tmp_path: Path, count: int, options: dict[str, int]) -> None:
+    """A decoder would give other pixels to the end of the picture, without a word."""
+    tissue = make_slide("negative", seed=1, size=1024).pixels
+    Image.fromarray(tissue).save(tmp_path / "a.jpg", **options)
+    data = bytearray((tmp_path / "a.jpg").read_bytes())
+    FlatReader(tmp_path / "a.jpg")
+    start = len(data) // 2
+    data[start : start + count] = bytes(count)
+    (tmp_path / "a.jpg").write_bytes(data)
+    with Image.open(tmp_path / "a.jpg") as image:
+        assert (np.asarray(image) != tissue).any()  # it decodes
+    with pytest.raises(SlideError, match="long run of zero bytes"):
+        open_slide(tmp_path / "a.jpg", mpp=1.0)
+
+
+@pytest.mark.parametrize("options", [{}, {"optimize": True}, {"progressive": True}, {"quality": 1}])
+def test_a_jpeg_of_much_glass_has_no_hole(tmp_path: Path, options: dict[str, int]) -> None:
+    """Of one colour it is coded with few bits, with optimised tables in zeros alone."""
+    tissue = make_slide("negative", seed=1, size=1024).pixels
+    glass = np.full((4096, 1024, 3), 243, np.uint8)
+    Image.fromarray(np.concatenate([glass, tissue, glass])).save(tmp_path / "a.jpg", **options)
+    with open_slide(tmp_path / "a.jpg", mpp=1.0) as slide:
+        assert slide.dimensions == (1024, 9216)
+
+
+@given(st.binary(max_size=300), st.integers(1, 10**6))
+def test_whatever_follows_the_mark_of_a_jpeg_has_a_hole_or_none(data: bytes, area: int) -> None:
+    assert has_jpeg_hole(b"\xff\xd8" + data, area) in (True, False)
 
 
 def test_one_flipped_bit_of_a_png_is_seen(tmp_path: Path) -> None:

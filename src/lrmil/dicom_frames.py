@@ -10,7 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from lrmil.holes import HOLE, ends_in_zeros, has_compressed_hole
+from lrmil.holes import END_OF_JPEG, HOLE, ends_in_zeros, has_compressed_hole
 from lrmil.reader import unreadable
 
 HEAD = 1 << 16  # bytes that hold what is the same for all frames
@@ -22,7 +22,7 @@ SERIES = b"\x20\x00\x0e\x00UI"
 ROW_BY_ROW = b"\x20\x00\x11\x93CS\x0a\x00TILED_FULL"
 ENCAPSULATED = b"\xe0\x7f\x10\x00OB\x00\x00\xff\xff\xff\xff"
 ITEM = b"\xfe\xff\x00\xe0"
-JPEG, END_OF_JPEG = b"\xff\xd8\xff", b"\xff\xd9"
+JPEG = b"\xff\xd8\xff"
 
 
 class LevelFrames(NamedTuple):

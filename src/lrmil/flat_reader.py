@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import ImageFile, JpegImagePlugin, PngImagePlugin
 
 from lrmil.errors import SlideError
+from lrmil.holes import HOLE, has_jpeg_hole
 from lrmil.reader import ICC_NOTE, Level, check_inside, not_brightfield, unreadable
 from lrmil.resolution import MppCandidate
 
@@ -59,6 +60,8 @@ def _decode(path: Path) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
         with _open(path) as image:
             _refuse_unfit(path, image)
             pixels = np.asarray(image)
+            if not _is_png(path) and has_jpeg_hole(path.read_bytes(), pixels.shape[0] * pixels.shape[1]):
+                raise ValueError(f"it {HOLE}")
             notes = (ICC_NOTE,) if image.info.get("icc_profile") else ()
     except SlideError:
         raise

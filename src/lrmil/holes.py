@@ -8,9 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 HOLE = "holds a long run of zero bytes, as an incomplete copy leaves"  # said of a segment
+SECTOR = 512  # bytes: the least that a disk loses
 HOLE_BYTES = 4096  # a block of the usual file systems, and a page of memory
 TAIL_BYTES = 64  # no compressed stream ends in as many zeros; some decoders take them for data
 PIXELS_A_BYTE = 128 / 3  # of an image of one colour: a JPEG may spend 3 x 4 zero bits on 64 of its pixels
+
+END_OF_JPEG = b"\xff\xd9"
+SOF_BASELINE, SOF_EXTENDED, DHT, SOS = 0xC0, 0xC1, 0xC4, 0xDA  # markers of a JPEG's segments
+END_OF_BLOCK = 0  # symbol of a JPEG
 
 _ZEROS = bytes(HOLE_BYTES)
 
@@ -55,3 +60,48 @@ def has_compressed_hole(data: bytes, area: int) -> bool:
 def ends_in_zeros(data: bytes) -> bool:
     """Whether the end of compressed data is missing."""
     return len(data) > TAIL_BYTES and not data[-TAIL_BYTES:].strip(b"\0")
+
+
+def has_jpeg_hole(data: bytes, area: int) -> bool:
+    """Whether a JPEG file has a hole in its pixels, after which a decoder gives other ones to the end of the picture.
+
+    Where the code that ends a block of brightness is not of zeros alone, every 64 pixels have a bit that is set, and no
+    run of zeros can be long. An optimised or progressive JPEG may have long ones, in areas of one colour.
+
+    Parameters
+    ----------
+    data
+        The whole file, which a decoder has found to be a JPEG.
+    area
+        Number of its pixels.
+    """
+    begin, sets_bits = _jpeg_scan(data)
+    pixels = data[begin : max(data.rfind(END_OF_JPEG), begin)]
+    return bytes(SECTOR) in pixels if sets_bits else has_compressed_hole(pixels, area)
+
+
+def _jpeg_scan(data: bytes) -> tuple[int, bool]:
+    """Where the first scan begins, and whether it sets a bit in every block of brightness (ITU-T T.81, annex B)."""
+    place, sequential, first_codes = 2, False, dict[int, int]()
+    while data[place : place + 1] == b"\xff" and place + 4 <= len(data):
+        marker, length = data[place + 1], int.from_bytes(data[place + 2 : place + 4], "big")
+        body = data[place + 4 : place + 2 + length]
+        place += 2 + length
+        if marker in (SOF_BASELINE, SOF_EXTENDED):
+            sequential = True
+        elif marker == DHT:
+            first_codes |= _first_codes(body)
+        elif marker == SOS:
+            interleaved = len(body) > 2 and body[0] == 3
+            return place, sequential and interleaved and first_codes.get(body[2] & 15, END_OF_BLOCK) != END_OF_BLOCK
+    return place, False
+
+
+def _first_codes(body: bytes) -> dict[int, int]:
+    """Of each AC table in a segment, the symbol whose code is of zeros alone: the first of all."""
+    found, place = dict[int, int](), 0
+    while place + 17 < len(body):
+        if body[place] >> 4 == 1:
+            found[body[place] & 15] = body[place + 17]
+        place += 17 + sum(body[place + 1 : place + 17])
+    return found
