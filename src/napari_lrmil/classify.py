@@ -77,7 +77,7 @@ class ClassifySlide(QWidget):
         self.setMinimumWidth(320)
         self._listen()
         self._bind_keys()
-        self._update_buttons()
+        self._choose()
         self.device.look()
         self._recall_model()
 
@@ -87,23 +87,23 @@ class ClassifySlide(QWidget):
         if layer is None:
             self.message.warn("Expected a slide. Got none; drop one on the viewer, or press Open.")
             return
-        self.message.say("")
-        self.session.classify(layer, device=self.device.device)
+        if self.slides.take_typed():
+            self.session.classify(layer, device=self.device.device)
 
     def find_tissue(self) -> None:
         """Add the tissue mask of the chosen slide as a layer."""
         layer = self.slides.layer
-        if layer is not None:
-            self.message.say("")
+        if layer is not None and self.slides.take_typed():
             self.session.find_tissue(layer, on_result=self._add_tissue)
 
     def _listen(self) -> None:
         session = self.session
+        listen(session.began, self._clear)
         listen(session.failed, self.message.warn)
         listen(session.stepped, self._show_step)
         listen(session.job_changed, self._update_buttons)
         listen(session.model_changed, self._update_buttons)
-        self.slides.changed.connect(self._update_buttons)
+        self.slides.changed.connect(self._choose)
         self.run.clicked.connect(self.start)
         self.cancel.clicked.connect(self._cancel)
         self.tissue.clicked.connect(self.find_tissue)
@@ -134,6 +134,17 @@ class ClassifySlide(QWidget):
         if busy:
             self.progress.setRange(0, 0)
             self.progress.setFormat(self.session.job_name)
+
+    def _choose(self) -> None:
+        layer = self.slides.layer
+        if layer is not self.session.chosen:
+            self._clear()
+        self.session.choose(layer)
+        self._update_buttons()
+
+    def _clear(self) -> None:
+        """Forget what was said of the last action, or of another slide."""
+        self.message.say("")
 
     def _show_step(self, step: Step[object]) -> None:
         if step.total:

@@ -11,10 +11,12 @@ import numpy as np
 from napari.utils.colormaps import Colormap, ensure_colormap
 from numpy.typing import NDArray
 
-from lrmil.errors import SlideError
+from lrmil.errors import ResolutionError, SlideError
 from lrmil.explanation import percentile_rank, top_patches
+from lrmil.pyramid import hatched
 from lrmil.raster import Raster
-from lrmil.slide import Slide
+from lrmil.resolution import REMEDY
+from lrmil.slide import Slide, Thumbnail
 
 if TYPE_CHECKING:
     from lrmil.inference import Prediction
@@ -49,6 +51,7 @@ def slide_layer(slide: Slide) -> LayerData:
         "slide_id": slide.slide_id,
         "mpp": slide.mpp if slide.has_mpp else None,
         "mpp_source": slide.mpp_source,
+        "mpp_problem": _problem(slide),
         "reader": slide.reader_name,
         "dimensions": slide.dimensions,
         "notes": list(slide.notes),
@@ -153,6 +156,12 @@ def highest_and_lowest(prediction: "Prediction", count: int) -> tuple[NDArray[np
     return highest, lowest
 
 
+def drawn(thumbnail: Thumbnail) -> NDArray[np.uint8]:
+    """Pixels of a thumbnail; what could not be read is hatched, since white would pass for glass."""
+    stripes = hatched(0, 0, *thumbnail.failed.shape)
+    return np.where(thumbnail.failed[..., None], stripes, thumbnail.array)
+
+
 def space(mpp: float | None) -> dict[str, Any]:
     """Scale and units of an image of level-0 pixels; napari keeps pixels where the resolution is unknown."""
     known = {"scale": (mpp, mpp), "units": ("um", "um")} if mpp is not None else {}
@@ -171,6 +180,15 @@ def placed(raster: Raster, mpp: float) -> dict[str, Any]:
     }
 
 
+def _problem(slide: Slide) -> str:
+    """Why a slide's um/px cannot be used, "" when they can; the window has a remedy of its own."""
+    try:
+        _ = slide.mpp
+    except ResolutionError as error:
+        return str(error).removesuffix(f" {REMEDY}")
+    return ""
+
+
 def _coarse_level(slide: Slide, pixels: int) -> NDArray[np.uint8]:
     if pixels > LARGEST_FLAT:
         raise SlideError(
@@ -178,4 +196,4 @@ def _coarse_level(slide: Slide, pixels: int) -> NDArray[np.uint8]:
             "be drawn whole; convert it to a tiled pyramid, for example with bfconvert or vips. The command line "
             "classifies it as it is."
         )
-    return slide.overview(COARSE).array
+    return drawn(slide.overview(COARSE))

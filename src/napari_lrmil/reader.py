@@ -43,8 +43,8 @@ def read_slides(path: str | list[str]) -> list[LayerData]:
     for problem in problems:
         _warn(problem)
     for _, keywords, _ in layers:
-        if keywords["metadata"]["lrmil"]["mpp"] is None:
-            _warn(f"{keywords['name']} does not state its microns per pixel: it is shown in pixels, without a scale.")
+        if problem := keywords["metadata"]["lrmil"]["mpp_problem"]:
+            _warn(f"{problem} It is shown in pixels, without a scale, until its um/px are set.")
     return layers
 
 

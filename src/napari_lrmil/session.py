@@ -15,11 +15,13 @@ from psygnal import Signal
 
 from lrmil import files
 from lrmil.errors import ConfigError, LrmilError
-from lrmil.slide_files import SlideSource, slide_id_of
+from lrmil.resolution import fit_on_glass, resolve_mpp
+from lrmil.slide_files import SlideSource
 from lrmil.steps import Step
 from napari_lrmil import places
 from napari_lrmil.layers import KEY, space, tissue_of
 from napari_lrmil.messages import explain
+from napari_lrmil.open_slides import bring_to_front, is_of, raise_overlays, slides_in, source_of
 from napari_lrmil.preferences import Preferences, read_preferences
 from napari_lrmil.worker import JobWorker, MakeSteps, start_job
 
@@ -66,20 +68,24 @@ class Session:
     """
 
     model_changed = Signal()
+    model_refused = Signal()
     shown_changed = Signal()
     revealed_changed = Signal()
     read_first_changed = Signal()
     job_changed = Signal()
+    began = Signal()
     stepped = Signal(object)
     failed = Signal(str)
     reviewed = Signal()
 
     def __init__(self, viewer: "Viewer") -> None:
         self._viewer = ref(viewer)  # the sessions are kept by viewer: a strong reference would keep both for ever
-        self.preferences: Preferences = read_preferences()
+        self._preferences = self._preferences_read = read_preferences()
         self.bundle: Bundle | None = None
         self.model_folder: Path | None = None
         self.shown: Shown | None = None
+        self._answers: WeakKeyDictionary[Image, Shown] = WeakKeyDictionary()  # of the slides that are open
+        self._chosen: ref[Image] | None = None
         self.reviewer = self.preferences.reviewer
         self.revealed_at = time.monotonic()
         self._read_first = self.preferences.read_first
@@ -96,6 +102,18 @@ class Session:
         if viewer is None:
             raise ReferenceError("Expected an open viewer. Got one that was closed.")
         return viewer
+
+    @property
+    def preferences(self) -> Preferences:
+        """What is chosen in napari's preferences now: a change counts from the next job on."""
+        found = read_preferences()
+        if found != self._preferences_read:
+            self._preferences = self._preferences_read = found
+        return self._preferences
+
+    @preferences.setter
+    def preferences(self, value: Preferences) -> None:
+        self._preferences = value
 
     @property
     def busy(self) -> bool:
@@ -139,8 +157,17 @@ class Session:
         """The append-only log of reviews."""
         return self.preferences.results / "reviews.jsonl"
 
-    def run(self, make_steps: MakeSteps[Any], *, name: str, on_step: Any = None, on_result: Any) -> bool:
-        """Start a job unless one runs already; False when it was not started."""
+    def run(
+        self, make_steps: MakeSteps[Any], *, name: str, on_step: Any = None, on_result: Any, on_error: Any = None
+    ) -> bool:
+        """Start a job unless one runs already; False when it was not started.
+
+        Parameters
+        ----------
+        on_step, on_result, on_error
+            Called as in `start_job`; without `on_error` an error is told by `failed`.
+        """
+        self.began.emit()
         if self.busy:
             self.failed.emit(f"Expected no job in progress. Got {self.job_name!r}; wait for it or cancel it first.")
             return False
@@ -152,6 +179,8 @@ class Session:
 
         def end() -> None:
             self.job, self.job_name = None, ""
+            if self.shown is not None and not self.shown.complete:
+                self.show(None)  # cancelled or failed: half an answer is none
             self.job_changed.emit()
 
         self.job_name = name
@@ -160,7 +189,7 @@ class Session:
             name=name,
             on_step=step,
             on_result=on_result,
-            on_error=lambda error: self.failed.emit(explain(error)),
+            on_error=on_error or (lambda error: self.failed.emit(explain(error))),
             on_end=end,
         )
         self.job_changed.emit()
@@ -185,20 +214,48 @@ class Session:
             self.job.quit()
 
     def load_model(self, folder: Path) -> bool:
-        """Load a model folder in a thread; `model_changed` follows."""
+        """Load a model folder in a thread; `model_changed` or `model_refused` follows."""
 
         def load() -> "Iterator[Step[Bundle]]":
             from lrmil.bundle import load_bundle
 
             yield Step("load model", 1, 1, result=load_bundle(folder))
 
-        return self.run(load, name="load model", on_result=lambda bundle: self.take_model(folder, bundle))
+        def refuse(error: Exception) -> None:
+            self.failed.emit(explain(error))
+            self.model_refused.emit()
+
+        return self.run(
+            load, name="load model", on_result=lambda bundle: self.take_model(folder, bundle), on_error=refuse
+        )
+
+    def choose(self, layer: "Image | None") -> None:
+        """Take note of the slide that the user is on: its answer is shown, and never that of another slide."""
+        before = self._chosen and self._chosen()
+        self._chosen = None if layer is None else ref(layer)
+        if layer is not None and layer is not before:
+            bring_to_front(self.viewer.layers, layer)
+        if layer is not None and self.shown is not None and is_of(layer, self.shown.source):
+            return
+        kept = None if layer is None else self._answers.get(layer)
+        if kept is not None and layer is not None and is_of(layer, kept.source) and self._is_of_the_model(kept):
+            self.show(kept)
+        elif self.shown is not None:
+            self.show(None)
+
+    @property
+    def chosen(self) -> "Image | None":
+        """Layer of the slide that the user is on, or of the one whose answer is shown."""
+        slides, chosen = slides_in(self.viewer.layers), self._chosen and self._chosen()
+        if chosen in slides:
+            return chosen
+        return next((one for one in slides if self.shown is not None and is_of(one, self.shown.source)), None)
 
     def take_model(self, folder: Path, bundle: "Bundle") -> None:
         """Make a loaded model the session's."""
         self.bundle, self.model_folder = bundle, folder
         places.remember("model_folder", str(folder))
-        if self.shown is not None and self.shown.prediction.bundle_sha256 != bundle.sha256:
+        if self.shown is not None and not self._is_of_the_model(self.shown):
             self.show(None)  # the answer of one model must not stand beside the name of another
         self.model_changed.emit()
 
@@ -214,20 +271,21 @@ class Session:
         mpp
             um/px of level 0 in place of the slide's own.
         """
+        if not self.busy:
+            self._answers.pop(layer, None)
+            self.show(None)  # an earlier answer must not stand beside this one's failure
         try:
-            source, bundle = self.source_of(layer, mpp), self._loaded()
+            source, bundle = source_of(layer, mpp), self._loaded()
         except LrmilError as error:
             self.failed.emit(str(error))
             return False
-        if not self.busy:
-            self.show(None)  # an earlier slide's answer must not stand beside this one's failure
         mask, results = self.edited_tissue(source.slide_id), self.preferences.results
         below = self.preferences.uncertain_below
 
         def classify() -> "Iterator[Step[Shown]]":
             yield from _shown_steps(source, bundle, results, device, mask, below)
 
-        return self.run(classify, name=f"classify {source.slide_id}", on_step=self._show_step, on_result=self.show)
+        return self.run(classify, name=f"classify {source.slide_id}", on_step=self._show_step, on_result=self._take)
 
     def show(self, shown: Shown | None) -> None:
         """Make a prediction the one that all views show; they ask `revealed` whether to."""
@@ -238,12 +296,17 @@ class Session:
             self.revealed_at = time.monotonic()
         self.decide_revealed()
         self._note_seen()
+        if shown is not None and shown.complete:
+            self._keep(shown)
         self.shown_changed.emit()
+        slide = None if shown is None else self._layer_of(shown)
+        if slide is not None:
+            raise_overlays(self.viewer.layers, slide)
 
     def find_tissue(self, layer: "Image", *, mpp: float | None = None, on_result: Any) -> bool:
         """Segment a slide's tissue in a thread and pass the mask, its um/px and the slide's id to `on_result`."""
         try:
-            source = self.source_of(layer, mpp)
+            source = source_of(layer, mpp)
         except LrmilError as error:
             self.failed.emit(str(error))
             return False
@@ -256,29 +319,6 @@ class Session:
                 yield Step("find tissue", 1, 1, result=(segment_tissue(slide), slide.mpp, source.slide_id))
 
         return self.run(segment, name=f"find tissue of {source.slide_id}", on_result=on_result)
-
-    def source_of(self, layer: "Image", mpp: float | None) -> SlideSource:
-        """Say which slide a layer shows.
-
-        Raises
-        ------
-        ConfigError
-            If the layer comes from no file, or its slide has no um/px and none is given.
-        """
-        about = layer.metadata.get(KEY, {})
-        path = about.get("path") or layer.metadata.get("path") or layer.source.path
-        if not path:
-            raise ConfigError(
-                f"Expected a layer that was opened from a slide file. Got {layer.name!r}, which was not; open the "
-                "slide with File > Open."
-            )
-        if about.get("mpp_source") == "override":
-            mpp = about["mpp"]
-        if about and about.get("mpp") is None and mpp is None:
-            raise ConfigError(
-                f"{layer.name} does not state its microns per pixel. Type them into 'um/px of level 0', then run again."
-            )
-        return SlideSource(about.get("slide_id") or slide_id_of(path), Path(path), mpp)
 
     def edited_tissue(self, slide_id: str) -> "Raster | None":
         """The tissue mask of a slide as the user changed it; None when there is none or it was not changed."""
@@ -295,10 +335,39 @@ class Session:
         return next((one for one in found if one.metadata[KEY]["slide_id"] == slide_id), None)
 
     def set_mpp(self, layer: "Image", mpp: float) -> None:
-        """Give a slide's layer a resolution: it is shown in microns from now on."""
+        """Give a slide's layer a resolution: it is shown in microns from now on.
+
+        Raises
+        ------
+        ResolutionError
+            If it is implausible, or makes the slide longer than any glass.
+        """
+        width, height = layer.metadata[KEY]["dimensions"]
+        fit_on_glass(resolve_mpp(mpp, []), height, width)
         keywords = space(mpp)
         layer.scale, layer.units = keywords["scale"], keywords["units"]
-        layer.metadata[KEY] = {**layer.metadata.get(KEY, {}), "mpp": mpp, "mpp_source": "override"}
+        layer.metadata[KEY] = {**layer.metadata.get(KEY, {}), "mpp": mpp, "mpp_source": "override", "mpp_problem": ""}
+
+    def _take(self, shown: Shown) -> None:
+        """Show what has been found of a slide if the user is on it; an answer waits with its slide otherwise."""
+        chosen = self.chosen
+        if self._layer_of(shown) is None:
+            return  # it was closed meanwhile, or got another um/px
+        if chosen is None or is_of(chosen, shown.source):
+            self.show(shown)
+        elif shown.complete:
+            self._keep(shown)
+
+    def _keep(self, shown: Shown) -> None:
+        for layer in slides_in(self.viewer.layers):
+            if is_of(layer, shown.source):
+                self._answers[layer] = shown
+
+    def _layer_of(self, shown: Shown) -> "Image | None":
+        return next((one for one in slides_in(self.viewer.layers) if is_of(one, shown.source)), None)
+
+    def _is_of_the_model(self, shown: Shown) -> bool:
+        return self.bundle is None or shown.prediction.bundle_sha256 == self.bundle.sha256
 
     def _has_record(self, shown: Shown) -> bool:
         from napari_lrmil.reviews import read_by, reviews_in
@@ -319,7 +388,7 @@ class Session:
 
     def _show_step(self, step: "Step[Shown]") -> None:
         if step.result is not None and not step.result.complete:
-            self.show(step.result)
+            self._take(step.result)
 
 
 def session_of(viewer: Any) -> Session:

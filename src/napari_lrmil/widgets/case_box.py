@@ -10,14 +10,13 @@ from qtpy.QtWidgets import QFileDialog, QPushButton, QWidget
 
 from lrmil.review import Review
 from lrmil.steps import Step
+from napari_lrmil.messages import explain
 from napari_lrmil.reviews import latest_in
 from napari_lrmil.session import Session, Shown
 from napari_lrmil.widgets.parts import MessageLine, beside, listen, stacked
 
 if TYPE_CHECKING:
     from lrmil.bundle import Bundle
-
-JOB = "export the case of"
 
 
 class CaseBox(QWidget):
@@ -34,7 +33,6 @@ class CaseBox(QWidget):
         stacked(self, beside(self.export_button, self.open_button), self.message)
         for signal in (session.shown_changed, session.revealed_changed, session.job_changed, session.model_changed):
             listen(signal, self.refresh)
-        listen(session.failed, self._warn)
         self.export_button.clicked.connect(self.export)
         self.open_button.clicked.connect(self.open_page)
         self.refresh()
@@ -64,7 +62,8 @@ class CaseBox(QWidget):
 
         self._page = None
         self.message.say("")
-        session.run(steps, name=f"{JOB} {shown.source.slide_id}", on_result=self._offer_page)
+        name = f"export the case of {shown.source.slide_id}"
+        session.run(steps, name=name, on_result=self._offer_page, on_error=self._warn)
 
     def ask_for_folder(self) -> Path | None:
         """Ask where the case goes."""
@@ -81,9 +80,8 @@ class CaseBox(QWidget):
         self.message.say(f"Exported to {page.parent}")
         self.refresh()
 
-    def _warn(self, message: str) -> None:
-        if self._session.job_name.startswith(JOB):
-            self.message.warn(message)
+    def _warn(self, error: Exception) -> None:
+        self.message.warn(explain(error))
 
 
 def _export(folder: Path, shown: Shown, bundle: "Bundle", review: Review | None, patches: int) -> Iterator[Step[Path]]:

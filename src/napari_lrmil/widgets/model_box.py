@@ -34,23 +34,30 @@ class ModelBox(QWidget):
         self.path.returnPressed.connect(self.load)
         self.browse.clicked.connect(self._ask_for_folder)
         listen(session.model_changed, self._show)
+        listen(session.model_refused, self._show_path)
         self._show()
 
     def load(self) -> None:
         """Load the folder that is written in the field."""
         text = self.path.text().strip()
-        if text:
-            self._session.load_model(Path(text).expanduser())
+        if text and not self._session.load_model(Path(text).expanduser()):
+            self._show_path()
 
     def _show(self) -> None:
         bundle, folder = self._session.bundle, self._session.model_folder
         if bundle is None or folder is None:
             self.card.setText("No model is loaded.")
             return
-        self.path.setText(str(folder))
-        self.path.setToolTip(str(folder))
+        self._show_path()
         self.card.setText("\n".join(describe(bundle)))
         self.card.setToolTip(f"sha256 {bundle.sha256}")
+
+    def _show_path(self) -> None:
+        """Show the folder of the model in use; one that was refused stays only while there is none."""
+        folder = self._session.model_folder
+        if folder is not None:
+            self.path.setText(str(folder))
+            self.path.setToolTip(str(folder))
 
     def _ask_for_folder(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Choose a model folder", self.path.text())

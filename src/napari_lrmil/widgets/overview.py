@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from lrmil.resolution import MICRONS_AT_1X
 from lrmil.slide import open_slide
 from lrmil.steps import Step
-from napari_lrmil.layers import KEY
+from napari_lrmil.layers import KEY, drawn
 from napari_lrmil.session import Session
 from napari_lrmil.widgets.gallery import pixmap_of
 from napari_lrmil.widgets.parts import Text, listen
@@ -155,4 +155,4 @@ class _Map(QWidget):
 
 def _overview(path: str) -> Iterator[Step[NDArray[np.uint8]]]:
     with open_slide(path) as slide:
-        yield Step("overview", 1, 1, result=slide.overview(2 * SIDE).array)
+        yield Step("overview", 1, 1, result=drawn(slide.overview(2 * SIDE)))
