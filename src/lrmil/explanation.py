@@ -12,6 +12,7 @@ import numpy as np
 import zarr
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFont
+from zarr.codecs import ZstdCodec
 
 from lrmil import untrusted
 from lrmil.errors import FormatError
@@ -108,7 +109,7 @@ def write_geojson(
     size_level0: float,
     slide_id: str,
     class_name: str,
-    resolution: Mapping[str, object] | None = None,
+    about: Mapping[str, object] | None = None,
     bounds_yx: tuple[float, float] = (0, 0),
     subtract_bounds: bool = False,
 ) -> None:
@@ -128,8 +129,8 @@ def write_geojson(
         Enters the ids: the same patch of the same slide has the same id in every run.
     class_name
         Name of the classification that every tile gets.
-    resolution
-        What is to be told of the slide's um/px: its value and source.
+    about
+        What else the ``lrmil`` member is to tell: the slide's um/px and its source, the model's hash.
     bounds_yx
         Corner of the scanned area (OpenSlide's bounds).
     subtract_bounds
@@ -155,8 +156,8 @@ def write_geojson(
         )
     ]
     bounds = {"bounds_yx": [float(side) for side in bounds_yx], "bounds_subtracted": subtract_bounds}
-    about = {"slide_id": slide_id, **(resolution or {}), **bounds}
-    document = {"type": "FeatureCollection", "lrmil": about, "features": features}
+    told = {"slide_id": slide_id, **(about or {}), **bounds}
+    document = {"type": "FeatureCollection", "lrmil": told, "features": features}
     write_text(path, json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n")
 
 
@@ -191,7 +192,12 @@ def write_ome_zarr(path: Path, raster: Raster, *, mpp: float, mpp_source: str = 
         group = zarr.create_group(temporary, zarr_format=3, attributes=attributes)
         data = np.asarray(raster.array, np.float32)
         array = group.create_array(
-            "0", shape=data.shape, dtype="float32", fill_value=np.nan, dimension_names=["y", "x"]
+            "0",
+            shape=data.shape,
+            dtype="float32",
+            fill_value=np.nan,
+            dimension_names=["y", "x"],
+            compressors=ZstdCodec(level=0, checksum=True),
         )
         array[...] = data
 

@@ -1,5 +1,7 @@
 """Embeddings of one slide's patches on disk: format lrmil.features/1 (a zarr v3 group, complete or absent)."""
 
+from collections import Counter
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -7,6 +9,7 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from zarr.codecs import ZstdCodec
 
 from lrmil import files, untrusted
 from lrmil.errors import FormatError
@@ -18,6 +21,7 @@ FORMAT = "lrmil.features/1"
 ROWS_PER_CHUNK = 1024
 LARGEST_PATCH = 65_536
 FARTHEST = 2**31  # level-0 pixels
+COMPRESSOR = ZstdCodec(level=0, checksum=True)  # a bit that flips on the disk is an error, not another number
 INDEX, FLOATS = ("int32",), ("float32", "float16")
 UNREADABLE = (OSError, KeyError, ValueError, TypeError, RuntimeError)  # RuntimeError: the codec's
 
@@ -99,7 +103,9 @@ def write_features(path: Path, features: Features) -> None:
         arrays |= {f"layers/{layer}": tokens for layer, tokens in features.layers.items()}
         for name, values in arrays.items():
             chunks = (min(ROWS_PER_CHUNK, max(1, len(values))), values.shape[1])
-            group.create_array(name, data=values, chunks=chunks, config={"write_empty_chunks": True})
+            group.create_array(
+                name, data=values, chunks=chunks, compressors=COMPRESSOR, config={"write_empty_chunks": True}
+            )
 
 
 def read_features(path: Path, *, layers: bool = False) -> Features:
@@ -199,6 +205,37 @@ def is_current(path: Path, *keys: str) -> bool:
         return read_card(path).key in keys
     except FormatError:
         return False
+
+
+def refuse_mixed(folder: Path, *added: tuple[str, float, int]) -> None:
+    """Refuse a folder of features, ``<slide_id>.zarr`` each, that do not all come from one encoder and one grid.
+
+    Parameters
+    ----------
+    added
+        Hash of the encoder, um/px and side in pixels of the patches of what is to be added.
+
+    Raises
+    ------
+    FormatError
+        With how many there are of each kind.
+    """
+    kinds = Counter[tuple[str, float, int]]()
+    for path in sorted(folder.glob("*.zarr")):
+        with suppress(FormatError):  # what is none is passed over
+            card = read_card(path)
+            kinds[card.encoder_hash, card.mpp, card.size] += 1
+    if len({*kinds, *added}) > 1:
+        said = [f"{count} of {_kind(*kind)}" for kind, count in kinds.items()]
+        said += [f"new {_kind(*kind)}" for kind in added]
+        raise FormatError(
+            f"Expected features of one encoder and one grid in {folder}. Got {' and '.join(said)}. "
+            "Keep each kind in a folder of its own."
+        )
+
+
+def _kind(encoder: str, mpp: float, size: int) -> str:
+    return f"{size} px at {mpp:g} um/px by encoder {encoder[:8]}"
 
 
 def positions_in(index: NDArray[np.integer], parents: NDArray[np.integer]) -> NDArray[np.int64]:

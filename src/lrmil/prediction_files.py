@@ -131,7 +131,11 @@ def write_tiles(
         size_level0=prediction.patches.size_level0,
         slide_id=slide_id,
         class_name=prediction.label,
-        resolution={"mpp": prediction.mpp, "mpp_source": prediction.mpp_source},
+        about={
+            "mpp": prediction.mpp,
+            "mpp_source": prediction.mpp_source,
+            "bundle_sha256": prediction.bundle_sha256,
+        },
         bounds_yx=slide.origin_yx,
         subtract_bounds=subtract_bounds,
     )

@@ -12,6 +12,7 @@ from lrmil.commands.options import log_at
 from lrmil.commands.printing import print_json, printed
 from lrmil.devices import available_devices, pick_device
 from lrmil.errors import ConfigError
+from lrmil.features import refuse_mixed
 from lrmil.model_facts import model_facts
 from lrmil.review import latest_reviews
 from lrmil.review_table import write_review_table
@@ -59,6 +60,7 @@ def export(options: argparse.Namespace) -> int:
     paths = sorted(options.features.glob("*.zarr"))
     if not paths:
         raise ConfigError(f"Expected a folder with features (*.zarr). Got {options.features}, which has none.")
+    refuse_mixed(options.features)
     for path in paths:
         exchange.write_trident(options.out / f"{path.stem}.h5", path)
         printed.print(str(options.out / f"{path.stem}.h5"), markup=False)

@@ -14,6 +14,7 @@ from lrmil.devices import pick_device
 from lrmil.encoders import PatchEncoder, encoder_hash, load_encoder
 from lrmil.extraction import PatchPlan, extract_features
 from lrmil.failures import failure_of
+from lrmil.features import refuse_mixed
 from lrmil.inference import predict_steps
 from lrmil.inspection import inspect_slide
 from lrmil.progress import show
@@ -101,12 +102,14 @@ def extract(options: argparse.Namespace) -> int:
     """Encode slides at one resolution."""
     sources = slides_of(options)  # before the encoder, which may have to be downloaded
     encoder = load_encoder(options.encoder, size=options.patch_size, embedding=options.embedding)
+    grid = PatchPlan(mpp=parse_mpp(options.at), size=options.patch_size)
+    refuse_mixed(options.out, (encoder_hash(encoder), grid.mpp, grid.size))
     steps = extract_features(
         sources,
         PatchEncoder(encoder, pick_device(options.device), batch_size=options.batch_size),
         encoder_hash(encoder),
         options.out,
-        PatchPlan(mpp=parse_mpp(options.at), size=options.patch_size),
+        grid,
         threads=options.threads,
     )
     outcomes = show(steps, console)
