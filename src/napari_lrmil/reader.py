@@ -5,15 +5,18 @@ from pathlib import Path
 
 from lrmil.errors import LrmilError, SlideError
 from lrmil.slide import open_slide
-from lrmil.slide_files import find_slides
+from lrmil.slide_files import OPENSLIDE_EXTENSIONS, find_slides
 from napari_lrmil.layers import LayerData, slide_layer
+from napari_lrmil.wholeness import is_whole
 
-SHARED_EXTENSIONS = (".tif", ".tiff", ".btf", ".zarr")  # other readers open these too, and images that are no slides
+# Other readers open .tif, .tiff, .btf and .zarr too, and images that are no slides.
+OWN_EXTENSIONS = (".svs", ".ndpi", *OPENSLIDE_EXTENSIONS)
+ZARR_SUFFIX = ".zarr"
 Read = Callable[[str | list[str]], list[LayerData]]
 
 
 def get_reader(path: str | list[str]) -> Read | None:
-    """Give the function that reads `path`, or None for what the core cannot open as a slide.
+    """Give the function that reads `path`, or None for what is whole and no slide: other readers open that.
 
     Parameters
     ----------
@@ -49,15 +52,17 @@ def read_slides(path: str | list[str]) -> list[LayerData]:
 
 
 def _is_ours(path: Path) -> bool:
-    if path.is_dir() and path.suffix.lower() not in SHARED_EXTENSIONS:
+    """Whether to read a path; reading what is broken says so, where giving it up would leave napari's own words."""
+    suffix = path.suffix.lower()
+    if path.is_dir() and suffix != ZARR_SUFFIX and suffix not in OWN_EXTENSIONS:
         return find_slides(path) == [path]  # the folder of one DICOM slide
-    if path.suffix.lower() not in SHARED_EXTENSIONS:
-        return True  # the manifest's patterns let only slides through; a broken one is told by reading it
+    if suffix in OWN_EXTENSIONS:
+        return True
     try:
         with open_slide(path):
             return True
     except LrmilError:
-        return False
+        return path.exists() and not is_whole(path)
 
 
 def _warn(message: str) -> None:

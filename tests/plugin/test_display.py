@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import tifffile
 from numpy.typing import NDArray
 
+from lrmil.errors import SlideError
 from lrmil.inference import Prediction, predict
 from lrmil.raster import Raster
 from lrmil.slide import open_slide
@@ -119,6 +121,20 @@ def test_files_are_opened_by_the_reader_of_the_manifest(
     assert layer.name == "slide" and tuple(layer.scale) == (0.25, 0.25)
     assert layer.source.path == str(svs) and layer.source.reader_plugin == "napari-lrmil"
     assert shot(viewer).max() > 0
+
+
+def test_the_chosen_reader_says_what_is_wrong_and_leaves_other_pictures_to_napari_s_own(
+    make_napari_viewer: MakeViewer, tmp_path: Path
+) -> None:
+    viewer = make_napari_viewer()
+    (tmp_path / "text.tif").write_text("no image")
+    with pytest.raises(SlideError, match="Expected a"):
+        viewer.open(str(tmp_path / "text.tif"), plugin="napari-lrmil")
+    tifffile.imwrite(tmp_path / "sixteen.tif", np.ones((64, 64), np.uint16))
+    (layer,) = viewer.open(str(tmp_path / "sixteen.tif"), plugin="napari")
+    assert layer.data.dtype == np.uint16
+    with pytest.raises(ValueError, match="refused the file"):
+        viewer.open(str(tmp_path / "sixteen.tif"), plugin="napari-lrmil")
 
 
 @pytest.mark.parametrize("name", ["Classify slide", "Worklist", "Train from folder"])

@@ -1,5 +1,6 @@
 """The reader takes what the core opens as a slide, and says what is wrong with the rest."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import tifffile
 from lrmil.errors import SlideError
 from lrmil.explanation import write_ome_zarr
 from lrmil.raster import Raster
+from lrmil.slide import open_slide
 from napari_lrmil.reader import get_reader, read_slides
 from slides import PATIENT, coordinate_pixels, write_labelled_slide, write_ome_zarr_slide, write_pyramid
 
@@ -31,11 +33,49 @@ def test_slides_are_read(slide: Path, tmp_path: Path) -> None:
 def test_what_is_no_slide_is_left_to_others(tmp_path: Path) -> None:
     grey = tmp_path / "stack.tif"
     tifffile.imwrite(grey, np.zeros((5, 40, 40), np.uint16))
-    (tmp_path / "text.tif").write_text("no image")
+    rgb16 = coordinate_pixels(300, 400).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "sixteen.ome.tif", rgb16, tile=(64, 64), photometric="rgb")
     (tmp_path / "folder").mkdir()
-    for name in ("stack.tif", "text.tif", "folder", "missing.tif"):
+    for name in ("stack.tif", "sixteen.ome.tif", "folder", "missing.tif"):
         assert get_reader(str(tmp_path / name)) is None, name
     assert get_reader([]) is None
+
+
+def broken(folder: Path, name: str) -> Path:
+    """Make something broken that has the extension of a slide which other readers open too."""
+    path = folder / name
+    pixels = coordinate_pixels(300, 400)
+    if name == "text.tif":
+        path.write_text("no image")
+    elif name == "empty.tiff":
+        path.touch()
+    elif name == "cut.ome.tif":
+        whole = write_pyramid(folder / "whole.ome.tif", pixels, 0.5, tile=64, factors=()).read_bytes()
+        path.write_bytes(whole[: len(whole) // 3])
+    elif name in ("folder.svs", "nothing.zarr"):
+        path.mkdir()
+    else:
+        write_ome_zarr_slide(path, pixels, 0.5, factors=(2,), version="0.4")
+        if name == "cut.ome.zarr":
+            (path / ".zattrs").write_text('{"multiscales": [')
+        else:
+            shutil.rmtree(path / "0")
+    return path
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["text.tif", "empty.tiff", "cut.ome.tif", "folder.svs", "nothing.zarr", "cut.ome.zarr", "lost.ome.zarr"],
+)
+def test_what_is_broken_is_said_in_the_core_s_words(tmp_path: Path, name: str) -> None:
+    path = broken(tmp_path, name)
+    with pytest.raises(SlideError) as caught:
+        open_slide(path)
+    read = get_reader(str(path))
+    assert read is not None
+    with pytest.raises(SlideError) as said:
+        read(str(path))
+    assert str(said.value) == str(caught.value)
 
 
 def test_a_broken_slide_is_said(tmp_path: Path) -> None:
