@@ -97,6 +97,9 @@ class TestUsage:
             ["predict", "a", "--model", "m", "--out", "o", "--threads", "0"],
             ["case", "a", "--model", "m", "--out", "o", "--top", "0"],
             ["reviews", "log", "--json", "--csv", "out.csv"],
+            ["predict", "a", "--model", "m", "--out", "o", "--uncertain-below", "2"],
+            ["predict", "a", "--model", "m", "--out", "o", "--uncertain-below", "nan"],
+            ["predict", "a", "--model", "m", "--out", "o", "--uncertain-below", "-0.1"],
         ],
     )
     def test_wrong_usage_is_2(self, arguments: list[str], run_cli) -> None:  # type: ignore[no-untyped-def]
@@ -112,7 +115,10 @@ class TestUsage:
             ["predict", "empty", "--model", "MODEL", "--out", "out"],
             ["predict", "SLIDE", "--model", "MODEL", "--out", "out", "--device", "cuda:99"],
             ["predict", "SLIDE", "--model", "MODEL", "--out", "out", "--mpp", "fine"],
+            ["predict", "SLIDE", "--model", "MODEL", "--out", "out", "--mpp", ""],
+            ["predict", "SLIDE", "--model", "MODEL", "--out", "out", "--mpp", "6"],
             ["predict", "SLIDE", "--model", "MODEL", "--out", "file", *CPU],
+            ["predict", "SLIDE", "--model", "MODEL", "--out", "file/inside", *CPU],
             ["validate", "empty", "no.csv"],
             ["validate", "empty", "labels.csv", "--folds", "1"],
             ["train", "empty", "labels.csv", "--out", "run", "--config", "no.toml"],
@@ -127,6 +133,8 @@ class TestUsage:
             ["card", "empty"],
             ["case", "SLIDE", "--model", "MODEL", "--out", "case", "--reviews", "no.jsonl", *CPU],
             ["case", "SLIDE", "--model", "MODEL", "--out", "file", *CPU],
+            ["case", "SLIDE", "--model", "MODEL", "--out", "file/inside", *CPU],
+            ["train", "SLIDES", "LABELS", "--out", "file", *CPU],
             ["case", "no.svs", "--model", "MODEL", "--out", "case", *CPU],
             ["export", "empty", "--to", "trident", "--out", "out"],
         ],
@@ -140,10 +148,20 @@ class TestUsage:
         (tmp_path / "file").write_text("")
         (tmp_path / "labels.csv").write_text("slide_id,label\na,b\n")
         slide = cohort / "slides/demo-001.ome.tif"
-        given = [argument.replace("MODEL", str(model)).replace("SLIDE", str(slide)) for argument in arguments]
+        places = {"MODEL": model, "SLIDE": slide, "SLIDES": cohort / "slides", "LABELS": cohort / "labels.csv"}
+        given = [str(places.get(argument, argument)) for argument in arguments]
         code, _, err = run_cli(*given)
         assert code == 1
         assert err.strip().startswith(f"lrmil {arguments[0]}: ") and len(err.strip().splitlines()) <= 3
+        assert not err.strip().startswith(f"lrmil {arguments[0]}: [Errno")
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such names")
+    def test_a_terminal_obeys_no_name(self, run_cli, cohort: Path, model: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+        slide = tmp_path / "\x1b[31mred\x07.ome.tif"
+        shutil.copy(cohort / "slides/demo-001.ome.tif", slide)
+        for arguments in (["inspect", slide], ["predict", slide, "--model", model, "--out", tmp_path / "out", *CPU]):
+            code, out, err = run_cli(*arguments)
+            assert code == 0 and "\\x1b[31mred\\x07" in out and not {"\x1b", "\x07"} & set(out + err)
 
     def test_stopping_by_the_keyboard_says_how_to_go_on(self, run_cli, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
         from lrmil import commands

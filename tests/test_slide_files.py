@@ -51,6 +51,12 @@ class TestFindSlides:
         (tmp_path / "x.svs/real.svs").touch()
         assert find_slides(tmp_path) == [tmp_path / "x.svs/real.svs"]
 
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes among its files")
+    def test_a_pipe_is_no_slide_and_is_not_waited_for(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "x.svs")
+        with pytest.raises(SlideError, match="a device or a pipe"):
+            open_slide(tmp_path / "x.svs")
+
     def test_a_folder_that_may_not_be_listed_is_said(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:

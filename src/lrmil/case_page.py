@@ -112,7 +112,7 @@ def write_case(
         If nothing of the slide can be read.
     """
     _check(prediction, slide, card, review)
-    folder.mkdir(parents=True, exist_ok=True)
+    files.make_folder(folder)
     name = prediction.slide_id
     files.write_text(folder / f"{name}.csv", _table(prediction, review))
     write_tiles(folder / f"{name}.geojson", name, prediction, slide, subtract_bounds=subtract_bounds)

@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     options = build_parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format="%(levelname)s %(message)s")
-    logging.getLogger("tifffile").setLevel(logging.ERROR)
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what concerns a slide's user is in our own sentences
     if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name may be no text, or none that the terminal can show
         sys.stdout.reconfigure(errors="backslashreplace")
     from lrmil import commands
@@ -104,7 +104,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--tissue", type=Path, metavar="DIR", help="folder of edited masks, <slide_id>.tissue.ome.zarr, to use instead"
     )
     predict.add_argument(
-        "--uncertain-below", type=float, default=0.0, metavar="P", help="abstain below this probability"
+        "--uncertain-below", type=_share, default=0.0, metavar="P", help="abstain below this probability"
     )
     predict.add_argument(
         "--batch-size", type=_count, default=64, help="patches encoded together (default: %(default)s)"
@@ -205,6 +205,13 @@ def _count(text: str) -> int:
     if count < 1:
         raise argparse.ArgumentTypeError(f"expected 1 or more, got {count}")
     return count
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"expected a probability from 0 to 1, got {text}")
+    return share
 
 
 def _add_cohort(parser: argparse.ArgumentParser) -> None:

@@ -65,7 +65,7 @@ def demo_model_steps(folder: Path, *, device: str = "auto") -> Iterator[Step[Pat
     """
     model = folder / f"demo-model-{_key()}"
     if not _is_there(model):
-        folder.mkdir(parents=True, exist_ok=True)
+        files.make_folder(folder)
         yield from _make_alone(model, folder, device)
     yield Step("demonstration model", 1, 1, "models", model)
 

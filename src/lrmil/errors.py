@@ -15,7 +15,7 @@ class LrmilError(Exception):
 
     def __str__(self) -> str:
         """Give the sentence on one line of at most 4,000 characters, control characters as \\x1b."""
-        return _printable(super().__str__())
+        return printable(super().__str__())
 
 
 class SlideError(LrmilError, OSError):
@@ -39,7 +39,7 @@ class CohortError(LrmilError, ValueError):
 
     def __str__(self) -> str:
         """Give the problems, line by line."""
-        return "\n".join(map(_printable, str(ValueError.__str__(self)).split("\n")))
+        return "\n".join(map(printable, str(ValueError.__str__(self)).split("\n")))
 
 
 class ConfigError(LrmilError, ValueError):
@@ -66,6 +66,7 @@ class ReviewError(LrmilError, OSError):
     """A review log cannot be written or read."""
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """Give text as one line of at most 4,000 characters that a terminal may show, control characters as \\x1b."""
     cut = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
     return UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], cut)

@@ -112,7 +112,7 @@ def train_steps(
         min_tissue_hr=config.min_tissue_hr,
         max_failed=config.max_failed,
     )
-    out.mkdir(parents=True, exist_ok=True)
+    files.make_folder(out)
     with run_lock(out):
         stop_requested(out)  # one from before the start is of an earlier call
         earlier = read_earlier(out)

@@ -79,11 +79,13 @@ def slide_file(path: Path) -> Path:
                 "Mend or remove the link, and check that the disk it leads to is mounted."
             )
         raise SlideError(f"Expected a slide at {path}; nothing is there. Check the path and that its disk is mounted.")
+    if not path.is_dir():
+        raise SlideError(f"Expected a slide file at {path}; it is a device or a pipe, which cannot be read as one.")
     parts = parts_of(path)
     if not parts or any(part.suffix.lower() != ".dcm" for part in parts):
         raise SlideError(
             "Expected a slide file, an OME-Zarr, or a folder with the .dcm files of one slide; "
-            f"{path} is another folder. Name the files in it, or use find_slides."
+            f"{path} is another folder. Name the slides in it one by one, or move it away from the slides."
         )
     return parts[0]
 

@@ -13,7 +13,7 @@ from lrmil.extraction import SlideSource
 from lrmil.mpp_table import read_mpp_table
 from lrmil.prediction_files import read_tissue
 from lrmil.raster import Raster
-from lrmil.resolution import parse_mpp
+from lrmil.resolution import PLAUSIBLE_MPP, parse_mpp
 from lrmil.review import ReviewLog, read_reviews
 from lrmil.slide_files import find_slides, parts_of, slide_id_of
 
@@ -24,8 +24,8 @@ def config_of(options: argparse.Namespace) -> TrainConfig:
     named = {
         "encoder": options.encoder,
         "student_encoder": options.student_encoder,
-        "mpp_hr": parse_mpp(options.mpp_hr) if options.mpp_hr else None,
-        "mpp_lr": parse_mpp(options.mpp_lr) if options.mpp_lr else None,
+        "mpp_hr": parse_mpp(options.mpp_hr) if options.mpp_hr is not None else None,
+        "mpp_lr": parse_mpp(options.mpp_lr) if options.mpp_lr is not None else None,
         "patch_size": options.patch_size,
         "folds": options.folds,
         "seed": options.seed,
@@ -41,7 +41,12 @@ def config_of(options: argparse.Namespace) -> TrainConfig:
 
 def mpp_of(options: argparse.Namespace) -> float | None:
     """Resolution of level 0 in um/px that was given for all slides."""
-    return parse_mpp(options.mpp) if options.mpp else None
+    if options.mpp is None:
+        return None
+    mpp, (low, high) = parse_mpp(options.mpp), PLAUSIBLE_MPP
+    if not low <= mpp <= high:
+        raise ConfigError(f"Expected --mpp from {low:g} to {high:g} um/px, as scanners have. Got {options.mpp}.")
+    return mpp
 
 
 def slides_of(options: argparse.Namespace) -> list[SlideSource]:

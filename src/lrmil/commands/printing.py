@@ -2,16 +2,26 @@
 
 import json
 import sys
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lrmil.errors import printable
 from lrmil.prediction_table import Row
 from lrmil.run_plan import ARM_NAMES
 
-console = Console(stderr=True)
-printed = Console(soft_wrap=True, highlight=False)
+
+class _Terminal(Console):
+    """Shows names of files and classes as they are, but for signs that a terminal would obey."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        super().print(*(_plain(one) if isinstance(one, str) else one for one in objects), **options)
+
+
+console = _Terminal(stderr=True)
+printed = _Terminal(soft_wrap=True, highlight=False)
 
 
 def exit_code(failed: int, total: int) -> int:
@@ -41,7 +51,7 @@ def print_rows(rows: list[Row]) -> None:
     for row in rows:
         probability = f"{row.probabilities[row.label]:.3f}" if row.probabilities else ""
         counts = [f"{row.n_patches - row.failed_patches} of {row.n_patches}", f"{row.seconds:.1f}"]
-        table.add_row(*map(Text, [row.slide_id, row.status, row.label, probability, *counts]))
+        table.add_row(*map(Text, map(_plain, [row.slide_id, row.status, row.label, probability, *counts])))
     printed.print(table)
     for row in rows:
         for sentence in (row.message, *row.notes):
@@ -74,3 +84,7 @@ def figure(value: object) -> str:
 
 def _levels(levels: list[list[float]]) -> str:
     return ", ".join(f"{width} x {height} (1/{downsample:g})" for width, height, downsample in levels)
+
+
+def _plain(text: str) -> str:
+    return "\n".join(map(printable, text.split("\n")))
