@@ -100,6 +100,7 @@ class ClassifySlide(QWidget):
         session = self.session
         listen(session.began, self._clear)
         listen(session.failed, self.message.warn)
+        listen(session.told, self.message.say)
         listen(session.stepped, self._show_step)
         listen(session.job_changed, self._update_buttons)
         listen(session.model_changed, self._update_buttons)

@@ -76,6 +76,7 @@ class Session:
     began = Signal()
     stepped = Signal(object)
     failed = Signal(str)
+    told = Signal(str)
     reviewed = Signal()
 
     def __init__(self, viewer: "Viewer") -> None:
@@ -357,6 +358,7 @@ class Session:
             self.show(shown)
         elif shown.complete:
             self._keep(shown)
+            self.told.emit(f"{shown.source.slide_id} has been classified; choose it to see the answer.")
 
     def _keep(self, shown: Shown) -> None:
         for layer in slides_in(self.viewer.layers):

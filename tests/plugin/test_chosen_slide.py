@@ -15,8 +15,10 @@ from lrmil.slide import open_slide
 from lrmil.steps import Step
 from napari_lrmil import session as session_module
 from napari_lrmil.classify import ClassifySlide
+from napari_lrmil.open_slides import slides_in
 from napari_lrmil.preferences import Preferences
 from napari_lrmil.session import Session
+from napari_lrmil.worklist import Worklist
 from slides import coordinate_pixels, overwrite, segment_of, write_pyramid
 
 if TYPE_CHECKING:
@@ -61,7 +63,7 @@ def says_nothing(dock: ClassifySlide) -> bool:
     layers = [dock.overlay.layer, dock.gallery.layer]
     return (
         not dock.result.bars
-        and "No slide" in dock.result.facts.text()
+        and "not been classified" in dock.result.facts.text()
         and not any(layer is not None and layer.visible for layer in layers)
         and not dock.gallery.list.count()
         and not dock.review.review.isEnabled()
@@ -120,7 +122,7 @@ class TestTheAnswer:
         dock.start()
         dock.slides.layers.setCurrentText("demo-002")
         finish(dock.session)
-        assert says_nothing(dock)
+        assert says_nothing(dock) and "choose it to see" in dock.message.text()
         dock.slides.layers.setCurrentText("demo-001")
         assert dock.session.shown is not None and dock.session.shown.complete and dock.result.bars
 
@@ -153,6 +155,28 @@ class TestTheAnswer:
         assert list(layers) == [layers["demo-001"], drawn, layers["demo-002"], *overlay]
         answered.slides.layers.setCurrentText("demo-001")
         assert list(layers) == [layers["demo-002"], layers["demo-001"], drawn, *overlay]
+
+    def test_it_follows_the_slide_that_the_worklist_opens(
+        self, answered: ClassifySlide, cohort: Path, tmp_path: Path, viewer: ViewerModel, qtbot: "QtBot", finish: Finish
+    ) -> None:
+        (tmp_path / "list").mkdir()
+        for name in ("demo-001.ome.tif", "demo-002.ome.tif"):
+            shutil.copy(cohort / "slides" / name, tmp_path / "list")
+        answered.slides.open_file(str(tmp_path / "list/demo-001.ome.tif"))
+        answered.start()
+        finish(answered.session)
+        viewer.layers.clear()
+        worklist = Worklist(viewer)
+        qtbot.addWidget(worklist)
+        worklist.open_folder(tmp_path / "list")
+        qtbot.waitUntil(lambda: [line.entry.status for line in worklist.table.lines] == ["ok", "new"], timeout=60_000)
+        for place, name in ((0, "demo-001"), (1, "demo-002"), (0, "demo-001")):
+            worklist.open_slide(worklist.table.lines[place].entry)
+            qtbot.waitUntil(lambda name=name: [one.name for one in slides_in(viewer.layers)] == [name], timeout=60_000)
+            qtbot.waitUntil(lambda: not worklist.message.text().startswith("Opening"), timeout=60_000)
+            assert answered.slides.layers.currentText() == name
+            shown = answered.session.shown
+            assert says_nothing(answered) if place else shown is not None and name in answered.result.facts.text()
 
     @pytest.mark.parametrize("how", ["fails", "is cancelled"])
     def test_half_of_it_does_not_stay_when_the_job_ends(

@@ -43,7 +43,7 @@ class ResultBox(QWidget):
         shown = self._session.shown
         self._clear()
         if shown is None:
-            self.facts.setText("No slide has been classified yet.")
+            self.facts.setText("The chosen slide has not been classified yet.")
         elif not self._session.revealed:
             self.facts.setText("The output is hidden until your own label is recorded below.")
         else:
