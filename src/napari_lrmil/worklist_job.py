@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from lrmil.errors import LrmilError
+from lrmil.resolution import REMEDY
 from lrmil.steps import Step
 from napari_lrmil.layers import LayerData, slide_layer, tissue_layer
 from napari_lrmil.messages import explain
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from lrmil.bundle import Bundle
     from lrmil.inference import Prediction
     from lrmil.prediction_table import Row
+
+
+REMEDY_HERE = "Open it, type it into 'um/px of level 0' of Classify slide, and classify it there."
 
 
 class Opened(NamedTuple):
@@ -83,7 +87,8 @@ def classify_list(
         except CONCERNS_THE_RUN:
             raise
         except Exception as error:  # noqa: BLE001 - whatever one slide does, the others go on
-            answer = failed(entry, without_folder(LrmilError(explain(error)), entry.path))
+            said = explain(error).replace(REMEDY, REMEDY_HERE)
+            answer = failed(entry, without_folder(LrmilError(said), entry.path))
         known[entry.path] = answer
         _remember(answer, folder, results, bundle)
         write_rows(list_file(results, folder, ".csv"), list(map(_row, known.values())), bundle.classes)

@@ -19,6 +19,7 @@ from lrmil.steps import Step, last
 from napari_lrmil.session import Session
 from napari_lrmil.widgets.worklist_table import CLASS, MESSAGE, PROBABILITY, SLIDE, STATUS
 from napari_lrmil.worklist import Worklist
+from napari_lrmil.worklist_job import REMEDY_HERE
 from napari_lrmil.worklist_state import list_file, scan, stamp_of
 from slides import overwrite, segment_of, write_pyramid
 
@@ -131,6 +132,25 @@ def test_every_path_has_a_stamp(kind: str, tmp_path: Path, monkeypatch: pytest.M
 
 def denied(path: Path) -> None:
     raise PermissionError(13, "Permission denied")
+
+
+def test_a_slide_without_um_per_px_says_what_to_do_in_the_window_and_doing_it_helps(
+    worklist: Worklist, slides: Path, read: Open, finish: Finish, qtbot: "QtBot"
+) -> None:
+    write_pyramid(slides / "bare.tif", TISSUE, None)
+    read(slides, 2)
+    worklist.classify_all()
+    finish(worklist.session)
+    said = cells(worklist, MESSAGE)["bare.tif"]
+    assert said.endswith(REMEDY_HERE) and "--mpp" not in said and "Python" not in said
+    worklist.open_slide(worklist.table.lines[0].entry)
+    qtbot.waitUntil(lambda: "bare" in worklist.session.viewer.layers, timeout=PATIENCE)
+    worklist.session.classify(worklist.session.viewer.layers["bare"], device="cpu", mpp=0.5)
+    finish(worklist.session)
+    assert cells(worklist, STATUS)["bare.tif"] == "ok" and cells(worklist, MESSAGE)["bare.tif"] == ""
+    worklist.classify_all()
+    finish(worklist.session)
+    assert cells(worklist, STATUS)["bare.tif"] == "ok"
 
 
 def test_a_slide_whose_answer_cannot_be_looked_up_is_one_failed_row(
