@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
 
+import numpy as np
 from psygnal import Signal
 
 from lrmil import files
 from lrmil.errors import ConfigError, LrmilError
+from lrmil.raster import Raster
 from lrmil.resolution import fit_on_glass, resolve_mpp
 from lrmil.slide_files import SlideSource
 from lrmil.steps import Step
 from napari_lrmil import places
-from napari_lrmil.layers import KEY, space, tissue_of
+from napari_lrmil.layers import KEY, placed, space, tissue_of
 from napari_lrmil.messages import explain
 from napari_lrmil.open_slides import bring_to_front, is_of, raise_overlays, slides_in, source_of
 from napari_lrmil.preferences import Preferences, read_preferences
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
 
     from lrmil.bundle import Bundle
     from lrmil.inference import Prediction
-    from lrmil.raster import Raster
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,7 +322,7 @@ class Session:
 
         return self.run(segment, name=f"find tissue of {source.slide_id}", on_result=on_result)
 
-    def edited_tissue(self, slide_id: str) -> "Raster | None":
+    def edited_tissue(self, slide_id: str) -> Raster | None:
         """The tissue mask of a slide as the user changed it; None when there is none or it was not changed."""
         layer = self.tissue_layer(slide_id)
         return None if layer is None else tissue_of(layer.data, layer.metadata)
@@ -348,6 +349,10 @@ class Session:
         keywords = space(mpp)
         layer.scale, layer.units = keywords["scale"], keywords["units"]
         layer.metadata[KEY] = {**layer.metadata.get(KEY, {}), "mpp": mpp, "mpp_source": "override", "mpp_problem": ""}
+        tissue = self.tissue_layer(layer.metadata[KEY]["slide_id"])
+        if tissue is not None:
+            place = placed(Raster(tissue.data, np.array(tissue.metadata[KEY]["to_level0"])), mpp)
+            tissue.scale, tissue.translate = place["scale"], place["translate"]
 
     def _take(self, shown: Shown) -> None:
         """Show what has been found of a slide if the user is on it; an answer waits with its slide otherwise."""
@@ -414,7 +419,7 @@ def case_folder(results: Path, slide_id: str, path: Path) -> Path:
 
 
 def _shown_steps(
-    source: SlideSource, bundle: "Bundle", results: Path, device: str, mask: "Raster | None", below: float
+    source: SlideSource, bundle: "Bundle", results: Path, device: str, mask: Raster | None, below: float
 ) -> "Iterator[Step[Shown]]":
     from lrmil.batch_prediction import predict_one
 

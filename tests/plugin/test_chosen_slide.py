@@ -284,6 +284,24 @@ class TestResolution:
         finish(dock.session)
         assert dock.session.shown is not None and dock.session.shown.prediction.mpp == 1.0
 
+    def test_a_tissue_mask_stays_on_its_tissue_when_they_are_corrected(
+        self, dock: ClassifySlide, bare: Path, finish: Finish, qtbot: "QtBot"
+    ) -> None:
+        dock.slides.open_file(str(bare))
+        # napari hides a warning of making labels, which fails while a thread hides others
+        qtbot.waitUntil(lambda: dock.device._job is None and dock.overview.map._picture is not None, timeout=60_000)
+        dock.slides.mpp.setValue(0.25)
+        dock.find_tissue()
+        finish(dock.session)
+        mask = dock.session.tissue_layer("bare")
+        assert mask is not None and dock.slides.layer is not None
+        before = mask.scale / dock.slides.layer.scale, (mask.translate / 0.25).tolist()
+        dock.slides.mpp.setValue(0.5)
+        dock.slides.apply.click()
+        assert tuple(dock.slides.layer.scale) == (0.5, 0.5)
+        np.testing.assert_allclose(mask.scale / 0.5, before[0])
+        np.testing.assert_allclose(mask.translate / 0.5, before[1])
+
     def test_a_field_that_waits_for_one_slide_is_empty_for_the_next(
         self, dock: ClassifySlide, bare: Path, tmp_path: Path
     ) -> None:
