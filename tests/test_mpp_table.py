@@ -48,7 +48,7 @@ def test_every_problem_is_told_with_its_row(tmp_path: Path) -> None:
     with pytest.raises(CohortError) as caught:
         read_mpp_table(write(tmp_path, text), SLIDES)
     message = str(caught.value)
-    assert "row 3: expected um/px from 0.05 to 5.0 for 'b.c', such as 0.25; got 'fast'" in message
+    assert "row 3: expected um/px from 0.05 to 5.0 for 'b.c', such as 0.25 or 40x; got 'fast'" in message
     assert "row 4: " in message and "got '25'" in message and "row 6" in message
     assert "row 5: 'a.svs' has 0.5 here and 0.25 in row 2" in message and "row 7" not in message
 
@@ -57,7 +57,8 @@ def test_rows_about_other_slides_are_told_and_not_used(tmp_path: Path) -> None:
     table = read_mpp_table(write(tmp_path, "slide_id,mpp\na,0.25\n01,0.5\nzebra,0.5\n"), SLIDES)
     assert table.mpp == {"a": 0.25}
     assert table.unused == (
-        "Row 3: there is no slide '01'; did you mean '001'?",
+        "Row 3: there is no slide '01'; did you mean '001'? A spreadsheet drops zeros before a number: format "
+        "the column as text.",
         "Row 4: there is no slide 'zebra'.",
     )
 

@@ -11,9 +11,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from lrmil.checksums import read_checksums
 from lrmil.csv_text import csv_text
 from lrmil.errors import CohortError
 from lrmil.labels import read_labels
+from lrmil.mpp_table import read_mpp_table
 from lrmil.tables import read_records
 
 FUZZ = settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -110,6 +112,135 @@ class TestWorkbook:
         assert read_records(tmp_path / "labels.xlsx")[1:] == [["+a", "-"], ["=b", "@c"]]
 
 
+class TestQuotes:
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ('slide_id,label\n001,a\n"002,b\n003,c\n', "Got row 3, where a quote is opened and never closed; mend"),
+            (
+                'slide_id,label\n001,a\n"002,b\n"003",c\n',
+                "row 3, where a quote is opened and the next one does not",
+            ),
+            ('slide_id,"label\n001,a\n', "Got row 1, where a quote is opened and never closed"),
+            (
+                'sep=;\nslide_id;label\n"00\n1";a\n"002;b\n',
+                r"row 3 \(line 5 of the file\), where a quote is opened",
+            ),
+            (f'slide_id,label\n"002,b\n{"003,c" * 40_000}', "Got row 2, where a cell has more than 131,072 characters"),
+        ],
+    )
+    def test_a_quote_that_is_not_closed_is_told_with_its_row(self, tmp_path: Path, text: str, said: str) -> None:
+        with pytest.raises(CohortError, match=said):
+            read_records(written(tmp_path, text))
+
+
+def saved(path: Path, sheets: dict[str, list[list[object]]]) -> Path:
+    book = openpyxl.Workbook()
+    book.remove(book.worksheets[0])
+    for name, rows in sheets.items():
+        sheet = book.create_sheet(name)
+        for row in rows:
+            sheet.append(row)
+    book.save(path)
+    return path
+
+
+def with_cells(path: Path, **cells: str) -> Path:
+    """Write cells of the first sheet anew, as XML, for what openpyxl does not write."""
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    sheet = parts["xl/worksheets/sheet1.xml"].decode()
+    for cell, xml in cells.items():
+        sheet, count = re.subn(rf'<c r="{cell}".*?</c>', f'<c r="{cell}" {xml}</c>', sheet)
+        assert count == 1
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in parts.items():
+            archive.writestr(name, sheet if name == "xl/worksheets/sheet1.xml" else data)
+    return path
+
+
+class TestSheets:
+    def test_other_sheets_with_rows_are_a_warning(self, tmp_path: Path) -> None:
+        path = saved(tmp_path / "x.xlsx", {"train": [*PLAIN], "empty": [], "test": [["slide_id"], ["9"]]})
+        labels = read_labels(path)
+        assert [row.slide_id for row in labels.rows] == ["001", "1e5"]
+        (problem,) = labels.problems
+        assert problem.severity == "warning" and "delete the others" in problem.hint
+        assert problem.message == "'x.xlsx' has 2 sheets with rows; the first, 'train', is read, 'test' not."
+
+    def test_one_sheet_with_rows_needs_no_word(self, tmp_path: Path) -> None:
+        path = saved(tmp_path / "x.xlsx", {"train": [*PLAIN], "Sheet2": [], "Sheet3": [[None, None]]})
+        assert read_labels(path).problems == ()
+
+    def test_missing_columns_name_the_sheet_and_the_others(self, tmp_path: Path) -> None:
+        path = saved(tmp_path / "x.xlsx", {"Info": [["made by"], ["us"]], "Labels": [*PLAIN]})
+        place = r"made by.* \(its first sheet, 'Info'; the others, 'Labels', are not read\)"
+        messages = [problem.message for problem in read_labels(path).problems if problem.severity == "error"]
+        assert len(messages) == 2 and all(re.search(place, message) for message in messages)
+        with pytest.raises(CohortError, match=place.replace("made by.*", ".*")):
+            read_mpp_table(path, ["001"])
+        with pytest.raises(CohortError, match=place):
+            read_checksums(path)
+
+    def test_an_empty_first_sheet_is_named(self, tmp_path: Path) -> None:
+        path = saved(tmp_path / "x.xlsx", {"Info": [], "Labels": [*PLAIN]})
+        with pytest.raises(CohortError, match=r"first sheet, 'Info'; the others, 'Labels'.*empty\. Move the sheet"):
+            read_labels(path)
+
+    def test_a_hidden_sheet_is_not_the_first(self, tmp_path: Path) -> None:
+        path = saved(tmp_path / "x.xlsx", {"lists": [["a"], ["b"]], "Labels": [*PLAIN]})
+        book = openpyxl.load_workbook(path)
+        book["lists"].sheet_state = "hidden"
+        book.active = 1
+        book.save(path)
+        assert read_records(path) == PLAIN
+        assert "the first, 'Labels', is read, 'lists' not" in read_labels(path).problems[0].message
+
+    def test_a_workbook_of_charts_alone_is_one_sentence(self, tmp_path: Path) -> None:
+        book = openpyxl.Workbook()
+        book.remove(book.worksheets[0])
+        book.create_chartsheet("chart")
+        book.save(tmp_path / "x.xlsx")
+        with pytest.raises(CohortError, match="cannot be read as a table"):
+            read_records(tmp_path / "x.xlsx")
+
+
+class TestFormulas:
+    def test_one_that_was_never_computed_is_told_with_its_rows(self, tmp_path: Path) -> None:
+        rows: list[list[object]] = [["slide_id", "label"], *([f"s{n}", '=IF(1=1,"a","b")'] for n in range(12))]
+        with pytest.raises(CohortError) as caught:
+            read_labels(saved(tmp_path / "x.xlsx", {"Sheet": rows}))
+        message = str(caught.value)
+        assert "never computed in rows 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 2 more" in message
+        assert "open and save it in the spreadsheet program first" in message
+
+    @pytest.mark.parametrize("column", ["fold", "split", "mpp"])
+    def test_an_optional_column_of_them_is_not_left_out_silently(self, tmp_path: Path, column: str) -> None:
+        rows: list[list[object]] = [["slide_id", "label", column], ["a", "x", "=1"], ["b", "y", "=1"]]
+        with pytest.raises(CohortError, match="never computed in rows 2, 3;"):
+            read_labels(saved(tmp_path / "x.xlsx", {"Sheet": rows}))
+
+    def test_a_column_that_is_not_used_may_have_them(self, tmp_path: Path) -> None:
+        rows: list[list[object]] = [["slide_id", "label", "note"], ["a", "x", "=1+1"], ["b", "y", None]]
+        assert read_labels(saved(tmp_path / "x.xlsx", {"Sheet": rows})).problems == ()
+
+    def test_tables_of_resolutions_and_checksums(self, tmp_path: Path) -> None:
+        with pytest.raises(CohortError, match="never computed in row 2;"):
+            read_mpp_table(saved(tmp_path / "x.xlsx", {"S": [["slide_id", "mpp"], ["a", "=1/4"]]}), ["a"])
+        with pytest.raises(CohortError, match="never computed in row 2;"):
+            read_checksums(saved(tmp_path / "y.xlsx", {"S": [["file", "md5"], ["=1", "0" * 32]]}))
+        with pytest.raises(CohortError, match="never computed in row 1;"):
+            read_labels(saved(tmp_path / "z.xlsx", {"S": [["slide_id", "=A1"], ["a", "x"]]}))
+
+    def test_what_a_spreadsheet_computed_is_its_value_also_where_that_is_empty(self, tmp_path: Path) -> None:
+        path = saved(tmp_path / "x.xlsx", {"S": [["slide_id", "label", "site"], ["a", "x", "y"], ["b", "x", "y"]]})
+        formula = 't="str"><f>IF(A2="a","p","")</f>'
+        with_cells(path, B2=f"{formula}<v>p</v>", C2=f"{formula}<v></v>")
+        labels = read_labels(path)
+        assert labels.problems == ()
+        assert [(row.label, row.site) for row in labels.rows] == [("p", None), ("x", "y")]
+
+
 CELL = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=12)
 
 
@@ -144,7 +275,7 @@ def test_any_text_with_a_header_is_a_table_or_one_sentence(
     try:
         read_labels(written(tmp_path, end.decode().join(lines).encode(encoding)))
     except CohortError as error:
-        assert "Save it again" in str(error)
+        assert re.search("save the table again|Save it again", str(error))
 
 
 @FUZZ

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lrmil.errors import CohortError, SlideError
-from lrmil.tables import read_records
+from lrmil.tables import read_table
 
 BY_LENGTH = {32: "md5", 40: "sha1", 64: "sha256", 128: "sha512"}  # hex digits
 ALGORITHMS = {name: length for length, name in BY_LENGTH.items()}
@@ -157,13 +157,15 @@ def _from_lines(lines: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]
 
 
 def _from_table(path: Path) -> tuple[list[tuple[str, str]], list[str]]:
-    header, *body = read_records(path)
+    table = read_table(path)
+    header, *body = table.records
     columns = [name.casefold() for name in header]
     name_at = next((columns.index(name) for name in NAME_COLUMNS if name in columns), None)
     sums = [(columns.index(name), name) for name in ("sha512", "sha256", "sha1", "md5") if name in columns]
     if name_at is None or not sums:
-        return [], [f"the columns {', '.join(name for name in header if name)}"]
+        return [], [f"the columns {', '.join(name for name in header if name)}{table.place}"]
     at, algorithm = sums[0]
+    table.require_values((name_at, at))
     stated, problems = list[tuple[str, str]](), list[str]()
     for number, cells in enumerate(body, start=2):
         name, digest = (cells[place] if place < len(cells) else "" for place in (name_at, at))

@@ -1,8 +1,6 @@
 """A slide folder and a labels table become one checked Cohort, or one report of everything that stands in the way."""
 
-import difflib
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,18 +12,15 @@ from lrmil.cohort_checks import NUMBER, check_rows, names_of
 from lrmil.errors import ConfigError
 from lrmil.labels import Labels, Problem, Row, read_labels
 from lrmil.slide import find_slides, slide_id_of
+from lrmil.slide_names import EXTENSION, SlideNames
 
 __all__ = ["Cohort", "CohortReport", "Problem", "SlideRecord", "validate_cohort"]
 
-EXTENSION = re.compile(  # also those of features, which other tools' tables name
-    r"\.(ome\.zarr|ome\.tiff?|zarr|svs|tiff?|btf|ndpi|mrxs|scn|bif|dcm|czi|png|jpe?g|h5|pt)$", re.IGNORECASE
-)
 NEGATIVE = frozenset(
     {"0", "absent", "benign", "control", "false", "healthy", "mss", "neg", "negative", "no", "non", "none", "normal"}
     | {"not", "wildtype", "wt"}
 )
 UNKNOWN = 1000  # rows without a slide that are listed one by one
-GUESSES = 10  # closest names looked up per report: difflib is quadratic, and a wrong folder makes every name unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +120,10 @@ def validate_cohort(
     table = read_labels(Path(labels))
     problems = list(table.problems)
     files = _slide_files(slides, problems)
-    typed = {_typed(name): name for name in files}
-    named = [_named(row, files, typed, table, problems) for row in table.rows]
+    names = SlideNames(files)
+    named = [_named(row, names, table, problems) for row in table.rows]
     rows = _unique_rows(named, table, problems)
-    problems += chain(_unmatched(rows, files, table), check_rows(rows, table.columns, folds=folds))
+    problems += chain(_unmatched(rows, names, table), check_rows(rows, table.columns, folds=folds))
     problems.sort(key=lambda problem: (problem.row or 0, problem.column or "", problem.message))
     report = CohortReport(tuple(problems), None)
     return replace(report, cohort=_build(rows, files)) if report.ok else report
@@ -158,11 +153,6 @@ def _slide_files(slides: Path | str | Iterable[Path | str], problems: list[Probl
     return {stem: min(paths) for stem, paths in by_stem.items()}
 
 
-def _typed(name: str) -> str:
-    """Reduce a name to what a person typed: é may be one sign or two, and a space may be one that does not break."""
-    return " ".join(unicodedata.normalize("NFC", name).split())
-
-
 def _groups(names: Iterable[str], key: Callable[[str], str]) -> list[list[str]]:
     found: dict[str, list[str]] = defaultdict(list)
     for name in names:
@@ -170,22 +160,16 @@ def _groups(names: Iterable[str], key: Callable[[str], str]) -> list[list[str]]:
     return [group for group in found.values() if len(group) > 1]
 
 
-def _named(
-    row: Row, files: Mapping[str, Path], typed: Mapping[str, str], table: Labels, problems: list[Problem]
-) -> Row:
+def _named(row: Row, names: SlideNames, table: Labels, problems: list[Problem]) -> Row:
     """Reduce "folder/a.svs" to "a" where that is a slide; a dot inside a slide's name is left alone."""
-    if row.slide_id in files:
+    found = names.find(row.slide_id)
+    if found is None or found == row.slide_id:
         return row
-    if (same := typed.get(_typed(row.slide_id))) is not None:
-        return replace(row, slide_id=same)
-    plain = re.split(r"[\\/]", row.slide_id)[-1]
-    plain = typed.get(_typed(EXTENSION.sub("", plain)), "") or slide_id_of(Path(plain))
-    if plain not in files:
-        return row
-    message = f"Expected a slide name without folder and extension; got '{row.slide_id}', read as '{plain}'."
-    hint = "Nothing needs to be done; remove the extension to silence this."
-    problems.append(Problem(row.number, table.columns["slide_id"], message, hint, "warning"))
-    return replace(row, slide_id=plain)
+    if re.search(r"[\\/]", row.slide_id) or EXTENSION.search(row.slide_id):
+        message = f"Expected a slide name without folder and extension; got '{row.slide_id}', read as '{found}'."
+        hint = "Nothing needs to be done; remove the extension to silence this."
+        problems.append(Problem(row.number, table.columns["slide_id"], message, hint, "warning"))
+    return replace(row, slide_id=found)
 
 
 def _unique_rows(rows: Sequence[Row], table: Labels, problems: list[Problem]) -> list[Row]:
@@ -207,16 +191,14 @@ def _unique_rows(rows: Sequence[Row], table: Labels, problems: list[Problem]) ->
     return [min(by_slide[slide_id], key=lambda row: str(replace(row, number=0))) for slide_id in sorted(by_slide)]
 
 
-def _unmatched(rows: Sequence[Row], files: Mapping[str, Path], table: Labels) -> Iterator[Problem]:
-    if not files or not rows:
+def _unmatched(rows: Sequence[Row], names: SlideNames, table: Labels) -> Iterator[Problem]:
+    if not names.names or not rows:
         return
-    listed = {row.slide_id for row in rows}
-    unlisted = sorted(set(files) - listed)
-    unknown = [row for row in rows if row.slide_id not in files]
-    for count, row in enumerate(unknown[:UNKNOWN]):
-        close = _closest(row.slide_id, unlisted, sorted(files)) if count < GUESSES else None
-        message = f"Expected a slide file named '{row.slide_id}'; there is none among {len(files)} slides."
-        hint = f"Did you mean '{close}'?" if close else "Add the file, or delete the row."
+    unlisted = names.names - {row.slide_id for row in rows}
+    unknown = [row for row in rows if row.slide_id not in names.names]
+    for row in unknown[:UNKNOWN]:
+        message = f"Expected a slide file named '{row.slide_id}'; there is none among {len(names.names)} slides."
+        hint = names.hint(row.slide_id, first=unlisted) or "Add the file, or delete the row."
         yield Problem(row.number, table.columns["slide_id"], message, hint, "error")
     if len(unknown) > UNKNOWN:
         message = f"Expected a slide file for every row; {len(unknown) - UNKNOWN} more rows have none."
@@ -226,16 +208,6 @@ def _unmatched(rows: Sequence[Row], files: Mapping[str, Path], table: Labels) ->
     if unlisted:
         message = f"Expected every slide in the table; {len(unlisted)} without a row: {names_of(unlisted)}."
         yield Problem(None, None, message, "They are left out; add rows to use them.", "warning")
-
-
-def _closest(name: str, *candidates: Sequence[str]) -> str | None:
-    """The closest of the names, whatever its case: first among the slides without a row, then among all."""
-    sought = EXTENSION.sub("", name).casefold()
-    for some in candidates:
-        by_folded = {candidate.casefold(): candidate for candidate in some}
-        for match in difflib.get_close_matches(sought, by_folded, n=1):
-            return by_folded[match]
-    return None
 
 
 def _build(rows: Sequence[Row], files: Mapping[str, Path]) -> Cohort:

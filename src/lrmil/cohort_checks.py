@@ -92,7 +92,8 @@ def _site_problems(rows: Sequence[Row], columns: Mapping[str, str]) -> Iterator[
         message = f"Each of the {len(sites)} sites has slides of one class only, so the site alone predicts the label."
         yield Problem(None, columns["site"], message, hint, "warning")
         return
-    by_site = sum(_guessed(sites[row.site], row.label, commonest) == row.label for row in cases.values())
+    tops = {site: labels.most_common(3) for site, labels in sites.items()}
+    by_site = sum(_guessed(tops[row.site], row.label, commonest) == row.label for row in cases.values())
     by_chance = totals[commonest]
     if len(cases) - by_site <= (1 - SITE_GAIN) * (len(cases) - by_chance):
         share, base = by_site / len(cases), by_chance / len(cases)
@@ -102,11 +103,11 @@ def _site_problems(rows: Sequence[Row], columns: Mapping[str, str]) -> Iterator[
         yield Problem(None, columns["site"], message, hint, "warning")
 
 
-def _guessed(labels: Counter[str | None], own: str | None, otherwise: str | None) -> str | None:
-    """The commonest label of the other cases of a site: a site of one case tells nothing."""
-    others = labels - Counter([own])
-    best = max(others.values(), default=0)
-    found = [label for label, count in others.items() if count == best]
+def _guessed(commonest: Sequence[tuple[str | None, int]], own: str | None, otherwise: str | None) -> str | None:
+    """The commonest label of the other cases of a site, of whose labels the first three are given; or `otherwise`."""
+    others = [(label, count - (label == own)) for label, count in commonest]
+    best = max(count for _, count in others)
+    found = [label for label, count in others if count == best > 0]
     return found[0] if len(found) == 1 else otherwise
 
 
@@ -155,14 +156,13 @@ def _fold_problems(cases: Sequence[Row], classes: Sequence[str], column: str) ->
         message = f"Expected at least two folds; got only '{names[0]}', which leaves nothing to train on."
         yield Problem(None, column, message, "Use two or more fold values, or delete the column.", "error")
         return
-    for fold in names:
-        rest = Counter(row.label for row in cases if row.fold != fold)
-        for name in classes:
-            if rest[name] < MIN_FIT_CASES:
-                expected = f"at least {MIN_FIT_CASES} cases of class '{name}' outside fold '{fold}'"
-                message = f"Expected {expected}; got {rest[name]}."
-                hint = "Spread the class over more folds: one case is needed to train on, one to validate on."
-                yield Problem(None, column, message, hint, "error")
+    total = Counter(row.label for row in cases)
+    inside = Counter((row.fold, row.label) for row in cases if row.fold is not None and row.label is not None)
+    for (fold, name), count in sorted(inside.items()):
+        if (rest := total[name] - count) < MIN_FIT_CASES:
+            message = f"Expected at least {MIN_FIT_CASES} cases of class '{name}' outside fold '{fold}'; got {rest}."
+            hint = "Spread the class over more folds: one case is needed to train on, one to validate on."
+            yield Problem(None, column, message, hint, "error")
 
 
 def names_of(names: Iterable[str]) -> str:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from lrmil.resolution import PLAUSIBLE_MPP
-from lrmil.tables import read_records
+from lrmil.errors import ConfigError
+from lrmil.resolution import PLAUSIBLE_MPP, parse_mpp
+from lrmil.tables import Table, read_table
 
 ALIASES: Mapping[str, tuple[str, ...]] = {
     "slide_id": ("slide", "slide_name", "filename", "file", "image", "wsi", "image_id"),
@@ -88,7 +89,7 @@ def read_labels(path: Path) -> Labels:
     Parameters
     ----------
     path
-        See `lrmil.tables.read_records`. Columns are matched by `ALIASES`, whatever their case.
+        See `lrmil.tables.read_table`. Columns are matched by `ALIASES`, whatever their case.
 
     Returns
     -------
@@ -98,13 +99,18 @@ def read_labels(path: Path) -> Labels:
     Raises
     ------
     CohortError
-        If the file cannot be read as a table, is empty, or has nothing in its first row.
+        If the file cannot be read as a table, is empty, or has nothing in its first row, or a column that is used has
+        formulas without a stored value.
     """
-    records = read_records(path)
-    header = records[0]
-    body = [(number, cells) for number, cells in enumerate(records[1:], start=2) if any(cells)]
+    table = read_table(path)
+    header = table.records[0]
+    body = [(number, cells) for number, cells in enumerate(table.records[1:], start=2) if any(cells)]
     problems: list[Problem] = []
-    places = _find_columns(header, problems)
+    if table.unread:
+        hint = "Move the sheet that is meant to the front, or delete the others."
+        problems.append(Problem(None, None, table.unread, hint, "warning"))
+    places = _find_columns(table, problems)
+    table.require_values(places.values())
     if not body:
         hint = "Add one row for each slide."
         problems.append(Problem(None, None, "The table has a header and no rows below it.", hint, "error"))
@@ -115,7 +121,26 @@ def read_labels(path: Path) -> Labels:
     return Labels(columns, tuple(row for row in rows if row is not None), tuple(problems))
 
 
-def _find_columns(header: Sequence[str], problems: list[Problem]) -> dict[str, int]:
+def mpp_of_cell(text: str) -> float | None:
+    """Read the um/px of a slide: "0.25", or "40x" for 10 / 40; None where a scanner has none like it."""
+    try:
+        value = parse_mpp(text)
+    except ConfigError:
+        try:
+            value = float(text)  # such as 2.5e-1
+        except ValueError:
+            return None
+    return value if PLAUSIBLE_MPP[0] <= value <= PLAUSIBLE_MPP[1] else None
+
+
+def mpp_remedy(text: str) -> str:
+    """Say what to write in place of a cell that `mpp_of_cell` does not take."""
+    comma = mpp_of_cell(text.replace(",", ".")) if text.count(",") == 1 else None
+    return f"with a decimal point, as in {comma:g}" if comma else "such as 0.25 or 40x"
+
+
+def _find_columns(table: Table, problems: list[Problem]) -> dict[str, int]:
+    header = table.records[0]
     names = [re.sub(r"[\s-]+", "_", name.casefold()) for name in header]
     came = ", ".join(f"'{name}'" for name in header if name)
     places: dict[str, int] = {}
@@ -128,7 +153,7 @@ def _find_columns(header: Sequence[str], problems: list[Problem]) -> dict[str, i
             message = f"Expected one column for {role}; got {twice}."
             problems.append(Problem(1, role, message, "Rename or delete the columns that are not meant.", "error"))
         elif role in REQUIRED:
-            message = f"Expected a column '{role}' (or {', '.join(aliases)}); got the columns {came}."
+            message = f"Expected a column '{role}' (or {', '.join(aliases)}); got the columns {came}{table.place}."
             hint = f"Name the column '{role}'; if the table has no header row, add one above the data."
             problems.append(Problem(1, role, message, hint, "error"))
     return places
@@ -191,16 +216,9 @@ def _row(
             message = f"Expected a name in {role}; got '{value[role]}', a long number that a spreadsheet cut short."
             hint = "Format the column as text and write the names again: several may have become one."
             problems.append(Problem(number, header[places[role]], message, hint, "warning"))
-    low, high = PLAUSIBLE_MPP
-    mpp = _number(value["mpp"])
-    if value["mpp"] is not None and (mpp is None or not low <= mpp <= high):
+    mpp = None if value["mpp"] is None else mpp_of_cell(value["mpp"])
+    if value["mpp"] is not None and mpp is None:
+        low, high = PLAUSIBLE_MPP
         message = f"Expected micrometres per pixel from {low} to {high}; got '{value['mpp']}'."
-        add("mpp", message, "Write such as 0.25 (about 40x), with a decimal point, or leave the cell empty.")
+        add("mpp", message, f"Write it {mpp_remedy(value['mpp'])}, or leave the cell empty.")
     return Row(number, slide_id, value["label"], value["case_id"], split, fold, mpp, value["site"])
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        return None if text is None else float(text)
-    except ValueError:
-        return None

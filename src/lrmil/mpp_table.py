@@ -1,19 +1,19 @@
 """A table of slide_id and mpp: the resolutions of slides whose files state none, or a wrong one."""
 
-import difflib
 import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
 from lrmil.errors import CohortError
-from lrmil.labels import ALIASES, EMPTY
+from lrmil.labels import ALIASES, EMPTY, mpp_of_cell, mpp_remedy
 from lrmil.resolution import PLAUSIBLE_MPP
-from lrmil.slide_files import slide_id_of
-from lrmil.tables import read_records
+from lrmil.slide_names import SlideNames
+from lrmil.tables import Table, read_table
 
 COLUMNS = {"slide_id": ("slide_id", *ALIASES["slide_id"]), "mpp": ("mpp", "um_per_px", "um/px")}
 SHOWN = 20  # problems written out
+UNUSED = 100  # rows without a slide that are told one by one
 
 
 class MppTable(NamedTuple):
@@ -22,72 +22,77 @@ class MppTable(NamedTuple):
     mpp: dict[str, float]
     """Slide id -> um/px of level 0."""
     unused: tuple[str, ...]
-    """A sentence for each row of which there is no such slide."""
+    """A sentence for each row of which there is no such slide, one for more than `UNUSED`, one for unread sheets."""
 
 
 def read_mpp_table(path: Path, slide_ids: Collection[str]) -> MppTable:
-    """Read a csv, tsv or xlsx table with the columns slide_id and mpp; see `lrmil.tables.read_records`.
+    """Read a csv, tsv or xlsx table with the columns slide_id and mpp; see `lrmil.tables.read_table`.
 
     Parameters
     ----------
     path
-        The table. An empty mpp leaves a slide as its file has it.
+        The table. A resolution is written as 0.25 or 40x; an empty one leaves a slide as its file has it.
     slide_ids
         The slides that are there; the table may be about more.
 
     Raises
     ------
     CohortError
-        With every problem and its row: a column is missing, a value is no resolution, a slide has two of them. Also if
-        no row is about a slide that is there.
+        With every problem and its row: a column is missing, a value is no resolution, a slide has two of them, a value
+        has no slide. Also if no row is about a slide that is there.
     """
-    header, *body = read_records(path)
-    names = [re.sub(r"[\s-]+", "_", name.casefold()) for name in header]
-    places = {role: next((i for i, name in enumerate(names) if name in COLUMNS[role]), None) for role in COLUMNS}
-    slide, mpp = places["slide_id"], places["mpp"]
-    if slide is None or mpp is None:
-        came = ", ".join(name for name in header if name)
-        raise CohortError(f"Expected the columns slide_id and mpp in '{path}'; got {came}. Name them so in row 1.")
-    found, rows, problems = dict[str, float](), dict[str, int](), list[str]()
-    for number, cells in enumerate(body, start=2):
-        name, text = (cells[place] if place < len(cells) else "" for place in (slide, mpp))
-        if not name or text.casefold() in EMPTY:
+    table = read_table(path)
+    places = [_place(table, role) for role in COLUMNS]
+    table.require_values(places)
+    names, problems = SlideNames(slide_ids), list[str]()
+    found, unused, rows = dict[str, float](), dict[str, str](), dict[str, int]()
+    for number, cells in enumerate(table.records[1:], start=2):
+        name, text = (cells[place] if place < len(cells) else "" for place in places)
+        if text.casefold() in EMPTY:
             continue
-        slide_id, value = _slide_id(name, slide_ids), _number(text)
-        if value is None:
-            low, high = PLAUSIBLE_MPP
-            problems.append(
-                f"row {number}: expected um/px from {low} to {high} for '{name}', such as 0.25; got '{text}'"
-            )
+        slide_id, value = names.find(name) or name, mpp_of_cell(text)
+        if not name:
+            problems.append(f"row {number}: expected a slide name beside '{text}'; the cell is empty")
+        elif value is None:
+            problems.append(f"row {number}: {_no_resolution(name, text)}")
         elif found.setdefault(slide_id, value) != value:
             problems.append(
                 f"row {number}: '{name}' has {value:g} here and {found[slide_id]:g} in row {rows[slide_id]}"
             )
+        elif slide_id not in names.names and slide_id not in unused:
+            unused[slide_id] = _unused(name, number, names)
         rows.setdefault(slide_id, number)
     if problems:
         more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
         raise CohortError(f"Expected a resolution in each row of '{path}'. Got {'; '.join(problems[:SHOWN])}{more}.")
-    known = {slide_id: value for slide_id, value in found.items() if slide_id in slide_ids}
-    unused = tuple(_unused(slide_id, rows[slide_id], slide_ids) for slide_id in found if slide_id not in slide_ids)
+    known = {slide_id: value for slide_id, value in found.items() if slide_id in names.names}
     if not known:
-        said = " ".join(unused[:SHOWN]) or "It has no row with a value."
-        raise CohortError(f"Expected rows for the slides in '{path}'; none is about one of them. {said}")
-    return MppTable(known, unused)
+        said = " ".join([*unused.values()][:SHOWN]) or "It has no row with a value."
+        raise CohortError(f"Expected rows for the slides in '{path}'{table.place}; none is about one of them. {said}")
+    rest = [f"{len(unused) - UNUSED} more rows are about no slide that is there."] if len(unused) > UNUSED else []
+    return MppTable(known, (*filter(None, [table.unread]), *[*unused.values()][:UNUSED], *rest))
 
 
-def _slide_id(name: str, slide_ids: Collection[str]) -> str:
-    """Reduce "folder/a.svs" to "a", unless a slide is called just so."""
-    return name if name in slide_ids else slide_id_of(Path(re.split(r"[\\/]", name)[-1]))
+def _place(table: Table, role: str) -> int:
+    header = table.records[0]
+    names = [re.sub(r"[\s-]+", "_", name.casefold()) for name in header]
+    places = [place for place, name in enumerate(names) if name in COLUMNS[role]]
+    if len(places) > 1:
+        came = " and ".join(f"'{header[place]}'" for place in places)
+        raise CohortError(f"Expected one column for {role} in '{table.path}'; got {came}. Rename the one not meant.")
+    if not places:
+        came = ", ".join(name for name in header if name)
+        raise CohortError(
+            f"Expected the columns slide_id and mpp in '{table.path}'{table.place}; got {came}. Name them so in row 1."
+        )
+    return places[0]
 
 
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if PLAUSIBLE_MPP[0] <= value <= PLAUSIBLE_MPP[1] else None
+def _no_resolution(name: str, text: str) -> str:
+    low, high = PLAUSIBLE_MPP
+    return f"expected um/px from {low} to {high} for '{name}', {mpp_remedy(text)}; got '{text}'"
 
 
-def _unused(slide_id: str, row: int, slide_ids: Collection[str]) -> str:
-    close = difflib.get_close_matches(slide_id, list(slide_ids), n=1)
-    return f"Row {row}: there is no slide '{slide_id}'{f'; did you mean {close[0]!r}?' if close else '.'}"
+def _unused(name: str, row: int, names: SlideNames) -> str:
+    hint = names.hint(name)
+    return f"Row {row}: there is no slide '{name}'{f'; {hint[0].lower()}{hint[1:]}' if hint else '.'}"

@@ -1,29 +1,32 @@
 """A table file (csv, tsv, xlsx) becomes rows of trimmed text, nothing guessed about what the text means."""
 
 import csv
-import datetime
 import io
 import re
 import zipfile
 import zlib
+from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import NamedTuple
 from xml.etree.ElementTree import ParseError
 
-import openpyxl
 from openpyxl.utils.exceptions import InvalidFileException
 
 from lrmil.csv_text import plain_cell
 from lrmil.errors import CohortError
+from lrmil.workbooks import Sheet, read_sheet
 
 INVISIBLE = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u200b": "", "\u2060": "", "\ufeff": ""})
 SEPARATOR_LINE = re.compile(r"sep=(.)(?:\r\n|\r|\n)")  # Excel's own first line, which it does not show
-LONGEST = 1e15  # of a longer number the spreadsheet has already lost digits, and shows 1E+20
+TEXTS, WORKBOOKS = (".csv", ".tsv", ".txt"), (".xlsx", ".xlsm")
+LISTED = 10  # rows written out in one message
 UNREADABLE = (
     EOFError,
     MemoryError,
     TypeError,
     OSError,
-    KeyError,
+    LookupError,
+    AttributeError,  # of openpyxl, for parts that are missing
     ValueError,
     csv.Error,
     zipfile.BadZipFile,
@@ -33,50 +36,133 @@ UNREADABLE = (
 )
 
 
-def read_records(path: Path) -> list[list[str]]:
+class Table(NamedTuple):
+    """The rows of a table file, and the sheet of a workbook that they are."""
+
+    path: Path
+    records: list[list[str]]
+    """The header and the rows below it as a spreadsheet counts them: blank rows are kept, rows may differ in length."""
+    sheet: Sheet | None = None
+
+    @property
+    def place(self) -> str:
+        """Where the rows were looked for, to stand behind the path in a message; empty where that is plain."""
+        if self.sheet is None or not self.sheet.others:
+            return ""
+        return f" (its first sheet, '{self.sheet.name}'; the others, {_quoted(self.sheet.others)}, are not read)"
+
+    @property
+    def unread(self) -> str:
+        """A sentence about the sheets with content that are not read; empty where there are none."""
+        if self.sheet is None or not self.sheet.others:
+            return ""
+        count = len(self.sheet.others) + 1
+        others = _quoted(self.sheet.others)
+        return (
+            f"'{self.path.name}' has {count} sheets with rows; the first, '{self.sheet.name}', is read, {others} not."
+        )
+
+    def require_values(self, columns: Collection[int]) -> None:
+        """Refuse formulas that a program wrote and no spreadsheet has computed: their cells look empty.
+
+        Raises
+        ------
+        CohortError
+            If there are such in the header or in one of the columns (the first is 0).
+        """
+        found = () if self.sheet is None else self.sheet.uncomputed
+        rows = sorted({number for number, place in found if number == 1 or place in columns})
+        if rows:
+            more = f" and {len(rows) - LISTED} more" if len(rows) > LISTED else ""
+            raise CohortError(
+                f"Expected values in '{self.path}'. Got formulas that were never computed in "
+                f"{'row' if len(rows) == 1 else 'rows'} {', '.join(map(str, rows[:LISTED]))}{more}; open and save it "
+                "in the spreadsheet program first."
+            )
+
+
+def read_table(path: Path) -> Table:
     """Read every row of a table as text, so that "001" and "1e5" stay what they were.
 
     Parameters
     ----------
     path
         A ``.csv``, ``.tsv`` or ``.txt`` file (comma, semicolon or tab; UTF-8, UTF-16 or Windows' Western code page) or
-        the first sheet of an ``.xlsx`` file, whose numbers are written as the sheet shows them.
-
-    Returns
-    -------
-    list of list of str
-        The header and the rows below it as a spreadsheet counts them: blank rows are kept, rows may differ in length.
+        the first sheet that is not hidden of an ``.xlsx`` file, whose numbers are written as the sheet shows them.
 
     Raises
     ------
     CohortError
         If the file cannot be read as a table, is empty, or has nothing in its first row.
     """
-    readers = {".csv": _read_text, ".tsv": _read_text, ".txt": _read_text, ".xlsx": _read_xlsx, ".xlsm": _read_xlsx}
     if not path.is_file():
         raise CohortError(f"Expected a labels table at '{path}'; there is no such file. Check the path.")
-    if path.suffix.lower() not in readers:
+    if path.suffix.lower() not in TEXTS + WORKBOOKS:
         raise CohortError(f"Expected a .csv, .tsv or .xlsx table; got '{path.name}'. Save it as CSV and try again.")
     try:
-        records = readers[path.suffix.lower()](path)
+        table = _read_xlsx(path) if path.suffix.lower() in WORKBOOKS else Table(path, list(_read_text(path)))
     except UNREADABLE as error:
         raise CohortError(f"'{path}' cannot be read as a table: {error}. Save it again as CSV (UTF-8).") from error
-    if not any(any(cells) for cells in records):
-        raise CohortError(f"Expected a header and rows in '{path}'; it is empty. Is it the right file?")
-    if not any(records[0]):
-        raise CohortError(f"Expected column names in the first row of '{path}'; it is empty. Put the header in row 1.")
-    return records
+    if not any(any(cells) for cells in table.records):
+        table.require_values(())
+        remedy = "Move the sheet that is meant to the front." if table.place else "Is it the right file?"
+        raise CohortError(f"Expected a header and rows in '{path}'{table.place}; it is empty. {remedy}")
+    if not any(table.records[0]):
+        table.require_values(())
+        raise CohortError(
+            f"Expected column names in the first row of '{path}'{table.place}; it is empty. Put the header in row 1."
+        )
+    return table
 
 
-def _read_text(path: Path) -> list[list[str]]:
+def read_records(path: Path) -> list[list[str]]:
+    """Read the rows of a table alone; see `read_table`, which also tells which sheet they are.
+
+    Raises
+    ------
+    CohortError
+        As `read_table`.
+    """
+    return read_table(path).records
+
+
+def _read_text(path: Path) -> Iterator[list[str]]:
     text = _decode(path.read_bytes())
+    hidden = 0  # lines that a spreadsheet does not show
     if hint := SEPARATOR_LINE.match(text):
-        delimiter, text = hint[1], text[hint.end() :]
+        delimiter, text, hidden = hint[1], text[hint.end() :], 1
     else:
         first = re.split(r"[\r\n]", text, maxsplit=1)[0]
         delimiter = max(",;\t", key=lambda mark: len(next(csv.reader([first], delimiter=mark), [])))
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
-    return [[_trimmed(cell) for cell in cells] for cells in reader]
+    row, line = 1, 1 + hidden
+    try:
+        for cells in reader:
+            yield [_trimmed(cell) for cell in cells]
+            row, line = row + 1, reader.line_num + 1 + hidden
+    except csv.Error as error:
+        where = f"row {row}" if line == row else f"row {row} (line {line} of the file)"
+        raise CohortError(
+            f"Expected quotes in '{path}' that open and close around a whole cell. Got {where}, where "
+            f"{_fault(str(error))}; mend the quotes there, or save the table again as CSV (UTF-8)."
+        ) from error
+
+
+def _fault(said: str) -> str:
+    if "unexpected end" in said:
+        return "a quote is opened and never closed"
+    if "field limit" in said:
+        return f"a cell has more than {csv.field_size_limit():,} characters, as where a quote is never closed"
+    return f"a quote is opened and the next one does not end its cell ({said})"
+
+
+def _read_xlsx(path: Path) -> Table:
+    sheet = read_sheet(path)
+    return Table(path, [[_trimmed(cell) for cell in cells] for cells in sheet.rows], sheet)
+
+
+def _quoted(names: Collection[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)
 
 
 def _decode(data: bytes) -> str:
@@ -100,35 +186,3 @@ def _decode_bytes(data: bytes) -> str:
 def _trimmed(cell: str) -> str:
     """Take away what nobody sees: spaces around, spaces that do not break, marks without width."""
     return plain_cell(cell.translate(INVISIBLE).strip())
-
-
-def _read_xlsx(path: Path) -> list[list[str]]:
-    book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-    try:
-        sheet = book.worksheets[0]
-        sheet.reset_dimensions()  # what the file says of its size may be a million empty rows
-        return [[_shown(cell.value, cell.number_format or "") for cell in row] for row in sheet.iter_rows()]
-    finally:
-        book.close()
-
-
-def _shown(value: object, number_format: str) -> str:
-    """Write a cell as the spreadsheet shows it: 7 in the format "000" is the id "007"."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).upper()
-    if isinstance(value, int | float):
-        return _shown_number(value, number_format)
-    if isinstance(value, datetime.datetime) and value.time() == datetime.time():
-        return value.date().isoformat()
-    return _trimmed(str(value))
-
-
-def _shown_number(value: float, number_format: str) -> str:
-    whole = isinstance(value, int) or value.is_integer()
-    if whole and re.fullmatch("0+", number_format):
-        return str(int(value)).zfill(len(number_format))
-    if whole and (abs(value) < LONGEST or number_format not in ("General", "")):
-        return str(int(value))
-    return f"{value:.15g}".upper()  # a spreadsheet keeps 15 digits

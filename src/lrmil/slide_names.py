@@ -1,0 +1,80 @@
+"""Which slide a name in a table means, and which one may have been meant where none is called so."""
+
+import difflib
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+
+from lrmil.slide_files import DOUBLE_EXTENSIONS, EXTENSIONS
+
+FEATURE_EXTENSIONS = (".h5", ".pt")  # which other tools' tables name
+GUESSES = 10  # closest names looked up: difflib is quadratic, and a wrong folder makes every name unknown
+EXTENSION = re.compile(
+    "|".join(f"{re.escape(one)}$" for one in (*DOUBLE_EXTENSIONS, *EXTENSIONS, *FEATURE_EXTENSIONS)), re.IGNORECASE
+)
+
+
+class SlideNames:
+    """The names of the slides that are there.
+
+    Parameters
+    ----------
+    names
+        Slide ids.
+    """
+
+    def __init__(self, names: Collection[str]) -> None:
+        self.names = frozenset(names)
+        self._typed = {_typed(name): name for name in sorted(names)}
+        self._alike: dict[str, list[str]] = defaultdict(list)
+        for name in sorted(names):
+            self._alike[_alike(name)].append(name)
+        self._guesses = GUESSES
+
+    def find(self, written: str) -> str | None:
+        """Give the slide of a name as written: "folder/a.svs" is "a", unless a slide is called just so."""
+        if written in self.names:
+            return written
+        return self._typed.get(_typed(written)) or self._typed.get(_plain(written))
+
+    def hint(self, written: str, *, first: Collection[str] = ()) -> str | None:
+        """Ask whether another slide was meant by a name that none has.
+
+        Parameters
+        ----------
+        written
+            The name. Slides that differ from it in upper case and in zeros before a number alone are always found, the
+            closest of all others for the first `GUESSES` names only.
+        first
+            Slides that are the likelier ones.
+        """
+        if alike := self._alike.get(_alike(written)):
+            meant = min(alike, key=lambda name: (name not in first, name))
+            lost = len(_plain(written)) < len(_typed(meant))
+            remedy = " A spreadsheet drops zeros before a number: format the column as text." if lost else ""
+            return f"Did you mean '{meant}'?{remedy}"
+        if self._guesses <= 0:
+            return None
+        self._guesses -= 1
+        close = _closest(written, first) or _closest(written, self.names)
+        return f"Did you mean '{close}'?" if close else None
+
+
+def _typed(name: str) -> str:
+    """Reduce a name to what a person typed: é may be one sign or two, and a space may be one that does not break."""
+    return " ".join(unicodedata.normalize("NFC", name).split())
+
+
+def _plain(written: str) -> str:
+    return _typed(EXTENSION.sub("", re.split(r"[\\/]", written)[-1]))
+
+
+def _alike(name: str) -> str:
+    return re.sub(r"(?<!\d)0+(?=\d)", "", _plain(name).casefold())
+
+
+def _closest(written: str, names: Iterable[str]) -> str | None:
+    by_folded = {name.casefold(): name for name in sorted(names)}
+    close = difflib.get_close_matches(EXTENSION.sub("", written).casefold(), by_folded, n=1)
+    return by_folded[close[0]] if close else None
