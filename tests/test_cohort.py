@@ -237,6 +237,36 @@ class TestSlides:
         error = check(folder, replaced(7, f"{name},p07,tumour")).problems[1]
         assert error.severity == "error" and f"Did you mean '{close}'?" == error.hint
 
+    def test_names_that_lost_their_zeros_are_offered_in_every_row(self, tmp_path: Path) -> None:
+        names = [f"{n:03}" for n in range(1, 31)] + ["Case-007_B01"]
+        (tmp_path / "slides").mkdir()
+        for name in names:
+            (tmp_path / "slides" / f"{name}.svs").touch()
+        written = [name.lstrip("0") for name in names[:-1]] + ["CASE-7_b1.svs"]
+        report = check(tmp_path / "slides", [f"{name},p{n},{n % 2}" for n, name in enumerate(written)])
+        hints = {problem.row: problem.hint for problem in report.problems if "slide file named" in problem.message}
+        assert not report.ok and len(hints) == 31
+        for row, name in enumerate(names, start=2):
+            assert hints[row] == (
+                f"Did you mean '{name}'? A spreadsheet drops zeros before a number: format the column as text."
+            )
+
+    def test_of_names_that_differ_in_zeros_one_without_a_row_is_offered(self, folder: Path) -> None:
+        (folder / "s007.svs").touch()
+        assert "'s007'" in check(folder, [*ROWS, "s7,p12,tumour"]).problems[-1].hint
+        both = check(folder, [*ROWS[:7], *ROWS[8:], "s7,p12,tumour"]).problems[-1]
+        assert both.row == 13 and "'s007'" in both.hint, "of two without a row, the first by name"
+
+    def test_closest_names_are_looked_up_for_a_few_rows_only(self, folder: Path) -> None:
+        report = check(folder, [*ROWS, *(f"s_{n:02},p{n:02},normal" for n in range(11))])
+        hints = [problem.hint for problem in report.problems if problem.severity == "error"]
+        assert sum(hint.startswith("Did you mean") for hint in hints) == 10
+
+    def test_what_lies_in_the_working_folder_is_not_asked(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (folder.parent / "s07.old").touch()
+        monkeypatch.chdir(folder.parent)
+        assert not check(folder, replaced(7, "s07.old,p07,tumour")).ok
+
     def test_letters_of_two_signs_and_spaces_that_do_not_break_are_the_same_name(self, folder: Path) -> None:
         (folder / "Mu\u0308ller 1.svs").touch()  # as macOS writes ü into file names
         (folder / "B\u00a02.svs").touch()
@@ -459,6 +489,16 @@ class TestSplitsAndFolds:
 
 
 class TestValues:
+    def test_a_magnification_is_a_resolution(self, folder: Path) -> None:
+        header, rows = with_column("mpp", ["40x", "20X", "2.5e-1", *["0.5"] * 9])
+        report = check(folder, rows, header)
+        assert report.problems == ()
+        assert [slide.mpp for slide in checked(report).slides[:4]] == [0.25, 0.5, 0.25, 0.5]
+
+    def test_a_decimal_comma_is_told(self, folder: Path) -> None:
+        header, rows = with_column("mpp", ['"0,25"', *["0.5"] * 11])
+        assert only(check(folder, rows, header)).hint.startswith("Write it with a decimal point, as in 0.25, or")
+
     @pytest.mark.parametrize("mpp", ["forty", "0,25", "0", "-0.5", "250", "inf", "5.01"])
     def test_implausible_mpp(self, folder: Path, mpp: str) -> None:
         header, rows = with_column("mpp", [f'"{mpp}"', *["0.5"] * 11])
@@ -532,6 +572,19 @@ def test_a_table_that_is_only_evaluated_may_hold_one_class_and_few_cases(folder:
     table.write_text(f"{HEADER}\ns00,p00,tumour\ns01,p01,tumour\n", encoding="utf-8")
     assert validate_cohort(folder, table, folds=None).ok
     assert not validate_cohort(folder, table, folds=2).ok
+
+
+@pytest.mark.parametrize(
+    ("header", "values"),
+    [("label,fold", "{odd},{n}"), ("label,site", "{half},here"), ("label,fold", "{half},{half}")],
+    ids=["fold", "label", "both"],
+)
+def test_columns_of_ten_thousands_of_values_take_seconds(folder: Path, header: str, values: str) -> None:
+    """Where names stand in place of labels, folds or sites, what is checked for each of them must not look at all."""
+    rows = [f"s{n:02},p{n}," + values.format(n=n, odd=n % 2, half=n // 2) for n in range(20_000)]
+    start = time.process_time()
+    assert not check(folder, rows, f"slide_id,case_id,{header}").ok
+    assert time.process_time() - start < 10  # 1 s where nothing else runs
 
 
 def test_a_hundred_thousand_rows_and_slides_take_seconds(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A table of resolutions: every problem with its row, and nothing used for a slide it is not about."""
 
+import time
 from pathlib import Path
 
 import openpyxl
@@ -51,6 +52,42 @@ def test_every_problem_is_told_with_its_row(tmp_path: Path) -> None:
     assert "row 3: expected um/px from 0.05 to 5.0 for 'b.c', such as 0.25 or 40x; got 'fast'" in message
     assert "row 4: " in message and "got '25'" in message and "row 6" in message
     assert "row 5: 'a.svs' has 0.5 here and 0.25 in row 2" in message and "row 7" not in message
+
+
+def test_a_magnification_is_read_as_the_command_line_reads_it(tmp_path: Path) -> None:
+    table = read_mpp_table(write(tmp_path, "slide_id,mpp\na,40x\nb.c,20 X\n001,0.5 um/px\n"), SLIDES)
+    assert table.mpp == {"a": 0.25, "b.c": 0.5, "001": 0.5}
+    with pytest.raises(CohortError, match="got '400x'"):
+        read_mpp_table(write(tmp_path, "slide_id,mpp\na,400x\n"), SLIDES)
+
+
+def test_a_decimal_comma_has_its_remedy(tmp_path: Path) -> None:
+    with pytest.raises(CohortError, match=r"row 2: .* for 'a', with a decimal point, as in 0\.5; got '0,5'"):
+        read_mpp_table(write(tmp_path, "slide_id;mpp\na;0,5\n"), SLIDES)
+
+
+def test_a_value_without_a_slide_is_told_beside_the_other_problems(tmp_path: Path) -> None:
+    with pytest.raises(CohortError, match=r"row 2: .*; row 3: expected a slide name beside '0\.5'; the cell is empty"):
+        read_mpp_table(write(tmp_path, "slide_id,mpp\na,x\n,0.5\n,\n"), SLIDES)
+
+
+def test_two_columns_for_one_thing_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(CohortError, match=r"one column for mpp in .*; got 'mpp' and 'um/px'"):
+        read_mpp_table(write(tmp_path, "slide_id,mpp,um/px\na,0.5,0.25\n"), SLIDES)
+
+
+def test_a_name_whose_letters_are_composed_another_way_is_the_same(tmp_path: Path) -> None:
+    table = read_mpp_table(write(tmp_path, "slide_id,mpp\nM\u00fcller.svs,0.5\n"), ["Mu\u0308ller"])
+    assert table == ({"Mu\u0308ller": 0.5}, ())
+
+
+def test_a_long_table_about_other_slides_takes_seconds(tmp_path: Path) -> None:
+    slides = [f"slide {n}" for n in range(3000)]
+    text = "slide_id,mpp\nslide 1,0.5\n" + "".join(f"other {n},0.5\n" for n in range(3000))
+    start = time.process_time()
+    table = read_mpp_table(write(tmp_path, text), slides)
+    assert time.process_time() - start < 10  # 0.5 s where nothing else runs
+    assert len(table.unused) == 101 and table.unused[-1] == "2900 more rows are about no slide that is there."
 
 
 def test_rows_about_other_slides_are_told_and_not_used(tmp_path: Path) -> None:

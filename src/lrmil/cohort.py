@@ -178,17 +178,23 @@ def _unique_rows(rows: Sequence[Row], table: Labels, problems: list[Problem]) ->
     for row in rows:
         by_slide[row.slide_id].append(row)
     for slide_id, same in by_slide.items():
+        if len(same) == 1:
+            continue
         differing = [role for role in table.columns if len({getattr(row, role) for row in same}) > 1]
         for role in differing:
             values = names_of({str(getattr(row, role)) for row in same})
             message = f"Expected one {role} for slide '{slide_id}'; got {values}."
             hint = "Keep the row that is right."
             problems.append(Problem(same[1].number, table.columns[role], message, hint, "error"))
-        if len(same) > 1 and not differing:
+        if not differing:
             message = f"Slide '{slide_id}' has {len(same)} equal rows; one is used."
             column = table.columns["slide_id"]
             problems.append(Problem(same[1].number, column, message, "Delete the repeated rows.", "warning"))
-    return [min(by_slide[slide_id], key=lambda row: str(replace(row, number=0))) for slide_id in sorted(by_slide)]
+    return [_kept(by_slide[slide_id]) for slide_id in sorted(by_slide)]
+
+
+def _kept(rows: Sequence[Row]) -> Row:
+    return rows[0] if len(rows) == 1 else min(rows, key=lambda row: str(replace(row, number=0)))
 
 
 def _unmatched(rows: Sequence[Row], names: SlideNames, table: Labels) -> Iterator[Problem]:

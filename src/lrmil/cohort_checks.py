@@ -27,7 +27,7 @@ def check_rows(rows: Sequence[Row], columns: Mapping[str, str], *, folds: int | 
         Folds to be drawn where the table has neither a split nor a fold column; None when nothing is to be trained.
     """
     yield from _missing_cases(rows, columns)
-    rows = [replace(row, case_id=row.case_id or row.slide_id) for row in rows]
+    rows = [row if row.case_id else replace(row, case_id=row.slide_id) for row in rows]
     yield from _inconsistent_cases(rows, columns)
     yield from _class_problems(rows, columns, trained=folds is not None)
     if folds is not None:
