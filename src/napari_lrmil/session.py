@@ -6,7 +6,6 @@ goes on and its result is not lost.
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
@@ -14,13 +13,12 @@ from weakref import WeakKeyDictionary, ref
 import numpy as np
 from psygnal import Signal
 
-from lrmil import files
 from lrmil.errors import ConfigError, LrmilError
 from lrmil.raster import Raster
 from lrmil.resolution import fit_on_glass, resolve_mpp
-from lrmil.slide_files import SlideSource
 from lrmil.steps import Step
 from napari_lrmil import places
+from napari_lrmil.answers import Shown, shown_steps
 from napari_lrmil.layers import KEY, placed, space, tissue_of
 from napari_lrmil.messages import explain
 from napari_lrmil.open_slides import bring_to_front, is_of, raise_overlays, slides_in, source_of
@@ -32,31 +30,6 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
     from lrmil.bundle import Bundle
-    from lrmil.inference import Prediction
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """A prediction and where it belongs.
-
-    Attributes
-    ----------
-    prediction
-        What the model says; partial while the slide is read.
-    source
-        The slide's id, path and, when it was given by hand, its um/px.
-    out
-        Folder that the prediction is kept in.
-    """
-
-    prediction: "Prediction"
-    source: SlideSource
-    out: Path
-
-    @property
-    def complete(self) -> bool:
-        """Whether the slide has been read to its end."""
-        return self.prediction.status != "partial"
 
 
 class Session:
@@ -285,7 +258,7 @@ class Session:
         below = self.preferences.uncertain_below
 
         def classify() -> "Iterator[Step[Shown]]":
-            yield from _shown_steps(source, bundle, results, device, mask, below)
+            yield from shown_steps(source, bundle, results, device, mask, below)
 
         return self.run(classify, name=f"classify {source.slide_id}", on_step=self._show_step, on_result=self._take)
 
@@ -411,19 +384,3 @@ _SESSIONS: "WeakKeyDictionary[Any, Session]" = WeakKeyDictionary()
 
 def _moment(shown: Shown) -> tuple[str, bool]:
     return shown.prediction.slide_fingerprint, shown.complete
-
-
-def case_folder(results: Path, slide_id: str, path: Path) -> Path:
-    """Folder for one slide's prediction: slides of one name in two folders do not overwrite each other."""
-    return results / f"{slide_id}-{files.sha256_of(str(path.resolve()))[:8]}"
-
-
-def _shown_steps(
-    source: SlideSource, bundle: "Bundle", results: Path, device: str, mask: Raster | None, below: float
-) -> "Iterator[Step[Shown]]":
-    from lrmil.batch_prediction import predict_one
-
-    out = case_folder(results, source.slide_id, source.path)
-    for step in predict_one(source, bundle, out, device=device, uncertain_below=below, tissue=mask, live=True):
-        result = None if step.result is None else Shown(step.result, source, out)
-        yield Step(step.job, step.done, step.total, step.unit, result)

@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, NamedTuple
 from lrmil.errors import LrmilError
 from lrmil.resolution import REMEDY
 from lrmil.steps import Step
+from napari_lrmil.answers import Shown, case_folder
 from napari_lrmil.layers import LayerData, slide_layer, tissue_layer
 from napari_lrmil.messages import explain
-from napari_lrmil.session import Shown
 from napari_lrmil.worklist_state import (
     JOB,
     Entry,
     Memory,
     answered,
     failed,
-    folder_of,
     list_file,
     read_memory,
     stamp_of,
@@ -107,7 +106,7 @@ def open_entry(entry: Entry, results: Path, bundle_sha256: str) -> Iterator[Step
     from lrmil.prediction_files import read_prediction, read_tissue
     from lrmil.slide import open_slide
 
-    slide, out = open_slide(entry.path, mpp=entry.mpp), folder_of(entry, results)
+    slide, out = open_slide(entry.path, mpp=entry.mpp), case_folder(results, entry.slide_id, entry.path)
     layers, note, shown = [slide_layer(slide)], "", None
     prediction = read_prediction(out, entry.slide_id) if entry.done else None
     if prediction is None or prediction.bundle_sha256 != bundle_sha256:
@@ -129,7 +128,7 @@ def _classify_one(
     from lrmil.batch_prediction import predict_one
     from lrmil.prediction_files import read_tissue
 
-    out = folder_of(entry, results)
+    out = case_folder(results, entry.slide_id, entry.path)
     prediction = _by_painted_tissue(entry, out, bundle)
     if prediction is None:
         mask = read_tissue(out, entry.slide_id)
@@ -158,7 +157,7 @@ def _by_painted_tissue(entry: Entry, out: Path, bundle: "Bundle") -> "Prediction
 def _remember(entry: Entry, folder: Path, results: Path, bundle: "Bundle") -> None:
     path = list_file(results, folder, ".json")
     failures = dict(read_memory(path).failures)
-    case = folder_of(entry, results).name
+    case = case_folder(results, entry.slide_id, entry.path).name
     failures.pop(case, None)
     if entry.status == "failed":
         stamp = stamp_of(entry.path)

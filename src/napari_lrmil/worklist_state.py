@@ -13,8 +13,8 @@ from lrmil.errors import SlideError
 from lrmil.failures import CONCERNS_THE_RUN, namesakes
 from lrmil.slide_files import SlideSource, find_slides, parts_of, slide_id_of
 from lrmil.steps import Step
+from napari_lrmil.answers import case_folder
 from napari_lrmil.messages import explain
-from napari_lrmil.session import case_folder
 
 if TYPE_CHECKING:
     from lrmil.inference import Prediction
@@ -170,7 +170,7 @@ def saved(entry: Entry, results: Path, bundle_sha256: str, memory: Memory) -> En
     """Complete an entry from what its results folder and the memory hold."""
     from lrmil.prediction_files import read_prediction
 
-    out = folder_of(entry, results)
+    out = case_folder(results, entry.slide_id, entry.path)
     prediction, failure = read_prediction(out, entry.slide_id), memory.failures.get(out.name, {})
     if prediction is not None and _is_of(entry.path, prediction, out / f"{entry.slide_id}.json"):
         known = answered(entry, prediction, bundle_sha256)
@@ -208,14 +208,6 @@ def stamp_of(path: Path) -> Stamp:
     if not stats:
         return []
     return [sum(stat.st_size for stat in stats), max(stat.st_mtime_ns for stat in stats)]
-
-
-def folder_of(entry: Entry, results: Path) -> Path:
-    """Folder of a slide's results: `case_folder`, also of a link that leads in a circle and cannot be resolved."""
-    try:
-        return case_folder(results, entry.slide_id, entry.path)
-    except (OSError, RuntimeError):
-        return results / f"{entry.slide_id}-{files.sha256_of(str(entry.path.absolute()))[:8]}"
 
 
 def summary(entries: Sequence[Entry], reviewed: int, hidden: int) -> str:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lrmil.errors import LrmilError
+from napari_lrmil.answers import case_folder
 from napari_lrmil.layers import KEY
-from napari_lrmil.session import Session, case_folder
+from napari_lrmil.session import Session
 from napari_lrmil.worklist_state import Entry
 
 if TYPE_CHECKING:

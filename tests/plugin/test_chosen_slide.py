@@ -192,7 +192,7 @@ class TestTheAnswer:
 
         seen: list[str] = []
         session.shown_changed.connect(lambda: seen.append(answered.result.facts.text()))
-        monkeypatch.setattr(session_module, "_shown_steps", partial_then(then, session.shown))
+        monkeypatch.setattr(session_module, "shown_steps", partial_then(then, session.shown))
         answered.run.click()
         finish(session)
         assert any("still reading" in text for text in seen) and says_nothing(answered)

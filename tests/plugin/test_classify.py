@@ -215,7 +215,7 @@ def test_cancel_stops_and_everything_works_again(
     started: list[int] = []
     closed: list[int] = []
     with monkeypatch.context() as patched:
-        patched.setattr(session_module, "_shown_steps", slow_steps(started, closed))
+        patched.setattr(session_module, "shown_steps", slow_steps(started, closed))
         ready.run.click()
         qtbot.waitUntil(lambda: len(started) > 3, timeout=20_000)
         assert ready.progress.maximum() == 5000 and "of 5000 patches" in ready.progress.text()
@@ -244,7 +244,7 @@ def test_an_error_is_one_sentence_and_the_buttons_work_again(
         raise error
 
     with monkeypatch.context() as patched:
-        patched.setattr(session_module, "_shown_steps", fails)
+        patched.setattr(session_module, "shown_steps", fails)
         ready.run.click()
         finish(ready.session)
     assert words in ready.message.text() and not ready.message.isHidden() and ready.run.isEnabled()

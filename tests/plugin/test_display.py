@@ -189,7 +189,7 @@ def test_closing_during_a_run_ends_it_cleanly(
         finally:
             closed.append(1)
 
-    monkeypatch.setattr(session_module, "_shown_steps", steps)
+    monkeypatch.setattr(session_module, "shown_steps", steps)
     widget.run.click()
     qtbot.waitUntil(lambda: len(started) > 5, timeout=WAIT)
     job = session.job

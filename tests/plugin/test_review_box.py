@@ -17,8 +17,9 @@ from lrmil.review import Review, read_reviews
 from lrmil.slide_files import SlideSource
 from lrmil.steps import last
 from napari_lrmil import session as session_module
+from napari_lrmil.answers import Shown
 from napari_lrmil.preferences import Preferences
-from napari_lrmil.session import Session, Shown, session_of
+from napari_lrmil.session import Session, session_of
 from napari_lrmil.widgets.overlay_box import OverlayBox
 from napari_lrmil.widgets.result_box import ResultBox
 from napari_lrmil.widgets.review_box import ReviewBox

@@ -19,8 +19,9 @@ from lrmil.review import Review, append_review
 from lrmil.slide_files import find_slides
 from lrmil.steps import Step, last
 from napari_lrmil import places
+from napari_lrmil.answers import case_folder
 from napari_lrmil.layers import KEY
-from napari_lrmil.session import Session, case_folder, session_of
+from napari_lrmil.session import Session, session_of
 from napari_lrmil.widgets.worklist_table import CLASS, COLUMNS, MESSAGE, PROBABILITY, REVIEWED, SLIDE, STATUS
 from napari_lrmil.widgets.worklist_tools import progress_text, shortened
 from napari_lrmil.worklist import Worklist

@@ -10,9 +10,10 @@ from qtpy.QtWidgets import QFileDialog, QPushButton, QWidget
 
 from lrmil.review import Review
 from lrmil.steps import Step
+from napari_lrmil.answers import Shown
 from napari_lrmil.messages import explain
 from napari_lrmil.reviews import latest_in
-from napari_lrmil.session import Session, Shown
+from napari_lrmil.session import Session
 from napari_lrmil.widgets.parts import MessageLine, beside, listen, stacked
 
 if TYPE_CHECKING:

@@ -21,9 +21,10 @@ from qtpy.QtWidgets import (
 from lrmil.errors import SlideError
 from lrmil.slide import open_slide
 from lrmil.steps import Step
+from napari_lrmil.answers import Shown
 from napari_lrmil.layers import KEY, highest_and_lowest, patches_layer
 from napari_lrmil.messages import explain
-from napari_lrmil.session import Session, Shown
+from napari_lrmil.session import Session
 from napari_lrmil.widgets.parts import Text, listen
 from napari_lrmil.worker import JobWorker, start_job
 

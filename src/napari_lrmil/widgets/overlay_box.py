@@ -6,8 +6,9 @@ import numpy as np
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QSlider, QVBoxLayout, QWidget
 
+from napari_lrmil.answers import Shown
 from napari_lrmil.layers import KEY, KIND_NAMES, AttentionKind, attention_layer
-from napari_lrmil.session import Session, Shown
+from napari_lrmil.session import Session
 from napari_lrmil.widgets.parts import Text, listen
 
 if TYPE_CHECKING:

@@ -18,9 +18,10 @@ from qtpy.QtWidgets import (
 
 from lrmil.errors import LrmilError
 from lrmil.review import Review, ReviewKey, append_review
+from napari_lrmil.answers import Shown
 from napari_lrmil.messages import explain
 from napari_lrmil.reviews import described, latest_in, reviews_in
-from napari_lrmil.session import Session, Shown
+from napari_lrmil.session import Session
 from napari_lrmil.widgets.case_box import CaseBox
 from napari_lrmil.widgets.parts import MessageLine, Text, beside, listen, stacked
 
