@@ -5,6 +5,7 @@ import hashlib
 import json
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import openpyxl
@@ -87,9 +88,13 @@ class TestList:
         slide = tmp_path / "new\nline.svs"
         slide.write_bytes(b"pixels")
         said = subprocess.run(["sha256sum", slide.name], cwd=tmp_path, capture_output=True, text=True, check=True)
-        (tmp_path / "sums").write_text(said.stdout)
-        assert said.stdout.startswith("\\")
-        assert read_checksums(tmp_path / "sums").of(slide) == Checksum(slide, digest(slide), "sums")
+        tagged = subprocess.run(
+            ["sha256sum", "--tag", slide.name], cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        for text in (said.stdout, tagged.stdout):
+            (tmp_path / "sums").write_text(text)
+            assert text.startswith("\\")
+            assert read_checksums(tmp_path / "sums").of(slide) == Checksum(slide, digest(slide), "sums")
 
     def test_a_manifest_of_the_genomic_data_commons_is_read(self, slides: Path, tmp_path: Path) -> None:
         rows = ["id\tfilename\tmd5\tsize\tstate"]
@@ -109,6 +114,67 @@ class TestList:
         assert read_checksums(tmp_path / "sums.xlsx").of(slides / "a.tif") == Checksum(
             slides / "a.tif", digest(slides / "a.tif"), "sums.xlsx"
         )
+
+    def test_what_windows_and_others_write_is_read(self, slides: Path, tmp_path: Path) -> None:
+        slide, stated = slides / "a.tif", digest(slides / "a.tif")
+        texts = [
+            f"{stated} *a.tif\r\n".encode("utf-16"),  # ">" in PowerShell
+            f"# sha256 of the slides\n{stated}  a.tif\n".encode(),
+            f'"File name","SHA-256"\n"a.tif","{stated}"\n'.encode(),
+            f"sep=;\nfilename;sha256sum\na.tif;{stated}\n".encode(),
+            f"file\tSHA256 checksum\na.tif\t{stated}\n".encode(),
+        ]
+        for text in texts:
+            (tmp_path / "sums.csv").write_bytes(text)
+            assert read_checksums(tmp_path / "sums.csv").of(slide) == Checksum(slide, stated, "sums.csv"), text
+
+    def test_letters_of_two_signs_are_the_same_name(self, tmp_path: Path) -> None:
+        (tmp_path / "sums").write_text(f"{'1' * 64}  Mu\u0308ller.svs\n{'2' * 64}  \u00e4.svs\n", encoding="utf-8")
+        stated = read_checksums(tmp_path / "sums")
+        for name, number in (("M\u00fcller.svs", "1"), ("a\u0308.svs", "2")):
+            found = stated.of(tmp_path / name)
+            assert found is not None and found.digest == number * 64
+
+    def test_of_two_algorithms_the_longer_counts(self, tmp_path: Path) -> None:
+        (tmp_path / "sums").write_text(f"MD5 (a.svs) = {'1' * 32}\nSHA256 (a.svs) = {'2' * 64}\n")
+        found = read_checksums(tmp_path / "sums").of(tmp_path / "a.svs")
+        assert found is not None and found.digest == "2" * 64
+
+    @pytest.mark.parametrize(
+        ("slide", "part"), [("B.mrxs", "B/Data0000.dat"), ("B", "B/1.dcm"), ("B.ome.zarr", "B.ome.zarr/0/0/0")]
+    )
+    def test_files_of_another_slide_that_have_the_same_name_are_not_meant(
+        self, tmp_path: Path, slide: str, part: str
+    ) -> None:
+        (tmp_path / "sums").write_text(f"{'1' * 64}  slides/{part.replace('B', 'A')}\n")
+        stated = read_checksums(tmp_path / "sums")
+        assert stated.of(tmp_path / part, slide=tmp_path / slide) is None
+        other, its_slide = tmp_path / part.replace("B", "A"), tmp_path / slide.replace("B", "A")
+        found = stated.of(other, slide=its_slide)
+        assert found is not None and found.digest == "1" * 64, "wherever the folder of the slides is now"
+
+    def test_a_list_made_inside_a_slides_folder_is_read(self, tmp_path: Path) -> None:
+        (tmp_path / "sums").write_text(f"{'1' * 64}  ./0/0\n{'2' * 64}  ./1/0\n")
+        found = read_checksums(tmp_path / "sums").of(tmp_path / "A.zarr/1/0", slide=tmp_path / "A.zarr")
+        assert found is not None and found.digest == "2" * 64
+
+    def test_ten_thousands_of_chunks_take_seconds(self, tmp_path: Path) -> None:
+        names = [f"A.zarr/0/{y}/{x}" for y in range(100) for x in range(300)]
+        (tmp_path / "sums").write_text("".join(f"{n:064x}  {name}\n" for n, name in enumerate(names)))
+        start = time.process_time()
+        stated = read_checksums(tmp_path / "sums")
+        found = [stated.of(tmp_path / name, slide=tmp_path / "A.zarr") for name in names]
+        assert [int(one.digest, 16) for one in found if one] == list(range(len(names)))
+        assert time.process_time() - start < 10  # 1 s where nothing else runs
+
+    def test_a_list_that_may_not_be_read_is_one_sentence(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(path: Path) -> bytes:
+            raise PermissionError(13, "Permission denied")
+
+        (tmp_path / "sums").write_text("x")
+        monkeypatch.setattr(Path, "read_bytes", refuse)
+        with pytest.raises(CohortError, match="the system says: Permission denied"):
+            read_checksums(tmp_path / "sums")
 
     def test_folders_tell_files_of_one_name_apart(self, tmp_path: Path) -> None:
         (tmp_path / "sums").write_text(f"{'1' * 64}  x/slide.svs\n{'2' * 64}  ./y/slide.svs\n")

@@ -3,24 +3,29 @@
 Most slide formats have no checksum of their own, and a decoder gives a flipped bit as another colour, not as an error.
 """
 
+import codecs
 import hashlib
 import re
+import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
 from lrmil.errors import CohortError, SlideError
-from lrmil.tables import read_table
+from lrmil.tables import WORKBOOKS, read_table
 
 BY_LENGTH = {32: "md5", 40: "sha1", 64: "sha256", 128: "sha512"}  # hex digits
 ALGORITHMS = {name: length for length, name in BY_LENGTH.items()}
 GNU = re.compile(r"(?P<escaped>\\?)(?P<digest>[0-9A-Fa-f]+) [ *](?P<name>.+)")
-BSD = re.compile(r"(?P<algorithm>MD5|SHA1|SHA256|SHA512) \((?P<name>.+)\) = (?P<digest>[0-9A-Fa-f]+)")
-NAME_COLUMNS = ("filename", "file_name", "file", "name", "path", "file name")
+BSD = re.compile(r"(?P<escaped>\\?)(?P<algorithm>MD5|SHA1|SHA256|SHA512) \((?P<name>.+)\) = (?P<digest>[0-9A-Fa-f]+)")
+NAME_COLUMNS = ("filename", "file", "name", "path", "filepath")
 LARGEST = 64 << 20  # bytes of a list
 BLOCK = 1 << 22  # bytes read at a time
 SHOWN = 10  # problems written out
+
+Parts = tuple[str, ...]
 
 
 class Checksum(NamedTuple):
@@ -33,30 +38,60 @@ class Checksum(NamedTuple):
     """Name of the list that states it."""
 
 
-class ChecksumList(NamedTuple):
-    """The digests that a list states."""
+class ChecksumList:
+    """The digests that a list states.
 
-    path: Path
-    stated: Mapping[str, Sequence[tuple[str, str]]]
-    """File name without folders -> names as written, each with its digest."""
+    Parameters
+    ----------
+    path
+        The list.
+    stated
+        Names as written and their digests.
+    """
 
-    def of(self, file: Path) -> Checksum | None:
+    def __init__(self, path: Path, stated: Iterable[tuple[str, str]]) -> None:
+        self.path = path
+        self._stated = [(tuple(_parts(name) or [name]), digest) for name, digest in stated]
+        self._ending = dict[int, dict[Parts, list[tuple[Parts, str]]]]()  # by how many parts are compared
+
+    def of(self, file: Path, *, slide: Path | None = None) -> Checksum | None:
         """Find what the list states of a file: by its name and, where several have it, by the folders it lies in.
+
+        Parameters
+        ----------
+        file
+            A slide, or one of the files of a slide.
+        slide
+            The slide whose file it is. Files of different slides have the same names, such as ``Data0000.dat``: what is
+            stated of another slide's is not taken for this one's.
 
         Raises
         ------
         CohortError
             If lines that fit equally well state different digests.
         """
-        fits = [(_agreement(file, name), digest) for name, digest in self.stated.get(file.name, ())]
-        most = max((agreement for agreement, _ in fits), default=0)
-        best = {digest for agreement, digest in fits if agreement == most}
+        parts = tuple(unicodedata.normalize("NFC", part) for part in file.absolute().parts)
+        inside = _inside(file, slide or file)
+        fits = self._that_end_in(parts[-inside:])
+        for count in range(inside - 1, 0, -1):  # of a list that was made inside the slide's folder
+            fits = fits or [(name, digest) for name, digest in self._that_end_in(parts[-count:]) if len(name) == count]
+        agreed = [(_agreement(parts, name), len(digest), digest) for name, digest in fits]
+        most = max(agreed, default=(0, 0, ""))[:2]
+        best = {one[2] for one in agreed if one[:2] == most}
         if len(best) > 1:
             raise CohortError(
                 f"Expected one checksum for {file.name} in '{self.path}'; got {len(best)}. Write the names with their "
                 "folders, or delete the lines that are wrong."
             )
         return Checksum(file, best.pop(), self.path.name) if best else None
+
+    def _that_end_in(self, parts: Parts) -> Sequence[tuple[Parts, str]]:
+        count = len(parts)
+        if count not in self._ending:
+            ending = self._ending[count] = defaultdict(list)
+            for name, digest in self._stated:
+                ending[name[-count:]].append((name, digest))
+        return self._ending[count].get(parts, ())
 
 
 def read_checksums(path: Path) -> ChecksumList:
@@ -87,10 +122,7 @@ def read_checksums(path: Path) -> ChecksumList:
         )
     if not stated:
         raise CohortError(f"Expected checksums in '{path}'; it has none. Is it the right file?")
-    by_name = defaultdict[str, list[tuple[str, str]]](list)
-    for name, digest in stated:
-        by_name[(_parts(name) or [name])[-1]].append((name, digest))
-    return ChecksumList(path, by_name)
+    return ChecksumList(path, stated)
 
 
 def verify(checksums: Iterable[Checksum]) -> None:
@@ -107,7 +139,7 @@ def verify(checksums: Iterable[Checksum]) -> None:
             found = _digest(file, algorithm)
         except OSError as error:
             raise SlideError(
-                f"Expected to read {file} whole, to compare its checksum; the system says: {error.strerror}. "
+                f"Expected to read {file} whole, to compare its checksum; the system says: {error.strerror or error}. "
                 "Check its rights and that its disk is there."
             ) from error
         if found != digest:
@@ -127,16 +159,30 @@ def _digest(file: Path, algorithm: str) -> str:
 
 
 def _is_table(path: Path) -> bool:
-    if path.suffix.lower() in (".xlsx", ".xlsm"):
+    if path.suffix.lower() in WORKBOOKS:
         return True
-    first = next((line for line in _lines(path) if line.strip()), "")
+    first = next((line for line in _lines(path) if line.strip() and not line.startswith(("#", "sep="))), "")
     return not (GNU.fullmatch(first) or BSD.fullmatch(first)) and any(
-        name in re.split(r"[\s,;]+", first.casefold()) for name in ALGORITHMS
+        _column(name) in ALGORITHMS for name in re.split(r"[\t,;]", first)
     )
 
 
+def _column(name: str) -> str:
+    """Reduce "MD5 checksum", "sha256sum" and "SHA-256" to the algorithm, and "File name" to one word."""
+    return re.sub(r"[\s\"'_-]+", "", name.casefold()).removesuffix("sum").removesuffix("check")
+
+
 def _lines(path: Path) -> list[str]:
-    text = path.read_bytes().decode("utf-8-sig", errors="surrogateescape")
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CohortError(
+            f"Expected to read the list of checksums '{path}'; the system says: {error.strerror}. Check its rights."
+        ) from error
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # what ">" writes in PowerShell
+        text = data.decode("utf-16", errors="replace")
+    else:
+        text = data.decode("utf-8-sig", errors="surrogateescape")
     return [line.removesuffix("\r") for line in text.split("\n")]
 
 
@@ -150,7 +196,7 @@ def _from_lines(lines: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]
             problems.append(f"line {number}: {line[:60]!r}")
             continue
         name = found["name"]
-        if found.groupdict().get("escaped"):
+        if found["escaped"]:
             name = re.sub(r"\\(.)", lambda sign: {"n": "\n", "r": "\r"}.get(sign[1], sign[1]), name)
         stated.append((name, found["digest"].lower()))
     return stated, problems
@@ -159,7 +205,7 @@ def _from_lines(lines: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]
 def _from_table(path: Path) -> tuple[list[tuple[str, str]], list[str]]:
     table = read_table(path)
     header, *body = table.records
-    columns = [name.casefold() for name in header]
+    columns = [_column(name) for name in header]
     name_at = next((columns.index(name) for name in NAME_COLUMNS if name in columns), None)
     sums = [(columns.index(name), name) for name in ("sha512", "sha256", "sha1", "md5") if name in columns]
     if name_at is None or not sums:
@@ -182,14 +228,19 @@ def _fits(digest: str, algorithm: str | None) -> bool:
 
 
 def _parts(name: str) -> list[str]:
-    return [part for part in re.split(r"[\\/]", name) if part not in ("", ".")]
+    """Split a name as written; é may be one sign or two, as the program that wrote the list has it."""
+    return [part for part in re.split(r"[\\/]", unicodedata.normalize("NFC", name)) if part not in ("", ".")]
 
 
-def _agreement(file: Path, name: str) -> int:
-    """Count the folders, from the file upwards, that a name as written has in common with a path."""
-    count = 0
-    for there, written in zip(reversed(file.absolute().parts), reversed(_parts(name)), strict=False):
-        if there != written:
-            break
-        count += 1
-    return count
+def _inside(file: Path, slide: Path) -> int:
+    """Count the parts of a path that are a slide's own: of A/Data0000.dat, a file of A.mrxs, there are two."""
+    try:
+        return len(file.absolute().relative_to(slide.absolute().parent).parts)
+    except ValueError:
+        return 1
+
+
+def _agreement(parts: Parts, name: Parts) -> int:
+    """Count the parts, from the file upwards, that a name as written has in common with a path."""
+    pairs = zip(reversed(parts), reversed(name), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
