@@ -78,9 +78,9 @@ def test_unscanned_is_white_and_half_transparent_is_mixed_with_it(
 
 
 def test_unknown_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.mrxs").write_bytes(b"nothing")
+    (tmp_path / "a.svslide").write_bytes(b"nothing")
     with pytest.raises(SlideError, match=r"Expected a whole-slide image in .*a\.mrxs; OpenSlide says"):
-        OpenSlideReader(tmp_path / "a.mrxs")
+        OpenSlideReader(tmp_path / "a.svslide")
 
 
 def test_bounds_and_resolution_come_from_the_properties(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
