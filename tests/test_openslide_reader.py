@@ -79,7 +79,7 @@ def test_unscanned_is_white_and_half_transparent_is_mixed_with_it(
 
 def test_unknown_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.svslide").write_bytes(b"nothing")
-    with pytest.raises(SlideError, match=r"Expected a whole-slide image in .*a\.mrxs; OpenSlide says"):
+    with pytest.raises(SlideError, match=r"Expected a whole-slide image in .*a\.svslide; OpenSlide says"):
         OpenSlideReader(tmp_path / "a.svslide")
 
 
