@@ -24,6 +24,7 @@ from lrmil.steps import last
 from lrmil.synthetic import make_slide
 from runs import tiny_bundle
 from slides import write_pyramid
+from vendor_slides import write_mrxs
 
 CPU = ["--device", "cpu"]
 
@@ -262,6 +263,23 @@ class TestSlides:
             patched.setattr("lrmil.commands.slides.load_encoder", lambda *_, **__: tiny_bundle().encoder)
             assert cli.main(["extract", str(slides), *encoder, *options, *CPU]) == 1
         assert sorted(path.name for path in (tmp_path / "f").glob("*.zarr")) == ["a.zarr", "c d.zarr"]
+
+    def test_a_list_of_one_slide_says_nothing_of_the_files_of_another(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Two MRXS have files of the same names, each in its folder."""
+        for name in ("A", "B"):
+            pixels = make_slide("negative", seed=ord(name), size=1024).pixels[:512, :640]
+            write_mrxs(tmp_path / f"{name}.mrxs", pixels)
+        listed = [tmp_path / "A.mrxs", *(tmp_path / "A").iterdir()]
+        lines = [f"{digest(file)}  {file.relative_to(tmp_path).as_posix()}\n" for file in listed]
+        (tmp_path / "sums").write_text("".join(lines))
+        options = ["--checksums", str(tmp_path / "sums"), "--json"]
+        slides = [str(tmp_path / "A.mrxs"), str(tmp_path / "B.mrxs")]
+        assert cli.main(["inspect", *slides, *options]) == 0
+        assert "sums states no checksum of 'B'." in capsys.readouterr().err
+        flip_bit(tmp_path / "A/Data0000.dat")
+        assert cli.main(["inspect", *slides, *options]) == 1
 
     def test_slides_without_a_checksum_are_named_and_read(
         self, slides: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

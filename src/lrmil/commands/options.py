@@ -114,7 +114,7 @@ def _stated_of(path: Path, stated: ChecksumList) -> tuple[Checksum, ...]:
         parts = parts_of(path)
     except OSError:  # a folder that cannot be listed: opening it says so
         parts = [path]
-    return tuple(one for part in parts if (one := stated.of(part)) is not None)
+    return tuple(one for part in parts if (one := stated.of(part, slide=path)) is not None)
 
 
 def _found(options: argparse.Namespace) -> list[Path]:
