@@ -79,7 +79,7 @@ class TestInspect:
     def test_a_bad_table_stops_before_any_slide_is_opened(
         self, slides: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        (tmp_path / "mpp.csv").write_text("slide_id,mpp\nboth,40x\n")
+        (tmp_path / "mpp.csv").write_text("slide_id,mpp\nboth,40y\n")
         assert cli.main(["inspect", str(slides), "--mpp-table", str(tmp_path / "mpp.csv")]) == 1
         captured = capsys.readouterr()
         assert captured.out == "" and "row 2: expected um/px" in captured.err
