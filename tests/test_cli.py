@@ -9,13 +9,16 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 
 from lrmil import cli
 from lrmil.bundle import load_bundle, save_bundle
 from lrmil.review import Review, append_review
 from lrmil.slide import open_slide
 from runs import TINY, TinyRun, stamp_of, tiny_bundle
+from slides import write_pyramid
 
 COMMANDS = (
     *("demo", "inspect", "validate", "train", "status", "stop"),
@@ -154,6 +157,14 @@ class TestUsage:
         assert code == 1
         assert err.strip().startswith(f"lrmil {arguments[0]}: ") and len(err.strip().splitlines()) <= 3
         assert not err.strip().startswith(f"lrmil {arguments[0]}: [Errno")
+
+    def test_a_cut_slide_is_told_in_our_words_alone(self, run_cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+        pixels = np.random.default_rng(0).integers(0, 256, (512, 512, 3), np.uint8)
+        path = write_pyramid(tmp_path / "a.tif", pixels, tile=128, factors=(2, 4))
+        with tifffile.TiffFile(path) as tif:
+            os.truncate(path, tif.series[0].levels[1].pages[0].offset)
+        code, out, err = run_cli("inspect", path)
+        assert code == 0 and "levels may be missing" in out and "tifffile" not in err
 
     @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such names")
     def test_a_terminal_obeys_no_name(self, run_cli, cohort: Path, model: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

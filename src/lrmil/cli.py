@@ -20,7 +20,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     options = build_parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format="%(levelname)s %(message)s")
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what concerns a slide's user is in our own sentences
+    tifffile_log = logging.getLogger("tifffile")
+    tifffile_log.setLevel(logging.ERROR)  # errors tell the reader that levels may be missing, which a note then says
+    tifffile_log.propagate = options.verbose  # its own words are for those who ask for more
     if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name may be no text, or none that the terminal can show
         sys.stdout.reconfigure(errors="backslashreplace")
     from lrmil import commands
