@@ -17,6 +17,8 @@ from lrmil.demo_slide import demo_slide
 from lrmil.errors import LrmilError
 from lrmil.steps import Step, last
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

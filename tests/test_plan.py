@@ -29,6 +29,8 @@ from lrmil.run_plan import ARMS, read_plan, settings_hash, write_plan
 from lrmil.splits import make_folds, read_splits
 from runs import TinyRun, stamp_of, tiny_config
 
+pytestmark = pytest.mark.long
+
 TRAINED = ("teacher", "evidence", "lr_encoder", "lr_student", "lr_undistilled")
 ARTEFACTS = (*TRAINED, "outputs")
 

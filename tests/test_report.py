@@ -27,6 +27,8 @@ from lrmil.report_data import SlideResult, gather, spearman
 from lrmil.report_figures import LossLine, RocLine, loss_svg, roc_svg
 from runs import TINY, TinyRun
 
+pytestmark = pytest.mark.long
+
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 HOSTILE = "<img src=x onerror=\"a('1')\">&amp;$\\frac{$"
 

@@ -20,6 +20,8 @@ from lrmil.run_log import parse_line
 from lrmil.steps import Step
 from runs import TinyRun, stamp_of, tiny_config
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:

@@ -28,6 +28,8 @@ HOLDER = """
 import sys, time
 from pathlib import Path
 from lrmil.run_control import run_lock
+
+pytestmark = pytest.mark.long
 with run_lock(Path(sys.argv[1])):
     sys.stdout.write("held\\n")
     sys.stdout.flush()
