@@ -24,12 +24,12 @@ from lrmil.run_control import RunStatus, RunWatch, is_running, read_status, requ
 from lrmil.run_plan import write_plan
 from runs import TinyRun, tiny_config
 
+pytestmark = pytest.mark.long
+
 HOLDER = """
 import sys, time
 from pathlib import Path
 from lrmil.run_control import run_lock
-
-pytestmark = pytest.mark.long
 with run_lock(Path(sys.argv[1])):
     sys.stdout.write("held\\n")
     sys.stdout.flush()
