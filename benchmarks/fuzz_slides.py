@@ -32,7 +32,7 @@ import numpy as np
 import torch
 
 from lrmil.bundle import Bundle
-from lrmil.checksums import Checksum, verify
+from lrmil.checksums import NOT_COMPARED, Checksum, verify
 from lrmil.configs import MILConfig
 from lrmil.encoders import load_encoder
 from lrmil.errors import LrmilError, ResolutionError, SlideError
@@ -50,10 +50,11 @@ GOOD = (
     "same prediction",
     "other prediction, lost patches or notes said",
     "other prediction, the file states another resolution",
-    "other prediction, other pixels decoded",
+    "other prediction, says that it was not compared with a checksum",
 )
 BAD = (
     "passed the checksum",
+    "silently other prediction",
     "crash",
     "hang",
     "unexpected exception",
@@ -86,6 +87,7 @@ class Answer:
     failed: int = 0
     notes: tuple[str, ...] = ()
     probabilities: tuple[float, ...] = ()
+    checksum: str = ""
     facts: dict[str, object] = field(default_factory=dict)
 
 
@@ -163,6 +165,7 @@ def answer(slide: Path, model: Bundle, way: Way) -> Answer:
             failed=found.failed_patches,
             notes=notes,
             probabilities=tuple(found.probabilities.values()),
+            checksum=found.checksum,
             facts=facts,
         )
     except LrmilError as error:
@@ -188,7 +191,8 @@ def judge(found: Answer, intact: Answer) -> tuple[str, str]:
         return GOOD[2], f"{found.failed} lost; {' '.join(found.notes)}"
     if found.mpp != intact.mpp:
         return GOOD[3], f"{found.mpp} um/px for {intact.mpp}"
-    return GOOD[4], f"{_difference(found, intact)}"
+    said = found.checksum == NOT_COMPARED
+    return (GOOD[4] if said else "silently other prediction"), _difference(found, intact)
 
 
 def in_child(work: Callable[[], Answer], verdict: Callable[[Answer], tuple[str, str]]) -> tuple[str, str]:

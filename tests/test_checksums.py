@@ -8,8 +8,10 @@ import subprocess
 import time
 from pathlib import Path
 
+import h5py
 import openpyxl
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,7 +19,11 @@ from lrmil import cli
 from lrmil.batch_prediction import predict_slides
 from lrmil.bundle import save_bundle
 from lrmil.checksums import BY_LENGTH, Checksum, read_checksums, verify
+from lrmil.encoders import PatchEncoder
 from lrmil.errors import CohortError, SlideError
+from lrmil.exchange import write_trident
+from lrmil.extraction import Outcome, PatchPlan, extract_features
+from lrmil.features import read_card
 from lrmil.slide import open_slide
 from lrmil.slide_files import SlideSource
 from lrmil.steps import last
@@ -244,6 +250,73 @@ class TestSlides:
         wrong = source._replace(checksums=(Checksum(slide, "0" * len(checksum), "sums"),))
         assert last(predict_slides([wrong], bundle, tmp_path / "out", device="cpu"))[0].status == "failed"
 
+    def test_every_answer_says_with_what_its_slide_was_compared(
+        self, slides: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Where nothing was compared an answer may be of other pixels: it says that, so no difference is silent."""
+        sums = write_list(tmp_path / "sums", slides / "a.tif")
+        said = {"a": f"sha256 {digest(slides / 'a.tif')} in sums", "b": "not compared", "c d": "not compared"}
+        out, options = tmp_path / "out", ["--checksums", str(sums)]
+        assert cli.main(["predict", str(slides), "--model", str(model), "--out", str(out), *options, *CPU]) == 0
+        with (out / "predictions.csv").open(newline="", encoding="utf-8") as file:
+            assert {row["slide_id"]: row["checksum"] for row in csv.DictReader(file)} == said
+        for name, checksum in said.items():
+            assert json.loads((out / f"{name}.json").read_text())["prediction"]["checksum"] == checksum
+        capsys.readouterr()
+        assert cli.main(["inspect", str(slides), *options, "--json"]) == 0
+        documents = json.loads(capsys.readouterr().out)
+        assert {Path(one["path"]).stem: one["checksum"] for one in documents} == said
+
+    def test_features_say_with_what_their_slide_was_compared(self, slides: Path, tmp_path: Path) -> None:
+        slide, out = slides / "a.tif", tmp_path / "features"
+        compared = SlideSource("a", slide, checksums=(Checksum(slide, digest(slide), "sums"),))
+        encoder = PatchEncoder(tiny_bundle().encoder, torch.device("cpu"), batch_size=16)
+
+        def extract(source: SlideSource) -> Outcome:
+            return last(extract_features([source], encoder, "hash", out, PatchPlan(2.0, 64)))[0]
+
+        assert extract(SlideSource("a", slide)).computed
+        assert read_card(out / "a.zarr").checksum == "not compared"
+        assert extract(compared).computed, "what was made of bytes that were not compared does not count"
+        write_trident(tmp_path / "a.h5", out / "a.zarr")
+        with h5py.File(tmp_path / "a.h5") as exported:
+            assert exported["coords"].attrs["checksum"] == f"sha256 {digest(slide)} in sums"
+        assert not extract(compared).computed
+        assert not extract(SlideSource("a", slide)).computed, "nor is a compared one lost without the list"
+        assert read_card(out / "a.zarr").checksum == f"sha256 {digest(slide)} in sums"
+
+    def test_only_an_answer_that_was_compared_counts_where_a_checksum_is_stated(
+        self, slides: Path, tmp_path: Path
+    ) -> None:
+        """Damage between the samples of the fingerprint may have been in the earlier answer, and be mended now."""
+        slide, out, bundle = slides / "a.tif", tmp_path / "out", tiny_bundle()
+        plain = SlideSource("a", slide)
+        compared = plain._replace(checksums=(Checksum(slide, digest(slide), "sums"),))
+
+        def predicted(source: SlideSource) -> tuple[str, int]:
+            row = last(predict_slides([source], bundle, out, device="cpu"))[0]
+            return row.checksum, (out / "a.json").stat().st_mtime_ns
+
+        before, after = predicted(plain), predicted(compared)
+        assert before[0] == "not compared" and before[1] < after[1]
+        assert after[0] == f"sha256 {digest(slide)} in sums"
+        assert predicted(compared) == predicted(plain) == after
+
+    def test_the_files_of_a_slide_of_many_are_counted(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        slide = tmp_path / "A.mrxs"
+        write_mrxs(slide, make_slide("negative", seed=1, size=1024).pixels[:512, :640])
+        files = [slide, *sorted((tmp_path / "A").iterdir())]
+
+        def comparison_of(listed: list[Path]) -> str:
+            write_list(tmp_path / "sums", *listed)
+            assert cli.main(["inspect", str(slide), "--checksums", str(tmp_path / "sums"), "--json"]) == 0
+            return str(json.loads(capsys.readouterr().out)[0]["checksum"])
+
+        whole, some = comparison_of(files), comparison_of(files[:2])
+        assert whole.startswith(f"sha256 of {len(files)} of {len(files)} files in sums, together ")
+        assert some.startswith(f"sha256 of 2 of {len(files)} files in sums, together ")
+        assert comparison_of(files[::-1]) == whole, "the order of the list does not matter"
+
     def test_inspect_validate_and_extract_compare_too(
         self, slides: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -312,7 +385,7 @@ class TestSlides:
         with pytest.raises(SlideError, match="the system says"):
             verify([Checksum(tmp_path / "gone.svs", "0" * 64, "sums")])
 
-    def test_pixels_differ_silently_without_a_list(self, slides: Path) -> None:
+    def test_pixels_differ_without_a_note_without_a_list(self, slides: Path) -> None:
         """What the list is for: the formats cannot tell."""
         with open_slide(slides / "a.tif") as slide:
             intact = slide.read_region((0, 0), (1024, 1024), 0.5)

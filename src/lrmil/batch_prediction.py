@@ -37,6 +37,7 @@ def predict_slides(
     """Classify slides into `out`; a slide that is there already, from the same file and model, is passed over.
 
     The answer of a damaged slide counts until its file is written again: the fingerprint may not see what was mended.
+    Where a checksum is stated, only an answer that was compared with it counts.
 
     Parameters
     ----------
@@ -128,6 +129,8 @@ def predict_one(
         key = files.sha256_of([FORMAT, READING, *made_from])
         key_if_damaged = files.sha256_of([key, changed_at(source.path)])
         prediction = read_prediction(out, source.slide_id, keys=(key, key_if_damaged))
+        if prediction is not None and source.checksums and prediction.checksum != slide.checksum:
+            prediction = None  # it was made from bytes that were not compared, or compared with others
         job = f"predict: {source.slide_id}"
         if prediction is None:
             for step in predict_steps(

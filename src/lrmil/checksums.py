@@ -13,6 +13,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
+from lrmil import files
 from lrmil.errors import CohortError, SlideError
 from lrmil.tables import WORKBOOKS, read_table
 
@@ -21,6 +22,7 @@ ALGORITHMS = {name: length for length, name in BY_LENGTH.items()}
 GNU = re.compile(r"(?P<escaped>\\?)(?P<digest>[0-9A-Fa-f]+) [ *](?P<name>.+)")
 BSD = re.compile(r"(?P<escaped>\\?)(?P<algorithm>MD5|SHA1|SHA256|SHA512) \((?P<name>.+)\) = (?P<digest>[0-9A-Fa-f]+)")
 NAME_COLUMNS = ("filename", "file", "name", "path", "filepath")
+NOT_COMPARED = "not compared"
 LARGEST = 64 << 20  # bytes of a list
 BLOCK = 1 << 22  # bytes read at a time
 SHOWN = 10  # problems written out
@@ -148,6 +150,21 @@ def verify(checksums: Iterable[Checksum]) -> None:
                 f"Got {found[:12]}...: the file changed or was damaged since. Copy it again from its source; "
                 "if it was meant to change, mend the list."
             )
+
+
+def comparison(checksums: Sequence[Checksum], n_files: int) -> str:
+    """Say with what a slide of `n_files` files was compared, or `NOT_COMPARED`; every answer carries it.
+
+    Equal texts mean equal content of the files that the list states, whatever the fingerprint samples.
+    """
+    if not checksums:
+        return NOT_COMPARED
+    digests, source = [one.digest for one in checksums], checksums[0].source
+    algorithms = " and ".join(sorted({BY_LENGTH[len(digest)] for digest in digests}))
+    if n_files == 1:
+        return f"{algorithms} {digests[0]} in {source}"
+    together = files.sha256_of(sorted((one.file.name, one.digest) for one in checksums))
+    return f"{algorithms} of {len(digests)} of {n_files} files in {source}, together {together}"
 
 
 def _digest(file: Path, algorithm: str) -> str:

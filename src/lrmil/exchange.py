@@ -35,6 +35,7 @@ def write_trident(path: Path, features: Path) -> None:
             "patch_size_um": card.grid.size_um,
             "slide_mpp": card.slide_mpp,
             "mpp_source": card.mpp_source,
+            "checksum": card.checksum,
             "encoder_hash": card.encoder_hash,
             "schema_version": "lrmil.features/1",
         }

@@ -229,7 +229,7 @@ def _extract_one(
             [FORMAT, READING, fingerprint, source.mpp, encoder_hash, list(encoder.layers), resolution, _plain(plan)]
         )
         key_if_damaged = files.sha256_of([key, changed_at(source.path)])
-        if is_current(path, key, key_if_damaged):
+        if is_current(path, key, key_if_damaged, checksum=slide.checksum):
             return False
         start = time.perf_counter()
         patches = patches_of(slide, plan)
@@ -267,6 +267,7 @@ def _extract_one(
             seconds=time.perf_counter() - start,
             bytes_read=slide.bytes_read,
             notes=(*slide.notes, *loss_note(failed, total)),
+            checksum=slide.checksum,
         )
     layers = dict(zip(encoder.layers, encoded.layers, strict=True))
     write_features(path, Features(card, index[encoded.positions], encoded.embeddings, layers))

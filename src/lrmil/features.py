@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
 from lrmil import files, untrusted
+from lrmil.checksums import NOT_COMPARED
 from lrmil.errors import FormatError
 from lrmil.geometry import Grid
 from lrmil.resolution import ASKED_MPP
@@ -50,6 +51,8 @@ class FeaturesCard:
         What it took to read and encode; bytes None where the reader cannot tell.
     notes
         Sentences on how the slide was read, and what of it could not be.
+    checksum
+        With what the slide's content was compared (`lrmil.checksums.comparison`), or that it was not.
     """
 
     slide_id: str
@@ -66,6 +69,7 @@ class FeaturesCard:
     seconds: float
     bytes_read: int | None
     notes: tuple[str, ...] = ()
+    checksum: str = NOT_COMPARED
 
     @property
     def grid(self) -> Grid:
@@ -179,7 +183,7 @@ def read_card(path: Path) -> FeaturesCard:
 
 def _misfit(card: FeaturesCard) -> str:
     """What is wrong with a card, as what was expected; "" when nothing is."""
-    texts = (card.slide_id, card.slide_fingerprint, card.mpp_source, card.encoder_hash, card.key)
+    texts = (card.slide_id, card.slide_fingerprint, card.mpp_source, card.encoder_hash, card.key, card.checksum)
     if not all(isinstance(text, str) for text in texts):
         return "names and hashes that are texts"
     if not all(_is_number(mpp) and 0 < mpp <= ASKED_MPP[1] for mpp in (card.slide_mpp, card.mpp)):
@@ -199,12 +203,16 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def is_current(path: Path, *keys: str) -> bool:
-    """Tell whether `path` holds features that were made from just what one of `keys` stands for."""
+def is_current(path: Path, *keys: str, checksum: str = NOT_COMPARED) -> bool:
+    """Tell whether `path` holds features that were made from just what one of `keys` stands for.
+
+    Where the slide was compared with a `checksum`, only features of bytes that were compared with it are.
+    """
     try:
-        return read_card(path).key in keys
+        card = read_card(path)
     except FormatError:
         return False
+    return card.key in keys and checksum in (NOT_COMPARED, card.checksum)
 
 
 def refuse_mixed(folder: Path, *added: tuple[str, float, int]) -> None:

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from lrmil.bundle import Bundle
+from lrmil.checksums import NOT_COMPARED
 from lrmil.devices import pick_device
 from lrmil.encoders import PatchEncoder
 from lrmil.errors import ConfigError
@@ -56,6 +57,9 @@ class Prediction:
         Hashes of the slide and the model.
     notes
         Sentences on how the slide was read, and what of it could not be.
+    checksum
+        With what the slide's content was compared (`lrmil.checksums.comparison`), or that it was not: then damage that
+        no decoder sees may be in the answer.
     """
 
     slide_id: str
@@ -75,6 +79,7 @@ class Prediction:
     slide_fingerprint: str
     bundle_sha256: str
     notes: tuple[str, ...] = ()
+    checksum: str = NOT_COMPARED
 
 
 def predict(
@@ -251,6 +256,7 @@ class _Answer:
             slide_fingerprint=slide.fingerprint,
             bundle_sha256=self.bundle.sha256,
             notes=(*slide.notes, *loss_note(failed, len(patches) + patches.undecided)),
+            checksum=slide.checksum,
         )
 
 

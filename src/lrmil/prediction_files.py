@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrmil import files, untrusted
+from lrmil.checksums import NOT_COMPARED
 from lrmil.explanation import overlay_png, percentile_rank, read_ome_zarr, write_geojson, write_ome_zarr
 from lrmil.geometry import Grid
 from lrmil.inference import Prediction
@@ -85,7 +86,11 @@ def read_prediction(out: Path, slide_id: str, *, keys: Collection[str] = ()) -> 
         cells = np.argwhere(~np.isnan(attention.array))
         seen = Patches(grid, 1, (cells + first).astype(np.int32), np.ones((len(cells), 1), bool))
         values: NDArray[np.float64] = attention.array[tuple(cells.T)].astype(float)
-        said = {**card["prediction"], "notes": tuple(map(str, card["prediction"].get("notes", ())))}
+        said = {
+            "checksum": NOT_COMPARED,
+            **card["prediction"],
+            "notes": tuple(map(str, card["prediction"].get("notes", ()))),
+        }
         if not _makes_sense(said):
             return None
         return Prediction(**said, attention=attention, patches=seen, patch_attention=values)
@@ -156,7 +161,16 @@ def write_overlay(path: Path, prediction: Prediction, slide: Slide) -> None:
 def _makes_sense(said: dict[str, Any]) -> bool:
     """Whether the values of a card are of the right kind and size: what shows them takes that for granted."""
     chances, times = said["probabilities"], said["timings"]
-    texts = ("slide_id", "label", "status", "mpp_source", "tissue_source", "slide_fingerprint", "bundle_sha256")
+    texts = (
+        "slide_id",
+        "label",
+        "status",
+        "mpp_source",
+        "tissue_source",
+        "slide_fingerprint",
+        "bundle_sha256",
+        "checksum",
+    )
     return (
         all(isinstance(said[name], str) for name in texts)
         and isinstance(chances, dict)

@@ -31,6 +31,8 @@ class Row:
         Class -> probability; empty when failed.
     reason
         Why it failed in one word: see `lrmil.failures.Failure`.
+    checksum
+        With what the slide's content was compared (`lrmil.checksums.comparison`), or that it was not.
     notes
         Sentences on how the slide was read, and what of it could not be.
     model
@@ -50,6 +52,7 @@ class Row:
     seconds: float = 0.0
     bytes_read: int | None = None
     reason: str = ""
+    checksum: str = ""
     notes: tuple[str, ...] = ()
     model: str = ""
     message: str = ""
@@ -131,6 +134,7 @@ def row_of(slide_id: str, prediction: Prediction) -> Row:
         failed_patches=prediction.failed_patches,
         seconds=prediction.timings["total"],
         bytes_read=prediction.bytes_read,
+        checksum=prediction.checksum,
         notes=prediction.notes,
         model=prediction.bundle_sha256,
     )
@@ -148,13 +152,14 @@ def table_of(rows: Sequence[Row], classes: Sequence[str]) -> str:
 
 def _header(classes: Sequence[str]) -> list[str]:
     probabilities = [f"prob_{name}" for name in classes]
-    tail = ["mpp", "mpp_source", "n_patches", "failed_patches", "seconds", "reason", "notes", "model", "message"]
-    return ["slide_id", "status", "label", *probabilities, *tail]
+    figures = ["mpp", "mpp_source", "n_patches", "failed_patches", "seconds"]
+    words = ["reason", "checksum", "notes", "model", "message"]
+    return ["slide_id", "status", "label", *probabilities, *figures, *words]
 
 
 def _cells(row: Row, classes: Sequence[str]) -> list[str]:
     values = [f"{row.probabilities[name]:.6f}" if row.probabilities else "" for name in classes]
     resolution = ["" if row.mpp is None else f"{row.mpp:.6g}", row.mpp_source]
     counts = [str(row.n_patches), str(row.failed_patches), f"{row.seconds:.3f}"]
-    words = [row.reason, " ".join(row.notes), row.model, row.message]
+    words = [row.reason, row.checksum, " ".join(row.notes), row.model, row.message]
     return [row.slide_id, row.status, row.label, *values, *resolution, *counts, *words]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from lrmil.checksums import verify
+from lrmil.checksums import NOT_COMPARED, comparison, verify
 from lrmil.errors import ResolutionError
 from lrmil.flat_reader import FlatReader
 from lrmil.ome_zarr_reader import OmeZarrReader
@@ -25,6 +25,7 @@ from lrmil.slide_files import (
     fingerprint_of,
     is_flat,
     is_tiff,
+    parts_of,
     slide_file,
     slide_id_of,
 )
@@ -87,7 +88,9 @@ def open_source(source: SlideSource) -> "Slide":
         Also if the content of a file is not what a checksum states: nothing is read of such a slide.
     """
     verify(source.checksums)
-    return open_slide(source.path, source.mpp, objective_power=source.objective_power)
+    slide = open_slide(source.path, source.mpp, objective_power=source.objective_power)
+    slide.checksum = comparison(source.checksums, len(parts_of(source.path)))
+    return slide
 
 
 class Slide:
@@ -101,12 +104,18 @@ class Slide:
         What reads its pixels; the slide closes it.
     resolution
         um/px of level 0 and its source, or the error to raise when it is asked for.
+
+    Attributes
+    ----------
+    checksum
+        With what its content was compared (`lrmil.checksums.comparison`), or that it was not.
     """
 
     def __init__(self, path: Path, reader: Reader, resolution: Resolution | ResolutionError) -> None:
         self.path = path
         self._reader = reader
         self._resolution = resolution
+        self.checksum = NOT_COMPARED
         self._pixels = StandIns(reader, path.name)
 
     def __enter__(self) -> Self:

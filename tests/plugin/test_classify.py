@@ -20,6 +20,7 @@ from napari_lrmil import session as session_module
 from napari_lrmil.classify import ClassifySlide
 from napari_lrmil.layers import KEY
 from napari_lrmil.session import Session, session_of
+from napari_lrmil.widgets.result_box import facts as facts_of
 from slides import coordinate_pixels, write_pyramid
 
 if TYPE_CHECKING:
@@ -84,6 +85,9 @@ def test_a_slide_is_classified_as_on_the_command_line(
     facts = ready.result.facts.text()
     for words in (f"{len(expected.patches)} patches used", "OME PhysicalSize", "0.5 um/px", "mm²", " s"):
         assert words in facts
+    assert "Checksum of the slide: not compared" in facts
+    compared = replace(expected, checksum=f"sha256 {'0123456789abcdef' * 4} in sums")
+    assert "Checksum of the slide: sha256 0123456789ab... in sums" in facts_of(compared), "no wider than a dock"
     assert "not a diagnosis" in ready.result.notice.text()
     layer = ready.overlay.layer
     assert layer is not None and layer.colorbar.visible

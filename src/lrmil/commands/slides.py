@@ -7,7 +7,7 @@ from lrmil import exchange
 from lrmil.batch_prediction import predict_slides
 from lrmil.bundle import load_bundle
 from lrmil.case_page import write_case
-from lrmil.checksums import verify
+from lrmil.checksums import comparison, verify
 from lrmil.commands.options import log_at, masks_in, mpp_of, slides_of
 from lrmil.commands.printing import console, exit_code, print_facts, print_json, print_rows, printed
 from lrmil.devices import pick_device
@@ -21,6 +21,7 @@ from lrmil.progress import show
 from lrmil.resolution import parse_mpp
 from lrmil.review import latest_reviews
 from lrmil.slide import open_slide
+from lrmil.slide_files import parts_of
 
 
 def inspect(options: argparse.Namespace) -> int:
@@ -38,6 +39,7 @@ def inspect(options: argparse.Namespace) -> int:
                 size=options.patch_size,
                 objective_power=source.objective_power,
             )
+            facts["checksum"] = comparison(source.checksums, len(parts_of(path)))
             documents.append({"path": str(path), "status": "ok", **facts})
         except Exception as error:  # noqa: BLE001 - whatever one slide does, the others go on
             failed += 1

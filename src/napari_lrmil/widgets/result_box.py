@@ -1,5 +1,6 @@
 """What the model says of a slide: a bar for every class, and the facts that tell how far to trust it."""
 
+import re
 from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QGridLayout, QLabel, QProgressBar, QVBoxLayout, QWidget
@@ -73,7 +74,7 @@ class ResultBox(QWidget):
 
 
 def facts(prediction: "Prediction") -> list[str]:
-    """Lines on a prediction: status, tissue, resolution, patches, time, what was damaged."""
+    """Lines on a prediction: status, tissue, resolution, patches, time, checksum, what was damaged."""
     used, failed = len(prediction.patches), prediction.failed_patches
     lost = f", {failed} could not be read" if failed else ""
     mask = "" if prediction.tissue_source == "segmented" else " (mask edited by hand)"
@@ -84,4 +85,9 @@ def facts(prediction: "Prediction") -> list[str]:
         f"read at {prediction.patches.grid.mpp:g} um/px",
     ]
     seconds = [f"{prediction.timings['total']:.1f} s"] if "total" in prediction.timings else []
-    return [*lines, *seconds, *prediction.notes]
+    return [*lines, *seconds, f"Checksum of the slide: {shortened(prediction.checksum)}", *prediction.notes]
+
+
+def shortened(text: str) -> str:
+    """Cut the digests in a text to 12 digits: they are wider than a dock and break nowhere."""
+    return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{20,}\b", r"\1...", text)
