@@ -25,7 +25,7 @@ from runs import stamp_of, tiny_bundle
 from slides import overwrite, segment_of
 
 COLUMNS = ["slide_id", "status", "label", "prob_no", "prob_yes", "mpp", "mpp_source", "n_patches"]
-COLUMNS += ["failed_patches", "seconds", "reason", "notes", "model", "message"]
+COLUMNS += ["failed_patches", "seconds", "reason", "checksum", "notes", "model", "message"]
 EVIDENCE = (".json", ".attention.ome.zarr", ".geojson", ".png")
 
 

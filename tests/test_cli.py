@@ -220,7 +220,16 @@ class TestRealSlides:
         rows = {row["slide_id"]: row for row in table(out / "predictions.csv")}
         assert code == 1 and "3 of 4 failed" in err and "not a diagnosis" in text
         columns = ["slide_id", "status", "label", "prob_no", "prob_yes", "mpp", "mpp_source", "n_patches"]
-        assert list(rows[cmu.stem]) == [*columns, "failed_patches", "seconds", "reason", "notes", "model", "message"]
+        assert list(rows[cmu.stem]) == [
+            *columns,
+            "failed_patches",
+            "seconds",
+            "reason",
+            "checksum",
+            "notes",
+            "model",
+            "message",
+        ]
         assert rows[cmu.stem]["status"] == "ok" and rows[cmu.stem]["mpp"] == "0.499"
         assert all(rows[path.stem]["status"] == "failed" and rows[path.stem]["message"] for path in broken)
         for ending in (".attention.ome.zarr/zarr.json", ".geojson", ".png"):

@@ -163,7 +163,7 @@ def comparison(checksums: Sequence[Checksum], n_files: int) -> str:
     algorithms = " and ".join(sorted({BY_LENGTH[len(digest)] for digest in digests}))
     if n_files == 1:
         return f"{algorithms} {digests[0]} in {source}"
-    together = files.sha256_of(sorted((one.file.name, one.digest) for one in checksums))
+    together = files.sha256_of([(one.file.name, one.digest) for one in checksums])
     return f"{algorithms} of {len(digests)} of {n_files} files in {source}, together {together}"
 
 
