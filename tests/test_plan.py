@@ -23,9 +23,10 @@ from lrmil.errors import CohortError, FormatError, SlideError
 from lrmil.features import read_card
 from lrmil.folds import read_evidence, read_outputs
 from lrmil.inference import predict
-from lrmil.plan import Run, gap_recovered, public_name, train, train_steps, without_failed
+from lrmil.plan import Run, train, train_steps, without_failed
 from lrmil.run_folder import committing, is_committed, key_of
 from lrmil.run_plan import ARMS, read_plan, settings_hash, write_plan
+from lrmil.run_results import gap_recovered, public_name
 from lrmil.splits import make_folds, read_splits
 from runs import TinyRun, stamp_of, tiny_config
 

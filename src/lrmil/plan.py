@@ -3,39 +3,30 @@
 The same call goes on where an earlier one was stopped: whatever is there and was made from the same inputs is kept.
 """
 
-import datetime
-import importlib.metadata
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
-from lrmil import files, metrics
-from lrmil.bundle import Bundle, load_bundle, save_bundle
+from lrmil import files
 from lrmil.cohort import Cohort, validate_cohort
-from lrmil.configs import TrainConfig, to_dict
-from lrmil.csv_text import csv_text
+from lrmil.configs import TrainConfig
 from lrmil.devices import pick_device
 from lrmil.encoders import Encoder, PatchEncoder, encoder_hash, load_encoder
 from lrmil.errors import CohortError
 from lrmil.extraction import Outcome, PatchPlan, SlideSource, extract_features
-from lrmil.features import read_card
-from lrmil.folds import FoldTask, load_lr_encoder, load_mil, read_outputs, run_fold
+from lrmil.folds import FoldTask, run_fold
 from lrmil.geometry import resolution_ratio
 from lrmil.labels import Problem
 from lrmil.run_changes import Earlier, changed_slides, changes_since, note_changes, read_earlier
 from lrmil.run_control import LOG, run_lock, stop_requested
 from lrmil.run_folder import write_environment
 from lrmil.run_log import logged
-from lrmil.run_plan import ARMS, settings_hash, write_plan
+from lrmil.run_plan import write_plan
+from lrmil.run_results import RESULTS, figures_of, write_bundle, write_predictions, write_problems
 from lrmil.slide_looks import Look, look_steps, lookalikes
 from lrmil.splits import Fold, final_fold, make_folds, write_splits
 from lrmil.steps import Step, last
-
-# Made anew at the end of every call, so that none of them ever stands beside another plan.
-RESULTS = ("metrics.json", "predictions.csv", "report.html", "report.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +151,7 @@ def _run(
     yield from _say_changes(out, earlier, config, cohort, (*folds, final), sources, looks, encoder_hash(teacher))
     problems = [*problems, *lookalikes(looks, cohort, tested={i: fold.name for fold in folds for i in fold.test})]
     failed = yield from _frozen_features(out, teacher, list(sources.values()), plan, config, device=device)
-    _write_problems(out, problems, failed)
+    write_problems(out, problems, failed)
     folds, final = tuple(without_failed(fold, cohort, failed) for fold in folds), without_failed(final, cohort, failed)
     trained = folds if final in folds else (*folds, final)
     write_splits(out / "splits.csv", trained, cohort)
@@ -182,10 +173,10 @@ def _run(
     for task in tasks:
         for step in run_fold(task):
             yield Step(step.job, step.done, step.total, step.unit, message=step.message, metrics=step.metrics)
-    figures = _figures(out, cohort, folds, tasks)
-    _write_predictions(out, cohort, folds)
+    figures = figures_of(out, cohort, folds, tasks)
+    write_predictions(out, cohort, folds)
     files.write_json(out / "metrics.json", figures)
-    _write_bundle(out, tasks[trained.index(final)], cohort, config, figures)
+    write_bundle(out, tasks[trained.index(final)], cohort, config, figures)
     run = Run(out, out / "model", figures, failed)
     yield Step("train", len(trained), len(trained), "folds", result=run)
 
@@ -287,126 +278,3 @@ def _frozen_features(
             yield Step(step.job, step.done, step.total, step.unit, message=step.message)
         failed |= {outcome.slide_id: outcome.message for outcome in outcomes if outcome.path is None}
     return failed
-
-
-def _write_problems(out: Path, problems: Sequence[Problem], failed: dict[str, str]) -> None:
-    rows: list[dict[str, object]] = [
-        {
-            "slide_id": None,
-            "row": problem.row,
-            "column": problem.column,
-            "severity": problem.severity,
-            "message": problem.message,
-            "hint": problem.hint,
-        }
-        for problem in problems
-    ]
-    rows += [
-        {
-            "slide_id": slide_id,
-            "row": None,
-            "column": None,
-            "severity": "error",
-            "message": message,
-            "hint": "Left out.",
-        }
-        for slide_id, message in failed.items()
-    ]
-    files.write_json(out / "problems.json", rows)
-
-
-def _figures(out: Path, cohort: Cohort, folds: Sequence[Fold], tasks: Sequence[FoldTask]) -> dict[str, object]:
-    """metrics.json: the three arms on the pooled test slides of all folds, per fold, and what each slide cost."""
-    outputs = {fold.name: read_outputs(out / fold.name) for fold in folds}
-    figures: dict[str, object] = {"classes": list(cohort.classes)}
-    values: dict[str, float | None] = {}
-    for arm in ARMS:
-        pooled = [(slide_id, outputs[fold.name][arm][slide_id]) for fold in folds for slide_id in fold.test]
-        summary = metrics.summarise(
-            [cohort.class_index(slide_id) for slide_id, _ in pooled],
-            np.stack([output.probabilities for _, output in pooled]),
-            [cohort.by_id[slide_id].case_id for slide_id, _ in pooled],
-            cohort.classes,
-        )
-        per_fold = {
-            fold.name: metrics.auroc(
-                [cohort.class_index(slide_id) for slide_id in fold.test],
-                np.stack([outputs[fold.name][arm][slide_id].probabilities for slide_id in fold.test]),
-            )
-            for fold in folds
-        }
-        values[arm] = summary["auroc"]
-        figures[arm] = {**summary, "auroc_by_fold": per_fold, **_cost(arm, folds, tasks)}
-    figures["gap_recovered"] = gap_recovered(values["hr_teacher"], values["lr_undistilled"], values["lr_student"])
-    return figures
-
-
-def gap_recovered(teacher: float | None, floor: float | None, student: float | None) -> float | None:
-    """Share of the teacher's lead over the floor that the student has; None when that lead is below 0.01 AUROC."""
-    if teacher is None or floor is None or student is None or teacher - floor < 0.01:
-        return None
-    return (student - floor) / (teacher - floor)
-
-
-def _cost(arm: str, folds: Sequence[Fold], tasks: Sequence[FoldTask]) -> dict[str, float | None]:
-    """Mean seconds, bytes and patches of reading and encoding a test slide for an arm."""
-    cards = []
-    for fold, task in zip(folds, tasks, strict=False):
-        path = {"hr_teacher": task.hr, "lr_undistilled": task.lr_frozen, "lr_student": task.lr}[arm]
-        cards += [read_card(path(slide_id)) for slide_id in fold.test]
-    read = [card.bytes_read for card in cards if card.bytes_read is not None]
-    return {
-        "seconds_per_slide": float(np.mean([card.seconds for card in cards])),
-        "bytes_per_slide": float(np.mean(read)) if read else None,
-        "patches_per_slide": float(np.mean([card.total for card in cards])),
-    }
-
-
-def _write_predictions(out: Path, cohort: Cohort, folds: Sequence[Fold]) -> None:
-    rows = [["slide_id", "case_id", "fold", "arm", "label", *(f"prob_{name}" for name in cohort.classes)]]
-    for fold in folds:
-        for arm, slides in read_outputs(out / fold.name).items():
-            for slide_id, output in slides.items():
-                record = cohort.by_id[slide_id]
-                row = [slide_id, record.case_id, fold.name, arm, record.label]
-                rows.append([*row, *(f"{value:.6f}" for value in output.probabilities)])
-    files.write_text(out / "predictions.csv", csv_text(rows))
-
-
-def _write_bundle(out: Path, task: FoldTask, cohort: Cohort, config: TrainConfig, figures: dict[str, object]) -> None:
-    training = {
-        "cohort": files.sha256_of([[slide.slide_id, slide.label, slide.case_id] for slide in cohort.slides]),
-        "slides": len(task.fold.train),
-        "cases": len({cohort.by_id[slide_id].case_id for slide_id in task.fold.train}),
-        "validation_slides": len(task.fold.val),
-        "settings": {
-            **to_dict(config),
-            "encoder": public_name(config.encoder),
-            "student_encoder": public_name(config.student_encoder),
-        },
-        "settings_sha256": settings_hash(config),
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "version": importlib.metadata.version("napari-lrmil"),
-    }
-    save_bundle(
-        out / "model",
-        Bundle(
-            classes=cohort.classes,
-            mpp=config.mpp_lr,
-            patch_size=config.patch_size,
-            min_tissue=config.min_tissue,
-            max_failed=config.max_failed,
-            encoder=load_lr_encoder(task),
-            mil=load_mil(task.folder / "lr_student", task.n_classes, config.mil),
-            mil_config=config.mil,
-            training=training,
-            metrics=figures,
-        ),
-    )
-    load_bundle(out / "model")  # a model that nobody can load must not be called finished
-
-
-def public_name(encoder: str) -> str:
-    """Name of an encoder without the folder it lies in, which names the machine and its user."""
-    source, _, place = encoder.partition(":")
-    return f"local-dir:{Path(place).name}" if source == "local-dir" else encoder

@@ -1,0 +1,148 @@
+"""What a training run leaves behind when its folds are done: figures, predictions, problems and the model to ship."""
+
+import datetime
+import importlib.metadata
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from lrmil import files, metrics
+from lrmil.bundle import Bundle, load_bundle, save_bundle
+from lrmil.cohort import Cohort
+from lrmil.configs import TrainConfig, to_dict
+from lrmil.csv_text import csv_text
+from lrmil.features import read_card
+from lrmil.folds import FoldTask, load_lr_encoder, load_mil, read_outputs
+from lrmil.labels import Problem
+from lrmil.run_plan import ARMS, settings_hash
+from lrmil.splits import Fold
+
+# Made anew at the end of every call, so that none of them ever stands beside another plan.
+RESULTS = ("metrics.json", "predictions.csv", "report.html", "report.json")
+
+
+def write_problems(out: Path, problems: Sequence[Problem], failed: dict[str, str]) -> None:
+    """Write problems.json: those of the table, and the slides that were left out (slide id -> why)."""
+    rows: list[dict[str, object]] = [
+        {
+            "slide_id": None,
+            "row": problem.row,
+            "column": problem.column,
+            "severity": problem.severity,
+            "message": problem.message,
+            "hint": problem.hint,
+        }
+        for problem in problems
+    ]
+    rows += [
+        {
+            "slide_id": slide_id,
+            "row": None,
+            "column": None,
+            "severity": "error",
+            "message": message,
+            "hint": "Left out.",
+        }
+        for slide_id, message in failed.items()
+    ]
+    files.write_json(out / "problems.json", rows)
+
+
+def figures_of(out: Path, cohort: Cohort, folds: Sequence[Fold], tasks: Sequence[FoldTask]) -> dict[str, object]:
+    """Give what metrics.json holds: the arms on the test slides, pooled and by fold, and what a slide cost."""
+    outputs = {fold.name: read_outputs(out / fold.name) for fold in folds}
+    figures: dict[str, object] = {"classes": list(cohort.classes)}
+    values: dict[str, float | None] = {}
+    for arm in ARMS:
+        pooled = [(slide_id, outputs[fold.name][arm][slide_id]) for fold in folds for slide_id in fold.test]
+        summary = metrics.summarise(
+            [cohort.class_index(slide_id) for slide_id, _ in pooled],
+            np.stack([output.probabilities for _, output in pooled]),
+            [cohort.by_id[slide_id].case_id for slide_id, _ in pooled],
+            cohort.classes,
+        )
+        per_fold = {
+            fold.name: metrics.auroc(
+                [cohort.class_index(slide_id) for slide_id in fold.test],
+                np.stack([outputs[fold.name][arm][slide_id].probabilities for slide_id in fold.test]),
+            )
+            for fold in folds
+        }
+        values[arm] = summary["auroc"]
+        figures[arm] = {**summary, "auroc_by_fold": per_fold, **_cost(arm, folds, tasks)}
+    figures["gap_recovered"] = gap_recovered(values["hr_teacher"], values["lr_undistilled"], values["lr_student"])
+    return figures
+
+
+def gap_recovered(teacher: float | None, floor: float | None, student: float | None) -> float | None:
+    """Share of the teacher's lead over the floor that the student has; None when that lead is below 0.01 AUROC."""
+    if teacher is None or floor is None or student is None or teacher - floor < 0.01:
+        return None
+    return (student - floor) / (teacher - floor)
+
+
+def _cost(arm: str, folds: Sequence[Fold], tasks: Sequence[FoldTask]) -> dict[str, float | None]:
+    """Mean seconds, bytes and patches of reading and encoding a test slide for an arm."""
+    cards = []
+    for fold, task in zip(folds, tasks, strict=False):
+        path = {"hr_teacher": task.hr, "lr_undistilled": task.lr_frozen, "lr_student": task.lr}[arm]
+        cards += [read_card(path(slide_id)) for slide_id in fold.test]
+    read = [card.bytes_read for card in cards if card.bytes_read is not None]
+    return {
+        "seconds_per_slide": float(np.mean([card.seconds for card in cards])),
+        "bytes_per_slide": float(np.mean(read)) if read else None,
+        "patches_per_slide": float(np.mean([card.total for card in cards])),
+    }
+
+
+def write_predictions(out: Path, cohort: Cohort, folds: Sequence[Fold]) -> None:
+    """Write predictions.csv: the test slides of every fold under each arm, out of fold."""
+    rows = [["slide_id", "case_id", "fold", "arm", "label", *(f"prob_{name}" for name in cohort.classes)]]
+    for fold in folds:
+        for arm, slides in read_outputs(out / fold.name).items():
+            for slide_id, output in slides.items():
+                record = cohort.by_id[slide_id]
+                row = [slide_id, record.case_id, fold.name, arm, record.label]
+                rows.append([*row, *(f"{value:.6f}" for value in output.probabilities)])
+    files.write_text(out / "predictions.csv", csv_text(rows))
+
+
+def write_bundle(out: Path, task: FoldTask, cohort: Cohort, config: TrainConfig, figures: dict[str, object]) -> None:
+    """Write the student of the final fold as the model to ship, with its provenance, and see that it can be loaded."""
+    training = {
+        "cohort": files.sha256_of([[slide.slide_id, slide.label, slide.case_id] for slide in cohort.slides]),
+        "slides": len(task.fold.train),
+        "cases": len({cohort.by_id[slide_id].case_id for slide_id in task.fold.train}),
+        "validation_slides": len(task.fold.val),
+        "settings": {
+            **to_dict(config),
+            "encoder": public_name(config.encoder),
+            "student_encoder": public_name(config.student_encoder),
+        },
+        "settings_sha256": settings_hash(config),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "version": importlib.metadata.version("napari-lrmil"),
+    }
+    save_bundle(
+        out / "model",
+        Bundle(
+            classes=cohort.classes,
+            mpp=config.mpp_lr,
+            patch_size=config.patch_size,
+            min_tissue=config.min_tissue,
+            max_failed=config.max_failed,
+            encoder=load_lr_encoder(task),
+            mil=load_mil(task.folder / "lr_student", task.n_classes, config.mil),
+            mil_config=config.mil,
+            training=training,
+            metrics=figures,
+        ),
+    )
+    load_bundle(out / "model")  # a model that nobody can load must not be called finished
+
+
+def public_name(encoder: str) -> str:
+    """Name of an encoder without the folder it lies in, which names the machine and its user."""
+    source, _, place = encoder.partition(":")
+    return f"local-dir:{Path(place).name}" if source == "local-dir" else encoder
