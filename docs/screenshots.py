@@ -7,6 +7,7 @@ The pictures go to docs/screenshots, reduced in size and colours.
 """
 
 import argparse
+import contextlib
 import shutil
 import subprocess
 import sys
@@ -102,10 +103,11 @@ def error(viewer: napari.Viewer, dock: ClassifySlide, path: Path, cohort: Path) 
     """Classify a slide that was cut off in the middle while it was being looked at."""
     whole = sorted((cohort / "slides").glob("test-*0.ome.tif"))[0].read_bytes()
     path.write_bytes(whole)
-    dock.slides.open_file(str(path))
-    path.write_bytes(whole[: len(whole) // 6])
-    dock.start()
-    wait(lambda: not dock.session.busy)
+    with contextlib.chdir(path.parent):  # the picture shows a name, not where it was taken
+        dock.slides.open_file(path.name)
+        path.write_bytes(whole[: len(whole) // 6])
+        dock.start()
+        wait(lambda: not dock.session.busy)
     scroll(dock, dock.message)
     take(viewer, "error")
     viewer.layers.clear()
