@@ -5,7 +5,7 @@ goes on and its result is not lost.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
@@ -19,11 +19,11 @@ from lrmil.resolution import fit_on_glass, resolve_mpp
 from lrmil.steps import Step
 from napari_lrmil import places
 from napari_lrmil.answers import Shown, shown_steps
+from napari_lrmil.jobs import Jobs
 from napari_lrmil.layers import KEY, placed, space, tissue_of
 from napari_lrmil.messages import explain
 from napari_lrmil.open_slides import bring_to_front, is_of, raise_overlays, slides_in, source_of
 from napari_lrmil.preferences import Preferences, read_preferences
-from napari_lrmil.worker import JobWorker, MakeSteps, start_job
 
 if TYPE_CHECKING:
     from napari.layers import Image, Labels
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from lrmil.bundle import Bundle
 
 
-class Session:
+class Session(Jobs):
     """State of one viewer; every change is told by a signal, in the main thread.
 
     Parameters
@@ -46,14 +46,11 @@ class Session:
     shown_changed = Signal()
     revealed_changed = Signal()
     read_first_changed = Signal()
-    job_changed = Signal()
-    began = Signal()
-    stepped = Signal(object)
-    failed = Signal(str)
     told = Signal(str)
     reviewed = Signal()
 
     def __init__(self, viewer: "Viewer") -> None:
+        super().__init__()
         self._viewer = ref(viewer)  # the sessions are kept by viewer: a strong reference would keep both for ever
         self._preferences = self._preferences_read = read_preferences()
         self.bundle: Bundle | None = None
@@ -67,8 +64,7 @@ class Session:
         self._revealed = True
         self._seen: set[str] = set()
         self._scale_shown = False
-        self.job: JobWorker | None = None
-        self.job_name = ""
+        self.job_changed.connect(self._drop_half_an_answer)
 
     @property
     def viewer(self) -> "Viewer":
@@ -89,11 +85,6 @@ class Session:
     @preferences.setter
     def preferences(self, value: Preferences) -> None:
         self._preferences = value
-
-    @property
-    def busy(self) -> bool:
-        """Whether a job runs; one at a time, so that they do not share a device."""
-        return self.job is not None
 
     @property
     def revealed(self) -> bool:
@@ -131,62 +122,6 @@ class Session:
     def review_log(self) -> Path:
         """The append-only log of reviews."""
         return self.preferences.results / "reviews.jsonl"
-
-    def run(
-        self, make_steps: MakeSteps[Any], *, name: str, on_step: Any = None, on_result: Any, on_error: Any = None
-    ) -> bool:
-        """Start a job unless one runs already; False when it was not started.
-
-        Parameters
-        ----------
-        on_step, on_result, on_error
-            Called as in `start_job`; without `on_error` an error is told by `failed`.
-        """
-        self.began.emit()
-        if self.busy:
-            self.failed.emit(f"Expected no job in progress. Got {self.job_name!r}; wait for it or cancel it first.")
-            return False
-
-        def step(step: Step[Any]) -> None:
-            self.stepped.emit(step)
-            if on_step:
-                on_step(step)
-
-        def end() -> None:
-            self.job, self.job_name = None, ""
-            if self.shown is not None and not self.shown.complete:
-                self.show(None)  # cancelled or failed: half an answer is none
-            self.job_changed.emit()
-
-        self.job_name = name
-        self.job = start_job(
-            make_steps,
-            name=name,
-            on_step=step,
-            on_result=on_result,
-            on_error=on_error or (lambda error: self.failed.emit(explain(error))),
-            on_end=end,
-        )
-        self.job_changed.emit()
-        return True
-
-    def when_idle(self, action: Callable[[], object]) -> None:
-        """Do something as soon as no job runs: now, or when the one in progress has ended."""
-        if not self.busy:
-            action()
-            return
-
-        def ended() -> None:
-            if not self.busy:
-                self.job_changed.disconnect(ended)
-                action()
-
-        self.job_changed.connect(ended)
-
-    def cancel(self) -> None:
-        """Ask the job to end after the Step in progress."""
-        if self.job is not None:
-            self.job.quit()
 
     def load_model(self, folder: Path) -> bool:
         """Load a model folder in a thread; `model_changed` or `model_refused` follows."""
@@ -326,6 +261,10 @@ class Session:
         if tissue is not None:
             place = placed(Raster(tissue.data, np.array(tissue.metadata[KEY]["to_level0"])), mpp)
             tissue.scale, tissue.translate = place["scale"], place["translate"]
+
+    def _drop_half_an_answer(self) -> None:
+        if not self.busy and self.shown is not None and not self.shown.complete:
+            self.show(None)  # its job was cancelled or failed
 
     def _take(self, shown: Shown) -> None:
         """Show what has been found of a slide if the user is on it; an answer waits with its slide otherwise."""
