@@ -1,11 +1,13 @@
 """Fixtures for every test."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from lrmil.slide_files import SlideSource
 from runs import TinyRun, tiny_config
 
 # Cores are shared between tests: how long an example takes says nothing about the code.
@@ -45,3 +47,15 @@ def tiny_run(cohort: Path) -> TinyRun:
     finally:
         torch.set_num_threads(threads)
     return TinyRun(run.folder, cohort / "slides", cohort / "labels.csv")
+
+
+@pytest.fixture
+def slides(cohort: Path, tmp_path: Path) -> list[SlideSource]:
+    """Three slides that may be changed."""
+    sources = []
+    for name in ("demo-000", "demo-001", "demo-002"):
+        path = tmp_path / "slides" / f"{name}.ome.tif"
+        path.parent.mkdir(exist_ok=True)
+        shutil.copy(cohort / "slides" / path.name, path)
+        sources.append(SlideSource(name, path))
+    return sources

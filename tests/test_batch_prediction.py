@@ -35,14 +35,9 @@ def bundle() -> Bundle:
 
 
 @pytest.fixture
-def slides(cohort: Path, tmp_path: Path) -> list[SlideSource]:
-    sources = []
-    for name in ("demo-001", "demo-000", "demo-002"):
-        path = tmp_path / "slides" / f"{name}.ome.tif"
-        path.parent.mkdir(exist_ok=True)
-        shutil.copy(cohort / "slides" / path.name, path)
-        sources.append(SlideSource(name, path))
-    return sources
+def slides(slides: list[SlideSource]) -> list[SlideSource]:
+    """Not in the order of their names: answers come in the order that was asked for."""
+    return [slides[1], slides[0], slides[2]]
 
 
 def classify(slides: list[SlideSource], bundle: Bundle, out: Path, **options: float) -> list[Row]:

@@ -24,18 +24,6 @@ CPU = torch.device("cpu")
 PLAN = PatchPlan(mpp=2.0, size=64, children=2)
 
 
-@pytest.fixture
-def slides(cohort: Path, tmp_path: Path) -> list[SlideSource]:
-    """Three slides that may be changed."""
-    sources = []
-    for name in ("demo-000", "demo-001", "demo-002"):
-        path = tmp_path / "slides" / f"{name}.ome.tif"
-        path.parent.mkdir(exist_ok=True)
-        shutil.copy(cohort / "slides" / path.name, path)
-        sources.append(SlideSource(name, path))
-    return sources
-
-
 class Extractor:
     """Extracts into one folder and collects the slides whose tissue was looked at: those that were computed."""
 

@@ -35,17 +35,6 @@ def bundle() -> Bundle:
     return replace(tiny_bundle(), sha256="ab" * 32)
 
 
-@pytest.fixture
-def slides(cohort: Path, tmp_path: Path) -> list[SlideSource]:
-    sources = []
-    for name in ("demo-000", "demo-001", "demo-002"):
-        path = tmp_path / "slides" / f"{name}.ome.tif"
-        path.parent.mkdir(exist_ok=True)
-        shutil.copy(cohort / "slides" / path.name, path)
-        sources.append(SlideSource(name, path))
-    return sources
-
-
 def classify(slides: list[SlideSource], bundle: Bundle, out: Path) -> list[Row]:
     return last(predict_slides(slides, bundle, out, device="cpu"))
 

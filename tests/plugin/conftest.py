@@ -16,6 +16,7 @@ from napari.components import ViewerModel
 from qtpy.QtCore import QThreadPool
 
 from lrmil.bundle import save_bundle
+from napari_lrmil.classify import ClassifySlide
 from napari_lrmil.session import Session, session_of
 from runs import tiny_bundle
 
@@ -68,6 +69,19 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model") / "model"
     save_bundle(folder, tiny_bundle())
     return folder
+
+
+@pytest.fixture
+def dock(
+    viewer: ViewerModel, session: Session, model_folder: Path, qtbot: "QtBot", finish: Callable[[Session], None]
+) -> ClassifySlide:
+    """The dock "Classify slide" with a model."""
+    dock = ClassifySlide(viewer)
+    qtbot.addWidget(dock)
+    dock.model.path.setText(str(model_folder))
+    dock.model.load()
+    finish(session)
+    return dock
 
 
 @pytest.fixture

@@ -29,16 +29,6 @@ TISSUE = np.clip(np.random.default_rng(0).normal((200, 130, 180), 25, (1024, 102
 
 
 @pytest.fixture
-def dock(viewer: ViewerModel, session: Session, model_folder: Path, qtbot: "QtBot", finish: Finish) -> ClassifySlide:
-    dock = ClassifySlide(viewer)
-    qtbot.addWidget(dock)
-    dock.model.path.setText(str(model_folder))
-    dock.model.load()
-    finish(session)
-    return dock
-
-
-@pytest.fixture
 def answered(dock: ClassifySlide, cohort: Path, finish: Finish) -> ClassifySlide:
     """The slide demo-001 has been classified."""
     dock.slides.open_file(str(cohort / "slides/demo-001.ome.tif"))

@@ -42,16 +42,6 @@ def damaged(path: Path, levels: dict[int, list[int]]) -> Path:
     return path
 
 
-@pytest.fixture
-def dock(viewer: ViewerModel, session: Session, model_folder: Path, qtbot: "QtBot", finish: Finish) -> ClassifySlide:
-    dock = ClassifySlide(viewer)
-    qtbot.addWidget(dock)
-    dock.model.path.setText(str(model_folder))
-    dock.model.load()
-    finish(session)
-    return dock
-
-
 class TestClassifySlide:
     def test_a_slide_that_lost_too_much_says_the_core_s_sentence_and_the_next_one_is_classified(
         self, dock: ClassifySlide, model_folder: Path, cohort: Path, tmp_path: Path, finish: Finish
