@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 LONGEST_NAME = 220  # bytes: file systems allow 255, of which ".", ".attention.ome.zarr" and ".xxxxxxxx.tmp" take 33
 # A full disk fails every slide after it, and who stopped the run meant all of it.
 CONCERNS_THE_RUN = (OutputError, Stopped)
-REASONS = {ResolutionError: "resolution", TissueError: "tissue", SlideError: "file"}  # the first that fits
+REASONS = {ResolutionError: "resolution", TissueError: "tissue", OSError: "file"}  # the first that fits
 
 
 class Failure(NamedTuple):
@@ -39,25 +39,28 @@ def failure_of(error: Exception, source: SlideSource) -> Failure:
     """
     if isinstance(error, CONCERNS_THE_RUN):
         raise error
+    reason = reason_of(error)
     if isinstance(error, LrmilError):
         log.info("%s: %s", source.slide_id, error)
-        reason = next((word for kind, word in REASONS.items() if isinstance(error, kind)), "unexpected")
         return Failure(reason, without_folder(error, source.path))
     log.info("%s: unexpected", source.slide_id, exc_info=error)
     if isinstance(error, OSError):
         said = without_folder(LrmilError(str(error)), source.path)
         return Failure(
-            "file", f"Expected a file that can be read. Got: {said}. Check its rights and that its disk is there."
+            reason, f"Expected a file that can be read. Got: {said}. Check its rights and that its disk is there."
         )
     if isinstance(error, MemoryError):
-        return Failure(
-            "unexpected", "This slide needs more memory than there is. Close other programs, or leave it out."
-        )
+        return Failure(reason, "This slide needs more memory than there is. Close other programs, or leave it out.")
     text = without_folder(LrmilError(f"{type(error).__name__}: {error}"), source.path)
     return Failure(
-        "unexpected",
+        reason,
         f"Something unexpected went wrong with this slide ({text}). Leave it out, or find the cause with lrmil -v.",
     )
+
+
+def reason_of(error: Exception) -> str:
+    """Name the kind of a failure in one word; see `Failure`."""
+    return next((word for kind, word in REASONS.items() if isinstance(error, kind)), "unexpected")
 
 
 def without_folder(error: Exception, path: Path) -> str:

@@ -72,7 +72,7 @@ def classify_list(
         once a slide has been computed.
     """
     from lrmil.devices import pick_device
-    from lrmil.failures import CONCERNS_THE_RUN, without_folder
+    from lrmil.failures import CONCERNS_THE_RUN, Failure, reason_of, without_folder
     from lrmil.prediction_table import write_rows
 
     device = str(pick_device(device))  # a wrong name concerns no slide
@@ -86,8 +86,8 @@ def classify_list(
         except CONCERNS_THE_RUN:
             raise
         except Exception as error:  # noqa: BLE001 - whatever one slide does, the others go on
-            said = explain(error).replace(REMEDY, REMEDY_HERE)
-            answer = failed(entry, without_folder(LrmilError(said), entry.path))
+            said = LrmilError(explain(error).replace(REMEDY, REMEDY_HERE))
+            answer = failed(entry, Failure(reason_of(error), without_folder(said, entry.path)))
         known[entry.path] = answer
         _remember(answer, folder, results, bundle)
         write_rows(list_file(results, folder, ".csv"), list(map(_row, known.values())), bundle.classes)
@@ -161,14 +161,17 @@ def _remember(entry: Entry, folder: Path, results: Path, bundle: "Bundle") -> No
     failures.pop(case, None)
     if entry.status == "failed":
         stamp = stamp_of(entry.path)
-        failures[case] = {"message": entry.message, "bundle_sha256": bundle.sha256, "stamp": stamp}
+        why = {"reason": entry.reason, "message": entry.message}
+        failures[case] = {**why, "bundle_sha256": bundle.sha256, "stamp": stamp}
     write_memory(path, Memory(bundle.sha256, failures))
 
 
 def _row(entry: Entry) -> "Row":
     from lrmil.prediction_table import Row
 
-    return entry.row if entry.row and entry.done else Row(entry.slide_id, entry.status, message=entry.message)
+    if entry.row and entry.done:
+        return entry.row
+    return Row(entry.slide_id, entry.status, reason=entry.reason, message=entry.message)
 
 
 class _Run:

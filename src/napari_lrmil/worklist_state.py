@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lrmil import files
 from lrmil.errors import SlideError
-from lrmil.failures import CONCERNS_THE_RUN, namesakes
+from lrmil.failures import CONCERNS_THE_RUN, Failure, namesakes, reason_of
 from lrmil.slide_files import SlideSource, find_slides, parts_of, slide_id_of
 from lrmil.steps import Step
 from napari_lrmil.answers import case_folder
@@ -44,6 +44,8 @@ class Entry:
     ----------
     message
         Why it has no answer, or how it was read.
+    reason
+        Why it failed in one word: see `lrmil.failures.Failure`.
     row
         Its line of the table of results, None until it has one.
     fingerprint
@@ -60,6 +62,7 @@ class Entry:
     slide_id: str
     status: Status = "new"
     message: str = ""
+    reason: str = ""
     row: "Row | None" = None
     fingerprint: str = ""
     mpp: float | None = None
@@ -96,7 +99,7 @@ class Memory:
     bundle_sha256
         Model the list was classified with last.
     failures
-        Name of the slide's result folder -> message, the model, and the stamp of the file that failed.
+        Name of the slide's result folder -> reason, message, the model, and the stamp of the file that failed.
     """
 
     bundle_sha256: str
@@ -160,10 +163,7 @@ def entries_of(paths: Sequence[Path]) -> list[Entry]:
     """Make an entry of every slide; files that share a name are failed ones."""
     entries = [Entry(path, slide_id_of(path)) for path in paths]
     twins = namesakes([entry.source for entry in entries])
-    return [
-        replace(failed(entry, twins[entry.path].message), twin=True) if entry.path in twins else entry
-        for entry in entries
-    ]
+    return [replace(failed(entry, twins[entry.path]), twin=True) if entry.path in twins else entry for entry in entries]
 
 
 def saved(entry: Entry, results: Path, bundle_sha256: str, memory: Memory) -> Entry:
@@ -179,14 +179,16 @@ def saved(entry: Entry, results: Path, bundle_sha256: str, memory: Memory) -> En
     else:
         known = entry
     still = failure.get("stamp") == stamp_of(entry.path) and failure.get("bundle_sha256") == bundle_sha256
-    return failed(known, str(failure.get("message", ""))) if failure and still and not known.done else known
+    if not failure or not still or known.done:
+        return known
+    return failed(known, Failure(str(failure.get("reason", "")), str(failure.get("message", ""))))
 
 
 def answered(entry: Entry, prediction: "Prediction", bundle_sha256: str) -> Entry:
     """Complete an entry from a prediction, which counts only if it is of the model in use."""
     from lrmil.prediction_table import row_of
 
-    entry = replace(entry, mpp=prediction.mpp if prediction.mpp_source == "override" else None)
+    entry = replace(entry, reason="", mpp=prediction.mpp if prediction.mpp_source == "override" else None)
     if prediction.bundle_sha256 != bundle_sha256:
         return replace(entry, status="other model", message="Classified with another model; classify it again.")
     row = row_of(entry.slide_id, prediction)
@@ -194,9 +196,9 @@ def answered(entry: Entry, prediction: "Prediction", bundle_sha256: str) -> Entr
     return replace(entry, status=status, message=" ".join(row.notes), row=row, fingerprint=prediction.slide_fingerprint)
 
 
-def failed(entry: Entry, message: str) -> Entry:
+def failed(entry: Entry, why: Failure) -> Entry:
     """Say of an entry why it has no answer."""
-    return replace(entry, status="failed", message=message, row=None, fingerprint="")
+    return replace(entry, status="failed", reason=why.reason, message=why.message, row=None, fingerprint="")
 
 
 def stamp_of(path: Path) -> Stamp:
@@ -245,7 +247,7 @@ def _known(entry: Entry, results: Path, bundle_sha256: str, memory: Memory) -> E
     except CONCERNS_THE_RUN:
         raise
     except Exception as error:  # noqa: BLE001 - whatever one slide does, the others are listed
-        return failed(entry, explain(error))
+        return failed(entry, Failure(reason_of(error), explain(error)))
 
 
 def _is_of(path: Path, prediction: "Prediction", card: Path) -> bool:

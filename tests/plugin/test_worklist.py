@@ -26,7 +26,7 @@ from napari_lrmil.widgets.worklist_table import CLASS, COLUMNS, MESSAGE, PROBABI
 from napari_lrmil.widgets.worklist_tools import progress_text, shortened
 from napari_lrmil.worklist import Worklist
 from napari_lrmil.worklist_job import classify_list
-from napari_lrmil.worklist_state import entries_of
+from napari_lrmil.worklist_state import entries_of, scan
 from napari_lrmil.worklist_viewer import current_slide, opened_slides
 from runs import stamp_of
 
@@ -185,6 +185,11 @@ def test_the_table_of_the_whole_list_is_a_csv_beside_the_results(classified: Wor
     with path.open(newline="", encoding="utf-8") as file:
         rows = {row["slide_id"]: row for row in csv.DictReader(file)}
     assert len(rows) == 5 and rows["demo-005"]["status"] == "failed" and rows["demo-005"]["message"]
+    assert {name: row["reason"] for name, row in rows.items() if row["reason"]} == {"demo-005": "file"}
+    assert classified.folder is not None
+    steps = scan(classified.folder, session.preferences.results, "")
+    known = {entry.slide_id: entry.reason for step in steps for entry in step.result or []}
+    assert {name: reason for name, reason in known.items() if reason} == {"demo-005": "file"}, "also at the next start"
     line = classified.table.lines[place(classified, "demo-001")].entry
     assert float(rows["demo-001"][f"prob_{line.label}"]) == pytest.approx(line.probability, abs=1e-5)
 

@@ -85,9 +85,9 @@ def facts(prediction: "Prediction") -> list[str]:
         f"read at {prediction.patches.grid.mpp:g} um/px",
     ]
     seconds = [f"{prediction.timings['total']:.1f} s"] if "total" in prediction.timings else []
-    return [*lines, *seconds, f"Checksum of the slide: {shortened(prediction.checksum)}", *prediction.notes]
+    return [*lines, *seconds, f"Checksum of the slide: {with_short_digests(prediction.checksum)}", *prediction.notes]
 
 
-def shortened(text: str) -> str:
+def with_short_digests(text: str) -> str:
     """Cut the digests in a text to 12 digits: they are wider than a dock and break nowhere."""
     return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{20,}\b", r"\1...", text)
