@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lrmil import files
-from lrmil.errors import CohortError, SlideError
+from lrmil.errors import CohortError, SlideError, printable
 from lrmil.tables import WORKBOOKS, read_table
 
 BY_LENGTH = {32: "md5", 40: "sha1", 64: "sha256", 128: "sha512"}  # hex digits
@@ -85,7 +85,7 @@ class ChecksumList:
                 f"Expected one checksum for {file.name} in '{self.path}'; got {len(best)}. Write the names with their "
                 "folders, or delete the lines that are wrong."
             )
-        return Checksum(file, best.pop(), self.path.name) if best else None
+        return Checksum(file, best.pop(), printable(self.path.name)) if best else None
 
     def _that_end_in(self, parts: Parts) -> Sequence[tuple[Parts, str]]:
         count = len(parts)
