@@ -25,7 +25,7 @@ from lrmil.exchange import write_trident
 from lrmil.extraction import Outcome, PatchPlan, extract_features
 from lrmil.features import read_card
 from lrmil.slide import open_slide
-from lrmil.slide_files import SlideSource
+from lrmil.slide_files import DICOM_SERIES, SlideSource, fingerprint_of, parts_of
 from lrmil.steps import last
 from lrmil.synthetic import make_slide
 from runs import tiny_bundle
@@ -380,6 +380,23 @@ class TestSlides:
         flip_bit(folder / "two.dcm")
         with pytest.raises(SlideError, match=r"two\.dcm to have the sha256"):
             verify(checksums)
+
+    def test_the_files_of_a_series_beside_a_dicom_file_are_compared_too(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """OpenSlide reads other levels from them, also where a file such as the list lies in the folder."""
+        for name, series in {"1": b"1.2.34", "2": b"1.2.34", "3": b"9.9.99"}.items():
+            head = DICOM_SERIES + len(series).to_bytes(2, "little") + series
+            (tmp_path / f"{name}.dcm").write_bytes(bytes(128) + b"DICM" + head + name.encode() * 4000)
+        sums = write_list(tmp_path / "SHA256SUMS", *sorted(tmp_path.glob("*.dcm")))
+        assert parts_of(tmp_path / "1.dcm") == [tmp_path / "1.dcm", tmp_path / "2.dcm"]
+        before = fingerprint_of(tmp_path / "1.dcm")
+        flip_bit(tmp_path / "2.dcm")
+        assert fingerprint_of(tmp_path / "1.dcm") != before
+        assert cli.main(["inspect", str(tmp_path / "1.dcm"), "--checksums", str(sums), "--json"]) == 1
+        assert "Expected 2.dcm to have the sha256" in json.loads(capsys.readouterr().out)[0]["message"].replace(
+            f"{tmp_path}/", ""
+        )
 
     def test_a_file_that_vanished_is_told(self, tmp_path: Path) -> None:
         with pytest.raises(SlideError, match="the system says"):

@@ -12,13 +12,13 @@ from typing import BinaryIO, NamedTuple
 
 from lrmil.holes import END_OF_JPEG, HOLE, ends_in_zeros, has_compressed_hole
 from lrmil.reader import unreadable
+from lrmil.slide_files import dicom_series
 
 HEAD = 1 << 16  # bytes that hold what is the same for all frames
 HEADS = (1 << 20, 64 << 20)  # bytes in which the frames begin: what is said of each frame may be long
 MOST_FRAMES = 1 << 22
 COLUMNS, ROWS = b"\x48\x00\x06\x00UL\x04\x00", b"\x48\x00\x07\x00UL\x04\x00"  # of the whole picture
 TILE_ROWS, TILE_COLUMNS = b"\x28\x00\x10\x00US\x02\x00", b"\x28\x00\x11\x00US\x02\x00"
-SERIES = b"\x20\x00\x0e\x00UI"
 ROW_BY_ROW = b"\x20\x00\x11\x93CS\x0a\x00TILED_FULL"
 ENCAPSULATED = b"\xe0\x7f\x10\x00OB\x00\x00\xff\xff\xff\xff"
 ITEM = b"\xfe\xff\x00\xe0"
@@ -87,10 +87,10 @@ def sides_of(head: bytes) -> tuple[int, int] | None:
 def _level_of(path: Path, shape: tuple[int, int]) -> LevelFrames | None:
     """Find the file of the slide that holds a level; None where several may be it, or it cannot be understood."""
     try:
-        series = _series(_head(path))
+        series = dicom_series(_head(path))
         others = sorted(other for other in path.parent.iterdir() if other.suffix == path.suffix and other.is_file())
         heads = {other: _head(other) for other in others}
-        files = [other for other, head in heads.items() if sides_of(head) == shape and _series(head) == series]
+        files = [other for other, head in heads.items() if sides_of(head) == shape and dicom_series(head) == series]
         file = path if path in files else files[0] if len(files) == 1 else None
         return _frames(file, heads[file], shape) if file else None
     except OSError:
@@ -147,9 +147,3 @@ def _bytes_at(stream: BinaryIO, offset: int, count: int) -> bytes:
 def _number(head: bytes, tag: bytes, size: int) -> int | None:
     place = head.find(tag)
     return int.from_bytes(head[place + len(tag) : place + len(tag) + size], "little") if place >= 0 else None
-
-
-def _series(head: bytes) -> bytes:
-    place = head.find(SERIES)
-    length = int.from_bytes(head[place + 6 : place + 8], "little")
-    return head[place + 8 : place + 8 + length] if place >= 0 else b""

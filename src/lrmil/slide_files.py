@@ -12,7 +12,8 @@ from lrmil.zarr_folders import ZARR_SUFFIX, is_zarr_slide
 
 TIFF_EXTENSIONS = (".svs", ".tif", ".tiff", ".ndpi", ".btf")
 MRXS = ".mrxs"
-OPENSLIDE_EXTENSIONS = (MRXS, ".scn", ".bif", ".dcm", ".vms", ".vmu", ".svslide", ".czi")
+DICOM = ".dcm"
+OPENSLIDE_EXTENSIONS = (MRXS, ".scn", ".bif", DICOM, ".vms", ".vmu", ".svslide", ".czi")
 FLAT_EXTENSIONS = (".png", ".jpg", ".jpeg")
 ZARR_EXTENSIONS = (ZARR_SUFFIX,)
 SCAN_EXTENSIONS = TIFF_EXTENSIONS + OPENSLIDE_EXTENSIONS
@@ -21,6 +22,8 @@ DOUBLE_EXTENSIONS = (".ome.tif", ".ome.tiff", ".ome.btf", ".ome.zarr")
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # classic and BigTIFF, either byte order
 HAMAMATSU_TEXTS = (".vms", ".vmu")
 LARGEST_TEXT = 1 << 20  # bytes
+DICOM_SERIES = b"\x20\x00\x0e\x00UI"  # Series Instance UID, DICOM PS3.3 C.7.3.1
+DICOM_HEAD = 1 << 13  # bytes that hold it
 ZARR_DOCUMENTS = ("zarr.json", ".zarray", ".zattrs", ".zgroup")
 SAMPLED = 64  # chunks of an OME-Zarr of which the content is hashed
 PNG_MAGIC, JPEG_MAGIC = b"\x89PNG", b"\xff\xd8\xff"
@@ -113,13 +116,18 @@ def is_flat(file: Path) -> bool:
 
 
 def parts_of(path: Path) -> list[Path]:
-    """List the files of one slide: those of a folder, an MRXS with its folder, a VMS with its pictures, or the file."""
+    """List the files of one slide: the file, or those of a folder, an MRXS with its folder, a VMS with its pictures.
+
+    A DICOM file goes with those beside it that are of its series: OpenSlide reads other levels from them.
+    """
     if path.is_dir() and path.suffix.lower() == ZARR_SUFFIX:
         return sorted(part for part in path.rglob("*") if part.is_file())
     if path.is_dir():
         return _files_of(path)
     if path.suffix.lower() in HAMAMATSU_TEXTS:
         return [path, *_named_in(path)]
+    if path.suffix.lower() == DICOM and path.is_file():
+        return [path, *_of_the_series_of(path)]
     return [path, *(_files_of(path.with_suffix("")) if path.suffix.lower() == MRXS else [])]
 
 
@@ -154,6 +162,27 @@ def _named_in(path: Path) -> list[Path]:
     lines = path.read_text(encoding="latin-1").splitlines()
     names = {value.strip() for _, equals, value in (line.partition("=") for line in lines) if equals}
     return sorted(one for one in path.parent.iterdir() if one.name in names and one.is_file())
+
+
+def dicom_series(head: bytes) -> bytes:
+    """Find the UID of the series in the first bytes of a DICOM file; b"" when it is not there."""
+    place = head.find(DICOM_SERIES)
+    length = int.from_bytes(head[place + 6 : place + 8], "little")
+    return head[place + 8 : place + 8 + length] if place >= 0 else b""
+
+
+def _of_the_series_of(path: Path) -> list[Path]:
+    beside = sorted(other for other in path.parent.glob(f"*{path.suffix}") if other != path and other.is_file())
+    series = _series_of(path) if beside else b""
+    return [other for other in beside if _series_of(other) == series] if series else []
+
+
+def _series_of(file: Path) -> bytes:
+    try:
+        with file.open("rb") as stream:
+            return dicom_series(stream.read(DICOM_HEAD))
+    except OSError:
+        return b""  # opening it says why
 
 
 def _first_bytes(file: Path) -> bytes:
