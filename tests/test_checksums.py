@@ -316,6 +316,10 @@ class TestSlides:
         assert whole.startswith(f"sha256 of {len(files)} of {len(files)} files in sums, together ")
         assert some.startswith(f"sha256 of 2 of {len(files)} files in sums, together ")
         assert comparison_of(files[::-1]) == whole, "the order of the list does not matter"
+        assert comparison_of([files[0], files[2]]) != some, "other files"
+        index = tmp_path / "A" / "Slidedat.ini"
+        index.write_bytes(index.read_bytes() + b"\n")
+        assert comparison_of(files) != whole, "other content"
 
     def test_inspect_validate_and_extract_compare_too(
         self, slides: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

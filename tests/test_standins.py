@@ -206,10 +206,10 @@ class TestNotesAreCarriedOn:
     def test_a_prediction_file_without_notes_is_read(self, path: Path, bundle: Bundle, tmp_path: Path) -> None:
         list(predict_slides([SlideSource("a", path)], bundle, tmp_path / "out", device="cpu"))
         card = json.loads((tmp_path / "out/a.json").read_text(encoding="utf-8"))
-        del card["prediction"]["notes"]
+        del card["prediction"]["notes"], card["prediction"]["checksum"]  # as earlier versions wrote it
         (tmp_path / "out/a.json").write_text(json.dumps(card), encoding="utf-8")
         read = read_prediction(tmp_path / "out", "a")
-        assert read is not None and read.notes == ()
+        assert read is not None and read.notes == () and read.checksum == "not compared"
 
     def test_features(self, path: Path, tmp_path: Path) -> None:
         encoder = PatchEncoder(tiny_encoder(), torch.device("cpu"), batch_size=64)

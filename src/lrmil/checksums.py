@@ -152,8 +152,8 @@ def verify(checksums: Iterable[Checksum]) -> None:
             )
 
 
-def comparison(checksums: Sequence[Checksum], n_files: int) -> str:
-    """Say with what a slide of `n_files` files was compared, or `NOT_COMPARED`; every answer carries it.
+def comparison(checksums: Sequence[Checksum], parts: Sequence[Path]) -> str:
+    """Say with what a slide of these files was compared, or `NOT_COMPARED`; every answer carries it.
 
     Equal texts mean equal content of the files that the list states, whatever the fingerprint samples.
     """
@@ -161,10 +161,11 @@ def comparison(checksums: Sequence[Checksum], n_files: int) -> str:
         return NOT_COMPARED
     digests, source = [one.digest for one in checksums], checksums[0].source
     algorithms = " and ".join(sorted({BY_LENGTH[len(digest)] for digest in digests}))
-    if n_files == 1:
+    if len(parts) == 1:
         return f"{algorithms} {digests[0]} in {source}"
-    together = files.sha256_of([(one.file.name, one.digest) for one in checksums])
-    return f"{algorithms} of {len(digests)} of {n_files} files in {source}, together {together}"
+    stated = {one.file: one.digest for one in checksums}
+    together = files.sha256_of([stated.get(part, "") for part in parts])
+    return f"{algorithms} of {len(digests)} of {len(parts)} files in {source}, together {together}"
 
 
 def _digest(file: Path, algorithm: str) -> str:

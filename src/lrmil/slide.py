@@ -90,7 +90,7 @@ def open_source(source: SlideSource) -> "Slide":
     verify(source.checksums)
     slide = open_slide(source.path, source.mpp, objective_power=source.objective_power)
     if source.checksums:  # an OME-Zarr may have a hundred thousand files to count
-        slide.checksum = comparison(source.checksums, len(parts_of(source.path)))
+        slide.checksum = comparison(source.checksums, parts_of(source.path))
     return slide
 
 

@@ -39,7 +39,7 @@ def inspect(options: argparse.Namespace) -> int:
                 size=options.patch_size,
                 objective_power=source.objective_power,
             )
-            facts["checksum"] = comparison(source.checksums, len(parts_of(path)))
+            facts["checksum"] = comparison(source.checksums, parts_of(path))
             documents.append({"path": str(path), "status": "ok", **facts})
         except Exception as error:  # noqa: BLE001 - whatever one slide does, the others go on
             failed += 1
