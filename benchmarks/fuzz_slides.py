@@ -42,6 +42,7 @@ from lrmil.inspection import inspect_slide
 from lrmil.mil import make_mil
 from lrmil.raster import Raster
 from lrmil.slide import find_slides, open_slide
+from lrmil.slide_files import SlideSource
 from slide_mutations import KINDS, layout_of, mutate
 
 MEMORY, SECONDS, PATCH, MPP = 2 << 30, 30.0, 32, 2.0
@@ -155,7 +156,7 @@ def fuzz(slide: Path, model: Bundle, chosen: Sequence[tuple[str, int]], keep: Pa
 def answer(slide: Path, model: Bundle, way: Way) -> Answer:
     """Inspect a slide and predict it."""
     try:
-        facts = inspect_slide(slide, mpp=way.mpp, lr=MPP, size=PATCH)
+        facts = inspect_slide(SlideSource(slide.stem, slide, way.mpp), lr=MPP, size=PATCH)
         with open_slide(slide, mpp=way.mpp) as opened:
             tissue = _everything(opened.dimensions) if way.whole else None
             found = predict(opened, model, "cpu", batch_size=64, threads=1, tissue=tissue)

@@ -255,7 +255,7 @@ class TestSlides:
     ) -> None:
         """Where nothing was compared an answer may be of other pixels: it says that, so no difference is silent."""
         sums = write_list(tmp_path / "sums", slides / "a.tif")
-        said = {"a": f"sha256 {digest(slides / 'a.tif')} in sums", "b": "not compared", "c d": "not compared"}
+        said = {"a": f"sha256 {digest(slides / 'a.tif')}", "b": "not compared", "c d": "not compared"}
         out, options = tmp_path / "out", ["--checksums", str(sums)]
         assert cli.main(["predict", str(slides), "--model", str(model), "--out", str(out), *options, *CPU]) == 0
         with (out / "predictions.csv").open(newline="", encoding="utf-8") as file:
@@ -266,6 +266,20 @@ class TestSlides:
         assert cli.main(["inspect", str(slides), *options, "--json"]) == 0
         documents = json.loads(capsys.readouterr().out)
         assert {Path(one["path"]).stem: one["checksum"] for one in documents} == said
+
+    def test_the_page_of_a_case_says_with_what_its_slide_was_compared(
+        self, slides: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        slide, out = slides / "a.tif", tmp_path / "case"
+        sums = write_list(tmp_path / "sums", slide)
+        command = ["case", str(slide), "--model", str(model), "--out", str(out), *CPU]
+        assert cli.main(command) == 0
+        assert "<th>Checksum</th><td>not compared</td>" in (out / "a.html").read_text()
+        assert cli.main([*command, "--checksums", str(sums)]) == 0
+        assert f"<th>Checksum</th><td>sha256 {digest(slide)}</td>" in (out / "a.html").read_text()
+        flip_bit(slide)
+        assert cli.main([*command, "--checksums", str(sums)]) == 1
+        assert "that sums states" in capsys.readouterr().err.replace("\n", " ")
 
     def test_features_say_with_what_their_slide_was_compared(self, slides: Path, tmp_path: Path) -> None:
         slide, out = slides / "a.tif", tmp_path / "features"
@@ -280,10 +294,10 @@ class TestSlides:
         assert extract(compared).computed, "what was made of bytes that were not compared does not count"
         write_trident(tmp_path / "a.h5", out / "a.zarr")
         with h5py.File(tmp_path / "a.h5") as exported:
-            assert exported["coords"].attrs["checksum"] == f"sha256 {digest(slide)} in sums"
+            assert exported["coords"].attrs["checksum"] == f"sha256 {digest(slide)}"
         assert not extract(compared).computed
         assert not extract(SlideSource("a", slide)).computed, "nor is a compared one lost without the list"
-        assert read_card(out / "a.zarr").checksum == f"sha256 {digest(slide)} in sums"
+        assert read_card(out / "a.zarr").checksum == f"sha256 {digest(slide)}"
 
     def test_only_an_answer_that_was_compared_counts_where_a_checksum_is_stated(
         self, slides: Path, tmp_path: Path
@@ -299,7 +313,7 @@ class TestSlides:
 
         before, after = predicted(plain), predicted(compared)
         assert before[0] == "not compared" and before[1] < after[1]
-        assert after[0] == f"sha256 {digest(slide)} in sums"
+        assert after[0] == f"sha256 {digest(slide)}"
         assert predicted(compared) == predicted(plain) == after
 
     def test_the_files_of_a_slide_of_many_are_counted(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -313,8 +327,8 @@ class TestSlides:
             return str(json.loads(capsys.readouterr().out)[0]["checksum"])
 
         whole, some = comparison_of(files), comparison_of(files[:2])
-        assert whole.startswith(f"sha256 of {len(files)} of {len(files)} files in sums, together ")
-        assert some.startswith(f"sha256 of 2 of {len(files)} files in sums, together ")
+        assert whole.startswith(f"sha256 of {len(files)} of {len(files)} files, together ")
+        assert some.startswith(f"sha256 of 2 of {len(files)} files, together ")
         assert comparison_of(files[::-1]) == whole, "the order of the list does not matter"
         assert comparison_of([files[0], files[2]]) != some, "other files"
         index = tmp_path / "A" / "Slidedat.ini"

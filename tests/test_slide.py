@@ -17,6 +17,7 @@ from lrmil.errors import ResolutionError, SlideError
 from lrmil.inspection import inspect_slide
 from lrmil.pyramid import LazyLevel
 from lrmil.slide import Slide, find_slides, open_slide, slide_id_of
+from lrmil.slide_files import SlideSource
 from slides import coordinate_pixels, overwrite, segment_of, shrink, write_pyramid
 
 HEIGHT, WIDTH = 800, 960  # below 1024: every coordinate has its own grey value
@@ -165,7 +166,7 @@ def test_um_per_px_that_no_glass_is_long_enough_for_are_refused(tmp_path: Path) 
     with pytest.raises(ResolutionError, match=r"a glass can hold, of 300 mm .* Got 70000 x 16 px of 5 um .*, 350 mm"):
         open_slide(path, mpp=5.0)
     stated = write_pyramid(tmp_path / "stated.tif", np.full((16, 70_000, 3), 200, np.uint8), 5.0)
-    facts = inspect_slide(stated, mpp=None, lr=2.0, size=16)
+    facts = inspect_slide(SlideSource("a", stated), lr=2.0, size=16)
     assert facts["mpp"] is None and "350 mm" in str(facts["message"])
 
 
@@ -173,7 +174,7 @@ def test_inspect_tells_a_missing_resolution_from_an_implausible_one(tmp_path: Pa
     pixels = np.full((64, 64, 3), 200, np.uint8)
     missing = write_pyramid(tmp_path / "missing.svs", pixels, None, style="aperio")
     wrong = write_pyramid(tmp_path / "wrong.svs", pixels, 25.0, style="aperio")
-    said = [str(inspect_slide(path, mpp=None, lr=2.0, size=16)["message"]) for path in (missing, wrong)]
+    said = [str(inspect_slide(SlideSource("a", path), lr=2.0, size=16)["message"]) for path in (missing, wrong)]
     assert "have none" in said[0] and "--mpp" in said[0]
     assert "aperio MPP says 25" in said[1] and "--mpp" in said[1]
 

@@ -225,6 +225,6 @@ class TestNotesAreCarriedOn:
 
     def test_inspection(self, path: Path) -> None:
         damage(path, 2)
-        facts = inspect_slide(path, mpp=None, lr=2.0, size=64)
+        facts = inspect_slide(SlideSource("a", path), lr=2.0, size=64)
         assert "Level 2 is damaged: level 0" in str(facts["notes"])
         assert str(facts["unreadable"]).endswith("further patches, if there is tissue where nothing can be read")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lrmil import files
-from lrmil.errors import CohortError, SlideError, printable
+from lrmil.errors import CohortError, SlideError
 from lrmil.tables import WORKBOOKS, read_table
 
 BY_LENGTH = {32: "md5", 40: "sha1", 64: "sha256", 128: "sha512"}  # hex digits
@@ -85,7 +85,7 @@ class ChecksumList:
                 f"Expected one checksum for {file.name} in '{self.path}'; got {len(best)}. Write the names with their "
                 "folders, or delete the lines that are wrong."
             )
-        return Checksum(file, best.pop(), printable(self.path.name)) if best else None
+        return Checksum(file, best.pop(), self.path.name) if best else None
 
     def _that_end_in(self, parts: Parts) -> Sequence[tuple[Parts, str]]:
         count = len(parts)
@@ -155,17 +155,16 @@ def verify(checksums: Iterable[Checksum]) -> None:
 def comparison(checksums: Sequence[Checksum], parts: Sequence[Path]) -> str:
     """Say with what a slide of these files was compared, or `NOT_COMPARED`; every answer carries it.
 
-    Equal texts mean equal content of the files that the list states, whatever the fingerprint samples.
+    Equal texts mean equal content of the files that were compared, whatever the fingerprint samples.
     """
     if not checksums:
         return NOT_COMPARED
-    digests, source = [one.digest for one in checksums], checksums[0].source
-    algorithms = " and ".join(sorted({BY_LENGTH[len(digest)] for digest in digests}))
-    if len(parts) == 1:
-        return f"{algorithms} {digests[0]} in {source}"
     stated = {one.file: one.digest for one in checksums}
+    algorithms = " and ".join(sorted({BY_LENGTH[len(digest)] for digest in stated.values()}))
+    if len(parts) == 1:
+        return f"{algorithms} {checksums[0].digest}"
     together = files.sha256_of([stated.get(part, "") for part in parts])
-    return f"{algorithms} of {len(digests)} of {len(parts)} files in {source}, together {together}"
+    return f"{algorithms} of {len(stated)} of {len(parts)} files, together {together}"
 
 
 def _digest(file: Path, algorithm: str) -> str:

@@ -138,6 +138,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_model(case)
     case.add_argument("--out", type=Path, required=True)
     _add_mpp(case, one=True)
+    _add_checksums(case)
     _add_bounds(case)
     case.add_argument("--reviews", type=Path, metavar="LOG", help="review log whose last word on the slide is added")
     case.add_argument(

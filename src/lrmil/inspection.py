@@ -1,41 +1,36 @@
 """What `lrmil inspect` says of a slide."""
 
-from pathlib import Path
-
 from lrmil.errors import ResolutionError
 from lrmil.patches import make_patches, refuse_coarser
-from lrmil.slide import open_slide
+from lrmil.slide import open_source
+from lrmil.slide_files import SlideSource
 from lrmil.tissue import find_tissue
 
 
-def inspect_slide(
-    path: Path, *, mpp: float | None, lr: float, size: int, children: int = 4, objective_power: bool = False
-) -> dict[str, object]:
-    """Reader, size, levels, resolution and its source, tissue area, number of LR and HR patches.
+def inspect_slide(source: SlideSource, *, lr: float, size: int, children: int = 4) -> dict[str, object]:
+    """Reader, size, levels, checksum, resolution and its source, tissue area, number of LR and HR patches.
 
     Parameters
     ----------
-    path
-        Slide file.
-    mpp
-        Resolution of level 0 in um/px, in place of the slide's own.
-    objective_power
-        Whether the stated magnification may stand in for a missing resolution.
+    source
+        The slide, with the um/px and the checksums that are given for it.
     lr, size, children
         LR resolution in um/px, patch side in pixels, HR patches along the side of an LR patch.
 
     Raises
     ------
     SlideError
-        If the slide cannot be opened. A missing resolution is no error here: it is said.
+        If the slide cannot be opened, or is another than its checksum states. A missing resolution is no error
+        here: it is said.
     """
-    with open_slide(path, mpp=mpp, objective_power=objective_power) as slide:
+    with open_source(source) as slide:
         facts: dict[str, object] = {
-            "format": path.suffix.lstrip(".").lower(),
+            "format": source.path.suffix.lstrip(".").lower(),
             "reader": slide.reader_name,
             "width": slide.dimensions[0],
             "height": slide.dimensions[1],
             "levels": [[level.shape[1], level.shape[0], round(level.downsample, 3)] for level in slide.levels],
+            "checksum": slide.checksum,
         }
         try:
             facts |= {"mpp": slide.mpp, "mpp_source": slide.mpp_source}

@@ -62,7 +62,7 @@ class PredictionTable:
     """The table of a folder while slides are classified into it.
 
     Lines of slides that an earlier call classified stay, as long as their answer is there. A table with other columns,
-    as of a model with other classes, is put aside as predictions-1.csv.
+    as of a model with other classes or an earlier version, is put aside as predictions-1.csv.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ class PredictionTable:
         while (aside := self._path.with_name(f"{self._path.stem}-{number}.csv")).exists():
             number += 1
         files.rename(self._path, aside)
-        log.warning("%s has other columns than this model's table; it is kept as %s.", TABLE, aside.name)
+        log.warning("%s is of another model, or of an earlier version; it is kept as %s.", TABLE, aside.name)
 
 
 def failed_row(slide_id: str, failure: Failure, model: str = "") -> Row:

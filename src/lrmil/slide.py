@@ -88,9 +88,10 @@ def open_source(source: SlideSource) -> "Slide":
         Also if the content of a file is not what a checksum states: nothing is read of such a slide.
     """
     verify(source.checksums)
+    # Only then: an OME-Zarr may have a hundred thousand parts to list.
+    compared = comparison(source.checksums, parts_of(source.path)) if source.checksums else NOT_COMPARED
     slide = open_slide(source.path, source.mpp, objective_power=source.objective_power)
-    if source.checksums:  # an OME-Zarr may have a hundred thousand files to count
-        slide.checksum = comparison(source.checksums, parts_of(source.path))
+    slide.checksum = compared
     return slide
 
 

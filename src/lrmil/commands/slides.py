@@ -7,8 +7,7 @@ from lrmil import exchange
 from lrmil.batch_prediction import predict_slides
 from lrmil.bundle import load_bundle
 from lrmil.case_page import write_case
-from lrmil.checksums import comparison, verify
-from lrmil.commands.options import log_at, masks_in, mpp_of, slides_of
+from lrmil.commands.options import log_at, masks_in, mpp_of, slides_of, with_checksums
 from lrmil.commands.printing import console, exit_code, print_facts, print_json, print_rows, printed
 from lrmil.devices import pick_device
 from lrmil.encoders import PatchEncoder, encoder_hash, load_encoder
@@ -20,8 +19,8 @@ from lrmil.inspection import inspect_slide
 from lrmil.progress import show
 from lrmil.resolution import parse_mpp
 from lrmil.review import latest_reviews
-from lrmil.slide import open_slide
-from lrmil.slide_files import parts_of
+from lrmil.slide import open_source
+from lrmil.slide_files import SlideSource, slide_id_of
 
 
 def inspect(options: argparse.Namespace) -> int:
@@ -31,15 +30,7 @@ def inspect(options: argparse.Namespace) -> int:
     for source in slides_of(options):
         path = source.path
         try:
-            verify(source.checksums)
-            facts = inspect_slide(
-                path,
-                mpp=source.mpp,
-                lr=parse_mpp(options.at),
-                size=options.patch_size,
-                objective_power=source.objective_power,
-            )
-            facts["checksum"] = comparison(source.checksums, parts_of(path))
+            facts = inspect_slide(source, lr=parse_mpp(options.at), size=options.patch_size)
             documents.append({"path": str(path), "status": "ok", **facts})
         except Exception as error:  # noqa: BLE001 - whatever one slide does, the others go on
             failed += 1
@@ -82,7 +73,9 @@ def case(options: argparse.Namespace) -> int:
     """Classify one slide and write what others need to look at it."""
     bundle = load_bundle(options.model)
     reviews = latest_reviews(log_at(options.reviews).reviews) if options.reviews else {}
-    with open_slide(options.slide, mpp=mpp_of(options), objective_power=options.use_objective_power) as slide:
+    given = SlideSource(slide_id_of(options.slide), options.slide, mpp_of(options), options.use_objective_power)
+    (source,) = with_checksums([given], options.checksums)
+    with open_source(source) as slide:
         prediction = show(predict_steps(slide, bundle, options.device, threads=options.threads), console)
         review = reviews.get((prediction.slide_fingerprint, prediction.bundle_sha256))
         page = write_case(
