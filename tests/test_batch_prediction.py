@@ -24,6 +24,8 @@ from lrmil.steps import last
 from runs import stamp_of, tiny_bundle
 from slides import overwrite, segment_of
 
+pytestmark = pytest.mark.long
+
 COLUMNS = ["slide_id", "status", "label", "prob_no", "prob_yes", "mpp", "mpp_source", "n_patches"]
 COLUMNS += ["failed_patches", "seconds", "reason", "checksum", "notes", "model", "message"]
 EVIDENCE = (".json", ".attention.ome.zarr", ".geojson", ".png")

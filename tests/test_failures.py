@@ -27,6 +27,8 @@ from lrmil.slide_files import SlideSource
 from lrmil.steps import Step, last
 from runs import tiny_bundle, tiny_encoder
 
+pytestmark = pytest.mark.long
+
 SOURCE = SlideSource("a", Path("/data/of ann/a.svs"))
 
 

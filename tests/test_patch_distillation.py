@@ -24,6 +24,8 @@ from lrmil.slide import Slide, open_slide
 from lrmil.training import Fit
 from runs import TinyRun, tiny_encoder, write_bag
 
+pytestmark = pytest.mark.long
+
 CPU = torch.device("cpu")
 SIDE = 4  # children along a side
 CELL = 8  # pixels of a child in the LR patch

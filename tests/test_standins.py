@@ -28,6 +28,8 @@ from lrmil.tissue import segment_tissue
 from runs import tiny_bundle, tiny_encoder
 from slides import overwrite, segment_of, write_pyramid
 
+pytestmark = pytest.mark.long
+
 SIDE = 2048
 RANDOM = np.random.default_rng(0)
 TEXTURE = ndimage.gaussian_filter(RANDOM.normal(0, 60, (SIDE, SIDE, 3)), (2, 2, 0)) * 4
