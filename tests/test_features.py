@@ -118,6 +118,7 @@ class TestRoundTrip:
 class TestVersions:
     def test_the_committed_sample_of_version_1_stays_readable(self) -> None:
         assert_same(read_features(SAMPLE, layers=True), sample())
+        assert read_card(SAMPLE).checksum == "not compared"
 
     @pytest.mark.parametrize("version", ["lrmil.features/2", "lrmil.features/0", "lrmil.bundle/1", 1])
     def test_another_version_is_refused_and_the_needed_one_named(self, path: Path, version: object) -> None:
@@ -248,6 +249,7 @@ class TestStrangers:
     @pytest.mark.parametrize(
         "change",
         [
+            {"checksum": None},
             {"slide_mpp": -1.0},
             {"slide_mpp": 0},
             {"mpp": 1e9},
