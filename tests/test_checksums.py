@@ -274,9 +274,9 @@ class TestSlides:
         sums = write_list(tmp_path / "sums", slide)
         command = ["case", str(slide), "--model", str(model), "--out", str(out), *CPU]
         assert cli.main(command) == 0
-        assert "<th>Checksum</th><td>not compared</td>" in (out / "a.html").read_text()
+        assert "<th>Checksum</th><td><code>not compared</code></td>" in (out / "a.html").read_text()
         assert cli.main([*command, "--checksums", str(sums)]) == 0
-        assert f"<th>Checksum</th><td>sha256 {digest(slide)}</td>" in (out / "a.html").read_text()
+        assert f"<th>Checksum</th><td><code>sha256 {digest(slide)}</code></td>" in (out / "a.html").read_text()
         flip_bit(slide)
         assert cli.main([*command, "--checksums", str(sums)]) == 1
         assert "that sums states" in capsys.readouterr().err.replace("\n", " ")
