@@ -167,9 +167,10 @@ def test_what_was_stopped_leaves_a_table_of_what_is_done(
             break
     steps.close()  # type: ignore[attr-defined]
     assert [row["slide_id"] for row in table(out)] == ["demo-001"]
-    (out / ".demo-000.png.123.tmp").write_text("half")
+    (out / ".x.lrmil-0123456789abcdef.tmp").write_text("half")
+    (out / ".demo-000.png.tmp").write_text("the user's")
     classify(slides, bundle, out)
-    assert len(table(out)) == 3 and not list(out.glob(".*.tmp"))
+    assert len(table(out)) == 3 and [path.name for path in out.glob(".*.tmp")] == [".demo-000.png.tmp"]
 
 
 def test_a_wrong_device_is_one_error_and_no_row(slides: list[SlideSource], bundle: Bundle, tmp_path: Path) -> None:

@@ -71,11 +71,11 @@ def test_an_interrupted_making_leaves_no_model(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_making_left_is_deleted(tmp_path: Path) -> None:
-    left = tmp_path / ".making-killed" / "slides"
+    left = tmp_path / ".lrmil-making-killed_1" / "slides"
     left.mkdir(parents=True)
     steps = demo_model_steps(tmp_path)
     next(steps)
-    assert not left.parent.exists() and len(list(tmp_path.glob(".making-*"))) == 1
+    assert not left.parent.exists() and len(list(tmp_path.glob(".lrmil-making-*"))) == 1
     steps.close()  # type: ignore[attr-defined]
 
 
@@ -99,7 +99,7 @@ def test_two_programs_make_it_one_after_the_other(
     with FileLock(tmp_path / "model.lock"):
         steps = demo_model_steps(tmp_path)
         assert [next(steps).job.split()[0] for _ in range(3)] == ["wait"] * 3
-        assert not list(tmp_path.glob(".making-*"))
+        assert not list(tmp_path.glob(".lrmil-making-*"))
         made = tmp_path / model.name
         shutil.copytree(model, made)  # by the other program
     assert [step.result for step in steps if step.result] == [made]
@@ -118,4 +118,4 @@ def test_a_failed_making_leaves_no_model(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(demo, "train_steps", fails)
     with pytest.raises(LrmilError, match="no room"):
         last(demo_model_steps(tmp_path))
-    assert not list(tmp_path.glob("demo-model-*")) and not list(tmp_path.glob(".making-*"))
+    assert not list(tmp_path.glob("demo-model-*")) and not list(tmp_path.glob(".lrmil-making-*"))

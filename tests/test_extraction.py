@@ -188,7 +188,7 @@ def test_a_mended_slide_is_made_again_though_its_samples_are_the_same(
 
 
 def test_half_written_features_are_removed_and_made(extract: Extractor, slides: list[SlideSource]) -> None:
-    (extract.out / ".demo-000.zarr.abc.tmp").mkdir(parents=True)
+    (extract.out / ".x.lrmil-0123456789abcdef.tmp").mkdir(parents=True)
     (extract.out / "demo-000.zarr").mkdir()
     extract(slides[:1])
     assert extract.computed == ["demo-000"]

@@ -8,16 +8,20 @@ from pathlib import Path
 
 import pytest
 
+from lrmil.errors import OverwriteError
 from lrmil.files import (
     fingerprint,
+    put_aside,
     remove,
     remove_leftovers,
+    remove_ours,
     replacing,
     sha256_file,
     sha256_of,
     write_json,
     write_text,
 )
+from lrmil.ownership import is_card
 
 MIB = 1 << 20
 
@@ -125,14 +129,82 @@ class TestKilled:
         remove_leftovers(tmp_path)
         assert names(tmp_path) == ["folder", "old.txt"] and names(tmp_path / "folder") == ["a"]
 
+    USERS = (".bashrc.old", ".notes.tmp", ".a.txt.0123abcd.tmp", "data.tmp", "slide.old", ".hidden", "a.txt")
+    NEARLY = (
+        ".lrmil-0123456789abcde.tmp",
+        ".lrmil-0123456789ABCDEF.tmp",
+        ".lrmil-0123456789abcdef.tmp.txt",
+        ".lrmil.tmp",
+    )
+
     def test_only_leftovers_are_removed(self, tmp_path: Path) -> None:
-        kept = ["data.tmp", "slide.old", ".hidden", "a.txt"]
-        for name in (*kept, ".a.txt.0123abcd.tmp"):
+        kept = [*self.USERS, *self.NEARLY]
+        for name in (*kept, ".x.lrmil-0123456789abcdef.tmp"):
             (tmp_path / name).write_text("x")
-        folder_of(tmp_path / ".run.0123abcd.old", a="old")
+        for folder in (".config.old", ".run.0123abcd.old"):
+            folder_of(tmp_path / folder, a="the user's")
+        folder_of(tmp_path / ".a.txt.lrmil-00000000000000ff.tmp", a="half")
         remove_leftovers(tmp_path)
-        assert names(tmp_path) == sorted(kept)
+        assert names(tmp_path) == sorted([*kept, ".config.old", ".run.0123abcd.old"])
+        assert (tmp_path / ".config.old/a").read_text() == "the user's"
         remove_leftovers(tmp_path / "absent")
+
+    @pytest.mark.parametrize("there", [False, True])
+    def test_a_folder_that_was_moved_away_comes_back(self, tmp_path: Path, there: bool) -> None:
+        """Killed between the two renames, or after both."""
+        folder_of(tmp_path / ".model.lrmil-0123456789abcdef.old/model", a="old")
+        if there:
+            folder_of(tmp_path / "model", a="new")
+        remove_leftovers(tmp_path)
+        assert names(tmp_path) == ["model"] and (tmp_path / "model/a").read_text() == ("new" if there else "old")
+
+
+class TestOurs:
+    """What is there is replaced only when it is said to be ours."""
+
+    def test_what_is_not_ours_stays(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.txt"
+        path.write_text("the user's")
+        for write in (
+            lambda: write_text(path, "new", lambda _: False),
+            lambda: write_json(path, 1, lambda _: False),
+        ):
+            with pytest.raises(OverwriteError, match=r"did not write the file 'a\.txt' .* Move or rename"):
+                write()
+        assert names(tmp_path) == ["a.txt"] and path.read_text() == "the user's"
+        write_text(path, "the user's", lambda _: False)  # nothing would change
+        remove_ours(path, lambda _: False)
+        assert path.read_text() == "the user's"
+        write_text(path, "new", lambda _: True)
+        remove_ours(path, lambda _: True)
+        assert names(tmp_path) == []
+
+    def test_what_is_put_there_meanwhile_stays(self, tmp_path: Path) -> None:
+        with pytest.raises(OverwriteError), replacing(tmp_path / "a.txt", lambda _: False) as temporary:
+            temporary.write_text("ours")
+            (tmp_path / "a.txt").write_text("the user's")
+        assert names(tmp_path) == ["a.txt"] and (tmp_path / "a.txt").read_text() == "the user's"
+
+    def test_an_empty_folder_is_in_nobodys_way(self, tmp_path: Path) -> None:
+        (tmp_path / "model").mkdir()
+        with replacing(tmp_path / "model", lambda _: False) as temporary:
+            folder_of(temporary, a="new")
+        assert names(tmp_path) == ["model"] and names(tmp_path / "model") == ["a"]
+
+    def test_links_are_never_ours(self, tmp_path: Path) -> None:
+        (tmp_path / "target.json").write_text('{"format": "lrmil.prediction/2"}')
+        (tmp_path / "a.json").symlink_to(tmp_path / "target.json")
+        (tmp_path / "b.json").symlink_to(tmp_path / "nowhere")
+        for name in ("a.json", "b.json"):
+            with pytest.raises(OverwriteError, match=f"the link '{name}'"):
+                write_json(tmp_path / name, {}, is_card)
+        assert names(tmp_path) == ["a.json", "b.json", "target.json"]
+
+    def test_put_aside_takes_the_first_free_number(self, tmp_path: Path) -> None:
+        for number in (1, 2):
+            (tmp_path / "x.1.csv").write_text(str(number))
+            assert put_aside(tmp_path / "x.1.csv").name == f"x.1-{number}.csv"
+        assert names(tmp_path) == ["x.1-1.csv", "x.1-2.csv"]
 
 
 class TestRemove:

@@ -9,13 +9,15 @@ from pathlib import Path
 from lrmil import files
 from lrmil.bundle import Bundle
 from lrmil.devices import pick_device
+from lrmil.errors import OverwriteError
 from lrmil.extraction import READING, SlideSource
 from lrmil.failures import failure_of, refuse_long_name, unfit_names
 from lrmil.folder_lock import output_lock
 from lrmil.inference import Prediction, predict_steps
+from lrmil.outputs import Inputs
 from lrmil.patches import refuse_coarser
-from lrmil.prediction_files import FORMAT, read_prediction, remove_prediction, write_prediction
-from lrmil.prediction_table import PredictionTable, Row, failed_row, row_of
+from lrmil.prediction_files import FORMAT, read_prediction, remove_prediction, require_place, write_prediction
+from lrmil.prediction_table import TABLE, PredictionTable, Row, failed_row, row_of
 from lrmil.raster import Raster
 from lrmil.slide import open_source
 from lrmil.slide_files import changed_at
@@ -33,6 +35,7 @@ def predict_slides(
     uncertain_below: float = 0.0,
     tissue: Mapping[str, Raster] | None = None,
     subtract_bounds: bool = False,
+    inputs: Sequence[Path] = (),
 ) -> Iterator[Step[list[Row]]]:
     """Classify slides into `out`; a slide that is there already, from the same file and model, is passed over.
 
@@ -47,6 +50,8 @@ def predict_slides(
         Slide id -> mask to use in place of `segment_tissue`.
     subtract_bounds
         Whether the GeoJSON counts from the corner of the scanned area; see `lrmil.prediction_files.write_tiles`.
+    inputs
+        Other files and folders that are read, such as the model's: no output takes the place of one, or lies in one.
 
     Yields
     ------
@@ -55,12 +60,17 @@ def predict_slides(
 
     Raises
     ------
+    OverwriteError
+        If `out` lies in something that is read. Where the outputs of one slide alone are in the way of other files,
+        that slide fails.
     OutputError
         If `out` cannot be written, or its disk is full: that concerns every slide.
     RunError
         If another process writes into `out`.
     """
     device = str(pick_device(device))  # a wrong name concerns no slide
+    read = Inputs(slides, inputs)
+    read.require_clear([out, out / TABLE])
     files.make_folder(out)
     with output_lock(out):
         files.remove_leftovers(out)
@@ -78,6 +88,7 @@ def predict_slides(
                     uncertain_below=uncertain_below,
                     tissue=(tissue or {}).get(source.slide_id),
                     subtract_bounds=subtract_bounds,
+                    inputs=read,
                 )
                 if (failure := unfit.get(source.path)) is None:
                     row = yield from _row_of(source, steps, out, bundle.sha256)
@@ -103,6 +114,7 @@ def predict_one(
     tissue: Raster | None = None,
     live: bool = False,
     subtract_bounds: bool = False,
+    inputs: Inputs | None = None,
 ) -> Iterator[Step[Prediction]]:
     """Classify one slide into `out`, or read the answer that is there already from the same slide, mask and model.
 
@@ -114,9 +126,13 @@ def predict_one(
         As in `predict_steps`.
     subtract_bounds
         As in `predict_slides`.
+    inputs
+        What is read, where it is more than the slide.
 
     Raises
     ------
+    OverwriteError
+        If a file that lrmil did not write, or an input, has the name of an output.
     SlideError, ResolutionError
         As `predict_steps`.
     """
@@ -133,6 +149,7 @@ def predict_one(
             prediction = None  # it was made from bytes that were not compared, or compared with others
         job = f"predict: {source.slide_id}"
         if prediction is None:
+            require_place(out, source.slide_id, tissue, inputs or Inputs([source]))
             for step in predict_steps(
                 slide,
                 bundle,
@@ -168,6 +185,7 @@ def _row_of(
             raise ValueError("Expected the last Step of a prediction to carry it. Got none.")
     except Exception as error:  # noqa: BLE001 - whatever one slide does, the others go on
         failure = failure_of(error, source)
-        remove_prediction(out, source.slide_id)
+        if not isinstance(error, OverwriteError):  # nothing is known to be wrong with an earlier answer
+            remove_prediction(out, source.slide_id)
         return failed_row(source.slide_id, failure, model)
     return row_of(source.slide_id, prediction)

@@ -21,6 +21,7 @@ from lrmil.configs import MILConfig, mil_from_dict
 from lrmil.encoders import Encoder, EncoderSpec, build_encoder
 from lrmil.errors import FormatError
 from lrmil.mil import ABMIL, make_mil
+from lrmil.ownership import is_bundle
 from lrmil.resolution import ASKED_MPP
 from lrmil.untrusted import TensorSpec
 
@@ -103,7 +104,7 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
     FormatError
         If the bundle has values that `load_bundle` would refuse.
     """
-    with files.replacing(folder) as temporary:
+    with files.replacing(folder, is_bundle) as temporary:
         (temporary / "encoder").mkdir(parents=True)
         files.write_json(temporary / "encoder/config.json", asdict(bundle.encoder.spec))
         _save(temporary / "encoder/model.safetensors", bundle.encoder)

@@ -6,6 +6,7 @@
 import csv
 import importlib.metadata
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from lrmil.errors import ConfigError, SlideError
 from lrmil.explanation import overlay_rgb, percentile_rank, top_patches
 from lrmil.inference import Prediction
 from lrmil.model_facts import model_facts
+from lrmil.outputs import Inputs
+from lrmil.ownership import Ours, is_case_table, is_overlay, is_page, is_tiles, require_free
 from lrmil.prediction_files import write_overlay, write_tiles
 from lrmil.prediction_table import row_of, table_of
 from lrmil.raster import Raster
@@ -27,7 +30,14 @@ from lrmil.report_figures import colour_bar, jpeg_address
 from lrmil.review import Review
 from lrmil.review_table import COLUMNS, cells_of
 from lrmil.slide import Slide
+from lrmil.slide_files import SlideSource
 
+ENDINGS: dict[str, Ours] = {
+    ".csv": is_case_table,
+    ".geojson": is_tiles,
+    ".png": is_overlay,
+    ".html": is_page,
+}
 OVERVIEW_SIDE, PATCH_SIDE = 900, 150  # px of the pictures: a page stays below 1 MB
 SCALE_BARS_UM = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
 
@@ -82,6 +92,7 @@ def write_case(
     review: Review | None = None,
     k: int = 8,
     subtract_bounds: bool = False,
+    inputs: Sequence[Path] = (),
 ) -> Path:
     """Write the four files of a case, each complete or not at all.
 
@@ -99,6 +110,8 @@ def write_case(
         Patches shown of the highest, and of the lowest, attention.
     subtract_bounds
         As in `lrmil.prediction_files.write_tiles`.
+    inputs
+        Files and folders that are read besides the slide.
 
     Returns
     -------
@@ -110,16 +123,33 @@ def write_case(
         If the prediction is not finished, or slide, card or review are of another slide or model than the prediction.
     SlideError
         If nothing of the slide can be read.
+    OverwriteError
+        As `require_case_place`.
     """
     _check(prediction, slide, card, review)
-    files.make_folder(folder)
     name = prediction.slide_id
-    files.write_text(folder / f"{name}.csv", _table(prediction, review))
+    require_case_place(folder, SlideSource(name, slide.path), inputs)
+    files.make_folder(folder)
+    files.write_text(folder / f"{name}.csv", _table(prediction, review), is_case_table)
     write_tiles(folder / f"{name}.geojson", name, prediction, slide, subtract_bounds=subtract_bounds)
     write_overlay(folder / f"{name}.png", prediction, slide)
     page = folder / f"{name}.html"
-    files.write_text(page, render_case(prediction, slide, card, review=review, k=k))
+    files.write_text(page, render_case(prediction, slide, card, review=review, k=k), is_page)
     return page
+
+
+def require_case_place(folder: Path, source: SlideSource, inputs: Sequence[Path] = ()) -> None:
+    """Refuse to write a case where a file of someone else, or an input, has the name of one that would be written.
+
+    Raises
+    ------
+    OverwriteError
+        Naming the file and what to do.
+    """
+    paths = {folder / f"{source.slide_id}{ending}": ours for ending, ours in ENDINGS.items()}
+    Inputs([source], inputs).require_clear(list(paths))
+    for path, ours in paths.items():
+        require_free(path, ours)
 
 
 def render_case(

@@ -86,6 +86,11 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="any setting, e.g. mil.dropout=0.1; repeatable"
     )
+    train.add_argument(
+        "--replace",
+        action="store_true",
+        help="delete results and model of a finished run when they become others (default: keep them in RUN/earlier-1)",
+    )
     _add_device(train)
 
     status = _add(commands, "status", "how a training stands, also while it is at work", "lrmil status run")

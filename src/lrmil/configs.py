@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from lrmil import files
 from lrmil.errors import ConfigError
+from lrmil.ownership import SETTINGS_MARK, is_settings
 from lrmil.untrusted import check_plain
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -213,8 +214,14 @@ def read_toml(path: Path) -> TrainConfig:
 
 
 def write_toml(path: Path, config: TrainConfig) -> None:
-    """Write every setting, also those at their defaults."""
-    files.write_text(path, tomli_w.dumps(to_dict(config)))
+    """Write every setting, also those at their defaults.
+
+    Raises
+    ------
+    OverwriteError
+        If a file is there that this function did not write.
+    """
+    files.write_text(path, f"{SETTINGS_MARK}\n{tomli_w.dumps(to_dict(config))}", is_settings)
 
 
 def with_settings(config: TrainConfig, settings: dict[str, object]) -> TrainConfig:

@@ -5,6 +5,7 @@ settings were chosen by looking at synthetic slides like these, so it shows how 
 """
 
 import importlib.metadata
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from lrmil.bundle import load_bundle, read_model_card, save_bundle
 from lrmil.configs import TrainConfig, with_settings
 from lrmil.demo_slide import STRENGTH
 from lrmil.errors import FormatError
+from lrmil.ownership import is_lock, require_free
 from lrmil.plan import Run, train_steps
 from lrmil.steps import Step
 from lrmil.synthetic import make_cohort_steps
@@ -27,7 +29,8 @@ REMARK = (
     "Demonstration: trained within half a minute on a few synthetic slides to show the software. It knows nothing of "
     "real tissue and is of no medical use."
 )
-MAKING = ".making-"
+MAKING = ".lrmil-making-"
+LEFT = re.compile(re.escape(MAKING) + r"[a-z0-9_]{8}")  # as `tempfile` completes it
 PAUSE = 0.5  # seconds between two looks at whether another program has made the model
 COHORT = {"slides": 20, "size": 1024, "seed": 1, "strength": STRENGTH}
 SETTINGS: dict[str, object] = {
@@ -72,11 +75,12 @@ def demo_model_steps(folder: Path, *, device: str = "auto") -> Iterator[Step[Pat
 
 def _make_alone(model: Path, folder: Path, device: str) -> Iterator[Step[Path]]:
     """Make the model unless another program does so meanwhile."""
+    require_free(folder / "model.lock", is_lock)
     lock = FileLock(folder / "model.lock", thread_local=False)  # a generator may be closed by another thread
     try:
         yield from _acquire(lock)
-        for left in folder.glob(f"{MAKING}*"):  # by a program that was killed: no other is at work here
-            files.remove(left)
+        for left in [path for path in folder.iterdir() if LEFT.fullmatch(path.name)]:
+            files.remove(left)  # by a program that was killed: no other is at work here
         if not _is_there(model):
             with _one_thread():
                 yield from _make(model, folder, device)

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from lrmil import files
-from lrmil.synthetic import make_slide, write_pyramid
+from lrmil.ownership import is_truth
+from lrmil.synthetic import is_synthetic, make_slide, write_pyramid
 
 STRENGTH = 2.0  # how much positive nuclei differ: enough for a network of random weights to find them
 SLIDE, SIDE, SEED = "synthetic-positive", 3072, (4242, 1)
@@ -13,8 +14,9 @@ def demo_slide(folder: Path) -> Path:
     """Give a positive synthetic slide of 3,072 px a side, drawn now unless it is there; its truth lies beside it."""
     path = folder / f"{SLIDE}.ome.tif"
     truth = folder / f"{SLIDE}.json"
-    if not (path.is_file() and truth.is_file()):
+    if not (is_synthetic(path) and is_truth(truth)):
         slide = make_slide("positive", seed=SEED, size=SIDE, strength=STRENGTH)
         write_pyramid(path, slide.pixels)
-        files.write_json(truth, [{"yx": list(one.yx), "size": one.size, "label": 1} for one in slide.regions])
+        regions = [{"yx": list(one.yx), "size": one.size, "label": 1} for one in slide.regions]
+        files.write_json(truth, regions, is_truth)
     return path

@@ -34,6 +34,10 @@ class OutputError(LrmilError, OSError):
     """What is made cannot be written: the disk is full, or the folder may not be written. It concerns the whole run."""
 
 
+class OverwriteError(LrmilError, FileExistsError):
+    """An output would take the place of a file that lrmil did not write, or of one that it reads."""
+
+
 class CohortError(LrmilError, ValueError):
     """A labels table or a slide folder has problems that must be mended before anything runs: a line each."""
 

@@ -1,6 +1,6 @@
 """Metrics of a shipped model on labelled slides."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,8 +12,12 @@ from lrmil.bundle import Bundle
 from lrmil.cohort import validate_cohort
 from lrmil.errors import CohortError
 from lrmil.extraction import SlideSource
+from lrmil.outputs import Inputs
+from lrmil.ownership import is_evaluation, require_free
 from lrmil.prediction_table import Row
 from lrmil.steps import Step
+
+EVALUATION = "evaluation.json"
 
 
 class Evaluation(NamedTuple):
@@ -35,6 +39,7 @@ def evaluate_steps(
     threads: int = 2,
     mpp: Mapping[str, float] | None = None,
     objective_power: bool = False,
+    inputs: Sequence[Path] = (),
 ) -> Iterator[Step[Evaluation]]:
     """Classify a labelled cohort into `out` and compare, also as ``out/evaluation.json``.
 
@@ -48,9 +53,13 @@ def evaluate_steps(
         Slide id -> um/px of level 0, for slides of which the labels table gives none.
     objective_power
         Whether the stated magnification may stand in for a missing um/px.
+    inputs
+        Files and folders that are read besides slides and labels; see `lrmil.batch_prediction.predict_slides`.
 
     Raises
     ------
+    OverwriteError
+        If `out` lies in something that is read, or holds an evaluation.json or a run that is not of an evaluation.
     CohortError
         If the table has problems, or a label is none of the model's classes.
     """
@@ -68,8 +77,13 @@ def evaluate_steps(
         SlideSource(slide.slide_id, slide.path, slide.mpp or (mpp or {}).get(slide.slide_id), objective_power)
         for slide in cohort.slides
     ]
+    read = (labels, *inputs)
+    Inputs(sources, read).require_clear([out, out / EVALUATION])
+    require_free(out / EVALUATION, is_evaluation)
     rows: list[Row] = []
-    for step in predict_slides(sources, bundle, out, device=device, batch_size=batch_size, threads=threads):
+    for step in predict_slides(
+        sources, bundle, out, device=device, batch_size=batch_size, threads=threads, inputs=read
+    ):
         rows = step.result or rows
         yield Step(step.job, step.done, step.total, step.unit, message=step.message)
     good = [row for row in rows if row.status != "failed"]
@@ -82,5 +96,6 @@ def evaluate_steps(
         [cohort.by_id[row.slide_id].case_id for row in good],
         bundle.classes,
     )
-    files.write_json(out / "evaluation.json", {"metrics": summary, "failed": failed, "bundle_sha256": bundle.sha256})
+    document = {"metrics": summary, "failed": failed, "bundle_sha256": bundle.sha256}
+    files.write_json(out / EVALUATION, document, is_evaluation)
     yield Step("evaluate", len(rows), len(rows), "slides", result=Evaluation(summary, failed))

@@ -6,6 +6,7 @@ import h5py
 
 from lrmil import files
 from lrmil.features import read_features
+from lrmil.ownership import is_trident
 
 
 def write_trident(path: Path, features: Path) -> None:
@@ -21,7 +22,7 @@ def write_trident(path: Path, features: Path) -> None:
     values = read_features(features)
     card = values.card
     corners = card.grid.level0_yx(values.index)
-    with files.replacing(path) as temporary, h5py.File(temporary, "w") as file:
+    with files.replacing(path, is_trident) as temporary, h5py.File(temporary, "w") as file:
         file.create_dataset("features", data=values.embeddings)
         coords = file.create_dataset("coords", data=corners[:, ::-1])
         attributes = {

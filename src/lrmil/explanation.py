@@ -12,11 +12,13 @@ import numpy as np
 import zarr
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 from zarr.codecs import ZstdCodec
 
 from lrmil import untrusted
 from lrmil.errors import FormatError
 from lrmil.files import replacing, write_text
+from lrmil.ownership import PNG_MARK, is_map, is_overlay, is_tiles
 from lrmil.raster import Raster
 from lrmil.zarr_checks import check_array
 
@@ -158,7 +160,7 @@ def write_geojson(
     bounds = {"bounds_yx": [float(side) for side in bounds_yx], "bounds_subtracted": subtract_bounds}
     told = {"slide_id": slide_id, **(about or {}), **bounds}
     document = {"type": "FeatureCollection", "lrmil": told, "features": features}
-    write_text(path, json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n", is_tiles)
 
 
 def write_ome_zarr(path: Path, raster: Raster, *, mpp: float, mpp_source: str = "") -> None:
@@ -188,7 +190,7 @@ def write_ome_zarr(path: Path, raster: Raster, *, mpp: float, mpp_source: str = 
         "ome": {"version": NGFF, "multiscales": [multiscale]},
         "lrmil": {"mpp": mpp, "mpp_source": mpp_source},
     }
-    with replacing(path) as temporary:
+    with replacing(path, is_map) as temporary:
         group = zarr.create_group(temporary, zarr_format=3, attributes=attributes)
         data = np.asarray(raster.array, np.float32)
         array = group.create_array(
@@ -304,8 +306,10 @@ def overlay_png(
     draw.text((8, top + 17), f"{limits[0]:.3g}", "black", font)
     draw.text((128, top + 17), f"{limits[1]:.3g}", "black", font, anchor="ra")
     draw.text((136, top), legend, "black", font)
-    with replacing(path) as temporary:
-        page.save(temporary, format="PNG")
+    mark = PngInfo()
+    mark.add_text(*PNG_MARK)
+    with replacing(path, is_overlay) as temporary:
+        page.save(temporary, format="PNG", pnginfo=mark)
 
 
 def _ring(corner_yx: NDArray[np.float64], size: float) -> list[list[float]]:

@@ -17,6 +17,8 @@ from lrmil.features import FORMAT, Features, FeaturesCard, is_current, write_fea
 from lrmil.folder_lock import output_lock
 from lrmil.geometry import Grid
 from lrmil.loading import load_patches
+from lrmil.outputs import Inputs
+from lrmil.ownership import is_features, require_free
 from lrmil.patches import Patches, make_patches, refuse_coarser
 from lrmil.slide import Slide, open_source
 from lrmil.slide_files import SlideSource as SlideSource
@@ -79,12 +81,18 @@ def extract_features(
     resolution: Literal["lr", "hr"] = "lr",
     threads: int = 2,
     job: str = "extract",
+    inputs: Sequence[Path] = (),
 ) -> Iterator[Step[list[Outcome]]]:
     """Encode the LR patches (or their covered HR children) of every slide into ``out/<slide_id>.zarr``.
 
     A slide whose features are there and were made from the same file, settings and encoder is passed over; of a damaged
     slide they count until its file is written again, since the fingerprint may not see what was mended. A slide
     that cannot be read, or fails in whatever way, is an `Outcome` with a message.
+
+    Parameters
+    ----------
+    inputs
+        Other files and folders that are read: no output takes the place of one, or lies in one.
 
     Yields
     ------
@@ -94,11 +102,16 @@ def extract_features(
 
     Raises
     ------
+    OverwriteError
+        If `out` lies in something that is read. Where the features of one slide alone are in the way of other files,
+        that slide fails.
     OutputError
         If `out` cannot be written, or its disk is full: that concerns every slide.
     RunError
         If another process writes into `out`.
     """
+    read = Inputs(slides, inputs)
+    read.require_clear([out])
     files.make_folder(out)
     with output_lock(out):
         files.remove_leftovers(out)
@@ -111,6 +124,7 @@ def extract_features(
                     outcomes.append(Outcome(slide.slide_id, None, unfit[slide.path].message, unfit[slide.path].reason))
                     yield Step(job, len(outcomes), len(slides), "slides", message=outcomes[-1].message)
                     continue
+                read.require_clear([out / f"{slide.slide_id}.zarr"])
                 computed = yield from _extract_one(slide, encoder, encoder_hash, out, plan, resolution, threads, job)
                 outcome = Outcome(slide.slide_id, out / f"{slide.slide_id}.zarr", computed=computed)
             except Exception as error:  # noqa: BLE001 - whatever one slide does, the others go on
@@ -231,6 +245,7 @@ def _extract_one(
         key_if_damaged = files.sha256_of([key, changed_at(source.path)])
         if is_current(path, key, key_if_damaged, checksum=slide.checksum):
             return False
+        require_free(path, is_features)
         start = time.perf_counter()
         patches = patches_of(slide, plan)
         if resolution == "lr":

@@ -8,15 +8,28 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from lrmil.errors import LrmilError, OutputError, ResolutionError, SlideError, Stopped, TissueError
+from lrmil.errors import (
+    LrmilError,
+    OutputError,
+    OverwriteError,
+    ResolutionError,
+    SlideError,
+    Stopped,
+    TissueError,
+)
 from lrmil.slide_files import SlideSource
 
 log = logging.getLogger(__name__)
 
-LONGEST_NAME = 220  # bytes: file systems allow 255, of which ".", ".attention.ome.zarr" and ".xxxxxxxx.tmp" take 33
+LONGEST_NAME = 220  # bytes: file systems allow 255, of which ".attention.ome.zarr" and a number put aside take some
 # A full disk fails every slide after it, and who stopped the run meant all of it.
 CONCERNS_THE_RUN = (OutputError, Stopped)
-REASONS = {ResolutionError: "resolution", TissueError: "tissue", OSError: "file"}  # the first that fits
+REASONS = {  # the first that fits
+    ResolutionError: "resolution",
+    TissueError: "tissue",
+    OverwriteError: "output",
+    OSError: "file",
+}
 
 
 class Failure(NamedTuple):
@@ -24,7 +37,8 @@ class Failure(NamedTuple):
 
     reason: str
     """"file" (it cannot be opened, or too little of it can be read), "resolution" (um/px missing, implausible or too
-    coarse), "tissue" (there is none), "name" (another slide is called the same) or "unexpected"."""
+    coarse), "tissue" (there is none), "name" (another slide is called the same), "output" (its outputs would take the
+    place of a file that lrmil did not write, or that it reads) or "unexpected"."""
     message: str
     """One sentence, without the folder of the file."""
 

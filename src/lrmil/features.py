@@ -15,6 +15,7 @@ from lrmil import files, untrusted
 from lrmil.checksums import NOT_COMPARED
 from lrmil.errors import FormatError
 from lrmil.geometry import Grid
+from lrmil.ownership import is_features
 from lrmil.resolution import ASKED_MPP
 from lrmil.zarr_checks import check_array
 
@@ -101,7 +102,7 @@ class Features:
 
 def write_features(path: Path, features: Features) -> None:
     """Write the group, complete or not at all."""
-    with files.replacing(path) as temporary:
+    with files.replacing(path, is_features) as temporary:
         group = zarr.create_group(store=str(temporary), attributes={"format": FORMAT, **asdict(features.card)})
         arrays: dict[str, NDArray[np.generic]] = {"index": features.index, "features": features.embeddings}
         arrays |= {f"layers/{layer}": tokens for layer, tokens in features.layers.items()}

@@ -1,25 +1,33 @@
-"""Files that are either complete or absent: write to a temporary name, flush to disk, rename; and hashes of content."""
+"""Files that are either complete or absent: write to a temporary name, flush to disk, rename; and hashes of content.
+
+`ours` says which content may be replaced (see `lrmil.ownership`); without it, whatever is there is replaced.
+"""
 
 import errno
 import hashlib
 import json
 import os
+import re
 import shutil
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from lrmil.errors import OutputError
+from lrmil.ownership import Ours, require_free
 
 REFUSALS = {"ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EEXIST", "ENOTDIR", "EIO"}
 REFUSED = {getattr(errno, name) for name in REFUSALS if hasattr(errno, name)}  # Windows has no EDQUOT
 FULL = ("No space left on device", "os error 28", "code: 28")  # as safetensors and HDF5 say it
 SAMPLE_BYTES = 1 << 20
+LEFTOVER = re.compile(r"\..+\.lrmil-[0-9a-f]{16}\.(tmp|old)", re.DOTALL)  # names that `replacing` gives, nobody else
+LONGEST_NAME = 255  # bytes, of most file systems
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, ours: Ours | None = None) -> Iterator[Path]:
     """Give a temporary path beside `path`; when the block ends well, it takes the place of `path` in one rename.
 
     The block may write a file or make a folder. When it fails, `path` is as it was; when the process dies, `path` is as
@@ -27,15 +35,21 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Raises
     ------
+    OverwriteError
+        If something is there that is not `ours`.
     OutputError
         If the disk is full, or the place may not be written.
     """
+    if ours is not None:
+        require_free(path, ours)
     make_folder(path.parent)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    temporary = _beside(path, "tmp")
     try:
         with _writing(path):
             yield temporary
             _flush(temporary)
+            if ours is not None:  # it may have been put there meanwhile
+                require_free(path, ours)
             _put(temporary, path)
     finally:
         remove(temporary)
@@ -68,6 +82,39 @@ def remove(path: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def remove_ours(path: Path, ours: Ours) -> None:
+    """Delete a file or folder of ours; what is not ours stays as it is.
+
+    Raises
+    ------
+    OutputError
+        If it may not be deleted.
+    """
+    if ours(path):
+        remove(path)
+
+
+def put_aside(path: Path) -> Path:
+    """Rename a file or folder to the first free name with a number, such as predictions-1.csv, and return that.
+
+    Raises
+    ------
+    OutputError
+        If it may not be renamed.
+    """
+    aside = numbered(path)
+    rename(path, aside)
+    return aside
+
+
+def numbered(path: Path) -> Path:
+    """Return the first free name with a number, such as predictions-1.csv."""
+    number = 1
+    while os.path.lexists(free := path.with_name(f"{path.stem}-{number}{path.suffix}")):
+        number += 1
+    return free
+
+
 def rename(path: Path, new: Path) -> None:
     """Give a file another name.
 
@@ -81,20 +128,32 @@ def rename(path: Path, new: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete what `replacing` left in `folder` when a process was killed in its middle."""
-    for path in (*folder.glob(".*.tmp"), *folder.glob(".*.old")):
+    """Remove what `replacing` left in `folder` when a process was killed; a folder it had moved away is put back.
+
+    Only names of the pattern `LEFTOVER` count. What earlier versions left stays: others use such names too.
+    """
+    if not folder.is_dir():
+        return
+    for path in [path for path in folder.iterdir() if LEFTOVER.fullmatch(path.name)]:
+        kept = list(path.iterdir()) if path.suffix == ".old" and path.is_dir() and not path.is_symlink() else []
+        for old in kept:
+            if not os.path.lexists(folder / old.name):
+                rename(old, folder / old.name)
         remove(path)
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, ours: Ours | None = None) -> None:
     """Write UTF-8 text, complete or not at all."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # a file's name may be no UTF-8
+    data = text.encode("utf-8", errors="backslashreplace")  # a file's name may be no UTF-8
+    if ours is not None and _is_same(path, data):
+        return
+    with replacing(path, ours) as temporary:
+        temporary.write_bytes(data)
 
 
-def write_json(path: Path, value: object) -> None:
+def write_json(path: Path, value: object, ours: Ours | None = None) -> None:
     """Write a JSON document, complete or not at all; NaN is refused, since JSON has none."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", ours)
 
 
 def sha256_of(value: object) -> str:
@@ -141,18 +200,35 @@ def _writing(path: Path) -> Iterator[None]:
         ) from error
 
 
+def _beside(path: Path, ending: str) -> Path:
+    """A hidden name that begins with that of `path` as far as there is room, and that `LEFTOVER` knows."""
+    mark = f".lrmil-{uuid.uuid4().hex[:16]}.{ending}"
+    name = os.fsencode(path.name)[: LONGEST_NAME - 1 - len(mark)].decode(sys.getfilesystemencoding(), errors="ignore")
+    return path.with_name(f".{name}{mark}")
+
+
 def _put(temporary: Path, path: Path) -> None:
-    if not path.is_dir():
+    if path.is_symlink() or not path.is_dir():
         temporary.replace(path)
         return
-    old = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.old")
-    path.rename(old)
+    away = _beside(path, "old")
+    away.mkdir()
+    path.rename(away / path.name)
     try:
         temporary.rename(path)
     except BaseException:
-        old.rename(path)
+        (away / path.name).rename(path)
+        away.rmdir()
         raise
-    remove(old)
+    remove(away)
+
+
+def _is_same(path: Path, data: bytes) -> bool:
+    """Whether a plain file holds just these bytes, so that there is nothing to replace."""
+    try:
+        return not path.is_symlink() and path.stat().st_size == len(data) and path.read_bytes() == data
+    except OSError:
+        return False
 
 
 def _flush(path: Path) -> None:

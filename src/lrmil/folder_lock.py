@@ -8,6 +8,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from lrmil.errors import OutputError, RunError
+from lrmil.ownership import is_lock, require_free
 
 LOCK = ".lrmil.lock"
 PATIENCE = 3.0  # seconds: another process may just be at its end
@@ -24,9 +25,12 @@ def output_lock(folder: Path, *, patience: float = PATIENCE) -> Iterator[None]:
     ------
     RunError
         If another process is at work in it.
+    OverwriteError
+        If something that is no lock has its name.
     OutputError
         If it may not be written.
     """
+    require_free(folder / LOCK, is_lock)
     lock = FileLock(folder / LOCK, thread_local=False)  # a generator may be closed by another thread
     try:
         lock.acquire(timeout=patience)

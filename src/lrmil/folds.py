@@ -20,6 +20,7 @@ from lrmil.errors import SlideError
 from lrmil.extraction import PatchPlan, SlideSource, extract_features
 from lrmil.features import read_card, read_features
 from lrmil.mil import ABMIL, BagOutput, make_mil, predict_bag
+from lrmil.ownership import is_checkpoint
 from lrmil.patch_distillation import Student, train_student
 from lrmil.region_samples import PairedSlide
 from lrmil.run_folder import changed_inputs, committing, is_committed, key_of, load_tensors, save_tensors
@@ -225,7 +226,7 @@ def _train_mil(
     with committing(folder, inputs) as temporary:
         save_tensors(temporary / "mil.safetensors", fit.module.state_dict())
         files.write_json(temporary / "history.json", fit.history)
-    files.remove(checkpoint)
+    files.remove_ours(checkpoint, is_checkpoint)
 
 
 def read_evidence(folder: Path) -> dict[str, Evidence]:
@@ -307,7 +308,7 @@ def _stage1(task: FoldTask) -> Iterator[Step[Path]]:
     with committing(folder, inputs) as temporary:
         save_tensors(temporary / "encoder.safetensors", fit.module.encoder.state_dict())
         files.write_json(temporary / "history.json", fit.history)
-    files.remove(checkpoint)
+    files.remove_ours(checkpoint, is_checkpoint)
 
 
 def _lr_features(task: FoldTask) -> Iterator[Step[Path]]:

@@ -12,21 +12,26 @@ from lrmil import files
 from lrmil.cohort import Cohort, validate_cohort
 from lrmil.configs import TrainConfig
 from lrmil.devices import pick_device
+from lrmil.earlier_results import put_by, require_run_place
 from lrmil.encoders import Encoder, PatchEncoder, encoder_hash, load_encoder
 from lrmil.errors import CohortError
 from lrmil.extraction import Outcome, PatchPlan, SlideSource, extract_features
 from lrmil.folds import FoldTask, run_fold
 from lrmil.geometry import resolution_ratio
 from lrmil.labels import Problem
+from lrmil.outputs import Inputs
+from lrmil.ownership import is_metrics
 from lrmil.run_changes import Earlier, changed_slides, changes_since, note_changes, read_earlier
 from lrmil.run_control import LOG, run_lock, stop_requested
 from lrmil.run_folder import write_environment
 from lrmil.run_log import logged
 from lrmil.run_plan import write_plan
-from lrmil.run_results import RESULTS, figures_of, write_bundle, write_predictions, write_problems
+from lrmil.run_results import figures_of, write_bundle, write_predictions, write_problems
 from lrmil.slide_looks import Look, look_steps, lookalikes
 from lrmil.splits import Fold, final_fold, make_folds, write_splits
 from lrmil.steps import Step, last
+
+WRITTEN = ("plan.toml", "splits.csv", "predictions.csv", "metrics.json", "model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +58,27 @@ class Run:
 
 
 def train(
-    slides: str | Path, labels: str | Path, out: str | Path, config: TrainConfig | None = None, *, device: str = "auto"
+    slides: str | Path,
+    labels: str | Path,
+    out: str | Path,
+    config: TrainConfig | None = None,
+    *,
+    device: str = "auto",
+    replace: bool = False,
 ) -> Run:
     """Train from a folder; see `train_steps`."""
-    return last(train_steps(slides, labels, out, config, device=device))
+    return last(train_steps(slides, labels, out, config, device=device, replace=replace))
 
 
 def train_steps(
-    slides: str | Path, labels: str | Path, out: str | Path, config: TrainConfig | None = None, *, device: str = "auto"
+    slides: str | Path,
+    labels: str | Path,
+    out: str | Path,
+    config: TrainConfig | None = None,
+    *,
+    device: str = "auto",
+    replace: bool = False,
+    inputs: Sequence[Path] = (),
 ) -> Iterator[Step[Run]]:
     """Train the three arms on a cohort and write the model, and report as the work goes on.
 
@@ -76,6 +94,11 @@ def train_steps(
         Settings; None for the defaults.
     device
         "auto" or a name of `available_devices`.
+    replace
+        Whether results and model of a finished run are replaced when they become others; they are kept in
+        ``out/earlier-1`` and so on otherwise.
+    inputs
+        Other files and folders that are read: no output takes the place of one, or lies in one.
 
     Raises
     ------
@@ -85,6 +108,8 @@ def train_steps(
         If the encoder cannot be loaded or the settings do not fit together.
     FormatError
         If `out` holds a run of another version.
+    OverwriteError
+        If `out` lies in something that is read, or a file in it that lrmil did not write has the name of an output.
     RunError
         If another training is at work in `out`.
     Stopped
@@ -103,17 +128,20 @@ def train_steps(
         min_tissue_hr=config.min_tissue_hr,
         max_failed=config.max_failed,
     )
+    local = [_local_folder(name) for name in (config.encoder, config.student_encoder)]
+    sources = [SlideSource(slide.slide_id, slide.path) for slide in report.cohort.slides]
+    Inputs(sources, (Path(labels), *inputs, *local)).require_clear([out, *(out / name for name in WRITTEN)])
     files.make_folder(out)
     with run_lock(out):
         stop_requested(out)  # one from before the start is of an earlier call
         earlier = read_earlier(out)
+        require_run_place(out)
         files.remove_leftovers(out)
-        for name in RESULTS:
-            files.remove(out / name)
+        put_by(out, replace=replace)
         write_plan(out, config, str(slides), str(labels))
         write_environment(out, torch_device)
         yield from logged(
-            _run(out, report.cohort, report.problems, plan, config, earlier, device=str(torch_device)),
+            _run(out, report.cohort, report.problems, plan, config, earlier, device=str(torch_device), replace=replace),
             out / LOG,
             plan=files.sha256_file(out / "plan.toml"),
             hidden=(Path(slides), Path(labels).parent, out.resolve(), Path.home()),
@@ -130,6 +158,7 @@ def _run(
     earlier: Earlier | None,
     *,
     device: str,
+    replace: bool,
 ) -> Generator[Step[Run], None, None]:
     torch_device = pick_device(device)
     teacher = load_encoder(
@@ -175,10 +204,16 @@ def _run(
             yield Step(step.job, step.done, step.total, step.unit, message=step.message, metrics=step.metrics)
     figures = figures_of(out, cohort, folds, tasks)
     write_predictions(out, cohort, folds)
-    files.write_json(out / "metrics.json", figures)
-    write_bundle(out, tasks[trained.index(final)], cohort, config, figures)
+    write_bundle(out, tasks[trained.index(final)], cohort, config, figures, replace=replace)
+    files.write_json(out / "metrics.json", figures, is_metrics)
     run = Run(out, out / "model", figures, failed)
     yield Step("train", len(trained), len(trained), "folds", result=run)
+
+
+def _local_folder(encoder: str) -> Path | None:
+    """The folder that an encoder is read from, None when it has a name alone."""
+    place = Path(encoder.removeprefix("local-dir:")).expanduser()
+    return place if encoder and place.is_dir() else None
 
 
 def _looks(sources: Sequence[SlideSource]) -> Generator[Step[Run], None, tuple[Look, ...]]:

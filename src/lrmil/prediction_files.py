@@ -2,8 +2,12 @@
 
 <slide_id>.json  <slide_id>.attention.ome.zarr  <slide_id>.geojson  <slide_id>.png
 <slide_id>.tissue.ome.zarr     only when the tissue mask was given; `read_tissue` takes it up again
+
+A mask is work of a person and is never deleted. One that is no longer used becomes <slide_id>.tissue-1.ome.zarr; one
+that was edited since it was written stays where it is.
 """
 
+import importlib.metadata
 import math
 from collections.abc import Collection
 from dataclasses import asdict
@@ -18,14 +22,17 @@ from lrmil.checksums import NOT_COMPARED
 from lrmil.explanation import overlay_png, percentile_rank, read_ome_zarr, write_geojson, write_ome_zarr
 from lrmil.geometry import Grid
 from lrmil.inference import Prediction
+from lrmil.mask_files import TISSUE, place_mask, require_mask_place
+from lrmil.outputs import Inputs
+from lrmil.ownership import Ours, is_card, is_free, is_map, is_overlay, is_tiles, require_free
 from lrmil.patches import Patches
 from lrmil.raster import Raster
 from lrmil.resolution import ASKED_MPP
 from lrmil.slide import Slide
 
 FORMAT = "lrmil.prediction/2"
-TISSUE = "{}.tissue.ome.zarr"
-EVIDENCE = ("{}.json", "{}.attention.ome.zarr", "{}.geojson", "{}.png", TISSUE)
+ATTENTION = "{}.attention.ome.zarr"
+EVIDENCE: dict[str, Ours] = {"{}.json": is_card, ATTENTION: is_map, "{}.geojson": is_tiles, "{}.png": is_overlay}
 OVERLAY_SIDE = 1600  # px, the longer side of the overlay picture at most
 LARGEST_SIDE = 1 << 32  # level-0 pixels of a patch or an offset
 ROUNDING = 1e-6  # a probability may be as much above 1
@@ -59,14 +66,19 @@ def write_prediction(
     subtract_bounds
         As in `write_tiles`.
     """
-    remove_prediction(out, slide_id)
     mpp, source = prediction.mpp, prediction.mpp_source
-    if tissue is not None:
-        write_ome_zarr(out / TISSUE.format(slide_id), tissue, mpp=mpp, mpp_source=source)
-    write_ome_zarr(out / f"{slide_id}.attention.ome.zarr", prediction.attention, mpp=mpp, mpp_source=source)
+    require_place(out, slide_id, tissue)
+    written, card = _mask_as_written(out, slide_id), out / f"{slide_id}.json"
+    remove_prediction(out, slide_id)
+    if not is_free(card, is_card):
+        files.put_aside(card)
+    mask = place_mask(out / TISSUE.format(slide_id), tissue, written, mpp=mpp, mpp_source=source)
+    write_ome_zarr(out / ATTENTION.format(slide_id), prediction.attention, mpp=mpp, mpp_source=source)
     write_tiles(out / f"{slide_id}.geojson", slide_id, prediction, slide, subtract_bounds=subtract_bounds)
     write_overlay(out / f"{slide_id}.png", prediction, slide)
-    files.write_json(out / f"{slide_id}.json", {"format": FORMAT, "key": key, **_card(prediction), "notice": NOTICE})
+    about = {"version": importlib.metadata.version("napari-lrmil"), "tissue_content": mask}
+    document = {"format": FORMAT, "key": key, **about, **_card(prediction), "notice": NOTICE}
+    files.write_json(card, document, is_card)
 
 
 def read_prediction(out: Path, slide_id: str, *, keys: Collection[str] = ()) -> Prediction | None:
@@ -113,10 +125,37 @@ def read_tissue(folder: Path, slide_id: str) -> Raster | None:
     return Raster(raster.array.astype(float) > 0.5, raster.to_level0)
 
 
+def require_place(out: Path, slide_id: str, tissue: Raster | None = None, inputs: Inputs | None = None) -> None:
+    """Refuse to predict where a file of someone else, or an input, has the name of one that would be written.
+
+    Parameters
+    ----------
+    out, slide_id, tissue
+        As in `write_prediction`.
+    inputs
+        What is read; the mask is not compared with it, since the one that is given may be the one that is there.
+
+    Raises
+    ------
+    OverwriteError
+        Naming the file and what to do.
+    """
+    paths = {out / name.format(slide_id): ours for name, ours in EVIDENCE.items()}
+    if inputs is not None:
+        inputs.require_clear(list(paths))
+    card = out / f"{slide_id}.json"
+    damaged = is_map(out / ATTENTION.format(slide_id)) and not is_card(card)  # `write_prediction` puts it aside
+    for path, ours in paths.items():
+        if not (damaged and path == card):
+            require_free(path, ours)
+    require_mask_place(out / TISSUE.format(slide_id), tissue, _mask_as_written(out, slide_id))
+
+
 def remove_prediction(out: Path, slide_id: str) -> None:
-    """Delete a prediction, its card first; nothing happens when there is none."""
-    for name in EVIDENCE:
-        files.remove(out / name.format(slide_id))
+    """Delete a prediction, its card first; masks, and what lrmil did not write, stay."""
+    paths = {out / name.format(slide_id): ours for name, ours in EVIDENCE.items()}
+    for path in [path for path, ours in paths.items() if ours(path)]:
+        files.remove(path)
 
 
 def write_tiles(
@@ -200,6 +239,15 @@ def _is_grid(said: dict[str, Any]) -> bool:
 
 def _is_within(value: object, least: float, most: float) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
+
+
+def _mask_as_written(out: Path, slide_id: str) -> str:
+    """Hash of the mask that lrmil wrote beside a prediction; "" when it wrote none, or that is not known."""
+    try:
+        card: Any = untrusted.read_json(out / f"{slide_id}.json", printable=False)
+        return str(card["tissue_content"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def _card(prediction: Prediction) -> dict[str, object]:

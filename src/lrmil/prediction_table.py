@@ -3,6 +3,8 @@
 import csv
 import io
 import logging
+import os
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,8 +12,10 @@ from pathlib import Path
 
 from lrmil import files
 from lrmil.csv_text import csv_text, plain_cell
+from lrmil.errors import OverwriteError
 from lrmil.failures import Failure
 from lrmil.inference import Prediction
+from lrmil.ownership import is_out_of_fold_table, is_prediction_table, require_free
 
 TABLE = "predictions.csv"
 PAUSE = 1.0  # seconds between two writings: the table of a large cohort is long, and each answer is on disk by itself
@@ -62,7 +66,8 @@ class PredictionTable:
     """The table of a folder while slides are classified into it.
 
     Lines of slides that an earlier call classified stay, as long as their answer is there. A table with other columns,
-    as of a model with other classes or an earlier version, is put aside as predictions-1.csv.
+    as of a model with other classes or an earlier version, is put aside as predictions-1.csv. Before a line of another
+    model is replaced, a copy is kept in the same way.
 
     Parameters
     ----------
@@ -74,21 +79,28 @@ class PredictionTable:
 
     def __init__(self, folder: Path, classes: Sequence[str]) -> None:
         self._path, self._classes, self._written = folder / TABLE, classes, 0.0
+        self._copied = False
         self._lines = self._earlier()
 
     def add(self, row: Row) -> None:
         """Put a line in the place of the slide's earlier one, or at the end; it is on disk about a second later."""
+        self._keep_other_model(row)
         self._lines[row.slide_id] = _cells(row, self._classes)
         if time.monotonic() - self._written > PAUSE:
             self.write()
 
     def write(self) -> None:
         """Write the table, complete or not at all."""
-        files.write_text(self._path, csv_text([_header(self._classes), *self._lines.values()]))
+        text = csv_text([_header(self._classes), *self._lines.values()])
+        files.write_text(self._path, text, is_prediction_table)
         self._written = time.monotonic()
 
     def _earlier(self) -> dict[str, list[str]]:
-        if not self._path.exists():
+        if not os.path.lexists(self._path):
+            return {}
+        if not is_prediction_table(self._path):
+            _require_no_run(self._path)
+            self._put_aside()
             return {}
         try:
             text = self._path.read_bytes().decode("utf-8", errors="backslashreplace")
@@ -108,12 +120,32 @@ class PredictionTable:
     def _has_answer(self, slide_id: str) -> bool:
         return (self._path.parent / f"{slide_id}.json").is_file()
 
+    def _keep_other_model(self, row: Row) -> None:
+        """Copy the table once before the line of another model is replaced."""
+        column = _header(self._classes).index("model")
+        before = self._lines.get(row.slide_id)
+        if self._copied or before is None or before[column] in ("", row.model) or not self._path.is_file():
+            return
+        copy = files.numbered(self._path)
+        with files.replacing(copy) as temporary:
+            shutil.copyfile(self._path, temporary)
+        self._copied = True
+        log.warning("%s has lines of another model, which are replaced; it is kept as %s.", TABLE, copy.name)
+
     def _put_aside(self) -> None:
-        number = 1
-        while (aside := self._path.with_name(f"{self._path.stem}-{number}.csv")).exists():
-            number += 1
-        files.rename(self._path, aside)
-        log.warning("%s is of another model, or of an earlier version; it is kept as %s.", TABLE, aside.name)
+        aside = files.put_aside(self._path)
+        log.warning("%s is of another model, version or program; it is kept as %s.", TABLE, aside.name)
+
+
+def _require_no_run(path: Path) -> None:
+    """Only a plain file can be put aside, and not the table that a training run needs."""
+    if path.is_symlink() or not path.is_file():
+        require_free(path, is_prediction_table)
+    if is_out_of_fold_table(path):
+        raise OverwriteError(
+            f"'{path.name}' in the output folder belongs to a training run. Choose another output folder, then run the "
+            "same command again."
+        )
 
 
 def failed_row(slide_id: str, failure: Failure, model: str = "") -> Row:
@@ -142,7 +174,7 @@ def row_of(slide_id: str, prediction: Prediction) -> Row:
 
 def write_rows(path: Path, rows: Sequence[Row], classes: Sequence[str]) -> None:
     """Write rows as predictions.csv, complete or not at all."""
-    files.write_text(path, table_of(rows, classes))
+    files.write_text(path, table_of(rows, classes), is_prediction_table)
 
 
 def table_of(rows: Sequence[Row], classes: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from lrmil.explanation import attention_raster, percentile_rank
 from lrmil.features import read_card, read_index
 from lrmil.folds import read_outputs
 from lrmil.hidden_folders import without_folders
+from lrmil.ownership import is_page, is_report, require_free
 from lrmil.raster import Raster
 from lrmil.report_data import STAGES, Report, SlideResult, features_of, gather, read_json
 from lrmil.report_figures import RocLine, colour_bar, loss_svg, roc_svg, slide_pictures
@@ -48,11 +49,13 @@ def write_report(run_folder: Path, *, examples: int = 6) -> Path:
     if examples < 0:
         raise ConfigError(f"Expected 0 or more example slides. Got {examples}.")
     _check_finished(run)
+    require_free(run / "report.json", is_report)
+    require_free(run / "report.html", is_page)
     report = gather(run)
     chosen = choose_examples(report.slides, examples)
     page = render(report, chosen, _pictures(run, chosen))
-    files.write_json(run / "report.json", asdict(report))
-    files.write_text(run / "report.html", page)
+    files.write_json(run / "report.json", asdict(report), is_report)
+    files.write_text(run / "report.html", page, is_page)
     return run / "report.html"
 
 

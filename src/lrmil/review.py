@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 
 from lrmil.errors import ConfigError, FormatError, ReviewError
+from lrmil.ownership import is_lock, require_free
 from lrmil.untrusted import check_plain
 
 FORMAT = "lrmil.review/1"
@@ -118,6 +119,7 @@ def append_review(log: Path, review: Review) -> None:
     line = json.dumps({"format": FORMAT, **asdict(review)}, ensure_ascii=False, allow_nan=False) + "\n"
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
+        require_free(Path(f"{log}.lock"), is_lock)
         with FileLock(f"{log}.lock", timeout=PATIENCE), log.open("ab+") as file:
             file.seek(0, os.SEEK_END)
             if file.tell():

@@ -13,6 +13,7 @@ from lrmil.configs import TrainConfig, to_dict
 from lrmil.csv_text import plain_cell
 from lrmil.errors import FormatError
 from lrmil.features import FeaturesCard, read_card
+from lrmil.ownership import is_changes
 from lrmil.run_plan import read_plan
 from lrmil.slide_files import SlideSource
 from lrmil.splits import Fold, read_table
@@ -108,7 +109,7 @@ def note_changes(run: Path, said: Sequence[str]) -> None:
     """Keep what was said, after what was said in earlier calls."""
     if said:
         entry = {"date": datetime.datetime.now(datetime.UTC).date().isoformat(), "changes": list(said)}
-        files.write_json(run / CHANGES, [*read_changes(run), entry])
+        files.write_json(run / CHANGES, [*read_changes(run), entry], is_changes)
 
 
 def read_changes(run: Path) -> list[dict[str, object]]:

@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 
 from lrmil import files
 from lrmil.errors import RunError
+from lrmil.ownership import STOP_MARK, is_lock, is_stop_request, require_free
 from lrmil.run_log import LogLine, parse_line
 from lrmil.run_progress import EpochRecord, RunProgress
 
@@ -76,7 +77,10 @@ def run_lock(run: Path) -> Iterator[None]:
     ------
     RunError
         If another one is at work in it.
+    OverwriteError
+        If something that is no lock has its name.
     """
+    require_free(run / LOCK, is_lock)
     lock = FileLock(run / LOCK, thread_local=False)  # a generator may be closed by another thread
     try:
         lock.acquire(timeout=PATIENCE)
@@ -108,12 +112,12 @@ def request_stop(run: Path) -> None:
     """
     if not run.is_dir():
         raise RunError(f"Expected the folder of a run. Got {run}, which is none.")
-    (run / STOP).touch()
+    files.write_text(run / STOP, STOP_MARK.decode(), is_stop_request)
 
 
 def stop_requested(run: Path) -> bool:
     """Tell whether the training is to stop; the request is taken away."""
-    if not (run / STOP).exists():
+    if not is_stop_request(run / STOP):
         return False
     files.remove(run / STOP)
     return True

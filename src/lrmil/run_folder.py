@@ -22,6 +22,7 @@ from torch import Tensor
 
 from lrmil import files
 from lrmil.errors import FormatError
+from lrmil.ownership import is_artefact, is_environment
 
 PACKAGES = ("napari-lrmil", "torch", "timm", "numpy", "tifffile", "openslide-python", "zarr")
 
@@ -46,7 +47,7 @@ def changed_inputs(folder: Path, inputs: Mapping[str, object]) -> list[str]:
 @contextmanager
 def committing(folder: Path, inputs: object) -> Iterator[Path]:
     """Give a temporary folder that becomes the artefact `folder`, with its inputs, when the block ends well."""
-    with files.replacing(folder) as temporary:
+    with files.replacing(folder, is_artefact) as temporary:
         temporary.mkdir()
         yield temporary
         files.write_json(temporary / "artefact.json", {"key": files.sha256_of(inputs), "inputs": inputs})
@@ -89,7 +90,7 @@ def write_environment(folder: Path, device: torch.device) -> None:
         "threads": torch.get_num_threads(),
         "packages": installed_versions(),
     }
-    files.write_json(folder / "environment.json", document)
+    files.write_json(folder / "environment.json", document, is_environment)
 
 
 def installed_versions() -> dict[str, str]:

@@ -18,6 +18,7 @@ from typing import Literal, cast
 
 from lrmil.errors import LrmilError, Stopped
 from lrmil.hidden_folders import without_folders
+from lrmil.ownership import is_log, require_free
 from lrmil.steps import Step, T
 
 INTERVAL = 1.0  # seconds between two looks at the stop file, and between two lines of the same job
@@ -67,9 +68,12 @@ def logged(
 
     Raises
     ------
+    OverwriteError
+        If something that is no such log has its name.
     Stopped
         Soon after `asked_to_stop` says so, unless the answer is there.
     """
+    require_free(path, is_log)
     with path.open("ab", buffering=0) as file:
         log = _Log(file)
         log.write({"start": True, "plan": plan})

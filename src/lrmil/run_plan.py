@@ -8,6 +8,7 @@ import tomli_w
 from lrmil import files
 from lrmil.configs import TrainConfig, from_dict, to_dict
 from lrmil.errors import FormatError
+from lrmil.ownership import is_plan
 
 FORMAT = "lrmil.run/1"
 ARM_NAMES = {"hr_teacher": "HR teacher", "lr_undistilled": "LR undistilled: the floor", "lr_student": "LR student"}
@@ -17,7 +18,7 @@ ARMS = tuple(ARM_NAMES)
 def write_plan(folder: Path, config: TrainConfig, slides: str, labels: str) -> None:
     """Save what was asked for: settings, slides and labels table."""
     document = {"format": FORMAT, "slides": slides, "labels": labels, "settings": to_dict(config)}
-    files.write_text(folder / "plan.toml", tomli_w.dumps(document))
+    files.write_text(folder / "plan.toml", tomli_w.dumps(document), is_plan)
 
 
 def read_plan(folder: Path) -> tuple[TrainConfig, str, str]:

@@ -8,18 +8,17 @@ from pathlib import Path
 import numpy as np
 
 from lrmil import files, metrics
-from lrmil.bundle import Bundle, load_bundle, save_bundle
+from lrmil.bundle import Bundle, load_bundle
 from lrmil.cohort import Cohort
 from lrmil.configs import TrainConfig, to_dict
 from lrmil.csv_text import csv_text
+from lrmil.earlier_results import settle
 from lrmil.features import read_card
 from lrmil.folds import FoldTask, load_lr_encoder, load_mil, read_outputs
 from lrmil.labels import Problem
+from lrmil.ownership import is_out_of_fold_table, is_problems
 from lrmil.run_plan import ARMS, settings_hash
 from lrmil.splits import Fold
-
-# Made anew at the end of every call, so that none of them ever stands beside another plan.
-RESULTS = ("metrics.json", "predictions.csv", "report.html", "report.json")
 
 
 def write_problems(out: Path, problems: Sequence[Problem], failed: dict[str, str]) -> None:
@@ -46,7 +45,7 @@ def write_problems(out: Path, problems: Sequence[Problem], failed: dict[str, str
         }
         for slide_id, message in failed.items()
     ]
-    files.write_json(out / "problems.json", rows)
+    files.write_json(out / "problems.json", rows, is_problems)
 
 
 def figures_of(out: Path, cohort: Cohort, folds: Sequence[Fold], tasks: Sequence[FoldTask]) -> dict[str, object]:
@@ -105,10 +104,18 @@ def write_predictions(out: Path, cohort: Cohort, folds: Sequence[Fold]) -> None:
                 record = cohort.by_id[slide_id]
                 row = [slide_id, record.case_id, fold.name, arm, record.label]
                 rows.append([*row, *(f"{value:.6f}" for value in output.probabilities)])
-    files.write_text(out / "predictions.csv", csv_text(rows))
+    files.write_text(out / "predictions.csv", csv_text(rows), is_out_of_fold_table)
 
 
-def write_bundle(out: Path, task: FoldTask, cohort: Cohort, config: TrainConfig, figures: dict[str, object]) -> None:
+def write_bundle(
+    out: Path,
+    task: FoldTask,
+    cohort: Cohort,
+    config: TrainConfig,
+    figures: dict[str, object],
+    *,
+    replace: bool = False,
+) -> None:
     """Write the student of the final fold as the model to ship, with its provenance, and see that it can be loaded."""
     training = {
         "cohort": files.sha256_of([[slide.slide_id, slide.label, slide.case_id] for slide in cohort.slides]),
@@ -124,8 +131,9 @@ def write_bundle(out: Path, task: FoldTask, cohort: Cohort, config: TrainConfig,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "version": importlib.metadata.version("napari-lrmil"),
     }
-    save_bundle(
-        out / "model",
+    settle(
+        out,
+        figures,
         Bundle(
             classes=cohort.classes,
             mpp=config.mpp_lr,
@@ -138,6 +146,7 @@ def write_bundle(out: Path, task: FoldTask, cohort: Cohort, config: TrainConfig,
             training=training,
             metrics=figures,
         ),
+        replace=replace,
     )
     load_bundle(out / "model")  # a model that nobody can load must not be called finished
 

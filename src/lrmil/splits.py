@@ -12,6 +12,7 @@ from lrmil.cohort import Cohort
 from lrmil.csv_text import csv_text, plain_cell
 from lrmil.errors import CohortError, ConfigError, FormatError
 from lrmil.files import write_text
+from lrmil.ownership import is_splits
 
 COLUMNS = ("fold", "slide_id", "case_id", "label", "part")
 
@@ -93,7 +94,7 @@ def write_splits(path: Path, folds: Sequence[Fold], cohort: Cohort) -> None:
         for part in ("train", "val", "test")
         for slide_id in getattr(fold, part)
     ]
-    write_text(path, csv_text([COLUMNS, *rows]))
+    write_text(path, csv_text([COLUMNS, *rows]), is_splits)
 
 
 def read_splits(path: Path) -> tuple[Fold, ...]:

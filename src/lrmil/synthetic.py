@@ -6,6 +6,7 @@ mean colour of the nuclei are those of ordinary tissue, so averaging 4 x 4 pixel
 
 import hashlib
 import math
+import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from scipy import ndimage
 from lrmil.csv_text import csv_text
 from lrmil.errors import ConfigError
 from lrmil.files import replacing, write_json, write_text
+from lrmil.ownership import is_demo_labels, is_truth
 from lrmil.steps import Step
 
 Label = Literal["negative", "positive"]
@@ -35,6 +37,7 @@ GLASS = 243.0
 STAINS = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11]], np.float32)
 STAMP = 32  # px, side of the square that a nucleus is drawn in
 BANK = 256  # nuclei drawn per slide and kind; each is used many times
+SYNTHETIC = re.compile(r'UUID="urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"')
 SPACING = 22  # px between neighbouring nuclei before they are jittered
 
 
@@ -91,7 +94,7 @@ def make_cohort_steps(
         slide = make_slide(label, seed=(seed, number), size=size, strength=strength)
         write_pyramid(folder / "slides" / f"{slide_id}.ome.tif", slide.pixels)
         truth = [{"yx": list(region.yx), "size": region.size, "label": 1} for region in slide.regions]
-        write_json(folder / "truth" / f"{slide_id}.json", truth)
+        write_json(folder / "truth" / f"{slide_id}.json", truth, is_truth)
         rows.append([slide_id, f"case-{number:03d}", label, split])
         if number + 1 == slides:
             _write_labels(folder / "labels.csv", rows)
@@ -247,11 +250,23 @@ def write_pyramid(path: Path, pixels: NDArray[np.uint8]) -> None:
     size = {f"PhysicalSize{axis}": MPP for axis in "XY"} | {f"PhysicalSize{axis}Unit": "µm" for axis in "XY"}
     name = uuid.uuid5(uuid.NAMESPACE_OID, hashlib.sha256(pixels.tobytes()).hexdigest())  # tifffile's own is random
     metadata = {"axes": "YXS", "UUID": f"urn:uuid:{name}", **size}
-    with replacing(path) as temporary, tifffile.TiffWriter(temporary, ome=True) as tif:
+    with replacing(path, is_synthetic) as temporary, tifffile.TiffWriter(temporary, ome=True) as tif:
         tif.write(pixels, subifds=2, metadata=metadata, **options)
         for factor in (4, 16):
             tif.write(np.asarray(Image.fromarray(pixels).reduce(factor)), subfiletype=1, **options)
 
 
 def _write_labels(path: Path, rows: list[list[str]]) -> None:
-    write_text(path, csv_text([["slide_id", "case_id", "label", "split"], *rows]))
+    write_text(path, csv_text([["slide_id", "case_id", "label", "split"], *rows]), is_demo_labels)
+
+
+def is_synthetic(path: Path) -> bool:
+    """Whether a file is a slide of `write_pyramid`: an OME-TIFF by tifffile with an id made from its pixels."""
+    if path.is_symlink() or not path.is_file():
+        return False
+    try:
+        with tifffile.TiffFile(path) as tif:
+            text = tif.pages.first.description
+    except (OSError, ValueError, IndexError, tifffile.TiffFileError):
+        return False
+    return SYNTHETIC.search(text) is not None and f'PhysicalSizeX="{MPP}"' in text

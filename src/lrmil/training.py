@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from lrmil import files
 from lrmil.configs import FitConfig
 from lrmil.errors import ConfigError
+from lrmil.ownership import is_checkpoint
 from lrmil.steps import Step
 
 log = logging.getLogger(__name__)
@@ -167,7 +168,7 @@ def _save(
         "key": key,
         "state": json.dumps(asdict(state)),
     }
-    with files.replacing(path) as temporary:
+    with files.replacing(path, is_checkpoint) as temporary:
         save_file(
             {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, temporary, metadata
         )

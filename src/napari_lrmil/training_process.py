@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from lrmil.configs import TrainConfig, write_toml
+from lrmil.ownership import is_settings, require_free
 
 SETTINGS, LOG = "settings.toml", "train.log"
 SAYS = "lrmil train: "  # how the command line begins the reason why it gave up
@@ -22,9 +23,12 @@ def start_training(run: Path, slides: Path, labels: Path, config: TrainConfig, d
 
     Raises
     ------
+    OverwriteError
+        If one of the two is there and was not written by the plugin.
     OSError
         If the folder cannot be written.
     """
+    require_free(run / LOG, lambda path: not path.is_symlink() and path.is_file() and is_settings(run / SETTINGS))
     run.mkdir(parents=True, exist_ok=True)
     write_toml(run / SETTINGS, config)
     command = [sys.executable, "-m", "lrmil", "train", slides, labels, "--out", run, "--config", run / SETTINGS]

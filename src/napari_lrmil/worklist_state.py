@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from lrmil import files
 from lrmil.errors import SlideError
 from lrmil.failures import CONCERNS_THE_RUN, Failure, namesakes, reason_of
+from lrmil.ownership import is_worklist
 from lrmil.slide_files import SlideSource, find_slides, parts_of, slide_id_of
 from lrmil.steps import Step
 from napari_lrmil.answers import case_folder
@@ -126,7 +127,7 @@ def read_memory(path: Path) -> Memory:
 def write_memory(path: Path, memory: Memory) -> None:
     """Keep what is to be known of a list at the next start."""
     document = {"format": FORMAT, "bundle_sha256": memory.bundle_sha256, "failures": memory.failures}
-    files.write_json(path, document)
+    files.write_json(path, document, is_worklist)
 
 
 def scan(folder: Path, results: Path, bundle_sha256: str) -> Iterator[Step[list[Entry]]]:

@@ -82,6 +82,17 @@ def mpp_table_of(options: argparse.Namespace, slide_ids: list[str]) -> dict[str,
     return table.mpp
 
 
+def inputs_of(options: argparse.Namespace) -> list[Path]:
+    """Return the files and folders that a command reads besides slides and masks."""
+    names = ("model", "mpp_table", "checksums", "reviews", "labels", "config")
+    found = [getattr(options, name, None) for name in names]
+    encoder = getattr(options, "encoder", None)
+    local = Path(encoder.removeprefix("local-dir:")).expanduser() if encoder else None
+    masks = getattr(options, "tissue", None)
+    inside = sorted(masks.glob("*.tissue.ome.zarr")) if masks is not None else []
+    return [path for path in (*found, *inside, local if local and local.is_dir() else None) if path is not None]
+
+
 def masks_in(folder: Path | None, sources: list[SlideSource]) -> dict[str, Raster]:
     """Slide id -> the mask to use, for the slides that have one."""
     found = {} if folder is None else {source.slide_id: read_tissue(folder, source.slide_id) for source in sources}

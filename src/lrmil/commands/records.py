@@ -2,6 +2,7 @@
 
 import argparse
 from dataclasses import asdict
+from pathlib import Path
 
 from rich.table import Table
 from rich.text import Text
@@ -9,11 +10,12 @@ from rich.text import Text
 from lrmil import exchange
 from lrmil.bundle import read_model_card
 from lrmil.commands.options import log_at
-from lrmil.commands.printing import print_json, printed
+from lrmil.commands.printing import exit_code, print_json, printed
 from lrmil.devices import available_devices, pick_device
-from lrmil.errors import ConfigError
+from lrmil.errors import ConfigError, OverwriteError
 from lrmil.features import refuse_mixed
 from lrmil.model_facts import model_facts
+from lrmil.outputs import Inputs
 from lrmil.review import latest_reviews
 from lrmil.review_table import write_review_table
 from lrmil.run_folder import installed_versions
@@ -30,6 +32,7 @@ def reviews(options: argparse.Namespace) -> int:
     log = log_at(options.log)
     latest = list(latest_reviews(log.reviews).values())
     if options.csv:
+        Inputs(others=[options.log]).require_clear([options.csv])
         write_review_table(options.csv, latest)
         printed.print(str(options.csv), markup=False)
         return 0
@@ -61,10 +64,24 @@ def export(options: argparse.Namespace) -> int:
     if not paths:
         raise ConfigError(f"Expected a folder with features (*.zarr). Got {options.features}, which has none.")
     refuse_mixed(options.features)
-    for path in paths:
-        exchange.write_trident(options.out / f"{path.stem}.h5", path)
-        printed.print(str(options.out / f"{path.stem}.h5"), markup=False)
-    return 0
+    read = Inputs(others=paths)
+    read.require_clear([options.out])
+    done = [exported(path, options.out, read, say=True) for path in paths]
+    return exit_code(done.count(False), len(done))
+
+
+def exported(features: Path, out: Path, read: Inputs, *, say: bool = False) -> bool:
+    """Write a slide's features as h5; where that would take the place of another file, say so and return False."""
+    path = out / f"{features.stem}.h5"
+    try:
+        read.require_clear([path])
+        exchange.write_trident(path, features)
+    except OverwriteError as error:
+        printed.print(f"{path}: {error}", markup=False)
+        return False
+    if say:
+        printed.print(str(path), markup=False)
+    return True
 
 
 def doctor(options: argparse.Namespace) -> int:

@@ -3,12 +3,12 @@
 import argparse
 from dataclasses import asdict
 
-from lrmil import exchange
 from lrmil.batch_prediction import predict_slides
 from lrmil.bundle import load_bundle
-from lrmil.case_page import write_case
-from lrmil.commands.options import log_at, masks_in, mpp_of, slides_of, with_checksums
+from lrmil.case_page import require_case_place, write_case
+from lrmil.commands.options import inputs_of, log_at, masks_in, mpp_of, slides_of, with_checksums
 from lrmil.commands.printing import console, exit_code, print_facts, print_json, print_rows, printed
+from lrmil.commands.records import exported
 from lrmil.devices import pick_device
 from lrmil.encoders import PatchEncoder, encoder_hash, load_encoder
 from lrmil.extraction import PatchPlan, extract_features
@@ -16,6 +16,7 @@ from lrmil.failures import failure_of
 from lrmil.features import refuse_mixed
 from lrmil.inference import predict_steps
 from lrmil.inspection import inspect_slide
+from lrmil.outputs import Inputs
 from lrmil.progress import show
 from lrmil.resolution import parse_mpp
 from lrmil.review import latest_reviews
@@ -58,6 +59,7 @@ def predict(options: argparse.Namespace) -> int:
             uncertain_below=options.uncertain_below,
             tissue=masks_in(options.tissue, sources),
             subtract_bounds=options.subtract_bounds,
+            inputs=inputs_of(options),
         ),
         console,
     )
@@ -75,6 +77,7 @@ def case(options: argparse.Namespace) -> int:
     reviews = latest_reviews(log_at(options.reviews).reviews) if options.reviews else {}
     given = SlideSource(slide_id_of(options.slide), options.slide, mpp_of(options), options.use_objective_power)
     (source,) = with_checksums([given], options.checksums)
+    require_case_place(options.out, source, inputs_of(options))
     with open_source(source) as slide:
         prediction = show(predict_steps(slide, bundle, options.device, threads=options.threads), console)
         review = reviews.get((prediction.slide_fingerprint, prediction.bundle_sha256))
@@ -86,6 +89,7 @@ def case(options: argparse.Namespace) -> int:
             review=review,
             k=options.top,
             subtract_bounds=options.subtract_bounds,
+            inputs=inputs_of(options),
         )
     if options.reviews and review is None:
         console.print(f"No review of {prediction.slide_id} by this model in {options.reviews}.", markup=False)
@@ -106,10 +110,12 @@ def extract(options: argparse.Namespace) -> int:
         options.out,
         grid,
         threads=options.threads,
+        inputs=inputs_of(options),
     )
     outcomes = show(steps, console)
+    failed = sum(outcome.path is None for outcome in outcomes)
     for outcome in outcomes:
         printed.print(f"{outcome.slide_id}: {outcome.path or outcome.message}", markup=False)
         if options.trident and outcome.path:
-            exchange.write_trident(options.out / f"{outcome.slide_id}.h5", outcome.path)
-    return exit_code(sum(outcome.path is None for outcome in outcomes), len(outcomes))
+            failed += not exported(outcome.path, options.out, Inputs(sources, inputs_of(options)))
+    return exit_code(failed, len(outcomes))

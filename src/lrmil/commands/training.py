@@ -12,11 +12,12 @@ from lrmil import evaluation, plan
 from lrmil.batch_prediction import predict_slides
 from lrmil.bundle import load_bundle
 from lrmil.cohort import validate_cohort
-from lrmil.commands.options import config_of, mpp_table_of, with_checksums
+from lrmil.commands.options import config_of, inputs_of, mpp_table_of, with_checksums
 from lrmil.commands.printing import console, exit_code, figure, print_arms, print_json, printed
 from lrmil.configs import TrainConfig, with_settings
 from lrmil.demo import demo_model_steps
 from lrmil.demo_slide import demo_slide
+from lrmil.earlier_results import earlier_in
 from lrmil.errors import RunError
 from lrmil.extraction import SlideSource
 from lrmil.progress import show
@@ -105,8 +106,19 @@ def validate(options: argparse.Namespace) -> int:
 
 def train(options: argparse.Namespace) -> int:
     """Train from a folder, write the model and the report."""
-    steps = plan.train_steps(options.slides, options.labels, options.out, config_of(options), device=options.device)
+    before = earlier_in(options.out)
+    steps = plan.train_steps(
+        options.slides,
+        options.labels,
+        options.out,
+        config_of(options),
+        device=options.device,
+        replace=options.replace,
+        inputs=inputs_of(options),
+    )
     run = show(steps, console)
+    for kept in [folder for folder in earlier_in(options.out) if folder not in before]:
+        console.print(f"Results and model of the run before are kept in {kept}.", markup=False)
     report = write_report(run.folder)
     print_arms(run.metrics)
     for slide_id, message in run.failed.items():
@@ -150,6 +162,7 @@ def evaluate(options: argparse.Namespace) -> int:
         threads=options.threads,
         mpp=mpp_table_of(options, [slide_id_of(path) for path in find_slides(options.slides)]),
         objective_power=options.use_objective_power,
+        inputs=inputs_of(options),
     )
     result = show(steps, console)
     if options.json:

@@ -1,0 +1,91 @@
+"""No output over, or inside, what a command reads: slides with all their files, tables, models, masks."""
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from lrmil.errors import OverwriteError
+from lrmil.slide_files import MRXS, SlideSource, parts_of
+
+Identity = tuple[int, int]
+
+
+class Inputs:
+    """What a command reads.
+
+    Paths are compared with links resolved, and files also by device and number: so a hard link, a link and a name that
+    differs in case alone are one file.
+
+    Parameters
+    ----------
+    slides
+        Slides; all the files of each count.
+    others
+        Other files and folders that are read.
+    """
+
+    def __init__(self, slides: Iterable[SlideSource] = (), others: Iterable[Path | None] = ()) -> None:
+        self._by_path: dict[Path, Path] = {}
+        self._by_identity: dict[Identity, Path] = {}
+        for slide in slides:
+            for part in _files_of(slide.path):
+                self._add(part)
+        for other in others:
+            if other is not None:
+                self._add(other)
+
+    def hit_by(self, output: Path) -> Path | None:
+        """Return the input that an output is, or lies in; None when there is none."""
+        real = _real(output.parent) / output.name
+        for path in (real, *real.parents):
+            if path in self._by_path:
+                return self._by_path[path]
+            if (identity := _identity(path)) in self._by_identity and identity is not None:
+                return self._by_identity[identity]
+        target = _real(output)  # of a link that leads to an input
+        return self._by_path.get(target)
+
+    def require_clear(self, outputs: Sequence[Path]) -> None:
+        """Refuse outputs of which one is, or lies in, an input.
+
+        Raises
+        ------
+        OverwriteError
+            Naming both and what to do.
+        """
+        for output in outputs:
+            found = self.hit_by(output)
+            if found is not None:
+                raise OverwriteError(
+                    f"'{output.name}' would be written over or into the input '{found.name}'. Choose another output "
+                    "folder, then run the same command again."
+                )
+
+    def _add(self, path: Path) -> None:
+        self._by_path[_real(path)] = path
+        if (identity := _identity(path)) is not None:
+            self._by_identity[identity] = path
+
+
+def _files_of(slide: Path) -> list[Path]:
+    """The files of a slide; of a slide that is a folder the folder, which stands for what is in it."""
+    if slide.is_dir():
+        return [slide]
+    try:
+        parts = parts_of(slide)
+    except OSError:
+        parts = []
+    beside = [slide.with_suffix("")] if slide.suffix.lower() == MRXS and slide.with_suffix("").is_dir() else []
+    return [slide, *parts, *beside]
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))  # unlike Path.resolve, no error where links lead in a circle
+
+
+def _identity(path: Path) -> Identity | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
