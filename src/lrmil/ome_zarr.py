@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lrmil.errors import FormatError, SlideError
-from lrmil.reader import is_beside, not_brightfield, several_planes
+from lrmil.reader import is_beside, not_brightfield, only_beside, several_planes
 from lrmil.resolution import MppCandidate, zarr_mpp
 from lrmil.untrusted import read_json
 from lrmil.zarr_folders import ome_attributes
@@ -109,7 +109,9 @@ def _images(folder: Path) -> list[_Image]:
             listed if isinstance(listed, list) else takewhile(lambda name: (folder / name).is_dir(), map(str, count()))
         )
         found += [image for name in names for image in _images_in(_within(folder, name))]
-    scenes = [image for image in found if not is_beside(str(image.multiscale.get("name", "")))] or found
+    scenes = [image for image in found if not is_beside(str(image.multiscale.get("name", "")))]
+    if found and not scenes:
+        raise only_beside(folder)
     if not scenes:
         raise SlideError(
             f"Expected an OME-Zarr picture in {folder}; it describes none (multiscales). Check that this is the right "

@@ -90,6 +90,14 @@ def is_beside(name: str) -> bool:
     return BESIDE_WORD.search(INNER_CAPITAL.sub(" ", name)) is not None
 
 
+def only_beside(path: object) -> SlideError:
+    """Make the error for a file that has no scan."""
+    return SlideError(
+        f"Expected a scan of tissue in {path}; by their names or marks, its pictures are only such as lie beside a scan "
+        "(label, macro photo, thumbnail), which are never read. Check that this is the right file."
+    )
+
+
 def scene_note(chosen: int, count: int) -> tuple[str, ...]:
     """Say which of several scenes is read, both counted from 1; nothing where there is one."""
     if count < 2:

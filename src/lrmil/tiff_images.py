@@ -15,16 +15,16 @@ import tifffile
 
 from lrmil.errors import SlideError
 from lrmil.ome_images import OmeImage, description_of, ome_images
-from lrmil.reader import BESIDE, is_beside, scene_note, several_planes
+from lrmil.reader import BESIDE, is_beside, only_beside, scene_note, several_planes
 
 RGB, YCBCR = 2, 6  # PhotometricInterpretation
 OLD_JPEG, JPEG = 6, 7  # Compression: the two that tifffile converts from YCbCr
 REDUCED, MASK, MACRO = 1, 4, 8  # bits of NewSubfileType; Aperio marks its macro photo by 9
 PAGE_NAME, NDPI_LENS = 285, 65421  # tags; the lens is -1 for Hamamatsu's macro photo, -2 for its map
 MAX_SUBIFDS = 64
-SHORT = 60  # characters of a description that is a name
 LEAST_PART = 100  # an image of a plain TIFF that is this many times smaller than the main one is no scan like it
 BESIDE_LINE = re.compile(rf"^\W*({BESIDE})(\s*image)?(\s+\d+\s*x\s*\d+)?\s*(\||$)", re.IGNORECASE | re.MULTILINE)
+A_NAME = re.compile(r"[^{<=|\r\n]{1,60}")  # a description that is no more than that
 NAME_IN_TEXT = re.compile(r"<ImageType>([^<]*)<|\"name\":\s*\"([^\"]*)\"", re.IGNORECASE)
 STACK_IN_TEXT = re.compile(r"^(?:slices|frames)=(\d{1,9})", re.MULTILINE)  # as ImageJ writes it
 SHAPE_IN_TEXT = re.compile(r"\{\"shape\": \[([0-9, ]{1,99})\]")  # as tifffile writes it
@@ -77,10 +77,7 @@ def find_slide(path: object, tif: tifffile.TiffFile) -> TiffSlide:
     own = [picture for picture in own if picture.page in sized]
     pictures = _scans_of_ome(own, tif.filename) if own else _scans(sized, is_svs=tif.is_svs)
     if not pictures:
-        raise SlideError(
-            f"Expected a scan of tissue in {path}; it holds pictures beside the scan alone (label, macro photo or "
-            "thumbnail), which are never read. Check that this is the right file."
-        )
+        raise only_beside(path)
     main = max(pictures, key=lambda picture: _area(picture.page))
     if main.planes > 1 and is_rgb(main.page):
         raise several_planes(path, main.planes, main.kind)
@@ -153,7 +150,7 @@ def _is_named_beside(page: tifffile.TiffPage) -> bool:
     if page.subfiletype & (MASK | MACRO) or (isinstance(lens, int | float) and lens < 0):
         return True
     text = str(page.description or "").strip()
-    names = [str(page.tags.valueof(PAGE_NAME) or ""), text if len(text) <= SHORT and text[:1] not in "{<" else ""]
+    names = [str(page.tags.valueof(PAGE_NAME) or ""), text if A_NAME.fullmatch(text) else ""]
     names += ["".join(groups) for groups in NAME_IN_TEXT.findall(text)]
     return any(map(is_beside, names)) or BESIDE_LINE.search(text) is not None
 
@@ -196,10 +193,10 @@ def _levels(
 
 
 def _follows(page: tifffile.TiffPage, main: _Picture, scans: Sequence[_Picture]) -> bool:
-    """Whether a reduced page belongs to the main picture: it comes after it, and before another one of its kind."""
+    """Whether a reduced page belongs to the main picture: of several scans, each is followed by its own."""
     starts = sorted(one.page.index for one in scans if not _is_shrunken(main.page, one.page))
     ends = dict(pairwise([*starts, math.inf]))
-    return bool(main.page.index < page.index < ends.get(main.page.index, math.inf))
+    return len(starts) < 2 or bool(main.page.index < page.index < ends.get(main.page.index, math.inf))
 
 
 def _subifds(page: tifffile.TiffPage) -> list[tifffile.TiffPage]:
