@@ -1,4 +1,4 @@
-"""What a TIFF slide says about itself: where the segments of each level lie, how to decode them, its pixel size."""
+"""What the pages of a TIFF slide say: where the segments of each level lie, how to decode them, its pixel size."""
 
 import logging
 import struct
@@ -14,18 +14,16 @@ import tifffile
 from numpy.typing import NDArray
 
 from lrmil.errors import SlideError
-from lrmil.reader import ICC_NOTE, is_beside, not_brightfield, scene_note
+from lrmil.reader import ICC_NOTE, not_brightfield
 from lrmil.resolution import MppCandidate, aperio_mpp, aperio_power, imagej_mpp, ome_mpp, ome_power, tiff_mpp
+from lrmil.tiff_images import JPEG, OLD_JPEG, TiffSlide, find_slide, is_rgb
 
-RGB, YCBCR = 2, 6  # PhotometricInterpretation
-OLD_JPEG, JPEG = 6, 7  # Compression: the two that tifffile converts from YCbCr
 UNCOMPRESSED = 1
 APERIO_J2K = (33003, 33005)
 JPEG_2000 = (34712, 33004)  # and Aperio's, which OpenSlide reads
 DAMAGED = "Part of the file's structure cannot be read, as when a copy stops early: levels may be missing."
 TRESTLE = "MedScan"  # its tiles overlap
 ICC_PROFILE, NDPI_FILTER, NDPI_WAVELENGTH = 34675, 65434, 65451  # tags
-LEAST_PART = 100  # an image of a plain TIFF that is this many times smaller than the main one is no scan like it
 ALPHA_NOTE = "The file has an alpha channel; it is left out, and where it is not opaque nothing is read."
 MALFORMED = (ValueError, TypeError, LookupError, AttributeError, OSError, struct.error, ArithmeticError, AssertionError)
 
@@ -74,9 +72,13 @@ class LevelPage:
 
 
 class TiffPyramid(NamedTuple):
-    """The levels of a TIFF slide, full resolution first, and what its metadata say."""
+    """The pages of a TIFF slide that may be its levels, full resolution first, and what its metadata say.
+
+    Of those whose places are `unmarked`, their size alone tells that they may be levels.
+    """
 
     pages: list[LevelPage]
+    unmarked: tuple[int, ...]
     mpp_candidates: list[MppCandidate]
     objective_power: float | None
     notes: tuple[str, ...] = ()
@@ -96,10 +98,11 @@ def parse_pyramid(path: Path) -> TiffPyramid:
         with _complaints() as complaints, tifffile.TiffFile(path) as tif:
             if tif.is_philips or tif.is_scn or tif.is_bif or tif.pages.first.software.startswith(TRESTLE):
                 raise NeedsOpenSlide(f"Expected a TIFF that tifffile reads whole; {path} is one that OpenSlide reads.")
-            series = _main_series(path, tif)
-            pages, found = _pages(path, series), _mpp_candidates(tif, series)
-            notes = (*_notes(tif, series), *((DAMAGED,) if complaints else ()))
-            return TiffPyramid(pages, found, _objective_power(tif, series), notes)
+            slide = find_slide(path, tif)
+            _refuse_other_colours(path, slide)
+            pages, found = [_page(page) for page in slide.pages], _mpp_candidates(tif, slide)
+            notes = (*slide.notes, *_notes(slide.pages[0]), *((DAMAGED,) if complaints else ()))
+            return TiffPyramid(pages, slide.unmarked, found, _objective_power(tif, slide), notes)
     except SlideError:
         raise
     except MALFORMED as error:
@@ -127,51 +130,28 @@ def needs_openslide(page: tifffile.TiffPage) -> bool:
     return int(page.compression) in APERIO_J2K
 
 
-def _main_series(path: Path, tif: tifffile.TiffFile) -> Any:
-    """Take the largest image; when that is not 8-bit RGB, a smaller one (a label, a macro photo) must not stand in."""
-    images = [series for series in tif.series if {"Y", "X"} <= set(series.axes) and all(series.shape)]
-    if not images:
-        raise SlideError(f"Expected an image in {path}; the TIFF has none. Check that this is the right file.")
-    series = max(images, key=lambda item: item.shape[item.axes.index("Y")] * item.shape[item.axes.index("X")])
-    page = series.keyframe
-    if any(needs_openslide(level.keyframe) for level in series.levels):
+def _refuse_other_colours(path: Path, slide: TiffSlide) -> None:
+    """Refuse a slide that is not 8-bit RGB: a smaller picture (a label, a macro photo) must not stand in."""
+    page = slide.pages[0]
+    if any(needs_openslide(level) for level in slide.pages):
         raise NeedsOpenSlide(f"Expected colours that tifffile converts; {path} has Aperio JPEG 2000.")
-    if fluorescence := _fluorescence(series):
+    if fluorescence := _fluorescence(page):
         raise not_brightfield(path, f"fluorescence ({fluorescence})")
-    if not _is_rgb(series):
-        kind = f"axes {series.axes}, shape {series.shape}, {series.dtype}, {_title(page.photometric)}"
+    if not is_rgb(page):
+        kind = f"axes {page.axes}, shape {page.shape}, {page.dtype}, {_title(page.photometric)}"
         raise not_brightfield(path, f"{kind}, or samples that are not interleaved")
-    return series
 
 
-def _is_rgb(series: Any) -> bool:
-    page = series.keyframe
-    colours = page.photometric == RGB or (page.photometric == YCBCR and int(page.compression) in (OLD_JPEG, JPEG))
-    samples = (3, 4) if page.photometric == RGB else (3,)  # the fourth is alpha, which must be opaque
-    return bool(series.axes == "YXS" and series.shape[2] in samples and series.dtype == np.uint8 and colours)
-
-
-def _fluorescence(series: Any) -> str:
+def _fluorescence(page: tifffile.TiffPage) -> str:
     """Name of the filter that Hamamatsu's scanners state for a fluorescence scan, which they store as RGB."""
-    tags = series.keyframe.tags
+    tags = page.tags
     name, wavelength = str(tags.valueof(NDPI_FILTER) or "").strip(), tags.valueof(NDPI_WAVELENGTH)
     return name if name and isinstance(wavelength, int | float) and wavelength > 0 else ""
 
 
-def _notes(tif: tifffile.TiffFile, series: Any) -> tuple[str, ...]:
-    scenes = [one for one in tif.series if one is series or _is_other_scene(tif, one, series)]
-    icc = (ICC_NOTE,) if series.keyframe.tags.valueof(ICC_PROFILE) else ()
-    alpha = (ALPHA_NOTE,) if series.shape[2] == 4 else ()
-    return (*scene_note(scenes.index(series) + 1, len(scenes)), *icc, *alpha)
-
-
-def _is_other_scene(tif: tifffile.TiffFile, series: Any, main: Any) -> bool:
-    """Tell whether an image is a scan as the main one is: no label, no macro photo, no level that was not marked."""
-    if is_beside(series.name) or not _is_rgb(series) or not all(series.shape):
-        return False
-    height, width = (one / other for one, other in zip(main.shape[:2], series.shape[:2], strict=True))
-    shrunken = min(height, width) > 1.5 and abs(height - width) < 0.02 * height
-    return tif.is_ome or (not shrunken and height * width < LEAST_PART)
+def _notes(page: tifffile.TiffPage) -> tuple[str, ...]:
+    icc = (ICC_NOTE,) if page.tags.valueof(ICC_PROFILE) else ()
+    return (*icc, *((ALPHA_NOTE,) if page.shape[2] == 4 else ()))
 
 
 def _title(value: Any) -> str:
@@ -179,33 +159,27 @@ def _title(value: Any) -> str:
     return str(getattr(value, "name", value if isinstance(value, int) else "a colour space that is no number"))
 
 
-def _pages(path: Path, series: Any) -> list[LevelPage]:
-    levels = sorted((level for level in series.levels if _is_rgb(level)), key=lambda level: -level.shape[0])
-    return [_page(level) for level in levels]
-
-
-def _page(level: Any) -> LevelPage:
-    frame, keyframe = level.pages[0], level.keyframe
-    height, width = level.shape[:2]
-    strip = (min(keyframe.rowsperstrip, height), width)
-    tile = (keyframe.tilelength, keyframe.tilewidth) if keyframe.is_tiled else strip
+def _page(page: tifffile.TiffPage) -> LevelPage:
+    height, width = page.shape[:2]
+    strip = (min(page.rowsperstrip, height), width)
+    tile = (page.tilelength, page.tilewidth) if page.is_tiled else strip
     if min(*tile, height, width) < 1:
         raise ValueError(
             f"a side of 0 pixels, of the image ({height} x {width}) or of its tiles ({tile[0]} x {tile[1]})"
         )
     expected = -(-height // tile[0]) * -(-width // tile[1])
-    offsets, counts = tuple(map(int, frame.dataoffsets)), tuple(map(int, frame.databytecounts))
+    offsets, counts = tuple(map(int, page.dataoffsets)), tuple(map(int, page.databytecounts))
     if len(offsets) != expected or len(counts) != expected:
         raise ValueError(f"{len(offsets)} segments where {expected} are needed")
-    decode, tables, header = keyframe.decode, frame.jpegtables, keyframe.jpegheader
+    decode, tables, header = page.decode, page.jpegtables, page.jpegheader
 
     def decode_segment(data: bytes, index: int) -> NDArray[np.uint8] | None:
         pixels = decode(data, index, jpegtables=tables, jpegheader=header)[0]
         return None if pixels is None else _without_alpha(np.asarray(pixels).reshape(pixels.shape[-3:]))
 
-    compression = int(keyframe.compression)
+    compression = int(page.compression)
     ends_in_eoi = compression in JPEG_2000 or (compression == JPEG and header is None)
-    contiguous = bool(frame.is_memmappable) and level.shape[2] == 3
+    contiguous = bool(page.is_memmappable) and page.shape[2] == 3
     return LevelPage((height, width), tile, offsets, counts, decode_segment, compression, ends_in_eoi, contiguous)
 
 
@@ -217,12 +191,12 @@ def _without_alpha(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(pixels[..., :3])
 
 
-def _mpp_candidates(tif: tifffile.TiffFile, series: Any) -> list[MppCandidate]:
-    page, found = series.keyframe, list[MppCandidate]()
+def _mpp_candidates(tif: tifffile.TiffFile, slide: TiffSlide) -> list[MppCandidate]:
+    page, found = slide.pages[0], list[MppCandidate]()
     if tif.is_svs:
         found += aperio_mpp(page.description)
-    if tif.is_ome and tif.ome_metadata:
-        found += ome_mpp(tif.ome_metadata, height=series.shape[0], width=series.shape[1])
+    if slide.ome:
+        found += ome_mpp(slide.ome, height=page.shape[0], width=page.shape[1])
     y, x = page.tags.valueof(283), page.tags.valueof(282)  # YResolution, XResolution
     if tif.is_imagej and tif.imagej_metadata:
         found += imagej_mpp(tif.imagej_metadata.get("unit"), _ratio(y), _ratio(x))
@@ -233,10 +207,11 @@ def _ratio(value: Any) -> float | None:
     return value[0] / value[1] if isinstance(value, tuple) and len(value) == 2 and value[1] else None
 
 
-def _objective_power(tif: tifffile.TiffFile, series: Any) -> float | None:
+def _objective_power(tif: tifffile.TiffFile, slide: TiffSlide) -> float | None:
+    page = slide.pages[0]
     if tif.is_svs:
-        return aperio_power(series.keyframe.description)
-    if tif.is_ome and tif.ome_metadata:
-        return ome_power(tif.ome_metadata)
-    lens = series.keyframe.tags.valueof(65421) if tif.is_ndpi else None  # Hamamatsu's SourceLens
+        return aperio_power(page.description)
+    if slide.ome:
+        return ome_power(slide.ome)
+    lens = page.tags.valueof(65421) if tif.is_ndpi else None  # Hamamatsu's SourceLens
     return float(lens) if isinstance(lens, int | float) and lens > 0 else None
