@@ -1,0 +1,115 @@
+"""Build a network through timm, and try it on one picture before any slide is touched."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import timm
+import torch
+from torch import nn
+
+from lrmil.encoder_contract import golden_pixels
+from lrmil.encoder_network import Encoder, EncoderOutput
+from lrmil.encoder_source import takes_size
+from lrmil.encoder_spec import Argument, built_arguments
+from lrmil.errors import EncoderError
+
+# What timm and torch raise for sizes, arguments and weights that do not fit.
+FAULTS = (RuntimeError, OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError, ArithmeticError)
+USUAL_STRIDE = 32  # of hierarchical networks
+MAX_SIZES = 4  # named in an error
+MAX_REASON = 300  # characters
+
+
+def create_network(
+    timm_name: str, size: int, architecture: str, arguments: Mapping[str, Argument], **options: Any
+) -> nn.Module:
+    """Call timm for a network without classes; a network of one size is told `size`."""
+    if takes_size(architecture):
+        options["img_size"] = size
+    return timm.create_model(timm_name, num_classes=0, **built_arguments(arguments), **options)  # type: ignore[no-any-return]
+
+
+def probe(encoder: Encoder, layers: tuple[int, ...] = ()) -> EncoderOutput:
+    """Encode one fixed picture, and see that every pixel counts and the answer is one.
+
+    Raises
+    ------
+    EncoderError
+        If the network cannot, with the sizes of patches that fit.
+    """
+    spec = encoder.spec
+    side = patch_side(encoder.backbone)
+    if side and spec.size % side:
+        raise EncoderError(
+            f"Expected patches whose side is a multiple of {side} px for {spec.architecture}, which sees the picture "
+            f"in squares of {side} px. Got {spec.size} px{fitting(spec.architecture, spec.size, spec.model_args)}."
+        )
+    try:
+        with torch.inference_mode():
+            output = encoder(golden_pixels(spec.size), layers)
+    except EncoderError:
+        raise
+    except FAULTS as error:
+        raise EncoderError(
+            f"The encoder {spec.architecture} cannot encode a patch of {spec.size} px: {reason_of(error)}"
+            f"{fitting(spec.architecture, spec.size, spec.model_args)}. This is no fault of a slide."
+        ) from error
+    embedding = output.embedding
+    if embedding.ndim == 2 and not embedding.isfinite().all():
+        raise EncoderError(f"The encoder {spec.architecture} gives NaN or infinity; its weights are damaged.")
+    if embedding.ndim == 2 and embedding.shape[1] != encoder.dim:
+        raise EncoderError(
+            f"Expected {encoder.dim} numbers as the embedding {spec.embedding!r} of {spec.architecture}. Got "
+            f"{embedding.shape[1]}; pass another embedding, such as mean."
+        )
+    return output
+
+
+def patch_side(network: nn.Module) -> int:
+    """Side of the squares that a network cuts the picture into, 0 where they overlap or the last ones are filled up."""
+    embed = getattr(network, "patch_embed", None)
+    side, proj = getattr(embed, "patch_size", 0), getattr(embed, "proj", None)
+    side = side[0] if isinstance(side, tuple | list) and side else side
+    overlap = isinstance(proj, nn.Conv2d) and proj.kernel_size != proj.stride
+    return side if type(side) is int and not overlap and not getattr(embed, "dynamic_img_pad", False) else 0
+
+
+def fitting(architecture: str, size: int, arguments: Mapping[str, Argument]) -> str:
+    """Name the sides in pixels near `size` that a network takes, found by building it without memory."""
+    sizes = sizes_that_fit(architecture, size, arguments)
+    return f"; sizes that fit: {', '.join(map(str, sizes))} px (--patch-size)" if sizes else ""
+
+
+def sizes_that_fit(architecture: str, size: int, arguments: Mapping[str, Argument]) -> list[int]:
+    """Give the sides in pixels near `size`, and its native one, that a network takes."""
+    config = timm.get_pretrained_cfg(architecture)
+    native = int(config.input_size[-1]) if config and config.input_size else 0
+    network = _empty(architecture, native or size, arguments)
+    unit = (patch_side(network) if network else 0) or USUAL_STRIDE
+    near = sorted({size // unit * unit, -(-size // unit) * unit, native} - {0, size})
+    return [side for side in near if _takes(architecture, side, arguments)][:MAX_SIZES]
+
+
+def reason_of(error: Exception) -> str:
+    """First line of an error."""
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__)[:MAX_REASON]
+
+
+def _takes(architecture: str, size: int, arguments: Mapping[str, Argument]) -> bool:
+    network: Any = _empty(architecture, size, arguments)
+    if network is None or size % (patch_side(network) or 1):
+        return False
+    try:
+        network.forward_features(torch.zeros(1, 3, size, size, device="meta"))
+    except FAULTS:
+        return False
+    return True
+
+
+def _empty(architecture: str, size: int, arguments: Mapping[str, Argument]) -> nn.Module | None:
+    try:
+        with torch.device("meta"):
+            return create_network(architecture, size, architecture, arguments).eval()
+    except FAULTS:
+        return None

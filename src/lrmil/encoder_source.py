@@ -1,0 +1,211 @@
+"""From the name that a user gives to what is built: the catalogue, the hub, a folder, or timm's own models."""
+
+import difflib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+
+from lrmil import untrusted
+from lrmil.catalogue import CATALOGUE, UNSUPPORTED, CatalogueEntry, find_by_hub_id
+from lrmil.encoder_spec import Argument, require_architecture, stated_arguments
+from lrmil.errors import EncoderError, FormatError
+from lrmil.hub_files import CONFIG, WEIGHTS, hub_model
+
+log = logging.getLogger(__name__)
+FORMS = "a name of `lrmil encoders`, a timm model name, hf-hub:owner/name or local-dir:folder"
+HUB, FOLDER = ("hf-hub", "hf_hub"), "local-dir"
+SIZE_FREE = 256  # px, for networks that take pictures of any size
+SHAPE = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderSource:
+    """What a name stands for.
+
+    Attributes
+    ----------
+    name
+        As it may be shown: of a folder its last part alone.
+    architecture, arguments
+        How timm builds it, layers by name.
+    config
+        What goes with the weights: mean, std, input_size, license.
+    folder
+        Where configuration and weights lie; None for timm's own models.
+    entry
+        The catalogue's word on it.
+    hub_id, revision
+        Repository on the hub and its commit, "" where there is none or it is not known.
+    """
+
+    name: str
+    architecture: str
+    arguments: dict[str, Argument]
+    config: Mapping[str, Any]
+    folder: Path | None = None
+    entry: CatalogueEntry | None = None
+    hub_id: str = ""
+    revision: str = ""
+
+    @property
+    def timm_name(self) -> str:
+        """What `timm.create_model` is called with."""
+        return f"local-dir:{self.folder}" if self.folder else self.architecture
+
+    @property
+    def native_size(self) -> int:
+        """Side of the pictures it is made for; `SIZE_FREE` where it takes any."""
+        if self.entry:
+            return self.entry.size
+        size = self.config.get("input_size")
+        known = isinstance(size, list | tuple) and len(size) == 3 and type(size[-1]) is int and size[-1] > 0
+        return int(size[-1]) if known and takes_size(self.architecture) else SIZE_FREE  # type: ignore[index]
+
+
+def find_source(name: str, *, pretrained: bool = True) -> EncoderSource:
+    """Find out what a name stands for; a model of the hub is downloaded when its weights are wanted and not there.
+
+    Raises
+    ------
+    EncoderError
+        If there is no such encoder, it cannot be had, or what its folder states cannot be built.
+    """
+    kind, colon, place = name.partition(":")
+    if colon and kind.lower() in HUB and place:
+        return _on_hub(name, place, find_by_hub_id(place))
+    if colon and kind.lower() == FOLDER and place:
+        return _in_folder(Path(place).expanduser())
+    if name.lower() in CATALOGUE:
+        entry = CATALOGUE[name.lower()]
+        if not pretrained and entry.architecture:
+            arguments = dict(entry.arguments)
+            return EncoderSource(name.lower(), entry.architecture, arguments, _config_of(entry), entry=entry)
+        return _on_hub(name.lower(), entry.hub_id, (name.lower(), entry))
+    if name and not timm.is_model(name.partition(".")[0]) and Path(name).expanduser().is_dir():
+        return _in_folder(Path(name).expanduser())
+    if name.lower() in UNSUPPORTED:
+        raise EncoderError(
+            f"The encoder {name} cannot be loaded: {UNSUPPORTED[name.lower()]}. `lrmil encoders` lists those that can."
+        )
+    return _of_timm(name)
+
+
+def takes_size(architecture: str) -> bool:
+    """Whether timm builds the network for one size, which it must then be told."""
+    config = timm.get_pretrained_cfg(architecture)
+    return bool(config and config.fixed_input_size)
+
+
+def _of_timm(name: str) -> EncoderSource:
+    if not name or not timm.is_model(name.partition(".")[0]):
+        near = difflib.get_close_matches(name, [*CATALOGUE, *timm.list_models()], 3)
+        hint = f"; near it are {', '.join(near)}" if near else ""
+        raise EncoderError(f"Expected {FORMS}. Got {name[:200]!r}, which is none of them{hint}.")
+    config = timm.get_pretrained_cfg(name)
+    if config is None:
+        raise EncoderError(f"timm has no weights {name!r}; `timm.list_pretrained()` lists those it has.")
+    return EncoderSource(name, name, {}, config.to_dict())
+
+
+def _on_hub(name: str, hub_id: str, known: tuple[str, CatalogueEntry] | None) -> EncoderSource:
+    folder, revision = hub_model(hub_id)
+    source = _read(folder, name, known[1] if known else None)
+    entry = source.entry
+    if entry and entry.revision and revision and revision != entry.revision:
+        log.warning(
+            "%s: the weights are those of commit %s; commit %s is the one that other tools use.",
+            name, revision[:12], entry.revision[:12],
+        )  # fmt: skip
+    return EncoderSource(
+        name, source.architecture, source.arguments, source.config, folder, entry, hub_id.partition("@")[0], revision
+    )
+
+
+def _in_folder(folder: Path) -> EncoderSource:
+    return _read(folder, f"local-dir:{folder.name}", None)
+
+
+def _read(folder: Path, name: str, entry: CatalogueEntry | None) -> EncoderSource:
+    """Read config.json and, of the weights, the shapes alone."""
+    try:
+        document = untrusted.read_json(folder / CONFIG)
+    except (OSError, FormatError) as error:
+        said = "there is none" if isinstance(error, FileNotFoundError) else str(error)
+        raise EncoderError(
+            f"Expected {FORMS}. Got {name!r}, whose {CONFIG} cannot be read: {said}. A model folder has {CONFIG} and "
+            f"{WEIGHTS[0]}, as timm's save_for_hf writes them."
+        ) from error
+    document = document if isinstance(document, dict) else {}
+    inner = document.get("pretrained_cfg")
+    config = inner if isinstance(inner, dict) else document
+    architecture, arguments = document.get("architecture"), document.get("model_args") or {}
+    if not isinstance(architecture, str) or not isinstance(arguments, dict):
+        raise EncoderError(f"Expected a timm architecture and its arguments in {CONFIG} of {name}. Got neither.")
+    require_architecture(architecture.partition(".")[0])
+    entry = entry or _identify(folder, config, architecture)
+    stated = stated_arguments(arguments)
+    complete = {**(dict(entry.arguments) if entry else {}), **stated}
+    complete |= _shown_by_weights(name, architecture, complete, _shapes(folder))
+    hub_id = entry.hub_id if entry else ""
+    return EncoderSource(name, architecture.partition(".")[0], complete, config, folder, entry, hub_id)
+
+
+def _identify(folder: Path, config: Mapping[str, Any], architecture: str) -> CatalogueEntry | None:
+    """The catalogue's entry of a folder that names it: in its configuration, or by its own name and architecture."""
+    known = find_by_hub_id(str(config.get("hf_hub_id", "")))
+    if known:
+        return known[1]
+    names = {part.casefold() for part in (folder.name, *folder.absolute().parts)}
+    for key, entry in CATALOGUE.items():
+        owner, _, repository = entry.hub_id.casefold().partition("/")
+        here = folder.name.casefold() in (key, repository) or f"models--{owner}--{repository}" in names
+        if here and entry.architecture in (architecture.partition(".")[0], None):
+            return entry
+    return None
+
+
+def _shown_by_weights(
+    name: str, architecture: str, arguments: Mapping[str, Argument], shapes: Mapping[str, SHAPE]
+) -> dict[str, Argument]:
+    """Arguments that a config.json cannot hold or often lacks, as far as the shapes of the weights show them."""
+    found: dict[str, Argument] = {}
+    if not timm.models.is_model_in_modules(architecture.partition(".")[0], ["vision_transformer"]):
+        return found
+    if "init_values" not in arguments and "blocks.0.ls1.gamma" in shapes:
+        found["init_values"] = 1e-5  # its presence alone matters: the weights hold the values
+    if "reg_tokens" not in arguments and "reg_token" in shapes:
+        found["reg_tokens"] = shapes["reg_token"][1]
+    wide, narrow = (shapes.get(f"blocks.0.mlp.{layer}.weight", ()) for layer in ("fc1", "fc2"))
+    if "mlp_layer" not in arguments and len(wide) == len(narrow) == 2 and wide[0] == 2 * narrow[1]:
+        found["mlp_layer"] = "SwiGLUPacked"
+        if "act_layer" not in arguments:
+            found["act_layer"] = "SiLU"
+            log.warning(
+                "%s: its weights have packed gated layers, and its config.json does not name them (mlp_layer, "
+                "act_layer). They are taken for SwiGLUPacked with SiLU.", name,
+            )  # fmt: skip
+    return found
+
+
+def _shapes(folder: Path) -> dict[str, SHAPE]:
+    """Name -> shape of each weight, read without the weights; nothing where that cannot be done."""
+    try:
+        if (folder / WEIGHTS[0]).exists():
+            return {key: spec.shape for key, spec in untrusted.read_header(folder / WEIGHTS[0]).items()}
+        if (folder / WEIGHTS[1]).exists():
+            state = torch.load(folder / WEIGHTS[1], map_location="meta", weights_only=True, mmap=True)
+            return {key: tuple(value.shape) for key, value in state.items() if isinstance(value, torch.Tensor)}
+    except FormatError as error:
+        raise EncoderError(f"The weights in {folder.name} cannot be read: {error}") from error
+    except Exception as error:  # noqa: BLE001 - an old or strange checkpoint: timm says what is wrong with it
+        log.debug("no shapes from %s", folder, exc_info=error)
+    return {}
+
+
+def _config_of(entry: CatalogueEntry) -> dict[str, Any]:
+    return {"mean": entry.mean, "std": entry.std, "input_size": (3, entry.size, entry.size)}

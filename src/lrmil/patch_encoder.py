@@ -1,0 +1,71 @@
+"""Numpy patches through an encoder on a device, in batches that fit its memory."""
+
+import logging
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lrmil.devices import mixed_precision
+from lrmil.encoder_network import Encoder
+from lrmil.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+
+class PatchEncoder:
+    """An encoder on a device that halves its batch when the device's memory does not suffice, and says so once.
+
+    The embedding of a patch does not depend on the patches beside it, so neither do results on the batch size.
+    """
+
+    def __init__(
+        self, encoder: Encoder, device: torch.device, *, batch_size: int, layers: tuple[int, ...] = ()
+    ) -> None:
+        if batch_size < 1:
+            raise ConfigError(f"Expected a batch of at least 1 patch. Got {batch_size}.")
+        self.encoder = encoder.to(device)
+        self.encoder.to(memory_format=torch.channels_last)
+        self.device = device
+        self.batch_size = batch_size
+        self.layers = layers
+
+    def __call__(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], tuple[NDArray[np.float32], ...]]:
+        """Encode (b, P, P, 3) uint8 patches: embeddings (b, d) and the class tokens (b, d_l) of each layer."""
+        outputs = list(self._encode(torch.from_numpy(pixels)))
+        embeddings = np.concatenate([embedding for embedding, _ in outputs])
+        return embeddings, tuple(
+            np.concatenate(parts) for parts in zip(*(tokens for _, tokens in outputs), strict=True)
+        )
+
+    @torch.inference_mode()
+    def _encode(self, pixels: Tensor) -> Iterator[tuple[NDArray[np.float32], tuple[NDArray[np.float32], ...]]]:
+        start = 0
+        while start < len(pixels):
+            part = pixels[start : start + self.batch_size]
+            try:
+                with mixed_precision(self.device):
+                    output = self.encoder(as_input(part, self.device), self.layers)
+            except torch.OutOfMemoryError:
+                if self.batch_size == 1:
+                    raise ConfigError(
+                        f"Expected memory for one patch of {self.encoder.spec.size} px on {self.device}. Got none "
+                        "left; close other programs that use it, or pass another device."
+                    ) from None
+                self.batch_size //= 2
+                torch.cuda.empty_cache()
+                log.warning("Not enough memory on %s: the batch is now %d patches.", self.device, self.batch_size)
+                continue
+            yield _to_numpy(output.embedding), tuple(map(_to_numpy, output.class_tokens))
+            start += len(part)
+
+
+def as_input(pixels: Tensor, device: torch.device) -> Tensor:
+    """Turn (b, P, P, 3) uint8 into (b, 3, P, P) on the device, laid out channels-last (twice as fast on a CPU)."""
+    return pixels.to(device, non_blocking=True).permute(0, 3, 1, 2)
+
+
+def _to_numpy(values: Tensor) -> NDArray[np.float32]:
+    return values.float().cpu().numpy()
