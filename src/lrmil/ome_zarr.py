@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lrmil.errors import FormatError, SlideError
+from lrmil.pixel_size import Found, zarr_mpp
 from lrmil.reader import is_beside, not_brightfield
-from lrmil.resolution import MppCandidate, zarr_mpp
 from lrmil.untrusted import read_json
 from lrmil.zarr_folders import ome_attributes
 
@@ -48,7 +48,7 @@ class ZarrScene(NamedTuple):
     """The scene that is read: the largest of `scenes`, number `chosen` from 1; and what its user must know."""
 
     levels: list[ZarrLevel]
-    mpp_candidates: list[MppCandidate]
+    mpp_candidates: Found
     chosen: int
     scenes: int
     notes: tuple[str, ...]
@@ -212,7 +212,7 @@ def _lies_on(level: ZarrLevel, first: ZarrLevel) -> bool:
     )
 
 
-def _mpp(image: _Image, level: ZarrLevel) -> list[MppCandidate]:
+def _mpp(image: _Image, level: ZarrLevel) -> Found:
     units = {str(axis["name"]): axis.get("unit") for axis in image.multiscale["axes"]}
     own, _ = _transformed(image.multiscale.get("coordinateTransformations", []), len(level.axes))
     scale = dict(zip(level.axes, own, strict=True))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lrmil.ome_zarr import ZarrLevel, malformed_zarr, parse_ome_zarr
 from lrmil.reader import check_inside, make_levels, scene_note, unreadable
+from lrmil.resolution import Disregarded
 
 if TYPE_CHECKING:
     import zarr
@@ -31,7 +32,7 @@ class OmeZarrReader:
 
     name = "zarr"
     origin_yx = (0, 0)
-    objective_power: float | None = None
+    objective_power: float | Disregarded | None = None
     bytes_read: int | None = None  # zarr does not tell
 
     def __init__(self, path: Path) -> None:

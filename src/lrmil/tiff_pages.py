@@ -14,8 +14,18 @@ import tifffile
 from numpy.typing import NDArray
 
 from lrmil.errors import SlideError
+from lrmil.pixel_size import (
+    Found,
+    aperio_mpp,
+    aperio_power,
+    imagej_mpp,
+    ome_mpp,
+    ome_power,
+    tiff_mpp,
+    without_copies,
+)
 from lrmil.reader import ICC_NOTE, is_beside, not_brightfield, scene_note
-from lrmil.resolution import MppCandidate, aperio_mpp, aperio_power, imagej_mpp, ome_mpp, ome_power, tiff_mpp
+from lrmil.resolution import Disregarded
 
 RGB, YCBCR = 2, 6  # PhotometricInterpretation
 OLD_JPEG, JPEG = 6, 7  # Compression: the two that tifffile converts from YCbCr
@@ -77,8 +87,8 @@ class TiffPyramid(NamedTuple):
     """The levels of a TIFF slide, full resolution first, and what its metadata say."""
 
     pages: list[LevelPage]
-    mpp_candidates: list[MppCandidate]
-    objective_power: float | None
+    mpp_candidates: Found
+    objective_power: float | Disregarded | None
     notes: tuple[str, ...] = ()
 
 
@@ -217,26 +227,38 @@ def _without_alpha(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(pixels[..., :3])
 
 
-def _mpp_candidates(tif: tifffile.TiffFile, series: Any) -> list[MppCandidate]:
-    page, found = series.keyframe, list[MppCandidate]()
+def _mpp_candidates(tif: tifffile.TiffFile, series: Any) -> Found:
+    page, found = series.keyframe, Found()
     if tif.is_svs:
-        found += aperio_mpp(page.description)
+        found += aperio_mpp(page.description, _shape(page))
     if tif.is_ome and tif.ome_metadata:
-        found += ome_mpp(tif.ome_metadata, height=series.shape[0], width=series.shape[1])
+        found += ome_mpp(tif.ome_metadata, _shape(page), _number(page))
     y, x = page.tags.valueof(283), page.tags.valueof(282)  # YResolution, XResolution
     if tif.is_imagej and tif.imagej_metadata:
         found += imagej_mpp(tif.imagej_metadata.get("unit"), _ratio(y), _ratio(x))
-    return found + tiff_mpp(_ratio(y), _ratio(x), int(page.tags.valueof(296, 2)))  # ResolutionUnit: inch by default
+    found += tiff_mpp(_ratio(y), _ratio(x), int(page.tags.valueof(296, 2)))  # ResolutionUnit: inch by default
+    return without_copies(found)
+
+
+def _shape(page: Any) -> tuple[int, int]:
+    """(height, width) of the picture that a page itself holds, whatever the metadata of the file say of it."""
+    return int(page.imagelength), int(page.imagewidth)
+
+
+def _number(page: Any) -> int | None:
+    """Number of a page of the file; None within SubIFDs."""
+    return page.index if len(page.treeindex) == 1 else None
 
 
 def _ratio(value: Any) -> float | None:
     return value[0] / value[1] if isinstance(value, tuple) and len(value) == 2 and value[1] else None
 
 
-def _objective_power(tif: tifffile.TiffFile, series: Any) -> float | None:
+def _objective_power(tif: tifffile.TiffFile, series: Any) -> float | Disregarded | None:
+    page = series.keyframe
     if tif.is_svs:
-        return aperio_power(series.keyframe.description)
+        return aperio_power(page.description, _shape(page))
     if tif.is_ome and tif.ome_metadata:
-        return ome_power(tif.ome_metadata)
-    lens = series.keyframe.tags.valueof(65421) if tif.is_ndpi else None  # Hamamatsu's SourceLens
+        return ome_power(tif.ome_metadata, _shape(page), _number(page))
+    lens = page.tags.valueof(65421) if tif.is_ndpi else None  # Hamamatsu's SourceLens
     return float(lens) if isinstance(lens, int | float) and lens > 0 else None
