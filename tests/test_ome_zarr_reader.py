@@ -150,10 +150,25 @@ class TestDescription:
         with open_slide(path) as slide:
             assert slide.mpp == 0.5
 
-    @pytest.mark.parametrize("unit", [None, "parsec"])
-    def test_a_scale_without_a_length_says_nothing(self, tmp_path: Path, unit: str | None) -> None:
-        path = write_ome_zarr_slide(tmp_path / "a.zarr", PIXELS, unit=unit)
-        with open_slide(path) as slide, pytest.raises(ResolutionError, match="its metadata have none"):
+    @pytest.mark.parametrize("unit", ["um", "micron", "µm", "Âµm", "?m"])
+    def test_units_as_written_in_the_wild(self, tmp_path: Path, unit: str) -> None:
+        with open_slide(write_ome_zarr_slide(tmp_path / "a.zarr", PIXELS, unit=unit)) as slide:
+            assert (slide.mpp, slide.mpp_source) == (0.5, "OME-Zarr scale")
+
+    @pytest.mark.parametrize(
+        ("scale", "unit", "message"),
+        [
+            (0.5, None, "OME-Zarr scale says 0.5 without a unit"),
+            (0.5, "parsec", "OME-Zarr scale says 0.5 'parsec', which is no unit of length that is known here"),
+            (0.5, "pixel", "OME-Zarr scale says 0.5 'pixel', which is no length"),
+            (1.0, None, "its metadata have none"),
+        ],
+    )
+    def test_a_scale_without_a_length_is_told(
+        self, tmp_path: Path, scale: float, unit: str | None, message: str
+    ) -> None:
+        path = write_ome_zarr_slide(tmp_path / "a.zarr", PIXELS, scale, unit=unit)
+        with open_slide(path) as slide, pytest.raises(ResolutionError, match=message):
             _ = slide.mpp
         with open_slide(path, 0.4) as slide:
             assert (slide.mpp, slide.mpp_source) == (0.4, "override")

@@ -11,7 +11,7 @@ from PIL import ImageFile, JpegImagePlugin, PngImagePlugin
 from lrmil.errors import SlideError
 from lrmil.holes import HOLE, has_jpeg_hole
 from lrmil.reader import ICC_NOTE, Level, check_inside, not_brightfield, unreadable
-from lrmil.resolution import MppCandidate
+from lrmil.resolution import Disregarded, MppCandidate
 
 MAX_PIXELS = 1 << 27  # 384 MiB of RGB: a larger picture needs a format of which parts can be read
 OPAQUE = 255
@@ -31,10 +31,10 @@ class FlatReader:
 
     name = "pillow"
     origin_yx = (0, 0)
-    objective_power: float | None = None
+    objective_power: float | Disregarded | None = None
 
     def __init__(self, path: Path) -> None:
-        self.mpp_candidates: list[MppCandidate] = []
+        self.mpp_candidates: list[MppCandidate | Disregarded] = []
         self._pixels, self.notes = _decode(path)
         self.bytes_read: int | None = path.stat().st_size
         height, width = self._pixels.shape[:2]

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lrmil.errors import FormatError, SlideError
+from lrmil.pixel_size import Found, zarr_mpp
 from lrmil.reader import is_beside, not_brightfield, only_beside, several_planes
-from lrmil.resolution import MppCandidate, zarr_mpp
 from lrmil.untrusted import read_json
 from lrmil.zarr_folders import ome_attributes
 
@@ -52,7 +52,7 @@ class ZarrScene(NamedTuple):
 
     levels: list[ZarrLevel]
     factors: tuple[float, ...]
-    mpp_candidates: list[MppCandidate]
+    mpp_candidates: Found
     chosen: int
     scenes: int
 
@@ -207,7 +207,7 @@ def _factor(level: ZarrLevel, first: ZarrLevel) -> float:
     return y if together and abs(y - x) * level.shape_yx[1] <= x else math.nan
 
 
-def _mpp(image: _Image, level: ZarrLevel) -> list[MppCandidate]:
+def _mpp(image: _Image, level: ZarrLevel) -> Found:
     units = {str(axis["name"]): axis.get("unit") for axis in image.multiscale["axes"]}
     own, _ = _transformed(image.multiscale.get("coordinateTransformations", []), len(level.axes))
     scale = dict(zip(level.axes, own, strict=True))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from lrmil.alignment import align
 from lrmil.ome_zarr import ZarrLevel, malformed_zarr, parse_ome_zarr
 from lrmil.reader import Level, check_inside, scene_note, unreadable
+from lrmil.resolution import Disregarded
 
 if TYPE_CHECKING:
     import zarr
@@ -32,7 +33,7 @@ class OmeZarrReader:
 
     name = "zarr"
     origin_yx = (0, 0)
-    objective_power: float | None = None
+    objective_power: float | Disregarded | None = None
     bytes_read: int | None = None  # zarr does not tell
 
     def __init__(self, path: Path) -> None:

@@ -15,8 +15,8 @@ from PIL import Image
 from lrmil.alignment import align
 from lrmil.dicom_frames import HEAD, DicomFrames, focal_planes_of, pixel_spacings, sides_of
 from lrmil.errors import SlideError
+from lrmil.pixel_size import openslide_mpp, openslide_power
 from lrmil.reader import ICC_NOTE, Level, check_inside, not_brightfield, several_planes, unreadable
-from lrmil.resolution import openslide_mpp, openslide_power
 from lrmil.slide_files import MRXS
 
 DEFAULT_TILE = 256
@@ -57,8 +57,8 @@ class OpenSlideReader:
         self.levels = tuple(Level(shape, 1.0, tile) for shape, tile in zip(shapes, tiles, strict=True))
         self._stored, self._shapes = tuple(range(len(shapes))), shapes  # level -> that of OpenSlide
         self.origin_yx = (int(properties.get("openslide.bounds-y", 0)), int(properties.get("openslide.bounds-x", 0)))
-        self.mpp_candidates = openslide_mpp(properties)
-        self.objective_power = openslide_power(properties)
+        self.mpp_candidates = openslide_mpp(properties, shapes[0])
+        self.objective_power = openslide_power(properties, shapes[0])
         self.notes = _notes(properties, self.origin_yx)
         # libdicom crashes the process when two threads meet an error in one damaged file.
         is_dicom = properties.get("openslide.vendor") == "dicom"

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrmil.errors import SlideError
-from lrmil.resolution import MppCandidate
+from lrmil.resolution import Disregarded, MppCandidate
 
 ICC_NOTE = "The file has an ICC colour profile; it is not applied: colours are read as they are stored."
 BESIDE = r"label|macro|thumb|thumbnail|overview|barcode|preview"
@@ -40,8 +40,8 @@ class Reader(Protocol):
     name: str
     levels: tuple[Level, ...]
     origin_yx: tuple[int, int]
-    objective_power: float | None
-    mpp_candidates: list[MppCandidate]
+    objective_power: float | Disregarded | None
+    mpp_candidates: list[MppCandidate | Disregarded]
     notes: tuple[str, ...]
     """Sentences on how this slide is read that its user must know."""
 

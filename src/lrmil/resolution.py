@@ -1,9 +1,8 @@
-"""Microns per pixel: which value a slide has, where it came from, and when to refuse it."""
+"""Microns per pixel: which of the values that were found a slide has, and when to refuse it."""
 
 import math
 import re
-import xml.etree.ElementTree as ET
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from lrmil.errors import ConfigError, ResolutionError
@@ -13,20 +12,6 @@ ASKED_MPP = (0.05, 50.0)  # what a user may ask for is coarser: thumbnails are r
 MAX_ANISOTROPY = 0.02
 LONGEST_MM = 300.0  # of a side: the largest glass for sections, 8 x 6 inch, has 203
 MICRONS_AT_1X = 10.0  # the convention "20x" = 0.5 um/px
-TIFF_UNIT_UM = {2: 25_400.0, 3: 10_000.0}  # ResolutionUnit: 2 = inch, 3 = centimetre; 1 = none
-OME_UNIT_UM = {"pm": 1e-6, "nm": 1e-3, "um": 1.0, "mm": 1e3, "cm": 1e4, "dm": 1e5, "m": 1e6, "in": 25_400.0}
-ZARR_UNIT_UM = {  # the names that OME-Zarr takes from UDUNITS-2
-    "picometer": 1e-6,
-    "angstrom": 1e-4,
-    "nanometer": 1e-3,
-    "micrometer": 1.0,
-    "millimeter": 1e3,
-    "centimeter": 1e4,
-    "decimeter": 1e5,
-    "meter": 1e6,
-    "inch": 25_400.0,
-}
-IMAGEJ_UNITS = ("um", "micron", "microns", "micrometer", "micrometers", "\\u00b5m")
 REMEDY = (
     "Give it yourself: mpp=... in Python, --mpp or --mpp-table on the command line, or an mpp column in the labels "
     "table."
@@ -41,6 +26,21 @@ class MppCandidate(NamedTuple):
     source: str
 
 
+class Disregarded(NamedTuple):
+    """A statement of a pixel size or of a magnification that does not count: what it says, and why it does not.
+
+    Parameters
+    ----------
+    why
+        Half a sentence that says both.
+    mpp
+        The um/px that it states for another picture.
+    """
+
+    why: str
+    mpp: float | None = None
+
+
 class Resolution(NamedTuple):
     """The accepted pixel size in um/px and where it came from."""
 
@@ -50,9 +50,9 @@ class Resolution(NamedTuple):
 
 def resolve_mpp(
     override: float | None,
-    candidates: Sequence[MppCandidate],
+    candidates: Sequence[MppCandidate | Disregarded],
     *,
-    power: float | None = None,
+    power: float | Disregarded | None = None,
     objective_power: bool = False,
 ) -> Resolution:
     """Choose a slide's um/px: the override, else the metadata, else (only when opted in) the objective's power.
@@ -62,9 +62,9 @@ def resolve_mpp(
     override
         um/px given by the user; it is checked as strictly as the metadata.
     candidates
-        What the file says, most trusted first.
+        What the file says, most trusted first; the error tells what is disregarded.
     power
-        Magnification of the objective as the file states it.
+        Magnification of the objective as the file states it, or why none counts.
     objective_power
         Whether `power` may stand in for a missing pixel size (10 / power um/px).
 
@@ -75,13 +75,20 @@ def resolve_mpp(
     """
     if override is not None:
         return Resolution(plausible_mpp(override, override, "override"), "override")
-    if candidates:
-        best = candidates[0]
-        return Resolution(plausible_mpp(*best), best.source)
-    if objective_power and power:
+    for candidate in candidates:
+        if isinstance(candidate, MppCandidate):
+            return Resolution(plausible_mpp(*candidate), candidate.source)
+    if objective_power and isinstance(power, int | float) and power > 0:
         mpp = MICRONS_AT_1X / power
         return Resolution(plausible_mpp(mpp, mpp, "objective power"), f"objective power {power:g}x")
-    raise ResolutionError(f"Expected the slide to state its um/px; its metadata have none. {REMEDY}")
+    stated = [*candidates, power] if objective_power else candidates
+    why = "; ".join(reasons(stated)) or "its metadata have none"
+    raise ResolutionError(f"Expected the slide to state its um/px; {why}. {REMEDY}")
+
+
+def reasons(found: Sequence[object]) -> list[str]:
+    """Say of each statement that is disregarded what it says, and why it does not count."""
+    return [one.why for one in found if isinstance(one, Disregarded)]
 
 
 def plausible_mpp(mpp_y: float, mpp_x: float, source: str) -> float:
@@ -95,11 +102,11 @@ def plausible_mpp(mpp_y: float, mpp_x: float, source: str) -> float:
     low, high = PLAUSIBLE_MPP
     if not (low <= mpp_y <= high and low <= mpp_x <= high):
         raise ResolutionError(
-            f"Expected a pixel size of {low:g} to {high:g} um; {source} says {_pair(mpp_y, mpp_x)}. {REMEDY}"
+            f"Expected a pixel size of {low:g} to {high:g} um; {source} says {show_pair(mpp_y, mpp_x)}. {REMEDY}"
         )
     if abs(mpp_y - mpp_x) > MAX_ANISOTROPY * min(mpp_y, mpp_x):
         raise ResolutionError(
-            f"Expected square pixels (within 2 %); {source} says {_pair(mpp_y, mpp_x)} um (y, x). {REMEDY}"
+            f"Expected square pixels (within 2 %); {source} says {show_pair(mpp_y, mpp_x)} um (y, x). {REMEDY}"
         )
     return mpp_y if mpp_y == mpp_x else math.sqrt(mpp_y * mpp_x)
 
@@ -141,96 +148,6 @@ def parse_mpp(text: str) -> float:
     )
 
 
-def aperio_mpp(description: str) -> list[MppCandidate]:
-    """Find ``MPP = 0.499`` in the description of an Aperio SVS."""
-    value = _aperio_number(description, "MPP")
-    return [] if value is None else [MppCandidate(value, value, "aperio MPP")]
-
-
-def aperio_power(description: str) -> float | None:
-    """Find ``AppMag = 20`` in the description of an Aperio SVS."""
-    return _aperio_number(description, "AppMag")
-
-
-def ome_mpp(xml: str, *, height: int, width: int) -> list[MppCandidate]:
-    """Find PhysicalSizeY and PhysicalSizeX, in whatever unit, of the OME image that has `height` x `width` pixels."""
-    for pixels in _ome_elements(xml, "Pixels"):
-        if (pixels.get("SizeY"), pixels.get("SizeX")) != (str(height), str(width)):
-            continue
-        sizes = [_microns(pixels.get(f"PhysicalSize{axis}"), pixels.get(f"PhysicalSize{axis}Unit")) for axis in "YX"]
-        if sizes[0] and sizes[1]:
-            return [MppCandidate(sizes[0], sizes[1], "OME PhysicalSize")]
-    return []
-
-
-def ome_power(xml: str) -> float | None:
-    """Find the nominal magnification of the first objective of an OME file."""
-    powers = (_positive(element.get("NominalMagnification")) for element in _ome_elements(xml, "Objective"))
-    return next((power for power in powers if power), None)
-
-
-def tiff_mpp(y_resolution: float | None, x_resolution: float | None, unit: int) -> list[MppCandidate]:
-    """Turn TIFF pixels per inch or centimetre into um/px.
-
-    Implausible values count as absent: 72 and 96 dpi are what image editors write when nobody asked them.
-    """
-    if unit not in TIFF_UNIT_UM or not y_resolution or not x_resolution:
-        return []
-    candidate = MppCandidate(TIFF_UNIT_UM[unit] / y_resolution, TIFF_UNIT_UM[unit] / x_resolution, "TIFF resolution")
-    plausible = all(PLAUSIBLE_MPP[0] <= value <= PLAUSIBLE_MPP[1] for value in candidate[:2])
-    return [candidate] if plausible else []
-
-
-def zarr_mpp(scale_y: float, scale_x: float, *, unit_y: object, unit_x: object) -> list[MppCandidate]:
-    """Turn the scale of an OME-Zarr into um/px; without a unit it says nothing."""
-    y, x = (ZARR_UNIT_UM.get(str(unit).replace("metre", "meter")) for unit in (unit_y, unit_x))
-    return [MppCandidate(scale_y * y, scale_x * x, "OME-Zarr scale")] if y and x else []
-
-
-def imagej_mpp(unit: object, y_resolution: float | None, x_resolution: float | None) -> list[MppCandidate]:
-    """Turn the pixels per micron of a TIFF that ImageJ wrote into um/px; it states the unit in its own words."""
-    name = str(unit).casefold().replace("µ", "u").replace("μ", "u")
-    if name not in IMAGEJ_UNITS or not y_resolution or not x_resolution:
-        return []
-    return [MppCandidate(1 / y_resolution, 1 / x_resolution, "ImageJ unit")]
-
-
-def openslide_mpp(properties: Mapping[str, str]) -> list[MppCandidate]:
-    """Take openslide.mpp-y and openslide.mpp-x."""
-    mpp_y, mpp_x = _positive(properties.get("openslide.mpp-y")), _positive(properties.get("openslide.mpp-x"))
-    return [MppCandidate(mpp_y, mpp_x, "openslide.mpp")] if mpp_y and mpp_x else []
-
-
-def openslide_power(properties: Mapping[str, str]) -> float | None:
-    """Take openslide.objective-power."""
-    return _positive(properties.get("openslide.objective-power"))
-
-
-def _pair(mpp_y: float, mpp_x: float) -> str:
+def show_pair(mpp_y: float, mpp_x: float) -> str:
+    """Give a pixel size for a sentence, as one number where the pixels are square."""
     return f"{mpp_y:.4g}" if mpp_y == mpp_x else f"{mpp_y:.4g} x {mpp_x:.4g}"
-
-
-def _aperio_number(description: str, key: str) -> float | None:
-    found = re.search(rf"(?:^|\|)\s*{key}\s*=\s*([0-9.,eE+-]+)", description)
-    return _positive(found[1].replace(",", ".")) if found else None
-
-
-def _ome_elements(xml: str, name: str) -> list[ET.Element]:
-    try:
-        return [element for element in ET.fromstring(xml).iter() if element.tag.rpartition("}")[2] == name]
-    except (ET.ParseError, ValueError):  # ValueError: half a character, which XML cannot hold
-        return []  # a broken description is a missing one: the pixels may still be good
-
-
-def _microns(value: str | None, unit: str | None) -> float | None:
-    name = (unit or "um").strip().replace("µ", "u").replace("μ", "u")  # micro sign and Greek mu
-    number, scale = _positive(value), OME_UNIT_UM.get(name)
-    return number * scale if number and scale else None
-
-
-def _positive(text: str | None) -> float | None:
-    try:
-        number = float(text or "")
-    except ValueError:
-        return None
-    return number if math.isfinite(number) and number > 0 else None

@@ -16,7 +16,7 @@ from lrmil.ome_zarr_reader import OmeZarrReader
 from lrmil.openslide_reader import OpenSlideReader
 from lrmil.pyramid import make_pyramid
 from lrmil.reader import Level, Reader
-from lrmil.resolution import Resolution, fit_on_glass, resolve_mpp
+from lrmil.resolution import Resolution, fit_on_glass, reasons, resolve_mpp
 from lrmil.slide_files import (
     MRXS,
     OPENSLIDE_EXTENSIONS,
@@ -185,7 +185,14 @@ class Slide:
 
         They grow while it is read: a damaged level, and the finer one that stood in for it, are told with their count.
         """
-        return (*self._reader.notes, *self._pixels.notes)
+        return (*self._reader.notes, *self._disregarded, *self._pixels.notes)
+
+    @property
+    def _disregarded(self) -> tuple[str, ...]:
+        """What the metadata say of the resolution that does not count, where another of their statements does."""
+        if not self.has_mpp or self.mpp_source == "override":
+            return ()
+        return tuple(f"This does not count: {why}." for why in reasons(self._reader.mpp_candidates))
 
     @property
     def bytes_read(self) -> int | None:

@@ -14,8 +14,18 @@ import tifffile
 from numpy.typing import NDArray
 
 from lrmil.errors import SlideError
+from lrmil.pixel_size import (
+    Found,
+    aperio_mpp,
+    aperio_power,
+    imagej_mpp,
+    ome_mpp,
+    ome_power,
+    tiff_mpp,
+    without_copies,
+)
 from lrmil.reader import ICC_NOTE, not_brightfield
-from lrmil.resolution import MppCandidate, aperio_mpp, aperio_power, imagej_mpp, ome_mpp, ome_power, tiff_mpp
+from lrmil.resolution import Disregarded
 from lrmil.tiff_images import JPEG, OLD_JPEG, TiffSlide, find_slide, is_rgb
 
 UNCOMPRESSED = 1
@@ -79,8 +89,8 @@ class TiffPyramid(NamedTuple):
 
     pages: list[LevelPage]
     unmarked: tuple[int, ...]
-    mpp_candidates: list[MppCandidate]
-    objective_power: float | None
+    mpp_candidates: Found
+    objective_power: float | Disregarded | None
     notes: tuple[str, ...] = ()
 
 
@@ -191,27 +201,38 @@ def _without_alpha(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(pixels[..., :3])
 
 
-def _mpp_candidates(tif: tifffile.TiffFile, slide: TiffSlide) -> list[MppCandidate]:
-    page, found = slide.pages[0], list[MppCandidate]()
+def _mpp_candidates(tif: tifffile.TiffFile, slide: TiffSlide) -> Found:
+    page, found = slide.pages[0], Found()
     if tif.is_svs:
-        found += aperio_mpp(page.description)
+        found += aperio_mpp(page.description, _shape(page))
     if slide.ome:
-        found += ome_mpp(slide.ome, height=page.shape[0], width=page.shape[1])
+        found += ome_mpp(slide.ome, _shape(page), _number(page))
     y, x = page.tags.valueof(283), page.tags.valueof(282)  # YResolution, XResolution
     if tif.is_imagej and tif.imagej_metadata:
         found += imagej_mpp(tif.imagej_metadata.get("unit"), _ratio(y), _ratio(x))
-    return found + tiff_mpp(_ratio(y), _ratio(x), int(page.tags.valueof(296, 2)))  # ResolutionUnit: inch by default
+    found += tiff_mpp(_ratio(y), _ratio(x), int(page.tags.valueof(296, 2)))  # ResolutionUnit: inch by default
+    return without_copies(found)
+
+
+def _shape(page: Any) -> tuple[int, int]:
+    """(height, width) of the picture that a page itself holds, whatever the metadata of the file say of it."""
+    return int(page.imagelength), int(page.imagewidth)
+
+
+def _number(page: Any) -> int | None:
+    """Number of a page of the file; None within SubIFDs."""
+    return page.index if len(page.treeindex) == 1 else None
 
 
 def _ratio(value: Any) -> float | None:
     return value[0] / value[1] if isinstance(value, tuple) and len(value) == 2 and value[1] else None
 
 
-def _objective_power(tif: tifffile.TiffFile, slide: TiffSlide) -> float | None:
+def _objective_power(tif: tifffile.TiffFile, slide: TiffSlide) -> float | Disregarded | None:
     page = slide.pages[0]
     if tif.is_svs:
-        return aperio_power(page.description)
+        return aperio_power(page.description, _shape(page))
     if slide.ome:
-        return ome_power(slide.ome)
+        return ome_power(slide.ome, _shape(page), _number(page))
     lens = page.tags.valueof(65421) if tif.is_ndpi else None  # Hamamatsu's SourceLens
     return float(lens) if isinstance(lens, int | float) and lens > 0 else None

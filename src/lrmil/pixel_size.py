@@ -1,0 +1,196 @@
+"""The dialects in which slides state pixel size and objective: Aperio, OME, TIFF, ImageJ, OME-Zarr, OpenSlide.
+
+A pixel size belongs to a picture of a size: a text that states another one was copied from the picture that this one
+was made from, and does not count.
+"""
+
+import re
+from collections.abc import Mapping
+
+from lrmil.ome_xml import images_of, ome_images, positive
+from lrmil.resolution import PLAUSIBLE_MPP, Disregarded, MppCandidate, show_pair
+from lrmil.units import is_no_length, microns_per, shown
+
+Found = list[MppCandidate | Disregarded]
+Shape = tuple[int, int]
+
+TIFF_UNIT_UM = {2: 25_400.0, 3: 10_000.0}  # ResolutionUnit: 2 = inch, 3 = centimetre; 1 = none
+PRINTERS_UNITS_UM = frozenset(TIFF_UNIT_UM.values())  # in which image editors state dots that nobody measured
+PHILIPS_SIZES = (
+    "philips.PIM_DP_IMAGE_{}",
+    "philips.PIIM_PIXEL_DATA_REPRESENTATION_SEQUENCE[0].PIIM_PIXEL_DATA_REPRESENTATION_{}",
+)
+PHILIPS_TILE = 2048  # pixels: no tile of theirs is larger
+MOST_DIGITS = 10  # of a side in pixels
+MOST_NAMED = 3  # sizes that a sentence lists
+SAME = 0.02  # two statements that differ by less are one
+APERIO_REGION = re.compile(r"\[\s*-?\d+\s*,\s*-?\d+\s*[,\s]\s*(\d+)\s*[xX×]\s*(\d+)\s*\]")
+APERIO_WHOLE = re.compile(r"(?<![\w.(])(\d+)[xX×](\d+)(?![\w)])")
+
+
+def aperio_mpp(description: str, shape: Shape) -> Found:
+    """Find ``MPP = 0.499`` in the description of an Aperio SVS whose picture has the `shape` (height, width)."""
+    value = _aperio_number(description, "MPP")
+    if value is None:
+        return []
+    other = _other_size((f"aperio MPP says {value:g}", value), [_aperio_shape(description)], shape)
+    return [other or MppCandidate(value, value, "aperio MPP")]
+
+
+def aperio_power(description: str, shape: Shape) -> float | Disregarded | None:
+    """Find ``AppMag = 20`` in the description of an Aperio SVS whose picture has the `shape` (height, width)."""
+    value = _aperio_number(description, "AppMag")
+    if value is None:
+        return None
+    return _other_size((f"aperio AppMag says {value:g}x", None), [_aperio_shape(description)], shape) or value
+
+
+def ome_mpp(xml: str, shape: Shape, page: int | None = None) -> Found:
+    """Find PhysicalSizeY and PhysicalSizeX, in whatever unit, of the image of that (height, width).
+
+    Parameters
+    ----------
+    page
+        Number of the page of the file that holds the image, which tells images of one size apart.
+    """
+    images = ome_images(xml)
+    mine = images_of(images, shape, page)
+    stated = [image for image in mine or images if image.size_y and image.size_x]
+    founds = {tuple(_in_microns("OME PhysicalSize", image.size_y, image.size_x)) for image in stated}
+    if not mine:
+        told = next(iter(founds), ())
+        return [other for one in told if (other := _other_size(_told(one), [image.shape for image in stated], shape))]
+    if len(founds) > 1:
+        what = f"OME PhysicalSize has {len(founds)} values for images of this size"
+        return [Disregarded(f"{what}, and it is not said which is this one's")]
+    return [one for found in founds for one in found]
+
+
+def ome_power(xml: str, shape: Shape, page: int | None = None) -> float | Disregarded | None:
+    """Find the magnification of the objective that took the image of that (height, width); see `ome_mpp`."""
+    images = ome_images(xml)
+    mine = images_of(images, shape, page)
+    powers = {image.power for image in mine or images if image.power}
+    if len(powers) > 1:
+        return Disregarded("the metadata have images by several objectives, and do not say which of them is this one")
+    power = next(iter(powers), None)
+    if mine or not isinstance(power, float):
+        return power
+    return _other_size((f"OME says {power:g}x", None), [image.shape for image in images], shape)
+
+
+def tiff_mpp(y_resolution: float | None, x_resolution: float | None, unit: int) -> Found:
+    """Turn TIFF pixels per inch or centimetre into um/px.
+
+    Implausible values count as absent: 72 and 96 dpi are what image editors write when nobody asked them.
+    """
+    if unit not in TIFF_UNIT_UM or not y_resolution or not x_resolution:
+        return []
+    candidate = MppCandidate(TIFF_UNIT_UM[unit] / y_resolution, TIFF_UNIT_UM[unit] / x_resolution, "TIFF resolution")
+    return [candidate] if _is_plausible(candidate) else []
+
+
+def imagej_mpp(unit: object, y_resolution: float | None, x_resolution: float | None) -> Found:
+    """Turn the pixels per unit of a TIFF that ImageJ wrote into um/px; it states the unit in its own words."""
+    if not unit or not y_resolution or not x_resolution:
+        return []
+    found = _in_microns("ImageJ unit", (1 / y_resolution, unit), (1 / x_resolution, unit))
+    dots = microns_per(unit) in PRINTERS_UNITS_UM and not _is_plausible(found[0])
+    return [] if dots else found
+
+
+def zarr_mpp(scale_y: float, scale_x: float, *, unit_y: object, unit_x: object) -> Found:
+    """Turn the scale of an OME-Zarr into um/px; a scale of 1 without a unit says nothing."""
+    if not unit_y and not unit_x and scale_y == scale_x == 1:
+        return []
+    return _in_microns("OME-Zarr scale", (scale_y, unit_y), (scale_x, unit_x))
+
+
+def openslide_mpp(properties: Mapping[str, str], shape: Shape) -> Found:
+    """Take openslide.mpp-y and openslide.mpp-x of a slide whose level 0 has the `shape` (height, width)."""
+    y, x = positive(properties.get("openslide.mpp-y")), positive(properties.get("openslide.mpp-x"))
+    if not y or not x:
+        return []
+    other = _other_size((f"openslide.mpp says {show_pair(y, x)}", x), [_openslide_shape(properties, shape)], shape)
+    return [other or MppCandidate(y, x, "openslide.mpp")]
+
+
+def openslide_power(properties: Mapping[str, str], shape: Shape) -> float | Disregarded | None:
+    """Take openslide.objective-power of a slide whose level 0 has the `shape` (height, width)."""
+    power = positive(properties.get("openslide.objective-power"))
+    if power is None:
+        return None
+    told = f"openslide.objective-power says {power:g}x", None
+    return _other_size(told, [_openslide_shape(properties, shape)], shape) or power
+
+
+def without_copies(found: Found) -> Found:
+    """Disregard what repeats a value that is of another picture: who copied the text copied the numbers beside it."""
+    stale = [one.mpp for one in found if isinstance(one, Disregarded) and one.mpp]
+    return [
+        Disregarded(f"{one.source} says {show_pair(one.mpp_y, one.mpp_x)} as well")
+        if isinstance(one, MppCandidate) and any(abs(one.mpp_x - mpp) < SAME * mpp for mpp in stale)
+        else one
+        for one in found
+    ]
+
+
+def _in_microns(source: str, y: tuple[float, object] | None, x: tuple[float, object] | None) -> Found:
+    """Turn the sides of a pixel, each a number and its unit, into um/px, or say what is wrong with their units."""
+    if y is None or x is None:
+        return []
+    microns = [microns_per(unit) for _, unit in (y, x)]
+    if microns[0] and microns[1]:
+        return [MppCandidate(y[0] * microns[0], x[0] * microns[1], source)]
+    number, unit = y if not microns[0] else x
+    if not unit:
+        return [Disregarded(f"{source} says {number:g} without a unit")]
+    what = "is no length" if is_no_length(unit) else "is no unit of length that is known here"
+    return [Disregarded(f"{source} says {number:g} {shown(unit)}, which {what}")]
+
+
+def _told(found: MppCandidate | Disregarded) -> tuple[str, float | None]:
+    """What a statement says, for a sentence, and as um/px."""
+    if isinstance(found, Disregarded):
+        return found.why, None
+    return f"{found.source} says {show_pair(found.mpp_y, found.mpp_x)} um", found.mpp_x
+
+
+def _other_size(told: tuple[str, float | None], stated: list[Shape | None], shape: Shape) -> Disregarded | None:
+    """Disregard what is said of pictures of other sizes; None where the size is this picture's, or not stated."""
+    others = [f"{one[1]} x {one[0]} px" for one in stated if one and min(one) > 0]
+    if not others or shape in stated:
+        return None
+    names = " or ".join(list(dict.fromkeys(others))[:MOST_NAMED])
+    return Disregarded(
+        f"{told[0]} of a picture of {names} (width x height), and this one has {shape[1]} x {shape[0]} px", told[1]
+    )
+
+
+def _is_plausible(found: MppCandidate | Disregarded) -> bool:
+    return isinstance(found, MppCandidate) and all(PLAUSIBLE_MPP[0] <= one <= PLAUSIBLE_MPP[1] for one in found[:2])
+
+
+def _aperio_number(description: str, key: str) -> float | None:
+    found = re.search(rf"(?:^|\|)\s*{key}\s*=\s*([0-9.,eE+-]+)", description)
+    return positive(found[1].replace(",", ".")) if found else None
+
+
+def _aperio_shape(description: str) -> Shape | None:
+    """(height, width) that the text states for its picture: of the scanned region where it names one.
+
+    ``46000x32914 [42673,5576 2220x2967] (240x240)``: a region of a scan; after ``->`` stands to what that was shrunk.
+    """
+    head = re.split(r"[|;]", description, maxsplit=1)[0]
+    found = APERIO_REGION.search(head) or APERIO_WHOLE.search(head)
+    return (int(found[2]), int(found[1])) if found and max(map(len, found.groups())) < MOST_DIGITS else None
+
+
+def _openslide_shape(properties: Mapping[str, str], shape: Shape) -> Shape | None:
+    """(height, width) that a text states which OpenSlide gives as it is; Philips's may be without padding of tiles."""
+    if properties.get("openslide.vendor") == "aperio":
+        return _aperio_shape(properties.get("tiff.ImageDescription", ""))
+    pairs = [[positive(properties.get(name.format(side))) for side in ("ROWS", "COLUMNS")] for name in PHILIPS_SIZES]
+    stated = [(int(rows), int(columns)) for rows, columns in pairs if rows and columns]
+    padded = any(all(0 <= shape[axis] - one[axis] < PHILIPS_TILE for axis in (0, 1)) for one in stated)
+    return shape if padded else next(iter(stated), None)
