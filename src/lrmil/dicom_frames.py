@@ -10,9 +10,9 @@ from itertools import product
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from lrmil.dicom_series import series_of
 from lrmil.holes import END_OF_JPEG, HOLE, ends_in_zeros, has_compressed_hole
 from lrmil.reader import unreadable
-from lrmil.slide_files import dicom_series
 
 HEAD = 1 << 16  # bytes that hold what is the same for all frames
 HEADS = (1 << 20, 64 << 20)  # bytes in which the frames begin: what is said of each frame may be long
@@ -87,10 +87,8 @@ def sides_of(head: bytes) -> tuple[int, int] | None:
 def _level_of(path: Path, shape: tuple[int, int]) -> LevelFrames | None:
     """Find the file of the slide that holds a level; None where several may be it, or it cannot be understood."""
     try:
-        series = dicom_series(_head(path))
-        others = sorted(other for other in path.parent.iterdir() if other.suffix == path.suffix and other.is_file())
-        heads = {other: _head(other) for other in others}
-        files = [other for other, head in heads.items() if sides_of(head) == shape and dicom_series(head) == series]
+        heads = {part: _head(part) for part in series_of(path)}
+        files = [part for part, head in heads.items() if sides_of(head) == shape]
         file = path if path in files else files[0] if len(files) == 1 else None
         return _frames(file, heads[file], shape) if file else None
     except OSError:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lrmil.dicom_frames import HEAD, DicomFrames, sides_of
+from lrmil.dicom_head import is_dicom
+from lrmil.dicom_series import series_of
 from lrmil.errors import SlideError
 from lrmil.reader import ICC_NOTE, check_inside, make_levels, not_brightfield, unreadable
 from lrmil.resolution import openslide_mpp, openslide_power
@@ -117,18 +119,19 @@ def _notes(properties: Mapping[str, str], origin_yx: tuple[int, int]) -> tuple[s
 
 
 def _refuse_endless_dicom(path: Path) -> None:
-    """Refuse a DICOM file that states a size no glass has: OpenSlide would end the process for want of memory."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(HEAD)
-    except OSError:
-        return  # OpenSlide says why
-    sides = sides_of(head)
-    if sides is not None and max(sides) > LARGEST_SIDE:
-        raise SlideError(
-            f"Expected a slide that a glass can hold in {path}. Got a side of {max(sides)} px; the file is probably "
-            "damaged: copy it again from its source."
-        )
+    """Refuse a DICOM slide that states a size no glass has: OpenSlide would end the process for want of memory."""
+    for part in series_of(path) if is_dicom(path) else ():
+        try:
+            with part.open("rb") as file:
+                head = file.read(HEAD)
+        except OSError:
+            continue  # OpenSlide says why
+        sides = sides_of(head)
+        if sides is not None and max(sides) > LARGEST_SIDE:
+            raise SlideError(
+                f"Expected a slide that a glass can hold in {part}. Got a side of {max(sides)} px; the file is "
+                "probably damaged: copy it again from its source."
+            )
 
 
 def _open(path: Path) -> openslide.OpenSlide:
