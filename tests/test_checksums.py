@@ -25,13 +25,14 @@ from lrmil.exchange import write_trident
 from lrmil.extraction import Outcome, PatchPlan, extract_features
 from lrmil.features import read_card
 from lrmil.slide import open_slide
-from lrmil.slide_files import DICOM_SERIES, SlideSource, fingerprint_of, parts_of
+from lrmil.slide_files import SlideSource, fingerprint_of, parts_of
 from lrmil.steps import last
 from lrmil.synthetic import make_slide
 from runs import tiny_bundle
 from slides import write_pyramid
 from vendor_slides import write_mrxs
 
+SERIES_TAG = b"\x20\x00\x0e\x00UI"  # Series Instance UID in DICOM
 CPU = ["--device", "cpu"]
 
 
@@ -404,7 +405,7 @@ class TestSlides:
     ) -> None:
         """OpenSlide reads other levels from them, also where a file such as the list lies in the folder."""
         for name, series in {"1": b"1.2.34", "2": b"1.2.34", "3": b"9.9.99"}.items():
-            head = DICOM_SERIES + len(series).to_bytes(2, "little") + series
+            head = SERIES_TAG + len(series).to_bytes(2, "little") + series
             (tmp_path / f"{name}.dcm").write_bytes(bytes(128) + b"DICM" + head + name.encode() * 4000)
         sums = write_list(tmp_path / "SHA256SUMS", *sorted(tmp_path.glob("*.dcm")))
         assert parts_of(tmp_path / "1.dcm") == [tmp_path / "1.dcm", tmp_path / "2.dcm"]

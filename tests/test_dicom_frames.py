@@ -12,12 +12,12 @@ from lrmil.dicom_frames import COLUMNS, ENCAPSULATED, ITEM, ROW_BY_ROW, ROWS, Di
 from lrmil.errors import SlideError
 from lrmil.inference import predict
 from lrmil.slide import open_slide
-from lrmil.slide_files import DICOM_SERIES
 from runs import tiny_bundle
 
 JPEG, JPEG_2000 = "camelyon_level_jpeg.dcm", "camelyon_level_j2k_lossless.dcm"
 SHAPES = {JPEG: (700, 1152), JPEG_2000: (812, 1696)}
 TILE = 256
+SERIES_TAG = b"\x20\x00\x0e\x00UI"  # Series Instance UID
 
 
 def items(data: bytes) -> list[tuple[int, int]]:
@@ -103,7 +103,7 @@ def test_the_file_of_a_level_is_found_among_those_beside(shared: Path, tmp_path:
     """A second level in a file of its own, here the same frames under another size, and one of another series."""
     first = Path(shutil.copy(shared / "data/slides" / JPEG, tmp_path / "1.dcm"))
     data = first.read_bytes()
-    place, (height, width) = data.index(DICOM_SERIES) + 8, SHAPES[JPEG]
+    place, (height, width) = data.index(SERIES_TAG) + 8, SHAPES[JPEG]
     for name, number, series in (("2.dcm", 1, data[place]), ("3.dcm", 2, data[place] ^ 1)):
         other = bytearray(data)
         other[place] = series

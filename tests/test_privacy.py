@@ -235,9 +235,10 @@ def test_names_in_dicom(shared: Path, run: Path, say, tmp_path: Path) -> None:  
     place = data.index(b"\x20\x00\x0d\x00UI")
     data = data[:place] + b"".join(tag + len(name).to_bytes(2, "little") + name for tag in tags) + data[place:]
     assert names_the_patient(data)
-    (tmp_path / "a.dcm").write_bytes(data)
-    (tmp_path / "b.dcm").write_bytes(data[: len(data) * 2 // 3])
-    for slide, code in ((tmp_path / "a.dcm", 0), (tmp_path / "b.dcm", 1)):
+    for name, content in (("a", data), ("b", data[: len(data) * 2 // 3])):  # in one folder, they would be one slide
+        (tmp_path / f"slide-{name}").mkdir()
+        (tmp_path / f"slide-{name}/{name}.dcm").write_bytes(content)
+    for slide, code in ((tmp_path / "slide-a/a.dcm", 0), (tmp_path / "slide-b/b.dcm", 1)):
         check(say("-v", "inspect", slide, "--mpp", 0.5, "--json", code=code))
         arguments = [
             "-v",

@@ -12,7 +12,7 @@ from lrmil.cohort_checks import NUMBER, check_rows, names_of
 from lrmil.errors import ConfigError
 from lrmil.labels import Labels, Problem, Row, read_labels
 from lrmil.slide import find_slides, slide_id_of
-from lrmil.slide_names import EXTENSION, SlideNames
+from lrmil.slide_names import EXTENSION, SlideNames, dicom_names
 
 __all__ = ["Cohort", "CohortReport", "Problem", "SlideRecord", "validate_cohort"]
 
@@ -120,7 +120,7 @@ def validate_cohort(
     table = read_labels(Path(labels))
     problems = list(table.problems)
     files = _slide_files(slides, problems)
-    names = SlideNames(files)
+    names = SlideNames(files, also=dicom_names(files))
     named = [_named(row, names, table, problems) for row in table.rows]
     rows = _unique_rows(named, table, problems)
     problems += chain(_unmatched(rows, names, table), check_rows(rows, table.columns, folds=folds))

@@ -12,9 +12,9 @@ from itertools import product
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from lrmil.dicom_series import levels_of, series_of
 from lrmil.holes import END_OF_JPEG, HOLE, ends_in_zeros, has_compressed_hole
 from lrmil.reader import unreadable
-from lrmil.slide_files import dicom_series
 
 HEAD = 1 << 16  # bytes that hold what is the same for all frames
 HEADS = (1 << 20, 64 << 20)  # bytes in which the frames begin: what is said of each frame may be long
@@ -105,12 +105,10 @@ def pixel_spacings(path: Path, shapes: Collection[tuple[int, int]]) -> dict[tupl
     """
     found = dict[tuple[int, int], tuple[float, float]]()
     try:
-        series = dicom_series(_head(path))
-        for other in sorted(one for one in path.parent.iterdir() if one.suffix == path.suffix and one.is_file()):
-            head = _head(other)
-            sides = sides_of(head)
-            if sides in shapes and sides is not None and dicom_series(head) == series:
-                spacing = _spacing_of(other)
+        for level in levels_of(path):
+            sides = sides_of(_head(level))
+            if sides in shapes and sides is not None:
+                spacing = _spacing_of(level)
                 if spacing is not None and found.setdefault(sides, spacing) != spacing:
                     found[sides] = (math.nan, math.nan)  # two levels of one size
     except OSError:
@@ -131,10 +129,8 @@ def _spacing_of(file: Path) -> tuple[float, float] | None:
 def _level_of(path: Path, shape: tuple[int, int]) -> LevelFrames | None:
     """Find the file of the slide that holds a level; None where several may be it, or it cannot be understood."""
     try:
-        series = dicom_series(_head(path))
-        others = sorted(other for other in path.parent.iterdir() if other.suffix == path.suffix and other.is_file())
-        heads = {other: _head(other) for other in others}
-        files = [other for other, head in heads.items() if sides_of(head) == shape and dicom_series(head) == series]
+        heads = {part: _head(part) for part in series_of(path)}
+        files = [part for part, head in heads.items() if sides_of(head) == shape]
         file = path if path in files else files[0] if len(files) == 1 else None
         return _frames(file, heads[file], shape) if file else None
     except OSError:

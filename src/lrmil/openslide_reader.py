@@ -14,6 +14,8 @@ from PIL import Image
 
 from lrmil.alignment import align
 from lrmil.dicom_frames import HEAD, DicomFrames, focal_planes_of, pixel_spacings, sides_of
+from lrmil.dicom_head import is_dicom
+from lrmil.dicom_series import series_of
 from lrmil.errors import SlideError
 from lrmil.pixel_size import openslide_mpp, openslide_power
 from lrmil.reader import ICC_NOTE, Level, check_inside, not_brightfield, several_planes, unreadable
@@ -138,20 +140,21 @@ def _spacing_factor(own: tuple[float, float], first: tuple[float, float]) -> flo
 
 
 def _refuse_dicom(path: Path) -> None:
-    """Refuse a DICOM file of several focal planes, or of a size no glass has: OpenSlide would end the process."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(HEAD)
-    except OSError:
-        return  # OpenSlide says why
-    sides, planes = sides_of(head), focal_planes_of(head)
-    if planes > 1:
-        raise several_planes(path, planes, "focal planes")
-    if sides is not None and max(sides) > LARGEST_SIDE:
-        raise SlideError(
-            f"Expected a slide that a glass can hold in {path}. Got a side of {max(sides)} px; the file is probably "
-            "damaged: copy it again from its source."
-        )
+    """Refuse a DICOM slide of several focal planes, or of a size no glass has: OpenSlide would end the process."""
+    for part in series_of(path) if is_dicom(path) else ():
+        try:
+            with part.open("rb") as file:
+                head = file.read(HEAD)
+        except OSError:
+            continue  # OpenSlide says why
+        sides, planes = sides_of(head), focal_planes_of(head)
+        if planes > 1:
+            raise several_planes(path, planes, "focal planes")
+        if sides is not None and max(sides) > LARGEST_SIDE:
+            raise SlideError(
+                f"Expected a slide that a glass can hold in {part}. Got a side of {max(sides)} px; the file is "
+                "probably damaged: copy it again from its source."
+            )
 
 
 def _open(path: Path) -> openslide.OpenSlide:

@@ -7,23 +7,23 @@ from typing import NamedTuple
 
 from lrmil import files
 from lrmil.checksums import Checksum
+from lrmil.dicom_head import is_dicom
+from lrmil.dicom_series import DICOM, DicomFolder, dicom_in, file_of_folder, file_with_scan, paths_of, series_of
 from lrmil.errors import SlideError
 from lrmil.zarr_folders import ZARR_SUFFIX, is_zarr_slide
 
 TIFF_EXTENSIONS = (".svs", ".tif", ".tiff", ".ndpi", ".btf")
 MRXS = ".mrxs"
-DICOM = ".dcm"
 OPENSLIDE_EXTENSIONS = (MRXS, ".scn", ".bif", DICOM, ".vms", ".vmu", ".svslide", ".czi")
 FLAT_EXTENSIONS = (".png", ".jpg", ".jpeg")
 ZARR_EXTENSIONS = (ZARR_SUFFIX,)
 SCAN_EXTENSIONS = TIFF_EXTENSIONS + OPENSLIDE_EXTENSIONS
 EXTENSIONS = SCAN_EXTENSIONS + FLAT_EXTENSIONS + ZARR_EXTENSIONS
+OTHER_SCANS = tuple(one for one in SCAN_EXTENSIONS if one != DICOM)
 DOUBLE_EXTENSIONS = (".ome.tif", ".ome.tiff", ".ome.btf", ".ome.zarr")
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # classic and BigTIFF, either byte order
 HAMAMATSU_TEXTS = (".vms", ".vmu")
 LARGEST_TEXT = 1 << 20  # bytes
-DICOM_SERIES = b"\x20\x00\x0e\x00UI"  # Series Instance UID, DICOM PS3.3 C.7.3.1
-DICOM_HEAD = 1 << 13  # bytes that hold it
 ZARR_DOCUMENTS = ("zarr.json", ".zarray", ".zattrs", ".zgroup")
 SAMPLED = 64  # chunks of an OME-Zarr of which the content is hashed
 PNG_MAGIC, JPEG_MAGIC = b"\x89PNG", b"\xff\xd8\xff"
@@ -45,34 +45,62 @@ class SlideSource(NamedTuple):
 
 
 def slide_id_of(path: str | Path) -> str:
-    """Name a slide by its file name without extension; ``.ome.tif`` and the like count as one extension."""
+    """Name a slide by its file name without extension; ``.ome.tif`` and the like count as one extension.
+
+    What follows the last dot of a DICOM file called by its UID is no extension.
+    """
     path = Path(path)
+    if path.name in ("", ".."):
+        path = path.resolve()
     for extension in DOUBLE_EXTENSIONS:
         if path.name.lower().endswith(extension):
             return path.name[: -len(extension)]
-    return path.stem if path.suffix.lower() in EXTENSIONS or path.is_file() else path.name
+    known = path.suffix.lower() in EXTENSIONS
+    return path.stem if known or (path.is_file() and not is_dicom(path)) else path.name
 
 
 def find_slides(places: str | Path | Iterable[str | Path]) -> list[Path]:
     """List the slides in folders (searched recursively, hidden names skipped) and among files, sorted by path.
 
-    A file named outright is kept whatever its extension, so that opening it says what is wrong with it. PNG and JPEG
-    files count only where a folder has no other slide: beside slides they are pictures of them, or parts of them.
+    A file named outright is kept whatever its extension, so that opening it says what is wrong with it; a file of a
+    DICOM slide stands for that slide. PNG and JPEG files count only where a folder has no other slide: beside slides
+    they are pictures of them, or parts of them.
     """
     found: set[Path] = set()
+    named: dict[Path, list[Path]] = {}
     for place in map(Path, [places] if isinstance(places, str | Path) else places):
-        found |= _slides_in(place) if place.is_dir() and not is_zarr_slide(place) else {place}
+        if place.is_dir() and not is_zarr_slide(place):
+            found |= _slides_in(place)
+        elif is_dicom(place):
+            named.setdefault(place.parent, []).append(place)
+        else:
+            found.add(place)
+    for folder, several in named.items():
+        slides = {file: slide.path for slide in dicom_slides(folder).slides for file in slide.files}
+        found |= {slides.get(file, file) for file in several}
     return sorted(found)
 
 
+def dicom_slides(folder: Path) -> DicomFolder:
+    """List the DICOM slides that lie in a folder itself; see `lrmil.dicom_series`."""
+    return dicom_in(folder, scans=OTHER_SCANS)
+
+
+def slide_path(path: Path) -> Path:
+    """Return the path by which a slide is known: a file of a DICOM slide stands for that slide."""
+    return find_slides([path])[0] if is_dicom(path) else path
+
+
 def slide_file(path: Path) -> Path:
-    """Return what to open for a slide: the file or OME-Zarr folder itself, or the first file of a DICOM folder.
+    """Return what to open for a slide: the file or OME-Zarr folder itself, of a DICOM slide the first with its pixels.
 
     Raises
     ------
     SlideError
-        If nothing is there, or a folder is neither a DICOM slide nor a zarr.
+        If nothing is there, or a folder is neither that of one DICOM slide nor a zarr, or a DICOM file holds no slide.
     """
+    if is_dicom(path):
+        return file_with_scan(path)
     if path.is_file() or (path.is_dir() and path.suffix.lower() == ZARR_SUFFIX):
         return path
     if not path.exists():
@@ -84,13 +112,12 @@ def slide_file(path: Path) -> Path:
         raise SlideError(f"Expected a slide at {path}; nothing is there. Check the path and that its disk is mounted.")
     if not path.is_dir():
         raise SlideError(f"Expected a slide file at {path}; it is a device or a pipe, which cannot be read as one.")
-    parts = parts_of(path)
-    if not parts or any(part.suffix.lower() != ".dcm" for part in parts):
-        raise SlideError(
-            "Expected a slide file, an OME-Zarr, or a folder with the .dcm files of one slide; "
-            f"{path} is another folder. Name the slides in it one by one, or move it away from the slides."
-        )
-    return parts[0]
+    if (dicom := file_of_folder(dicom_slides(path))) is not None:
+        return dicom
+    raise SlideError(
+        "Expected a slide file, an OME-Zarr, or a folder with the DICOM files of one slide; "
+        f"{path} is another folder. Name the slides in it one by one, or move it away from the slides."
+    )
 
 
 def is_tiff(file: Path) -> bool:
@@ -123,11 +150,12 @@ def parts_of(path: Path) -> list[Path]:
     if path.is_dir() and path.suffix.lower() == ZARR_SUFFIX:
         return sorted(part for part in path.rglob("*") if part.is_file())
     if path.is_dir():
-        return _files_of(path)
+        only = dicom_slides(path).only
+        return list(only.files) if only else _files_of(path)
     if path.suffix.lower() in HAMAMATSU_TEXTS:
         return [path, *_named_in(path)]
-    if path.suffix.lower() == DICOM and path.is_file():
-        return [path, *_of_the_series_of(path)]
+    if is_dicom(path):
+        return series_of(path)
     return [path, *(_files_of(path.with_suffix("")) if path.suffix.lower() == MRXS else [])]
 
 
@@ -164,27 +192,6 @@ def _named_in(path: Path) -> list[Path]:
     return sorted(one for one in path.parent.iterdir() if one.name in names and one.is_file())
 
 
-def dicom_series(head: bytes) -> bytes:
-    """Find the UID of the series in the first bytes of a DICOM file; b"" when it is not there."""
-    place = head.find(DICOM_SERIES)
-    length = int.from_bytes(head[place + 6 : place + 8], "little")
-    return head[place + 8 : place + 8 + length] if place >= 0 else b""
-
-
-def _of_the_series_of(path: Path) -> list[Path]:
-    beside = sorted(other for other in path.parent.glob(f"*{path.suffix}") if other != path and other.is_file())
-    series = _series_of(path) if beside else b""
-    return [other for other in beside if _series_of(other) == series] if series else []
-
-
-def _series_of(file: Path) -> bytes:
-    try:
-        with file.open("rb") as stream:
-            return dicom_series(stream.read(DICOM_HEAD))
-    except OSError:
-        return b""  # opening it says why
-
-
 def _first_bytes(file: Path) -> bytes:
     try:
         with file.open("rb") as stream:
@@ -198,27 +205,43 @@ def _first_bytes(file: Path) -> bytes:
 
 def _slides_in(folder: Path) -> set[Path]:
     return set(_slides_under(folder)) or {
-        path for path in _walk(folder, {folder.resolve()}) if path.suffix.lower() in FLAT_EXTENSIONS and path.is_file()
+        path
+        for _, inside in _walk(folder, {folder.resolve()})
+        for path in inside
+        if path.suffix.lower() in FLAT_EXTENSIONS and path.is_file()
     }
 
 
 def _slides_under(folder: Path) -> Iterable[Path]:
-    for path in _walk(folder, {folder.resolve()}):
-        if is_zarr_slide(path):
-            yield path
-        elif path.suffix.lower() in SCAN_EXTENSIONS and (path.is_file() or _is_lost(path)):
-            yield path.parent if path.suffix.lower() == ".dcm" and _is_dicom_slide(path.parent) else path
+    for place, inside in _walk(folder, {folder.resolve()}):
+        dicom = set[Path]()
+        if any(_may_be_dicom(path) for path in inside):
+            among = dicom_slides(place)
+            dicom.update(among.files)
+            yield from paths_of(among)
+        for path in inside:
+            is_scan = path.suffix.lower() in SCAN_EXTENSIONS and path not in dicom
+            if is_zarr_slide(path) or (is_scan and (path.is_file() or _is_lost(path))):
+                yield path
 
 
-def _walk(folder: Path, seen: set[Path]) -> Iterable[Path]:
-    """Give what is in a folder and below, also behind links, each folder once: links may lead in a circle."""
+def _may_be_dicom(path: Path) -> bool:
+    """Tell whether to look for DICOM in the folder of a file: archives also name files by UIDs, without extension."""
+    suffix = path.suffix.lower()
+    if suffix == DICOM:
+        return path.is_file()
+    return (suffix in ("", ".dicom", ".ima") or suffix[1:].isdigit()) and path.is_file() and is_dicom(path)
+
+
+def _walk(folder: Path, seen: set[Path]) -> Iterable[tuple[Path, list[Path]]]:
+    """Give each folder with what is in it, also behind links, each once: links may lead in a circle."""
     try:
         inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
         log.warning("The slides in %s are left out: it cannot be listed: %s", folder, error.strerror)
         return
+    yield folder, inside
     for path in inside:
-        yield path
         if path.suffix.lower() == ZARR_SUFFIX:
             continue  # what is in it are chunks, and many of them
         try:
@@ -238,12 +261,6 @@ def _is_lost(path: Path) -> bool:
     if path.is_dir():
         return next(iter(_slides_under(path)), None) is None
     return path.is_symlink()
-
-
-def _is_dicom_slide(folder: Path) -> bool:
-    """Tell whether a folder holds several .dcm files and nothing else: the levels of one slide."""
-    parts = _files_of(folder)
-    return len(parts) > 1 and all(part.suffix.lower() == ".dcm" for part in parts)
 
 
 def _files_of(folder: Path) -> list[Path]:

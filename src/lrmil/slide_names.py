@@ -4,11 +4,14 @@ import difflib
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
 
-from lrmil.slide_files import DOUBLE_EXTENSIONS, EXTENSIONS
+from lrmil.slide_files import DICOM, DOUBLE_EXTENSIONS, EXTENSIONS, dicom_slides
 
 FEATURE_EXTENSIONS = (".h5", ".pt")  # which other tools' tables name
+NOT_DICOM = frozenset(EXTENSIONS) - {DICOM}  # looking into those would take long
+MAX_MEANT = 5  # slides that one name may mean, written out
 GUESSES = 10  # closest names looked up: difflib is quadratic, and a wrong folder makes every name unknown
 EXTENSION = re.compile(
     "|".join(f"{re.escape(one)}$" for one in (*DOUBLE_EXTENSIONS, *EXTENSIONS, *FEATURE_EXTENSIONS)), re.IGNORECASE
@@ -22,10 +25,13 @@ class SlideNames:
     ----------
     names
         Slide ids.
+    also
+        Further names of slides, each with the ids of those that it may mean; see `dicom_names`.
     """
 
-    def __init__(self, names: Collection[str]) -> None:
+    def __init__(self, names: Collection[str], *, also: Mapping[str, Collection[str]] | None = None) -> None:
         self.names = frozenset(names)
+        self._also = also or {}
         self._typed = {_typed(name): name for name in sorted(names)}
         self._alike: dict[str, list[str]] = defaultdict(list)
         for name in sorted(names):
@@ -36,7 +42,8 @@ class SlideNames:
         """Give the slide of a name as written: "folder/a.svs" is "a", unless a slide is called just so."""
         if written in self.names:
             return written
-        return self._typed.get(_typed(written)) or self._typed.get(_plain(written))
+        found = self._typed.get(_typed(written)) or self._typed.get(_plain(written))
+        return found or next((min(ids) for ids in self._meant(written) if len(ids) == 1), None)
 
     def hint(self, written: str, *, first: Collection[str] = ()) -> str | None:
         """Ask whether another slide was meant by a name that none has.
@@ -49,6 +56,9 @@ class SlideNames:
         first
             Slides that are the likelier ones.
         """
+        if several := next(iter(self._meant(written)), ()):
+            named = "' or '".join(sorted(several)[:MAX_MEANT])
+            return f"'{written}' may be '{named}': name one."
         if alike := self._alike.get(_alike(written)):
             meant = min(alike, key=lambda name: (name not in first, name))
             lost = len(_plain(written)) < len(_typed(meant))
@@ -59,6 +69,31 @@ class SlideNames:
         self._guesses -= 1
         close = _closest(written, first) or _closest(written, self.names)
         return f"Did you mean '{close}'?" if close else None
+
+    def _meant(self, written: str) -> list[Collection[str]]:
+        """Ids of the slides that have a further name as written, with its folder and without."""
+        parts = [_plain(part) for part in re.split(r"[\\/]", written)]
+        return [self._also[name] for name in ("/".join(parts[-2:]), parts[-1]) if name in self._also]
+
+
+def dicom_names(slides: Mapping[str, Path]) -> dict[str, set[str]]:
+    """Find further names of DICOM slides, with the ids that each may mean: of the series, its folder and its files.
+
+    Parameters
+    ----------
+    slides
+        Slide id -> path.
+    """
+    ids = {path: slide_id for slide_id, path in slides.items() if path.suffix.lower() not in NOT_DICOM}
+    folders = {path if path.is_dir() else path.parent for path in ids}
+    found: dict[str, set[str]] = {}
+    for folder in folders:
+        for slide in dicom_slides(folder).slides:
+            stems = {_plain(file.name) for file in slide.files}
+            for name in {slide.series, folder.name, *stems, *(f"{_typed(folder.name)}/{stem}" for stem in stems)}:
+                if slide.path in ids:
+                    found.setdefault(name, set()).add(ids[slide.path])
+    return found
 
 
 def _typed(name: str) -> str:

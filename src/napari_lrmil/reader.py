@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lrmil.errors import LrmilError, SlideError
 from lrmil.slide import open_slide
-from lrmil.slide_files import OPENSLIDE_EXTENSIONS, find_slides
+from lrmil.slide_files import OPENSLIDE_EXTENSIONS, dicom_slides, slide_path
 from napari_lrmil.layers import LayerData, slide_layer
 from napari_lrmil.wholeness import is_whole
 
@@ -21,7 +21,7 @@ def get_reader(path: str | list[str]) -> Read | None:
     Parameters
     ----------
     path
-        A slide file, an OME-Zarr, the folder of a DICOM slide, or several of them.
+        A slide file, an OME-Zarr, the folder of DICOM slides, or several of them.
     """
     paths = [Path(one) for one in ([path] if isinstance(path, str) else path)]
     return read_slides if paths and all(_is_ours(one) for one in paths) else None
@@ -36,7 +36,7 @@ def read_slides(path: str | list[str]) -> list[LayerData]:
         Saying of each slide that cannot be opened what is wrong; the message holds all of them.
     """
     layers, problems = [], []
-    for one in [path] if isinstance(path, str) else path:
+    for one in _slides_at([Path(one) for one in ([path] if isinstance(path, str) else path)]):
         try:
             layers.append(slide_layer(open_slide(one)))
         except LrmilError as error:
@@ -51,11 +51,21 @@ def read_slides(path: str | list[str]) -> list[LayerData]:
     return layers
 
 
+def _slides_at(paths: list[Path]) -> list[Path]:
+    """List each slide once: several files, or the folder, of a DICOM slide stand for it."""
+    found: list[Path] = []
+    for path in paths:
+        among = dicom_slides(path).slides if path.is_dir() else ()
+        found += [slide.path for slide in among] or [slide_path(path)]
+    return list(dict.fromkeys(found))
+
+
 def _is_ours(path: Path) -> bool:
     """Whether to read a path; reading what is broken says so, where giving it up would leave napari's own words."""
     suffix = path.suffix.lower()
     if path.is_dir() and suffix != ZARR_SUFFIX and suffix not in OWN_EXTENSIONS:
-        return find_slides(path) == [path]  # the folder of one DICOM slide
+        inside = dicom_slides(path)
+        return bool(inside.slides) or inside.is_lost
     if suffix in OWN_EXTENSIONS:
         return True
     try:

@@ -21,7 +21,7 @@ from lrmil.progress import show
 from lrmil.resolution import parse_mpp
 from lrmil.review import latest_reviews
 from lrmil.slide import open_source
-from lrmil.slide_files import SlideSource, slide_id_of
+from lrmil.slide_files import SlideSource, slide_id_of, slide_path
 
 
 def inspect(options: argparse.Namespace) -> int:
@@ -75,7 +75,8 @@ def case(options: argparse.Namespace) -> int:
     """Classify one slide and write what others need to look at it."""
     bundle = load_bundle(options.model)
     reviews = latest_reviews(log_at(options.reviews).reviews) if options.reviews else {}
-    given = SlideSource(slide_id_of(options.slide), options.slide, mpp_of(options), options.use_objective_power)
+    path = slide_path(options.slide)
+    given = SlideSource(slide_id_of(path), path, mpp_of(options), options.use_objective_power)
     (source,) = with_checksums([given], options.checksums)
     require_case_place(options.out, source, inputs_of(options))
     with open_source(source) as slide:

@@ -1,0 +1,254 @@
+"""The DICOM files of a folder by series: each series that holds a scan is one slide, whatever its files are called.
+
+A folder is looked through once, and again only when something in it has changed. OpenSlide, too, takes the levels of a
+slide from all files of its series in the folder, whatever their names.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from cachetools import LRUCache
+
+from lrmil.dicom_head import DIRECTORY, DicomHead, head_of
+from lrmil.errors import SlideError
+
+DICOM = ".dcm"
+# A change within this time of the look, or before it, may leave the time of the folder as it was: FAT counts in 2 s.
+SETTLED_NS = 2_500_000_000
+MAX_FOLDERS = 4096  # kept in memory
+MAX_NAMED = 5  # slides named in a message
+MAX_MODALITY = 16  # characters of a code string, PS3.5 chapter 6.2
+
+log = logging.getLogger(__name__)
+Signature = tuple[int, ...]
+Seen = tuple[Signature, DicomHead | None]
+
+
+class DicomSlide(NamedTuple):
+    """One series that holds a scan."""
+
+    path: Path
+    """What the slide is opened by: the folder where it is the only slide in it, else its first file with pixels."""
+    series: str
+    files: tuple[Path, ...]
+    """All files of the series, also its label and overview."""
+    levels: tuple[Path, ...]
+    """Those that hold pixels of the scan."""
+
+
+class DicomFolder(NamedTuple):
+    """What DICOM files a folder holds; files in folders within it do not count."""
+
+    folder: Path
+    slides: tuple[DicomSlide, ...]
+    associated: tuple[Path, ...]
+    """Labels, overviews and thumbnails in a series without a scan."""
+    others: Mapping[Path, str]
+    """Images of another kind and their modality, such as CT."""
+    damaged: tuple[Path, ...]
+    """Files named or marked as DICOM that do not say what they are."""
+    is_mixed: bool
+    """Whether there are files of another kind beside."""
+
+    @property
+    def only(self) -> DicomSlide | None:
+        """The slide for which the folder's name stands."""
+        return next((slide for slide in self.slides if slide.path == self.folder), None)
+
+    @property
+    def files(self) -> set[Path]:
+        """All DICOM files."""
+        return {file for slide in self.slides for file in slide.files}.union(self.associated, self.others, self.damaged)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether there are several DICOM files and nothing else, and none can be read: one damaged slide."""
+        return len(self.damaged) > 1 and self.files == set(self.damaged) and not self.is_mixed
+
+
+def dicom_in(folder: Path, *, scans: Collection[str] = ()) -> DicomFolder:
+    """Look through a folder.
+
+    Parameters
+    ----------
+    folder
+        Where to look.
+    scans
+        Endings of files that are slides of other formats. Beside one of those, a folder's name does not stand for its
+        DICOM slide.
+    """
+    look = _look_through(folder)
+    dicom = {name: head for name, head in look.heads.items() if head.storage_class != DIRECTORY}
+    dicom |= {name: DicomHead() for name in look.names if name.lower().endswith(DICOM) and name not in look.heads}
+    visible = [name for name in sorted(dicom) if not name.startswith(".")]
+    with_scan: dict[str, list[str]] = {}
+    for name in visible:
+        if dicom[name].series and dicom[name].is_volume:
+            with_scan.setdefault(dicom[name].series, []).append(name)
+    beside = [name for name in look.names if name not in dicom and not name.startswith(".")]
+    alone = len(with_scan) == 1 and not any(name.lower().endswith(tuple(scans)) for name in beside)
+    alone = alone and (len(visible) > 1 or not visible[0].lower().endswith(DICOM))
+    slides = tuple(
+        DicomSlide(
+            folder if alone else folder / levels[0],
+            series,
+            tuple(folder / name for name in look.by_series[series]),
+            tuple(folder / name for name in levels),
+        )
+        for series, levels in with_scan.items()
+    )
+    rest = {folder / name: dicom[name] for name in visible if dicom[name].series not in with_scan}
+    return DicomFolder(
+        folder,
+        slides,
+        tuple(file for file, head in rest.items() if head.is_whole_slide and not head.is_volume),
+        {file: head.modality for file, head in rest.items() if head.series and not head.is_whole_slide},
+        tuple(file for file, head in rest.items() if head.is_volume or not (head.series or head.is_whole_slide)),
+        bool(beside),
+    )
+
+
+def paths_of(inside: DicomFolder) -> list[Path]:
+    """Return the slides of a folder, and the files that are no slide but ought to be; what is left out is logged."""
+    if inside.associated:
+        log.info("%s: %d DICOM labels or overviews without a scan are left out", inside.folder, len(inside.associated))
+    if inside.others:
+        first, modality = next(iter(inside.others.items()))
+        log.warning(
+            "%s: %d DICOM files are left out: they are no whole-slide images (the first is %s, of modality %s)",
+            *(inside.folder, len(inside.others), first.name, modality[:MAX_MODALITY] or "unknown"),
+        )
+    damaged = [inside.folder] if inside.is_lost else inside.damaged
+    return [*(slide.path for slide in inside.slides), *damaged]
+
+
+def file_of_folder(inside: DicomFolder) -> Path | None:
+    """Return the file by which the slide of a folder is opened; None where the folder is not that of a DICOM slide.
+
+    Raises
+    ------
+    SlideError
+        If it holds several slides.
+    """
+    if inside.only:
+        return inside.only.levels[0]
+    if inside.slides:
+        names = [slide.path.name for slide in inside.slides[:MAX_NAMED]]
+        more = ", ..." if len(inside.slides) > MAX_NAMED else ""
+        raise SlideError(
+            f"Expected the folder of one DICOM slide at {inside.folder}. Got one with several slides; name the file of "
+            f"the one that is meant: {', '.join(names)}{more}."
+        )
+    return inside.damaged[0] if inside.is_lost else None
+
+
+def file_with_scan(file: Path) -> Path:
+    """Return a DICOM file itself if it holds pixels of the scan, else the first of its series that does.
+
+    Raises
+    ------
+    SlideError
+        If there is none: the file is a label, or another kind of image.
+    """
+    head = head_of(file)
+    if head is None or not head.series or head.is_volume:
+        return file  # opening it says what is wrong with it
+    if levels := levels_of(file):
+        return levels[0]
+    kind = (
+        "a label, an overview or a thumbnail, which is never read" if head.is_whole_slide else "another kind of image"
+    )
+    modality = f" (modality {head.modality[:16]})" if head.modality and not head.is_whole_slide else ""
+    raise SlideError(
+        f"Expected a DICOM whole-slide image in {file}. Got {kind}{modality}; name a file that holds the scan."
+    )
+
+
+def series_of(file: Path) -> list[Path]:
+    """List the files of a DICOM file's series in its folder, sorted; the file alone where it names no series."""
+    look = _look_through(file.parent)
+    members = look.series_with(file.name)
+    if not _is_as_seen(look, file.parent, members):  # written over, which the folder's own time does not tell
+        look = _look_through(file.parent, again=True)
+        members = look.series_with(file.name)
+    return [file.parent / name for name in members]
+
+
+def levels_of(file: Path) -> list[Path]:
+    """List those files of a DICOM file's series that hold pixels of the scan."""
+    members = series_of(file)
+    heads = _look_through(file.parent).heads
+    return [member for member in members if (head := heads.get(member.name)) and head.is_volume]
+
+
+class _Look:
+    """A folder as it was when it was looked through."""
+
+    def __init__(self, signature: Signature, at_ns: int, seen: Mapping[str, Seen]) -> None:
+        self.signature, self.at_ns, self.seen = signature, at_ns, seen
+        self.names = sorted(seen)
+        self.heads = {name: head for name in self.names if (head := seen[name][1]) is not None}
+        self.by_series: dict[str, list[str]] = {}
+        for name, head in self.heads.items():
+            self.by_series.setdefault(head.series, []).append(name)
+
+    def series_with(self, name: str) -> list[str]:
+        """Names of the files of a file's series."""
+        head = self.heads.get(name)
+        return self.by_series[head.series] if head and head.series else [name]
+
+
+_looks: LRUCache[str, _Look] = LRUCache(MAX_FOLDERS)
+_lock = threading.Lock()
+
+
+def _look_through(folder: Path, *, again: bool = False) -> _Look:
+    key = os.path.abspath(folder)  # noqa: PTH100 - links are not followed: the folder is meant as it is named
+    with _lock:
+        known = _looks.get(key)
+    try:
+        signature = _signature(folder.stat())
+        if known and not again and known.signature == signature and known.at_ns - max(signature[:2]) >= SETTLED_NS:
+            return known
+        look = _look_again(folder, signature, known)
+    except OSError:
+        return _Look((), 0, {})  # opening a slide in it says why
+    with _lock:
+        _looks[key] = look
+    return look
+
+
+def _look_again(folder: Path, signature: Signature, known: _Look | None) -> _Look:
+    """Read the heads of those files that are new, or changed since or shortly before they were last read."""
+    at_ns = time.time_ns()
+    seen: dict[str, Seen] = {}
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            try:
+                if not entry.is_file():
+                    continue
+                stated = _signature((folder / entry.name).stat())  # on Windows an entry's own lacks some of it
+            except OSError:
+                continue  # gone, or a circle of links
+            before = known.seen.get(entry.name) if known else None
+            if known and before and before[0] == stated and known.at_ns - max(stated[:2]) >= SETTLED_NS:
+                seen[entry.name] = before
+            else:
+                seen[entry.name] = stated, head_of(folder / entry.name)
+    return _Look(signature, at_ns, seen)
+
+
+def _is_as_seen(look: _Look, folder: Path, names: Iterable[str]) -> bool:
+    try:
+        return all(look.seen[name][0] == _signature((folder / name).stat()) for name in names)
+    except (OSError, KeyError):
+        return False
+
+
+def _signature(stat: os.stat_result) -> Signature:
+    return stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino
