@@ -9,7 +9,7 @@ import numpy as np
 from lrmil import files, metrics
 from lrmil.batch_prediction import predict_slides
 from lrmil.bundle import Bundle
-from lrmil.cohort import validate_cohort
+from lrmil.cohort import TableOptions, validate_cohort
 from lrmil.errors import CohortError
 from lrmil.extraction import SlideSource
 from lrmil.prediction_table import Row
@@ -35,6 +35,7 @@ def evaluate_steps(
     threads: int = 2,
     mpp: Mapping[str, float] | None = None,
     objective_power: bool = False,
+    options: TableOptions | None = None,
 ) -> Iterator[Step[Evaluation]]:
     """Classify a labelled cohort into `out` and compare, also as ``out/evaluation.json``.
 
@@ -48,13 +49,15 @@ def evaluate_steps(
         Slide id -> um/px of level 0, for slides of which the labels table gives none.
     objective_power
         Whether the stated magnification may stand in for a missing um/px.
+    options
+        How the labels table is read; see `validate_cohort`.
 
     Raises
     ------
     CohortError
         If the table has problems, or a label is none of the model's classes.
     """
-    report = validate_cohort(slides, labels, folds=None)
+    report = validate_cohort(slides, labels, folds=None, options=options)
     if report.cohort is None:
         raise CohortError(report.explain())
     cohort = report.cohort
@@ -68,6 +71,8 @@ def evaluate_steps(
         SlideSource(slide.slide_id, slide.path, slide.mpp or (mpp or {}).get(slide.slide_id), objective_power)
         for slide in cohort.slides
     ]
+    for done, sentence in enumerate(report.warnings, start=1):
+        yield Step("labels table", done, len(report.warnings), "warnings", message=sentence)
     rows: list[Row] = []
     for step in predict_slides(sources, bundle, out, device=device, batch_size=batch_size, threads=threads):
         rows = step.result or rows
