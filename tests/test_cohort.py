@@ -366,7 +366,7 @@ class TestCases:
         assert report.ok and only(report).severity == "warning" and only(report).row is None
         assert "6 of 6 cases" in only(report).message and len(checked(report).cases) == 6
 
-    @pytest.mark.parametrize(("header", "part"), [("fold", "01"), ("split", "train test".split())])
+    @pytest.mark.parametrize(("header", "part"), [("fold", "01"), ("split", ["train", "test"])])
     def test_a_case_with_two_labels_still_stays_in_one_part(
         self, folder: Path, header: str, part: Sequence[str]
     ) -> None:
