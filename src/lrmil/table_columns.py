@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import TypeAdapter, ValidationError
+import pydantic.dataclasses
+from pydantic import ConfigDict, ValidationError
 
 from lrmil.errors import FormatError
 from lrmil.tables import Table
@@ -46,7 +47,7 @@ class Problem:
     severity: Literal["error", "warning"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@pydantic.dataclasses.dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid", strict=True))
 class TableOptions:
     """What the user says of a labels table that the table itself does not."""
 
@@ -82,12 +83,12 @@ def options_from_dict(values: object) -> TableOptions:
     FormatError
         If they are not the fields of `TableOptions`.
     """
+    if not isinstance(values, dict):
+        raise FormatError(f"Expected how a labels table is read, names with values. Got {values!r}.")
     try:
-        return TypeAdapter(TableOptions).validate_python(values, strict=True)
-    except ValidationError as error:
-        raise FormatError(
-            f"Expected how a labels table is read. Got {values!r}: {error.errors()[0]['msg']}."
-        ) from error
+        return TableOptions(**values)
+    except (TypeError, ValidationError) as error:
+        raise FormatError(f"Expected how a labels table is read. Got {values!r}: {error}.") from error
 
 
 def normal_name(name: str) -> str:
