@@ -198,11 +198,28 @@ class TestColumns:
         assert [problem.column for problem in report.problems] == ["label", "slide_id"]
         assert all("'foo', 'case_id', 'bar'" in problem.message for problem in report.problems)
 
-    def test_two_columns_for_one_role(self, folder: Path) -> None:
-        report = check(folder, [f"{row},x" for row in ROWS], HEADER + ",Diagnosis")
+    @pytest.mark.parametrize("header", ["slide_id,case_id,label,label", "slide_id,case_id,class,Diagnosis"])
+    def test_two_columns_for_one_role(self, folder: Path, header: str) -> None:
+        report = check(folder, [f"{row},x" for row in ROWS], header)
         problem = only(report)
         assert not report.ok and problem.column == "label"
-        assert "'label' and 'Diagnosis'" in problem.message
+        assert "one column for label; got '" in problem.message and "--label-column" in problem.hint
+
+    @pytest.mark.parametrize(
+        ("own", "alias"),
+        [("label", "Diagnosis"), ("slide_id", "filename"), ("Slide ID", "wsi"), ("case_id", "submitter_id")],
+    )
+    @pytest.mark.parametrize("first", [True, False])
+    def test_a_column_of_the_role_s_own_name_wins(self, folder: Path, own: str, alias: str, first: bool) -> None:
+        names = {"label": "label", "slide_id": "slide_id", "case_id": "case_id"}
+        names[own.lower().replace(" ", "_")] = own
+        header, rows = ",".join(names[name] for name in ("slide_id", "case_id", "label")), ROWS
+        header = f"{alias},{header}" if first else f"{header},{alias}"
+        report = check(folder, [f"s05,{row}" if first else f"{row},s05" for row in rows], header)
+        assert report.ok and checked(report) == checked(check(folder))
+        problem = only(report)
+        assert (problem.row, problem.column, problem.severity) == (1, own, "warning")
+        assert f"'{alias}' is not" in problem.message
 
     def test_problems_name_the_column_as_the_table_does(self, folder: Path) -> None:
         assert only(check(folder, replaced(0, "s00,p00,"), "slide_id,case_id,Diagnosis")).column == "Diagnosis"
@@ -331,9 +348,49 @@ class TestDuplicates:
 
 class TestCases:
     def test_one_case_with_two_labels(self, folder: Path) -> None:
-        problem = only(check(folder, replaced(3, "s03,p00,tumour")))
-        assert (problem.row, problem.column, problem.severity) == (5, "label", "error")
+        report = check(folder, replaced(3, "s03,p00,tumour"))
+        problem = only(report)
+        assert (problem.row, problem.column, problem.severity) == (5, "label", "warning")
         assert "'p00'" in problem.message and "'normal'" in problem.message and "'s03'" in problem.message
+        cohort = checked(report)
+        assert (cohort.by_id["s00"].label, cohort.by_id["s03"].label) == ("normal", "tumour")
+        assert cohort.cases["p00"] == ("normal", "tumour") and cohort.cases["p01"] == ("tumour",)
+        assert "p00" not in cohort.case_labels and cohort.case_labels["p01"] == "tumour"
+
+    @pytest.mark.parametrize("columns", ["", "fold", "split"])
+    def test_many_cases_with_two_labels_are_one_warning(self, folder: Path, columns: str) -> None:
+        part = {"": [""] * 6, "fold": [*"001122"], "split": ["train", "train", "val", "val", "test", "test"]}[columns]
+        header = f"{HEADER},{columns}" if columns else HEADER
+        rows = [f"s{n:02},p{n // 2},{'tumour' if n % 2 else 'normal'},{part[n // 2]}".rstrip(",") for n in range(12)]
+        report = check(folder, rows, header, folds=3)
+        assert report.ok and only(report).severity == "warning" and only(report).row is None
+        assert "6 of 6 cases" in only(report).message and len(checked(report).cases) == 6
+
+    @pytest.mark.parametrize(("header", "part"), [("fold", "01"), ("split", ["train", "test"])])
+    def test_a_case_with_two_labels_still_stays_in_one_part(
+        self, folder: Path, header: str, part: Sequence[str]
+    ) -> None:
+        rows = [f"s{n:02},p{n % 6 // 2},{'tumour' if n % 2 else 'normal'},{part[n // 6]}" for n in range(12)]
+        errors = [
+            problem
+            for problem in check(folder, rows, f"{HEADER},{header}").problems
+            if problem.severity == "error" and f"one {header} for case" in problem.message
+        ]
+        assert len(errors) == 3
+
+    def test_cases_that_no_folds_can_keep_whole(self, folder: Path) -> None:
+        """Three cases, each with two of three classes: whichever validates takes a class away from the training."""
+        header, rows = "slide_id,case_id,label,split", []
+        for n, (case, label) in enumerate(["pa", "pb", "qb", "qc", "rc", "ra", "ta", "tb", "tc"]):
+            rows.append(f"s{n:02},{case},{label},{'test' if case == 't' else 'train'}")
+        problems = check(folder, rows, header).problems
+        assert ["cannot be" in problem.message for problem in problems if problem.severity == "error"] == [True]
+
+    def test_a_table_that_is_only_evaluated(self, folder: Path) -> None:
+        table = folder.parent / "labels.csv"
+        table.write_text(f"{HEADER}\ns00,p00,tumour\ns01,p00,normal\n", encoding="utf-8")
+        report = validate_cohort(folder, table, folds=None)
+        assert report.ok and checked(report).cases == {"p00": ("normal", "tumour")}
 
     @pytest.mark.parametrize(("header", "values"), [("fold", ["0", "1", "2"]), ("split", ["train", "test", "val"])])
     def test_one_case_in_two_parts(self, folder: Path, header: str, values: list[str]) -> None:

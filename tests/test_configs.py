@@ -1,14 +1,20 @@
 """Settings are refused by name where they are unknown or out of range, and survive TOML unchanged."""
 
 import os
+from collections.abc import Iterator, Mapping
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 
 import pytest
+import tomli_w
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic.dataclasses import dataclass
 
 from lrmil.configs import (
+    STRICT,
+    FitConfig,
+    Group,
     MILConfig,
     TrainConfig,
     from_dict,
@@ -41,6 +47,99 @@ configs = st.fixed_dictionaries(
         "stage2.fraction": st.floats(1e-6, 0.5),
     },
 )
+
+
+def leaves(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Every setting by its dotted name, with its value."""
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+DEFAULTS = dict(leaves(to_dict(TrainConfig())))
+OTHERS: dict[str, object] = {"embedding": "cls", "stage1.weighting": "teacher_attention", "stage1.layers": [2]}
+
+
+def another(name: str) -> object:
+    """A value of a setting that is not its default."""
+    default = DEFAULTS[name]
+    if name in OTHERS:
+        return OTHERS[name]
+    if isinstance(default, bool):
+        return not default
+    if isinstance(default, str):
+        return f"{default}x"
+    return default + 1 if isinstance(default, int) else default * 0.75 + 0.001  # type: ignore[operator]
+
+
+def nested(name: str, value: object) -> dict[str, object]:
+    """{"a.b": 1} as {"a": {"b": 1}}."""
+    first, _, rest = name.partition(".")
+    return {first: nested(rest, value) if rest else value}
+
+
+class TestOneValueOfAGroup:
+    """Naming one value of a group, at any depth and in any way, leaves all the others at their defaults."""
+
+    @pytest.mark.parametrize("name", DEFAULTS)
+    def test_it_alone_changes(self, tmp_path: Path, name: str) -> None:
+        value = another(name)
+        expected = {**DEFAULTS, name: value}
+        assert expected != DEFAULTS
+        (tmp_path / "config.toml").write_text(tomli_w.dumps(nested(name, value)))
+        for config in (
+            TrainConfig(**nested(name, value)),  # type: ignore[arg-type]
+            from_dict(nested(name, value)),
+            read_toml(tmp_path / "config.toml"),
+            with_settings(TrainConfig(), {name: value}),
+            with_settings(TrainConfig(), nested(name, value)),
+        ):
+            assert dict(leaves(to_dict(config))) == expected
+
+    @given(st.sets(st.sampled_from(sorted(DEFAULTS)), max_size=6))
+    @settings(deadline=None, max_examples=30)
+    def test_so_do_several(self, names: set[str]) -> None:
+        changed = {name: another(name) for name in names}
+        values: dict[str, object] = {}
+        for name, value in changed.items():
+            group, (*parents, leaf) = values, name.split(".")
+            for part in parents:
+                group = group.setdefault(part, {})  # type: ignore[assignment]
+            group[leaf] = value
+        assert dict(leaves(to_dict(from_dict(values)))) == {**DEFAULTS, **changed}
+
+    def test_a_group_that_is_named_and_empty_is_as_it_was(self) -> None:
+        assert from_dict({"mil": {"fit": {}}, "stage1": {}, "stage2": {}}) == TrainConfig()
+        assert mil_from_dict({"fit": {"epochs": 2}}) == MILConfig(fit={"epochs": 2})  # type: ignore[arg-type]
+        assert mil_from_dict({"fit": {"epochs": 2}}).fit.learning_rate == MILConfig().fit.learning_rate
+
+    def test_what_was_chosen_before_is_kept_too(self) -> None:
+        before = with_settings(TrainConfig(), {"mil.fit.learning_rate": 0.5, "mil.dropout": 0.25})
+        after = with_settings(before, {"mil": {"fit": {"epochs": 3}}})
+        assert (after.mil.fit.learning_rate, after.mil.dropout, after.mil.fit.epochs) == (0.5, 0.25, 3)
+
+    def test_a_group_made_in_python_is_taken_as_it_is(self) -> None:
+        assert TrainConfig(mil=MILConfig(fit=FitConfig(epochs=2))).mil.fit == FitConfig(epochs=2)
+
+    def test_defaults_of_the_outermost_group_count(self) -> None:
+        @dataclass(frozen=True, kw_only=True, config=STRICT)
+        class Inner(Group):
+            a: int = 1
+            b: int = 2
+
+        @dataclass(frozen=True, kw_only=True, config=STRICT)
+        class Middle(Group):
+            inner: Inner = Inner(b=3)
+            c: int = 4
+
+        @dataclass(frozen=True, kw_only=True, config=STRICT)
+        class Outer(Group):
+            middle: Middle = Middle(inner=Inner(a=5, b=6), c=7)
+
+        assert Outer(middle={"inner": {"a": 8}}) == Outer(middle=Middle(inner=Inner(a=8, b=6), c=7))  # type: ignore[arg-type]
+        assert Outer(middle={"c": 8}) == Outer(middle=Middle(inner=Inner(a=5, b=6), c=8))  # type: ignore[arg-type]
 
 
 class TestRefused:

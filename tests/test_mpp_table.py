@@ -32,6 +32,32 @@ def test_the_usual_tables_are_read(tmp_path: Path, text: str) -> None:
     assert read_mpp_table(write(tmp_path, text), SLIDES) == ({"a": 0.25, "b.c": 0.5, "001": 1.0}, ())
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "wsi,mpp\na.svs,0.25\nb.c.ndpi,0.5\n001.tif,1\n",  # AtlasPatch
+        "wsi,mpp\n/data/x/a.svs,0.25\n/data/b.c.tiff,0.5\nsub/001.ome.tif,1.0\n",  # TRIDENT, files with folders
+        "WSI,tissue,MPP\na,yes,0.25\nb.c,no,0.5\n001,,1.0\n",
+    ],
+)
+def test_lists_of_other_tools_are_read(tmp_path: Path, text: str) -> None:
+    assert read_mpp_table(write(tmp_path, text), SLIDES) == ({"a": 0.25, "b.c": 0.5, "001": 1.0}, ())
+
+
+def test_of_two_names_of_a_slide_slide_id_is_read_and_the_other_told(tmp_path: Path) -> None:
+    table = read_mpp_table(write(tmp_path, "wsi,slide_id,mpp\nb.c.svs,a,0.25\n"), SLIDES)
+    assert table.mpp == {"a": 0.25} and "'wsi' not" in table.unused[0]
+    with pytest.raises(CohortError, match=r"one column for slide_id in .*; got 'wsi' and 'slide'"):
+        read_mpp_table(write(tmp_path, "wsi,slide,mpp\na,a,0.25\n"), SLIDES)
+
+
+def test_a_barcode_is_the_file_with_a_uuid_behind_and_no_other_beginning_is(tmp_path: Path) -> None:
+    slide = "TCGA-AA-1000-01Z-00-DX1.00B9C7A2-1F0E-4D52-9C1A-7B3F5D2E8A11"
+    text = "wsi,mpp\nTCGA-AA-1000-01Z-00-DX1,0.25\nTCGA-AA-1000,0.5\n"
+    table = read_mpp_table(write(tmp_path, text), [slide])
+    assert table.mpp == {slide: 0.25} and len(table.unused) == 1
+
+
 def test_a_spreadsheet_is_read(tmp_path: Path) -> None:
     book = openpyxl.Workbook()
     for row in (["slide_id", "mpp"], ["a", 0.25], ["001", "0.5"]):

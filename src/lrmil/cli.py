@@ -60,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     validate = _add(commands, "validate", "check a cohort before any computing", "lrmil validate slides labels.csv")
     _add_cohort(validate)
+    _add_positive(validate)
     validate.add_argument("--folds", type=int, default=5)
     validate.add_argument("--mpp-hr", default="0.5", help="HR resolution of the training to come (default: 0.5)")
     depth = validate.add_mutually_exclusive_group()
@@ -74,6 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
         "lrmil train slides labels.csv --out run --encoder hf-hub:timm/resnet50.a1_in1k --set stage1.weighting=uniform",
     )
     _add_cohort(train)
+    _add_positive(train)
     train.add_argument("--out", type=Path, required=True, metavar="RUN", help="run folder")
     train.add_argument("--config", type=Path, help="TOML file of settings")
     train.add_argument("--encoder", help="timm name, hf-hub:owner/name or local-dir:folder")
@@ -227,6 +229,19 @@ def _add_cohort(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "labels", type=Path, metavar="LABELS", help="csv, tsv or xlsx with slide_id, label, [case_id, ...]"
     )
+
+    columns = parser.add_argument_group("columns of LABELS, where their names do not tell")
+    columns.add_argument("--slide-column", default="", metavar="NAME", help="names of slides")
+    text = "patients; where no column names slides, a row's label counts for all slides whose name begins so"
+    columns.add_argument("--case-column", default="", metavar="NAME", help=text)
+    columns.add_argument("--label-column", default="", metavar="NAME", help="classes")
+    text = "leave out rows whose slide is not there, as in a registry of more slides than the folder has"
+    parser.add_argument("--skip-missing", action="store_true", help=text)
+
+
+def _add_positive(parser: argparse.ArgumentParser) -> None:
+    text = "the positive one of two classes, where their names do not tell"
+    parser.add_argument("--positive", default="", metavar="CLASS", help=text)
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:

@@ -1,26 +1,22 @@
 """A slide folder and a labels table become one checked Cohort, or one report of everything that stands in the way."""
 
-import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-from lrmil.cohort_checks import NUMBER, check_rows, names_of
+from lrmil.class_order import order_classes
+from lrmil.cohort_checks import check_rows, names_of
 from lrmil.errors import ConfigError
-from lrmil.labels import Labels, Problem, Row, read_labels
+from lrmil.labels import Labels, Problem, Row, TableOptions, read_labels
+from lrmil.row_matching import match_rows
 from lrmil.slide import find_slides, slide_id_of
-from lrmil.slide_names import EXTENSION, SlideNames, dicom_names
+from lrmil.slide_names import SlideNames, dicom_names
 
-__all__ = ["Cohort", "CohortReport", "Problem", "SlideRecord", "validate_cohort"]
+__all__ = ["Cohort", "CohortReport", "Problem", "SlideRecord", "TableOptions", "validate_cohort"]
 
-NEGATIVE = frozenset(
-    {"0", "absent", "benign", "control", "false", "healthy", "mss", "neg", "negative", "no", "non", "none", "normal"}
-    | {"not", "wildtype", "wt"}
-)
-UNKNOWN = 1000  # rows without a slide that are listed one by one
+TOLD = 20  # warnings told one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +46,17 @@ class Cohort:
         return {slide.slide_id: slide for slide in self.slides}
 
     @property
+    def cases(self) -> dict[str, tuple[str, ...]]:
+        """The labels of each case's slides, each label once and in the order of `classes`, sorted by case_id."""
+        found: dict[str, set[str]] = defaultdict(set)
+        for slide in self.slides:
+            found[slide.case_id].add(slide.label)
+        return {case: tuple(sorted(found[case], key=self.classes.index)) for case in sorted(found)}
+
+    @property
     def case_labels(self) -> dict[str, str]:
-        """The label of each case, sorted by case_id."""
-        return dict(sorted((slide.case_id, slide.label) for slide in self.slides))
+        """The label of each case whose slides have one label, sorted by case_id; other cases have none."""
+        return {case: labels[0] for case, labels in self.cases.items() if len(labels) == 1}
 
     @property
     def split_by(self) -> Literal["split", "fold"] | None:
@@ -87,9 +91,20 @@ class CohortReport:
         ]
         return "\n".join([f"Expected a labels table without errors. Got {len(lines)}:", *lines])
 
+    @property
+    def warnings(self) -> list[str]:
+        """Each warning in a line, and of more than `TOLD` how many there are."""
+        found = [problem for problem in self.problems if problem.severity == "warning"]
+        more = [f"{len(found) - TOLD} more warnings; lrmil validate lists them."] if len(found) > TOLD else []
+        return [f"{problem.message} {problem.hint}" for problem in found[:TOLD]] + more
+
 
 def validate_cohort(
-    slides: Path | str | Iterable[Path | str], labels: Path | str, *, folds: int | None = 5
+    slides: Path | str | Iterable[Path | str],
+    labels: Path | str,
+    *,
+    folds: int | None = 5,
+    options: TableOptions | None = None,
 ) -> CohortReport:
     """Check a cohort before anything is computed; no slide is opened, and the order of rows does not matter.
 
@@ -102,6 +117,8 @@ def validate_cohort(
     folds
         Folds of the cross-validation to come; each class needs at least that many cases. Not looked at when the table
         has a split or fold column. None when nothing is to be trained: one class, or a table of test rows, will do.
+    options
+        Columns that were chosen, whether rows without a slide are left out, and the positive class.
 
     Returns
     -------
@@ -117,16 +134,16 @@ def validate_cohort(
     """
     if folds is not None and folds < 2:
         raise ConfigError(f"Expected at least 2 folds; got {folds}. Set folds to 2 or more.")
-    table = read_labels(Path(labels))
+    options = options or TableOptions()
+    table = read_labels(Path(labels), options)
     problems = list(table.problems)
     files = _slide_files(slides, problems)
     names = SlideNames(files, also=dicom_names(files))
-    named = [_named(row, names, table, problems) for row in table.rows]
-    rows = _unique_rows(named, table, problems)
-    problems += chain(_unmatched(rows, names, table), check_rows(rows, table.columns, folds=folds))
+    rows = _unique_rows(match_rows(table, names, options, problems), table, problems)
+    problems += check_rows(rows, table.columns, folds=folds, positive=options.positive)
     problems.sort(key=lambda problem: (problem.row or 0, problem.column or "", problem.message))
     report = CohortReport(tuple(problems), None)
-    return replace(report, cohort=_build(rows, files)) if report.ok else report
+    return replace(report, cohort=_build(rows, files, options.positive)) if report.ok else report
 
 
 def _slide_files(slides: Path | str | Iterable[Path | str], problems: list[Problem]) -> dict[str, Path]:
@@ -160,18 +177,6 @@ def _groups(names: Iterable[str], key: Callable[[str], str]) -> list[list[str]]:
     return [group for group in found.values() if len(group) > 1]
 
 
-def _named(row: Row, names: SlideNames, table: Labels, problems: list[Problem]) -> Row:
-    """Reduce "folder/a.svs" to "a" where that is a slide; a dot inside a slide's name is left alone."""
-    found = names.find(row.slide_id)
-    if found is None or found == row.slide_id:
-        return row
-    if re.search(r"[\\/]", row.slide_id) or EXTENSION.search(row.slide_id):
-        message = f"Expected a slide name without folder and extension; got '{row.slide_id}', read as '{found}'."
-        hint = "Nothing needs to be done; remove the extension to silence this."
-        problems.append(Problem(row.number, table.columns["slide_id"], message, hint, "warning"))
-    return replace(row, slide_id=found)
-
-
 def _unique_rows(rows: Sequence[Row], table: Labels, problems: list[Problem]) -> list[Row]:
     """One row for each slide, sorted by name; of conflicting rows (an error) the one kept is the same in any order."""
     by_slide: dict[str, list[Row]] = defaultdict(list)
@@ -188,8 +193,8 @@ def _unique_rows(rows: Sequence[Row], table: Labels, problems: list[Problem]) ->
             problems.append(Problem(same[1].number, table.columns[role], message, hint, "error"))
         if not differing:
             message = f"Slide '{slide_id}' has {len(same)} equal rows; one is used."
-            column = table.columns["slide_id"]
-            problems.append(Problem(same[1].number, column, message, "Delete the repeated rows.", "warning"))
+            hint = "Delete the repeated rows."
+            problems.append(Problem(same[1].number, table.name_column, message, hint, "warning"))
     return [_kept(by_slide[slide_id]) for slide_id in sorted(by_slide)]
 
 
@@ -197,26 +202,7 @@ def _kept(rows: Sequence[Row]) -> Row:
     return rows[0] if len(rows) == 1 else min(rows, key=lambda row: str(replace(row, number=0)))
 
 
-def _unmatched(rows: Sequence[Row], names: SlideNames, table: Labels) -> Iterator[Problem]:
-    if not names.names or not rows:
-        return
-    unlisted = names.names - {row.slide_id for row in rows}
-    unknown = [row for row in rows if row.slide_id not in names.names]
-    for row in unknown[:UNKNOWN]:
-        message = f"Expected a slide file named '{row.slide_id}'; there is none among {len(names.names)} slides."
-        hint = names.hint(row.slide_id, first=unlisted) or "Add the file, or delete the row."
-        yield Problem(row.number, table.columns["slide_id"], message, hint, "error")
-    if len(unknown) > UNKNOWN:
-        message = f"Expected a slide file for every row; {len(unknown) - UNKNOWN} more rows have none."
-        yield Problem(
-            None, table.columns["slide_id"], message, "Is it the right folder, and the right column?", "error"
-        )
-    if unlisted:
-        message = f"Expected every slide in the table; {len(unlisted)} without a row: {names_of(unlisted)}."
-        yield Problem(None, None, message, "They are left out; add rows to use them.", "warning")
-
-
-def _build(rows: Sequence[Row], files: Mapping[str, Path]) -> Cohort:
+def _build(rows: Sequence[Row], files: Mapping[str, Path], positive: str) -> Cohort:
     slides = tuple(
         SlideRecord(
             row.slide_id,
@@ -231,15 +217,4 @@ def _build(rows: Sequence[Row], files: Mapping[str, Path]) -> Cohort:
         for row in rows
         if row.label is not None
     )
-    classes = sorted({slide.label for slide in slides})
-    if len(classes) == 2 and _looks_negative(classes[1]) and not _looks_negative(classes[0]):
-        classes.reverse()
-    return Cohort(slides, tuple(classes))
-
-
-def _looks_negative(name: str) -> bool:
-    """Tell "normal", "wild-type", "non-responder" and "ER-" from their opposites."""
-    if NUMBER.fullmatch(name):
-        return float(name) == 0
-    words = name.casefold().replace("wild-type", "wt").replace("wild type", "wt")
-    return name.endswith("-") or not NEGATIVE.isdisjoint(re.split(r"[\W_]+", words))
+    return Cohort(slides, order_classes((slide.label for slide in slides), positive))

@@ -1,20 +1,24 @@
 """What must hold between the rows of a labels table: cases, classes, sites, and what is trained on and tested."""
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+
+from lrmil.case_drawing import MIN_FIT_CASES, draw_tests, draw_validation
+from lrmil.class_order import number_of
 from lrmil.labels import Problem, Row
 
-MIN_FIT_CASES = 2  # cases of a class besides the tested ones: one to train on, one to validate on
-NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
 MOST_CLASSES = 20  # more of them are taken for names or measurements, not classes, where they have few cases each
+MOST_FOLDS = 20  # folds of a table that are tried out
 SITE_GAIN = 0.5  # share of the wrong guesses that knowing the site must save to be worth a warning
 LISTED = 10  # names written out in one message
 
 
-def check_rows(rows: Sequence[Row], columns: Mapping[str, str], *, folds: int | None) -> Iterator[Problem]:
+def check_rows(
+    rows: Sequence[Row], columns: Mapping[str, str], *, folds: int | None, positive: str = ""
+) -> Iterator[Problem]:
     """Check one row for each slide; what is found does not depend on their order.
 
     Parameters
@@ -25,11 +29,15 @@ def check_rows(rows: Sequence[Row], columns: Mapping[str, str], *, folds: int | 
         Columns the table has: role to the name in the file.
     folds
         Folds to be drawn where the table has neither a split nor a fold column; None when nothing is to be trained.
+    positive
+        The class that was chosen as the positive one; empty where none was.
     """
     yield from _missing_cases(rows, columns)
     rows = [row if row.case_id else replace(row, case_id=row.slide_id) for row in rows]
     yield from _inconsistent_cases(rows, columns)
+    yield from _mixed_cases(rows, columns)
     yield from _class_problems(rows, columns, trained=folds is not None)
+    yield from _positive_problems(rows, columns, positive)
     if folds is not None:
         yield from _site_problems(rows, columns)
         yield from _partition_problems(rows, columns, folds)
@@ -45,19 +53,43 @@ def _missing_cases(rows: Sequence[Row], columns: Mapping[str, str]) -> Iterator[
 
 
 def _inconsistent_cases(rows: Sequence[Row], columns: Mapping[str, str]) -> Iterator[Problem]:
-    for role in ("label", "fold", "split"):
-        by_case: dict[str | None, dict[str, Row]] = defaultdict(dict)
-        for row in rows:
-            value = getattr(row, role)
-            if role in columns and value is not None:
-                by_case[row.case_id].setdefault(value, row)
-        for case_id, values in by_case.items():
+    for role in ("fold", "split"):
+        for case_id, values in _values_by_case(rows, role).items() if role in columns else ():
             if len(values) > 1:
-                came = ", ".join(f"'{value}' (slide '{values[value].slide_id}')" for value in sorted(values))
-                message = f"Expected one {role} for case '{case_id}'; got {came}."
+                message = f"Expected one {role} for case '{case_id}'; got {_with_slides(values)}."
                 hint = f"Give all slides of a case the same {role}, or mend the case_id."
                 row = max(values.values(), key=lambda row: row.number)
                 yield Problem(row.number, columns[role], message, hint, "error")
+
+
+def _mixed_cases(rows: Sequence[Row], columns: Mapping[str, str]) -> Iterator[Problem]:
+    """Warn of patients with slides of different labels, as some have: a slide of each lymph node, of each lesion."""
+    cases = _values_by_case(rows, "label")
+    mixed = {str(case_id): values for case_id, values in cases.items() if len(values) > 1}
+    if not mixed:
+        return
+    first = min(mixed)
+    row = max(mixed[first].values(), key=lambda row: row.number) if len(mixed) == 1 else None
+    message = f"The slides of case '{first}' have different labels: {_with_slides(mixed[first])}."
+    if len(mixed) > 1:
+        message = f"{len(mixed)} of {len(cases)} cases have slides of different labels: {names_of(mixed)}. {message}"
+    hint = "Each slide keeps its label, and a case stays in one part of a fold. Fix label or case_id if it is wrong."
+    yield Problem(row.number if row else None, columns.get("label"), message, hint, "warning")
+
+
+def _values_by_case(rows: Sequence[Row], role: str) -> dict[str | None, dict[str, Row]]:
+    """The values of each case, each with the first row that has it."""
+    by_case: dict[str | None, dict[str, Row]] = defaultdict(dict)
+    for row in rows:
+        if (value := getattr(row, role)) is not None:
+            by_case[row.case_id].setdefault(value, row)
+    return by_case
+
+
+def _with_slides(values: Mapping[str, Row]) -> str:
+    shown = [f"'{value}' (slide '{values[value].slide_id}')" for value in sorted(values)]
+    more = f" and {len(shown) - LISTED} more" if len(shown) > LISTED else ""
+    return ", ".join(shown[:LISTED]) + more
 
 
 def _class_problems(rows: Sequence[Row], columns: Mapping[str, str], *, trained: bool) -> Iterator[Problem]:
@@ -69,17 +101,28 @@ def _class_problems(rows: Sequence[Row], columns: Mapping[str, str], *, trained:
         yield Problem(None, column, message, hint, "error")
     spellings: dict[str, list[str]] = defaultdict(list)
     for name in classes:
-        number = f"{float(name):g}" if NUMBER.fullmatch(name) else ""  # pandas writes 1 as 1.0
-        spellings[number or " ".join(name.casefold().split())].append(name)
+        number = number_of(name)  # pandas writes 1 as 1.0
+        spellings[" ".join(name.casefold().split()) if number is None else f"{number:g}"].append(name)
     for names in spellings.values():
         if len(names) > 1:
             message = f"Expected one spelling for a class; got {names_of(names)}."
             yield Problem(None, column, message, "Write the class the same way in every row.", "error")
 
 
+def _positive_problems(rows: Sequence[Row], columns: Mapping[str, str], positive: str) -> Iterator[Problem]:
+    classes = {row.label for row in rows if row.label is not None}
+    if positive and len(classes) > 2:
+        message = f"Expected two classes where one is chosen as positive; got {len(classes)}: {names_of(classes)}."
+        hint = "Leave --positive out: of more than two classes, each is measured against the rest."
+        yield Problem(None, columns.get("label"), message, hint, "error")
+    elif positive and positive not in classes:
+        message = f"Expected the positive class to be one of {names_of(classes)}; got '{positive}'."
+        yield Problem(None, columns.get("label"), message, "Write --positive as the table writes the class.", "error")
+
+
 def _site_problems(rows: Sequence[Row], columns: Mapping[str, str]) -> Iterator[Problem]:
     """Warn where a case's site says what its label is, as far as the other cases of the site can tell."""
-    cases = {row.case_id: row for row in rows if row.site is not None and row.label is not None}
+    cases = {(row.case_id, row.label): row for row in rows if row.site is not None and row.label is not None}
     sites: dict[str | None, Counter[str | None]] = defaultdict(Counter)
     for row in cases.values():
         sites[row.site][row.label] += 1
@@ -112,14 +155,27 @@ def _guessed(commonest: Sequence[tuple[str | None, int]], own: str | None, other
 
 
 def _partition_problems(rows: Sequence[Row], columns: Mapping[str, str], folds: int) -> Iterator[Problem]:
-    cases = {row.case_id: row for row in rows if row.label is not None}
-    classes = Counter(row.label for row in cases.values() if row.label is not None)
+    labels_of: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        if row.label is not None:
+            labels_of[row.case_id or row.slide_id].add(row.label)
+    found = list(_counted_problems(rows, columns, folds))
+    yield from found
+    mixed = any(len(labels) > 1 for labels in labels_of.values())
+    if mixed and not any(problem.severity == "error" for problem in found):
+        yield from _undivided(rows, {case: sorted(labels) for case, labels in labels_of.items()}, columns, folds)
+
+
+def _counted_problems(rows: Sequence[Row], columns: Mapping[str, str], folds: int) -> Iterator[Problem]:
+    cases = {(row.case_id, row.label): row for row in rows if row.label is not None}  # one for each label it has
+    classes = Counter(label for _, label in cases if label is not None)
     if "split" in columns:
         yield from _split_problems(list(cases.values()), sorted(classes), columns["split"])
     elif "fold" in columns:
         yield from _fold_problems(list(cases.values()), sorted(classes), columns["fold"])
     elif len(classes) > MOST_CLASSES and len(cases) < 2 * len(classes):
-        message = f"Expected classes of several cases each; got {len(classes)} classes in {len(cases)} cases."
+        count = len({case_id for case_id, _ in cases})
+        message = f"Expected classes of several cases each; got {len(classes)} classes in {count} cases."
         hint = "Check that this is the label column: it looks like names or measurements."
         yield Problem(None, columns["label"], message, hint, "error")
     elif len(classes) > 1:
@@ -130,6 +186,31 @@ def _partition_problems(rows: Sequence[Row], columns: Mapping[str, str], folds: 
                 better = f"{'Lower' if count < folds else 'Raise'} --folds to {count}, or add cases."
                 hint = better if count > 2 else "Add cases, or leave the class out."
                 yield Problem(None, columns["label"], message, hint, "error")
+
+
+def _undivided(
+    rows: Sequence[Row], labels_of: Mapping[str, Sequence[str]], columns: Mapping[str, str], folds: int
+) -> Iterator[Problem]:
+    """Report cases with slides of several labels that cannot be divided so that each part has every class."""
+    if "split" in columns and any(row.split == "val" for row in rows):
+        return
+    nothing = set[str]()  # is tested with the model that is shipped
+    tests: list[set[str]] | None = [nothing]
+    if "split" in columns:
+        tests = [{row.case_id or row.slide_id for row in rows if row.split == "test"}]
+    elif "fold" in columns:
+        names = sorted({row.fold or "" for row in rows})[:MOST_FOLDS]
+        of_fold = [{row.case_id or row.slide_id for row in rows if row.fold == name} for name in names]
+        tests = [nothing, *of_fold]
+    elif len({label for labels in labels_of.values() for label in labels}) > 1:
+        slides = [(row.case_id or row.slide_id, row.label) for row in rows if row.label is not None]
+        drawn = draw_tests(slides, folds, seed=0)
+        tests = None if drawn is None else [nothing, *drawn]
+    rests = [{case: labels for case, labels in labels_of.items() if case not in test} for test in tests or []]
+    if tests is None or any(draw_validation(rest, 0.2, np.random.default_rng(0)) is None for rest in rests):
+        message = "Expected cases that can be divided into parts with slides of every class each; these cannot be."
+        hint = "Cases with slides of several labels stay whole: change the folds, add cases, or give a column split."
+        yield Problem(None, columns.get("split") or columns.get("fold") or columns["label"], message, hint, "error")
 
 
 def _split_problems(cases: Sequence[Row], classes: Sequence[str], column: str) -> Iterator[Problem]:

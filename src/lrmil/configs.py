@@ -1,13 +1,15 @@
 """Settings of a training run: frozen, validated, refusing unknown names; TOML in and out."""
 
 import tomllib
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tomli_w
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
+from pydantic_core import ArgsKwargs
 
 from lrmil import files
 from lrmil.errors import ConfigError
@@ -28,9 +30,41 @@ def _check_layers(layers: tuple[int, ...]) -> tuple[int, ...]:
     return layers
 
 
+def _onto_defaults(kind: type, given: Mapping[str, object]) -> dict[str, object]:
+    defaults = {field.name: field.default for field in fields(kind)}
+    return {name: _onto(defaults.get(name), value) for name, value in given.items()}
+
+
+def _onto(default: object, value: object) -> object:
+    """Lay the named values of a group over the others that it has in this place; any other value stands alone."""
+    if not isinstance(value, Mapping):
+        return value
+    if is_dataclass(default) and not isinstance(default, type):
+        default = {field.name: getattr(default, field.name) for field in fields(default)}
+    if not isinstance(default, Mapping):
+        return value
+    return {**default, **{name: _onto(default.get(name), one) for name, one in value.items()}}
+
+
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class FitConfig:
-    """The one training loop: AdamW with warm-up and cosine decay, early stopping on validation."""
+class Group:
+    """A group of settings: what is left out of a nested group keeps the default that it has in this place."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, given: object) -> object:
+        """Complete nested groups: a fit in the MIL has other defaults than `FitConfig` alone."""
+        if isinstance(given, ArgsKwargs):  # the constructor was called
+            return ArgsKwargs(given.args, _onto_defaults(cls, given.kwargs or {}))
+        return _onto_defaults(cls, given) if isinstance(given, Mapping) else given
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class FitConfig(Group):
+    """The one training loop: AdamW with warm-up and cosine decay, early stopping on validation.
+
+    These are its own defaults; `stage1` and `mil` have others, which ``mil={"fit": {"epochs": 2}}`` keeps.
+    """
 
     epochs: Annotated[int, Field(ge=0)] = 50
     """Passes over the training data; 0 leaves the module as it started."""
@@ -47,7 +81,7 @@ class FitConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class Stage1Config:
+class Stage1Config(Group):
     """Patch-level cross-resolution distillation (method.md section 5)."""
 
     weighting: Literal["teacher_attention", "uniform"] = "uniform"
@@ -74,7 +108,7 @@ class Stage1Config:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class MILConfig:
+class MILConfig(Group):
     """The attention MIL of all three arms (method.md section 6): teacher, floor and student share it."""
 
     gated: bool = True
@@ -95,7 +129,7 @@ class MILConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class Stage2Config:
+class Stage2Config(Group):
     """Slide-level distillation (method.md section 7)."""
 
     lambda_ce: NonNegative = 1.0
@@ -119,7 +153,7 @@ class Stage2Config:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class TrainConfig:
+class TrainConfig(Group):
     """Everything a training run depends on besides the slides and the labels table."""
 
     encoder: str = "mobilenetv2_100"
@@ -241,7 +275,7 @@ def with_settings(config: TrainConfig, settings: dict[str, object]) -> TrainConf
             if not isinstance(inner, dict):
                 raise ConfigError(f"Expected a setting of TrainConfig. Got {name!r}, and there is no group {part!r}.")
             group = inner
-        group[leaf] = value
+        group[leaf] = _onto(group.get(leaf), value)
     return from_dict(values)
 
 

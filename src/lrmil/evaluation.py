@@ -9,7 +9,7 @@ import numpy as np
 from lrmil import files, metrics
 from lrmil.batch_prediction import predict_slides
 from lrmil.bundle import Bundle
-from lrmil.cohort import validate_cohort
+from lrmil.cohort import TableOptions, validate_cohort
 from lrmil.errors import CohortError
 from lrmil.extraction import SlideSource
 from lrmil.outputs import Inputs
@@ -40,6 +40,7 @@ def evaluate_steps(
     mpp: Mapping[str, float] | None = None,
     objective_power: bool = False,
     inputs: Sequence[Path] = (),
+    options: TableOptions | None = None,
 ) -> Iterator[Step[Evaluation]]:
     """Classify a labelled cohort into `out` and compare, also as ``out/evaluation.json``.
 
@@ -55,6 +56,8 @@ def evaluate_steps(
         Whether the stated magnification may stand in for a missing um/px.
     inputs
         Files and folders that are read besides slides and labels; see `lrmil.batch_prediction.predict_slides`.
+    options
+        How the labels table is read; see `validate_cohort`.
 
     Raises
     ------
@@ -63,7 +66,7 @@ def evaluate_steps(
     CohortError
         If the table has problems, or a label is none of the model's classes.
     """
-    report = validate_cohort(slides, labels, folds=None)
+    report = validate_cohort(slides, labels, folds=None, options=options)
     if report.cohort is None:
         raise CohortError(report.explain())
     cohort = report.cohort
@@ -80,6 +83,8 @@ def evaluate_steps(
     read = (labels, *inputs)
     Inputs(sources, read).require_clear([out, out / EVALUATION])
     require_free(out / EVALUATION, is_evaluation)
+    for done, sentence in enumerate(report.warnings, start=1):
+        yield Step("labels table", done, len(report.warnings), "warnings", message=sentence)
     rows: list[Row] = []
     for step in predict_slides(
         sources, bundle, out, device=device, batch_size=batch_size, threads=threads, inputs=read

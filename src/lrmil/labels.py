@@ -8,18 +8,11 @@ from typing import Literal, NamedTuple
 
 from lrmil.errors import ConfigError
 from lrmil.resolution import PLAUSIBLE_MPP, parse_mpp
-from lrmil.tables import Table, read_table
+from lrmil.table_columns import ALIASES, Problem, TableOptions, find_columns
+from lrmil.tables import read_table
 
-ALIASES: Mapping[str, tuple[str, ...]] = {
-    "slide_id": ("slide", "slide_name", "filename", "file", "image", "wsi", "image_id"),
-    "label": ("class", "target", "y", "diagnosis"),
-    "case_id": ("case", "patient", "patient_id", "p_id", "submitter_id"),
-    "split": (),
-    "fold": ("fold_k",),
-    "mpp": (),
-    "site": (),
-}
-REQUIRED = ("slide_id", "label")
+__all__ = ["ALIASES", "EMPTY", "Labels", "Problem", "Row", "TableOptions", "mpp_of_cell", "mpp_remedy", "read_labels"]
+
 SPLITS: Mapping[str, Literal["train", "val", "test"]] = {
     "train": "train",
     "training": "train",
@@ -34,31 +27,6 @@ EMPTY = frozenset({"", "nan", "<na>", "na", "n/a", "null", "none", "?"}) | {
     for error in ("n/a", "ref!", "div/0!", "name?", "value!", "null!", "num!")  # of a spreadsheet's formula
 }
 SHORTENED = re.compile(r"\d(\.\d+)?E\+\d{2,}")  # how a spreadsheet writes a number of more digits than it shows
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing wrong with a cohort, and its remedy.
-
-    Parameters
-    ----------
-    row
-        Row as a spreadsheet counts it (the header is 1), or None when it is not about one row.
-    column
-        Column as the table names it, or None when it is not about one column.
-    message
-        What was expected and what came.
-    hint
-        What to do next.
-    severity
-        An ``"error"`` forbids training; a ``"warning"`` does not.
-    """
-
-    row: int | None
-    column: str | None
-    message: str
-    hint: str
-    severity: Literal["error", "warning"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,20 +49,34 @@ class Labels(NamedTuple):
     columns: Mapping[str, str]
     rows: tuple[Row, ...]
     problems: tuple[Problem, ...]
+    records: tuple[list[str], ...] = ()
+    """The header and the rows as they stand in the file."""
+
+    @property
+    def by_patient(self) -> bool:
+        """Whether a row stands for all slides of a patient: no column names slides, one names cases."""
+        return "slide_id" not in self.columns
+
+    @property
+    def name_column(self) -> str | None:
+        """The column that says which slides a row is about."""
+        return self.columns.get("case_id" if self.by_patient else "slide_id")
 
 
-def read_labels(path: Path) -> Labels:
+def read_labels(path: Path, options: TableOptions | None = None) -> Labels:
     """Read a labels table; what is wrong with a cell is reported, not raised.
 
     Parameters
     ----------
     path
-        See `lrmil.tables.read_table`. Columns are matched by `ALIASES`, whatever their case.
+        See `lrmil.tables.read_table`.
+    options
+        What the user chose; columns not chosen are matched by `lrmil.table_columns.ALIASES`, whatever their case.
 
     Returns
     -------
     Labels
-        Typed rows, and problems that concern the header or one cell.
+        Typed rows, and problems that concern the header or one cell. Of a table by patient, `slide_id` is empty.
 
     Raises
     ------
@@ -109,16 +91,18 @@ def read_labels(path: Path) -> Labels:
     if table.unread:
         hint = "Move the sheet that is meant to the front, or delete the others."
         problems.append(Problem(None, None, table.unread, hint, "warning"))
-    places = _find_columns(table, problems)
+    options = options or TableOptions()
+    places = find_columns(table, options, problems)
     table.require_values(places.values())
     if not body:
         hint = "Add one row for each slide."
         problems.append(Problem(None, None, "The table has a header and no rows below it.", hint, "error"))
     places = _used(places, header, body, problems)
     problems += [_overlong(number, len(header)) for number, cells in body if any(cells[len(header) :])]
-    rows = [_row(number, cells, header, places, problems) for number, cells in body if "slide_id" in places]
+    known = "slide_id" in places or {"case_id", "label"} <= places.keys()
+    rows = [_row(number, cells, header, places, problems) for number, cells in body if known]
     columns = {role: header[place] for role, place in places.items()}
-    return Labels(columns, tuple(row for row in rows if row is not None), tuple(problems))
+    return Labels(columns, tuple(row for row in rows if row is not None), tuple(problems), tuple(table.records))
 
 
 def mpp_of_cell(text: str) -> float | None:
@@ -139,26 +123,6 @@ def mpp_remedy(text: str) -> str:
     return f"with a decimal point, as in {comma:g}" if comma else "such as 0.25 or 40x"
 
 
-def _find_columns(table: Table, problems: list[Problem]) -> dict[str, int]:
-    header = table.records[0]
-    names = [re.sub(r"[\s-]+", "_", name.casefold()) for name in header]
-    came = ", ".join(f"'{name}'" for name in header if name)
-    places: dict[str, int] = {}
-    for role, aliases in ALIASES.items():
-        found = [place for place, name in enumerate(names) if name in (role, *aliases)]
-        if len(found) == 1:
-            places[role] = found[0]
-        elif found:
-            twice = " and ".join(f"'{header[place]}'" for place in found)
-            message = f"Expected one column for {role}; got {twice}."
-            problems.append(Problem(1, role, message, "Rename or delete the columns that are not meant.", "error"))
-        elif role in REQUIRED:
-            message = f"Expected a column '{role}' (or {', '.join(aliases)}); got the columns {came}{table.place}."
-            hint = f"Name the column '{role}'; if the table has no header row, add one above the data."
-            problems.append(Problem(1, role, message, hint, "error"))
-    return places
-
-
 def _used(
     places: Mapping[str, int],
     header: Sequence[str],
@@ -166,10 +130,11 @@ def _used(
     problems: list[Problem],
 ) -> dict[str, int]:
     """Leave out optional columns without a value, and `fold` where `split` already says what is tested."""
+    required = ("label", "slide_id" if "slide_id" in places else "case_id")
     used = {
         role: place
         for role, place in places.items()
-        if role in REQUIRED or any(_cell(cells, place) is not None for _, cells in body)
+        if role in required or any(_cell(cells, place) is not None for _, cells in body)
     }
     if "split" in used and "fold" in used:
         column = header[used.pop("fold")]
@@ -178,9 +143,24 @@ def _used(
     return used
 
 
+def _text(cells: Sequence[str], place: int | None) -> str:
+    return cells[place] if place is not None and place < len(cells) else ""
+
+
 def _cell(cells: Sequence[str], place: int | None) -> str | None:
-    value = cells[place] if place is not None and place < len(cells) else ""
+    value = _text(cells, place)
     return None if value.casefold() in EMPTY else value
+
+
+def _taken(came: str) -> str:
+    return ", which stands for a missing value" if came else ""
+
+
+def _label_remedy(came: str) -> str:
+    """Of words such as None and NA, which may be a class, say how to make them one."""
+    if not came or came.startswith("#"):
+        return "Give a label or delete the row."
+    return f"Delete the row if its label is not known; if '{came}' is a class, rename it in every row, as to 'other'."
 
 
 def _overlong(number: int, expected: int) -> Problem:
@@ -196,20 +176,24 @@ def _row(
     def add(role: str, message: str, hint: str) -> None:
         problems.append(Problem(number, header[places[role]], message, hint, "error"))
 
-    slide_id = cells[places["slide_id"]] if places["slide_id"] < len(cells) else ""
-    if not slide_id:
+    slide_id = _text(cells, places.get("slide_id"))
+    if not slide_id and "slide_id" in places:
         add("slide_id", "Expected a slide name; the cell is empty.", "Write the slide's file name without extension.")
         return None
+    if not slide_id and value["case_id"] is None:
+        add("case_id", "Expected a case; the cell is empty.", "Write the case that the slides' names begin with.")
+        return None
+    named = f"slide '{slide_id}'" if slide_id else f"case '{value['case_id']}'"
     if "label" in places and value["label"] is None:
-        came = cells[places["label"]] if places["label"] < len(cells) else ""
-        add("label", f"Expected a class name for slide '{slide_id}'; got '{came}'.", "Give a label or delete the row.")
+        came = _text(cells, places["label"])
+        add("label", f"Expected a class name for {named}; got '{came}'{_taken(came)}.", _label_remedy(came))
     split = SPLITS.get((value["split"] or "").casefold())
     if "split" in places and split is None:
-        message = f"Expected train, val or test for slide '{slide_id}'; got '{value['split'] or ''}'."
+        message = f"Expected train, val or test for {named}; got '{value['split'] or ''}'."
         add("split", message, "Use one of the three words in every row.")
     fold = value["fold"]
     if "fold" in places and not re.fullmatch(r"\w[\w.-]*", fold or ""):
-        message = f"Expected a fold number or plain name for slide '{slide_id}'; got '{fold or ''}'."
+        message = f"Expected a fold number or plain name for {named}; got '{fold or ''}'."
         add("fold", message, "Use letters, digits, '-', '_' and '.' only, and name a fold in every row.")
     for role in ("slide_id", "case_id"):
         if SHORTENED.fullmatch(value[role] or ""):

@@ -157,7 +157,8 @@ def by_case(labels: ArrayLike, probabilities: ArrayLike, cases: Sequence[str]) -
     )
     if mixed := sorted({str(names[case]) for case in place[truth != truth[first][place]]}):
         raise ValueError(
-            f"Expected one label for each case; got several for {', '.join(mixed)}. Mend the labels table."
+            f"Expected one label for each case; got several for {', '.join(mixed)}. Such cases have no label to be "
+            "measured against: measure by slide."
         )
     sums = np.zeros((len(names), scores.shape[1]))
     np.add.at(sums, place, scores)

@@ -1,17 +1,17 @@
 """A table of slide_id and mpp: the resolutions of slides whose files state none, or a wrong one."""
 
-import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
 from lrmil.errors import CohortError
-from lrmil.labels import ALIASES, EMPTY, mpp_of_cell, mpp_remedy
+from lrmil.labels import EMPTY, mpp_of_cell, mpp_remedy
 from lrmil.resolution import PLAUSIBLE_MPP
 from lrmil.slide_names import SlideNames
+from lrmil.table_columns import ALIASES, normal_name
 from lrmil.tables import Table, read_table
 
-COLUMNS = {"slide_id": ("slide_id", *ALIASES["slide_id"]), "mpp": ("mpp", "um_per_px", "um/px")}
+ROLES = ("slide_id", "mpp")
 SHOWN = 20  # problems written out
 UNUSED = 100  # rows without a slide that are told one by one
 
@@ -22,11 +22,14 @@ class MppTable(NamedTuple):
     mpp: dict[str, float]
     """Slide id -> um/px of level 0."""
     unused: tuple[str, ...]
-    """A sentence for each row of which there is no such slide, one for more than `UNUSED`, one for unread sheets."""
+    """A sentence for each row of which there is no such slide, one for more than `UNUSED`, one each for what else is
+    not read: sheets, and a second column of names."""
 
 
 def read_mpp_table(path: Path, slide_ids: Collection[str]) -> MppTable:
     """Read a csv, tsv or xlsx table with the columns slide_id and mpp; see `lrmil.tables.read_table`.
+
+    Lists of TRIDENT and AtlasPatch have the columns wsi (a file, perhaps with its folder) and mpp.
 
     Parameters
     ----------
@@ -42,7 +45,8 @@ def read_mpp_table(path: Path, slide_ids: Collection[str]) -> MppTable:
         has no slide. Also if no row is about a slide that is there.
     """
     table = read_table(path)
-    places = [_place(table, role) for role in COLUMNS]
+    notes = [table.unread]
+    places = [_place(table, role, notes) for role in ROLES]
     table.require_values(places)
     names, problems = SlideNames(slide_ids), list[str]()
     found, unused, rows = dict[str, float](), dict[str, str](), dict[str, int]()
@@ -70,13 +74,19 @@ def read_mpp_table(path: Path, slide_ids: Collection[str]) -> MppTable:
         said = " ".join([*unused.values()][:SHOWN]) or "It has no row with a value."
         raise CohortError(f"Expected rows for the slides in '{path}'{table.place}; none is about one of them. {said}")
     rest = [f"{len(unused) - UNUSED} more rows are about no slide that is there."] if len(unused) > UNUSED else []
-    return MppTable(known, (*filter(None, [table.unread]), *[*unused.values()][:UNUSED], *rest))
+    return MppTable(known, (*filter(None, notes), *[*unused.values()][:UNUSED], *rest))
 
 
-def _place(table: Table, role: str) -> int:
+def _place(table: Table, role: str, notes: list[str]) -> int:
+    """Give the place of a column. Of two names of slides slide_id is read; two values contradict each other."""
     header = table.records[0]
-    names = [re.sub(r"[\s-]+", "_", name.casefold()) for name in header]
-    places = [place for place, name in enumerate(names) if name in COLUMNS[role]]
+    names = [normal_name(name) for name in header]
+    places = [place for place, name in enumerate(names) if name in (role, *ALIASES[role])]
+    own = [place for place in places if names[place] == "slide_id"]
+    if len(own) == 1 and len(places) > 1:
+        others = " and ".join(f"'{header[place]}'" for place in places if place not in own)
+        notes.append(f"The column '{header[own[0]]}' names the slides, {others} not.")
+        places = own
     if len(places) > 1:
         came = " and ".join(f"'{header[place]}'" for place in places)
         raise CohortError(f"Expected one column for {role} in '{table.path}'; got {came}. Rename the one not meant.")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from lrmil import files
-from lrmil.cohort import Cohort, validate_cohort
+from lrmil.cohort import Cohort, CohortReport, TableOptions, validate_cohort
 from lrmil.configs import TrainConfig
 from lrmil.devices import pick_device
 from lrmil.earlier_results import put_by, require_run_place
@@ -18,7 +18,6 @@ from lrmil.errors import CohortError
 from lrmil.extraction import Outcome, PatchPlan, SlideSource, extract_features
 from lrmil.folds import FoldTask, run_fold
 from lrmil.geometry import resolution_ratio
-from lrmil.labels import Problem
 from lrmil.outputs import Inputs
 from lrmil.ownership import is_metrics
 from lrmil.run_changes import Earlier, changed_slides, changes_since, note_changes, read_earlier
@@ -64,10 +63,11 @@ def train(
     config: TrainConfig | None = None,
     *,
     device: str = "auto",
+    options: TableOptions | None = None,
     replace: bool = False,
 ) -> Run:
     """Train from a folder; see `train_steps`."""
-    return last(train_steps(slides, labels, out, config, device=device, replace=replace))
+    return last(train_steps(slides, labels, out, config, device=device, options=options, replace=replace))
 
 
 def train_steps(
@@ -77,6 +77,7 @@ def train_steps(
     config: TrainConfig | None = None,
     *,
     device: str = "auto",
+    options: TableOptions | None = None,
     replace: bool = False,
     inputs: Sequence[Path] = (),
 ) -> Iterator[Step[Run]]:
@@ -94,6 +95,8 @@ def train_steps(
         Settings; None for the defaults.
     device
         "auto" or a name of `available_devices`.
+    options
+        How the labels table is read; see `validate_cohort`.
     replace
         Whether results and model of a finished run are replaced when they become others; they are kept in
         ``out/earlier-1`` and so on otherwise.
@@ -117,7 +120,7 @@ def train_steps(
     """
     out, config = Path(out), config or TrainConfig()
     torch_device = pick_device(device)
-    report = validate_cohort(Path(slides), Path(labels), folds=config.folds)
+    report = validate_cohort(Path(slides), Path(labels), folds=config.folds, options=options)
     if not report.ok or report.cohort is None:
         raise CohortError(report.explain())
     plan = PatchPlan(
@@ -138,10 +141,10 @@ def train_steps(
         require_run_place(out)
         files.remove_leftovers(out)
         put_by(out, replace=replace)
-        write_plan(out, config, str(slides), str(labels))
+        write_plan(out, config, str(slides), str(labels), options=options, classes=report.cohort.classes)
         write_environment(out, torch_device)
         yield from logged(
-            _run(out, report.cohort, report.problems, plan, config, earlier, device=str(torch_device), replace=replace),
+            _run(out, report, report.cohort, plan, config, earlier, device=str(torch_device), replace=replace),
             out / LOG,
             plan=files.sha256_file(out / "plan.toml"),
             hidden=(Path(slides), Path(labels).parent, out.resolve(), Path.home()),
@@ -151,8 +154,8 @@ def train_steps(
 
 def _run(
     out: Path,
+    report: CohortReport,
     cohort: Cohort,
-    problems: Sequence[Problem],
     plan: PatchPlan,
     config: TrainConfig,
     earlier: Earlier | None,
@@ -160,6 +163,8 @@ def _run(
     device: str,
     replace: bool,
 ) -> Generator[Step[Run], None, None]:
+    for done, sentence in enumerate(report.warnings, start=1):
+        yield Step("labels table", done, len(report.warnings), "warnings", message=sentence)
     torch_device = pick_device(device)
     teacher = load_encoder(
         config.encoder,
@@ -178,7 +183,10 @@ def _run(
 
     looks = yield from _looks(list(sources.values()))
     yield from _say_changes(out, earlier, config, cohort, (*folds, final), sources, looks, encoder_hash(teacher))
-    problems = [*problems, *lookalikes(looks, cohort, tested={i: fold.name for fold in folds for i in fold.test})]
+    problems = [
+        *report.problems,
+        *lookalikes(looks, cohort, tested={i: fold.name for fold in folds for i in fold.test}),
+    ]
     failed = yield from _frozen_features(out, teacher, list(sources.values()), plan, config, device=device)
     write_problems(out, problems, failed)
     folds, final = tuple(without_failed(fold, cohort, failed) for fold in folds), without_failed(final, cohort, failed)

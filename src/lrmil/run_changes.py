@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lrmil import files
+from lrmil.class_order import order_before_numbers
 from lrmil.cohort import Cohort
 from lrmil.cohort_checks import names_of
 from lrmil.configs import TrainConfig, to_dict
@@ -14,7 +15,7 @@ from lrmil.csv_text import plain_cell
 from lrmil.errors import FormatError
 from lrmil.features import FeaturesCard, read_card
 from lrmil.ownership import is_changes
-from lrmil.run_plan import read_plan
+from lrmil.run_plan import read_classes, read_plan
 from lrmil.slide_files import SlideSource
 from lrmil.splits import Fold, read_table
 
@@ -34,6 +35,8 @@ class Earlier(NamedTuple):
     """Fold and slide id -> part."""
     failed: frozenset[str] = frozenset()
     """Slides that could not be used."""
+    classes: tuple[str, ...] = ()
+    """Classes in the order of the probabilities."""
 
 
 def read_earlier(run: Path) -> Earlier | None:
@@ -52,7 +55,9 @@ def read_earlier(run: Path) -> Earlier | None:
     except (OSError, FormatError):
         return None
     cases = {plain_cell(row[1]): (plain_cell(row[2]), plain_cell(row[3])) for row in rows}
-    return Earlier(config, cases, {(row[0], plain_cell(row[1])): row[4] for row in rows}, _failed(run))
+    parts = {(row[0], plain_cell(row[1])): row[4] for row in rows}
+    classes = read_classes(run) or order_before_numbers(label for _, label in cases.values())
+    return Earlier(config, cases, parts, _failed(run), classes)
 
 
 def changes_since(earlier: Earlier, config: TrainConfig, cohort: Cohort, folds: Sequence[Fold]) -> list[str]:
@@ -61,6 +66,9 @@ def changes_since(earlier: Earlier, config: TrainConfig, cohort: Cohort, folds: 
     both = sorted(now.keys() & earlier.cases.keys())
     said = _changed_settings(to_dict(earlier.config), to_dict(config))
     said += _changed_rows([i for i in both if now[i][1] != earlier.cases[i][1]], "labels", "what learns from labels")
+    if set(earlier.classes) == set(cohort.classes) and earlier.classes != cohort.classes:
+        orders = " -> ".join(", ".join(classes) for classes in (earlier.classes, cohort.classes))
+        said.append(f"The order of the classes changed ({orders}): what learns from labels is trained anew.")
     said += _changed_rows([i for i in both if now[i][0] != earlier.cases[i][0]], "cases", "folds may be drawn anew")
     if new := sorted(now.keys() - earlier.cases.keys() - earlier.failed):
         said.append(f"{_slides(new)} new: folds that hold them are made anew.")

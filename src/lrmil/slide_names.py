@@ -13,6 +13,8 @@ FEATURE_EXTENSIONS = (".h5", ".pt")  # which other tools' tables name
 NOT_DICOM = frozenset(EXTENSIONS) - {DICOM}  # looking into those would take long
 MAX_MEANT = 5  # slides that one name may mean, written out
 GUESSES = 10  # closest names looked up: difflib is quadratic, and a wrong folder makes every name unknown
+SEPARATORS = "._- "  # at which the name of a patient or a block ends and the rest of a slide's name begins
+UUID = re.compile(r"\.[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$", re.IGNORECASE)  # GDC: barcode.UUID.svs
 EXTENSION = re.compile(
     "|".join(f"{re.escape(one)}$" for one in (*DOUBLE_EXTENSIONS, *EXTENSIONS, *FEATURE_EXTENSIONS)), re.IGNORECASE
 )
@@ -36,14 +38,34 @@ class SlideNames:
         self._alike: dict[str, list[str]] = defaultdict(list)
         for name in sorted(names):
             self._alike[_alike(name)].append(name)
+        self._barcodes: dict[str, list[str]] = defaultdict(list)
+        self._beginnings: dict[str, list[str]] = defaultdict(list)
+        for typed, name in self._typed.items():
+            if UUID.search(typed):
+                self._barcodes[UUID.sub("", typed)].append(name)
+            for place in range(1, len(typed) - 1):
+                if typed[place] in SEPARATORS:
+                    self._beginnings[typed[:place]].append(name)
         self._guesses = GUESSES
 
     def find(self, written: str) -> str | None:
-        """Give the slide of a name as written: "folder/a.svs" is "a", unless a slide is called just so."""
+        """Give the slide of a name as written: "folder/a.svs" is "a", unless a slide is called just so.
+
+        A barcode is the one slide "barcode.UUID", and the other way round.
+        """
         if written in self.names:
             return written
         found = self._typed.get(_typed(written)) or self._typed.get(_plain(written))
+        found = found or self._by_barcode(_plain(written))
         return found or next((min(ids) for ids in self._meant(written) if len(ids) == 1), None)
+
+    def beginning_with(self, written: str) -> list[str]:
+        """Slides whose name goes on after a written one at one of `SEPARATORS`, sorted."""
+        return self._beginnings.get(_plain(written), [])
+
+    def is_spelled(self, written: str, name: str) -> bool:
+        """Whether a slide's name is the written one but for folder, extension, and letters that look the same."""
+        return _typed(name) in (_typed(written), _plain(written))
 
     def hint(self, written: str, *, first: Collection[str] = ()) -> str | None:
         """Ask whether another slide was meant by a name that none has.
@@ -69,6 +91,12 @@ class SlideNames:
         self._guesses -= 1
         close = _closest(written, first) or _closest(written, self.names)
         return f"Did you mean '{close}'?" if close else None
+
+    def _by_barcode(self, plain: str) -> str | None:
+        if UUID.search(plain):
+            return self._typed.get(UUID.sub("", plain))
+        found = self._barcodes.get(plain, [])
+        return found[0] if len(found) == 1 else None
 
     def _meant(self, written: str) -> list[Collection[str]]:
         """Ids of the slides that have a further name as written, with its folder and without."""

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from sklearn.model_selection import StratifiedKFold
 
+from lrmil.case_drawing import draw_tests, draw_validation
+from lrmil.class_order import order_before_numbers
 from lrmil.cohort import Cohort
 from lrmil.csv_text import csv_text, plain_cell
 from lrmil.errors import CohortError, ConfigError, FormatError
@@ -31,7 +33,8 @@ def make_folds(cohort: Cohort, *, folds: int, val_fraction: float, seed: int) ->
     """Divide a cohort for cross-validation; a seed gives the same folds whatever the order of the table.
 
     With a split column there is one fold, the table's own. With a fold column each of its values is tested once.
-    With neither, whole cases are drawn so that each class is spread evenly over the folds.
+    With neither, whole cases are drawn so that each class is spread evenly over the folds: cases of one label each by
+    case, and where a case has slides of several labels, all by their slides.
 
     Parameters
     ----------
@@ -153,41 +156,68 @@ def _named_tests(cohort: Cohort) -> dict[str, set[str]]:
 
 
 def _drawn_tests(cohort: Cohort, folds: int, seed: int) -> dict[str, set[str]]:
-    """Draw cases, not slides: a case has one label, so each class is spread evenly whatever the slides per case."""
-    cases = list(cohort.case_labels)
-    labels = list(cohort.case_labels.values())
-    smallest = min(labels.count(name) for name in cohort.classes)
+    """Draw cases, not slides: where a case has one label, each class is spread evenly whatever the slides per case."""
     if folds < 2:
         raise ConfigError(f"Expected at least 2 folds; got {folds}. Set folds to 2 or more.")
+    cases = cohort.cases
+    smallest = min(sum(name in labels for labels in cases.values()) for name in cohort.classes)
     if smallest < folds:
         raise CohortError(
             f"Expected at least {folds} cases of every class; the smallest has {smallest}. Lower --folds or add cases."
         )
-    drawn = StratifiedKFold(folds, shuffle=True, random_state=seed).split(cases, labels)
-    return {f"fold-{number}": {cases[place] for place in test} for number, (_, test) in enumerate(drawn)}
+    if _are_pure(cases):
+        names, labels = list(cases), [its[0] for its in cases.values()]
+        drawn = StratifiedKFold(folds, shuffle=True, random_state=seed).split(names, labels)
+        tests = [{names[place] for place in test} for _, test in drawn]
+    elif (mixed := draw_tests([(slide.case_id, slide.label) for slide in cohort.slides], folds, seed)) is not None:
+        tests = mixed
+    else:
+        raise CohortError(
+            f"Expected {folds} folds that each leave two cases of every class to fit on; whole cases with slides of "
+            "several labels cannot be divided so. Change --folds, add cases, or give a column split or fold."
+        )
+    return {f"fold-{number}": test for number, test in enumerate(tests)}
 
 
 def _fold(cohort: Cohort, name: str, test: set[str], val_fraction: float, seed: int) -> Fold:
-    rest = {case: label for case, label in cohort.case_labels.items() if case not in test}
+    rest = {case: labels for case, labels in cohort.cases.items() if case not in test}
     rng = np.random.default_rng([seed, *name.encode()])  # a stream for each name: folds do not depend on each other
     val = _draw_val(rest, cohort.classes, val_fraction, name, rng)
     return _by_slides(cohort, name, rest.keys() - val, val, test)
 
 
+def _are_pure(cases: Mapping[str, Sequence[str]]) -> bool:
+    """Whether the slides of each case have one label."""
+    return all(len(labels) == 1 for labels in cases.values())
+
+
 def _draw_val(
-    cases: Mapping[str, str], classes: Sequence[str], val_fraction: float, name: str, rng: np.random.Generator
+    cases: Mapping[str, Sequence[str]],
+    classes: Sequence[str],
+    val_fraction: float,
+    name: str,
+    rng: np.random.Generator,
 ) -> set[str]:
-    val: set[str] = set()
-    for label in classes:
-        members = [case for case, its_label in cases.items() if its_label == label]
-        if len(members) < 2:
+    members = {label: [case for case, labels in cases.items() if label in labels] for label in classes}
+    for label, its in members.items():
+        if len(its) < 2:
             raise CohortError(
                 f"Expected two cases of class '{label}' besides the tested ones in '{name}' (one to train on, one to "
-                f"validate on); got {len(members)}. Add cases of that class, or change the folds."
+                f"validate on); got {len(its)}. Add cases of that class, or change the folds."
             )
-        count = min(max(1, round(val_fraction * len(members))), len(members) - 1)
-        val.update(members[place] for place in rng.choice(len(members), count, replace=False))
-    return val
+    if _are_pure(cases):
+        pure = set[str]()
+        for label in order_before_numbers(classes):  # whichever is the positive class, the draw is the same
+            its = members[label]
+            count = min(max(1, round(val_fraction * len(its))), len(its) - 1)
+            pure.update(its[place] for place in rng.choice(len(its), count, replace=False))
+        return pure
+    if (drawn := draw_validation(cases, val_fraction, rng)) is None:
+        raise CohortError(
+            f"Expected cases of every class to train on and to validate on in '{name}'; whole cases with slides of "
+            "several labels cannot be divided so. Add cases, or give a column split with train, val and test."
+        )
+    return drawn
 
 
 def _by_slides(cohort: Cohort, name: str, *cases: set[str]) -> Fold:

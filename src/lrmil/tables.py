@@ -96,7 +96,7 @@ def read_table(path: Path) -> Table:
         If the file cannot be read as a table, is empty, or has nothing in its first row.
     """
     if not path.is_file():
-        raise CohortError(f"Expected a labels table at '{path}'; there is no such file. Check the path.")
+        raise CohortError(f"Expected a table at '{path}'; there is no such file. Check the path.")
     if path.suffix.lower() not in TEXTS + WORKBOOKS:
         raise CohortError(f"Expected a .csv, .tsv or .xlsx table; got '{path.name}'. Save it as CSV and try again.")
     try:

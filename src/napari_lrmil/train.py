@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
 from lrmil.errors import LrmilError
 from lrmil.run_control import RunStatus, RunWatch, request_stop
-from lrmil.run_plan import read_plan
+from lrmil.run_plan import read_plan, read_table_options
 from napari_lrmil import places
 from napari_lrmil.messages import explain
 from napari_lrmil.session import session_of
@@ -79,7 +79,8 @@ class TrainFromFolder(QWidget):
             return
         self.message.say("")
         try:
-            start_training(run, slides, labels, self.settings.config(), self.settings.device.device)
+            config, device = self.settings.config(), self.settings.device.device
+            start_training(run, slides, labels, config, device, options=self.cohort.reading.options)
         except (LrmilError, OSError) as error:
             self.message.warn(explain(error))
             return
@@ -186,10 +187,12 @@ class TrainFromFolder(QWidget):
             return
         try:
             config, slides, labels = read_plan(run)
+            options = read_table_options(run)
         except LrmilError as error:
             self.message.warn(str(error))
             return
         self.settings.show_config(config)
+        self.cohort.reading.show_options(options)
         for field, text in ((self.cohort.slides, slides), (self.cohort.labels, labels)):
             if path_in(field) != Path(text):
                 field.setText(text)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lrmil.configs import TrainConfig, write_toml
 from lrmil.ownership import is_settings, require_free
+from lrmil.table_columns import TableOptions
 
 SETTINGS, LOG = "settings.toml", "train.log"
 SAYS = "lrmil train: "  # how the command line begins the reason why it gave up
@@ -16,7 +17,9 @@ BEGINS = 60.0  # seconds within which a training that was started says so in its
 _started: dict[Path, "subprocess.Popen[bytes]"] = {}  # by run folder; held so that one that ends is taken leave of
 
 
-def start_training(run: Path, slides: Path, labels: Path, config: TrainConfig, device: str) -> None:
+def start_training(
+    run: Path, slides: Path, labels: Path, config: TrainConfig, device: str, *, options: TableOptions | None = None
+) -> None:
     """Start ``lrmil train`` on a run folder; a run that is there goes on.
 
     Its settings go to ``settings.toml`` in the folder, and what it prints to ``train.log``.
@@ -34,7 +37,7 @@ def start_training(run: Path, slides: Path, labels: Path, config: TrainConfig, d
     command = [sys.executable, "-m", "lrmil", "train", slides, labels, "--out", run, "--config", run / SETTINGS]
     with (run / LOG).open("wb") as log:
         _started[run] = subprocess.Popen(
-            [*map(str, command), "--device", device],
+            [*map(str, command), "--device", device, *(options or TableOptions()).arguments],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 
 from lrmil.checksums import Checksum, ChecksumList, read_checksums
+from lrmil.cohort import TableOptions
 from lrmil.cohort_checks import names_of
 from lrmil.commands.printing import console
 from lrmil.configs import TrainConfig, read_toml, with_settings
@@ -37,6 +38,17 @@ def config_of(options: argparse.Namespace) -> TrainConfig:
             raise ConfigError(f"Expected --set NAME=VALUE. Got {text!r}.")
         settings[name.strip()] = _value(value.strip())
     return with_settings(config, settings)
+
+
+def table_options_of(options: argparse.Namespace) -> TableOptions:
+    """How the labels table is to be read."""
+    return TableOptions(
+        slide_column=options.slide_column,
+        case_column=options.case_column,
+        label_column=options.label_column,
+        skip_missing=options.skip_missing,
+        positive=getattr(options, "positive", ""),  # of evaluate, the model says which class is positive
+    )
 
 
 def mpp_of(options: argparse.Namespace) -> float | None:

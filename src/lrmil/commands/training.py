@@ -12,7 +12,7 @@ from lrmil import evaluation, plan
 from lrmil.batch_prediction import predict_slides
 from lrmil.bundle import load_bundle
 from lrmil.cohort import validate_cohort
-from lrmil.commands.options import config_of, inputs_of, mpp_table_of, with_checksums
+from lrmil.commands.options import config_of, inputs_of, mpp_table_of, table_options_of, with_checksums
 from lrmil.commands.printing import console, exit_code, figure, print_arms, print_json, printed
 from lrmil.configs import TrainConfig, with_settings
 from lrmil.demo import demo_model_steps
@@ -80,7 +80,7 @@ def demo(options: argparse.Namespace) -> int:
 
 def validate(options: argparse.Namespace) -> int:
     """List every problem of a cohort."""
-    report = validate_cohort(options.slides, options.labels, folds=options.folds)
+    report = validate_cohort(options.slides, options.labels, folds=options.folds, options=table_options_of(options))
     problems, looks = list(report.problems), tuple[Look, ...]()
     if not options.table_only:
         mpp = parse_mpp(options.mpp_hr)
@@ -115,6 +115,7 @@ def train(options: argparse.Namespace) -> int:
         device=options.device,
         replace=options.replace,
         inputs=inputs_of(options),
+        options=table_options_of(options),
     )
     run = show(steps, console)
     for kept in [folder for folder in earlier_in(options.out) if folder not in before]:
@@ -163,6 +164,7 @@ def evaluate(options: argparse.Namespace) -> int:
         mpp=mpp_table_of(options, [slide_id_of(path) for path in find_slides(options.slides)]),
         objective_power=options.use_objective_power,
         inputs=inputs_of(options),
+        options=table_options_of(options),
     )
     result = show(steps, console)
     if options.json:

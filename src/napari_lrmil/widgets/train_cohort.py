@@ -16,9 +16,11 @@ from lrmil.cohort import CohortReport, Problem, validate_cohort
 from lrmil.errors import LrmilError
 from lrmil.run_plan import read_plan
 from lrmil.steps import Step
+from lrmil.table_columns import TableOptions
 from lrmil.tables import read_records
 from napari_lrmil.messages import explain
 from napari_lrmil.widgets.parts import Text
+from napari_lrmil.widgets.train_reading import ReadingBox
 from napari_lrmil.widgets.train_table import Table
 from napari_lrmil.worker import JobWorker, start_job
 
@@ -48,6 +50,7 @@ class CohortBox(QWidget):
         self.slides.setPlaceholderText("folder of slides")
         self.labels.setPlaceholderText("csv, tsv or xlsx: slide_id, label, case_id")
         self.run.setPlaceholderText("folder to write; a run there goes on")
+        self.reading = ReadingBox()
         self.verdict = Text(EMPTY)
         self.problems, self.preview = Table(stretched=PROBLEM[-1:]), Table()
         self.folded = QCollapsible("Labels table")
@@ -86,7 +89,7 @@ class CohortBox(QWidget):
 
     def set_locked(self, locked: bool) -> None:
         """Keep what is trained on from being changed; another run may still be looked at."""
-        for part in (self.slides, self.labels, self.again, *self._browse[:2]):
+        for part in (self.slides, self.labels, self.reading, self.again, *self._browse[:2]):
             part.setEnabled(not locked)
 
     def choose_run(self, run: Path) -> None:
@@ -101,10 +104,10 @@ class CohortBox(QWidget):
         if slides is None or labels is None:
             return
         self._propose(slides, labels)
-        asked = (slides, labels, self._folds)
+        asked = (slides, labels, self._folds, self.reading.options)
 
         def current() -> bool:
-            return asked == (path_in(self.slides), path_in(self.labels), self._folds)
+            return asked == (path_in(self.slides), path_in(self.labels), self._folds, self.reading.options)
 
         def take_up(step: Step[Checked]) -> None:
             if step.result is None or not current():
@@ -143,9 +146,10 @@ class CohortBox(QWidget):
         said = QHBoxLayout()
         said.addWidget(self.verdict, 1)
         said.addWidget(self.again)
-        grid.addLayout(said, 3, 0, 1, 3)
-        grid.addWidget(self.problems, 4, 0, 1, 3)
-        grid.addWidget(self.folded, 5, 0, 1, 3)
+        grid.addWidget(self.reading, 3, 0, 1, 3)
+        grid.addLayout(said, 4, 0, 1, 3)
+        grid.addWidget(self.problems, 5, 0, 1, 3)
+        grid.addWidget(self.folded, 6, 0, 1, 3)
         for part in (self.again, self.problems, self.folded):
             part.hide()
 
@@ -153,6 +157,7 @@ class CohortBox(QWidget):
         self._timer.timeout.connect(self.check)
         for field in (self.slides, self.labels):
             field.textChanged.connect(self._typed)
+        self.reading.changed.connect(self._typed)
         self.run.textChanged.connect(self.changed)
         self.run.editingFinished.connect(self.run_chosen)
         self.again.clicked.connect(self.check)
@@ -234,7 +239,7 @@ def describe(checked: Checked) -> str:
     counts = Counter(slide.label for slide in slides)
     classes = ", ".join(f"{name} {counts[name]}" for name in report.cohort.classes)
     noted = f"; {_counted(warnings, 'warning')} below" if warnings else ""
-    return f"{_counted(len(slides), 'slide')} of {_counted(len(report.cohort.case_labels), 'case')}: {classes}{noted}."
+    return f"{_counted(len(slides), 'slide')} of {_counted(len(report.cohort.cases), 'case')}: {classes}{noted}."
 
 
 def propose_run(slides: Path, labels: Path) -> Path:
@@ -261,11 +266,11 @@ def _counted(number: int, word: str) -> str:
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
-def _check_steps(slides: Path, labels: Path, folds: int) -> Iterator[Step[Checked]]:
+def _check_steps(slides: Path, labels: Path, folds: int, options: TableOptions) -> Iterator[Step[Checked]]:
     """Check the table, then look at the slides: about a tenth of a second each."""
     from lrmil.slide_looks import look_steps, lookalikes, sources_of, unusable
 
-    report = validate_cohort(slides, labels, folds=folds)
+    report = validate_cohort(slides, labels, folds=folds, options=options)
     checked = Checked(report, read_records(labels))
     yield Step("check", 1, 1, result=checked)
     found: list[Problem] = []

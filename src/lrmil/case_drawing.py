@@ -1,0 +1,97 @@
+"""Which cases are tested and which validate, where a case may have slides of several labels."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+MIN_FIT_CASES = 2  # cases of a class besides the tested ones: one to train on, one to validate on
+ATTEMPTS = 20  # draws among which the one with the most classes in every fold is taken
+RETRIES = 200  # draws of validation cases; one nearly always does
+
+
+def draw_tests(slides: Sequence[tuple[str, str]], folds: int, seed: int) -> list[set[str]] | None:
+    """Divide cases so that each fold tests slides of every class, as evenly as whole cases allow.
+
+    Parameters
+    ----------
+    slides
+        The case and the label of each slide; their order does not matter.
+    folds
+        Number of folds; each class needs at least as many cases.
+    seed
+        Seed of the draw.
+
+    Returns
+    -------
+    list of set of str or None
+        The tested cases of each fold. None where no draw leaves `MIN_FIT_CASES` cases of every class untested.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold  # takes a second, and few cohorts need it
+
+    ordered = sorted(slides)
+    cases, labels = [case for case, _ in ordered], [label for _, label in ordered]
+    rng = np.random.default_rng(seed)
+    best: list[set[str]] | None = None
+    fewest = folds * len(set(labels))
+    for _ in range(ATTEMPTS):
+        splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=int(rng.integers(2**31)))
+        tests = [{cases[place] for place in test} for _, test in splitter.split(cases, labels, cases)]
+        missing = _missing(ordered, tests)
+        if missing is not None and (best is None or missing < fewest):
+            best, fewest = tests, missing
+        if best is not None and not fewest:
+            break
+    return best
+
+
+def draw_validation(
+    cases: Mapping[str, Sequence[str]], val_fraction: float, rng: np.random.Generator
+) -> set[str] | None:
+    """Set cases aside so that slides of every class validate, and of every class are trained on.
+
+    Parameters
+    ----------
+    cases
+        The labels of each case's slides.
+    val_fraction
+        Part of each class's cases that is aimed at, 0 to 1.
+    rng
+        Where the draw comes from.
+
+    Returns
+    -------
+    set of str or None
+        None where no draw gives every class to both parts.
+    """
+    members: dict[str, list[str]] = {}
+    for case in sorted(cases):
+        for label in cases[case]:
+            members.setdefault(label, []).append(case)
+    if any(len(its) < MIN_FIT_CASES for its in members.values()):
+        return None
+    wanted = {label: min(max(1, round(val_fraction * len(its))), len(its) - 1) for label, its in members.items()}
+    for attempt in range(RETRIES):
+        most = wanted if attempt < RETRIES / 2 else {label: len(its) - 1 for label, its in members.items()}
+        drawn: set[str] = set()
+        counts = dict.fromkeys(members, 0)
+        for label in sorted(members, key=lambda label: (len(members[label]), label)):  # rare ones leave least choice
+            for place in rng.permutation(len(members[label])):
+                case = members[label][place]
+                if counts[label] >= wanted[label]:
+                    break
+                if case not in drawn and all(counts[its] < most[its] for its in cases[case]):
+                    drawn.add(case)
+                    counts |= {its: counts[its] + 1 for its in cases[case]}
+        if all(0 < counts[label] < len(its) for label, its in members.items()):
+            return drawn
+    return None
+
+
+def _missing(slides: Sequence[tuple[str, str]], tests: Sequence[set[str]]) -> int | None:
+    """How often a fold tests no slide of a class; None where too few cases of a class are left to fit on."""
+    by_label: dict[str, set[str]] = {}
+    for case, label in slides:
+        by_label.setdefault(label, set()).add(case)
+    if any(len(cases - test) < MIN_FIT_CASES or not test for test in tests for cases in by_label.values()):
+        return None
+    return sum(not cases & test for test in tests for cases in by_label.values())

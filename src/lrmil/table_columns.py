@@ -1,0 +1,181 @@
+"""Which column of a labels table says what: by its name, by an alias of it, or as the user chose."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import pydantic.dataclasses
+from pydantic import ConfigDict, ValidationError
+
+from lrmil.errors import FormatError
+from lrmil.tables import Table
+
+ALIASES: Mapping[str, tuple[str, ...]] = {
+    "slide_id": ("slide", "slide_name", "filename", "file", "image", "wsi", "image_id"),
+    "label": ("class", "target", "y", "diagnosis"),
+    "case_id": ("case", "patient", "patient_id", "p_id", "submitter_id"),
+    "split": (),
+    "fold": ("fold_k",),
+    "mpp": ("um_per_px", "um/px"),
+    "site": (),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with a cohort, and its remedy.
+
+    Parameters
+    ----------
+    row
+        Row as a spreadsheet counts it (the header is 1), or None when it is not about one row.
+    column
+        Column as the table names it, or None when it is not about one column.
+    message
+        What was expected and what came.
+    hint
+        What to do next.
+    severity
+        An ``"error"`` forbids training; a ``"warning"`` does not.
+    """
+
+    row: int | None
+    column: str | None
+    message: str
+    hint: str
+    severity: Literal["error", "warning"]
+
+
+@pydantic.dataclasses.dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid", strict=True))
+class TableOptions:
+    """What the user says of a labels table that the table itself does not."""
+
+    slide_column: str = ""
+    """Name of the column of slide names; empty: found by `ALIASES`."""
+    case_column: str = ""
+    """Name of the column of patients. Where it is the only one that names slides, a row stands for a patient."""
+    label_column: str = ""
+    """Name of the column of classes."""
+    skip_missing: bool = False
+    """Leave out rows whose slide is not there, in place of an error."""
+    positive: str = ""
+    """The positive one of two classes; empty: told by their names."""
+
+    @property
+    def arguments(self) -> list[str]:
+        """The options of the command line that say the same."""
+        given = {"--slide-column": self.slide_column, "--case-column": self.case_column}
+        given |= {"--label-column": self.label_column, "--positive": self.positive}
+        skip = ["--skip-missing"] if self.skip_missing else []
+        return [f"{name}={value}" for name, value in given.items() if value] + skip
+
+    def column_of(self, role: str) -> str:
+        """The column that was chosen for a role; "" where none was."""
+        return {"slide_id": self.slide_column, "case_id": self.case_column, "label": self.label_column}.get(role, "")
+
+
+def options_from_dict(values: object) -> TableOptions:
+    """Check plain values, as a run's plan keeps them.
+
+    Raises
+    ------
+    FormatError
+        If they are not the fields of `TableOptions`.
+    """
+    if not isinstance(values, dict):
+        raise FormatError(f"Expected how a labels table is read, names with values. Got {values!r}.")
+    try:
+        return TableOptions(**values)
+    except (TypeError, ValidationError) as error:
+        raise FormatError(f"Expected how a labels table is read. Got {values!r}: {error}.") from error
+
+
+def normal_name(name: str) -> str:
+    """Reduce a column's name to what names are compared by: "Slide ID" is "slide_id"."""
+    return re.sub(r"[\s-]+", "_", name.strip().casefold())
+
+
+def find_columns(table: Table, options: TableOptions, problems: list[Problem]) -> dict[str, int]:
+    """Give the place of each role's column; what is wrong with the header is added to `problems`.
+
+    A column of a role's own name wins over its aliases, and a chosen one over both. Without a column for slides, but
+    with columns for cases and labels, each row stands for a patient.
+    """
+    header = table.records[0]
+    places: dict[str, int] = {}
+    for role in ALIASES:
+        if chosen := options.column_of(role):
+            place = _chosen(header, role, chosen, problems)
+        else:
+            place = _named(header, role, problems)
+        if place is not None:
+            places[role] = place
+    if options.case_column and not options.slide_column and places.get("slide_id") == places.get("case_id"):
+        places.pop("slide_id", None)
+    problems += _missing(table, options, places, problems)
+    return places
+
+
+def _chosen(header: Sequence[str], role: str, chosen: str, problems: list[Problem]) -> int | None:
+    found = [place for place, name in enumerate(header) if name == chosen.strip()]
+    found = found or [place for place, name in enumerate(header) if normal_name(name) == normal_name(chosen)]
+    if len(found) == 1:
+        return found[0]
+    came = f"{len(found)} columns of that name" if found else f"the columns {_listed(header)}"
+    message = f"Expected one column '{chosen}', chosen for {role}; got {came}."
+    problems.append(Problem(1, chosen, message, "Choose a column as row 1 writes it, one that is there once.", "error"))
+    return None
+
+
+def _named(header: Sequence[str], role: str, problems: list[Problem]) -> int | None:
+    names = [normal_name(name) for name in header]
+    own = [place for place, name in enumerate(names) if name == role]
+    aliases = [place for place, name in enumerate(names) if name in ALIASES[role]]
+    if len(own) == 1:
+        if aliases:
+            message = f"The column '{header[own[0]]}' is read for {role}; {_of(header, aliases)} not."
+            hint = f"Delete the column that is not meant{_choice(role)}."
+            problems.append(Problem(1, header[own[0]], message, hint, "warning"))
+        return own[0]
+    found = own or aliases
+    if len(found) > 1:
+        twice = " and ".join(f"'{header[place]}'" for place in found)
+        message = f"Expected one column for {role}; got {twice}."
+        hint = f"Rename or delete the columns that are not meant{_choice(role)}."
+        problems.append(Problem(1, role, message, hint, "error"))
+    return found[0] if len(found) == 1 else None
+
+
+def _missing(
+    table: Table, options: TableOptions, places: Mapping[str, int], problems: Sequence[Problem]
+) -> list[Problem]:
+    """Report slides or labels without a column, once; by patient, no column of slides is needed."""
+    told = {problem.column for problem in problems if problem.severity == "error"}
+    missing = []
+    for role in ("slide_id", "label"):
+        if role in places or role in told or (options.column_of(role) in told - {""}):
+            continue
+        if role == "slide_id" and {"case_id", "label"} <= places.keys():
+            continue
+        message = (
+            f"Expected a column '{role}' (or {', '.join(ALIASES[role])}); "
+            f"got the columns {_listed(table.records[0])}{table.place}."
+        )
+        hint = f"Name the column '{role}'{_choice(role)}; if the table has no header row, add one above the data."
+        missing.append(Problem(1, role, message, hint, "error"))
+    return missing
+
+
+def _choice(role: str) -> str:
+    option = {"slide_id": "--slide-column", "case_id": "--case-column", "label": "--label-column"}.get(role)
+    return f", or choose one with {option}" if option else ""
+
+
+def _of(header: Sequence[str], places: Sequence[int]) -> str:
+    names = " and ".join(f"'{header[place]}'" for place in places)
+    return f"{names} {'is' if len(places) == 1 else 'are'}"
+
+
+def _listed(header: Sequence[str]) -> str:
+    return ", ".join(f"'{name}'" for name in header if name)
