@@ -19,7 +19,7 @@ from lrmil.patches import refuse_coarser
 from lrmil.prediction_files import FORMAT, read_prediction, remove_prediction, require_place, write_prediction
 from lrmil.prediction_table import TABLE, PredictionTable, Row, failed_row, row_of
 from lrmil.raster import Raster
-from lrmil.slide import open_source
+from lrmil.slide import Slide, open_source
 from lrmil.slide_files import changed_at
 from lrmil.steps import Step
 
@@ -144,7 +144,9 @@ def predict_one(
         made_from = [slide.fingerprint, source.mpp, bundle.sha256, uncertain_below, mask, *bounds]
         key = files.sha256_of([FORMAT, READING, *made_from])
         key_if_damaged = files.sha256_of([key, changed_at(source.path)])
-        prediction = read_prediction(out, source.slide_id, keys=(key, key_if_damaged))
+        prediction = read_prediction(out, source.slide_id, keys=(key, key_if_damaged), classes=bundle.classes)
+        if prediction is not None and not _is_of(prediction, slide, bundle, uncertain_below):
+            prediction = None  # its document was edited
         if prediction is not None and source.checksums and prediction.checksum != slide.checksum:
             prediction = None  # it was made from bytes that were not compared, or compared with others
         job = f"predict: {source.slide_id}"
@@ -183,9 +185,22 @@ def _row_of(
             yield Step(step.job, step.done, step.total, step.unit)
         if prediction is None:
             raise ValueError("Expected the last Step of a prediction to carry it. Got none.")
+        return row_of(source.slide_id, prediction)
     except Exception as error:  # noqa: BLE001 - whatever one slide does, the others go on
         failure = failure_of(error, source)
         if not isinstance(error, OverwriteError):  # nothing is known to be wrong with an earlier answer
             remove_prediction(out, source.slide_id)
         return failed_row(source.slide_id, failure, model)
-    return row_of(source.slide_id, prediction)
+
+
+def _is_of(prediction: Prediction, slide: Slide, bundle: Bundle, uncertain_below: float) -> bool:
+    """Return whether a saved answer can be of this slide and model: its key says so, but the rest may be edited."""
+    grid, failed = prediction.patches.grid, prediction.failed_patches
+    below = prediction.probabilities[prediction.label] < uncertain_below
+    return (
+        (prediction.slide_fingerprint, prediction.bundle_sha256) == (slide.fingerprint, bundle.sha256)
+        and (prediction.mpp, grid.slide_mpp, grid.mpp, grid.size)
+        == (slide.mpp, slide.mpp, bundle.mpp, bundle.patch_size)
+        and failed <= bundle.max_failed * (len(prediction.patches) + failed)
+        and prediction.status == ("uncertain" if below else "ok")
+    )

@@ -22,6 +22,7 @@ from lrmil.encoders import Encoder, EncoderSpec, build_encoder
 from lrmil.errors import FormatError
 from lrmil.mil import ABMIL, make_mil
 from lrmil.ownership import is_bundle
+from lrmil.plain_files import read_bytes
 from lrmil.resolution import ASKED_MPP
 from lrmil.untrusted import TensorSpec
 
@@ -130,8 +131,8 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
 def load_bundle(folder: str | Path) -> Bundle:
     """Load a model folder.
 
-    Nothing in it is run. The shapes that its files state are compared with those of the network, which is first built
-    without memory, before weights are read.
+    Nothing in it is run. The sizes and shapes that its files state are compared with those of the network, which is
+    first built without memory, before any weight is read or hashed.
 
     Raises
     ------
@@ -142,11 +143,17 @@ def load_bundle(folder: str | Path) -> Bundle:
     folder = Path(folder)
     document, card = _read(folder)
     try:
-        _check_hashes(folder, dict(document["sha256"]))
+        hashes = dict(document["sha256"])
         min_tissue, max_failed = (_fraction(folder, name, document[name]) for name in ("min_tissue", "max_failed"))
         mil_config = mil_from_dict(document["mil"])
-        encoder = _load_encoder(folder, card.patch_size)
-        mil = _load(folder / "mil.safetensors", lambda: make_mil(encoder.dim, len(card.classes), mil_config))
+        encoder_file, mil_file = (untrusted.file_in(folder, name) for name in WEIGHTS[1:])
+        spec = _read_spec(folder, card.patch_size, hashes)
+        dim = _check_header(encoder_file, lambda: build_encoder(spec)).dim
+        _check_header(mil_file, lambda: make_mil(dim, len(card.classes), mil_config))
+        for name in WEIGHTS[1:]:  # now that their sizes are explained, however large they are
+            _check_hash(folder, name, files.sha256_file(folder / name), hashes)
+        encoder = _load(encoder_file, lambda: build_encoder(spec))
+        mil = _load(mil_file, lambda: make_mil(dim, len(card.classes), mil_config))
         return Bundle(
             **{field.name: getattr(card, field.name) for field in fields(ModelCard)},
             min_tissue=min_tissue,
@@ -223,9 +230,7 @@ def _fraction(folder: Path, name: str, value: object) -> float:
 def _read_document(folder: Path) -> tuple[dict[str, Any], str]:
     try:
         path = untrusted.file_in(folder, "bundle.json")
-        if path.stat().st_size > LARGEST_DOCUMENT:
-            raise FormatError(f"Expected at most {LARGEST_DOCUMENT >> 20} MiB. Got {path.stat().st_size >> 20} MiB")
-        data = path.read_bytes()
+        data = read_bytes(path, largest=LARGEST_DOCUMENT)
         document = untrusted.parse_json(data, path)
     except (OSError, FormatError) as error:
         raise FormatError(
@@ -237,31 +242,39 @@ def _read_document(folder: Path) -> tuple[dict[str, Any], str]:
     return document, hashlib.sha256(data).hexdigest()
 
 
-def _check_hashes(folder: Path, hashes: dict[str, object]) -> None:
-    for name in WEIGHTS:
-        if files.sha256_file(untrusted.file_in(folder, name)) != hashes[name]:
-            raise FormatError(f"Expected {folder / name} as it was written. Got other content; copy it again.")
+def _check_hash(folder: Path, name: str, found: str, hashes: dict[str, object]) -> None:
+    if found != hashes[name]:
+        raise FormatError(f"Expected {folder / name} as it was written. Got other content; copy it again.")
 
 
-def _load_encoder(folder: Path, size: int) -> Encoder:
-    values = untrusted.read_json(folder / "encoder/config.json")
+def _read_spec(folder: Path, size: int, hashes: dict[str, object]) -> EncoderSpec:
+    path = untrusted.file_in(folder, WEIGHTS[0])
+    data = read_bytes(path, largest=LARGEST_DOCUMENT)
+    _check_hash(folder, WEIGHTS[0], hashlib.sha256(data).hexdigest(), hashes)
+    values = untrusted.parse_json(data, path)
     if not isinstance(values, dict):
         raise FormatError(f"Expected the encoder's settings in {folder}. Got {type(values).__name__}.")
     spec = EncoderSpec(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
     if spec.size != size:
         raise FormatError(f"Expected an encoder for patches of {size} px in {folder}. Got one for {spec.size} px.")
-    return _load(folder / "encoder/model.safetensors", lambda: build_encoder(spec))
+    return spec
 
 
 def _save(path: Path, module: nn.Module) -> None:
     save_file({name: value.detach().cpu().contiguous().clone() for name, value in module.state_dict().items()}, path)
 
 
-def _load(path: Path, build: Callable[[], Network]) -> Network:
-    """Build a network and fill it, once its shapes are those that the file states: they are found without memory."""
+def _check_header(path: Path, build: Callable[[], Network]) -> Network:
+    """Compare what the header of a file states with a network that is built without memory, which is returned."""
+    stated = untrusted.read_header(path)
     with torch.device("meta"):
         empty = build()
-    _check_shapes(path, untrusted.read_header(path), empty)
+    _check_shapes(path, stated, empty)
+    return empty
+
+
+def _load(path: Path, build: Callable[[], Network]) -> Network:
+    """Build a network and fill it from a file whose header was checked."""
     module = build()
     tensors = load_file(path)
     module.load_state_dict(tensors)

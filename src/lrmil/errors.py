@@ -54,6 +54,10 @@ class EncoderError(LrmilError, ValueError):
     """A patch encoder cannot be found, loaded or used as asked."""
 
 
+class ModelError(LrmilError, ArithmeticError):
+    """A model gives NaN or infinity: its weights are damaged or absurd. It concerns the whole run, not the slide."""
+
+
 class FormatError(LrmilError, ValueError):
     """A file or folder is not in the format, or not in the version of it, that was expected."""
 

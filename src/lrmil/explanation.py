@@ -30,6 +30,7 @@ OPACITY = 0.6
 RAMP = 1.6  # alpha reaches 1 at 1 / 1.6 of the scale, so tissue shows through low attention (napari.md section 3)
 LEGEND = 44  # px below the picture
 NGFF = "0.5"
+SMALLEST_UM, LARGEST_UM = 1e-4, 1e12  # no pixel, cell or place of a slide is beyond
 
 
 def attention_raster(
@@ -224,7 +225,8 @@ def read_ome_zarr(path: Path) -> Raster:
         pixels = np.asarray(array[...])
     except (KeyError, IndexError, TypeError, ValueError, OSError, RuntimeError) as error:  # RuntimeError: the codec's
         raise FormatError(f"Expected an OME-Zarr map written by lrmil in {path}. Got {error!r} instead.") from error
-    if version != NGFF or len(figures) != 5 or not np.isfinite(figures).all() or min(mpp, *cell_um) <= 0:
+    sane = len(figures) == 5 and min(mpp, *cell_um) >= SMALLEST_UM and np.abs(figures).max() <= LARGEST_UM
+    if version != NGFF or not sane:  # NaN is not sane either
         raise FormatError(
             f"Expected OME-Zarr {NGFF} with a place on the slide in {path}. Got version {version}, {figures} instead."
         )

@@ -14,6 +14,7 @@ from lrmil.encoders import PatchEncoder
 from lrmil.errors import SlideError, TissueError
 from lrmil.failures import failure_of, unfit_names
 from lrmil.features import FORMAT, Features, FeaturesCard, is_current, write_features
+from lrmil.finite import require_finite
 from lrmil.folder_lock import output_lock
 from lrmil.geometry import Grid
 from lrmil.loading import load_patches
@@ -261,7 +262,7 @@ def _extract_one(
         check_failures(undecided, total, plan.max_failed)
         parts = []
         for part in encode_patches(slide, corners, grid, encoder, threads=threads):
-            parts.append(part._replace(layers=tuple(tokens.astype(np.float16) for tokens in part.layers)))
+            parts.append(part._replace(layers=tuple(map(_halved, part.layers))))
             read = sum(len(part.positions) + len(part.failed) for part in parts)
             yield Step(f"{job}: {source.slide_id}", read, len(index), "patches")
         encoded = join(parts)
@@ -287,6 +288,20 @@ def _extract_one(
     layers = dict(zip(encoder.layers, encoded.layers, strict=True))
     write_features(path, Features(card, index[encoded.positions], encoded.embeddings, layers))
     return True
+
+
+def _halved(tokens: NDArray[np.floating]) -> NDArray[np.float16]:
+    """Store class tokens as float16, which holds up to 65,504.
+
+    Raises
+    ------
+    ModelError
+        If they are larger.
+    """
+    with np.errstate(over="ignore"):
+        half = tokens.astype(np.float16)
+    require_finite("a layer of the encoder, as float16", half)
+    return half
 
 
 def _plain(plan: PatchPlan) -> list[float]:

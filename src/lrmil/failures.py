@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from lrmil.errors import (
     LrmilError,
+    ModelError,
     OutputError,
     OverwriteError,
     ResolutionError,
@@ -22,8 +23,8 @@ from lrmil.slide_files import SlideSource
 log = logging.getLogger(__name__)
 
 LONGEST_NAME = 220  # bytes: file systems allow 255, of which ".attention.ome.zarr" and a number put aside take some
-# A full disk fails every slide after it, and who stopped the run meant all of it.
-CONCERNS_THE_RUN = (OutputError, Stopped)
+# A full disk or a broken model fails every slide after it, and who stopped the run meant all of it.
+CONCERNS_THE_RUN = (ModelError, OutputError, Stopped)
 REASONS = {  # the first that fits
     ResolutionError: "resolution",
     TissueError: "tissue",
@@ -48,7 +49,7 @@ def failure_of(error: Exception, source: SlideSource) -> Failure:
 
     Raises
     ------
-    OutputError, Stopped
+    ModelError, OutputError, Stopped
         Given one of these: they concern the run, not the slide.
     """
     if isinstance(error, CONCERNS_THE_RUN):

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lrmil.configs import MILConfig
+from lrmil.finite import require_finite
 
 
 class MILOutput(NamedTuple):
@@ -124,8 +125,15 @@ class BagOutput(NamedTuple):
 
 @torch.inference_mode()
 def predict_bag(mil: ABMIL, embeddings: Tensor) -> BagOutput:
-    """Class probabilities, logits and attention logits of one slide's (n, d) embeddings."""
+    """Class probabilities, logits and attention logits of one slide's (n, d) embeddings.
+
+    Raises
+    ------
+    ModelError
+        If they are no finite numbers.
+    """
     mil.eval()
     output = mil(embeddings)
-    logits = output.logits.float().cpu()
-    return BagOutput(logits.double().softmax(-1).numpy(), logits.numpy(), output.attention_logits.float().cpu().numpy())
+    logits, attention_logits = output.logits.float().cpu(), output.attention_logits.float().cpu().numpy()
+    require_finite("the attention network", logits.numpy(), attention_logits)
+    return BagOutput(logits.double().softmax(-1).numpy(), logits.numpy(), attention_logits)

@@ -11,6 +11,7 @@ from torch import Tensor
 from lrmil.devices import mixed_precision
 from lrmil.encoder_network import Encoder
 from lrmil.errors import ConfigError
+from lrmil.finite import require_finite
 
 log = logging.getLogger(__name__)
 
@@ -33,12 +34,18 @@ class PatchEncoder:
         self.layers = layers
 
     def __call__(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], tuple[NDArray[np.float32], ...]]:
-        """Encode (b, P, P, 3) uint8 patches: embeddings (b, d) and the class tokens (b, d_l) of each layer."""
+        """Encode (b, P, P, 3) uint8 patches: embeddings (b, d) and the class tokens (b, d_l) of each layer.
+
+        Raises
+        ------
+        ModelError
+            If they are no finite numbers.
+        """
         outputs = list(self._encode(torch.from_numpy(pixels)))
         embeddings = np.concatenate([embedding for embedding, _ in outputs])
-        return embeddings, tuple(
-            np.concatenate(parts) for parts in zip(*(tokens for _, tokens in outputs), strict=True)
-        )
+        layers = tuple(np.concatenate(parts) for parts in zip(*(tokens for _, tokens in outputs), strict=True))
+        require_finite(f"the encoder {self.encoder.spec.architecture}", embeddings, *layers)
+        return embeddings, layers
 
     @torch.inference_mode()
     def _encode(self, pixels: Tensor) -> Iterator[tuple[NDArray[np.float32], tuple[NDArray[np.float32], ...]]]:

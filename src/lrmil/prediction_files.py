@@ -8,34 +8,26 @@ that was edited since it was written stays where it is.
 """
 
 import importlib.metadata
-import math
 from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from lrmil import files, untrusted
-from lrmil.checksums import NOT_COMPARED
 from lrmil.explanation import overlay_png, percentile_rank, read_ome_zarr, write_geojson, write_ome_zarr
-from lrmil.geometry import Grid
 from lrmil.inference import Prediction
 from lrmil.mask_files import TISSUE, place_mask, require_mask_place
 from lrmil.outputs import Inputs
 from lrmil.ownership import Ours, is_card, is_free, is_map, is_overlay, is_tiles, require_free
-from lrmil.patches import Patches
+from lrmil.prediction_card import PredictionCard, patches_in
 from lrmil.raster import Raster
-from lrmil.resolution import ASKED_MPP
 from lrmil.slide import Slide
 
 FORMAT = "lrmil.prediction/2"
 ATTENTION = "{}.attention.ome.zarr"
 EVIDENCE: dict[str, Ours] = {"{}.json": is_card, ATTENTION: is_map, "{}.geojson": is_tiles, "{}.png": is_overlay}
 OVERLAY_SIDE = 1600  # px, the longer side of the overlay picture at most
-LARGEST_SIDE = 1 << 32  # level-0 pixels of a patch or an offset
-ROUNDING = 1e-6  # a probability may be as much above 1
+MAX_CARD = 4 << 20  # bytes
 NOTICE = "Model output, not a diagnosis."
 
 
@@ -81,32 +73,31 @@ def write_prediction(
     files.write_json(card, document, is_card)
 
 
-def read_prediction(out: Path, slide_id: str, *, keys: Collection[str] = ()) -> Prediction | None:
-    """Read what `write_prediction` wrote; None when it is absent, incomplete, of another version or of none of `keys`.
+def read_prediction(
+    out: Path, slide_id: str, *, keys: Collection[str] = (), classes: Collection[str] = ()
+) -> Prediction | None:
+    """Read what `write_prediction` wrote; None when it is absent, incomplete, of another version or edited to nonsense.
 
-    Without `keys`, whatever it was made from will do.
+    Parameters
+    ----------
+    keys
+        What it may have been made from; without them, whatever it was made from will do.
+    classes
+        Classes that it must have, no others; without them, any.
     """
     try:
-        card: Any = untrusted.read_json(out / f"{slide_id}.json", printable=False)
-        if card["format"] != FORMAT or (keys and card["key"] not in keys):
+        document = untrusted.read_json(out / f"{slide_id}.json", largest=MAX_CARD, printable=False)
+        if not isinstance(document, dict) or document.get("format") != FORMAT:
+            return None
+        card = PredictionCard.model_validate(document)
+        said = card.prediction
+        if (keys and card.key not in keys) or (classes and said.probabilities.keys() != set(classes)):
             return None
         attention = read_ome_zarr(out / f"{slide_id}.attention.ome.zarr")
-        if not _is_grid(card["grid"]):
-            return None
-        grid = Grid(**{**card["grid"], "origin_yx": tuple(card["grid"]["origin_yx"])})
-        first = np.rint((np.array(attention.origin_yx) - grid.origin_yx) / grid.step_level0).astype(int)
-        cells = np.argwhere(~np.isnan(attention.array))
-        seen = Patches(grid, 1, (cells + first).astype(np.int32), np.ones((len(cells), 1), bool))
-        values: NDArray[np.float64] = attention.array[tuple(cells.T)].astype(float)
-        said = {
-            "checksum": NOT_COMPARED,
-            **card["prediction"],
-            "notes": tuple(map(str, card["prediction"].get("notes", ()))),
-        }
-        if not _makes_sense(said):
-            return None
-        return Prediction(**said, attention=attention, patches=seen, patch_attention=values)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        patches, values = patches_in(attention, card.grid.grid)
+        plain = {**said.model_dump(), "notes": tuple(said.notes)}
+        return Prediction(**plain, attention=attention, patches=patches, patch_attention=values)
+    except (OSError, ValueError):  # FormatError and pydantic's ValidationError are ValueErrors
         return None
 
 
@@ -195,50 +186,6 @@ def write_overlay(path: Path, prediction: Prediction, slide: Slide) -> None:
         thumbnail_level0_per_px=thumbnail.cell_level0,
         title=f"{prediction.label} {prediction.probabilities[prediction.label]:.2f}: model output, not a diagnosis",
     )
-
-
-def _makes_sense(said: dict[str, Any]) -> bool:
-    """Whether the values of a card are of the right kind and size: what shows them takes that for granted."""
-    chances, times = said["probabilities"], said["timings"]
-    texts = (
-        "slide_id",
-        "label",
-        "status",
-        "mpp_source",
-        "tissue_source",
-        "slide_fingerprint",
-        "bundle_sha256",
-        "checksum",
-    )
-    return (
-        all(isinstance(said[name], str) for name in texts)
-        and isinstance(chances, dict)
-        and said["label"] in chances
-        and all(_is_within(chance, 0, 1 + ROUNDING) for chance in chances.values())
-        and _is_within(said["mpp"], ASKED_MPP[0], ASKED_MPP[1])
-        and _is_within(said["tissue_mm2"], 0, math.inf)
-        and type(said["failed_patches"]) is int
-        and (said["bytes_read"] is None or type(said["bytes_read"]) is int)
-        and isinstance(times, dict)
-        and all(_is_within(seconds, 0, math.inf) for seconds in times.values())
-    )
-
-
-def _is_grid(said: dict[str, Any]) -> bool:
-    origin = said["origin_yx"]
-    return (
-        _is_within(said["mpp"], *ASKED_MPP)
-        and _is_within(said["slide_mpp"], *ASKED_MPP)
-        and type(said["size"]) is int
-        and 0 < said["size"] <= LARGEST_SIDE
-        and isinstance(origin, list)
-        and len(origin) == 2
-        and all(type(corner) is int and abs(corner) <= LARGEST_SIDE for corner in origin)
-    )
-
-
-def _is_within(value: object, least: float, most: float) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
 
 
 def _mask_as_written(out: Path, slide_id: str) -> str:

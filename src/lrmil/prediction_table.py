@@ -16,8 +16,10 @@ from lrmil.errors import OverwriteError
 from lrmil.failures import Failure
 from lrmil.inference import Prediction
 from lrmil.ownership import is_out_of_fold_table, is_prediction_table, require_free
+from lrmil.plain_files import read_bytes
 
 TABLE = "predictions.csv"
+MAX_TABLE = 1 << 30  # bytes
 PAUSE = 1.0  # seconds between two writings: the table of a large cohort is long, and each answer is on disk by itself
 
 log = logging.getLogger(__name__)
@@ -103,7 +105,7 @@ class PredictionTable:
             self._put_aside()
             return {}
         try:
-            text = self._path.read_bytes().decode("utf-8", errors="backslashreplace")
+            text = read_bytes(self._path, largest=MAX_TABLE).decode("utf-8", errors="backslashreplace")
             header, *lines = ([plain_cell(cell) for cell in line] for line in csv.reader(io.StringIO(text, newline="")))
         except (OSError, ValueError, csv.Error):
             header, lines = [], []
@@ -190,7 +192,7 @@ def _header(classes: Sequence[str]) -> list[str]:
 
 
 def _cells(row: Row, classes: Sequence[str]) -> list[str]:
-    values = [f"{row.probabilities[name]:.6f}" if row.probabilities else "" for name in classes]
+    values = [f"{row.probabilities[name]:.6f}" if name in row.probabilities else "" for name in classes]
     resolution = ["" if row.mpp is None else f"{row.mpp:.6g}", row.mpp_source]
     counts = [str(row.n_patches), str(row.failed_patches), f"{row.seconds:.3f}"]
     words = [row.reason, row.checksum, " ".join(row.notes), row.model, row.message]

@@ -23,6 +23,7 @@ from torch import Tensor
 from lrmil import files
 from lrmil.errors import FormatError
 from lrmil.ownership import is_artefact, is_environment
+from lrmil.untrusted import read_header
 
 PACKAGES = ("napari-lrmil", "torch", "timm", "numpy", "tifffile", "openslide-python", "zarr")
 
@@ -72,8 +73,9 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
         If it is damaged.
     """
     try:
+        read_header(path)  # no pipe is waited for, and no size believed that the file does not have
         return dict(load_file(path))
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, FormatError) as error:
         raise FormatError(
             f"Expected whole tensors in {path}. Got: {error}; delete the folder '{path.parent.name}' in which it lies, "
             "then run the same again: only that is made anew."

@@ -14,11 +14,13 @@ from openpyxl.utils.exceptions import InvalidFileException
 
 from lrmil.csv_text import plain_cell
 from lrmil.errors import CohortError
+from lrmil.plain_files import read_bytes
 from lrmil.workbooks import Sheet, read_sheet
 
 INVISIBLE = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u200b": "", "\u2060": "", "\ufeff": ""})
 SEPARATOR_LINE = re.compile(r"sep=(.)(?:\r\n|\r|\n)")  # Excel's own first line, which it does not show
 TEXTS, WORKBOOKS = (".csv", ".tsv", ".txt"), (".xlsx", ".xlsm")
+MAX_TEXT = 256 << 20  # bytes
 LISTED = 10  # rows written out in one message
 UNREADABLE = (
     EOFError,
@@ -127,7 +129,7 @@ def read_records(path: Path) -> list[list[str]]:
 
 
 def _read_text(path: Path) -> Iterator[list[str]]:
-    text = _decode(path.read_bytes())
+    text = _decode(read_bytes(path, largest=MAX_TEXT))
     hidden = 0  # lines that a spreadsheet does not show
     if hint := SEPARATOR_LINE.match(text):
         delimiter, text, hidden = hint[1], text[hint.end() :], 1

@@ -2,17 +2,20 @@
 
 import json
 import math
+import os
 import re
-import stat
 import struct
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lrmil.errors import UNPRINTABLE, FormatError
+from lrmil.plain_files import check_plain, open_plain, read_bytes
+
+__all__ = ["TensorSpec", "check_plain", "file_in", "parse_json", "read_header", "read_json"]
 
 LARGEST_JSON = 16 << 20  # bytes
 DEEPEST_JSON = 32  # objects and lists within each other
-LARGEST_HEADER = 64 << 20  # bytes of a safetensors header
+LARGEST_HEADER = 16 << 20  # bytes of a safetensors header
 MOST_TENSORS = 100_000
 LINES = str.maketrans("", "", "\t\n\r")  # of the control characters, those that a text may have
 HALF = re.compile(r"[\ud800-\udfff]")  # half a character, which UTF-8 cannot hold
@@ -48,22 +51,6 @@ def file_in(folder: Path, name: str) -> Path:
     return path
 
 
-def check_plain(path: Path) -> int:
-    """Give the size of a file in bytes; a pipe would be waited for without end, and so would some devices.
-
-    Raises
-    ------
-    FormatError
-        If it is a pipe, a device or a folder.
-    OSError
-        If it is not there.
-    """
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise FormatError(f"Expected a plain file at {path}. Got a folder, a pipe or a device; remove it.")
-    return status.st_size
-
-
 def read_json(path: Path, *, largest: int = LARGEST_JSON, printable: bool = True) -> object:
     """Read a JSON document strictly: UTF-8, finite numbers, no name twice, at most 32 levels, no control characters.
 
@@ -81,10 +68,7 @@ def read_json(path: Path, *, largest: int = LARGEST_JSON, printable: bool = True
     OSError
         If it cannot be read.
     """
-    size = check_plain(path)
-    if size > largest:
-        raise FormatError(f"Expected a document of at most {largest >> 10} KiB in {path}. Got {size >> 10} KiB.")
-    return parse_json(path.read_bytes(), path, printable=printable)
+    return parse_json(read_bytes(path, largest=largest), path, printable=printable)
 
 
 def parse_json(data: bytes, path: Path, *, printable: bool = True) -> object:
@@ -111,8 +95,8 @@ def read_header(path: Path) -> dict[str, TensorSpec]:
     OSError
         If it cannot be read.
     """
-    size = check_plain(path)
-    with path.open("rb") as file:
+    with open_plain(path) as file:
+        size = os.fstat(file.fileno()).st_size
         start = file.read(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
         if not 2 <= length <= min(LARGEST_HEADER, size - 8):

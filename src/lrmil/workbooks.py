@@ -2,13 +2,19 @@
 
 import datetime
 import re
+from collections.abc import Iterator
+from io import BufferedReader
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import openpyxl
 from openpyxl.workbook.workbook import Workbook
 
+from lrmil.plain_files import open_plain
+from lrmil.zip_limits import check_zip
+
+MAX_CELLS = 10_000_000  # a cell in the last column of a row makes 16,384 of it
 LONGEST = 1e15  # of a longer number the spreadsheet has already lost digits, and shows 1E+20
 LOOKED_AT = 10_000  # rows of each other sheet that are searched for content
 
@@ -31,9 +37,16 @@ def read_sheet(path: Path) -> Sheet:
     Raises
     ------
     ValueError
-        If there is none. What else openpyxl raises for a damaged file is passed on.
+        If there is none, the archive unfolds to far more than it is, or it has more than 10 million cells. What else
+        openpyxl raises for a damaged file is passed on.
     """
-    book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+    with BufferedReader(open_plain(path)) as file:
+        check_zip(file)
+        return _read(file)
+
+
+def _read(file: BufferedReader) -> Sheet:
+    book = openpyxl.load_workbook(file, read_only=True, data_only=True)
     try:
         names = [sheet.title for sheet in book.worksheets if sheet.sheet_state == "visible"]
         if not names:
@@ -43,14 +56,13 @@ def read_sheet(path: Path) -> Sheet:
         filled = tuple(name for name in others if _has_content(book, name))
     finally:
         book.close()
-    return Sheet(names[0], rows, filled, _formulas(path, names[0], blank) if blank else ())
+    return Sheet(names[0], rows, filled, _formulas(file, names[0], blank) if blank else ())
 
 
 def _rows(book: Workbook, name: str) -> tuple[list[list[str]], set[tuple[int, int]]]:
     """Give the text of each row, and which cells are there without a value."""
     rows, blank = list[list[str]](), set[tuple[int, int]]()
-    book[name].reset_dimensions()  # what the file says of its size may be a million empty rows
-    for number, cells in enumerate(book[name].iter_rows(), start=1):
+    for number, cells in enumerate(_rows_of(book, name), start=1):
         rows.append([_shown(cell.value, cell.number_format or "") for cell in cells])
         for place, cell in enumerate(cells):
             # an empty text that a formula gave has the type "str"
@@ -59,14 +71,14 @@ def _rows(book: Workbook, name: str) -> tuple[list[list[str]], set[tuple[int, in
     return rows, blank
 
 
-def _formulas(path: Path, name: str, blank: set[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+def _formulas(file: BufferedReader, name: str, blank: set[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
     """Give those of the blank cells that hold a formula, which only a second look tells."""
-    book = openpyxl.load_workbook(path, read_only=True)
+    file.seek(0)
+    book = openpyxl.load_workbook(file, read_only=True)
     try:
-        book[name].reset_dimensions()
         return tuple(
             (number, place)
-            for number, cells in enumerate(book[name].iter_rows(), start=1)
+            for number, cells in enumerate(_rows_of(book, name), start=1)
             for place, cell in enumerate(cells)
             if (number, place) in blank and cell.data_type == "f"
         )
@@ -75,8 +87,18 @@ def _formulas(path: Path, name: str, blank: set[tuple[int, int]]) -> tuple[tuple
 
 
 def _has_content(book: Workbook, name: str) -> bool:
-    book[name].reset_dimensions()
-    return any(cell.value is not None for row in islice(book[name].iter_rows(), LOOKED_AT) for cell in row)
+    return any(cell.value is not None for row in islice(_rows_of(book, name), LOOKED_AT) for cell in row)
+
+
+def _rows_of(book: Workbook, name: str) -> Iterator[tuple[Any, ...]]:
+    """Give the rows of a sheet as long as their cells are not too many."""
+    book[name].reset_dimensions()  # what the file says of its size may be a million empty rows
+    cells = 0
+    for row in book[name].iter_rows():
+        cells += max(1, len(row))
+        if cells > MAX_CELLS:
+            raise ValueError(f"its sheet '{name}' has more than {MAX_CELLS:,} cells; delete what lies far off the table")
+        yield row
 
 
 def _shown(value: object, number_format: str) -> str:

@@ -5,7 +5,9 @@ import stat
 from collections.abc import Collection, Iterator
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from lrmil.errors import FormatError
 from lrmil.untrusted import read_json
@@ -35,11 +37,12 @@ def check_array(folder: Path, *, types: Collection[str]) -> int:
     document = read_json(folder / "zarr.json", printable=False)
     try:
         shape, chunk, kind = _description(document, types)
-    except (KeyError, TypeError, ValueError) as error:
-        raise FormatError(f"Expected an array as lrmil writes it in {folder}. Got another: {error!r}.") from error
+    except ValueError as error:  # pydantic's ValidationError is one
+        said = " ".join(str(error).split())[:300]
+        raise FormatError(f"Expected an array as lrmil writes it in {folder}. Got another: {said}.") from error
     expected = math.prod(chunk) * BYTES[kind]
     counts = [math.ceil(length / side) for length, side in zip(shape, chunk, strict=True)]
-    if expected > LARGEST_CHUNK or math.prod(counts) > MOST_CHUNKS:
+    if expected > LARGEST_CHUNK or max(*counts, math.prod(counts)) > MOST_CHUNKS:
         raise FormatError(f"Expected chunks of a usual size in {folder}. Got {chunk} of {shape}.")
     sizes = list(_chunk_sizes(folder, counts, expected))
     whole = math.prod(shape) * BYTES[kind]
@@ -48,25 +51,73 @@ def check_array(folder: Path, *, types: Collection[str]) -> int:
     return len(sizes)
 
 
-def _description(document: Any, types: Collection[str]) -> tuple[list[int], list[int], str]:
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+
+class _Chunks(_Strict):
+    chunk_shape: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=2, max_length=2)]
+
+
+class _ChunkGrid(_Strict):
+    name: Literal["regular"]
+    configuration: _Chunks
+
+
+class _Separator(_Strict):
+    separator: Literal["/"] = "/"
+
+
+class _ChunkKeys(_Strict):
+    name: Literal["default"]
+    configuration: _Separator = _Separator()
+
+
+class _LittleEndian(_Strict):
+    endian: Literal["little"]
+
+
+class _Level(_Strict):
+    level: Annotated[int, Field(ge=-100_000, le=22)] = 0
+    checksum: bool = False
+
+
+class _Bytes(_Strict):
+    name: Literal["bytes"]
+    configuration: _LittleEndian
+
+
+class _Zstd(_Strict):
+    name: Literal["zstd"]
+    configuration: _Level = _Level()
+
+
+class _Description(_Strict):
+    """An array as lrmil writes it, so that zarr meets nothing else."""
+
+    zarr_format: Literal[3]
+    node_type: Literal["array"]
+    shape: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=2, max_length=2)]
+    data_type: str
+    chunk_grid: _ChunkGrid
+    chunk_key_encoding: _ChunkKeys
+    codecs: tuple[_Bytes, _Zstd]
+    fill_value: Literal["NaN"] | bool | Annotated[float, Field(ge=0, le=1)]
+    attributes: dict[str, object] = {}
+    dimension_names: Annotated[list[str | None], Field(min_length=2, max_length=2)] | None = None
+    storage_transformers: Annotated[list[object], Field(max_length=0)] = []
+
+
+def _description(document: object, types: Collection[str]) -> tuple[list[int], list[int], str]:
     """Shape, shape of a chunk and type; everything else must be as lrmil writes it."""
-    shape, kind = document["shape"], document["data_type"]
-    grid, keys = document["chunk_grid"], document["chunk_key_encoding"]
-    chunk = grid["configuration"]["chunk_shape"]
-    codecs = [codec["name"] for codec in document["codecs"]]
-    separator = keys.get("configuration", {}).get("separator", "/")
-    usual = (document["zarr_format"], document["node_type"], grid["name"], keys["name"], separator)
-    if usual != (3, "array", "regular", "default", "/") or document.get("storage_transformers"):
-        raise ValueError("it is laid out in another way")
-    if codecs != ["bytes", "zstd"] or document["codecs"][0].get("configuration") != {"endian": "little"}:
-        raise ValueError(f"its codecs are {codecs}")
-    if kind not in types:
-        raise ValueError(f"its type is {kind}")
-    if not all(type(number) is int and number >= 0 for number in (*shape, *chunk)) or 0 in chunk:
-        raise ValueError(f"its shape is {shape} in chunks of {chunk}")
-    if len(shape) != 2 or len(chunk) != 2:
-        raise ValueError("it is no two-dimensional array")
-    return shape, chunk, kind
+    if isinstance(document, dict) and isinstance(document.get("codecs"), list):
+        document = {**document, "codecs": tuple(document["codecs"])}  # what JSON has no word for
+    found = _Description.model_validate(document)
+    if found.data_type not in types:
+        raise ValueError(f"its type is {found.data_type[:80]}")
+    if found.fill_value == "NaN" and not found.data_type.startswith("float"):
+        raise ValueError("its empty cells are no numbers")
+    return found.shape, found.chunk_grid.configuration.chunk_shape, found.data_type
 
 
 def _chunk_sizes(folder: Path, counts: list[int], expected: int) -> Iterator[int]:

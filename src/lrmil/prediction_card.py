@@ -1,0 +1,112 @@
+"""What the JSON document of a saved prediction may say; someone may have edited it since it was written."""
+
+import math
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from lrmil.checksums import NOT_COMPARED
+from lrmil.errors import FormatError
+from lrmil.geometry import Grid
+from lrmil.patches import LARGEST as MAX_CELLS
+from lrmil.patches import Patches
+from lrmil.raster import Raster
+from lrmil.resolution import ASKED_MPP
+
+MAX_SIDE = 1 << 32  # level-0 pixels of a patch or an offset
+MAX_MM2 = 1e6  # ten times a slide of 300 mm x 300 mm
+MAX_SECONDS = 1e9
+PROBABILITY_ROUNDING = 1e-6
+ATTENTION_ROUNDING = 1e-3  # a sum of up to millions of float32
+LATTICE_ROUNDING = 1e-3  # of a cell; maps are in um, patches in pixels
+
+Text = Annotated[str, Field(max_length=1000)]
+Mpp = Annotated[float, Field(ge=ASKED_MPP[0], le=ASKED_MPP[1])]
+Seconds = Annotated[float, Field(ge=0, le=MAX_SECONDS)]
+Corner = Annotated[int, Field(ge=-MAX_SIDE, le=MAX_SIDE)]
+Probability = Annotated[float, Field(ge=0, le=1 + PROBABILITY_ROUNDING)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class SavedGrid(_Strict):
+    """The lattice of the patches."""
+
+    mpp: Mpp
+    slide_mpp: Mpp
+    size: Annotated[int, Field(ge=1, le=MAX_SIDE)]
+    origin_yx: Annotated[list[Corner], Field(min_length=2, max_length=2)]
+
+    @property
+    def grid(self) -> Grid:
+        """The lattice itself."""
+        return Grid(self.mpp, self.size, self.slide_mpp, (self.origin_yx[0], self.origin_yx[1]))
+
+
+class SavedAnswer(_Strict):
+    """The values of `lrmil.inference.Prediction` that are no arrays."""
+
+    slide_id: Text
+    label: Text
+    probabilities: Annotated[dict[Text, Probability], Field(min_length=2, max_length=1000)]
+    status: Literal["ok", "uncertain"]
+    mpp: Mpp
+    mpp_source: Text
+    tissue_mm2: Annotated[float, Field(ge=0, le=MAX_MM2)]
+    tissue_source: Literal["segmented", "given"]
+    timings: Annotated[dict[Text, Seconds], Field(max_length=100)]
+    failed_patches: Annotated[int, Field(ge=0, le=MAX_CELLS)]
+    bytes_read: Annotated[int, Field(ge=0)] | None
+    slide_fingerprint: Text
+    bundle_sha256: Text
+    notes: Annotated[list[Annotated[str, Field(max_length=4000)]], Field(max_length=1000)] = []
+    checksum: Text = NOT_COMPARED
+
+    @model_validator(mode="after")
+    def _agrees(self) -> "SavedAnswer":
+        chances = self.probabilities
+        if abs(math.fsum(chances.values()) - 1) > PROBABILITY_ROUNDING:
+            raise ValueError("its probabilities do not sum to 1")
+        if self.label not in chances or chances[self.label] < max(chances.values()):
+            raise ValueError("its label is not its most probable class")
+        if "total" not in self.timings:
+            raise ValueError("it does not say how long it took")
+        return self
+
+
+class PredictionCard(_Strict):
+    """The document."""
+
+    format: Text
+    key: Text
+    version: Text = ""
+    tissue_content: Text = ""
+    grid: SavedGrid
+    prediction: SavedAnswer
+    notice: Text = ""
+
+
+def patches_in(attention: Raster, grid: Grid) -> tuple[Patches, NDArray[np.float64]]:
+    """Return the patches of a saved attention map, which must lie on the lattice of the card, and their attention.
+
+    Raises
+    ------
+    FormatError
+        If the map has no patch, lies beside the lattice, or its values are no shares of 1.
+    """
+    cells = np.argwhere(~np.isnan(attention.array))
+    values: NDArray[np.float64] = attention.array[tuple(cells.T)].astype(float)
+    first = (np.array(attention.origin_yx, float) - grid.origin_yx) / grid.step_level0
+    scale = np.array(attention.cell_yx, float) / grid.step_level0
+    if not len(cells) or not np.all(np.abs(first) + len(attention.array) < MAX_CELLS):
+        raise FormatError("Expected an attention map of patches on the slide. Got one without, or far off it.")
+    if np.abs(first - np.rint(first)).max() > LATTICE_ROUNDING or np.abs(scale - 1).max() > LATTICE_ROUNDING:
+        raise FormatError("Expected an attention map on the lattice of the patches. Got one that lies elsewhere.")
+    if not (np.isfinite(values).all() and values.min() >= 0 and abs(values.sum() - 1) <= ATTENTION_ROUNDING):
+        raise FormatError(f"Expected attention of 0 or more that sums to 1. Got a sum of {values.sum()}.")
+    index = (cells + np.rint(first).astype(int)).astype(np.int32)
+    return Patches(grid, 1, index, np.ones((len(cells), 1), bool)), values
