@@ -92,7 +92,7 @@ def _stated_fit(first: Level, level: Level, stated: float) -> _Fit | None:
 
 
 def _fits(first: Level, level: Level, *, above: float, repeated: bool) -> list[_Fit]:
-    """Factors that explain a level's size, the likeliest first; one where no other could be.
+    """Factors that explain a level's size, the likeliest first.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def _fits(first: Level, level: Level, *, above: float, repeated: bool) -> list[_
     """
     common = None if repeated else _common_factor(first, level)
     exact = [] if common is None else [_fit(first, level, common)]
-    plain = common is not None and not (_whole_tiles(level) and (_whole_tiles(first) or common != _simple(common)))
+    plain = common is not None and not _whole_tiles(level)  # a padded level may agree with a wrong factor
     guesses = [] if plain else [one for one in _padded_factors(first, level) if one > above]
     padded = [_fit(first, level, factor) for factor in guesses if common is None or abs(factor / common - 1) > 0.01]
     return [fit for fit in (*exact, *padded) if fit is not None]

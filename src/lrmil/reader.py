@@ -93,8 +93,8 @@ def is_beside(name: str) -> bool:
 def only_beside(path: object) -> SlideError:
     """Make the error for a file that has no scan."""
     return SlideError(
-        f"Expected a scan of tissue in {path}; by their names or marks, its pictures are only such as lie beside a scan "
-        "(label, macro photo, thumbnail), which are never read. Check that this is the right file."
+        f"Expected a scan of tissue in {path}; it has none: all its pictures are named or marked as label, macro photo "
+        "or thumbnail, which are never read. Check that this is the right file."
     )
 
 
