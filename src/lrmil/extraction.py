@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -16,6 +17,7 @@ from lrmil.failures import failure_of, unfit_names
 from lrmil.features import FORMAT, Features, FeaturesCard, is_current, write_features
 from lrmil.folder_lock import output_lock
 from lrmil.geometry import Grid
+from lrmil.identity import unchanged
 from lrmil.loading import load_patches
 from lrmil.patches import Patches, make_patches, refuse_coarser
 from lrmil.slide import Slide, open_source
@@ -222,7 +224,8 @@ def _extract_one(
     job: str,
 ) -> Generator[Step[list[Outcome]], None, bool]:
     path = out / f"{source.slide_id}.zarr"
-    with open_source(source) as slide:
+    with ExitStack() as stack:
+        slide = stack.enter_context(open_source(source))
         refuse_coarser(slide, plan.mpp)  # earlier features do not count for a slide that is refused now
         fingerprint = slide.fingerprint
         key = files.sha256_of(
@@ -231,6 +234,7 @@ def _extract_one(
         key_if_damaged = files.sha256_of([key, changed_at(source.path)])
         if is_current(path, key, key_if_damaged, checksum=slide.checksum):
             return False
+        stack.enter_context(unchanged(slide))
         start = time.perf_counter()
         patches = patches_of(slide, plan)
         if resolution == "lr":

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from lrmil.errors import LrmilError, OutputError, ResolutionError, SlideError, Stopped, TissueError
+from lrmil.errors import LrmilError, OutputError, ResolutionError, SlideChangedError, SlideError, Stopped, TissueError
 from lrmil.slide_files import SlideSource
 
 log = logging.getLogger(__name__)
@@ -16,7 +16,12 @@ log = logging.getLogger(__name__)
 LONGEST_NAME = 220  # bytes: file systems allow 255, of which ".", ".attention.ome.zarr" and ".xxxxxxxx.tmp" take 33
 # A full disk fails every slide after it, and who stopped the run meant all of it.
 CONCERNS_THE_RUN = (OutputError, Stopped)
-REASONS = {ResolutionError: "resolution", TissueError: "tissue", OSError: "file"}  # the first that fits
+REASONS = {  # the first that fits
+    ResolutionError: "resolution",
+    TissueError: "tissue",
+    SlideChangedError: "changed",
+    OSError: "file",
+}
 
 
 class Failure(NamedTuple):
@@ -24,7 +29,8 @@ class Failure(NamedTuple):
 
     reason: str
     """"file" (it cannot be opened, or too little of it can be read), "resolution" (um/px missing, implausible or too
-    coarse), "tissue" (there is none), "name" (another slide is called the same) or "unexpected"."""
+    coarse), "tissue" (there is none), "changed" (its files changed while it was read), "name" (another slide is called
+    the same) or "unexpected"."""
     message: str
     """One sentence, without the folder of the file."""
 

@@ -17,6 +17,7 @@ from lrmil import files, untrusted
 from lrmil.checksums import NOT_COMPARED
 from lrmil.explanation import overlay_png, percentile_rank, read_ome_zarr, write_geojson, write_ome_zarr
 from lrmil.geometry import Grid
+from lrmil.identity import unchanged
 from lrmil.inference import Prediction
 from lrmil.patches import Patches
 from lrmil.raster import Raster
@@ -61,11 +62,11 @@ def write_prediction(
     """
     remove_prediction(out, slide_id)
     mpp, source = prediction.mpp, prediction.mpp_source
+    write_overlay(out / f"{slide_id}.png", prediction, slide)  # first: it is refused where the slide has changed
     if tissue is not None:
         write_ome_zarr(out / TISSUE.format(slide_id), tissue, mpp=mpp, mpp_source=source)
     write_ome_zarr(out / f"{slide_id}.attention.ome.zarr", prediction.attention, mpp=mpp, mpp_source=source)
     write_tiles(out / f"{slide_id}.geojson", slide_id, prediction, slide, subtract_bounds=subtract_bounds)
-    write_overlay(out / f"{slide_id}.png", prediction, slide)
     files.write_json(out / f"{slide_id}.json", {"format": FORMAT, "key": key, **_card(prediction), "notice": NOTICE})
 
 
@@ -147,8 +148,15 @@ def write_tiles(
 
 
 def write_overlay(path: Path, prediction: Prediction, slide: Slide) -> None:
-    """Draw the attention, as percentiles, over a thumbnail of the slide."""
-    thumbnail = slide.thumbnail(max(slide.dimensions) * slide.mpp / OVERLAY_SIDE)
+    """Draw the attention, as percentiles, over a thumbnail of the slide.
+
+    Raises
+    ------
+    SlideChangedError
+        If the slide is not the one that was opened any more; nothing is written then.
+    """
+    with unchanged(slide):
+        thumbnail = slide.thumbnail(max(slide.dimensions) * slide.mpp / OVERLAY_SIDE)
     overlay_png(
         path,
         thumbnail.array,

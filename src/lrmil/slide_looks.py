@@ -12,6 +12,7 @@ from PIL import Image
 from lrmil.cohort import Cohort, CohortReport, SlideRecord
 from lrmil.errors import LrmilError
 from lrmil.failures import failure_of, without_folder
+from lrmil.identity import unchanged
 from lrmil.labels import Problem
 from lrmil.slide import Slide, find_slides, open_source, slide_id_of
 from lrmil.slide_files import SlideSource
@@ -101,7 +102,7 @@ def lookalikes(looks: Sequence[Look], cohort: Cohort, *, tested: Mapping[str, st
 
 def _look(source: SlideSource, mpp: float | None) -> Look:
     try:
-        with open_source(source) as slide:
+        with open_source(source) as slide, unchanged(slide):
             fingerprint = slide.fingerprint
             try:
                 slide.level_for(mpp or slide.mpp)
