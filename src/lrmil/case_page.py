@@ -19,6 +19,7 @@ from lrmil.bundle import ModelCard
 from lrmil.csv_text import csv_text, plain_cell
 from lrmil.errors import ConfigError, SlideError
 from lrmil.explanation import overlay_rgb, percentile_rank, top_patches
+from lrmil.identity import unchanged
 from lrmil.inference import Prediction
 from lrmil.model_facts import model_facts
 from lrmil.outputs import Inputs
@@ -122,7 +123,7 @@ def write_case(
     ConfigError
         If the prediction is not finished, or slide, card or review are of another slide or model than the prediction.
     SlideError
-        If nothing of the slide can be read.
+        If nothing of the slide can be read, or it changes meanwhile: nothing is written then.
     OverwriteError
         As `require_case_place`.
     """
@@ -130,11 +131,13 @@ def write_case(
     name = prediction.slide_id
     require_case_place(folder, SlideSource(name, slide.path), inputs)
     files.make_folder(folder)
+    with unchanged(slide):
+        text = render_case(prediction, slide, card, review=review, k=k)
+    write_overlay(folder / f"{name}.png", prediction, slide)
     files.write_text(folder / f"{name}.csv", _table(prediction, review), is_case_table)
     write_tiles(folder / f"{name}.geojson", name, prediction, slide, subtract_bounds=subtract_bounds)
-    write_overlay(folder / f"{name}.png", prediction, slide)
     page = folder / f"{name}.html"
-    files.write_text(page, render_case(prediction, slide, card, review=review, k=k), is_page)
+    files.write_text(page, text, is_page)
     return page
 
 

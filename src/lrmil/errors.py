@@ -30,6 +30,10 @@ class TissueError(SlideError):
     """The slide is readable, but there is no tissue that fills a patch."""
 
 
+class SlideChangedError(SlideError):
+    """The slide's files were written or replaced while it was read: what was read of it may be of two slides."""
+
+
 class OutputError(LrmilError, OSError):
     """What is made cannot be written: the disk is full, or the folder may not be written. It concerns the whole run."""
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -17,6 +18,7 @@ from lrmil.features import FORMAT, Features, FeaturesCard, is_current, write_fea
 from lrmil.finite import require_finite
 from lrmil.folder_lock import output_lock
 from lrmil.geometry import Grid
+from lrmil.identity import unchanged
 from lrmil.loading import load_patches
 from lrmil.outputs import Inputs
 from lrmil.ownership import is_features, require_free
@@ -237,7 +239,8 @@ def _extract_one(
     job: str,
 ) -> Generator[Step[list[Outcome]], None, bool]:
     path = out / f"{source.slide_id}.zarr"
-    with open_source(source) as slide:
+    with ExitStack() as stack:
+        slide = stack.enter_context(open_source(source))
         refuse_coarser(slide, plan.mpp)  # earlier features do not count for a slide that is refused now
         fingerprint = slide.fingerprint
         key = files.sha256_of(
@@ -247,6 +250,7 @@ def _extract_one(
         if is_current(path, key, key_if_damaged, checksum=slide.checksum):
             return False
         require_free(path, is_features)
+        stack.enter_context(unchanged(slide))
         start = time.perf_counter()
         patches = patches_of(slide, plan)
         if resolution == "lr":

@@ -14,6 +14,7 @@ from lrmil.errors import (
     OutputError,
     OverwriteError,
     ResolutionError,
+    SlideChangedError,
     SlideError,
     Stopped,
     TissueError,
@@ -28,6 +29,7 @@ CONCERNS_THE_RUN = (ModelError, OutputError, Stopped)
 REASONS = {  # the first that fits
     ResolutionError: "resolution",
     TissueError: "tissue",
+    SlideChangedError: "changed",
     OverwriteError: "output",
     OSError: "file",
 }
@@ -38,8 +40,9 @@ class Failure(NamedTuple):
 
     reason: str
     """"file" (it cannot be opened, or too little of it can be read), "resolution" (um/px missing, implausible or too
-    coarse), "tissue" (there is none), "name" (another slide is called the same), "output" (its outputs would take the
-    place of a file that lrmil did not write, or that it reads) or "unexpected"."""
+    coarse), "tissue" (there is none), "changed" (its files changed while it was read), "name" (another slide is called
+    the same), "output" (its outputs would take the place of a file that lrmil did not write, or that it reads) or
+    "unexpected"."""
     message: str
     """One sentence, without the folder of the file."""
 

@@ -17,6 +17,7 @@ from lrmil.encoders import PatchEncoder
 from lrmil.errors import ConfigError
 from lrmil.explanation import attention_raster
 from lrmil.extraction import Encoded, check_failures, encode_patches, join, loss_note
+from lrmil.identity import unchanged
 from lrmil.mil import BagOutput, predict_bag
 from lrmil.patches import Patches, make_patches
 from lrmil.raster import Raster
@@ -150,6 +151,8 @@ def predict_steps(
         raise ConfigError("Expected mpp with a path. Got it with an open slide; give it to open_slide instead.")
     with ExitStack() as stack:
         opened = slide if isinstance(slide, Slide) else stack.enter_context(open_slide(slide, mpp=mpp))
+        reading = stack.enter_context(ExitStack())
+        reading.enter_context(unchanged(opened))
         bytes_before = opened.bytes_read
         clock = _Clock(start)
         clock.mark("open")
@@ -178,6 +181,7 @@ def predict_steps(
         encoded = join(parts)
         failed = len(encoded.failed) + patches.undecided
         check_failures(failed, len(patches) + patches.undecided, bundle.max_failed)
+        reading.close()  # of a slide that changed meanwhile there is no answer
         clock.mark("patches")
         output = predict_bag(bundle.mil.cpu(), torch.from_numpy(encoded.embeddings))
         clock.mark("mil")

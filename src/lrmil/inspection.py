@@ -1,6 +1,7 @@
 """What `lrmil inspect` says of a slide."""
 
 from lrmil.errors import ResolutionError
+from lrmil.identity import unchanged
 from lrmil.level_choice import far_notes
 from lrmil.patches import make_patches, refuse_coarser
 from lrmil.slide import open_source
@@ -24,7 +25,7 @@ def inspect_slide(source: SlideSource, *, lr: float, size: int, children: int = 
         If the slide cannot be opened, or is another than its checksum states. A missing resolution is no error
         here: it is said.
     """
-    with open_source(source) as slide:
+    with open_source(source) as slide, unchanged(slide):
         facts: dict[str, object] = {
             "format": source.path.suffix.lstrip(".").lower(),
             "reader": slide.reader_name,

@@ -12,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lrmil.errors import SlideError
+from lrmil.errors import SlideChangedError, SlideError
 from lrmil.features import read_card
 from lrmil.geometry import Grid
+from lrmil.identity import unchanged
 from lrmil.region_samples import PairedSlide, RegionSamples, count_regions, region_samples
 from lrmil.slide import Slide, open_source
 
@@ -82,6 +83,11 @@ def load_pairs(
     ------
     PairedBatch
         Patches that cannot be read any more are left out, with a warning.
+
+    Raises
+    ------
+    SlideChangedError
+        If a slide is another than its features were made from, or changes while it is read.
     """
     with ThreadPoolExecutor(threads) as pool:
         for first in range(0, len(chosen), SLIDES_TOGETHER):
@@ -98,7 +104,14 @@ def _load_group(
     generator: torch.Generator | None,
 ) -> Iterator[PairedBatch]:
     slides = [opened.enter_context(open_source(item.slide.source)) for item in group]
-    grids = [read_card(item.slide.lr).grid for item in group]
+    cards = [read_card(item.slide.lr) for item in group]
+    for slide, card in zip(slides, cards, strict=True):
+        if slide.fingerprint != card.slide_fingerprint:
+            raise SlideChangedError(
+                f"{slide.path} changed after its features were made. Run the same again: they are made anew."
+            )
+        opened.enter_context(unchanged(slide))
+    grids = [card.grid for card in cards]
     samples = [region_samples(item.slide).take(item.rows) for item in group]
     pairs = [(i, row) for i, sample in enumerate(samples) for row in range(len(sample))]
     if generator is not None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from lrmil import files, untrusted
 from lrmil.explanation import overlay_png, percentile_rank, read_ome_zarr, write_geojson, write_ome_zarr
+from lrmil.identity import unchanged
 from lrmil.inference import Prediction
 from lrmil.mask_files import TISSUE, place_mask, require_mask_place
 from lrmil.outputs import Inputs
@@ -62,12 +63,12 @@ def write_prediction(
     require_place(out, slide_id, tissue)
     written, card = _mask_as_written(out, slide_id), out / f"{slide_id}.json"
     remove_prediction(out, slide_id)
+    write_overlay(out / f"{slide_id}.png", prediction, slide)  # first: it is refused where the slide has changed
     if not is_free(card, is_card):
         files.put_aside(card)
     mask = place_mask(out / TISSUE.format(slide_id), tissue, written, mpp=mpp, mpp_source=source)
     write_ome_zarr(out / ATTENTION.format(slide_id), prediction.attention, mpp=mpp, mpp_source=source)
     write_tiles(out / f"{slide_id}.geojson", slide_id, prediction, slide, subtract_bounds=subtract_bounds)
-    write_overlay(out / f"{slide_id}.png", prediction, slide)
     about = {"version": importlib.metadata.version("napari-lrmil"), "tissue_content": mask}
     document = {"format": FORMAT, "key": key, **about, **_card(prediction), "notice": NOTICE}
     files.write_json(card, document, is_card)
@@ -177,8 +178,15 @@ def write_tiles(
 
 
 def write_overlay(path: Path, prediction: Prediction, slide: Slide) -> None:
-    """Draw the attention, as percentiles, over a thumbnail of the slide."""
-    thumbnail = slide.thumbnail(max(slide.dimensions) * slide.mpp / OVERLAY_SIDE)
+    """Draw the attention, as percentiles, over a thumbnail of the slide.
+
+    Raises
+    ------
+    SlideChangedError
+        If the slide is not the one that was opened any more; nothing is written then.
+    """
+    with unchanged(slide):
+        thumbnail = slide.thumbnail(max(slide.dimensions) * slide.mpp / OVERLAY_SIDE)
     overlay_png(
         path,
         thumbnail.array,

@@ -19,6 +19,7 @@ from PIL import Image
 from lrmil import files
 from lrmil.errors import SlideError
 from lrmil.explanation import overlay_rgb
+from lrmil.identity import unchanged
 from lrmil.raster import Raster
 from lrmil.slide import open_slide
 
@@ -136,7 +137,7 @@ def slide_pictures(
     SlideError
         If the slide cannot be read, or is another one than the maps were made from.
     """
-    with open_slide(path, mpp=mpp) as slide:
+    with open_slide(path, mpp=mpp) as slide, unchanged(slide):
         if slide.fingerprint != fingerprint:
             raise SlideError(f"Expected {path.name} as it was trained on. Got another file of that name.")
         thumbnail = slide.thumbnail(mpp * max(1.0, max(slide.dimensions) / side))

@@ -11,29 +11,16 @@ from numpy.typing import NDArray
 
 from lrmil.checksums import NOT_COMPARED, comparison, verify
 from lrmil.errors import ResolutionError
-from lrmil.flat_reader import FlatReader
+from lrmil.identity import Identity, find_identity, identity_of
 from lrmil.level_choice import FINER, coarsest_level, far_notes
-from lrmil.ome_zarr_reader import OmeZarrReader
-from lrmil.openslide_reader import OpenSlideReader
 from lrmil.pyramid import make_pyramid
 from lrmil.reader import Level, Reader
+from lrmil.readers import open_reader
 from lrmil.resolution import Resolution, fit_on_glass, reasons, resolve_mpp
-from lrmil.slide_files import (
-    MRXS,
-    OPENSLIDE_EXTENSIONS,
-    SlideSource,
-    find_slides,
-    fingerprint_of,
-    is_flat,
-    is_tiff,
-    parts_of,
-    slide_file,
-    slide_id_of,
-)
+from lrmil.slide_files import SlideSource, find_slides, parts_of, slide_file, slide_id_of
 from lrmil.standins import StandIns
 from lrmil.thumbnail import Thumbnail, make_thumbnail
-from lrmil.tiff_pages import NeedsOpenSlide
-from lrmil.tiff_reader import TiffReader
+from lrmil.zarr_folders import ZARR_SUFFIX
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -67,7 +54,13 @@ def open_slide(path: str | Path, mpp: float | None = None, *, objective_power: b
         raises.
     """
     path = Path(path)
-    reader = _open_reader(slide_file(path))
+    # An OME-Zarr may have a hundred thousand files to list: it is identified when that is asked for.
+    identity = None if path.suffix.lower() == ZARR_SUFFIX else find_identity(path)
+    return _open(path, mpp, objective_power=objective_power, identity=identity)
+
+
+def _open(path: Path, mpp: float | None, *, objective_power: bool, identity: Identity | None) -> "Slide":
+    reader = open_reader(slide_file(path))
     try:
         found = resolve_mpp(mpp, reader.mpp_candidates, power=reader.objective_power, objective_power=objective_power)
         resolution: Resolution | ResolutionError = fit_on_glass(found, *reader.levels[0].shape)
@@ -76,7 +69,7 @@ def open_slide(path: str | Path, mpp: float | None = None, *, objective_power: b
             reader.close()
             raise
         resolution = error
-    return Slide(path, reader, resolution)
+    return Slide(path, reader, resolution, identity=identity)
 
 
 def open_source(source: SlideSource) -> "Slide":
@@ -87,10 +80,10 @@ def open_source(source: SlideSource) -> "Slide":
     SlideError
         Also if the content of a file is not what a checksum states: nothing is read of such a slide.
     """
+    identity = find_identity(source.path)
     verify(source.checksums)
-    # Only then: an OME-Zarr may have a hundred thousand parts to list.
     compared = comparison(source.checksums, parts_of(source.path)) if source.checksums else NOT_COMPARED
-    slide = open_slide(source.path, source.mpp, objective_power=source.objective_power)
+    slide = _open(source.path, source.mpp, objective_power=source.objective_power, identity=identity)
     slide.checksum = compared
     return slide
 
@@ -106,6 +99,8 @@ class Slide:
         What reads its pixels; the slide closes it.
     resolution
         um/px of level 0 and its source, or the error to raise when it is asked for.
+    identity
+        Its files as they were before it was opened; None to look when that is asked for.
 
     Attributes
     ----------
@@ -113,8 +108,16 @@ class Slide:
         With what its content was compared (`lrmil.checksums.comparison`), or that it was not.
     """
 
-    def __init__(self, path: Path, reader: Reader, resolution: Resolution | ResolutionError) -> None:
+    def __init__(
+        self,
+        path: Path,
+        reader: Reader,
+        resolution: Resolution | ResolutionError,
+        *,
+        identity: Identity | None = None,
+    ) -> None:
         self.path = path
+        self._identity = identity
         self._reader = reader
         self._resolution = resolution
         self.checksum = NOT_COMPARED
@@ -208,9 +211,14 @@ class Slide:
         return bool(self._pixels.notes)
 
     @cached_property
+    def identity(self) -> Identity:
+        """Sizes, times and content by samples of its files, as they were before it was opened."""
+        return self._identity or identity_of(self.path)
+
+    @property
     def fingerprint(self) -> str:
         """Hash of the slide's content by samples; for a slide of several files, over all of them."""
-        return fingerprint_of(self.path)
+        return self.identity.fingerprint
 
     def level_for(self, mpp: float) -> int:
         """Choose the level to read for a target resolution: the coarsest that is at most 1 % coarser than it.
@@ -290,18 +298,3 @@ class Slide:
     def close(self) -> None:
         """Let go of the file."""
         self._reader.close()
-
-
-def _open_reader(file: Path) -> Reader:
-    if file.is_dir():
-        return OmeZarrReader(file)
-    if file.suffix.lower() == MRXS:  # itself a JPEG, a preview: the slide is in the folder beside it
-        return OpenSlideReader(file)
-    if is_flat(file):  # an empty file fails here
-        return FlatReader(file)
-    if not is_tiff(file) or file.suffix.lower() in OPENSLIDE_EXTENSIONS:
-        return OpenSlideReader(file)
-    try:
-        return TiffReader(file)
-    except NeedsOpenSlide:
-        return OpenSlideReader(file)

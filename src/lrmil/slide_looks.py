@@ -13,6 +13,7 @@ from lrmil.cohort import Cohort, CohortReport, SlideRecord
 from lrmil.cohort_checks import names_of
 from lrmil.errors import LrmilError
 from lrmil.failures import failure_of, without_folder
+from lrmil.identity import unchanged
 from lrmil.labels import Problem
 from lrmil.level_choice import distance, is_far
 from lrmil.slide import Slide, find_slides, open_source, slide_id_of
@@ -129,7 +130,7 @@ def lookalikes(looks: Sequence[Look], cohort: Cohort, *, tested: Mapping[str, st
 
 def _look(source: SlideSource, mpp: float | None, lr: float | None) -> Look:
     try:
-        with open_source(source) as slide:
+        with open_source(source) as slide, unchanged(slide):
             fingerprint = slide.fingerprint
             try:
                 slide.level_for(mpp or slide.mpp)

@@ -222,11 +222,13 @@ class Session(Jobs):
             return False
 
         def segment() -> "Iterator[Step[tuple[Raster, float, str]]]":
+            from lrmil.identity import unchanged
             from lrmil.slide import open_slide
             from lrmil.tissue import segment_tissue
 
-            with open_slide(source.path, mpp=source.mpp) as slide:
-                yield Step("find tissue", 1, 1, result=(segment_tissue(slide), slide.mpp, source.slide_id))
+            with open_slide(source.path, mpp=source.mpp) as slide, unchanged(slide):
+                found = segment_tissue(slide), slide.mpp, source.slide_id
+            yield Step("find tissue", 1, 1, result=found)
 
         return self.run(segment, name=f"find tissue of {source.slide_id}", on_result=on_result)
 
