@@ -93,7 +93,7 @@ def _flat(small: Floats) -> Mask:
 
 
 def _brightest_mode(colours: Floats) -> Floats:
-    bins, where, counts = np.unique(
+    _, where, counts = np.unique(
         np.rint(colours / MODE_STEP).astype(np.int64) @ [1 << 16, 1 << 8, 1], return_inverse=True, return_counts=True
     )
     candidates = [colours[where == index] for index in np.flatnonzero(counts >= MODE_SHARE * counts.sum())]

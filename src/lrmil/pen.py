@@ -67,9 +67,7 @@ def find_pen(rgb: NDArray[np.uint8]) -> Pen:
     return Pen(np.asarray(ndimage.binary_dilation(ink, iterations=PEN_HALO) if ink.any() else ink), black)
 
 
-def _strokes(
-    full: Mask, thin: Mask | None, rgb: NDArray[np.uint8], stained: Mask, *, black: bool = False
-) -> Mask:
+def _strokes(full: Mask, thin: Mask | None, rgb: NDArray[np.uint8], stained: Mask, *, black: bool = False) -> Mask:
     """Mark the strokes of pen among patches of a suspected colour, with the thin ink around them."""
     full = full & stained
     full &= ~pieces_below(full, SMALLEST_MARK)

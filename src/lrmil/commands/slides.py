@@ -27,10 +27,14 @@ def inspect(options: argparse.Namespace) -> int:
     """Say what each slide is; a bad one does not stop the others."""
     failed = 0
     documents = []
-    for source in slides_of(options):
+    sources = slides_of(options)
+    masks = masks_in(options.tissue, sources)
+    for source in sources:
         path = source.path
         try:
-            facts = inspect_slide(source, lr=parse_mpp(options.at), size=options.patch_size)
+            facts = inspect_slide(
+                source, lr=parse_mpp(options.at), size=options.patch_size, mask=masks.get(source.slide_id)
+            )
             documents.append({"path": str(path), "status": "ok", **facts})
         except Exception as error:  # noqa: BLE001 - whatever one slide does, the others go on
             failed += 1
@@ -75,8 +79,10 @@ def case(options: argparse.Namespace) -> int:
     reviews = latest_reviews(log_at(options.reviews).reviews) if options.reviews else {}
     given = SlideSource(slide_id_of(options.slide), options.slide, mpp_of(options), options.use_objective_power)
     (source,) = with_checksums([given], options.checksums)
+    mask = masks_in(options.tissue, [source]).get(source.slide_id)
     with open_source(source) as slide:
-        prediction = show(predict_steps(slide, bundle, options.device, threads=options.threads), console)
+        steps = predict_steps(slide, bundle, options.device, threads=options.threads, tissue=mask)
+        prediction = show(steps, console)
         review = reviews.get((prediction.slide_fingerprint, prediction.bundle_sha256))
         page = write_case(
             options.out,
@@ -106,6 +112,7 @@ def extract(options: argparse.Namespace) -> int:
         options.out,
         grid,
         threads=options.threads,
+        tissue=masks_in(options.tissue, sources),
     )
     outcomes = show(steps, console)
     for outcome in outcomes:
