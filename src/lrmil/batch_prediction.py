@@ -22,6 +22,7 @@ from lrmil.raster import Raster
 from lrmil.slide import Slide, open_source
 from lrmil.slide_files import changed_at
 from lrmil.steps import Step
+from lrmil.tissue import GivenMask
 
 
 def predict_slides(
@@ -33,7 +34,7 @@ def predict_slides(
     batch_size: int = 64,
     threads: int = 2,
     uncertain_below: float = 0.0,
-    tissue: Mapping[str, Raster] | None = None,
+    tissue: Mapping[str, Raster | GivenMask] | None = None,
     subtract_bounds: bool = False,
     inputs: Sequence[Path] = (),
 ) -> Iterator[Step[list[Row]]]:
@@ -96,7 +97,13 @@ def predict_slides(
                     row = failed_row(source.slide_id, failure, bundle.sha256)
                 rows.append(row)
                 table.add(row)
-                yield Step("predict", len(rows), len(slides), "slides", message=row.message)
+                yield Step(
+                    "predict",
+                    len(rows),
+                    len(slides),
+                    "slides",
+                    message=f"{row.slide_id}: {row.message}" if row.message else "",
+                )
         finally:
             table.write()
         yield Step("predict", len(rows), len(slides), "slides", result=rows)
@@ -111,7 +118,7 @@ def predict_one(
     batch_size: int = 64,
     threads: int = 2,
     uncertain_below: float = 0.0,
-    tissue: Raster | None = None,
+    tissue: Raster | GivenMask | None = None,
     live: bool = False,
     subtract_bounds: bool = False,
     inputs: Inputs | None = None,
@@ -139,9 +146,9 @@ def predict_one(
     refuse_long_name(source.slide_id)
     with open_source(source) as slide:
         refuse_coarser(slide, bundle.mpp)  # an earlier answer does not count for a slide that is refused now
-        mask = None if tissue is None else tissue.sha256
+        mask = tissue.read(slide) if isinstance(tissue, GivenMask) else tissue
         bounds = ["bounds subtracted"] if subtract_bounds else []
-        made_from = [slide.fingerprint, source.mpp, bundle.sha256, uncertain_below, mask, *bounds]
+        made_from = [slide.fingerprint, source.mpp, bundle.sha256, uncertain_below, mask and mask.sha256, *bounds]
         key = files.sha256_of([FORMAT, READING, *made_from])
         key_if_damaged = files.sha256_of([key, changed_at(source.path)])
         prediction = read_prediction(out, source.slide_id, keys=(key, key_if_damaged), classes=bundle.classes)
@@ -151,7 +158,7 @@ def predict_one(
             prediction = None  # it was made from bytes that were not compared, or compared with others
         job = f"predict: {source.slide_id}"
         if prediction is None:
-            require_place(out, source.slide_id, tissue, inputs or Inputs([source]))
+            require_place(out, source.slide_id, mask, inputs or Inputs([source]))
             for step in predict_steps(
                 slide,
                 bundle,
@@ -159,7 +166,7 @@ def predict_one(
                 batch_size=batch_size,
                 threads=threads,
                 uncertain_below=uncertain_below,
-                tissue=tissue,
+                tissue=GivenMask(lambda _: mask, tissue.note) if mask and isinstance(tissue, GivenMask) else mask,
                 live=live,
             ):
                 prediction = step.result
@@ -168,7 +175,7 @@ def predict_one(
                 raise ValueError("Expected the last Step of a prediction to carry it. Got none.")
             used = key_if_damaged if prediction.failed_patches or slide.damaged else key
             write_prediction(
-                out, source.slide_id, prediction, slide, key=used, tissue=tissue, subtract_bounds=subtract_bounds
+                out, source.slide_id, prediction, slide, key=used, tissue=mask, subtract_bounds=subtract_bounds
             )
         total = len(prediction.patches) + prediction.failed_patches
         yield Step(job, total, total, "patches", prediction)

@@ -55,6 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     inspect.add_argument("slides", nargs="+", type=Path, metavar="SLIDE")
     _add_mpp(inspect)
     _add_checksums(inspect)
+    _add_tissue(inspect)
     _add_grid(inspect)
     _add_json(inspect)
 
@@ -110,9 +111,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_mpp(predict)
     _add_checksums(predict)
     _add_bounds(predict)
-    predict.add_argument(
-        "--tissue", type=Path, metavar="DIR", help="folder of edited masks, <slide_id>.tissue.ome.zarr, to use instead"
-    )
+    _add_tissue(predict)
     predict.add_argument(
         "--uncertain-below", type=_share, default=0.0, metavar="P", help="abstain below this probability"
     )
@@ -147,6 +146,7 @@ def build_parser() -> argparse.ArgumentParser:
     case.add_argument("--out", type=Path, required=True)
     _add_mpp(case, one=True)
     _add_checksums(case)
+    _add_tissue(case)
     _add_bounds(case)
     case.add_argument("--reviews", type=Path, metavar="LOG", help="review log whose last word on the slide is added")
     case.add_argument(
@@ -177,6 +177,7 @@ def build_parser() -> argparse.ArgumentParser:
     extract.add_argument("--trident", action="store_true", help="also write TRIDENT-style h5 files")
     _add_mpp(extract)
     _add_checksums(extract)
+    _add_tissue(extract)
     _add_grid(extract)
     _add_device(extract)
 
@@ -270,6 +271,16 @@ def _add_power(parser: argparse.ArgumentParser) -> None:
 def _add_checksums(parser: "argparse.ArgumentParser | argparse._MutuallyExclusiveGroup") -> None:
     text = "list of md5sum, sha256sum or a table such as GDC's manifest: read slides whole first, refuse changed ones"
     parser.add_argument("--checksums", type=Path, metavar="FILE", help=text)
+
+
+def _add_tissue(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--tissue",
+        type=Path,
+        metavar="DIR",
+        help="folder of tissue masks to use instead: edited ones (<slide_id>.tissue.ome.zarr), TRIDENT's contours or "
+        "QuPath's annotations (<slide_id>.geojson), HistoQC's <slide_id>_mask_use.png; or the mask of the one slide",
+    )
 
 
 def _add_bounds(parser: argparse.ArgumentParser) -> None:

@@ -27,7 +27,7 @@ class ResolutionError(SlideError):
 
 
 class TissueError(SlideError):
-    """The slide is readable, but there is no tissue that fills a patch."""
+    """The slide is readable, but there is no tissue that fills a patch, or the mask given for it cannot be used."""
 
 
 class SlideChangedError(SlideError):

@@ -1,9 +1,9 @@
 """Slides to features on disk, one committed output per slide; one bad slide does not stop the rest."""
 
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -23,15 +23,16 @@ from lrmil.loading import load_patches
 from lrmil.outputs import Inputs
 from lrmil.ownership import is_features, require_free
 from lrmil.patches import Patches, make_patches, refuse_coarser
+from lrmil.raster import Raster
 from lrmil.slide import Slide, open_source
 from lrmil.slide_files import SlideSource as SlideSource
 from lrmil.slide_files import changed_at
 from lrmil.steps import Step
-from lrmil.tissue import find_tissue
+from lrmil.tissue import GivenMask, Tissue, tissue_of
 
 # Counts up when the same slide and settings come to give other patches or pixels (tissue, holes, sampling): what was
 # computed before is then made again.
-READING = 2
+READING = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +86,14 @@ def extract_features(
     threads: int = 2,
     job: str = "extract",
     inputs: Sequence[Path] = (),
+    tissue: Mapping[str, Raster | GivenMask] | None = None,
 ) -> Iterator[Step[list[Outcome]]]:
     """Encode the LR patches (or their covered HR children) of every slide into ``out/<slide_id>.zarr``.
 
     A slide whose features are there and were made from the same file, settings and encoder is passed over; of a damaged
     slide they count until its file is written again, since the fingerprint may not see what was mended. A slide
-    that cannot be read, or fails in whatever way, is an `Outcome` with a message.
+    that cannot be read, or fails in whatever way, is an `Outcome` with a message. `tissue` has masks by slide id; the
+    tissue of the other slides is found.
 
     Parameters
     ----------
@@ -119,29 +122,31 @@ def extract_features(
     with output_lock(out):
         files.remove_leftovers(out)
         outcomes: list[Outcome] = []
-        unfit = unfit_names(slides)
+        unfit, given = unfit_names(slides), tissue or {}
         yield Step(job, 0, len(slides), "slides")
         for slide in slides:
             try:
                 if slide.path in unfit:
                     outcomes.append(Outcome(slide.slide_id, None, unfit[slide.path].message, unfit[slide.path].reason))
-                    yield Step(job, len(outcomes), len(slides), "slides", message=outcomes[-1].message)
+                    yield Step(job, len(outcomes), len(slides), "slides", message=_named(outcomes[-1]))
                     continue
                 read.require_clear([out / f"{slide.slide_id}.zarr"])
-                computed = yield from _extract_one(slide, encoder, encoder_hash, out, plan, resolution, threads, job)
+                computed = yield from _extract_one(
+                    slide, encoder, encoder_hash, out, plan, resolution, threads, job, given.get(slide.slide_id)
+                )
                 outcome = Outcome(slide.slide_id, out / f"{slide.slide_id}.zarr", computed=computed)
             except Exception as error:  # noqa: BLE001 - whatever one slide does, the others go on
                 failure = failure_of(error, slide)
                 outcome = Outcome(slide.slide_id, None, failure.message, failure.reason)
             outcomes.append(outcome)
-            yield Step(job, len(outcomes), len(slides), "slides", message=outcome.message)
+            yield Step(job, len(outcomes), len(slides), "slides", message=_named(outcome))
         yield Step(job, len(slides), len(slides), "slides", result=outcomes)
 
 
-def patches_of(slide: Slide, plan: PatchPlan) -> Patches:
-    """Find the tissue and lay the paired grid of `plan` over it."""
-    tissue = find_tissue(slide)
-    return make_patches(
+def patches_of(slide: Slide, plan: PatchPlan, given: Tissue | None = None) -> Patches:
+    """Lay the paired grid of `plan` over the tissue, which is found where it is not given."""
+    tissue = tissue_of(slide, None) if given is None else given
+    patches = make_patches(
         slide,
         tissue.mask,
         unread=tissue.unread,
@@ -151,6 +156,7 @@ def patches_of(slide: Slide, plan: PatchPlan) -> Patches:
         min_tissue=plan.min_tissue,
         min_tissue_hr=plan.min_tissue_hr,
     )
+    return replace(patches, notes=tissue.notes)
 
 
 class Encoded(NamedTuple):
@@ -211,7 +217,7 @@ def loss_note(failed: int, total: int) -> tuple[str, ...]:
     return (f"{failed} of {total} patches ({share}) could not be read and were left out.",)
 
 
-def check_failures(failed: int, total: int, max_failed: float) -> None:
+def check_failures(failed: int, total: int, max_failed: float, notes: Sequence[str] = ()) -> None:
     """Refuse a slide of which too much was lost.
 
     Raises
@@ -220,12 +226,17 @@ def check_failures(failed: int, total: int, max_failed: float) -> None:
         With the count, when there is no patch at all or more than `max_failed` of them could not be read.
     """
     if total == 0:
-        raise TissueError("Expected tissue on the slide. Got none that fills a patch; look at it, or lower min_tissue.")
+        said = "Expected tissue on the slide. Got none that fills a patch; look at it, or lower min_tissue."
+        raise TissueError(" ".join((said, *notes)))
     if failed > max_failed * total:
         raise SlideError(
             f"Expected at most {max_failed:.0%} unreadable patches. Got {failed} of {total}; "
             "the file is probably damaged: copy or scan it again."
         )
+
+
+def _named(outcome: Outcome) -> str:
+    return f"{outcome.slide_id}: {outcome.message}" if outcome.message else ""
 
 
 def _extract_one(
@@ -237,22 +248,23 @@ def _extract_one(
     resolution: Literal["lr", "hr"],
     threads: int,
     job: str,
+    given: Raster | GivenMask | None,
 ) -> Generator[Step[list[Outcome]], None, bool]:
     path = out / f"{source.slide_id}.zarr"
     with ExitStack() as stack:
         slide = stack.enter_context(open_source(source))
         refuse_coarser(slide, plan.mpp)  # earlier features do not count for a slide that is refused now
         fingerprint = slide.fingerprint
-        key = files.sha256_of(
-            [FORMAT, READING, fingerprint, source.mpp, encoder_hash, list(encoder.layers), resolution, _plain(plan)]
-        )
+        made_from = [FORMAT, READING, fingerprint, source.mpp, encoder_hash, list(encoder.layers), resolution]
+        masks = [] if given is None else [tissue_of(slide, given)]
+        key = files.sha256_of([*made_from, _plain(plan), *(tissue.mask.sha256 for tissue in masks)])
         key_if_damaged = files.sha256_of([key, changed_at(source.path)])
         if is_current(path, key, key_if_damaged, checksum=slide.checksum):
             return False
         require_free(path, is_features)
         stack.enter_context(unchanged(slide))
         start = time.perf_counter()
-        patches = patches_of(slide, plan)
+        patches = patches_of(slide, plan, *masks)
         if resolution == "lr":
             grid, index, corners = patches.grid, patches.index, patches.level0_yx
             undecided = patches.undecided
@@ -263,7 +275,7 @@ def _extract_one(
             corners = patches.children_level0_yx[patches.children_covered]
             undecided = patches.children_undecided
         total = len(index) + undecided
-        check_failures(undecided, total, plan.max_failed)
+        check_failures(undecided, total, plan.max_failed, patches.notes)
         parts = []
         for part in encode_patches(slide, corners, grid, encoder, threads=threads):
             parts.append(part._replace(layers=tuple(map(_halved, part.layers))))
@@ -286,7 +298,7 @@ def _extract_one(
             failed=failed,
             seconds=time.perf_counter() - start,
             bytes_read=slide.bytes_read,
-            notes=(*slide.notes, *loss_note(failed, total)),
+            notes=(*slide.notes, *patches.notes, *loss_note(failed, total)),
             checksum=slide.checksum,
         )
     layers = dict(zip(encoder.layers, encoded.layers, strict=True))

@@ -23,7 +23,7 @@ from lrmil.patches import Patches, make_patches
 from lrmil.raster import Raster
 from lrmil.slide import Slide, open_slide
 from lrmil.steps import Step, last
-from lrmil.tissue import Tissue, find_tissue
+from lrmil.tissue import GivenMask, Tissue, tissue_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def predict(
     batch_size: int = 64,
     threads: int = 2,
     uncertain_below: float = 0.0,
-    tissue: Raster | None = None,
+    tissue: Raster | GivenMask | None = None,
 ) -> Prediction:
     """Classify one slide; see `predict_steps`."""
     steps = predict_steps(
@@ -117,7 +117,7 @@ def predict_steps(
     batch_size: int = 64,
     threads: int = 2,
     uncertain_below: float = 0.0,
-    tissue: Raster | None = None,
+    tissue: Raster | GivenMask | None = None,
     live: bool = False,
 ) -> Iterator[Step[Prediction]]:
     """Classify one slide and report as patches are done.
@@ -156,21 +156,20 @@ def predict_steps(
         bytes_before = opened.bytes_read
         clock = _Clock(start)
         clock.mark("open")
-        found = find_tissue(opened) if tissue is None else Tissue(tissue, None)
-        mask = found.mask
+        found = tissue_of(opened, tissue)
         patches = make_patches(
             opened,
-            mask,
+            found.mask,
             mpp=bundle.mpp,
             size=bundle.patch_size,
             children=1,
             min_tissue=bundle.min_tissue,
             unread=found.unread,
         )
-        check_failures(patches.undecided, len(patches) + patches.undecided, bundle.max_failed)
+        check_failures(patches.undecided, len(patches) + patches.undecided, bundle.max_failed, found.notes)
         clock.mark("tissue")
         encoder = PatchEncoder(bundle.encoder, pick_device(device), batch_size=batch_size)
-        answer = _Answer(opened, bundle, patches, mask, "segmented" if tissue is None else "given", bytes_before)
+        answer = _Answer(opened, bundle, patches, found, "segmented" if tissue is None else "given", bytes_before)
         if live:
             yield Step(opened.slide_id, 0, len(patches), "patches", answer.partial([]))
         parts = []
@@ -197,7 +196,7 @@ class _Answer:
     slide: Slide
     bundle: Bundle
     patches: Patches
-    tissue: Raster
+    tissue: Tissue
     tissue_source: str
     bytes_before: int | None
 
@@ -239,7 +238,7 @@ class _Answer:
         failed += patches.undecided
         of_all = np.full(len(patches), np.nan)
         of_all[positions] = attention
-        cell_mm = [side * slide.mpp / 1000 for side in self.tissue.cell_yx]
+        cell_mm = [side * slide.mpp / 1000 for side in self.tissue.mask.cell_yx]
         return Prediction(
             slide_id=slide.slide_id,
             label=label,
@@ -252,14 +251,14 @@ class _Answer:
             patch_attention=attention,
             mpp=slide.mpp,
             mpp_source=str(slide.mpp_source),
-            tissue_mm2=float(np.count_nonzero(self.tissue.array) * cell_mm[0] * cell_mm[1]),
+            tissue_mm2=float(np.count_nonzero(self.tissue.mask.array) * cell_mm[0] * cell_mm[1]),
             tissue_source=self.tissue_source,
             timings=timings or {},
             failed_patches=failed,
             bytes_read=None if slide.bytes_read is None else slide.bytes_read - (self.bytes_before or 0),
             slide_fingerprint=slide.fingerprint,
             bundle_sha256=self.bundle.sha256,
-            notes=(*slide.notes, *loss_note(failed, len(patches) + patches.undecided)),
+            notes=(*slide.notes, *self.tissue.notes, *loss_note(failed, len(patches) + patches.undecided)),
             checksum=slide.checksum,
         )
 

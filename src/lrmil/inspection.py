@@ -6,10 +6,12 @@ from lrmil.level_choice import far_notes
 from lrmil.patches import make_patches, refuse_coarser
 from lrmil.slide import open_source
 from lrmil.slide_files import SlideSource
-from lrmil.tissue import find_tissue
+from lrmil.tissue import GivenMask, tissue_of
 
 
-def inspect_slide(source: SlideSource, *, lr: float, size: int, children: int = 4) -> dict[str, object]:
+def inspect_slide(
+    source: SlideSource, *, lr: float, size: int, children: int = 4, mask: GivenMask | None = None
+) -> dict[str, object]:
     """Reader, size, levels, checksum, resolution and its source, tissue area, number of LR and HR patches.
 
     Parameters
@@ -18,6 +20,8 @@ def inspect_slide(source: SlideSource, *, lr: float, size: int, children: int = 
         The slide, with the um/px and the checksums that are given for it.
     lr, size, children
         LR resolution in um/px, patch side in pixels, HR patches along the side of an LR patch.
+    mask
+        Tissue mask to use in place of `segment_tissue`.
 
     Raises
     ------
@@ -39,10 +43,13 @@ def inspect_slide(source: SlideSource, *, lr: float, size: int, children: int = 
         except ResolutionError as error:
             facts |= {"mpp": None, "mpp_source": None, "message": str(error)}
             return {**facts, **({"notes": " ".join(slide.notes)} if slide.notes else {})}
-        tissue, unread = find_tissue(slide)
-        notes = slide.notes
+        found = tissue_of(slide, mask)
+        tissue, unread = found.mask, found.unread
+        notes = (*slide.notes, *found.notes)
         cell_um = [side * slide.mpp for side in tissue.cell_yx]
         facts["tissue_mm2"] = round(float(tissue.array.sum()) * cell_um[0] * cell_um[1] / 1e6, 3)
+        if found.shares:
+            facts["not_tissue"] = found.shares
         try:
             level = slide.level_for(lr)
             facts["lr_level"] = (

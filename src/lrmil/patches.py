@@ -32,6 +32,8 @@ class Patches:
     undecided, children_undecided
         Further LR patches, and HR children, that would be there if what cannot be read of the slide were tissue. Nobody
         can tell, so they count as unreadable ones.
+    notes
+        Sentences on the tissue: what was left out, or where its mask came from.
     """
 
     grid: Grid
@@ -40,6 +42,7 @@ class Patches:
     children_covered: NDArray[np.bool_]
     undecided: int = 0
     children_undecided: int = 0
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.index)

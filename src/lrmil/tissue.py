@@ -1,5 +1,6 @@
 """Tell tissue from glass and pen by colour: stained tissue is coloured, glass is not, pen has colours stains lack."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -8,6 +9,8 @@ from PIL import Image, ImageFilter
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
+from lrmil.glass import WHITE_GLASS, as_on_white_glass, find_glass
+from lrmil.pen import find_pen, pieces_below
 from lrmil.raster import Raster
 
 if TYPE_CHECKING:
@@ -19,10 +22,11 @@ TISSUE_MPP = 8.0  # um/px: a cell is one or two pixels, so a mask of a whole sli
 # Otsu's threshold splits whatever it is given. These guards on chroma (max - min of R, G, B) keep it from cutting
 # an image that is all tissue in half, or from finding tissue in the noise of bare glass (JPEG noise stays below 10).
 CHROMA_GUARD = (12.0, 26.0)
+CHROMA_OF_PALE = 10.0  # above it all is tissue in a picture without anything flat that may be glass: cut out of tissue
+GREY_TISSUE = 205  # no channel above it, beside glass of 243: stains that make grey together, as blue and brown do
 SMOOTHING = 1  # radius in pixels, against JPEG noise
-BLACK = 75  # no channel above it: felt pen or dust; at 8 um/px not even dense nuclei are as dark
-THIN_INK = 8  # chroma down to which ink is followed from where it is full: it runs into the glass
-PEN_HALO = 3  # pixels around pen, where its colour runs into that of the glass
+WORTH_SAYING = 0.001  # share of the slide that is pen or black
+NEARLY_ALL = 0.98
 SMALLEST_PIECE = 64  # pixels; 4,096 um2 at 8 um/px, less than any biopsy fragment
 LARGEST_GAP = 64  # pixels; smaller holes are lumens and fat, which belong to the tissue
 
@@ -34,6 +38,27 @@ class Tissue(NamedTuple):
     """bool: tissue."""
     unread: Raster | None
     """bool: could not be read; None where the mask was given by someone who knows."""
+    notes: tuple[str, ...] = ()
+    """Sentences on what was left out, or on where the mask came from, which a user must know."""
+    shares: str = ""
+    """What the slide shows beside tissue, in percent; empty where the mask was given."""
+
+
+class GivenMask(NamedTuple):
+    """A tissue mask that was made elsewhere."""
+
+    read: Callable[["Slide"], Raster]
+    """Read it for an open slide; a `TissueError` where it is no mask of this slide."""
+    note: str
+    """Where it came from, in one sentence."""
+
+
+class Segments(NamedTuple):
+    """What an image shows; no pixel is two of these, and the rest is glass."""
+
+    tissue: NDArray[np.bool_]
+    pen: NDArray[np.bool_]
+    black: NDArray[np.bool_]
 
 
 def segment_tissue(slide: "Slide", *, mpp: float = TISSUE_MPP) -> Raster:
@@ -58,8 +83,26 @@ def segment_tissue(slide: "Slide", *, mpp: float = TISSUE_MPP) -> Raster:
 def find_tissue(slide: "Slide", *, mpp: float = TISSUE_MPP) -> Tissue:
     """Find the tissue of a slide as `segment_tissue` does, and what could not be read and may be tissue or not."""
     array, cell_level0, failed = slide.thumbnail(mpp)
-    mask = tissue_mask(array) & ~failed
-    return Tissue(*(Raster.on_lattice(of, cell_level0=cell_level0, origin_yx=(0.0, 0.0)) for of in (mask, failed)))
+    found = segment(array)
+    mask = found.tissue & ~failed
+    rasters = [Raster.on_lattice(of, cell_level0=cell_level0, origin_yx=(0.0, 0.0)) for of in (mask, failed)]
+    shares = {name: float((of & ~failed).mean()) for name, of in found._asdict().items()}
+    return Tissue(rasters[0], rasters[1], _notes(shares, float(failed.mean())), _left_out(shares, float(failed.mean())))
+
+
+def tissue_of(slide: "Slide", given: Raster | GivenMask | None) -> Tissue:
+    """Take the mask that was given for a slide, or find its tissue.
+
+    Raises
+    ------
+    TissueError
+        If the mask that was given cannot be used.
+    """
+    if given is None:
+        return find_tissue(slide)
+    if isinstance(given, Raster):
+        return Tissue(given, None)
+    return Tissue(given.read(slide), None, (given.note,))
 
 
 def tissue_mask(rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -72,47 +115,48 @@ def tissue_mask(rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
     Returns
     -------
-    (h, w) bool: True on tissue, False on glass and on pen marks of any colour.
+    (h, w) bool: True on tissue, False on glass of any tint and on pen marks of any colour.
     """
+    return segment(rgb).tissue
+
+
+def segment(rgb: NDArray[np.uint8]) -> Segments:
+    """Divide a brightfield image of about 4 to 16 um/px into tissue, pen, black and, for the rest, glass."""
     smooth = np.asarray(Image.fromarray(rgb).filter(ImageFilter.BoxBlur(SMOOTHING)))
-    r, g, b = (np.ascontiguousarray(smooth[..., channel]).astype(np.int16) for channel in range(3))
-    brightest = np.maximum(np.maximum(r, g), b)
-    chroma = brightest - np.minimum(np.minimum(r, g), b)
-    pen = _pen(r, g, b, brightest, chroma)
-    coloured = ~pen & (chroma > _chroma_threshold(chroma[~pen]))
-    closed = ndimage.binary_closing(np.pad(coloured, 2, mode="edge"), iterations=2)[2:-2, 2:-2] & ~pen
-    whole = closed | (_pieces_below(~closed, LARGEST_GAP) & ~pen)
-    return np.asarray(whole & ~_pieces_below(whole, SMALLEST_PIECE))
+    glass = find_glass(smooth)
+    lit = as_on_white_glass(smooth, glass.field)
+    if glass.black.any():
+        lit[glass.black] = round(WHITE_GLASS)
+    pen = find_pen(lit)
+    chroma = np.ptp(lit, axis=2).astype(np.int16)
+    excluded = pen.ink | glass.black
+    threshold = CHROMA_OF_PALE if glass.all_structured else _chroma_threshold(chroma[~excluded])
+    coloured = ~excluded & (chroma > threshold)
+    if glass.field is not None:
+        coloured |= ndimage.binary_opening(~excluded & (lit.max(2) < GREY_TISSUE), iterations=2)
+    closed = ndimage.binary_closing(np.pad(coloured, 2, mode="edge"), iterations=2)[2:-2, 2:-2] & ~excluded
+    whole = closed | (pieces_below(~closed, LARGEST_GAP) & ~excluded)
+    tissue = np.asarray(whole & ~pieces_below(whole, SMALLEST_PIECE))
+    black = glass.black | pen.black
+    return Segments(tissue, pen.ink & ~black, black)
 
 
-def _pen(r: Channel, g: Channel, b: Channel, brightest: Channel, chroma: Channel) -> NDArray[np.bool_]:
-    """Mark ink: what haematoxylin, eosin and DAB do not make alone or mixed, with its halo on the glass."""
-    green = _keep_large((g - r > 10) & (g - r > 0.15 * brightest))  # and cyan: stains let red through as well as green
-    blue = _keep_large((b > 100) & (b - np.maximum(r, g) > 0.6 * brightest))
-    red = _keep_large((r > 100) & (r - np.maximum(g, b) > 0.65 * brightest))  # bright bone and blood reach 0.62
-    ink = blue | _keep_large(brightest < BLACK)
-    ink |= _followed(green, (g - r > 3) & (chroma > THIN_INK))
-    if red.any():
-        ink |= _followed(red, _reddish(r, g, b) & (chroma > THIN_INK))
-    return np.asarray(ndimage.binary_dilation(ink, iterations=PEN_HALO) if ink.any() else ink)
+def _notes(shares: dict[str, float], unread: float) -> tuple[str, ...]:
+    """Say what was left out as pen or black, and warn of a slide that is all tissue or has none."""
+    notes = []
+    if shares["pen"] + shares["black"] >= WORTH_SAYING:
+        notes.append(f"Left out of the tissue: {_left_out(shares, unread)} of the slide.")
+    if shares["tissue"] > NEARLY_ALL * (1 - unread):
+        notes.append("The whole slide counts as tissue: no glass was found. Check it, or give a mask.")
+    elif not shares["tissue"]:
+        notes.append(f"No tissue was found: {_left_out(shares, unread)}. Check the slide, or give a mask.")
+    return tuple(notes)
 
 
-def _reddish(r: Channel, g: Channel, b: Channel) -> NDArray[np.bool_]:
-    """Mark colours that thin red ink shares with some bone and blood: it counts as ink only where it joins full ink.
-
-    In optical density, red ink absorbs blue nearly as much as green, and hardly any red: measured on real thumbnails,
-    b/g 0.75 to 0.9 and r/g below 0.3, where haematoxylin and eosin have b/g 0.5 to 0.65.
-    """
-    density = -np.log(np.arange(1, 257, dtype=np.float32) / 256)
-    return np.asarray((density[b] > 0.7 * density[g]) & (density[r] < 0.35 * density[g]))
-
-
-def _followed(full: NDArray[np.bool_], thin: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    return np.asarray(ndimage.binary_propagation(full, mask=full | thin) if full.any() else full)
-
-
-def _keep_large(ink: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    return ink & ~_pieces_below(ink, SMALLEST_PIECE)  # a vessel or a fold is not a pen stroke
+def _left_out(shares: dict[str, float], unread: float) -> str:
+    glass = 1 - unread - sum(shares.values())
+    named = {"glass": max(glass, 0.0), "pen": shares["pen"], "black": shares["black"]}
+    return ", ".join(f"{name} {100 * share:.1f} %" for name, share in named.items())
 
 
 def _chroma_threshold(chroma: Channel) -> float:
@@ -120,13 +164,3 @@ def _chroma_threshold(chroma: Channel) -> float:
     if chroma.size == 0 or float(chroma.max()) <= low:
         return low
     return float(np.clip(threshold_otsu(chroma), low, high))
-
-
-def _pieces_below(mask: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
-    """Mark the connected pieces of fewer than `pixels` pixels."""
-    if not mask.any():
-        return mask
-    labels, _ = ndimage.label(mask)
-    small = np.bincount(labels.ravel()) < pixels
-    small[0] = False
-    return np.asarray(small[labels])

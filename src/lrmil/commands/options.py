@@ -11,12 +11,12 @@ from lrmil.commands.printing import console
 from lrmil.configs import TrainConfig, read_toml, with_settings
 from lrmil.errors import CohortError, ConfigError, ReviewError
 from lrmil.extraction import SlideSource
+from lrmil.masks import find_masks, given_mask, mask_files
 from lrmil.mpp_table import read_mpp_table
-from lrmil.prediction_files import read_tissue
-from lrmil.raster import Raster
 from lrmil.resolution import PLAUSIBLE_MPP, parse_mpp
 from lrmil.review import ReviewLog, read_reviews
 from lrmil.slide_files import find_slides, parts_of, slide_id_of
+from lrmil.tissue import GivenMask
 
 
 def config_of(options: argparse.Namespace) -> TrainConfig:
@@ -95,22 +95,25 @@ def mpp_table_of(options: argparse.Namespace, slide_ids: list[str]) -> dict[str,
 
 
 def inputs_of(options: argparse.Namespace) -> list[Path]:
-    """Return the files and folders that a command reads besides slides and masks."""
+    """Return the files and folders that a command reads besides slides."""
     names = ("model", "mpp_table", "checksums", "reviews", "labels", "config")
     found = [getattr(options, name, None) for name in names]
     encoder = getattr(options, "encoder", None)
     local = Path(encoder.removeprefix("local-dir:")).expanduser() if encoder else None
     masks = getattr(options, "tissue", None)
-    inside = sorted(masks.glob("*.tissue.ome.zarr")) if masks is not None else []
+    inside = mask_files(masks) if masks is not None else []
     return [path for path in (*found, *inside, local if local and local.is_dir() else None) if path is not None]
 
 
-def masks_in(folder: Path | None, sources: list[SlideSource]) -> dict[str, Raster]:
-    """Slide id -> the mask to use, for the slides that have one."""
-    found = {} if folder is None else {source.slide_id: read_tissue(folder, source.slide_id) for source in sources}
-    if folder is not None and not any(found.values()):
-        raise ConfigError(f"Expected masks such as {sources[0].slide_id}.tissue.ome.zarr in {folder}. Got none.")
-    return {slide_id: mask for slide_id, mask in found.items() if mask is not None}
+def masks_in(place: Path | None, sources: list[SlideSource]) -> dict[str, GivenMask]:
+    """Slide id -> the mask to use, for the slides that have one; say of which slides the tissue is found instead."""
+    if place is None:
+        return {}
+    found = find_masks(place, sources)
+    without = [source.slide_id for source in sources if source.slide_id not in found]
+    if without:
+        console.print(f"{place.name} has no mask of {names_of(without)}: their tissue is found.", markup=False)
+    return {slide_id: given_mask(path) for slide_id, path in found.items()}
 
 
 def log_at(path: Path) -> ReviewLog:

@@ -28,10 +28,14 @@ def inspect(options: argparse.Namespace) -> int:
     """Say what each slide is; a bad one does not stop the others."""
     failed = 0
     documents = []
-    for source in slides_of(options):
+    sources = slides_of(options)
+    masks = masks_in(options.tissue, sources)
+    for source in sources:
         path = source.path
         try:
-            facts = inspect_slide(source, lr=parse_mpp(options.at), size=options.patch_size)
+            facts = inspect_slide(
+                source, lr=parse_mpp(options.at), size=options.patch_size, mask=masks.get(source.slide_id)
+            )
             documents.append({"path": str(path), "status": "ok", **facts})
         except Exception as error:  # noqa: BLE001 - whatever one slide does, the others go on
             failed += 1
@@ -79,8 +83,10 @@ def case(options: argparse.Namespace) -> int:
     given = SlideSource(slide_id_of(path), path, mpp_of(options), options.use_objective_power)
     (source,) = with_checksums([given], options.checksums)
     require_case_place(options.out, source, inputs_of(options))
+    mask = masks_in(options.tissue, [source]).get(source.slide_id)
     with open_source(source) as slide:
-        prediction = show(predict_steps(slide, bundle, options.device, threads=options.threads), console)
+        steps = predict_steps(slide, bundle, options.device, threads=options.threads, tissue=mask)
+        prediction = show(steps, console)
         review = reviews.get((prediction.slide_fingerprint, prediction.bundle_sha256))
         page = write_case(
             options.out,
@@ -112,6 +118,7 @@ def extract(options: argparse.Namespace) -> int:
         grid,
         threads=options.threads,
         inputs=inputs_of(options),
+        tissue=masks_in(options.tissue, sources),
     )
     outcomes = show(steps, console)
     failed = sum(outcome.path is None for outcome in outcomes)

@@ -1,0 +1,166 @@
+"""Tissue masks made elsewhere: TRIDENT's and QuPath's GeoJSON, HistoQC's pictures, or our own OME-Zarr."""
+
+import functools
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lrmil import untrusted
+from lrmil.errors import ConfigError, FormatError, TissueError
+from lrmil.explanation import read_ome_zarr
+from lrmil.geojson_masks import draw_areas, read_areas
+from lrmil.ownership import is_tiles
+from lrmil.raster import Raster
+from lrmil.slide import Slide
+from lrmil.slide_files import SlideSource
+from lrmil.tissue import TISSUE_MPP, GivenMask
+
+OWN = ".tissue.ome.zarr"  # an edited mask: it counts before all others
+ENDINGS = (".geojson", ".geojson.gz", "_mask_use.png")
+FOLDERS = (".", "contours_geojson")  # TRIDENT's job folder has its contours there; HistoQC has a folder for each slide
+MOST_CELLS = 1 << 26  # of a mask: 8,192 x 8,192 at 8 um/px are 65 x 65 mm
+MOST_PIXELS = 1 << 27  # of a picture
+SMALLEST_SIDE = 32  # px of a picture: below it, nearly every slide's proportions fit
+PNG_HEADER = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+
+
+def find_masks(place: Path, sources: Iterable[SlideSource]) -> dict[str, Path]:
+    """Find the mask of each slide in a folder, by the slide's id or the name of its file; or take the one file given.
+
+    Returns
+    -------
+    Slide id -> its mask; slides without one are left out.
+
+    Raises
+    ------
+    ConfigError
+        If there is no mask of any of the slides, a slide has several, or one file is given for several slides.
+    """
+    sources = list(sources)
+    if place.is_file() or place.name.endswith(OWN):
+        if len(sources) != 1:
+            raise ConfigError(f"Expected a folder of masks for {len(sources)} slides. Got the one file {place.name}.")
+        return {sources[0].slide_id: place}
+    found = {}
+    for source in sources:
+        masks = _masks_of(place, source)
+        if len(masks) > 1:
+            names = " and ".join(mask.relative_to(place).as_posix() for mask in masks)
+            raise ConfigError(
+                f"Expected one mask of {source.slide_id} in {place}. Got {names}; remove all but one, or name a folder "
+                "with one kind of masks."
+            )
+        if masks:
+            found[source.slide_id] = masks[0]
+    if not found:
+        name = sources[0].slide_id if sources else "a"
+        raise ConfigError(
+            f"Expected masks such as {name}{OWN}, {name}.geojson or {name}_mask_use.png in {place}. Got none."
+        )
+    return found
+
+
+def mask_files(place: Path) -> list[Path]:
+    """List all masks that a folder has, of whatever slides; or the one file given."""
+    if place.is_file() or place.name.endswith(OWN):
+        return [place]
+    files = (path for folder in FOLDERS for path in sorted((place / folder).glob("*")))
+    return [path for path in files if path.name.endswith((OWN, *ENDINGS)) and not is_tiles(path)]
+
+
+def _masks_of(place: Path, source: SlideSource) -> list[Path]:
+    names = dict.fromkeys((source.slide_id, source.path.name, source.path.stem))
+    for name in names:
+        if (own := place / f"{name}{OWN}").exists():
+            return [own]
+    files = (place / folder / f"{name}{ending}" for name in names for folder in (*FOLDERS, name) for ending in ENDINGS)
+    return [path for path in dict.fromkeys(files) if path.is_file() and not is_tiles(path)]  # a prediction's own
+
+
+def read_mask(path: Path, slide: Slide) -> Raster:
+    """Read a slide's tissue mask from whatever file it is in.
+
+    Raises
+    ------
+    TissueError
+        If the file is no mask, or the mask of a slide of another size.
+    """
+    try:
+        if path.is_dir():
+            return _from_ome_zarr(path, slide)
+        untrusted.check_plain(path)
+        with path.open("rb") as file:
+            is_png = file.read(len(PNG_HEADER)) == PNG_HEADER
+        return _from_png(path, slide) if is_png else _from_geojson(path, slide)
+    except (FormatError, OSError, ValueError) as error:
+        said = str(error).replace(str(path), path.name)
+        raise TissueError(f"The tissue mask of {slide.slide_id} cannot be used. {said}") from error
+
+
+def given_mask(path: Path) -> GivenMask:
+    """Take the mask in a file for a slide that is still to be opened."""
+    kind = {".png": "a picture of a quality control tool", ".zarr": "an edited mask"}
+    note = f"The tissue mask was given: {path.name}, {kind.get(path.suffix, 'outlines in GeoJSON')}."
+    return GivenMask(functools.partial(read_mask, path), note)
+
+
+def _from_geojson(path: Path, slide: Slide) -> Raster:
+    areas = read_areas(path)
+    width, height = slide.dimensions
+    low = np.min([ring.min(0) for area in areas for ring in area.rings], axis=0)
+    high = np.max([ring.max(0) for area in areas for ring in area.rings], axis=0)
+    spare = max(2.0, 0.01 * max(width, height))  # outlines traced on a small picture pass the edge by part of a pixel
+    if (low < -spare).any() or high[0] > height + spare or high[1] > width + spare:
+        raise ValueError(
+            f"Expected outlines within the slide's {width} x {height} px. Got x from {low[1]:.0f} to {high[1]:.0f} and "
+            f"y from {low[0]:.0f} to {high[0]:.0f}; it is the mask of another slide, or not in pixels of level 0."
+        )
+    cell = max(1.0, TISSUE_MPP / slide.mpp, math.sqrt(height * width / MOST_CELLS))
+    shape = math.ceil(height / cell), math.ceil(width / cell)
+    return Raster.on_lattice(draw_areas(areas, shape, cell), cell_level0=cell, origin_yx=(0.0, 0.0))
+
+
+def _from_png(path: Path, slide: Slide) -> Raster:
+    with path.open("rb") as file:
+        header = file.read(len(PNG_HEADER) + 8)
+    cols, rows = (int.from_bytes(header[start : start + 4], "big") for start in (16, 20))
+    width, height = slide.dimensions
+    if not 0 < cols * rows <= MOST_PIXELS:
+        raise ValueError(f"Expected a mask of at most {MOST_PIXELS} pixels. Got {cols} x {rows}.")
+    if max(cols, rows) < min(SMALLEST_SIDE, max(width, height)) or not _is_of(rows, cols, height, width):
+        raise ValueError(
+            f"Expected a picture of the whole slide, of the proportions of {width} x {height} px. Got {cols} x {rows} "
+            "px; it is the mask of another slide, or of a part of this one."
+        )
+    with Image.open(path, formats=("PNG",)) as picture:
+        if picture.mode not in ("1", "L", "LA", "P", "RGB", "RGBA"):
+            raise ValueError(f"Expected a picture of 8 bits. Got one of mode {picture.mode}.")
+        grey = np.asarray(picture.convert("L"))
+    mask = grey > (127 if grey.max() > 1 else 0)  # some tools write 0 and 1
+    return Raster.on_lattice(mask, cell_level0=(height / rows, width / cols), origin_yx=(0.0, 0.0))
+
+
+def _is_of(rows: int, cols: int, height: int, width: int) -> bool:
+    """Whether some shrinking of the slide gives a picture of this size, up to a pixel."""
+    least = max(height / (rows + 1), width / (cols + 1))
+    most = min(height / max(rows - 1, 0.5), width / max(cols - 1, 0.5))
+    return least <= most and most >= 1
+
+
+def _from_ome_zarr(path: Path, slide: Slide) -> Raster:
+    raster = read_ome_zarr(path)
+    width, height = slide.dimensions
+    low = np.array(raster.origin_yx)
+    size = np.array(raster.array.shape) * raster.cell_yx
+    spare = 2 * np.array(raster.cell_yx) + 0.01 * np.array([height, width])
+    if (np.abs(low) > spare).any() or (np.abs(low + size - (height, width)) > spare).any():
+        raise ValueError(
+            f"Expected a mask of the slide's {width} x {height} px. Got one of {size[1]:.0f} x {size[0]:.0f} px from "
+            f"({low[1]:.0f}, {low[0]:.0f}); it is the mask of another slide."
+        )
+    values: NDArray[np.float64] = raster.array.astype(float)
+    return Raster(values > 0.5, raster.to_level0)

@@ -1,0 +1,159 @@
+"""Tell pen from stain: both may have any colour, but ink lies in few smooth strokes and a stain has tissue's structure.
+
+Colours that haematoxylin and eosin do not make are suspected. Each patch of such a colour is then looked at: how much
+structure it has, how compact it is, what lies beside it, and how much of the slide's stained area has this colour.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from lrmil.glass import WHITE_GLASS
+
+Channel = NDArray[np.int16]
+Floats = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+BLACK = 75  # no channel above it: felt pen or dust; at 8 um/px hardly any nuclei are as dark
+THIN_INK = 8  # chroma down to which ink is followed from where it is full: it runs into the glass
+PEN_HALO = 3  # pixels around pen, where its colour runs into that of the glass
+SMALLEST_MARK = 64  # pixels; a vessel or a fold is not a pen stroke
+STAINED = 18  # grey values below white glass, in any channel, from which a pixel is not glass
+
+# Of a suspected patch, measured on real pen marks and on real tissue recoloured with 20 published stain vectors:
+RING = (4, 12)  # pixels around it: where what lies beside it is looked for, outside its soft edge
+SMOOTH = 0.03  # RMS of its optical density within 7 px, by its mean: pen on glass has 0.01 to 0.02, stain 0.06 to 0.2
+NEARLY_SMOOTH = 0.065  # pen over tissue has 0.03 to 0.08
+COMPACT = (0.86, 0.2)  # share of its closed outline that it fills, and share of it deeper than 3 px: a stroke, no lace
+BESIDE = 0.2  # share of the ring that is stained: below it, the patch lies alone on the glass
+TURN = 14.0  # degrees between its colour and that beside it, as optical densities: ink over tissue turns, stain fades
+DARKER = 2.6  # times as dense as what lies beside it: black ink over tissue
+GREY = 12.0  # degrees from grey, as optical density: black ink; dense brown and blue stains have 20
+EDGES = (4, 3, 2, 1)  # px from its outline at which a patch's structure is measured: the deepest that leaves enough
+MOST_PEN = 0.35  # of the stained area: one pen's colour seldom has as much, a stain usually does
+SMOOTH_FOR_STAIN = 0.1  # of a colour that has more than that
+LARGE_MARK = 256  # pixels from which smoothness alone tells a mark: smaller scraps of tissue may be as smooth
+
+# Optical density of every grey value; the offset keeps the noise of black pixels small.
+DENSITY = np.maximum(-np.log((np.arange(256, dtype=np.float32) + 8) / (WHITE_GLASS + 8)), 0).astype(np.float32)
+
+
+class Pen(NamedTuple):
+    """Where marks of a pen lie, with their halo."""
+
+    ink: Mask
+    black: Mask
+    """Part of `ink`: black, from a pen or from dust."""
+
+
+def find_pen(rgb: NDArray[np.uint8]) -> Pen:
+    """Mark ink in a smoothed picture, as on white glass."""
+    r, g, b = (np.ascontiguousarray(rgb[..., channel]).astype(np.int16) for channel in range(3))
+    brightest = np.maximum(np.maximum(r, g), b)
+    darkest = np.minimum(np.minimum(r, g), b)
+    faint = brightest - darkest > THIN_INK
+    stained = darkest < WHITE_GLASS - STAINED
+    ink = np.zeros(r.shape, bool)
+    green = (g - r > 10) & (g - r > 0.15 * brightest)  # and cyan: haematoxylin and eosin let red through as green
+    blue = (b > 100) & (b - np.maximum(r, g) > 0.6 * brightest)
+    red = (r > 100) & (r - np.maximum(g, b) > 0.65 * brightest)  # bright bone and blood reach 0.62
+    for full, thin in ((green, lambda: g - r > 3), (blue, None), (red, lambda: _reddish(r, g, b))):
+        ink |= _strokes(full, None if thin is None else thin() & faint, rgb, stained & ~ink)
+    black = _strokes(brightest < BLACK, None, rgb, stained & ~ink, black=True)
+    ink |= black
+    return Pen(np.asarray(ndimage.binary_dilation(ink, iterations=PEN_HALO) if ink.any() else ink), black)
+
+
+def _strokes(full: Mask, thin: Mask | None, rgb: NDArray[np.uint8], stained: Mask, *, black: bool = False) -> Mask:
+    """Mark the strokes of pen among patches of a suspected colour, with the thin ink around them."""
+    full = full & stained
+    full &= ~pieces_below(full, SMALLEST_MARK)
+    if not full.any():
+        return full
+    whole = full if thin is None else np.asarray(ndimage.binary_propagation(full, mask=full | thin))
+    labels, count = ndimage.label(whole)
+    share = np.count_nonzero(whole) / np.count_nonzero(whole | stained)
+    is_pen = np.zeros(count + 1, bool)
+    for index, box in enumerate(ndimage.find_objects(labels), 1):
+        wide = tuple(slice(max(side.start - RING[1], 0), side.stop + RING[1]) for side in box)
+        own = labels[wide] == index
+        others = stained[wide] & ~whole[wide]
+        is_pen[index] = _is_pen(own, own & full[wide], others, rgb[wide], share, black=black)
+    return is_pen[labels]
+
+
+def _is_pen(whole: Mask, full: Mask, others: Mask, rgb: NDArray[np.uint8], share: float, *, black: bool) -> bool:
+    """Judge one patch of a suspected colour, given with its surroundings and what is stained there in other colours."""
+    density = DENSITY[rgb]
+    mean = density[full].mean(0)
+    structure = _structure(density, _deepest(full)) / mean.mean()
+    if structure < SMOOTH and np.count_nonzero(full) >= LARGE_MARK:
+        return True
+    away = ndimage.distance_transform_edt(~whole)
+    ring = (away > RING[0]) & (away <= RING[1])
+    beside = ring & others
+    if np.count_nonzero(beside) < BESIDE * max(np.count_nonzero(ring), 1):
+        is_grey = not black or _angle(mean, np.ones(3, np.float32)) < GREY
+        smooth = _structure(density, _deepest(whole)) / density[whole].mean() < NEARLY_SMOOTH
+        return is_grey and (smooth or share < MOST_PEN)
+    if not _is_compact(full):
+        return False
+    around = density[beside].mean(0)
+    if black:  # dense stain has the colour of what is beside it, or another one: only its darkness tells ink
+        return bool(mean.mean() > DARKER * around.mean())
+    differs = _angle(mean, around) > TURN or mean.mean() > DARKER * around.mean()
+    return bool(differs and (share < MOST_PEN or structure < SMOOTH_FOR_STAIN))
+
+
+def _deepest(full: Mask) -> Mask:
+    """Leave out the soft edge of a patch, as far as the patch is wide enough."""
+    for depth in EDGES:
+        inner = ndimage.binary_erosion(full, iterations=depth, border_value=1)
+        if np.count_nonzero(inner) >= SMALLEST_MARK / 2:
+            return np.asarray(inner)
+    return full
+
+
+def _angle(one: Floats, other: Floats) -> float:
+    cosine = float(one @ other / max(np.linalg.norm(one) * np.linalg.norm(other), 1e-6))
+    return math.degrees(math.acos(min(cosine, 1.0)))
+
+
+def _structure(density: Floats, within: Mask) -> float:
+    """RMS of the optical density around its mean over 7 px, counting only the pixels `within`."""
+    weight = ndimage.uniform_filter(within.astype(np.float32), 7, mode="constant")
+    local = [
+        ndimage.uniform_filter(np.where(within, density[..., channel], 0), 7, mode="constant") for channel in range(3)
+    ]
+    rest = density[within] - np.stack([values[within] / weight[within] for values in local], 1)
+    return float(np.sqrt((rest**2).mean()))
+
+
+def _is_compact(own: Mask) -> bool:
+    filled = ndimage.binary_closing(np.pad(own, 6), iterations=5)[6:-6, 6:-6]
+    deep = ndimage.binary_erosion(own, iterations=3, border_value=1)
+    area = np.count_nonzero(own)
+    return bool(area >= COMPACT[0] * np.count_nonzero(filled) and np.count_nonzero(deep) >= COMPACT[1] * area)
+
+
+def _reddish(r: Channel, g: Channel, b: Channel) -> Mask:
+    """Mark colours that thin red ink shares with some bone and blood: it counts as ink only where it joins full ink.
+
+    In optical density, red ink absorbs blue nearly as much as green, and hardly any red: measured on real thumbnails,
+    b/g 0.75 to 0.9 and r/g below 0.3, where haematoxylin and eosin have b/g 0.5 to 0.65.
+    """
+    density = -np.log(np.arange(1, 257, dtype=np.float32) / 256)
+    return np.asarray((density[b] > 0.7 * density[g]) & (density[r] < 0.35 * density[g]))
+
+
+def pieces_below(mask: Mask, pixels: int) -> Mask:
+    """Mark the connected pieces of fewer than `pixels` pixels."""
+    if not mask.any():
+        return mask
+    labels, _ = ndimage.label(mask)
+    small = np.bincount(labels.ravel()) < pixels
+    small[0] = False
+    return np.asarray(small[labels])
