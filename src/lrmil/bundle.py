@@ -98,10 +98,12 @@ class Bundle:
 
 
 def save_bundle(folder: Path, bundle: Bundle) -> None:
-    """Write the folder, complete or not at all; hashes of its files go into bundle.json.
+    """Write the folder, complete or not at all; hashes of its files go into bundle.json. A model there is replaced.
 
     Raises
     ------
+    OverwriteError
+        If something else is there.
     FormatError
         If the bundle has values that `load_bundle` would refuse.
     """

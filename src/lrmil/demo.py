@@ -20,7 +20,7 @@ from lrmil.bundle import load_bundle, read_model_card, save_bundle
 from lrmil.configs import TrainConfig, with_settings
 from lrmil.demo_slide import STRENGTH
 from lrmil.errors import FormatError
-from lrmil.ownership import is_lock, require_free
+from lrmil.ownership import is_bundle_alone, is_lock, require_free
 from lrmil.plan import Run, train_steps
 from lrmil.steps import Step
 from lrmil.synthetic import make_cohort_steps
@@ -68,6 +68,7 @@ def demo_model_steps(folder: Path, *, device: str = "auto") -> Iterator[Step[Pat
     """
     model = folder / f"demo-model-{_key()}"
     if not _is_there(model):
+        require_free(model, is_bundle_alone)
         files.make_folder(folder)
         yield from _make_alone(model, folder, device)
     yield Step("demonstration model", 1, 1, "models", model)

@@ -16,6 +16,7 @@ from lrmil.ownership import (
     Ours,
     is_artefact,
     is_bundle,
+    is_bundle_alone,
     is_changes,
     is_checkpoint,
     is_environment,
@@ -124,7 +125,9 @@ def settle(run: Path, figures: dict[str, object], bundle: Bundle, *, replace: bo
         return
     if same:
         return
-    if not replace and is_bundle(run / MODEL):
+    if replace:
+        require_free(run / MODEL, is_bundle_alone)
+    elif is_bundle(run / MODEL):
         kept = pending or _next(run)
         files.make_folder(kept)
         files.rename(run / MODEL, kept / MODEL)

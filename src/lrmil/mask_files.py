@@ -79,7 +79,7 @@ def _holds(path: Path, mask: Raster) -> bool:
     except FormatError:
         return False
     close: Callable[..., bool] = np.allclose
-    return np.array_equal(there.array > 0.5, mask.array.astype(float) > 0.5) and close(
+    return np.array_equal(there.array.astype(float) > 0.5, mask.array.astype(float) > 0.5) and close(
         there.to_level0, mask.to_level0, rtol=1e-9
     )
 

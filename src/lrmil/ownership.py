@@ -230,13 +230,24 @@ def is_lock(path: Path) -> bool:
 
 
 def is_bundle(path: Path) -> bool:
+    """Whether a folder is a model, whatever else it holds."""
+    return not path.is_symlink() and _has_format(path / "bundle.json", "lrmil.bundle/")
+
+
+def is_bundle_alone(path: Path) -> bool:
     """Whether a folder is a model, and holds nothing else."""
-    return _has_format(path / "bundle.json", "lrmil.bundle/") and _holds_only(path, IN_BUNDLE)
+    return is_bundle(path) and _holds_only(path, IN_BUNDLE)
 
 
 def is_artefact(path: Path) -> bool:
     """Whether a folder is a committed artefact of a run, and holds nothing else."""
-    return _has_keys(path / "artefact.json", {"key", "inputs"}) and _holds_only(path, IN_ARTEFACT)
+    document = None if path.is_symlink() else _json(path / "artefact.json")
+    if not isinstance(document, dict) or not {"key", "inputs"} <= document.keys():
+        return False
+    stated = document.get("content")
+    if not isinstance(stated, list):  # earlier versions stated none
+        return _holds_only(path, IN_ARTEFACT)
+    return _holds_only(path, re.compile("|".join(map(re.escape, ["artefact.json", *map(str, stated)]))))
 
 
 def is_checkpoint(path: Path) -> bool:

@@ -17,7 +17,7 @@ from lrmil import files, untrusted
 from lrmil.explanation import overlay_png, percentile_rank, read_ome_zarr, write_geojson, write_ome_zarr
 from lrmil.identity import unchanged
 from lrmil.inference import Prediction
-from lrmil.mask_files import TISSUE, place_mask, require_mask_place
+from lrmil.mask_files import TISSUE, content_hash, place_mask, require_mask_place
 from lrmil.outputs import Inputs
 from lrmil.ownership import Ours, is_card, is_free, is_map, is_overlay, is_tiles, require_free
 from lrmil.prediction_card import PredictionCard, patches_in
@@ -141,6 +141,12 @@ def require_place(out: Path, slide_id: str, tissue: Raster | None = None, inputs
         if not (damaged and path == card):
             require_free(path, ours)
     require_mask_place(out / TISSUE.format(slide_id), tissue, _mask_as_written(out, slide_id))
+
+
+def is_mask_edited(out: Path, slide_id: str) -> bool:
+    """Whether the mask beside a prediction is another one than was written with it."""
+    written = _mask_as_written(out, slide_id)
+    return bool(written) and content_hash(out / TISSUE.format(slide_id)) != written
 
 
 def remove_prediction(out: Path, slide_id: str) -> None:

@@ -126,17 +126,45 @@ class PredictionTable:
         """Copy the table once before the line of another model is replaced."""
         column = _header(self._classes).index("model")
         before = self._lines.get(row.slide_id)
-        if self._copied or before is None or before[column] in ("", row.model) or not self._path.is_file():
-            return
-        copy = files.numbered(self._path)
-        with files.replacing(copy) as temporary:
-            shutil.copyfile(self._path, temporary)
-        self._copied = True
-        log.warning("%s has lines of another model, which are replaced; it is kept as %s.", TABLE, copy.name)
+        if not self._copied and before is not None and before[column] not in ("", row.model):
+            _keep_copy(self._path)
+            self._copied = True
 
     def _put_aside(self) -> None:
         aside = files.put_aside(self._path)
         log.warning("%s is of another model, version or program; it is kept as %s.", TABLE, aside.name)
+
+
+def keep_other_models(path: Path, model: str) -> None:
+    """Keep a copy of a table that has lines of another model, such as predictions-1.csv, before it is written anew.
+
+    Parameters
+    ----------
+    path
+        The table, which may be absent.
+    model
+        SHA-256 of the model of the lines to come.
+
+    Raises
+    ------
+    OverwriteError
+        If something else is there.
+    """
+    require_free(path, is_prediction_table)
+    if not path.is_file():
+        return
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        if any(row.get("model") not in (None, "", model) for row in csv.DictReader(file)):
+            _keep_copy(path)
+
+
+def _keep_copy(path: Path) -> None:
+    if not path.is_file():
+        return
+    copy = files.numbered(path)
+    with files.replacing(copy) as temporary:
+        shutil.copyfile(path, temporary)
+    log.warning("%s has lines of another model, which are replaced; it is kept as %s.", path.name, copy.name)
 
 
 def _require_no_run(path: Path) -> None:

@@ -51,7 +51,9 @@ def committing(folder: Path, inputs: object) -> Iterator[Path]:
     with files.replacing(folder, is_artefact) as temporary:
         temporary.mkdir()
         yield temporary
-        files.write_json(temporary / "artefact.json", {"key": files.sha256_of(inputs), "inputs": inputs})
+        content = sorted(path.relative_to(temporary).as_posix() for path in temporary.rglob("*"))
+        document = {"key": files.sha256_of(inputs), "inputs": inputs, "content": content}
+        files.write_json(temporary / "artefact.json", document)
 
 
 def key_of(folder: Path) -> str:

@@ -27,6 +27,7 @@ from napari_lrmil.worklist_state import (
 if TYPE_CHECKING:
     from lrmil.bundle import Bundle
     from lrmil.inference import Prediction
+    from lrmil.outputs import Inputs
     from lrmil.prediction_table import Row
 
 
@@ -70,19 +71,30 @@ def classify_list(
     Step
         Per batch and per slide, with the entry as it is now. Its metrics are ``slides_per_min`` and ``seconds_left``,
         once a slide has been computed.
+
+    Raises
+    ------
+    OverwriteError
+        If the results folder lies in a slide, or another file has the name of the list's own.
     """
     from lrmil.devices import pick_device
     from lrmil.failures import CONCERNS_THE_RUN, Failure, reason_of, without_folder
-    from lrmil.prediction_table import write_rows
+    from lrmil.outputs import Inputs
+    from lrmil.ownership import is_worklist, require_free
+    from lrmil.prediction_table import keep_other_models, write_rows
 
     device = str(pick_device(device))  # a wrong name concerns no slide
+    require_free(list_file(results, folder, ".json"), is_worklist)
+    keep_other_models(list_file(results, folder, ".csv"), bundle.sha256)
+    read = Inputs(entry.source for entry in entries)
+    read.require_clear([results])
     todo = [entry for entry in chosen if not entry.twin]
     known = {entry.path: entry for entry in entries}
     run = _Run(todo)
     for entry in todo:
         yield run.step(replace(entry, status="running", part=0.0))
         try:
-            answer = yield from _classify_one(entry, bundle, results, device, uncertain_below, run)
+            answer = yield from _classify_one(entry, bundle, results, device, uncertain_below, run, read)
         except CONCERNS_THE_RUN:
             raise
         except Exception as error:  # noqa: BLE001 - whatever one slide does, the others go on
@@ -123,7 +135,7 @@ def open_entry(entry: Entry, results: Path, bundle_sha256: str) -> Iterator[Step
 
 
 def _classify_one(
-    entry: Entry, bundle: "Bundle", results: Path, device: str, below: float, run: "_Run"
+    entry: Entry, bundle: "Bundle", results: Path, device: str, below: float, run: "_Run", read: "Inputs"
 ) -> Generator[Step[list[Entry]], None, Entry]:
     from lrmil.batch_prediction import predict_one
     from lrmil.prediction_files import read_tissue
@@ -132,7 +144,9 @@ def _classify_one(
     prediction = _by_painted_tissue(entry, out, bundle)
     if prediction is None:
         mask = read_tissue(out, entry.slide_id)
-        for step in predict_one(entry.source, bundle, out, device=device, uncertain_below=below, tissue=mask):
+        for step in predict_one(
+            entry.source, bundle, out, device=device, uncertain_below=below, tissue=mask, inputs=read
+        ):
             prediction = step.result
             run.computes |= prediction is None  # what is passed over has its answer in its only Step
             part = step.done / step.total if step.total else 0.0
@@ -144,11 +158,13 @@ def _classify_one(
 
 def _by_painted_tissue(entry: Entry, out: Path, bundle: "Bundle") -> "Prediction | None":
     """Give the answer of a painted mask: read back, a mask is equal only up to rounding, so its key would differ."""
-    from lrmil.prediction_files import read_prediction
+    from lrmil.prediction_files import is_mask_edited, read_prediction
     from lrmil.slide import open_slide
 
     prediction = read_prediction(out, entry.slide_id)
     if prediction is None or prediction.tissue_source != "given" or prediction.bundle_sha256 != bundle.sha256:
+        return None
+    if is_mask_edited(out, entry.slide_id):
         return None
     with open_slide(entry.path, mpp=entry.mpp) as slide:
         return prediction if slide.fingerprint == prediction.slide_fingerprint else None
