@@ -24,7 +24,7 @@ SMALLEST_MARK = 64  # pixels; a vessel or a fold is not a pen stroke
 STAINED = 18  # grey values below white glass, in any channel, from which a pixel is not glass
 
 # Of a suspected patch, measured on real pen marks and on real tissue recoloured with 20 published stain vectors:
-RING = (4, 12)  # pixels around it: where what lies beside it is looked for, outside its soft edge
+RING = (4, 12, 40)  # px around it where what lies beside it is looked for: outside its soft edge, as wide as it is
 SMOOTH = 0.03  # RMS of its optical density within 7 px, by its mean: pen on glass has 0.01 to 0.02, stain 0.06 to 0.2
 NEARLY_SMOOTH = 0.065  # pen over tissue has 0.03 to 0.08
 COMPACT = (0.86, 0.2)  # share of its closed outline that it fills, and share of it deeper than 3 px: a stroke, no lace
@@ -60,8 +60,8 @@ def find_pen(rgb: NDArray[np.uint8]) -> Pen:
     green = (g - r > 10) & (g - r > 0.15 * brightest)  # and cyan: haematoxylin and eosin let red through as green
     blue = (b > 100) & (b - np.maximum(r, g) > 0.6 * brightest)
     red = (r > 100) & (r - np.maximum(g, b) > 0.65 * brightest)  # bright bone and blood reach 0.62
-    for full, thin in ((green, lambda: g - r > 3), (blue, None), (red, lambda: _reddish(r, g, b))):
-        ink |= _strokes(full, None if thin is None else thin() & faint, rgb, stained & ~ink)
+    for full, thin in ((green, lambda: g - r > 3), (blue, lambda: b - np.maximum(r, g) > 0.45 * b), (red, lambda: _reddish(r, g, b))):
+        ink |= _strokes(full, thin() & faint, rgb, stained & ~ink)
     black = _strokes(brightest < BLACK, None, rgb, stained & ~ink, black=True)
     ink |= black
     return Pen(np.asarray(ndimage.binary_dilation(ink, iterations=PEN_HALO) if ink.any() else ink), black)
@@ -78,7 +78,7 @@ def _strokes(full: Mask, thin: Mask | None, rgb: NDArray[np.uint8], stained: Mas
     share = np.count_nonzero(whole) / np.count_nonzero(whole | stained)
     is_pen = np.zeros(count + 1, bool)
     for index, box in enumerate(ndimage.find_objects(labels), 1):
-        wide = tuple(slice(max(side.start - RING[1], 0), side.stop + RING[1]) for side in box)
+        wide = tuple(slice(max(side.start - RING[2], 0), side.stop + RING[2]) for side in box)
         own = labels[wide] == index
         others = stained[wide] & ~whole[wide]
         is_pen[index] = _is_pen(own, own & full[wide], others, rgb[wide], share, black=black)
@@ -93,17 +93,18 @@ def _is_pen(whole: Mask, full: Mask, others: Mask, rgb: NDArray[np.uint8], share
     if structure < SMOOTH and np.count_nonzero(full) >= LARGE_MARK:
         return True
     away = ndimage.distance_transform_edt(~whole)
-    ring = (away > RING[0]) & (away <= RING[1])
+    half_width = ndimage.distance_transform_edt(np.pad(full, 1)).max()
+    ring = (away > RING[0]) & (away <= np.clip(2 * half_width, *RING[1:]))
     beside = ring & others
     if np.count_nonzero(beside) < BESIDE * max(np.count_nonzero(ring), 1):
         is_grey = not black or _angle(mean, np.ones(3, np.float32)) < GREY
         smooth = _structure(density, _deepest(whole)) / density[whole].mean() < NEARLY_SMOOTH
         return is_grey and (smooth or share < MOST_PEN)
-    if not _is_compact(full):
-        return False
     around = density[beside].mean(0)
     if black:  # dense stain has the colour of what is beside it, or another one: only its darkness tells ink
         return bool(mean.mean() > DARKER * around.mean())
+    if not _is_compact(full):
+        return False
     differs = _angle(mean, around) > TURN or mean.mean() > DARKER * around.mean()
     return bool(differs and (share < MOST_PEN or structure < SMOOTH_FOR_STAIN))
 
