@@ -15,9 +15,10 @@ import tifffile
 
 from lrmil import cli
 from lrmil.bundle import load_bundle, save_bundle
+from lrmil.configs import write_toml
 from lrmil.review import Review, append_review
 from lrmil.slide import open_slide
-from runs import TINY, TinyRun, stamp_of, tiny_bundle
+from runs import TINY, TinyRun, stamp_of, tiny_bundle, tiny_config
 from slides import write_pyramid
 
 COMMANDS = (
@@ -356,6 +357,45 @@ class TestCohorts:
         (tmp_path / "labels.csv").write_text(text)
         code, _, err = run_cli(*arguments)
         assert code == 1 and "strange" in err and "negative, positive" in err
+
+    @pytest.mark.long
+    def test_train_and_evaluate_on_a_registry_s_table(self, run_cli, tiny_run: TinyRun, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+        """Other column names, more rows than slides, patients with slides of both classes, the other class positive."""
+        by_split: dict[str, list[dict[str, str]]] = {}
+        for row in table(tiny_run.labels):
+            by_split.setdefault(row["split"], []).append(row)
+        lines = ["Scan,Pat. no.,Finding,label,split"]
+        for split, rows in by_split.items():
+            rows.sort(key=lambda row: row["slide_id"])
+            lines += [f"{row['slide_id']},{split}-{n // 3},{row['label']},?,{split}" for n, row in enumerate(rows)]
+        lines += [f"elsewhere-{n},p{n},{'?' if n else 'benign'},?,{'train' if n else ''}" for n in range(3)]
+        labels = tmp_path / "registry.csv"
+        labels.write_text("\n".join(lines) + "\n")
+        columns = ["--slide-column", "Scan", "--case-column", "pat. no.", "--label-column", "Finding"]
+        config = tmp_path / "tiny.toml"
+        write_toml(config, tiny_config(mil__fit__epochs=1, stage1__fit__epochs=1))
+        train = ("train", tiny_run.slides, labels, "--out", tmp_path / "run", "--config", config, *columns, *CPU)
+        code, _, err = run_cli(*train)
+        assert code == 1 and "--skip-missing" in err and "elsewhere-2" in err
+        code, out, err = run_cli("validate", tiny_run.slides, labels, *columns, "--skip-missing", "--mpp-hr", "1")
+        assert code == 0 and "12 slides can be trained on" in out
+        code, _, err = run_cli(*train, "--skip-missing", "--positive", "negative")
+        assert code == 0 and "3 rows are left out, since there is no such slide" in err.replace("\n", " ")
+        assert "have different labels" in err.replace("\n", " ")
+        assert load_bundle(tmp_path / "run/model").classes == ("positive", "negative")
+        figures = json.loads((tmp_path / "run/metrics.json").read_text())
+        tested = len(by_split["test"])
+        assert figures["lr_student"]["n_slides"] == tested
+        assert figures["lr_student"]["n_cases"] == -(-tested // 3) < tested
+        rows = table(tmp_path / "run/predictions.csv")
+        own = {row["slide_id"]: row["label"] for row in table(tiny_run.labels)}
+        assert all(row["label"] == own[row["slide_id"]] for row in rows)
+
+        evaluate = ("evaluate", tiny_run.slides, labels, "--model", tmp_path / "run/model", "--json", *columns, *CPU)
+        assert run_cli(*evaluate, "--out", tmp_path / "out")[0] == 1
+        code, out, err = run_cli(*evaluate, "--skip-missing", "--out", tmp_path / "out")
+        assert code == 0 and json.loads(out)["metrics"]["n_slides"] == 12
+        assert "3 rows are left out" in err.replace("\n", " ")
 
     def test_doctor(self, run_cli) -> None:  # type: ignore[no-untyped-def]
         code, out, _ = run_cli("doctor", "--json")

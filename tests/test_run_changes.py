@@ -9,14 +9,18 @@ from pathlib import Path
 import pytest
 import torch
 
+from lrmil.bundle import load_bundle
+from lrmil.cohort import Cohort, SlideRecord, TableOptions
 from lrmil.configs import TrainConfig, with_settings
 from lrmil.errors import ConfigError, FormatError
 from lrmil.plan import train_steps
 from lrmil.report import write_report
-from lrmil.run_changes import note_changes, read_changes, read_earlier
+from lrmil.run_changes import changes_since, note_changes, read_changes, read_earlier
 from lrmil.run_control import read_status
 from lrmil.run_folder import changed_inputs, committing
 from lrmil.run_log import parse_line
+from lrmil.run_plan import read_classes, read_plan, read_table_options, write_plan
+from lrmil.splits import make_folds, write_splits
 from lrmil.steps import Step
 from runs import TinyRun, stamp_of, tiny_config
 
@@ -100,6 +104,37 @@ class TestSaid:
         first = "The labels of 2 slides changed ('demo-000', 'demo-001'): what learns from labels is trained anew."
         assert said[0] == first and "training slides, their labels or features" in said[1]
         assert features(copied) == before
+
+    def test_the_order_of_the_classes(self, tiny_run: TinyRun, copied: Path) -> None:
+        def call(positive: str) -> list[str]:
+            options = TableOptions(positive=positive)
+            return said_by(
+                train_steps(tiny_run.slides, tiny_run.labels, copied, tiny_config(), device="cpu", options=options)
+            )
+
+        before = features(copied)
+        said = call("negative")
+        assert said[0] == (
+            "The order of the classes changed (negative, positive -> positive, negative): what learns from labels is "
+            "trained anew."
+        )
+        assert any("training slides, their labels" in sentence for sentence in said[1:])
+        assert read_changes(copied)[0]["changes"] == said[:1]
+        assert json.loads((copied / "metrics.json").read_text())["classes"] == ["positive", "negative"]
+        assert load_bundle(copied / "model").classes == ("positive", "negative")
+        assert read_table_options(copied) == TableOptions(positive="negative")
+        assert features(copied) == before
+        assert call("negative") == []
+
+    def test_nothing_where_an_older_plan_does_not_state_the_classes(self, tiny_run: TinyRun, copied: Path) -> None:
+        plan = copied / "plan.toml"
+        lines = plan.read_text().splitlines(keepends=True)
+        start = next(place for place, line in enumerate(lines) if line.startswith("classes = "))
+        end = next(place for place in range(start, len(lines)) if lines[place].rstrip().endswith("]"))
+        plan.write_text("".join(lines[:start] + lines[end + 1 :]))
+        assert read_classes(copied) == ()
+        assert go_on(tiny_run.slides, tiny_run.labels, copied) == []
+        assert read_classes(copied) == ("negative", "positive")
 
     def test_a_slide_that_is_gone_and_parts(self, tiny_run: TinyRun, copied: Path, tmp_path: Path) -> None:
         change = [("demo-000", "", ""), ("demo-001", "split", "val"), ("demo-002", "case_id", "other")]
@@ -256,3 +291,34 @@ def test_earlier_settings_are_read(tiny_run: TinyRun, tmp_path: Path) -> None:
     earlier = read_earlier(tiny_run.folder)
     assert earlier is not None and earlier.config == tiny_config() != with_settings(TrainConfig(), {"seed": 1})
     assert len(earlier.cases) == 12 and read_earlier(tmp_path) is None
+
+
+@pytest.mark.parametrize("stated", [True, False])
+def test_numbers_that_were_ordered_as_text_are_told(tmp_path: Path, stated: bool) -> None:
+    """A run that began when "10" came before "2": what it trained has other columns, and is not mixed in."""
+    slides = tuple(SlideRecord(f"s{n:02}", Path("x"), ("1", "2", "10")[n % 3], f"c{n:02}") for n in range(24))
+    before, now = Cohort(slides, ("1", "10", "2")), Cohort(slides, ("1", "2", "10"))
+    folds = make_folds(now, folds=3, val_fraction=0.2, seed=0)
+    assert make_folds(before, folds=3, val_fraction=0.2, seed=0) == folds
+    write_plan(tmp_path, TrainConfig(), "slides", "labels.csv", classes=before.classes if stated else ())
+    write_splits(tmp_path / "splits.csv", folds, before)
+    earlier = read_earlier(tmp_path)
+    assert earlier is not None and earlier.classes == before.classes
+    assert changes_since(earlier, TrainConfig(), now, folds) == [
+        "The order of the classes changed (1, 10, 2 -> 1, 2, 10): what learns from labels is trained anew."
+    ]
+    assert changes_since(earlier, TrainConfig(), before, folds) == []
+
+
+def test_how_a_table_is_read_is_kept_beside_the_settings(tmp_path: Path) -> None:
+    options = TableOptions(label_column="Grade (WHO)", positive="-1", skip_missing=True)
+    write_plan(tmp_path, TrainConfig(), "slides", "labels.csv", options=options, classes=("1", "-1"))
+    assert read_plan(tmp_path) == (TrainConfig(), "slides", "labels.csv")
+    assert (read_table_options(tmp_path), read_classes(tmp_path)) == (options, ("1", "-1"))
+    write_plan(tmp_path, TrainConfig(), "slides", "labels.csv")
+    assert (read_table_options(tmp_path), read_classes(tmp_path)) == (TableOptions(), ())
+    text = (tmp_path / "plan.toml").read_text()
+    assert "classes" not in text and "[table]" not in text
+    (tmp_path / "plan.toml").write_text(text + "[table]\nslides = 3\n")
+    with pytest.raises(FormatError, match="how a labels table is read"):
+        read_table_options(tmp_path)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lrmil.cohort import Cohort, SlideRecord
@@ -145,6 +145,119 @@ def test_too_few_cases() -> None:
         make_folds(cohort_of([("a", 9)] * 2 + [("b", 1)] * 9), folds=2, val_fraction=0.2, seed=0)
     with pytest.raises(CohortError, match=r"two cases of class 'b' .* in 'final'"):
         final_fold(cohort_of([("a", 1)] * 2 + [("b", 9)]), val_fraction=0.2, seed=0)
+
+
+@st.composite
+def mixed_cohorts(draw: st.DrawFn) -> tuple[Cohort, int]:
+    """A cohort in which cases have slides of several labels; each class has a few cases of its own alone."""
+    folds, classes = draw(st.integers(2, 4)), ["a", "b", "c"][: draw(st.integers(2, 3))]
+    alone = [[label] for label in classes for _ in range(folds + 2)]
+    mixed = draw(st.lists(st.lists(st.sampled_from(classes), min_size=2, max_size=5), min_size=1, max_size=12))
+    slides = [
+        SlideRecord(f"c{case:03}-{n}", Path("x.svs"), label, f"c{case:03}")
+        for case, labels in enumerate(draw(st.permutations([*alone, *mixed, [classes[0], classes[1]]])))
+        for n, label in enumerate(labels)
+    ]
+    return Cohort(tuple(slides), tuple(classes)), folds
+
+
+class TestCasesOfSeveralLabels:
+    """Labels are those of slides; patients stay whole in folds that are drawn, named or given as a split."""
+
+    @given(mixed_cohorts(), st.integers(0, 1000), st.floats(0.05, 0.6))
+    @settings(deadline=None, max_examples=40)
+    def test_drawn_folds(self, case: tuple[Cohort, int], seed: int, val_fraction: float) -> None:
+        cohort, folds = case
+        made = make_folds(cohort, folds=folds, val_fraction=val_fraction, seed=seed)
+        tested = Counter(slide_id for fold in made for slide_id in fold.test)
+        assert tested == Counter(slide.slide_id for slide in cohort.slides) and len(made) == folds
+        for fold in (*made, final_fold(cohort, val_fraction=val_fraction, seed=seed)):
+            assert_split(cohort, fold)
+
+    @given(mixed_cohorts(), st.integers(0, 1000))
+    @settings(deadline=None, max_examples=20)
+    def test_the_order_of_slides_does_not_matter(self, case: tuple[Cohort, int], seed: int) -> None:
+        cohort, folds = case
+        turned = Cohort(cohort.slides[::-1], cohort.classes)
+        arguments = {"folds": folds, "val_fraction": 0.2, "seed": seed}
+        assert make_folds(turned, **arguments) == make_folds(cohort, **arguments)  # type: ignore[arg-type]
+
+    def test_classes_are_spread_evenly_by_slide(self) -> None:
+        rng = random.Random(0)
+        slides = [
+            SlideRecord(f"c{case:03}-{n}", Path("x.svs"), rng.choices("ab", [3, 1])[0], f"c{case:03}")
+            for case in range(100)
+            for n in range(5)
+        ]
+        cohort = Cohort(tuple(slides), ("a", "b"))
+        total = Counter(slide.label for slide in slides)
+        for fold in make_folds(cohort, folds=5, val_fraction=0.2, seed=0):
+            found = Counter(cohort.by_id[slide_id].label for slide_id in fold.test)
+            assert all(abs(found[label] - total[label] / 5) <= 5 for label in "ab")
+            rest = len(cases_of(cohort, fold.train)) + len(cases_of(cohort, fold.val))
+            assert 0.1 <= len(cases_of(cohort, fold.val)) / rest <= 0.3
+
+    def test_seeds_differ_and_repeat(self) -> None:
+        cohort = Cohort(
+            tuple(SlideRecord(f"s{n:03}", Path("x.svs"), "ab"[n % 2], f"c{n // 4:03}") for n in range(120)), ("a", "b")
+        )
+        made = [make_folds(cohort, folds=5, val_fraction=0.2, seed=seed) for seed in (1, 1, 2)]
+        assert made[0] == made[1] != made[2]
+
+    def test_a_fold_column(self) -> None:
+        """As in Camelyon17: five slides a patient, of several stages, and a fold for each of the centres."""
+        slides = tuple(
+            SlideRecord(f"patient_{p:03}_node_{n}", Path("x.svs"), "abc"[(p + n) % 3], f"p{p:03}", fold=str(p % 5))
+            for p in range(50)
+            for n in range(5)
+        )
+        cohort = Cohort(slides, ("a", "b", "c"))
+        made = make_folds(cohort, folds=2, val_fraction=0.2, seed=0)
+        assert [fold.name for fold in made] == [f"fold-{n}" for n in range(5)]
+        for fold in made:
+            assert_split(cohort, fold)
+            assert {cohort.by_id[slide_id].fold for slide_id in fold.test} == {fold.name[-1]}
+
+    def test_a_split_column_without_val(self) -> None:
+        slides = tuple(
+            SlideRecord(f"s{n:02}", Path("x"), "ab"[n % 2], f"p{n // 2}", split="test" if n > 15 else "train")
+            for n in range(20)
+        )
+        (fold,) = make_folds(Cohort(slides, ("a", "b")), folds=5, val_fraction=0.2, seed=0)
+        assert_split(Cohort(slides, ("a", "b")), fold)
+        assert fold.test == ("s16", "s17", "s18", "s19")
+
+    def test_what_cannot_be_divided(self) -> None:
+        pairs = ["ab", "bc", "ca"]
+        slides = [SlideRecord(f"{case}{n}", Path("x"), case[n], case) for case in pairs for n in (0, 1)]
+        with pytest.raises(CohortError, match="cannot be divided so"):
+            final_fold(Cohort(tuple(slides), ("a", "b", "c")), val_fraction=0.2, seed=0)
+        with pytest.raises(CohortError, match="2 folds that each leave two cases"):
+            make_folds(Cohort(tuple(slides), ("a", "b", "c")), folds=2, val_fraction=0.2, seed=0)
+
+    def test_splits_tell_each_slide_s_own_label(self, tmp_path: Path) -> None:
+        slides = tuple(SlideRecord(f"s{n:02}", Path("x"), "ab"[n % 2], f"p{n // 2}") for n in range(20))
+        cohort = Cohort(slides, ("a", "b"))
+        folds = make_folds(cohort, folds=3, val_fraction=0.2, seed=0)
+        write_splits(tmp_path / "splits.csv", folds, cohort)
+        assert read_splits(tmp_path / "splits.csv") == folds
+        for row in (tmp_path / "splits.csv").read_text().splitlines()[1:]:
+            _, slide_id, case_id, label, _ = row.split(",")
+            assert (case_id, label) == (cohort.by_id[slide_id].case_id, cohort.by_id[slide_id].label)
+
+
+def assert_split(cohort: Cohort, fold: Fold) -> None:
+    """As `assert_whole`; a test may lack a class, since whole cases cannot always be spread."""
+    assert_whole(cohort, fold)
+    assert fold.test or fold.name == "final"
+
+
+@pytest.mark.parametrize("positive", ["a", "b"])
+def test_the_positive_class_does_not_move_a_slide(positive: str) -> None:
+    cohort = cohort_of([("a", 2), ("b", 1)] * 10)
+    turned = Cohort(cohort.slides, tuple(sorted("ab", key=lambda name: name == positive)))
+    arguments = {"folds": 3, "val_fraction": 0.2, "seed": 0}
+    assert make_folds(turned, **arguments) == make_folds(cohort, **arguments)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("folds", "val_fraction"), [(1, 0.2), (3, 0.0), (3, 1.0)])

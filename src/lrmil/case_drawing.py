@@ -28,20 +28,22 @@ def draw_tests(slides: Sequence[tuple[str, str]], folds: int, seed: int) -> list
     """
     from sklearn.model_selection import StratifiedGroupKFold  # takes a second, and few cohorts need it
 
-    ordered = sorted(slides)
-    cases, labels = [case for case, _ in ordered], [label for _, label in ordered]
     rng = np.random.default_rng(seed)
-    best: list[set[str]] | None = None
-    fewest = folds * len(set(labels))
-    for _ in range(ATTEMPTS):
-        splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=int(rng.integers(2**31)))
-        tests = [{cases[place] for place in test} for _, test in splitter.split(cases, labels, cases)]
-        missing = _missing(ordered, tests)
-        if missing is not None and (best is None or missing < fewest):
-            best, fewest = tests, missing
-        if best is not None and not fewest:
-            break
-    return best
+    counted = sorted(slides), sorted(set(slides))  # by case where whole cases of many slides leave no other way
+    for pairs in counted:
+        cases, labels = [case for case, _ in pairs], [label for _, label in pairs]
+        best: tuple[int, list[set[str]]] | None = None
+        for _ in range(ATTEMPTS):
+            splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=int(rng.integers(2**31)))
+            tests = [{cases[place] for place in test} for _, test in splitter.split(cases, labels, cases)]
+            missing = _missing(pairs, tests)
+            if missing is not None and (best is None or missing < best[0]):
+                best = missing, tests
+            if best is not None and best[0] == 0:
+                break
+        if best is not None:
+            return best[1]
+    return None
 
 
 def draw_validation(

@@ -24,6 +24,7 @@ from lrmil.run_control import is_running, request_stop
 from lrmil.run_plan import write_plan
 from lrmil.slide_files import SlideSource
 from lrmil.slide_looks import Look
+from lrmil.table_columns import TableOptions
 from napari_lrmil import places, training_process
 from napari_lrmil.session import Session, session_of
 from napari_lrmil.train import TrainFromFolder
@@ -360,6 +361,59 @@ def test_a_chosen_run_is_shown_and_fills_the_form(
     assert [Path(url.toLocalFile()) for url in opened] == [folder / "report.html"]
     widget.cohort.choose_run(tmp_path / "new")
     assert widget.status.state == "absent" and widget.result_group.isHidden() and points(widget) == (0, 0)
+
+
+def test_columns_of_other_names_are_chosen_in_the_form_and_handed_on(
+    widget: TrainFromFolder,
+    cohort: Path,
+    run: Path,
+    tmp_path: Path,
+    qtbot: "QtBot",
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = (cohort / "labels.csv").read_text().replace("slide_id,case_id,label", "Scan,Pat,Finding", 1)
+    (tmp_path / "labels.csv").write_text(text + "elsewhere,p,positive,train\n")
+    choose(widget, cohort / "slides", tmp_path / "labels.csv", run, qtbot)
+    assert not widget.cohort.ready and widget.cohort.verdict.text().startswith("2 errors")
+    options = TableOptions(
+        slide_column="Scan", case_column="Pat", label_column="Finding", positive="negative", skip_missing=True
+    )
+    reading = widget.cohort.reading
+    for name, field in reading.fields.items():
+        field.setText(getattr(options, name))
+    assert not widget.cohort.ready
+    reading.skip_missing.setChecked(True)
+    assert reading.options == options
+    qtbot.waitUntil(lambda: widget.cohort.ready, timeout=PATIENCE)
+    assert "12 slides" in widget.cohort.verdict.text() and "negative 6" in widget.cohort.verdict.text()
+    started: list[list[str]] = []
+
+    class Process:
+        def __init__(self, command: list[str], **_: object) -> None:
+            started.append(command)
+
+        def poll(self) -> int:
+            return 0
+
+    monkeypatch.setattr(training_process.subprocess, "Popen", Process)
+    widget.start()
+    assert started[0][-5:] == options.arguments and "--positive=negative" in started[0]
+    widget.cohort.set_locked(True)
+    assert not reading.isEnabled()
+
+
+def test_a_chosen_run_fills_in_how_its_table_is_read(
+    widget: TrainFromFolder, cohort: Path, run: Path, tmp_path: Path
+) -> None:
+    run.mkdir()
+    options = TableOptions(label_column="Finding", skip_missing=True)
+    write_plan(run, tiny_config(), str(cohort / "slides"), str(cohort / "labels.csv"), options=options)
+    widget.cohort.choose_run(run)
+    assert widget.cohort.reading.options == options and widget.cohort.reading.isExpanded()
+    (tmp_path / "other").mkdir()
+    write_plan(tmp_path / "other", tiny_config(), str(cohort / "slides"), str(cohort / "labels.csv"))
+    widget.cohort.choose_run(tmp_path / "other")
+    assert widget.cohort.reading.options == TableOptions()
 
 
 def test_a_run_of_another_version_says_so(widget: TrainFromFolder, tiny_run: TinyRun, tmp_path: Path) -> None:
