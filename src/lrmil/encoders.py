@@ -133,7 +133,7 @@ def _load(source: EncoderSource, size: int, *, pretrained: bool) -> nn.Module:
 
 def _layers_hint(source: EncoderSource, error: Exception) -> str:
     """Where weights do not fit: what config.json cannot hold."""
-    if source.folder is None or "size mismatch" not in str(error) and "state_dict" not in str(error):
+    if source.folder is None or ("size mismatch" not in str(error) and "state_dict" not in str(error)):
         return ""
     return (
         ". Networks with layers of their own (mlp_layer, act_layer, such as SwiGLUPacked and SiLU) need these names in "
@@ -149,7 +149,9 @@ def _spec_of(source: EncoderSource, backbone: nn.Module, size: int, embedding: s
     try:
         mean, std = tuple(known["mean"]), tuple(known["std"])
     except (KeyError, TypeError) as error:
-        raise EncoderError(f"Expected mean and std of three numbers in config.json of {source.name}. Got none.") from error
+        raise EncoderError(
+            f"Expected mean and std of three numbers in config.json of {source.name}. Got none."
+        ) from error
     return EncoderSpec(
         architecture=stated["architecture"],
         size=size,

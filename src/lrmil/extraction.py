@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrmil import files
+from lrmil.encoder_contract import EncoderContract, contract_of
 from lrmil.encoders import PatchEncoder
 from lrmil.errors import SlideError, TissueError
 from lrmil.failures import failure_of, unfit_names
-from lrmil.features import FORMAT, Features, FeaturesCard, is_current, write_features
+from lrmil.features import FORMAT, Features, FeaturesCard, is_current, require_same_encoder, write_features
 from lrmil.folder_lock import output_lock
 from lrmil.geometry import Grid
 from lrmil.loading import load_patches
@@ -96,12 +97,18 @@ def extract_features(
     ------
     OutputError
         If `out` cannot be written, or its disk is full: that concerns every slide.
+    EncoderError
+        If the encoder fails: that concerns every slide, too.
+    FormatError
+        If the encoder gives other embeddings than when features that are there were made with its weights.
     RunError
         If another process writes into `out`.
     """
     files.make_folder(out)
     with output_lock(out):
         files.remove_leftovers(out)
+        contract = contract_of(encoder.encoder)
+        require_same_encoder((out / f"{slide.slide_id}.zarr" for slide in slides), encoder_hash, contract)
         outcomes: list[Outcome] = []
         unfit = unfit_names(slides)
         yield Step(job, 0, len(slides), "slides")
@@ -111,7 +118,9 @@ def extract_features(
                     outcomes.append(Outcome(slide.slide_id, None, unfit[slide.path].message, unfit[slide.path].reason))
                     yield Step(job, len(outcomes), len(slides), "slides", message=outcomes[-1].message)
                     continue
-                computed = yield from _extract_one(slide, encoder, encoder_hash, out, plan, resolution, threads, job)
+                computed = yield from _extract_one(
+                    slide, encoder, encoder_hash, contract, out, plan, resolution, threads, job
+                )
                 outcome = Outcome(slide.slide_id, out / f"{slide.slide_id}.zarr", computed=computed)
             except Exception as error:  # noqa: BLE001 - whatever one slide does, the others go on
                 failure = failure_of(error, slide)
@@ -215,6 +224,7 @@ def _extract_one(
     source: SlideSource,
     encoder: PatchEncoder,
     encoder_hash: str,
+    contract: EncoderContract,
     out: Path,
     plan: PatchPlan,
     resolution: Literal["lr", "hr"],
@@ -268,6 +278,7 @@ def _extract_one(
             bytes_read=slide.bytes_read,
             notes=(*slide.notes, *loss_note(failed, total)),
             checksum=slide.checksum,
+            encoder=contract.to_dict(),
         )
     layers = dict(zip(encoder.layers, encoded.layers, strict=True))
     write_features(path, Features(card, index[encoded.positions], encoded.embeddings, layers))

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from lrmil.errors import LrmilError, OutputError, ResolutionError, SlideError, Stopped, TissueError
+from lrmil.errors import EncoderError, LrmilError, OutputError, ResolutionError, SlideError, Stopped, TissueError
 from lrmil.slide_files import SlideSource
 
 log = logging.getLogger(__name__)
 
 LONGEST_NAME = 220  # bytes: file systems allow 255, of which ".", ".attention.ome.zarr" and ".xxxxxxxx.tmp" take 33
-# A full disk fails every slide after it, and who stopped the run meant all of it.
-CONCERNS_THE_RUN = (OutputError, Stopped)
+# A full disk or an encoder that fails would fail every slide, and who stopped the run meant all of it.
+CONCERNS_THE_RUN = (OutputError, EncoderError, Stopped)
 REASONS = {ResolutionError: "resolution", TissueError: "tissue", OSError: "file"}  # the first that fits
 
 
@@ -34,7 +34,7 @@ def failure_of(error: Exception, source: SlideSource) -> Failure:
 
     Raises
     ------
-    OutputError, Stopped
+    OutputError, EncoderError, Stopped
         Given one of these: they concern the run, not the slide.
     """
     if isinstance(error, CONCERNS_THE_RUN):

@@ -138,7 +138,7 @@ def _download(repository: str, revision: str) -> HubModel:
             f"The hub's {repository} is not in timm's format (config.json with model.safetensors or "
             "pytorch_model.bin). Convert its weights, then pass local-dir:FOLDER."
         ) from error
-    except Exception as error:  # noqa: BLE001 - errors of the hub's client differ with its version
+    except Exception as error:
         said = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise EncoderError(f"The model {repository} could not be downloaded: {said}. {WAYS_OUT}") from error
     return _model_in(config.parent)
@@ -152,9 +152,7 @@ def _require_answer(what: str, url: str) -> None:
         )
     if not _answers(url):
         host = urlsplit(url).hostname
-        raise EncoderError(
-            f"The weights of {what} are not in the cache, and {host} cannot be reached. {WAYS_OUT}"
-        )
+        raise EncoderError(f"The weights of {what} are not in the cache, and {host} cannot be reached. {WAYS_OUT}")
 
 
 def _answers(url: str) -> bool:

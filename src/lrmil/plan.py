@@ -4,7 +4,7 @@ The same call goes on where an earlier one was stopped: whatever is there and wa
 """
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +12,8 @@ from lrmil import files
 from lrmil.cohort import Cohort, validate_cohort
 from lrmil.configs import TrainConfig
 from lrmil.devices import pick_device
-from lrmil.encoders import Encoder, PatchEncoder, encoder_hash, load_encoder
+from lrmil.encoder_terms import warning_before_training
+from lrmil.encoders import Encoder, PatchEncoder, default_size, encoder_hash, load_encoder
 from lrmil.errors import CohortError
 from lrmil.extraction import Outcome, PatchPlan, SlideSource, extract_features
 from lrmil.folds import FoldTask, run_fold
@@ -95,6 +96,8 @@ def train_steps(
     report = validate_cohort(Path(slides), Path(labels), folds=config.folds)
     if not report.ok or report.cohort is None:
         raise CohortError(report.explain())
+    if not config.patch_size:
+        config = replace(config, patch_size=default_size(config.encoder, pretrained=config.pretrained))
     plan = PatchPlan(
         mpp=config.mpp_lr,
         size=config.patch_size,
@@ -138,10 +141,12 @@ def _run(
         embedding=config.embedding,
         pretrained=config.pretrained,
         seed=config.seed,
+        layers=config.stage1.layers,
     )
     student = _student_start(teacher, config)
-    for encoder in (teacher, student):
-        encoder.check_layers(config.stage1.layers)
+    terms = {role: used.terms for role, used in (("teacher", teacher), ("start", student)) if used.terms}
+    if warning := warning_before_training(**terms) if len(terms) == 2 else "":
+        yield Step("terms of use", 1, 1, message=warning)
     folds, final = _draw_folds(cohort, config)
     write_splits(out / "splits.csv", folds if final in folds else (*folds, final), cohort)  # tells how much is to come
     power = config.use_objective_power
@@ -176,7 +181,8 @@ def _run(
     figures = figures_of(out, cohort, folds, tasks)
     write_predictions(out, cohort, folds)
     files.write_json(out / "metrics.json", figures)
-    write_bundle(out, tasks[trained.index(final)], cohort, config, figures)
+    stated: dict[str, object] = {role: one.to_dict() for role, one in terms.items()}
+    write_bundle(out, tasks[trained.index(final)], cohort, config, figures, terms=stated)
     run = Run(out, out / "model", figures, failed)
     yield Step("train", len(trained), len(trained), "folds", result=run)
 
@@ -247,6 +253,7 @@ def _student_start(teacher: Encoder, config: TrainConfig) -> Encoder:
             pretrained=config.pretrained,
             seed=config.seed,
             projected_dim=projected_dim,
+            layers=config.stage1.layers,
         )
 
     student = load(0)

@@ -108,7 +108,15 @@ def write_predictions(out: Path, cohort: Cohort, folds: Sequence[Fold]) -> None:
     files.write_text(out / "predictions.csv", csv_text(rows))
 
 
-def write_bundle(out: Path, task: FoldTask, cohort: Cohort, config: TrainConfig, figures: dict[str, object]) -> None:
+def write_bundle(
+    out: Path,
+    task: FoldTask,
+    cohort: Cohort,
+    config: TrainConfig,
+    figures: dict[str, object],
+    *,
+    terms: dict[str, object],
+) -> None:
     """Write the student of the final fold as the model to ship, with its provenance, and see that it can be loaded."""
     training = {
         "cohort": files.sha256_of([[slide.slide_id, slide.label, slide.case_id] for slide in cohort.slides]),
@@ -137,6 +145,7 @@ def write_bundle(out: Path, task: FoldTask, cohort: Cohort, config: TrainConfig,
             mil_config=config.mil,
             training=training,
             metrics=figures,
+            terms=terms,
         ),
     )
     load_bundle(out / "model")  # a model that nobody can load must not be called finished
