@@ -91,9 +91,9 @@ def sizes_that_fit(architecture: str, size: int, arguments: Mapping[str, Argumen
 
 
 def reason_of(error: Exception) -> str:
-    """First line of an error."""
-    lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__)[:MAX_REASON]
+    """First lines of an error as one: the first line of torch's errors on weights says only that there are some."""
+    lines = [line.strip() for line in str(error).strip().splitlines()]
+    return (" ".join(lines[:2]) or type(error).__name__)[:MAX_REASON]
 
 
 def _unit(network: Any) -> int:
