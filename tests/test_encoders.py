@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import timm
 import torch
+from safetensors.torch import save_file
 from timm.models import save_for_hf
 from timm.models.swin_transformer import SwinTransformer
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from encoder_folders import encoder_folder, normalised
 from lrmil.encoders import (
     Encoder,
     EncoderOutput,
@@ -28,6 +30,27 @@ from lrmil.errors import ConfigError, EncoderError
 from runs import tiny_encoder
 
 CPU = torch.device("cpu")
+TINY_VIT = {"depth": 2, "embed_dim": 48, "num_heads": 4}
+TRUNKS: list[tuple[str, dict[str, object]]] = [
+    ("cait_xxs24_224", {"depth": 2}),
+    ("xcit_nano_12_p16_224", {"depth": 2}),
+    ("convit_tiny", {}),
+    ("mvitv2_tiny", {}),
+    ("mvitv2_base_cls", {"depths": (1, 1, 1, 1), "embed_dim": 24}),
+    ("volo_d1_224", {"layers": (1, 1, 1, 1)}),
+    ("coat_lite_tiny", {}),
+    ("coat_tiny", {}),
+    ("crossvit_tiny_240", {}),
+    ("hiera_tiny_224", {}),
+    ("sam2_hiera_tiny", {}),
+    ("pit_ti_224", {}),
+    ("efficientvim_m1", {}),
+    ("deit_tiny_distilled_patch16_224", TINY_VIT),
+    ("swin_tiny_patch4_window7_224", {"depths": (1, 1, 1, 1)}),
+    ("pvt_v2_b0", {}),
+    ("tnt_s_legacy_patch16_224", {"depth": 2}),
+    ("levit_128s", {}),
+]
 SPEC = EncoderSpec("hand-made", 64, "pooled", (0.5, 0.4, 0.3), (0.2, 0.25, 0.3), {})
 
 
@@ -163,6 +186,60 @@ class TestOutputs:
         with pytest.raises(EncoderError, match=said):
             load_encoder(f"local-dir:{folder}", size=64)
 
+    @pytest.mark.parametrize(("name", "arguments"), TRUNKS)
+    def test_trunks_of_every_kind(self, name: str, arguments: dict[str, object]) -> None:
+        """Class attention, a class token between the stages, several branches, tokens in blocks: as the network does."""
+        torch.manual_seed(0)
+        model = timm.create_model(name, num_classes=0, **arguments).eval()
+        size = int(timm.get_pretrained_cfg(name).input_size[-1])
+        spec = EncoderSpec(name, size, "pooled", SPEC.mean, SPEC.std, {})
+        encoder, batch = Encoder(spec, model), pixels(2, size)
+        last = len(model.feature_info) - 1
+        with torch.inference_mode():
+            inputs = (batch.float() / 255 - encoder.mean) / encoder.std
+            output = encoder(batch, (0, last, -1))
+            assert torch.allclose(output.embedding, model(inputs), atol=1e-5)
+            final = model.forward_features(inputs)
+        assert output.embedding.shape == (2, encoder.dim)
+        rows, cols = output.patch_tokens[1].shape[2:]
+        assert output.patch_tokens[2].shape[2:] == (rows, cols) and rows == cols > 1
+        if isinstance(final, Tensor) and final.ndim == 3 and final.shape[1] >= rows * cols:
+            extra = final.shape[1] - rows * cols
+            assert torch.allclose(output.patch_tokens[2].flatten(2).mT, final[:, extra:], atol=1e-5)
+            expected = final[:, 0] if extra else final.mean(1)
+            assert torch.allclose(output.class_tokens[2], expected, atol=1e-5)
+            both = Encoder(replace(spec, embedding="cls+mean"), model)
+            assert torch.allclose(both(batch).embedding, torch.cat([expected, final[:, extra:].mean(1)], 1), atol=1e-5)
+
+    def test_the_tokens_of_hiera_lie_where_they_belong(self) -> None:
+        """Its blocks keep tokens in another order; those of a map must move with the picture."""
+        encoder = load_encoder("hiera_tiny_224", pretrained=False)
+        dark = torch.full((1, 3, 224, 224), 230, dtype=torch.uint8)
+        lit = dark.clone()
+        lit[:, :, 32:64, 128:160] = 20
+        with torch.inference_mode():
+            changed = (encoder(lit, (-1,)).patch_tokens[0] - encoder(dark, (-1,)).patch_tokens[0]).abs().sum(1)[0]
+        assert divmod(int(changed.argmax()), 7) == (1, 4)
+
+    @pytest.mark.parametrize("name", ["crossvit_tiny_240", "efficientvim_m1"])
+    def test_branches_are_put_together_by_their_own_head_alone(self, name: str) -> None:
+        assert load_encoder(name, pretrained=False).spec.embedding == "pooled"
+        with pytest.raises(EncoderError, match=f"'pooled' for {name}.* Got 'cls'"):
+            load_encoder(name, pretrained=False, embedding="cls")
+
+    def test_tokens_without_a_head_are_class_token_and_mean(self, tmp_path: Path) -> None:
+        options = {"img_size": 64, "embed_dim": 24, "depth": 2, "num_heads": 2, "reg_tokens": 3, "global_pool": ""}
+        for name, more, rule in (("a", {}, "cls+mean"), ("b", {"class_token": False, "reg_tokens": 0}, "mean")):
+            model = encoder_folder(tmp_path / name, "vit_tiny_patch16_224", {**options, **more})
+            encoder = load_encoder(str(tmp_path / name), size=64)
+            with torch.inference_mode():
+                tokens = model.forward_features(normalised(pixels(2), (0.7, 0.57, 0.7), (0.21, 0.25, 0.21)))
+                found = encoder(pixels(2)).embedding
+            mean = tokens[:, -16:].mean(1)
+            expected = torch.cat([tokens[:, 0], mean], 1) if rule == "cls+mean" else mean
+            assert encoder.spec.embedding == rule and torch.allclose(found, expected, atol=1e-5)
+            assert load_encoder(str(tmp_path / name), size=64, embedding="cls").spec.embedding == "cls"
+
     def test_embedding_kinds(self) -> None:
         batch = pixels(2)
         made = {kind: tiny_encoder("test_vit", embedding=kind) for kind in ("cls", "mean", "cls+mean", "pooled")}
@@ -206,6 +283,62 @@ class TestOutputs:
         encoder(pixels(4)).embedding.sum().backward()
         assert torch.equal(encoder.state_dict()["backbone.bn1.running_mean"], before)
         assert all(parameter.grad is not None for parameter in encoder.backbone.conv_stem.parameters())
+
+
+class TestProbe:
+    """An encoder that cannot do what is asked says so before any slide is opened."""
+
+    @pytest.mark.parametrize(
+        ("name", "size", "fitting"),
+        [
+            ("vit_small_patch14_reg4_dinov2", 256, (252, 266, 518)),
+            ("vit_small_patch16_224", 250, (240, 256, 224)),
+            ("eva02_tiny_patch14_224", 256, (252, 266, 224)),
+            ("beit_base_patch16_224", 200, (192, 208, 224)),
+            ("swin_tiny_patch4_window7_224", 225, (224,)),
+            ("cait_xxs24_224", 250, (240, 256)),
+        ],
+    )
+    def test_a_patch_that_does_not_fit_names_those_that_do(
+        self, name: str, size: int, fitting: tuple[int, ...]
+    ) -> None:
+        with pytest.raises(EncoderError) as caught:
+            load_encoder(name, size=size, pretrained=False)
+        said = str(caught.value)
+        assert name in said and f"{size} px" in said and "Leave" not in said
+        assert all(str(one) in said.partition("fit")[2] for one in fitting)
+
+    @pytest.mark.parametrize("name", ["pvt_v2_b0", "resnet10t", "convnext_atto", "mobilenetv2_100"])
+    def test_networks_of_any_size_take_any(self, name: str) -> None:
+        assert load_encoder(name, size=250, pretrained=False).spec.size == 250
+
+    @pytest.mark.parametrize("layers", [(99,), (0, -30)])
+    def test_blocks_that_are_not_there(self, layers: tuple[int, ...]) -> None:
+        with pytest.raises(EncoderError, match="blocks of test_vit from 0 to 5"):
+            load_encoder("test_vit", size=64, pretrained=False, layers=layers)
+
+    def test_weights_that_give_no_numbers(self, tmp_path: Path) -> None:
+        options = {"img_size": 64, "embed_dim": 24, "depth": 2, "num_heads": 2}
+        model = encoder_folder(tmp_path / "e", "vit_tiny_patch16_224", options)
+        state = {
+            key: value * float("inf") if key == "norm.weight" else value for key, value in model.state_dict().items()
+        }
+        save_file(state, tmp_path / "e/model.safetensors")
+        with pytest.raises(EncoderError, match="NaN or infinity"):
+            load_encoder(str(tmp_path / "e"), size=64)
+
+    def test_a_network_that_fails_is_told_with_its_reason(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(VisionTransformer, "forward_intermediates", lambda *_, **__: 1 / 0)
+        with pytest.raises(EncoderError, match=r"test_vit cannot encode a patch of 64 px: division by zero.*no fault"):
+            load_encoder("test_vit", size=64, pretrained=False)
+
+    def test_a_fault_on_the_device_is_the_encoder_s(self) -> None:
+        class Broken(Hungry):
+            def forward(self, batch: Tensor, layers: tuple[int, ...] = ()) -> EncoderOutput:
+                raise RuntimeError("CUDA error: no kernel image is available")
+
+        with pytest.raises(EncoderError, match="hand-made failed on cpu: CUDA error.*no fault of a slide"):
+            PatchEncoder(Broken(3), CPU, batch_size=4)(np.zeros((3, 8, 8, 3), np.uint8))  # type: ignore[arg-type]
 
 
 class TestIdentity:

@@ -51,9 +51,10 @@ def test_an_empty_card_makes_nothing_up() -> None:
         "Trained on",
         *(name for name in facts if "Test" in name),
         "Licence",
+        "Terms of teacher and start",
         "Hash",
     ]
-    assert [facts[name] for name in facts if name.startswith("T")] == ["not recorded"] * 4
+    assert [facts[name] for name in facts if name.startswith("T")] == ["not recorded"] * 5
 
 
 @pytest.mark.parametrize("figures", [3, "0.9", [], {}, {"auroc": "high", "auroc_ci": [None, {}]}, {"auroc_ci": 1}])

@@ -18,6 +18,8 @@ from torch import nn
 
 from lrmil import files, untrusted
 from lrmil.configs import MILConfig, mil_from_dict
+from lrmil.encoder_contract import contract_of, find_breach, read_contract
+from lrmil.encoder_terms import EncoderTerms
 from lrmil.encoders import Encoder, EncoderSpec, build_encoder
 from lrmil.errors import FormatError
 from lrmil.mil import ABMIL, make_mil
@@ -50,6 +52,8 @@ class ModelCard:
     metrics: dict[str, object]
     license: str
     sha256: str
+    terms: dict[str, object] = field(default_factory=dict)
+    contract: dict[str, object] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,12 @@ class Bundle:
         Terms of use.
     sha256
         Hash over the content of the folder, "" before it is written.
+    terms
+        On what terms the weights are that it was made of: "teacher" and "start", each as `EncoderTerms`; JSON-ready,
+        empty in earlier folders.
+    contract
+        How the encoder makes embeddings (`lrmil.encoder_contract.EncoderContract`), None before it is written and in
+        earlier folders.
     """
 
     classes: tuple[str, ...]
@@ -90,6 +100,8 @@ class Bundle:
     metrics: dict[str, object] = field(default_factory=dict)
     license: str = "research use only; not a medical device"
     sha256: str = ""
+    terms: dict[str, object] = field(default_factory=dict)
+    contract: dict[str, object] | None = None
 
     @property
     def card(self) -> ModelCard:
@@ -123,6 +135,8 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
             "training": bundle.training,
             "metrics": bundle.metrics,
             "license": bundle.license,
+            "terms": bundle.terms,
+            "encoder": contract_of(bundle.encoder).to_dict(),
             "notice": "Model output, not a diagnosis.",
             "sha256": {name: files.sha256_file(temporary / name) for name in WEIGHTS},
         }
@@ -155,6 +169,7 @@ def load_bundle(folder: str | Path) -> Bundle:
         for name in WEIGHTS[1:]:  # now that their sizes are explained, however large they are
             _check_hash(folder, name, files.sha256_file(folder / name), hashes)
         encoder = _load(encoder_file, lambda: build_encoder(spec))
+        _require_contract(folder, encoder, card)
         mil = _load(mil_file, lambda: make_mil(dim, len(card.classes), mil_config))
         return Bundle(
             **{field.name: getattr(card, field.name) for field in fields(ModelCard)},
@@ -195,6 +210,8 @@ def _read(folder: Path) -> tuple[dict[str, Any], ModelCard]:
             metrics=dict(document["metrics"]),
             license=document["license"],
             sha256=sha256,
+            terms=dict(document.get("terms", {})),
+            contract=document.get("encoder"),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise FormatError(f"Expected a complete model folder at {folder}. Got: {error!r}") from error
@@ -220,6 +237,8 @@ def _misfit(card: ModelCard) -> str:
         return f"a patch of 16 to {LARGEST_PATCH} px. Got {card.patch_size!r}."
     if not isinstance(card.license, str) or len(card.license) > LONGEST_LICENSE:
         return f"a licence of at most {LONGEST_LICENSE} characters. Got {type(card.license).__name__}."
+    if card.contract is not None and read_contract(card.contract) is None:
+        return "a statement of how the encoder makes embeddings, with its golden vector. Got another."
     return ""
 
 
@@ -260,6 +279,19 @@ def _read_spec(folder: Path, size: int, hashes: dict[str, object]) -> EncoderSpe
     if spec.size != size:
         raise FormatError(f"Expected an encoder for patches of {size} px in {folder}. Got one for {spec.size} px.")
     return spec
+
+
+def _require_contract(folder: Path, encoder: Encoder, card: ModelCard) -> None:
+    """Refuse an encoder that does not give the embedding that it gave when the folder was written."""
+    stated = read_contract(card.contract)
+    if stated is None:
+        return
+    encoder.terms = EncoderTerms(stated.source, revision=stated.revision)
+    if breach := find_breach(stated, contract_of(encoder)):
+        raise FormatError(
+            f"The encoder in {folder} has the weights that it was written with, but {breach}. Its answers would "
+            f"differ, too: install timm {stated.timm}, or train again."
+        )
 
 
 def _save(path: Path, module: nn.Module) -> None:

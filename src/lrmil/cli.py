@@ -80,11 +80,13 @@ def build_parser() -> argparse.ArgumentParser:
     _add_positive(train)
     train.add_argument("--out", type=Path, required=True, metavar="RUN", help="run folder")
     train.add_argument("--config", type=Path, help="TOML file of settings")
-    train.add_argument("--encoder", help="timm name, hf-hub:owner/name or local-dir:folder")
+    train.add_argument("--encoder", help="name of `lrmil encoders`, timm name, hf-hub:owner/name or folder")
     train.add_argument("--student-encoder", help="LR encoder when it is to differ")
     train.add_argument("--mpp-hr", help="HR resolution in um/px, or 20x (default: 0.5)")
     train.add_argument("--mpp-lr", help="LR resolution in um/px, or 5x (default: 2.0)")
-    train.add_argument("--patch-size", type=int, help="patch side in pixels (default: 256)")
+    train.add_argument(
+        "--patch-size", type=int, help="patch side in pixels (default: the encoder's; 256 if it takes any)"
+    )
     train.add_argument("--folds", type=int, help="folds of the cross-validation (default: 5)")
     train.add_argument("--seed", type=int, help="seed of all that is random (default: 0)")
     train.add_argument(
@@ -167,7 +169,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     extract = _add(commands, "extract", "features at one resolution", "lrmil extract slides --encoder resnet50 --out f")
     extract.add_argument("slides", nargs="+", type=Path, metavar="SLIDES", help="files or folders")
-    extract.add_argument("--encoder", required=True)
+    extract.add_argument(
+        "--encoder", required=True, help="name of `lrmil encoders`, timm name, hf-hub:owner/name or folder"
+    )
     extract.add_argument("--embedding", default="pooled", choices=["pooled", "cls", "mean", "cls+mean"])
     extract.add_argument("--out", type=Path, required=True)
     extract.add_argument(
@@ -178,7 +182,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_mpp(extract)
     _add_checksums(extract)
     _add_tissue(extract)
-    _add_grid(extract)
+    _add_at(extract)
+    extract.add_argument("--patch-size", type=int, default=0, help="default: the encoder's; 256 if it takes any")
     _add_device(extract)
 
     report = _add(commands, "report", "write a run's report again", "lrmil report run")
@@ -189,7 +194,11 @@ def build_parser() -> argparse.ArgumentParser:
     export.add_argument("--to", required=True, choices=["trident"])
     export.add_argument("--out", type=Path, required=True)
 
-    doctor = _add(commands, "doctor", "what this installation can do", "lrmil doctor")
+    encoders = _add(commands, "encoders", "the pathology encoders that are known by name", "lrmil encoders")
+    _add_json(encoders)
+
+    doctor = _add(commands, "doctor", "what this installation can do", "lrmil doctor --encoder uni2-h")
+    doctor.add_argument("--encoder", metavar="NAME", help="say whether this encoder can be had; nothing is downloaded")
     _add_json(doctor)
     return parser
 
@@ -289,8 +298,12 @@ def _add_bounds(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_grid(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--at", default="2.0", metavar="RESOLUTION", help="patch resolution in um/px, or 5x")
+    _add_at(parser)
     parser.add_argument("--patch-size", type=int, default=256)
+
+
+def _add_at(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--at", default="2.0", metavar="RESOLUTION", help="patch resolution in um/px, or 5x")
 
 
 def _add_device(parser: argparse.ArgumentParser) -> None:

@@ -46,6 +46,12 @@ def _onto(default: object, value: object) -> object:
     return {**default, **{name: _onto(default.get(name), one) for name, one in value.items()}}
 
 
+def _check_patch_size(size: int) -> int:
+    if size and size < 16:
+        raise ValueError("16 px or more, or 0 for the encoder's own size")
+    return size
+
+
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Group:
     """A group of settings: what is left out of a nested group keeps the default that it has in this place."""
@@ -157,7 +163,7 @@ class TrainConfig(Group):
     """Everything a training run depends on besides the slides and the labels table."""
 
     encoder: str = "mobilenetv2_100"
-    """HR encoder: a timm name, ``hf-hub:owner/name`` or ``local-dir:folder``."""
+    """HR encoder: a name of ``lrmil encoders``, a timm name, ``hf-hub:owner/name`` or ``local-dir:folder``."""
     student_encoder: str = ""
     """LR encoder; empty: the same as the HR encoder, starting from its weights."""
     pretrained: bool = True
@@ -168,8 +174,8 @@ class TrainConfig(Group):
     """Resolution of the HR patches, um/px."""
     mpp_lr: Positive = 2.0
     """Resolution of the LR patches, um/px; a whole multiple of `mpp_hr`."""
-    patch_size: Annotated[int, Field(ge=16)] = 256
-    """Side of a patch in pixels."""
+    patch_size: Annotated[int, AfterValidator(_check_patch_size)] = 0
+    """Side of a patch in pixels; 0: the HR encoder's own, 256 where it takes any size."""
     min_tissue: Fraction = 0.25
     """Least fraction of an LR patch that must be tissue."""
     min_tissue_hr: Fraction = 0.25

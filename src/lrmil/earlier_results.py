@@ -163,7 +163,8 @@ def _is_same(folder: Path, bundle: Bundle) -> bool:
         there = load_bundle(folder)
     except (FormatError, OSError):
         return False
-    plain = [name for name in (field.name for field in fields(Bundle)) if name not in ("encoder", "mil", "sha256")]
+    derived = ("encoder", "mil", "sha256", "contract")  # from the weights, compared below, or from what is compared
+    plain = [field.name for field in fields(Bundle) if field.name not in derived]
     return all(_plain(getattr(there, name)) == _plain(getattr(bundle, name)) for name in plain) and all(
         _is_same_network(old, new) for old, new in ((there.encoder, bundle.encoder), (there.mil, bundle.mil))
     )

@@ -85,15 +85,21 @@ def sizes_that_fit(architecture: str, size: int, arguments: Mapping[str, Argumen
     config = timm.get_pretrained_cfg(architecture)
     native = int(config.input_size[-1]) if config and config.input_size else 0
     network = _empty(architecture, native or size, arguments)
-    unit = (patch_side(network) if network else 0) or USUAL_STRIDE
+    unit = _unit(network) if network else USUAL_STRIDE
     near = sorted({size // unit * unit, -(-size // unit) * unit, native} - {0, size})
     return [side for side in near if _takes(architecture, side, arguments)][:MAX_SIZES]
 
 
 def reason_of(error: Exception) -> str:
-    """First line of an error."""
-    lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__)[:MAX_REASON]
+    """First lines of an error as one: the first line of torch's errors on weights says only that there are some."""
+    lines = [line.strip() for line in str(error).strip().splitlines()]
+    return (" ".join(lines[:2]) or type(error).__name__)[:MAX_REASON]
+
+
+def _unit(network: Any) -> int:
+    """Step in which the sides that fit lie, as far as the network says it."""
+    stride = network.feature_info[-1].get("reduction", 0) if getattr(network, "feature_info", None) else 0
+    return patch_side(network) or (stride if type(stride) is int and stride > 0 else USUAL_STRIDE)
 
 
 def _takes(architecture: str, size: int, arguments: Mapping[str, Argument]) -> bool:

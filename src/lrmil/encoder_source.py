@@ -149,8 +149,15 @@ def _read(folder: Path, name: str, entry: CatalogueEntry | None) -> EncoderSourc
     require_architecture(architecture.partition(".")[0])
     entry = entry or _identify(folder, config, architecture)
     stated = stated_arguments(arguments)
-    complete = {**(dict(entry.arguments) if entry else {}), **stated}
-    complete |= _shown_by_weights(name, architecture, complete, _shapes(folder))
+    known = dict(entry.arguments) if entry else {}
+    shown = _shown_by_weights(architecture, stated, _shapes(folder))
+    if "act_layer" in shown and "act_layer" not in known:
+        log.warning(
+            "%s: its weights have packed gated layers, and its config.json does not name them (mlp_layer, act_layer). "
+            "They are taken for SwiGLUPacked with SiLU.",
+            name,
+        )
+    complete = {**known, **shown, **stated}
     hub_id = entry.hub_id if entry else ""
     return EncoderSource(name, architecture.partition(".")[0], complete, config, folder, entry, hub_id)
 
@@ -158,7 +165,7 @@ def _read(folder: Path, name: str, entry: CatalogueEntry | None) -> EncoderSourc
 def _identify(folder: Path, config: Mapping[str, Any], architecture: str) -> CatalogueEntry | None:
     """The catalogue's entry of a folder that names it: in its configuration, or by its own name and architecture."""
     known = find_by_hub_id(str(config.get("hf_hub_id", "")))
-    if known:
+    if known and known[1].architecture in (architecture.partition(".")[0], None):
         return known[1]
     names = {part.casefold() for part in (folder.name, *folder.absolute().parts)}
     for key, entry in CATALOGUE.items():
@@ -170,7 +177,7 @@ def _identify(folder: Path, config: Mapping[str, Any], architecture: str) -> Cat
 
 
 def _shown_by_weights(
-    name: str, architecture: str, arguments: Mapping[str, Argument], shapes: Mapping[str, SHAPE]
+    architecture: str, arguments: Mapping[str, Argument], shapes: Mapping[str, SHAPE]
 ) -> dict[str, Argument]:
     """Arguments that a config.json cannot hold or often lacks, as far as the shapes of the weights show them."""
     found: dict[str, Argument] = {}
@@ -185,10 +192,6 @@ def _shown_by_weights(
         found["mlp_layer"] = "SwiGLUPacked"
         if "act_layer" not in arguments:
             found["act_layer"] = "SiLU"
-            log.warning(
-                "%s: its weights have packed gated layers, and its config.json does not name them (mlp_layer, "
-                "act_layer). They are taken for SwiGLUPacked with SiLU.", name,
-            )  # fmt: skip
     return found
 
 

@@ -3,9 +3,8 @@
 This is no legal advice: it repeats what cards and licences say.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from lrmil.encoder_source import EncoderSource
 
@@ -89,41 +88,34 @@ def describe_terms(terms: EncoderTerms, role: str) -> str:
 
 def what_may_be_done(teacher: EncoderTerms, start: EncoderTerms) -> dict[str, str]:
     """Question -> answer for a model distilled from `teacher` that began as `start`."""
-    bound = [terms for terms in (teacher, start) if not terms.random]
-    bound = [terms for terms in bound if not (terms is teacher and terms.inherits is False and terms != start)]
+    claims: list[tuple[EncoderTerms, bool | None]] = [] if start.random else [(start, True)]
+    if not teacher.random and teacher != start and teacher.inherits is not False:
+        claims.append((teacher, teacher.inherits))
     return {
-        "Commercial use": _answer(bound, teacher, start, _forbids_commerce),
-        "Passing it on": _answer(bound, teacher, start, _forbids_changes),
+        "Commercial use": _answer(claims, _forbids_commerce),
+        "Passing it on": _answer(claims, _forbids_changes),
     }
 
 
 def warning_before_training(teacher: EncoderTerms, start: EncoderTerms) -> str:
-    """What must be known before a model is made, "" when the terms known do not limit it."""
-    limits = [f"{name.lower()}: {said}" for name, said in what_may_be_done(teacher, start).items() if "no:" in said[:3]]
-    return f"The model to be trained is bound by the terms of others. {'; '.join(limits)}." if limits else ""
+    """What must be known before a model is made, "" when the terms that are known forbid nothing."""
+    answers = what_may_be_done(teacher, start).items()
+    forbidden = [f"{question.lower()}: {answer}" for question, answer in answers if answer.startswith("no:")]
+    return f"The model to be trained is bound by the terms of others. {'; '.join(forbidden)}." if forbidden else ""
 
 
-def _answer(bound: list[EncoderTerms], teacher: EncoderTerms, start: EncoderTerms, forbids: Any) -> str:
+def _answer(claims: list[tuple[EncoderTerms, bool | None]], forbids: Callable[[EncoderTerms], bool]) -> str:
     doubts = []
-    for terms in bound:
-        holds = terms == start or terms.inherits
+    for terms, holds in claims:
+        if (terms.licence or "").lower() in FREE:
+            continue
         if holds and forbids(terms):
             return f"no: the terms of {terms.name} ({terms.licence}) forbid it"
-        if holds and _is_free(terms):
-            continue
-        if terms is teacher and not holds:
-            if _is_free(terms):
-                continue
-            doubts.append(f"whether the terms of {terms.name} ({terms.licence or UNKNOWN}) hold for it; ask its makers")
-        else:
-            doubts.append(f"the terms of {terms.name} ({terms.licence or UNKNOWN}); read them")
+        whether = "" if holds else "whether they hold for it, and "
+        doubts.append(f"the terms of {terms.name} ({terms.licence or UNKNOWN}) say {whether}what is allowed")
     if doubts:
-        return f"{UNKNOWN}: {', and '.join(dict.fromkeys(doubts))}"
+        return f"{UNKNOWN} here: {'; '.join(doubts)}"
     return "not forbidden by the terms of the weights it is made of; those of the slides are not recorded"
-
-
-def _is_free(terms: EncoderTerms) -> bool:
-    return (terms.licence or "").lower() in FREE
 
 
 def _forbids_commerce(terms: EncoderTerms) -> bool:

@@ -149,7 +149,9 @@ def _spec_of(source: EncoderSource, backbone: nn.Module, size: int, embedding: s
     try:
         mean, std = tuple(known["mean"]), tuple(known["std"])
     except (KeyError, TypeError) as error:
-        raise EncoderError(f"Expected mean and std of three numbers in config.json of {source.name}. Got none.") from error
+        raise EncoderError(
+            f"Expected mean and std of three numbers in config.json of {source.name}. Got none."
+        ) from error
     return EncoderSpec(
         architecture=stated["architecture"],
         size=size,

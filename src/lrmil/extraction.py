@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrmil import files
+from lrmil.encoder_contract import EncoderContract, contract_of
 from lrmil.encoders import PatchEncoder
 from lrmil.errors import SlideError, TissueError
 from lrmil.failures import failure_of, unfit_names
-from lrmil.features import FORMAT, Features, FeaturesCard, is_current, write_features
+from lrmil.features import FORMAT, Features, FeaturesCard, is_current, require_same_encoder, write_features
 from lrmil.finite import require_finite
 from lrmil.folder_lock import output_lock
 from lrmil.geometry import Grid
@@ -113,6 +114,10 @@ def extract_features(
         that slide fails.
     OutputError
         If `out` cannot be written, or its disk is full: that concerns every slide.
+    EncoderError
+        If the encoder fails: that concerns every slide, too.
+    FormatError
+        If the encoder gives other embeddings than when features that are there were made with its weights.
     RunError
         If another process writes into `out`.
     """
@@ -121,6 +126,8 @@ def extract_features(
     files.make_folder(out)
     with output_lock(out):
         files.remove_leftovers(out)
+        contract = contract_of(encoder.encoder)
+        require_same_encoder((out / f"{slide.slide_id}.zarr" for slide in slides), encoder_hash, contract)
         outcomes: list[Outcome] = []
         unfit, given = unfit_names(slides), tissue or {}
         yield Step(job, 0, len(slides), "slides")
@@ -131,8 +138,9 @@ def extract_features(
                     yield Step(job, len(outcomes), len(slides), "slides", message=_named(outcomes[-1]))
                     continue
                 read.require_clear([out / f"{slide.slide_id}.zarr"])
+                mask = given.get(slide.slide_id)
                 computed = yield from _extract_one(
-                    slide, encoder, encoder_hash, out, plan, resolution, threads, job, given.get(slide.slide_id)
+                    slide, encoder, encoder_hash, contract, out, plan, resolution, threads, job, mask
                 )
                 outcome = Outcome(slide.slide_id, out / f"{slide.slide_id}.zarr", computed=computed)
             except Exception as error:  # noqa: BLE001 - whatever one slide does, the others go on
@@ -243,6 +251,7 @@ def _extract_one(
     source: SlideSource,
     encoder: PatchEncoder,
     encoder_hash: str,
+    contract: EncoderContract,
     out: Path,
     plan: PatchPlan,
     resolution: Literal["lr", "hr"],
@@ -300,6 +309,7 @@ def _extract_one(
             bytes_read=slide.bytes_read,
             notes=(*slide.notes, *patches.notes, *loss_note(failed, total)),
             checksum=slide.checksum,
+            encoder=contract.to_dict(),
         )
     layers = dict(zip(encoder.layers, encoded.layers, strict=True))
     write_features(path, Features(card, index[encoded.positions], encoded.embeddings, layers))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lrmil.errors import (
+    EncoderError,
     LrmilError,
     ModelError,
     OutputError,
@@ -24,8 +25,8 @@ from lrmil.slide_files import SlideSource
 log = logging.getLogger(__name__)
 
 LONGEST_NAME = 220  # bytes: file systems allow 255, of which ".attention.ome.zarr" and a number put aside take some
-# A full disk or a broken model fails every slide after it, and who stopped the run meant all of it.
-CONCERNS_THE_RUN = (ModelError, OutputError, Stopped)
+# A full disk, a broken model or an encoder that fails would fail every slide, and who stopped the run meant all of it.
+CONCERNS_THE_RUN = (EncoderError, ModelError, OutputError, Stopped)
 REASONS = {  # the first that fits
     ResolutionError: "resolution",
     TissueError: "tissue",
@@ -52,7 +53,7 @@ def failure_of(error: Exception, source: SlideSource) -> Failure:
 
     Raises
     ------
-    ModelError, OutputError, Stopped
+    EncoderError, ModelError, OutputError, Stopped
         Given one of these: they concern the run, not the slide.
     """
     if isinstance(error, CONCERNS_THE_RUN):

@@ -1,6 +1,7 @@
 """Embeddings of one slide's patches on disk: format lrmil.features/1 (a zarr v3 group, complete or absent)."""
 
 from collections import Counter
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from zarr.codecs import ZstdCodec
 
 from lrmil import files, untrusted
 from lrmil.checksums import NOT_COMPARED
+from lrmil.encoder_contract import EncoderContract, find_breach, read_contract
 from lrmil.errors import FormatError
 from lrmil.geometry import Grid
 from lrmil.ownership import is_features
@@ -54,6 +56,8 @@ class FeaturesCard:
         Sentences on how the slide was read, and what of it could not be.
     checksum
         With what the slide's content was compared (`lrmil.checksums.comparison`), or that it was not.
+    encoder
+        How the encoder makes embeddings (`lrmil.encoder_contract.EncoderContract`), None in earlier files.
     """
 
     slide_id: str
@@ -71,6 +75,7 @@ class FeaturesCard:
     bytes_read: int | None
     notes: tuple[str, ...] = ()
     checksum: str = NOT_COMPARED
+    encoder: dict[str, object] | None = None
 
     @property
     def grid(self) -> Grid:
@@ -195,6 +200,8 @@ def _misfit(card: FeaturesCard) -> str:
         return "a lattice that begins on the slide"
     if type(card.total) is not int or type(card.failed) is not int or not 0 <= card.failed <= card.total:
         return "a number of patches, and no more that failed"
+    if card.encoder is not None and read_contract(card.encoder) is None:
+        return "how the encoder makes embeddings, with its golden vector"
     if not _is_number(card.seconds) or not (card.bytes_read is None or type(card.bytes_read) is int):
         return "figures of what it took"
     return ""
@@ -214,6 +221,30 @@ def is_current(path: Path, *keys: str, checksum: str = NOT_COMPARED) -> bool:
     except FormatError:
         return False
     return card.key in keys and checksum in (NOT_COMPARED, card.checksum)
+
+
+def require_same_encoder(paths: Iterable[Path], encoder_hash: str, contract: EncoderContract) -> None:
+    """Refuse an encoder that gives other embeddings than when the features at `paths` were made with its weights.
+
+    Raises
+    ------
+    FormatError
+        With the difference and the versions of timm.
+    """
+    for path in paths:
+        try:
+            card = read_card(path)
+        except FormatError:
+            continue
+        stated = read_contract(card.encoder)
+        if card.encoder_hash != encoder_hash or stated is None:
+            continue
+        if breach := find_breach(stated, contract):
+            raise FormatError(
+                f"The features in {path.parent} were made with the same weights, but {breach}. Install timm "
+                f"{stated.timm} to go on with them, or choose another folder to make all anew."
+            )
+        return  # all that were added to a folder passed this
 
 
 def refuse_mixed(folder: Path, *added: tuple[str, float, int]) -> None:

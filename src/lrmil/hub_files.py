@@ -152,9 +152,7 @@ def _require_answer(what: str, url: str) -> None:
         )
     if not _answers(url):
         host = urlsplit(url).hostname
-        raise EncoderError(
-            f"The weights of {what} are not in the cache, and {host} cannot be reached. {WAYS_OUT}"
-        )
+        raise EncoderError(f"The weights of {what} are not in the cache, and {host} cannot be reached. {WAYS_OUT}")
 
 
 def _answers(url: str) -> bool:

@@ -1,6 +1,7 @@
 """What a model says of itself, as lines for a person to read; what it does not say is told, not guessed."""
 
 from lrmil.bundle import ModelCard
+from lrmil.encoder_terms import describe_terms, read_terms, what_may_be_done
 from lrmil.hidden_folders import without_folders
 from lrmil.run_plan import ARM_NAMES
 
@@ -19,6 +20,7 @@ def model_facts(card: ModelCard) -> dict[str, str]:
         **_training(card.training),
         **{f"Test, {name}": _arm(card.metrics.get(arm)) for arm, name in ARM_NAMES.items()},
         "Licence": card.license,
+        **_terms(card.terms),
     }
     shown: dict[str, str] = without_folders(facts, [])
     return {**shown, "Hash": card.sha256}
@@ -34,6 +36,18 @@ def _training(training: dict[str, object]) -> dict[str, str]:
     facts |= {"Trained": ", ".join(made)} if made else {}
     facts |= {"Networks": ", ".join(str(name) for name in networks if name)} if any(networks) else {}
     return facts | ({"Remark": str(training["remark"])} if training.get("remark") else {})
+
+
+def _terms(stated: dict[str, object]) -> dict[str, str]:
+    """On what terms the weights are that a model is made of, and what may be done with it."""
+    teacher, start = (read_terms(stated.get(role)) for role in ("teacher", "start"))
+    if teacher is None or start is None:
+        return {"Terms of teacher and start": UNKNOWN}
+    return {
+        "Teacher": describe_terms(teacher, "teacher"),
+        "Start": describe_terms(start, "start"),
+        **what_may_be_done(teacher, start),
+    }
 
 
 def _arm(figures: object) -> str:

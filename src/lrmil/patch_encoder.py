@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lrmil.devices import mixed_precision
 from lrmil.encoder_network import Encoder
-from lrmil.errors import ConfigError
+from lrmil.errors import ConfigError, EncoderError
 from lrmil.finite import require_finite
 
 log = logging.getLogger(__name__)
@@ -65,6 +65,14 @@ class PatchEncoder:
                 torch.cuda.empty_cache()
                 log.warning("Not enough memory on %s: the batch is now %d patches.", self.device, self.batch_size)
                 continue
+            except (RuntimeError, ValueError, TypeError, LookupError, AssertionError) as error:
+                if isinstance(error, EncoderError) or "memory" in str(error):
+                    raise
+                said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+                raise EncoderError(
+                    f"The encoder {self.encoder.spec.architecture} failed on {self.device}: {said}. This is no fault "
+                    "of a slide; pass another device, or see that torch fits it."
+                ) from error
             yield _to_numpy(output.embedding), tuple(map(_to_numpy, output.class_tokens))
             start += len(part)
 

@@ -4,6 +4,7 @@ The same call goes on where an earlier one was stopped: whatever is there and wa
 """
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,7 +14,8 @@ from lrmil.cohort import Cohort, CohortReport, TableOptions, validate_cohort
 from lrmil.configs import TrainConfig
 from lrmil.devices import pick_device
 from lrmil.earlier_results import put_by, require_run_place
-from lrmil.encoders import Encoder, PatchEncoder, encoder_hash, load_encoder
+from lrmil.encoder_terms import warning_before_training
+from lrmil.encoders import Encoder, PatchEncoder, default_size, encoder_hash, load_encoder
 from lrmil.errors import CohortError
 from lrmil.extraction import Outcome, PatchPlan, SlideSource, extract_features
 from lrmil.folds import FoldTask, run_fold
@@ -123,6 +125,8 @@ def train_steps(
     report = validate_cohort(Path(slides), Path(labels), folds=config.folds, options=options)
     if not report.ok or report.cohort is None:
         raise CohortError(report.explain())
+    if not config.patch_size:
+        config = dataclasses.replace(config, patch_size=default_size(config.encoder, pretrained=config.pretrained))
     plan = PatchPlan(
         mpp=config.mpp_lr,
         size=config.patch_size,
@@ -172,10 +176,12 @@ def _run(
         embedding=config.embedding,
         pretrained=config.pretrained,
         seed=config.seed,
+        layers=config.stage1.layers,
     )
     student = _student_start(teacher, config)
-    for encoder in (teacher, student):
-        encoder.check_layers(config.stage1.layers)
+    terms = {role: used.terms for role, used in (("teacher", teacher), ("start", student)) if used.terms}
+    if warning := warning_before_training(**terms) if len(terms) == 2 else "":
+        yield Step("terms of use", 1, 1, message=warning)
     folds, final = _draw_folds(cohort, config)
     write_splits(out / "splits.csv", folds if final in folds else (*folds, final), cohort)  # tells how much is to come
     power = config.use_objective_power
@@ -213,7 +219,8 @@ def _run(
             yield Step(step.job, step.done, step.total, step.unit, message=step.message, metrics=step.metrics)
     figures = figures_of(out, cohort, folds, tasks)
     write_predictions(out, cohort, folds)
-    write_bundle(out, tasks[trained.index(final)], cohort, config, figures, replace=replace)
+    stated: dict[str, object] = {role: one.to_dict() for role, one in terms.items()}
+    write_bundle(out, tasks[trained.index(final)], cohort, config, figures, terms=stated, replace=replace)
     files.write_json(out / "metrics.json", figures, is_metrics)
     run = Run(out, out / "model", figures, failed)
     yield Step("train", len(trained), len(trained), "folds", result=run)
@@ -291,6 +298,7 @@ def _student_start(teacher: Encoder, config: TrainConfig) -> Encoder:
             pretrained=config.pretrained,
             seed=config.seed,
             projected_dim=projected_dim,
+            layers=config.stage1.layers,
         )
 
     student = load(0)

@@ -114,6 +114,7 @@ def write_bundle(
     config: TrainConfig,
     figures: dict[str, object],
     *,
+    terms: dict[str, object],
     replace: bool = False,
 ) -> None:
     """Write the student of the final fold as the model to ship, with its provenance, and see that it can be loaded."""
@@ -145,6 +146,7 @@ def write_bundle(
             mil_config=config.mil,
             training=training,
             metrics=figures,
+            terms=terms,
         ),
         replace=replace,
     )

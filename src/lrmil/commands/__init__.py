@@ -1,5 +1,6 @@
 """What each command of `lrmil` does; every function takes the parsed options and gives the exit code."""
 
+from lrmil.commands.encoders import encoders
 from lrmil.commands.records import card, doctor, export, reviews
 from lrmil.commands.slides import case, extract, inspect, predict
 from lrmil.commands.training import demo, evaluate, report, status, stop, train, validate
@@ -9,6 +10,7 @@ __all__ = [
     "case",
     "demo",
     "doctor",
+    "encoders",
     "evaluate",
     "export",
     "extract",

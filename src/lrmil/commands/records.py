@@ -9,6 +9,7 @@ from rich.text import Text
 
 from lrmil import exchange
 from lrmil.bundle import read_model_card
+from lrmil.commands.encoders import print_encoder
 from lrmil.commands.options import log_at
 from lrmil.commands.printing import exit_code, print_json, printed
 from lrmil.devices import available_devices, pick_device
@@ -85,7 +86,9 @@ def exported(features: Path, out: Path, read: Inputs, *, say: bool = False) -> b
 
 
 def doctor(options: argparse.Namespace) -> int:
-    """Say what this installation can do."""
+    """Say what this installation can do, or whether it can have an encoder."""
+    if options.encoder:
+        return print_encoder(options.encoder, as_json=options.json)
     versions = installed_versions()
     facts = {
         "versions": versions,

@@ -108,7 +108,7 @@ def extract(options: argparse.Namespace) -> int:
     """Encode slides at one resolution."""
     sources = slides_of(options)  # before the encoder, which may have to be downloaded
     encoder = load_encoder(options.encoder, size=options.patch_size, embedding=options.embedding)
-    grid = PatchPlan(mpp=parse_mpp(options.at), size=options.patch_size)
+    grid = PatchPlan(mpp=parse_mpp(options.at), size=encoder.spec.size)
     refuse_mixed(options.out, (encoder_hash(encoder), grid.mpp, grid.size))
     steps = extract_features(
         sources,

@@ -33,14 +33,15 @@ from napari_lrmil.widgets.device_box import DeviceBox
 
 ENCODERS = ("mobilenetv2_100", "resnet50", "vit_small_patch16_224", "mobilenetv3_small_050")
 TIPS = {
-    "encoder": "HR encoder: a timm name, hf-hub:owner/name or local-dir:folder; ... chooses a folder",
+    "encoder": "HR encoder: a name of `lrmil encoders`, a timm name, hf-hub:owner/name or a folder (...)",
     "mpp_hr": "Resolution that the teacher reads in training, in um/px or as 20x",
     "mpp_lr": "Resolution that the model will read, in um/px or as 5x; a whole multiple of the HR one",
-    "patch_size": "Side of a patch in pixels, at both resolutions",
+    "patch_size": "Side of a patch in pixels, at both resolutions; lowest: the encoder's own",
     "folds": "Folds of the cross-validation; not used where the table has a split or fold column",
     "seed": "Seed of all that is random: equal seeds, equal models",
 }
 NAME = Qt.ItemDataRole.UserRole
+OWN_SIZE = 15  # one below the smallest patch: stands for the size of the encoder
 
 
 class SettingsBox(QWidget):
@@ -63,7 +64,8 @@ class SettingsBox(QWidget):
         self.mpp_hr.setPlaceholderText("0.5, or 20x")
         self.mpp_lr.setPlaceholderText("2.0, or 5x")
         self.patch_size, self.folds, self.seed = QSpinBox(), QSpinBox(), QSpinBox()
-        self.patch_size.setRange(16, 4096)
+        self.patch_size.setRange(OWN_SIZE, 4096)
+        self.patch_size.setSpecialValueText("encoder's own")
         self.folds.setRange(2, 1000)
         self.seed.setRange(-(2**31), 2**31 - 1)
         for number in (self.patch_size, self.folds, self.seed):
@@ -96,7 +98,7 @@ class SettingsBox(QWidget):
             "encoder": self.encoder.currentText().strip(),
             "mpp_hr": parse_mpp(self.mpp_hr.text()),
             "mpp_lr": parse_mpp(self.mpp_lr.text()),
-            "patch_size": self.patch_size.value(),
+            "patch_size": 0 if self.patch_size.value() == OWN_SIZE else self.patch_size.value(),
             "folds": self.folds.value(),
             "seed": self.seed.value(),
         }
@@ -113,7 +115,7 @@ class SettingsBox(QWidget):
         self._put_encoder(config.encoder)
         self.mpp_hr.setText(str(config.mpp_hr))
         self.mpp_lr.setText(str(config.mpp_lr))
-        self.patch_size.setValue(config.patch_size)
+        self.patch_size.setValue(config.patch_size or OWN_SIZE)
         self.folds.setValue(config.folds)
         self.seed.setValue(config.seed)
         self.tree.clear()
