@@ -1,6 +1,7 @@
 """The command line: parses, calls one function of `commands`, and turns its answer into an exit code.
 
-0: all is well; 1: something that was asked for failed, with a list of what; 2: wrong usage; 130: stopped.
+0: all is well; 1: something that was asked for failed, with a list of what; 2: wrong usage; 130: stopped, by Ctrl+C,
+SIGTERM, SIGHUP or `lrmil stop`.
 """
 
 import argparse
@@ -9,9 +10,11 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from lrmil.errors import LrmilError, Stopped
+from lrmil.stop_signals import stopped_by_signals
 
 EPILOG = "Model output is not a diagnosis; for research use. Method: arXiv 2606.06864."
 
@@ -25,12 +28,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tifffile_log.propagate = options.verbose  # its own words are for those who ask for more
     if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name may be no text, or none that the terminal can show
         sys.stdout.reconfigure(errors="backslashreplace")
-    from lrmil import commands
-
     try:
-        return int(getattr(commands, options.command)(options))
+        with stopped_by_signals():
+            from lrmil import commands
+
+            return int(getattr(commands, options.command)(options))
     except (Stopped, KeyboardInterrupt):
-        sys.stderr.write("Stopped. What is finished is kept; the same command goes on from there.\n")
+        with suppress(OSError):  # a terminal that was closed takes no words
+            sys.stderr.write("Stopped. What is finished is kept; the same command goes on from there.\n")
         return 130
     except (LrmilError, OSError) as error:  # OSError: a full disk, a folder that may not be written
         sys.stderr.write(f"lrmil {options.command}: {error}\n")

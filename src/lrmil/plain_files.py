@@ -98,6 +98,24 @@ def check_plain(path: Path) -> int:
     return _plain_size(path, os.stat(_sane(path)))
 
 
+def refuse_link(path: Path) -> None:
+    """Refuse a place that is a link, or anything else than a plain file or nothing.
+
+    Raises
+    ------
+    FormatError
+        If it is a link, a pipe, a device or a folder.
+    """
+    try:
+        mode = os.lstat(_sane(path)).st_mode
+    except OSError:
+        return
+    if stat.S_ISLNK(mode):
+        raise _link(path)
+    if not stat.S_ISREG(mode):
+        raise _not_plain(path)
+
+
 def is_plain(path: Path) -> bool:
     """Return whether a plain file is there that is no link."""
     try:

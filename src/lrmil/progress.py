@@ -1,6 +1,6 @@
 """Steps on the terminal: rich bars with rate and time left, and a line for every message."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -21,7 +21,7 @@ def show(steps: Iterable[Step[T]], console: Console) -> T:
         If the last Step carries no result.
     """
     final: Step[T] | None = None
-    with _bars(console) as bars:
+    with _bars(console) as bars, _closing(steps):  # also when a signal comes while a bar is drawn
         tasks: dict[str, TaskID] = {}
         for step in steps:
             final = step
@@ -35,6 +35,16 @@ def show(steps: Iterable[Step[T]], console: Console) -> T:
     if final is None or final.result is None:
         raise ValueError("Expected the last Step to carry a result; got none.")
     return final.result
+
+
+@contextmanager
+def _closing(steps: Iterable[Step[T]]) -> Iterator[None]:
+    """Let work that is a generator clean up, whatever ends it."""
+    try:
+        yield
+    finally:
+        if isinstance(steps, Generator):
+            steps.close()
 
 
 @contextmanager

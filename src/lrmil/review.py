@@ -1,102 +1,84 @@
 """What a person said of a model's output: an append-only log of JSON lines, format lrmil.review/1."""
 
-import importlib.metadata
 import json
-import math
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+from io import BufferedReader
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Annotated, Literal, NamedTuple
 
 from filelock import FileLock, Timeout
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from typing_extensions import TypedDict  # that of Python 3.11 does not suffice for pydantic
 
-from lrmil.errors import ConfigError, FormatError, ReviewError
+from lrmil.errors import FormatError, ReviewError
 from lrmil.ownership import is_lock, require_free
-from lrmil.untrusted import check_plain
+from lrmil.plain_files import open_append, open_plain, refuse_link
+from lrmil.review_entry import (
+    LONGEST_NOTE,
+    LONGEST_TEXT,
+    NAMES,
+    ROUNDING,
+    Decision,
+    Event,
+    Review,
+    ReviewKey,
+    contradiction_in,
+    is_utc,
+    now,
+    version,
+)
+
+__all__ = [
+    "FORMAT",
+    "LONGEST_NOTE",
+    "LONGEST_TEXT",
+    "Decision",
+    "Event",
+    "Review",
+    "ReviewKey",
+    "ReviewLog",
+    "ReviewReader",
+    "append_review",
+    "latest_reviews",
+    "now",
+    "read_reviews",
+    "version",
+]
 
 FORMAT = "lrmil.review/1"
-LONGEST_NOTE = 10_000  # characters
-LONGEST_TEXT = 1_000  # characters of every other text
-ROUNDING = 1e-6  # a probability may be as far outside of 0 to 1
+VERSIONS = FORMAT.partition("/")[0] + "/"
 PATIENCE = 10.0  # seconds that another writer may hold the log
-Event = Literal["read", "review"]
-Decision = Literal["agree", "override", "uncertain"]
-ReviewKey = tuple[str, str]
+MAX_LINE = 8 << 20  # bytes; 1,000 classes of 1,000 signs are less
+KNOWN_BY = 256  # bytes at the start and before the end of what was read, by which a log is known again
+BLOCK = 1 << 20  # bytes read at a time
+OVERLONG = b"!"  # stands for a line that is too long: no entry either
+
+Short = Annotated[str, Field(max_length=LONGEST_TEXT)]
+Probability = Annotated[float, Field(ge=-ROUNDING, le=1 + ROUNDING)]
 
 
-def now() -> str:
-    """The time of a review: UTC, ISO 8601, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
+@with_config(ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))
+class _Line(TypedDict):
+    """A line as pydantic reads it in one go; a field that is left out is not filled in with what is true today."""
 
-
-def version() -> str:
-    """The version that writes a review."""
-    return importlib.metadata.version("napari-lrmil")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Review:
-    """One entry of the log.
-
-    Attributes
-    ----------
-    event
-        "read": the person's own label, given before the output was shown; "review": the word on the output.
-    slide_id, slide_fingerprint, bundle_sha256
-        Slide and model.
-    output_label, output_probabilities, output_status
-        What the model said.
-    decision
-        "agree", "override" or "uncertain"; None for a "read".
-    human_label
-        The person's label, "" when uncertain.
-    note, reviewer
-        Free text and an id, both may be "".
-    human_first
-        Whether the person had labelled the slide before the output was shown.
-    seconds_viewed
-        Seconds between showing the output and saving, None where that was not measured.
-    time, version
-        When, in UTC, and by which version.
-
-    Raises
-    ------
-    ConfigError
-        If the parts contradict each other, a figure or the time makes no sense, the note is longer than 10,000
-        characters or another text than 1,000, or a text cannot be stored as UTF-8.
-    """
-
+    format: Literal["lrmil.review/1"]
     event: Event
-    slide_id: str
-    slide_fingerprint: str
-    bundle_sha256: str
-    output_label: str
-    output_probabilities: Mapping[str, float]
-    output_status: str
-    decision: Decision | None = None
-    human_label: str = ""
-    note: str = ""
-    reviewer: str = ""
-    human_first: bool = False
-    seconds_viewed: float | None = None
-    time: str = field(default_factory=now)
-    version: str = field(default_factory=version)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(
-            self, "output_probabilities", dict(self.output_probabilities)
-        )  # the caller may change its own
-        problem = _misfit(self) or _contradiction(self)
-        if problem:
-            raise ConfigError(f"Expected {problem}.")
-
-    @property
-    def key(self) -> ReviewKey:
-        """Slide and model that the entry is about."""
-        return self.slide_fingerprint, self.bundle_sha256
+    slide_id: Short
+    slide_fingerprint: Short
+    bundle_sha256: Short
+    output_label: Short
+    output_probabilities: dict[Short, Probability]
+    output_status: Short
+    decision: Decision | None
+    human_label: Short
+    note: Annotated[str, Field(max_length=LONGEST_NOTE)]
+    reviewer: Short
+    human_first: bool
+    seconds_viewed: Annotated[float, Field(ge=0)] | None
+    time: Short
+    version: Short
 
 
 class ReviewLog(NamedTuple):
@@ -109,7 +91,7 @@ class ReviewLog(NamedTuple):
 def append_review(log: Path, review: Review) -> None:
     """Add one line to the log and flush it to disk; earlier lines are never touched.
 
-    Two writers wait for each other. A line that a killed writer left half-written keeps its own place.
+    Two writers wait for each other; a log that is a link is not written to. A line that a killed writer left half-written keeps its own place.
 
     Raises
     ------
@@ -119,16 +101,17 @@ def append_review(log: Path, review: Review) -> None:
     line = json.dumps({"format": FORMAT, **asdict(review)}, ensure_ascii=False, allow_nan=False) + "\n"
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
-        require_free(Path(f"{log}.lock"), is_lock)
-        with FileLock(f"{log}.lock", timeout=PATIENCE), log.open("ab+") as file:
+        lock = Path(f"{log}.lock")
+        refuse_link(lock)
+        require_free(lock, is_lock)
+        with FileLock(lock, timeout=PATIENCE), open_append(log) as file:
             file.seek(0, os.SEEK_END)
             if file.tell():
                 file.seek(-1, os.SEEK_END)
                 line = line if file.read(1) == b"\n" else "\n" + line
             file.write(line.encode())
-            file.flush()
             os.fsync(file.fileno())
-    except (OSError, Timeout, NotImplementedError) as error:  # the last: a file system that knows no locks
+    except (OSError, FormatError, Timeout, NotImplementedError) as error:  # the last: a file system without locks
         raise ReviewError(
             f"Expected to add a line to the review log {log}. Got: {error}. What was entered is not saved yet: free "
             "the disk or choose another results folder, then save again."
@@ -145,24 +128,87 @@ def read_reviews(log: Path) -> ReviewLog:
     ReviewError
         If the file cannot be read at all.
     """
-    try:
-        check_plain(log)
-        lines = log.read_bytes().split(b"\n")
-    except FileNotFoundError:
-        return ReviewLog((), ())
-    except (OSError, FormatError) as error:
-        raise ReviewError(f"Expected a readable review log at {log}. Got: {error}; check the path.") from error
-    reviews: list[Review] = []
-    unreadable: list[int] = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        review = _parse(line, log)
-        if review is None:
-            unreadable.append(number)
-        else:
-            reviews.append(review)
-    return ReviewLog(tuple(reviews), tuple(unreadable))
+    return ReviewReader(log).read()
+
+
+class ReviewReader:
+    """Reads a log again and again; of one that has grown, only what is new.
+
+    Parameters
+    ----------
+    log
+        The log, which may be absent.
+    """
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        self._forget()
+
+    def read(self) -> ReviewLog:
+        """Return all entries; the same object as long as nothing is new.
+
+        Raises
+        ------
+        FormatError, ReviewError
+            As `read_reviews`.
+        """
+        try:
+            file = BufferedReader(open_plain(self._log), BLOCK)
+        except FileNotFoundError:
+            self._forget()
+            return self._found
+        except (OSError, FormatError) as error:
+            raise self._unreadable_log(error) from error
+        try:
+            with file:
+                self._read(file)
+        except OSError as error:
+            self._forget()  # half of what is new may have been taken up
+            raise self._unreadable_log(error) from error
+        except FormatError:
+            self._forget()
+            raise
+        return self._found
+
+    def _forget(self) -> None:
+        self._start, self._before_end = b"", b""
+        self._end, self._count = 0, 0  # of the whole lines that were read: bytes and lines
+        self._reviews, self._unreadable = list[Review](), list[int]()
+        self._size, self._found = 0, ReviewLog((), ())
+
+    def _read(self, file: BufferedReader) -> None:
+        size = file.seek(0, os.SEEK_END)
+        if not self._is_continued_in(file, size):
+            self._forget()
+        if size == self._size:
+            return
+        half = list[Review](), list[int]()  # of a line without an end, which may still grow
+        file.seek(self._end)
+        for line, length, whole in _lines_of(file):
+            reviews, unreadable = (self._reviews, self._unreadable) if whole else half
+            number = self._count + 1
+            review = _parse(line, self._log) if line.strip() else None
+            if review is not None:
+                reviews.append(review)
+            elif line.strip():
+                unreadable.append(number)
+            if whole:
+                self._count, self._end = number, self._end + length
+        self._start = _at(file, 0, min(KNOWN_BY, self._end))
+        self._before_end = _at(file, max(0, self._end - KNOWN_BY), min(KNOWN_BY, self._end))
+        self._size = size
+        self._found = ReviewLog((*self._reviews, *half[0]), (*self._unreadable, *half[1]))
+
+    def _is_continued_in(self, file: BufferedReader, size: int) -> bool:
+        """Return whether a file of `size` bytes begins with what was read, as far as can be told at once."""
+        return (
+            size >= self._size
+            and _at(file, 0, len(self._start)) == self._start
+            and _at(file, self._end - len(self._before_end), len(self._before_end)) == self._before_end
+        )
+
+    def _unreadable_log(self, error: Exception) -> ReviewError:
+        return ReviewError(f"Expected a readable review log at {self._log}. Got: {error}; check the path.")
 
 
 def latest_reviews(reviews: Iterable[Review]) -> dict[ReviewKey, Review]:
@@ -170,67 +216,41 @@ def latest_reviews(reviews: Iterable[Review]) -> dict[ReviewKey, Review]:
     return {one.key: one for one in reviews if one.event == "review"}
 
 
+def _at(file: BufferedReader, start: int, length: int) -> bytes:
+    file.seek(start)
+    return file.read(length)
+
+
+def _lines_of(file: BufferedReader) -> Iterator[tuple[bytes, int, bool]]:
+    """Give each line with its length in the file and whether it has its end; `OVERLONG` for one that is too long."""
+    while line := file.readline(MAX_LINE):
+        length, part = len(line), line
+        while not part.endswith(b"\n") and (part := file.readline(MAX_LINE)):
+            length += len(part)
+        whole = (part or line).endswith(b"\n")
+        yield (line if length == len(line) else OVERLONG), length, whole
+
+
 def _parse(line: bytes, log: Path) -> Review | None:
     try:
-        document = json.loads(line)
-        found = document.pop("format")
-        if isinstance(found, str) and found.startswith(VERSIONS) and found != FORMAT:
-            raise FormatError(f"Expected the format {FORMAT} in {log}. Got {found!r}; update lrmil.")
-        # A field that is left out must not be filled in with what is true today, such as the time.
-        if found != FORMAT or document.keys() != NAMES:
-            return None
-        return _ADAPTER.validate_json(json.dumps(document), strict=True)
-    except FormatError:
-        raise
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        values = _LINES.validate_json(line)
+    except ValidationError:
+        _refuse_another_version(line, log)
         return None
+    review = object.__new__(Review)  # its own checks are those of `_Line` over again, which take longer than reading
+    for name in NAMES:
+        object.__setattr__(review, name, values[name])  # type: ignore[literal-required]
+    return review if is_utc(review.time) and not contradiction_in(review) else None
 
 
-def _misfit(review: Review) -> str:
-    """What is wrong with the values taken one by one, as what was expected; "" when nothing is."""
-    if review.event not in get_args(Event) or review.decision not in (*get_args(Decision), None):
-        return f"a known event and decision. Got {review.event!r} and {review.decision!r}"
-    classes = [("class", name) for name in review.output_probabilities]
-    for name, text in [*((name, getattr(review, name)) for name in TEXTS), *classes]:
-        longest = LONGEST_NOTE if name == "note" else LONGEST_TEXT
-        if len(text) > longest:
-            return f"a {name} of at most {longest} characters. Got {len(text)}; shorten it"
-        if any("\ud800" <= character <= "\udfff" for character in text):
-            return f"a {name} of whole characters. Got half of one (a surrogate); type it again"
-    if not all(-ROUNDING <= chance <= 1 + ROUNDING for chance in review.output_probabilities.values()):
-        return f"probabilities from 0 to 1. Got {review.output_probabilities}"
-    if review.seconds_viewed is not None and not 0 <= review.seconds_viewed < math.inf:
-        return f"seconds of 0 or more. Got {review.seconds_viewed}"
-    if not _is_utc(review.time):
-        return f"a time in UTC such as 2026-01-31T12:00:00+00:00. Got {review.time!r}"
-    return ""
-
-
-def _is_utc(time: str) -> bool:
+def _refuse_another_version(line: bytes, log: Path) -> None:
     try:
-        return datetime.fromisoformat(time).utcoffset() == timedelta(0)
-    except ValueError:
-        return False
+        document = json.loads(line)
+    except (ValueError, RecursionError):
+        return
+    found = document.get("format") if isinstance(document, Mapping) else None
+    if isinstance(found, str) and found.startswith(VERSIONS) and found != FORMAT:
+        raise FormatError(f"Expected the format {FORMAT} in {log}. Got {found!r}; update lrmil.")
 
 
-def _contradiction(review: Review) -> str:
-    """What is wrong with the values taken together, as what was expected; "" when nothing is."""
-    if review.output_label not in review.output_probabilities:
-        return f"a probability of the model's label {review.output_label!r}. Got {list(review.output_probabilities)}"
-    if (review.event == "read") != (review.decision is None):
-        return f"a decision in a review and none in a read. Got {review.decision!r} in a {review.event}"
-    if review.decision == "agree" and review.human_label != review.output_label:
-        return f"who agrees to give the model's label {review.output_label!r}. Got {review.human_label!r}"
-    if review.decision == "override" and review.human_label in ("", review.output_label):
-        return f"who overrides to give a label other than {review.output_label!r}. Got {review.human_label!r}"
-    if review.decision == "uncertain" and review.human_label:
-        return f"no label with the decision uncertain. Got {review.human_label!r}"
-    if review.event == "read" and not review.human_label:
-        return "a label in a read. Got none"
-    return ""
-
-
-_ADAPTER = TypeAdapter(Review)
-NAMES = {one.name for one in fields(Review)}
-TEXTS = tuple(sorted(NAMES - {"event", "decision", "output_probabilities", "human_first", "seconds_viewed"}))
-VERSIONS = FORMAT.partition("/")[0] + "/"
+_LINES = TypeAdapter(_Line)

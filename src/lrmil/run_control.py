@@ -5,21 +5,23 @@ stop          made by whoever wants the training to stop; the training removes i
 steps.jsonl   what the training says (see `run_log`)
 """
 
-import csv
-import tomllib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Literal
 
 from filelock import FileLock, Timeout
 
 from lrmil import files
-from lrmil.errors import RunError
+from lrmil.errors import FormatError, RunError
 from lrmil.ownership import STOP_MARK, is_lock, is_stop_request, require_free
+from lrmil.plain_files import open_plain, refuse_link
 from lrmil.run_log import LogLine, parse_line
 from lrmil.run_progress import EpochRecord, RunProgress
+from lrmil.run_tables import read_document, read_rows
 
 __all__ = ["EpochRecord", "RunStatus", "RunWatch", "is_running", "read_status", "request_stop", "run_lock"]
 
@@ -27,6 +29,9 @@ LOCK, STOP, LOG = "run.lock", "stop", "steps.jsonl"
 PATIENCE = 3.0  # seconds: a viewer that probes the lock holds it for an instant
 INSTANT = 0.05  # seconds that no probe lasts
 HEAD = 256  # bytes by which a log is known again; its first line begins with the time
+BLOCK = 8 << 20  # bytes read at a time
+MAX_LOG = 256 << 20  # bytes: weeks of a line a second
+MAX_FOLDS = 1_000_000
 
 State = Literal["absent", "running", "stopped", "failed", "interrupted", "finished"]
 
@@ -77,9 +82,12 @@ def run_lock(run: Path) -> Iterator[None]:
     ------
     RunError
         If another one is at work in it.
+    FormatError
+        If the lock is a link or no plain file.
     OverwriteError
         If something that is no lock has its name.
     """
+    refuse_link(run / LOCK)
     require_free(run / LOCK, is_lock)
     lock = FileLock(run / LOCK, thread_local=False)  # a generator may be closed by another thread
     try:
@@ -109,6 +117,8 @@ def request_stop(run: Path) -> None:
     ------
     RunError
         If there is no such folder.
+    FormatError
+        If something else than a plain file has the name of the request.
     """
     if not run.is_dir():
         raise RunError(f"Expected the folder of a run. Got {run}, which is none.")
@@ -186,7 +196,7 @@ class RunWatch:
 
 
 class _LogTail:
-    """A log that is read as it grows."""
+    """A log that is read as it grows; of a longer one than any training makes, the end."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -195,24 +205,34 @@ class _LogTail:
 
     def read(self) -> tuple[bool, list[LogLine]]:
         """Whether the log is another one than before, and its new whole lines."""
+        found: list[LogLine] = []
         try:
-            with self._path.open("rb") as file:
+            with open_plain(self._path, follow=False) as file:
                 head = file.read(HEAD)
-                anew = not head.startswith(self._head) or file.seek(0, 2) < self._offset
+                size = file.seek(0, os.SEEK_END)
+                anew = not head.startswith(self._head) or size < self._offset
                 if anew:
                     self._offset = 0
-                file.seek(self._offset)
-                new = file.read()
+                self._offset = max(self._offset, size - MAX_LOG)
+                while whole := self._next_lines(file):
+                    found += filter(None, map(parse_line, whole.splitlines()))
         except FileNotFoundError:
-            anew, head, new = self._offset > 0, b"", b""
+            anew, head = self._offset > 0, b""
             self._offset = 0
-        except OSError:  # a network drive that is away for a moment: the next poll may see it
+        except (OSError, FormatError):  # a network drive that is away for a moment: the next poll may see it
             return False, []
         self._head = head
-        whole = new[: new.rfind(b"\n") + 1]
-        self._offset += len(whole)
-        parsed = map(parse_line, whole.splitlines())
-        return anew, [line for line in parsed if line is not None]
+        return anew, found
+
+    def _next_lines(self, file: FileIO) -> bytes:
+        """Read some whole lines; none where there is nothing new."""
+        file.seek(self._offset)
+        new = file.read(BLOCK)
+        end = new.rfind(b"\n") + 1
+        if not end and len(new) == BLOCK:
+            end = BLOCK  # no line of ours is as long: it is passed over
+        self._offset += end
+        return new[:end]
 
 
 class _Folds:
@@ -235,19 +255,18 @@ class _Folds:
 
 def _folds_in_splits(path: Path) -> frozenset[str]:
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return frozenset(row["fold"] for row in csv.DictReader(file))
-    except (OSError, ValueError, KeyError, csv.Error):
+        return frozenset(row[0] for row in read_rows(path))
+    except (OSError, FormatError):
         return frozenset()
 
 
 def _folds_in_plan(path: Path) -> int | None:
     """What is meant as long as nothing is drawn: the folds that are tested and that of the model."""
     try:
-        folds = tomllib.loads(path.read_text(encoding="utf-8"))["settings"]["folds"]
-    except (OSError, ValueError, KeyError, TypeError):
+        folds = read_document(path)["settings"]["folds"]  # type: ignore[index]
+    except (OSError, FormatError, KeyError, TypeError):
         return None
-    return folds + 1 if isinstance(folds, int) else None
+    return folds + 1 if type(folds) is int and 0 <= folds <= MAX_FOLDS else None
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:
@@ -259,7 +278,7 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 
 
 def _is_held(lock: Path, patience: float = 0.0) -> bool:
-    if _stamp(lock) is None:
+    if not is_plain(lock):
         return False
     try:
         with FileLock(lock, timeout=patience, poll_interval=0.01):

@@ -19,6 +19,7 @@ from typing import Literal, cast
 from lrmil.errors import LrmilError, Stopped
 from lrmil.hidden_folders import without_folders
 from lrmil.ownership import is_log, require_free
+from lrmil.plain_files import open_append, refuse_link
 from lrmil.steps import Step, T
 
 INTERVAL = 1.0  # seconds between two looks at the stop file, and between two lines of the same job
@@ -68,13 +69,16 @@ def logged(
 
     Raises
     ------
+    FormatError
+        If the log is a link, which may lead anywhere, or no plain file.
     OverwriteError
         If something that is no such log has its name.
     Stopped
         Soon after `asked_to_stop` says so, unless the answer is there.
     """
+    refuse_link(path)
     require_free(path, is_log)
-    with path.open("ab", buffering=0) as file:
+    with open_append(path) as file:
         log = _Log(file)
         log.write({"start": True, "plan": plan})
         try:
@@ -165,12 +169,11 @@ def _values(step: Step[T]) -> dict[str, object]:
 
 def _end_half_line(file: FileIO) -> None:
     """Let the next line stand alone where a killed process left half a line."""
-    if file.tell() == 0:
+    if file.seek(0, os.SEEK_END) == 0:
         return
-    with Path(file.name).open("rb") as written:
-        written.seek(-1, os.SEEK_END)
-        if written.read(1) != b"\n":
-            file.write(b"\n")
+    file.seek(-1, os.SEEK_END)
+    if file.read(1) != b"\n":
+        file.write(b"\n")
 
 
 def _sentence(error: BaseException) -> str:

@@ -291,9 +291,9 @@ class Session(Jobs):
         return self.bundle is None or shown.prediction.bundle_sha256 == self.bundle.sha256
 
     def _has_record(self, shown: Shown) -> bool:
-        from napari_lrmil.reviews import read_by, reviews_in
+        from napari_lrmil.reviews import read_by
 
-        return shown.prediction.slide_fingerprint in read_by(reviews_in(self.review_log).reviews, self.reviewer)
+        return shown.prediction.slide_fingerprint in read_by(self.review_log, self.reviewer)
 
     def _note_seen(self) -> None:
         if self.shown is not None and self.revealed:

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QFileDialog, QProgressBar, QVBoxLayout, QWidget
 from lrmil.steps import Step
 from napari_lrmil import places
 from napari_lrmil.messages import explain
-from napari_lrmil.reviews import described, latest_in, read_by, reviews_in
+from napari_lrmil.reviews import described, latest_in, read_by
 from napari_lrmil.session import Session, session_of
 from napari_lrmil.widgets.parts import MessageLine, Text, listen
 from napari_lrmil.widgets.worklist_table import WorklistOrder, WorklistTable, make_view
@@ -293,7 +293,7 @@ class Worklist(QWidget):
     def _update(self) -> None:
         """Judge all lines by the review log, and say what there is."""
         model, latest = self._model(), latest_in(self.session.review_log)
-        known = read_by(reviews_in(self.session.review_log).reviews, self.session.reviewer)
+        known = read_by(self.session.review_log, self.session.reviewer)
         read_first = self.session.read_first
 
         def judge(entry: Entry) -> tuple[str, bool]:
