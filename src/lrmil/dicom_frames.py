@@ -105,14 +105,11 @@ def pixel_spacings(path: Path, shapes: Collection[tuple[int, int]]) -> dict[tupl
     """
     found = dict[tuple[int, int], tuple[float, float]]()
     try:
-        series = dicom_series(_head(path))
-        for other in sorted(one for one in path.parent.iterdir() if one.suffix == path.suffix and one.is_file()):
-            head = _head(other)
+        for part, head in _heads_of_series(path).items():
             sides = sides_of(head)
-            if sides in shapes and sides is not None and dicom_series(head) == series:
-                spacing = _spacing_of(other)
-                if spacing is not None and found.setdefault(sides, spacing) != spacing:
-                    found[sides] = (math.nan, math.nan)  # two levels of one size
+            spacing = _spacing_of(part) if sides in shapes else None
+            if sides is not None and spacing is not None and found.setdefault(sides, spacing) != spacing:
+                found[sides] = (math.nan, math.nan)  # two levels of one size
     except OSError:
         return {}  # OpenSlide says why
     return {sides: spacing for sides, spacing in found.items() if all(map(math.isfinite, spacing))}
@@ -128,13 +125,18 @@ def _spacing_of(file: Path) -> tuple[float, float] | None:
     return (y, x) if y > 0 and x > 0 else None
 
 
+def _heads_of_series(path: Path) -> dict[Path, bytes]:
+    """The slide's files, and the beginning of each."""
+    series = dicom_series(_head(path))
+    others = sorted(other for other in path.parent.iterdir() if other.suffix == path.suffix and other.is_file())
+    return {other: head for other in others if dicom_series(head := _head(other)) == series}
+
+
 def _level_of(path: Path, shape: tuple[int, int]) -> LevelFrames | None:
     """Find the file of the slide that holds a level; None where several may be it, or it cannot be understood."""
     try:
-        series = dicom_series(_head(path))
-        others = sorted(other for other in path.parent.iterdir() if other.suffix == path.suffix and other.is_file())
-        heads = {other: _head(other) for other in others}
-        files = [other for other, head in heads.items() if sides_of(head) == shape and dicom_series(head) == series]
+        heads = _heads_of_series(path)
+        files = [part for part, head in heads.items() if sides_of(head) == shape]
         file = path if path in files else files[0] if len(files) == 1 else None
         return _frames(file, heads[file], shape) if file else None
     except OSError:
