@@ -144,6 +144,14 @@ class TestPaddedLevels:
         assert [level.downsample for level in result.levels] == [expected[place] for place in result.kept]
         assert result.kept == tuple(range(len(expected)))
 
+    def test_they_may_be_filled_up_to_the_tiles_of_the_first_one(self) -> None:
+        """As where the first one was filled up, shrunken, and then cut itself."""
+        pixels = picture(650, 525)
+        small = reduced(padded(pixels, 256), 4)
+        reader = Arrays(pixels, small)
+        reader.levels = (Level((650, 525), 1.0, (256, 256)), Level((192, 192), 1.0, (TILE, TILE)))
+        assert found(align(reader)) == [((650, 525), 1), ((162, 131), 4)]  # type: ignore[arg-type]
+
     def test_one_that_was_stretched_over_whole_tiles_is_left_out(self) -> None:
         pixels = picture(650, 525)
         stretched = np.asarray(Image.fromarray(pixels).resize((320, 384)))
@@ -161,6 +169,9 @@ class TestPaddedLevels:
         pixels = picture(650, 525)
         damaged = Arrays(pixels, padded(reduced(pixels, 2)), padded(reduced(pixels, 8)), damaged=True)
         assert align(damaged).kept == (0, 1)  # type: ignore[arg-type]
+        square = picture(650, 650)
+        damaged = Arrays(square, padded(reduced(square, 2)), damaged=True)
+        assert align(damaged).kept == (0,)  # type: ignore[arg-type]
 
     def test_what_is_read_for_it_does_not_grow_with_the_slide(self) -> None:
         pixels = picture(1300, 1050)

@@ -306,3 +306,15 @@ def test_the_whole_of_a_large_scene_is_read(tmp_path: Path) -> None:
     with open_slide(write(tmp_path / "a.tif", (SCAN, TILED), (large, TILED)), 0.5) as slide:
         np.testing.assert_array_equal(slide.read_region((0, 0), (320, 300), 0.5), large)
         assert "scene 2 of 2" in slide.notes[0]
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_a_level_that_contradicts_itself_is_left_out_and_told(tmp_path: Path, marked: bool) -> None:
+    pixels = picture(400, 300)
+    levels = [(reduced(pixels, factor), {**TILED, "subfiletype": int(marked and factor > 1)}) for factor in (1, 2, 4)]
+    path = write(tmp_path / "a.tif", *levels)
+    with tifffile.TiffFile(path, mode="r+") as tif:
+        tif.pages[1].tags["TileOffsets"].overwrite(tif.pages[1].dataoffsets[:-1])
+    with open_slide(path, 0.5) as slide:
+        assert downsamples(slide) == [1, 4]
+        assert bool(slide.notes) is marked and all("levels may be missing" in note for note in slide.notes)

@@ -18,12 +18,14 @@ from lrmil.errors import SlideError
 from lrmil.reader import Level, Reader
 from lrmil.sampling import sample
 
+ROUNDING = 1e-6  # of a pixel, in the arithmetic here
 STATED_WITHIN = 0.01  # spacings are written with few digits: a simple factor this close is the one that is meant
 MAX_FACTOR = 16  # times the least that is possible, for a level of a tile or two
 MAX_GUESSES = 16
 GRID = 4  # blocks along a side that are compared
-BLOCK = 64  # pixels of the level along the side of a block, and
+BLOCK, MIN_BLOCK = 64, 8  # pixels of the level along the side of a block, and
 CELLS = 16  # means of them that are compared
+MAX_READ = 1024  # pixels of the finer level along the side of a block
 FLAT = 2.0  # mean difference in grey values up to which there is nothing to compare
 ALIKE = (
     0.35  # share of the contrast that may differ at the right factor: measured 0.01 to 0.03, at wrong ones 0.5 to 1.5
@@ -112,10 +114,10 @@ def _fits(first: Level, level: Level, *, above: float, repeated: bool) -> list[_
 def _fit(first: Level, level: Level, factor: float) -> _Fit | None:
     """How much of a level is covered at a factor; None where it lacks a part, or has a tile too much."""
     shape, exact = [], True
-    for full, side, tile in zip(first.shape, level.shape, level.tile, strict=True):
+    for full, side, tile in zip(first.shape, level.shape, _larger_tile(first, level), strict=True):
         need = full / factor
-        if abs(side - need) <= 1:
-            shape.append(min(side, math.ceil(need)))
+        if abs(side - need) <= 1 + ROUNDING:
+            shape.append(max(1, min(side, math.ceil(need))))
         elif need < side <= need + tile:
             shape.append(max(1, math.floor(need)))
             exact = False
@@ -133,11 +135,17 @@ def _common_factor(first: Level, level: Level) -> float | None:
     sides = list(zip(first.shape, level.shape, strict=True))
     low = max(full / (side + 1) for full, side in sides)
     high = min(full / (side - 1) if side > 1 else math.inf for full, side in sides)
+    middle = (low + min(high, 2 * low)) / 2
     if low > high:
         return None
-    mean = sum(full / side for full, side in sides) / 2
-    simple = [2.0 ** round(math.log2(mean)), round(mean), round(2 * mean) / 2]
-    return next((float(one) for one in simple if one >= 1 and low <= one <= high), min(max(mean, low), high))
+    simple = [2.0 ** round(math.log2(middle)), _multiple(1, low, middle, high), _multiple(0.5, low, middle, high)]
+    return next((one for one in simple if one >= 1 and low <= one <= high), middle)
+
+
+def _multiple(unit: float, low: float, middle: float, high: float) -> float:
+    """The multiple of a unit next to the middle of an interval, inside it if one is."""
+    nearest = round(middle / unit) * unit
+    return nearest if low <= nearest <= high else math.ceil(low / unit) * unit
 
 
 def _simple(factor: float) -> float | None:
@@ -149,13 +157,18 @@ def _simple(factor: float) -> float | None:
 
 def _padded_factors(first: Level, level: Level) -> list[float]:
     """Simple factors of which a level is the picture filled up to whole tiles; powers of two first."""
-    sides = list(zip(first.shape, level.shape, level.tile, strict=True))
+    sides = list(zip(first.shape, level.shape, _larger_tile(first, level), strict=True))
     low = max(full / side for full, side, _ in sides)
     high = min(full / (side - tile) if side > tile else math.inf for full, side, tile in sides)
     high = min(high, low * MAX_FACTOR)
     powers = [2.0**power for power in range(1, 16)]
     guesses = [*powers, *(float(one) for one in range(2, 129)), *(one + 0.5 for one in range(1, 10))]
     return [one for one in dict.fromkeys(guesses) if low <= one < high][:MAX_GUESSES]
+
+
+def _larger_tile(first: Level, level: Level) -> tuple[int, int]:
+    """What a level may have been filled up to: its own tiles, or those of the first one that it was made from."""
+    return max(first.tile[0], level.tile[0]), max(first.tile[1], level.tile[1])
 
 
 def _whole_tiles(level: Level) -> bool:
@@ -172,7 +185,8 @@ def _chosen(reader: Reader, place: int, fits: Sequence[_Fit], finer: tuple[int, 
         found = []
     told = sorted(((error, fit) for error, fit in found if error is not None), key=lambda one: one[0])
     if not told:  # nothing to see
-        certain = fits[0].exact or (len(fits) == 1 and _whole_tiles(reader.levels[place]))
+        only = len(fits) == 1 and _whole_tiles(reader.levels[place])
+        certain = only or (fits[0].exact and fits[0].factor == _simple(fits[0].factor))
         return fits[0] if certain and not proof else None
     if told[0][0] > ALIKE:
         return None
@@ -184,7 +198,7 @@ def _difference(reader: Reader, place: int, fit: _Fit, finer: tuple[int, float])
     """How much a level differs from a finer one at a factor, as a share of their contrast; None where there is none."""
     index, downsample = finer
     step = fit.factor / downsample
-    block = max(1, min(BLOCK, *(side // GRID for side in fit.shape)))
+    block = max(1, min(BLOCK, max(MIN_BLOCK, round(MAX_READ / step)), *(side // GRID for side in fit.shape)))
     cells = min(CELLS, block)
     corners = product(*([round(part * (side - block) / (GRID - 1)) for part in range(GRID)] for side in fit.shape))
     ours, theirs = list[NDArray[np.float32]](), list[NDArray[np.float32]]()

@@ -12,7 +12,7 @@ from itertools import product
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from lrmil.dicom_series import levels_of, series_of
+from lrmil.dicom_series import levels_of
 from lrmil.holes import END_OF_JPEG, HOLE, ends_in_zeros, has_compressed_hole
 from lrmil.reader import unreadable
 
@@ -105,12 +105,11 @@ def pixel_spacings(path: Path, shapes: Collection[tuple[int, int]]) -> dict[tupl
     """
     found = dict[tuple[int, int], tuple[float, float]]()
     try:
-        for level in levels_of(path):
-            sides = sides_of(_head(level))
-            if sides in shapes and sides is not None:
-                spacing = _spacing_of(level)
-                if spacing is not None and found.setdefault(sides, spacing) != spacing:
-                    found[sides] = (math.nan, math.nan)  # two levels of one size
+        for part, head in _heads_of_levels(path).items():
+            sides = sides_of(head)
+            spacing = _spacing_of(part) if sides in shapes else None
+            if sides is not None and spacing is not None and found.setdefault(sides, spacing) != spacing:
+                found[sides] = (math.nan, math.nan)  # two levels of one size
     except OSError:
         return {}  # OpenSlide says why
     return {sides: spacing for sides, spacing in found.items() if all(map(math.isfinite, spacing))}
@@ -126,10 +125,15 @@ def _spacing_of(file: Path) -> tuple[float, float] | None:
     return (y, x) if y > 0 and x > 0 else None
 
 
+def _heads_of_levels(path: Path) -> dict[Path, bytes]:
+    """The beginning of each file that holds pixels of the scan."""
+    return {part: _head(part) for part in levels_of(path)}
+
+
 def _level_of(path: Path, shape: tuple[int, int]) -> LevelFrames | None:
     """Find the file of the slide that holds a level; None where several may be it, or it cannot be understood."""
     try:
-        heads = {part: _head(part) for part in series_of(path)}
+        heads = _heads_of_levels(path)
         files = [part for part, head in heads.items() if sides_of(head) == shape]
         file = path if path in files else files[0] if len(files) == 1 else None
         return _frames(file, heads[file], shape) if file else None

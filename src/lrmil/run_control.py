@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from lrmil import files
 from lrmil.errors import FormatError, RunError
 from lrmil.ownership import STOP_MARK, is_lock, is_stop_request, require_free
-from lrmil.plain_files import open_plain, refuse_link
+from lrmil.plain_files import is_plain, open_plain, refuse_link
 from lrmil.run_log import LogLine, parse_line
 from lrmil.run_progress import EpochRecord, RunProgress
 from lrmil.run_tables import read_document, read_rows

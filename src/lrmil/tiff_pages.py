@@ -110,9 +110,10 @@ def parse_pyramid(path: Path) -> TiffPyramid:
                 raise NeedsOpenSlide(f"Expected a TIFF that tifffile reads whole; {path} is one that OpenSlide reads.")
             slide = find_slide(path, tif)
             _refuse_other_colours(path, slide)
-            pages, found = [_page(page) for page in slide.pages], _mpp_candidates(tif, slide)
-            notes = (*slide.notes, *_notes(slide.pages[0]), *((DAMAGED,) if complaints else ()))
-            return TiffPyramid(pages, slide.unmarked, found, _objective_power(tif, slide), notes)
+            pages, unmarked = _pages(slide)
+            lost = complaints or len(pages) - len(unmarked) < len(slide.pages) - len(slide.unmarked)
+            notes = (*slide.notes, *_notes(slide.pages[0]), *((DAMAGED,) if lost else ()))
+            return TiffPyramid(pages, unmarked, _mpp_candidates(tif, slide), _objective_power(tif, slide), notes)
     except SlideError:
         raise
     except MALFORMED as error:
@@ -167,6 +168,20 @@ def _notes(page: tifffile.TiffPage) -> tuple[str, ...]:
 def _title(value: Any) -> str:
     """Name of a value that the TIFF standard numbers; whatever else a damaged file has there is not quoted."""
     return str(getattr(value, "name", value if isinstance(value, int) else "a colour space that is no number"))
+
+
+def _pages(slide: TiffSlide) -> tuple[list[LevelPage], tuple[int, ...]]:
+    """Lay out the pages, and say which of them are unmarked; without a level whose page contradicts itself."""
+    pages, unmarked = [_page(slide.pages[0])], list[int]()
+    for place, page in enumerate(slide.pages[1:], 1):
+        try:
+            layout = _page(page)
+        except MALFORMED:
+            continue
+        if place in slide.unmarked:
+            unmarked.append(len(pages))
+        pages.append(layout)
+    return pages, tuple(unmarked)
 
 
 def _page(page: tifffile.TiffPage) -> LevelPage:
