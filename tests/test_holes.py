@@ -1,10 +1,12 @@
 """Holes of an incomplete copy are told from dark pixels, in plain and in compressed data."""
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 from scipy import ndimage
 
 from lrmil.errors import SlideError
@@ -126,6 +128,61 @@ class TestCompressed:
         reader = TiffReader(path)
         assert np.abs(reader.read(0, 0, 0, 1024, 1024).astype(int) - value).max() <= 1
         reader.close()
+
+
+class TestWebp:
+    @pytest.mark.parametrize("side", [1024, 2048])
+    @pytest.mark.parametrize("value", [255, 244, 0])
+    @pytest.mark.parametrize("method", [0, 4])
+    def test_glass_ends_in_zeros_and_is_no_hole(self, tmp_path: Path, side: int, value: int, method: int) -> None:
+        tile = np.full((side, side, 3), value, np.uint8)
+        tile[:128, :128] = TISSUE[:128, :128]
+        tile[:, side // 2] = 128  # an edge of a cover slip
+        data = io.BytesIO()
+        Image.fromarray(tile).save(data, "WEBP", quality=75, method=method)
+        assert method == 0 or ends_in_zeros(data.getvalue())
+        reader = TiffReader(webp_file(tmp_path / "a.tif", data.getvalue(), side))
+        assert np.abs(reader.read(0, 0, 0, side, side).astype(int) - tile).mean() < 2
+        reader.close()
+
+    @pytest.mark.parametrize("lost", [100, 500, 2000])
+    def test_tissue_that_ends_in_zeros_is_torn(self, tmp_path: Path, lost: int) -> None:
+        data = io.BytesIO()
+        Image.fromarray(TISSUE[:512, :512]).save(data, "WEBP", quality=75)
+        torn = data.getvalue()[:-lost] + bytes(lost)
+        with pytest.raises(SlideError, match="zero bytes"):
+            TiffReader(webp_file(tmp_path / "a.tif", torn, 512))
+
+    def test_a_hole_within_a_large_tile_is_seen(self, tmp_path: Path) -> None:
+        data = io.BytesIO()
+        Image.fromarray(np.tile(TISSUE[:512, :512], (2, 2, 1))).save(data, "WEBP", quality=90)
+        whole, middle = data.getvalue(), len(data.getvalue()) // 2
+        holed = whole[:middle] + bytes(2 * HOLE_BYTES) + whole[middle + 2 * HOLE_BYTES :]
+        with pytest.raises(SlideError, match="zero bytes"):
+            TiffReader(webp_file(tmp_path / "a.tif", holed, 1024))
+
+
+def webp_file(path: Path, tile: bytes, side: int) -> Path:
+    options = {"photometric": "rgb", "compression": "webp", "tile": (side, side), "metadata": None}
+    tifffile.imwrite(path, iter([tile]), shape=(side, side, 3), dtype="uint8", **options)
+    return path
+
+
+def test_black_areas_that_deflate_stores_plainly_are_pixels(tmp_path: Path) -> None:
+    speck = TISSUE.copy()
+    speck[100:300, 60:550] = 0
+    path = tmp_path / "a.tif"
+    options = {"photometric": "rgb", "tile": (256, 256), "compression": "deflate", "compressionargs": {"level": 0}}
+    tifffile.imwrite(path, speck, **options)
+    assert bytes(HOLE_BYTES) in path.read_bytes()
+    reader = TiffReader(path)
+    np.testing.assert_array_equal(reader.read(0, 0, 0, 520, 600), speck)
+    reader.close()
+    punch(path, 0, "middle", 64)
+    reader = TiffReader(path)
+    with pytest.raises(SlideError, match="segment 0 of level 0 cannot be decoded"):
+        reader.read(0, 0, 0, 8, 8)
+    reader.close()
 
 
 def test_rules() -> None:

@@ -180,17 +180,6 @@ def test_huge_compressed_strip_is_refused_with_advice(tmp_path: Path, monkeypatc
         TiffReader(path)
 
 
-def test_jpeg_2000_of_aperio_goes_to_openslide(tmp_path: Path) -> None:
-    path = write_pyramid(tmp_path / "a.svs", PIXELS, style="aperio", compression="jpeg2000", tile=128, factors=())
-    with tifffile.TiffFile(path, mode="r+") as tif:
-        tif.pages[0].tags["Compression"].overwrite(33005)
-    with pytest.raises(NeedsOpenSlide):
-        TiffReader(path)
-    with open_slide(path) as slide:
-        assert slide.reader_name == "openslide"
-        assert np.abs(slide.read_region((0, 0), (100, 100), 0.5).astype(int) - PIXELS[:100, :100]).max() <= 2
-
-
 def test_cache_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lrmil.tiff_reader.CACHE_BYTES", 5 * 64 * 64 * 3)
     reader = TiffReader(write_pyramid(tmp_path / "a.tif", PIXELS, tile=64, factors=()))

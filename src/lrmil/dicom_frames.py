@@ -81,6 +81,14 @@ class DicomFrames:
                     raise unreadable(level.file, f"frame {number} {problem}")
                 intact.add(number)
 
+    def file_of(self, shape: tuple[int, int]) -> Path | None:
+        """Find the file of the slide that holds the level of that (height, width); None where several may be it."""
+        try:
+            file, _ = _file_of(self._path, shape)
+        except OSError:
+            return None
+        return file
+
 
 def sides_of(head: bytes) -> tuple[int, int] | None:
     """(height, width) of the whole picture that the head of a DICOM file states; None where it is no such file."""
@@ -133,12 +141,18 @@ def _heads_of_levels(path: Path) -> dict[Path, bytes]:
 def _level_of(path: Path, shape: tuple[int, int]) -> LevelFrames | None:
     """Find the file of the slide that holds a level; None where several may be it, or it cannot be understood."""
     try:
-        heads = _heads_of_levels(path)
-        files = [part for part, head in heads.items() if sides_of(head) == shape]
-        file = path if path in files else files[0] if len(files) == 1 else None
-        return _frames(file, heads[file], shape) if file else None
+        file, head = _file_of(path, shape)
+        return _frames(file, head, shape) if file else None
     except OSError:
         return None  # OpenSlide says why
+
+
+def _file_of(path: Path, shape: tuple[int, int]) -> tuple[Path | None, bytes]:
+    """Find the file of the slide that holds a level, and its head; None where several may be it."""
+    heads = _heads_of_levels(path)
+    files = [part for part, head in heads.items() if sides_of(head) == shape]
+    file = path if path in files else files[0] if len(files) == 1 else None
+    return file, heads[file] if file else b""
 
 
 def _frames(file: Path, head: bytes, shape: tuple[int, int]) -> LevelFrames | None:

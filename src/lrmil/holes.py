@@ -4,6 +4,8 @@ Copies that stop, and downloads that lack a piece, leave zero bytes in place of 
 scanner are never exactly zero for that long: pen and dust are dark, with noise.
 """
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,6 +14,8 @@ SECTOR = 512  # bytes: the least that a disk loses
 HOLE_BYTES = 4096  # a block of the usual file systems, and a page of memory
 TAIL_BYTES = 64  # no compressed stream ends in as many zeros; some decoders take them for data
 PIXELS_A_BYTE = 128 / 3  # of an image of one colour: a JPEG may spend 3 x 4 zero bits on 64 of its pixels
+WEBP_PIXELS_A_BYTE = 128  # a WebP spends less: 200 (its fastest method) to 10,000 pixels of glass a byte were seen
+FLAT = 2  # grey values between neighbours where a WebP goes on with what was above or to the left
 
 END_OF_JPEG = b"\xff\xd9"
 SOF_BASELINE, SOF_EXTENDED, DHT, SOS = 0xC0, 0xC1, 0xC4, 0xDA  # markers of a JPEG's segments
@@ -43,7 +47,7 @@ def may_touch_hole(data: bytes) -> bool:
     return not data[0] or not data[-1] or _ZEROS in data
 
 
-def has_compressed_hole(data: bytes, area: int) -> bool:
+def has_compressed_hole(data: bytes, area: int, *, pixels_a_byte: float = PIXELS_A_BYTE) -> bool:
     """Whether compressed data have a hole: many decoders paint over it without an error.
 
     Parameters
@@ -52,14 +56,33 @@ def has_compressed_hole(data: bytes, area: int) -> bool:
         Bytes of a segment, compressed by whatever method.
     area
         Number of pixels that they stand for.
+    pixels_a_byte
+        The least number of pixels of one colour for which the method spends a byte of zeros.
     """
-    longest = max(HOLE_BYTES, round(area / PIXELS_A_BYTE))
+    longest = max(HOLE_BYTES, round(area / pixels_a_byte))
     return bytes(longest) in data
 
 
 def ends_in_zeros(data: bytes) -> bool:
     """Whether the end of compressed data is missing."""
     return len(data) > TAIL_BYTES and not data[-TAIL_BYTES:].strip(b"\0")
+
+
+def has_torn_end_of_webp(data: bytes, pixels: NDArray[np.uint8]) -> bool:
+    """Whether the end of a WebP is missing: its zeros stand for more than the even area at the end of the picture.
+
+    Parameters
+    ----------
+    data
+        The whole WebP. That of a large area of one colour ends in zeros as it should.
+    pixels
+        (h, w, 3) as decoded.
+    """
+    if not ends_in_zeros(data):
+        return False
+    rows = math.ceil((len(data) - len(data.rstrip(b"\0"))) * WEBP_PIXELS_A_BYTE / pixels.shape[1])
+    glass = pixels[-rows:].astype(np.int16)
+    return rows > len(pixels) or all(np.abs(np.diff(glass, axis=axis)).max(initial=0) > FLAT for axis in (0, 1))
 
 
 def has_jpeg_hole(data: bytes, area: int) -> bool:

@@ -5,18 +5,20 @@ import re
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import openslide
 from numpy.typing import NDArray
-from PIL import Image
 
 from lrmil.alignment import align
 from lrmil.dicom_frames import HEAD, DicomFrames, focal_planes_of, pixel_spacings, sides_of
 from lrmil.dicom_head import is_dicom
+from lrmil.dicom_levels import DicomLevels
 from lrmil.dicom_series import series_of
 from lrmil.errors import SlideError
+from lrmil.openslide_regions import begins_with_level0, read_from, read_stored
 from lrmil.pixel_size import openslide_mpp, openslide_power
 from lrmil.reader import ICC_NOTE, Level, check_inside, not_brightfield, several_planes, unreadable
 from lrmil.slide_files import MRXS
@@ -61,13 +63,24 @@ class OpenSlideReader:
         self.origin_yx = (int(properties.get("openslide.bounds-y", 0)), int(properties.get("openslide.bounds-x", 0)))
         self.mpp_candidates = openslide_mpp(properties, shapes[0])
         self.objective_power = openslide_power(properties, shapes[0])
-        self.notes = _notes(properties, self.origin_yx)
+        self._notes = _notes(properties, self.origin_yx)
+        self._moved: set[int] = set()
         # libdicom crashes the process when two threads meet an error in one damaged file.
         is_dicom = properties.get("openslide.vendor") == "dicom"
         self._turn: AbstractContextManager[object] = threading.Lock() if is_dicom else nullcontext()
         self._frames = DicomFrames(path) if is_dicom else None
+        self._single = DicomLevels(self._frames) if self._frames else None
+        self._alone: dict[int, openslide.OpenSlide | None] = {}
         aligned = align(self, factors=_spacing_factors(path, shapes) if is_dicom else ())
-        self.levels, self._stored, self.notes = aligned.levels, aligned.kept, (*self.notes, *aligned.notes)
+        self.levels, self._stored = aligned.levels, aligned.kept
+        self._notes = (*self._notes, *aligned.notes)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Also which levels could not be read as they are stored so far."""
+        with self._lock:
+            moved = sorted(self._moved & set(self._stored))
+        return (*self._notes, *(_moved_note(self._stored.index(level)) for level in moved))
 
     def read(self, level: int, y: int, x: int, h: int, w: int) -> NDArray[np.uint8]:
         """Read an (h, w, 3) rectangle of a level; see `lrmil.reader.Reader.read`."""
@@ -76,27 +89,80 @@ class OpenSlideReader:
         if self._frames:
             self._frames.refuse_holes(self._shapes[level], y, x, h, w)
         with self._turn:
-            handle = self._handle
+            handle, index = self._handle_of(level)
             try:
-                return _read(handle, level, y, x, h, w)
+                return self._read(handle, level, index, y, x, h, w)
             except openslide.OpenSlideError:
-                return self._read_again(handle, level, y, x, h, w)
+                return self._read_again(handle, level, index, y, x, h, w)
 
     def close(self) -> None:
         """Let go of the file."""
-        self._handle.close()
+        for handle in (self._handle, *self._alone.values()):
+            if handle is not None:
+                handle.close()
 
-    def _read_again(self, failed: openslide.OpenSlide, level: int, y: int, x: int, h: int, w: int) -> NDArray[np.uint8]:
+    @cached_property
+    def _factors(self) -> tuple[float, ...]:
+        """Level-0 pixels per pixel of each level, as OpenSlide takes them."""
+        return tuple(map(float, self._handle.level_downsamples))
+
+    def _handle_of(self, level: int) -> tuple[openslide.OpenSlide, int]:
+        """Give the handle that reads a level, and the number of the level in it: 0 where it is opened alone."""
+        if level not in self._alone:
+            self._alone[level] = self._open_alone(level)
+        alone = self._alone[level]
+        return (self._handle, level) if alone is None else (alone, 0)
+
+    def _open_alone(self, level: int) -> openslide.OpenSlide | None:
+        """Open a level as a slide of its own: one of DICOM whose factor is not whole."""
+        if self._single is None or self._factors[level].is_integer():
+            return None
+        link = self._single.link_to(self._shapes[level])
+        try:
+            return _open(link) if link else None
+        except SlideError:
+            return None
+
+    def _read(
+        self, handle: openslide.OpenSlide, level: int, index: int, y: int, x: int, h: int, w: int
+    ) -> NDArray[np.uint8]:
+        """Read what is stored; of a large level whose factor is not whole, what OpenSlide has nearest."""
+        stored = read_stored(handle, index, y, x, h, w)
+        return self._read_moved(handle, level, index, y, x, h, w) if stored is None else stored
+
+    def _read_moved(
+        self, handle: openslide.OpenSlide, level: int, index: int, y: int, x: int, h: int, w: int
+    ) -> NDArray[np.uint8]:
+        pixels = read_from(handle, index, (y, x), (h, w))
+        with self._lock:
+            self._moved.add(level)
+        return pixels
+
+    def _read_again(
+        self, failed: openslide.OpenSlide, level: int, index: int, y: int, x: int, h: int, w: int
+    ) -> NDArray[np.uint8]:
         """Read through a handle of our own, since an error sticks to a handle: another thread may have caused it."""
         with self._lock:
             if self._handle is failed:
                 self._handle = _open(self._path)
-        with _open(self._path) as handle:
-            try:
-                return _read(handle, level, y, x, h, w)
-            except openslide.OpenSlideError as error:
-                where = f"level {level}, y={y} x={x} h={h} w={w}"
-                raise unreadable(self._path, f"OpenSlide failed at {where}: {error}") from error
+            elif self._alone.get(level) is failed:
+                self._alone[level] = self._open_alone(level)
+        factor = self._factors[level] if index == level else 1.0
+        exact = all(begins_with_level0(corner, factor) for corner in (y, x))
+        problem: Exception | None = None
+        for read in (self._read,) if exact else (self._read, self._read_moved):  # the damage may lie beside the region
+            own = self._open_alone(level) if index != level else None
+            with own or _open(self._path) as handle:
+                try:
+                    return read(handle, level, index if own or index == level else level, y, x, h, w)
+                except openslide.OpenSlideError as error:
+                    problem = error
+        where = f"level {level}, y={y} x={x} h={h} w={w}"
+        raise unreadable(self._path, f"OpenSlide failed at {where}: {problem}") from problem
+
+
+def _moved_note(level: int) -> str:
+    return f"OpenSlide gave parts of level {level} moved by part of a pixel, since its factor is not a whole number."
 
 
 def _fluorescence(properties: Mapping[str, str]) -> str:
@@ -171,11 +237,3 @@ def _open(path: Path) -> openslide.OpenSlide:
             f"Expected a whole-slide image in {path}; OpenSlide says: {error}. "
             "Check that the file is complete and in a format that `lrmil doctor` lists."
         ) from error
-
-
-def _read(handle: openslide.OpenSlide, level: int, y: int, x: int, h: int, w: int) -> NDArray[np.uint8]:
-    downsample = handle.level_downsamples[level]
-    rgba = handle.read_region((round(x * downsample), round(y * downsample)), level, (w, h))
-    white = Image.new("RGB", rgba.size, (255, 255, 255))
-    white.paste(rgba, mask=rgba.getchannel("A"))  # openslide-python has already undone the premultiplication
-    return np.asarray(white)

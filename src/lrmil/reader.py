@@ -42,8 +42,11 @@ class Reader(Protocol):
     origin_yx: tuple[int, int]
     objective_power: float | Disregarded | None
     mpp_candidates: list[MppCandidate | Disregarded]
-    notes: tuple[str, ...]
-    """Sentences on how this slide is read that its user must know."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences on how this slide is read that its user must know."""
+        ...
 
     @property
     def bytes_read(self) -> int | None:

@@ -34,7 +34,7 @@ def open_slide(path: str | Path, mpp: float | None = None, *, objective_power: b
     """Open a slide for reading; use it in a ``with`` block or close it.
 
     tifffile reads TIFF, SVS, OME-TIFF and NDPI; zarr reads OME-Zarr; Pillow reads PNG and JPEG pictures, which need
-    `mpp`; OpenSlide reads the rest, and JPEG 2000 SVS.
+    `mpp`; OpenSlide reads the rest, and SVS whose JPEG 2000 has subsampled colours.
 
     Parameters
     ----------

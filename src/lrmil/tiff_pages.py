@@ -14,6 +14,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from lrmil.errors import SlideError
+from lrmil.jpeg2000 import HEADER_BYTES, decode_jpeg2000, read_colours
 from lrmil.pixel_size import (
     Found,
     aperio_mpp,
@@ -26,11 +27,10 @@ from lrmil.pixel_size import (
 )
 from lrmil.reader import ICC_NOTE, not_brightfield
 from lrmil.resolution import Disregarded
-from lrmil.tiff_images import JPEG, OLD_JPEG, TiffSlide, find_slide, is_rgb
+from lrmil.tiff_images import JPEG, JPEG_2000, OLD_JPEG, TiffSlide, find_slide, is_rgb
 
 UNCOMPRESSED = 1
-APERIO_J2K = (33003, 33005)
-JPEG_2000 = (34712, 33004)  # and Aperio's, which OpenSlide reads
+APERIO_YCBCR = 33003  # where Aperio wrote it; Bio-Formats writes RGB under this number
 DAMAGED = "Part of the file's structure cannot be read, as when a copy stops early: levels may be missing."
 TRESTLE = "MedScan"  # its tiles overlap
 ICC_PROFILE, NDPI_FILTER, NDPI_WAVELENGTH = 34675, 65434, 65451  # tags
@@ -136,16 +136,23 @@ def _complaints() -> Iterator[list[logging.LogRecord]]:
         logging.getLogger("tifffile").removeHandler(handler)
 
 
-def needs_openslide(page: tifffile.TiffPage) -> bool:
-    """Tell whether tifffile would give wrong colours: it does not convert Aperio's JPEG 2000 from YCbCr."""
-    return int(page.compression) in APERIO_J2K
+def needs_openslide(page: Any) -> bool:
+    """Tell whether this is JPEG 2000 of Aperio with fewer pixels of colour than of brightness."""
+    if int(page.compression) not in JPEG_2000 or not page.parent.is_svs:
+        return False
+    first = next((index for index, count in enumerate(page.databytecounts) if count and page.dataoffsets[index]), None)
+    if first is None:
+        return False
+    page.parent.filehandle.seek(page.dataoffsets[first])
+    colours = read_colours(page.parent.filehandle.read(min(page.databytecounts[first], HEADER_BYTES)))
+    return colours is not None and colours.subsampled
 
 
 def _refuse_other_colours(path: Path, slide: TiffSlide) -> None:
     """Refuse a slide that is not 8-bit RGB: a smaller picture (a label, a macro photo) must not stand in."""
     page = slide.pages[0]
     if any(needs_openslide(level) for level in slide.pages):
-        raise NeedsOpenSlide(f"Expected colours that tifffile converts; {path} has Aperio JPEG 2000.")
+        raise NeedsOpenSlide(f"Expected colours of full size; {path} has JPEG 2000 in which they are subsampled.")
     if fluorescence := _fluorescence(page):
         raise not_brightfield(path, f"fluorescence ({fluorescence})")
     if not is_rgb(page):
@@ -197,19 +204,28 @@ def _page(page: tifffile.TiffPage) -> LevelPage:
     if len(offsets) != expected or len(counts) != expected:
         raise ValueError(f"{len(offsets)} segments where {expected} are needed")
     decode, tables, header = page.decode, page.jpegtables, page.jpegheader
+    compression, ycbcr = int(page.compression), _is_ycbcr_2000(page)
 
     def decode_segment(data: bytes, index: int) -> NDArray[np.uint8] | None:
+        if compression in JPEG_2000:  # tifffile would take YCbCr for subsampled
+            return _without_alpha(decode_jpeg2000(data, ycbcr=ycbcr))
         pixels = decode(data, index, jpegtables=tables, jpegheader=header)[0]
         return None if pixels is None else _without_alpha(np.asarray(pixels).reshape(pixels.shape[-3:]))
 
-    compression = int(page.compression)
+
     ends_in_eoi = compression in JPEG_2000 or (compression == JPEG and header is None)
     contiguous = bool(page.is_memmappable) and page.shape[2] == 3
     return LevelPage((height, width), tile, offsets, counts, decode_segment, compression, ends_in_eoi, contiguous)
 
 
+def _is_ycbcr_2000(page: Any) -> bool:
+    """Whether JPEG 2000 holds YCbCr unless its codestream says that it is transformed, which decoders undo."""
+    of_aperio = int(page.compression) == APERIO_YCBCR and page.parent.is_svs
+    return int(page.compression) in JPEG_2000 and (page.photometric == YCBCR or of_aperio)
+
+
 def _without_alpha(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    if pixels.shape[2] < 4:
+    if pixels.shape[-1] < 4 or pixels.ndim != 3:
         return pixels
     if (pixels[..., 3] != 255).any():
         raise ValueError("it has transparent pixels; write the slide again without an alpha channel")

@@ -15,11 +15,24 @@ from numpy.typing import NDArray
 
 from lrmil.alignment import align
 from lrmil.errors import SlideError
-from lrmil.holes import HOLE, HOLE_BYTES, ends_in_zeros, has_compressed_hole, is_hole, is_hole_around, may_touch_hole
+from lrmil.holes import (
+    HOLE,
+    HOLE_BYTES,
+    WEBP_PIXELS_A_BYTE,
+    ends_in_zeros,
+    has_compressed_hole,
+    has_torn_end_of_webp,
+    is_hole,
+    is_hole_around,
+    may_touch_hole,
+)
 from lrmil.reader import Level, check_inside, unreadable
 from lrmil.tiff_pages import UNCOMPRESSED, LevelPage, parse_pyramid
 
 CACHE_BYTES = 32 << 20
+BACKGROUND = 255  # of what a writer did not store: white
+CHECKED = (8, 32946, 34925, 50013)  # Compression: deflate and LZMA, whose decoders compare a checksum
+WEBP = 50001
 MAX_SEGMENT_BYTES = 512 << 20
 MOST_REMEMBERED = 1 << 16  # damaged segments
 UNDECODABLE = (ValueError, TypeError, RuntimeError, IndexError, OSError)  # imagecodecs: RuntimeError
@@ -50,7 +63,9 @@ class TiffReader:
         self._size = path.stat().st_size
         self._refuse_truncated()
         self.levels = tuple(Level(page.shape, 1.0, page.tile) for page in self._pages)
+        self._blank = [_not_stored(page) for page in self._pages]
         self._missing = [_missing(page, self._size) for page in self._pages]
+        self.notes = (*self.notes, *_blank_note(self._blank))
         self._damaged: dict[tuple[int, int], str] = {}
         # The condition makes a thread that asks for a segment in the making wait for it; others decode meanwhile.
         self._cache: LRUCache[tuple[object, ...], NDArray[np.uint8]] = LRUCache(CACHE_BYTES, lambda array: array.nbytes)
@@ -83,11 +98,15 @@ class TiffReader:
         for row, column in cells:  # before anything is decoded in vain
             self._refuse_damaged(level, row * page.columns + column)
         for row, column in cells:
-            segment = self._segment(level, row * page.columns + column)
+            index = row * page.columns + column
             top, left = row * page.tile[0], column * page.tile[1]
             y0, y1 = max(y, top), min(y + h, top + page.tile[0])
             x0, x1 = max(x, left), min(x + w, left + page.tile[1])
-            out[y0 - y : y1 - y, x0 - x : x1 - x] = segment[y0 - top : y1 - top, x0 - left : x1 - left]
+            part = out[y0 - y : y1 - y, x0 - x : x1 - x]
+            if self._blank[level][index]:
+                part[:] = BACKGROUND
+            else:
+                part[:] = self._segment(level, index)[y0 - top : y1 - top, x0 - left : x1 - left]
         return out
 
     def close(self) -> None:
@@ -101,8 +120,9 @@ class TiffReader:
         aligned = align(self, unmarked=unmarked)
         self._pages = [self._pages[place] for place in aligned.kept]
         self._missing = [self._missing[place] for place in aligned.kept]
+        self._blank = [self._blank[place] for place in aligned.kept]
         self.levels, self.notes = aligned.levels, (*self.notes, *aligned.notes)
-        self._damaged.clear()  # both are by level
+        self._damaged.clear()  # it and the segments are by level
         self._segment.cache_clear()
 
     def _read_rows(self, level: int, y: int, x: int, h: int, w: int) -> NDArray[np.uint8]:
@@ -156,7 +176,7 @@ class TiffReader:
     def _refuse_damaged(self, level: int, index: int) -> None:
         """Refuse a segment that the file does not hold, or whose content was found damaged before."""
         problem = self._damaged.get((level, index))
-        if self._missing[level][index]:
+        if self._missing[level][index] and not self._blank[level][index]:
             page = self._pages[level]
             empty = page.offsets[index] <= 0 or page.counts[index] <= 0
             problem = "is empty" if empty else "lies beyond the end of the file"
@@ -200,8 +220,8 @@ class TiffReader:
         for level in reversed(range(len(self._pages))):
             if self._pages[level].contiguous:
                 return
-            last = len(self._pages[level].offsets) - 1
-            for index in sorted({0, last // 2, last}):
+            stored = np.flatnonzero(~self._blank[level]).tolist()
+            for index in sorted({stored[0], stored[len(stored) // 2], stored[-1]}):
                 try:
                     self._segment(level, index)
                 except SlideError as error:
@@ -222,15 +242,36 @@ def _missing(page: LevelPage, size: int) -> NDArray[np.bool_]:
     return np.asarray((offsets <= 0) | (counts <= 0) | (offsets + counts > size))
 
 
+def _not_stored(page: LevelPage) -> NDArray[np.bool_]:
+    """Mark the segments of which a writer says that it did not store them: it gives neither an offset nor a count.
+
+    A torn copy leaves one of them as a rule: both tables are in different places. Of a level without a single segment
+    that is whole, nothing is believed, since a hole over both tables looks the same.
+    """
+    offsets, counts = np.array(page.offsets), np.array(page.counts)
+    blank = (offsets == 0) & (counts == 0)
+    return np.asarray(blank if ((offsets > 0) & (counts > 0)).any() else np.zeros_like(blank))
+
+
+def _blank_note(blank: list[NDArray[np.bool_]]) -> tuple[str, ...]:
+    parts = [f"{one.sum()} of {one.size} of level {level}" for level, one in enumerate(blank) if one.any()]
+    return (
+        (f"Tiles that the file says it does not store are read as background, white: {', '.join(parts)}.",)
+        if parts
+        else ()
+    )
+
+
 def _problem(page: LevelPage, data: bytes) -> str:
     """Say what is wrong with the bytes of a segment that decoders would paint over; "" when nothing is."""
-    if page.compression == UNCOMPRESSED:
+    if page.compression == UNCOMPRESSED or page.compression in CHECKED:
         return ""
     if page.ends_in_eoi and b"\xff\xd9" not in data:  # libjpeg would paint the missing part grey
         return "is an incomplete JPEG"
-    if has_compressed_hole(data, page.tile[0] * page.tile[1]) or (not page.is_jpeg and ends_in_zeros(data)):
-        return HOLE
-    return ""
+    area = page.tile[0] * page.tile[1]
+    if page.compression == WEBP:  # whether its end is missing is seen when it is decoded
+        return HOLE if has_compressed_hole(data, area, pixels_a_byte=WEBP_PIXELS_A_BYTE) else ""
+    return HOLE if has_compressed_hole(data, area) or (not page.is_jpeg and ends_in_zeros(data)) else ""
 
 
 def _mismatch(page: LevelPage, index: int, data: bytes, decoded: NDArray[np.uint8] | None) -> str:
@@ -238,11 +279,13 @@ def _mismatch(page: LevelPage, index: int, data: bytes, decoded: NDArray[np.uint
     height, width = page.inside(index)
     if (
         decoded is None
+        or decoded.dtype != np.uint8
         or decoded.ndim != 3
         or decoded.shape[2] != 3
         or decoded.shape[0] < height
         or decoded.shape[1] < width
     ):
         return "does not have the size that its level states"
-    hole = page.compression == UNCOMPRESSED and is_hole(data, decoded[:height, :width])
-    return HOLE if hole else ""
+    if page.compression == UNCOMPRESSED:
+        return HOLE if is_hole(data, decoded[:height, :width]) else ""
+    return HOLE if page.compression == WEBP and has_torn_end_of_webp(data, decoded) else ""

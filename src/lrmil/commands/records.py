@@ -110,7 +110,7 @@ def doctor(options: argparse.Namespace) -> int:
         free = "" if device.free_bytes is None else f", {device.free_bytes / 2**30:.1f} GiB free"
         printed.print(f"device {device.name}: {device.description}{free}", markup=False)
     printed.print(f"slides read with tifffile: {', '.join(TIFF_EXTENSIONS)}", markup=False)
-    printed.print(f"slides read with OpenSlide: {', '.join(OPENSLIDE_EXTENSIONS)}, and JPEG 2000 SVS", markup=False)
+    printed.print(f"slides read with OpenSlide: {', '.join(OPENSLIDE_EXTENSIONS)}, and a few SVS", markup=False)
     printed.print(f"slides read with zarr: {', '.join(ZARR_EXTENSIONS)} (OME-Zarr 0.4 and 0.5)", markup=False)
     printed.print(f"pictures read with Pillow: {', '.join(FLAT_EXTENSIONS)}, which need a resolution", markup=False)
     return 0

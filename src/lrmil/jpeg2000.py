@@ -1,0 +1,56 @@
+"""Decode JPEG 2000, and read what the header of a codestream says of its colours (ITU-T T.800, annex A)."""
+
+from typing import NamedTuple
+
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+START = b"\xff\x4f\xff\x51"  # start of the codestream, and the segment SIZ that must follow
+COD, FIRST_TILE = 0x52, 0x90  # markers: the coding style, and the end of the main header
+COMPONENTS = 38  # bytes from a SIZ marker to the number of components: 2 + Lsiz .. YTOsiz
+HEADER_BYTES = 1 << 12  # that hold the main header
+
+
+class Colours(NamedTuple):
+    """How a codestream holds its three colours.
+
+    Parameters
+    ----------
+    transformed
+        Whether a decoder turns its components into RGB by itself (the multiple component transform).
+    subsampled
+        Whether some components have fewer pixels than the others.
+    """
+
+    transformed: bool
+    subsampled: bool
+
+
+def read_colours(data: bytes) -> Colours | None:
+    """Read the main header of a codestream, raw or within a JP2 file, from its first bytes; None where it is not."""
+    place = data.find(START, 0, HEADER_BYTES) + 2
+    count = int.from_bytes(data[place + COMPONENTS : place + COMPONENTS + 2], "big")
+    parts = data[place + COMPONENTS + 2 : place + COMPONENTS + 2 + 3 * count]
+    if place < 2 or not count or len(parts) < 3 * count:
+        return None
+    subsampled = any(parts[3 * one + 1 : 3 * one + 3] != b"\x01\x01" for one in range(count))
+    while data[place : place + 1] == b"\xff" and place + 9 <= len(data) and data[place + 1] != FIRST_TILE:
+        if data[place + 1] == COD:
+            return Colours(bool(data[place + 8]), subsampled)
+        place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+    return None
+
+
+def decode_jpeg2000(data: bytes, *, ycbcr: bool) -> NDArray[np.uint8]:
+    """Decode a codestream to RGB; `ycbcr`: its components are YCbCr unless it says that decoders transform them."""
+    pixels = np.asarray(imagecodecs.jpeg2k_decode(data))
+    colours = read_colours(data) if ycbcr else None
+    return ycbcr_to_rgb(pixels) if colours and not colours.transformed and pixels.shape[2:] == (3,) else pixels
+
+
+def ycbcr_to_rgb(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Convert (h, w, 3) pixels of the full range, as JPEG defines them (ITU-T T.871)."""
+    height, width = pixels.shape[:2]
+    return np.array(Image.frombytes("YCbCr", (width, height), pixels.tobytes()).convert("RGB"))
