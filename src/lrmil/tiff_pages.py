@@ -27,7 +27,7 @@ from lrmil.pixel_size import (
 )
 from lrmil.reader import ICC_NOTE, not_brightfield
 from lrmil.resolution import Disregarded
-from lrmil.tiff_images import JPEG, JPEG_2000, OLD_JPEG, TiffSlide, find_slide, is_rgb
+from lrmil.tiff_images import JPEG, JPEG_2000, OLD_JPEG, YCBCR, TiffSlide, find_slide, is_rgb
 
 UNCOMPRESSED = 1
 APERIO_YCBCR = 33003  # where Aperio wrote it; Bio-Formats writes RGB under this number
