@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -213,10 +214,8 @@ def test_whatever_stands_in_the_description_of_a_map_it_is_sound_or_none(
     try:
         read = read_prediction(work, NAMES[0])
         shutil.copytree(work / f"{NAMES[0]}.attention.ome.zarr", work / "x.tissue.ome.zarr", dirs_exist_ok=True)
-        try:
+        with suppress(LrmilError):
             read_tissue(work, "x")
-        except LrmilError:
-            pass
     finally:
         shutil.copy(answers / folder / "zarr.json", work / folder / "zarr.json")
     assert read is None or read.patch_attention.sum() == pytest.approx(1, abs=1e-3)

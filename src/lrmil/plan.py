@@ -20,6 +20,7 @@ from lrmil.geometry import resolution_ratio
 from lrmil.labels import Problem
 from lrmil.run_changes import Earlier, changed_slides, changes_since, note_changes, read_earlier
 from lrmil.run_control import LOG, run_lock, stop_requested
+from lrmil.run_documents import refuse_links
 from lrmil.run_folder import write_environment
 from lrmil.run_log import logged
 from lrmil.run_plan import write_plan
@@ -84,7 +85,7 @@ def train_steps(
     EncoderError, ConfigError
         If the encoder cannot be loaded or the settings do not fit together.
     FormatError
-        If `out` holds a run of another version.
+        If `out` holds a run of another version, or parts of it are links to other places.
     RunError
         If another training is at work in `out`.
     Stopped
@@ -105,6 +106,7 @@ def train_steps(
     )
     files.make_folder(out)
     with run_lock(out):
+        refuse_links(out)
         stop_requested(out)  # one from before the start is of an earlier call
         earlier = read_earlier(out)
         files.remove_leftovers(out)
