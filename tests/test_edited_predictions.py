@@ -151,8 +151,12 @@ def moved(scale: float, shift: float) -> Callable[[Path], None]:
     return changed
 
 
+def changed_by(change: dict[str, object]) -> Callable[[Any], object]:
+    return lambda document: {**document, "prediction": {**document["prediction"], **change}}
+
+
 EDITS: dict[str, Callable[[Path], None]] = {
-    **{name: changing(lambda d, c=change: {**d, "prediction": {**d["prediction"], **c}}) for name, change in ANSWER_CHANGES.items()},  # type: ignore[misc]
+    **{name: changing(changed_by(change)) for name, change in ANSWER_CHANGES.items()},
     **{name: changing(change) for name, change in DOCUMENTS.items()},
     **{name: writing(text) for name, text in BYTES.items()},
     "a pipe": pipe,

@@ -4,9 +4,10 @@ import json
 import os
 import shutil
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import tomli_w
@@ -302,8 +303,6 @@ def test_whatever_stands_in_a_plan(data: st.DataObject, value: object, run: Path
     write_plan(run, TrainConfig(), "slides", "labels.csv")
     config, _, _ = read_plan(run)
     assert config == TrainConfig()
-    import tomllib
-
     whole = tomllib.loads((run / "plan.toml").read_text())
     place = data.draw(st.sampled_from(list(places(whole))))
     changed = without(whole, place) if data.draw(st.booleans()) and value is None else put(whole, place, value)
@@ -384,8 +383,6 @@ class TestReport:
     def test_slides_that_a_stranger_names(self, slides: str, copied: Path, tiny_run: TinyRun) -> None:
         plan: dict[str, Any] = {}
         text = (tiny_run.folder / "plan.toml").read_text()
-        import tomllib
-
         plan = tomllib.loads(text)
         start = time.monotonic()
         (copied / "plan.toml").write_text(tomli_w.dumps({**plan, "slides": slides}))
@@ -397,7 +394,7 @@ class TestReport:
             (copied / "plan.toml").write_text(text)
         assert time.monotonic() - start < 120
 
-    CHANGES: dict[str, Callable[[Path], object]] = {
+    CHANGES: ClassVar[dict[str, Callable[[Path], object]]] = {
         "a fold elsewhere": lambda run: _replace(run / "predictions.csv", ",fold-0,", ",../../x,"),
         "a slide elsewhere": lambda run: _replace(run / "predictions.csv", "demo-", "../demo-"),
         "a row too short": lambda run: _replace(run / "predictions.csv", ",fold-0,hr_teacher", ",fold-0"),
