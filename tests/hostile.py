@@ -22,7 +22,9 @@ values = st.sampled_from(ABSURD) | st.recursive(
 
 def places(document: object, above: Path = ()) -> Iterator[Path]:
     """Every key and index of a document, at every depth."""
-    inner = document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else ()
+    inner = (
+        document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else ()
+    )
     for name, value in inner:
         yield (*above, name)
         yield from places(value, (*above, name))

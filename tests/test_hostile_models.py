@@ -183,7 +183,11 @@ def test_extraction_blames_the_encoder_and_stores_nothing(cohort: Path, tmp_path
     sources = [SlideSource("demo-000", cohort / "slides/demo-000.ome.tif")]
     with pytest.raises(ModelError, match=r"encoder test_efficientnet.* no slide is to blame"):
         steps = extract_features(
-            sources, PatchEncoder(encoder, pick_device("cpu"), batch_size=8), "00", tmp_path, PatchPlan(mpp=2.0, size=64)
+            sources,
+            PatchEncoder(encoder, pick_device("cpu"), batch_size=8),
+            "00",
+            tmp_path,
+            PatchPlan(mpp=2.0, size=64),
         )
         last(steps)
     assert not list(tmp_path.glob("*.zarr"))

@@ -29,5 +29,6 @@ def require_finite(network: str, *outputs: NDArray[np.floating]) -> None:
         count = sum(values.size for values in outputs)
         raise ModelError(
             f"Expected finite numbers from {network}. Got NaN, infinity or more than {MAX_OUTPUT:g} in {bad} of "
-            f"{count}: its weights are damaged or far too large, and no slide is to blame. Copy the model again, train it again, or use another one."
+            f"{count}: its weights are damaged or far too large, and no slide is to blame. Copy the model again, train "
+            "it again, or use another one."
         )

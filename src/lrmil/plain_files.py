@@ -95,7 +95,7 @@ def check_plain(path: Path) -> int:
     OSError
         If it is not there.
     """
-    return _plain_size(path, os.stat(_sane(path)))
+    return _plain_size(path, _sane(path).stat())
 
 
 def refuse_link(path: Path) -> None:
@@ -107,7 +107,7 @@ def refuse_link(path: Path) -> None:
         If it is a link, a pipe, a device or a folder.
     """
     try:
-        mode = os.lstat(_sane(path)).st_mode
+        mode = _sane(path).lstat().st_mode
     except OSError:
         return
     if stat.S_ISLNK(mode):
@@ -119,7 +119,7 @@ def refuse_link(path: Path) -> None:
 def is_plain(path: Path) -> bool:
     """Return whether a plain file is there that is no link."""
     try:
-        return stat.S_ISREG(os.lstat(_sane(path)).st_mode)
+        return stat.S_ISREG(_sane(path).lstat().st_mode)
     except (OSError, FormatError):
         return False
 
@@ -160,4 +160,6 @@ def _not_plain(path: Path) -> FormatError:
 
 
 def _link(path: Path) -> FormatError:
-    return FormatError(f"Expected a plain file at {path}. Got a link, which may lead anywhere; put the file itself there.")
+    return FormatError(
+        f"Expected a plain file at {path}. Got a link, which may lead anywhere; put the file itself there."
+    )

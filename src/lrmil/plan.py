@@ -24,6 +24,7 @@ from lrmil.outputs import Inputs
 from lrmil.ownership import is_metrics
 from lrmil.run_changes import Earlier, changed_slides, changes_since, note_changes, read_earlier
 from lrmil.run_control import LOG, run_lock, stop_requested
+from lrmil.run_documents import refuse_links
 from lrmil.run_folder import write_environment
 from lrmil.run_log import logged
 from lrmil.run_plan import write_plan
@@ -112,7 +113,7 @@ def train_steps(
     EncoderError, ConfigError
         If the encoder cannot be loaded or the settings do not fit together.
     FormatError
-        If `out` holds a run of another version.
+        If `out` holds a run of another version, or parts of it are links to other places.
     OverwriteError
         If `out` lies in something that is read, or a file in it that lrmil did not write has the name of an output.
     RunError
@@ -140,6 +141,7 @@ def train_steps(
     Inputs(sources, (Path(labels), *inputs, *local)).require_clear([out, *(out / name for name in WRITTEN)])
     files.make_folder(out)
     with run_lock(out):
+        refuse_links(out)
         stop_requested(out)  # one from before the start is of an earlier call
         earlier = read_earlier(out)
         require_run_place(out)

@@ -15,12 +15,16 @@ from lrmil.features import read_card, read_index
 from lrmil.folds import read_outputs
 from lrmil.hidden_folders import without_folders
 from lrmil.ownership import is_page, is_report, require_free
+from lrmil.plain_files import is_plain
 from lrmil.raster import Raster
 from lrmil.report_data import STAGES, Report, SlideResult, features_of, gather, read_json
 from lrmil.report_figures import RocLine, colour_bar, loss_svg, roc_svg, slide_pictures
+from lrmil.run_documents import refuse_links
 from lrmil.run_plan import ARM_NAMES, read_plan, settings_hash
-from lrmil.slide_files import find_slides, slide_id_of
+from lrmil.slide_search import find_named
 
+# What documents that were changed by hand lead to; of a run that was not, none of them comes.
+DAMAGED = (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError, OSError, jinja2.TemplateError)
 FINISHED = ("splits.csv", "environment.json", "problems.json", "predictions.csv", "metrics.json", "model/bundle.json")
 
 
@@ -49,11 +53,20 @@ def write_report(run_folder: Path, *, examples: int = 6) -> Path:
     if examples < 0:
         raise ConfigError(f"Expected 0 or more example slides. Got {examples}.")
     _check_finished(run)
+    refuse_links(run)
     require_free(run / "report.json", is_report)
     require_free(run / "report.html", is_page)
-    report = gather(run)
-    chosen = choose_examples(report.slides, examples)
-    page = render(report, chosen, _pictures(run, chosen))
+    try:
+        report = gather(run)
+        chosen = choose_examples(report.slides, examples)
+        page = render(report, chosen, _pictures(run, chosen))
+    except DAMAGED as error:
+        if isinstance(error, LrmilError):
+            raise
+        raise FormatError(
+            f"Expected a whole run at {run}. Got one whose documents do not fit together ({type(error).__name__}: "
+            f"{error}); run the same lrmil train command again."
+        ) from error
     files.write_json(run / "report.json", asdict(report), is_report)
     files.write_text(run / "report.html", page, is_page)
     return run / "report.html"
@@ -110,14 +123,14 @@ def size(value: float | None) -> str:
 
 
 def _check_finished(run: Path) -> None:
-    if not (run / "plan.toml").is_file():
+    if not is_plain(run / "plan.toml"):
         raise FormatError(
             f"Expected the folder of a run at {run}. Got a place without plan.toml; "
             "give the folder that was named after --out in lrmil train."
         )
     settings = settings_hash(read_plan(run)[0])
-    missing = [name for name in FINISHED if not (run / name).is_file()]
-    if not missing and read_json(run / "model/bundle.json")["training"]["settings_sha256"] != settings:
+    missing = [name for name in FINISHED if not is_plain(run / name)]
+    if not missing and _settings_of_the_model(run) != settings:
         missing = ["a model made with the settings of plan.toml"]
     if missing:
         raise FormatError(
@@ -126,9 +139,16 @@ def _check_finished(run: Path) -> None:
         )
 
 
+def _settings_of_the_model(run: Path) -> object:
+    try:
+        return read_json(run / "model/bundle.json")["training"]["settings_sha256"]
+    except (KeyError, TypeError):
+        return None
+
+
 def _pictures(run: Path, examples: Sequence[SlideResult]) -> dict[str, dict[str, str] | str]:
     _, slides, labels = read_plan(run)
-    paths = {slide_id_of(path): path for path in find_slides(slides)}
+    paths = find_named(Path(slides), [result.slide_id for result in examples])
     pictures: dict[str, dict[str, str] | str] = {}
     for result in examples:
         path = paths.get(result.slide_id)

@@ -1,8 +1,6 @@
 """What a run came to, gathered from its folder: everything that its report says."""
 
-import csv
 import datetime
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -15,7 +13,6 @@ from scipy.stats import rankdata
 
 from lrmil import files, metrics
 from lrmil.configs import to_dict
-from lrmil.csv_text import plain_cell
 from lrmil.errors import FormatError
 from lrmil.features import read_card, read_index
 from lrmil.folds import read_history, read_outputs
@@ -24,6 +21,7 @@ from lrmil.hidden_folders import without_folders
 from lrmil.mil import BagOutput
 from lrmil.report_figures import LossLine
 from lrmil.run_changes import read_changes
+from lrmil.run_documents import read_csv_rows, read_json_document, require_fold, require_slide_id
 from lrmil.run_plan import ARMS, read_plan
 from lrmil.slide_distillation import gather_log_mass
 from lrmil.splits import read_splits
@@ -133,16 +131,24 @@ def features_of(run: Path, fold: str, slide_id: str, arm: str) -> Path:
 
 
 def read_json(path: Path) -> Any:
+    """Read a document of a run.
+
+    Raises
+    ------
+    FormatError
+        If it is damaged.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        return read_json_document(path)
+    except (OSError, FormatError) as error:
         raise FormatError(f"Expected JSON in {path}. Got: {error}. Run the same lrmil train command again.") from error
 
 
 def _results(run: Path, classes: Sequence[str], *, children: int) -> list[SlideResult]:
-    with (run / "predictions.csv").open(encoding="utf-8", newline="") as file:
-        table = ({name: plain_cell(cell) for name, cell in row.items()} for row in csv.DictReader(file))
-        rows = [row for row in table if row["arm"] == ARMS[0]]
+    rows = [row for row in read_csv_rows(run / "predictions.csv") if row["arm"] == ARMS[0]]
+    for row in rows:
+        require_fold(row["fold"])
+        require_slide_id(row["slide_id"])
     outputs = {fold: read_outputs(run / fold) for fold in {row["fold"] for row in rows}}
     results = []
     for row in rows:

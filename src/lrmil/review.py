@@ -91,7 +91,8 @@ class ReviewLog(NamedTuple):
 def append_review(log: Path, review: Review) -> None:
     """Add one line to the log and flush it to disk; earlier lines are never touched.
 
-    Two writers wait for each other; a log that is a link is not written to. A line that a killed writer left half-written keeps its own place.
+    Two writers wait for each other; a log that is a link is not written to. A line that a killed writer left
+    half-written keeps its own place.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """What has changed since a run's earlier call, in sentences, and kept in RUN/changes.json: it tells what is redone."""
 
 import datetime
-import json
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +15,7 @@ from lrmil.csv_text import plain_cell
 from lrmil.errors import FormatError
 from lrmil.features import FeaturesCard, read_card
 from lrmil.ownership import is_changes
+from lrmil.run_documents import read_json_document
 from lrmil.run_plan import read_classes, read_plan
 from lrmil.slide_files import SlideSource
 from lrmil.splits import Fold, read_table
@@ -47,7 +48,7 @@ def read_earlier(run: Path) -> Earlier | None:
     FormatError
         If the folder holds a run of another version.
     """
-    if not (run / "plan.toml").exists():
+    if not os.path.lexists(run / "plan.toml"):
         return None
     config, _, _ = read_plan(run)
     try:
@@ -123,17 +124,22 @@ def note_changes(run: Path, said: Sequence[str]) -> None:
 def read_changes(run: Path) -> list[dict[str, object]]:
     """Read what `note_changes` kept, an entry with "date" and "changes" for each call; none where it is unreadable."""
     try:
-        found = json.loads((run / CHANGES).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        found = read_json_document(run / CHANGES)
+    except (OSError, FormatError):
         return []
-    return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
+    return [entry for entry in found if _is_entry(entry)] if isinstance(found, list) else []
+
+
+def _is_entry(value: object) -> bool:
+    sentences = value.get("changes") if isinstance(value, dict) and isinstance(value.get("date"), str) else None
+    return isinstance(sentences, list) and all(isinstance(sentence, str) for sentence in sentences)
 
 
 def _failed(run: Path) -> frozenset[str]:
     try:
-        problems = json.loads((run / "problems.json").read_text(encoding="utf-8"))
+        problems = read_json_document(run / "problems.json")
         return frozenset(str(one["slide_id"]) for one in problems if one["slide_id"])
-    except (OSError, ValueError, RecursionError, TypeError, KeyError):
+    except (OSError, FormatError, TypeError, KeyError):
         return frozenset()
 
 

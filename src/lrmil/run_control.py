@@ -19,9 +19,9 @@ from lrmil import files
 from lrmil.errors import FormatError, RunError
 from lrmil.ownership import STOP_MARK, is_lock, is_stop_request, require_free
 from lrmil.plain_files import is_plain, open_plain, refuse_link
+from lrmil.run_documents import read_split_rows, read_toml_document
 from lrmil.run_log import LogLine, parse_line
 from lrmil.run_progress import EpochRecord, RunProgress
-from lrmil.run_tables import read_document, read_rows
 
 __all__ = ["EpochRecord", "RunStatus", "RunWatch", "is_running", "read_status", "request_stop", "run_lock"]
 
@@ -255,7 +255,7 @@ class _Folds:
 
 def _folds_in_splits(path: Path) -> frozenset[str]:
     try:
-        return frozenset(row[0] for row in read_rows(path))
+        return frozenset(row[0] for row in read_split_rows(path))
     except (OSError, FormatError):
         return frozenset()
 
@@ -263,7 +263,7 @@ def _folds_in_splits(path: Path) -> frozenset[str]:
 def _folds_in_plan(path: Path) -> int | None:
     """What is meant as long as nothing is drawn: the folds that are tested and that of the model."""
     try:
-        folds = read_document(path)["settings"]["folds"]  # type: ignore[index]
+        folds = read_toml_document(path)["settings"]["folds"]
     except (OSError, FormatError, KeyError, TypeError):
         return None
     return folds + 1 if type(folds) is int and 0 <= folds <= MAX_FOLDS else None

@@ -9,22 +9,24 @@ model/                                                    lrmil.bundle/1, what i
 """
 
 import importlib.metadata
-import json
 import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from lrmil import files
 from lrmil.errors import FormatError
 from lrmil.ownership import is_artefact, is_environment
+from lrmil.run_documents import read_json_document
 from lrmil.untrusted import read_header
 
+Module = TypeVar("Module", bound=nn.Module)
 PACKAGES = ("napari-lrmil", "torch", "timm", "numpy", "tifffile", "openslide-python", "zarr")
 
 
@@ -39,7 +41,7 @@ def is_committed(folder: Path, inputs: object) -> bool:
 def changed_inputs(folder: Path, inputs: Mapping[str, object]) -> list[str]:
     """Name the inputs that are others than those an artefact was made from; none where there is no artefact."""
     try:
-        before = json.loads((folder / "artefact.json").read_text(encoding="utf-8"))["inputs"]
+        before = read_json_document(folder / "artefact.json")["inputs"]
         return [name for name in inputs if files.sha256_of(before.get(name)) != files.sha256_of(inputs[name])]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return []
@@ -57,8 +59,22 @@ def committing(folder: Path, inputs: object) -> Iterator[Path]:
 
 
 def key_of(folder: Path) -> str:
-    """Key of a committed artefact, for the inputs of what builds on it."""
-    return str(json.loads((folder / "artefact.json").read_text(encoding="utf-8"))["key"])
+    """Key of a committed artefact, for the inputs of what builds on it.
+
+    Raises
+    ------
+    FormatError
+        If it is damaged.
+    OSError
+        If it is not there.
+    """
+    document = read_json_document(folder / "artefact.json")
+    key = document.get("key") if isinstance(document, dict) else None
+    if not isinstance(key, str):
+        raise FormatError(
+            f"Expected the key of what lies in {folder}. Got none; delete that folder, then run it again."
+        )
+    return key
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
@@ -82,6 +98,25 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
             f"Expected whole tensors in {path}. Got: {error}; delete the folder '{path.parent.name}' in which it lies, "
             "then run the same again: only that is made anew."
         ) from error
+
+
+def load_into(module: Module, tensors: dict[str, Tensor], path: Path) -> Module:
+    """Give a network the weights that were read from a file.
+
+    Raises
+    ------
+    FormatError
+        If they are of another network, as where the file was changed by hand.
+    """
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError as error:
+        said = str(error).strip().splitlines()[-1].strip()
+        raise FormatError(
+            f"Expected weights that fit the network in {path}. Got: {said}; delete the folder '{path.parent.name}' in "
+            "which it lies, then run the same again: only that is made anew."
+        ) from error
+    return module
 
 
 def write_environment(folder: Path, device: torch.device) -> None:

@@ -1,6 +1,5 @@
 """What a training run was asked for, RUN/plan.toml of format lrmil.run/1, and its arms; without torch, for viewers."""
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +10,7 @@ from lrmil import files
 from lrmil.configs import TrainConfig, from_dict, to_dict
 from lrmil.errors import FormatError
 from lrmil.ownership import is_plan
+from lrmil.run_documents import read_toml_document
 from lrmil.table_columns import TableOptions, options_from_dict
 
 FORMAT = "lrmil.run/1"
@@ -46,7 +46,11 @@ def read_plan(folder: Path) -> tuple[TrainConfig, str, str]:
         If the folder holds no run, or one of another version.
     """
     document = _read(folder)
-    return from_dict(document["settings"]), str(document["slides"]), str(document["labels"])  # type: ignore[arg-type]
+    try:
+        settings = from_dict(document["settings"])  # type: ignore[arg-type]
+    except (OverflowError, RecursionError) as error:
+        raise FormatError(f"Expected settings in {folder / 'plan.toml'}. Got: {error}.") from error
+    return settings, str(document["slides"]), str(document["labels"])
 
 
 def read_table_options(folder: Path) -> TableOptions:
@@ -74,12 +78,17 @@ def read_classes(folder: Path) -> tuple[str, ...]:
 
 def _read(folder: Path) -> dict[str, object]:
     try:
-        document: dict[str, object] = tomllib.loads((folder / "plan.toml").read_text(encoding="utf-8"))
+        document = read_toml_document(folder / "plan.toml")
         found = document["format"]
     except (OSError, KeyError, ValueError) as error:
         raise FormatError(f"Expected a run folder with plan.toml at {folder}. Got: {error}") from error
     if found != FORMAT:
         raise FormatError(f"Expected the format {FORMAT} in {folder}. Got {found!r}; update lrmil or train anew.")
+    settings, slides, labels = (document.get(name) for name in ("settings", "slides", "labels"))
+    if not (isinstance(settings, dict) and isinstance(slides, str) and isinstance(labels, str)):
+        raise FormatError(f"Expected settings, slides and labels in {folder / 'plan.toml'}. Got other values.")
+    if "\0" in slides + labels:
+        raise FormatError(f"Expected names of files in {folder / 'plan.toml'}. Got some that no file can have.")
     return document
 
 

@@ -1,6 +1,5 @@
 """Which slides are trained on, validated on and tested: split by patient, stratified by label, saved as a table."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,12 @@ from lrmil.case_drawing import draw_tests, draw_validation
 from lrmil.class_order import order_before_numbers
 from lrmil.cohort import Cohort
 from lrmil.csv_text import csv_text, plain_cell
-from lrmil.errors import CohortError, ConfigError, FormatError
+from lrmil.errors import CohortError, ConfigError
 from lrmil.files import write_text
 from lrmil.ownership import is_splits
+from lrmil.run_documents import SPLIT_COLUMNS, read_split_rows
 
-COLUMNS = ("fold", "slide_id", "case_id", "label", "part")
+COLUMNS = SPLIT_COLUMNS
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ def read_splits(path: Path) -> tuple[Fold, ...]:
     Raises
     ------
     FormatError
-        If the columns or a part are not those of `write_splits`.
+        If the columns, a part or a name are not those of `write_splits`.
     """
     folds: dict[str, dict[str, list[str]]] = {}
     for row in read_table(path):
@@ -120,18 +120,9 @@ def read_table(path: Path) -> list[list[str]]:
     Raises
     ------
     FormatError
-        If the columns or a part are not those of `write_splits`.
+        If the columns, a part or a name are not those of `write_splits`.
     """
-    with path.open(encoding="utf-8", newline="") as file:
-        header, *rows = list(csv.reader(file)) or [[]]
-    if tuple(header) != COLUMNS:
-        raise FormatError(f"Expected the columns {','.join(COLUMNS)} in '{path}'; got {','.join(header)}. Delete it.")
-    for number, row in enumerate(rows, start=2):
-        if len(row) != len(COLUMNS) or row[4] not in ("train", "val", "test"):
-            raise FormatError(
-                f"Expected five values, the last train, val or test, in row {number} of '{path}'; got {row}."
-            )
-    return rows
+    return read_split_rows(path)
 
 
 def _check_fraction(val_fraction: float) -> None:

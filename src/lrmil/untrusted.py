@@ -43,7 +43,8 @@ def file_in(folder: Path, name: str) -> Path:
         If it is not there.
     """
     path = folder / name
-    if not path.resolve(strict=True).is_relative_to(folder.resolve(strict=True)):
+    real, inside = (Path(os.path.realpath(one, strict=True)) for one in (path, folder))  # an OSError in a circle
+    if not real.is_relative_to(inside):
         raise FormatError(
             f"Expected {name} within {folder}. Got a link to another place; put a copy of the file itself there."
         )

@@ -97,7 +97,9 @@ def _rows_of(book: Workbook, name: str) -> Iterator[tuple[Any, ...]]:
     for row in book[name].iter_rows():
         cells += max(1, len(row))
         if cells > MAX_CELLS:
-            raise ValueError(f"its sheet '{name}' has more than {MAX_CELLS:,} cells; delete what lies far off the table")
+            raise ValueError(
+                f"its sheet '{name}' has more than {MAX_CELLS:,} cells; delete what lies far off the table"
+            )
         yield row
 
 

@@ -1,0 +1,160 @@
+"""Read the documents of a run's folder, which may be damaged or a stranger's: bounded, typed, never outside of it."""
+
+import csv
+import io
+import re
+import tomllib
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from lrmil.csv_text import plain_cell
+from lrmil.errors import FormatError
+from lrmil.plain_files import MAX_TEXT, read_bytes, read_text
+from lrmil.untrusted import parse_json
+
+MAX_TABLE = 256 << 20  # bytes
+MAX_JSON = 64 << 20
+MAX_NAME = 255  # bytes, as file systems allow
+MAX_FOLDS = 10_000
+FOLD = re.compile(r"fold-\w[\w.-]*|final")
+SPLIT_COLUMNS = ("fold", "slide_id", "case_id", "label", "part")
+PARTS = ("train", "val", "test")
+FOLDERS = ("shared", "shared/hr", "shared/lr", "model", "model/encoder")
+FOLD_FOLDERS = ("teacher", "evidence", "lr_encoder", "lr", "lr_student", "lr_undistilled", "outputs")
+
+
+def read_toml_document(path: Path) -> dict[str, Any]:
+    """Read a TOML document of a run.
+
+    Raises
+    ------
+    FormatError
+        If it is none, too large, a link or no plain file.
+    OSError
+        If it cannot be read.
+    """
+    text = read_text(path, largest=MAX_TEXT, follow=False)
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        said = "it nests too deeply" if isinstance(error, RecursionError) else str(error)
+        raise FormatError(f"Expected a TOML document in {path}. Got another: {said}.") from error
+
+
+def read_json_document(path: Path) -> Any:
+    """Read a JSON document of a run.
+
+    Raises
+    ------
+    FormatError
+        If it is none, too large, a link or no plain file.
+    OSError
+        If it cannot be read.
+    """
+    return parse_json(read_bytes(path, largest=MAX_JSON, follow=False), path, printable=False)
+
+
+def read_csv_rows(path: Path) -> list[dict[str, str]]:
+    """Read a CSV table of a run, each row by its columns.
+
+    Raises
+    ------
+    FormatError
+        If it is none, a row has another number of cells than the header, or as `read_json_document`.
+    OSError
+        If it cannot be read.
+    """
+    text = read_text(path, largest=MAX_TABLE, follow=False)
+    try:
+        header, *rows = list(csv.reader(io.StringIO(text, newline=""))) or [[]]
+    except csv.Error as error:
+        raise FormatError(f"Expected a CSV table in {path}. Got another: {error}.") from error
+    for number, row in enumerate(rows, start=2):
+        if len(row) != len(header):
+            raise FormatError(f"Expected {len(header)} values in row {number} of {path}. Got {len(row)}.")
+    return [{name: plain_cell(cell) for name, cell in zip(header, row, strict=True)} for row in rows]
+
+
+def read_split_rows(path: Path) -> list[list[str]]:
+    """Read the rows of splits.csv: fold, slide_id, case_id, label, part.
+
+    Raises
+    ------
+    FormatError
+        If columns, a part or a name are not those of a run, or as `read_csv_rows`.
+    OSError
+        If it cannot be read.
+    """
+    text = read_text(path, largest=MAX_TABLE, follow=False)
+    try:
+        header, *rows = list(csv.reader(io.StringIO(text, newline=""))) or [[]]
+    except csv.Error as error:
+        raise FormatError(f"Expected a table of folds in '{path}'; got another: {error}. Delete it.") from error
+    if tuple(header) != SPLIT_COLUMNS:
+        said = ",".join(header)[:200]
+        raise FormatError(f"Expected the columns {','.join(SPLIT_COLUMNS)} in '{path}'; got {said}. Delete it.")
+    for number, row in enumerate(rows, start=2):
+        if len(row) != len(SPLIT_COLUMNS) or row[4] not in PARTS:
+            raise FormatError(
+                f"Expected five values, the last train, val or test, in row {number} of '{path}'; got {row}."
+            )
+        require_fold(row[0])
+        require_slide_id(plain_cell(row[1]))
+    return rows
+
+
+def require_fold(name: str) -> str:
+    """Return the name of a fold; one that is no plain name could lead out of the run.
+
+    Raises
+    ------
+    FormatError
+        If it is none.
+    """
+    if not FOLD.fullmatch(name) or len(name.encode(errors="replace")) > MAX_NAME:
+        raise FormatError(f"Expected a fold called fold-..., or final. Got {name[:80]!r}; the run was changed by hand.")
+    return name
+
+
+def require_slide_id(name: str) -> str:
+    """Return the id of a slide; one with a folder in it could lead out of the run.
+
+    Raises
+    ------
+    FormatError
+        If it is none.
+    """
+    if name in ("", ".", "..") or set(name) & set("/\\\0") or len(name.encode(errors="replace")) > MAX_NAME:
+        raise FormatError(
+            f"Expected the name of a slide without folders. Got {name[:80]!r}; the run was changed by hand."
+        )
+    return name
+
+
+def refuse_links(run: Path) -> None:
+    """Refuse a run of which a part lies elsewhere: what is written, deleted or listed there is not the run's.
+
+    Raises
+    ------
+    FormatError
+        With the place that is a link.
+    """
+    for place in _places_in(run):
+        if place.is_symlink():
+            raise FormatError(
+                f"Expected the folder {place.relative_to(run)} within the run {run}. Got a link to another place; put "
+                "the folder itself there, or move the whole run."
+            )
+
+
+def _places_in(run: Path) -> Iterator[Path]:
+    yield from (run / name for name in FOLDERS)
+    try:
+        folds = [path for path in islice(run.iterdir(), MAX_FOLDS) if FOLD.fullmatch(path.name)]
+    except OSError:  # who reads or writes it says why
+        return
+    for fold in folds:
+        yield fold
+        yield from (fold / name for name in FOLD_FOLDERS)

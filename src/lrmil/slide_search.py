@@ -1,0 +1,40 @@
+"""Find a few slides by name in a folder that a stranger's run may have named: stop early, never walk a whole disk."""
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+
+from lrmil.slide_files import EXTENSIONS, slide_id_of
+
+MAX_ENTRIES = 200_000  # a few seconds on a disk that is at rest
+MAX_DEPTH = 12
+
+
+def find_named(folder: Path, slide_ids: Collection[str]) -> dict[str, Path]:
+    """Find slides by their ids; what is not found within 200,000 entries, or lies behind a link, is left out.
+
+    A whole file system, such as ``/``, is not searched.
+    """
+    wanted, found, seen = set(slide_ids), dict[str, Path](), 0
+    if "\0" in str(folder):
+        return {}
+    top = Path(os.path.realpath(folder))  # unlike Path.resolve, no error where links lead in a circle
+    if top.parent == top:
+        return {}
+    if top.is_file():
+        return {slide_id_of(top): top} if slide_id_of(top) in wanted else {}
+    for where, folders, names in os.walk(top):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if len(Path(where).relative_to(top).parts) >= MAX_DEPTH:
+            folders.clear()
+        for name in sorted(names) + list(folders):
+            path = Path(where, name)
+            seen += 1
+            if path.suffix.lower() in EXTENSIONS or name in folders:
+                slide_id = slide_id_of(path)
+                if slide_id in wanted and slide_id not in found:
+                    found[slide_id] = path
+        folders[:] = [name for name in folders if Path(name).suffix.lower() not in EXTENSIONS]
+        if found.keys() == wanted or seen > MAX_ENTRIES:
+            break
+    return found
