@@ -23,7 +23,7 @@ from slides import write_pyramid
 
 COMMANDS = (
     *("demo", "inspect", "validate", "train", "status", "stop"),
-    *("predict", "case", "reviews", "card", "evaluate", "extract", "report", "export", "doctor"),
+    *("predict", "case", "reviews", "card", "evaluate", "extract", "report", "export", "doctor", "encoders"),
 )
 CPU = ["--device", "cpu"]
 
