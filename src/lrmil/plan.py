@@ -3,8 +3,8 @@
 The same call goes on where an earlier one was stopped: whatever is there and was made from the same inputs is kept.
 """
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
 import dataclasses
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
