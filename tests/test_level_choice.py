@@ -1,17 +1,22 @@
 """Which level is read, and what is said where none is near the resolution that is asked for."""
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
-from lrmil import cli
+from lrmil import cli, plan
+from lrmil.labels import Problem
 from lrmil.level_choice import coarsest_level, distance, far_notes, is_far
 from lrmil.reader import Level
 from lrmil.slide import open_slide
 from lrmil.slide_files import SlideSource, slide_id_of
 from lrmil.slide_looks import Look, far_levels, look_steps
 from lrmil.steps import last
+from runs import tiny_config
 from slides import write_pyramid
 from test_alignment import picture
 
@@ -100,3 +105,26 @@ def test_a_level_of_a_slide_of_unknown_resolution_is_not_near_or_far(tmp_path: P
     path = write_pyramid(tmp_path / "a.tif", np.full((64, 64, 3), 200, np.uint8), None, factors=())
     (look,) = last(look_steps([SlideSource("a", path)], lr=2.0))
     assert look.finer == 1.0 and far_levels((look,), 2.0) == []
+
+
+def test_a_training_keeps_the_warning(cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Up to where the problems are written."""
+    written: list[str] = []
+
+    def stop(out: Path, problems: list[Problem], failed: dict[str, str]) -> None:
+        written.extend(problem.message for problem in problems)
+        raise KeyboardInterrupt
+
+    def no_features(*_: object, **__: object) -> Iterator[object]:
+        yield from ()
+        return {}
+
+    shutil.copytree(cohort / "slides", tmp_path / "slides")
+    first = tmp_path / "slides" / "demo-000.ome.tif"
+    write_pyramid(first, tifffile.imread(first, key=0), 0.5, factors=())
+    monkeypatch.setattr(plan, "write_problems", stop)
+    monkeypatch.setattr(plan, "_frozen_features", no_features)
+    with pytest.raises(KeyboardInterrupt):
+        list(plan.train_steps(tmp_path / "slides", cohort / "labels.csv", tmp_path / "run", tiny_config()))
+    (message,) = [message for message in written if "no level near 2 um/px" in message]
+    assert message.startswith("1 of 12 slides") and "'demo-000'" in message and "mixed" in message

@@ -80,6 +80,7 @@ class TestPicturesBeside:
             {**TILED, "description": '{"name": "slide_label"}'},
             {**TILED, **text(PAGE_NAME, "barcode")},
             {**TILED, "extratags": [(LENS, "f", 1, -1.0, True)]},
+            {**TILED, "subfiletype": 8},
             {**TILED, "subfiletype": 9},
             {**TILED, "subfiletype": 1},
             STRIPS,
