@@ -62,6 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_cohort(validate)
     validate.add_argument("--folds", type=int, default=5)
     validate.add_argument("--mpp-hr", default="0.5", help="HR resolution of the training to come (default: 0.5)")
+    validate.add_argument("--mpp-lr", default="2.0", help="LR resolution of the training to come (default: 2.0)")
     depth = validate.add_mutually_exclusive_group()
     depth.add_argument("--table-only", action="store_true", help="open no slide: check table and names alone")
     _add_checksums(depth)

@@ -5,7 +5,9 @@ the file is left to OpenSlide alone. Tags: DICOM PS3.3 C.8.12 (whole-slide image
 """
 
 import math
+import re
 import threading
+from collections.abc import Collection
 from itertools import product
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -18,6 +20,8 @@ HEAD = 1 << 16  # bytes that hold what is the same for all frames
 HEADS = (1 << 20, 64 << 20)  # bytes in which the frames begin: what is said of each frame may be long
 MOST_FRAMES = 1 << 22
 COLUMNS, ROWS = b"\x48\x00\x06\x00UL\x04\x00", b"\x48\x00\x07\x00UL\x04\x00"  # of the whole picture
+FOCAL_PLANES = b"\x48\x00\x03\x03UL\x04\x00"
+SPACING = re.compile(rb"\x28\x00\x30\x00DS..([0-9.eE+-]+)\\([0-9.eE+-]+)[ \0]?", re.DOTALL)  # PixelSpacing: y, x
 TILE_ROWS, TILE_COLUMNS = b"\x28\x00\x10\x00US\x02\x00", b"\x28\x00\x11\x00US\x02\x00"
 ROW_BY_ROW = b"\x20\x00\x11\x93CS\x0a\x00TILED_FULL"
 ENCAPSULATED = b"\xe0\x7f\x10\x00OB\x00\x00\xff\xff\xff\xff"
@@ -92,6 +96,50 @@ def sides_of(head: bytes) -> tuple[int, int] | None:
     return (height, width) if head[128:132] == b"DICM" and height is not None and width is not None else None
 
 
+def focal_planes_of(head: bytes) -> int:
+    """Number of focal planes that the head of a DICOM file states; 1 where it states none."""
+    return (_number(head, FOCAL_PLANES, 4) or 1) if head[128:132] == b"DICM" else 1
+
+
+def pixel_spacings(path: Path, shapes: Collection[tuple[int, int]]) -> dict[tuple[int, int], tuple[float, float]]:
+    """PixelSpacing (y, x) in mm of the levels of a slide, by their (height, width); without those that state none.
+
+    Parameters
+    ----------
+    path
+        One of the slide's files; the others lie beside it and are of the same series.
+    shapes
+        What levels there are.
+    """
+    found = dict[tuple[int, int], tuple[float, float]]()
+    try:
+        for part, head in _heads_of_series(path).items():
+            sides = sides_of(head)
+            spacing = _spacing_of(part) if sides in shapes else None
+            if sides is not None and spacing is not None and found.setdefault(sides, spacing) != spacing:
+                found[sides] = (math.nan, math.nan)  # two levels of one size
+    except OSError:
+        return {}  # OpenSlide says why
+    return {sides: spacing for sides, spacing in found.items() if all(map(math.isfinite, spacing))}
+
+
+def _spacing_of(file: Path) -> tuple[float, float] | None:
+    with file.open("rb") as stream:
+        stated = SPACING.search(_bytes_at(stream, 0, HEADS[0]))
+    try:
+        y, x = (float(stated[1]), float(stated[2])) if stated else (0.0, 0.0)
+    except ValueError:
+        return None
+    return (y, x) if y > 0 and x > 0 else None
+
+
+def _heads_of_series(path: Path) -> dict[Path, bytes]:
+    """The slide's files, and the beginning of each."""
+    series = dicom_series(_head(path))
+    others = sorted(other for other in path.parent.iterdir() if other.suffix == path.suffix and other.is_file())
+    return {other: head for other in others if dicom_series(head := _head(other)) == series}
+
+
 def _level_of(path: Path, shape: tuple[int, int]) -> LevelFrames | None:
     """Find the file of the slide that holds a level; None where several may be it, or it cannot be understood."""
     try:
@@ -103,10 +151,8 @@ def _level_of(path: Path, shape: tuple[int, int]) -> LevelFrames | None:
 
 def _file_of(path: Path, shape: tuple[int, int]) -> tuple[Path | None, bytes]:
     """Find the file of the slide that holds a level, and its head; None where several may be it."""
-    series = dicom_series(_head(path))
-    others = sorted(other for other in path.parent.iterdir() if other.suffix == path.suffix and other.is_file())
-    heads = {other: _head(other) for other in others}
-    files = [other for other, head in heads.items() if sides_of(head) == shape and dicom_series(head) == series]
+    heads = _heads_of_series(path)
+    files = [part for part, head in heads.items() if sides_of(head) == shape]
     file = path if path in files else files[0] if len(files) == 1 else None
     return file, heads[file] if file else b""
 

@@ -26,7 +26,7 @@ from lrmil.tissue import find_tissue
 
 # Counts up when the same slide and settings come to give other patches or pixels (tissue, holes, sampling): what was
 # computed before is then made again.
-READING = 2
+READING = 3
 
 
 @dataclass(frozen=True, slots=True)

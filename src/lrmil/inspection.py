@@ -1,6 +1,7 @@
 """What `lrmil inspect` says of a slide."""
 
 from lrmil.errors import ResolutionError
+from lrmil.level_choice import far_notes
 from lrmil.patches import make_patches, refuse_coarser
 from lrmil.slide import open_source
 from lrmil.slide_files import SlideSource
@@ -38,9 +39,15 @@ def inspect_slide(source: SlideSource, *, lr: float, size: int, children: int = 
             facts |= {"mpp": None, "mpp_source": None, "message": str(error)}
             return {**facts, **({"notes": " ".join(slide.notes)} if slide.notes else {})}
         tissue, unread = find_tissue(slide)
+        notes = slide.notes
         cell_um = [side * slide.mpp for side in tissue.cell_yx]
         facts["tissue_mm2"] = round(float(tissue.array.sum()) * cell_um[0] * cell_um[1] / 1e6, 3)
         try:
+            level = slide.level_for(lr)
+            facts["lr_level"] = (
+                f"level {level}, {slide.mpp * slide.levels[level].downsample:.4g} um/px, for {lr:g} um/px"
+            )
+            notes = (*notes, *far_notes(slide.levels, slide.mpp, [lr]))
             patches = make_patches(slide, tissue, unread=unread, mpp=lr, size=size, children=children)
             facts["lr_patches"] = f"{len(patches)} of {size} px at {lr:g} um/px"
             if patches.undecided:
@@ -52,6 +59,6 @@ def inspect_slide(source: SlideSource, *, lr: float, size: int, children: int = 
             facts["hr_patches"] = f"{covered} of {size} px at {lr / children:g} um/px"
         except ResolutionError as error:
             facts["message"] = str(error)
-        if slide.notes:
-            facts["notes"] = " ".join(slide.notes)
+        if notes:
+            facts["notes"] = " ".join(notes)
         return facts

@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from itertools import count, pairwise, takewhile
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lrmil.errors import FormatError, SlideError
 from lrmil.pixel_size import Found, zarr_mpp
-from lrmil.reader import is_beside, not_brightfield
+from lrmil.reader import is_beside, not_brightfield, only_beside, several_planes
 from lrmil.untrusted import read_json
 from lrmil.zarr_folders import ome_attributes
 
@@ -45,13 +45,16 @@ class ZarrLevel(NamedTuple):
 
 
 class ZarrScene(NamedTuple):
-    """The scene that is read: the largest of `scenes`, number `chosen` from 1; and what its user must know."""
+    """The scene that is read, the largest of `scenes`, number `chosen` from 1; and the factors that its levels state.
+
+    A factor is not a number where a level is stated to lie elsewhere.
+    """
 
     levels: list[ZarrLevel]
+    factors: tuple[float, ...]
     mpp_candidates: Found
     chosen: int
     scenes: int
-    notes: tuple[str, ...]
 
 
 class _Image(NamedTuple):
@@ -77,8 +80,8 @@ def parse_ome_zarr(folder: Path) -> ZarrScene:
         chosen = sizes.index(max(sizes))
         image = images[chosen]
         _refuse_other_colours(folder, image, levels[chosen][0])
-        aligned, notes = _aligned(levels[chosen])
-        return ZarrScene(aligned, _mpp(image, levels[chosen][0]), chosen + 1, len(images), notes)
+        factors = tuple(_factor(level, levels[chosen][0]) for level in levels[chosen])
+        return ZarrScene(levels[chosen], factors, _mpp(image, levels[chosen][0]), chosen + 1, len(images))
     except SlideError:
         raise
     except (FormatError, OSError, *MALFORMED) as error:
@@ -106,7 +109,9 @@ def _images(folder: Path) -> list[_Image]:
             listed if isinstance(listed, list) else takewhile(lambda name: (folder / name).is_dir(), map(str, count()))
         )
         found += [image for name in names for image in _images_in(_within(folder, name))]
-    scenes = [image for image in found if not is_beside(str(image.multiscale.get("name", "")))] or found
+    scenes = [image for image in found if not is_beside(str(image.multiscale.get("name", "")))]
+    if found and not scenes:
+        raise only_beside(folder)
     if not scenes:
         raise SlideError(
             f"Expected an OME-Zarr picture in {folder}; it describes none (multiscales). Check that this is the right "
@@ -185,31 +190,21 @@ def _refuse_other_colours(folder: Path, image: _Image, level: ZarrLevel) -> None
     document = level.document
     kind = str(document.get("dtype") or document.get("data_type"))
     sides = dict(zip(level.axes, document["shape"], strict=True))
+    for axis, planes in (("z", "focal planes"), ("t", "time points")):
+        if sides.get("c") == 3 and kind in ("|u1", "uint8") and sides.get(axis, 1) > 1:
+            raise several_planes(folder, sides[axis], planes)
     if sides.get("c") != 3 or sides.get("t", 1) != 1 or sides.get("z", 1) != 1 or kind not in ("|u1", "uint8"):
         raise not_brightfield(folder, f"axes {level.axes}, shape {tuple(document['shape'])}, {kind}")
     if any(image.colours) and image.colours != RGB_COLOURS:
         raise not_brightfield(folder, f"the channels {image.labels or '?'} in the colours {', '.join(image.colours)}")
 
 
-def _aligned(levels: list[ZarrLevel]) -> tuple[list[ZarrLevel], tuple[str, ...]]:
-    """Keep the levels that lie on the first one, to a pixel of their own."""
-    first, kept = levels[0], levels[:1]
-    for above, level in pairwise(levels):
-        if _lies_on(level, first) and level.shape_yx != above.shape_yx:
-            kept.append(level)
-    left_out = len(levels) - len(kept)
-    note = f"{left_out} of {len(levels)} levels are left out: they do not lie on the first one, as their scale says."
-    return kept, (note,) if left_out else ()
-
-
-def _lies_on(level: ZarrLevel, first: ZarrLevel) -> bool:
-    values = zip(
-        level.shape_yx, first.shape_yx, level.scale_yx, first.scale_yx, level.corner_yx, first.corner_yx, strict=True
-    )
-    return level.axes == first.axes and all(
-        abs(side * scale / scale_0 - side_0) <= scale / scale_0 and abs(corner - corner_0) <= scale
-        for side, side_0, scale, scale_0, corner, corner_0 in values
-    )
+def _factor(level: ZarrLevel, first: ZarrLevel) -> float:
+    """Ratio of the scales; not a number where height and width differ in it, or the corners lie apart."""
+    y, x = (own / full for own, full in zip(level.scale_yx, first.scale_yx, strict=True))
+    corners = zip(level.corner_yx, first.corner_yx, level.scale_yx, strict=True)
+    together = all(abs(corner - corner_0) <= scale for corner, corner_0, scale in corners)
+    return y if together and abs(y - x) * level.shape_yx[1] <= x else math.nan
 
 
 def _mpp(image: _Image, level: ZarrLevel) -> Found:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lrmil.alignment import align
 from lrmil.ome_zarr import ZarrLevel, malformed_zarr, parse_ome_zarr
-from lrmil.reader import check_inside, make_levels, scene_note, unreadable
+from lrmil.reader import Level, check_inside, scene_note, unreadable
 from lrmil.resolution import Disregarded
 
 if TYPE_CHECKING:
@@ -38,12 +39,14 @@ class OmeZarrReader:
     def __init__(self, path: Path) -> None:
         self._path = path
         scene = parse_ome_zarr(path)
-        self.levels = make_levels([level.shape_yx for level in scene.levels], [level.tile_yx for level in scene.levels])
+        self.levels = tuple(Level(level.shape_yx, 1.0, level.tile_yx) for level in scene.levels)
+        aligned = align(self, factors=scene.factors)
+        self.levels, levels = aligned.levels, [scene.levels[place] for place in aligned.kept]
         self.mpp_candidates = scene.mpp_candidates
-        self.notes = (*scene_note(scene.chosen, scene.scenes), *scene.notes)
+        self.notes = (*scene_note(scene.chosen, scene.scenes), *aligned.notes)
         self._axes = scene.levels[0].axes
         try:
-            self._arrays = [[_array(level, fill) for fill in FILLS] for level in scene.levels]
+            self._arrays = [[_array(level, fill) for fill in FILLS] for level in levels]
         except UNDECODABLE as error:
             raise malformed_zarr(path, f"zarr says: {error}") from error
         self._read_sample()

@@ -1,8 +1,9 @@
 """Read the slides that tifffile reads wrongly or not at all, through OpenSlide."""
 
+import math
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
@@ -11,15 +12,17 @@ import numpy as np
 import openslide
 from numpy.typing import NDArray
 
-from lrmil.dicom_frames import HEAD, DicomFrames, sides_of
+from lrmil.alignment import align
+from lrmil.dicom_frames import HEAD, DicomFrames, focal_planes_of, pixel_spacings, sides_of
 from lrmil.dicom_levels import DicomLevels
 from lrmil.errors import SlideError
 from lrmil.openslide_regions import begins_with_level0, read_from, read_stored
 from lrmil.pixel_size import openslide_mpp, openslide_power
-from lrmil.reader import ICC_NOTE, check_inside, make_levels, not_brightfield, unreadable
+from lrmil.reader import ICC_NOTE, Level, check_inside, not_brightfield, several_planes, unreadable
 from lrmil.slide_files import MRXS
 
 DEFAULT_TILE = 256
+UNEVEN = 0.02  # of a level's PixelSpacing: it then has not the proportions of the first
 LARGEST_SIDE = 1 << 22  # pixels: 210 mm at 0.05 um/px, longer than any glass
 
 
@@ -53,8 +56,8 @@ class OpenSlideReader:
             )
             for level in range(len(shapes))
         ]
-        self.levels = make_levels(shapes, tiles)
-        self._shapes = shapes
+        self.levels = tuple(Level(shape, 1.0, tile) for shape, tile in zip(shapes, tiles, strict=True))
+        self._stored, self._shapes = tuple(range(len(shapes))), shapes  # level -> that of OpenSlide
         self.origin_yx = (int(properties.get("openslide.bounds-y", 0)), int(properties.get("openslide.bounds-x", 0)))
         self.mpp_candidates = openslide_mpp(properties, shapes[0])
         self.objective_power = openslide_power(properties, shapes[0])
@@ -66,19 +69,22 @@ class OpenSlideReader:
         self._frames = DicomFrames(path) if is_dicom else None
         self._single = DicomLevels(self._frames) if self._frames else None
         self._alone: dict[int, openslide.OpenSlide | None] = {}
+        aligned = align(self, factors=_spacing_factors(path, shapes) if is_dicom else ())
+        self.levels, self._stored, self._notes = aligned.levels, aligned.kept, (*self._notes, *aligned.notes)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Also which levels could not be read as they are stored so far."""
         with self._lock:
-            moved = sorted(self._moved)
+            moved = [level for level, stored in enumerate(self._stored) if stored in self._moved]
         return (*self._notes, *map(_moved_note, moved))
 
     def read(self, level: int, y: int, x: int, h: int, w: int) -> NDArray[np.uint8]:
         """Read an (h, w, 3) rectangle of a level; see `lrmil.reader.Reader.read`."""
         check_inside(self.levels, level, y, x, h, w)
+        level = self._stored[level]
         if self._frames:
-            self._frames.refuse_holes(self.levels[level].shape, y, x, h, w)
+            self._frames.refuse_holes(self._shapes[level], y, x, h, w)
         with self._turn:
             handle, index = self._handle_of(level)
             try:
@@ -182,14 +188,30 @@ def _notes(properties: Mapping[str, str], origin_yx: tuple[int, int]) -> tuple[s
     return tuple(notes)
 
 
-def _refuse_endless_dicom(path: Path) -> None:
-    """Refuse a DICOM file that states a size no glass has: OpenSlide would end the process for want of memory."""
+def _spacing_factors(path: Path, shapes: Sequence[tuple[int, int]]) -> tuple[float | None, ...]:
+    """For each level the ratio of its PixelSpacing to that of the first; () where the first states none."""
+    spacings = pixel_spacings(path, shapes)
+    first = spacings.get(shapes[0])
+    if first is None or len(shapes) < 2:
+        return ()
+    return tuple(_spacing_factor(spacings[shape], first) if shape in spacings else None for shape in shapes)
+
+
+def _spacing_factor(own: tuple[float, float], first: tuple[float, float]) -> float:
+    y, x = own[0] / first[0], own[1] / first[1]
+    return y if abs(y - x) <= UNEVEN * y else math.nan
+
+
+def _refuse_dicom(path: Path) -> None:
+    """Refuse a DICOM file of several focal planes, or of a size no glass has: OpenSlide would end the process."""
     try:
         with path.open("rb") as file:
             head = file.read(HEAD)
     except OSError:
         return  # OpenSlide says why
-    sides = sides_of(head)
+    sides, planes = sides_of(head), focal_planes_of(head)
+    if planes > 1:
+        raise several_planes(path, planes, "focal planes")
     if sides is not None and max(sides) > LARGEST_SIDE:
         raise SlideError(
             f"Expected a slide that a glass can hold in {path}. Got a side of {max(sides)} px; the file is probably "
@@ -198,7 +220,7 @@ def _refuse_endless_dicom(path: Path) -> None:
 
 
 def _open(path: Path) -> openslide.OpenSlide:
-    _refuse_endless_dicom(path)
+    _refuse_dicom(path)
     if path.suffix.lower() == MRXS and not path.with_suffix("").is_dir():
         raise SlideError(
             f"Expected the folder {path.stem} beside {path}, which holds the slide's pixels; there is none. "

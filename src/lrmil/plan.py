@@ -24,7 +24,7 @@ from lrmil.run_folder import write_environment
 from lrmil.run_log import logged
 from lrmil.run_plan import write_plan
 from lrmil.run_results import RESULTS, figures_of, write_bundle, write_predictions, write_problems
-from lrmil.slide_looks import Look, look_steps, lookalikes
+from lrmil.slide_looks import Look, far_levels, look_steps, lookalikes
 from lrmil.splits import Fold, final_fold, make_folds, write_splits
 from lrmil.steps import Step, last
 
@@ -147,9 +147,10 @@ def _run(
     power = config.use_objective_power
     sources = {slide.slide_id: SlideSource(slide.slide_id, slide.path, slide.mpp, power) for slide in cohort.slides}
 
-    looks = yield from _looks(list(sources.values()))
+    looks = yield from _looks(list(sources.values()), config.mpp_lr)
     yield from _say_changes(out, earlier, config, cohort, (*folds, final), sources, looks, encoder_hash(teacher))
     problems = [*problems, *lookalikes(looks, cohort, tested={i: fold.name for fold in folds for i in fold.test})]
+    problems += far_levels(looks, config.mpp_lr)
     failed = yield from _frozen_features(out, teacher, list(sources.values()), plan, config, device=device)
     write_problems(out, problems, failed)
     folds, final = tuple(without_failed(fold, cohort, failed) for fold in folds), without_failed(final, cohort, failed)
@@ -181,9 +182,9 @@ def _run(
     yield Step("train", len(trained), len(trained), "folds", result=run)
 
 
-def _looks(sources: Sequence[SlideSource]) -> Generator[Step[Run], None, tuple[Look, ...]]:
+def _looks(sources: Sequence[SlideSource], lr: float) -> Generator[Step[Run], None, tuple[Look, ...]]:
     looks: tuple[Look, ...] = ()
-    for step in look_steps(sources):
+    for step in look_steps(sources, lr=lr):
         looks = step.result or looks
         yield Step(step.job, step.done, step.total, step.unit)
     return looks

@@ -1,5 +1,6 @@
 """Reader: what the tifffile route and the OpenSlide route both offer."""
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -10,7 +11,9 @@ from lrmil.errors import SlideError
 from lrmil.resolution import Disregarded, MppCandidate
 
 ICC_NOTE = "The file has an ICC colour profile; it is not applied: colours are read as they are stored."
-BESIDE = ("label", "macro", "thumbnail", "overview", "barcode", "preview")
+BESIDE = r"label|macro|thumb|thumbnail|overview|barcode|preview"
+BESIDE_WORD = re.compile(rf"(?<![a-z])({BESIDE})(s|image|photo)?(?![a-z])", re.IGNORECASE)
+INNER_CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 class Level(NamedTuple):
@@ -67,11 +70,6 @@ class Reader(Protocol):
         ...
 
 
-def make_levels(shapes: Sequence[tuple[int, int]], tiles: Sequence[tuple[int, int]]) -> tuple[Level, ...]:
-    """Describe a pyramid by its shapes, full resolution first."""
-    return tuple(Level(shape, _downsample(shapes[0], shape), tile) for shape, tile in zip(shapes, tiles, strict=True))
-
-
 def check_inside(levels: Sequence[Level], level: int, y: int, x: int, h: int, w: int) -> None:
     """Refuse a rectangle that is empty or not wholly inside the level."""
     height, width = levels[level].shape
@@ -92,7 +90,15 @@ def not_brightfield(path: object, got: str) -> SlideError:
 
 def is_beside(name: str) -> bool:
     """Tell by its name whether an image in a slide file is no scan of tissue: the label, the macro photo, a preview."""
-    return any(word in name.casefold() for word in BESIDE)
+    return BESIDE_WORD.search(INNER_CAPITAL.sub(" ", name)) is not None
+
+
+def only_beside(path: object) -> SlideError:
+    """Make the error for a file that has no scan."""
+    return SlideError(
+        f"Expected a scan of tissue in {path}; it has none: all its pictures are named or marked as label, macro photo "
+        "or thumbnail, which are never read. Check that this is the right file."
+    )
 
 
 def scene_note(chosen: int, count: int) -> tuple[str, ...]:
@@ -102,20 +108,16 @@ def scene_note(chosen: int, count: int) -> tuple[str, ...]:
     return (f"The file holds {count} scenes; the largest is read alone: scene {chosen} of {count}.",)
 
 
+def several_planes(path: object, count: int, kind: str) -> SlideError:
+    """Make the error for a slide that was scanned at several depths, or times."""
+    return SlideError(
+        f"Expected one picture of the slide in {path}; it has {count} {kind}; export one, for example with QuPath or "
+        "bfconvert, and use that."
+    )
+
+
 def unreadable(path: object, what: str) -> SlideError:
     """Make the error for pixels that a file cannot give."""
     return SlideError(
         f"Expected readable pixels in {path}; {what}. Copy the file again from its source, or leave this slide out."
     )
-
-
-def _downsample(full: tuple[int, int], shape: tuple[int, int]) -> float:
-    """Mean ratio of the sides, or the whole number that was meant.
-
-    Writers round a level's sides to whole pixels, so 46000 / 11500 and 32914 / 8228 differ. When one whole factor
-    explains both sides to within a pixel, it is the true one; the ratio would drift by a pixel across the slide.
-    """
-    ratio = (full[0] / shape[0] + full[1] / shape[1]) / 2
-    factor = round(ratio)
-    exact = all(abs(side / factor - part) < 1 for side, part in zip(full, shape, strict=True))
-    return float(factor) if exact else ratio

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from lrmil.checksums import NOT_COMPARED, comparison, verify
 from lrmil.errors import ResolutionError
 from lrmil.flat_reader import FlatReader
+from lrmil.level_choice import FINER, coarsest_level, far_notes
 from lrmil.ome_zarr_reader import OmeZarrReader
 from lrmil.openslide_reader import OpenSlideReader
 from lrmil.pyramid import make_pyramid
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Slide", "Thumbnail", "find_slides", "open_slide", "open_source", "slide_id_of"]
 
-FINER = 1.01  # a level counts as fine enough up to 1 % coarser than asked: vendors' factors are inexact
 COARSEST = 1.10  # method.md section 2: a slide coarser than the asked mpp by more than 10 % is refused
 
 
@@ -119,6 +119,7 @@ class Slide:
         self._resolution = resolution
         self.checksum = NOT_COMPARED
         self._pixels = StandIns(reader, path.name)
+        self._asked: set[float] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -183,9 +184,11 @@ class Slide:
     def notes(self) -> tuple[str, ...]:
         """Sentences on how this slide is read that its user must know, such as which of several scenes it is.
 
-        They grow while it is read: a damaged level, and the finer one that stood in for it, are told with their count.
+        They grow while it is read: a resolution that no level is near; a damaged level, and the finer one that stood in
+        for it, with their count.
         """
-        return (*self._reader.notes, *self._disregarded, *self._pixels.notes)
+        far = far_notes(self.levels, self.mpp, [*self._asked]) if self._asked else ()
+        return (*self._reader.notes, *self._disregarded, *far, *self._pixels.notes)
 
     @property
     def _disregarded(self) -> tuple[str, ...]:
@@ -224,8 +227,7 @@ class Slide:
                 f"Expected a slide of {mpp:.4g} um/px or finer; {self.path.name} has {self.mpp:.4g} um/px "
                 f"({self.mpp_source}). Use a slide scanned at a higher resolution; pixels are never made up."
             )
-        fine = [index for index, level in enumerate(self.levels) if self.mpp * level.downsample <= mpp * FINER]
-        return max(fine, key=lambda index: self.levels[index].downsample, default=0)
+        return coarsest_level(self.levels, self.mpp, mpp)
 
     def read_region(self, origin_yx: tuple[float, float], size_yx: tuple[int, int], mpp: float) -> NDArray[np.uint8]:
         """Read a region at any resolution; what lies outside the slide is white (255).
@@ -252,6 +254,7 @@ class Slide:
             If the file cannot give these pixels; they are never invented.
         """
         index = self.level_for(mpp)
+        self._asked.add(mpp)
         return self._pixels.sample(index, origin_yx, size_yx, step=mpp / self.mpp)
 
     def thumbnail(self, mpp: float) -> Thumbnail:

@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lrmil.cohort import Cohort, CohortReport, SlideRecord
+from lrmil.cohort_checks import names_of
 from lrmil.errors import LrmilError
 from lrmil.failures import failure_of, without_folder
 from lrmil.labels import Problem
+from lrmil.level_choice import distance, is_far
 from lrmil.slide import Slide, find_slides, open_source, slide_id_of
 from lrmil.slide_files import SlideSource
 from lrmil.steps import Step
@@ -37,10 +39,16 @@ class Look(NamedTuple):
     """Width by height."""
     picture: NDArray[np.float32] | None = None
     """(`SMALL` ** 2,) grey values of mean 0 and length 1; None where there is nothing to see."""
+    finer: float = 1.0
+    """How many times finer than the LR resolution the level is that would be read for it; 1 where that is not asked."""
 
 
 def look_steps(
-    sources: Sequence[SlideSource], *, mpp: float | None = None, job: str = "look at the slides"
+    sources: Sequence[SlideSource],
+    *,
+    mpp: float | None = None,
+    lr: float | None = None,
+    job: str = "look at the slides",
 ) -> Iterator[Step[tuple[Look, ...]]]:
     """Open each slide, and shrink it to a small picture.
 
@@ -50,6 +58,8 @@ def look_steps(
         The slides.
     mpp
         The finest resolution in um/px that will be asked of them; None when only their own must be known.
+    lr
+        The LR resolution in um/px, of which it is told whether a level is near; None where it is not known.
 
     Yields
     ------
@@ -58,7 +68,7 @@ def look_steps(
     """
     looks: list[Look] = []
     for source in sources:
-        looks.append(_look(source, mpp))
+        looks.append(_look(source, mpp, lr))
         yield Step(job, len(looks), len(sources), "slides")
     yield Step(job, len(looks), len(sources), "slides", result=tuple(looks))
 
@@ -80,6 +90,24 @@ def unusable(looks: Sequence[Look]) -> list[Problem]:
     ]
 
 
+def far_levels(looks: Sequence[Look], lr: float) -> list[Problem]:
+    """One warning where slides have no level near the LR resolution, in um/px: all of them, or some of a cohort."""
+    seen = [look for look in looks if not look.problem]
+    far = [look for look in seen if is_far(look.finer)]
+    if not far:
+        return []
+    most = max(look.finer for look in far)
+    message = (
+        f"{len(far)} of {len(seen)} slides have no level near {lr:g} um/px: {names_of(look.slide_id for look in far)}. "
+        f"They are read from a finer level, up to {most * most:.0f} times as many pixels."
+    )
+    hint = "Nothing needs to be done; they are read slower. Converted to a pyramid with such a level, they read faster."
+    if len(far) < len(seen):
+        message += " The pyramids of this cohort are mixed: a stored level may differ from one that is averaged here."
+        hint = "Check that such slides are not of one class or one site alone, or convert all to the same pyramid."
+    return [Problem(None, "slide_id", message, hint, "warning")]
+
+
 def lookalikes(looks: Sequence[Look], cohort: Cohort, *, tested: Mapping[str, str] | None = None) -> list[Problem]:
     """One warning for each two slides that look the same, most of all where that gives a test away.
 
@@ -99,7 +127,7 @@ def lookalikes(looks: Sequence[Look], cohort: Cohort, *, tested: Mapping[str, st
     return problems
 
 
-def _look(source: SlideSource, mpp: float | None) -> Look:
+def _look(source: SlideSource, mpp: float | None, lr: float | None) -> Look:
     try:
         with open_source(source) as slide:
             fingerprint = slide.fingerprint
@@ -109,7 +137,8 @@ def _look(source: SlideSource, mpp: float | None) -> Look:
             except LrmilError as error:
                 problem = without_folder(error, source.path)
             width, height = slide.dimensions
-            return Look(source.slide_id, problem, fingerprint, width / height, _picture(slide))
+            finer = distance(slide.levels, slide.mpp, lr) if lr is not None and slide.has_mpp else 1.0
+            return Look(source.slide_id, problem, fingerprint, width / height, _picture(slide), finer)
     except Exception as error:  # noqa: BLE001 - whatever one slide does, the others are looked at
         return Look(source.slide_id, failure_of(error, source).message)
 

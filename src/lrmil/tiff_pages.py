@@ -1,4 +1,4 @@
-"""What a TIFF slide says about itself: where the segments of each level lie, how to decode them, its pixel size."""
+"""What the pages of a TIFF slide say: where the segments of each level lie, how to decode them, its pixel size."""
 
 import logging
 import struct
@@ -25,18 +25,15 @@ from lrmil.pixel_size import (
     tiff_mpp,
     without_copies,
 )
-from lrmil.reader import ICC_NOTE, is_beside, not_brightfield, scene_note
+from lrmil.reader import ICC_NOTE, not_brightfield
 from lrmil.resolution import Disregarded
+from lrmil.tiff_images import JPEG, JPEG_2000, OLD_JPEG, YCBCR, TiffSlide, find_slide, is_rgb
 
-RGB, YCBCR = 2, 6  # PhotometricInterpretation
-OLD_JPEG, JPEG = 6, 7  # Compression: the two that tifffile converts from YCbCr
 UNCOMPRESSED = 1
 APERIO_YCBCR = 33003  # where Aperio wrote it; Bio-Formats writes RGB under this number
-JPEG_2000 = (34712, 33003, 33004, 33005)
 DAMAGED = "Part of the file's structure cannot be read, as when a copy stops early: levels may be missing."
 TRESTLE = "MedScan"  # its tiles overlap
 ICC_PROFILE, NDPI_FILTER, NDPI_WAVELENGTH = 34675, 65434, 65451  # tags
-LEAST_PART = 100  # an image of a plain TIFF that is this many times smaller than the main one is no scan like it
 ALPHA_NOTE = "The file has an alpha channel; it is left out, and where it is not opaque nothing is read."
 MALFORMED = (ValueError, TypeError, LookupError, AttributeError, OSError, struct.error, ArithmeticError, AssertionError)
 
@@ -85,9 +82,13 @@ class LevelPage:
 
 
 class TiffPyramid(NamedTuple):
-    """The levels of a TIFF slide, full resolution first, and what its metadata say."""
+    """The pages of a TIFF slide that may be its levels, full resolution first, and what its metadata say.
+
+    Of those whose places are `unmarked`, their size alone tells that they may be levels.
+    """
 
     pages: list[LevelPage]
+    unmarked: tuple[int, ...]
     mpp_candidates: Found
     objective_power: float | Disregarded | None
     notes: tuple[str, ...] = ()
@@ -107,10 +108,12 @@ def parse_pyramid(path: Path) -> TiffPyramid:
         with _complaints() as complaints, tifffile.TiffFile(path) as tif:
             if tif.is_philips or tif.is_scn or tif.is_bif or tif.pages.first.software.startswith(TRESTLE):
                 raise NeedsOpenSlide(f"Expected a TIFF that tifffile reads whole; {path} is one that OpenSlide reads.")
-            series = _main_series(path, tif)
-            pages, found = _pages(path, series), _mpp_candidates(tif, series)
-            notes = (*_notes(tif, series), *((DAMAGED,) if complaints else ()))
-            return TiffPyramid(pages, found, _objective_power(tif, series), notes)
+            slide = find_slide(path, tif)
+            _refuse_other_colours(path, slide)
+            pages, unmarked = _pages(slide)
+            lost = complaints or len(pages) - len(unmarked) < len(slide.pages) - len(slide.unmarked)
+            notes = (*slide.notes, *_notes(slide.pages[0]), *((DAMAGED,) if lost else ()))
+            return TiffPyramid(pages, unmarked, _mpp_candidates(tif, slide), _objective_power(tif, slide), notes)
     except SlideError:
         raise
     except MALFORMED as error:
@@ -145,52 +148,28 @@ def needs_openslide(page: Any) -> bool:
     return colours is not None and colours.subsampled
 
 
-def _main_series(path: Path, tif: tifffile.TiffFile) -> Any:
-    """Take the largest image; when that is not 8-bit RGB, a smaller one (a label, a macro photo) must not stand in."""
-    images = [series for series in tif.series if {"Y", "X"} <= set(series.axes) and all(series.shape)]
-    if not images:
-        raise SlideError(f"Expected an image in {path}; the TIFF has none. Check that this is the right file.")
-    series = max(images, key=lambda item: item.shape[item.axes.index("Y")] * item.shape[item.axes.index("X")])
-    page = series.keyframe
-    if any(needs_openslide(level.keyframe) for level in series.levels):
+def _refuse_other_colours(path: Path, slide: TiffSlide) -> None:
+    """Refuse a slide that is not 8-bit RGB: a smaller picture (a label, a macro photo) must not stand in."""
+    page = slide.pages[0]
+    if any(needs_openslide(level) for level in slide.pages):
         raise NeedsOpenSlide(f"Expected colours of full size; {path} has JPEG 2000 in which they are subsampled.")
-    if fluorescence := _fluorescence(series):
+    if fluorescence := _fluorescence(page):
         raise not_brightfield(path, f"fluorescence ({fluorescence})")
-    if not _is_rgb(series):
-        kind = f"axes {series.axes}, shape {series.shape}, {series.dtype}, {_title(page.photometric)}"
+    if not is_rgb(page):
+        kind = f"axes {page.axes}, shape {page.shape}, {page.dtype}, {_title(page.photometric)}"
         raise not_brightfield(path, f"{kind}, or samples that are not interleaved")
-    return series
 
 
-def _is_rgb(series: Any) -> bool:
-    page = series.keyframe
-    convertible = int(page.compression) in (OLD_JPEG, JPEG, *JPEG_2000)
-    colours = page.photometric == RGB or (page.photometric == YCBCR and convertible)
-    samples = (3, 4) if page.photometric == RGB else (3,)  # the fourth is alpha, which must be opaque
-    return bool(series.axes == "YXS" and series.shape[2] in samples and series.dtype == np.uint8 and colours)
-
-
-def _fluorescence(series: Any) -> str:
+def _fluorescence(page: tifffile.TiffPage) -> str:
     """Name of the filter that Hamamatsu's scanners state for a fluorescence scan, which they store as RGB."""
-    tags = series.keyframe.tags
+    tags = page.tags
     name, wavelength = str(tags.valueof(NDPI_FILTER) or "").strip(), tags.valueof(NDPI_WAVELENGTH)
     return name if name and isinstance(wavelength, int | float) and wavelength > 0 else ""
 
 
-def _notes(tif: tifffile.TiffFile, series: Any) -> tuple[str, ...]:
-    scenes = [one for one in tif.series if one is series or _is_other_scene(tif, one, series)]
-    icc = (ICC_NOTE,) if series.keyframe.tags.valueof(ICC_PROFILE) else ()
-    alpha = (ALPHA_NOTE,) if series.shape[2] == 4 else ()
-    return (*scene_note(scenes.index(series) + 1, len(scenes)), *icc, *alpha)
-
-
-def _is_other_scene(tif: tifffile.TiffFile, series: Any, main: Any) -> bool:
-    """Tell whether an image is a scan as the main one is: no label, no macro photo, no level that was not marked."""
-    if is_beside(series.name) or not _is_rgb(series) or not all(series.shape):
-        return False
-    height, width = (one / other for one, other in zip(main.shape[:2], series.shape[:2], strict=True))
-    shrunken = min(height, width) > 1.5 and abs(height - width) < 0.02 * height
-    return tif.is_ome or (not shrunken and height * width < LEAST_PART)
+def _notes(page: tifffile.TiffPage) -> tuple[str, ...]:
+    icc = (ICC_NOTE,) if page.tags.valueof(ICC_PROFILE) else ()
+    return (*icc, *((ALPHA_NOTE,) if page.shape[2] == 4 else ()))
 
 
 def _title(value: Any) -> str:
@@ -198,26 +177,34 @@ def _title(value: Any) -> str:
     return str(getattr(value, "name", value if isinstance(value, int) else "a colour space that is no number"))
 
 
-def _pages(path: Path, series: Any) -> list[LevelPage]:
-    levels = sorted((level for level in series.levels if _is_rgb(level)), key=lambda level: -level.shape[0])
-    return [_page(level) for level in levels]
+def _pages(slide: TiffSlide) -> tuple[list[LevelPage], tuple[int, ...]]:
+    """Lay out the pages, and say which of them are unmarked; without a level whose page contradicts itself."""
+    pages, unmarked = [_page(slide.pages[0])], list[int]()
+    for place, page in enumerate(slide.pages[1:], 1):
+        try:
+            layout = _page(page)
+        except MALFORMED:
+            continue
+        if place in slide.unmarked:
+            unmarked.append(len(pages))
+        pages.append(layout)
+    return pages, tuple(unmarked)
 
 
-def _page(level: Any) -> LevelPage:
-    frame, keyframe = level.pages[0], level.keyframe
-    height, width = level.shape[:2]
-    strip = (min(keyframe.rowsperstrip, height), width)
-    tile = (keyframe.tilelength, keyframe.tilewidth) if keyframe.is_tiled else strip
+def _page(page: tifffile.TiffPage) -> LevelPage:
+    height, width = page.shape[:2]
+    strip = (min(page.rowsperstrip, height), width)
+    tile = (page.tilelength, page.tilewidth) if page.is_tiled else strip
     if min(*tile, height, width) < 1:
         raise ValueError(
             f"a side of 0 pixels, of the image ({height} x {width}) or of its tiles ({tile[0]} x {tile[1]})"
         )
     expected = -(-height // tile[0]) * -(-width // tile[1])
-    offsets, counts = tuple(map(int, frame.dataoffsets)), tuple(map(int, frame.databytecounts))
+    offsets, counts = tuple(map(int, page.dataoffsets)), tuple(map(int, page.databytecounts))
     if len(offsets) != expected or len(counts) != expected:
         raise ValueError(f"{len(offsets)} segments where {expected} are needed")
-    decode, tables, header = keyframe.decode, frame.jpegtables, keyframe.jpegheader
-    compression, ycbcr = int(keyframe.compression), _is_ycbcr_2000(keyframe)
+    decode, tables, header = page.decode, page.jpegtables, page.jpegheader
+    compression, ycbcr = int(page.compression), _is_ycbcr_2000(page)
 
     def decode_segment(data: bytes, index: int) -> NDArray[np.uint8] | None:
         if compression in JPEG_2000:  # tifffile would take YCbCr for subsampled
@@ -226,7 +213,7 @@ def _page(level: Any) -> LevelPage:
         return None if pixels is None else _without_alpha(np.asarray(pixels).reshape(pixels.shape[-3:]))
 
     ends_in_eoi = compression in JPEG_2000 or (compression == JPEG and header is None)
-    contiguous = bool(frame.is_memmappable) and level.shape[2] == 3
+    contiguous = bool(page.is_memmappable) and page.shape[2] == 3
     return LevelPage((height, width), tile, offsets, counts, decode_segment, compression, ends_in_eoi, contiguous)
 
 
@@ -244,12 +231,12 @@ def _without_alpha(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(pixels[..., :3])
 
 
-def _mpp_candidates(tif: tifffile.TiffFile, series: Any) -> Found:
-    page, found = series.keyframe, Found()
+def _mpp_candidates(tif: tifffile.TiffFile, slide: TiffSlide) -> Found:
+    page, found = slide.pages[0], Found()
     if tif.is_svs:
         found += aperio_mpp(page.description, _shape(page))
-    if tif.is_ome and tif.ome_metadata:
-        found += ome_mpp(tif.ome_metadata, _shape(page), _number(page))
+    if slide.ome:
+        found += ome_mpp(slide.ome, _shape(page), page.index)
     y, x = page.tags.valueof(283), page.tags.valueof(282)  # YResolution, XResolution
     if tif.is_imagej and tif.imagej_metadata:
         found += imagej_mpp(tif.imagej_metadata.get("unit"), _ratio(y), _ratio(x))
@@ -262,20 +249,15 @@ def _shape(page: Any) -> tuple[int, int]:
     return int(page.imagelength), int(page.imagewidth)
 
 
-def _number(page: Any) -> int | None:
-    """Number of a page of the file; None within SubIFDs."""
-    return page.index if len(page.treeindex) == 1 else None
-
-
 def _ratio(value: Any) -> float | None:
     return value[0] / value[1] if isinstance(value, tuple) and len(value) == 2 and value[1] else None
 
 
-def _objective_power(tif: tifffile.TiffFile, series: Any) -> float | Disregarded | None:
-    page = series.keyframe
+def _objective_power(tif: tifffile.TiffFile, slide: TiffSlide) -> float | Disregarded | None:
+    page = slide.pages[0]
     if tif.is_svs:
         return aperio_power(page.description, _shape(page))
-    if tif.is_ome and tif.ome_metadata:
-        return ome_power(tif.ome_metadata, _shape(page), _number(page))
+    if slide.ome:
+        return ome_power(slide.ome, _shape(page), page.index)
     lens = page.tags.valueof(65421) if tif.is_ndpi else None  # Hamamatsu's SourceLens
     return float(lens) if isinstance(lens, int | float) and lens > 0 else None

@@ -5,6 +5,7 @@ import os
 import sys
 import threading
 import weakref
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import numpy as np
 from cachetools import LRUCache, cached
 from numpy.typing import NDArray
 
+from lrmil.alignment import align
 from lrmil.errors import SlideError
 from lrmil.holes import (
     HOLE,
@@ -24,7 +26,7 @@ from lrmil.holes import (
     is_hole_around,
     may_touch_hole,
 )
-from lrmil.reader import check_inside, make_levels, unreadable
+from lrmil.reader import Level, check_inside, unreadable
 from lrmil.tiff_pages import UNCOMPRESSED, LevelPage, parse_pyramid
 
 CACHE_BYTES = 32 << 20
@@ -57,13 +59,12 @@ class TiffReader:
         self._path = path
         self._bytes_read = 0
         self._lock = threading.Lock()
-        self._pages, self.mpp_candidates, self.objective_power, self.notes = parse_pyramid(path)
+        self._pages, unmarked, self.mpp_candidates, self.objective_power, self.notes = parse_pyramid(path)
         self._size = path.stat().st_size
         self._refuse_truncated()
-        self.levels = make_levels([page.shape for page in self._pages], [page.tile for page in self._pages])
+        self.levels = tuple(Level(page.shape, 1.0, page.tile) for page in self._pages)
         self._blank = [_not_stored(page) for page in self._pages]
         self._missing = [_missing(page, self._size) for page in self._pages]
-        self.notes = (*self.notes, *_blank_note(self._blank))
         self._damaged: dict[tuple[int, int], str] = {}
         # The condition makes a thread that asks for a segment in the making wait for it; others decode meanwhile.
         self._cache: LRUCache[tuple[object, ...], NDArray[np.uint8]] = LRUCache(CACHE_BYTES, lambda array: array.nbytes)
@@ -72,6 +73,7 @@ class TiffReader:
         # A viewer drops a slide's arrays without a word: the file is let go of with the last of them.
         self._let_go = weakref.finalize(self, os.close, self._fd)
         try:
+            self._align(unmarked)
             self._read_sample()
         except SlideError:
             self.close()
@@ -110,6 +112,16 @@ class TiffReader:
         """Let go of the file and of the decoded segments."""
         self._let_go()
         self._fd = -1  # never a number that the system may give to another file
+        self._segment.cache_clear()
+
+    def _align(self, unmarked: Sequence[int]) -> None:
+        """Keep the levels that lie on the first one."""
+        aligned = align(self, unmarked=unmarked)
+        self._pages = [self._pages[place] for place in aligned.kept]
+        self._missing = [self._missing[place] for place in aligned.kept]
+        self._blank = [self._blank[place] for place in aligned.kept]
+        self.levels, self.notes = aligned.levels, (*self.notes, *aligned.notes, *_blank_note(self._blank))
+        self._damaged.clear()  # both are by level
         self._segment.cache_clear()
 
     def _read_rows(self, level: int, y: int, x: int, h: int, w: int) -> NDArray[np.uint8]:

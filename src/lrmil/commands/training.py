@@ -24,7 +24,7 @@ from lrmil.report import write_report
 from lrmil.resolution import parse_mpp
 from lrmil.run_control import RunStatus, is_running, read_status, request_stop
 from lrmil.slide_files import find_slides, slide_id_of
-from lrmil.slide_looks import Look, look_steps, lookalikes, sources_of, unusable
+from lrmil.slide_looks import Look, far_levels, look_steps, lookalikes, sources_of, unusable
 from lrmil.synthetic import make_cohort_steps
 
 # A small network with random weights: the demonstration must run offline. Network and seed are fixed because the gap
@@ -82,10 +82,14 @@ def validate(options: argparse.Namespace) -> int:
     report = validate_cohort(options.slides, options.labels, folds=options.folds)
     problems, looks = list(report.problems), tuple[Look, ...]()
     if not options.table_only:
-        mpp = parse_mpp(options.mpp_hr)
+        mpp, lr = parse_mpp(options.mpp_hr), parse_mpp(options.mpp_lr)
         sources = with_checksums(sources_of(options.slides, report), options.checksums)
-        looks = show(look_steps(sources, mpp=mpp), console)
-        problems += [*unusable(looks), *(lookalikes(looks, report.cohort) if report.cohort else [])]
+        looks = show(look_steps(sources, mpp=mpp, lr=lr), console)
+        problems += [
+            *unusable(looks),
+            *far_levels(looks, lr),
+            *(lookalikes(looks, report.cohort) if report.cohort else []),
+        ]
     failed = sum(bool(look.problem) for look in looks)
     if options.json:
         print_json({"ok": report.ok, "problems": [asdict(problem) for problem in problems]})

@@ -1,0 +1,244 @@
+"""Which picture of a TIFF is the slide, and which of its pages may be levels of it.
+
+The pages are looked at one by one. What tifffile puts together (its series) leaves out levels of factors that it does
+not expect, takes a page of an SVS for a thumbnail by its place, and follows OME metadata into other files.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import tifffile
+
+from lrmil.errors import SlideError
+from lrmil.ome_images import OmeImage, description_of, ome_images
+from lrmil.reader import BESIDE, is_beside, only_beside, scene_note, several_planes
+
+RGB, YCBCR = 2, 6  # PhotometricInterpretation
+OLD_JPEG, JPEG = 6, 7  # Compression: the two that tifffile converts from YCbCr
+JPEG_2000 = (34712, 33003, 33004, 33005)  # and those that are converted here
+REDUCED, MASK, MACRO = 1, 4, 8  # bits of NewSubfileType; Aperio marks its macro photo by 9
+PAGE_NAME, NDPI_LENS = 285, 65421  # tags; the lens is -1 for Hamamatsu's macro photo, -2 for its map
+MAX_SUBIFDS = 64
+LEAST_PART = 100  # an image of a plain TIFF that is this many times smaller than the main one is no scan like it
+BESIDE_LINE = re.compile(rf"^\W*({BESIDE})(\s*image)?(\s+\d+\s*x\s*\d+)?\s*(\||$)", re.IGNORECASE | re.MULTILINE)
+A_NAME = re.compile(r"[^{<=|\r\n]{1,60}")  # a description that is no more than that
+NAME_IN_TEXT = re.compile(r"<ImageType>([^<]*)<|\"name\":\s*\"([^\"]*)\"", re.IGNORECASE)
+STACK_IN_TEXT = re.compile(r"^(?:slices|frames)=(\d{1,9})", re.MULTILINE)  # as ImageJ writes it
+SHAPE_IN_TEXT = re.compile(r"\{\"shape\": \[([0-9, ]{1,99})\]")  # as tifffile writes it
+SIMILAR = 0.02  # of the proportions of two pictures that may be levels of each other
+MALFORMED = (ValueError, TypeError, LookupError, AttributeError, OSError, ArithmeticError, RuntimeError)
+
+
+class TiffSlide(NamedTuple):
+    """The pages of the picture that is read.
+
+    Parameters
+    ----------
+    pages
+        Full resolution first, then those that may be levels of it, the larger first.
+    unmarked
+        Places in `pages` of those that nothing but their size tells to be levels.
+    ome
+        OME metadata of that picture alone; "" where there are none.
+    """
+
+    pages: list[tifffile.TiffPage]
+    unmarked: tuple[int, ...]
+    ome: str
+    notes: tuple[str, ...]
+
+
+class _Picture(NamedTuple):
+    page: tifffile.TiffPage
+    planes: int = 1
+    kind: str = "focal planes"
+    ome: OmeImage | None = None
+
+
+def find_slide(path: object, tif: tifffile.TiffFile) -> TiffSlide:
+    """Find the largest picture of a TIFF that is no label, macro photo or thumbnail, and the pages of its pyramid.
+
+    Raises
+    ------
+    SlideError
+        If there is none, or it is a stack.
+    """
+    chain = _chain(tif)
+    sized = [page for page in chain if page.imagelength > 0 and page.imagewidth > 0]
+    if chain and not sized:
+        raise ValueError("a side of 0 pixels")
+    if not sized:
+        raise SlideError(f"Expected an image in {path}; the TIFF has none. Check that this is the right file.")
+    described = ome_images(tif.ome_metadata or "", tif.filename, len(chain)) if tif.is_ome else []
+    own = [_Picture(chain[one.pages[0]], len(one.pages), one.planes, one) for one in described if one.pages]
+    own = [picture for picture in own if picture.page in sized]
+    pictures = _scans_of_ome(own, tif.filename) if own else _scans(sized, is_svs=tif.is_svs)
+    if not pictures:
+        raise only_beside(path)
+    main = max(pictures, key=lambda picture: _area(picture.page))
+    if main.planes > 1 and is_rgb(main.page):
+        raise several_planes(path, main.planes, main.kind)
+    others = [page for page in sized if page.index not in [one.page.index for one in (main, *own)]]
+    levels, unmarked = _levels(main, others, pictures, is_ome=bool(own), by_size=tif.is_svs or tif.is_ndpi)
+    pages = [main.page, *levels, *unmarked]
+    order = sorted(range(len(pages)), key=lambda place: (place > 0, -pages[place].imagelength))
+    loose = tuple(rank for rank, place in enumerate(order) if place > len(levels))
+    ome = description_of(tif.ome_metadata or "", main.ome) if main.ome else ""
+    notes = _set_notes(main.ome, described) or _scene_notes(main, pictures, levels, is_ome=bool(own))
+    return TiffSlide([pages[place] for place in order], loose, ome, notes)
+
+
+def is_rgb(page: tifffile.TiffPage) -> bool:
+    """Tell whether a page has interleaved 8-bit RGB pixels, or such with alpha, after decoding."""
+    convertible = int(page.compression) in (OLD_JPEG, JPEG, *JPEG_2000)
+    colours = page.photometric == RGB or (page.photometric == YCBCR and convertible)
+    samples = (3, 4) if page.photometric == RGB else (3,)  # the fourth is alpha, which must be opaque
+    return bool(page.axes == "YXS" and page.shape[2] in samples and page.dtype == np.uint8 and colours)
+
+
+def _chain(tif: tifffile.TiffFile) -> list[tifffile.TiffPage]:
+    """Load the pages that can be; tifffile logs an error where the list of them breaks off."""
+    found = list[tifffile.TiffPage]()
+    try:
+        found.extend(page.aspage() for page in tif.pages)
+    except MALFORMED:
+        if not found:
+            raise
+    return found
+
+
+def _area(page: tifffile.TiffPage) -> int:
+    return int(page.imagelength) * int(page.imagewidth)
+
+
+def _scans_of_ome(own: Sequence[_Picture], file_name: str) -> list[_Picture]:
+    """Leave out what is named or marked as label, macro photo or thumbnail; the file's name in several says nothing."""
+    file = re.compile(rf"^{re.escape(file_name.partition('.')[0])}(?![a-z])", re.IGNORECASE)
+    found = list[_Picture]()
+    for picture in own:
+        name = picture.ome.name if picture.ome else ""
+        marked = picture.page.subfiletype & (REDUCED | MASK | MACRO)
+        if not marked and not is_beside(file.sub("", name) if len(own) > 1 else name):
+            found.append(picture)
+    return found
+
+
+def _scans(pages: Sequence[tifffile.TiffPage], *, is_svs: bool) -> list[_Picture]:
+    """The pictures of a TIFF without OME metadata that may be the scan, each with the number of its planes."""
+    named = [page for page in pages if not _is_named_beside(page)]
+    # Scans are tiled; what lies in strips behind a tiled page is a label or a photo, whatever it is called.
+    tiled = bool(named) and named[0].is_tiled
+    fit = [page for page in named if page.is_tiled or not tiled]
+    if is_svs and pages[0].is_tiled:
+        fit = [page for page in fit if page.is_tiled]
+    whole = [page for page in fit if not page.subfiletype & REDUCED]
+    found = list[_Picture]()
+    for page in whole or [page for page in fit if page.is_tiled]:
+        same = [other for other in whole if other.shape == page.shape and other.photometric == page.photometric]
+        if len(same) > 1:
+            found.append(_Picture(page, len(same), "focal planes, or other pictures of the same size"))
+        else:
+            found.append(_Picture(page, _stacked(page)))
+    return found
+
+
+def _is_named_beside(page: tifffile.TiffPage) -> bool:
+    """Tell a label, a macro photo, a thumbnail, a mask or a map by what its page says of itself."""
+    lens = page.tags.valueof(NDPI_LENS)
+    if page.subfiletype & (MASK | MACRO) or (isinstance(lens, int | float) and lens < 0):
+        return True
+    text = str(page.description or "").strip()
+    names = [str(page.tags.valueof(PAGE_NAME) or ""), text if A_NAME.fullmatch(text) else ""]
+    names += ["".join(groups) for groups in NAME_IN_TEXT.findall(text)]
+    return any(map(is_beside, names)) or BESIDE_LINE.search(text) is not None
+
+
+def _stacked(page: tifffile.TiffPage) -> int:
+    """Planes that lie behind the pixels of one page, as tifffile and ImageJ write them."""
+    text = str(page.description or "")
+    depths = [int(page.imagedepth), *(int(count) for count in STACK_IN_TEXT.findall(text) if page.is_imagej)]
+    if shape := SHAPE_IN_TEXT.match(text):
+        depths.append(math.prod(map(int, shape[1].split(","))) // math.prod(page.shape))
+    return max(depths)
+
+
+def _levels(
+    main: _Picture,
+    pages: Sequence[tifffile.TiffPage],
+    scans: Sequence[_Picture],
+    *,
+    is_ome: bool,
+    by_size: bool,
+) -> tuple[list[tifffile.TiffPage], list[tifffile.TiffPage]]:
+    """Pages that may be levels of the main one: those that the file marks as such, then those that only look like it.
+
+    Parameters
+    ----------
+    pages
+        The other pages of the file, without those that OME metadata describe.
+    by_size
+        Whether levels are not marked in this format.
+    """
+    others = [page for page in pages if _area(page) < _area(main.page) and is_rgb(page) and not _is_named_beside(page)]
+    if is_ome or not by_size:
+        marked = [page for page in others if page.subfiletype & REDUCED and _follows(page, main, scans)]
+    else:
+        marked = [page for page in others if page.is_tiled or not main.page.is_tiled]
+    unmarked = [page for page in others if page not in marked and not page.subfiletype & REDUCED]
+    unmarked = [] if is_ome else [page for page in unmarked if page.is_tiled or not main.page.is_tiled]
+    within = [page for page in _subifds(main.page) if is_rgb(page)]
+    return [*within, *marked], [page for page in unmarked if _is_shrunken(main.page, page)]
+
+
+def _follows(page: tifffile.TiffPage, main: _Picture, scans: Sequence[_Picture]) -> bool:
+    """Whether a reduced page belongs to the main picture: of several scans, each is followed by its own."""
+    starts = sorted(one.page.index for one in scans if not _is_shrunken(main.page, one.page))
+    ends = dict(pairwise([*starts, math.inf]))
+    return len(starts) < 2 or bool(main.page.index < page.index < ends.get(main.page.index, math.inf))
+
+
+def _subifds(page: tifffile.TiffPage) -> list[tifffile.TiffPage]:
+    found = list[tifffile.TiffPage]()
+    for number, offset in enumerate((page.subifds or ())[:MAX_SUBIFDS]):
+        try:
+            page.parent.filehandle.seek(offset)
+            inner = tifffile.TiffPage(page.parent, (page.index, number))
+        except MALFORMED as error:
+            tifffile.logger().error("%r cannot be read: %r", page.parent, error)  # it goes on likewise, and so do we
+            continue
+        if 0 < _area(inner) < _area(page):
+            found.append(inner)
+    return found
+
+
+def _is_shrunken(main: tifffile.TiffPage, page: tifffile.TiffPage) -> bool:
+    """Tell whether a picture may be the main one made smaller: it has its proportions."""
+    height, width = main.imagelength / page.imagelength, main.imagewidth / page.imagewidth
+    return bool(min(height, width) > 1.5 and abs(height - width) < SIMILAR * height)
+
+
+def _set_notes(image: OmeImage | None, described: Sequence[OmeImage]) -> tuple[str, ...]:
+    """Say what is in other files, where a set of files shares the metadata."""
+    if image is not None and image.elsewhere:
+        return ("Other planes of the picture are in other files of its set; the one in this file is read alone.",)
+    if image is not None and not all(one.pages for one in described):
+        count = f"scene {image.number} of {image.total}"
+        return (f"The file is of a set that holds {image.total} scenes; the one in this file is read alone: {count}.",)
+    return ()
+
+
+def _scene_notes(
+    main: _Picture, scans: Sequence[_Picture], levels: Sequence[tifffile.TiffPage], *, is_ome: bool
+) -> tuple[str, ...]:
+    """Say which of several scans is read: pictures as the main one is, and no levels of it."""
+    numbers = [page.index for page in levels]
+    scenes = [one for one in scans if one is main or (is_rgb(one.page) and one.page.index not in numbers)]
+    if not is_ome:
+        small = [one for one in scenes if _area(one.page) * LEAST_PART <= _area(main.page)]
+        small += [one for one in scenes if _is_shrunken(main.page, one.page)]
+        scenes = [one for one in scenes if one not in small]
+    return scene_note([one is main for one in scenes].index(True) + 1, len(scenes))
