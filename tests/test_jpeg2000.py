@@ -99,7 +99,7 @@ def test_subsampled_colours_of_aperio_go_to_openslide(tmp_path: Path) -> None:
 
 def test_levels_of_a_factor_that_is_not_whole_are_exact(tmp_path: Path) -> None:
     """OpenSlide counts in pixels of level 0, and would move and smooth such levels by part of a pixel."""
-    path, second = tmp_path / "a.svs", shrink(PIXELS, 2)[:190, :250]
+    path, second = tmp_path / "a.svs", np.asarray(Image.fromarray(PIXELS).resize((205, 154)))
     options = {"tile": (128, 128), "compression": "jpeg2000", "photometric": "rgb", "metadata": None}
     with tifffile.TiffWriter(path) as tif:
         tif.write(PIXELS, description=APERIO, **options)
@@ -109,7 +109,7 @@ def test_levels_of_a_factor_that_is_not_whole_are_exact(tmp_path: Path) -> None:
         for page in (opened.pages[0], opened.pages[2]):
             page.tags["Compression"].overwrite(33005)
     reader = TiffReader(path)
-    np.testing.assert_array_equal(reader.read(1, 17, 33, 150, 200), second[17:167, 33:233])
+    np.testing.assert_array_equal(reader.read(1, 17, 33, 100, 150), second[17:117, 33:183])
     reader.close()
 
 

@@ -13,6 +13,7 @@ from lrmil.tiff_reader import TiffReader
 from slides import coordinate_pixels, shrink, write_pyramid
 
 PIXELS = coordinate_pixels(512, 768)  # 4 rows of 6 tiles of 128 px
+PIXELS[:, 384:] = 255
 OFFSETS, COUNTS = ("TileOffsets", "StripOffsets"), ("TileByteCounts", "StripByteCounts")
 
 

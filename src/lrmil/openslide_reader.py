@@ -72,15 +72,14 @@ class OpenSlideReader:
         self._single = DicomLevels(self._frames) if self._frames else None
         self._alone: dict[int, openslide.OpenSlide | None] = {}
         aligned = align(self, factors=_spacing_factors(path, shapes) if is_dicom else ())
-        self.levels, self._stored = aligned.levels, aligned.kept
-        self._notes = (*self._notes, *aligned.notes)
+        self.levels, self._stored, self._notes = aligned.levels, aligned.kept, (*self._notes, *aligned.notes)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Also which levels could not be read as they are stored so far."""
         with self._lock:
-            moved = sorted(self._moved & set(self._stored))
-        return (*self._notes, *(_moved_note(self._stored.index(level)) for level in moved))
+            moved = [level for level, stored in enumerate(self._stored) if stored in self._moved]
+        return (*self._notes, *map(_moved_note, moved))
 
     def read(self, level: int, y: int, x: int, h: int, w: int) -> NDArray[np.uint8]:
         """Read an (h, w, 3) rectangle of a level; see `lrmil.reader.Reader.read`."""

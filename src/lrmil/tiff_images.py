@@ -18,8 +18,8 @@ from lrmil.ome_images import OmeImage, description_of, ome_images
 from lrmil.reader import BESIDE, is_beside, only_beside, scene_note, several_planes
 
 RGB, YCBCR = 2, 6  # PhotometricInterpretation
-OLD_JPEG, JPEG = 6, 7  # Compression: the two that tifffile converts from YCbCr, and those that we do
-JPEG_2000 = (34712, 33003, 33004, 33005)
+OLD_JPEG, JPEG = 6, 7  # Compression: the two that tifffile converts from YCbCr
+JPEG_2000 = (34712, 33003, 33004, 33005)  # and those that are converted here
 REDUCED, MASK, MACRO = 1, 4, 8  # bits of NewSubfileType; Aperio marks its macro photo by 9
 PAGE_NAME, NDPI_LENS = 285, 65421  # tags; the lens is -1 for Hamamatsu's macro photo, -2 for its map
 MAX_SUBIFDS = 64
@@ -94,8 +94,8 @@ def find_slide(path: object, tif: tifffile.TiffFile) -> TiffSlide:
 
 def is_rgb(page: tifffile.TiffPage) -> bool:
     """Tell whether a page has interleaved 8-bit RGB pixels, or such with alpha, after decoding."""
-    converted = int(page.compression) in (OLD_JPEG, JPEG, *JPEG_2000)
-    colours = page.photometric == RGB or (page.photometric == YCBCR and converted)
+    convertible = int(page.compression) in (OLD_JPEG, JPEG, *JPEG_2000)
+    colours = page.photometric == RGB or (page.photometric == YCBCR and convertible)
     samples = (3, 4) if page.photometric == RGB else (3,)  # the fourth is alpha, which must be opaque
     return bool(page.axes == "YXS" and page.shape[2] in samples and page.dtype == np.uint8 and colours)
 

@@ -212,7 +212,6 @@ def _page(page: tifffile.TiffPage) -> LevelPage:
         pixels = decode(data, index, jpegtables=tables, jpegheader=header)[0]
         return None if pixels is None else _without_alpha(np.asarray(pixels).reshape(pixels.shape[-3:]))
 
-
     ends_in_eoi = compression in JPEG_2000 or (compression == JPEG and header is None)
     contiguous = bool(page.is_memmappable) and page.shape[2] == 3
     return LevelPage((height, width), tile, offsets, counts, decode_segment, compression, ends_in_eoi, contiguous)
@@ -237,7 +236,7 @@ def _mpp_candidates(tif: tifffile.TiffFile, slide: TiffSlide) -> Found:
     if tif.is_svs:
         found += aperio_mpp(page.description, _shape(page))
     if slide.ome:
-        found += ome_mpp(slide.ome, _shape(page), _number(page))
+        found += ome_mpp(slide.ome, _shape(page), page.index)
     y, x = page.tags.valueof(283), page.tags.valueof(282)  # YResolution, XResolution
     if tif.is_imagej and tif.imagej_metadata:
         found += imagej_mpp(tif.imagej_metadata.get("unit"), _ratio(y), _ratio(x))
@@ -250,11 +249,6 @@ def _shape(page: Any) -> tuple[int, int]:
     return int(page.imagelength), int(page.imagewidth)
 
 
-def _number(page: Any) -> int | None:
-    """Number of a page of the file; None within SubIFDs."""
-    return page.index if len(page.treeindex) == 1 else None
-
-
 def _ratio(value: Any) -> float | None:
     return value[0] / value[1] if isinstance(value, tuple) and len(value) == 2 and value[1] else None
 
@@ -264,6 +258,6 @@ def _objective_power(tif: tifffile.TiffFile, slide: TiffSlide) -> float | Disreg
     if tif.is_svs:
         return aperio_power(page.description, _shape(page))
     if slide.ome:
-        return ome_power(slide.ome, _shape(page), _number(page))
+        return ome_power(slide.ome, _shape(page), page.index)
     lens = page.tags.valueof(65421) if tif.is_ndpi else None  # Hamamatsu's SourceLens
     return float(lens) if isinstance(lens, int | float) and lens > 0 else None

@@ -65,7 +65,6 @@ class TiffReader:
         self.levels = tuple(Level(page.shape, 1.0, page.tile) for page in self._pages)
         self._blank = [_not_stored(page) for page in self._pages]
         self._missing = [_missing(page, self._size) for page in self._pages]
-        self.notes = (*self.notes, *_blank_note(self._blank))
         self._damaged: dict[tuple[int, int], str] = {}
         # The condition makes a thread that asks for a segment in the making wait for it; others decode meanwhile.
         self._cache: LRUCache[tuple[object, ...], NDArray[np.uint8]] = LRUCache(CACHE_BYTES, lambda array: array.nbytes)
@@ -121,8 +120,8 @@ class TiffReader:
         self._pages = [self._pages[place] for place in aligned.kept]
         self._missing = [self._missing[place] for place in aligned.kept]
         self._blank = [self._blank[place] for place in aligned.kept]
-        self.levels, self.notes = aligned.levels, (*self.notes, *aligned.notes)
-        self._damaged.clear()  # it and the segments are by level
+        self.levels, self.notes = aligned.levels, (*self.notes, *aligned.notes, *_blank_note(self._blank))
+        self._damaged.clear()  # both are by level
         self._segment.cache_clear()
 
     def _read_rows(self, level: int, y: int, x: int, h: int, w: int) -> NDArray[np.uint8]:
