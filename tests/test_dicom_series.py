@@ -68,7 +68,7 @@ class TestFolders:
         assert [slide_id_of(path) for path in find_slides(tmp_path)] == uids[:2], "the whole UID, also its last part"
 
     @pytest.mark.parametrize(
-        "beside", ["LICENSE", "about.json", "labels.csv", "preview.png", "DICOMDIR", "7", "notes.001"]
+        "beside", ["LICENSE", "about.json", "labels.csv", "preview.png", ".hidden.svs", "7", "notes.001"]
     )
     def test_one_slide_beside_something_else_keeps_the_folders_name(
         self, tmp_path: Path, inspect: Inspect, beside: str
@@ -78,6 +78,12 @@ class TestFolders:
         assert find_slides(tmp_path) == [tmp_path / "case"]
         assert [(one["status"], one["path"]) for one in inspect(tmp_path)] == [("ok", str(tmp_path / "case"))]
         assert parts_of(tmp_path / "case") == sorted((tmp_path / "case").glob("*.dcm"))
+
+    def test_the_directory_of_a_medium_is_no_image(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        write_series(tmp_path / "case", ("IM0", "IM1"))
+        write_level(tmp_path / "case/DICOMDIR", series="1.2.3", storage_class="1.2.840.10008.1.3.10")
+        assert find_slides(tmp_path) == [tmp_path / "case"] and not caplog.text
+        assert [path.name for path in parts_of(tmp_path / "case")] == ["IM0", "IM1"]
 
     def test_files_without_extension_are_found_and_read(self, tmp_path: Path, inspect: Inspect) -> None:
         write_series(tmp_path / "case", ("IM0", "IM1", "IM2"))
