@@ -89,8 +89,8 @@ class TestFolders:
         write_series(tmp_path / "case", ("IM0", "IM1", "IM2"))
         assert find_slides(tmp_path) == find_slides(tmp_path / "case") == [tmp_path / "case"]
         (said,) = inspect(tmp_path)
-        assert said["status"] == "ok" and len(said["levels"]) == 3  # type: ignore[arg-type]
-        write_series(tmp_path / "other", ("IM0",))
+        assert (said["status"], said["format"], len(said["levels"])) == ("ok", "dcm", 3)  # type: ignore[arg-type]
+        write_series(tmp_path / "other", ("1.2.840.7",))
         assert [slide_id_of(path) for path in find_slides(tmp_path)] == ["case", "other"], "each by its folder"
 
     def test_a_single_file_keeps_its_name(self, tmp_path: Path) -> None:

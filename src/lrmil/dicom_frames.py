@@ -10,7 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from lrmil.dicom_series import series_of
+from lrmil.dicom_series import levels_of
 from lrmil.holes import END_OF_JPEG, HOLE, ends_in_zeros, has_compressed_hole
 from lrmil.reader import unreadable
 
@@ -87,7 +87,7 @@ def sides_of(head: bytes) -> tuple[int, int] | None:
 def _level_of(path: Path, shape: tuple[int, int]) -> LevelFrames | None:
     """Find the file of the slide that holds a level; None where several may be it, or it cannot be understood."""
     try:
-        heads = {part: _head(part) for part in series_of(path)}
+        heads = {part: _head(part) for part in levels_of(path)}
         files = [part for part, head in heads.items() if sides_of(head) == shape]
         file = path if path in files else files[0] if len(files) == 1 else None
         return _frames(file, heads[file], shape) if file else None

@@ -1,10 +1,11 @@
 """What `lrmil inspect` says of a slide."""
 
+from lrmil.dicom_head import is_dicom
 from lrmil.errors import ResolutionError
 from lrmil.identity import unchanged
 from lrmil.patches import make_patches, refuse_coarser
 from lrmil.slide import open_source
-from lrmil.slide_files import SlideSource
+from lrmil.slide_files import SlideSource, slide_file
 from lrmil.tissue import find_tissue
 
 
@@ -26,7 +27,7 @@ def inspect_slide(source: SlideSource, *, lr: float, size: int, children: int = 
     """
     with open_source(source) as slide, unchanged(slide):
         facts: dict[str, object] = {
-            "format": source.path.suffix.lstrip(".").lower(),
+            "format": "dcm" if is_dicom(slide_file(source.path)) else source.path.suffix.lstrip(".").lower(),
             "reader": slide.reader_name,
             "width": slide.dimensions[0],
             "height": slide.dimensions[1],
