@@ -68,7 +68,7 @@ class TestFolders:
         assert [slide_id_of(path) for path in find_slides(tmp_path)] == uids[:2], "the whole UID, also its last part"
 
     @pytest.mark.parametrize(
-        "beside", ["LICENSE", "about.json", "labels.csv", "preview.png", "DICOMDIR", "7", "notes.001"]
+        "beside", ["LICENSE", "about.json", "labels.csv", "preview.png", ".hidden.svs", "7", "notes.001"]
     )
     def test_one_slide_beside_something_else_keeps_the_folders_name(
         self, tmp_path: Path, inspect: Inspect, beside: str
@@ -79,12 +79,18 @@ class TestFolders:
         assert [(one["status"], one["path"]) for one in inspect(tmp_path)] == [("ok", str(tmp_path / "case"))]
         assert parts_of(tmp_path / "case") == sorted((tmp_path / "case").glob("*.dcm"))
 
+    def test_the_directory_of_a_medium_is_no_image(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        write_series(tmp_path / "case", ("IM0", "IM1"))
+        write_level(tmp_path / "case/DICOMDIR", series="1.2.3", storage_class="1.2.840.10008.1.3.10")
+        assert find_slides(tmp_path) == [tmp_path / "case"] and not caplog.text
+        assert [path.name for path in parts_of(tmp_path / "case")] == ["IM0", "IM1"]
+
     def test_files_without_extension_are_found_and_read(self, tmp_path: Path, inspect: Inspect) -> None:
         write_series(tmp_path / "case", ("IM0", "IM1", "IM2"))
         assert find_slides(tmp_path) == find_slides(tmp_path / "case") == [tmp_path / "case"]
         (said,) = inspect(tmp_path)
-        assert said["status"] == "ok" and len(said["levels"]) == 3  # type: ignore[arg-type]
-        write_series(tmp_path / "other", ("IM0",))
+        assert (said["status"], said["format"], len(said["levels"])) == ("ok", "dcm", 3)  # type: ignore[arg-type]
+        write_series(tmp_path / "other", ("1.2.840.7",))
         assert [slide_id_of(path) for path in find_slides(tmp_path)] == ["case", "other"], "each by its folder"
 
     def test_a_single_file_keeps_its_name(self, tmp_path: Path) -> None:

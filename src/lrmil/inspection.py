@@ -1,11 +1,12 @@
 """What `lrmil inspect` says of a slide."""
 
+from lrmil.dicom_head import is_dicom
 from lrmil.errors import ResolutionError
 from lrmil.identity import unchanged
 from lrmil.level_choice import far_notes
 from lrmil.patches import make_patches, refuse_coarser
 from lrmil.slide import open_source
-from lrmil.slide_files import SlideSource
+from lrmil.slide_files import SlideSource, slide_file
 from lrmil.tissue import GivenMask, tissue_of
 
 
@@ -31,7 +32,7 @@ def inspect_slide(
     """
     with open_source(source) as slide, unchanged(slide):
         facts: dict[str, object] = {
-            "format": source.path.suffix.lstrip(".").lower(),
+            "format": "dcm" if is_dicom(slide_file(source.path)) else source.path.suffix.lstrip(".").lower(),
             "reader": slide.reader_name,
             "width": slide.dimensions[0],
             "height": slide.dimensions[1],

@@ -7,7 +7,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
-from lrmil.slide_files import DICOM, DOUBLE_EXTENSIONS, EXTENSIONS, dicom_slides
+from lrmil.dicom_series import DICOM
+from lrmil.slide_files import DOUBLE_EXTENSIONS, EXTENSIONS, dicom_slides
 
 FEATURE_EXTENSIONS = (".h5", ".pt")  # which other tools' tables name
 NOT_DICOM = frozenset(EXTENSIONS) - {DICOM}  # looking into those would take long

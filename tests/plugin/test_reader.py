@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from dicom_slides import write_series
 from lrmil.errors import SlideError
 from lrmil.explanation import write_ome_zarr
 from lrmil.raster import Raster
@@ -28,6 +29,28 @@ def test_slides_are_read(slide: Path, tmp_path: Path) -> None:
     assert [keywords["name"] for _, keywords, _ in layers] == ["a b 'ü'", "other"]
     assert [keywords["scale"] for _, keywords, _ in layers] == [(0.5, 0.5), (0.25, 0.25)]
     np.testing.assert_array_equal(np.asarray(layers[0][0][0][:8, :8]), coordinate_pixels(8, 8))
+
+
+class TestDicom:
+    def layers(self, *paths: Path) -> list[str]:
+        read = get_reader(list(map(str, paths)))
+        assert read is not None
+        return [keywords["name"] for _, keywords, _ in read(list(map(str, paths)))]
+
+    def test_a_folder_beside_whose_slide_lies_a_text_is_a_slide(self, tmp_path: Path) -> None:
+        write_series(tmp_path / "case", ("IM0", "IM1"))
+        (tmp_path / "case/LICENSE").write_text("CC0")
+        assert self.layers(tmp_path / "case") == ["case"]
+
+    def test_each_slide_of_a_folder_is_a_layer(self, tmp_path: Path) -> None:
+        write_series(tmp_path, ("a0.dcm", "a1.dcm"))
+        write_series(tmp_path, ("b0.dcm", "b1.dcm"))
+        assert self.layers(tmp_path) == ["a0", "b0"]
+
+    def test_the_files_of_one_slide_are_one_layer(self, tmp_path: Path) -> None:
+        write_series(tmp_path / "case")
+        assert self.layers(*sorted((tmp_path / "case").iterdir())) == ["case"]
+        assert self.layers(tmp_path / "case/level-2.dcm", tmp_path / "case") == ["case"]
 
 
 def test_what_is_no_slide_is_left_to_others(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What the core says of bad slides and disks arrives in the windows word for word, and the next slide is classified."""
 
 import errno
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -128,6 +129,27 @@ class TestWorklist:
         assert [entry.status for entry in answers] == ["ok", "failed", "ok"]
         assert "RuntimeError: a bug in a decoder" in answers[1].message
         assert "Traceback" in places.log_file().read_text(encoding="utf-8")
+
+    def test_a_slide_that_changes_while_it_is_read_is_a_failed_row_and_keeps_no_answer(
+        self, folder: Path, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        real = batch_prediction.predict_steps
+
+        def disturbed(slide: Slide, *arguments: object, **options: object) -> Iterator[Step[object]]:
+            for step in real(slide, *arguments, **options):  # type: ignore[arg-type]
+                yield step
+                if slide.slide_id == "demo-001":
+                    os.utime(slide.path, (1e9, 1e9))
+
+        with monkeypatch.context() as patched:
+            patched.setattr(batch_prediction, "predict_steps", disturbed)
+            answers = list(self.steps(folder, model_folder, tmp_path / "results"))[-1].result
+        assert answers is not None
+        assert [(entry.status, entry.reason) for entry in answers] == [("ok", ""), ("failed", "changed"), ("ok", "")]
+        assert "demo-001.ome.tif changed while it was read" in answers[1].message
+        assert not list((tmp_path / "results").rglob("demo-001.*"))
+        answers = list(self.steps(folder, model_folder, tmp_path / "results"))[-1].result
+        assert answers is not None and [entry.status for entry in answers] == ["ok"] * 3
 
     def test_a_full_disk_ends_the_list_with_a_sentence_and_it_goes_on_later(
         self,
