@@ -1,14 +1,16 @@
 """Tissue is found on real and on synthetic thumbnails; glass and pen are not."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from scipy import ndimage
 
 from lrmil.slide import open_slide
-from lrmil.tissue import find_tissue, segment_tissue, tissue_mask
+from lrmil.tissue import Tissue, find_tissue, segment, segment_tissue, tissue_mask
 from slides import overwrite, segment_of, write_pyramid
 
 GLASS, PALE, PINK, PURPLE = (243, 243, 243), (236, 214, 228), (220, 150, 190), (120, 70, 140)
@@ -128,3 +130,140 @@ def test_real_slide(shared: Path) -> None:
     with open_slide(shared / "data/slides/CMU-1-Small-Region.svs") as slide:
         raster = segment_tissue(slide)
     assert 0.25 < raster.array.mean() < 0.5 and raster.cell_yx == (16.0, 16.0)
+
+
+H, E = np.array([0.65, 0.70, 0.29]), np.array([0.07, 0.99, 0.11])  # optical density: Ruifrok and Johnston 2001
+STAINS = {
+    "Alcian blue": (0.875, 0.458, 0.158),
+    "light green": (0.947, 0.258, 0.196),
+    "methyl green": (0.98, 0.144, 0.133),
+    "aniline blue": (0.853, 0.508, 0.113),
+    "toluidine blue": (0.80, 0.55, 0.25),
+    "azocarmine": (0.710, 0.422, 0.563),
+    "DAB": (0.268, 0.570, 0.776),
+    "PAS": (0.175, 0.972, 0.154),
+    "oil red O": (0.10, 0.75, 0.65),
+    "orange G": (0.10, 0.34, 0.93),
+}
+GLASSES = [(240, 225, 205), (215, 215, 245), (210, 230, 210), (255, 230, 230), (205, 205, 205), (255, 255, 255)]
+PLACE = slice(60, 180), slice(70, 210)
+
+
+def density_of(stain: tuple[float, ...] | NDArray[np.float64] = E, *, strength: float = 1.0) -> NDArray[np.float64]:
+    """Optical density on (240, 280) px: nuclei, and fibres between them, at `PLACE`; bare glass around."""
+    random = np.random.default_rng(1)
+    nuclei = ndimage.gaussian_filter(random.normal(0, 1, (240, 280)), 1.2)
+    fibres = ndimage.gaussian_filter(random.normal(0, 1, (240, 280)), 2.5)
+    amounts = [np.clip(0.25 + 0.6 * nuclei / nuclei.std(), 0, 2), np.clip(0.5 + 0.25 * fibres / fibres.std(), 0.1, 2)]
+    tissue = np.zeros((240, 280, 1))
+    tissue[PLACE] = 1
+    return np.asarray(tissue * (amounts[0][..., None] * 0.4 * H + strength * amounts[1][..., None] * np.asarray(stain)))
+
+
+def scanned(density: NDArray[np.float64], glass: object = 243.0, *, noise: float = 1.0) -> NDArray[np.uint8]:
+    values = np.asarray(glass, float) * np.exp(-density)
+    values += np.random.default_rng(0).normal(0, noise, values.shape)
+    return np.clip(values, 0, 255).astype(np.uint8)
+
+
+def assert_tissue_is_found(mask: NDArray[np.bool_]) -> None:
+    assert mask[63:177, 73:207].mean() > 0.9
+    beside = mask.copy()
+    beside[56:184, 66:214] = False
+    assert not beside.any()
+
+
+class TestGlass:
+    @pytest.mark.parametrize("noise", [1.0, 5.0])
+    @pytest.mark.parametrize("glass", GLASSES)
+    def test_of_any_tint(self, glass: tuple[int, int, int], noise: float) -> None:
+        assert_tissue_is_found(tissue_mask(scanned(density_of(), glass, noise=noise)))
+
+    @pytest.mark.parametrize("glass", [(240, 225, 205), (215, 215, 245), (243, 243, 243)])
+    def test_whose_light_falls_off(self, glass: tuple[int, int, int]) -> None:
+        y, x = np.mgrid[:240, :280][..., None] / 280
+        for light in (1 - 0.2 * x * [0.5, 0.7, 1.0], 1 - 0.35 * ((x - 0.5) ** 2 + (y - 0.4) ** 2)):
+            assert_tissue_is_found(tissue_mask(scanned(density_of(), glass * light)))
+
+    @pytest.mark.parametrize("fill", [255, 0])
+    def test_beside_what_was_not_scanned(self, fill: int) -> None:
+        pixels = scanned(density_of(), (240, 225, 205))
+        pixels[:30] = pixels[-25:] = pixels[:, :40] = fill
+        assert_tissue_is_found(tissue_mask(pixels))
+        assert segment(pixels).black.mean() == pytest.approx(0.33 if fill == 0 else 0, abs=0.02)
+
+    @pytest.mark.parametrize("glass", [(240, 225, 205), (215, 215, 245), (250, 250, 250)])
+    def test_without_tissue(self, glass: tuple[int, int, int]) -> None:
+        assert not tissue_mask(scanned(np.zeros((240, 280, 3)), glass, noise=3.0)).any()
+
+    @pytest.mark.parametrize("strength", [0.15, 0.3, 1.0])
+    def test_that_is_not_seen_is_not_made_up(self, strength: float) -> None:
+        """Pale tissue that fills the picture is tissue."""
+        filled = density_of()[PLACE][:100, :100] * strength
+        assert tissue_mask(scanned(filled)).mean() > 0.9
+        assert tissue_mask(scanned(filled[:40, :40])).mean() > 0.9
+
+
+class TestStains:
+    @pytest.mark.parametrize("strength", [0.6, 1.0, 2.0])
+    @pytest.mark.parametrize("stain", STAINS)
+    def test_none_is_pen(self, stain: str, strength: float) -> None:
+        found = segment(scanned(density_of(STAINS[stain], strength=strength)))
+        assert_tissue_is_found(found.tissue)
+        assert not found.pen.any()
+
+    @pytest.mark.parametrize("stain", ["Alcian blue", "DAB", "light green"])
+    def test_on_tinted_glass(self, stain: str) -> None:
+        assert_tissue_is_found(tissue_mask(scanned(density_of(STAINS[stain]), (240, 225, 205))))
+
+
+class TestPen:
+    INKS = ((210, 30, 45), (40, 150, 110), (40, 100, 210), (30, 30, 35), (40, 40, 160), (20, 120, 60))
+
+    def drawn(self, density: NDArray[np.float64], ink: tuple[int, ...], rows: slice) -> NDArray[np.uint8]:
+        stroke = np.zeros((240, 280))
+        stroke[rows, 20:260] = 1
+        soft = ndimage.gaussian_filter(stroke, 1.5)[..., None]
+        return scanned(density - soft * np.log(np.array(ink) / 243))
+
+    @pytest.mark.parametrize("ink", INKS)
+    @pytest.mark.parametrize("stain", ["eosin", "DAB"])
+    def test_on_glass(self, ink: tuple[int, ...], stain: str) -> None:
+        found = segment(self.drawn(density_of(STAINS.get(stain, E)), ink, slice(200, 222)))
+        assert not found.tissue[195:].any()
+        assert found.tissue[63:177, 73:207].mean() > 0.9
+        assert (found.pen | found.black)[202:220, 24:256].mean() > 0.98
+        assert not (found.pen & found.black).any() and not (found.tissue & (found.pen | found.black)).any()
+
+    @pytest.mark.parametrize("ink", [(40, 150, 110), (20, 120, 60), (30, 30, 35), (210, 30, 45)])
+    def test_over_tissue(self, ink: tuple[int, ...]) -> None:
+        found = segment(self.drawn(density_of(), ink, slice(100, 122)))
+        assert found.tissue[104:118, 80:200].mean() < 0.1
+        assert found.tissue[135:175, 75:205].mean() > 0.9
+
+
+def whole_slide(folder: Path, pixels: NDArray[np.uint8]) -> Tissue:
+    with open_slide(write_pyramid(folder / "a.tif", pixels, 8.0, factors=(), style="plain")) as slide:
+        return find_tissue(slide)
+
+
+class TestNotes:
+    def test_what_was_left_out_is_said(self, tmp_path: Path) -> None:
+        pixels = TestPen().drawn(density_of(), (40, 150, 110), slice(200, 222))
+        pixels[:12] = 0
+        found = whole_slide(tmp_path, pixels)
+        (note,) = found.notes
+        said = re.fullmatch(r"Left out of the tissue: glass (.*) %, pen (.*) %, black (.*) % of the slide\.", note)
+        assert said
+        glass, pen, black = map(float, said.groups())
+        assert pen == pytest.approx(10, abs=2) and black == pytest.approx(5, abs=0.5)
+        assert glass + pen + black + 100 * found.mask.array.mean() == pytest.approx(100, abs=0.2)
+
+    def test_a_plain_slide_needs_none(self, tmp_path: Path) -> None:
+        assert whole_slide(tmp_path, scanned(density_of())).notes == ()
+
+    def test_all_and_nothing_are_warned_of(self, tmp_path: Path) -> None:
+        (all_of_it,) = whole_slide(tmp_path, scanned(density_of()[PLACE])).notes
+        assert all_of_it.startswith("The whole slide counts as tissue")
+        (nothing,) = whole_slide(tmp_path, scanned(np.zeros((240, 280, 3)))).notes
+        assert nothing.startswith("No tissue was found: glass 100.0 %, pen 0.0 %, black 0.0 %.")

@@ -22,6 +22,7 @@ MODE_SHARE = 0.1  # of the flat pixels: the brightest colour that has as many is
 NEAR = 7  # grey values from the glass around it at which a flat pixel counts as glass too: light falls off slowly
 GROWTH = 12  # rounds in which glass grows along its own gradient
 BAND = 512  # rows that are worked on at a time
+COARSE = 4  # px of that picture, side of the cells in which its light is followed
 SMALL = 400  # px: longer side of the picture that the glass is sought in
 
 
@@ -61,9 +62,12 @@ def find_glass(smooth: NDArray[np.uint8]) -> Glass:
     colour = _brightest_mode(small[flat])
     if np.count_nonzero(flat) < LEAST_BY_TINT * np.ptp(colour) * scanned:
         return Glass(None, black, False)
+    small, flat = small[::COARSE, ::COARSE], flat[::COARSE, ::COARSE]
     field = np.broadcast_to(colour, small.shape)
     for _ in range(GROWTH):
         known = flat & (np.abs(small - field).max(2) <= NEAR)
+        if not known.any():
+            return Glass(None, black, False)
         field = _spread(small, known, tuple(np.median(small[known], 0)))
     return Glass(np.asarray(field), black, False)
 

@@ -33,6 +33,8 @@ TURN = 14.0  # degrees between its colour and that beside it, as optical densiti
 DARKER = 2.6  # times as dense as what lies beside it: black ink over tissue
 GREY = 12.0  # degrees from grey, as optical density: black ink; dense brown and blue stains have 20
 EDGES = (4, 3, 2, 1)  # px from its outline at which a patch's structure is measured: the deepest that leaves enough
+SAME_PEN = 0.7  # share of a suspected colour that is pen, from which its scraps are pen without more ado
+SCRAP = 0.1  # of the area that is pen
 MOST_PEN = 0.35  # of the stained area: one pen's colour seldom has as much, a stain usually does
 SMOOTH_FOR_STAIN = 0.1  # of a colour that has more than that
 LARGE_MARK = 256  # pixels from which smoothness alone tells a mark: smaller scraps of tissue may be as smooth
@@ -60,7 +62,11 @@ def find_pen(rgb: NDArray[np.uint8]) -> Pen:
     green = (g - r > 10) & (g - r > 0.15 * brightest)  # and cyan: haematoxylin and eosin let red through as green
     blue = (b > 100) & (b - np.maximum(r, g) > 0.6 * brightest)
     red = (r > 100) & (r - np.maximum(g, b) > 0.65 * brightest)  # bright bone and blood reach 0.62
-    for full, thin in ((green, lambda: g - r > 3), (blue, lambda: b - np.maximum(r, g) > 0.45 * b), (red, lambda: _reddish(r, g, b))):
+    for full, thin in (
+        (green, lambda: g - r > 3),
+        (blue, lambda: b - np.maximum(r, g) > 0.45 * b),
+        (red, lambda: _reddish(r, g, b)),
+    ):
         ink |= _strokes(full, thin() & faint, rgb, stained & ~ink)
     black = _strokes(brightest < BLACK, None, rgb, stained & ~ink, black=True)
     ink |= black
@@ -82,6 +88,10 @@ def _strokes(full: Mask, thin: Mask | None, rgb: NDArray[np.uint8], stained: Mas
         own = labels[wide] == index
         others = stained[wide] & ~whole[wide]
         is_pen[index] = _is_pen(own, own & full[wide], others, rgb[wide], share, black=black)
+    areas = np.bincount(labels.ravel())
+    most = areas[is_pen].sum()
+    if most > SAME_PEN * areas[1:].sum():  # the rest of its colour is pen too, where it is mixed with other ink
+        is_pen[1:] |= areas[1:] < SCRAP * most
     return is_pen[labels]
 
 
@@ -98,8 +108,9 @@ def _is_pen(whole: Mask, full: Mask, others: Mask, rgb: NDArray[np.uint8], share
     beside = ring & others
     if np.count_nonzero(beside) < BESIDE * max(np.count_nonzero(ring), 1):
         is_grey = not black or _angle(mean, np.ones(3, np.float32)) < GREY
-        smooth = _structure(density, _deepest(whole)) / density[whole].mean() < NEARLY_SMOOTH
-        return is_grey and (smooth or share < MOST_PEN)
+        if np.count_nonzero(full) < np.count_nonzero(whole) / 2:  # the densest parts of a stain alone may be smooth
+            structure = _structure(density, _deepest(whole)) / density[whole].mean()
+        return is_grey and (structure < NEARLY_SMOOTH or share < MOST_PEN)
     around = density[beside].mean(0)
     if black:  # dense stain has the colour of what is beside it, or another one: only its darkness tells ink
         return bool(mean.mean() > DARKER * around.mean())

@@ -24,6 +24,7 @@ TISSUE_MPP = 8.0  # um/px: a cell is one or two pixels, so a mask of a whole sli
 CHROMA_GUARD = (12.0, 26.0)
 CHROMA_OF_PALE = 10.0  # above it all is tissue in a picture without anything flat that may be glass: cut out of tissue
 GREY_TISSUE = 205  # no channel above it, beside glass of 243: stains that make grey together, as blue and brown do
+LEAST_STRUCTURE = 2.0  # RMS in grey values within 5 px, of such tissue
 SMOOTHING = 1  # radius in pixels, against JPEG noise
 WORTH_SAYING = 0.001  # share of the slide that is pen or black
 NEARLY_ALL = 0.98
@@ -133,12 +134,25 @@ def segment(rgb: NDArray[np.uint8]) -> Segments:
     threshold = CHROMA_OF_PALE if glass.all_structured else _chroma_threshold(chroma[~excluded])
     coloured = ~excluded & (chroma > threshold)
     if glass.field is not None:
-        coloured |= ndimage.binary_opening(~excluded & (lit.max(2) < GREY_TISSUE), iterations=2)
+        coloured |= _grey_tissue(lit.max(2), coloured, excluded)
     closed = ndimage.binary_closing(np.pad(coloured, 2, mode="edge"), iterations=2)[2:-2, 2:-2] & ~excluded
     whole = closed | (pieces_below(~closed, LARGEST_GAP) & ~excluded)
     tissue = np.asarray(whole & ~pieces_below(whole, SMALLEST_PIECE))
     black = glass.black | pen.black
     return Segments(tissue, pen.ink & ~black, black)
+
+
+def _grey_tissue(
+    brightest: NDArray[np.uint8], coloured: NDArray[np.bool_], excluded: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Mark what is dark, has structure and joins coloured tissue: shadows are smooth, dust and edges lie alone."""
+    grey = ndimage.binary_opening((brightest < GREY_TISSUE) & ~excluded, iterations=2) & ~coloured
+    if not grey.any():
+        return np.asarray(grey)
+    values = brightest.astype(np.float32)
+    structure = ndimage.uniform_filter((values - ndimage.uniform_filter(values, 5)) ** 2, 9)
+    grey &= structure > LEAST_STRUCTURE**2
+    return np.asarray(ndimage.binary_propagation(coloured, mask=coloured | grey) & grey)
 
 
 def _notes(shares: dict[str, float], unread: float) -> tuple[str, ...]:
