@@ -218,6 +218,15 @@ class TestSkipMissing:
         report = check(tmp_path, ["s1"], alternating(["x1", "x2"]), skip_missing=True)
         assert [error.row for error in errors(report)] == [2, 3]
 
+    @pytest.mark.parametrize("rows", [["s1_2,p1,a", "s1,p2,b"], ["s3,p1,a", "s1,p2,b"]])
+    def test_a_slide_that_another_one_s_name_goes_on_from_may_be_missing(self, tmp_path: Path, rows: list[str]) -> None:
+        files = ["s1_2", "s3"]
+        assert "may be another slide: 's1_2'" in errors(check(tmp_path, files, rows))[0].message
+        assert "--skip-missing" in errors(check(tmp_path, files, rows))[0].hint
+        report = check(tmp_path, files, rows, skip_missing=True)
+        assert labels(report) == {rows[0].split(",")[0]: "a"}
+        assert "1 rows are left out, since there is no such slide: 's1'" in warnings(report)
+
     def test_several_slides_of_a_name_are_not_left_out_in_silence(self, tmp_path: Path) -> None:
         rows = alternating(["s2", "s1"])
         (error,) = errors(check(tmp_path, ["s1_HE", "s1_IHC", "s2"], rows, skip_missing=True))

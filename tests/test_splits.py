@@ -197,6 +197,22 @@ class TestCasesOfSeveralLabels:
             rest = len(cases_of(cohort, fold.train)) + len(cases_of(cohort, fold.val))
             assert 0.1 <= len(cases_of(cohort, fold.val)) / rest <= 0.3
 
+    def test_no_class_gives_more_cases_to_validation_than_asked_for(self) -> None:
+        """A case of a rare class has slides of common ones, which must not draw the rare class along."""
+        rng = random.Random(1)
+        drawn = [[rng.choices("abc", [14, 5, 1])[0] for _ in range(4)] for _ in range(200)]
+        slides = [
+            SlideRecord(f"c{case:03}-{n}", Path("x"), label, f"c{case:03}")
+            for case, labels in enumerate(drawn)
+            for n, label in enumerate(labels)
+        ]
+        cohort = Cohort(tuple(slides), ("a", "b", "c"))
+        fold = final_fold(cohort, val_fraction=0.2, seed=0)
+        cases, val = cohort.cases, cases_of(cohort, fold.val)
+        for label in cohort.classes:
+            members = {case for case, labels in cases.items() if label in labels}
+            assert 0.1 <= len(members & val) / len(members) <= 0.22
+
     def test_seeds_differ_and_repeat(self) -> None:
         cohort = Cohort(
             tuple(SlideRecord(f"s{n:03}", Path("x.svs"), "ab"[n % 2], f"c{n // 4:03}") for n in range(120)), ("a", "b")

@@ -133,6 +133,20 @@ def test_aliases_beside_the_roles_own_names_change_nothing(slides: Path, more: l
     assert all(f"'{name}'" in told for name in beside) and bool(beside) == bool(report.problems)
 
 
+@pytest.mark.parametrize(
+    ("own", "alias"), [("slide_id", "filename"), ("case_id", "submitter_id"), ("label", "class"), ("fold", "fold_k")]
+)
+def test_an_empty_column_does_not_win(slides: Path, own: str, alias: str) -> None:
+    header = ["slide_id", "case_id", "label", "fold"]
+    rows = [[*cells, str(n // 2 % 3)] for n, cells in enumerate(CELLS)]
+    place = header.index(own)
+    moved = [[*cells[:place], "", *cells[place + 1 :], cells[place]] for cells in rows]
+    report = check(slides, [*header, alias], moved)
+    assert checked(report) == checked(check(slides, header, rows))
+    (problem,) = report.problems
+    assert problem.severity == "warning" and f"'{alias}' is read for {own}; '{own}' is not" in problem.message
+
+
 def test_a_list_with_um_per_px_beside_the_label(slides: Path) -> None:
     rows = [[f"/data/{slide}.svs", case, label, "0.25"] for slide, case, label in CELLS]
     for name in ("mpp", "MPP", "um/px", "um_per_px"):

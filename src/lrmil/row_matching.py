@@ -25,8 +25,10 @@ def match_rows(table: Labels, names: SlideNames, options: TableOptions, problems
     options
         Whether rows without a slide are left out: problems of their cells are then taken out of `problems` too.
     """
-    match = _match_patients if table.by_patient else _match_slides
-    found = match(table, names, problems)
+    if table.by_patient:
+        found = _match_patients(table, names, problems)
+    else:
+        found = _match_slides(table, names, options, problems)
     matched = [replace(row, slide_id=name) for row in table.rows for name in found.get(_written(row, table), [])]
     unknown = [row for row in table.rows if _written(row, table) not in found]
     if options.skip_missing and matched:
@@ -43,8 +45,10 @@ def _written(row: Row, table: Labels) -> str:
     return (row.case_id or "") if table.by_patient else row.slide_id
 
 
-def _match_slides(table: Labels, names: SlideNames, problems: list[Problem]) -> dict[str, list[str]]:
-    """Match each written name with one slide. Empty where several slides begin so, absent where none does."""
+def _match_slides(
+    table: Labels, names: SlideNames, options: TableOptions, problems: list[Problem]
+) -> dict[str, list[str]]:
+    """Match each written name with one slide. Empty where that is not sure, absent where the slide is missing."""
     found: dict[str, list[str]] = {}
     rows = {row.slide_id: row for row in reversed(table.rows)}
     for written in rows:
@@ -54,16 +58,15 @@ def _match_slides(table: Labels, names: SlideNames, problems: list[Problem]) -> 
     begun: dict[str, list[str]] = defaultdict(list)
     for written in sorted(rows.keys() - found.keys()):
         candidates = [] if EXTENSION.search(written) else names.beginning_with(written)
-        if len(candidates) == 1 and candidates[0] not in taken and not _is_numbered(candidates[0], written):
+        others = taken.issuperset(candidates) or (len(candidates) == 1 and _is_numbered(candidates[0], written))
+        if len(candidates) == 1 and not others:
             begun[candidates[0]].append(written)
-        elif candidates:
+        elif candidates and not (others and options.skip_missing):
             found[written] = []
             problems.append(_several(table, rows[written], candidates))
     for name, several in begun.items():
-        for written in several:
-            found[written] = [name] if len(several) == 1 else []
-            if len(several) > 1:
-                problems.append(_several(table, rows[written], [name]))
+        found |= {written: [name] for written in several}
+        problems += [_several(table, rows[written], [name]) for written in several if len(several) > 1]
     problems += _misspelled(table, found, names)
     problems += _longer(table, found, names)
     return found
@@ -78,8 +81,8 @@ def _several(table: Labels, row: Row, candidates: Sequence[str]) -> Problem:
     what = "several begin so" if len(candidates) > 1 else "what begins so may be another slide"
     message = f"Expected a slide file named '{row.slide_id}'; there is none, and {what}: {names_of(candidates)}."
     hint = (
-        "Write the whole name of the slide that is meant, a row for each. If a row stands for a patient, "
-        f"choose its column with --case-column '{table.name_column}'."
+        "Write the whole name of the slide that is meant, a row for each. If a row stands for a patient, choose its "
+        f"column with --case-column '{table.name_column}'. If the slide is missing, --skip-missing leaves the row out."
     )
     return Problem(row.number, table.name_column, message, hint, "error")
 

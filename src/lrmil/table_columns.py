@@ -108,7 +108,7 @@ def find_columns(table: Table, options: TableOptions, problems: list[Problem]) -
         if chosen := options.column_of(role):
             place = _chosen(header, role, chosen, problems)
         else:
-            place = _named(header, role, problems)
+            place = _named(table, role, problems)
         if place is not None:
             places[role] = place
     if options.case_column and not options.slide_column and places.get("slide_id") == places.get("case_id"):
@@ -128,23 +128,28 @@ def _chosen(header: Sequence[str], role: str, chosen: str, problems: list[Proble
     return None
 
 
-def _named(header: Sequence[str], role: str, problems: list[Problem]) -> int | None:
-    names = [normal_name(name) for name in header]
-    own = [place for place, name in enumerate(names) if name == role]
-    aliases = [place for place, name in enumerate(names) if name in ALIASES[role]]
-    if len(own) == 1:
-        if aliases:
-            message = f"The column '{header[own[0]]}' is read for {role}; {_of(header, aliases)} not."
-            hint = f"Delete the column that is not meant{_choice(role)}."
-            problems.append(Problem(1, header[own[0]], message, hint, "warning"))
-        return own[0]
-    found = own or aliases
+def _named(table: Table, role: str, problems: list[Problem]) -> int | None:
+    header = table.records[0]
+    candidates = [place for place, name in enumerate(header) if normal_name(name) in (role, *ALIASES[role])]
+    found = candidates
+    if len(candidates) > 1:  # a column without a value does not win
+        found = [place for place in candidates if _has_values(table, place)] or candidates
+    found = [place for place in found if normal_name(header[place]) == role] or found
+    if len(found) == 1 and len(candidates) > 1:
+        others = [place for place in candidates if place not in found]
+        message = f"The column '{header[found[0]]}' is read for {role}; {_of(header, others)} not."
+        hint = f"Delete the column that is not meant{_choice(role)}."
+        problems.append(Problem(1, header[found[0]], message, hint, "warning"))
     if len(found) > 1:
         twice = " and ".join(f"'{header[place]}'" for place in found)
         message = f"Expected one column for {role}; got {twice}."
         hint = f"Rename or delete the columns that are not meant{_choice(role)}."
         problems.append(Problem(1, role, message, hint, "error"))
     return found[0] if len(found) == 1 else None
+
+
+def _has_values(table: Table, place: int) -> bool:
+    return any(cells[place] for cells in table.records[1:] if len(cells) > place)
 
 
 def _missing(
