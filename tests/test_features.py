@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from hostile import places, put, values
 from lrmil.errors import FormatError
 from lrmil.features import (
     FORMAT,
@@ -23,6 +24,7 @@ from lrmil.features import (
     write_features,
 )
 from lrmil.geometry import Grid
+from runs import write_bag
 
 SAMPLE = Path(__file__).parent / "formats" / "features-1" / "sample.zarr"
 
@@ -290,3 +292,24 @@ class TestStrangers:
         document["consolidated_metadata"]["metadata"]["index"]["shape"] = [10**12, 2]
         (path / "zarr.json").write_text(json.dumps(document))
         assert len(read_features(path).index) == 3
+
+    @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(data=st.data(), value=values, array=st.sampled_from(["", "index", "features"]))
+    def test_whatever_stands_in_a_description(
+        self, data: st.DataObject, value: object, array: str, tmp_path_factory: pytest.TempPathFactory
+    ) -> None:
+        folder = tmp_path_factory.getbasetemp() / "fuzzed.zarr"
+        if not folder.exists():
+            write_bag(folder, np.zeros((2, 2), int), np.zeros((2, 3)))
+        path = folder / array / "zarr.json"
+        text = path.read_text()
+        whole = json.loads(text)
+        try:
+            path.write_text(json.dumps(put(whole, data.draw(st.sampled_from(list(places(whole)))), value)))
+            try:
+                read = read_features(folder)
+                assert read.embeddings.shape == (len(read.index), 3) and 0 < read.card.grid.step_level0 < 1e12
+            except FormatError as error:
+                assert str(error)
+        finally:
+            path.write_text(text)

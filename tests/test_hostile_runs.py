@@ -350,12 +350,14 @@ def test_tensors_of_a_run_that_are_none(data: bytes, tmp_path: Path) -> None:
         load_tensors(tmp_path / "pipe")
 
 
+@pytest.fixture(scope="module")
+def copied(tiny_run: TinyRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run whose documents are changed and put right again."""
+    return Path(shutil.copytree(tiny_run.folder, tmp_path_factory.mktemp("report") / "run"))
+
+
 @pytest.mark.long
 class TestReport:
-    @pytest.fixture(scope="class")
-    def copied(self, tiny_run: TinyRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        return Path(shutil.copytree(tiny_run.folder, tmp_path_factory.mktemp("report") / "run"))
-
     NAMES = (
         "metrics.json", "environment.json", "problems.json", "model/bundle.json", "fold-0/teacher/history.json",
         "fold-0/outputs/probabilities.json", "shared/lr/demo-000.zarr/zarr.json",

@@ -1,5 +1,6 @@
 """lrmil.review/1: what a person said is never lost, never changed, and never made up."""
 
+import contextlib
 import csv
 import json
 import multiprocessing
@@ -15,9 +16,19 @@ from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hostile import places, put, values
 from lrmil import review as module
 from lrmil.errors import ConfigError, FormatError, LrmilError, ReviewError
-from lrmil.review import FORMAT, LONGEST_NOTE, LONGEST_TEXT, Review, append_review, latest_reviews, read_reviews
+from lrmil.review import (
+    FORMAT,
+    LONGEST_NOTE,
+    LONGEST_TEXT,
+    Review,
+    ReviewReader,
+    append_review,
+    latest_reviews,
+    read_reviews,
+)
 from lrmil.review_table import COLUMNS, write_review_table
 
 SAMPLE = Path(__file__).parent / "formats" / "review-1" / "reviews.jsonl"
@@ -374,6 +385,100 @@ def test_a_table_of_reviews(tmp_path: Path) -> None:
     assert first["human_first"] == "no" and first["seconds_viewed"] == "" and first["slide_fingerprint"] == "f1"
     write_review_table(tmp_path / "empty.csv", [])
     assert (tmp_path / "empty.csv").read_text().startswith("slide_id,output_status,output_label,decision,")
+
+
+class TestReadingAgain:
+    def test_only_what_is_new_is_read(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        log, parsed = tmp_path / "log", list[bytes]()
+        parse = module._parse
+        monkeypatch.setattr(module, "_parse", lambda line, path: parsed.append(line) or parse(line, path))
+        reader = ReviewReader(log)
+        assert reader.read() == ((), ())
+        for number in range(5):
+            append_review(log, entry(slide_id=str(number)))
+            found = reader.read()
+            assert [one.slide_id for one in found.reviews] == [str(one) for one in range(number + 1)]
+            assert len(parsed) == number + 1 and reader.read() is found
+
+    @given(st.lists(st.sampled_from([b"good", b"bad", b"", b"half"]), max_size=8), st.lists(st.integers(0, 2000)))
+    def test_however_it_grows_it_is_read_as_a_whole(self, kinds: list[bytes], cuts: list[int]) -> None:
+        lines = {b"good": line_of(entry()) + b"\n", b"bad": b"{]\n", b"": b"\n", b"half": line_of(entry())[:99]}
+        data = b"".join(lines[kind] for kind in kinds)
+        with tempfile.TemporaryDirectory() as folder:
+            log = Path(folder) / "log"
+            reader = ReviewReader(log)
+            for cut in [*sorted(cuts), len(data)]:
+                log.write_bytes(data[:cut])
+                assert reader.read() == read_reviews(log)
+
+    @pytest.mark.parametrize("other", ["shorter", "longer", "gone"])
+    def test_another_log_in_its_place_is_read_anew(self, other: str, tmp_path: Path) -> None:
+        log = tmp_path / "log"
+        for name in "abc":
+            append_review(log, entry(slide_id=name))
+        reader = ReviewReader(log)
+        reader.read()
+        log.unlink()
+        for name in {"shorter": "x", "longer": "uvwxyz", "gone": ""}[other]:
+            append_review(log, entry(slide_id=name))
+        assert reader.read() == read_reviews(log)
+
+    def test_after_a_line_of_another_version_nothing_is_counted_twice(self, tmp_path: Path) -> None:
+        log = tmp_path / "log"
+        append_review(log, entry())
+        whole = log.read_bytes()
+        log.write_bytes(whole + line_of(entry(), format="lrmil.review/2") + b"\n")
+        reader = ReviewReader(log)
+        for _ in range(2):
+            with pytest.raises(FormatError):
+                reader.read()
+        log.write_bytes(whole)
+        assert len(reader.read().reviews) == 1
+
+
+@pytest.mark.parametrize("end", [b"", b"\n"])
+def test_a_line_without_end_is_passed_over(tmp_path: Path, end: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_LINE", 2000)
+    log = tmp_path / "log"
+    log.write_bytes(line_of(entry()) + b"\n" + b"x" * 50_000 + end)
+    assert read_reviews(log).unreadable == (2,)
+    append_review(log, entry())
+    found = read_reviews(log)
+    assert len(found.reviews) == 2 and found.unreadable == (2,)
+
+
+@given(data=st.data(), value=values)
+def test_whatever_stands_in_a_line_it_is_read_as_a_review_is_made_or_not_at_all(
+    data: st.DataObject, value: object
+) -> None:
+    whole = json.loads(line_of(entry(note="ä")))
+    changed = put(whole, data.draw(st.sampled_from(list(places(whole)))), value)
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "log"
+        log.write_text(json.dumps(changed))
+        try:
+            found = read_reviews(log)
+        except FormatError:
+            assert str(changed["format"]).startswith("lrmil.review/")
+            return
+    made = None
+    if changed.pop("format", None) == FORMAT:
+        with contextlib.suppress(ConfigError, TypeError, AttributeError, ValueError):
+            made = Review(**changed)
+    if found.reviews:
+        assert found.reviews == (made,) and found.unreadable == ()
+    else:
+        assert found.unreadable == (1,)
+
+
+@pytest.mark.parametrize("name", ["reviews.jsonl", "reviews.jsonl.lock"])
+def test_a_log_is_not_written_through_a_link(tmp_path: Path, name: str) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.write_text("theirs")
+    (tmp_path / name).symlink_to(theirs)
+    with pytest.raises(ReviewError, match="link"):
+        append_review(tmp_path / "reviews.jsonl", entry())
+    assert theirs.read_text() == "theirs"
 
 
 def test_a_pipe_in_place_of_a_log_is_not_waited_for(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from lrmil.zarr_checks import check_array
 FORMAT = "lrmil.features/1"
 ROWS_PER_CHUNK = 1024
 LARGEST_PATCH = 65_536
+SMALLEST_MPP = 1e-4  # um/px
 FARTHEST = 2**31  # level-0 pixels
 COMPRESSOR = ZstdCodec(level=0, checksum=True)  # a bit that flips on the disk is an error, not another number
 INDEX, FLOATS = ("int32",), ("float32", "float16")
@@ -192,8 +193,8 @@ def _misfit(card: FeaturesCard) -> str:
     texts = (card.slide_id, card.slide_fingerprint, card.mpp_source, card.encoder_hash, card.key, card.checksum)
     if not all(isinstance(text, str) for text in texts):
         return "names and hashes that are texts"
-    if not all(_is_number(mpp) and 0 < mpp <= ASKED_MPP[1] for mpp in (card.slide_mpp, card.mpp)):
-        return f"resolutions above 0 and up to {ASKED_MPP[1]:g} um/px"
+    if not all(_is_number(mpp) and SMALLEST_MPP <= mpp <= ASKED_MPP[1] for mpp in (card.slide_mpp, card.mpp)):
+        return f"resolutions from {SMALLEST_MPP:g} to {ASKED_MPP[1]:g} um/px"
     if type(card.size) is not int or not 1 <= card.size <= LARGEST_PATCH:
         return f"patches of 1 to {LARGEST_PATCH} px"
     if len(card.origin_yx) != 2 or not all(_is_number(one) and abs(one) < FARTHEST for one in card.origin_yx):

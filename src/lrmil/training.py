@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -21,7 +22,9 @@ from lrmil import files
 from lrmil.configs import FitConfig
 from lrmil.errors import ConfigError
 from lrmil.ownership import is_checkpoint
+from lrmil.plain_files import is_plain
 from lrmil.steps import Step
+from lrmil.untrusted import read_header
 
 log = logging.getLogger(__name__)
 
@@ -178,16 +181,18 @@ def _resume(
     path: Path, key: str, module: nn.Module, optimiser: torch.optim.Optimizer, best: dict[str, Tensor]
 ) -> _State | None:
     """Load the checkpoint into module, optimiser and `best`, when there is a whole one with this key."""
-    if not path.is_file():
+    if not is_plain(path):
         return None
     try:
+        read_header(path)
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             if metadata.get("key") != key:
                 return None
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        state = _State(**json.loads(metadata["state"]))
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        state = TypeAdapter(_State).validate_json(metadata["state"])
+        _check_shapes(tensors, module, optimiser)
+    except (SafetensorError, OSError, KeyError, IndexError, TypeError, ValueError) as error:
         log.warning("%s is damaged and passed over, so this training begins anew: %s", path.name, error)
         return None
     module.load_state_dict(_under("now/", tensors))
@@ -198,6 +203,19 @@ def _resume(
         moments.setdefault(int(i), {})[moment] = value
     optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
     return state
+
+
+def _check_shapes(tensors: dict[str, Tensor], module: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+    """Refuse tensors that are not those of the module, twice, and of its optimiser, so that nothing is half loaded."""
+    own = {name: value.shape for name, value in module.state_dict().items()}
+    for prefix in ("now/", "best/"):
+        if {name: value.shape for name, value in _under(prefix, tensors).items()} != own:
+            raise ValueError("its weights are those of another network")
+    shapes = [parameter.shape for group in optimiser.param_groups for parameter in group["params"]]
+    for name, value in _under("optimiser/", tensors).items():
+        i, moment = name.split("/", 1)
+        if value.shape != (shapes[int(i)] if moment.startswith("exp_avg") else torch.Size()):
+            raise ValueError("its moments are those of another network")
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,12 +1,13 @@
 """Folders of the plugin's own: results, cached demonstration, remembered choices, and the log of unexpected errors."""
 
-import json
 from pathlib import Path
 
 import platformdirs
 
-from lrmil import files
+from lrmil import files, untrusted
+from lrmil.errors import FormatError
 
+MAX_MEMORY = 1 << 20  # bytes
 APPLICATION = "napari-lrmil"
 
 
@@ -44,7 +45,7 @@ def _memory() -> Path:
 
 def _remembered() -> dict[str, str]:
     try:
-        values = json.loads(_memory().read_text(encoding="utf-8"))
-        return {str(name): str(value) for name, value in values.items()}
-    except (OSError, ValueError, AttributeError):
+        values = untrusted.read_json(_memory(), largest=MAX_MEMORY, printable=False)
+        return {name: str(value) for name, value in values.items()} if isinstance(values, dict) else {}
+    except (OSError, FormatError):
         return {}

@@ -7,11 +7,14 @@ import time
 from pathlib import Path
 
 from lrmil.configs import TrainConfig, write_toml
+from lrmil.errors import FormatError
 from lrmil.ownership import is_settings, require_free
+from lrmil.plain_files import open_plain
 from lrmil.table_columns import TableOptions
 
 SETTINGS, LOG = "settings.toml", "train.log"
 SAYS = "lrmil train: "  # how the command line begins the reason why it gave up
+LAST_BYTES = 1 << 20  # of what it printed that are looked at
 LONGEST = 600  # characters of what it printed that are shown
 BEGINS = 60.0  # seconds within which a training that was started says so in its run folder
 _started: dict[Path, "subprocess.Popen[bytes]"] = {}  # by run folder; held so that one that ends is taken leave of
@@ -70,8 +73,10 @@ def may_begin(run: Path) -> bool:
 def last_words(run: Path) -> str:
     """Give the reason with which the training gave up, of a traceback the last line; "" when it printed nothing."""
     try:
-        text = (run / LOG).read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
+        with open_plain(run / LOG) as log:
+            log.seek(-min(log.seek(0, os.SEEK_END), LAST_BYTES), os.SEEK_END)
+            text = log.read(LAST_BYTES).decode("utf-8", errors="replace").strip()
+    except (OSError, FormatError):
         return ""
     reason = text.rpartition(SAYS)[2] if SAYS in text else text.rpartition("\n")[2]
     return reason.strip()[:LONGEST]

@@ -1,6 +1,5 @@
 """What is known of the slides of a folder: from the saved predictions, and a small file of what failed."""
 
-import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -8,7 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lrmil import files
+from pydantic import ConfigDict, TypeAdapter, with_config
+from typing_extensions import TypedDict  # that of Python 3.11 does not suffice for pydantic
+
+from lrmil import files, untrusted
 from lrmil.errors import SlideError
 from lrmil.failures import CONCERNS_THE_RUN, Failure, namesakes, reason_of
 from lrmil.ownership import is_worklist
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 FORMAT = "lrmil.worklist/1"
 JOB = "classify the list"
+MAX_MEMORY = 64 << 20  # bytes
 CHUNK_S = 0.2  # how long saved predictions are read before the table is told: often enough to look alive
 Status = Literal["new", "running", "ok", "uncertain", "failed", "other model"]
 Stamp = list[int]
@@ -107,6 +110,24 @@ class Memory:
     failures: dict[str, dict[str, Any]]
 
 
+@with_config(ConfigDict(strict=True, extra="ignore"))
+class _Failure(TypedDict):
+    reason: str
+    message: str
+    bundle_sha256: str
+    stamp: Stamp
+
+
+@with_config(ConfigDict(strict=True, extra="ignore"))
+class _Memory(TypedDict):
+    format: Literal["lrmil.worklist/1"]
+    bundle_sha256: str
+    failures: dict[str, _Failure]
+
+
+_MEMORY = TypeAdapter(_Memory)
+
+
 def list_file(results: Path, folder: Path, ending: str) -> Path:
     """File of a list: ".json" is its memory, ".csv" the table of its results."""
     return results / "worklists" / f"{folder.name}-{files.sha256_of(str(folder.resolve()))[:8]}{ending}"
@@ -115,13 +136,11 @@ def list_file(results: Path, folder: Path, ending: str) -> Path:
 def read_memory(path: Path) -> Memory:
     """Read what is kept of a list; nothing when it is absent, damaged or of another version."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        if document["format"] == FORMAT:
-            failures = {str(case): dict(failure) for case, failure in document["failures"].items()}
-            return Memory(str(document["bundle_sha256"]), failures)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        pass  # it can be made again by classifying
-    return Memory("", {})
+        found = _MEMORY.validate_python(untrusted.read_json(path, largest=MAX_MEMORY, printable=False))
+    except (OSError, ValueError):  # FormatError and pydantic's ValidationError are ValueErrors
+        return Memory("", {})  # it can be made again by classifying
+    failures = {case: dict(failure) for case, failure in found["failures"].items()}
+    return Memory(found["bundle_sha256"], failures)
 
 
 def write_memory(path: Path, memory: Memory) -> None:

@@ -1,6 +1,5 @@
 """What a finished run came to: the three arms side by side, the slides left out, the report, the model."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +7,13 @@ from qtpy.QtCore import QUrl, Signal
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
+from lrmil.errors import FormatError
+from lrmil.run_documents import read_json_document
 from lrmil.run_plan import ARM_NAMES
 from napari_lrmil.widgets.parts import Text
 from napari_lrmil.widgets.train_table import Table
 
+DAMAGED = (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError)
 HEADER = ["", *(name.split(":")[0].replace(" ", "\n") for name in ARM_NAMES.values())]
 FIGURES = ("AUROC", "95 % interval", "balanced acc.", "s/slide", "MB/slide", "patches/slide")
 
@@ -41,15 +43,14 @@ class ResultTable(QWidget):
     def show_run(self, run: Path) -> None:
         """Read the figures of a finished run."""
         self._run = run
-        figures, problems = _read(run / "metrics.json", {}), _read(run / "problems.json", [])
-        columns = [_cells(figures.get(arm) or {}) for arm in ARM_NAMES]
+        try:
+            columns, lines = _figures_and_notes(run)
+        except DAMAGED:  # it was changed by hand
+            columns, lines = (
+                [_cells({}) for _ in ARM_NAMES],
+                ["The figures of this run cannot be read. Train it again."],
+            )
         self.table.fill(HEADER, [list(row) for row in zip(FIGURES, *columns, strict=True)])
-        left_out = [one for one in problems if one.get("slide_id")]
-        lines = [
-            f"Of the teacher's lead over the floor, the student has {_share(figures.get('gap_recovered'))}. The floor "
-            "is the same low-resolution model without distillation.",
-            *(f"Left out: {one['slide_id']}: {one['message']}" for one in left_out),
-        ]
         self.notes.setText("\n".join(lines))
         self.look_for_report()
 
@@ -62,6 +63,17 @@ class ResultTable(QWidget):
     def _open_report(self) -> None:
         if self._run is not None:
             QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._run / "report.html")))
+
+
+def _figures_and_notes(run: Path) -> tuple[list[list[str]], list[str]]:
+    figures, problems = _read(run / "metrics.json", {}), _read(run / "problems.json", [])
+    left_out = [one for one in problems if one.get("slide_id")]
+    lines = [
+        f"Of the teacher's lead over the floor, the student has {_share(figures.get('gap_recovered'))}. The floor is "
+        "the same low-resolution model without distillation.",
+        *(f"Left out: {one['slide_id']}: {one['message']}" for one in left_out),
+    ]
+    return [_cells(figures.get(arm) or {}) for arm in ARM_NAMES], lines
 
 
 def _cells(figures: dict[str, Any]) -> list[str]:
@@ -88,7 +100,7 @@ def _share(value: float | None) -> str:
 def _read(path: Path, otherwise: Any) -> Any:
     """Read a JSON file; what is absent, damaged or of another kind than `otherwise` is that."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = read_json_document(path)
+    except (OSError, FormatError):
         return otherwise
     return found if isinstance(found, type(otherwise)) else otherwise
