@@ -18,8 +18,7 @@ from torch import nn
 
 from lrmil import files, untrusted
 from lrmil.configs import MILConfig, mil_from_dict
-from lrmil.encoder_contract import contract_of, find_breach, read_contract
-from lrmil.encoder_terms import EncoderTerms
+from lrmil.encoder_contract import contract_of, read_contract, resume_contract
 from lrmil.encoders import Encoder, EncoderSpec, build_encoder
 from lrmil.errors import FormatError
 from lrmil.mil import ABMIL, make_mil
@@ -79,11 +78,9 @@ class Bundle:
     sha256
         Hash over the content of the folder, "" before it is written.
     terms
-        On what terms the weights are that it was made of: "teacher" and "start", each as `EncoderTerms`; JSON-ready,
-        empty in earlier folders.
+        `EncoderTerms` of the weights that it was made of, "teacher" and "start"; empty in earlier folders.
     contract
-        How the encoder makes embeddings (`lrmil.encoder_contract.EncoderContract`), None before it is written and in
-        earlier folders.
+        `EncoderContract` of the encoder, None before it is written and in earlier folders.
     """
 
     classes: tuple[str, ...]
@@ -159,7 +156,10 @@ def load_bundle(folder: str | Path) -> Bundle:
         min_tissue, max_failed = (_fraction(folder, name, document[name]) for name in ("min_tissue", "max_failed"))
         mil_config = mil_from_dict(document["mil"])
         encoder = _load_encoder(folder, card.patch_size)
-        _require_contract(folder, encoder, card)
+        if breach := resume_contract(encoder, card.contract):
+            raise FormatError(
+                f"The encoder in {folder} has the weights that it was written with, but {breach}, or train again."
+            )
         mil = _load(folder / "mil.safetensors", lambda: make_mil(encoder.dim, len(card.classes), mil_config))
         return Bundle(
             **{field.name: getattr(card, field.name) for field in fields(ModelCard)},
@@ -269,19 +269,6 @@ def _load_encoder(folder: Path, size: int) -> Encoder:
     if spec.size != size:
         raise FormatError(f"Expected an encoder for patches of {size} px in {folder}. Got one for {spec.size} px.")
     return _load(folder / "encoder/model.safetensors", lambda: build_encoder(spec))
-
-
-def _require_contract(folder: Path, encoder: Encoder, card: ModelCard) -> None:
-    """Refuse an encoder that does not give the embedding that it gave when the folder was written."""
-    stated = read_contract(card.contract)
-    if stated is None:
-        return
-    encoder.terms = EncoderTerms(stated.source, revision=stated.revision)
-    if breach := find_breach(stated, contract_of(encoder)):
-        raise FormatError(
-            f"The encoder in {folder} has the weights that it was written with, but {breach}. Its answers would "
-            f"differ, too: install timm {stated.timm}, or train again."
-        )
 
 
 def _save(path: Path, module: nn.Module) -> None:
