@@ -18,8 +18,7 @@ from torch import nn
 
 from lrmil import files, untrusted
 from lrmil.configs import MILConfig, mil_from_dict
-from lrmil.encoder_contract import contract_of, find_breach, read_contract
-from lrmil.encoder_terms import EncoderTerms
+from lrmil.encoder_contract import contract_of, read_contract, resume_contract
 from lrmil.encoders import Encoder, EncoderSpec, build_encoder
 from lrmil.errors import FormatError
 from lrmil.mil import ABMIL, make_mil
@@ -81,11 +80,9 @@ class Bundle:
     sha256
         Hash over the content of the folder, "" before it is written.
     terms
-        On what terms the weights are that it was made of: "teacher" and "start", each as `EncoderTerms`; JSON-ready,
-        empty in earlier folders.
+        `EncoderTerms` of the weights that it was made of, "teacher" and "start"; empty in earlier folders.
     contract
-        How the encoder makes embeddings (`lrmil.encoder_contract.EncoderContract`), None before it is written and in
-        earlier folders.
+        `EncoderContract` of the encoder, None before it is written and in earlier folders.
     """
 
     classes: tuple[str, ...]
@@ -169,7 +166,10 @@ def load_bundle(folder: str | Path) -> Bundle:
         for name in WEIGHTS[1:]:  # now that their sizes are explained, however large they are
             _check_hash(folder, name, files.sha256_file(folder / name), hashes)
         encoder = _load(encoder_file, lambda: build_encoder(spec))
-        _require_contract(folder, encoder, card)
+        if breach := resume_contract(encoder, card.contract):
+            raise FormatError(
+                f"The encoder in {folder} has the weights that it was written with, but {breach}, or train again."
+            )
         mil = _load(mil_file, lambda: make_mil(dim, len(card.classes), mil_config))
         return Bundle(
             **{field.name: getattr(card, field.name) for field in fields(ModelCard)},
@@ -279,19 +279,6 @@ def _read_spec(folder: Path, size: int, hashes: dict[str, object]) -> EncoderSpe
     if spec.size != size:
         raise FormatError(f"Expected an encoder for patches of {size} px in {folder}. Got one for {spec.size} px.")
     return spec
-
-
-def _require_contract(folder: Path, encoder: Encoder, card: ModelCard) -> None:
-    """Refuse an encoder that does not give the embedding that it gave when the folder was written."""
-    stated = read_contract(card.contract)
-    if stated is None:
-        return
-    encoder.terms = EncoderTerms(stated.source, revision=stated.revision)
-    if breach := find_breach(stated, contract_of(encoder)):
-        raise FormatError(
-            f"The encoder in {folder} has the weights that it was written with, but {breach}. Its answers would "
-            f"differ, too: install timm {stated.timm}, or train again."
-        )
 
 
 def _save(path: Path, module: nn.Module) -> None:

@@ -46,7 +46,7 @@ def probe(encoder: Encoder, layers: tuple[int, ...] = ()) -> EncoderOutput:
         )
     try:
         with torch.inference_mode():
-            output = encoder(golden_pixels(spec.size), layers)
+            output: EncoderOutput = encoder(golden_pixels(spec.size), layers)
     except EncoderError:
         raise
     except FAULTS as error:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lrmil.encoder_network import Encoder
+from lrmil.encoder_terms import EncoderTerms
 
 # Relative difference above which a golden vector is another one. The vector is always computed on the CPU in float32:
 # processors and threads differ by 1e-6 to 1e-5, the approximate GELU from the exact one by some 1e-3.
@@ -111,7 +112,7 @@ def difference(one: EncoderContract, other: EncoderContract) -> float:
     if (one.size, one.dim, len(one.golden)) != (other.size, other.dim, len(other.golden)):
         return math.inf
     a, b = np.array(one.golden), np.array(other.golden)
-    return float(np.linalg.norm(a - b) / max(np.linalg.norm(a), np.linalg.norm(b), 1e-12))
+    return float(np.linalg.norm(a - b)) / max(float(np.linalg.norm(a)), float(np.linalg.norm(b)), 1e-12)
 
 
 def find_breach(stated: EncoderContract | None, measured: EncoderContract) -> str:
@@ -123,6 +124,19 @@ def find_breach(stated: EncoderContract | None, measured: EncoderContract) -> st
         f"the embedding of a fixed picture differs {said} from the one recorded with timm {stated.timm} "
         f"(here is timm {measured.timm})"
     )
+
+
+def resume_contract(encoder: Encoder, values: object) -> str:
+    """Compare a loaded encoder with the contract that its file states, and take its origin from it; see `find_breach`.
+
+    A file of earlier versions states none, which breaks nothing.
+    """
+    stated = read_contract(values)
+    if stated is None:
+        return ""
+    encoder.terms = EncoderTerms(stated.source, revision=stated.revision)
+    breach = find_breach(stated, contract_of(encoder))
+    return f"{breach}. Its answers would differ, too: install timm {stated.timm}" if breach else ""
 
 
 @torch.inference_mode()

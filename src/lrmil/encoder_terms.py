@@ -63,12 +63,14 @@ def read_terms(values: object) -> EncoderTerms | None:
     """Terms that a model folder states, None where they are not such."""
     if not isinstance(values, Mapping) or not isinstance(values.get("name"), str):
         return None
-    licence, flags = values.get("licence"), {key: values.get(key) for key in ("inherits", "gated")}
+    licence = values.get("licence")
     return EncoderTerms(
         name=_text(values["name"]),
         licence=_text(licence) if isinstance(licence, str) and licence else None,
-        **{key: flag if isinstance(flag, bool) else None for key, flag in flags.items()},
-        **{key: _text(values.get(key, "")) for key in ("hub_id", "revision")},
+        inherits=_flag(values.get("inherits")),
+        gated=_flag(values.get("gated")),
+        hub_id=_text(values.get("hub_id")),
+        revision=_text(values.get("revision")),
         random=values.get("random") is True,
     )
 
@@ -126,6 +128,10 @@ def _forbids_commerce(terms: EncoderTerms) -> bool:
 def _forbids_changes(terms: EncoderTerms) -> bool:
     """Changed versions may not be shared: what ND stands for."""
     return "-nd" in (terms.licence or "").lower()
+
+
+def _flag(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
 
 
 def _text(value: object) -> str:

@@ -156,8 +156,8 @@ def _spec_of(source: EncoderSource, backbone: nn.Module, size: int, embedding: s
         architecture=stated["architecture"],
         size=size,
         embedding=embedding,
-        mean=mean,  # type: ignore[arg-type]
-        std=std,  # type: ignore[arg-type]
+        mean=mean,
+        std=std,
         model_args=stated_arguments(getattr(backbone, "_model_args", {})),
     )
 

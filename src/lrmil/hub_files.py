@@ -116,13 +116,16 @@ def _model_in(folder: Path) -> HubModel:
 
 def _download(repository: str, revision: str) -> HubModel:
     _require_answer(f"hf-hub:{repository}", constants.ENDPOINT)
-    options = {"revision": revision or None, "etag_timeout": MAX_WAIT}
+
+    def fetch(name: str) -> str:
+        return huggingface_hub.hf_hub_download(repository, name, revision=revision or None, etag_timeout=MAX_WAIT)
+
     try:
-        config = Path(huggingface_hub.hf_hub_download(repository, CONFIG, **options))
+        config = Path(fetch(CONFIG))
         try:
-            huggingface_hub.hf_hub_download(repository, WEIGHTS[0], **options)
+            fetch(WEIGHTS[0])
         except EntryNotFoundError:
-            huggingface_hub.hf_hub_download(repository, WEIGHTS[1], **options)
+            fetch(WEIGHTS[1])
     except GatedRepoError as error:
         raise EncoderError(
             f"The hub gives the weights of {repository} only to those whose request was granted. Ask for access on its "
@@ -158,7 +161,7 @@ def _require_answer(what: str, url: str) -> None:
 def _answers(url: str) -> bool:
     """Ask once, without retries; any answer is one."""
     try:
-        huggingface_hub.utils.get_session().head(url, timeout=MAX_WAIT)
+        huggingface_hub.get_session().head(url, timeout=MAX_WAIT)
     except Exception:  # noqa: BLE001 - httpx's errors or those of requests, as the client's version has it
         return False
     return True

@@ -36,7 +36,7 @@ def encoders(options: argparse.Namespace) -> int:
 
 def encoder_facts(name: str) -> tuple[dict[str, object], bool]:
     """What is known of an encoder and whether it can be had here; nothing is downloaded."""
-    facts = _facts(name.lower()) if name.lower() in CATALOGUE else {"name": name}
+    facts: dict[str, object] = _facts(name.lower()) if name.lower() in CATALOGUE else {"name": name}
     kind, _, place = name.partition(":")
     hub_id = str(facts.get("hub_id", "")) or (place if kind.lower() in ("hf-hub", "hf_hub") else "")
     if not hub_id and not timm.is_model(name.partition(".")[0]):
