@@ -59,7 +59,12 @@ def leaves(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str
 
 
 DEFAULTS = dict(leaves(to_dict(TrainConfig())))
-OTHERS: dict[str, object] = {"embedding": "cls", "stage1.weighting": "teacher_attention", "stage1.layers": [2]}
+OTHERS: dict[str, object] = {
+    "embedding": "cls",
+    "patch_size": 128,
+    "stage1.weighting": "teacher_attention",
+    "stage1.layers": [2],
+}
 
 
 def another(name: str) -> object:

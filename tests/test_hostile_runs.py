@@ -252,7 +252,7 @@ class TestLocksAndRequests:
         theirs = tmp_path / "theirs"
         theirs.write_text("theirs")
         (run / name).symlink_to(theirs)
-        with pytest.raises(FormatError, match="link"):
+        with pytest.raises(LrmilError, match="link"):
             if name == "stop":
                 request_stop(run)
             else:
@@ -300,6 +300,7 @@ class TestSearchForSlides:
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), value=values)
 def test_whatever_stands_in_a_plan(data: st.DataObject, value: object, run: Path) -> None:
+    (run / "plan.toml").unlink(missing_ok=True)
     write_plan(run, TrainConfig(), "slides", "labels.csv")
     config, _, _ = read_plan(run)
     assert config == TrainConfig()

@@ -201,7 +201,7 @@ def _shapes(folder: Path) -> dict[str, SHAPE]:
         if (folder / WEIGHTS[0]).exists():
             return {key: spec.shape for key, spec in untrusted.read_header(folder / WEIGHTS[0]).items()}
         if (folder / WEIGHTS[1]).exists():
-            state = torch.load(folder / WEIGHTS[1], map_location="meta", weights_only=True, mmap=True)
+            state = timm.models.load_state_dict(str(folder / WEIGHTS[1]), device="meta")  # weights only, as timm does
             return {key: tuple(value.shape) for key, value in state.items() if isinstance(value, torch.Tensor)}
     except FormatError as error:
         raise EncoderError(f"The weights in {folder.name} cannot be read: {error}") from error
