@@ -307,6 +307,20 @@ class TestTables:
             assert (out / "predictions-1.csv").read_bytes() == before and not (out / "predictions-2.csv").exists()
             assert [row["model"] for row in rows_of(out / "predictions.csv")] == ["cd" * 32]
 
+    def test_so_are_lines_that_a_person_changed_or_added(self, slide: Path, bundle: Bundle, tmp_path: Path) -> None:
+        out, sources = tmp_path / "out", [SlideSource("a", slide)]
+        last(predict_slides(sources, bundle, out, device="cpu"))
+        before = (out / "predictions.csv").read_text()
+        for number, edited in enumerate(
+            (before.replace(",ok,", ",uncertain,"), before + before.split("\n")[1] + "\n"), 1
+        ):
+            (out / "predictions.csv").write_text(edited)
+            last(predict_slides(sources, bundle, out, device="cpu"))
+            assert (out / "predictions.csv").read_text() == before
+            assert (out / f"predictions-{number}.csv").read_text() == edited
+        last(predict_slides(sources, bundle, out, device="cpu"))
+        assert not (out / "predictions-3.csv").exists()
+
     @pytest.mark.long
     def test_that_of_a_run_is_not_put_aside(
         self, tiny_run: TinyRun, slide: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -68,8 +68,8 @@ class PredictionTable:
     """The table of a folder while slides are classified into it.
 
     Lines of slides that an earlier call classified stay, as long as their answer is there. A table with other columns,
-    as of a model with other classes or an earlier version, is put aside as predictions-1.csv. Before a line of another
-    model is replaced, a copy is kept in the same way.
+    as of a model with other classes or an earlier version, is put aside as predictions-1.csv. Before the line of an
+    answer is replaced by another, or left out, a copy is kept in the same way.
 
     Parameters
     ----------
@@ -86,8 +86,11 @@ class PredictionTable:
 
     def add(self, row: Row) -> None:
         """Put a line in the place of the slide's earlier one, or at the end; it is on disk about a second later."""
-        self._keep_other_model(row)
-        self._lines[row.slide_id] = _cells(row, self._classes)
+        cells = _cells(row, self._classes)
+        before = self._lines.get(row.slide_id)
+        if before is not None and before != cells and before[1] != "failed":
+            self._keep_copy()
+        self._lines[row.slide_id] = cells
         if time.monotonic() - self._written > PAUSE:
             self.write()
 
@@ -113,20 +116,21 @@ class PredictionTable:
             self._put_aside()
             return {}
         status = header.index("status")
-        return {
+        found = {
             line[0]: line
             for line in lines
             if len(line) == len(header) and (line[status] == "failed" or self._has_answer(line[0]))
         }
+        if len(found) < len(lines):
+            self._keep_copy()
+        return found
 
     def _has_answer(self, slide_id: str) -> bool:
         return (self._path.parent / f"{slide_id}.json").is_file()
 
-    def _keep_other_model(self, row: Row) -> None:
-        """Copy the table once before the line of another model is replaced."""
-        column = _header(self._classes).index("model")
-        before = self._lines.get(row.slide_id)
-        if not self._copied and before is not None and before[column] not in ("", row.model):
+    def _keep_copy(self) -> None:
+        """Copy the table as an earlier call left it, once."""
+        if not self._copied:
             _keep_copy(self._path)
             self._copied = True
 
@@ -164,7 +168,7 @@ def _keep_copy(path: Path) -> None:
     copy = files.numbered(path)
     with files.replacing(copy) as temporary:
         shutil.copyfile(path, temporary)
-    log.warning("%s has lines of another model, which are replaced; it is kept as %s.", path.name, copy.name)
+    log.warning("Lines of %s are replaced; it is kept as %s.", path.name, copy.name)
 
 
 def _require_no_run(path: Path) -> None:
