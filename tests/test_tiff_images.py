@@ -301,6 +301,15 @@ def description(images: str, own: str | None, data: str = "") -> str:
     )
 
 
+def test_levels_behind_one_that_is_left_out_are_read(tmp_path: Path) -> None:
+    pixels = picture(400, 320)
+    levels = [(level, {**TILED, "subfiletype": place}) for place, level in enumerate((pixels, pixels[:200, :100]))]
+    path = write(tmp_path / "a.tif", *levels, (reduced(pixels, 4), {**TILED, "subfiletype": 1}))
+    with open_slide(path, 0.5) as slide:
+        assert downsamples(slide) == [1, 4] and slide.notes[0].startswith("1 of 3 levels are left out")
+        np.testing.assert_array_equal(slide.read_region((0, 0), (100, 80), 2.0), reduced(pixels, 4))
+
+
 def test_the_whole_of_a_large_scene_is_read(tmp_path: Path) -> None:
     """Two scans, neither marked: the larger one, and a note."""
     large = coordinate_pixels(320, 300)
