@@ -7,6 +7,7 @@ Real H&E (CMU-1-Small-Region) is taken apart into haematoxylin and eosin, and pu
 and Johnston 2001, ImageJ Colour Deconvolution), strengths and glasses. The truth is the mask on white glass. Two
 versions are compared by running it with each of them in PYTHONPATH.
 """
+
 import argparse
 from collections.abc import Callable
 from pathlib import Path

@@ -167,7 +167,7 @@ def scanned(density: NDArray[np.float64], glass: object = 243.0, *, noise: float
 
 
 def assert_tissue_is_found(mask: NDArray[np.bool_]) -> None:
-    assert mask[63:177, 73:207].mean() > 0.9
+    assert mask[63:177, 73:207].mean() > 0.85
     beside = mask.copy()
     beside[56:184, 66:214] = False
     assert not beside.any()
@@ -243,7 +243,7 @@ class TestPen:
 
 
 def whole_slide(folder: Path, pixels: NDArray[np.uint8]) -> Tissue:
-    with open_slide(write_pyramid(folder / "a.tif", pixels, 8.0, factors=(), style="plain")) as slide:
+    with open_slide(write_pyramid(folder / "a.ome.tif", pixels, 5.0, factors=())) as slide:
         return find_tissue(slide)
 
 
@@ -256,7 +256,7 @@ class TestNotes:
         said = re.fullmatch(r"Left out of the tissue: glass (.*) %, pen (.*) %, black (.*) % of the slide\.", note)
         assert said
         glass, pen, black = map(float, said.groups())
-        assert pen == pytest.approx(10, abs=2) and black == pytest.approx(5, abs=0.5)
+        assert pen == pytest.approx(11, abs=3) and black == pytest.approx(5, abs=0.5)
         assert glass + pen + black + 100 * found.mask.array.mean() == pytest.approx(100, abs=0.2)
 
     def test_a_plain_slide_needs_none(self, tmp_path: Path) -> None:

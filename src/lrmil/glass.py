@@ -17,6 +17,8 @@ MOST_MAGENTA = 9  # grey values that green is below red and blue in glass: above
 FLAT = (0.004, 0.009)  # optical density: RMS between 5 and 17 px below which a place is flat, by the picture's noise
 LEAST_GLASS = 0.01  # share of the picture: from less, no colour of glass is concluded
 LEAST_BY_TINT = 0.003  # of the picture, for each grey value of tint: pale smooth tissue is tinted too
+DENSER = 0.3  # optical density above pink flat places from which they may be glass after all
+LEAST_TISSUE = 0.02  # share of the picture that is as dense
 MODE_STEP = 8  # grey values: side of the bins in which colours are counted
 MODE_SHARE = 0.1  # of the flat pixels: the brightest colour that has as many is the glass
 NEAR = 7  # grey values from the glass around it at which a flat pixel counts as glass too: light falls off slowly
@@ -33,8 +35,8 @@ class Glass(NamedTuple):
     """(h', w', 3) colour that the glass has or would have, coarsely; None where no glass can be told from tissue."""
     black: Mask
     """(h, w): the black frame of a scan."""
-    all_structured: bool
-    """Whether there is nothing flat and bright in the picture that may be glass: tissue fills it."""
+    is_filled: bool
+    """Whether nothing in the picture can be glass: tissue fills it."""
 
 
 def find_glass(smooth: NDArray[np.uint8]) -> Glass:
@@ -57,7 +59,7 @@ def find_glass(smooth: NDArray[np.uint8]) -> Glass:
     pink = np.minimum(small[..., 0], small[..., 2]) - small[..., 1] > MOST_MAGENTA
     scanned = np.count_nonzero(usable)
     if np.count_nonzero(flat & ~pink) < max(LEAST_GLASS * scanned, 32):
-        return Glass(None, black, not flat.any() and not fill.any())
+        return Glass(None, black, not fill.any() and not _lies_on(small[usable], small[flat]))
     flat &= ~pink
     colour = _brightest_mode(small[flat])
     if np.count_nonzero(flat) < LEAST_BY_TINT * np.ptp(colour) * scanned:
@@ -94,6 +96,13 @@ def _flat(small: Floats) -> Mask:
     structure = np.sqrt(_blur(((fine - _blur(density, 17)) ** 2).mean(2), 9))
     noise = float(np.median(np.abs(density - _blur(density, 3)))) * 1.48
     return np.asarray(structure < np.clip(2 * noise, *FLAT))
+
+
+def _lies_on(pixels: Floats, flat: Floats) -> bool:
+    """Whether part of a picture is far denser than its flat places, as tissue is than glass."""
+    if not len(flat):
+        return False
+    return float((pixels.mean(1) < np.median(flat.mean(1)) * np.exp(-DENSER)).mean()) > LEAST_TISSUE
 
 
 def _brightest_mode(colours: Floats) -> Floats:

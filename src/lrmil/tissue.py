@@ -131,7 +131,7 @@ def segment(rgb: NDArray[np.uint8]) -> Segments:
     pen = find_pen(lit)
     chroma = np.ptp(lit, axis=2).astype(np.int16)
     excluded = pen.ink | glass.black
-    threshold = CHROMA_OF_PALE if glass.all_structured else _chroma_threshold(chroma[~excluded])
+    threshold = CHROMA_OF_PALE if glass.is_filled else _chroma_threshold(chroma[~excluded])
     coloured = ~excluded & (chroma > threshold)
     if glass.field is not None:
         coloured |= _grey_tissue(lit.max(2), coloured, excluded)
