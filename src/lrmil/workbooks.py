@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from io import BufferedReader
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import openpyxl
 from openpyxl.workbook.workbook import Workbook
@@ -45,7 +45,7 @@ def read_sheet(path: Path) -> Sheet:
         return _read(file)
 
 
-def _read(file: BufferedReader) -> Sheet:
+def _read(file: BinaryIO) -> Sheet:
     book = openpyxl.load_workbook(file, read_only=True, data_only=True)
     try:
         names = [sheet.title for sheet in book.worksheets if sheet.sheet_state == "visible"]
@@ -71,7 +71,7 @@ def _rows(book: Workbook, name: str) -> tuple[list[list[str]], set[tuple[int, in
     return rows, blank
 
 
-def _formulas(file: BufferedReader, name: str, blank: set[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+def _formulas(file: BinaryIO, name: str, blank: set[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
     """Give those of the blank cells that hold a formula, which only a second look tells."""
     file.seek(0)
     book = openpyxl.load_workbook(file, read_only=True)
