@@ -11,6 +11,7 @@ import pytest
 import torch
 from huggingface_hub import constants
 from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, RepositoryNotFoundError
+from safetensors.torch import save_file
 
 from encoder_folders import LAYERS, SMALL, encoder_folder, normalised
 from lrmil import hub_files
@@ -77,6 +78,17 @@ class TestFolders:
         other = {"embed_dim": 48, "depth": 2, "num_heads": 2, "img_size": 224, "mlp_ratio": 3}
         encoder_folder(tmp_path / "e", "vit_tiny_patch16_224", built, stated=other)
         with pytest.raises(EncoderError, match=r"size mismatch.*mlp_layer.*SwiGLUPacked"):
+            load_encoder(str(tmp_path / "e"))
+
+    @pytest.mark.parametrize("classes", [0, 1000])
+    def test_a_layer_without_weights_never_keeps_random_ones(self, classes: int, tmp_path: Path) -> None:
+        """timm only logs them where the number of classes differs."""
+        network = encoder_folder(tmp_path / "e", "vit_tiny_patch16_224", VIT, num_classes=classes, classifier="head")
+        change_config(tmp_path / "e", num_classes=classes)
+        assert load_encoder(str(tmp_path / "e")).dim == 48
+        state = {key: value for key, value in network.state_dict().items() if key != "blocks.1.mlp.fc1.weight"}
+        save_file(state, tmp_path / "e/model.safetensors")
+        with pytest.raises(EncoderError, match=r"blocks\.1\.mlp\.fc1\.weight"):
             load_encoder(str(tmp_path / "e"))
 
     @pytest.mark.parametrize("scaled", [True, False])

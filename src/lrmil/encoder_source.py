@@ -150,7 +150,7 @@ def _read(folder: Path, name: str, entry: CatalogueEntry | None) -> EncoderSourc
     entry = entry or _identify(folder, config, architecture)
     stated = stated_arguments(arguments)
     known = dict(entry.arguments) if entry else {}
-    shown = _shown_by_weights(architecture, stated, _shapes(folder))
+    shown = _shown_by_weights(architecture, stated, weight_shapes(folder))
     if "act_layer" in shown and "act_layer" not in known:
         log.warning(
             "%s: its weights have packed gated layers, and its config.json does not name them (mlp_layer, act_layer). "
@@ -195,7 +195,7 @@ def _shown_by_weights(
     return found
 
 
-def _shapes(folder: Path) -> dict[str, SHAPE]:
+def weight_shapes(folder: Path) -> dict[str, SHAPE]:
     """Name -> shape of each weight, read without the weights; nothing where that cannot be done."""
     try:
         if (folder / WEIGHTS[0]).exists():

@@ -10,7 +10,7 @@ from torch import nn
 from lrmil.encoder_build import FAULTS, create_network, fitting, probe, reason_of
 from lrmil.encoder_network import Encoder as Encoder
 from lrmil.encoder_network import EncoderOutput as EncoderOutput
-from lrmil.encoder_source import FORMS, EncoderSource, find_source
+from lrmil.encoder_source import FORMS, EncoderSource, find_source, weight_shapes
 from lrmil.encoder_spec import EncoderSpec as EncoderSpec
 from lrmil.encoder_spec import require_spec, stated_arguments
 from lrmil.encoder_terms import terms_of
@@ -123,12 +123,28 @@ def _load(source: EncoderSource, size: int, *, pretrained: bool) -> nn.Module:
             f"Expected {FORMS}, with weights that can be loaded. Got {source.name!r} ({source.architecture}) at {size} "
             f"px: {reason_of(error)}{fitting(source.architecture, size, source.arguments)}{_layers_hint(source, error)}"
         ) from error
+    if pretrained and source.folder:
+        _require_all_weights(source, backbone, set(weight_shapes(source.folder)))
     if not hasattr(backbone, "forward_intermediates"):
         raise EncoderError(
             f"Expected a timm model with forward_intermediates. Got {source.name!r} ({source.architecture}), which has "
             "none."
         )
     return backbone
+
+
+def _require_all_weights(source: EncoderSource, backbone: nn.Module, stated: set[str]) -> None:
+    """Refuse a network of which a part kept its random weights: timm only logs that, where the classes differ.
+
+    Where most names differ, timm has renamed those of another library, and nothing can be told from them.
+    """
+    names = {name for name, _ in backbone.named_parameters()}
+    missing = sorted(names - stated)
+    if missing and 2 * len(missing) < len(names):
+        raise EncoderError(
+            f"Expected weights for every layer of {source.architecture} in {source.name}. Got none for {missing[0]!r} "
+            f"({len(missing)} in all); its config.json describes another network than its weights."
+        )
 
 
 def _layers_hint(source: EncoderSource, error: Exception) -> str:
