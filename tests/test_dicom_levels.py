@@ -5,6 +5,7 @@ import struct
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
 
@@ -12,8 +13,6 @@ from lrmil.dicom_frames import FOCAL_PLANES, focal_planes_of, pixel_spacings
 from lrmil.errors import SlideError
 from lrmil.slide import open_slide
 from test_alignment import padded, picture, reduced
-
-pydicom = pytest.importorskip("pydicom")
 
 TILE = 128
 PIXELS = picture(650, 525)

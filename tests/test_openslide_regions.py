@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import openslide
+import pydicom
 import pytest
 import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
+from pydicom.encaps import encapsulate
 
 import lrmil.openslide_regions
 from lrmil.errors import SlideError
@@ -116,9 +118,6 @@ def dicom_level(
     path: Path, pixels: NDArray[np.uint8], spacing: float, ids: list[str], template: Path
 ) -> NDArray[np.uint8]:
     """Write one level of a DICOM slide, and give its pixels as they decode."""
-    pydicom = pytest.importorskip("pydicom")
-    from pydicom.encaps import encapsulate
-
     side, data = 128, pydicom.dcmread(template)
     rows, columns = (-(-one // side) for one in pixels.shape[:2])
     padded = np.full((rows * side, columns * side, 3), 255, np.uint8)
@@ -153,7 +152,7 @@ def test_levels_of_dicom_are_read_alone_however_large_they_are(
     shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lrmil.openslide_regions, "MOST_PIXELS", 1)
-    pydicom, template = pytest.importorskip("pydicom"), shared / "data/slides/camelyon_level_jpeg.dcm"
+    template = shared / "data/slides/camelyon_level_jpeg.dcm"
     ids = [pydicom.uid.generate_uid() for _ in range(3)]
     smooth = Image.fromarray(noise(60, 50)).resize((998, 1001), Image.Resampling.BICUBIC)
     dicom_level(tmp_path / "a.dcm", np.asarray(smooth), 0.0005, ids, template)
