@@ -8,6 +8,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from lrmil.errors import OutputError, RunError
+from lrmil.plain_files import refuse_link
 
 LOCK = ".lrmil.lock"
 PATIENCE = 3.0  # seconds: another process may just be at its end
@@ -26,7 +27,10 @@ def output_lock(folder: Path, *, patience: float = PATIENCE) -> Iterator[None]:
         If another process is at work in it.
     OutputError
         If it may not be written.
+    FormatError
+        If the lock is a link, which may lead anywhere, or no plain file.
     """
+    refuse_link(folder / LOCK)
     lock = FileLock(folder / LOCK, thread_local=False)  # a generator may be closed by another thread
     try:
         lock.acquire(timeout=patience)
