@@ -1,5 +1,6 @@
 """One process at a time writes into a folder, and none is kept out by one that is gone."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ import torch
 from lrmil import batch_prediction, cli, extraction, folder_lock
 from lrmil.bundle import save_bundle
 from lrmil.encoders import PatchEncoder, encoder_hash
-from lrmil.errors import OutputError, RunError
+from lrmil.errors import FormatError, OutputError, RunError
 from lrmil.extraction import PatchPlan, extract_features
 from lrmil.folder_lock import LOCK, output_lock
 from lrmil.slide_files import SlideSource
@@ -111,3 +112,18 @@ def test_closing_an_extraction_frees_its_folder(tmp_path: Path, cohort: Path) ->
     steps.close()  # type: ignore[attr-defined]
     (outcome,) = last(start())
     assert outcome.path is not None
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_a_lock_that_leads_elsewhere_is_not_opened(tmp_path: Path, kind: str) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.write_text("theirs")
+    out = tmp_path / "out"
+    out.mkdir()
+    if kind == "link":
+        (out / LOCK).symlink_to(theirs)
+    else:
+        os.mkfifo(out / LOCK)
+    with pytest.raises(FormatError, match="Expected a plain file"), output_lock(out):
+        pass
+    assert theirs.read_text() == "theirs"

@@ -9,6 +9,7 @@ from filelock import FileLock, Timeout
 
 from lrmil.errors import OutputError, RunError
 from lrmil.ownership import is_lock, require_free
+from lrmil.plain_files import refuse_link
 
 LOCK = ".lrmil.lock"
 PATIENCE = 3.0  # seconds: another process may just be at its end
@@ -29,7 +30,10 @@ def output_lock(folder: Path, *, patience: float = PATIENCE) -> Iterator[None]:
         If something that is no lock has its name.
     OutputError
         If it may not be written.
+    FormatError
+        If the lock is a link, which may lead anywhere, or no plain file.
     """
+    refuse_link(folder / LOCK)
     require_free(folder / LOCK, is_lock)
     lock = FileLock(folder / LOCK, thread_local=False)  # a generator may be closed by another thread
     try:
