@@ -107,8 +107,12 @@ class TestFolders:
     def test_a_slide_of_the_folder_itself_named_by_a_dot(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         write_series(tmp_path / "case")
         monkeypatch.chdir(tmp_path / "case")
-        (path,) = find_slides(".")
-        assert slide_id_of(path) == "case"
+        for place in (".", "level-1.dcm", "../case", "../case/../case/."):
+            (path,) = find_slides(place)
+            assert path.name == slide_id_of(path) == "case"
+        (tmp_path / "case/deep").mkdir()
+        monkeypatch.chdir(tmp_path / "case/deep")
+        assert [path.name for path in find_slides("..")] == ["case"]
 
     def test_a_truncated_file_beside_a_slide_is_a_row_that_says_so(self, tmp_path: Path, inspect: Inspect) -> None:
         write_series(tmp_path / "case")

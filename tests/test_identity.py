@@ -341,6 +341,19 @@ class TestIdentity:
                     with pytest.raises(SlideChangedError), unchanged(slide):
                         pass
 
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes among its files")
+    def test_a_slide_that_becomes_a_pipe_is_not_waited_for(self, tmp_path: Path) -> None:
+        path = write_slide(tmp_path / "slides", "tif")
+        with (
+            pytest.raises(SlideChangedError, match="cannot be read any more"),
+            open_slide(path) as slide,
+            unchanged(slide),
+        ):
+            path.unlink()
+            os.mkfifo(path)
+        with pytest.raises(SlideError, match="a device or a pipe"):
+            open_slide(path)
+
     def test_other_errors_of_a_slide_that_stayed_come_through(self, tmp_path: Path) -> None:
         path = write_slide(tmp_path / "slides", "tif")
         for error in (SlideError("damaged"), ValueError("odd"), OutputError("full")):

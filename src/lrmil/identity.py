@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from stat import S_ISREG
 from typing import NamedTuple, Protocol
 
 from lrmil.errors import LrmilError, SlideChangedError, SlideError
@@ -40,8 +41,12 @@ def identity_of(path: Path) -> Identity:
     """
     try:
         stats = {part: part.stat() for part in parts_of(path)}
+        if not all(S_ISREG(stat.st_mode) for stat in stats.values()):
+            raise SlideError(f"Expected a slide of files at {path}; it is a folder, a device or a pipe.")
         files = {part: (stat.st_size, stat.st_mtime_ns) for part, stat in stats.items()}
         return Identity(files, fingerprint_of(path))
+    except SlideError:
+        raise
     except OSError as error:
         raise SlideError(
             f"Expected to read every file of {path}; the system says: {error.strerror or error}. Check their rights "

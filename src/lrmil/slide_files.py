@@ -24,6 +24,7 @@ DOUBLE_EXTENSIONS = (".ome.tif", ".ome.tiff", ".ome.btf", ".ome.zarr")
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # classic and BigTIFF, either byte order
 HAMAMATSU_TEXTS = (".vms", ".vmu")
 LARGEST_TEXT = 1 << 20  # bytes
+NAMELESS = ("", "..")  # what paths such as "." are called
 ZARR_DOCUMENTS = ("zarr.json", ".zarray", ".zattrs", ".zgroup")
 SAMPLED = 64  # chunks of an OME-Zarr of which the content is hashed
 PNG_MAGIC, JPEG_MAGIC = b"\x89PNG", b"\xff\xd8\xff"
@@ -50,7 +51,7 @@ def slide_id_of(path: str | Path) -> str:
     What follows the last dot of a DICOM file called by its UID is no extension.
     """
     path = Path(path)
-    if path.name in ("", ".."):
+    if path.name in NAMELESS:
         path = path.resolve()
     for extension in DOUBLE_EXTENSIONS:
         if path.name.lower().endswith(extension):
@@ -78,7 +79,7 @@ def find_slides(places: str | Path | Iterable[str | Path]) -> list[Path]:
     for folder, several in named.items():
         slides = {file: slide.path for slide in dicom_slides(folder).slides for file in slide.files}
         found |= {slides.get(file, file) for file in several}
-    return sorted(found)
+    return sorted(path.resolve() if path.name in NAMELESS else path for path in found)
 
 
 def dicom_slides(folder: Path) -> DicomFolder:
