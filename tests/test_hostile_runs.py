@@ -18,7 +18,7 @@ from hostile import places, put, values, without
 from lrmil import cli, run_control, slide_search
 from lrmil.configs import TrainConfig
 from lrmil.errors import FormatError, LrmilError
-from lrmil.folds import read_history, read_outputs
+from lrmil.fold_outputs import read_history, read_outputs
 from lrmil.plan import train_steps
 from lrmil.report import write_report
 from lrmil.run_changes import read_changes, read_earlier

@@ -21,7 +21,7 @@ from lrmil.configs import TrainConfig, write_toml
 from lrmil.encoders import encoder_hash
 from lrmil.errors import CohortError, FormatError, SlideError
 from lrmil.features import read_card
-from lrmil.folds import read_evidence, read_outputs
+from lrmil.fold_outputs import read_evidence, read_outputs
 from lrmil.inference import predict
 from lrmil.plan import Run, train, train_steps, without_failed
 from lrmil.run_folder import committing, is_committed, key_of

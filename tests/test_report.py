@@ -21,7 +21,7 @@ from lrmil import files, metrics
 from lrmil.configs import TrainConfig, from_dict, to_dict, with_settings
 from lrmil.errors import ConfigError, FormatError
 from lrmil.features import read_features
-from lrmil.folds import read_history, read_outputs
+from lrmil.fold_outputs import read_history, read_outputs
 from lrmil.report import ARM_NAMES, choose_examples, render, write_report
 from lrmil.report_data import SlideResult, gather, spearman
 from lrmil.report_figures import LossLine, RocLine, loss_svg, roc_svg

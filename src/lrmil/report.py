@@ -12,7 +12,7 @@ from lrmil import files
 from lrmil.errors import ConfigError, FormatError, LrmilError
 from lrmil.explanation import attention_raster, percentile_rank
 from lrmil.features import read_card, read_index
-from lrmil.folds import read_outputs
+from lrmil.fold_outputs import read_outputs
 from lrmil.hidden_folders import without_folders
 from lrmil.ownership import is_page, is_report, require_free
 from lrmil.plain_files import is_plain

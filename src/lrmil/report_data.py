@@ -15,7 +15,7 @@ from lrmil import files, metrics
 from lrmil.configs import to_dict
 from lrmil.errors import FormatError
 from lrmil.features import read_card, read_index
-from lrmil.folds import read_history, read_outputs
+from lrmil.fold_outputs import read_history, read_outputs
 from lrmil.geometry import resolution_ratio
 from lrmil.hidden_folders import without_folders
 from lrmil.mil import BagOutput

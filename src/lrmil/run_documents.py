@@ -66,11 +66,7 @@ def read_csv_rows(path: Path) -> list[dict[str, str]]:
     OSError
         If it cannot be read.
     """
-    text = read_text(path, largest=MAX_TABLE, follow=False)
-    try:
-        header, *rows = list(csv.reader(io.StringIO(text, newline=""))) or [[]]
-    except csv.Error as error:
-        raise FormatError(f"Expected a CSV table in {path}. Got another: {error}.") from error
+    header, rows = _table(path)
     for number, row in enumerate(rows, start=2):
         if len(row) != len(header):
             raise FormatError(f"Expected {len(header)} values in row {number} of {path}. Got {len(row)}.")
@@ -87,11 +83,7 @@ def read_split_rows(path: Path) -> list[list[str]]:
     OSError
         If it cannot be read.
     """
-    text = read_text(path, largest=MAX_TABLE, follow=False)
-    try:
-        header, *rows = list(csv.reader(io.StringIO(text, newline=""))) or [[]]
-    except csv.Error as error:
-        raise FormatError(f"Expected a table of folds in '{path}'; got another: {error}. Delete it.") from error
+    header, rows = _table(path)
     if tuple(header) != SPLIT_COLUMNS:
         said = ",".join(header)[:200]
         raise FormatError(f"Expected the columns {','.join(SPLIT_COLUMNS)} in '{path}'; got {said}. Delete it.")
@@ -147,6 +139,15 @@ def refuse_links(run: Path) -> None:
                 f"Expected the folder {place.relative_to(run)} within the run {run}. Got a link to another place; put "
                 "the folder itself there, or move the whole run."
             )
+
+
+def _table(path: Path) -> tuple[list[str], list[list[str]]]:
+    text = read_text(path, largest=MAX_TABLE, follow=False)
+    try:
+        header, *rows = list(csv.reader(io.StringIO(text, newline=""))) or [[]]
+    except csv.Error as error:
+        raise FormatError(f"Expected a CSV table in {path}. Got another: {error}.") from error
+    return header, rows
 
 
 def _places_in(run: Path) -> Iterator[Path]:

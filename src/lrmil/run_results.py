@@ -14,7 +14,8 @@ from lrmil.configs import TrainConfig, to_dict
 from lrmil.csv_text import csv_text
 from lrmil.earlier_results import settle
 from lrmil.features import read_card
-from lrmil.folds import FoldTask, load_lr_encoder, load_mil, read_outputs
+from lrmil.fold_outputs import load_mil, read_outputs
+from lrmil.folds import FoldTask, load_lr_encoder
 from lrmil.labels import Problem
 from lrmil.ownership import is_out_of_fold_table, is_problems
 from lrmil.run_plan import ARMS, settings_hash
