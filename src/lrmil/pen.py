@@ -62,12 +62,10 @@ def find_pen(rgb: NDArray[np.uint8]) -> Pen:
     green = (g - r > 10) & (g - r > 0.15 * brightest)  # and cyan: haematoxylin and eosin let red through as green
     blue = (b > 100) & (b - np.maximum(r, g) > 0.6 * brightest)
     red = (r > 100) & (r - np.maximum(g, b) > 0.65 * brightest)  # bright bone and blood reach 0.62
-    for full, thin in (
-        (green, lambda: g - r > 3),
-        (blue, lambda: b - np.maximum(r, g) > 0.45 * b),
-        (red, lambda: _reddish(r, g, b)),
-    ):
-        ink |= _strokes(full, thin() & faint, rgb, stained & ~ink)
+    ink |= _strokes(green, (g - r > 3) & faint, rgb, stained & ~ink)
+    ink |= _strokes(blue, (b - np.maximum(r, g) > 0.45 * b) & faint, rgb, stained & ~ink)
+    if red.any():
+        ink |= _strokes(red, _reddish(r, g, b) & faint, rgb, stained & ~ink)
     black = _strokes(brightest < BLACK, None, rgb, stained & ~ink, black=True)
     ink |= black
     return Pen(np.asarray(ndimage.binary_dilation(ink, iterations=PEN_HALO) if ink.any() else ink), black)
@@ -92,24 +90,24 @@ def _strokes(full: Mask, thin: Mask | None, rgb: NDArray[np.uint8], stained: Mas
     most = areas[is_pen].sum()
     if most > SAME_PEN * areas[1:].sum():  # the rest of its colour is pen too, where it is mixed with other ink
         is_pen[1:] |= areas[1:] < SCRAP * most
-    return is_pen[labels]
+    return np.asarray(is_pen[labels])
 
 
 def _is_pen(whole: Mask, full: Mask, others: Mask, rgb: NDArray[np.uint8], share: float, *, black: bool) -> bool:
     """Judge one patch of a suspected colour, given with its surroundings and what is stained there in other colours."""
     density = DENSITY[rgb]
     mean = density[full].mean(0)
-    structure = _structure(density, _deepest(full)) / mean.mean()
+    structure = _structure(density, _deepest(full)) / float(mean.mean())
     if structure < SMOOTH and np.count_nonzero(full) >= LARGE_MARK:
         return True
     away = ndimage.distance_transform_edt(~whole)
-    half_width = ndimage.distance_transform_edt(np.pad(full, 1)).max()
+    half_width = float(np.max(ndimage.distance_transform_edt(np.pad(full, 1))))
     ring = (away > RING[0]) & (away <= np.clip(2 * half_width, *RING[1:]))
     beside = ring & others
-    if np.count_nonzero(beside) < BESIDE * max(np.count_nonzero(ring), 1):
+    if np.count_nonzero(beside) < BESIDE * max(int(np.count_nonzero(ring)), 1):
         is_grey = not black or _angle(mean, np.ones(3, np.float32)) < GREY
         if np.count_nonzero(full) < np.count_nonzero(whole) / 2:  # the densest parts of a stain alone may be smooth
-            structure = _structure(density, _deepest(whole)) / density[whole].mean()
+            structure = _structure(density, _deepest(whole)) / float(density[whole].mean())
         return is_grey and (structure < NEARLY_SMOOTH or share < MOST_PEN)
     around = density[beside].mean(0)
     if black:  # dense stain has the colour of what is beside it, or another one: only its darkness tells ink
@@ -130,7 +128,7 @@ def _deepest(full: Mask) -> Mask:
 
 
 def _angle(one: Floats, other: Floats) -> float:
-    cosine = float(one @ other / max(np.linalg.norm(one) * np.linalg.norm(other), 1e-6))
+    cosine = float(one @ other / max(float(np.linalg.norm(one) * np.linalg.norm(other)), 1e-6))
     return math.degrees(math.acos(min(cosine, 1.0)))
 
 
