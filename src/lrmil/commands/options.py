@@ -11,6 +11,7 @@ from lrmil.configs import TrainConfig, read_toml, with_settings
 from lrmil.errors import CohortError, ConfigError, ReviewError
 from lrmil.extraction import SlideSource
 from lrmil.mpp_table import read_mpp_table
+from lrmil.outputs import local_encoder
 from lrmil.prediction_files import read_tissue
 from lrmil.raster import Raster
 from lrmil.resolution import PLAUSIBLE_MPP, parse_mpp
@@ -86,11 +87,10 @@ def inputs_of(options: argparse.Namespace) -> list[Path]:
     """Return the files and folders that a command reads besides slides and masks."""
     names = ("model", "mpp_table", "checksums", "reviews", "labels", "config")
     found = [getattr(options, name, None) for name in names]
-    encoder = getattr(options, "encoder", None)
-    local = Path(encoder.removeprefix("local-dir:")).expanduser() if encoder else None
     masks = getattr(options, "tissue", None)
     inside = sorted(masks.glob("*.tissue.ome.zarr")) if masks is not None else []
-    return [path for path in (*found, *inside, local if local and local.is_dir() else None) if path is not None]
+    encoder = local_encoder(getattr(options, "encoder", None))
+    return [path for path in (*found, *inside, encoder) if path is not None]
 
 
 def masks_in(folder: Path | None, sources: list[SlideSource]) -> dict[str, Raster]:
