@@ -10,7 +10,8 @@ import numpy as np
 from lrmil import files
 from lrmil.errors import FormatError, OverwriteError
 from lrmil.explanation import read_ome_zarr, write_ome_zarr
-from lrmil.ownership import JUNK, is_map
+from lrmil.marks import JUNK
+from lrmil.ownership import is_map
 from lrmil.raster import Raster
 
 TISSUE = "{}.tissue.ome.zarr"

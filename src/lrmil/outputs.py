@@ -67,6 +67,12 @@ class Inputs:
             self._by_identity[identity] = path
 
 
+def local_encoder(name: str | None) -> Path | None:
+    """The folder that an encoder is read from; None when it has a name alone."""
+    place = Path(name.removeprefix("local-dir:")).expanduser() if name else None
+    return place if place is not None and place.is_dir() else None
+
+
 def _files_of(slide: Path) -> list[Path]:
     """The files of a slide; of a slide that is a folder the folder, which stands for what is in it."""
     if slide.is_dir():

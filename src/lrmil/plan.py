@@ -20,7 +20,7 @@ from lrmil.errors import CohortError
 from lrmil.extraction import Outcome, PatchPlan, SlideSource, extract_features
 from lrmil.folds import FoldTask, run_fold
 from lrmil.geometry import resolution_ratio
-from lrmil.outputs import Inputs
+from lrmil.outputs import Inputs, local_encoder
 from lrmil.ownership import is_metrics
 from lrmil.run_changes import Earlier, changed_slides, changes_since, note_changes, read_earlier
 from lrmil.run_control import LOG, run_lock, stop_requested
@@ -136,7 +136,7 @@ def train_steps(
         min_tissue_hr=config.min_tissue_hr,
         max_failed=config.max_failed,
     )
-    local = [_local_folder(name) for name in (config.encoder, config.student_encoder)]
+    local = [local_encoder(name) for name in (config.encoder, config.student_encoder)]
     sources = [SlideSource(slide.slide_id, slide.path) for slide in report.cohort.slides]
     Inputs(sources, (Path(labels), *inputs, *local)).require_clear([out, *(out / name for name in WRITTEN)])
     files.make_folder(out)
@@ -226,12 +226,6 @@ def _run(
     files.write_json(out / "metrics.json", figures, is_metrics)
     run = Run(out, out / "model", figures, failed)
     yield Step("train", len(trained), len(trained), "folds", result=run)
-
-
-def _local_folder(encoder: str) -> Path | None:
-    """The folder that an encoder is read from, None when it has a name alone."""
-    place = Path(encoder.removeprefix("local-dir:")).expanduser()
-    return place if encoder and place.is_dir() else None
 
 
 def _looks(sources: Sequence[SlideSource], lr: float) -> Generator[Step[Run], None, tuple[Look, ...]]:

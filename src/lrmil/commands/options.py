@@ -13,6 +13,7 @@ from lrmil.errors import CohortError, ConfigError, ReviewError
 from lrmil.extraction import SlideSource
 from lrmil.masks import find_masks, given_mask, mask_files
 from lrmil.mpp_table import read_mpp_table
+from lrmil.outputs import local_encoder
 from lrmil.resolution import PLAUSIBLE_MPP, parse_mpp
 from lrmil.review import ReviewLog, read_reviews
 from lrmil.slide_files import find_slides, parts_of, slide_id_of
@@ -98,11 +99,10 @@ def inputs_of(options: argparse.Namespace) -> list[Path]:
     """Return the files and folders that a command reads besides slides."""
     names = ("model", "mpp_table", "checksums", "reviews", "labels", "config")
     found = [getattr(options, name, None) for name in names]
-    encoder = getattr(options, "encoder", None)
-    local = Path(encoder.removeprefix("local-dir:")).expanduser() if encoder else None
     masks = getattr(options, "tissue", None)
     inside = mask_files(masks) if masks is not None else []
-    return [path for path in (*found, *inside, local if local and local.is_dir() else None) if path is not None]
+    encoder = local_encoder(getattr(options, "encoder", None))
+    return [path for path in (*found, *inside, encoder) if path is not None]
 
 
 def masks_in(place: Path | None, sources: list[SlideSource]) -> dict[str, GivenMask]:
