@@ -124,6 +124,49 @@ class TestFolders:
         with pytest.raises(EncoderError):
             load_encoder(str(tmp_path / "e"))
 
+    @pytest.mark.parametrize(
+        ("changes", "said"),
+        [
+            ({"input_size": [3, 100_000, 100_000]}, "up to 4096 px.*100000"),
+            ({"input_size": [1, 224, 224]}, "input_size of RGB"),
+            ({"input_size": 224}, "input_size of RGB"),
+            ({"input_size": None}, "input_size.*none"),
+            ({"of_tomorrow": 1, "later": 2}, "'later', 'of_tomorrow'; a newer timm"),
+        ],
+    )
+    def test_what_goes_with_the_weights_is_refused_before_anything_is_built(
+        self, changes: dict[str, object], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A network tried on a picture of 100,000 px takes all memory there is."""
+        encoder_folder(tmp_path / "e", "vit_tiny_patch16_224", VIT, **changes)
+        monkeypatch.setattr("timm.create_model", lambda *_, **__: pytest.fail("timm was called"))
+        with pytest.raises(EncoderError, match=said):
+            load_encoder(str(tmp_path / "e"))
+
+    def test_a_config_without_its_inner_part_says_what_belongs_there(self, tmp_path: Path) -> None:
+        encoder_folder(tmp_path / "e", "vit_tiny_patch16_224", VIT)
+        path = tmp_path / "e/config.json"
+        document = {key: value for key, value in json.loads(path.read_text()).items() if key != "pretrained_cfg"}
+        path.write_text(json.dumps(document))
+        with pytest.raises(EncoderError, match=r"Got no pretrained_cfg.*mean, std and input_size"):
+            load_encoder(str(tmp_path / "e"))
+
+    @pytest.mark.parametrize("size", [-5, 4097, 10**9])
+    def test_a_size_that_no_patch_has_is_refused_as_such(self, size: int, tmp_path: Path) -> None:
+        encoder_folder(tmp_path / "e", "vit_tiny_patch16_224", VIT)
+        with pytest.raises(EncoderError, match=rf"1 to 4096 px\. Got {size} px"):
+            load_encoder(str(tmp_path / "e"), size=size)
+
+    def test_weights_of_another_network_are_no_fault_of_the_size(self, tmp_path: Path) -> None:
+        encoder_folder(tmp_path / "e", "vit_tiny_patch16_224", VIT)
+        path = tmp_path / "e/config.json"
+        document = json.loads(path.read_text())
+        for architecture, arguments in (("resnet18", {}), ("vit_tiny_patch16_224", {}), ("vit_small_patch16_224", {})):
+            path.write_text(json.dumps({**document, "architecture": architecture, "model_args": arguments}))
+            with pytest.raises(EncoderError) as caught:
+                load_encoder(str(tmp_path / "e"))
+            assert "local-dir:e" in str(caught.value) and "sizes that fit" not in str(caught.value)
+
     def test_a_folder_without_a_model_says_what_one_has(self, tmp_path: Path) -> None:
         with pytest.raises(EncoderError, match=r"config\.json cannot be read: there is none.*model\.safetensors"):
             load_encoder(str(tmp_path))

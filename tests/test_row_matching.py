@@ -147,7 +147,7 @@ class TestPatients:
         assert checked(report).by_id["P2-b.c"].case_id == "P2"
         assert "5 slides of 3 cases" in warnings(report)
 
-    @pytest.mark.parametrize("column", ["patient", "PATIENT", "case_id", "submitter_id"])
+    @pytest.mark.parametrize("column", ["patient", "PATIENT", "case_id", "submitter_id", "case_submitter_id"])
     def test_tcga(self, tmp_path: Path, column: str) -> None:
         files = [f"{barcode}.{uuid}" for barcode, uuid in zip(BARCODES, UUIDS, strict=True)]
         rows = [f"{barcode[:12]},{'ab'[n % 2]}" for n, barcode in enumerate(BARCODES)]

@@ -80,6 +80,11 @@ def fitting(architecture: str, size: int, arguments: Mapping[str, Argument]) -> 
     return f"; sizes that fit: {', '.join(map(str, sizes))} px (--patch-size)" if sizes else ""
 
 
+def is_buildable(architecture: str, size: int, arguments: Mapping[str, Argument]) -> bool:
+    """Whether the network can be built for patches of this size, whatever its weights are."""
+    return _empty(architecture, size, arguments) is not None
+
+
 def sizes_that_fit(architecture: str, size: int, arguments: Mapping[str, Argument]) -> list[int]:
     """Give the sides in pixels near `size`, and its native one, that a network takes."""
     config = timm.get_pretrained_cfg(architecture)

@@ -1,7 +1,9 @@
 """From the name that a user gives to what is built: the catalogue, the hub, a folder, or timm's own models."""
 
+import dataclasses
 import difflib
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +14,7 @@ import torch
 
 from lrmil import untrusted
 from lrmil.catalogue import CATALOGUE, UNSUPPORTED, CatalogueEntry, find_by_hub_id
-from lrmil.encoder_spec import Argument, require_architecture, stated_arguments
+from lrmil.encoder_spec import RGB, Argument, require_architecture, stated_arguments
 from lrmil.errors import EncoderError, FormatError
 from lrmil.hub_files import CONFIG, WEIGHTS, hub_model
 
@@ -20,6 +22,9 @@ log = logging.getLogger(__name__)
 FORMS = "a name of `lrmil encoders`, a timm model name, hf-hub:owner/name or local-dir:folder"
 HUB, FOLDER = ("hf-hub", "hf_hub"), "local-dir"
 SIZE_FREE = 256  # px, for networks that take pictures of any size
+UNSTATED: Any = None
+BESIDE = {"architecture", "num_features", "labels", "label_names", "label_descriptions"}  # of a flat config.json
+LARGEST = 4096  # px: a network that is tried on a larger picture may take all memory
 SHAPE = tuple[int, ...]
 
 
@@ -105,6 +110,8 @@ def _of_timm(name: str) -> EncoderSource:
     if not name or not timm.is_model(name.partition(".")[0]):
         near = difflib.get_close_matches(name, [*CATALOGUE, *timm.list_models()], 3)
         hint = f"; near it are {', '.join(near)}" if near else ""
+        if place := re.fullmatch(r"(?:https://huggingface\.co/)?([\w.-]+/[\w.-]+)/?", name):
+            hint += f"; a model of the hub is written hf-hub:{place[1]}"
         raise EncoderError(f"Expected {FORMS}. Got {name[:200]!r}, which is none of them{hint}.")
     config = timm.get_pretrained_cfg(name)
     if config is None:
@@ -127,7 +134,7 @@ def _on_hub(name: str, hub_id: str, known: tuple[str, CatalogueEntry] | None) ->
 
 
 def _in_folder(folder: Path) -> EncoderSource:
-    return _read(folder, f"local-dir:{folder.name}", None)
+    return _read(folder, f"local-dir:{folder.absolute().name or folder}", None)
 
 
 def _read(folder: Path, name: str, entry: CatalogueEntry | None) -> EncoderSource:
@@ -147,6 +154,7 @@ def _read(folder: Path, name: str, entry: CatalogueEntry | None) -> EncoderSourc
     if not isinstance(architecture, str) or not isinstance(arguments, dict):
         raise EncoderError(f"Expected a timm architecture and its arguments in {CONFIG} of {name}. Got neither.")
     require_architecture(architecture.partition(".")[0])
+    _require_config(config, name, inner)
     entry = entry or _identify(folder, config, architecture)
     stated = stated_arguments(arguments)
     known = dict(entry.arguments) if entry else {}
@@ -160,6 +168,28 @@ def _read(folder: Path, name: str, entry: CatalogueEntry | None) -> EncoderSourc
     complete = {**known, **shown, **stated}
     hub_id = entry.hub_id if entry else ""
     return EncoderSource(name, architecture.partition(".")[0], complete, config, folder, entry, hub_id)
+
+
+def _require_config(config: Mapping[str, Any], name: str, inner: object) -> None:
+    """Refuse what timm would take apart with an error about its own code."""
+    known = {field.name for field in dataclasses.fields(timm.models.PretrainedCfg)} | BESIDE
+    if not isinstance(inner, dict) and set(config) - known:
+        raise EncoderError(
+            f"Expected architecture, model_args and pretrained_cfg in {CONFIG} of {name}. Got no pretrained_cfg, which "
+            "holds mean, std and input_size; save the model with timm's save_for_hf, or add it."
+        )
+    if unknown := sorted(set(config) - known):
+        raise EncoderError(
+            f"Expected in pretrained_cfg of {CONFIG} of {name} what timm {timm.__version__} knows. Got "
+            f"{', '.join(map(repr, unknown[:5]))}; a newer timm may know it, else remove it."
+        )
+    size = config.get("input_size", UNSTATED)
+    sides = size[1:] if isinstance(size, list | tuple) and len(size) == 3 else ()
+    if not sides or not all(type(side) is int and 0 <= side <= LARGEST for side in sides) or size[0] != RGB:
+        raise EncoderError(
+            f"Expected an input_size of RGB pictures, [3, height, width] up to {LARGEST} px, in {CONFIG} of {name}. "
+            f"Got {'none' if size is UNSTATED else str(size)[:100]}."
+        )
 
 
 def _identify(folder: Path, config: Mapping[str, Any], architecture: str) -> CatalogueEntry | None:

@@ -1,16 +1,17 @@
 """Patch encoders: any timm network that gives the maps of its blocks, loaded by name or built again from its spec."""
 
 import hashlib
+import re
 from dataclasses import asdict, replace
 from typing import Any
 
 import torch
 from torch import nn
 
-from lrmil.encoder_build import FAULTS, create_network, fitting, probe, reason_of
+from lrmil.encoder_build import FAULTS, create_network, fitting, is_buildable, probe, reason_of
 from lrmil.encoder_network import Encoder as Encoder
 from lrmil.encoder_network import EncoderOutput as EncoderOutput
-from lrmil.encoder_source import FORMS, EncoderSource, find_source, weight_shapes
+from lrmil.encoder_source import FORMS, LARGEST, EncoderSource, find_source, weight_shapes
 from lrmil.encoder_spec import EncoderSpec as EncoderSpec
 from lrmil.encoder_spec import require_spec, stated_arguments
 from lrmil.encoder_terms import terms_of
@@ -57,6 +58,8 @@ def load_encoder(
     """
     source = find_source(name, pretrained=pretrained)
     size = size or source.native_size
+    if not 1 <= size <= LARGEST:
+        raise EncoderError(f"Expected patches of 1 to {LARGEST} px. Got {size} px (--patch-size).")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         backbone = _load(source, size, pretrained=pretrained)
@@ -119,10 +122,7 @@ def _load(source: EncoderSource, size: int, *, pretrained: bool) -> nn.Module:
     try:
         backbone = create_network(source.timm_name, size, source.architecture, source.arguments, **options)
     except FAULTS as error:
-        raise EncoderError(
-            f"Expected {FORMS}, with weights that can be loaded. Got {source.name!r} ({source.architecture}) at {size} "
-            f"px: {reason_of(error)}{fitting(source.architecture, size, source.arguments)}{_layers_hint(source, error)}"
-        ) from error
+        raise EncoderError(_refusal(source, size, error)) from error
     if pretrained and source.folder:
         _require_all_weights(source, backbone, set(weight_shapes(source.folder)))
     if not hasattr(backbone, "forward_intermediates"):
@@ -147,13 +147,26 @@ def _require_all_weights(source: EncoderSource, backbone: nn.Module, stated: set
         )
 
 
-def _layers_hint(source: EncoderSource, error: Exception) -> str:
-    """Where weights do not fit: what config.json cannot hold."""
-    if source.folder is None or ("size mismatch" not in str(error) and "state_dict" not in str(error)):
-        return ""
-    return (
+def _refusal(source: EncoderSource, size: int, error: Exception) -> str:
+    """Say what does not fit: the size, the weights, or else what timm said."""
+    if not is_buildable(source.architecture, size, source.arguments):
+        sizes = fitting(source.architecture, size, source.arguments)
+        return (
+            f"Expected an encoder that timm can build. Got {source.name!r} ({source.architecture}) at {size} px: "
+            f"{reason_of(error)}{sizes}"
+        )
+    if "state_dict" not in str(error):
+        wanted = "a model folder that timm can load" if source.folder else f"{FORMS}, with weights that can be loaded"
+        return f"Expected {wanted}. Got {source.name!r} ({source.architecture}): {reason_of(error)}"
+    hint = (
         ". Networks with layers of their own (mlp_layer, act_layer, such as SwiGLUPacked and SiLU) need these names in "
-        "model_args of config.json"
+        "model_args."
+        if re.search(r"size mismatch for \S*mlp\.", str(error))
+        else ""
+    )
+    return (
+        f"Expected weights of the network that config.json of {source.name!r} describes ({source.architecture} with "
+        f"its model_args). Got those of another one: {reason_of(error)}{hint}"
     )
 
 

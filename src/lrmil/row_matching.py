@@ -88,14 +88,18 @@ def _several(table: Labels, row: Row, candidates: Sequence[str]) -> Problem:
 
 
 def _misspelled(table: Labels, found: Mapping[str, Sequence[str]], names: SlideNames) -> Iterator[Problem]:
-    """Warn of "folder/a.svs" for "a"; a dot inside a slide's name is left alone."""
-    for row in table.rows:
-        for name in found.get(row.slide_id, []):
-            odd = re.search(r"[\\/]", row.slide_id) or EXTENSION.search(row.slide_id)
-            if name != row.slide_id and odd and names.is_spelled(row.slide_id, name):
-                message = f"Expected a slide name without folder and extension; got '{row.slide_id}', read as '{name}'."
-                hint = "Nothing needs to be done; remove the extension to silence this."
-                yield Problem(row.number, table.name_column, message, hint, "warning")
+    """Say in one warning that "folder/a.svs" is read as "a"; a dot inside a slide's name is left alone."""
+    odd = [
+        f"'{row.slide_id}' as '{name}'"
+        for row in table.rows
+        for name in found.get(row.slide_id, [])
+        if name != row.slide_id and (re.search(r"[\\/]", row.slide_id) or EXTENSION.search(row.slide_id))
+        if names.is_spelled(row.slide_id, name)
+    ]
+    if odd:
+        more = f" and {len(odd) - LISTED} more" if len(odd) > LISTED else ""
+        message = f"{len(odd)} of the names are read without folder and extension: {', '.join(odd[:LISTED])}{more}."
+        yield Problem(None, table.name_column, message, "Nothing needs to be done.", "warning")
 
 
 def _longer(table: Labels, found: Mapping[str, Sequence[str]], names: SlideNames) -> Iterator[Problem]:

@@ -14,7 +14,7 @@ from lrmil.tables import Table
 ALIASES: Mapping[str, tuple[str, ...]] = {
     "slide_id": ("slide", "slide_name", "filename", "file", "image", "wsi", "image_id"),
     "label": ("class", "target", "y", "diagnosis"),
-    "case_id": ("case", "patient", "patient_id", "p_id", "submitter_id"),
+    "case_id": ("case", "patient", "patient_id", "p_id", "submitter_id", "case_submitter_id"),
     "split": (),
     "fold": ("fold_k",),
     "mpp": ("um_per_px", "um/px"),

@@ -9,6 +9,7 @@ from rich.text import Text
 from lrmil.catalogue import CATALOGUE, UNSUPPORTED, CatalogueEntry, find_by_hub_id
 from lrmil.commands.printing import print_json, printed
 from lrmil.encoder_source import find_source
+from lrmil.encoders import load_encoder
 from lrmil.errors import EncoderError
 from lrmil.hub_files import availability
 
@@ -20,16 +21,17 @@ def encoders(options: argparse.Namespace) -> int:
     if options.json:
         print_json({"encoders": [_facts(name) for name in CATALOGUE], "not_loadable": dict(UNSUPPORTED)})
         return 0
-    table = Table(*(Column(name, no_wrap=True) for name in ("name", "embedding", "dim", "patch", "um/px")))
-    for name in ("licence", "gated", "student inherits"):
-        table.add_column(name, overflow="fold")
+    table = Table(*(Column(name, no_wrap=True) for name in ("name", "embedding", "dim", "px", "um/px")), box=None)
+    for name, width in (("licence", 15), ("gated", 5), ("student inherits", 8)):  # in all 80 columns wide
+        table.add_column(name, min_width=width, overflow="fold")
     for name, entry in CATALOGUE.items():
-        numbers = [str(entry.dim), f"{entry.size} px", UNKNOWN if entry.mpp is None else f"{entry.mpp:g}"]
+        numbers = [str(entry.dim), str(entry.size), "-" if entry.mpp is None else f"{entry.mpp:g}"]
         terms = [entry.licence or UNKNOWN, _word(entry.gated), _word(entry.inherits)]
         table.add_row(*map(Text, [name, entry.embedding, *numbers, *terms]))
     printed.print(table)
     for name, reason in UNSUPPORTED.items():
         printed.print(f"{name} cannot be loaded: {reason}.", markup=False)
+    printed.print("px: side of its patches; um/px -: its authors do not state one", markup=False)
     printed.print("Whether one can be had here: lrmil doctor --encoder NAME", markup=False)
     return 0
 
@@ -72,6 +74,7 @@ def print_encoder(name: str, *, as_json: bool) -> int:
 
 def _in_folder(name: str) -> dict[str, object]:
     source = find_source(name)  # a folder: nothing is downloaded
+    load_encoder(name)  # a folder with other weights, or none, cannot be had
     entry = source.entry
     known: dict[str, object] = {"licence": entry.licence, "title": entry.title} if entry else {}
     return {

@@ -5,7 +5,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from lrmil import evaluation, plan
@@ -95,7 +95,7 @@ def validate(options: argparse.Namespace) -> int:
     if options.json:
         print_json({"ok": report.ok, "problems": [asdict(problem) for problem in problems]})
         return 0 if report.ok and not failed else 1
-    table = Table("row", "column", "", "problem", "remedy")
+    table = Table(*(Column(name, overflow="fold") for name in ("row", "column", "", "problem", "remedy")))
     for problem in problems:
         place = [str(problem.row or ""), problem.column or ""]
         table.add_row(*map(Text, [*place, problem.severity, problem.message, problem.hint]))
