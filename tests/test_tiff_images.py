@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from lrmil.errors import SlideError
 from lrmil.ome_images import ome_images
@@ -58,6 +59,7 @@ class TestPicturesBeside:
             STRIPS,
             {**TILED, "description": "Aperio\r\nmacro 400x300"},
             {**TILED, "subfiletype": 9},
+            TILED,
         ],
     )
     @pytest.mark.parametrize("first", [False, True])
@@ -195,6 +197,12 @@ class TestStacks:
         with pytest.raises(SlideError, match=r"it has 5 focal planes, or .*; export one"):
             open_slide(tmp_path / "a.tif", 0.5)
 
+    def test_a_volume(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.tif"
+        tifffile.imwrite(path, np.stack([SCAN] * 3), photometric="rgb", tile=(16, 64, 64), volumetric=True, metadata=None)
+        with pytest.raises(SlideError, match="it has 3 focal planes"):
+            open_slide(path)
+
     @pytest.mark.parametrize(("axis", "words"), [("Z", "5 focal planes"), ("T", "5 time points")])
     def test_of_an_ome_tiff(self, tmp_path: Path, axis: str, words: str) -> None:
         tifffile.imwrite(tmp_path / "a.ome.tif", self.STACK, photometric="rgb", metadata={"axes": f"{axis}YXS"})
@@ -221,6 +229,29 @@ class TestStacks:
         array.create_array("0", shape=(4, 3, 200, 260), dtype="uint8", chunks=(1, 1, 64, 64), overwrite=True)
         with pytest.raises(SlideError, match=words):
             open_slide(path)
+
+
+class TestSeveralScans:
+    """A reduced page behind several scans is a level of the one whose pixels it has."""
+
+    OTHER = reduced(picture(200, 260, seed=1), 2)  # of the proportions of SCAN
+
+    @pytest.mark.parametrize("order", [(0, 1, 2, 3), (2, 3, 0, 1), (0, 2, 3, 1), (2, 0, 1, 3)])
+    def test_of_the_same_proportions(self, tmp_path: Path, order: tuple[int, ...]) -> None:
+        pages = [(SCAN, 0), (reduced(SCAN, 4), 1), (self.OTHER, 0), (reduced(self.OTHER, 4), 1)]
+        written = [(pixels, {**TILED, "subfiletype": kind}) for pixels, kind in (pages[place] for place in order)]
+        with open_slide(write(tmp_path / "a.tif", *written), 0.5) as slide:
+            assert all(level.downsample in (1, 4) for level in slide.levels)
+            for level in slide.levels:
+                size, factor = level.shape, int(level.downsample)
+                got = slide.read_region((0, 0), size, 0.5 * factor).astype(int)
+                assert np.abs(got - reduced(SCAN, factor)).max() <= 1
+
+    def test_a_level_of_one_and_a_half(self, tmp_path: Path) -> None:
+        scan = picture(300, 390)
+        half = np.asarray(Image.fromarray(scan).resize((260, 200), Image.Resampling.BOX))
+        with open_slide(write(tmp_path / "a.tif", (scan, TILED), (half, TILED)), 0.5) as slide:
+            assert downsamples(slide) == [1, 1.5] and slide.notes == ()
 
 
 class TestSetsOfFiles:
