@@ -9,8 +9,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from lrmil.errors import SlideError
-from lrmil.ome_images import ome_images
+from lrmil.errors import ResolutionError, SlideError
+from lrmil.ome_xml import ome_images
 from lrmil.reader import is_beside
 from lrmil.slide import Slide, open_slide
 from slides import coordinate_pixels, shrink, write_ome_zarr_slide
@@ -199,7 +199,9 @@ class TestStacks:
 
     def test_a_volume(self, tmp_path: Path) -> None:
         path = tmp_path / "a.tif"
-        tifffile.imwrite(path, np.stack([SCAN] * 3), photometric="rgb", tile=(16, 64, 64), volumetric=True, metadata=None)
+        tifffile.imwrite(
+            path, np.stack([SCAN] * 3), photometric="rgb", tile=(16, 64, 64), volumetric=True, metadata=None
+        )
         with pytest.raises(SlideError, match="it has 3 focal planes"):
             open_slide(path)
 
@@ -307,6 +309,27 @@ class TestSetsOfFiles:
         described = description(image(0, "urn:uuid:1", "other.ome.tif"), "urn:uuid:2")
         with open_slide(write(tmp_path / "a.ome.tif", (SCAN, {**TILED, "description": described}))) as slide:
             assert not slide.has_mpp
+
+    def test_a_uuid_is_the_same_in_capitals(self, tmp_path: Path) -> None:
+        images = "".join(image(number, f"urn:uuid:{number}a", f"s{number}.ome.tif") for number in range(2))
+        described = description(images, "urn:uuid:1A")
+        path = write(tmp_path / "renamed.ome.tif", (self.OTHER, {**TILED, "description": described}))
+        self.check(path, self.OTHER, 0.5, 2)
+
+    def test_images_of_which_no_page_is_stated_follow_each_other(self, tmp_path: Path) -> None:
+        described = description(image(0, "", "") + image(1, "", ""), None)
+        pages = [(SCAN, {**TILED, "description": described}), (PHOTO, TILED)]
+        with open_slide(write(tmp_path / "a.ome.tif", *pages)) as slide:
+            assert not slide.has_mpp and slide.dimensions == (400, 300)
+        with open_slide(write(tmp_path / "b.ome.tif", pages[0], (self.OTHER[:100], TILED))) as slide:
+            assert slide.mpp == 0.25
+
+    @pytest.mark.parametrize("companion", ["", '<BinaryOnly MetadataFile="a.companion.ome" UUID="urn:uuid:7"/>'])
+    def test_a_description_of_other_files_alone_is_told(self, tmp_path: Path, companion: str) -> None:
+        images = companion or "".join(image(n, f"urn:uuid:{n}", f"s{n}.ome.tif") for n in range(2))
+        path = write(tmp_path / "q.ome.tif", (SCAN, {**TILED, "description": description(images, "urn:uuid:9")}))
+        with open_slide(path) as slide, pytest.raises(ResolutionError, match="OME metadata describe no page of this"):
+            _ = slide.mpp
 
     @pytest.mark.parametrize(
         "xml", ["", "<OME", "<OME><Image/></OME>", '<OME><Image><Pixels SizeZ="x"/></Image></OME>']

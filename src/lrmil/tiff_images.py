@@ -14,8 +14,9 @@ import numpy as np
 import tifffile
 
 from lrmil.errors import SlideError
-from lrmil.ome_images import OmeImage, description_of, ome_images
+from lrmil.ome_xml import OmeImage, ome_images
 from lrmil.reader import BESIDE, is_beside, only_beside, scene_note, several_planes
+from lrmil.resolution import Disregarded
 
 RGB, YCBCR = 2, 6  # PhotometricInterpretation
 OLD_JPEG, JPEG = 6, 7  # Compression: the two that tifffile converts from YCbCr
@@ -32,6 +33,7 @@ STACK_IN_TEXT = re.compile(r"^(?:slices|frames)=(\d{1,9})", re.MULTILINE)  # as 
 SHAPE_IN_TEXT = re.compile(r"\{\"shape\": \[([0-9, ]{1,99})\]")  # as tifffile writes it
 LEAST_FACTOR = 1.2  # of a level that is not marked as one
 SIMILAR = 0.02  # of the proportions of two pictures that may be levels of each other
+OF_OTHERS = Disregarded("the OME metadata describe no page of this file, as when it is one of a set and was renamed")
 MALFORMED = (ValueError, TypeError, LookupError, AttributeError, OSError, ArithmeticError, RuntimeError)
 
 
@@ -45,12 +47,12 @@ class TiffSlide(NamedTuple):
     unmarked
         Places in `pages` of those that may be levels of another picture, or none.
     ome
-        OME metadata of that picture alone; "" where there are none.
+        What OME metadata say of that picture; None where there are none, or why they say nothing of it.
     """
 
     pages: list[tifffile.TiffPage]
     unmarked: tuple[int, ...]
-    ome: str
+    ome: OmeImage | Disregarded | None
     notes: tuple[str, ...]
 
 
@@ -90,7 +92,7 @@ def find_slide(path: object, tif: tifffile.TiffFile) -> TiffSlide:
     pages = [main.page, *levels, *unmarked]
     order = sorted(range(len(pages)), key=lambda place: (place > 0, -pages[place].imagelength))
     loose = tuple(rank for rank, place in enumerate(order) if place > len(levels))
-    ome = description_of(tif.ome_metadata or "", main.ome) if main.ome else ""
+    ome = main.ome or (OF_OTHERS if tif.is_ome else None)
     notes = _set_notes(main.ome, described) or _scene_notes(main, pictures, levels, is_ome=bool(own))
     return TiffSlide([pages[place] for place in order], loose, ome, notes)
 
