@@ -195,6 +195,13 @@ class TestStatedFactors:
         result = aligned(pixels, reduced(pixels, 2), factors=(1.0, stated))
         assert len(result.levels) == 1 and result.notes[0].endswith("as their scale says.")
 
+    @pytest.mark.parametrize("stated", [3.0, 8.0])
+    @pytest.mark.parametrize("side", [(650, 525), (512, 1024)])
+    def test_a_good_level_of_a_wrong_scale_is_no_padded_one(self, side: tuple[int, int], stated: float) -> None:
+        pixels = picture(*side)
+        result = aligned(pixels, reduced(pixels, 2), factors=(1.0, stated))
+        assert len(result.levels) == 1 and result.notes[0].endswith("as their scale says.")
+
     def test_a_level_that_states_none_is_told_by_its_size(self) -> None:
         pixels = picture(650, 650)
         result = aligned(pixels, reduced(pixels, 2), reduced(pixels, 4), factors=(1.0, None, 4.0))

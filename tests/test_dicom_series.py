@@ -99,6 +99,16 @@ class TestFolders:
         write_series(tmp_path / "one", ("c.dcm",))
         assert [slide_id_of(path) for path in find_slides(tmp_path)] == ["c", "a", "b"]
 
+    def test_the_folder_of_a_single_file_opens_it(self, tmp_path: Path) -> None:
+        write_series(tmp_path / "one", ("c.dcm",))
+        (tmp_path / "one/LICENSE").write_text("terms")
+        with open_slide(tmp_path / "one") as slide:
+            assert slide.dimensions == PIXELS.shape[1::-1]
+        assert parts_of(tmp_path / "one") == [tmp_path / "one/c.dcm"]
+        (tmp_path / "one/other.svs").touch()
+        with pytest.raises(SlideError, match="several slides"):
+            open_slide(tmp_path / "one")
+
     def test_beside_another_slide_a_series_goes_by_its_first_file(self, tmp_path: Path) -> None:
         write_series(tmp_path)
         (tmp_path / "b.svs").touch()

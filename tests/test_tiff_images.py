@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
-from lrmil.errors import SlideError
-from lrmil.ome_images import ome_images
+from lrmil.errors import ResolutionError, SlideError
+from lrmil.ome_xml import ome_images
 from lrmil.reader import is_beside
 from lrmil.slide import Slide, open_slide
 from slides import coordinate_pixels, shrink, write_ome_zarr_slide
@@ -58,6 +59,7 @@ class TestPicturesBeside:
             STRIPS,
             {**TILED, "description": "Aperio\r\nmacro 400x300"},
             {**TILED, "subfiletype": 9},
+            TILED,
         ],
     )
     @pytest.mark.parametrize("first", [False, True])
@@ -195,6 +197,14 @@ class TestStacks:
         with pytest.raises(SlideError, match=r"it has 5 focal planes, or .*; export one"):
             open_slide(tmp_path / "a.tif", 0.5)
 
+    def test_a_volume(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.tif"
+        tifffile.imwrite(
+            path, np.stack([SCAN] * 3), photometric="rgb", tile=(16, 64, 64), volumetric=True, metadata=None
+        )
+        with pytest.raises(SlideError, match="it has 3 focal planes"):
+            open_slide(path)
+
     @pytest.mark.parametrize(("axis", "words"), [("Z", "5 focal planes"), ("T", "5 time points")])
     def test_of_an_ome_tiff(self, tmp_path: Path, axis: str, words: str) -> None:
         tifffile.imwrite(tmp_path / "a.ome.tif", self.STACK, photometric="rgb", metadata={"axes": f"{axis}YXS"})
@@ -221,6 +231,29 @@ class TestStacks:
         array.create_array("0", shape=(4, 3, 200, 260), dtype="uint8", chunks=(1, 1, 64, 64), overwrite=True)
         with pytest.raises(SlideError, match=words):
             open_slide(path)
+
+
+class TestSeveralScans:
+    """A reduced page behind several scans is a level of the one whose pixels it has."""
+
+    OTHER = reduced(picture(200, 260, seed=1), 2)  # of the proportions of SCAN
+
+    @pytest.mark.parametrize("order", [(0, 1, 2, 3), (2, 3, 0, 1), (0, 2, 3, 1), (2, 0, 1, 3)])
+    def test_of_the_same_proportions(self, tmp_path: Path, order: tuple[int, ...]) -> None:
+        pages = [(SCAN, 0), (reduced(SCAN, 4), 1), (self.OTHER, 0), (reduced(self.OTHER, 4), 1)]
+        written = [(pixels, {**TILED, "subfiletype": kind}) for pixels, kind in (pages[place] for place in order)]
+        with open_slide(write(tmp_path / "a.tif", *written), 0.5) as slide:
+            assert all(level.downsample in (1, 4) for level in slide.levels)
+            for level in slide.levels:
+                size, factor = level.shape, int(level.downsample)
+                got = slide.read_region((0, 0), size, 0.5 * factor).astype(int)
+                assert np.abs(got - reduced(SCAN, factor)).max() <= 1
+
+    def test_a_level_of_one_and_a_half(self, tmp_path: Path) -> None:
+        scan = picture(300, 390)
+        half = np.asarray(Image.fromarray(scan).resize((260, 200), Image.Resampling.BOX))
+        with open_slide(write(tmp_path / "a.tif", (scan, TILED), (half, TILED)), 0.5) as slide:
+            assert downsamples(slide) == [1, 1.5] and slide.notes == ()
 
 
 class TestSetsOfFiles:
@@ -276,6 +309,27 @@ class TestSetsOfFiles:
         described = description(image(0, "urn:uuid:1", "other.ome.tif"), "urn:uuid:2")
         with open_slide(write(tmp_path / "a.ome.tif", (SCAN, {**TILED, "description": described}))) as slide:
             assert not slide.has_mpp
+
+    def test_a_uuid_is_the_same_in_capitals(self, tmp_path: Path) -> None:
+        images = "".join(image(number, f"urn:uuid:{number}a", f"s{number}.ome.tif") for number in range(2))
+        described = description(images, "urn:uuid:1A")
+        path = write(tmp_path / "renamed.ome.tif", (self.OTHER, {**TILED, "description": described}))
+        self.check(path, self.OTHER, 0.5, 2)
+
+    def test_images_of_which_no_page_is_stated_follow_each_other(self, tmp_path: Path) -> None:
+        described = description(image(0, "", "") + image(1, "", ""), None)
+        pages = [(SCAN, {**TILED, "description": described}), (PHOTO, TILED)]
+        with open_slide(write(tmp_path / "a.ome.tif", *pages)) as slide:
+            assert not slide.has_mpp and slide.dimensions == (400, 300)
+        with open_slide(write(tmp_path / "b.ome.tif", pages[0], (self.OTHER[:100], TILED))) as slide:
+            assert slide.mpp == 0.25
+
+    @pytest.mark.parametrize("companion", ["", '<BinaryOnly MetadataFile="a.companion.ome" UUID="urn:uuid:7"/>'])
+    def test_a_description_of_other_files_alone_is_told(self, tmp_path: Path, companion: str) -> None:
+        images = companion or "".join(image(n, f"urn:uuid:{n}", f"s{n}.ome.tif") for n in range(2))
+        path = write(tmp_path / "q.ome.tif", (SCAN, {**TILED, "description": description(images, "urn:uuid:9")}))
+        with open_slide(path) as slide, pytest.raises(ResolutionError, match="OME metadata describe no page of this"):
+            _ = slide.mpp
 
     @pytest.mark.parametrize(
         "xml", ["", "<OME", "<OME><Image/></OME>", '<OME><Image><Pixels SizeZ="x"/></Image></OME>']

@@ -67,12 +67,15 @@ def align(reader: Reader, *, factors: Sequence[float | None] = (), unmarked: Col
     kept, places = [Level(first.shape, 1.0, first.tile)], [0]
     for place, level in enumerate(reader.levels[1:], 1):
         stated = factors[place] if factors else None
+        finer = places[-1], kept[-1].downsample
         if stated is not None:
             fit = _stated_fit(first, level, stated)
+            if fit is not None and not fit.exact and _is_doubtful(first, level):
+                fit = _chosen(reader, place, [fit], finer, proof=False)
         else:
             repeated = level.shape in [reader.levels[one].shape for one in places]
             fits = _fits(first, level, above=kept[-1].downsample, repeated=repeated)
-            fit = _chosen(reader, place, fits, (places[-1], kept[-1].downsample), proof=place in unmarked)
+            fit = _chosen(reader, place, fits, finer, proof=place in unmarked)
         if fit is not None and fit.factor > kept[-1].downsample and fit.shape != kept[-1].shape:
             kept.append(Level(fit.shape, fit.factor, level.tile))
             places.append(place)
@@ -91,6 +94,12 @@ def _stated_fit(first: Level, level: Level, stated: float) -> _Fit | None:
     near = [factor for factor in (_simple(stated), _common_factor(first, level)) if factor is not None]
     guesses = [*(factor for factor in near if abs(factor / stated - 1) <= STATED_WITHIN), stated]
     return next((fit for factor in guesses if (fit := _fit(first, level, factor)) is not None), None)
+
+
+def _is_doubtful(first: Level, level: Level) -> bool:
+    """Whether a level that its scale makes a padded one looks as if it were not: then the scale may be wrong."""
+    common = _common_factor(first, level)
+    return not _whole_tiles(level) or (common is not None and common == _simple(common))
 
 
 def _fits(first: Level, level: Level, *, above: float, repeated: bool) -> list[_Fit]:

@@ -54,11 +54,13 @@ class DicomFolder(NamedTuple):
     """Files named or marked as DICOM that do not say what they are."""
     is_mixed: bool
     """Whether there are files of another kind beside."""
+    is_one: bool
+    """Whether there is one slide in it, of whatever format, and that one is DICOM."""
 
     @property
     def only(self) -> DicomSlide | None:
-        """The slide for which the folder's name stands."""
-        return next((slide for slide in self.slides if slide.path == self.folder), None)
+        """The slide that is opened by the folder's name, though it may be listed by the name of its file."""
+        return self.slides[0] if self.is_one else None
 
     @property
     def files(self) -> set[Path]:
@@ -91,8 +93,8 @@ def dicom_in(folder: Path, *, scans: Collection[str] = ()) -> DicomFolder:
         if dicom[name].series and dicom[name].is_volume:
             with_scan.setdefault(dicom[name].series, []).append(name)
     beside = [name for name in look.names if name not in dicom and not name.startswith(".")]
-    alone = len(with_scan) == 1 and not any(name.lower().endswith(tuple(scans)) for name in beside)
-    alone = alone and (len(visible) > 1 or not visible[0].lower().endswith(DICOM))
+    is_one = len(with_scan) == 1 and not any(name.lower().endswith(tuple(scans)) for name in beside)
+    alone = is_one and (len(visible) > 1 or not visible[0].lower().endswith(DICOM))
     slides = tuple(
         DicomSlide(
             folder if alone else folder / levels[0],
@@ -110,6 +112,7 @@ def dicom_in(folder: Path, *, scans: Collection[str] = ()) -> DicomFolder:
         {file: head.modality for file, head in rest.items() if head.series and not head.is_whole_slide},
         tuple(file for file, head in rest.items() if head.is_volume or not (head.series or head.is_whole_slide)),
         bool(beside),
+        is_one,
     )
 
 

@@ -1,64 +1,79 @@
-"""What the OME-XML in a TIFF says of each of its images: size, pixel size, the objective that took it, its pages."""
+"""What OME metadata say of each image: its pages of this file, size, pixel size, the objective that took it.
+
+A set of files shares one description; a page counts only if it is of this file.
+"""
 
 import math
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from lrmil.resolution import Disregarded
 
+MALFORMED = (ET.ParseError, ValueError, KeyError, TypeError)
+AXES = {"Z": "focal planes", "T": "time points", "C": "groups of channels"}
 REFERENCES = ("ObjectiveSettings", "ObjectiveRef")  # of an image to the objective that took it; the second until 2012
 
 
 class OmeImage(NamedTuple):
-    """One image of an OME-XML.
+    """One image of the description.
 
     Parameters
     ----------
+    number, total
+        Which of how many images it is, from 1.
+    name
+        As the description has it.
+    pages
+        Pages of this file that are its planes; () where other files hold it.
+    elsewhere
+        Whether planes of it are in other files.
+    planes
+        What its planes are where there are several, such as "focal planes".
     shape
-        (height, width) in pixels.
+        (height, width) in pixels; 0 where a side is not stated.
     size_y, size_x
         Number and unit of a pixel's sides; None where one is not stated.
     power
         Magnification of the objective that took it, None where none is stated, or why it cannot be told.
-    pages
-        First page and the page behind the last of each run of pages of this file; None where nothing is said of pages.
     """
 
+    number: int
+    total: int
+    name: str
+    pages: tuple[int, ...]
+    elsewhere: bool
+    planes: str
     shape: tuple[int, int]
     size_y: tuple[float, str] | None
     size_x: tuple[float, str] | None
     power: float | Disregarded | None
-    pages: tuple[tuple[int, float], ...] | None
-
-    def holds(self, page: int) -> bool:
-        """Whether it is said to lie on a page of this file."""
-        return self.pages is not None and any(first <= page < end for first, end in self.pages)
 
 
-def ome_images(xml: str) -> list[OmeImage]:
-    """Parse every image; a broken description is a missing one: the pixels may still be good."""
+def ome_images(xml: str, file_name: str, pages: int) -> list[OmeImage]:
+    """List the images of a description; [] where it cannot be understood: the pixels may still be good.
+
+    Parameters
+    ----------
+    xml
+        The description in the file.
+    file_name
+        The file's name without its folder: some descriptions name files by it alone.
+    pages
+        Number of pages in the file's main chain.
+    """
     try:
         root = ET.fromstring(xml)
-    except (ET.ParseError, ValueError):  # ValueError: half a character, which XML cannot hold
+        images, own, found = list(_children(root, "Image")), _own(root, file_name), list[OmeImage]()
+        objectives, taken = _objectives(root), _references(images, *REFERENCES)
+        next_page = None if any(_name(element) == "TiffData" for element in root.iter()) else 0
+        for number, image in enumerate(images, 1):
+            power = _power(image, objectives, taken)
+            found.append(_image(image, (number, len(images)), power, own, range(pages), next_page))
+            next_page = None if next_page is None else next_page + len(found[-1].pages)
+    except MALFORMED:
         return []
-    return [
-        OmeImage(
-            (_whole(pixels.get("SizeY")), _whole(pixels.get("SizeX"))),
-            _size(pixels, "Y"),
-            _size(pixels, "X"),
-            _power(root, image),
-            _pages(root, pixels),
-        )
-        for image in root.iter()
-        for pixels in _children(image, "Pixels")
-    ]
-
-
-def images_of(images: list[OmeImage], shape: tuple[int, int], page: int | None) -> list[OmeImage]:
-    """Find the images that a page of that (height, width) may be: those said to lie on it, else all of that size."""
-    sized = [image for image in images if image.shape == shape]
-    return [image for image in sized if page is not None and image.holds(page)] or sized
+    return found
 
 
 def positive(text: str | None) -> float | None:
@@ -82,36 +97,94 @@ def _whole(text: str | None) -> int:
     return int(text) if text and text.strip().isdecimal() and len(text) < 20 else 0
 
 
+def _own(root: ET.Element, file_name: str) -> set[tuple[str, str]]:
+    """UUID and file name by which the description means this file: its UUID counts, and its name where it has none."""
+    named = {_file(element) for element in root.iter() if _name(element) == "UUID"}
+    own = (root.get("UUID") or "").strip().casefold()
+    if own in {uuid for uuid, _ in named}:
+        return {one for one in named if one[0] == own}
+    same_name = {one for one in named if one[1] == file_name.casefold()}
+    renamed = not own and len({uuid for uuid, _ in named}) == 1
+    return named if renamed else same_name
+
+
+def _file(uuid: ET.Element) -> tuple[str, str]:
+    """UUID and name of a file, folded: some writers capitalise one of two mentions."""
+    return str(uuid.text).strip().casefold(), uuid.get("FileName", "").casefold()
+
+
+def _image(
+    element: ET.Element,
+    number: tuple[int, int],
+    power: float | Disregarded | None,
+    own: set[tuple[str, str]],
+    pages: range,
+    first: int | None,
+) -> OmeImage:
+    """Understand one image; `first`: its first page, where the description says nothing of pages."""
+    pixels = next(_children(element, "Pixels"), element)
+    samples = [int(channel.get("SamplesPerPixel", 1)) for channel in _children(pixels, "Channel")]
+    sizes = {axis: max(1, int(pixels.get(f"Size{axis}", 1))) for axis in AXES}
+    sizes["C"] = max(1, sizes["C"] // max([1, *samples[:1]]))
+    planes, found, elsewhere = math.prod(sizes.values()), list[int](), False
+    if first is not None and pixels is not element:
+        found += pages[first : first + planes]
+    for data in _children(pixels, "TiffData"):
+        uuid = next(_children(data, "UUID"), None)
+        if uuid is not None and _file(uuid) not in own:
+            elsewhere = True
+            continue
+        begin = max(0, int(data.get("IFD", 0)))
+        said = int(data.get("PlaneCount", data.get("NumPlanes", 1 if "IFD" in data.attrib else planes)))
+        found += pages[begin : begin + max(0, said)]
+    return OmeImage(
+        *number,
+        element.get("Name", ""),
+        tuple(dict.fromkeys(found))[:planes],
+        elsewhere,
+        next((AXES[axis] for axis, size in sizes.items() if size > 1), "planes"),
+        (_whole(pixels.get("SizeY")), _whole(pixels.get("SizeX"))),
+        _size(pixels, "Y"),
+        _size(pixels, "X"),
+        power,
+    )
+
+
 def _size(pixels: ET.Element, axis: str) -> tuple[float, str] | None:
     number = positive(pixels.get(f"PhysicalSize{axis}"))
     return None if number is None else (number, pixels.get(f"PhysicalSize{axis}Unit") or "µm")
 
 
-def _power(root: ET.Element, image: ET.Element) -> float | Disregarded | None:
-    """Follow an image to its objective; without a reference, the one of its instrument or of the file."""
-    instruments = {child.get("ID") for child in _children(image, "InstrumentRef")}
-    places = [one for one in root.iter() if _name(one) == "Instrument" and one.get("ID") in instruments] or [root]
-    objectives = [one for place in places for one in place.iter() if _name(one) == "Objective"]
-    if wanted := {child.get("ID") for child in _children(image, *REFERENCES)}:
-        objectives = [one for one in root.iter() if _name(one) == "Objective" and one.get("ID") in wanted]
-        if not objectives:
-            return Disregarded("the metadata do not describe the objective that they name for this image")
-    powers = [positive(one.get("NominalMagnification") or one.get("CalibratedMagnification")) for one in objectives]
+def _objectives(root: ET.Element) -> list[tuple[str | None, ET.Element]]:
+    """All objectives, each with the ID of its instrument."""
+    instruments = [one for one in root.iter() if _name(one) == "Instrument"]
+    return [(place.get("ID"), one) for place in instruments for one in place.iter() if _name(one) == "Objective"]
+
+
+def _references(images: Sequence[ET.Element], *names: str) -> set[str | None]:
+    return {child.get("ID") for image in images for child in _children(image, *names)}
+
+
+def _power(
+    image: ET.Element, objectives: Sequence[tuple[str | None, ET.Element]], taken: set[str | None]
+) -> float | Disregarded | None:
+    """Follow an image to its objective; without a reference, the one of its instrument or of the file.
+
+    Parameters
+    ----------
+    taken
+        IDs of the objectives that images refer to: what took another image alone is not this one's.
+    """
+    wanted, instruments = _references([image], *REFERENCES), _references([image], "InstrumentRef")
+    own = [one for _, one in objectives if one.get("ID") in wanted]
+    if not wanted:
+        own = [one for place, one in objectives if place in instruments or not instruments]
+    if not own and (wanted or instruments):
+        return Disregarded("the metadata do not describe the objective that they name for this image")
+    if not wanted and own and all(one.get("ID") in taken for one in own):
+        return Disregarded("the metadata name their objective for another image alone")
+    powers = [positive(one.get("NominalMagnification") or one.get("CalibratedMagnification")) for one in own]
     if len(set(powers)) < 2:
         return next(iter(powers), None)
     named = " and ".join(sorted({f"{power:g}x" if power else "one without a magnification" for power in powers}))
     return Disregarded(f"the metadata have {len(powers)} objectives ({named}) and do not say which took this image")
-
-
-def _pages(root: ET.Element, pixels: ET.Element) -> tuple[tuple[int, float], ...] | None:
-    """Pages of this file; those of another file of the set (its UUID is not that of the file) are left out."""
-    own, found = (root.get("UUID") or "").casefold(), list[tuple[int, float]]()
-    parts = list(_children(pixels, "TiffData"))
-    for part in parts:
-        files = [(one.text or "").strip().casefold() for one in _children(part, "UUID")]
-        if files and own and files != [own]:
-            continue
-        first, count = part.get("IFD"), part.get("PlaneCount")
-        planes = float(_whole(count)) if count else 1.0 if first else math.inf
-        found.append((_whole(first), _whole(first) + planes))
-    return tuple(found) if parts else None

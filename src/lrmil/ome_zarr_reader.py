@@ -40,15 +40,15 @@ class OmeZarrReader:
         self._path = path
         scene = parse_ome_zarr(path)
         self.levels = tuple(Level(level.shape_yx, 1.0, level.tile_yx) for level in scene.levels)
-        aligned = align(self, factors=scene.factors)
-        self.levels, levels = aligned.levels, [scene.levels[place] for place in aligned.kept]
         self.mpp_candidates = scene.mpp_candidates
-        self.notes = (*scene_note(scene.chosen, scene.scenes), *aligned.notes)
         self._axes = scene.levels[0].axes
         try:
-            self._arrays = [[_array(level, fill) for fill in FILLS] for level in levels]
+            self._arrays = [[_array(level, fill) for fill in FILLS] for level in scene.levels]
         except UNDECODABLE as error:
             raise malformed_zarr(path, f"zarr says: {error}") from error
+        aligned = align(self, factors=scene.factors)
+        self.levels, self._arrays = aligned.levels, [self._arrays[place] for place in aligned.kept]
+        self.notes = (*scene_note(scene.chosen, scene.scenes), *aligned.notes)
         self._read_sample()
 
     def read(self, level: int, y: int, x: int, h: int, w: int) -> NDArray[np.uint8]:

@@ -7,7 +7,7 @@ was made from, and does not count.
 import re
 from collections.abc import Mapping
 
-from lrmil.ome_xml import images_of, ome_images, positive
+from lrmil.ome_xml import OmeImage, positive
 from lrmil.resolution import PLAUSIBLE_MPP, Disregarded, MppCandidate, show_pair
 from lrmil.units import is_no_length, microns_per, shown
 
@@ -45,38 +45,17 @@ def aperio_power(description: str, shape: Shape) -> float | Disregarded | None:
     return _other_size((f"aperio AppMag says {value:g}x", None), [_aperio_shape(description)], shape) or value
 
 
-def ome_mpp(xml: str, shape: Shape, page: int | None = None) -> Found:
-    """Find PhysicalSizeY and PhysicalSizeX, in whatever unit, of the image of that (height, width).
-
-    Parameters
-    ----------
-    page
-        Number of the page of the file that holds the image, which tells images of one size apart.
-    """
-    images = ome_images(xml)
-    mine = images_of(images, shape, page)
-    stated = [image for image in mine or images if image.size_y and image.size_x]
-    founds = {tuple(_in_microns("OME PhysicalSize", image.size_y, image.size_x)) for image in stated}
-    if not mine:
-        told = next(iter(founds), ())
-        return [other for one in told if (other := _other_size(_told(one), [image.shape for image in stated], shape))]
-    if len(founds) > 1:
-        what = f"OME PhysicalSize has {len(founds)} values for images of this size"
-        return [Disregarded(f"{what}, and it is not said which is this one's")]
-    return [one for found in founds for one in found]
+def ome_mpp(image: OmeImage, shape: Shape) -> Found:
+    """Take PhysicalSizeY and PhysicalSizeX, in whatever unit, of an image whose picture has the `shape`."""
+    found = _in_microns("OME PhysicalSize", image.size_y, image.size_x)
+    return [_other_size(_told(one), [image.shape], shape) or one for one in found]
 
 
-def ome_power(xml: str, shape: Shape, page: int | None = None) -> float | Disregarded | None:
-    """Find the magnification of the objective that took the image of that (height, width); see `ome_mpp`."""
-    images = ome_images(xml)
-    mine = images_of(images, shape, page)
-    powers = {image.power for image in mine or images if image.power}
-    if len(powers) > 1:
-        return Disregarded("the metadata have images by several objectives, and do not say which of them is this one")
-    power = next(iter(powers), None)
-    if mine or not isinstance(power, float):
-        return power
-    return _other_size((f"OME says {power:g}x", None), [image.shape for image in images], shape)
+def ome_power(image: OmeImage, shape: Shape) -> float | Disregarded | None:
+    """Take the magnification of the objective that took an image whose picture has the `shape` (height, width)."""
+    if not isinstance(image.power, float):
+        return image.power
+    return _other_size((f"OME says {image.power:g}x", None), [image.shape], shape) or image.power
 
 
 def tiff_mpp(y_resolution: float | None, x_resolution: float | None, unit: int) -> Found:

@@ -14,8 +14,9 @@ import numpy as np
 import tifffile
 
 from lrmil.errors import SlideError
-from lrmil.ome_images import OmeImage, description_of, ome_images
+from lrmil.ome_xml import OmeImage, ome_images
 from lrmil.reader import BESIDE, is_beside, only_beside, scene_note, several_planes
+from lrmil.resolution import Disregarded
 
 RGB, YCBCR = 2, 6  # PhotometricInterpretation
 OLD_JPEG, JPEG = 6, 7  # Compression: the two that tifffile converts from YCbCr
@@ -27,9 +28,12 @@ LEAST_PART = 100  # an image of a plain TIFF that is this many times smaller tha
 BESIDE_LINE = re.compile(rf"^\W*({BESIDE})(\s*image)?(\s+\d+\s*x\s*\d+)?\s*(\||$)", re.IGNORECASE | re.MULTILINE)
 A_NAME = re.compile(r"[^{<=|\r\n]{1,60}")  # a description that is no more than that
 NAME_IN_TEXT = re.compile(r"<ImageType>([^<]*)<|\"name\":\s*\"([^\"]*)\"", re.IGNORECASE)
+APERIO = "Aperio"  # the text of every picture in a file of theirs begins so
 STACK_IN_TEXT = re.compile(r"^(?:slices|frames)=(\d{1,9})", re.MULTILINE)  # as ImageJ writes it
 SHAPE_IN_TEXT = re.compile(r"\{\"shape\": \[([0-9, ]{1,99})\]")  # as tifffile writes it
+LEAST_FACTOR = 1.2  # of a level that is not marked as one
 SIMILAR = 0.02  # of the proportions of two pictures that may be levels of each other
+OF_OTHERS = Disregarded("the OME metadata describe no page of this file, as when it is one of a set and was renamed")
 MALFORMED = (ValueError, TypeError, LookupError, AttributeError, OSError, ArithmeticError, RuntimeError)
 
 
@@ -41,14 +45,14 @@ class TiffSlide(NamedTuple):
     pages
         Full resolution first, then those that may be levels of it, the larger first.
     unmarked
-        Places in `pages` of those that nothing but their size tells to be levels.
+        Places in `pages` of those that may be levels of another picture, or none.
     ome
-        OME metadata of that picture alone; "" where there are none.
+        What OME metadata say of that picture; None where there are none, or why they say nothing of it.
     """
 
     pages: list[tifffile.TiffPage]
     unmarked: tuple[int, ...]
-    ome: str
+    ome: OmeImage | Disregarded | None
     notes: tuple[str, ...]
 
 
@@ -80,14 +84,15 @@ def find_slide(path: object, tif: tifffile.TiffFile) -> TiffSlide:
     if not pictures:
         raise only_beside(path)
     main = max(pictures, key=lambda picture: _area(picture.page))
-    if main.planes > 1 and is_rgb(main.page):
+    volume = main.page.imagedepth > 1 and main.page.photometric == RGB
+    if main.planes > 1 and (is_rgb(main.page) or volume):
         raise several_planes(path, main.planes, main.kind)
     others = [page for page in sized if page.index not in [one.page.index for one in (main, *own)]]
     levels, unmarked = _levels(main, others, pictures, is_ome=bool(own), by_size=tif.is_svs or tif.is_ndpi)
     pages = [main.page, *levels, *unmarked]
     order = sorted(range(len(pages)), key=lambda place: (place > 0, -pages[place].imagelength))
     loose = tuple(rank for rank, place in enumerate(order) if place > len(levels))
-    ome = description_of(tif.ome_metadata or "", main.ome) if main.ome else ""
+    ome = main.ome or (OF_OTHERS if tif.is_ome else None)
     notes = _set_notes(main.ome, described) or _scene_notes(main, pictures, levels, is_ome=bool(own))
     return TiffSlide([pages[place] for place in order], loose, ome, notes)
 
@@ -135,6 +140,8 @@ def _scans(pages: Sequence[tifffile.TiffPage], *, is_svs: bool) -> list[_Picture
     fit = [page for page in named if page.is_tiled or not tiled]
     if is_svs and pages[0].is_tiled:
         fit = [page for page in fit if page.is_tiled]
+    if is_svs:  # the scan has a text of Aperio's; what has none beside it is no scan, or a level saved anew
+        fit = [page for page in fit if str(page.description).startswith(APERIO)] or fit
     whole = [page for page in fit if not page.subfiletype & REDUCED]
     found = list[_Picture]()
     for page in whole or [page for page in fit if page.is_tiled]:
@@ -174,7 +181,7 @@ def _levels(
     is_ome: bool,
     by_size: bool,
 ) -> tuple[list[tifffile.TiffPage], list[tifffile.TiffPage]]:
-    """Pages that may be levels of the main one: those that the file marks as such, then those that only look like it.
+    """Pages that may be levels of the main one: those that are its own for certain, then those that may be.
 
     Parameters
     ----------
@@ -191,7 +198,10 @@ def _levels(
     unmarked = [page for page in others if page not in marked and not page.subfiletype & REDUCED]
     unmarked = [] if is_ome else [page for page in unmarked if page.is_tiled or not main.page.is_tiled]
     within = [page for page in _subifds(main.page) if is_rgb(page)]
-    return [*within, *marked], [page for page in unmarked if _is_shrunken(main.page, page)]
+    shrunken = [page for page in unmarked if _is_shrunken(main.page, page)]
+    if len(scans) > 1 and (is_ome or not by_size):  # a marked page may be a level of another scan
+        return within, [*marked, *shrunken]
+    return [*within, *marked], shrunken
 
 
 def _follows(page: tifffile.TiffPage, main: _Picture, scans: Sequence[_Picture]) -> bool:
@@ -218,7 +228,7 @@ def _subifds(page: tifffile.TiffPage) -> list[tifffile.TiffPage]:
 def _is_shrunken(main: tifffile.TiffPage, page: tifffile.TiffPage) -> bool:
     """Tell whether a picture may be the main one made smaller: it has its proportions."""
     height, width = main.imagelength / page.imagelength, main.imagewidth / page.imagewidth
-    return bool(min(height, width) > 1.5 and abs(height - width) < SIMILAR * height)
+    return bool(min(height, width) > LEAST_FACTOR and abs(height - width) < SIMILAR * height)
 
 
 def _set_notes(image: OmeImage | None, described: Sequence[OmeImage]) -> tuple[str, ...]:

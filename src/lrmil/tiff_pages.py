@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from lrmil.errors import SlideError
 from lrmil.jpeg2000 import HEADER_BYTES, decode_jpeg2000, read_colours
+from lrmil.ome_xml import OmeImage
 from lrmil.pixel_size import (
     Found,
     aperio_mpp,
@@ -235,8 +236,10 @@ def _mpp_candidates(tif: tifffile.TiffFile, slide: TiffSlide) -> Found:
     page, found = slide.pages[0], Found()
     if tif.is_svs:
         found += aperio_mpp(page.description, _shape(page))
-    if slide.ome:
-        found += ome_mpp(slide.ome, _shape(page), page.index)
+    if isinstance(slide.ome, OmeImage):
+        found += ome_mpp(slide.ome, _shape(page))
+    elif slide.ome:
+        found.append(slide.ome)
     y, x = page.tags.valueof(283), page.tags.valueof(282)  # YResolution, XResolution
     if tif.is_imagej and tif.imagej_metadata:
         found += imagej_mpp(tif.imagej_metadata.get("unit"), _ratio(y), _ratio(x))
@@ -258,6 +261,6 @@ def _objective_power(tif: tifffile.TiffFile, slide: TiffSlide) -> float | Disreg
     if tif.is_svs:
         return aperio_power(page.description, _shape(page))
     if slide.ome:
-        return ome_power(slide.ome, _shape(page), page.index)
+        return ome_power(slide.ome, _shape(page)) if isinstance(slide.ome, OmeImage) else slide.ome
     lens = page.tags.valueof(65421) if tif.is_ndpi else None  # Hamamatsu's SourceLens
     return float(lens) if isinstance(lens, int | float) and lens > 0 else None
