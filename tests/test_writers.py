@@ -20,6 +20,7 @@ ALLOWED = {
     "prediction_files.py": {"remove", "put_aside"},  # what was found to be ours, and a damaged card
     "prediction_table.py": {"put_aside", "replacing", "copyfile"},  # to a free name
     "earlier_results.py": {"put_aside", "rename", "rmdir", "copyfile"},  # into a folder of a free name
+    "training.py": {"put_aside"},  # a damaged checkpoint
     "run_control.py": {"remove"},  # a request that was found to be one
     "demo.py": {"remove"},  # leftovers of an exact name
     "run_log.py": {"open"},  # appended to, once it was found to be a log

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from lrmil.encoder_network import Encoder
 from lrmil.encoder_terms import EncoderTerms
+from lrmil.finite import MAX_OUTPUT, require_finite
 
 # Relative difference above which a golden vector is another one. The vector is always computed on the CPU in float32:
 # processors and threads differ by 1e-6 to 1e-5, the approximate GELU from the exact one by some 1e-3.
@@ -101,7 +102,7 @@ def read_contract(values: object) -> EncoderContract | None:
     fits &= all(type(count) is int and count > 0 for count in counts.values())
     if not fits or not isinstance(golden, list) or not 0 < len(golden) <= MAX_VALUES:
         return None
-    if not all(type(value) in (int, float) and math.isfinite(value) for value in golden):
+    if not all(type(value) in (int, float) and abs(value) <= MAX_OUTPUT for value in golden):
         return None
     arguments: dict[str, Any] = {**texts, **counts}
     return EncoderContract(**arguments, golden=tuple(map(float, golden)))
@@ -144,5 +145,6 @@ def _golden(encoder: Encoder) -> tuple[float, ...]:
     device = next(encoder.parameters()).device
     here = encoder if device.type == "cpu" else copy.deepcopy(encoder).cpu()
     embedding = here(golden_pixels(encoder.spec.size)).embedding[0].numpy()
+    require_finite(f"the encoder {encoder.spec.architecture}", embedding)
     positions = np.linspace(0, len(embedding) - 1, min(len(embedding), MAX_VALUES)).round().astype(int)
     return tuple(float(f"{value:.6g}") for value in embedding[positions])

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from lrmil import files
 from lrmil.configs import FitConfig
 from lrmil.errors import ConfigError
-from lrmil.ownership import is_checkpoint
+from lrmil.ownership import is_checkpoint, is_free
 from lrmil.plain_files import is_plain
 from lrmil.steps import Step
 from lrmil.untrusted import read_header
@@ -171,6 +171,8 @@ def _save(
         "key": key,
         "state": json.dumps(asdict(state)),
     }
+    if not is_free(path, is_checkpoint):  # damaged, or somebody else's
+        files.put_aside(path)
     with files.replacing(path, is_checkpoint) as temporary:
         save_file(
             {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, temporary, metadata
