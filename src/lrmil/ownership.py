@@ -5,6 +5,7 @@ are never ours. Files of earlier versions that had no mark yet are known by thei
 """
 
 import csv
+import hashlib
 import io
 import os
 import re
@@ -26,11 +27,13 @@ PNG_MARK = ("Software", "lrmil")  # a tEXt chunk
 HTML_MARK = '<meta name="generator" content="lrmil">'
 HTML_EARLIER = re.compile(r"<title>([^<]*: LRMIL case|LRMIL report)</title>\n<style>\n:root \{")
 TILES_HEAD = b'{"type": "FeatureCollection", "lrmil": {"slide_id": '
+TILES_CONTENT = re.compile(rb'"features_sha256": "([0-9a-f]{64})"\}, "features": ')  # of all that follows
 PREDICTIONS = ["slide_id", "status", "label"]
 PREDICTIONS_TAIL = {"mpp", "mpp_source", "n_patches", "failed_patches", "seconds", "message"}
 OUT_OF_FOLD = ["slide_id", "case_id", "fold", "arm", "label"]
 SPLITS = ["fold", "slide_id", "case_id", "label", "part"]
 REVIEWS = ["slide_id", "output_status", "output_label"]
+REVIEW = {"decision", "human_label", "note", "reviewer", "human_first", "reviewed_at"}
 REVIEWS_TAIL = ["seconds_viewed", "slide_fingerprint", "bundle_sha256", "version"]
 LABELS = ["slide_id", "case_id", "label", "split"]
 SETTINGS_MARK = "# lrmil.settings/1"
@@ -56,8 +59,8 @@ def require_free(path: Path, ours: Ours) -> None:
     if is_free(path, ours):
         return
     raise OverwriteError(
-        f"lrmil did not write {_kind(path)} '{path.name}' in the output folder, so it is not replaced. Move or rename "
-        "it, or choose another output folder, then run the same command again."
+        f"lrmil did not write {_kind(path)} '{path.name}' in the output folder, or it was edited since, so it is not "
+        "replaced. Move or rename it, or choose another output folder, then run the same command again."
     )
 
 
@@ -84,7 +87,16 @@ def is_features(path: Path) -> bool:
 
 
 def is_tiles(path: Path) -> bool:
-    """Whether a file is the GeoJSON of a prediction's patches."""
+    """Whether a file is the GeoJSON of a prediction's patches as it was written; earlier versions stated no hash."""
+    head = _head(path)
+    if not head.startswith(TILES_HEAD):
+        return False
+    stated = TILES_CONTENT.search(head)
+    return stated is None or _hash_from(path, stated.end()) == stated[1].decode()
+
+
+def is_from_tiles(path: Path) -> bool:
+    """Whether a file was the GeoJSON of a prediction's patches, also where a person has edited it since."""
     return _head(path).startswith(TILES_HEAD)
 
 
@@ -114,7 +126,7 @@ def is_prediction_table(path: Path) -> bool:
 def is_case_table(path: Path) -> bool:
     """Whether a file is the table of a case: a line of predictions.csv with a review."""
     header = _csv_header(path)
-    return _is_of_predictions(header) and "human_label" in header[header.index("message") :]
+    return _is_of_predictions(header) and set(header[header.index("message") + 1 :]) == REVIEW
 
 
 def is_out_of_fold_table(path: Path) -> bool:
@@ -131,7 +143,9 @@ def is_splits(path: Path) -> bool:
 def is_review_table(path: Path) -> bool:
     """Whether a file is a table of reviews."""
     header = _csv_header(path)
-    return header[:3] == REVIEWS and header[-4:] == REVIEWS_TAIL
+    known = {*REVIEWS, *REVIEW, *REVIEWS_TAIL}
+    added = [name for name in header if name not in known and not name.startswith("prob_")]
+    return header[:3] == REVIEWS and header[-4:] == REVIEWS_TAIL and not added
 
 
 def is_demo_labels(path: Path) -> bool:
@@ -257,14 +271,15 @@ def is_checkpoint(path: Path) -> bool:
 
 
 def is_trident(path: Path) -> bool:
-    """Whether a file is an h5 of features that lrmil exported."""
+    """Whether a file is an h5 of features that lrmil exported, and holds nothing else."""
     import h5py
 
     if not _is_plain(path):
         return False
     try:
         with h5py.File(path, "r") as file:
-            return _starts(file["coords"].attrs.get("schema_version"), "lrmil.features/")
+            mark = file["coords"].attrs.get("schema_version")
+            return set(file) == {"features", "coords"} and _starts(mark, "lrmil.features/")
     except (OSError, KeyError, AttributeError, RuntimeError, ValueError):
         return False
 
@@ -300,6 +315,16 @@ def _head(path: Path) -> bytes:
             return file.read(HEAD)
     except OSError:
         return b""
+
+
+def _hash_from(path: Path, start: int) -> str:
+    """SHA-256 of a plain file from a byte on."""
+    try:
+        with path.open("rb") as file:
+            file.seek(start)
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
 
 
 def _json(path: Path) -> object:
