@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
+from PIL.PngImagePlugin import PngInfo
 
 import lrmil.flat_reader
 from lrmil.errors import ResolutionError, SlideError
 from lrmil.flat_reader import FlatReader
 from lrmil.holes import has_jpeg_hole
+from lrmil.ownership import PNG_MARK
 from lrmil.slide import find_slides, open_slide, slide_id_of
 from lrmil.synthetic import make_slide
 from slides import coordinate_pixels, write_pyramid
@@ -178,6 +180,15 @@ def test_pictures_count_only_where_there_are_no_slides(tmp_path: Path) -> None:
     write_pyramid(tmp_path / "deep/s.btf", PIXELS)
     assert find_slides(tmp_path) == [tmp_path / "deep/s.btf"]
     assert find_slides(tmp_path / "b.png") == [tmp_path / "b.png"] and slide_id_of("x/b.png") == "b"
+
+
+def test_overlays_among_pictures_are_no_slides(tmp_path: Path) -> None:
+    mark = PngInfo()
+    mark.add_text(*PNG_MARK)
+    Image.fromarray(NOISE).save(tmp_path / "a.jpg")
+    Image.fromarray(NOISE).save(tmp_path / "a.png", pnginfo=mark)
+    Image.fromarray(NOISE).save(tmp_path / "b.png")
+    assert find_slides(tmp_path) == [tmp_path / "a.jpg", tmp_path / "b.png"]
 
 
 def test_nothing_is_read_after_close(tmp_path: Path) -> None:

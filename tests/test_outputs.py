@@ -13,12 +13,12 @@ import pytest
 import tifffile
 from PIL import Image
 
-from lrmil import cli
+from lrmil import cli, prediction_files
 from lrmil.batch_prediction import predict_one, predict_slides
 from lrmil.bundle import Bundle, load_bundle, save_bundle
 from lrmil.commands import slides as slide_commands
 from lrmil.earlier_results import earlier_in
-from lrmil.errors import OverwriteError
+from lrmil.errors import OutputError, OverwriteError
 from lrmil.outputs import Inputs
 from lrmil.plan import train
 from lrmil.prediction_files import is_mask_edited, read_prediction, read_tissue
@@ -345,6 +345,25 @@ class TestTables:
         assert not list(out.glob("a.*"))
 
 
+@pytest.mark.parametrize("part", ["write_overlay", "write_ome_zarr", "write_tiles", "place_mask"])
+def test_an_answer_stays_whole_where_a_disk_is_full_before_the_next_one_is(
+    slide: Path, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OutputError("Expected room.")
+
+    out, source = tmp_path / "out", SlideSource("a", slide)
+    last(predict_one(source, bundle, out, device="cpu"))
+    before = content(out)
+    with monkeypatch.context() as patch:
+        patch.setattr(prediction_files, part, full)
+        with pytest.raises(OutputError):
+            last(predict_one(source, bundle, out, device="cpu", uncertain_below=0.9))
+    assert content(out) == before and len(list(out.iterdir())) == 4, "nor is anything left over"
+    last(predict_one(source, bundle, out, device="cpu", uncertain_below=0.9))
+    assert content(out)["a.json"] != before["a.json"]
+
+
 @pytest.mark.long
 class TestFinishedRuns:
     @pytest.fixture
@@ -392,13 +411,21 @@ class TestFinishedRuns:
         assert earlier_in(run) == []
         assert self.results(run)["model/mil.safetensors"] != before["model/mil.safetensors"]
 
+    def test_results_whose_model_was_moved_away_are_kept(self, tiny_run: TinyRun, run: Path, tmp_path: Path) -> None:
+        (run / "model").rename(tmp_path / "in use")
+        before = self.results(run)
+        train(tiny_run.slides, tiny_run.labels, run, tiny_config(stage2__lambda_hard=0.5), device="cpu")
+        assert self.results(run / "earlier-1") == before and (run / "model/bundle.json").is_file()
+
     def test_what_was_put_into_the_model_folder_is_kept(self, tiny_run: TinyRun, run: Path) -> None:
         (run / "model/README.md").write_text("the user's")
         train(tiny_run.slides, tiny_run.labels, run, tiny_config(), device="cpu")
         assert (run / "model/README.md").read_text() == "the user's"
         config = tiny_config(stage2__lambda_hard=0.5)
+        before = self.results(run)
         with pytest.raises(OverwriteError, match="the folder 'model'"):
             train(tiny_run.slides, tiny_run.labels, run, config, device="cpu", replace=True)
+        assert self.results(run) == before, "said before anything is trained"
         train(tiny_run.slides, tiny_run.labels, run, config, device="cpu")
         assert (run / "earlier-1/model/README.md").read_text() == "the user's"
 

@@ -1,10 +1,12 @@
 """What is lrmil's is known by its content, also that of earlier versions; what is like it, or was added to, is not."""
 
+import json
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,7 +16,11 @@ from lrmil import ownership
 from lrmil.batch_prediction import predict_slides
 from lrmil.bundle import Bundle, load_bundle, save_bundle
 from lrmil.configs import TrainConfig, write_toml
+from lrmil.errors import OverwriteError
+from lrmil.exchange import write_trident
 from lrmil.ownership import Ours
+from lrmil.prediction_table import Row, table_of
+from lrmil.review_table import COLUMNS, write_review_table
 from lrmil.run_control import request_stop
 from lrmil.slide_files import SlideSource
 from lrmil.steps import last
@@ -69,6 +75,68 @@ class TestOfASlide:
     def test_nor_is_what_a_person_wrote(self, tmp_path: Path, name: str, ours: Ours, content: bytes) -> None:
         (tmp_path / name).write_bytes(content)
         assert not ours(tmp_path / name)
+
+
+class TestEdited:
+    """What a person added to a file of ours makes it theirs."""
+
+    @pytest.mark.parametrize("indent", [None, 1])
+    @pytest.mark.parametrize("change", ["added", "moved", "removed", "renamed"])
+    def test_tiles(self, predicted: Path, tmp_path: Path, change: str, indent: int | None) -> None:
+        document = json.loads((predicted / "a.geojson").read_text())
+        features = document["features"]
+        if change == "added":
+            features.append({**features[0], "properties": {"name": "a mitosis"}})
+        elif change == "removed":
+            del features[1:]
+        elif change == "moved":
+            features[0]["geometry"]["coordinates"][0][0][0] += 1
+        else:
+            features[-1]["properties"]["classification"]["name"] = "tumour"
+        (tmp_path / "a.geojson").write_text(json.dumps(document, indent=indent, ensure_ascii=False) + "\n")
+        assert not ownership.is_tiles(tmp_path / "a.geojson")
+        assert ownership.is_from_tiles(tmp_path / "a.geojson") == (indent is None)
+
+    @pytest.mark.parametrize("cut", [1, 100, 1000])
+    def test_tiles_that_are_cut(self, predicted: Path, tmp_path: Path, cut: int) -> None:
+        (tmp_path / "a.geojson").write_bytes((predicted / "a.geojson").read_bytes()[:-cut])
+        assert not ownership.is_tiles(tmp_path / "a.geojson")
+
+    def test_tiles_of_earlier_versions_are_known_by_their_head(self, predicted: Path, tmp_path: Path) -> None:
+        document = json.loads((predicted / "a.geojson").read_text())
+        del document["lrmil"]["features_sha256"]
+        (tmp_path / "a.geojson").write_text(json.dumps(document))
+        assert ownership.is_tiles(tmp_path / "a.geojson")
+
+    @pytest.mark.parametrize("column", ["my notes", "slide_id", "seconds"])
+    def test_a_column_in_the_table_of_a_case(self, tmp_path: Path, column: str) -> None:
+        row = Row("a", "ok", "no", {"no": 1.0})
+        head = table_of([row], ["no"]).splitlines()[0] + "," + ",".join(COLUMNS)
+        for name, header, ours in [("a.csv", head, True), ("b.csv", f"{head},{column}", False)]:
+            (tmp_path / name).write_text(f"{header}\n")
+            assert ownership.is_case_table(tmp_path / name) is ours
+
+    def test_a_column_in_a_table_of_reviews(self, tmp_path: Path) -> None:
+        write_review_table(tmp_path / "reviews.csv", [])
+        assert ownership.is_review_table(tmp_path / "reviews.csv")
+        text = (tmp_path / "reviews.csv").read_text()
+        (tmp_path / "reviews.csv").write_text(text.replace("decision,", "decision,second reader,"))
+        assert not ownership.is_review_table(tmp_path / "reviews.csv")
+
+    def test_a_data_set_in_an_h5(self, tmp_path: Path) -> None:
+        write_trident(tmp_path / "a.h5", FORMATS / "features-1/sample.zarr")
+        assert ownership.is_trident(tmp_path / "a.h5")
+        with h5py.File(tmp_path / "a.h5", "a") as file:
+            file["annotations"] = [1, 2]
+        assert not ownership.is_trident(tmp_path / "a.h5")
+
+    def test_a_file_in_a_model_is_not_lost_when_it_is_saved_again(self, bundle: Bundle, tmp_path: Path) -> None:
+        save_bundle(tmp_path / "model", bundle)
+        save_bundle(tmp_path / "model", bundle)
+        (tmp_path / "model/README.md").write_text("the user's")
+        with pytest.raises(OverwriteError, match="the folder 'model'"):
+            save_bundle(tmp_path / "model", bundle)
+        assert (tmp_path / "model/README.md").read_text() == "the user's"
 
 
 class TestFolders:

@@ -17,7 +17,7 @@ ALLOWED = {
     "run_folder.py": {"write_json"},  # likewise
     "folds.py": {"write_json"},  # likewise
     "mask_files.py": {"remove", "rename"},  # a copy that is there twice, and putting a mask aside
-    "prediction_files.py": {"remove", "put_aside"},  # what was found to be ours, and a damaged card
+    "prediction_files.py": {"remove", "put_aside", "rename"},  # what is ours, a damaged card, and to a place found free
     "prediction_table.py": {"put_aside", "replacing", "copyfile"},  # to a free name
     "earlier_results.py": {"put_aside", "rename", "rmdir", "copyfile"},  # into a folder of a free name
     "training.py": {"put_aside"},  # a damaged checkpoint

@@ -22,7 +22,7 @@ from lrmil.encoder_contract import contract_of, read_contract, resume_contract
 from lrmil.encoders import Encoder, EncoderSpec, build_encoder
 from lrmil.errors import FormatError
 from lrmil.mil import ABMIL, make_mil
-from lrmil.ownership import is_bundle
+from lrmil.ownership import is_bundle_alone
 from lrmil.plain_files import read_bytes
 from lrmil.resolution import ASKED_MPP
 from lrmil.untrusted import TensorSpec
@@ -112,11 +112,11 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
     Raises
     ------
     OverwriteError
-        If something else is there.
+        If something else is there, or a model to which files were added.
     FormatError
         If the bundle has values that `load_bundle` would refuse.
     """
-    with files.replacing(folder, is_bundle) as temporary:
+    with files.replacing(folder, is_bundle_alone) as temporary:
         (temporary / "encoder").mkdir(parents=True)
         files.write_json(temporary / "encoder/config.json", asdict(bundle.encoder.spec))
         _save(temporary / "encoder/model.safetensors", bundle.encoder)

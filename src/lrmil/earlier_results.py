@@ -53,17 +53,24 @@ MODEL = "model"
 DATED = ("date", "version")  # of what a model says of its training: no other model for that
 
 
-def require_run_place(run: Path) -> None:
+def require_run_place(run: Path, *, replace: bool) -> None:
     """Refuse a run folder in which something else has a name that a training writes.
 
     A splits.csv that is none, in a run of ours, is a damaged one: it is put aside, and drawn again.
+
+    Parameters
+    ----------
+    run
+        Run folder.
+    replace
+        Whether the model may be deleted; one to which files were added may not.
 
     Raises
     ------
     OverwriteError
         Naming the file and what to do.
     """
-    for name, ours in (OTHERS | RESULTS | {MODEL: is_bundle}).items():
+    for name, ours in (OTHERS | RESULTS | {MODEL: is_bundle_alone if replace else is_bundle}).items():
         require_free(run / name, ours)
     for fold in run.iterdir() if run.is_dir() else ():
         if FOLD.fullmatch(fold.name) and fold.is_dir():
@@ -86,7 +93,7 @@ def put_by(run: Path, *, replace: bool) -> None:
     replace
         Whether they may be deleted.
     """
-    if not replace and is_metrics(run / "metrics.json") and is_bundle(run / MODEL):
+    if not replace and is_metrics(run / "metrics.json"):  # the model may have been moved to where it is used
         kept = _next(run)
         files.make_folder(kept)
         for name in ORIGINS:
@@ -125,9 +132,7 @@ def settle(run: Path, figures: dict[str, object], bundle: Bundle, *, replace: bo
         return
     if same:
         return
-    if replace:
-        require_free(run / MODEL, is_bundle_alone)
-    elif is_bundle(run / MODEL):
+    if not replace and is_bundle(run / MODEL):
         kept = pending or _next(run)
         files.make_folder(kept)
         files.rename(run / MODEL, kept / MODEL)

@@ -1,5 +1,6 @@
 """Where a model looked: attention as a Raster over the slide, and the files that show it elsewhere."""
 
+import hashlib
 import json
 import math
 import uuid
@@ -159,9 +160,11 @@ def write_geojson(
         )
     ]
     bounds = {"bounds_yx": [float(side) for side in bounds_yx], "bounds_subtracted": subtract_bounds}
-    told = {"slide_id": slide_id, **(about or {}), **bounds}
-    document = {"type": "FeatureCollection", "lrmil": told, "features": features}
-    write_text(path, json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n", is_tiles)
+    rest = _json_text(features) + "}\n"
+    hashed = hashlib.sha256(rest.encode("utf-8", errors="backslashreplace")).hexdigest()
+    told = {"slide_id": slide_id, **(about or {}), **bounds, "features_sha256": hashed}
+    head = _json_text({"type": "FeatureCollection", "lrmil": told}).removesuffix("}")
+    write_text(path, f'{head}, "features": {rest}', is_tiles)
 
 
 def write_ome_zarr(path: Path, raster: Raster, *, mpp: float, mpp_source: str = "") -> None:
@@ -312,6 +315,10 @@ def overlay_png(
     mark.add_text(*PNG_MARK)
     with replacing(path, is_overlay) as temporary:
         page.save(temporary, format="PNG", pnginfo=mark)
+
+
+def _json_text(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 def _ring(corner_yx: NDArray[np.float64], size: float) -> list[list[float]]:

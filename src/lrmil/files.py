@@ -55,6 +55,23 @@ def replacing(path: Path, ours: Ours | None = None) -> Iterator[Path]:
         remove(temporary)
 
 
+@contextmanager
+def scratch(folder: Path, name: str) -> Iterator[Path]:
+    """Give a new hidden folder in `folder`, made when absent, and delete it in the end; a kill leaves a `LEFTOVER`.
+
+    Raises
+    ------
+    OutputError
+        If the disk is full, or the place may not be written.
+    """
+    place = _beside(folder / name, "tmp")
+    make_folder(place)
+    try:
+        yield place
+    finally:
+        remove(place)
+
+
 def make_folder(path: Path) -> None:
     """Make a folder with those above it; nothing happens when it is there.
 

@@ -1,6 +1,7 @@
 """The content by which `lrmil.ownership` tells a file: its head, its document, its header; links are never followed."""
 
 import csv
+import hashlib
 import io
 import re
 import stat
@@ -44,6 +45,16 @@ def head_of(path: Path) -> bytes:
             return file.read(HEAD)
     except OSError:
         return b""
+
+
+def hash_from(path: Path, start: int) -> str:
+    """SHA-256 of a plain file from a byte on; "" when it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            file.seek(start)
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
 
 
 def json_of(path: Path) -> object:

@@ -13,7 +13,7 @@ from lrmil import untrusted
 from lrmil.errors import ConfigError, FormatError, TissueError
 from lrmil.explanation import read_ome_zarr
 from lrmil.geojson_masks import draw_areas, read_areas
-from lrmil.ownership import is_tiles
+from lrmil.ownership import is_from_tiles
 from lrmil.raster import Raster
 from lrmil.slide import Slide
 from lrmil.slide_files import SlideSource
@@ -69,7 +69,7 @@ def mask_files(place: Path) -> list[Path]:
     if place.is_file() or place.name.endswith(OWN):
         return [place]
     files = (path for folder in FOLDERS for path in sorted((place / folder).glob("*")))
-    return [path for path in files if path.name.endswith((OWN, *ENDINGS)) and not is_tiles(path)]
+    return [path for path in files if path.name.endswith((OWN, *ENDINGS)) and not is_from_tiles(path)]
 
 
 def _masks_of(place: Path, source: SlideSource) -> list[Path]:
@@ -78,7 +78,7 @@ def _masks_of(place: Path, source: SlideSource) -> list[Path]:
         if (own := place / f"{name}{OWN}").exists():
             return [own]
     files = (place / folder / f"{name}{ending}" for name in names for folder in (*FOLDERS, name) for ending in ENDINGS)
-    return [path for path in dict.fromkeys(files) if path.is_file() and not is_tiles(path)]  # a prediction's own
+    return [path for path in dict.fromkeys(files) if path.is_file() and not is_from_tiles(path)]  # a prediction's own
 
 
 def read_mask(path: Path, slide: Slide) -> Raster:

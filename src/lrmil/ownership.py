@@ -16,6 +16,7 @@ from lrmil.marks import (
     csv_rows,
     has_format,
     has_keys,
+    hash_from,
     head_of,
     holds_only,
     is_empty_folder,
@@ -33,11 +34,13 @@ PNG_MARK = ("Software", "lrmil")  # a tEXt chunk
 HTML_MARK = '<meta name="generator" content="lrmil">'
 HTML_EARLIER = re.compile(r"<title>([^<]*: LRMIL case|LRMIL report)</title>\n<style>\n:root \{")
 TILES_HEAD = b'{"type": "FeatureCollection", "lrmil": {"slide_id": '
+TILES_CONTENT = re.compile(rb'"features_sha256": "([0-9a-f]{64})"\}, "features": ')  # of all that follows
 PREDICTIONS = ["slide_id", "status", "label"]
 PREDICTIONS_TAIL = {"mpp", "mpp_source", "n_patches", "failed_patches", "seconds", "message"}
 OUT_OF_FOLD = ["slide_id", "case_id", "fold", "arm", "label"]
 SPLITS = ["fold", "slide_id", "case_id", "label", "part"]
 REVIEWS = ["slide_id", "output_status", "output_label"]
+REVIEW = {"decision", "human_label", "note", "reviewer", "human_first", "reviewed_at"}
 REVIEWS_TAIL = ["seconds_viewed", "slide_fingerprint", "bundle_sha256", "version"]
 LABELS = ["slide_id", "case_id", "label", "split"]
 SETTINGS_MARK = "# lrmil.settings/1"
@@ -62,8 +65,8 @@ def require_free(path: Path, ours: Ours) -> None:
     if is_free(path, ours):
         return
     raise OverwriteError(
-        f"lrmil did not write {_kind(path)} '{path.name}' in the output folder, so it is not replaced. Move or rename "
-        "it, or choose another output folder, then run the same command again."
+        f"lrmil did not write {_kind(path)} '{path.name}' in the output folder, or it was edited since, so it is not "
+        "replaced. Move or rename it, or choose another output folder, then run the same command again."
     )
 
 
@@ -90,7 +93,16 @@ def is_features(path: Path) -> bool:
 
 
 def is_tiles(path: Path) -> bool:
-    """Whether a file is the GeoJSON of a prediction's patches."""
+    """Whether a file is the GeoJSON of a prediction's patches as it was written; earlier versions stated no hash."""
+    head = head_of(path)
+    if not head.startswith(TILES_HEAD):
+        return False
+    stated = TILES_CONTENT.search(head)
+    return stated is None or hash_from(path, stated.end()) == stated[1].decode()
+
+
+def is_from_tiles(path: Path) -> bool:
+    """Whether a file was the GeoJSON of a prediction's patches, also where a person has edited it since."""
     return head_of(path).startswith(TILES_HEAD)
 
 
@@ -120,7 +132,7 @@ def is_prediction_table(path: Path) -> bool:
 def is_case_table(path: Path) -> bool:
     """Whether a file is the table of a case: a line of predictions.csv with a review."""
     header = csv_header(path)
-    return _is_of_predictions(header) and "human_label" in header[header.index("message") :]
+    return _is_of_predictions(header) and set(header[header.index("message") + 1 :]) == REVIEW
 
 
 def is_out_of_fold_table(path: Path) -> bool:
@@ -137,7 +149,9 @@ def is_splits(path: Path) -> bool:
 def is_review_table(path: Path) -> bool:
     """Whether a file is a table of reviews."""
     header = csv_header(path)
-    return header[:3] == REVIEWS and header[-4:] == REVIEWS_TAIL
+    known = {*REVIEWS, *REVIEW, *REVIEWS_TAIL}
+    added = [name for name in header if name not in known and not name.startswith("prob_")]
+    return header[:3] == REVIEWS and header[-4:] == REVIEWS_TAIL and not added
 
 
 def is_demo_labels(path: Path) -> bool:
@@ -263,14 +277,15 @@ def is_checkpoint(path: Path) -> bool:
 
 
 def is_trident(path: Path) -> bool:
-    """Whether a file is an h5 of features that lrmil exported."""
+    """Whether a file is an h5 of features that lrmil exported, and holds nothing else."""
     import h5py
 
     if not is_plain(path):
         return False
     try:
         with h5py.File(path, "r") as file:
-            return starts(file["coords"].attrs.get("schema_version"), "lrmil.features/")
+            mark = file["coords"].attrs.get("schema_version")
+            return set(file) == {"features", "coords"} and starts(mark, "lrmil.features/")
     except (OSError, KeyError, AttributeError, RuntimeError, ValueError):
         return False
 
@@ -279,6 +294,7 @@ def _kind(path: Path) -> str:
     if path.is_symlink():
         return "the link"
     return "the folder" if path.is_dir() else "the file"
+
 
 
 def _is_of_predictions(header: list[str]) -> bool:

@@ -144,7 +144,7 @@ def train_steps(
         refuse_links(out)
         stop_requested(out)  # one from before the start is of an earlier call
         earlier = read_earlier(out)
-        require_run_place(out)
+        require_run_place(out, replace=replace)
         files.remove_leftovers(out)
         put_by(out, replace=replace)
         write_plan(out, config, str(slides), str(labels), options=options, classes=report.cohort.classes)

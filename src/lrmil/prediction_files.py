@@ -44,6 +44,8 @@ def write_prediction(
 ) -> None:
     """Write a prediction's files; the card comes last, so that its presence means that all are there.
 
+    An earlier answer is removed when the new one is complete: a full disk takes neither.
+
     Parameters
     ----------
     out
@@ -62,16 +64,20 @@ def write_prediction(
     mpp, source = prediction.mpp, prediction.mpp_source
     require_place(out, slide_id, tissue)
     written, card = _mask_as_written(out, slide_id), out / f"{slide_id}.json"
-    remove_prediction(out, slide_id)
-    write_overlay(out / f"{slide_id}.png", prediction, slide)  # first: it is refused where the slide has changed
-    if not is_free(card, is_card):
-        files.put_aside(card)
-    mask = place_mask(out / TISSUE.format(slide_id), tissue, written, mpp=mpp, mpp_source=source)
-    write_ome_zarr(out / ATTENTION.format(slide_id), prediction.attention, mpp=mpp, mpp_source=source)
-    write_tiles(out / f"{slide_id}.geojson", slide_id, prediction, slide, subtract_bounds=subtract_bounds)
-    about = {"version": importlib.metadata.version("napari-lrmil"), "tissue_content": mask}
-    document = {"format": FORMAT, "key": key, **about, **_card(prediction), "notice": NOTICE}
-    files.write_json(card, document, is_card)
+    with files.scratch(out, slide_id) as made:
+        write_overlay(made / f"{slide_id}.png", prediction, slide)  # first: it is refused where the slide has changed
+        write_ome_zarr(made / ATTENTION.format(slide_id), prediction.attention, mpp=mpp, mpp_source=source)
+        write_tiles(made / f"{slide_id}.geojson", slide_id, prediction, slide, subtract_bounds=subtract_bounds)
+        mask = place_mask(out / TISSUE.format(slide_id), tissue, written, mpp=mpp, mpp_source=source)
+        about = {"version": importlib.metadata.version("napari-lrmil"), "tissue_content": mask}
+        document = {"format": FORMAT, "key": key, **about, **_card(prediction), "notice": NOTICE}
+        files.write_json(made / card.name, document, is_card)
+        remove_prediction(out, slide_id)
+        if not is_free(card, is_card):
+            files.put_aside(card)
+        for name, ours in reversed(EVIDENCE.items()):
+            require_free(out / name.format(slide_id), ours)
+            files.rename(made / name.format(slide_id), out / name.format(slide_id))
 
 
 def read_prediction(

@@ -10,6 +10,7 @@ from lrmil.checksums import Checksum
 from lrmil.dicom_head import is_dicom
 from lrmil.dicom_series import DICOM, DicomFolder, dicom_in, file_of_folder, file_with_scan, paths_of, series_of
 from lrmil.errors import SlideError
+from lrmil.ownership import is_overlay
 from lrmil.zarr_folders import ZARR_SUFFIX, is_zarr_slide
 
 TIFF_EXTENSIONS = (".svs", ".tif", ".tiff", ".ndpi", ".btf")
@@ -65,7 +66,7 @@ def find_slides(places: str | Path | Iterable[str | Path]) -> list[Path]:
 
     A file named outright is kept whatever its extension, so that opening it says what is wrong with it; a file of a
     DICOM slide stands for that slide. PNG and JPEG files count only where a folder has no other slide: beside slides
-    they are pictures of them, or parts of them.
+    they are pictures of them, or parts of them. The overlays of predictions never count.
     """
     found: set[Path] = set()
     named: dict[Path, list[Path]] = {}
@@ -209,7 +210,7 @@ def _slides_in(folder: Path) -> set[Path]:
         path
         for _, inside in _walk(folder, {folder.resolve()})
         for path in inside
-        if path.suffix.lower() in FLAT_EXTENSIONS and path.is_file()
+        if path.suffix.lower() in FLAT_EXTENSIONS and path.is_file() and not is_overlay(path)
     }
 
 
