@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from itertools import count, takewhile
+from itertools import compress, count, takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lrmil.errors import FormatError, SlideError
 from lrmil.pixel_size import Found, zarr_mpp
 from lrmil.reader import is_beside, not_brightfield, only_beside, several_planes
+from lrmil.resolution import MppCandidate
 from lrmil.untrusted import read_json
 from lrmil.zarr_folders import ome_attributes
 
@@ -76,6 +77,9 @@ def parse_ome_zarr(folder: Path) -> ZarrScene:
     try:
         images = _images(folder)
         levels = [_levels(image) for image in images]
+        measured = [_is_measured(image, some[0]) for image, some in zip(images, levels, strict=True)]
+        if any(measured):  # a photo of the glass is not, as a rule
+            images, levels = list(compress(images, measured)), list(compress(levels, measured))
         sizes = [math.prod(some[0].shape_yx) for some in levels]
         chosen = sizes.index(max(sizes))
         image = images[chosen]
@@ -214,6 +218,10 @@ def _mpp(image: _Image, level: ZarrLevel) -> Found:
     return zarr_mpp(
         scale["y"] * level.scale_yx[0], scale["x"] * level.scale_yx[1], unit_y=units["y"], unit_x=units["x"]
     )
+
+
+def _is_measured(image: _Image, level: ZarrLevel) -> bool:
+    return any(isinstance(one, MppCandidate) for one in _mpp(image, level))
 
 
 def _transformed(transformations: Sequence[Any], axes: int) -> tuple[list[float], list[float]]:
