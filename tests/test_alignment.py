@@ -173,6 +173,15 @@ class TestPaddedLevels:
         damaged = Arrays(square, padded(reduced(square, 2)), damaged=True)
         assert align(damaged).kept == (0,)  # type: ignore[arg-type]
 
+    @pytest.mark.parametrize("factor", [2, 4, 8])
+    def test_a_biopsy_on_much_glass(self, factor: int) -> None:
+        pixels = np.full((2100, 1700, 3), 243, np.uint8)
+        pixels[900:1000, 700:800] = picture(100, 100)
+        level = padded(reduced(pixels, factor))
+        assert found(aligned(pixels, level)) == [((2100, 1700), 1), ((2100 // factor, 1700 // factor), factor)]
+        assert aligned(pixels, reduced(pixels, factor), unmarked=(1,)).kept == (0, 1)
+        assert aligned(pixels, reduced(pixels[::-1], factor), unmarked=(1,)).kept == (0,)
+
     def test_what_is_read_for_it_does_not_grow_with_the_slide(self) -> None:
         pixels = picture(1300, 1050)
         reader = Arrays(pixels, padded(reduced(pixels, 2), 128), tile=128)

@@ -204,6 +204,26 @@ class TestDescription:
             assert slide.notes == ("The file holds 2 scenes; the largest is read alone: scene 2 of 2.",)
         assert find_slides(tmp_path) == [root]
 
+    @pytest.mark.parametrize("name", ["x.svs [macro image]", "label image"])
+    def test_names_that_are_kept_beside_the_series_count(self, tmp_path: Path, name: str) -> None:
+        root = tmp_path / "a.zarr"
+        zarr.create_group(root, zarr_format=2, attributes={"bioformats2raw.layout": 3})
+        write_ome_zarr_slide(root / "0", PIXELS[:100, :100])
+        write_ome_zarr_slide(root / "1", PIXELS)
+        images = "".join(f'<Image Name="{one}"><Pixels/></Image>' for one in ("x.svs", name))
+        (root / "OME").mkdir()
+        (root / "OME/METADATA.ome.xml").write_text(f"<OME>{images}</OME>")
+        with open_slide(root) as slide:
+            assert slide.dimensions == (100, 100) and slide.notes == ()
+
+    def test_without_a_name_the_one_that_was_measured_is_the_scan(self, tmp_path: Path) -> None:
+        root = tmp_path / "a.zarr"
+        zarr.create_group(root, zarr_format=2, attributes={"bioformats2raw.layout": 3})
+        write_ome_zarr_slide(root / "0", PIXELS, 1.0, unit=None)
+        write_ome_zarr_slide(root / "1", PIXELS[:100, :100])
+        with open_slide(root) as slide:
+            assert slide.dimensions == (100, 100) and slide.mpp == 0.5
+
     @pytest.mark.parametrize(
         ("colours", "message"), [(["0000FF", "00FF00", "FF0000"], "DAPI, b, c"), (["FF0000", "00FF00", "0000FF"], "")]
     )

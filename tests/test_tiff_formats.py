@@ -56,6 +56,15 @@ class TestColours:
                 np.testing.assert_array_equal(slide.read_region((3, 5), (200, 200), 0.5), NOISE[3:203, 5:205])
                 assert "alpha channel" in slide.notes[0]
 
+    @pytest.mark.parametrize("compression", [None, "deflate", "lzw", "jpeg2000"])
+    def test_padding_of_tiles_need_not_be_opaque(self, tmp_path: Path, compression: str | None) -> None:
+        pixels = NOISE[:200, :250]
+        rgba = np.dstack([pixels, np.full(pixels.shape[:2], 255, np.uint8)])
+        options = {"tile": (64, 64), "compression": compression, "extrasamples": ["unassalpha"]}
+        tifffile.imwrite(tmp_path / "a.tif", rgba, photometric="rgb", **options)
+        with open_slide(tmp_path / "a.tif", 0.5) as slide:
+            np.testing.assert_array_equal(slide.read_region((0, 0), (200, 250), 0.5), pixels)
+
     def test_transparent_pixels_are_no_colours(self, tmp_path: Path) -> None:
         rgba = np.dstack([NOISE, np.full(NOISE.shape[:2], 255, np.uint8)])
         rgba[100, 100, 3] = 0

@@ -98,6 +98,13 @@ class TestPicturesBeside:
         assert_is_the_scan(write_ome(tmp_path / "a.ome.tif", (SCAN, "scan"), (PHOTO, name)))
         assert_is_the_scan(write_ome(tmp_path / "b.ome.tif", (PHOTO, name), (SCAN, "")))
 
+    def test_without_a_name_the_one_that_was_measured_is_the_scan(self, tmp_path: Path) -> None:
+        with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as tif:
+            tif.write(PHOTO, photometric="rgb", metadata={"axes": "YXS"}, **TILED)
+            about = {"axes": "YXS", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}
+            tif.write(SCAN, photometric="rgb", metadata=about, **TILED)
+        assert_is_the_scan(tmp_path / "a.ome.tif")
+
     def test_the_file_s_own_name_in_its_images_says_nothing(self, tmp_path: Path) -> None:
         path = write_ome(tmp_path / "macro_7.ome.tif", (SCAN, "macro_7 [0]"), (PHOTO, "macro_7 [label]"))
         assert_is_the_scan(path)

@@ -23,6 +23,7 @@ STATED_WITHIN = 0.01  # spacings are written with few digits: a simple factor th
 MAX_FACTOR = 16  # times the least that is possible, for a level of a tile or two
 MAX_GUESSES = 16
 GRID = 4  # blocks along a side that are compared
+FINE_GRID = 16  # blocks along a side among which those are chosen, where the even ones show nothing
 BLOCK, MIN_BLOCK = 64, 8  # pixels of the level along the side of a block, and
 CELLS = 16  # means of them that are compared
 MAX_READ = 1024  # pixels of the finer level along the side of a block
@@ -189,10 +190,11 @@ def _chosen(reader: Reader, place: int, fits: Sequence[_Fit], finer: tuple[int, 
     if not fits or (len(fits) == 1 and fits[0].exact and not proof):
         return fits[0] if fits else None
     try:
-        found = [(_difference(reader, place, fit, finer), fit) for fit in fits]
+        told = _told(reader, place, fits, finer, ())
+        if all(error > ALIKE for error, _ in told) and (corners := _busiest(reader, place)):
+            told = _told(reader, place, fits, finer, corners)
     except SlideError:  # damaged
-        found = []
-    told = sorted(((error, fit) for error, fit in found if error is not None), key=lambda one: one[0])
+        told = []
     if not told:  # nothing to see
         only = len(fits) == 1 and _whole_tiles(reader.levels[place])
         certain = only or (fits[0].exact and fits[0].factor == _simple(fits[0].factor))
@@ -203,15 +205,49 @@ def _chosen(reader: Reader, place: int, fits: Sequence[_Fit], finer: tuple[int, 
     return as_good[0] if len(as_good) == 1 else next((fit for fit in as_good if fit.exact), None)
 
 
-def _difference(reader: Reader, place: int, fit: _Fit, finer: tuple[int, float]) -> float | None:
-    """How much a level differs from a finer one at a factor, as a share of their contrast; None where there is none."""
+def _told(
+    reader: Reader, place: int, fits: Sequence[_Fit], finer: tuple[int, float], corners: Sequence[tuple[int, int]]
+) -> list[tuple[float, _Fit]]:
+    """How much a level differs from a finer one at each factor, the least first; without those that show nothing."""
+    found = [(_difference(reader, place, fit, finer, corners), fit) for fit in fits]
+    return sorted(((error, fit) for error, fit in found if error is not None), key=lambda one: one[0])
+
+
+def _busiest(reader: Reader, place: int) -> list[tuple[int, int]]:
+    """Corners of the blocks of a level in which most is to be seen: of a biopsy, even blocks may show glass alone."""
+    height, width = reader.levels[place].shape
+    block = max(MIN_BLOCK, min(BLOCK, height // FINE_GRID, width // FINE_GRID))
+    if min(height, width) < block:
+        return []
+    found = list[tuple[float, tuple[int, int]]]()
+    for part_y, part_x in product(range(FINE_GRID), repeat=2):
+        y, x = (round(part * (side - block) / (FINE_GRID - 1)) for part, side in ((part_y, height), (part_x, width)))
+        pixels = sample(reader, place, (y, x), (MIN_BLOCK, MIN_BLOCK), ratio=block / MIN_BLOCK).astype(np.float32)
+        if (contrast := float(pixels.std(axis=(0, 1)).max())) > FLAT:
+            found.append((contrast, (y, x)))
+    return [corner for _, corner in sorted(found, reverse=True)[: GRID * GRID]]
+
+
+def _difference(
+    reader: Reader, place: int, fit: _Fit, finer: tuple[int, float], corners: Sequence[tuple[int, int]]
+) -> float | None:
+    """How much a level differs from a finer one at a factor, as a share of their contrast; None where there is none.
+
+    Parameters
+    ----------
+    corners
+        Of the blocks that are compared; evenly over the level where there are none.
+    """
     index, downsample = finer
     step = fit.factor / downsample
     block = max(1, min(BLOCK, max(MIN_BLOCK, round(MAX_READ / step)), *(side // GRID for side in fit.shape)))
     cells = min(CELLS, block)
-    corners = product(*([round(part * (side - block) / (GRID - 1)) for part in range(GRID)] for side in fit.shape))
+    inside = [
+        corner for corner in corners if all(at <= side - block for at, side in zip(corner, fit.shape, strict=True))
+    ]
+    even = product(*([round(part * (side - block) / (GRID - 1)) for part in range(GRID)] for side in fit.shape))
     ours, theirs = list[NDArray[np.float32]](), list[NDArray[np.float32]]()
-    for y, x in corners:
+    for y, x in inside or even:
         size, ratio = (cells, cells), block / cells
         ours.append(sample(reader, place, (y, x), size, ratio=ratio).astype(np.float32))
         theirs.append(sample(reader, index, (y * step, x * step), size, ratio=ratio * step).astype(np.float32))

@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Sequence
-from itertools import count, takewhile
+from itertools import chain, compress, count, repeat, takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lrmil.errors import FormatError, SlideError
+from lrmil.ome_xml import ome_images
 from lrmil.pixel_size import Found, zarr_mpp
 from lrmil.reader import is_beside, not_brightfield, only_beside, several_planes
+from lrmil.resolution import MppCandidate
 from lrmil.untrusted import read_json
 from lrmil.zarr_folders import ome_attributes
 
@@ -16,6 +18,7 @@ VERSIONS = ("0.4", "0.5")
 CODECS_2 = (None, "blosc", "zlib", "gzip", "zstd", "lz4", "bz2", "lzma")
 CODECS_3 = ("bytes", "transpose", "blosc", "gzip", "zstd", "crc32c", "sharding_indexed")
 LARGEST_CHUNK = 512 << 20  # bytes
+LARGEST_TEXT = 64 << 20  # bytes
 RGB_COLOURS = ["FF0000", "00FF00", "0000FF"]
 MALFORMED = (KeyError, IndexError, TypeError, ValueError, AttributeError, ZeroDivisionError, OverflowError)
 
@@ -76,6 +79,9 @@ def parse_ome_zarr(folder: Path) -> ZarrScene:
     try:
         images = _images(folder)
         levels = [_levels(image) for image in images]
+        measured = [_is_measured(image, some[0]) for image, some in zip(images, levels, strict=True)]
+        if any(measured):  # a photo of the glass is not, as a rule
+            images, levels = list(compress(images, measured)), list(compress(levels, measured))
         sizes = [math.prod(some[0].shape_yx) for some in levels]
         chosen = sizes.index(max(sizes))
         image = images[chosen]
@@ -103,13 +109,16 @@ def _images(folder: Path) -> list[_Image]:
     if "plate" in about or "well" in about:
         raise SlideError(f"Expected a slide in {folder}; got a multi-well plate. Name one image within it.")
     found = _images_in(folder)
+    scenes = [image for image in found if not is_beside(_name(image))]
     if "bioformats2raw.layout" in about:
         listed = ome_attributes(folder / "OME").get("series")
         names = (
             listed if isinstance(listed, list) else takewhile(lambda name: (folder / name).is_dir(), map(str, count()))
         )
-        found += [image for name in names for image in _images_in(_within(folder, name))]
-    scenes = [image for image in found if not is_beside(str(image.multiscale.get("name", "")))]
+        for name, words in zip(names, chain(_described_names(folder), repeat("")), strict=False):
+            inside = _images_in(_within(folder, name))
+            found += inside
+            scenes += [image for image in inside if not is_beside(_name(image)) and not is_beside(words)]
     if found and not scenes:
         raise only_beside(folder)
     if not scenes:
@@ -118,6 +127,20 @@ def _images(folder: Path) -> list[_Image]:
             "folder: features and attention maps are no slides."
         )
     return scenes
+
+
+def _name(image: _Image) -> str:
+    return str(image.multiscale.get("name", ""))
+
+
+def _described_names(folder: Path) -> list[str]:
+    """Names of the images in the order of the series, as bioformats2raw keeps them beside."""
+    try:
+        file = folder / "OME" / "METADATA.ome.xml"
+        xml = file.read_text("utf-8", "replace") if file.stat().st_size <= LARGEST_TEXT else ""
+    except OSError:
+        return []
+    return [image.name for image in ome_images(xml, "", 0)]
 
 
 def _images_in(folder: Path) -> list[_Image]:
@@ -214,6 +237,10 @@ def _mpp(image: _Image, level: ZarrLevel) -> Found:
     return zarr_mpp(
         scale["y"] * level.scale_yx[0], scale["x"] * level.scale_yx[1], unit_y=units["y"], unit_x=units["x"]
     )
+
+
+def _is_measured(image: _Image, level: ZarrLevel) -> bool:
+    return any(isinstance(one, MppCandidate) for one in _mpp(image, level))
 
 
 def _transformed(transformations: Sequence[Any], axes: int) -> tuple[list[float], list[float]]:

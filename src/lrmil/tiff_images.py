@@ -129,7 +129,8 @@ def _scans_of_ome(own: Sequence[_Picture], file_name: str) -> list[_Picture]:
         marked = picture.page.subfiletype & (REDUCED | MASK | MACRO)
         if not marked and not is_beside(file.sub("", name) if len(own) > 1 else name):
             found.append(picture)
-    return found
+    # A photo of the glass has no pixel size as a rule, whatever it is called.
+    return [picture for picture in found if picture.ome and picture.ome.size_x] or found
 
 
 def _scans(pages: Sequence[tifffile.TiffPage], *, is_svs: bool) -> list[_Picture]:

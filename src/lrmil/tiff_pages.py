@@ -209,13 +209,18 @@ def _page(page: tifffile.TiffPage) -> LevelPage:
 
     def decode_segment(data: bytes, index: int) -> NDArray[np.uint8] | None:
         if compression in JPEG_2000:  # tifffile would take YCbCr for subsampled
-            return _without_alpha(decode_jpeg2000(data, ycbcr=ycbcr))
+            return _without_alpha(decode_jpeg2000(data, ycbcr=ycbcr), layout.inside(index))
         pixels = decode(data, index, jpegtables=tables, jpegheader=header)[0]
-        return None if pixels is None else _without_alpha(np.asarray(pixels).reshape(pixels.shape[-3:]))
+        return (
+            None
+            if pixels is None
+            else _without_alpha(np.asarray(pixels).reshape(pixels.shape[-3:]), layout.inside(index))
+        )
 
     ends_in_eoi = compression in JPEG_2000 or (compression == JPEG and header is None)
     contiguous = bool(page.is_memmappable) and page.shape[2] == 3
-    return LevelPage((height, width), tile, offsets, counts, decode_segment, compression, ends_in_eoi, contiguous)
+    layout = LevelPage((height, width), tile, offsets, counts, decode_segment, compression, ends_in_eoi, contiguous)
+    return layout
 
 
 def _is_ycbcr_2000(page: Any) -> bool:
@@ -224,10 +229,11 @@ def _is_ycbcr_2000(page: Any) -> bool:
     return int(page.compression) in JPEG_2000 and (page.photometric == YCBCR or of_aperio)
 
 
-def _without_alpha(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _without_alpha(pixels: NDArray[np.uint8], inside: tuple[int, int]) -> NDArray[np.uint8]:
+    """Drop an alpha channel that is opaque in the (height, width) inside the image; padding may be anything."""
     if pixels.shape[-1] < 4 or pixels.ndim != 3:
         return pixels
-    if (pixels[..., 3] != 255).any():
+    if (pixels[: inside[0], : inside[1], 3] != 255).any():
         raise ValueError("it has transparent pixels; write the slide again without an alpha channel")
     return np.ascontiguousarray(pixels[..., :3])
 
