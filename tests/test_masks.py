@@ -120,6 +120,14 @@ class TestGeojson:
                 read(tmp_path, slide, collection(*order)), expected((80, 80, 720, 720)) & ~ignored
             )
 
+    @pytest.mark.parametrize("kind", ["Polygon", "MultiPolygon"])
+    def test_a_geometry_alone(self, slide: Slide, tmp_path: Path, kind: str) -> None:
+        rings = [[[0, 0], [80, 0], [80, 80], [0, 80], [0, 0]]]
+        alone = {"type": kind, "coordinates": rings if kind == "Polygon" else [rings]}
+        whole = {"type": "Feature", "properties": {}, "geometry": alone}
+        found = read(tmp_path, slide, alone)
+        assert found.any() and (found == read(tmp_path, slide, whole)).all()
+
     def test_objects_within_objects_and_without_area(self, slide: Slide, tmp_path: Path) -> None:
         child = feature(box(160, 160, 320, 320), objectType="annotation", classification={"name": "Ignore*"})
         parent = feature(box(80, 80, 720, 720), objectType="annotation", childObjects=[child])
@@ -230,10 +238,17 @@ class TestPicture:
         Image.fromarray(np.random.default_rng(0).integers(0, 255, (100, 150), np.uint8)).save(path)
         whole = path.read_bytes()
         bomb = whole[:16] + (1_500_000).to_bytes(4, "big") + (1_000_000).to_bytes(4, "big") + whole[24:]
-        for data in (whole[:20], whole[:5000], bomb):
+        for data in (whole[:8], whole[:20], whole[:5000], bomb):
             path.write_bytes(data)
-            with pytest.raises(TissueError, match="The tissue mask of a cannot be used"):
+            with pytest.raises(TissueError, match="The tissue mask of a cannot be used") as found:
                 read_mask(path, slide)
+            assert "JSON" not in str(found.value)
+
+    @pytest.mark.parametrize("start", [b"II*\0\x08\0\0\0", b"\xff\xd8\xff\xe0\0\x10JFIF", b"\x89HDF\r\n\x1a\n\0"])
+    def test_a_file_of_another_kind_is_not_called_json(self, slide: Slide, tmp_path: Path, start: bytes) -> None:
+        (tmp_path / "a_mask_use.png").write_bytes(start + bytes(100))
+        with pytest.raises(TissueError, match=r"outlines in GeoJSON or a picture in PNG\. Got a_mask_use\.png"):
+            read_mask(tmp_path / "a_mask_use.png", slide)
 
 
 class TestOwn:
@@ -283,6 +298,10 @@ class TestFinding:
         assert find_masks(path, [self.SOURCE]) == {"a": path}
         with pytest.raises(ConfigError, match="for 2 slides"):
             find_masks(path, [self.SOURCE, SlideSource("b", Path("b.svs"))])
+
+    def test_a_folder_that_is_not_there(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match=r"There is none at .*masks"):
+            find_masks(tmp_path / "masks", [self.SOURCE])
 
     def test_none_or_two(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="Got none"):

@@ -163,6 +163,15 @@ class TestSaid:
         go_on(slides, tiny_run.labels, copied)
         assert go_on(slides, tiny_run.labels, copied) == []
 
+    def test_another_way_of_reading(self, tiny_run: TinyRun, copied: Path) -> None:
+        """A newer version finds other tissue: its features are made again, and that is no fault of table or slides."""
+        for path in (copied / "shared/lr").glob("*.zarr/zarr.json"):
+            document = json.loads(path.read_text())
+            assert document["attributes"].pop("reading") > 0  # as files of an earlier version, which did not state it
+            path.write_text(json.dumps(document))
+        said = go_on(tiny_run.slides, tiny_run.labels, copied)
+        assert said == ["This version finds tissue or reads pixels in another way: all features are made again."]
+
     def test_an_encoder_without_the_folder_it_lies_in(self, tiny_run: TinyRun, copied: Path) -> None:
         steps = train_steps(
             tiny_run.slides, tiny_run.labels, copied, tiny_config(encoder="test_efficientnet"), device="cpu"

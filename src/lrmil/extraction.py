@@ -310,6 +310,7 @@ def _extract_one(
             notes=(*slide.notes, *patches.notes, *loss_note(failed, total)),
             checksum=slide.checksum,
             encoder=contract.to_dict(),
+            reading=READING,
         )
     layers = dict(zip(encoder.layers, encoded.layers, strict=True))
     write_features(path, Features(card, index[encoded.positions], encoded.embeddings, layers))

@@ -59,6 +59,8 @@ class FeaturesCard:
         With what the slide's content was compared (`lrmil.checksums.comparison`), or that it was not.
     encoder
         How the encoder makes embeddings (`lrmil.encoder_contract.EncoderContract`), None in earlier files.
+    reading
+        Which way of finding tissue and reading pixels it was (`lrmil.extraction.READING`), 0 in earlier files.
     """
 
     slide_id: str
@@ -77,6 +79,7 @@ class FeaturesCard:
     notes: tuple[str, ...] = ()
     checksum: str = NOT_COMPARED
     encoder: dict[str, object] | None = None
+    reading: int = 0
 
     @property
     def grid(self) -> Grid:
@@ -193,6 +196,8 @@ def _misfit(card: FeaturesCard) -> str:
     texts = (card.slide_id, card.slide_fingerprint, card.mpp_source, card.encoder_hash, card.key, card.checksum)
     if not all(isinstance(text, str) for text in texts):
         return "names and hashes that are texts"
+    if type(card.reading) is not int:
+        return "a whole number as its way of reading"
     if not all(_is_number(mpp) and SMALLEST_MPP <= mpp <= ASKED_MPP[1] for mpp in (card.slide_mpp, card.mpp)):
         return f"resolutions from {SMALLEST_MPP:g} to {ASKED_MPP[1]:g} um/px"
     if type(card.size) is not int or not 1 <= card.size <= LARGEST_PATCH:

@@ -30,7 +30,7 @@ class Area(NamedTuple):
 
 
 def read_areas(path: Path) -> list[Area]:
-    """Read the polygons of a file: a FeatureCollection, a list of features or one of them, packed by gzip or not.
+    """Read the polygons of a file: a FeatureCollection, a list of features, one of them or a geometry, packed or not.
 
     Raises
     ------
@@ -99,6 +99,8 @@ def _features(document: Any) -> Iterator[Any]:
         yield from document
     elif document["type"] == "FeatureCollection":
         yield from document["features"]
+    elif document["type"] in ("Polygon", "MultiPolygon"):
+        yield {"type": "Feature", "geometry": document}
     else:
         yield document
 

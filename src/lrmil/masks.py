@@ -12,7 +12,7 @@ from PIL import Image
 from lrmil import untrusted
 from lrmil.errors import ConfigError, FormatError, TissueError
 from lrmil.explanation import read_ome_zarr
-from lrmil.geojson_masks import draw_areas, read_areas
+from lrmil.geojson_masks import GZIP, draw_areas, read_areas
 from lrmil.ownership import is_from_tiles
 from lrmil.raster import Raster
 from lrmil.slide import Slide
@@ -25,7 +25,8 @@ FOLDERS = (".", "contours_geojson")  # TRIDENT's job folder has its contours the
 MOST_CELLS = 1 << 26  # of a mask: 8,192 x 8,192 at 8 um/px are 65 x 65 mm
 MOST_PIXELS = 1 << 27  # of a picture
 SMALLEST_SIDE = 32  # px of a picture: below it, nearly every slide's proportions fit
-PNG_HEADER = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PNG_HEADER = PNG_SIGNATURE + b"\0\0\0\rIHDR"
 
 
 def find_masks(place: Path, sources: Iterable[SlideSource]) -> dict[str, Path]:
@@ -45,6 +46,8 @@ def find_masks(place: Path, sources: Iterable[SlideSource]) -> dict[str, Path]:
         if len(sources) != 1:
             raise ConfigError(f"Expected a folder of masks for {len(sources)} slides. Got the one file {place.name}.")
         return {sources[0].slide_id: place}
+    if not place.is_dir():
+        raise ConfigError(f"Expected a folder of masks, or one mask. There is none at {place}.")
     found = {}
     for source in sources:
         masks = _masks_of(place, source)
@@ -94,8 +97,12 @@ def read_mask(path: Path, slide: Slide) -> Raster:
             return _from_ome_zarr(path, slide)
         untrusted.check_plain(path)
         with path.open("rb") as file:
-            is_png = file.read(len(PNG_HEADER)) == PNG_HEADER
-        return _from_png(path, slide) if is_png else _from_geojson(path, slide)
+            start = file.read(512)
+        if start.startswith(PNG_SIGNATURE):
+            return _from_png(path, slide)
+        if b"\0" in start and not start.startswith(GZIP):
+            raise ValueError(f"Expected outlines in GeoJSON or a picture in PNG. Got {path.name}, which is neither.")
+        return _from_geojson(path, slide)
     except (FormatError, OSError, ValueError) as error:
         said = str(error).replace(str(path), path.name)
         raise TissueError(f"The tissue mask of {slide.slide_id} cannot be used. {said}") from error
@@ -127,6 +134,8 @@ def _from_geojson(path: Path, slide: Slide) -> Raster:
 def _from_png(path: Path, slide: Slide) -> Raster:
     with path.open("rb") as file:
         header = file.read(len(PNG_HEADER) + 8)
+    if not header.startswith(PNG_HEADER):
+        raise ValueError(f"Expected a whole picture in {path.name}. Got a damaged one; copy it again.")
     cols, rows = (int.from_bytes(header[start : start + 4], "big") for start in (16, 20))
     width, height = slide.dimensions
     if not 0 < cols * rows <= MOST_PIXELS:

@@ -17,7 +17,7 @@ from lrmil.earlier_results import put_by, require_run_place
 from lrmil.encoder_terms import warning_before_training
 from lrmil.encoders import Encoder, PatchEncoder, default_size, encoder_hash, load_encoder
 from lrmil.errors import CohortError
-from lrmil.extraction import Outcome, PatchPlan, SlideSource, extract_features
+from lrmil.extraction import READING, Outcome, PatchPlan, SlideSource, extract_features
 from lrmil.folds import FoldTask, run_fold
 from lrmil.geometry import resolution_ratio
 from lrmil.outputs import Inputs, local_encoder
@@ -251,7 +251,7 @@ def _say_changes(
         return
     fingerprints = {look.slide_id: look.fingerprint for look in looks if look.fingerprint}
     said = changes_since(earlier, config, cohort, folds)
-    said += changed_slides(sources.values(), fingerprints, lambda i: out / f"shared/lr/{i}.zarr", encoder_sha)
+    said += changed_slides(sources.values(), fingerprints, lambda i: out / f"shared/lr/{i}.zarr", encoder_sha, READING)
     note_changes(out, said)
     for done, sentence in enumerate(said, 1):
         yield Step("changes", done, len(said), message=sentence)

@@ -84,7 +84,11 @@ def changes_since(earlier: Earlier, config: TrainConfig, cohort: Cohort, folds: 
 
 
 def changed_slides(
-    sources: Iterable[SlideSource], fingerprints: Mapping[str, str], card_of: Callable[[str], Path], encoder_hash: str
+    sources: Iterable[SlideSource],
+    fingerprints: Mapping[str, str],
+    card_of: Callable[[str], Path],
+    encoder_hash: str,
+    reading: int,
 ) -> list[str]:
     """Say which slides with features are other files than before, or were made with another encoder.
 
@@ -96,6 +100,8 @@ def changed_slides(
         Slide id -> features of an earlier call, which may be absent.
     encoder_hash
         Of the frozen encoder.
+    reading
+        `lrmil.extraction.READING`.
     """
     cards = {source: card for source in sources if (card := _card(card_of(source.slide_id))) is not None}
     changed = [
@@ -111,6 +117,8 @@ def changed_slides(
         said.append(f"{_slides(scaled)} given another resolution: the features are made again.")
     if any(card.encoder_hash != encoder_hash for card in cards.values()):
         said.append("The encoder changed: all features are made again.")
+    if any(card.reading != reading for card in cards.values()):
+        said.append("This version finds tissue or reads pixels in another way: all features are made again.")
     return said
 
 
