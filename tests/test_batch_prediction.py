@@ -293,3 +293,18 @@ def test_a_slide_that_is_named_twice_is_no_twin(slides: list[SlideSource], bundl
     twice = [slides[0], slides[0]._replace(path=link / slides[0].path.name)]
     assert [row.status for row in classify(twice, bundle, tmp_path / "out")] == ["ok", "ok"]
     assert len(table(tmp_path / "out")) == 1
+
+
+def test_the_answer_of_a_slide_that_is_not_there_now_stays(
+    slides: list[SlideSource], bundle: Bundle, tmp_path: Path
+) -> None:
+    out, source = tmp_path / "out", slides[0]
+    classify(slides[:1], bundle, out)
+    before = [stamp_of(out / f"{source.slide_id}{ending}") for ending in EVIDENCE]
+    source.path.rename(tmp_path / "elsewhere")  # as a disk that is not mounted
+    (row,) = classify(slides[:1], bundle, out)
+    assert row.status == "failed"
+    assert [stamp_of(out / f"{source.slide_id}{ending}") for ending in EVIDENCE] == before
+    (tmp_path / "elsewhere").rename(source.path)
+    (row,) = classify(slides[:1], bundle, out)
+    assert row.status == "ok" and [stamp_of(out / f"{source.slide_id}{ending}") for ending in EVIDENCE] == before

@@ -301,6 +301,7 @@ class TestRealSlides:
         code, _, text = run_cli("extract", cmu, *[{"128": "64"}.get(str(one), one) for one in options])
         assert code == 1 and "one encoder and one grid" in text and "64 px" in text
         assert stamp_of(tmp_path / f"f/{cmu.stem}.zarr/zarr.json") == before
+        (tmp_path / "f/a.attention.ome.zarr").mkdir()  # a prediction's map, in a folder used for both
         assert run_cli("export", tmp_path / "f", "--to", "trident", "--out", tmp_path / "h5")[0] == 0
         one, other = (tmp_path / folder / f"{cmu.stem}.h5" for folder in ("f", "h5"))
         assert one.stat().st_size == other.stat().st_size > 1000

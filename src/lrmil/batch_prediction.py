@@ -195,7 +195,8 @@ def _row_of(
         return row_of(source.slide_id, prediction)
     except Exception as error:  # noqa: BLE001 - whatever one slide does, the others go on
         failure = failure_of(error, source)
-        if not isinstance(error, OverwriteError):  # nothing is known to be wrong with an earlier answer
+        # Nothing is known to be wrong with an earlier answer of a slide that is not there now, or cannot be written.
+        if source.path.exists() and not isinstance(error, OverwriteError):
             remove_prediction(out, source.slide_id)
         return failed_row(source.slide_id, failure, model)
 

@@ -296,6 +296,5 @@ def _kind(path: Path) -> str:
     return "the folder" if path.is_dir() else "the file"
 
 
-
 def _is_of_predictions(header: list[str]) -> bool:
     return header[:3] == PREDICTIONS and set(header) >= PREDICTIONS_TAIL and header[3].startswith("prob_")

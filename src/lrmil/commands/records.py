@@ -61,7 +61,7 @@ def card(options: argparse.Namespace) -> int:
 
 def export(options: argparse.Namespace) -> int:
     """Convert a folder of features for other tools."""
-    paths = sorted(options.features.glob("*.zarr"))
+    paths = sorted(path for path in options.features.glob("*.zarr") if not path.name.endswith(".ome.zarr"))  # no maps
     if not paths:
         raise ConfigError(f"Expected a folder with features (*.zarr). Got {options.features}, which has none.")
     refuse_mixed(options.features)
