@@ -162,6 +162,14 @@ class TestPaddedLevels:
         result = aligned(picture(650, 525), padded(reduced(picture(650, 525, seed=1), 2)))
         assert len(result.levels) == 1 and result.notes
 
+    @pytest.mark.parametrize("side", [256, 512])
+    def test_fine_noise_alone_leaves_an_exact_factor(self, side: int) -> None:
+        """Shrunken noise is nearly even: the right factor shows little, and wrong ones are contradicted by chance."""
+        noise = np.random.default_rng(0).normal((200, 130, 180), 25, (4 * side, 4 * side, 3))
+        full = np.clip(noise, 1, 255).astype(np.uint8)
+        result = align(Arrays(full, reduced(full, 4), tile=256))  # type: ignore[arg-type]
+        assert [level.downsample for level in result.levels] == [1.0, 4.0] and not result.notes
+
     def test_bare_glass_and_damage_leave_the_one_factor_that_whole_tiles_allow(self) -> None:
         glass = np.full((650, 525, 3), 245, np.uint8)
         assert found(aligned(glass, padded(reduced(glass, 2)))) == [((650, 525), 1), ((325, 262), 2)]

@@ -195,12 +195,11 @@ def _chosen(reader: Reader, place: int, fits: Sequence[_Fit], finer: tuple[int, 
             told = _told(reader, place, fits, finer, corners)
     except SlideError:  # damaged
         told = []
-    if not told:  # nothing to see
+    if not told or told[0][0] > ALIKE:
+        contradicted = fits[0] in [fit for _, fit in told]
         only = len(fits) == 1 and _whole_tiles(reader.levels[place])
         certain = only or (fits[0].exact and fits[0].factor == _simple(fits[0].factor))
-        return fits[0] if certain and not proof else None
-    if told[0][0] > ALIKE:
-        return None
+        return fits[0] if certain and not contradicted and not proof else None  # nothing to see that tells
     as_good = [fit for error, fit in told if error * CLEAR <= told[0][0]]
     return as_good[0] if len(as_good) == 1 else next((fit for fit in as_good if fit.exact), None)
 
