@@ -108,12 +108,13 @@ def add_bounds(parser: argparse.ArgumentParser) -> None:
 def add_grid(parser: argparse.ArgumentParser) -> None:
     """Resolution and side of patches."""
     add_at(parser)
-    parser.add_argument("--patch-size", type=int, default=256)
+    parser.add_argument("--patch-size", type=int, default=256, help="side in pixels (default: %(default)s)")
 
 
 def add_at(parser: argparse.ArgumentParser) -> None:
     """Resolution of patches."""
-    parser.add_argument("--at", default="2.0", metavar="RESOLUTION", help="patch resolution in um/px, or 5x")
+    text = "resolution of the patches in um/px, or 5x (default: %(default)s)"
+    parser.add_argument("--at", default="2.0", metavar="RESOLUTION", help=text)
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:

@@ -85,7 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
     validate = command(commands, "validate", "check a cohort before any computing", "lrmil validate slides labels.csv")
     add_cohort(validate)
     add_positive(validate)
-    validate.add_argument("--folds", type=int, default=5)
+    validate.add_argument("--folds", type=int, default=5, help="folds of the training to come (default: %(default)s)")
     validate.add_argument("--mpp-hr", default="0.5", help="HR resolution of the training to come (default: 0.5)")
     validate.add_argument("--mpp-lr", default="2.0", help="LR resolution of the training to come (default: 2.0)")
     depth = validate.add_mutually_exclusive_group()
@@ -195,7 +195,12 @@ def build_parser() -> argparse.ArgumentParser:
     extract.add_argument(
         "--encoder", required=True, help="name of `lrmil encoders`, timm name, hf-hub:owner/name or folder"
     )
-    extract.add_argument("--embedding", default="pooled", choices=["pooled", "cls", "mean", "cls+mean"])
+    extract.add_argument(
+        "--embedding",
+        default="pooled",
+        choices=["pooled", "cls", "mean", "cls+mean"],
+        help="class token, mean of the patch tokens, both, or the encoder's own way (default: %(default)s)",
+    )
     extract.add_argument("--out", type=Path, required=True)
     extract.add_argument("--batch-size", type=count, default=64, help="patches encoded together (default: %(default)s)")
     add_threads(extract)
@@ -204,7 +209,9 @@ def build_parser() -> argparse.ArgumentParser:
     add_checksums(extract)
     add_tissue(extract)
     add_at(extract)
-    extract.add_argument("--patch-size", type=int, default=0, help="default: the encoder's; 256 if it takes any")
+    extract.add_argument(
+        "--patch-size", type=int, default=0, help="side in pixels (default: the encoder's; 256 if it takes any)"
+    )
     add_device(extract)
 
     report = command(commands, "report", "write a run's report again", "lrmil report run")
