@@ -18,7 +18,7 @@ from lrmil import bundle as bundle_module
 from lrmil import files
 from lrmil.bundle import FORMAT, WEIGHTS, Bundle, load_bundle, read_model_card, save_bundle
 from lrmil.encoders import encoder_hash
-from lrmil.errors import FormatError
+from lrmil.errors import FormatError, OverwriteError
 from lrmil.mil import predict_bag
 from runs import tiny_bundle
 
@@ -103,10 +103,15 @@ def test_the_folder_holds_json_and_safetensors(saved: Path) -> None:
     assert document["format"] == FORMAT and "not a diagnosis" in document["notice"]
 
 
-def test_a_folder_is_replaced_whole(saved: Path, model: Path) -> None:
-    (model / "extra").write_text("old")
+def test_a_folder_is_replaced_whole_unless_it_holds_more(saved: Path, model: Path) -> None:
+    (model / "bundle.json").write_text((model / "bundle.json").read_text() + "\n")
     save_bundle(model, load_bundle(saved))
-    assert not (model / "extra").exists() and [path.name for path in model.parent.iterdir()] == ["model"]
+    assert load_bundle(model).sha256 == load_bundle(saved).sha256
+    assert [path.name for path in model.parent.iterdir()] == ["model"]
+    (model / "extra").write_text("the user's")
+    with pytest.raises(OverwriteError, match="the folder 'model'"):
+        save_bundle(model, load_bundle(saved))
+    assert (model / "extra").read_text() == "the user's"
 
 
 @pytest.mark.parametrize("version", ["lrmil.bundle/2", "lrmil.run/1", None])

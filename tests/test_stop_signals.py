@@ -37,6 +37,7 @@ def stopping(path):
     left -= 1
     flush(path)
 files._flush = stopping
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has what it runs in the background ignore it
 sys.exit(cli.main(sys.argv[3:]))
 """
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -532,11 +532,11 @@ def test_copies_and_slides_that_cannot_be_used_are_listed_while_nothing_waits_fo
     look, held = slide_looks._look, threading.Event()
     calls: list[str] = []
 
-    def slowly(source: SlideSource, mpp: float | None) -> Look:
+    def slowly(source: SlideSource, mpp: float | None, lr: float | None) -> Look:
         calls.append(source.slide_id)
         if len(calls) == 11:
             assert held.wait(60)
-        return look(source, mpp)
+        return look(source, mpp, lr)
 
     monkeypatch.setattr(slide_looks, "_look", slowly)
     choose(widget, slides, cohort / "labels.csv", run, qtbot)
