@@ -67,7 +67,7 @@ def test_regions_of_a_slide_at_a_level_s_own_resolution_equal_the_level(tmp_path
 
 
 def test_what_openslide_gives_by_itself_is_moved(tmp_path: Path) -> None:
-    """The fault that is mended: without it, the tests above show nothing."""
+    """The fault itself: unless OpenSlide moves pixels here, the tests above prove nothing."""
     level = noise(400, 320)
     with openslide.OpenSlide(write(tmp_path / "a.tif", [noise(1000, 800), level])) as handle:
         got = np.asarray(handle.read_region((round(33 * 2.5), 0), 1, (30, 40)).convert("RGB"))

@@ -133,7 +133,7 @@ def test_a_password_is_told(tmp_path: Path) -> None:
     with pytest.raises(CohortError, match="password"):
         read_table(path)
     path.write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600))
-    with pytest.raises(CohortError, match=r"password, or an \.xls of old"):
+    with pytest.raises(CohortError, match=r"password, or it is a legacy \.xls"):
         read_table(path)
 
 

@@ -230,7 +230,7 @@ class _LogTail:
         new = file.read(BLOCK)
         end = new.rfind(b"\n") + 1
         if not end and len(new) == BLOCK:
-            end = BLOCK  # no line of ours is as long: it is passed over
+            end = BLOCK  # skip it: lrmil writes no line as long as this
         self._offset += end
         return new[:end]
 

@@ -15,7 +15,7 @@ STOPPING = ("SIGTERM", "SIGHUP", "SIGBREAK")  # Windows has the last alone
 def stopped_by_signals() -> Iterator[None]:
     """Raise KeyboardInterrupt in the main thread at the first such signal, so that every `finally` is run.
 
-    Those that follow within ten seconds are passed over: a batch system sends several, and they must not cut the
+    Signals that follow within ten seconds are ignored: a batch system sends several, and they must not cut the
     clean-up short. A signal that is ignored (`nohup`) or handled already is left alone, as are all outside the main
     thread.
     """

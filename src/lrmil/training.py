@@ -195,7 +195,7 @@ def _resume(
         state = TypeAdapter(_State).validate_json(metadata["state"])
         _check_shapes(tensors, module, optimiser)
     except (SafetensorError, OSError, KeyError, IndexError, TypeError, ValueError) as error:
-        log.warning("%s is damaged and passed over, so this training begins anew: %s", path.name, error)
+        log.warning("%s is damaged and ignored, so this training begins anew: %s", path.name, error)
         return None
     module.load_state_dict(_under("now/", tensors))
     best.update(_under("best/", tensors))

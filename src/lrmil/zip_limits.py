@@ -13,7 +13,7 @@ MAX_TOTAL = 384 << 20
 FREE = 16 << 20  # bytes that a member may unfold to however small it is stored
 MAX_RATIO = 200  # unfolded to stored, above that: sheets shrink 10 to 50 times, a bomb 1,000 times
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-COMPOUND = b"\xd0\xcf\x11\xe0"  # of old .xls, and of what a password protects
+COMPOUND = b"\xd0\xcf\x11\xe0"  # begins legacy .xls files and password-protected ones
 
 
 def check_zip(file: BinaryIO) -> None:
@@ -27,7 +27,7 @@ def check_zip(file: BinaryIO) -> None:
     start = file.read(len(COMPOUND))
     file.seek(0)
     if start == COMPOUND:
-        raise ValueError("it is protected by a password, or an .xls of old")
+        raise ValueError("it is protected by a password, or it is a legacy .xls")
     try:
         with zipfile.ZipFile(file) as archive:
             members = archive.infolist()
