@@ -62,7 +62,10 @@ def test_a_contract_is_kept_by_the_same_network_alone(name: str) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"golden": []}, {"golden": [1e999]}, {"golden": ["1"]}, {"size": 0}, {"dim": True}, {"timm": 3}, {"source": None}],
+    [
+        *({"golden": []}, {"golden": [1e999]}, {"golden": [1e308]}, {"golden": ["1"]}),
+        *({"size": 0}, {"dim": True}, {"timm": 3}, {"source": None}),
+    ],
     ids=str,
 )
 def test_what_is_no_contract_is_none(change: dict[str, object]) -> None:
