@@ -22,8 +22,8 @@ from PIL import Image
 from lrmil.bundle import Bundle
 from lrmil.configs import MILConfig
 from lrmil.encoders import load_encoder
-from lrmil.files import write_text
 from lrmil.inference import Prediction, predict
+from lrmil.io.atomic import write_text
 from lrmil.mil import make_mil
 
 SIDE, CELL, PATCH, BATCH = 16_384, 512, 128, 64

@@ -36,9 +36,9 @@ from lrmil.checksums import NOT_COMPARED, Checksum, verify
 from lrmil.configs import MILConfig
 from lrmil.encoders import load_encoder
 from lrmil.errors import LrmilError, ResolutionError, SlideError
-from lrmil.files import write_json, write_text
 from lrmil.inference import predict
 from lrmil.inspection import inspect_slide
+from lrmil.io.atomic import write_json, write_text
 from lrmil.mil import make_mil
 from lrmil.raster import Raster
 from lrmil.slide import find_slides, open_slide

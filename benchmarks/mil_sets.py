@@ -15,7 +15,7 @@ import torch
 from sklearn.model_selection import StratifiedKFold
 from torch.nn import functional
 
-from lrmil.files import write_text
+from lrmil.io.atomic import write_text
 from lrmil.mil import ABMIL
 
 PUBLISHED = {  # attention, gated attention

@@ -25,7 +25,7 @@ from cost import own_peak
 from lrmil.bundle import Bundle, save_bundle
 from lrmil.configs import MILConfig
 from lrmil.encoders import load_encoder
-from lrmil.files import write_text
+from lrmil.io.atomic import write_text
 from lrmil.mil import make_mil
 from lrmil.slide import open_slide
 from lrmil.synthetic import make_slide

@@ -21,7 +21,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from lrmil.files import write_text
+from lrmil.io.atomic import write_text
 from lrmil.slide import Slide, open_slide
 from lrmil.synthetic import make_slide
 

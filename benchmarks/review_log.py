@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from cost import own_peak
-from lrmil.files import write_text
+from lrmil.io.atomic import write_text
 from lrmil.review import FORMAT, Review, ReviewReader, append_review, latest_reviews
 
 

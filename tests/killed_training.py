@@ -9,7 +9,8 @@ import signal
 import sys
 from pathlib import Path
 
-from lrmil import cli, commands, files
+from lrmil import cli, commands
+from lrmil.io import atomic
 
 assert commands
 # What is being written when the process dies, and how many such writes come before it.
@@ -26,7 +27,7 @@ MOMENTS = (
 
 def kill_at(pattern: str, passed: int, run: Path) -> None:
     """Die by SIGKILL when the next file of this pattern is written but has not yet its name."""
-    flush, seen = files._flush, 0
+    flush, seen = atomic._flush, 0
 
     def dying(path: Path) -> None:
         nonlocal seen
@@ -36,7 +37,7 @@ def kill_at(pattern: str, passed: int, run: Path) -> None:
             seen += 1
         flush(path)
 
-    files._flush = dying
+    atomic._flush = dying
 
 
 def main(settings: str, slides: str, labels: str, run: str) -> int:

@@ -16,8 +16,9 @@ import pytest
 import tifffile
 import torch
 
-from lrmil import cli, files
-from lrmil.configs import write_toml
+from lrmil import cli
+from lrmil.io import atomic
+from lrmil.io.settings import write_toml
 from runs import tiny_config
 from slides import coordinate_pixels, overwrite, segment_of, write_pyramid
 
@@ -136,8 +137,8 @@ def cohorts(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Cohorts:
         make(root / "all" / name, slides[place])
         bad.append(f"{name.split('.')[0]},p-{place},{('negative', 'positive')[place % 2]},{PARTS[place % len(PARTS)]}")
     header = "slide_id,case_id,label,split"
-    files.write_text(root / "good.csv", "\n".join([header, *rows]) + "\n")
-    files.write_text(root / "all.csv", "\n".join([header, *rows[:20], *bad, *rows[20:]]) + "\n")
+    atomic.write_text(root / "good.csv", "\n".join([header, *rows]) + "\n")
+    atomic.write_text(root / "all.csv", "\n".join([header, *rows[:20], *bad, *rows[20:]]) + "\n")
     write_toml(root / "settings.toml", tiny_config(mil__fit__epochs=1, stage1__fit__epochs=1))
     return Cohorts(root / "good", root / "good.csv", root / "all", root / "all.csv", root / "settings.toml")
 

@@ -15,9 +15,9 @@ from lrmil import batch_prediction
 from lrmil.batch_prediction import predict_slides
 from lrmil.bundle import Bundle
 from lrmil.errors import ConfigError
-from lrmil.explanation import read_ome_zarr
 from lrmil.extraction import READING, SlideSource
 from lrmil.inference import predict
+from lrmil.io.raster_zarr import read_ome_zarr
 from lrmil.prediction_table import Row
 from lrmil.slide import open_slide
 from lrmil.steps import last
@@ -184,7 +184,7 @@ class TestDamagedAndMended:
 
     @pytest.fixture
     def slide(self, cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-        monkeypatch.setattr("lrmil.files.SAMPLE_BYTES", 16)
+        monkeypatch.setattr("lrmil.io.hashing.SAMPLE_BYTES", 16)
         return Path(shutil.copy(cohort / "slides/demo-001.ome.tif", tmp_path / "demo-001.ome.tif"))
 
     def damage(self, slide: Path) -> bytes:

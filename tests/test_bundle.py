@@ -15,10 +15,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lrmil import bundle as bundle_module
-from lrmil import files
 from lrmil.bundle import FORMAT, WEIGHTS, Bundle, load_bundle, read_model_card, save_bundle
 from lrmil.encoders import encoder_hash
 from lrmil.errors import FormatError, OverwriteError
+from lrmil.io import hashing
 from lrmil.mil import predict_bag
 from runs import tiny_bundle
 
@@ -51,7 +51,9 @@ def sign(model: Path) -> None:
     """Make the hashes those of the files, as someone who forges a model would."""
     rewrite(
         model,
-        lambda document: document.update(sha256={name: files.sha256_file(model / name) for name in document["sha256"]}),
+        lambda document: document.update(
+            sha256={name: hashing.sha256_file(model / name) for name in document["sha256"]}
+        ),
     )  # type: ignore[attr-defined, arg-type]
 
 
@@ -91,7 +93,7 @@ def test_what_is_loaded_predicts_the_same(tmp_path: Path) -> None:
     ):
         assert getattr(again, name) == getattr(bundle, name)
     assert not again.mil.training and not again.encoder.training
-    assert again.sha256 == files.sha256_file(tmp_path / "model/bundle.json")
+    assert again.sha256 == hashing.sha256_file(tmp_path / "model/bundle.json")
     save_bundle(tmp_path / "second", again)
     assert (tmp_path / "second/bundle.json").read_bytes() == (tmp_path / "model/bundle.json").read_bytes()
 
@@ -269,7 +271,7 @@ def test_the_card_is_read_without_the_weights(saved: Path, model: Path) -> None:
     assert read_model_card(model) == card
     assert (card.classes, card.mpp, card.patch_size) == (("no", "yes"), 2.0, 64)
     assert card.training == {"slides": 3} and card.metrics == {"lr_student": {"auroc": 0.5}}
-    assert card.license.startswith("research use only") and card.sha256 == files.sha256_file(saved / "bundle.json")
+    assert card.license.startswith("research use only") and card.sha256 == hashing.sha256_file(saved / "bundle.json")
 
 
 @pytest.mark.parametrize("change", [{"classes": ["only"]}, {"mpp": 0}, {"patch_size": 8}, {"metrics": 3}], ids=str)

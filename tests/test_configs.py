@@ -19,12 +19,11 @@ from lrmil.configs import (
     TrainConfig,
     from_dict,
     mil_from_dict,
-    read_toml,
     to_dict,
     with_settings,
-    write_toml,
 )
 from lrmil.errors import ConfigError
+from lrmil.io.settings import read_toml, write_toml
 
 positive = st.floats(1e-9, 1e9)
 configs = st.fixed_dictionaries(

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lrmil.csv_text import csv_text, plain_cell
+from lrmil.io.safe_csv import csv_text, plain_cell
+from lrmil.io.tables import read_records
 from lrmil.prediction_table import Row, table_of
-from lrmil.tables import read_records
 
 
 @pytest.mark.parametrize(

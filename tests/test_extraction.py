@@ -170,7 +170,7 @@ def test_another_way_of_reading_makes_them_anew(
 def test_a_mended_slide_is_made_again_though_its_samples_are_the_same(
     extract: Extractor, slides: list[SlideSource], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lrmil.files.SAMPLE_BYTES", 16)
+    monkeypatch.setattr("lrmil.io.hashing.SAMPLE_BYTES", 16)
     slide = slides[0].path
     whole = slide.read_bytes()
     offset, count = segment_of(slide, 1, 0)

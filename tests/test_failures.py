@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lrmil import batch_prediction, extraction, files
+from lrmil import batch_prediction, extraction
 from lrmil.batch_prediction import predict_slides
 from lrmil.bundle import Bundle
 from lrmil.cli import main
@@ -21,6 +21,7 @@ from lrmil.encoders import PatchEncoder
 from lrmil.errors import OutputError, ResolutionError, SlideError, Stopped, TissueError
 from lrmil.extraction import Outcome, PatchPlan, extract_features
 from lrmil.failures import Failure, failure_of, namesakes
+from lrmil.io import atomic
 from lrmil.prediction_table import Row
 from lrmil.slide import Slide
 from lrmil.slide_files import SlideSource
@@ -196,14 +197,14 @@ class TestNamesakes:
 class TestFullDisk:
     def full(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         """Let the disk be full when a file of this name is flushed."""
-        real = files._flush
+        real = atomic._flush
 
         def flush(path: Path) -> None:
             if name in path.name:
                 raise OSError(errno.ENOSPC, "No space left on device")
             real(path)
 
-        monkeypatch.setattr(files, "_flush", flush)
+        monkeypatch.setattr(atomic, "_flush", flush)
 
     def test_the_run_ends_with_a_sentence_and_keeps_what_is_finished(
         self, slides: list[SlideSource], bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -233,9 +234,9 @@ class TestFullDisk:
         ],
     )
     def test_however_it_is_said(self, tmp_path: Path, error: Exception) -> None:
-        files.write_text(tmp_path / "a", "old")
+        atomic.write_text(tmp_path / "a", "old")
         expected = pytest.raises(OutputError, match="run the same again: what is finished is kept")
-        with expected, files.replacing(tmp_path / "a") as temporary:
+        with expected, atomic.replacing(tmp_path / "a") as temporary:
             temporary.write_text("new")
             raise error
         assert (tmp_path / "a").read_text() == "old" and len(list(tmp_path.iterdir())) == 1
@@ -252,8 +253,8 @@ class TestFullDisk:
         program = (
             "import sys; from pathlib import Path; from lrmil import files\n"
             "files.write_text(Path(sys.argv[1]) / 'a', 'x' * 10)\n"
-            "try: files.write_text(Path(sys.argv[1]) / 'a', 'y' * 100_000)\n"
-            "except files.OutputError as error: print(error)\n"
+            "try: atomic.write_text(Path(sys.argv[1]) / 'a', 'y' * 100_000)\n"
+            "except atomic.OutputError as error: print(error)\n"
         )
 
         import resource

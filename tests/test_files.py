@@ -9,19 +9,9 @@ from pathlib import Path
 import pytest
 
 from lrmil.errors import OverwriteError
-from lrmil.files import (
-    fingerprint,
-    put_aside,
-    remove,
-    remove_leftovers,
-    remove_ours,
-    replacing,
-    sha256_file,
-    sha256_of,
-    write_json,
-    write_text,
-)
-from lrmil.ownership import is_card
+from lrmil.io.atomic import put_aside, remove, remove_leftovers, remove_ours, replacing, write_json, write_text
+from lrmil.io.hashing import fingerprint, sha256_file, sha256_of
+from lrmil.io.ownership import is_card
 
 MIB = 1 << 20
 
@@ -102,7 +92,7 @@ class TestReplacing:
 KILLED = """
 import sys, time
 from pathlib import Path
-from lrmil.files import replacing
+from lrmil.io.atomic import replacing
 root = Path(sys.argv[1])
 with replacing(root / "old.txt") as a, replacing(root / "absent.txt") as b, replacing(root / "folder") as c:
     a.write_text("half")

@@ -14,7 +14,7 @@ import lrmil.flat_reader
 from lrmil.errors import ResolutionError, SlideError
 from lrmil.flat_reader import FlatReader
 from lrmil.holes import has_jpeg_hole
-from lrmil.ownership import PNG_MARK
+from lrmil.io.ownership import PNG_MARK
 from lrmil.slide import find_slides, open_slide, slide_id_of
 from lrmil.synthetic import make_slide
 from slides import coordinate_pixels, write_pyramid

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from lrmil import batch_prediction, cli, extraction, folder_lock
+from lrmil import batch_prediction, cli, extraction
 from lrmil.bundle import save_bundle
 from lrmil.encoders import PatchEncoder, encoder_hash
 from lrmil.errors import FormatError, OutputError, RunError
 from lrmil.extraction import PatchPlan, extract_features
-from lrmil.folder_lock import LOCK, output_lock
+from lrmil.io import locks
+from lrmil.io.locks import LOCK, output_lock
 from lrmil.slide_files import SlideSource
 from lrmil.steps import Step, last
 from runs import tiny_bundle, tiny_encoder
@@ -22,7 +23,7 @@ from runs import tiny_bundle, tiny_encoder
 HOLDER = """
 import sys, time
 from pathlib import Path
-from lrmil.folder_lock import output_lock
+from lrmil.io.locks import output_lock
 with output_lock(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
@@ -41,7 +42,7 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    lock = folder_lock.output_lock
+    lock = locks.output_lock
     for module in (batch_prediction, extraction):
         monkeypatch.setattr(module, "output_lock", lambda folder: lock(folder, patience=0.1))
 
@@ -67,7 +68,7 @@ def test_a_file_system_without_locks_is_warned_of(
     def no_locks(self: object, **options: object) -> None:
         raise NotImplementedError("FileSystem does not appear to support flock; use SoftFileLock instead")
 
-    monkeypatch.setattr(folder_lock.FileLock, "acquire", no_locks)
+    monkeypatch.setattr(locks.FileLock, "acquire", no_locks)
     with output_lock(tmp_path):
         pass
     assert "without locks" in caplog.text
@@ -77,7 +78,7 @@ def test_a_folder_that_may_not_be_written(tmp_path: Path, monkeypatch: pytest.Mo
     def refused(self: object, **options: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(folder_lock.FileLock, "acquire", refused)
+    monkeypatch.setattr(locks.FileLock, "acquire", refused)
     with pytest.raises(OutputError, match=r"right to write into .* Got: Permission denied"), output_lock(tmp_path):
         pass
 

@@ -4,7 +4,7 @@ from pathlib import Path, PurePath
 
 import pytest
 
-from lrmil.hidden_folders import without_folders
+from lrmil.io.redaction import without_folders
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from hostile import places, put, values, without
-from lrmil import cli, files
+from lrmil import cli
 from lrmil.batch_prediction import predict_slides
 from lrmil.bundle import WEIGHTS, load_bundle, read_model_card, save_bundle
 from lrmil.devices import pick_device
@@ -24,6 +24,7 @@ from lrmil.encoders import PatchEncoder
 from lrmil.errors import FormatError, LrmilError, ModelError
 from lrmil.extraction import PatchPlan, SlideSource, extract_features
 from lrmil.finite import require_finite
+from lrmil.io import atomic, hashing
 from lrmil.mil import predict_bag
 from lrmil.steps import last
 from runs import tiny_bundle, tiny_encoder
@@ -48,7 +49,7 @@ def model(saved: Path, tmp_path: Path) -> Path:
 def sign(model: Path) -> None:
     """Make the hashes those of the files, as someone who forges a model would."""
     document = json.loads((model / "bundle.json").read_text())
-    document["sha256"] = {name: files.sha256_file(model / name) for name in document["sha256"]}
+    document["sha256"] = {name: hashing.sha256_file(model / name) for name in document["sha256"]}
     (model / "bundle.json").write_text(json.dumps(document))
 
 
@@ -131,7 +132,7 @@ def test_a_header_is_checked_before_anything_is_hashed(
     def hash_it(path: Path) -> str:
         raise AssertionError(f"{path} was hashed")
 
-    monkeypatch.setattr(files, "sha256_file", hash_it)
+    monkeypatch.setattr(atomic, "sha256_file", hash_it)
     with pytest.raises(FormatError, match=Path(name).name):
         load_bundle(model)
 

@@ -19,12 +19,13 @@ from lrmil import cli, run_control, slide_search
 from lrmil.configs import TrainConfig
 from lrmil.errors import FormatError, LrmilError
 from lrmil.fold_outputs import read_history, read_outputs
+from lrmil.io.documents import read_csv_rows, read_split_rows, refuse_links, require_fold, require_slide_id
+from lrmil.io.tensors import load_tensors
 from lrmil.plan import train_steps
 from lrmil.report import write_report
 from lrmil.run_changes import read_changes, read_earlier
 from lrmil.run_control import read_status, request_stop, run_lock, stop_requested
-from lrmil.run_documents import read_csv_rows, read_split_rows, refuse_links, require_fold, require_slide_id
-from lrmil.run_folder import changed_inputs, is_committed, key_of, load_tensors
+from lrmil.run_folder import changed_inputs, is_committed, key_of
 from lrmil.run_log import logged, parse_line
 from lrmil.run_plan import read_plan, write_plan
 from lrmil.run_progress import RunProgress

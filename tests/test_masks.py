@@ -16,9 +16,9 @@ from lrmil.bundle import Bundle, load_bundle
 from lrmil.cli import main
 from lrmil.encoders import PatchEncoder, encoder_hash
 from lrmil.errors import ConfigError, TissueError
-from lrmil.explanation import write_ome_zarr
 from lrmil.extraction import PatchPlan, extract_features
 from lrmil.features import read_card
+from lrmil.io.raster_zarr import write_ome_zarr
 from lrmil.masks import find_masks, given_mask, read_mask
 from lrmil.raster import Raster
 from lrmil.slide import Slide, open_slide

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lrmil.errors import ResolutionError, SlideError
-from lrmil.explanation import write_ome_zarr
+from lrmil.io.raster_zarr import write_ome_zarr
 from lrmil.ome_zarr_reader import OmeZarrReader
 from lrmil.raster import Raster
 from lrmil.slide import find_slides, open_slide, slide_id_of

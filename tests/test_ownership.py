@@ -12,13 +12,14 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from lrmil import ownership
 from lrmil.batch_prediction import predict_slides
 from lrmil.bundle import Bundle, load_bundle, save_bundle
-from lrmil.configs import TrainConfig, write_toml
+from lrmil.configs import TrainConfig
 from lrmil.errors import OverwriteError
 from lrmil.exchange import write_trident
-from lrmil.ownership import Ours
+from lrmil.io import ownership
+from lrmil.io.ownership import Ours
+from lrmil.io.settings import write_toml
 from lrmil.prediction_table import Row, table_of
 from lrmil.review_table import COLUMNS, write_review_table
 from lrmil.run_control import request_stop

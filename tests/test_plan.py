@@ -14,15 +14,16 @@ import numpy as np
 import pytest
 import torch
 
-from lrmil import files
 from lrmil.bundle import load_bundle
 from lrmil.cohort import validate_cohort
-from lrmil.configs import TrainConfig, write_toml
+from lrmil.configs import TrainConfig
 from lrmil.encoders import encoder_hash
 from lrmil.errors import CohortError, FormatError, SlideError
 from lrmil.features import read_card
 from lrmil.fold_outputs import read_evidence, read_outputs
 from lrmil.inference import predict
+from lrmil.io import hashing
+from lrmil.io.settings import write_toml
 from lrmil.plan import Run, train, train_steps, without_failed
 from lrmil.run_folder import committing, is_committed, key_of
 from lrmil.run_plan import ARMS, read_plan, settings_hash, write_plan
@@ -199,7 +200,7 @@ class TestGoingOn:
         assert finished.stdout.count(" left ['") == 7  # each died between a temporary name and its own
         assert weights(run) == weights(tiny_run.folder)
         for name in ("probabilities.json", "outputs.safetensors"):
-            assert files.sha256_file(run / f"fold-0/outputs/{name}") == files.sha256_file(
+            assert hashing.sha256_file(run / f"fold-0/outputs/{name}") == hashing.sha256_file(
                 tiny_run.folder / f"fold-0/outputs/{name}"
             )
         assert not [path for path in run.rglob(".*") if path.suffix in (".tmp", ".old")]
@@ -348,7 +349,7 @@ class TestRunFolder:
         with committing(folder, inputs) as temporary:
             (temporary / "whole").write_text("x")
         assert is_committed(folder, {"a": 0.5, "b": [1, 2]}) and not is_committed(folder, {"a": 0.5, "b": [2, 1]})
-        assert key_of(folder) == files.sha256_of(inputs) and (folder / "whole").exists()
+        assert key_of(folder) == hashing.sha256_of(inputs) and (folder / "whole").exists()
         with committing(folder, {"a": 1}):
             pass
         assert is_committed(folder, {"a": 1}) and not (folder / "whole").exists()

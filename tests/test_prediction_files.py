@@ -9,12 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lrmil import files
 from lrmil.batch_prediction import predict_one
 from lrmil.bundle import Bundle
 from lrmil.errors import FormatError
 from lrmil.extraction import SlideSource
 from lrmil.inference import Prediction, predict, predict_steps
+from lrmil.io import atomic
 from lrmil.prediction_files import read_prediction, read_tissue
 from lrmil.raster import Raster
 from lrmil.slide import open_slide
@@ -65,7 +65,7 @@ def test_an_incomplete_or_other_prediction_is_none(
         card = (tmp_path / "demo-001.json").read_text()
         (tmp_path / "demo-001.json").write_text(card.replace("prediction/2", "prediction/1"))
     if damage == "attention":
-        files.remove(tmp_path / "demo-001.attention.ome.zarr")
+        atomic.remove(tmp_path / "demo-001.attention.ome.zarr")
     assert read_prediction(tmp_path, "demo-001", keys=["other"] if damage == "key" else ()) is None
 
 

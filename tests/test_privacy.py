@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from lrmil import cli
-from lrmil.configs import write_toml
 from lrmil.errors import LrmilError
+from lrmil.io.settings import write_toml
 from lrmil.slide import open_slide
 from runs import tiny_config
 from slides import PATIENT, coordinate_pixels, write_labelled_slide, write_ome_zarr_slide, write_pyramid

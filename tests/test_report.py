@@ -17,11 +17,12 @@ import tomli_w
 from PIL import Image
 from scipy.stats import spearmanr
 
-from lrmil import files, metrics
+from lrmil import metrics
 from lrmil.configs import TrainConfig, from_dict, to_dict, with_settings
 from lrmil.errors import ConfigError, FormatError
 from lrmil.features import read_features
 from lrmil.fold_outputs import read_history, read_outputs
+from lrmil.io import atomic, hashing
 from lrmil.report import ARM_NAMES, choose_examples, render, write_report
 from lrmil.report_data import SlideResult, gather, spearman
 from lrmil.report_figures import LossLine, RocLine, loss_svg, roc_svg
@@ -183,7 +184,7 @@ def test_folders_are_cut_off_messages_and_settings(run: Path) -> None:
     (run / "plan.toml").write_text(tomli_w.dumps({**plan, "settings": to_dict(config)}))
     message = "Expected one file; got /data/my slides/a/s.svs, '/mnt/x/s.svs' and C:\\u\\s.svs at 0.5 um/px."
     problem = {"slide_id": None, "row": 3, "column": "mpp", "severity": "error", "message": message, "hint": "Mend it."}
-    files.write_json(run / "problems.json", [problem])
+    atomic.write_json(run / "problems.json", [problem])
     report = gather(run)
     assert report.problems[0]["message"] == "Expected one file; got a/s.svs, 's.svs' and s.svs at 0.5 um/px."
     assert 'encoder = "local-dir:vit"' in report.settings
@@ -198,7 +199,7 @@ def test_json_holds_the_figures_and_reads_back(run: Path) -> None:
     assert document == json.loads(json.dumps(asdict(gather(run))))
     assert document["format"] == "lrmil.report/1"
     assert document["figures"] == json.loads((run / "metrics.json").read_text())
-    assert document["bundle_sha256"] == files.sha256_file(run / "model/bundle.json")
+    assert document["bundle_sha256"] == hashing.sha256_file(run / "model/bundle.json")
     assert len(document["slides"]) == 4
 
 
@@ -276,7 +277,7 @@ def test_the_kept_epoch_has_the_best_score_then_the_lowest_loss(run: Path) -> No
     epochs = [
         {"train_loss": 1.0, "val_loss": loss, "val_score": score} for loss, score in ((1, 0.5), (3, 0.9), (2, 0.9))
     ]
-    files.write_json(run / "fold-0/teacher/history.json", epochs)
+    atomic.write_json(run / "fold-0/teacher/history.json", epochs)
     assert gather(run).losses["teacher"][0].best_epoch == 3
 
 
@@ -317,7 +318,7 @@ def test_what_is_not_defined_says_so(run: Path) -> None:
     report = gather(run)
     nothing = {"auroc": None, "auroc_ci": None, "balanced_accuracy": None, "bytes_per_slide": None}
     arms = {arm: {**report.figures[arm], **nothing} for arm in ARM_NAMES}  # type: ignore[dict-item]
-    files.write_json(run / "metrics.json", {**report.figures, **arms, "gap_recovered": None})
+    atomic.write_json(run / "metrics.json", {**report.figures, **arms, "gap_recovered": None})
     page = read(write_report(run, examples=0))
     for name in ARM_NAMES.values():
         row = next(row for row in page.rows if row[0] == name)
@@ -343,7 +344,7 @@ def test_the_order_of_the_arms_is_put_in_words(
     figures = json.loads((run / "metrics.json").read_text())
     for arm, value in (("hr_teacher", teacher), ("lr_undistilled", floor), ("lr_student", student)):
         figures[arm] |= {"auroc": value, "auroc_ci": [0.1, 0.95]}
-    files.write_json(run / "metrics.json", {**figures, "gap_recovered": recovered})
+    atomic.write_json(run / "metrics.json", {**figures, "gap_recovered": recovered})
     report = gather(run)
     assert report.gap == gap
     assert len(report.remarks) == (remark is not None)
@@ -358,7 +359,7 @@ def test_an_interval_without_width_is_explained(run: Path) -> None:
     for arm in ARM_NAMES:
         figures[arm] |= {"auroc": 1.0, "auroc_ci": [0.9, 1.0]}
     figures["lr_student"]["auroc_ci"] = [1.0, 1.0]
-    files.write_json(run / "metrics.json", figures)
+    atomic.write_json(run / "metrics.json", figures)
     assert ["no width" in remark for remark in gather(run).remarks] == [True]
 
 

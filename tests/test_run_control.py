@@ -17,8 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lrmil import cli, run_control, run_log
-from lrmil.configs import TrainConfig, write_toml
+from lrmil.configs import TrainConfig
 from lrmil.errors import RunError, Stopped
+from lrmil.io.settings import write_toml
 from lrmil.plan import train, train_steps
 from lrmil.run_control import RunStatus, RunWatch, is_running, read_status, request_stop, run_lock
 from lrmil.run_plan import write_plan

@@ -15,8 +15,8 @@ import torch
 
 from lrmil import stop_signals
 from lrmil.bundle import save_bundle
-from lrmil.configs import write_toml
-from lrmil.folder_lock import output_lock
+from lrmil.io.locks import output_lock
+from lrmil.io.settings import write_toml
 from lrmil.run_control import is_running, read_status
 from lrmil.stop_signals import stopped_by_signals
 from napari_lrmil import training_process

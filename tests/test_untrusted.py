@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from lrmil.errors import FormatError
-from lrmil.untrusted import TensorSpec, check_plain, parse_json, read_header, read_json
+from lrmil.io.untrusted import TensorSpec, check_plain, parse_json, read_header, read_json
 
 
 def plain(depth: int) -> st.SearchStrategy[object]:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lrmil.errors import FormatError
-from lrmil.zarr_checks import check_array
+from lrmil.io.zarr_checks import check_array
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from pathlib import Path
 import openpyxl
 import pytest
 
-from lrmil import workbooks
 from lrmil.errors import CohortError
-from lrmil.tables import read_records, read_table
+from lrmil.io import workbooks
+from lrmil.io.tables import read_records, read_table
 
 ROWS = [["slide_id", "label"], ["a", "yes"], ["b", "no"]]
 SHEET = "xl/worksheets/sheet1.xml"

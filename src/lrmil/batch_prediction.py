@@ -6,14 +6,14 @@ predictions.csv, and for each slide what `lrmil.prediction_files` writes.
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from lrmil import files
 from lrmil.bundle import Bundle
 from lrmil.devices import pick_device
 from lrmil.errors import OverwriteError
 from lrmil.extraction import READING, SlideSource
 from lrmil.failures import failure_of, refuse_long_name, unfit_names
-from lrmil.folder_lock import output_lock
 from lrmil.inference import Prediction, predict_steps
+from lrmil.io import atomic, hashing
+from lrmil.io.locks import output_lock
 from lrmil.outputs import Inputs
 from lrmil.patches import refuse_coarser
 from lrmil.prediction_files import FORMAT, read_prediction, remove_prediction, require_place, write_prediction
@@ -72,9 +72,9 @@ def predict_slides(
     device = str(pick_device(device))  # a wrong name concerns no slide
     read = Inputs(slides, inputs)
     read.require_clear([out, out / TABLE])
-    files.make_folder(out)
+    atomic.make_folder(out)
     with output_lock(out):
-        files.remove_leftovers(out)
+        atomic.remove_leftovers(out)
         rows, table, unfit = list[Row](), PredictionTable(out, bundle.classes), unfit_names(slides)
         yield Step("predict", 0, len(slides), "slides")
         try:
@@ -149,8 +149,8 @@ def predict_one(
         mask = tissue.read(slide) if isinstance(tissue, GivenMask) else tissue
         bounds = ["bounds subtracted"] if subtract_bounds else []
         made_from = [slide.fingerprint, source.mpp, bundle.sha256, uncertain_below, mask and mask.sha256, *bounds]
-        key = files.sha256_of([FORMAT, READING, *made_from])
-        key_if_damaged = files.sha256_of([key, changed_at(source.path)])
+        key = hashing.sha256_of([FORMAT, READING, *made_from])
+        key_if_damaged = hashing.sha256_of([key, changed_at(source.path)])
         prediction = read_prediction(out, source.slide_id, keys=(key, key_if_damaged), classes=bundle.classes)
         if prediction is not None and not _is_of(prediction, slide, bundle, uncertain_below):
             prediction = None  # its document was edited

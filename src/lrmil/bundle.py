@@ -16,16 +16,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from lrmil import files, untrusted
 from lrmil.configs import MILConfig, mil_from_dict
 from lrmil.encoder_contract import contract_of, read_contract, resume_contract
 from lrmil.encoders import Encoder, EncoderSpec, build_encoder
 from lrmil.errors import FormatError
+from lrmil.io import atomic, hashing, untrusted
+from lrmil.io.ownership import is_bundle_alone
+from lrmil.io.plain_files import read_bytes
+from lrmil.io.untrusted import TensorSpec
 from lrmil.mil import ABMIL, make_mil
-from lrmil.ownership import is_bundle_alone
-from lrmil.plain_files import read_bytes
 from lrmil.resolution import ASKED_MPP
-from lrmil.untrusted import TensorSpec
 
 FORMAT = "lrmil.bundle/1"
 WEIGHTS = ("encoder/config.json", "encoder/model.safetensors", "mil.safetensors")
@@ -116,9 +116,9 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
     FormatError
         If the bundle has values that `load_bundle` would refuse.
     """
-    with files.replacing(folder, is_bundle_alone) as temporary:
+    with atomic.replacing(folder, is_bundle_alone) as temporary:
         (temporary / "encoder").mkdir(parents=True)
-        files.write_json(temporary / "encoder/config.json", asdict(bundle.encoder.spec))
+        atomic.write_json(temporary / "encoder/config.json", asdict(bundle.encoder.spec))
         _save(temporary / "encoder/model.safetensors", bundle.encoder)
         _save(temporary / "mil.safetensors", bundle.mil)
         document = {
@@ -135,9 +135,9 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
             "terms": bundle.terms,
             "encoder": contract_of(bundle.encoder).to_dict(),
             "notice": "Model output, not a diagnosis.",
-            "sha256": {name: files.sha256_file(temporary / name) for name in WEIGHTS},
+            "sha256": {name: hashing.sha256_file(temporary / name) for name in WEIGHTS},
         }
-        files.write_json(temporary / "bundle.json", document)
+        atomic.write_json(temporary / "bundle.json", document)
         read_model_card(temporary)  # what is written can be read
 
 
@@ -164,7 +164,7 @@ def load_bundle(folder: str | Path) -> Bundle:
         dim = _check_header(encoder_file, lambda: build_encoder(spec)).dim
         _check_header(mil_file, lambda: make_mil(dim, len(card.classes), mil_config))
         for name in WEIGHTS[1:]:  # now that their sizes are explained, however large they are
-            _check_hash(folder, name, files.sha256_file(folder / name), hashes)
+            _check_hash(folder, name, hashing.sha256_file(folder / name), hashes)
         encoder = _load(encoder_file, lambda: build_encoder(spec))
         if breach := resume_contract(encoder, card.contract):
             raise FormatError(

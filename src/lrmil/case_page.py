@@ -14,16 +14,16 @@ import jinja2
 import numpy as np
 from numpy.typing import NDArray
 
-from lrmil import files
 from lrmil.bundle import ModelCard
-from lrmil.csv_text import csv_text, plain_cell
 from lrmil.errors import ConfigError, SlideError
 from lrmil.explanation import overlay_rgb, percentile_rank, top_patches
 from lrmil.identity import unchanged
 from lrmil.inference import Prediction
+from lrmil.io import atomic
+from lrmil.io.ownership import Ours, is_case_table, is_overlay, is_page, is_tiles, require_free
+from lrmil.io.safe_csv import csv_text, plain_cell
 from lrmil.model_facts import model_facts
 from lrmil.outputs import Inputs
-from lrmil.ownership import Ours, is_case_table, is_overlay, is_page, is_tiles, require_free
 from lrmil.prediction_files import write_overlay, write_tiles
 from lrmil.prediction_table import row_of, table_of
 from lrmil.raster import Raster
@@ -130,14 +130,14 @@ def write_case(
     _check(prediction, slide, card, review)
     name = prediction.slide_id
     require_case_place(folder, SlideSource(name, slide.path), inputs)
-    files.make_folder(folder)
+    atomic.make_folder(folder)
     with unchanged(slide):
         text = render_case(prediction, slide, card, review=review, k=k)
     write_overlay(folder / f"{name}.png", prediction, slide)
-    files.write_text(folder / f"{name}.csv", _table(prediction, review), is_case_table)
+    atomic.write_text(folder / f"{name}.csv", _table(prediction, review), is_case_table)
     write_tiles(folder / f"{name}.geojson", name, prediction, slide, subtract_bounds=subtract_bounds)
     page = folder / f"{name}.html"
-    files.write_text(page, text, is_page)
+    atomic.write_text(page, text, is_page)
     return page
 
 

@@ -13,9 +13,9 @@ from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
-from lrmil import files
 from lrmil.errors import CohortError, SlideError
-from lrmil.tables import WORKBOOKS, read_table
+from lrmil.io import hashing
+from lrmil.io.tables import WORKBOOKS, read_table
 
 BY_LENGTH = {32: "md5", 40: "sha1", 64: "sha256", 128: "sha512"}  # hex digits
 ALGORITHMS = {name: length for length, name in BY_LENGTH.items()}
@@ -163,7 +163,7 @@ def comparison(checksums: Sequence[Checksum], parts: Sequence[Path]) -> str:
     algorithms = " and ".join(sorted({BY_LENGTH[len(digest)] for digest in stated.values()}))
     if len(parts) == 1:
         return f"{algorithms} {checksums[0].digest}"
-    together = files.sha256_of([stated.get(part, "") for part in parts])
+    together = hashing.sha256_of([stated.get(part, "") for part in parts])
     return f"{algorithms} of {len(stated)} of {len(parts)} files, together {together}"
 
 

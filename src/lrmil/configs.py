@@ -1,26 +1,19 @@
-"""Settings of a training run: frozen, validated, refusing unknown names; TOML in and out."""
+"""Settings of a training run: frozen, validated, refusing unknown names."""
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
-from pathlib import Path
 from typing import Annotated, Literal
 
-import tomli_w
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic_core import ArgsKwargs
 
-from lrmil import files
 from lrmil.errors import ConfigError
-from lrmil.ownership import SETTINGS_MARK, is_settings
-from lrmil.untrusted import check_plain
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
-LARGEST_TOML = 1 << 20  # bytes
 STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
@@ -232,36 +225,6 @@ def to_dict(config: TrainConfig) -> dict[str, object]:
     values = asdict(config)
     values["stage1"]["layers"] = list(config.stage1.layers)
     return values
-
-
-def read_toml(path: Path) -> TrainConfig:
-    """Read the configuration from a TOML file; settings left out keep their defaults.
-
-    Raises
-    ------
-    ConfigError
-        If the file is absent, is no TOML or holds an unknown setting.
-    """
-    try:
-        size = check_plain(path)
-        if size > LARGEST_TOML:
-            raise ConfigError(f"Expected settings of at most {LARGEST_TOML >> 10} KiB in {path}. Got {size >> 10} KiB.")
-        return from_dict(tomllib.loads(path.read_text(encoding="utf-8")))
-    except ConfigError:
-        raise
-    except (OSError, ValueError, RecursionError) as error:  # UnicodeError, TOMLDecodeError, FormatError: ValueErrors
-        raise ConfigError(f"Expected a readable TOML file of settings at {path}. Got: {error}") from error
-
-
-def write_toml(path: Path, config: TrainConfig) -> None:
-    """Write every setting, also those at their defaults.
-
-    Raises
-    ------
-    OverwriteError
-        If a file is there that this function did not write.
-    """
-    files.write_text(path, f"{SETTINGS_MARK}\n{tomli_w.dumps(to_dict(config))}", is_settings)
 
 
 def with_settings(config: TrainConfig, settings: dict[str, object]) -> TrainConfig:

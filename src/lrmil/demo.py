@@ -15,12 +15,12 @@ from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
 
-from lrmil import files
 from lrmil.bundle import load_bundle, read_model_card, save_bundle
 from lrmil.configs import TrainConfig, with_settings
 from lrmil.demo_slide import STRENGTH
 from lrmil.errors import FormatError
-from lrmil.ownership import is_bundle_alone, is_lock, require_free
+from lrmil.io import atomic, hashing
+from lrmil.io.ownership import is_bundle_alone, is_lock, require_free
 from lrmil.plan import Run, train_steps
 from lrmil.steps import Step
 from lrmil.synthetic import make_cohort_steps
@@ -69,7 +69,7 @@ def demo_model_steps(folder: Path, *, device: str = "auto") -> Iterator[Step[Pat
     model = folder / f"demo-model-{_key()}"
     if not _is_there(model):
         require_free(model, is_bundle_alone)
-        files.make_folder(folder)
+        atomic.make_folder(folder)
         yield from _make_alone(model, folder, device)
     yield Step("demonstration model", 1, 1, "models", model)
 
@@ -81,7 +81,7 @@ def _make_alone(model: Path, folder: Path, device: str) -> Iterator[Step[Path]]:
     try:
         yield from _acquire(lock)
         for left in [path for path in folder.iterdir() if LEFT.fullmatch(path.name)]:
-            files.remove(left)  # by a program that was killed: no other is at work here
+            atomic.remove(left)  # by a program that was killed: no other is at work here
         if not _is_there(model):
             with _one_thread():
                 yield from _make(model, folder, device)
@@ -134,4 +134,4 @@ def _is_there(model: Path) -> bool:
 
 def _key() -> str:
     version = importlib.metadata.version("napari-lrmil")
-    return files.sha256_of([version, COHORT, SETTINGS, REMARK])[:8]
+    return hashing.sha256_of([version, COHORT, SETTINGS, REMARK])[:8]

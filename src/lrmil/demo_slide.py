@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from lrmil import files
-from lrmil.ownership import is_truth
+from lrmil.io import atomic
+from lrmil.io.ownership import is_truth
 from lrmil.synthetic import is_synthetic, make_slide, write_pyramid
 
 STRENGTH = 2.0  # how much positive nuclei differ: enough for a network of random weights to find them
@@ -18,5 +18,5 @@ def demo_slide(folder: Path) -> Path:
         slide = make_slide("positive", seed=SEED, size=SIDE, strength=STRENGTH)
         write_pyramid(path, slide.pixels)
         regions = [{"yx": list(one.yx), "size": one.size, "label": 1} for one in slide.regions]
-        files.write_json(truth, regions, is_truth)
+        atomic.write_json(truth, regions, is_truth)
     return path

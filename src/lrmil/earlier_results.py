@@ -9,10 +9,10 @@ from pathlib import Path
 
 import torch
 
-from lrmil import files
 from lrmil.bundle import Bundle, load_bundle, save_bundle
 from lrmil.errors import FormatError, OverwriteError
-from lrmil.ownership import (
+from lrmil.io import atomic
+from lrmil.io.ownership import (
     Ours,
     is_artefact,
     is_bundle,
@@ -82,7 +82,7 @@ def require_run_place(run: Path, *, replace: bool) -> None:
     except OverwriteError:
         if not is_plan(run / "plan.toml") or not (run / "splits.csv").is_file() or (run / "splits.csv").is_symlink():
             raise
-        files.put_aside(run / "splits.csv")
+        atomic.put_aside(run / "splits.csv")
 
 
 def put_by(run: Path, *, replace: bool) -> None:
@@ -95,15 +95,15 @@ def put_by(run: Path, *, replace: bool) -> None:
     """
     if not replace and is_metrics(run / "metrics.json"):  # the model may have been moved to where it is used
         kept = _next(run)
-        files.make_folder(kept)
+        atomic.make_folder(kept)
         for name in ORIGINS:
             if (run / name).is_file():
                 shutil.copyfile(run / name, kept / name)
         for name in ("predictions.csv", "report.html", "report.json", "metrics.json"):  # without the last: not finished
             if (run / name).is_file():
-                files.rename(run / name, kept / name)
+                atomic.rename(run / name, kept / name)
     for name, ours in RESULTS.items():
-        files.remove_ours(run / name, ours)
+        atomic.remove_ours(run / name, ours)
 
 
 def settle(run: Path, figures: dict[str, object], bundle: Bundle, *, replace: bool) -> None:
@@ -124,9 +124,9 @@ def settle(run: Path, figures: dict[str, object], bundle: Bundle, *, replace: bo
     if pending is not None and same and _json(pending / "metrics.json") == json.loads(json.dumps(figures)):
         for name in ("report.html", "report.json"):
             if (pending / name).is_file() and not os.path.lexists(run / name):
-                files.rename(pending / name, run / name)
+                atomic.rename(pending / name, run / name)
         for name, ours in (ORIGINS | RESULTS).items():
-            files.remove_ours(pending / name, ours)
+            atomic.remove_ours(pending / name, ours)
         if next(pending.iterdir(), None) is None:
             pending.rmdir()
         return
@@ -134,8 +134,8 @@ def settle(run: Path, figures: dict[str, object], bundle: Bundle, *, replace: bo
         return
     if not replace and is_bundle(run / MODEL):
         kept = pending or _next(run)
-        files.make_folder(kept)
-        files.rename(run / MODEL, kept / MODEL)
+        atomic.make_folder(kept)
+        atomic.rename(run / MODEL, kept / MODEL)
     save_bundle(run / MODEL, bundle)
 
 

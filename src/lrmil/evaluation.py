@@ -6,14 +6,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lrmil import files, metrics
+from lrmil import metrics
 from lrmil.batch_prediction import predict_slides
 from lrmil.bundle import Bundle
 from lrmil.cohort import TableOptions, validate_cohort
 from lrmil.errors import CohortError
 from lrmil.extraction import SlideSource
+from lrmil.io import atomic
+from lrmil.io.ownership import is_evaluation, require_free
 from lrmil.outputs import Inputs
-from lrmil.ownership import is_evaluation, require_free
 from lrmil.prediction_table import Row
 from lrmil.steps import Step
 
@@ -102,5 +103,5 @@ def evaluate_steps(
         bundle.classes,
     )
     document = {"metrics": summary, "failed": failed, "bundle_sha256": bundle.sha256}
-    files.write_json(out / EVALUATION, document, is_evaluation)
+    atomic.write_json(out / EVALUATION, document, is_evaluation)
     yield Step("evaluate", len(rows), len(rows), "slides", result=Evaluation(summary, failed))

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import h5py
 
-from lrmil import files
 from lrmil.features import read_features
-from lrmil.ownership import is_trident
+from lrmil.io import atomic
+from lrmil.io.ownership import is_trident
 
 
 def write_trident(path: Path, features: Path) -> None:
@@ -22,7 +22,7 @@ def write_trident(path: Path, features: Path) -> None:
     values = read_features(features)
     card = values.card
     corners = card.grid.level0_yx(values.index)
-    with files.replacing(path, is_trident) as temporary, h5py.File(temporary, "w") as file:
+    with atomic.replacing(path, is_trident) as temporary, h5py.File(temporary, "w") as file:
         file.create_dataset("features", data=values.embeddings)
         coords = file.create_dataset("coords", data=corners[:, ::-1])
         attributes = {

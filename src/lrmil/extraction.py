@@ -10,19 +10,19 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lrmil import files
 from lrmil.encoder_contract import EncoderContract, contract_of
 from lrmil.encoders import PatchEncoder
 from lrmil.errors import SlideError, TissueError
 from lrmil.failures import failure_of, unfit_names
 from lrmil.features import FORMAT, Features, FeaturesCard, is_current, require_same_encoder, write_features
 from lrmil.finite import require_finite
-from lrmil.folder_lock import output_lock
 from lrmil.geometry import Grid
 from lrmil.identity import unchanged
+from lrmil.io import atomic, hashing
+from lrmil.io.locks import output_lock
+from lrmil.io.ownership import is_features, require_free
 from lrmil.loading import load_patches
 from lrmil.outputs import Inputs
-from lrmil.ownership import is_features, require_free
 from lrmil.patches import Patches, make_patches, refuse_coarser
 from lrmil.raster import Raster
 from lrmil.slide import Slide, open_source
@@ -123,9 +123,9 @@ def extract_features(
     """
     read = Inputs(slides, inputs)
     read.require_clear([out])
-    files.make_folder(out)
+    atomic.make_folder(out)
     with output_lock(out):
-        files.remove_leftovers(out)
+        atomic.remove_leftovers(out)
         contract = contract_of(encoder.encoder)
         require_same_encoder((out / f"{slide.slide_id}.zarr" for slide in slides), encoder_hash, contract)
         outcomes: list[Outcome] = []
@@ -266,8 +266,8 @@ def _extract_one(
         fingerprint = slide.fingerprint
         made_from = [FORMAT, READING, fingerprint, source.mpp, encoder_hash, list(encoder.layers), resolution]
         masks = [] if given is None else [tissue_of(slide, given)]
-        key = files.sha256_of([*made_from, _plain(plan), *(tissue.mask.sha256 for tissue in masks)])
-        key_if_damaged = files.sha256_of([key, changed_at(source.path)])
+        key = hashing.sha256_of([*made_from, _plain(plan), *(tissue.mask.sha256 for tissue in masks)])
+        key_if_damaged = hashing.sha256_of([key, changed_at(source.path)])
         if is_current(path, key, key_if_damaged, checksum=slide.checksum):
             return False
         require_free(path, is_features)

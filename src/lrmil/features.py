@@ -12,14 +12,14 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
-from lrmil import files, untrusted
 from lrmil.checksums import NOT_COMPARED
 from lrmil.encoder_contract import EncoderContract, find_breach, read_contract
 from lrmil.errors import FormatError
 from lrmil.geometry import Grid
-from lrmil.ownership import is_features
+from lrmil.io import atomic, untrusted
+from lrmil.io.ownership import is_features
+from lrmil.io.zarr_checks import check_array
 from lrmil.resolution import ASKED_MPP
-from lrmil.zarr_checks import check_array
 
 FORMAT = "lrmil.features/1"
 ROWS_PER_CHUNK = 1024
@@ -111,7 +111,7 @@ class Features:
 
 def write_features(path: Path, features: Features) -> None:
     """Write the group, complete or not at all."""
-    with files.replacing(path, is_features) as temporary:
+    with atomic.replacing(path, is_features) as temporary:
         group = zarr.create_group(store=str(temporary), attributes={"format": FORMAT, **asdict(features.card)})
         arrays: dict[str, NDArray[np.generic]] = {"index": features.index, "features": features.embeddings}
         arrays |= {f"layers/{layer}": tokens for layer, tokens in features.layers.items()}

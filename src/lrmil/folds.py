@@ -11,26 +11,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lrmil import files
 from lrmil.configs import TrainConfig
 from lrmil.encoders import Encoder, PatchEncoder, encoder_hash
 from lrmil.errors import SlideError
 from lrmil.extraction import PatchPlan, SlideSource, extract_features
 from lrmil.features import read_card, read_features
 from lrmil.fold_outputs import load_mil, read_evidence
+from lrmil.io import atomic, hashing
+from lrmil.io.ownership import is_checkpoint
+from lrmil.io.tensors import load_tensors, save_tensors
 from lrmil.mil import predict_bag
-from lrmil.ownership import is_checkpoint
 from lrmil.patch_distillation import Student, train_student
 from lrmil.region_samples import PairedSlide
-from lrmil.run_folder import (
-    changed_inputs,
-    committing,
-    is_committed,
-    key_of,
-    load_into,
-    load_tensors,
-    save_tensors,
-)
+from lrmil.run_folder import changed_inputs, committing, is_committed, key_of, load_into
 from lrmil.slide_distillation import Bag, student_bag, train_mil
 from lrmil.splits import Fold
 from lrmil.steps import Step
@@ -105,7 +98,7 @@ class FoldTask:
 
     def seed(self, purpose: str) -> int:
         """Seed for one purpose in this fold."""
-        return int(files.sha256_of([self.config.seed, self.fold.name, purpose])[:8], 16)
+        return int(hashing.sha256_of([self.config.seed, self.fold.name, purpose])[:8], 16)
 
 
 def run_fold(task: FoldTask) -> Iterator[Step[Path]]:
@@ -116,7 +109,7 @@ def run_fold(task: FoldTask) -> Iterator[Step[Path]]:
     Step
         Of every stage in turn; the last carries the fold's folder.
     """
-    files.remove_leftovers(task.folder)
+    atomic.remove_leftovers(task.folder)
     yield from _teacher(task)
     yield from _evidence(task)
     yield from _stage1(task)
@@ -193,14 +186,14 @@ def _train_mil(
             start=start,
             seed=task.seed("mil"),
             checkpoint=checkpoint,
-            key=files.sha256_of(inputs),
+            key=hashing.sha256_of(inputs),
             device=task.device,
         )
     )
     with committing(folder, inputs) as temporary:
         save_tensors(temporary / "mil.safetensors", fit.module.state_dict())
-        files.write_json(temporary / "history.json", fit.history)
-    files.remove_ours(checkpoint, is_checkpoint)
+        atomic.write_json(temporary / "history.json", fit.history)
+    atomic.remove_ours(checkpoint, is_checkpoint)
 
 
 def _evidence(task: FoldTask) -> Iterator[Step[Path]]:
@@ -263,7 +256,7 @@ def _stage1(task: FoldTask) -> Iterator[Step[Path]]:
             config=config,
             seed=task.seed("stage1"),
             checkpoint=checkpoint,
-            key=files.sha256_of(inputs),
+            key=hashing.sha256_of(inputs),
             device=task.device,
             threads=task.config.threads,
         )
@@ -272,8 +265,8 @@ def _stage1(task: FoldTask) -> Iterator[Step[Path]]:
         raise TypeError(f"Expected a Student from stage 1. Got {type(fit.module).__name__}.")
     with committing(folder, inputs) as temporary:
         save_tensors(temporary / "encoder.safetensors", fit.module.encoder.state_dict())
-        files.write_json(temporary / "history.json", fit.history)
-    files.remove_ours(checkpoint, is_checkpoint)
+        atomic.write_json(temporary / "history.json", fit.history)
+    atomic.remove_ours(checkpoint, is_checkpoint)
 
 
 def _lr_features(task: FoldTask) -> Iterator[Step[Path]]:
@@ -318,7 +311,7 @@ def _outputs(task: FoldTask) -> Iterator[Step[Path]]:
             tensors[f"{arm}/{slide_id}/attention_logits"] = torch.from_numpy(output.attention_logits)
             yield Step(f"{task.fold.name}: test {arm}", done, len(task.fold.test), "slides")
     with committing(folder, inputs) as temporary:
-        files.write_json(temporary / "probabilities.json", probabilities)
+        atomic.write_json(temporary / "probabilities.json", probabilities)
         save_tensors(temporary / "outputs.safetensors", tensors)
 
 

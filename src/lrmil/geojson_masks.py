@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lrmil import untrusted
 from lrmil.errors import FormatError
+from lrmil.io import untrusted
 from lrmil.polygons import fill_ring
 
 LARGEST = 32 << 20  # bytes, unpacked: some 1.5 million corners

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from lrmil.errors import ConfigError
+from lrmil.io.tables import read_table
 from lrmil.resolution import PLAUSIBLE_MPP, parse_mpp
 from lrmil.table_columns import ALIASES, Problem, TableOptions, find_columns
-from lrmil.tables import read_table
 
 __all__ = ["ALIASES", "EMPTY", "Labels", "Problem", "Row", "TableOptions", "mpp_of_cell", "mpp_remedy", "read_labels"]
 
@@ -69,7 +69,7 @@ def read_labels(path: Path, options: TableOptions | None = None) -> Labels:
     Parameters
     ----------
     path
-        See `lrmil.tables.read_table`.
+        See `lrmil.io.tables.read_table`.
     options
         What the user chose; columns not chosen are matched by `lrmil.table_columns.ALIASES`, whatever their case.
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from lrmil import files
 from lrmil.errors import FormatError, OverwriteError
-from lrmil.explanation import read_ome_zarr, write_ome_zarr
-from lrmil.marks import JUNK
-from lrmil.ownership import is_map
+from lrmil.io import atomic, hashing
+from lrmil.io.marks import JUNK
+from lrmil.io.ownership import is_map
+from lrmil.io.raster_zarr import read_ome_zarr, write_ome_zarr
 from lrmil.raster import Raster
 
 TISSUE = "{}.tissue.ome.zarr"
@@ -69,7 +69,7 @@ def content_hash(path: Path) -> str:
         return ""
     digest = hashlib.sha256()
     for part in sorted(part for part in path.rglob("*") if part.is_file() and not JUNK.fullmatch(part.name)):
-        digest.update(f"{part.relative_to(path).as_posix()} {files.sha256_file(part)}\n".encode())
+        digest.update(f"{part.relative_to(path).as_posix()} {hashing.sha256_file(part)}\n".encode())
     return digest.hexdigest()
 
 
@@ -91,7 +91,7 @@ def _put_aside(path: Path) -> None:
     number = 1
     while os.path.lexists(aside := path.with_name(f"{stem}.tissue-{number}.ome.zarr")):
         if found and content_hash(aside) == found:
-            files.remove(path)
+            atomic.remove(path)
             return
         number += 1
-    files.rename(path, aside)
+    atomic.rename(path, aside)

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lrmil import untrusted
 from lrmil.errors import ConfigError, FormatError, TissueError
-from lrmil.explanation import read_ome_zarr
 from lrmil.geojson_masks import GZIP, draw_areas, read_areas
-from lrmil.ownership import is_from_tiles
+from lrmil.io import untrusted
+from lrmil.io.ownership import is_from_tiles
+from lrmil.io.raster_zarr import read_ome_zarr
 from lrmil.raster import Raster
 from lrmil.slide import Slide
 from lrmil.slide_files import SlideSource

@@ -2,7 +2,7 @@
 
 from lrmil.bundle import ModelCard
 from lrmil.encoder_terms import describe_terms, read_terms, what_may_be_done
-from lrmil.hidden_folders import without_folders
+from lrmil.io.redaction import without_folders
 from lrmil.run_plan import ARM_NAMES
 
 UNKNOWN = "not recorded"

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lrmil.errors import CohortError
+from lrmil.io.tables import Table, read_table
 from lrmil.labels import EMPTY, mpp_of_cell, mpp_remedy
 from lrmil.resolution import PLAUSIBLE_MPP
 from lrmil.slide_names import SlideNames
 from lrmil.table_columns import ALIASES, normal_name
-from lrmil.tables import Table, read_table
 
 ROLES = ("slide_id", "mpp")
 SHOWN = 20  # problems written out
@@ -27,7 +27,7 @@ class MppTable(NamedTuple):
 
 
 def read_mpp_table(path: Path, slide_ids: Collection[str]) -> MppTable:
-    """Read a csv, tsv or xlsx table with the columns slide_id and mpp; see `lrmil.tables.read_table`.
+    """Read a csv, tsv or xlsx table with the columns slide_id and mpp; see `lrmil.io.tables.read_table`.
 
     Lists of TRIDENT and AtlasPatch have the columns wsi (a file, perhaps with its folder) and mpp.
 

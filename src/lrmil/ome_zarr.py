@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lrmil.errors import FormatError, SlideError
+from lrmil.io.untrusted import read_json
+from lrmil.io.zarr_folders import ome_attributes
 from lrmil.ome_xml import ome_images
 from lrmil.pixel_size import Found, zarr_mpp
 from lrmil.reader import is_beside, not_brightfield, only_beside, several_planes
 from lrmil.resolution import MppCandidate
-from lrmil.untrusted import read_json
-from lrmil.zarr_folders import ome_attributes
 
 VERSIONS = ("0.4", "0.5")
 CODECS_2 = (None, "blosc", "zlib", "gzip", "zstd", "lz4", "bz2", "lzma")

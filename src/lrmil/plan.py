@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from lrmil import files
 from lrmil.cohort import Cohort, CohortReport, TableOptions, validate_cohort
 from lrmil.configs import TrainConfig
 from lrmil.devices import pick_device
@@ -20,11 +19,12 @@ from lrmil.errors import CohortError
 from lrmil.extraction import READING, Outcome, PatchPlan, SlideSource, extract_features
 from lrmil.folds import FoldTask, run_fold
 from lrmil.geometry import resolution_ratio
+from lrmil.io import atomic, hashing
+from lrmil.io.documents import refuse_links
+from lrmil.io.ownership import is_metrics
 from lrmil.outputs import Inputs, local_encoder
-from lrmil.ownership import is_metrics
 from lrmil.run_changes import Earlier, changed_slides, changes_since, note_changes, read_earlier
 from lrmil.run_control import LOG, run_lock, stop_requested
-from lrmil.run_documents import refuse_links
 from lrmil.run_folder import write_environment
 from lrmil.run_log import logged
 from lrmil.run_plan import write_plan
@@ -139,20 +139,20 @@ def train_steps(
     local = [local_encoder(name) for name in (config.encoder, config.student_encoder)]
     sources = [SlideSource(slide.slide_id, slide.path) for slide in report.cohort.slides]
     Inputs(sources, (Path(labels), *inputs, *local)).require_clear([out, *(out / name for name in WRITTEN)])
-    files.make_folder(out)
+    atomic.make_folder(out)
     with run_lock(out):
         refuse_links(out)
         stop_requested(out)  # one from before the start is of an earlier call
         earlier = read_earlier(out)
         require_run_place(out, replace=replace)
-        files.remove_leftovers(out)
+        atomic.remove_leftovers(out)
         put_by(out, replace=replace)
         write_plan(out, config, str(slides), str(labels), options=options, classes=report.cohort.classes)
         write_environment(out, torch_device)
         yield from logged(
             _run(out, report, report.cohort, plan, config, earlier, device=str(torch_device), replace=replace),
             out / LOG,
-            plan=files.sha256_file(out / "plan.toml"),
+            plan=hashing.sha256_file(out / "plan.toml"),
             hidden=(Path(slides), Path(labels).parent, out.resolve(), Path.home()),
             asked_to_stop=lambda: stop_requested(out),
         )
@@ -223,7 +223,7 @@ def _run(
     write_predictions(out, cohort, folds)
     stated: dict[str, object] = {role: one.to_dict() for role, one in terms.items()}
     write_bundle(out, tasks[trained.index(final)], cohort, config, figures, terms=stated, replace=replace)
-    files.write_json(out / "metrics.json", figures, is_metrics)
+    atomic.write_json(out / "metrics.json", figures, is_metrics)
     run = Run(out, out / "model", figures, failed)
     yield Step("train", len(trained), len(trained), "folds", result=run)
 

@@ -13,13 +13,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lrmil import files, untrusted
-from lrmil.explanation import overlay_png, percentile_rank, read_ome_zarr, write_geojson, write_ome_zarr
+from lrmil.explanation import overlay_png, percentile_rank, write_geojson
 from lrmil.identity import unchanged
 from lrmil.inference import Prediction
+from lrmil.io import atomic, untrusted
+from lrmil.io.ownership import Ours, is_card, is_free, is_map, is_overlay, is_tiles, require_free
+from lrmil.io.raster_zarr import read_ome_zarr, write_ome_zarr
 from lrmil.mask_files import TISSUE, content_hash, place_mask, require_mask_place
 from lrmil.outputs import Inputs
-from lrmil.ownership import Ours, is_card, is_free, is_map, is_overlay, is_tiles, require_free
 from lrmil.prediction_card import PredictionCard, patches_in
 from lrmil.raster import Raster
 from lrmil.slide import Slide
@@ -64,20 +65,20 @@ def write_prediction(
     mpp, source = prediction.mpp, prediction.mpp_source
     require_place(out, slide_id, tissue)
     written, card = _mask_as_written(out, slide_id), out / f"{slide_id}.json"
-    with files.scratch(out, slide_id) as made:
+    with atomic.scratch(out, slide_id) as made:
         write_overlay(made / f"{slide_id}.png", prediction, slide)  # first: it is refused where the slide has changed
         write_ome_zarr(made / ATTENTION.format(slide_id), prediction.attention, mpp=mpp, mpp_source=source)
         write_tiles(made / f"{slide_id}.geojson", slide_id, prediction, slide, subtract_bounds=subtract_bounds)
         mask = place_mask(out / TISSUE.format(slide_id), tissue, written, mpp=mpp, mpp_source=source)
         about = {"version": importlib.metadata.version("napari-lrmil"), "tissue_content": mask}
         document = {"format": FORMAT, "key": key, **about, **_card(prediction), "notice": NOTICE}
-        files.write_json(made / card.name, document, is_card)
+        atomic.write_json(made / card.name, document, is_card)
         remove_prediction(out, slide_id)
         if not is_free(card, is_card):
-            files.put_aside(card)
+            atomic.put_aside(card)
         for name, ours in reversed(EVIDENCE.items()):
             require_free(out / name.format(slide_id), ours)
-            files.rename(made / name.format(slide_id), out / name.format(slide_id))
+            atomic.rename(made / name.format(slide_id), out / name.format(slide_id))
 
 
 def read_prediction(
@@ -159,7 +160,7 @@ def remove_prediction(out: Path, slide_id: str) -> None:
     """Delete a prediction, its card first; masks, and what lrmil did not write, stay."""
     paths = {out / name.format(slide_id): ours for name, ours in EVIDENCE.items()}
     for path in [path for path, ours in paths.items() if ours(path)]:
-        files.remove(path)
+        atomic.remove(path)
 
 
 def write_tiles(

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lrmil import files
-from lrmil.csv_text import csv_text, plain_cell
 from lrmil.errors import OverwriteError
 from lrmil.failures import Failure
 from lrmil.inference import Prediction
-from lrmil.ownership import is_out_of_fold_table, is_prediction_table, require_free
-from lrmil.plain_files import read_bytes
+from lrmil.io import atomic
+from lrmil.io.ownership import is_out_of_fold_table, is_prediction_table, require_free
+from lrmil.io.plain_files import read_bytes
+from lrmil.io.safe_csv import csv_text, plain_cell
 
 TABLE = "predictions.csv"
 MAX_TABLE = 1 << 30  # bytes
@@ -97,7 +97,7 @@ class PredictionTable:
     def write(self) -> None:
         """Write the table, complete or not at all."""
         text = csv_text([_header(self._classes), *self._lines.values()])
-        files.write_text(self._path, text, is_prediction_table)
+        atomic.write_text(self._path, text, is_prediction_table)
         self._written = time.monotonic()
 
     def _earlier(self) -> dict[str, list[str]]:
@@ -135,7 +135,7 @@ class PredictionTable:
             self._copied = True
 
     def _put_aside(self) -> None:
-        aside = files.put_aside(self._path)
+        aside = atomic.put_aside(self._path)
         log.warning("%s is of another model, version or program; it is kept as %s.", TABLE, aside.name)
 
 
@@ -165,8 +165,8 @@ def keep_other_models(path: Path, model: str) -> None:
 def _keep_copy(path: Path) -> None:
     if not path.is_file():
         return
-    copy = files.numbered(path)
-    with files.replacing(copy) as temporary:
+    copy = atomic.numbered(path)
+    with atomic.replacing(copy) as temporary:
         shutil.copyfile(path, temporary)
     log.warning("Lines of %s are replaced; it is kept as %s.", path.name, copy.name)
 
@@ -208,7 +208,7 @@ def row_of(slide_id: str, prediction: Prediction) -> Row:
 
 def write_rows(path: Path, rows: Sequence[Row], classes: Sequence[str]) -> None:
     """Write rows as predictions.csv, complete or not at all."""
-    files.write_text(path, table_of(rows, classes), is_prediction_table)
+    atomic.write_text(path, table_of(rows, classes), is_prediction_table)
 
 
 def table_of(rows: Sequence[Row], classes: Sequence[str]) -> str:

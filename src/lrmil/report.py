@@ -8,18 +8,18 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from lrmil import files
 from lrmil.errors import ConfigError, FormatError, LrmilError
 from lrmil.explanation import attention_raster, percentile_rank
 from lrmil.features import read_card, read_index
 from lrmil.fold_outputs import read_outputs
-from lrmil.hidden_folders import without_folders
-from lrmil.ownership import is_page, is_report, require_free
-from lrmil.plain_files import is_plain
+from lrmil.io import atomic
+from lrmil.io.documents import refuse_links
+from lrmil.io.ownership import is_page, is_report, require_free
+from lrmil.io.plain_files import is_plain
+from lrmil.io.redaction import without_folders
 from lrmil.raster import Raster
 from lrmil.report_data import STAGES, Report, SlideResult, features_of, gather, read_json
 from lrmil.report_figures import RocLine, colour_bar, loss_svg, roc_svg, slide_pictures
-from lrmil.run_documents import refuse_links
 from lrmil.run_plan import ARM_NAMES, read_plan, settings_hash
 from lrmil.slide_search import find_named
 
@@ -67,8 +67,8 @@ def write_report(run_folder: Path, *, examples: int = 6) -> Path:
             f"Expected a whole run at {run}. Got one whose documents do not fit together ({type(error).__name__}: "
             f"{error}); run the same lrmil train command again."
         ) from error
-    files.write_json(run / "report.json", asdict(report), is_report)
-    files.write_text(run / "report.html", page, is_page)
+    atomic.write_json(run / "report.json", asdict(report), is_report)
+    atomic.write_text(run / "report.html", page, is_page)
     return run / "report.html"
 
 

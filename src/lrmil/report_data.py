@@ -11,17 +11,18 @@ import tomli_w
 from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 
-from lrmil import files, metrics
+from lrmil import metrics
 from lrmil.configs import to_dict
 from lrmil.errors import FormatError
 from lrmil.features import read_card, read_index
 from lrmil.fold_outputs import read_history, read_outputs
 from lrmil.geometry import resolution_ratio
-from lrmil.hidden_folders import without_folders
+from lrmil.io import hashing
+from lrmil.io.documents import read_csv_rows, read_json_document, require_fold, require_slide_id
+from lrmil.io.redaction import without_folders
 from lrmil.mil import BagOutput
 from lrmil.report_figures import LossLine
 from lrmil.run_changes import read_changes
-from lrmil.run_documents import read_csv_rows, read_json_document, require_fold, require_slide_id
 from lrmil.run_plan import ARMS, read_plan
 from lrmil.slide_distillation import gather_log_mass
 from lrmil.splits import read_splits
@@ -120,7 +121,7 @@ def gather(run: Path) -> Report:
         data={"slides": PurePath(slides).name or "slides", "labels": PurePath(labels).name},
         settings=tomli_w.dumps(without_folders(to_dict(config), hidden)),
         environment=environment,
-        bundle_sha256=files.sha256_file(run / "model/bundle.json"),
+        bundle_sha256=hashing.sha256_file(run / "model/bundle.json"),
     )
 
 

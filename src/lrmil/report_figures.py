@@ -16,10 +16,10 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image
 
-from lrmil import files
 from lrmil.errors import SlideError
 from lrmil.explanation import overlay_rgb
 from lrmil.identity import unchanged
+from lrmil.io import hashing
 from lrmil.raster import Raster
 from lrmil.slide import open_slide
 
@@ -182,7 +182,7 @@ def _svg(figure: Figure, description: str) -> str:
         figure.savefig(text, format="svg", metadata=about)
     element = text.getvalue()
     element = element[element.index("<svg") :]
-    own = f"f{files.sha256_of(description)[:8]}-"
+    own = f"f{hashing.sha256_of(description)[:8]}-"
     for before in ('id="', 'href="#', "url(#"):
         element = element.replace(before, before + own)
     return element.replace("<svg ", f'<svg role="img" aria-label="{html.escape(description)}" ', 1)

@@ -15,8 +15,8 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_confi
 from typing_extensions import TypedDict  # that of Python 3.11 does not suffice for pydantic
 
 from lrmil.errors import FormatError, ReviewError
-from lrmil.ownership import is_lock, require_free
-from lrmil.plain_files import open_append, open_plain, refuse_link
+from lrmil.io.ownership import is_lock, require_free
+from lrmil.io.plain_files import open_append, open_plain, refuse_link
 from lrmil.review_entry import (
     LONGEST_NOTE,
     LONGEST_TEXT,

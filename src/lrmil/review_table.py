@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from lrmil import files
-from lrmil.csv_text import csv_text
-from lrmil.ownership import is_review_table
+from lrmil.io import atomic
+from lrmil.io.ownership import is_review_table
+from lrmil.io.safe_csv import csv_text
 from lrmil.review import Review
 
 COLUMNS = ("decision", "human_label", "note", "reviewer", "human_first", "reviewed_at")
@@ -29,7 +29,7 @@ def write_review_table(path: Path, reviews: Sequence[Review]) -> None:
         said = [one.slide_id, one.output_status, one.output_label, *map(_figure, chances)]
         viewed = "" if one.seconds_viewed is None else f"{one.seconds_viewed:g}"
         rows.append([*said, *cells_of(one), viewed, one.slide_fingerprint, one.bundle_sha256, one.version])
-    files.write_text(path, csv_text(rows), is_review_table)
+    atomic.write_text(path, csv_text(rows), is_review_table)
 
 
 def cells_of(review: Review | None) -> list[str]:

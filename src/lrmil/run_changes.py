@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from lrmil import files
 from lrmil.class_order import order_before_numbers
 from lrmil.cohort import Cohort
 from lrmil.cohort_checks import names_of
 from lrmil.configs import TrainConfig, to_dict
-from lrmil.csv_text import plain_cell
 from lrmil.errors import FormatError
 from lrmil.features import FeaturesCard, read_card
-from lrmil.ownership import is_changes
-from lrmil.run_documents import read_json_document
+from lrmil.io import atomic
+from lrmil.io.documents import read_json_document
+from lrmil.io.ownership import is_changes
+from lrmil.io.safe_csv import plain_cell
 from lrmil.run_plan import read_classes, read_plan
 from lrmil.slide_files import SlideSource
 from lrmil.splits import Fold, read_table
@@ -126,7 +126,7 @@ def note_changes(run: Path, said: Sequence[str]) -> None:
     """Keep what was said, after what was said in earlier calls."""
     if said:
         entry = {"date": datetime.datetime.now(datetime.UTC).date().isoformat(), "changes": list(said)}
-        files.write_json(run / CHANGES, [*read_changes(run), entry], is_changes)
+        atomic.write_json(run / CHANGES, [*read_changes(run), entry], is_changes)
 
 
 def read_changes(run: Path) -> list[dict[str, object]]:

@@ -15,11 +15,11 @@ from typing import Literal
 
 from filelock import FileLock, Timeout
 
-from lrmil import files
 from lrmil.errors import FormatError, RunError
-from lrmil.ownership import STOP_MARK, is_lock, is_stop_request, require_free
-from lrmil.plain_files import is_plain, open_plain, refuse_link
-from lrmil.run_documents import read_split_rows, read_toml_document
+from lrmil.io import atomic
+from lrmil.io.documents import read_split_rows, read_toml_document
+from lrmil.io.ownership import STOP_MARK, is_lock, is_stop_request, require_free
+from lrmil.io.plain_files import is_plain, open_plain, refuse_link
 from lrmil.run_log import LogLine, parse_line
 from lrmil.run_progress import EpochRecord, RunProgress
 
@@ -122,14 +122,14 @@ def request_stop(run: Path) -> None:
     """
     if not run.is_dir():
         raise RunError(f"Expected the folder of a run. Got {run}, which is none.")
-    files.write_text(run / STOP, STOP_MARK.decode(), is_stop_request)
+    atomic.write_text(run / STOP, STOP_MARK.decode(), is_stop_request)
 
 
 def stop_requested(run: Path) -> bool:
     """Tell whether the training is to stop; the request is taken away."""
     if not is_stop_request(run / STOP):
         return False
-    files.remove(run / STOP)
+    atomic.remove(run / STOP)
     return True
 
 

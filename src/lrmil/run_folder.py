@@ -16,15 +16,12 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from lrmil import files
 from lrmil.errors import FormatError
-from lrmil.ownership import is_artefact, is_environment
-from lrmil.run_documents import read_json_document
-from lrmil.untrusted import read_header
+from lrmil.io import atomic, hashing
+from lrmil.io.documents import read_json_document
+from lrmil.io.ownership import is_artefact, is_environment
 
 Module = TypeVar("Module", bound=nn.Module)
 PACKAGES = ("napari-lrmil", "torch", "timm", "numpy", "tifffile", "openslide-python", "zarr")
@@ -33,7 +30,7 @@ PACKAGES = ("napari-lrmil", "torch", "timm", "numpy", "tifffile", "openslide-pyt
 def is_committed(folder: Path, inputs: object) -> bool:
     """Tell whether an artefact is there and was made from just these inputs."""
     try:
-        return key_of(folder) == files.sha256_of(inputs)
+        return key_of(folder) == hashing.sha256_of(inputs)
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -42,7 +39,7 @@ def changed_inputs(folder: Path, inputs: Mapping[str, object]) -> list[str]:
     """Name the inputs that are others than those an artefact was made from; none where there is no artefact."""
     try:
         before = read_json_document(folder / "artefact.json")["inputs"]
-        return [name for name in inputs if files.sha256_of(before.get(name)) != files.sha256_of(inputs[name])]
+        return [name for name in inputs if hashing.sha256_of(before.get(name)) != hashing.sha256_of(inputs[name])]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return []
 
@@ -50,12 +47,12 @@ def changed_inputs(folder: Path, inputs: Mapping[str, object]) -> list[str]:
 @contextmanager
 def committing(folder: Path, inputs: object) -> Iterator[Path]:
     """Give a temporary folder that becomes the artefact `folder`, with its inputs, when the block ends well."""
-    with files.replacing(folder, is_artefact) as temporary:
+    with atomic.replacing(folder, is_artefact) as temporary:
         temporary.mkdir()
         yield temporary
         content = sorted(path.relative_to(temporary).as_posix() for path in temporary.rglob("*"))
-        document = {"key": files.sha256_of(inputs), "inputs": inputs, "content": content}
-        files.write_json(temporary / "artefact.json", document)
+        document = {"key": hashing.sha256_of(inputs), "inputs": inputs, "content": content}
+        atomic.write_json(temporary / "artefact.json", document)
 
 
 def key_of(folder: Path) -> str:
@@ -75,29 +72,6 @@ def key_of(folder: Path) -> str:
             f"Expected the key of what lies in {folder}. Got none; delete that folder, then run it again."
         )
     return key
-
-
-def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Write tensors as safetensors (inside an artefact that is being committed)."""
-    save_file({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, path)
-
-
-def load_tensors(path: Path) -> dict[str, Tensor]:
-    """Read what `save_tensors` wrote.
-
-    Raises
-    ------
-    FormatError
-        If it is damaged.
-    """
-    try:
-        read_header(path)  # no pipe is waited for, and no size believed that the file does not have
-        return dict(load_file(path))
-    except (OSError, SafetensorError, FormatError) as error:
-        raise FormatError(
-            f"Expected whole tensors in {path}. Got: {error}; delete the folder '{path.parent.name}' in which it lies, "
-            "then run the same again: only that is made anew."
-        ) from error
 
 
 def load_into(module: Module, tensors: dict[str, Tensor], path: Path) -> Module:
@@ -129,7 +103,7 @@ def write_environment(folder: Path, device: torch.device) -> None:
         "threads": torch.get_num_threads(),
         "packages": installed_versions(),
     }
-    files.write_json(folder / "environment.json", document, is_environment)
+    atomic.write_json(folder / "environment.json", document, is_environment)
 
 
 def installed_versions() -> dict[str, str]:

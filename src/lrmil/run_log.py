@@ -17,9 +17,9 @@ from pathlib import Path, PurePath
 from typing import Literal, cast
 
 from lrmil.errors import LrmilError, Stopped
-from lrmil.hidden_folders import without_folders
-from lrmil.ownership import is_log, require_free
-from lrmil.plain_files import open_append, refuse_link
+from lrmil.io.ownership import is_log, require_free
+from lrmil.io.plain_files import open_append, refuse_link
+from lrmil.io.redaction import without_folders
 from lrmil.steps import Step, T
 
 INTERVAL = 1.0  # seconds between two looks at the stop file, and between two lines of the same job

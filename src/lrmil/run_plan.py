@@ -6,11 +6,11 @@ from pathlib import Path
 
 import tomli_w
 
-from lrmil import files
 from lrmil.configs import TrainConfig, from_dict, to_dict
 from lrmil.errors import FormatError
-from lrmil.ownership import is_plan
-from lrmil.run_documents import read_toml_document
+from lrmil.io import atomic, hashing
+from lrmil.io.documents import read_toml_document
+from lrmil.io.ownership import is_plan
 from lrmil.table_columns import TableOptions, options_from_dict
 
 FORMAT = "lrmil.run/1"
@@ -34,7 +34,7 @@ def write_plan(
     if chosen := {name: value for name, value in asdict(options or TableOptions()).items() if value}:
         document["table"] = chosen
     document["settings"] = to_dict(config)
-    files.write_text(folder / "plan.toml", tomli_w.dumps(document), is_plan)
+    atomic.write_text(folder / "plan.toml", tomli_w.dumps(document), is_plan)
 
 
 def read_plan(folder: Path) -> tuple[TrainConfig, str, str]:
@@ -94,4 +94,4 @@ def _read(folder: Path) -> dict[str, object]:
 
 def settings_hash(config: TrainConfig) -> str:
     """Hash of all settings: what a model was made with, without telling where its encoder lay."""
-    return files.sha256_of(to_dict(config))
+    return hashing.sha256_of(to_dict(config))

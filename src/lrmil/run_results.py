@@ -7,17 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-from lrmil import files, metrics
+from lrmil import metrics
 from lrmil.bundle import Bundle, load_bundle
 from lrmil.cohort import Cohort
 from lrmil.configs import TrainConfig, to_dict
-from lrmil.csv_text import csv_text
 from lrmil.earlier_results import settle
 from lrmil.features import read_card
 from lrmil.fold_outputs import load_mil, read_outputs
 from lrmil.folds import FoldTask, load_lr_encoder
+from lrmil.io import atomic, hashing
+from lrmil.io.ownership import is_out_of_fold_table, is_problems
+from lrmil.io.safe_csv import csv_text
 from lrmil.labels import Problem
-from lrmil.ownership import is_out_of_fold_table, is_problems
 from lrmil.run_plan import ARMS, settings_hash
 from lrmil.splits import Fold
 
@@ -46,7 +47,7 @@ def write_problems(out: Path, problems: Sequence[Problem], failed: dict[str, str
         }
         for slide_id, message in failed.items()
     ]
-    files.write_json(out / "problems.json", rows, is_problems)
+    atomic.write_json(out / "problems.json", rows, is_problems)
 
 
 def figures_of(out: Path, cohort: Cohort, folds: Sequence[Fold], tasks: Sequence[FoldTask]) -> dict[str, object]:
@@ -105,7 +106,7 @@ def write_predictions(out: Path, cohort: Cohort, folds: Sequence[Fold]) -> None:
                 record = cohort.by_id[slide_id]
                 row = [slide_id, record.case_id, fold.name, arm, record.label]
                 rows.append([*row, *(f"{value:.6f}" for value in output.probabilities)])
-    files.write_text(out / "predictions.csv", csv_text(rows), is_out_of_fold_table)
+    atomic.write_text(out / "predictions.csv", csv_text(rows), is_out_of_fold_table)
 
 
 def write_bundle(
@@ -120,7 +121,7 @@ def write_bundle(
 ) -> None:
     """Write the student of the final fold as the model to ship, with its provenance, and see that it can be loaded."""
     training = {
-        "cohort": files.sha256_of([[slide.slide_id, slide.label, slide.case_id] for slide in cohort.slides]),
+        "cohort": hashing.sha256_of([[slide.slide_id, slide.label, slide.case_id] for slide in cohort.slides]),
         "slides": len(task.fold.train),
         "cases": len({cohort.by_id[slide_id].case_id for slide_id in task.fold.train}),
         "validation_slides": len(task.fold.val),

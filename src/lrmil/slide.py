@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from lrmil.checksums import NOT_COMPARED, comparison, verify
 from lrmil.errors import ResolutionError
 from lrmil.identity import Identity, find_identity, identity_of
+from lrmil.io.zarr_folders import ZARR_SUFFIX
 from lrmil.level_choice import FINER, coarsest_level, far_notes
 from lrmil.pyramid import make_pyramid
 from lrmil.reader import Level, Reader
@@ -20,7 +21,6 @@ from lrmil.resolution import Resolution, fit_on_glass, reasons, resolve_mpp
 from lrmil.slide_files import SlideSource, find_slides, parts_of, slide_file, slide_id_of
 from lrmil.standins import StandIns
 from lrmil.thumbnail import Thumbnail, make_thumbnail
-from lrmil.zarr_folders import ZARR_SUFFIX
 
 if TYPE_CHECKING:
     import dask.array as da

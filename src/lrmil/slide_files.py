@@ -5,13 +5,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from lrmil import files
 from lrmil.checksums import Checksum
 from lrmil.dicom_head import is_dicom
 from lrmil.dicom_series import DICOM, DicomFolder, dicom_in, file_of_folder, file_with_scan, paths_of, series_of
 from lrmil.errors import SlideError
-from lrmil.ownership import is_overlay
-from lrmil.zarr_folders import ZARR_SUFFIX, is_zarr_slide
+from lrmil.io import hashing
+from lrmil.io.ownership import is_overlay
+from lrmil.io.zarr_folders import ZARR_SUFFIX, is_zarr_slide
 
 TIFF_EXTENSIONS = (".svs", ".tif", ".tiff", ".ndpi", ".btf")
 MRXS = ".mrxs"
@@ -169,14 +169,14 @@ def fingerprint_of(path: Path) -> str:
     """
     parts = parts_of(path)
     if len(parts) == 1:
-        return files.fingerprint(parts[0])
+        return hashing.fingerprint(parts[0])
     if path.suffix.lower() != ZARR_SUFFIX:
-        return files.sha256_of({part.name: files.fingerprint(part) for part in parts})
+        return hashing.sha256_of({part.name: hashing.fingerprint(part) for part in parts})
     names = {part: part.relative_to(path).as_posix() for part in parts}
     chunks = [part for part in parts if part.name not in ZARR_DOCUMENTS]
     sampled = {part for part in parts if part.name in ZARR_DOCUMENTS} | set(chunks[:: len(chunks) // SAMPLED + 1])
     sizes = {names[part]: part.stat().st_size for part in parts}
-    return files.sha256_of([sizes, {names[part]: files.fingerprint(part) for part in sampled}])
+    return hashing.sha256_of([sizes, {names[part]: hashing.fingerprint(part) for part in sampled}])
 
 
 def changed_at(path: Path) -> int:

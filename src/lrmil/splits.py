@@ -10,11 +10,11 @@ from sklearn.model_selection import StratifiedKFold
 from lrmil.case_drawing import draw_tests, draw_validation
 from lrmil.class_order import order_before_numbers
 from lrmil.cohort import Cohort
-from lrmil.csv_text import csv_text, plain_cell
 from lrmil.errors import CohortError, ConfigError
-from lrmil.files import write_text
-from lrmil.ownership import is_splits
-from lrmil.run_documents import SPLIT_COLUMNS, read_split_rows
+from lrmil.io.atomic import write_text
+from lrmil.io.documents import SPLIT_COLUMNS, read_split_rows
+from lrmil.io.ownership import is_splits
+from lrmil.io.safe_csv import csv_text, plain_cell
 
 COLUMNS = SPLIT_COLUMNS
 

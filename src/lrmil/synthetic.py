@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from lrmil.csv_text import csv_text
 from lrmil.errors import ConfigError
-from lrmil.files import replacing, write_json, write_text
-from lrmil.ownership import is_demo_labels, is_truth
+from lrmil.io.atomic import replacing, write_json, write_text
+from lrmil.io.ownership import is_demo_labels, is_truth
+from lrmil.io.safe_csv import csv_text
 from lrmil.steps import Step
 
 Label = Literal["negative", "positive"]

@@ -9,7 +9,7 @@ import pydantic.dataclasses
 from pydantic import ConfigDict, ValidationError
 
 from lrmil.errors import FormatError
-from lrmil.tables import Table
+from lrmil.io.tables import Table
 
 ALIASES: Mapping[str, tuple[str, ...]] = {
     "slide_id": ("slide", "slide_name", "filename", "file", "image", "wsi", "image_id"),

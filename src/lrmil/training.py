@@ -18,13 +18,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from lrmil import files
 from lrmil.configs import FitConfig
 from lrmil.errors import ConfigError
-from lrmil.ownership import is_checkpoint, is_free
-from lrmil.plain_files import is_plain
+from lrmil.io import atomic
+from lrmil.io.ownership import is_checkpoint, is_free
+from lrmil.io.plain_files import is_plain
+from lrmil.io.untrusted import read_header
 from lrmil.steps import Step
-from lrmil.untrusted import read_header
 
 log = logging.getLogger(__name__)
 
@@ -172,8 +172,8 @@ def _save(
         "state": json.dumps(asdict(state)),
     }
     if not is_free(path, is_checkpoint):  # damaged, or somebody else's
-        files.put_aside(path)
-    with files.replacing(path, is_checkpoint) as temporary:
+        atomic.put_aside(path)
+    with atomic.replacing(path, is_checkpoint) as temporary:
         save_file(
             {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, temporary, metadata
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lrmil import files
+from lrmil.io import hashing
 from lrmil.raster import Raster
 from lrmil.slide_files import SlideSource
 from lrmil.steps import Step
@@ -43,7 +43,7 @@ class Shown:
 def case_folder(results: Path, slide_id: str, path: Path) -> Path:
     """Folder for one slide's prediction: slides of one name in two folders do not overwrite each other."""
     real = os.path.realpath(path)  # unlike Path.resolve, no error where links lead in a circle
-    return results / f"{slide_id}-{files.sha256_of(real)[:8]}"
+    return results / f"{slide_id}-{hashing.sha256_of(real)[:8]}"
 
 
 def shown_steps(

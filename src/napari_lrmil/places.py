@@ -4,8 +4,8 @@ from pathlib import Path
 
 import platformdirs
 
-from lrmil import files, untrusted
 from lrmil.errors import FormatError
+from lrmil.io import atomic, untrusted
 
 MAX_MEMORY = 1 << 20  # bytes
 APPLICATION = "napari-lrmil"
@@ -29,7 +29,7 @@ def log_file() -> Path:
 def remember(name: str, value: str) -> None:
     """Keep a choice, such as the last training run, for the next start."""
     try:
-        files.write_json(_memory(), {**_remembered(), name: value})
+        atomic.write_json(_memory(), {**_remembered(), name: value})
     except OSError:
         return  # a convenience: where it cannot be kept, the next start asks again
 

@@ -6,10 +6,11 @@ import sys
 import time
 from pathlib import Path
 
-from lrmil.configs import TrainConfig, write_toml
+from lrmil.configs import TrainConfig
 from lrmil.errors import FormatError
-from lrmil.ownership import is_settings, require_free
-from lrmil.plain_files import open_plain
+from lrmil.io.ownership import is_settings, require_free
+from lrmil.io.plain_files import open_plain
+from lrmil.io.settings import write_toml
 from lrmil.table_columns import TableOptions
 
 SETTINGS, LOG = "settings.toml", "train.log"

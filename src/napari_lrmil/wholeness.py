@@ -5,8 +5,8 @@ from typing import Any
 
 import tifffile
 
-from lrmil import untrusted
 from lrmil.errors import LrmilError
+from lrmil.io import untrusted
 from lrmil.tiff_pages import MALFORMED
 
 BROKEN = (LrmilError, OSError, KeyError, TypeError, AttributeError, ValueError)

@@ -79,8 +79,8 @@ def classify_list(
     """
     from lrmil.devices import pick_device
     from lrmil.failures import CONCERNS_THE_RUN, Failure, reason_of, without_folder
+    from lrmil.io.ownership import is_worklist, require_free
     from lrmil.outputs import Inputs
-    from lrmil.ownership import is_worklist, require_free
     from lrmil.prediction_table import keep_other_models, write_rows
 
     device = str(pick_device(device))  # a wrong name concerns no slide

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import ConfigDict, TypeAdapter, with_config
 from typing_extensions import TypedDict  # that of Python 3.11 does not suffice for pydantic
 
-from lrmil import files, untrusted
 from lrmil.errors import SlideError
 from lrmil.failures import CONCERNS_THE_RUN, Failure, namesakes, reason_of
-from lrmil.ownership import is_worklist
+from lrmil.io import atomic, hashing, untrusted
+from lrmil.io.ownership import is_worklist
 from lrmil.slide_files import SlideSource, find_slides, parts_of, slide_id_of
 from lrmil.steps import Step
 from napari_lrmil.answers import case_folder
@@ -130,7 +130,7 @@ _MEMORY = TypeAdapter(_Memory)
 
 def list_file(results: Path, folder: Path, ending: str) -> Path:
     """File of a list: ".json" is its memory, ".csv" the table of its results."""
-    return results / "worklists" / f"{folder.name}-{files.sha256_of(str(folder.resolve()))[:8]}{ending}"
+    return results / "worklists" / f"{folder.name}-{hashing.sha256_of(str(folder.resolve()))[:8]}{ending}"
 
 
 def read_memory(path: Path) -> Memory:
@@ -146,7 +146,7 @@ def read_memory(path: Path) -> Memory:
 def write_memory(path: Path, memory: Memory) -> None:
     """Keep what is to be known of a list at the next start."""
     document = {"format": FORMAT, "bundle_sha256": memory.bundle_sha256, "failures": memory.failures}
-    files.write_json(path, document, is_worklist)
+    atomic.write_json(path, document, is_worklist)
 
 
 def scan(folder: Path, results: Path, bundle_sha256: str) -> Iterator[Step[list[Entry]]]:

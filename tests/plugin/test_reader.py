@@ -9,7 +9,7 @@ import tifffile
 
 from dicom_slides import write_series
 from lrmil.errors import SlideError
-from lrmil.explanation import write_ome_zarr
+from lrmil.io.raster_zarr import write_ome_zarr
 from lrmil.raster import Raster
 from lrmil.slide import open_slide
 from napari_lrmil.reader import get_reader, read_slides

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
-from lrmil import batch_prediction, files
+from lrmil import batch_prediction
 from lrmil.bundle import load_bundle
 from lrmil.errors import LrmilError
 from lrmil.inference import predict
+from lrmil.io import atomic
 from lrmil.slide import Slide
 from lrmil.slide_files import find_slides
 from lrmil.steps import Step
@@ -91,7 +92,7 @@ class TestClassifySlide:
     ) -> None:
         dock.slides.open_file(str(cohort / "slides/demo-001.ome.tif"))
         with monkeypatch.context() as patch:
-            patch.setattr(files, "_flush", full)
+            patch.setattr(atomic, "_flush", full)
             dock.start()
             finish(dock.session)
         assert dock.message.text().startswith("Expected room and the right to write")
@@ -170,7 +171,7 @@ class TestWorklist:
         session.failed.connect(told.append)
         finish(session)
         with monkeypatch.context() as patch:
-            patch.setattr(files, "_flush", full)
+            patch.setattr(atomic, "_flush", full)
             worklist.classify_all()
             finish(session)
         assert len(told) == 1 and "No space left on device" in told[0] and "Traceback" not in told[0]

@@ -19,7 +19,7 @@ from qtpy.QtCore import QCoreApplication, QEvent, QUrl
 from qtpy.QtGui import QColor, QDesktopServices
 
 from lrmil import slide_looks
-from lrmil.configs import read_toml, write_toml
+from lrmil.io.settings import read_toml, write_toml
 from lrmil.run_control import is_running, request_stop
 from lrmil.run_plan import write_plan
 from lrmil.slide_files import SlideSource

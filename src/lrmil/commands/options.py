@@ -8,9 +8,10 @@ from lrmil.checksums import Checksum, ChecksumList, read_checksums
 from lrmil.cohort import TableOptions
 from lrmil.cohort_checks import names_of
 from lrmil.commands.printing import console
-from lrmil.configs import TrainConfig, read_toml, with_settings
+from lrmil.configs import TrainConfig, with_settings
 from lrmil.errors import CohortError, ConfigError, ReviewError
 from lrmil.extraction import SlideSource
+from lrmil.io.settings import read_toml
 from lrmil.masks import find_masks, given_mask, mask_files
 from lrmil.mpp_table import read_mpp_table
 from lrmil.outputs import local_encoder

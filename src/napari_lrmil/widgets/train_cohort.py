@@ -14,10 +14,10 @@ from superqt import QCollapsible
 
 from lrmil.cohort import CohortReport, Problem, validate_cohort
 from lrmil.errors import LrmilError
+from lrmil.io.tables import read_records
 from lrmil.run_plan import read_plan
 from lrmil.steps import Step
 from lrmil.table_columns import TableOptions
-from lrmil.tables import read_records
 from napari_lrmil.messages import explain
 from napari_lrmil.widgets.parts import Text
 from napari_lrmil.widgets.train_reading import ReadingBox

@@ -8,7 +8,7 @@ from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from lrmil.errors import FormatError
-from lrmil.run_documents import read_json_document
+from lrmil.io.documents import read_json_document
 from lrmil.run_plan import ARM_NAMES
 from napari_lrmil.widgets.parts import Text
 from napari_lrmil.widgets.train_table import Table

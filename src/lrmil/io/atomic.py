@@ -1,10 +1,9 @@
-"""Files that are either complete or absent: write to a temporary name, flush to disk, rename; and hashes of content.
+"""Files that are either complete or absent: write to a temporary name, flush to disk, rename.
 
-`ours` says which content may be replaced (see `lrmil.ownership`); without it, whatever is there is replaced.
+`ours` says which content may be replaced (see `lrmil.io.ownership`); without it, whatever is there is replaced.
 """
 
 import errno
-import hashlib
 import json
 import os
 import re
@@ -16,12 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lrmil.errors import OutputError
-from lrmil.ownership import Ours, require_free
+from lrmil.io.ownership import Ours, require_free
 
 REFUSALS = {"ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EEXIST", "ENOTDIR", "EIO"}
 REFUSED = {getattr(errno, name) for name in REFUSALS if hasattr(errno, name)}  # Windows has no EDQUOT
 FULL = ("No space left on device", "os error 28", "code: 28")  # as safetensors and HDF5 say it
-SAMPLE_BYTES = 1 << 20
 LEFTOVER = re.compile(r"\..+\.lrmil-[0-9a-f]{16}\.(tmp|old)", re.DOTALL)  # names that `replacing` gives, nobody else
 LONGEST_NAME = 255  # bytes, of most file systems
 
@@ -171,32 +169,6 @@ def write_text(path: Path, text: str, ours: Ours | None = None) -> None:
 def write_json(path: Path, value: object, ours: Ours | None = None) -> None:
     """Write a JSON document, complete or not at all; NaN is refused, since JSON has none."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", ours)
-
-
-def sha256_of(value: object) -> str:
-    """Hash a JSON-like value by its canonical text: equal values have equal hashes, whatever the order of keys."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def sha256_file(path: Path) -> str:
-    """Hash the whole content of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def fingerprint(path: Path) -> str:
-    """Hash a slide by its size and three samples of 1 MiB (start, middle, end).
-
-    A slide has gigabytes: reading it whole would cost more than classifying it. Files up to 3 MiB are hashed whole.
-    """
-    size = path.stat().st_size
-    digest = hashlib.sha256(str(size).encode())
-    with path.open("rb") as file:
-        for start in sorted({0, max(0, size // 2 - SAMPLE_BYTES // 2), max(0, size - SAMPLE_BYTES)}):
-            file.seek(start)
-            digest.update(file.read(SAMPLE_BYTES))
-    return digest.hexdigest()
 
 
 @contextmanager

@@ -8,8 +8,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from lrmil.errors import OutputError, RunError
-from lrmil.ownership import is_lock, require_free
-from lrmil.plain_files import refuse_link
+from lrmil.io.ownership import is_lock, require_free
+from lrmil.io.plain_files import refuse_link
 
 LOCK = ".lrmil.lock"
 PATIENCE = 3.0  # seconds: another process may just be at its end

@@ -9,10 +9,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from lrmil.csv_text import plain_cell
 from lrmil.errors import FormatError
-from lrmil.plain_files import MAX_TEXT, read_bytes, read_text
-from lrmil.untrusted import parse_json
+from lrmil.io.plain_files import MAX_TEXT, read_bytes, read_text
+from lrmil.io.safe_csv import plain_cell
+from lrmil.io.untrusted import parse_json
 
 MAX_TABLE = 256 << 20  # bytes
 MAX_JSON = 64 << 20

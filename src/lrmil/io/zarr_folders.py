@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from lrmil.errors import FormatError
-from lrmil.untrusted import read_json
+from lrmil.io.untrusted import read_json
 
 ZARR_SUFFIX = ".zarr"
 IMAGE_KEYS = ("multiscales", "bioformats2raw.layout", "plate", "well")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lrmil.errors import UNPRINTABLE, FormatError
-from lrmil.plain_files import check_plain, open_plain, read_bytes
+from lrmil.io.plain_files import check_plain, open_plain, read_bytes
 
 __all__ = ["TensorSpec", "check_plain", "file_in", "parse_json", "read_header", "read_json"]
 

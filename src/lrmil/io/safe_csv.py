@@ -13,7 +13,7 @@ FORMULA = re.compile(r"'*(?:[=@\t\r]|[+-].*[(|!\[])", re.DOTALL)
 def csv_text(rows: Iterable[Iterable[object]]) -> str:
     """Write rows as CSV with plain line ends; text that a spreadsheet would run as a formula gets an apostrophe before.
 
-    `plain_cell` takes the apostrophe away again, as `lrmil.tables` does for every cell that it reads.
+    `plain_cell` takes the apostrophe away again, as `lrmil.io.tables` does for every cell that it reads.
     """
     return "".join(_line([_inert(value) for value in row]) for row in rows)
 

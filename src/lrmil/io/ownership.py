@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lrmil.errors import OverwriteError
-from lrmil.marks import (
+from lrmil.io.marks import (
     PNG_MAGIC,
     csv_header,
     csv_rows,

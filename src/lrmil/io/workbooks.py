@@ -11,8 +11,8 @@ from typing import Any, BinaryIO, NamedTuple
 import openpyxl
 from openpyxl.workbook.workbook import Workbook
 
-from lrmil.plain_files import open_plain
-from lrmil.zip_limits import check_zip
+from lrmil.io.plain_files import open_plain
+from lrmil.io.zip_limits import check_zip
 
 MAX_CELLS = 10_000_000  # a cell in the last column of a row makes 16,384 of it
 LONGEST = 1e15  # of a longer number the spreadsheet has already lost digits, and shows 1E+20

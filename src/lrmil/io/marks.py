@@ -1,4 +1,4 @@
-"""The content by which `lrmil.ownership` tells a file: its head, its document, its header; links are never followed."""
+"""The content by which `lrmil.io.ownership` knows a file: its head, document or header; links are never followed."""
 
 import csv
 import hashlib
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lrmil.errors import FormatError
-from lrmil.untrusted import read_json
+from lrmil.io.untrusted import read_json
 
 HEAD = 1 << 16  # bytes within which a mark stands
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from lrmil.errors import FormatError
-from lrmil.untrusted import read_json
+from lrmil.io.untrusted import read_json
 
 BYTES = {"int32": 4, "float32": 4, "float16": 2, "uint8": 1, "bool": 1}
 LARGEST_CHUNK = 256 << 20  # bytes

@@ -12,10 +12,10 @@ from xml.etree.ElementTree import ParseError
 
 from openpyxl.utils.exceptions import InvalidFileException
 
-from lrmil.csv_text import plain_cell
 from lrmil.errors import CohortError
-from lrmil.plain_files import read_bytes
-from lrmil.workbooks import Sheet, read_sheet
+from lrmil.io.plain_files import read_bytes
+from lrmil.io.safe_csv import plain_cell
+from lrmil.io.workbooks import Sheet, read_sheet
 
 INVISIBLE = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u200b": "", "\u2060": "", "\ufeff": ""})
 SEPARATOR_LINE = re.compile(r"sep=(.)(?:\r\n|\r|\n)")  # Excel's own first line, which it does not show

@@ -1,0 +1,1 @@
+"""Files whole or absent, safe to read, safe to show."""
