@@ -32,7 +32,6 @@ import numpy as np
 import torch
 
 from lrmil.bundle import Bundle
-from lrmil.checksums import NOT_COMPARED, Checksum, verify
 from lrmil.configs import MILConfig
 from lrmil.encoders import load_encoder
 from lrmil.errors import LrmilError, ResolutionError, SlideError
@@ -41,8 +40,9 @@ from lrmil.inspection import inspect_slide
 from lrmil.io.atomic import write_json, write_text
 from lrmil.mil import make_mil
 from lrmil.raster import Raster
-from lrmil.slide import find_slides, open_slide
-from lrmil.slide_files import SlideSource
+from lrmil.slides.checksums import NOT_COMPARED, Checksum, verify
+from lrmil.slides.slide import find_slides, open_slide
+from lrmil.slides.source import SlideSource
 from slide_mutations import KINDS, layout_of, mutate
 
 MEMORY, SECONDS, PATCH, MPP = 2 << 30, 30.0, 32, 2.0

@@ -27,7 +27,7 @@ from lrmil.configs import MILConfig
 from lrmil.encoders import load_encoder
 from lrmil.io.atomic import write_text
 from lrmil.mil import make_mil
-from lrmil.slide import open_slide
+from lrmil.slides.slide import open_slide
 from lrmil.synthetic import make_slide
 from napari_lrmil.layers import slide_layer
 from napari_lrmil.session import Session, session_of

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lrmil.io.atomic import write_text
-from lrmil.slide import Slide, open_slide
+from lrmil.slides.slide import Slide, open_slide
 from lrmil.synthetic import make_slide
 
 SIDE, MPP, PATCH = 7_680, 0.5, 256

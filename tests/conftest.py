@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from lrmil.slide_files import SlideSource
+from lrmil.slides.source import SlideSource
 from runs import TinyRun, tiny_config
 
 # Cores are shared between tests: how long an example takes says nothing about the code.

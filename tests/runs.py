@@ -12,7 +12,7 @@ from lrmil.configs import MILConfig, TrainConfig, with_settings
 from lrmil.encoders import Encoder, load_encoder
 from lrmil.features import Features, FeaturesCard, write_features
 from lrmil.mil import make_mil
-from lrmil.slide import Slide
+from lrmil.slides.slide import Slide
 
 TINY: dict[str, object] = {
     "encoder": "test_resnet",

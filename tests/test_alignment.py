@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from lrmil.alignment import Alignment, align
 from lrmil.errors import SlideError
-from lrmil.reader import Level
-from lrmil.slide import open_slide
+from lrmil.slides.readers.alignment import Alignment, align
+from lrmil.slides.readers.protocol import Level
+from lrmil.slides.slide import open_slide
 from slides import write_ome_zarr_slide
 
 Pixels = NDArray[np.uint8]

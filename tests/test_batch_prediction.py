@@ -19,7 +19,7 @@ from lrmil.extraction import READING, SlideSource
 from lrmil.inference import predict
 from lrmil.io.raster_zarr import read_ome_zarr
 from lrmil.prediction_table import Row
-from lrmil.slide import open_slide
+from lrmil.slides.slide import open_slide
 from lrmil.steps import last
 from runs import stamp_of, tiny_bundle
 from slides import overwrite, segment_of

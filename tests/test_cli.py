@@ -17,7 +17,7 @@ from lrmil import cli
 from lrmil.bundle import load_bundle, save_bundle
 from lrmil.io.settings import write_toml
 from lrmil.review import Review, append_review
-from lrmil.slide import open_slide
+from lrmil.slides.slide import open_slide
 from runs import TINY, TinyRun, stamp_of, tiny_bundle, tiny_config
 from slides import write_pyramid
 

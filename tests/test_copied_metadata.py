@@ -8,8 +8,8 @@ import tifffile
 
 from lrmil.errors import ResolutionError
 from lrmil.inspection import inspect_slide
-from lrmil.slide import open_slide
-from lrmil.slide_files import SlideSource
+from lrmil.slides.slide import open_slide
+from lrmil.slides.source import SlideSource
 from slides import coordinate_pixels
 from vendor_slides import write_philips
 

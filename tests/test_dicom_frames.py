@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lrmil.dicom_frames import COLUMNS, ENCAPSULATED, ITEM, ROW_BY_ROW, ROWS, DicomFrames, sides_of
 from lrmil.errors import SlideError
 from lrmil.inference import predict
-from lrmil.slide import open_slide
+from lrmil.slides.readers.dicom_frames import COLUMNS, ENCAPSULATED, ITEM, ROW_BY_ROW, ROWS, DicomFrames, sides_of
+from lrmil.slides.slide import open_slide
 from runs import tiny_bundle
 
 JPEG, JPEG_2000 = "camelyon_level_jpeg.dcm", "camelyon_level_j2k_lossless.dcm"
@@ -92,7 +92,7 @@ def test_a_prediction_counts_what_was_lost(slide: Path) -> None:
 
 def test_a_frame_is_looked_at_once(slide: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[int] = []
-    monkeypatch.setattr("lrmil.dicom_frames._problem", lambda data, tile: looked.append(len(data)) or "")
+    monkeypatch.setattr("lrmil.slides.readers.dicom_frames._problem", lambda data, tile: looked.append(len(data)) or "")
     with open_slide(slide, mpp=1.0) as opened:
         for _ in range(3):
             opened.read_region((0, 0), SHAPES[slide.name], 1.0)

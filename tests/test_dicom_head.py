@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 
 from dicom_slides import CT, WHOLE_SLIDE, write_level
-from lrmil.dicom_head import DicomHead, head_of, is_dicom
+from lrmil.slides.dicom_head import DicomHead, head_of, is_dicom
 
 SERIES, OTHER = "1.2.840.1.5", "1.2.840.9.9"
 ENDLESS = b"\x08\x00\x06\x00SQ\0\0\xff\xff\xff\xff"  # a sequence of undefined length

@@ -9,9 +9,9 @@ import pydicom
 import pytest
 from PIL import Image
 
-from lrmil.dicom_frames import FOCAL_PLANES, focal_planes_of, pixel_spacings
 from lrmil.errors import SlideError
-from lrmil.slide import open_slide
+from lrmil.slides.readers.dicom_frames import FOCAL_PLANES, focal_planes_of, pixel_spacings
+from lrmil.slides.slide import open_slide
 from test_alignment import padded, picture, reduced
 
 TILE = 128

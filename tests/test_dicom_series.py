@@ -17,10 +17,12 @@ from dicom_slides import CT, PIXELS, write_level, write_series
 from lrmil import cli
 from lrmil.batch_prediction import predict_slides
 from lrmil.cohort import validate_cohort
-from lrmil.dicom_series import dicom_in, series_of
 from lrmil.errors import SlideError
-from lrmil.slide import find_slides, open_slide, slide_id_of
-from lrmil.slide_files import SlideSource, changed_at, dicom_slides, fingerprint_of, parts_of, slide_path
+from lrmil.slides.dicom_series import dicom_in, series_of
+from lrmil.slides.discovery import dicom_slides, slide_path
+from lrmil.slides.parts import changed_at, fingerprint_of, parts_of
+from lrmil.slides.slide import find_slides, open_slide, slide_id_of
+from lrmil.slides.source import SlideSource
 from lrmil.steps import last
 from lrmil.synthetic import make_slide
 from runs import tiny_bundle
@@ -213,7 +215,7 @@ class TestParts:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The time of the folder does not tell: nothing came or went."""
-        monkeypatch.setattr("lrmil.dicom_series.SETTLED_NS", 0)  # as if all had been there for long
+        monkeypatch.setattr("lrmil.slides.dicom_series.SETTLED_NS", 0)  # as if all had been there for long
         two_slides(tmp_path)
         assert [file.name for file in series_of(tmp_path / "a0.dcm")] == ["a0.dcm", "a1.dcm"]
         (tmp_path / "a1.dcm").write_bytes((tmp_path / "b1.dcm").read_bytes())

@@ -16,7 +16,7 @@ from lrmil.encoders import PatchEncoder, encoder_hash
 from lrmil.errors import FormatError
 from lrmil.extraction import PatchPlan, extract_features
 from lrmil.features import read_card
-from lrmil.slide_files import SlideSource
+from lrmil.slides.source import SlideSource
 from lrmil.steps import last
 from runs import tiny_bundle, tiny_encoder
 

@@ -15,7 +15,7 @@ from lrmil.errors import SlideError
 from lrmil.extraction import Outcome, PatchPlan, SlideSource, check_failures, extract_features, patches_of
 from lrmil.features import read_card, read_features
 from lrmil.geometry import parent_of
-from lrmil.slide import Slide, open_slide
+from lrmil.slides.slide import Slide, open_slide
 from lrmil.steps import last
 from runs import stamp_of, tiny_encoder
 from slides import overwrite, segment_of

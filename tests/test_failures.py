@@ -20,11 +20,11 @@ from lrmil.cli import main
 from lrmil.encoders import PatchEncoder
 from lrmil.errors import OutputError, ResolutionError, SlideError, Stopped, TissueError
 from lrmil.extraction import Outcome, PatchPlan, extract_features
-from lrmil.failures import Failure, failure_of, namesakes
 from lrmil.io import atomic
 from lrmil.prediction_table import Row
-from lrmil.slide import Slide
-from lrmil.slide_files import SlideSource
+from lrmil.slides.failures import Failure, failure_of, namesakes
+from lrmil.slides.slide import Slide
+from lrmil.slides.source import SlideSource
 from lrmil.steps import Step, last
 from runs import tiny_bundle, tiny_encoder
 
@@ -69,7 +69,7 @@ class TestReasons:
                 assert "ann" not in message and "a" in message and "\n" not in message
 
     def test_the_traceback_of_what_was_not_foreseen_is_in_the_log(self, caplog: pytest.LogCaptureFixture) -> None:
-        with caplog.at_level(logging.INFO, "lrmil.failures"):
+        with caplog.at_level(logging.INFO, "lrmil.slides.failures"):
             try:
                 raise ZeroDivisionError("division by zero")
             except ZeroDivisionError as error:

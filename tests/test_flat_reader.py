@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
-import lrmil.flat_reader
+import lrmil.slides.readers.image
 from lrmil.errors import ResolutionError, SlideError
-from lrmil.flat_reader import FlatReader
-from lrmil.holes import has_jpeg_hole
 from lrmil.io.ownership import PNG_MARK
-from lrmil.slide import find_slides, open_slide, slide_id_of
+from lrmil.slides.readers.image import FlatReader
+from lrmil.slides.readers.missing_bytes import has_jpeg_hole
+from lrmil.slides.slide import find_slides, open_slide, slide_id_of
 from lrmil.synthetic import make_slide
 from slides import coordinate_pixels, write_pyramid
 
@@ -161,7 +161,7 @@ def test_one_flipped_bit_of_a_png_is_seen(tmp_path: Path) -> None:
 
 def test_a_huge_picture_is_refused_before_it_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.fromarray(NOISE).save(tmp_path / "a.png")
-    monkeypatch.setattr(lrmil.flat_reader, "MAX_PIXELS", 4000)
+    monkeypatch.setattr(lrmil.slides.readers.image, "MAX_PIXELS", 4000)
     with pytest.raises(SlideError, match=r"70 x 60\. Convert it to a tiled pyramid"):
         open_slide(tmp_path / "a.png")
 

@@ -16,7 +16,7 @@ from lrmil.errors import FormatError, OutputError, RunError
 from lrmil.extraction import PatchPlan, extract_features
 from lrmil.io import locks
 from lrmil.io.locks import LOCK, output_lock
-from lrmil.slide_files import SlideSource
+from lrmil.slides.source import SlideSource
 from lrmil.steps import Step, last
 from runs import tiny_bundle, tiny_encoder
 

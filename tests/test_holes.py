@@ -10,8 +10,8 @@ from PIL import Image
 from scipy import ndimage
 
 from lrmil.errors import SlideError
-from lrmil.holes import HOLE_BYTES, ends_in_zeros, has_compressed_hole, is_hole
-from lrmil.tiff_reader import TiffReader
+from lrmil.slides.readers.missing_bytes import HOLE_BYTES, ends_in_zeros, has_compressed_hole, is_hole
+from lrmil.slides.readers.tiff import TiffReader
 from slides import overwrite, segment_of, write_pyramid
 
 RANDOM = np.random.default_rng(0)

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hostile import places, put, values, without
-from lrmil import cli, run_control, slide_search
+from lrmil import cli, run_control
 from lrmil.configs import TrainConfig
 from lrmil.errors import FormatError, LrmilError
 from lrmil.fold_outputs import read_history, read_outputs
@@ -29,7 +29,8 @@ from lrmil.run_folder import changed_inputs, is_committed, key_of
 from lrmil.run_log import logged, parse_line
 from lrmil.run_plan import read_plan, write_plan
 from lrmil.run_progress import RunProgress
-from lrmil.slide_search import find_named
+from lrmil.slides import search
+from lrmil.slides.search import find_named
 from lrmil.steps import Step
 from runs import TinyRun, tiny_config
 
@@ -274,14 +275,14 @@ class TestSearchForSlides:
             assert find_named(Path(place), ["a"]) == {}
 
     def test_it_ends(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(slide_search, "MAX_ENTRIES", 50)
+        monkeypatch.setattr(search, "MAX_ENTRIES", 50)
         for number in range(40):
             (tmp_path / f"d{number:02d}").mkdir()
             (tmp_path / f"d{number:02d}" / "x.svs").touch()
         (tmp_path / "z").mkdir()
         (tmp_path / "z/a.svs").touch()
         assert find_named(tmp_path, ["a"]) == {}
-        monkeypatch.setattr(slide_search, "MAX_ENTRIES", 500)
+        monkeypatch.setattr(search, "MAX_ENTRIES", 500)
         assert find_named(tmp_path, ["a"]) == {"a": tmp_path / "z/a.svs"}
 
     def test_it_finds_what_a_cohort_has_and_follows_no_link_to_a_folder(self, tmp_path: Path) -> None:

@@ -14,22 +14,22 @@ from hypothesis import strategies as st
 
 from dicom_slides import write_level, write_series
 from lrmil import cli
-from lrmil import slide as slide_module
 from lrmil.batch_prediction import predict_slides
 from lrmil.bundle import Bundle, load_bundle
-from lrmil.dicom_head import head_of
 from lrmil.encoders import PatchEncoder, encoder_hash
 from lrmil.errors import OutputError, SlideChangedError, SlideError
 from lrmil.extraction import PatchPlan, SlideSource, extract_features
-from lrmil.failures import reason_of
 from lrmil.features import read_card
-from lrmil.identity import identity_of, unchanged
 from lrmil.inference import predict, predict_steps
 from lrmil.plan import train, train_steps
 from lrmil.prediction_files import write_overlay
-from lrmil.slide import open_slide, open_source
-from lrmil.slide_files import fingerprint_of, parts_of
 from lrmil.slide_looks import look_steps
+from lrmil.slides import slide as slide_module
+from lrmil.slides.dicom_head import head_of
+from lrmil.slides.failures import reason_of
+from lrmil.slides.identity import identity_of, unchanged
+from lrmil.slides.parts import fingerprint_of, parts_of
+from lrmil.slides.slide import open_slide, open_source
 from lrmil.steps import Step, last
 from lrmil.synthetic import make_slide
 from runs import TinyRun, tiny_bundle, tiny_config, tiny_encoder

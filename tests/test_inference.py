@@ -13,7 +13,7 @@ from lrmil.errors import ConfigError, ResolutionError, SlideError
 from lrmil.inference import Prediction, predict, predict_steps
 from lrmil.mil import predict_bag
 from lrmil.raster import Raster
-from lrmil.slide import Slide, open_slide
+from lrmil.slides.slide import Slide, open_slide
 from lrmil.steps import last
 from lrmil.synthetic import make_slide
 from runs import tiny_bundle, watch_levels

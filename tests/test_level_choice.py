@@ -10,11 +10,11 @@ import tifffile
 
 from lrmil import cli, plan
 from lrmil.labels import Problem
-from lrmil.level_choice import coarsest_level, distance, far_notes, is_far
-from lrmil.reader import Level
-from lrmil.slide import open_slide
-from lrmil.slide_files import SlideSource, slide_id_of
 from lrmil.slide_looks import Look, far_levels, look_steps
+from lrmil.slides.level_choice import coarsest_level, distance, far_notes, is_far
+from lrmil.slides.readers.protocol import Level
+from lrmil.slides.slide import open_slide
+from lrmil.slides.source import SlideSource, slide_id_of
 from lrmil.steps import last
 from runs import tiny_config
 from slides import write_pyramid

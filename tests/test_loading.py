@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lrmil.errors import SlideError
 from lrmil.loading import Batch, load_patches
-from lrmil.slide import Slide, open_slide
+from lrmil.slides.slide import Slide, open_slide
 from slides import coordinate_pixels, overwrite, segment_of, write_pyramid
 
 SIZE, MPP = 4, 2.0

@@ -21,8 +21,8 @@ from lrmil.features import read_card
 from lrmil.io.raster_zarr import write_ome_zarr
 from lrmil.masks import find_masks, given_mask, read_mask
 from lrmil.raster import Raster
-from lrmil.slide import Slide, open_slide
-from lrmil.slide_files import SlideSource
+from lrmil.slides.slide import Slide, open_slide
+from lrmil.slides.source import SlideSource
 from lrmil.steps import last
 from runs import TinyRun, tiny_encoder
 from slides import write_pyramid

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from lrmil.errors import ResolutionError, SlideError
 from lrmil.io.raster_zarr import write_ome_zarr
-from lrmil.ome_zarr_reader import OmeZarrReader
 from lrmil.raster import Raster
-from lrmil.slide import find_slides, open_slide, slide_id_of
+from lrmil.slides.readers.ome_zarr import OmeZarrReader
+from lrmil.slides.slide import find_slides, open_slide, slide_id_of
 from runs import write_bag
 from slides import coordinate_pixels, shrink, write_ome_zarr_slide
 

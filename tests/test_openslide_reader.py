@@ -10,9 +10,9 @@ import openslide
 import pytest
 from PIL import Image
 
-import lrmil.openslide_reader
+import lrmil.slides.readers.openslide
 from lrmil.errors import SlideError
-from lrmil.openslide_reader import OpenSlideReader
+from lrmil.slides.readers.openslide import OpenSlideReader
 from slides import coordinate_pixels, overwrite, segment_of, shrink, write_pyramid
 
 PIXELS = coordinate_pixels(512, 640)
@@ -40,7 +40,9 @@ def test_bad_region_is_an_error_and_the_next_one_reads(tmp_path: Path, monkeypat
         with pytest.raises(SlideError, match=r"OpenSlide failed at level 0, y=130 x=130"):
             reader.read(0, 130, 130, 10, 10)
         with monkeypatch.context() as patch:
-            patch.setattr(lrmil.openslide_reader, "_open", None)  # the handle was replaced: no need to open again
+            patch.setattr(
+                lrmil.slides.readers.openslide, "_open", None
+            )  # the handle was replaced: no need to open again
             np.testing.assert_array_equal(reader.read(0, 0, 0, 100, 100), PIXELS[:100, :100])
     reader.close()
 
@@ -94,7 +96,7 @@ def test_bounds_and_resolution_come_from_the_properties(monkeypatch: pytest.Monk
             "openslide.objective-power": "40",
         }
 
-    monkeypatch.setattr(lrmil.openslide_reader, "_open", lambda path: Scanned())
+    monkeypatch.setattr(lrmil.slides.readers.openslide, "_open", lambda path: Scanned())
     reader = OpenSlideReader(tmp_path / "a.mrxs")
     assert reader.origin_yx == (7, 9)
     assert reader.mpp_candidates == [(0.25, 0.26, "openslide.mpp")] and reader.objective_power == 40

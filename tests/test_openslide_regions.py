@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydicom.encaps import encapsulate
 
-import lrmil.openslide_regions
+import lrmil.slides.readers.openslide_regions
 from lrmil.errors import SlideError
-from lrmil.openslide_reader import OpenSlideReader
-from lrmil.openslide_regions import NEAR, meeting_point, read_stored
-from lrmil.slide import open_slide
+from lrmil.slides.readers.openslide import OpenSlideReader
+from lrmil.slides.readers.openslide_regions import NEAR, meeting_point, read_stored
+from lrmil.slides.slide import open_slide
 from slides import overwrite
 
 RANDOM = np.random.default_rng(0)
@@ -78,7 +78,7 @@ def test_what_openslide_gives_by_itself_is_moved(tmp_path: Path) -> None:
 def test_a_level_too_large_for_that_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     level = noise(499, 399)
     reader = OpenSlideReader(write(tmp_path / "a.tif", [noise(1999, 1600), level]))
-    monkeypatch.setattr(lrmil.openslide_regions, "MOST_PIXELS", 10_000)
+    monkeypatch.setattr(lrmil.slides.readers.openslide_regions, "MOST_PIXELS", 10_000)
     np.testing.assert_array_equal(reader.read(1, 0, 0, 200, 200), level[:200, :200])
     assert reader.notes == ()
     got = reader.read(1, 350, 350, 20, 20)
@@ -151,7 +151,7 @@ def dicom_level(
 def test_levels_of_dicom_are_read_alone_however_large_they_are(
     shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lrmil.openslide_regions, "MOST_PIXELS", 1)
+    monkeypatch.setattr(lrmil.slides.readers.openslide_regions, "MOST_PIXELS", 1)
     template = shared / "data/slides/camelyon_level_jpeg.dcm"
     ids = [pydicom.uid.generate_uid() for _ in range(3)]
     smooth = Image.fromarray(noise(60, 50)).resize((998, 1001), Image.Resampling.BICUBIC)

@@ -19,14 +19,14 @@ from lrmil.bundle import Bundle, load_bundle, save_bundle
 from lrmil.commands import slides as slide_commands
 from lrmil.earlier_results import earlier_in
 from lrmil.errors import OutputError, OverwriteError
-from lrmil.outputs import Inputs
 from lrmil.plan import train
 from lrmil.prediction_files import is_mask_edited, read_prediction, read_tissue
 from lrmil.prediction_table import Row
 from lrmil.raster import Raster
 from lrmil.report import write_report
-from lrmil.slide import open_slide
-from lrmil.slide_files import SlideSource
+from lrmil.slides.inputs import Inputs
+from lrmil.slides.slide import open_slide
+from lrmil.slides.source import SlideSource
 from lrmil.steps import last
 from lrmil.tissue import segment_tissue
 from runs import TinyRun, tiny_bundle, tiny_config, tiny_encoder

@@ -23,7 +23,7 @@ from lrmil.io.settings import write_toml
 from lrmil.prediction_table import Row, table_of
 from lrmil.review_table import COLUMNS, write_review_table
 from lrmil.run_control import request_stop
-from lrmil.slide_files import SlideSource
+from lrmil.slides.source import SlideSource
 from lrmil.steps import last
 from runs import TinyRun, tiny_bundle
 

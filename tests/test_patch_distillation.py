@@ -20,7 +20,7 @@ from lrmil.losses import layer_loss, region_loss
 from lrmil.paired_loading import PairedBatch, count_batches, draw_patches, load_pairs
 from lrmil.patch_distillation import Student, augment, stage1_losses, train_student
 from lrmil.region_samples import PairedSlide, RegionSamples, count_regions, region_samples
-from lrmil.slide import Slide, open_slide
+from lrmil.slides.slide import Slide, open_slide
 from lrmil.training import Fit
 from runs import TinyRun, tiny_encoder, write_bag
 

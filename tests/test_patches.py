@@ -10,7 +10,7 @@ import pytest
 from lrmil.errors import ResolutionError
 from lrmil.patches import Patches, make_patches
 from lrmil.raster import Raster
-from lrmil.slide import Slide
+from lrmil.slides.slide import Slide
 
 SIZE = 16  # at 2 um/px a patch is 32 um: 64 px of a slide of 0.5 um/px, four tissue cells of 16 px
 CELL = 16

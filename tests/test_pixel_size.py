@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lrmil.errors import ResolutionError
-from lrmil.ome_xml import OmeImage, ome_images
-from lrmil.pixel_size import (
+from lrmil.slides.readers.ome_xml import OmeImage, ome_images
+from lrmil.slides.readers.pixel_size import (
     Found,
     aperio_mpp,
     aperio_power,
@@ -21,7 +21,7 @@ from lrmil.pixel_size import (
     without_copies,
     zarr_mpp,
 )
-from lrmil.resolution import Disregarded, MppCandidate, plausible_mpp
+from lrmil.slides.resolution import Disregarded, MppCandidate, plausible_mpp
 
 SHAPE = (10, 20)  # height, width
 

@@ -17,7 +17,7 @@ from lrmil.inference import Prediction, predict, predict_steps
 from lrmil.io import atomic
 from lrmil.prediction_files import read_prediction, read_tissue
 from lrmil.raster import Raster
-from lrmil.slide import open_slide
+from lrmil.slides.slide import open_slide
 from lrmil.steps import last
 from lrmil.tissue import segment_tissue
 from runs import stamp_of, tiny_bundle

@@ -17,7 +17,7 @@ from PIL import Image, PngImagePlugin
 from lrmil import cli
 from lrmil.errors import LrmilError
 from lrmil.io.settings import write_toml
-from lrmil.slide import open_slide
+from lrmil.slides.slide import open_slide
 from runs import tiny_config
 from slides import PATIENT, coordinate_pixels, write_labelled_slide, write_ome_zarr_slide, write_pyramid
 from vendor_slides import write_mrxs

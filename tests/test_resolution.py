@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lrmil.errors import ConfigError, ResolutionError
-from lrmil.resolution import Disregarded, MppCandidate, parse_mpp, plausible_mpp, resolve_mpp
+from lrmil.slides.resolution import Disregarded, MppCandidate, parse_mpp, plausible_mpp, resolve_mpp
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from lrmil.errors import CohortError
 from lrmil.features import read_card
 from lrmil.inference import predict
 from lrmil.plan import train_steps
-from lrmil.slide import open_slide
+from lrmil.slides.slide import open_slide
 from lrmil.synthetic import make_slide
 from runs import tiny_bundle, tiny_config
 from slides import write_pyramid

@@ -15,9 +15,9 @@ from PIL import Image
 
 from lrmil.errors import ResolutionError, SlideError
 from lrmil.inspection import inspect_slide
-from lrmil.pyramid import LazyLevel
-from lrmil.slide import Slide, find_slides, open_slide, slide_id_of
-from lrmil.slide_files import SlideSource
+from lrmil.slides.pyramid import LazyLevel
+from lrmil.slides.slide import Slide, find_slides, open_slide, slide_id_of
+from lrmil.slides.source import SlideSource
 from slides import coordinate_pixels, overwrite, segment_of, shrink, write_pyramid
 
 HEIGHT, WIDTH = 800, 960  # below 1024: every coordinate has its own grey value
@@ -244,7 +244,7 @@ def test_thumbnail_is_exact_and_read_in_small_blocks(slide: Slide, monkeypatch: 
     assert cell == 16.0 and array.shape == (50, 60, 3) and not failed.any()  # 16 is the largest multiple of 8 below 18
     assert np.abs(array.astype(int) - shrink(PIXELS, 16)).max() <= 1
     assert slide.thumbnail(0.1).cell_level0 == 1.0
-    monkeypatch.setattr("lrmil.thumbnail.SOURCE_BLOCK", 64)
+    monkeypatch.setattr("lrmil.slides.thumbnail.SOURCE_BLOCK", 64)
     largest = 0
     read = slide._reader.read
 

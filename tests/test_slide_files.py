@@ -11,8 +11,8 @@ import pytest
 
 from lrmil.batch_prediction import predict_slides
 from lrmil.errors import SlideError
-from lrmil.slide import find_slides, open_slide, slide_id_of
-from lrmil.slide_files import SlideSource
+from lrmil.slides.slide import find_slides, open_slide, slide_id_of
+from lrmil.slides.source import SlideSource
 from lrmil.steps import last
 from runs import tiny_bundle
 

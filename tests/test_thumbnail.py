@@ -8,8 +8,8 @@ import pytest
 from lrmil.errors import SlideError
 from lrmil.patches import make_patches
 from lrmil.raster import Raster
-from lrmil.slide import open_slide
-from lrmil.standins import StandIns
+from lrmil.slides.fallback import StandIns
+from lrmil.slides.slide import open_slide
 from slides import overwrite, segment_of, write_pyramid
 
 PIXELS = np.random.default_rng(0).integers(100, 220, (2048, 2048, 3), np.uint8)
@@ -51,11 +51,11 @@ def test_the_lost_tiles_are_marked_to_the_pixel(torn: Path) -> None:
 
 def test_the_tries_are_bounded_and_more_is_marked_then(torn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tried = watch(monkeypatch)
-    monkeypatch.setattr("lrmil.thumbnail.BLOCK", 64)
+    monkeypatch.setattr("lrmil.slides.thumbnail.BLOCK", 64)
     with open_slide(torn) as slide:
         whole = slide.thumbnail(4.0).failed
         assert len(tried) == 16 + 4 * 8 + 4 * 32 and min(tried) == 16
-        monkeypatch.setattr("lrmil.thumbnail.MOST_LOST", 16)
+        monkeypatch.setattr("lrmil.slides.thumbnail.MOST_LOST", 16)
         tried.clear()
         coarser = slide.thumbnail(4.0).failed
     assert len(tried) == 16 + 4 * 8 and min(tried) == 32

@@ -9,9 +9,9 @@ import tifffile
 from PIL import ImageCms
 
 from lrmil.errors import ResolutionError, SlideError
-from lrmil.slide import open_slide
-from lrmil.tiff_pages import NeedsOpenSlide
-from lrmil.tiff_reader import TiffReader
+from lrmil.slides.readers.tiff import TiffReader
+from lrmil.slides.readers.tiff_pages import NeedsOpenSlide
+from lrmil.slides.slide import open_slide
 from slides import coordinate_pixels, segment_of, shrink, write_pyramid
 
 PIXELS = coordinate_pixels(384, 512)
@@ -142,7 +142,7 @@ class TestResolutions:
             assert not slide.has_mpp
 
     def test_hamamatsu_states_it_in_the_tiff_tags(self, shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("lrmil.tiff_pages._fluorescence", lambda series: "")
+        monkeypatch.setattr("lrmil.slides.readers.tiff_pages._fluorescence", lambda series: "")
         with open_slide(shared / "data/slides/other/hamamatsu_test3-DAPI-2_387.ndpi") as slide:
             assert slide.mpp == pytest.approx(1e4 / 43826) and slide.mpp_source == "TIFF resolution"
 

@@ -10,9 +10,9 @@ import tifffile
 from PIL import Image
 
 from lrmil.errors import ResolutionError, SlideError
-from lrmil.ome_xml import ome_images
-from lrmil.reader import is_beside
-from lrmil.slide import Slide, open_slide
+from lrmil.slides.readers.ome_xml import ome_images
+from lrmil.slides.readers.protocol import is_beside
+from lrmil.slides.slide import Slide, open_slide
 from slides import coordinate_pixels, shrink, write_ome_zarr_slide
 from test_alignment import picture, reduced
 

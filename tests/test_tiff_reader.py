@@ -12,10 +12,10 @@ import pytest
 import tifffile
 
 from lrmil.errors import SlideError
-from lrmil.openslide_reader import OpenSlideReader
-from lrmil.slide import open_slide
-from lrmil.tiff_pages import NeedsOpenSlide
-from lrmil.tiff_reader import TiffReader
+from lrmil.slides.readers.openslide import OpenSlideReader
+from lrmil.slides.readers.tiff import TiffReader
+from lrmil.slides.readers.tiff_pages import NeedsOpenSlide
+from lrmil.slides.slide import open_slide
 from slides import PATIENT, coordinate_pixels, overwrite, segment_of, shrink, write_pyramid
 
 PIXELS = coordinate_pixels(500, 610)
@@ -175,13 +175,13 @@ def test_a_macro_photo_never_stands_in_for_a_grey_slide(tmp_path: Path) -> None:
 def test_huge_compressed_strip_is_refused_with_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, PIXELS, rowsperstrip=500, compression="deflate", photometric="rgb")
-    monkeypatch.setattr("lrmil.tiff_reader.MAX_SEGMENT_BYTES", 1000)
+    monkeypatch.setattr("lrmil.slides.readers.tiff.MAX_SEGMENT_BYTES", 1000)
     with pytest.raises(SlideError, match="Convert it to a tiled pyramid"):
         TiffReader(path)
 
 
 def test_cache_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lrmil.tiff_reader.CACHE_BYTES", 5 * 64 * 64 * 3)
+    monkeypatch.setattr("lrmil.slides.readers.tiff.CACHE_BYTES", 5 * 64 * 64 * 3)
     reader = TiffReader(write_pyramid(tmp_path / "a.tif", PIXELS, tile=64, factors=()))
     reader.read(0, 0, 0, 500, 610)
     assert reader._cache.currsize == 5 * 64 * 64 * 3
@@ -212,8 +212,10 @@ def test_both_routes_give_the_same_pixels(shared: Path) -> None:
 
 
 def test_ndpi_levels_agree_with_openslide(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lrmil.tiff_pages._fluorescence", lambda series: "")  # the only NDPI at hand is fluorescence
-    monkeypatch.setattr("lrmil.openslide_reader._fluorescence", lambda properties: "")
+    monkeypatch.setattr(
+        "lrmil.slides.readers.tiff_pages._fluorescence", lambda series: ""
+    )  # the only NDPI at hand is fluorescence
+    monkeypatch.setattr("lrmil.slides.readers.openslide._fluorescence", lambda properties: "")
     path = shared / "data/slides/other/hamamatsu_test3-DAPI-2_387.ndpi"
     direct, openslide = TiffReader(path), OpenSlideReader(path)
     for level in (0, 2):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from lrmil.slide import open_slide
+from lrmil.slides.slide import open_slide
 from lrmil.tissue import Tissue, find_tissue, segment, segment_tissue, tissue_mask
 from slides import overwrite, segment_of, write_pyramid
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lrmil.units import is_no_length, microns_per, shown
+from lrmil.slides.readers.units import is_no_length, microns_per, shown
 
 MICRO = "\u00b5"  # the micro sign; the Greek letter mu is U+03BC
 

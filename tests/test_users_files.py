@@ -27,7 +27,7 @@ from lrmil.encoders import PatchEncoder
 from lrmil.errors import OverwriteError
 from lrmil.extraction import PatchPlan, extract_features
 from lrmil.review import Review, append_review
-from lrmil.slide_files import SlideSource
+from lrmil.slides.source import SlideSource
 from lrmil.steps import last
 from runs import TINY, TinyRun, tiny_bundle, tiny_encoder
 from slides import write_ome_zarr_slide

@@ -12,11 +12,11 @@ from PIL import Image
 
 from lrmil.batch_prediction import predict_slides
 from lrmil.errors import ResolutionError, SlideError
-from lrmil.openslide_reader import OpenSlideReader, _fluorescence
-from lrmil.slide import find_slides, open_slide
-from lrmil.slide_files import SlideSource
+from lrmil.slides.readers.openslide import OpenSlideReader, _fluorescence
+from lrmil.slides.readers.tiff import TiffReader
+from lrmil.slides.slide import find_slides, open_slide
+from lrmil.slides.source import SlideSource
 from lrmil.steps import last
-from lrmil.tiff_reader import TiffReader
 from runs import tiny_bundle
 from slides import coordinate_pixels
 from vendor_slides import write_bif, write_mrxs, write_philips, write_scn, write_trestle, write_vms

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from lrmil.patches import make_patches
     from lrmil.plan import Run, train, train_steps
     from lrmil.raster import Raster
-    from lrmil.slide import Slide, open_slide
+    from lrmil.slides.slide import Slide, open_slide
     from lrmil.steps import Step, last
     from lrmil.tissue import segment_tissue
 

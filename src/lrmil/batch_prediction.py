@@ -10,17 +10,17 @@ from lrmil.bundle import Bundle
 from lrmil.devices import pick_device
 from lrmil.errors import OverwriteError
 from lrmil.extraction import READING, SlideSource
-from lrmil.failures import failure_of, refuse_long_name, unfit_names
 from lrmil.inference import Prediction, predict_steps
 from lrmil.io import atomic, hashing
 from lrmil.io.locks import output_lock
-from lrmil.outputs import Inputs
 from lrmil.patches import refuse_coarser
 from lrmil.prediction_files import FORMAT, read_prediction, remove_prediction, require_place, write_prediction
 from lrmil.prediction_table import TABLE, PredictionTable, Row, failed_row, row_of
 from lrmil.raster import Raster
-from lrmil.slide import Slide, open_source
-from lrmil.slide_files import changed_at
+from lrmil.slides.failures import failure_of, refuse_long_name, unfit_names
+from lrmil.slides.inputs import Inputs
+from lrmil.slides.parts import changed_at
+from lrmil.slides.slide import Slide, open_source
 from lrmil.steps import Step
 from lrmil.tissue import GivenMask
 

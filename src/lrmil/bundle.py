@@ -25,7 +25,7 @@ from lrmil.io.ownership import is_bundle_alone
 from lrmil.io.plain_files import read_bytes
 from lrmil.io.untrusted import TensorSpec
 from lrmil.mil import ABMIL, make_mil
-from lrmil.resolution import ASKED_MPP
+from lrmil.slides.resolution import ASKED_MPP
 
 FORMAT = "lrmil.bundle/1"
 WEIGHTS = ("encoder/config.json", "encoder/model.safetensors", "mil.safetensors")

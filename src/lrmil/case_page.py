@@ -17,21 +17,21 @@ from numpy.typing import NDArray
 from lrmil.bundle import ModelCard
 from lrmil.errors import ConfigError, SlideError
 from lrmil.explanation import overlay_rgb, percentile_rank, top_patches
-from lrmil.identity import unchanged
 from lrmil.inference import Prediction
 from lrmil.io import atomic
 from lrmil.io.ownership import Ours, is_case_table, is_overlay, is_page, is_tiles, require_free
 from lrmil.io.safe_csv import csv_text, plain_cell
 from lrmil.model_facts import model_facts
-from lrmil.outputs import Inputs
 from lrmil.prediction_files import write_overlay, write_tiles
 from lrmil.prediction_table import row_of, table_of
 from lrmil.raster import Raster
 from lrmil.report_figures import colour_bar, jpeg_address
 from lrmil.review import Review
 from lrmil.review_table import COLUMNS, cells_of
-from lrmil.slide import Slide
-from lrmil.slide_files import SlideSource
+from lrmil.slides.identity import unchanged
+from lrmil.slides.inputs import Inputs
+from lrmil.slides.slide import Slide
+from lrmil.slides.source import SlideSource
 
 ENDINGS: dict[str, Ours] = {
     ".csv": is_case_table,

@@ -11,8 +11,8 @@ from lrmil.cohort_checks import check_rows, names_of
 from lrmil.errors import ConfigError
 from lrmil.labels import Labels, Problem, Row, TableOptions, read_labels
 from lrmil.row_matching import match_rows
-from lrmil.slide import find_slides, slide_id_of
 from lrmil.slide_names import SlideNames, dicom_names
+from lrmil.slides.slide import find_slides, slide_id_of
 
 __all__ = ["Cohort", "CohortReport", "Problem", "SlideRecord", "TableOptions", "validate_cohort"]
 

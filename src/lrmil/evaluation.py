@@ -14,8 +14,8 @@ from lrmil.errors import CohortError
 from lrmil.extraction import SlideSource
 from lrmil.io import atomic
 from lrmil.io.ownership import is_evaluation, require_free
-from lrmil.outputs import Inputs
 from lrmil.prediction_table import Row
+from lrmil.slides.inputs import Inputs
 from lrmil.steps import Step
 
 EVALUATION = "evaluation.json"

@@ -13,21 +13,21 @@ from numpy.typing import NDArray
 from lrmil.encoder_contract import EncoderContract, contract_of
 from lrmil.encoders import PatchEncoder
 from lrmil.errors import SlideError, TissueError
-from lrmil.failures import failure_of, unfit_names
 from lrmil.features import FORMAT, Features, FeaturesCard, is_current, require_same_encoder, write_features
 from lrmil.finite import require_finite
 from lrmil.geometry import Grid
-from lrmil.identity import unchanged
 from lrmil.io import atomic, hashing
 from lrmil.io.locks import output_lock
 from lrmil.io.ownership import is_features, require_free
 from lrmil.loading import load_patches
-from lrmil.outputs import Inputs
 from lrmil.patches import Patches, make_patches, refuse_coarser
 from lrmil.raster import Raster
-from lrmil.slide import Slide, open_source
-from lrmil.slide_files import SlideSource as SlideSource
-from lrmil.slide_files import changed_at
+from lrmil.slides.failures import failure_of, unfit_names
+from lrmil.slides.identity import unchanged
+from lrmil.slides.inputs import Inputs
+from lrmil.slides.parts import changed_at
+from lrmil.slides.slide import Slide, open_source
+from lrmil.slides.source import SlideSource as SlideSource
 from lrmil.steps import Step
 from lrmil.tissue import GivenMask, Tissue, tissue_of
 
@@ -71,7 +71,7 @@ class Outcome(NamedTuple):
     message: str = ""
     """Why it failed, in one sentence."""
     reason: str = ""
-    """The same in one word, of `lrmil.failures.Failure`."""
+    """The same in one word, of `lrmil.slides.failures.Failure`."""
     computed: bool = True
     """False when the features were already there."""
 

@@ -12,14 +12,14 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
-from lrmil.checksums import NOT_COMPARED
 from lrmil.encoder_contract import EncoderContract, find_breach, read_contract
 from lrmil.errors import FormatError
 from lrmil.geometry import Grid
 from lrmil.io import atomic, untrusted
 from lrmil.io.ownership import is_features
 from lrmil.io.zarr_checks import check_array
-from lrmil.resolution import ASKED_MPP
+from lrmil.slides.checksums import NOT_COMPARED
+from lrmil.slides.resolution import ASKED_MPP
 
 FORMAT = "lrmil.features/1"
 ROWS_PER_CHUNK = 1024
@@ -56,7 +56,7 @@ class FeaturesCard:
     notes
         Sentences on how the slide was read, and what of it could not be.
     checksum
-        With what the slide's content was compared (`lrmil.checksums.comparison`), or that it was not.
+        With what the slide's content was compared (`lrmil.slides.checksums.comparison`), or that it was not.
     encoder
         How the encoder makes embeddings (`lrmil.encoder_contract.EncoderContract`), None in earlier files.
     reading

@@ -11,17 +11,17 @@ import torch
 from numpy.typing import NDArray
 
 from lrmil.bundle import Bundle
-from lrmil.checksums import NOT_COMPARED
 from lrmil.devices import pick_device
 from lrmil.encoders import PatchEncoder
 from lrmil.errors import ConfigError
 from lrmil.explanation import attention_raster
 from lrmil.extraction import Encoded, check_failures, encode_patches, join, loss_note
-from lrmil.identity import unchanged
 from lrmil.mil import BagOutput, predict_bag
 from lrmil.patches import Patches, make_patches
 from lrmil.raster import Raster
-from lrmil.slide import Slide, open_slide
+from lrmil.slides.checksums import NOT_COMPARED
+from lrmil.slides.identity import unchanged
+from lrmil.slides.slide import Slide, open_slide
 from lrmil.steps import Step, last
 from lrmil.tissue import GivenMask, Tissue, tissue_of
 
@@ -59,8 +59,8 @@ class Prediction:
     notes
         Sentences on how the slide was read, and what of it could not be.
     checksum
-        With what the slide's content was compared (`lrmil.checksums.comparison`), or that it was not: then damage that
-        no decoder sees may be in the answer.
+        With what the slide's content was compared (`lrmil.slides.checksums.comparison`), or that it was not: then
+        damage that no decoder sees may be in the answer.
     """
 
     slide_id: str

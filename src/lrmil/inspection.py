@@ -1,12 +1,13 @@
 """What `lrmil inspect` says of a slide."""
 
-from lrmil.dicom_head import is_dicom
 from lrmil.errors import ResolutionError
-from lrmil.identity import unchanged
-from lrmil.level_choice import far_notes
 from lrmil.patches import make_patches, refuse_coarser
-from lrmil.slide import open_source
-from lrmil.slide_files import SlideSource, slide_file
+from lrmil.slides.dicom_head import is_dicom
+from lrmil.slides.discovery import slide_file
+from lrmil.slides.identity import unchanged
+from lrmil.slides.level_choice import far_notes
+from lrmil.slides.slide import open_source
+from lrmil.slides.source import SlideSource
 from lrmil.tissue import GivenMask, tissue_of
 
 

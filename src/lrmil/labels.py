@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from lrmil.errors import ConfigError
 from lrmil.io.tables import read_table
-from lrmil.resolution import PLAUSIBLE_MPP, parse_mpp
+from lrmil.slides.resolution import PLAUSIBLE_MPP, parse_mpp
 from lrmil.table_columns import ALIASES, Problem, TableOptions, find_columns
 
 __all__ = ["ALIASES", "EMPTY", "Labels", "Problem", "Row", "TableOptions", "mpp_of_cell", "mpp_remedy", "read_labels"]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrmil.errors import SlideError
-from lrmil.slide import Slide
+from lrmil.slides.slide import Slide
 
 
 class Batch(NamedTuple):

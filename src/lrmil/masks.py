@@ -15,8 +15,8 @@ from lrmil.io import untrusted
 from lrmil.io.ownership import is_from_tiles
 from lrmil.io.raster_zarr import read_ome_zarr
 from lrmil.raster import Raster
-from lrmil.slide import Slide
-from lrmil.slide_files import SlideSource
+from lrmil.slides.slide import Slide
+from lrmil.slides.source import SlideSource
 from lrmil.tissue import TISSUE_MPP, GivenMask
 
 OWN = ".tissue.ome.zarr"  # an edited mask: it counts before all others

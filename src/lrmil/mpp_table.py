@@ -7,8 +7,8 @@ from typing import NamedTuple
 from lrmil.errors import CohortError
 from lrmil.io.tables import Table, read_table
 from lrmil.labels import EMPTY, mpp_of_cell, mpp_remedy
-from lrmil.resolution import PLAUSIBLE_MPP
 from lrmil.slide_names import SlideNames
+from lrmil.slides.resolution import PLAUSIBLE_MPP
 from lrmil.table_columns import ALIASES, normal_name
 
 ROLES = ("slide_id", "mpp")

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from lrmil.errors import ResolutionError, SlideError
 from lrmil.geometry import Grid, children_of
 from lrmil.raster import Raster
-from lrmil.slide import Slide
+from lrmil.slides.slide import Slide
 
 COARSER_TOLERANCE = 1.10  # method.md section 2: never upsample, 10 % tolerance
 LARGEST = 1 << 25  # places of the lattice: at 512 um a side no glass has more than 100,000

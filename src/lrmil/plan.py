@@ -22,7 +22,6 @@ from lrmil.geometry import resolution_ratio
 from lrmil.io import atomic, hashing
 from lrmil.io.documents import refuse_links
 from lrmil.io.ownership import is_metrics
-from lrmil.outputs import Inputs, local_encoder
 from lrmil.run_changes import Earlier, changed_slides, changes_since, note_changes, read_earlier
 from lrmil.run_control import LOG, run_lock, stop_requested
 from lrmil.run_folder import write_environment
@@ -30,6 +29,7 @@ from lrmil.run_log import logged
 from lrmil.run_plan import write_plan
 from lrmil.run_results import figures_of, write_bundle, write_predictions, write_problems
 from lrmil.slide_looks import Look, far_levels, look_steps, lookalikes
+from lrmil.slides.inputs import Inputs, local_encoder
 from lrmil.splits import Fold, final_fold, make_folds, write_splits
 from lrmil.steps import Step, last
 

@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from lrmil.checksums import NOT_COMPARED
 from lrmil.errors import FormatError
 from lrmil.geometry import Grid
 from lrmil.patches import LARGEST as MAX_CELLS
 from lrmil.patches import Patches
 from lrmil.raster import Raster
-from lrmil.resolution import ASKED_MPP
+from lrmil.slides.checksums import NOT_COMPARED
+from lrmil.slides.resolution import ASKED_MPP
 
 MAX_SIDE = 1 << 32  # level-0 pixels of a patch or an offset
 MAX_MM2 = 1e6  # ten times a slide of 300 mm x 300 mm

@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from lrmil.explanation import overlay_png, percentile_rank, write_geojson
-from lrmil.identity import unchanged
 from lrmil.inference import Prediction
 from lrmil.io import atomic, untrusted
 from lrmil.io.ownership import Ours, is_card, is_free, is_map, is_overlay, is_tiles, require_free
 from lrmil.io.raster_zarr import read_ome_zarr, write_ome_zarr
 from lrmil.mask_files import TISSUE, content_hash, place_mask, require_mask_place
-from lrmil.outputs import Inputs
 from lrmil.prediction_card import PredictionCard, patches_in
 from lrmil.raster import Raster
-from lrmil.slide import Slide
+from lrmil.slides.identity import unchanged
+from lrmil.slides.inputs import Inputs
+from lrmil.slides.slide import Slide
 
 FORMAT = "lrmil.prediction/2"
 ATTENTION = "{}.attention.ome.zarr"

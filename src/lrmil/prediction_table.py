@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lrmil.errors import OverwriteError
-from lrmil.failures import Failure
 from lrmil.inference import Prediction
 from lrmil.io import atomic
 from lrmil.io.ownership import is_out_of_fold_table, is_prediction_table, require_free
 from lrmil.io.plain_files import read_bytes
 from lrmil.io.safe_csv import csv_text, plain_cell
+from lrmil.slides.failures import Failure
 
 TABLE = "predictions.csv"
 MAX_TABLE = 1 << 30  # bytes
@@ -36,9 +36,9 @@ class Row:
     probabilities
         Class -> probability; empty when failed.
     reason
-        Why it failed in one word: see `lrmil.failures.Failure`.
+        Why it failed in one word: see `lrmil.slides.failures.Failure`.
     checksum
-        With what the slide's content was compared (`lrmil.checksums.comparison`), or that it was not.
+        With what the slide's content was compared (`lrmil.slides.checksums.comparison`), or that it was not.
     notes
         Sentences on how the slide was read, and what of it could not be.
     model

@@ -21,7 +21,7 @@ from lrmil.raster import Raster
 from lrmil.report_data import STAGES, Report, SlideResult, features_of, gather, read_json
 from lrmil.report_figures import RocLine, colour_bar, loss_svg, roc_svg, slide_pictures
 from lrmil.run_plan import ARM_NAMES, read_plan, settings_hash
-from lrmil.slide_search import find_named
+from lrmil.slides.search import find_named
 
 # What documents that were changed by hand lead to; of a run that was not, none of them comes.
 DAMAGED = (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError, OSError, jinja2.TemplateError)

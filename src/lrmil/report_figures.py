@@ -18,10 +18,10 @@ from PIL import Image
 
 from lrmil.errors import SlideError
 from lrmil.explanation import overlay_rgb
-from lrmil.identity import unchanged
 from lrmil.io import hashing
 from lrmil.raster import Raster
-from lrmil.slide import open_slide
+from lrmil.slides.identity import unchanged
+from lrmil.slides.slide import open_slide
 
 SIDE = 420  # px, longest side of a slide's picture: six examples of three pictures stay below 2 MB
 QUALITY = 82

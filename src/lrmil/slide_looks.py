@@ -12,12 +12,12 @@ from PIL import Image
 from lrmil.cohort import Cohort, CohortReport, SlideRecord
 from lrmil.cohort_checks import names_of
 from lrmil.errors import LrmilError
-from lrmil.failures import failure_of, without_folder
-from lrmil.identity import unchanged
 from lrmil.labels import Problem
-from lrmil.level_choice import distance, is_far
-from lrmil.slide import Slide, find_slides, open_source, slide_id_of
-from lrmil.slide_files import SlideSource
+from lrmil.slides.failures import failure_of, without_folder
+from lrmil.slides.identity import unchanged
+from lrmil.slides.level_choice import distance, is_far
+from lrmil.slides.slide import Slide, find_slides, open_source, slide_id_of
+from lrmil.slides.source import SlideSource
 from lrmil.steps import Step
 
 SIDE = 128  # px of the overview that is looked at

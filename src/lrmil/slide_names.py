@@ -7,8 +7,9 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
-from lrmil.dicom_series import DICOM
-from lrmil.slide_files import DOUBLE_EXTENSIONS, EXTENSIONS, dicom_slides
+from lrmil.slides.dicom_series import DICOM
+from lrmil.slides.discovery import dicom_slides
+from lrmil.slides.source import DOUBLE_EXTENSIONS, EXTENSIONS
 
 FEATURE_EXTENSIONS = (".h5", ".pt")  # which other tools' tables name
 NOT_DICOM = frozenset(EXTENSIONS) - {DICOM}  # looking into those would take long

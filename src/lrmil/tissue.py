@@ -14,7 +14,7 @@ from lrmil.pen import find_pen, pieces_below
 from lrmil.raster import Raster
 
 if TYPE_CHECKING:
-    from lrmil.slide import Slide
+    from lrmil.slides.slide import Slide
 
 Channel = NDArray[np.int16]
 

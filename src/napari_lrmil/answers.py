@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from lrmil.io import hashing
 from lrmil.raster import Raster
-from lrmil.slide_files import SlideSource
+from lrmil.slides.source import SlideSource
 from lrmil.steps import Step
 
 if TYPE_CHECKING:

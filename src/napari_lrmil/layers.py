@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from lrmil.errors import ResolutionError, SlideError
 from lrmil.explanation import percentile_rank, top_patches
-from lrmil.pyramid import hatched
 from lrmil.raster import Raster
-from lrmil.resolution import REMEDY
-from lrmil.slide import Slide, Thumbnail
+from lrmil.slides.pyramid import hatched
+from lrmil.slides.resolution import REMEDY
+from lrmil.slides.slide import Slide, Thumbnail
 
 if TYPE_CHECKING:
     from lrmil.inference import Prediction

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrmil.errors import ConfigError
-from lrmil.slide_files import SlideSource, slide_id_of
+from lrmil.slides.source import SlideSource, slide_id_of
 from napari_lrmil.layers import KEY
 
 if TYPE_CHECKING:

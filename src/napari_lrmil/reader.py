@@ -4,8 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lrmil.errors import LrmilError, SlideError
-from lrmil.slide import open_slide
-from lrmil.slide_files import OPENSLIDE_EXTENSIONS, dicom_slides, slide_path
+from lrmil.slides.discovery import dicom_slides, slide_path
+from lrmil.slides.slide import open_slide
+from lrmil.slides.source import OPENSLIDE_EXTENSIONS
 from napari_lrmil.layers import LayerData, slide_layer
 from napari_lrmil.wholeness import is_whole
 

@@ -12,7 +12,7 @@ from qtpy.QtCore import QTimer
 
 from lrmil.demo_slide import demo_slide
 from lrmil.errors import SlideError
-from lrmil.slide import open_slide
+from lrmil.slides.slide import open_slide
 from lrmil.steps import Step, last
 from napari_lrmil import places
 from napari_lrmil.layers import LayerData, slide_layer

@@ -15,7 +15,7 @@ from psygnal import Signal
 
 from lrmil.errors import ConfigError, LrmilError
 from lrmil.raster import Raster
-from lrmil.resolution import fit_on_glass, resolve_mpp
+from lrmil.slides.resolution import fit_on_glass, resolve_mpp
 from lrmil.steps import Step
 from napari_lrmil import places
 from napari_lrmil.answers import Shown, shown_steps
@@ -222,8 +222,8 @@ class Session(Jobs):
             return False
 
         def segment() -> "Iterator[Step[tuple[Raster, float, str]]]":
-            from lrmil.identity import unchanged
-            from lrmil.slide import open_slide
+            from lrmil.slides.identity import unchanged
+            from lrmil.slides.slide import open_slide
             from lrmil.tissue import segment_tissue
 
             with open_slide(source.path, mpp=source.mpp) as slide, unchanged(slide):

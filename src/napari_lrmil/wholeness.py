@@ -7,7 +7,7 @@ import tifffile
 
 from lrmil.errors import LrmilError
 from lrmil.io import untrusted
-from lrmil.tiff_pages import MALFORMED
+from lrmil.slides.readers.tiff_pages import MALFORMED
 
 BROKEN = (LrmilError, OSError, KeyError, TypeError, AttributeError, ValueError)
 

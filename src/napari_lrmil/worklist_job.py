@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from lrmil.errors import LrmilError
-from lrmil.resolution import REMEDY
+from lrmil.slides.resolution import REMEDY
 from lrmil.steps import Step
 from napari_lrmil.answers import Shown, case_folder
 from napari_lrmil.layers import LayerData, slide_layer, tissue_layer
@@ -27,8 +27,8 @@ from napari_lrmil.worklist_state import (
 if TYPE_CHECKING:
     from lrmil.bundle import Bundle
     from lrmil.inference import Prediction
-    from lrmil.outputs import Inputs
     from lrmil.prediction_table import Row
+    from lrmil.slides.inputs import Inputs
 
 
 REMEDY_HERE = "Open it, type it into 'um/px of level 0' of Classify slide, and classify it there."
@@ -78,10 +78,10 @@ def classify_list(
         If the results folder lies in a slide, or another file has the name of the list's own.
     """
     from lrmil.devices import pick_device
-    from lrmil.failures import CONCERNS_THE_RUN, Failure, reason_of, without_folder
     from lrmil.io.ownership import is_worklist, require_free
-    from lrmil.outputs import Inputs
     from lrmil.prediction_table import keep_other_models, write_rows
+    from lrmil.slides.failures import CONCERNS_THE_RUN, Failure, reason_of, without_folder
+    from lrmil.slides.inputs import Inputs
 
     device = str(pick_device(device))  # a wrong name concerns no slide
     require_free(list_file(results, folder, ".json"), is_worklist)
@@ -116,7 +116,7 @@ def open_entry(entry: Entry, results: Path, bundle_sha256: str) -> Iterator[Step
         If it cannot be opened.
     """
     from lrmil.prediction_files import read_prediction, read_tissue
-    from lrmil.slide import open_slide
+    from lrmil.slides.slide import open_slide
 
     slide, out = open_slide(entry.path, mpp=entry.mpp), case_folder(results, entry.slide_id, entry.path)
     layers, note, shown = [slide_layer(slide)], "", None
@@ -159,7 +159,7 @@ def _classify_one(
 def _by_painted_tissue(entry: Entry, out: Path, bundle: "Bundle") -> "Prediction | None":
     """Give the answer of a painted mask: read back, a mask is equal only up to rounding, so its key would differ."""
     from lrmil.prediction_files import is_mask_edited, read_prediction
-    from lrmil.slide import open_slide
+    from lrmil.slides.slide import open_slide
 
     prediction = read_prediction(out, entry.slide_id)
     if prediction is None or prediction.tissue_source != "given" or prediction.bundle_sha256 != bundle.sha256:

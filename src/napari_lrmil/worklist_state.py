@@ -11,10 +11,12 @@ from pydantic import ConfigDict, TypeAdapter, with_config
 from typing_extensions import TypedDict  # that of Python 3.11 does not suffice for pydantic
 
 from lrmil.errors import SlideError
-from lrmil.failures import CONCERNS_THE_RUN, Failure, namesakes, reason_of
 from lrmil.io import atomic, hashing, untrusted
 from lrmil.io.ownership import is_worklist
-from lrmil.slide_files import SlideSource, find_slides, parts_of, slide_id_of
+from lrmil.slides.discovery import find_slides
+from lrmil.slides.failures import CONCERNS_THE_RUN, Failure, namesakes, reason_of
+from lrmil.slides.parts import parts_of
+from lrmil.slides.source import SlideSource, slide_id_of
 from lrmil.steps import Step
 from napari_lrmil.answers import case_folder
 from napari_lrmil.messages import explain
@@ -49,7 +51,7 @@ class Entry:
     message
         Why it has no answer, or how it was read.
     reason
-        Why it failed in one word: see `lrmil.failures.Failure`.
+        Why it failed in one word: see `lrmil.slides.failures.Failure`.
     row
         Its line of the table of results, None until it has one.
     fingerprint
@@ -272,7 +274,7 @@ def _known(entry: Entry, results: Path, bundle_sha256: str, memory: Memory) -> E
 
 def _is_of(path: Path, prediction: "Prediction", card: Path) -> bool:
     """Whether a prediction is of the file as it is now; its content is looked at only if it is newer than the card."""
-    from lrmil.slide import open_slide
+    from lrmil.slides.slide import open_slide
 
     try:
         if stamp_of(path)[1] <= card.stat().st_mtime_ns:

@@ -11,7 +11,7 @@ import pytest
 from napari.components import ViewerModel
 
 from lrmil.errors import OutputError, ResolutionError
-from lrmil.slide import open_slide
+from lrmil.slides.slide import open_slide
 from lrmil.steps import Step
 from napari_lrmil import session as session_module
 from napari_lrmil.classify import ClassifySlide

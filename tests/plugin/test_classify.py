@@ -14,7 +14,7 @@ from qtpy.QtCore import QPointF, Qt
 
 from lrmil.batch_prediction import predict_one
 from lrmil.prediction_files import read_prediction
-from lrmil.slide_files import SlideSource
+from lrmil.slides.source import SlideSource
 from lrmil.steps import Step, last
 from napari_lrmil import session as session_module
 from napari_lrmil.classify import ClassifySlide
@@ -175,7 +175,7 @@ def test_an_edited_tissue_mask_is_used(ready: ClassifySlide, finish: Finish) -> 
 def test_a_slide_without_resolution_asks_for_it(
     widget: ClassifySlide, model_folder: Path, tmp_path: Path, finish: Finish, cohort: Path
 ) -> None:
-    from lrmil.slide import open_slide
+    from lrmil.slides.slide import open_slide
 
     with open_slide(cohort / "slides/demo-001.ome.tif") as whole:
         pixels = np.asarray(whole.pyramid()[0])

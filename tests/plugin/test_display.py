@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lrmil.errors import SlideError
 from lrmil.inference import Prediction, predict
 from lrmil.raster import Raster
-from lrmil.slide import open_slide
+from lrmil.slides.slide import open_slide
 from lrmil.steps import Step
 from napari_lrmil import session as session_module
 from napari_lrmil.layers import attention_layer, attention_values, slide_layer

@@ -11,7 +11,7 @@ from napari.layers import Image, Labels, Shapes
 from lrmil.errors import SlideError
 from lrmil.inference import Prediction, predict, predict_steps
 from lrmil.raster import Raster
-from lrmil.slide import open_slide
+from lrmil.slides.slide import open_slide
 from napari_lrmil import layers
 from napari_lrmil.layers import (
     KEY,

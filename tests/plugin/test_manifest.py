@@ -11,7 +11,7 @@ import pytest
 from npe2 import PluginManifest
 
 import napari_lrmil
-from lrmil.slide_files import EXTENSIONS, FLAT_EXTENSIONS
+from lrmil.slides.source import EXTENSIONS, FLAT_EXTENSIONS
 from napari_lrmil.preferences import Preferences
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from lrmil.batch_prediction import predict_one
 from lrmil.bundle import Bundle, load_bundle
 from lrmil.inference import Prediction
 from lrmil.review import Review, read_reviews
-from lrmil.slide_files import SlideSource
+from lrmil.slides.source import SlideSource
 from lrmil.steps import last
 from napari_lrmil import session as session_module
 from napari_lrmil.answers import Shown

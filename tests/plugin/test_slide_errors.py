@@ -16,8 +16,8 @@ from lrmil.bundle import load_bundle
 from lrmil.errors import LrmilError
 from lrmil.inference import predict
 from lrmil.io import atomic
-from lrmil.slide import Slide
-from lrmil.slide_files import find_slides
+from lrmil.slides.discovery import find_slides
+from lrmil.slides.slide import Slide
 from lrmil.steps import Step
 from napari_lrmil import places
 from napari_lrmil.classify import ClassifySlide

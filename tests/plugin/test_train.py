@@ -22,8 +22,8 @@ from lrmil import slide_looks
 from lrmil.io.settings import read_toml, write_toml
 from lrmil.run_control import is_running, request_stop
 from lrmil.run_plan import write_plan
-from lrmil.slide_files import SlideSource
 from lrmil.slide_looks import Look
+from lrmil.slides.source import SlideSource
 from lrmil.table_columns import TableOptions
 from napari_lrmil import places, training_process
 from napari_lrmil.session import Session, session_of

@@ -14,9 +14,9 @@ from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 
 from lrmil.bundle import Bundle, load_bundle
-from lrmil.failures import namesakes
 from lrmil.review import Review, append_review
-from lrmil.slide_files import find_slides
+from lrmil.slides.discovery import find_slides
+from lrmil.slides.failures import namesakes
 from lrmil.steps import Step, last
 from napari_lrmil import places
 from napari_lrmil.answers import case_folder

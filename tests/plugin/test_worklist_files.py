@@ -9,7 +9,7 @@ import pytest
 
 from lrmil.bundle import Bundle, load_bundle
 from lrmil.errors import LrmilError
-from lrmil.slide_files import find_slides
+from lrmil.slides.discovery import find_slides
 from lrmil.steps import last
 from napari_lrmil.answers import case_folder
 from napari_lrmil.worklist_job import classify_list

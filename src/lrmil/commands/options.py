@@ -4,7 +4,6 @@ import argparse
 import tomllib
 from pathlib import Path
 
-from lrmil.checksums import Checksum, ChecksumList, read_checksums
 from lrmil.cohort import TableOptions
 from lrmil.cohort_checks import names_of
 from lrmil.commands.printing import console
@@ -14,10 +13,13 @@ from lrmil.extraction import SlideSource
 from lrmil.io.settings import read_toml
 from lrmil.masks import find_masks, given_mask, mask_files
 from lrmil.mpp_table import read_mpp_table
-from lrmil.outputs import local_encoder
-from lrmil.resolution import PLAUSIBLE_MPP, parse_mpp
 from lrmil.review import ReviewLog, read_reviews
-from lrmil.slide_files import find_slides, parts_of, slide_id_of
+from lrmil.slides.checksums import Checksum, ChecksumList, read_checksums
+from lrmil.slides.discovery import find_slides
+from lrmil.slides.inputs import local_encoder
+from lrmil.slides.parts import parts_of
+from lrmil.slides.resolution import PLAUSIBLE_MPP, parse_mpp
+from lrmil.slides.source import slide_id_of
 from lrmil.tissue import GivenMask
 
 

@@ -12,16 +12,17 @@ from lrmil.commands.records import exported
 from lrmil.devices import pick_device
 from lrmil.encoders import PatchEncoder, encoder_hash, load_encoder
 from lrmil.extraction import PatchPlan, extract_features
-from lrmil.failures import failure_of
 from lrmil.features import refuse_mixed
 from lrmil.inference import predict_steps
 from lrmil.inspection import inspect_slide
-from lrmil.outputs import Inputs
 from lrmil.progress import show
-from lrmil.resolution import parse_mpp
 from lrmil.review import latest_reviews
-from lrmil.slide import open_source
-from lrmil.slide_files import SlideSource, slide_id_of, slide_path
+from lrmil.slides.discovery import slide_path
+from lrmil.slides.failures import failure_of
+from lrmil.slides.inputs import Inputs
+from lrmil.slides.resolution import parse_mpp
+from lrmil.slides.slide import open_source
+from lrmil.slides.source import SlideSource, slide_id_of
 
 
 def inspect(options: argparse.Namespace) -> int:

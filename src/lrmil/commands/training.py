@@ -22,10 +22,11 @@ from lrmil.errors import RunError
 from lrmil.extraction import SlideSource
 from lrmil.progress import show
 from lrmil.report import write_report
-from lrmil.resolution import parse_mpp
 from lrmil.run_control import RunStatus, is_running, read_status, request_stop
-from lrmil.slide_files import find_slides, slide_id_of
 from lrmil.slide_looks import Look, far_levels, look_steps, lookalikes, sources_of, unusable
+from lrmil.slides.discovery import find_slides
+from lrmil.slides.resolution import parse_mpp
+from lrmil.slides.source import slide_id_of
 from lrmil.synthetic import make_cohort_steps
 
 # A small network with random weights: the demonstration must run offline. Network and seed are fixed because the gap

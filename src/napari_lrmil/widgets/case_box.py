@@ -87,7 +87,7 @@ class CaseBox(QWidget):
 
 def _export(folder: Path, shown: Shown, bundle: "Bundle", review: Review | None, patches: int) -> Iterator[Step[Path]]:
     from lrmil.case_page import write_case
-    from lrmil.slide import open_slide
+    from lrmil.slides.slide import open_slide
 
     with open_slide(shown.source.path, mpp=shown.source.mpp) as slide:
         page = write_case(folder, shown.prediction, slide, bundle.card, review=review, k=patches)

@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
 )
 
 from lrmil.errors import SlideError
-from lrmil.slide import open_slide
+from lrmil.slides.slide import open_slide
 from lrmil.steps import Step
 from napari_lrmil.answers import Shown
 from napari_lrmil.layers import KEY, highest_and_lowest, patches_layer

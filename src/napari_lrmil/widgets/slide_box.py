@@ -15,8 +15,8 @@ from qtpy.QtWidgets import (
 )
 
 from lrmil.errors import LrmilError
-from lrmil.resolution import PLAUSIBLE_MPP, REMEDY
-from lrmil.slide_files import EXTENSIONS
+from lrmil.slides.resolution import PLAUSIBLE_MPP, REMEDY
+from lrmil.slides.source import EXTENSIONS
 from napari_lrmil.layers import KEY
 from napari_lrmil.open_slides import slides_in
 from napari_lrmil.reader import read_slides

@@ -28,7 +28,7 @@ from superqt import QCollapsible
 from lrmil.configs import TrainConfig, to_dict, with_settings
 from lrmil.errors import ConfigError
 from lrmil.geometry import resolution_ratio
-from lrmil.resolution import parse_mpp
+from lrmil.slides.resolution import parse_mpp
 from napari_lrmil.widgets.device_box import DeviceBox
 
 ENCODERS = ("mobilenetv2_100", "resnet50", "vit_small_patch16_224", "mobilenetv3_small_050")

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from lrmil.flat_reader import FlatReader
-from lrmil.ome_zarr_reader import OmeZarrReader
-from lrmil.openslide_reader import OpenSlideReader
-from lrmil.reader import Reader
-from lrmil.slide_files import MRXS, OPENSLIDE_EXTENSIONS, is_flat, is_tiff
-from lrmil.tiff_pages import NeedsOpenSlide
-from lrmil.tiff_reader import TiffReader
+from lrmil.slides.readers.image import FlatReader
+from lrmil.slides.readers.ome_zarr import OmeZarrReader
+from lrmil.slides.readers.openslide import OpenSlideReader
+from lrmil.slides.readers.protocol import Reader
+from lrmil.slides.readers.tiff import TiffReader
+from lrmil.slides.readers.tiff_pages import NeedsOpenSlide
+from lrmil.slides.source import MRXS, OPENSLIDE_EXTENSIONS, is_flat, is_tiff
 
 
 def open_reader(file: Path) -> Reader:

@@ -7,9 +7,9 @@ was made from, and does not count.
 import re
 from collections.abc import Mapping
 
-from lrmil.ome_xml import OmeImage, positive
-from lrmil.resolution import PLAUSIBLE_MPP, Disregarded, MppCandidate, show_pair
-from lrmil.units import is_no_length, microns_per, shown
+from lrmil.slides.readers.ome_xml import OmeImage, positive
+from lrmil.slides.readers.units import is_no_length, microns_per, shown
+from lrmil.slides.resolution import PLAUSIBLE_MPP, Disregarded, MppCandidate, show_pair
 
 Found = list[MppCandidate | Disregarded]
 Shape = tuple[int, int]

@@ -12,9 +12,9 @@ from itertools import product
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from lrmil.dicom_series import levels_of
-from lrmil.holes import END_OF_JPEG, HOLE, ends_in_zeros, has_compressed_hole
-from lrmil.reader import unreadable
+from lrmil.slides.dicom_series import levels_of
+from lrmil.slides.readers.missing_bytes import END_OF_JPEG, HOLE, ends_in_zeros, has_compressed_hole
+from lrmil.slides.readers.protocol import unreadable
 
 HEAD = 1 << 16  # bytes that hold what is the same for all frames
 HEADS = (1 << 20, 64 << 20)  # bytes in which the frames begin: what is said of each frame may be long

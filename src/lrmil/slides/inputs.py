@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from lrmil.errors import OverwriteError
-from lrmil.slide_files import MRXS, SlideSource, parts_of
+from lrmil.slides.parts import parts_of
+from lrmil.slides.source import MRXS, SlideSource
 
 Identity = tuple[int, int]
 

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 from lrmil.errors import FormatError, SlideError
 from lrmil.io.untrusted import read_json
 from lrmil.io.zarr_folders import ome_attributes
-from lrmil.ome_xml import ome_images
-from lrmil.pixel_size import Found, zarr_mpp
-from lrmil.reader import is_beside, not_brightfield, only_beside, several_planes
-from lrmil.resolution import MppCandidate
+from lrmil.slides.readers.ome_xml import ome_images
+from lrmil.slides.readers.pixel_size import Found, zarr_mpp
+from lrmil.slides.readers.protocol import is_beside, not_brightfield, only_beside, several_planes
+from lrmil.slides.resolution import MppCandidate
 
 VERSIONS = ("0.4", "0.5")
 CODECS_2 = (None, "blosc", "zlib", "gzip", "zstd", "lz4", "bz2", "lzma")

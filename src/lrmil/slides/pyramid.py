@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrmil.errors import SlideError
-from lrmil.standins import StandIns
+from lrmil.slides.fallback import StandIns
 
 if TYPE_CHECKING:
     import dask.array as da

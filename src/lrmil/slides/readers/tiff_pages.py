@@ -14,9 +14,9 @@ import tifffile
 from numpy.typing import NDArray
 
 from lrmil.errors import SlideError
-from lrmil.jpeg2000 import HEADER_BYTES, decode_jpeg2000, read_colours
-from lrmil.ome_xml import OmeImage
-from lrmil.pixel_size import (
+from lrmil.slides.readers.jpeg2000 import HEADER_BYTES, decode_jpeg2000, read_colours
+from lrmil.slides.readers.ome_xml import OmeImage
+from lrmil.slides.readers.pixel_size import (
     Found,
     aperio_mpp,
     aperio_power,
@@ -26,9 +26,9 @@ from lrmil.pixel_size import (
     tiff_mpp,
     without_copies,
 )
-from lrmil.reader import ICC_NOTE, not_brightfield
-from lrmil.resolution import Disregarded
-from lrmil.tiff_images import JPEG, JPEG_2000, OLD_JPEG, YCBCR, TiffSlide, find_slide, is_rgb
+from lrmil.slides.readers.protocol import ICC_NOTE, not_brightfield
+from lrmil.slides.readers.tiff_images import JPEG, JPEG_2000, OLD_JPEG, YCBCR, TiffSlide, find_slide, is_rgb
+from lrmil.slides.resolution import Disregarded
 
 UNCOMPRESSED = 1
 APERIO_YCBCR = 33003  # where Aperio wrote it; Bio-Formats writes RGB under this number

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from PIL import ImageFile, JpegImagePlugin, PngImagePlugin
 
 from lrmil.errors import SlideError
-from lrmil.holes import HOLE, has_jpeg_hole
-from lrmil.reader import ICC_NOTE, Level, check_inside, not_brightfield, unreadable
-from lrmil.resolution import Disregarded, MppCandidate
+from lrmil.slides.readers.missing_bytes import HOLE, has_jpeg_hole
+from lrmil.slides.readers.protocol import ICC_NOTE, Level, check_inside, not_brightfield, unreadable
+from lrmil.slides.resolution import Disregarded, MppCandidate
 
 MAX_PIXELS = 1 << 27  # 384 MiB of RGB: a larger picture needs a format of which parts can be read
 OPAQUE = 255
@@ -21,7 +21,9 @@ ALPHA_NOTE = "The file has an alpha channel that is opaque everywhere; it is lef
 
 
 class FlatReader:
-    """A PNG or JPEG file; see `lrmil.reader.Reader`. Its dots per inch are those of a printer and never count.
+    """A PNG or JPEG file; see `lrmil.slides.readers.protocol.Reader`.
+
+    Its dots per inch are those of a printer and never count.
 
     Raises
     ------
@@ -41,7 +43,7 @@ class FlatReader:
         self.levels: tuple[Level, ...] = (Level((height, width), 1.0, (min(height, 256), min(width, 256))),)
 
     def read(self, level: int, y: int, x: int, h: int, w: int) -> NDArray[np.uint8]:
-        """Read an (h, w, 3) rectangle; see `lrmil.reader.Reader.read`."""
+        """Read an (h, w, 3) rectangle; see `lrmil.slides.readers.protocol.Reader.read`."""
         check_inside(self.levels, level, y, x, h, w)
         part = self._pixels[y : y + h, x : x + w]
         if part.shape[:2] != (h, w):

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrmil.errors import SlideError
-from lrmil.reader import Reader
-from lrmil.sampling import sample
+from lrmil.slides.readers.protocol import Reader
+from lrmil.slides.readers.sampling import sample
 
 MOST_PIXELS = 1 << 26  # of a finer level that are read for one region: 192 MiB
 

@@ -8,7 +8,7 @@ import tempfile
 import weakref
 from pathlib import Path
 
-from lrmil.dicom_frames import DicomFrames
+from lrmil.slides.readers.dicom_frames import DicomFrames
 
 
 class DicomLevels:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrmil.errors import SlideError
-from lrmil.resolution import Disregarded, MppCandidate
+from lrmil.slides.resolution import Disregarded, MppCandidate
 
 ICC_NOTE = "The file has an ICC colour profile; it is not applied: colours are read as they are stored."
 BESIDE = r"label|macro|thumb|thumbnail|overview|barcode|preview"

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrmil.errors import SlideError
-from lrmil.sampling import WHITE
-from lrmil.standins import StandIns
+from lrmil.slides.fallback import StandIns
+from lrmil.slides.readers.sampling import WHITE
 
 BLOCK = 1024  # largest side of a block in output pixels
 SOURCE_BLOCK = 4096  # largest side of a block in pixels of the level it is read from: 48 MiB a thread

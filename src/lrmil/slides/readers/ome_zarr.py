@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lrmil.alignment import align
-from lrmil.ome_zarr import ZarrLevel, malformed_zarr, parse_ome_zarr
-from lrmil.reader import Level, check_inside, scene_note, unreadable
-from lrmil.resolution import Disregarded
+from lrmil.slides.readers.alignment import align
+from lrmil.slides.readers.ome_zarr_metadata import ZarrLevel, malformed_zarr, parse_ome_zarr
+from lrmil.slides.readers.protocol import Level, check_inside, scene_note, unreadable
+from lrmil.slides.resolution import Disregarded
 
 if TYPE_CHECKING:
     import zarr
@@ -23,7 +23,7 @@ UNDECODABLE_PARTS = (zlib.error, lzma.LZMAError, MemoryError)
 
 
 class OmeZarrReader:
-    """An OME-Zarr 0.4 or 0.5 folder, of which the largest scene is read; see `lrmil.reader.Reader`.
+    """An OME-Zarr 0.4 or 0.5 folder, of which the largest scene is read; see `lrmil.slides.readers.protocol.Reader`.
 
     Raises
     ------
@@ -52,7 +52,7 @@ class OmeZarrReader:
         self._read_sample()
 
     def read(self, level: int, y: int, x: int, h: int, w: int) -> NDArray[np.uint8]:
-        """Read an (h, w, 3) rectangle of a level; see `lrmil.reader.Reader.read`."""
+        """Read an (h, w, 3) rectangle of a level; see `lrmil.slides.readers.protocol.Reader.read`."""
         check_inside(self.levels, level, y, x, h, w)
         if not self._arrays:
             raise unreadable(self._path, "it was closed")

@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from lrmil.resolution import Disregarded
+from lrmil.slides.resolution import Disregarded
 
 MALFORMED = (ET.ParseError, ValueError, KeyError, TypeError)
 AXES = {"Z": "focal planes", "T": "time points", "C": "groups of channels"}

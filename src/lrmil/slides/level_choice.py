@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from lrmil.reader import Level
+from lrmil.slides.readers.protocol import Level
 
 FINER = 1.01  # a level counts as fine enough up to 1 % coarser than asked: vendors' factors are inexact
 FAR = 3.0  # pixels of the level along one of the output's up to which it is near: nine times as many pixels

@@ -12,16 +12,16 @@ import numpy as np
 import openslide
 from numpy.typing import NDArray
 
-from lrmil.alignment import align
-from lrmil.dicom_frames import HEAD, DicomFrames, focal_planes_of, pixel_spacings, sides_of
-from lrmil.dicom_head import is_dicom
-from lrmil.dicom_levels import DicomLevels
-from lrmil.dicom_series import series_of
 from lrmil.errors import SlideError
-from lrmil.openslide_regions import begins_with_level0, read_from, read_stored
-from lrmil.pixel_size import openslide_mpp, openslide_power
-from lrmil.reader import ICC_NOTE, Level, check_inside, not_brightfield, several_planes, unreadable
-from lrmil.slide_files import MRXS
+from lrmil.slides.dicom_head import is_dicom
+from lrmil.slides.dicom_series import series_of
+from lrmil.slides.readers.alignment import align
+from lrmil.slides.readers.dicom_frames import HEAD, DicomFrames, focal_planes_of, pixel_spacings, sides_of
+from lrmil.slides.readers.dicom_levels import DicomLevels
+from lrmil.slides.readers.openslide_regions import begins_with_level0, read_from, read_stored
+from lrmil.slides.readers.pixel_size import openslide_mpp, openslide_power
+from lrmil.slides.readers.protocol import ICC_NOTE, Level, check_inside, not_brightfield, several_planes, unreadable
+from lrmil.slides.source import MRXS
 
 DEFAULT_TILE = 256
 UNEVEN = 0.02  # of a level's PixelSpacing: it then has not the proportions of the first
@@ -29,7 +29,7 @@ LARGEST_SIDE = 1 << 22  # pixels: 210 mm at 0.05 um/px, longer than any glass
 
 
 class OpenSlideReader:
-    """A slide opened by OpenSlide; see `lrmil.reader.Reader`.
+    """A slide opened by OpenSlide; see `lrmil.slides.readers.protocol.Reader`.
 
     Where a scanner stored nothing (transparent pixels outside the scanned areas of an MRXS), the slide is white.
 
@@ -82,7 +82,7 @@ class OpenSlideReader:
         return (*self._notes, *map(_moved_note, moved))
 
     def read(self, level: int, y: int, x: int, h: int, w: int) -> NDArray[np.uint8]:
-        """Read an (h, w, 3) rectangle of a level; see `lrmil.reader.Reader.read`."""
+        """Read an (h, w, 3) rectangle of a level; see `lrmil.slides.readers.protocol.Reader.read`."""
         check_inside(self.levels, level, y, x, h, w)
         level = self._stored[level]
         if self._frames:

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrmil.errors import SlideError
-from lrmil.reader import Level, Reader
-from lrmil.sampling import sample
+from lrmil.slides.readers.protocol import Level, Reader
+from lrmil.slides.readers.sampling import sample
 
 ROUNDING = 1e-6  # of a pixel, in the arithmetic here
 STATED_WITHIN = 0.01  # spacings are written with few digits: a simple factor this close is the one that is meant

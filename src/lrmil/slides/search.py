@@ -4,7 +4,7 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
-from lrmil.slide_files import EXTENSIONS, slide_id_of
+from lrmil.slides.source import EXTENSIONS, slide_id_of
 
 MAX_ENTRIES = 200_000  # a few seconds on a disk that is at rest
 MAX_DEPTH = 12

@@ -14,9 +14,9 @@ import numpy as np
 import tifffile
 
 from lrmil.errors import SlideError
-from lrmil.ome_xml import OmeImage, ome_images
-from lrmil.reader import BESIDE, is_beside, only_beside, scene_note, several_planes
-from lrmil.resolution import Disregarded
+from lrmil.slides.readers.ome_xml import OmeImage, ome_images
+from lrmil.slides.readers.protocol import BESIDE, is_beside, only_beside, scene_note, several_planes
+from lrmil.slides.resolution import Disregarded
 
 RGB, YCBCR = 2, 6  # PhotometricInterpretation
 OLD_JPEG, JPEG = 6, 7  # Compression: the two that tifffile converts from YCbCr

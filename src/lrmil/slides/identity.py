@@ -7,7 +7,7 @@ from stat import S_ISREG
 from typing import NamedTuple, Protocol
 
 from lrmil.errors import LrmilError, SlideChangedError, SlideError
-from lrmil.slide_files import fingerprint_of, parts_of
+from lrmil.slides.parts import fingerprint_of, parts_of
 
 
 class Identity(NamedTuple):
@@ -16,11 +16,11 @@ class Identity(NamedTuple):
     files: dict[Path, tuple[int, int]]
     """Size in bytes and time of the last change in ns of each file."""
     fingerprint: str
-    """Hash of the content by samples; see `lrmil.slide_files.fingerprint_of`."""
+    """Hash of the content by samples; see `lrmil.slides.parts.fingerprint_of`."""
 
 
 class Identified(Protocol):
-    """A slide that knows what it was when it was opened, such as `lrmil.slide.Slide`."""
+    """A slide that knows what it was when it was opened, such as `lrmil.slides.slide.Slide`."""
 
     @property
     def path(self) -> Path:

@@ -20,7 +20,7 @@ from lrmil.errors import (
     Stopped,
     TissueError,
 )
-from lrmil.slide_files import SlideSource
+from lrmil.slides.source import SlideSource
 
 log = logging.getLogger(__name__)
 

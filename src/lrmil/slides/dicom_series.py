@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from cachetools import LRUCache
 
-from lrmil.dicom_head import DIRECTORY, DicomHead, head_of
 from lrmil.errors import SlideError
+from lrmil.slides.dicom_head import DIRECTORY, DicomHead, head_of
 
 DICOM = ".dcm"
 # A change within this time of the look, or before it, may leave the time of the folder as it was: FAT counts in 2 s.

@@ -13,9 +13,9 @@ import numpy as np
 from cachetools import LRUCache, cached
 from numpy.typing import NDArray
 
-from lrmil.alignment import align
 from lrmil.errors import SlideError
-from lrmil.holes import (
+from lrmil.slides.readers.alignment import align
+from lrmil.slides.readers.missing_bytes import (
     HOLE,
     HOLE_BYTES,
     WEBP_PIXELS_A_BYTE,
@@ -26,8 +26,8 @@ from lrmil.holes import (
     is_hole_around,
     may_touch_hole,
 )
-from lrmil.reader import Level, check_inside, unreadable
-from lrmil.tiff_pages import UNCOMPRESSED, LevelPage, parse_pyramid
+from lrmil.slides.readers.protocol import Level, check_inside, unreadable
+from lrmil.slides.readers.tiff_pages import UNCOMPRESSED, LevelPage, parse_pyramid
 
 CACHE_BYTES = 32 << 20
 BACKGROUND = 255  # of what a writer did not store: white
@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 
 class TiffReader:
-    """A TIFF, SVS, OME-TIFF or NDPI slide; see `lrmil.reader.Reader`.
+    """A TIFF, SVS, OME-TIFF or NDPI slide; see `lrmil.slides.readers.protocol.Reader`.
 
     Raises
     ------
@@ -85,7 +85,7 @@ class TiffReader:
         return self._bytes_read
 
     def read(self, level: int, y: int, x: int, h: int, w: int) -> NDArray[np.uint8]:
-        """Read an (h, w, 3) rectangle of a level; see `lrmil.reader.Reader.read`."""
+        """Read an (h, w, 3) rectangle of a level; see `lrmil.slides.readers.protocol.Reader.read`."""
         check_inside(self.levels, level, y, x, h, w)
         page = self._pages[level]
         if page.contiguous:

@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from lrmil.checksums import NOT_COMPARED, comparison, verify
 from lrmil.errors import ResolutionError
-from lrmil.identity import Identity, find_identity, identity_of
 from lrmil.io.zarr_folders import ZARR_SUFFIX
-from lrmil.level_choice import FINER, coarsest_level, far_notes
-from lrmil.pyramid import make_pyramid
-from lrmil.reader import Level, Reader
-from lrmil.readers import open_reader
-from lrmil.resolution import Resolution, fit_on_glass, reasons, resolve_mpp
-from lrmil.slide_files import SlideSource, find_slides, parts_of, slide_file, slide_id_of
-from lrmil.standins import StandIns
-from lrmil.thumbnail import Thumbnail, make_thumbnail
+from lrmil.slides.checksums import NOT_COMPARED, comparison, verify
+from lrmil.slides.discovery import find_slides, slide_file
+from lrmil.slides.fallback import StandIns
+from lrmil.slides.identity import Identity, find_identity, identity_of
+from lrmil.slides.level_choice import FINER, coarsest_level, far_notes
+from lrmil.slides.parts import parts_of
+from lrmil.slides.pyramid import make_pyramid
+from lrmil.slides.readers.choice import open_reader
+from lrmil.slides.readers.protocol import Level, Reader
+from lrmil.slides.resolution import Resolution, fit_on_glass, reasons, resolve_mpp
+from lrmil.slides.source import SlideSource, slide_id_of
+from lrmil.slides.thumbnail import Thumbnail, make_thumbnail
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -105,7 +107,7 @@ class Slide:
     Attributes
     ----------
     checksum
-        With what its content was compared (`lrmil.checksums.comparison`), or that it was not.
+        With what its content was compared (`lrmil.slides.checksums.comparison`), or that it was not.
     """
 
     def __init__(

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lrmil.reader import Reader
+from lrmil.slides.readers.protocol import Reader
 
 WHITE = 255  # glass: what lies beyond the edge of a slide
 WHOLE = 1e-3  # a ratio, or an offset in pixels, this close to a whole number is one

@@ -1,0 +1,1 @@
+"""A slide file becomes pixels at a known resolution."""

@@ -1,0 +1,136 @@
+"""Which files are slides, and what to open for each."""
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+
+from lrmil.errors import SlideError
+from lrmil.io.ownership import is_overlay
+from lrmil.io.zarr_folders import ZARR_SUFFIX, is_zarr_slide
+from lrmil.slides.dicom_head import is_dicom
+from lrmil.slides.dicom_series import DICOM, DicomFolder, dicom_in, file_of_folder, file_with_scan, paths_of
+from lrmil.slides.source import FLAT_EXTENSIONS, NAMELESS, SCAN_EXTENSIONS
+
+OTHER_SCANS = tuple(one for one in SCAN_EXTENSIONS if one != DICOM)
+log = logging.getLogger(__name__)
+
+
+def find_slides(places: str | Path | Iterable[str | Path]) -> list[Path]:
+    """List the slides in folders (searched recursively, hidden names skipped) and among files, sorted by path.
+
+    A file named outright is kept whatever its extension, so that opening it says what is wrong with it; a file of a
+    DICOM slide stands for that slide. PNG and JPEG files count only where a folder has no other slide: beside slides
+    they are pictures of them, or parts of them. The overlays of predictions never count.
+    """
+    found: set[Path] = set()
+    named: dict[Path, list[Path]] = {}
+    for place in map(Path, [places] if isinstance(places, str | Path) else places):
+        if place.is_dir() and not is_zarr_slide(place):
+            found |= _slides_in(place)
+        elif is_dicom(place):
+            named.setdefault(place.parent, []).append(place)
+        else:
+            found.add(place)
+    for folder, several in named.items():
+        slides = {file: slide.path for slide in dicom_slides(folder).slides for file in slide.files}
+        found |= {slides.get(file, file) for file in several}
+    return sorted(path.resolve() if path.name in NAMELESS else path for path in found)
+
+
+def dicom_slides(folder: Path) -> DicomFolder:
+    """List the DICOM slides that lie in a folder itself; see `lrmil.slides.dicom_series`."""
+    return dicom_in(folder, scans=OTHER_SCANS)
+
+
+def slide_path(path: Path) -> Path:
+    """Return the path by which a slide is known: a file of a DICOM slide stands for that slide."""
+    return find_slides([path])[0] if is_dicom(path) else path
+
+
+def slide_file(path: Path) -> Path:
+    """Return what to open for a slide: the file or OME-Zarr folder itself, of a DICOM slide the first with its pixels.
+
+    Raises
+    ------
+    SlideError
+        If nothing is there, or a folder is neither that of one DICOM slide nor a zarr, or a DICOM file holds no slide.
+    """
+    if is_dicom(path):
+        return file_with_scan(path)
+    if path.is_file() or (path.is_dir() and path.suffix.lower() == ZARR_SUFFIX):
+        return path
+    if not path.exists():
+        if path.is_symlink():
+            raise SlideError(
+                f"Expected a slide at {path}; it is a link that leads nowhere, or in a circle. "
+                "Mend or remove the link, and check that the disk it leads to is mounted."
+            )
+        raise SlideError(f"Expected a slide at {path}; nothing is there. Check the path and that its disk is mounted.")
+    if not path.is_dir():
+        raise SlideError(f"Expected a slide file at {path}; it is a device or a pipe, which cannot be read as one.")
+    if (dicom := file_of_folder(dicom_slides(path))) is not None:
+        return dicom
+    raise SlideError(
+        "Expected a slide file, an OME-Zarr, or a folder with the DICOM files of one slide; "
+        f"{path} is another folder. Name the slides in it one by one, or move it away from the slides."
+    )
+
+
+def _slides_in(folder: Path) -> set[Path]:
+    return set(_slides_under(folder)) or {
+        path
+        for _, inside in _walk(folder, {folder.resolve()})
+        for path in inside
+        if path.suffix.lower() in FLAT_EXTENSIONS and path.is_file() and not is_overlay(path)
+    }
+
+
+def _slides_under(folder: Path) -> Iterable[Path]:
+    for place, inside in _walk(folder, {folder.resolve()}):
+        dicom = set[Path]()
+        if any(_may_be_dicom(path) for path in inside):
+            among = dicom_slides(place)
+            dicom.update(among.files)
+            yield from paths_of(among)
+        for path in inside:
+            is_scan = path.suffix.lower() in SCAN_EXTENSIONS and path not in dicom
+            if is_zarr_slide(path) or (is_scan and (path.is_file() or _is_lost(path))):
+                yield path
+
+
+def _may_be_dicom(path: Path) -> bool:
+    """Tell whether to look for DICOM in the folder of a file: archives also name files by UIDs, without extension."""
+    suffix = path.suffix.lower()
+    if suffix == DICOM:
+        return path.is_file()
+    return (suffix in ("", ".dicom", ".ima") or suffix[1:].isdigit()) and path.is_file() and is_dicom(path)
+
+
+def _walk(folder: Path, seen: set[Path]) -> Iterable[tuple[Path, list[Path]]]:
+    """Give each folder with what is in it, also behind links, each once: links may lead in a circle."""
+    try:
+        inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        log.warning("The slides in %s are left out: it cannot be listed: %s", folder, error.strerror)
+        return
+    yield folder, inside
+    for path in inside:
+        if path.suffix.lower() == ZARR_SUFFIX:
+            continue  # what is in it are chunks, and many of them
+        try:
+            real = path.resolve() if path.is_dir() else None
+        except (OSError, RuntimeError):  # RuntimeError: a circle of links
+            real = None
+        if real is not None and real not in seen:
+            seen.add(real)
+            yield from _walk(path, seen)
+
+
+def _is_lost(path: Path) -> bool:
+    """Tell whether a name promises a slide and keeps none: a link to nowhere, or a folder without slides.
+
+    It is listed, so that opening it says what is wrong with it; nothing is left out without a word.
+    """
+    if path.is_dir():
+        return next(iter(_slides_under(path)), None) is None
+    return path.is_symlink()

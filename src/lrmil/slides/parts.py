@@ -1,0 +1,71 @@
+"""Which files belong to one slide, and whether their content has changed."""
+
+from pathlib import Path
+
+from lrmil.io import hashing
+from lrmil.io.zarr_folders import ZARR_SUFFIX
+from lrmil.slides.dicom_head import is_dicom
+from lrmil.slides.dicom_series import series_of
+from lrmil.slides.discovery import dicom_slides
+from lrmil.slides.source import MRXS
+
+HAMAMATSU_TEXTS = (".vms", ".vmu")
+LARGEST_TEXT = 1 << 20  # bytes
+ZARR_DOCUMENTS = ("zarr.json", ".zarray", ".zattrs", ".zgroup")
+SAMPLED = 64  # chunks of an OME-Zarr of which the content is hashed
+
+
+def parts_of(path: Path) -> list[Path]:
+    """List the files of one slide: the file, or those of a folder, an MRXS with its folder, a VMS with its pictures.
+
+    A DICOM file goes with those beside it that are of its series: OpenSlide reads other levels from them.
+    """
+    if path.is_dir() and path.suffix.lower() == ZARR_SUFFIX:
+        return sorted(part for part in path.rglob("*") if part.is_file())
+    if path.is_dir():
+        only = dicom_slides(path).only
+        return list(only.files) if only else _files_of(path)
+    if path.suffix.lower() in HAMAMATSU_TEXTS:
+        return [path, *_named_in(path)]
+    if is_dicom(path):
+        return series_of(path)
+    return [path, *(_files_of(path.with_suffix("")) if path.suffix.lower() == MRXS else [])]
+
+
+def fingerprint_of(path: Path) -> str:
+    """Hash a slide's content by samples; of several files, over all of them.
+
+    Of an OME-Zarr, which may have a hundred thousand, the names and sizes of all count, and the content of those that
+    describe it and of `SAMPLED` chunks evenly among the others.
+    """
+    parts = parts_of(path)
+    if len(parts) == 1:
+        return hashing.fingerprint(parts[0])
+    if path.suffix.lower() != ZARR_SUFFIX:
+        return hashing.sha256_of({part.name: hashing.fingerprint(part) for part in parts})
+    names = {part: part.relative_to(path).as_posix() for part in parts}
+    chunks = [part for part in parts if part.name not in ZARR_DOCUMENTS]
+    sampled = {part for part in parts if part.name in ZARR_DOCUMENTS} | set(chunks[:: len(chunks) // SAMPLED + 1])
+    sizes = {names[part]: part.stat().st_size for part in parts}
+    return hashing.sha256_of([sizes, {names[part]: hashing.fingerprint(part) for part in sampled}])
+
+
+def changed_at(path: Path) -> int:
+    """Time in ns at which a slide's files were last written or put here, of several the latest."""
+    stats = [part.stat() for part in parts_of(path)]
+    return max((max(stat.st_mtime_ns, stat.st_ctime_ns) for stat in stats), default=0)
+
+
+def _named_in(path: Path) -> list[Path]:
+    """The files that a Hamamatsu VMS or VMU, a small text of NAME=VALUE lines, names and that lie beside it."""
+    if not path.is_file() or path.stat().st_size > LARGEST_TEXT:
+        return []
+    lines = path.read_text(encoding="latin-1").splitlines()
+    names = {value.strip() for _, equals, value in (line.partition("=") for line in lines) if equals}
+    return sorted(one for one in path.parent.iterdir() if one.name in names and one.is_file())
+
+
+def _files_of(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
