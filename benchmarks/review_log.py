@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cost import own_peak
 from lrmil.io.atomic import write_text
-from lrmil.review import FORMAT, Review, ReviewReader, append_review, latest_reviews
+from lrmil.reviews.log import FORMAT, Review, ReviewReader, append_review, latest_reviews
 
 
 def main() -> None:

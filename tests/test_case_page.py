@@ -17,7 +17,7 @@ from lrmil.bundle import Bundle, ModelCard
 from lrmil.case_page import render_case, write_case
 from lrmil.errors import ConfigError, SlideError
 from lrmil.inference import Prediction, predict, predict_steps
-from lrmil.review import Review
+from lrmil.reviews.log import Review
 from lrmil.slides.slide import Slide, open_slide
 from lrmil.synthetic import make_slide
 from runs import tiny_bundle

@@ -21,7 +21,7 @@ from lrmil.io import ownership
 from lrmil.io.ownership import Ours
 from lrmil.io.settings import write_toml
 from lrmil.prediction_table import Row, table_of
-from lrmil.review_table import COLUMNS, write_review_table
+from lrmil.reviews.table import COLUMNS, write_review_table
 from lrmil.run_control import request_stop
 from lrmil.slides.source import SlideSource
 from lrmil.steps import last

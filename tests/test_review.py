@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hostile import places, put, values
-from lrmil import review as module
 from lrmil.errors import ConfigError, FormatError, LrmilError, ReviewError
-from lrmil.review import (
+from lrmil.reviews import log as module
+from lrmil.reviews.log import (
     FORMAT,
     LONGEST_NOTE,
     LONGEST_TEXT,
@@ -29,7 +29,7 @@ from lrmil.review import (
     latest_reviews,
     read_reviews,
 )
-from lrmil.review_table import COLUMNS, write_review_table
+from lrmil.reviews.table import COLUMNS, write_review_table
 
 SAMPLE = Path(__file__).parent / "formats" / "review-1" / "reviews.jsonl"
 WRITERS, LINES = 3, 40

@@ -26,7 +26,7 @@ from lrmil.demo_slide import demo_slide
 from lrmil.encoders import PatchEncoder
 from lrmil.errors import OverwriteError
 from lrmil.extraction import PatchPlan, extract_features
-from lrmil.review import Review, append_review
+from lrmil.reviews.log import Review, append_review
 from lrmil.slides.source import SlideSource
 from lrmil.steps import last
 from runs import TINY, TinyRun, tiny_bundle, tiny_encoder

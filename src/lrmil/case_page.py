@@ -26,8 +26,8 @@ from lrmil.prediction_files import write_overlay, write_tiles
 from lrmil.prediction_table import row_of, table_of
 from lrmil.raster import Raster
 from lrmil.report_figures import colour_bar, jpeg_address
-from lrmil.review import Review
-from lrmil.review_table import COLUMNS, cells_of
+from lrmil.reviews.log import Review
+from lrmil.reviews.table import COLUMNS, cells_of
 from lrmil.slides.identity import unchanged
 from lrmil.slides.inputs import Inputs
 from lrmil.slides.slide import Slide

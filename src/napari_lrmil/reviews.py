@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from lrmil.errors import LrmilError
-from lrmil.review import Review, ReviewKey, ReviewLog, ReviewReader, latest_reviews
+from lrmil.reviews.log import Review, ReviewKey, ReviewLog, ReviewReader, latest_reviews
 
 
 def reviews_in(log: Path) -> ReviewLog:

@@ -13,7 +13,7 @@ from qtpy.QtGui import QDesktopServices, QShortcut
 from lrmil.batch_prediction import predict_one
 from lrmil.bundle import Bundle, load_bundle
 from lrmil.inference import Prediction
-from lrmil.review import Review, read_reviews
+from lrmil.reviews.log import Review, read_reviews
 from lrmil.slides.source import SlideSource
 from lrmil.steps import last
 from napari_lrmil import session as session_module

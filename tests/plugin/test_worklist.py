@@ -14,7 +14,7 @@ from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 
 from lrmil.bundle import Bundle, load_bundle
-from lrmil.review import Review, append_review
+from lrmil.reviews.log import Review, append_review
 from lrmil.slides.discovery import find_slides
 from lrmil.slides.failures import namesakes
 from lrmil.steps import Step, last

@@ -13,7 +13,7 @@ from lrmil.extraction import SlideSource
 from lrmil.io.settings import read_toml
 from lrmil.masks import find_masks, given_mask, mask_files
 from lrmil.mpp_table import read_mpp_table
-from lrmil.review import ReviewLog, read_reviews
+from lrmil.reviews.log import ReviewLog, read_reviews
 from lrmil.slides.checksums import Checksum, ChecksumList, read_checksums
 from lrmil.slides.discovery import find_slides
 from lrmil.slides.inputs import local_encoder

@@ -16,8 +16,8 @@ from lrmil.devices import available_devices, pick_device
 from lrmil.errors import ConfigError, OverwriteError
 from lrmil.features import refuse_mixed
 from lrmil.model_facts import model_facts
-from lrmil.review import latest_reviews
-from lrmil.review_table import write_review_table
+from lrmil.reviews.log import latest_reviews
+from lrmil.reviews.table import write_review_table
 from lrmil.run_folder import installed_versions
 from lrmil.slides.inputs import Inputs
 from lrmil.slides.source import FLAT_EXTENSIONS, OPENSLIDE_EXTENSIONS, TIFF_EXTENSIONS, ZARR_EXTENSIONS

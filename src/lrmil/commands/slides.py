@@ -16,7 +16,7 @@ from lrmil.features import refuse_mixed
 from lrmil.inference import predict_steps
 from lrmil.inspection import inspect_slide
 from lrmil.progress import show
-from lrmil.review import latest_reviews
+from lrmil.reviews.log import latest_reviews
 from lrmil.slides.discovery import slide_path
 from lrmil.slides.failures import failure_of
 from lrmil.slides.inputs import Inputs

@@ -8,7 +8,7 @@ from qtpy.QtCore import QUrl
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QFileDialog, QPushButton, QWidget
 
-from lrmil.review import Review
+from lrmil.reviews.log import Review
 from lrmil.steps import Step
 from napari_lrmil.answers import Shown
 from napari_lrmil.messages import explain

@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from lrmil.errors import LrmilError
-from lrmil.review import Review, ReviewKey, append_review
+from lrmil.reviews.log import Review, ReviewKey, append_review
 from napari_lrmil.answers import Shown
 from napari_lrmil.messages import explain
 from napari_lrmil.reviews import described, latest_in, reviews_in

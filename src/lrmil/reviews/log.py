@@ -17,7 +17,7 @@ from typing_extensions import TypedDict  # that of Python 3.11 does not suffice 
 from lrmil.errors import FormatError, ReviewError
 from lrmil.io.ownership import is_lock, require_free
 from lrmil.io.plain_files import open_append, open_plain, refuse_link
-from lrmil.review_entry import (
+from lrmil.reviews.entry import (
     LONGEST_NOTE,
     LONGEST_TEXT,
     NAMES,

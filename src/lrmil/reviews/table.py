@@ -6,7 +6,7 @@ from pathlib import Path
 from lrmil.io import atomic
 from lrmil.io.ownership import is_review_table
 from lrmil.io.safe_csv import csv_text
-from lrmil.review import Review
+from lrmil.reviews.log import Review
 
 COLUMNS = ("decision", "human_label", "note", "reviewer", "human_first", "reviewed_at")
 

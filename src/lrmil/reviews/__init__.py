@@ -1,0 +1,1 @@
+"""What a person said of a model's output."""
