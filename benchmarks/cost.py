@@ -19,12 +19,12 @@ import tifffile
 import torch
 from PIL import Image
 
-from lrmil.bundle import Bundle
 from lrmil.configs import MILConfig
-from lrmil.encoders import load_encoder
 from lrmil.inference import Prediction, predict
 from lrmil.io.atomic import write_text
-from lrmil.mil import make_mil
+from lrmil.models.bundle import Bundle
+from lrmil.models.encoders.loading import load_encoder
+from lrmil.models.heads.abmil import make_mil
 
 SIDE, CELL, PATCH, BATCH = 16_384, 512, 128, 64
 

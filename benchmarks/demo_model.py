@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lrmil.bundle import Bundle, load_bundle
 from lrmil.demo import demo_model_steps
 from lrmil.demo_slide import STRENGTH, demo_slide
 from lrmil.inference import Prediction, predict
 from lrmil.io.atomic import write_text
 from lrmil.metrics import auroc
+from lrmil.models.bundle import Bundle, load_bundle
 from lrmil.steps import last
 from lrmil.synthetic import LABELS, Region, make_slide, write_pyramid
 

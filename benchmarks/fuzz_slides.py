@@ -31,14 +31,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lrmil.bundle import Bundle
 from lrmil.configs import MILConfig
-from lrmil.encoders import load_encoder
 from lrmil.errors import LrmilError, ResolutionError, SlideError
 from lrmil.inference import predict
 from lrmil.inspection import inspect_slide
 from lrmil.io.atomic import write_json, write_text
-from lrmil.mil import make_mil
+from lrmil.models.bundle import Bundle
+from lrmil.models.encoders.loading import load_encoder
+from lrmil.models.heads.abmil import make_mil
 from lrmil.raster import Raster
 from lrmil.slides.checksums import NOT_COMPARED, Checksum, verify
 from lrmil.slides.slide import find_slides, open_slide

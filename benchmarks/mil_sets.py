@@ -16,7 +16,7 @@ from sklearn.model_selection import StratifiedKFold
 from torch.nn import functional
 
 from lrmil.io.atomic import write_text
-from lrmil.mil import ABMIL
+from lrmil.models.heads.abmil import ABMIL
 
 PUBLISHED = {  # attention, gated attention
     "musk1": ("0.892 +- 0.040", "0.900 +- 0.050"),

@@ -22,11 +22,11 @@ from PIL import Image
 from qtpy.QtWidgets import QApplication
 
 from cost import own_peak
-from lrmil.bundle import Bundle, save_bundle
 from lrmil.configs import MILConfig
-from lrmil.encoders import load_encoder
 from lrmil.io.atomic import write_text
-from lrmil.mil import make_mil
+from lrmil.models.bundle import Bundle, save_bundle
+from lrmil.models.encoders.loading import load_encoder
+from lrmil.models.heads.abmil import make_mil
 from lrmil.slides.slide import open_slide
 from lrmil.synthetic import make_slide
 from napari_lrmil.layers import slide_layer

@@ -23,7 +23,7 @@ from lrmil.configs import TrainConfig, with_settings
 from lrmil.features import read_card, read_features
 from lrmil.fold_outputs import load_mil, read_outputs
 from lrmil.io.atomic import write_json, write_text
-from lrmil.mil import predict_bag
+from lrmil.models.heads.abmil import predict_bag
 from lrmil.plan import train_steps
 from lrmil.splits import read_splits
 

@@ -7,11 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lrmil.bundle import Bundle
 from lrmil.configs import MILConfig, TrainConfig, with_settings
-from lrmil.encoders import Encoder, load_encoder
 from lrmil.features import Features, FeaturesCard, write_features
-from lrmil.mil import make_mil
+from lrmil.models.bundle import Bundle
+from lrmil.models.encoders.loading import Encoder, load_encoder
+from lrmil.models.heads.abmil import make_mil
 from lrmil.slides.slide import Slide
 
 TINY: dict[str, object] = {

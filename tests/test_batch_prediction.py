@@ -13,11 +13,11 @@ from PIL import Image
 
 from lrmil import batch_prediction
 from lrmil.batch_prediction import predict_slides
-from lrmil.bundle import Bundle
 from lrmil.errors import ConfigError
 from lrmil.extraction import READING, SlideSource
 from lrmil.inference import predict
 from lrmil.io.raster_zarr import read_ome_zarr
+from lrmil.models.bundle import Bundle
 from lrmil.prediction_table import Row
 from lrmil.slides.slide import open_slide
 from lrmil.steps import last

@@ -14,12 +14,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from lrmil import bundle as bundle_module
-from lrmil.bundle import FORMAT, WEIGHTS, Bundle, load_bundle, read_model_card, save_bundle
-from lrmil.encoders import encoder_hash
 from lrmil.errors import FormatError, OverwriteError
 from lrmil.io import hashing
-from lrmil.mil import predict_bag
+from lrmil.models import bundle as bundle_module
+from lrmil.models.bundle import Bundle, load_bundle, save_bundle
+from lrmil.models.card import FORMAT, WEIGHTS, read_model_card
+from lrmil.models.encoders.loading import encoder_hash
+from lrmil.models.heads.abmil import predict_bag
 from runs import tiny_bundle
 
 SAMPLE = Path(__file__).parent / "formats" / "bundle-1" / "sample"

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lrmil.bundle import Bundle, ModelCard
 from lrmil.case_page import render_case, write_case
 from lrmil.errors import ConfigError, SlideError
 from lrmil.inference import Prediction, predict, predict_steps
+from lrmil.models.bundle import Bundle
+from lrmil.models.card import ModelCard
 from lrmil.reviews.log import Review
 from lrmil.slides.slide import Slide, open_slide
 from lrmil.synthetic import make_slide

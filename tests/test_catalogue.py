@@ -10,13 +10,13 @@ import timm
 import torch
 
 from encoder_folders import LAYERS, SMALL, encoder_folder, normalised
-from lrmil.catalogue import CATALOGUE, UNSUPPORTED, find_by_hub_id
 from lrmil.cli import main
-from lrmil.encoder_network import Encoder
-from lrmil.encoder_spec import LAYERS as NAMED_LAYERS
-from lrmil.encoder_spec import EncoderSpec, built_arguments
-from lrmil.encoders import build_encoder, load_encoder
 from lrmil.errors import EncoderError
+from lrmil.models.encoders.catalogue import CATALOGUE, UNSUPPORTED, find_by_hub_id
+from lrmil.models.encoders.loading import build_encoder, load_encoder
+from lrmil.models.encoders.network import Encoder
+from lrmil.models.encoders.spec import LAYERS as NAMED_LAYERS
+from lrmil.models.encoders.spec import EncoderSpec, built_arguments
 
 # What H0-mini's paper and card say; its architecture is stated by the hub's configuration alone.
 H0_MINI: dict[str, Any] = {"reg_tokens": 4, "mlp_ratio": 5.33334, "init_values": 1e-5, "img_size": 224}
@@ -98,7 +98,7 @@ def test_a_name_is_loaded_from_the_cache_of_the_hub(
 
 
 def test_random_weights_need_no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lrmil.encoder_source.hub_model", lambda *_: pytest.fail("the hub was asked"))
+    monkeypatch.setattr("lrmil.models.encoders.source.hub_model", lambda *_: pytest.fail("the hub was asked"))
     encoder = load_encoder("lunit-vits16", pretrained=False)
     assert encoder.spec.size == 224 and encoder.dim == 384 and encoder.spec.mean == CATALOGUE["lunit-vits16"].mean
     assert encoder.terms is not None and encoder.terms.random

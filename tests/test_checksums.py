@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 
 from lrmil import cli
 from lrmil.batch_prediction import predict_slides
-from lrmil.bundle import save_bundle
-from lrmil.encoders import PatchEncoder
 from lrmil.errors import CohortError, SlideError
 from lrmil.exchange import write_trident
 from lrmil.extraction import Outcome, PatchPlan, extract_features
 from lrmil.features import read_card
+from lrmil.models.bundle import save_bundle
+from lrmil.models.encoders.loading import PatchEncoder
 from lrmil.slides.checksums import BY_LENGTH, Checksum, read_checksums, verify
 from lrmil.slides.parts import fingerprint_of, parts_of
 from lrmil.slides.slide import open_slide

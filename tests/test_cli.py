@@ -14,8 +14,8 @@ import pytest
 import tifffile
 
 from lrmil import cli
-from lrmil.bundle import load_bundle, save_bundle
 from lrmil.io.settings import write_toml
+from lrmil.models.bundle import load_bundle, save_bundle
 from lrmil.reviews.log import Review, append_review
 from lrmil.slides.slide import open_slide
 from runs import TINY, TinyRun, stamp_of, tiny_bundle, tiny_config

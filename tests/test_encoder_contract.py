@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from encoder_folders import randomised
-from lrmil.bundle import load_bundle, save_bundle
-from lrmil.encoder_contract import contract_of, difference, find_breach, golden_tile, read_contract
-from lrmil.encoders import PatchEncoder, encoder_hash
 from lrmil.errors import FormatError
 from lrmil.extraction import PatchPlan, extract_features
 from lrmil.features import read_card
+from lrmil.models.bundle import load_bundle, save_bundle
+from lrmil.models.encoders.contract import contract_of, difference, find_breach, golden_tile, read_contract
+from lrmil.models.encoders.loading import PatchEncoder, encoder_hash
 from lrmil.slides.source import SlideSource
 from lrmil.steps import last
 from runs import tiny_bundle, tiny_encoder
@@ -73,7 +73,7 @@ def test_what_is_no_contract_is_none(change: dict[str, object]) -> None:
 
 
 def test_a_model_whose_encoder_computes_otherwise_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lrmil import bundle as module
+    from lrmil.models import bundle as module
 
     save_bundle(tmp_path / "model", tiny_bundle())
     assert (

@@ -14,10 +14,10 @@ from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, Repositor
 from safetensors.torch import save_file
 
 from encoder_folders import LAYERS, SMALL, encoder_folder, normalised
-from lrmil import hub_files
-from lrmil.encoder_source import find_source
-from lrmil.encoders import default_size, load_encoder
 from lrmil.errors import EncoderError
+from lrmil.models.encoders import hub
+from lrmil.models.encoders.loading import default_size, load_encoder
+from lrmil.models.encoders.source import find_source
 
 VIT: dict[str, Any] = {"img_size": 224, **SMALL}
 GATED = {**VIT, "mlp_ratio": 4, "reg_tokens": 4, "dynamic_img_size": True, "global_pool": ""}
@@ -238,7 +238,7 @@ class TestOffline:
     @pytest.mark.parametrize("way", ["setting", "network"])
     def test_one_sentence_at_once_with_the_ways_out(self, name: str, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", way == "setting")
-        monkeypatch.setattr(hub_files, "_answers", lambda url: False)
+        monkeypatch.setattr(hub, "_answers", lambda url: False)
         monkeypatch.setattr("timm.create_model", lambda *_, **__: pytest.fail("a download was tried"))
         start = time.monotonic()
         with pytest.raises(EncoderError, match="local-dir:FOLDER") as caught:
@@ -248,8 +248,8 @@ class TestOffline:
 
     def test_nothing_answers_where_nothing_listens(self) -> None:
         start = time.monotonic()
-        assert not hub_files._answers("http://127.0.0.1:9/")
-        assert time.monotonic() - start < hub_files.MAX_WAIT + 1
+        assert not hub._answers("http://127.0.0.1:9/")
+        assert time.monotonic() - start < hub.MAX_WAIT + 1
 
     @pytest.mark.parametrize(
         ("kind", "said"),
@@ -268,7 +268,7 @@ class TestOffline:
             raise error
 
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(hub_files, "_answers", lambda url: True)
+        monkeypatch.setattr(hub, "_answers", lambda url: True)
         monkeypatch.setattr("huggingface_hub.hf_hub_download", refuse)
         with pytest.raises(EncoderError, match=said):
             load_encoder("uni")

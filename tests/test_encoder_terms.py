@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from lrmil.bundle import load_bundle, read_model_card, save_bundle
 from lrmil.cli import main
-from lrmil.encoder_source import find_source
-from lrmil.encoder_terms import (
+from lrmil.models.bundle import load_bundle, save_bundle
+from lrmil.models.card import read_model_card
+from lrmil.models.encoders.source import find_source
+from lrmil.models.encoders.terms import (
     EncoderTerms,
     describe_terms,
     read_terms,

@@ -16,7 +16,8 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from encoder_folders import encoder_folder, normalised
-from lrmil.encoders import (
+from lrmil.errors import ConfigError, EncoderError
+from lrmil.models.encoders.loading import (
     Encoder,
     EncoderOutput,
     EncoderSpec,
@@ -26,7 +27,6 @@ from lrmil.encoders import (
     encoder_hash,
     load_encoder,
 )
-from lrmil.errors import ConfigError, EncoderError
 from runs import tiny_encoder
 
 CPU = torch.device("cpu")

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from lrmil import extraction
-from lrmil.encoders import PatchEncoder, encoder_hash
 from lrmil.errors import SlideError
 from lrmil.extraction import Outcome, PatchPlan, SlideSource, check_failures, extract_features, patches_of
 from lrmil.features import read_card, read_features
 from lrmil.geometry import parent_of
+from lrmil.models.encoders.loading import PatchEncoder, encoder_hash
 from lrmil.slides.slide import Slide, open_slide
 from lrmil.steps import last
 from runs import stamp_of, tiny_encoder

@@ -15,12 +15,12 @@ import torch
 
 from lrmil import batch_prediction, extraction
 from lrmil.batch_prediction import predict_slides
-from lrmil.bundle import Bundle
 from lrmil.cli import main
-from lrmil.encoders import PatchEncoder
 from lrmil.errors import OutputError, ResolutionError, SlideError, Stopped, TissueError
 from lrmil.extraction import Outcome, PatchPlan, extract_features
 from lrmil.io import atomic
+from lrmil.models.bundle import Bundle
+from lrmil.models.encoders.loading import PatchEncoder
 from lrmil.prediction_table import Row
 from lrmil.slides.failures import Failure, failure_of, namesakes
 from lrmil.slides.slide import Slide
@@ -277,7 +277,7 @@ class TestCommandLine:
         monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str],
     ) -> None:
-        from lrmil.bundle import save_bundle
+        from lrmil.models.bundle import save_bundle
 
         save_bundle(tmp_path / "model", tiny_bundle())
         TestFullDisk().full(monkeypatch, "demo-001.geojson")
@@ -289,7 +289,7 @@ class TestCommandLine:
     def test_two_slides_of_one_name_and_a_list(
         self, slides: list[SlideSource], tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        from lrmil.bundle import save_bundle
+        from lrmil.models.bundle import save_bundle
 
         save_bundle(tmp_path / "model", tiny_bundle())
         shutil.copy(slides[1].path, tmp_path / "slides/demo-001.tif")

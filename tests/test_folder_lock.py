@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from lrmil import batch_prediction, cli, extraction
-from lrmil.bundle import save_bundle
-from lrmil.encoders import PatchEncoder, encoder_hash
 from lrmil.errors import FormatError, OutputError, RunError
 from lrmil.extraction import PatchPlan, extract_features
 from lrmil.io import locks
 from lrmil.io.locks import LOCK, output_lock
+from lrmil.models.bundle import save_bundle
+from lrmil.models.encoders.loading import PatchEncoder, encoder_hash
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step, last
 from runs import tiny_bundle, tiny_encoder

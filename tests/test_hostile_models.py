@@ -18,14 +18,15 @@ from safetensors.torch import load_file, save_file
 from hostile import places, put, values, without
 from lrmil import cli
 from lrmil.batch_prediction import predict_slides
-from lrmil.bundle import WEIGHTS, load_bundle, read_model_card, save_bundle
-from lrmil.devices import pick_device
-from lrmil.encoders import PatchEncoder
 from lrmil.errors import FormatError, LrmilError, ModelError
 from lrmil.extraction import PatchPlan, SlideSource, extract_features
-from lrmil.finite import require_finite
 from lrmil.io import atomic, hashing
-from lrmil.mil import predict_bag
+from lrmil.models.bundle import load_bundle, save_bundle
+from lrmil.models.card import WEIGHTS, read_model_card
+from lrmil.models.devices import pick_device
+from lrmil.models.encoders.loading import PatchEncoder
+from lrmil.models.finite import require_finite
+from lrmil.models.heads.abmil import predict_bag
 from lrmil.steps import last
 from runs import tiny_bundle, tiny_encoder
 
@@ -143,7 +144,7 @@ def test_settings_that_are_not_those_that_were_signed_build_no_network(
     path = model / WEIGHTS[0]
     path.write_text(path.read_text().replace("efficientnet", "resnet"))
     with monkeypatch.context() as patched:
-        patched.setattr("lrmil.bundle.build_encoder", lambda spec: pytest.fail("it was built"))
+        patched.setattr("lrmil.models.bundle.build_encoder", lambda spec: pytest.fail("it was built"))
         with pytest.raises(FormatError, match="other content"):
             load_bundle(model)
     os.truncate(path, GIGABYTES)

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from lrmil.bundle import Bundle
 from lrmil.errors import ConfigError, ResolutionError, SlideError
 from lrmil.inference import Prediction, predict, predict_steps
-from lrmil.mil import predict_bag
+from lrmil.models.bundle import Bundle
+from lrmil.models.heads.abmil import predict_bag
 from lrmil.raster import Raster
 from lrmil.slides.slide import Slide, open_slide
 from lrmil.steps import last

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lrmil.losses import attention_loss, bag_loss, layer_loss, ranking_loss, region_loss
-from lrmil.mil import ABMIL
+from lrmil.models.heads.abmil import ABMIL
 
 quick = settings(deadline=None, max_examples=40)
 

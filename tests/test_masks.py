@@ -12,14 +12,14 @@ from PIL import Image
 
 from lrmil import geojson_masks
 from lrmil.batch_prediction import predict_slides
-from lrmil.bundle import Bundle, load_bundle
 from lrmil.cli import main
-from lrmil.encoders import PatchEncoder, encoder_hash
 from lrmil.errors import ConfigError, TissueError
 from lrmil.extraction import PatchPlan, extract_features
 from lrmil.features import read_card
 from lrmil.io.raster_zarr import write_ome_zarr
 from lrmil.masks import find_masks, given_mask, read_mask
+from lrmil.models.bundle import Bundle, load_bundle
+from lrmil.models.encoders.loading import PatchEncoder, encoder_hash
 from lrmil.raster import Raster
 from lrmil.slides.slide import Slide, open_slide
 from lrmil.slides.source import SlideSource

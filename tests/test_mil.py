@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lrmil.configs import MILConfig
-from lrmil.mil import ABMIL, make_mil, predict_bag
+from lrmil.models.heads.abmil import ABMIL, make_mil, predict_bag
 
 KINDS = {"gated": (True, None), "plain": (False, None), "projected": (True, 5), "plain and projected": (False, 5)}
 

@@ -15,10 +15,10 @@ from PIL import Image
 
 from lrmil import cli, prediction_files
 from lrmil.batch_prediction import predict_one, predict_slides
-from lrmil.bundle import Bundle, load_bundle, save_bundle
 from lrmil.commands import slides as slide_commands
 from lrmil.earlier_results import earlier_in
 from lrmil.errors import OutputError, OverwriteError
+from lrmil.models.bundle import Bundle, load_bundle, save_bundle
 from lrmil.plan import train
 from lrmil.prediction_files import is_mask_edited, read_prediction, read_tissue
 from lrmil.prediction_table import Row

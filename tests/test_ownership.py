@@ -13,13 +13,13 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from lrmil.batch_prediction import predict_slides
-from lrmil.bundle import Bundle, load_bundle, save_bundle
 from lrmil.configs import TrainConfig
 from lrmil.errors import OverwriteError
 from lrmil.exchange import write_trident
 from lrmil.io import ownership
 from lrmil.io.ownership import Ours
 from lrmil.io.settings import write_toml
+from lrmil.models.bundle import Bundle, load_bundle, save_bundle
 from lrmil.prediction_table import Row, table_of
 from lrmil.reviews.table import COLUMNS, write_review_table
 from lrmil.run_control import request_stop

@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lrmil.batch_prediction import predict_one
-from lrmil.bundle import Bundle
 from lrmil.errors import FormatError
 from lrmil.extraction import SlideSource
 from lrmil.inference import Prediction, predict, predict_steps
 from lrmil.io import atomic
+from lrmil.models.bundle import Bundle
 from lrmil.prediction_files import read_prediction, read_tissue
 from lrmil.raster import Raster
 from lrmil.slides.slide import open_slide

@@ -9,11 +9,11 @@ import pytest
 from numpy.typing import NDArray
 
 from lrmil import cli
-from lrmil.bundle import load_bundle, save_bundle
 from lrmil.case_page import write_case
 from lrmil.errors import CohortError
 from lrmil.features import read_card
 from lrmil.inference import predict
+from lrmil.models.bundle import load_bundle, save_bundle
 from lrmil.plan import train_steps
 from lrmil.slides.slide import open_slide
 from lrmil.synthetic import make_slide

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from lrmil.bundle import load_bundle
 from lrmil.cohort import Cohort, SlideRecord, TableOptions
 from lrmil.configs import TrainConfig, with_settings
 from lrmil.errors import ConfigError, FormatError
+from lrmil.models.bundle import load_bundle
 from lrmil.plan import train_steps
 from lrmil.report import write_report
 from lrmil.run_changes import changes_since, note_changes, read_changes, read_earlier

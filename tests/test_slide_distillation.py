@@ -12,7 +12,7 @@ from torch import Tensor
 from lrmil import slide_distillation
 from lrmil.configs import FitConfig, MILConfig, Stage2Config
 from lrmil.losses import attention_loss, bag_loss, ranking_loss
-from lrmil.mil import ABMIL, make_mil
+from lrmil.models.heads.abmil import ABMIL, make_mil
 from lrmil.slide_distillation import Bag, Evidence, gather_log_mass, student_bag, train_mil
 from lrmil.training import Fit
 from runs import write_bag

@@ -12,14 +12,14 @@ import torch
 from scipy import ndimage
 
 from lrmil.batch_prediction import predict_slides
-from lrmil.bundle import Bundle
 from lrmil.case_page import render_case
-from lrmil.encoders import PatchEncoder
 from lrmil.errors import SlideError
 from lrmil.extraction import PatchPlan, extract_features, loss_note
 from lrmil.features import read_card
 from lrmil.inference import predict
 from lrmil.inspection import inspect_slide
+from lrmil.models.bundle import Bundle
+from lrmil.models.encoders.loading import PatchEncoder
 from lrmil.prediction_files import read_prediction
 from lrmil.slides.slide import open_slide
 from lrmil.slides.source import SlideSource

@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from lrmil import stop_signals
-from lrmil.bundle import save_bundle
 from lrmil.io.locks import output_lock
 from lrmil.io.settings import write_toml
+from lrmil.models.bundle import save_bundle
 from lrmil.run_control import is_running, read_status
 from lrmil.stop_signals import stopped_by_signals
 from napari_lrmil import training_process

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lrmil.mil import ABMIL
+from lrmil.models.heads.abmil import ABMIL
 from lrmil.targets import region_targets
 
 

@@ -19,13 +19,13 @@ import zarr
 from PIL import Image
 
 from lrmil import cli
-from lrmil.bundle import save_bundle
 from lrmil.commands import slides as slide_commands
 from lrmil.commands import training as training_commands
 from lrmil.demo_slide import demo_slide
-from lrmil.encoders import PatchEncoder
 from lrmil.errors import OverwriteError
 from lrmil.extraction import PatchPlan, extract_features
+from lrmil.models.bundle import save_bundle
+from lrmil.models.encoders.loading import PatchEncoder
 from lrmil.reviews.log import Review, append_review
 from lrmil.slides.source import SlideSource
 from lrmil.steps import last

@@ -36,13 +36,13 @@ __all__ = [*sorted(_HOME), *_MODULES]
 
 if TYPE_CHECKING:
     from lrmil import configs, errors, geometry, losses, metrics, targets
-    from lrmil.bundle import Bundle, load_bundle
     from lrmil.cohort import CohortReport, validate_cohort
     from lrmil.configs import TrainConfig
-    from lrmil.encoders import load_encoder
     from lrmil.errors import LrmilError
     from lrmil.inference import Prediction, predict, predict_steps
-    from lrmil.mil import ABMIL, MILOutput
+    from lrmil.models.bundle import Bundle, load_bundle
+    from lrmil.models.encoders.loading import load_encoder
+    from lrmil.models.heads.abmil import ABMIL, MILOutput
     from lrmil.patches import make_patches
     from lrmil.plan import Run, train, train_steps
     from lrmil.raster import Raster

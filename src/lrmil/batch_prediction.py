@@ -6,13 +6,13 @@ predictions.csv, and for each slide what `lrmil.prediction_files` writes.
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from lrmil.bundle import Bundle
-from lrmil.devices import pick_device
 from lrmil.errors import OverwriteError
 from lrmil.extraction import READING, SlideSource
 from lrmil.inference import Prediction, predict_steps
 from lrmil.io import atomic, hashing
 from lrmil.io.locks import output_lock
+from lrmil.models.bundle import Bundle
+from lrmil.models.devices import pick_device
 from lrmil.patches import refuse_coarser
 from lrmil.prediction_files import FORMAT, read_prediction, remove_prediction, require_place, write_prediction
 from lrmil.prediction_table import TABLE, PredictionTable, Row, failed_row, row_of

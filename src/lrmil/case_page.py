@@ -14,7 +14,6 @@ import jinja2
 import numpy as np
 from numpy.typing import NDArray
 
-from lrmil.bundle import ModelCard
 from lrmil.errors import ConfigError, SlideError
 from lrmil.explanation import overlay_rgb, percentile_rank, top_patches
 from lrmil.inference import Prediction
@@ -22,6 +21,7 @@ from lrmil.io import atomic
 from lrmil.io.ownership import Ours, is_case_table, is_overlay, is_page, is_tiles, require_free
 from lrmil.io.safe_csv import csv_text, plain_cell
 from lrmil.model_facts import model_facts
+from lrmil.models.card import ModelCard
 from lrmil.prediction_files import write_overlay, write_tiles
 from lrmil.prediction_table import row_of, table_of
 from lrmil.raster import Raster

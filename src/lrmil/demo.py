@@ -15,12 +15,13 @@ from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
 
-from lrmil.bundle import load_bundle, read_model_card, save_bundle
 from lrmil.configs import TrainConfig, with_settings
 from lrmil.demo_slide import STRENGTH
 from lrmil.errors import FormatError
 from lrmil.io import atomic, hashing
 from lrmil.io.ownership import is_bundle_alone, is_lock, require_free
+from lrmil.models.bundle import load_bundle, save_bundle
+from lrmil.models.card import read_model_card
 from lrmil.plan import Run, train_steps
 from lrmil.steps import Step
 from lrmil.synthetic import make_cohort_steps

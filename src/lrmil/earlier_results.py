@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 
-from lrmil.bundle import Bundle, load_bundle, save_bundle
 from lrmil.errors import FormatError, OverwriteError
 from lrmil.io import atomic
 from lrmil.io.ownership import (
@@ -30,6 +29,7 @@ from lrmil.io.ownership import (
     is_splits,
     require_free,
 )
+from lrmil.models.bundle import Bundle, load_bundle, save_bundle
 
 # Made anew at the end of every call, so that none of them ever stands beside another plan.
 RESULTS: dict[str, Ours] = {

@@ -8,12 +8,12 @@ import numpy as np
 
 from lrmil import metrics
 from lrmil.batch_prediction import predict_slides
-from lrmil.bundle import Bundle
 from lrmil.cohort import TableOptions, validate_cohort
 from lrmil.errors import CohortError
 from lrmil.extraction import SlideSource
 from lrmil.io import atomic
 from lrmil.io.ownership import is_evaluation, require_free
+from lrmil.models.bundle import Bundle
 from lrmil.prediction_table import Row
 from lrmil.slides.inputs import Inputs
 from lrmil.steps import Step

@@ -10,16 +10,16 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lrmil.encoder_contract import EncoderContract, contract_of
-from lrmil.encoders import PatchEncoder
 from lrmil.errors import SlideError, TissueError
 from lrmil.features import FORMAT, Features, FeaturesCard, is_current, require_same_encoder, write_features
-from lrmil.finite import require_finite
 from lrmil.geometry import Grid
 from lrmil.io import atomic, hashing
 from lrmil.io.locks import output_lock
 from lrmil.io.ownership import is_features, require_free
 from lrmil.loading import load_patches
+from lrmil.models.encoders.contract import EncoderContract, contract_of
+from lrmil.models.encoders.loading import PatchEncoder
+from lrmil.models.finite import require_finite
 from lrmil.patches import Patches, make_patches, refuse_coarser
 from lrmil.raster import Raster
 from lrmil.slides.failures import failure_of, unfit_names

@@ -12,12 +12,12 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
-from lrmil.encoder_contract import EncoderContract, find_breach, read_contract
 from lrmil.errors import FormatError
 from lrmil.geometry import Grid
 from lrmil.io import atomic, untrusted
 from lrmil.io.ownership import is_features
 from lrmil.io.zarr_checks import check_array
+from lrmil.models.encoders.contract import EncoderContract, find_breach, read_contract
 from lrmil.slides.checksums import NOT_COMPARED
 from lrmil.slides.resolution import ASKED_MPP
 
@@ -58,7 +58,7 @@ class FeaturesCard:
     checksum
         With what the slide's content was compared (`lrmil.slides.checksums.comparison`), or that it was not.
     encoder
-        How the encoder makes embeddings (`lrmil.encoder_contract.EncoderContract`), None in earlier files.
+        How the encoder makes embeddings (`lrmil.models.encoders.contract.EncoderContract`), None in earlier files.
     reading
         Which way of finding tissue and reading pixels it was (`lrmil.extraction.READING`), 0 in earlier files.
     """

@@ -7,10 +7,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from lrmil.configs import MILConfig
 from lrmil.errors import FormatError, ModelError
-from lrmil.finite import require_finite
 from lrmil.io.documents import read_json_document
 from lrmil.io.tensors import load_tensors
-from lrmil.mil import ABMIL, BagOutput, make_mil
+from lrmil.models.finite import require_finite
+from lrmil.models.heads.abmil import ABMIL, BagOutput, make_mil
 from lrmil.run_folder import load_into
 from lrmil.slide_distillation import Evidence
 

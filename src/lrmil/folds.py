@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from lrmil.configs import TrainConfig
-from lrmil.encoders import Encoder, PatchEncoder, encoder_hash
 from lrmil.errors import SlideError
 from lrmil.extraction import PatchPlan, SlideSource, extract_features
 from lrmil.features import read_card, read_features
@@ -20,7 +19,8 @@ from lrmil.fold_outputs import load_mil, read_evidence
 from lrmil.io import atomic, hashing
 from lrmil.io.ownership import is_checkpoint
 from lrmil.io.tensors import load_tensors, save_tensors
-from lrmil.mil import predict_bag
+from lrmil.models.encoders.loading import Encoder, PatchEncoder, encoder_hash
+from lrmil.models.heads.abmil import predict_bag
 from lrmil.patch_distillation import Student, train_student
 from lrmil.region_samples import PairedSlide
 from lrmil.run_folder import changed_inputs, committing, is_committed, key_of, load_into

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lrmil.bundle import Bundle
-from lrmil.devices import pick_device
-from lrmil.encoders import PatchEncoder
 from lrmil.errors import ConfigError
 from lrmil.explanation import attention_raster
 from lrmil.extraction import Encoded, check_failures, encode_patches, join, loss_note
-from lrmil.mil import BagOutput, predict_bag
+from lrmil.models.bundle import Bundle
+from lrmil.models.devices import pick_device
+from lrmil.models.encoders.loading import PatchEncoder
+from lrmil.models.heads.abmil import BagOutput, predict_bag
 from lrmil.patches import Patches, make_patches
 from lrmil.raster import Raster
 from lrmil.slides.checksums import NOT_COMPARED

@@ -1,8 +1,8 @@
 """What a model says of itself, as lines for a person to read; what it does not say is told, not guessed."""
 
-from lrmil.bundle import ModelCard
-from lrmil.encoder_terms import describe_terms, read_terms, what_may_be_done
 from lrmil.io.redaction import without_folders
+from lrmil.models.card import ModelCard
+from lrmil.models.encoders.terms import describe_terms, read_terms, what_may_be_done
 from lrmil.run_plan import ARM_NAMES
 
 UNKNOWN = "not recorded"

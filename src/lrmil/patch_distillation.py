@@ -14,10 +14,10 @@ from torch.nn import functional
 
 from lrmil import losses
 from lrmil.configs import Stage1Config
-from lrmil.devices import mixed_precision
-from lrmil.encoders import Encoder, as_input
 from lrmil.errors import SlideError
 from lrmil.features import read_features
+from lrmil.models.devices import mixed_precision
+from lrmil.models.encoders.loading import Encoder, as_input
 from lrmil.paired_loading import SLIDES_TOGETHER, PairedBatch, count_batches, draw_patches, load_pairs
 from lrmil.region_samples import PairedSlide, RegionSamples, block_order, region_samples
 from lrmil.steps import Step

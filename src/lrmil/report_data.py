@@ -20,7 +20,7 @@ from lrmil.geometry import resolution_ratio
 from lrmil.io import hashing
 from lrmil.io.documents import read_csv_rows, read_json_document, require_fold, require_slide_id
 from lrmil.io.redaction import without_folders
-from lrmil.mil import BagOutput
+from lrmil.models.heads.abmil import BagOutput
 from lrmil.report_figures import LossLine
 from lrmil.run_changes import read_changes
 from lrmil.run_plan import ARMS, read_plan

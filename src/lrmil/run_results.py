@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from lrmil import metrics
-from lrmil.bundle import Bundle, load_bundle
 from lrmil.cohort import Cohort
 from lrmil.configs import TrainConfig, to_dict
 from lrmil.earlier_results import settle
@@ -19,6 +18,7 @@ from lrmil.io import atomic, hashing
 from lrmil.io.ownership import is_out_of_fold_table, is_problems
 from lrmil.io.safe_csv import csv_text
 from lrmil.labels import Problem
+from lrmil.models.bundle import Bundle, load_bundle
 from lrmil.run_plan import ARMS, settings_hash
 from lrmil.splits import Fold
 

@@ -15,7 +15,7 @@ from lrmil import losses, metrics
 from lrmil.configs import MILConfig, Stage2Config
 from lrmil.features import positions_in, read_features, read_index
 from lrmil.geometry import parent_of
-from lrmil.mil import ABMIL, make_mil, predict_bag
+from lrmil.models.heads.abmil import ABMIL, make_mil, predict_bag
 from lrmil.steps import Step
 from lrmil.targets import region_targets
 from lrmil.training import Fit, fit_steps

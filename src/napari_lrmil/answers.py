@@ -12,8 +12,8 @@ from lrmil.slides.source import SlideSource
 from lrmil.steps import Step
 
 if TYPE_CHECKING:
-    from lrmil.bundle import Bundle
     from lrmil.inference import Prediction
+    from lrmil.models.bundle import Bundle
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from napari_lrmil.layers import LayerData, slide_layer
 from napari_lrmil.session import Session, session_of
 
 if TYPE_CHECKING:
-    from lrmil.bundle import Bundle
+    from lrmil.models.bundle import Bundle
 
 PAUSE, EXPECTED = 0.2, 30  # seconds
 # Threads of one small training that wait for each other lose more than they win beside a viewer that draws.
@@ -51,8 +51,8 @@ def make_demo_model(session: Session, slide_id: str) -> None:
 
     def steps() -> "Iterator[Step[tuple[Path, Bundle]]]":
         yield from _made_by_a_process(places.cache_folder())
-        from lrmil.bundle import load_bundle
         from lrmil.demo import demo_model_steps
+        from lrmil.models.bundle import load_bundle
 
         folder = last(demo_model_steps(places.cache_folder()))
         yield Step("load model", 1, 1, result=(folder, load_bundle(folder)))

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels
     from napari.viewer import Viewer
 
-    from lrmil.bundle import Bundle
+    from lrmil.models.bundle import Bundle
 
 
 class Session(Jobs):
@@ -127,7 +127,7 @@ class Session(Jobs):
         """Load a model folder in a thread; `model_changed` or `model_refused` follows."""
 
         def load() -> "Iterator[Step[Bundle]]":
-            from lrmil.bundle import load_bundle
+            from lrmil.models.bundle import load_bundle
 
             yield Step("load model", 1, 1, result=load_bundle(folder))
 
@@ -177,7 +177,7 @@ class Session(Jobs):
         layer
             A slide opened by this plugin's reader, or any image layer whose source file is a slide.
         device
-            "auto" or a name of `lrmil.devices.available_devices`.
+            "auto" or a name of `lrmil.models.devices.available_devices`.
         mpp
             um/px of level 0 in place of the slide's own.
         """

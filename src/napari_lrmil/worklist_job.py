@@ -25,8 +25,8 @@ from napari_lrmil.worklist_state import (
 )
 
 if TYPE_CHECKING:
-    from lrmil.bundle import Bundle
     from lrmil.inference import Prediction
+    from lrmil.models.bundle import Bundle
     from lrmil.prediction_table import Row
     from lrmil.slides.inputs import Inputs
 
@@ -77,8 +77,8 @@ def classify_list(
     OverwriteError
         If the results folder lies in a slide, or another file has the name of the list's own.
     """
-    from lrmil.devices import pick_device
     from lrmil.io.ownership import is_worklist, require_free
+    from lrmil.models.devices import pick_device
     from lrmil.prediction_table import keep_other_models, write_rows
     from lrmil.slides.failures import CONCERNS_THE_RUN, Failure, reason_of, without_folder
     from lrmil.slides.inputs import Inputs

@@ -15,7 +15,7 @@ import pytest
 from napari.components import ViewerModel
 from qtpy.QtCore import QThreadPool
 
-from lrmil.bundle import save_bundle
+from lrmil.models.bundle import save_bundle
 from napari_lrmil.classify import ClassifySlide
 from napari_lrmil.session import Session, session_of
 from runs import tiny_bundle

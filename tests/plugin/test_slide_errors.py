@@ -12,10 +12,10 @@ import pytest
 from napari.components import ViewerModel
 
 from lrmil import batch_prediction
-from lrmil.bundle import load_bundle
 from lrmil.errors import LrmilError
 from lrmil.inference import predict
 from lrmil.io import atomic
+from lrmil.models.bundle import load_bundle
 from lrmil.slides.discovery import find_slides
 from lrmil.slides.slide import Slide
 from lrmil.steps import Step

@@ -13,7 +13,7 @@ import pytest
 from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 
-from lrmil.bundle import Bundle, load_bundle
+from lrmil.models.bundle import Bundle, load_bundle
 from lrmil.reviews.log import Review, append_review
 from lrmil.slides.discovery import find_slides
 from lrmil.slides.failures import namesakes

@@ -14,7 +14,7 @@ from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QDockWidget, QMainWindow
 
 from lrmil import prediction_files
-from lrmil.bundle import load_bundle
+from lrmil.models.bundle import load_bundle
 from lrmil.steps import Step, last
 from napari_lrmil.session import Session
 from napari_lrmil.widgets.worklist_table import CLASS, MESSAGE, PROBABILITY, SLIDE, STATUS

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lrmil.bundle import Bundle, load_bundle
 from lrmil.errors import LrmilError
+from lrmil.models.bundle import Bundle, load_bundle
 from lrmil.slides.discovery import find_slides
 from lrmil.steps import last
 from napari_lrmil.answers import case_folder

@@ -6,12 +6,12 @@ import timm
 from rich.table import Column, Table
 from rich.text import Text
 
-from lrmil.catalogue import CATALOGUE, UNSUPPORTED, CatalogueEntry, find_by_hub_id
 from lrmil.commands.printing import print_json, printed
-from lrmil.encoder_source import find_source
-from lrmil.encoders import load_encoder
 from lrmil.errors import EncoderError
-from lrmil.hub_files import availability
+from lrmil.models.encoders.catalogue import CATALOGUE, UNSUPPORTED, CatalogueEntry, find_by_hub_id
+from lrmil.models.encoders.hub import availability
+from lrmil.models.encoders.loading import load_encoder
+from lrmil.models.encoders.source import find_source
 
 UNKNOWN = "not known"
 

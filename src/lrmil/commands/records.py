@@ -8,14 +8,14 @@ from rich.table import Table
 from rich.text import Text
 
 from lrmil import exchange
-from lrmil.bundle import read_model_card
 from lrmil.commands.encoders import print_encoder
 from lrmil.commands.options import log_at
 from lrmil.commands.printing import exit_code, print_json, printed
-from lrmil.devices import available_devices, pick_device
 from lrmil.errors import ConfigError, OverwriteError
 from lrmil.features import refuse_mixed
 from lrmil.model_facts import model_facts
+from lrmil.models.card import read_model_card
+from lrmil.models.devices import available_devices, pick_device
 from lrmil.reviews.log import latest_reviews
 from lrmil.reviews.table import write_review_table
 from lrmil.run_folder import installed_versions

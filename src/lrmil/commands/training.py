@@ -10,7 +10,6 @@ from rich.text import Text
 
 from lrmil import evaluation, plan
 from lrmil.batch_prediction import predict_slides
-from lrmil.bundle import load_bundle
 from lrmil.cohort import validate_cohort
 from lrmil.commands.options import config_of, inputs_of, mpp_table_of, table_options_of, with_checksums
 from lrmil.commands.printing import console, exit_code, figure, print_arms, print_json, printed
@@ -20,6 +19,7 @@ from lrmil.demo_slide import demo_slide
 from lrmil.earlier_results import earlier_in
 from lrmil.errors import RunError
 from lrmil.extraction import SlideSource
+from lrmil.models.bundle import load_bundle
 from lrmil.progress import show
 from lrmil.report import write_report
 from lrmil.run_control import RunStatus, is_running, read_status, request_stop

@@ -17,7 +17,7 @@ from napari_lrmil.session import Session
 from napari_lrmil.widgets.parts import MessageLine, beside, listen, stacked
 
 if TYPE_CHECKING:
-    from lrmil.bundle import Bundle
+    from lrmil.models.bundle import Bundle
 
 
 class CaseBox(QWidget):

@@ -10,7 +10,7 @@ from napari_lrmil.messages import explain
 from napari_lrmil.worker import JobWorker, start_job
 
 if TYPE_CHECKING:
-    from lrmil.devices import Device
+    from lrmil.models.devices import Device
 
 
 class DeviceBox(QWidget):
@@ -65,6 +65,6 @@ class DeviceBox(QWidget):
 
 
 def _devices() -> "Iterator[Step[list[Device]]]":
-    from lrmil.devices import available_devices
+    from lrmil.models.devices import available_devices
 
     yield Step("devices", 1, 1, result=available_devices())

@@ -9,7 +9,7 @@ from napari_lrmil.session import Session
 from napari_lrmil.widgets.parts import Text, listen
 
 if TYPE_CHECKING:
-    from lrmil.bundle import Bundle
+    from lrmil.models.bundle import Bundle
 
 ARMS = {"lr_student": "this model", "hr_teacher": "HR teacher", "lr_undistilled": "floor"}
 

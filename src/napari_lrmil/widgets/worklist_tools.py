@@ -12,7 +12,7 @@ from napari_lrmil.widgets.device_box import DeviceBox
 from napari_lrmil.widgets.worklist_table import CHOICES
 
 if TYPE_CHECKING:
-    from lrmil.bundle import Bundle
+    from lrmil.models.bundle import Bundle
 
 HEIGHT, FIELD_WIDTH = 28, 150  # px
 LONGEST_NAME = 28  # characters

@@ -12,11 +12,11 @@ from typing import Any
 import timm
 import torch
 
-from lrmil.catalogue import CATALOGUE, UNSUPPORTED, CatalogueEntry, find_by_hub_id
-from lrmil.encoder_spec import RGB, Argument, require_architecture, stated_arguments
 from lrmil.errors import EncoderError, FormatError
-from lrmil.hub_files import CONFIG, WEIGHTS, hub_model
 from lrmil.io import untrusted
+from lrmil.models.encoders.catalogue import CATALOGUE, UNSUPPORTED, CatalogueEntry, find_by_hub_id
+from lrmil.models.encoders.hub import CONFIG, WEIGHTS, hub_model
+from lrmil.models.encoders.spec import RGB, Argument, require_architecture, stated_arguments
 
 log = logging.getLogger(__name__)
 FORMS = "a name of `lrmil encoders`, a timm model name, hf-hub:owner/name or local-dir:folder"

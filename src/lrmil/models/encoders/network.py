@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lrmil.encoder_spec import EncoderSpec
-from lrmil.encoder_terms import EncoderTerms
 from lrmil.errors import EncoderError
+from lrmil.models.encoders.spec import EncoderSpec
+from lrmil.models.encoders.terms import EncoderTerms
 
 FINAL = -1  # the layer number of the final feature map, after the last norm or head convolution
 MAX_PREFIXES = 64  # class, distillation and register tokens

@@ -6,7 +6,7 @@ This is no legal advice: it repeats what cards and licences say.
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
-from lrmil.encoder_source import EncoderSource
+from lrmil.models.encoders.source import EncoderSource
 
 UNKNOWN = "not known"
 MAX_TEXT = 300  # characters of what a stranger's model says

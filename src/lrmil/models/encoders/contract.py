@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lrmil.encoder_network import Encoder
-from lrmil.encoder_terms import EncoderTerms
-from lrmil.finite import MAX_OUTPUT, require_finite
+from lrmil.models.encoders.network import Encoder
+from lrmil.models.encoders.terms import EncoderTerms
+from lrmil.models.finite import MAX_OUTPUT, require_finite
 
 # Relative difference above which a golden vector is another one. The vector is always computed on the CPU in float32:
 # processors and threads differ by 1e-6 to 1e-5, the approximate GELU from the exact one by some 1e-3.

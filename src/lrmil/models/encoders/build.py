@@ -7,11 +7,11 @@ import timm
 import torch
 from torch import nn
 
-from lrmil.encoder_contract import golden_pixels
-from lrmil.encoder_network import Encoder, EncoderOutput
-from lrmil.encoder_source import takes_size
-from lrmil.encoder_spec import Argument, built_arguments
 from lrmil.errors import EncoderError
+from lrmil.models.encoders.contract import golden_pixels
+from lrmil.models.encoders.network import Encoder, EncoderOutput
+from lrmil.models.encoders.source import takes_size
+from lrmil.models.encoders.spec import Argument, built_arguments
 
 # What timm and torch raise for sizes, arguments and weights that do not fit.
 FAULTS = (RuntimeError, OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError, ArithmeticError)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lrmil.configs import MILConfig
-from lrmil.finite import require_finite
+from lrmil.models.finite import require_finite
 
 
 class MILOutput(NamedTuple):

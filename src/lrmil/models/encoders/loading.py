@@ -8,17 +8,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from lrmil.encoder_build import FAULTS, create_network, fitting, is_buildable, probe, reason_of
-from lrmil.encoder_network import Encoder as Encoder
-from lrmil.encoder_network import EncoderOutput as EncoderOutput
-from lrmil.encoder_source import FORMS, LARGEST, EncoderSource, find_source, weight_shapes
-from lrmil.encoder_spec import EncoderSpec as EncoderSpec
-from lrmil.encoder_spec import require_spec, stated_arguments
-from lrmil.encoder_terms import terms_of
 from lrmil.errors import EncoderError
-from lrmil.hub_files import cached_weights
-from lrmil.patch_encoder import PatchEncoder as PatchEncoder
-from lrmil.patch_encoder import as_input as as_input
+from lrmil.models.encoders.build import FAULTS, create_network, fitting, is_buildable, probe, reason_of
+from lrmil.models.encoders.hub import cached_weights
+from lrmil.models.encoders.network import Encoder as Encoder
+from lrmil.models.encoders.network import EncoderOutput as EncoderOutput
+from lrmil.models.encoders.patch_encoder import PatchEncoder as PatchEncoder
+from lrmil.models.encoders.patch_encoder import as_input as as_input
+from lrmil.models.encoders.source import FORMS, LARGEST, EncoderSource, find_source, weight_shapes
+from lrmil.models.encoders.spec import EncoderSpec as EncoderSpec
+from lrmil.models.encoders.spec import require_spec, stated_arguments
+from lrmil.models.encoders.terms import terms_of
 
 
 def load_encoder(

@@ -8,10 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lrmil.devices import mixed_precision
-from lrmil.encoder_network import Encoder
 from lrmil.errors import ConfigError, EncoderError
-from lrmil.finite import require_finite
+from lrmil.models.devices import mixed_precision
+from lrmil.models.encoders.network import Encoder
+from lrmil.models.finite import require_finite
 
 log = logging.getLogger(__name__)
 

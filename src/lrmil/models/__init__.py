@@ -1,0 +1,1 @@
+"""The networks, and the folder a trained one ships in."""

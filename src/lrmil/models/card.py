@@ -1,0 +1,107 @@
+"""The card of a trained model, bundle.json: what it reads, what it tells, where it comes from."""
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lrmil.errors import FormatError
+from lrmil.io import untrusted
+from lrmil.io.plain_files import read_bytes
+from lrmil.models.encoders.contract import read_contract
+from lrmil.slides.resolution import ASKED_MPP
+
+FORMAT = "lrmil.bundle/1"
+WEIGHTS = ("encoder/config.json", "encoder/model.safetensors", "mil.safetensors")
+LARGEST_PATCH = 4096
+LARGEST_DOCUMENT = 4 << 20  # bytes of bundle.json
+MOST_CLASSES = 1000
+LONGEST_CLASS = 1000  # characters
+LONGEST_LICENSE = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What a model folder says of itself; the attributes are those of `Bundle`."""
+
+    classes: tuple[str, ...]
+    mpp: float
+    patch_size: int
+    training: dict[str, object]
+    metrics: dict[str, object]
+    license: str
+    sha256: str
+    terms: dict[str, object] = field(default_factory=dict)
+    contract: dict[str, object] | None = None
+
+
+def read_model_card(folder: str | Path) -> ModelCard:
+    """Read what a model folder says of itself; no weights are loaded, and their hashes are not compared.
+
+    Raises
+    ------
+    FormatError
+        If it is no bundle, is of another version, or its values make no sense.
+    """
+    return read_document(Path(folder))[1]
+
+
+def read_document(folder: Path) -> tuple[dict[str, Any], ModelCard]:
+    """Read bundle.json once: the document, and the card in it with the hash of just these bytes."""
+    document, sha256 = _parsed(folder)
+    if document.get("format") != FORMAT:
+        raise FormatError(f"Expected the format {FORMAT} in {folder}. Got {document.get('format')!r}; update lrmil.")
+    try:
+        card = ModelCard(
+            classes=tuple(document["classes"] if isinstance(document["classes"], list) else ()),
+            mpp=document["mpp"],
+            patch_size=document["patch_size"],
+            training=dict(document["training"]),
+            metrics=dict(document["metrics"]),
+            license=document["license"],
+            sha256=sha256,
+            terms=dict(document.get("terms", {})),
+            contract=document.get("encoder"),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise FormatError(f"Expected a complete model folder at {folder}. Got: {error!r}") from error
+    problem = _misfit(card)
+    if problem:
+        raise FormatError(f"Expected {problem} Model folder: {folder}.")
+    return document, card
+
+
+def _misfit(card: ModelCard) -> str:
+    """What is wrong with a card, as what was expected; "" when nothing is."""
+    low, high = ASKED_MPP
+    if not 2 <= len(card.classes) <= MOST_CLASSES:
+        return f"from two to {MOST_CLASSES} classes. Got {len(card.classes)}."
+    for name in card.classes:
+        if not isinstance(name, str) or not name.strip() or len(name) > LONGEST_CLASS:
+            return f"names of classes of at most {LONGEST_CLASS} characters. Got {str(name)[:80]!r}."
+    if len(set(card.classes)) != len(card.classes):
+        return f"another name for each class. Got {card.classes[:10]}."
+    if isinstance(card.mpp, bool) or not isinstance(card.mpp, int | float) or not low <= card.mpp <= high:
+        return f"a resolution from {low:g} to {high:g} um/px. Got {card.mpp!r}."
+    if type(card.patch_size) is not int or not 16 <= card.patch_size <= LARGEST_PATCH:
+        return f"a patch of 16 to {LARGEST_PATCH} px. Got {card.patch_size!r}."
+    if not isinstance(card.license, str) or len(card.license) > LONGEST_LICENSE:
+        return f"a licence of at most {LONGEST_LICENSE} characters. Got {type(card.license).__name__}."
+    if card.contract is not None and read_contract(card.contract) is None:
+        return "a statement of how the encoder makes embeddings, with its golden vector. Got another."
+    return ""
+
+
+def _parsed(folder: Path) -> tuple[dict[str, Any], str]:
+    try:
+        path = untrusted.file_in(folder, "bundle.json")
+        data = read_bytes(path, largest=LARGEST_DOCUMENT)
+        document = untrusted.parse_json(data, path)
+    except (OSError, FormatError) as error:
+        raise FormatError(
+            f"Expected a model folder with bundle.json at {folder}. Got: {error}. "
+            "A trained run keeps its model in RUN/model."
+        ) from error
+    if not isinstance(document, dict):
+        raise FormatError(f"Expected an object in {path}. Got {type(document).__name__}.")
+    return document, hashlib.sha256(data).hexdigest()

@@ -1,0 +1,1 @@
+"""Patch encoders: found, built, checked against their contract."""

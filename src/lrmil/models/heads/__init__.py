@@ -1,0 +1,1 @@
+"""MIL heads: one file each."""
