@@ -16,7 +16,7 @@ import numpy as np
 import tifffile
 from PIL import Image, ImageDraw, ImageFilter
 
-from lrmil.tissue import tissue_mask
+from lrmil.patches.tissue import tissue_mask
 
 H = np.array([0.644, 0.717, 0.267])
 E = np.array([0.093, 0.954, 0.283])

@@ -19,10 +19,11 @@ from lrmil import cli
 from lrmil.batch_prediction import predict_slides
 from lrmil.errors import CohortError, SlideError
 from lrmil.exchange import write_trident
-from lrmil.extraction import Outcome, PatchPlan, extract_features
+from lrmil.extraction import Outcome, extract_features
 from lrmil.features import read_card
 from lrmil.models.bundle import save_bundle
 from lrmil.models.encoders.loading import PatchEncoder
+from lrmil.patches.plan import PatchPlan
 from lrmil.slides.checksums import BY_LENGTH, Checksum, read_checksums, verify
 from lrmil.slides.parts import fingerprint_of, parts_of
 from lrmil.slides.slide import open_slide

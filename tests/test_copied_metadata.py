@@ -7,7 +7,7 @@ import pytest
 import tifffile
 
 from lrmil.errors import ResolutionError
-from lrmil.inspection import inspect_slide
+from lrmil.patches.inspection import inspect_slide
 from lrmil.slides.slide import open_slide
 from lrmil.slides.source import SlideSource
 from slides import coordinate_pixels

@@ -11,11 +11,12 @@ from torch import nn
 
 from encoder_folders import randomised
 from lrmil.errors import FormatError
-from lrmil.extraction import PatchPlan, extract_features
+from lrmil.extraction import extract_features
 from lrmil.features import read_card
 from lrmil.models.bundle import load_bundle, save_bundle
 from lrmil.models.encoders.contract import contract_of, difference, find_breach, golden_tile, read_contract
 from lrmil.models.encoders.loading import PatchEncoder, encoder_hash
+from lrmil.patches.plan import PatchPlan
 from lrmil.slides.source import SlideSource
 from lrmil.steps import last
 from runs import tiny_bundle, tiny_encoder

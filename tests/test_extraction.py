@@ -11,10 +11,12 @@ import torch
 
 from lrmil import extraction
 from lrmil.errors import SlideError
-from lrmil.extraction import Outcome, PatchPlan, SlideSource, check_failures, extract_features, patches_of
+from lrmil.extraction import Outcome, SlideSource, check_failures, extract_features
 from lrmil.features import read_card, read_features
 from lrmil.geometry import parent_of
 from lrmil.models.encoders.loading import PatchEncoder, encoder_hash
+from lrmil.patches import plan
+from lrmil.patches.plan import PatchPlan, patches_of
 from lrmil.slides.slide import Slide, open_slide
 from lrmil.steps import last
 from runs import stamp_of, tiny_encoder
@@ -30,7 +32,7 @@ class Extractor:
     def __init__(self, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.out = out
         self.computed: list[str] = []
-        real = extraction.patches_of
+        real = plan.patches_of
 
         def spied(slide: Slide, plan: PatchPlan) -> object:
             self.computed.append(slide.slide_id)

@@ -17,10 +17,12 @@ from lrmil import batch_prediction, extraction
 from lrmil.batch_prediction import predict_slides
 from lrmil.cli import main
 from lrmil.errors import OutputError, ResolutionError, SlideError, Stopped, TissueError
-from lrmil.extraction import Outcome, PatchPlan, extract_features
+from lrmil.extraction import Outcome, extract_features
 from lrmil.io import atomic
 from lrmil.models.bundle import Bundle
 from lrmil.models.encoders.loading import PatchEncoder
+from lrmil.patches import plan
+from lrmil.patches.plan import PatchPlan
 from lrmil.prediction_table import Row
 from lrmil.slides.failures import Failure, failure_of, namesakes
 from lrmil.slides.slide import Slide
@@ -108,7 +110,7 @@ class TestOneBadSlide:
         assert "reason" in (tmp_path / "out/predictions.csv").read_text().splitlines()[0]
 
     def test_and_encoded(self, slides: list[SlideSource], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        real = extraction.patches_of
+        real = plan.patches_of
 
         def broken(slide: Slide, plan: PatchPlan) -> object:
             if slide.slide_id == "demo-001":

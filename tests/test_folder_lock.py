@@ -11,11 +11,12 @@ import torch
 
 from lrmil import batch_prediction, cli, extraction
 from lrmil.errors import FormatError, OutputError, RunError
-from lrmil.extraction import PatchPlan, extract_features
+from lrmil.extraction import extract_features
 from lrmil.io import locks
 from lrmil.io.locks import LOCK, output_lock
 from lrmil.models.bundle import save_bundle
 from lrmil.models.encoders.loading import PatchEncoder, encoder_hash
+from lrmil.patches.plan import PatchPlan
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step, last
 from runs import tiny_bundle, tiny_encoder

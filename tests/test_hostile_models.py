@@ -19,7 +19,7 @@ from hostile import places, put, values, without
 from lrmil import cli
 from lrmil.batch_prediction import predict_slides
 from lrmil.errors import FormatError, LrmilError, ModelError
-from lrmil.extraction import PatchPlan, SlideSource, extract_features
+from lrmil.extraction import SlideSource, extract_features
 from lrmil.io import atomic, hashing
 from lrmil.models.bundle import load_bundle, save_bundle
 from lrmil.models.card import WEIGHTS, read_model_card
@@ -27,6 +27,7 @@ from lrmil.models.devices import pick_device
 from lrmil.models.encoders.loading import PatchEncoder
 from lrmil.models.finite import require_finite
 from lrmil.models.heads.abmil import predict_bag
+from lrmil.patches.plan import PatchPlan
 from lrmil.steps import last
 from runs import tiny_bundle, tiny_encoder
 

@@ -16,11 +16,12 @@ from dicom_slides import write_level, write_series
 from lrmil import cli
 from lrmil.batch_prediction import predict_slides
 from lrmil.errors import OutputError, SlideChangedError, SlideError
-from lrmil.extraction import PatchPlan, SlideSource, extract_features
+from lrmil.extraction import SlideSource, extract_features
 from lrmil.features import read_card
 from lrmil.inference import predict, predict_steps
 from lrmil.models.bundle import Bundle, load_bundle
 from lrmil.models.encoders.loading import PatchEncoder, encoder_hash
+from lrmil.patches.plan import PatchPlan
 from lrmil.plan import train, train_steps
 from lrmil.prediction_files import write_overlay
 from lrmil.slide_looks import look_steps

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from lrmil.errors import SlideError
-from lrmil.loading import Batch, load_patches
+from lrmil.patches.loading import Batch, load_patches
 from lrmil.slides.slide import Slide, open_slide
 from slides import coordinate_pixels, overwrite, segment_of, write_pyramid
 

@@ -10,16 +10,17 @@ import pytest
 import torch
 from PIL import Image
 
-from lrmil import geojson_masks
 from lrmil.batch_prediction import predict_slides
 from lrmil.cli import main
 from lrmil.errors import ConfigError, TissueError
-from lrmil.extraction import PatchPlan, extract_features
+from lrmil.extraction import extract_features
 from lrmil.features import read_card
 from lrmil.io.raster_zarr import write_ome_zarr
-from lrmil.masks import find_masks, given_mask, read_mask
 from lrmil.models.bundle import Bundle, load_bundle
 from lrmil.models.encoders.loading import PatchEncoder, encoder_hash
+from lrmil.patches import geojson_masks
+from lrmil.patches.masks import find_masks, given_mask, read_mask
+from lrmil.patches.plan import PatchPlan
 from lrmil.raster import Raster
 from lrmil.slides.slide import Slide, open_slide
 from lrmil.slides.source import SlideSource

@@ -19,6 +19,7 @@ from lrmil.commands import slides as slide_commands
 from lrmil.earlier_results import earlier_in
 from lrmil.errors import OutputError, OverwriteError
 from lrmil.models.bundle import Bundle, load_bundle, save_bundle
+from lrmil.patches.tissue import segment_tissue
 from lrmil.plan import train
 from lrmil.prediction_files import is_mask_edited, read_prediction, read_tissue
 from lrmil.prediction_table import Row
@@ -28,7 +29,6 @@ from lrmil.slides.inputs import Inputs
 from lrmil.slides.slide import open_slide
 from lrmil.slides.source import SlideSource
 from lrmil.steps import last
-from lrmil.tissue import segment_tissue
 from runs import TinyRun, tiny_bundle, tiny_config, tiny_encoder
 from slides import write_ome_zarr_slide
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lrmil.errors import ResolutionError
-from lrmil.patches import Patches, make_patches
+from lrmil.patches.layout import Patches, make_patches
 from lrmil.raster import Raster
 from lrmil.slides.slide import Slide
 

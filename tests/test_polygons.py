@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lrmil import polygons
-from lrmil.polygons import fill_ring
+from lrmil.patches import polygons
+from lrmil.patches.polygons import fill_ring
 
 SHAPE = (13, 17)
 CORNERS = st.lists(st.tuples(st.integers(-20, 60), st.integers(-20, 80)), min_size=3, max_size=9)

@@ -15,11 +15,11 @@ from lrmil.extraction import SlideSource
 from lrmil.inference import Prediction, predict, predict_steps
 from lrmil.io import atomic
 from lrmil.models.bundle import Bundle
+from lrmil.patches.tissue import segment_tissue
 from lrmil.prediction_files import read_prediction, read_tissue
 from lrmil.raster import Raster
 from lrmil.slides.slide import open_slide
 from lrmil.steps import last
-from lrmil.tissue import segment_tissue
 from runs import stamp_of, tiny_bundle
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lrmil.errors import ResolutionError, SlideError
-from lrmil.inspection import inspect_slide
+from lrmil.patches.inspection import inspect_slide
 from lrmil.slides.pyramid import LazyLevel
 from lrmil.slides.slide import Slide, find_slides, open_slide, slide_id_of
 from lrmil.slides.source import SlideSource

@@ -14,17 +14,18 @@ from scipy import ndimage
 from lrmil.batch_prediction import predict_slides
 from lrmil.case_page import render_case
 from lrmil.errors import SlideError
-from lrmil.extraction import PatchPlan, extract_features, loss_note
+from lrmil.extraction import extract_features, loss_note
 from lrmil.features import read_card
 from lrmil.inference import predict
-from lrmil.inspection import inspect_slide
 from lrmil.models.bundle import Bundle
 from lrmil.models.encoders.loading import PatchEncoder
+from lrmil.patches.inspection import inspect_slide
+from lrmil.patches.plan import PatchPlan
+from lrmil.patches.tissue import segment_tissue
 from lrmil.prediction_files import read_prediction
 from lrmil.slides.slide import open_slide
 from lrmil.slides.source import SlideSource
 from lrmil.steps import last
-from lrmil.tissue import segment_tissue
 from runs import tiny_bundle, tiny_encoder
 from slides import overwrite, segment_of, write_pyramid
 

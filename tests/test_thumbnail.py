@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lrmil.errors import SlideError
-from lrmil.patches import make_patches
+from lrmil.patches.layout import make_patches
 from lrmil.raster import Raster
 from lrmil.slides.fallback import StandIns
 from lrmil.slides.slide import open_slide

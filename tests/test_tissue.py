@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from lrmil.patches.tissue import Tissue, find_tissue, segment, segment_tissue, tissue_mask
 from lrmil.slides.slide import open_slide
-from lrmil.tissue import Tissue, find_tissue, segment, segment_tissue, tissue_mask
 from slides import overwrite, segment_of, write_pyramid
 
 GLASS, PALE, PINK, PURPLE = (243, 243, 243), (236, 214, 228), (220, 150, 190), (120, 70, 140)

@@ -43,12 +43,12 @@ if TYPE_CHECKING:
     from lrmil.models.bundle import Bundle, load_bundle
     from lrmil.models.encoders.loading import load_encoder
     from lrmil.models.heads.abmil import ABMIL, MILOutput
-    from lrmil.patches import make_patches
+    from lrmil.patches.layout import make_patches
+    from lrmil.patches.tissue import segment_tissue
     from lrmil.plan import Run, train, train_steps
     from lrmil.raster import Raster
     from lrmil.slides.slide import Slide, open_slide
     from lrmil.steps import Step, last
-    from lrmil.tissue import segment_tissue
 
 
 def __getattr__(name: str) -> object:

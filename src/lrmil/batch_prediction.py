@@ -13,7 +13,8 @@ from lrmil.io import atomic, hashing
 from lrmil.io.locks import output_lock
 from lrmil.models.bundle import Bundle
 from lrmil.models.devices import pick_device
-from lrmil.patches import refuse_coarser
+from lrmil.patches.layout import refuse_coarser
+from lrmil.patches.tissue import GivenMask
 from lrmil.prediction_files import FORMAT, read_prediction, remove_prediction, require_place, write_prediction
 from lrmil.prediction_table import TABLE, PredictionTable, Row, failed_row, row_of
 from lrmil.raster import Raster
@@ -22,7 +23,6 @@ from lrmil.slides.inputs import Inputs
 from lrmil.slides.parts import changed_at
 from lrmil.slides.slide import Slide, open_source
 from lrmil.steps import Step
-from lrmil.tissue import GivenMask
 
 
 def predict_slides(

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -16,11 +15,13 @@ from lrmil.geometry import Grid
 from lrmil.io import atomic, hashing
 from lrmil.io.locks import output_lock
 from lrmil.io.ownership import is_features, require_free
-from lrmil.loading import load_patches
 from lrmil.models.encoders.contract import EncoderContract, contract_of
 from lrmil.models.encoders.loading import PatchEncoder
 from lrmil.models.finite import require_finite
-from lrmil.patches import Patches, make_patches, refuse_coarser
+from lrmil.patches.layout import refuse_coarser
+from lrmil.patches.loading import load_patches
+from lrmil.patches.plan import PatchPlan, patches_of
+from lrmil.patches.tissue import GivenMask, tissue_of
 from lrmil.raster import Raster
 from lrmil.slides.failures import failure_of, unfit_names
 from lrmil.slides.identity import unchanged
@@ -29,37 +30,10 @@ from lrmil.slides.parts import changed_at
 from lrmil.slides.slide import Slide, open_source
 from lrmil.slides.source import SlideSource as SlideSource
 from lrmil.steps import Step
-from lrmil.tissue import GivenMask, Tissue, tissue_of
 
 # Counts up when the same slide and settings come to give other patches or pixels (tissue, holes, sampling): what was
 # computed before is then made again.
 READING = 3
-
-
-@dataclass(frozen=True, slots=True)
-class PatchPlan:
-    """Which patches of a slide are meant.
-
-    Attributes
-    ----------
-    mpp
-        LR resolution in um/px; the grid and its tissue rule are those of the LR patches.
-    size
-        P, patch side in pixels.
-    children
-        s; 1 where no HR patches are paired.
-    min_tissue, min_tissue_hr
-        As in `make_patches`.
-    max_failed
-        Fraction of unreadable patches above which the slide fails.
-    """
-
-    mpp: float
-    size: int
-    children: int = 1
-    min_tissue: float = 0.25
-    min_tissue_hr: float = 0.25
-    max_failed: float = 0.2
 
 
 class Outcome(NamedTuple):
@@ -149,22 +123,6 @@ def extract_features(
             outcomes.append(outcome)
             yield Step(job, len(outcomes), len(slides), "slides", message=_named(outcome))
         yield Step(job, len(slides), len(slides), "slides", result=outcomes)
-
-
-def patches_of(slide: Slide, plan: PatchPlan, given: Tissue | None = None) -> Patches:
-    """Lay the paired grid of `plan` over the tissue, which is found where it is not given."""
-    tissue = tissue_of(slide, None) if given is None else given
-    patches = make_patches(
-        slide,
-        tissue.mask,
-        unread=tissue.unread,
-        mpp=plan.mpp,
-        size=plan.size,
-        children=plan.children,
-        min_tissue=plan.min_tissue,
-        min_tissue_hr=plan.min_tissue_hr,
-    )
-    return replace(patches, notes=tissue.notes)
 
 
 class Encoded(NamedTuple):

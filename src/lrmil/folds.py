@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lrmil.configs import TrainConfig
 from lrmil.errors import SlideError
-from lrmil.extraction import PatchPlan, SlideSource, extract_features
+from lrmil.extraction import SlideSource, extract_features
 from lrmil.features import read_card, read_features
 from lrmil.fold_outputs import load_mil, read_evidence
 from lrmil.io import atomic, hashing
@@ -22,6 +22,7 @@ from lrmil.io.tensors import load_tensors, save_tensors
 from lrmil.models.encoders.loading import Encoder, PatchEncoder, encoder_hash
 from lrmil.models.heads.abmil import predict_bag
 from lrmil.patch_distillation import Student, train_student
+from lrmil.patches.plan import PatchPlan
 from lrmil.region_samples import PairedSlide
 from lrmil.run_folder import changed_inputs, committing, is_committed, key_of, load_into
 from lrmil.slide_distillation import Bag, student_bag, train_mil

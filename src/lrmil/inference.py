@@ -17,13 +17,13 @@ from lrmil.models.bundle import Bundle
 from lrmil.models.devices import pick_device
 from lrmil.models.encoders.loading import PatchEncoder
 from lrmil.models.heads.abmil import BagOutput, predict_bag
-from lrmil.patches import Patches, make_patches
+from lrmil.patches.layout import Patches, make_patches
+from lrmil.patches.tissue import GivenMask, Tissue, tissue_of
 from lrmil.raster import Raster
 from lrmil.slides.checksums import NOT_COMPARED
 from lrmil.slides.identity import unchanged
 from lrmil.slides.slide import Slide, open_slide
 from lrmil.steps import Step, last
-from lrmil.tissue import GivenMask, Tissue, tissue_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from lrmil.cohort import Cohort, CohortReport, TableOptions, validate_cohort
 from lrmil.configs import TrainConfig
 from lrmil.earlier_results import put_by, require_run_place
 from lrmil.errors import CohortError
-from lrmil.extraction import READING, Outcome, PatchPlan, SlideSource, extract_features
+from lrmil.extraction import READING, Outcome, SlideSource, extract_features
 from lrmil.folds import FoldTask, run_fold
 from lrmil.geometry import resolution_ratio
 from lrmil.io import atomic, hashing
@@ -22,6 +22,7 @@ from lrmil.io.ownership import is_metrics
 from lrmil.models.devices import pick_device
 from lrmil.models.encoders.loading import Encoder, PatchEncoder, default_size, encoder_hash, load_encoder
 from lrmil.models.encoders.terms import warning_before_training
+from lrmil.patches.plan import PatchPlan
 from lrmil.run_changes import Earlier, changed_slides, changes_since, note_changes, read_earlier
 from lrmil.run_control import LOG, run_lock, stop_requested
 from lrmil.run_folder import write_environment

@@ -18,7 +18,7 @@ from lrmil.inference import Prediction
 from lrmil.io import atomic, untrusted
 from lrmil.io.ownership import Ours, is_card, is_free, is_map, is_overlay, is_tiles, require_free
 from lrmil.io.raster_zarr import read_ome_zarr, write_ome_zarr
-from lrmil.mask_files import TISSUE, content_hash, place_mask, require_mask_place
+from lrmil.patches.mask_files import TISSUE, content_hash, place_mask, require_mask_place
 from lrmil.prediction_card import PredictionCard, patches_in
 from lrmil.raster import Raster
 from lrmil.slides.identity import unchanged

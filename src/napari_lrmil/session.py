@@ -222,9 +222,9 @@ class Session(Jobs):
             return False
 
         def segment() -> "Iterator[Step[tuple[Raster, float, str]]]":
+            from lrmil.patches.tissue import segment_tissue
             from lrmil.slides.identity import unchanged
             from lrmil.slides.slide import open_slide
-            from lrmil.tissue import segment_tissue
 
             with open_slide(source.path, mpp=source.mpp) as slide, unchanged(slide):
                 found = segment_tissue(slide), slide.mpp, source.slide_id

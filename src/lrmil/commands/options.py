@@ -11,8 +11,9 @@ from lrmil.configs import TrainConfig, with_settings
 from lrmil.errors import CohortError, ConfigError, ReviewError
 from lrmil.extraction import SlideSource
 from lrmil.io.settings import read_toml
-from lrmil.masks import find_masks, given_mask, mask_files
 from lrmil.mpp_table import read_mpp_table
+from lrmil.patches.masks import find_masks, given_mask, mask_files
+from lrmil.patches.tissue import GivenMask
 from lrmil.reviews.log import ReviewLog, read_reviews
 from lrmil.slides.checksums import Checksum, ChecksumList, read_checksums
 from lrmil.slides.discovery import find_slides
@@ -20,7 +21,6 @@ from lrmil.slides.inputs import local_encoder
 from lrmil.slides.parts import parts_of
 from lrmil.slides.resolution import PLAUSIBLE_MPP, parse_mpp
 from lrmil.slides.source import slide_id_of
-from lrmil.tissue import GivenMask
 
 
 def config_of(options: argparse.Namespace) -> TrainConfig:

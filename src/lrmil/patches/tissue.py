@@ -9,8 +9,8 @@ from PIL import Image, ImageFilter
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
-from lrmil.glass import WHITE_GLASS, as_on_white_glass, find_glass
-from lrmil.pen import find_pen, pieces_below
+from lrmil.patches.glass import WHITE_GLASS, as_on_white_glass, find_glass
+from lrmil.patches.pen import find_pen, pieces_below
 from lrmil.raster import Raster
 
 if TYPE_CHECKING:

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lrmil.errors import ConfigError, FormatError, TissueError
-from lrmil.geojson_masks import GZIP, draw_areas, read_areas
 from lrmil.io import untrusted
 from lrmil.io.ownership import is_from_tiles
 from lrmil.io.raster_zarr import read_ome_zarr
+from lrmil.patches.geojson_masks import GZIP, draw_areas, read_areas
+from lrmil.patches.tissue import TISSUE_MPP, GivenMask
 from lrmil.raster import Raster
 from lrmil.slides.slide import Slide
 from lrmil.slides.source import SlideSource
-from lrmil.tissue import TISSUE_MPP, GivenMask
 
 OWN = ".tissue.ome.zarr"  # an edited mask: it counts before all others
 ENDINGS = (".geojson", ".geojson.gz", "_mask_use.png")

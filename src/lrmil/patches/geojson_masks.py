@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lrmil.errors import FormatError
 from lrmil.io import untrusted
-from lrmil.polygons import fill_ring
+from lrmil.patches.polygons import fill_ring
 
 LARGEST = 32 << 20  # bytes, unpacked: some 1.5 million corners
 FARTHEST = 1e9  # level-0 pixels of a corner

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from lrmil.glass import WHITE_GLASS
+from lrmil.patches.glass import WHITE_GLASS
 
 Channel = NDArray[np.int16]
 Floats = NDArray[np.float32]

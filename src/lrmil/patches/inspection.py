@@ -1,14 +1,14 @@
 """What `lrmil inspect` says of a slide."""
 
 from lrmil.errors import ResolutionError
-from lrmil.patches import make_patches, refuse_coarser
+from lrmil.patches.layout import make_patches, refuse_coarser
+from lrmil.patches.tissue import GivenMask, tissue_of
 from lrmil.slides.dicom_head import is_dicom
 from lrmil.slides.discovery import slide_file
 from lrmil.slides.identity import unchanged
 from lrmil.slides.level_choice import far_notes
 from lrmil.slides.slide import open_source
 from lrmil.slides.source import SlideSource
-from lrmil.tissue import GivenMask, tissue_of
 
 
 def inspect_slide(

@@ -1,0 +1,1 @@
+"""Which patches a model sees, and their pixels."""
