@@ -18,14 +18,14 @@ from pathlib import Path
 import numpy as np
 
 from lrmil import metrics
-from lrmil.cohort import validate_cohort
+from lrmil.cohorts.cohort import validate_cohort
+from lrmil.cohorts.splits import read_splits
 from lrmil.configs import TrainConfig, with_settings
 from lrmil.features import read_card, read_features
 from lrmil.fold_outputs import load_mil, read_outputs
 from lrmil.io.atomic import write_json, write_text
 from lrmil.models.heads.abmil import predict_bag
 from lrmil.plan import train_steps
-from lrmil.splits import read_splits
 
 COHORT = ["--train", "64", "--val", "16", "--test", "64", "--max-positive", "5", "--glass", "0.2"]
 LABELS_ALONE = {"stage2.lambda_bag": 0.0, "stage2.lambda_soft": 0.0, "stage2.lambda_hard": 0.0}

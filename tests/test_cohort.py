@@ -8,7 +8,7 @@ from pathlib import Path
 import openpyxl
 import pytest
 
-from lrmil.cohort import Cohort, CohortReport, Problem, validate_cohort
+from lrmil.cohorts.cohort import Cohort, CohortReport, Problem, validate_cohort
 from lrmil.errors import CohortError, ConfigError
 
 HEADER = "slide_id,case_id,label"

@@ -16,7 +16,7 @@ from pydicom.uid import generate_uid
 from dicom_slides import CT, PIXELS, write_level, write_series
 from lrmil import cli
 from lrmil.batch_prediction import predict_slides
-from lrmil.cohort import validate_cohort
+from lrmil.cohorts.cohort import validate_cohort
 from lrmil.errors import SlideError
 from lrmil.slides.dicom_series import dicom_in, series_of
 from lrmil.slides.discovery import dicom_slides, slide_path

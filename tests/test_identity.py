@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from dicom_slides import write_level, write_series
 from lrmil import cli
 from lrmil.batch_prediction import predict_slides
+from lrmil.cohorts.screening import look_steps
 from lrmil.errors import OutputError, SlideChangedError, SlideError
 from lrmil.extraction import SlideSource, extract_features
 from lrmil.features import read_card
@@ -24,7 +25,6 @@ from lrmil.models.encoders.loading import PatchEncoder, encoder_hash
 from lrmil.patches.plan import PatchPlan
 from lrmil.plan import train, train_steps
 from lrmil.prediction_files import write_overlay
-from lrmil.slide_looks import look_steps
 from lrmil.slides import slide as slide_module
 from lrmil.slides.dicom_head import head_of
 from lrmil.slides.failures import reason_of
@@ -273,7 +273,7 @@ class TestTrain:
 
     def test_a_look_at_a_slide_that_changes_says_so(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         path = write_slide(tmp_path / "slides", "tif")
-        monkeypatch.setattr("lrmil.slide_looks._picture", lambda _: write_over(path))
+        monkeypatch.setattr("lrmil.cohorts.screening._picture", lambda _: write_over(path))
         (look,) = last(look_steps([SlideSource("a", path)]))
         assert "changed while it was read" in look.problem and not look.fingerprint
 

@@ -9,8 +9,8 @@ import pytest
 import tifffile
 
 from lrmil import cli, plan
-from lrmil.labels import Problem
-from lrmil.slide_looks import Look, far_levels, look_steps
+from lrmil.cohorts.labels import Problem
+from lrmil.cohorts.screening import Look, far_levels, look_steps
 from lrmil.slides.level_choice import coarsest_level, distance, far_notes, is_far
 from lrmil.slides.readers.protocol import Level
 from lrmil.slides.slide import open_slide

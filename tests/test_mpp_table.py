@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lrmil.cohorts.mpp_table import read_mpp_table
 from lrmil.errors import CohortError
-from lrmil.mpp_table import read_mpp_table
 
 SLIDES = ["a", "b.c", "001"]
 

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from lrmil.cohort import validate_cohort
+from lrmil.cohorts.cohort import validate_cohort
+from lrmil.cohorts.splits import make_folds, read_splits
 from lrmil.configs import TrainConfig
 from lrmil.errors import CohortError, FormatError, SlideError
 from lrmil.features import read_card
@@ -28,7 +29,6 @@ from lrmil.plan import Run, train, train_steps, without_failed
 from lrmil.run_folder import committing, is_committed, key_of
 from lrmil.run_plan import ARMS, read_plan, settings_hash, write_plan
 from lrmil.run_results import gap_recovered, public_name
-from lrmil.splits import make_folds, read_splits
 from runs import TinyRun, stamp_of, tiny_config
 
 pytestmark = pytest.mark.long

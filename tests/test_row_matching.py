@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lrmil.cohort import Cohort, CohortReport, Problem, TableOptions, validate_cohort
+from lrmil.cohorts.cohort import Cohort, CohortReport, Problem, TableOptions, validate_cohort
 
 UUIDS = [f"{n:08X}-1F0E-4D52-9C1A-7B3F5D2E8A{n:02}" for n in range(12)]
 BARCODES = [f"TCGA-AA-{1000 + n}-01Z-00-DX1" for n in range(12)]

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from lrmil.cohort import Cohort, SlideRecord, TableOptions
+from lrmil.cohorts.cohort import Cohort, SlideRecord, TableOptions
+from lrmil.cohorts.splits import make_folds, write_splits
 from lrmil.configs import TrainConfig, with_settings
 from lrmil.errors import ConfigError, FormatError
 from lrmil.models.bundle import load_bundle
@@ -20,7 +21,6 @@ from lrmil.run_control import read_status
 from lrmil.run_folder import changed_inputs, committing
 from lrmil.run_log import parse_line
 from lrmil.run_plan import read_classes, read_plan, read_table_options, write_plan
-from lrmil.splits import make_folds, write_splits
 from lrmil.steps import Step
 from runs import TinyRun, stamp_of, tiny_config
 

@@ -8,8 +8,8 @@ import pytest
 import tifffile
 
 from lrmil import cli
-from lrmil.cohort import Cohort, SlideRecord, validate_cohort
-from lrmil.slide_looks import Look, look_steps, lookalikes, sources_of, unusable
+from lrmil.cohorts.cohort import Cohort, SlideRecord, validate_cohort
+from lrmil.cohorts.screening import Look, look_steps, lookalikes, sources_of, unusable
 from lrmil.slides.source import SlideSource, slide_id_of
 from lrmil.steps import last
 from slides import write_pyramid

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lrmil.cohort import Cohort, SlideRecord
+from lrmil.cohorts.cohort import Cohort, SlideRecord
+from lrmil.cohorts.splits import Fold, final_fold, make_folds, read_splits, write_splits
 from lrmil.errors import CohortError, ConfigError, FormatError
-from lrmil.splits import Fold, final_fold, make_folds, read_splits, write_splits
 
 Split = Literal["train", "val", "test"]
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lrmil.cohort import Cohort, CohortReport, Problem, TableOptions, validate_cohort
+from lrmil.cohorts.cohort import Cohort, CohortReport, Problem, TableOptions, validate_cohort
+from lrmil.cohorts.columns import ALIASES, options_from_dict
+from lrmil.cohorts.labels import read_labels
 from lrmil.errors import FormatError
-from lrmil.labels import read_labels
-from lrmil.table_columns import ALIASES, options_from_dict
 
 CELLS = [[f"s{n}", f"p{n}", "ab"[n % 2]] for n in range(8)]
 Write = Callable[[Path, list[list[str]]], Path]

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from lrmil.cohorts.labels import read_labels
+from lrmil.cohorts.mpp_table import read_mpp_table
 from lrmil.errors import CohortError
 from lrmil.io.safe_csv import csv_text
 from lrmil.io.tables import read_records
-from lrmil.labels import read_labels
-from lrmil.mpp_table import read_mpp_table
 from lrmil.slides.checksums import read_checksums
 
 FUZZ = settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])

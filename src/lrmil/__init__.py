@@ -36,7 +36,7 @@ __all__ = [*sorted(_HOME), *_MODULES]
 
 if TYPE_CHECKING:
     from lrmil import configs, errors, geometry, losses, metrics, targets
-    from lrmil.cohort import CohortReport, validate_cohort
+    from lrmil.cohorts.cohort import CohortReport, validate_cohort
     from lrmil.configs import TrainConfig
     from lrmil.errors import LrmilError
     from lrmil.inference import Prediction, predict, predict_steps

@@ -8,7 +8,7 @@ import numpy as np
 
 from lrmil import metrics
 from lrmil.batch_prediction import predict_slides
-from lrmil.cohort import TableOptions, validate_cohort
+from lrmil.cohorts.cohort import TableOptions, validate_cohort
 from lrmil.errors import CohortError
 from lrmil.extraction import SlideSource
 from lrmil.io import atomic

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from lrmil.cohorts.splits import Fold
 from lrmil.configs import TrainConfig
 from lrmil.errors import SlideError
 from lrmil.extraction import SlideSource, extract_features
@@ -26,7 +27,6 @@ from lrmil.patches.plan import PatchPlan
 from lrmil.region_samples import PairedSlide
 from lrmil.run_folder import changed_inputs, committing, is_committed, key_of, load_into
 from lrmil.slide_distillation import Bag, student_bag, train_mil
-from lrmil.splits import Fold
 from lrmil.steps import Step
 from lrmil.training import Fit
 

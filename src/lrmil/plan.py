@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from lrmil.cohort import Cohort, CohortReport, TableOptions, validate_cohort
+from lrmil.cohorts.cohort import Cohort, CohortReport, TableOptions, validate_cohort
+from lrmil.cohorts.screening import Look, far_levels, look_steps, lookalikes
+from lrmil.cohorts.splits import Fold, final_fold, make_folds, write_splits
 from lrmil.configs import TrainConfig
 from lrmil.earlier_results import put_by, require_run_place
 from lrmil.errors import CohortError
@@ -29,9 +31,7 @@ from lrmil.run_folder import write_environment
 from lrmil.run_log import logged
 from lrmil.run_plan import write_plan
 from lrmil.run_results import figures_of, write_bundle, write_predictions, write_problems
-from lrmil.slide_looks import Look, far_levels, look_steps, lookalikes
 from lrmil.slides.inputs import Inputs, local_encoder
-from lrmil.splits import Fold, final_fold, make_folds, write_splits
 from lrmil.steps import Step, last
 
 WRITTEN = ("plan.toml", "splits.csv", "predictions.csv", "metrics.json", "model")

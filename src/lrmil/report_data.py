@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 
 from lrmil import metrics
+from lrmil.cohorts.splits import read_splits
 from lrmil.configs import to_dict
 from lrmil.errors import FormatError
 from lrmil.features import read_card, read_index
@@ -25,7 +26,6 @@ from lrmil.report_figures import LossLine
 from lrmil.run_changes import read_changes
 from lrmil.run_plan import ARMS, read_plan
 from lrmil.slide_distillation import gather_log_mass
-from lrmil.splits import read_splits
 
 FORMAT = "lrmil.report/1"
 STAGES = {

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from lrmil.class_order import order_before_numbers
-from lrmil.cohort import Cohort
-from lrmil.cohort_checks import names_of
+from lrmil.cohorts.checks import names_of
+from lrmil.cohorts.class_order import order_before_numbers
+from lrmil.cohorts.cohort import Cohort
+from lrmil.cohorts.splits import Fold, read_table
 from lrmil.configs import TrainConfig, to_dict
 from lrmil.errors import FormatError
 from lrmil.features import FeaturesCard, read_card
@@ -18,7 +19,6 @@ from lrmil.io.ownership import is_changes
 from lrmil.io.safe_csv import plain_cell
 from lrmil.run_plan import read_classes, read_plan
 from lrmil.slides.source import SlideSource
-from lrmil.splits import Fold, read_table
 
 CHANGES = "changes.json"
 UNSPOKEN = ("encoder", "student_encoder")  # their values may name a folder, which names the machine and its user

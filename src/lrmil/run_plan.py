@@ -6,12 +6,12 @@ from pathlib import Path
 
 import tomli_w
 
+from lrmil.cohorts.columns import TableOptions, options_from_dict
 from lrmil.configs import TrainConfig, from_dict, to_dict
 from lrmil.errors import FormatError
 from lrmil.io import atomic, hashing
 from lrmil.io.documents import read_toml_document
 from lrmil.io.ownership import is_plan
-from lrmil.table_columns import TableOptions, options_from_dict
 
 FORMAT = "lrmil.run/1"
 ARM_NAMES = {"hr_teacher": "HR teacher", "lr_undistilled": "LR undistilled: the floor", "lr_student": "LR student"}

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from lrmil import metrics
-from lrmil.cohort import Cohort
+from lrmil.cohorts.cohort import Cohort
+from lrmil.cohorts.labels import Problem
+from lrmil.cohorts.splits import Fold
 from lrmil.configs import TrainConfig, to_dict
 from lrmil.earlier_results import settle
 from lrmil.features import read_card
@@ -17,10 +19,8 @@ from lrmil.folds import FoldTask, load_lr_encoder
 from lrmil.io import atomic, hashing
 from lrmil.io.ownership import is_out_of_fold_table, is_problems
 from lrmil.io.safe_csv import csv_text
-from lrmil.labels import Problem
 from lrmil.models.bundle import Bundle, load_bundle
 from lrmil.run_plan import ARMS, settings_hash
-from lrmil.splits import Fold
 
 
 def write_problems(out: Path, problems: Sequence[Problem], failed: dict[str, str]) -> None:

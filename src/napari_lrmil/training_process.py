@@ -6,12 +6,12 @@ import sys
 import time
 from pathlib import Path
 
+from lrmil.cohorts.columns import TableOptions
 from lrmil.configs import TrainConfig
 from lrmil.errors import FormatError
 from lrmil.io.ownership import is_settings, require_free
 from lrmil.io.plain_files import open_plain
 from lrmil.io.settings import write_toml
-from lrmil.table_columns import TableOptions
 
 SETTINGS, LOG = "settings.toml", "train.log"
 SAYS = "lrmil train: "  # how the command line begins the reason why it gave up

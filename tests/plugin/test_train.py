@@ -18,13 +18,13 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QCoreApplication, QEvent, QUrl
 from qtpy.QtGui import QColor, QDesktopServices
 
-from lrmil import slide_looks
+from lrmil.cohorts import screening
+from lrmil.cohorts.columns import TableOptions
+from lrmil.cohorts.screening import Look
 from lrmil.io.settings import read_toml, write_toml
 from lrmil.run_control import is_running, request_stop
 from lrmil.run_plan import write_plan
-from lrmil.slide_looks import Look
 from lrmil.slides.source import SlideSource
-from lrmil.table_columns import TableOptions
 from napari_lrmil import places, training_process
 from napari_lrmil.session import Session, session_of
 from napari_lrmil.train import TrainFromFolder
@@ -529,7 +529,7 @@ def test_copies_and_slides_that_cannot_be_used_are_listed_while_nothing_waits_fo
     slides = Path(shutil.copytree(cohort / "slides", tmp_path / "slides"))
     shutil.copy(slides / "demo-001.ome.tif", slides / "demo-011.ome.tif")
     (slides / "demo-002.ome.tif").write_bytes(b"torn")
-    look, held = slide_looks._look, threading.Event()
+    look, held = screening._look, threading.Event()
     calls: list[str] = []
 
     def slowly(source: SlideSource, mpp: float | None, lr: float | None) -> Look:
@@ -538,7 +538,7 @@ def test_copies_and_slides_that_cannot_be_used_are_listed_while_nothing_waits_fo
             assert held.wait(60)
         return look(source, mpp, lr)
 
-    monkeypatch.setattr(slide_looks, "_look", slowly)
+    monkeypatch.setattr(screening, "_look", slowly)
     choose(widget, slides, cohort / "labels.csv", run, qtbot)
     qtbot.waitUntil(lambda: "Looking at the slides: 10 of 12" in widget.cohort.verdict.text(), timeout=PATIENCE)
     assert widget.cohort.ready and widget.cohort.problems.texts == [] and widget.start_button.isEnabled()

@@ -4,14 +4,14 @@ import argparse
 import tomllib
 from pathlib import Path
 
-from lrmil.cohort import TableOptions
-from lrmil.cohort_checks import names_of
+from lrmil.cohorts.checks import names_of
+from lrmil.cohorts.cohort import TableOptions
+from lrmil.cohorts.mpp_table import read_mpp_table
 from lrmil.commands.printing import console
 from lrmil.configs import TrainConfig, with_settings
 from lrmil.errors import CohortError, ConfigError, ReviewError
 from lrmil.extraction import SlideSource
 from lrmil.io.settings import read_toml
-from lrmil.mpp_table import read_mpp_table
 from lrmil.patches.masks import find_masks, given_mask, mask_files
 from lrmil.patches.tissue import GivenMask
 from lrmil.reviews.log import ReviewLog, read_reviews

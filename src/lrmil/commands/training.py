@@ -10,7 +10,8 @@ from rich.text import Text
 
 from lrmil import evaluation, plan
 from lrmil.batch_prediction import predict_slides
-from lrmil.cohort import validate_cohort
+from lrmil.cohorts.cohort import validate_cohort
+from lrmil.cohorts.screening import Look, far_levels, look_steps, lookalikes, sources_of, unusable
 from lrmil.commands.options import config_of, inputs_of, mpp_table_of, table_options_of, with_checksums
 from lrmil.commands.printing import console, exit_code, figure, print_arms, print_json, printed
 from lrmil.configs import TrainConfig, with_settings
@@ -23,7 +24,6 @@ from lrmil.models.bundle import load_bundle
 from lrmil.progress import show
 from lrmil.report import write_report
 from lrmil.run_control import RunStatus, is_running, read_status, request_stop
-from lrmil.slide_looks import Look, far_levels, look_steps, lookalikes, sources_of, unusable
 from lrmil.slides.discovery import find_slides
 from lrmil.slides.resolution import parse_mpp
 from lrmil.slides.source import slide_id_of

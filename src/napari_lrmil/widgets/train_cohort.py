@@ -12,12 +12,12 @@ from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QFileDialog, QGridLayout, QHBoxLayout, QLabel, QLineEdit, QPushButton, QWidget
 from superqt import QCollapsible
 
-from lrmil.cohort import CohortReport, Problem, validate_cohort
+from lrmil.cohorts.cohort import CohortReport, Problem, validate_cohort
+from lrmil.cohorts.columns import TableOptions
 from lrmil.errors import LrmilError
 from lrmil.io.tables import read_records
 from lrmil.run_plan import read_plan
 from lrmil.steps import Step
-from lrmil.table_columns import TableOptions
 from napari_lrmil.messages import explain
 from napari_lrmil.widgets.parts import Text
 from napari_lrmil.widgets.train_reading import ReadingBox
@@ -268,7 +268,7 @@ def _counted(number: int, word: str) -> str:
 
 def _check_steps(slides: Path, labels: Path, folds: int, options: TableOptions) -> Iterator[Step[Checked]]:
     """Check the table, then look at the slides: about a tenth of a second each."""
-    from lrmil.slide_looks import look_steps, lookalikes, sources_of, unusable
+    from lrmil.cohorts.screening import look_steps, lookalikes, sources_of, unusable
 
     report = validate_cohort(slides, labels, folds=folds, options=options)
     checked = Checked(report, read_records(labels))

@@ -4,7 +4,7 @@ from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QCheckBox, QFormLayout, QLineEdit, QWidget
 from superqt import QCollapsible
 
-from lrmil.table_columns import TableOptions
+from lrmil.cohorts.columns import TableOptions
 
 FOUND = "found by its name"
 FIELDS = {

@@ -4,12 +4,12 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
+from lrmil.cohorts.columns import ALIASES, normal_name
+from lrmil.cohorts.labels import EMPTY, mpp_of_cell, mpp_remedy
+from lrmil.cohorts.names import SlideNames
 from lrmil.errors import CohortError
 from lrmil.io.tables import Table, read_table
-from lrmil.labels import EMPTY, mpp_of_cell, mpp_remedy
-from lrmil.slide_names import SlideNames
 from lrmil.slides.resolution import PLAUSIBLE_MPP
-from lrmil.table_columns import ALIASES, normal_name
 
 ROLES = ("slide_id", "mpp")
 SHOWN = 20  # problems written out

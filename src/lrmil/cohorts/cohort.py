@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from lrmil.class_order import order_classes
-from lrmil.cohort_checks import check_rows, names_of
+from lrmil.cohorts.checks import check_rows, names_of
+from lrmil.cohorts.class_order import order_classes
+from lrmil.cohorts.labels import Labels, Problem, Row, TableOptions, read_labels
+from lrmil.cohorts.names import SlideNames, dicom_names
+from lrmil.cohorts.row_matching import match_rows
 from lrmil.errors import ConfigError
-from lrmil.labels import Labels, Problem, Row, TableOptions, read_labels
-from lrmil.row_matching import match_rows
-from lrmil.slide_names import SlideNames, dicom_names
 from lrmil.slides.slide import find_slides, slide_id_of
 
 __all__ = ["Cohort", "CohortReport", "Problem", "SlideRecord", "TableOptions", "validate_cohort"]
@@ -113,7 +113,7 @@ def validate_cohort(
     slides
         A folder, searched recursively, or slide files.
     labels
-        The labels table; see `lrmil.labels.read_labels`.
+        The labels table; see `lrmil.cohorts.labels.read_labels`.
     folds
         Folds of the cross-validation to come; each class needs at least that many cases. Not looked at when the table
         has a split or fold column. None when nothing is to be trained: one class, or a table of test rows, will do.

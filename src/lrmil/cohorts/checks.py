@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from lrmil.case_drawing import MIN_FIT_CASES, draw_tests, draw_validation
-from lrmil.class_order import number_of
-from lrmil.labels import Problem, Row
+from lrmil.cohorts.case_drawing import MIN_FIT_CASES, draw_tests, draw_validation
+from lrmil.cohorts.class_order import number_of
+from lrmil.cohorts.labels import Problem, Row
 
 MOST_CLASSES = 20  # more of them are taken for names or measurements, not classes, where they have few cases each
 MOST_FOLDS = 20  # folds of a table that are tried out

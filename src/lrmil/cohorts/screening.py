@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lrmil.cohort import Cohort, CohortReport, SlideRecord
-from lrmil.cohort_checks import names_of
+from lrmil.cohorts.checks import names_of
+from lrmil.cohorts.cohort import Cohort, CohortReport, SlideRecord
+from lrmil.cohorts.labels import Problem
 from lrmil.errors import LrmilError
-from lrmil.labels import Problem
 from lrmil.slides.failures import failure_of, without_folder
 from lrmil.slides.identity import unchanged
 from lrmil.slides.level_choice import distance, is_far

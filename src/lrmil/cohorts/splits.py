@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from sklearn.model_selection import StratifiedKFold
 
-from lrmil.case_drawing import draw_tests, draw_validation
-from lrmil.class_order import order_before_numbers
-from lrmil.cohort import Cohort
+from lrmil.cohorts.case_drawing import draw_tests, draw_validation
+from lrmil.cohorts.class_order import order_before_numbers
+from lrmil.cohorts.cohort import Cohort
 from lrmil.errors import CohortError, ConfigError
 from lrmil.io.atomic import write_text
 from lrmil.io.documents import SPLIT_COLUMNS, read_split_rows

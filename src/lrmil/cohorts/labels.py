@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from lrmil.cohorts.columns import ALIASES, Problem, TableOptions, find_columns
 from lrmil.errors import ConfigError
 from lrmil.io.tables import read_table
 from lrmil.slides.resolution import PLAUSIBLE_MPP, parse_mpp
-from lrmil.table_columns import ALIASES, Problem, TableOptions, find_columns
 
 __all__ = ["ALIASES", "EMPTY", "Labels", "Problem", "Row", "TableOptions", "mpp_of_cell", "mpp_remedy", "read_labels"]
 
@@ -71,7 +71,7 @@ def read_labels(path: Path, options: TableOptions | None = None) -> Labels:
     path
         See `lrmil.io.tables.read_table`.
     options
-        What the user chose; columns not chosen are matched by `lrmil.table_columns.ALIASES`, whatever their case.
+        What the user chose; columns not chosen are matched by `lrmil.cohorts.columns.ALIASES`, whatever their case.
 
     Returns
     -------

@@ -1,0 +1,1 @@
+"""A folder and a table become checked, labelled, split slides."""
