@@ -21,7 +21,7 @@ from lrmil import metrics
 from lrmil.cohorts.cohort import validate_cohort
 from lrmil.cohorts.splits import read_splits
 from lrmil.configs import TrainConfig, with_settings
-from lrmil.features import read_card, read_features
+from lrmil.features.store import read_card, read_features
 from lrmil.fold_outputs import load_mil, read_outputs
 from lrmil.io.atomic import write_json, write_text
 from lrmil.models.heads.abmil import predict_bag

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrmil.configs import MILConfig, TrainConfig, with_settings
-from lrmil.features import Features, FeaturesCard, write_features
+from lrmil.features.store import Features, FeaturesCard, write_features
 from lrmil.models.bundle import Bundle
 from lrmil.models.encoders.loading import Encoder, load_encoder
 from lrmil.models.heads.abmil import make_mil

@@ -14,7 +14,7 @@ from PIL import Image
 from lrmil import batch_prediction
 from lrmil.batch_prediction import predict_slides
 from lrmil.errors import ConfigError
-from lrmil.extraction import READING, SlideSource
+from lrmil.features.extraction import READING, SlideSource
 from lrmil.inference import predict
 from lrmil.io.raster_zarr import read_ome_zarr
 from lrmil.models.bundle import Bundle

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from lrmil import cli
 from lrmil.batch_prediction import predict_slides
 from lrmil.errors import CohortError, SlideError
-from lrmil.exchange import write_trident
-from lrmil.extraction import Outcome, extract_features
-from lrmil.features import read_card
+from lrmil.features.extraction import Outcome, extract_features
+from lrmil.features.store import read_card
+from lrmil.features.trident import write_trident
 from lrmil.models.bundle import save_bundle
 from lrmil.models.encoders.loading import PatchEncoder
 from lrmil.patches.plan import PatchPlan

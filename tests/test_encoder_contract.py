@@ -11,8 +11,8 @@ from torch import nn
 
 from encoder_folders import randomised
 from lrmil.errors import FormatError
-from lrmil.extraction import extract_features
-from lrmil.features import read_card
+from lrmil.features.extraction import extract_features
+from lrmil.features.store import read_card
 from lrmil.models.bundle import load_bundle, save_bundle
 from lrmil.models.encoders.contract import contract_of, difference, find_breach, golden_tile, read_contract
 from lrmil.models.encoders.loading import PatchEncoder, encoder_hash

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from lrmil.errors import FormatError
-from lrmil.exchange import write_trident
-from lrmil.features import Features, write_features
+from lrmil.features.store import Features, write_features
+from lrmil.features.trident import write_trident
 from runs import lattice_card
 
 

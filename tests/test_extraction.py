@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from lrmil import extraction
 from lrmil.errors import SlideError
-from lrmil.extraction import Outcome, SlideSource, check_failures, extract_features
-from lrmil.features import read_card, read_features
+from lrmil.features import extraction
+from lrmil.features.extraction import Outcome, SlideSource, check_failures, extract_features
+from lrmil.features.store import read_card, read_features
 from lrmil.geometry import parent_of
 from lrmil.models.encoders.loading import PatchEncoder, encoder_hash
 from lrmil.patches import plan

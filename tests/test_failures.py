@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from lrmil import batch_prediction, extraction
+from lrmil import batch_prediction
 from lrmil.batch_prediction import predict_slides
 from lrmil.cli import main
 from lrmil.errors import OutputError, ResolutionError, SlideError, Stopped, TissueError
-from lrmil.extraction import Outcome, extract_features
+from lrmil.features import extraction
+from lrmil.features.extraction import Outcome, extract_features
 from lrmil.io import atomic
 from lrmil.models.bundle import Bundle
 from lrmil.models.encoders.loading import PatchEncoder

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 from hostile import places, put, values
 from lrmil.errors import FormatError
-from lrmil.features import (
+from lrmil.features.store import (
     FORMAT,
     Features,
     FeaturesCard,

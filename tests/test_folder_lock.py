@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from lrmil import batch_prediction, cli, extraction
+from lrmil import batch_prediction, cli
 from lrmil.errors import FormatError, OutputError, RunError
-from lrmil.extraction import extract_features
+from lrmil.features import extraction
+from lrmil.features.extraction import extract_features
 from lrmil.io import locks
 from lrmil.io.locks import LOCK, output_lock
 from lrmil.models.bundle import save_bundle

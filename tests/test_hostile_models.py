@@ -19,7 +19,7 @@ from hostile import places, put, values, without
 from lrmil import cli
 from lrmil.batch_prediction import predict_slides
 from lrmil.errors import FormatError, LrmilError, ModelError
-from lrmil.extraction import SlideSource, extract_features
+from lrmil.features.extraction import SlideSource, extract_features
 from lrmil.io import atomic, hashing
 from lrmil.models.bundle import load_bundle, save_bundle
 from lrmil.models.card import WEIGHTS, read_model_card

@@ -17,8 +17,8 @@ from lrmil import cli
 from lrmil.batch_prediction import predict_slides
 from lrmil.cohorts.screening import look_steps
 from lrmil.errors import OutputError, SlideChangedError, SlideError
-from lrmil.extraction import SlideSource, extract_features
-from lrmil.features import read_card
+from lrmil.features.extraction import SlideSource, extract_features
+from lrmil.features.store import read_card
 from lrmil.inference import predict, predict_steps
 from lrmil.models.bundle import Bundle, load_bundle
 from lrmil.models.encoders.loading import PatchEncoder, encoder_hash

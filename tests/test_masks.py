@@ -13,8 +13,8 @@ from PIL import Image
 from lrmil.batch_prediction import predict_slides
 from lrmil.cli import main
 from lrmil.errors import ConfigError, TissueError
-from lrmil.extraction import extract_features
-from lrmil.features import read_card
+from lrmil.features.extraction import extract_features
+from lrmil.features.store import read_card
 from lrmil.io.raster_zarr import write_ome_zarr
 from lrmil.models.bundle import Bundle, load_bundle
 from lrmil.models.encoders.loading import PatchEncoder, encoder_hash

@@ -15,7 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 from lrmil.batch_prediction import predict_slides
 from lrmil.configs import TrainConfig
 from lrmil.errors import OverwriteError
-from lrmil.exchange import write_trident
+from lrmil.features.trident import write_trident
 from lrmil.io import ownership
 from lrmil.io.ownership import Ours
 from lrmil.io.settings import write_toml

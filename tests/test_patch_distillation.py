@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from lrmil import paired_loading, patch_distillation
 from lrmil.configs import FitConfig, Stage1Config
 from lrmil.errors import SlideError
-from lrmil.extraction import SlideSource
-from lrmil.features import read_features, read_index
+from lrmil.features.extraction import SlideSource
+from lrmil.features.store import read_features, read_index
 from lrmil.losses import layer_loss, region_loss
 from lrmil.models.encoders.loading import EncoderOutput, encoder_hash
 from lrmil.paired_loading import PairedBatch, count_batches, draw_patches, load_pairs

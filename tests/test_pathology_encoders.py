@@ -8,7 +8,7 @@ import torch
 
 from encoder_folders import LAYERS, SMALL, encoder_folder
 from lrmil import cli
-from lrmil.features import read_card, read_features
+from lrmil.features.store import read_card, read_features
 from lrmil.inference import predict
 from lrmil.model_facts import model_facts
 from lrmil.models.bundle import load_bundle

@@ -18,7 +18,7 @@ from lrmil.cohorts.cohort import validate_cohort
 from lrmil.cohorts.splits import make_folds, read_splits
 from lrmil.configs import TrainConfig
 from lrmil.errors import CohortError, FormatError, SlideError
-from lrmil.features import read_card
+from lrmil.features.store import read_card
 from lrmil.fold_outputs import read_evidence, read_outputs
 from lrmil.inference import predict
 from lrmil.io import hashing

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lrmil.batch_prediction import predict_one
 from lrmil.errors import FormatError
-from lrmil.extraction import SlideSource
+from lrmil.features.extraction import SlideSource
 from lrmil.inference import Prediction, predict, predict_steps
 from lrmil.io import atomic
 from lrmil.models.bundle import Bundle

@@ -20,7 +20,7 @@ from scipy.stats import spearmanr
 from lrmil import metrics
 from lrmil.configs import TrainConfig, from_dict, to_dict, with_settings
 from lrmil.errors import ConfigError, FormatError
-from lrmil.features import read_features
+from lrmil.features.store import read_features
 from lrmil.fold_outputs import read_history, read_outputs
 from lrmil.io import atomic, hashing
 from lrmil.report import ARM_NAMES, choose_examples, render, write_report

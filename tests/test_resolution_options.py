@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lrmil import cli
 from lrmil.case_page import write_case
 from lrmil.errors import CohortError
-from lrmil.features import read_card
+from lrmil.features.store import read_card
 from lrmil.inference import predict
 from lrmil.models.bundle import load_bundle, save_bundle
 from lrmil.plan import train_steps

@@ -14,8 +14,8 @@ from scipy import ndimage
 from lrmil.batch_prediction import predict_slides
 from lrmil.case_page import render_case
 from lrmil.errors import SlideError
-from lrmil.extraction import extract_features, loss_note
-from lrmil.features import read_card
+from lrmil.features.extraction import extract_features, loss_note
+from lrmil.features.store import read_card
 from lrmil.inference import predict
 from lrmil.models.bundle import Bundle
 from lrmil.models.encoders.loading import PatchEncoder

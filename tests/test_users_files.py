@@ -23,7 +23,7 @@ from lrmil.commands import slides as slide_commands
 from lrmil.commands import training as training_commands
 from lrmil.demo_slide import demo_slide
 from lrmil.errors import OverwriteError
-from lrmil.extraction import extract_features
+from lrmil.features.extraction import extract_features
 from lrmil.models.bundle import save_bundle
 from lrmil.models.encoders.loading import PatchEncoder
 from lrmil.patches.plan import PatchPlan

@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from lrmil.errors import OverwriteError
-from lrmil.extraction import READING, SlideSource
+from lrmil.features.extraction import READING, SlideSource
 from lrmil.inference import Prediction, predict_steps
 from lrmil.io import atomic, hashing
 from lrmil.io.locks import output_lock

@@ -10,7 +10,7 @@ from lrmil import metrics
 from lrmil.batch_prediction import predict_slides
 from lrmil.cohorts.cohort import TableOptions, validate_cohort
 from lrmil.errors import CohortError
-from lrmil.extraction import SlideSource
+from lrmil.features.extraction import SlideSource
 from lrmil.io import atomic
 from lrmil.io.ownership import is_evaluation, require_free
 from lrmil.models.bundle import Bundle

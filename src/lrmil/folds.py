@@ -14,8 +14,8 @@ from torch import Tensor
 from lrmil.cohorts.splits import Fold
 from lrmil.configs import TrainConfig
 from lrmil.errors import SlideError
-from lrmil.extraction import SlideSource, extract_features
-from lrmil.features import read_card, read_features
+from lrmil.features.extraction import SlideSource, extract_features
+from lrmil.features.store import read_card, read_features
 from lrmil.fold_outputs import load_mil, read_evidence
 from lrmil.io import atomic, hashing
 from lrmil.io.ownership import is_checkpoint

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from lrmil.errors import ConfigError
 from lrmil.explanation import attention_raster
-from lrmil.extraction import Encoded, check_failures, encode_patches, join, loss_note
+from lrmil.features.encoding import Encoded, encode_patches, join
+from lrmil.features.extraction import check_failures, loss_note
 from lrmil.models.bundle import Bundle
 from lrmil.models.devices import pick_device
 from lrmil.models.encoders.loading import PatchEncoder

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lrmil.errors import SlideChangedError, SlideError
-from lrmil.features import read_card
+from lrmil.features.store import read_card
 from lrmil.geometry import Grid
 from lrmil.region_samples import PairedSlide, RegionSamples, count_regions, region_samples
 from lrmil.slides.identity import unchanged

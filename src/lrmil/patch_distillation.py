@@ -15,7 +15,7 @@ from torch.nn import functional
 from lrmil import losses
 from lrmil.configs import Stage1Config
 from lrmil.errors import SlideError
-from lrmil.features import read_features
+from lrmil.features.store import read_features
 from lrmil.models.devices import mixed_precision
 from lrmil.models.encoders.loading import Encoder, as_input
 from lrmil.paired_loading import SLIDES_TOGETHER, PairedBatch, count_batches, draw_patches, load_pairs

@@ -15,7 +15,7 @@ from lrmil.cohorts.splits import Fold, final_fold, make_folds, write_splits
 from lrmil.configs import TrainConfig
 from lrmil.earlier_results import put_by, require_run_place
 from lrmil.errors import CohortError
-from lrmil.extraction import READING, Outcome, SlideSource, extract_features
+from lrmil.features.extraction import READING, Outcome, SlideSource, extract_features
 from lrmil.folds import FoldTask, run_fold
 from lrmil.geometry import resolution_ratio
 from lrmil.io import atomic, hashing

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lrmil.extraction import SlideSource
-from lrmil.features import positions_in, read_features, read_index
+from lrmil.features.extraction import SlideSource
+from lrmil.features.store import positions_in, read_features, read_index
 from lrmil.geometry import parent_of
 from lrmil.targets import region_targets
 

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from lrmil.errors import ConfigError, FormatError, LrmilError
 from lrmil.explanation import attention_raster, percentile_rank
-from lrmil.features import read_card, read_index
+from lrmil.features.store import read_card, read_index
 from lrmil.fold_outputs import read_outputs
 from lrmil.io import atomic
 from lrmil.io.documents import refuse_links

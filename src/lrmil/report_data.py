@@ -15,7 +15,7 @@ from lrmil import metrics
 from lrmil.cohorts.splits import read_splits
 from lrmil.configs import to_dict
 from lrmil.errors import FormatError
-from lrmil.features import read_card, read_index
+from lrmil.features.store import read_card, read_index
 from lrmil.fold_outputs import read_history, read_outputs
 from lrmil.geometry import resolution_ratio
 from lrmil.io import hashing

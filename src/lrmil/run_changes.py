@@ -12,7 +12,7 @@ from lrmil.cohorts.cohort import Cohort
 from lrmil.cohorts.splits import Fold, read_table
 from lrmil.configs import TrainConfig, to_dict
 from lrmil.errors import FormatError
-from lrmil.features import FeaturesCard, read_card
+from lrmil.features.store import FeaturesCard, read_card
 from lrmil.io import atomic
 from lrmil.io.documents import read_json_document
 from lrmil.io.ownership import is_changes
@@ -101,7 +101,7 @@ def changed_slides(
     encoder_hash
         Of the frozen encoder.
     reading
-        `lrmil.extraction.READING`.
+        `lrmil.features.extraction.READING`.
     """
     cards = {source: card for source in sources if (card := _card(card_of(source.slide_id))) is not None}
     changed = [

@@ -13,7 +13,7 @@ from lrmil.cohorts.labels import Problem
 from lrmil.cohorts.splits import Fold
 from lrmil.configs import TrainConfig, to_dict
 from lrmil.earlier_results import settle
-from lrmil.features import read_card
+from lrmil.features.store import read_card
 from lrmil.fold_outputs import load_mil, read_outputs
 from lrmil.folds import FoldTask, load_lr_encoder
 from lrmil.io import atomic, hashing

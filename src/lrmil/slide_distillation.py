@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from lrmil import losses, metrics
 from lrmil.configs import MILConfig, Stage2Config
-from lrmil.features import positions_in, read_features, read_index
+from lrmil.features.store import positions_in, read_features, read_index
 from lrmil.geometry import parent_of
 from lrmil.models.heads.abmil import ABMIL, make_mil, predict_bag
 from lrmil.steps import Step

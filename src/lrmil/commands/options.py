@@ -10,7 +10,7 @@ from lrmil.cohorts.mpp_table import read_mpp_table
 from lrmil.commands.printing import console
 from lrmil.configs import TrainConfig, with_settings
 from lrmil.errors import CohortError, ConfigError, ReviewError
-from lrmil.extraction import SlideSource
+from lrmil.features.extraction import SlideSource
 from lrmil.io.settings import read_toml
 from lrmil.patches.masks import find_masks, given_mask, mask_files
 from lrmil.patches.tissue import GivenMask

@@ -7,12 +7,12 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from lrmil import exchange
 from lrmil.commands.encoders import print_encoder
 from lrmil.commands.options import log_at
 from lrmil.commands.printing import exit_code, print_json, printed
 from lrmil.errors import ConfigError, OverwriteError
-from lrmil.features import refuse_mixed
+from lrmil.features import trident
+from lrmil.features.store import refuse_mixed
 from lrmil.model_facts import model_facts
 from lrmil.models.card import read_model_card
 from lrmil.models.devices import available_devices, pick_device
@@ -71,7 +71,7 @@ def exported(features: Path, out: Path, read: Inputs, *, say: bool = False) -> b
     path = out / f"{features.stem}.h5"
     try:
         read.require_clear([path])
-        exchange.write_trident(path, features)
+        trident.write_trident(path, features)
     except OverwriteError as error:
         printed.print(f"{path}: {error}", markup=False)
         return False

@@ -8,8 +8,8 @@ from lrmil.case_page import require_case_place, write_case
 from lrmil.commands.options import inputs_of, log_at, masks_in, mpp_of, slides_of, with_checksums
 from lrmil.commands.printing import console, exit_code, print_facts, print_json, print_rows, printed
 from lrmil.commands.records import exported
-from lrmil.extraction import extract_features
-from lrmil.features import refuse_mixed
+from lrmil.features.extraction import extract_features
+from lrmil.features.store import refuse_mixed
 from lrmil.inference import predict_steps
 from lrmil.models.bundle import load_bundle
 from lrmil.models.devices import pick_device

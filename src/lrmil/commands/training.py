@@ -19,7 +19,7 @@ from lrmil.demo import demo_model_steps
 from lrmil.demo_slide import demo_slide
 from lrmil.earlier_results import earlier_in
 from lrmil.errors import RunError
-from lrmil.extraction import SlideSource
+from lrmil.features.extraction import SlideSource
 from lrmil.models.bundle import load_bundle
 from lrmil.progress import show
 from lrmil.report import write_report

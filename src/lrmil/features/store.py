@@ -60,7 +60,7 @@ class FeaturesCard:
     encoder
         How the encoder makes embeddings (`lrmil.models.encoders.contract.EncoderContract`), None in earlier files.
     reading
-        Which way of finding tissue and reading pixels it was (`lrmil.extraction.READING`), 0 in earlier files.
+        Which way of finding tissue and reading pixels it was (`lrmil.features.extraction.READING`), 0 in earlier files.
     """
 
     slide_id: str
@@ -128,7 +128,7 @@ def read_features(path: Path, *, layers: bool = False) -> Features:
     Raises
     ------
     FormatError
-        If it is no lrmil.features group, is of another version, or its arrays do not fit together.
+        If it is no lrmil.features.store group, is of another version, or its arrays do not fit together.
     """
     card = read_card(path)
     try:
@@ -170,7 +170,7 @@ def read_card(path: Path) -> FeaturesCard:
     Raises
     ------
     FormatError
-        If it is no lrmil.features group or is of another version.
+        If it is no lrmil.features.store group or is of another version.
     """
     try:
         document: Any = untrusted.read_json(path / "zarr.json", printable=False)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import h5py
 
-from lrmil.features import read_features
+from lrmil.features.store import read_features
 from lrmil.io import atomic
 from lrmil.io.ownership import is_trident
 

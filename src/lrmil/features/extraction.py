@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrmil.errors import SlideError, TissueError
-from lrmil.features import FORMAT, Features, FeaturesCard, is_current, require_same_encoder, write_features
-from lrmil.geometry import Grid
+from lrmil.features.encoding import encode_patches, join
+from lrmil.features.store import FORMAT, Features, FeaturesCard, is_current, require_same_encoder, write_features
 from lrmil.io import atomic, hashing
 from lrmil.io.locks import output_lock
 from lrmil.io.ownership import is_features, require_free
@@ -19,7 +19,6 @@ from lrmil.models.encoders.contract import EncoderContract, contract_of
 from lrmil.models.encoders.loading import PatchEncoder
 from lrmil.models.finite import require_finite
 from lrmil.patches.layout import refuse_coarser
-from lrmil.patches.loading import load_patches
 from lrmil.patches.plan import PatchPlan, patches_of
 from lrmil.patches.tissue import GivenMask, tissue_of
 from lrmil.raster import Raster
@@ -27,7 +26,7 @@ from lrmil.slides.failures import failure_of, unfit_names
 from lrmil.slides.identity import unchanged
 from lrmil.slides.inputs import Inputs
 from lrmil.slides.parts import changed_at
-from lrmil.slides.slide import Slide, open_source
+from lrmil.slides.slide import open_source
 from lrmil.slides.source import SlideSource as SlideSource
 from lrmil.steps import Step
 
@@ -123,56 +122,6 @@ def extract_features(
             outcomes.append(outcome)
             yield Step(job, len(outcomes), len(slides), "slides", message=_named(outcome))
         yield Step(job, len(slides), len(slides), "slides", result=outcomes)
-
-
-class Encoded(NamedTuple):
-    """Patches of a slide that were read and encoded."""
-
-    positions: NDArray[np.int64]
-    """(n,) positions in the list of patches that was asked for."""
-    embeddings: NDArray[np.float32]
-    """(n, d)"""
-    layers: tuple[NDArray[np.floating], ...]
-    """(n, d_l) each"""
-    failed: NDArray[np.int64]
-    """(f,) positions that could not be read."""
-
-
-def encode_patches(
-    slide: Slide, level0_yx: NDArray[np.integer], grid: Grid, encoder: PatchEncoder, *, threads: int
-) -> Iterator[Encoded]:
-    """Read and encode patches batch by batch, in order."""
-    batches = load_patches(
-        slide, level0_yx, size=grid.size, mpp=grid.mpp, batch_size=encoder.batch_size, threads=threads
-    )
-    for batch in batches:
-        if len(batch.pixels):
-            embeddings, layers = encoder(batch.pixels)
-        else:
-            embeddings, layers = np.zeros((0, encoder.encoder.dim), np.float32), ()
-        yield Encoded(batch.positions, embeddings, layers, batch.failed)
-
-
-def join(parts: Sequence[Encoded]) -> Encoded:
-    """Put the batches of one slide together.
-
-    Raises
-    ------
-    SlideError
-        If no patch could be read.
-    """
-    good = [part for part in parts if len(part.positions)]
-    failed = np.concatenate([part.failed for part in parts])
-    if not good:
-        raise SlideError(
-            f"Expected readable patches. Got {len(failed)} unreadable ones and no other; copy or scan the slide again."
-        )
-    return Encoded(
-        np.concatenate([part.positions for part in good]),
-        np.concatenate([part.embeddings for part in good]),
-        tuple(np.concatenate(tokens) for tokens in zip(*(part.layers for part in good), strict=True)),
-        failed,
-    )
 
 
 def loss_note(failed: int, total: int) -> tuple[str, ...]:
