@@ -10,18 +10,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lrmil import paired_loading, patch_distillation
 from lrmil.configs import FitConfig, Stage1Config
 from lrmil.errors import SlideError
 from lrmil.features.extraction import SlideSource
 from lrmil.features.store import read_features, read_index
 from lrmil.losses import layer_loss, region_loss
 from lrmil.models.encoders.loading import EncoderOutput, encoder_hash
-from lrmil.paired_loading import PairedBatch, count_batches, draw_patches, load_pairs
-from lrmil.patch_distillation import Student, augment, stage1_losses, train_student
-from lrmil.region_samples import PairedSlide, RegionSamples, count_regions, region_samples
 from lrmil.slides.slide import Slide, open_slide
-from lrmil.training import Fit
+from lrmil.training import pair_loading, patch_stage
+from lrmil.training.loop import Fit
+from lrmil.training.pair_loading import PairedBatch, count_batches, draw_patches, load_pairs
+from lrmil.training.pairs import PairedSlide, RegionSamples, count_regions, region_samples
+from lrmil.training.patch_stage import Student, augment, stage1_losses, train_student
 from runs import TinyRun, tiny_encoder, write_bag
 
 pytestmark = pytest.mark.long
@@ -181,11 +181,11 @@ def torn(monkeypatch: pytest.MonkeyPatch, name: str, corners: set[tuple[int, int
 @pytest.fixture
 def small_shares(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let few patches come from many slides."""
-    monkeypatch.setattr(paired_loading, "LEAST_SHARE", 1)
+    monkeypatch.setattr(pair_loading, "LEAST_SHARE", 1)
 
 
 def test_a_large_cohort_takes_its_turns(pairs: list[PairedSlide], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paired_loading, "LEAST_SHARE", 8)
+    monkeypatch.setattr(pair_loading, "LEAST_SHARE", 8)
     generator = torch.Generator().manual_seed(0)
     seen = set()
     for _ in range(12):
@@ -403,12 +403,12 @@ def test_blocks_and_targets_are_paired_by_number(
 ) -> None:
     """Settings may name the blocks in any order; the final map is the last target and the last token map."""
     asked: list[tuple[int, ...]] = []
-    real = patch_distillation.stage1_losses
+    real = patch_stage.stage1_losses
 
     def spied(student: Student, batch: PairedBatch, config: Stage1Config, device: torch.device) -> dict[str, Tensor]:
         asked.append(config.layers)
         return real(student, batch, config, device)
 
-    monkeypatch.setattr(patch_distillation, "stage1_losses", spied)
+    monkeypatch.setattr(patch_stage, "stage1_losses", spied)
     train(pairs, tmp_path, replace(CONFIG, layers=(-1, 0), fit=replace(FIT, epochs=1)))
     assert set(asked) == {(0, -1)}

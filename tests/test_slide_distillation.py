@@ -9,12 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from lrmil import slide_distillation
 from lrmil.configs import FitConfig, MILConfig, Stage2Config
 from lrmil.losses import attention_loss, bag_loss, ranking_loss
 from lrmil.models.heads.abmil import ABMIL, make_mil
-from lrmil.slide_distillation import Bag, Evidence, gather_log_mass, student_bag, train_mil
-from lrmil.training import Fit
+from lrmil.training import bags, slide_stage
+from lrmil.training.bags import Bag, Evidence, gather_log_mass, student_bag
+from lrmil.training.loop import Fit
+from lrmil.training.slide_stage import train_mil
 from runs import write_bag
 
 CPU = torch.device("cpu")
@@ -52,7 +53,7 @@ def test_log_mass_of_large_logits_does_not_overflow() -> None:
     np.testing.assert_allclose(found, [-500, 500 + np.log(2), -np.inf])
 
 
-def bags(folder: Path, count: int = 9, *, targets: bool = True) -> list[Bag]:
+def make_bags(folder: Path, count: int = 9, *, targets: bool = True) -> list[Bag]:
     """Slides of two classes that differ in a few of their patches."""
     made = []
     for number in range(count):
@@ -102,7 +103,7 @@ def same(one: Fit, other: Fit) -> bool:
 
 
 def test_stage_2_without_targets_is_refused(tmp_path: Path) -> None:
-    slides = bags(tmp_path, targets=False)
+    slides = make_bags(tmp_path, targets=False)
     with pytest.raises(ValueError, match="teacher's targets in every bag"):
         train(slides, tmp_path / "out", stage2=Stage2Config())
     train(slides, tmp_path / "out")
@@ -110,7 +111,7 @@ def test_stage_2_without_targets_is_refused(tmp_path: Path) -> None:
 
 def test_stage_2_without_weights_is_training_from_labels(tmp_path: Path) -> None:
     """Bit for bit: the terms draw no randomness and give no gradient."""
-    slides = bags(tmp_path)
+    slides = make_bags(tmp_path)
     labels = train(slides, tmp_path / "labels")
     assert same(labels, train(slides, tmp_path / "student", stage2=WITHOUT))
     assert not same(labels, train(slides, tmp_path / "other", stage2=WITHOUT, seed=1))
@@ -118,7 +119,7 @@ def test_stage_2_without_weights_is_training_from_labels(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("term", ["lambda_bag", "lambda_soft", "lambda_hard"])
 def test_each_term_changes_the_student(tmp_path: Path, term: str) -> None:
-    slides = bags(tmp_path)
+    slides = make_bags(tmp_path)
     floor = train(slides, tmp_path / "floor", stage2=WITHOUT)
     student = train(slides, tmp_path / "student", stage2=replace(WITHOUT, **{term: 1.0}))  # type: ignore[arg-type]
     assert not same(floor, student)
@@ -127,7 +128,7 @@ def test_each_term_changes_the_student(tmp_path: Path, term: str) -> None:
 
 
 def test_the_loss_is_the_weighted_sum_of_method_7(tmp_path: Path) -> None:
-    (bag,) = bags(tmp_path, 1)
+    (bag,) = make_bags(tmp_path, 1)
     assert bag.teacher_logits is not None and bag.log_mass is not None
     config = MILConfig(hidden_dim=8, dropout=0.0, patch_dropout=0.0)
     stage2 = Stage2Config(
@@ -142,8 +143,8 @@ def test_the_loss_is_the_weighted_sum_of_method_7(tmp_path: Path) -> None:
     )
     torch.manual_seed(0)
     mil = make_mil(6, 2, config).eval().requires_grad_(False)
-    store = slide_distillation._BagStore(CPU)
-    terms = slide_distillation._bag_losses(mil, bag, store, config, stage2, torch.Generator())
+    store = bags.BagStore(CPU)
+    terms = slide_stage._bag_losses(mil, bag, store, config, stage2, torch.Generator())
     output = mil(store.embeddings(bag))
     log_mass = torch.from_numpy(bag.log_mass)
     expected = {
@@ -162,7 +163,7 @@ def test_the_loss_is_the_weighted_sum_of_method_7(tmp_path: Path) -> None:
 def test_targets_stay_with_their_patches_when_some_are_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (bag,) = bags(tmp_path, 1)
+    (bag,) = make_bags(tmp_path, 1)
     assert bag.log_mass is not None
     seen: list[tuple[Tensor, Tensor]] = []
 
@@ -170,14 +171,14 @@ def test_targets_stay_with_their_patches_when_some_are_left_out(
         seen.append((attention, log_mass))
         return attention.sum() * 0
 
-    monkeypatch.setattr(slide_distillation.losses, "attention_loss", spied)
+    monkeypatch.setattr(slide_stage.losses, "attention_loss", spied)
     config = MILConfig(hidden_dim=8, dropout=0.0, patch_dropout=0.6)
     torch.manual_seed(0)
     mil = make_mil(6, 2, config).eval()
-    store = slide_distillation._BagStore(CPU)
+    store = bags.BagStore(CPU)
     generator = torch.Generator().manual_seed(0)
     for _ in range(3):
-        slide_distillation._bag_losses(mil, bag, store, config, Stage2Config(), generator)
+        slide_stage._bag_losses(mil, bag, store, config, Stage2Config(), generator)
     whole = mil(store.embeddings(bag)).attention_logits
     kept = []
     for attention, log_mass in seen:
@@ -190,7 +191,7 @@ def test_targets_stay_with_their_patches_when_some_are_left_out(
 
 
 def test_it_learns_and_keeps_the_best_epoch_on_validation(tmp_path: Path) -> None:
-    slides = bags(tmp_path, 15)
+    slides = make_bags(tmp_path, 15)
     config = replace(CONFIG, dropout=0.0, patch_dropout=0.0, fit=FitConfig(epochs=20, learning_rate=0.02))
     fit = train(slides, tmp_path / "out", config=config)
     best = max(fit.history, key=lambda row: (row["val_score"], -row["val_loss"]))
@@ -198,20 +199,20 @@ def test_it_learns_and_keeps_the_best_epoch_on_validation(tmp_path: Path) -> Non
     assert isinstance(fit.module, ABMIL)
     probabilities = []
     for bag in slides[6:]:
-        embeddings = slide_distillation._BagStore(CPU).embeddings(bag)
+        embeddings = bags.BagStore(CPU).embeddings(bag)
         with torch.inference_mode():
             probabilities.append(float(fit.module(embeddings).logits.softmax(-1)[bag.label]))
     assert best["val_loss"] == pytest.approx(-np.log(probabilities).mean(), rel=1e-4)
 
 
 def test_a_single_class_in_validation_is_judged_by_the_loss(tmp_path: Path) -> None:
-    slides = [*bags(tmp_path, 6), bags(tmp_path / "more", 1)[0]]
+    slides = [*make_bags(tmp_path, 6), make_bags(tmp_path / "more", 1)[0]]
     history = train(slides, tmp_path / "out").history
     assert all(row["val_score"] == pytest.approx(-row["val_loss"]) for row in history)
 
 
 def test_a_warm_start_begins_with_the_teachers_weights(tmp_path: Path) -> None:
-    slides = bags(tmp_path)
+    slides = make_bags(tmp_path)
     teacher = make_mil(6, 2, CONFIG)
     still = replace(CONFIG, fit=FitConfig(epochs=0))
     fit = train(slides, tmp_path / "out", config=still, stage2=Stage2Config(), start=teacher.state_dict())
@@ -230,11 +231,11 @@ def test_a_student_bag_pairs_features_with_evidence(tmp_path: Path) -> None:
 
 
 def test_embeddings_beyond_the_memory_limit_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    slides = bags(tmp_path, 3)
+    slides = make_bags(tmp_path, 3)
     reads: list[Path] = []
-    real = slide_distillation.read_features
-    monkeypatch.setattr(slide_distillation, "read_features", lambda path: reads.append(path) or real(path))
-    store = slide_distillation._BagStore(CPU, limit=500)  # two slides of 10 and 11 patches of 6 floats
+    real = slide_stage.read_features
+    monkeypatch.setattr(slide_stage, "read_features", lambda path: reads.append(path) or real(path))
+    store = bags.BagStore(CPU, limit=500)  # two slides of 10 and 11 patches of 6 floats
     for _ in range(2):
         for bag in slides:
             assert torch.equal(store.embeddings(bag), torch.from_numpy(real(bag.features).embeddings))

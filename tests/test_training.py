@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lrmil.configs import FitConfig
 from lrmil.errors import ConfigError
 from lrmil.steps import Step
-from lrmil.training import Fit, fit_steps
+from lrmil.training.loop import Fit, fit_steps
 
 CPU = torch.device("cpu")
 STEPS_PER_EPOCH = 3

@@ -12,7 +12,7 @@ from lrmil.io.tensors import load_tensors
 from lrmil.models.finite import require_finite
 from lrmil.models.heads.abmil import ABMIL, BagOutput, make_mil
 from lrmil.run_folder import load_into
-from lrmil.slide_distillation import Evidence
+from lrmil.training.bags import Evidence
 
 
 def load_mil(folder: Path, n_classes: int, config: MILConfig) -> ABMIL:

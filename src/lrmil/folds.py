@@ -22,13 +22,14 @@ from lrmil.io.ownership import is_checkpoint
 from lrmil.io.tensors import load_tensors, save_tensors
 from lrmil.models.encoders.loading import Encoder, PatchEncoder, encoder_hash
 from lrmil.models.heads.abmil import predict_bag
-from lrmil.patch_distillation import Student, train_student
 from lrmil.patches.plan import PatchPlan
-from lrmil.region_samples import PairedSlide
 from lrmil.run_folder import changed_inputs, committing, is_committed, key_of, load_into
-from lrmil.slide_distillation import Bag, student_bag, train_mil
 from lrmil.steps import Step
-from lrmil.training import Fit
+from lrmil.training.bags import Bag, student_bag
+from lrmil.training.loop import Fit
+from lrmil.training.pairs import PairedSlide
+from lrmil.training.patch_stage import Student, train_student
+from lrmil.training.slide_stage import train_mil
 
 INPUTS = {
     "mil": "settings of the MIL",

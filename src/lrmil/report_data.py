@@ -25,7 +25,7 @@ from lrmil.models.heads.abmil import BagOutput
 from lrmil.report_figures import LossLine
 from lrmil.run_changes import read_changes
 from lrmil.run_plan import ARMS, read_plan
-from lrmil.slide_distillation import gather_log_mass
+from lrmil.training.bags import gather_log_mass
 
 FORMAT = "lrmil.report/1"
 STAGES = {

@@ -18,10 +18,10 @@ from lrmil.errors import SlideError
 from lrmil.features.store import read_features
 from lrmil.models.devices import mixed_precision
 from lrmil.models.encoders.loading import Encoder, as_input
-from lrmil.paired_loading import SLIDES_TOGETHER, PairedBatch, count_batches, draw_patches, load_pairs
-from lrmil.region_samples import PairedSlide, RegionSamples, block_order, region_samples
 from lrmil.steps import Step
-from lrmil.training import Fit, fit_steps
+from lrmil.training.loop import Fit, fit_steps
+from lrmil.training.pair_loading import SLIDES_TOGETHER, PairedBatch, count_batches, draw_patches, load_pairs
+from lrmil.training.pairs import PairedSlide, RegionSamples, block_order, region_samples
 
 
 class Student(nn.Module):

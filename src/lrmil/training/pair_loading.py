@@ -15,9 +15,9 @@ from torch import Tensor
 from lrmil.errors import SlideChangedError, SlideError
 from lrmil.features.store import read_card
 from lrmil.geometry import Grid
-from lrmil.region_samples import PairedSlide, RegionSamples, count_regions, region_samples
 from lrmil.slides.identity import unchanged
 from lrmil.slides.slide import Slide, open_source
+from lrmil.training.pairs import PairedSlide, RegionSamples, count_regions, region_samples
 
 log = logging.getLogger(__name__)
 SLIDES_TOGETHER = 16  # slides whose targets are in memory, and whose patches are mixed, at one time
