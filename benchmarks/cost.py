@@ -20,11 +20,12 @@ import torch
 from PIL import Image
 
 from lrmil.configs import MILConfig
-from lrmil.inference import Prediction, predict
 from lrmil.io.atomic import write_text
 from lrmil.models.bundle import Bundle
 from lrmil.models.encoders.loading import load_encoder
 from lrmil.models.heads.abmil import make_mil
+from lrmil.prediction.inference import predict
+from lrmil.prediction.prediction import Prediction
 
 SIDE, CELL, PATCH, BATCH = 16_384, 512, 128, 64
 

@@ -15,10 +15,11 @@ import numpy as np
 
 from lrmil.demo import demo_model_steps
 from lrmil.demo_slide import STRENGTH, demo_slide
-from lrmil.inference import Prediction, predict
 from lrmil.io.atomic import write_text
 from lrmil.metrics import auroc
 from lrmil.models.bundle import Bundle, load_bundle
+from lrmil.prediction.inference import predict
+from lrmil.prediction.prediction import Prediction
 from lrmil.steps import last
 from lrmil.synthetic import LABELS, Region, make_slide, write_pyramid
 

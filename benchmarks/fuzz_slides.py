@@ -33,12 +33,12 @@ import torch
 
 from lrmil.configs import MILConfig
 from lrmil.errors import LrmilError, ResolutionError, SlideError
-from lrmil.inference import predict
 from lrmil.io.atomic import write_json, write_text
 from lrmil.models.bundle import Bundle
 from lrmil.models.encoders.loading import load_encoder
 from lrmil.models.heads.abmil import make_mil
 from lrmil.patches.inspection import inspect_slide
+from lrmil.prediction.inference import predict
 from lrmil.raster import Raster
 from lrmil.slides.checksums import NOT_COMPARED, Checksum, verify
 from lrmil.slides.slide import find_slides, open_slide

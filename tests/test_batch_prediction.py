@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lrmil import batch_prediction
-from lrmil.batch_prediction import predict_slides
 from lrmil.errors import ConfigError
 from lrmil.features.extraction import READING, SlideSource
-from lrmil.inference import predict
 from lrmil.io.raster_zarr import read_ome_zarr
 from lrmil.models.bundle import Bundle
-from lrmil.prediction_table import Row
+from lrmil.prediction import batch
+from lrmil.prediction.batch import predict_slides
+from lrmil.prediction.inference import predict
+from lrmil.prediction.table import Row
 from lrmil.slides.slide import open_slide
 from lrmil.steps import last
 from runs import stamp_of, tiny_bundle
@@ -98,9 +98,9 @@ def test_finished_slides_are_passed_over(
     first = classify(slides[:2], bundle, out)
     before = {path: stamp_of(path) for path in out.glob("demo-00*")}
     computed: list[str] = []
-    real = batch_prediction.predict_steps
+    real = batch.predict_steps
     monkeypatch.setattr(
-        batch_prediction,
+        batch,
         "predict_steps",
         lambda slide, *a, **k: computed.append(slide.slide_id) or real(slide, *a, **k),
     )
@@ -124,7 +124,7 @@ def test_other_inputs_are_computed_again(
     elif change == "mpp":
         source = source._replace(mpp=0.6)
     elif change == "reading":
-        monkeypatch.setattr(batch_prediction, "READING", READING + 1)
+        monkeypatch.setattr(batch, "READING", READING + 1)
     else:
         options = {"uncertain_below": 1.0}
     (row,) = classify([source], bundle, out, **options)

@@ -15,9 +15,10 @@ from PIL import Image
 
 from lrmil.case_page import render_case, write_case
 from lrmil.errors import ConfigError, SlideError
-from lrmil.inference import Prediction, predict, predict_steps
 from lrmil.models.bundle import Bundle
 from lrmil.models.card import ModelCard
+from lrmil.prediction.inference import predict, predict_steps
+from lrmil.prediction.prediction import Prediction
 from lrmil.reviews.log import Review
 from lrmil.slides.slide import Slide, open_slide
 from lrmil.synthetic import make_slide

@@ -16,7 +16,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lrmil import cli
-from lrmil.batch_prediction import predict_slides
 from lrmil.errors import CohortError, SlideError
 from lrmil.features.extraction import Outcome, extract_features
 from lrmil.features.store import read_card
@@ -24,6 +23,7 @@ from lrmil.features.trident import write_trident
 from lrmil.models.bundle import save_bundle
 from lrmil.models.encoders.loading import PatchEncoder
 from lrmil.patches.plan import PatchPlan
+from lrmil.prediction.batch import predict_slides
 from lrmil.slides.checksums import BY_LENGTH, Checksum, read_checksums, verify
 from lrmil.slides.parts import fingerprint_of, parts_of
 from lrmil.slides.slide import open_slide

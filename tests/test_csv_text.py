@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lrmil.io.safe_csv import csv_text, plain_cell
 from lrmil.io.tables import read_records
-from lrmil.prediction_table import Row, table_of
+from lrmil.prediction.table import Row, table_of
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lrmil.errors import SlideError
-from lrmil.inference import predict
+from lrmil.prediction.inference import predict
 from lrmil.slides.readers.dicom_frames import COLUMNS, ENCAPSULATED, ITEM, ROW_BY_ROW, ROWS, DicomFrames, sides_of
 from lrmil.slides.slide import open_slide
 from runs import tiny_bundle

@@ -15,9 +15,9 @@ from pydicom.uid import generate_uid
 
 from dicom_slides import CT, PIXELS, write_level, write_series
 from lrmil import cli
-from lrmil.batch_prediction import predict_slides
 from lrmil.cohorts.cohort import validate_cohort
 from lrmil.errors import SlideError
+from lrmil.prediction.batch import predict_slides
 from lrmil.slides.dicom_series import dicom_in, series_of
 from lrmil.slides.discovery import dicom_slides, slide_path
 from lrmil.slides.parts import changed_at, fingerprint_of, parts_of

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lrmil.errors import FormatError
-from lrmil.explanation import attention_raster, overlay_png, overlay_rgb, percentile_rank, top_patches, write_geojson
 from lrmil.io.raster_zarr import read_ome_zarr, write_ome_zarr
+from lrmil.prediction.attention import attention_raster, percentile_rank, top_patches
+from lrmil.prediction.geojson import write_geojson
+from lrmil.prediction.overlay import overlay_png, overlay_rgb
 from lrmil.raster import Raster
 
 cells = st.lists(st.tuples(st.integers(-40, 40), st.integers(-40, 40)), min_size=1, max_size=30, unique=True)

@@ -13,8 +13,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from lrmil import batch_prediction
-from lrmil.batch_prediction import predict_slides
 from lrmil.cli import main
 from lrmil.errors import OutputError, ResolutionError, SlideError, Stopped, TissueError
 from lrmil.features import extraction
@@ -24,7 +22,9 @@ from lrmil.models.bundle import Bundle
 from lrmil.models.encoders.loading import PatchEncoder
 from lrmil.patches import plan
 from lrmil.patches.plan import PatchPlan
-from lrmil.prediction_table import Row
+from lrmil.prediction import batch
+from lrmil.prediction.batch import predict_slides
+from lrmil.prediction.table import Row
 from lrmil.slides.failures import Failure, failure_of, namesakes
 from lrmil.slides.slide import Slide
 from lrmil.slides.source import SlideSource
@@ -97,14 +97,14 @@ class TestOneBadSlide:
         monkeypatch: pytest.MonkeyPatch,
         error: Exception,
     ) -> None:
-        real = batch_prediction.predict_steps
+        real = batch.predict_steps
 
         def broken(slide: Slide, *a: object, **k: object) -> Iterator[Step[object]]:
             if slide.slide_id == "demo-001":
                 raise error
             yield from real(slide, *a, **k)
 
-        monkeypatch.setattr(batch_prediction, "predict_steps", broken)
+        monkeypatch.setattr(batch, "predict_steps", broken)
         rows = classify(slides, bundle, tmp_path / "out")
         assert [row.status for row in rows] == ["ok", "failed", "ok"]
         assert rows[1].reason == "unexpected" and ("unexpected" in rows[1].message or "memory" in rows[1].message)
@@ -156,7 +156,7 @@ class TestOneBadSlide:
     def test_a_file_that_vanishes_while_it_is_read(
         self, slides: list[SlideSource], bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        real = batch_prediction.open_source
+        real = batch.open_source
 
         def opened(source: SlideSource) -> Slide:
             slide = real(source)
@@ -164,7 +164,7 @@ class TestOneBadSlide:
                 source.path.unlink()
             return slide
 
-        monkeypatch.setattr(batch_prediction, "open_source", opened)
+        monkeypatch.setattr(batch, "open_source", opened)
         rows = classify(slides, bundle, tmp_path / "out")
         assert [row.status for row in rows] == ["ok", "failed", "ok"]
         assert rows[1].reason == "file" and "No such file" in rows[1].message and str(tmp_path) not in rows[1].message

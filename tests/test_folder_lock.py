@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lrmil import batch_prediction, cli
+from lrmil import cli
 from lrmil.errors import FormatError, OutputError, RunError
 from lrmil.features import extraction
 from lrmil.features.extraction import extract_features
@@ -18,6 +18,7 @@ from lrmil.io.locks import LOCK, output_lock
 from lrmil.models.bundle import save_bundle
 from lrmil.models.encoders.loading import PatchEncoder, encoder_hash
 from lrmil.patches.plan import PatchPlan
+from lrmil.prediction import batch
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step, last
 from runs import tiny_bundle, tiny_encoder
@@ -45,7 +46,7 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     lock = locks.output_lock
-    for module in (batch_prediction, extraction):
+    for module in (batch, extraction):
         monkeypatch.setattr(module, "output_lock", lambda folder: lock(folder, patience=0.1))
 
 

@@ -17,7 +17,6 @@ from safetensors.torch import load_file, save_file
 
 from hostile import places, put, values, without
 from lrmil import cli
-from lrmil.batch_prediction import predict_slides
 from lrmil.errors import FormatError, LrmilError, ModelError
 from lrmil.features.extraction import SlideSource, extract_features
 from lrmil.io import atomic, hashing
@@ -28,6 +27,7 @@ from lrmil.models.encoders.loading import PatchEncoder
 from lrmil.models.finite import require_finite
 from lrmil.models.heads.abmil import predict_bag
 from lrmil.patches.plan import PatchPlan
+from lrmil.prediction.batch import predict_slides
 from lrmil.steps import last
 from runs import tiny_bundle, tiny_encoder
 

@@ -14,17 +14,17 @@ from hypothesis import strategies as st
 
 from dicom_slides import write_level, write_series
 from lrmil import cli
-from lrmil.batch_prediction import predict_slides
 from lrmil.cohorts.screening import look_steps
 from lrmil.errors import OutputError, SlideChangedError, SlideError
 from lrmil.features.extraction import SlideSource, extract_features
 from lrmil.features.store import read_card
-from lrmil.inference import predict, predict_steps
 from lrmil.models.bundle import Bundle, load_bundle
 from lrmil.models.encoders.loading import PatchEncoder, encoder_hash
 from lrmil.patches.plan import PatchPlan
 from lrmil.plan import train, train_steps
-from lrmil.prediction_files import write_overlay
+from lrmil.prediction.batch import predict_slides
+from lrmil.prediction.files import write_overlay
+from lrmil.prediction.inference import predict, predict_steps
 from lrmil.slides import slide as slide_module
 from lrmil.slides.dicom_head import head_of
 from lrmil.slides.failures import reason_of

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from lrmil.errors import ConfigError, ResolutionError, SlideError
-from lrmil.inference import Prediction, predict, predict_steps
 from lrmil.models.bundle import Bundle
 from lrmil.models.heads.abmil import predict_bag
+from lrmil.prediction.inference import predict, predict_steps
+from lrmil.prediction.prediction import Prediction
 from lrmil.raster import Raster
 from lrmil.slides.slide import Slide, open_slide
 from lrmil.steps import last

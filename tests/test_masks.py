@@ -10,7 +10,6 @@ import pytest
 import torch
 from PIL import Image
 
-from lrmil.batch_prediction import predict_slides
 from lrmil.cli import main
 from lrmil.errors import ConfigError, TissueError
 from lrmil.features.extraction import extract_features
@@ -21,6 +20,7 @@ from lrmil.models.encoders.loading import PatchEncoder, encoder_hash
 from lrmil.patches import geojson_masks
 from lrmil.patches.masks import find_masks, given_mask, read_mask
 from lrmil.patches.plan import PatchPlan
+from lrmil.prediction.batch import predict_slides
 from lrmil.raster import Raster
 from lrmil.slides.slide import Slide, open_slide
 from lrmil.slides.source import SlideSource

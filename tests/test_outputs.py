@@ -13,16 +13,17 @@ import pytest
 import tifffile
 from PIL import Image
 
-from lrmil import cli, prediction_files
-from lrmil.batch_prediction import predict_one, predict_slides
+from lrmil import cli
 from lrmil.commands import slides as slide_commands
 from lrmil.earlier_results import earlier_in
 from lrmil.errors import OutputError, OverwriteError
 from lrmil.models.bundle import Bundle, load_bundle, save_bundle
 from lrmil.patches.tissue import segment_tissue
 from lrmil.plan import train
-from lrmil.prediction_files import is_mask_edited, read_prediction, read_tissue
-from lrmil.prediction_table import Row
+from lrmil.prediction import files
+from lrmil.prediction.batch import predict_one, predict_slides
+from lrmil.prediction.files import is_mask_edited, read_prediction, read_tissue
+from lrmil.prediction.table import Row
 from lrmil.raster import Raster
 from lrmil.report import write_report
 from lrmil.slides.inputs import Inputs
@@ -356,7 +357,7 @@ def test_an_answer_stays_whole_where_a_disk_is_full_before_the_next_one_is(
     last(predict_one(source, bundle, out, device="cpu"))
     before = content(out)
     with monkeypatch.context() as patch:
-        patch.setattr(prediction_files, part, full)
+        patch.setattr(files, part, full)
         with pytest.raises(OutputError):
             last(predict_one(source, bundle, out, device="cpu", uncertain_below=0.9))
     assert content(out) == before and len(list(out.iterdir())) == 4, "nor is anything left over"

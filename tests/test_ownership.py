@@ -12,7 +12,6 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from lrmil.batch_prediction import predict_slides
 from lrmil.configs import TrainConfig
 from lrmil.errors import OverwriteError
 from lrmil.features.trident import write_trident
@@ -20,7 +19,8 @@ from lrmil.io import ownership
 from lrmil.io.ownership import Ours
 from lrmil.io.settings import write_toml
 from lrmil.models.bundle import Bundle, load_bundle, save_bundle
-from lrmil.prediction_table import Row, table_of
+from lrmil.prediction.batch import predict_slides
+from lrmil.prediction.table import Row, table_of
 from lrmil.reviews.table import COLUMNS, write_review_table
 from lrmil.run_control import request_stop
 from lrmil.slides.source import SlideSource

@@ -9,10 +9,10 @@ import torch
 from encoder_folders import LAYERS, SMALL, encoder_folder
 from lrmil import cli
 from lrmil.features.store import read_card, read_features
-from lrmil.inference import predict
 from lrmil.model_facts import model_facts
 from lrmil.models.bundle import load_bundle
 from lrmil.plan import train_steps
+from lrmil.prediction.inference import predict
 from runs import tiny_config
 
 SCALED = {"init_values": 1e-5}

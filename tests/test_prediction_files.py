@@ -9,14 +9,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lrmil.batch_prediction import predict_one
 from lrmil.errors import FormatError
 from lrmil.features.extraction import SlideSource
-from lrmil.inference import Prediction, predict, predict_steps
 from lrmil.io import atomic
 from lrmil.models.bundle import Bundle
 from lrmil.patches.tissue import segment_tissue
-from lrmil.prediction_files import read_prediction, read_tissue
+from lrmil.prediction.batch import predict_one
+from lrmil.prediction.files import read_prediction, read_tissue
+from lrmil.prediction.inference import predict, predict_steps
+from lrmil.prediction.prediction import Prediction
 from lrmil.raster import Raster
 from lrmil.slides.slide import open_slide
 from lrmil.steps import last

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lrmil.batch_prediction import predict_slides
 from lrmil.errors import SlideError
+from lrmil.prediction.batch import predict_slides
 from lrmil.slides.slide import find_slides, open_slide, slide_id_of
 from lrmil.slides.source import SlideSource
 from lrmil.steps import last

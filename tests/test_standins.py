@@ -11,18 +11,18 @@ import pytest
 import torch
 from scipy import ndimage
 
-from lrmil.batch_prediction import predict_slides
 from lrmil.case_page import render_case
 from lrmil.errors import SlideError
 from lrmil.features.extraction import extract_features, loss_note
 from lrmil.features.store import read_card
-from lrmil.inference import predict
 from lrmil.models.bundle import Bundle
 from lrmil.models.encoders.loading import PatchEncoder
 from lrmil.patches.inspection import inspect_slide
 from lrmil.patches.plan import PatchPlan
 from lrmil.patches.tissue import segment_tissue
-from lrmil.prediction_files import read_prediction
+from lrmil.prediction.batch import predict_slides
+from lrmil.prediction.files import read_prediction
+from lrmil.prediction.inference import predict
 from lrmil.slides.slide import open_slide
 from lrmil.slides.source import SlideSource
 from lrmil.steps import last

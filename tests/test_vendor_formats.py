@@ -10,8 +10,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from lrmil.batch_prediction import predict_slides
 from lrmil.errors import ResolutionError, SlideError
+from lrmil.prediction.batch import predict_slides
 from lrmil.slides.readers.openslide import OpenSlideReader, _fluorescence
 from lrmil.slides.readers.tiff import TiffReader
 from lrmil.slides.slide import find_slides, open_slide

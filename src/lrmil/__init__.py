@@ -39,13 +39,14 @@ if TYPE_CHECKING:
     from lrmil.cohorts.cohort import CohortReport, validate_cohort
     from lrmil.configs import TrainConfig
     from lrmil.errors import LrmilError
-    from lrmil.inference import Prediction, predict, predict_steps
     from lrmil.models.bundle import Bundle, load_bundle
     from lrmil.models.encoders.loading import load_encoder
     from lrmil.models.heads.abmil import ABMIL, MILOutput
     from lrmil.patches.layout import make_patches
     from lrmil.patches.tissue import segment_tissue
     from lrmil.plan import Run, train, train_steps
+    from lrmil.prediction.inference import predict, predict_steps
+    from lrmil.prediction.prediction import Prediction
     from lrmil.raster import Raster
     from lrmil.slides.slide import Slide, open_slide
     from lrmil.steps import Step, last

@@ -15,15 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrmil.errors import ConfigError, SlideError
-from lrmil.explanation import overlay_rgb, percentile_rank, top_patches
-from lrmil.inference import Prediction
 from lrmil.io import atomic
 from lrmil.io.ownership import Ours, is_case_table, is_overlay, is_page, is_tiles, require_free
 from lrmil.io.safe_csv import csv_text, plain_cell
 from lrmil.model_facts import model_facts
 from lrmil.models.card import ModelCard
-from lrmil.prediction_files import write_overlay, write_tiles
-from lrmil.prediction_table import row_of, table_of
+from lrmil.prediction.attention import percentile_rank, top_patches
+from lrmil.prediction.files import write_overlay, write_tiles
+from lrmil.prediction.overlay import overlay_rgb
+from lrmil.prediction.prediction import Prediction
+from lrmil.prediction.table import row_of, table_of
 from lrmil.raster import Raster
 from lrmil.report_figures import colour_bar, jpeg_address
 from lrmil.reviews.log import Review
@@ -110,7 +111,7 @@ def write_case(
     k
         Patches shown of the highest, and of the lowest, attention.
     subtract_bounds
-        As in `lrmil.prediction_files.write_tiles`.
+        As in `lrmil.prediction.files.write_tiles`.
     inputs
         Files and folders that are read besides the slide.
 

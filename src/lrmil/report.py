@@ -9,7 +9,6 @@ import numpy as np
 from markupsafe import Markup
 
 from lrmil.errors import ConfigError, FormatError, LrmilError
-from lrmil.explanation import attention_raster, percentile_rank
 from lrmil.features.store import read_card, read_index
 from lrmil.fold_outputs import read_outputs
 from lrmil.io import atomic
@@ -17,6 +16,7 @@ from lrmil.io.documents import refuse_links
 from lrmil.io.ownership import is_page, is_report, require_free
 from lrmil.io.plain_files import is_plain
 from lrmil.io.redaction import without_folders
+from lrmil.prediction.attention import attention_raster, percentile_rank
 from lrmil.raster import Raster
 from lrmil.report_data import STAGES, Report, SlideResult, features_of, gather, read_json
 from lrmil.report_figures import RocLine, colour_bar, loss_svg, roc_svg, slide_pictures

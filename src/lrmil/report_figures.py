@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lrmil.errors import SlideError
-from lrmil.explanation import overlay_rgb
 from lrmil.io import hashing
+from lrmil.prediction.overlay import overlay_rgb
 from lrmil.raster import Raster
 from lrmil.slides.identity import unchanged
 from lrmil.slides.slide import open_slide

@@ -12,8 +12,8 @@ from lrmil.slides.source import SlideSource
 from lrmil.steps import Step
 
 if TYPE_CHECKING:
-    from lrmil.inference import Prediction
     from lrmil.models.bundle import Bundle
+    from lrmil.prediction.prediction import Prediction
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def shown_steps(
     source: SlideSource, bundle: "Bundle", results: Path, device: str, mask: Raster | None, below: float
 ) -> "Iterator[Step[Shown]]":
     """Classify one slide into its folder, or read the answer that is there; each Step carries what is known by then."""
-    from lrmil.batch_prediction import predict_one
+    from lrmil.prediction.batch import predict_one
 
     out = case_folder(results, source.slide_id, source.path)
     for step in predict_one(source, bundle, out, device=device, uncertain_below=below, tissue=mask, live=True):

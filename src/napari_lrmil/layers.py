@@ -12,14 +12,14 @@ from napari.utils.colormaps import Colormap, ensure_colormap
 from numpy.typing import NDArray
 
 from lrmil.errors import ResolutionError, SlideError
-from lrmil.explanation import percentile_rank, top_patches
+from lrmil.prediction.attention import percentile_rank, top_patches
 from lrmil.raster import Raster
 from lrmil.slides.pyramid import hatched
 from lrmil.slides.resolution import REMEDY
 from lrmil.slides.slide import Slide, Thumbnail
 
 if TYPE_CHECKING:
-    from lrmil.inference import Prediction
+    from lrmil.prediction.prediction import Prediction
 
 LayerData = tuple[Any, dict[str, Any], str]
 AttentionKind = Literal["percentile", "raw"]

@@ -25,9 +25,9 @@ from napari_lrmil.worklist_state import (
 )
 
 if TYPE_CHECKING:
-    from lrmil.inference import Prediction
     from lrmil.models.bundle import Bundle
-    from lrmil.prediction_table import Row
+    from lrmil.prediction.prediction import Prediction
+    from lrmil.prediction.table import Row
     from lrmil.slides.inputs import Inputs
 
 
@@ -64,7 +64,7 @@ def classify_list(
     folder, results
         Folder of the list, and of all results.
     device, uncertain_below
-        As in `lrmil.batch_prediction.predict_one`.
+        As in `lrmil.prediction.batch.predict_one`.
 
     Yields
     ------
@@ -79,7 +79,7 @@ def classify_list(
     """
     from lrmil.io.ownership import is_worklist, require_free
     from lrmil.models.devices import pick_device
-    from lrmil.prediction_table import keep_other_models, write_rows
+    from lrmil.prediction.table import keep_other_models, write_rows
     from lrmil.slides.failures import CONCERNS_THE_RUN, Failure, reason_of, without_folder
     from lrmil.slides.inputs import Inputs
 
@@ -115,7 +115,7 @@ def open_entry(entry: Entry, results: Path, bundle_sha256: str) -> Iterator[Step
     SlideError
         If it cannot be opened.
     """
-    from lrmil.prediction_files import read_prediction, read_tissue
+    from lrmil.prediction.files import read_prediction, read_tissue
     from lrmil.slides.slide import open_slide
 
     slide, out = open_slide(entry.path, mpp=entry.mpp), case_folder(results, entry.slide_id, entry.path)
@@ -137,8 +137,8 @@ def open_entry(entry: Entry, results: Path, bundle_sha256: str) -> Iterator[Step
 def _classify_one(
     entry: Entry, bundle: "Bundle", results: Path, device: str, below: float, run: "_Run", read: "Inputs"
 ) -> Generator[Step[list[Entry]], None, Entry]:
-    from lrmil.batch_prediction import predict_one
-    from lrmil.prediction_files import read_tissue
+    from lrmil.prediction.batch import predict_one
+    from lrmil.prediction.files import read_tissue
 
     out = case_folder(results, entry.slide_id, entry.path)
     prediction = _by_painted_tissue(entry, out, bundle)
@@ -158,7 +158,7 @@ def _classify_one(
 
 def _by_painted_tissue(entry: Entry, out: Path, bundle: "Bundle") -> "Prediction | None":
     """Give the answer of a painted mask: read back, a mask is equal only up to rounding, so its key would differ."""
-    from lrmil.prediction_files import is_mask_edited, read_prediction
+    from lrmil.prediction.files import is_mask_edited, read_prediction
     from lrmil.slides.slide import open_slide
 
     prediction = read_prediction(out, entry.slide_id)
@@ -183,7 +183,7 @@ def _remember(entry: Entry, folder: Path, results: Path, bundle: "Bundle") -> No
 
 
 def _row(entry: Entry) -> "Row":
-    from lrmil.prediction_table import Row
+    from lrmil.prediction.table import Row
 
     if entry.row and entry.done:
         return entry.row

@@ -22,8 +22,8 @@ from napari_lrmil.answers import case_folder
 from napari_lrmil.messages import explain
 
 if TYPE_CHECKING:
-    from lrmil.inference import Prediction
-    from lrmil.prediction_table import Row
+    from lrmil.prediction.prediction import Prediction
+    from lrmil.prediction.table import Row
 
 FORMAT = "lrmil.worklist/1"
 JOB = "classify the list"
@@ -190,7 +190,7 @@ def entries_of(paths: Sequence[Path]) -> list[Entry]:
 
 def saved(entry: Entry, results: Path, bundle_sha256: str, memory: Memory) -> Entry:
     """Complete an entry from what its results folder and the memory hold."""
-    from lrmil.prediction_files import read_prediction
+    from lrmil.prediction.files import read_prediction
 
     out = case_folder(results, entry.slide_id, entry.path)
     prediction, failure = read_prediction(out, entry.slide_id), memory.failures.get(out.name, {})
@@ -208,7 +208,7 @@ def saved(entry: Entry, results: Path, bundle_sha256: str, memory: Memory) -> En
 
 def answered(entry: Entry, prediction: "Prediction", bundle_sha256: str) -> Entry:
     """Complete an entry from a prediction, which counts only if it is of the model in use."""
-    from lrmil.prediction_table import row_of
+    from lrmil.prediction.table import row_of
 
     entry = replace(entry, reason="", mpp=prediction.mpp if prediction.mpp_source == "override" else None)
     if prediction.bundle_sha256 != bundle_sha256:

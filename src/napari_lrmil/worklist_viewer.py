@@ -69,7 +69,7 @@ def _follows_the_session(layer: "Layer") -> bool:
 
 
 def _has_unused_mask(session: Session, slide_id: str, path: Path) -> bool:
-    from lrmil.prediction_files import read_tissue
+    from lrmil.prediction.files import read_tissue
 
     mask = session.edited_tissue(slide_id)
     if mask is None:

@@ -13,7 +13,8 @@ import tifffile
 from numpy.typing import NDArray
 
 from lrmil.errors import SlideError
-from lrmil.inference import Prediction, predict
+from lrmil.prediction.inference import predict
+from lrmil.prediction.prediction import Prediction
 from lrmil.raster import Raster
 from lrmil.slides.slide import open_slide
 from lrmil.steps import Step

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from napari.layers import Image, Labels, Shapes
 
 from lrmil.errors import SlideError
-from lrmil.inference import Prediction, predict, predict_steps
+from lrmil.prediction.inference import predict, predict_steps
+from lrmil.prediction.prediction import Prediction
 from lrmil.raster import Raster
 from lrmil.slides.slide import open_slide
 from napari_lrmil import layers

@@ -10,9 +10,9 @@ import pytest
 from napari.components import ViewerModel
 from qtpy.QtGui import QDesktopServices, QShortcut
 
-from lrmil.batch_prediction import predict_one
-from lrmil.inference import Prediction
 from lrmil.models.bundle import Bundle, load_bundle
+from lrmil.prediction.batch import predict_one
+from lrmil.prediction.prediction import Prediction
 from lrmil.reviews.log import Review, read_reviews
 from lrmil.slides.source import SlideSource
 from lrmil.steps import last

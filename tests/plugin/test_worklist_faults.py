@@ -13,8 +13,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QDockWidget, QMainWindow
 
-from lrmil import prediction_files
 from lrmil.models.bundle import load_bundle
+from lrmil.prediction import files
 from lrmil.steps import Step, last
 from napari_lrmil.session import Session
 from napari_lrmil.widgets.worklist_table import CLASS, MESSAGE, PROBABILITY, SLIDE, STATUS
@@ -162,7 +162,7 @@ def test_a_slide_whose_answer_cannot_be_looked_up_is_one_failed_row(
         if slide_id == "demo-000":
             raise RuntimeError("a bug in a decoder")
 
-    monkeypatch.setattr(prediction_files, "read_prediction", broken)
+    monkeypatch.setattr(files, "read_prediction", broken)
     known = [entry for step in list(scan(slides, tmp_path / "results", ""))[1:] for entry in step.result or []]
     assert [entry.status for entry in known] == ["failed", "new"]
     assert "a bug in a decoder" in known[0].message

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lrmil.errors import printable
-from lrmil.prediction_table import Row
+from lrmil.prediction.table import Row
 from lrmil.run_plan import ARM_NAMES
 
 

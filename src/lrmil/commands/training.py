@@ -8,8 +8,7 @@ from pathlib import Path
 from rich.table import Column, Table
 from rich.text import Text
 
-from lrmil import evaluation, plan
-from lrmil.batch_prediction import predict_slides
+from lrmil import plan
 from lrmil.cohorts.cohort import validate_cohort
 from lrmil.cohorts.screening import Look, far_levels, look_steps, lookalikes, sources_of, unusable
 from lrmil.commands.options import config_of, inputs_of, mpp_table_of, table_options_of, with_checksums
@@ -21,6 +20,8 @@ from lrmil.earlier_results import earlier_in
 from lrmil.errors import RunError
 from lrmil.features.extraction import SlideSource
 from lrmil.models.bundle import load_bundle
+from lrmil.prediction import evaluation
+from lrmil.prediction.batch import predict_slides
 from lrmil.progress import show
 from lrmil.report import write_report
 from lrmil.run_control import RunStatus, is_running, read_status, request_stop

@@ -9,7 +9,7 @@ from napari_lrmil.session import Session
 from napari_lrmil.widgets.parts import Text, listen
 
 if TYPE_CHECKING:
-    from lrmil.inference import Prediction
+    from lrmil.prediction.prediction import Prediction
 
 STATUS = {
     "ok": "ok",

@@ -48,7 +48,7 @@ class SavedGrid(_Strict):
 
 
 class SavedAnswer(_Strict):
-    """The values of `lrmil.inference.Prediction` that are no arrays."""
+    """The values of `lrmil.prediction.prediction.Prediction` that are no arrays."""
 
     slide_id: Text
     label: Text

@@ -7,14 +7,14 @@ from typing import NamedTuple
 import numpy as np
 
 from lrmil import metrics
-from lrmil.batch_prediction import predict_slides
 from lrmil.cohorts.cohort import TableOptions, validate_cohort
 from lrmil.errors import CohortError
 from lrmil.features.extraction import SlideSource
 from lrmil.io import atomic
 from lrmil.io.ownership import is_evaluation, require_free
 from lrmil.models.bundle import Bundle
-from lrmil.prediction_table import Row
+from lrmil.prediction.batch import predict_slides
+from lrmil.prediction.table import Row
 from lrmil.slides.inputs import Inputs
 from lrmil.steps import Step
 
@@ -50,13 +50,13 @@ def evaluate_steps(
     slides, labels, bundle, out
         The cohort, the model, and the folder of the predictions.
     device, batch_size, threads
-        As in `lrmil.batch_prediction.predict_slides`.
+        As in `lrmil.prediction.batch.predict_slides`.
     mpp
         Slide id -> um/px of level 0, for slides of which the labels table gives none.
     objective_power
         Whether the stated magnification may stand in for a missing um/px.
     inputs
-        Files and folders that are read besides slides and labels; see `lrmil.batch_prediction.predict_slides`.
+        Files and folders that are read besides slides and labels; see `lrmil.prediction.batch.predict_slides`.
     options
         How the labels table is read; see `validate_cohort`.
 

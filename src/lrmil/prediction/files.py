@@ -13,13 +13,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lrmil.explanation import overlay_png, percentile_rank, write_geojson
-from lrmil.inference import Prediction
 from lrmil.io import atomic, untrusted
 from lrmil.io.ownership import Ours, is_card, is_free, is_map, is_overlay, is_tiles, require_free
 from lrmil.io.raster_zarr import read_ome_zarr, write_ome_zarr
 from lrmil.patches.mask_files import TISSUE, content_hash, place_mask, require_mask_place
-from lrmil.prediction_card import PredictionCard, patches_in
+from lrmil.prediction.attention import percentile_rank
+from lrmil.prediction.card import PredictionCard, patches_in
+from lrmil.prediction.geojson import write_geojson
+from lrmil.prediction.overlay import overlay_png
+from lrmil.prediction.prediction import Prediction
 from lrmil.raster import Raster
 from lrmil.slides.identity import unchanged
 from lrmil.slides.inputs import Inputs

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lrmil.errors import OverwriteError
-from lrmil.inference import Prediction
 from lrmil.io import atomic
 from lrmil.io.ownership import is_out_of_fold_table, is_prediction_table, require_free
 from lrmil.io.plain_files import read_bytes
 from lrmil.io.safe_csv import csv_text, plain_cell
+from lrmil.prediction.prediction import Prediction
 from lrmil.slides.failures import Failure
 
 TABLE = "predictions.csv"

@@ -1,6 +1,6 @@
 """Many slides through one model into a folder: a table, and for each slide its files; one bad slide stops nothing.
 
-predictions.csv, and for each slide what `lrmil.prediction_files` writes.
+predictions.csv, and for each slide what `lrmil.prediction.files` writes.
 """
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -8,15 +8,16 @@ from pathlib import Path
 
 from lrmil.errors import OverwriteError
 from lrmil.features.extraction import READING, SlideSource
-from lrmil.inference import Prediction, predict_steps
 from lrmil.io import atomic, hashing
 from lrmil.io.locks import output_lock
 from lrmil.models.bundle import Bundle
 from lrmil.models.devices import pick_device
 from lrmil.patches.layout import refuse_coarser
 from lrmil.patches.tissue import GivenMask
-from lrmil.prediction_files import FORMAT, read_prediction, remove_prediction, require_place, write_prediction
-from lrmil.prediction_table import TABLE, PredictionTable, Row, failed_row, row_of
+from lrmil.prediction.files import FORMAT, read_prediction, remove_prediction, require_place, write_prediction
+from lrmil.prediction.inference import predict_steps
+from lrmil.prediction.prediction import Prediction
+from lrmil.prediction.table import TABLE, PredictionTable, Row, failed_row, row_of
 from lrmil.raster import Raster
 from lrmil.slides.failures import failure_of, refuse_long_name, unfit_names
 from lrmil.slides.inputs import Inputs
@@ -46,11 +47,11 @@ def predict_slides(
     Parameters
     ----------
     slides, out
-        What to classify, and the folder of the table and of each slide's files (`lrmil.prediction_files`).
+        What to classify, and the folder of the table and of each slide's files (`lrmil.prediction.files`).
     tissue
         Slide id -> mask to use in place of `segment_tissue`.
     subtract_bounds
-        Whether the GeoJSON counts from the corner of the scanned area; see `lrmil.prediction_files.write_tiles`.
+        Whether the GeoJSON counts from the corner of the scanned area; see `lrmil.prediction.files.write_tiles`.
     inputs
         Other files and folders that are read, such as the model's: no output takes the place of one, or lies in one.
 

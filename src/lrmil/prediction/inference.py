@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 
 from lrmil.errors import ConfigError
-from lrmil.explanation import attention_raster
 from lrmil.features.encoding import Encoded, encode_patches, join
 from lrmil.features.extraction import check_failures, loss_note
 from lrmil.models.bundle import Bundle
@@ -20,68 +19,12 @@ from lrmil.models.encoders.loading import PatchEncoder
 from lrmil.models.heads.abmil import BagOutput, predict_bag
 from lrmil.patches.layout import Patches, make_patches
 from lrmil.patches.tissue import GivenMask, Tissue, tissue_of
+from lrmil.prediction.attention import attention_raster
+from lrmil.prediction.prediction import Prediction
 from lrmil.raster import Raster
-from lrmil.slides.checksums import NOT_COMPARED
 from lrmil.slides.identity import unchanged
 from lrmil.slides.slide import Slide, open_slide
 from lrmil.steps import Step, last
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """A model's answer for one slide. Model output, not a diagnosis.
-
-    Attributes
-    ----------
-    slide_id, label, probabilities
-        The slide, its most probable class and the probability of every class.
-    status
-        "ok", or "uncertain" when the most probable class is below the asked probability. "partial" while the slide is
-        still being read: then there are no label and no probabilities yet, only the attention among what was seen.
-    attention
-        Raster over the LR lattice of the tissue: attention (sums to 1 over the slide), NaN where no patch was seen.
-    patches
-        The LR patches that were seen, in the order of `patch_attention`.
-    patch_attention
-        (n,) attention of each.
-    mpp, mpp_source
-        Resolution of the slide's level 0 and where it was found.
-    tissue_mm2, tissue_source
-        Area of the tissue mask in mm2, and "segmented" or "given".
-    timings
-        Stage -> seconds: open, tissue, patches (reading and encoding), mil, total.
-    failed_patches
-        Patches that could not be read; they were left out. Where so little can be read that nobody can tell whether
-        there is tissue, the patches that there may be count too.
-    bytes_read
-        Compressed bytes read from the file; None where the reader cannot tell.
-    slide_fingerprint, bundle_sha256
-        Hashes of the slide and the model.
-    notes
-        Sentences on how the slide was read, and what of it could not be.
-    checksum
-        With what the slide's content was compared (`lrmil.slides.checksums.comparison`), or that it was not: then
-        damage that no decoder sees may be in the answer.
-    """
-
-    slide_id: str
-    label: str
-    probabilities: dict[str, float]
-    status: str
-    attention: Raster
-    patches: Patches
-    patch_attention: NDArray[np.float64]
-    mpp: float
-    mpp_source: str
-    tissue_mm2: float
-    tissue_source: str
-    timings: dict[str, float]
-    failed_patches: int
-    bytes_read: int | None
-    slide_fingerprint: str
-    bundle_sha256: str
-    notes: tuple[str, ...] = ()
-    checksum: str = NOT_COMPARED
 
 
 def predict(

@@ -1,0 +1,1 @@
+"""A model reads a slide; its answer is kept."""

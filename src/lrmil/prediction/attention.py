@@ -1,0 +1,77 @@
+"""Where a model looked: attention as a Raster over the slide, and the patches it attended most."""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lrmil.raster import Raster
+
+
+def attention_raster(
+    attention: ArrayLike, index: NDArray[np.integer], *, step_level0: float, origin_yx: tuple[float, float]
+) -> Raster:
+    """Lay one value a patch on the slide.
+
+    Parameters
+    ----------
+    attention
+        (n,) values, any scale.
+    index
+        (n, 2) row and column of each patch on its integer lattice, none twice.
+    step_level0
+        Distance between neighbouring patches in level-0 pixels.
+    origin_yx
+        Level-0 (y, x) of the top-left corner of lattice cell (0, 0).
+
+    Returns
+    -------
+    float32 raster over the bounding box of `index`, NaN where there is no patch.
+
+    Raises
+    ------
+    ValueError
+        If there are no patches, the lengths differ, or a cell is named twice.
+    """
+    values, cells = np.asarray(attention, np.float32), np.asarray(index)
+    if len(values) == 0 or values.shape != (len(cells),) or cells.shape[1:] != (2,):
+        raise ValueError(
+            f"Expected n > 0 values and an (n, 2) index. Got shapes {values.shape} and {cells.shape} instead."
+        )
+    first = cells.min(0)
+    rows, cols = (cells - first).T
+    array = np.full((rows.max() + 1, cols.max() + 1), np.nan, np.float32)
+    array[rows, cols] = values
+    if len(np.unique(cells, axis=0)) < len(cells):
+        raise ValueError("Expected every cell of the index once; got some twice. Keep one patch per cell.")
+    top, left = (float(o + f * step_level0) for o, f in zip(origin_yx, first, strict=True))
+    return Raster.on_lattice(array, cell_level0=float(step_level0), origin_yx=(top, left))
+
+
+def top_patches(attention: ArrayLike, k: int) -> NDArray[np.int64]:
+    """Positions of the `k` highest values, highest first; of equal values the earlier comes first.
+
+    Parameters
+    ----------
+    attention
+        (n,) values.
+    k
+        How many; clipped to 0..n.
+    """
+    return np.asarray(np.argsort(-np.asarray(attention, float), kind="stable")[: max(k, 0)], np.int64)
+
+
+def percentile_rank(raster: Raster) -> Raster:
+    """Replace each value by its rank within the slide: 0 for the lowest, 1 for the highest, equal values alike.
+
+    Ranks are readable, but every slide has a cell of rank 1, however even its attention is. NaN stays NaN; one lone
+    value gets 1.
+    """
+    ranks = np.full(raster.array.shape, np.nan, np.float32)
+    present = ~np.isnan(raster.array.astype(float))
+    values = raster.array[present]
+    if values.size == 1:
+        ranks[present] = 1.0
+    elif values.size:
+        order = np.sort(values)
+        below, not_above = np.searchsorted(order, values, "left"), np.searchsorted(order, values, "right")
+        ranks[present] = (below + not_above - 1) / 2 / (values.size - 1)
+    return Raster(ranks, raster.to_level0)

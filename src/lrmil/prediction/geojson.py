@@ -1,0 +1,90 @@
+"""Attention as GeoJSON annotations, one polygon a patch, for QuPath and others."""
+
+import hashlib
+import json
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lrmil.io.atomic import write_text
+from lrmil.io.ownership import is_tiles
+from lrmil.prediction.attention import percentile_rank
+from lrmil.raster import Raster
+
+GEOJSON_IDS = uuid.UUID("6d5b3a52-0c1f-5a0b-9a67-2f6f1d0b7c11")  # a fixed name space: ids repeat from run to run
+GEOJSON_COLOR = (33, 145, 140)  # the middle of viridis
+
+
+def write_geojson(
+    path: Path,
+    level0_yx: NDArray[np.number],
+    attention: ArrayLike,
+    *,
+    size_level0: float,
+    slide_id: str,
+    class_name: str,
+    about: Mapping[str, object] | None = None,
+    bounds_yx: tuple[float, float] = (0, 0),
+    subtract_bounds: bool = False,
+) -> None:
+    """Write the patches as squares that QuPath opens as tiles, in level-0 pixels, x before y.
+
+    Parameters
+    ----------
+    path
+        The .geojson file.
+    level0_yx
+        (n, 2) top-left corners.
+    attention
+        (n,) values, which sum to 1 over the slide or not; written as they are, beside their percentile rank.
+    size_level0
+        Side of a patch.
+    slide_id
+        Enters the ids: the same patch of the same slide has the same id in every run.
+    class_name
+        Name of the classification that every tile gets.
+    about
+        What else the ``lrmil`` member is to tell: the slide's um/px and its source, the model's hash.
+    bounds_yx
+        Corner of the scanned area (OpenSlide's bounds).
+    subtract_bounds
+        Count from that corner, for viewers that show only that area. The file's ``lrmil`` member records which.
+    """
+    values = np.asarray(attention, float)
+    ranks = percentile_rank(Raster(values[None], np.eye(2, 3))).array[0]
+    shift = np.asarray(bounds_yx if subtract_bounds else (0.0, 0.0), float)
+    features = [
+        {
+            "type": "Feature",
+            "id": str(uuid.uuid5(GEOJSON_IDS, f"{slide_id}/{number}")),
+            "geometry": {"type": "Polygon", "coordinates": [_ring(corner, size_level0)]},
+            "properties": {
+                "objectType": "tile",
+                "isLocked": True,
+                "classification": {"name": class_name, "color": list(GEOJSON_COLOR)},
+                "measurements": {"attention": value, "attention, percentile in slide": rank},
+            },
+        }
+        for number, (corner, value, rank) in enumerate(
+            zip(np.asarray(level0_yx, float) - shift, values.tolist(), ranks.tolist(), strict=True)
+        )
+    ]
+    bounds = {"bounds_yx": [float(side) for side in bounds_yx], "bounds_subtracted": subtract_bounds}
+    rest = _json_text(features) + "}\n"
+    hashed = hashlib.sha256(rest.encode("utf-8", errors="backslashreplace")).hexdigest()
+    told = {"slide_id": slide_id, **(about or {}), **bounds, "features_sha256": hashed}
+    head = _json_text({"type": "FeatureCollection", "lrmil": told}).removesuffix("}")
+    write_text(path, f'{head}, "features": {rest}', is_tiles)
+
+
+def _json_text(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def _ring(corner_yx: NDArray[np.float64], size: float) -> list[list[float]]:
+    top, left = corner_yx.tolist()
+    bottom, right = top + size, left + size
+    return [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]

@@ -1,0 +1,119 @@
+"""Attention drawn over a slide as a picture."""
+
+import math
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
+
+from lrmil.io.atomic import replacing
+from lrmil.io.ownership import PNG_MARK, is_overlay
+from lrmil.raster import Raster
+
+Floats = NDArray[np.float32]
+OPACITY = 0.6
+RAMP = 1.6  # alpha reaches 1 at 1 / 1.6 of the scale, so tissue shows through low attention (napari.md section 3)
+LEGEND = 44  # px below the picture
+
+
+def overlay_rgb(
+    thumbnail: NDArray[np.uint8],
+    raster: Raster,
+    *,
+    thumbnail_level0_per_px: float,
+    limits: tuple[float, float] = (0.0, 1.0),
+) -> NDArray[np.uint8]:
+    """Lay a raster over a picture of its slide: viridis that grows opaque with the value, cells not smoothed.
+
+    Parameters
+    ----------
+    thumbnail
+        (h, w, 3) uint8 picture of the whole slide, its corner at level-0 (0, 0).
+    raster
+        Upright raster, such as `percentile_rank` gives; NaN leaves the tissue as it is.
+    thumbnail_level0_per_px
+        Level-0 pixels per pixel of the thumbnail.
+    limits
+        Values drawn as the two ends of the colour scale.
+
+    Returns
+    -------
+    (h, w, 3) uint8, a new array.
+    """
+    values = _sampled(raster, thumbnail.shape[:2], thumbnail_level0_per_px)
+    low, high = limits
+    rgba = _viridis(np.nan_to_num((values - low) / (high - low)))
+    alpha = np.where(np.isnan(values), 0.0, rgba[..., 3])[..., None] * OPACITY
+    return np.asarray(np.rint(thumbnail * (1 - alpha) + 255 * rgba[..., :3] * alpha), np.uint8)
+
+
+def overlay_png(
+    path: Path,
+    thumbnail: NDArray[np.uint8],
+    raster: Raster,
+    *,
+    thumbnail_level0_per_px: float,
+    legend: str = "attention, percentile in slide",
+    limits: tuple[float, float] = (0.0, 1.0),
+    title: str = "",
+) -> None:
+    """Write `overlay_rgb` as a PNG with a colour bar below it.
+
+    Parameters
+    ----------
+    path
+        The .png file.
+    thumbnail, raster, thumbnail_level0_per_px, limits
+        As in `overlay_rgb`.
+    legend
+        What the values are; say "raw attention" where they are not ranks.
+    title
+        A line above the colour bar. Nothing from the slide's own metadata or label belongs here.
+    """
+    picture = overlay_rgb(thumbnail, raster, thumbnail_level0_per_px=thumbnail_level0_per_px, limits=limits)
+    height, width = picture.shape[:2]
+    font = ImageFont.load_default(size=12)
+    extra = LEGEND + (18 if title else 0)
+    room = max(136 + font.getlength(legend), 8 + font.getlength(title)) + 8
+    page = Image.new("RGB", (max(width, math.ceil(room)), height + extra), "white")
+    page.paste(Image.fromarray(picture), (0, 0))
+    draw = ImageDraw.Draw(page)
+    if title:
+        draw.text((8, height + 3), title, "black", font)
+    top = height + extra - LEGEND + 5
+    page.paste(Image.fromarray(_colour_bar(120, 14)), (8, top))
+    draw.rectangle((7, top - 1, 128, top + 14), outline="black")
+    draw.text((8, top + 17), f"{limits[0]:.3g}", "black", font)
+    draw.text((128, top + 17), f"{limits[1]:.3g}", "black", font, anchor="ra")
+    draw.text((136, top), legend, "black", font)
+    mark = PngInfo()
+    mark.add_text(*PNG_MARK)
+    with replacing(path, is_overlay) as temporary:
+        page.save(temporary, format="PNG", pnginfo=mark)
+
+
+def _sampled(raster: Raster, shape_yx: tuple[int, ...], level0_per_px: float) -> Floats:
+    """The raster's value under the centre of each pixel of a picture of the slide, NaN beside the raster."""
+    cells = [
+        np.floor(((np.arange(count) + 0.5) * level0_per_px - corner) / side).astype(int)
+        for count, corner, side in zip(shape_yx, raster.origin_yx, raster.cell_yx, strict=True)
+    ]
+    padded = np.pad(raster.array.astype(np.float32), 1, constant_values=np.nan)
+    rows, cols = (np.clip(cell + 1, 0, count - 1) for cell, count in zip(cells, padded.shape, strict=True))
+    return padded[np.ix_(rows, cols)]
+
+
+def _viridis(scaled: NDArray[np.floating]) -> NDArray[np.float64]:
+    """RGBA in 0..1 of values in 0..1, alpha growing with the value."""
+    rgba = np.array(matplotlib.colormaps["viridis"](np.clip(scaled, 0, 1)), np.float64)
+    rgba[..., 3] = np.clip(scaled * RAMP, 0, 1)
+    return rgba
+
+
+def _colour_bar(width: int, height: int) -> NDArray[np.uint8]:
+    rgba = _viridis(np.broadcast_to(np.linspace(0, 1, width), (height, width)))
+    alpha = rgba[..., 3:] * OPACITY
+    return np.asarray(np.rint(255 * (1 - alpha + rgba[..., :3] * alpha)), np.uint8)

@@ -1,0 +1,67 @@
+"""What a model says of one slide, and what it was said from."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrmil.patches.layout import Patches
+from lrmil.raster import Raster
+from lrmil.slides.checksums import NOT_COMPARED
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A model's answer for one slide. Model output, not a diagnosis.
+
+    Attributes
+    ----------
+    slide_id, label, probabilities
+        The slide, its most probable class and the probability of every class.
+    status
+        "ok", or "uncertain" when the most probable class is below the asked probability. "partial" while the slide is
+        still being read: then there are no label and no probabilities yet, only the attention among what was seen.
+    attention
+        Raster over the LR lattice of the tissue: attention (sums to 1 over the slide), NaN where no patch was seen.
+    patches
+        The LR patches that were seen, in the order of `patch_attention`.
+    patch_attention
+        (n,) attention of each.
+    mpp, mpp_source
+        Resolution of the slide's level 0 and where it was found.
+    tissue_mm2, tissue_source
+        Area of the tissue mask in mm2, and "segmented" or "given".
+    timings
+        Stage -> seconds: open, tissue, patches (reading and encoding), mil, total.
+    failed_patches
+        Patches that could not be read; they were left out. Where so little can be read that nobody can tell whether
+        there is tissue, the patches that there may be count too.
+    bytes_read
+        Compressed bytes read from the file; None where the reader cannot tell.
+    slide_fingerprint, bundle_sha256
+        Hashes of the slide and the model.
+    notes
+        Sentences on how the slide was read, and what of it could not be.
+    checksum
+        With what the slide's content was compared (`lrmil.slides.checksums.comparison`), or that it was not: then
+        damage that no decoder sees may be in the answer.
+    """
+
+    slide_id: str
+    label: str
+    probabilities: dict[str, float]
+    status: str
+    attention: Raster
+    patches: Patches
+    patch_attention: NDArray[np.float64]
+    mpp: float
+    mpp_source: str
+    tissue_mm2: float
+    tissue_source: str
+    timings: dict[str, float]
+    failed_patches: int
+    bytes_read: int | None
+    slide_fingerprint: str
+    bundle_sha256: str
+    notes: tuple[str, ...] = ()
+    checksum: str = NOT_COMPARED
