@@ -22,10 +22,10 @@ from lrmil.cohorts.cohort import validate_cohort
 from lrmil.cohorts.splits import read_splits
 from lrmil.configs import TrainConfig, with_settings
 from lrmil.features.store import read_card, read_features
-from lrmil.fold_outputs import load_mil, read_outputs
 from lrmil.io.atomic import write_json, write_text
 from lrmil.models.heads.abmil import predict_bag
-from lrmil.plan import train_steps
+from lrmil.runs.fold_outputs import load_mil, read_outputs
+from lrmil.runs.train import train_steps
 
 COHORT = ["--train", "64", "--val", "16", "--test", "64", "--max-positive", "5", "--glass", "0.2"]
 LABELS_ALONE = {"stage2.lambda_bag": 0.0, "stage2.lambda_soft": 0.0, "stage2.lambda_hard": 0.0}

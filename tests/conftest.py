@@ -38,7 +38,7 @@ def tiny_run(cohort: Path) -> TinyRun:
     """A finished run on `cohort` with the settings `runs.TINY`, made by one thread so that it can be repeated."""
     import torch
 
-    from lrmil.plan import train
+    from lrmil.runs.train import train
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -15,20 +15,22 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hostile import places, put, values, without
-from lrmil import cli, run_control
+from lrmil import cli
 from lrmil.configs import TrainConfig
 from lrmil.errors import FormatError, LrmilError
-from lrmil.fold_outputs import read_history, read_outputs
 from lrmil.io.documents import read_csv_rows, read_split_rows, refuse_links, require_fold, require_slide_id
 from lrmil.io.tensors import load_tensors
-from lrmil.plan import train_steps
 from lrmil.report import write_report
-from lrmil.run_changes import read_changes, read_earlier
-from lrmil.run_control import read_status, request_stop, run_lock, stop_requested
-from lrmil.run_folder import changed_inputs, is_committed, key_of
-from lrmil.run_log import logged, parse_line
-from lrmil.run_plan import read_plan, write_plan
-from lrmil.run_progress import RunProgress
+from lrmil.runs import watch
+from lrmil.runs.artefacts import changed_inputs, is_committed, key_of
+from lrmil.runs.changes import read_changes, read_earlier
+from lrmil.runs.control import request_stop, run_lock, stop_requested
+from lrmil.runs.fold_outputs import read_history, read_outputs
+from lrmil.runs.log import logged, parse_line
+from lrmil.runs.plan_file import read_plan, write_plan
+from lrmil.runs.progress import RunProgress
+from lrmil.runs.train import train_steps
+from lrmil.runs.watch import read_status
 from lrmil.slides import search
 from lrmil.slides.search import find_named
 from lrmil.steps import Step
@@ -204,8 +206,8 @@ class TestLog:
         assert read_status(run).message == "" and read_status(run).state == "interrupted"
 
     def test_of_one_without_end_the_end_is_read(self, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(run_control, "BLOCK", 1 << 12)
-        monkeypatch.setattr(run_control, "MAX_LOG", 1 << 16)
+        monkeypatch.setattr(watch, "BLOCK", 1 << 12)
+        monkeypatch.setattr(watch, "MAX_LOG", 1 << 16)
         with (run / "steps.jsonl").open("ab") as log:
             log.write(b"x" * (1 << 18) + b"\n" + START + b'{"time": 2.0, "end": "failed", "message": "why"}\n')
         assert read_status(run).message == "why"
@@ -215,7 +217,7 @@ class TestLog:
         with (run / "steps.jsonl").open("ab") as log:
             log.write("".join(lines).encode())
         whole = read_status(run)
-        monkeypatch.setattr(run_control, "BLOCK", 200)
+        monkeypatch.setattr(watch, "BLOCK", 200)
         assert read_status(run) == whole and whole.done == 299
 
     def test_a_log_of_a_terabyte_is_not_read(self, run: Path) -> None:

@@ -21,10 +21,10 @@ from lrmil.features.store import read_card
 from lrmil.models.bundle import Bundle, load_bundle
 from lrmil.models.encoders.loading import PatchEncoder, encoder_hash
 from lrmil.patches.plan import PatchPlan
-from lrmil.plan import train, train_steps
 from lrmil.prediction.batch import predict_slides
 from lrmil.prediction.files import write_overlay
 from lrmil.prediction.inference import predict, predict_steps
+from lrmil.runs.train import train, train_steps
 from lrmil.slides import slide as slide_module
 from lrmil.slides.dicom_head import head_of
 from lrmil.slides.failures import reason_of

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import tifffile
 
-from lrmil import cli, plan
+from lrmil import cli
 from lrmil.cohorts.labels import Problem
 from lrmil.cohorts.screening import Look, far_levels, look_steps
+from lrmil.runs import train
 from lrmil.slides.level_choice import coarsest_level, distance, far_notes, is_far
 from lrmil.slides.readers.protocol import Level
 from lrmil.slides.slide import open_slide
@@ -122,9 +123,9 @@ def test_a_training_keeps_the_warning(cohort: Path, tmp_path: Path, monkeypatch:
     shutil.copytree(cohort / "slides", tmp_path / "slides")
     first = tmp_path / "slides" / "demo-000.ome.tif"
     write_pyramid(first, tifffile.imread(first, key=0), 0.5, factors=())
-    monkeypatch.setattr(plan, "write_problems", stop)
-    monkeypatch.setattr(plan, "_frozen_features", no_features)
+    monkeypatch.setattr(train, "write_problems", stop)
+    monkeypatch.setattr(train, "_frozen_features", no_features)
     with pytest.raises(KeyboardInterrupt):
-        list(plan.train_steps(tmp_path / "slides", cohort / "labels.csv", tmp_path / "run", tiny_config()))
+        list(train.train_steps(tmp_path / "slides", cohort / "labels.csv", tmp_path / "run", tiny_config()))
     (message,) = [message for message in written if "no level near 2 um/px" in message]
     assert message.startswith("1 of 12 slides") and "'demo-000'" in message and "mixed" in message

@@ -15,17 +15,17 @@ from PIL import Image
 
 from lrmil import cli
 from lrmil.commands import slides as slide_commands
-from lrmil.earlier_results import earlier_in
 from lrmil.errors import OutputError, OverwriteError
 from lrmil.models.bundle import Bundle, load_bundle, save_bundle
 from lrmil.patches.tissue import segment_tissue
-from lrmil.plan import train
 from lrmil.prediction import files
 from lrmil.prediction.batch import predict_one, predict_slides
 from lrmil.prediction.files import is_mask_edited, read_prediction, read_tissue
 from lrmil.prediction.table import Row
 from lrmil.raster import Raster
 from lrmil.report import write_report
+from lrmil.runs.earlier import earlier_in
+from lrmil.runs.train import train
 from lrmil.slides.inputs import Inputs
 from lrmil.slides.slide import open_slide
 from lrmil.slides.source import SlideSource
@@ -396,7 +396,7 @@ class TestFinishedRuns:
         assert self.results(run / "earlier-2") == second and self.results(run / "earlier-1") == before
 
     def test_stopped_and_gone_on_with(self, tiny_run: TinyRun, run: Path) -> None:
-        from lrmil.plan import train_steps
+        from lrmil.runs.train import train_steps
 
         before, config = self.results(run), tiny_config(stage2__lambda_hard=0.5)
         steps = train_steps(tiny_run.slides, tiny_run.labels, run, config, device="cpu")

@@ -22,7 +22,7 @@ from lrmil.models.bundle import Bundle, load_bundle, save_bundle
 from lrmil.prediction.batch import predict_slides
 from lrmil.prediction.table import Row, table_of
 from lrmil.reviews.table import COLUMNS, write_review_table
-from lrmil.run_control import request_stop
+from lrmil.runs.control import request_stop
 from lrmil.slides.source import SlideSource
 from lrmil.steps import last
 from runs import TinyRun, tiny_bundle

@@ -11,8 +11,8 @@ from lrmil import cli
 from lrmil.features.store import read_card, read_features
 from lrmil.model_facts import model_facts
 from lrmil.models.bundle import load_bundle
-from lrmil.plan import train_steps
 from lrmil.prediction.inference import predict
+from lrmil.runs.train import train_steps
 from runs import tiny_config
 
 SCALED = {"init_values": 1e-5}

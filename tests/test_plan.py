@@ -19,16 +19,16 @@ from lrmil.cohorts.splits import make_folds, read_splits
 from lrmil.configs import TrainConfig
 from lrmil.errors import CohortError, FormatError, SlideError
 from lrmil.features.store import read_card
-from lrmil.fold_outputs import read_evidence, read_outputs
 from lrmil.io import hashing
 from lrmil.io.settings import write_toml
 from lrmil.models.bundle import load_bundle
 from lrmil.models.encoders.loading import encoder_hash
-from lrmil.plan import Run, train, train_steps, without_failed
 from lrmil.prediction.inference import predict
-from lrmil.run_folder import committing, is_committed, key_of
-from lrmil.run_plan import ARMS, read_plan, settings_hash, write_plan
-from lrmil.run_results import gap_recovered, public_name
+from lrmil.runs.artefacts import committing, is_committed, key_of
+from lrmil.runs.fold_outputs import read_evidence, read_outputs
+from lrmil.runs.plan_file import ARMS, read_plan, settings_hash, write_plan
+from lrmil.runs.results import gap_recovered, public_name
+from lrmil.runs.train import Run, train, train_steps, without_failed
 from runs import TinyRun, stamp_of, tiny_config
 
 pytestmark = pytest.mark.long

@@ -13,8 +13,8 @@ from lrmil.case_page import write_case
 from lrmil.errors import CohortError
 from lrmil.features.store import read_card
 from lrmil.models.bundle import load_bundle, save_bundle
-from lrmil.plan import train_steps
 from lrmil.prediction.inference import predict
+from lrmil.runs.train import train_steps
 from lrmil.slides.slide import open_slide
 from lrmil.synthetic import make_slide
 from runs import tiny_bundle, tiny_config

@@ -14,13 +14,13 @@ from lrmil.cohorts.splits import make_folds, write_splits
 from lrmil.configs import TrainConfig, with_settings
 from lrmil.errors import ConfigError, FormatError
 from lrmil.models.bundle import load_bundle
-from lrmil.plan import train_steps
 from lrmil.report import write_report
-from lrmil.run_changes import changes_since, note_changes, read_changes, read_earlier
-from lrmil.run_control import read_status
-from lrmil.run_folder import changed_inputs, committing
-from lrmil.run_log import parse_line
-from lrmil.run_plan import read_classes, read_plan, read_table_options, write_plan
+from lrmil.runs.artefacts import changed_inputs, committing
+from lrmil.runs.changes import changes_since, note_changes, read_changes, read_earlier
+from lrmil.runs.log import parse_line
+from lrmil.runs.plan_file import read_classes, read_plan, read_table_options, write_plan
+from lrmil.runs.train import train_steps
+from lrmil.runs.watch import read_status
 from lrmil.steps import Step
 from runs import TinyRun, stamp_of, tiny_config
 

@@ -16,13 +16,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lrmil import cli, run_control, run_log
+from lrmil import cli
 from lrmil.configs import TrainConfig
 from lrmil.errors import RunError, Stopped
 from lrmil.io.settings import write_toml
-from lrmil.plan import train, train_steps
-from lrmil.run_control import RunStatus, RunWatch, is_running, read_status, request_stop, run_lock
-from lrmil.run_plan import write_plan
+from lrmil.runs import control, log, watch
+from lrmil.runs.control import is_running, request_stop, run_lock
+from lrmil.runs.plan_file import write_plan
+from lrmil.runs.train import train, train_steps
+from lrmil.runs.watch import RunStatus, RunWatch, read_status
 from runs import TinyRun, tiny_config
 
 pytestmark = pytest.mark.long
@@ -30,7 +32,7 @@ pytestmark = pytest.mark.long
 HOLDER = """
 import sys, time
 from pathlib import Path
-from lrmil.run_control import run_lock
+from lrmil.runs.watch import run_lock
 with run_lock(Path(sys.argv[1])):
     sys.stdout.write("held\\n")
     sys.stdout.flush()
@@ -80,7 +82,7 @@ class TestLock:
     def test_another_process_is_kept_out_until_it_is_killed(
         self, tmp_path: Path, holder: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(run_control, "PATIENCE", 0.1)
+        monkeypatch.setattr(control, "PATIENCE", 0.1)
         assert is_running(tmp_path)
         with pytest.raises(RunError, match="one is at work; wait for it, stop it"), run_lock(tmp_path):
             pass
@@ -98,7 +100,7 @@ class TestLock:
     def test_a_probe_of_an_instant_turns_no_training_away(self, tmp_path: Path) -> None:
         with run_lock(tmp_path):
             pass
-        probe = run_control.FileLock(tmp_path / "run.lock", thread_local=False)
+        probe = watch.FileLock(tmp_path / "run.lock", thread_local=False)
         probe.acquire()
         threading.Timer(0.2, probe.release).start()
         with run_lock(tmp_path):
@@ -120,10 +122,10 @@ class TestLock:
 def test_a_stop_is_taken_once_and_needs_a_folder(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="Expected the folder of a run"):
         request_stop(tmp_path / "none")
-    assert not (tmp_path / "none").exists() and not run_control.stop_requested(tmp_path)
+    assert not (tmp_path / "none").exists() and not control.stop_requested(tmp_path)
     request_stop(tmp_path)
     request_stop(tmp_path)
-    assert run_control.stop_requested(tmp_path) and not run_control.stop_requested(tmp_path)
+    assert control.stop_requested(tmp_path) and not control.stop_requested(tmp_path)
 
 
 class TestStatus:
@@ -222,7 +224,7 @@ class TestWatch:
         log.write_bytes(LOG)
         watch.poll()
         parsed = []
-        monkeypatch.setattr(run_control, "parse_line", lambda line: parsed.append(line) or run_log.parse_line(line))
+        monkeypatch.setattr(watch, "parse_line", lambda line: parsed.append(line) or log.parse_line(line))
         watch.poll()
         with log.open("ab") as file:
             file.write(b'{"time": 9, "end": "stopped"}\n')
@@ -245,7 +247,7 @@ class TestStopping:
     def test_a_run_stopped_in_every_stage_ends_as_an_unbroken_one(
         self, tiny_run: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(run_log, "INTERVAL", 0.0)
+        monkeypatch.setattr(log, "INTERVAL", 0.0)
         run = tmp_path / "run"
         run.mkdir()
         request_stop(run)  # from before the start: without effect
@@ -284,7 +286,7 @@ class TestStopping:
         self, tiny_run: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         """As the plugin does it: a child process, its settings and its words in the folder of the run."""
-        monkeypatch.setattr(run_control, "PATIENCE", 0.1)
+        monkeypatch.setattr(control, "PATIENCE", 0.1)
         run = tmp_path / "run"
         run.mkdir()
         write_toml(run / "settings.toml", tiny_config())

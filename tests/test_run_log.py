@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lrmil import run_log
 from lrmil.errors import SlideError, Stopped
-from lrmil.run_log import LogLine, logged, parse_line
-from lrmil.run_progress import RunProgress
+from lrmil.runs import log
+from lrmil.runs.log import LogLine, logged, parse_line
+from lrmil.runs.progress import RunProgress
 from lrmil.steps import Step
 
 ANYTHING = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.just([1]) | st.just({})
@@ -113,7 +113,7 @@ class TestWriting:
     def test_it_stops_when_asked_but_not_when_the_answer_is_there(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(run_log, "INTERVAL", 0.0)
+        monkeypatch.setattr(log, "INTERVAL", 0.0)
         steps = run(counted("a", 5), tmp_path / "log", stop=[False, False, True])
         assert [next(steps).done, next(steps).done] == [1, 2]
         with pytest.raises(Stopped, match="goes on from there"):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from lrmil.run_log import LogLine
-from lrmil.run_progress import RunProgress, parse_job
+from lrmil.runs.log import LogLine
+from lrmil.runs.progress import RunProgress, parse_job
 
 
 def after(*lines: LogLine) -> RunProgress:

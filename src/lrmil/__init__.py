@@ -44,10 +44,10 @@ if TYPE_CHECKING:
     from lrmil.models.heads.abmil import ABMIL, MILOutput
     from lrmil.patches.layout import make_patches
     from lrmil.patches.tissue import segment_tissue
-    from lrmil.plan import Run, train, train_steps
     from lrmil.prediction.inference import predict, predict_steps
     from lrmil.prediction.prediction import Prediction
     from lrmil.raster import Raster
+    from lrmil.runs.train import Run, train, train_steps
     from lrmil.slides.slide import Slide, open_slide
     from lrmil.steps import Step, last
 

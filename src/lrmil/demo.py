@@ -22,7 +22,7 @@ from lrmil.io import atomic, hashing
 from lrmil.io.ownership import is_bundle_alone, is_lock, require_free
 from lrmil.models.bundle import load_bundle, save_bundle
 from lrmil.models.card import read_model_card
-from lrmil.plan import Run, train_steps
+from lrmil.runs.train import Run, train_steps
 from lrmil.steps import Step
 from lrmil.synthetic import make_cohort_steps
 

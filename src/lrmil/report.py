@@ -10,7 +10,6 @@ from markupsafe import Markup
 
 from lrmil.errors import ConfigError, FormatError, LrmilError
 from lrmil.features.store import read_card, read_index
-from lrmil.fold_outputs import read_outputs
 from lrmil.io import atomic
 from lrmil.io.documents import refuse_links
 from lrmil.io.ownership import is_page, is_report, require_free
@@ -20,7 +19,8 @@ from lrmil.prediction.attention import attention_raster, percentile_rank
 from lrmil.raster import Raster
 from lrmil.report_data import STAGES, Report, SlideResult, features_of, gather, read_json
 from lrmil.report_figures import RocLine, colour_bar, loss_svg, roc_svg, slide_pictures
-from lrmil.run_plan import ARM_NAMES, read_plan, settings_hash
+from lrmil.runs.fold_outputs import read_outputs
+from lrmil.runs.plan_file import ARM_NAMES, read_plan, settings_hash
 from lrmil.slides.search import find_named
 
 # What documents that were changed by hand lead to; of a run that was not, none of them comes.

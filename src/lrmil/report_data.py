@@ -16,15 +16,15 @@ from lrmil.cohorts.splits import read_splits
 from lrmil.configs import to_dict
 from lrmil.errors import FormatError
 from lrmil.features.store import read_card, read_index
-from lrmil.fold_outputs import read_history, read_outputs
 from lrmil.geometry import resolution_ratio
 from lrmil.io import hashing
 from lrmil.io.documents import read_csv_rows, read_json_document, require_fold, require_slide_id
 from lrmil.io.redaction import without_folders
 from lrmil.models.heads.abmil import BagOutput
 from lrmil.report_figures import LossLine
-from lrmil.run_changes import read_changes
-from lrmil.run_plan import ARMS, read_plan
+from lrmil.runs.changes import read_changes
+from lrmil.runs.fold_outputs import read_history, read_outputs
+from lrmil.runs.plan_file import ARMS, read_plan
 from lrmil.training.bags import gather_log_mass
 
 FORMAT = "lrmil.report/1"

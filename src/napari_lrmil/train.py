@@ -13,8 +13,9 @@ from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
 from lrmil.errors import LrmilError
-from lrmil.run_control import RunStatus, RunWatch, request_stop
-from lrmil.run_plan import read_plan, read_table_options
+from lrmil.runs.control import request_stop
+from lrmil.runs.plan_file import read_plan, read_table_options
+from lrmil.runs.watch import RunStatus, RunWatch
 from napari_lrmil import places
 from napari_lrmil.messages import explain
 from napari_lrmil.session import session_of

@@ -22,8 +22,8 @@ from lrmil.cohorts import screening
 from lrmil.cohorts.columns import TableOptions
 from lrmil.cohorts.screening import Look
 from lrmil.io.settings import read_toml, write_toml
-from lrmil.run_control import is_running, request_stop
-from lrmil.run_plan import write_plan
+from lrmil.runs.control import is_running, request_stop
+from lrmil.runs.plan_file import write_plan
 from lrmil.slides.source import SlideSource
 from napari_lrmil import places, training_process
 from napari_lrmil.session import Session, session_of

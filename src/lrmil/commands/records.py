@@ -18,7 +18,7 @@ from lrmil.models.card import read_model_card
 from lrmil.models.devices import available_devices, pick_device
 from lrmil.reviews.log import latest_reviews
 from lrmil.reviews.table import write_review_table
-from lrmil.run_folder import installed_versions
+from lrmil.runs.environment import installed_versions
 from lrmil.slides.inputs import Inputs
 from lrmil.slides.source import FLAT_EXTENSIONS, OPENSLIDE_EXTENSIONS, TIFF_EXTENSIONS, ZARR_EXTENSIONS
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from rich.table import Column, Table
 from rich.text import Text
 
-from lrmil import plan
 from lrmil.cohorts.cohort import validate_cohort
 from lrmil.cohorts.screening import Look, far_levels, look_steps, lookalikes, sources_of, unusable
 from lrmil.commands.options import config_of, inputs_of, mpp_table_of, table_options_of, with_checksums
@@ -16,7 +15,6 @@ from lrmil.commands.printing import console, exit_code, figure, print_arms, prin
 from lrmil.configs import TrainConfig, with_settings
 from lrmil.demo import demo_model_steps
 from lrmil.demo_slide import demo_slide
-from lrmil.earlier_results import earlier_in
 from lrmil.errors import RunError
 from lrmil.features.extraction import SlideSource
 from lrmil.models.bundle import load_bundle
@@ -24,7 +22,10 @@ from lrmil.prediction import evaluation
 from lrmil.prediction.batch import predict_slides
 from lrmil.progress import show
 from lrmil.report import write_report
-from lrmil.run_control import RunStatus, is_running, read_status, request_stop
+from lrmil.runs.control import is_running, request_stop
+from lrmil.runs.earlier import earlier_in
+from lrmil.runs.train import train_steps
+from lrmil.runs.watch import RunStatus, read_status
 from lrmil.slides.discovery import find_slides
 from lrmil.slides.resolution import parse_mpp
 from lrmil.slides.source import slide_id_of
@@ -61,7 +62,7 @@ def demo(options: argparse.Namespace) -> int:
     cohort = show(make_cohort_steps(out / "cohort", slides=48, size=2048), console)
     config = with_settings(TrainConfig(), DEMO)
     run = show(
-        plan.train_steps(cohort / "slides", cohort / "labels.csv", out / "run", config, device=options.device), console
+        train_steps(cohort / "slides", cohort / "labels.csv", out / "run", config, device=options.device), console
     )
     report = write_report(run.folder)
     slide = sorted((cohort / "slides").iterdir())[-1]
@@ -113,7 +114,7 @@ def validate(options: argparse.Namespace) -> int:
 def train(options: argparse.Namespace) -> int:
     """Train from a folder, write the model and the report."""
     before = earlier_in(options.out)
-    steps = plan.train_steps(
+    steps = train_steps(
         options.slides,
         options.labels,
         options.out,

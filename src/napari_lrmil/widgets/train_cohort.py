@@ -16,7 +16,7 @@ from lrmil.cohorts.cohort import CohortReport, Problem, validate_cohort
 from lrmil.cohorts.columns import TableOptions
 from lrmil.errors import LrmilError
 from lrmil.io.tables import read_records
-from lrmil.run_plan import read_plan
+from lrmil.runs.plan_file import read_plan
 from lrmil.steps import Step
 from napari_lrmil.messages import explain
 from napari_lrmil.widgets.parts import Text

@@ -7,7 +7,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QComboBox, QLabel, QVBoxLayout, QWidget
 
-from lrmil.run_control import EpochRecord
+from lrmil.runs.progress import EpochRecord
 
 # Okabe and Ito's palette, told apart by colour-blind readers; on white its yellow is weak, hence last.
 COLORS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#0072B2", "#F0E442")

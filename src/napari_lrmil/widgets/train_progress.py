@@ -2,7 +2,7 @@
 
 from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
 
-from lrmil.run_control import RunStatus
+from lrmil.runs.watch import RunStatus
 from napari_lrmil.widgets.parts import Text
 
 STATES = {

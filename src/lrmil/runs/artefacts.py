@@ -1,30 +1,18 @@
-"""The folder of a training run, format lrmil.run/1: what lies where, and artefacts that carry the hash of their inputs.
+"""Artefacts of a run that carry the hash of the inputs they were made from."""
 
-plan.toml  problems.json  changes.json  splits.csv  environment.json  metrics.json  predictions.csv  report.html
-steps.jsonl  run.lock  stop                               how the training goes on, for who watches it (run_control)
-shared/hr/<slide>.zarr  shared/lr/<slide>.zarr            the frozen encoder's features: no label, no fold
-<fold>/teacher  <fold>/evidence  <fold>/lr_encoder  <fold>/lr  <fold>/lr_student  <fold>/lr_undistilled
-<fold>/outputs                                            the three arms on the fold's test slides
-model/                                                    lrmil.bundle/1, what is shipped
-"""
-
-import importlib.metadata
-import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-import torch
 from torch import Tensor, nn
 
 from lrmil.errors import FormatError
 from lrmil.io import atomic, hashing
 from lrmil.io.documents import read_json_document
-from lrmil.io.ownership import is_artefact, is_environment
+from lrmil.io.ownership import is_artefact
 
 Module = TypeVar("Module", bound=nn.Module)
-PACKAGES = ("napari-lrmil", "torch", "timm", "numpy", "tifffile", "openslide-python", "zarr")
 
 
 def is_committed(folder: Path, inputs: object) -> bool:
@@ -91,21 +79,3 @@ def load_into(module: Module, tensors: dict[str, Tensor], path: Path) -> Module:
             "which it lies, then run the same again: only that is made anew."
         ) from error
     return module
-
-
-def write_environment(folder: Path, device: torch.device) -> None:
-    """Save what the run ran on: versions and the kind of device, nothing that names the machine or its user."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    document = {
-        "python": platform.python_version(),
-        "system": platform.system(),
-        "device": name,
-        "threads": torch.get_num_threads(),
-        "packages": installed_versions(),
-    }
-    atomic.write_json(folder / "environment.json", document, is_environment)
-
-
-def installed_versions() -> dict[str, str]:
-    """Version of each package that a result depends on."""
-    return {package: importlib.metadata.version(package) for package in PACKAGES}

@@ -11,7 +11,7 @@ from lrmil.io.documents import read_json_document
 from lrmil.io.tensors import load_tensors
 from lrmil.models.finite import require_finite
 from lrmil.models.heads.abmil import ABMIL, BagOutput, make_mil
-from lrmil.run_folder import load_into
+from lrmil.runs.artefacts import load_into
 from lrmil.training.bags import Evidence
 
 

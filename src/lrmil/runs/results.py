@@ -12,15 +12,15 @@ from lrmil.cohorts.cohort import Cohort
 from lrmil.cohorts.labels import Problem
 from lrmil.cohorts.splits import Fold
 from lrmil.configs import TrainConfig, to_dict
-from lrmil.earlier_results import settle
 from lrmil.features.store import read_card
-from lrmil.fold_outputs import load_mil, read_outputs
-from lrmil.folds import FoldTask, load_lr_encoder
 from lrmil.io import atomic, hashing
 from lrmil.io.ownership import is_out_of_fold_table, is_problems
 from lrmil.io.safe_csv import csv_text
 from lrmil.models.bundle import Bundle, load_bundle
-from lrmil.run_plan import ARMS, settings_hash
+from lrmil.runs.earlier import settle
+from lrmil.runs.fold_outputs import load_mil, read_outputs
+from lrmil.runs.folds import FoldTask, load_lr_encoder
+from lrmil.runs.plan_file import ARMS, settings_hash
 
 
 def write_problems(out: Path, problems: Sequence[Problem], failed: dict[str, str]) -> None:

@@ -17,7 +17,7 @@ from lrmil.io import atomic
 from lrmil.io.documents import read_json_document
 from lrmil.io.ownership import is_changes
 from lrmil.io.safe_csv import plain_cell
-from lrmil.run_plan import read_classes, read_plan
+from lrmil.runs.plan_file import read_classes, read_plan
 from lrmil.slides.source import SlideSource
 
 CHANGES = "changes.json"

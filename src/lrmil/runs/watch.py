@@ -1,38 +1,23 @@
-"""Watch a training run and stop it from another process, through its folder alone.
-
-run.lock      held by the operating system as long as a training is at work; free after a kill or a reboot
-stop          made by whoever wants the training to stop; the training removes it
-steps.jsonl   what the training says (see `run_log`)
-"""
+"""Watch a training run from another process, through its folder alone."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from typing import Literal
 
-from filelock import FileLock, Timeout
-
-from lrmil.errors import FormatError, RunError
-from lrmil.io import atomic
+from lrmil.errors import FormatError
 from lrmil.io.documents import read_split_rows, read_toml_document
-from lrmil.io.ownership import STOP_MARK, is_lock, is_stop_request, require_free
-from lrmil.io.plain_files import is_plain, open_plain, refuse_link
-from lrmil.run_log import LogLine, parse_line
-from lrmil.run_progress import EpochRecord, RunProgress
+from lrmil.io.plain_files import open_plain
+from lrmil.runs.control import LOCK, is_held, is_running
+from lrmil.runs.log import LogLine, parse_line
+from lrmil.runs.progress import EpochRecord, RunProgress
 
-__all__ = ["EpochRecord", "RunStatus", "RunWatch", "is_running", "read_status", "request_stop", "run_lock"]
-
-LOCK, STOP, LOG = "run.lock", "stop", "steps.jsonl"
-PATIENCE = 3.0  # seconds: a viewer that probes the lock holds it for an instant
-INSTANT = 0.05  # seconds that no probe lasts
+LOG = "steps.jsonl"
 HEAD = 256  # bytes by which a log is known again; its first line begins with the time
 BLOCK = 8 << 20  # bytes read at a time
 MAX_LOG = 256 << 20  # bytes: weeks of a line a second
 MAX_FOLDS = 1_000_000
-
 State = Literal["absent", "running", "stopped", "failed", "interrupted", "finished"]
 
 
@@ -74,65 +59,6 @@ class RunStatus:
     epochs: tuple[EpochRecord, ...] = ()
 
 
-@contextmanager
-def run_lock(run: Path) -> Iterator[None]:
-    """Keep other trainings out of a run's folder while the block lasts.
-
-    Raises
-    ------
-    RunError
-        If another one is at work in it.
-    FormatError
-        If the lock is a link or no plain file.
-    OverwriteError
-        If something that is no lock has its name.
-    """
-    refuse_link(run / LOCK)
-    require_free(run / LOCK, is_lock)
-    lock = FileLock(run / LOCK, thread_local=False)  # a generator may be closed by another thread
-    try:
-        lock.acquire(timeout=PATIENCE)
-    except Timeout as error:
-        raise RunError(
-            f"Expected a run folder that no other training uses. Got {run}, in which one is at work; "
-            f"wait for it, stop it by `lrmil stop {run}`, or choose another folder."
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def is_running(run: Path) -> bool:
-    """Tell whether a training is at work in a folder; nothing is made in it."""
-    return _is_held(run / LOCK, INSTANT)
-
-
-def request_stop(run: Path) -> None:
-    """Ask the training in a folder to stop: it does so within about a second, or when its Step is done.
-
-    A training that has not yet begun its work removes the request: see `is_running`.
-
-    Raises
-    ------
-    RunError
-        If there is no such folder.
-    FormatError
-        If something else than a plain file has the name of the request.
-    """
-    if not run.is_dir():
-        raise RunError(f"Expected the folder of a run. Got {run}, which is none.")
-    atomic.write_text(run / STOP, STOP_MARK.decode(), is_stop_request)
-
-
-def stop_requested(run: Path) -> bool:
-    """Tell whether the training is to stop; the request is taken away."""
-    if not is_stop_request(run / STOP):
-        return False
-    atomic.remove(run / STOP)
-    return True
-
-
 def read_status(run: Path) -> RunStatus:
     """How a run stands now; to follow one, keep a `RunWatch`."""
     return RunWatch(run).poll()
@@ -172,13 +98,13 @@ class RunWatch:
 
     def _state(self) -> State:
         """The lock is probed before the log is read: when it is free, all that was said is in the log."""
-        held = _is_held(self._run / LOCK)
+        held = is_held(self._run / LOCK)
         self._read()
         progress = self._progress
         if held and progress.over:  # another viewer's probe, or a new call that has not yet said that it begins
             held = is_running(self._run)
         elif not held and not progress.over:  # killed, or begun since the probe
-            held = _is_held(self._run / LOCK)
+            held = is_held(self._run / LOCK)
         if held:
             return "running"
         if progress.end:
@@ -275,15 +201,3 @@ def _stamp(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return stat.st_mtime_ns, stat.st_size
-
-
-def _is_held(lock: Path, patience: float = 0.0) -> bool:
-    if not is_plain(lock):
-        return False
-    try:
-        with FileLock(lock, timeout=patience, poll_interval=0.01):
-            return False
-    except Timeout:
-        return True
-    except OSError:  # a folder that may only be read: whether someone works in it cannot be told
-        return False

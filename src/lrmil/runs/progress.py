@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from lrmil.run_log import End, LogLine
+from lrmil.runs.log import End, LogLine
 
 TrainedStage = Literal["teacher", "lr_encoder", "lr_student", "lr_undistilled"]
 TRAINED: dict[str, TrainedStage] = {

@@ -16,14 +16,14 @@ from lrmil.configs import TrainConfig
 from lrmil.errors import SlideError
 from lrmil.features.extraction import SlideSource, extract_features
 from lrmil.features.store import read_card, read_features
-from lrmil.fold_outputs import load_mil, read_evidence
 from lrmil.io import atomic, hashing
 from lrmil.io.ownership import is_checkpoint
 from lrmil.io.tensors import load_tensors, save_tensors
 from lrmil.models.encoders.loading import Encoder, PatchEncoder, encoder_hash
 from lrmil.models.heads.abmil import predict_bag
 from lrmil.patches.plan import PatchPlan
-from lrmil.run_folder import changed_inputs, committing, is_committed, key_of, load_into
+from lrmil.runs.artefacts import changed_inputs, committing, is_committed, key_of, load_into
+from lrmil.runs.fold_outputs import load_mil, read_evidence
 from lrmil.steps import Step
 from lrmil.training.bags import Bag, student_bag
 from lrmil.training.loop import Fit

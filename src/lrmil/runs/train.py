@@ -13,10 +13,8 @@ from lrmil.cohorts.cohort import Cohort, CohortReport, TableOptions, validate_co
 from lrmil.cohorts.screening import Look, far_levels, look_steps, lookalikes
 from lrmil.cohorts.splits import Fold, final_fold, make_folds, write_splits
 from lrmil.configs import TrainConfig
-from lrmil.earlier_results import put_by, require_run_place
 from lrmil.errors import CohortError
 from lrmil.features.extraction import READING, Outcome, SlideSource, extract_features
-from lrmil.folds import FoldTask, run_fold
 from lrmil.geometry import resolution_ratio
 from lrmil.io import atomic, hashing
 from lrmil.io.documents import refuse_links
@@ -25,12 +23,15 @@ from lrmil.models.devices import pick_device
 from lrmil.models.encoders.loading import Encoder, PatchEncoder, default_size, encoder_hash, load_encoder
 from lrmil.models.encoders.terms import warning_before_training
 from lrmil.patches.plan import PatchPlan
-from lrmil.run_changes import Earlier, changed_slides, changes_since, note_changes, read_earlier
-from lrmil.run_control import LOG, run_lock, stop_requested
-from lrmil.run_folder import write_environment
-from lrmil.run_log import logged
-from lrmil.run_plan import write_plan
-from lrmil.run_results import figures_of, write_bundle, write_predictions, write_problems
+from lrmil.runs.changes import Earlier, changed_slides, changes_since, note_changes, read_earlier
+from lrmil.runs.control import run_lock, stop_requested
+from lrmil.runs.earlier import put_by, require_run_place
+from lrmil.runs.environment import write_environment
+from lrmil.runs.folds import FoldTask, run_fold
+from lrmil.runs.log import logged
+from lrmil.runs.plan_file import write_plan
+from lrmil.runs.results import figures_of, write_bundle, write_predictions, write_problems
+from lrmil.runs.watch import LOG
 from lrmil.slides.inputs import Inputs, local_encoder
 from lrmil.steps import Step, last
 
