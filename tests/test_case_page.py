@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lrmil.case_page import render_case, write_case
 from lrmil.errors import ConfigError, SlideError
 from lrmil.models.bundle import Bundle
 from lrmil.models.card import ModelCard
 from lrmil.prediction.inference import predict, predict_steps
 from lrmil.prediction.prediction import Prediction
+from lrmil.reports.case_page import render_case, write_case
 from lrmil.reviews.log import Review
 from lrmil.slides.slide import Slide, open_slide
 from lrmil.synthetic import make_slide

@@ -20,7 +20,7 @@ from lrmil.configs import TrainConfig
 from lrmil.errors import FormatError, LrmilError
 from lrmil.io.documents import read_csv_rows, read_split_rows, refuse_links, require_fold, require_slide_id
 from lrmil.io.tensors import load_tensors
-from lrmil.report import write_report
+from lrmil.reports.run_report import write_report
 from lrmil.runs import watch
 from lrmil.runs.artefacts import changed_inputs, is_committed, key_of
 from lrmil.runs.changes import read_changes, read_earlier

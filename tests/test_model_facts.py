@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lrmil.model_facts import model_facts
 from lrmil.models.card import ModelCard
+from lrmil.reports.model_facts import model_facts
 
 FIGURES = {"auroc": 0.91249, "auroc_ci": [0.85, 0.97], "balanced_accuracy": 0.84, "n_slides": 40, "n_cases": 31}
 TRAINING = {

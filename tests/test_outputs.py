@@ -23,7 +23,7 @@ from lrmil.prediction.batch import predict_one, predict_slides
 from lrmil.prediction.files import is_mask_edited, read_prediction, read_tissue
 from lrmil.prediction.table import Row
 from lrmil.raster import Raster
-from lrmil.report import write_report
+from lrmil.reports.run_report import write_report
 from lrmil.runs.earlier import earlier_in
 from lrmil.runs.train import train
 from lrmil.slides.inputs import Inputs

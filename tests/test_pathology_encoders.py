@@ -9,9 +9,9 @@ import torch
 from encoder_folders import LAYERS, SMALL, encoder_folder
 from lrmil import cli
 from lrmil.features.store import read_card, read_features
-from lrmil.model_facts import model_facts
 from lrmil.models.bundle import load_bundle
 from lrmil.prediction.inference import predict
+from lrmil.reports.model_facts import model_facts
 from lrmil.runs.train import train_steps
 from runs import tiny_config
 

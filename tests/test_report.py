@@ -22,9 +22,9 @@ from lrmil.configs import TrainConfig, from_dict, to_dict, with_settings
 from lrmil.errors import ConfigError, FormatError
 from lrmil.features.store import read_features
 from lrmil.io import atomic, hashing
-from lrmil.report import ARM_NAMES, choose_examples, render, write_report
-from lrmil.report_data import SlideResult, gather, spearman
-from lrmil.report_figures import LossLine, RocLine, loss_svg, roc_svg
+from lrmil.reports.figures import LossLine, RocLine, loss_svg, roc_svg
+from lrmil.reports.run_data import SlideResult, gather, spearman
+from lrmil.reports.run_report import ARM_NAMES, choose_examples, render, write_report
 from lrmil.runs.fold_outputs import read_history, read_outputs
 from runs import TINY, TinyRun
 

@@ -9,11 +9,11 @@ import pytest
 from numpy.typing import NDArray
 
 from lrmil import cli
-from lrmil.case_page import write_case
 from lrmil.errors import CohortError
 from lrmil.features.store import read_card
 from lrmil.models.bundle import load_bundle, save_bundle
 from lrmil.prediction.inference import predict
+from lrmil.reports.case_page import write_case
 from lrmil.runs.train import train_steps
 from lrmil.slides.slide import open_slide
 from lrmil.synthetic import make_slide

@@ -14,7 +14,7 @@ from lrmil.cohorts.splits import make_folds, write_splits
 from lrmil.configs import TrainConfig, with_settings
 from lrmil.errors import ConfigError, FormatError
 from lrmil.models.bundle import load_bundle
-from lrmil.report import write_report
+from lrmil.reports.run_report import write_report
 from lrmil.runs.artefacts import changed_inputs, committing
 from lrmil.runs.changes import changes_since, note_changes, read_changes, read_earlier
 from lrmil.runs.log import parse_line

@@ -11,7 +11,6 @@ import pytest
 import torch
 from scipy import ndimage
 
-from lrmil.case_page import render_case
 from lrmil.errors import SlideError
 from lrmil.features.extraction import extract_features, loss_note
 from lrmil.features.store import read_card
@@ -23,6 +22,7 @@ from lrmil.patches.tissue import segment_tissue
 from lrmil.prediction.batch import predict_slides
 from lrmil.prediction.files import read_prediction
 from lrmil.prediction.inference import predict
+from lrmil.reports.case_page import render_case
 from lrmil.slides.slide import open_slide
 from lrmil.slides.source import SlideSource
 from lrmil.steps import last

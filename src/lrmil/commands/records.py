@@ -13,9 +13,9 @@ from lrmil.commands.printing import exit_code, print_json, printed
 from lrmil.errors import ConfigError, OverwriteError
 from lrmil.features import trident
 from lrmil.features.store import refuse_mixed
-from lrmil.model_facts import model_facts
 from lrmil.models.card import read_model_card
 from lrmil.models.devices import available_devices, pick_device
+from lrmil.reports.model_facts import model_facts
 from lrmil.reviews.log import latest_reviews
 from lrmil.reviews.table import write_review_table
 from lrmil.runs.environment import installed_versions

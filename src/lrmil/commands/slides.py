@@ -3,7 +3,6 @@
 import argparse
 from dataclasses import asdict
 
-from lrmil.case_page import require_case_place, write_case
 from lrmil.commands.options import inputs_of, log_at, masks_in, mpp_of, slides_of, with_checksums
 from lrmil.commands.printing import console, exit_code, print_facts, print_json, print_rows, printed
 from lrmil.commands.records import exported
@@ -17,6 +16,7 @@ from lrmil.patches.plan import PatchPlan
 from lrmil.prediction.batch import predict_slides
 from lrmil.prediction.inference import predict_steps
 from lrmil.progress import show
+from lrmil.reports.case_page import require_case_place, write_case
 from lrmil.reviews.log import latest_reviews
 from lrmil.slides.discovery import slide_path
 from lrmil.slides.failures import failure_of

@@ -21,7 +21,7 @@ from lrmil.models.bundle import load_bundle
 from lrmil.prediction import evaluation
 from lrmil.prediction.batch import predict_slides
 from lrmil.progress import show
-from lrmil.report import write_report
+from lrmil.reports.run_report import write_report
 from lrmil.runs.control import is_running, request_stop
 from lrmil.runs.earlier import earlier_in
 from lrmil.runs.train import train_steps

@@ -86,7 +86,7 @@ class CaseBox(QWidget):
 
 
 def _export(folder: Path, shown: Shown, bundle: "Bundle", review: Review | None, patches: int) -> Iterator[Step[Path]]:
-    from lrmil.case_page import write_case
+    from lrmil.reports.case_page import write_case
     from lrmil.slides.slide import open_slide
 
     with open_slide(shown.source.path, mpp=shown.source.mpp) as slide:

@@ -18,7 +18,6 @@ from lrmil.errors import ConfigError, SlideError
 from lrmil.io import atomic
 from lrmil.io.ownership import Ours, is_case_table, is_overlay, is_page, is_tiles, require_free
 from lrmil.io.safe_csv import csv_text, plain_cell
-from lrmil.model_facts import model_facts
 from lrmil.models.card import ModelCard
 from lrmil.prediction.attention import percentile_rank, top_patches
 from lrmil.prediction.files import write_overlay, write_tiles
@@ -26,7 +25,8 @@ from lrmil.prediction.overlay import overlay_rgb
 from lrmil.prediction.prediction import Prediction
 from lrmil.prediction.table import row_of, table_of
 from lrmil.raster import Raster
-from lrmil.report_figures import colour_bar, jpeg_address
+from lrmil.reports.figures import colour_bar, jpeg_address
+from lrmil.reports.model_facts import model_facts
 from lrmil.reviews.log import Review
 from lrmil.reviews.table import COLUMNS, cells_of
 from lrmil.slides.identity import unchanged
@@ -161,7 +161,10 @@ def render_case(
 ) -> str:
     """Fill the page in; the arguments are those of `write_case`."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("lrmil"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+        loader=jinja2.PackageLoader("lrmil.reports"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
     )
     count = min(k, len(prediction.patch_attention))
     highest = top_patches(prediction.patch_attention, count)

@@ -21,7 +21,7 @@ from lrmil.io import hashing
 from lrmil.io.documents import read_csv_rows, read_json_document, require_fold, require_slide_id
 from lrmil.io.redaction import without_folders
 from lrmil.models.heads.abmil import BagOutput
-from lrmil.report_figures import LossLine
+from lrmil.reports.figures import LossLine
 from lrmil.runs.changes import read_changes
 from lrmil.runs.fold_outputs import read_history, read_outputs
 from lrmil.runs.plan_file import ARMS, read_plan

@@ -17,8 +17,8 @@ from lrmil.io.plain_files import is_plain
 from lrmil.io.redaction import without_folders
 from lrmil.prediction.attention import attention_raster, percentile_rank
 from lrmil.raster import Raster
-from lrmil.report_data import STAGES, Report, SlideResult, features_of, gather, read_json
-from lrmil.report_figures import RocLine, colour_bar, loss_svg, roc_svg, slide_pictures
+from lrmil.reports.figures import RocLine, colour_bar, loss_svg, roc_svg, slide_pictures
+from lrmil.reports.run_data import STAGES, Report, SlideResult, features_of, gather, read_json
 from lrmil.runs.fold_outputs import read_outputs
 from lrmil.runs.plan_file import ARM_NAMES, read_plan, settings_hash
 from lrmil.slides.search import find_named
@@ -94,7 +94,10 @@ def render(report: Report, examples: Sequence[SlideResult], pictures: Mapping[st
         Slide id -> data addresses of "slide", "lr_student" and "hr_teacher", or why there are none.
     """
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("lrmil"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+        loader=jinja2.PackageLoader("lrmil.reports"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
     )
     environment.filters |= {"figure": figure, "size": size}
     curves = [roc_svg(*_roc_lines(report, name, arms)) for name, arms in report.roc.items() if arms]
