@@ -13,15 +13,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lrmil.demo import demo_model_steps
-from lrmil.demo_slide import STRENGTH, demo_slide
+from lrmil.demo.model import demo_model_steps
+from lrmil.demo.slide import STRENGTH, demo_slide
+from lrmil.demo.synthetic import LABELS, Region, make_slide, write_pyramid
 from lrmil.io.atomic import write_text
 from lrmil.metrics import auroc
 from lrmil.models.bundle import Bundle, load_bundle
 from lrmil.prediction.inference import predict
 from lrmil.prediction.prediction import Prediction
 from lrmil.steps import last
-from lrmil.synthetic import LABELS, Region, make_slide, write_pyramid
 
 SEED = 90_210  # of no other slide in the project
 

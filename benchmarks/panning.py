@@ -23,12 +23,12 @@ from qtpy.QtWidgets import QApplication
 
 from cost import own_peak
 from lrmil.configs import MILConfig
+from lrmil.demo.synthetic import make_slide
 from lrmil.io.atomic import write_text
 from lrmil.models.bundle import Bundle, save_bundle
 from lrmil.models.encoders.loading import load_encoder
 from lrmil.models.heads.abmil import make_mil
 from lrmil.slides.slide import open_slide
-from lrmil.synthetic import make_slide
 from napari_lrmil.layers import slide_layer
 from napari_lrmil.session import Session, session_of
 

@@ -21,9 +21,9 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from lrmil.demo.synthetic import make_slide
 from lrmil.io.atomic import write_text
 from lrmil.slides.slide import Slide, open_slide
-from lrmil.synthetic import make_slide
 
 SIDE, MPP, PATCH = 7_680, 0.5, 256
 APERIO_RGB = 33005

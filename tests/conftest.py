@@ -27,8 +27,8 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """12 small synthetic slides in ``slides`` with ``labels.csv`` (which has a split column); read only."""
+    from lrmil.demo.synthetic import make_cohort_steps
     from lrmil.steps import last
-    from lrmil.synthetic import make_cohort_steps
 
     return last(make_cohort_steps(tmp_path_factory.mktemp("tiny") / "cohort", slides=12, size=1024))
 

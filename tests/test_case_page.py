@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lrmil.demo.synthetic import make_slide
 from lrmil.errors import ConfigError, SlideError
 from lrmil.models.bundle import Bundle
 from lrmil.models.card import ModelCard
@@ -21,7 +22,6 @@ from lrmil.prediction.prediction import Prediction
 from lrmil.reports.case_page import render_case, write_case
 from lrmil.reviews.log import Review
 from lrmil.slides.slide import Slide, open_slide
-from lrmil.synthetic import make_slide
 from runs import tiny_bundle
 from slides import overwrite, segment_of, write_pyramid
 

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lrmil import cli
+from lrmil.demo.synthetic import make_slide
 from lrmil.errors import CohortError, SlideError
 from lrmil.features.extraction import Outcome, extract_features
 from lrmil.features.store import read_card
@@ -29,7 +30,6 @@ from lrmil.slides.parts import fingerprint_of, parts_of
 from lrmil.slides.slide import open_slide
 from lrmil.slides.source import SlideSource
 from lrmil.steps import last
-from lrmil.synthetic import make_slide
 from runs import tiny_bundle
 from slides import write_pyramid
 from vendor_slides import write_mrxs

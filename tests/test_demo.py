@@ -11,9 +11,9 @@ import torch
 from filelock import FileLock
 
 import lrmil
-from lrmil import demo
-from lrmil.demo import demo_model_steps
-from lrmil.demo_slide import demo_slide
+from lrmil.demo import model as demo_model
+from lrmil.demo.model import demo_model_steps
+from lrmil.demo.slide import demo_slide
 from lrmil.errors import LrmilError
 from lrmil.steps import Step, last
 
@@ -42,7 +42,7 @@ def test_it_is_made_once_and_leaves_nothing_else(model: Path, folder: Path, monk
     def never(*arguments: object, **options: object) -> Iterator[Step[Path]]:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(demo, "train_steps", never)
+    monkeypatch.setattr(demo_model, "train_steps", never)
     assert last(demo_model_steps(folder)) == model
     assert not [path for path in folder.iterdir() if path.name.startswith(".making")]
 
@@ -95,7 +95,7 @@ def test_one_thread_is_used_and_the_others_are_given_back(tmp_path: Path) -> Non
 def test_two_programs_make_it_one_after_the_other(
     model: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(demo, "PAUSE", 0.01)
+    monkeypatch.setattr(demo_model, "PAUSE", 0.01)
     with FileLock(tmp_path / "model.lock"):
         steps = demo_model_steps(tmp_path)
         assert [next(steps).job.split()[0] for _ in range(3)] == ["wait"] * 3
@@ -106,8 +106,8 @@ def test_two_programs_make_it_one_after_the_other(
 
 
 def test_other_settings_give_another_model(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(demo.SETTINGS, "seed", 1)
-    assert model.name != f"demo-model-{demo._key()}"
+    monkeypatch.setitem(demo_model.SETTINGS, "seed", 1)
+    assert model.name != f"demo-model-{demo_model._key()}"
 
 
 def test_a_failed_making_leaves_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +115,7 @@ def test_a_failed_making_leaves_no_model(tmp_path: Path, monkeypatch: pytest.Mon
         yield Step("train", 1, 2)
         raise LrmilError("no room")
 
-    monkeypatch.setattr(demo, "train_steps", fails)
+    monkeypatch.setattr(demo_model, "train_steps", fails)
     with pytest.raises(LrmilError, match="no room"):
         last(demo_model_steps(tmp_path))
     assert not list(tmp_path.glob("demo-model-*")) and not list(tmp_path.glob(".lrmil-making-*"))

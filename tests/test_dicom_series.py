@@ -16,6 +16,7 @@ from pydicom.uid import generate_uid
 from dicom_slides import CT, PIXELS, write_level, write_series
 from lrmil import cli
 from lrmil.cohorts.cohort import validate_cohort
+from lrmil.demo.synthetic import make_slide
 from lrmil.errors import SlideError
 from lrmil.prediction.batch import predict_slides
 from lrmil.slides.dicom_series import dicom_in, series_of
@@ -24,7 +25,6 @@ from lrmil.slides.parts import changed_at, fingerprint_of, parts_of
 from lrmil.slides.slide import find_slides, open_slide, slide_id_of
 from lrmil.slides.source import SlideSource
 from lrmil.steps import last
-from lrmil.synthetic import make_slide
 from runs import tiny_bundle
 
 FLIPPED = np.ascontiguousarray(PIXELS[::-1])

@@ -11,12 +11,12 @@ from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
 import lrmil.slides.readers.image
+from lrmil.demo.synthetic import make_slide
 from lrmil.errors import ResolutionError, SlideError
 from lrmil.io.ownership import PNG_MARK
 from lrmil.slides.readers.image import FlatReader
 from lrmil.slides.readers.missing_bytes import has_jpeg_hole
 from lrmil.slides.slide import find_slides, open_slide, slide_id_of
-from lrmil.synthetic import make_slide
 from slides import coordinate_pixels, write_pyramid
 
 PIXELS = coordinate_pixels(300, 410)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from dicom_slides import write_level, write_series
 from lrmil import cli
 from lrmil.cohorts.screening import look_steps
+from lrmil.demo.synthetic import make_slide
 from lrmil.errors import OutputError, SlideChangedError, SlideError
 from lrmil.features.extraction import SlideSource, extract_features
 from lrmil.features.store import read_card
@@ -32,7 +33,6 @@ from lrmil.slides.identity import identity_of, unchanged
 from lrmil.slides.parts import fingerprint_of, parts_of
 from lrmil.slides.slide import open_slide, open_source
 from lrmil.steps import Step, last
-from lrmil.synthetic import make_slide
 from runs import TinyRun, tiny_bundle, tiny_config, tiny_encoder
 from slides import write_ome_zarr_slide, write_pyramid
 

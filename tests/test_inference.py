@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from lrmil.demo.synthetic import make_slide
 from lrmil.errors import ConfigError, ResolutionError, SlideError
 from lrmil.models.bundle import Bundle
 from lrmil.models.heads.abmil import predict_bag
@@ -16,7 +17,6 @@ from lrmil.prediction.prediction import Prediction
 from lrmil.raster import Raster
 from lrmil.slides.slide import Slide, open_slide
 from lrmil.steps import last
-from lrmil.synthetic import make_slide
 from runs import tiny_bundle, watch_levels
 from slides import write_pyramid
 

@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from lrmil import cli
+from lrmil.demo.synthetic import make_slide
 from lrmil.errors import CohortError
 from lrmil.features.store import read_card
 from lrmil.models.bundle import load_bundle, save_bundle
@@ -16,7 +17,6 @@ from lrmil.prediction.inference import predict
 from lrmil.reports.case_page import write_case
 from lrmil.runs.train import train_steps
 from lrmil.slides.slide import open_slide
-from lrmil.synthetic import make_slide
 from runs import tiny_bundle, tiny_config
 from slides import write_pyramid
 from vendor_slides import write_scn

@@ -12,9 +12,9 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from lrmil.demo.synthetic import LABELS, SMALLEST, SyntheticSlide, make_cohort_steps, make_slide
 from lrmil.errors import ConfigError
 from lrmil.steps import Step
-from lrmil.synthetic import LABELS, SMALLEST, SyntheticSlide, make_cohort_steps, make_slide
 
 SLIDES = 12
 

@@ -21,7 +21,7 @@ from PIL import Image
 from lrmil import cli
 from lrmil.commands import slides as slide_commands
 from lrmil.commands import training as training_commands
-from lrmil.demo_slide import demo_slide
+from lrmil.demo.slide import demo_slide
 from lrmil.errors import OverwriteError
 from lrmil.features.extraction import extract_features
 from lrmil.models.bundle import save_bundle
@@ -338,8 +338,8 @@ def _untrained(*_: object, **__: object) -> None:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_the_small_demonstration(seed: int, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lrmil.demo.make_cohort_steps", _untrained)
-    monkeypatch.setattr("lrmil.demo_slide.SIDE", 1024)
+    monkeypatch.setattr("lrmil.demo.model.make_cohort_steps", _untrained)
+    monkeypatch.setattr("lrmil.demo.slide.SIDE", 1024)
 
     def run() -> None:
         with suppress(Untrained):

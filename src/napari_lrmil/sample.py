@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QTimer
 
-from lrmil.demo_slide import demo_slide
+from lrmil.demo.slide import demo_slide
 from lrmil.errors import SlideError
 from lrmil.slides.slide import open_slide
 from lrmil.steps import Step, last
@@ -51,7 +51,7 @@ def make_demo_model(session: Session, slide_id: str) -> None:
 
     def steps() -> "Iterator[Step[tuple[Path, Bundle]]]":
         yield from _made_by_a_process(places.cache_folder())
-        from lrmil.demo import demo_model_steps
+        from lrmil.demo.model import demo_model_steps
         from lrmil.models.bundle import load_bundle
 
         folder = last(demo_model_steps(places.cache_folder()))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from napari.components import ViewerModel
 
-from lrmil import demo
+from lrmil.demo import model
 from napari_lrmil import places, sample
 from napari_lrmil.sample import make_demo_model, open_sample
 from napari_lrmil.session import Session
@@ -25,7 +25,7 @@ def made(model_folder: Path, own_folders: Path, monkeypatch: pytest.MonkeyPatch)
     """A model in the place of the demonstration's, so that none is trained."""
     import shutil
 
-    target = own_folders / "cache" / f"demo-model-{demo._key()}"
+    target = own_folders / "cache" / f"demo-model-{model._key()}"
     shutil.copytree(model_folder, target)
     return target
 

@@ -13,8 +13,9 @@ from lrmil.cohorts.screening import Look, far_levels, look_steps, lookalikes, so
 from lrmil.commands.options import config_of, inputs_of, mpp_table_of, table_options_of, with_checksums
 from lrmil.commands.printing import console, exit_code, figure, print_arms, print_json, printed
 from lrmil.configs import TrainConfig, with_settings
-from lrmil.demo import demo_model_steps
-from lrmil.demo_slide import demo_slide
+from lrmil.demo.model import demo_model_steps
+from lrmil.demo.slide import demo_slide
+from lrmil.demo.synthetic import make_cohort_steps
 from lrmil.errors import RunError
 from lrmil.features.extraction import SlideSource
 from lrmil.models.bundle import load_bundle
@@ -29,7 +30,6 @@ from lrmil.runs.watch import RunStatus, read_status
 from lrmil.slides.discovery import find_slides
 from lrmil.slides.resolution import parse_mpp
 from lrmil.slides.source import slide_id_of
-from lrmil.synthetic import make_cohort_steps
 
 # A small network with random weights: the demonstration must run offline. Network and seed are fixed because the gap
 # between resolutions depends on them, and the settings were picked by looking at this very cohort: it shows how the

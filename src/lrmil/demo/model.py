@@ -16,7 +16,8 @@ import torch
 from filelock import FileLock, Timeout
 
 from lrmil.configs import TrainConfig, with_settings
-from lrmil.demo_slide import STRENGTH
+from lrmil.demo.slide import STRENGTH
+from lrmil.demo.synthetic import make_cohort_steps
 from lrmil.errors import FormatError
 from lrmil.io import atomic, hashing
 from lrmil.io.ownership import is_bundle_alone, is_lock, require_free
@@ -24,7 +25,6 @@ from lrmil.models.bundle import load_bundle, save_bundle
 from lrmil.models.card import read_model_card
 from lrmil.runs.train import Run, train_steps
 from lrmil.steps import Step
-from lrmil.synthetic import make_cohort_steps
 
 REMARK = (
     "Demonstration: trained within half a minute on a few synthetic slides to show the software. It knows nothing of "

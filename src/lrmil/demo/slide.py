@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from lrmil.demo.synthetic import is_synthetic, make_slide, write_pyramid
 from lrmil.io import atomic
 from lrmil.io.ownership import is_truth
-from lrmil.synthetic import is_synthetic, make_slide, write_pyramid
 
 STRENGTH = 2.0  # how much positive nuclei differ: enough for a network of random weights to find them
 SLIDE, SIDE, SEED = "synthetic-positive", 3072, (4242, 1)

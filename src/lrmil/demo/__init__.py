@@ -1,0 +1,1 @@
+"""Synthetic slides and the small model made from them."""
