@@ -9,7 +9,8 @@ import signal
 import sys
 from pathlib import Path
 
-from lrmil import cli, commands
+from lrmil import cli
+from lrmil.cli import commands
 from lrmil.io import atomic
 
 assert commands

@@ -178,7 +178,7 @@ class TestUsage:
             assert code == 0 and "\\x1b[31mred\\x07" in out and not {"\x1b", "\x07"} & set(out + err)
 
     def test_stopping_by_the_keyboard_says_how_to_go_on(self, run_cli, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
-        from lrmil import commands
+        from lrmil.cli import commands
 
         def stopped(options: object) -> int:
             raise KeyboardInterrupt

@@ -14,7 +14,7 @@ import tifffile
 from PIL import Image
 
 from lrmil import cli
-from lrmil.commands import slides as slide_commands
+from lrmil.cli.commands import slides as slide_commands
 from lrmil.errors import OutputError, OverwriteError
 from lrmil.models.bundle import Bundle, load_bundle, save_bundle
 from lrmil.patches.tissue import segment_tissue

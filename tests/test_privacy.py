@@ -129,7 +129,7 @@ def test_what_is_said_of_slides(run: Path, say, labelled: Path, tmp_path: Path) 
     assert PICTURES.search(next((tmp_path / "case").glob("*.html")).read_bytes())
     arguments = ["--encoder", "test_resnet", "--patch-size", 64, "--out", tmp_path / "features", *CPU]
     with pytest.MonkeyPatch.context() as patch:
-        from lrmil.commands import slides as commands
+        from lrmil.cli.commands import slides as commands
 
         real = commands.load_encoder
         patch.setattr(commands, "load_encoder", lambda name, **options: real(name, pretrained=False, **options))

@@ -126,7 +126,7 @@ class TestPredictAndExtract:
     def test_features_say_it_too(self, slides: Path, tmp_path: Path) -> None:
         arguments = ["extract", slides / "power.svs", "--encoder", "test_resnet", "--patch-size", 64, "--threads", 1]
         arguments += ["--out", tmp_path, *CPU]
-        from lrmil.commands import slides as commands
+        from lrmil.cli.commands import slides as commands
 
         with pytest.MonkeyPatch.context() as patch:
             real = commands.load_encoder

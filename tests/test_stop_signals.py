@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from lrmil import stop_signals
+from lrmil.cli import stop_signals
+from lrmil.cli.stop_signals import stopped_by_signals
 from lrmil.io.locks import output_lock
 from lrmil.io.settings import write_toml
 from lrmil.models.bundle import save_bundle
 from lrmil.runs.control import is_running
 from lrmil.runs.watch import read_status
-from lrmil.stop_signals import stopped_by_signals
 from napari_lrmil import training_process
 from runs import TinyRun, tiny_bundle, tiny_config
 

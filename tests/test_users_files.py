@@ -19,8 +19,8 @@ import zarr
 from PIL import Image
 
 from lrmil import cli
-from lrmil.commands import slides as slide_commands
-from lrmil.commands import training as training_commands
+from lrmil.cli.commands import slides as slide_commands
+from lrmil.cli.commands import training as training_commands
 from lrmil.demo.slide import demo_slide
 from lrmil.errors import OverwriteError
 from lrmil.features.extraction import extract_features

@@ -4,10 +4,10 @@ import argparse
 import tomllib
 from pathlib import Path
 
+from lrmil.cli.printing import console
 from lrmil.cohorts.checks import names_of
 from lrmil.cohorts.cohort import TableOptions
 from lrmil.cohorts.mpp_table import read_mpp_table
-from lrmil.commands.printing import console
 from lrmil.configs import TrainConfig, with_settings
 from lrmil.errors import CohortError, ConfigError, ReviewError
 from lrmil.features.extraction import SlideSource

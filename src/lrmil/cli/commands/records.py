@@ -7,9 +7,9 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from lrmil.commands.encoders import print_encoder
-from lrmil.commands.options import log_at
-from lrmil.commands.printing import exit_code, print_json, printed
+from lrmil.cli.commands.encoders import print_encoder
+from lrmil.cli.options import log_at
+from lrmil.cli.printing import exit_code, print_json, printed
 from lrmil.errors import ConfigError, OverwriteError
 from lrmil.features import trident
 from lrmil.features.store import refuse_mixed

@@ -1,9 +1,9 @@
 """What each command of `lrmil` does; every function takes the parsed options and gives the exit code."""
 
-from lrmil.commands.encoders import encoders
-from lrmil.commands.records import card, doctor, export, reviews
-from lrmil.commands.slides import case, extract, inspect, predict
-from lrmil.commands.training import demo, evaluate, report, status, stop, train, validate
+from lrmil.cli.commands.encoders import encoders
+from lrmil.cli.commands.records import card, doctor, export, reviews
+from lrmil.cli.commands.slides import case, extract, inspect, predict
+from lrmil.cli.commands.training import demo, evaluate, report, status, stop, train, validate
 
 __all__ = [
     "card",

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from lrmil.arguments import (
+from lrmil.cli.arguments import (
     add_at,
     add_bounds,
     add_checksums,
@@ -31,8 +31,8 @@ from lrmil.arguments import (
     count,
     share,
 )
+from lrmil.cli.stop_signals import stopped_by_signals
 from lrmil.errors import LrmilError, Stopped
-from lrmil.stop_signals import stopped_by_signals
 
 EPILOG = "Model output is not a diagnosis; for research use. Method: arXiv 2606.06864."
 
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         with stopped_by_signals():
-            from lrmil import commands
+            from lrmil.cli import commands
 
             return int(getattr(commands, options.command)(options))
     except (Stopped, KeyboardInterrupt):

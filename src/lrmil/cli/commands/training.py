@@ -8,10 +8,11 @@ from pathlib import Path
 from rich.table import Column, Table
 from rich.text import Text
 
+from lrmil.cli.options import config_of, inputs_of, mpp_table_of, table_options_of, with_checksums
+from lrmil.cli.printing import console, exit_code, figure, print_arms, print_json, printed
+from lrmil.cli.progress import show
 from lrmil.cohorts.cohort import validate_cohort
 from lrmil.cohorts.screening import Look, far_levels, look_steps, lookalikes, sources_of, unusable
-from lrmil.commands.options import config_of, inputs_of, mpp_table_of, table_options_of, with_checksums
-from lrmil.commands.printing import console, exit_code, figure, print_arms, print_json, printed
 from lrmil.configs import TrainConfig, with_settings
 from lrmil.demo.model import demo_model_steps
 from lrmil.demo.slide import demo_slide
@@ -21,7 +22,6 @@ from lrmil.features.extraction import SlideSource
 from lrmil.models.bundle import load_bundle
 from lrmil.prediction import evaluation
 from lrmil.prediction.batch import predict_slides
-from lrmil.progress import show
 from lrmil.reports.run_report import write_report
 from lrmil.runs.control import is_running, request_stop
 from lrmil.runs.earlier import earlier_in

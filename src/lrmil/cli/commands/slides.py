@@ -3,9 +3,10 @@
 import argparse
 from dataclasses import asdict
 
-from lrmil.commands.options import inputs_of, log_at, masks_in, mpp_of, slides_of, with_checksums
-from lrmil.commands.printing import console, exit_code, print_facts, print_json, print_rows, printed
-from lrmil.commands.records import exported
+from lrmil.cli.commands.records import exported
+from lrmil.cli.options import inputs_of, log_at, masks_in, mpp_of, slides_of, with_checksums
+from lrmil.cli.printing import console, exit_code, print_facts, print_json, print_rows, printed
+from lrmil.cli.progress import show
 from lrmil.features.extraction import extract_features
 from lrmil.features.store import refuse_mixed
 from lrmil.models.bundle import load_bundle
@@ -15,7 +16,6 @@ from lrmil.patches.inspection import inspect_slide
 from lrmil.patches.plan import PatchPlan
 from lrmil.prediction.batch import predict_slides
 from lrmil.prediction.inference import predict_steps
-from lrmil.progress import show
 from lrmil.reports.case_page import require_case_place, write_case
 from lrmil.reviews.log import latest_reviews
 from lrmil.slides.discovery import slide_path

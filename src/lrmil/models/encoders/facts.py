@@ -1,44 +1,17 @@
-"""The commands on encoders: the list of those known by name, and whether one can be had."""
-
-import argparse
+"""What is known of an encoder, and whether it can be used on this machine."""
 
 import timm
-from rich.table import Column, Table
-from rich.text import Text
 
-from lrmil.commands.printing import print_json, printed
 from lrmil.errors import EncoderError
-from lrmil.models.encoders.catalogue import CATALOGUE, UNSUPPORTED, CatalogueEntry, find_by_hub_id
+from lrmil.models.encoders.catalogue import CATALOGUE, CatalogueEntry, find_by_hub_id
 from lrmil.models.encoders.hub import availability
 from lrmil.models.encoders.loading import load_encoder
 from lrmil.models.encoders.source import find_source
 
-UNKNOWN = "not known"
-
-
-def encoders(options: argparse.Namespace) -> int:
-    """List the encoders of the catalogue, and why others are not in it."""
-    if options.json:
-        print_json({"encoders": [_facts(name) for name in CATALOGUE], "not_loadable": dict(UNSUPPORTED)})
-        return 0
-    table = Table(*(Column(name, no_wrap=True) for name in ("name", "embedding", "dim", "px", "um/px")), box=None)
-    for name, width in (("licence", 15), ("gated", 5), ("student inherits", 8)):  # in all 80 columns wide
-        table.add_column(name, min_width=width, overflow="fold")
-    for name, entry in CATALOGUE.items():
-        numbers = [str(entry.dim), str(entry.size), "-" if entry.mpp is None else f"{entry.mpp:g}"]
-        terms = [entry.licence or UNKNOWN, _word(entry.gated), _word(entry.inherits)]
-        table.add_row(*map(Text, [name, entry.embedding, *numbers, *terms]))
-    printed.print(table)
-    for name, reason in UNSUPPORTED.items():
-        printed.print(f"{name} cannot be loaded: {reason}.", markup=False)
-    printed.print("px: side of its patches; um/px -: its authors do not state one", markup=False)
-    printed.print("Whether one can be had here: lrmil doctor --encoder NAME", markup=False)
-    return 0
-
 
 def encoder_facts(name: str) -> tuple[dict[str, object], bool]:
     """What is known of an encoder and whether it can be had here; nothing is downloaded."""
-    facts: dict[str, object] = _facts(name.lower()) if name.lower() in CATALOGUE else {"name": name}
+    facts: dict[str, object] = catalogue_facts(name.lower()) if name.lower() in CATALOGUE else {"name": name}
     kind, _, place = name.partition(":")
     hub_id = str(facts.get("hub_id", "")) or (place if kind.lower() in ("hf-hub", "hf_hub") else "")
     if not hub_id and not timm.is_model(name.partition(".")[0]):
@@ -49,7 +22,7 @@ def encoder_facts(name: str) -> tuple[dict[str, object], bool]:
         if not hub_id:
             raise EncoderError(f"timm has no weights {name!r} on the hub; it can be built with random weights alone.")
     elif (known := find_by_hub_id(hub_id)) and "hub_id" not in facts:
-        facts |= _facts(known[0])
+        facts |= catalogue_facts(known[0])
     found = availability(hub_id)
     gated = facts.get("gated") is True
     can_be_had = found.cached or bool(found.reachable and (found.token or not gated))
@@ -57,19 +30,6 @@ def encoder_facts(name: str) -> tuple[dict[str, object], bool]:
     if not can_be_had:
         facts["what_to_do"] = _remedy(offline=found.offline, reachable=bool(found.reachable))
     return facts, can_be_had
-
-
-def print_encoder(name: str, *, as_json: bool) -> int:
-    """Say whether an encoder can be had here."""
-    facts, can_be_had = encoder_facts(name)
-    if as_json:
-        print_json(facts)
-    else:
-        for key, value in facts.items():
-            if value != "":
-                shown = value if isinstance(value, str | int | float) and not isinstance(value, bool) else _word(value)
-                printed.print(f"{key.replace('_', ' ')}: {shown}", markup=False)
-    return 0 if can_be_had else 1
 
 
 def _in_folder(name: str) -> dict[str, object]:
@@ -94,7 +54,7 @@ def _remedy(*, offline: bool, reachable: bool) -> str:
     return "the model is gated and no token is stored: ask for access on its page, then `hf auth login`"
 
 
-def _facts(name: str) -> dict[str, object]:
+def catalogue_facts(name: str) -> dict[str, object]:
     entry: CatalogueEntry = CATALOGUE[name]
     return {
         "name": name,
@@ -113,13 +73,3 @@ def _facts(name: str) -> dict[str, object]:
         "student_inherits": entry.inherits,
         "revision": entry.revision,
     }
-
-
-def _word(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, dict):
-        return ", ".join(f"{key}={inner}" for key, inner in value.items()) or "none"
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    return UNKNOWN if value is None else str(value)
