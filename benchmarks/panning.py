@@ -29,8 +29,8 @@ from lrmil.models.bundle import Bundle, save_bundle
 from lrmil.models.encoders.loading import load_encoder
 from lrmil.models.heads.abmil import make_mil
 from lrmil.slides.slide import open_slide
-from napari_lrmil.layers import slide_layer
-from napari_lrmil.session import Session, session_of
+from napari_lrmil.layers.build import slide_layer
+from napari_lrmil.session.session import Session, session_of
 
 WIDTH, HEIGHT, TILE, MPP = 40_000, 30_000, 256, 0.5
 STEP_UM = 50.0  # 100 px at full resolution on screen

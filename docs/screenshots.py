@@ -22,9 +22,9 @@ from PIL import Image
 from qtpy.QtWidgets import QApplication, QScrollArea, QWidget
 
 from lrmil.configs import TrainConfig, with_settings
-from napari_lrmil.classify import ClassifySlide
-from napari_lrmil.train import TrainFromFolder
-from napari_lrmil.worklist import Worklist
+from napari_lrmil.docks.classify import ClassifySlide
+from napari_lrmil.docks.train import TrainFromFolder
+from napari_lrmil.docks.worklist import Worklist
 
 OUT = Path(__file__).parent / "screenshots"
 SLIDES = ["--train", "16", "--val", "6", "--test", "10", "--crop", "256"]

@@ -20,7 +20,7 @@ from lrmil.io.settings import write_toml
 from lrmil.models.bundle import save_bundle
 from lrmil.runs.control import is_running
 from lrmil.runs.watch import read_status
-from napari_lrmil import training_process
+from napari_lrmil.jobs import training_process
 from runs import TinyRun, tiny_bundle, tiny_config
 
 pytestmark = [pytest.mark.long, pytest.mark.skipif(sys.platform == "win32", reason="signals are sent another way")]

@@ -14,9 +14,9 @@ from lrmil.demo.slide import demo_slide
 from lrmil.errors import SlideError
 from lrmil.slides.slide import open_slide
 from lrmil.steps import Step, last
-from napari_lrmil import places
-from napari_lrmil.layers import LayerData, slide_layer
-from napari_lrmil.session import Session, session_of
+from napari_lrmil.layers.build import LayerData, slide_layer
+from napari_lrmil.session.session import Session, session_of
+from napari_lrmil.state import folders
 
 if TYPE_CHECKING:
     from lrmil.models.bundle import Bundle
@@ -33,7 +33,7 @@ def open_sample() -> list[LayerData]:
     """
     import napari
 
-    path = demo_slide(places.cache_folder())
+    path = demo_slide(folders.cache_folder())
     viewer = napari.current_viewer()
     if viewer is not None:
         QTimer.singleShot(0, lambda: _classify(viewer, path.name.split(".")[0]))
@@ -50,11 +50,11 @@ def make_demo_model(session: Session, slide_id: str) -> None:
     """Make or find the demonstration's model in a thread, load it, then classify the sample slide."""
 
     def steps() -> "Iterator[Step[tuple[Path, Bundle]]]":
-        yield from _made_by_a_process(places.cache_folder())
+        yield from _made_by_a_process(folders.cache_folder())
         from lrmil.demo.model import demo_model_steps
         from lrmil.models.bundle import load_bundle
 
-        folder = last(demo_model_steps(places.cache_folder()))
+        folder = last(demo_model_steps(folders.cache_folder()))
         yield Step("load model", 1, 1, result=(folder, load_bundle(folder)))
 
     def made(model: "tuple[Path, Bundle]") -> None:

@@ -16,8 +16,8 @@ from napari.components import ViewerModel
 from qtpy.QtCore import QThreadPool
 
 from lrmil.models.bundle import save_bundle
-from napari_lrmil.classify import ClassifySlide
-from napari_lrmil.session import Session, session_of
+from napari_lrmil.docks.classify import ClassifySlide
+from napari_lrmil.session.session import Session, session_of
 from runs import tiny_bundle
 
 if TYPE_CHECKING:

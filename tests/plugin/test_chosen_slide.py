@@ -13,12 +13,12 @@ from napari.components import ViewerModel
 from lrmil.errors import OutputError, ResolutionError
 from lrmil.slides.slide import open_slide
 from lrmil.steps import Step
-from napari_lrmil import session as session_module
-from napari_lrmil.classify import ClassifySlide
-from napari_lrmil.open_slides import slides_in
-from napari_lrmil.preferences import Preferences
-from napari_lrmil.session import Session
-from napari_lrmil.worklist import Worklist
+from napari_lrmil.docks.classify import ClassifySlide
+from napari_lrmil.docks.worklist import Worklist
+from napari_lrmil.layers.slides import slides_in
+from napari_lrmil.session import session as session_module
+from napari_lrmil.session.session import Session
+from napari_lrmil.state.preferences import Preferences
 from slides import coordinate_pixels, overwrite, segment_of, write_pyramid
 
 if TYPE_CHECKING:

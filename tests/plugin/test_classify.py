@@ -16,11 +16,11 @@ from lrmil.prediction.batch import predict_one
 from lrmil.prediction.files import read_prediction
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step, last
-from napari_lrmil import session as session_module
-from napari_lrmil.classify import ClassifySlide
-from napari_lrmil.layers import KEY
-from napari_lrmil.session import Session, session_of
-from napari_lrmil.widgets.result_box import facts as facts_of
+from napari_lrmil.docks.classify import ClassifySlide
+from napari_lrmil.layers.build import KEY
+from napari_lrmil.session import session as session_module
+from napari_lrmil.session.session import Session, session_of
+from napari_lrmil.widgets.classify.result_box import facts as facts_of
 from slides import coordinate_pixels, write_pyramid
 
 if TYPE_CHECKING:
@@ -365,7 +365,7 @@ def test_sessions_go_with_their_viewers(qtbot: "QtBot") -> None:
 def test_importing_the_plugin_imports_no_torch() -> None:
     import subprocess
 
-    program = "import sys, napari_lrmil.classify; sys.exit('torch' in sys.modules)"
+    program = "import sys, napari_lrmil.docks.classify; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-W", "ignore", "-c", program], timeout=120).returncode == 0
 
 

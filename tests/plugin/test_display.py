@@ -18,9 +18,9 @@ from lrmil.prediction.prediction import Prediction
 from lrmil.raster import Raster
 from lrmil.slides.slide import open_slide
 from lrmil.steps import Step
-from napari_lrmil import session as session_module
-from napari_lrmil.layers import attention_layer, attention_values, slide_layer
-from napari_lrmil.session import session_of
+from napari_lrmil.layers.build import attention_layer, attention_values, slide_layer
+from napari_lrmil.session import session as session_module
+from napari_lrmil.session.session import session_of
 from runs import tiny_bundle
 from slides import coordinate_pixels, write_pyramid
 

@@ -13,8 +13,8 @@ from lrmil.prediction.inference import predict, predict_steps
 from lrmil.prediction.prediction import Prediction
 from lrmil.raster import Raster
 from lrmil.slides.slide import open_slide
-from napari_lrmil import layers
-from napari_lrmil.layers import (
+from napari_lrmil.layers import build
+from napari_lrmil.layers.build import (
     KEY,
     attention_layer,
     attention_values,
@@ -57,7 +57,7 @@ def test_a_slide_without_resolution_stays_in_pixels(tmp_path: Path) -> None:
 
 
 def test_a_large_slide_without_coarse_levels_gets_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layers, "COARSE", 128)
+    monkeypatch.setattr(build, "COARSE", 128)
     pixels = coordinate_pixels(600, 900)
     path = write_pyramid(tmp_path / "flat.tif", pixels, 0.5, factors=(), style="aperio")
     with open_slide(path) as slide:
@@ -67,7 +67,7 @@ def test_a_large_slide_without_coarse_levels_gets_one(tmp_path: Path, monkeypatc
         y, x = 40, 60
         expected = pixels[int((y + 0.5) * factor), int((x + 0.5) * factor)].astype(int)
         assert np.abs(np.asarray(data[1][y, x]).astype(int) - expected).max() <= 2
-        monkeypatch.setattr(layers, "LARGEST_FLAT", 1000)
+        monkeypatch.setattr(build, "LARGEST_FLAT", 1000)
         with pytest.raises(SlideError, match="pyramid"):
             slide_layer(slide)
 

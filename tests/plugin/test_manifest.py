@@ -12,7 +12,7 @@ from npe2 import PluginManifest
 
 import napari_lrmil
 from lrmil.slides.source import EXTENSIONS, FLAT_EXTENSIONS
-from napari_lrmil.preferences import Preferences
+from napari_lrmil.state.preferences import Preferences
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,7 +77,7 @@ def test_npe2_accepts_it(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_changed_preference_reaches_a_new_session(make_napari_viewer: "Callable[..., object]") -> None:
     from napari.settings import get_plugin_settings
 
-    from napari_lrmil.session import session_of
+    from napari_lrmil.session.session import session_of
 
     viewer = make_napari_viewer()
     settings = get_plugin_settings("napari-lrmil").classify

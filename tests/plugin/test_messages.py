@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from lrmil.errors import SlideError
-from napari_lrmil import places
-from napari_lrmil.messages import explain
+from napari_lrmil.state import folders
+from napari_lrmil.state.messages import explain
 
 
 def raised(error: Exception) -> Exception:
@@ -35,8 +35,8 @@ def test_a_sentence_says_what_to_do(error: Exception, words: str) -> None:
 def test_the_traceback_is_in_the_log(own_folders: Path) -> None:
     explain(raised(RuntimeError("first")))
     explain(raised(KeyError("second")))
-    log = places.log_file().read_text(encoding="utf-8")
-    assert own_folders in places.log_file().parents
+    log = folders.log_file().read_text(encoding="utf-8")
+    assert own_folders in folders.log_file().parents
     assert log.count("Traceback (most recent call last)") == 2
     assert "RuntimeError: first" in log and "test_messages" in log
 
@@ -48,9 +48,9 @@ def test_a_log_that_cannot_be_written_hides_no_message(own_folders: Path) -> Non
 
 
 def test_choices_are_remembered(own_folders: Path) -> None:
-    assert places.recall("run_folder") == ""
-    places.remember("run_folder", "/a/run")
-    places.remember("model_folder", "/a/model")
-    assert places.recall("run_folder") == "/a/run" and places.recall("model_folder") == "/a/model"
+    assert folders.recall("run_folder") == ""
+    folders.remember("run_folder", "/a/run")
+    folders.remember("model_folder", "/a/model")
+    assert folders.recall("run_folder") == "/a/run" and folders.recall("model_folder") == "/a/model"
     (own_folders / "state/remembered.json").write_text("[1]")
-    assert places.recall("run_folder") == ""
+    assert folders.recall("run_folder") == ""

@@ -16,13 +16,13 @@ from lrmil.prediction.prediction import Prediction
 from lrmil.reviews.log import Review, read_reviews
 from lrmil.slides.source import SlideSource
 from lrmil.steps import last
-from napari_lrmil import session as session_module
-from napari_lrmil.answers import Shown
-from napari_lrmil.preferences import Preferences
-from napari_lrmil.session import Session, session_of
-from napari_lrmil.widgets.overlay_box import OverlayBox
-from napari_lrmil.widgets.result_box import ResultBox
-from napari_lrmil.widgets.review_box import ReviewBox
+from napari_lrmil.session import session as session_module
+from napari_lrmil.session.session import Session, session_of
+from napari_lrmil.state.preferences import Preferences
+from napari_lrmil.state.shown import Shown
+from napari_lrmil.widgets.classify.overlay_box import OverlayBox
+from napari_lrmil.widgets.classify.result_box import ResultBox
+from napari_lrmil.widgets.classify.review_box import ReviewBox
 
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot

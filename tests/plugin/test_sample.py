@@ -10,9 +10,10 @@ import pytest
 from napari.components import ViewerModel
 
 from lrmil.demo import model
-from napari_lrmil import places, sample
+from napari_lrmil import sample
 from napari_lrmil.sample import make_demo_model, open_sample
-from napari_lrmil.session import Session
+from napari_lrmil.session.session import Session
+from napari_lrmil.state import folders
 
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
@@ -33,7 +34,7 @@ def made(model_folder: Path, own_folders: Path, monkeypatch: pytest.MonkeyPatch)
 def test_the_slide_is_opened_at_once() -> None:
     ((data, keywords, kind),) = open_sample()
     assert kind == "image" and data[0].shape == (3072, 3072, 3) and keywords["scale"] == (0.5, 0.5)
-    assert (places.cache_folder() / "synthetic-positive.ome.tif").is_file()
+    assert (folders.cache_folder() / "synthetic-positive.ome.tif").is_file()
 
 
 @pytest.mark.long

@@ -19,12 +19,12 @@ from lrmil.prediction.inference import predict
 from lrmil.slides.discovery import find_slides
 from lrmil.slides.slide import Slide
 from lrmil.steps import Step
-from napari_lrmil import places
-from napari_lrmil.classify import ClassifySlide
-from napari_lrmil.session import Session
-from napari_lrmil.worklist import Worklist
-from napari_lrmil.worklist_job import classify_list
-from napari_lrmil.worklist_state import Entry, entries_of
+from napari_lrmil.docks.classify import ClassifySlide
+from napari_lrmil.docks.worklist import Worklist
+from napari_lrmil.jobs.classify_list import classify_list
+from napari_lrmil.session.session import Session
+from napari_lrmil.state import folders
+from napari_lrmil.state.worklist import Entry, entries_of
 from slides import overwrite, segment_of, write_pyramid
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class TestWorklist:
         assert answers is not None
         assert [entry.status for entry in answers] == ["ok", "failed", "ok"]
         assert "RuntimeError: a bug in a decoder" in answers[1].message
-        assert "Traceback" in places.log_file().read_text(encoding="utf-8")
+        assert "Traceback" in folders.log_file().read_text(encoding="utf-8")
 
     def test_a_slide_that_changes_while_it_is_read_is_a_failed_row_and_keeps_no_answer(
         self, folder: Path, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

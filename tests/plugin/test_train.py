@@ -25,12 +25,13 @@ from lrmil.io.settings import read_toml, write_toml
 from lrmil.runs.control import is_running, request_stop
 from lrmil.runs.plan_file import write_plan
 from lrmil.slides.source import SlideSource
-from napari_lrmil import places, training_process
-from napari_lrmil.session import Session, session_of
-from napari_lrmil.train import TrainFromFolder
-from napari_lrmil.training_process import has_process, last_words
-from napari_lrmil.widgets.train_cohort import EMPTY, propose_run
-from napari_lrmil.widgets.train_progress import duration
+from napari_lrmil.docks.train import TrainFromFolder
+from napari_lrmil.jobs import training_process
+from napari_lrmil.jobs.training_process import has_process, last_words
+from napari_lrmil.session.session import Session, session_of
+from napari_lrmil.state import folders
+from napari_lrmil.widgets.train.cohort import EMPTY, propose_run
+from napari_lrmil.widgets.train.progress import duration
 from runs import TinyRun, stamp_of, tiny_config
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ VIEWER = """
 import sys
 from pathlib import Path
 from lrmil.configs import read_toml
-from napari_lrmil.training_process import start_training
+from napari_lrmil.jobs.training_process import start_training
 run, slides, labels, settings = map(Path, sys.argv[1:])
 start_training(run, slides, labels, read_toml(settings), "cpu")
 """
@@ -140,7 +141,7 @@ def test_start_curves_finish_and_the_model_is_handed_on(
     begin(widget)
     assert widget.active and not widget.start_button.isEnabled() and widget.stop_button.isEnabled()
     assert "Starting" in widget.progress.state.text()
-    assert read_toml(run / "settings.toml") == tiny_config() and places.recall("run_folder") == str(run)
+    assert read_toml(run / "settings.toml") == tiny_config() and folders.recall("run_folder") == str(run)
     qtbot.waitUntil(lambda: points(widget)[0] > 0, timeout=PATIENCE)
     assert widget.status.state == "running" and not widget.curves_group.isHidden()
     assert widget.result_group.isHidden()
@@ -209,7 +210,7 @@ def test_a_training_outlives_its_viewer_and_is_known_and_stopped_before_it_begin
     write_toml(tmp_path / "long.toml", tiny_config(**LONG))
     viewer = [sys.executable, "-c", VIEWER, run, cohort / "slides", cohort / "labels.csv", tmp_path / "long.toml"]
     subprocess.run(viewer, check=True)  # starts the training and is gone
-    places.remember("run_folder", str(run))
+    folders.remember("run_folder", str(run))
     widget = make(ViewerModel())
     assert widget.active and widget.status.state == "absent" and "Starting" in widget.progress.state.text()
     widget.stop_button.click()  # a training takes a request from before its work for one of an earlier call

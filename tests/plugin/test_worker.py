@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lrmil.steps import Step
-from napari_lrmil.worker import JobWorker, start_job
+from napari_lrmil.jobs.worker import JobWorker, start_job
 
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot

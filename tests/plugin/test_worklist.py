@@ -18,16 +18,16 @@ from lrmil.reviews.log import Review, append_review
 from lrmil.slides.discovery import find_slides
 from lrmil.slides.failures import namesakes
 from lrmil.steps import Step, last
-from napari_lrmil import places
-from napari_lrmil.answers import case_folder
-from napari_lrmil.layers import KEY
-from napari_lrmil.session import Session, session_of
-from napari_lrmil.widgets.worklist_table import CLASS, COLUMNS, MESSAGE, PROBABILITY, REVIEWED, SLIDE, STATUS
-from napari_lrmil.widgets.worklist_tools import progress_text, shortened
-from napari_lrmil.worklist import Worklist
-from napari_lrmil.worklist_job import classify_list
-from napari_lrmil.worklist_state import entries_of, scan
-from napari_lrmil.worklist_viewer import current_slide, opened_slides
+from napari_lrmil.docks.worklist import Worklist
+from napari_lrmil.jobs.classify_list import classify_list
+from napari_lrmil.layers.build import KEY
+from napari_lrmil.session.session import Session, session_of
+from napari_lrmil.session.worklist_viewer import current_slide, opened_slides
+from napari_lrmil.state import folders
+from napari_lrmil.state.shown import case_folder
+from napari_lrmil.state.worklist import entries_of, scan
+from napari_lrmil.widgets.worklist.table import CLASS, COLUMNS, MESSAGE, PROBABILITY, REVIEWED, SLIDE, STATUS
+from napari_lrmil.widgets.worklist.tools import progress_text, shortened
 from runs import stamp_of
 
 if TYPE_CHECKING:
@@ -438,7 +438,7 @@ def test_a_painted_mask_is_kept_by_the_list(own: Worklist, qtbot: "QtBot", finis
 
 
 def add_mask(session: Session, tissue: object, mpp: float, slide_id: str) -> None:
-    from napari_lrmil.layers import tissue_layer
+    from napari_lrmil.layers.build import tissue_layer
 
     data, keywords, _ = tissue_layer(tissue, mpp, slide_id=slide_id)  # type: ignore[arg-type]
     session.viewer.add_labels(data, **keywords)
@@ -468,7 +468,7 @@ def test_a_damaged_memory_of_a_list_is_no_obstacle(classified: Worklist, session
 def test_a_folder_that_is_gone_is_not_asked_for(
     make: Callable[..., Worklist], viewer: ViewerModel, tmp_path: Path
 ) -> None:
-    places.remember("worklist_folder", str(tmp_path / "gone"))
+    folders.remember("worklist_folder", str(tmp_path / "gone"))
     assert make(viewer, None).folder is None
 
 

@@ -16,11 +16,11 @@ from qtpy.QtWidgets import QDockWidget, QMainWindow
 from lrmil.models.bundle import load_bundle
 from lrmil.prediction import files
 from lrmil.steps import Step, last
-from napari_lrmil.session import Session
-from napari_lrmil.widgets.worklist_table import CLASS, MESSAGE, PROBABILITY, SLIDE, STATUS
-from napari_lrmil.worklist import Worklist
-from napari_lrmil.worklist_job import REMEDY_HERE
-from napari_lrmil.worklist_state import list_file, scan, stamp_of
+from napari_lrmil.docks.worklist import Worklist
+from napari_lrmil.jobs.classify_list import REMEDY_HERE
+from napari_lrmil.session.session import Session
+from napari_lrmil.state.worklist import list_file, scan, stamp_of
+from napari_lrmil.widgets.worklist.table import CLASS, MESSAGE, PROBABILITY, SLIDE, STATUS
 from slides import overwrite, segment_of, write_pyramid
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QToolButton, QWidget
 
 from lrmil.steps import Step
-from napari_lrmil.messages import explain
-from napari_lrmil.worker import JobWorker, start_job
+from napari_lrmil.jobs.worker import JobWorker, start_job
+from napari_lrmil.state.messages import explain
 
 if TYPE_CHECKING:
     from lrmil.models.devices import Device

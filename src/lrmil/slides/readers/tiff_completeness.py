@@ -1,0 +1,17 @@
+"""Whether a TIFF that is no slide has all its pixels."""
+
+from pathlib import Path
+
+import tifffile
+
+from lrmil.slides.readers.tiff_pages import MALFORMED
+
+
+def is_whole_tiff(path: Path) -> bool:
+    try:
+        with tifffile.TiffFile(path) as tif:
+            pages = [tif.pages[0].aspage(), tif.pages[-1].aspage()]
+            ends = [max(map(sum, zip(page.dataoffsets, page.databytecounts, strict=True))) for page in pages]
+    except MALFORMED:
+        return False
+    return max(ends) <= path.stat().st_size

@@ -1,0 +1,1 @@
+"""One file a dock: lay its parts out and connect their signals."""

@@ -1,0 +1,179 @@
+"""The dock widget "Classify slide": slide, model, device, run; then the answer, where the model looked, the review."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QKeySequence, QShortcut
+from qtpy.QtWidgets import QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from superqt import QCollapsible
+
+from lrmil.raster import Raster
+from lrmil.steps import Step
+from napari_lrmil.layers.build import tissue_layer
+from napari_lrmil.session.session import session_of
+from napari_lrmil.state import folders
+from napari_lrmil.widgets.classify.gallery import Gallery
+from napari_lrmil.widgets.classify.model_box import ModelBox
+from napari_lrmil.widgets.classify.overlay_box import OverlayBox
+from napari_lrmil.widgets.classify.overview import Overview
+from napari_lrmil.widgets.classify.result_box import ResultBox
+from napari_lrmil.widgets.classify.review_box import ReviewBox
+from napari_lrmil.widgets.classify.slide_box import SlideBox
+from napari_lrmil.widgets.device_box import DeviceBox
+from napari_lrmil.widgets.parts import MessageLine, beside, listen, scrolling_column, titled
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+KEYS = {
+    "H": "overlay on or off",
+    ",": "overlay fainter",
+    ".": "overlay stronger",
+    "N": "next patch",
+    "Shift+N": "previous patch",
+}
+OPACITY_STEP = 10  # percent points
+
+
+class ClassifySlide(QWidget):
+    """View of the viewer's session; a widget that is closed and opened again takes up where the last one was.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer; napari passes it by this name.
+    """
+
+    def __init__(self, napari_viewer: "Viewer", parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.session = session = session_of(napari_viewer)
+        self.slides = SlideBox(session)
+        self.model = ModelBox(session)
+        self.device = DeviceBox(session.preferences.device)
+        self.tissue = QPushButton("Find tissue, to look or edit")
+        self.tissue.setToolTip("Adds the tissue mask as a layer: paint or erase, then classify. Not needed otherwise.")
+        self.run = QPushButton("Classify")
+        self.cancel = QPushButton("Cancel")
+        self.progress = QProgressBar()
+        self.message = MessageLine()
+        self.result = ResultBox(session)
+        self.overlay = OverlayBox(session)
+        self.gallery = Gallery(session)
+        self.overview = Overview(session, self.slides)
+        self.review = ReviewBox(session)
+        scrolling_column(
+            self,
+            [
+                titled("Slide", self.slides, self.overview),
+                titled("Model", self.model),
+                titled("Run", self.device, self.tissue, beside(self.run, self.cancel), self.progress, self.message),
+                titled("Result", self.result),
+                titled("Where the model looked", self.overlay, self.gallery),
+                titled("Review", self.review),
+                _keys(),
+            ],
+        )
+        self.setMinimumWidth(320)
+        self._listen()
+        self._bind_keys()
+        self._choose()
+        self.device.look()
+        self._recall_model()
+
+    def start(self) -> None:
+        """Classify the chosen slide."""
+        layer = self.slides.layer
+        if layer is None:
+            self.message.warn("Expected a slide. Got none; drop one on the viewer, or press Open.")
+            return
+        if self.slides.take_typed():
+            self.session.classify(layer, device=self.device.device)
+
+    def find_tissue(self) -> None:
+        """Add the tissue mask of the chosen slide as a layer."""
+        layer = self.slides.layer
+        if layer is not None and self.slides.take_typed():
+            self.session.find_tissue(layer, on_result=self._add_tissue)
+
+    def _listen(self) -> None:
+        session = self.session
+        listen(session.began, self._clear)
+        listen(session.failed, self.message.warn)
+        listen(session.told, self.message.say)
+        listen(session.stepped, self._show_step)
+        listen(session.job_changed, self._update_buttons)
+        listen(session.model_changed, self._update_buttons)
+        self.slides.changed.connect(self._choose)
+        self.run.clicked.connect(self.start)
+        self.cancel.clicked.connect(self._cancel)
+        self.tissue.clicked.connect(self.find_tissue)
+
+    def _bind_keys(self) -> None:
+        actions = {
+            "H": self.overlay.toggle,
+            ",": lambda: self.overlay.change_opacity(-OPACITY_STEP),
+            ".": lambda: self.overlay.change_opacity(OPACITY_STEP),
+            "N": lambda: self.gallery.step(1),
+            "Shift+N": lambda: self.gallery.step(-1),
+        }
+        for key, action in actions.items():
+            QShortcut(QKeySequence(key), self).activated.connect(action)
+
+    def _recall_model(self) -> None:
+        folder = self.session.preferences.model_folder or folders.recall("model_folder")
+        if self.session.bundle is None and not self.session.busy and folder and Path(folder).is_dir():
+            self.session.load_model(Path(folder))
+
+    def _update_buttons(self) -> None:
+        busy, ready = self.session.busy, self.slides.layer is not None
+        self.run.setEnabled(ready and not busy and self.session.bundle is not None)
+        self.run.setToolTip("" if self.session.bundle else "Choose a model folder first.")
+        self.tissue.setEnabled(ready and not busy)
+        self.cancel.setEnabled(busy)
+        self.progress.setVisible(busy)
+        if busy:
+            self.progress.setRange(0, 0)
+            self.progress.setFormat(self.session.job_name)
+
+    def _choose(self) -> None:
+        layer = self.slides.layer
+        if layer is not self.session.chosen:
+            self._clear()
+        self.session.choose(layer)
+        self._update_buttons()
+
+    def _clear(self) -> None:
+        """Forget what was said of the last action, or of another slide."""
+        self.message.say("")
+
+    def _show_step(self, step: Step[object]) -> None:
+        if step.total:
+            self.progress.setRange(0, step.total)
+            self.progress.setValue(step.done)
+            self.progress.setFormat(f"{step.done} of {step.total} {step.unit}")
+
+    def _cancel(self) -> None:
+        self.session.cancel()
+        self.message.say("Stopping after the patches in progress.")
+
+    def _add_tissue(self, found: tuple[Raster, float, str]) -> None:
+        tissue, mpp, slide_id = found
+        viewer, old = self.session.viewer, self.session.tissue_layer(slide_id)
+        if old is not None:
+            viewer.layers.remove(old)
+        data, keywords, _ = tissue_layer(tissue, mpp, slide_id=slide_id)
+        viewer.add_labels(data, **keywords)
+        self.message.say("Paint (2) or erase (1) tissue in the layer 'tissue', then press Classify: it uses your mask.")
+
+
+def _keys() -> QWidget:
+    folded = QCollapsible("Keys")
+    inside = QWidget()
+    column = QVBoxLayout(inside)
+    for key, meaning in {**KEYS, "Ctrl+Enter": "save the review"}.items():
+        label = QLabel(f"{key}: {meaning}")
+        label.setTextFormat(Qt.TextFormat.PlainText)
+        column.addWidget(label)
+    folded.addWidget(inside)
+    return folded

@@ -1,0 +1,294 @@
+"""The dock widget "Train from folder": check, start, watch, stop, resume; the training is a process that outlives it.
+
+The widget knows a run through its folder alone, so one that is opened again takes up a run in progress.
+"""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari.utils.theme import get_theme
+from qtpy.QtCore import QTimer
+from qtpy.QtGui import QShowEvent
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
+
+from lrmil.errors import LrmilError
+from lrmil.runs.control import request_stop
+from lrmil.runs.plan_file import read_plan, read_table_options
+from lrmil.runs.watch import RunStatus, RunWatch
+from napari_lrmil.jobs.training_process import LOG, has_process, last_words, may_begin, start_training
+from napari_lrmil.session.session import session_of
+from napari_lrmil.state import folders
+from napari_lrmil.state.messages import explain
+from napari_lrmil.widgets.parts import MessageLine, Text, listen, scrolling_column, titled
+from napari_lrmil.widgets.train.cohort import CohortBox, path_in
+from napari_lrmil.widgets.train.curves import Curves
+from napari_lrmil.widgets.train.progress import ProgressBox
+from napari_lrmil.widgets.train.result import ResultTable
+from napari_lrmil.widgets.train.settings import SettingsBox
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+POLL = 1000  # ms
+REPORT = 300  # s after a run's end within which its report is waited for
+CLASSIFY = ("napari-lrmil", "Classify slide")
+STOPPING = "Stopping after the step in progress. What is finished is kept; Resume goes on from there."
+
+
+class TrainFromFolder(QWidget):
+    """Form, progress, curves and result of one training run.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer; napari passes it by this name.
+    """
+
+    def __init__(self, napari_viewer: "Viewer", parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.session = session_of(napari_viewer)
+        self.cohort = CohortBox()
+        self.settings = SettingsBox(self.session.preferences.device)
+        self.start_button, self.stop_button = QPushButton("Start"), QPushButton("Stop")
+        self.why, self.message = Text(), MessageLine()
+        self.progress, self.curves, self.result = ProgressBox(), Curves(), ResultTable()
+        self.progress_group = titled("Progress", self.progress)
+        self.curves_group, self.result_group = titled("Curves", self.curves), titled("Result", self.result)
+        self.status = RunStatus("absent")
+        self.active = False  # whether a training is at work on the run, is about to be, or writes its report
+        self._run: Path | None = None
+        self._watch: RunWatch | None = None
+        self._stopping = self._stop_asked = self._handing_on = False
+        self._timer = QTimer(self)
+        self._timer.setInterval(POLL)
+        self._lay_out()
+        self._listen()
+        self._follow_theme()
+        self.settings.device.look()
+        self._recall_run()
+        self._show_form()
+
+    def start(self) -> None:
+        """Start the training, or go on with the one in the run folder."""
+        paths = self.cohort.paths
+        if paths is None or self._why_not():
+            return
+        slides, labels, run = paths
+        self._attach(run)  # another viewer may have begun since it was looked at last
+        if self.active:
+            return
+        self.message.say("")
+        try:
+            config, device = self.settings.config(), self.settings.device.device
+            start_training(run, slides, labels, config, device, options=self.cohort.reading.options)
+        except (LrmilError, OSError) as error:
+            self.message.warn(explain(error))
+            return
+        folders.remember("run_folder", str(run))
+        self._attach(run)
+
+    def stop(self) -> None:
+        """Ask the training to end after the step in progress."""
+        self._stopping, self._stop_asked = True, False
+        self.message.say(STOPPING)
+        self.poll()
+
+    def poll(self) -> None:
+        """Take up what the run says of itself."""
+        if self._run is None or self._watch is None:
+            return
+        was = self.status.state, self._timer.isActive()
+        there = has_process(self._run)  # asked first: what a process that is gone wrote is all there
+        self.status = self._watch.poll()
+        self.active = there or self.status.state == "running" or may_begin(self._run)
+        self._pass_stop_on()
+        self._show_run()
+        if self.active or self._report_is_due():
+            self._timer.start()
+            return
+        self._timer.stop()
+        if was != (self.status.state, False):
+            self._say_how_it_ended()
+
+    def use_model(self) -> None:
+        """Load the run's model into the viewer's session and open "Classify slide"."""
+        if self._run is None:
+            return
+        self._handing_on = True
+        if not self.session.load_model(self._run / "model"):
+            return
+        window = getattr(self.session.viewer, "window", None)
+        if window is not None:
+            dock, _ = window.add_plugin_dock_widget(*CLASSIFY, tabify=True)
+            dock.show()  # it may be there and hidden
+            dock.raise_()
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Look again: while the dock was closed another one may have started the run."""
+        super().showEvent(event)
+        self.poll()
+
+    def _lay_out(self) -> None:
+        buttons = QWidget()
+        row = QHBoxLayout(buttons)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.start_button)
+        row.addWidget(self.stop_button)
+        scrolling_column(
+            self,
+            [
+                titled("Cohort", self.cohort),
+                titled("Settings", self.settings),
+                buttons,
+                self.why,
+                self.message,
+                self.progress_group,
+                self.curves_group,
+                self.result_group,
+            ],
+        )
+        self.setMinimumWidth(360)
+        for group in (self.progress_group, self.curves_group, self.result_group):
+            group.hide()
+
+    def _listen(self) -> None:
+        self.cohort.changed.connect(self._show_form)
+        self.cohort.run_chosen.connect(self._look_at_run)
+        self.settings.changed.connect(self._settings_changed)
+        self.start_button.clicked.connect(self.start)
+        self.stop_button.clicked.connect(self.stop)
+        self.result.use_model.connect(self.use_model)
+        self._timer.timeout.connect(self.poll)
+        listen(self.session.failed, self._handing_on_failed)
+        listen(self.session.model_changed, self._model_changed)
+        listen(self.session.viewer.events.theme, self._follow_theme)
+
+    def _settings_changed(self) -> None:
+        self.cohort.set_folds(self.settings.folds.value())
+        self._show_form()
+
+    def _follow_theme(self, *_: object) -> None:
+        theme = get_theme(self.session.viewer.theme)
+        self.curves.set_colors(text=theme.text.as_hex(), background=theme.background.as_hex())
+
+    def _recall_run(self) -> None:
+        folder = folders.recall("run_folder")
+        if folder and Path(folder).is_dir():
+            self.cohort.choose_run(Path(folder))
+
+    def _look_at_run(self) -> None:
+        """Show the run in the folder that was chosen, if it holds one, and fill the form from its plan."""
+        run = path_in(self.cohort.run)
+        if run is None or run == self._run:
+            return
+        self.message.say("")
+        self._attach(run)
+        if self.status.state == "absent" or not (run / "plan.toml").exists():
+            return
+        try:
+            config, slides, labels = read_plan(run)
+            options = read_table_options(run)
+        except LrmilError as error:
+            self.message.warn(str(error))
+            return
+        self.settings.show_config(config)
+        self.cohort.reading.show_options(options)
+        for field, text in ((self.cohort.slides, slides), (self.cohort.labels, labels)):
+            if path_in(field) != Path(text):
+                field.setText(text)
+
+    def _attach(self, run: Path) -> None:
+        if run != self._run:
+            self._run, self._stopping = run, False
+        self._watch, self.status = RunWatch(run), RunStatus("absent")
+        self.result_group.hide()  # it shows another run, or an earlier state of this one
+        self._timer.stop()
+        self.poll()
+
+    def _pass_stop_on(self) -> None:
+        """Ask once the training is at its work: it takes a request from before that for one of an earlier call."""
+        if self._stopping and not self._stop_asked and self.status.state == "running" and self.status.job:
+            try:
+                request_stop(self._run or Path())
+                self._stop_asked = True
+            except OSError as error:
+                self._stopping = False
+                self.message.warn(explain(error))
+
+    def _report_is_due(self) -> bool:
+        """Whether another viewer's training, which has ended, may still be writing its report."""
+        if self._run is None or self.status.state != "finished" or (self._run / "report.html").exists():
+            return False
+        try:
+            return time.time() - (self._run / "metrics.json").stat().st_mtime < REPORT
+        except OSError:
+            return False
+
+    def _say_how_it_ended(self) -> None:
+        """Of an end that was not asked for, what is known of the reason and what to do."""
+        run = self._run or Path()
+        words, self._stopping = last_words(run), False
+        where = f" All that it printed is in {run / LOG}." if words else ""
+        if self.status.state == "failed":
+            self.message.warn(f"{self.status.message or words}{where}")
+        elif self.status.state == "interrupted":
+            said = f" The last it printed: {words}." if words else ""
+            self.message.warn(
+                f"The training ended without a word, as by a kill or a power cut.{said} Press Resume to go on.{where}"
+            )
+        elif self.status.state == "absent" and words:
+            self.message.warn(f"{words}{where}")
+        elif self.status.state == "finished" and not (run / "report.html").exists():
+            self.message.warn(f"The model is there, its report is not. {words}{where}")
+        else:
+            self.message.say("")
+
+    def _handing_on_failed(self, message: str) -> None:
+        if self._handing_on:
+            self._handing_on = False
+            self.message.warn(message)
+
+    def _model_changed(self) -> None:
+        if self._handing_on:
+            self._handing_on = False
+            self.message.say("The model is loaded; Classify slide uses it from now on.")
+
+    def _show_run(self) -> None:
+        """Bring progress, curves and result up to date."""
+        status, run, active = self.status, self._run, self.active
+        self.progress_group.setVisible(active or status.state != "absent")
+        self.progress.show_status(status, active=active)
+        self.curves.show_epochs(status.epochs)
+        self.curves_group.setVisible(bool(status.epochs))
+        finished = status.state == "finished"
+        if finished and run is not None and self.result_group.isHidden():
+            self.result.show_run(run)
+        self.result.look_for_report()
+        self.result_group.setVisible(finished)
+        self._show_form()
+
+    def _show_form(self) -> None:
+        """Bring the buttons up to date, and say why nothing can be started."""
+        state, active, here = self.status.state, self.active, path_in(self.cohort.run) == self._run
+        known = state if here else "absent"
+        names = {"absent": "Start", "running": "Start", "finished": "Train again"}
+        self.start_button.setText("Start" if active else names.get(known, "Resume"))
+        reason = self._why_not()
+        self.why.setText(reason)
+        self.why.setVisible(bool(reason) and not active)
+        self.start_button.setEnabled(not reason and not active)
+        self.start_button.setToolTip("A training is at work in this run folder." if active else reason)
+        self.stop_button.setEnabled(active and state != "finished" and not self._stopping)
+        self.cohort.set_locked(active)
+        self.settings.set_locked(active)
+
+    def _why_not(self) -> str:
+        """Why a training cannot be started now, "" when it can."""
+        if self.cohort.paths is None:
+            return "Choose a slide folder, a labels table and a run folder."
+        if self.cohort.checking or self.cohort.report is None:
+            return "The cohort has to be checked first."
+        if not self.cohort.ready:
+            return "The cohort has errors; they are listed above, each with its remedy."
+        return self.settings.problem

@@ -1,0 +1,1 @@
+"""Core values as napari layers, and layers as slides."""

@@ -1,0 +1,82 @@
+"""napari's reader for whole slides: drag and drop, File > Open."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from lrmil.errors import LrmilError, SlideError
+from lrmil.slides.discovery import dicom_slides, slide_path
+from lrmil.slides.slide import open_slide
+from lrmil.slides.source import OPENSLIDE_EXTENSIONS
+from napari_lrmil.layers.build import LayerData, slide_layer
+from napari_lrmil.layers.completeness import is_whole
+
+# Other readers open .tif, .tiff, .btf and .zarr too, and images that are no slides.
+OWN_EXTENSIONS = (".svs", ".ndpi", *OPENSLIDE_EXTENSIONS)
+ZARR_SUFFIX = ".zarr"
+Read = Callable[[str | list[str]], list[LayerData]]
+
+
+def get_reader(path: str | list[str]) -> Read | None:
+    """Give the function that reads `path`, or None for what is whole and no slide: other readers open that.
+
+    Parameters
+    ----------
+    path
+        A slide file, an OME-Zarr, the folder of DICOM slides, or several of them.
+    """
+    paths = [Path(one) for one in ([path] if isinstance(path, str) else path)]
+    return read_slides if paths and all(_is_ours(one) for one in paths) else None
+
+
+def read_slides(path: str | list[str]) -> list[LayerData]:
+    """Open slides as lazy layers in microns (in pixels where the resolution is unknown).
+
+    Raises
+    ------
+    SlideError
+        Saying of each slide that cannot be opened what is wrong; the message holds all of them.
+    """
+    layers, problems = [], []
+    for one in _slides_at([Path(one) for one in ([path] if isinstance(path, str) else path)]):
+        try:
+            layers.append(slide_layer(open_slide(one)))
+        except LrmilError as error:
+            problems.append(str(error))
+    if problems and not layers:
+        raise SlideError(" ".join(problems))
+    for problem in problems:
+        _warn(problem)
+    for _, keywords, _ in layers:
+        if problem := keywords["metadata"]["lrmil"]["mpp_problem"]:
+            _warn(f"{problem} It is shown in pixels, without a scale, until its um/px are set.")
+    return layers
+
+
+def _slides_at(paths: list[Path]) -> list[Path]:
+    """List each slide once: several files, or the folder, of a DICOM slide stand for it."""
+    found: list[Path] = []
+    for path in paths:
+        among = dicom_slides(path).slides if path.is_dir() else ()
+        found += [slide.path for slide in among] or [slide_path(path)]
+    return list(dict.fromkeys(found))
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether to read a path; reading what is broken says so, where giving it up would leave napari's own words."""
+    suffix = path.suffix.lower()
+    if path.is_dir() and suffix != ZARR_SUFFIX and suffix not in OWN_EXTENSIONS:
+        inside = dicom_slides(path)
+        return bool(inside.slides) or inside.is_lost
+    if suffix in OWN_EXTENSIONS:
+        return True
+    try:
+        with open_slide(path):
+            return True
+    except LrmilError:
+        return path.exists() and not is_whole(path)
+
+
+def _warn(message: str) -> None:
+    from napari.utils.notifications import show_warning
+
+    show_warning(message)

@@ -1,0 +1,1 @@
+"""What is remembered: neither Qt nor napari."""

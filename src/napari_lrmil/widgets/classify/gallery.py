@@ -1,0 +1,236 @@
+"""Patches of the highest and the lowest attention as pictures; a click brings the camera there."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtGui import QIcon, QImage, QPixmap
+from qtpy.QtWidgets import (
+    QHBoxLayout,
+    QListView,
+    QListWidget,
+    QListWidgetItem,
+    QPushButton,
+    QTabBar,
+    QVBoxLayout,
+    QWidget,
+)
+
+from lrmil.errors import SlideError
+from lrmil.slides.slide import open_slide
+from lrmil.steps import Step
+from napari_lrmil.jobs.worker import JobWorker, start_job
+from napari_lrmil.layers.build import KEY, highest_and_lowest, patches_layer
+from napari_lrmil.session.session import Session
+from napari_lrmil.state.messages import explain
+from napari_lrmil.state.shown import Shown
+from napari_lrmil.widgets.parts import Text, listen
+
+if TYPE_CHECKING:
+    from napari.layers import Shapes
+
+SIDE = 80  # px of a picture: three stand side by side in a narrow dock
+CELL = QSize(SIDE + 8, SIDE + 26)
+AROUND = 3  # a patch fills a third of the canvas after a jump
+End = Literal["highest", "lowest"]
+Picture = tuple[int, NDArray[np.uint8] | None]
+
+
+class Gallery(QWidget):
+    """Numbered pictures, and the same numbers on squares over the slide."""
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._session = session
+        self._positions: dict[End, NDArray[np.int64]] = {}
+        self._icons: dict[int, QIcon] = {}
+        self._job: JobWorker | None = None
+        self.ends = QTabBar()
+        for name in ("Highest attention", "Lowest attention"):
+            self.ends.addTab(name)
+        self.list = QListWidget()
+        self.list.setViewMode(QListView.ViewMode.IconMode)
+        self.list.setResizeMode(QListView.ResizeMode.Adjust)
+        self.list.setMovement(QListView.Movement.Static)
+        self.list.setIconSize(QSize(SIDE, SIDE))
+        self.list.setGridSize(CELL)
+        self.list.setMinimumHeight(3 * CELL.height() + 6)
+        self.previous, self.next = QPushButton("Previous (Shift+N)"), QPushButton("Next (N)")
+        self.note = Text()
+        row = QHBoxLayout()
+        row.addWidget(self.previous)
+        row.addWidget(self.next)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        for part in (self.ends, self.list, self.note):
+            column.addWidget(part)
+        column.addLayout(row)
+        self.ends.currentChanged.connect(self._fill)
+        self.list.itemClicked.connect(self._jump_to)
+        self.list.itemActivated.connect(self._jump_to)
+        self.next.clicked.connect(lambda: self.step(1))
+        self.previous.clicked.connect(lambda: self.step(-1))
+        listen(session.shown_changed, self.refresh)
+        listen(session.revealed_changed, self.refresh)
+        self.refresh()
+
+    @property
+    def end(self) -> End:
+        """Which patches are shown."""
+        return "lowest" if self.ends.currentIndex() else "highest"
+
+    @property
+    def reading(self) -> bool:
+        """Whether pictures are still being read."""
+        return self._job is not None
+
+    @property
+    def layer(self) -> "Shapes | None":
+        """The layer of numbered squares."""
+        layers = self._session.viewer.layers
+        return next((one for one in layers if one.metadata.get(KEY, {}).get("gallery")), None)
+
+    def refresh(self) -> None:
+        """Choose the patches of the prediction that is shown, and read their pictures in a thread."""
+        shown = self._session.shown
+        if shown is None or not shown.complete or not self._session.revealed:
+            self._positions, self._icons = {}, {}
+            self._fill()
+            return
+        count = self._session.preferences.top_patches
+        highest, lowest = highest_and_lowest(shown.prediction, count)
+        self._positions, self._icons = {"highest": highest, "lowest": lowest}, {}
+        self._fill()
+        self._read_pictures(shown, [*highest.tolist(), *lowest.tolist()])
+
+    def step(self, by: int) -> None:
+        """Go to the next (1) or the previous (-1) patch, around the ends."""
+        if self.list.count():
+            row = self.list.currentRow()
+            self.list.setCurrentRow((row + by) % self.list.count() if row >= 0 else 0)
+            self._jump_to(self.list.currentItem())
+
+    def _fill(self) -> None:
+        shown = self._session.shown
+        chosen = self._positions.get(self.end, np.zeros(0, np.int64))
+        self.list.clear()
+        for number, position in enumerate(chosen.tolist(), 1):
+            share = shown.prediction.patch_attention[position] if shown else 0.0
+            item = QListWidgetItem(self._icons.get(position, _blank()), f"#{number}  {share:.2g}")
+            item.setData(Qt.ItemDataRole.UserRole, position)
+            item.setToolTip(f"Patch {number} of the {self.end} attention: {share:.4g} of the slide's attention")
+            self.list.addItem(item)
+        hidden = shown is not None and not self._session.revealed
+        empty = (
+            "Hidden until your own label is recorded." if hidden else "They appear when a slide has been classified."
+        )
+        self.note.setText("" if len(chosen) else empty)
+        self.note.setVisible(not len(chosen))
+        self._draw_squares(shown, chosen)
+
+    def _draw_squares(self, shown: Shown | None, chosen: NDArray[np.int64]) -> None:
+        """Show the squares in one layer that stays: removing it can crash Mesa's OpenGL at the next drawing."""
+        viewer, layer = self._session.viewer, self.layer
+        if shown is None or not len(chosen):
+            if layer is not None:
+                layer.data, layer.visible = [], False
+            return
+        active = viewer.layers.selection.active
+        data, keywords, _ = patches_layer(
+            shown.prediction,
+            chosen.tolist(),
+            name=f"patches: {self.end} attention",
+            color="black" if self.end == "highest" else "white",
+        )
+        keywords["metadata"][KEY]["gallery"] = True
+        if layer is None:
+            viewer.add_shapes(data, **keywords)
+        else:
+            layer.data = []
+            layer.add_rectangles(data, edge_width=keywords["edge_width"], edge_color=keywords["edge_color"])
+            layer.features = keywords["features"]
+            layer.text.color = keywords["edge_color"]
+            layer.name, layer.metadata, layer.visible = keywords["name"], keywords["metadata"], True
+        viewer.layers.selection.active = active
+
+    def _read_pictures(self, shown: Shown, positions: list[int]) -> None:
+        if self._job is not None:
+            self._job.quit()
+
+        def read() -> Iterator[Step[Picture]]:
+            yield from _pictures(shown, positions)
+
+        def arrived(step: Step[Picture]) -> None:
+            if step.result is not None and shown is self._session.shown:
+                self._set_picture(*step.result)
+
+        def ended() -> None:
+            if self._job is job:
+                self._job = None
+
+        job = start_job(
+            read,
+            name=f"read patches of {shown.source.slide_id}",
+            on_step=arrived,
+            on_result=lambda result: None,
+            on_error=lambda error: self._say(explain(error)),
+            on_end=ended,
+            owner=self,
+        )
+        self._job = job
+
+    def _say(self, text: str) -> None:
+        self.note.setText(text)
+        self.note.setVisible(True)
+
+    def _set_picture(self, position: int, pixels: NDArray[np.uint8] | None) -> None:
+        self._icons[position] = _blank() if pixels is None else _icon(pixels)
+        for row in range(self.list.count()):
+            item = self.list.item(row)
+            if item is not None and item.data(Qt.ItemDataRole.UserRole) == position:
+                item.setIcon(self._icons[position])
+
+    def _jump_to(self, item: QListWidgetItem) -> None:
+        shown = self._session.shown
+        if shown is None:
+            return
+        prediction, viewer = shown.prediction, self._session.viewer
+        corner = prediction.patches.level0_yx[item.data(Qt.ItemDataRole.UserRole)]
+        centre = (corner + prediction.patches.size_level0 / 2 - 0.5) * prediction.mpp
+        side = prediction.patches.size_level0 * prediction.mpp
+        viewer.scene.camera.center = (0.0, float(centre[0]), float(centre[1]))
+        viewer.scene.camera.zoom = min(viewer.canvas.size) / (AROUND * side)
+
+
+def _pictures(shown: Shown, positions: list[int]) -> Iterator[Step[Picture]]:
+    """Read patches as the model saw them; one that cannot be read has no picture."""
+    patches = shown.prediction.patches
+    with open_slide(shown.source.path, mpp=shown.source.mpp) as slide:
+        for done, position in enumerate(positions, 1):
+            corner = tuple(patches.level0_yx[position].tolist())
+            try:
+                pixels = slide.read_region(corner, (patches.grid.size, patches.grid.size), patches.grid.mpp)
+            except SlideError:
+                pixels = None
+            yield Step("patches", done, len(positions), "patches", (position, pixels))
+
+
+def _icon(pixels: NDArray[np.uint8]) -> QIcon:
+    how = Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation
+    return QIcon(pixmap_of(pixels).scaled(SIDE, SIDE, *how))
+
+
+def pixmap_of(pixels: NDArray[np.uint8]) -> QPixmap:
+    """Turn (h, w, 3) pixels into a picture for Qt."""
+    height, width = pixels.shape[:2]
+    contiguous = np.ascontiguousarray(pixels)
+    image = QImage(contiguous.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
+    return QPixmap.fromImage(image.copy())
+
+
+def _blank() -> QIcon:
+    picture = QPixmap(SIDE, SIDE)
+    picture.fill(Qt.GlobalColor.darkGray)
+    return QIcon(picture)

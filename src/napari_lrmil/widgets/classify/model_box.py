@@ -1,0 +1,88 @@
+"""Choose the model folder and show its card: classes, resolution, training data, metrics, licence, hash."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QPushButton, QVBoxLayout, QWidget
+
+from napari_lrmil.session.session import Session
+from napari_lrmil.widgets.parts import Text, listen
+
+if TYPE_CHECKING:
+    from lrmil.models.bundle import Bundle
+
+ARMS = {"lr_student": "this model", "hr_teacher": "HR teacher", "lr_undistilled": "floor"}
+
+
+class ModelBox(QWidget):
+    """Path of the model folder and the card of what is loaded."""
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._session = session
+        self.path = QLineEdit()
+        self.path.setPlaceholderText("model folder, such as RUN/model")
+        self.browse = QPushButton("Browse...")
+        self.card = Text()
+        row = QHBoxLayout()
+        row.addWidget(self.path, 1)
+        row.addWidget(self.browse)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addLayout(row)
+        column.addWidget(self.card)
+        self.path.returnPressed.connect(self.load)
+        self.browse.clicked.connect(self._ask_for_folder)
+        listen(session.model_changed, self._show)
+        listen(session.model_refused, self._show_path)
+        self._show()
+
+    def load(self) -> None:
+        """Load the folder that is written in the field."""
+        text = self.path.text().strip()
+        if text and not self._session.load_model(Path(text).expanduser()):
+            self._show_path()
+
+    def _show(self) -> None:
+        bundle, folder = self._session.bundle, self._session.model_folder
+        if bundle is None or folder is None:
+            self.card.setText("No model is loaded.")
+            return
+        self._show_path()
+        self.card.setText("\n".join(describe(bundle)))
+        self.card.setToolTip(f"sha256 {bundle.sha256}")
+
+    def _show_path(self) -> None:
+        """Show the folder of the model in use; one that was refused stays only while there is none."""
+        folder = self._session.model_folder
+        if folder is not None:
+            self.path.setText(str(folder))
+            self.path.setToolTip(str(folder))
+
+    def _ask_for_folder(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Choose a model folder", self.path.text())
+        if folder:
+            self.path.setText(folder)
+            self.load()
+
+
+def describe(bundle: "Bundle") -> list[str]:
+    """Lines of a model's card."""
+    training = bundle.training
+    lines = [
+        f"Classes: {', '.join(bundle.classes)}",
+        f"Reads {bundle.patch_size} px patches at {bundle.mpp:g} um/px ({bundle.patch_size * bundle.mpp:g} um wide)",
+    ]
+    if training.get("remark"):
+        lines.append(str(training["remark"]))
+    if "slides" in training and "cases" in training:
+        lines.append(f"Trained on {training['slides']} slides of {training['cases']} cases, {training.get('date', '')}")
+    areas = [f"{name} {_area(bundle.metrics.get(arm))}" for arm, name in ARMS.items() if bundle.metrics.get(arm)]
+    if areas:
+        lines.append("Test AUROC: " + ", ".join(areas))
+    return [*lines, f"Licence: {bundle.license}", f"Hash: {bundle.sha256[:12]}"]
+
+
+def _area(figures: object) -> str:
+    value = figures.get("auroc") if isinstance(figures, dict) else None
+    return "not defined" if value is None else f"{value:.3f}"

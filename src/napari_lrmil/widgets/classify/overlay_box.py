@@ -1,0 +1,115 @@
+"""The attention overlay: the layer that follows the session's prediction, its scale, opacity and legend."""
+
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QSlider, QVBoxLayout, QWidget
+
+from napari_lrmil.layers.build import KEY, KIND_NAMES, AttentionKind, attention_layer
+from napari_lrmil.session.session import Session
+from napari_lrmil.state.shown import Shown
+from napari_lrmil.widgets.parts import Text, listen
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+
+SCALES: dict[AttentionKind, str] = {
+    "percentile": "Rank of each patch in this slide, 0 to 1; every slide has a patch of rank 1. Attention is where the "
+    "model looked, not evidence that it is right.",
+    "raw": "Share of the slide's attention, from 0 to its highest patch; all patches sum to 1. Attention is where the "
+    "model looked, not evidence that it is right.",
+}
+
+
+class OverlayBox(QWidget):
+    """Keeps one attention layer over the slide that is shown."""
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._session = session
+        self.visible = QCheckBox("Show (H)")
+        self.visible.setChecked(True)
+        self.kind = QComboBox()
+        self.kind.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        for kind, name in KIND_NAMES.items():
+            self.kind.addItem(name.removeprefix("attention, "), kind)
+        self.opacity = QSlider(Qt.Orientation.Horizontal)
+        self.opacity.setRange(0, 100)
+        self.opacity.setValue(round(100 * session.preferences.opacity))
+        self.opacity.setToolTip("Opacity of the overlay (keys , and .)")
+        self.scale = Text()
+        first, second = QHBoxLayout(), QHBoxLayout()
+        first.addWidget(self.visible)
+        first.addWidget(self.kind, 1)
+        second.addWidget(QLabel("Opacity"))
+        second.addWidget(self.opacity, 1)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addLayout(first)
+        column.addLayout(second)
+        column.addWidget(self.scale)
+        self.visible.toggled.connect(self._apply)
+        self.opacity.valueChanged.connect(self._apply)
+        self.kind.currentIndexChanged.connect(self.refresh)
+        listen(session.shown_changed, self.refresh)
+        listen(session.revealed_changed, self.refresh)
+        self.refresh()
+
+    @property
+    def layer(self) -> "Image | None":
+        """The layer that holds the attention, whatever the user called it."""
+        layers = self._session.viewer.layers
+        return next((one for one in layers if one.metadata.get(KEY, {}).get("kind") in KIND_NAMES.values()), None)
+
+    @property
+    def chosen(self) -> AttentionKind:
+        """Scale of the values."""
+        return cast(AttentionKind, self.kind.currentData())
+
+    def refresh(self) -> None:
+        """Bring the layer up to date with what the session shows."""
+        self.scale.setText(SCALES[self.chosen])
+        shown, layer = self._session.shown, self.layer
+        if shown is None or not self._session.revealed:
+            if layer is not None:
+                _blank(layer)
+        elif layer is None:
+            self._add(shown)
+        else:
+            self._update(layer, shown)
+
+    def toggle(self) -> None:
+        """Show or hide the overlay."""
+        self.visible.toggle()
+
+    def change_opacity(self, by: int) -> None:
+        """Add percent points to the opacity."""
+        self.opacity.setValue(self.opacity.value() + by)
+
+    def _add(self, shown: Shown) -> None:
+        data, keywords, _ = attention_layer(shown.prediction, kind=self.chosen, opacity=self.opacity.value() / 100)
+        added = self._session.viewer.add_image(data, visible=self.visible.isChecked(), **keywords)
+        added.colorbar.visible = True
+
+    def _update(self, layer: "Image", shown: Shown) -> None:
+        values, keywords, _ = attention_layer(shown.prediction, kind=self.chosen)
+        layer.data = values
+        limits = keywords["contrast_limits"]
+        layer.contrast_limits_range = limits
+        layer.contrast_limits = limits
+        for name in ("scale", "translate", "name", "metadata"):
+            setattr(layer, name, keywords[name])
+        layer.visible = self.visible.isChecked()
+
+    def _apply(self) -> None:
+        layer = self.layer
+        if layer is not None:
+            layer.visible = self.visible.isChecked()
+            layer.opacity = self.opacity.value() / 100
+
+
+def _blank(layer: "Image") -> None:
+    """Empty a layer and hide it. Removing it, with its colour bar, can crash Mesa's OpenGL at the next drawing."""
+    layer.data = np.full(layer.data.shape, np.nan, np.float32)
+    layer.visible = False

@@ -1,0 +1,93 @@
+"""What the model says of a slide: a bar for every class, and the facts that tell how far to trust it."""
+
+import re
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QGridLayout, QLabel, QProgressBar, QVBoxLayout, QWidget
+
+from napari_lrmil.session.session import Session
+from napari_lrmil.widgets.parts import Text, listen
+
+if TYPE_CHECKING:
+    from lrmil.prediction.prediction import Prediction
+
+STATUS = {
+    "ok": "ok",
+    "uncertain": "uncertain: the highest probability is below the asked one",
+    "partial": "still reading the slide",
+}
+
+
+class ResultBox(QWidget):
+    """Class probabilities, status and facts of the prediction that the session shows."""
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._session = session
+        self.notice = Text("Model output, not a diagnosis. For research use.")
+        self.notice.setStyleSheet("font-style: italic;")
+        self.facts = Text()
+        self.bars: dict[str, QProgressBar] = {}
+        self._grid = QGridLayout()
+        self._grid.setColumnStretch(1, 1)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addLayout(self._grid)
+        column.addWidget(self.facts)
+        column.addWidget(self.notice)
+        listen(session.shown_changed, self.refresh)
+        listen(session.revealed_changed, self.refresh)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show what the session shows, or say why there is nothing."""
+        shown = self._session.shown
+        self._clear()
+        if shown is None:
+            self.facts.setText("The chosen slide has not been classified yet.")
+        elif not self._session.revealed:
+            self.facts.setText("The output is hidden until your own label is recorded below.")
+        else:
+            self._fill(shown.prediction)
+
+    def _fill(self, prediction: "Prediction") -> None:
+        for row, (name, probability) in enumerate(prediction.probabilities.items()):
+            bar = QProgressBar()
+            bar.setRange(0, 1000)
+            bar.setValue(round(1000 * probability))
+            bar.setFormat(f"{100 * probability:.1f} %")
+            label = QLabel(name)
+            if name == prediction.label:
+                label.setStyleSheet("font-weight: bold;")
+            self._grid.addWidget(label, row, 0)
+            self._grid.addWidget(bar, row, 1)
+            self.bars[name] = bar
+        self.facts.setText("\n".join(facts(prediction)))
+
+    def _clear(self) -> None:
+        while (item := self._grid.takeAt(0)) is not None:
+            widget = item.widget()
+            if widget is not None:
+                widget.hide()
+                widget.deleteLater()
+        self.bars = {}
+
+
+def facts(prediction: "Prediction") -> list[str]:
+    """Lines on a prediction: status, tissue, resolution, patches, time, checksum, what was damaged."""
+    used, failed = len(prediction.patches), prediction.failed_patches
+    lost = f", {failed} could not be read" if failed else ""
+    mask = "" if prediction.tissue_source == "segmented" else " (mask edited by hand)"
+    lines = [
+        f"{prediction.slide_id}: {STATUS[prediction.status]}",
+        f"Tissue {prediction.tissue_mm2:.2f} mm²{mask}, {used} patches used{lost}",
+        f"{prediction.mpp:.4g} um/px at level 0 ({prediction.mpp_source}), "
+        f"read at {prediction.patches.grid.mpp:g} um/px",
+    ]
+    seconds = [f"{prediction.timings['total']:.1f} s"] if "total" in prediction.timings else []
+    return [*lines, *seconds, f"Checksum of the slide: {with_short_digests(prediction.checksum)}", *prediction.notes]
+
+
+def with_short_digests(text: str) -> str:
+    """Cut the digests in a text to 12 digits: they are wider than a dock and break nowhere."""
+    return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{20,}\b", r"\1...", text)

@@ -1,0 +1,270 @@
+"""Agree, override or uncertain, with a note, into the append-only log; on demand the reader's own label comes first."""
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from qtpy.QtGui import QKeySequence, QShortcut
+from qtpy.QtWidgets import (
+    QButtonGroup,
+    QCheckBox,
+    QComboBox,
+    QLabel,
+    QLineEdit,
+    QPlainTextEdit,
+    QPushButton,
+    QWidget,
+)
+
+from lrmil.errors import LrmilError
+from lrmil.reviews.log import Review, ReviewKey, append_review
+from napari_lrmil.session.session import Session
+from napari_lrmil.state.messages import explain
+from napari_lrmil.state.review_log import described, latest_in, reviews_in
+from napari_lrmil.state.shown import Shown
+from napari_lrmil.widgets.classify.case_box import CaseBox
+from napari_lrmil.widgets.parts import MessageLine, Text, beside, listen, stacked
+
+if TYPE_CHECKING:
+    pass
+
+Decision = Literal["agree", "override", "uncertain"]
+Event = Literal["read", "review"]
+NOTE_HEIGHT = 64  # px: three lines
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What was entered for a slide and not saved yet."""
+
+    decision: Decision | None = None
+    label: str = ""
+    note: str = ""
+
+
+class ReviewBox(QWidget):
+    """The reader's word on the prediction that the session shows."""
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._session = session
+        self._key: ReviewKey | None = None
+        self._drafts: dict[ReviewKey, Draft] = {}
+        self._make_parts()
+        self._lay_out()
+        self._listen()
+        self.refresh()
+
+    @property
+    def decision(self) -> Decision | None:
+        """What is chosen, None before that."""
+        return next((name for name, button in self.decisions.items() if button.isChecked()), None)
+
+    def refresh(self) -> None:
+        """Show what is to be done with the slide that the session shows."""
+        session = self._session
+        self._change_slide(session.shown)
+        self.read_first.setChecked(session.read_first)
+        if not self.reviewer.hasFocus():  # it is being typed
+            self.reviewer.setText(session.reviewer)
+        self._update()
+
+    def record_label(self) -> None:
+        """Keep the reader's own label, then show the output."""
+        self._take_reviewer()
+        shown = self._session.shown
+        if shown is None or not shown.complete:
+            return
+        if self.own.currentIndex() < 1:
+            self.message.warn("Expected your label. Got none; choose one, then record it.")
+            return
+        label, unseen = self.own.currentText(), not self._session.seen
+        if self._append(shown, "read", label=label, human_first=unseen):
+            self._session.revealed = True
+
+    def save(self) -> None:
+        """Write the review into the log; what was entered stays when that fails."""
+        self._take_reviewer()
+        shown, decision = self._session.shown, self.decision
+        if shown is None or not shown.complete or not self._session.revealed:
+            return
+        if decision is None:
+            self.message.warn("Expected a decision. Got none; press Agree, Override or Uncertain, then save.")
+            return
+        labels = {"agree": shown.prediction.label, "override": self.classes.currentText(), "uncertain": ""}
+        first = self._was_read_first(shown)
+        if self._append(shown, "review", decision=decision, label=labels[decision], human_first=first):
+            self._set(Draft())
+            self._session.reviewed.emit()
+
+    def _make_parts(self) -> None:
+        self.read_first = QCheckBox("Read first: hide the output")
+        self.read_first.setToolTip("Hides the model's output of a slide until your own label of it is recorded")
+        self.own = QComboBox()
+        self.record = QPushButton("Record and show the output")
+        self.agree, self.override, self.uncertain = (QPushButton(name) for name in ("Agree", "Override", "Uncertain"))
+        self.decisions: dict[Decision, QPushButton] = {
+            "agree": self.agree,
+            "override": self.override,
+            "uncertain": self.uncertain,
+        }
+        self._group = QButtonGroup(self)
+        for button in self.decisions.values():
+            button.setCheckable(True)
+            self._group.addButton(button)
+        self.classes_label = QLabel("Right class")
+        self.classes = QComboBox()
+        self.note = QPlainTextEdit()
+        self.note.setPlaceholderText("Note (nothing that names the patient)")
+        self.note.setFixedHeight(NOTE_HEIGHT)
+        self.note.setStyleSheet("QPlainTextEdit { border: 1px solid rgba(128, 128, 128, 160); border-radius: 2px; }")
+        self.note.setTabChangesFocus(True)
+        self.reviewer = QLineEdit(self._session.reviewer)
+        self.reviewer.setPlaceholderText("reviewer, may be empty")
+        self.save_button = QPushButton("Save (Ctrl+Enter)")
+        self.saved, self.message = Text(), MessageLine()
+        self.case = CaseBox(self._session)
+
+    def _lay_out(self) -> None:
+        self.blind = stacked(
+            QWidget(),
+            Text("The model's output is hidden until you have recorded your own label."),
+            beside(QLabel("Your label"), self.own),
+            self.record,
+        )
+        self.review = stacked(
+            QWidget(),
+            beside(*self.decisions.values()),
+            beside(self.classes_label, self.classes),
+            self.note,
+            self.save_button,
+        )
+        stacked(
+            self,
+            self.blind,
+            self.review,
+            self.saved,
+            self.message,
+            beside(QLabel("Reviewer"), self.reviewer),
+            self.read_first,
+            self.case,
+        )
+
+    def _listen(self) -> None:
+        session = self._session
+        listen(session.shown_changed, self.refresh)
+        listen(session.revealed_changed, self.refresh)
+        self.read_first.toggled.connect(self._set_read_first)
+        self.reviewer.editingFinished.connect(self._take_reviewer)
+        self.record.clicked.connect(self.record_label)
+        self.save_button.clicked.connect(self.save)
+        self._group.buttonToggled.connect(self._update)
+        for key in ("Ctrl+Return", "Ctrl+Enter"):
+            QShortcut(QKeySequence(key), self).activated.connect(self._act)
+
+    def _act(self) -> None:
+        (self.save if self._session.revealed else self.record_label)()
+
+    def _change_slide(self, shown: Shown | None) -> None:
+        """Put away what was entered for the last slide, and take up what was entered for this one."""
+        key = None if shown is None or not shown.complete else key_of(shown)
+        if key == self._key:
+            return
+        if self._key is not None:
+            self._drafts[self._key] = Draft(self.decision, self.classes.currentText(), self.note.toPlainText())
+        self._key = key
+        self.message.say("")
+        if shown is not None and key is not None:
+            self._fill_classes(shown)
+            self._set(self._drafts.pop(key, Draft()))
+        else:
+            self._set(Draft())
+
+    def _fill_classes(self, shown: Shown) -> None:
+        names = list(shown.prediction.probabilities)
+        self.own.clear()
+        self.own.addItems(["choose", *names])
+        self.agree.setText(f"Agree: {shown.prediction.label}")
+        self.classes.clear()
+        self.classes.addItems([name for name in names if name != shown.prediction.label])
+
+    def _set(self, draft: Draft) -> None:
+        self._group.setExclusive(False)  # an exclusive group keeps one button pressed
+        for name, button in self.decisions.items():
+            button.setChecked(name == draft.decision)
+        self._group.setExclusive(True)
+        self.note.setPlainText(draft.note)
+        if draft.label:
+            self.classes.setCurrentText(draft.label)
+
+    def _update(self) -> None:
+        shown, session = self._session.shown, self._session
+        complete = shown is not None and shown.complete
+        self.blind.setVisible(not session.revealed)
+        self.review.setVisible(session.revealed)
+        self.blind.setEnabled(complete)
+        self.review.setEnabled(complete)
+        if not complete:
+            self.agree.setText("Agree")
+        overriding = self.decision == "override"
+        self.classes.setEnabled(overriding)
+        self.classes_label.setEnabled(overriding)
+        self.saved.setText(self._last_saved(shown) if shown is not None and complete else "")
+        self.saved.setVisible(bool(self.saved.text()))
+
+    def _last_saved(self, shown: Shown) -> str:
+        review = latest_in(self._session.review_log).get(key_of(shown))
+        if review is None or not self._session.revealed:
+            return ""
+        by = f", by {review.reviewer}" if review.reviewer else ""
+        return f"reviewed: {described(review, timed=True)}{by}"
+
+    def _append(
+        self, shown: Shown, event: Event, *, label: str, human_first: bool, decision: Decision | None = None
+    ) -> bool:
+        """Write an entry; False when that failed, with the reason in the message line."""
+        prediction, viewed = shown.prediction, time.monotonic() - self._session.revealed_at
+        try:
+            entry = Review(
+                event=event,
+                slide_id=prediction.slide_id,
+                slide_fingerprint=prediction.slide_fingerprint,
+                bundle_sha256=prediction.bundle_sha256,
+                output_label=prediction.label,
+                output_probabilities=prediction.probabilities,
+                output_status=prediction.status,
+                decision=decision,
+                human_label=label,
+                note=self.note.toPlainText().strip() if event == "review" else "",
+                reviewer=self._session.reviewer,
+                human_first=human_first,
+                seconds_viewed=round(viewed, 1) if event == "review" else None,
+            )
+            append_review(self._session.review_log, entry)
+        except LrmilError as error:
+            self.message.warn(explain(error))
+            return False
+        self.message.say("")
+        return True
+
+    def _was_read_first(self, shown: Shown) -> bool:
+        """Whether this reader recorded a label before they saw the output."""
+        about = shown.prediction.slide_fingerprint, self._session.reviewer
+        reads = (one for one in reviews_in(self._session.review_log).reviews if one.event == "read" and one.human_first)
+        return any((one.slide_fingerprint, one.reviewer) == about for one in reads)
+
+    def _set_read_first(self, on: bool) -> None:
+        if on != self._session.read_first:
+            self._session.read_first = on
+
+    def _take_reviewer(self) -> None:
+        reviewer = self.reviewer.text().strip()
+        if reviewer != self._session.reviewer:
+            self._session.reviewer = reviewer
+            self._session.decide_revealed()
+            self._session.read_first_changed.emit()  # what is hidden from one reader is known to another
+
+
+def key_of(shown: Shown) -> ReviewKey:
+    """Slide and model of a prediction, as the log knows them."""
+    return shown.prediction.slide_fingerprint, shown.prediction.bundle_sha256

@@ -1,0 +1,1 @@
+"""The parts of the dock "Train from folder"."""

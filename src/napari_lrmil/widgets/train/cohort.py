@@ -1,0 +1,283 @@
+"""What is trained on: slide folder and labels table, with a preview and every problem before anything runs."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import NamedTuple
+
+from qtpy.compat import isalive
+from qtpy.QtCore import QTimer, Signal
+from qtpy.QtWidgets import QFileDialog, QGridLayout, QHBoxLayout, QLabel, QLineEdit, QPushButton, QWidget
+from superqt import QCollapsible
+
+from lrmil.cohorts.cohort import CohortReport, Problem, validate_cohort
+from lrmil.cohorts.columns import TableOptions
+from lrmil.errors import LrmilError
+from lrmil.io.tables import read_records
+from lrmil.runs.plan_file import read_plan
+from lrmil.steps import Step
+from napari_lrmil.jobs.worker import JobWorker, start_job
+from napari_lrmil.state.messages import explain
+from napari_lrmil.widgets.parts import Text
+from napari_lrmil.widgets.train.reading import ReadingBox
+from napari_lrmil.widgets.train.table import Table
+
+PREVIEW = 50  # rows
+SHOWN = 10  # slides looked at between two words about it
+DELAY = 400  # ms of no typing before the check begins
+PROBLEM = ("", "row", "column", "problem and remedy")
+EMPTY = "Choose a slide folder and a labels table."
+
+
+class Checked(NamedTuple):
+    """What the check of a cohort found."""
+
+    report: CohortReport
+    records: list[list[str]]
+
+
+class CohortBox(QWidget):
+    """Fields, verdict, problems and preview."""
+
+    changed = Signal()
+    run_chosen = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.slides, self.labels, self.run = QLineEdit(), QLineEdit(), QLineEdit()
+        self.slides.setPlaceholderText("folder of slides")
+        self.labels.setPlaceholderText("csv, tsv or xlsx: slide_id, label, case_id")
+        self.run.setPlaceholderText("folder to write; a run there goes on")
+        self.reading = ReadingBox()
+        self.verdict = Text(EMPTY)
+        self.problems, self.preview = Table(stretched=PROBLEM[-1:]), Table()
+        self.folded = QCollapsible("Labels table")
+        self.folded.addWidget(self.preview)
+        self.again = QPushButton("Check again")
+        self.again.setToolTip("Reads folder and table anew, after they were mended")
+        self.report: CohortReport | None = None
+        self.checking = False
+        self._folds = 5
+        self._proposed = ""
+        self._browse: list[QPushButton] = []
+        self._job: JobWorker | None = None
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(DELAY)
+        self._lay_out()
+        self._listen()
+
+    @property
+    def paths(self) -> tuple[Path, Path, Path] | None:
+        """Slide folder, labels table and run folder; None until all three are given."""
+        found = [path_in(field) for field in (self.slides, self.labels, self.run)]
+        slides, labels, run = found
+        return None if slides is None or labels is None or run is None else (slides, labels, run)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the cohort has been checked and has no errors."""
+        return not self.checking and self.report is not None and self.report.ok
+
+    def set_folds(self, folds: int) -> None:
+        """Say how many folds are asked for: each class needs as many cases."""
+        if folds != self._folds:
+            self._folds = folds
+            self._typed()
+
+    def set_locked(self, locked: bool) -> None:
+        """Keep what is trained on from being changed; another run may still be looked at."""
+        for part in (self.slides, self.labels, self.reading, self.again, *self._browse[:2]):
+            part.setEnabled(not locked)
+
+    def choose_run(self, run: Path) -> None:
+        """Put a run folder into its field, as by hand."""
+        self.run.setText(str(run))
+        self.run_chosen.emit()
+
+    def check(self) -> None:
+        """Validate the cohort in a thread."""
+        slides, labels = path_in(self.slides), path_in(self.labels)
+        self._timer.stop()
+        if slides is None or labels is None:
+            return
+        self._propose(slides, labels)
+        asked = (slides, labels, self._folds, self.reading.options)
+
+        def current() -> bool:
+            return asked == (path_in(self.slides), path_in(self.labels), self._folds, self.reading.options)
+
+        def take_up(step: Step[Checked]) -> None:
+            if step.result is None or not current():
+                return
+            if self.checking:
+                self._show(step.result)
+            elif step.unit == "slides":  # the training may be started all the same
+                said = describe(step.result)
+                self.verdict.setText(f"{said} Looking at the slides: {step.done} of {step.total}.")
+
+        self.checking = True
+        self.verdict.setText("Checking...")
+        self._stop_looking()
+        self._job = start_job(
+            lambda: _check_steps(*asked),
+            name="check the cohort",
+            on_step=take_up,
+            on_result=lambda checked: self._show(checked) if current() else None,
+            on_error=lambda error: self._refuse(error) if current() else None,
+            owner=self,
+        )
+        self.changed.emit()
+
+    def _lay_out(self) -> None:
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setColumnStretch(1, 1)
+        rows = [("Slides", self.slides, self._ask_slides), ("Labels", self.labels, self._ask_labels)]
+        for row, (name, field, ask) in enumerate([*rows, ("Run", self.run, self._ask_run)]):
+            button = QPushButton("Browse...")
+            button.clicked.connect(ask)
+            self._browse.append(button)
+            grid.addWidget(QLabel(name), row, 0)
+            grid.addWidget(field, row, 1)
+            grid.addWidget(button, row, 2)
+        said = QHBoxLayout()
+        said.addWidget(self.verdict, 1)
+        said.addWidget(self.again)
+        grid.addWidget(self.reading, 3, 0, 1, 3)
+        grid.addLayout(said, 4, 0, 1, 3)
+        grid.addWidget(self.problems, 5, 0, 1, 3)
+        grid.addWidget(self.folded, 6, 0, 1, 3)
+        for part in (self.again, self.problems, self.folded):
+            part.hide()
+
+    def _listen(self) -> None:
+        self._timer.timeout.connect(self.check)
+        for field in (self.slides, self.labels):
+            field.textChanged.connect(self._typed)
+        self.reading.changed.connect(self._typed)
+        self.run.textChanged.connect(self.changed)
+        self.run.editingFinished.connect(self.run_chosen)
+        self.again.clicked.connect(self.check)
+        for field in (self.slides, self.labels, self.run):
+            field.textChanged.connect(field.setToolTip)
+
+    def _stop_looking(self) -> None:
+        if self._job is not None and isalive(self._job):
+            self._job.quit()
+        self._job = None
+
+    def _typed(self) -> None:
+        self.report, self.checking = None, False
+        self._stop_looking()
+        given = path_in(self.slides) is not None and path_in(self.labels) is not None
+        if given:
+            self._timer.start()
+        self.verdict.setText("Checking..." if given else EMPTY)
+        for part in (self.again, self.problems, self.folded):
+            part.hide()
+        self.changed.emit()
+
+    def _propose(self, slides: Path, labels: Path) -> None:
+        """Name a run folder as long as the user has named none."""
+        if self.run.text() in ("", self._proposed):
+            proposal = propose_run(slides, labels)
+            self._proposed = str(proposal)
+            if self.run.text() != self._proposed:
+                self.choose_run(proposal)
+
+    def _refuse(self, error: Exception) -> None:
+        self.checking, self.report = False, None
+        self.verdict.setText(explain(error))
+        self.again.show()
+        self.changed.emit()
+
+    def _show(self, checked: Checked) -> None:
+        self.checking, self.report = False, checked.report
+        self.verdict.setText(describe(checked))
+        rows = [
+            [problem.severity, str(problem.row or ""), problem.column or "", f"{problem.message}\n{problem.hint}"]
+            for problem in sorted(checked.report.problems, key=lambda problem: problem.severity)  # errors come first
+        ]
+        self.problems.fill(PROBLEM, rows)
+        self.problems.setVisible(bool(rows))
+        self.preview.fill(checked.records[0], checked.records[1 : PREVIEW + 1])
+        more = len(checked.records) - 1 > PREVIEW
+        self.folded.setText("Labels table" + (f", the first {PREVIEW} rows" if more else ""))
+        self.folded.show()
+        self.again.setVisible(bool(rows))
+        self.changed.emit()
+
+    def _ask_slides(self) -> None:
+        self._put(self.slides, QFileDialog.getExistingDirectory(self, "Folder of slides", self.slides.text()))
+
+    def _ask_labels(self) -> None:
+        start = self.labels.text() or self.slides.text()
+        found, _ = QFileDialog.getOpenFileName(self, "Labels table", start, "Tables (*.csv *.tsv *.txt *.xlsx *.xlsm)")
+        self._put(self.labels, found)
+
+    def _ask_run(self) -> None:
+        found = QFileDialog.getExistingDirectory(self, "Run folder", self.run.text() or self.slides.text())
+        if found:
+            self.choose_run(Path(found))
+
+    def _put(self, field: QLineEdit, path: str) -> None:
+        if path:
+            field.setText(path)
+
+
+def describe(checked: Checked) -> str:
+    """One line on a cohort."""
+    report = checked.report
+    errors = sum(problem.severity == "error" for problem in report.problems)
+    warnings = len(report.problems) - errors
+    if report.cohort is None:
+        return f"{_counted(errors, 'error')}, {_counted(warnings, 'warning')}. Mend the errors below, then check again."
+    slides = report.cohort.slides
+    counts = Counter(slide.label for slide in slides)
+    classes = ", ".join(f"{name} {counts[name]}" for name in report.cohort.classes)
+    noted = f"; {_counted(warnings, 'warning')} below" if warnings else ""
+    return f"{_counted(len(slides), 'slide')} of {_counted(len(report.cohort.cases), 'case')}: {classes}{noted}."
+
+
+def propose_run(slides: Path, labels: Path) -> Path:
+    """Name a folder beside the slides: the run of just this cohort, so that it goes on, or one not used yet."""
+    names = (slides.parent / ("run" if number == 1 else f"run-{number}") for number in count(1))
+    return next(run for run in names if not run.exists() or _is_run_of(run, slides, labels))
+
+
+def path_in(field: QLineEdit) -> Path | None:
+    """The path that a field holds; None when it is empty."""
+    text = field.text().strip()
+    return Path(text).expanduser().absolute() if text else None
+
+
+def _is_run_of(run: Path, slides: Path, labels: Path) -> bool:
+    try:
+        _, its_slides, its_labels = read_plan(run)
+        return (Path(its_slides), Path(its_labels)) == (slides, labels)
+    except LrmilError:
+        return run.is_dir() and not any(run.iterdir())
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+def _check_steps(slides: Path, labels: Path, folds: int, options: TableOptions) -> Iterator[Step[Checked]]:
+    """Check the table, then look at the slides: about a tenth of a second each."""
+    from lrmil.cohorts.screening import look_steps, lookalikes, sources_of, unusable
+
+    report = validate_cohort(slides, labels, folds=folds, options=options)
+    checked = Checked(report, read_records(labels))
+    yield Step("check", 1, 1, result=checked)
+    found: list[Problem] = []
+    for step in look_steps(sources_of(slides, report)):
+        if step.result is not None:
+            found += unusable(step.result)
+            found += lookalikes(step.result, report.cohort) if report.cohort is not None else []
+        elif step.done % SHOWN == 0:
+            yield Step("check", step.done, step.total, step.unit, checked)
+    yield Step("check", 1, 1, result=checked._replace(report=replace(report, problems=(*report.problems, *found))))

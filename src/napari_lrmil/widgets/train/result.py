@@ -1,0 +1,106 @@
+"""What a finished run came to: the three arms side by side, the slides left out, the report, the model."""
+
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtCore import QUrl, Signal
+from qtpy.QtGui import QDesktopServices
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+
+from lrmil.errors import FormatError
+from lrmil.io.documents import read_json_document
+from lrmil.runs.plan_file import ARM_NAMES
+from napari_lrmil.widgets.parts import Text
+from napari_lrmil.widgets.train.table import Table
+
+DAMAGED = (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError)
+HEADER = ["", *(name.split(":")[0].replace(" ", "\n") for name in ARM_NAMES.values())]
+FIGURES = ("AUROC", "95 % interval", "balanced acc.", "s/slide", "MB/slide", "patches/slide")
+
+
+class ResultTable(QWidget):
+    """Shows RUN/metrics.json; hands the model on."""
+
+    use_model = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.table = Table(stretched=HEADER[1:])
+        self.notes = Text()
+        self.report, self.use = QPushButton("Open report"), QPushButton("Use this model")
+        row = QHBoxLayout()
+        row.addWidget(self.report)
+        row.addWidget(self.use)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.table)
+        column.addWidget(self.notes)
+        column.addLayout(row)
+        self._run: Path | None = None
+        self.report.clicked.connect(self._open_report)
+        self.use.clicked.connect(self.use_model)
+
+    def show_run(self, run: Path) -> None:
+        """Read the figures of a finished run."""
+        self._run = run
+        try:
+            columns, lines = _figures_and_notes(run)
+        except DAMAGED:  # it was changed by hand
+            columns, lines = (
+                [_cells({}) for _ in ARM_NAMES],
+                ["The figures of this run cannot be read. Train it again."],
+            )
+        self.table.fill(HEADER, [list(row) for row in zip(FIGURES, *columns, strict=True)])
+        self.notes.setText("\n".join(lines))
+        self.look_for_report()
+
+    def look_for_report(self) -> None:
+        """Offer the report once it is there: it is written after the run's end."""
+        there = self._run is not None and (self._run / "report.html").is_file()
+        self.report.setEnabled(there)
+        self.report.setToolTip("" if there else "There is no report yet; `lrmil report RUN` writes one.")
+
+    def _open_report(self) -> None:
+        if self._run is not None:
+            QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._run / "report.html")))
+
+
+def _figures_and_notes(run: Path) -> tuple[list[list[str]], list[str]]:
+    figures, problems = _read(run / "metrics.json", {}), _read(run / "problems.json", [])
+    left_out = [one for one in problems if one.get("slide_id")]
+    lines = [
+        f"Of the teacher's lead over the floor, the student has {_share(figures.get('gap_recovered'))}. The floor is "
+        "the same low-resolution model without distillation.",
+        *(f"Left out: {one['slide_id']}: {one['message']}" for one in left_out),
+    ]
+    return [_cells(figures.get(arm) or {}) for arm in ARM_NAMES], lines
+
+
+def _cells(figures: dict[str, Any]) -> list[str]:
+    """What `FIGURES` names, of one arm."""
+    interval, size = figures.get("auroc_ci"), figures.get("bytes_per_slide")
+    return [
+        _number(figures.get("auroc")),
+        "not defined" if interval is None else f"{interval[0]:.2f}-{interval[1]:.2f}",
+        _number(figures.get("balanced_accuracy")),
+        _number(figures.get("seconds_per_slide"), 2),
+        _number(None if size is None else size / 1e6, 2),
+        _number(figures.get("patches_per_slide"), 0),
+    ]
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    return "not defined" if value is None else f"{value:.{digits}f}"
+
+
+def _share(value: float | None) -> str:
+    return "no defined share" if value is None else f"{100 * value:.0f} %"
+
+
+def _read(path: Path, otherwise: Any) -> Any:
+    """Read a JSON file; what is absent, damaged or of another kind than `otherwise` is that."""
+    try:
+        found = read_json_document(path)
+    except (OSError, FormatError):
+        return otherwise
+    return found if isinstance(found, type(otherwise)) else otherwise

@@ -1,0 +1,263 @@
+"""The worklist as Qt shows it: a table over the entries, sorted by values and filtered by words and by state."""
+
+import html
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, QSize, QSortFilterProxyModel, Qt
+from qtpy.QtGui import QColor, QFont, QResizeEvent
+from qtpy.QtWidgets import QAbstractItemView, QTableView
+
+from napari_lrmil.state.worklist import Entry
+
+COLUMNS = ("Slide", "Status", "Class", "Probability", "Message", "Reviewed", "Patches", "Unreadable")
+NUMBERS = ("Probability", "Patches", "Unreadable")
+SLIDE, STATUS, CLASS, PROBABILITY, MESSAGE, REVIEWED, PATCHES, UNREADABLE = range(len(COLUMNS))
+HIDDEN = "read first"
+CHOICES = ("all", "unreviewed", "failed", "uncertain")
+Chosen = Literal["all", "unreviewed", "failed", "uncertain"]
+WIDTHS = (110, 92, 70, 85, 0, 100, 65, 85)  # px of the columns; the message takes what is left
+LEAST_MESSAGE = 130  # px
+WIDTH = 540  # px of the table at first: up to the message, and the bar beside it
+FAILED, ON_FAILED = QColor("#7a2e2e"), QColor("white")  # as the line of messages warns
+ROW_HEIGHT = 24  # px
+Value = str | float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One row of the table.
+
+    Attributes
+    ----------
+    entry
+        The slide.
+    reviewed
+        Decision and label of its newest review, "" without one.
+    hidden
+        Whether the model's answer waits for the reader's own label.
+    """
+
+    entry: Entry
+    reviewed: str = ""
+    hidden: bool = False
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is classified and not reviewed."""
+        return self.entry.done and not self.reviewed
+
+    def value(self, column: int) -> Value:
+        """What a column sorts by; None where there is nothing, or nothing to be seen yet."""
+        entry = self.entry
+        answer = None if self.hidden or not entry.done else entry
+        row = entry.row if entry.done else None
+        return {
+            SLIDE: entry.slide_id,
+            STATUS: self._status(),
+            CLASS: answer.label if answer else None,
+            PROBABILITY: answer.probability if answer else None,
+            PATCHES: row.n_patches - row.failed_patches if row else None,
+            UNREADABLE: row.failed_patches if row else None,
+            REVIEWED: self.reviewed or None,
+            MESSAGE: entry.message or None,
+        }[column]
+
+    def text(self, column: int) -> str:
+        """What a column shows."""
+        value = self.value(column)
+        if column == STATUS and self.entry.status == "running":
+            return f"running {100 * self.entry.part:.0f} %"
+        if column == PROBABILITY and isinstance(value, float):
+            return f"{100 * value:.1f} %"
+        return "" if value is None else str(value)
+
+    def _status(self) -> str:
+        return HIDDEN if self.hidden and self.entry.done else self.entry.status
+
+
+class WorklistTable(QAbstractTableModel):
+    """Lines of the worklist, in the order of the files."""
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.lines: list[Line] = []
+        self._places: dict[Path, int] = {}
+        self._opened: Path | None = None
+
+    @property
+    def entries(self) -> list[Entry]:
+        """The slides."""
+        return [line.entry for line in self.lines]
+
+    def fill(self, entries: Sequence[Entry]) -> None:
+        """Begin a list; a slide that was in the last one stays as it is until more is known of it."""
+        known = {line.entry.path: line for line in self.lines if not line.entry.twin}
+        self.beginResetModel()
+        self.lines = [Line(entry) if entry.twin else known.get(entry.path, Line(entry)) for entry in entries]
+        self._places = {entry.path: place for place, entry in enumerate(entries)}
+        self.endResetModel()
+
+    def place_of(self, path: Path | None) -> int | None:
+        """Row of a slide, None when it is not in the list."""
+        return None if path is None else self._places.get(path)
+
+    def put(self, entries: Sequence[Entry]) -> None:
+        """Bring slides up to date; those of another list are none of this one's business."""
+        places = [self._places[entry.path] for entry in entries if entry.path in self._places]
+        for entry in entries:
+            if (place := self.place_of(entry.path)) is not None:
+                self.lines[place] = replace(self.lines[place], entry=entry)
+        if places:
+            self._told(min(places), max(places))
+
+    def count(self) -> tuple[int, int]:
+        """How many are reviewed, and how many have an answer that is hidden."""
+        return sum(bool(line.reviewed) for line in self.lines), sum(line.hidden for line in self.lines)
+
+    def judge(self, judge: Callable[[Entry], tuple[str, bool]]) -> None:
+        """Set of every slide how it was reviewed and whether its answer is hidden."""
+        changed = [Line(line.entry, *judge(line.entry)) for line in self.lines]
+        if changed != self.lines:
+            self.lines = changed
+            self._told(0, len(self.lines) - 1)
+
+    def mark(self, path: Path | None) -> None:
+        """Show one slide in bold: the one that is open in the viewer."""
+        for place in (self.place_of(self._opened), self.place_of(path)):
+            if place is not None:
+                self._opened = path
+                self._told(place, place)
+        self._opened = path
+
+    def rowCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: B008
+        """Qt asks how many lines there are."""
+        return 0 if parent.isValid() else len(self.lines)
+
+    def columnCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: B008
+        """Qt asks how many columns there are."""
+        return 0 if parent.isValid() else len(COLUMNS)
+
+    def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> object:
+        """Qt asks for the text, the tip, the alignment, the colours or the font of a cell."""
+        line, column = self.lines[index.row()], index.column()
+        if role == Qt.ItemDataRole.DisplayRole:
+            return line.text(column)
+        if role == Qt.ItemDataRole.ToolTipRole:
+            said = str(line.entry.path) if column == SLIDE else line.text(column)
+            return f"<qt>{html.escape(said)}</qt>" if said else None  # as rich text it wraps
+        if role == Qt.ItemDataRole.BackgroundRole and line.entry.status == "failed":
+            return FAILED
+        if role == Qt.ItemDataRole.ForegroundRole and line.entry.status == "failed":
+            return ON_FAILED
+        if role == Qt.ItemDataRole.TextAlignmentRole and COLUMNS[column] in NUMBERS:
+            return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+        if role == Qt.ItemDataRole.FontRole and line.entry.path == self._opened:
+            font = QFont()
+            font.setBold(True)
+            return font
+        return None
+
+    def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> object:
+        """Qt asks for the names of the columns."""
+        if role == Qt.ItemDataRole.DisplayRole and orientation == Qt.Orientation.Horizontal:
+            return COLUMNS[section]
+        return None
+
+    def _told(self, first: int, last: int) -> None:
+        self.dataChanged.emit(self.index(first, 0), self.index(last, len(COLUMNS) - 1))
+
+
+class WorklistOrder(QSortFilterProxyModel):
+    """Sorts by value, empty ones last either way, and keeps the lines that fit the words and the state asked for."""
+
+    def __init__(self, table: WorklistTable, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._table = table
+        self._words: list[str] = []
+        self._chosen: Chosen = "all"
+        self.setDynamicSortFilter(True)
+        self.setSourceModel(table)
+
+    def choose(self, chosen: Chosen) -> None:
+        """Keep the lines in one state."""
+        self._chosen = chosen
+        self.invalidate()
+
+    def search(self, text: str) -> None:
+        """Keep the lines in which every word is found, in whatever column."""
+        self._words = text.casefold().split()
+        self.invalidate()
+
+    def places(self) -> list[int]:
+        """Rows of the table in the order and choice that is shown."""
+        return [self.mapToSource(self.index(row, 0)).row() for row in range(self.rowCount())]
+
+    def lessThan(self, left: QModelIndex, right: QModelIndex) -> bool:
+        """Qt asks which of two cells comes first."""
+        one, other = (self._table.lines[index.row()].value(index.column()) for index in (left, right))
+        if one is None or other is None:
+            ascending = self.sortOrder() == Qt.SortOrder.AscendingOrder
+            return (
+                (other is None and one is not None) == ascending if one is not other else bool(left.row() < right.row())
+            )
+        return bool(_key(one) < _key(other))
+
+    def filterAcceptsRow(self, row: int, parent: QModelIndex) -> bool:
+        """Qt asks whether a line is shown."""
+        line = self._table.lines[row]
+        if not _fits(line, self._chosen):
+            return False
+        said = " ".join(line.text(column) for column in range(len(COLUMNS))).casefold()
+        return all(word in said for word in self._words)
+
+
+class WorklistView(QTableView):
+    """As wide as slide, answer and message need; in a narrow one the columns after the message are scrolled to."""
+
+    def sizeHint(self) -> QSize:
+        """Qt asks how wide the dock is to be at first."""
+        return QSize(WIDTH, super().sizeHint().height())
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """Give the message the room that the others leave, or that is left up to the edge."""
+        super().resizeEvent(event)
+        room, widths = self.viewport().width(), [self.columnWidth(column) for column in range(len(COLUMNS))]
+        before, after = sum(widths[:MESSAGE]), sum(widths[MESSAGE + 1 :])
+        beside = room - before - after
+        self.setColumnWidth(MESSAGE, beside if beside >= LEAST_MESSAGE else max(LEAST_MESSAGE, room - before))
+
+
+def make_view(order: WorklistOrder) -> WorklistView:
+    """Show the table by rows, sortable by a click on a column's name."""
+    view = WorklistView()
+    view.setModel(order)
+    view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+    view.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+    view.setSortingEnabled(True)
+    view.sortByColumn(SLIDE, Qt.SortOrder.AscendingOrder)
+    view.setWordWrap(False)
+    view.setMinimumHeight(4 * ROW_HEIGHT)
+    if (numbers := view.verticalHeader()) is not None:
+        numbers.setVisible(False)
+        numbers.setDefaultSectionSize(ROW_HEIGHT)
+    for column, width in enumerate(WIDTHS):
+        view.setColumnWidth(column, width)
+    return view
+
+
+def _fits(line: Line, chosen: Chosen) -> bool:
+    if chosen == "unreviewed":
+        return line.waits
+    return chosen == "all" or line.value(STATUS) == chosen
+
+
+def _key(value: str | float) -> list[tuple[float, str]]:
+    """Order of a value: numbers by size, also those inside a name, so that slide 2 comes before slide 10."""
+    if not isinstance(value, str):
+        return [(value, "")]
+    parts = re.split(r"(\d+)", value.casefold())
+    return [(float(part), "") if part.isdecimal() else (-1.0, part) for part in parts]

@@ -1,0 +1,99 @@
+"""The worklist's buttons and fields, in as many rows as the dock's width asks for."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtGui import QResizeEvent
+from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QLineEdit, QPushButton, QWidget
+from superqt import QFlowLayout
+
+from lrmil.steps import Step
+from napari_lrmil.widgets.device_box import DeviceBox
+from napari_lrmil.widgets.worklist.table import CHOICES
+
+if TYPE_CHECKING:
+    from lrmil.models.bundle import Bundle
+
+HEIGHT, FIELD_WIDTH = 28, 150  # px
+LONGEST_NAME = 28  # characters
+SHORT = 60  # s; less than this is told in seconds
+
+
+class WorklistTools(QWidget):
+    """Folder, model and device; classify, cancel and next; the filter."""
+
+    def __init__(self, preferred: str, next_key: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.choose_folder, self.choose_model = QPushButton("Folder..."), QPushButton("Model...")
+        self.folder_name, self.model_name = QLabel("no folder"), QLabel("no model")
+        self.device = DeviceBox(preferred)
+        self.run_all, self.run_selected = QPushButton("Classify all"), QPushButton("Classify selected")
+        self.cancel, self.next = QPushButton("Cancel"), QPushButton("Next unreviewed")
+        self.next.setToolTip(f"Open the next classified slide without a review ({next_key})")
+        self.go_on = QCheckBox("go to the next unreviewed after saving")
+        self.words, self.choice = QLineEdit(), QComboBox()
+        self.words.setPlaceholderText("filter by words")
+        self.words.setClearButtonEnabled(True)
+        self.choice.addItems(CHOICES)
+        self._lay_out()
+
+    def say_folder(self, folder: Path) -> None:
+        """Name the folder of the list."""
+        self.folder_name.setText(shortened(folder.name))
+        self.folder_name.setToolTip(str(folder))
+        self.fit()
+
+    def say_model(self, bundle: "Bundle", folder: Path) -> None:
+        """Name the model in use."""
+        self.model_name.setText(shortened(f"{folder.parent.name}/{folder.name}"))
+        self.model_name.setToolTip(f"{folder}\nclasses {', '.join(bundle.classes)}\nsha256 {bundle.sha256}")
+        self.fit()
+
+    def allow(self, *, ready: bool, busy: bool, selected: bool, waiting: bool) -> None:
+        """Enable what can be done now."""
+        self.run_all.setEnabled(ready and not busy)
+        self.run_selected.setEnabled(ready and not busy and selected)
+        for button in (self.run_all, self.run_selected):
+            button.setToolTip("" if ready else "Choose a folder with slides and a model first.")
+        for button in (self.choose_folder, self.choose_model):
+            button.setEnabled(not busy)
+            button.setToolTip("A job is in progress; wait for it or cancel it first." if busy else "")
+        self.cancel.setEnabled(busy)
+        self.next.setEnabled(waiting)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Keep room for every row: a narrow dock wraps them, and the table would cover the last."""
+        super().resizeEvent(event)
+        self.fit()
+
+    def fit(self) -> None:
+        """Take the height that the width asks for."""
+        self.setMinimumHeight(self._flow.heightForWidth(self.width()))
+
+    def _lay_out(self) -> None:
+        self._flow = QFlowLayout(self)
+        self._flow.setContentsMargins(0, 0, 0, 0)
+        self._flow.setHorizontalSpacing(6)
+        self._flow.setVerticalSpacing(4)
+        first: list[QWidget] = [self.choose_folder, self.folder_name, self.choose_model, self.model_name, self.device]
+        second: list[QWidget] = [self.run_all, self.run_selected, self.cancel, self.next, self.go_on]
+        for part in [*first, *second, self.words, self.choice]:
+            part.setMinimumHeight(HEIGHT)
+            self._flow.addWidget(part)
+        for part in (self.device, self.words, self.choice):
+            part.setMinimumWidth(FIELD_WIDTH)
+
+
+def progress_text(step: Step[object]) -> str:
+    """Say how far a run is, how fast it goes and how long it will take."""
+    words = [f"{step.done} of {step.total} slides"]
+    if "slides_per_min" in step.metrics:
+        words.append(f"{step.metrics['slides_per_min']:.3g} slides/min")
+        left = step.metrics["seconds_left"]
+        words.append(f"{left:.0f} s left" if left < SHORT else f"{left / 60:.0f} min left")
+    return ", ".join(words)
+
+
+def shortened(name: str) -> str:
+    """Keep the end of a long name, so that it does not widen the dock."""
+    return name if len(name) <= LONGEST_NAME else f"…{name[1 - LONGEST_NAME :]}"
