@@ -14,13 +14,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import napari
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 from qtpy.QtWidgets import QApplication
 
+import napari
 from cost import own_peak
 from lrmil.configs import MILConfig
 from lrmil.demo.synthetic import make_slide

@@ -15,12 +15,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import napari
 import numpy as np
 import platformdirs
 from PIL import Image
 from qtpy.QtWidgets import QApplication, QScrollArea, QWidget
 
+import napari
 from lrmil.configs import TrainConfig, with_settings
 from napari_lrmil.docks.classify import ClassifySlide
 from napari_lrmil.docks.train import TrainFromFolder

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from lrmil.slides.source import SlideSource
-from runs import TinyRun, tiny_config
+from support.paths import REPOSITORY
+from support.runs import TinyRun, tiny_config
 
 # Cores are shared between tests: how long an example takes says nothing about the code.
 settings.register_profile("shared cores", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -18,7 +19,7 @@ settings.load_profile("shared cores")
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Folder with real slides and images: LRMIL_SHARED, or ``shared`` beside the repository; absent means skipped."""
-    folder = Path(os.environ.get("LRMIL_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+    folder = Path(os.environ.get("LRMIL_SHARED", REPOSITORY.parent / "shared"))
     if not (folder / "data").is_dir():
         pytest.skip(f"no shared data at {folder}; set LRMIL_SHARED to the folder that has them")
     return folder

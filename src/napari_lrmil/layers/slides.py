@@ -9,6 +9,7 @@ from napari_lrmil.layers.build import KEY
 
 if TYPE_CHECKING:
     from napari.components import LayerList
+
     from napari.layers import Image, Layer
 
 

@@ -26,10 +26,10 @@ from napari_lrmil.state.preferences import Preferences, read_preferences
 from napari_lrmil.state.shown import Shown, shown_steps
 
 if TYPE_CHECKING:
-    from napari.layers import Image, Labels
     from napari.viewer import Viewer
 
     from lrmil.models.bundle import Bundle
+    from napari.layers import Image, Labels
 
 
 class Session(Jobs):

@@ -13,7 +13,6 @@ from napari_lrmil.state.worklist import Entry
 
 if TYPE_CHECKING:
     from napari.layers import Layer
-
     from napari_lrmil.jobs.classify_list import Opened
 
 

@@ -1,0 +1,91 @@
+"""Fixtures of the plugin's tests: a viewer's model on a real Qt, folders of their own, a small model."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+HAS_DISPLAY = sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+if not HAS_DISPLAY:
+    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+import platformdirs
+import pytest
+from napari.components import ViewerModel
+from qtpy.QtCore import QThreadPool
+
+from lrmil.models.bundle import save_bundle
+from napari_lrmil.docks.classify import ClassifySlide
+from napari_lrmil.session.session import Session, session_of
+from support.runs import tiny_bundle
+
+if TYPE_CHECKING:
+    from pytestqt.qtbot import QtBot
+
+PATIENCE = 60_000  # ms; a busy machine may be slow, and no test waits without need
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep results, memory, cache and log of the plugin in the test's own folder."""
+    own = tmp_path / "own"
+    for kind in ("data", "cache", "log", "state"):
+        monkeypatch.setattr(platformdirs, f"user_{kind}_path", lambda *_, kind=kind, **__: own / kind)
+    return own
+
+
+@pytest.fixture
+def viewer(qtbot: "QtBot") -> ViewerModel:
+    """A viewer without a window: needs no OpenGL."""
+    return ViewerModel()
+
+
+@pytest.fixture
+def session(viewer: ViewerModel, qtbot: "QtBot") -> Iterator[Session]:
+    """The viewer's session; what still runs at the end is stopped."""
+    session = session_of(viewer)
+    yield session
+    session.cancel()
+    qtbot.waitUntil(lambda: not session.busy, timeout=PATIENCE)
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    """Wait for what still runs, such as pictures being read for a widget that is gone."""
+    yield
+    assert QThreadPool.globalInstance().waitForDone(PATIENCE), "a job did not end"
+
+
+@pytest.fixture
+def finish(qtbot: "QtBot") -> Callable[[Session], None]:
+    """Wait until the session's job has ended."""
+    return lambda session: qtbot.waitUntil(lambda: not session.busy, timeout=PATIENCE)
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with random weights that reads 64 px patches at 2.0 um/px."""
+    folder = tmp_path_factory.mktemp("model") / "model"
+    save_bundle(folder, tiny_bundle())
+    return folder
+
+
+@pytest.fixture
+def dock(
+    viewer: ViewerModel, session: Session, model_folder: Path, qtbot: "QtBot", finish: Callable[[Session], None]
+) -> ClassifySlide:
+    """The dock "Classify slide" with a model."""
+    dock = ClassifySlide(viewer)
+    qtbot.addWidget(dock)
+    dock.model.path.setText(str(model_folder))
+    dock.model.load()
+    finish(session)
+    return dock
+
+
+@pytest.fixture
+def display() -> None:
+    """For tests that draw: a display, such as xvfb gives."""
+    if not HAS_DISPLAY:
+        pytest.skip("no display: run the tests under xvfb-run to test what is drawn")

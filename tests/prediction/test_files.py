@@ -1,0 +1,203 @@
+"""A prediction on disk says what it said in memory, and is either complete or absent."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lrmil.errors import FormatError
+from lrmil.features.extraction import SlideSource
+from lrmil.io import atomic
+from lrmil.models.bundle import Bundle
+from lrmil.patches.tissue import segment_tissue
+from lrmil.prediction.batch import predict_one
+from lrmil.prediction.files import read_prediction, read_tissue
+from lrmil.prediction.inference import predict, predict_steps
+from lrmil.prediction.prediction import Prediction
+from lrmil.raster import Raster
+from lrmil.slides.slide import open_slide
+from lrmil.steps import last
+from support.runs import stamp_of, tiny_bundle
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    return tiny_bundle()
+
+
+@pytest.fixture
+def source(cohort: Path) -> SlideSource:
+    return SlideSource("demo-001", cohort / "slides/demo-001.ome.tif")
+
+
+def test_a_prediction_is_read_back(source: SlideSource, bundle: Bundle, tmp_path: Path) -> None:
+    said = last(predict_one(source, bundle, tmp_path, device="cpu"))
+    read = read_prediction(tmp_path, "demo-001")
+    assert read is not None
+    same = [name for name in Prediction.__slots__ if name not in ("attention", "patches", "patch_attention")]
+    assert {name: getattr(read, name) for name in same} == {name: getattr(said, name) for name in same}
+    np.testing.assert_array_equal(read.attention.array, said.attention.array)
+    np.testing.assert_allclose(read.attention.to_level0, said.attention.to_level0, rtol=1e-9)
+    np.testing.assert_array_equal(read.patches.level0_yx, said.patches.level0_yx)
+    np.testing.assert_allclose(read.patch_attention, said.patch_attention, rtol=1e-6)
+
+
+def test_what_is_there_is_not_made_again(source: SlideSource, bundle: Bundle, tmp_path: Path) -> None:
+    list(predict_one(source, bundle, tmp_path, device="cpu"))
+    stamp = stamp_of(tmp_path / "demo-001.json")
+    assert len(list(predict_one(source, bundle, tmp_path, device="cpu"))) == 1
+    assert stamp_of(tmp_path / "demo-001.json") == stamp
+    list(predict_one(source, bundle, tmp_path, device="cpu", uncertain_below=0.99))
+    assert stamp_of(tmp_path / "demo-001.json") != stamp
+
+
+@pytest.mark.parametrize("damage", ["card", "format", "attention", "key"])
+def test_an_incomplete_or_other_prediction_is_none(
+    damage: str, source: SlideSource, bundle: Bundle, tmp_path: Path
+) -> None:
+    list(predict_one(source, bundle, tmp_path, device="cpu"))
+    if damage == "card":
+        (tmp_path / "demo-001.json").write_text('{"format": "lrmil.predic')
+    if damage == "format":
+        card = (tmp_path / "demo-001.json").read_text()
+        (tmp_path / "demo-001.json").write_text(card.replace("prediction/2", "prediction/1"))
+    if damage == "attention":
+        atomic.remove(tmp_path / "demo-001.attention.ome.zarr")
+    assert read_prediction(tmp_path, "demo-001", keys=["other"] if damage == "key" else ()) is None
+
+
+def test_a_given_mask_is_kept_and_taken_up_again(source: SlideSource, bundle: Bundle, tmp_path: Path) -> None:
+    with open_slide(source.path) as slide:
+        whole = segment_tissue(slide)
+    half = Raster(whole.array & (np.arange(whole.array.shape[1]) < whole.array.shape[1] // 2), whole.to_level0)
+    said = last(predict_one(source, bundle, tmp_path, device="cpu", tissue=half))
+    assert said.tissue_source == "given" and predict(source.path, bundle, "cpu").tissue_source == "segmented"
+    cell_mm = half.cell_yx[0] * said.mpp / 1000
+    assert said.tissue_mm2 == pytest.approx(half.array.sum() * cell_mm**2)
+    read = read_tissue(tmp_path, "demo-001")
+    assert read is not None and read.array.dtype == bool
+    np.testing.assert_array_equal(read.array, half.array)
+    np.testing.assert_allclose(read.to_level0, half.to_level0, rtol=1e-9)
+    again = last(predict_one(source, bundle, tmp_path / "again", device="cpu", tissue=read))
+    assert again.probabilities == said.probabilities and len(again.patches) == len(said.patches)
+
+
+def test_another_mask_is_another_prediction(source: SlideSource, bundle: Bundle, tmp_path: Path) -> None:
+    with open_slide(source.path) as slide:
+        mask = segment_tissue(slide)
+    automatic = last(predict_one(source, bundle, tmp_path, device="cpu"))
+    less = mask.array.copy()
+    less[: less.shape[0] // 2] = False
+    edited = last(predict_one(source, bundle, tmp_path, device="cpu", tissue=Raster(less, mask.to_level0)))
+    assert len(edited.patches) < len(automatic.patches)
+    last(predict_one(source, bundle, tmp_path, device="cpu"))
+    assert read_tissue(tmp_path, "demo-001") is None, "the mask of the prediction before must not stay"
+
+
+def test_a_broken_mask_is_said(tmp_path: Path) -> None:
+    assert read_tissue(tmp_path, "a") is None
+    (tmp_path / "a.tissue.ome.zarr").mkdir()
+    with pytest.raises(FormatError):
+        read_tissue(tmp_path, "a")
+
+
+def test_live_steps_fill_the_attention_in(source: SlideSource, bundle: Bundle) -> None:
+    steps = list(predict_steps(source.path, bundle, "cpu", batch_size=4, live=True))
+    answers = [step.result for step in steps]
+    assert all(answer is not None for answer in answers)
+    seen = [len(answer.patches) for answer in answers if answer]
+    assert seen[0] == 0 and seen == sorted(seen) and len(set(seen)) > 3
+    final = answers[-1]
+    assert final is not None and final.status == "ok"
+    for answer in filter(None, answers[:-1]):
+        assert answer.status == "partial" and answer.probabilities == {} and answer.label == ""
+        assert answer.attention.array.shape == final.attention.array.shape
+        np.testing.assert_array_equal(answer.attention.to_level0, final.attention.to_level0)
+        assert np.count_nonzero(~np.isnan(answer.attention.array)) == len(answer.patches)
+        if len(answer.patches):
+            assert answer.patch_attention.sum() == pytest.approx(1)
+    whole = answers[-2]
+    assert whole is not None
+    np.testing.assert_allclose(whole.attention.array, final.attention.array, rtol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def written(cohort: Path, bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one prediction; its card is rewritten."""
+    folder = tmp_path_factory.mktemp("strangers")
+    list(predict_one(SlideSource("demo-001", cohort / "slides/demo-001.ome.tif"), bundle, folder, device="cpu"))
+    (folder / "whole.json").write_bytes((folder / "demo-001.json").read_bytes())
+    return folder
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"probabilities": {"no": 2.0, "yes": 0.0}},
+        {"probabilities": {"no": -1, "yes": 0.0}},
+        {"probabilities": {"no": "0.5", "yes": 0.5}},
+        {"probabilities": [0.5, 0.5]},
+        {"label": "other"},
+        {"label": None},
+        {"mpp": -0.5},
+        {"mpp": 1e300},
+        {"tissue_mm2": -1},
+        {"failed_patches": "none"},
+        {"timings": {"total": "long"}},
+        {"slide_fingerprint": 3},
+        {"another": 1},
+    ],
+    ids=str,
+)
+def test_values_that_no_prediction_has_are_none(written: Path, change: dict[str, object]) -> None:
+    document = json.loads((written / "whole.json").read_text())
+    (written / "demo-001.json").write_text(json.dumps(document))
+    assert read_prediction(written, "demo-001") is not None
+    document["prediction"].update(change)
+    (written / "demo-001.json").write_text(json.dumps(document))
+    assert read_prediction(written, "demo-001") is None
+
+
+@pytest.mark.parametrize(
+    "change", [{"origin_yx": [2.4e21]}, {"origin_yx": [0, 1 << 70]}, {"size": 0}, {"mpp": None}], ids=str
+)
+def test_a_lattice_that_no_prediction_has_is_none(written: Path, change: dict[str, object]) -> None:
+    document = json.loads((written / "whole.json").read_text())
+    document["grid"].update(change)
+    (written / "demo-001.json").write_text(json.dumps(document))
+    assert read_prediction(written, "demo-001") is None
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from(
+        ["grid", "prediction", "key", "format", "grid.mpp", "grid.size", "grid.origin_yx", "prediction.mpp"]
+    ),
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+        max_leaves=5,
+    ),
+)
+def test_no_card_raises(written: Path, name: str, value: object) -> None:
+    document = json.loads((written / "whole.json").read_text())
+    *above, leaf = name.split(".")
+    (document[above[0]] if above else document)[leaf] = value
+    (written / "demo-001.json").write_text(json.dumps(document))
+    read = read_prediction(written, "demo-001")
+    assert read is None or (0 < read.mpp <= 50 and read.label in read.probabilities)
+
+
+@given(st.binary(max_size=50))
+def test_no_bytes_raise(written: Path, data: bytes) -> None:
+    (written / "demo-001.json").write_bytes(data)
+    assert read_prediction(written, "demo-001") is None
+
+
+def test_a_pipe_in_place_of_a_card_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.json")
+    assert read_prediction(tmp_path, "a") is None

@@ -1,0 +1,478 @@
+"""The report: true figures, nothing missing, nothing foreign, nothing hostile."""
+
+import base64
+import csv
+import io
+import json
+import shutil
+import tomllib
+from collections import Counter
+from dataclasses import asdict, replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tomli_w
+from PIL import Image
+from scipy.stats import spearmanr
+
+from lrmil import metrics
+from lrmil.configs import TrainConfig, from_dict, to_dict, with_settings
+from lrmil.errors import ConfigError, FormatError
+from lrmil.features.store import read_features
+from lrmil.io import atomic, hashing
+from lrmil.reports.figures import LossLine, RocLine, loss_svg, roc_svg
+from lrmil.reports.run_data import SlideResult, gather, spearman
+from lrmil.reports.run_report import ARM_NAMES, choose_examples, render, write_report
+from lrmil.runs.fold_outputs import read_history, read_outputs
+from support.runs import TINY, TinyRun
+
+pytestmark = pytest.mark.long
+
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+HOSTILE = "<img src=x onerror=\"a('1')\">&amp;$\\frac{$"
+
+
+class Page(HTMLParser):
+    """A page as tags, table rows and text; fails where tags do not nest."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.rows: list[list[str]] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+        if "td" in self.open or "th" in self.open:
+            self.rows[-1][-1] += data
+
+    def overlays(self) -> list[np.ndarray]:
+        sources = [attrs["src"] for tag, attrs in self.tags if tag == "img" and attrs.get("class") == "overlay"]
+        data = [base64.b64decode((source or "").removeprefix("data:image/jpeg;base64,")) for source in sources]
+        return [np.asarray(Image.open(io.BytesIO(picture))) for picture in data]
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_run: TinyRun) -> Path:
+    """A run on 12 small slides; read only."""
+    return tiny_run.folder
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the run, to write into."""
+    return Path(shutil.copytree(finished, tmp_path / "run"))
+
+
+@pytest.fixture(scope="module")
+def written(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of the run as it is; read only."""
+    return write_report(Path(shutil.copytree(finished, tmp_path_factory.mktemp("written") / "run")))
+
+
+def read(path: Path) -> Page:
+    return Page(path.read_text(encoding="utf-8"))
+
+
+def test_the_table_of_arms_has_the_figures_of_the_run(written: Path) -> None:
+    figures = json.loads((written.parent / "metrics.json").read_text())
+    page = read(written)
+    for arm, name in ARM_NAMES.items():
+        row = next(row for row in page.rows if row[0] == name)
+        of = figures[arm]
+        assert row[1] == f"{of['auroc']:.3f}"
+        assert row[2] == " to ".join(f"{end:.3f}" for end in of["auroc_ci"])
+        assert row[3:6] == [f"{of['balanced_accuracy']:.3f}", str(of["n_slides"]), str(of["n_cases"])]
+        shown = [float(cell.replace(",", "")) for cell in row[6:9]]
+        expected = [of["seconds_per_slide"], of["bytes_per_slide"] / 1e6, of["patches_per_slide"]]
+        assert shown == pytest.approx(expected, rel=0.006)
+
+
+def test_the_first_sentence_tells_the_result(written: Path) -> None:
+    figures = json.loads((written.parent / "metrics.json").read_text())
+    text = " ".join(read(written).text.split())
+    student, teacher, floor = (figures[arm]["auroc"] for arm in ("lr_student", "hr_teacher", "lr_undistilled"))
+    low, high = figures["lr_student"]["auroc_ci"]
+    assert f"On 4 test slides of 4 cases the low-resolution student reaches AUROC {student:.3f}" in text
+    assert f"(95 % interval {low:.3f} to {high:.3f}); the high-resolution teacher {teacher:.3f};" in text
+    assert f"the undistilled floor {floor:.3f}." in text
+    assert "Model output, not a diagnosis" in text
+
+
+def test_cost_is_high_resolution_over_low(written: Path) -> None:
+    figures = json.loads((written.parent / "metrics.json").read_text())
+    page = read(written)
+    for title, name in (
+        ("seconds", "seconds_per_slide"),
+        ("MB read", "bytes_per_slide"),
+        ("patches", "patches_per_slide"),
+    ):
+        row = next(row for row in page.rows if row[0] == title)
+        ratio = figures["hr_teacher"][name] / figures["lr_student"][name]
+        assert float(row[3].split(" times")[0]) == pytest.approx(ratio, rel=0.006)
+
+
+@pytest.mark.parametrize("examples", [0, 3])
+def test_as_many_examples_as_asked_each_with_three_different_pictures(run: Path, examples: int) -> None:
+    pictures = read(write_report(run, examples=examples)).overlays()
+    assert len(pictures) == 3 * examples
+    for slide, student, teacher in zip(pictures[::3], pictures[1::3], pictures[2::3], strict=True):
+        assert slide.shape == student.shape == teacher.shape
+        assert max(slide.shape) <= 420
+        differences = [
+            np.abs(a.astype(int) - b).mean() for a, b in ((slide, student), (slide, teacher), (student, teacher))
+        ]
+        assert min(differences) > 2
+
+
+def test_the_page_needs_nothing_else(written: Path) -> None:
+    path = written
+    page, text = read(path), path.read_text(encoding="utf-8")
+    addresses = [
+        value for _, attrs in page.tags for name, value in attrs.items() if name in ("src", "href", "xlink:href")
+    ]
+    assert len(addresses) > 12
+    assert all(address and address.startswith(("data:image/", "#")) for address in addresses)
+    assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in page.tags}
+    assert "@import" not in text
+    assert "url(http" not in text
+    assert path.stat().st_size < 3_000_000
+
+
+def test_ids_are_unique_and_every_reference_finds_its_target(written: Path) -> None:
+    path = written
+    tags = read(path).tags
+    ids = Counter(attrs["id"] for _, attrs in tags if "id" in attrs)
+    assert max(ids.values()) == 1
+    targets = {(attrs["xlink:href"] or "")[1:] for tag, attrs in tags if tag == "use"}
+    targets |= {part.split(")")[0] for part in path.read_text(encoding="utf-8").split("url(#")[1:]}
+    assert targets
+    assert targets <= set(ids)
+
+
+def test_no_folder_of_the_machine_is_told(written: Path, finished: Path) -> None:
+    text = written.read_text(encoding="utf-8") + (written.parent / "report.json").read_text(encoding="utf-8")
+    for folder in (written.parent, finished.parent, Path.home()):
+        assert str(folder) not in text
+
+
+def test_folders_are_cut_off_messages_and_settings(run: Path) -> None:
+    plan = {"format": "lrmil.run/1", "slides": "/data/my slides", "labels": "/data/lab/labels.csv"}
+    settings = {**TINY, "encoder": "local-dir:/mnt/me/weights/vit"}
+    config = with_settings(TrainConfig(), settings)
+    (run / "plan.toml").write_text(tomli_w.dumps({**plan, "settings": to_dict(config)}))
+    message = "Expected one file; got /data/my slides/a/s.svs, '/mnt/x/s.svs' and C:\\u\\s.svs at 0.5 um/px."
+    problem = {"slide_id": None, "row": 3, "column": "mpp", "severity": "error", "message": message, "hint": "Mend it."}
+    atomic.write_json(run / "problems.json", [problem])
+    report = gather(run)
+    assert report.problems[0]["message"] == "Expected one file; got a/s.svs, 's.svs' and s.svs at 0.5 um/px."
+    assert 'encoder = "local-dir:vit"' in report.settings
+    assert report.data == {"slides": "my slides", "labels": "labels.csv"}
+    page = Page(render(report, [], {}))
+    assert ["row 3", "mpp", "error", f"{report.problems[0]['message']} Mend it."] in page.rows
+
+
+def test_json_holds_the_figures_and_reads_back(run: Path) -> None:
+    write_report(run, examples=1)
+    document = json.loads((run / "report.json").read_text(encoding="utf-8"))
+    assert document == json.loads(json.dumps(asdict(gather(run))))
+    assert document["format"] == "lrmil.report/1"
+    assert document["figures"] == json.loads((run / "metrics.json").read_text())
+    assert document["bundle_sha256"] == hashing.sha256_file(run / "model/bundle.json")
+    assert len(document["slides"]) == 4
+
+
+def test_settings_shown_train_the_same_again(run: Path) -> None:
+    assert from_dict(tomllib.loads(gather(run).settings)) == with_settings(TrainConfig(), dict(TINY))
+
+
+def test_predictions_are_those_of_the_run_and_wrong_ones_are_named(written: Path) -> None:
+    with (written.parent / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    page = read(written)
+    arms = list(ARM_NAMES)
+    for row in rows:
+        shown = next(cells for cells in page.rows if cells[0] == row["slide_id"] and len(cells) == 9)
+        assert shown[1:4] == [row["case_id"], row["fold"], row["label"]]
+        wrong = (float(row["prob_positive"]) > 0.5) != (row["label"] == "positive")
+        expected = f"{float(row['prob_positive']):.3f}" + " wrong" * wrong
+        assert shown[4 + arms.index(row["arm"])] == expected
+
+
+def test_every_test_slide_has_its_resolution_and_where_it_came_from(written: Path) -> None:
+    report = gather(written.parent)
+    assert {(result.mpp, result.mpp_source) for result in report.slides} == {(0.5, "OME PhysicalSize")}
+    cells = [row[-1] for row in read(written).rows if row[0] in {result.slide_id for result in report.slides}]
+    assert cells.count("0.5, OME PhysicalSize") == len(report.slides)
+
+
+def test_agreement_is_spearman_on_the_low_resolution_patches(run: Path) -> None:
+    result = gather(run).slides[0]
+    hr = read_features(run / "shared/hr" / f"{result.slide_id}.zarr")
+    lr = read_features(run / result.fold / "lr" / f"{result.slide_id}.zarr")
+    outputs = read_outputs(run / result.fold)
+    teacher = outputs["hr_teacher"][result.slide_id].attention_logits.astype(float)
+    mass, student = [], []
+    for place, cell in enumerate(lr.index):
+        inside = [teacher[k] for k, child in enumerate(hr.index) if tuple(child // 2) == tuple(cell)]
+        if inside:
+            mass.append(np.log(np.exp(inside).sum()))
+            student.append(outputs["lr_student"][result.slide_id].attention_logits[place])
+    assert len(mass) > 3
+    assert result.agreement["lr_student"] == pytest.approx(spearmanr(mass, student).statistic, abs=1e-6)
+
+
+def test_mean_agreement_leaves_out_what_is_not_defined(run: Path) -> None:
+    report = gather(run)
+    values = [result.agreement["lr_student"] for result in report.slides]
+    assert None not in values
+    assert report.agreement["lr_student"] == pytest.approx(np.mean([value or 0.0 for value in values]))
+    assert spearman([1, 2, 2, 5], [4, 1, 3, 0]) == pytest.approx(spearmanr([1, 2, 2, 5], [4, 1, 3, 0]).statistic)
+    assert spearman([1, 2], [1, 2]) is None
+    assert spearman([1, 2, 3], [7, 7, 7]) is None
+
+
+def test_roc_curves_enclose_the_auroc(run: Path) -> None:
+    report = gather(run)
+    assert list(report.roc) == ["positive"]
+    for arm, points in report.roc["positive"].items():
+        area = np.trapezoid(points["true_positive_rate"], points["false_positive_rate"])
+        assert area == pytest.approx(report.figures[arm]["auroc"])  # type: ignore[index]
+
+
+def test_losses_are_those_of_the_history_with_its_best_epoch(run: Path) -> None:
+    report = gather(run)
+    history = read_history(run / "fold-0/lr_student")
+    line = report.losses["lr_student"][0]
+    assert line.train == [epoch["train_ce"] for epoch in history]
+    assert line.validation == [epoch["val_loss"] for epoch in history]
+    history = read_history(run / "fold-0/lr_encoder")
+    lowest = int(np.argmin([epoch["val_loss"] for epoch in history]))
+    assert report.losses["lr_encoder"][0].best_epoch == lowest + 1
+    assert report.losses["lr_encoder"][0].train == [epoch["train_loss"] for epoch in history]
+
+
+def test_the_kept_epoch_has_the_best_score_then_the_lowest_loss(run: Path) -> None:
+    epochs = [
+        {"train_loss": 1.0, "val_loss": loss, "val_score": score} for loss, score in ((1, 0.5), (3, 0.9), (2, 0.9))
+    ]
+    atomic.write_json(run / "fold-0/teacher/history.json", epochs)
+    assert gather(run).losses["teacher"][0].best_epoch == 3
+
+
+def test_hostile_names_stay_text(run: Path) -> None:
+    report = gather(run)
+    slides = [
+        replace(
+            slide, slide_id=HOSTILE + slide.slide_id, label=HOSTILE, predicted=dict.fromkeys(slide.predicted, HOSTILE)
+        )
+        for slide in report.slides
+    ]
+    problem = {"slide_id": HOSTILE, "row": None, "column": None, "severity": "error", "message": HOSTILE, "hint": ""}
+    hostile = replace(
+        report,
+        figures={**report.figures, "classes": ["no", HOSTILE]},
+        roc={HOSTILE: report.roc["positive"]},
+        slides=slides,
+        problems=[problem],
+    )
+    page = Page(
+        render(
+            hostile,
+            slides[:2],
+            {
+                slides[0].slide_id: HOSTILE,
+                slides[1].slide_id: {}.fromkeys(("slide", "lr_student", "hr_teacher"), "data:image/jpeg;base64,"),
+            },
+        )
+    )
+    assert all((attrs["src"] or "").startswith("data:") for tag, attrs in page.tags if tag == "img")
+    assert not any(name.startswith("on") for _, attrs in page.tags for name in attrs)
+    for slide in slides:
+        assert any(row[0] == slide.slide_id for row in page.rows)
+    assert f"positive class: {HOSTILE}" in page.text
+
+
+def test_what_is_not_defined_says_so(run: Path) -> None:
+    report = gather(run)
+    nothing = {"auroc": None, "auroc_ci": None, "balanced_accuracy": None, "bytes_per_slide": None}
+    arms = {arm: {**report.figures[arm], **nothing} for arm in ARM_NAMES}  # type: ignore[dict-item]
+    atomic.write_json(run / "metrics.json", {**report.figures, **arms, "gap_recovered": None})
+    page = read(write_report(run, examples=0))
+    for name in ARM_NAMES.values():
+        row = next(row for row in page.rows if row[0] == name)
+        assert row[1:4] == ["not defined"] * 3
+        assert row[7] == "not defined"
+    assert next(row for row in page.rows if row[0] == "MB read")[1:] == ["not defined"] * 3
+    assert "Gap recovered: not defined" in page.text
+    assert "None" not in " ".join(cell for row in page.rows for cell in row)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "floor", "student", "recovered", "gap", "remark"),
+    [
+        (0.9, 0.8, 0.85, 0.5, "50 %", None),
+        (0.9, 0.895, 0.9, None, "not defined: teacher and floor differ by less than 0.01", None),
+        (0.7, 0.8, 0.85, -0.5, "not defined: the teacher has no lead over the floor", "The teacher is below the floor"),
+        (0.9, 0.8, 0.75, -0.5, "-50 %", "The student is below the floor"),
+    ],
+)
+def test_the_order_of_the_arms_is_put_in_words(
+    run: Path, teacher: float, floor: float, student: float, recovered: float | None, gap: str, remark: str | None
+) -> None:
+    figures = json.loads((run / "metrics.json").read_text())
+    for arm, value in (("hr_teacher", teacher), ("lr_undistilled", floor), ("lr_student", student)):
+        figures[arm] |= {"auroc": value, "auroc_ci": [0.1, 0.95]}
+    atomic.write_json(run / "metrics.json", {**figures, "gap_recovered": recovered})
+    report = gather(run)
+    assert report.gap == gap
+    assert len(report.remarks) == (remark is not None)
+    page = Page(render(report, [], {}))
+    assert f"Gap recovered: {gap}." in page.text
+    for sentence in ("The teacher is below the floor", "The student is below the floor"):
+        assert (sentence in page.text) == (sentence == remark)
+
+
+def test_an_interval_without_width_is_explained(run: Path) -> None:
+    figures = json.loads((run / "metrics.json").read_text())
+    for arm in ARM_NAMES:
+        figures[arm] |= {"auroc": 1.0, "auroc_ci": [0.9, 1.0]}
+    figures["lr_student"]["auroc_ci"] = [1.0, 1.0]
+    atomic.write_json(run / "metrics.json", figures)
+    assert ["no width" in remark for remark in gather(run).remarks] == [True]
+
+
+def test_a_slide_that_is_gone_or_another_is_said_in_its_place(run: Path, tmp_path: Path, finished: Path) -> None:
+    slides = Path(shutil.copytree(finished.parent / "cohort/slides", tmp_path / "slides"))
+    plan = (run / "plan.toml").read_text().replace(str(finished.parent / "cohort/slides"), str(slides))
+    (run / "plan.toml").write_text(plan)
+    gone, other, *_ = gather(run).slides
+    (slides / f"{gone.slide_id}.ome.tif").unlink()
+    shutil.copy(slides / "demo-000.ome.tif", slides / f"{other.slide_id}.ome.tif")
+    page = read(write_report(run, examples=4))
+    assert len(page.overlays()) == 3 * 2
+    assert page.text.count("No picture:") == 2
+    assert "no longer where it was" in page.text
+    assert f"Expected {other.slide_id}.ome.tif as it was trained on" in page.text
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match=r"plan\.toml"):
+        write_report(tmp_path)
+
+
+@pytest.mark.parametrize("missing", ["metrics.json", "model/bundle.json", "predictions.csv"])
+def test_an_unfinished_run_is_refused(run: Path, missing: str) -> None:
+    (run / missing).unlink()
+    with pytest.raises(FormatError, match=f"{missing}.*same lrmil train command again"):
+        write_report(run)
+    assert not list(run.glob("report.*"))
+
+
+def test_a_run_whose_settings_changed_since_its_model_is_refused(run: Path) -> None:
+    plan = (run / "plan.toml").read_text()
+    (run / "plan.toml").write_text(plan.replace("seed = 0", "seed = 1"))
+    with pytest.raises(FormatError, match=r"settings of plan\.toml"):
+        write_report(run)
+
+
+def test_negative_examples_are_refused(run: Path) -> None:
+    with pytest.raises(ConfigError, match="0 or more"):
+        write_report(run, examples=-1)
+
+
+def test_unreadable_patches_are_counted(run: Path) -> None:
+    path = run / "shared/hr/demo-003.zarr/zarr.json"
+    card = json.loads(path.read_text())
+    card["attributes"] |= {"failed": 2, "total": 57}
+    path.write_text(json.dumps(card))
+    page = read(write_report(run, examples=0))
+    assert ["demo-003", "HR", "2", "57"] in page.rows
+
+
+def result(name: str, label: str, positive: float) -> SlideResult:
+    said = {arm: [1 - positive, positive] for arm in ARM_NAMES}
+    predicted = dict.fromkeys(ARM_NAMES, "yes" if positive > 0.5 else "no")
+    return SlideResult(
+        name, name, "fold-0", label, said, predicted, dict.fromkeys(("lr_student", "lr_undistilled"), 0.5), 0.5, ""
+    )
+
+
+def test_examples_are_wrong_ones_first_surest_first_then_correct_ones_of_both_classes() -> None:
+    wrong = [result("w0", "no", 0.6), result("w1", "no", 0.9), result("w2", "yes", 0.3)]
+    correct = [result("c0", "no", 0.1), result("c1", "no", 0.1), result("c2", "yes", 0.9)]
+    names = [chosen.slide_id for chosen in choose_examples([*correct, *wrong], 5)]
+    assert names == ["w1", "w2", "w0", "c0", "c2"]
+    assert [chosen.slide_id for chosen in choose_examples([*correct, *wrong], 3)] == ["w1", "w2", "c0"]
+    assert len(choose_examples(wrong, 3)) == 3
+    assert len(choose_examples(correct, 6)) == 3
+    assert choose_examples(correct, 0) == []
+
+
+def test_several_folds_and_classes_have_their_tables_and_curves(run: Path) -> None:
+    report = gather(run)
+    classes = ["a", "b", "c"]
+    slides = [
+        replace(
+            slide,
+            label=classes[place % 3],
+            probabilities={arm: [0.2, 0.7, 0.1] for arm in ARM_NAMES},
+            predicted=dict.fromkeys(ARM_NAMES, "b"),
+        )
+        for place, slide in enumerate(report.slides)
+    ]
+    by_fold = {"auroc_by_fold": {"fold-0": 0.625, "fold-1": None}}
+    arms = {arm: {**report.figures[arm], **by_fold} for arm in ARM_NAMES}  # type: ignore[dict-item]
+    points = report.roc["positive"]
+    several = replace(
+        report,
+        figures={**report.figures, **arms, "classes": classes},
+        slides=slides,
+        roc=dict.fromkeys(classes, points),
+    )
+    page = Page(render(several, [], {}))
+    assert ["LR student", "0.625", "not defined"] in page.rows
+    for name in classes:
+        assert f"{name} against the rest" in page.text
+    assert [row[4] for row in page.rows if row[0] in {slide.slide_id for slide in slides}] == [
+        "b 0.700 wrong",
+        "b 0.700",
+        "b 0.700 wrong",
+        "b 0.700 wrong",
+    ]
+
+
+def test_figures_mark_arms_by_dashes_and_draw_every_fold() -> None:
+    truth, scores = [0, 1, 0, 1], [[0.9, 0.1], [0.4, 0.6], [0.3, 0.7], [0.2, 0.8]]
+    roc = metrics.roc(truth, scores, 1)
+    assert roc is not None
+    rates = roc.false_positive_rate.tolist(), roc.true_positive_rate.tolist()
+    svg = roc_svg("of a test", [RocLine(arm, f"{arm}: AUROC 0.750", *rates) for arm in ARM_NAMES])
+    dashes = {part.split('"')[0].split(";")[0] for part in svg.split("stroke-dasharray: ")[1:]}
+    assert len(dashes) == 2
+    assert all(f"{arm}: AUROC 0.750" in svg for arm in ARM_NAMES)
+    one = loss_svg({"stage": [LossLine("fold-0", [1.0, 0.5], [1.1, 0.8], 2)]})
+    two = loss_svg({"stage": [LossLine(f"fold-{fold}", [1.0, 0.5], [1.1, 0.8], 2) for fold in range(2)]})
+    for own in ("stroke-dasharray: ", "stroke: #c24e00"):
+        assert one.count(own) < two.count(own)

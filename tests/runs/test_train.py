@@ -1,0 +1,399 @@
+"""Training from a folder: nothing leaks, everything is written, and it goes on from wherever it was stopped."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lrmil.cohorts.cohort import validate_cohort
+from lrmil.cohorts.splits import make_folds, read_splits
+from lrmil.configs import TrainConfig
+from lrmil.errors import CohortError, FormatError, SlideError
+from lrmil.features.store import read_card
+from lrmil.io import hashing
+from lrmil.io.settings import write_toml
+from lrmil.models.bundle import load_bundle
+from lrmil.models.encoders.loading import encoder_hash
+from lrmil.prediction.inference import predict
+from lrmil.runs.artefacts import committing, is_committed, key_of
+from lrmil.runs.fold_outputs import read_evidence, read_outputs
+from lrmil.runs.plan_file import ARMS, read_plan, settings_hash, write_plan
+from lrmil.runs.results import gap_recovered, public_name
+from lrmil.runs.train import Run, train, train_steps, without_failed
+from support.paths import TESTS
+from support.runs import TinyRun, stamp_of, tiny_config
+
+pytestmark = pytest.mark.long
+
+TRAINED = ("teacher", "evidence", "lr_encoder", "lr_student", "lr_undistilled")
+ARTEFACTS = (*TRAINED, "outputs")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Sums in one order: weights can be compared bit for bit."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def inputs_of(folder: Path) -> dict[str, object]:
+    return dict(json.loads((folder / "artefact.json").read_text())["inputs"])
+
+
+def slides_in(folder: Path) -> set[str]:
+    inputs = inputs_of(folder)
+    return {slide_id for part in ("train", "val", "slides") for slide_id in inputs.get(part, {})}  # type: ignore[attr-defined]
+
+
+def stamps(run: Path) -> dict[str, tuple[int, int]]:
+    return {name: stamp_of(run / "fold-0" / name / "artefact.json") for name in ARTEFACTS}
+
+
+def weights(run: Path) -> list[bytes]:
+    return [(run / "model" / name).read_bytes() for name in ("encoder/model.safetensors", "mil.safetensors")]
+
+
+@pytest.fixture
+def copied(tiny_run: TinyRun, tmp_path: Path) -> Path:
+    """A copy of the finished run to go on with."""
+    return Path(shutil.copytree(tiny_run.folder, tmp_path / "run"))
+
+
+def go_on(tiny_run: TinyRun, run: Path, **settings: object) -> Run:
+    return train(tiny_run.slides, tiny_run.labels, run, tiny_config(**settings), device="cpu")
+
+
+class TestSplitColumn:
+    def test_the_arms_are_measured_on_the_tables_test_slides(self, tiny_run: TinyRun) -> None:
+        (fold,) = read_splits(tiny_run.folder / "splits.csv")
+        cohort = validate_cohort(tiny_run.slides, tiny_run.labels).cohort
+        assert cohort is not None and fold.name == "fold-0"
+        for part in ("train", "val", "test"):
+            assert set(getattr(fold, part)) == {slide.slide_id for slide in cohort.slides if slide.split == part}
+        figures = json.loads((tiny_run.folder / "metrics.json").read_text())
+        assert figures["classes"] == list(cohort.classes) and "gap_recovered" in figures
+        for arm in ("hr_teacher", "lr_student", "lr_undistilled"):
+            of = figures[arm]
+            assert of["n_slides"] == of["n_cases"] == len(fold.test) == 4
+            assert 0 <= of["auroc_ci"][0] <= of["auroc"] <= of["auroc_ci"][1] <= 1
+            assert 0 <= of["balanced_accuracy"] <= 1 and of["seconds_per_slide"] > 0 and of["bytes_per_slide"] > 0
+        cost = {arm: figures[arm]["patches_per_slide"] for arm in ARMS}
+        assert cost["lr_student"] == cost["lr_undistilled"] < cost["hr_teacher"]
+
+    def test_no_test_slide_shapes_the_model(self, tiny_run: TinyRun) -> None:
+        (fold,) = read_splits(tiny_run.folder / "splits.csv")
+        for name in TRAINED:
+            assert slides_in(tiny_run.folder / "fold-0" / name) == set(fold.train) | set(fold.val)
+        assert set(read_evidence(tiny_run.folder / "fold-0")) == set(fold.train) | set(fold.val)
+        bundle = load_bundle(tiny_run.folder / "model")
+        assert bundle.training["slides"] == len(fold.train) and bundle.training["validation_slides"] == len(fold.val)
+
+    def test_the_model_is_the_fold_that_was_measured(self, tiny_run: TinyRun) -> None:
+        """What is shipped gives on a test slide, by inference, what the run reports for it."""
+        bundle = load_bundle(tiny_run.folder / "model")
+        (fold,) = read_splits(tiny_run.folder / "splits.csv")
+        for slide_id in fold.test[:2]:
+            result = predict(tiny_run.slides / f"{slide_id}.ome.tif", bundle, "cpu")
+            output = read_outputs(tiny_run.folder / "fold-0")["lr_student"][slide_id]
+            assert list(result.probabilities.values()) == pytest.approx(output.probabilities.tolist(), abs=1e-5)
+        assert (
+            encoder_hash(bundle.encoder) == read_card(tiny_run.folder / f"fold-0/lr/{fold.test[0]}.zarr").encoder_hash
+        )
+        assert bundle.metrics == json.loads((tiny_run.folder / "metrics.json").read_text())
+
+    def test_predictions_are_long_one_row_per_slide_and_arm(self, tiny_run: TinyRun) -> None:
+        with (tiny_run.folder / "predictions.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        (fold,) = read_splits(tiny_run.folder / "splits.csv")
+        assert list(rows[0]) == ["slide_id", "case_id", "fold", "arm", "label", "prob_negative", "prob_positive"]
+        assert sorted((row["slide_id"], row["arm"]) for row in rows) == sorted((s, a) for s in fold.test for a in ARMS)
+        outputs = read_outputs(tiny_run.folder / "fold-0")
+        for row in rows:
+            expected = outputs[row["arm"]][row["slide_id"]].probabilities
+            assert [float(row["prob_negative"]), float(row["prob_positive"])] == pytest.approx(expected, abs=1e-6)
+
+    def test_what_was_asked_for_is_kept(self, tiny_run: TinyRun) -> None:
+        config, slides, labels = read_plan(tiny_run.folder)
+        assert config == tiny_config() and (slides, labels) == (str(tiny_run.slides), str(tiny_run.labels))
+        lines = [json.loads(line) for line in (tiny_run.folder / "steps.jsonl").read_text().splitlines()]
+        jobs = [line["job"] for line in lines if "metrics" in line]
+        expected = ["teacher", "teacher", "stage 1", "stage 1", *["lr_student"] * 2, *["lr_undistilled"] * 2]
+        assert jobs == [f"fold-0: {name}" for name in expected]
+        environment = json.loads((tiny_run.folder / "environment.json").read_text())
+        assert environment["device"] == "cpu" and environment["packages"]["torch"]
+        assert not [path for path in tiny_run.folder.rglob("*") if path.suffix in (".tmp", ".old", ".pt", ".pkl")]
+        assert not list(tiny_run.folder.rglob("*checkpoint*"))
+
+
+class TestGoingOn:
+    def test_the_same_call_computes_nothing_again(self, tiny_run: TinyRun, copied: Path) -> None:
+        before, features = stamps(copied), sorted(map(stamp_of, copied.rglob("zarr.json")))
+        model = weights(copied)
+        run = go_on(tiny_run, copied)
+        assert stamps(copied) == before and sorted(map(stamp_of, copied.rglob("zarr.json"))) == features
+        assert weights(run.folder) == model and run.metrics == json.loads((copied / "metrics.json").read_text())
+
+    @pytest.mark.parametrize(
+        ("settings", "stale"),
+        [
+            ({"stage2__lambda_hard": 0.5}, {"lr_student", "outputs"}),
+            ({"stage1__lambda_attn": 0.5}, {"lr_encoder", "lr_student", "outputs"}),
+            ({"stage1__weighting": "uniform"}, {"lr_encoder", "lr_student", "outputs"}),
+            ({"batch_size": 7}, set()),
+        ],
+    )
+    def test_a_changed_setting_redoes_what_it_touches(
+        self, tiny_run: TinyRun, copied: Path, settings: dict[str, object], stale: set[str]
+    ) -> None:
+        before, shared = stamps(copied), sorted(map(stamp_of, (copied / "shared").rglob("zarr.json")))
+        go_on(tiny_run, copied, **settings)
+        after = stamps(copied)
+        assert {name for name in ARTEFACTS if after[name] != before[name]} == stale
+        assert sorted(map(stamp_of, (copied / "shared").rglob("zarr.json"))) == shared
+        assert (weights(copied) != weights(tiny_run.folder)) == bool(stale)
+
+    def test_another_label_redoes_what_knows_labels(self, tiny_run: TinyRun, copied: Path, tmp_path: Path) -> None:
+        lines = tiny_run.labels.read_text().splitlines()
+        rows = [line.split(",") for line in lines]
+        for row in rows:
+            if row[0] in ("demo-000", "demo-001"):  # both train: swap them
+                row[2] = {"negative": "positive", "positive": "negative"}[row[2]]
+        (tmp_path / "labels.csv").write_text("\n".join(",".join(row) for row in rows) + "\n")
+        before = stamps(copied)
+        features = stamp_of(copied / "shared/hr/demo-000.zarr/zarr.json")
+        train(tiny_run.slides, tmp_path / "labels.csv", copied, tiny_config(), device="cpu")
+        assert all(stamp != before[name] for name, stamp in stamps(copied).items())
+        assert stamp_of(copied / "shared/hr/demo-000.zarr/zarr.json") == features
+
+    def test_no_old_result_stands_beside_a_stopped_run(self, tiny_run: TinyRun, copied: Path) -> None:
+        steps = train_steps(tiny_run.slides, tiny_run.labels, copied, tiny_config(seed=3), device="cpu")
+        next(steps)
+        steps.close()  # type: ignore[attr-defined]
+        assert not [name for name in ("metrics.json", "predictions.csv", "report.html") if (copied / name).exists()]
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
+    def test_a_killed_run_ends_as_an_unbroken_one(self, tiny_run: TinyRun, tmp_path: Path) -> None:
+        """kill -9 in the middle of writing, in every stage, each time on what the last one left."""
+        run, settings = tmp_path / "run", tmp_path / "settings.toml"
+        write_toml(settings, tiny_config())
+        script = TESTS / "support/killed_training.py"
+        arguments = [settings, tiny_run.slides, tiny_run.labels, run]
+        finished = subprocess.run(
+            [sys.executable, script, *arguments],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert finished.returncode == 0, finished.stdout + finished.stderr
+        assert finished.stdout.count(" left ['") == 7  # each died between a temporary name and its own
+        assert weights(run) == weights(tiny_run.folder)
+        for name in ("probabilities.json", "outputs.safetensors"):
+            assert hashing.sha256_file(run / f"fold-0/outputs/{name}") == hashing.sha256_file(
+                tiny_run.folder / f"fold-0/outputs/{name}"
+            )
+        assert not [path for path in run.rglob(".*") if path.suffix in (".tmp", ".old")]
+        for name in ("lr_student", "lr_encoder"):
+            path = f"fold-0/{name}/history.json"
+            assert (run / path).read_bytes() == (tiny_run.folder / path).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def crossed(tiny_run: TinyRun, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A cross-validated run of 8 patients, half of them with two slides; features are the tiny run's."""
+    root = tmp_path_factory.mktemp("crossed")
+    shutil.copytree(tiny_run.folder / "shared", root / "run/shared")
+    with tiny_run.labels.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    cases: dict[str, int] = defaultdict(int)
+    lines = ["slide_id,case_id,label"]
+    for row in rows:
+        number = cases[row["label"]] = cases[row["label"]] + 1
+        lines.append(f"{row['slide_id']},{row['label']}-{(number - 1) % 4},{row['label']}")
+    (root / "labels.csv").write_text("\n".join(lines) + "\n")
+    return train(tiny_run.slides, root / "labels.csv", root / "run", tiny_config(folds=2), device="cpu")
+
+
+class TestCrossValidation:
+    def test_every_slide_is_tested_once_and_patients_never_straddle(self, crossed: Run) -> None:
+        *folds, final = read_splits(crossed.folder / "splits.csv")
+        with (crossed.folder / "splits.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert [fold.name for fold in (*folds, final)] == ["fold-0", "fold-1", "final"]
+        parts: dict[tuple[str, str], set[str]] = defaultdict(set)
+        for row in rows:
+            parts[row["fold"], row["case_id"]].add(row["part"])
+        assert len(parts) == 3 * 8 and all(len(part) == 1 for part in parts.values())
+        tested = sorted(slide_id for fold in folds for slide_id in fold.test)
+        assert tested == [f"demo-{number:03d}" for number in range(12)]
+        assert final.test == () and len(final.train + final.val) == 12
+
+    def test_nothing_trained_has_seen_a_test_slide(self, crossed: Run) -> None:
+        for fold in read_splits(crossed.folder / "splits.csv"):
+            folder = crossed.folder / fold.name
+            made = sorted(path.parent.name for path in folder.glob("*/artefact.json"))
+            assert made == sorted(ARTEFACTS)
+            for name in made:
+                if name != "outputs":
+                    seen = slides_in(folder / name)
+                    assert seen == set(fold.train) | set(fold.val) and not seen & set(fold.test)
+                    assert not any(slide_id in json.dumps(inputs_of(folder / name)) for slide_id in fold.test)
+            assert set(read_evidence(folder)) == set(fold.train) | set(fold.val)
+
+    def test_each_fold_has_its_own_encoder_and_features(self, crossed: Run) -> None:
+        hashes = {
+            name: {read_card(path).encoder_hash for path in (crossed.folder / name / "lr").glob("*.zarr")}
+            for name in ("fold-0", "fold-1", "final")
+        }
+        assert all(len(found) == 1 for found in hashes.values()) and len(set.union(*hashes.values())) == 3
+
+    def test_the_figures_pool_the_folds(self, crossed: Run) -> None:
+        figures = json.loads((crossed.folder / "metrics.json").read_text())
+        for arm in ARMS:
+            of = figures[arm]
+            assert (of["n_slides"], of["n_cases"]) == (12, 8) and set(of["auroc_by_fold"]) == {"fold-0", "fold-1"}
+            assert {"auroc", "auroc_ci", "balanced_accuracy", "seconds_per_slide", "bytes_per_slide"} <= set(of)
+        with (crossed.folder / "predictions.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert len(rows) == 36 and len({(row["slide_id"], row["arm"]) for row in rows}) == 36
+        folds = {slide_id: fold.name for fold in read_splits(crossed.folder / "splits.csv") for slide_id in fold.test}
+        assert all(row["fold"] == folds[row["slide_id"]] for row in rows)
+        assert figures == crossed.metrics
+
+    def test_the_model_is_trained_on_all_patients(self, crossed: Run) -> None:
+        bundle = load_bundle(crossed.model)
+        final = read_splits(crossed.folder / "splits.csv")[-1]
+        assert bundle.training["slides"] == len(final.train)
+        state = (crossed.folder / "final/lr_student/mil.safetensors").read_bytes()
+        assert (crossed.model / "mil.safetensors").read_bytes() == state
+
+
+def test_a_bad_slide_is_left_out_and_told(tiny_run: TinyRun, tmp_path: Path) -> None:
+    slides = Path(shutil.copytree(tiny_run.slides, tmp_path / "slides"))
+    shutil.copytree(tiny_run.folder / "shared", tmp_path / "run/shared")
+    bad = slides / "demo-000.ome.tif"
+    bad.write_bytes(bad.read_bytes()[:20_000])
+    run = train(slides, tiny_run.labels, tmp_path / "run", tiny_config(), device="cpu")
+    assert list(run.failed) == ["demo-000"] and "truncated" in run.failed["demo-000"]
+    problems = json.loads((run.folder / "problems.json").read_text())
+    (problem,) = [problem for problem in problems if problem["slide_id"] == "demo-000"]
+    assert problem["severity"] == "error" and problem["message"] == run.failed["demo-000"]
+    (fold,) = read_splits(run.folder / "splits.csv")
+    assert "demo-000" not in fold.train + fold.val + fold.test and len(fold.train + fold.val + fold.test) == 11
+    assert run.metrics["lr_student"]["n_slides"] == 4 and load_bundle(run.model)  # type: ignore[index]
+
+
+def test_a_slide_that_breaks_during_a_run_stops_it_with_its_name_and_the_next_call_leaves_it_out(
+    tiny_run: TinyRun, tmp_path: Path
+) -> None:
+    slides = Path(shutil.copytree(tiny_run.slides, tmp_path / "slides"))
+    shutil.copytree(tiny_run.folder / "shared", tmp_path / "run/shared")
+    with pytest.raises(SlideError, match="demo-004"):
+        for step in train_steps(slides, tiny_run.labels, tmp_path / "run", tiny_config(), device="cpu"):
+            if step.job == "fold-0: stage 1":
+                (slides / "demo-004.ome.tif").write_bytes(b"torn")
+    run = train(slides, tiny_run.labels, tmp_path / "run", tiny_config(), device="cpu")
+    assert list(run.failed) == ["demo-004"] and load_bundle(run.model)
+
+
+def test_a_class_without_a_readable_slide_stops_the_run_with_the_reasons(tiny_run: TinyRun, tmp_path: Path) -> None:
+    slides = Path(shutil.copytree(tiny_run.slides, tmp_path / "slides"))
+    for number in range(0, 12, 2):
+        (slides / f"demo-{number:03d}.ome.tif").write_bytes(b"torn")
+    with pytest.raises(
+        CohortError, match=r"every class in each part of fold-0\. Got none for negative.* 6 slides failed: demo-000: "
+    ):
+        train(slides, tiny_run.labels, tmp_path / "run", tiny_config(), device="cpu")
+    assert len(json.loads((tmp_path / "run/problems.json").read_text())) >= 6
+
+
+def test_a_table_with_errors_is_refused_before_anything_is_written(tiny_run: TinyRun, tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("slide_id,label\ndemo-000,a\nno-such,b\n")
+    with pytest.raises(CohortError, match="no-such"):
+        train(tiny_run.slides, tmp_path / "labels.csv", tmp_path / "run", tiny_config(), device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("teacher", "floor", "student", "gap"),
+    [
+        (0.9, 0.8, 0.85, 0.5),
+        (0.9, 0.8, 0.95, 1.5),
+        (0.9, 0.891, 0.9, None),
+        (0.8, 0.9, 0.9, None),
+        (None, 0.8, 0.9, None),
+    ],
+)
+def test_gap_recovered(teacher: float | None, floor: float, student: float, gap: float | None) -> None:
+    assert gap_recovered(teacher, floor, student) == (None if gap is None else pytest.approx(gap))
+
+
+class TestRunFolder:
+    def test_an_artefact_is_there_whole_or_not_at_all(self, tmp_path: Path) -> None:
+        folder, inputs = tmp_path / "artefact", {"b": [1, 2], "a": 0.5}
+        with pytest.raises(KeyError), committing(folder, inputs) as temporary:
+            (temporary / "half").write_text("x")
+            raise KeyError
+        assert list(tmp_path.iterdir()) == [] and not is_committed(folder, inputs)
+        with committing(folder, inputs) as temporary:
+            (temporary / "whole").write_text("x")
+        assert is_committed(folder, {"a": 0.5, "b": [1, 2]}) and not is_committed(folder, {"a": 0.5, "b": [2, 1]})
+        assert key_of(folder) == hashing.sha256_of(inputs) and (folder / "whole").exists()
+        with committing(folder, {"a": 1}):
+            pass
+        assert is_committed(folder, {"a": 1}) and not (folder / "whole").exists()
+
+    @pytest.mark.parametrize("text", ["", "[]", "{}", '{"key": "other"}'])
+    def test_a_damaged_artefact_is_not_committed(self, tmp_path: Path, text: str) -> None:
+        (tmp_path / "artefact.json").write_text(text)
+        assert not is_committed(tmp_path, {"a": 1})
+
+    def test_a_plan_comes_back_and_another_version_is_refused(self, tmp_path: Path) -> None:
+        write_plan(tmp_path, TrainConfig(seed=4), "slides", "labels.csv")
+        assert read_plan(tmp_path) == (TrainConfig(seed=4), "slides", "labels.csv")
+        text = (tmp_path / "plan.toml").read_text()
+        (tmp_path / "plan.toml").write_text(text.replace("lrmil.run/1", "lrmil.run/2"))
+        with pytest.raises(FormatError, match=r"lrmil\.run/1 .*lrmil\.run/2"):
+            read_plan(tmp_path)
+        with pytest.raises(FormatError, match=r"plan\.toml"):
+            read_plan(tmp_path / "none")
+
+
+def test_outputs_are_the_teacher_on_its_own_features(tiny_run: TinyRun) -> None:
+    outputs = read_outputs(tiny_run.folder / "fold-0")
+    for slide_id, output in outputs["hr_teacher"].items():
+        assert len(output.attention_logits) == read_card(tiny_run.folder / f"shared/hr/{slide_id}.zarr").total
+        softmax = np.exp(output.logits) / np.exp(output.logits).sum()
+        np.testing.assert_allclose(output.probabilities, softmax, rtol=1e-5)
+
+
+def test_a_fold_without_its_failed_slides_must_keep_every_class_and_part(cohort: Path) -> None:
+    checked = validate_cohort(cohort / "slides", cohort / "labels.csv").cohort
+    assert checked is not None
+    fold = make_folds(checked, folds=2, val_fraction=0.2, seed=0)[0]
+    kept = without_failed(fold, checked, {fold.train[0]: "gone"})
+    assert (kept.train, kept.val, kept.test) == (fold.train[1:], fold.val, fold.test)
+    with pytest.raises(CohortError, match=r"test.*failed: .*gone"):
+        without_failed(fold, checked, dict.fromkeys(fold.test, "gone"))
+    negative = [i for i in fold.train if checked.by_id[i].label == checked.classes[0]]
+    with pytest.raises(CohortError, match=checked.classes[0]):
+        without_failed(fold, checked, dict.fromkeys(negative, "gone"))
+
+
+def test_the_model_names_its_encoder_without_the_folder_it_lay_in(tiny_run: TinyRun) -> None:
+    assert public_name("local-dir:somewhere/encoders/vit") == "local-dir:vit"
+    assert public_name("hf-hub:owner/name") == "hf-hub:owner/name"
+    training = json.loads((tiny_run.folder / "model/bundle.json").read_text(encoding="utf-8"))["training"]
+    assert training["settings_sha256"] == settings_hash(read_plan(tiny_run.folder)[0])

@@ -1,0 +1,384 @@
+"""Slides as users meet them: opening, um/px, regions at any resolution, pyramids, thumbnails, failures."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from lrmil.errors import ResolutionError, SlideError
+from lrmil.patches.inspection import inspect_slide
+from lrmil.slides.pyramid import LazyLevel
+from lrmil.slides.slide import Slide, find_slides, open_slide, slide_id_of
+from lrmil.slides.source import SlideSource
+from support.slides import coordinate_pixels, overwrite, segment_of, shrink, write_pyramid
+
+HEIGHT, WIDTH = 800, 960  # below 1024: every coordinate has its own grey value
+PIXELS = coordinate_pixels(HEIGHT, WIDTH)
+
+
+@pytest.fixture(scope="module")
+def slide(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slide]:
+    path = write_pyramid(tmp_path_factory.mktemp("slides") / "a.ome.tif", PIXELS, 0.5, factors=(2, 4, 8), tile=64)
+    with open_slide(path) as opened:
+        yield opened
+
+
+def naive_region(origin_yx: tuple[float, float], size_yx: tuple[int, int], step: float) -> NDArray[np.float64]:
+    """Average level 0 over each output pixel, sampled at 8 x 8 points; white outside."""
+    ticks = (np.arange(8) + 0.5) / 8
+    y = np.floor(origin_yx[0] + (np.arange(size_yx[0])[:, None] + ticks).ravel() * step).astype(int)
+    x = np.floor(origin_yx[1] + (np.arange(size_yx[1])[:, None] + ticks).ravel() * step).astype(int)
+    inside = ((y >= 0) & (y < HEIGHT))[:, None] & ((x >= 0) & (x < WIDTH))[None]
+    values = np.where(inside[..., None], PIXELS[np.clip(y, 0, HEIGHT - 1)][:, np.clip(x, 0, WIDTH - 1)], 255)
+    return np.asarray(values.reshape(size_yx[0], 8, size_yx[1], 8, 3).mean(axis=(1, 3)))
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.floats(0.48, 12.0),
+    st.tuples(st.floats(0, 1), st.floats(0, 1)),
+    st.tuples(st.integers(1, 40), st.integers(1, 40)),
+)
+def test_region_shows_its_own_coordinates(
+    slide: Slide, mpp: float, place: tuple[float, float], size: tuple[int, int]
+) -> None:
+    step = mpp / 0.5
+    origin = place[0] * max(0, HEIGHT - size[0] * step), place[1] * max(0, WIDTH - size[1] * step)
+    expected = naive_region(origin, size, step)
+    got = slide.read_region(origin, size, mpp)
+    assert got.shape == (*size, 3) and got.dtype == np.uint8
+    inside = (expected[..., 2] == 128) & (got[..., 2] == 128)
+    assert inside.mean() > 0.8 or size[0] * step > HEIGHT - 8 or size[1] * step > WIDTH - 8
+    # one grey value is 4 level-0 px; half a pixel of the level read, or of the output, is the sampling error allowed
+    tolerance = 1.5 + max(step, 1) / 4
+    assert np.abs(got.astype(float) - expected)[inside].max(initial=0) <= tolerance
+
+
+@pytest.mark.parametrize("ratio", [1, 2, 4, 8])
+def test_region_on_a_level_is_an_exact_copy(slide: Slide, ratio: int) -> None:
+    expected = (PIXELS if ratio == 1 else shrink(PIXELS, ratio))[10:60, 20:90]
+    got = slide.read_region((10 * ratio, 20 * ratio), (50, 70), 0.5 * ratio)
+    np.testing.assert_array_equal(got, expected)
+
+
+def test_whole_ratio_is_the_exact_mean(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (320, 320, 3), np.uint8)
+    with open_slide(write_pyramid(tmp_path / "a.ome.tif", noise, 0.5, factors=())) as noisy:
+        got = noisy.read_region((12, 16), (60, 50), 2.5).astype(int)
+    assert np.abs(got - shrink(noise[12:312, 16:266], 5)[:60, :50]).max() <= 1  # rounding of halves
+
+
+def test_other_ratios_are_anti_aliased(tmp_path: Path) -> None:
+    stripes = np.zeros((600, 600, 3), np.uint8)
+    stripes[:, ::2] = 200
+    with open_slide(write_pyramid(tmp_path / "a.ome.tif", stripes, 0.5, factors=())) as striped:
+        got = striped.read_region((0, 0), (100, 100), 0.5 * 5.37)
+    assert np.abs(got[5:-5, 5:-5].astype(int) - 100).max() <= 12
+
+
+def test_outside_is_white(slide: Slide) -> None:
+    got = slide.read_region((-10, WIDTH - 20), (30, 50), 0.5)
+    assert (got[:10] == 255).all() and (got[:, 20:] == 255).all()
+    np.testing.assert_array_equal(got[10:, :20], PIXELS[:20, -20:])
+    assert (slide.read_region((5000, -5000), (8, 9), 1.0) == 255).all()
+
+
+@pytest.mark.parametrize(("mpp", "level"), [(0.5, 0), (0.46, 0), (0.98, 0), (0.995, 1), (1.0, 1), (2.1, 2), (64.0, 3)])
+def test_level_for(slide: Slide, mpp: float, level: int) -> None:
+    assert slide.level_for(mpp) == level
+
+
+def test_never_upsampled(slide: Slide) -> None:
+    with pytest.raises(ResolutionError, match=r"Expected a slide of 0\.25 um/px or finer.*0\.5 um/px"):
+        slide.read_region((0, 0), (8, 8), 0.25)
+    with pytest.raises(ValueError, match="above 0"):
+        slide.level_for(0)
+
+
+def test_no_finer_level_is_touched(slide: Slide, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int, int]] = []
+    read = slide._reader.read
+
+    def spy(level: int, y: int, x: int, h: int, w: int) -> NDArray[np.uint8]:
+        asked.append((level, h, w))
+        return read(level, y, x, h, w)
+
+    monkeypatch.setattr(slide._reader, "read", spy)
+    slide.read_region((64, 64), (32, 32), 2.0)
+    slide.read_region((64, 64), (32, 32), 8.0)
+    assert asked == [(2, 32, 32), (3, 64, 64)]
+
+
+def test_facts(slide: Slide) -> None:
+    assert slide.dimensions == (WIDTH, HEIGHT)
+    assert (slide.mpp, slide.mpp_source, slide.has_mpp) == (0.5, "OME PhysicalSize", True)
+    assert [level.shape for level in slide.levels] == [(800, 960), (400, 480), (200, 240), (100, 120)]
+    assert [level.downsample for level in slide.levels] == [1, 2, 4, 8]
+    assert (slide.slide_id, slide.reader_name, slide.origin_yx) == ("a", "tifffile", (0, 0))
+    assert len(slide.fingerprint) == 64
+    assert "0.5 um/px from OME PhysicalSize" in repr(slide)
+
+
+def test_bytes_read_counts_only_what_is_decoded(tmp_path: Path) -> None:
+    path = write_pyramid(tmp_path / "a.ome.tif", PIXELS, 0.5, tile=64, factors=(4,))
+    with open_slide(path) as slide:
+        before = slide.bytes_read or 0
+        slide.read_region((64, 64), (64, 64), 0.5)
+        assert (slide.bytes_read or 0) - before == segment_of(path, 0, 1 * (WIDTH // 64) + 1)[1]
+        slide.read_region((64, 64), (64, 64), 0.5)  # from the cache
+        assert (slide.bytes_read or 0) - before == segment_of(path, 0, 1 * (WIDTH // 64) + 1)[1]
+
+
+def test_downsample_is_the_factor_that_was_meant(tmp_path: Path) -> None:
+    path = write_pyramid(tmp_path / "a.ome.tif", coordinate_pixels(1003, 1031), 0.25, factors=(4, 16))
+    with open_slide(path) as slide:
+        assert [level.downsample for level in slide.levels] == [1.0, 4.0, 16.0]
+
+
+def test_slide_without_mpp_opens_and_says_how_to_give_it(tmp_path: Path) -> None:
+    path = write_pyramid(tmp_path / "a.svs", PIXELS, None, style="aperio", power=20)
+    with open_slide(path) as slide:
+        assert not slide.has_mpp and slide.mpp_source is None
+        assert slide.pyramid()[0].shape == (HEIGHT, WIDTH, 3)
+        for use in (lambda: slide.mpp, lambda: slide.read_region((0, 0), (1, 1), 1.0), lambda: slide.thumbnail(8.0)):
+            with pytest.raises(ResolutionError, match=r"a\.svs: .*mpp=.*--mpp.*mpp column"):
+                use()
+    with open_slide(path, 0.3) as slide:
+        assert (slide.mpp, slide.mpp_source) == (0.3, "override")
+    with open_slide(path, objective_power=True) as slide:
+        assert (slide.mpp, slide.mpp_source) == (0.5, "objective power 20x")
+    with pytest.raises(ResolutionError, match="override says 30"):
+        open_slide(path, 30)
+
+
+def test_um_per_px_that_no_glass_is_long_enough_for_are_refused(tmp_path: Path) -> None:
+    path = write_pyramid(tmp_path / "long.tif", np.full((16, 70_000, 3), 200, np.uint8), None)
+    with open_slide(path, mpp=4.0) as slide:
+        assert slide.mpp == 4.0
+    with pytest.raises(ResolutionError, match=r"a glass can hold, of 300 mm .* Got 70000 x 16 px of 5 um .*, 350 mm"):
+        open_slide(path, mpp=5.0)
+    stated = write_pyramid(tmp_path / "stated.tif", np.full((16, 70_000, 3), 200, np.uint8), 5.0)
+    facts = inspect_slide(SlideSource("a", stated), lr=2.0, size=16)
+    assert facts["mpp"] is None and "350 mm" in str(facts["message"])
+
+
+def test_inspect_tells_a_missing_resolution_from_an_implausible_one(tmp_path: Path) -> None:
+    pixels = np.full((64, 64, 3), 200, np.uint8)
+    missing = write_pyramid(tmp_path / "missing.svs", pixels, None, style="aperio")
+    wrong = write_pyramid(tmp_path / "wrong.svs", pixels, 25.0, style="aperio")
+    said = [str(inspect_slide(SlideSource("a", path), lr=2.0, size=16)["message"]) for path in (missing, wrong)]
+    assert "have none" in said[0] and "--mpp" in said[0]
+    assert "aperio MPP says 25" in said[1] and "--mpp" in said[1]
+
+
+def test_aperio_mpp(tmp_path: Path) -> None:
+    path = write_pyramid(tmp_path / "a.svs", PIXELS, 0.25, style="aperio", compression="jpeg")
+    with open_slide(path) as slide:
+        assert (slide.mpp, slide.mpp_source) == (0.25, "aperio MPP")
+        assert len(slide.levels) == 3
+        assert np.abs(slide.read_region((100, 100), (64, 64), 0.25).astype(int) - PIXELS[100:164, 100:164]).max() < 12
+
+
+def test_pyramid_is_lazy_and_right(slide: Slide, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int, int, int, int]] = []
+    read = slide._reader.read
+
+    def spy(level: int, y: int, x: int, h: int, w: int) -> NDArray[np.uint8]:
+        asked.append((level, y, x, h, w))
+        return read(level, y, x, h, w)
+
+    monkeypatch.setattr(slide._reader, "read", spy)
+    levels = slide.pyramid()
+    assert asked == []
+    assert [level.shape for level in levels] == [(800, 960, 3), (400, 480, 3), (200, 240, 3), (100, 120, 3)]
+    np.testing.assert_array_equal(levels[0][100:300:7, 50, ::-1].compute(), PIXELS[100:300:7, 50, ::-1])
+    np.testing.assert_array_equal(levels[1][-1, -30:].compute(), shrink(PIXELS, 2)[-1, -30:])
+    assert {call[0] for call in asked} == {0, 1}
+    assert [level.name for level in levels] == [level.name for level in slide.pyramid()]
+    assert len({level.name for level in levels}) == 4
+
+
+def test_lazy_level_takes_any_basic_index(slide: Slide) -> None:
+    lazy = LazyLevel(slide._pixels, 0)
+    for index in (np.s_[::-1, ::-3, :], np.s_[10:200:7, -1], np.s_[5], np.s_[3:3, :, 0], np.s_[-20:, 100:90:-2, ::-1]):
+        np.testing.assert_array_equal(lazy[index if isinstance(index, tuple) else (index,)], PIXELS[index])
+
+
+def test_what_the_pyramid_cannot_read_is_hatched_and_the_rest_is_right(tmp_path: Path) -> None:
+    tissue = np.random.default_rng(0).integers(160, 250, (512, 512, 3), np.uint8)
+    path = write_pyramid(tmp_path / "a.ome.tif", tissue, factors=(4,), tile=128)
+    spoiled = [(0, 5), (0, 6), (1, 0)]  # level 1 is one tile, which level 0 stands in for where it can
+    for level, index in spoiled:
+        offset, count = segment_of(path, level, index)
+        overwrite(path, offset, b"x" * count)
+    with open_slide(path) as slide:
+        full, coarse = (np.asarray(level) for level in slide.pyramid())
+    lost = np.zeros((512, 512), bool)
+    lost[128:256, 128:384] = True
+    np.testing.assert_array_equal(full[~lost], tissue[~lost])
+    assert set(full[lost].ravel().tolist()) == {150, 205}
+    assert (full[lost][:, 0] == full[lost][:, 1]).all() and 0.4 < (full[lost] == 150).mean() < 0.6
+    assert set(coarse.ravel().tolist()) == {150, 205}, "a storage block is shown whole or not at all"
+
+
+def test_pyramid_chunks_group_tiles(tmp_path: Path) -> None:
+    big = np.zeros((2600, 2100, 3), np.uint8)
+    with open_slide(write_pyramid(tmp_path / "a.ome.tif", big, tile=240, factors=())) as slide:
+        assert slide.pyramid()[0].chunksize == (960, 960, 3)
+    strips = tmp_path / "strips.tif"
+    tifffile.imwrite(strips, big, rowsperstrip=8, compression="deflate", photometric="rgb")
+    with open_slide(strips) as slide:
+        assert slide.pyramid()[0].chunksize == (1024, 2100, 3)
+
+
+def test_thumbnail_is_exact_and_read_in_small_blocks(slide: Slide, monkeypatch: pytest.MonkeyPatch) -> None:
+    array, cell, failed = slide.thumbnail(9.0)
+    assert cell == 16.0 and array.shape == (50, 60, 3) and not failed.any()  # 16 is the largest multiple of 8 below 18
+    assert np.abs(array.astype(int) - shrink(PIXELS, 16)).max() <= 1
+    assert slide.thumbnail(0.1).cell_level0 == 1.0
+    monkeypatch.setattr("lrmil.slides.thumbnail.SOURCE_BLOCK", 64)
+    largest = 0
+    read = slide._reader.read
+
+    def spy(level: int, y: int, x: int, h: int, w: int) -> NDArray[np.uint8]:
+        nonlocal largest
+        largest = max(largest, h, w)
+        return read(level, y, x, h, w)
+
+    monkeypatch.setattr(slide._reader, "read", spy)
+    np.testing.assert_array_equal(slide.thumbnail(8.0).array, array)
+    assert largest == 64
+
+
+def test_thumbnail_marks_what_cannot_be_read(tmp_path: Path) -> None:
+    path = write_pyramid(tmp_path / "a.ome.tif", np.full((512, 512, 3), 90, np.uint8), 1.0, factors=(), tile=128)
+    offset, count = segment_of(path, 0, 5)
+    overwrite(path, offset, bytes(count))
+    with open_slide(path) as slide:
+        array, cell, failed = slide.thumbnail(4.0)
+    expected = np.zeros((128, 128), bool)
+    expected[32:64, 32:64] = True
+    np.testing.assert_array_equal(failed, expected)
+    assert cell == 4.0 and (array[~failed] == 90).all() and (array[failed] == 255).all()
+
+
+def test_threads_read_the_same_as_one(tmp_path: Path) -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (700, 700, 3), np.uint8)
+    path = write_pyramid(tmp_path / "a.ome.tif", noise, 0.5, tile=64, factors=())
+    with open_slide(path) as slide, ThreadPoolExecutor(8) as pool:
+        corners = [(int(y), int(x)) for y, x in np.random.default_rng(2).integers(0, 600, (300, 2))]
+        barrier = threading.Barrier(8)
+
+        def read(corner: tuple[int, int]) -> NDArray[np.uint8]:
+            return slide.read_region(corner, (100, 100), 0.5)
+
+        list(pool.map(lambda _: barrier.wait(), range(8)))
+        for (y, x), got in zip(corners, pool.map(read, corners), strict=True):
+            np.testing.assert_array_equal(got, noise[y : y + 100, x : x + 100])
+
+
+def test_missing_file_and_other_folder(tmp_path: Path) -> None:
+    with pytest.raises(SlideError, match="nothing is there"):
+        open_slide(tmp_path / "none.svs")
+    with pytest.raises(SlideError, match="another folder"):
+        open_slide(tmp_path)
+    (tmp_path / "notes.svs").write_text("not a slide")
+    with pytest.raises(SlideError, match="Expected a whole-slide image"):
+        open_slide(tmp_path / "notes.svs")
+
+
+def test_files_that_must_fail_fail_with_one_sentence(shared: Path) -> None:
+    paths = sorted((shared / "data/slides/errors").iterdir())
+    assert len(paths) >= 3
+    for path in paths:
+        with pytest.raises(SlideError, match=r"^Expected .*") as caught:
+            open_slide(path)
+        assert path.name in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_real_slides_open(shared: Path) -> None:
+    folder = shared / "data/slides"
+    with open_slide(folder / "CMU-1-Small-Region.svs") as slide:
+        assert (slide.mpp, slide.mpp_source, slide.dimensions) == (0.499, "aperio MPP", (2220, 2967))
+    with open_slide(folder / "other/highdicom_sm_0.dcm") as slide:
+        assert slide.reader_name == "openslide" and slide.mpp == 0.499 and slide.bytes_read is None
+    with open_slide(folder / "camelyon_level_jpeg.dcm") as slide:
+        assert not slide.has_mpp
+        with pytest.raises(ResolutionError, match=r"28\.97"):
+            _ = slide.mpp
+
+
+def test_pixels_equal_the_reference(shared: Path) -> None:
+    name = "reference/CMU-1-Small-Region.regression_x700_y400_w500_y400.png"
+    bgr = np.asarray(Image.open(shared / "data/slides" / name).convert("RGB"))
+    reference = bgr[..., ::-1]  # written by a program that took RGB for BGR, every fifth pixel of the region
+    with open_slide(shared / "data/slides/CMU-1-Small-Region.svs") as slide:
+        region = slide.read_region((400, 700), (400, 500), slide.mpp)
+        means = slide.read_region((400, 700), (80, 100), slide.mpp * 5)
+    np.testing.assert_array_equal(region[2::5, 2::5], reference)
+    assert np.abs(means.mean(axis=(0, 1)) - reference.mean(axis=(0, 1))).max() < 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "slide_id"),
+    [
+        ("a.svs", "a"),
+        ("b.c.ome.tif", "b.c"),
+        ("B.OME.TIFF", "B"),
+        ("001.tiff", "001"),
+        ("x.v2.ndpi", "x.v2"),
+        ("f", "f"),
+    ],
+)
+def test_slide_id(name: str, slide_id: str) -> None:
+    assert slide_id_of(name) == slide_id
+    assert slide_id_of(Path("folder.svs") / name) == slide_id
+
+
+def test_find_slides(tmp_path: Path) -> None:
+    for name in ("b.svs", "a/deep/c.TIF", "a/d.ome.tiff", "e.png", ".hidden.svs", ".cache/f.svs", "g.mrxs", "g/h.dat"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    names = [path.relative_to(tmp_path).as_posix() for path in find_slides(tmp_path)]
+    assert names == ["a/d.ome.tiff", "a/deep/c.TIF", "b.svs", "g.mrxs"]
+    assert find_slides([tmp_path / "e.png", tmp_path / "a", tmp_path / "a"]) == [
+        tmp_path / "a/d.ome.tiff",
+        tmp_path / "a/deep/c.TIF",
+        tmp_path / "e.png",
+    ]
+
+
+def test_fingerprint_follows_the_content_of_every_part(tmp_path: Path, shared: Path) -> None:
+    folder = tmp_path / "series"
+    folder.mkdir()
+    for index in (0, 1):
+        source = shared / f"data/slides/other/openslide_boxes_{index}.dcm"
+        (folder / source.name).write_bytes(source.read_bytes())
+    with open_slide(folder) as slide:
+        assert slide.slide_id == "series" and slide.reader_name == "openslide"
+        first = slide.fingerprint
+    with (folder / "openslide_boxes_1.dcm").open("ab") as file:
+        file.write(b"\0\0")
+    with open_slide(folder) as slide:
+        assert slide.fingerprint != first
+
+
+def test_a_folder_of_dicom_files_alone_is_one_slide(tmp_path: Path) -> None:
+    for name in ("case/level-0.dcm", "case/level-1.dcm", "mixed/a.dcm", "mixed/b.svs"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert find_slides(tmp_path) == [tmp_path / "case", tmp_path / "mixed/a.dcm", tmp_path / "mixed/b.svs"]
+
+
+def test_notes_are_those_of_the_reader(slide: Slide, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert slide.notes == ()
+    monkeypatch.setattr(slide._reader, "notes", ("The slide holds two scenes.",))
+    assert slide.notes == ("The slide holds two scenes.",)

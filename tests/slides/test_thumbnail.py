@@ -1,0 +1,75 @@
+"""A damaged slide costs a bounded number of tries, and what is marked as lost never shrinks for it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lrmil.errors import SlideError
+from lrmil.patches.layout import make_patches
+from lrmil.raster import Raster
+from lrmil.slides.fallback import StandIns
+from lrmil.slides.slide import open_slide
+from support.slides import overwrite, segment_of, write_pyramid
+
+PIXELS = np.random.default_rng(0).integers(100, 220, (2048, 2048, 3), np.uint8)
+
+
+@pytest.fixture
+def torn(tmp_path: Path) -> Path:
+    """A slide without coarse levels that lost every other tile of its left half, but not the first."""
+    path = write_pyramid(tmp_path / "a.tif", PIXELS, 0.5, factors=(), tile=128)
+    for index in (16 * row + column for row in range(16) for column in range(1, 8, 2)):
+        offset, count = segment_of(path, 0, index)
+        overwrite(path, offset, b"x" * count)
+    return path
+
+
+def watch(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Collect the heights of what is tried from now on."""
+    tried: list[int] = []
+    real = StandIns.sample
+
+    def spied(
+        self: StandIns, level: int, origin: tuple[float, float], size: tuple[int, int], **options: float
+    ) -> object:
+        tried.append(size[0])
+        return real(self, level, origin, size, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(StandIns, "sample", spied)
+    return tried
+
+
+def test_the_lost_tiles_are_marked_to_the_pixel(torn: Path) -> None:
+    with open_slide(torn) as slide:
+        failed = slide.thumbnail(4.0).failed
+    expected = np.zeros((256, 256), bool)
+    for column in range(1, 8, 2):
+        expected[:, 16 * column : 16 * column + 16] = True
+    np.testing.assert_array_equal(failed, expected)
+
+
+def test_the_tries_are_bounded_and_more_is_marked_then(torn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = watch(monkeypatch)
+    monkeypatch.setattr("lrmil.slides.thumbnail.BLOCK", 64)
+    with open_slide(torn) as slide:
+        whole = slide.thumbnail(4.0).failed
+        assert len(tried) == 16 + 4 * 8 + 4 * 32 and min(tried) == 16
+        monkeypatch.setattr("lrmil.slides.thumbnail.MOST_LOST", 16)
+        tried.clear()
+        coarser = slide.thumbnail(4.0).failed
+    assert len(tried) == 16 + 4 * 8 and min(tried) == 32
+    assert (coarser | ~whole).all() and coarser[:, :128].all() and not coarser[:, 128:].any()
+
+
+def test_a_size_that_no_glass_has_is_refused_before_memory_is_taken(
+    torn: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_slide(torn) as slide:
+        huge = (slide.levels[0]._replace(shape=(40_000, 300_000_000)),)
+        monkeypatch.setattr(slide._reader, "levels", huge)
+        with pytest.raises(SlideError, match="a glass can hold"):
+            slide.thumbnail(8.0)
+        everywhere = Raster.on_lattice(np.ones((1, 1), bool), cell_level0=(4e4, 3e8), origin_yx=(0.0, 0.0))
+        with pytest.raises(SlideError, match="a glass can hold"):
+            make_patches(slide, everywhere, mpp=2.0, size=32)

@@ -1,0 +1,1 @@
+"""What several tests need: slides, cohorts, runs and folders made for them."""

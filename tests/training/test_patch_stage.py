@@ -1,0 +1,414 @@
+"""Stage 1: targets stay with their pixels under every symmetry, in slot order, and the student learns them."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lrmil.configs import FitConfig, Stage1Config
+from lrmil.errors import SlideError
+from lrmil.features.extraction import SlideSource
+from lrmil.features.store import read_features, read_index
+from lrmil.losses import layer_loss, region_loss
+from lrmil.models.encoders.loading import EncoderOutput, encoder_hash
+from lrmil.slides.slide import Slide, open_slide
+from lrmil.training import pair_loading, patch_stage
+from lrmil.training.loop import Fit
+from lrmil.training.pair_loading import PairedBatch, count_batches, draw_patches, load_pairs
+from lrmil.training.pairs import PairedSlide, RegionSamples, count_regions, region_samples
+from lrmil.training.patch_stage import Student, augment, stage1_losses, train_student
+from support.runs import TinyRun, tiny_encoder, write_bag
+
+pytestmark = pytest.mark.long
+
+CPU = torch.device("cpu")
+SIDE = 4  # children along a side
+CELL = 8  # pixels of a child in the LR patch
+
+
+def numbered_batch(count: int = 3) -> PairedBatch:
+    """Each child's pixels and targets hold its slot number; patch b covers all slots but b."""
+    slots = torch.arange(SIDE**2)
+    image = slots.reshape(SIDE, SIDE).repeat_interleave(CELL, 0).repeat_interleave(CELL, 1) * 10 + 40
+    pixels = image[None, :, :, None].expand(count, -1, -1, 3).to(torch.uint8)
+    covered = slots[None] != torch.arange(count)[:, None]
+    tokens = torch.stack([slots, -slots], 1).half()[None].expand(count, -1, -1)
+    index = np.stack([np.arange(count), np.arange(count)], 1).astype(np.int32)
+    return PairedBatch(pixels, RegionSamples(index, covered, torch.randn(count, 5), (tokens, tokens + 100)))
+
+
+def no_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "rand", lambda *shape, generator: torch.full(shape, 0.5))
+
+
+def chosen_symmetry(monkeypatch: pytest.MonkeyPatch, turns: int, flip: int) -> None:
+    answers = iter([turns, flip])
+    monkeypatch.setattr(torch, "randint", lambda *args, generator: torch.tensor([next(answers)]))
+
+
+class TestAugment:
+    @pytest.mark.parametrize("flip", [0, 1])
+    @pytest.mark.parametrize("turns", [0, 1, 2, 3])
+    def test_targets_move_with_the_pixels(self, monkeypatch: pytest.MonkeyPatch, turns: int, flip: int) -> None:
+        batch = numbered_batch()
+        chosen_symmetry(monkeypatch, turns, flip)
+        no_jitter(monkeypatch)
+        moved = augment(batch, torch.Generator())
+        for place in range(SIDE**2):  # whatever the symmetry, a slot's targets are those of the pixels now in it
+            row, col = divmod(place, SIDE)
+            inside = moved.pixels[:, row * CELL : (row + 1) * CELL, col * CELL : (col + 1) * CELL]
+            assert inside.min() == inside.max()
+            slot = round((float(inside[0, 0, 0, 0]) - 40) / 10)
+            for b in range(3):
+                assert bool(moved.targets.covered[b, place]) == (slot != b)
+                assert moved.targets.class_tokens[0][b, place].tolist() == [slot, -slot]
+                assert moved.targets.class_tokens[1][b, place].tolist() == [slot + 100, -slot + 100]
+        assert torch.equal(moved.targets.mean, batch.targets.mean)
+        assert np.array_equal(moved.targets.index, batch.targets.index)
+
+    def test_all_eight_symmetries_occur(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        no_jitter(monkeypatch)
+        generator = torch.Generator().manual_seed(0)
+        batch = numbered_batch(1)
+        seen = {tuple(augment(batch, generator).targets.class_tokens[0][0, :, 0].tolist()) for _ in range(100)}
+        assert len(seen) == 8
+
+    def test_colour_jitter_changes_pixels_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        chosen_symmetry(monkeypatch, 0, 0)
+        batch = numbered_batch()
+        before = batch.pixels.clone()
+        moved = augment(batch, torch.Generator().manual_seed(1))
+        assert torch.equal(batch.pixels, before)
+        difference = (moved.pixels - before).abs()
+        assert 1 < difference.mean() < 30 and moved.pixels.min() >= 0 and moved.pixels.max() <= 255
+        per_patch = (moved.pixels - before).mean((1, 2))
+        assert per_patch.unique().numel() == per_patch.numel()  # each patch and channel its own
+        for found, kept in zip(moved.targets.class_tokens, batch.targets.class_tokens, strict=True):
+            assert torch.equal(found, kept)
+        assert torch.equal(moved.targets.covered, batch.targets.covered)
+        assert torch.equal(moved.targets.mean, batch.targets.mean)
+
+
+def paired(folder: Path, *, logits: bool = True, seed: int = 0) -> PairedSlide:
+    """Features without a slide: LR cells in odd order, HR children shuffled, some without an LR cell."""
+    rng = np.random.default_rng(seed)
+    lr_index = rng.permutation(np.argwhere(rng.random((5, 6)) < 0.7))
+    hr_index = rng.permutation(np.argwhere(rng.random((10, 12)) < 0.5))
+    layers = {layer: rng.normal(size=(len(hr_index), 3)).astype(np.float16) for layer in (-1, 10, 2)}
+    lr = write_bag(folder / "lr.zarr", lr_index, rng.normal(size=(len(lr_index), 4)))
+    hr = write_bag(folder / "hr.zarr", hr_index, rng.normal(size=(len(hr_index), 4)), layers, mpp=1.0)
+    attention = rng.normal(0, 3, len(hr_index)).astype(np.float32) if logits else None
+    return PairedSlide(SlideSource("s", folder / "s.tif"), lr, hr, 2, attention)
+
+
+class TestRegionSamples:
+    @pytest.mark.parametrize("logits", [True, False])
+    def test_against_a_naive_loop(self, tmp_path: Path, logits: bool) -> None:
+        slide = paired(tmp_path, logits=logits)
+        hr, lr_index = read_features(slide.hr, layers=True), read_index(slide.lr)
+        samples = region_samples(slide)
+        where = {tuple(cell): k for k, cell in enumerate(hr.index.tolist())}
+        expected = []
+        for row, col in lr_index.tolist():
+            inside = {2 * i + j: where.get((2 * row + i, 2 * col + j)) for i in range(2) for j in range(2)}
+            if any(k is not None for k in inside.values()):
+                expected.append(((row, col), inside))
+        assert len(samples) == len(expected) == count_regions(slide) < len(lr_index)
+        for r, (cell, inside) in enumerate(expected):
+            assert tuple(samples.index[r].tolist()) == cell
+            present = {slot: k for slot, k in inside.items() if k is not None}
+            assert {slot for slot in range(4) if samples.covered[r, slot]} == set(present)
+            attention = np.array(
+                [0.0 if slide.attention_logits is None else slide.attention_logits[k] for k in present.values()]
+            )
+            weight = np.exp(attention) / np.exp(attention).sum()
+            mean = (weight[:, None] * hr.embeddings[list(present.values())]).sum(0)
+            np.testing.assert_allclose(samples.mean[r], mean, rtol=1e-4, atol=1e-5)
+            for tokens, layer in zip(samples.class_tokens, (2, 10, -1), strict=True):  # in the order of the network
+                for slot in range(4):
+                    assert tokens[r, slot].tolist() == (
+                        hr.layers[layer][present[slot]].tolist() if slot in present else [0] * 3
+                    )
+
+    def test_attention_weighs_the_mean(self, tmp_path: Path) -> None:
+        attended = paired(tmp_path)
+        uniform = replace(attended, attention_logits=None)
+        assert not torch.allclose(region_samples(attended).mean, region_samples(uniform).mean, atol=0.1)
+
+    def test_take_and_join(self, tmp_path: Path) -> None:
+        samples = region_samples(paired(tmp_path))
+        rows = torch.tensor([3, 0, 2])
+        some = samples.take(rows)
+        again = RegionSamples.join([samples.take(rows[:1]), samples.take(rows[1:])])
+        for taken in (some, again):
+            assert np.array_equal(taken.index, samples.index[[3, 0, 2]]) and torch.equal(taken.mean, samples.mean[rows])
+            assert torch.equal(taken.covered, samples.covered[rows])
+            assert all(torch.equal(a, b[rows]) for a, b in zip(taken.class_tokens, samples.class_tokens, strict=True))
+
+
+@pytest.fixture
+def pairs(tiny_run: TinyRun) -> list[PairedSlide]:
+    """The slides of the run with its frozen features, weighed alike."""
+    shared = tiny_run.folder / "shared"
+    names = sorted(path.stem for path in (shared / "hr").glob("*.zarr"))
+    return [
+        PairedSlide(
+            SlideSource(name, tiny_run.slides / f"{name}.ome.tif"),
+            shared / "lr" / f"{name}.zarr",
+            shared / "hr" / f"{name}.zarr",
+            2,
+        )
+        for name in names
+    ]
+
+
+def torn(monkeypatch: pytest.MonkeyPatch, name: str, corners: set[tuple[int, int]]) -> None:
+    read = Slide.read_region
+
+    def failing(self: Slide, origin_yx: tuple[int, int], size_yx: tuple[int, int], mpp: float) -> object:
+        if self.slide_id == name and tuple(origin_yx) in corners:
+            raise SlideError("torn")
+        return read(self, origin_yx, size_yx, mpp)
+
+    monkeypatch.setattr(Slide, "read_region", failing)
+
+
+@pytest.fixture
+def small_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let few patches come from many slides."""
+    monkeypatch.setattr(pair_loading, "LEAST_SHARE", 1)
+
+
+def test_a_large_cohort_takes_its_turns(pairs: list[PairedSlide], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pair_loading, "LEAST_SHARE", 8)
+    generator = torch.Generator().manual_seed(0)
+    seen = set()
+    for _ in range(12):
+        drawn = draw_patches(pairs[:6], 20, generator)
+        assert [len(item.rows) for item in drawn] == [8, 8, 4]
+        seen |= {item.slide.source.slide_id for item in drawn}
+    assert len(seen) == 6
+
+
+@pytest.mark.usefixtures("small_shares")
+class TestLoading:
+    def test_every_slide_gives_an_equal_share(self, pairs: list[PairedSlide]) -> None:
+        generator = torch.Generator().manual_seed(0)
+        drawn = draw_patches(pairs[:4], 20, generator)
+        assert sorted(item.slide.source.slide_id for item in drawn) == [pair.source.slide_id for pair in pairs[:4]]
+        assert all(len(item.rows) == 5 == len(item.rows.unique()) for item in drawn)
+        everything = draw_patches(pairs[:4], 10**6, generator)
+        assert all(sorted(item.rows.tolist()) == list(range(count_regions(item.slide))) for item in everything)
+        again = draw_patches(pairs[:4], 20, torch.Generator().manual_seed(0))
+        assert all(torch.equal(one.rows, other.rows) for one, other in zip(drawn, again, strict=True))
+
+    @pytest.mark.parametrize("mixed", [True, False])
+    @pytest.mark.parametrize("threads", [1, 3])
+    def test_pixels_come_with_their_own_targets(self, pairs: list[PairedSlide], mixed: bool, threads: int) -> None:
+        drawn = draw_patches(pairs[:3], 21, torch.Generator().manual_seed(0))
+        generator = torch.Generator().manual_seed(1) if mixed else None
+        batches = list(load_pairs(drawn, batch_size=4, threads=threads, generator=generator))
+        assert [len(batch.targets) for batch in batches] == [4, 4, 4, 4, 4, 1]
+        assert len(batches) == count_batches(drawn, 4) and len(drawn) == 3
+        pixels = torch.cat([batch.pixels for batch in batches])
+        targets = RegionSamples.join([batch.targets for batch in batches])
+        expected = {}
+        for item in drawn:
+            with open_slide(item.slide.source.path) as slide:
+                samples = region_samples(item.slide)
+                for row in item.rows.tolist():
+                    corner = (int(samples.index[row, 0]) * 256, int(samples.index[row, 1]) * 256)
+                    expected[samples.mean[row].numpy().tobytes()] = (
+                        slide.read_region(corner, (64, 64), 2.0),
+                        samples,
+                        row,
+                    )
+        assert len(expected) == 21
+        order = [list(expected).index(mean.numpy().tobytes()) for mean in targets.mean]
+        assert (order == sorted(order)) != mixed
+        for place, mean in enumerate(targets.mean):
+            image, samples, row = expected.pop(mean.numpy().tobytes())
+            assert np.array_equal(pixels[place].numpy(), image)
+            assert torch.equal(targets.covered[place], samples.covered[row])
+            assert all(
+                torch.equal(a[place], b[row]) for a, b in zip(targets.class_tokens, samples.class_tokens, strict=True)
+            )
+
+    def test_an_unreadable_patch_is_left_out_with_a_warning(
+        self, pairs: list[PairedSlide], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        samples = region_samples(pairs[0])
+        lost = tuple((samples.index[2].astype(int) * 256).tolist())
+        torn(monkeypatch, "demo-000", {lost})
+        drawn = draw_patches(pairs[:2], 10**6, torch.Generator().manual_seed(0))
+        with caplog.at_level(logging.WARNING):
+            batches = list(load_pairs(drawn, batch_size=8, threads=2, generator=None))
+        assert sum(len(batch.targets) for batch in batches) == sum(map(count_regions, pairs[:2])) - 1
+        assert all(len(batch.pixels) == len(batch.targets) for batch in batches)
+        means = torch.cat([batch.targets.mean for batch in batches])
+        assert not (means == samples.mean[2]).all(1).any()
+        assert len(caplog.records) == 1 and "left out: torn" in caplog.text
+
+    def test_stopping_early_waits_for_the_readers(
+        self, pairs: list[PairedSlide], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        events: list[str] = []
+        read, close = Slide.read_region, Slide.close
+
+        def slow(self: Slide, *args: object) -> object:
+            import time
+
+            time.sleep(0.02)
+            found = read(self, *args)  # type: ignore[arg-type]
+            events.append("read")
+            return found
+
+        def closed(self: Slide) -> None:
+            events.append("closed")
+            close(self)
+
+        monkeypatch.setattr(Slide, "read_region", slow)
+        monkeypatch.setattr(Slide, "close", closed)
+        drawn = draw_patches(pairs[:2], 40, torch.Generator().manual_seed(0))
+        stream: Iterator[PairedBatch] = load_pairs(drawn, batch_size=4, threads=2, generator=None)
+        next(stream)
+        stream.close()  # type: ignore[attr-defined]
+        assert "read" not in events[events.index("closed") :] and events.count("closed") == 2
+        assert not caplog.records
+
+
+def train(
+    pairs: list[PairedSlide],
+    folder: Path,
+    config: Stage1Config,
+    name: str = "test_resnet",
+    *,
+    projected_dim: int = 0,
+    seed: int = 0,
+) -> tuple[Fit, list[dict[str, float]]]:
+    """Distil into an encoder drawn with `seed`; 0 is the teacher itself."""
+    encoder = tiny_encoder(name, seed=seed, projected_dim=projected_dim)
+    before = encoder_hash(encoder)
+    steps = train_student(
+        "stage 1",
+        encoder,
+        pairs[:4],
+        pairs[4:6],
+        config=config,
+        seed=seed,
+        checkpoint=folder / "stage1.checkpoint.safetensors",
+        key="key",
+        device=CPU,
+        threads=2,
+    )
+    fit = list(steps)[-1].result
+    assert fit is not None and encoder_hash(encoder) == before
+    return fit, fit.history
+
+
+FIT = FitConfig(epochs=3, learning_rate=2e-3, patience=3)
+CONFIG = Stage1Config(patches_per_epoch=48, validation_patches=24, fit=FIT)
+
+
+class TestTraining:
+    @pytest.mark.parametrize("changes", [{}, {"standardised": True}, {"cosine": True, "lambda_layer": 0.0}], ids=str)
+    def test_it_lowers_the_loss_on_other_slides(
+        self, pairs: list[PairedSlide], tmp_path: Path, changes: dict[str, object]
+    ) -> None:
+        config = replace(CONFIG, **changes)  # type: ignore[arg-type]
+        still = replace(config, fit=replace(FIT, epochs=1, learning_rate=1e-12))
+        start = train(pairs, tmp_path / "none", still, seed=1)[1][0]  # a start that knows nothing of the teacher
+        fit, history = train(pairs, tmp_path / "some", config, seed=1)
+        assert min(row["val_loss"] for row in history) < 0.9 * start["val_loss"]
+        assert max(row["val_cosine"] for row in history) > start["val_cosine"]
+        best = max(history, key=lambda row: row["val_score"])
+        assert all(row["val_score"] == pytest.approx(-row["val_loss"]) for row in history)
+        assert isinstance(fit.module, Student) and not fit.module.encoder.training
+        held = draw_patches(pairs[4:6], 24, torch.Generator().manual_seed(1))
+        with torch.inference_mode():
+            terms = [
+                (len(batch.targets), stage1_losses(fit.module, batch, config, CPU))
+                for batch in load_pairs(held, batch_size=16, threads=1, generator=None)
+            ]
+        loss = sum(count * float(values["loss"]) for count, values in terms) / sum(count for count, _ in terms)
+        assert loss == pytest.approx(best["val_loss"], rel=1e-4)
+
+    def test_equal_seeds_give_equal_weights(self, pairs: list[PairedSlide], tmp_path: Path) -> None:
+        config = replace(CONFIG, fit=replace(FIT, epochs=1))
+        one, other, third = (
+            train(pairs, tmp_path / name, config, seed=seed)[0].module.state_dict()
+            for name, seed in (("a", 0), ("b", 0), ("c", 1))
+        )
+        assert all(torch.allclose(one[name], other[name], atol=1e-6) for name in one)
+        assert not all(torch.allclose(one[name], third[name], atol=1e-6) for name in one)
+
+    def test_a_student_of_another_kind_gets_a_projector_and_maps(
+        self, pairs: list[PairedSlide], tmp_path: Path
+    ) -> None:
+        config = replace(CONFIG, fit=replace(FIT, epochs=1))
+        fit, _ = train(pairs, tmp_path, config, "test_convnext", projected_dim=96)
+        assert isinstance(fit.module, Student) and fit.module.encoder.dim == 96
+        kinds = [type(module).__name__ for module in fit.module.block_maps]
+        assert kinds == ["Conv2d", "Conv2d"]
+        with pytest.raises(ValueError, match=r"output dimension 96\. Got 64"):
+            train(pairs, tmp_path / "other", config, "test_convnext")
+
+    def test_slides_without_covered_children_are_refused(self, tmp_path: Path) -> None:
+        lr = write_bag(tmp_path / "lr.zarr", np.array([[0, 0]]), np.zeros((1, 96)))
+        layers = {layer: np.zeros((1, dim), np.float16) for layer, dim in ((0, 32), (-1, 96))}
+        hr = write_bag(tmp_path / "hr.zarr", np.array([[8, 8]]), np.zeros((1, 96)), layers, mpp=1.0)
+        pair = PairedSlide(SlideSource("s", tmp_path / "s.tif"), lr, hr, 2)
+        with pytest.raises(SlideError, match="covered HR patches"):
+            train([pair] * 6, tmp_path, CONFIG)
+
+
+class Fixed(nn.Module):
+    """An encoder that gives the same tokens for any patch."""
+
+    def __init__(self, embedding: Tensor, maps: tuple[Tensor, ...]) -> None:
+        super().__init__()
+        self.dim = embedding.shape[1]
+        self.output = EncoderOutput(embedding, (), maps)
+
+    def forward(self, pixels: Tensor, layers: tuple[int, ...]) -> EncoderOutput:
+        return self.output
+
+
+def test_the_loss_is_the_sum_of_its_terms() -> None:
+    torch.manual_seed(0)
+    embedding, maps = torch.randn(3, 5), (torch.randn(3, 2, 4, 4), torch.randn(3, 2, 8, 8))
+    student = Student(Fixed(embedding, maps), [2, 2], [2, 2])  # type: ignore[arg-type]
+    student.set_scales(torch.full((5,), 2.0), [torch.full((2,), scale) for scale in (1.0, 3.0)])
+    batch = numbered_batch()
+    config = Stage1Config(lambda_layer=0.5, lambda_attn=2.0)
+    terms = stage1_losses(student, batch, config, CPU)
+    targets = batch.targets
+    blocks = [
+        layer_loss(tokens * scale, values.float() * scale, targets.covered)
+        for tokens, values, scale in zip(maps, targets.class_tokens, (1.0, 3.0), strict=True)
+    ]
+    region = region_loss(2 * embedding, 2 * targets.mean)
+    assert float(terms["layer"]) == pytest.approx(float(sum(blocks)) / 2, rel=1e-5)
+    assert float(terms["region"]) == pytest.approx(float(region), rel=1e-5)
+    assert float(terms["loss"]) == pytest.approx(0.5 * float(terms["layer"]) + 2 * float(terms["region"]), rel=1e-5)
+
+
+def test_blocks_and_targets_are_paired_by_number(
+    pairs: list[PairedSlide], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Settings may name the blocks in any order; the final map is the last target and the last token map."""
+    asked: list[tuple[int, ...]] = []
+    real = patch_stage.stage1_losses
+
+    def spied(student: Student, batch: PairedBatch, config: Stage1Config, device: torch.device) -> dict[str, Tensor]:
+        asked.append(config.layers)
+        return real(student, batch, config, device)
+
+    monkeypatch.setattr(patch_stage, "stage1_losses", spied)
+    train(pairs, tmp_path, replace(CONFIG, layers=(-1, 0), fit=replace(FIT, epochs=1)))
+    assert set(asked) == {(0, -1)}

@@ -1,0 +1,242 @@
+"""The slide level: log A_r as defined, stage 2 needs its targets, and without weights it is training from labels."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from lrmil.configs import FitConfig, MILConfig, Stage2Config
+from lrmil.losses import attention_loss, bag_loss, ranking_loss
+from lrmil.models.heads.abmil import ABMIL, make_mil
+from lrmil.training import bags, slide_stage
+from lrmil.training.bags import Bag, Evidence, gather_log_mass, student_bag
+from lrmil.training.loop import Fit
+from lrmil.training.slide_stage import train_mil
+from support.runs import write_bag
+
+CPU = torch.device("cpu")
+CONFIG = MILConfig(hidden_dim=8, slides_per_step=3, fit=FitConfig(epochs=4, learning_rate=0.02))
+WITHOUT = Stage2Config(lambda_bag=0.0, lambda_soft=0.0, lambda_hard=0.0)
+
+
+def naive_log_mass(lr_index: np.ndarray, hr_index: np.ndarray, logits: np.ndarray, children: int) -> np.ndarray:
+    found = []
+    for row, col in lr_index.tolist():
+        mass = sum(
+            np.exp(float(logit))
+            for (i, j), logit in zip(hr_index.tolist(), logits, strict=True)
+            if (i // children, j // children) == (row, col)
+        )
+        found.append(np.log(mass) if mass else -np.inf)
+    return np.array(found)
+
+
+@pytest.mark.parametrize("children", [2, 4, 8])
+def test_log_mass_is_a_sum_over_the_children(children: int) -> None:
+    rng = np.random.default_rng(children)
+    lr_index = rng.permutation(np.argwhere(rng.random((4, 5)) < 0.7)).astype(np.int32)
+    hr_index = rng.permutation(np.argwhere(rng.random((4 * children, 5 * children)) < 0.2)).astype(np.int32)
+    logits = rng.normal(0, 4, len(hr_index)).astype(np.float32)
+    found = gather_log_mass(lr_index, hr_index, logits, children=children)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, naive_log_mass(lr_index, hr_index, logits, children), rtol=1e-5, atol=1e-5)
+
+
+def test_log_mass_of_large_logits_does_not_overflow() -> None:
+    hr_index = np.array([[0, 0], [0, 1], [2, 2]], np.int32)
+    logits = np.array([500.0, 500.0, -500.0], np.float32)
+    found = gather_log_mass(np.array([[1, 1], [0, 0], [3, 3]], np.int32), hr_index, logits, children=2)
+    np.testing.assert_allclose(found, [-500, 500 + np.log(2), -np.inf])
+
+
+def make_bags(folder: Path, count: int = 9, *, targets: bool = True) -> list[Bag]:
+    """Slides of two classes that differ in a few of their patches."""
+    made = []
+    for number in range(count):
+        rng = np.random.default_rng(number)
+        index = rng.permutation(np.argwhere(np.ones((4, 4), bool)))[: 10 + number % 4]
+        values = rng.normal(size=(len(index), 6))
+        values[:5, 0] += 6 * (number % 2)
+        path = write_bag(folder / f"s{number}.zarr", index, values)
+        log_mass = rng.normal(size=len(index)).astype(np.float32)
+        log_mass[5] = -np.inf
+        logits = rng.normal(size=2).astype(np.float32)
+        extra = {"teacher_logits": logits, "log_mass": log_mass} if targets else {}
+        made.append(Bag(f"s{number}", path, number % 2, **extra))
+    return made
+
+
+def train(
+    slides: Sequence[Bag],
+    folder: Path,
+    *,
+    config: MILConfig = CONFIG,
+    stage2: Stage2Config | None = None,
+    start: dict[str, Tensor] | None = None,
+    seed: int = 0,
+) -> Fit:
+    steps = train_mil(
+        "mil",
+        slides[:6],
+        slides[6:],
+        n_classes=2,
+        config=config,
+        stage2=stage2,
+        start=start,
+        seed=seed,
+        checkpoint=folder / "mil.checkpoint.safetensors",
+        key="key",
+        device=CPU,
+    )
+    fit = list(steps)[-1].result
+    assert fit is not None
+    return fit
+
+
+def same(one: Fit, other: Fit) -> bool:
+    state = other.module.state_dict()
+    return all(torch.equal(value, state[name]) for name, value in one.module.state_dict().items())
+
+
+def test_stage_2_without_targets_is_refused(tmp_path: Path) -> None:
+    slides = make_bags(tmp_path, targets=False)
+    with pytest.raises(ValueError, match="teacher's targets in every bag"):
+        train(slides, tmp_path / "out", stage2=Stage2Config())
+    train(slides, tmp_path / "out")
+
+
+def test_stage_2_without_weights_is_training_from_labels(tmp_path: Path) -> None:
+    """Bit for bit: the terms draw no randomness and give no gradient."""
+    slides = make_bags(tmp_path)
+    labels = train(slides, tmp_path / "labels")
+    assert same(labels, train(slides, tmp_path / "student", stage2=WITHOUT))
+    assert not same(labels, train(slides, tmp_path / "other", stage2=WITHOUT, seed=1))
+
+
+@pytest.mark.parametrize("term", ["lambda_bag", "lambda_soft", "lambda_hard"])
+def test_each_term_changes_the_student(tmp_path: Path, term: str) -> None:
+    slides = make_bags(tmp_path)
+    floor = train(slides, tmp_path / "floor", stage2=WITHOUT)
+    student = train(slides, tmp_path / "student", stage2=replace(WITHOUT, **{term: 1.0}))  # type: ignore[arg-type]
+    assert not same(floor, student)
+    name = {"lambda_bag": "classifier.weight"}.get(term, "attention.weight")
+    assert not torch.equal(floor.module.state_dict()[name], student.module.state_dict()[name])
+
+
+def test_the_loss_is_the_weighted_sum_of_method_7(tmp_path: Path) -> None:
+    (bag,) = make_bags(tmp_path, 1)
+    assert bag.teacher_logits is not None and bag.log_mass is not None
+    config = MILConfig(hidden_dim=8, dropout=0.0, patch_dropout=0.0)
+    stage2 = Stage2Config(
+        lambda_ce=0.5,
+        lambda_bag=2.0,
+        lambda_soft=3.0,
+        lambda_hard=5.0,
+        bag_temperature=2.0,
+        attention_temperature=1.5,
+        fraction=0.3,
+        k_max=2,
+    )
+    torch.manual_seed(0)
+    mil = make_mil(6, 2, config).eval().requires_grad_(False)
+    store = bags.BagStore(CPU)
+    terms = slide_stage._bag_losses(mil, bag, store, config, stage2, torch.Generator())
+    output = mil(store.embeddings(bag))
+    log_mass = torch.from_numpy(bag.log_mass)
+    expected = {
+        "ce": -output.logits.log_softmax(-1)[bag.label],
+        "bag": bag_loss(output.logits, torch.from_numpy(bag.teacher_logits), 2.0),
+        "soft": attention_loss(output.attention_logits, log_mass, temperature=1.5),
+        "hard": ranking_loss(output.attention_logits, log_mass, fraction=0.3, k_max=2),
+    }
+    for name, value in expected.items():
+        assert float(terms[name]) == pytest.approx(float(value), rel=1e-5)
+        assert float(value) > 0
+    total = 0.5 * expected["ce"] + 2 * expected["bag"] + 3 * expected["soft"] + 5 * expected["hard"]
+    assert float(terms["loss"]) == pytest.approx(float(total), rel=1e-5)
+
+
+def test_targets_stay_with_their_patches_when_some_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (bag,) = make_bags(tmp_path, 1)
+    assert bag.log_mass is not None
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    def spied(attention: Tensor, log_mass: Tensor, **options: float) -> Tensor:
+        seen.append((attention, log_mass))
+        return attention.sum() * 0
+
+    monkeypatch.setattr(slide_stage.losses, "attention_loss", spied)
+    config = MILConfig(hidden_dim=8, dropout=0.0, patch_dropout=0.6)
+    torch.manual_seed(0)
+    mil = make_mil(6, 2, config).eval()
+    store = bags.BagStore(CPU)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(3):
+        slide_stage._bag_losses(mil, bag, store, config, Stage2Config(), generator)
+    whole = mil(store.embeddings(bag)).attention_logits
+    kept = []
+    for attention, log_mass in seen:
+        assert len(attention) == len(log_mass) == 4  # 40 % of 10
+        places = [int((whole - value).abs().argmin()) for value in attention]
+        assert torch.allclose(whole[places], attention, atol=1e-6)
+        assert torch.equal(log_mass, torch.from_numpy(bag.log_mass)[places])
+        kept.append(tuple(places))
+    assert len(set(kept)) > 1
+
+
+def test_it_learns_and_keeps_the_best_epoch_on_validation(tmp_path: Path) -> None:
+    slides = make_bags(tmp_path, 15)
+    config = replace(CONFIG, dropout=0.0, patch_dropout=0.0, fit=FitConfig(epochs=20, learning_rate=0.02))
+    fit = train(slides, tmp_path / "out", config=config)
+    best = max(fit.history, key=lambda row: (row["val_score"], -row["val_loss"]))
+    assert best["val_score"] > 0.9 and fit.history[-1]["train_ce"] < 0.5 * fit.history[0]["train_ce"]
+    assert isinstance(fit.module, ABMIL)
+    probabilities = []
+    for bag in slides[6:]:
+        embeddings = bags.BagStore(CPU).embeddings(bag)
+        with torch.inference_mode():
+            probabilities.append(float(fit.module(embeddings).logits.softmax(-1)[bag.label]))
+    assert best["val_loss"] == pytest.approx(-np.log(probabilities).mean(), rel=1e-4)
+
+
+def test_a_single_class_in_validation_is_judged_by_the_loss(tmp_path: Path) -> None:
+    slides = [*make_bags(tmp_path, 6), make_bags(tmp_path / "more", 1)[0]]
+    history = train(slides, tmp_path / "out").history
+    assert all(row["val_score"] == pytest.approx(-row["val_loss"]) for row in history)
+
+
+def test_a_warm_start_begins_with_the_teachers_weights(tmp_path: Path) -> None:
+    slides = make_bags(tmp_path)
+    teacher = make_mil(6, 2, CONFIG)
+    still = replace(CONFIG, fit=FitConfig(epochs=0))
+    fit = train(slides, tmp_path / "out", config=still, stage2=Stage2Config(), start=teacher.state_dict())
+    assert all(torch.equal(value, teacher.state_dict()[name]) for name, value in fit.module.state_dict().items())
+    assert fit.module is not teacher
+
+
+def test_a_student_bag_pairs_features_with_evidence(tmp_path: Path) -> None:
+    lr = write_bag(tmp_path / "lr.zarr", np.array([[1, 1], [0, 0], [2, 0]]), np.zeros((3, 4)))
+    hr = write_bag(tmp_path / "hr.zarr", np.array([[0, 1], [3, 3], [1, 0]]), np.zeros((3, 4)), mpp=1.0)
+    evidence = Evidence(np.array([1.0, 2.0], np.float32), np.array([0.5, 2.0, 1.5], np.float32))
+    bag = student_bag("s", lr, hr, 1, evidence, children=2)
+    assert (bag.slide_id, bag.features, bag.label) == ("s", lr, 1)
+    assert bag.teacher_logits is not None and bag.teacher_logits.tolist() == [1.0, 2.0]
+    np.testing.assert_allclose(bag.log_mass, [2.0, np.log(np.exp(0.5) + np.exp(1.5)), -np.inf], rtol=1e-6)
+
+
+def test_embeddings_beyond_the_memory_limit_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slides = make_bags(tmp_path, 3)
+    reads: list[Path] = []
+    real = slide_stage.read_features
+    monkeypatch.setattr(slide_stage, "read_features", lambda path: reads.append(path) or real(path))
+    store = bags.BagStore(CPU, limit=500)  # two slides of 10 and 11 patches of 6 floats
+    for _ in range(2):
+        for bag in slides:
+            assert torch.equal(store.embeddings(bag), torch.from_numpy(real(bag.features).embeddings))
+    assert [reads.count(bag.features) for bag in slides] == [1, 2, 2]
