@@ -1,11 +1,11 @@
-"""A Step is what long work says of itself; `last` runs it to the end."""
+"""A Step is what long work says of itself; `last` runs it to the end, `relay` makes it part of other work."""
 
 from collections.abc import Iterator
 from dataclasses import FrozenInstanceError
 
 import pytest
 
-from lrmil.steps import Step, last
+from lrmil.steps import Step, last, relay
 
 
 class TestStep:
@@ -46,3 +46,69 @@ class TestLast:
 
         with pytest.raises(OSError, match="the disk is gone"):
             last(work())
+
+
+class TestRelay:
+    @staticmethod
+    def inner(closed: list[str]) -> Iterator[Step[str]]:
+        try:
+            yield Step("inner", 1, 2, "slides", "early", "one is blurred", {"loss": 0.5})
+            yield Step("inner", 2, 2, "slides", result="answer")
+            yield Step("inner", 2, 2, message="tidying up")
+        finally:
+            closed.append("inner")
+
+    def outer(self, closed: list[str]) -> Iterator[Step[int]]:
+        answer = yield from relay(self.inner(closed))
+        yield Step("outer", 1, 1, result=len(answer))
+
+    def test_steps_keep_everything_but_their_result(self) -> None:
+        *inner, end = self.outer([])
+        plain = [(step.job, step.done, step.total, step.unit, step.message, dict(step.metrics)) for step in inner]
+        expected = [
+            (step.job, step.done, step.total, step.unit, step.message, dict(step.metrics)) for step in self.inner([])
+        ]
+        assert plain == expected and [step.result for step in inner] == [None] * 3
+        assert end.result == len("answer")
+
+    @pytest.mark.parametrize("answer", [0, "", [], ()])
+    def test_an_empty_result_is_a_result(self, answer: object) -> None:
+        found = []
+
+        def outer() -> Iterator[Step[object]]:
+            found.append((yield from relay([Step("inner", 1, result="early"), Step("inner", 2, result=answer)])))
+
+        assert len(list(outer())) == 2 and found == [answer]
+
+    def test_closing_the_outer_job_closes_the_inner_one(self) -> None:
+        closed: list[str] = []
+        inner = self.inner(closed)  # held here, so that only `close` can end it
+
+        def outer() -> Iterator[Step[str]]:
+            yield from relay(inner)
+
+        steps = outer()
+        next(steps)
+        assert closed == []
+        steps.close()  # type: ignore[attr-defined]
+        assert closed == ["inner"]
+
+    def test_errors_come_through_in_both_directions(self) -> None:
+        def failing() -> Iterator[Step[str]]:
+            yield Step("inner", 1)
+            raise OSError("the disk is gone")
+
+        with pytest.raises(OSError, match="the disk is gone"):
+            list(relay(failing()))
+        closed: list[str] = []
+        inner = self.inner(closed)
+        steps = relay(inner)
+        next(steps)
+        with pytest.raises(KeyError):
+            steps.throw(KeyError("stop"))
+        assert closed == ["inner"]
+
+    @pytest.mark.parametrize("steps", [[], [Step("inner", 1)]])
+    def test_a_job_without_a_result_is_refused(self, steps: list[Step[str]]) -> None:
+        with pytest.raises(ValueError, match="result"):
+            list(relay(steps))

@@ -1,14 +1,15 @@
 """How long work reports itself: a generator of Steps, the last of which carries the answer."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, Never, TypeVar
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Step(Generic[T]):
+class Step(Generic[T_co]):
     """One finished unit of work: which job, how far, and what came out.
 
     Parameters
@@ -31,7 +32,7 @@ class Step(Generic[T]):
     done: int
     total: int | None = None
     unit: str = ""
-    result: T | None = None
+    result: T_co | None = None
     message: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
 
@@ -50,3 +51,43 @@ def last(steps: Iterable[Step[T]]) -> T:
     if final is None or final.result is None:
         raise ValueError("Expected the last Step to carry a result; got none. Take the Steps one by one instead.")
     return final.result
+
+
+def relay(steps: Iterable[Step[T]]) -> Generator[Step[Never], None, T]:
+    """Yield the Steps of an inner job without their results, and return the last result.
+
+    ``answer = yield from relay(inner())`` makes an inner job part of an outer one. When the outer job is closed or
+    fails, the inner one is closed.
+
+    Parameters
+    ----------
+    steps
+        The inner job.
+
+    Yields
+    ------
+    Step
+        Each Step of the inner job, with its message and metrics.
+
+    Returns
+    -------
+    T
+        The result of the last Step that carries one.
+
+    Raises
+    ------
+    ValueError
+        If no Step carries a result.
+    """
+    result: T | None = None
+    try:
+        for step in steps:
+            if step.result is not None:
+                result = step.result
+            yield Step(step.job, step.done, step.total, step.unit, message=step.message, metrics=step.metrics)
+    finally:
+        if isinstance(steps, Generator):
+            steps.close()
+    if result is None:
+        raise ValueError("Expected a Step with a result. Got none.")
+    return result

@@ -23,8 +23,8 @@ from lrmil.io import atomic, hashing
 from lrmil.io.ownership import is_bundle_alone, is_lock, require_free
 from lrmil.models.bundle import load_bundle, save_bundle
 from lrmil.models.card import read_model_card
-from lrmil.runs.train import Run, train_steps
-from lrmil.steps import Step
+from lrmil.runs.train import train_steps
+from lrmil.steps import Step, relay
 
 REMARK = (
     "Demonstration: trained within half a minute on a few synthetic slides to show the software. It knows nothing of "
@@ -112,15 +112,10 @@ def _one_thread() -> Iterator[None]:
 def _make(model: Path, folder: Path, device: str) -> Iterator[Step[Path]]:
     with tempfile.TemporaryDirectory(dir=folder, prefix=MAKING, ignore_cleanup_errors=True) as place:
         work = Path(place)
-        for made in make_cohort_steps(work, **COHORT):  # type: ignore[arg-type]
-            yield Step(made.job, made.done, made.total, made.unit)
-        run: Run | None = None
+        yield from relay(make_cohort_steps(work, **COHORT))  # type: ignore[arg-type]
         config = with_settings(TrainConfig(), SETTINGS)
-        for step in train_steps(work / "slides", work / "labels.csv", work / "run", config, device=device):
-            run = step.result or run
-            yield Step(step.job, step.done, step.total, step.unit)
-        if run is None:
-            raise ValueError("Expected the training to end with a run. Got none.")
+        steps = train_steps(work / "slides", work / "labels.csv", work / "run", config, device=device)
+        run = yield from relay(steps)
         bundle = load_bundle(run.model)
         save_bundle(model, replace(bundle, training={**bundle.training, "remark": REMARK}))
 

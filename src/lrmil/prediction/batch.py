@@ -4,6 +4,7 @@ predictions.csv, and for each slide what `lrmil.prediction.files` writes.
 """
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lrmil.errors import OverwriteError
@@ -23,7 +24,7 @@ from lrmil.slides.failures import failure_of, refuse_long_name, unfit_names
 from lrmil.slides.inputs import Inputs
 from lrmil.slides.parts import changed_at
 from lrmil.slides.slide import Slide, open_source
-from lrmil.steps import Step
+from lrmil.steps import Step, relay
 
 
 def predict_slides(
@@ -171,7 +172,7 @@ def predict_one(
                 live=live,
             ):
                 prediction = step.result
-                yield Step(job, step.done, step.total, step.unit, prediction)
+                yield replace(step, job=job)
             if prediction is None:
                 raise ValueError("Expected the last Step of a prediction to carry it. Got none.")
             used = key_if_damaged if prediction.failed_patches or slide.damaged else key
@@ -185,15 +186,9 @@ def predict_one(
 def _row_of(
     source: SlideSource, steps: Iterator[Step[Prediction]], out: Path, model: str
 ) -> Generator[Step[list[Row]], None, Row]:
-    """Pass the Steps of one slide on without its prediction, which is returned as a Row, as a failure is."""
-    prediction: Prediction | None = None
+    """Relay the Steps of one slide and return its row, also when the slide fails."""
     try:
-        for step in steps:
-            prediction = step.result
-            yield Step(step.job, step.done, step.total, step.unit)
-        if prediction is None:
-            raise ValueError("Expected the last Step of a prediction to carry it. Got none.")
-        return row_of(source.slide_id, prediction)
+        return row_of(source.slide_id, (yield from relay(steps)))
     except Exception as error:  # noqa: BLE001 - whatever one slide does, the others go on
         failure = failure_of(error, source)
         # Nothing is known to be wrong with an earlier answer of a slide that is not there now, or cannot be written.

@@ -14,9 +14,8 @@ from lrmil.io import atomic
 from lrmil.io.ownership import is_evaluation, require_free
 from lrmil.models.bundle import Bundle
 from lrmil.prediction.batch import predict_slides
-from lrmil.prediction.table import Row
 from lrmil.slides.inputs import Inputs
-from lrmil.steps import Step
+from lrmil.steps import Step, relay
 
 EVALUATION = "evaluation.json"
 
@@ -86,12 +85,9 @@ def evaluate_steps(
     require_free(out / EVALUATION, is_evaluation)
     for done, sentence in enumerate(report.warnings, start=1):
         yield Step("labels table", done, len(report.warnings), "warnings", message=sentence)
-    rows: list[Row] = []
-    for step in predict_slides(
-        sources, bundle, out, device=device, batch_size=batch_size, threads=threads, inputs=read
-    ):
-        rows = step.result or rows
-        yield Step(step.job, step.done, step.total, step.unit, message=step.message)
+    rows = yield from relay(
+        predict_slides(sources, bundle, out, device=device, batch_size=batch_size, threads=threads, inputs=read)
+    )
     good = [row for row in rows if row.status != "failed"]
     failed = {row.slide_id: row.message for row in rows if row.status == "failed"}
     if not good:

@@ -4,7 +4,7 @@ Every artefact names the slides it was made from; none of them is a test slide o
 """
 
 import copy
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -24,9 +24,8 @@ from lrmil.models.heads.abmil import predict_bag
 from lrmil.patches.plan import PatchPlan
 from lrmil.runs.artefacts import changed_inputs, committing, is_committed, key_of, load_into
 from lrmil.runs.fold_outputs import load_mil, read_evidence
-from lrmil.steps import Step
+from lrmil.steps import Step, relay
 from lrmil.training.bags import Bag, student_bag
-from lrmil.training.loop import Fit
 from lrmil.training.pairs import PairedSlide
 from lrmil.training.patch_stage import Student, train_student
 from lrmil.training.slide_stage import train_mil
@@ -177,7 +176,7 @@ def _train_mil(
         return
     yield from _say_why(task, name, folder, inputs)
     checkpoint = task.folder / f"{name}.checkpoint.safetensors"
-    fit = yield from _fit(
+    fit = yield from relay(
         train_mil(
             f"{task.fold.name}: {name}",
             [bags[slide_id] for slide_id in task.fold.train],
@@ -249,7 +248,7 @@ def _stage1(task: FoldTask) -> Iterator[Step[Path]]:
         for slide_id in slide_ids
     }
     checkpoint = task.folder / "lr_encoder.checkpoint.safetensors"
-    fit = yield from _fit(
+    fit = yield from relay(
         train_student(
             f"{task.fold.name}: stage 1",
             task.student_start,
@@ -283,11 +282,9 @@ def _lr_features(task: FoldTask) -> Iterator[Step[Path]]:
         threads=task.config.threads,
         job=f"{task.fold.name}: LR features",
     )
-    for step in steps:
-        for outcome in step.result or []:
-            if outcome.path is None:
-                raise SlideError(f"{outcome.slide_id} could be read before and cannot be now: {outcome.message}")
-        yield Step(step.job, step.done, step.total, step.unit, message=step.message)
+    for outcome in (yield from relay(steps)):
+        if outcome.path is None:
+            raise SlideError(f"{outcome.slide_id} could be read before and cannot be now: {outcome.message}")
 
 
 def _outputs(task: FoldTask) -> Iterator[Step[Path]]:
@@ -321,17 +318,6 @@ def _say_why(task: FoldTask, job: str, folder: Path, inputs: Mapping[str, object
     """Say why an artefact that is there is made again."""
     if changed := [INPUTS[name] for name in changed_inputs(folder, inputs)]:
         yield Step(f"{task.fold.name}: {job}", 0, message=f"made again, for other: {'; '.join(changed)}")
-
-
-def _fit(steps: Iterator[Step[Fit]]) -> Generator[Step[Path], None, Fit]:
-    """Pass the Steps of a training on without its result, which is returned."""
-    fit: Fit | None = None
-    for step in steps:
-        fit = step.result or fit
-        yield Step(step.job, step.done, step.total, step.unit, message=step.message, metrics=step.metrics)
-    if fit is None:
-        raise ValueError("Expected the training to end with a module. Got none.")
-    return fit
 
 
 def _pair_keys(task: FoldTask, slide_id: str) -> list[str]:

@@ -14,7 +14,7 @@ from lrmil.cohorts.screening import Look, far_levels, look_steps, lookalikes
 from lrmil.cohorts.splits import Fold, final_fold, make_folds, write_splits
 from lrmil.configs import TrainConfig
 from lrmil.errors import CohortError
-from lrmil.features.extraction import READING, Outcome, SlideSource, extract_features
+from lrmil.features.extraction import READING, SlideSource, extract_features
 from lrmil.geometry import resolution_ratio
 from lrmil.io import atomic, hashing
 from lrmil.io.documents import refuse_links
@@ -33,7 +33,7 @@ from lrmil.runs.plan_file import write_plan
 from lrmil.runs.results import figures_of, write_bundle, write_predictions, write_problems
 from lrmil.runs.watch import LOG
 from lrmil.slides.inputs import Inputs, local_encoder
-from lrmil.steps import Step, last
+from lrmil.steps import Step, last, relay
 
 WRITTEN = ("plan.toml", "splits.csv", "predictions.csv", "metrics.json", "model")
 
@@ -191,7 +191,7 @@ def _run(
     power = config.use_objective_power
     sources = {slide.slide_id: SlideSource(slide.slide_id, slide.path, slide.mpp, power) for slide in cohort.slides}
 
-    looks = yield from _looks(list(sources.values()), config.mpp_lr)
+    looks = yield from relay(look_steps(list(sources.values()), lr=config.mpp_lr))
     yield from _say_changes(out, earlier, config, cohort, (*folds, final), sources, looks, encoder_hash(teacher))
     problems = [
         *report.problems,
@@ -219,8 +219,7 @@ def _run(
         for fold in trained
     ]
     for task in tasks:
-        for step in run_fold(task):
-            yield Step(step.job, step.done, step.total, step.unit, message=step.message, metrics=step.metrics)
+        yield from relay(run_fold(task))
     figures = figures_of(out, cohort, folds, tasks)
     write_predictions(out, cohort, folds)
     stated: dict[str, object] = {role: one.to_dict() for role, one in terms.items()}
@@ -228,14 +227,6 @@ def _run(
     atomic.write_json(out / "metrics.json", figures, is_metrics)
     run = Run(out, out / "model", figures, failed)
     yield Step("train", len(trained), len(trained), "folds", result=run)
-
-
-def _looks(sources: Sequence[SlideSource], lr: float) -> Generator[Step[Run], None, tuple[Look, ...]]:
-    looks: tuple[Look, ...] = ()
-    for step in look_steps(sources, lr=lr):
-        looks = step.result or looks
-        yield Step(step.job, step.done, step.total, step.unit)
-    return looks
 
 
 def _say_changes(
@@ -322,9 +313,6 @@ def _frozen_features(
             threads=config.threads,
             job=f"{resolution.upper()} features",
         )
-        outcomes: list[Outcome] = []
-        for step in steps:
-            outcomes = step.result or outcomes
-            yield Step(step.job, step.done, step.total, step.unit, message=step.message)
+        outcomes = yield from relay(steps)
         failed |= {outcome.slide_id: outcome.message for outcome in outcomes if outcome.path is None}
     return failed

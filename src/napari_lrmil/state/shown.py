@@ -55,4 +55,4 @@ def shown_steps(
     out = case_folder(results, source.slide_id, source.path)
     for step in predict_one(source, bundle, out, device=device, uncertain_below=below, tissue=mask, live=True):
         result = None if step.result is None else Shown(step.result, source, out)
-        yield Step(step.job, step.done, step.total, step.unit, result)
+        yield Step(step.job, step.done, step.total, step.unit, result, step.message, step.metrics)
