@@ -6,6 +6,8 @@ Public names are loaded when they are first used, so that ``import lrmil`` stays
 import importlib
 from typing import TYPE_CHECKING
 
+__version__ = "0.1.0"
+
 _HOME = {
     "ABMIL": "mil",
     "Bundle": "bundle",
@@ -32,7 +34,7 @@ _HOME = {
 }
 _MODULES = ("configs", "errors", "geometry", "losses", "metrics", "targets")
 
-__all__ = [*sorted(_HOME), *_MODULES]
+__all__ = ["__version__", *sorted(_HOME), *_MODULES]
 
 if TYPE_CHECKING:
     from lrmil import configs, errors, geometry, losses, metrics, targets

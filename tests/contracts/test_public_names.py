@@ -1,6 +1,8 @@
 """The public names that users, the plugin and outside checks rely on, as architecture.md section 2 lists them."""
 
+import importlib.metadata
 import inspect
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,8 @@ import pytest
 import torch
 
 import lrmil
+from lrmil.reviews.log import Review
+from lrmil.runs.environment import installed_versions
 from support.runs import TinyRun
 
 # fmt: off
@@ -31,6 +35,32 @@ def test_every_listed_name_is_there_and_no_other() -> None:
     assert all(hasattr(lrmil, name) for name in lrmil.__all__)
     with pytest.raises(AttributeError, match="no_such"):
         lrmil.no_such  # noqa: B018
+
+
+def test_the_version_needs_no_installed_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(name: str) -> str:
+        if name == "napari-lrmil":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return real(name)
+
+    real = importlib.metadata.version
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    assert re.fullmatch(r"\d+\.\d+\.\d+.*", lrmil.__version__)
+    assert installed_versions()["napari-lrmil"] == lrmil.__version__
+    assert review_entry().version == lrmil.__version__
+
+
+def review_entry() -> Review:
+    return Review(
+        event="read",
+        slide_id="a",
+        slide_fingerprint="00",
+        bundle_sha256="0" * 64,
+        output_label="no",
+        human_label="no",
+        output_probabilities={"no": 0.75, "yes": 0.25},
+        output_status="ok",
+    )
 
 
 def test_a_slide_and_its_patches(cohort: Path) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from lrmil import __version__
 from lrmil.cli.arguments import (
     add_at,
     add_bounds,
@@ -65,7 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="lrmil", description="Whole-slide classification from low-resolution pixels.", epilog=EPILOG
     )
-    parser.add_argument("--version", action="version", version=_version())
+    parser.add_argument("--version", action="version", version=f"lrmil {__version__}")
     parser.add_argument("-v", "--verbose", action="store_true", help="say more on the error stream")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -229,12 +230,6 @@ def build_parser() -> argparse.ArgumentParser:
     doctor.add_argument("--encoder", metavar="NAME", help="say whether this encoder can be had; nothing is downloaded")
     add_json(doctor)
     return parser
-
-
-def _version() -> str:
-    import importlib.metadata
-
-    return f"lrmil {importlib.metadata.version('napari-lrmil')}"
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ The model is made by the method itself, both stages, on a small synthetic cohort
 settings were chosen by looking at synthetic slides like these, so it shows how the software works and is no finding.
 """
 
-import importlib.metadata
 import re
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
 
+from lrmil import __version__
 from lrmil.configs import TrainConfig, with_settings
 from lrmil.demo.slide import STRENGTH
 from lrmil.demo.synthetic import make_cohort_steps
@@ -129,5 +129,4 @@ def _is_there(model: Path) -> bool:
 
 
 def _key() -> str:
-    version = importlib.metadata.version("napari-lrmil")
-    return hashing.sha256_of([version, COHORT, SETTINGS, REMARK])[:8]
+    return hashing.sha256_of([__version__, COHORT, SETTINGS, REMARK])[:8]

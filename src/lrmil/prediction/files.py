@@ -7,12 +7,12 @@ A mask is work of a person and is never deleted. One that is no longer used beco
 that was edited since it was written stays where it is.
 """
 
-import importlib.metadata
 from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from lrmil import __version__
 from lrmil.io import atomic, untrusted
 from lrmil.io.ownership import Ours, is_card, is_free, is_map, is_overlay, is_tiles, require_free
 from lrmil.io.raster_zarr import read_ome_zarr, write_ome_zarr
@@ -72,7 +72,7 @@ def write_prediction(
         write_ome_zarr(made / ATTENTION.format(slide_id), prediction.attention, mpp=mpp, mpp_source=source)
         write_tiles(made / f"{slide_id}.geojson", slide_id, prediction, slide, subtract_bounds=subtract_bounds)
         mask = place_mask(out / TISSUE.format(slide_id), tissue, written, mpp=mpp, mpp_source=source)
-        about = {"version": importlib.metadata.version("napari-lrmil"), "tissue_content": mask}
+        about = {"version": __version__, "tissue_content": mask}
         document = {"format": FORMAT, "key": key, **about, **_card(prediction), "notice": NOTICE}
         atomic.write_json(made / card.name, document, is_card)
         remove_prediction(out, slide_id)

@@ -4,7 +4,6 @@
 """
 
 import csv
-import importlib.metadata
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import jinja2
 import numpy as np
 from numpy.typing import NDArray
 
+from lrmil import __version__
 from lrmil.errors import ConfigError, SlideError
 from lrmil.io import atomic
 from lrmil.io.ownership import Ours, is_case_table, is_overlay, is_page, is_tiles, require_free
@@ -180,7 +180,7 @@ def render_case(
             ("Highest attention", _patches(prediction, slide, highest)),
             ("Lowest attention", _patches(prediction, slide, lowest)),
         ],
-        version=importlib.metadata.version("napari-lrmil"),
+        version=__version__,
     )
 
 

@@ -1,6 +1,5 @@
 """One entry of a review log: what a person said of a model's output, and what of it makes sense together."""
 
-import importlib.metadata
 import math
 import re
 from collections.abc import Mapping
@@ -8,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from typing import Literal, get_args
 
+from lrmil import __version__
 from lrmil.errors import ConfigError
 
 LONGEST_NOTE = 10_000  # characters
@@ -22,11 +22,6 @@ ReviewKey = tuple[str, str]
 def now() -> str:
     """The time of a review: UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def version() -> str:
-    """The version that writes a review."""
-    return importlib.metadata.version("napari-lrmil")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +70,7 @@ class Review:
     human_first: bool = False
     seconds_viewed: float | None = None
     time: str = field(default_factory=now)
-    version: str = field(default_factory=version)
+    version: str = __version__
 
     def __post_init__(self) -> None:
         object.__setattr__(

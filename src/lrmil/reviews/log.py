@@ -29,7 +29,6 @@ from lrmil.reviews.entry import (
     contradiction_in,
     is_utc,
     now,
-    version,
 )
 
 __all__ = [
@@ -46,7 +45,6 @@ __all__ = [
     "latest_reviews",
     "now",
     "read_reviews",
-    "version",
 ]
 
 FORMAT = "lrmil.review/1"

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import torch
 
+from lrmil import __version__
 from lrmil.io import atomic
 from lrmil.io.ownership import is_environment
 
-PACKAGES = ("napari-lrmil", "torch", "timm", "numpy", "tifffile", "openslide-python", "zarr")
+LIBRARIES = ("torch", "timm", "numpy", "tifffile", "openslide-python", "zarr")
 
 
 def write_environment(folder: Path, device: torch.device) -> None:
@@ -27,4 +28,4 @@ def write_environment(folder: Path, device: torch.device) -> None:
 
 def installed_versions() -> dict[str, str]:
     """Version of each package that a result depends on."""
-    return {package: importlib.metadata.version(package) for package in PACKAGES}
+    return {"napari-lrmil": __version__, **{name: importlib.metadata.version(name) for name in LIBRARIES}}

@@ -1,13 +1,12 @@
 """What a training run leaves behind when its folds are done: figures, predictions, problems and the model to ship."""
 
 import datetime
-import importlib.metadata
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from lrmil import metrics
+from lrmil import __version__, metrics
 from lrmil.cohorts.cohort import Cohort
 from lrmil.cohorts.labels import Problem
 from lrmil.cohorts.splits import Fold
@@ -132,7 +131,7 @@ def write_bundle(
         },
         "settings_sha256": settings_hash(config),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "version": importlib.metadata.version("napari-lrmil"),
+        "version": __version__,
     }
     settle(
         out,
