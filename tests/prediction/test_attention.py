@@ -74,6 +74,22 @@ def test_percentile_rank_keeps_gaps_and_treats_ties_alike() -> None:
     np.testing.assert_array_equal(ranks.to_level0, raster.to_level0)
 
 
+@given(st.lists(st.sampled_from([np.nan, np.inf, -np.inf, -1.5, 0.0, 1e-30, 0.25, 0.5, 3e38]), min_size=2, max_size=20))
+def test_percentile_rank_is_that_of_the_definition(values: list[float]) -> None:
+    present = [value for value in values if not np.isnan(value)]
+    expected = [
+        np.nan
+        if np.isnan(value)
+        else 1.0
+        if len(present) == 1
+        else (sum(v < value for v in present) + (sum(v == value for v in present) - 1) / 2) / (len(present) - 1)
+        for value in values
+    ]
+    for kind in (np.float32, np.float64):
+        ranks = percentile_rank(Raster(np.array([values], kind), np.eye(2, 3))).array
+        np.testing.assert_array_equal(ranks, np.array([expected], np.float32))
+
+
 def test_percentile_rank_of_one_value_and_of_none() -> None:
     one = Raster(np.array([[np.nan, 0.2]]), np.eye(2, 3))
     np.testing.assert_array_equal(percentile_rank(one).array, [[np.nan, 1]])

@@ -4,9 +4,11 @@ import base64
 import csv
 import io
 import json
+import math
 import shutil
 import tomllib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,6 +16,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tomli_w
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from scipy.stats import spearmanr
 
@@ -251,6 +255,24 @@ def test_mean_agreement_leaves_out_what_is_not_defined(run: Path) -> None:
     assert spearman([1, 2, 2, 5], [4, 1, 3, 0]) == pytest.approx(spearmanr([1, 2, 2, 5], [4, 1, 3, 0]).statistic)
     assert spearman([1, 2], [1, 2]) is None
     assert spearman([1, 2, 3], [7, 7, 7]) is None
+
+
+def mean_ranks(values: Sequence[float]) -> list[float]:
+    """1 for the lowest; equal values share the mean of their ranks."""
+    return [sum(v < value for v in values) + (sum(v == value for v in values) + 1) / 2 for value in values]
+
+
+@given(st.lists(st.tuples(st.integers(-3, 3), st.floats(-1e6, 1e6, width=32)), max_size=12))
+def test_rank_correlation_is_that_of_the_definition(pairs: list[tuple[int, float]]) -> None:
+    first, second = [float(pair[0]) for pair in pairs], [pair[1] for pair in pairs]
+    found = spearman(first, second)
+    if len(pairs) < 3 or len(set(first)) == 1 or len(set(second)) == 1:
+        assert found is None
+        return
+    middle = (len(pairs) + 1) / 2
+    one, two = ([rank - middle for rank in mean_ranks(values)] for values in (first, second))
+    product = sum(a * b for a, b in zip(one, two, strict=True))
+    assert found == pytest.approx(product / math.sqrt(sum(a * a for a in one) * sum(b * b for b in two)), abs=1e-14)
 
 
 def test_roc_curves_enclose_the_auroc(run: Path) -> None:

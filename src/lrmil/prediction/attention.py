@@ -2,6 +2,7 @@
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata
 
 from lrmil.raster import Raster
 
@@ -71,7 +72,5 @@ def percentile_rank(raster: Raster) -> Raster:
     if values.size == 1:
         ranks[present] = 1.0
     elif values.size:
-        order = np.sort(values)
-        below, not_above = np.searchsorted(order, values, "left"), np.searchsorted(order, values, "right")
-        ranks[present] = (below + not_above - 1) / 2 / (values.size - 1)
+        ranks[present] = (rankdata(values) - 1) / (values.size - 1)
     return Raster(ranks, raster.to_level0)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tomli_w
 from numpy.typing import ArrayLike
-from scipy.stats import rankdata
+from scipy.stats import spearmanr
 
 from lrmil import metrics
 from lrmil.cohorts.splits import read_splits
@@ -187,10 +187,10 @@ def _agreement(
 
 def spearman(first: ArrayLike, second: ArrayLike) -> float | None:
     """Rank correlation of two (n,) lists; None for fewer than three values, or where all values of a list are equal."""
-    ranks = [rankdata(np.asarray(values)) for values in (first, second)]
-    if len(ranks[0]) < 3 or any(np.ptp(rank) == 0 for rank in ranks):
+    lists = [np.asarray(values) for values in (first, second)]
+    if len(lists[0]) < 3 or any(len(np.unique(values)) == 1 for values in lists):
         return None
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(spearmanr(*reversed(lists)).statistic)  # in this order, earlier reports are matched to the last bit
 
 
 def _remarks(figures: Mapping[str, Any]) -> list[str]:
