@@ -4,6 +4,7 @@ import datetime
 import re
 import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import openpyxl
@@ -116,7 +117,7 @@ class TestQuotes:
     @pytest.mark.parametrize(
         ("text", "said"),
         [
-            ('slide_id,label\n001,a\n"002,b\n003,c\n', "Got row 3, where a quote is opened and never closed; mend"),
+            ('slide_id,label\n001,a\n"002,b\n003,c\n', "Got row 3, where a quote is opened and never closed; fix"),
             (
                 'slide_id,label\n001,a\n"002,b\n"003",c\n',
                 "row 3, where a quote is opened and the next one does not",
@@ -166,7 +167,10 @@ class TestSheets:
         assert [row.slide_id for row in labels.rows] == ["001", "1e5"]
         (problem,) = labels.problems
         assert problem.severity == "warning" and "delete the others" in problem.hint
-        assert problem.message == "'x.xlsx' has 2 sheets with rows; the first, 'train', is read, 'test' not."
+        assert (
+            problem.message
+            == "The labels table 'x.xlsx' has 2 sheets with rows; the first, 'train', is read, 'test' not."
+        )
 
     def test_one_sheet_with_rows_needs_no_word(self, tmp_path: Path) -> None:
         path = saved(tmp_path / "x.xlsx", {"train": [*PLAIN], "Sheet2": [], "Sheet3": [[None, None]]})
@@ -287,3 +291,66 @@ def test_a_table_that_is_written_comes_back(tmp_path: Path, rows: list[list[str]
     rows = [["slide_id", "label", "note"], *rows]
     stripped = [[cell.translate(invisible).strip() for cell in row] for row in rows]
     assert read_records(written(tmp_path, csv_text(stripped))) == stripped
+
+
+READERS: dict[str, Callable[[Path], object]] = {
+    "labels table": read_labels,
+    "um/px table": lambda path: read_mpp_table(path, ["001", "1e5"]),
+    "list of checksums": read_checksums,
+    "table": read_records,
+}
+
+
+class TestWhichTable:
+    """Every message says which of the tables of a command it is about."""
+
+    @pytest.mark.parametrize("what", READERS)
+    @pytest.mark.parametrize(
+        ("name", "data"),
+        [
+            ("none.csv", None),
+            ("empty.csv", ""),
+            ("header.csv", "\n001,a\n"),
+            ("quotes.csv", 'slide_id,label\n"001,a\n'),
+            ("binary.csv", b"\x00\x01\x02"),
+            ("damaged.xlsx", b"PK no workbook"),
+        ],
+    )
+    def test_of_a_file_that_is_no_table(self, what: str, name: str, data: bytes | str | None, tmp_path: Path) -> None:
+        path = tmp_path / name if data is None else written(tmp_path, data, name)
+        with pytest.raises(CohortError) as caught:
+            READERS[what](path)
+        assert f"the {what} " in str(caught.value).lower() and name in str(caught.value)
+        assert str(caught.value).count(name) == 1
+
+    @pytest.mark.parametrize("what", ["labels table", "um/px table", "table"])  # any file may be a list of checksums
+    def test_of_a_file_of_another_kind(self, what: str, tmp_path: Path) -> None:
+        with pytest.raises(CohortError, match=rf"as the {what}; got 'notes\.docx'"):
+            READERS[what](written(tmp_path, "slide_id,label\n", "notes.docx"))
+
+    @pytest.mark.parametrize("what", ["labels table", "um/px table", "list of checksums"])
+    def test_of_formulas_without_values(self, what: str, tmp_path: Path) -> None:
+        header = ["slide_id", "label", "mpp", "filename", "md5"]
+        saved(tmp_path / "x.xlsx", {"one": [list(header), ["001", "=A1", "=A1", "a.svs", "=A1"]]})
+        with pytest.raises(CohortError, match=f"Expected values in the {what} '.*x.xlsx'. Got formulas"):
+            READERS[what](tmp_path / "x.xlsx")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "slide_id,power\n001,20\n",
+        "slide_id,mpp,um/px\n001,0.5,0.5\n",
+        "slide_id,mpp\n001,none such\n",
+        "slide_id,mpp\nelsewhere,0.5\n",
+    ],
+)
+def test_what_is_wrong_in_a_table_of_resolutions_names_that_table(text: str, tmp_path: Path) -> None:
+    with pytest.raises(CohortError, match=r"in (each row of )?the um/px table '"):
+        read_mpp_table(written(tmp_path, text, "mpp.csv"), ["001"])
+
+
+@pytest.mark.parametrize("text", ["no checksum\n", "\n", "# only a comment\n", "filename,md5\n"])
+def test_what_is_wrong_in_a_list_of_checksums_names_that_list(text: str, tmp_path: Path) -> None:
+    with pytest.raises(CohortError, match="the list of checksums '"):
+        read_checksums(written(tmp_path, text, "sums.txt" if "," not in text else "sums.csv"))

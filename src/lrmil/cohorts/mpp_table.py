@@ -44,7 +44,7 @@ def read_mpp_table(path: Path, slide_ids: Collection[str]) -> MppTable:
         With every problem and its row: a column is missing, a value is no resolution, a slide has two of them, a value
         has no slide. Also if no row is about a slide that is there.
     """
-    table = read_table(path)
+    table = read_table(path, "um/px table")
     notes = [table.unread]
     places = [_place(table, role, notes) for role in ROLES]
     table.require_values(places)
@@ -68,11 +68,15 @@ def read_mpp_table(path: Path, slide_ids: Collection[str]) -> MppTable:
         rows.setdefault(slide_id, number)
     if problems:
         more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
-        raise CohortError(f"Expected a resolution in each row of '{path}'. Got {'; '.join(problems[:SHOWN])}{more}.")
+        raise CohortError(
+            f"Expected a resolution in each row of {table.title}. Got {'; '.join(problems[:SHOWN])}{more}."
+        )
     known = {slide_id: value for slide_id, value in found.items() if slide_id in names.names}
     if not known:
         said = " ".join([*unused.values()][:SHOWN]) or "It has no row with a value."
-        raise CohortError(f"Expected rows for the slides in '{path}'{table.place}; none is about one of them. {said}")
+        raise CohortError(
+            f"Expected rows for the slides in {table.title}{table.place}; none is about one of them. {said}"
+        )
     rest = [f"{len(unused) - UNUSED} more rows are about no slide that is there."] if len(unused) > UNUSED else []
     return MppTable(known, (*filter(None, notes), *[*unused.values()][:UNUSED], *rest))
 
@@ -89,11 +93,11 @@ def _place(table: Table, role: str, notes: list[str]) -> int:
         places = own
     if len(places) > 1:
         came = " and ".join(f"'{header[place]}'" for place in places)
-        raise CohortError(f"Expected one column for {role} in '{table.path}'; got {came}. Rename the one not meant.")
+        raise CohortError(f"Expected one column for {role} in {table.title}; got {came}. Rename the one not meant.")
     if not places:
         came = ", ".join(name for name in header if name)
         raise CohortError(
-            f"Expected the columns slide_id and mpp in '{table.path}'{table.place}; got {came}. Name them so in row 1."
+            f"Expected the columns slide_id and mpp in {table.title}{table.place}; got {came}. Name them so in row 1."
         )
     return places[0]
 

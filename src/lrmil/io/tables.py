@@ -45,6 +45,13 @@ class Table(NamedTuple):
     records: list[list[str]]
     """The header and the rows below it as a spreadsheet counts them: blank rows are kept, rows may differ in length."""
     sheet: Sheet | None = None
+    what: str = "table"
+    """Which table this is, for messages: "labels table"."""
+
+    @property
+    def title(self) -> str:
+        """Which table this is and where, for messages."""
+        return f"the {self.what} '{self.path}'"
 
     @property
     def place(self) -> str:
@@ -61,7 +68,8 @@ class Table(NamedTuple):
         count = len(self.sheet.others) + 1
         others = _quoted(self.sheet.others)
         return (
-            f"'{self.path.name}' has {count} sheets with rows; the first, '{self.sheet.name}', is read, {others} not."
+            f"The {self.what} '{self.path.name}' has {count} sheets with rows; the first, '{self.sheet.name}', "
+            f"is read, {others} not."
         )
 
     def require_values(self, columns: Collection[int]) -> None:
@@ -77,13 +85,13 @@ class Table(NamedTuple):
         if rows:
             more = f" and {len(rows) - LISTED} more" if len(rows) > LISTED else ""
             raise CohortError(
-                f"Expected values in '{self.path}'. Got formulas that were never computed in "
+                f"Expected values in {self.title}. Got formulas that were never computed in "
                 f"{'row' if len(rows) == 1 else 'rows'} {', '.join(map(str, rows[:LISTED]))}{more}; open and save it "
                 "in the spreadsheet program first."
             )
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path, what: str = "table") -> Table:
     """Read every row of a table as text, so that "001" and "1e5" stay what they were.
 
     Parameters
@@ -91,6 +99,8 @@ def read_table(path: Path) -> Table:
     path
         A ``.csv``, ``.tsv`` or ``.txt`` file (comma, semicolon or tab; UTF-8, UTF-16 or Windows' Western code page) or
         the first sheet that is not hidden of an ``.xlsx`` file, whose numbers are written as the sheet shows them.
+    what
+        Which table this is, for messages: "labels table".
 
     Raises
     ------
@@ -98,26 +108,32 @@ def read_table(path: Path) -> Table:
         If the file cannot be read as a table, is empty, or has nothing in its first row.
     """
     if not path.is_file():
-        raise CohortError(f"Expected a table at '{path}'; there is no such file. Check the path.")
+        raise CohortError(f"Expected the {what} at '{path}'; there is no such file. Check the path.")
     if path.suffix.lower() not in TEXTS + WORKBOOKS:
-        raise CohortError(f"Expected a .csv, .tsv or .xlsx table; got '{path.name}'. Save it as CSV and try again.")
+        raise CohortError(
+            f"Expected a .csv, .tsv or .xlsx file as the {what}; got '{path.name}'. Save it as CSV and try again."
+        )
     try:
         table = _read_xlsx(path) if path.suffix.lower() in WORKBOOKS else Table(path, list(_read_text(path)))
     except UNREADABLE as error:
-        raise CohortError(f"'{path}' cannot be read as a table: {error}. Save it again as CSV (UTF-8).") from error
+        raise CohortError(
+            f"The {what} '{path}' cannot be read as a table: {error}. Save it again as CSV (UTF-8)."
+        ) from error
+    table = table._replace(what=what)
     if not any(any(cells) for cells in table.records):
         table.require_values(())
         remedy = "Move the sheet that is meant to the front." if table.place else "Is it the right file?"
-        raise CohortError(f"Expected a header and rows in '{path}'{table.place}; it is empty. {remedy}")
+        raise CohortError(f"Expected a header and rows in {table.title}{table.place}; it is empty. {remedy}")
     if not any(table.records[0]):
         table.require_values(())
         raise CohortError(
-            f"Expected column names in the first row of '{path}'{table.place}; it is empty. Put the header in row 1."
+            f"Expected column names in the first row of {table.title}{table.place}; it is empty. "
+            "Put the header in row 1."
         )
     return table
 
 
-def read_records(path: Path) -> list[list[str]]:
+def read_records(path: Path, what: str = "table") -> list[list[str]]:
     """Read the rows of a table alone; see `read_table`, which also tells which sheet they are.
 
     Raises
@@ -125,7 +141,7 @@ def read_records(path: Path) -> list[list[str]]:
     CohortError
         As `read_table`.
     """
-    return read_table(path).records
+    return read_table(path, what).records
 
 
 def _read_text(path: Path) -> Iterator[list[str]]:
@@ -144,9 +160,9 @@ def _read_text(path: Path) -> Iterator[list[str]]:
             row, line = row + 1, reader.line_num + 1 + hidden
     except csv.Error as error:
         where = f"row {row}" if line == row else f"row {row} (line {line} of the file)"
-        raise CohortError(
-            f"Expected quotes in '{path}' that open and close around a whole cell. Got {where}, where "
-            f"{_fault(str(error))}; mend the quotes there, or save the table again as CSV (UTF-8)."
+        raise ValueError(
+            f"expected quotes that open and close around a whole cell. Got {where}, where {_fault(str(error))}; "
+            "fix the quotes there"
         ) from error
 
 

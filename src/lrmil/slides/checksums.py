@@ -82,8 +82,8 @@ class ChecksumList:
         best = {one[2] for one in agreed if one[:2] == most}
         if len(best) > 1:
             raise CohortError(
-                f"Expected one checksum for {file.name} in '{self.path}'; got {len(best)}. Write the names with their "
-                "folders, or delete the lines that are wrong."
+                f"Expected one checksum for {file.name} in the list of checksums '{self.path}'; got {len(best)}. Write "
+                "the names with their folders, or delete the lines that are wrong."
             )
         return Checksum(file, best.pop(), self.path.name) if best else None
 
@@ -112,18 +112,19 @@ def read_checksums(path: Path) -> ChecksumList:
         If it is neither, or holds no checksum; with every line that cannot be read.
     """
     if not path.is_file():
-        raise CohortError(f"Expected a list of checksums at '{path}'; there is no such file. Check the path.")
+        raise CohortError(f"Expected the list of checksums at '{path}'; there is no such file. Check the path.")
     if path.stat().st_size > LARGEST:
         raise CohortError(f"Expected a list of checksums of at most {LARGEST >> 20} MiB; '{path}' is larger.")
     stated, problems = _from_table(path) if _is_table(path) else _from_lines(_lines(path))
     if problems:
         more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
         raise CohortError(
-            f"Expected a checksum and a file name in each line of '{path}', as sha256sum writes them, or a table with "
-            f"the columns filename and md5 or sha256. Got {'; '.join(problems[:SHOWN])}{more}."
+            f"Expected a checksum and a file name in each line of the list of checksums '{path}', as sha256sum "
+            f"writes them, or a table with the columns filename and md5 or sha256. Got "
+            f"{'; '.join(problems[:SHOWN])}{more}."
         )
     if not stated:
-        raise CohortError(f"Expected checksums in '{path}'; it has none. Is it the right file?")
+        raise CohortError(f"Expected checksums in the list of checksums '{path}'; it has none. Is it the right file?")
     return ChecksumList(path, stated)
 
 
@@ -220,7 +221,7 @@ def _from_lines(lines: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]
 
 
 def _from_table(path: Path) -> tuple[list[tuple[str, str]], list[str]]:
-    table = read_table(path)
+    table = read_table(path, "list of checksums")
     header, *body = table.records
     columns = [_column(name) for name in header]
     name_at = next((columns.index(name) for name in NAME_COLUMNS if name in columns), None)
