@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
 
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import (
@@ -17,7 +16,7 @@ from qtpy.QtWidgets import (
 )
 
 from lrmil.errors import LrmilError
-from lrmil.reviews.log import Review, ReviewKey, append_review
+from lrmil.reviews.log import Decision, Event, Review, ReviewKey, append_review
 from napari_lrmil.session.session import Session
 from napari_lrmil.state.messages import explain
 from napari_lrmil.state.review_log import described, latest_in, reviews_in
@@ -25,11 +24,6 @@ from napari_lrmil.state.shown import Shown
 from napari_lrmil.widgets.classify.case_box import CaseBox
 from napari_lrmil.widgets.parts import MessageLine, Text, beside, listen, stacked
 
-if TYPE_CHECKING:
-    pass
-
-Decision = Literal["agree", "override", "uncertain"]
-Event = Literal["read", "review"]
 NOTE_HEIGHT = 64  # px: three lines
 
 
