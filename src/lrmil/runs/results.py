@@ -84,8 +84,9 @@ def gap_recovered(teacher: float | None, floor: float | None, student: float | N
 
 def _cost(arm: str, folds: Sequence[Fold], tasks: Sequence[FoldTask]) -> dict[str, float | None]:
     """Mean seconds, bytes and patches of reading and encoding a test slide for an arm."""
-    cards = []
-    for fold, task in zip(folds, tasks, strict=False):
+    cards, task_of = [], {task.fold.name: task for task in tasks}
+    for fold in folds:
+        task = task_of[fold.name]
         path = {"hr_teacher": task.hr, "lr_undistilled": task.lr_frozen, "lr_student": task.lr}[arm]
         cards += [read_card(path(slide_id)) for slide_id in fold.test]
     read = [card.bytes_read for card in cards if card.bytes_read is not None]
