@@ -19,6 +19,7 @@ from lrmil.configs import (
     TrainConfig,
     from_dict,
     mil_from_dict,
+    parse_value,
     to_dict,
     with_settings,
 )
@@ -286,3 +287,25 @@ def test_a_pipe_of_settings_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "settings.toml")
     with pytest.raises(ConfigError, match="plain file"):
         read_toml(tmp_path / "settings.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("0.5", 0.5),
+        (" 4 ", 4),
+        ("true", True),
+        ("[0, -1]", [0, -1]),
+        ('"uniform"', "uniform"),
+        ("uniform", "uniform"),
+        ("  hf-hub:timm/resnet50 ", "hf-hub:timm/resnet50"),
+        ("", ""),
+        ("1\nother = 2", "1\nother = 2"),
+        ("9" * 5000, "9" * 5000),
+        ("[" * 20_000, "[" * 20_000),
+    ],
+    ids=lambda value: repr(value)[:20],
+)
+def test_a_setting_is_a_toml_value_or_text(text: str, value: object) -> None:
+    found = parse_value(text)
+    assert found == value and type(found) is type(value)

@@ -1,5 +1,6 @@
 """Settings of a training run: frozen, validated, refusing unknown names."""
 
+import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
 from typing import Annotated, Literal
@@ -246,6 +247,26 @@ def with_settings(config: TrainConfig, settings: dict[str, object]) -> TrainConf
             group = inner
         group[leaf] = _onto(group.get(leaf), value)
     return from_dict(values)
+
+
+def parse_value(text: str) -> object:
+    """Read the value of a setting that a person wrote: a TOML value, or else the text itself without outer spaces.
+
+    Parameters
+    ----------
+    text
+        Such as ``0.5``, ``true``, ``[0, -1]``, ``"uniform"`` or ``uniform``.
+
+    Returns
+    -------
+    object
+        What TOML has for it; text if it is not one TOML value.
+    """
+    try:
+        found = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):  # TOMLDecodeError is a ValueError, as is a number of too many digits
+        return text.strip()
+    return found["value"] if found.keys() == {"value"} else text.strip()
 
 
 def _explain(error: ValidationError) -> str:

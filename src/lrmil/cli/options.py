@@ -1,14 +1,13 @@
 """From parsed options to what the library takes: settings, slides, resolutions, masks."""
 
 import argparse
-import tomllib
 from pathlib import Path
 
 from lrmil.cli.printing import console
 from lrmil.cohorts.checks import names_of
 from lrmil.cohorts.cohort import TableOptions
 from lrmil.cohorts.mpp_table import read_mpp_table
-from lrmil.configs import TrainConfig, with_settings
+from lrmil.configs import TrainConfig, parse_value, with_settings
 from lrmil.errors import CohortError, ConfigError, ReviewError
 from lrmil.features.extraction import SlideSource
 from lrmil.io.settings import read_toml
@@ -40,7 +39,7 @@ def config_of(options: argparse.Namespace) -> TrainConfig:
         name, equals, value = text.partition("=")
         if not equals:
             raise ConfigError(f"Expected --set NAME=VALUE. Got {text!r}.")
-        settings[name.strip()] = _value(value.strip())
+        settings[name.strip()] = parse_value(value)
     return with_settings(config, settings)
 
 
@@ -128,14 +127,6 @@ def log_at(path: Path) -> ReviewLog:
         lines = ", ".join(map(str, log.unreadable))
         console.print(f"{path} has lines that cannot be read and were passed over: {lines}", markup=False)
     return log
-
-
-def _value(text: str) -> object:
-    """Read a TOML value; what is none is text."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
 
 
 def _stated_of(path: Path, stated: ChecksumList) -> tuple[Checksum, ...]:

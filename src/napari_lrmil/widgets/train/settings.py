@@ -1,6 +1,5 @@
 """The settings of a training: the few that matter as fields, all others in a tree that is folded away."""
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import is_dataclass
 from typing import Any
@@ -25,7 +24,7 @@ from qtpy.QtWidgets import (
 )
 from superqt import QCollapsible
 
-from lrmil.configs import TrainConfig, to_dict, with_settings
+from lrmil.configs import TrainConfig, parse_value, to_dict, with_settings
 from lrmil.errors import ConfigError
 from lrmil.geometry import resolution_ratio
 from lrmil.slides.resolution import parse_mpp
@@ -102,7 +101,7 @@ class SettingsBox(QWidget):
             "folds": self.folds.value(),
             "seed": self.seed.value(),
         }
-        settings |= {name: _value(item.text(1)) for name, item in self.leaves().items()}
+        settings |= {name: parse_value(item.text(1)) for name, item in self.leaves().items()}
         config = with_settings(TrainConfig(), settings)
         if not config.encoder:
             raise ConfigError("Expected an encoder. Got none; choose one, such as mobilenetv2_100.")
@@ -221,11 +220,3 @@ def _label(text: str, name: str) -> QLabel:
 def _text(value: object) -> str:
     """Write a value as TOML, but text without its quotes."""
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _value(text: str) -> object:
-    """Read a value as TOML; what is none is text."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text.strip()
