@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from lrmil.models.bundle import save_bundle
 from lrmil.models.encoders.loading import PatchEncoder, encoder_hash
 from lrmil.patches.plan import PatchPlan
 from lrmil.prediction import batch
+from lrmil.runs.control import is_running, run_lock
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step, last
 from support.runs import tiny_bundle, tiny_encoder
@@ -65,24 +67,31 @@ def test_a_lock_file_of_before_a_reboot_keeps_nobody_out(tmp_path: Path) -> None
         pass
 
 
+@pytest.mark.parametrize("lock", [output_lock, run_lock])
 def test_a_file_system_without_locks_is_warned_of(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    lock: Callable[[Path], AbstractContextManager[None]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     def no_locks(self: object, **options: object) -> None:
         raise NotImplementedError("FileSystem does not appear to support flock; use SoftFileLock instead")
 
     monkeypatch.setattr(locks.FileLock, "acquire", no_locks)
-    with output_lock(tmp_path):
-        pass
+    with lock(tmp_path):
+        assert not is_running(tmp_path)
     assert "without locks" in caplog.text
 
 
-def test_a_folder_that_may_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("lock", [output_lock, run_lock])
+def test_a_folder_that_may_not_be_written(
+    lock: Callable[[Path], AbstractContextManager[None]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refused(self: object, **options: object) -> None:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(locks.FileLock, "acquire", refused)
-    with pytest.raises(OutputError, match=r"right to write into .* Got: Permission denied"), output_lock(tmp_path):
+    with pytest.raises(OutputError, match=r"right to write into .* Got: Permission denied"), lock(tmp_path):
         pass
 
 

@@ -20,7 +20,8 @@ from lrmil.demo.slide import STRENGTH
 from lrmil.demo.synthetic import make_cohort_steps
 from lrmil.errors import FormatError
 from lrmil.io import atomic, hashing
-from lrmil.io.ownership import is_bundle_alone, is_lock, require_free
+from lrmil.io.locks import lock_at
+from lrmil.io.ownership import is_bundle_alone, require_free
 from lrmil.models.bundle import load_bundle, save_bundle
 from lrmil.models.card import read_model_card
 from lrmil.runs.train import train_steps
@@ -77,8 +78,7 @@ def demo_model_steps(folder: Path, *, device: str = "auto") -> Iterator[Step[Pat
 
 def _make_alone(model: Path, folder: Path, device: str) -> Iterator[Step[Path]]:
     """Make the model unless another program does so meanwhile."""
-    require_free(folder / "model.lock", is_lock)
-    lock = FileLock(folder / "model.lock", thread_local=False)  # a generator may be closed by another thread
+    lock = lock_at(folder / "model.lock")
     try:
         yield from _acquire(lock)
         for left in [path for path in folder.iterdir() if LEFT.fullmatch(path.name)]:

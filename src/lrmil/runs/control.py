@@ -8,8 +8,9 @@ from filelock import FileLock, Timeout
 
 from lrmil.errors import RunError
 from lrmil.io import atomic
-from lrmil.io.ownership import STOP_MARK, is_lock, is_stop_request, require_free
-from lrmil.io.plain_files import is_plain, refuse_link
+from lrmil.io.locks import exclusive
+from lrmil.io.ownership import STOP_MARK, is_stop_request
+from lrmil.io.plain_files import is_plain
 
 LOCK, STOP = "run.lock", "stop"
 PATIENCE = 3.0  # seconds: a viewer that probes the lock holds it for an instant
@@ -24,25 +25,15 @@ def run_lock(run: Path) -> Iterator[None]:
     ------
     RunError
         If another one is at work in it.
-    FormatError
-        If the lock is a link or no plain file.
-    OverwriteError
-        If something that is no lock has its name.
+    OverwriteError, OutputError, FormatError
+        As `lrmil.io.locks.exclusive`.
     """
-    refuse_link(run / LOCK)
-    require_free(run / LOCK, is_lock)
-    lock = FileLock(run / LOCK, thread_local=False)  # a generator may be closed by another thread
-    try:
-        lock.acquire(timeout=PATIENCE)
-    except Timeout as error:
-        raise RunError(
-            f"Expected a run folder that no other training uses. Got {run}, in which one is at work; "
-            f"wait for it, stop it by `lrmil stop {run}`, or choose another folder."
-        ) from error
-    try:
+    busy = (
+        f"Expected a run folder that no other training uses. Got {run}, in which one is at work; "
+        f"wait for it, stop it by `lrmil stop {run}`, or choose another folder."
+    )
+    with exclusive(run / LOCK, busy=busy, patience=PATIENCE):
         yield
-    finally:
-        lock.release()
 
 
 def is_running(run: Path) -> bool:
@@ -83,5 +74,5 @@ def is_held(lock: Path, patience: float = 0.0) -> bool:
             return False
     except Timeout:
         return True
-    except OSError:  # a folder that may only be read: whether someone works in it cannot be told
+    except (OSError, NotImplementedError):  # a folder that may only be read, or a file system without locks: unknown
         return False
