@@ -67,7 +67,7 @@ VOLATILE = {  # members of JSON, attributes of zarr and HDF5, columns of CSV
     *("version", "environment"),  # of the package; of Python, the libraries and the machine
 }
 SKIPPED = {"steps.jsonl", "environment.json", "run.lock", ".lrmil.lock"}  # times of day; the machine; empty
-TEXT_MARKS = (r"\d{4}-\d\d-\d\d", r"lrmil \d[\w.+]*")  # in HTML and TOML: days; the version of the package
+TEXT_MARKS = (r"\d{4}-\d\d-\d\d", r"lrmil \d[\w.+]*", r"\b[\d.,]+ s\b")  # HTML and TOML: days, version, durations
 WORDS = {"message", "hint", "notes", "note", "notice", "remark", "remarks", "reason", "gap", "changes", "problems"}
 
 
