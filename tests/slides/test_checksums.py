@@ -21,7 +21,7 @@ from lrmil.errors import CohortError, SlideError
 from lrmil.features.extraction import Outcome, extract_features
 from lrmil.features.store import read_card
 from lrmil.features.trident import write_trident
-from lrmil.models.bundle import save_bundle
+from lrmil.models.bundle import load_bundle, save_bundle
 from lrmil.models.encoders.loading import PatchEncoder
 from lrmil.patches.plan import PatchPlan
 from lrmil.prediction.batch import predict_slides
@@ -241,6 +241,16 @@ class TestSlides:
         assert rows["b"]["reason"] == "file"
         assert rows["b"]["message"].startswith("Expected b.tif to have the sha256 ")
         assert "that sums states" in rows["b"]["message"] and "Copy it again" in rows["b"]["message"]
+
+    def test_evaluation_compares_too(self, slides: Path, model: Path, tmp_path: Path) -> None:
+        sums = write_list(tmp_path / "sums", *slides.iterdir())
+        flip_bit(slides / "b.tif", 0.6)
+        one, two = load_bundle(model).classes[:2]
+        (tmp_path / "labels.csv").write_text(f"slide_id,label\na,{one}\nb,{two}\nc d,{two}\n")
+        arguments = ["evaluate", str(slides), str(tmp_path / "labels.csv"), "--model", str(model), *CPU]
+        assert cli.main([*arguments, "--out", str(tmp_path / "out"), "--checksums", str(sums)]) == 1
+        failed = json.loads((tmp_path / "out/evaluation.json").read_text())["failed"]
+        assert list(failed) == ["b"] and "that sums states" in failed["b"]
 
     def test_an_earlier_answer_does_not_stand_in_for_the_comparison(
         self, slides: Path, model: Path, tmp_path: Path

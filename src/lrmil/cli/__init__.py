@@ -152,6 +152,7 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--out", type=Path, help="keep predictions here (default: LABELS' name + .predictions)")
     add_mpp_table(evaluate)
     add_power(evaluate)
+    add_checksums(evaluate)
     evaluate.add_argument(
         "--batch-size", type=count, default=64, help="patches encoded together (default: %(default)s)"
     )

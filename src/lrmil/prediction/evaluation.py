@@ -14,6 +14,7 @@ from lrmil.io import atomic
 from lrmil.io.ownership import is_evaluation, require_free
 from lrmil.models.bundle import Bundle
 from lrmil.prediction.batch import predict_slides
+from lrmil.slides.checksums import Checksum
 from lrmil.slides.inputs import Inputs
 from lrmil.steps import Step, relay
 
@@ -39,6 +40,7 @@ def evaluate_steps(
     threads: int = 2,
     mpp: Mapping[str, float] | None = None,
     objective_power: bool = False,
+    checksums: Mapping[str, tuple[Checksum, ...]] | None = None,
     inputs: Sequence[Path] = (),
     options: TableOptions | None = None,
 ) -> Iterator[Step[Evaluation]]:
@@ -54,6 +56,8 @@ def evaluate_steps(
         Slide id -> um/px of level 0, for slides of which the labels table gives none.
     objective_power
         Whether the stated magnification may stand in for a missing um/px.
+    checksums
+        Slide id -> what the content of its files must be; see `lrmil.slides.checksums.verify`.
     inputs
         Files and folders that are read besides slides and labels; see `lrmil.prediction.batch.predict_slides`.
     options
@@ -77,7 +81,13 @@ def evaluate_steps(
             "rename them in the table."
         )
     sources = [
-        SlideSource(slide.slide_id, slide.path, slide.mpp or (mpp or {}).get(slide.slide_id), objective_power)
+        SlideSource(
+            slide.slide_id,
+            slide.path,
+            slide.mpp or (mpp or {}).get(slide.slide_id),
+            objective_power,
+            (checksums or {}).get(slide.slide_id, ()),
+        )
         for slide in cohort.slides
     ]
     read = (labels, *inputs)

@@ -160,6 +160,8 @@ def stop(options: argparse.Namespace) -> int:
 def evaluate(options: argparse.Namespace) -> int:
     """Measure a model on labelled slides."""
     out = options.out or options.labels.with_suffix(".predictions")
+    found = [SlideSource(slide_id_of(path), path) for path in find_slides(options.slides)]
+    stated = with_checksums(found, options.checksums)
     steps = evaluation.evaluate_steps(
         options.slides,
         options.labels,
@@ -168,8 +170,9 @@ def evaluate(options: argparse.Namespace) -> int:
         device=options.device,
         batch_size=options.batch_size,
         threads=options.threads,
-        mpp=mpp_table_of(options, [slide_id_of(path) for path in find_slides(options.slides)]),
+        mpp=mpp_table_of(options, [source.slide_id for source in found]),
         objective_power=options.use_objective_power,
+        checksums={source.slide_id: source.checksums for source in stated},
         inputs=inputs_of(options),
         options=table_options_of(options),
     )
