@@ -142,14 +142,22 @@ def rename(path: Path, new: Path) -> None:
         path.rename(new)
 
 
-def remove_leftovers(folder: Path) -> None:
+def remove_leftovers(folder: Path, *, of: str = "") -> None:
     """Remove what `replacing` left in `folder` when a process was killed; a folder it had moved away is put back.
 
     Only names of the pattern `LEFTOVER` count. What earlier versions left stays: others use such names too.
+
+    Parameters
+    ----------
+    folder
+        Where to look; nothing happens when it is absent.
+    of
+        Beginning of the names of the files whose leftovers are removed, where others write into the folder too.
     """
     if not folder.is_dir():
         return
-    for path in [path for path in folder.iterdir() if LEFTOVER.fullmatch(path.name)]:
+    left = [path for path in folder.iterdir() if LEFTOVER.fullmatch(path.name) and path.name.startswith(f".{of}")]
+    for path in left:
         kept = list(path.iterdir()) if path.suffix == ".old" and path.is_dir() and not path.is_symlink() else []
         for old in kept:
             if not os.path.lexists(folder / old.name):

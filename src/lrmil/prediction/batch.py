@@ -1,30 +1,40 @@
-"""Many slides through one model into a folder: a table, and for each slide its files; one bad slide stops nothing.
+"""Many slides through one model: a table, and for each slide its files; one bad slide stops nothing.
 
-predictions.csv, and for each slide what `lrmil.prediction.files` writes.
+A table of predictions, and for each slide what `lrmil.prediction.files` writes.
 """
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 from lrmil.errors import OverwriteError
 from lrmil.features.extraction import READING, SlideSource
 from lrmil.io import atomic, hashing
-from lrmil.io.locks import output_lock
+from lrmil.io.locks import exclusive, output_lock
 from lrmil.models.bundle import Bundle
 from lrmil.models.devices import pick_device
 from lrmil.patches.layout import refuse_coarser
 from lrmil.patches.tissue import GivenMask
-from lrmil.prediction.files import FORMAT, read_prediction, remove_prediction, require_place, write_prediction
+from lrmil.prediction.batch_outputs import BatchOutputs, Outcome
+from lrmil.prediction.files import (
+    FORMAT,
+    is_mask_edited,
+    read_prediction,
+    read_tissue,
+    remove_prediction,
+    require_place,
+    write_prediction,
+)
 from lrmil.prediction.inference import predict_steps
 from lrmil.prediction.prediction import Prediction
-from lrmil.prediction.table import TABLE, PredictionTable, Row, failed_row, row_of
+from lrmil.prediction.table import PredictionTable, Row, failed_row, row_of
 from lrmil.raster import Raster
 from lrmil.slides.failures import failure_of, refuse_long_name, unfit_names
 from lrmil.slides.inputs import Inputs
 from lrmil.slides.parts import changed_at
 from lrmil.slides.slide import Slide, open_source
-from lrmil.steps import Step, relay
+from lrmil.steps import Step
 
 
 def predict_slides(
@@ -71,44 +81,92 @@ def predict_slides(
     RunError
         If another process writes into `out`.
     """
+    rows: list[Row] = []
+    steps = predict_batch(
+        slides,
+        bundle,
+        BatchOutputs(out),
+        device=device,
+        batch_size=batch_size,
+        threads=threads,
+        uncertain_below=uncertain_below,
+        tissue=tissue,
+        subtract_bounds=subtract_bounds,
+        inputs=Inputs(slides, inputs),
+    )
+    with closing(steps):
+        for step in steps:
+            if step.result is not None and step.result.row is not None:
+                rows.append(step.result.row)
+            yield Step(step.job, step.done, step.total, step.unit, message=step.message, metrics=step.metrics)
+    yield Step("predict", len(rows), len(slides), "slides", result=rows)
+
+
+def predict_batch(
+    slides: Sequence[SlideSource],
+    bundle: Bundle,
+    outputs: BatchOutputs,
+    *,
+    device: str = "auto",
+    batch_size: int = 64,
+    threads: int = 2,
+    uncertain_below: float = 0.0,
+    tissue: Mapping[str, Raster | GivenMask] | None = None,
+    saved_masks: bool = False,
+    subtract_bounds: bool = False,
+    inputs: Inputs | None = None,
+    rewording: Mapping[str, str] | None = None,
+) -> Generator[Step[Outcome], None, None]:
+    """Classify slides as `predict_slides` does, and say with each Step which slide it is about and how that went.
+
+    Parameters
+    ----------
+    outputs
+        Where the table and the files of each slide go.
+    tissue, subtract_bounds
+        As in `predict_slides`.
+    saved_masks
+        As in `predict_one`.
+    inputs
+        All that is read, where it is more than the slides.
+    rewording
+        Words in the message of a failure -> what the table says in their place, as the remedies of a window.
+
+    Yields
+    ------
+    Step
+        One without a result at the start, then one per batch and per slide, those of a slide with its Outcome.
+
+    Raises
+    ------
+    OverwriteError, OutputError, RunError
+        As `predict_slides`.
+    """
     device = str(pick_device(device))  # a wrong name concerns no slide
-    read = Inputs(slides, inputs)
-    read.require_clear([out, out / TABLE])
-    atomic.make_folder(out)
-    with output_lock(out):
-        atomic.remove_leftovers(out)
-        rows, table, unfit = list[Row](), PredictionTable(out, bundle.classes), unfit_names(slides)
-        yield Step("predict", 0, len(slides), "slides")
-        try:
-            for source in slides:
-                steps = predict_one(
-                    source,
-                    bundle,
-                    out,
-                    device=device,
-                    batch_size=batch_size,
-                    threads=threads,
-                    uncertain_below=uncertain_below,
-                    tissue=(tissue or {}).get(source.slide_id),
-                    subtract_bounds=subtract_bounds,
-                    inputs=read,
-                )
-                if (failure := unfit.get(source.path)) is None:
-                    row = yield from _row_of(source, steps, out, bundle.sha256)
-                else:
-                    row = failed_row(source.slide_id, failure, bundle.sha256)
-                rows.append(row)
-                table.add(row)
-                yield Step(
-                    "predict",
-                    len(rows),
-                    len(slides),
-                    "slides",
-                    message=f"{row.slide_id}: {row.message}" if row.message else "",
-                )
-        finally:
-            table.write()
-        yield Step("predict", len(rows), len(slides), "slides", result=rows)
+    read, path = inputs or Inputs(slides), outputs.table_path
+    read.require_clear([outputs.folder, path])
+    atomic.make_folder(path.parent)
+    busy = f"Another process is writing the table {path.name}. Wait for it, then classify these slides again."
+    with output_lock(outputs.folder) if outputs.table is None else exclusive(outputs.lock, busy=busy):
+        atomic.remove_leftovers(path.parent, of=path.stem if outputs.table else "")
+        table = PredictionTable(path, bundle.classes, model=bundle.sha256, rows=outputs.rows)
+        steps = (
+            predict_one(
+                source,
+                bundle,
+                outputs.folder_of(source),
+                device=device,
+                batch_size=batch_size,
+                threads=threads,
+                uncertain_below=uncertain_below,
+                tissue=(tissue or {}).get(source.slide_id),
+                saved_masks=saved_masks,
+                subtract_bounds=subtract_bounds,
+                inputs=read,
+            )
+            for source in slides
+        )
+        yield from _outcomes(slides, steps, outputs, table, bundle.sha256, rewording or {})
 
 
 def predict_one(
@@ -121,10 +179,11 @@ def predict_one(
     threads: int = 2,
     uncertain_below: float = 0.0,
     tissue: Raster | GivenMask | None = None,
+    saved_masks: bool = False,
     live: bool = False,
     subtract_bounds: bool = False,
     inputs: Inputs | None = None,
-) -> Iterator[Step[Prediction]]:
+) -> Generator[Step[Prediction], None, None]:
     """Classify one slide into `out`, or read the answer that is there already from the same slide, mask and model.
 
     Parameters
@@ -133,6 +192,8 @@ def predict_one(
         The slide; its files are named after its id.
     tissue, live
         As in `predict_steps`.
+    saved_masks
+        Whether a mask that lies beside the slide's answer is used in place of `tissue`.
     subtract_bounds
         As in `predict_slides`.
     inputs
@@ -148,12 +209,19 @@ def predict_one(
     refuse_long_name(source.slide_id)
     with open_source(source) as slide:
         refuse_coarser(slide, bundle.mpp)  # an earlier answer does not count for a slide that is refused now
+        saved = read_tissue(out, source.slide_id) if saved_masks else None
+        tissue = tissue if saved is None else saved
         mask = tissue.read(slide) if isinstance(tissue, GivenMask) else tissue
         bounds = ["bounds subtracted"] if subtract_bounds else []
         made_from = [slide.fingerprint, source.mpp, bundle.sha256, uncertain_below, mask and mask.sha256, *bounds]
         key = hashing.sha256_of([FORMAT, READING, *made_from])
         key_if_damaged = hashing.sha256_of([key, changed_at(source.path)])
-        prediction = read_prediction(out, source.slide_id, keys=(key, key_if_damaged), classes=bundle.classes)
+        # A mask that is read back is equal only up to rounding, so its key is another.
+        as_saved = saved is not None and not is_mask_edited(out, source.slide_id)
+        keys = () if as_saved else (key, key_if_damaged)
+        prediction = read_prediction(out, source.slide_id, keys=keys, classes=bundle.classes)
+        if prediction is not None and as_saved and prediction.tissue_source != "given":
+            prediction = None
         if prediction is not None and not _is_of(prediction, slide, bundle, uncertain_below):
             prediction = None  # its document was edited
         if prediction is not None and source.checksums and prediction.checksum != slide.checksum:
@@ -183,18 +251,59 @@ def predict_one(
         yield Step(job, total, total, "patches", prediction)
 
 
-def _row_of(
-    source: SlideSource, steps: Iterator[Step[Prediction]], out: Path, model: str
-) -> Generator[Step[list[Row]], None, Row]:
-    """Relay the Steps of one slide and return its row, also when the slide fails."""
+def _outcomes(
+    slides: Sequence[SlideSource],
+    steps: Iterable[Generator[Step[Prediction], None, None]],
+    outputs: BatchOutputs,
+    table: PredictionTable,
+    model: str,
+    rewording: Mapping[str, str],
+) -> Iterator[Step[Outcome]]:
+    """Take the Steps of one slide after the other, and put how each went into the table."""
+    unfit = unfit_names(slides)
+    yield Step("predict", 0, len(slides), "slides")
     try:
-        return row_of(source.slide_id, (yield from relay(steps)))
+        for done, (source, steps_of_one) in enumerate(zip(slides, steps, strict=True), start=1):
+            if (failure := unfit.get(source.path)) is None:
+                row, outcome = yield from _outcome_of(source, steps_of_one, outputs, model)
+            else:
+                row, outcome = failed_row(source.slide_id, failure, model), Outcome(source)
+            row = replace(row, message=_reworded(row.message, rewording))
+            table.add(row)
+            message = f"{row.slide_id}: {row.message}" if row.message else ""
+            yield Step("predict", done, len(slides), "slides", replace(outcome, row=row), message)
+    finally:
+        table.write()
+
+
+def _outcome_of(
+    source: SlideSource, steps: Generator[Step[Prediction], None, None], outputs: BatchOutputs, model: str
+) -> Generator[Step[Outcome], None, tuple[Row, Outcome]]:
+    """Relay one slide's progress and return its line of the table and its Outcome, also when it failed."""
+    prediction, folder = None, outputs.folder_of(source)
+    try:
+        if folder != outputs.folder:
+            atomic.remove_leftovers(folder)
+        with closing(steps):
+            for step in steps:
+                prediction = step.result
+                outcome = Outcome(source, prediction=prediction)
+                yield Step(step.job, step.done, step.total, step.unit, outcome, step.message, step.metrics)
+        if prediction is None:
+            raise ValueError("Expected the last Step of a prediction to carry it. Got none.")
+        return row_of(source.slide_id, prediction), Outcome(source, prediction=prediction)
     except Exception as error:  # noqa: BLE001 - whatever one slide does, the others go on
         failure = failure_of(error, source)
         # Nothing is known to be wrong with an earlier answer of a slide that is not there now, or cannot be written.
         if source.path.exists() and not isinstance(error, OverwriteError):
-            remove_prediction(out, source.slide_id)
-        return failed_row(source.slide_id, failure, model)
+            remove_prediction(folder, source.slide_id)
+        return failed_row(source.slide_id, failure, model), Outcome(source, error=error)
+
+
+def _reworded(message: str, rewording: Mapping[str, str]) -> str:
+    for words, others in rewording.items():
+        message = message.replace(words, others)
+    return message
 
 
 def _is_of(prediction: Prediction, slide: Slide, bundle: Bundle, uncertain_below: float) -> bool:

@@ -1,4 +1,4 @@
-"""predictions.csv: a line per slide, and nothing lost of what earlier calls wrote into the same folder."""
+"""The table of predictions: a line per slide, and nothing lost of what earlier calls wrote into the same file."""
 
 import csv
 import io
@@ -20,6 +20,7 @@ from lrmil.slides.failures import Failure
 
 TABLE = "predictions.csv"
 MAX_TABLE = 1 << 30  # bytes
+LABEL = 2  # column of the label, which only an answer has
 PAUSE = 1.0  # seconds between two writings: the table of a large cohort is long, and each answer is on disk by itself
 
 log = logging.getLogger(__name__)
@@ -65,48 +66,70 @@ class Row:
 
 
 class PredictionTable:
-    """The table of a folder while slides are classified into it.
+    """The table of a batch while its slides are classified, on disk about a second later.
 
-    Lines of slides that an earlier call classified stay, as long as their answer is there. A table with other columns,
-    as of a model with other classes or an earlier version, is put aside as predictions-1.csv. Before the line of an
-    answer is replaced by another, or left out, a copy is kept in the same way.
+    Before the line of an answer is replaced by another, or left out, a copy of the table is kept, such as
+    predictions-1.csv.
 
     Parameters
     ----------
-    folder
-        Where predictions.csv is, or will be.
+    path
+        The table, which may be absent.
     classes
         Classes of the model.
+    model
+        SHA-256 of the model.
+    rows
+        Lines to begin with, one for each slide of a list; None for those of slides that an earlier call classified, as
+        long as their answer is beside the table. Then a table with other columns, as of a model with other classes or
+        an earlier version, is put aside as predictions-1.csv.
+
+    Raises
+    ------
+    OverwriteError
+        If another file, or the table of a training run, is in the place of the table.
     """
 
-    def __init__(self, folder: Path, classes: Sequence[str]) -> None:
-        self._path, self._classes, self._written = folder / TABLE, classes, 0.0
+    def __init__(
+        self, path: Path, classes: Sequence[str], *, model: str = "", rows: Sequence[Row] | None = None
+    ) -> None:
+        self._path, self._classes, self._written = path, classes, 0.0
         self._copied = False
-        self._lines = self._earlier()
+        if rows is None:
+            self._lines = self._earlier()
+        else:
+            self._keep_other_models(model)
+            self._lines = [_cells(row, classes) for row in rows]
+        self._index: dict[str, int] = {}  # of the first line of each slide: others of its name are never classified
+        for index, line in enumerate(self._lines):
+            self._index.setdefault(line[0], index)
 
     def add(self, row: Row) -> None:
         """Put a line in the place of the slide's earlier one, or at the end; it is on disk about a second later."""
         cells = _cells(row, self._classes)
-        before = self._lines.get(row.slide_id)
-        if before is not None and before != cells and before[1] != "failed":
-            self._keep_copy()
-        self._lines[row.slide_id] = cells
+        index = self._index.setdefault(row.slide_id, len(self._lines))
+        if index == len(self._lines):
+            self._lines.append(cells)
+        elif self._lines[index] != cells:
+            if self._lines[index][LABEL]:
+                self._keep_copy()
+            self._lines[index] = cells
         if time.monotonic() - self._written > PAUSE:
             self.write()
 
     def write(self) -> None:
         """Write the table, complete or not at all."""
-        text = csv_text([_header(self._classes), *self._lines.values()])
+        text = csv_text([_header(self._classes), *self._lines])
         atomic.write_text(self._path, text, is_prediction_table)
         self._written = time.monotonic()
 
-    def _earlier(self) -> dict[str, list[str]]:
+    def _earlier(self) -> list[list[str]]:
         if not os.path.lexists(self._path):
-            return {}
+            return []
         if not is_prediction_table(self._path):
             _require_no_run(self._path)
             self._put_aside()
-            return {}
+            return []
         try:
             text = read_bytes(self._path, largest=MAX_TABLE).decode("utf-8", errors="backslashreplace")
             header, *lines = ([plain_cell(cell) for cell in line] for line in csv.reader(io.StringIO(text, newline="")))
@@ -114,7 +137,7 @@ class PredictionTable:
             header, lines = [], []
         if header != _header(self._classes):
             self._put_aside()
-            return {}
+            return []
         status = header.index("status")
         found = {
             line[0]: line
@@ -123,7 +146,7 @@ class PredictionTable:
         }
         if len(found) < len(lines):
             self._keep_copy()
-        return found
+        return list(found.values())
 
     def _has_answer(self, slide_id: str) -> bool:
         return (self._path.parent / f"{slide_id}.json").is_file()
@@ -134,32 +157,18 @@ class PredictionTable:
             _keep_copy(self._path)
             self._copied = True
 
+    def _keep_other_models(self, model: str) -> None:
+        """Copy a table that has lines of another model."""
+        require_free(self._path, is_prediction_table)
+        if not self._path.is_file():
+            return
+        with self._path.open(encoding="utf-8", errors="replace", newline="") as file:
+            if any(row.get("model") not in (None, "", model) for row in csv.DictReader(file)):
+                self._keep_copy()
+
     def _put_aside(self) -> None:
         aside = atomic.put_aside(self._path)
         log.warning("%s is of another model, version or program; it is kept as %s.", TABLE, aside.name)
-
-
-def keep_other_models(path: Path, model: str) -> None:
-    """Keep a copy of a table that has lines of another model, such as predictions-1.csv, before it is written anew.
-
-    Parameters
-    ----------
-    path
-        The table, which may be absent.
-    model
-        SHA-256 of the model of the lines to come.
-
-    Raises
-    ------
-    OverwriteError
-        If something else is there.
-    """
-    require_free(path, is_prediction_table)
-    if not path.is_file():
-        return
-    with path.open(encoding="utf-8", errors="replace", newline="") as file:
-        if any(row.get("model") not in (None, "", model) for row in csv.DictReader(file)):
-            _keep_copy(path)
 
 
 def _keep_copy(path: Path) -> None:
@@ -204,11 +213,6 @@ def row_of(slide_id: str, prediction: Prediction) -> Row:
         notes=prediction.notes,
         model=prediction.bundle_sha256,
     )
-
-
-def write_rows(path: Path, rows: Sequence[Row], classes: Sequence[str]) -> None:
-    """Write rows as predictions.csv, complete or not at all."""
-    atomic.write_text(path, table_of(rows, classes), is_prediction_table)
 
 
 def table_of(rows: Sequence[Row], classes: Sequence[str]) -> str:

@@ -24,6 +24,7 @@ from lrmil.slides.source import SlideSource
 
 log = logging.getLogger(__name__)
 
+LOOK_CLOSER = "find the cause with lrmil -v"
 LONGEST_NAME = 220  # bytes: file systems allow 255, of which ".attention.ome.zarr" and a number put aside take some
 # A full disk, a broken model or an encoder that fails would fail every slide, and who stopped the run meant all of it.
 CONCERNS_THE_RUN = (EncoderError, ModelError, OutputError, Stopped)
@@ -73,7 +74,7 @@ def failure_of(error: Exception, source: SlideSource) -> Failure:
     text = without_folder(LrmilError(f"{type(error).__name__}: {error}"), source.path)
     return Failure(
         reason,
-        f"Something unexpected went wrong with this slide ({text}). Leave it out, or find the cause with lrmil -v.",
+        f"Something unexpected went wrong with this slide ({text}). Leave it out, or {LOOK_CLOSER}.",
     )
 
 

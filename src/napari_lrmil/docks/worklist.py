@@ -16,7 +16,8 @@ from napari_lrmil.session.worklist_viewer import current_slide, show_opened
 from napari_lrmil.state import folders
 from napari_lrmil.state.messages import explain
 from napari_lrmil.state.review_log import described, latest_in, read_by
-from napari_lrmil.state.worklist import JOB, Entry, answered, list_file, read_memory, scan, summary
+from napari_lrmil.state.worklist import JOB, Entry, answered, scan, summary
+from napari_lrmil.state.worklist_memory import list_file, read_memory
 from napari_lrmil.widgets.parts import MessageLine, Text, listen
 from napari_lrmil.widgets.worklist.table import WorklistOrder, WorklistTable, make_view
 from napari_lrmil.widgets.worklist.tools import WorklistTools, progress_text

@@ -1,37 +1,23 @@
 """Classify the slides of a list in a thread: one bad slide is a failed entry, and the rest goes on."""
 
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from lrmil.errors import LrmilError
-from lrmil.slides.resolution import REMEDY
+from lrmil.slides.failures import Failure
 from lrmil.steps import Step
 from napari_lrmil.layers.build import LayerData, slide_layer, tissue_layer
-from napari_lrmil.state.messages import explain
+from napari_lrmil.state.messages import REWORDING
 from napari_lrmil.state.shown import Shown, case_folder
-from napari_lrmil.state.worklist import (
-    JOB,
-    Entry,
-    Memory,
-    answered,
-    failed,
-    list_file,
-    read_memory,
-    stamp_of,
-    write_memory,
-)
+from napari_lrmil.state.worklist import JOB, Entry, answered, failed, failed_by, row_of_entry, with_saved
+from napari_lrmil.state.worklist_memory import Failures, list_file, read_memory
 
 if TYPE_CHECKING:
     from lrmil.models.bundle import Bundle
-    from lrmil.prediction.prediction import Prediction
-    from lrmil.prediction.table import Row
-    from lrmil.slides.inputs import Inputs
-
-
-REMEDY_HERE = "Open it, type it into 'um/px of level 0' of Classify slide, and classify it there."
+    from lrmil.prediction.batch_outputs import BatchOutputs, Outcome
 
 
 class Opened(NamedTuple):
@@ -64,7 +50,7 @@ def classify_list(
     folder, results
         Folder of the list, and of all results.
     device, uncertain_below
-        As in `lrmil.prediction.batch.predict_one`.
+        As in `lrmil.prediction.batch.predict_batch`.
 
     Yields
     ------
@@ -76,35 +62,48 @@ def classify_list(
     ------
     OverwriteError
         If the results folder lies in a slide, or another file has the name of the list's own.
+    OutputError
+        If the results cannot be written, or the disk is full.
+    RunError
+        If the list is being classified in another window.
     """
     from lrmil.io.ownership import is_worklist, require_free
-    from lrmil.models.devices import pick_device
-    from lrmil.prediction.table import keep_other_models, write_rows
-    from lrmil.slides.failures import CONCERNS_THE_RUN, Failure, reason_of, without_folder
+    from lrmil.prediction.batch import predict_batch
     from lrmil.slides.inputs import Inputs
 
-    device = str(pick_device(device))  # a wrong name concerns no slide
-    require_free(list_file(results, folder, ".json"), is_worklist)
-    keep_other_models(list_file(results, folder, ".csv"), bundle.sha256)
-    read = Inputs(entry.source for entry in entries)
-    read.require_clear([results])
-    todo = [entry for entry in chosen if not entry.twin]
-    known = {entry.path: entry for entry in entries}
+    path = list_file(results, folder, ".json")
+    require_free(path, is_worklist)
+    known = {one.path: one for one in with_saved(entries, results, bundle.sha256, read_memory(path))}
+    todo = [known.get(entry.path, entry) for entry in chosen if not entry.twin]
     run = _Run(todo)
-    for entry in todo:
-        yield run.step(replace(entry, status="running", part=0.0))
+    steps = predict_batch(
+        [entry.source for entry in todo],
+        bundle,
+        _outputs(list(known.values()), folder, results),
+        device=device,
+        uncertain_below=uncertain_below,
+        saved_masks=True,
+        inputs=Inputs(entry.source for entry in entries),
+        rewording=REWORDING,
+    )
+    failures = Failures(path, bundle.sha256)
+    with closing(steps):
         try:
-            answer = yield from _classify_one(entry, bundle, results, device, uncertain_below, run, read)
-        except CONCERNS_THE_RUN:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever one slide does, the others go on
-            said = LrmilError(explain(error).replace(REMEDY, REMEDY_HERE))
-            answer = failed(entry, Failure(reason_of(error), without_folder(said, entry.path)))
-        known[entry.path] = answer
-        _remember(answer, folder, results, bundle)
-        write_rows(list_file(results, folder, ".csv"), list(map(_row, known.values())), bundle.classes)
-        yield run.finish(answer)
-    yield Step(JOB, len(todo), len(todo), "slides", [known[entry.path] for entry in todo])
+            for step in steps:
+                outcome = step.result
+                if outcome is None:
+                    yield from run.start_next()
+                elif outcome.row is None:
+                    yield run.read(step, outcome)
+                else:
+                    answer = _answer(run.current, outcome, bundle.sha256)
+                    why = Failure(answer.reason, answer.message) if answer.status == "failed" else None
+                    failures.note(case_folder(results, answer.slide_id, answer.path).name, answer.path, why)
+                    yield run.finish(answer)
+                    yield from run.start_next()
+        finally:
+            failures.write()
+    yield Step(JOB, len(todo), len(todo), "slides", run.answers)
 
 
 def open_entry(entry: Entry, results: Path, bundle_sha256: str) -> Iterator[Step[Opened]]:
@@ -134,87 +133,68 @@ def open_entry(entry: Entry, results: Path, bundle_sha256: str) -> Iterator[Step
     yield Step("open", 1, 1, result=Opened(layers, shown, note))
 
 
-def _classify_one(
-    entry: Entry, bundle: "Bundle", results: Path, device: str, below: float, run: "_Run", read: "Inputs"
-) -> Generator[Step[list[Entry]], None, Entry]:
-    from lrmil.prediction.batch import predict_one
-    from lrmil.prediction.files import read_tissue
+def _outputs(entries: Sequence[Entry], folder: Path, results: Path) -> "BatchOutputs":
+    from lrmil.prediction.batch_outputs import BatchOutputs
 
-    out = case_folder(results, entry.slide_id, entry.path)
-    prediction = _by_painted_tissue(entry, out, bundle)
-    if prediction is None:
-        mask = read_tissue(out, entry.slide_id)
-        for step in predict_one(
-            entry.source, bundle, out, device=device, uncertain_below=below, tissue=mask, inputs=read
-        ):
-            prediction = step.result
-            run.computes |= prediction is None  # what is passed over has its answer in its only Step
-            part = step.done / step.total if step.total else 0.0
-            yield run.step(replace(entry, status="running", part=part))
-    if prediction is None:
-        raise ValueError("Expected the last Step of a prediction to carry it. Got none.")
-    return answered(entry, prediction, bundle.sha256)
+    return BatchOutputs(
+        results,
+        list_file(results, folder, ".csv"),
+        {entry.path: case_folder(results, entry.slide_id, entry.path) for entry in entries},
+        [row_of_entry(entry) for entry in entries],
+    )
 
 
-def _by_painted_tissue(entry: Entry, out: Path, bundle: "Bundle") -> "Prediction | None":
-    """Give the answer of a painted mask: read back, a mask is equal only up to rounding, so its key would differ."""
-    from lrmil.prediction.files import is_mask_edited, read_prediction
-    from lrmil.slides.slide import open_slide
-
-    prediction = read_prediction(out, entry.slide_id)
-    if prediction is None or prediction.tissue_source != "given" or prediction.bundle_sha256 != bundle.sha256:
-        return None
-    if is_mask_edited(out, entry.slide_id):
-        return None
-    with open_slide(entry.path, mpp=entry.mpp) as slide:
-        return prediction if slide.fingerprint == prediction.slide_fingerprint else None
-
-
-def _remember(entry: Entry, folder: Path, results: Path, bundle: "Bundle") -> None:
-    path = list_file(results, folder, ".json")
-    failures = dict(read_memory(path).failures)
-    case = case_folder(results, entry.slide_id, entry.path).name
-    failures.pop(case, None)
-    if entry.status == "failed":
-        stamp = stamp_of(entry.path)
-        why = {"reason": entry.reason, "message": entry.message}
-        failures[case] = {**why, "bundle_sha256": bundle.sha256, "stamp": stamp}
-    write_memory(path, Memory(bundle.sha256, failures))
-
-
-def _row(entry: Entry) -> "Row":
-    from lrmil.prediction.table import Row
-
-    if entry.row and entry.done:
-        return entry.row
-    return Row(entry.slide_id, entry.status, reason=entry.reason, message=entry.message)
+def _answer(entry: Entry, outcome: "Outcome", bundle_sha256: str) -> Entry:
+    if outcome.prediction is not None:
+        return answered(entry, outcome.prediction, bundle_sha256)
+    if outcome.error is not None:
+        return failed_by(entry, outcome.error)
+    row = outcome.row
+    return failed(entry, Failure(row.reason, row.message)) if row else entry
 
 
 class _Run:
     """Counts the slides of a run, and how fast those go that are computed, not passed over."""
 
     def __init__(self, todo: Sequence[Entry]) -> None:
-        self._done, self._total = 0, len(todo)
-        self._open = [not entry.done for entry in todo]  # the others are passed over
+        self.answers: list[Entry] = []
+        self._todo = todo
+        self._left = sum(not entry.done for entry in todo)  # the others are passed over
         self._computed, self._seconds = 0, 0.0
         self._begun = time.monotonic()
-        self.computes = False
+        self._computes = False
 
-    def step(self, entry: Entry) -> Step[list[Entry]]:
-        """Report a slide while it is read."""
-        return Step(JOB, self._done, self._total, "slides", [entry], metrics=self._pace())
+    @property
+    def current(self) -> Entry:
+        """The slide that is read, as it was before."""
+        return self._todo[len(self.answers)]
 
-    def finish(self, entry: Entry) -> Step[list[Entry]]:
+    def start_next(self) -> Iterator[Step[list[Entry]]]:
+        """Report the next slide, if there is one."""
+        if len(self.answers) < len(self._todo):
+            yield self._step(replace(self.current, status="running", part=0.0))
+
+    def read(self, step: Step["Outcome"], outcome: "Outcome") -> Step[list[Entry]]:
+        """Report how far the slide is read."""
+        self._computes |= outcome.prediction is None  # what is passed over has its answer in its only Step
+        part = step.done / step.total if step.total else 0.0
+        return self._step(replace(self.current, status="running", part=part))
+
+    def finish(self, answer: Entry) -> Step[list[Entry]]:
         """Report a slide that is finished."""
         now = time.monotonic()
-        if self.computes:
+        if self._computes:
             self._computed, self._seconds = self._computed + 1, self._seconds + now - self._begun
-        self._begun, self.computes = now, False
-        self._done += 1
-        return self.step(entry)
+        self._left -= not self.current.done
+        self._begun, self._computes = now, False
+        self.answers.append(answer)
+        return self._step(answer)
+
+    def _step(self, entry: Entry) -> Step[list[Entry]]:
+        return Step(JOB, len(self.answers), len(self._todo), "slides", [entry], metrics=self._pace())
 
     def _pace(self) -> dict[str, float]:
         if not self._computed:
             return {}
         each = self._seconds / self._computed
-        return {"slides_per_min": 60 / each, "seconds_left": each * sum(self._open[self._done :])}
+        return {"slides_per_min": 60 / each, "seconds_left": each * self._left}

@@ -2,11 +2,16 @@
 
 import logging
 from logging.handlers import RotatingFileHandler
+from pathlib import Path
 
 from lrmil.errors import LrmilError
+from lrmil.slides.failures import LOOK_CLOSER, without_folder
+from lrmil.slides.resolution import REMEDY
 from napari_lrmil.state import folders
 
 LOG_BYTES = 1 << 20
+REMEDY_HERE = "Open it, type it into 'um/px of level 0' of Classify slide, and classify it there."
+REWORDING = {REMEDY: REMEDY_HERE, LOOK_CLOSER: "find the cause in the log file of the plugin"}
 log = logging.getLogger("napari_lrmil")
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
@@ -28,6 +33,14 @@ def explain(error: BaseException) -> str:
         f"Something unexpected went wrong ({type(error).__name__}: {text}). Run it again; if it stays, send the log "
         f"file {folders.log_file()} to the people who look after the plugin."
     )
+
+
+def explain_slide(error: BaseException, path: Path) -> str:
+    """Say as `explain` why one slide of many failed, without the folder of its file."""
+    said = explain(error)
+    for words, others in REWORDING.items():
+        said = said.replace(words, others)
+    return without_folder(LrmilError(said), path)
 
 
 def _write_traceback(error: BaseException) -> None:

@@ -1,36 +1,28 @@
-"""What is known of the slides of a folder: from the saved predictions, and a small file of what failed."""
+"""What is known of the slides of a folder: from the saved predictions, and from what is kept of failures."""
 
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-
-from pydantic import ConfigDict, TypeAdapter, with_config
-from typing_extensions import TypedDict  # that of Python 3.11 does not suffice for pydantic
+from typing import TYPE_CHECKING, Literal
 
 from lrmil.errors import SlideError
-from lrmil.io import atomic, hashing, untrusted
-from lrmil.io.ownership import is_worklist
 from lrmil.slides.discovery import find_slides
-from lrmil.slides.failures import CONCERNS_THE_RUN, Failure, namesakes, reason_of
-from lrmil.slides.parts import parts_of
+from lrmil.slides.failures import Failure, failure_of, namesakes
 from lrmil.slides.source import SlideSource, slide_id_of
 from lrmil.steps import Step
-from napari_lrmil.state.messages import explain
+from napari_lrmil.state.messages import explain_slide
 from napari_lrmil.state.shown import case_folder
+from napari_lrmil.state.worklist_memory import Memory, list_file, read_memory, stamp_of
 
 if TYPE_CHECKING:
     from lrmil.prediction.prediction import Prediction
     from lrmil.prediction.table import Row
 
-FORMAT = "lrmil.worklist/1"
 JOB = "classify the list"
-MAX_MEMORY = 64 << 20  # bytes
 CHUNK_S = 0.2  # how long saved predictions are read before the table is told: often enough to look alive
 Status = Literal["new", "running", "ok", "uncertain", "failed", "other model"]
-Stamp = list[int]
 SAID = {
     "ok": "ok",
     "classified": "classified, some to be read first",
@@ -96,61 +88,6 @@ class Entry:
         return self.row.probabilities[self.row.label] if self.row and self.done else None
 
 
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """What is kept of a list beside the predictions.
-
-    Attributes
-    ----------
-    bundle_sha256
-        Model the list was classified with last.
-    failures
-        Name of the slide's result folder -> reason, message, the model, and the stamp of the file that failed.
-    """
-
-    bundle_sha256: str
-    failures: dict[str, dict[str, Any]]
-
-
-@with_config(ConfigDict(strict=True, extra="ignore"))
-class _Failure(TypedDict):
-    reason: str
-    message: str
-    bundle_sha256: str
-    stamp: Stamp
-
-
-@with_config(ConfigDict(strict=True, extra="ignore"))
-class _Memory(TypedDict):
-    format: Literal["lrmil.worklist/1"]
-    bundle_sha256: str
-    failures: dict[str, _Failure]
-
-
-_MEMORY = TypeAdapter(_Memory)
-
-
-def list_file(results: Path, folder: Path, ending: str) -> Path:
-    """File of a list: ".json" is its memory, ".csv" the table of its results."""
-    return results / "worklists" / f"{folder.name}-{hashing.sha256_of(str(folder.resolve()))[:8]}{ending}"
-
-
-def read_memory(path: Path) -> Memory:
-    """Read what is kept of a list; nothing when it is absent, damaged or of another version."""
-    try:
-        found = _MEMORY.validate_python(untrusted.read_json(path, largest=MAX_MEMORY, printable=False))
-    except (OSError, ValueError):  # FormatError and pydantic's ValidationError are ValueErrors
-        return Memory("", {})  # it can be made again by classifying
-    failures = {case: dict(failure) for case, failure in found["failures"].items()}
-    return Memory(found["bundle_sha256"], failures)
-
-
-def write_memory(path: Path, memory: Memory) -> None:
-    """Keep what is to be known of a list at the next start."""
-    document = {"format": FORMAT, "bundle_sha256": memory.bundle_sha256, "failures": memory.failures}
-    atomic.write_json(path, document, is_worklist)
-
-
 def scan(folder: Path, results: Path, bundle_sha256: str) -> Iterator[Step[list[Entry]]]:
     """Find the slides of a folder and what is saved of each.
 
@@ -200,8 +137,9 @@ def saved(entry: Entry, results: Path, bundle_sha256: str, memory: Memory) -> En
         known = replace(entry, message="The file was changed after it was classified; classify it again.")
     else:
         known = entry
-    still = failure.get("stamp") == stamp_of(entry.path) and failure.get("bundle_sha256") == bundle_sha256
-    if not failure or not still or known.done:
+    if not failure or known.done or failure.get("bundle_sha256") != bundle_sha256:
+        return known
+    if failure.get("stamp") != stamp_of(entry.path):
         return known
     return failed(known, Failure(str(failure.get("reason", "")), str(failure.get("message", ""))))
 
@@ -218,20 +156,40 @@ def answered(entry: Entry, prediction: "Prediction", bundle_sha256: str) -> Entr
     return replace(entry, status=status, message=" ".join(row.notes), row=row, fingerprint=prediction.slide_fingerprint)
 
 
+def with_saved(entries: Sequence[Entry], results: Path, bundle_sha256: str, memory: Memory) -> list[Entry]:
+    """Complete the entries that have an answer which was not read yet, as while the folder is scanned."""
+
+    def is_unread(entry: Entry) -> bool:
+        out = case_folder(results, entry.slide_id, entry.path)
+        return entry.status == "new" and (out / f"{entry.slide_id}.json").is_file()
+
+    return [_known(entry, results, bundle_sha256, memory) if is_unread(entry) else entry for entry in entries]
+
+
+def row_of_entry(entry: Entry) -> "Row":
+    """Return the line of the table of results."""
+    from lrmil.prediction.table import Row
+
+    if entry.row and entry.done:
+        return entry.row
+    return Row(entry.slide_id, entry.status, reason=entry.reason, message=entry.message)
+
+
+def failed_by(entry: Entry, error: Exception) -> Entry:
+    """Say in the words of the window why a slide failed.
+
+    Raises
+    ------
+    EncoderError, ModelError, OutputError, Stopped
+        Given one of these: they concern the run, not the slide.
+    """
+    reason = failure_of(error, entry.source).reason
+    return failed(entry, Failure(reason, explain_slide(error, entry.path)))
+
+
 def failed(entry: Entry, why: Failure) -> Entry:
     """Say of an entry why it has no answer."""
     return replace(entry, status="failed", reason=why.reason, message=why.message, row=None, fingerprint="")
-
-
-def stamp_of(path: Path) -> Stamp:
-    """Size and time of change of a slide's files together; another stamp is another content, [] that there is none."""
-    try:
-        stats = [part.stat() for part in parts_of(path)]
-    except OSError:
-        return []
-    if not stats:
-        return []
-    return [sum(stat.st_size for stat in stats), max(stat.st_mtime_ns for stat in stats)]
 
 
 def summary(entries: Sequence[Entry], reviewed: int, hidden: int) -> str:
@@ -266,10 +224,8 @@ def _known(entry: Entry, results: Path, bundle_sha256: str, memory: Memory) -> E
         return entry
     try:
         return saved(entry, results, bundle_sha256, memory)
-    except CONCERNS_THE_RUN:
-        raise
     except Exception as error:  # noqa: BLE001 - whatever one slide does, the others are listed
-        return failed(entry, Failure(reason_of(error), explain(error)))
+        return failed_by(entry, error)
 
 
 def _is_of(path: Path, prediction: "Prediction", card: Path) -> bool:

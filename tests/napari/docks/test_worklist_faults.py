@@ -17,9 +17,10 @@ from lrmil.models.bundle import load_bundle
 from lrmil.prediction import files
 from lrmil.steps import Step, last
 from napari_lrmil.docks.worklist import Worklist
-from napari_lrmil.jobs.classify_list import REMEDY_HERE
 from napari_lrmil.session.session import Session
-from napari_lrmil.state.worklist import list_file, scan, stamp_of
+from napari_lrmil.state.messages import REMEDY_HERE
+from napari_lrmil.state.worklist import scan
+from napari_lrmil.state.worklist_memory import list_file, stamp_of
 from napari_lrmil.widgets.worklist.table import CLASS, MESSAGE, PROBABILITY, SLIDE, STATUS
 from support.slides import overwrite, segment_of, write_pyramid
 

@@ -13,7 +13,8 @@ from lrmil.slides.discovery import find_slides
 from lrmil.steps import last
 from napari_lrmil.jobs.classify_list import classify_list
 from napari_lrmil.state.shown import case_folder
-from napari_lrmil.state.worklist import entries_of, list_file, read_memory
+from napari_lrmil.state.worklist import entries_of
+from napari_lrmil.state.worklist_memory import list_file, read_memory
 
 ENDINGS = (".json", ".geojson", ".png", ".attention.ome.zarr", ".tissue.ome.zarr", ".tissue-1.ome.zarr", ".txt")
 OTHERS = ("reviews.jsonl", "notes.txt", ".x.tmp", ".x.old", "predictions.csv", ".bashrc.old")

@@ -1,0 +1,131 @@
+"""What is kept of a list beside the predictions: which slides failed, and why."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ConfigDict, TypeAdapter, with_config
+from typing_extensions import TypedDict  # that of Python 3.11 does not suffice for pydantic
+
+from lrmil.io import atomic, hashing, untrusted
+from lrmil.io.ownership import is_worklist
+from lrmil.slides.failures import Failure
+from lrmil.slides.parts import parts_of
+
+FORMAT = "lrmil.worklist/1"
+MAX_MEMORY = 64 << 20  # bytes
+Stamp = list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What is kept of a list beside the predictions.
+
+    Attributes
+    ----------
+    bundle_sha256
+        Model the list was classified with last.
+    failures
+        Name of the slide's result folder -> reason, message, the model, and the stamp of the file that failed.
+    """
+
+    bundle_sha256: str
+    failures: dict[str, dict[str, Any]]
+
+
+@with_config(ConfigDict(strict=True, extra="ignore"))
+class _Failure(TypedDict):
+    reason: str
+    message: str
+    bundle_sha256: str
+    stamp: Stamp
+
+
+@with_config(ConfigDict(strict=True, extra="ignore"))
+class _Memory(TypedDict):
+    format: Literal["lrmil.worklist/1"]
+    bundle_sha256: str
+    failures: dict[str, _Failure]
+
+
+_MEMORY = TypeAdapter(_Memory)
+
+
+def list_file(results: Path, folder: Path, ending: str) -> Path:
+    """File of a list: ".json" is its memory, ".csv" the table of its results."""
+    return results / "worklists" / f"{folder.name}-{hashing.sha256_of(str(folder.resolve()))[:8]}{ending}"
+
+
+def read_memory(path: Path) -> Memory:
+    """Read what is kept of a list; nothing when it is absent, damaged or of another version."""
+    try:
+        found = _MEMORY.validate_python(untrusted.read_json(path, largest=MAX_MEMORY, printable=False))
+    except (OSError, ValueError):  # FormatError and pydantic's ValidationError are ValueErrors
+        return Memory("", {})  # it can be made again by classifying
+    failures = {case: dict(failure) for case, failure in found["failures"].items()}
+    return Memory(found["bundle_sha256"], failures)
+
+
+def write_memory(path: Path, memory: Memory) -> None:
+    """Keep what is to be known of a list at the next start."""
+    document = {"format": FORMAT, "bundle_sha256": memory.bundle_sha256, "failures": memory.failures}
+    atomic.write_json(path, document, is_worklist)
+
+
+class Failures:
+    """The memory of a list while its slides are classified, on disk about a second later.
+
+    Parameters
+    ----------
+    path
+        Where it is kept; read with the first slide, and not written before.
+    bundle_sha256
+        Hash of the model in use.
+    """
+
+    def __init__(self, path: Path, bundle_sha256: str) -> None:
+        self._path, self._bundle_sha256, self._written = path, bundle_sha256, 0.0
+        self._failures: dict[str, dict[str, Any]] | None = None
+        self._unsaved = False
+
+    def note(self, case: str, path: Path, failure: Failure | None) -> None:
+        """Keep why a slide failed, or forget that it did.
+
+        Parameters
+        ----------
+        case
+            Name of the slide's result folder.
+        path
+            The slide.
+        failure
+            None when it has an answer.
+        """
+        from lrmil.prediction.table import PAUSE
+
+        if self._failures is None:
+            self._failures = read_memory(self._path).failures
+        self._failures.pop(case, None)
+        if failure is not None:
+            about = {"bundle_sha256": self._bundle_sha256, "stamp": stamp_of(path)}
+            self._failures[case] = {**failure._asdict(), **about}
+        self._unsaved = True
+        if time.monotonic() - self._written > PAUSE:
+            self.write()
+
+    def write(self) -> None:
+        """Write what was noted, complete or not at all."""
+        if self._unsaved:
+            write_memory(self._path, Memory(self._bundle_sha256, self._failures or {}))
+            self._unsaved, self._written = False, time.monotonic()
+
+
+def stamp_of(path: Path) -> Stamp:
+    """Size and time of change of a slide's files together; another stamp is another content, [] that there is none."""
+    try:
+        stats = [part.stat() for part in parts_of(path)]
+    except OSError:
+        return []
+    if not stats:
+        return []
+    return [sum(stat.st_size for stat in stats), max(stat.st_mtime_ns for stat in stats)]
