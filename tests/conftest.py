@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, settings
 from lrmil.slides.source import SlideSource
 from support.paths import REPOSITORY
 from support.runs import TinyRun, tiny_config
+from support.shared_folders import shared_folder
 
 # Cores are shared between tests: how long an example takes says nothing about the code.
 settings.register_profile("shared cores", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -26,28 +28,35 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
-def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """12 small synthetic slides in ``slides`` with ``labels.csv`` (which has a split column); read only."""
     from lrmil.demo.synthetic import make_cohort_steps
-    from lrmil.steps import last
 
-    return last(make_cohort_steps(tmp_path_factory.mktemp("tiny") / "cohort", slides=12, size=1024))
+    def make(folder: Path) -> None:
+        list(make_cohort_steps(folder, slides=12, size=1024))
+
+    with shared_folder(tmp_path_factory, "cohort", make) as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")
-def tiny_run(cohort: Path) -> TinyRun:
+def tiny_run(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyRun]:
     """A finished run on `cohort` with the settings `runs.TINY`, made by one thread so that it can be repeated."""
-    import torch
 
-    from lrmil.runs.train import train
+    def make(folder: Path) -> None:
+        import torch
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        run = train(cohort / "slides", cohort / "labels.csv", cohort.parent / "run", tiny_config(), device="cpu")
-    finally:
-        torch.set_num_threads(threads)
-    return TinyRun(run.folder, cohort / "slides", cohort / "labels.csv")
+        from lrmil.runs.train import train
+
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            train(cohort / "slides", cohort / "labels.csv", folder, tiny_config(), device="cpu")
+        finally:
+            torch.set_num_threads(threads)
+
+    with shared_folder(tmp_path_factory, "run", make) as folder:
+        yield TinyRun(folder, cohort / "slides", cohort / "labels.csv")
 
 
 @pytest.fixture

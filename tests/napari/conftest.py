@@ -19,6 +19,7 @@ from lrmil.models.bundle import save_bundle
 from napari_lrmil.docks.classify import ClassifySlide
 from napari_lrmil.session.session import Session, session_of
 from support.runs import tiny_bundle
+from support.shared_folders import shared_folder
 
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
@@ -64,11 +65,10 @@ def finish(qtbot: "QtBot") -> Callable[[Session], None]:
 
 
 @pytest.fixture(scope="session")
-def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model with random weights that reads 64 px patches at 2.0 um/px."""
-    folder = tmp_path_factory.mktemp("model") / "model"
-    save_bundle(folder, tiny_bundle())
-    return folder
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A model with random weights that reads 64 px patches at 2.0 um/px; read only."""
+    with shared_folder(tmp_path_factory, "model", lambda folder: save_bundle(folder, tiny_bundle())) as folder:
+        yield folder
 
 
 @pytest.fixture
