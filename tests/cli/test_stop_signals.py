@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.long, pytest.mark.skipif(sys.platform == "win32", reas
 STOPPED = """
 import os, signal, sys
 from lrmil import cli, files
-flush, left = files._flush, int(sys.argv[2])
+flush, left = files.flush, int(sys.argv[2])
 def stopping(path):
     global left
     if left == 0:
@@ -37,7 +37,7 @@ def stopping(path):
             os.kill(os.getpid(), getattr(signal, sys.argv[1]))
     left -= 1
     flush(path)
-files._flush = stopping
+files.flush = stopping
 signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell or nohup runs in the background ignores some
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 sys.exit(cli.main(sys.argv[3:]))

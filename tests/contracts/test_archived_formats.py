@@ -1,4 +1,4 @@
-"""What earlier versions wrote is read: a run, its log, its report, and a prediction; tests/formats/README.md lists them."""
+"""What earlier versions wrote is read: runs, logs, reports and predictions; tests/formats/README.md lists them."""
 
 import json
 import re

@@ -1,6 +1,6 @@
 """Write samples of what several parts of lrmil write together: a run and its report, a prediction, a list of slides.
 
-Usage, from the repository: ``PYTHONPATH=tests python tests/formats/make_samples.py FOLDER``, which trains for about half
+Usage, from the repository: ``PYTHONPATH=tests python tests/formats/make_samples.py FOLDER``, which trains for half
 a minute. When a format gets another version, its sample is made by the code that writes that version; older ones stay.
 
 FOLDER gets ``run-1``, ``report-1``, ``prediction-2`` and ``worklist-1``. Every path that is written down is relative to

@@ -17,7 +17,8 @@ from lrmil.prediction.prediction import Prediction
 from lrmil.raster import Raster
 from lrmil.slides.slide import Slide, open_slide
 from lrmil.steps import last
-from support.runs import tiny_bundle, watch_levels
+from support.recording import open_recorded
+from support.runs import tiny_bundle
 from support.slides import write_pyramid
 
 
@@ -50,15 +51,17 @@ def assert_same_answer(one: Prediction, other: Prediction) -> None:
     np.testing.assert_allclose(one.patch_attention, other.patch_attention, rtol=1e-4, atol=1e-7)
 
 
-def test_no_finer_level_than_needed_is_read(slide: Slide, bundle: Bundle) -> None:
+def test_no_finer_level_than_needed_is_read(path: Path, bundle: Bundle) -> None:
     """The model wants 2.0 um/px; level 0 has 0.5, level 1 has 2.0, level 2 has 8.0."""
-    assert [round(level.downsample * slide.mpp, 3) for level in slide.levels] == [0.5, 2.0, 8.0]
-    levels = watch_levels(slide)
-    result = predict(slide, bundle, "cpu")
-    assert set(levels) == {1, 2} and levels.count(1) >= len(result.patches)
-    levels.clear()
-    predict(slide, replace(bundle, mpp=1.0), "cpu")
-    assert 0 in levels
+    slide, reads = open_recorded(path)
+    with slide:
+        assert [round(level.downsample * slide.mpp, 3) for level in slide.levels] == [0.5, 2.0, 8.0]
+        result = predict(slide, bundle, "cpu")
+        levels = [read.level for read in reads]
+        assert set(levels) == {1, 2} and levels.count(1) >= len(result.patches)
+        reads.clear()
+        predict(slide, replace(bundle, mpp=1.0), "cpu")
+    assert 0 in {read.level for read in reads}
 
 
 def test_the_answer_is_the_model_on_the_patches_of_the_slide(slide: Slide, bundle: Bundle) -> None:

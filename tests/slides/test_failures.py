@@ -200,14 +200,14 @@ class TestNamesakes:
 class TestFullDisk:
     def full(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         """Let the disk be full when a file of this name is flushed."""
-        real = atomic._flush
+        real = atomic.flush
 
         def flush(path: Path) -> None:
             if name in path.name:
                 raise OSError(errno.ENOSPC, "No space left on device")
             real(path)
 
-        monkeypatch.setattr(atomic, "_flush", flush)
+        monkeypatch.setattr(atomic, "flush", flush)
 
     def test_the_run_ends_with_a_sentence_and_keeps_what_is_finished(
         self, slides: list[SlideSource], bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

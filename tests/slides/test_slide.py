@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,12 @@ from PIL import Image
 
 from lrmil.errors import ResolutionError, SlideError
 from lrmil.patches.inspection import inspect_slide
+from lrmil.slides.fallback import StandIns
 from lrmil.slides.pyramid import LazyLevel
+from lrmil.slides.readers.choice import open_reader
 from lrmil.slides.slide import Slide, find_slides, open_slide, slide_id_of
 from lrmil.slides.source import SlideSource
+from support.recording import open_recorded
 from support.slides import coordinate_pixels, overwrite, segment_of, shrink, write_pyramid
 
 HEIGHT, WIDTH = 800, 960  # below 1024: every coordinate has its own grey value
@@ -103,18 +107,12 @@ def test_never_upsampled(slide: Slide) -> None:
         slide.level_for(0)
 
 
-def test_no_finer_level_is_touched(slide: Slide, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[int, int, int]] = []
-    read = slide._reader.read
-
-    def spy(level: int, y: int, x: int, h: int, w: int) -> NDArray[np.uint8]:
-        asked.append((level, h, w))
-        return read(level, y, x, h, w)
-
-    monkeypatch.setattr(slide._reader, "read", spy)
-    slide.read_region((64, 64), (32, 32), 2.0)
-    slide.read_region((64, 64), (32, 32), 8.0)
-    assert asked == [(2, 32, 32), (3, 64, 64)]
+def test_no_finer_level_is_touched(slide: Slide) -> None:
+    recorded, reads = open_recorded(slide.path)
+    with recorded:
+        recorded.read_region((64, 64), (32, 32), 2.0)
+        recorded.read_region((64, 64), (32, 32), 8.0)
+    assert [(read.level, read.h, read.w) for read in reads] == [(2, 32, 32), (3, 64, 64)]
 
 
 def test_facts(slide: Slide) -> None:
@@ -187,29 +185,30 @@ def test_aperio_mpp(tmp_path: Path) -> None:
         assert np.abs(slide.read_region((100, 100), (64, 64), 0.25).astype(int) - PIXELS[100:164, 100:164]).max() < 12
 
 
-def test_pyramid_is_lazy_and_right(slide: Slide, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[int, int, int, int, int]] = []
-    read = slide._reader.read
-
-    def spy(level: int, y: int, x: int, h: int, w: int) -> NDArray[np.uint8]:
-        asked.append((level, y, x, h, w))
-        return read(level, y, x, h, w)
-
-    monkeypatch.setattr(slide._reader, "read", spy)
-    levels = slide.pyramid()
-    assert asked == []
-    assert [level.shape for level in levels] == [(800, 960, 3), (400, 480, 3), (200, 240, 3), (100, 120, 3)]
-    np.testing.assert_array_equal(levels[0][100:300:7, 50, ::-1].compute(), PIXELS[100:300:7, 50, ::-1])
-    np.testing.assert_array_equal(levels[1][-1, -30:].compute(), shrink(PIXELS, 2)[-1, -30:])
-    assert {call[0] for call in asked} == {0, 1}
-    assert [level.name for level in levels] == [level.name for level in slide.pyramid()]
+def test_pyramid_is_lazy_and_right(slide: Slide) -> None:
+    recorded, reads = open_recorded(slide.path)
+    with recorded:
+        levels = recorded.pyramid()
+        assert reads == []
+        assert [level.shape for level in levels] == [(800, 960, 3), (400, 480, 3), (200, 240, 3), (100, 120, 3)]
+        np.testing.assert_array_equal(levels[0][100:300:7, 50, ::-1].compute(), PIXELS[100:300:7, 50, ::-1])
+        np.testing.assert_array_equal(levels[1][-1, -30:].compute(), shrink(PIXELS, 2)[-1, -30:])
+        assert {read.level for read in reads} == {0, 1}
+        assert [level.name for level in levels] == [level.name for level in recorded.pyramid()]
     assert len({level.name for level in levels}) == 4
 
 
 def test_lazy_level_takes_any_basic_index(slide: Slide) -> None:
-    lazy = LazyLevel(slide._pixels, 0)
-    for index in (np.s_[::-1, ::-3, :], np.s_[10:200:7, -1], np.s_[5], np.s_[3:3, :, 0], np.s_[-20:, 100:90:-2, ::-1]):
-        np.testing.assert_array_equal(lazy[index if isinstance(index, tuple) else (index,)], PIXELS[index])
+    with closing(open_reader(slide.path)) as reader:
+        lazy = LazyLevel(StandIns(reader, slide.path.name), 0)
+        for index in (
+            np.s_[::-1, ::-3, :],
+            np.s_[10:200:7, -1],
+            np.s_[5],
+            np.s_[3:3, :, 0],
+            np.s_[-20:, 100:90:-2, ::-1],
+        ):
+            np.testing.assert_array_equal(lazy[index if isinstance(index, tuple) else (index,)], PIXELS[index])
 
 
 def test_what_the_pyramid_cannot_read_is_hatched_and_the_rest_is_right(tmp_path: Path) -> None:
@@ -245,17 +244,10 @@ def test_thumbnail_is_exact_and_read_in_small_blocks(slide: Slide, monkeypatch: 
     assert np.abs(array.astype(int) - shrink(PIXELS, 16)).max() <= 1
     assert slide.thumbnail(0.1).cell_level0 == 1.0
     monkeypatch.setattr("lrmil.slides.thumbnail.SOURCE_BLOCK", 64)
-    largest = 0
-    read = slide._reader.read
-
-    def spy(level: int, y: int, x: int, h: int, w: int) -> NDArray[np.uint8]:
-        nonlocal largest
-        largest = max(largest, h, w)
-        return read(level, y, x, h, w)
-
-    monkeypatch.setattr(slide._reader, "read", spy)
-    np.testing.assert_array_equal(slide.thumbnail(8.0).array, array)
-    assert largest == 64
+    recorded, reads = open_recorded(slide.path)
+    with recorded:
+        np.testing.assert_array_equal(recorded.thumbnail(8.0).array, array)
+    assert max(max(read.h, read.w) for read in reads) == 64
 
 
 def test_thumbnail_marks_what_cannot_be_read(tmp_path: Path) -> None:
@@ -378,7 +370,8 @@ def test_a_folder_of_dicom_files_alone_is_one_slide(tmp_path: Path) -> None:
     assert find_slides(tmp_path) == [tmp_path / "case", tmp_path / "mixed/a.dcm", tmp_path / "mixed/b.svs"]
 
 
-def test_notes_are_those_of_the_reader(slide: Slide, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_notes_are_those_of_the_reader(slide: Slide) -> None:
     assert slide.notes == ()
-    monkeypatch.setattr(slide._reader, "notes", ("The slide holds two scenes.",))
-    assert slide.notes == ("The slide holds two scenes.",)
+    noted, _ = open_recorded(slide.path, notes=("The slide holds two scenes.",))
+    with noted:
+        assert noted.notes == ("The slide holds two scenes.",)

@@ -28,7 +28,7 @@ MOMENTS = (
 
 def kill_at(pattern: str, passed: int, run: Path) -> None:
     """Die by SIGKILL when the next file of this pattern is written but has not yet its name."""
-    flush, seen = atomic._flush, 0
+    flush, seen = atomic.flush, 0
 
     def dying(path: Path) -> None:
         nonlocal seen
@@ -38,7 +38,7 @@ def kill_at(pattern: str, passed: int, run: Path) -> None:
             seen += 1
         flush(path)
 
-    atomic._flush = dying
+    atomic.flush = dying
 
 
 def main(settings: str, slides: str, labels: str, run: str) -> int:

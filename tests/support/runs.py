@@ -1,6 +1,5 @@
 """Small encoders, cohorts and runs for tests."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +11,6 @@ from lrmil.features.store import Features, FeaturesCard, write_features
 from lrmil.models.bundle import Bundle
 from lrmil.models.encoders.loading import Encoder, load_encoder
 from lrmil.models.heads.abmil import make_mil
-from lrmil.slides.slide import Slide
 
 TINY: dict[str, object] = {
     "encoder": "test_resnet",
@@ -93,19 +91,6 @@ def write_bag(
     card = lattice_card(path.stem, mpp=mpp, size=size)
     write_features(path, Features(card, np.asarray(index, np.int32), np.asarray(embeddings, np.float32), layers or {}))
     return path
-
-
-def watch_levels(slide: Slide) -> list[int]:
-    """Collect the level of every read of an open slide from now on."""
-    levels: list[int] = []
-    read: Callable[..., NDArray[np.uint8]] = slide._reader.read
-
-    def spied(level: int, y: int, x: int, h: int, w: int) -> NDArray[np.uint8]:
-        levels.append(level)
-        return read(level, y, x, h, w)
-
-    slide._reader.read = spied  # type: ignore[method-assign]
-    return levels
 
 
 def stamp_of(path: Path) -> tuple[int, int]:

@@ -45,7 +45,7 @@ def replacing(path: Path, ours: Ours | None = None) -> Iterator[Path]:
     try:
         with _writing(path):
             yield temporary
-            _flush(temporary)
+            flush(temporary)
             if ours is not None:  # it may have been put there meanwhile
                 require_free(path, ours)
             _put(temporary, path)
@@ -228,7 +228,8 @@ def _is_same(path: Path, data: bytes) -> bool:
         return False
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Make the system write a file, or every file in a folder, to the disk; the last thing before it gets its name."""
     for part in [path, *path.rglob("*")] if path.is_dir() else [path]:
         if part.is_file():
             with part.open("r+b") as file:  # Windows flushes only what is open for writing

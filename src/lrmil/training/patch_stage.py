@@ -7,6 +7,7 @@ import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,19 @@ from lrmil.steps import Step
 from lrmil.training.loop import Fit, fit_steps
 from lrmil.training.pair_loading import SLIDES_TOGETHER, PairedBatch, count_batches, draw_patches, load_pairs
 from lrmil.training.pairs import PairedSlide, RegionSamples, block_order, region_samples
+
+
+class Changes(NamedTuple):
+    """How the patches of a batch are changed, so that the student does not learn their orientation and stain."""
+
+    turns: int
+    """Quarter turns, 0 to 3."""
+    flip: bool
+    """Whether the columns are mirrored after that."""
+    gain: Tensor
+    """(b, 1, 1, 3) factors of the distance to white, by patch and channel."""
+    shift: Tensor
+    """(b, 1, 1, 3) grey values that are added after that."""
 
 
 class Student(nn.Module):
@@ -104,7 +118,7 @@ def train_student(
     def epoch_losses(epoch: int, generator: torch.Generator) -> Iterator[dict[str, Tensor]]:
         chosen = draw_patches(train, config.patches_per_epoch, generator)
         for batch in load_pairs(chosen, batch_size=config.batch_size, threads=threads, generator=generator):
-            augmented = augment(batch, generator) if config.augment else batch
+            augmented = augment(batch, draw_changes(len(batch.pixels), generator)) if config.augment else batch
             yield stage1_losses(student, augmented, config, device)
 
     def validate() -> dict[str, float]:
@@ -157,20 +171,37 @@ def stage1_losses(
     }
 
 
-def augment(batch: PairedBatch, generator: torch.Generator) -> PairedBatch:
-    """One of the eight symmetries of the square for image and targets alike, and colour jitter of the image alone."""
+def draw_changes(count: int, generator: torch.Generator) -> Changes:
+    """Draw how a batch of `count` patches is changed: one symmetry for all of them, and the colours of each."""
+    turns, flip = (int(torch.randint(high, (1,), generator=generator)) for high in (4, 2))
+    gain, shift = (2 * torch.rand(count, 1, 1, 3, generator=generator) - 1 for _ in range(2))
+    return Changes(turns, bool(flip), 1 + 0.1 * gain, 12.0 * shift)
+
+
+def augment(batch: PairedBatch, changes: Changes) -> PairedBatch:
+    """Return a batch with the symmetry applied to image and targets alike, and the colours to the image alone.
+
+    Parameters
+    ----------
+    batch
+        Patches with their targets.
+    changes
+        What is done to them, as `draw_changes` draws it.
+
+    Returns
+    -------
+    PairedBatch
+        Pixels are float, 0 to 255.
+    """
     targets = batch.targets
     side = round(targets.covered.shape[1] ** 0.5)
-    turns, flip = (int(torch.randint(high, (1,), generator=generator)) for high in (4, 2))
 
     def moved(values: Tensor) -> Tensor:
         grid = values.reshape(len(values), side, side, *values.shape[2:])
-        return _transform(grid, turns, flip).reshape(values.shape)
+        return _transform(grid, changes.turns, flip=changes.flip).reshape(values.shape)
 
-    image = _transform(batch.pixels, turns, flip).float()
-    gain = 1 + 0.1 * (2 * torch.rand(len(image), 1, 1, 3, generator=generator) - 1)
-    shift = 12.0 * (2 * torch.rand(len(image), 1, 1, 3, generator=generator) - 1)
-    image = (255 - (255 - image) * gain + shift).clamp(0, 255)
+    image = _transform(batch.pixels, changes.turns, flip=changes.flip).float()
+    image = (255 - (255 - image) * changes.gain + changes.shift).clamp(0, 255)
     tokens = tuple(map(moved, targets.class_tokens))
     return PairedBatch(image, RegionSamples(targets.index, moved(targets.covered), targets.mean, tokens))
 
@@ -203,7 +234,7 @@ def _inverse_deviation(values: Tensor) -> Tensor:
     return 1.0 / deviation.clamp(min=0.1 * float(deviation.mean()) + 1e-8)
 
 
-def _transform(values: Tensor, turns: int, flip: int) -> Tensor:
+def _transform(values: Tensor, turns: int, *, flip: bool) -> Tensor:
     """Quarter turns and a mirror of (b, rows, cols, ...)."""
     turned = torch.rot90(values, turns, (1, 2))
     return turned.flip(2) if flip else turned

@@ -92,7 +92,7 @@ class TestClassifySlide:
     ) -> None:
         dock.slides.open_file(str(cohort / "slides/demo-001.ome.tif"))
         with monkeypatch.context() as patch:
-            patch.setattr(atomic, "_flush", full)
+            patch.setattr(atomic, "flush", full)
             dock.start()
             finish(dock.session)
         assert dock.message.text().startswith("Expected room and the right to write")
@@ -171,7 +171,7 @@ class TestWorklist:
         session.failed.connect(told.append)
         finish(session)
         with monkeypatch.context() as patch:
-            patch.setattr(atomic, "_flush", full)
+            patch.setattr(atomic, "flush", full)
             worklist.classify_all()
             finish(session)
         assert len(told) == 1 and "No space left on device" in told[0] and "Traceback" not in told[0]

@@ -1,5 +1,6 @@
 """PNG and JPEG pictures as slides of one level: exact pixels, no resolution of their own, and nothing odd let in."""
 
+from contextlib import closing
 from pathlib import Path
 
 import imagecodecs
@@ -14,6 +15,7 @@ import lrmil.slides.readers.image
 from lrmil.demo.synthetic import make_slide
 from lrmil.errors import ResolutionError, SlideError
 from lrmil.io.ownership import PNG_MARK
+from lrmil.slides.readers.choice import open_reader
 from lrmil.slides.readers.image import FlatReader
 from lrmil.slides.readers.missing_bytes import has_jpeg_hole
 from lrmil.slides.slide import find_slides, open_slide, slide_id_of
@@ -43,8 +45,8 @@ def test_a_jpeg_is_what_its_decoder_gives(tmp_path: Path) -> None:
     Image.fromarray(PIXELS).save(path, format="JPEG", quality=95, dpi=(50_800, 50_800))
     with open_slide(path, 0.5) as slide:
         got = slide.read_region((0, 0), (300, 410), 0.5)
-        with pytest.raises(ValueError, match="inside level 0"):
-            slide._reader.read(0, 290, 0, 20, 20)
+    with closing(open_reader(path)) as reader, pytest.raises(ValueError, match="inside level 0"):
+        reader.read(0, 290, 0, 20, 20)
     np.testing.assert_array_equal(got, np.asarray(Image.open(path)))
     assert np.abs(got.astype(int) - PIXELS).max() <= 8
 
