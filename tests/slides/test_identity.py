@@ -30,7 +30,8 @@ from lrmil.slides.dicom_head import head_of
 from lrmil.slides.failures import reason_of
 from lrmil.slides.identity import identity_of, unchanged
 from lrmil.slides.parts import fingerprint_of, parts_of
-from lrmil.slides.slide import open_slide, open_source
+from lrmil.slides.slide import Slide, open_slide, open_source
+from lrmil.slides.thumbnail import Thumbnail
 from lrmil.steps import Step, last
 from support.dicom_slides import write_level, write_series
 from support.runs import TinyRun, tiny_bundle, tiny_config, tiny_encoder
@@ -273,7 +274,14 @@ class TestTrain:
 
     def test_a_look_at_a_slide_that_changes_says_so(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         path = write_slide(tmp_path / "slides", "tif")
-        monkeypatch.setattr("lrmil.cohorts.screening._picture", lambda _: write_over(path))
+        overview = Slide.overview
+
+        def changed_meanwhile(slide: Slide, side: int) -> Thumbnail:
+            found = overview(slide, side)
+            write_over(path)
+            return found
+
+        monkeypatch.setattr(Slide, "overview", changed_meanwhile)
         (look,) = last(look_steps([SlideSource("a", path)]))
         assert "changed while it was read" in look.problem and not look.fingerprint
 

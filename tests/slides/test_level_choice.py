@@ -1,7 +1,6 @@
 """Which level is read, and what is said where none is near the resolution that is asked for."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -116,15 +115,11 @@ def test_a_training_keeps_the_warning(cohort: Path, tmp_path: Path, monkeypatch:
         written.extend(problem.message for problem in problems)
         raise KeyboardInterrupt
 
-    def no_features(*_: object, **__: object) -> Iterator[object]:
-        yield from ()
-        return {}
-
     shutil.copytree(cohort / "slides", tmp_path / "slides")
     first = tmp_path / "slides" / "demo-000.ome.tif"
     write_pyramid(first, tifffile.imread(first, key=0), 0.5, factors=())
     monkeypatch.setattr(train, "write_problems", stop)
-    monkeypatch.setattr(train, "_frozen_features", no_features)
+    monkeypatch.setattr(train, "extract_features", lambda *_, **__: iter(()))
     with pytest.raises(KeyboardInterrupt):
         list(train.train_steps(tmp_path / "slides", cohort / "labels.csv", tmp_path / "run", tiny_config()))
     (message,) = [message for message in written if "no level near 2 um/px" in message]

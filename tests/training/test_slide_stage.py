@@ -1,5 +1,6 @@
 """The slide level: log A_r as defined, stage 2 needs its targets, and without weights it is training from labels."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from lrmil import losses
 from lrmil.configs import FitConfig, MILConfig, Stage2Config
-from lrmil.losses import attention_loss, bag_loss, ranking_loss
+from lrmil.features.store import read_features
 from lrmil.models.heads.abmil import ABMIL, make_mil
-from lrmil.training import bags, slide_stage
-from lrmil.training.bags import Bag, Evidence, gather_log_mass, student_bag
+from lrmil.training import slide_stage
+from lrmil.training.bags import Bag, BagStore, Evidence, gather_log_mass, student_bag
 from lrmil.training.loop import Fit
 from lrmil.training.slide_stage import train_mil
 from support.runs import write_bag
@@ -68,6 +70,15 @@ def make_bags(folder: Path, count: int = 9, *, targets: bool = True) -> list[Bag
         extra = {"teacher_logits": logits, "log_mass": log_mass} if targets else {}
         made.append(Bag(f"s{number}", path, number % 2, **extra))
     return made
+
+
+def embeddings_of(bag: Bag) -> Tensor:
+    return torch.from_numpy(read_features(bag.features).embeddings)
+
+
+def masses_of(bag: Bag) -> np.ndarray:
+    assert bag.log_mass is not None
+    return bag.log_mass
 
 
 def train(
@@ -127,67 +138,93 @@ def test_each_term_changes_the_student(tmp_path: Path, term: str) -> None:
     assert not torch.equal(floor.module.state_dict()[name], student.module.state_dict()[name])
 
 
-def test_the_loss_is_the_weighted_sum_of_method_7(tmp_path: Path) -> None:
-    (bag,) = make_bags(tmp_path, 1)
+def naive_losses(logits: list[float], attention: list[float], bag: Bag, stage2: Stage2Config) -> dict[str, float]:
+    """The terms of method.md section 7, one slide, in plain loops over what the MIL gives for it."""
+
+    def shares(values: list[float], temperature: float = 1.0) -> list[float]:
+        masses = [math.exp(value / temperature) for value in values]
+        return [mass / sum(masses) for mass in masses]
+
+    def divergence(target: list[float], found: list[float], temperature: float) -> float:
+        pairs = zip(shares(target, temperature), shares(found, temperature), strict=True)
+        return temperature**2 * sum(q * (math.log(q) - math.log(p)) for q, p in pairs)
+
     assert bag.teacher_logits is not None and bag.log_mass is not None
-    config = MILConfig(hidden_dim=8, dropout=0.0, patch_dropout=0.0)
-    stage2 = Stage2Config(
-        lambda_ce=0.5,
-        lambda_bag=2.0,
-        lambda_soft=3.0,
-        lambda_hard=5.0,
-        bag_temperature=2.0,
-        attention_temperature=1.5,
-        fraction=0.3,
-        k_max=2,
+    covered = [place for place, mass in enumerate(bag.log_mass.tolist()) if mass > -math.inf]
+    ranked = sorted(covered, key=lambda place: -float(bag.log_mass[place]))  # type: ignore[index]
+    k = min(max(1, int(stage2.fraction * len(ranked))), stage2.k_max, len(ranked) // 2)
+    pairs = [(attention[top], attention[bottom]) for top in ranked[:k] for bottom in ranked[-k:]]
+    mass = [float(bag.log_mass[place]) for place in covered]
+    terms = {
+        "ce": -math.log(shares(logits)[bag.label]),
+        "bag": divergence(bag.teacher_logits.tolist(), logits, stage2.bag_temperature),
+        "soft": divergence(mass, [attention[place] for place in covered], stage2.attention_temperature),
+        "hard": sum(math.log(1 + math.exp(bottom - top)) for top, bottom in pairs) / len(pairs),
+    }
+    weights = {"ce": stage2.lambda_ce, "bag": stage2.lambda_bag, "soft": stage2.lambda_soft, "hard": stage2.lambda_hard}
+    return {**terms, "loss": sum(weights[name] * value for name, value in terms.items())}
+
+
+WEIGHTED = Stage2Config(
+    lambda_ce=0.5,
+    lambda_bag=2.0,
+    lambda_soft=3.0,
+    lambda_hard=5.0,
+    bag_temperature=2.0,
+    attention_temperature=1.5,
+    fraction=0.3,
+    k_max=2,
+)
+
+
+@pytest.mark.parametrize("stage2", [Stage2Config(), WEIGHTED, replace(WEIGHTED, fraction=0.5, k_max=4), WITHOUT])
+def test_the_loss_is_the_weighted_sum_of_method_7(tmp_path: Path, stage2: Stage2Config) -> None:
+    """The losses of the first step are those of the weights it starts from, slides counting alike."""
+    slides = make_bags(tmp_path)
+    config = MILConfig(
+        hidden_dim=8, dropout=0.0, patch_dropout=0.0, slides_per_step=6, fit=FitConfig(epochs=1, learning_rate=0.01)
     )
     torch.manual_seed(0)
-    mil = make_mil(6, 2, config).eval().requires_grad_(False)
-    store = bags.BagStore(CPU)
-    terms = slide_stage._bag_losses(mil, bag, store, config, stage2, torch.Generator())
-    output = mil(store.embeddings(bag))
-    log_mass = torch.from_numpy(bag.log_mass)
-    expected = {
-        "ce": -output.logits.log_softmax(-1)[bag.label],
-        "bag": bag_loss(output.logits, torch.from_numpy(bag.teacher_logits), 2.0),
-        "soft": attention_loss(output.attention_logits, log_mass, temperature=1.5),
-        "hard": ranking_loss(output.attention_logits, log_mass, fraction=0.3, k_max=2),
-    }
-    for name, value in expected.items():
-        assert float(terms[name]) == pytest.approx(float(value), rel=1e-5)
-        assert float(value) > 0
-    total = 0.5 * expected["ce"] + 2 * expected["bag"] + 3 * expected["soft"] + 5 * expected["hard"]
-    assert float(terms["loss"]) == pytest.approx(float(total), rel=1e-5)
+    mil = make_mil(6, 2, config).eval()
+    found = train(slides, tmp_path / "out", config=config, stage2=stage2, start=mil.state_dict()).history[0]
+    expected = []
+    for bag in slides[:6]:
+        output = mil(embeddings_of(bag))
+        expected.append(naive_losses(output.logits.tolist(), output.attention_logits.tolist(), bag, stage2))
+    for name in ("ce", "bag", "soft", "hard", "loss"):
+        values = [terms[name] for terms in expected]
+        assert found[f"train_{name}"] == pytest.approx(np.mean(values), rel=1e-4) and min(values) > 0
 
 
 def test_targets_stay_with_their_patches_when_some_are_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (bag,) = make_bags(tmp_path, 1)
-    assert bag.log_mass is not None
+    slides = make_bags(tmp_path)
     seen: list[tuple[Tensor, Tensor]] = []
 
     def spied(attention: Tensor, log_mass: Tensor, **options: float) -> Tensor:
-        seen.append((attention, log_mass))
+        seen.append((attention.detach(), log_mass))
         return attention.sum() * 0
 
-    monkeypatch.setattr(slide_stage.losses, "attention_loss", spied)
-    config = MILConfig(hidden_dim=8, dropout=0.0, patch_dropout=0.6)
+    monkeypatch.setattr(losses, "attention_loss", spied)
+    fit = FitConfig(epochs=3, learning_rate=0.01)
+    config = MILConfig(hidden_dim=8, dropout=0.0, patch_dropout=0.6, slides_per_step=6, fit=fit)
     torch.manual_seed(0)
     mil = make_mil(6, 2, config).eval()
-    store = bags.BagStore(CPU)
-    generator = torch.Generator().manual_seed(0)
-    for _ in range(3):
-        slide_stage._bag_losses(mil, bag, store, config, Stage2Config(), generator)
-    whole = mil(store.embeddings(bag)).attention_logits
-    kept = []
-    for attention, log_mass in seen:
-        assert len(attention) == len(log_mass) == 4  # 40 % of 10
-        places = [int((whole - value).abs().argmin()) for value in attention]
-        assert torch.allclose(whole[places], attention, atol=1e-6)
-        assert torch.equal(log_mass, torch.from_numpy(bag.log_mass)[places])
-        kept.append(tuple(places))
-    assert len(set(kept)) > 1
+    train(slides, tmp_path / "out", config=config, stage2=WITHOUT, start=mil.state_dict())
+    masses = {float(mass): (bag, place) for bag in slides[:6] for place, mass in enumerate(masses_of(bag))}
+    kept: dict[str, set[tuple[int, ...]]] = {}
+    for step, (attention, log_mass) in enumerate(seen):
+        known = [masses[mass] for mass in log_mass.tolist() if mass > -math.inf]
+        (bag,) = {bag.slide_id: bag for bag, _ in known}.values()
+        assert len(attention) == len(log_mass) == round(0.4 * len(masses_of(bag)))
+        places = [masses_of(bag).tolist().index(mass) for mass in log_mass.tolist()]
+        assert places == sorted(places)
+        kept.setdefault(bag.slide_id, set()).add(tuple(places))
+        if step < 6:  # with the weights that the training starts from
+            whole = mil(embeddings_of(bag)).attention_logits.detach()
+            assert torch.allclose(whole[places], attention, atol=1e-6)
+    assert len(seen) == 18 and len(kept) == 6 and any(len(places) > 1 for places in kept.values())
 
 
 def test_it_learns_and_keeps_the_best_epoch_on_validation(tmp_path: Path) -> None:
@@ -199,7 +236,7 @@ def test_it_learns_and_keeps_the_best_epoch_on_validation(tmp_path: Path) -> Non
     assert isinstance(fit.module, ABMIL)
     probabilities = []
     for bag in slides[6:]:
-        embeddings = bags.BagStore(CPU).embeddings(bag)
+        embeddings = embeddings_of(bag)
         with torch.inference_mode():
             probabilities.append(float(fit.module(embeddings).logits.softmax(-1)[bag.label]))
     assert best["val_loss"] == pytest.approx(-np.log(probabilities).mean(), rel=1e-4)
@@ -235,7 +272,7 @@ def test_embeddings_beyond_the_memory_limit_are_read_again(tmp_path: Path, monke
     reads: list[Path] = []
     real = slide_stage.read_features
     monkeypatch.setattr(slide_stage, "read_features", lambda path: reads.append(path) or real(path))
-    store = bags.BagStore(CPU, limit=500)  # two slides of 10 and 11 patches of 6 floats
+    store = BagStore(CPU, limit=500)  # two slides of 10 and 11 patches of 6 floats
     for _ in range(2):
         for bag in slides:
             assert torch.equal(store.embeddings(bag), torch.from_numpy(real(bag.features).embeddings))

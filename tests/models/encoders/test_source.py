@@ -238,7 +238,7 @@ class TestOffline:
     @pytest.mark.parametrize("way", ["setting", "network"])
     def test_one_sentence_at_once_with_the_ways_out(self, name: str, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", way == "setting")
-        monkeypatch.setattr(hub, "_answers", lambda url: False)
+        monkeypatch.setattr(hub, "answers", lambda url: False)
         monkeypatch.setattr("timm.create_model", lambda *_, **__: pytest.fail("a download was tried"))
         start = time.monotonic()
         with pytest.raises(EncoderError, match="local-dir:FOLDER") as caught:
@@ -248,7 +248,7 @@ class TestOffline:
 
     def test_nothing_answers_where_nothing_listens(self) -> None:
         start = time.monotonic()
-        assert not hub._answers("http://127.0.0.1:9/")
+        assert not hub.answers("http://127.0.0.1:9/")
         assert time.monotonic() - start < hub.MAX_WAIT + 1
 
     @pytest.mark.parametrize(
@@ -268,7 +268,7 @@ class TestOffline:
             raise error
 
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(hub, "_answers", lambda url: True)
+        monkeypatch.setattr(hub, "answers", lambda url: True)
         monkeypatch.setattr("huggingface_hub.hf_hub_download", refuse)
         with pytest.raises(EncoderError, match=said):
             load_encoder("uni")

@@ -20,10 +20,10 @@ from qtpy.QtGui import QColor, QDesktopServices
 
 from lrmil.cohorts import screening
 from lrmil.cohorts.columns import TableOptions
-from lrmil.cohorts.screening import Look
 from lrmil.io.settings import read_toml, write_toml
 from lrmil.runs.control import is_running, request_stop
 from lrmil.runs.plan_file import write_plan
+from lrmil.slides.slide import Slide
 from lrmil.slides.source import SlideSource
 from napari_lrmil.docks.train import TrainFromFolder
 from napari_lrmil.jobs import training_process
@@ -530,16 +530,16 @@ def test_copies_and_slides_that_cannot_be_used_are_listed_while_nothing_waits_fo
     slides = Path(shutil.copytree(cohort / "slides", tmp_path / "slides"))
     shutil.copy(slides / "demo-001.ome.tif", slides / "demo-011.ome.tif")
     (slides / "demo-002.ome.tif").write_bytes(b"torn")
-    look, held = screening._look, threading.Event()
+    open_it, held = screening.open_source, threading.Event()
     calls: list[str] = []
 
-    def slowly(source: SlideSource, mpp: float | None, lr: float | None) -> Look:
+    def slowly(source: SlideSource) -> Slide:
         calls.append(source.slide_id)
         if len(calls) == 11:
             assert held.wait(60)
-        return look(source, mpp, lr)
+        return open_it(source)
 
-    monkeypatch.setattr(screening, "_look", slowly)
+    monkeypatch.setattr(screening, "open_source", slowly)
     choose(widget, slides, cohort / "labels.csv", run, qtbot)
     qtbot.waitUntil(lambda: "Looking at the slides: 10 of 12" in widget.cohort.verdict.text(), timeout=PATIENCE)
     assert widget.cohort.ready and widget.cohort.problems.texts == [] and widget.start_button.isEnabled()

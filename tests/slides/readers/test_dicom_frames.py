@@ -90,13 +90,19 @@ def test_a_prediction_counts_what_was_lost(slide: Path) -> None:
     assert found.failed_patches > 0 and "could not be read" in " ".join(found.notes)
 
 
-def test_a_frame_is_looked_at_once(slide: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    looked: list[int] = []
-    monkeypatch.setattr("lrmil.slides.readers.dicom_frames._problem", lambda data, tile: looked.append(len(data)) or "")
-    with open_slide(slide, mpp=1.0) as opened:
-        for _ in range(3):
-            opened.read_region((0, 0), SHAPES[slide.name], 1.0)
-    assert looked == [length for _, length in items(slide.read_bytes())]
+def test_a_frame_is_looked_at_once(slide: Path) -> None:
+    """What is lost after a frame was found intact is not looked for again; a frame that was not read yet is."""
+    height, width = SHAPES[slide.name]
+    frames = DicomFrames(slide)
+    frames.refuse_holes((height, width), 0, 0, 1, 1)
+    for number in (0, 1):
+        zero(slide, number)
+    for _ in range(3):
+        frames.refuse_holes((height, width), 0, 0, TILE, TILE)
+    with pytest.raises(SlideError, match="frame 1 "):
+        frames.refuse_holes((height, width), 0, 0, 1, TILE + 1)
+    with pytest.raises(SlideError, match="frame 0 "):
+        DicomFrames(slide).refuse_holes((height, width), 0, 0, 1, 1)
 
 
 def test_the_file_of_a_level_is_found_among_those_beside(shared: Path, tmp_path: Path) -> None:

@@ -96,8 +96,8 @@ def test_bounds_and_resolution_come_from_the_properties(monkeypatch: pytest.Monk
             "openslide.objective-power": "40",
         }
 
-    monkeypatch.setattr(lrmil.slides.readers.openslide, "_open", lambda path: Scanned())
-    reader = OpenSlideReader(tmp_path / "a.mrxs")
+    monkeypatch.setattr(openslide, "OpenSlide", lambda path: Scanned())
+    reader = OpenSlideReader(tmp_path / "a.svs")
     assert reader.origin_yx == (7, 9)
     assert reader.mpp_candidates == [(0.25, 0.26, "openslide.mpp")] and reader.objective_power == 40
     assert [level.downsample for level in reader.levels] == [1.0, 4.0]

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,11 +15,23 @@ import tifffile
 from lrmil.errors import SlideError
 from lrmil.slides.readers.openslide import OpenSlideReader
 from lrmil.slides.readers.tiff import TiffReader
-from lrmil.slides.readers.tiff_pages import NeedsOpenSlide
+from lrmil.slides.readers.tiff_pages import NeedsOpenSlide, parse_pyramid
 from lrmil.slides.slide import open_slide
 from support.slides import PATIENT, coordinate_pixels, overwrite, segment_of, shrink, write_pyramid
 
 PIXELS = coordinate_pixels(500, 610)
+
+
+def reader_with_a_switch(
+    path: Path, decode: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> tuple[TiffReader, threading.Event]:
+    """Open a TIFF whose level 0 is decoded by other code while the event is set."""
+    found, switched = parse_pyramid(path), threading.Event()
+    whole = found.pages[0].decode
+    page = replace(found.pages[0], decode=lambda *segment: (decode if switched.is_set() else whole)(*segment))
+    pyramid = found._replace(pages=[page, *found.pages[1:]])
+    monkeypatch.setattr("lrmil.slides.readers.tiff.parse_pyramid", lambda _: pyramid)
+    return TiffReader(path), switched
 
 
 @pytest.mark.parametrize("style", ["ome", "aperio", "plain"])
@@ -84,7 +97,7 @@ def test_half_a_jpeg_is_not_painted_grey(tmp_path: Path) -> None:
     reader.close()
 
 
-def test_segment_of_another_size_is_an_error(tmp_path: Path) -> None:
+def test_segment_of_another_size_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_pyramid(tmp_path / "a.tif", PIXELS, tile=128, factors=(), compression="jpeg")
     small = write_pyramid(tmp_path / "b.tif", PIXELS[:64, :64], tile=64, factors=(), compression="jpeg")
     offset, count = segment_of(small, 0, 0)
@@ -97,7 +110,10 @@ def test_segment_of_another_size_is_an_error(tmp_path: Path) -> None:
     reader = TiffReader(path)
     with pytest.raises(SlideError, match="segment 6 of level 0"):
         reader.read(0, 128, 128, 1, 1)
-    reader._pages[0] = replace(reader._pages[0], decode=lambda data, index: np.zeros((64, 128, 3), np.uint8))
+    reader.close()
+    small_tile = np.zeros((64, 128, 3), np.uint8)
+    reader, smaller = reader_with_a_switch(path, lambda *_: small_tile, monkeypatch)
+    smaller.set()
     with pytest.raises(SlideError, match=r"segment 7 of level 0.*size"):
         reader.read(0, 128, 256, 1, 1)
     reader.close()
@@ -184,7 +200,13 @@ def test_cache_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("lrmil.slides.readers.tiff.CACHE_BYTES", 5 * 64 * 64 * 3)
     reader = TiffReader(write_pyramid(tmp_path / "a.tif", PIXELS, tile=64, factors=()))
     reader.read(0, 0, 0, 500, 610)
-    assert reader._cache.currsize == 5 * 64 * 64 * 3
+    before = reader.bytes_read
+    assert before is not None
+    reader.read(0, 499, 320, 1, 290)  # the five tiles that were read last
+    assert reader.bytes_read == before, "five tiles are kept"
+    reader.read(0, 499, 319, 1, 1)
+    again = reader.bytes_read
+    assert again is not None and again > before, "and no sixth"
     reader.close()
 
 
@@ -213,9 +235,9 @@ def test_both_routes_give_the_same_pixels(shared: Path) -> None:
 
 def test_ndpi_levels_agree_with_openslide(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "lrmil.slides.readers.tiff_pages._fluorescence", lambda series: ""
+        "lrmil.slides.readers.tiff_pages.fluorescence_in", lambda series: ""
     )  # the only NDPI at hand is fluorescence
-    monkeypatch.setattr("lrmil.slides.readers.openslide._fluorescence", lambda properties: "")
+    monkeypatch.setattr("lrmil.slides.readers.openslide.fluorescence_in", lambda properties: "")
     path = shared / "data/slides/other/hamamatsu_test3-DAPI-2_387.ndpi"
     direct, openslide = TiffReader(path), OpenSlideReader(path)
     for level in (0, 2):
@@ -328,13 +350,13 @@ class TestWhileOpen:
         np.testing.assert_array_equal(reader.read(0, 130, 130, 8, 8), PIXELS[130:138, 130:138])
         reader.close()
 
-    def test_want_of_memory_is_told_and_not_remembered(self, tmp_path: Path) -> None:
-        reader = TiffReader(write_pyramid(tmp_path / "a.tif", PIXELS, tile=128, factors=()))
-        whole = reader._pages[0]
-        reader._pages[0] = replace(whole, decode=raising(MemoryError()))
+    def test_want_of_memory_is_told_and_not_remembered(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        path = write_pyramid(tmp_path / "a.tif", PIXELS, tile=128, factors=())
+        reader, short_of_memory = reader_with_a_switch(path, raising(MemoryError()), monkeypatch)
+        short_of_memory.set()
         with pytest.raises(SlideError, match="more memory"):
             reader.read(0, 130, 130, 8, 8)
-        reader._pages[0] = whole
+        short_of_memory.clear()
         np.testing.assert_array_equal(reader.read(0, 130, 130, 8, 8), PIXELS[130:138, 130:138])
         reader.close()
 

@@ -142,7 +142,7 @@ class TestResolutions:
             assert not slide.has_mpp
 
     def test_hamamatsu_states_it_in_the_tiff_tags(self, shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("lrmil.slides.readers.tiff_pages._fluorescence", lambda series: "")
+        monkeypatch.setattr("lrmil.slides.readers.tiff_pages.fluorescence_in", lambda series: "")
         with open_slide(shared / "data/slides/other/hamamatsu_test3-DAPI-2_387.ndpi") as slide:
             assert slide.mpp == pytest.approx(1e4 / 43826) and slide.mpp_source == "TIFF resolution"
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from lrmil.errors import ResolutionError, SlideError
 from lrmil.prediction.batch import predict_slides
-from lrmil.slides.readers.openslide import OpenSlideReader, _fluorescence
+from lrmil.slides.readers.openslide import OpenSlideReader, fluorescence_in
 from lrmil.slides.readers.tiff import TiffReader
 from lrmil.slides.slide import find_slides, open_slide
 from lrmil.slides.source import SlideSource
@@ -138,7 +138,7 @@ def test_fluorescence_is_refused_as_its_scanner_says(tmp_path: Path) -> None:
         ("hamamatsu.;NDP Shading Data;Version 0004;ID", "4;Name=DAPI;ExcitationName=387/11-25;Exc", True),
         ("openslide.comment", "no fluorescence here", False),
     ):
-        assert bool(_fluorescence({name: value})) is expected
+        assert bool(fluorescence_in({name: value})) is expected
 
 
 def test_fluorescence_of_hamamatsu_is_refused_on_this_route_too(shared: Path) -> None:

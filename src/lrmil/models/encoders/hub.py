@@ -73,7 +73,7 @@ def availability(hub_id: str) -> Availability:
     """Say whether a model can be had; nothing of it is downloaded."""
     cached = find_cached(*hub_id.partition("@")[::2]) is not None
     offline = constants.HF_HUB_OFFLINE
-    reachable = None if cached or offline else _answers(constants.ENDPOINT)
+    reachable = None if cached or offline else answers(constants.ENDPOINT)
     return Availability(cached, huggingface_hub.get_token() is not None, bool(offline), reachable)
 
 
@@ -153,12 +153,12 @@ def _require_answer(what: str, url: str) -> None:
         raise EncoderError(
             f"The weights of {what} are not in the cache, and HF_HUB_OFFLINE forbids to download them. {WAYS_OUT}"
         )
-    if not _answers(url):
+    if not answers(url):
         host = urlsplit(url).hostname
         raise EncoderError(f"The weights of {what} are not in the cache, and {host} cannot be reached. {WAYS_OUT}")
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
     """Ask once, without retries; any answer is one."""
     try:
         huggingface_hub.get_session().head(url, timeout=MAX_WAIT)

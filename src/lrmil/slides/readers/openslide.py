@@ -47,7 +47,7 @@ class OpenSlideReader:
         self._lock = threading.Lock()
         self._handle = _open(path)
         properties = self._handle.properties
-        if fluorescence := _fluorescence(properties):
+        if fluorescence := fluorescence_in(properties):
             self._handle.close()
             raise not_brightfield(path, f"fluorescence ({fluorescence})")
         shapes = [(height, width) for width, height in self._handle.level_dimensions]
@@ -164,7 +164,7 @@ def _moved_note(level: int) -> str:
     return f"OpenSlide gave parts of level {level} moved by part of a pixel, since its factor is not a whole number."
 
 
-def _fluorescence(properties: Mapping[str, str]) -> str:
+def fluorescence_in(properties: Mapping[str, str]) -> str:
     """Words in which a scanner says that it took fluorescence, which OpenSlide gives as RGB."""
     for name, value in properties.items():
         says = name.endswith(("SLIDE_TYPE", "illumination-source", "IlluminationTypeCodeSequence[0].CodeMeaning"))

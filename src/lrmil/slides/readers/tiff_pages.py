@@ -154,14 +154,14 @@ def _refuse_other_colours(path: Path, slide: TiffSlide) -> None:
     page = slide.pages[0]
     if any(needs_openslide(level) for level in slide.pages):
         raise NeedsOpenSlide(f"Expected colours of full size; {path} has JPEG 2000 in which they are subsampled.")
-    if fluorescence := _fluorescence(page):
+    if fluorescence := fluorescence_in(page):
         raise not_brightfield(path, f"fluorescence ({fluorescence})")
     if not is_rgb(page):
         kind = f"axes {page.axes}, shape {page.shape}, {page.dtype}, {_title(page.photometric)}"
         raise not_brightfield(path, f"{kind}, or samples that are not interleaved")
 
 
-def _fluorescence(page: tifffile.TiffPage) -> str:
+def fluorescence_in(page: tifffile.TiffPage) -> str:
     """Name of the filter that Hamamatsu's scanners state for a fluorescence scan, which they store as RGB."""
     tags = page.tags
     name, wavelength = str(tags.valueof(NDPI_FILTER) or "").strip(), tags.valueof(NDPI_WAVELENGTH)
