@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,11 +20,23 @@ from napari_lrmil.docks.classify import ClassifySlide
 from napari_lrmil.session.session import Session, session_of
 from support.runs import tiny_bundle
 from support.shared_folders import shared_folder
+from support.windows import windows
 
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
 
+FAILED = pytest.StashKey[bool]()
 PATIENCE = 60_000  # ms; a busy machine may be slow, and no test waits without need
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Tell fixtures whether the test failed: its traceback then holds what it made."""
+    report = yield
+    item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
+    return report
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +68,22 @@ def no_thread_is_left() -> Iterator[None]:
     """Wait for what still runs, such as pictures being read for a widget that is gone."""
     yield
     assert QThreadPool.globalInstance().waitForDone(PATIENCE), "a job did not end"
+
+
+@pytest.fixture(autouse=True)
+def no_window_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that leaves a widget without a parent: each lives on, answers signals and holds its session.
+
+    What pytest-qt, or napari's own fixture, closes after a test is gone by now: this fixture is set up before them.
+    """
+    before = windows()
+    yield
+    left = windows() - before
+    if left and not request.node.stash.get(FAILED, False):
+        kinds = sorted(f"{type(widget).__name__} {widget.objectName()!r}" for widget in left)
+        for widget in left:
+            widget.deleteLater()
+        pytest.fail(f"the test left {len(left)} widgets: {kinds}; add them to qtbot, or close and delete them")
 
 
 @pytest.fixture

@@ -83,8 +83,18 @@ class Worklist(QWidget):
             on_step=lambda step: self._take_scanned(step) if number == self._scans else None,
             on_result=lambda _: None,
             on_error=lambda error: self._warn(explain(error)) if number == self._scans else None,
+            on_end=lambda: self._end_scan(number),
             owner=self,
         )
+
+    @property
+    def scanning(self) -> bool:
+        """Whether the folder is being read."""
+        return self._scan is not None
+
+    def _end_scan(self, number: int) -> None:
+        if number == self._scans:
+            self._scan = None
 
     def classify_all(self) -> None:
         """Classify every slide of the list, those that are shown first; what is classified already is passed over."""

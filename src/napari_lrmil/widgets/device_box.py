@@ -39,9 +39,14 @@ class DeviceBox(QWidget):
         """What to pass as ``device``."""
         return str(self.devices.currentData())
 
+    @property
+    def looking(self) -> bool:
+        """Whether the devices are being looked up."""
+        return self._job is not None
+
     def look(self) -> None:
         """List what exists."""
-        if self._job is None:
+        if not self.looking:
             self._job = start_job(
                 _devices,
                 name="look for devices",

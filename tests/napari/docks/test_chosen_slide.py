@@ -279,7 +279,7 @@ class TestResolution:
     ) -> None:
         dock.slides.open_file(str(bare))
         # napari hides a warning of making labels, which fails while a thread hides others
-        qtbot.waitUntil(lambda: dock.device._job is None and dock.overview.map._picture is not None, timeout=60_000)
+        qtbot.waitUntil(lambda: not dock.device.looking and dock.overview.map.picture is not None, timeout=60_000)
         dock.slides.mpp.setValue(0.25)
         dock.find_tissue()
         finish(dock.session)
@@ -326,8 +326,8 @@ def test_what_is_lost_is_hatched_in_the_overview(dock: ClassifySlide, tmp_path: 
         offset, count = segment_of(path, 0, index)
         overwrite(path, offset, b"x" * count)
     dock.slides.open_file(str(path))
-    qtbot.waitUntil(lambda: dock.overview.map._picture is not None, timeout=60_000)
-    picture = dock.overview.map._picture
+    qtbot.waitUntil(lambda: dock.overview.map.picture is not None, timeout=60_000)
+    picture = dock.overview.map.picture
     assert picture is not None
     image = picture.toImage()
     across = [image.pixelColor(x, 40).getRgb()[:3] for x in range(image.width())]

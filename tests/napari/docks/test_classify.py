@@ -2,6 +2,7 @@
 
 import gc
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -198,17 +199,17 @@ def test_a_slide_without_resolution_asks_for_it(
     assert shown is not None and (shown.prediction.mpp, shown.prediction.mpp_source) == (0.5, "override")
 
 
-def slow_steps(started: list[int], closed: list[int]) -> Callable[..., Iterator[Step[Any]]]:
-    def steps(*arguments: object, **options: object) -> Iterator[Step[Any]]:
-        import time
+def held_steps(held: threading.Event, closed: threading.Event) -> Callable[..., Iterator[Step[Any]]]:
+    """Work that reports four patches of 5000, and goes no further before `held` is set."""
 
+    def steps(*arguments: object, **options: object) -> Iterator[Step[Any]]:
         try:
             for done in range(5000):
-                started.append(done)
-                time.sleep(0.01)
+                if done == 4:
+                    assert held.wait(60)
                 yield Step("slow", done, 5000, "patches")
         finally:
-            closed.append(1)
+            closed.set()
 
     return steps
 
@@ -216,16 +217,16 @@ def slow_steps(started: list[int], closed: list[int]) -> Callable[..., Iterator[
 def test_cancel_stops_and_everything_works_again(
     ready: ClassifySlide, finish: Finish, qtbot: "QtBot", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    started: list[int] = []
-    closed: list[int] = []
+    held, closed = threading.Event(), threading.Event()
     with monkeypatch.context() as patched:
-        patched.setattr(session_module, "shown_steps", slow_steps(started, closed))
+        patched.setattr(session_module, "shown_steps", held_steps(held, closed))
         ready.run.click()
-        qtbot.waitUntil(lambda: len(started) > 3, timeout=20_000)
+        qtbot.waitUntil(lambda: ready.progress.value() == 3, timeout=20_000)
         assert ready.progress.maximum() == 5000 and "of 5000 patches" in ready.progress.text()
         ready.cancel.click()
+        held.set()
         finish(ready.session)
-    assert closed == [1] and len(started) < 5000
+    assert closed.is_set() and ready.progress.value() < 4999
     assert ready.run.isEnabled() and ready.session.shown is None
     ready.run.click()
     finish(ready.session)
@@ -333,10 +334,10 @@ def test_a_model_is_remembered(ready: ClassifySlide, model_folder: Path, finish:
 
 def test_the_overview_follows_the_camera_and_moves_it(ready: ClassifySlide, qtbot: "QtBot") -> None:
     overview, camera = ready.overview, ready.session.viewer.scene.camera
-    qtbot.waitUntil(lambda: overview.map._picture is not None, timeout=60_000)
+    qtbot.waitUntil(lambda: overview.map.picture is not None, timeout=60_000)
     camera.center = (0, 128.0 - 0.25, 384.0 - 0.25)  # a quarter down, three quarters right of 512 um
     camera.zoom = 4.0
-    view = overview.map._view
+    view = overview.map.view
     assert (view.center().y(), view.center().x()) == pytest.approx((0.25, 0.75), abs=1e-3)
     height, width = ready.session.viewer.canvas.size
     assert (view.height(), view.width()) == pytest.approx((height / 4 / 512, width / 4 / 512))
@@ -346,7 +347,7 @@ def test_the_overview_follows_the_camera_and_moves_it(ready: ClassifySlide, qtbo
 
 
 def test_devices_are_listed(ready: ClassifySlide, qtbot: "QtBot") -> None:
-    qtbot.waitUntil(lambda: ready.device._job is None, timeout=60_000)
+    qtbot.waitUntil(lambda: not ready.device.looking, timeout=60_000)
     names = [ready.device.devices.itemData(i) for i in range(ready.device.devices.count())]
     assert names[0] == "auto" and "cpu" in names and ready.device.device == "auto"
 

@@ -3,6 +3,7 @@
 Run under xvfb where there is no display.
 """
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -159,7 +160,7 @@ def test_a_slide_is_classified_in_the_window(
     after = shot(viewer)
     assert (before != after).mean() > 0.05, "the overlay is drawn"
     assert viewer.canvas.overlays.scale_bar.visible and widget.overlay.layer is not None
-    qtbot.waitUntil(lambda: widget.device._job is None, timeout=WAIT)
+    qtbot.waitUntil(lambda: not widget.device.looking, timeout=WAIT)
 
 
 def test_closing_during_a_run_ends_it_cleanly(
@@ -170,28 +171,26 @@ def test_closing_during_a_run_ends_it_cleanly(
     widget.slides.open_file(str(cohort / "slides/demo-001.ome.tif"))
     session = widget.session
     session.load_model(model_folder)
-    qtbot.waitUntil(lambda: not session.busy and widget.device._job is None, timeout=WAIT)
-    started: list[int] = []
-    closed: list[int] = []
+    qtbot.waitUntil(lambda: not session.busy and not widget.device.looking, timeout=WAIT)
+    started, held, closed = list[int](), threading.Event(), threading.Event()
 
     def steps(*arguments: object) -> Iterator[Step[Any]]:
-        import time
-
         try:
             for done in range(5000):
                 started.append(done)
-                time.sleep(0.01)
+                if done == 6:
+                    assert held.wait(60)
                 yield Step("slow", done, 5000, "patches")
         finally:
-            closed.append(1)
+            closed.set()
 
     monkeypatch.setattr(session_module, "shown_steps", steps)
     widget.run.click()
-    qtbot.waitUntil(lambda: len(started) > 5, timeout=WAIT)
+    qtbot.waitUntil(lambda: len(started) == 7, timeout=WAIT)
     job = session.job
     viewer.close()
     assert job is not None
     job.quit()  # what napari's own question at closing does
-    qtbot.waitUntil(lambda: closed == [1], timeout=WAIT)
-    assert len(started) < 5000
+    held.set()
+    assert closed.wait(WAIT / 1000) and len(started) < 5000
     qtbot.waitUntil(lambda: not session.busy, timeout=WAIT)

@@ -50,9 +50,7 @@ def read(worklist: Worklist, qtbot: "QtBot") -> Open:
     def read(folder: Path, count: int) -> None:
         worklist.open_folder(folder)
         qtbot.waitUntil(lambda: len(worklist.table.lines) == count, timeout=PATIENCE)
-        assert worklist._scan is not None
-        qtbot.waitUntil(lambda: not worklist._scan.is_running, timeout=PATIENCE)  # type: ignore[union-attr]
-        qtbot.wait(50)  # what it told has arrived
+        qtbot.waitUntil(lambda: not worklist.scanning, timeout=PATIENCE)
 
     return read
 

@@ -1,7 +1,6 @@
 """Jobs in a thread: results and every error arrive in the main thread, and a cancelled job has cleaned up."""
 
 import threading
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -73,12 +72,13 @@ def test_every_error_arrives(qtbot: "QtBot", error: Exception, first: bool) -> N
 
 
 def test_a_cancelled_job_has_cleaned_up_when_it_ends(qtbot: "QtBot") -> None:
-    record, cleaned = Record(), []
+    record, cleaned, held = Record(), [], threading.Event()
 
     def steps() -> Iterator[Step[str]]:
         try:
             for done in range(10_000):
-                time.sleep(0.005)
+                if done == 4:
+                    assert held.wait(60)
                 yield Step("job", done, 10_000, result="so far")
         finally:
             cleaned.append(record.ended)
@@ -86,6 +86,7 @@ def test_a_cancelled_job_has_cleaned_up_when_it_ends(qtbot: "QtBot") -> None:
     worker = record.start(steps)
     qtbot.waitUntil(lambda: len(record.told) > 2, timeout=WAIT)
     worker.quit()
+    held.set()
     qtbot.waitUntil(lambda: record.ended, timeout=WAIT)
     assert cleaned == [False], "cleaned once, before the end was told"
     assert "result" not in [what for what, _ in record.told]

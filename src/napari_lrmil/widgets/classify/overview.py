@@ -109,6 +109,16 @@ class _Map(QWidget):
     def sizeHint(self) -> QSize:
         return QSize(SIDE, 160)
 
+    @property
+    def picture(self) -> QPixmap | None:
+        """The slide, None as long as it is not read."""
+        return self._picture
+
+    @property
+    def view(self) -> QRectF:
+        """The part that the viewer shows, in shares of the slide."""
+        return QRectF(self._view)
+
     def show_picture(self, picture: QPixmap | None) -> None:
         self._picture = picture
         self.update()
