@@ -70,6 +70,8 @@ def _plot(loss: str) -> pg.PlotWidget:
     plot.getAxis("left").setWidth(62)  # one width for both, so that their epochs stand below each other
     plot.setMouseEnabled(x=False, y=False)
     plot.setMenuEnabled(False)
+    menu = plot.getPlotItem().ctrlMenu  # pyqtgraph gives it no parent: it would outlive the plot
+    menu.setParent(plot, menu.windowFlags())
     plot.hideButtons()
     plot.showGrid(x=False, y=True, alpha=0.2)
     plot.setLimits(minXRange=1)
