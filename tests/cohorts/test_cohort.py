@@ -1,14 +1,16 @@
 """Every trouble of a labels table has its own message, all come at once, and none depends on the order of rows."""
 
+import dataclasses
+import pickle
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import openpyxl
 import pytest
 
-from lrmil.cohorts.cohort import Cohort, CohortReport, Problem, validate_cohort
+from lrmil.cohorts.cohort import Cohort, CohortReport, Problem, SlideRecord, validate_cohort
 from lrmil.errors import CohortError, ConfigError
 
 HEADER = "slide_id,case_id,label"
@@ -49,6 +51,44 @@ def with_column(header: str, values: Sequence[str]) -> tuple[str, list[str]]:
 
 def replaced(index: int, row: str) -> list[str]:
     return [*ROWS[:index], row, *ROWS[index + 1 :]]
+
+
+class TestLookUps:
+    @pytest.fixture
+    def cohort(self) -> Cohort:
+        labels = {"c": "yes", "a": "no", "b": "yes"}
+        slides = tuple(SlideRecord(name, Path(f"{name}.svs"), label, name) for name, label in labels.items())
+        return Cohort(slides, ("no", "yes"))
+
+    def test_slides_are_read_once_for_any_number_of_look_ups(self, cohort: Cohort) -> None:
+        class Counted(tuple[SlideRecord, ...]):
+            read = 0
+
+            def __iter__(self) -> Iterator[SlideRecord]:
+                Counted.read += 1
+                return super().__iter__()
+
+        counted = Cohort(Counted(cohort.slides), cohort.classes)
+        for slide in cohort.slides * 10:
+            assert counted.by_id[slide.slide_id] == slide and counted.cases[slide.case_id] == (slide.label,)
+            assert counted.class_index(slide.slide_id) == counted.classes.index(slide.label)
+        assert Counted.read == 3  # by_id, cases and class_indices
+
+    def test_what_was_looked_up_changes_no_value(self, cohort: Cohort) -> None:
+        other = Cohort(cohort.slides, cohort.classes)
+        assert cohort.class_indices == {"a": 0, "b": 1, "c": 1} and cohort.by_id["a"].label == "no"
+        assert cohort == other and hash(cohort) == hash(other) and repr(cohort) == repr(other)
+        assert pickle.loads(pickle.dumps(cohort)) == other  # noqa: S301 - its own
+
+    def test_a_changed_cohort_has_look_ups_of_its_own(self, cohort: Cohort) -> None:
+        assert cohort.class_index("a") == 0 and cohort.by_id.keys() == {"a", "b", "c"}
+        changed = dataclasses.replace(cohort, slides=cohort.slides[:2], classes=("yes", "no"))
+        assert changed.class_index("a") == 1 and changed.by_id.keys() == changed.cases.keys() == {"a", "c"}
+
+    def test_it_stays_frozen(self, cohort: Cohort) -> None:
+        for name in ("slides", "classes", "by_id"):
+            with pytest.raises(dataclasses.FrozenInstanceError):
+                setattr(cohort, name, ())
 
 
 class TestGood:

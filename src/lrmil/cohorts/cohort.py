@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -33,20 +34,26 @@ class SlideRecord:
     site: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: cached properties need a __dict__
 class Cohort:
     """Labelled slides sorted by slide_id; `classes` in the order of the probabilities, the positive one last of two."""
 
     slides: tuple[SlideRecord, ...]
     classes: tuple[str, ...]
 
-    @property
-    def by_id(self) -> dict[str, SlideRecord]:
+    @cached_property
+    def by_id(self) -> Mapping[str, SlideRecord]:
         """The slides by slide_id."""
         return {slide.slide_id: slide for slide in self.slides}
 
-    @property
-    def cases(self) -> dict[str, tuple[str, ...]]:
+    @cached_property
+    def class_indices(self) -> Mapping[str, int]:
+        """Position in `classes` of each slide's label, by slide_id."""
+        positions = {name: position for position, name in enumerate(self.classes)}
+        return {slide.slide_id: positions[slide.label] for slide in self.slides}
+
+    @cached_property
+    def cases(self) -> Mapping[str, tuple[str, ...]]:
         """The labels of each case's slides, each label once and in the order of `classes`, sorted by case_id."""
         found: dict[str, set[str]] = defaultdict(set)
         for slide in self.slides:
@@ -67,7 +74,7 @@ class Cohort:
 
     def class_index(self, slide_id: str) -> int:
         """Position of the slide's label in `classes`."""
-        return self.classes.index(self.by_id[slide_id].label)
+        return self.class_indices[slide_id]
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,10 +102,11 @@ def evaluate_steps(
     failed = {row.slide_id: row.message for row in rows if row.status == "failed"}
     if not good:
         raise CohortError(f"Expected slides that can be classified. Got none; the first failed with: {rows[0].message}")
+    records = [cohort.by_id[row.slide_id] for row in good]
     summary = metrics.summarise(
-        [bundle.classes.index(cohort.by_id[row.slide_id].label) for row in good],
+        [bundle.classes.index(record.label) for record in records],
         np.array([[row.probabilities[name] for name in bundle.classes] for row in good]),
-        [cohort.by_id[row.slide_id].case_id for row in good],
+        [record.case_id for record in records],
         bundle.classes,
     )
     document = {"metrics": summary, "failed": failed, "bundle_sha256": bundle.sha256}

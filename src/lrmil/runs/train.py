@@ -209,7 +209,7 @@ def _run(
             run=out,
             fold=fold,
             sources=sources,
-            labels={slide.slide_id: cohort.classes.index(slide.label) for slide in cohort.slides},
+            labels=cohort.class_indices,
             n_classes=len(cohort.classes),
             student_start=student,
             plan=plan,
