@@ -18,6 +18,7 @@ from lrmil.cohorts.cohort import validate_cohort
 from lrmil.demo.synthetic import make_slide
 from lrmil.errors import SlideError
 from lrmil.prediction.batch import predict_slides
+from lrmil.slides import dicom_series
 from lrmil.slides.dicom_series import dicom_in, series_of
 from lrmil.slides.discovery import dicom_slides, slide_path
 from lrmil.slides.parts import changed_at, fingerprint_of, parts_of
@@ -294,6 +295,27 @@ def test_folders_of_thousands_take_seconds(tmp_path: Path) -> None:
     start = time.process_time()
     assert all(len(parts_of(path)) == 3 for path in found[:20])
     assert len(find_slides((tmp_path / "in").iterdir())) == 1001 and time.process_time() - start < 10
+
+
+def test_a_folder_is_sorted_by_slide_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many of its files are asked for, one by one."""
+    monkeypatch.setattr("lrmil.slides.dicom_series.SETTLED_NS", 0)  # as if all had been there for long
+    two_slides(tmp_path)
+    made = []
+    real = dicom_series.DicomFolder
+
+    def counted(*values: object) -> dicom_series.DicomFolder:
+        made.append(values)
+        return real(*values)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(dicom_series, "DicomFolder", counted)
+    for _ in range(3):
+        known = {path.name: slide_path(path).name for path in tmp_path.iterdir()}
+        assert known == {"a0.dcm": "a0.dcm", "a1.dcm": "a0.dcm", "b0.dcm": "b0.dcm", "b1.dcm": "b0.dcm"}
+        assert [path.name for path in find_slides(tmp_path)] == ["a0.dcm", "b0.dcm"]
+    assert len(made) == 1
+    write_series(tmp_path, ("c0.dcm", "c1.dcm"))
+    assert slide_path(tmp_path / "c1.dcm").name == "c0.dcm" and len(made) == 2
 
 
 def test_each_slide_of_a_folder_is_classified(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ import os
 import threading
 import time
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,7 +43,8 @@ class DicomSlide(NamedTuple):
     """Those that hold pixels of the scan."""
 
 
-class DicomFolder(NamedTuple):
+@dataclass(frozen=True)  # no slots: cached properties need a __dict__
+class DicomFolder:
     """What DICOM files a folder holds; files in folders within it do not count."""
 
     folder: Path
@@ -62,10 +65,15 @@ class DicomFolder(NamedTuple):
         """The slide that is opened by the folder's name, though it may be listed by the name of its file."""
         return self.slides[0] if self.is_one else None
 
-    @property
-    def files(self) -> set[Path]:
+    @cached_property
+    def by_file(self) -> Mapping[Path, DicomSlide]:
+        """The slide of each file that belongs to one."""
+        return {file: slide for slide in self.slides for file in slide.files}
+
+    @cached_property
+    def files(self) -> frozenset[Path]:
         """All DICOM files."""
-        return {file for slide in self.slides for file in slide.files}.union(self.associated, self.others, self.damaged)
+        return frozenset(self.by_file).union(self.associated, self.others, self.damaged)
 
     @property
     def is_lost(self) -> bool:
@@ -74,7 +82,7 @@ class DicomFolder(NamedTuple):
 
 
 def dicom_in(folder: Path, *, scans: Collection[str] = ()) -> DicomFolder:
-    """Look through a folder.
+    """Look through a folder; while nothing in it changes, the same value is returned again.
 
     Parameters
     ----------
@@ -84,36 +92,10 @@ def dicom_in(folder: Path, *, scans: Collection[str] = ()) -> DicomFolder:
         Endings of files that are slides of other formats. Beside one of those, a folder's name does not stand for its
         DICOM slide.
     """
-    look = _look_through(folder)
-    dicom = {name: head for name, head in look.heads.items() if head.storage_class != DIRECTORY}
-    dicom |= {name: DicomHead() for name in look.names if name.lower().endswith(DICOM) and name not in look.heads}
-    visible = [name for name in sorted(dicom) if not name.startswith(".")]
-    with_scan: dict[str, list[str]] = {}
-    for name in visible:
-        if dicom[name].series and dicom[name].is_volume:
-            with_scan.setdefault(dicom[name].series, []).append(name)
-    beside = [name for name in look.names if name not in dicom and not name.startswith(".")]
-    is_one = len(with_scan) == 1 and not any(name.lower().endswith(tuple(scans)) for name in beside)
-    alone = is_one and (len(visible) > 1 or not visible[0].lower().endswith(DICOM))
-    slides = tuple(
-        DicomSlide(
-            folder if alone else folder / levels[0],
-            series,
-            tuple(folder / name for name in look.by_series[series]),
-            tuple(folder / name for name in levels),
-        )
-        for series, levels in with_scan.items()
-    )
-    rest = {folder / name: dicom[name] for name in visible if dicom[name].series not in with_scan}
-    return DicomFolder(
-        folder,
-        slides,
-        tuple(file for file, head in rest.items() if head.is_whole_slide and not head.is_volume),
-        {file: head.modality for file, head in rest.items() if head.series and not head.is_whole_slide},
-        tuple(file for file, head in rest.items() if head.is_volume or not (head.series or head.is_whole_slide)),
-        bool(beside),
-        is_one,
-    )
+    look, key = _look_through(folder), (folder, tuple(scans))
+    if key not in look.folders:
+        look.folders[key] = _sorted_by_slide(look, folder, scans)
+    return look.folders[key]
 
 
 def paths_of(inside: DicomFolder) -> list[Path]:
@@ -199,11 +181,44 @@ class _Look:
         self.by_series: dict[str, list[str]] = {}
         for name, head in self.heads.items():
             self.by_series.setdefault(head.series, []).append(name)
+        self.folders: dict[tuple[Path, tuple[str, ...]], DicomFolder] = {}  # what `dicom_in` made of it
 
     def series_with(self, name: str) -> list[str]:
         """Names of the files of a file's series."""
         head = self.heads.get(name)
         return self.by_series[head.series] if head and head.series else [name]
+
+
+def _sorted_by_slide(look: "_Look", folder: Path, scans: Collection[str]) -> DicomFolder:
+    dicom = {name: head for name, head in look.heads.items() if head.storage_class != DIRECTORY}
+    dicom |= {name: DicomHead() for name in look.names if name.lower().endswith(DICOM) and name not in look.heads}
+    visible = [name for name in sorted(dicom) if not name.startswith(".")]
+    with_scan: dict[str, list[str]] = {}
+    for name in visible:
+        if dicom[name].series and dicom[name].is_volume:
+            with_scan.setdefault(dicom[name].series, []).append(name)
+    beside = [name for name in look.names if name not in dicom and not name.startswith(".")]
+    is_one = len(with_scan) == 1 and not any(name.lower().endswith(tuple(scans)) for name in beside)
+    alone = is_one and (len(visible) > 1 or not visible[0].lower().endswith(DICOM))
+    slides = tuple(
+        DicomSlide(
+            folder if alone else folder / levels[0],
+            series,
+            tuple(folder / name for name in look.by_series[series]),
+            tuple(folder / name for name in levels),
+        )
+        for series, levels in with_scan.items()
+    )
+    rest = {folder / name: dicom[name] for name in visible if dicom[name].series not in with_scan}
+    return DicomFolder(
+        folder,
+        slides,
+        tuple(file for file, head in rest.items() if head.is_whole_slide and not head.is_volume),
+        {file: head.modality for file, head in rest.items() if head.series and not head.is_whole_slide},
+        tuple(file for file, head in rest.items() if head.is_volume or not (head.series or head.is_whole_slide)),
+        bool(beside),
+        is_one,
+    )
 
 
 _looks: LRUCache[str, _Look] = LRUCache(MAX_FOLDERS)

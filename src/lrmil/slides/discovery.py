@@ -32,8 +32,8 @@ def find_slides(places: str | Path | Iterable[str | Path]) -> list[Path]:
         else:
             found.add(place)
     for folder, several in named.items():
-        slides = {file: slide.path for slide in dicom_slides(folder).slides for file in slide.files}
-        found |= {slides.get(file, file) for file in several}
+        slides = dicom_slides(folder).by_file
+        found |= {slides[file].path if file in slides else file for file in several}
     return sorted(path.resolve() if path.name in NAMELESS else path for path in found)
 
 

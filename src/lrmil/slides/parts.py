@@ -1,5 +1,6 @@
 """Which files belong to one slide, and whether their content has changed."""
 
+import os
 from pathlib import Path
 
 from lrmil.io import hashing
@@ -62,7 +63,8 @@ def _named_in(path: Path) -> list[Path]:
         return []
     lines = path.read_text(encoding="latin-1").splitlines()
     names = {value.strip() for _, equals, value in (line.partition("=") for line in lines) if equals}
-    return sorted(one for one in path.parent.iterdir() if one.name in names and one.is_file())
+    beside = sorted(path.parent / name for name in names if Path(name).name == name)
+    return [one for one in beside if os.path.isfile(one)]  # noqa: PTH113 - no error for a name that is too long
 
 
 def _files_of(folder: Path) -> list[Path]:
