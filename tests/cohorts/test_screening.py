@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lrmil import cli
 from lrmil.cohorts.cohort import Cohort, SlideRecord, validate_cohort
-from lrmil.cohorts.screening import Look, look_steps, lookalikes, sources_of, unusable
+from lrmil.cohorts.screening import ALIKE, ASPECT, LISTED, Look, look_steps, lookalikes, sources_of, unusable
 from lrmil.slides.source import SlideSource, slide_id_of
 from lrmil.steps import last
 from support.slides import write_pyramid
@@ -93,6 +95,49 @@ class TestLookalikes:
         copies = [Path(shutil.copy(first, tmp_path / f"c{n}.ome.tif")) for n in range(60)]
         problems = lookalikes(look_at(*copies), cohort_of(*copies))
         assert len(problems) == 51 and problems[-1].message == "9 more pairs of slides look the same."
+
+
+def looks_of(rng: np.random.Generator, count: int) -> list[Look]:
+    """Looks of which many share a file, a picture or a shape, and some lack one."""
+    pictures = rng.normal(size=(4, 1024)).astype(np.float32)
+    pictures -= pictures.mean(axis=1, keepdims=True)
+    pictures /= np.linalg.norm(pictures, axis=1, keepdims=True)
+    return [
+        Look(
+            f"s{number:03}",
+            fingerprint=str(rng.choice(["", "a", "b", f"own {number}"])),
+            aspect=float(rng.choice([1.0, 1.02, 1.03, 2.0])),
+            picture=None if rng.random() < 0.2 else pictures[rng.integers(4)],
+        )
+        for number in range(count)
+    ]
+
+
+def naive_lookalikes(looks: list[Look]) -> tuple[list[str], int]:
+    """What a loop over all pairs says: the beginnings of messages, and how many pairs there are."""
+    files, pictures = [], []
+    for content in dict.fromkeys(look.fingerprint for look in looks if look.fingerprint):
+        names = [look.slide_id for look in looks if look.fingerprint == content]
+        files += [f"Slides '{a}' and '{b}' are copies" for a, b in zip(names, names[1:], strict=False)]
+    for place, one in enumerate(looks):
+        for other in looks[place + 1 :]:
+            if one.picture is None or other.picture is None or one.fingerprint == other.fingerprint:
+                continue
+            if one.picture @ other.picture >= ALIKE and 1 / ASPECT <= one.aspect / other.aspect <= ASPECT:
+                pictures.append(f"Slides '{one.slide_id}' and '{other.slide_id}' look the same")
+    return (files + pictures)[:LISTED], len(files + pictures)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 40), st.integers(0, 2**32 - 1))
+def test_lookalikes_are_those_of_a_loop_over_all_pairs(count: int, seed: int) -> None:
+    looks = looks_of(np.random.default_rng(seed), count)
+    messages = [problem.message for problem in lookalikes(looks, cohort_of(*(Path(look.slide_id) for look in looks)))]
+    expected, total = naive_lookalikes(looks)
+    assert len(messages) == len(expected) + (total > LISTED)
+    assert all(message.startswith(start) for message, start in zip(messages, expected, strict=False))
+    if total > LISTED:
+        assert messages[-1] == f"{total - LISTED} more pairs of slides look the same."
 
 
 class TestUnusable:

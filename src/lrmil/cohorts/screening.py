@@ -12,6 +12,7 @@ from PIL import Image
 from lrmil.cohorts.checks import names_of
 from lrmil.cohorts.cohort import Cohort, CohortReport, SlideRecord
 from lrmil.cohorts.labels import Problem
+from lrmil.cohorts.near_duplicates import similar_pairs
 from lrmil.errors import LrmilError
 from lrmil.slides.failures import failure_of, without_folder
 from lrmil.slides.identity import unchanged
@@ -120,10 +121,12 @@ def lookalikes(looks: Sequence[Look], cohort: Cohort, *, tested: Mapping[str, st
         Slide id -> name of the fold that tests it, where folds are drawn.
     """
     slides, tested = cohort.by_id, tested or {}
-    pairs = [(slides[first.slide_id], slides[second.slide_id], equal) for first, second, equal in _pairs(looks)]
-    problems = [_same(first, second, tested, equal=equal) for first, second, equal in pairs[:LISTED]]
-    if len(pairs) > LISTED:
-        message = f"{len(pairs) - LISTED} more pairs of slides look the same."
+    pairs, more = _pairs(looks)
+    problems = [
+        _same(slides[first.slide_id], slides[second.slide_id], tested, equal=equal) for first, second, equal in pairs
+    ]
+    if more:
+        message = f"{more} more pairs of slides look the same."
         problems.append(Problem(None, "slide_id", message, "Remove copies from the folder and the table.", "warning"))
     return problems
 
@@ -154,21 +157,19 @@ def _picture(slide: Slide) -> NDArray[np.float32] | None:
     return values / np.linalg.norm(values) if values.std() >= FLAT else None
 
 
-def _pairs(looks: Sequence[Look]) -> list[tuple[Look, Look, bool]]:
-    """Two by two, the slides whose files or pictures are the same; True for the files."""
-    found = []
-    for group in _by_fingerprint(looks):
-        found += [(first, second, True) for first, second in pairwise(group)]
-    seen = [(look, look.picture) for look in looks if look.picture is not None]
-    shown = [look for look, _ in seen]
-    pictures = np.array([picture for _, picture in seen], np.float32).reshape(len(seen), SMALL**2)
-    for place, look in enumerate(shown):
-        alike = np.flatnonzero(pictures[place + 1 :] @ pictures[place] >= ALIKE) + place + 1
-        for other in (shown[i] for i in alike):
-            ratio = look.aspect / other.aspect
-            if 1 / ASPECT <= ratio <= ASPECT and look.fingerprint != other.fingerprint:
-                found.append((look, other, False))
-    return found
+def _pairs(looks: Sequence[Look]) -> tuple[list[tuple[Look, Look, bool]], int]:
+    """Two by two, the slides whose files or pictures are the same, True for the files; and how many more there are."""
+    files = [(first, second, True) for group in _by_fingerprint(looks) for first, second in pairwise(group)]
+    seen = [look for look in looks if look.picture is not None]
+    pictures = np.array([look.picture for look in seen], np.float32).reshape(-1, SMALL, SMALL)
+    first, second = similar_pairs(pictures, ALIKE).T
+    aspects = np.array([look.aspect for look in seen])
+    ratio = aspects[first] / aspects[second]
+    _, content = np.unique([look.fingerprint for look in seen], return_inverse=True)
+    alike = np.flatnonzero((ratio >= 1 / ASPECT) & (ratio <= ASPECT) & (content[first] != content[second]))
+    shown = alike[: max(LISTED - len(files), 0)]
+    found = files[:LISTED] + [(seen[first[at]], seen[second[at]], False) for at in shown]
+    return found, len(files) + len(alike) - len(found)
 
 
 def _by_fingerprint(looks: Sequence[Look]) -> list[list[Look]]:
