@@ -1,6 +1,7 @@
 """A look at the slides: what cannot be used is told, copies are found, and slides of other tissue are not."""
 
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -118,7 +119,7 @@ def naive_lookalikes(looks: list[Look]) -> tuple[list[str], int]:
     files, pictures = [], []
     for content in dict.fromkeys(look.fingerprint for look in looks if look.fingerprint):
         names = [look.slide_id for look in looks if look.fingerprint == content]
-        files += [f"Slides '{a}' and '{b}' are copies" for a, b in zip(names, names[1:], strict=False)]
+        files += [f"Slides '{a}' and '{b}' are copies" for a, b in pairwise(names)]
     for place, one in enumerate(looks):
         for other in looks[place + 1 :]:
             if one.picture is None or other.picture is None or one.fingerprint == other.fingerprint:

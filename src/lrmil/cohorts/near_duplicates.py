@@ -42,7 +42,7 @@ def similar_pairs(pictures: NDArray[np.float32], least: float) -> NDArray[np.int
 
 def _correlation(pictures: NDArray[np.float32], pairs: NDArray[np.int64]) -> NDArray[np.float32]:
     first, second = (pictures[index].astype(np.float64) for index in pairs.T)
-    return np.einsum("ij,ij->i", first, second).astype(np.float32)
+    return np.asarray(np.einsum("ij,ij->i", first, second), np.float32)
 
 
 def _projected(pictures: NDArray[np.float32], radius: float) -> NDArray[np.float64]:
