@@ -93,8 +93,8 @@ def test_a_pair_at_the_limit_in_any_direction(angle: float, wave: tuple[int, int
     base = one((1, 1))
     pair = np.stack([base, np.cos(angle) * base + np.sin(angle) * one(wave)]).astype(np.float32)
     others = of_length_one(blobs(30, np.random.default_rng(0)))
-    found = similar_pairs(np.concatenate([pair, others]), LEAST).tolist()
-    assert ([0, 1] in found) == (np.cos(angle) >= LEAST)
+    for pictures in (pair, np.concatenate([pair, others])):
+        assert ([0, 1] in similar_pairs(pictures, LEAST).tolist()) == (np.cos(angle) >= LEAST)
 
 
 @pytest.mark.parametrize("kind", [blobs, noise])
