@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from lrmil import cli
 from lrmil.errors import FormatError, LrmilError, ModelError
 from lrmil.features.extraction import SlideSource, extract_features
-from lrmil.io import atomic, hashing
+from lrmil.io import hashing
 from lrmil.models.bundle import load_bundle, save_bundle
 from lrmil.models.card import WEIGHTS, read_model_card
 from lrmil.models.devices import pick_device
@@ -134,7 +134,7 @@ def test_a_header_is_checked_before_anything_is_hashed(
     def hash_it(path: Path) -> str:
         raise AssertionError(f"{path} was hashed")
 
-    monkeypatch.setattr(atomic, "sha256_file", hash_it)
+    monkeypatch.setattr(hashing, "sha256_file", hash_it)
     with pytest.raises(FormatError, match=Path(name).name):
         load_bundle(model)
 

@@ -11,7 +11,7 @@ import pytest
 from support.paths import TESTS
 from support.shared_folders import contents, shared_folder
 
-TESTS = """
+SCRIPT = """
 import os, sys, time
 from pathlib import Path
 
@@ -46,7 +46,7 @@ def pytest_in(tmp_path: Path) -> Callable[..., list[str]]:
     """Run two files of one test each in another pytest, and return what its processes did."""
     (tmp_path / "tests").mkdir()
     for name in ("test_one.py", "test_two.py"):
-        (tmp_path / "tests" / name).write_text(TESTS)
+        (tmp_path / "tests" / name).write_text(SCRIPT)
     seen = tmp_path / "seen"
     seen.mkdir()
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,7 +33,7 @@ pytestmark = pytest.mark.long
 HOLDER = """
 import sys, time
 from pathlib import Path
-from lrmil.runs.watch import run_lock
+from lrmil.runs.control import run_lock
 with run_lock(Path(sys.argv[1])):
     sys.stdout.write("held\\n")
     sys.stdout.flush()
@@ -100,7 +101,7 @@ class TestLock:
     def test_a_probe_of_an_instant_turns_no_training_away(self, tmp_path: Path) -> None:
         with run_lock(tmp_path):
             pass
-        probe = watch.FileLock(tmp_path / "run.lock", thread_local=False)
+        probe = FileLock(tmp_path / "run.lock", thread_local=False)
         probe.acquire()
         threading.Timer(0.2, probe.release).start()
         with run_lock(tmp_path):
@@ -220,15 +221,15 @@ class TestWatch:
         assert watch.poll().done == 4
 
     def test_only_what_is_new_is_read(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        log, watch = tmp_path / "steps.jsonl", RunWatch(tmp_path)
-        log.write_bytes(LOG)
-        watch.poll()
+        path, run = tmp_path / "steps.jsonl", RunWatch(tmp_path)
+        path.write_bytes(LOG)
+        run.poll()
         parsed = []
         monkeypatch.setattr(watch, "parse_line", lambda line: parsed.append(line) or log.parse_line(line))
-        watch.poll()
-        with log.open("ab") as file:
+        run.poll()
+        with path.open("ab") as file:
             file.write(b'{"time": 9, "end": "stopped"}\n')
-        assert watch.poll().state == "stopped" and parsed == [b'{"time": 9, "end": "stopped"}']
+        assert run.poll().state == "stopped" and parsed == [b'{"time": 9, "end": "stopped"}']
 
     @pytest.mark.parametrize("longer", [False, True])
     def test_a_log_made_anew_is_read_anew(self, tmp_path: Path, longer: bool) -> None:

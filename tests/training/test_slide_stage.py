@@ -14,7 +14,7 @@ from lrmil import losses
 from lrmil.configs import FitConfig, MILConfig, Stage2Config
 from lrmil.features.store import read_features
 from lrmil.models.heads.abmil import ABMIL, make_mil
-from lrmil.training import slide_stage
+from lrmil.training import bags
 from lrmil.training.bags import Bag, BagStore, Evidence, gather_log_mass, student_bag
 from lrmil.training.loop import Fit
 from lrmil.training.slide_stage import train_mil
@@ -270,8 +270,8 @@ def test_a_student_bag_pairs_features_with_evidence(tmp_path: Path) -> None:
 def test_embeddings_beyond_the_memory_limit_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     slides = make_bags(tmp_path, 3)
     reads: list[Path] = []
-    real = slide_stage.read_features
-    monkeypatch.setattr(slide_stage, "read_features", lambda path: reads.append(path) or real(path))
+    real = bags.read_features
+    monkeypatch.setattr(bags, "read_features", lambda path: reads.append(path) or real(path))
     store = BagStore(CPU, limit=500)  # two slides of 10 and 11 patches of 6 floats
     for _ in range(2):
         for bag in slides:
