@@ -28,8 +28,9 @@ pytestmark = [pytest.mark.long, pytest.mark.skipif(sys.platform == "win32", reas
 # Sends itself a signal in the middle of a write, after so many other writes.
 STOPPED = """
 import os, signal, sys
-from lrmil import cli, files
-flush, left = files.flush, int(sys.argv[2])
+from lrmil import cli
+from lrmil.io import atomic
+flush, left = atomic.flush, int(sys.argv[2])
 def stopping(path):
     global left
     if left == 0:
@@ -37,7 +38,7 @@ def stopping(path):
             os.kill(os.getpid(), getattr(signal, sys.argv[1]))
     left -= 1
     flush(path)
-files.flush = stopping
+atomic.flush = stopping
 signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell or nohup runs in the background ignores some
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 sys.exit(cli.main(sys.argv[3:]))
