@@ -26,6 +26,7 @@ from lrmil.io.atomic import write_json, write_text
 from lrmil.models.heads.abmil import predict_bag
 from lrmil.runs.fold_outputs import load_mil, read_outputs
 from lrmil.runs.train import train_steps
+from lrmil.steps import job_text
 
 COHORT = ["--train", "64", "--val", "16", "--test", "64", "--max-positive", "5", "--glass", "0.2"]
 LABELS_ALONE = {"stage2.lambda_bag": 0.0, "stage2.lambda_soft": 0.0, "stage2.lambda_hard": 0.0}
@@ -85,7 +86,11 @@ def train(options: argparse.Namespace, cohort: Path, run: Path, seed: int, setti
     for step in train_steps(cohort / "slides", cohort / "labels.csv", run, config):
         if step.metrics or step.message:
             figures = {name: round(value, 4) for name, value in step.metrics.items()}
-            print(f"  {run.parent.name}/{run.name} {step.job}: {figures or step.message}", file=sys.stderr, flush=True)
+            print(
+                f"  {run.parent.name}/{run.name} {job_text(step.job)}: {figures or step.message}",
+                file=sys.stderr,
+                flush=True,
+            )
 
 
 def measure(cohort: Path, run: Path, seed: int, name: str) -> dict[str, object]:

@@ -5,18 +5,25 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from lrmil.steps import Step, last, relay
+from lrmil.steps import Job, Step, job_text, last, relay
 
 
 class TestStep:
     def test_only_the_job_and_the_count_are_needed(self) -> None:
-        step: Step[int] = Step("reading", 3)
+        step: Step[int] = Step(("reading",), 3)
         assert (step.total, step.unit, step.result, step.message, dict(step.metrics)) == (None, "", None, "", {})
 
     def test_a_step_does_not_change(self) -> None:
-        step: Step[int] = Step("reading", 3)
+        step: Step[int] = Step(("reading",), 3)
         with pytest.raises(FrozenInstanceError):
             step.done = 4  # type: ignore[misc]
+
+    @pytest.mark.parametrize(
+        ("job", "text"),
+        [(("predict",), "predict"), (("fold-0", "stage 1"), "fold-0: stage 1"), (("extract", "a: b"), "extract: a: b")],
+    )
+    def test_a_job_is_written_for_people(self, job: Job, text: str) -> None:
+        assert job_text(job) == text
 
 
 class TestLast:
@@ -26,22 +33,22 @@ class TestLast:
         def work() -> Iterator[Step[str]]:
             for done in (1, 2, 3):
                 seen.append(done)
-                yield Step("work", done, 3, result="early" if done < 3 else "answer")
+                yield Step(("work",), done, 3, result="early" if done < 3 else "answer")
 
         assert last(work()) == "answer" and seen == [1, 2, 3]
 
     @pytest.mark.parametrize("answer", [0, "", []])
     def test_an_empty_answer_is_an_answer(self, answer: object) -> None:
-        assert last([Step("work", 1, result=answer)]) == answer
+        assert last([Step(("work",), 1, result=answer)]) == answer
 
-    @pytest.mark.parametrize("steps", [[], [Step("work", 1, result="early"), Step("work", 2)]])
+    @pytest.mark.parametrize("steps", [[], [Step(("work",), 1, result="early"), Step(("work",), 2)]])
     def test_work_without_an_answer_is_refused(self, steps: list[Step[str]]) -> None:
         with pytest.raises(ValueError, match="last Step"):
             last(steps)
 
     def test_errors_come_through(self) -> None:
         def work() -> Iterator[Step[str]]:
-            yield Step("work", 1, result="early")
+            yield Step(("work",), 1, result="early")
             raise OSError("the disk is gone")
 
         with pytest.raises(OSError, match="the disk is gone"):
@@ -52,15 +59,15 @@ class TestRelay:
     @staticmethod
     def inner(closed: list[str]) -> Iterator[Step[str]]:
         try:
-            yield Step("inner", 1, 2, "slides", "early", "one is blurred", {"loss": 0.5})
-            yield Step("inner", 2, 2, "slides", result="answer")
-            yield Step("inner", 2, 2, message="tidying up")
+            yield Step(("inner",), 1, 2, "slides", "early", "one is blurred", {"loss": 0.5})
+            yield Step(("inner",), 2, 2, "slides", result="answer")
+            yield Step(("inner",), 2, 2, message="tidying up")
         finally:
             closed.append("inner")
 
     def outer(self, closed: list[str]) -> Iterator[Step[int]]:
         answer = yield from relay(self.inner(closed))
-        yield Step("outer", 1, 1, result=len(answer))
+        yield Step(("outer",), 1, 1, result=len(answer))
 
     def test_steps_keep_everything_but_their_result(self) -> None:
         *inner, end = self.outer([])
@@ -76,7 +83,7 @@ class TestRelay:
         found = []
 
         def outer() -> Iterator[Step[object]]:
-            found.append((yield from relay([Step("inner", 1, result="early"), Step("inner", 2, result=answer)])))
+            found.append((yield from relay([Step(("inner",), 1, result="early"), Step(("inner",), 2, result=answer)])))
 
         assert len(list(outer())) == 2 and found == [answer]
 
@@ -95,7 +102,7 @@ class TestRelay:
 
     def test_errors_come_through_in_both_directions(self) -> None:
         def failing() -> Iterator[Step[str]]:
-            yield Step("inner", 1)
+            yield Step(("inner",), 1)
             raise OSError("the disk is gone")
 
         with pytest.raises(OSError, match="the disk is gone"):
@@ -108,7 +115,7 @@ class TestRelay:
             steps.throw(KeyError("stop"))
         assert closed == ["inner"]
 
-    @pytest.mark.parametrize("steps", [[], [Step("inner", 1)]])
+    @pytest.mark.parametrize("steps", [[], [Step(("inner",), 1)]])
     def test_a_job_without_a_result_is_refused(self, steps: list[Step[str]]) -> None:
         with pytest.raises(ValueError, match="result"):
             list(relay(steps))

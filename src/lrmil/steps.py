@@ -6,6 +6,7 @@ from typing import Generic, Never, TypeVar
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+Job = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +16,8 @@ class Step(Generic[T_co]):
     Parameters
     ----------
     job
-        Name of the work in progress, such as ``"fold 0: stage 1"``; a new name starts a new progress bar.
+        Which work is in progress, from the whole to its part: ``("fold-0", "stage 1")``, ``("predict", "slide-a")``. At
+        least one part, none of them empty or a sentence. Programs compare jobs; `job_text` writes one for people.
     done, total
         Units finished and expected; ``total`` is None where it cannot be known.
     unit
@@ -28,13 +30,18 @@ class Step(Generic[T_co]):
         Named figures of this unit, such as a loss.
     """
 
-    job: str
+    job: Job
     done: int
     total: int | None = None
     unit: str = ""
     result: T_co | None = None
     message: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+def job_text(job: Job) -> str:
+    """Return a job as people read it: ``("fold-0", "stage 1")`` is "fold-0: stage 1"."""
+    return ": ".join(job)
 
 
 def last(steps: Iterable[Step[T]]) -> T:

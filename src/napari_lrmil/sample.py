@@ -55,7 +55,7 @@ def make_demo_model(session: Session, slide_id: str) -> None:
         from lrmil.models.bundle import load_bundle
 
         folder = last(demo_model_steps(folders.cache_folder()))
-        yield Step("load model", 1, 1, result=(folder, load_bundle(folder)))
+        yield Step(("load model",), 1, 1, result=(folder, load_bundle(folder)))
 
     def made(model: "tuple[Path, Bundle]") -> None:
         session.take_model(*model)
@@ -78,7 +78,7 @@ def _made_by_a_process(folder: Path) -> Iterator[Step[Any]]:
     try:
         while process.poll() is None:
             time.sleep(PAUSE)
-            yield Step("make the model", min(EXPECTED, round(time.monotonic() - start)), EXPECTED, "s, about")
+            yield Step(("make the model",), min(EXPECTED, round(time.monotonic() - start)), EXPECTED, "s, about")
     finally:
         process.terminate()
         process.wait()

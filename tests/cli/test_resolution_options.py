@@ -207,7 +207,7 @@ class TestTrain:
         done = 0
         try:
             for step in steps:
-                done = max(done, step.done if step.job == "HR features" and step.unit == "slides" else 0)
+                done = max(done, step.done if step.job == ("HR features",) and step.unit == "slides" else 0)
                 if done == 1:
                     break
         except CohortError as error:

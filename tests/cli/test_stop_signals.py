@@ -106,7 +106,7 @@ def test_a_training_that_the_window_started(tiny_run: TinyRun, tmp_path: Path, m
     run = tmp_path / "run"
     training_process.start_training(run, tiny_run.slides, tiny_run.labels, tiny_config(), "cpu")
     process = training_process._started[run]
-    wait_for(lambda: read_status(run).job != "")
+    wait_for(lambda: read_status(run).job != ())
     process.terminate()
     assert process.wait(60) == 130
     assert read_status(run).state == "stopped" and not is_running(run) and not leftovers(run)

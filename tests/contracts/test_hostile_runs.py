@@ -189,7 +189,7 @@ class TestLog:
         theirs.write_text("theirs")
 
         def steps() -> Iterator[Step[int]]:
-            yield Step("a", 1, 1, result=1)
+            yield Step(("a",), 1, 1, result=1)
 
         for target in (theirs, tmp_path / "none"):
             link = tmp_path / "steps.jsonl"
@@ -213,7 +213,7 @@ class TestLog:
         assert read_status(run).message == "why"
 
     def test_blocks_say_the_same_as_the_whole(self, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        lines = [f'{{"time": {n}.0, "job": "fold-0: teacher", "done": {n}, "total": 300}}\n' for n in range(2, 300)]
+        lines = [f'{{"time": {n}.0, "job": ["fold-0", "teacher"], "done": {n}, "total": 300}}\n' for n in range(2, 300)]
         with (run / "steps.jsonl").open("ab") as log:
             log.write("".join(lines).encode())
         whole = read_status(run)
@@ -231,7 +231,7 @@ class TestLog:
     def test_whatever_stands_in_a_line(self, data: st.DataObject, value: object) -> None:
         line = {
             "time": 3.0,
-            "job": "fold-0: teacher",
+            "job": ["fold-0", "teacher", "a"],
             "done": 1,
             "total": 2,
             "unit": "steps",

@@ -98,7 +98,7 @@ def test_two_programs_make_it_one_after_the_other(
     monkeypatch.setattr(demo_model, "PAUSE", 0.01)
     with FileLock(tmp_path / "model.lock"):
         steps = demo_model_steps(tmp_path)
-        assert [next(steps).job.split()[0] for _ in range(3)] == ["wait"] * 3
+        assert [next(steps).job[-1] for _ in range(3)] == ["wait"] * 3
         assert not list(tmp_path.glob(".lrmil-making-*"))
         made = tmp_path / model.name
         shutil.copytree(model, made)  # by the other program
@@ -112,7 +112,7 @@ def test_other_settings_give_another_model(model: Path, monkeypatch: pytest.Monk
 
 def test_a_failed_making_leaves_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*arguments: object, **options: object) -> Iterator[Step[Path]]:
-        yield Step("train", 1, 2)
+        yield Step(("train",), 1, 2)
         raise LrmilError("no room")
 
     monkeypatch.setattr(demo_model, "train_steps", fails)

@@ -219,13 +219,13 @@ def test_the_steps_tell_messages_and_count_slides(slides: list[SlideSource], tmp
     slides[1].path.write_bytes(b"no slide")
     encoder = tiny_encoder()
     steps: Iterator = extract_features(
-        slides, PatchEncoder(encoder, CPU, batch_size=8), "x", tmp_path / "out", PLAN, job="job"
+        slides, PatchEncoder(encoder, CPU, batch_size=8), "x", tmp_path / "out", PLAN, job=("job",)
     )
     seen = list(steps)
-    counted = [step.done for step in seen if step.job == "job"]
+    counted = [step.done for step in seen if step.job == ("job",)]
     assert counted == [0, 1, 2, 3, 3]
     assert sum(bool(step.message) for step in seen) == 1
-    patches = [step for step in seen if step.job == "job: demo-000"]
+    patches = [step for step in seen if step.job == ("job", "demo-000")]
     assert patches[-1].done == patches[-1].total and all(step.unit == "patches" for step in patches)
 
 

@@ -164,7 +164,7 @@ def test_what_was_stopped_leaves_a_table_of_what_is_done(
     out = tmp_path / "out"
     steps = predict_slides(slides, bundle, out, device="cpu")
     for step in steps:
-        if step.job == "predict" and step.done == 1:
+        if step.job == ("predict",) and step.done == 1:
             break
     steps.close()  # type: ignore[attr-defined]
     assert [row["slide_id"] for row in table(out)] == ["demo-001"]

@@ -42,7 +42,7 @@ def copied(tiny_run: TinyRun, tmp_path: Path) -> Path:
 
 def said_by(steps: Iterator[Step[object]]) -> list[str]:
     """Messages about changes: of the whole run, and of artefacts that are made again."""
-    return [step.message for step in steps if step.job == "changes" or "made again" in step.message]
+    return [step.message for step in steps if step.job == ("changes",) or "made again" in step.message]
 
 
 def go_on(slides: Path, labels: Path, run: Path, **settings: object) -> list[str]:
@@ -178,8 +178,8 @@ class TestSaid:
         )
         said = []
         for step in steps:
-            said += [step.message] if step.job == "changes" else []
-            if step.job == "LR features":
+            said += [step.message] if step.job == ("changes",) else []
+            if step.job == ("LR features",):
                 break
         steps.close()  # type: ignore[attr-defined]
         assert said == [

@@ -42,6 +42,15 @@ with run_lock(Path(sys.argv[1])):
 START = b'{"time": 1.0, "start": true, "plan": "p"}\n'
 LOG = (
     START
+    + b'{"time": 2.0, "job": ["LR features", "a"], "done": 3, "total": 4, "unit": "patches"}\n'
+    + b'{"time": 3.0, "job": ["fold-0", "teacher"], "done": 1, "total": 2, "unit": "steps", "metrics": {"epoch": 1}}\n'
+    + b'{"time": 4.0, "job": ["fold-0"], "done": 1, "total": 1, "unit": "folds"}\n'
+    + b'{"time": 6.0, "job": ["fold-1", "stage 1"], "done": 1, "total": 9, "unit": "steps", "message": "so so"}\n'
+    + b'{"time": 7.0, "job": ["fold-1", "stage 1"], "done": 3, "total": 9, "unit": "steps"}\n'
+)
+# The same in the words of earlier versions.
+EARLIER = (
+    START
     + b'{"time": 2.0, "job": "LR features: a", "done": 3, "total": 4, "unit": "patches"}\n'
     + b'{"time": 3.0, "job": "fold-0: teacher", "done": 1, "total": 2, "unit": "steps", "metrics": {"epoch": 1}}\n'
     + b'{"time": 4.0, "job": "fold-0", "done": 1, "total": 1, "unit": "folds"}\n'
@@ -158,7 +167,7 @@ class TestStatus:
             status = read_status(tmp_path)
         assert (status.state, status.job, status.stage) == (
             "running",
-            "fold-1: stage 1",
+            ("fold-1", "stage 1"),
             "fold-1: stage 1, patch distillation",
         )
         assert (status.done, status.total, status.unit, status.message) == (3, 9, "steps", "so so")
@@ -171,6 +180,18 @@ class TestStatus:
             status = read_status(tmp_path)
             assert (status.state, status.message, status.seconds_left) == (end, "so so", None)
             assert status.folds_done == folds
+
+    def test_a_log_of_an_earlier_version_says_the_same(self, tmp_path: Path) -> None:
+        self.splits(tmp_path, "fold-0", "fold-1", "final")
+        log = tmp_path / "steps.jsonl"
+        for length in range(1, len(LOG.splitlines()) + 1):
+            found = []
+            for version in (EARLIER, LOG):
+                log.write_bytes(b"".join(version.splitlines(keepends=True)[:length]))
+                with run_lock(tmp_path):
+                    found.append(read_status(tmp_path))
+            assert found[0] == found[1], length
+        assert found[0].epochs and found[0].folds_done == 1
 
     def test_folds_of_other_settings_are_not_shown(self, tmp_path: Path) -> None:
         (tmp_path / "steps.jsonl").write_bytes(LOG)
@@ -191,7 +212,7 @@ class TestStatus:
 
     def test_of_a_real_run(self, tiny_run: TinyRun) -> None:
         status = read_status(tiny_run.folder)
-        assert (status.state, status.job, status.stage) == ("finished", "train", "all folds done, model written")
+        assert (status.state, status.job, status.stage) == ("finished", ("train",), "all folds done, model written")
         assert (status.folds_done, status.folds_total) == (1, 1)
         for stage, name in (("lr_encoder", "lr_encoder"), ("teacher", "teacher"), ("lr_student", "lr_student")):
             history = json.loads((tiny_run.folder / f"fold-0/{name}/history.json").read_text())
@@ -214,7 +235,7 @@ class TestWatch:
 
     def test_half_a_line_waits_and_garbage_is_passed_over(self, tmp_path: Path) -> None:
         log, watch = tmp_path / "steps.jsonl", RunWatch(tmp_path)
-        log.write_bytes(LOG + b'\xff\xfe{"]\n[]\n\n{"time": 9, "job": "fold-1: stage 1", "do')
+        log.write_bytes(LOG + b'\xff\xfe{"]\n[]\n\n{"time": 9, "job": ["fold-1", "stage 1"], "do')
         assert watch.poll().done == 3
         with log.open("ab") as file:
             file.write(b'ne": 4, "total": 9}\n')
@@ -237,9 +258,9 @@ class TestWatch:
         log.write_bytes(LOG)
         assert len(watch.poll().epochs) == 1
         new = START.replace(b"1.0", b"5.0")
-        log.write_bytes(new + (b"\n" * len(LOG) if longer else b"") + b'{"time": 6, "job": "new", "done": 1}\n')
+        log.write_bytes(new + (b"\n" * len(LOG) if longer else b"") + b'{"time": 6, "job": ["new"], "done": 1}\n')
         status = watch.poll()
-        assert (status.job, status.epochs) == ("new", ())
+        assert (status.job, status.epochs) == (("new",), ())
         log.unlink()
         assert watch.poll() == RunStatus("absent")
 
@@ -252,7 +273,8 @@ class TestStopping:
         run = tmp_path / "run"
         run.mkdir()
         request_stop(run)  # from before the start: without effect
-        for job in ("HR features", "fold-0: stage 1", "fold-0: LR features", "fold-0: lr_undistilled"):
+        jobs = (("HR features",), ("fold-0", "stage 1"), ("fold-0", "LR features"), ("fold-0", "lr_undistilled"))
+        for job in jobs:
             steps = train_steps(tiny_run.slides, tiny_run.labels, run, tiny_config(), device="cpu")
             for step in steps:
                 if step.job == job and (step.metrics or step.unit == "slides"):  # a training after its first epoch
@@ -263,7 +285,7 @@ class TestStopping:
                 next(steps)
             assert not is_running(run) and not (run / "stop").exists() and not (run / "metrics.json").exists()
             status = read_status(run)
-            assert (status.state, status.job.split(": demo")[0], status.folds_total) == ("stopped", job, 1)
+            assert (status.state, status.job[: len(job)], status.folds_total) == ("stopped", job, 1)
             if step.metrics:
                 assert list((run / "fold-0").glob("*.checkpoint.safetensors"))
         train(tiny_run.slides, tiny_run.labels, run, tiny_config(), device="cpu")
@@ -302,7 +324,7 @@ class TestStopping:
                 return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
 
         process = start()
-        wait_for(lambda: watch.poll().job != "")
+        wait_for(lambda: watch.poll().job != ())
         assert watch.poll().state == "running" and cli.main(["status", str(run)]) == 0
         assert "state: running" in capsys.readouterr().out
         assert cli.main(arguments) == 1 and "no other training uses" in capsys.readouterr().err
@@ -311,7 +333,7 @@ class TestStopping:
         assert "Stopped. What is finished is kept" in (run / "train.log").read_text()
 
         process = start()
-        wait_for(lambda: watch.poll().state == "running" and watch.poll().job != "")
+        wait_for(lambda: watch.poll().state == "running" and watch.poll().job != ())
         process.kill()
         process.wait()
         assert watch.poll().state == "interrupted" and not is_running(run)

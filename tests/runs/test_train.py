@@ -129,7 +129,16 @@ class TestSplitColumn:
         lines = [json.loads(line) for line in (tiny_run.folder / "steps.jsonl").read_text().splitlines()]
         jobs = [line["job"] for line in lines if "metrics" in line]
         expected = ["teacher", "teacher", "stage 1", "stage 1", *["lr_student"] * 2, *["lr_undistilled"] * 2]
-        assert jobs == [f"fold-0: {name}" for name in expected]
+        assert jobs == [["fold-0", name] for name in expected]
+        slide_ids = {path.name.removesuffix(".ome.tif") for path in tiny_run.slides.iterdir()}
+        found = {
+            tuple("SLIDE" if part in slide_ids else part for part in line["job"]) for line in lines if "job" in line
+        }
+        stages = [*expected, "evidence", "LR features", *(f"test {arm}" for arm in ARMS)]
+        features = [("LR features",), ("HR features",), ("fold-0", "LR features")]
+        of_slides = [(*job, "SLIDE") for job in features]
+        of_fold = [("fold-0", stage) for stage in stages]
+        assert found == {("look at the slides",), *features, *of_slides, *of_fold, ("fold-0",), ("train",)}
         environment = json.loads((tiny_run.folder / "environment.json").read_text())
         assert environment["device"] == "cpu" and environment["packages"]["torch"]
         assert not [path for path in tiny_run.folder.rglob("*") if path.suffix in (".tmp", ".old", ".pt", ".pkl")]
@@ -302,7 +311,7 @@ def test_a_slide_that_breaks_during_a_run_stops_it_with_its_name_and_the_next_ca
     shutil.copytree(tiny_run.folder / "shared", tmp_path / "run/shared")
     with pytest.raises(SlideError, match="demo-004"):
         for step in train_steps(slides, tiny_run.labels, tmp_path / "run", tiny_config(), device="cpu"):
-            if step.job == "fold-0: stage 1":
+            if step.job == ("fold-0", "stage 1"):
                 (slides / "demo-004.ome.tif").write_bytes(b"torn")
     run = train(slides, tiny_run.labels, tmp_path / "run", tiny_config(), device="cpu")
     assert list(run.failed) == ["demo-004"] and load_bundle(run.model)

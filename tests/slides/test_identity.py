@@ -32,7 +32,7 @@ from lrmil.slides.identity import identity_of, unchanged
 from lrmil.slides.parts import fingerprint_of, parts_of
 from lrmil.slides.slide import Slide, open_slide, open_source
 from lrmil.slides.thumbnail import Thumbnail
-from lrmil.steps import Step, last
+from lrmil.steps import Job, Step, last
 from support.dicom_slides import write_level, write_series
 from support.runs import TinyRun, tiny_bundle, tiny_config, tiny_encoder
 from support.slides import write_ome_zarr_slide, write_pyramid
@@ -136,7 +136,7 @@ def pair_of(kind: str, folder: Path) -> list[SlideSource]:
     return [SlideSource("a", write_slide(folder / "slides", kind)), other]
 
 
-def changed_midway(steps: Iterator[Step[object]], job: str, change: Callable[[], object]) -> object:
+def changed_midway(steps: Iterator[Step[object]], job: Job, change: Callable[[], object]) -> object:
     """The result of work in the midst of which, at the first patches of a job, something is changed."""
     todo = True
     result = None
@@ -164,7 +164,7 @@ class TestPredict:
         backup = tmp_path / "backup"
         (shutil.copytree if slide.is_dir() else shutil.copy)(slide, backup)
         steps = predict_slides(pair, bundle, out, device="cpu", batch_size=4)
-        first, second = changed_midway(steps, "predict: a", lambda: change(slide))  # type: ignore[misc]
+        first, second = changed_midway(steps, ("predict", "a"), lambda: change(slide))  # type: ignore[misc]
         assert (first.status, first.reason, second.status) == ("failed", "changed", "ok")
         assert "changed while it was read" in first.message and str(tmp_path) not in first.message
         assert of_name(out, "a") == [] and len(of_name(out, "b")) >= 4
@@ -184,7 +184,7 @@ class TestPredict:
         shutil.copy2(slide, old)
         sources, out = [SlideSource("a", slide)], tmp_path / "out"
         steps = predict_slides(sources, bundle, out, device="cpu", batch_size=4)
-        changed_midway(steps, "predict: a", lambda: new.replace(slide))
+        changed_midway(steps, ("predict", "a"), lambda: new.replace(slide))
         for _ in range(2):
             (row,) = last(predict_slides(sources, bundle, out, device="cpu"))
             assert row.probabilities == pytest.approx(predict(slide, bundle, "cpu").probabilities)
@@ -247,7 +247,7 @@ class TestExtract:
 
         slide, backup = pair[0].path, tmp_path / "backup"
         (shutil.copytree if slide.is_dir() else shutil.copy)(slide, backup)
-        first, second = changed_midway(steps(), "extract: a", lambda: change(slide))  # type: ignore[misc]
+        first, second = changed_midway(steps(), ("extract", "a"), lambda: change(slide))  # type: ignore[misc]
         assert (first.path, first.reason) == (None, "changed") and second.path is not None
         assert of_name(out, "a") == [] and of_name(out, "b") == ["b.zarr"]
         shutil.rmtree(slide) if slide.is_dir() else slide.unlink(missing_ok=True)
@@ -266,7 +266,7 @@ class TestTrain:
         replaced, other = slides / "demo-004.ome.tif", slides / "demo-000.ome.tif"
         with pytest.raises(SlideChangedError, match="demo-004"):
             for step in train_steps(slides, tiny_run.labels, tmp_path / "run", tiny_config(), device="cpu"):
-                if step.job == "fold-0: stage 1":
+                if step.job == ("fold-0", "stage 1"):
                     shutil.copy(other, replaced)
         run = train(slides, tiny_run.labels, tmp_path / "run", tiny_config(), device="cpu")
         assert load_bundle(run.model) and not run.failed

@@ -59,7 +59,7 @@ def fitting(
         return {"score": -loss, "loss": loss}
 
     return fit_steps(
-        "job",
+        ("fold-0", "job"),
         module,
         epoch_losses=epoch_losses,
         steps_per_epoch=STEPS_PER_EPOCH,
@@ -265,7 +265,7 @@ def test_the_rate_rises_then_falls(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_loss_that_is_not_finite_ends_the_training_with_the_remedy(tmp_path: Path) -> None:
     module = network()
     module[0].weight.data[0, 0] = torch.nan  # type: ignore[index, union-attr]
-    with pytest.raises(ConfigError, match=r"finite losses in job\. Got nan in epoch 1 .* lower it"):
+    with pytest.raises(ConfigError, match=r"finite losses in fold-0: job\. Got nan in epoch 1 .* lower it"):
         list(fitting(module, tmp_path))
 
 

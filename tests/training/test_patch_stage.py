@@ -323,7 +323,7 @@ def train(
     encoder = tiny_encoder(name, seed=seed, projected_dim=projected_dim)
     before = encoder_hash(encoder)
     steps = train_student(
-        "stage 1",
+        ("stage 1",),
         encoder,
         pairs[:4],
         pairs[4:6],

@@ -91,7 +91,7 @@ def train(
     seed: int = 0,
 ) -> Fit:
     steps = train_mil(
-        "mil",
+        ("mil",),
         slides[:6],
         slides[6:],
         n_classes=2,

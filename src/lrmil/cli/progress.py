@@ -7,13 +7,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from lrmil.steps import Step, T
+from lrmil.steps import Job, Step, T, job_text
 
 
 def show(steps: Iterable[Step[T]], console: Console) -> T:
     """Run the work to its end while drawing it, and return the answer of its last Step.
 
-    A job named "a: b" is drawn below the unfinished job "a"; other jobs end when the next begins.
+    A part of a job, such as ("predict", "slide-a"), is drawn below the unfinished job ("predict",); other jobs end when
+    the next begins.
 
     Raises
     ------
@@ -22,16 +23,16 @@ def show(steps: Iterable[Step[T]], console: Console) -> T:
     """
     final: Step[T] | None = None
     with _bars(console) as bars, _closing(steps):  # also when a signal comes while a bar is drawn
-        tasks: dict[str, TaskID] = {}
+        tasks: dict[Job, TaskID] = {}
         for step in steps:
             final = step
-            for job in [job for job in tasks if job != step.job and not step.job.startswith(f"{job}: ")]:
+            for job in [job for job in tasks if step.job[: len(job)] != job]:
                 bars.remove_task(tasks.pop(job))
             if step.job not in tasks:
-                tasks[step.job] = bars.add_task(step.job, total=step.total, unit=step.unit)
+                tasks[step.job] = bars.add_task(job_text(step.job), total=step.total, unit=step.unit)
             bars.update(tasks[step.job], completed=step.done, total=step.total)
             if step.message:
-                console.print(Text(f"{step.job}: {step.message}"))
+                console.print(Text(f"{job_text(step.job)}: {step.message}"))
     if final is None or final.result is None:
         raise ValueError("Expected the last Step to carry a result; got none.")
     return final.result

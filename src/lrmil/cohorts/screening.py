@@ -19,7 +19,7 @@ from lrmil.slides.identity import unchanged
 from lrmil.slides.level_choice import distance, is_far
 from lrmil.slides.slide import Slide, find_slides, open_source, slide_id_of
 from lrmil.slides.source import SlideSource
-from lrmil.steps import Step
+from lrmil.steps import Job, Step
 
 SIDE = 128  # px of the overview that is looked at
 SMALL = 32  # px; tissue of a whole slide is told apart by far less
@@ -50,7 +50,7 @@ def look_steps(
     *,
     mpp: float | None = None,
     lr: float | None = None,
-    job: str = "look at the slides",
+    job: Job = ("look at the slides",),
 ) -> Iterator[Step[tuple[Look, ...]]]:
     """Open each slide, and shrink it to a small picture.
 

@@ -33,6 +33,7 @@ REMARK = (
 )
 MAKING = ".lrmil-making-"
 LEFT = re.compile(re.escape(MAKING) + r"[a-z0-9_]{8}")  # as `tempfile` completes it
+JOB = ("demonstration model",)
 PAUSE = 0.5  # seconds between two looks at whether another program has made the model
 COHORT = {"slides": 20, "size": 1024, "seed": 1, "strength": STRENGTH}
 SETTINGS: dict[str, object] = {
@@ -73,7 +74,7 @@ def demo_model_steps(folder: Path, *, device: str = "auto") -> Iterator[Step[Pat
         require_free(model, is_bundle_alone)
         atomic.make_folder(folder)
         yield from _make_alone(model, folder, device)
-    yield Step("demonstration model", 1, 1, "models", model)
+    yield Step(JOB, 1, 1, "models", model)
 
 
 def _make_alone(model: Path, folder: Path, device: str) -> Iterator[Step[Path]]:
@@ -91,11 +92,13 @@ def _make_alone(model: Path, folder: Path, device: str) -> Iterator[Step[Path]]:
 
 
 def _acquire(lock: FileLock) -> Iterator[Step[Path]]:
+    message = "another program is making it"
     while not lock.is_locked:
         try:
             lock.acquire(timeout=PAUSE)
         except Timeout:
-            yield Step("wait for another program that makes the model", 0)
+            yield Step((*JOB, "wait"), 0, message=message)
+            message = ""
 
 
 @contextmanager

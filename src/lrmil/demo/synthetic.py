@@ -98,7 +98,7 @@ def make_cohort_steps(
         rows.append([slide_id, f"case-{number:03d}", label, split])
         if number + 1 == slides:
             _write_labels(folder / "labels.csv", rows)
-        yield Step("synthetic slides", number + 1, slides, "slides", folder if number + 1 == slides else None)
+        yield Step(("synthetic slides",), number + 1, slides, "slides", folder if number + 1 == slides else None)
 
 
 def make_slide(

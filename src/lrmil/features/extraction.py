@@ -28,7 +28,7 @@ from lrmil.slides.inputs import Inputs
 from lrmil.slides.parts import changed_at
 from lrmil.slides.slide import open_source
 from lrmil.slides.source import SlideSource as SlideSource
-from lrmil.steps import Step
+from lrmil.steps import Job, Step
 
 # Counts up when the same slide and settings come to give other patches or pixels (tissue, holes, sampling): what was
 # computed before is then made again.
@@ -58,7 +58,7 @@ def extract_features(
     *,
     resolution: Literal["lr", "hr"] = "lr",
     threads: int = 2,
-    job: str = "extract",
+    job: Job = ("extract",),
     inputs: Sequence[Path] = (),
     tissue: Mapping[str, Raster | GivenMask] | None = None,
 ) -> Iterator[Step[list[Outcome]]]:
@@ -163,7 +163,7 @@ def _extract_one(
     plan: PatchPlan,
     resolution: Literal["lr", "hr"],
     threads: int,
-    job: str,
+    job: Job,
     given: Raster | GivenMask | None,
 ) -> Generator[Step[list[Outcome]], None, bool]:
     path = out / f"{source.slide_id}.zarr"
@@ -196,7 +196,7 @@ def _extract_one(
         for part in encode_patches(slide, corners, grid, encoder, threads=threads):
             parts.append(part._replace(layers=tuple(map(_halved, part.layers))))
             read = sum(len(part.positions) + len(part.failed) for part in parts)
-            yield Step(f"{job}: {source.slide_id}", read, len(index), "patches")
+            yield Step((*job, source.slide_id), read, len(index), "patches")
         encoded = join(parts)
         failed = len(encoded.failed) + undecided
         check_failures(failed, total, plan.max_failed)

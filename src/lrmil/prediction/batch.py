@@ -99,7 +99,7 @@ def predict_slides(
             if step.result is not None and step.result.row is not None:
                 rows.append(step.result.row)
             yield Step(step.job, step.done, step.total, step.unit, message=step.message, metrics=step.metrics)
-    yield Step("predict", len(rows), len(slides), "slides", result=rows)
+    yield Step(("predict",), len(rows), len(slides), "slides", result=rows)
 
 
 def predict_batch(
@@ -226,7 +226,7 @@ def predict_one(
             prediction = None  # its document was edited
         if prediction is not None and source.checksums and prediction.checksum != slide.checksum:
             prediction = None  # it was made from bytes that were not compared, or compared with others
-        job = f"predict: {source.slide_id}"
+        job = ("predict", source.slide_id)
         if prediction is None:
             require_place(out, source.slide_id, mask, inputs or Inputs([source]))
             for step in predict_steps(
@@ -261,7 +261,7 @@ def _outcomes(
 ) -> Iterator[Step[Outcome]]:
     """Take the Steps of one slide after the other, and put how each went into the table."""
     unfit = unfit_names(slides)
-    yield Step("predict", 0, len(slides), "slides")
+    yield Step(("predict",), 0, len(slides), "slides")
     try:
         for done, (source, steps_of_one) in enumerate(zip(slides, steps, strict=True), start=1):
             if (failure := unfit.get(source.path)) is None:
@@ -271,7 +271,7 @@ def _outcomes(
             row = replace(row, message=_reworded(row.message, rewording))
             table.add(row)
             message = f"{row.slide_id}: {row.message}" if row.message else ""
-            yield Step("predict", done, len(slides), "slides", replace(outcome, row=row), message)
+            yield Step(("predict",), done, len(slides), "slides", replace(outcome, row=row), message)
     finally:
         table.write()
 

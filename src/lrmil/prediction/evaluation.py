@@ -94,7 +94,7 @@ def evaluate_steps(
     Inputs(sources, read).require_clear([out, out / EVALUATION])
     require_free(out / EVALUATION, is_evaluation)
     for done, sentence in enumerate(report.warnings, start=1):
-        yield Step("labels table", done, len(report.warnings), "warnings", message=sentence)
+        yield Step(("labels table",), done, len(report.warnings), "warnings", message=sentence)
     rows = yield from relay(
         predict_slides(sources, bundle, out, device=device, batch_size=batch_size, threads=threads, inputs=read)
     )
@@ -111,4 +111,4 @@ def evaluate_steps(
     )
     document = {"metrics": summary, "failed": failed, "bundle_sha256": bundle.sha256}
     atomic.write_json(out / EVALUATION, document, is_evaluation)
-    yield Step("evaluate", len(rows), len(rows), "slides", result=Evaluation(summary, failed))
+    yield Step(("evaluate",), len(rows), len(rows), "slides", result=Evaluation(summary, failed))

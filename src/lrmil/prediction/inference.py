@@ -115,12 +115,12 @@ def predict_steps(
         encoder = PatchEncoder(bundle.encoder, pick_device(device), batch_size=batch_size)
         answer = _Answer(opened, bundle, patches, found, "segmented" if tissue is None else "given", bytes_before)
         if live:
-            yield Step(opened.slide_id, 0, len(patches), "patches", answer.partial([]))
+            yield Step((opened.slide_id,), 0, len(patches), "patches", answer.partial([]))
         parts = []
         for part in encode_patches(opened, patches.level0_yx, patches.grid, encoder, threads=threads):
             parts.append(part)
             read = sum(len(part.positions) + len(part.failed) for part in parts)
-            yield Step(opened.slide_id, read, len(patches), "patches", answer.partial(parts) if live else None)
+            yield Step((opened.slide_id,), read, len(patches), "patches", answer.partial(parts) if live else None)
         encoded = join(parts)
         failed = len(encoded.failed) + patches.undecided
         check_failures(failed, len(patches) + patches.undecided, bundle.max_failed)
@@ -130,7 +130,7 @@ def predict_steps(
         clock.mark("mil")
         timings = {**clock.stages, "total": time.perf_counter() - start}
         result = answer.complete(encoded, output, uncertain_below=uncertain_below, timings=timings)
-        yield Step(opened.slide_id, len(patches), len(patches), "patches", result)
+        yield Step((opened.slide_id,), len(patches), len(patches), "patches", result)
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,7 +118,7 @@ def run_fold(task: FoldTask) -> Iterator[Step[Path]]:
     yield from _stage2(task)
     yield from _floor(task)
     yield from _outputs(task)
-    yield Step(task.fold.name, 1, 1, "folds", result=task.folder)
+    yield Step((task.fold.name,), 1, 1, "folds", result=task.folder)
 
 
 def load_lr_encoder(task: FoldTask) -> Encoder:
@@ -178,7 +178,7 @@ def _train_mil(
     checkpoint = task.folder / f"{name}.checkpoint.safetensors"
     fit = yield from relay(
         train_mil(
-            f"{task.fold.name}: {name}",
+            (task.fold.name, name),
             [bags[slide_id] for slide_id in task.fold.train],
             [bags[slide_id] for slide_id in task.fold.val],
             n_classes=task.n_classes,
@@ -214,7 +214,7 @@ def _evidence(task: FoldTask) -> Iterator[Step[Path]]:
         output = predict_bag(mil, torch.from_numpy(read_features(task.hr(slide_id)).embeddings))
         tensors[f"{slide_id}/logits"] = torch.from_numpy(output.logits)
         tensors[f"{slide_id}/attention_logits"] = torch.from_numpy(output.attention_logits)
-        yield Step(f"{task.fold.name}: evidence", done, len(slide_ids), "slides")
+        yield Step((task.fold.name, "evidence"), done, len(slide_ids), "slides")
     with committing(folder, inputs) as temporary:
         save_tensors(temporary / "evidence.safetensors", tensors)
 
@@ -250,7 +250,7 @@ def _stage1(task: FoldTask) -> Iterator[Step[Path]]:
     checkpoint = task.folder / "lr_encoder.checkpoint.safetensors"
     fit = yield from relay(
         train_student(
-            f"{task.fold.name}: stage 1",
+            (task.fold.name, "stage 1"),
             task.student_start,
             [pairs[slide_id] for slide_id in task.fold.train],
             [pairs[slide_id] for slide_id in task.fold.val],
@@ -280,7 +280,7 @@ def _lr_features(task: FoldTask) -> Iterator[Step[Path]]:
         task.folder / "lr",
         task.plan,
         threads=task.config.threads,
-        job=f"{task.fold.name}: LR features",
+        job=(task.fold.name, "LR features"),
     )
     for outcome in (yield from relay(steps)):
         if outcome.path is None:
@@ -308,7 +308,7 @@ def _outputs(task: FoldTask) -> Iterator[Step[Path]]:
             probabilities[arm][slide_id] = output.probabilities.tolist()
             tensors[f"{arm}/{slide_id}/logits"] = torch.from_numpy(output.logits)
             tensors[f"{arm}/{slide_id}/attention_logits"] = torch.from_numpy(output.attention_logits)
-            yield Step(f"{task.fold.name}: test {arm}", done, len(task.fold.test), "slides")
+            yield Step((task.fold.name, f"test {arm}"), done, len(task.fold.test), "slides")
     with committing(folder, inputs) as temporary:
         atomic.write_json(temporary / "probabilities.json", probabilities)
         save_tensors(temporary / "outputs.safetensors", tensors)
@@ -317,7 +317,7 @@ def _outputs(task: FoldTask) -> Iterator[Step[Path]]:
 def _say_why(task: FoldTask, job: str, folder: Path, inputs: Mapping[str, object]) -> Iterator[Step[Path]]:
     """Say why an artefact that is there is made again."""
     if changed := [INPUTS[name] for name in changed_inputs(folder, inputs)]:
-        yield Step(f"{task.fold.name}: {job}", 0, message=f"made again, for other: {'; '.join(changed)}")
+        yield Step((task.fold.name, job), 0, message=f"made again, for other: {'; '.join(changed)}")
 
 
 def _pair_keys(task: FoldTask, slide_id: str) -> list[str]:

@@ -2,7 +2,8 @@
 
 {"time", "start": true, "plan"}                 a call begins; "plan" is equal where the same was asked for
 {"time", "job", "done", "total", "unit", ...}   a Step, with its "message" and "metrics" where it has them; of the other
-                                                Steps the first and the last of each job, and about one a second
+                                                Steps the first and the last of each job, and about one a second.
+                                                "job" is a list; earlier versions wrote a sentence
 {"time", "end", "message"}                      it ended: finished, stopped or failed; a killed process says nothing
 """
 
@@ -20,7 +21,8 @@ from lrmil.errors import LrmilError, Stopped
 from lrmil.io.ownership import is_log, require_free
 from lrmil.io.plain_files import open_append, refuse_link
 from lrmil.io.redaction import without_folders
-from lrmil.steps import Step, T
+from lrmil.runs.jobs import job_of_sentence
+from lrmil.steps import Job, Step, T
 
 INTERVAL = 1.0  # seconds between two looks at the stop file, and between two lines of the same job
 ENDS = ("finished", "stopped", "failed")
@@ -33,7 +35,7 @@ class LogLine:
     """One line of the log: of a Step when `job` is not empty, else of a start or an end."""
 
     time: float
-    job: str = ""
+    job: Job = ()
     done: int = 0
     total: int | None = None
     unit: str = ""
@@ -108,7 +110,7 @@ def parse_line(line: bytes) -> LogLine | None:
         return LogLine(when, start=True, plan=_text(found.get("plan")))
     if (end := found.get("end")) in ENDS:
         return LogLine(when, end=cast(End, end), message=_text(found.get("message")))
-    if not (job := _text(found.get("job"))):
+    if not (job := _job(found.get("job"))):
         return None
     metrics = found.get("metrics")
     values = metrics.items() if isinstance(metrics, dict) else ()
@@ -128,7 +130,7 @@ class _Log:
 
     def __init__(self, file: FileIO) -> None:
         self._file = file
-        self._job = ""
+        self._job: Job = ()
         self._unsaid: tuple[float, dict[str, object]] | None = None
         self._due = time.monotonic() + INTERVAL
         _end_half_line(file)
@@ -179,6 +181,14 @@ def _end_half_line(file: FileIO) -> None:
 def _sentence(error: BaseException) -> str:
     """Message of an error; of one that was not written for people also what kind it is."""
     return str(error) if isinstance(error, LrmilError) else f"{type(error).__name__}: {error}"
+
+
+def _job(value: object) -> Job:
+    if isinstance(value, str):
+        return job_of_sentence(value) if value else ()
+    if not isinstance(value, list) or not all(isinstance(part, str) and part for part in value):
+        return ()
+    return tuple(value)
 
 
 def _text(value: object) -> str:

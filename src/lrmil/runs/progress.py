@@ -1,10 +1,10 @@
 """How far a run is, from the lines of its log alone: stage, epochs, folds, and the seconds left at the pace so far."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
+from lrmil.runs.jobs import JobParts, parts_of
 from lrmil.runs.log import End, LogLine
 
 TrainedStage = Literal["teacher", "lr_encoder", "lr_student", "lr_undistilled"]
@@ -25,23 +25,6 @@ SENTENCES = {
     "test lr_undistilled": "test of the floor",
     "test lr_student": "test of the LR student",
 }
-# The shortest name that a stage follows is the fold's: slide ids and folds may hold a colon or the name of a stage.
-JOB = re.compile(
-    r"(?:(?P<fold>.+?): )??"
-    r"(?P<stage>teacher|evidence|stage 1|lr_student|lr_undistilled|[LH]R features|test \w+)"
-    r"(?:: (?P<slide>.+))?",
-    re.DOTALL,
-)
-
-
-class Job(NamedTuple):
-    """What the name of a job says."""
-
-    fold: str
-    """Empty where the work is of no fold."""
-    stage: str
-    slide: str
-    """Empty where the job is not about one slide of its stage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +39,6 @@ class EpochRecord:
     """From 1."""
     metrics: Mapping[str, float]
     """train_loss, val_loss, val_score and the parts of the loss."""
-
-
-def parse_job(line: LogLine) -> Job:
-    """Take the name of a line's job apart; an unknown one is a stage of its own."""
-    if line.unit == "folds":
-        return Job("" if line.job == "train" else line.job, "", "")
-    found = JOB.fullmatch(line.job)
-    return Job(found["fold"] or "", found["stage"], found["slide"] or "") if found else Job("", line.job, "")
 
 
 class RunProgress:
@@ -89,7 +64,7 @@ class RunProgress:
             self.clock.start(line)
         self.end = line.end
         if line.job:
-            job = parse_job(line)
+            job = parts_of(line.job)
             self.line = line
             if self.pace is None or self.pace.stage != job[:2]:
                 self.pace = _Pace(line, job)
@@ -107,7 +82,7 @@ class RunProgress:
         """What the last line is about, for a person."""
         if self.line is None:
             return ""
-        fold, stage, slide = parse_job(self.line)
+        fold, stage, slide = parts_of(self.line.job)
         if not stage:
             return f"{fold}: done" if fold else "all folds done, model written"
         sentence = SENTENCES.get(stage, stage) if fold else stage
@@ -122,7 +97,7 @@ class RunProgress:
         """Every epoch of every call, that of the stage trained last at the end."""
         return tuple(record for records in self._epochs.values() for record in records.values())
 
-    def _add_epoch(self, line: LogLine, job: Job) -> None:
+    def _add_epoch(self, line: LogLine, job: JobParts) -> None:
         epoch = int(line.metrics.get("epoch", 0))
         if job.stage not in TRAINED or not job.fold or epoch < 1:
             return
@@ -137,14 +112,14 @@ class RunProgress:
 class _Pace:
     """Units a second of the stage in progress, of which a slide's patches are a part."""
 
-    def __init__(self, line: LogLine, job: Job) -> None:
+    def __init__(self, line: LogLine, job: JobParts) -> None:
         self.stage = job[:2]
         self.units = 0 if job.slide else line.done
         self.total: int | None = None
         self._first = self._last = (line.time, float(self.units))
         self._in_slide = False
 
-    def add(self, line: LogLine, job: Job) -> None:
+    def add(self, line: LogLine, job: JobParts) -> None:
         """Take up the next line of the stage."""
         if job.slide:
             self._last = line.time, self.units + min(1.0, line.done / line.total if line.total else 0.0)
@@ -183,7 +158,7 @@ class _FoldClock:
             self._plan = line.plan
         self._time, self._fold = line.time, ""
 
-    def add(self, line: LogLine, job: Job) -> None:
+    def add(self, line: LogLine, job: JobParts) -> None:
         since = line.time if self._time is None else self._time
         self._time = line.time
         if job.fold != self._fold:

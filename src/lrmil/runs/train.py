@@ -28,6 +28,7 @@ from lrmil.runs.control import run_lock, stop_requested
 from lrmil.runs.earlier import put_by, require_run_place
 from lrmil.runs.environment import write_environment
 from lrmil.runs.folds import FoldTask, run_fold
+from lrmil.runs.jobs import TRAIN
 from lrmil.runs.log import logged
 from lrmil.runs.plan_file import write_plan
 from lrmil.runs.results import figures_of, write_bundle, write_predictions, write_problems
@@ -172,7 +173,7 @@ def _run(
     replace: bool,
 ) -> Generator[Step[Run], None, None]:
     for done, sentence in enumerate(report.warnings, start=1):
-        yield Step("labels table", done, len(report.warnings), "warnings", message=sentence)
+        yield Step(("labels table",), done, len(report.warnings), "warnings", message=sentence)
     torch_device = pick_device(device)
     teacher = load_encoder(
         config.encoder,
@@ -185,7 +186,7 @@ def _run(
     student = _student_start(teacher, config)
     terms = {role: used.terms for role, used in (("teacher", teacher), ("start", student)) if used.terms}
     if warning := warning_before_training(**terms) if len(terms) == 2 else "":
-        yield Step("terms of use", 1, 1, message=warning)
+        yield Step(("terms of use",), 1, 1, message=warning)
     folds, final = _draw_folds(cohort, config)
     write_splits(out / "splits.csv", folds if final in folds else (*folds, final), cohort)  # tells how much is to come
     power = config.use_objective_power
@@ -226,7 +227,7 @@ def _run(
     write_bundle(out, tasks[trained.index(final)], cohort, config, figures, terms=stated, replace=replace)
     atomic.write_json(out / "metrics.json", figures, is_metrics)
     run = Run(out, out / "model", figures, failed)
-    yield Step("train", len(trained), len(trained), "folds", result=run)
+    yield Step(TRAIN, len(trained), len(trained), "folds", result=run)
 
 
 def _say_changes(
@@ -247,7 +248,7 @@ def _say_changes(
     said += changed_slides(sources.values(), fingerprints, lambda i: out / f"shared/lr/{i}.zarr", encoder_sha, READING)
     note_changes(out, said)
     for done, sentence in enumerate(said, 1):
-        yield Step("changes", done, len(said), message=sentence)
+        yield Step(("changes",), done, len(said), message=sentence)
 
 
 def _draw_folds(cohort: Cohort, config: TrainConfig) -> tuple[tuple[Fold, ...], Fold]:
@@ -311,7 +312,7 @@ def _frozen_features(
             plan,
             resolution=resolution,
             threads=config.threads,
-            job=f"{resolution.upper()} features",
+            job=(f"{resolution.upper()} features",),
         )
         outcomes = yield from relay(steps)
         failed |= {outcome.slide_id: outcome.message for outcome in outcomes if outcome.path is None}

@@ -12,6 +12,7 @@ from lrmil.io.plain_files import open_plain
 from lrmil.runs.control import LOCK, is_held, is_running
 from lrmil.runs.log import LogLine, parse_line
 from lrmil.runs.progress import EpochRecord, RunProgress
+from lrmil.steps import Job
 
 LOG = "steps.jsonl"
 HEAD = 256  # bytes by which a log is known again; its first line begins with the time
@@ -30,7 +31,8 @@ class RunStatus:
     state
         "absent" without a run in the folder; "interrupted" when the training went without a word, as by a kill.
     job
-        Name of the last Step's job; `done` of `total` of its `unit` are there, `total` None where it is not known.
+        Job of the last Step, empty before the first. `done` of `total` of its `unit` are there; `total` is None where it
+        is not known.
     stage
         What is going on, or was at the end, for a person.
     stage_seconds_left
@@ -46,7 +48,7 @@ class RunStatus:
     """
 
     state: State
-    job: str = ""
+    job: Job = ()
     stage: str = ""
     done: int = 0
     total: int | None = None

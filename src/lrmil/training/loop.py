@@ -24,7 +24,7 @@ from lrmil.io import atomic
 from lrmil.io.ownership import is_checkpoint, is_free
 from lrmil.io.plain_files import is_plain
 from lrmil.io.untrusted import read_header
-from lrmil.steps import Step
+from lrmil.steps import Job, Step, job_text
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class _State:
 
 
 def fit_steps(
-    job: str,
+    job: Job,
     module: nn.Module,
     *,
     epoch_losses: EpochLosses,
@@ -69,7 +69,7 @@ def fit_steps(
     Parameters
     ----------
     job
-        Name for the Steps.
+        Job of the Steps.
     module
         What is trained; its parameters with `requires_grad`.
     epoch_losses
@@ -107,8 +107,9 @@ def fit_steps(
         while (losses := _next(losses_of_epoch, seed * 1_000_003 + state.step, device)) is not None:
             if not losses["loss"].isfinite():
                 raise ConfigError(
-                    f"Expected finite losses in {job}. Got {losses['loss'].detach().item()} in epoch {state.epoch + 1} "
-                    f"at a learning rate of {config.learning_rate:g}; lower it, or look for broken features."
+                    f"Expected finite losses in {job_text(job)}. Got {losses['loss'].detach().item()} in epoch "
+                    f"{state.epoch + 1} at a learning rate of {config.learning_rate:g}; lower it, or look for broken "
+                    "features."
                 )
             _set_rate(optimiser, config, state.step, total)
             optimiser.zero_grad(set_to_none=True)

@@ -19,7 +19,7 @@ from lrmil.errors import SlideError
 from lrmil.features.store import read_features
 from lrmil.models.devices import mixed_precision
 from lrmil.models.encoders.loading import Encoder, as_input
-from lrmil.steps import Step
+from lrmil.steps import Job, Step
 from lrmil.training.loop import Fit, fit_steps
 from lrmil.training.pair_loading import SLIDES_TOGETHER, PairedBatch, count_batches, draw_patches, load_pairs
 from lrmil.training.pairs import PairedSlide, RegionSamples, block_order, region_samples
@@ -66,7 +66,7 @@ class Student(nn.Module):
 
 
 def train_student(
-    job: str,
+    job: Job,
     encoder: Encoder,
     train: Sequence[PairedSlide],
     val: Sequence[PairedSlide],

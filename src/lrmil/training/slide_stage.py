@@ -11,13 +11,13 @@ from torch.nn import functional
 from lrmil import losses, metrics
 from lrmil.configs import MILConfig, Stage2Config
 from lrmil.models.heads.abmil import ABMIL, make_mil, predict_bag
-from lrmil.steps import Step
+from lrmil.steps import Job, Step
 from lrmil.training.bags import Bag, BagStore
 from lrmil.training.loop import Fit, fit_steps
 
 
 def train_mil(
-    job: str,
+    job: Job,
     train: Sequence[Bag],
     val: Sequence[Bag],
     *,

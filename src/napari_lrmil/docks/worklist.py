@@ -16,7 +16,7 @@ from napari_lrmil.session.worklist_viewer import current_slide, show_opened
 from napari_lrmil.state import folders
 from napari_lrmil.state.messages import explain
 from napari_lrmil.state.review_log import described, latest_in, read_by
-from napari_lrmil.state.worklist import JOB, Entry, answered, scan, summary
+from napari_lrmil.state.worklist import FIND, JOB, Entry, answered, scan, summary
 from napari_lrmil.state.worklist_memory import list_file, read_memory
 from napari_lrmil.widgets.parts import MessageLine, Text, listen
 from napari_lrmil.widgets.worklist.table import WorklistOrder, WorklistTable, make_view
@@ -204,7 +204,7 @@ class Worklist(QWidget):
         return read_memory(list_file(results, self.folder, ".json")).bundle_sha256 if self.folder else ""
 
     def _take_scanned(self, step: Step[list[Entry]]) -> None:
-        if step.job == "find slides":
+        if step.job == FIND:
             self.table.fill(step.result or [])
         else:
             self.table.put(step.result or [])

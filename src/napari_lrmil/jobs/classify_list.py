@@ -130,7 +130,7 @@ def open_entry(entry: Entry, results: Path, bundle_sha256: str) -> Iterator[Step
             layer = tissue_layer(mask, prediction.mpp, slide_id=entry.slide_id)
             layer[1]["metadata"]["lrmil"]["sha256"] = ""  # painted: never to be taken for the one found automatically
             layers.append(layer)
-    yield Step("open", 1, 1, result=Opened(layers, shown, note))
+    yield Step(("open",), 1, 1, result=Opened(layers, shown, note))
 
 
 def _outputs(entries: Sequence[Entry], folder: Path, results: Path) -> "BatchOutputs":

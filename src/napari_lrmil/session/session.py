@@ -129,7 +129,7 @@ class Session(Jobs):
         def load() -> "Iterator[Step[Bundle]]":
             from lrmil.models.bundle import load_bundle
 
-            yield Step("load model", 1, 1, result=load_bundle(folder))
+            yield Step(("load model",), 1, 1, result=load_bundle(folder))
 
         def refuse(error: Exception) -> None:
             self.failed.emit(explain(error))
@@ -228,7 +228,7 @@ class Session(Jobs):
 
             with open_slide(source.path, mpp=source.mpp) as slide, unchanged(slide):
                 found = segment_tissue(slide), slide.mpp, source.slide_id
-            yield Step("find tissue", 1, 1, result=found)
+            yield Step(("find tissue",), 1, 1, result=found)
 
         return self.run(segment, name=f"find tissue of {source.slide_id}", on_result=on_result)
 

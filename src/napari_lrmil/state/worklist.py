@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from lrmil.prediction.prediction import Prediction
     from lrmil.prediction.table import Row
 
-JOB = "classify the list"
+FIND = ("find slides",)
+JOB = ("classify the list",)
 CHUNK_S = 0.2  # how long saved predictions are read before the table is told: often enough to look alive
 Status = Literal["new", "running", "ok", "uncertain", "failed", "other model"]
 SAID = {
@@ -108,13 +109,13 @@ def scan(folder: Path, results: Path, bundle_sha256: str) -> Iterator[Step[list[
     """
     _look_into(folder)
     entries = entries_of(find_slides(folder))
-    yield Step("find slides", 0, len(entries), "slides", entries)
+    yield Step(FIND, 0, len(entries), "slides", entries)
     memory = read_memory(list_file(results, folder, ".json"))
     told, known = time.monotonic(), []
     for done, entry in enumerate(entries, 1):
         known.append(_known(entry, results, bundle_sha256 or memory.bundle_sha256, memory))
         if time.monotonic() - told > CHUNK_S or done == len(entries):
-            yield Step("read results", done, len(entries), "slides", known)
+            yield Step(("read results",), done, len(entries), "slides", known)
             told, known = time.monotonic(), []
 
 

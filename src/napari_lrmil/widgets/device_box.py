@@ -72,4 +72,4 @@ class DeviceBox(QWidget):
 def _devices() -> "Iterator[Step[list[Device]]]":
     from lrmil.models.devices import available_devices
 
-    yield Step("devices", 1, 1, result=available_devices())
+    yield Step(("devices",), 1, 1, result=available_devices())

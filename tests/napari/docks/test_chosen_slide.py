@@ -65,9 +65,9 @@ def partial_then(then: Callable[[], Any], shown: Any) -> Callable[..., Iterator[
     half = replace(shown, prediction=replace(shown.prediction, status="partial", label="", probabilities={}))
 
     def steps(*arguments: object) -> Iterator[Step[Any]]:
-        yield Step("x", 1, 2, "patches", half)
+        yield Step(("x",), 1, 2, "patches", half)
         then()
-        yield Step("x", 2, 2, "patches", half)
+        yield Step(("x",), 2, 2, "patches", half)
 
     return steps
 

@@ -207,7 +207,7 @@ def held_steps(held: threading.Event, closed: threading.Event) -> Callable[..., 
             for done in range(5000):
                 if done == 4:
                     assert held.wait(60)
-                yield Step("slow", done, 5000, "patches")
+                yield Step(("slow",), done, 5000, "patches")
         finally:
             closed.set()
 
@@ -245,7 +245,7 @@ def test_an_error_is_one_sentence_and_the_buttons_work_again(
     ready: ClassifySlide, finish: Finish, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
 ) -> None:
     def fails(*arguments: object, **options: object) -> Iterator[Step[Any]]:
-        yield Step("x", 1, 2)
+        yield Step(("x",), 1, 2)
         raise error
 
     with monkeypatch.context() as patched:

@@ -180,7 +180,7 @@ def test_closing_during_a_run_ends_it_cleanly(
                 started.append(done)
                 if done == 6:
                     assert held.wait(60)
-                yield Step("slow", done, 5000, "patches")
+                yield Step(("slow",), done, 5000, "patches")
         finally:
             closed.set()
 

@@ -473,7 +473,7 @@ def test_a_folder_that_is_gone_is_not_asked_for(
 
 
 def test_pace_is_told_in_words() -> None:
-    step: Step[object] = Step("x", 3, 9, metrics={"slides_per_min": 4.123, "seconds_left": 400.0})
+    step: Step[object] = Step(("x",), 3, 9, metrics={"slides_per_min": 4.123, "seconds_left": 400.0})
     assert progress_text(step) == "3 of 9 slides, 4.12 slides/min, 7 min left"
     assert progress_text(replace(step, metrics={})) == "3 of 9 slides"
     assert progress_text(replace(step, metrics={**step.metrics, "seconds_left": 20.0})).endswith("20 s left")

@@ -46,8 +46,8 @@ def test_steps_and_the_result_arrive_in_the_main_thread(qtbot: "QtBot") -> None:
 
     def steps() -> Iterator[Step[str]]:
         worked_in.append(threading.get_ident())
-        yield Step("job", 1, 2)
-        yield Step("job", 2, 2, result="answer")
+        yield Step(("job",), 1, 2)
+        yield Step(("job",), 2, 2, result="answer")
 
     record.start(steps)
     qtbot.waitUntil(lambda: record.ended, timeout=WAIT)
@@ -62,7 +62,7 @@ def test_every_error_arrives(qtbot: "QtBot", error: Exception, first: bool) -> N
 
     def steps() -> Iterator[Step[str]]:
         if not first:
-            yield Step("job", 1, 2)
+            yield Step(("job",), 1, 2)
         raise error
 
     record.start(steps)
@@ -79,7 +79,7 @@ def test_a_cancelled_job_has_cleaned_up_when_it_ends(qtbot: "QtBot") -> None:
             for done in range(10_000):
                 if done == 4:
                     assert held.wait(60)
-                yield Step("job", done, 10_000, result="so far")
+                yield Step(("job",), done, 10_000, result="so far")
         finally:
             cleaned.append(record.ended)
 
@@ -97,7 +97,7 @@ def test_an_error_while_cleaning_up_arrives_too(qtbot: "QtBot") -> None:
 
     def steps() -> Iterator[Step[str]]:
         try:
-            yield Step("job", 1, 1, result="answer")
+            yield Step(("job",), 1, 1, result="answer")
         finally:
             raise OSError("the disk is full")
 

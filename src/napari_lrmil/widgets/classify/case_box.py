@@ -91,4 +91,4 @@ def _export(folder: Path, shown: Shown, bundle: "Bundle", review: Review | None,
 
     with open_slide(shown.source.path, mpp=shown.source.mpp) as slide:
         page = write_case(folder, shown.prediction, slide, bundle.card, review=review, k=patches)
-    yield Step("export", 1, 1, result=page)
+    yield Step(("export",), 1, 1, result=page)

@@ -214,7 +214,7 @@ def _pictures(shown: Shown, positions: list[int]) -> Iterator[Step[Picture]]:
                 pixels = slide.read_region(corner, (patches.grid.size, patches.grid.size), patches.grid.mpp)
             except SlideError:
                 pixels = None
-            yield Step("patches", done, len(positions), "patches", (position, pixels))
+            yield Step(("patches",), done, len(positions), "patches", (position, pixels))
 
 
 def _icon(pixels: NDArray[np.uint8]) -> QIcon:

@@ -165,4 +165,4 @@ class _Map(QWidget):
 
 def _overview(path: str) -> Iterator[Step[NDArray[np.uint8]]]:
     with open_slide(path) as slide:
-        yield Step("overview", 1, 1, result=drawn(slide.overview(2 * SIDE)))
+        yield Step(("overview",), 1, 1, result=drawn(slide.overview(2 * SIDE)))

@@ -272,12 +272,12 @@ def _check_steps(slides: Path, labels: Path, folds: int, options: TableOptions) 
 
     report = validate_cohort(slides, labels, folds=folds, options=options)
     checked = Checked(report, read_records(labels, "labels table"))
-    yield Step("check", 1, 1, result=checked)
+    yield Step(("check",), 1, 1, result=checked)
     found: list[Problem] = []
     for step in look_steps(sources_of(slides, report)):
         if step.result is not None:
             found += unusable(step.result)
             found += lookalikes(step.result, report.cohort) if report.cohort is not None else []
         elif step.done % SHOWN == 0:
-            yield Step("check", step.done, step.total, step.unit, checked)
-    yield Step("check", 1, 1, result=checked._replace(report=replace(report, problems=(*report.problems, *found))))
+            yield Step(("check",), step.done, step.total, step.unit, checked)
+    yield Step(("check",), 1, 1, result=checked._replace(report=replace(report, problems=(*report.problems, *found))))
