@@ -58,7 +58,7 @@ def make_run(samples: Path) -> None:
     asked = cohort / "slides", cohort / "labels.csv", Path("run"), config
     steps = train_steps(*asked, device="cpu")
     for step in steps:
-        if step.job == "fold-1: stage 1":
+        if step.job == ("fold-1", "stage 1"):
             break
     steps.close()
     list(train_steps(*asked, device="cpu"))

@@ -31,8 +31,8 @@ class RunStatus:
     state
         "absent" without a run in the folder; "interrupted" when the training went without a word, as by a kill.
     job
-        Job of the last Step, empty before the first. `done` of `total` of its `unit` are there; `total` is None where it
-        is not known.
+        Job of the last Step, empty before the first. `done` of `total` of its `unit` are there; `total` is None where
+        it is not known.
     stage
         What is going on, or was at the end, for a person.
     stage_seconds_left
