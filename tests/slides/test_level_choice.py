@@ -15,7 +15,7 @@ from lrmil.slides.level_choice import coarsest_level, distance, far_notes, is_fa
 from lrmil.slides.readers.protocol import Level
 from lrmil.slides.slide import open_slide
 from lrmil.slides.source import SlideSource, slide_id_of
-from lrmil.steps import last
+from lrmil.steps import Step, last
 from support.pictures import picture
 from support.runs import tiny_config
 from support.slides import write_pyramid
@@ -119,7 +119,7 @@ def test_a_training_keeps_the_warning(cohort: Path, tmp_path: Path, monkeypatch:
     first = tmp_path / "slides" / "demo-000.ome.tif"
     write_pyramid(first, tifffile.imread(first, key=0), 0.5, factors=())
     monkeypatch.setattr(train, "write_problems", stop)
-    monkeypatch.setattr(train, "extract_features", lambda *_, **__: iter(()))
+    monkeypatch.setattr(train, "extract_features", lambda *_, **__: iter([Step(("extract",), 0, 0, result=[])]))
     with pytest.raises(KeyboardInterrupt):
         list(train.train_steps(tmp_path / "slides", cohort / "labels.csv", tmp_path / "run", tiny_config()))
     (message,) = [message for message in written if "no level near 2 um/px" in message]
