@@ -1,8 +1,10 @@
 """One slide through a model: coarse levels alone are read, the answer does not depend on how, refusals say why."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ from lrmil.raster import Raster
 from lrmil.slides.slide import Slide, open_slide
 from lrmil.steps import last
 from support.recording import open_recorded
-from support.runs import tiny_bundle
+from support.runs import state_of, tiny_bundle
 from support.slides import write_pyramid
 
 
@@ -83,6 +85,56 @@ def test_the_answer_is_the_model_on_the_patches_of_the_slide(slide: Slide, bundl
 def test_batches_and_threads_do_not_matter(path: Path, bundle: Bundle, batch_size: int, threads: int) -> None:
     expected = predict(path, bundle, "cpu", batch_size=16, threads=2)
     assert_same_answer(predict(path, bundle, "cpu", batch_size=batch_size, threads=threads), expected)
+
+
+def test_a_bundle_stays_as_it_was_loaded(path: Path) -> None:
+    """Also while it is at work: two predictions take turns, Step by Step."""
+    bundle = tiny_bundle()
+    bundle.mil.train()  # as someone may leave it who trains it on
+    before = state_of(bundle.encoder), state_of(bundle.mil)
+    runs = [
+        predict_steps(path, bundle, "cpu", batch_size=size, threads=size, uncertain_below=below, live=True)
+        for size, below in ((4, 0.0), (7, 1.0))
+    ]
+    answers: list[Prediction | None] = [None, None]
+    for steps in zip(*runs, strict=False):
+        answers = [step.result for step in steps]
+        assert (state_of(bundle.encoder), state_of(bundle.mil)) == before
+    answers = [
+        last(run) if answer is None or answer.status == "partial" else answer
+        for run, answer in zip(runs, answers, strict=True)
+    ]
+    assert [answer.status for answer in answers if answer] == ["ok", "uncertain"]
+    assert (state_of(bundle.encoder), state_of(bundle.mil)) == before
+
+
+@pytest.mark.parametrize(
+    "devices",
+    [
+        pytest.param(("cpu", "cpu"), id="cpu"),
+        pytest.param(
+            ("cpu", "cuda:0"),
+            id="cuda",
+            marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+        ),
+    ],
+)
+def test_two_threads_share_a_bundle(path: Path, cohort: Path, devices: tuple[str, str]) -> None:
+    bundle, both = tiny_bundle(), Barrier(2)
+    before = state_of(bundle.encoder), state_of(bundle.mil)
+    paths = (path, cohort / "slides/demo-002.ome.tif")
+    alone = [predict(one, bundle, device) for one, device in zip(paths, devices, strict=True)]
+
+    def work(place: int) -> Prediction:
+        both.wait(timeout=60)
+        steps = predict_steps(paths[place], bundle, devices[place], batch_size=3 + place, threads=1 + place, live=True)
+        return last(steps)
+
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(work, (0, 1)))
+    for one, other in zip(together, alone, strict=True):
+        assert_same_answer(one, other)
+    assert (state_of(bundle.encoder), state_of(bundle.mil)) == before
 
 
 def test_the_attention_under_a_point_is_that_of_the_patch_seen_there(slide: Slide, bundle: Bundle) -> None:

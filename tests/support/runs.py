@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from lrmil.configs import MILConfig, TrainConfig, with_settings
 from lrmil.features.store import Features, FeaturesCard, write_features
@@ -58,6 +59,16 @@ def tiny_bundle(size: int = 64, mpp: float = 2.0, classes: tuple[str, ...] = ("n
         mil=mil,
         mil_config=config,
     )
+
+
+def state_of(network: nn.Module) -> list[object]:
+    """Where each weight lies and how, its content, and which parts are in training mode."""
+    tensors = [*network.named_parameters(), *network.named_buffers()]
+    weights = [
+        (name, id(value), value.device, value.dtype, value.stride(), value.data_ptr(), value.detach().clone().tolist())
+        for name, value in tensors
+    ]
+    return [*weights, *((name, id(part), part.training) for name, part in network.named_modules())]
 
 
 def lattice_card(slide_id: str, *, mpp: float = 2.0, size: int = 64, key: str = "key") -> FeaturesCard:

@@ -1,11 +1,16 @@
-"""Where the networks run: the devices that exist, and the precision that suits each."""
+"""Where the networks run: the devices that exist, networks on them, and the precision that suits each."""
 
+import copy
 from contextlib import AbstractContextManager
-from typing import NamedTuple
+from itertools import chain
+from typing import NamedTuple, TypeVar
 
 import torch
+from torch import Tensor, nn
 
 from lrmil.errors import ConfigError
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class Device(NamedTuple):
@@ -53,3 +58,36 @@ def mixed_precision(device: torch.device) -> AbstractContextManager[object]:
     """Autocast to bfloat16 where the GPU computes in it; full precision elsewhere."""
     enabled = device.type == "cuda" and torch.cuda.is_bf16_supported()
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+
+def on_device(network: Network, device: torch.device) -> Network:
+    """Return a network for inference on a device; the given one stays as it is, so other threads may use it.
+
+    Weights that are already on the device in the right layout are shared, the others are copied. Convolutions are laid
+    out channels-last, which is twice as fast on a CPU.
+
+    Parameters
+    ----------
+    network
+        Any network, on any device.
+    device
+        Where its inputs will be.
+
+    Returns
+    -------
+    A network in evaluation mode: the given one, if nothing about it needs to change.
+    """
+    tensors = [*chain(network.parameters(), network.buffers())]
+    placed = [_placed(tensor, device) for tensor in tensors]
+    is_ready = all(new is old for new, old in zip(placed, tensors, strict=True))
+    if is_ready and not any(part.training for part in network.modules()):
+        return network
+    return copy.deepcopy(network, {id(old): new for old, new in zip(tensors, placed, strict=True)}).eval()
+
+
+def _placed(tensor: Tensor, device: torch.device) -> Tensor:
+    layout = torch.channels_last if tensor.dim() == 4 else torch.preserve_format
+    moved = tensor.detach().to(device, memory_format=layout)
+    if moved.device == tensor.device and moved.stride() == tensor.stride():
+        return tensor
+    return nn.Parameter(moved, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else moved

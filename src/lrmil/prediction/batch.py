@@ -13,7 +13,7 @@ from lrmil.features.extraction import READING, SlideSource
 from lrmil.io import atomic, hashing
 from lrmil.io.locks import exclusive, output_lock
 from lrmil.models.bundle import Bundle
-from lrmil.models.devices import pick_device
+from lrmil.models.devices import on_device, pick_device
 from lrmil.patches.layout import refuse_coarser
 from lrmil.patches.tissue import GivenMask
 from lrmil.prediction.batch_outputs import BatchOutputs, Outcome
@@ -142,7 +142,8 @@ def predict_batch(
     OverwriteError, OutputError, RunError
         As `predict_slides`.
     """
-    device = str(pick_device(device))  # a wrong name concerns no slide
+    chosen = pick_device(device)  # a wrong name concerns no slide
+    bundle, device = replace(bundle, encoder=on_device(bundle.encoder, chosen)), str(chosen)  # copied once for all
     read, path = inputs or Inputs(slides), outputs.table_path
     read.require_clear([outputs.folder, path])
     atomic.make_folder(path.parent)

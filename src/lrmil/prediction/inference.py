@@ -14,9 +14,9 @@ from lrmil.errors import ConfigError
 from lrmil.features.encoding import Encoded, encode_patches, join
 from lrmil.features.extraction import check_failures, loss_note
 from lrmil.models.bundle import Bundle
-from lrmil.models.devices import pick_device
+from lrmil.models.devices import on_device, pick_device
 from lrmil.models.encoders.loading import PatchEncoder
-from lrmil.models.heads.abmil import BagOutput, predict_bag
+from lrmil.models.heads.abmil import ABMIL, BagOutput, predict_bag
 from lrmil.patches.layout import Patches, make_patches
 from lrmil.patches.tissue import GivenMask, Tissue, tissue_of
 from lrmil.prediction.attention import attention_raster
@@ -71,7 +71,7 @@ def predict_steps(
     slide
         A path, or an open `Slide` (which stays open).
     bundle
-        From `load_bundle`.
+        From `load_bundle`. It stays as it is, so several threads may use it at once, also on several devices.
     device
         "auto" or a name of `available_devices`.
     mpp
@@ -113,7 +113,9 @@ def predict_steps(
         check_failures(patches.undecided, len(patches) + patches.undecided, bundle.max_failed, found.notes)
         clock.mark("tissue")
         encoder = PatchEncoder(bundle.encoder, pick_device(device), batch_size=batch_size)
-        answer = _Answer(opened, bundle, patches, found, "segmented" if tissue is None else "given", bytes_before)
+        source = "segmented" if tissue is None else "given"
+        mil = on_device(bundle.mil, torch.device("cpu"))
+        answer = _Answer(opened, bundle, mil, patches, found, source, bytes_before)
         if live:
             yield Step((opened.slide_id,), 0, len(patches), "patches", answer.partial([]))
         parts = []
@@ -126,7 +128,7 @@ def predict_steps(
         check_failures(failed, len(patches) + patches.undecided, bundle.max_failed)
         reading.close()  # of a slide that changed meanwhile there is no answer
         clock.mark("patches")
-        output = predict_bag(bundle.mil.cpu(), torch.from_numpy(encoded.embeddings))
+        output = predict_bag(answer.mil, torch.from_numpy(encoded.embeddings))
         clock.mark("mil")
         timings = {**clock.stages, "total": time.perf_counter() - start}
         result = answer.complete(encoded, output, uncertain_below=uncertain_below, timings=timings)
@@ -139,6 +141,7 @@ class _Answer:
 
     slide: Slide
     bundle: Bundle
+    mil: ABMIL
     patches: Patches
     tissue: Tissue
     tissue_source: str
@@ -150,7 +153,7 @@ class _Answer:
         if not seen:
             return self._prediction(np.zeros(0, np.int64), np.zeros(0), failed, status="partial")
         encoded = join(parts)
-        output = predict_bag(self.bundle.mil.cpu(), torch.from_numpy(encoded.embeddings))
+        output = predict_bag(self.mil, torch.from_numpy(encoded.embeddings))
         return self._prediction(encoded.positions, output.attention, failed, status="partial")
 
     def complete(

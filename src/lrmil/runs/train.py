@@ -19,7 +19,7 @@ from lrmil.geometry import resolution_ratio
 from lrmil.io import atomic, hashing
 from lrmil.io.documents import refuse_links
 from lrmil.io.ownership import is_metrics
-from lrmil.models.devices import pick_device
+from lrmil.models.devices import on_device, pick_device
 from lrmil.models.encoders.loading import Encoder, PatchEncoder, default_size, encoder_hash, load_encoder
 from lrmil.models.encoders.terms import warning_before_training
 from lrmil.patches.plan import PatchPlan
@@ -183,6 +183,7 @@ def _run(
         seed=config.seed,
         layers=config.stage1.layers,
     )
+    teacher = on_device(teacher, pick_device("cpu"))  # in the layout of every `PatchEncoder`, which shares the weights
     student = _student_start(teacher, config)
     terms = {role: used.terms for role, used in (("teacher", teacher), ("start", student)) if used.terms}
     if warning := warning_before_training(**terms) if len(terms) == 2 else "":

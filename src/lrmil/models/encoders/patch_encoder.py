@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lrmil.errors import ConfigError, EncoderError
-from lrmil.models.devices import mixed_precision
+from lrmil.models.devices import mixed_precision, on_device
 from lrmil.models.encoders.network import Encoder
 from lrmil.models.finite import require_finite
 
@@ -19,7 +19,8 @@ log = logging.getLogger(__name__)
 class PatchEncoder:
     """An encoder on a device that halves its batch when the device's memory does not suffice, and says so once.
 
-    The embedding of a patch does not depend on the patches beside it, so neither do results on the batch size.
+    The embedding of a patch does not depend on the patches beside it, so neither do results on the batch size. The
+    encoder that was given stays as it is (`lrmil.models.devices.on_device`).
     """
 
     def __init__(
@@ -27,8 +28,7 @@ class PatchEncoder:
     ) -> None:
         if batch_size < 1:
             raise ConfigError(f"Expected a batch of at least 1 patch. Got {batch_size}.")
-        self.encoder = encoder.to(device)
-        self.encoder.to(memory_format=torch.channels_last)
+        self.encoder = on_device(encoder, device)
         self.device = device
         self.batch_size = batch_size
         self.layers = layers
