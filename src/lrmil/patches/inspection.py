@@ -1,7 +1,8 @@
 """What `lrmil inspect` says of a slide."""
 
 from lrmil.errors import ResolutionError
-from lrmil.patches.layout import make_patches, refuse_coarser
+from lrmil.patches.layout import refuse_coarser
+from lrmil.patches.plan import PatchPlan, patches_of
 from lrmil.patches.tissue import GivenMask, tissue_of
 from lrmil.slides.dicom_head import is_dicom
 from lrmil.slides.discovery import slide_file
@@ -46,7 +47,7 @@ def inspect_slide(
             facts |= {"mpp": None, "mpp_source": None, "message": str(error)}
             return {**facts, **({"notes": " ".join(slide.notes)} if slide.notes else {})}
         found = tissue_of(slide, mask)
-        tissue, unread = found.mask, found.unread
+        tissue = found.mask
         notes = (*slide.notes, *found.notes)
         cell_um = [side * slide.mpp for side in tissue.cell_yx]
         facts["tissue_mm2"] = round(float(tissue.array.sum()) * cell_um[0] * cell_um[1] / 1e6, 3)
@@ -58,7 +59,7 @@ def inspect_slide(
                 f"level {level}, {slide.mpp * slide.levels[level].downsample:.4g} um/px, for {lr:g} um/px"
             )
             notes = (*notes, *far_notes(slide.levels, slide.mpp, [lr]))
-            patches = make_patches(slide, tissue, unread=unread, mpp=lr, size=size, children=children)
+            patches = patches_of(slide, PatchPlan(lr, size, children), found)
             facts["lr_patches"] = f"{len(patches)} of {size} px at {lr:g} um/px"
             if patches.undecided:
                 facts["unreadable"] = (

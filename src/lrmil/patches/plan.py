@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from lrmil.patches.layout import Patches, make_patches
 from lrmil.patches.tissue import Tissue, tissue_of
 from lrmil.slides.slide import Slide
-from lrmil.slides.source import SlideSource as SlideSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +33,37 @@ class PatchPlan:
     max_failed: float = 0.2
 
 
-def patches_of(slide: Slide, plan: PatchPlan, given: Tissue | None = None) -> Patches:
-    """Lay the paired grid of `plan` over the tissue, which is found where it is not given."""
-    tissue = tissue_of(slide, None) if given is None else given
+def patches_of(slide: Slide, plan: PatchPlan, tissue: Tissue | None = None) -> Patches:
+    """Lay the paired grid of `plan` over the tissue of a slide.
+
+    Parameters
+    ----------
+    slide
+        An open slide.
+    plan
+        Which patches are meant.
+    tissue
+        Where its tissue is, as from `tissue_of`; None to find it.
+
+    Returns
+    -------
+    Patches
+        With the notes on the tissue.
+
+    Raises
+    ------
+    ResolutionError, SlideError
+        As `make_patches`, and as `find_tissue` where `tissue` is None.
+    """
+    found = tissue_of(slide, None) if tissue is None else tissue
     patches = make_patches(
         slide,
-        tissue.mask,
-        unread=tissue.unread,
+        found.mask,
+        unread=found.unread,
         mpp=plan.mpp,
         size=plan.size,
         children=plan.children,
         min_tissue=plan.min_tissue,
         min_tissue_hr=plan.min_tissue_hr,
     )
-    return replace(patches, notes=tissue.notes)
+    return replace(patches, notes=found.notes)

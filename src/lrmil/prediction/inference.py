@@ -17,7 +17,8 @@ from lrmil.models.bundle import Bundle
 from lrmil.models.devices import on_device, pick_device
 from lrmil.models.encoders.loading import PatchEncoder
 from lrmil.models.heads.abmil import ABMIL, BagOutput, predict_bag
-from lrmil.patches.layout import Patches, make_patches
+from lrmil.patches.layout import Patches
+from lrmil.patches.plan import PatchPlan, patches_of
 from lrmil.patches.tissue import GivenMask, Tissue, tissue_of
 from lrmil.prediction.attention import attention_raster
 from lrmil.prediction.prediction import Prediction
@@ -101,15 +102,7 @@ def predict_steps(
         clock = _Clock(start)
         clock.mark("open")
         found = tissue_of(opened, tissue)
-        patches = make_patches(
-            opened,
-            found.mask,
-            mpp=bundle.mpp,
-            size=bundle.patch_size,
-            children=1,
-            min_tissue=bundle.min_tissue,
-            unread=found.unread,
-        )
+        patches = patches_of(opened, _plan_of(bundle), found)
         check_failures(patches.undecided, len(patches) + patches.undecided, bundle.max_failed, found.notes)
         clock.mark("tissue")
         encoder = PatchEncoder(bundle.encoder, pick_device(device), batch_size=batch_size)
@@ -133,6 +126,11 @@ def predict_steps(
         timings = {**clock.stages, "total": time.perf_counter() - start}
         result = answer.complete(encoded, output, uncertain_below=uncertain_below, timings=timings)
         yield Step((opened.slide_id,), len(patches), len(patches), "patches", result)
+
+
+def _plan_of(bundle: Bundle) -> PatchPlan:
+    """Return which patches of a slide a model reads."""
+    return PatchPlan(bundle.mpp, bundle.patch_size, min_tissue=bundle.min_tissue, max_failed=bundle.max_failed)
 
 
 @dataclass(frozen=True, slots=True)
