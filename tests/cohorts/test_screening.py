@@ -154,7 +154,7 @@ class TestUnusable:
         problems = unusable(looks)
         assert [problem.message.split("'")[1] for problem in problems] == [name.split(".")[0] for name in names]
         text = " ".join(problem.message for problem in problems)
-        assert "um/px" in problems[2].message and "0.5 um/px or finer" in problems[3].message
+        assert "um/px" in problems[2].message and "as fine as 0.5 um/px" in problems[3].message
         assert str(tmp_path) not in text and {problem.severity for problem in problems} == {"warning"}
 
     def test_an_override_of_the_table_is_used(self, first: Path, tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ import pytest
 from lrmil.errors import ResolutionError
 from lrmil.patches.layout import Patches, make_patches
 from lrmil.raster import Raster
+from lrmil.slides.readers.protocol import Level, Reader
+from lrmil.slides.resolution import Resolution
 from lrmil.slides.slide import Slide
 
 SIZE = 16  # at 2 um/px a patch is 32 um: 64 px of a slide of 0.5 um/px, four tissue cells of 16 px
@@ -17,11 +19,9 @@ CELL = 16
 
 
 def slide_of(width: int, height: int, *, mpp: float = 0.5, origin_yx: tuple[int, int] = (0, 0)) -> Slide:
-    """What `make_patches` asks of a slide."""
-    stub = SimpleNamespace(
-        path=Path("slide.svs"), mpp=mpp, mpp_source="test", dimensions=(width, height), origin_yx=origin_yx
-    )
-    return cast(Slide, stub)
+    """A slide without pixels."""
+    reader = SimpleNamespace(levels=(Level((height, width), 1.0, (256, 256)),), origin_yx=origin_yx)
+    return Slide(Path("slide.svs"), cast(Reader, reader), Resolution(mpp, "test"))
 
 
 def tissue_of(array: np.ndarray, *, cell: float = CELL, origin_yx: tuple[float, float] = (0.0, 0.0)) -> Raster:

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -16,9 +18,13 @@ from PIL import Image
 
 from lrmil.errors import ResolutionError, SlideError
 from lrmil.patches.inspection import inspect_slide
+from lrmil.patches.layout import make_patches
+from lrmil.raster import Raster
 from lrmil.slides.fallback import StandIns
 from lrmil.slides.pyramid import LazyLevel
 from lrmil.slides.readers.choice import open_reader
+from lrmil.slides.readers.protocol import Level, Reader
+from lrmil.slides.resolution import Resolution
 from lrmil.slides.slide import Slide, find_slides, open_slide, slide_id_of
 from lrmil.slides.source import SlideSource
 from support.recording import open_recorded
@@ -101,10 +107,39 @@ def test_level_for(slide: Slide, mpp: float, level: int) -> None:
 
 
 def test_never_upsampled(slide: Slide) -> None:
-    with pytest.raises(ResolutionError, match=r"Expected a slide of 0\.25 um/px or finer.*0\.5 um/px"):
+    with pytest.raises(ResolutionError, match=r"at least as fine as 0\.25 um/px.*0\.5 um/px"):
         slide.read_region((0, 0), (8, 8), 0.25)
     with pytest.raises(ValueError, match="above 0"):
         slide.level_for(0)
+
+
+@given(own=st.floats(0.05, 20), mpp=st.floats(0.05, 20))
+def test_one_rule_says_what_is_too_coarse(own: float, mpp: float) -> None:
+    reader = cast(Reader, SimpleNamespace(levels=(Level((300, 400), 1.0, (256, 256)),), origin_yx=(0, 0)))
+    slide = Slide(Path("slide.svs"), reader, Resolution(own, "test"))
+    tissue = Raster.on_lattice(np.ones((3, 4), bool), cell_level0=100.0, origin_yx=(0.0, 0.0))
+    asked = [
+        slide.require_mpp,
+        slide.level_for,
+        lambda mpp: slide.read_region((0, 0), (1, 1), mpp),
+        lambda mpp: make_patches(slide, tissue, mpp=mpp, size=16),
+    ]
+    if own <= 1.1 * mpp:
+        assert slide.require_mpp(mpp) is None and slide.level_for(mpp) == 0
+        return
+    said = set()
+    for ask in asked:
+        with pytest.raises(ResolutionError) as refused:
+            ask(mpp)
+        said.add(str(refused.value))
+    assert len(said) == 1
+
+
+def test_a_slide_of_unknown_resolution_is_fine_enough_for_nothing() -> None:
+    reader = cast(Reader, SimpleNamespace(levels=(Level((300, 400), 1.0, (256, 256)),), origin_yx=(0, 0)))
+    slide = Slide(Path("slide.svs"), reader, ResolutionError("no um/px"))
+    with pytest.raises(ResolutionError, match="no um/px"):
+        slide.require_mpp(1000.0)
 
 
 def test_no_finer_level_is_touched(slide: Slide) -> None:

@@ -136,7 +136,7 @@ def _look(source: SlideSource, mpp: float | None, lr: float | None) -> Look:
         with open_source(source) as slide, unchanged(slide):
             fingerprint = slide.fingerprint
             try:
-                slide.level_for(mpp or slide.mpp)
+                slide.require_mpp(mpp or slide.mpp)
                 problem = ""
             except LrmilError as error:
                 problem = without_folder(error, source.path)

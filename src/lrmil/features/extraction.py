@@ -18,7 +18,6 @@ from lrmil.io.ownership import is_features, require_free
 from lrmil.models.encoders.contract import EncoderContract, contract_of
 from lrmil.models.encoders.loading import PatchEncoder
 from lrmil.models.finite import require_finite
-from lrmil.patches.layout import refuse_coarser
 from lrmil.patches.plan import PatchPlan, patches_of
 from lrmil.patches.tissue import GivenMask, tissue_of
 from lrmil.raster import Raster
@@ -169,7 +168,7 @@ def _extract_one(
     path = out / f"{source.slide_id}.zarr"
     with ExitStack() as stack:
         slide = stack.enter_context(open_source(source))
-        refuse_coarser(slide, plan.mpp)  # earlier features do not count for a slide that is refused now
+        slide.require_mpp(plan.mpp)  # earlier features do not count for a slide that is refused now
         fingerprint = slide.fingerprint
         made_from = [FORMAT, READING, fingerprint, source.mpp, encoder_hash, list(encoder.layers), resolution]
         masks = [] if given is None else [tissue_of(slide, given)]
@@ -186,7 +185,7 @@ def _extract_one(
             undecided = patches.undecided
         else:
             grid = patches.children_grid
-            refuse_coarser(slide, grid.mpp)
+            slide.require_mpp(grid.mpp)
             index = patches.children_index[patches.children_covered]
             corners = patches.children_level0_yx[patches.children_covered]
             undecided = patches.children_undecided

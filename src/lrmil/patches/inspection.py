@@ -1,7 +1,6 @@
 """What `lrmil inspect` says of a slide."""
 
 from lrmil.errors import ResolutionError
-from lrmil.patches.layout import refuse_coarser
 from lrmil.patches.plan import PatchPlan, patches_of
 from lrmil.patches.tissue import GivenMask, tissue_of
 from lrmil.slides.dicom_head import is_dicom
@@ -65,7 +64,7 @@ def inspect_slide(
                 facts["unreadable"] = (
                     f"{patches.undecided} further patches, if there is tissue where nothing can be read"
                 )
-            refuse_coarser(slide, lr / children)
+            slide.require_mpp(lr / children)
             covered = int(patches.children_covered.sum())
             facts["hr_patches"] = f"{covered} of {size} px at {lr / children:g} um/px"
         except ResolutionError as error:

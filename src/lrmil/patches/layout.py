@@ -5,12 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lrmil.errors import ResolutionError, SlideError
+from lrmil.errors import SlideError
 from lrmil.geometry import Grid, children_of
 from lrmil.raster import Raster
 from lrmil.slides.slide import Slide
 
-COARSER_TOLERANCE = 1.10  # method.md section 2: never upsample, 10 % tolerance
 LARGEST = 1 << 25  # places of the lattice: at 512 um a side no glass has more than 100,000
 ROUNDING = 1e-9  # a patch wholly on tissue can have a computed fraction of 1 - 1e-13, and min_tissue may be 1
 
@@ -110,7 +109,7 @@ def make_patches(
     SlideError
         If it is larger than any glass.
     """
-    refuse_coarser(slide, mpp)
+    slide.require_mpp(mpp)
     grid = Grid(mpp, size, slide.mpp, slide.origin_yx)
     rows, cols = grid.shape_over(slide.dimensions)
     if rows * cols > LARGEST:
@@ -141,18 +140,3 @@ def _kept(
     if unread is None or not unread.array.any():
         return kept, np.zeros_like(kept)
     return kept, ~kept & (share + unread.mean_over(level0_yx, size_level0) >= least - ROUNDING)
-
-
-def refuse_coarser(slide: Slide, mpp: float) -> None:
-    """Refuse a slide that would have to be enlarged.
-
-    Raises
-    ------
-    ResolutionError
-        If the slide has no resolution or is more than 10 % coarser than `mpp`.
-    """
-    if slide.mpp > mpp * COARSER_TOLERANCE:
-        raise ResolutionError(
-            f"Expected {slide.path.name} to be at least as fine as {mpp:g} um/px. Got {slide.mpp:g} um/px "
-            f"({slide.mpp_source}); a coarser slide is never enlarged: scan it finer or work at a coarser resolution."
-        )

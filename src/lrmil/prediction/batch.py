@@ -14,7 +14,6 @@ from lrmil.io import atomic, hashing
 from lrmil.io.locks import exclusive, output_lock
 from lrmil.models.bundle import Bundle
 from lrmil.models.devices import on_device, pick_device
-from lrmil.patches.layout import refuse_coarser
 from lrmil.patches.tissue import GivenMask
 from lrmil.prediction.batch_outputs import BatchOutputs, Outcome
 from lrmil.prediction.files import (
@@ -209,7 +208,7 @@ def predict_one(
     """
     refuse_long_name(source.slide_id)
     with open_source(source) as slide:
-        refuse_coarser(slide, bundle.mpp)  # an earlier answer does not count for a slide that is refused now
+        slide.require_mpp(bundle.mpp)  # an earlier answer does not count for a slide that is refused now
         saved = read_tissue(out, source.slide_id) if saved_masks else None
         tissue = tissue if saved is None else saved
         mask = tissue.read(slide) if isinstance(tissue, GivenMask) else tissue

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Slide", "Thumbnail", "find_slides", "open_slide", "open_source", "slide_id_of"]
 
-COARSEST = 1.10  # method.md section 2: a slide coarser than the asked mpp by more than 10 % is refused
+COARSER_TOLERANCE = 1.10  # method.md section 2: never enlarge, with a tolerance of 10 %
 
 
 def open_slide(path: str | Path, mpp: float | None = None, *, objective_power: bool = False) -> "Slide":
@@ -222,21 +222,32 @@ class Slide:
         """Hash of the slide's content by samples; for a slide of several files, over all of them."""
         return self.identity.fingerprint
 
+    def require_mpp(self, mpp: float) -> None:
+        """Refuse to work at `mpp` um/px where pixels would have to be enlarged.
+
+        Raises
+        ------
+        ResolutionError
+            If the slide is more than 10 % coarser than `mpp`, or has no um/px.
+        """
+        if self.mpp > mpp * COARSER_TOLERANCE:
+            raise ResolutionError(
+                f"Expected {self.path.name} to be at least as fine as {mpp:.4g} um/px. Got {self.mpp:.4g} um/px "
+                f"({self.mpp_source}); a coarser slide is never enlarged: scan it finer or work at a coarser "
+                "resolution."
+            )
+
     def level_for(self, mpp: float) -> int:
         """Choose the level to read for a target resolution: the coarsest that is at most 1 % coarser than it.
 
         Raises
         ------
         ResolutionError
-            If the slide is more than 10 % coarser than `mpp` (nothing is ever upsampled), or has no um/px.
+            As `require_mpp`.
         """
         if not mpp > 0:
             raise ValueError(f"Expected a resolution above 0 um/px; got {mpp}.")
-        if self.mpp > mpp * COARSEST:
-            raise ResolutionError(
-                f"Expected a slide of {mpp:.4g} um/px or finer; {self.path.name} has {self.mpp:.4g} um/px "
-                f"({self.mpp_source}). Use a slide scanned at a higher resolution; pixels are never made up."
-            )
+        self.require_mpp(mpp)
         return coarsest_level(self.levels, self.mpp, mpp)
 
     def read_region(self, origin_yx: tuple[float, float], size_yx: tuple[int, int], mpp: float) -> NDArray[np.uint8]:
