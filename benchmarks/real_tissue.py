@@ -24,6 +24,7 @@ from lrmil.configs import TrainConfig, with_settings
 from lrmil.features.store import read_card, read_features
 from lrmil.io.atomic import write_json, write_text
 from lrmil.models.heads.abmil import predict_bag
+from lrmil.runs.arms import ARMS, features_of, mil_folder
 from lrmil.runs.fold_outputs import load_mil, read_outputs
 from lrmil.runs.train import train_steps
 from lrmil.steps import job_text
@@ -101,25 +102,26 @@ def measure(cohort: Path, run: Path, seed: int, name: str) -> dict[str, object]:
     figures = json.loads((run / "metrics.json").read_text())
     (fold,) = read_splits(run / "splits.csv")
     row: dict[str, object] = {"seed": seed, "name": name}
-    for arm in ("hr_teacher", "lr_undistilled", "lr_student"):
+    for arm in ARMS:
         row[arm] = figures[arm]["auroc"]
     config = TrainConfig().mil
-    folders = {"hr_teacher": "shared/hr", "lr_undistilled": "shared/lr", "lr_student": f"{fold.name}/lr"}
-    for arm, folder in folders.items():
-        mil = load_mil(run / fold.name / arm.replace("hr_teacher", "teacher"), 2, config)
-        outputs = [predict_bag(mil, embeddings(run / folder / f"{slide_id}.zarr")) for slide_id in fold.val]
+    for arm in ARMS:
+        mil = load_mil(mil_folder(run, fold.name, arm), 2, config)
+        features = [features_of(run, fold.name, slide_id, arm) for slide_id in fold.val]
+        outputs = [predict_bag(mil, embeddings(path)) for path in features]
         truth = np.array([report.cohort.class_index(slide_id) for slide_id in fold.val])
         probabilities = np.stack([output.probabilities for output in outputs])
         row[f"{arm}_val"] = metrics.auroc(truth, probabilities)
         row[f"{arm}_val_loss"] = float(-np.log(probabilities[np.arange(len(truth)), truth]).mean())
     tested = read_outputs(run / fold.name)
-    for arm, folder in (
-        ("lr_student", f"{fold.name}/lr"),
-        ("lr_undistilled", "shared/lr"),
-        ("hr_teacher", "shared/hr"),
-    ):
+    for arm in reversed(ARMS):
         places = [
-            located(cohort, run / folder / f"{slide_id}.zarr", slide_id, tested[arm][slide_id].attention_logits)
+            located(
+                cohort,
+                features_of(run, fold.name, slide_id, arm),
+                slide_id,
+                tested[arm][slide_id].attention_logits,
+            )
             for slide_id in fold.test
             if report.cohort.class_index(slide_id) == 1
         ]

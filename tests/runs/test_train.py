@@ -24,9 +24,10 @@ from lrmil.io.settings import write_toml
 from lrmil.models.bundle import load_bundle
 from lrmil.models.encoders.loading import encoder_hash
 from lrmil.prediction.inference import predict
+from lrmil.runs.arms import ARMS
 from lrmil.runs.artefacts import committing, is_committed, key_of
 from lrmil.runs.fold_outputs import read_evidence, read_outputs
-from lrmil.runs.plan_file import ARMS, read_plan, settings_hash, write_plan
+from lrmil.runs.plan_file import read_plan, settings_hash, write_plan
 from lrmil.runs.results import gap_recovered, public_name
 from lrmil.runs.train import Run, train, train_steps, without_failed
 from support.paths import TESTS

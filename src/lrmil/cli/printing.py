@@ -10,7 +10,7 @@ from rich.text import Text
 
 from lrmil.errors import printable
 from lrmil.prediction.table import Row
-from lrmil.runs.plan_file import ARM_NAMES
+from lrmil.runs.arms import ARM_NAMES
 
 
 class _Terminal(Console):

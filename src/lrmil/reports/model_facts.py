@@ -3,7 +3,7 @@
 from lrmil.io.redaction import without_folders
 from lrmil.models.card import ModelCard
 from lrmil.models.encoders.terms import describe_terms, read_terms, what_may_be_done
-from lrmil.runs.plan_file import ARM_NAMES
+from lrmil.runs.arms import ARM_NAMES
 
 UNKNOWN = "not recorded"
 

@@ -22,9 +22,10 @@ from lrmil.io.documents import read_csv_rows, read_json_document, require_fold, 
 from lrmil.io.redaction import without_folders
 from lrmil.models.heads.abmil import BagOutput
 from lrmil.reports.figures import LossLine
+from lrmil.runs.arms import ARMS, features_folder, features_of
 from lrmil.runs.changes import read_changes
 from lrmil.runs.fold_outputs import read_history, read_outputs
-from lrmil.runs.plan_file import ARMS, read_plan
+from lrmil.runs.plan_file import read_plan
 from lrmil.training.bags import gather_log_mass
 
 FORMAT = "lrmil.report/1"
@@ -123,12 +124,6 @@ def gather(run: Path) -> Report:
         environment=environment,
         bundle_sha256=hashing.sha256_file(run / "model/bundle.json"),
     )
-
-
-def features_of(run: Path, fold: str, slide_id: str, arm: str) -> Path:
-    """Features that an arm saw of a test slide."""
-    folder = {"hr_teacher": "shared/hr", "lr_undistilled": "shared/lr", "lr_student": f"{fold}/lr"}[arm]
-    return run / folder / f"{slide_id}.zarr"
 
 
 def read_json(path: Path) -> Any:
@@ -265,8 +260,8 @@ def _losses(run: Path, fold: str, stage: str) -> LossLine:
 def _unreadable(run: Path) -> list[dict[str, object]]:
     cards = {
         (path.stem, kind): read_card(path)
-        for kind in ("hr", "lr")
-        for path in sorted((run / "shared" / kind).glob("*.zarr"))
+        for kind, arm in (("hr", "hr_teacher"), ("lr", "lr_undistilled"))
+        for path in sorted(features_folder(run, None, arm).glob("*.zarr"))
     }
     return [
         {"slide_id": slide_id, "resolution": kind.upper(), "failed": card.failed, "total": card.total}

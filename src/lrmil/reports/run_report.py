@@ -18,9 +18,10 @@ from lrmil.io.redaction import without_folders
 from lrmil.prediction.attention import attention_raster, percentile_rank
 from lrmil.raster import Raster
 from lrmil.reports.figures import RocLine, colour_bar, loss_svg, roc_svg, slide_pictures
-from lrmil.reports.run_data import STAGES, Report, SlideResult, features_of, gather, read_json
+from lrmil.reports.run_data import STAGES, Report, SlideResult, gather, read_json
+from lrmil.runs.arms import ARM_NAMES, features_of
 from lrmil.runs.fold_outputs import read_outputs
-from lrmil.runs.plan_file import ARM_NAMES, read_plan, settings_hash
+from lrmil.runs.plan_file import read_plan, settings_hash
 from lrmil.slides.search import find_named
 
 # What documents that were changed by hand lead to; of a run that was not, none of them comes.

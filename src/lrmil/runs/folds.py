@@ -22,6 +22,7 @@ from lrmil.io.tensors import load_tensors, save_tensors
 from lrmil.models.encoders.loading import Encoder, PatchEncoder, encoder_hash
 from lrmil.models.heads.abmil import predict_bag
 from lrmil.patches.plan import PatchPlan
+from lrmil.runs.arms import ARMS, features_folder, features_of, mil_folder
 from lrmil.runs.artefacts import changed_inputs, committing, is_committed, key_of, load_into
 from lrmil.runs.fold_outputs import load_mil, read_evidence
 from lrmil.steps import Step, relay
@@ -85,17 +86,13 @@ class FoldTask:
         """Every slide of the fold."""
         return self.fold.train + self.fold.val + self.fold.test
 
-    def hr(self, slide_id: str) -> Path:
-        """HR features of the frozen encoder."""
-        return self.run / "shared/hr" / f"{slide_id}.zarr"
+    def features(self, arm: str, slide_id: str) -> Path:
+        """Features that an arm reads of a slide."""
+        return features_of(self.run, self.fold.name, slide_id, arm)
 
-    def lr_frozen(self, slide_id: str) -> Path:
-        """LR features of the frozen encoder."""
-        return self.run / "shared/lr" / f"{slide_id}.zarr"
-
-    def lr(self, slide_id: str) -> Path:
-        """LR features of the fold's distilled encoder."""
-        return self.folder / "lr" / f"{slide_id}.zarr"
+    def mil(self, arm: str) -> Path:
+        """Folder of an arm's MIL."""
+        return mil_folder(self.run, self.fold.name, arm)
 
     def seed(self, purpose: str) -> int:
         """Seed for one purpose in this fold."""
@@ -128,12 +125,18 @@ def load_lr_encoder(task: FoldTask) -> Encoder:
 
 
 def _teacher(task: FoldTask) -> Iterator[Step[Path]]:
-    bags = {slide_id: Bag(slide_id, task.hr(slide_id), task.labels[slide_id]) for slide_id in task.slide_ids}
+    bags = {
+        slide_id: Bag(slide_id, task.features("hr_teacher", slide_id), task.labels[slide_id])
+        for slide_id in task.slide_ids
+    }
     yield from _train_mil(task, "teacher", bags)
 
 
 def _floor(task: FoldTask) -> Iterator[Step[Path]]:
-    bags = {slide_id: Bag(slide_id, task.lr_frozen(slide_id), task.labels[slide_id]) for slide_id in task.slide_ids}
+    bags = {
+        slide_id: Bag(slide_id, task.features("lr_undistilled", slide_id), task.labels[slide_id])
+        for slide_id in task.slide_ids
+    }
     yield from _train_mil(task, "lr_undistilled", bags)
 
 
@@ -142,8 +145,8 @@ def _stage2(task: FoldTask) -> Iterator[Step[Path]]:
     bags = {
         slide_id: student_bag(
             slide_id,
-            task.lr(slide_id),
-            task.hr(slide_id),
+            task.features("lr_student", slide_id),
+            task.features("hr_teacher", slide_id),
             task.labels[slide_id],
             evidence[slide_id],
             children=task.plan.children,
@@ -202,7 +205,7 @@ def _evidence(task: FoldTask) -> Iterator[Step[Path]]:
     inputs = {
         "what": "evidence",
         "teacher": key_of(task.folder / "teacher"),
-        "slides": {slide_id: read_card(task.hr(slide_id)).key for slide_id in slide_ids},
+        "slides": {slide_id: read_card(task.features("hr_teacher", slide_id)).key for slide_id in slide_ids},
     }
     folder = task.folder / "evidence"
     if is_committed(folder, inputs):
@@ -211,7 +214,7 @@ def _evidence(task: FoldTask) -> Iterator[Step[Path]]:
     mil = load_mil(task.folder / "teacher", task.n_classes, task.config.mil)
     tensors: dict[str, Tensor] = {}
     for done, slide_id in enumerate(slide_ids, 1):
-        output = predict_bag(mil, torch.from_numpy(read_features(task.hr(slide_id)).embeddings))
+        output = predict_bag(mil, torch.from_numpy(read_features(task.features("hr_teacher", slide_id)).embeddings))
         tensors[f"{slide_id}/logits"] = torch.from_numpy(output.logits)
         tensors[f"{slide_id}/attention_logits"] = torch.from_numpy(output.attention_logits)
         yield Step((task.fold.name, "evidence"), done, len(slide_ids), "slides")
@@ -240,8 +243,8 @@ def _stage1(task: FoldTask) -> Iterator[Step[Path]]:
     pairs = {
         slide_id: PairedSlide(
             task.sources[slide_id],
-            task.lr_frozen(slide_id),
-            task.hr(slide_id),
+            task.features("lr_undistilled", slide_id),
+            task.features("hr_teacher", slide_id),
             task.plan.children,
             evidence[slide_id].attention_logits if attended else None,
         )
@@ -277,7 +280,7 @@ def _lr_features(task: FoldTask) -> Iterator[Step[Path]]:
         [task.sources[slide_id] for slide_id in task.slide_ids],
         patch_encoder,
         encoder_hash(encoder),
-        task.folder / "lr",
+        features_folder(task.run, task.fold.name, "lr_student"),
         task.plan,
         threads=task.config.threads,
         job=(task.fold.name, "LR features"),
@@ -288,23 +291,21 @@ def _lr_features(task: FoldTask) -> Iterator[Step[Path]]:
 
 
 def _outputs(task: FoldTask) -> Iterator[Step[Path]]:
-    arms = {"hr_teacher": ("teacher", task.hr), "lr_undistilled": ("lr_undistilled", task.lr_frozen)}
-    arms |= {"lr_student": ("lr_student", task.lr)}
     inputs = {
         "what": "outputs",
-        "models": {arm: key_of(task.folder / name) for arm, (name, _) in arms.items()},
-        "slides": {arm: {i: read_card(path(i)).key for i in task.fold.test} for arm, (_, path) in arms.items()},
+        "models": {arm: key_of(task.mil(arm)) for arm in ARMS},
+        "slides": {arm: {i: read_card(task.features(arm, i)).key for i in task.fold.test} for arm in ARMS},
     }
     folder = task.folder / "outputs"
     if is_committed(folder, inputs):
         return
     yield from _say_why(task, "test hr_teacher", folder, inputs)
-    probabilities: dict[str, dict[str, list[float]]] = {arm: {} for arm in arms}
+    probabilities: dict[str, dict[str, list[float]]] = {arm: {} for arm in ARMS}
     tensors: dict[str, Tensor] = {"none": torch.zeros(0)}
-    for arm, (name, path) in arms.items():
-        mil = load_mil(task.folder / name, task.n_classes, task.config.mil)
+    for arm in ARMS:
+        mil = load_mil(task.mil(arm), task.n_classes, task.config.mil)
         for done, slide_id in enumerate(task.fold.test, 1):
-            output = predict_bag(mil, torch.from_numpy(read_features(path(slide_id)).embeddings))
+            output = predict_bag(mil, torch.from_numpy(read_features(task.features(arm, slide_id)).embeddings))
             probabilities[arm][slide_id] = output.probabilities.tolist()
             tensors[f"{arm}/{slide_id}/logits"] = torch.from_numpy(output.logits)
             tensors[f"{arm}/{slide_id}/attention_logits"] = torch.from_numpy(output.attention_logits)
@@ -321,4 +322,7 @@ def _say_why(task: FoldTask, job: str, folder: Path, inputs: Mapping[str, object
 
 
 def _pair_keys(task: FoldTask, slide_id: str) -> list[str]:
-    return [read_card(task.lr_frozen(slide_id)).key, read_card(task.hr(slide_id)).key]
+    return [
+        read_card(task.features("lr_undistilled", slide_id)).key,
+        read_card(task.features("hr_teacher", slide_id)).key,
+    ]

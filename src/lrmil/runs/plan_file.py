@@ -1,4 +1,4 @@
-"""What a training run was asked for, RUN/plan.toml of format lrmil.run/1, and its arms; without torch, for viewers."""
+"""What a training run was asked for, RUN/plan.toml of format lrmil.run/1; without torch, for viewers."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -14,8 +14,6 @@ from lrmil.io.documents import read_toml_document
 from lrmil.io.ownership import is_plan
 
 FORMAT = "lrmil.run/1"
-ARM_NAMES = {"hr_teacher": "HR teacher", "lr_undistilled": "LR undistilled: the floor", "lr_student": "LR student"}
-ARMS = tuple(ARM_NAMES)
 
 
 def write_plan(

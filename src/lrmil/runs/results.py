@@ -16,10 +16,11 @@ from lrmil.io import atomic, hashing
 from lrmil.io.ownership import is_out_of_fold_table, is_problems
 from lrmil.io.safe_csv import csv_text
 from lrmil.models.bundle import Bundle, load_bundle
+from lrmil.runs.arms import ARMS
 from lrmil.runs.earlier import settle
 from lrmil.runs.fold_outputs import load_mil, read_outputs
 from lrmil.runs.folds import FoldTask, load_lr_encoder
-from lrmil.runs.plan_file import ARMS, settings_hash
+from lrmil.runs.plan_file import settings_hash
 
 
 def write_problems(out: Path, problems: Sequence[Problem], failed: dict[str, str]) -> None:
@@ -87,8 +88,7 @@ def _cost(arm: str, folds: Sequence[Fold], tasks: Sequence[FoldTask]) -> dict[st
     cards, task_of = [], {task.fold.name: task for task in tasks}
     for fold in folds:
         task = task_of[fold.name]
-        path = {"hr_teacher": task.hr, "lr_undistilled": task.lr_frozen, "lr_student": task.lr}[arm]
-        cards += [read_card(path(slide_id)) for slide_id in fold.test]
+        cards += [read_card(task.features(arm, slide_id)) for slide_id in fold.test]
     read = [card.bytes_read for card in cards if card.bytes_read is not None]
     return {
         "seconds_per_slide": float(np.mean([card.seconds for card in cards])),

@@ -23,6 +23,7 @@ from lrmil.models.devices import on_device, pick_device
 from lrmil.models.encoders.loading import Encoder, PatchEncoder, default_size, encoder_hash, load_encoder
 from lrmil.models.encoders.terms import warning_before_training
 from lrmil.patches.plan import PatchPlan
+from lrmil.runs.arms import features_folder, features_of
 from lrmil.runs.changes import Earlier, changed_slides, changes_since, note_changes, read_earlier
 from lrmil.runs.control import run_lock, stop_requested
 from lrmil.runs.earlier import put_by, require_run_place
@@ -246,7 +247,9 @@ def _say_changes(
         return
     fingerprints = {look.slide_id: look.fingerprint for look in looks if look.fingerprint}
     said = changes_since(earlier, config, cohort, folds)
-    said += changed_slides(sources.values(), fingerprints, lambda i: out / f"shared/lr/{i}.zarr", encoder_sha, READING)
+    said += changed_slides(
+        sources.values(), fingerprints, lambda i: features_of(out, None, i, "lr_undistilled"), encoder_sha, READING
+    )
     note_changes(out, said)
     for done, sentence in enumerate(said, 1):
         yield Step(("changes",), done, len(said), message=sentence)
@@ -302,14 +305,17 @@ def _frozen_features(
     """Extract HR and LR features of the frozen encoder; returns slide id -> why it failed."""
     sha = encoder_hash(encoder)
     failed: dict[str, str] = {}
-    wanted: list[tuple[Literal["lr", "hr"], tuple[int, ...]]] = [("lr", ()), ("hr", config.stage1.layers)]
-    for resolution, layers in wanted:
+    wanted: list[tuple[Literal["lr", "hr"], str, tuple[int, ...]]] = [
+        ("lr", "lr_undistilled", ()),
+        ("hr", "hr_teacher", config.stage1.layers),
+    ]
+    for resolution, arm, layers in wanted:
         patch_encoder = PatchEncoder(encoder, pick_device(device), batch_size=config.batch_size, layers=layers)
         steps = extract_features(
             [source for source in sources if source.slide_id not in failed],
             patch_encoder,
             sha,
-            out / "shared" / resolution,
+            features_folder(out, None, arm),
             plan,
             resolution=resolution,
             threads=config.threads,

@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from lrmil.errors import FormatError
 from lrmil.io.documents import read_json_document
-from lrmil.runs.plan_file import ARM_NAMES
+from lrmil.runs.arms import ARM_NAMES
 from napari_lrmil.widgets.parts import Text
 from napari_lrmil.widgets.train.table import Table
 

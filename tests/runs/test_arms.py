@@ -1,0 +1,47 @@
+"""Where the parts of an arm lie: what the map says is what a run wrote."""
+
+from pathlib import Path
+
+import pytest
+
+from lrmil.cohorts.splits import read_splits
+from lrmil.features.store import read_card
+from lrmil.runs.arms import ARMS, features_folder, features_of, mil_folder
+from lrmil.runs.fold_outputs import read_outputs
+from support.runs import TinyRun
+
+MPP = {"hr_teacher": 1.0, "lr_undistilled": 2.0, "lr_student": 2.0}
+
+
+def test_the_map_finds_everything_that_a_run_wrote(tiny_run: TinyRun) -> None:
+    run = tiny_run.folder
+    found = {path for path in run.rglob("*.zarr") if path.is_dir()}
+    named, encoders = set(), {}
+    for fold in read_splits(run / "splits.csv"):
+        outputs = read_outputs(run / fold.name)
+        assert tuple(outputs) == ARMS
+        for arm in ARMS:
+            assert (mil_folder(run, fold.name, arm) / "mil.safetensors").is_file()
+            for slide_id in fold.train + fold.val + fold.test:
+                path = features_of(run, fold.name, slide_id, arm)
+                card = read_card(path)
+                assert (card.slide_id, card.mpp) == (slide_id, MPP[arm])
+                encoders[arm] = card.encoder_hash
+                named.add(path)
+            for slide_id, output in outputs[arm].items():
+                read = read_card(features_of(run, fold.name, slide_id, arm))
+                assert len(output.attention_logits) == read.total - read.failed
+    assert named == found
+    assert encoders["hr_teacher"] == encoders["lr_undistilled"] != encoders["lr_student"]
+
+
+@pytest.mark.parametrize("arm", ["hr_teacher", "lr_undistilled"])
+def test_features_of_the_frozen_encoder_are_of_no_fold(arm: str) -> None:
+    assert features_folder(Path("run"), None, arm) == features_folder(Path("run"), "fold-3", arm)
+
+
+def test_features_of_the_student_are_of_one_fold() -> None:
+    run = Path("run")
+    assert features_folder(run, "fold-0", "lr_student") != features_folder(run, "fold-1", "lr_student")
+    with pytest.raises(ValueError, match="Expected a fold"):
+        features_folder(run, None, "lr_student")
