@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lrmil.configs import FitConfig
 from lrmil.errors import ConfigError
 from lrmil.steps import Step
-from lrmil.training.loop import Fit, fit_steps
+from lrmil.training.loop import Fit, FitRun, fit_steps
 
 CPU = torch.device("cpu")
 STEPS_PER_EPOCH = 3
@@ -61,14 +61,11 @@ def fitting(
     return fit_steps(
         ("fold-0", "job"),
         module,
+        FitRun(seed, folder / "job.checkpoint.safetensors", key, CPU),
         epoch_losses=epoch_losses,
         steps_per_epoch=STEPS_PER_EPOCH,
         validate=validate or measured,
         config=FitConfig(**{"epochs": 6, "learning_rate": 0.05, **settings}),  # type: ignore[arg-type]
-        seed=seed,
-        checkpoint=folder / "job.checkpoint.safetensors",
-        key=key,
-        device=CPU,
     )
 
 

@@ -18,7 +18,7 @@ from lrmil.losses import layer_loss, region_loss
 from lrmil.models.encoders.loading import EncoderOutput, encoder_hash
 from lrmil.slides.slide import Slide, open_slide
 from lrmil.training import pair_loading, patch_stage
-from lrmil.training.loop import Fit
+from lrmil.training.loop import Fit, FitRun
 from lrmil.training.pair_loading import PairedBatch, count_batches, draw_patches, load_pairs
 from lrmil.training.pairs import PairedSlide, RegionSamples, count_regions, region_samples
 from lrmil.training.patch_stage import Changes, Student, augment, draw_changes, stage1_losses, train_student
@@ -327,11 +327,8 @@ def train(
         encoder,
         pairs[:4],
         pairs[4:6],
+        FitRun(seed, folder / "stage1.checkpoint.safetensors", "key", CPU),
         config=config,
-        seed=seed,
-        checkpoint=folder / "stage1.checkpoint.safetensors",
-        key="key",
-        device=CPU,
         threads=2,
     )
     fit = list(steps)[-1].result

@@ -16,7 +16,7 @@ from lrmil.features.store import read_features
 from lrmil.models.heads.abmil import ABMIL, make_mil
 from lrmil.training import bags
 from lrmil.training.bags import Bag, BagStore, Evidence, gather_log_mass, student_bag
-from lrmil.training.loop import Fit
+from lrmil.training.loop import Fit, FitRun
 from lrmil.training.slide_stage import train_mil
 from support.runs import write_bag
 
@@ -94,14 +94,11 @@ def train(
         ("mil",),
         slides[:6],
         slides[6:],
+        FitRun(seed, folder / "mil.checkpoint.safetensors", "key", CPU),
         n_classes=2,
         config=config,
         stage2=stage2,
         start=start,
-        seed=seed,
-        checkpoint=folder / "mil.checkpoint.safetensors",
-        key="key",
-        device=CPU,
     )
     fit = list(steps)[-1].result
     assert fit is not None

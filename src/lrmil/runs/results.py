@@ -19,7 +19,7 @@ from lrmil.models.bundle import Bundle, load_bundle
 from lrmil.runs.arms import ARMS
 from lrmil.runs.earlier import settle
 from lrmil.runs.fold_outputs import load_mil, read_outputs
-from lrmil.runs.folds import FoldTask, load_lr_encoder
+from lrmil.runs.fold_task import FoldTask, load_lr_encoder
 from lrmil.runs.plan_file import settings_hash
 
 
@@ -144,7 +144,7 @@ def write_bundle(
             min_tissue=config.min_tissue,
             max_failed=config.max_failed,
             encoder=load_lr_encoder(task),
-            mil=load_mil(task.folder / "lr_student", task.n_classes, config.mil),
+            mil=load_mil(task.mil("lr_student"), task.n_classes, config.mil),
             mil_config=config.mil,
             training=training,
             metrics=figures,

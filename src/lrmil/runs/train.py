@@ -28,7 +28,8 @@ from lrmil.runs.changes import Earlier, changed_slides, changes_since, note_chan
 from lrmil.runs.control import run_lock, stop_requested
 from lrmil.runs.earlier import put_by, require_run_place
 from lrmil.runs.environment import write_environment
-from lrmil.runs.folds import FoldTask, run_fold
+from lrmil.runs.fold_task import FoldTask
+from lrmil.runs.folds import run_fold
 from lrmil.runs.jobs import TRAIN
 from lrmil.runs.log import logged
 from lrmil.runs.plan_file import write_plan

@@ -39,6 +39,28 @@ class Fit(NamedTuple):
     history: list[dict[str, float]]
 
 
+@dataclass(frozen=True, slots=True)
+class FitRun:
+    """What makes one training repeatable, and lets it go on where it was stopped.
+
+    Attributes
+    ----------
+    seed
+        Together with the epoch it fixes all randomness.
+    checkpoint
+        File to resume from and to keep; the caller deletes it once the final weights are written.
+    key
+        Hash of all inputs; a checkpoint with another key is not resumed.
+    device
+        Where the module is trained.
+    """
+
+    seed: int
+    checkpoint: Path
+    key: str
+    device: torch.device
+
+
 @dataclass(slots=True)
 class _State:
     """How far training is: what a checkpoint holds besides the weights."""
@@ -54,15 +76,12 @@ class _State:
 def fit_steps(
     job: Job,
     module: nn.Module,
+    run: FitRun,
     *,
     epoch_losses: EpochLosses,
     steps_per_epoch: int,
     validate: Validate,
     config: FitConfig,
-    seed: int,
-    checkpoint: Path,
-    key: str,
-    device: torch.device,
 ) -> Iterator[Step[Fit]]:
     """Train `module` and leave it with the weights of its best validation epoch.
 
@@ -72,6 +91,8 @@ def fit_steps(
         Job of the Steps.
     module
         What is trained; its parameters with `requires_grad`.
+    run
+        Seed, checkpoint, key and device.
     epoch_losses
         Called with the epoch and a seeded generator; gives, per optimisation step, named scalar losses of which
         "loss" is descended.
@@ -80,12 +101,6 @@ def fit_steps(
     validate
         Called after each epoch; must give "score" (higher is better) and "loss" (breaks ties), both on validation
         data and never on training data.
-    seed
-        Together with the epoch it fixes all randomness.
-    checkpoint
-        File to resume from and to keep; deleted by the caller once the final weights are written.
-    key
-        Hash of all inputs; a checkpoint with another key is not resumed.
 
     Yields
     ------
@@ -95,16 +110,16 @@ def fit_steps(
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
     best = {name: value.detach().clone() for name, value in module.state_dict().items()}
-    state = _resume(checkpoint, key, module, optimiser, best) or _State()
+    state = _resume(run, module, optimiser, best) or _State()
     total = config.epochs * steps_per_epoch
 
     while state.epoch < config.epochs and state.epoch - state.best_epoch < config.patience:
         module.train()
-        generator = torch.Generator().manual_seed(seed * 100_003 + state.epoch)
+        generator = torch.Generator().manual_seed(run.seed * 100_003 + state.epoch)
         sums: dict[str, float] = {}
         count = 0
         losses_of_epoch = epoch_losses(state.epoch, generator)
-        while (losses := _next(losses_of_epoch, seed * 1_000_003 + state.step, device)) is not None:
+        while (losses := _next(losses_of_epoch, run.seed * 1_000_003 + state.step, run.device)) is not None:
             if not losses["loss"].isfinite():
                 raise ConfigError(
                     f"Expected finite losses in {job_text(job)}. Got {losses['loss'].detach().item()} in epoch "
@@ -130,7 +145,7 @@ def fit_steps(
         metrics = {f"train_{name}": value / max(1, count) for name, value in sums.items()}
         metrics |= {f"val_{name}": value for name, value in scores.items()} | {"epoch": float(state.epoch)}
         state.history.append(metrics)
-        _save(checkpoint, key, module, optimiser, best, state)
+        _save(run, module, optimiser, best, state)
         yield Step(job, min(state.step, total), total, "steps", metrics=metrics)
 
     module.load_state_dict(best)
@@ -157,8 +172,7 @@ def _set_rate(optimiser: torch.optim.Optimizer, config: FitConfig, step: int, to
 
 
 def _save(
-    path: Path,
-    key: str,
+    run: FitRun,
     module: nn.Module,
     optimiser: torch.optim.Optimizer,
     best: dict[str, Tensor],
@@ -168,29 +182,25 @@ def _save(
     tensors |= {f"best/{name}": value for name, value in best.items()}
     for i, moments in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser/{i}/{name}": torch.as_tensor(value) for name, value in moments.items()}
-    metadata = {
-        "key": key,
-        "state": json.dumps(asdict(state)),
-    }
-    if not is_free(path, is_checkpoint):  # damaged, or somebody else's
-        atomic.put_aside(path)
-    with atomic.replacing(path, is_checkpoint) as temporary:
+    metadata = {"key": run.key, "state": json.dumps(asdict(state))}
+    if not is_free(run.checkpoint, is_checkpoint):  # damaged, or somebody else's
+        atomic.put_aside(run.checkpoint)
+    with atomic.replacing(run.checkpoint, is_checkpoint) as temporary:
         save_file(
             {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, temporary, metadata
         )
 
 
-def _resume(
-    path: Path, key: str, module: nn.Module, optimiser: torch.optim.Optimizer, best: dict[str, Tensor]
-) -> _State | None:
+def _resume(run: FitRun, module: nn.Module, optimiser: torch.optim.Optimizer, best: dict[str, Tensor]) -> _State | None:
     """Load the checkpoint into module, optimiser and `best`, when there is a whole one with this key."""
+    path = run.checkpoint
     if not is_plain(path):
         return None
     try:
         read_header(path)
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            if metadata.get("key") != key:
+            if metadata.get("key") != run.key:
                 return None
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         state = TypeAdapter(_State).validate_json(metadata["state"])

@@ -4,9 +4,8 @@ method.md section 5; arXiv 2606.06864.
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -20,7 +19,7 @@ from lrmil.features.store import read_features
 from lrmil.models.devices import mixed_precision
 from lrmil.models.encoders.loading import Encoder, as_input
 from lrmil.steps import Job, Step
-from lrmil.training.loop import Fit, fit_steps
+from lrmil.training.loop import Fit, FitRun, fit_steps
 from lrmil.training.pair_loading import SLIDES_TOGETHER, PairedBatch, count_batches, draw_patches, load_pairs
 from lrmil.training.pairs import PairedSlide, RegionSamples, block_order, region_samples
 
@@ -70,12 +69,9 @@ def train_student(
     encoder: Encoder,
     train: Sequence[PairedSlide],
     val: Sequence[PairedSlide],
+    run: FitRun,
     *,
     config: Stage1Config,
-    seed: int,
-    checkpoint: Path,
-    key: str,
-    device: torch.device,
     threads: int = 2,
 ) -> Iterator[Step[Fit]]:
     """Distil the HR embeddings into a copy of `encoder` that reads LR patches.
@@ -87,6 +83,8 @@ def train_student(
         projector when the backbone's differs).
     train, val
         Slides to learn from and slides to select the epoch on (lowest loss).
+    run
+        Seed, checkpoint, key and device; see `fit_steps`.
 
     Yields
     ------
@@ -100,14 +98,14 @@ def train_student(
     """
     config = replace(config, layers=tuple(sorted(config.layers, key=block_order)))
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(run.seed)
         student = _make_student(encoder, train[0], config)
     if config.standardised:
         _set_scales(student, train[:SLIDES_TOGETHER])
-    student.to(device)
+    student.to(run.device)
     student.to(memory_format=torch.channels_last)
-    held = draw_patches(val, config.validation_patches, torch.Generator().manual_seed(seed))
-    nominal = draw_patches(train, config.patches_per_epoch, torch.Generator().manual_seed(seed))
+    held = draw_patches(val, config.validation_patches, torch.Generator().manual_seed(run.seed))
+    nominal = draw_patches(train, config.patches_per_epoch, torch.Generator().manual_seed(run.seed))
     steps_per_epoch = count_batches(nominal, config.batch_size)
     if not steps_per_epoch or not count_batches(held, config.batch_size):
         raise SlideError(
@@ -119,30 +117,21 @@ def train_student(
         chosen = draw_patches(train, config.patches_per_epoch, generator)
         for batch in load_pairs(chosen, batch_size=config.batch_size, threads=threads, generator=generator):
             augmented = augment(batch, draw_changes(len(batch.pixels), generator)) if config.augment else batch
-            yield stage1_losses(student, augmented, config, device)
+            yield stage1_losses(student, augmented, config, run.device)
 
     def validate() -> dict[str, float]:
-        sums: dict[str, float] = {}
-        count = 0
-        with torch.inference_mode():
-            for batch in load_pairs(held, batch_size=config.batch_size, threads=threads, generator=None):
-                for name, value in stage1_losses(student, batch, config, device).items():
-                    sums[name] = sums.get(name, 0.0) + float(value) * len(batch.targets)
-                count += len(batch.targets)
-        scores = {name: value / count for name, value in sums.items()}
+        batches = load_pairs(held, batch_size=config.batch_size, threads=threads, generator=None)
+        scores = _mean_losses(student, batches, config, run.device)
         return {**scores, "score": -scores["loss"]}
 
     yield from fit_steps(
         job,
         student,
+        run,
         epoch_losses=epoch_losses,
         steps_per_epoch=steps_per_epoch,
         validate=validate,
         config=config.fit,
-        seed=seed,
-        checkpoint=checkpoint,
-        key=key,
-        device=device,
     )
 
 
@@ -169,6 +158,20 @@ def stage1_losses(
         "region": region,
         "cosine": functional.cosine_similarity(embedding.detach(), mean, dim=-1).mean(),
     }
+
+
+@torch.inference_mode()
+def _mean_losses(
+    student: Student, batches: Iterable[PairedBatch], config: Stage1Config, device: torch.device
+) -> dict[str, float]:
+    """Each loss over all LR patches of the batches."""
+    sums: dict[str, float] = {}
+    count = 0
+    for batch in batches:
+        for name, value in stage1_losses(student, batch, config, device).items():
+            sums[name] = sums.get(name, 0.0) + float(value) * len(batch.targets)
+        count += len(batch.targets)
+    return {name: value / count for name, value in sums.items()}
 
 
 def draw_changes(count: int, generator: torch.Generator) -> Changes:

@@ -1,7 +1,6 @@
 """The slide level: teacher MIL and label-only floor (no targets), and the student MIL of stage 2 (with targets)."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,22 +12,19 @@ from lrmil.configs import MILConfig, Stage2Config
 from lrmil.models.heads.abmil import ABMIL, make_mil, predict_bag
 from lrmil.steps import Job, Step
 from lrmil.training.bags import Bag, BagStore
-from lrmil.training.loop import Fit, fit_steps
+from lrmil.training.loop import Fit, FitRun, fit_steps
 
 
 def train_mil(
     job: Job,
     train: Sequence[Bag],
     val: Sequence[Bag],
+    run: FitRun,
     *,
     n_classes: int,
     config: MILConfig,
     stage2: Stage2Config | None = None,
     start: dict[str, Tensor] | None = None,
-    seed: int,
-    checkpoint: Path,
-    key: str,
-    device: torch.device,
 ) -> Iterator[Step[Fit]]:
     """Train a MIL on bags: teacher and floor from labels, the student also from the teacher (method.md section 7).
 
@@ -36,6 +32,8 @@ def train_mil(
     ----------
     train, val
         Bags to learn from, and bags to select the epoch on (AUROC, ties broken by cross-entropy).
+    run
+        Seed, checkpoint, key and device; see `fit_steps`.
     stage2
         Weights of the distillation terms; None for labels alone.
     start
@@ -46,15 +44,15 @@ def train_mil(
     Step
         As `fit_steps`; the last carries the trained MIL.
     """
-    store = BagStore(device)
+    store = BagStore(run.device)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(run.seed)
         mil = make_mil(store.dim(train[0]), n_classes, config)
     if start is not None:
         mil.load_state_dict(start)
     elif config.standardised:
         mil.standardise(*_moments([store.embeddings(bag) for bag in train]))
-    mil.to(device)
+    mil.to(run.device)
 
     def epoch_losses(epoch: int, generator: torch.Generator) -> Iterator[dict[str, Tensor]]:
         order = torch.randperm(len(train), generator=generator).tolist()
@@ -74,14 +72,11 @@ def train_mil(
     yield from fit_steps(
         job,
         mil,
+        run,
         epoch_losses=epoch_losses,
         steps_per_epoch=-(-len(train) // config.slides_per_step),
         validate=validate,
         config=config.fit,
-        seed=seed,
-        checkpoint=checkpoint,
-        key=key,
-        device=device,
     )
 
 

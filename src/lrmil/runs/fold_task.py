@@ -1,0 +1,160 @@
+"""What all stages of a fold share, and the way in which each makes its artefact: only when an input has changed."""
+
+import copy
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Never
+
+import torch
+from torch import nn
+
+from lrmil.cohorts.splits import Fold
+from lrmil.configs import TrainConfig
+from lrmil.io import atomic, hashing
+from lrmil.io.ownership import is_checkpoint
+from lrmil.io.tensors import load_tensors, save_tensors
+from lrmil.models.encoders.loading import Encoder
+from lrmil.patches.plan import PatchPlan
+from lrmil.runs.arms import features_of, mil_folder
+from lrmil.runs.artefacts import changed_inputs, committing, is_committed, load_into
+from lrmil.slides.source import SlideSource
+from lrmil.steps import Step, relay
+from lrmil.training.loop import Fit, FitRun
+
+INPUTS = {
+    "mil": "settings of the MIL",
+    "stage1": "settings of stage 1",
+    "stage2": "settings of stage 2",
+    "seed": "seed",
+    "start": "encoder that the student starts from",
+    "train": "training slides, their labels or features",
+    "val": "validation slides, their labels or features",
+    "slides": "slides or their features",
+    "teacher": "teacher",
+    "evidence": "teacher's evidence",
+    "models": "trained models",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FoldTask:
+    """What all stages of a fold share.
+
+    Attributes
+    ----------
+    run
+        The run's folder.
+    fold
+        Slide ids to train, validate and test on.
+    sources, labels
+        By slide id: where the slide is, and its class index.
+    n_classes
+        Number of classes.
+    student_start
+        Where the LR encoder starts.
+    plan
+        Which patches of a slide are meant.
+    """
+
+    run: Path
+    fold: Fold
+    sources: Mapping[str, SlideSource]
+    labels: Mapping[str, int]
+    n_classes: int
+    student_start: Encoder
+    plan: PatchPlan
+    config: TrainConfig
+    device: torch.device
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the fold's artefacts."""
+        return self.run / self.fold.name
+
+    @property
+    def slide_ids(self) -> tuple[str, ...]:
+        """Every slide of the fold."""
+        return self.fold.train + self.fold.val + self.fold.test
+
+    def features(self, arm: str, slide_id: str) -> Path:
+        """Features of a slide that an arm reads."""
+        return features_of(self.run, self.fold.name, slide_id, arm)
+
+    def mil(self, arm: str) -> Path:
+        """Folder of an arm's MIL."""
+        return mil_folder(self.run, self.fold.name, arm)
+
+    def seed(self, purpose: str) -> int:
+        """Seed for one purpose in this fold."""
+        return int(hashing.sha256_of([self.config.seed, self.fold.name, purpose])[:8], 16)
+
+
+class Artefact(NamedTuple):
+    """What a stage of a fold makes."""
+
+    name: str
+    """Of its folder, within the fold's."""
+    job: str
+    """What Steps call the stage."""
+    inputs: Mapping[str, object]
+    """All that it is made from, JSON-ready; its key is their hash."""
+
+
+def load_lr_encoder(task: FoldTask) -> Encoder:
+    """Load the fold's distilled LR encoder."""
+    path = task.folder / "lr_encoder/encoder.safetensors"
+    return load_into(copy.deepcopy(task.student_start), load_tensors(path), path)
+
+
+def is_stale(task: FoldTask, artefact: Artefact) -> Generator[Step[Never], None, bool]:
+    """Return whether an artefact has to be made, and say why one that is there is made again.
+
+    Yields
+    ------
+    Step
+        With a message, where there is an artefact of other inputs.
+    """
+    folder = task.folder / artefact.name
+    if is_committed(folder, artefact.inputs):
+        return False
+    if changed := [INPUTS[name] for name in changed_inputs(folder, artefact.inputs)]:
+        message = f"made again, for other: {'; '.join(changed)}"
+        yield Step((task.fold.name, artefact.job), 0, message=message)
+    return True
+
+
+def train_artefact(
+    task: FoldTask,
+    artefact: Artefact,
+    seed: int,
+    fit: Callable[[FitRun], Iterator[Step[Fit]]],
+    weights: Callable[[nn.Module], dict[str, nn.Module]],
+) -> Iterator[Step[Never]]:
+    """Train an artefact if it is stale; an interrupted training goes on from its checkpoint.
+
+    Parameters
+    ----------
+    task, artefact
+        The fold, and what is trained in it.
+    seed
+        Fixes all randomness of the training.
+    fit
+        The training, called only if the artefact is stale.
+    weights
+        Trained module -> names of files and the modules that they hold.
+
+    Yields
+    ------
+    Step
+        Of the training.
+    """
+    if not (yield from is_stale(task, artefact)):
+        return
+    checkpoint = task.folder / f"{artefact.name}.checkpoint.safetensors"
+    fitted = yield from relay(fit(FitRun(seed, checkpoint, hashing.sha256_of(artefact.inputs), task.device)))
+    with committing(task.folder / artefact.name, artefact.inputs) as temporary:
+        for name, module in weights(fitted.module).items():
+            save_tensors(temporary / name, module.state_dict())
+        atomic.write_json(temporary / "history.json", fitted.history)
+    atomic.remove_ours(checkpoint, is_checkpoint)
