@@ -1,5 +1,6 @@
 """Tensors as safetensors files: bounded when read, never pickle."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -10,9 +11,19 @@ from lrmil.errors import FormatError
 from lrmil.io.untrusted import read_header
 
 
-def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Write tensors as safetensors (inside an artefact that is being committed)."""
-    save_file({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, path)
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write tensors as safetensors, from whatever device and in whatever layout they are.
+
+    Parameters
+    ----------
+    path
+        A file within something that is being committed.
+    tensors
+        By name. Some may share memory: each is written whole.
+    metadata
+        Texts for the header of the file.
+    """
+    save_file({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, path, metadata)
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from lrmil.configs import MILConfig, mil_from_dict
@@ -21,6 +21,7 @@ from lrmil.errors import FormatError
 from lrmil.io import atomic, hashing, untrusted
 from lrmil.io.ownership import is_bundle_alone
 from lrmil.io.plain_files import read_bytes
+from lrmil.io.tensors import save_tensors
 from lrmil.io.untrusted import TensorSpec
 from lrmil.models.card import FORMAT, LARGEST_DOCUMENT, WEIGHTS, ModelCard, read_document, read_model_card
 from lrmil.models.encoders.contract import contract_of, resume_contract
@@ -97,8 +98,8 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
     with atomic.replacing(folder, is_bundle_alone) as temporary:
         (temporary / "encoder").mkdir(parents=True)
         atomic.write_json(temporary / "encoder/config.json", asdict(bundle.encoder.spec))
-        _save(temporary / "encoder/model.safetensors", bundle.encoder)
-        _save(temporary / "mil.safetensors", bundle.mil)
+        save_tensors(temporary / "encoder/model.safetensors", bundle.encoder.state_dict())
+        save_tensors(temporary / "mil.safetensors", bundle.mil.state_dict())
         document = {
             "format": FORMAT,
             "classes": list(bundle.classes),
@@ -185,10 +186,6 @@ def _read_spec(folder: Path, size: int, hashes: dict[str, object]) -> EncoderSpe
     if spec.size != size:
         raise FormatError(f"Expected an encoder for patches of {size} px in {folder}. Got one for {spec.size} px.")
     return spec
-
-
-def _save(path: Path, module: nn.Module) -> None:
-    save_file({name: value.detach().cpu().contiguous().clone() for name, value in module.state_dict().items()}, path)
 
 
 def _check_header(path: Path, build: Callable[[], Network]) -> Network:

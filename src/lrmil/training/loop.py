@@ -15,7 +15,6 @@ from typing import NamedTuple
 import torch
 from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lrmil.configs import FitConfig
@@ -23,6 +22,7 @@ from lrmil.errors import ConfigError
 from lrmil.io import atomic
 from lrmil.io.ownership import is_checkpoint, is_free
 from lrmil.io.plain_files import is_plain
+from lrmil.io.tensors import save_tensors
 from lrmil.io.untrusted import read_header
 from lrmil.steps import Job, Step, job_text
 
@@ -186,9 +186,7 @@ def _save(
     if not is_free(run.checkpoint, is_checkpoint):  # damaged, or somebody else's
         atomic.put_aside(run.checkpoint)
     with atomic.replacing(run.checkpoint, is_checkpoint) as temporary:
-        save_file(
-            {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, temporary, metadata
-        )
+        save_tensors(temporary, tensors, metadata)
 
 
 def _resume(run: FitRun, module: nn.Module, optimiser: torch.optim.Optimizer, best: dict[str, Tensor]) -> _State | None:
