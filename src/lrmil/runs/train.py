@@ -7,35 +7,39 @@ import dataclasses
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Never
+
+import torch
 
 from lrmil.cohorts.cohort import Cohort, CohortReport, TableOptions, validate_cohort
+from lrmil.cohorts.labels import Problem
 from lrmil.cohorts.screening import Look, far_levels, look_steps, lookalikes
 from lrmil.cohorts.splits import Fold, final_fold, make_folds, write_splits
 from lrmil.configs import TrainConfig
 from lrmil.errors import CohortError
-from lrmil.features.extraction import READING, SlideSource, extract_features
+from lrmil.features.extraction import READING
 from lrmil.geometry import resolution_ratio
 from lrmil.io import atomic, hashing
 from lrmil.io.documents import refuse_links
 from lrmil.io.ownership import is_metrics
-from lrmil.models.devices import on_device, pick_device
-from lrmil.models.encoders.loading import Encoder, PatchEncoder, default_size, encoder_hash, load_encoder
-from lrmil.models.encoders.terms import warning_before_training
+from lrmil.models.devices import pick_device
+from lrmil.models.encoders.loading import Encoder, default_size, encoder_hash
 from lrmil.patches.plan import PatchPlan
-from lrmil.runs.arms import features_folder, features_of
+from lrmil.runs.arms import features_of
 from lrmil.runs.changes import Earlier, changed_slides, changes_since, note_changes, read_earlier
 from lrmil.runs.control import run_lock, stop_requested
 from lrmil.runs.earlier import put_by, require_run_place
 from lrmil.runs.environment import write_environment
 from lrmil.runs.fold_task import FoldTask
 from lrmil.runs.folds import run_fold
+from lrmil.runs.frozen import frozen_features, load_encoders
 from lrmil.runs.jobs import TRAIN
 from lrmil.runs.log import logged
 from lrmil.runs.plan_file import write_plan
 from lrmil.runs.results import figures_of, write_bundle, write_predictions, write_problems
 from lrmil.runs.watch import LOG
 from lrmil.slides.inputs import Inputs, local_encoder
+from lrmil.slides.source import SlideSource
 from lrmil.steps import Step, last, relay
 
 WRITTEN = ("plan.toml", "splits.csv", "predictions.csv", "metrics.json", "model")
@@ -133,14 +137,7 @@ def train_steps(
         raise CohortError(report.explain())
     if not config.patch_size:
         config = dataclasses.replace(config, patch_size=default_size(config.encoder, pretrained=config.pretrained))
-    plan = PatchPlan(
-        mpp=config.mpp_lr,
-        size=config.patch_size,
-        children=resolution_ratio(config.mpp_lr, config.mpp_hr),
-        min_tissue=config.min_tissue,
-        min_tissue_hr=config.min_tissue_hr,
-        max_failed=config.max_failed,
-    )
+    plan = _plan_of(config)
     local = [local_encoder(name) for name in (config.encoder, config.student_encoder)]
     sources = [SlideSource(slide.slide_id, slide.path) for slide in report.cohort.slides]
     Inputs(sources, (Path(labels), *inputs, *local)).require_clear([out, *(out / name for name in WRITTEN)])
@@ -154,8 +151,9 @@ def train_steps(
         put_by(out, replace=replace)
         write_plan(out, config, str(slides), str(labels), options=options, classes=report.cohort.classes)
         write_environment(out, torch_device)
+        work = _Work(out, report, report.cohort, config, plan, torch_device, replace, earlier)
         yield from logged(
-            _run(out, report, report.cohort, plan, config, earlier, device=str(torch_device), replace=replace),
+            _run(work),
             out / LOG,
             plan=hashing.sha256_file(out / "plan.toml"),
             hidden=(Path(slides), Path(labels).parent, out.resolve(), Path.home()),
@@ -163,97 +161,109 @@ def train_steps(
         )
 
 
-def _run(
-    out: Path,
-    report: CohortReport,
-    cohort: Cohort,
-    plan: PatchPlan,
-    config: TrainConfig,
-    earlier: Earlier | None,
-    *,
-    device: str,
-    replace: bool,
-) -> Generator[Step[Run], None, None]:
-    for done, sentence in enumerate(report.warnings, start=1):
-        yield Step(("labels table",), done, len(report.warnings), "warnings", message=sentence)
-    torch_device = pick_device(device)
-    teacher = load_encoder(
-        config.encoder,
+def _plan_of(config: TrainConfig) -> PatchPlan:
+    return PatchPlan(
+        mpp=config.mpp_lr,
         size=config.patch_size,
-        embedding=config.embedding,
-        pretrained=config.pretrained,
-        seed=config.seed,
-        layers=config.stage1.layers,
+        children=resolution_ratio(config.mpp_lr, config.mpp_hr),
+        min_tissue=config.min_tissue,
+        min_tissue_hr=config.min_tissue_hr,
+        max_failed=config.max_failed,
     )
-    teacher = on_device(teacher, pick_device("cpu"))  # in the layout of every `PatchEncoder`, which shares the weights
-    student = _student_start(teacher, config)
-    terms = {role: used.terms for role, used in (("teacher", teacher), ("start", student)) if used.terms}
-    if warning := warning_before_training(**terms) if len(terms) == 2 else "":
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What is trained, from what and where."""
+
+    out: Path
+    report: CohortReport
+    cohort: Cohort
+    config: TrainConfig
+    plan: PatchPlan
+    device: torch.device
+    replace: bool
+    """Whether results of a finished run are replaced."""
+    earlier: Earlier | None
+
+    @property
+    def sources(self) -> dict[str, SlideSource]:
+        """Slide id -> where the slide is."""
+        power = self.config.use_objective_power
+        return {one.slide_id: SlideSource(one.slide_id, one.path, one.mpp, power) for one in self.cohort.slides}
+
+
+def _run(work: _Work) -> Generator[Step[Run], None, None]:
+    out, cohort, config = work.out, work.cohort, work.config
+    for done, sentence in enumerate(work.report.warnings, start=1):
+        yield Step(("labels table",), done, len(work.report.warnings), "warnings", message=sentence)
+    encoders = load_encoders(config)
+    if warning := encoders.warning:
         yield Step(("terms of use",), 1, 1, message=warning)
     folds, final = _draw_folds(cohort, config)
     write_splits(out / "splits.csv", folds if final in folds else (*folds, final), cohort)  # tells how much is to come
-    power = config.use_objective_power
-    sources = {slide.slide_id: SlideSource(slide.slide_id, slide.path, slide.mpp, power) for slide in cohort.slides}
 
-    looks = yield from relay(look_steps(list(sources.values()), lr=config.mpp_lr))
-    yield from _say_changes(out, earlier, config, cohort, (*folds, final), sources, looks, encoder_hash(teacher))
-    problems = [
-        *report.problems,
-        *lookalikes(looks, cohort, tested={i: fold.name for fold in folds for i in fold.test}),
-        *far_levels(looks, config.mpp_lr),
-    ]
-    failed = yield from _frozen_features(out, teacher, list(sources.values()), plan, config, device=device)
+    looks = yield from relay(look_steps(list(work.sources.values()), lr=config.mpp_lr))
+    yield from _say_changes(work, (*folds, final), looks, encoder_hash(encoders.teacher))
+    problems = _problems(work, folds, looks)
+    failed = yield from frozen_features(
+        out, encoders.teacher, list(work.sources.values()), work.plan, config, device=work.device
+    )
     write_problems(out, problems, failed)
     folds, final = tuple(without_failed(fold, cohort, failed) for fold in folds), without_failed(final, cohort, failed)
     trained = folds if final in folds else (*folds, final)
     write_splits(out / "splits.csv", trained, cohort)
 
-    tasks = [
-        FoldTask(
-            run=out,
-            fold=fold,
-            sources=sources,
-            labels=cohort.class_indices,
-            n_classes=len(cohort.classes),
-            student_start=student,
-            plan=plan,
-            config=config,
-            device=torch_device,
-        )
-        for fold in trained
-    ]
+    tasks = _fold_tasks(work, trained, encoders.student)
     for task in tasks:
         yield from relay(run_fold(task))
     figures = figures_of(out, cohort, folds, tasks)
     write_predictions(out, cohort, folds)
-    stated: dict[str, object] = {role: one.to_dict() for role, one in terms.items()}
-    write_bundle(out, tasks[trained.index(final)], cohort, config, figures, terms=stated, replace=replace)
+    stated: dict[str, object] = {role: one.to_dict() for role, one in encoders.terms.items()}
+    write_bundle(out, tasks[trained.index(final)], cohort, config, figures, terms=stated, replace=work.replace)
     atomic.write_json(out / "metrics.json", figures, is_metrics)
-    run = Run(out, out / "model", figures, failed)
-    yield Step(TRAIN, len(trained), len(trained), "folds", result=run)
+    yield Step(TRAIN, len(trained), len(trained), "folds", result=Run(out, out / "model", figures, failed))
 
 
-def _say_changes(
-    out: Path,
-    earlier: Earlier | None,
-    config: TrainConfig,
-    cohort: Cohort,
-    folds: Sequence[Fold],
-    sources: Mapping[str, SlideSource],
-    looks: Sequence[Look],
-    encoder_sha: str,
-) -> Iterator[Step[Run]]:
+def _say_changes(work: _Work, folds: Sequence[Fold], looks: Sequence[Look], encoder_sha: str) -> Iterator[Step[Never]]:
     """Say, and keep for the report, what is another than in an earlier call and what is redone for it."""
-    if earlier is None:
+    if work.earlier is None:
         return
     fingerprints = {look.slide_id: look.fingerprint for look in looks if look.fingerprint}
-    said = changes_since(earlier, config, cohort, folds)
-    said += changed_slides(
-        sources.values(), fingerprints, lambda i: features_of(out, None, i, "lr_undistilled"), encoder_sha, READING
-    )
-    note_changes(out, said)
+
+    def features(slide_id: str) -> Path:
+        return features_of(work.out, None, slide_id, "lr_undistilled")
+
+    said = changes_since(work.earlier, work.config, work.cohort, folds)
+    said += changed_slides(work.sources.values(), fingerprints, features, encoder_sha, READING)
+    note_changes(work.out, said)
     for done, sentence in enumerate(said, 1):
         yield Step(("changes",), done, len(said), message=sentence)
+
+
+def _problems(work: _Work, folds: Sequence[Fold], looks: Sequence[Look]) -> list[Problem]:
+    """Problems of the table, and of the slides by what they look like."""
+    tested = {slide_id: fold.name for fold in folds for slide_id in fold.test}
+    alike = lookalikes(looks, work.cohort, tested=tested)
+    return [*work.report.problems, *alike, *far_levels(looks, work.config.mpp_lr)]
+
+
+def _fold_tasks(work: _Work, folds: Sequence[Fold], student_start: Encoder) -> list[FoldTask]:
+    cohort, sources = work.cohort, work.sources
+    return [
+        FoldTask(
+            run=work.out,
+            fold=fold,
+            sources=sources,
+            labels=cohort.class_indices,
+            n_classes=len(cohort.classes),
+            student_start=student_start,
+            plan=work.plan,
+            config=work.config,
+            device=work.device,
+        )
+        for fold in folds
+    ]
 
 
 def _draw_folds(cohort: Cohort, config: TrainConfig) -> tuple[tuple[Fold, ...], Fold]:
@@ -279,49 +289,3 @@ def without_failed(fold: Fold, cohort: Cohort, failed: Mapping[str, str]) -> Fol
             f"{', '.join([*sorted(missing), *empty])}, since {len(failed)} slides failed: {reasons}"
         )
     return Fold(fold.name, parts["train"], parts["val"], parts["test"])
-
-
-def _student_start(teacher: Encoder, config: TrainConfig) -> Encoder:
-    if not config.student_encoder or config.student_encoder == config.encoder:
-        return teacher
-
-    def load(projected_dim: int) -> Encoder:
-        return load_encoder(
-            config.student_encoder,
-            size=config.patch_size,
-            embedding=config.embedding,
-            pretrained=config.pretrained,
-            seed=config.seed,
-            projected_dim=projected_dim,
-            layers=config.stage1.layers,
-        )
-
-    student = load(0)
-    return student if student.dim == teacher.dim else load(teacher.dim)
-
-
-def _frozen_features(
-    out: Path, encoder: Encoder, sources: Sequence[SlideSource], plan: PatchPlan, config: TrainConfig, *, device: str
-) -> Generator[Step[Run], None, dict[str, str]]:
-    """Extract HR and LR features of the frozen encoder; returns slide id -> why it failed."""
-    sha = encoder_hash(encoder)
-    failed: dict[str, str] = {}
-    wanted: list[tuple[Literal["lr", "hr"], str, tuple[int, ...]]] = [
-        ("lr", "lr_undistilled", ()),
-        ("hr", "hr_teacher", config.stage1.layers),
-    ]
-    for resolution, arm, layers in wanted:
-        patch_encoder = PatchEncoder(encoder, pick_device(device), batch_size=config.batch_size, layers=layers)
-        steps = extract_features(
-            [source for source in sources if source.slide_id not in failed],
-            patch_encoder,
-            sha,
-            features_folder(out, None, arm),
-            plan,
-            resolution=resolution,
-            threads=config.threads,
-            job=(f"{resolution.upper()} features",),
-        )
-        outcomes = yield from relay(steps)
-        failed |= {outcome.slide_id: outcome.message for outcome in outcomes if outcome.path is None}
-    return failed
