@@ -12,7 +12,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from lrmil.demo.synthetic import LABELS, SMALLEST, SyntheticSlide, make_cohort_steps, make_slide
+from lrmil.demo.synthetic import LABELS, MIN_SIZE, SyntheticSlide, make_cohort_steps, make_slide
 from lrmil.errors import ConfigError
 from lrmil.steps import Step
 
@@ -22,7 +22,7 @@ SLIDES = 12
 @pytest.fixture(scope="module")
 def steps(tmp_path_factory: pytest.TempPathFactory) -> list[Step[Path]]:
     folder = tmp_path_factory.mktemp("cohort")
-    return list(make_cohort_steps(folder, slides=SLIDES, size=SMALLEST, seed=5))
+    return list(make_cohort_steps(folder, slides=SLIDES, size=MIN_SIZE, seed=5))
 
 
 @pytest.fixture(scope="module")
@@ -62,28 +62,28 @@ def test_truth_has_regions_inside_positive_slides_only(cohort: Path) -> None:
         assert len(truth) in (range(1, 5) if row["label"] == "positive" else (0,))
         for region in truth:
             assert region["label"] == 1
-            assert 0.25 * SMALLEST < region["size"] <= 0.4 * SMALLEST
-            assert all(0 <= start <= SMALLEST - region["size"] for start in region["yx"])
+            assert 0.25 * MIN_SIZE < region["size"] <= 0.4 * MIN_SIZE
+            assert all(0 <= start <= MIN_SIZE - region["size"] for start in region["yx"])
 
 
 def test_slides_are_tiled_jpeg_pyramids_with_a_pixel_size(cohort: Path) -> None:
     with tifffile.TiffFile(cohort / "slides" / "demo-001.ome.tif") as tif:
         levels = tif.series[0].levels
-        assert [level.shape for level in levels] == [(SMALLEST // factor,) * 2 + (3,) for factor in (1, 4, 16)]
+        assert [level.shape for level in levels] == [(MIN_SIZE // factor,) * 2 + (3,) for factor in (1, 4, 16)]
         pages = [level.pages[0] for level in levels]
         assert all(page.is_tiled and page.compression == tifffile.COMPRESSION.JPEG for page in pages)
         pixels = [page.asarray().astype(float) for page in pages]
         assert tif.ome_metadata is not None
         assert all(f'PhysicalSize{axis}="0.5"' in tif.ome_metadata for axis in "XY")
         assert all(f'PhysicalSize{axis}Unit="µm"' in tif.ome_metadata for axis in "XY")
-    drawn = make_slide("positive", seed=(5, 1), size=SMALLEST).pixels
+    drawn = make_slide("positive", seed=(5, 1), size=MIN_SIZE).pixels
     for factor, level in zip((1, 4, 16), pixels, strict=True):
         wanted = np.asarray(Image.fromarray(drawn).reduce(factor), float)
         assert np.abs(level - wanted).mean() < 7  # JPEG, which halves the resolution of colour
 
 
 def test_equal_arguments_give_equal_bytes(cohort: Path, tmp_path: Path) -> None:
-    list(islice(make_cohort_steps(tmp_path, slides=SLIDES, size=SMALLEST, seed=5), 2))
+    list(islice(make_cohort_steps(tmp_path, slides=SLIDES, size=MIN_SIZE, seed=5), 2))
     for name in ("demo-000.ome.tif", "demo-001.ome.tif"):
         first, second = (hashlib.sha256((root / "slides" / name).read_bytes()) for root in (cohort, tmp_path))
         assert first.digest() == second.digest()
@@ -91,13 +91,13 @@ def test_equal_arguments_give_equal_bytes(cohort: Path, tmp_path: Path) -> None:
 
 
 def test_seeds_give_different_slides() -> None:
-    slides = [make_slide("negative", seed=seed, size=SMALLEST).pixels for seed in (0, 0, 1)]
+    slides = [make_slide("negative", seed=seed, size=MIN_SIZE).pixels for seed in (0, 0, 1)]
     np.testing.assert_array_equal(slides[0], slides[1])
     assert np.abs(slides[0].astype(float) - slides[2]).mean() > 5
 
 
 def test_slides_look_like_stained_tissue_on_glass() -> None:
-    pixels = make_slide("negative", seed=1, size=SMALLEST).pixels.reshape(-1, 3).astype(float)
+    pixels = make_slide("negative", seed=1, size=MIN_SIZE).pixels.reshape(-1, 3).astype(float)
     glass = (pixels > 225).all(1)
     assert 0.05 < glass.mean() < 0.8
     red, green, blue = pixels[~glass].mean(0)

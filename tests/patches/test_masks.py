@@ -197,7 +197,7 @@ class TestGeojson:
     def test_a_file_that_unfolds_beyond_all_measure(
         self, slide: Slide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(geojson_masks, "LARGEST", 1 << 20)
+        monkeypatch.setattr(geojson_masks, "MAX_BYTES", 1 << 20)
         (tmp_path / "a.geojson").write_bytes(gzip.compress(b" " * (2 << 20)))
         (tmp_path / "b.geojson").write_bytes(b" " * (2 << 20))
         (tmp_path / "c.geojson").write_bytes(gzip.compress(json.dumps(collection()).encode())[:-4])

@@ -51,7 +51,7 @@ def test_what_is_outside_is_cut_off() -> None:
 
 
 def test_an_absurd_outline_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(polygons, "MOST_CROSSINGS", 100)
+    monkeypatch.setattr(polygons, "MAX_CROSSINGS", 100)
     ring = np.array([[0, x] if x % 2 else [13, x] for x in range(17)], float)
     with pytest.raises(ValueError, match="crosses"):
         fill_ring(SHAPE, ring)

@@ -30,7 +30,7 @@ Floats = NDArray[np.float32]
 LABELS: tuple[Label, Label] = ("negative", "positive")
 MPP = 0.5
 STRENGTH = 1.0
-SMALLEST = 1024  # px; below it no positive region fits beside ordinary tissue
+MIN_SIZE = 1024  # px; below it no positive region fits beside ordinary tissue
 SPLITS = {"train": 0.5, "val": 0.2, "test": 0.3}
 GLASS = 243.0
 # Optical density of haematoxylin and eosin in red, green and blue: Ruifrok and Johnston, Anal Quant Cytol Histol 2001.
@@ -122,9 +122,9 @@ def make_slide(
     ConfigError
         If `label` is neither of the two, `size` is too small, or `strength` is negative.
     """
-    if label not in LABELS or size < SMALLEST or strength < 0:
+    if label not in LABELS or size < MIN_SIZE or strength < 0:
         raise ConfigError(
-            f"Expected a label of {LABELS}, a size of at least {SMALLEST} px and a strength of at least 0. "
+            f"Expected a label of {LABELS}, a size of at least {MIN_SIZE} px and a strength of at least 0. "
             f"Got {label!r}, {size} and {strength} instead."
         )
     rng = np.random.default_rng(seed)

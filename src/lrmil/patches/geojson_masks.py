@@ -13,8 +13,8 @@ from lrmil.errors import FormatError
 from lrmil.io import untrusted
 from lrmil.patches.polygons import fill_ring
 
-LARGEST = 32 << 20  # bytes, unpacked: some 1.5 million corners
-FARTHEST = 1e9  # level-0 pixels of a corner
+MAX_BYTES = 32 << 20  # bytes, unpacked: some 1.5 million corners
+MAX_COORDINATE = 1e9  # level-0 pixels of a corner
 GZIP = b"\x1f\x8b"
 IGNORED = "ignore"  # QuPath's class for what is to be left out begins so: "Ignore*"
 NO_AREA = frozenset({"Point", "MultiPoint", "LineString", "MultiLineString"})
@@ -83,14 +83,14 @@ def _document(path: Path) -> Any:
     with path.open("rb") as file:
         packed = file.read(2) == GZIP
     if not packed:
-        return untrusted.read_json(path, largest=LARGEST, printable=False)
+        return untrusted.read_json(path, largest=MAX_BYTES, printable=False)
     try:
         with gzip.open(path) as file:
-            data = file.read(LARGEST + 1)
+            data = file.read(MAX_BYTES + 1)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise FormatError(f"Expected a whole gzip file in {path}. Got: {error}.") from error
-    if len(data) > LARGEST:
-        raise FormatError(f"Expected a document of at most {LARGEST >> 20} MiB in {path}. Got more, unpacked.")
+    if len(data) > MAX_BYTES:
+        raise FormatError(f"Expected a document of at most {MAX_BYTES >> 20} MiB in {path}. Got more, unpacked.")
     return untrusted.parse_json(data, path, printable=False)
 
 
@@ -147,7 +147,7 @@ def _ring(corners: Any) -> NDArray[np.float64]:
     ):
         raise ValueError("an outline that is no list of corners (x, y)")
     ring = np.array([corner[1::-1] for corner in corners], float)
-    if len(ring) < 3 or not (np.abs(ring) < FARTHEST).all():
+    if len(ring) < 3 or not (np.abs(ring) < MAX_COORDINATE).all():
         raise ValueError("an outline of fewer than 3 corners, or with one that lies on no slide")
     return ring
 

@@ -13,12 +13,12 @@ WHITE_GLASS = 243.0  # grey value that glass is brought to: what most scanners g
 FILL = 251  # no channel below it: what a scanner fills with where it did not scan, or overexposed glass
 BLACK_EDGE = 40  # no channel above it, joined to the edge of the picture: the frame of a scan
 DARKEST_GLASS = 150  # the darkest channel of a tinted glass; below it, smooth colour is stain or pen
-MOST_MAGENTA = 9  # grey values that green is below red and blue in glass: above it, smooth colour is pale tissue
+MAX_MAGENTA = 9  # grey values that green is below red and blue in glass: above it, smooth colour is pale tissue
 FLAT = (0.004, 0.009)  # optical density: RMS between 5 and 17 px below which a place is flat, by the picture's noise
-LEAST_GLASS = 0.01  # share of the picture: from less, no colour of glass is concluded
-LEAST_BY_TINT = 0.003  # of the picture, for each grey value of tint: pale smooth tissue is tinted too
+MIN_GLASS = 0.01  # share of the picture: from less, no colour of glass is concluded
+MIN_GLASS_BY_TINT = 0.003  # of the picture, for each grey value of tint: pale smooth tissue is tinted too
 DENSER = 0.3  # optical density above pink flat places from which they may be glass after all
-LEAST_TISSUE = 0.02  # share of the picture that is as dense
+MIN_TISSUE = 0.02  # share of the picture that is as dense
 MODE_STEP = 8  # grey values: side of the bins in which colours are counted
 MODE_SHARE = 0.1  # of the flat pixels: the brightest colour that has as many is the glass
 NEAR = 7  # grey values from the glass around it at which a flat pixel counts as glass too: light falls off slowly
@@ -56,13 +56,13 @@ def find_glass(smooth: NDArray[np.uint8]) -> Glass:
     fill = small.min(2) >= FILL
     usable = ~ndimage.binary_dilation(fill | black[::step, ::step], iterations=3)
     flat = _flat(small) & usable & (small.min(2) >= DARKEST_GLASS)
-    pink = np.minimum(small[..., 0], small[..., 2]) - small[..., 1] > MOST_MAGENTA
+    pink = np.minimum(small[..., 0], small[..., 2]) - small[..., 1] > MAX_MAGENTA
     scanned = np.count_nonzero(usable)
-    if np.count_nonzero(flat & ~pink) < max(LEAST_GLASS * scanned, 32):
+    if np.count_nonzero(flat & ~pink) < max(MIN_GLASS * scanned, 32):
         return Glass(None, black, not fill.any() and not _lies_on(small[usable], small[flat]))
     flat &= ~pink
     colour = _brightest_mode(small[flat])
-    if np.count_nonzero(flat) < LEAST_BY_TINT * np.ptp(colour) * scanned:
+    if np.count_nonzero(flat) < MIN_GLASS_BY_TINT * np.ptp(colour) * scanned:
         return Glass(None, black, False)
     small, flat = small[::COARSE, ::COARSE], flat[::COARSE, ::COARSE]
     field = np.broadcast_to(colour, small.shape)
@@ -102,7 +102,7 @@ def _lies_on(pixels: Floats, flat: Floats) -> bool:
     """Whether part of a picture is far denser than its flat places, as tissue is than glass."""
     if not len(flat):
         return False
-    return float((pixels.mean(1) < np.median(flat.mean(1)) * np.exp(-DENSER)).mean()) > LEAST_TISSUE
+    return float((pixels.mean(1) < np.median(flat.mean(1)) * np.exp(-DENSER)).mean()) > MIN_TISSUE
 
 
 def _brightest_mode(colours: Floats) -> Floats:

@@ -10,7 +10,7 @@ from lrmil.geometry import Grid, children_of
 from lrmil.raster import Raster
 from lrmil.slides.slide import Slide
 
-LARGEST = 1 << 25  # places of the lattice: at 512 um a side no glass has more than 100,000
+MAX_CELLS = 1 << 25  # places of the lattice: at 512 um a side no glass has more than 100,000
 ROUNDING = 1e-9  # a patch wholly on tissue can have a computed fraction of 1 - 1e-13, and min_tissue may be 1
 
 
@@ -112,7 +112,7 @@ def make_patches(
     slide.require_mpp(mpp)
     grid = Grid(mpp, size, slide.mpp, slide.origin_yx)
     rows, cols = grid.shape_over(slide.dimensions)
-    if rows * cols > LARGEST:
+    if rows * cols > MAX_CELLS:
         raise SlideError(
             f"Expected a slide that a glass can hold. Got one of {slide.dimensions[0]} x {slide.dimensions[1]} px at "
             f"{slide.mpp:g} um/px, {rows * cols} patches; the file is probably damaged, or its um/px is wrong."

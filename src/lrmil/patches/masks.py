@@ -22,9 +22,9 @@ from lrmil.slides.source import SlideSource
 OWN = ".tissue.ome.zarr"  # an edited mask: it counts before all others
 ENDINGS = (".geojson", ".geojson.gz", "_mask_use.png")
 FOLDERS = (".", "contours_geojson")  # TRIDENT's job folder has its contours there; HistoQC has a folder for each slide
-MOST_CELLS = 1 << 26  # of a mask: 8,192 x 8,192 at 8 um/px are 65 x 65 mm
-MOST_PIXELS = 1 << 27  # of a picture
-SMALLEST_SIDE = 32  # px of a picture: below it, nearly every slide's proportions fit
+MAX_CELLS = 1 << 26  # of a mask: 8,192 x 8,192 at 8 um/px are 65 x 65 mm
+MAX_PIXELS = 1 << 27  # of a picture
+MIN_SIDE = 32  # px of a picture: below it, nearly every slide's proportions fit
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_HEADER = PNG_SIGNATURE + b"\0\0\0\rIHDR"
 
@@ -126,7 +126,7 @@ def _from_geojson(path: Path, slide: Slide) -> Raster:
             f"Expected outlines within the slide's {width} x {height} px. Got x from {low[1]:.0f} to {high[1]:.0f} and "
             f"y from {low[0]:.0f} to {high[0]:.0f}; it is the mask of another slide, or not in pixels of level 0."
         )
-    cell = max(1.0, TISSUE_MPP / slide.mpp, math.sqrt(height * width / MOST_CELLS))
+    cell = max(1.0, TISSUE_MPP / slide.mpp, math.sqrt(height * width / MAX_CELLS))
     shape = math.ceil(height / cell), math.ceil(width / cell)
     return Raster.on_lattice(draw_areas(areas, shape, cell), cell_level0=cell, origin_yx=(0.0, 0.0))
 
@@ -138,9 +138,9 @@ def _from_png(path: Path, slide: Slide) -> Raster:
         raise ValueError(f"Expected a whole picture in {path.name}. Got a damaged one; copy it again.")
     cols, rows = (int.from_bytes(header[start : start + 4], "big") for start in (16, 20))
     width, height = slide.dimensions
-    if not 0 < cols * rows <= MOST_PIXELS:
-        raise ValueError(f"Expected a mask of at most {MOST_PIXELS} pixels. Got {cols} x {rows}.")
-    if max(cols, rows) < min(SMALLEST_SIDE, max(width, height)) or not _is_of(rows, cols, height, width):
+    if not 0 < cols * rows <= MAX_PIXELS:
+        raise ValueError(f"Expected a mask of at most {MAX_PIXELS} pixels. Got {cols} x {rows}.")
+    if max(cols, rows) < min(MIN_SIDE, max(width, height)) or not _is_of(rows, cols, height, width):
         raise ValueError(
             f"Expected a picture of the whole slide, of the proportions of {width} x {height} px. Got {cols} x {rows} "
             "px; it is the mask of another slide, or of a part of this one."

@@ -20,7 +20,7 @@ Mask = NDArray[np.bool_]
 BLACK = 75  # no channel above it: felt pen or dust; at 8 um/px hardly any nuclei are as dark
 THIN_INK = 8  # chroma down to which ink is followed from where it is full: it runs into the glass
 PEN_HALO = 3  # pixels around pen, where its colour runs into that of the glass
-SMALLEST_MARK = 64  # pixels; a vessel or a fold is not a pen stroke
+MIN_MARK = 64  # pixels; a vessel or a fold is not a pen stroke
 STAINED = 18  # grey values below white glass, in any channel, from which a pixel is not glass
 
 # Of a suspected patch, measured on real pen marks and on real tissue recoloured with 20 published stain vectors:
@@ -35,7 +35,7 @@ GREY = 12.0  # degrees from grey, as optical density: black ink; dense brown and
 EDGES = (4, 3, 2, 1)  # px from its outline at which a patch's structure is measured: the deepest that leaves enough
 SAME_PEN = 0.7  # share of a suspected colour that is pen, from which its scraps are pen without more ado
 SCRAP = 0.1  # of the area that is pen
-MOST_PEN = 0.35  # of the stained area: one pen's colour seldom has as much, a stain usually does
+MAX_PEN = 0.35  # of the stained area: one pen's colour seldom has as much, a stain usually does
 SMOOTH_FOR_STAIN = 0.1  # of a colour that has more than that
 LARGE_MARK = 256  # pixels from which smoothness alone tells a mark: smaller scraps of tissue may be as smooth
 
@@ -74,7 +74,7 @@ def find_pen(rgb: NDArray[np.uint8]) -> Pen:
 def _strokes(full: Mask, thin: Mask | None, rgb: NDArray[np.uint8], stained: Mask, *, black: bool = False) -> Mask:
     """Mark the strokes of pen among patches of a suspected colour, with the thin ink around them."""
     full = full & stained
-    full &= ~pieces_below(full, SMALLEST_MARK)
+    full &= ~pieces_below(full, MIN_MARK)
     if not full.any():
         return full
     whole = full if thin is None else np.asarray(ndimage.binary_propagation(full, mask=full | thin))
@@ -108,21 +108,21 @@ def _is_pen(whole: Mask, full: Mask, others: Mask, rgb: NDArray[np.uint8], share
         is_grey = not black or _angle(mean, np.ones(3, np.float32)) < GREY
         if np.count_nonzero(full) < np.count_nonzero(whole) / 2:  # the densest parts of a stain alone may be smooth
             structure = _structure(density, _deepest(whole)) / float(density[whole].mean())
-        return is_grey and (structure < NEARLY_SMOOTH or share < MOST_PEN)
+        return is_grey and (structure < NEARLY_SMOOTH or share < MAX_PEN)
     around = density[beside].mean(0)
     if black:  # dense stain has the colour of what is beside it, or another one: only its darkness tells ink
         return bool(mean.mean() > DARKER * around.mean())
     if not _is_compact(full):
         return False
     differs = _angle(mean, around) > TURN or mean.mean() > DARKER * around.mean()
-    return bool(differs and (share < MOST_PEN or structure < SMOOTH_FOR_STAIN))
+    return bool(differs and (share < MAX_PEN or structure < SMOOTH_FOR_STAIN))
 
 
 def _deepest(full: Mask) -> Mask:
     """Leave out the soft edge of a patch, as far as the patch is wide enough."""
     for depth in EDGES:
         inner = ndimage.binary_erosion(full, iterations=depth, border_value=1)
-        if np.count_nonzero(inner) >= SMALLEST_MARK / 2:
+        if np.count_nonzero(inner) >= MIN_MARK / 2:
             return np.asarray(inner)
     return full
 

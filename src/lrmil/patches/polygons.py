@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-MOST_CROSSINGS = 50_000_000  # of edges with rows, in one ring: more is no outline of tissue
+MAX_CROSSINGS = 50_000_000  # of edges with rows, in one ring: more is no outline of tissue
 
 
 def fill_ring(shape: tuple[int, int], ring_yx: NDArray[np.float64]) -> tuple[tuple[slice, slice], NDArray[np.bool_]]:
@@ -38,7 +38,7 @@ def fill_ring(shape: tuple[int, int], ring_yx: NDArray[np.float64]) -> tuple[tup
     first = np.clip(np.ceil(upper - 0.5), 0, rows).astype(int)  # the first row whose centre is not above the edge
     counts = np.clip(np.ceil(lower - 0.5), 0, rows).astype(int) - first
     total = int(counts.sum())
-    if total > MOST_CROSSINGS:
+    if total > MAX_CROSSINGS:
         raise ValueError(f"an outline that crosses {total} rows")
     edge = np.repeat(np.arange(len(ring_yx)), counts)
     row = first[edge] + np.arange(total) - np.repeat(np.cumsum(counts) - counts, counts)

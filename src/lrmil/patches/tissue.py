@@ -24,12 +24,12 @@ TISSUE_MPP = 8.0  # um/px: a cell is one or two pixels, so a mask of a whole sli
 CHROMA_GUARD = (12.0, 26.0)
 CHROMA_OF_PALE = 10.0  # above it all is tissue in a picture without anything flat that may be glass: cut out of tissue
 GREY_TISSUE = 205  # no channel above it, beside glass of 243: stains that make grey together, as blue and brown do
-LEAST_STRUCTURE = 2.0  # RMS in grey values within 5 px, of such tissue
+MIN_STRUCTURE = 2.0  # RMS in grey values within 5 px, of such tissue
 SMOOTHING = 1  # radius in pixels, against JPEG noise
 WORTH_SAYING = 0.001  # share of the slide that is pen or black
 NEARLY_ALL = 0.98
-SMALLEST_PIECE = 64  # pixels; 4,096 um2 at 8 um/px, less than any biopsy fragment
-LARGEST_GAP = 64  # pixels; smaller holes are lumens and fat, which belong to the tissue
+MIN_PIECE = 64  # pixels; 4,096 um2 at 8 um/px, less than any biopsy fragment
+MAX_GAP = 64  # pixels; smaller holes are lumens and fat, which belong to the tissue
 
 
 class Tissue(NamedTuple):
@@ -136,8 +136,8 @@ def segment(rgb: NDArray[np.uint8]) -> Segments:
     if glass.field is not None:
         coloured |= _grey_tissue(lit.max(2), coloured, excluded)
     closed = ndimage.binary_closing(np.pad(coloured, 2, mode="edge"), iterations=2)[2:-2, 2:-2] & ~excluded
-    whole = closed | (pieces_below(~closed, LARGEST_GAP) & ~excluded)
-    tissue = np.asarray(whole & ~pieces_below(whole, SMALLEST_PIECE))
+    whole = closed | (pieces_below(~closed, MAX_GAP) & ~excluded)
+    tissue = np.asarray(whole & ~pieces_below(whole, MIN_PIECE))
     black = glass.black | pen.black
     return Segments(tissue, pen.ink & ~black, black)
 
@@ -151,7 +151,7 @@ def _grey_tissue(
         return np.asarray(grey)
     values = brightest.astype(np.float32)
     structure = ndimage.uniform_filter((values - ndimage.uniform_filter(values, 5)) ** 2, 9)
-    grey &= structure > LEAST_STRUCTURE**2
+    grey &= structure > MIN_STRUCTURE**2
     return np.asarray(ndimage.binary_propagation(coloured, mask=coloured | grey) & grey)
 
 

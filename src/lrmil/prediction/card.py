@@ -9,8 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lrmil.errors import FormatError
 from lrmil.geometry import Grid
-from lrmil.patches.layout import LARGEST as MAX_CELLS
-from lrmil.patches.layout import Patches
+from lrmil.patches.layout import MAX_CELLS, Patches
 from lrmil.raster import Raster
 from lrmil.slides.checksums import NOT_COMPARED
 from lrmil.slides.resolution import ASKED_MPP

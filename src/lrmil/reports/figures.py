@@ -25,7 +25,7 @@ from lrmil.slides.slide import open_slide
 
 SIDE = 420  # px, longest side of a slide's picture: six examples of three pictures stay below 2 MB
 QUALITY = 82
-LONGEST_NAME = 60  # characters of a name in a figure
+MAX_NAME = 60  # characters of a name in a figure
 # Okabe and Ito's palette, safe for colour-blind readers; the dashes tell the arms apart on paper without colour.
 ARM_STYLE = {
     "hr_teacher": ("#0072B2", (0, (6, 2))),
@@ -190,7 +190,7 @@ def _svg(figure: Figure, description: str) -> str:
 
 def _literal(name: str) -> str:
     """Shorten a name for a legend, and keep matplotlib from reading formulas into it."""
-    short = name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 3] + "..."
+    short = name if len(name) <= MAX_NAME else name[: MAX_NAME - 3] + "..."
     return short.replace("$", r"\$")
 
 

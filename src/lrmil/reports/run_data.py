@@ -35,7 +35,7 @@ STAGES = {
     "teacher": "HR teacher",
     "lr_undistilled": "LR undistilled: the floor",
 }
-SMALLEST_LEAD = 0.01  # architecture.md section 7: below it, a share of the teacher's lead says nothing
+MIN_LEAD = 0.01  # architecture.md section 7: below it, a share of the teacher's lead says nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,8 +216,8 @@ def _gap(figures: Mapping[str, Any]) -> str:
     teacher, floor, student = (figures[arm]["auroc"] for arm in ARMS)
     if None in (teacher, floor, student):
         return "not defined: an AUROC is not defined"
-    if abs(teacher - floor) < SMALLEST_LEAD:
-        return f"not defined: teacher and floor differ by less than {SMALLEST_LEAD}"
+    if abs(teacher - floor) < MIN_LEAD:
+        return f"not defined: teacher and floor differ by less than {MIN_LEAD}"
     if teacher < floor or figures["gap_recovered"] is None:
         return "not defined: the teacher has no lead over the floor"
     return f"{100 * figures['gap_recovered']:.0f} %" + (

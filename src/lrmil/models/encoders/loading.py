@@ -15,7 +15,7 @@ from lrmil.models.encoders.network import Encoder as Encoder
 from lrmil.models.encoders.network import EncoderOutput as EncoderOutput
 from lrmil.models.encoders.patch_encoder import PatchEncoder as PatchEncoder
 from lrmil.models.encoders.patch_encoder import as_input as as_input
-from lrmil.models.encoders.source import FORMS, LARGEST, EncoderSource, find_source, weight_shapes
+from lrmil.models.encoders.source import FORMS, MAX_SIZE, EncoderSource, find_source, weight_shapes
 from lrmil.models.encoders.spec import EncoderSpec as EncoderSpec
 from lrmil.models.encoders.spec import require_spec, stated_arguments
 from lrmil.models.encoders.terms import terms_of
@@ -58,8 +58,8 @@ def load_encoder(
     """
     source = find_source(name, pretrained=pretrained)
     size = size or source.native_size
-    if not 1 <= size <= LARGEST:
-        raise EncoderError(f"Expected patches of 1 to {LARGEST} px. Got {size} px (--patch-size).")
+    if not 1 <= size <= MAX_SIZE:
+        raise EncoderError(f"Expected patches of 1 to {MAX_SIZE} px. Got {size} px (--patch-size).")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         backbone = _load(source, size, pretrained=pretrained)

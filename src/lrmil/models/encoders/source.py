@@ -24,7 +24,7 @@ HUB, FOLDER = ("hf-hub", "hf_hub"), "local-dir"
 SIZE_FREE = 256  # px, for networks that take pictures of any size
 UNSTATED: Any = None
 BESIDE = {"architecture", "num_features", "labels", "label_names", "label_descriptions"}  # of a flat config.json
-LARGEST = 4096  # px: a network that is tried on a larger picture may take all memory
+MAX_SIZE = 4096  # px: a network that is tried on a larger picture may take all memory
 SHAPE = tuple[int, ...]
 
 
@@ -185,9 +185,9 @@ def _require_config(config: Mapping[str, Any], name: str, inner: object) -> None
         )
     size = config.get("input_size", UNSTATED)
     sides = size[1:] if isinstance(size, list | tuple) and len(size) == 3 else ()
-    if not sides or not all(type(side) is int and 0 <= side <= LARGEST for side in sides) or size[0] != RGB:
+    if not sides or not all(type(side) is int and 0 <= side <= MAX_SIZE for side in sides) or size[0] != RGB:
         raise EncoderError(
-            f"Expected an input_size of RGB pictures, [3, height, width] up to {LARGEST} px, in {CONFIG} of {name}. "
+            f"Expected an input_size of RGB pictures, [3, height, width] up to {MAX_SIZE} px, in {CONFIG} of {name}. "
             f"Got {'none' if size is UNSTATED else str(size)[:100]}."
         )
 
