@@ -23,12 +23,12 @@ from lrmil.io.ownership import is_bundle_alone
 from lrmil.io.plain_files import read_bytes
 from lrmil.io.tensors import save_tensors
 from lrmil.io.untrusted import TensorSpec
-from lrmil.models.card import FORMAT, LARGEST_DOCUMENT, WEIGHTS, ModelCard, read_document, read_model_card
+from lrmil.models.card import FORMAT, MAX_DOCUMENT, WEIGHTS, ModelCard, read_document, read_model_card
 from lrmil.models.encoders.contract import contract_of, resume_contract
 from lrmil.models.encoders.loading import Encoder, EncoderSpec, build_encoder
 from lrmil.models.heads.abmil import ABMIL, make_mil
 
-MOST_UNSAVED = 1 << 26  # elements of what a network makes for itself and no file states, such as position tables
+MAX_UNSAVED = 1 << 26  # elements of what a network makes for itself and no file states, such as position tables
 FLOATS = {"F32", "F16", "BF16"}
 INTEGERS = {torch.int64: "I64", torch.int32: "I32", torch.bool: "BOOL", torch.uint8: "U8"}
 Network = TypeVar("Network", bound=nn.Module)
@@ -177,7 +177,7 @@ def _check_hash(folder: Path, name: str, found: str, hashes: dict[str, object]) 
 
 def _read_spec(folder: Path, size: int, hashes: dict[str, object]) -> EncoderSpec:
     path = untrusted.file_in(folder, WEIGHTS[0])
-    data = read_bytes(path, largest=LARGEST_DOCUMENT)
+    data = read_bytes(path, largest=MAX_DOCUMENT)
     _check_hash(folder, WEIGHTS[0], hashlib.sha256(data).hexdigest(), hashes)
     values = untrusted.parse_json(data, path)
     if not isinstance(values, dict):
@@ -217,7 +217,7 @@ def _check_shapes(path: Path, stated: dict[str, TensorSpec], empty: nn.Module) -
     if different:
         raise FormatError(f"Expected tensors that fit the model in {path}. Got others, the first is {different[0]!r}.")
     unsaved = sum(value.numel() for name, value in empty.named_buffers() if name not in expected)
-    if unsaved > MOST_UNSAVED:
+    if unsaved > MAX_UNSAVED:
         raise FormatError(f"Expected a network of a usual size for {path}. Got one with tables of {unsaved} numbers.")
 
 

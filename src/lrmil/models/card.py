@@ -13,11 +13,11 @@ from lrmil.slides.resolution import ASKED_MPP
 
 FORMAT = "lrmil.bundle/1"
 WEIGHTS = ("encoder/config.json", "encoder/model.safetensors", "mil.safetensors")
-LARGEST_PATCH = 4096
-LARGEST_DOCUMENT = 4 << 20  # bytes of bundle.json
-MOST_CLASSES = 1000
-LONGEST_CLASS = 1000  # characters
-LONGEST_LICENSE = 20_000
+MAX_PATCH = 4096
+MAX_DOCUMENT = 4 << 20  # bytes of bundle.json
+MAX_CLASSES = 1000
+MAX_CLASS_NAME = 1000  # characters
+MAX_LICENSE = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +74,19 @@ def read_document(folder: Path) -> tuple[dict[str, Any], ModelCard]:
 def _misfit(card: ModelCard) -> str:
     """What is wrong with a card, as what was expected; "" when nothing is."""
     low, high = ASKED_MPP
-    if not 2 <= len(card.classes) <= MOST_CLASSES:
-        return f"from two to {MOST_CLASSES} classes. Got {len(card.classes)}."
+    if not 2 <= len(card.classes) <= MAX_CLASSES:
+        return f"from two to {MAX_CLASSES} classes. Got {len(card.classes)}."
     for name in card.classes:
-        if not isinstance(name, str) or not name.strip() or len(name) > LONGEST_CLASS:
-            return f"names of classes of at most {LONGEST_CLASS} characters. Got {str(name)[:80]!r}."
+        if not isinstance(name, str) or not name.strip() or len(name) > MAX_CLASS_NAME:
+            return f"names of classes of at most {MAX_CLASS_NAME} characters. Got {str(name)[:80]!r}."
     if len(set(card.classes)) != len(card.classes):
         return f"another name for each class. Got {card.classes[:10]}."
     if isinstance(card.mpp, bool) or not isinstance(card.mpp, int | float) or not low <= card.mpp <= high:
         return f"a resolution from {low:g} to {high:g} um/px. Got {card.mpp!r}."
-    if type(card.patch_size) is not int or not 16 <= card.patch_size <= LARGEST_PATCH:
-        return f"a patch of 16 to {LARGEST_PATCH} px. Got {card.patch_size!r}."
-    if not isinstance(card.license, str) or len(card.license) > LONGEST_LICENSE:
-        return f"a licence of at most {LONGEST_LICENSE} characters. Got {type(card.license).__name__}."
+    if type(card.patch_size) is not int or not 16 <= card.patch_size <= MAX_PATCH:
+        return f"a patch of 16 to {MAX_PATCH} px. Got {card.patch_size!r}."
+    if not isinstance(card.license, str) or len(card.license) > MAX_LICENSE:
+        return f"a licence of at most {MAX_LICENSE} characters. Got {type(card.license).__name__}."
     if card.contract is not None and read_contract(card.contract) is None:
         return "a statement of how the encoder makes embeddings, with its golden vector. Got another."
     return ""
@@ -95,7 +95,7 @@ def _misfit(card: ModelCard) -> str:
 def _parsed(folder: Path) -> tuple[dict[str, Any], str]:
     try:
         path = untrusted.file_in(folder, "bundle.json")
-        data = read_bytes(path, largest=LARGEST_DOCUMENT)
+        data = read_bytes(path, largest=MAX_DOCUMENT)
         document = untrusted.parse_json(data, path)
     except (OSError, FormatError) as error:
         raise FormatError(
