@@ -18,7 +18,7 @@ Count = Annotated[int, Field(ge=1)]
 STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
-def _check_layers(layers: tuple[int, ...]) -> tuple[int, ...]:
+def _require_layers(layers: tuple[int, ...]) -> tuple[int, ...]:
     if len(set(layers)) < len(layers) or any(layer < -1 for layer in layers):
         raise ValueError("each block once, counted from 0, or -1 for the final feature map")
     return layers
@@ -40,7 +40,7 @@ def _onto(default: object, value: object) -> object:
     return {**default, **{name: _onto(default.get(name), one) for name, one in value.items()}}
 
 
-def _check_patch_size(size: int) -> int:
+def _require_patch_size(size: int) -> int:
     if size and size < 16:
         raise ValueError("16 px or more, or 0 for the encoder's own size")
     return size
@@ -86,7 +86,7 @@ class Stage1Config(Group):
 
     weighting: Literal["teacher_attention", "uniform"] = "uniform"
     """Weights of the HR patches within an LR patch; uniform needs no teacher (docs/benchmarks.md compares them)."""
-    layers: Annotated[tuple[int, ...], AfterValidator(_check_layers)] = (0, -1)
+    layers: Annotated[tuple[int, ...], AfterValidator(_require_layers)] = (0, -1)
     """Lambda: blocks whose token maps are distilled; -1 is the encoder's final feature map."""
     lambda_layer: NonNegative = 1.0
     """Weight of the loss between token maps."""
@@ -168,7 +168,7 @@ class TrainConfig(Group):
     """Resolution of the HR patches, um/px."""
     mpp_lr: Positive = 2.0
     """Resolution of the LR patches, um/px; a whole multiple of `mpp_hr`."""
-    patch_size: Annotated[int, AfterValidator(_check_patch_size)] = 0
+    patch_size: Annotated[int, AfterValidator(_require_patch_size)] = 0
     """Side of a patch in pixels; 0: the HR encoder's own, 256 where it takes any size."""
     min_tissue: Fraction = 0.25
     """Least fraction of an LR patch that must be tissue."""

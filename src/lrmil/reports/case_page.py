@@ -128,7 +128,7 @@ def write_case(
     OverwriteError
         As `require_case_place`.
     """
-    _check(prediction, slide, card, review)
+    _require_match(prediction, slide, card, review)
     name = prediction.slide_id
     require_case_place(folder, SlideSource(name, slide.path), inputs)
     atomic.make_folder(folder)
@@ -184,7 +184,7 @@ def render_case(
     )
 
 
-def _check(prediction: Prediction, slide: Slide, card: ModelCard, review: Review | None) -> None:
+def _require_match(prediction: Prediction, slide: Slide, card: ModelCard, review: Review | None) -> None:
     """Figures of one slide or model must not stand on the page of another."""
     if prediction.label not in prediction.probabilities:
         raise ConfigError(f"Expected a finished prediction. Got the status {prediction.status!r}; let it finish.")

@@ -53,7 +53,7 @@ def write_report(run_folder: Path, *, examples: int = 6) -> Path:
     run = Path(run_folder)
     if examples < 0:
         raise ConfigError(f"Expected 0 or more example slides. Got {examples}.")
-    _check_finished(run)
+    _require_finished(run)
     refuse_links(run)
     require_free(run / "report.json", is_report)
     require_free(run / "report.html", is_page)
@@ -126,7 +126,7 @@ def size(value: float | None) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def _check_finished(run: Path) -> None:
+def _require_finished(run: Path) -> None:
     if not is_plain(run / "plan.toml"):
         raise FormatError(
             f"Expected the folder of a run at {run}. Got a place without plan.toml; "

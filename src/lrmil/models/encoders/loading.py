@@ -66,7 +66,7 @@ def load_encoder(
         spec = _spec_of(source, backbone, size, embedding)
         require_spec(spec)  # what could not be built again later is refused before anything is trained
         encoder = Encoder(spec, backbone)
-        encoder.check_layers(layers)
+        encoder.require_layers(layers)
         rule = _rule(encoder, source, probe(encoder, layers).embedding.ndim)
         if rule != embedding or projected_dim:
             spec = replace(spec, embedding=rule, projected_dim=projected_dim)

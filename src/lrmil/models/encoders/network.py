@@ -88,7 +88,7 @@ class Encoder(nn.Module):
             tuple(maps for _, maps in chosen),
         )
 
-    def check_layers(self, layers: tuple[int, ...]) -> None:
+    def require_layers(self, layers: tuple[int, ...]) -> None:
         """Refuse blocks that the backbone does not have.
 
         Raises
