@@ -140,10 +140,10 @@ def load_bundle(folder: str | Path) -> Bundle:
         mil_config = mil_from_dict(document["mil"])
         encoder_file, mil_file = (untrusted.file_in(folder, name) for name in WEIGHTS[1:])
         spec = _read_spec(folder, card.patch_size, hashes)
-        dim = _check_header(encoder_file, lambda: build_encoder(spec)).dim
-        _check_header(mil_file, lambda: make_mil(dim, len(card.classes), mil_config))
+        dim = _require_header(encoder_file, lambda: build_encoder(spec)).dim
+        _require_header(mil_file, lambda: make_mil(dim, len(card.classes), mil_config))
         for name in WEIGHTS[1:]:  # now that their sizes are explained, however large they are
-            _check_hash(folder, name, hashing.sha256_file(folder / name), hashes)
+            _require_hash(folder, name, hashing.sha256_file(folder / name), hashes)
         encoder = _load(encoder_file, lambda: build_encoder(spec))
         if breach := resume_contract(encoder, card.contract):
             raise FormatError(
@@ -170,7 +170,7 @@ def _fraction(folder: Path, name: str, value: object) -> float:
     return float(value)
 
 
-def _check_hash(folder: Path, name: str, found: str, hashes: dict[str, object]) -> None:
+def _require_hash(folder: Path, name: str, found: str, hashes: dict[str, object]) -> None:
     if found != hashes[name]:
         raise FormatError(f"Expected {folder / name} as it was written. Got other content; copy it again.")
 
@@ -178,7 +178,7 @@ def _check_hash(folder: Path, name: str, found: str, hashes: dict[str, object]) 
 def _read_spec(folder: Path, size: int, hashes: dict[str, object]) -> EncoderSpec:
     path = untrusted.file_in(folder, WEIGHTS[0])
     data = read_bytes(path, largest=MAX_DOCUMENT)
-    _check_hash(folder, WEIGHTS[0], hashlib.sha256(data).hexdigest(), hashes)
+    _require_hash(folder, WEIGHTS[0], hashlib.sha256(data).hexdigest(), hashes)
     values = untrusted.parse_json(data, path)
     if not isinstance(values, dict):
         raise FormatError(f"Expected the encoder's settings in {folder}. Got {type(values).__name__}.")
@@ -188,12 +188,12 @@ def _read_spec(folder: Path, size: int, hashes: dict[str, object]) -> EncoderSpe
     return spec
 
 
-def _check_header(path: Path, build: Callable[[], Network]) -> Network:
+def _require_header(path: Path, build: Callable[[], Network]) -> Network:
     """Compare what the header of a file states with a network that is built without memory, which is returned."""
     stated = untrusted.read_header(path)
     with torch.device("meta"):
         empty = build()
-    _check_shapes(path, stated, empty)
+    _require_shapes(path, stated, empty)
     return empty
 
 
@@ -207,7 +207,7 @@ def _load(path: Path, build: Callable[[], Network]) -> Network:
     return module.eval()
 
 
-def _check_shapes(path: Path, stated: dict[str, TensorSpec], empty: nn.Module) -> None:
+def _require_shapes(path: Path, stated: dict[str, TensorSpec], empty: nn.Module) -> None:
     expected = empty.state_dict()
     different = sorted(
         name

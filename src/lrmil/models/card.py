@@ -65,13 +65,13 @@ def read_document(folder: Path) -> tuple[dict[str, Any], ModelCard]:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise FormatError(f"Expected a complete model folder at {folder}. Got: {error!r}") from error
-    problem = _misfit(card)
+    problem = _find_fault(card)
     if problem:
         raise FormatError(f"Expected {problem} Model folder: {folder}.")
     return document, card
 
 
-def _misfit(card: ModelCard) -> str:
+def _find_fault(card: ModelCard) -> str:
     """What is wrong with a card, as what was expected; "" when nothing is."""
     low, high = ASKED_MPP
     if not 2 <= len(card.classes) <= MAX_CLASSES:
