@@ -162,7 +162,7 @@ def tables(rows: list[dict[str, object]]) -> str:
         values = [value[part] if part else value for value in chosen]
         return f"| {label} | " + " | ".join(f"{value:.3f}" for value in [*values, np.mean(values)]) + " |"
 
-    arms = {"hr_teacher": "HR teacher", "lr_undistilled": "LR undistilled (floor)", "lr_student": "LR student"}
+    arms = {"hr_teacher": "HR teacher", "lr_undistilled": "LR undistilled (baseline)", "lr_student": "LR student"}
     lines = ["AUROC on the test split:", "", f"| arm | {head} |", f"|{rule}|"]
     lines += [line(label, arm, "full") for arm, label in arms.items()]
     lines += ["", "The same models on the validation split (what choices were made on):", ""]

@@ -109,7 +109,7 @@ class Stage1Config(Group):
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class MILConfig(Group):
-    """The attention MIL of all three arms (method.md section 6): teacher, floor and student share it."""
+    """The attention MIL of all three arms (method.md section 6): teacher, baseline and student share it."""
 
     gated: bool = True
     """Gated attention; false is the plain kind."""

@@ -35,7 +35,7 @@ def test_every_part_of_the_card_is_said() -> None:
     interval = "(95 % interval 0.850 to 0.970), balanced accuracy 0.840; 40 slides of 31 cases"
     assert facts["Test, HR teacher"] == f"AUROC 0.912 {interval}"
     assert facts["Test, LR student"] == f"AUROC not defined {interval}"
-    assert facts["Test, LR undistilled: the floor"] == "not recorded"
+    assert facts["Test, LR undistilled (baseline)"] == "not recorded"
 
 
 def test_folders_are_cut_off() -> None:

@@ -116,11 +116,11 @@ def test_the_table_of_arms_has_the_figures_of_the_run(written: Path) -> None:
 def test_the_first_sentence_tells_the_result(written: Path) -> None:
     figures = json.loads((written.parent / "metrics.json").read_text())
     text = " ".join(read(written).text.split())
-    student, teacher, floor = (figures[arm]["auroc"] for arm in ("lr_student", "hr_teacher", "lr_undistilled"))
+    student, teacher, baseline = (figures[arm]["auroc"] for arm in ("lr_student", "hr_teacher", "lr_undistilled"))
     low, high = figures["lr_student"]["auroc_ci"]
     assert f"On 4 test slides of 4 cases the low-resolution student reaches AUROC {student:.3f}" in text
     assert f"(95 % interval {low:.3f} to {high:.3f}); the high-resolution teacher {teacher:.3f};" in text
-    assert f"the undistilled floor {floor:.3f}." in text
+    assert f"the undistilled baseline {baseline:.3f}." in text
     assert "Model output, not a diagnosis" in text
 
 
@@ -352,19 +352,26 @@ def test_what_is_not_defined_says_so(run: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("teacher", "floor", "student", "recovered", "gap", "remark"),
+    ("teacher", "baseline", "student", "recovered", "gap", "remark"),
     [
         (0.9, 0.8, 0.85, 0.5, "50 %", None),
-        (0.9, 0.895, 0.9, None, "not defined: teacher and floor differ by less than 0.01", None),
-        (0.7, 0.8, 0.85, -0.5, "not defined: the teacher has no lead over the floor", "The teacher is below the floor"),
-        (0.9, 0.8, 0.75, -0.5, "-50 %", "The student is below the floor"),
+        (0.9, 0.895, 0.9, None, "not defined: teacher and baseline differ by less than 0.01", None),
+        (
+            0.7,
+            0.8,
+            0.85,
+            -0.5,
+            "not defined: the teacher has no lead over the baseline",
+            "The teacher is below the baseline",
+        ),
+        (0.9, 0.8, 0.75, -0.5, "-50 %", "The student is below the baseline"),
     ],
 )
 def test_the_order_of_the_arms_is_put_in_words(
-    run: Path, teacher: float, floor: float, student: float, recovered: float | None, gap: str, remark: str | None
+    run: Path, teacher: float, baseline: float, student: float, recovered: float | None, gap: str, remark: str | None
 ) -> None:
     figures = json.loads((run / "metrics.json").read_text())
-    for arm, value in (("hr_teacher", teacher), ("lr_undistilled", floor), ("lr_student", student)):
+    for arm, value in (("hr_teacher", teacher), ("lr_undistilled", baseline), ("lr_student", student)):
         figures[arm] |= {"auroc": value, "auroc_ci": [0.1, 0.95]}
     atomic.write_json(run / "metrics.json", {**figures, "gap_recovered": recovered})
     report = gather(run)
@@ -372,7 +379,7 @@ def test_the_order_of_the_arms_is_put_in_words(
     assert len(report.remarks) == (remark is not None)
     page = Page(render(report, [], {}))
     assert f"Gap recovered: {gap}." in page.text
-    for sentence in ("The teacher is below the floor", "The student is below the floor"):
+    for sentence in ("The teacher is below the baseline", "The student is below the baseline"):
         assert (sentence in page.text) == (sentence == remark)
 
 

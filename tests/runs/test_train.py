@@ -337,7 +337,7 @@ def test_a_table_with_errors_is_refused_before_anything_is_written(tiny_run: Tin
 
 
 @pytest.mark.parametrize(
-    ("teacher", "floor", "student", "gap"),
+    ("teacher", "baseline", "student", "gap"),
     [
         (0.9, 0.8, 0.85, 0.5),
         (0.9, 0.8, 0.95, 1.5),
@@ -346,8 +346,8 @@ def test_a_table_with_errors_is_refused_before_anything_is_written(tiny_run: Tin
         (None, 0.8, 0.9, None),
     ],
 )
-def test_gap_recovered(teacher: float | None, floor: float, student: float, gap: float | None) -> None:
-    assert gap_recovered(teacher, floor, student) == (None if gap is None else pytest.approx(gap))
+def test_gap_recovered(teacher: float | None, baseline: float, student: float, gap: float | None) -> None:
+    assert gap_recovered(teacher, baseline, student) == (None if gap is None else pytest.approx(gap))
 
 
 class TestRunFolder:

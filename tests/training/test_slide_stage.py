@@ -128,11 +128,11 @@ def test_stage_2_without_weights_is_training_from_labels(tmp_path: Path) -> None
 @pytest.mark.parametrize("term", ["lambda_bag", "lambda_soft", "lambda_hard"])
 def test_each_term_changes_the_student(tmp_path: Path, term: str) -> None:
     slides = make_bags(tmp_path)
-    floor = train(slides, tmp_path / "floor", stage2=WITHOUT)
+    baseline = train(slides, tmp_path / "baseline", stage2=WITHOUT)
     student = train(slides, tmp_path / "student", stage2=replace(WITHOUT, **{term: 1.0}))  # type: ignore[arg-type]
-    assert not same(floor, student)
+    assert not same(baseline, student)
     name = {"lambda_bag": "classifier.weight"}.get(term, "attention.weight")
-    assert not torch.equal(floor.module.state_dict()[name], student.module.state_dict()[name])
+    assert not torch.equal(baseline.module.state_dict()[name], student.module.state_dict()[name])
 
 
 def naive_losses(logits: list[float], attention: list[float], bag: Bag, stage2: Stage2Config) -> dict[str, float]:

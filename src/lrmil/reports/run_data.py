@@ -33,7 +33,7 @@ STAGES = {
     "lr_encoder": "Stage 1: LR encoder",
     "lr_student": "Stage 2: LR student",
     "teacher": "HR teacher",
-    "lr_undistilled": "LR undistilled: the floor",
+    "lr_undistilled": "LR undistilled (baseline)",
 }
 MIN_LEAD = 0.01  # architecture.md section 7: below it, a share of the teacher's lead says nothing
 
@@ -196,11 +196,13 @@ def _remarks(figures: Mapping[str, Any]) -> list[str]:
     remarks = []
     if areas["hr_teacher"] < areas["lr_undistilled"]:
         remarks.append(
-            "The teacher is below the floor: trained on these labels, the high-resolution MIL did worse than the "
+            "The teacher is below the baseline: trained on these labels, the high-resolution MIL did worse than the "
             "low-resolution one. What the student gains then comes from the high-resolution embeddings (stage 1)."
         )
     if areas["lr_student"] < areas["lr_undistilled"]:
-        remarks.append("The student is below the floor: in this run, distillation made the low-resolution model worse.")
+        remarks.append(
+            "The student is below the baseline: in this run, distillation made the low-resolution model worse."
+        )
     intervals = {arm: figures[arm]["auroc_ci"] for arm in ARMS}
     if any(interval is not None and interval[0] == interval[1] for interval in intervals.values()):
         remarks.append(
@@ -213,13 +215,13 @@ def _remarks(figures: Mapping[str, Any]) -> list[str]:
 
 
 def _gap(figures: Mapping[str, Any]) -> str:
-    teacher, floor, student = (figures[arm]["auroc"] for arm in ARMS)
-    if None in (teacher, floor, student):
+    teacher, baseline, student = (figures[arm]["auroc"] for arm in ARMS)
+    if None in (teacher, baseline, student):
         return "not defined: an AUROC is not defined"
-    if abs(teacher - floor) < MIN_LEAD:
-        return f"not defined: teacher and floor differ by less than {MIN_LEAD}"
-    if teacher < floor or figures["gap_recovered"] is None:
-        return "not defined: the teacher has no lead over the floor"
+    if abs(teacher - baseline) < MIN_LEAD:
+        return f"not defined: teacher and baseline differ by less than {MIN_LEAD}"
+    if teacher < baseline or figures["gap_recovered"] is None:
+        return "not defined: the teacher has no lead over the baseline"
     return f"{100 * figures['gap_recovered']:.0f} %" + (
         " (the student is above the teacher)" if student > teacher else ""
     )

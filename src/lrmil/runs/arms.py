@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-ARM_NAMES = {"hr_teacher": "HR teacher", "lr_undistilled": "LR undistilled: the floor", "lr_student": "LR student"}
+ARM_NAMES = {"hr_teacher": "HR teacher", "lr_undistilled": "LR undistilled (baseline)", "lr_student": "LR student"}
 ARMS = tuple(ARM_NAMES)
 
 _FEATURES = {"hr_teacher": "shared/hr", "lr_undistilled": "shared/lr", "lr_student": "{fold}/lr"}

@@ -1,4 +1,4 @@
-"""One fold from frozen features to three arms: teacher, stage 1, LR features, stage 2, floor (method.md section 3)."""
+"""One fold: teacher, stage 1, LR features, stage 2 and baseline, from frozen features (method.md section 3)."""
 
 from collections.abc import Iterator
 from pathlib import Path

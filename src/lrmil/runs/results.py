@@ -76,11 +76,11 @@ def figures_of(out: Path, cohort: Cohort, folds: Sequence[Fold], tasks: Sequence
     return figures
 
 
-def gap_recovered(teacher: float | None, floor: float | None, student: float | None) -> float | None:
-    """Share of the teacher's lead over the floor that the student has; None when that lead is below 0.01 AUROC."""
-    if teacher is None or floor is None or student is None or teacher - floor < 0.01:
+def gap_recovered(teacher: float | None, baseline: float | None, student: float | None) -> float | None:
+    """Share of the teacher's lead over the baseline that the student has; None when that lead is below 0.01 AUROC."""
+    if teacher is None or baseline is None or student is None or teacher - baseline < 0.01:
         return None
-    return (student - floor) / (teacher - floor)
+    return (student - baseline) / (teacher - baseline)
 
 
 def _cost(arm: str, folds: Sequence[Fold], tasks: Sequence[FoldTask]) -> dict[str, float | None]:

@@ -1,4 +1,4 @@
-"""The slide level: teacher MIL and label-only floor (no targets), and the student MIL of stage 2 (with targets)."""
+"""The slide level: teacher MIL and label-only baseline (no targets), and the student MIL of stage 2 (with targets)."""
 
 from collections.abc import Iterator, Sequence
 
@@ -26,7 +26,7 @@ def train_mil(
     stage2: Stage2Config | None = None,
     start: dict[str, Tensor] | None = None,
 ) -> Iterator[Step[Fit]]:
-    """Train a MIL on bags: teacher and floor from labels, the student also from the teacher (method.md section 7).
+    """Train a MIL on bags: teacher and baseline from labels, the student also from the teacher (method.md section 7).
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ from napari_lrmil.widgets.parts import Text, listen
 if TYPE_CHECKING:
     from lrmil.models.bundle import Bundle
 
-ARMS = {"lr_student": "this model", "hr_teacher": "HR teacher", "lr_undistilled": "floor"}
+ARMS = {"lr_student": "this model", "hr_teacher": "HR teacher", "lr_undistilled": "baseline"}
 
 
 class ModelBox(QWidget):

@@ -11,7 +11,7 @@ from lrmil.runs.progress import EpochRecord
 
 # Okabe and Ito's palette, told apart by colour-blind readers; on white its yellow is weak, hence last.
 COLORS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#0072B2", "#F0E442")
-ARMS = {"lr_student": "LR student (stage 2)", "teacher": "HR teacher", "lr_undistilled": "LR undistilled: the floor"}
+ARMS = {"lr_student": "LR student (stage 2)", "teacher": "HR teacher", "lr_undistilled": "LR undistilled (baseline)"}
 NAN = float("nan")
 FAINT = 150  # alpha of 255, of the folds that are not being trained
 

@@ -14,7 +14,7 @@ from napari_lrmil.widgets.parts import Text
 from napari_lrmil.widgets.train.table import Table
 
 DAMAGED = (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError)
-HEADER = ["", *(name.split(":")[0].replace(" ", "\n") for name in ARM_NAMES.values())]
+HEADER = ["", *(name.split(" (")[0].replace(" ", "\n") for name in ARM_NAMES.values())]
 FIGURES = ("AUROC", "95 % interval", "balanced acc.", "s/slide", "MB/slide", "patches/slide")
 
 
@@ -69,8 +69,8 @@ def _figures_and_notes(run: Path) -> tuple[list[list[str]], list[str]]:
     figures, problems = _read(run / "metrics.json", {}), _read(run / "problems.json", [])
     left_out = [one for one in problems if one.get("slide_id")]
     lines = [
-        f"Of the teacher's lead over the floor, the student has {_share(figures.get('gap_recovered'))}. The floor is "
-        "the same low-resolution model without distillation.",
+        f"Of the teacher's lead over the baseline, the student has {_share(figures.get('gap_recovered'))}. "
+        "The baseline is the same low-resolution model without distillation.",
         *(f"Left out: {one['slide_id']}: {one['message']}" for one in left_out),
     ]
     return [_cells(figures.get(arm) or {}) for arm in ARM_NAMES], lines
