@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,6 +26,7 @@ from lrmil.prediction.table import row_of, table_of
 from lrmil.raster import Raster
 from lrmil.reports.figures import colour_bar, jpeg_address
 from lrmil.reports.model_facts import model_facts
+from lrmil.reports.page import environment
 from lrmil.reviews.log import Review
 from lrmil.reviews.table import COLUMNS, cells_of
 from lrmil.slides.identity import unchanged
@@ -160,16 +160,10 @@ def render_case(
     prediction: Prediction, slide: Slide, card: ModelCard, *, review: Review | None = None, k: int = 8
 ) -> str:
     """Fill the page in; the arguments are those of `write_case`."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("lrmil.reports"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-    )
     count = min(k, len(prediction.patch_attention))
     highest = top_patches(prediction.patch_attention, count)
     lowest = top_patches(-prediction.patch_attention, min(count, len(prediction.patch_attention) - count))
-    return environment.get_template("case.html").render(
+    return environment().get_template("case.html").render(
         prediction=prediction,
         model=model_facts(card),
         review=review,

@@ -18,6 +18,7 @@ from lrmil.io.redaction import without_folders
 from lrmil.prediction.attention import attention_raster, percentile_rank
 from lrmil.raster import Raster
 from lrmil.reports.figures import RocLine, colour_bar, loss_svg, roc_svg, slide_pictures
+from lrmil.reports.page import environment
 from lrmil.reports.run_data import STAGES, Report, SlideResult, gather, read_json
 from lrmil.runs.arms import ARM_NAMES, features_of
 from lrmil.runs.fold_outputs import read_outputs
@@ -94,16 +95,11 @@ def render(report: Report, examples: Sequence[SlideResult], pictures: Mapping[st
     pictures
         Slide id -> data addresses of "slide", "lr_student" and "hr_teacher", or why there are none.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("lrmil.reports"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-    )
-    environment.filters |= {"figure": figure, "size": size}
+    pages = environment()
+    pages.filters |= {"figure": figure, "size": size}
     curves = [roc_svg(*_roc_lines(report, name, arms)) for name, arms in report.roc.items() if arms]
     stages = {STAGES[stage]: lines for stage, lines in report.losses.items()}
-    return environment.get_template("report.html").render(
+    return pages.get_template("report.html").render(
         report=report,
         arm_names=ARM_NAMES,
         examples=examples,
