@@ -15,7 +15,7 @@ from PIL import Image
 
 from lrmil.errors import FormatError
 from lrmil.io.raster_zarr import read_ome_zarr, write_ome_zarr
-from lrmil.prediction.attention import attention_raster, percentile_rank, top_patches
+from lrmil.prediction.attention import attention_raster, ends, percentile_rank, top_patches
 from lrmil.prediction.geojson import write_geojson
 from lrmil.prediction.overlay import overlay_png, overlay_rgb
 from lrmil.raster import Raster
@@ -65,6 +65,17 @@ def test_top_patches_descend_and_ties_keep_their_order(k: int, wanted: list[int]
 
 def test_top_patches_keep_the_order_of_many_ties() -> None:
     assert top_patches(np.arange(1000) % 2, 1000).tolist() == [*range(1, 1000, 2), *range(0, 1000, 2)]
+
+
+@given(st.lists(st.integers(-3, 3).map(float), max_size=12), st.integers(-2, 14))
+def test_no_position_is_at_both_ends(values: list[float], k: int) -> None:
+    highest, lowest = ends(values, k)
+    order = sorted(range(len(values)), key=lambda position: -values[position])
+    k = min(max(k, 0), len(values))
+    assert highest.tolist() == order[:k]
+    assert len(lowest) == min(k, len(values) - k) and not set(highest.tolist()) & set(lowest.tolist())
+    rest = sorted(values[position] for position in order[k:])
+    assert [values[position] for position in lowest] == rest[: len(lowest)]
 
 
 def test_percentile_rank_keeps_gaps_and_treats_ties_alike() -> None:

@@ -67,7 +67,8 @@ def print_arms(metrics: dict[str, object]) -> None:
         if isinstance(figures, dict):
             megabytes = figures["bytes_per_slide"] and figures["bytes_per_slide"] / 1e6
             values = [figures["auroc"], figures["auroc_ci"], figures["balanced_accuracy"], figures["seconds_per_slide"]]
-            table.add_row(name.split(" (")[0], *map(figure, [*values, megabytes]), f"{figures['patches_per_slide']:.0f}")
+            patches = f"{figures['patches_per_slide']:.0f}"
+            table.add_row(name.split(" (")[0], *map(figure, [*values, megabytes]), patches)
     printed.print(table)
 
 

@@ -1,10 +1,21 @@
 """Where a model looked: attention as a Raster over the slide, and the patches it attended most."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
 from lrmil.raster import Raster
+
+
+class Ends(NamedTuple):
+    """Positions of the values at both ends of a list."""
+
+    highest: NDArray[np.int64]
+    """(h,) the highest first."""
+    lowest: NDArray[np.int64]
+    """(l,) the lowest first."""
 
 
 def attention_raster(
@@ -58,6 +69,22 @@ def top_patches(attention: ArrayLike, k: int) -> NDArray[np.int64]:
         How many; clipped to 0..n.
     """
     return np.asarray(np.argsort(-np.asarray(attention, float), kind="stable")[: max(k, 0)], np.int64)
+
+
+def ends(values: ArrayLike, k: int) -> Ends:
+    """Find the highest and the lowest values; no position is in both, also where values are equal.
+
+    Parameters
+    ----------
+    values
+        (n,) values.
+    k
+        How many at each end; where n < 2 k, the lowest are fewer.
+    """
+    values = np.asarray(values, float)
+    k = min(max(k, 0), len(values))
+    highest, ascending = top_patches(values, k), top_patches(-values, len(values))
+    return Ends(highest, ascending[~np.isin(ascending, highest)][:k])
 
 
 def percentile_rank(raster: Raster) -> Raster:

@@ -18,7 +18,7 @@ from lrmil.io import atomic
 from lrmil.io.ownership import Ours, is_case_table, is_overlay, is_page, is_tiles, require_free
 from lrmil.io.safe_csv import csv_text, plain_cell
 from lrmil.models.card import ModelCard
-from lrmil.prediction.attention import percentile_rank, top_patches
+from lrmil.prediction.attention import ends, percentile_rank
 from lrmil.prediction.files import write_overlay, write_tiles
 from lrmil.prediction.overlay import overlay_rgb
 from lrmil.prediction.prediction import Prediction
@@ -160,10 +160,9 @@ def render_case(
     prediction: Prediction, slide: Slide, card: ModelCard, *, review: Review | None = None, k: int = 8
 ) -> str:
     """Fill the page in; the arguments are those of `write_case`."""
-    count = min(k, len(prediction.patch_attention))
-    highest = top_patches(prediction.patch_attention, count)
-    lowest = top_patches(-prediction.patch_attention, min(count, len(prediction.patch_attention) - count))
-    return environment().get_template("case.html").render(
+    highest, lowest = ends(prediction.patch_attention, k)
+    page = environment().get_template("case.html")
+    return page.render(
         prediction=prediction,
         model=model_facts(card),
         review=review,

@@ -12,7 +12,7 @@ from napari.utils.colormaps import Colormap, ensure_colormap
 from numpy.typing import NDArray
 
 from lrmil.errors import ResolutionError, SlideError
-from lrmil.prediction.attention import percentile_rank, top_patches
+from lrmil.prediction.attention import percentile_rank
 from lrmil.raster import Raster
 from lrmil.slides.pyramid import hatched
 from lrmil.slides.resolution import REMEDY
@@ -146,14 +146,6 @@ def patches_layer(prediction: "Prediction", positions: Sequence[int], *, name: s
         "axis_labels": ("y", "x"),
     }
     return [square + corner for corner in corners], keywords, "shapes"
-
-
-def highest_and_lowest(prediction: "Prediction", count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Positions of the patches of highest attention, and of lowest; no patch is in both."""
-    count = min(count, len(prediction.patch_attention))
-    highest = top_patches(prediction.patch_attention, count)
-    lowest = top_patches(-prediction.patch_attention, min(count, len(prediction.patch_attention) - count))
-    return highest, lowest
 
 
 def drawn(thumbnail: Thumbnail) -> NDArray[np.uint8]:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lrmil.errors import SlideError
+from lrmil.prediction.attention import ends
 from lrmil.prediction.inference import predict, predict_steps
 from lrmil.prediction.prediction import Prediction
 from lrmil.raster import Raster
@@ -18,7 +19,6 @@ from napari_lrmil.layers.build import (
     KEY,
     attention_layer,
     attention_values,
-    highest_and_lowest,
     patches_layer,
     placed,
     slide_layer,
@@ -132,7 +132,7 @@ def test_a_mask_comes_back_only_when_it_was_changed() -> None:
 
 
 def test_patches_are_squares_around_what_the_model_saw(prediction: Prediction) -> None:
-    highest, _ = highest_and_lowest(prediction, 4)
+    highest = ends(prediction.patch_attention, 4).highest
     data, keywords, _ = patches_layer(prediction, highest.tolist(), name="top", color="black")
     layer = Shapes(data, **keywords)
     assert layer.nshapes == 4 and layer.features["rank"].tolist() == [1, 2, 3, 4]
@@ -142,13 +142,3 @@ def test_patches_are_squares_around_what_the_model_saw(prediction: Prediction) -
         np.testing.assert_allclose(corner, prediction.patches.level0_yx[position])
         side = (square[2] - square[0]) / prediction.mpp
         np.testing.assert_allclose(side, prediction.patches.size_level0)
-
-
-@pytest.mark.parametrize("count", [1, 3, 5, 1000])
-def test_no_patch_is_both_highest_and_lowest(prediction: Prediction, count: int) -> None:
-    highest, lowest = highest_and_lowest(prediction, count)
-    attention = prediction.patch_attention
-    assert not set(highest) & set(lowest) and len(highest) == min(count, len(attention))
-    assert attention[highest[0]] == attention.max() and (np.diff(attention[highest]) <= 0).all()
-    if len(lowest):
-        assert attention[lowest[0]] == attention.min() and attention[highest].min() >= attention[lowest].max()

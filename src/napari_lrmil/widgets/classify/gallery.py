@@ -19,10 +19,11 @@ from qtpy.QtWidgets import (
 )
 
 from lrmil.errors import SlideError
+from lrmil.prediction.attention import ends
 from lrmil.slides.slide import open_slide
 from lrmil.steps import Step
 from napari_lrmil.jobs.worker import JobWorker, start_job
-from napari_lrmil.layers.build import KEY, highest_and_lowest, patches_layer
+from napari_lrmil.layers.build import KEY, patches_layer
 from napari_lrmil.session.session import Session
 from napari_lrmil.state.messages import explain
 from napari_lrmil.state.shown import Shown
@@ -100,7 +101,7 @@ class Gallery(QWidget):
             self._fill()
             return
         count = self._session.preferences.top_patches
-        highest, lowest = highest_and_lowest(shown.prediction, count)
+        highest, lowest = ends(shown.prediction.patch_attention, count)
         self._positions, self._icons = {"highest": highest, "lowest": lowest}, {}
         self._fill()
         self._read_pictures(shown, [*highest.tolist(), *lowest.tolist()])
