@@ -17,7 +17,7 @@ from lrmil.errors import FormatError
 from lrmil.io.raster_zarr import read_ome_zarr, write_ome_zarr
 from lrmil.prediction.attention import attention_raster, ends, percentile_rank, top_patches
 from lrmil.prediction.geojson import write_geojson
-from lrmil.prediction.overlay import overlay_png, overlay_rgb
+from lrmil.prediction.overlay import attention_rgba, overlay_png, overlay_rgb
 from lrmil.raster import Raster
 
 cells = st.lists(st.tuples(st.integers(-40, 40), st.integers(-40, 40)), min_size=1, max_size=30, unique=True)
@@ -287,3 +287,15 @@ def _geojson(
         subtract_bounds=subtract_bounds,
     )
     return json.loads(path.read_text())  # type: ignore[no-any-return]
+
+
+def test_attention_rgba_grows_opaque_and_clips() -> None:
+    values = np.array([[-1.0, 0.0, 0.25], [0.625, 1.0, 7.0]])
+    rgba = attention_rgba(values)
+    assert rgba.shape == (2, 3, 4)
+    np.testing.assert_allclose(rgba[..., 3], [[0, 0, 0.4], [1, 1, 1]])
+    np.testing.assert_array_equal(rgba[0, 0], rgba[0, 1])
+    np.testing.assert_array_equal(rgba[1, 1], rgba[1, 2])
+    np.testing.assert_allclose(
+        rgba[[0, 1], [1, 1], :3], [[0.267004, 0.004874, 0.329415], [0.993248, 0.906157, 0.143936]]
+    )

@@ -15,8 +15,25 @@ from lrmil.raster import Raster
 
 Floats = NDArray[np.float32]
 OPACITY = 0.6
-RAMP = 1.6  # alpha reaches 1 at 1 / 1.6 of the scale, so tissue shows through low attention (napari.md section 3)
+RAMP = 1.6  # alpha reaches 1 at 1 / 1.6 of the scale (napari.md section 3)
 LEGEND = 44  # px below the picture
+
+
+def attention_rgba(values: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Colour values by viridis, with an alpha that grows with the value so that tissue shows through low attention.
+
+    Parameters
+    ----------
+    values
+        Any shape, scaled to 0..1; values beyond are clipped.
+
+    Returns
+    -------
+    RGBA in 0..1, of the shape of `values` and a last axis of 4.
+    """
+    rgba = np.array(matplotlib.colormaps["viridis"](np.clip(values, 0, 1)), np.float64)
+    rgba[..., 3] = np.clip(values * RAMP, 0, 1)
+    return rgba
 
 
 def overlay_rgb(
@@ -45,7 +62,7 @@ def overlay_rgb(
     """
     values = _sampled(raster, thumbnail.shape[:2], thumbnail_level0_per_px)
     low, high = limits
-    rgba = _viridis(np.nan_to_num((values - low) / (high - low)))
+    rgba = attention_rgba(np.nan_to_num((values - low) / (high - low)))
     alpha = np.where(np.isnan(values), 0.0, rgba[..., 3])[..., None] * OPACITY
     return np.asarray(np.rint(thumbnail * (1 - alpha) + 255 * rgba[..., :3] * alpha), np.uint8)
 
@@ -106,14 +123,7 @@ def _sampled(raster: Raster, shape_yx: tuple[int, ...], level0_per_px: float) ->
     return padded[np.ix_(rows, cols)]
 
 
-def _viridis(scaled: NDArray[np.floating]) -> NDArray[np.float64]:
-    """RGBA in 0..1 of values in 0..1, alpha growing with the value."""
-    rgba = np.array(matplotlib.colormaps["viridis"](np.clip(scaled, 0, 1)), np.float64)
-    rgba[..., 3] = np.clip(scaled * RAMP, 0, 1)
-    return rgba
-
-
 def _colour_bar(width: int, height: int) -> NDArray[np.uint8]:
-    rgba = _viridis(np.broadcast_to(np.linspace(0, 1, width), (height, width)))
+    rgba = attention_rgba(np.broadcast_to(np.linspace(0, 1, width), (height, width)))
     alpha = rgba[..., 3:] * OPACITY
     return np.asarray(np.rint(255 * (1 - alpha + rgba[..., :3] * alpha)), np.uint8)

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from napari.utils.colormaps import Colormap, ensure_colormap
+from napari.utils.colormaps import Colormap
 from numpy.typing import NDArray
 
 from lrmil.errors import ResolutionError, SlideError
 from lrmil.prediction.attention import percentile_rank
+from lrmil.prediction.overlay import attention_rgba
 from lrmil.raster import Raster
 from lrmil.slides.pyramid import hatched
 from lrmil.slides.resolution import REMEDY
@@ -26,7 +27,6 @@ AttentionKind = Literal["percentile", "raw"]
 
 COARSE = 2048  # px; a slide without a level as small as this gets one, so that the whole view is quick to draw
 LARGEST_FLAT = 500_000_000  # px of a level that must be read whole to make the coarse one: some seconds
-RAMP = 1.6  # alpha reaches 1 at 1 / 1.6 of the scale: tissue stays visible under low attention
 KEY = "lrmil"  # under which a layer's metadata hold what the plugin knows of it
 KIND_NAMES: dict[AttentionKind, str] = {
     "percentile": "attention, percentile in slide",
@@ -103,11 +103,8 @@ def attention_values(prediction: "Prediction", kind: AttentionKind) -> tuple[NDA
 
 
 def attention_colormap() -> Colormap:
-    """Viridis that grows opaque with the value."""
-    scale = np.linspace(0, 1, 256)
-    colors = ensure_colormap("viridis").map(scale)
-    colors[:, 3] = np.clip(scale * RAMP, 0, 1)
-    return Colormap(colors, name="attention")
+    """Return the colours of the overlays, `attention_rgba`, for napari."""
+    return Colormap(attention_rgba(np.linspace(0, 1, 256)), name="attention")
 
 
 def tissue_layer(tissue: Raster, mpp: float, *, slide_id: str) -> LayerData:
