@@ -22,19 +22,13 @@ from lrmil.io.documents import read_csv_rows, read_json_document, require_fold, 
 from lrmil.io.redaction import without_folders
 from lrmil.models.heads.abmil import BagOutput
 from lrmil.reports.figures import LossLine
-from lrmil.runs.arms import ARMS, features_folder, features_of
+from lrmil.runs.arms import ARMS, STAGE_NAMES, features_folder, features_of
 from lrmil.runs.changes import read_changes
 from lrmil.runs.fold_outputs import read_history, read_outputs
 from lrmil.runs.plan_file import read_plan
 from lrmil.training.bags import gather_log_mass
 
 FORMAT = "lrmil.report/1"
-STAGES = {
-    "lr_encoder": "Stage 1: LR encoder",
-    "lr_student": "Stage 2: LR student",
-    "teacher": "HR teacher",
-    "lr_undistilled": "LR undistilled (baseline)",
-}
 MIN_LEAD = 0.01  # architecture.md section 7: below it, a share of the teacher's lead says nothing
 
 
@@ -113,7 +107,7 @@ def gather(run: Path) -> Report:
         },
         agreement={arm: _mean(values) for arm, values in agreement.items()},
         roc={name: _roc(results, classes, place) for place, name in enumerate(classes) if len(classes) > 2 or place},
-        losses={stage: [_losses(run, fold.name, stage) for fold in folds] for stage in STAGES},
+        losses={stage: [_losses(run, fold.name, stage) for fold in folds] for stage in STAGE_NAMES},
         slides=results,
         problems=[without_folders(problem, hidden) for problem in read_json(run / "problems.json")],
         changes=[without_folders(entry, hidden) for entry in read_changes(run)],

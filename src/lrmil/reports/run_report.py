@@ -19,8 +19,8 @@ from lrmil.prediction.attention import attention_raster, percentile_rank
 from lrmil.raster import Raster
 from lrmil.reports.figures import RocLine, colour_bar, loss_svg, roc_svg, slide_pictures
 from lrmil.reports.page import environment
-from lrmil.reports.run_data import STAGES, Report, SlideResult, gather, read_json
-from lrmil.runs.arms import ARM_NAMES, features_of
+from lrmil.reports.run_data import Report, SlideResult, gather, read_json
+from lrmil.runs.arms import ARM_NAMES, STAGE_NAMES, features_of
 from lrmil.runs.fold_outputs import read_outputs
 from lrmil.runs.plan_file import read_plan, settings_hash
 from lrmil.slides.search import find_named
@@ -98,7 +98,7 @@ def render(report: Report, examples: Sequence[SlideResult], pictures: Mapping[st
     pages = environment()
     pages.filters |= {"figure": figure, "size": size}
     curves = [roc_svg(*_roc_lines(report, name, arms)) for name, arms in report.roc.items() if arms]
-    stages = {STAGES[stage]: lines for stage, lines in report.losses.items()}
+    stages = {STAGE_NAMES[stage]: lines for stage, lines in report.losses.items()}
     return pages.get_template("report.html").render(
         report=report,
         arm_names=ARM_NAMES,

@@ -4,6 +4,12 @@ from pathlib import Path
 
 ARM_NAMES = {"hr_teacher": "HR teacher", "lr_undistilled": "LR undistilled (baseline)", "lr_student": "LR student"}
 ARMS = tuple(ARM_NAMES)
+STAGE_NAMES = {  # of what is trained in a fold, by its folder
+    "lr_encoder": "Stage 1: LR encoder",
+    "lr_student": "Stage 2: LR student",
+    "teacher": ARM_NAMES["hr_teacher"],
+    "lr_undistilled": ARM_NAMES["lr_undistilled"],
+}
 
 _FEATURES = {"hr_teacher": "shared/hr", "lr_undistilled": "shared/lr", "lr_student": "{fold}/lr"}
 _MILS = {"hr_teacher": "teacher", "lr_undistilled": "lr_undistilled", "lr_student": "lr_student"}

@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
+from lrmil.runs.plan_file import ARM_NAMES
 from napari_lrmil.session.session import Session
 from napari_lrmil.widgets.parts import Text, listen
 
 if TYPE_CHECKING:
     from lrmil.models.bundle import Bundle
 
-ARMS = {"lr_student": "this model", "hr_teacher": "HR teacher", "lr_undistilled": "baseline"}
+ARMS = {"lr_student": "this model"} | {arm: name for arm, name in ARM_NAMES.items() if arm != "lr_student"}
 
 
 class ModelBox(QWidget):

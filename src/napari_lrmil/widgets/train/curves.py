@@ -7,11 +7,12 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QComboBox, QLabel, QVBoxLayout, QWidget
 
+from lrmil.runs.plan_file import STAGE_NAMES
 from lrmil.runs.progress import EpochRecord
 
 # Okabe and Ito's palette, told apart by colour-blind readers; on white its yellow is weak, hence last.
 COLORS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#0072B2", "#F0E442")
-ARMS = {"lr_student": "LR student (stage 2)", "teacher": "HR teacher", "lr_undistilled": "LR undistilled (baseline)"}
+MILS = ("lr_student", "teacher", "lr_undistilled")
 NAN = float("nan")
 FAINT = 150  # alpha of 255, of the folds that are not being trained
 
@@ -27,12 +28,12 @@ class Curves(QWidget):
         self.legend.setTextFormat(Qt.TextFormat.RichText)
         self.arm = QComboBox()
         self.arm.setToolTip("Which attention MIL is drawn below")
-        for stage, name in ARMS.items():
-            self.arm.addItem(name, stage)
+        for stage in MILS:
+            self.arm.addItem(STAGE_NAMES[stage], stage)
         self._epochs: tuple[EpochRecord, ...] = ()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        for part in (self.legend, QLabel("LR encoder (stage 1)"), self.stage1, self.arm, self.stage2):
+        for part in (self.legend, QLabel(STAGE_NAMES["lr_encoder"]), self.stage1, self.arm, self.stage2):
             column.addWidget(part)
         self.arm.currentIndexChanged.connect(self._draw_all)
 
