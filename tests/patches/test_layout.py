@@ -115,7 +115,7 @@ class TestScanners:
 
     @pytest.mark.parametrize("mpp", [2.21, 4.0])
     def test_a_coarser_slide_is_refused(self, mpp: float) -> None:
-        with pytest.raises(ResolutionError, match=rf"slide.svs.* at least as fine as 2 um/px. Got {mpp:g} um/px"):
+        with pytest.raises(ResolutionError, match=rf"slide\.svs.* 2 um/px.* {mpp:g} um/px"):
             make_patches(slide_of(100, 100, mpp=mpp), tissue_of(np.ones((8, 8), bool)), size=SIZE)
 
     @pytest.mark.parametrize("mpp", [2.0, 2.19])

@@ -148,7 +148,7 @@ class TestGeojson:
         ],
     )
     def test_outlines_of_another_slide(self, slide: Slide, tmp_path: Path, ring: Ring) -> None:
-        with pytest.raises(TissueError, match=r"within the slide's 1200 x 800 px\. Got x from"):
+        with pytest.raises(TissueError, match="1200 x 800 px"):
             read(tmp_path, slide, collection(feature(ring)))
 
     def test_part_of_a_pixel_past_the_edge_is_no_other_slide(self, slide: Slide, tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ class TestGeojson:
         ],
     )
     def test_what_is_no_mask_is_one_clear_error(self, slide: Slide, tmp_path: Path, document: object) -> None:
-        with pytest.raises(TissueError, match=r"^The tissue mask of a cannot be used\. Expected .*a\.geojson") as found:
+        with pytest.raises(TissueError, match=r"mask of a .*a\.geojson") as found:
             read(tmp_path, slide, document)
         assert str(tmp_path) not in str(found.value)
 
@@ -202,7 +202,7 @@ class TestGeojson:
         (tmp_path / "b.geojson").write_bytes(b" " * (2 << 20))
         (tmp_path / "c.geojson").write_bytes(gzip.compress(json.dumps(collection()).encode())[:-4])
         for name in "abc":
-            with pytest.raises(TissueError, match=r"at most 1|whole gzip"):
+            with pytest.raises(TissueError, match=rf"{name}\.geojson"):
                 read_mask(tmp_path / f"{name}.geojson", slide)
 
 
@@ -231,7 +231,7 @@ class TestPicture:
     @pytest.mark.parametrize("size", [(100, 150), (150, 110), (160, 100), (3000, 2000), (3, 2)])
     def test_of_another_slide(self, slide: Slide, tmp_path: Path, size: tuple[int, int]) -> None:
         Image.new("L", size, 255).save(tmp_path / "a.png")
-        with pytest.raises(TissueError, match=rf"proportions of 1200 x 800 px\. Got {size[0]} x {size[1]} px"):
+        with pytest.raises(TissueError, match=rf"1200 x 800 px.* {size[0]} x {size[1]} px"):
             read_mask(tmp_path / "a.png", slide)
 
     def test_broken_or_absurd(self, slide: Slide, tmp_path: Path) -> None:
@@ -241,14 +241,14 @@ class TestPicture:
         bomb = whole[:16] + (1_500_000).to_bytes(4, "big") + (1_000_000).to_bytes(4, "big") + whole[24:]
         for data in (whole[:8], whole[:20], whole[:5000], bomb):
             path.write_bytes(data)
-            with pytest.raises(TissueError, match="The tissue mask of a cannot be used") as found:
+            with pytest.raises(TissueError, match="mask of a ") as found:
                 read_mask(path, slide)
             assert "JSON" not in str(found.value)
 
     @pytest.mark.parametrize("start", [b"II*\0\x08\0\0\0", b"\xff\xd8\xff\xe0\0\x10JFIF", b"\x89HDF\r\n\x1a\n\0"])
     def test_a_file_of_another_kind_is_not_called_json(self, slide: Slide, tmp_path: Path, start: bytes) -> None:
         (tmp_path / "a_mask_use.png").write_bytes(start + bytes(100))
-        with pytest.raises(TissueError, match=r"outlines in GeoJSON or a picture in PNG\. Got a_mask_use\.png"):
+        with pytest.raises(TissueError, match=r"a_mask_use\.png"):
             read_mask(tmp_path / "a_mask_use.png", slide)
 
 
@@ -262,7 +262,7 @@ class TestOwn:
         write_ome_zarr(
             path, Raster.on_lattice(mask, cell_level0=16.0, origin_yx=(0.0, 0.0)), mpp=1.0, mpp_source="test"
         )
-        with pytest.raises(TissueError, match="Got one of 2400 x 1600 px"):
+        with pytest.raises(TissueError, match="2400 x 1600 px"):
             read_mask(path, slide)
 
 
@@ -297,15 +297,15 @@ class TestFinding:
         path = tmp_path / "whatever.json"
         path.write_text("")
         assert find_masks(path, [self.SOURCE]) == {"a": path}
-        with pytest.raises(ConfigError, match="for 2 slides"):
+        with pytest.raises(ConfigError, match=r"whatever\.json"):
             find_masks(path, [self.SOURCE, SlideSource("b", Path("b.svs"))])
 
     def test_a_folder_that_is_not_there(self, tmp_path: Path) -> None:
-        with pytest.raises(ConfigError, match=r"There is none at .*masks"):
+        with pytest.raises(ConfigError, match=r"masks at .*masks"):
             find_masks(tmp_path / "masks", [self.SOURCE])
 
     def test_none_or_two(self, tmp_path: Path) -> None:
-        with pytest.raises(ConfigError, match="Got none"):
+        with pytest.raises(ConfigError, match=r"a\.tissue\.ome\.zarr"):
             find_masks(tmp_path, [self.SOURCE])
         for name in ("a.geojson", "a_mask_use.png"):
             (tmp_path / name).write_text("")
@@ -339,9 +339,9 @@ class TestCommands:
         steps = list(predict_slides(slides, bundle, out, device="cpu", tissue=given))
         rows = steps[-1].result
         assert rows is not None and [row.status for row in rows] == ["ok", "failed", "ok"]
-        assert rows[0].notes[-1] == "The tissue mask was given: demo-000.geojson, outlines in GeoJSON."
-        assert rows[1].reason == "tissue" and rows[1].message.startswith("The tissue mask of demo-001 cannot be used.")
-        assert not any("mask was given" in note for note in rows[2].notes)
+        assert "demo-000.geojson" in rows[0].notes[-1]
+        assert rows[1].reason == "tissue" and "demo-001" in rows[1].message
+        assert not any(".geojson" in note for note in rows[2].notes)
         assert any(step.message.startswith("demo-001: ") for step in steps), "the console must name the slide"
         again = last(predict_slides(slides[:1], bundle, out, device="cpu", tissue=given))
         assert again[0].notes == rows[0].notes

@@ -254,9 +254,9 @@ class TestNotes:
         pixels[:12] = 0
         found = whole_slide(tmp_path, pixels)
         (note,) = found.notes
-        said = re.fullmatch(r"Left out of the tissue: glass (.*) %, pen (.*) %, black (.*) % of the slide\.", note)
-        assert said
-        glass, pen, black = map(float, said.groups())
+        shares = re.search(r"glass (\S*) %, pen (\S*) %, black (\S*) %", note)
+        assert shares
+        glass, pen, black = map(float, shares.groups())
         assert pen == pytest.approx(11, abs=3) and black == pytest.approx(5, abs=0.5)
         assert glass + pen + black + 100 * found.mask.array.mean() == pytest.approx(100, abs=0.2)
 
@@ -265,6 +265,6 @@ class TestNotes:
 
     def test_all_and_nothing_are_warned_of(self, tmp_path: Path) -> None:
         (all_of_it,) = whole_slide(tmp_path, scanned(density_of()[PLACE])).notes
-        assert all_of_it.startswith("The whole slide counts as tissue")
+        assert "no glass" in all_of_it
         (nothing,) = whole_slide(tmp_path, scanned(np.zeros((240, 280, 3)))).notes
-        assert nothing.startswith("No tissue was found: glass 100.0 %, pen 0.0 %, black 0.0 %.")
+        assert "glass 100.0 %, pen 0.0 %, black 0.0 %" in nothing

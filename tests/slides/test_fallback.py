@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -230,4 +231,4 @@ class TestNotesAreCarriedOn:
         damage(path, 2)
         facts = inspect_slide(SlideSource("a", path), lr=2.0, size=64)
         assert "Level 2 is damaged: level 0" in str(facts["notes"])
-        assert str(facts["unreadable"]).endswith("further patches, if there is tissue where nothing can be read")
+        assert re.match(r"[1-9]\d* ", str(facts["unreadable"]))

@@ -1,4 +1,4 @@
-"""Areas out of GeoJSON, as TRIDENT writes contours of tissue and QuPath annotations: x, y in pixels of level 0."""
+"""Read areas from GeoJSON: tissue contours by TRIDENT and annotations by QuPath, x and y in level-0 pixels."""
 
 import gzip
 import zlib
@@ -13,12 +13,12 @@ from lrmil.errors import FormatError
 from lrmil.io import untrusted
 from lrmil.patches.polygons import fill_ring
 
-MAX_BYTES = 32 << 20  # bytes, unpacked: some 1.5 million corners
-MAX_COORDINATE = 1e9  # level-0 pixels of a corner
+MAX_BYTES = 32 << 20  # after unpacking: some 1.5 million corners
+MAX_COORDINATE = 1e9  # level-0 pixels
 GZIP = b"\x1f\x8b"
-IGNORED = "ignore"  # QuPath's class for what is to be left out begins so: "Ignore*"
+IGNORED = "ignore"  # QuPath's classes of areas to exclude begin with it, such as "Ignore*"
 NO_AREA = frozenset({"Point", "MultiPoint", "LineString", "MultiLineString"})
-NO_OUTLINE = frozenset({"detection", "cell", "tile", "tmacore", "root"})  # objects of QuPath that are no annotations
+NO_OUTLINE = frozenset({"detection", "cell", "tile", "tmacore", "root"})  # QuPath objects that are not annotations
 
 
 class Area(NamedTuple):
@@ -26,16 +26,21 @@ class Area(NamedTuple):
 
     rings: tuple[NDArray[np.float64], ...]
     left_out: bool
-    """Whether what is inside is to be left out of the tissue."""
+    """True if the area is to be excluded from the tissue."""
 
 
 def read_areas(path: Path) -> list[Area]:
-    """Read the polygons of a file: a FeatureCollection, a list of features, one of them or a geometry, packed or not.
+    """Read the polygons of a GeoJSON file, gzipped or not.
+
+    Parameters
+    ----------
+    path
+        Holds a FeatureCollection, a list of features, one feature or one geometry.
 
     Raises
     ------
     FormatError
-        If it is something else, or has no area that is to be kept.
+        If the file is not GeoJSON, or has no area to keep.
     OSError
         If it cannot be read.
     """
@@ -43,14 +48,24 @@ def read_areas(path: Path) -> list[Area]:
     try:
         areas = [area for feature in _features(document) for area in _areas_of(feature)]
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise FormatError(f"Expected GeoJSON with outlines of tissue in {path}. Got: {_said(error)}.") from error
+        raise FormatError(f"Expected GeoJSON with outlines of tissue in {path}. Got: {_reason(error)}.") from error
     if all(area.left_out for area in areas):
         raise FormatError(f"Expected outlines of tissue (polygons of annotations) in {path}. Got none.")
     return areas
 
 
 def draw_areas(areas: list[Area], shape: tuple[int, int], cell: float) -> NDArray[np.bool_]:
-    """Draw areas into a mask of (rows, cols) cells of `cell` level-0 pixels; what is left out wins."""
+    """Draw areas into a mask; excluded areas override the others.
+
+    Parameters
+    ----------
+    areas
+        As `read_areas` returns them.
+    shape
+        (rows, cols) of the mask.
+    cell
+        Side of a cell of the mask in level-0 pixels.
+    """
     mask = np.zeros(shape, bool)
     for area in sorted(areas, key=lambda area: area.left_out):
         window, inside = fill_ring(shape, area.rings[0] / cell)
@@ -67,7 +82,7 @@ def draw_areas(areas: list[Area], shape: tuple[int, int], cell: float) -> NDArra
 def _clear(
     inside: NDArray[np.bool_], window: tuple[slice, slice], hole_window: tuple[slice, slice], hole: NDArray[np.bool_]
 ) -> None:
-    """Take a hole out of an area, each given in a window of the mask of its own."""
+    """Remove a hole from an area; each is given in its own window of the mask."""
     ours, theirs = [], []
     for own, other in zip(window, hole_window, strict=True):
         begin, end = max(own.start, other.start), min(own.stop, other.stop)
@@ -88,9 +103,9 @@ def _document(path: Path) -> Any:
         with gzip.open(path) as file:
             data = file.read(MAX_BYTES + 1)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise FormatError(f"Expected a whole gzip file in {path}. Got: {error}.") from error
+        raise FormatError(f"The gzip file {path} is damaged: {error}.") from error
     if len(data) > MAX_BYTES:
-        raise FormatError(f"Expected a document of at most {MAX_BYTES >> 20} MiB in {path}. Got more, unpacked.")
+        raise FormatError(f"Expected a document of at most {MAX_BYTES >> 20} MiB in {path}. Got more after unpacking.")
     return untrusted.parse_json(data, path, printable=False)
 
 
@@ -106,7 +121,7 @@ def _features(document: Any) -> Iterator[Any]:
 
 
 def _areas_of(feature: Any) -> Iterator[Area]:
-    """Give the polygons of a feature and of the objects within it."""
+    """Yield the polygons of a feature and of its child objects."""
     if feature["type"] != "Feature":
         raise ValueError(f"an object of type {feature['type']!r} in place of a Feature")
     properties = feature.get("properties") or {}
@@ -120,11 +135,11 @@ def _areas_of(feature: Any) -> Iterator[Area]:
 
 
 def _class_of(properties: dict[str, Any]) -> str:
-    said = properties.get("classification")
-    if isinstance(said, dict):
-        names = said.get("names")
-        said = said.get("name") or (names[0] if isinstance(names, list) and names else "")
-    return said if isinstance(said, str) else ""
+    found = properties.get("classification")
+    if isinstance(found, dict):
+        names = found.get("names")
+        found = found.get("name") or (names[0] if isinstance(names, list) and names else "")
+    return found if isinstance(found, str) else ""
 
 
 def _polygons(geometry: Any) -> Iterator[list[Any]]:
@@ -145,12 +160,12 @@ def _ring(corners: Any) -> NDArray[np.float64]:
         isinstance(corner, list) and 2 <= len(corner) <= 4 and all(type(value) in (int, float) for value in corner)
         for corner in corners
     ):
-        raise ValueError("an outline that is no list of corners (x, y)")
+        raise ValueError("an outline that is not a list of corners (x, y)")
     ring = np.array([corner[1::-1] for corner in corners], float)
     if len(ring) < 3 or not (np.abs(ring) < MAX_COORDINATE).all():
-        raise ValueError("an outline of fewer than 3 corners, or with one that lies on no slide")
+        raise ValueError("an outline with fewer than 3 corners, or with a corner outside of any slide")
     return ring
 
 
-def _said(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return f"no {error.args[0]!r}" if isinstance(error, KeyError) else str(error)

@@ -1,4 +1,4 @@
-"""Find the glass of a brightfield picture, whatever its tint, and bring the picture to what white glass would give."""
+"""Find the glass of a brightfield image, whatever its tint, and correct the image to white glass."""
 
 from typing import NamedTuple
 
@@ -9,46 +9,46 @@ from scipy import ndimage
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-WHITE_GLASS = 243.0  # grey value that glass is brought to: what most scanners give for it
-FILL = 251  # no channel below it: what a scanner fills with where it did not scan, or overexposed glass
-BLACK_EDGE = 40  # no channel above it, joined to the edge of the picture: the frame of a scan
-DARKEST_GLASS = 150  # the darkest channel of a tinted glass; below it, smooth colour is stain or pen
-MAX_MAGENTA = 9  # grey values that green is below red and blue in glass: above it, smooth colour is pale tissue
-FLAT = (0.004, 0.009)  # optical density: RMS between 5 and 17 px below which a place is flat, by the picture's noise
-MIN_GLASS = 0.01  # share of the picture: from less, no colour of glass is concluded
-MIN_GLASS_BY_TINT = 0.003  # of the picture, for each grey value of tint: pale smooth tissue is tinted too
-DENSER = 0.3  # optical density above pink flat places from which they may be glass after all
-MIN_TISSUE = 0.02  # share of the picture that is as dense
-MODE_STEP = 8  # grey values: side of the bins in which colours are counted
-MODE_SHARE = 0.1  # of the flat pixels: the brightest colour that has as many is the glass
-NEAR = 7  # grey values from the glass around it at which a flat pixel counts as glass too: light falls off slowly
-GROWTH = 12  # rounds in which glass grows along its own gradient
-BAND = 512  # rows that are worked on at a time
-COARSE = 4  # px of that picture, side of the cells in which its light is followed
-SMALL = 400  # px: longer side of the picture that the glass is sought in
+WHITE_GLASS = 243.0  # grey value that glass is corrected to, as most scanners show it
+FILL = 251  # no channel below it: areas that were not scanned, or overexposed glass
+BLACK_EDGE = 40  # no channel above it, connected to the edge of the image: the frame of a scan
+DARKEST_GLASS = 150  # lowest channel of tinted glass; darker smooth colour is stain or pen
+MAX_MAGENTA = 9  # grey values by which green may be below red and blue in glass; beyond it, smooth colour is tissue
+FLAT = (0.004, 0.009)  # optical density: below this RMS between 5 and 17 px a pixel is flat; noise sets where between
+MIN_GLASS = 0.01  # share of the image: with less, no colour of glass is estimated
+MIN_GLASS_BY_TINT = 0.003  # share of the image per grey value of tint: pale smooth tissue is tinted too
+DENSER = 0.3  # optical density by which tissue exceeds the flat areas, if these are glass
+MIN_TISSUE = 0.02  # share of the image that is as dense
+MODE_STEP = 8  # grey values: width of the bins in which colours are counted
+MODE_SHARE = 0.1  # of the flat pixels: the brightest colour with at least this share is the glass
+NEAR = 7  # grey values: a flat pixel this close to the glass around it is glass too, since light falls off slowly
+GROWTH = 12  # rounds in which the glass grows along its gradient
+BAND = 512  # rows that are corrected at a time
+COARSE = 4  # px of the small image: side of the cells of the glass field
+SMALL = 400  # px: longer side of the image in which the glass is searched
 
 
 class Glass(NamedTuple):
-    """The glass of a picture."""
+    """The glass of an image."""
 
     field: Floats | None
-    """(h', w', 3) colour that the glass has or would have, coarsely; None where no glass can be told from tissue."""
+    """(h', w', 3) coarse colour of the glass, continued under tissue; None if glass cannot be told from tissue."""
     black: Mask
-    """(h, w): the black frame of a scan."""
+    """(h, w) bool: the black frame of a scan."""
     is_filled: bool
-    """Whether nothing in the picture can be glass: tissue fills it."""
+    """True if tissue fills the image, so that nothing in it can be glass."""
 
 
 def find_glass(smooth: NDArray[np.uint8]) -> Glass:
-    """Estimate the colour of the glass at every pixel of a picture of about 4 to 16 um/px.
+    """Estimate the colour of the glass at every pixel of an image of about 4 to 16 um/px.
 
-    Glass is bright and flat: it has noise and slow gradients, no structure. Of several flat colours the brightest one
-    that is common is the glass; white fill counts only where there is nothing else.
+    Glass is bright and flat: it has noise and slow gradients, but no structure. Of several flat colours, the brightest
+    common one is the glass. White fill counts only if there is nothing else.
 
     Parameters
     ----------
     smooth
-        (h, w, 3) pixels, without their finest noise.
+        (h, w, 3) uint8 RGB, smoothed against noise.
     """
     black = _joined_to_edge(smooth.max(2) < BLACK_EDGE)
     step = max(1, -(-max(smooth.shape[:2]) // SMALL))
@@ -75,7 +75,19 @@ def find_glass(smooth: NDArray[np.uint8]) -> Glass:
 
 
 def as_on_white_glass(smooth: NDArray[np.uint8], field: Floats | None) -> NDArray[np.uint8]:
-    """Bring a picture to the colours that it would have on white glass; as it is where the glass is not known."""
+    """Correct an image to the colours that it would have on white glass.
+
+    Parameters
+    ----------
+    smooth
+        (h, w, 3) uint8 RGB.
+    field
+        (h', w', 3) colour of the glass, as in `Glass`; with None, a copy of the image is returned.
+
+    Returns
+    -------
+    (h, w, 3) uint8, a new array.
+    """
     if field is None:
         return smooth.copy()
     gain = WHITE_GLASS / field
@@ -83,14 +95,14 @@ def as_on_white_glass(smooth: NDArray[np.uint8], field: Floats | None) -> NDArra
         np.arange(length) * size // length for length, size in zip(smooth.shape[:2], field.shape[:2], strict=True)
     )
     lit = np.empty_like(smooth)
-    for y in range(0, len(smooth), BAND):  # in bands: in floats, a whole slide would take gigabytes
+    for y in range(0, len(smooth), BAND):  # in bands, since a whole slide in floats would take gigabytes
         here = slice(y, y + BAND)
         lit[here] = np.clip(np.rint(smooth[here] * gain[rows[here]][:, columns]), 0, 255)
     return lit
 
 
 def _flat(small: Floats) -> Mask:
-    """Mark where there is no structure between 5 and 17 px above the picture's noise."""
+    """Mark pixels without structure between 5 and 17 px beyond the noise of the image."""
     density = -np.log((small + 1) / 256)
     fine = _blur(density, 5)
     structure = np.sqrt(_blur(((fine - _blur(density, 17)) ** 2).mean(2), 9))
@@ -99,7 +111,7 @@ def _flat(small: Floats) -> Mask:
 
 
 def _lies_on(pixels: Floats, flat: Floats) -> bool:
-    """Whether part of a picture is far denser than its flat places, as tissue is than glass."""
+    """Return True if part of an image is far denser than its flat areas, as tissue is than glass."""
     if not len(flat):
         return False
     return float((pixels.mean(1) < np.median(flat.mean(1)) * np.exp(-DENSER)).mean()) > MIN_TISSUE
@@ -118,7 +130,7 @@ def _brightest_mode(colours: Floats) -> Floats:
 
 
 def _spread(small: Floats, known: Mask, typical: tuple[float, ...]) -> Floats:
-    """Carry the colour of the known glass over the picture; where none is near, it is the typical one."""
+    """Extend the colour of the known glass over the image; far from any, it becomes the typical colour."""
     sigma = max(small.shape[:2]) / 12
     weight = ndimage.gaussian_filter(known.astype(np.float32), sigma, truncate=3)[..., None]
     total = ndimage.gaussian_filter(np.where(known[..., None], small, 0), (sigma, sigma, 0), truncate=3)

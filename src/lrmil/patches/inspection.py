@@ -1,4 +1,4 @@
-"""What `lrmil inspect` says of a slide."""
+"""The facts that `lrmil inspect` shows about a slide."""
 
 from lrmil.errors import ResolutionError
 from lrmil.patches.plan import PatchPlan, patches_of
@@ -14,22 +14,30 @@ from lrmil.slides.source import SlideSource
 def inspect_slide(
     source: SlideSource, *, lr: float, size: int, children: int = 4, mask: GivenMask | None = None
 ) -> dict[str, object]:
-    """Reader, size, levels, checksum, resolution and its source, tissue area, number of LR and HR patches.
+    """Find reader, size, levels, checksum, resolution, tissue area and patch counts of a slide.
 
     Parameters
     ----------
     source
-        The slide, with the um/px and the checksums that are given for it.
-    lr, size, children
-        LR resolution in um/px, patch side in pixels, HR patches along the side of an LR patch.
+        The slide, with the um/px and the checksums given for it.
+    lr
+        LR resolution in um/px.
+    size
+        Patch side in pixels.
+    children
+        HR patches along the side of an LR patch.
     mask
-        Tissue mask to use in place of `segment_tissue`.
+        Tissue mask to use instead of `segment_tissue`.
+
+    Returns
+    -------
+    dict
+        Name -> value, JSON-ready. If the resolution is missing or too coarse, "message" says so.
 
     Raises
     ------
     SlideError
-        If the slide cannot be opened, or is another than its checksum states. A missing resolution is no error
-        here: it is said.
+        If the slide cannot be opened, or does not match its checksum.
     """
     with open_source(source) as slide, unchanged(slide):
         facts: dict[str, object] = {
@@ -61,9 +69,7 @@ def inspect_slide(
             patches = patches_of(slide, PatchPlan(lr, size, children), found)
             facts["lr_patches"] = f"{len(patches)} of {size} px at {lr:g} um/px"
             if patches.undecided:
-                facts["unreadable"] = (
-                    f"{patches.undecided} further patches, if there is tissue where nothing can be read"
-                )
+                facts["unreadable"] = f"{patches.undecided} more patches lie in unreadable areas and may contain tissue"
             slide.require_mpp(lr / children)
             covered = int(patches.children_covered.sum())
             facts["hr_patches"] = f"{covered} of {size} px at {lr / children:g} um/px"

@@ -10,8 +10,8 @@ from lrmil.geometry import Grid, children_of
 from lrmil.raster import Raster
 from lrmil.slides.slide import Slide
 
-MAX_CELLS = 1 << 25  # places of the lattice: at 512 um a side no glass has more than 100,000
-ROUNDING = 1e-9  # a patch wholly on tissue can have a computed fraction of 1 - 1e-13, and min_tissue may be 1
+MAX_CELLS = 1 << 25  # of the lattice: at 512 um a side, a microscope slide has fewer than 100,000
+ROUNDING = 1e-9  # the computed fraction of a patch full of tissue may be 1 - 1e-13, and min_tissue may be 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +27,12 @@ class Patches:
     index
         (n, 2) int32 row, col on the LR lattice.
     children_covered
-        (n, s*s) bool: the child has enough tissue and lies inside the slide.
+        (n, s*s) bool: True if the child has enough tissue and lies inside the slide.
     undecided, children_undecided
-        Further LR patches, and HR children, that would be there if what cannot be read of the slide were tissue. Nobody
-        can tell, so they count as unreadable ones.
+        Number of LR patches, and of HR children, in areas that could not be read. Whether they contain tissue is
+        unknown, so they count as failed.
     notes
-        Sentences on the tissue: what was left out, or where its mask came from.
+        Sentences about the tissue: what was excluded, or where its mask came from.
     """
 
     grid: Grid
@@ -83,7 +83,7 @@ def make_patches(
     min_tissue_hr: float = 0.25,
     unread: Raster | None = None,
 ) -> Patches:
-    """Lay the paired grid over a slide and keep what is tissue (method.md section 2).
+    """Lay the paired grid over a slide and keep the patches on tissue (method.md section 2).
 
     Parameters
     ----------
@@ -100,22 +100,23 @@ def make_patches(
     min_tissue, min_tissue_hr
         Smallest tissue fraction of an LR patch that is kept and of an HR child that is covered.
     unread
-        Boolean Raster of what could not be read when the tissue was sought, as from `find_tissue`.
+        Boolean Raster of areas that could not be read, as from `find_tissue`.
 
     Raises
     ------
     ResolutionError
         If the slide has no resolution or is more than 10 % coarser than `mpp`.
     SlideError
-        If it is larger than any glass.
+        If it is larger than a microscope slide.
     """
     slide.require_mpp(mpp)
     grid = Grid(mpp, size, slide.mpp, slide.origin_yx)
     rows, cols = grid.shape_over(slide.dimensions)
     if rows * cols > MAX_CELLS:
         raise SlideError(
-            f"Expected a slide that a glass can hold. Got one of {slide.dimensions[0]} x {slide.dimensions[1]} px at "
-            f"{slide.mpp:g} um/px, {rows * cols} patches; the file is probably damaged, or its um/px is wrong."
+            f"Expected a slide no larger than a microscope slide (300 mm). Got {slide.dimensions[0]} x "
+            f"{slide.dimensions[1]} px at {slide.mpp:g} um/px, {rows * cols} patches; the file is probably damaged, or "
+            "its um/px is wrong."
         )
     index = np.stack(np.meshgrid(np.arange(rows), np.arange(cols), indexing="ij"), -1).reshape(-1, 2).astype(np.int32)
     kept, undecided = _kept(tissue, unread, grid.level0_yx(index), grid.step_level0, min_tissue)
@@ -134,7 +135,7 @@ def make_patches(
 def _kept(
     tissue: Raster, unread: Raster | None, level0_yx: NDArray[np.int64], size_level0: float, least: float
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which squares have enough tissue, and which others would have it if all that is unread were tissue."""
+    """Mark squares with enough tissue, and others that would have enough if all unread areas were tissue."""
     share = tissue.mean_over(level0_yx, size_level0)
     kept = share >= least - ROUNDING
     if unread is None or not unread.array.any():

@@ -1,4 +1,4 @@
-"""Patches of a slide as a bounded stream of uint8 batches, decoded ahead by threads."""
+"""Read patches of a slide as a stream of batches that threads decode ahead of the consumer."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -14,14 +14,14 @@ from lrmil.slides.slide import Slide
 
 
 class Batch(NamedTuple):
-    """Patches that were read, and those that could not be."""
+    """Patches that were read, and positions of those that could not be."""
 
     positions: NDArray[np.int64]
-    """(b,) positions in the list of patches that was asked for."""
+    """(b,) positions in the list of requested patches."""
     pixels: NDArray[np.uint8]
-    """(b, P, P, 3) RGB."""
+    """(b, P, P, 3) uint8 RGB."""
     failed: NDArray[np.int64]
-    """(f,) positions that could not be read; they are never painted."""
+    """(f,) positions that could not be read; they have no pixels."""
 
 
 def load_patches(
@@ -35,12 +35,19 @@ def load_patches(
         An open slide; reading is thread-safe.
     level0_yx
         (n, 2) top-left corners in level-0 pixels.
-    size, mpp
-        Side in pixels and resolution in um/px of what is read.
+    size
+        Side of a patch in pixels.
+    mpp
+        Resolution of a patch in um/px.
     batch_size
-        Patches a batch.
+        Patches per batch.
     threads
         Decoding threads.
+
+    Yields
+    ------
+    Batch
+        Every patch once, in order; the last batch may be smaller.
     """
 
     def read(position: int) -> NDArray[np.uint8] | None:

@@ -1,4 +1,4 @@
-"""The tissue mask beside a prediction: work of a person, so it is never deleted, and an edited one is left alone."""
+"""Store the tissue mask beside a prediction. A person may have edited it, so it is never deleted."""
 
 import hashlib
 import os
@@ -18,38 +18,51 @@ TISSUE = "{}.tissue.ome.zarr"
 
 
 def require_mask_place(path: Path, mask: Raster | None, written: str) -> None:
-    """Refuse to write a mask in the place of one that was edited since lrmil wrote it, or of something else.
+    """Raise if a mask cannot be written because one that was edited, or something else, is in its place.
 
     Parameters
     ----------
     path
-        Where the mask of the prediction goes.
+        Where the mask of the prediction is stored.
     mask
-        The mask to use now, None when none is given.
+        The mask to use now; None if none is given.
     written
-        `content_hash` of what lrmil wrote there, "" when that is not known.
+        `content_hash` of the mask that lrmil wrote there; "" if it is unknown.
 
     Raises
     ------
     OverwriteError
-        Naming the file and what to do.
+        With the name of the file, and what to do.
     """
     if mask is None or not os.path.lexists(path) or _holds(path, mask):
         return
     edited = bool(written) and content_hash(path) != written
     if edited or not is_map(path):
         raise OverwriteError(
-            f"'{path.name}' in the output folder was edited, or not written by lrmil, and another mask is given. Use "
-            "that one (--tissue with this folder), or move or rename it, then run the same command again."
+            f"'{path.name}' in the output folder was edited, or was not written by lrmil, and another mask is given. "
+            "Use the existing one (--tissue with this folder), or move or rename it; then run the same command again."
         )
 
 
 def place_mask(path: Path, mask: Raster | None, written: str, *, mpp: float, mpp_source: str) -> str:
-    """Put the mask of a prediction in its place, and one that is no longer used aside; see `require_mask_place`.
+    """Store the mask of a prediction; a mask that is no longer used is kept under another name.
+
+    Parameters
+    ----------
+    path, mask, written
+        As in `require_mask_place`.
+    mpp, mpp_source
+        Resolution of level 0 in um/px, and where it comes from.
 
     Returns
     -------
-    `content_hash` of the mask that was given, "" when none was.
+    str
+        `content_hash` of the stored mask; "" if none is given.
+
+    Raises
+    ------
+    OverwriteError
+        As `require_mask_place`.
     """
     require_mask_place(path, mask, written)
     if mask is None:
@@ -64,7 +77,7 @@ def place_mask(path: Path, mask: Raster | None, written: str, *, mpp: float, mpp
 
 
 def content_hash(path: Path) -> str:
-    """Hash the names and bytes of all files in a folder; "" when it is no folder."""
+    """Hash the names and bytes of all files in a folder; return "" if it is not a folder."""
     if path.is_symlink() or not path.is_dir():
         return ""
     digest = hashlib.sha256()
@@ -74,7 +87,7 @@ def content_hash(path: Path) -> str:
 
 
 def _holds(path: Path, mask: Raster) -> bool:
-    """Whether a folder holds this mask; what is read back lies in its place up to rounding."""
+    """Return True if a folder holds this mask; its affine may differ by rounding."""
     try:
         there = read_ome_zarr(path)
     except FormatError:
@@ -86,7 +99,7 @@ def _holds(path: Path, mask: Raster) -> bool:
 
 
 def _put_aside(path: Path) -> None:
-    """Keep a mask under a name with a number, once."""
+    """Rename a mask to a numbered name; delete it if an equal one is kept already."""
     stem, found = path.name.removesuffix(".tissue.ome.zarr"), content_hash(path)
     number = 1
     while os.path.lexists(aside := path.with_name(f"{stem}.tissue-{number}.ome.zarr")):

@@ -1,4 +1,4 @@
-"""Tissue masks made elsewhere: TRIDENT's and QuPath's GeoJSON, HistoQC's pictures, or our own OME-Zarr."""
+"""Read tissue masks made elsewhere: GeoJSON of TRIDENT and QuPath, PNG of HistoQC, or our own OME-Zarr."""
 
 import functools
 import math
@@ -19,56 +19,65 @@ from lrmil.raster import Raster
 from lrmil.slides.slide import Slide
 from lrmil.slides.source import SlideSource
 
-OWN = ".tissue.ome.zarr"  # an edited mask: it counts before all others
+OWN = ".tissue.ome.zarr"  # an edited mask, which takes precedence
 ENDINGS = (".geojson", ".geojson.gz", "_mask_use.png")
-FOLDERS = (".", "contours_geojson")  # TRIDENT's job folder has its contours there; HistoQC has a folder for each slide
-MAX_CELLS = 1 << 26  # of a mask: 8,192 x 8,192 at 8 um/px are 65 x 65 mm
-MAX_PIXELS = 1 << 27  # of a picture
-MIN_SIDE = 32  # px of a picture: below it, nearly every slide's proportions fit
+FOLDERS = (".", "contours_geojson")  # of TRIDENT's job folder; HistoQC has one folder per slide
+MAX_CELLS = 1 << 26  # 8,192 x 8,192 at 8 um/px are 65 x 65 mm
+MAX_PIXELS = 1 << 27  # of an image
+MIN_SIDE = 32  # px of an image: a smaller one fits the proportions of nearly every slide
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_HEADER = PNG_SIGNATURE + b"\0\0\0\rIHDR"
 
 
 def find_masks(place: Path, sources: Iterable[SlideSource]) -> dict[str, Path]:
-    """Find the mask of each slide in a folder, by the slide's id or the name of its file; or take the one file given.
+    """Find the masks of slides by the slides' ids or file names.
+
+    Parameters
+    ----------
+    place
+        A folder of masks, or the one mask of the only slide.
+    sources
+        The slides.
 
     Returns
     -------
-    Slide id -> its mask; slides without one are left out.
+    dict
+        Slide id -> mask; slides without a mask are missing.
 
     Raises
     ------
     ConfigError
-        If there is no mask of any of the slides, a slide has several, or one file is given for several slides.
+        If no slide has a mask, a slide has several, or one file is given for several slides.
     """
     sources = list(sources)
     if place.is_file() or place.name.endswith(OWN):
         if len(sources) != 1:
-            raise ConfigError(f"Expected a folder of masks for {len(sources)} slides. Got the one file {place.name}.")
+            raise ConfigError(f"One mask, {place.name}, cannot serve {len(sources)} slides. Pass a folder of masks.")
         return {sources[0].slide_id: place}
     if not place.is_dir():
-        raise ConfigError(f"Expected a folder of masks, or one mask. There is none at {place}.")
+        raise ConfigError(f"There is no mask and no folder of masks at {place}.")
     found = {}
     for source in sources:
         masks = _masks_of(place, source)
         if len(masks) > 1:
             names = " and ".join(mask.relative_to(place).as_posix() for mask in masks)
             raise ConfigError(
-                f"Expected one mask of {source.slide_id} in {place}. Got {names}; remove all but one, or name a folder "
-                "with one kind of masks."
+                f"The slide {source.slide_id} has several masks in {place}: {names}. Remove all but one, or pass a "
+                "folder with one kind of mask."
             )
         if masks:
             found[source.slide_id] = masks[0]
     if not found:
-        name = sources[0].slide_id if sources else "a"
+        name = sources[0].slide_id if sources else "SLIDE"
         raise ConfigError(
-            f"Expected masks such as {name}{OWN}, {name}.geojson or {name}_mask_use.png in {place}. Got none."
+            f"There is no mask of these slides in {place}. Masks have names such as {name}{OWN}, {name}.geojson or "
+            f"{name}_mask_use.png."
         )
     return found
 
 
 def mask_files(place: Path) -> list[Path]:
-    """List all masks that a folder has, of whatever slides; or the one file given."""
+    """List all masks in a folder, whichever slides they belong to; or the one file given."""
     if place.is_file() or place.name.endswith(OWN):
         return [place]
     files = (path for folder in FOLDERS for path in sorted((place / folder).glob("*")))
@@ -85,12 +94,24 @@ def _masks_of(place: Path, source: SlideSource) -> list[Path]:
 
 
 def read_mask(path: Path, slide: Slide) -> Raster:
-    """Read a slide's tissue mask from whatever file it is in.
+    """Read the tissue mask of a slide.
+
+    Parameters
+    ----------
+    path
+        A GeoJSON or PNG file, or an OME-Zarr folder.
+    slide
+        The open slide, with a known resolution.
+
+    Returns
+    -------
+    Raster
+        bool, in the frame of the slide.
 
     Raises
     ------
     TissueError
-        If the file is no mask, or the mask of a slide of another size.
+        If the file is not a mask, or is the mask of a slide of another size.
     """
     try:
         if path.is_dir():
@@ -101,17 +122,17 @@ def read_mask(path: Path, slide: Slide) -> Raster:
         if start.startswith(PNG_SIGNATURE):
             return _from_png(path, slide)
         if b"\0" in start and not start.startswith(GZIP):
-            raise ValueError(f"Expected outlines in GeoJSON or a picture in PNG. Got {path.name}, which is neither.")
+            raise ValueError(f"{path.name} is neither GeoJSON nor PNG.")
         return _from_geojson(path, slide)
     except (FormatError, OSError, ValueError) as error:
-        said = str(error).replace(str(path), path.name)
-        raise TissueError(f"The tissue mask of {slide.slide_id} cannot be used. {said}") from error
+        reason = str(error).replace(str(path), path.name)
+        raise TissueError(f"The tissue mask of {slide.slide_id} cannot be used. {reason}") from error
 
 
 def given_mask(path: Path) -> GivenMask:
-    """Take the mask in a file for a slide that is still to be opened."""
-    kind = {".png": "a picture of a quality control tool", ".zarr": "an edited mask"}
-    note = f"The tissue mask was given: {path.name}, {kind.get(path.suffix, 'outlines in GeoJSON')}."
+    """Return a mask that is read from a file when its slide is open."""
+    kind = {".png": "an image by a quality control tool", ".zarr": "an edited mask"}
+    note = f"The tissue mask was given: {path.name}, {kind.get(path.suffix, 'GeoJSON outlines')}."
     return GivenMask(functools.partial(read_mask, path), note)
 
 
@@ -120,11 +141,11 @@ def _from_geojson(path: Path, slide: Slide) -> Raster:
     width, height = slide.dimensions
     low = np.min([ring.min(0) for area in areas for ring in area.rings], axis=0)
     high = np.max([ring.max(0) for area in areas for ring in area.rings], axis=0)
-    spare = max(2.0, 0.01 * max(width, height))  # outlines traced on a small picture pass the edge by part of a pixel
+    spare = max(2.0, 0.01 * max(width, height))  # outlines traced on a small image exceed the edge by part of a pixel
     if (low < -spare).any() or high[0] > height + spare or high[1] > width + spare:
         raise ValueError(
             f"Expected outlines within the slide's {width} x {height} px. Got x from {low[1]:.0f} to {high[1]:.0f} and "
-            f"y from {low[0]:.0f} to {high[0]:.0f}; it is the mask of another slide, or not in pixels of level 0."
+            f"y from {low[0]:.0f} to {high[0]:.0f}; it is the mask of another slide, or not in level-0 pixels."
         )
     cell = max(1.0, TISSUE_MPP / slide.mpp, math.sqrt(height * width / MAX_CELLS))
     shape = math.ceil(height / cell), math.ceil(width / cell)
@@ -135,26 +156,26 @@ def _from_png(path: Path, slide: Slide) -> Raster:
     with path.open("rb") as file:
         header = file.read(len(PNG_HEADER) + 8)
     if not header.startswith(PNG_HEADER):
-        raise ValueError(f"Expected a whole picture in {path.name}. Got a damaged one; copy it again.")
+        raise ValueError(f"The image {path.name} is damaged. Copy it again.")
     cols, rows = (int.from_bytes(header[start : start + 4], "big") for start in (16, 20))
     width, height = slide.dimensions
     if not 0 < cols * rows <= MAX_PIXELS:
         raise ValueError(f"Expected a mask of at most {MAX_PIXELS} pixels. Got {cols} x {rows}.")
     if max(cols, rows) < min(MIN_SIDE, max(width, height)) or not _is_of(rows, cols, height, width):
         raise ValueError(
-            f"Expected a picture of the whole slide, of the proportions of {width} x {height} px. Got {cols} x {rows} "
+            f"Expected an image of the whole slide, with the proportions of {width} x {height} px. Got {cols} x {rows} "
             "px; it is the mask of another slide, or of a part of this one."
         )
     with Image.open(path, formats=("PNG",)) as picture:
         if picture.mode not in ("1", "L", "LA", "P", "RGB", "RGBA"):
-            raise ValueError(f"Expected a picture of 8 bits. Got one of mode {picture.mode}.")
+            raise ValueError(f"Expected an image with 8 bits per channel. Got the mode {picture.mode}.")
         grey = np.asarray(picture.convert("L"))
     mask = grey > (127 if grey.max() > 1 else 0)  # some tools write 0 and 1
     return Raster.on_lattice(mask, cell_level0=(height / rows, width / cols), origin_yx=(0.0, 0.0))
 
 
 def _is_of(rows: int, cols: int, height: int, width: int) -> bool:
-    """Whether some shrinking of the slide gives a picture of this size, up to a pixel."""
+    """Return True if the slide, shrunk by some factor, has this size within a pixel."""
     least = max(height / (rows + 1), width / (cols + 1))
     most = min(height / max(rows - 1, 0.5), width / max(cols - 1, 0.5))
     return least <= most and most >= 1
@@ -168,7 +189,7 @@ def _from_ome_zarr(path: Path, slide: Slide) -> Raster:
     spare = 2 * np.array(raster.cell_yx) + 0.01 * np.array([height, width])
     if (np.abs(low) > spare).any() or (np.abs(low + size - (height, width)) > spare).any():
         raise ValueError(
-            f"Expected a mask of the slide's {width} x {height} px. Got one of {size[1]:.0f} x {size[0]:.0f} px from "
+            f"Expected a mask of the slide's {width} x {height} px. Got {size[1]:.0f} x {size[0]:.0f} px from "
             f"({low[1]:.0f}, {low[0]:.0f}); it is the mask of another slide."
         )
     values: NDArray[np.float64] = raster.array.astype(float)

@@ -1,4 +1,4 @@
-"""Which patches of a slide a model sees: resolution, size, children, tissue."""
+"""The settings that decide which patches of a slide a model sees, and the patches they give."""
 
 from dataclasses import dataclass, replace
 
@@ -9,7 +9,7 @@ from lrmil.slides.slide import Slide
 
 @dataclass(frozen=True, slots=True)
 class PatchPlan:
-    """Which patches of a slide are meant.
+    """Settings that decide which patches of a slide a model sees.
 
     Attributes
     ----------
@@ -18,7 +18,7 @@ class PatchPlan:
     size
         P, patch side in pixels.
     children
-        s; 1 where no HR patches are paired.
+        s, HR children along a side of an LR patch; 1 if no HR patches are paired.
     min_tissue, min_tissue_hr
         As in `make_patches`.
     max_failed
@@ -39,11 +39,11 @@ def patches_of(slide: Slide, plan: PatchPlan, tissue: Tissue | None = None) -> P
     Parameters
     ----------
     slide
-        An open slide.
+        An open slide with a known resolution.
     plan
-        Which patches are meant.
+        Resolution, size and limits of the patches.
     tissue
-        Where its tissue is, as from `tissue_of`; None to find it.
+        The tissue, as from `tissue_of`; None finds it.
 
     Returns
     -------
@@ -52,8 +52,10 @@ def patches_of(slide: Slide, plan: PatchPlan, tissue: Tissue | None = None) -> P
 
     Raises
     ------
-    ResolutionError, SlideError
-        As `make_patches`, and as `find_tissue` where `tissue` is None.
+    ResolutionError
+        If the slide has no resolution or is more than 10 % coarser than the plan's.
+    SlideError
+        If the slide cannot be read, or is larger than a microscope slide.
     """
     found = tissue_of(slide, None) if tissue is None else tissue
     patches = make_patches(

@@ -1,31 +1,31 @@
-"""Draw polygons into a mask of cells: a cell is inside where its centre is (even-odd rule)."""
+"""Draw polygons into a mask: a cell is inside if its centre is (even-odd rule)."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_CROSSINGS = 50_000_000  # of edges with rows, in one ring: more is no outline of tissue
+MAX_CROSSINGS = 50_000_000  # of edges with rows in one ring: outlines of tissue have far fewer
 
 
 def fill_ring(shape: tuple[int, int], ring_yx: NDArray[np.float64]) -> tuple[tuple[slice, slice], NDArray[np.bool_]]:
-    """Fill a ring in a mask of `shape`, in time proportional to its outline and its area.
+    """Fill a ring in a mask, in time proportional to its outline and its area.
 
-    Libraries that go by the centres of cells try every cell against every edge, which takes minutes for a slide.
+    Libraries with the same rule test every cell against every edge, which takes minutes for a slide.
 
     Parameters
     ----------
     shape
-        (rows, cols) of the mask; what lies outside is cut off.
+        (rows, cols) of the mask; parts of the ring outside are cut off.
     ring_yx
-        (n, 2) corners in cells, of a ring that closes by itself; cell (0, 0) is from 0 to 1.
+        (n, 2) corners in cells; cell (0, 0) spans 0 to 1. The last corner is connected to the first.
 
     Returns
     -------
-    The part of the mask that the ring may reach, and (h, w) which of its cells are inside.
+    Row and column slices of the ring's bounding box in the mask, and its (h, w) cells that are inside.
 
     Raises
     ------
     ValueError
-        If the ring has more edges than an outline of tissue.
+        If the ring crosses more rows than any outline of tissue.
     """
     low = np.clip(np.floor(ring_yx.min(0)), 0, shape).astype(int)
     high = np.clip(np.ceil(ring_yx.max(0)), low, shape).astype(int)

@@ -1,4 +1,4 @@
-"""Tell tissue from glass and pen by colour: stained tissue is coloured, glass is not, pen has colours stains lack."""
+"""Segment tissue by colour: stained tissue is coloured, glass is not, and pen has colours that stains lack."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,44 +18,44 @@ if TYPE_CHECKING:
 
 Channel = NDArray[np.int16]
 
-TISSUE_MPP = 8.0  # um/px: a cell is one or two pixels, so a mask of a whole slide has a few million
-# Otsu's threshold splits whatever it is given. These guards on chroma (max - min of R, G, B) keep it from cutting
-# an image that is all tissue in half, or from finding tissue in the noise of bare glass (JPEG noise stays below 10).
+TISSUE_MPP = 8.0  # um/px: the mask of a whole slide has a few million pixels
+# Otsu's threshold splits any image. These limits on chroma (max - min of R, G, B) keep it from splitting an image that
+# is all tissue, and from finding tissue in the noise of bare glass (JPEG noise stays below 10).
 CHROMA_GUARD = (12.0, 26.0)
-CHROMA_OF_PALE = 10.0  # above it all is tissue in a picture without anything flat that may be glass: cut out of tissue
-GREY_TISSUE = 205  # no channel above it, beside glass of 243: stains that make grey together, as blue and brown do
-MIN_STRUCTURE = 2.0  # RMS in grey values within 5 px, of such tissue
+CHROMA_OF_PALE = 10.0  # threshold for an image without flat areas that may be glass: a crop of tissue
+GREY_TISSUE = 205  # no channel above it (glass has 243): stains that mix to grey, such as blue and brown
+MIN_STRUCTURE = 2.0  # RMS in grey values within 5 px of grey tissue
 SMOOTHING = 1  # radius in pixels, against JPEG noise
-WORTH_SAYING = 0.001  # share of the slide that is pen or black
+WORTH_SAYING = 0.001  # share of the slide that is pen or black, from which a note says so
 NEARLY_ALL = 0.98
 MIN_PIECE = 64  # pixels; 4,096 um2 at 8 um/px, less than any biopsy fragment
-MAX_GAP = 64  # pixels; smaller holes are lumens and fat, which belong to the tissue
+MAX_GAP = 64  # pixels; smaller holes are lumens and fat, which are part of the tissue
 
 
 class Tissue(NamedTuple):
-    """Where the tissue of a slide is, and where nobody can tell; no cell is both."""
+    """Tissue mask, and mask of areas that could not be read. The two do not overlap."""
 
     mask: Raster
     """bool: tissue."""
     unread: Raster | None
-    """bool: could not be read; None where the mask was given by someone who knows."""
+    """bool: could not be read; None if the mask was given."""
     notes: tuple[str, ...] = ()
-    """Sentences on what was left out, or on where the mask came from, which a user must know."""
+    """Sentences for the user: what was excluded, or where the mask came from."""
     shares: str = ""
-    """What the slide shows beside tissue, in percent; empty where the mask was given."""
+    """Percentages of glass, pen and black; empty if the mask was given."""
 
 
 class GivenMask(NamedTuple):
     """A tissue mask that was made elsewhere."""
 
     read: Callable[["Slide"], Raster]
-    """Read it for an open slide; a `TissueError` where it is no mask of this slide."""
+    """Reads it for an open slide; raises `TissueError` if it is not a mask of this slide."""
     note: str
-    """Where it came from, in one sentence."""
+    """One sentence that names its origin."""
 
 
 class Segments(NamedTuple):
-    """What an image shows; no pixel is two of these, and the rest is glass."""
+    """Classes of pixels, each (h, w) bool; they do not overlap, and the rest is glass."""
 
     tissue: NDArray[np.bool_]
     pen: NDArray[np.bool_]
@@ -63,13 +63,21 @@ class Segments(NamedTuple):
 
 
 def segment_tissue(slide: "Slide", *, mpp: float = TISSUE_MPP) -> Raster:
-    """Find the tissue of a slide on a thumbnail of about `mpp` um/px.
+    """Find the tissue of a slide on a thumbnail.
 
-    Parts of the thumbnail that cannot be read are not tissue; `find_tissue` tells which they are.
+    Unreadable areas are not tissue; `find_tissue` returns them too.
+
+    Parameters
+    ----------
+    slide
+        An open slide with a known resolution.
+    mpp
+        Approximate resolution of the thumbnail in um/px.
 
     Returns
     -------
-    Raster of bool; its affine is exact.
+    Raster
+        bool; its affine is exact.
 
     Raises
     ------
@@ -82,22 +90,31 @@ def segment_tissue(slide: "Slide", *, mpp: float = TISSUE_MPP) -> Raster:
 
 
 def find_tissue(slide: "Slide", *, mpp: float = TISSUE_MPP) -> Tissue:
-    """Find the tissue of a slide as `segment_tissue` does, and what could not be read and may be tissue or not."""
+    """Find the tissue of a slide, and the areas that could not be read; as `segment_tissue`."""
     array, cell_level0, failed = slide.thumbnail(mpp)
     found = segment(array)
     mask = found.tissue & ~failed
     rasters = [Raster.on_lattice(of, cell_level0=cell_level0, origin_yx=(0.0, 0.0)) for of in (mask, failed)]
     shares = {name: float((of & ~failed).mean()) for name, of in found._asdict().items()}
-    return Tissue(rasters[0], rasters[1], _notes(shares, float(failed.mean())), _left_out(shares, float(failed.mean())))
+    return Tissue(
+        rasters[0], rasters[1], _notes(shares, float(failed.mean())), _not_tissue(shares, float(failed.mean()))
+    )
 
 
 def tissue_of(slide: "Slide", given: Raster | GivenMask | None) -> Tissue:
-    """Take the mask that was given for a slide, or find its tissue.
+    """Return the tissue that was given for a slide, or find it.
+
+    Parameters
+    ----------
+    slide
+        An open slide with a known resolution.
+    given
+        A mask or where to read it; None finds the tissue.
 
     Raises
     ------
     TissueError
-        If the mask that was given cannot be used.
+        If the given mask cannot be used.
     """
     if given is None:
         return find_tissue(slide)
@@ -112,17 +129,18 @@ def tissue_mask(rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:
     Parameters
     ----------
     rgb
-        (h, w, 3) pixels.
+        (h, w, 3) uint8 pixels.
 
     Returns
     -------
-    (h, w) bool: True on tissue, False on glass of any tint and on pen marks of any colour.
+    NDArray
+        (h, w) bool: True on tissue, False on glass of any tint and on pen marks of any colour.
     """
     return segment(rgb).tissue
 
 
 def segment(rgb: NDArray[np.uint8]) -> Segments:
-    """Divide a brightfield image of about 4 to 16 um/px into tissue, pen, black and, for the rest, glass."""
+    """Segment a (h, w, 3) uint8 brightfield image of about 4 to 16 um/px into tissue, pen and black."""
     smooth = np.asarray(Image.fromarray(rgb).filter(ImageFilter.BoxBlur(SMOOTHING)))
     glass = find_glass(smooth)
     lit = as_on_white_glass(smooth, glass.field)
@@ -145,7 +163,7 @@ def segment(rgb: NDArray[np.uint8]) -> Segments:
 def _grey_tissue(
     brightest: NDArray[np.uint8], coloured: NDArray[np.bool_], excluded: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
-    """Mark what is dark, has structure and joins coloured tissue: shadows are smooth, dust and edges lie alone."""
+    """Mark dark pixels with structure next to coloured tissue; shadows are smooth, dust and edges are isolated."""
     grey = ndimage.binary_opening((brightest < GREY_TISSUE) & ~excluded, iterations=2) & ~coloured
     if not grey.any():
         return np.asarray(grey)
@@ -156,18 +174,18 @@ def _grey_tissue(
 
 
 def _notes(shares: dict[str, float], unread: float) -> tuple[str, ...]:
-    """Say what was left out as pen or black, and warn of a slide that is all tissue or has none."""
+    """Describe what was excluded as pen or black, and warn of a slide that is all tissue or has none."""
     notes = []
     if shares["pen"] + shares["black"] >= WORTH_SAYING:
-        notes.append(f"Left out of the tissue: {_left_out(shares, unread)} of the slide.")
+        notes.append(f"Excluded from the tissue: {_not_tissue(shares, unread)} of the slide.")
     if shares["tissue"] > NEARLY_ALL * (1 - unread):
-        notes.append("The whole slide counts as tissue: no glass was found. Check it, or give a mask.")
+        notes.append("The whole slide is segmented as tissue: no glass was found. Check it, or pass a mask.")
     elif not shares["tissue"]:
-        notes.append(f"No tissue was found: {_left_out(shares, unread)}. Check the slide, or give a mask.")
+        notes.append(f"No tissue was found: {_not_tissue(shares, unread)}. Check the slide, or pass a mask.")
     return tuple(notes)
 
 
-def _left_out(shares: dict[str, float], unread: float) -> str:
+def _not_tissue(shares: dict[str, float], unread: float) -> str:
     glass = 1 - unread - sum(shares.values())
     named = {"glass": max(glass, 0.0), "pen": shares["pen"], "black": shares["black"]}
     return ", ".join(f"{name} {100 * share:.1f} %" for name, share in named.items())

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
-from lrmil.runs.plan_file import ARM_NAMES
+from lrmil.runs.arms import ARM_NAMES
 from napari_lrmil.session.session import Session
 from napari_lrmil.widgets.parts import Text, listen
 

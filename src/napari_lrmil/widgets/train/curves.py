@@ -7,7 +7,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QComboBox, QLabel, QVBoxLayout, QWidget
 
-from lrmil.runs.plan_file import STAGE_NAMES
+from lrmil.runs.arms import STAGE_NAMES
 from lrmil.runs.progress import EpochRecord
 
 # Okabe and Ito's palette, told apart by colour-blind readers; on white its yellow is weak, hence last.
