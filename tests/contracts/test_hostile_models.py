@@ -146,7 +146,7 @@ def test_settings_that_are_not_those_that_were_signed_build_no_network(
     path.write_text(path.read_text().replace("efficientnet", "resnet"))
     with monkeypatch.context() as patched:
         patched.setattr("lrmil.models.bundle.build_encoder", lambda spec: pytest.fail("it was built"))
-        with pytest.raises(FormatError, match="other content"):
+        with pytest.raises(FormatError, match=WEIGHTS[0]):
             load_bundle(model)
     os.truncate(path, GIGABYTES)
     with pytest.raises(FormatError, match="at most 4096 KiB"):
@@ -173,7 +173,9 @@ def test_finite_but_absurd_weights_end_in_a_sentence_about_the_model(
     slides = [str(cohort / f"slides/demo-00{number}.ome.tif") for number in (0, 1)]
     code = cli.main(["predict", *slides, "--model", str(model), "--out", str(out), "--device", "cpu", "--threads", "1"])
     said = capsys.readouterr().err
-    assert code == 1 and "no slide is to blame" in said and "Leave it out" not in said and "Traceback" not in said
+    assert (
+        code == 1 and "Expected finite numbers from" in said and "Leave it out" not in said and "Traceback" not in said
+    )
     if out.exists():  # what the encoder gives is checked when it is loaded
         assert sorted(path.name for path in out.iterdir() if path.name[0] != ".") == ["predictions.csv"]
         assert len((out / "predictions.csv").read_text().splitlines()) == 1
@@ -185,7 +187,7 @@ def test_extraction_blames_the_encoder_and_stores_nothing(cohort: Path, tmp_path
         for parameter in encoder.parameters():
             parameter.fill_(1e38)
     sources = [SlideSource("demo-000", cohort / "slides/demo-000.ome.tif")]
-    with pytest.raises(ModelError, match=r"encoder test_efficientnet.* no slide is to blame"):
+    with pytest.raises(ModelError, match="encoder test_efficientnet"):
         steps = extract_features(
             sources,
             PatchEncoder(encoder, pick_device("cpu"), batch_size=8),

@@ -1,1 +1,1 @@
-"""The networks, and the folder a trained one ships in."""
+"""The networks, and the folder that a trained model is shipped in."""

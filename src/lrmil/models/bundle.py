@@ -1,6 +1,6 @@
-"""What is shipped: format lrmil.bundle/1, a folder of JSON and safetensors; loading it runs no code of its own.
+"""Read and write model folders, format lrmil.bundle/1: JSON and safetensors, without code.
 
-A folder may come from a stranger: whatever it states is checked before it is allocated or built.
+A folder may be untrusted: its values are checked before memory is allocated or a network is built.
 
 bundle.json  encoder/config.json  encoder/model.safetensors  mil.safetensors
 """
@@ -28,7 +28,7 @@ from lrmil.models.encoders.contract import contract_of, resume_contract
 from lrmil.models.encoders.loading import Encoder, EncoderSpec, build_encoder
 from lrmil.models.heads.abmil import ABMIL, make_mil
 
-MAX_UNSAVED = 1 << 26  # elements of what a network makes for itself and no file states, such as position tables
+MAX_UNSAVED = 1 << 26  # elements of buffers that a network computes and no file holds, such as position tables
 FLOATS = {"F32", "F16", "BF16"}
 INTEGERS = {torch.int64: "I64", torch.int32: "I32", torch.bool: "BOOL", torch.uint8: "U8"}
 Network = TypeVar("Network", bound=nn.Module)
@@ -43,25 +43,25 @@ class Bundle:
     classes
         Class names in the order of the probabilities.
     mpp, patch_size
-        Resolution in um/px and side in pixels of the patches it reads.
+        Resolution in um/px and side in pixels of its input patches.
     min_tissue, max_failed
         As in `make_patches` and `check_failures`.
     encoder, mil
         The LR patch encoder and the LR MIL.
     mil_config
-        What the MIL was built from.
+        Settings that the MIL was built from.
     training
-        Where it comes from: cohort, cases, configuration, date, version; JSON-ready.
+        Origin: cohort, cases, configuration, date, version; JSON-ready.
     metrics
         Reported metrics of the three arms; JSON-ready.
     license
         Terms of use.
     sha256
-        Hash over the content of the folder, "" before it is written.
+        Hash of the folder's content; "" until it is written.
     terms
-        `EncoderTerms` of the weights that it was made of, "teacher" and "start"; empty in earlier folders.
+        `EncoderTerms` of the "teacher" and the "start" weights; empty in folders of earlier versions.
     contract
-        `EncoderContract` of the encoder, None before it is written and in earlier folders.
+        `EncoderContract` of the encoder; None until it is written, and in folders of earlier versions.
     """
 
     classes: tuple[str, ...]
@@ -81,19 +81,26 @@ class Bundle:
 
     @property
     def card(self) -> ModelCard:
-        """What the model says of itself, without its weights."""
+        """The model's description, without its weights."""
         return ModelCard(**{field.name: getattr(self, field.name) for field in fields(ModelCard)})
 
 
 def save_bundle(folder: Path, bundle: Bundle) -> None:
-    """Write the folder, complete or not at all; hashes of its files go into bundle.json. A model there is replaced.
+    """Write a model folder, complete or not at all; an existing model there is replaced.
+
+    Parameters
+    ----------
+    folder
+        The model folder; it is created if it is missing.
+    bundle
+        The model.
 
     Raises
     ------
     OverwriteError
-        If something else is there, or a model to which files were added.
+        If the folder is not a model, or files were added to it.
     FormatError
-        If the bundle has values that `load_bundle` would refuse.
+        If the bundle has values that `load_bundle` would reject.
     """
     with atomic.replacing(folder, is_bundle_alone) as temporary:
         (temporary / "encoder").mkdir(parents=True)
@@ -117,20 +124,25 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
             "sha256": {name: hashing.sha256_file(temporary / name) for name in WEIGHTS},
         }
         atomic.write_json(temporary / "bundle.json", document)
-        read_model_card(temporary)  # what is written can be read
+        read_model_card(temporary)  # raises if it could not be loaded
 
 
 def load_bundle(folder: str | Path) -> Bundle:
     """Load a model folder.
 
-    Nothing in it is run. The sizes and shapes that its files state are compared with those of the network, which is
-    first built without memory, before any weight is read or hashed.
+    Nothing in it is executed. Before any weight is read or hashed, the shapes that its files state are compared with
+    those of a network that is built without memory.
+
+    Parameters
+    ----------
+    folder
+        The model folder; it may be untrusted.
 
     Raises
     ------
     FormatError
-        If it is no bundle, is of another version, was changed after it was written, leads out of its folder, states
-        what no model has, or its parts do not fit together.
+        If the folder is not a bundle, has another version, was changed after it was written, links to another place,
+        has invalid values, or its parts do not fit together.
     """
     folder = Path(folder)
     document, card = read_document(folder)
@@ -142,13 +154,11 @@ def load_bundle(folder: str | Path) -> Bundle:
         spec = _read_spec(folder, card.patch_size, hashes)
         dim = _require_header(encoder_file, lambda: build_encoder(spec)).dim
         _require_header(mil_file, lambda: make_mil(dim, len(card.classes), mil_config))
-        for name in WEIGHTS[1:]:  # now that their sizes are explained, however large they are
+        for name in WEIGHTS[1:]:  # their sizes are as expected now, so hashing is bounded
             _require_hash(folder, name, hashing.sha256_file(folder / name), hashes)
         encoder = _load(encoder_file, lambda: build_encoder(spec))
         if breach := resume_contract(encoder, card.contract):
-            raise FormatError(
-                f"The encoder in {folder} has the weights that it was written with, but {breach}, or train again."
-            )
+            raise FormatError(f"The encoder in {folder} has its original weights, but {breach}, or train again.")
         mil = _load(mil_file, lambda: make_mil(dim, len(card.classes), mil_config))
         return Bundle(
             **{field.name: getattr(card, field.name) for field in fields(ModelCard)},
@@ -172,7 +182,7 @@ def _fraction(folder: Path, name: str, value: object) -> float:
 
 def _require_hash(folder: Path, name: str, found: str, hashes: dict[str, object]) -> None:
     if found != hashes[name]:
-        raise FormatError(f"Expected {folder / name} as it was written. Got other content; copy it again.")
+        raise FormatError(f"The content of {folder / name} changed after it was written. Copy the model again.")
 
 
 def _read_spec(folder: Path, size: int, hashes: dict[str, object]) -> EncoderSpec:
@@ -189,7 +199,7 @@ def _read_spec(folder: Path, size: int, hashes: dict[str, object]) -> EncoderSpe
 
 
 def _require_header(path: Path, build: Callable[[], Network]) -> Network:
-    """Compare what the header of a file states with a network that is built without memory, which is returned."""
+    """Raise unless the header of a file fits a network; return that network, built without memory."""
     stated = untrusted.read_header(path)
     with torch.device("meta"):
         empty = build()
@@ -198,12 +208,12 @@ def _require_header(path: Path, build: Callable[[], Network]) -> Network:
 
 
 def _load(path: Path, build: Callable[[], Network]) -> Network:
-    """Build a network and fill it from a file whose header was checked."""
+    """Build a network and load its weights from a file whose header was checked."""
     module = build()
     tensors = load_file(path)
     module.load_state_dict(tensors)
     if not all(torch.isfinite(value).all() for value in tensors.values() if value.is_floating_point()):
-        raise FormatError(f"Expected finite weights in {path}. Got NaN or infinity; the training went wrong.")
+        raise FormatError(f"Expected finite weights in {path}. Got NaN or infinity; train the model again.")
     return module.eval()
 
 
@@ -215,10 +225,10 @@ def _require_shapes(path: Path, stated: dict[str, TensorSpec], empty: nn.Module)
         if name not in expected or name not in stated or not _fits(stated[name], expected[name])
     )
     if different:
-        raise FormatError(f"Expected tensors that fit the model in {path}. Got others, the first is {different[0]!r}.")
+        raise FormatError(f"The tensors in {path} do not fit the model; the first that differs is {different[0]!r}.")
     unsaved = sum(value.numel() for name, value in empty.named_buffers() if name not in expected)
     if unsaved > MAX_UNSAVED:
-        raise FormatError(f"Expected a network of a usual size for {path}. Got one with tables of {unsaved} numbers.")
+        raise FormatError(f"Expected at most {MAX_UNSAVED} computed numbers in the network of {path}. Got {unsaved}.")
 
 
 def _fits(stated: TensorSpec, expected: torch.Tensor) -> bool:

@@ -1,4 +1,4 @@
-"""The card of a trained model, bundle.json: what it reads, what it tells, where it comes from."""
+"""Read the card of a trained model, bundle.json: its input, its classes and its origin."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ MAX_LICENSE = 20_000
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """What a model folder says of itself; the attributes are those of `Bundle`."""
+    """Description of a model; the attributes are those of `Bundle`."""
 
     classes: tuple[str, ...]
     mpp: float
@@ -36,18 +36,34 @@ class ModelCard:
 
 
 def read_model_card(folder: str | Path) -> ModelCard:
-    """Read what a model folder says of itself; no weights are loaded, and their hashes are not compared.
+    """Read the card of a model folder; its weights are neither loaded nor hashed.
+
+    Parameters
+    ----------
+    folder
+        The model folder; it may be untrusted.
 
     Raises
     ------
     FormatError
-        If it is no bundle, is of another version, or its values make no sense.
+        If the folder is not a bundle, has another version, or has invalid values.
     """
     return read_document(Path(folder))[1]
 
 
 def read_document(folder: Path) -> tuple[dict[str, Any], ModelCard]:
-    """Read bundle.json once: the document, and the card in it with the hash of just these bytes."""
+    """Read bundle.json once.
+
+    Returns
+    -------
+    tuple
+        The document, and its card with the hash of the bytes that were read.
+
+    Raises
+    ------
+    FormatError
+        As `read_model_card`.
+    """
     document, sha256 = _parsed(folder)
     if document.get("format") != FORMAT:
         raise FormatError(f"Expected the format {FORMAT} in {folder}. Got {document.get('format')!r}; update lrmil.")
@@ -72,23 +88,23 @@ def read_document(folder: Path) -> tuple[dict[str, Any], ModelCard]:
 
 
 def _find_fault(card: ModelCard) -> str:
-    """What is wrong with a card, as what was expected; "" when nothing is."""
+    """Return what was expected and what the card has; "" if it is valid."""
     low, high = ASKED_MPP
     if not 2 <= len(card.classes) <= MAX_CLASSES:
         return f"from two to {MAX_CLASSES} classes. Got {len(card.classes)}."
     for name in card.classes:
         if not isinstance(name, str) or not name.strip() or len(name) > MAX_CLASS_NAME:
-            return f"names of classes of at most {MAX_CLASS_NAME} characters. Got {str(name)[:80]!r}."
+            return f"class names of at most {MAX_CLASS_NAME} characters. Got {str(name)[:80]!r}."
     if len(set(card.classes)) != len(card.classes):
-        return f"another name for each class. Got {card.classes[:10]}."
+        return f"different names for the classes. Got {card.classes[:10]}."
     if isinstance(card.mpp, bool) or not isinstance(card.mpp, int | float) or not low <= card.mpp <= high:
         return f"a resolution from {low:g} to {high:g} um/px. Got {card.mpp!r}."
     if type(card.patch_size) is not int or not 16 <= card.patch_size <= MAX_PATCH:
-        return f"a patch of 16 to {MAX_PATCH} px. Got {card.patch_size!r}."
+        return f"a patch size of 16 to {MAX_PATCH} px. Got {card.patch_size!r}."
     if not isinstance(card.license, str) or len(card.license) > MAX_LICENSE:
         return f"a licence of at most {MAX_LICENSE} characters. Got {type(card.license).__name__}."
     if card.contract is not None and read_contract(card.contract) is None:
-        return "a statement of how the encoder makes embeddings, with its golden vector. Got another."
+        return "a valid contract of the encoder with its golden vector. Got an invalid one."
     return ""
 
 

@@ -14,17 +14,17 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 class Device(NamedTuple):
-    """One device torch can use."""
+    """A device that torch can use."""
 
     name: str
-    """What to pass as ``device``: "cpu", "cuda:0", "mps"."""
+    """Value to pass as ``device``: "cpu", "cuda:0", "mps"."""
     description: str
     free_bytes: int | None
-    """Free memory, None where torch cannot tell."""
+    """Free memory; None if torch cannot report it."""
 
 
 def available_devices() -> list[Device]:
-    """Every device that exists here, the fastest kind first."""
+    """List the devices of this machine, the fastest kind first."""
     found = []
     for i in range(torch.cuda.device_count()):
         found.append(Device(f"cuda:{i}", torch.cuda.get_device_name(i), torch.cuda.mem_get_info(i)[0]))
@@ -34,18 +34,23 @@ def available_devices() -> list[Device]:
 
 
 def device_names() -> list[str]:
-    """Name what exists, the fastest kind first, without waking a GPU."""
+    """List the names of the devices, the fastest kind first, without starting a GPU context."""
     gpus = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
     return [*gpus, *(["mps"] if torch.backends.mps.is_available() else []), "cpu"]
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """Resolve "auto" to the fastest device, and check that a named one exists.
+    """Resolve the name of a device.
+
+    Parameters
+    ----------
+    name
+        A name of `device_names`, "cuda" for the first GPU, or "auto" for the fastest device.
 
     Raises
     ------
     ConfigError
-        If there is no such device here; never a silent fall-back.
+        If there is no such device; no other device replaces it.
     """
     names = device_names()
     chosen = names[0] if name == "auto" else "cuda:0" if name == "cuda" else name
@@ -55,7 +60,7 @@ def pick_device(name: str = "auto") -> torch.device:
 
 
 def mixed_precision(device: torch.device) -> AbstractContextManager[object]:
-    """Autocast to bfloat16 where the GPU computes in it; full precision elsewhere."""
+    """Return a context that autocasts to bfloat16 on GPUs that support it, and keeps full precision elsewhere."""
     enabled = device.type == "cuda" and torch.cuda.is_bf16_supported()
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
 

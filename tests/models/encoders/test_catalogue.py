@@ -1,6 +1,7 @@
 """Every encoder of the catalogue is built as its makers build it, and embeds by the rule that its makers state."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,7 @@ def test_what_is_not_known_is_not_stated() -> None:
 
 @pytest.mark.parametrize("name", UNSUPPORTED)
 def test_an_encoder_that_timm_cannot_build_is_told_why(name: str) -> None:
-    with pytest.raises(EncoderError, match=f"{name} cannot be loaded: its? .*lrmil encoders"):
+    with pytest.raises(EncoderError, match=rf"{name} .*{re.escape(UNSUPPORTED[name])}"):
         load_encoder(name)
 
 

@@ -314,7 +314,7 @@ class TestProbe:
 
     @pytest.mark.parametrize("layers", [(99,), (0, -30)])
     def test_blocks_that_are_not_there(self, layers: tuple[int, ...]) -> None:
-        with pytest.raises(EncoderError, match="blocks of test_vit from 0 to 5"):
+        with pytest.raises(EncoderError, match="test_vit from 0 to 5"):
             load_encoder("test_vit", size=64, pretrained=False, layers=layers)
 
     def test_weights_that_give_no_numbers(self, tmp_path: Path) -> None:
@@ -328,7 +328,7 @@ class TestProbe:
 
     def test_a_network_that_fails_is_told_with_its_reason(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(VisionTransformer, "forward_intermediates", lambda *_, **__: 1 / 0)
-        with pytest.raises(EncoderError, match=r"test_vit cannot encode a patch of 64 px: division by zero.*no fault"):
+        with pytest.raises(EncoderError, match=r"test_vit .*64 px: division by zero"):
             load_encoder("test_vit", size=64, pretrained=False)
 
     def test_a_fault_on_the_device_is_the_encoder_s(self) -> None:
@@ -336,7 +336,7 @@ class TestProbe:
             def forward(self, batch: Tensor, layers: tuple[int, ...] = ()) -> EncoderOutput:
                 raise RuntimeError("CUDA error: no kernel image is available")
 
-        with pytest.raises(EncoderError, match=r"hand-made failed on cpu: CUDA error.*no fault of a slide"):
+        with pytest.raises(EncoderError, match=r"hand-made .*cpu: CUDA error"):
             PatchEncoder(Broken(3), CPU, batch_size=4)(np.zeros((3, 8, 8, 3), np.uint8))  # type: ignore[arg-type]
 
 
@@ -384,7 +384,7 @@ class TestIdentity:
     def test_only_what_timm_knows_is_built(self) -> None:
         spec = tiny_encoder().spec
         for name in ("hf-hub:someone/model", "os.system", "local-dir:/tmp"):
-            with pytest.raises(EncoderError, match="architecture that timm"):
+            with pytest.raises(EncoderError, match=f"timm {timm.__version__} "):
                 build_encoder(replace(spec, architecture=name))
 
     @pytest.mark.parametrize("name", ["checkpoint_path", "pretrained_cfg", "pretrained", "cache_dir"])
@@ -452,9 +452,9 @@ class TestPatchEncoder:
 
     def test_one_patch_that_does_not_fit_is_an_error(self) -> None:
         batch = np.zeros((3, 8, 8, 3), np.uint8)
-        with pytest.raises(ConfigError, match="memory for one patch of 64 px on cpu"):
+        with pytest.raises(ConfigError, match=r"cpu .*64 px"):
             PatchEncoder(Hungry(0), CPU, batch_size=4)(batch)  # type: ignore[arg-type]
 
     def test_an_empty_batch_size_is_refused(self) -> None:
-        with pytest.raises(ConfigError, match="at least 1 patch"):
+        with pytest.raises(ConfigError, match=r"at least 1 .*0"):
             PatchEncoder(tiny_encoder(), CPU, batch_size=0)

@@ -65,11 +65,8 @@ def test_a_training_whose_teacher_binds_its_student(cohort: Path, tmp_path: Path
         steps = list(train_steps(cohort / "slides", cohort / "labels.csv", tmp_path / "run", config, device="cpu"))
     finally:
         torch.set_num_threads(threads)
-    said = [step.message for step in steps if step.job == ("terms of use",)]
-    assert said == [
-        "The model to be trained is bound by the terms of others. commercial use: no: the terms of local-dir:Virchow2 "
-        "(CC-BY-NC-ND-4.0) forbid it; passing it on: no: the terms of local-dir:Virchow2 (CC-BY-NC-ND-4.0) forbid it."
-    ]
+    (warning,) = [step.message for step in steps if step.job == ("terms of use",)]
+    assert warning.count("no: the terms of local-dir:Virchow2 (CC-BY-NC-ND-4.0)") == 2
     bundle = load_bundle(tmp_path / "run/model")
     assert bundle.encoder.spec.embedding == "cls+mean" and bundle.encoder.dim == 96
     assert bundle.encoder.spec.model_args["mlp_layer"] == "SwiGLUPacked"

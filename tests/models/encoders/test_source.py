@@ -70,7 +70,7 @@ class TestFolders:
     @pytest.mark.parametrize("value", ["os.system", "GluMlp", ["SwiGLUPacked"], 3])
     def test_a_layer_that_is_not_in_the_table_is_refused_by_name(self, value: object, tmp_path: Path) -> None:
         encoder_folder(tmp_path / "e", "vit_tiny_patch16_224", VIT, stated={**VIT, "mlp_layer": value})
-        with pytest.raises(EncoderError, match="mlp_layer to be one of SwiGLUPacked"):
+        with pytest.raises(EncoderError, match=r"mlp_layer .*SwiGLUPacked"):
             load_encoder(str(tmp_path / "e"))
 
     def test_weights_that_do_not_fit_name_the_layers_that_no_config_holds(self, tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ class TestFolders:
             ({"input_size": [1, 224, 224]}, "input_size of RGB"),
             ({"input_size": 224}, "input_size of RGB"),
             ({"input_size": None}, "input_size.*none"),
-            ({"of_tomorrow": 1, "later": 2}, "'later', 'of_tomorrow'; a newer timm"),
+            ({"of_tomorrow": 1, "later": 2}, "'later', 'of_tomorrow'"),
         ],
     )
     def test_what_goes_with_the_weights_is_refused_before_anything_is_built(
@@ -148,13 +148,13 @@ class TestFolders:
         path = tmp_path / "e/config.json"
         document = {key: value for key, value in json.loads(path.read_text()).items() if key != "pretrained_cfg"}
         path.write_text(json.dumps(document))
-        with pytest.raises(EncoderError, match=r"Got no pretrained_cfg.*mean, std and input_size"):
+        with pytest.raises(EncoderError, match=r"no pretrained_cfg.*mean, std and input_size"):
             load_encoder(str(tmp_path / "e"))
 
     @pytest.mark.parametrize("size", [-5, 4097, 10**9])
     def test_a_size_that_no_patch_has_is_refused_as_such(self, size: int, tmp_path: Path) -> None:
         encoder_folder(tmp_path / "e", "vit_tiny_patch16_224", VIT)
-        with pytest.raises(EncoderError, match=rf"1 to 4096 px\. Got {size} px"):
+        with pytest.raises(EncoderError, match=rf"4096 px.* {size} px"):
             load_encoder(str(tmp_path / "e"), size=size)
 
     def test_weights_of_another_network_are_no_fault_of_the_size(self, tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ class TestFolders:
             assert "local-dir:e" in str(caught.value) and "sizes that fit" not in str(caught.value)
 
     def test_a_folder_without_a_model_says_what_one_has(self, tmp_path: Path) -> None:
-        with pytest.raises(EncoderError, match=r"config\.json cannot be read: there is none.*model\.safetensors"):
+        with pytest.raises(EncoderError, match=r"config\.json .*missing.*model\.safetensors"):
             load_encoder(str(tmp_path))
 
     def test_a_folder_that_names_its_origin_has_its_terms(self, tmp_path: Path) -> None:
@@ -254,8 +254,8 @@ class TestOffline:
     @pytest.mark.parametrize(
         ("kind", "said"),
         [
-            (GatedRepoError, "hf auth login"),
-            (RepositoryNotFoundError, "Check the name"),
+            (GatedRepoError, "gated.*hf auth login"),
+            (RepositoryNotFoundError, "MahmoodLab/uni"),
             (EntryNotFoundError, "timm's"),
         ],
     )
@@ -290,5 +290,5 @@ class TestOffline:
         assert all(torch.equal(found[key], value) for key, value in network.state_dict().items())
 
     def test_a_name_near_a_known_one_is_said(self) -> None:
-        with pytest.raises(EncoderError, match=r"near it are .*uni2-h"):
+        with pytest.raises(EncoderError, match="uni2-h"):
             load_encoder("uni2h")

@@ -47,17 +47,17 @@ RANDOM = EncoderTerms("resnet18", random=True)
 )
 def test_what_may_be_done(teacher: EncoderTerms, start: EncoderTerms, commercial: str, passing: str) -> None:
     answers = what_may_be_done(teacher, start)
-    assert answers["Commercial use"].startswith(commercial) and answers["Passing it on"].startswith(passing)
+    assert answers["Commercial use"].startswith(commercial) and answers["Redistribution"].startswith(passing)
     assert bool(warning_before_training(teacher, start)) == commercial.startswith("no:")
 
 
 def test_a_line_says_what_is_known() -> None:
-    assert describe_terms(NC_ND, "teacher") == (
-        "uni2-h (MahmoodLab/UNI2-h): CC-BY-NC-ND-4.0; given on request only; its terms hold for this model, too"
-    )
-    assert "hold" not in describe_terms(NC_ND, "start")
+    teacher, start = describe_terms(NC_ND, "teacher"), describe_terms(NC_ND, "start")
+    assert teacher.startswith("uni2-h (MahmoodLab/UNI2-h): CC-BY-NC-ND-4.0; ") and "on request" in teacher
+    assert "extend to this model" in teacher and "extend" not in start
+    assert "do not extend" in describe_terms(FREE_TEACHER, "teacher")
     assert describe_terms(NOTHING, "teacher") == "local-dir:e: licence not known"
-    assert "nobody's terms" in describe_terms(RANDOM, "start")
+    assert "random weights" in describe_terms(RANDOM, "start")
 
 
 def test_timm_states_a_licence_of_its_own_models() -> None:

@@ -1,1 +1,1 @@
-"""Patch encoders: found, built, checked against their contract."""
+"""Patch encoders: how they are found, built and checked against their contract."""

@@ -1,4 +1,4 @@
-"""Build a network through timm, and try it on one picture before any slide is touched."""
+"""Build a network with timm, and test it on one image before any slide is read."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,36 +13,57 @@ from lrmil.models.encoders.network import Encoder, EncoderOutput
 from lrmil.models.encoders.source import takes_size
 from lrmil.models.encoders.spec import Argument, built_arguments
 
-# What timm and torch raise for sizes, arguments and weights that do not fit.
+# Errors that timm and torch raise for unfit sizes, arguments and weights.
 FAULTS = (RuntimeError, OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError, ArithmeticError)
 USUAL_STRIDE = 32  # of hierarchical networks
-MAX_SIZES = 4  # named in an error
+MAX_SIZES = 4  # listed in an error
 MAX_REASON = 300  # characters
 
 
 def create_network(
     timm_name: str, size: int, architecture: str, arguments: Mapping[str, Argument], **options: Any
 ) -> nn.Module:
-    """Call timm for a network without classes; a network of one size is told `size`."""
+    """Build a network without classification head.
+
+    Parameters
+    ----------
+    timm_name
+        Name that timm loads: an architecture or ``local-dir:folder``.
+    size
+        Side of the patches in pixels, passed to networks that are built for one size.
+    architecture
+        timm model name.
+    arguments
+        Arguments of the architecture; layers by name.
+    **options
+        Passed to `timm.create_model`.
+    """
     if takes_size(architecture):
         options["img_size"] = size
     return timm.create_model(timm_name, num_classes=0, **built_arguments(arguments), **options)  # type: ignore[no-any-return]
 
 
 def probe(encoder: Encoder, layers: tuple[int, ...] = ()) -> EncoderOutput:
-    """Encode one fixed picture, and see that every pixel counts and the answer is one.
+    """Encode one fixed image, and require that every pixel is used and the output is valid.
+
+    Parameters
+    ----------
+    encoder
+        The encoder to test.
+    layers
+        Blocks whose tokens are requested.
 
     Raises
     ------
     EncoderError
-        If the network cannot, with the sizes of patches that fit.
+        If the network cannot encode the image; it lists patch sizes that fit.
     """
     spec = encoder.spec
     side = patch_side(encoder.backbone)
     if side and spec.size % side:
         raise EncoderError(
-            f"Expected patches whose side is a multiple of {side} px for {spec.architecture}, which sees the picture "
-            f"in squares of {side} px. Got {spec.size} px{fitting(spec.architecture, spec.size, spec.model_args)}."
+            f"Expected a patch size that is a multiple of {side} px for {spec.architecture}. Got "
+            f"{spec.size} px{fitting(spec.architecture, spec.size, spec.model_args)}."
         )
     try:
         with torch.inference_mode():
@@ -52,11 +73,11 @@ def probe(encoder: Encoder, layers: tuple[int, ...] = ()) -> EncoderOutput:
     except FAULTS as error:
         raise EncoderError(
             f"The encoder {spec.architecture} cannot encode a patch of {spec.size} px: {reason_of(error)}"
-            f"{fitting(spec.architecture, spec.size, spec.model_args)}. This is no fault of a slide."
+            f"{fitting(spec.architecture, spec.size, spec.model_args)}. The slides are not the cause."
         ) from error
     embedding = output.embedding
     if embedding.ndim == 2 and not embedding.isfinite().all():
-        raise EncoderError(f"The encoder {spec.architecture} gives NaN or infinity; its weights are damaged.")
+        raise EncoderError(f"The encoder {spec.architecture} returns NaN or infinity; its weights are damaged.")
     if embedding.ndim == 2 and embedding.shape[1] != encoder.dim:
         raise EncoderError(
             f"Expected {encoder.dim} numbers as the embedding {spec.embedding!r} of {spec.architecture}. Got "
@@ -66,7 +87,7 @@ def probe(encoder: Encoder, layers: tuple[int, ...] = ()) -> EncoderOutput:
 
 
 def patch_side(network: nn.Module) -> int:
-    """Side of the squares that a network cuts the picture into, 0 where they overlap or the last ones are filled up."""
+    """Return the side in px of the squares that a network divides its input into; 0 if they overlap or are padded."""
     embed = getattr(network, "patch_embed", None)
     side, proj = getattr(embed, "patch_size", 0), getattr(embed, "proj", None)
     side = side[0] if isinstance(side, tuple | list) and side else side
@@ -75,18 +96,18 @@ def patch_side(network: nn.Module) -> int:
 
 
 def fitting(architecture: str, size: int, arguments: Mapping[str, Argument]) -> str:
-    """Name the sides in pixels near `size` that a network takes, found by building it without memory."""
+    """Describe the patch sizes near `size` px that fit a network; return "" if there are none."""
     sizes = sizes_that_fit(architecture, size, arguments)
     return f"; sizes that fit: {', '.join(map(str, sizes))} px (--patch-size)" if sizes else ""
 
 
 def is_buildable(architecture: str, size: int, arguments: Mapping[str, Argument]) -> bool:
-    """Whether the network can be built for patches of this size, whatever its weights are."""
+    """Return True if the network can be built for patches of `size` px, regardless of weights."""
     return _empty(architecture, size, arguments) is not None
 
 
 def sizes_that_fit(architecture: str, size: int, arguments: Mapping[str, Argument]) -> list[int]:
-    """Give the sides in pixels near `size`, and its native one, that a network takes."""
+    """Return the patch sizes in pixels near `size`, and the native one, that fit a network; it allocates no weights."""
     config = timm.get_pretrained_cfg(architecture)
     native = int(config.input_size[-1]) if config and config.input_size else 0
     network = _empty(architecture, native or size, arguments)
@@ -96,13 +117,13 @@ def sizes_that_fit(architecture: str, size: int, arguments: Mapping[str, Argumen
 
 
 def reason_of(error: Exception) -> str:
-    """First lines of an error as one: the first line of torch's errors on weights says only that there are some."""
+    """Return the first two lines of an error as one: torch's errors about weights have the reason in the second."""
     lines = [line.strip() for line in str(error).strip().splitlines()]
     return (" ".join(lines[:2]) or type(error).__name__)[:MAX_REASON]
 
 
 def _unit(network: Any) -> int:
-    """Step in which the sides that fit lie, as far as the network says it."""
+    """Return the number that fitting sizes are multiples of, if the network states it."""
     stride = network.feature_info[-1].get("reduction", 0) if getattr(network, "feature_info", None) else 0
     return patch_side(network) or (stride if type(stride) is int and stride > 0 else USUAL_STRIDE)
 

@@ -1,7 +1,7 @@
-"""Encoders made for pathology that timm can build, and what is known of each.
+"""Encoders made for pathology that timm can build, with their known properties.
 
-The values are those of the encoders' own cards and of the loaders of TRIDENT, eva and STAMP. None stands for what they
-do not say: nothing here is guessed.
+Values come from the encoders' cards and from the loaders of TRIDENT, eva and STAMP. None means that these state
+nothing.
 """
 
 from collections.abc import Mapping
@@ -17,33 +17,33 @@ Arguments = tuple[tuple[str, int | float | str | bool], ...]
 
 @dataclass(frozen=True, slots=True)
 class CatalogueEntry:
-    """What is known of an encoder; None stands for what is not.
+    """Known properties of an encoder; None means unknown.
 
     Attributes
     ----------
     title
-        Its name as its makers write it.
+        Name as its authors write it.
     hub_id
         Repository on the Hugging Face hub.
     architecture, arguments
-        How timm builds it. The architecture is None where only the configuration on the hub states it. Layers are
-        names of `encoder_spec.LAYERS`.
+        timm model name and its arguments. The architecture is None if only the configuration on the hub states it.
+        Layers are names of `spec.LAYERS`.
     embedding, dim
-        What its makers take as the embedding of a patch (cls | mean | cls+mean | pooled), and its dimension.
+        Embedding of a patch that its authors use (cls | mean | cls+mean | pooled), and its dimension.
     mean, std
         Normalisation of the RGB input scaled to 0..1.
     size
-        Side of its pictures in pixels.
+        Side of its input in pixels.
     mpp
-        um/px of the pictures it was trained on, where that is one value.
+        um/px of its training images, if that is one value.
     licence
         Terms of its weights.
     gated
-        Whether the hub gives the weights only to those whose request was granted.
+        True if the hub requires an approved request for the weights.
     inherits
-        Whether its terms hold for a model that is trained on its outputs, too.
+        True if its terms extend to a model that is trained on its outputs.
     revision
-        Commit of the hub's repository that others are known to use.
+        Commit of the hub's repository that other tools use.
     """
 
     title: str
@@ -62,7 +62,7 @@ class CatalogueEntry:
     revision: str | None = None
 
 
-SCALED = ("init_values", 1e-5)  # LayerScale, which the hub's configuration leaves to whoever builds the network
+SCALED = ("init_values", 1e-5)  # LayerScale, which the hub's configuration does not state
 DYNAMIC = ("dynamic_img_size", True)
 SWIGLU = (("mlp_layer", "SwiGLUPacked"), ("act_layer", "SiLU"))
 UNI2_H: Arguments = (
@@ -167,8 +167,8 @@ CATALOGUE: Mapping[str, CatalogueEntry] = MappingProxyType(
     }
 )  # fmt: skip
 
-TRANSFORMERS = "its weights are made for the transformers library, with other names than timm's"
-OWN_CODE = "its repository brings its own code, which is never run"
+TRANSFORMERS = "its weights are for the transformers library, whose names differ from timm's"
+OWN_CODE = "it needs code from its repository, which is never run"
 UNSUPPORTED: Mapping[str, str] = MappingProxyType(
     {
         "phikon-v2": TRANSFORMERS,
@@ -179,13 +179,13 @@ UNSUPPORTED: Mapping[str, str] = MappingProxyType(
         "conch-v1.5": OWN_CODE,
         "hibou-b": OWN_CODE,
         "hibou-l": OWN_CODE,
-        "openmidnight": "its checkpoint has other names than timm's",
-        "resnet50-in": "its embedding is that of a truncated network; resnet50.tv_in1k gives the whole one",
+        "openmidnight": "the names in its checkpoint differ from timm's",
+        "resnet50-in": "its embedding comes from a truncated network; resnet50.tv_in1k is the whole network",
     }
 )
 
 
 def find_by_hub_id(hub_id: str) -> tuple[str, CatalogueEntry] | None:
-    """Name and entry of a repository on the hub, in whatever case it is written; None where there is none."""
+    """Return name and entry of a repository on the hub, ignoring case; None if the catalogue lacks it."""
     wanted = hub_id.partition("@")[0].casefold()
     return next(((name, entry) for name, entry in CATALOGUE.items() if entry.hub_id.casefold() == wanted), None)

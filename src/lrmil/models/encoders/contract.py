@@ -1,7 +1,7 @@
-"""What an encoder promises: how its embedding is made, and the one it gives of a fixed picture.
+"""The contract of an encoder: how its embedding is made, and its embedding of a fixed image.
 
-The same weights give other embeddings when timm comes to compute them in another way. The golden vector tells: it is
-kept with what an encoder made, and compared when that is used again.
+The same weights can give different embeddings in another version of timm. The golden vector reveals this: it is stored
+with features and models, and compared when they are used again.
 """
 
 import copy
@@ -20,8 +20,8 @@ from lrmil.models.encoders.network import Encoder
 from lrmil.models.encoders.terms import EncoderTerms
 from lrmil.models.finite import MAX_OUTPUT, require_finite
 
-# Relative difference above which a golden vector is another one. The vector is always computed on the CPU in float32:
-# processors and threads differ by 1e-6 to 1e-5, the approximate GELU from the exact one by some 1e-3.
+# Relative difference above which two golden vectors differ. They are always computed on the CPU in float32, where
+# processors and threads cause 1e-6 to 1e-5; the approximate GELU instead of the exact one causes about 1e-3.
 TOLERANCE = 5e-4
 MAX_VALUES = 64  # of an embedding, evenly spaced: any change of the computation shows in all of them
 MAX_TEXT = 200
@@ -42,7 +42,7 @@ class EncoderContract:
     dim
         Dimension of the embedding.
     source, revision
-        What the user called it, and the commit of the hub's repository; "" where that is not known.
+        Name that the user passed, and the commit of the hub's repository; "" if unknown.
     timm
         Version that computed the golden vector.
     golden
@@ -64,7 +64,7 @@ class EncoderContract:
 
 
 def golden_tile(size: int) -> NDArray[np.uint8]:
-    """A fixed picture (size, size, 3): slanted bands of three colours with noise, by whole numbers alone."""
+    """Draw a fixed (size, size, 3) image, slanted bands of colour with noise, in integer arithmetic."""
     y, x, channel = np.meshgrid(*(np.arange(count, dtype=np.int64) for count in (size, size, 3)), indexing="ij")
     bands = ((5 * x + 3 * y) // 4 + 70 * channel) % 190 + 40
     noise = ((73_856_093 * x) ^ (19_349_663 * y) ^ (83_492_791 * (channel + 1))) >> 7 & 255
@@ -72,12 +72,12 @@ def golden_tile(size: int) -> NDArray[np.uint8]:
 
 
 def golden_pixels(size: int) -> Tensor:
-    """`golden_tile` as a batch (1, 3, size, size)."""
+    """Return `golden_tile` as a (1, 3, size, size) uint8 batch."""
     return torch.from_numpy(golden_tile(size)).permute(2, 0, 1)[None]
 
 
 def contract_of(encoder: Encoder) -> EncoderContract:
-    """Measure an encoder; the forward is on the CPU wherever it lies."""
+    """Measure the contract of an encoder; it computes on the CPU, whichever device holds the encoder."""
     spec, terms = encoder.spec, encoder.terms
     return EncoderContract(
         architecture=spec.architecture,
@@ -92,7 +92,7 @@ def contract_of(encoder: Encoder) -> EncoderContract:
 
 
 def read_contract(values: object) -> EncoderContract | None:
-    """Contract that a file states, None where there is none or it is not such."""
+    """Parse the contract in a file; return None if there is none or it is invalid."""
     if not isinstance(values, Mapping):
         return None
     texts = {key: values.get(key) for key in ("architecture", "embedding", "source", "revision", "timm")}
@@ -109,7 +109,7 @@ def read_contract(values: object) -> EncoderContract | None:
 
 
 def difference(one: EncoderContract, other: EncoderContract) -> float:
-    """Relative difference of two golden vectors; infinite when they do not belong to one encoder."""
+    """Return the relative difference of two golden vectors; infinity if they have different shapes."""
     if (one.size, one.dim, len(one.golden)) != (other.size, other.dim, len(other.golden)):
         return math.inf
     a, b = np.array(one.golden), np.array(other.golden)
@@ -117,27 +117,37 @@ def difference(one: EncoderContract, other: EncoderContract) -> float:
 
 
 def find_breach(stated: EncoderContract | None, measured: EncoderContract) -> str:
-    """What differs between a stated contract and the encoder at hand, in one sentence; "" when nothing does."""
+    """Describe how an encoder differs from its stated contract; return "" if it does not."""
     if stated is None or (found := difference(stated, measured)) <= TOLERANCE:
         return ""
-    said = f"by {found:.1%}" if math.isfinite(found) else "in kind"
+    amount = f"by {found:.1%}" if math.isfinite(found) else "in shape"
     return (
-        f"the embedding of a fixed picture differs {said} from the one recorded with timm {stated.timm} "
-        f"(here is timm {measured.timm})"
+        f"the embedding of a fixed image differs {amount} from the one recorded with timm {stated.timm} "
+        f"(installed: timm {measured.timm})"
     )
 
 
 def resume_contract(encoder: Encoder, values: object) -> str:
-    """Compare a loaded encoder with the contract that its file states, and take its origin from it; see `find_breach`.
+    """Compare a loaded encoder with the contract in its file, and set the encoder's origin from it.
 
-    A file of earlier versions states none, which breaks nothing.
+    Parameters
+    ----------
+    encoder
+        With its weights loaded.
+    values
+        The contract as the file states it; files of earlier versions have none.
+
+    Returns
+    -------
+    str
+        What differs and what to do, as in `find_breach`; "" if nothing does.
     """
     stated = read_contract(values)
     if stated is None:
         return ""
     encoder.terms = EncoderTerms(stated.source, revision=stated.revision)
     breach = find_breach(stated, contract_of(encoder))
-    return f"{breach}. Its answers would differ, too: install timm {stated.timm}" if breach else ""
+    return f"{breach}. Its outputs would differ too: install timm {stated.timm}" if breach else ""
 
 
 @torch.inference_mode()

@@ -1,4 +1,4 @@
-"""What is known of an encoder, and whether it can be used on this machine."""
+"""Facts about an encoder, and whether it can be used on this machine."""
 
 import timm
 
@@ -10,7 +10,23 @@ from lrmil.models.encoders.source import find_source
 
 
 def encoder_facts(name: str) -> tuple[dict[str, object], bool]:
-    """What is known of an encoder and whether it can be had here; nothing is downloaded."""
+    """Collect the facts about an encoder; nothing is downloaded.
+
+    Parameters
+    ----------
+    name
+        As in `load_encoder`.
+
+    Returns
+    -------
+    tuple
+        Name -> fact, JSON-ready; and True if the encoder can be loaded or downloaded here.
+
+    Raises
+    ------
+    EncoderError
+        If there is no such encoder, or its folder is invalid.
+    """
     facts: dict[str, object] = catalogue_facts(name.lower()) if name.lower() in CATALOGUE else {"name": name}
     kind, _, place = name.partition(":")
     hub_id = str(facts.get("hub_id", "")) or (place if kind.lower() in ("hf-hub", "hf_hub") else "")
@@ -20,7 +36,7 @@ def encoder_facts(name: str) -> tuple[dict[str, object], bool]:
         config = timm.get_pretrained_cfg(name)
         hub_id = str(config.hf_hub_id or "") if config else ""
         if not hub_id:
-            raise EncoderError(f"timm has no weights {name!r} on the hub; it can be built with random weights alone.")
+            raise EncoderError(f"timm has no weights {name!r} on the hub; it can only be built with random weights.")
     elif (known := find_by_hub_id(hub_id)) and "hub_id" not in facts:
         facts |= catalogue_facts(known[0])
     found = availability(hub_id)
@@ -34,7 +50,7 @@ def encoder_facts(name: str) -> tuple[dict[str, object], bool]:
 
 def _in_folder(name: str) -> dict[str, object]:
     source = find_source(name)  # a folder: nothing is downloaded
-    load_encoder(name)  # a folder with other weights, or none, cannot be had
+    load_encoder(name)  # raises if its weights are missing or do not fit
     entry = source.entry
     known: dict[str, object] = {"licence": entry.licence, "title": entry.title} if entry else {}
     return {
@@ -55,6 +71,7 @@ def _remedy(*, offline: bool, reachable: bool) -> str:
 
 
 def catalogue_facts(name: str) -> dict[str, object]:
+    """Return the facts that the catalogue has about one of its encoders, JSON-ready."""
     entry: CatalogueEntry = CATALOGUE[name]
     return {
         "name": name,

@@ -1,7 +1,7 @@
-"""Model folders of the Hugging Face hub: from its cache where they are there, else one quick look whether it answers.
+"""Model folders of the Hugging Face hub, from its cache or downloaded.
 
-The hub's own client retries for up to a minute when nothing answers; a machine without network gets one sentence at
-once.
+The hub's client retries for up to a minute if nothing answers. Here one quick request comes first, so that a machine
+without network fails at once.
 """
 
 from pathlib import Path
@@ -18,9 +18,9 @@ from lrmil.errors import EncoderError
 
 CONFIG = "config.json"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # in timm's order
-MAX_WAIT = 3.0  # seconds until a hub that does not answer counts as out of reach
+MAX_WAIT = 3.0  # seconds until a hub that does not answer is unreachable
 WAYS_OUT = (
-    "Ways out: download the model where there is a network and copy its folder (config.json and model.safetensors), "
+    "Options: download the model on a machine with network and copy its folder (config.json and model.safetensors), "
     "then pass local-dir:FOLDER; copy the hub's cache (HF_HOME) from another machine; or pass another encoder."
 )
 
@@ -30,38 +30,49 @@ class HubModel(NamedTuple):
 
     folder: Path
     revision: str
-    """Commit of the repository, "" where the cache does not say."""
+    """Commit of the repository; "" if the cache does not state it."""
 
 
 class Availability(NamedTuple):
-    """Whether a model can be had, found out without downloading it."""
+    """Whether a model can be loaded or downloaded."""
 
     cached: bool
     token: bool
-    """A token of the hub is stored on this machine; gated models need one."""
+    """True if a token of the hub is stored on this machine; gated models need one."""
     offline: bool
-    """The hub may not be asked: HF_HUB_OFFLINE is set."""
+    """True if HF_HUB_OFFLINE forbids requests to the hub."""
     reachable: bool | None
-    """The hub answers; None where that did not need to be known."""
+    """True if the hub answers; None if it was not asked."""
 
 
 def hub_model(hub_id: str) -> HubModel:
-    """Give the folder with configuration and weights of ``owner/name`` or ``owner/name@revision``.
+    """Return the folder with configuration and weights of a model, downloading them if needed.
+
+    Parameters
+    ----------
+    hub_id
+        ``owner/name`` or ``owner/name@revision``.
 
     Raises
     ------
     EncoderError
-        At once when the hub is out of reach, and when it does not give the files.
+        If the files are not cached and the hub is unreachable or refuses them.
     """
     repository, _, revision = hub_id.partition("@")
     return find_cached(repository, revision) or _download(repository, revision)
 
 
 def find_cached(repository: str, revision: str = "") -> HubModel | None:
-    """Look for a model in the hub's cache alone."""
+    """Find a model in the hub's cache; return None if it is not there.
+
+    Raises
+    ------
+    EncoderError
+        If `repository` is not ``owner/name``.
+    """
     try:
         config = _cached(repository, revision, filename=CONFIG)
-    except ValueError as error:  # of huggingface_hub: no name of a repository
+    except ValueError as error:  # raised by huggingface_hub for an invalid name
         raise EncoderError(f"Expected hf-hub:owner/name. Got {repository[:100]!r}.") from error
     if config is None:
         return None
@@ -70,7 +81,7 @@ def find_cached(repository: str, revision: str = "") -> HubModel | None:
 
 
 def availability(hub_id: str) -> Availability:
-    """Say whether a model can be had; nothing of it is downloaded."""
+    """Check whether a model can be loaded or downloaded; nothing is downloaded."""
     cached = find_cached(*hub_id.partition("@")[::2]) is not None
     offline = constants.HF_HUB_OFFLINE
     reachable = None if cached or offline else answers(constants.ENDPOINT)
@@ -78,16 +89,21 @@ def availability(hub_id: str) -> Availability:
 
 
 def cached_weights(name: str) -> Path | None:
-    """Give the file with the weights of a timm name, once they are in the cache of the hub or of torch.
+    """Find the weights of a timm name in the hub's cache.
+
+    Returns
+    -------
+    Path or None
+        The file; None if timm should find or download the weights itself.
 
     Raises
     ------
     EncoderError
-        At once when they are not there and cannot be downloaded.
+        If they are not cached and cannot be downloaded.
     """
     config = timm.get_pretrained_cfg(name)
     if config is None or not (config.hf_hub_id or config.url):
-        return None  # timm says so itself
+        return None  # timm reports that
     if config.hf_hub_id and not config.custom_load:
         wanted = (config.hf_hub_filename,) if config.hf_hub_filename else WEIGHTS
         found = [path for one in wanted if (path := _cached(*_repository(config.hf_hub_id), filename=one))]
@@ -128,13 +144,13 @@ def _download(repository: str, revision: str) -> HubModel:
             fetch(WEIGHTS[1])
     except GatedRepoError as error:
         raise EncoderError(
-            f"The hub gives the weights of {repository} only to those whose request was granted. Ask for access on its "
-            "page, then log in with `hf auth login` (or set HF_TOKEN) and run the same again."
+            f"The weights of {repository} are gated. Request access on its page, log in with `hf auth login` (or set "
+            "HF_TOKEN), then run the same command again."
         ) from error
     except RepositoryNotFoundError as error:
         raise EncoderError(
-            f"The hub has no model {repository}, or shows it only to those who are logged in. Check the name; for a "
-            "gated model log in with `hf auth login` (or set HF_TOKEN)."
+            f"The hub has no model {repository}, or requires a login to show it. Check the name; for a gated model log "
+            "in with `hf auth login` (or set HF_TOKEN)."
         ) from error
     except EntryNotFoundError as error:
         raise EncoderError(
@@ -142,16 +158,16 @@ def _download(repository: str, revision: str) -> HubModel:
             "pytorch_model.bin). Convert its weights, then pass local-dir:FOLDER."
         ) from error
     except Exception as error:
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise EncoderError(f"The model {repository} could not be downloaded: {said}. {WAYS_OUT}") from error
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise EncoderError(f"The model {repository} could not be downloaded: {reason}. {WAYS_OUT}") from error
     return _model_in(config.parent)
 
 
 def _require_answer(what: str, url: str) -> None:
-    """Refuse at once what cannot be downloaded now."""
+    """Raise if `what` cannot be downloaded now."""
     if constants.HF_HUB_OFFLINE:
         raise EncoderError(
-            f"The weights of {what} are not in the cache, and HF_HUB_OFFLINE forbids to download them. {WAYS_OUT}"
+            f"The weights of {what} are not in the cache, and HF_HUB_OFFLINE forbids downloading them. {WAYS_OUT}"
         )
     if not answers(url):
         host = urlsplit(url).hostname
@@ -159,7 +175,7 @@ def _require_answer(what: str, url: str) -> None:
 
 
 def answers(url: str) -> bool:
-    """Ask once, without retries; any answer is one."""
+    """Send one request without retries; any response counts."""
     try:
         huggingface_hub.get_session().head(url, timeout=MAX_WAIT)
     except Exception:  # noqa: BLE001 - httpx's errors or those of requests, as the client's version has it

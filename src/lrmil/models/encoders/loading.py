@@ -1,4 +1,4 @@
-"""Patch encoders: any timm network that gives the maps of its blocks, loaded by name or built again from its spec."""
+"""Load patch encoders by name through timm, or rebuild them from their spec."""
 
 import hashlib
 import re
@@ -31,30 +31,32 @@ def load_encoder(
     projected_dim: int = 0,
     layers: tuple[int, ...] = (),
 ) -> Encoder:
-    """Load a patch encoder through timm, and see that it encodes a patch of this size.
+    """Load a patch encoder through timm, and test it on one patch.
 
     Parameters
     ----------
     name
         A name of the catalogue, a timm name, ``hf-hub:owner/name``, ``local-dir:folder`` or a folder.
     size
-        Side of the patches in pixels; position embeddings are resampled to it where the model has any. 0: the
-        encoder's own (`default_size`).
+        Side of the patches in pixels, to which position embeddings are resampled; 0 is the encoder's own
+        (`default_size`).
     embedding
-        cls | mean | cls+mean | pooled. Pooled is the encoder's own way: that of the catalogue, else of its head, else,
-        where its head leaves the tokens as they are, class token and mean of the patch tokens.
+        cls | mean | cls+mean | pooled. Pooled is the encoder's own: by the catalogue, else by its head. If its head
+        pools nothing, it is the class token and the mean of the patch tokens.
     pretrained
-        False gives random weights drawn with `seed`.
+        Load its weights; False draws random weights.
+    seed
+        Seed of random weights and of the projector.
     projected_dim
-        Put a linear projector (drawn with `seed`) to this dimension behind the embedding; 0 for none.
+        Output dimension of a random linear projector after the embedding; 0 for none.
     layers
-        Blocks whose tokens will be asked for.
+        Blocks whose tokens will be requested.
 
     Raises
     ------
     EncoderError
-        If there is no such model, its weights cannot be had, it gives no feature maps, it takes other pictures than
-        RGB, a spec cannot describe it, or it cannot encode a patch of this size; then with sizes that it can.
+        If there is no such model, its weights are unavailable, it has no feature maps, its input is not RGB, or a spec
+        cannot describe it. If it cannot encode patches of this size, the error lists sizes that fit.
     """
     source = find_source(name, pretrained=pretrained)
     size = size or source.native_size
@@ -64,7 +66,7 @@ def load_encoder(
         torch.manual_seed(seed)
         backbone = _load(source, size, pretrained=pretrained)
         spec = _spec_of(source, backbone, size, embedding)
-        require_spec(spec)  # what could not be built again later is refused before anything is trained
+        require_spec(spec)  # a network that cannot be rebuilt must fail before any training
         encoder = Encoder(spec, backbone)
         encoder.require_layers(layers)
         rule = _rule(encoder, source, probe(encoder, layers).embedding.ndim)
@@ -78,24 +80,34 @@ def load_encoder(
 
 
 def default_size(name: str, *, pretrained: bool = True) -> int:
-    """Side in pixels of the patches that an encoder is made for; 256 where it takes any.
+    """Return the native patch size of an encoder in pixels; 256 if it takes any size.
+
+    Parameters
+    ----------
+    name, pretrained
+        As in `load_encoder`.
 
     Raises
     ------
     EncoderError
-        If there is no such encoder, or it cannot be had.
+        If there is no such encoder, or it is unavailable.
     """
     return find_source(name, pretrained=pretrained).native_size
 
 
 def build_encoder(spec: EncoderSpec) -> Encoder:
-    """Build the network of a spec with unset weights; only names that timm knows are built.
+    """Build the network of a spec, with weights that are still to be loaded.
+
+    Parameters
+    ----------
+    spec
+        May come from an untrusted file; only architectures that timm knows are built.
 
     Raises
     ------
     EncoderError
-        If the architecture is unknown to the installed timm or is named by a place to load from, if a value of the
-        spec is of the wrong kind or out of range, or if the architecture refuses the spec's arguments.
+        If the installed timm lacks the architecture, a value of the spec is invalid, or the architecture rejects the
+        spec's arguments.
     """
     require_spec(spec)
     try:
@@ -107,7 +119,7 @@ def build_encoder(spec: EncoderSpec) -> Encoder:
 
 
 def encoder_hash(encoder: Encoder) -> str:
-    """SHA-256 over the spec and every weight."""
+    """Return the SHA-256 of the spec and all weights, as hexadecimal digits."""
     digest = hashlib.sha256(repr(sorted(asdict(encoder.spec).items())).encode())
     for key, value in sorted(encoder.state_dict().items()):
         digest.update(f"{key}{tuple(value.shape)}{value.dtype}".encode())
@@ -127,28 +139,28 @@ def _load(source: EncoderSource, size: int, *, pretrained: bool) -> nn.Module:
         _require_all_weights(source, backbone, set(weight_shapes(source.folder)))
     if not hasattr(backbone, "forward_intermediates"):
         raise EncoderError(
-            f"Expected a timm model with forward_intermediates. Got {source.name!r} ({source.architecture}), which has "
-            "none."
+            f"Expected a timm model with forward_intermediates. Got {source.name!r} ({source.architecture}), which "
+            "lacks it."
         )
     return backbone
 
 
 def _require_all_weights(source: EncoderSource, backbone: nn.Module, stated: set[str]) -> None:
-    """Refuse a network of which a part kept its random weights: timm only logs that, where the classes differ.
+    """Raise if some layers kept their random weights, which timm only logs.
 
-    Where most names differ, timm has renamed those of another library, and nothing can be told from them.
+    If most names differ, timm has renamed the weights of another library, and the names prove nothing.
     """
     names = {name for name, _ in backbone.named_parameters()}
     missing = sorted(names - stated)
     if missing and 2 * len(missing) < len(names):
         raise EncoderError(
             f"Expected weights for every layer of {source.architecture} in {source.name}. Got none for {missing[0]!r} "
-            f"({len(missing)} in all); its config.json describes another network than its weights."
+            f"({len(missing)} are missing); its config.json and its weights are of different networks."
         )
 
 
 def _refusal(source: EncoderSource, size: int, error: Exception) -> str:
-    """Say what does not fit: the size, the weights, or else what timm said."""
+    """Describe what does not fit: the size, the weights, or the error of timm."""
     if not is_buildable(source.architecture, size, source.arguments):
         sizes = fitting(source.architecture, size, source.arguments)
         return (
@@ -159,14 +171,14 @@ def _refusal(source: EncoderSource, size: int, error: Exception) -> str:
         wanted = "a model folder that timm can load" if source.folder else f"{FORMS}, with weights that can be loaded"
         return f"Expected {wanted}. Got {source.name!r} ({source.architecture}): {reason_of(error)}"
     hint = (
-        ". Networks with layers of their own (mlp_layer, act_layer, such as SwiGLUPacked and SiLU) need these names in "
+        ". Networks with custom layers (mlp_layer, act_layer, such as SwiGLUPacked and SiLU) need their names in "
         "model_args."
         if re.search(r"size mismatch for \S*mlp\.", str(error))
         else ""
     )
     return (
-        f"Expected weights of the network that config.json of {source.name!r} describes ({source.architecture} with "
-        f"its model_args). Got those of another one: {reason_of(error)}{hint}"
+        f"The weights of {source.name!r} do not fit the network in its config.json ({source.architecture} with its "
+        f"model_args): {reason_of(error)}{hint}"
     )
 
 
@@ -179,7 +191,7 @@ def _spec_of(source: EncoderSource, backbone: nn.Module, size: int, embedding: s
         mean, std = tuple(known["mean"]), tuple(known["std"])
     except (KeyError, TypeError) as error:
         raise EncoderError(
-            f"Expected mean and std of three numbers in config.json of {source.name}. Got none."
+            f"Expected a mean and a std of three numbers in config.json of {source.name}. Got none."
         ) from error
     return EncoderSpec(
         architecture=stated["architecture"],
@@ -192,7 +204,7 @@ def _spec_of(source: EncoderSource, backbone: nn.Module, size: int, embedding: s
 
 
 def _rule(encoder: Encoder, source: EncoderSource, pooled_ndim: int) -> str:
-    """The rule by which the embedding is made; "pooled" only where the network's own head makes that one."""
+    """Return the rule of the embedding; "pooled" only if the network's own head computes it."""
     if encoder.spec.embedding != "pooled":
         return encoder.spec.embedding
     rule = source.entry.embedding if source.entry else ""

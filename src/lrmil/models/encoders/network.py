@@ -1,8 +1,7 @@
-"""A timm backbone seen as tokens on a grid, whatever kind it is: class token, patch tokens, embedding.
+"""Any timm backbone as tokens on a grid: class token, patch tokens, embedding.
 
-The forward is never written by hand: `forward_intermediates` gives the maps of the blocks and the final tokens. A
-token of a convolutional or hierarchical network is a cell of its map, and the mean of the map stands for the class
-token.
+timm's `forward_intermediates` returns the maps of the blocks and the final tokens. In a convolutional or hierarchical
+network, a token is a cell of the map, and the mean of the map replaces the class token.
 """
 
 import inspect
@@ -20,7 +19,7 @@ MAX_PREFIXES = 64  # class, distillation and register tokens
 
 
 class EncoderOutput(NamedTuple):
-    """What an encoder says of a batch of b patches; the two tuples hold one entry per layer that was asked for."""
+    """Outputs for a batch of b patches; the two tuples hold one entry per requested layer."""
 
     embedding: Tensor
     """(b, d)"""
@@ -31,10 +30,17 @@ class EncoderOutput(NamedTuple):
 
 
 class Encoder(nn.Module):
-    """A backbone with its normalisation and pooling; uint8 patches in, `EncoderOutput` out.
+    """A backbone with its normalisation and pooling.
 
-    It stays in evaluation mode also while it is trained: batch statistics of a few LR patches would replace those of
-    the pretraining, and folded BatchNorms (running mean 0, variance 1) would be destroyed.
+    It stays in evaluation mode during training: batch statistics of a few LR patches would replace those of the
+    pretraining, and would destroy folded BatchNorms (running mean 0, variance 1).
+
+    Parameters
+    ----------
+    spec
+        What the backbone was built from.
+    backbone
+        A timm network without classification head, with `forward_intermediates`.
     """
 
     mean: Tensor
@@ -66,15 +72,28 @@ class Encoder(nn.Module):
         return self.spec.projected_dim or self.raw_dim
 
     def train(self, mode: bool = True) -> "Encoder":
-        """Stay in evaluation mode, whatever is asked; gradients are not affected."""
+        """Stay in evaluation mode, whatever `mode` is; gradients are not affected."""
         return super().train(False)
 
     def forward(self, pixels: Tensor, layers: tuple[int, ...] = ()) -> EncoderOutput:
-        """Encode patches (b, 3, P, P) of RGB in 0..255 and give the tokens of `layers` along with the embedding."""
+        """Encode patches.
+
+        Parameters
+        ----------
+        pixels
+            (b, 3, P, P) RGB from 0 to 255, of any dtype.
+        layers
+            Blocks whose tokens are returned with the embedding; -1 is the final feature map.
+
+        Raises
+        ------
+        EncoderError
+            If the backbone lacks one of the blocks, or cannot compute the embedding of the spec.
+        """
         inputs = (pixels.float() / 255.0 - self.mean) / self.std
         blocks = {layer: self._block(layer) for layer in layers if layer != FINAL}
         last = len(self._backbone.feature_info) - 1
-        indices = sorted({*blocks.values(), last})  # the last block's map tells the grid of the final tokens
+        indices = sorted({*blocks.values(), last})  # the last block's map has the grid of the final tokens
         final, found = self._backbone.forward_intermediates(
             inputs, indices=indices, norm=False, output_fmt="NCHW", **self._options
         )
@@ -89,18 +108,18 @@ class Encoder(nn.Module):
         )
 
     def require_layers(self, layers: tuple[int, ...]) -> None:
-        """Refuse blocks that the backbone does not have.
+        """Raise if the backbone lacks one of the blocks.
 
         Raises
         ------
         EncoderError
-            Naming the blocks there are.
+            With the range of its blocks.
         """
         for layer in layers:
             self._block(layer)
 
     def _block(self, layer: int) -> int:
-        """Position of a block counted from the front; negative numbers count from the end."""
+        """Return the index of a block from 0; negative layers count from the end."""
         count = len(self._backbone.feature_info)
         if not -count <= layer < count:
             raise EncoderError(
@@ -109,8 +128,8 @@ class Encoder(nn.Module):
         return layer % count
 
     def _final_tokens(self, final: Tensor | list[Tensor], last: Tensor) -> tuple[Tensor, Tensor]:
-        """Class token and token map of the final output, given the map of the last block."""
-        if isinstance(final, list):  # several branches: their heads alone say how they are put together
+        """Return class token and token map of the final output, given the map of the last block."""
+        if isinstance(final, list):  # several branches, which only their heads can combine
             return last.mean((2, 3)), last
         if final.ndim == 4:
             features = self._backbone.num_features
@@ -119,7 +138,7 @@ class Encoder(nn.Module):
             return final.mean((2, 3)), final
         rows, cols = last.shape[2:]
         prefixes = final.shape[1] - rows * cols
-        if prefixes < 0:  # the class token alone is left
+        if prefixes < 0:  # only the class token is left
             return self._class_token(final, last), last
         if prefixes > MAX_PREFIXES:
             raise EncoderError(
@@ -130,13 +149,13 @@ class Encoder(nn.Module):
         return self._class_token(final[:, :prefixes], maps), maps
 
     def _split(self, entry: Tensor | tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """Class token and token map of an intermediate."""
+        """Return class token and token map of an intermediate output."""
         if isinstance(entry, tuple):
             return self._class_token(entry[1], entry[0]), entry[0]
         return entry.mean((2, 3)), entry
 
     def _class_token(self, prefixes: Tensor, maps: Tensor) -> Tensor:
-        """First prefix token where that is a class token; the pooled map where there is none, or registers alone."""
+        """Return the first prefix token if it is a class token, else the mean of the map."""
         return prefixes[:, 0] if prefixes.shape[1] and self.has_class_token else maps.mean((2, 3))
 
     def _embed(self, final: Tensor | list[Tensor], class_token: Tensor, maps: Tensor) -> Tensor:
@@ -144,8 +163,8 @@ class Encoder(nn.Module):
             return self._backbone.forward_head(final, pre_logits=True)  # type: ignore[no-any-return]
         if isinstance(final, list):
             raise EncoderError(
-                f"Expected the embedding 'pooled' for {self.spec.architecture}, whose branches only its own head puts "
-                f"together. Got {self.spec.embedding!r}."
+                f"Expected the embedding 'pooled' for {self.spec.architecture}, whose branches only its own head can "
+                f"combine. Got {self.spec.embedding!r}."
             )
         if self.spec.embedding == "cls":
             return class_token
@@ -154,9 +173,9 @@ class Encoder(nn.Module):
 
 
 def _options(backbone: nn.Module) -> dict[str, bool]:
-    """Options of `forward_intermediates` that not every architecture has."""
+    """Return options of `forward_intermediates` that only some architectures have."""
     known = inspect.signature(backbone.forward_intermediates).parameters  # type: ignore[arg-type]
-    options = {"stop_early": False} if "stop_early" in known else {}  # the final tokens are needed, too
+    options = {"stop_early": False} if "stop_early" in known else {}  # the final tokens are needed too
     if "return_prefix_tokens" in known and int(getattr(backbone, "num_prefix_tokens", 0)):
         options["return_prefix_tokens"] = True
     return options

@@ -1,4 +1,4 @@
-"""Numpy patches through an encoder on a device, in batches that fit its memory."""
+"""Encode numpy patches on a device, in batches that fit its memory."""
 
 import logging
 from collections.abc import Iterator
@@ -17,10 +17,10 @@ log = logging.getLogger(__name__)
 
 
 class PatchEncoder:
-    """An encoder on a device that halves its batch when the device's memory does not suffice, and says so once.
+    """An encoder on a device; it halves its batch when memory runs out, and logs that once.
 
-    The embedding of a patch does not depend on the patches beside it, so neither do results on the batch size. The
-    encoder that was given stays as it is (`lrmil.models.devices.on_device`).
+    The embedding of a patch does not depend on the other patches of its batch, so results do not depend on its size.
+    The encoder that was given stays as it is (`lrmil.models.devices.on_device`).
     """
 
     def __init__(
@@ -34,12 +34,26 @@ class PatchEncoder:
         self.layers = layers
 
     def __call__(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], tuple[NDArray[np.float32], ...]]:
-        """Encode (b, P, P, 3) uint8 patches: embeddings (b, d) and the class tokens (b, d_l) of each layer.
+        """Encode patches.
+
+        Parameters
+        ----------
+        pixels
+            (b, P, P, 3) uint8 RGB.
+
+        Returns
+        -------
+        tuple
+            (b, d) embeddings, and the (b, d_l) class tokens of each layer.
 
         Raises
         ------
         ModelError
-            If they are no finite numbers.
+            If an output is not finite.
+        ConfigError
+            If one patch does not fit the memory of the device.
+        EncoderError
+            If the network fails on the device.
         """
         outputs = list(self._encode(torch.from_numpy(pixels)))
         embeddings = np.concatenate([embedding for embedding, _ in outputs])
@@ -58,8 +72,8 @@ class PatchEncoder:
             except torch.OutOfMemoryError:
                 if self.batch_size == 1:
                     raise ConfigError(
-                        f"Expected memory for one patch of {self.encoder.spec.size} px on {self.device}. Got none "
-                        "left; close other programs that use it, or pass another device."
+                        f"{self.device} has no memory left for one patch of {self.encoder.spec.size} px. Close other "
+                        "programs that use it, or pass another device."
                     ) from None
                 self.batch_size //= 2
                 torch.cuda.empty_cache()
@@ -68,17 +82,28 @@ class PatchEncoder:
             except (RuntimeError, ValueError, TypeError, LookupError, AssertionError) as error:
                 if isinstance(error, EncoderError) or "memory" in str(error):
                     raise
-                said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+                reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
                 raise EncoderError(
-                    f"The encoder {self.encoder.spec.architecture} failed on {self.device}: {said}. This is no fault "
-                    "of a slide; pass another device, or see that torch fits it."
+                    f"The encoder {self.encoder.spec.architecture} failed on {self.device}: {reason}. The slides are "
+                    "not the cause; pass another device, or install a torch that supports it."
                 ) from error
             yield _to_numpy(output.embedding), tuple(map(_to_numpy, output.class_tokens))
             start += len(part)
 
 
 def as_input(pixels: Tensor, device: torch.device) -> Tensor:
-    """Turn (b, P, P, 3) uint8 into (b, 3, P, P) on the device, laid out channels-last (twice as fast on a CPU)."""
+    """Convert patches to the input of an encoder on a device.
+
+    Parameters
+    ----------
+    pixels
+        (b, P, P, 3) uint8.
+
+    Returns
+    -------
+    Tensor
+        (b, 3, P, P) uint8, channels-last in memory, which is twice as fast on a CPU.
+    """
     return pixels.to(device, non_blocking=True).permute(0, 3, 1, 2)
 
 

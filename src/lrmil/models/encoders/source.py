@@ -1,4 +1,4 @@
-"""From the name that a user gives to what is built: the catalogue, the hub, a folder, or timm's own models."""
+"""Resolve the name of an encoder: in the catalogue, on the hub, in a folder, or among timm's own models."""
 
 import dataclasses
 import difflib
@@ -21,31 +21,31 @@ from lrmil.models.encoders.spec import RGB, Argument, require_architecture, stat
 log = logging.getLogger(__name__)
 FORMS = "a name of `lrmil encoders`, a timm model name, hf-hub:owner/name or local-dir:folder"
 HUB, FOLDER = ("hf-hub", "hf_hub"), "local-dir"
-SIZE_FREE = 256  # px, for networks that take pictures of any size
+SIZE_FREE = 256  # px, for networks that take any size
 UNSTATED: Any = None
 BESIDE = {"architecture", "num_features", "labels", "label_names", "label_descriptions"}  # of a flat config.json
-MAX_SIZE = 4096  # px: a network that is tried on a larger picture may take all memory
+MAX_SIZE = 4096  # px: testing a network on a larger image may exhaust the memory
 SHAPE = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class EncoderSource:
-    """What a name stands for.
+    """Where a named encoder comes from, and how it is built.
 
     Attributes
     ----------
     name
-        As it may be shown: of a folder its last part alone.
+        Name to show; of a folder only its last part.
     architecture, arguments
-        How timm builds it, layers by name.
+        timm model name and its arguments, layers by name.
     config
-        What goes with the weights: mean, std, input_size, license.
+        Settings stored with the weights: mean, std, input_size, license.
     folder
-        Where configuration and weights lie; None for timm's own models.
+        Folder of configuration and weights; None for timm's own models.
     entry
-        The catalogue's word on it.
+        Its entry in the catalogue.
     hub_id, revision
-        Repository on the hub and its commit, "" where there is none or it is not known.
+        Repository on the hub and its commit; "" if none or unknown.
     """
 
     name: str
@@ -59,12 +59,12 @@ class EncoderSource:
 
     @property
     def timm_name(self) -> str:
-        """What `timm.create_model` is called with."""
+        """Name to pass to `timm.create_model`."""
         return f"local-dir:{self.folder}" if self.folder else self.architecture
 
     @property
     def native_size(self) -> int:
-        """Side of the pictures it is made for; `SIZE_FREE` where it takes any."""
+        """Native side of its input in pixels; `SIZE_FREE` if it takes any."""
         if self.entry:
             return self.entry.size
         size = self.config.get("input_size")
@@ -73,12 +73,19 @@ class EncoderSource:
 
 
 def find_source(name: str, *, pretrained: bool = True) -> EncoderSource:
-    """Find out what a name stands for; a model of the hub is downloaded when its weights are wanted and not there.
+    """Resolve the name of an encoder; a model of the hub is downloaded unless it is cached.
+
+    Parameters
+    ----------
+    name
+        As in `load_encoder`.
+    pretrained
+        False skips the download if the catalogue states the architecture.
 
     Raises
     ------
     EncoderError
-        If there is no such encoder, it cannot be had, or what its folder states cannot be built.
+        If there is no such encoder, it is unavailable, or its folder is invalid.
     """
     kind, colon, place = name.partition(":")
     if colon and kind.lower() in HUB and place:
@@ -101,7 +108,7 @@ def find_source(name: str, *, pretrained: bool = True) -> EncoderSource:
 
 
 def takes_size(architecture: str) -> bool:
-    """Whether timm builds the network for one size, which it must then be told."""
+    """Return True if timm builds the network for one input size, which must be passed."""
     config = timm.get_pretrained_cfg(architecture)
     return bool(config and config.fixed_input_size)
 
@@ -109,7 +116,7 @@ def takes_size(architecture: str) -> bool:
 def _of_timm(name: str) -> EncoderSource:
     if not name or not timm.is_model(name.partition(".")[0]):
         near = difflib.get_close_matches(name, [*CATALOGUE, *timm.list_models()], 3)
-        hint = f"; near it are {', '.join(near)}" if near else ""
+        hint = f"; similar names: {', '.join(near)}" if near else ""
         if place := re.fullmatch(r"(?:https://huggingface\.co/)?([\w.-]+/[\w.-]+)/?", name):
             hint += f"; a model of the hub is written hf-hub:{place[1]}"
         raise EncoderError(f"Expected {FORMS}. Got {name[:200]!r}, which is none of them{hint}.")
@@ -125,7 +132,7 @@ def _on_hub(name: str, hub_id: str, known: tuple[str, CatalogueEntry] | None) ->
     entry = source.entry
     if entry and entry.revision and revision and revision != entry.revision:
         log.warning(
-            "%s: the weights are those of commit %s; commit %s is the one that other tools use.",
+            "%s: the weights are from commit %s; other tools use commit %s.",
             name, revision[:12], entry.revision[:12],
         )  # fmt: skip
     return EncoderSource(
@@ -138,13 +145,13 @@ def _in_folder(folder: Path) -> EncoderSource:
 
 
 def _read(folder: Path, name: str, entry: CatalogueEntry | None) -> EncoderSource:
-    """Read config.json and, of the weights, the shapes alone."""
+    """Read config.json, and only the shapes of the weights."""
     try:
         document = untrusted.read_json(folder / CONFIG)
     except (OSError, FormatError) as error:
-        said = "there is none" if isinstance(error, FileNotFoundError) else str(error)
+        reason = "it is missing" if isinstance(error, FileNotFoundError) else str(error)
         raise EncoderError(
-            f"Expected {FORMS}. Got {name!r}, whose {CONFIG} cannot be read: {said}. A model folder has {CONFIG} and "
+            f"Expected {FORMS}. Got {name!r}, whose {CONFIG} cannot be read: {reason}. A model folder has {CONFIG} and "
             f"{WEIGHTS[0]}, as timm's save_for_hf writes them."
         ) from error
     document = document if isinstance(document, dict) else {}
@@ -161,8 +168,8 @@ def _read(folder: Path, name: str, entry: CatalogueEntry | None) -> EncoderSourc
     shown = _shown_by_weights(architecture, stated, weight_shapes(folder))
     if "act_layer" in shown and "act_layer" not in known:
         log.warning(
-            "%s: its weights have packed gated layers, and its config.json does not name them (mlp_layer, act_layer). "
-            "They are taken for SwiGLUPacked with SiLU.",
+            "%s: its weights have packed gated layers that its config.json does not name (mlp_layer, act_layer). "
+            "They are built as SwiGLUPacked with SiLU.",
             name,
         )
     complete = {**known, **shown, **stated}
@@ -171,7 +178,7 @@ def _read(folder: Path, name: str, entry: CatalogueEntry | None) -> EncoderSourc
 
 
 def _require_config(config: Mapping[str, Any], name: str, inner: object) -> None:
-    """Refuse what timm would take apart with an error about its own code."""
+    """Raise on a configuration that makes timm fail with an error about its own code."""
     known = {field.name for field in dataclasses.fields(timm.models.PretrainedCfg)} | BESIDE
     if not isinstance(inner, dict) and set(config) - known:
         raise EncoderError(
@@ -180,20 +187,20 @@ def _require_config(config: Mapping[str, Any], name: str, inner: object) -> None
         )
     if unknown := sorted(set(config) - known):
         raise EncoderError(
-            f"Expected in pretrained_cfg of {CONFIG} of {name} what timm {timm.__version__} knows. Got "
-            f"{', '.join(map(repr, unknown[:5]))}; a newer timm may know it, else remove it."
+            f"Expected only keys that timm {timm.__version__} knows in pretrained_cfg of {CONFIG} of {name}. Got "
+            f"{', '.join(map(repr, unknown[:5]))}; install a newer timm, or remove them."
         )
     size = config.get("input_size", UNSTATED)
     sides = size[1:] if isinstance(size, list | tuple) and len(size) == 3 else ()
     if not sides or not all(type(side) is int and 0 <= side <= MAX_SIZE for side in sides) or size[0] != RGB:
         raise EncoderError(
-            f"Expected an input_size of RGB pictures, [3, height, width] up to {MAX_SIZE} px, in {CONFIG} of {name}. "
+            f"Expected an input_size of RGB images, [3, height, width] up to {MAX_SIZE} px, in {CONFIG} of {name}. "
             f"Got {'none' if size is UNSTATED else str(size)[:100]}."
         )
 
 
 def _identify(folder: Path, config: Mapping[str, Any], architecture: str) -> CatalogueEntry | None:
-    """The catalogue's entry of a folder that names it: in its configuration, or by its own name and architecture."""
+    """Find the catalogue entry of a folder by its configuration, or by the folder's name and architecture."""
     known = find_by_hub_id(str(config.get("hf_hub_id", "")))
     if known and known[1].architecture in (architecture.partition(".")[0], None):
         return known[1]
@@ -209,12 +216,12 @@ def _identify(folder: Path, config: Mapping[str, Any], architecture: str) -> Cat
 def _shown_by_weights(
     architecture: str, arguments: Mapping[str, Argument], shapes: Mapping[str, SHAPE]
 ) -> dict[str, Argument]:
-    """Arguments that a config.json cannot hold or often lacks, as far as the shapes of the weights show them."""
+    """Return arguments that config.json often lacks, as far as the shapes of the weights reveal them."""
     found: dict[str, Argument] = {}
     if not timm.models.is_model_in_modules(architecture.partition(".")[0], ["vision_transformer"]):
         return found
     if "init_values" not in arguments and "blocks.0.ls1.gamma" in shapes:
-        found["init_values"] = 1e-5  # its presence alone matters: the weights hold the values
+        found["init_values"] = 1e-5  # only its presence matters: the weights have the values
     if "reg_tokens" not in arguments and "reg_token" in shapes:
         found["reg_tokens"] = shapes["reg_token"][1]
     wide, narrow = (shapes.get(f"blocks.0.mlp.{layer}.weight", ()) for layer in ("fc1", "fc2"))
@@ -226,7 +233,13 @@ def _shown_by_weights(
 
 
 def weight_shapes(folder: Path) -> dict[str, SHAPE]:
-    """Name -> shape of each weight, read without the weights; nothing where that cannot be done."""
+    """Read the name and shape of each weight in a folder, but not its values; empty if that is impossible.
+
+    Raises
+    ------
+    EncoderError
+        If a safetensors file is damaged.
+    """
     try:
         if (folder / WEIGHTS[0]).exists():
             return {key: spec.shape for key, spec in untrusted.read_header(folder / WEIGHTS[0]).items()}

@@ -1,4 +1,4 @@
-"""What a network is built from, as plain values: checked before timm sees any of them, whoever wrote them."""
+"""The plain values that a network is built from; untrusted ones are checked before timm sees them."""
 
 import re
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from torch import nn
 
 from lrmil.errors import EncoderError
 
-# What timm takes for itself or the spec states elsewhere: some name files and places to load from, so no spec has them.
+# Arguments that a spec may not have: timm's own, some of which load files, and those that the spec states elsewhere.
 RESERVED = {"model_name", "checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"}
 RESERVED |= {"pretrained_strict", "features_only", "out_indices", "feature_cfg", "feature_cls", "kwargs_filter"}
 RESERVED |= {"scriptable", "exportable", "no_jit", "num_classes", "img_size", "in_chans"}
@@ -23,7 +23,7 @@ COUNTED = re.compile(r"depth|layer|block|stage|repeat")
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_]{1,100}(\.[A-Za-z0-9_.-]{1,100})?")
 RGB = 3  # channels
 EMBEDDINGS = ("cls", "mean", "cls+mean", "pooled")
-# Layers that a config.json cannot hold, since they are Python objects. Only these names become classes.
+# Layers are Python classes, which config.json cannot hold. Only these names are turned into classes.
 LAYERS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "mlp_layer": MappingProxyType({"SwiGLUPacked": SwiGLUPacked}),
@@ -35,7 +35,7 @@ Argument = int | float | str | bool
 
 @dataclass(frozen=True, slots=True)
 class EncoderSpec:
-    """All that is needed to build an encoder's network again; weights come apart from it.
+    """All that is needed to rebuild the network of an encoder, without its weights.
 
     Attributes
     ----------
@@ -48,9 +48,9 @@ class EncoderSpec:
     mean, std
         Normalisation of the RGB input scaled to 0..1.
     model_args
-        Further arguments of the architecture: numbers, strings and booleans. A layer is the name of one in `LAYERS`.
+        Other arguments of the architecture: numbers, strings and booleans. A layer is a name in `LAYERS`.
     projected_dim
-        Output dimension of a linear projector behind the embedding; 0 for none.
+        Output dimension of a linear projector after the embedding; 0 for none.
     """
 
     architecture: str
@@ -63,12 +63,12 @@ class EncoderSpec:
 
 
 def require_spec(spec: EncoderSpec) -> None:
-    """Refuse a spec, perhaps of a stranger, before timm sees it.
+    """Raise on an invalid spec, which may be untrusted, before timm sees it.
 
     Raises
     ------
     EncoderError
-        If timm does not know the architecture, or a value is of the wrong kind or out of range.
+        If timm does not know the architecture, or a value has the wrong type or is out of range.
     """
     require_architecture(spec.architecture)
     if spec.embedding not in EMBEDDINGS:
@@ -85,48 +85,60 @@ def require_spec(spec: EncoderSpec) -> None:
 
 
 def require_architecture(name: object) -> None:
-    """Refuse an architecture that timm does not know, or that is named by a place to load from."""
+    """Raise unless timm knows the architecture; names of files and hub repositories are none.
+
+    Raises
+    ------
+    EncoderError
+        With the name.
+    """
     if not (isinstance(name, str) and PLAIN_NAME.fullmatch(name) and timm.is_model(name)):
         raise EncoderError(f"Expected an architecture that timm {timm.__version__} knows. Got {str(name)[:100]!r}.")
 
 
 def require_arguments(arguments: Mapping[str, object]) -> None:
-    """Refuse arguments that are not plain values of a usual size, or that name files."""
-    for key, value in arguments.items():
-        if key == "mlp_layer" and not (isinstance(value, str) and value in LAYERS[key]):
-            raise EncoderError(
-                f"Expected mlp_layer to be one of {', '.join(LAYERS[key])}. Got {value!r}, which has no entry in the "
-                "table of layers; only layers of that table are built."
-            )
-        if not _is_plain_argument(key, value):
-            raise EncoderError(
-                f"Expected arguments of the architecture alone, of a usual size. Got {key!r}: {str(value)[:100]!r}."
-            )
-
-
-def stated_arguments(arguments: Mapping[str, object]) -> dict[str, Argument]:
-    """Arguments as a spec holds them: layers by name, without what the spec states elsewhere.
+    """Raise on arguments that are not plain values of a usual size, or that name files.
 
     Raises
     ------
     EncoderError
-        If the network takes other pictures than RGB, or an argument is none that a spec can hold.
+        With the first such argument.
+    """
+    for key, value in arguments.items():
+        if key == "mlp_layer" and not (isinstance(value, str) and value in LAYERS[key]):
+            raise EncoderError(
+                f"Expected mlp_layer to be one of {', '.join(LAYERS[key])}. Got {value!r}, which lrmil does not build."
+            )
+        if not _is_plain_argument(key, value):
+            raise EncoderError(
+                f"Expected arguments of the architecture with plain values of a usual size. Got {key!r}: "
+                f"{str(value)[:100]!r}."
+            )
+
+
+def stated_arguments(arguments: Mapping[str, object]) -> dict[str, Argument]:
+    """Convert arguments of timm to those of a spec: layers by name, without those that the spec states elsewhere.
+
+    Raises
+    ------
+    EncoderError
+        If the input is not RGB, or an argument does not fit a spec.
     """
     stated = {key: _layer_name(key, value) for key, value in arguments.items() if value is not None}
     if (channels := stated.pop("in_chans", RGB)) != RGB:
-        raise EncoderError(f"Expected an encoder of RGB pictures. Got one of {channels} channels.")
+        raise EncoderError(f"Expected an encoder of RGB images. Got {channels} channels.")
     found = {key: value for key, value in stated.items() if key not in ("num_classes", "img_size")}
     require_arguments(found)
     return found
 
 
 def built_arguments(arguments: Mapping[str, Argument]) -> dict[str, Any]:
-    """Arguments as timm takes them: layers as classes."""
+    """Convert arguments of a spec to those of timm: layers as classes."""
     return {key: LAYERS[key].get(str(value), value) if key in LAYERS else value for key, value in arguments.items()}
 
 
 def _layer_name(key: str, value: object) -> Any:
-    """Name of a layer that came as a class or by its full path; anything else as it is."""
+    """Return the name of a layer given as class or full path; return other values unchanged."""
     table = LAYERS.get(key, {})
     for name, layer in table.items():
         if value is layer or (isinstance(value, str) and value.rpartition(".")[2] == name):

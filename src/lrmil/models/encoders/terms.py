@@ -1,6 +1,6 @@
-"""Whose weights a model is made of, on what terms, and what follows from them; what is not known is said to be so.
+"""The terms of the weights that a model is made from, and what they allow; unknown terms are reported as unknown.
 
-This is no legal advice: it repeats what cards and licences say.
+This is not legal advice: it repeats cards and licences.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,28 +9,28 @@ from dataclasses import asdict, dataclass
 from lrmil.models.encoders.source import EncoderSource
 
 UNKNOWN = "not known"
-MAX_TEXT = 300  # characters of what a stranger's model says
+MAX_TEXT = 300  # characters of text from an untrusted model
 FREE = ("apache-2.0", "mit", "bsd-3-clause", "bsd-2-clause", "cc-by-4.0", "cc0-1.0")
 
 
 @dataclass(frozen=True, slots=True)
 class EncoderTerms:
-    """Terms of an encoder's weights; None and "" stand for what is not known.
+    """Terms of the weights of an encoder; None and "" mean unknown.
 
     Attributes
     ----------
     name
-        What the user called it, without folders.
+        Name that the user passed, without folders.
     licence
         As its card or timm states it.
     inherits
-        Whether its terms hold for a model that is trained on its outputs, too.
+        True if its terms extend to a model that is trained on its outputs.
     gated
-        Whether its weights are given only on request.
+        True if its weights require an approved request.
     hub_id, revision
-        Where the weights come from.
+        Origin of the weights: repository and commit.
     random
-        The weights were drawn: nobody's terms hold.
+        True if the weights are random, so that no terms apply.
     """
 
     name: str
@@ -42,12 +42,12 @@ class EncoderTerms:
     random: bool = False
 
     def to_dict(self) -> dict[str, object]:
-        """JSON-ready; the inverse of `read_terms`."""
+        """Return JSON-ready values; `read_terms` is the inverse."""
         return asdict(self)
 
 
 def terms_of(source: EncoderSource, *, pretrained: bool) -> EncoderTerms:
-    """Terms of the weights that a source stands for."""
+    """Return the terms of the weights of a source; `pretrained` is as in `load_encoder`."""
     if not pretrained:
         return EncoderTerms(source.name, random=True)
     if source.entry:
@@ -60,7 +60,7 @@ def terms_of(source: EncoderSource, *, pretrained: bool) -> EncoderTerms:
 
 
 def read_terms(values: object) -> EncoderTerms | None:
-    """Terms that a model folder states, None where they are not such."""
+    """Parse the terms in a model folder; return None if they are invalid."""
     if not isinstance(values, Mapping) or not isinstance(values.get("name"), str):
         return None
     licence = values.get("licence")
@@ -76,34 +76,55 @@ def read_terms(values: object) -> EncoderTerms | None:
 
 
 def describe_terms(terms: EncoderTerms, role: str) -> str:
-    """Say in one line on what terms the weights are; `role` is "teacher" or "start"."""
+    """Describe terms in one line.
+
+    Parameters
+    ----------
+    terms
+        Terms of the weights.
+    role
+        "teacher", whose outputs the model was trained on, or "start", whose weights it started from.
+    """
     if terms.random:
-        return f"{terms.name} with random weights: nobody's terms"
+        return f"{terms.name} with random weights: no terms apply"
     where = f" ({terms.hub_id}{f' at {terms.revision[:12]}' if terms.revision else ''})" if terms.hub_id else ""
-    said = f"{terms.name}{where}: {terms.licence or f'licence {UNKNOWN}'}"
+    text = f"{terms.name}{where}: {terms.licence or f'licence {UNKNOWN}'}"
     if terms.gated:
-        said += "; given on request only"
+        text += "; available on request only"
     if role == "teacher" and terms.inherits is not None:
-        said += "; its terms hold for this model, too" if terms.inherits else "; its terms do not hold for this model"
-    return said
+        text += "; its terms extend to this model" if terms.inherits else "; its terms do not extend to this model"
+    return text
 
 
 def what_may_be_done(teacher: EncoderTerms, start: EncoderTerms) -> dict[str, str]:
-    """Question -> answer for a model distilled from `teacher` that began as `start`."""
+    """Answer what the known terms allow.
+
+    Parameters
+    ----------
+    teacher
+        Terms of the encoder whose outputs the model was trained on.
+    start
+        Terms of the weights that the model started from.
+
+    Returns
+    -------
+    dict
+        Question -> answer.
+    """
     claims: list[tuple[EncoderTerms, bool | None]] = [] if start.random else [(start, True)]
     if not teacher.random and teacher != start and teacher.inherits is not False:
         claims.append((teacher, teacher.inherits))
     return {
         "Commercial use": _answer(claims, _forbids_commerce),
-        "Passing it on": _answer(claims, _forbids_changes),
+        "Redistribution": _answer(claims, _forbids_changes),
     }
 
 
 def warning_before_training(teacher: EncoderTerms, start: EncoderTerms) -> str:
-    """What must be known before a model is made, "" when the terms that are known forbid nothing."""
+    """Return what the known terms forbid for a model that is to be trained; "" if nothing."""
     answers = what_may_be_done(teacher, start).items()
-    forbidden = [f"{question.lower()}: {answer}" for question, answer in answers if answer.startswith("no:")]
-    return f"The model to be trained is bound by the terms of others. {'; '.join(forbidden)}." if forbidden else ""
+    forbidden = [f" {question}: {answer}." for question, answer in answers if answer.startswith("no:")]
+    return "The terms of the encoders restrict the model to be trained." + "".join(forbidden) if forbidden else ""
 
 
 def _answer(claims: list[tuple[EncoderTerms, bool | None]], forbids: Callable[[EncoderTerms], bool]) -> str:
@@ -113,11 +134,11 @@ def _answer(claims: list[tuple[EncoderTerms, bool | None]], forbids: Callable[[E
             continue
         if holds and forbids(terms):
             return f"no: the terms of {terms.name} ({terms.licence}) forbid it"
-        whether = "" if holds else "whether they hold for it, and "
-        doubts.append(f"the terms of {terms.name} ({terms.licence or UNKNOWN}) say {whether}what is allowed")
+        whether = "" if holds else "whether they extend to this model, and "
+        doubts.append(f"the terms of {terms.name} ({terms.licence or UNKNOWN}) state {whether}what is allowed")
     if doubts:
         return f"{UNKNOWN} here: {'; '.join(doubts)}"
-    return "not forbidden by the terms of the weights it is made of; those of the slides are not recorded"
+    return "not forbidden by the terms of the weights; the terms of the slides are not recorded"
 
 
 def _forbids_commerce(terms: EncoderTerms) -> bool:
@@ -126,7 +147,7 @@ def _forbids_commerce(terms: EncoderTerms) -> bool:
 
 
 def _forbids_changes(terms: EncoderTerms) -> bool:
-    """Changed versions may not be shared: what ND stands for."""
+    """Return True for ND licences, which forbid sharing changed versions."""
     return "-nd" in (terms.licence or "").lower()
 
 

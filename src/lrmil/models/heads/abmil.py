@@ -12,7 +12,7 @@ from lrmil.models.finite import require_finite
 
 
 class MILOutput(NamedTuple):
-    """Named outputs of a MIL model, for one bag (n patches) or a masked batch (b, n)."""
+    """Outputs of a MIL model for one bag (n patches) or a masked batch (b, n)."""
 
     logits: Tensor
     """(c,) or (b, c) class logits."""
@@ -38,7 +38,7 @@ class ABMIL(nn.Module):
     gated
         Multiply by the sigmoid gate.
     projection_dim
-        Dimension of the shared projection W_0; None leaves it out, so that h_n = x_n.
+        Dimension of the shared projection W_0; None omits it, so that h_n = x_n.
     dropout
         Dropout on the inputs of the attention and of the classifier.
     """
@@ -68,20 +68,33 @@ class ABMIL(nn.Module):
         self.classifier = nn.Linear(dim, n_classes)
 
     def standardise(self, mean: Tensor, deviation: Tensor) -> None:
-        """Fix a standardisation of the inputs: their mean and deviation (d,); one that never varies is only shifted."""
+        """Set the standardisation of the inputs.
+
+        Parameters
+        ----------
+        mean, deviation
+            (d,) of each input channel; a channel with a deviation of 0 is only shifted.
+        """
         self.shift.copy_(mean)
         self.scale.copy_(torch.where(deviation > 0, 1.0 / deviation.clamp(min=1e-12), 1.0))
 
     def forward(self, bag: Tensor, mask: Tensor | None = None) -> MILOutput:
-        """Classify one bag (n, d), or a batch (b, n, d) with `mask` (b, n) true where a patch is real.
+        """Classify one bag, or a batch of padded bags.
+
+        Parameters
+        ----------
+        bag
+            (n, d) or (b, n, d) embeddings.
+        mask
+            (b, n) bool, True for patches and False for padding.
 
         Raises
         ------
         ValueError
-            If a bag has no patch.
+            If a bag has no patches.
         """
         if bag.shape[-2] == 0 or (mask is not None and not mask.any(-1).all()):
-            raise ValueError("Expected at least one patch in every bag. Got an empty bag; leave such slides out.")
+            raise ValueError("Expected at least one patch in every bag. Got an empty bag; exclude such slides.")
         hidden = self.dropout(self.projection((bag - self.shift) * self.scale))
         scores = torch.tanh(self.tanh_branch(hidden))
         if self.gate_branch is not None:
@@ -95,7 +108,17 @@ class ABMIL(nn.Module):
 
 
 def make_mil(in_dim: int, n_classes: int, config: MILConfig) -> ABMIL:
-    """Build the MIL network that all three arms share."""
+    """Build the MIL network, whose architecture all three arms share.
+
+    Parameters
+    ----------
+    in_dim
+        Dimension of a patch embedding.
+    n_classes
+        Number of classes.
+    config
+        Its other settings.
+    """
     return ABMIL(
         in_dim,
         n_classes,
@@ -107,7 +130,7 @@ def make_mil(in_dim: int, n_classes: int, config: MILConfig) -> ABMIL:
 
 
 class BagOutput(NamedTuple):
-    """A MIL's answer for one slide."""
+    """Outputs of a MIL for one slide."""
 
     probabilities: NDArray[np.float64]
     """(c,)"""
@@ -125,12 +148,19 @@ class BagOutput(NamedTuple):
 
 @torch.inference_mode()
 def predict_bag(mil: ABMIL, embeddings: Tensor) -> BagOutput:
-    """Class probabilities, logits and attention logits of one slide's (n, d) embeddings.
+    """Classify one slide.
+
+    Parameters
+    ----------
+    mil
+        The network; it is put into evaluation mode.
+    embeddings
+        (n, d) embeddings of the patches.
 
     Raises
     ------
     ModelError
-        If they are no finite numbers.
+        If an output is not finite.
     """
     mil.eval()
     output = mil(embeddings)
