@@ -193,7 +193,7 @@ class TestRefused:
         ],
     )
     def test_values_out_of_range_are_named(self, name: str, value: object) -> None:
-        with pytest.raises(ConfigError, match=rf"^Expected valid settings. Got: {name}\b.*: .*\(came: "):
+        with pytest.raises(ConfigError, match=rf"Got: {name}\b"):
             with_settings(TrainConfig(), {name: value})
 
     def test_all_troubles_come_at_once(self) -> None:
@@ -227,7 +227,7 @@ class TestWithSettings:
 
     @pytest.mark.parametrize("name", ["stage3.weighting", "seed.deeper", "stage1.layers.0", "stage1.fits.epochs"])
     def test_unknown_groups(self, name: str) -> None:
-        with pytest.raises(ConfigError, match=rf"'{name}', and there is no group '{name.split('.')[-2]}'"):
+        with pytest.raises(ConfigError, match=rf"'{name}'.* group '{name.split('.')[-2]}'"):
             with_settings(TrainConfig(), {name: 1})
 
     @pytest.mark.parametrize("name", ["sed", "stage1.sed", "stage1.fit.sed"])

@@ -1,4 +1,4 @@
-"""Settings of a training run: frozen, validated, refusing unknown names."""
+"""Settings of a training run: frozen and validated; unknown names raise."""
 
 import tomllib
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 def _require_layers(layers: tuple[int, ...]) -> tuple[int, ...]:
     if len(set(layers)) < len(layers) or any(layer < -1 for layer in layers):
-        raise ValueError("each block once, counted from 0, or -1 for the final feature map")
+        raise ValueError("list each block once, counted from 0, or -1 for the final feature map")
     return layers
 
 
@@ -30,7 +30,7 @@ def _onto_defaults(kind: type, given: Mapping[str, object]) -> dict[str, object]
 
 
 def _onto(default: object, value: object) -> object:
-    """Lay the named values of a group over the others that it has in this place; any other value stands alone."""
+    """Merge the given values of a group into its defaults; replace any other default by the value."""
     if not isinstance(value, Mapping):
         return value
     if is_dataclass(default) and not isinstance(default, type):
@@ -42,18 +42,18 @@ def _onto(default: object, value: object) -> object:
 
 def _require_patch_size(size: int) -> int:
     if size and size < 16:
-        raise ValueError("16 px or more, or 0 for the encoder's own size")
+        raise ValueError("pass 16 px or more, or 0 for the encoder's own size")
     return size
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Group:
-    """A group of settings: what is left out of a nested group keeps the default that it has in this place."""
+    """A group of settings; missing settings of a nested group keep the defaults that this group gives them."""
 
     @model_validator(mode="before")
     @classmethod
     def _complete(cls, given: object) -> object:
-        """Complete nested groups: a fit in the MIL has other defaults than `FitConfig` alone."""
+        """Complete nested groups: `fit` has other defaults in `MILConfig` than `FitConfig` alone."""
         if isinstance(given, ArgsKwargs):  # the constructor was called
             return ArgsKwargs(given.args, _onto_defaults(cls, given.kwargs or {}))
         return _onto_defaults(cls, given) if isinstance(given, Mapping) else given
@@ -63,21 +63,21 @@ class Group:
 class FitConfig(Group):
     """The one training loop: AdamW with warm-up and cosine decay, early stopping on validation.
 
-    These are its own defaults; `stage1` and `mil` have others, which ``mil={"fit": {"epochs": 2}}`` keeps.
+    `stage1` and `mil` have other defaults than these; ``mil={"fit": {"epochs": 2}}`` keeps them.
     """
 
     epochs: Annotated[int, Field(ge=0)] = 50
-    """Passes over the training data; 0 leaves the module as it started."""
+    """Passes over the training data; 0 skips training."""
     learning_rate: Positive = 3e-4
-    """Highest rate of AdamW."""
+    """Highest learning rate of AdamW."""
     weight_decay: NonNegative = 1e-2
     """Decoupled weight decay of AdamW."""
     warmup: Fraction = 0.1
-    """Fraction of all steps over which the learning rate rises from 0."""
+    """Fraction of all steps in which the learning rate rises from 0."""
     clip: Positive = 1.0
-    """Largest norm of the gradient."""
+    """Maximum norm of the gradient; longer gradients are scaled to it."""
     patience: Count = 15
-    """Epochs without a better validation score before training stops."""
+    """Training stops after this many epochs without a better validation score."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -85,46 +85,46 @@ class Stage1Config(Group):
     """Patch-level cross-resolution distillation (method.md section 5)."""
 
     weighting: Literal["teacher_attention", "uniform"] = "uniform"
-    """Weights of the HR patches within an LR patch; uniform needs no teacher (docs/benchmarks.md compares them)."""
+    """Weights of the HR patches in an LR patch; "uniform" needs no teacher (compared in docs/benchmarks.md)."""
     layers: Annotated[tuple[int, ...], AfterValidator(_require_layers)] = (0, -1)
-    """Lambda: blocks whose token maps are distilled; -1 is the encoder's final feature map."""
+    """Lambda: blocks whose token maps are distilled; -1 is the final feature map."""
     lambda_layer: NonNegative = 1.0
     """Weight of the loss between token maps."""
     lambda_attn: NonNegative = 1.0
-    """Weight of the loss between the embedding and the region's mean."""
+    """Weight of the loss between the embedding and the mean of its region."""
     standardised: bool = False
-    """Divide targets and students by the deviation of each target channel."""
+    """Divide targets and student outputs by the standard deviation of each target channel."""
     cosine: bool = False
-    """1 - cosine in place of the squared error of the region loss."""
+    """Use 1 - cosine instead of the squared error in the region loss."""
     augment: bool = True
-    """Flips and quarter turns that carry the targets along; colour jitter of the LR input."""
+    """Flip and rotate patches with their targets; jitter the colour of the LR input."""
     batch_size: Count = 16
     """LR patches per training step."""
     patches_per_epoch: Count = 8192
-    """LR patches drawn per epoch, all of them where a cohort has fewer."""
+    """LR patches drawn per epoch; all of them if the cohort has fewer."""
     validation_patches: Count = 2048
-    """LR patches that tell when to stop, all of them where a cohort has fewer."""
+    """LR patches of the validation score; all of them if the cohort has fewer."""
     fit: FitConfig = FitConfig(epochs=8, learning_rate=5e-4, patience=4)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class MILConfig(Group):
-    """The attention MIL of all three arms (method.md section 6): teacher, baseline and student share it."""
+    """The attention MIL that teacher, baseline and student share (method.md section 6)."""
 
     gated: bool = True
-    """Gated attention; false is the plain kind."""
+    """Gated attention; false is plain attention."""
     hidden_dim: Count = 128
     """Dimension of the attention network's hidden layer."""
     projection_dim: Annotated[int, Field(ge=0)] = 0
-    """Dimension of the shared projection W_0; 0 leaves it out."""
+    """Dimension of the shared projection W_0; 0 omits it."""
     standardised: bool = False
-    """Standardise every input channel by the training patches. Off: on real tissue it let noise channels overfit."""
+    """Standardise input channels by the training patches; off, since noise channels overfitted on real tissue."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """Fraction of the embedding's values set to 0 in training."""
     patch_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    """Fraction of a bag's patches left out at each training step."""
+    """Fraction of a bag's patches omitted at each training step."""
     slides_per_step: Count = 8
-    """Bags between two updates of the weights."""
+    """Bags per update of the weights."""
     fit: FitConfig = FitConfig(learning_rate=2e-3, patience=20)
 
 
@@ -141,51 +141,51 @@ class Stage2Config(Group):
     lambda_hard: NonNegative = 0.1
     """Weight of the ranking of the most and the least attended patches."""
     bag_temperature: Positive = 1.0
-    """Softens the outputs of both models in the loss between them."""
+    """Temperature of both models' class outputs in the loss between them."""
     attention_temperature: Positive = 1.0
-    """Softens the attention of both models in the loss between them."""
+    """Temperature of both models' attention in the loss between them."""
     fraction: Annotated[float, Field(gt=0, le=0.5)] = 0.1
-    """rho: part of a bag that is top (and bottom) in the ranking loss."""
+    """rho: fraction of a bag at each end of the ranking loss."""
     k_max: Count = 8
-    """Most patches at each end in the ranking loss."""
+    """Maximum number of patches at each end of the ranking loss."""
     warm_start: bool = False
-    """Begin from the teacher MIL's weights."""
+    """Start from the weights of the teacher MIL."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class TrainConfig(Group):
-    """Everything a training run depends on besides the slides and the labels table."""
+    """All settings of a training run."""
 
     encoder: str = "mobilenetv2_100"
     """HR encoder: a name of ``lrmil encoders``, a timm name, ``hf-hub:owner/name`` or ``local-dir:folder``."""
     student_encoder: str = ""
-    """LR encoder; empty: the same as the HR encoder, starting from its weights."""
+    """LR encoder; if empty, the HR encoder with its weights."""
     pretrained: bool = True
-    """Load the encoder's weights; false gives seeded random weights (for demonstrations and tests)."""
+    """Load the encoder's weights; false draws random weights with `seed`, for demonstrations and tests."""
     embedding: Literal["pooled", "cls", "mean", "cls+mean"] = "pooled"
-    """What of the encoder's output is a patch's embedding; pooled is the model's own way."""
+    """Embedding of a patch from the encoder's tokens; "pooled" is the model's own."""
     mpp_hr: Positive = 0.5
     """Resolution of the HR patches, um/px."""
     mpp_lr: Positive = 2.0
     """Resolution of the LR patches, um/px; a whole multiple of `mpp_hr`."""
     patch_size: Annotated[int, AfterValidator(_require_patch_size)] = 0
-    """Side of a patch in pixels; 0: the HR encoder's own, 256 where it takes any size."""
+    """Side of a patch in pixels; 0 is the HR encoder's own size, or 256 if it takes any."""
     min_tissue: Fraction = 0.25
-    """Least fraction of an LR patch that must be tissue."""
+    """Minimum tissue fraction of an LR patch."""
     min_tissue_hr: Fraction = 0.25
-    """Least fraction of an HR patch that must be tissue."""
+    """Minimum tissue fraction of an HR patch."""
     max_failed: Fraction = 0.2
     """Fraction of unreadable patches above which a slide fails."""
     use_objective_power: bool = False
-    """Let the magnification that a slide states stand in for a missing um/px (10 / magnification)."""
+    """Derive a missing um/px from the slide's magnification (10 / magnification)."""
     folds: Annotated[int, Field(ge=2)] = 5
-    """Folds of the cross-validation; not used where the table has a split or fold column."""
+    """Folds of the cross-validation; ignored if the table has a split or fold column."""
     val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    """Fraction of the training cases that validate."""
+    """Fraction of the training cases used for validation."""
     seed: int = 0
-    """Seed of all that is random."""
+    """Seed of all random numbers."""
     batch_size: Count = 64
-    """Patches per encoding batch; halved by itself when the device's memory does not suffice."""
+    """Patches per encoding batch; halved automatically if the device runs out of memory."""
     threads: Count = 2
     """Decoding threads."""
     stage1: Stage1Config = Stage1Config()
@@ -194,12 +194,17 @@ class TrainConfig(Group):
 
 
 def from_dict(values: dict[str, object]) -> TrainConfig:
-    """Check plain values and build the configuration.
+    """Validate plain values and build the configuration.
+
+    Parameters
+    ----------
+    values
+        Settings by name, nested by group; missing ones keep their defaults.
 
     Raises
     ------
     ConfigError
-        Naming every unknown setting and every value out of range.
+        With every unknown setting and every invalid value.
     """
     try:
         return TypeAdapter(TrainConfig).validate_python(values)
@@ -208,7 +213,7 @@ def from_dict(values: dict[str, object]) -> TrainConfig:
 
 
 def mil_from_dict(values: object) -> MILConfig:
-    """Check plain values and build the MIL's configuration.
+    """Validate plain values and build the MIL's configuration.
 
     Raises
     ------
@@ -222,19 +227,26 @@ def mil_from_dict(values: object) -> MILConfig:
 
 
 def to_dict(config: TrainConfig) -> dict[str, object]:
-    """Plain values, TOML- and JSON-ready; the inverse of `from_dict`."""
+    """Convert a configuration to plain values for TOML or JSON; `from_dict` is the inverse."""
     values = asdict(config)
     values["stage1"]["layers"] = list(config.stage1.layers)
     return values
 
 
 def with_settings(config: TrainConfig, settings: dict[str, object]) -> TrainConfig:
-    """Change settings by dotted name, such as ``{"stage1.weighting": "uniform"}``.
+    """Return a configuration with some settings changed.
+
+    Parameters
+    ----------
+    config
+        The configuration to start from.
+    settings
+        Dotted name -> value, such as ``{"stage1.weighting": "uniform"}``.
 
     Raises
     ------
     ConfigError
-        If a name is unknown or a value is out of range.
+        If a name is unknown or a value is invalid.
     """
     values = to_dict(config)
     for name, value in settings.items():
@@ -243,14 +255,14 @@ def with_settings(config: TrainConfig, settings: dict[str, object]) -> TrainConf
         for part in groups:
             inner = group.get(part)
             if not isinstance(inner, dict):
-                raise ConfigError(f"Expected a setting of TrainConfig. Got {name!r}, and there is no group {part!r}.")
+                raise ConfigError(f"Expected a setting of TrainConfig. Got {name!r}; there is no group {part!r}.")
             group = inner
         group[leaf] = _onto(group.get(leaf), value)
     return from_dict(values)
 
 
 def parse_value(text: str) -> object:
-    """Read the value of a setting that a person wrote: a TOML value, or else the text itself without outer spaces.
+    """Parse the value of a setting that a person wrote.
 
     Parameters
     ----------
@@ -260,17 +272,17 @@ def parse_value(text: str) -> object:
     Returns
     -------
     object
-        What TOML has for it; text if it is not one TOML value.
+        The TOML value; if it is not exactly one, the text without outer spaces.
     """
     try:
         found = tomllib.loads(f"value = {text}")
-    except (ValueError, RecursionError):  # TOMLDecodeError is a ValueError, as is a number of too many digits
+    except (ValueError, RecursionError):  # TOMLDecodeError is a ValueError; so is the error for too many digits
         return text.strip()
     return found["value"] if found.keys() == {"value"} else text.strip()
 
 
 def _explain(error: ValidationError) -> str:
     return "; ".join(
-        f"{'.'.join(map(str, problem['loc'])) or 'settings'}: {problem['msg']} (came: {problem['input']!r})"
+        f"{'.'.join(map(str, problem['loc'])) or 'settings'}: {problem['msg']} (got {problem['input']!r})"
         for problem in error.errors()
     )
