@@ -1,1 +1,1 @@
-"""Synthetic slides and the small model made from them."""
+"""Synthetic slides, and a small model trained on them."""

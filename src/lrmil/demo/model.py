@@ -1,7 +1,7 @@
-"""A small model for the demonstration's slide, made within half a minute and offline.
+"""A small model for the demonstration's slide, trained offline within half a minute.
 
-The model is made by the method itself, both stages, on a small synthetic cohort, the first time it is asked for. Its
-settings were chosen by looking at synthetic slides like these, so it shows how the software works and is no finding.
+It is trained by both stages of the method on a small synthetic cohort, when it is first requested. Its settings were
+tuned on such slides, so it demonstrates the software and is not a result.
 """
 
 import re
@@ -32,12 +32,12 @@ REMARK = (
     "real tissue and is of no medical use."
 )
 MAKING = ".lrmil-making-"
-LEFT = re.compile(re.escape(MAKING) + r"[a-z0-9_]{8}")  # as `tempfile` completes it
+LEFTOVER = re.compile(re.escape(MAKING) + r"[a-z0-9_]{8}")  # `tempfile` adds eight characters
 JOB = ("demonstration model",)
-PAUSE = 0.5  # seconds between two looks at whether another program has made the model
+PAUSE = 0.5  # seconds between checks whether another program has finished the model
 COHORT = {"slides": 20, "size": 1024, "seed": 1, "strength": STRENGTH}
 SETTINGS: dict[str, object] = {
-    "encoder": "test_resnet",  # timm's smallest, with random weights: nothing is downloaded
+    "encoder": "test_resnet",  # timm's smallest, with random weights, so that nothing is downloaded
     "pretrained": False,
     "patch_size": 64,
     "stage1.standardised": True,
@@ -55,19 +55,24 @@ SETTINGS: dict[str, object] = {
 
 
 def demo_model_steps(folder: Path, *, device: str = "auto") -> Iterator[Step[Path]]:
-    """Give the demonstration's model folder, made now (about 25 s on one core) unless it is there already.
+    """Train the demonstration's model, in about 25 s on one core, unless it exists.
 
     Parameters
     ----------
     folder
-        Where it is kept; what training leaves behind is deleted.
+        Folder that keeps the model; temporary files of the training are deleted.
     device
         As in `train_steps`.
 
     Yields
     ------
     Step
-        Of the slides and of the training; the last carries the model folder.
+        Progress of slides and training; the result of the last is the model folder.
+
+    Raises
+    ------
+    OverwriteError
+        If something else has the model's name.
     """
     model = folder / f"demo-model-{_key()}"
     if not _is_there(model):
@@ -78,12 +83,12 @@ def demo_model_steps(folder: Path, *, device: str = "auto") -> Iterator[Step[Pat
 
 
 def _make_alone(model: Path, folder: Path, device: str) -> Iterator[Step[Path]]:
-    """Make the model unless another program does so meanwhile."""
+    """Train the model unless another program is doing so."""
     lock = lock_at(folder / "model.lock")
     try:
         yield from _acquire(lock)
-        for left in [path for path in folder.iterdir() if LEFT.fullmatch(path.name)]:
-            atomic.remove(left)  # by a program that was killed: no other is at work here
+        for left in [path for path in folder.iterdir() if LEFTOVER.fullmatch(path.name)]:
+            atomic.remove(left)  # of a killed program: while the lock is held, no other program works here
         if not _is_there(model):
             with _one_thread():
                 yield from _make(model, folder, device)
@@ -103,7 +108,7 @@ def _acquire(lock: FileLock) -> Iterator[Step[Path]]:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Let torch use one thread: a network as small as this gains nothing by two, which on a busy machine wait long."""
+    """Let torch use one thread: two do not speed up so small a network, and wait long on a busy machine."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -113,8 +118,8 @@ def _one_thread() -> Iterator[None]:
 
 
 def _make(model: Path, folder: Path, device: str) -> Iterator[Step[Path]]:
-    with tempfile.TemporaryDirectory(dir=folder, prefix=MAKING, ignore_cleanup_errors=True) as place:
-        work = Path(place)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=MAKING, ignore_cleanup_errors=True) as temporary:
+        work = Path(temporary)
         yield from relay(make_cohort_steps(work, **COHORT))  # type: ignore[arg-type]
         config = with_settings(TrainConfig(), SETTINGS)
         steps = train_steps(work / "slides", work / "labels.csv", work / "run", config, device=device)

@@ -1,4 +1,4 @@
-"""The slide of the demonstration: synthetic, positive, large enough to pan; drawn without torch, so opened quickly."""
+"""The demonstration's slide: synthetic, positive, and drawn without torch so that it opens quickly."""
 
 from pathlib import Path
 
@@ -6,12 +6,12 @@ from lrmil.demo.synthetic import is_synthetic, make_slide, write_pyramid
 from lrmil.io import atomic
 from lrmil.io.ownership import is_truth
 
-STRENGTH = 2.0  # how much positive nuclei differ: enough for a network of random weights to find them
+STRENGTH = 2.0  # how much positive nuclei differ: enough for a network with random weights
 SLIDE, SIDE, SEED = "synthetic-positive", 3072, (4242, 1)
 
 
 def demo_slide(folder: Path) -> Path:
-    """Give a positive synthetic slide of 3,072 px a side, drawn now unless it is there; its truth lies beside it."""
+    """Draw a positive synthetic slide of 3,072 px a side, with its truth, unless both exist; return its path."""
     path = folder / f"{SLIDE}.ome.tif"
     truth = folder / f"{SLIDE}.json"
     if not (is_synthetic(path) and is_truth(truth)):

@@ -1,7 +1,7 @@
-"""A synthetic H&E-like cohort, made on the fly, whose classes high resolution tells apart better than low.
+"""Draw a synthetic H&E-like cohort whose classes differ more at high resolution than at low.
 
-Positive slides hold a few regions whose nuclei have coarse, clumped chromatin and uneven outlines. Number, area and
-mean colour of the nuclei are those of ordinary tissue, so averaging 4 x 4 pixels leaves a fainter trace of it.
+Positive slides have a few regions whose nuclei have coarse, clumped chromatin and uneven outlines. Number, area and
+mean colour of the nuclei are those of other tissue, so averaging 4 x 4 pixels weakens the difference.
 """
 
 import hashlib
@@ -30,26 +30,26 @@ Floats = NDArray[np.float32]
 LABELS: tuple[Label, Label] = ("negative", "positive")
 MPP = 0.5
 STRENGTH = 1.0
-MIN_SIZE = 1024  # px; below it no positive region fits beside ordinary tissue
+MIN_SIZE = 1024  # px; a smaller slide has no room for a positive region beside other tissue
 SPLITS = {"train": 0.5, "val": 0.2, "test": 0.3}
 GLASS = 243.0
 # Optical density of haematoxylin and eosin in red, green and blue: Ruifrok and Johnston, Anal Quant Cytol Histol 2001.
 STAINS = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11]], np.float32)
-STAMP = 32  # px, side of the square that a nucleus is drawn in
-BANK = 256  # nuclei drawn per slide and kind; each is used many times
+STAMP = 32  # px: side of the square in which a nucleus is drawn
+BANK = 256  # nuclei drawn per slide and kind; each is used several times
 SYNTHETIC = re.compile(r'UUID="urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"')
 SPACING = 22  # px between neighbouring nuclei before they are jittered
 
 
 class Region(NamedTuple):
-    """A square of a positive slide whose nuclei are the positive ones: top-left corner and side in level-0 pixels."""
+    """A square with positive nuclei: top-left corner and side in level-0 pixels."""
 
     yx: tuple[int, int]
     size: int
 
 
 class SyntheticSlide(NamedTuple):
-    """What `make_slide` draws: (size, size, 3) uint8 pixels at 0.5 um/px, and where they are positive."""
+    """A drawn slide: (size, size, 3) uint8 pixels at 0.5 um/px, and its positive regions."""
 
     pixels: NDArray[np.uint8]
     regions: tuple[Region, ...]
@@ -61,25 +61,26 @@ def make_cohort_steps(
     """Write a cohort with train, val and test slides, half of each positive.
 
     The folder gets ``slides/demo-000.ome.tif`` and so on (tiled JPEG pyramids, levels 1, 1/4 and 1/16),
-    ``truth/<slide_id>.json`` (a list of ``{"yx": [y, x], "size": side, "label": 1}`` in level-0 pixels) and, when all
-    slides are there, ``labels.csv`` (slide_id, case_id, label, split). Equal arguments give equal bytes.
+    ``truth/<slide_id>.json`` (a list of ``{"yx": [y, x], "size": side, "label": 1}`` in level-0 pixels) and, after the
+    last slide, ``labels.csv`` (slide_id, case_id, label, split). Equal arguments give equal bytes.
 
     Parameters
     ----------
     folder
-        Where to write; made when absent.
+        Folder to write to; it is created if it is missing.
     slides
         Number of slides, at least 12, so that every split has both classes.
     size
         Side of a slide in level-0 pixels of 0.5 um, at least 1024.
     seed
-        Slide `i` depends on ``(seed, i)`` alone.
+        Slide `i` depends only on ``(seed, i)``.
     strength
         How much positive nuclei differ; 0 makes the classes equal.
 
     Yields
     ------
-    One Step a slide; the last carries the folder.
+    Step
+        One per slide; the result of the last is the folder.
 
     Raises
     ------
@@ -87,7 +88,7 @@ def make_cohort_steps(
         If `slides` or `size` is too small, or `strength` is negative.
     """
     if slides < 12:
-        raise ConfigError(f"Expected at least 12 slides, so that every split has both classes. Got {slides} instead.")
+        raise ConfigError(f"Expected at least 12 slides, so that every split has both classes. Got {slides}.")
     rows = []
     for number, split in enumerate(_splits(slides)):
         slide_id, label = f"demo-{number:03d}", LABELS[number % 2]
@@ -104,12 +105,12 @@ def make_cohort_steps(
 def make_slide(
     label: Label, *, seed: int | tuple[int, ...], size: int = 2560, strength: float = STRENGTH
 ) -> SyntheticSlide:
-    """Draw one slide: islands of stroma and nuclei on glass, with a stain of its own.
+    """Draw one slide: islands of stroma and nuclei on glass, in a stain that differs between slides.
 
     Parameters
     ----------
     label
-        ``"positive"`` slides have 1 to 4 positive regions, ``"negative"`` ones none.
+        A ``"positive"`` slide has 1 to 4 positive regions, a ``"negative"`` one none.
     seed
         Equal seeds give equal pixels.
     size
@@ -125,7 +126,7 @@ def make_slide(
     if label not in LABELS or size < MIN_SIZE or strength < 0:
         raise ConfigError(
             f"Expected a label of {LABELS}, a size of at least {MIN_SIZE} px and a strength of at least 0. "
-            f"Got {label!r}, {size} and {strength} instead."
+            f"Got {label!r}, {size} and {strength}."
         )
     rng = np.random.default_rng(seed)
     tissue = _tissue(rng, size)
@@ -135,14 +136,14 @@ def make_slide(
     for (top, left), side in regions:
         positive |= ((centres >= (top, left)) & (centres < (top + side, left + side))).all(1)
     nuclei = np.zeros((size, size), np.float32)
-    area, tone = rng.uniform(140, 170), rng.uniform(1.2, 1.5)  # this slide's nuclei: mean px and optical density
+    area, tone = rng.uniform(140, 170), rng.uniform(1.2, 1.5)  # of this slide's nuclei: mean px and optical density
     for kind, chosen in ((0.0, centres[~positive]), (strength, centres[positive])):
         _stamp(rng, nuclei, chosen, _nuclei_bank(rng, kind, area=area, tone=tone))
     return SyntheticSlide(_stain(rng, tissue, nuclei), regions)
 
 
 def _tissue(rng: np.random.Generator, size: int) -> Floats:
-    """How much of each pixel is tissue: blobs with soft edges and a few white gaps."""
+    """Draw the tissue fraction of each pixel: blobs with soft edges and a few white gaps."""
     fall = 1.9 * np.linspace(-1, 1, size, dtype=np.float32) ** 4
     blobs = _noise(rng, size, size // 4) + 0.35 * _noise(rng, size, size // 20) + (1.1 - fall[:, None] - fall)
     gaps = _noise(rng, size, 90) + 0.3 * _noise(rng, size, 16) + 1.75
@@ -150,17 +151,17 @@ def _tissue(rng: np.random.Generator, size: int) -> Floats:
 
 
 def _noise(rng: np.random.Generator, size: int, cell: int) -> Floats:
-    """Smooth noise of mean 0 and about unit spread, whose bumps are about `cell` pixels wide."""
+    """Draw smooth noise of mean 0 and deviation about 1, with bumps about `cell` pixels wide."""
     count = math.ceil(size / cell) + 3
     values = rng.standard_normal((count, count), np.float32)
     top, left = rng.uniform(1, 2, 2).tolist()
     box = (left, top, left + size / cell, top + size / cell)
     image = Image.fromarray(values).resize((size, size), Image.Resampling.BICUBIC, box=box)
-    return np.asarray(image, np.float32) * np.float32(1.4)  # interpolation between cells takes 30 % of the spread
+    return np.asarray(image, np.float32) * np.float32(1.4)  # interpolation between cells removes 30 % of the deviation
 
 
 def _regions(rng: np.random.Generator, tissue: Floats) -> tuple[Region, ...]:
-    """1 to 4 squares of 30 to 40 % of the slide's side, each nearly all tissue where the slide has such a place."""
+    """Choose 1 to 4 squares of 30 to 40 % of the slide's side, each mostly tissue if the slide has such a square."""
     step = 16
     coarse = tissue[::step, ::step]
     regions = []
@@ -168,14 +169,14 @@ def _regions(rng: np.random.Generator, tissue: Floats) -> tuple[Region, ...]:
         side = int(rng.uniform(0.3, 0.4) * len(tissue) / step)
         covered = ndimage.uniform_filter(coarse, side, mode="constant", origin=-(side // 2))
         inside = covered[: len(coarse) - side, : len(coarse) - side]
-        places = np.argwhere(inside >= min(0.85, inside.max()))
-        top, left = places[rng.integers(len(places))] * step
+        corners = np.argwhere(inside >= min(0.85, inside.max()))
+        top, left = corners[rng.integers(len(corners))] * step
         regions.append(Region((int(top), int(left)), side * step))
     return tuple(regions)
 
 
 def _nuclei_centres(rng: np.random.Generator, tissue: Floats) -> NDArray[np.int64]:
-    """(n, 2) places of nuclei: a jittered lattice, thinned by a density that wanders over the slide."""
+    """Draw (n, 2) centres of nuclei: a jittered lattice, thinned by a density that varies over the slide."""
     size = len(tissue)
     lattice = np.mgrid[0:size:SPACING, 0:size:SPACING].reshape(2, -1).T
     centres = (lattice + rng.uniform(-0.48 * SPACING, 0.48 * SPACING, lattice.shape)).astype(int)
@@ -185,7 +186,7 @@ def _nuclei_centres(rng: np.random.Generator, tissue: Floats) -> NDArray[np.int6
 
 
 def _nuclei_bank(rng: np.random.Generator, kind: float, *, area: float, tone: float) -> Floats:
-    """(BANK, STAMP, STAMP) haematoxylin in nuclei, clumped and uneven by `kind`, of equal area and light absorbed."""
+    """Draw (BANK, STAMP, STAMP) haematoxylin of nuclei; area and absorbed light are equal for every `kind`."""
     y, x = np.mgrid[:STAMP, :STAMP] - (STAMP - 1) / 2
     one = (BANK, 1, 1)
     angle, flat = rng.uniform(0, np.pi, one), rng.uniform(1.0, 1.35, one)
@@ -204,13 +205,13 @@ def _nuclei_bank(rng: np.random.Generator, kind: float, *, area: float, tone: fl
     even, clumped = shape * tones, shape * texture * tones
     density = STAINS[0, :2].mean()  # red and green, where haematoxylin absorbs most
     wanted = (1 - np.exp(-density * even)).sum((1, 2), keepdims=True)
-    for _ in range(6):  # clumps let light through between them, so they need more dye for the same darkness
+    for _ in range(6):  # light passes between clumps, so they need more dye to be equally dark
         clumped *= wanted / (1 - np.exp(-density * clumped)).sum((1, 2), keepdims=True)
     return np.asarray(clumped, np.float32)
 
 
 def _stamp(rng: np.random.Generator, canvas: Floats, centres: NDArray[np.int64], bank: Floats) -> None:
-    """Draw a random nucleus of the bank at each centre; where two overlap the darker shows."""
+    """Draw a random nucleus of the bank at each centre; overlapping nuclei keep the darker value."""
     offsets = np.arange(STAMP) - STAMP // 2
     rows = (centres[:, 0, None] + offsets)[:, :, None]
     cols = (centres[:, 1, None] + offsets)[:, None, :]
@@ -218,7 +219,7 @@ def _stamp(rng: np.random.Generator, canvas: Floats, centres: NDArray[np.int64],
 
 
 def _stain(rng: np.random.Generator, tissue: Floats, nuclei: Floats) -> NDArray[np.uint8]:
-    """Light that passes haematoxylin and eosin (Beer-Lambert), with this slide's own stain and the camera's noise."""
+    """Compute the light through haematoxylin and eosin (Beer-Lambert), with a random stain and camera noise."""
     size = len(tissue)
     fibres = np.cos(14 * _noise(rng, size, 320) + 1.5 * _noise(rng, size, 40))
     eosin = 0.55 + 0.07 * fibres + 0.04 * _noise(rng, size, 6) + 0.09 * _noise(rng, size, 130)
@@ -239,16 +240,29 @@ def _stain(rng: np.random.Generator, tissue: Floats, nuclei: Floats) -> NDArray[
 
 
 def _splits(slides: int) -> list[str]:
-    """The split of each slide in turn: pairs of a negative and a positive slide, shared out by SPLITS."""
+    """Return the split of each slide in order: pairs of a negative and a positive slide, divided by SPLITS."""
     bounds = np.round(np.cumsum(list(SPLITS.values())) * slides / 2) * 2
     return [list(SPLITS)[int(np.searchsorted(bounds[:-1], number, side="right"))] for number in range(slides)]
 
 
 def write_pyramid(path: Path, pixels: NDArray[np.uint8]) -> None:
-    """Write (h, w, 3) pixels of 0.5 um as a tiled JPEG pyramid of levels 1, 1/4 and 1/16; equal pixels, equal bytes."""
+    """Write a tiled JPEG pyramid with levels 1, 1/4 and 1/16; equal pixels give equal bytes.
+
+    Parameters
+    ----------
+    path
+        The OME-TIFF file; an earlier synthetic slide there is replaced.
+    pixels
+        (h, w, 3) uint8 RGB at 0.5 um/px.
+
+    Raises
+    ------
+    OverwriteError
+        If another file is there.
+    """
     options = {"photometric": "rgb", "tile": (256, 256), "compression": "jpeg", "compressionargs": {"level": 90}}
     size = {f"PhysicalSize{axis}": MPP for axis in "XY"} | {f"PhysicalSize{axis}Unit": "µm" for axis in "XY"}
-    name = uuid.uuid5(uuid.NAMESPACE_OID, hashlib.sha256(pixels.tobytes()).hexdigest())  # tifffile's own is random
+    name = uuid.uuid5(uuid.NAMESPACE_OID, hashlib.sha256(pixels.tobytes()).hexdigest())  # tifffile's default is random
     metadata = {"axes": "YXS", "UUID": f"urn:uuid:{name}", **size}
     with replacing(path, is_synthetic) as temporary, tifffile.TiffWriter(temporary, ome=True) as tif:
         tif.write(pixels, subifds=2, metadata=metadata, **options)
@@ -261,7 +275,7 @@ def _write_labels(path: Path, rows: list[list[str]]) -> None:
 
 
 def is_synthetic(path: Path) -> bool:
-    """Whether a file is a slide of `write_pyramid`: an OME-TIFF by tifffile with an id made from its pixels."""
+    """Return True if a file is a slide by `write_pyramid`: an OME-TIFF whose id has the form of a pixel hash."""
     if path.is_symlink() or not path.is_file():
         return False
     try:
