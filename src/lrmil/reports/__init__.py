@@ -1,1 +1,1 @@
-"""Pages for people."""
+"""Reports and case pages for people to read."""

@@ -1,4 +1,4 @@
-"""One classified slide for others to look at: a table row, GeoJSON, a picture, and one page that needs nothing else.
+"""Export one classified slide: a table row, GeoJSON, an image, and a self-contained page.
 
 <slide_id>.csv  <slide_id>.geojson  <slide_id>.png  <slide_id>.html
 """
@@ -24,7 +24,7 @@ from lrmil.prediction.overlay import overlay_rgb
 from lrmil.prediction.prediction import Prediction
 from lrmil.prediction.table import row_of, table_of
 from lrmil.raster import Raster
-from lrmil.reports.figures import colour_bar, jpeg_address
+from lrmil.reports.figures import colour_bar, jpeg_url
 from lrmil.reports.model_facts import model_facts
 from lrmil.reports.page import environment
 from lrmil.reviews.log import Review
@@ -40,7 +40,7 @@ ENDINGS: dict[str, Ours] = {
     ".png": is_overlay,
     ".html": is_page,
 }
-OVERVIEW_SIDE, PATCH_SIDE = 900, 150  # px of the pictures: a page stays below 1 MB
+OVERVIEW_SIDE, PATCH_SIDE = 900, 150  # px of the images: they keep a page below 1 MB
 SCALE_BARS_UM = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
 
 
@@ -51,11 +51,13 @@ class PatchPicture:
     Attributes
     ----------
     number
-        Place in the order, from 1.
-    attention, percentile
-        As the prediction has it, and its rank within the slide as the overlay shows it.
+        Rank in its list, from 1.
+    attention
+        Attention of the patch; sums to 1 over the slide.
+    percentile
+        Its rank in the slide from 0 to 1, as in the overlay.
     picture
-        Data address, "" when the patch cannot be read.
+        Data URL; "" if the patch cannot be read.
     """
 
     number: int
@@ -66,16 +68,16 @@ class PatchPicture:
 
 @dataclass(frozen=True, slots=True)
 class Overviews:
-    """The slide, and the slide under its attention.
+    """Images of the slide, without and with its attention.
 
     Attributes
     ----------
     slide, overlay
-        Data addresses.
+        Data URLs.
     bar_um, bar_share
-        Length of the scale bar, and its share of the pictures' width.
+        Length of the scale bar in um, and its fraction of the images' width.
     failed
-        Share of the pictures that could not be read and is white.
+        Fraction of the images that could not be read and is white.
     """
 
     slide: str
@@ -101,30 +103,31 @@ def write_case(
     Parameters
     ----------
     folder
-        Where to; made when absent.
+        Folder to write to; it is created if it is missing.
     prediction, slide
-        What the model says, and the slide, still open: pictures are read from it.
+        The prediction, and its slide, which must be open: images are read from it.
     card
-        Of the model that says so.
+        Card of the model that made the prediction.
     review
-        What a person says of it.
+        Review of the prediction.
     k
-        Patches shown of the highest, and of the lowest, attention.
+        Number of patches of the highest, and of the lowest, attention.
     subtract_bounds
         As in `lrmil.prediction.files.write_tiles`.
     inputs
-        Files and folders that are read besides the slide.
+        Files and folders that are inputs besides the slide.
 
     Returns
     -------
-    Path of the page.
+    Path
+        The page.
 
     Raises
     ------
     ConfigError
-        If the prediction is not finished, or slide, card or review are of another slide or model than the prediction.
+        If the prediction is not finished, or slide, card or review belong to another slide or model.
     SlideError
-        If nothing of the slide can be read, or it changes meanwhile: nothing is written then.
+        If nothing of the slide can be read, or it changes meanwhile; then nothing is written.
     OverwriteError
         As `require_case_place`.
     """
@@ -143,12 +146,21 @@ def write_case(
 
 
 def require_case_place(folder: Path, source: SlideSource, inputs: Sequence[Path] = ()) -> None:
-    """Refuse to write a case where a file of someone else, or an input, has the name of one that would be written.
+    """Raise if a case would overwrite an input or a file that is not a case.
+
+    Parameters
+    ----------
+    folder
+        Folder to write to.
+    source
+        The slide.
+    inputs
+        Files and folders that are inputs besides the slide.
 
     Raises
     ------
     OverwriteError
-        Naming the file and what to do.
+        With the name of the file, and what to do.
     """
     paths = {folder / f"{source.slide_id}{ending}": ours for ending, ours in ENDINGS.items()}
     Inputs([source], inputs).require_clear(list(paths))
@@ -159,7 +171,7 @@ def require_case_place(folder: Path, source: SlideSource, inputs: Sequence[Path]
 def render_case(
     prediction: Prediction, slide: Slide, card: ModelCard, *, review: Review | None = None, k: int = 8
 ) -> str:
-    """Fill the page in; the arguments are those of `write_case`."""
+    """Return the HTML of the page; the arguments are those of `write_case`."""
     highest, lowest = ends(prediction.patch_attention, k)
     page = environment().get_template("case.html")
     return page.render(
@@ -178,26 +190,30 @@ def render_case(
 
 
 def _require_match(prediction: Prediction, slide: Slide, card: ModelCard, review: Review | None) -> None:
-    """Figures of one slide or model must not stand on the page of another."""
+    """Raise unless slide, card and review belong to the prediction."""
     if prediction.label not in prediction.probabilities:
-        raise ConfigError(f"Expected a finished prediction. Got the status {prediction.status!r}; let it finish.")
+        raise ConfigError(
+            f"Expected a finished prediction. Got the status {prediction.status!r}; wait until it is finished."
+        )
     if (slide.fingerprint, slide.mpp) != (prediction.slide_fingerprint, prediction.mpp):
         raise ConfigError(
-            f"Expected the slide that was classified, {prediction.slide_id} at {prediction.mpp:g} um/px. "
-            f"Got {slide.path.name} at {slide.mpp:g} um/px, or a changed file; classify it again."
+            f"The prediction is of {prediction.slide_id} at {prediction.mpp:g} um/px, but {slide.path.name} at "
+            f"{slide.mpp:g} um/px is another slide, or its file changed. Classify it again."
         )
     if review is not None and review.event != "review":
-        raise ConfigError(f"Expected a review of the output. Got a {review.event!r}, given before it was shown.")
+        raise ConfigError(
+            f"Expected a review of the output. Got {review.event!r}, which was recorded before the output was shown."
+        )
     about = prediction.slide_fingerprint, prediction.bundle_sha256
     if card.sha256 != prediction.bundle_sha256 or (review is not None and review.key != about):
         raise ConfigError(
-            f"Expected card and review of the model and slide of this prediction ({prediction.bundle_sha256[:12]}, "
-            f"{prediction.slide_id}). Got those of others; load the model that made the prediction."
+            f"Card or review do not belong to the model and slide of this prediction ({prediction.bundle_sha256[:12]}, "
+            f"{prediction.slide_id}). Load the model that made the prediction."
         )
 
 
 def _table(prediction: Prediction, review: Review | None) -> str:
-    """The line of predictions.csv with the review behind it."""
+    """Return a table of one line: that of predictions.csv, followed by the review."""
     plain = table_of([row_of(prediction.slide_id, prediction)], list(prediction.probabilities))
     header, values = csv.reader(io.StringIO(plain, newline=""))
     return csv_text([[*header, *COLUMNS], [*map(plain_cell, values), *cells_of(review)]])
@@ -210,7 +226,7 @@ def _overviews(prediction: Prediction, slide: Slide) -> Overviews:
     )
     width_um = thumbnail.array.shape[1] * thumbnail.cell_level0 * prediction.mpp
     bar = max((um for um in SCALE_BARS_UM if um < 0.35 * width_um), default=SCALE_BARS_UM[0])
-    pictures = [jpeg_address(pixels, OVERVIEW_SIDE) for pixels in (thumbnail.array, overlay)]
+    pictures = [jpeg_url(pixels, OVERVIEW_SIDE) for pixels in (thumbnail.array, overlay)]
     return Overviews(pictures[0], pictures[1], bar, bar / width_um, float(thumbnail.failed.mean()))
 
 
@@ -222,7 +238,7 @@ def _patches(prediction: Prediction, slide: Slide, positions: NDArray[np.int64])
         try:
             corner = tuple(patches.level0_yx[position].tolist())
             pixels = slide.read_region(corner, (patches.grid.size, patches.grid.size), patches.grid.mpp)
-            picture = jpeg_address(pixels, PATCH_SIDE)
+            picture = jpeg_url(pixels, PATCH_SIDE)
         except SlideError:
             picture = ""
         found.append(PatchPicture(number, float(attention[position]), float(ranks[position]), picture))

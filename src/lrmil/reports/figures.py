@@ -1,4 +1,4 @@
-"""The pictures of a report as text for one HTML file: curves as SVG, slides with attention as JPEG data addresses."""
+"""Draw the figures of a report as text for one HTML file: curves as SVG, slides as data URLs of JPEGs."""
 
 import base64
 import html
@@ -23,10 +23,10 @@ from lrmil.raster import Raster
 from lrmil.slides.identity import unchanged
 from lrmil.slides.slide import open_slide
 
-SIDE = 420  # px, longest side of a slide's picture: six examples of three pictures stay below 2 MB
+SIDE = 420  # px: longer side of a slide's image; six examples of three images stay below 2 MB
 QUALITY = 82
 MAX_NAME = 60  # characters of a name in a figure
-# Okabe and Ito's palette, safe for colour-blind readers; the dashes tell the arms apart on paper without colour.
+# Okabe and Ito's palette, for colour-blind readers; dashes distinguish the arms when printed without colour.
 ARM_STYLE = {
     "hr_teacher": ("#0072B2", (0, (6, 2))),
     "lr_undistilled": ("#5B5B5B", (0, (1.5, 1.5))),
@@ -36,23 +36,23 @@ TRAIN, VALIDATION = "#0072B2", "#C24E00"
 
 
 class RocLine(NamedTuple):
-    """One arm's ROC curve of one class."""
+    """ROC curve of one arm for one class."""
 
     arm: str
     name: str
-    """As the legend has it, with the area."""
+    """Text of the legend, with the area."""
     false_positive_rate: Sequence[float]
     true_positive_rate: Sequence[float]
 
 
 class LossLine(NamedTuple):
-    """Losses by epoch of one fold; epochs count from 1."""
+    """Losses of one fold by epoch; epochs count from 1."""
 
     fold: str
     train: Sequence[float]
     validation: Sequence[float]
     best_epoch: int
-    """0 where nothing was trained."""
+    """0 if nothing was trained."""
 
 
 def roc_svg(title: str, lines: Sequence[RocLine]) -> str:
@@ -61,13 +61,14 @@ def roc_svg(title: str, lines: Sequence[RocLine]) -> str:
     Parameters
     ----------
     title
-        Says which class is against which.
+        Names the class and what it is compared with.
     lines
-        The arms, each in its own colour and dashes.
+        One curve per arm.
 
     Returns
     -------
-    An ``<svg>`` element.
+    str
+        An ``<svg>`` element.
     """
     figure = Figure(figsize=(4.9, 4.7), layout="constrained")
     axes = figure.add_subplot()
@@ -91,16 +92,17 @@ def roc_svg(title: str, lines: Sequence[RocLine]) -> str:
 
 
 def loss_svg(stages: Mapping[str, Sequence[LossLine]]) -> str:
-    """Draw training and validation loss of each stage, the best epoch marked; several folds are thin lines.
+    """Draw the training and validation loss of each stage, with the best epoch marked.
 
     Parameters
     ----------
     stages
-        Title of a panel -> one line a fold.
+        Title of a panel -> one line per fold.
 
     Returns
     -------
-    An ``<svg>`` element.
+    str
+        An ``<svg>`` element.
     """
     rows = math.ceil(len(stages) / 2)
     figure = Figure(figsize=(9.6, 3.0 * rows), layout="constrained")
@@ -115,7 +117,7 @@ def loss_svg(stages: Mapping[str, Sequence[LossLine]]) -> str:
 def slide_pictures(
     path: Path, maps: Mapping[str, Raster], *, mpp: float, fingerprint: str, side: int = SIDE
 ) -> dict[str, str]:
-    """Draw a slide, and the slide under each of `maps`, as data addresses of JPEGs no longer than `side` px.
+    """Draw a slide, and the slide under each map.
 
     Parameters
     ----------
@@ -124,43 +126,46 @@ def slide_pictures(
     maps
         Name -> values from 0 to 1 on the slide.
     mpp
-        um/px of level 0 that the maps were made with.
+        um/px of level 0 with which the maps were made.
     fingerprint
-        Hash that the slide must have: maps of one slide must not lie on another.
+        Fingerprint that the slide must have, so that maps are not drawn on another slide.
+    side
+        Longer side of the images in pixels, at most.
 
     Returns
     -------
-    The names of `maps`, and "slide", each with its picture.
+    dict
+        Name of a map, or "slide" -> data URL of a JPEG.
 
     Raises
     ------
     SlideError
-        If the slide cannot be read, or is another one than the maps were made from.
+        If the slide cannot be read, or is not the one that the maps were made from.
     """
     with open_slide(path, mpp=mpp) as slide, unchanged(slide):
         if slide.fingerprint != fingerprint:
-            raise SlideError(f"Expected {path.name} as it was trained on. Got another file of that name.")
+            raise SlideError(f"{path.name} is not the file that was used in training.")
         thumbnail = slide.thumbnail(mpp * max(1.0, max(slide.dimensions) / side))
-    pictures = {"slide": jpeg_address(thumbnail.array, side)}
+    pictures = {"slide": jpeg_url(thumbnail.array, side)}
     for name, raster in maps.items():
         overlay = overlay_rgb(thumbnail.array, raster, thumbnail_level0_per_px=thumbnail.cell_level0)
-        pictures[name] = jpeg_address(overlay, side)
+        pictures[name] = jpeg_url(overlay, side)
     return pictures
 
 
 def colour_bar(width: int = 160, height: int = 12) -> str:
-    """Draw the overlays' colours from 0 to 1, over white, as the data address of a PNG."""
+    """Draw the overlays' colours from 0 to 1 over white, `width` x `height` px; return the data URL of a PNG."""
     white = np.full((height, width, 3), 255, np.uint8)
     ramp = Raster.on_lattice(np.linspace(0, 1, width)[None], cell_level0=(height, 1.0), origin_yx=(0.0, 0.0))
-    return _address(Image.fromarray(overlay_rgb(white, ramp, thumbnail_level0_per_px=1.0)), "PNG")
+    return _url(Image.fromarray(overlay_rgb(white, ramp, thumbnail_level0_per_px=1.0)), "PNG")
 
 
 def _losses(axes: Axes, title: str, lines: Sequence[LossLine]) -> None:
     width = 1.6 if len(lines) == 1 else 0.8
-    for place, line in enumerate(lines):
+    for number, line in enumerate(lines):
         epochs = range(1, len(line.train) + 1)
         dot = "." if len(line.train) == 1 else None
-        names = ["training", "validation", "best epoch"] if place == 0 else ["", "", ""]
+        names = ["training", "validation", "best epoch"] if number == 0 else ["", "", ""]
         axes.plot(epochs, line.train, color=TRAIN, linestyle=(0, (5, 2)), linewidth=width, label=names[0], marker=dot)
         axes.plot(epochs, line.validation, color=VALIDATION, linewidth=width, label=names[1], marker=dot)
         best = line.validation[line.best_epoch - 1]
@@ -175,7 +180,7 @@ def _losses(axes: Axes, title: str, lines: Sequence[LossLine]) -> None:
 
 
 def _svg(figure: Figure, description: str) -> str:
-    """Give the figure as an element whose ids are its own: several stand in one page."""
+    """Return a figure as an element with unique ids, since a page holds several."""
     text = io.StringIO()
     about = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": description}):
@@ -189,19 +194,19 @@ def _svg(figure: Figure, description: str) -> str:
 
 
 def _literal(name: str) -> str:
-    """Shorten a name for a legend, and keep matplotlib from reading formulas into it."""
+    """Shorten a name for a legend, and escape it so that matplotlib reads no formula."""
     short = name if len(name) <= MAX_NAME else name[: MAX_NAME - 3] + "..."
     return short.replace("$", r"\$")
 
 
-def jpeg_address(pixels: NDArray[np.uint8], side: int) -> str:
-    """Give (h, w, 3) pixels as the data address of a JPEG no longer than `side` px."""
+def jpeg_url(pixels: NDArray[np.uint8], side: int) -> str:
+    """Return the data URL of a JPEG of (h, w, 3) uint8 pixels, shrunk to at most `side` px."""
     image = Image.fromarray(pixels)
     image.thumbnail((side, side), Image.Resampling.BOX)
-    return _address(image, "JPEG")
+    return _url(image, "JPEG")
 
 
-def _address(image: Image.Image, kind: str) -> str:
+def _url(image: Image.Image, kind: str) -> str:
     data = io.BytesIO()
     image.save(data, format=kind, **({"quality": QUALITY} if kind == "JPEG" else {}))
     return f"data:image/{kind.lower()};base64,{base64.b64encode(data.getvalue()).decode()}"

@@ -1,4 +1,4 @@
-"""What a model says of itself, as lines for a person to read; what it does not say is told, not guessed."""
+"""Describe a model by its card for a person to read; missing facts are reported as not recorded."""
 
 from lrmil.io.redaction import without_folders
 from lrmil.models.card import ModelCard
@@ -9,10 +9,14 @@ UNKNOWN = "not recorded"
 
 
 def model_facts(card: ModelCard) -> dict[str, str]:
-    """Name -> value of a card: classes, resolution, training, metrics of the three arms, licence, hash.
+    """List the facts of a card: classes, resolution, training, metrics of the three arms, licence, hash.
 
-    Training and metrics are whatever the model's maker wrote, so nothing is taken for granted about them. Folders are
-    cut off from paths.
+    Training and metrics may have any form, since the author of the model wrote them. Folders are removed from paths.
+
+    Returns
+    -------
+    dict
+        Name -> value, in the order to show them.
     """
     facts = {
         "Classes": ", ".join(card.classes),
@@ -39,7 +43,7 @@ def _training(training: dict[str, object]) -> dict[str, str]:
 
 
 def _terms(stated: dict[str, object]) -> dict[str, str]:
-    """On what terms the weights are that a model is made of, and what may be done with it."""
+    """Describe the terms of the weights that a model is made from, and what they allow."""
     teacher, start = (read_terms(stated.get(role)) for role in ("teacher", "start"))
     if teacher is None or start is None:
         return {"Terms of teacher and start": UNKNOWN}

@@ -1,4 +1,4 @@
-"""What a run came to, gathered from its folder: everything that its report says."""
+"""Collect the content of a run's report from the run's folder."""
 
 import datetime
 from collections.abc import Mapping, Sequence
@@ -29,12 +29,12 @@ from lrmil.runs.plan_file import read_plan
 from lrmil.training.bags import gather_log_mass
 
 FORMAT = "lrmil.report/1"
-MIN_LEAD = 0.01  # architecture.md section 7: below it, a share of the teacher's lead says nothing
+MIN_LEAD = 0.01  # AUROC: a share of a smaller lead of the teacher means nothing
 
 
 @dataclass(frozen=True, slots=True)
 class SlideResult:
-    """One test slide: what each arm said of it, by class, and where it looked."""
+    """One test slide: class probabilities of each arm, and how far their attention agrees."""
 
     slide_id: str
     case_id: str
@@ -43,20 +43,20 @@ class SlideResult:
     probabilities: dict[str, list[float]]
     predicted: dict[str, str]
     agreement: dict[str, float | None]
-    """LR arm -> Spearman correlation of its attention logits with the teacher's log A_r on the LR patches."""
+    """LR arm -> Spearman correlation of its attention logits with the teacher's log A_r on LR patches, or None."""
     mpp: float
     """um/px of level 0."""
     mpp_source: str
 
     @property
     def wrong(self) -> bool:
-        """Whether the student's highest probability is not the label's."""
+        """True if the student's most probable class is not the label."""
         return self.predicted["lr_student"] != self.label
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All that a report says, JSON-ready; `figures` is metrics.json as it is."""
+    """Content of a report, JSON-ready; `figures` is metrics.json unchanged."""
 
     format: str
     written: str
@@ -65,15 +65,15 @@ class Report:
     gap: str
     figures: dict[str, object]
     cost_ratios: dict[str, float | None]
-    """HR teacher divided by LR student: seconds, bytes and patches of a slide."""
+    """HR teacher divided by LR student: seconds, bytes and patches per slide."""
     agreement: dict[str, float | None]
-    """LR arm -> mean over the test slides."""
+    """LR arm -> mean agreement with the teacher over the test slides."""
     roc: dict[str, dict[str, dict[str, list[float]]]]
     losses: dict[str, list[LossLine]]
     slides: list[SlideResult]
     problems: list[dict[str, object]]
     changes: list[dict[str, object]]
-    """What was changed between the calls that made the run: date and sentences."""
+    """Changes between the calls of the run: date and sentences."""
     unreadable: list[dict[str, object]]
     splits: list[dict[str, object]]
     data: dict[str, str]
@@ -84,7 +84,13 @@ class Report:
 
 
 def gather(run: Path) -> Report:
-    """Read a finished run's folder into what its report says."""
+    """Read the content of a report from the folder of a finished run.
+
+    Raises
+    ------
+    FormatError
+        If a document is damaged.
+    """
     config, slides, labels = read_plan(run)
     figures, environment, bundle = (
         read_json(run / name) for name in ("metrics.json", "environment.json", "model/bundle.json")
@@ -106,7 +112,7 @@ def gather(run: Path) -> Report:
             for name in ("seconds_per_slide", "bytes_per_slide", "patches_per_slide")
         },
         agreement={arm: _mean(values) for arm, values in agreement.items()},
-        roc={name: _roc(results, classes, place) for place, name in enumerate(classes) if len(classes) > 2 or place},
+        roc={name: _roc(results, classes, index) for index, name in enumerate(classes) if len(classes) > 2 or index},
         losses={stage: [_losses(run, fold.name, stage) for fold in folds] for stage in STAGE_NAMES},
         slides=results,
         problems=[without_folders(problem, hidden) for problem in read_json(run / "problems.json")],
@@ -121,7 +127,7 @@ def gather(run: Path) -> Report:
 
 
 def read_json(path: Path) -> Any:
-    """Read a document of a run.
+    """Read a JSON document of a run.
 
     Raises
     ------
@@ -143,7 +149,7 @@ def _results(run: Path, classes: Sequence[str], *, children: int) -> list[SlideR
     results = []
     for row in rows:
         slide_id, fold = row["slide_id"], row["fold"]
-        said = {arm: outputs[fold][arm][slide_id] for arm in ARMS}
+        of_slide = {arm: outputs[fold][arm][slide_id] for arm in ARMS}
         card = read_card(features_of(run, fold, slide_id, "hr_teacher"))
         results.append(
             SlideResult(
@@ -151,9 +157,9 @@ def _results(run: Path, classes: Sequence[str], *, children: int) -> list[SlideR
                 row["case_id"],
                 fold,
                 row["label"],
-                {arm: output.probabilities.tolist() for arm, output in said.items()},
-                {arm: classes[int(output.probabilities.argmax())] for arm, output in said.items()},
-                _agreement(run, fold, slide_id, said, children),
+                {arm: output.probabilities.tolist() for arm, output in of_slide.items()},
+                {arm: classes[int(output.probabilities.argmax())] for arm, output in of_slide.items()},
+                _agreement(run, fold, slide_id, of_slide, children),
                 card.slide_mpp,
                 card.mpp_source,
             )
@@ -162,31 +168,31 @@ def _results(run: Path, classes: Sequence[str], *, children: int) -> list[SlideR
 
 
 def _agreement(
-    run: Path, fold: str, slide_id: str, said: Mapping[str, BagOutput], children: int
+    run: Path, fold: str, slide_id: str, outputs: Mapping[str, BagOutput], children: int
 ) -> dict[str, float | None]:
     hr = read_index(features_of(run, fold, slide_id, "hr_teacher"))
     found: dict[str, float | None] = {}
     for arm in ARMS[1:]:
         lr = read_index(features_of(run, fold, slide_id, arm))
-        log_mass = gather_log_mass(lr, hr, said["hr_teacher"].attention_logits, children=children)
+        log_mass = gather_log_mass(lr, hr, outputs["hr_teacher"].attention_logits, children=children)
         covered = np.isfinite(log_mass)
-        found[arm] = spearman(log_mass[covered], said[arm].attention_logits[covered])
+        found[arm] = spearman(log_mass[covered], outputs[arm].attention_logits[covered])
     return found
 
 
 def spearman(first: ArrayLike, second: ArrayLike) -> float | None:
-    """Rank correlation of two (n,) lists; None for fewer than three values, or where all values of a list are equal."""
+    """Return the rank correlation of two (n,) lists; None for n < 3, or if all values of a list are equal."""
     lists = [np.asarray(values) for values in (first, second)]
     if len(lists[0]) < 3 or any(len(np.unique(values)) == 1 for values in lists):
         return None
-    return float(spearmanr(*reversed(lists)).statistic)  # in this order, earlier reports are matched to the last bit
+    return float(spearmanr(*reversed(lists)).statistic)  # this order matches earlier reports to the last bit
 
 
 def _remarks(figures: Mapping[str, Any]) -> list[str]:
-    """What a reader must not overlook."""
+    """Return sentences that a reader must not overlook."""
     areas = {arm: figures[arm]["auroc"] for arm in ARMS}
     if None in areas.values():
-        return ["An AUROC is not defined where the test slides lack a class: add test slides of every class."]
+        return ["An AUROC is not defined, because the test slides lack a class. Add test slides of every class."]
     remarks = []
     if areas["hr_teacher"] < areas["lr_undistilled"]:
         remarks.append(
@@ -200,11 +206,11 @@ def _remarks(figures: Mapping[str, Any]) -> list[str]:
     intervals = {arm: figures[arm]["auroc_ci"] for arm in ARMS}
     if any(interval is not None and interval[0] == interval[1] for interval in intervals.values()):
         remarks.append(
-            "An interval has no width because every resample of the test cases is ranked alike; "
-            "that comes of few cases or a perfect order, and is no certainty."
+            "An interval has no width, because every resample of the test cases has the same order. "
+            "Few cases or a perfect order cause this; it does not mean certainty."
         )
     if None in intervals.values():
-        remarks.append("An interval is not defined: it needs two test cases or more of every class.")
+        remarks.append("An interval is not defined: it needs at least two test cases of every class.")
     return remarks
 
 
@@ -230,11 +236,11 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return float(np.mean(defined)) if defined else None
 
 
-def _roc(results: Sequence[SlideResult], classes: Sequence[str], place: int) -> dict[str, dict[str, list[float]]]:
+def _roc(results: Sequence[SlideResult], classes: Sequence[str], index: int) -> dict[str, dict[str, list[float]]]:
     curves = {}
     for arm in ARMS:
         truth = [classes.index(result.label) for result in results]
-        points = metrics.roc(truth, [result.probabilities[arm] for result in results], place)
+        points = metrics.roc(truth, [result.probabilities[arm] for result in results], index)
         if points is not None:
             curves[arm] = {
                 "false_positive_rate": points.false_positive_rate.tolist(),
@@ -244,11 +250,11 @@ def _roc(results: Sequence[SlideResult], classes: Sequence[str], place: int) -> 
 
 
 def _losses(run: Path, fold: str, stage: str) -> LossLine:
-    """Of a MIL the cross-entropy, which training and validation share; of stage 1 the whole loss."""
+    """Read the losses of a stage: for a MIL the cross-entropy, which training and validation share."""
     history = read_history(run / fold / stage)
     if not history:
         return LossLine(fold, [], [], 0)
-    best = max(range(len(history)), key=lambda place: (history[place]["val_score"], -history[place]["val_loss"]))
+    best = max(range(len(history)), key=lambda epoch: (history[epoch]["val_score"], -history[epoch]["val_loss"]))
     train = [epoch.get("train_ce", epoch["train_loss"]) for epoch in history]
     return LossLine(fold, train, [epoch["val_loss"] for epoch in history], best + 1)
 

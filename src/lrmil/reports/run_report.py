@@ -1,4 +1,4 @@
-"""What a run came to, on one page that needs no network: RUN/report.html, and the same figures in RUN/report.json."""
+"""Write the report of a run: RUN/report.html, one self-contained page, and RUN/report.json with the same figures."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -15,6 +15,7 @@ from lrmil.io.documents import refuse_links
 from lrmil.io.ownership import is_page, is_report, require_free
 from lrmil.io.plain_files import is_plain
 from lrmil.io.redaction import without_folders
+from lrmil.models.heads.abmil import BagOutput
 from lrmil.prediction.attention import attention_raster, percentile_rank
 from lrmil.raster import Raster
 from lrmil.reports.figures import RocLine, colour_bar, loss_svg, roc_svg, slide_pictures
@@ -25,7 +26,7 @@ from lrmil.runs.fold_outputs import read_outputs
 from lrmil.runs.plan_file import read_plan, settings_hash
 from lrmil.slides.search import find_named
 
-# What documents that were changed by hand lead to; of a run that was not, none of them comes.
+# Errors that documents cause which were edited by hand.
 DAMAGED = (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError, OSError, jinja2.TemplateError)
 FINISHED = ("splits.csv", "environment.json", "problems.json", "predictions.csv", "metrics.json", "model/bundle.json")
 
@@ -36,20 +37,23 @@ def write_report(run_folder: Path, *, examples: int = 6) -> Path:
     Parameters
     ----------
     run_folder
-        What `lrmil train` wrote.
+        The --out folder of `lrmil train`.
     examples
-        Test slides shown with their attention.
+        Number of test slides to show with their attention.
 
     Returns
     -------
-    Path of report.html, one file that needs nothing else.
+    Path
+        report.html.
 
     Raises
     ------
     FormatError
-        If the folder is no run, or its run is not finished.
+        If the folder is not a run, or the run is not finished or damaged.
     ConfigError
         If `examples` is negative.
+    OverwriteError
+        If a file that is not a report has the name of one.
     """
     run = Path(run_folder)
     if examples < 0:
@@ -66,8 +70,8 @@ def write_report(run_folder: Path, *, examples: int = 6) -> Path:
         if isinstance(error, LrmilError):
             raise
         raise FormatError(
-            f"Expected a whole run at {run}. Got one whose documents do not fit together ({type(error).__name__}: "
-            f"{error}); run the same lrmil train command again."
+            f"The documents of the run at {run} are damaged ({type(error).__name__}: {error}). "
+            "Run the same lrmil train command again."
         ) from error
     atomic.write_json(run / "report.json", asdict(report), is_report)
     atomic.write_text(run / "report.html", page, is_page)
@@ -75,7 +79,17 @@ def write_report(run_folder: Path, *, examples: int = 6) -> Path:
 
 
 def choose_examples(slides: Sequence[SlideResult], count: int) -> list[SlideResult]:
-    """Choose test slides to show: up to two thirds wrong ones, the surest first, then correct ones; classes in turn."""
+    """Choose test slides to show; the classes take turns.
+
+    Up to two thirds are wrong ones, the most confident first; correct ones follow in their order.
+
+    Parameters
+    ----------
+    slides
+        All test slides.
+    count
+        How many to choose at most.
+    """
     wrong = _in_turn(sorted((s for s in slides if s.wrong), key=lambda s: -max(s.probabilities["lr_student"])))
     correct = _in_turn([s for s in slides if not s.wrong])
     room = max(count - count // 3, count - len(correct))
@@ -84,16 +98,16 @@ def choose_examples(slides: Sequence[SlideResult], count: int) -> list[SlideResu
 
 
 def render(report: Report, examples: Sequence[SlideResult], pictures: Mapping[str, Mapping[str, str] | str]) -> str:
-    """Fill the page in.
+    """Return the HTML of the report.
 
     Parameters
     ----------
     report
-        What it says.
+        Its content.
     examples
         Test slides to show.
     pictures
-        Slide id -> data addresses of "slide", "lr_student" and "hr_teacher", or why there are none.
+        Slide id -> data URLs of "slide", "lr_student" and "hr_teacher", or why there are none.
     """
     pages = environment()
     pages.filters |= {"figure": figure, "size": size}
@@ -105,18 +119,18 @@ def render(report: Report, examples: Sequence[SlideResult], pictures: Mapping[st
         examples=examples,
         pictures=pictures,
         colour_bar=colour_bar(),
-        roc=[Markup(curve) for curve in curves],  # our own SVG, in which matplotlib escaped the names
+        roc=[Markup(curve) for curve in curves],  # SVG in which matplotlib escaped the names
         losses=Markup(loss_svg(stages)),
     )
 
 
 def figure(value: float | None, digits: int = 3) -> str:
-    """Give a figure to so many decimals; what is not defined says so."""
+    """Format a figure with `digits` decimals; None is "not defined"."""
     return "not defined" if value is None else f"{value:.{digits}f}"
 
 
 def size(value: float | None) -> str:
-    """Give an amount to three digits, without an exponent."""
+    """Format an amount with three digits and no exponent; None is "not defined"."""
     if value is None:
         return "not defined"
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
@@ -125,21 +139,20 @@ def size(value: float | None) -> str:
 def _require_finished(run: Path) -> None:
     if not is_plain(run / "plan.toml"):
         raise FormatError(
-            f"Expected the folder of a run at {run}. Got a place without plan.toml; "
-            "give the folder that was named after --out in lrmil train."
+            f"There is no run at {run}: it has no plan.toml. Pass the folder that was given to lrmil train as --out."
         )
     settings = settings_hash(read_plan(run)[0])
     missing = [name for name in FINISHED if not is_plain(run / name)]
-    if not missing and _settings_of_the_model(run) != settings:
-        missing = ["a model made with the settings of plan.toml"]
+    if not missing and _model_settings(run) != settings:
+        missing = ["a model trained with the settings of plan.toml"]
     if missing:
         raise FormatError(
-            f"Expected a finished run at {run}. Got one without {', '.join(missing)}; "
-            "run the same lrmil train command again: it goes on where it was stopped."
+            f"The run at {run} is not finished: it has no {', no '.join(missing)}. "
+            "Run the same lrmil train command again; it resumes where it stopped."
         )
 
 
-def _settings_of_the_model(run: Path) -> object:
+def _model_settings(run: Path) -> object:
     try:
         return read_json(run / "model/bundle.json")["training"]["settings_sha256"]
     except (KeyError, TypeError):
@@ -149,23 +162,23 @@ def _settings_of_the_model(run: Path) -> object:
 def _pictures(run: Path, examples: Sequence[SlideResult]) -> dict[str, dict[str, str] | str]:
     _, slides, labels = read_plan(run)
     paths = find_named(Path(slides), [result.slide_id for result in examples])
+    outputs = {fold: read_outputs(run / fold) for fold in {result.fold for result in examples}}
     pictures: dict[str, dict[str, str] | str] = {}
     for result in examples:
         path = paths.get(result.slide_id)
         try:
             if path is None or not path.exists():
-                raise FormatError("The slide is no longer where it was when the run was made.")
+                raise FormatError("The slide is no longer where it was during training.")
             card = read_card(features_of(run, result.fold, result.slide_id, "lr_student"))
             pictures[result.slide_id] = slide_pictures(
-                path, _maps(run, result), mpp=card.slide_mpp, fingerprint=card.slide_fingerprint
+                path, _maps(run, result, outputs[result.fold]), mpp=card.slide_mpp, fingerprint=card.slide_fingerprint
             )
         except LrmilError as error:
             pictures[result.slide_id] = str(without_folders(str(error), (PurePath(slides), PurePath(labels).parent)))
     return pictures
 
 
-def _maps(run: Path, result: SlideResult) -> dict[str, Raster]:
-    outputs = read_outputs(run / result.fold)
+def _maps(run: Path, result: SlideResult, outputs: Mapping[str, Mapping[str, BagOutput]]) -> dict[str, Raster]:
     maps = {}
     for arm in ("lr_student", "hr_teacher"):
         path = features_of(run, result.fold, result.slide_id, arm)
@@ -178,7 +191,7 @@ def _maps(run: Path, result: SlideResult) -> dict[str, Raster]:
 
 
 def _roc_lines(report: Report, name: str, arms: Mapping[str, dict[str, list[float]]]) -> tuple[str, list[RocLine]]:
-    """Title and curves of one class; the area under each is that of the curve drawn."""
+    """Return the title and the ROC curves of one class, each with its area."""
     lines = []
     for arm, points in arms.items():
         rates = points["false_positive_rate"], points["true_positive_rate"]
@@ -187,10 +200,10 @@ def _roc_lines(report: Report, name: str, arms: Mapping[str, dict[str, list[floa
 
 
 def _in_turn(results: Sequence[SlideResult]) -> list[SlideResult]:
-    """Take the classes in turn, each in the order given."""
+    """Order results so that the labels take turns; each label keeps its order."""
     seen: dict[str, int] = {}
-    places: list[tuple[int, int]] = []
-    for result in results:
+    turns: list[tuple[int, int]] = []
+    for index, result in enumerate(results):
         seen[result.label] = seen.get(result.label, 0) + 1
-        places.append((seen[result.label], len(places)))
-    return [results[place] for _, place in sorted(places)]
+        turns.append((seen[result.label], index))
+    return [results[index] for _, index in sorted(turns)]
