@@ -59,7 +59,7 @@ def find_glass(smooth: NDArray[np.uint8]) -> Glass:
     pink = np.minimum(small[..., 0], small[..., 2]) - small[..., 1] > MAX_MAGENTA
     scanned = np.count_nonzero(usable)
     if np.count_nonzero(flat & ~pink) < max(MIN_GLASS * scanned, 32):
-        return Glass(None, black, not fill.any() and not _lies_on(small[usable], small[flat]))
+        return Glass(None, black, not fill.any() and not _shows_tissue(small[usable], small[flat]))
     flat &= ~pink
     colour = _brightest_mode(small[flat])
     if np.count_nonzero(flat) < MIN_GLASS_BY_TINT * np.ptp(colour) * scanned:
@@ -74,7 +74,7 @@ def find_glass(smooth: NDArray[np.uint8]) -> Glass:
     return Glass(np.asarray(field), black, False)
 
 
-def as_on_white_glass(smooth: NDArray[np.uint8], field: Floats | None) -> NDArray[np.uint8]:
+def correct_to_white_glass(smooth: NDArray[np.uint8], field: Floats | None) -> NDArray[np.uint8]:
     """Correct an image to the colours that it would have on white glass.
 
     Parameters
@@ -110,7 +110,7 @@ def _flat(small: Floats) -> Mask:
     return np.asarray(structure < np.clip(2 * noise, *FLAT))
 
 
-def _lies_on(pixels: Floats, flat: Floats) -> bool:
+def _shows_tissue(pixels: Floats, flat: Floats) -> bool:
     """Return True if part of an image is far denser than its flat areas, as tissue is than glass."""
     if not len(flat):
         return False

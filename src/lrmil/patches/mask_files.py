@@ -17,7 +17,7 @@ from lrmil.raster import Raster
 TISSUE = "{}.tissue.ome.zarr"
 
 
-def require_mask_place(path: Path, mask: Raster | None, written: str) -> None:
+def require_mask_writable(path: Path, mask: Raster | None, written: str) -> None:
     """Raise if a mask cannot be written because one that was edited, or something else, is in its place.
 
     Parameters
@@ -50,7 +50,7 @@ def place_mask(path: Path, mask: Raster | None, written: str, *, mpp: float, mpp
     Parameters
     ----------
     path, mask, written
-        As in `require_mask_place`.
+        As in `require_mask_writable`.
     mpp, mpp_source
         Resolution of level 0 in um/px, and where it comes from.
 
@@ -62,9 +62,9 @@ def place_mask(path: Path, mask: Raster | None, written: str, *, mpp: float, mpp
     Raises
     ------
     OverwriteError
-        As `require_mask_place`.
+        As `require_mask_writable`.
     """
-    require_mask_place(path, mask, written)
+    require_mask_writable(path, mask, written)
     if mask is None:
         if written and os.path.lexists(path) and content_hash(path) == written:
             _put_aside(path)

@@ -29,12 +29,12 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_HEADER = PNG_SIGNATURE + b"\0\0\0\rIHDR"
 
 
-def find_masks(place: Path, sources: Iterable[SlideSource]) -> dict[str, Path]:
+def find_masks(location: Path, sources: Iterable[SlideSource]) -> dict[str, Path]:
     """Find the masks of slides by the slides' ids or file names.
 
     Parameters
     ----------
-    place
+    location
         A folder of masks, or the one mask of the only slide.
     sources
         The slides.
@@ -50,19 +50,19 @@ def find_masks(place: Path, sources: Iterable[SlideSource]) -> dict[str, Path]:
         If no slide has a mask, a slide has several, or one file is given for several slides.
     """
     sources = list(sources)
-    if place.is_file() or place.name.endswith(OWN):
+    if location.is_file() or location.name.endswith(OWN):
         if len(sources) != 1:
-            raise ConfigError(f"One mask, {place.name}, cannot serve {len(sources)} slides. Pass a folder of masks.")
-        return {sources[0].slide_id: place}
-    if not place.is_dir():
-        raise ConfigError(f"There is no mask and no folder of masks at {place}.")
+            raise ConfigError(f"One mask, {location.name}, cannot serve {len(sources)} slides. Pass a folder of masks.")
+        return {sources[0].slide_id: location}
+    if not location.is_dir():
+        raise ConfigError(f"There is no mask and no folder of masks at {location}.")
     found = {}
     for source in sources:
-        masks = _masks_of(place, source)
+        masks = _masks_of(location, source)
         if len(masks) > 1:
-            names = " and ".join(mask.relative_to(place).as_posix() for mask in masks)
+            names = " and ".join(mask.relative_to(location).as_posix() for mask in masks)
             raise ConfigError(
-                f"The slide {source.slide_id} has several masks in {place}: {names}. Remove all but one, or pass a "
+                f"The slide {source.slide_id} has several masks in {location}: {names}. Remove all but one, or pass a "
                 "folder with one kind of mask."
             )
         if masks:
@@ -70,26 +70,28 @@ def find_masks(place: Path, sources: Iterable[SlideSource]) -> dict[str, Path]:
     if not found:
         name = sources[0].slide_id if sources else "SLIDE"
         raise ConfigError(
-            f"There is no mask of these slides in {place}. Masks have names such as {name}{OWN}, {name}.geojson or "
+            f"There is no mask of these slides in {location}. Masks have names such as {name}{OWN}, {name}.geojson or "
             f"{name}_mask_use.png."
         )
     return found
 
 
-def mask_files(place: Path) -> list[Path]:
+def mask_files(location: Path) -> list[Path]:
     """List all masks in a folder, whichever slides they belong to; or the one file given."""
-    if place.is_file() or place.name.endswith(OWN):
-        return [place]
-    files = (path for folder in FOLDERS for path in sorted((place / folder).glob("*")))
+    if location.is_file() or location.name.endswith(OWN):
+        return [location]
+    files = (path for folder in FOLDERS for path in sorted((location / folder).glob("*")))
     return [path for path in files if path.name.endswith((OWN, *ENDINGS)) and not is_from_tiles(path)]
 
 
-def _masks_of(place: Path, source: SlideSource) -> list[Path]:
+def _masks_of(location: Path, source: SlideSource) -> list[Path]:
     names = dict.fromkeys((source.slide_id, source.path.name, source.path.stem))
     for name in names:
-        if (own := place / f"{name}{OWN}").exists():
+        if (own := location / f"{name}{OWN}").exists():
             return [own]
-    files = (place / folder / f"{name}{ending}" for name in names for folder in (*FOLDERS, name) for ending in ENDINGS)
+    files = (
+        location / folder / f"{name}{ending}" for name in names for folder in (*FOLDERS, name) for ending in ENDINGS
+    )
     return [path for path in dict.fromkeys(files) if path.is_file() and not is_from_tiles(path)]  # a prediction's own
 
 

@@ -9,7 +9,7 @@ from PIL import Image, ImageFilter
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
-from lrmil.patches.glass import WHITE_GLASS, as_on_white_glass, find_glass
+from lrmil.patches.glass import WHITE_GLASS, correct_to_white_glass, find_glass
 from lrmil.patches.pen import find_pen, pieces_below
 from lrmil.raster import Raster
 
@@ -90,7 +90,7 @@ def segment_tissue(slide: "Slide", *, mpp: float = TISSUE_MPP) -> Raster:
 
 
 def find_tissue(slide: "Slide", *, mpp: float = TISSUE_MPP) -> Tissue:
-    """Find the tissue of a slide, and the areas that could not be read; as `segment_tissue`."""
+    """Find the tissue of a slide, and the areas that could not be read; arguments as in `segment_tissue`."""
     array, cell_level0, failed = slide.thumbnail(mpp)
     found = segment(array)
     mask = found.tissue & ~failed
@@ -143,7 +143,7 @@ def segment(rgb: NDArray[np.uint8]) -> Segments:
     """Segment a (h, w, 3) uint8 brightfield image of about 4 to 16 um/px into tissue, pen and black."""
     smooth = np.asarray(Image.fromarray(rgb).filter(ImageFilter.BoxBlur(SMOOTHING)))
     glass = find_glass(smooth)
-    lit = as_on_white_glass(smooth, glass.field)
+    lit = correct_to_white_glass(smooth, glass.field)
     if glass.black.any():
         lit[glass.black] = round(WHITE_GLASS)
     pen = find_pen(lit)

@@ -16,7 +16,7 @@ from lrmil import __version__
 from lrmil.io import atomic, untrusted
 from lrmil.io.ownership import Ours, is_card, is_free, is_map, is_overlay, is_tiles, require_free
 from lrmil.io.raster_zarr import read_ome_zarr, write_ome_zarr
-from lrmil.patches.mask_files import TISSUE, content_hash, place_mask, require_mask_place
+from lrmil.patches.mask_files import TISSUE, content_hash, place_mask, require_mask_writable
 from lrmil.prediction.attention import percentile_rank
 from lrmil.prediction.card import PredictionCard, patches_in
 from lrmil.prediction.geojson import write_geojson
@@ -149,7 +149,7 @@ def require_place(out: Path, slide_id: str, tissue: Raster | None = None, inputs
     for path, ours in paths.items():
         if not (damaged and path == card):
             require_free(path, ours)
-    require_mask_place(out / TISSUE.format(slide_id), tissue, _mask_as_written(out, slide_id))
+    require_mask_writable(out / TISSUE.format(slide_id), tissue, _mask_as_written(out, slide_id))
 
 
 def is_mask_edited(out: Path, slide_id: str) -> bool:

@@ -129,11 +129,11 @@ def write_case(
     SlideError
         If nothing of the slide can be read, or it changes meanwhile; then nothing is written.
     OverwriteError
-        As `require_case_place`.
+        As `require_case_writable`.
     """
     _require_match(prediction, slide, card, review)
     name = prediction.slide_id
-    require_case_place(folder, SlideSource(name, slide.path), inputs)
+    require_case_writable(folder, SlideSource(name, slide.path), inputs)
     atomic.make_folder(folder)
     with unchanged(slide):
         text = render_case(prediction, slide, card, review=review, k=k)
@@ -145,7 +145,7 @@ def write_case(
     return page
 
 
-def require_case_place(folder: Path, source: SlideSource, inputs: Sequence[Path] = ()) -> None:
+def require_case_writable(folder: Path, source: SlideSource, inputs: Sequence[Path] = ()) -> None:
     """Raise if a case would overwrite an input or a file that is not a case.
 
     Parameters

@@ -2,7 +2,7 @@
 
 from lrmil.io.redaction import without_folders
 from lrmil.models.card import ModelCard
-from lrmil.models.encoders.terms import describe_terms, read_terms, what_may_be_done
+from lrmil.models.encoders.terms import describe_terms, permissions, read_terms
 from lrmil.runs.arms import ARM_NAMES
 
 UNKNOWN = "not recorded"
@@ -50,7 +50,7 @@ def _terms(stated: dict[str, object]) -> dict[str, str]:
     return {
         "Teacher": describe_terms(teacher, "teacher"),
         "Start": describe_terms(start, "start"),
-        **what_may_be_done(teacher, start),
+        **permissions(teacher, start),
     }
 
 

@@ -10,7 +10,7 @@ from lrmil.configs import TrainConfig
 from lrmil.features.extraction import extract_features
 from lrmil.models.devices import on_device, pick_device
 from lrmil.models.encoders.loading import Encoder, PatchEncoder, encoder_hash, load_encoder
-from lrmil.models.encoders.terms import EncoderTerms, warning_before_training
+from lrmil.models.encoders.terms import EncoderTerms, terms_warning
 from lrmil.patches.plan import PatchPlan
 from lrmil.runs.arms import features_folder
 from lrmil.slides.source import SlideSource
@@ -33,7 +33,7 @@ class StartEncoders(NamedTuple):
     def warning(self) -> str:
         """What the terms of use say against this training; "" for nothing."""
         terms = self.terms
-        return warning_before_training(**terms) if len(terms) == 2 else ""
+        return terms_warning(**terms) if len(terms) == 2 else ""
 
 
 def load_encoders(config: TrainConfig) -> StartEncoders:

@@ -12,10 +12,10 @@ from lrmil.models.encoders.source import find_source
 from lrmil.models.encoders.terms import (
     EncoderTerms,
     describe_terms,
+    permissions,
     read_terms,
     terms_of,
-    warning_before_training,
-    what_may_be_done,
+    terms_warning,
 )
 from support.paths import FORMATS
 from support.runs import tiny_bundle
@@ -45,10 +45,10 @@ RANDOM = EncoderTerms("resnet18", random=True)
         (replace(FREE, inherits=True), FREE, "not forbidden", "not forbidden"),
     ],
 )
-def test_what_may_be_done(teacher: EncoderTerms, start: EncoderTerms, commercial: str, passing: str) -> None:
-    answers = what_may_be_done(teacher, start)
+def test_permissions(teacher: EncoderTerms, start: EncoderTerms, commercial: str, passing: str) -> None:
+    answers = permissions(teacher, start)
     assert answers["Commercial use"].startswith(commercial) and answers["Redistribution"].startswith(passing)
-    assert bool(warning_before_training(teacher, start)) == commercial.startswith("no:")
+    assert bool(terms_warning(teacher, start)) == commercial.startswith("no:")
 
 
 def test_a_line_says_what_is_known() -> None:

@@ -16,7 +16,7 @@ from lrmil.patches.inspection import inspect_slide
 from lrmil.patches.plan import PatchPlan
 from lrmil.prediction.batch import predict_slides
 from lrmil.prediction.inference import predict_steps
-from lrmil.reports.case_page import require_case_place, write_case
+from lrmil.reports.case_page import require_case_writable, write_case
 from lrmil.reviews.log import latest_reviews
 from lrmil.slides.discovery import slide_path
 from lrmil.slides.failures import failure_of
@@ -84,7 +84,7 @@ def case(options: argparse.Namespace) -> int:
     path = slide_path(options.slide)
     given = SlideSource(slide_id_of(path), path, mpp_of(options), options.use_objective_power)
     (source,) = with_checksums([given], options.checksums)
-    require_case_place(options.out, source, inputs_of(options))
+    require_case_writable(options.out, source, inputs_of(options))
     mask = masks_in(options.tissue, [source]).get(source.slide_id)
     with open_source(source) as slide:
         steps = predict_steps(slide, bundle, options.device, threads=options.threads, tissue=mask)

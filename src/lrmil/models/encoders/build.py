@@ -10,7 +10,7 @@ from torch import nn
 from lrmil.errors import EncoderError
 from lrmil.models.encoders.contract import golden_pixels
 from lrmil.models.encoders.network import Encoder, EncoderOutput
-from lrmil.models.encoders.source import takes_size
+from lrmil.models.encoders.source import needs_size
 from lrmil.models.encoders.spec import Argument, built_arguments
 
 # Errors that timm and torch raise for unfit sizes, arguments and weights.
@@ -38,7 +38,7 @@ def create_network(
     **options
         Passed to `timm.create_model`.
     """
-    if takes_size(architecture):
+    if needs_size(architecture):
         options["img_size"] = size
     return timm.create_model(timm_name, num_classes=0, **built_arguments(arguments), **options)  # type: ignore[no-any-return]
 
@@ -63,7 +63,7 @@ def probe(encoder: Encoder, layers: tuple[int, ...] = ()) -> EncoderOutput:
     if side and spec.size % side:
         raise EncoderError(
             f"Expected a patch size that is a multiple of {side} px for {spec.architecture}. Got "
-            f"{spec.size} px{fitting(spec.architecture, spec.size, spec.model_args)}."
+            f"{spec.size} px{describe_sizes(spec.architecture, spec.size, spec.model_args)}."
         )
     try:
         with torch.inference_mode():
@@ -73,7 +73,7 @@ def probe(encoder: Encoder, layers: tuple[int, ...] = ()) -> EncoderOutput:
     except FAULTS as error:
         raise EncoderError(
             f"The encoder {spec.architecture} cannot encode a patch of {spec.size} px: {reason_of(error)}"
-            f"{fitting(spec.architecture, spec.size, spec.model_args)}. The slides are not the cause."
+            f"{describe_sizes(spec.architecture, spec.size, spec.model_args)}. The slides are not the cause."
         ) from error
     embedding = output.embedding
     if embedding.ndim == 2 and not embedding.isfinite().all():
@@ -95,19 +95,31 @@ def patch_side(network: nn.Module) -> int:
     return side if type(side) is int and not overlap and not getattr(embed, "dynamic_img_pad", False) else 0
 
 
-def fitting(architecture: str, size: int, arguments: Mapping[str, Argument]) -> str:
-    """Describe the patch sizes near `size` px that fit a network; return "" if there are none."""
+def describe_sizes(architecture: str, size: int, arguments: Mapping[str, Argument]) -> str:
+    """Describe the result of `sizes_that_fit` for an error message; return "" if it is empty."""
     sizes = sizes_that_fit(architecture, size, arguments)
     return f"; sizes that fit: {', '.join(map(str, sizes))} px (--patch-size)" if sizes else ""
 
 
 def is_buildable(architecture: str, size: int, arguments: Mapping[str, Argument]) -> bool:
-    """Return True if the network can be built for patches of `size` px, regardless of weights."""
+    """Return True if a network can be built, regardless of weights; arguments as in `create_network`."""
     return _empty(architecture, size, arguments) is not None
 
 
 def sizes_that_fit(architecture: str, size: int, arguments: Mapping[str, Argument]) -> list[int]:
-    """Return the patch sizes in pixels near `size`, and the native one, that fit a network; it allocates no weights."""
+    """Return the patch sizes in pixels near a size, and the native one, that fit a network.
+
+    No weights are allocated.
+
+    Parameters
+    ----------
+    architecture
+        timm model name.
+    size
+        Side of the patches in pixels.
+    arguments
+        Arguments of the architecture; layers by name.
+    """
     config = timm.get_pretrained_cfg(architecture)
     native = int(config.input_size[-1]) if config and config.input_size else 0
     network = _empty(architecture, native or size, arguments)

@@ -117,7 +117,20 @@ def difference(one: EncoderContract, other: EncoderContract) -> float:
 
 
 def find_breach(stated: EncoderContract | None, measured: EncoderContract) -> str:
-    """Describe how an encoder differs from its stated contract; return "" if it does not."""
+    """Describe how an encoder differs from its stated contract.
+
+    Parameters
+    ----------
+    stated
+        The contract in a file; None if the file has none.
+    measured
+        The contract of the loaded encoder.
+
+    Returns
+    -------
+    str
+        The difference; "" if there is none.
+    """
     if stated is None or (found := difference(stated, measured)) <= TOLERANCE:
         return ""
     amount = f"by {found:.1%}" if math.isfinite(found) else "in shape"

@@ -28,8 +28,8 @@ def encoder_facts(name: str) -> tuple[dict[str, object], bool]:
         If there is no such encoder, or its folder is invalid.
     """
     facts: dict[str, object] = catalogue_facts(name.lower()) if name.lower() in CATALOGUE else {"name": name}
-    kind, _, place = name.partition(":")
-    hub_id = str(facts.get("hub_id", "")) or (place if kind.lower() in ("hf-hub", "hf_hub") else "")
+    kind, _, location = name.partition(":")
+    hub_id = str(facts.get("hub_id", "")) or (location if kind.lower() in ("hf-hub", "hf_hub") else "")
     if not hub_id and not timm.is_model(name.partition(".")[0]):
         return facts | _in_folder(name), True
     if not hub_id:
@@ -41,11 +41,11 @@ def encoder_facts(name: str) -> tuple[dict[str, object], bool]:
         facts |= catalogue_facts(known[0])
     found = availability(hub_id)
     gated = facts.get("gated") is True
-    can_be_had = found.cached or bool(found.reachable and (found.token or not gated))
-    facts |= {"hub_id": hub_id, **found._asdict(), "available": can_be_had, "what_to_do": ""}
-    if not can_be_had:
+    is_available = found.cached or bool(found.reachable and (found.token or not gated))
+    facts |= {"hub_id": hub_id, **found._asdict(), "available": is_available, "what_to_do": ""}
+    if not is_available:
         facts["what_to_do"] = _remedy(offline=found.offline, reachable=bool(found.reachable))
-    return facts, can_be_had
+    return facts, is_available
 
 
 def _in_folder(name: str) -> dict[str, object]:

@@ -65,6 +65,13 @@ def hub_model(hub_id: str) -> HubModel:
 def find_cached(repository: str, revision: str = "") -> HubModel | None:
     """Find a model in the hub's cache; return None if it is not there.
 
+    Parameters
+    ----------
+    repository
+        ``owner/name``.
+    revision
+        Branch, tag or commit; "" for the default branch.
+
     Raises
     ------
     EncoderError

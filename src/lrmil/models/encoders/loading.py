@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from lrmil.errors import EncoderError
-from lrmil.models.encoders.build import FAULTS, create_network, fitting, is_buildable, probe, reason_of
+from lrmil.models.encoders.build import FAULTS, create_network, describe_sizes, is_buildable, probe, reason_of
 from lrmil.models.encoders.hub import cached_weights
 from lrmil.models.encoders.network import Encoder as Encoder
 from lrmil.models.encoders.network import EncoderOutput as EncoderOutput
@@ -162,7 +162,7 @@ def _require_all_weights(source: EncoderSource, backbone: nn.Module, stated: set
 def _refusal(source: EncoderSource, size: int, error: Exception) -> str:
     """Describe what does not fit: the size, the weights, or the error of timm."""
     if not is_buildable(source.architecture, size, source.arguments):
-        sizes = fitting(source.architecture, size, source.arguments)
+        sizes = describe_sizes(source.architecture, size, source.arguments)
         return (
             f"Expected an encoder that timm can build. Got {source.name!r} ({source.architecture}) at {size} px: "
             f"{reason_of(error)}{sizes}"

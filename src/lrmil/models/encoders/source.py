@@ -23,7 +23,8 @@ FORMS = "a name of `lrmil encoders`, a timm model name, hf-hub:owner/name or loc
 HUB, FOLDER = ("hf-hub", "hf_hub"), "local-dir"
 SIZE_FREE = 256  # px, for networks that take any size
 UNSTATED: Any = None
-BESIDE = {"architecture", "num_features", "labels", "label_names", "label_descriptions"}  # of a flat config.json
+# Keys of a flat config.json besides those of timm's PretrainedCfg.
+FLAT_KEYS = {"architecture", "num_features", "labels", "label_names", "label_descriptions"}
 MAX_SIZE = 4096  # px: testing a network on a larger image may exhaust the memory
 SHAPE = tuple[int, ...]
 
@@ -69,7 +70,7 @@ class EncoderSource:
             return self.entry.size
         size = self.config.get("input_size")
         known = isinstance(size, list | tuple) and len(size) == 3 and type(size[-1]) is int and size[-1] > 0
-        return int(size[-1]) if known and takes_size(self.architecture) else SIZE_FREE  # type: ignore[index]
+        return int(size[-1]) if known and needs_size(self.architecture) else SIZE_FREE  # type: ignore[index]
 
 
 def find_source(name: str, *, pretrained: bool = True) -> EncoderSource:
@@ -87,11 +88,11 @@ def find_source(name: str, *, pretrained: bool = True) -> EncoderSource:
     EncoderError
         If there is no such encoder, it is unavailable, or its folder is invalid.
     """
-    kind, colon, place = name.partition(":")
-    if colon and kind.lower() in HUB and place:
-        return _on_hub(name, place, find_by_hub_id(place))
-    if colon and kind.lower() == FOLDER and place:
-        return _in_folder(Path(place).expanduser())
+    kind, colon, location = name.partition(":")
+    if colon and kind.lower() in HUB and location:
+        return _on_hub(name, location, find_by_hub_id(location))
+    if colon and kind.lower() == FOLDER and location:
+        return _in_folder(Path(location).expanduser())
     if name.lower() in CATALOGUE:
         entry = CATALOGUE[name.lower()]
         if not pretrained and entry.architecture:
@@ -107,7 +108,7 @@ def find_source(name: str, *, pretrained: bool = True) -> EncoderSource:
     return _of_timm(name)
 
 
-def takes_size(architecture: str) -> bool:
+def needs_size(architecture: str) -> bool:
     """Return True if timm builds the network for one input size, which must be passed."""
     config = timm.get_pretrained_cfg(architecture)
     return bool(config and config.fixed_input_size)
@@ -117,8 +118,8 @@ def _of_timm(name: str) -> EncoderSource:
     if not name or not timm.is_model(name.partition(".")[0]):
         near = difflib.get_close_matches(name, [*CATALOGUE, *timm.list_models()], 3)
         hint = f"; similar names: {', '.join(near)}" if near else ""
-        if place := re.fullmatch(r"(?:https://huggingface\.co/)?([\w.-]+/[\w.-]+)/?", name):
-            hint += f"; a model of the hub is written hf-hub:{place[1]}"
+        if written := re.fullmatch(r"(?:https://huggingface\.co/)?([\w.-]+/[\w.-]+)/?", name):
+            hint += f"; a model of the hub is written hf-hub:{written[1]}"
         raise EncoderError(f"Expected {FORMS}. Got {name[:200]!r}, which is none of them{hint}.")
     config = timm.get_pretrained_cfg(name)
     if config is None:
@@ -179,7 +180,7 @@ def _read(folder: Path, name: str, entry: CatalogueEntry | None) -> EncoderSourc
 
 def _require_config(config: Mapping[str, Any], name: str, inner: object) -> None:
     """Raise on a configuration that makes timm fail with an error about its own code."""
-    known = {field.name for field in dataclasses.fields(timm.models.PretrainedCfg)} | BESIDE
+    known = {field.name for field in dataclasses.fields(timm.models.PretrainedCfg)} | FLAT_KEYS
     if not isinstance(inner, dict) and set(config) - known:
         raise EncoderError(
             f"Expected architecture, model_args and pretrained_cfg in {CONFIG} of {name}. Got no pretrained_cfg, which "

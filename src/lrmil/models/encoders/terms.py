@@ -96,7 +96,7 @@ def describe_terms(terms: EncoderTerms, role: str) -> str:
     return text
 
 
-def what_may_be_done(teacher: EncoderTerms, start: EncoderTerms) -> dict[str, str]:
+def permissions(teacher: EncoderTerms, start: EncoderTerms) -> dict[str, str]:
     """Answer what the known terms allow.
 
     Parameters
@@ -120,9 +120,9 @@ def what_may_be_done(teacher: EncoderTerms, start: EncoderTerms) -> dict[str, st
     }
 
 
-def warning_before_training(teacher: EncoderTerms, start: EncoderTerms) -> str:
-    """Return what the known terms forbid for a model that is to be trained; "" if nothing."""
-    answers = what_may_be_done(teacher, start).items()
+def terms_warning(teacher: EncoderTerms, start: EncoderTerms) -> str:
+    """Return what the known terms forbid for a model that is to be trained, or ""; arguments as in `permissions`."""
+    answers = permissions(teacher, start).items()
     forbidden = [f" {question}: {answer}." for question, answer in answers if answer.startswith("no:")]
     return "The terms of the encoders restrict the model to be trained." + "".join(forbidden) if forbidden else ""
 
