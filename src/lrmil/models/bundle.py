@@ -171,7 +171,7 @@ def load_bundle(folder: str | Path) -> Bundle:
     except (OSError, KeyError, TypeError, ValueError, AttributeError, RuntimeError, SafetensorError) as error:
         if isinstance(error, FormatError):
             raise
-        raise FormatError(f"Expected a complete model folder at {folder}. Got: {error}") from error
+        raise FormatError(f"The model folder {folder} is incomplete or damaged: {error}") from error
 
 
 def _fraction(folder: Path, name: str, value: object) -> float:

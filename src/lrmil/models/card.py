@@ -80,7 +80,7 @@ def read_document(folder: Path) -> tuple[dict[str, Any], ModelCard]:
             contract=document.get("encoder"),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise FormatError(f"Expected a complete model folder at {folder}. Got: {error!r}") from error
+        raise FormatError(f"The model folder {folder} is incomplete or damaged: {error!r}") from error
     problem = _find_fault(card)
     if problem:
         raise FormatError(f"Expected {problem} Model folder: {folder}.")
@@ -114,9 +114,9 @@ def _parsed(folder: Path) -> tuple[dict[str, Any], str]:
         data = read_bytes(path, largest=MAX_DOCUMENT)
         document = untrusted.parse_json(data, path)
     except (OSError, FormatError) as error:
+        reason = "it has no bundle.json" if isinstance(error, FileNotFoundError) else str(error)
         raise FormatError(
-            f"Expected a model folder with bundle.json at {folder}. Got: {error}. "
-            "A trained run keeps its model in RUN/model."
+            f"{folder} is not a model folder: {reason}. A trained run keeps its model in RUN/model."
         ) from error
     if not isinstance(document, dict):
         raise FormatError(f"Expected an object in {path}. Got {type(document).__name__}.")

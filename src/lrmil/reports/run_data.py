@@ -137,7 +137,7 @@ def read_json(path: Path) -> Any:
     try:
         return read_json_document(path)
     except (OSError, FormatError) as error:
-        raise FormatError(f"Expected JSON in {path}. Got: {error}. Run the same lrmil train command again.") from error
+        raise FormatError(f"{path} cannot be read: {error}. Run the same lrmil train command again.") from error
 
 
 def _results(run: Path, classes: Sequence[str], *, children: int) -> list[SlideResult]:
