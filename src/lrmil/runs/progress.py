@@ -20,7 +20,7 @@ SENTENCES = {
     "stage 1": "stage 1, patch distillation",
     "LR features": "LR features of the distilled encoder",
     "lr_student": "stage 2, slide distillation",
-    "lr_undistilled": "LR undistilled (baseline)",
+    "lr_undistilled": "LR undistilled, the baseline",
     "test hr_teacher": "test of the HR teacher",
     "test lr_undistilled": "test of the baseline",
     "test lr_student": "test of the LR student",
