@@ -1,0 +1,151 @@
+"""One function over many slides, here or in other processes; a slide that fails is an Outcome and stops nothing."""
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeAlias, TypeVar
+
+from lrmil.slides.failures import Failure, failure_of, unfit_names
+from lrmil.slides.source import SlideSource
+from lrmil.steps import Step
+
+T = TypeVar("T")
+Work: TypeAlias = Callable[[SlideSource], T | Generator[Step[T], None, T]]
+"""What is done with a slide: a function that returns a value, or that yields Steps and then returns a value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[T]):
+    """What became of one slide: a value or a failure.
+
+    Attributes
+    ----------
+    source
+        The slide.
+    value
+        What the work returned. While it is in progress, the result of its latest Step.
+    failure
+        Why it has no value.
+    error
+        The exception behind the failure. None for a refused name, and for work that was done in another process.
+    finished
+        False while the work is in progress.
+    """
+
+    source: SlideSource
+    value: T | None = None
+    failure: Failure | None = None
+    error: Exception | None = None
+    finished: bool = True
+
+
+class Executor(Protocol):
+    """Runs work on slides, in this process or elsewhere.
+
+    An engine such as dask.distributed needs one method: submit ``finish(work, slide)`` for each slide, and yield what
+    comes back, in order.
+    """
+
+    def run(self, work: Work[T], slides: Sequence[SlideSource]) -> Generator[Step[T] | Outcome[T], None, None]:
+        """Yield one finished Outcome per slide in the order of `slides`, each after those Steps of it that are known.
+
+        What ends the whole is raised. When the generator is closed, work that has not begun is cancelled.
+        """
+
+
+class InProcess:
+    """One slide after the other in this process; the Steps of the slide in progress are yielded as they come."""
+
+    def run(self, work: Work[T], slides: Sequence[SlideSource]) -> Generator[Step[T] | Outcome[T], None, None]:
+        """Yield the Steps and the Outcome of each slide."""
+        for slide in slides:
+            yield (yield from _attempt(work, slide))
+
+
+IN_PROCESS = InProcess()
+
+
+def each(
+    work: Work[T],
+    slides: Sequence[SlideSource],
+    executor: Executor = IN_PROCESS,
+    *,
+    job: str,
+    names_outputs: bool = True,
+) -> Generator[Step[Outcome[T]], None, None]:
+    """Do the same work on each slide.
+
+    Parameters
+    ----------
+    work
+        For other processes it must be picklable: a function of a module, or a `functools.partial` of one with paths and
+        frozen options. A model is best given as a partial that loads it from its folder through
+        `functools.lru_cache`: then each process loads it once.
+    slides
+        What to work on.
+    executor
+        Where the work runs. The outcomes are the same wherever that is.
+    job
+        Name of the Steps that count slides.
+    names_outputs
+        Whether outputs are named after the slides: names that do not allow this are failures.
+
+    Yields
+    ------
+    Step
+        One at the start, without a result. Then the Steps of each slide with its unfinished Outcome, and one that
+        counts the slide with its finished Outcome and, if it failed, a message. Slides come in the order of `slides`.
+
+    Raises
+    ------
+    EncoderError, ModelError, OutputError, Stopped
+        From the work: these concern every slide.
+    """
+    unfit = unfit_names(slides) if names_outputs else {}
+    yield Step(job, 0, len(slides), "slides")
+    with closing(executor.run(work, [slide for slide in slides if slide.path not in unfit])) as running:
+        for done, slide in enumerate(slides, start=1):
+            if (failure := unfit.get(slide.path)) is None:
+                outcome = yield from _next_outcome(slide, running)
+            else:
+                outcome = Outcome(slide, failure=failure)
+            message = f"{slide.slide_id}: {outcome.failure.message}" if outcome.failure else ""
+            yield Step(job, done, len(slides), "slides", outcome, message)
+
+
+def finish(work: Work[T], slide: SlideSource) -> Outcome[T]:
+    """Do the work on one slide to its end, without its Steps.
+
+    Raises
+    ------
+    EncoderError, ModelError, OutputError, Stopped
+        As `each`.
+    """
+    steps = _attempt(work, slide)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            outcome: Outcome[T] = end.value
+            return outcome
+
+
+def _attempt(work: Work[T], slide: SlideSource) -> Generator[Step[T], None, Outcome[T]]:
+    """Isolate a slide: nothing else in the core does."""
+    try:
+        begun = work(slide)
+        value = (yield from begun) if isinstance(begun, Generator) else begun
+        return Outcome(slide, value)
+    except Exception as error:  # noqa: BLE001 - whatever one slide does, the others go on
+        return Outcome(slide, failure=failure_of(error, slide), error=error)
+
+
+def _next_outcome(
+    slide: SlideSource, running: Generator[Step[T] | Outcome[T], None, None]
+) -> Generator[Step[Outcome[T]], None, Outcome[T]]:
+    for found in running:
+        if isinstance(found, Outcome):
+            return found
+        so_far = Outcome(slide, found.result, finished=False)
+        yield Step(found.job, found.done, found.total, found.unit, so_far, found.message, found.metrics)
+    raise ValueError(f"Expected an Outcome for {slide.slide_id}. The executor ended without one.")

@@ -1,0 +1,67 @@
+"""Work on slides that other processes can import."""
+
+import os
+import time
+from collections.abc import Generator
+from pathlib import Path
+
+from lrmil.errors import EncoderError, ModelError, OutputError, ResolutionError, SlideError, Stopped
+from lrmil.slides.source import SlideSource
+from lrmil.steps import Step
+
+RUN_LEVEL = {kind.__name__: kind for kind in (EncoderError, ModelError, OutputError, Stopped)}
+OF_ONE_SLIDE = {kind.__name__: kind for kind in (SlideError, ResolutionError, ValueError, MemoryError)}
+
+
+class Unpicklable(Exception):
+    """An error whose arguments are not those that it is made from."""
+
+    def __init__(self, first: int, second: int) -> None:
+        super().__init__(f"{first} and {second}")
+
+
+def act(source: SlideSource, *, begun: Path | None = None) -> str:
+    """Do what the slide's id says after its dash, and note in a folder that the slide was begun."""
+    if begun is not None:
+        (begun / source.slide_id).touch()
+    what = source.slide_id.partition("-")[2]
+    if what == "dies":
+        os._exit(3)
+    if what == "waits":
+        time.sleep(0.5)
+    if what == "unpicklable":
+        raise Unpicklable(1, 2)
+    if what in RUN_LEVEL:
+        raise RUN_LEVEL[what](f"{what} in {source.path}")
+    if what in OF_ONE_SLIDE:
+        raise OF_ONE_SLIDE[what](f"{what} in {source.path}")
+    return source.slide_id.upper()
+
+
+def act_in_steps(source: SlideSource, *, begun: Path | None = None) -> Generator[Step[str], None, str]:
+    """Do the same and report two Steps before."""
+    for done in (1, 2):
+        yield Step(source.slide_id, done, 2, "patches", str(done), metrics={"done": done})
+    return act(source, begun=begun)
+
+
+def refuses_to_arrive(source: SlideSource, broken: object) -> str:
+    """Return the process; `broken` decides whether the work gets there."""
+    return f"{os.getpid()} {broken}"
+
+
+class Broken:
+    """A value that pickles, and cannot be made again from that."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_fail, ())
+
+
+def _fail() -> None:
+    raise ValueError("cannot be made again")
+
+
+def process_of(source: SlideSource) -> int:
+    """Return in which process the work is done."""
+    time.sleep(0.05)
+    return os.getpid()
