@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,13 @@ from lrmil.features.store import read_card, read_features
 from lrmil.geometry import parent_of
 from lrmil.models.encoders.loading import PatchEncoder, encoder_hash
 from lrmil.patches import plan
+from lrmil.patches.masks import given_mask
 from lrmil.patches.plan import PatchPlan, patches_of
+from lrmil.slides.each import IN_PROCESS
+from lrmil.slides.local_processes import DIED, LocalProcesses
 from lrmil.slides.slide import Slide, open_slide
 from lrmil.steps import last
+from support.each_work import encoder_that_dies, tiny_patch_encoder
 from support.runs import stamp_of, tiny_encoder
 from support.slides import overwrite, segment_of
 
@@ -275,3 +280,54 @@ def test_a_slide_without_tissue_fails(extract: Extractor, tmp_path: Path) -> Non
     path = write_pyramid(tmp_path / "glass.ome.tif", np.full((512, 512, 3), 245, np.uint8))
     (outcome,) = extract([SlideSource("glass", path)])
     assert outcome.path is None and "Expected tissue" in outcome.message
+
+
+class TestInOtherProcesses:
+    @pytest.mark.parametrize("loads", [True, False])
+    def test_the_features_are_the_same(self, slides: list[SlideSource], tmp_path: Path, *, loads: bool) -> None:
+        slides[1].path.write_bytes(b"no slide")
+        outline = tmp_path / "demo-002.geojson"
+        outline.write_text(
+            '{"type": "Polygon", "coordinates": [[[64, 64], [900, 64], [900, 900], [64, 900], [64, 64]]]}'
+        )
+        load = partial(tiny_patch_encoder, layers=(0, -1))
+        options = {"resolution": "hr", "tissue": {"demo-002": given_mask(outline)}, "job": "job"}
+        kept = {}
+        for name, executor in (("here", IN_PROCESS), ("elsewhere", LocalProcesses(2))):
+            steps = extract_features(
+                slides,
+                load(),
+                encoder_hash(load().encoder),
+                tmp_path / name,
+                PLAN,
+                executor=executor,
+                load=load if loads else None,
+                **options,  # type: ignore[arg-type]
+            )
+            counted = [step for step in steps if step.job == "job"]
+            cards = [read_features(tmp_path / name / f"{slides[i].slide_id}.zarr", layers=True) for i in (0, 2)]
+            kept[name] = counted, cards
+        here, elsewhere = kept["here"], kept["elsewhere"]
+        assert [step.message for step in here[0]] == [step.message for step in elsewhere[0]]
+        assert [step.done for step in here[0]] == [step.done for step in elsewhere[0]] == [0, 1, 2, 3, 3]
+        outcomes = [[o._replace(path=o.path and Path(o.path.name)) for o in kept[name][0][-1].result] for name in kept]
+        assert outcomes[0] == outcomes[1] and [bool(outcome.path) for outcome in outcomes[0]] == [True, False, True]
+        for mine, theirs in zip(here[1], elsewhere[1], strict=True):
+            assert replace(mine.card, seconds=0) == replace(theirs.card, seconds=0)
+            assert np.array_equal(mine.index, theirs.index) and np.array_equal(mine.embeddings, theirs.embeddings)
+            assert mine.layers.keys() == theirs.layers.keys() and len(mine.layers) == 2
+            assert all(np.array_equal(mine.layers[layer], theirs.layers[layer]) for layer in mine.layers)
+        assert "demo-002.geojson" in " ".join(elsewhere[1][1].card.notes)
+
+    def test_finished_slides_are_skipped_and_a_process_that_dies_fails_its_slide(
+        self, slides: list[SlideSource], tmp_path: Path
+    ) -> None:
+        encoder = tiny_patch_encoder()
+        make = partial(extract_features, encoder=encoder, encoder_hash=encoder_hash(encoder.encoder), plan=PLAN)
+        last(make(slides[:1], out=tmp_path / "out"))
+        load = partial(encoder_that_dies, tmp_path / "died")
+        outcomes = last(make(slides, out=tmp_path / "out", executor=LocalProcesses(1), load=load))
+        assert [outcome.computed for outcome in outcomes] == [False, True, True]
+        assert outcomes[1] == Outcome("demo-001", None, DIED.message, DIED.reason)
+        assert [bool(outcome.path) for outcome in outcomes] == [True, False, True]
+        assert [outcome.computed for outcome in last(make(slides, out=tmp_path / "out"))] == [False, True, False]

@@ -7,7 +7,7 @@ from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from lrmil.slides.failures import Failure, failure_of, unfit_names
 from lrmil.slides.source import SlideSource
-from lrmil.steps import Step
+from lrmil.steps import Job, Step
 
 T = TypeVar("T")
 Work: TypeAlias = Callable[[SlideSource], T | Generator[Step[T], None, T]]
@@ -70,7 +70,7 @@ def each(
     slides: Sequence[SlideSource],
     executor: Executor = IN_PROCESS,
     *,
-    job: str,
+    job: Job,
     names_outputs: bool = True,
 ) -> Generator[Step[Outcome[T]], None, None]:
     """Do the same work on each slide.
