@@ -29,7 +29,7 @@ from lrmil.patches.plan import PatchPlan
 from lrmil.prediction.batch import predict_slides
 from lrmil.steps import last
 from support.hostile import places, put, values, without
-from support.runs import tiny_bundle, tiny_encoder
+from support.runs import ON_CPU, tiny_bundle, tiny_encoder
 
 ENCODER, MIL = WEIGHTS[1:]
 GIGABYTES = 10 << 30
@@ -234,7 +234,7 @@ def test_logits_that_are_large_are_an_answer_and_beyond_any_use_are_none() -> No
 
 def test_one_model_that_fails_ends_the_run_and_keeps_what_was_there(cohort: Path, saved: Path, tmp_path: Path) -> None:
     source = SlideSource("demo-000", cohort / "slides/demo-000.ome.tif")
-    last(predict_slides([source], load_bundle(saved), tmp_path / "out", device="cpu"))
+    last(predict_slides([source], load_bundle(saved), tmp_path / "out", ON_CPU))
     before = (tmp_path / "out/predictions.csv").read_bytes()
     bundle = load_bundle(saved)
     with torch.no_grad():
@@ -242,7 +242,7 @@ def test_one_model_that_fails_ends_the_run_and_keeps_what_was_there(cohort: Path
         bundle.mil.tanh_branch.bias.fill_(1.0)
     other = SlideSource("demo-001", cohort / "slides/demo-001.ome.tif")
     with pytest.raises(ModelError):
-        last(predict_slides([source, other], bundle, tmp_path / "out", device="cpu"))
+        last(predict_slides([source, other], bundle, tmp_path / "out", ON_CPU))
     assert (tmp_path / "out/predictions.csv").read_bytes() == before
 
 

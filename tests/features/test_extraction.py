@@ -23,7 +23,7 @@ from lrmil.slides.each import IN_PROCESS
 from lrmil.slides.local_processes import DIED, LocalProcesses
 from lrmil.slides.slide import Slide, open_slide
 from lrmil.steps import last
-from support.each_work import encoder_that_dies, tiny_patch_encoder
+from support.each_models import encoder_that_dies, tiny_patch_encoder
 from support.runs import stamp_of, tiny_encoder
 from support.slides import overwrite, segment_of
 
@@ -282,6 +282,7 @@ def test_a_slide_without_tissue_fails(extract: Extractor, tmp_path: Path) -> Non
     assert outcome.path is None and "Expected tissue" in outcome.message
 
 
+@pytest.mark.long
 class TestInOtherProcesses:
     @pytest.mark.parametrize("loads", [True, False])
     def test_the_features_are_the_same(self, slides: list[SlideSource], tmp_path: Path, *, loads: bool) -> None:
@@ -291,7 +292,7 @@ class TestInOtherProcesses:
             '{"type": "Polygon", "coordinates": [[[64, 64], [900, 64], [900, 900], [64, 900], [64, 64]]]}'
         )
         load = partial(tiny_patch_encoder, layers=(0, -1))
-        options = {"resolution": "hr", "tissue": {"demo-002": given_mask(outline)}, "job": "job"}
+        options = {"resolution": "hr", "tissue": {"demo-002": given_mask(outline)}, "job": ("job",)}
         kept = {}
         for name, executor in (("here", IN_PROCESS), ("elsewhere", LocalProcesses(2))):
             steps = extract_features(
@@ -304,7 +305,7 @@ class TestInOtherProcesses:
                 load=load if loads else None,
                 **options,  # type: ignore[arg-type]
             )
-            counted = [step for step in steps if step.job == "job"]
+            counted = [step for step in steps if step.job == ("job",)]
             cards = [read_features(tmp_path / name / f"{slides[i].slide_id}.zarr", layers=True) for i in (0, 2)]
             kept[name] = counted, cards
         here, elsewhere = kept["here"], kept["elsewhere"]

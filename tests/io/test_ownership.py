@@ -26,7 +26,7 @@ from lrmil.runs.control import request_stop
 from lrmil.slides.source import SlideSource
 from lrmil.steps import last
 from support.paths import FORMATS
-from support.runs import TinyRun, tiny_bundle
+from support.runs import ON_CPU, TinyRun, tiny_bundle
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 @pytest.fixture(scope="module")
 def predicted(cohort: Path, bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("predicted")
-    last(predict_slides([SlideSource("a", cohort / "slides/demo-000.ome.tif")], bundle, out, device="cpu"))
+    last(predict_slides([SlideSource("a", cohort / "slides/demo-000.ome.tif")], bundle, out, ON_CPU))
     return out
 
 

@@ -25,7 +25,7 @@ from lrmil.raster import Raster
 from lrmil.slides.slide import Slide, open_slide
 from lrmil.slides.source import SlideSource
 from lrmil.steps import last
-from support.runs import TinyRun, tiny_encoder
+from support.runs import ON_CPU, TinyRun, tiny_encoder
 from support.slides import write_pyramid
 
 WIDTH, HEIGHT = 1200, 800  # px at 1 um/px: a mask of 150 x 100 cells of 8 um
@@ -336,16 +336,16 @@ class TestCommands:
     ) -> None:
         given = {slide_id: given_mask(path) for slide_id, path in find_masks(masks, slides).items()}
         out = tmp_path / "out"
-        steps = list(predict_slides(slides, bundle, out, device="cpu", tissue=given))
+        steps = list(predict_slides(slides, bundle, out, ON_CPU, tissue=given))
         rows = steps[-1].result
         assert rows is not None and [row.status for row in rows] == ["ok", "failed", "ok"]
         assert "demo-000.geojson" in rows[0].notes[-1]
         assert rows[1].reason == "tissue" and "demo-001" in rows[1].message
         assert not any(".geojson" in note for note in rows[2].notes)
         assert any(step.message.startswith("demo-001: ") for step in steps), "the console must name the slide"
-        again = last(predict_slides(slides[:1], bundle, out, device="cpu", tissue=given))
+        again = last(predict_slides(slides[:1], bundle, out, ON_CPU, tissue=given))
         assert again[0].notes == rows[0].notes
-        whole = last(predict_slides(slides[:1], bundle, tmp_path / "whole", device="cpu"))
+        whole = last(predict_slides(slides[:1], bundle, tmp_path / "whole", ON_CPU))
         assert rows[0].n_patches < whole[0].n_patches
 
     def test_features_are_of_their_mask(self, slides: list[SlideSource], masks: Path, tmp_path: Path) -> None:

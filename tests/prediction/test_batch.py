@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +16,21 @@ from lrmil.errors import ConfigError
 from lrmil.features.extraction import READING, SlideSource
 from lrmil.io.raster_zarr import read_ome_zarr
 from lrmil.models.bundle import Bundle
+from lrmil.patches.tissue import segment_tissue
 from lrmil.prediction import batch
 from lrmil.prediction.batch import predict_batch, predict_slides
 from lrmil.prediction.batch_outputs import BatchOutputs
+from lrmil.prediction.files import read_prediction
 from lrmil.prediction.inference import predict
+from lrmil.prediction.options import PredictOptions
 from lrmil.prediction.table import Row
+from lrmil.raster import Raster
+from lrmil.slides.each import IN_PROCESS
+from lrmil.slides.local_processes import DIED, LocalProcesses
 from lrmil.slides.slide import open_slide
 from lrmil.steps import last
-from support.runs import stamp_of, tiny_bundle
+from support.each_models import load_model, model_that_dies
+from support.runs import ON_CPU, stamp_of, tiny_bundle
 from support.slides import overwrite, segment_of
 
 pytestmark = pytest.mark.long
@@ -44,7 +52,7 @@ def slides(slides: list[SlideSource]) -> list[SlideSource]:
 
 
 def classify(slides: list[SlideSource], bundle: Bundle, out: Path, **options: float) -> list[Row]:
-    return last(predict_slides(slides, bundle, out, device="cpu", **options))  # type: ignore[arg-type]
+    return last(predict_slides(slides, bundle, out, replace(ON_CPU, **options)))  # type: ignore[arg-type]
 
 
 def table(out: Path) -> list[dict[str, str]]:
@@ -99,10 +107,10 @@ def test_finished_slides_are_passed_over(
     first = classify(slides[:2], bundle, out)
     before = {path: stamp_of(path) for path in out.glob("demo-00*")}
     computed: list[str] = []
-    real = batch.predict_steps
+    real = batch.classify_steps
     monkeypatch.setattr(
         batch,
-        "predict_steps",
+        "classify_steps",
         lambda slide, *a, **k: computed.append(slide.slide_id) or real(slide, *a, **k),
     )
     rows = classify(slides, bundle, out)
@@ -162,7 +170,7 @@ def test_what_was_stopped_leaves_a_table_of_what_is_done(
     slides: list[SlideSource], bundle: Bundle, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    steps = predict_slides(slides, bundle, out, device="cpu")
+    steps = predict_slides(slides, bundle, out, ON_CPU)
     for step in steps:
         if step.job == ("predict",) and step.done == 1:
             break
@@ -176,7 +184,7 @@ def test_what_was_stopped_leaves_a_table_of_what_is_done(
 
 def test_a_wrong_device_is_one_error_and_no_row(slides: list[SlideSource], bundle: Bundle, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cuda:99"):
-        last(predict_slides(slides, bundle, tmp_path / "out", device="cuda:99"))
+        last(predict_slides(slides, bundle, tmp_path / "out", PredictOptions(device="cuda:99")))
     assert not (tmp_path / "out").exists()
 
 
@@ -243,7 +251,7 @@ class TestTable:
         out = tmp_path / "out"
         classify(slides, bundle, out)
         before = table(out)
-        steps = predict_slides(slides, bundle, out, device="cpu")
+        steps = predict_slides(slides, bundle, out, ON_CPU)
         for step in steps:
             if step.done == 1:
                 break
@@ -324,7 +332,7 @@ class TestOwnFolders:
     ) -> None:
         slides[1].path.write_bytes(b"x")
         outputs = self.outputs(slides, tmp_path)
-        steps = list(predict_batch(slides, bundle, outputs, device="cpu", rewording={"truncated": "cut off"}))
+        steps = list(predict_batch(slides, bundle, outputs, ON_CPU, rewording={"truncated": "cut off"}))
         assert steps[0].result is None and all(step.result is not None for step in steps[1:])
         outcomes = [step.result for step in steps[1:] if step.result is not None]
         finished = [one for one in outcomes if one.row is not None]
@@ -352,7 +360,7 @@ class TestOwnFolders:
         outputs = self.outputs(slides, tmp_path)
         rewording = {"truncated": "cut off", "at most 220": "a short name: at most 220"}
         sources = [slides[0], slides[1]._replace(slide_id=name)]
-        steps = predict_batch(sources, bundle, outputs, device="cpu", rewording=rewording)
+        steps = predict_batch(sources, bundle, outputs, ON_CPU, rewording=rewording)
         rows = [step.result.row for step in steps if step.result is not None and step.result.row is not None]
         assert "cut off" in rows[0].message and "truncated" not in rows[0].message
         assert "a short name" in rows[1].message and rows[1].reason == "name"
@@ -364,8 +372,66 @@ class TestOwnFolders:
         self, slides: list[SlideSource], bundle: Bundle, tmp_path: Path
     ) -> None:
         outputs = self.outputs(slides, tmp_path)
-        list(predict_batch(slides, bundle, outputs, device="cpu"))
+        list(predict_batch(slides, bundle, outputs, ON_CPU))
         cards = [outputs.folder_of(source) / f"{source.slide_id}.json" for source in slides]
         before = [stamp_of(card) for card in cards]
-        steps = list(predict_batch(slides, bundle, outputs, device="cpu"))
+        steps = list(predict_batch(slides, bundle, outputs, ON_CPU))
         assert [stamp_of(card) for card in cards] == before and len(steps) == 1 + 2 * len(slides)
+
+
+def half_mask(source: SlideSource) -> Raster:
+    with open_slide(source.path) as slide:
+        mask = segment_tissue(slide)
+    array = mask.array.copy()
+    array[: len(array) // 2] = False
+    return Raster(array, mask.to_level0)
+
+
+class TestInOtherProcesses:
+    def test_the_answers_are_the_same(self, slides: list[SlideSource], tmp_path: Path) -> None:
+        slides[1].path.write_bytes(b"no slide")
+        bundle, steps, rows = load_model(), {}, {}
+        mask = half_mask(slides[2])
+        for name, executor in (("here", IN_PROCESS), ("elsewhere", LocalProcesses(2))):
+            made = list(
+                predict_slides(
+                    slides,
+                    bundle,
+                    tmp_path / name,
+                    ON_CPU,
+                    tissue={slides[2].slide_id: mask},
+                    executor=executor,
+                    load=load_model,
+                )
+            )
+            steps[name] = [(step.done, step.total, step.message) for step in made if step.job == ("predict",)]
+            rows[name] = [replace(row, seconds=0) for row in made[-1].result or []]
+        assert steps["here"] == steps["elsewhere"] and len(steps["here"]) == 5
+        assert rows["here"] == rows["elsewhere"]
+        assert [row.status for row in rows["here"]] == ["ok", "failed", "ok"]
+        here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+        assert sorted(path.name for path in here.iterdir()) == sorted(path.name for path in elsewhere.iterdir())
+        assert [row["slide_id"] for row in table(elsewhere)] == [source.slide_id for source in slides]
+        for slide_id in ("demo-001", "demo-002"):
+            mine, theirs = (read_prediction(folder, slide_id) for folder in (here, elsewhere))
+            assert mine is not None and theirs is not None and mine.probabilities == theirs.probabilities
+            assert np.array_equal(mine.patch_attention, theirs.patch_attention)
+
+    def test_the_work_can_be_sent(self, slides: list[SlideSource], bundle: Bundle, tmp_path: Path) -> None:
+        rows = last(predict_slides(slides[:2], bundle, tmp_path / "sent", ON_CPU, executor=LocalProcesses(1)))
+        again = classify(slides[:2], bundle, tmp_path / "sent")
+        assert rows == again and [row.status for row in rows] == ["ok", "ok"]
+
+    def test_a_process_that_dies_fails_its_slide_alone(
+        self, slides: list[SlideSource], bundle: Bundle, tmp_path: Path
+    ) -> None:
+        out = tmp_path / "out"
+        classify(slides[:1], bundle, out)
+        load = partial(model_that_dies, tmp_path / "died")
+        outputs = BatchOutputs(out)
+        steps = list(predict_batch(slides, bundle, outputs, ON_CPU, executor=LocalProcesses(1), load=load))
+        outcomes = [step.result for step in steps if step.result is not None]
+        rows = [outcome.row for outcome in outcomes if outcome.row is not None]
+        assert [(row.status, row.message) for row in rows] == [("failed", DIED.message), ("ok", ""), ("ok", "")]
+        assert not (out / "demo-001.json").exists() and [row["status"] for row in table(out)] == ["failed", "ok", "ok"]
+        assert [row.status for row in classify(slides, bundle, out)] == ["ok", "ok", "ok"]

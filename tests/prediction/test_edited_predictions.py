@@ -24,7 +24,7 @@ from lrmil.prediction.files import read_prediction, read_tissue
 from lrmil.raster import Raster
 from lrmil.steps import last
 from support.hostile import places, put, values, without
-from support.runs import tiny_bundle
+from support.runs import ON_CPU, tiny_bundle
 
 NAMES = ("demo-000", "demo-001")
 
@@ -45,7 +45,7 @@ def sources(cohort: Path) -> list[SlideSource]:
 def answers(sources: list[SlideSource], bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two answers; read only."""
     out = tmp_path_factory.mktemp("answers")
-    last(predict_slides(sources, bundle, out, device="cpu"))
+    last(predict_slides(sources, bundle, out, ON_CPU))
     return out
 
 
@@ -176,7 +176,7 @@ def test_it_is_made_again_and_the_run_goes_on(
 ) -> None:
     out = Path(shutil.copytree(answers, tmp_path / "out"))
     EDITS[name](out)
-    last(predict_slides(sources, bundle, out, device="cpu"))
+    last(predict_slides(sources, bundle, out, ON_CPU))
     assert told(table(out)) == told(table(answers))
     assert read_prediction(out, NAMES[0], classes=bundle.classes) is not None
 

@@ -17,11 +17,12 @@ from lrmil.patches.tissue import segment_tissue
 from lrmil.prediction.batch import predict_one
 from lrmil.prediction.files import read_prediction, read_tissue
 from lrmil.prediction.inference import predict, predict_steps
+from lrmil.prediction.options import PredictOptions
 from lrmil.prediction.prediction import Prediction
 from lrmil.raster import Raster
 from lrmil.slides.slide import open_slide
 from lrmil.steps import last
-from support.runs import stamp_of, tiny_bundle
+from support.runs import ON_CPU, stamp_of, tiny_bundle
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def source(cohort: Path) -> SlideSource:
 
 
 def test_a_prediction_is_read_back(source: SlideSource, bundle: Bundle, tmp_path: Path) -> None:
-    said = last(predict_one(source, bundle, tmp_path, device="cpu"))
+    said = last(predict_one(source, bundle, tmp_path, ON_CPU))
     read = read_prediction(tmp_path, "demo-001")
     assert read is not None
     same = [name for name in Prediction.__slots__ if name not in ("attention", "patches", "patch_attention")]
@@ -47,11 +48,11 @@ def test_a_prediction_is_read_back(source: SlideSource, bundle: Bundle, tmp_path
 
 
 def test_what_is_there_is_not_made_again(source: SlideSource, bundle: Bundle, tmp_path: Path) -> None:
-    list(predict_one(source, bundle, tmp_path, device="cpu"))
+    list(predict_one(source, bundle, tmp_path, ON_CPU))
     stamp = stamp_of(tmp_path / "demo-001.json")
-    assert len(list(predict_one(source, bundle, tmp_path, device="cpu"))) == 1
+    assert len(list(predict_one(source, bundle, tmp_path, ON_CPU))) == 1
     assert stamp_of(tmp_path / "demo-001.json") == stamp
-    list(predict_one(source, bundle, tmp_path, device="cpu", uncertain_below=0.99))
+    list(predict_one(source, bundle, tmp_path, PredictOptions(device="cpu", uncertain_below=0.99)))
     assert stamp_of(tmp_path / "demo-001.json") != stamp
 
 
@@ -59,7 +60,7 @@ def test_what_is_there_is_not_made_again(source: SlideSource, bundle: Bundle, tm
 def test_an_incomplete_or_other_prediction_is_none(
     damage: str, source: SlideSource, bundle: Bundle, tmp_path: Path
 ) -> None:
-    list(predict_one(source, bundle, tmp_path, device="cpu"))
+    list(predict_one(source, bundle, tmp_path, ON_CPU))
     if damage == "card":
         (tmp_path / "demo-001.json").write_text('{"format": "lrmil.predic')
     if damage == "format":
@@ -74,7 +75,7 @@ def test_a_given_mask_is_kept_and_taken_up_again(source: SlideSource, bundle: Bu
     with open_slide(source.path) as slide:
         whole = segment_tissue(slide)
     half = Raster(whole.array & (np.arange(whole.array.shape[1]) < whole.array.shape[1] // 2), whole.to_level0)
-    said = last(predict_one(source, bundle, tmp_path, device="cpu", tissue=half))
+    said = last(predict_one(source, bundle, tmp_path, ON_CPU, tissue=half))
     assert said.tissue_source == "given" and predict(source.path, bundle, "cpu").tissue_source == "segmented"
     cell_mm = half.cell_yx[0] * said.mpp / 1000
     assert said.tissue_mm2 == pytest.approx(half.array.sum() * cell_mm**2)
@@ -82,19 +83,19 @@ def test_a_given_mask_is_kept_and_taken_up_again(source: SlideSource, bundle: Bu
     assert read is not None and read.array.dtype == bool
     np.testing.assert_array_equal(read.array, half.array)
     np.testing.assert_allclose(read.to_level0, half.to_level0, rtol=1e-9)
-    again = last(predict_one(source, bundle, tmp_path / "again", device="cpu", tissue=read))
+    again = last(predict_one(source, bundle, tmp_path / "again", ON_CPU, tissue=read))
     assert again.probabilities == said.probabilities and len(again.patches) == len(said.patches)
 
 
 def test_another_mask_is_another_prediction(source: SlideSource, bundle: Bundle, tmp_path: Path) -> None:
     with open_slide(source.path) as slide:
         mask = segment_tissue(slide)
-    automatic = last(predict_one(source, bundle, tmp_path, device="cpu"))
+    automatic = last(predict_one(source, bundle, tmp_path, ON_CPU))
     less = mask.array.copy()
     less[: less.shape[0] // 2] = False
-    edited = last(predict_one(source, bundle, tmp_path, device="cpu", tissue=Raster(less, mask.to_level0)))
+    edited = last(predict_one(source, bundle, tmp_path, ON_CPU, tissue=Raster(less, mask.to_level0)))
     assert len(edited.patches) < len(automatic.patches)
-    last(predict_one(source, bundle, tmp_path, device="cpu"))
+    last(predict_one(source, bundle, tmp_path, ON_CPU))
     assert read_tissue(tmp_path, "demo-001") is None, "the mask of the prediction before must not stay"
 
 
@@ -129,7 +130,7 @@ def test_live_steps_fill_the_attention_in(source: SlideSource, bundle: Bundle) -
 def written(cohort: Path, bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with one prediction; its card is rewritten."""
     folder = tmp_path_factory.mktemp("strangers")
-    list(predict_one(SlideSource("demo-001", cohort / "slides/demo-001.ome.tif"), bundle, folder, device="cpu"))
+    list(predict_one(SlideSource("demo-001", cohort / "slides/demo-001.ome.tif"), bundle, folder, ON_CPU))
     (folder / "whole.json").write_bytes((folder / "demo-001.json").read_bytes())
     return folder
 

@@ -30,7 +30,7 @@ from lrmil.slides.parts import fingerprint_of, parts_of
 from lrmil.slides.slide import open_slide
 from lrmil.slides.source import SlideSource
 from lrmil.steps import last
-from support.runs import tiny_bundle
+from support.runs import ON_CPU, tiny_bundle
 from support.slides import write_pyramid
 from support.vendor_slides import write_mrxs
 
@@ -259,9 +259,9 @@ class TestSlides:
         slide, checksum = slides / "a.tif", digest(slides / "a.tif")
         source = SlideSource("a", slide)
         bundle = tiny_bundle()
-        assert last(predict_slides([source], bundle, tmp_path / "out", device="cpu"))[0].status == "ok"
+        assert last(predict_slides([source], bundle, tmp_path / "out", ON_CPU))[0].status == "ok"
         wrong = source._replace(checksums=(Checksum(slide, "0" * len(checksum), "sums"),))
-        assert last(predict_slides([wrong], bundle, tmp_path / "out", device="cpu"))[0].status == "failed"
+        assert last(predict_slides([wrong], bundle, tmp_path / "out", ON_CPU))[0].status == "failed"
 
     def test_every_answer_says_with_what_its_slide_was_compared(
         self, slides: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -321,7 +321,7 @@ class TestSlides:
         compared = plain._replace(checksums=(Checksum(slide, digest(slide), "sums"),))
 
         def predicted(source: SlideSource) -> tuple[str, int]:
-            row = last(predict_slides([source], bundle, out, device="cpu"))[0]
+            row = last(predict_slides([source], bundle, out, ON_CPU))[0]
             return row.checksum, (out / "a.json").stat().st_mtime_ns
 
         before, after = predicted(plain), predicted(compared)

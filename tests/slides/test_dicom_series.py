@@ -26,7 +26,7 @@ from lrmil.slides.slide import find_slides, open_slide, slide_id_of
 from lrmil.slides.source import SlideSource
 from lrmil.steps import last
 from support.dicom_slides import CT, PIXELS, write_level, write_series
-from support.runs import tiny_bundle
+from support.runs import ON_CPU, tiny_bundle
 
 FLIPPED = np.ascontiguousarray(PIXELS[::-1])
 Inspect = Callable[..., list[dict[str, object]]]
@@ -323,7 +323,7 @@ def test_each_slide_of_a_folder_is_classified(tmp_path: Path) -> None:
     write_series(tmp_path / "in", ("a0.dcm", "a1.dcm"), pixels)
     write_series(tmp_path / "in", ("b0.dcm", "b1.dcm"), np.ascontiguousarray(pixels[::-1]))
     sources = [SlideSource(slide_id_of(path), path) for path in find_slides(tmp_path / "in")]
-    rows = last(predict_slides(sources, replace(tiny_bundle(), sha256="ab"), tmp_path / "out", device="cpu"))
+    rows = last(predict_slides(sources, replace(tiny_bundle(), sha256="ab"), tmp_path / "out", ON_CPU))
     assert [(row.slide_id, row.status) for row in rows] == [("a0", "ok"), ("b0", "ok")]
     assert sorted(path.name for path in (tmp_path / "out").glob("*.json")) == ["a0.json", "b0.json"]
 

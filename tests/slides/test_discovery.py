@@ -16,7 +16,7 @@ from lrmil.slides.parts import changed_at, fingerprint_of, parts_of
 from lrmil.slides.slide import find_slides, open_slide, slide_id_of
 from lrmil.slides.source import SlideSource
 from lrmil.steps import last
-from support.runs import tiny_bundle
+from support.runs import ON_CPU, tiny_bundle
 
 needs_links = pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
 ODD_NAMES = ["a b", "é µ 切片", 'quote\'s "double"', "comma, semi;", "new\nline", "tab\there", "=1+1", "%s {0}", "-v"]
@@ -142,7 +142,7 @@ class TestOddNames:
         (tmp_path / "slides/bad\n'name\".svs").write_bytes(b"nothing")
         sources = [SlideSource(slide_id_of(path), path) for path in find_slides(tmp_path / "slides")]
         out = tmp_path / "out"
-        rows = last(predict_slides(sources, replace(tiny_bundle(), sha256="ab"), out, device="cpu"))
+        rows = last(predict_slides(sources, replace(tiny_bundle(), sha256="ab"), out, ON_CPU))
         assert {row.slide_id: row.status for row in rows} == {
             **dict.fromkeys(ODD_NAMES, "ok"),
             "bad\n'name\"": "failed",
@@ -157,6 +157,6 @@ class TestOddNames:
         path.write_bytes(b"nothing")
         good = cohort / "slides/demo-000.ome.tif"
         sources = [SlideSource(slide_id_of(path), path), SlideSource("good", good)]
-        rows = last(predict_slides(sources, replace(tiny_bundle(), sha256="ab"), tmp_path / "out", device="cpu"))
+        rows = last(predict_slides(sources, replace(tiny_bundle(), sha256="ab"), tmp_path / "out", ON_CPU))
         assert [row.status for row in rows] == ["failed", "ok"]
         assert "good" in (tmp_path / "out/predictions.csv").read_text(encoding="utf-8")

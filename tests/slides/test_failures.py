@@ -29,7 +29,7 @@ from lrmil.slides.failures import Failure, failure_of, namesakes
 from lrmil.slides.slide import Slide
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step, last
-from support.runs import tiny_bundle, tiny_encoder
+from support.runs import ON_CPU, tiny_bundle, tiny_encoder
 
 pytestmark = pytest.mark.long
 
@@ -42,7 +42,7 @@ def bundle() -> Bundle:
 
 
 def classify(slides: list[SlideSource], bundle: Bundle, out: Path) -> list[Row]:
-    return last(predict_slides(slides, bundle, out, device="cpu"))
+    return last(predict_slides(slides, bundle, out, ON_CPU))
 
 
 def extract(slides: list[SlideSource], out: Path) -> list[Outcome]:
@@ -97,14 +97,14 @@ class TestOneBadSlide:
         monkeypatch: pytest.MonkeyPatch,
         error: Exception,
     ) -> None:
-        real = batch.predict_steps
+        real = batch.classify_steps
 
         def broken(slide: Slide, *a: object, **k: object) -> Iterator[Step[object]]:
             if slide.slide_id == "demo-001":
                 raise error
             yield from real(slide, *a, **k)
 
-        monkeypatch.setattr(batch, "predict_steps", broken)
+        monkeypatch.setattr(batch, "classify_steps", broken)
         rows = classify(slides, bundle, tmp_path / "out")
         assert [row.status for row in rows] == ["ok", "failed", "ok"]
         assert rows[1].reason == "unexpected" and ("unexpected" in rows[1].message or "memory" in rows[1].message)

@@ -27,7 +27,7 @@ from lrmil.reports.case_page import render_case
 from lrmil.slides.slide import open_slide
 from lrmil.slides.source import SlideSource
 from lrmil.steps import last
-from support.runs import tiny_bundle, tiny_encoder
+from support.runs import ON_CPU, tiny_bundle, tiny_encoder
 from support.slides import overwrite, segment_of, write_pyramid
 
 pytestmark = pytest.mark.long
@@ -199,7 +199,7 @@ class TestNotesAreCarriedOn:
         assert notes[1].endswith("could not be read and were left out.")
 
     def test_table_and_prediction_file(self, path: Path, bundle: Bundle, tmp_path: Path) -> None:
-        (row,) = last(predict_slides([SlideSource("a", path)], bundle, tmp_path / "out", device="cpu"))
+        (row,) = last(predict_slides([SlideSource("a", path)], bundle, tmp_path / "out", ON_CPU))
         self.expected(row.notes)
         with (tmp_path / "out/predictions.csv").open(newline="", encoding="utf-8") as file:
             (line,) = csv.DictReader(file)
@@ -208,7 +208,7 @@ class TestNotesAreCarriedOn:
         assert read is not None and read.notes == row.notes
 
     def test_a_prediction_file_without_notes_is_read(self, path: Path, bundle: Bundle, tmp_path: Path) -> None:
-        list(predict_slides([SlideSource("a", path)], bundle, tmp_path / "out", device="cpu"))
+        list(predict_slides([SlideSource("a", path)], bundle, tmp_path / "out", ON_CPU))
         card = json.loads((tmp_path / "out/a.json").read_text(encoding="utf-8"))
         del card["prediction"]["notes"], card["prediction"]["checksum"]  # as earlier versions wrote it
         (tmp_path / "out/a.json").write_text(json.dumps(card), encoding="utf-8")

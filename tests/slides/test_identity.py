@@ -24,6 +24,7 @@ from lrmil.patches.plan import PatchPlan
 from lrmil.prediction.batch import predict_slides
 from lrmil.prediction.files import write_overlay
 from lrmil.prediction.inference import predict, predict_steps
+from lrmil.prediction.options import PredictOptions
 from lrmil.runs.train import train, train_steps
 from lrmil.slides import slide as slide_module
 from lrmil.slides.dicom_head import head_of
@@ -34,7 +35,7 @@ from lrmil.slides.slide import Slide, open_slide, open_source
 from lrmil.slides.thumbnail import Thumbnail
 from lrmil.steps import Job, Step, last
 from support.dicom_slides import write_level, write_series
-from support.runs import TinyRun, tiny_bundle, tiny_config, tiny_encoder
+from support.runs import ON_CPU, TinyRun, tiny_bundle, tiny_config, tiny_encoder
 from support.slides import write_ome_zarr_slide, write_pyramid
 
 PIXELS = make_slide("negative", seed=1, size=1024).pixels
@@ -163,14 +164,14 @@ class TestPredict:
         slide = pair[0].path
         backup = tmp_path / "backup"
         (shutil.copytree if slide.is_dir() else shutil.copy)(slide, backup)
-        steps = predict_slides(pair, bundle, out, device="cpu", batch_size=4)
+        steps = predict_slides(pair, bundle, out, PredictOptions(device="cpu", batch_size=4))
         first, second = changed_midway(steps, ("predict", "a"), lambda: change(slide))  # type: ignore[misc]
         assert (first.status, first.reason, second.status) == ("failed", "changed", "ok")
         assert "changed while it was read" in first.message and str(tmp_path) not in first.message
         assert of_name(out, "a") == [] and len(of_name(out, "b")) >= 4
         shutil.rmtree(slide) if slide.is_dir() else slide.unlink(missing_ok=True)
         backup.rename(slide)
-        again = last(predict_slides(pair, bundle, out, device="cpu"))
+        again = last(predict_slides(pair, bundle, out, ON_CPU))
         assert [row.status for row in again] == ["ok", "ok"]
         assert again[0].probabilities == pytest.approx(predict(slide, bundle, "cpu").probabilities)
 
@@ -183,10 +184,10 @@ class TestPredict:
         new = write_pyramid(tmp_path / "new.tif", np.ascontiguousarray(PIXELS[::-1, ::-1]))
         shutil.copy2(slide, old)
         sources, out = [SlideSource("a", slide)], tmp_path / "out"
-        steps = predict_slides(sources, bundle, out, device="cpu", batch_size=4)
+        steps = predict_slides(sources, bundle, out, PredictOptions(device="cpu", batch_size=4))
         changed_midway(steps, ("predict", "a"), lambda: new.replace(slide))
         for _ in range(2):
-            (row,) = last(predict_slides(sources, bundle, out, device="cpu"))
+            (row,) = last(predict_slides(sources, bundle, out, ON_CPU))
             assert row.probabilities == pytest.approx(predict(slide, bundle, "cpu").probabilities)
             if old.exists():
                 old.replace(slide)

@@ -21,6 +21,7 @@ from lrmil.patches.tissue import segment_tissue
 from lrmil.prediction import files
 from lrmil.prediction.batch import predict_one, predict_slides
 from lrmil.prediction.files import is_mask_edited, read_prediction, read_tissue
+from lrmil.prediction.options import PredictOptions
 from lrmil.prediction.table import Row
 from lrmil.raster import Raster
 from lrmil.reports.run_report import write_report
@@ -30,7 +31,7 @@ from lrmil.slides.inputs import Inputs
 from lrmil.slides.slide import open_slide
 from lrmil.slides.source import SlideSource
 from lrmil.steps import last
-from support.runs import TinyRun, tiny_bundle, tiny_config, tiny_encoder
+from support.runs import ON_CPU, TinyRun, tiny_bundle, tiny_config, tiny_encoder
 from support.slides import write_ome_zarr_slide
 
 CPU = ("--device", "cpu")
@@ -191,18 +192,18 @@ class TestFailedSlides:
         (out / f"a.{ending}").write_text("the user's")
         other = Path(shutil.copy(slide, tmp_path / "b.ome.tif"))
         sources = [SlideSource("a", slide), SlideSource("b", other)]
-        failed, good = last(predict_slides(sources, bundle, out, device="cpu"))
+        failed, good = last(predict_slides(sources, bundle, out, ON_CPU))
         assert (failed.status, failed.reason, good.status) == ("failed", "output", "ok")
         assert f"did not write the file 'a.{ending}'" in failed.message and str(tmp_path) not in failed.message
         assert [path.name for path in out.glob("a.*")] == [f"a.{ending}"]
         (out / f"a.{ending}").unlink()
-        assert [row.status for row in last(predict_slides(sources, bundle, out, device="cpu"))] == ["ok", "ok"]
+        assert [row.status for row in last(predict_slides(sources, bundle, out, ON_CPU))] == ["ok", "ok"]
 
     def test_a_damaged_card_is_kept_and_made_again(self, slide: Path, bundle: Bundle, tmp_path: Path) -> None:
         for text in ("", "[]", '{"format": "lrm'):
-            last(predict_slides([SlideSource("a", slide)], bundle, tmp_path / "out", device="cpu"))
+            last(predict_slides([SlideSource("a", slide)], bundle, tmp_path / "out", ON_CPU))
             (tmp_path / "out/a.json").write_text(text)
-            (row,) = last(predict_slides([SlideSource("a", slide)], bundle, tmp_path / "out", device="cpu"))
+            (row,) = last(predict_slides([SlideSource("a", slide)], bundle, tmp_path / "out", ON_CPU))
             assert row.status == "ok" and read_prediction(tmp_path / "out", "a") is not None
         assert sorted(path.read_text() for path in (tmp_path / "out").glob("a-*.json")) == ["", "[]", '{"format": "lrm']
 
@@ -228,7 +229,7 @@ class TestMasks:
     def predict(slide: Path, bundle: Bundle, out: Path, mask: Raster | None = None, below: float = 0.0) -> Row:
         tissue = {} if mask is None else {"a": mask}
         steps = predict_slides(
-            [SlideSource("a", slide)], bundle, out, device="cpu", tissue=tissue, uncertain_below=below
+            [SlideSource("a", slide)], bundle, out, PredictOptions(device="cpu", uncertain_below=below), tissue=tissue
         )
         return last(steps)[0]
 
@@ -292,7 +293,7 @@ class TestMasks:
         self, slide: Path, bundle: Bundle, model: Path, mask: Raster, tmp_path: Path
     ) -> None:
         out = tmp_path / "out"
-        last(predict_one(SlideSource("a", slide), bundle, out, device="cpu", tissue=mask))
+        last(predict_one(SlideSource("a", slide), bundle, out, ON_CPU, tissue=mask))
         edited = self.edit(out / "a.tissue.ome.zarr")
         assert lrmil("predict", slide, "--model", model, "--out", out, "--tissue", out, *CPU) == 0
         assert content(out / "a.tissue.ome.zarr") == edited
@@ -301,25 +302,25 @@ class TestMasks:
 class TestTables:
     def test_lines_of_another_model_are_kept_beside(self, slide: Path, bundle: Bundle, tmp_path: Path) -> None:
         out, sources = tmp_path / "out", [SlideSource("a", slide)]
-        last(predict_slides(sources, bundle, out, device="cpu"))
+        last(predict_slides(sources, bundle, out, ON_CPU))
         before = (out / "predictions.csv").read_bytes()
         for _ in range(2):
-            last(predict_slides(sources, replace(bundle, sha256="cd" * 32), out, device="cpu"))
+            last(predict_slides(sources, replace(bundle, sha256="cd" * 32), out, ON_CPU))
             assert (out / "predictions-1.csv").read_bytes() == before and not (out / "predictions-2.csv").exists()
             assert [row["model"] for row in rows_of(out / "predictions.csv")] == ["cd" * 32]
 
     def test_so_are_lines_that_a_person_changed_or_added(self, slide: Path, bundle: Bundle, tmp_path: Path) -> None:
         out, sources = tmp_path / "out", [SlideSource("a", slide)]
-        last(predict_slides(sources, bundle, out, device="cpu"))
+        last(predict_slides(sources, bundle, out, ON_CPU))
         before = (out / "predictions.csv").read_text()
         for number, edited in enumerate(
             (before.replace(",ok,", ",uncertain,"), before + before.split("\n")[1] + "\n"), 1
         ):
             (out / "predictions.csv").write_text(edited)
-            last(predict_slides(sources, bundle, out, device="cpu"))
+            last(predict_slides(sources, bundle, out, ON_CPU))
             assert (out / "predictions.csv").read_text() == before
             assert (out / f"predictions-{number}.csv").read_text() == edited
-        last(predict_slides(sources, bundle, out, device="cpu"))
+        last(predict_slides(sources, bundle, out, ON_CPU))
         assert not (out / "predictions-3.csv").exists()
 
     @pytest.mark.long
@@ -342,7 +343,7 @@ class TestTables:
             (out / "predictions.csv").mkdir()
             (out / "predictions.csv/x").write_text("the user's")
         with pytest.raises(OverwriteError, match=f"did not write the {kind} 'predictions.csv'"):
-            last(predict_slides([SlideSource("a", slide)], bundle, out, device="cpu"))
+            last(predict_slides([SlideSource("a", slide)], bundle, out, ON_CPU))
         assert not list(out.glob("a.*"))
 
 
@@ -354,14 +355,14 @@ def test_an_answer_stays_whole_where_a_disk_is_full_before_the_next_one_is(
         raise OutputError("Expected room.")
 
     out, source = tmp_path / "out", SlideSource("a", slide)
-    last(predict_one(source, bundle, out, device="cpu"))
+    last(predict_one(source, bundle, out, ON_CPU))
     before = content(out)
     with monkeypatch.context() as patch:
         patch.setattr(files, part, full)
         with pytest.raises(OutputError):
-            last(predict_one(source, bundle, out, device="cpu", uncertain_below=0.9))
+            last(predict_one(source, bundle, out, PredictOptions(device="cpu", uncertain_below=0.9)))
     assert content(out) == before and len(list(out.iterdir())) == 4, "nor is anything left over"
-    last(predict_one(source, bundle, out, device="cpu", uncertain_below=0.9))
+    last(predict_one(source, bundle, out, PredictOptions(device="cpu", uncertain_below=0.9)))
     assert content(out)["a.json"] != before["a.json"]
 
 

@@ -1,20 +1,13 @@
 """Work on slides that other processes can import."""
 
-import functools
 import os
 import time
 from collections.abc import Generator
 from pathlib import Path
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
 from lrmil.errors import EncoderError, ModelError, OutputError, ResolutionError, SlideError, Stopped
-from lrmil.models.encoders.loading import PatchEncoder
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step
-from support.runs import tiny_encoder
 
 RUN_LEVEL = {kind.__name__: kind for kind in (EncoderError, ModelError, OutputError, Stopped)}
 OF_ONE_SLIDE = {kind.__name__: kind for kind in (SlideError, ResolutionError, ValueError, MemoryError)}
@@ -72,28 +65,3 @@ def process_of(source: SlideSource) -> int:
     """Return in which process the work is done."""
     time.sleep(0.05)
     return os.getpid()
-
-
-@functools.lru_cache(maxsize=1)
-def tiny_patch_encoder(layers: tuple[int, ...] = ()) -> PatchEncoder:
-    """Load a small encoder, once in each process."""
-    return PatchEncoder(tiny_encoder(), torch.device("cpu"), batch_size=5, layers=layers)
-
-
-class DiesOnce(PatchEncoder):
-    """Ends its process at the first patch of all, and notes that in a file."""
-
-    died: Path
-
-    def __call__(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], tuple[NDArray[np.float32], ...]]:
-        if not self.died.exists():
-            self.died.touch()
-            os._exit(9)
-        return super().__call__(pixels)
-
-
-def encoder_that_dies(died: Path) -> PatchEncoder:
-    """Load an encoder that ends its process once."""
-    encoder = DiesOnce(tiny_encoder(), torch.device("cpu"), batch_size=5)
-    encoder.died = died
-    return encoder

@@ -12,6 +12,7 @@ from lrmil.features.store import Features, FeaturesCard, write_features
 from lrmil.models.bundle import Bundle
 from lrmil.models.encoders.loading import Encoder, load_encoder
 from lrmil.models.heads.abmil import make_mil
+from lrmil.prediction.options import PredictOptions
 
 TINY: dict[str, object] = {
     "encoder": "test_resnet",
@@ -25,6 +26,8 @@ TINY: dict[str, object] = {
     "stage1.validation_patches": 16,
     "mil.fit.epochs": 2,
 }
+
+ON_CPU = PredictOptions(device="cpu")
 
 
 class TinyRun(NamedTuple):

@@ -1,6 +1,8 @@
 """A look at every slide of a cohort before any computing: which cannot be used, and which look the same."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +16,8 @@ from lrmil.cohorts.cohort import Cohort, CohortReport, SlideRecord
 from lrmil.cohorts.labels import Problem
 from lrmil.cohorts.near_duplicates import similar_pairs
 from lrmil.errors import LrmilError
-from lrmil.slides.failures import failure_of, without_folder
+from lrmil.slides.each import IN_PROCESS, Executor, Work, each
+from lrmil.slides.failures import without_folder
 from lrmil.slides.identity import unchanged
 from lrmil.slides.level_choice import distance, is_far
 from lrmil.slides.slide import Slide, find_slides, open_source, slide_id_of
@@ -51,6 +54,7 @@ def look_steps(
     mpp: float | None = None,
     lr: float | None = None,
     job: Job = ("look at the slides",),
+    executor: Executor = IN_PROCESS,
 ) -> Iterator[Step[tuple[Look, ...]]]:
     """Open each slide, and shrink it to a small picture.
 
@@ -62,6 +66,8 @@ def look_steps(
         The finest resolution in um/px that will be asked of them; None when only their own must be known.
     lr
         The LR resolution in um/px, of which it is told whether a level is near; None where it is not known.
+    executor
+        Where the slides are opened; see `lrmil.slides.each`.
 
     Yields
     ------
@@ -69,9 +75,13 @@ def look_steps(
         One per slide; the last carries a Look per slide, in order.
     """
     looks: list[Look] = []
-    for source in sources:
-        looks.append(_look(source, mpp, lr))
-        yield Step(job, len(looks), len(sources), "slides")
+    look: Work[Look] = partial(_look, mpp=mpp, lr=lr)
+    with closing(each(look, sources, executor, job=job, names_outputs=False)) as steps:
+        for step in steps:
+            if (outcome := step.result) is not None:
+                why = outcome.failure.message if outcome.failure else ""
+                looks.append(outcome.value or Look(outcome.source.slide_id, why))
+                yield Step(job, len(looks), len(sources), "slides")
     yield Step(job, len(looks), len(sources), "slides", result=tuple(looks))
 
 
@@ -131,20 +141,17 @@ def lookalikes(looks: Sequence[Look], cohort: Cohort, *, tested: Mapping[str, st
     return problems
 
 
-def _look(source: SlideSource, mpp: float | None, lr: float | None) -> Look:
-    try:
-        with open_source(source) as slide, unchanged(slide):
-            fingerprint = slide.fingerprint
-            try:
-                slide.require_mpp(mpp or slide.mpp)
-                problem = ""
-            except LrmilError as error:
-                problem = without_folder(error, source.path)
-            width, height = slide.dimensions
-            finer = distance(slide.levels, slide.mpp, lr) if lr is not None and slide.has_mpp else 1.0
-            return Look(source.slide_id, problem, fingerprint, width / height, _picture(slide), finer)
-    except Exception as error:  # noqa: BLE001 - whatever one slide does, the others are looked at
-        return Look(source.slide_id, failure_of(error, source).message)
+def _look(source: SlideSource, *, mpp: float | None, lr: float | None) -> Look:
+    with open_source(source) as slide, unchanged(slide):
+        fingerprint = slide.fingerprint
+        try:
+            slide.require_mpp(mpp or slide.mpp)
+            problem = ""
+        except LrmilError as error:
+            problem = without_folder(error, source.path)
+        width, height = slide.dimensions
+        finer = distance(slide.levels, slide.mpp, lr) if lr is not None and slide.has_mpp else 1.0
+        return Look(source.slide_id, problem, fingerprint, width / height, _picture(slide), finer)
 
 
 def _picture(slide: Slide) -> NDArray[np.float32] | None:

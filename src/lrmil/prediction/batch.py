@@ -3,12 +3,12 @@
 A table of predictions, and for each slide what `lrmil.prediction.files` writes.
 """
 
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-from lrmil.errors import OverwriteError
 from lrmil.features.extraction import READING, SlideSource
 from lrmil.io import atomic, hashing
 from lrmil.io.locks import exclusive, output_lock
@@ -25,45 +25,78 @@ from lrmil.prediction.files import (
     require_place,
     write_prediction,
 )
-from lrmil.prediction.inference import predict_steps
+from lrmil.prediction.inference import classify_steps
+from lrmil.prediction.options import DEFAULTS, PredictOptions
 from lrmil.prediction.prediction import Prediction
 from lrmil.prediction.table import PredictionTable, Row, failed_row, row_of
 from lrmil.raster import Raster
-from lrmil.slides.failures import failure_of, refuse_long_name, unfit_names
+from lrmil.slides.each import IN_PROCESS, Executor, Work, each
+from lrmil.slides.each import Outcome as SlideOutcome
+from lrmil.slides.failures import refuse_long_name
 from lrmil.slides.inputs import Inputs
 from lrmil.slides.parts import changed_at
 from lrmil.slides.slide import Slide, open_source
 from lrmil.steps import Step
+
+WITHOUT_READING = ("name", "output")  # reasons of failures that say nothing of the slide's content
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """What is done with each slide of a batch.
+
+    Attributes
+    ----------
+    load
+        Returns the model: the one in use here, or in another process one that is loaded there.
+    outputs
+        Where the files of each slide go.
+    options
+        How they are classified.
+    inputs
+        All that is read.
+    tissue
+        Slide id -> mask to use.
+    """
+
+    load: Callable[[], Bundle]
+    outputs: BatchOutputs
+    options: PredictOptions
+    inputs: Inputs
+    tissue: Mapping[str, Raster | GivenMask]
 
 
 def predict_slides(
     slides: Sequence[SlideSource],
     bundle: Bundle,
     out: Path,
+    options: PredictOptions = DEFAULTS,
     *,
-    device: str = "auto",
-    batch_size: int = 64,
-    threads: int = 2,
-    uncertain_below: float = 0.0,
     tissue: Mapping[str, Raster | GivenMask] | None = None,
-    subtract_bounds: bool = False,
     inputs: Sequence[Path] = (),
+    executor: Executor = IN_PROCESS,
+    load: Callable[[], Bundle] | None = None,
 ) -> Iterator[Step[list[Row]]]:
-    """Classify slides into `out`; a slide that is there already, from the same file and model, is passed over.
+    """Classify slides into `out`; a slide that is there already, from the same file and model, is skipped.
 
-    The answer of a damaged slide counts until its file is written again: the fingerprint may not see what was mended.
-    Where a checksum is stated, only an answer that was compared with it counts.
+    The answer of a damaged slide is reused only until its file changes, because the sampled fingerprint may miss a
+    repair. Where a checksum is stated, only an answer that was compared with it counts.
 
     Parameters
     ----------
     slides, out
         What to classify, and the folder of the table and of each slide's files (`lrmil.prediction.files`).
+    options
+        How they are classified.
     tissue
         Slide id -> mask to use in place of `segment_tissue`.
-    subtract_bounds
-        Whether the GeoJSON counts from the corner of the scanned area; see `lrmil.prediction.files.write_tiles`.
     inputs
         Other files and folders that are read, such as the model's: no output takes the place of one, or lies in one.
+    executor
+        Where the slides are worked on; see `lrmil.slides.each`.
+    load
+        Loads the same model in another process, as a picklable function of its folder that keeps what it loaded
+        (`functools.lru_cache`). Without it the model itself is sent to each process.
 
     Yields
     ------
@@ -85,13 +118,11 @@ def predict_slides(
         slides,
         bundle,
         BatchOutputs(out),
-        device=device,
-        batch_size=batch_size,
-        threads=threads,
-        uncertain_below=uncertain_below,
+        options,
         tissue=tissue,
-        subtract_bounds=subtract_bounds,
         inputs=Inputs(slides, inputs),
+        executor=executor,
+        load=load,
     )
     with closing(steps):
         for step in steps:
@@ -105,16 +136,13 @@ def predict_batch(
     slides: Sequence[SlideSource],
     bundle: Bundle,
     outputs: BatchOutputs,
+    options: PredictOptions = DEFAULTS,
     *,
-    device: str = "auto",
-    batch_size: int = 64,
-    threads: int = 2,
-    uncertain_below: float = 0.0,
     tissue: Mapping[str, Raster | GivenMask] | None = None,
-    saved_masks: bool = False,
-    subtract_bounds: bool = False,
     inputs: Inputs | None = None,
     rewording: Mapping[str, str] | None = None,
+    executor: Executor = IN_PROCESS,
+    load: Callable[[], Bundle] | None = None,
 ) -> Generator[Step[Outcome], None, None]:
     """Classify slides as `predict_slides` does, and say with each Step which slide it is about and how that went.
 
@@ -122,10 +150,8 @@ def predict_batch(
     ----------
     outputs
         Where the table and the files of each slide go.
-    tissue, subtract_bounds
+    options, tissue, executor, load
         As in `predict_slides`.
-    saved_masks
-        As in `predict_one`.
     inputs
         All that is read, where it is more than the slides.
     rewording
@@ -141,8 +167,9 @@ def predict_batch(
     OverwriteError, OutputError, RunError
         As `predict_slides`.
     """
-    chosen = pick_device(device)  # a wrong name concerns no slide
-    bundle, device = replace(bundle, encoder=on_device(bundle.encoder, chosen)), str(chosen)  # copied once for all
+    chosen = pick_device(options.device)  # a wrong name concerns no slide
+    bundle = replace(bundle, encoder=on_device(bundle.encoder, chosen))  # copied once for all
+    options = replace(options, device=str(chosen))
     read, path = inputs or Inputs(slides), outputs.table_path
     read.require_clear([outputs.folder, path])
     atomic.make_folder(path.parent)
@@ -150,38 +177,25 @@ def predict_batch(
     with output_lock(outputs.folder) if outputs.table is None else exclusive(outputs.lock, busy=busy):
         atomic.remove_leftovers(path.parent, of=path.stem if outputs.table else "")
         table = PredictionTable(path, bundle.classes, model=bundle.sha256, rows=outputs.rows)
-        steps = (
-            predict_one(
-                source,
-                bundle,
-                outputs.folder_of(source),
-                device=device,
-                batch_size=batch_size,
-                threads=threads,
-                uncertain_below=uncertain_below,
-                tissue=(tissue or {}).get(source.slide_id),
-                saved_masks=saved_masks,
-                subtract_bounds=subtract_bounds,
-                inputs=read,
-            )
-            for source in slides
-        )
-        yield from _outcomes(slides, steps, outputs, table, bundle.sha256, rewording or {})
+        what = Classification(load or partial(_same, bundle), outputs, options, read, tissue or {})
+        work: Work[Prediction] = partial(_predict_one_of, what)
+        with closing(each(work, slides, executor, job=("predict",))) as steps:
+            start = next(steps)
+            yield Step(start.job, start.done, start.total, start.unit)
+            try:
+                for step in steps:
+                    yield _note(step, outputs, table, bundle.sha256, rewording or {})
+            finally:
+                table.write()
 
 
 def predict_one(
     source: SlideSource,
     bundle: Bundle,
     out: Path,
+    options: PredictOptions = DEFAULTS,
     *,
-    device: str = "auto",
-    batch_size: int = 64,
-    threads: int = 2,
-    uncertain_below: float = 0.0,
     tissue: Raster | GivenMask | None = None,
-    saved_masks: bool = False,
-    live: bool = False,
-    subtract_bounds: bool = False,
     inputs: Inputs | None = None,
 ) -> Generator[Step[Prediction], None, None]:
     """Classify one slide into `out`, or read the answer that is there already from the same slide, mask and model.
@@ -190,12 +204,10 @@ def predict_one(
     ----------
     source
         The slide; its files are named after its id.
-    tissue, live
+    options
+        How it is classified.
+    tissue
         As in `predict_steps`.
-    saved_masks
-        Whether a mask that lies beside the slide's answer is used in place of `tissue`.
-    subtract_bounds
-        As in `predict_slides`.
     inputs
         What is read, where it is more than the slide.
 
@@ -209,101 +221,107 @@ def predict_one(
     refuse_long_name(source.slide_id)
     with open_source(source) as slide:
         slide.require_mpp(bundle.mpp)  # an earlier answer does not count for a slide that is refused now
-        saved = read_tissue(out, source.slide_id) if saved_masks else None
+        saved = read_tissue(out, source.slide_id) if options.saved_masks else None
         tissue = tissue if saved is None else saved
         mask = tissue.read(slide) if isinstance(tissue, GivenMask) else tissue
-        bounds = ["bounds subtracted"] if subtract_bounds else []
-        made_from = [slide.fingerprint, source.mpp, bundle.sha256, uncertain_below, mask and mask.sha256, *bounds]
-        key = hashing.sha256_of([FORMAT, READING, *made_from])
+        key = _key(source, slide, bundle, options, mask)
         key_if_damaged = hashing.sha256_of([key, changed_at(source.path)])
         # A mask that is read back is equal only up to rounding, so its key is another.
         as_saved = saved is not None and not is_mask_edited(out, source.slide_id)
-        keys = () if as_saved else (key, key_if_damaged)
-        prediction = read_prediction(out, source.slide_id, keys=keys, classes=bundle.classes)
+        prediction = read_prediction(
+            out, source.slide_id, keys=() if as_saved else (key, key_if_damaged), classes=bundle.classes
+        )
         if prediction is not None and as_saved and prediction.tissue_source != "given":
             prediction = None
-        if prediction is not None and not _is_of(prediction, slide, bundle, uncertain_below):
-            prediction = None  # its document was edited
-        if prediction is not None and source.checksums and prediction.checksum != slide.checksum:
-            prediction = None  # it was made from bytes that were not compared, or compared with others
+        if prediction is not None and not _counts(prediction, source, slide, bundle, options.uncertain_below):
+            prediction = None
         job = ("predict", source.slide_id)
         if prediction is None:
             require_place(out, source.slide_id, mask, inputs or Inputs([source]))
-            for step in predict_steps(
-                slide,
-                bundle,
-                device,
-                batch_size=batch_size,
-                threads=threads,
-                uncertain_below=uncertain_below,
-                tissue=GivenMask(lambda _: mask, tissue.note) if mask and isinstance(tissue, GivenMask) else mask,
-                live=live,
-            ):
+            given = GivenMask(lambda _: mask, tissue.note) if mask and isinstance(tissue, GivenMask) else mask
+            for step in classify_steps(slide, bundle, options, tissue=given):
                 prediction = step.result
                 yield replace(step, job=job)
             if prediction is None:
                 raise ValueError("Expected the last Step of a prediction to carry it. Got none.")
             used = key_if_damaged if prediction.failed_patches or slide.damaged else key
-            write_prediction(
-                out, source.slide_id, prediction, slide, key=used, tissue=mask, subtract_bounds=subtract_bounds
-            )
+            bounds = options.subtract_bounds
+            write_prediction(out, source.slide_id, prediction, slide, key=used, tissue=mask, subtract_bounds=bounds)
         total = len(prediction.patches) + prediction.failed_patches
         yield Step(job, total, total, "patches", prediction)
 
 
-def _outcomes(
-    slides: Sequence[SlideSource],
-    steps: Iterable[Generator[Step[Prediction], None, None]],
+def _same(bundle: Bundle) -> Bundle:
+    return bundle
+
+
+def _predict_one_of(what: Classification, source: SlideSource) -> Generator[Step[Prediction], None, Prediction]:
+    """Classify one slide of a batch and return its answer."""
+    folder, prediction = what.outputs.folder_of(source), None
+    if folder != what.outputs.folder:
+        atomic.remove_leftovers(folder)
+    given = what.tissue.get(source.slide_id)
+    with closing(predict_one(source, what.load(), folder, what.options, tissue=given, inputs=what.inputs)) as steps:
+        for step in steps:
+            prediction = step.result
+            yield step
+    if prediction is None:
+        raise ValueError("Expected the last Step of a prediction to carry it. Got none.")
+    return prediction
+
+
+def _note(
+    step: Step[SlideOutcome[Prediction]],
     outputs: BatchOutputs,
     table: PredictionTable,
     model: str,
     rewording: Mapping[str, str],
-) -> Iterator[Step[Outcome]]:
-    """Take the Steps of one slide after the other, and put how each went into the table."""
-    unfit = unfit_names(slides)
-    yield Step(("predict",), 0, len(slides), "slides")
-    try:
-        for done, (source, steps_of_one) in enumerate(zip(slides, steps, strict=True), start=1):
-            if (failure := unfit.get(source.path)) is None:
-                row, outcome = yield from _outcome_of(source, steps_of_one, outputs, model)
-            else:
-                row, outcome = failed_row(source.slide_id, failure, model), Outcome(source)
-            row = replace(row, message=_reworded(row.message, rewording))
-            table.add(row)
-            message = f"{row.slide_id}: {row.message}" if row.message else ""
-            yield Step(("predict",), done, len(slides), "slides", replace(outcome, row=row), message)
-    finally:
-        table.write()
+) -> Step[Outcome]:
+    """Put a slide that is finished into the table, and say how it went."""
+    found, message = step.result, step.message
+    if found is None:
+        raise ValueError("Expected a Step of a slide. Got one without an Outcome.")
+    source, row = found.source, None
+    if found.finished:
+        row = _row_of(found, outputs, model)
+        row = replace(row, message=_reworded(row.message, rewording))
+        table.add(row)
+        message = f"{row.slide_id}: {row.message}" if row.message else ""
+    outcome = Outcome(source, row, found.value, found.error)
+    return Step(step.job, step.done, step.total, step.unit, outcome, message, step.metrics)
 
 
-def _outcome_of(
-    source: SlideSource, steps: Generator[Step[Prediction], None, None], outputs: BatchOutputs, model: str
-) -> Generator[Step[Outcome], None, tuple[Row, Outcome]]:
-    """Relay one slide's progress and return its line of the table and its Outcome, also when it failed."""
-    prediction, folder = None, outputs.folder_of(source)
-    try:
-        if folder != outputs.folder:
-            atomic.remove_leftovers(folder)
-        with closing(steps):
-            for step in steps:
-                prediction = step.result
-                outcome = Outcome(source, prediction=prediction)
-                yield Step(step.job, step.done, step.total, step.unit, outcome, step.message, step.metrics)
-        if prediction is None:
-            raise ValueError("Expected the last Step of a prediction to carry it. Got none.")
-        return row_of(source.slide_id, prediction), Outcome(source, prediction=prediction)
-    except Exception as error:  # noqa: BLE001 - whatever one slide does, the others go on
-        failure = failure_of(error, source)
-        # Nothing is known to be wrong with an earlier answer of a slide that is not there now, or cannot be written.
-        if source.path.exists() and not isinstance(error, OverwriteError):
-            remove_prediction(folder, source.slide_id)
-        return failed_row(source.slide_id, failure, model), Outcome(source, error=error)
+def _row_of(found: SlideOutcome[Prediction], outputs: BatchOutputs, model: str) -> Row:
+    """Return the line of the table of a finished slide; of one that failed an earlier answer is removed."""
+    source, failure = found.source, found.failure
+    if failure is None and found.value is not None:
+        return row_of(source.slide_id, found.value)
+    if failure is None:
+        raise ValueError(f"Expected a prediction or a failure of {source.slide_id}. Got neither.")
+    # Nothing is known to be wrong with an earlier answer of a slide that is not there now, or cannot be written.
+    if failure.reason not in WITHOUT_READING and source.path.exists():
+        remove_prediction(outputs.folder_of(source), source.slide_id)
+    return failed_row(source.slide_id, failure, model)
 
 
 def _reworded(message: str, rewording: Mapping[str, str]) -> str:
     for words, others in rewording.items():
         message = message.replace(words, others)
     return message
+
+
+def _key(source: SlideSource, slide: Slide, bundle: Bundle, options: PredictOptions, mask: Raster | None) -> str:
+    """Hash what an answer is made from."""
+    bounds = ["bounds subtracted"] if options.subtract_bounds else []
+    made_from = [slide.fingerprint, source.mpp, bundle.sha256, options.uncertain_below, mask and mask.sha256, *bounds]
+    return hashing.sha256_of([FORMAT, READING, *made_from])
+
+
+def _counts(prediction: Prediction, source: SlideSource, slide: Slide, bundle: Bundle, uncertain_below: float) -> bool:
+    """Return whether a saved answer counts: its document was not edited, and it was compared with stated checksums."""
+    return _is_of(prediction, slide, bundle, uncertain_below) and (
+        not source.checksums or prediction.checksum == slide.checksum
+    )
 
 
 def _is_of(prediction: Prediction, slide: Slide, bundle: Bundle, uncertain_below: float) -> bool:

@@ -14,6 +14,7 @@ from lrmil.io import atomic
 from lrmil.io.ownership import is_evaluation, require_free
 from lrmil.models.bundle import Bundle
 from lrmil.prediction.batch import predict_slides
+from lrmil.prediction.options import DEFAULTS, PredictOptions
 from lrmil.slides.checksums import Checksum
 from lrmil.slides.inputs import Inputs
 from lrmil.steps import Step, relay
@@ -34,15 +35,13 @@ def evaluate_steps(
     labels: Path,
     bundle: Bundle,
     out: Path,
+    options: PredictOptions = DEFAULTS,
     *,
-    device: str = "auto",
-    batch_size: int = 64,
-    threads: int = 2,
     mpp: Mapping[str, float] | None = None,
     objective_power: bool = False,
     checksums: Mapping[str, tuple[Checksum, ...]] | None = None,
     inputs: Sequence[Path] = (),
-    options: TableOptions | None = None,
+    table: TableOptions | None = None,
 ) -> Iterator[Step[Evaluation]]:
     """Classify a labelled cohort into `out` and compare, also as ``out/evaluation.json``.
 
@@ -50,8 +49,8 @@ def evaluate_steps(
     ----------
     slides, labels, bundle, out
         The cohort, the model, and the folder of the predictions.
-    device, batch_size, threads
-        As in `lrmil.prediction.batch.predict_slides`.
+    options
+        How the slides are classified.
     mpp
         Slide id -> um/px of level 0, for slides of which the labels table gives none.
     objective_power
@@ -60,7 +59,7 @@ def evaluate_steps(
         Slide id -> what the content of its files must be; see `lrmil.slides.checksums.verify`.
     inputs
         Files and folders that are read besides slides and labels; see `lrmil.prediction.batch.predict_slides`.
-    options
+    table
         How the labels table is read; see `validate_cohort`.
 
     Raises
@@ -70,7 +69,7 @@ def evaluate_steps(
     CohortError
         If the table has problems, or a label is none of the model's classes.
     """
-    report = validate_cohort(slides, labels, folds=None, options=options)
+    report = validate_cohort(slides, labels, folds=None, options=table)
     if report.cohort is None:
         raise CohortError(report.explain())
     cohort = report.cohort
@@ -95,9 +94,7 @@ def evaluate_steps(
     require_free(out / EVALUATION, is_evaluation)
     for done, sentence in enumerate(report.warnings, start=1):
         yield Step(("labels table",), done, len(report.warnings), "warnings", message=sentence)
-    rows = yield from relay(
-        predict_slides(sources, bundle, out, device=device, batch_size=batch_size, threads=threads, inputs=read)
-    )
+    rows = yield from relay(predict_slides(sources, bundle, out, options, inputs=read))
     good = [row for row in rows if row.status != "failed"]
     failed = {row.slide_id: row.message for row in rows if row.status == "failed"}
     if not good:

@@ -21,6 +21,7 @@ from lrmil.patches.layout import Patches
 from lrmil.patches.plan import PatchPlan, patches_of
 from lrmil.patches.tissue import GivenMask, Tissue, tissue_of
 from lrmil.prediction.attention import attention_raster
+from lrmil.prediction.options import DEFAULTS, PredictOptions
 from lrmil.prediction.prediction import Prediction
 from lrmil.raster import Raster
 from lrmil.slides.identity import unchanged
@@ -94,28 +95,46 @@ def predict_steps(
     start = time.perf_counter()
     if isinstance(slide, Slide) and mpp is not None:
         raise ConfigError("Expected mpp with a path. Got it with an open slide; give it to open_slide instead.")
+    options = PredictOptions(
+        device=device, batch_size=batch_size, threads=threads, uncertain_below=uncertain_below, live=live
+    )
     with ExitStack() as stack:
         opened = slide if isinstance(slide, Slide) else stack.enter_context(open_slide(slide, mpp=mpp))
-        reading = stack.enter_context(ExitStack())
-        reading.enter_context(unchanged(opened))
-        bytes_before = opened.bytes_read
+        yield from classify_steps(opened, bundle, options, tissue=tissue, start=start)
+
+
+def classify_steps(
+    slide: Slide,
+    bundle: Bundle,
+    options: PredictOptions = DEFAULTS,
+    *,
+    tissue: Raster | GivenMask | None = None,
+    start: float | None = None,
+) -> Iterator[Step[Prediction]]:
+    """Classify an open slide as `predict_steps` does; `start` is when it began to be opened (`time.perf_counter`)."""
+    start = time.perf_counter() if start is None else start
+    with ExitStack() as reading:
+        reading.enter_context(unchanged(slide))
+        bytes_before = slide.bytes_read
         clock = _Clock(start)
         clock.mark("open")
-        found = tissue_of(opened, tissue)
-        patches = patches_of(opened, _plan_of(bundle), found)
+        found = tissue_of(slide, tissue)
+        patches = patches_of(slide, _plan_of(bundle), found)
         check_failures(patches.undecided, len(patches) + patches.undecided, bundle.max_failed, found.notes)
         clock.mark("tissue")
-        encoder = PatchEncoder(bundle.encoder, pick_device(device), batch_size=batch_size)
+        encoder = PatchEncoder(bundle.encoder, pick_device(options.device), batch_size=options.batch_size)
         source = "segmented" if tissue is None else "given"
         mil = on_device(bundle.mil, torch.device("cpu"))
-        answer = _Answer(opened, bundle, mil, patches, found, source, bytes_before)
-        if live:
-            yield Step((opened.slide_id,), 0, len(patches), "patches", answer.partial([]))
+        answer = _Answer(slide, bundle, mil, patches, found, source, bytes_before)
+        if options.live:
+            yield Step((slide.slide_id,), 0, len(patches), "patches", answer.partial([]))
         parts = []
-        for part in encode_patches(opened, patches.level0_yx, patches.grid, encoder, threads=threads):
+        for part in encode_patches(slide, patches.level0_yx, patches.grid, encoder, threads=options.threads):
             parts.append(part)
             read = sum(len(part.positions) + len(part.failed) for part in parts)
-            yield Step((opened.slide_id,), read, len(patches), "patches", answer.partial(parts) if live else None)
+            yield Step(
+                (slide.slide_id,), read, len(patches), "patches", answer.partial(parts) if options.live else None
+            )
         encoded = join(parts)
         failed = len(encoded.failed) + patches.undecided
         check_failures(failed, len(patches) + patches.undecided, bundle.max_failed)
@@ -124,8 +143,8 @@ def predict_steps(
         output = predict_bag(answer.mil, torch.from_numpy(encoded.embeddings))
         clock.mark("mil")
         timings = {**clock.stages, "total": time.perf_counter() - start}
-        result = answer.complete(encoded, output, uncertain_below=uncertain_below, timings=timings)
-        yield Step((opened.slide_id,), len(patches), len(patches), "patches", result)
+        result = answer.complete(encoded, output, uncertain_below=options.uncertain_below, timings=timings)
+        yield Step((slide.slide_id,), len(patches), len(patches), "patches", result)
 
 
 def _plan_of(bundle: Bundle) -> PatchPlan:

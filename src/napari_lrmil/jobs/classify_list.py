@@ -50,7 +50,7 @@ def classify_list(
     folder, results
         Folder of the list, and of all results.
     device, uncertain_below
-        As in `lrmil.prediction.batch.predict_batch`.
+        As in `lrmil.prediction.options.PredictOptions`.
 
     Yields
     ------
@@ -69,6 +69,7 @@ def classify_list(
     """
     from lrmil.io.ownership import is_worklist, require_free
     from lrmil.prediction.batch import predict_batch
+    from lrmil.prediction.options import PredictOptions
     from lrmil.slides.inputs import Inputs
 
     path = list_file(results, folder, ".json")
@@ -80,9 +81,7 @@ def classify_list(
         [entry.source for entry in todo],
         bundle,
         _outputs(list(known.values()), folder, results),
-        device=device,
-        uncertain_below=uncertain_below,
-        saved_masks=True,
+        PredictOptions(device=device, uncertain_below=uncertain_below, saved_masks=True),
         inputs=Inputs(entry.source for entry in entries),
         rewording=REWORDING,
     )

@@ -51,8 +51,10 @@ def shown_steps(
 ) -> "Iterator[Step[Shown]]":
     """Classify one slide into its folder, or read the answer that is there; each Step carries what is known by then."""
     from lrmil.prediction.batch import predict_one
+    from lrmil.prediction.options import PredictOptions
 
+    options = PredictOptions(device=device, uncertain_below=below, live=True)
     out = case_folder(results, source.slide_id, source.path)
-    for step in predict_one(source, bundle, out, device=device, uncertain_below=below, tissue=mask, live=True):
+    for step in predict_one(source, bundle, out, options, tissue=mask):
         result = None if step.result is None else Shown(step.result, source, out)
         yield Step(step.job, step.done, step.total, step.unit, result, step.message, step.metrics)

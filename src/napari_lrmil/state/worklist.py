@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from lrmil.errors import SlideError
 from lrmil.slides.discovery import find_slides
+from lrmil.slides.each import finish
 from lrmil.slides.failures import Failure, failure_of, namesakes
 from lrmil.slides.source import SlideSource, slide_id_of
 from lrmil.steps import Step
@@ -223,10 +224,10 @@ def _look_into(folder: Path) -> None:
 def _known(entry: Entry, results: Path, bundle_sha256: str, memory: Memory) -> Entry:
     if entry.twin:
         return entry
-    try:
-        return saved(entry, results, bundle_sha256, memory)
-    except Exception as error:  # noqa: BLE001 - whatever one slide does, the others are listed
-        return failed_by(entry, error)
+    outcome = finish(lambda _: saved(entry, results, bundle_sha256, memory), entry.source)
+    if outcome.error is not None:
+        return failed_by(entry, outcome.error)
+    return outcome.value or entry
 
 
 def _is_of(path: Path, prediction: "Prediction", card: Path) -> bool:

@@ -22,6 +22,7 @@ from napari_lrmil.layers.build import KEY
 from napari_lrmil.session import session as session_module
 from napari_lrmil.session.session import Session, session_of
 from napari_lrmil.widgets.classify.result_box import facts as facts_of
+from support.runs import ON_CPU
 from support.slides import coordinate_pixels, write_pyramid
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def test_a_slide_is_classified_as_on_the_command_line(
     assert partial[-1] is True and partial.count(False) >= 2, "the attention filled in while the slide was read"
     bundle, shown = ready.session.bundle, ready.session.shown
     assert bundle is not None and shown is not None
-    expected = last(predict_one(SlideSource("demo-001", slide), bundle, tmp_path / "cli", device="cpu"))
+    expected = last(predict_one(SlideSource("demo-001", slide), bundle, tmp_path / "cli", ON_CPU))
     assert shown.prediction.probabilities == pytest.approx(expected.probabilities, abs=1e-6)
     kept = read_prediction(shown.out, "demo-001")
     assert kept is not None and kept.probabilities == shown.prediction.probabilities

@@ -155,7 +155,7 @@ def test_a_cancelled_list_keeps_what_is_finished_and_is_resumed(
 ) -> None:
     worklist = dock(folder, 4)
     session, results = worklist.session, worklist.session.preferences.results
-    cancelled, real = Event(), batch.predict_steps
+    cancelled, real = Event(), batch.classify_steps
 
     def waiting(slide: Slide, *arguments: object, **options: object) -> Iterator[Step[object]]:
         if slide.slide_id == "demo-001":
@@ -167,7 +167,7 @@ def test_a_cancelled_list_keeps_what_is_finished_and_is_resumed(
             session.cancel()
             cancelled.set()
 
-    monkeypatch.setattr(batch, "predict_steps", waiting)
+    monkeypatch.setattr(batch, "classify_steps", waiting)
     session.stepped.connect(stop)
     worklist.classify_all()
     finish(session)

@@ -23,6 +23,7 @@ from napari_lrmil.state.shown import Shown
 from napari_lrmil.widgets.classify.overlay_box import OverlayBox
 from napari_lrmil.widgets.classify.result_box import ResultBox
 from napari_lrmil.widgets.classify.review_box import ReviewBox
+from support.runs import ON_CPU
 
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
@@ -41,7 +42,7 @@ def predictions(cohort: Path, bundle: Bundle, tmp_path_factory: pytest.TempPathF
     for name in ("demo-001", "demo-002"):
         source = SlideSource(name, cohort / "slides" / f"{name}.ome.tif")
         out = tmp_path_factory.mktemp(name)
-        found[name] = Shown(last(predict_one(source, bundle, out, device="cpu")), source, out)
+        found[name] = Shown(last(predict_one(source, bundle, out, ON_CPU)), source, out)
     return found
 
 

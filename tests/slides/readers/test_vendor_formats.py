@@ -12,6 +12,7 @@ from PIL import Image
 
 from lrmil.errors import ResolutionError, SlideError
 from lrmil.prediction.batch import predict_slides
+from lrmil.prediction.options import PredictOptions
 from lrmil.slides.readers.openslide import OpenSlideReader, fluorescence_in
 from lrmil.slides.readers.tiff import TiffReader
 from lrmil.slides.slide import find_slides, open_slide
@@ -120,7 +121,7 @@ class TestMrxs:
         source = SlideSource("a", slide)
         for subtract in (False, True):
             out = tmp_path / str(subtract)
-            last(predict_slides([source], tiny_bundle(), out, device="cpu", subtract_bounds=subtract))
+            last(predict_slides([source], tiny_bundle(), out, PredictOptions(device="cpu", subtract_bounds=subtract)))
         read = [json.loads((tmp_path / str(subtract) / "a.geojson").read_text()) for subtract in (False, True)]
         corners = [np.array(one["features"][0]["geometry"]["coordinates"][0]) for one in read]
         np.testing.assert_array_equal(corners[0] - corners[1], np.full_like(corners[0], 256))

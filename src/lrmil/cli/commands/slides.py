@@ -1,7 +1,9 @@
 """The commands on slides: inspect, predict, case, extract."""
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 
 from lrmil.cli.commands.records import exported
 from lrmil.cli.options import inputs_of, log_at, masks_in, mpp_of, slides_of, with_checksums
@@ -14,12 +16,14 @@ from lrmil.models.devices import pick_device
 from lrmil.models.encoders.loading import PatchEncoder, encoder_hash, load_encoder
 from lrmil.patches.inspection import inspect_slide
 from lrmil.patches.plan import PatchPlan
+from lrmil.patches.tissue import GivenMask
 from lrmil.prediction.batch import predict_slides
 from lrmil.prediction.inference import predict_steps
+from lrmil.prediction.options import PredictOptions
 from lrmil.reports.case_page import require_case_writable, write_case
 from lrmil.reviews.log import latest_reviews
 from lrmil.slides.discovery import slide_path
-from lrmil.slides.failures import failure_of
+from lrmil.slides.each import Work, each
 from lrmil.slides.inputs import Inputs
 from lrmil.slides.resolution import parse_mpp
 from lrmil.slides.slide import open_source
@@ -28,26 +32,28 @@ from lrmil.slides.source import SlideSource, slide_id_of
 
 def inspect(options: argparse.Namespace) -> int:
     """Say what each slide is; a bad one does not stop the others."""
-    failed = 0
-    documents = []
     sources = slides_of(options)
     masks = masks_in(options.tissue, sources)
-    for source in sources:
-        path = source.path
-        try:
-            facts = inspect_slide(
-                source, lr=parse_mpp(options.at), size=options.patch_size, mask=masks.get(source.slide_id)
-            )
-            documents.append({"path": str(path), "status": "ok", **facts})
-        except Exception as error:  # noqa: BLE001 - whatever one slide does, the others go on
-            failed += 1
-            failure = failure_of(error, source)
-            documents.append({"path": str(path), "status": "failed", **failure._asdict()})
+    look: Work[dict[str, object]] = partial(_inspect_one, at=options.at, size=options.patch_size, masks=masks)
+    documents: list[dict[str, object]] = []
+    for step in each(look, sources, job=("inspect",), names_outputs=False):
+        if (outcome := step.result) is None:
+            continue
+        path = str(outcome.source.path)
+        if outcome.failure is None:
+            documents.append({"path": path, "status": "ok", **(outcome.value or {})})
+        else:
+            documents.append({"path": path, "status": "failed", **outcome.failure._asdict()})
         if not options.json:
             print_facts(documents[-1])
+    failed = sum(document["status"] == "failed" for document in documents)
     if options.json:
         print_json(documents)
     return exit_code(failed, len(documents))
+
+
+def _inspect_one(source: SlideSource, *, at: str, size: int, masks: Mapping[str, GivenMask]) -> dict[str, object]:
+    return inspect_slide(source, lr=parse_mpp(at), size=size, mask=masks.get(source.slide_id))
 
 
 def predict(options: argparse.Namespace) -> int:
@@ -59,12 +65,14 @@ def predict(options: argparse.Namespace) -> int:
             sources,
             bundle,
             options.out,
-            device=options.device,
-            batch_size=options.batch_size,
-            threads=options.threads,
-            uncertain_below=options.uncertain_below,
+            PredictOptions(
+                device=options.device,
+                batch_size=options.batch_size,
+                threads=options.threads,
+                uncertain_below=options.uncertain_below,
+                subtract_bounds=options.subtract_bounds,
+            ),
             tissue=masks_in(options.tissue, sources),
-            subtract_bounds=options.subtract_bounds,
             inputs=inputs_of(options),
         ),
         console,

@@ -22,6 +22,7 @@ from lrmil.features.extraction import SlideSource
 from lrmil.models.bundle import load_bundle
 from lrmil.prediction import evaluation
 from lrmil.prediction.batch import predict_slides
+from lrmil.prediction.options import PredictOptions
 from lrmil.reports.run_report import write_report
 from lrmil.runs.control import is_running, request_stop
 from lrmil.runs.earlier import earlier_in
@@ -68,7 +69,10 @@ def demo(options: argparse.Namespace) -> int:
     slide = sorted((cohort / "slides").iterdir())[-1]
     rows = show(
         predict_slides(
-            [SlideSource(slide_id_of(slide), slide)], load_bundle(run.model), out / "prediction", device=options.device
+            [SlideSource(slide_id_of(slide), slide)],
+            load_bundle(run.model),
+            out / "prediction",
+            PredictOptions(device=options.device),
         ),
         console,
     )
@@ -167,14 +171,12 @@ def evaluate(options: argparse.Namespace) -> int:
         options.labels,
         load_bundle(options.model),
         out,
-        device=options.device,
-        batch_size=options.batch_size,
-        threads=options.threads,
+        PredictOptions(device=options.device, batch_size=options.batch_size, threads=options.threads),
         mpp=mpp_table_of(options, [source.slide_id for source in found]),
         objective_power=options.use_objective_power,
         checksums={source.slide_id: source.checksums for source in stated},
         inputs=inputs_of(options),
-        options=table_options_of(options),
+        table=table_options_of(options),
     )
     result = show(steps, console)
     if options.json:

@@ -1,0 +1,35 @@
+"""How slides are classified: one value, passed down from whoever asks."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictOptions:
+    """How slides are classified.
+
+    Attributes
+    ----------
+    device
+        "auto" or a name of `lrmil.models.devices.available_devices`.
+    batch_size, threads
+        Patches per encoding batch, and threads that read a slide; they do not change the result.
+    uncertain_below
+        Status "uncertain" when the highest probability is below this.
+    live
+        Whether each Step carries the Prediction so far, status "partial", for a viewer that fills the attention in.
+    saved_masks
+        Whether a tissue mask that lies beside a slide's answer is used in place of one that is given.
+    subtract_bounds
+        Whether the GeoJSON counts from the corner of the scanned area; see `lrmil.prediction.files.write_tiles`.
+    """
+
+    device: str = "auto"
+    batch_size: int = 64
+    threads: int = 2
+    uncertain_below: float = 0.0
+    live: bool = False
+    saved_masks: bool = False
+    subtract_bounds: bool = False
+
+
+DEFAULTS = PredictOptions()
