@@ -1,7 +1,11 @@
 """One function over many slides: order, isolation, what ends the whole, and the same from either executor."""
 
 import os
+import subprocess
+import sys
+import time
 from collections.abc import Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -189,6 +193,44 @@ def test_one_slide_is_finished_without_its_steps() -> None:
     assert isinstance(finish(act_in_steps, source_of("a-ValueError")).failure, Failure)
     with pytest.raises(EncoderError):
         finish(act_in_steps, source_of("a-EncoderError"))
+
+
+def test_an_engine_needs_to_submit_no_more_than_finish() -> None:
+    class Submitted:
+        def run(
+            self, work: Work[str], slides: Sequence[SlideSource]
+        ) -> Generator[Step[str] | Outcome[str], None, None]:
+            with ThreadPoolExecutor(2) as engine:
+                yield from engine.map(partial(finish, work), slides)
+
+    slides = sources_of("", "SlideError", "waits", "")
+    assert [outcome.failure for outcome in outcomes(act_in_steps, slides, Submitted())] == [  # type: ignore[arg-type]
+        outcome.failure for outcome in outcomes(act_in_steps, slides)
+    ]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no signals")
+def test_a_worker_ends_with_its_parent(tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    script = f"""
+from functools import partial
+from pathlib import Path
+from lrmil.slides.each import each
+from lrmil.slides.local_processes import LocalProcesses
+from lrmil.slides.source import SlideSource
+from support.each_work import linger
+slides = [SlideSource("a", Path("a.svs"))]
+list(each(partial(linger, begun=Path({str(begun)!r})), slides, LocalProcesses(1), job="job"))
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, env=environment)
+    for _ in range(1200):
+        if begun.exists() or parent.poll() is not None:
+            break
+        time.sleep(0.05)
+    assert begun.exists()
+    parent.kill()
+    parent.communicate(timeout=30)  # ends when no process is left that may write
 
 
 def test_an_executor_that_forgets_a_slide_is_found_out() -> None:

@@ -65,3 +65,9 @@ def process_of(source: SlideSource) -> int:
     """Return in which process the work is done."""
     time.sleep(0.05)
     return os.getpid()
+
+
+def linger(source: SlideSource, *, begun: Path) -> None:
+    """Tell that the work has begun, and do not come to an end."""
+    begun.touch()
+    time.sleep(600)

@@ -27,7 +27,8 @@ class Outcome(Generic[T]):
     failure
         Why it has no value.
     error
-        The exception behind the failure. None for a refused name, and for work that was done in another process.
+        The exception behind the failure. None for a refused name, and for work that was done in another process:
+        exceptions cannot always be sent.
     finished
         False while the work is in progress.
     """
@@ -38,12 +39,16 @@ class Outcome(Generic[T]):
     error: Exception | None = None
     finished: bool = True
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Leave the exception behind when the outcome is sent to another process."""
+        return Outcome, (self.source, self.value, self.failure, None, self.finished)
+
 
 class Executor(Protocol):
     """Runs work on slides, in this process or elsewhere.
 
-    An engine such as dask.distributed needs one method: submit ``finish(work, slide)`` for each slide, and yield what
-    comes back, in order.
+    An engine such as dask.distributed needs this one method, which submits ``finish(work, slide)`` for each slide and
+    yields what comes back.
     """
 
     def run(self, work: Work[T], slides: Sequence[SlideSource]) -> Generator[Step[T] | Outcome[T], None, None]:

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
@@ -128,8 +128,7 @@ def _do_nothing() -> None:
 
 
 def _finish(slide: SlideSource) -> tuple[Outcome[Any], str]:
-    """Return the Outcome without its error, which need not be picklable, and the traceback of an unexpected one."""
+    """Return the Outcome, and the traceback of an unexpected error, which does not come with it."""
     outcome = finish(_works[0], slide)
-    unexpected = outcome.error is not None and outcome.failure is not None and outcome.failure.reason == "unexpected"
-    details = "".join(traceback.format_exception(outcome.error)) if unexpected else ""
-    return replace(outcome, error=None), details
+    unexpected = outcome.failure is not None and outcome.failure.reason == "unexpected"
+    return outcome, "".join(traceback.format_exception(outcome.error)) if unexpected else ""

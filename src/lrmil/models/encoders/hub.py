@@ -164,7 +164,7 @@ def _download(repository: str, revision: str) -> HubModel:
             f"The hub's {repository} is not in timm's format (config.json with model.safetensors or "
             "pytorch_model.bin). Convert its weights, then pass local-dir:FOLDER."
         ) from error
-    except Exception as error:
+    except Exception as error:  # whatever the client of the hub and the network raise
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise EncoderError(f"The model {repository} could not be downloaded: {reason}. {WAYS_OUT}") from error
     return _model_in(config.parent)

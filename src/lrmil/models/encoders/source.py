@@ -249,7 +249,7 @@ def weight_shapes(folder: Path) -> dict[str, SHAPE]:
             return {key: tuple(value.shape) for key, value in state.items() if isinstance(value, torch.Tensor)}
     except FormatError as error:
         raise EncoderError(f"The weights in {folder.name} cannot be read: {error}") from error
-    except Exception as error:
+    except Exception as error:  # whatever torch and timm raise: shapes are a help, not needed
         log.debug("no shapes from %s", folder, exc_info=error)
     return {}
 
