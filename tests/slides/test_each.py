@@ -45,16 +45,16 @@ def sources_of(*behaviours: str) -> list[SlideSource]:
 def outcomes(
     work: Work[str], slides: Sequence[SlideSource], executor: Executor = IN_PROCESS, **options: bool
 ) -> list[Outcome[str]]:
-    steps = each(work, slides, executor, job="job", **options)
+    steps = each(work, slides, executor, job=("job",), **options)
     return [step.result for step in steps if step.result is not None and step.result.finished]
 
 
 @given(st.lists(st.sampled_from(BEHAVIOURS), max_size=8))
 def test_each_slide_has_its_outcome_in_order_and_stops_no_other(behaviours: list[str]) -> None:
     slides = sources_of(*behaviours)
-    seen = list(each(act, slides, job="job"))
+    seen = list(each(act, slides, job=("job",)))
     assert [(step.job, step.done, step.total, step.unit) for step in seen] == [
-        ("job", done, len(slides), "slides") for done in range(len(slides) + 1)
+        (("job",), done, len(slides), "slides") for done in range(len(slides) + 1)
     ]
     assert seen[0].result is None and not seen[0].message
     for slide, behaviour, step in zip(slides, behaviours, seen[1:], strict=True):
@@ -72,8 +72,8 @@ def test_each_slide_has_its_outcome_in_order_and_stops_no_other(behaviours: list
 @pytest.mark.parametrize("executor", EXECUTORS[1:])
 def test_other_processes_give_the_same(executor: Executor) -> None:
     slides = sources_of("waits", "", "SlideError", "unpicklable", "", "MemoryError", "ResolutionError", "waits", "")
-    elsewhere = list(each(act, slides, executor, job="job"))
-    here = list(each(act, slides, job="job"))
+    elsewhere = list(each(act, slides, executor, job=("job",)))
+    here = list(each(act, slides, job=("job",)))
     assert [step.message for step in elsewhere] == [step.message for step in here]
     assert [(step.done, step.total) for step in elsewhere] == [(step.done, step.total) for step in here]
     for mine, theirs in zip(here[1:], elsewhere[1:], strict=True):
@@ -83,8 +83,8 @@ def test_other_processes_give_the_same(executor: Executor) -> None:
 
 def test_the_steps_of_a_slide_carry_what_is_known_so_far() -> None:
     slides = sources_of("", "SlideError")
-    seen = list(each(act_in_steps, slides, job="job"))
-    assert [(step.job, step.done) for step in seen] == [
+    seen = list(each(act_in_steps, slides, job=("job",)))
+    assert [(*step.job, step.done) for step in seen] == [
         ("job", 0), ("0-", 1), ("0-", 2), ("job", 1), ("1-SlideError", 1), ("1-SlideError", 2), ("job", 2),
     ]  # fmt: skip
     assert seen[2].result == Outcome(slides[0], "2", finished=False)
@@ -98,7 +98,7 @@ def test_what_concerns_every_slide_ends_the_whole(kind: str, work: Work[str], tm
     slides = sources_of("SlideError", kind, "")
     seen = []
     with pytest.raises(RUN_LEVEL[kind], match=kind):
-        for step in each(partial(work, begun=tmp_path), slides, job="job"):
+        for step in each(partial(work, begun=tmp_path), slides, job=("job",)):
             seen.append(step)
     assert seen[-1].done >= 1 and sorted(path.name for path in tmp_path.iterdir()) == ["0-SlideError", f"1-{kind}"]
 
@@ -107,7 +107,7 @@ def test_it_ends_the_whole_in_other_processes(tmp_path: Path) -> None:
     slides = sources_of("waits", "ModelError", "waits", *[""] * 20)
     seen = []
     with pytest.raises(RUN_LEVEL["ModelError"], match="ModelError in"):
-        for step in each(partial(act, begun=tmp_path), slides, LocalProcesses(2), job="job"):
+        for step in each(partial(act, begun=tmp_path), slides, LocalProcesses(2), job=("job",)):
             seen.append(step)
     assert [step.done for step in seen] == [0, 1]
     assert len(list(tmp_path.iterdir())) <= 4
@@ -133,7 +133,7 @@ def test_work_runs_in_as_many_processes_as_asked() -> None:
 @pytest.mark.parametrize("executor", EXECUTORS)
 def test_closing_cancels_what_has_not_begun(executor: Executor, tmp_path: Path) -> None:
     slides = sources_of("", *["waits"] * 10)
-    steps = each(partial(act, begun=tmp_path), slides, executor, job="job")
+    steps = each(partial(act, begun=tmp_path), slides, executor, job=("job",))
     for step in steps:
         if step.done == 1:
             break
@@ -148,12 +148,12 @@ def test_closing_in_a_slide_closes_its_work() -> None:
 
     def work(slide: SlideSource) -> Generator[Step[str], None, str]:
         try:
-            yield Step("patches", 1, 2)
+            yield Step(("patches",), 1, 2)
             return "done"
         finally:
             closed.append(slide.slide_id)
 
-    steps = each(work, sources_of("", ""), job="job")
+    steps = each(work, sources_of("", ""), job=("job",))
     next(steps)
     next(steps)
     steps.close()
@@ -185,7 +185,7 @@ def test_slides_whose_outputs_would_have_one_name_are_not_worked_on(executor: Ex
 
 @pytest.mark.parametrize("executor", EXECUTORS)
 def test_no_slides_are_no_error(executor: Executor) -> None:
-    assert [step.done for step in each(act, [], executor, job="job")] == [0]
+    assert [step.done for step in each(act, [], executor, job=("job",))] == [0]
 
 
 def test_one_slide_is_finished_without_its_steps() -> None:
@@ -220,7 +220,7 @@ from lrmil.slides.local_processes import LocalProcesses
 from lrmil.slides.source import SlideSource
 from support.each_work import linger
 slides = [SlideSource("a", Path("a.svs"))]
-list(each(partial(linger, begun=Path({str(begun)!r})), slides, LocalProcesses(1), job="job"))
+list(each(partial(linger, begun=Path({str(begun)!r})), slides, LocalProcesses(1), job=("job",)))
 """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, env=environment)

@@ -41,7 +41,7 @@ def act(source: SlideSource, *, begun: Path | None = None) -> str:
 def act_in_steps(source: SlideSource, *, begun: Path | None = None) -> Generator[Step[str], None, str]:
     """Do the same and report two Steps before."""
     for done in (1, 2):
-        yield Step(source.slide_id, done, 2, "patches", str(done), metrics={"done": done})
+        yield Step((source.slide_id,), done, 2, "patches", str(done), metrics={"done": done})
     return act(source, begun=begun)
 
 
