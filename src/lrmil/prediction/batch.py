@@ -224,13 +224,11 @@ def predict_one(
         saved = read_tissue(out, source.slide_id) if options.saved_masks else None
         tissue = tissue if saved is None else saved
         mask = tissue.read(slide) if isinstance(tissue, GivenMask) else tissue
-        key = _key(source, slide, bundle, options, mask)
-        key_if_damaged = hashing.sha256_of([key, changed_at(source.path)])
+        key, key_if_damaged = _keys(source, slide, bundle, options, mask)
         # A mask that is read back is equal only up to rounding, so its key is another.
         as_saved = saved is not None and not is_mask_edited(out, source.slide_id)
-        prediction = read_prediction(
-            out, source.slide_id, keys=() if as_saved else (key, key_if_damaged), classes=bundle.classes
-        )
+        keys = () if as_saved else (key, key_if_damaged)
+        prediction = read_prediction(out, source.slide_id, keys=keys, classes=bundle.classes)
         if prediction is not None and as_saved and prediction.tissue_source != "given":
             prediction = None
         if prediction is not None and not _counts(prediction, source, slide, bundle, options.uncertain_below):
@@ -310,11 +308,14 @@ def _reworded(message: str, rewording: Mapping[str, str]) -> str:
     return message
 
 
-def _key(source: SlideSource, slide: Slide, bundle: Bundle, options: PredictOptions, mask: Raster | None) -> str:
-    """Hash what an answer is made from."""
+def _keys(
+    source: SlideSource, slide: Slide, bundle: Bundle, options: PredictOptions, mask: Raster | None
+) -> tuple[str, str]:
+    """Hash what an answer is made from; the second counts for a damaged slide, until its file is written again."""
     bounds = ["bounds subtracted"] if options.subtract_bounds else []
     made_from = [slide.fingerprint, source.mpp, bundle.sha256, options.uncertain_below, mask and mask.sha256, *bounds]
-    return hashing.sha256_of([FORMAT, READING, *made_from])
+    key = hashing.sha256_of([FORMAT, READING, *made_from])
+    return key, hashing.sha256_of([key, changed_at(source.path)])
 
 
 def _counts(prediction: Prediction, source: SlideSource, slide: Slide, bundle: Bundle, uncertain_below: float) -> bool:
