@@ -70,4 +70,4 @@ def process_of(source: SlideSource) -> int:
 def linger(source: SlideSource, *, begun: Path) -> None:
     """Tell that the work has begun, and do not come to an end."""
     begun.touch()
-    time.sleep(600)
+    time.sleep(60)
