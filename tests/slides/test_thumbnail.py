@@ -8,7 +8,7 @@ import pytest
 from lrmil.errors import SlideError
 from lrmil.patches.layout import make_patches
 from lrmil.raster import Raster
-from lrmil.slides.fallback import StandIns
+from lrmil.slides.fallback import LevelFallback
 from lrmil.slides.slide import open_slide
 from support.recording import open_recorded
 from support.slides import overwrite, segment_of, write_pyramid
@@ -29,15 +29,15 @@ def torn(tmp_path: Path) -> Path:
 def watch(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Collect the heights of what is tried from now on."""
     tried: list[int] = []
-    real = StandIns.sample
+    real = LevelFallback.sample
 
     def spied(
-        self: StandIns, level: int, origin: tuple[float, float], size: tuple[int, int], **options: float
+        self: LevelFallback, level: int, origin: tuple[float, float], size: tuple[int, int], **options: float
     ) -> object:
         tried.append(size[0])
         return real(self, level, origin, size, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(StandIns, "sample", spied)
+    monkeypatch.setattr(LevelFallback, "sample", spied)
     return tried
 
 

@@ -16,7 +16,7 @@ MOST_PIXELS = 1 << 26  # of a finer level that are read for one region: 192 MiB
 log = logging.getLogger(__name__)
 
 
-class StandIns:
+class LevelFallback:
     """Reads regions of one open slide, from any thread, and knows where a finer level had to stand in.
 
     Parameters
@@ -51,7 +51,7 @@ class StandIns:
         size_yx: tuple[int, int],
         *,
         step: float,
-        most_pixels: int = MOST_PIXELS,
+        max_pixels: int = MOST_PIXELS,
     ) -> NDArray[np.uint8]:
         """Read a region from a level, or as it would be read if the slide had no such level.
 
@@ -79,7 +79,7 @@ class StandIns:
             return self._sample(level, origin_yx, size_yx, step)
         except SlideError as error:
             for finer in self._finer(level):
-                if size_yx[0] * size_yx[1] * (step / self.reader.levels[finer].downsample) ** 2 > most_pixels:
+                if size_yx[0] * size_yx[1] * (step / self.reader.levels[finer].downsample) ** 2 > max_pixels:
                     break
                 try:
                     pixels = self._sample(finer, origin_yx, size_yx, step)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrmil.errors import SlideError
-from lrmil.slides.fallback import StandIns
+from lrmil.slides.fallback import LevelFallback
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -22,7 +22,7 @@ HATCHING = (150, 205, 8)  # two greys, and the width of a stripe in pixels
 LARGEST_CHUNK = 4096  # viewers fetch whole chunks: a strip wider than this is cut
 
 
-def make_pyramid(pixels: StandIns, name: str) -> "list[da.Array]":
+def make_pyramid(pixels: LevelFallback, name: str) -> "list[da.Array]":
     """Wrap each level as a (y, x, 3) uint8 dask array that reads when it is computed; full resolution first.
 
     Parameters
@@ -50,7 +50,7 @@ class LazyLevel:
     ndim = 3
     dtype = np.dtype(np.uint8)
 
-    def __init__(self, pixels: StandIns, level: int) -> None:
+    def __init__(self, pixels: LevelFallback, level: int) -> None:
         self._pixels = pixels
         self._level = level
         self.shape = (*pixels.reader.levels[level].shape, 3)

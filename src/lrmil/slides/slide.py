@@ -13,7 +13,7 @@ from lrmil.errors import ResolutionError
 from lrmil.io.zarr_folders import ZARR_SUFFIX
 from lrmil.slides.checksums import NOT_COMPARED, comparison, verify
 from lrmil.slides.discovery import find_slides, slide_file
-from lrmil.slides.fallback import StandIns
+from lrmil.slides.fallback import LevelFallback
 from lrmil.slides.identity import Identity, find_identity, identity_of
 from lrmil.slides.level_choice import FINER, coarsest_level, far_notes
 from lrmil.slides.parts import parts_of
@@ -123,7 +123,7 @@ class Slide:
         self._reader = reader
         self._resolution = resolution
         self.checksum = NOT_COMPARED
-        self._pixels = StandIns(reader, path.name)
+        self._pixels = LevelFallback(reader, path.name)
         self._asked: set[float] = set()
 
     def __enter__(self) -> Self:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrmil.errors import SlideError
-from lrmil.slides.fallback import StandIns
+from lrmil.slides.fallback import LevelFallback
 from lrmil.slides.readers.sampling import WHITE
 
 BLOCK = 1024  # largest side of a block in output pixels
@@ -39,7 +39,7 @@ class Thumbnail(NamedTuple):
     failed: NDArray[np.bool_]
 
 
-def make_thumbnail(pixels: StandIns, level: int, ratio: int) -> Thumbnail:
+def make_thumbnail(pixels: LevelFallback, level: int, ratio: int) -> Thumbnail:
     """Shrink a whole level by a whole `ratio`.
 
     A block that cannot be read is split, and its parts are tried again, down to `SMALLEST_BLOCK`. The number of tries
@@ -64,7 +64,7 @@ def make_thumbnail(pixels: StandIns, level: int, ratio: int) -> Thumbnail:
     def fill(y: int, x: int, side: int) -> SlideError | None:
         size = min(side, rows - y), min(side, cols - x)
         try:
-            region = pixels.sample(level, (y * step, x * step), size, step=step, most_pixels=SOURCE_BLOCK**2)
+            region = pixels.sample(level, (y * step, x * step), size, step=step, max_pixels=SOURCE_BLOCK**2)
         except SlideError as error:
             return error
         array[y : y + size[0], x : x + size[1]] = region
