@@ -69,7 +69,7 @@ def test_the_decoder_of_jpeg_2000_alone_would_have_painted_over_it(
     with open_slide(slide, mpp=1.0) as intact:
         before = intact.read_region((0, 0), SHAPES[JPEG_2000], 1.0)
     zero(slide, 6)
-    monkeypatch.setattr(DicomFrames, "refuse_holes", lambda *_: None)
+    monkeypatch.setattr(DicomFrames, "require_whole_frames", lambda *_: None)
     with open_slide(slide, mpp=1.0) as opened:
         assert (opened.read_region((0, 0), SHAPES[JPEG_2000], 1.0) != before).any()
 
@@ -119,18 +119,18 @@ def test_the_file_of_a_level_is_found_among_those_beside(shared: Path, tmp_path:
         (tmp_path / name).write_bytes(other)
         zero(tmp_path / name, 6)
     frames = DicomFrames(first)
-    frames.refuse_holes((height, width), 0, 0, height, width)
-    frames.refuse_holes((height + 2, width + 2), 0, 0, height, width)  # of another slide
-    frames.refuse_holes((height + 1, width + 1), 0, 0, TILE, TILE)
+    frames.require_whole_frames((height, width), 0, 0, height, width)
+    frames.require_whole_frames((height + 2, width + 2), 0, 0, height, width)  # of another slide
+    frames.require_whole_frames((height + 1, width + 1), 0, 0, TILE, TILE)
     with pytest.raises(SlideError, match=r"2\.dcm.*frame 6"):
-        frames.refuse_holes((height + 1, width + 1), 0, 0, height, width)
+        frames.require_whole_frames((height + 1, width + 1), 0, 0, height, width)
 
 
 @pytest.mark.parametrize("replaced", [(ROW_BY_ROW, ROW_BY_ROW[:-4] + b"SOME"), (ENCAPSULATED, bytes(12))])
 def test_what_is_not_understood_is_left_to_openslide(slide: Path, replaced: tuple[bytes, bytes]) -> None:
     zero(slide, 6)
     slide.write_bytes(slide.read_bytes().replace(*replaced))
-    DicomFrames(slide).refuse_holes(SHAPES[slide.name], 0, 0, *SHAPES[slide.name])
+    DicomFrames(slide).require_whole_frames(SHAPES[slide.name], 0, 0, *SHAPES[slide.name])
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -146,6 +146,6 @@ def test_whatever_a_file_says_frames_lie_within_it(shared: Path, tmp_path: Path,
     path.write_bytes(changed[:cut])
     shape = sides_of(bytes(changed[:cut])) or SHAPES[JPEG]
     try:
-        DicomFrames(path).refuse_holes(shape, 0, 0, *(max(1, min(side, 4096)) for side in shape))
+        DicomFrames(path).require_whole_frames(shape, 0, 0, *(max(1, min(side, 4096)) for side in shape))
     except SlideError as error:
         assert "frame " in str(error)

@@ -17,7 +17,7 @@ from lrmil.errors import ResolutionError, SlideError
 from lrmil.io.ownership import PNG_MARK
 from lrmil.slides.readers.choice import open_reader
 from lrmil.slides.readers.image import FlatReader
-from lrmil.slides.readers.missing_bytes import has_jpeg_hole
+from lrmil.slides.readers.missing_bytes import has_missing_jpeg_bytes
 from lrmil.slides.slide import find_slides, open_slide, slide_id_of
 from support.slides import coordinate_pixels, write_pyramid
 
@@ -148,7 +148,7 @@ def test_a_jpeg_of_much_glass_has_no_hole(tmp_path: Path, options: dict[str, int
 
 @given(st.binary(max_size=300), st.integers(1, 10**6))
 def test_whatever_follows_the_mark_of_a_jpeg_has_a_hole_or_none(data: bytes, area: int) -> None:
-    assert has_jpeg_hole(b"\xff\xd8" + data, area) in (True, False)
+    assert has_missing_jpeg_bytes(b"\xff\xd8" + data, area) in (True, False)
 
 
 def test_one_flipped_bit_of_a_png_is_seen(tmp_path: Path) -> None:

@@ -10,7 +10,12 @@ from PIL import Image
 from scipy import ndimage
 
 from lrmil.errors import SlideError
-from lrmil.slides.readers.missing_bytes import HOLE_BYTES, ends_in_zeros, has_compressed_hole, is_hole
+from lrmil.slides.readers.missing_bytes import (
+    MIN_MISSING_BYTES,
+    ends_in_zeros,
+    has_missing_bytes,
+    has_missing_compressed_bytes,
+)
 from lrmil.slides.readers.tiff import TiffReader
 from support.slides import overwrite, segment_of, write_pyramid
 
@@ -35,7 +40,7 @@ class TestPlainTiles:
     @pytest.mark.parametrize("where", ["begin", "middle", "end"])
     def test_a_block_of_zeros_is_unreadable(self, tmp_path: Path, where: str) -> None:
         path = write_pyramid(tmp_path / "a.tif", TISSUE, factors=(), compression=None, tile=256)
-        punch(path, 0, where, HOLE_BYTES)
+        punch(path, 0, where, MIN_MISSING_BYTES)
         reader = TiffReader(path)
         with pytest.raises(SlideError, match=r"segment 0 of level 0 holds a long run of zero bytes"):
             reader.read(0, 0, 0, 8, 8)
@@ -45,7 +50,7 @@ class TestPlainTiles:
     def test_a_hole_across_two_tiles_spoils_both(self, tmp_path: Path) -> None:
         path = write_pyramid(tmp_path / "a.tif", TISSUE, factors=(), compression=None, tile=256)
         offset, _ = segment_of(path, 0, 1)
-        overwrite(path, offset - HOLE_BYTES // 2, bytes(HOLE_BYTES))
+        overwrite(path, offset - MIN_MISSING_BYTES // 2, bytes(MIN_MISSING_BYTES))
         reader = TiffReader(path)
         for x in (0, 256):
             with pytest.raises(SlideError, match="zero bytes"):
@@ -78,7 +83,9 @@ class TestPlainRows:
     def test_a_hole_spoils_the_rows_that_it_touches(self, tmp_path: Path) -> None:
         path = strip_file(tmp_path / "a.tif")
         offset, _ = segment_of(path, 0, 0)
-        overwrite(path, offset + 100 * 1800 + 900, bytes(HOLE_BYTES))  # columns 300 on of row 100 to 465 of row 102
+        overwrite(
+            path, offset + 100 * 1800 + 900, bytes(MIN_MISSING_BYTES)
+        )  # columns 300 on of row 100 to 465 of row 102
         reader = TiffReader(path)
         for y, x in ((100, 290), (101, 0), (101, 599), (102, 465)):
             with pytest.raises(SlideError, match=rf"row {y} of level 0 holds a long run of zero bytes"):
@@ -104,7 +111,7 @@ class TestCompressed:
     @pytest.mark.parametrize("compression", ["jpeg", "jpeg2000", "webp", "deflate", "lzw", "zstd", "packbits"])
     def test_a_block_of_zeros_is_never_painted_over(self, tmp_path: Path, compression: str, where: str) -> None:
         path = write_pyramid(tmp_path / "a.tif", TISSUE, factors=(), compression=compression, tile=256)
-        punch(path, 0, where, HOLE_BYTES)
+        punch(path, 0, where, MIN_MISSING_BYTES)
         reader = TiffReader(path)
         with pytest.raises(SlideError, match="segment 0 of level 0"):
             reader.read(0, 0, 0, 8, 8)
@@ -157,7 +164,7 @@ class TestWebp:
         data = io.BytesIO()
         Image.fromarray(np.tile(TISSUE[:512, :512], (2, 2, 1))).save(data, "WEBP", quality=90)
         whole, middle = data.getvalue(), len(data.getvalue()) // 2
-        holed = whole[:middle] + bytes(2 * HOLE_BYTES) + whole[middle + 2 * HOLE_BYTES :]
+        holed = whole[:middle] + bytes(2 * MIN_MISSING_BYTES) + whole[middle + 2 * MIN_MISSING_BYTES :]
         with pytest.raises(SlideError, match="zero bytes"):
             TiffReader(webp_file(tmp_path / "a.tif", holed, 1024))
 
@@ -174,7 +181,7 @@ def test_black_areas_that_deflate_stores_plainly_are_pixels(tmp_path: Path) -> N
     path = tmp_path / "a.tif"
     options = {"photometric": "rgb", "tile": (256, 256), "compression": "deflate", "compressionargs": {"level": 0}}
     tifffile.imwrite(path, speck, **options)
-    assert bytes(HOLE_BYTES) in path.read_bytes()
+    assert bytes(MIN_MISSING_BYTES) in path.read_bytes()
     reader = TiffReader(path)
     np.testing.assert_array_equal(reader.read(0, 0, 0, 520, 600), speck)
     reader.close()
@@ -187,8 +194,12 @@ def test_black_areas_that_deflate_stores_plainly_are_pixels(tmp_path: Path) -> N
 
 def test_rules() -> None:
     pixels = np.ones((64, 64, 3), np.uint8)
-    assert not is_hole(pixels.tobytes(), pixels)
-    assert is_hole(bytes(HOLE_BYTES), pixels) and not is_hole(bytes(HOLE_BYTES - 1), pixels)
-    assert has_compressed_hole(b"x" + bytes(HOLE_BYTES), 256**2)
-    assert not has_compressed_hole(b"x" + bytes(HOLE_BYTES), 1024**2), "a large JPEG of one colour may have as many"
+    assert not has_missing_bytes(pixels.tobytes(), pixels)
+    assert has_missing_bytes(bytes(MIN_MISSING_BYTES), pixels) and not has_missing_bytes(
+        bytes(MIN_MISSING_BYTES - 1), pixels
+    )
+    assert has_missing_compressed_bytes(b"x" + bytes(MIN_MISSING_BYTES), 256**2)
+    assert not has_missing_compressed_bytes(b"x" + bytes(MIN_MISSING_BYTES), 1024**2), (
+        "a large JPEG of one colour may have as many"
+    )
     assert ends_in_zeros(b"x" + bytes(64)) and not ends_in_zeros(bytes(63) + b"x") and not ends_in_zeros(bytes(64))

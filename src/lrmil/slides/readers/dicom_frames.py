@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from lrmil.slides.dicom_series import levels_of
-from lrmil.slides.readers.missing_bytes import END_OF_JPEG, HOLE, ends_in_zeros, has_compressed_hole
+from lrmil.slides.readers.missing_bytes import END_OF_JPEG, MISSING_BYTES, ends_in_zeros, has_missing_compressed_bytes
 from lrmil.slides.readers.protocol import unreadable
 
 HEAD = 1 << 16  # bytes that hold what is the same for all frames
@@ -56,7 +56,7 @@ class DicomFrames:
         self._levels: dict[tuple[int, int], LevelFrames | None] = {}
         self._intact: dict[tuple[int, int], set[int]] = {}
 
-    def refuse_holes(self, shape: tuple[int, int], y: int, x: int, h: int, w: int) -> None:
+    def require_whole_frames(self, shape: tuple[int, int], y: int, x: int, h: int, w: int) -> None:
         """Refuse a rectangle of the level of that (height, width) if a frame that it touches has a hole.
 
         Raises
@@ -187,8 +187,8 @@ def _problem(data: bytes, tile: tuple[int, int]) -> str:
     is_jpeg = data.startswith(JPEG)
     if is_jpeg and END_OF_JPEG not in data:
         return "is an incomplete JPEG"
-    if has_compressed_hole(data, tile[0] * tile[1]) or (not is_jpeg and ends_in_zeros(data)):
-        return HOLE
+    if has_missing_compressed_bytes(data, tile[0] * tile[1]) or (not is_jpeg and ends_in_zeros(data)):
+        return MISSING_BYTES
     return ""
 
 

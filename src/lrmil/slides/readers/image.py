@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import ImageFile, JpegImagePlugin, PngImagePlugin
 
 from lrmil.errors import SlideError
-from lrmil.slides.readers.missing_bytes import HOLE, has_jpeg_hole
+from lrmil.slides.readers.missing_bytes import MISSING_BYTES, has_missing_jpeg_bytes
 from lrmil.slides.readers.protocol import ICC_NOTE, Level, check_inside, not_brightfield, unreadable
 from lrmil.slides.resolution import Disregarded, MppCandidate
 
@@ -62,8 +62,8 @@ def _decode(path: Path) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
         with _open(path) as image:
             _refuse_unfit(path, image)
             pixels = np.asarray(image)
-            if not _is_png(path) and has_jpeg_hole(path.read_bytes(), pixels.shape[0] * pixels.shape[1]):
-                raise ValueError(f"it {HOLE}")
+            if not _is_png(path) and has_missing_jpeg_bytes(path.read_bytes(), pixels.shape[0] * pixels.shape[1]):
+                raise ValueError(f"it {MISSING_BYTES}")
             notes = (ICC_NOTE,) if image.info.get("icc_profile") else ()
     except SlideError:
         raise

@@ -9,9 +9,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-HOLE = "holds a long run of zero bytes, as an incomplete copy leaves"  # said of a segment
+MISSING_BYTES = "holds a long run of zero bytes, as an incomplete copy leaves"  # said of a segment
 SECTOR = 512  # bytes: the least that a disk loses
-HOLE_BYTES = 4096  # a block of the usual file systems, and a page of memory
+MIN_MISSING_BYTES = 4096  # a block of the usual file systems, and a page of memory
 TAIL_BYTES = 64  # no compressed stream ends in as many zeros; some decoders take them for data
 PIXELS_A_BYTE = 128 / 3  # of an image of one colour: a JPEG may spend 3 x 4 zero bits on 64 of its pixels
 WEBP_PIXELS_A_BYTE = 128  # a WebP spends less: 200 (its fastest method) to 10,000 pixels of glass a byte were seen
@@ -21,10 +21,10 @@ END_OF_JPEG = b"\xff\xd9"
 SOF_BASELINE, SOF_EXTENDED, DHT, SOS = 0xC0, 0xC1, 0xC4, 0xDA  # markers of a JPEG's segments
 END_OF_BLOCK = 0  # symbol of a JPEG
 
-_ZEROS = bytes(HOLE_BYTES)
+_ZEROS = bytes(MIN_MISSING_BYTES)
 
 
-def is_hole(data: bytes, pixels: NDArray[np.uint8]) -> bool:
+def has_missing_bytes(data: bytes, pixels: NDArray[np.uint8]) -> bool:
     """Whether plainly stored pixels are in part a hole.
 
     Parameters
@@ -34,20 +34,20 @@ def is_hole(data: bytes, pixels: NDArray[np.uint8]) -> bool:
     pixels
         (h, w, 3) what they stand for, without the padding at the edges of the image, which writers fill with zeros.
     """
-    return _ZEROS in pixels.tobytes() or (len(data) >= HOLE_BYTES and not data.strip(b"\0"))
+    return _ZEROS in pixels.tobytes() or (len(data) >= MIN_MISSING_BYTES and not data.strip(b"\0"))
 
 
-def is_hole_around(data: bytes) -> bool:
+def touches_missing_bytes(data: bytes) -> bool:
     """Whether some of the bytes, given with up to 4,095 of their neighbours on both sides, lie in a hole."""
     return _ZEROS in data
 
 
-def may_touch_hole(data: bytes) -> bool:
+def may_touch_missing_bytes(data: bytes) -> bool:
     """Whether bytes lie in a hole as far as can be told without their neighbours."""
     return not data[0] or not data[-1] or _ZEROS in data
 
 
-def has_compressed_hole(data: bytes, area: int, *, pixels_a_byte: float = PIXELS_A_BYTE) -> bool:
+def has_missing_compressed_bytes(data: bytes, area: int, *, pixels_a_byte: float = PIXELS_A_BYTE) -> bool:
     """Whether compressed data have a hole: many decoders paint over it without an error.
 
     Parameters
@@ -59,7 +59,7 @@ def has_compressed_hole(data: bytes, area: int, *, pixels_a_byte: float = PIXELS
     pixels_a_byte
         The least number of pixels of one colour for which the method spends a byte of zeros.
     """
-    longest = max(HOLE_BYTES, round(area / pixels_a_byte))
+    longest = max(MIN_MISSING_BYTES, round(area / pixels_a_byte))
     return bytes(longest) in data
 
 
@@ -68,7 +68,7 @@ def ends_in_zeros(data: bytes) -> bool:
     return len(data) > TAIL_BYTES and not data[-TAIL_BYTES:].strip(b"\0")
 
 
-def has_torn_end_of_webp(data: bytes, pixels: NDArray[np.uint8]) -> bool:
+def has_missing_webp_end(data: bytes, pixels: NDArray[np.uint8]) -> bool:
     """Whether the end of a WebP is missing: its zeros stand for more than the even area at the end of the picture.
 
     Parameters
@@ -85,7 +85,7 @@ def has_torn_end_of_webp(data: bytes, pixels: NDArray[np.uint8]) -> bool:
     return rows > len(pixels) or all(np.abs(np.diff(glass, axis=axis)).max(initial=0) > FLAT for axis in (0, 1))
 
 
-def has_jpeg_hole(data: bytes, area: int) -> bool:
+def has_missing_jpeg_bytes(data: bytes, area: int) -> bool:
     """Whether a JPEG file has a hole in its pixels, after which a decoder gives other ones to the end of the picture.
 
     Where the code that ends a block of brightness is not of zeros alone, every 64 pixels have a bit that is set, and no
@@ -100,7 +100,7 @@ def has_jpeg_hole(data: bytes, area: int) -> bool:
     """
     begin, sets_bits = _jpeg_scan(data)
     pixels = data[begin : max(data.rfind(END_OF_JPEG), begin)]
-    return bytes(SECTOR) in pixels if sets_bits else has_compressed_hole(pixels, area)
+    return bytes(SECTOR) in pixels if sets_bits else has_missing_compressed_bytes(pixels, area)
 
 
 def _jpeg_scan(data: bytes) -> tuple[int, bool]:

@@ -86,7 +86,7 @@ class OpenSlideReader:
         check_inside(self.levels, level, y, x, h, w)
         level = self._stored[level]
         if self._frames:
-            self._frames.refuse_holes(self._shapes[level], y, x, h, w)
+            self._frames.require_whole_frames(self._shapes[level], y, x, h, w)
         with self._turn:
             handle, index = self._handle_of(level)
             try:

@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 from lrmil.errors import SlideError
 from lrmil.slides.readers.alignment import align
 from lrmil.slides.readers.missing_bytes import (
-    HOLE,
-    HOLE_BYTES,
+    MIN_MISSING_BYTES,
+    MISSING_BYTES,
     WEBP_PIXELS_A_BYTE,
     ends_in_zeros,
-    has_compressed_hole,
-    has_torn_end_of_webp,
-    is_hole,
-    is_hole_around,
-    may_touch_hole,
+    has_missing_bytes,
+    has_missing_compressed_bytes,
+    has_missing_webp_end,
+    may_touch_missing_bytes,
+    touches_missing_bytes,
 )
 from lrmil.slides.readers.protocol import Level, check_inside, unreadable
 from lrmil.slides.readers.tiff_pages import UNCOMPRESSED, LevelPage, parse_pyramid
@@ -132,14 +132,14 @@ class TiffReader:
         for row, count in pieces:
             start, where = first + row * page.row_bytes + x * 3, f"row {row} of level {level}"
             read.append(self._fetch(start, count, where))
-            if may_touch_hole(read[-1]) and self._lies_in_hole(start, count, first, last):
-                raise unreadable(self._path, f"{where} {HOLE}")
+            if may_touch_missing_bytes(read[-1]) and self._lies_in_missing_bytes(start, count, first, last):
+                raise unreadable(self._path, f"{where} {MISSING_BYTES}")
         return np.frombuffer(b"".join(read), np.uint8).reshape(h, w, 3).copy()
 
-    def _lies_in_hole(self, start: int, count: int, first: int, last: int) -> bool:
+    def _lies_in_missing_bytes(self, start: int, count: int, first: int, last: int) -> bool:
         """Whether plain bytes belong to a hole, which may begin before them and end behind them."""
-        near, end = max(first, start - HOLE_BYTES + 1), min(last, start + count + HOLE_BYTES - 1)
-        return is_hole_around(self._fetch(near, end - near, "a hole", shorter=True))
+        near, end = max(first, start - MIN_MISSING_BYTES + 1), min(last, start + count + MIN_MISSING_BYTES - 1)
+        return touches_missing_bytes(self._fetch(near, end - near, "a hole", shorter=True))
 
     def _decode(self, level: int, index: int) -> NDArray[np.uint8]:
         """Decode one segment; several threads may do so at once, since no lock is held."""
@@ -169,8 +169,12 @@ class TiffReader:
     def _torn(self, page: LevelPage, index: int, data: bytes) -> str:
         """Say whether plain pixels begin or end in a hole that they share with a neighbour; padding is no hole."""
         plain = page.compression == UNCOMPRESSED and page.inside(index) == page.tile
-        torn = plain and may_touch_hole(data) and self._lies_in_hole(page.offsets[index], len(data), 0, self._size)
-        return HOLE if torn else ""
+        torn = (
+            plain
+            and may_touch_missing_bytes(data)
+            and self._lies_in_missing_bytes(page.offsets[index], len(data), 0, self._size)
+        )
+        return MISSING_BYTES if torn else ""
 
     def _refuse_damaged(self, level: int, index: int) -> None:
         """Refuse a segment that the file does not hold, or whose content was found damaged before."""
@@ -269,8 +273,10 @@ def _problem(page: LevelPage, data: bytes) -> str:
         return "is an incomplete JPEG"
     area = page.tile[0] * page.tile[1]
     if page.compression == WEBP:  # whether its end is missing is seen when it is decoded
-        return HOLE if has_compressed_hole(data, area, pixels_a_byte=WEBP_PIXELS_A_BYTE) else ""
-    return HOLE if has_compressed_hole(data, area) or (not page.is_jpeg and ends_in_zeros(data)) else ""
+        return MISSING_BYTES if has_missing_compressed_bytes(data, area, pixels_a_byte=WEBP_PIXELS_A_BYTE) else ""
+    return (
+        MISSING_BYTES if has_missing_compressed_bytes(data, area) or (not page.is_jpeg and ends_in_zeros(data)) else ""
+    )
 
 
 def _mismatch(page: LevelPage, index: int, data: bytes, decoded: NDArray[np.uint8] | None) -> str:
@@ -286,5 +292,5 @@ def _mismatch(page: LevelPage, index: int, data: bytes, decoded: NDArray[np.uint
     ):
         return "does not have the size that its level states"
     if page.compression == UNCOMPRESSED:
-        return HOLE if is_hole(data, decoded[:height, :width]) else ""
-    return HOLE if page.compression == WEBP and has_torn_end_of_webp(data, decoded) else ""
+        return MISSING_BYTES if has_missing_bytes(data, decoded[:height, :width]) else ""
+    return MISSING_BYTES if page.compression == WEBP and has_missing_webp_end(data, decoded) else ""
