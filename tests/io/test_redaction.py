@@ -4,7 +4,7 @@ from pathlib import Path, PurePath
 
 import pytest
 
-from lrmil.io.redaction import without_folders
+from lrmil.io.redaction import redact_paths
 
 
 @pytest.mark.parametrize(
@@ -19,4 +19,4 @@ from lrmil.io.redaction import without_folders
     ],
 )
 def test_the_last_part_of_a_path_is_left(value: object, left: object) -> None:
-    assert without_folders(value, (PurePath("/my slides/ann"), Path())) == left
+    assert redact_paths(value, (PurePath("/my slides/ann"), Path())) == left

@@ -9,12 +9,12 @@ from typing import Any
 FOLDERS = re.compile(r"(?:(?<=[\s'\"(=:,])|^)(?:[A-Za-z]:[\\/]|/|\\\\)(?:[^\\/\s'\"]+[\\/])*(?=[^\\/\s'\"])")
 
 
-def without_folders(value: Any, folders: Sequence[PurePath]) -> Any:
+def redact_paths(value: Any, folders: Sequence[PurePath]) -> Any:
     """Cut the folders off every path in plain values; `folders` are those that a blank may lie in."""
     if isinstance(value, dict):
-        return {name: without_folders(inner, folders) for name, inner in value.items()}
+        return {name: redact_paths(inner, folders) for name, inner in value.items()}
     if isinstance(value, list):
-        return [without_folders(inner, folders) for inner in value]
+        return [redact_paths(inner, folders) for inner in value]
     if not isinstance(value, str):
         return value
     for folder in map(str, folders):

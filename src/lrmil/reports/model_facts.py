@@ -1,6 +1,6 @@
 """Describe a model by its card for a person to read; missing facts are reported as not recorded."""
 
-from lrmil.io.redaction import without_folders
+from lrmil.io.redaction import redact_paths
 from lrmil.models.card import ModelCard
 from lrmil.models.encoders.terms import describe_terms, permissions, read_terms
 from lrmil.runs.arms import ARM_NAMES
@@ -26,7 +26,7 @@ def model_facts(card: ModelCard) -> dict[str, str]:
         "Licence": card.license,
         **_terms(card.terms),
     }
-    shown: dict[str, str] = without_folders(facts, [])
+    shown: dict[str, str] = redact_paths(facts, [])
     return {**shown, "Hash": card.sha256}
 
 

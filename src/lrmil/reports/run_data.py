@@ -19,7 +19,7 @@ from lrmil.features.store import read_card, read_index
 from lrmil.geometry import resolution_ratio
 from lrmil.io import hashing
 from lrmil.io.documents import read_csv_rows, read_json_document, require_fold, require_slide_id
-from lrmil.io.redaction import without_folders
+from lrmil.io.redaction import redact_paths
 from lrmil.models.heads.abmil import BagOutput
 from lrmil.reports.figures import LossLine
 from lrmil.runs.arms import ARMS, STAGE_NAMES, features_folder, features_of
@@ -115,12 +115,12 @@ def gather(run: Path) -> Report:
         roc={name: _roc(results, classes, index) for index, name in enumerate(classes) if len(classes) > 2 or index},
         losses={stage: [_losses(run, fold.name, stage) for fold in folds] for stage in STAGE_NAMES},
         slides=results,
-        problems=[without_folders(problem, hidden) for problem in read_json(run / "problems.json")],
-        changes=[without_folders(entry, hidden) for entry in read_changes(run)],
+        problems=[redact_paths(problem, hidden) for problem in read_json(run / "problems.json")],
+        changes=[redact_paths(entry, hidden) for entry in read_changes(run)],
         unreadable=_unreadable(run),
         splits=[{"fold": f.name, "train": len(f.train), "val": len(f.val), "test": len(f.test)} for f in folds],
         data={"slides": PurePath(slides).name or "slides", "labels": PurePath(labels).name},
-        settings=tomli_w.dumps(without_folders(to_dict(config), hidden)),
+        settings=tomli_w.dumps(redact_paths(to_dict(config), hidden)),
         environment=environment,
         bundle_sha256=hashing.sha256_file(run / "model/bundle.json"),
     )

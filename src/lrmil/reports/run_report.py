@@ -14,7 +14,7 @@ from lrmil.io import atomic
 from lrmil.io.documents import refuse_links
 from lrmil.io.ownership import is_page, is_report, require_free
 from lrmil.io.plain_files import is_plain
-from lrmil.io.redaction import without_folders
+from lrmil.io.redaction import redact_paths
 from lrmil.models.heads.abmil import BagOutput
 from lrmil.prediction.attention import attention_raster, percentile_rank
 from lrmil.raster import Raster
@@ -174,7 +174,7 @@ def _pictures(run: Path, examples: Sequence[SlideResult]) -> dict[str, dict[str,
                 path, _maps(run, result, outputs[result.fold]), mpp=card.slide_mpp, fingerprint=card.slide_fingerprint
             )
         except LrmilError as error:
-            pictures[result.slide_id] = str(without_folders(str(error), (PurePath(slides), PurePath(labels).parent)))
+            pictures[result.slide_id] = str(redact_paths(str(error), (PurePath(slides), PurePath(labels).parent)))
     return pictures
 
 

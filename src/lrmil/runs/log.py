@@ -20,7 +20,7 @@ from typing import Literal, cast
 from lrmil.errors import LrmilError, Stopped
 from lrmil.io.ownership import is_log, require_free
 from lrmil.io.plain_files import open_append, refuse_link
-from lrmil.io.redaction import without_folders
+from lrmil.io.redaction import redact_paths
 from lrmil.runs.jobs import job_of_sentence
 from lrmil.steps import Job, Step, T
 
@@ -93,7 +93,7 @@ def logged(
             log.end("stopped")
             raise
         except BaseException as error:
-            log.end("failed", without_folders(_sentence(error), hidden))
+            log.end("failed", redact_paths(_sentence(error), hidden))
             raise
         log.end("finished")
 
