@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from lrmil import cli
 from lrmil.configs import TrainConfig
 from lrmil.errors import FormatError, LrmilError
-from lrmil.io.documents import read_csv_rows, read_split_rows, refuse_links, require_fold, require_slide_id
+from lrmil.io.documents import read_csv_rows, read_split_rows, require_fold, require_no_links, require_slide_id
 from lrmil.io.tensors import load_tensors
 from lrmil.reports.run_report import write_report
 from lrmil.runs import watch
@@ -127,7 +127,7 @@ def test_a_part_that_lies_elsewhere_is_refused_and_stays_as_it_is(
     (run / name).parent.mkdir(exist_ok=True)
     (run / name).symlink_to(theirs)
     with pytest.raises(FormatError, match="link to another place"):
-        refuse_links(run)
+        require_no_links(run)
     steps = train_steps(cohort / "slides", cohort / "labels.csv", run, tiny_config(), device="cpu")
     with pytest.raises(FormatError, match=f"Expected the folder {name} within"):
         list(steps)
@@ -139,7 +139,7 @@ def test_a_part_that_lies_elsewhere_is_refused_and_stays_as_it_is(
 
 def test_a_link_to_the_whole_run_is_followed(run: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(run)
-    refuse_links(tmp_path / "link")
+    require_no_links(tmp_path / "link")
     assert read_status(tmp_path / "link").state == "interrupted"
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from lrmil.errors import FormatError
-from lrmil.io.untrusted import TensorSpec, check_plain, parse_json, read_header, read_json
+from lrmil.io.untrusted import TensorSpec, parse_json, read_header, read_json, require_plain
 
 
 def plain(depth: int) -> st.SearchStrategy[object]:
@@ -55,7 +55,7 @@ def test_a_document_is_no_larger_than_asked(tmp_path: Path) -> None:
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.json")
-    for read in (read_json, read_header, check_plain):
+    for read in (read_json, read_header, require_plain):
         with pytest.raises(FormatError, match="plain file"):
             read(tmp_path / "a.json")
 

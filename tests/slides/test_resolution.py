@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lrmil.errors import ConfigError, ResolutionError
-from lrmil.slides.resolution import Disregarded, MppCandidate, parse_mpp, plausible_mpp, resolve_mpp
+from lrmil.slides.resolution import Disregarded, MppCandidate, parse_mpp, require_plausible_mpp, resolve_mpp
 
 
 @pytest.mark.parametrize(
@@ -24,22 +24,22 @@ def test_parse_mpp_refuses_nonsense(text: str) -> None:
 
 
 def test_plausible_is_the_geometric_mean() -> None:
-    assert plausible_mpp(0.25, 0.25, "test") == 0.25
-    assert plausible_mpp(0.500, 0.505, "test") == pytest.approx(math.sqrt(0.500 * 0.505), rel=1e-12)
+    assert require_plausible_mpp(0.25, 0.25, "test") == 0.25
+    assert require_plausible_mpp(0.500, 0.505, "test") == pytest.approx(math.sqrt(0.500 * 0.505), rel=1e-12)
 
 
 @pytest.mark.parametrize("value", [0.049, 5.01, 0.0, -1.0, math.nan, math.inf])
 def test_implausible_is_refused_with_value_source_and_remedy(value: float) -> None:
     with pytest.raises(ResolutionError, match=r"Expected .* test says .*--mpp"):
-        plausible_mpp(value, value, "test")
+        require_plausible_mpp(value, value, "test")
 
 
 def test_oblong_pixels_are_refused() -> None:
-    assert plausible_mpp(0.5, 0.5099, "test") > 0
+    assert require_plausible_mpp(0.5, 0.5099, "test") > 0
     with pytest.raises(ResolutionError, match="square"):
-        plausible_mpp(0.5, 0.511, "test")
+        require_plausible_mpp(0.5, 0.511, "test")
     with pytest.raises(ResolutionError, match="square"):
-        plausible_mpp(0.511, 0.5, "test")
+        require_plausible_mpp(0.511, 0.5, "test")
 
 
 def test_order_is_override_metadata_power_missing() -> None:

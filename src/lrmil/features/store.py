@@ -16,7 +16,7 @@ from lrmil.errors import FormatError
 from lrmil.geometry import Grid
 from lrmil.io import atomic, untrusted
 from lrmil.io.ownership import is_features
-from lrmil.io.zarr_checks import check_array
+from lrmil.io.zarr_checks import require_safe_array
 from lrmil.models.encoders.contract import EncoderContract, find_breach, read_contract
 from lrmil.slides.checksums import NOT_COMPARED
 from lrmil.slides.resolution import ASKED_MPP
@@ -297,7 +297,7 @@ def positions_in(index: NDArray[np.integer], parents: NDArray[np.integer]) -> ND
 
 
 def _array(path: Path, name: str, types: tuple[str, ...]) -> NDArray[np.generic]:
-    there = check_array(path / name, types=types)
+    there = require_safe_array(path / name, types=types)
     array = zarr.open_array(str(path / name), mode="r", zarr_format=3)
     if there != array.nchunks:  # zarr would silently give zeros
         raise ValueError(f"{name} lacks {array.nchunks - there} of {array.nchunks} chunks")

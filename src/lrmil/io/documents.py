@@ -125,7 +125,7 @@ def require_slide_id(name: str) -> str:
     return name
 
 
-def refuse_links(run: Path) -> None:
+def require_no_links(run: Path) -> None:
     """Refuse a run of which a part lies elsewhere: what is written, deleted or listed there is not the run's.
 
     Raises

@@ -9,7 +9,7 @@ from filelock import FileLock, Timeout
 
 from lrmil.errors import OutputError, RunError
 from lrmil.io.ownership import is_lock, require_free
-from lrmil.io.plain_files import refuse_link
+from lrmil.io.plain_files import require_no_link
 
 LOCK = ".lrmil.lock"
 PATIENCE = 3.0  # seconds: another process may just be at its end
@@ -88,6 +88,6 @@ def lock_at(path: Path) -> FileLock:
     FormatError
         If the lock is a link, which may lead anywhere, or no plain file.
     """
-    refuse_link(path)
+    require_no_link(path)
     require_free(path, is_lock)
     return FileLock(path, thread_local=False)  # a generator may be closed by another thread

@@ -85,7 +85,7 @@ def read_text(path: Path, *, largest: int = MAX_TEXT, follow: bool = True) -> st
         raise FormatError(f"Expected UTF-8 text in {path}. Got other bytes: {error.reason}.") from error
 
 
-def check_plain(path: Path) -> int:
+def require_plain(path: Path) -> int:
     """Return the size of a plain file in bytes without opening it; links are followed.
 
     Raises
@@ -98,7 +98,7 @@ def check_plain(path: Path) -> int:
     return _plain_size(path, _sane(path).stat())
 
 
-def refuse_link(path: Path) -> None:
+def require_no_link(path: Path) -> None:
     """Refuse a place that is a link, or anything else than a plain file or nothing.
 
     Raises

@@ -11,7 +11,7 @@ from lrmil.errors import FormatError
 from lrmil.io import untrusted
 from lrmil.io.atomic import replacing
 from lrmil.io.ownership import is_map
-from lrmil.io.zarr_checks import check_array
+from lrmil.io.zarr_checks import require_safe_array
 from lrmil.raster import Raster
 
 NGFF = "0.5"
@@ -68,7 +68,7 @@ def read_ome_zarr(path: Path) -> Raster:
         If the folder is not such an OME-Zarr.
     """
     try:
-        check_array(path / "0", types=("float32",))
+        require_safe_array(path / "0", types=("float32",))
         array = zarr.open_array(str(path / "0"), mode="r", zarr_format=3)
         document: Any = untrusted.read_json(path / "zarr.json", printable=False)
         about = document["attributes"]

@@ -9,7 +9,7 @@ from lrmil.configs import TrainConfig, from_dict, to_dict
 from lrmil.errors import ConfigError
 from lrmil.io import atomic
 from lrmil.io.ownership import SETTINGS_MARK, is_settings
-from lrmil.io.untrusted import check_plain
+from lrmil.io.untrusted import require_plain
 
 LARGEST_TOML = 1 << 20  # bytes
 
@@ -23,7 +23,7 @@ def read_toml(path: Path) -> TrainConfig:
         If the file is absent, is no TOML or holds an unknown setting.
     """
     try:
-        size = check_plain(path)
+        size = require_plain(path)
         if size > LARGEST_TOML:
             raise ConfigError(f"Expected settings of at most {LARGEST_TOML >> 10} KiB in {path}. Got {size >> 10} KiB.")
         return from_dict(tomllib.loads(path.read_text(encoding="utf-8")))

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lrmil.errors import UNPRINTABLE, FormatError
-from lrmil.io.plain_files import check_plain, open_plain, read_bytes
+from lrmil.io.plain_files import open_plain, read_bytes, require_plain
 
-__all__ = ["TensorSpec", "check_plain", "file_in", "parse_json", "read_header", "read_json"]
+__all__ = ["TensorSpec", "require_plain", "file_in", "parse_json", "read_header", "read_json"]
 
 LARGEST_JSON = 16 << 20  # bytes
 DEEPEST_JSON = 32  # objects and lists within each other
@@ -48,7 +48,7 @@ def file_in(folder: Path, name: str) -> Path:
         raise FormatError(
             f"Expected {name} within {folder}. Got a link to another place; put a copy of the file itself there."
         )
-    check_plain(path)
+    require_plain(path)
     return path
 
 
@@ -77,9 +77,9 @@ def parse_json(data: bytes, path: Path, *, printable: bool = True) -> object:
     try:
         text = data.decode("utf-8")
         document: object = json.loads(
-            text, parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_without_doubles
+            text, parse_constant=_reject_constant, parse_float=_finite, object_pairs_hook=_without_doubles
         )
-        _check(document, 0, UNPRINTABLE if printable else HALF)
+        _require_safe_values(document, 0, UNPRINTABLE if printable else HALF)
     except (ValueError, RecursionError) as error:  # UnicodeError and JSONDecodeError are ValueErrors
         what = "it nests too deeply" if isinstance(error, RecursionError) else str(error)
         raise FormatError(f"Expected a JSON document in {path}. Got another: {what}.") from error
@@ -135,7 +135,7 @@ def _is_whole(values: Any) -> bool:
     return isinstance(values, list) and len(values) <= 16 and all(type(one) is int and one >= 0 for one in values)
 
 
-def _refuse_constant(name: str) -> float:
+def _reject_constant(name: str) -> float:
     raise ValueError(f"{name} is no number")
 
 
@@ -153,16 +153,16 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return document
 
 
-def _check(value: object, depth: int, refused: re.Pattern[str]) -> None:
+def _require_safe_values(value: object, depth: int, refused: re.Pattern[str]) -> None:
     if depth > DEEPEST_JSON:
         raise ValueError(f"it is more than {DEEPEST_JSON} levels deep")
     if isinstance(value, dict):
         for name, inner in value.items():
-            _check(name, depth, refused)
-            _check(inner, depth + 1, refused)
+            _require_safe_values(name, depth, refused)
+            _require_safe_values(inner, depth + 1, refused)
     elif isinstance(value, list):
         for inner in value:
-            _check(inner, depth + 1, refused)
+            _require_safe_values(inner, depth + 1, refused)
     elif isinstance(value, str) and refused.search(value.translate(LINES)):
         raise ValueError("a text in it has control characters")
     elif isinstance(value, int) and abs(value) >= 1 << 63:

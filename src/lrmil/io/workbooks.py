@@ -12,7 +12,7 @@ import openpyxl
 from openpyxl.workbook.workbook import Workbook
 
 from lrmil.io.plain_files import open_plain
-from lrmil.io.zip_limits import check_zip
+from lrmil.io.zip_limits import require_safe_zip
 
 MAX_CELLS = 10_000_000  # a cell in the last column of a row makes 16,384 of it
 LONGEST = 1e15  # of a longer number the spreadsheet has already lost digits, and shows 1E+20
@@ -41,7 +41,7 @@ def read_sheet(path: Path) -> Sheet:
         openpyxl raises for a damaged file is passed on.
     """
     with BufferedReader(open_plain(path)) as file:
-        check_zip(file)
+        require_safe_zip(file)
         return _read(file)
 
 

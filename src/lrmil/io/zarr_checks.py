@@ -21,7 +21,7 @@ FRAME = b"\x28\xb5\x2f\xfd"  # Zstandard
 LONGEST_FRAME_HEADER = 18
 
 
-def check_array(folder: Path, *, types: Collection[str]) -> int:
+def require_safe_array(folder: Path, *, types: Collection[str]) -> int:
     """Refuse an array that zarr should not open; give the number of chunks that are there.
 
     Raises

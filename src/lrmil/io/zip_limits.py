@@ -16,7 +16,7 @@ METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 COMPOUND = b"\xd0\xcf\x11\xe0"  # begins legacy .xls files and password-protected ones
 
 
-def check_zip(file: BinaryIO) -> None:
+def require_safe_zip(file: BinaryIO) -> None:
     """Refuse what is no zip archive, or one that takes far more memory than its size explains; back to the start.
 
     Raises
@@ -40,13 +40,13 @@ def check_zip(file: BinaryIO) -> None:
     if len({member.filename.casefold() for member in members}) < len(members):
         raise ValueError("two of its parts have one name")
     for member in members:
-        _check_member(member)
+        _require_safe_member(member)
     total = sum(member.file_size for member in members)
     if total > MAX_TOTAL:
         raise ValueError(f"it unfolds to {total >> 20} MiB, more than {MAX_TOTAL >> 20}")
 
 
-def _check_member(member: zipfile.ZipInfo) -> None:
+def _require_safe_member(member: zipfile.ZipInfo) -> None:
     name = member.filename[:80]
     if member.flag_bits & 1:
         raise ValueError(f"its part {name!r} is protected by a password")

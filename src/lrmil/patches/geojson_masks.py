@@ -94,7 +94,7 @@ def _clear(
 
 
 def _document(path: Path) -> Any:
-    untrusted.check_plain(path)
+    untrusted.require_plain(path)
     with path.open("rb") as file:
         packed = file.read(2) == GZIP
     if not packed:

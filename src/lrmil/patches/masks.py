@@ -118,7 +118,7 @@ def read_mask(path: Path, slide: Slide) -> Raster:
     try:
         if path.is_dir():
             return _from_ome_zarr(path, slide)
-        untrusted.check_plain(path)
+        untrusted.require_plain(path)
         with path.open("rb") as file:
             start = file.read(512)
         if start.startswith(PNG_SIGNATURE):

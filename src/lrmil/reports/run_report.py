@@ -11,7 +11,7 @@ from markupsafe import Markup
 from lrmil.errors import ConfigError, FormatError, LrmilError
 from lrmil.features.store import read_card, read_index
 from lrmil.io import atomic
-from lrmil.io.documents import refuse_links
+from lrmil.io.documents import require_no_links
 from lrmil.io.ownership import is_page, is_report, require_free
 from lrmil.io.plain_files import is_plain
 from lrmil.io.redaction import redact_paths
@@ -59,7 +59,7 @@ def write_report(run_folder: Path, *, examples: int = 6) -> Path:
     if examples < 0:
         raise ConfigError(f"Expected 0 or more example slides. Got {examples}.")
     _require_finished(run)
-    refuse_links(run)
+    require_no_links(run)
     require_free(run / "report.json", is_report)
     require_free(run / "report.html", is_page)
     try:

@@ -76,7 +76,7 @@ class Review:
         object.__setattr__(
             self, "output_probabilities", dict(self.output_probabilities)
         )  # the caller may change its own
-        problem = _misfit(self) or contradiction_in(self)
+        problem = _find_bad_value(self) or find_contradiction(self)
         if problem:
             raise ConfigError(f"Expected {problem}.")
 
@@ -86,7 +86,7 @@ class Review:
         return self.slide_fingerprint, self.bundle_sha256
 
 
-def _misfit(review: Review) -> str:
+def _find_bad_value(review: Review) -> str:
     """What is wrong with the values taken one by one, as what was expected; "" when nothing is."""
     if review.event not in get_args(Event) or review.decision not in (*get_args(Decision), None):
         return f"a known event and decision. Got {review.event!r} and {review.decision!r}"
@@ -114,7 +114,7 @@ def is_utc(time: str) -> bool:
         return False
 
 
-def contradiction_in(review: Review) -> str:
+def find_contradiction(review: Review) -> str:
     """What is wrong with the values taken together, as what was expected; "" when nothing is."""
     if review.output_label not in review.output_probabilities:
         return f"a probability of the model's label {review.output_label!r}. Got {list(review.output_probabilities)}"

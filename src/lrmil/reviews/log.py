@@ -16,7 +16,7 @@ from typing_extensions import TypedDict  # that of Python 3.11 does not suffice 
 
 from lrmil.errors import FormatError, ReviewError
 from lrmil.io.ownership import is_lock, require_free
-from lrmil.io.plain_files import open_append, open_plain, refuse_link
+from lrmil.io.plain_files import open_append, open_plain, require_no_link
 from lrmil.reviews.entry import (
     LONGEST_NOTE,
     LONGEST_TEXT,
@@ -26,7 +26,7 @@ from lrmil.reviews.entry import (
     Event,
     Review,
     ReviewKey,
-    contradiction_in,
+    find_contradiction,
     is_utc,
     now,
 )
@@ -103,7 +103,7 @@ def append_review(log: Path, review: Review) -> None:
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         lock = Path(f"{log}.lock")
-        refuse_link(lock)
+        require_no_link(lock)
         require_free(lock, is_lock)
         with FileLock(lock, timeout=PATIENCE), open_append(log) as file:
             file.seek(0, os.SEEK_END)
@@ -248,15 +248,15 @@ def _parse(line: bytes, log: Path) -> Review | None:
     try:
         values = _LINES.validate_json(line)
     except ValidationError:
-        _refuse_another_version(line, log)
+        _require_known_version(line, log)
         return None
     review = object.__new__(Review)  # its own checks are those of `_Line` over again, which take longer than reading
     for name in NAMES:
         object.__setattr__(review, name, values[name])  # type: ignore[literal-required]
-    return review if is_utc(review.time) and not contradiction_in(review) else None
+    return review if is_utc(review.time) and not find_contradiction(review) else None
 
 
-def _refuse_another_version(line: bytes, log: Path) -> None:
+def _require_known_version(line: bytes, log: Path) -> None:
     try:
         document = json.loads(line)
     except (ValueError, RecursionError):

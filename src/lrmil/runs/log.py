@@ -19,7 +19,7 @@ from typing import Literal, cast
 
 from lrmil.errors import LrmilError, Stopped
 from lrmil.io.ownership import is_log, require_free
-from lrmil.io.plain_files import open_append, refuse_link
+from lrmil.io.plain_files import open_append, require_no_link
 from lrmil.io.redaction import redact_paths
 from lrmil.runs.jobs import job_of_sentence
 from lrmil.steps import Job, Step, T
@@ -78,7 +78,7 @@ def logged(
     Stopped
         Soon after `asked_to_stop` says so, unless the answer is there.
     """
-    refuse_link(path)
+    require_no_link(path)
     require_free(path, is_log)
     with open_append(path) as file:
         log = _Log(file)

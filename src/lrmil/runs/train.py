@@ -20,7 +20,7 @@ from lrmil.errors import CohortError
 from lrmil.features.extraction import READING
 from lrmil.geometry import resolution_ratio
 from lrmil.io import atomic, hashing
-from lrmil.io.documents import refuse_links
+from lrmil.io.documents import require_no_links
 from lrmil.io.ownership import is_metrics
 from lrmil.models.devices import pick_device
 from lrmil.models.encoders.loading import Encoder, default_size, encoder_hash
@@ -143,7 +143,7 @@ def train_steps(
     Inputs(sources, (Path(labels), *inputs, *local)).require_clear([out, *(out / name for name in WRITTEN)])
     atomic.make_folder(out)
     with run_lock(out):
-        refuse_links(out)
+        require_no_links(out)
         stop_requested(out)  # one from before the start is of an earlier call
         earlier = read_earlier(out)
         require_run_place(out, replace=replace)

@@ -74,13 +74,13 @@ def resolve_mpp(
         If nothing is given, or the most trusted value is implausible.
     """
     if override is not None:
-        return Resolution(plausible_mpp(override, override, "override"), "override")
+        return Resolution(require_plausible_mpp(override, override, "override"), "override")
     for candidate in candidates:
         if isinstance(candidate, MppCandidate):
-            return Resolution(plausible_mpp(*candidate), candidate.source)
+            return Resolution(require_plausible_mpp(*candidate), candidate.source)
     if objective_power and isinstance(power, int | float) and power > 0:
         mpp = MICRONS_AT_1X / power
-        return Resolution(plausible_mpp(mpp, mpp, "objective power"), f"objective power {power:g}x")
+        return Resolution(require_plausible_mpp(mpp, mpp, "objective power"), f"objective power {power:g}x")
     stated = [*candidates, power] if objective_power else candidates
     why = "; ".join(reasons(stated)) or "its metadata have none"
     raise ResolutionError(f"Expected the slide to state its um/px; {why}. {REMEDY}")
@@ -91,7 +91,7 @@ def reasons(found: Sequence[object]) -> list[str]:
     return [one.why for one in found if isinstance(one, Disregarded)]
 
 
-def plausible_mpp(mpp_y: float, mpp_x: float, source: str) -> float:
+def require_plausible_mpp(mpp_y: float, mpp_x: float, source: str) -> float:
     """Accept a pixel size and return its geometric mean in um/px.
 
     Raises
@@ -111,7 +111,7 @@ def plausible_mpp(mpp_y: float, mpp_x: float, source: str) -> float:
     return mpp_y if mpp_y == mpp_x else math.sqrt(mpp_y * mpp_x)
 
 
-def fit_on_glass(resolution: Resolution, height: int, width: int) -> Resolution:
+def require_possible_size(resolution: Resolution, height: int, width: int) -> Resolution:
     """Accept a pixel size of a slide whose level 0 has `height` x `width` pixels.
 
     Raises

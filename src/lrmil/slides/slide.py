@@ -20,7 +20,7 @@ from lrmil.slides.parts import parts_of
 from lrmil.slides.pyramid import make_pyramid
 from lrmil.slides.readers.choice import open_reader
 from lrmil.slides.readers.protocol import Level, Reader
-from lrmil.slides.resolution import Resolution, fit_on_glass, reasons, resolve_mpp
+from lrmil.slides.resolution import Resolution, reasons, require_possible_size, resolve_mpp
 from lrmil.slides.source import SlideSource, slide_id_of
 from lrmil.slides.thumbnail import Thumbnail, make_thumbnail
 
@@ -65,7 +65,7 @@ def _open(path: Path, mpp: float | None, *, objective_power: bool, identity: Ide
     reader = open_reader(slide_file(path))
     try:
         found = resolve_mpp(mpp, reader.mpp_candidates, power=reader.objective_power, objective_power=objective_power)
-        resolution: Resolution | ResolutionError = fit_on_glass(found, *reader.levels[0].shape)
+        resolution: Resolution | ResolutionError = require_possible_size(found, *reader.levels[0].shape)
     except ResolutionError as error:
         if mpp is not None:
             reader.close()

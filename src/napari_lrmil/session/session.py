@@ -15,7 +15,7 @@ from psygnal import Signal
 
 from lrmil.errors import ConfigError, LrmilError
 from lrmil.raster import Raster
-from lrmil.slides.resolution import fit_on_glass, resolve_mpp
+from lrmil.slides.resolution import require_possible_size, resolve_mpp
 from lrmil.steps import Step
 from napari_lrmil.jobs.jobs import Jobs
 from napari_lrmil.layers.build import KEY, placed, space, tissue_of
@@ -255,7 +255,7 @@ class Session(Jobs):
             If it is implausible, or makes the slide longer than any glass.
         """
         width, height = layer.metadata[KEY]["dimensions"]
-        fit_on_glass(resolve_mpp(mpp, []), height, width)
+        require_possible_size(resolve_mpp(mpp, []), height, width)
         keywords = space(mpp)
         layer.scale, layer.units = keywords["scale"], keywords["units"]
         layer.metadata[KEY] = {**layer.metadata.get(KEY, {}), "mpp": mpp, "mpp_source": "override", "mpp_problem": ""}

@@ -21,7 +21,7 @@ from lrmil.slides.readers.pixel_size import (
     without_copies,
     zarr_mpp,
 )
-from lrmil.slides.resolution import Disregarded, MppCandidate, plausible_mpp
+from lrmil.slides.resolution import Disregarded, MppCandidate, require_plausible_mpp
 
 SHAPE = (10, 20)  # height, width
 
@@ -303,7 +303,7 @@ def test_whatever_a_field_says_is_a_size_above_0_a_doubt_or_nothing(found: Found
             continue
         assert isinstance(one, MppCandidate) and one.mpp_y > 0 and one.mpp_x > 0 and one.source
         try:
-            mpp = plausible_mpp(*one)
+            mpp = require_plausible_mpp(*one)
         except ResolutionError as error:
             assert str(error).startswith("Expected")
         else:

@@ -77,7 +77,7 @@ class DicomFrames:
             for number in touched:
                 if number in intact:
                     continue
-                if problem := _problem(_bytes_at(file, *level.spans[number]), level.tile):
+                if problem := _find_damage(_bytes_at(file, *level.spans[number]), level.tile):
                     raise unreadable(level.file, f"frame {number} {problem}")
                 intact.add(number)
 
@@ -182,7 +182,7 @@ def _spans(file: Path, count: int) -> tuple[tuple[int, int], ...]:
     return tuple(found[1:])
 
 
-def _problem(data: bytes, tile: tuple[int, int]) -> str:
+def _find_damage(data: bytes, tile: tuple[int, int]) -> str:
     """Say what is wrong with the bytes of a frame that decoders would paint over; "" when nothing is."""
     is_jpeg = data.startswith(JPEG)
     if is_jpeg and END_OF_JPEG not in data:

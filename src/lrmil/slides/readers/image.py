@@ -10,7 +10,7 @@ from PIL import ImageFile, JpegImagePlugin, PngImagePlugin
 
 from lrmil.errors import SlideError
 from lrmil.slides.readers.missing_bytes import MISSING_BYTES, has_missing_jpeg_bytes
-from lrmil.slides.readers.protocol import ICC_NOTE, Level, check_inside, not_brightfield, unreadable
+from lrmil.slides.readers.protocol import ICC_NOTE, Level, not_brightfield, require_inside, unreadable
 from lrmil.slides.resolution import Disregarded, MppCandidate
 
 MAX_PIXELS = 1 << 27  # 384 MiB of RGB: a larger picture needs a format of which parts can be read
@@ -44,7 +44,7 @@ class FlatReader:
 
     def read(self, level: int, y: int, x: int, h: int, w: int) -> NDArray[np.uint8]:
         """Read an (h, w, 3) rectangle; see `lrmil.slides.readers.protocol.Reader.read`."""
-        check_inside(self.levels, level, y, x, h, w)
+        require_inside(self.levels, level, y, x, h, w)
         part = self._pixels[y : y + h, x : x + w]
         if part.shape[:2] != (h, w):
             raise SlideError("Expected an open picture; it was closed. Open it again.")
@@ -58,9 +58,9 @@ class FlatReader:
 def _decode(path: Path) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     """Decode a picture, and say what its user must know."""
     try:
-        _refuse_damaged_png(path)
+        _require_intact_png(path)
         with _open(path) as image:
-            _refuse_unfit(path, image)
+            _require_small_rgb(path, image)
             pixels = np.asarray(image)
             if not _is_png(path) and has_missing_jpeg_bytes(path.read_bytes(), pixels.shape[0] * pixels.shape[1]):
                 raise ValueError(f"it {MISSING_BYTES}")
@@ -86,7 +86,7 @@ def _is_png(path: Path) -> bool:
         return file.read(len(PNG_MAGIC)) == PNG_MAGIC
 
 
-def _refuse_damaged_png(path: Path) -> None:
+def _require_intact_png(path: Path) -> None:
     """Compare the checksum of every chunk of a PNG, which Pillow does not do for the pixels."""
     if not _is_png(path):
         return
@@ -104,7 +104,7 @@ def _refuse_damaged_png(path: Path) -> None:
                 raise ValueError("a checksum differs")
 
 
-def _refuse_unfit(path: Path, image: ImageFile.ImageFile) -> None:
+def _require_small_rgb(path: Path, image: ImageFile.ImageFile) -> None:
     """Refuse by the header what is too large or no 8-bit RGB, before anything is decoded."""
     width, height = image.size
     if width * height > MAX_PIXELS:

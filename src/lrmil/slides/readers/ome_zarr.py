@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lrmil.slides.readers.alignment import align
 from lrmil.slides.readers.ome_zarr_metadata import ZarrLevel, malformed_zarr, parse_ome_zarr
-from lrmil.slides.readers.protocol import Level, check_inside, scene_note, unreadable
+from lrmil.slides.readers.protocol import Level, require_inside, scene_note, unreadable
 from lrmil.slides.resolution import Disregarded
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class OmeZarrReader:
 
     def read(self, level: int, y: int, x: int, h: int, w: int) -> NDArray[np.uint8]:
         """Read an (h, w, 3) rectangle of a level; see `lrmil.slides.readers.protocol.Reader.read`."""
-        check_inside(self.levels, level, y, x, h, w)
+        require_inside(self.levels, level, y, x, h, w)
         if not self._arrays:
             raise unreadable(self._path, "it was closed")
         parts = {"y": slice(y, y + h), "x": slice(x, x + w), "c": slice(None)}

@@ -85,7 +85,7 @@ def parse_ome_zarr(folder: Path) -> ZarrScene:
         sizes = [math.prod(some[0].shape_yx) for some in levels]
         chosen = sizes.index(max(sizes))
         image = images[chosen]
-        _refuse_other_colours(folder, image, levels[chosen][0])
+        _require_rgb(folder, image, levels[chosen][0])
         factors = tuple(_factor(level, levels[chosen][0]) for level in levels[chosen])
         return ZarrScene(levels[chosen], factors, _mpp(image, levels[chosen][0]), chosen + 1, len(images))
     except SlideError:
@@ -209,7 +209,7 @@ def _shape_and_chunk(document: dict[str, Any]) -> tuple[list[int], list[int]]:
     return shape, chunk
 
 
-def _refuse_other_colours(folder: Path, image: _Image, level: ZarrLevel) -> None:
+def _require_rgb(folder: Path, image: _Image, level: ZarrLevel) -> None:
     document = level.document
     kind = str(document.get("dtype") or document.get("data_type"))
     sides = dict(zip(level.axes, document["shape"], strict=True))

@@ -20,7 +20,7 @@ from lrmil.slides.readers.dicom_frames import HEAD, DicomFrames, focal_planes_of
 from lrmil.slides.readers.dicom_levels import DicomLevels
 from lrmil.slides.readers.openslide_regions import begins_with_level0, read_from, read_stored
 from lrmil.slides.readers.pixel_size import openslide_mpp, openslide_power
-from lrmil.slides.readers.protocol import ICC_NOTE, Level, check_inside, not_brightfield, several_planes, unreadable
+from lrmil.slides.readers.protocol import ICC_NOTE, Level, not_brightfield, require_inside, several_planes, unreadable
 from lrmil.slides.source import MRXS
 
 DEFAULT_TILE = 256
@@ -83,7 +83,7 @@ class OpenSlideReader:
 
     def read(self, level: int, y: int, x: int, h: int, w: int) -> NDArray[np.uint8]:
         """Read an (h, w, 3) rectangle of a level; see `lrmil.slides.readers.protocol.Reader.read`."""
-        check_inside(self.levels, level, y, x, h, w)
+        require_inside(self.levels, level, y, x, h, w)
         level = self._stored[level]
         if self._frames:
             self._frames.require_whole_frames(self._shapes[level], y, x, h, w)
@@ -204,7 +204,7 @@ def _spacing_factor(own: tuple[float, float], first: tuple[float, float]) -> flo
     return y if abs(y - x) <= UNEVEN * y else math.nan
 
 
-def _refuse_dicom(path: Path) -> None:
+def _require_safe_dicom(path: Path) -> None:
     """Refuse a DICOM slide of several focal planes, or of a size no glass has: OpenSlide would end the process."""
     for part in series_of(path) if is_dicom(path) else ():
         try:
@@ -223,7 +223,7 @@ def _refuse_dicom(path: Path) -> None:
 
 
 def _open(path: Path) -> openslide.OpenSlide:
-    _refuse_dicom(path)
+    _require_safe_dicom(path)
     if path.suffix.lower() == MRXS and not path.with_suffix("").is_dir():
         raise SlideError(
             f"Expected the folder {path.stem} beside {path}, which holds the slide's pixels; there is none. "

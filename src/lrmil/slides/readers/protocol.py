@@ -70,7 +70,7 @@ class Reader(Protocol):
         ...
 
 
-def check_inside(levels: Sequence[Level], level: int, y: int, x: int, h: int, w: int) -> None:
+def require_inside(levels: Sequence[Level], level: int, y: int, x: int, h: int, w: int) -> None:
     """Refuse a rectangle that is empty or not wholly inside the level."""
     height, width = levels[level].shape
     if not (y >= 0 and x >= 0 and h > 0 and w > 0 and y + h <= height and x + w <= width):

@@ -26,7 +26,7 @@ from lrmil.slides.readers.missing_bytes import (
     may_touch_missing_bytes,
     touches_missing_bytes,
 )
-from lrmil.slides.readers.protocol import Level, check_inside, unreadable
+from lrmil.slides.readers.protocol import Level, require_inside, unreadable
 from lrmil.slides.readers.tiff_pages import UNCOMPRESSED, LevelPage, parse_pyramid
 
 CACHE_BYTES = 32 << 20
@@ -61,7 +61,7 @@ class TiffReader:
         self._lock = threading.Lock()
         self._pages, unmarked, self.mpp_candidates, self.objective_power, self.notes = parse_pyramid(path)
         self._size = path.stat().st_size
-        self._refuse_truncated()
+        self._require_whole_level()
         self.levels = tuple(Level(page.shape, 1.0, page.tile) for page in self._pages)
         self._blank = [_not_stored(page) for page in self._pages]
         self._missing = [_missing(page, self._size) for page in self._pages]
@@ -86,7 +86,7 @@ class TiffReader:
 
     def read(self, level: int, y: int, x: int, h: int, w: int) -> NDArray[np.uint8]:
         """Read an (h, w, 3) rectangle of a level; see `lrmil.slides.readers.protocol.Reader.read`."""
-        check_inside(self.levels, level, y, x, h, w)
+        require_inside(self.levels, level, y, x, h, w)
         page = self._pages[level]
         if page.contiguous:
             return self._read_rows(level, y, x, h, w)
@@ -95,7 +95,7 @@ class TiffReader:
         columns = range(x // page.tile[1], (x + w - 1) // page.tile[1] + 1)
         cells = list(product(rows, columns))
         for row, column in cells:  # before anything is decoded in vain
-            self._refuse_damaged(level, row * page.columns + column)
+            self._require_intact(level, row * page.columns + column)
         for row, column in cells:
             index = row * page.columns + column
             top, left = row * page.tile[0], column * page.tile[1]
@@ -143,7 +143,7 @@ class TiffReader:
 
     def _decode(self, level: int, index: int) -> NDArray[np.uint8]:
         """Decode one segment; several threads may do so at once, since no lock is held."""
-        self._refuse_damaged(level, index)
+        self._require_intact(level, index)
         page = self._pages[level]
         if page.segment_bytes > MAX_SEGMENT_BYTES:
             raise SlideError(
@@ -151,7 +151,7 @@ class TiffReader:
                 f"{page.segment_bytes >> 20} MiB. Convert it to a tiled pyramid, for example with bfconvert or vips."
             )
         data = self._fetch(page.offsets[index], page.counts[index], _name(level, index))
-        problem, decoded = _problem(page, data), None
+        problem, decoded = _find_damage(page, data), None
         if not problem:
             try:
                 decoded = page.decode(data, index)
@@ -159,14 +159,14 @@ class TiffReader:
                 raise unreadable(self._path, f"{_name(level, index)} needs more memory than there is") from error
             except UNDECODABLE as error:
                 problem = f"cannot be decoded ({error})"
-        problem = problem or _mismatch(page, index, data, decoded) or self._torn(page, index, data)
+        problem = problem or _find_mismatch(page, index, data, decoded) or self._find_torn_edge(page, index, data)
         if problem:
             if len(self._damaged) < MOST_REMEMBERED:
                 self._damaged[level, index] = problem
             raise unreadable(self._path, f"{_name(level, index)} {problem}")
         return np.asarray(decoded)
 
-    def _torn(self, page: LevelPage, index: int, data: bytes) -> str:
+    def _find_torn_edge(self, page: LevelPage, index: int, data: bytes) -> str:
         """Say whether plain pixels begin or end in a hole that they share with a neighbour; padding is no hole."""
         plain = page.compression == UNCOMPRESSED and page.inside(index) == page.tile
         torn = (
@@ -176,7 +176,7 @@ class TiffReader:
         )
         return MISSING_BYTES if torn else ""
 
-    def _refuse_damaged(self, level: int, index: int) -> None:
+    def _require_intact(self, level: int, index: int) -> None:
         """Refuse a segment that the file does not hold, or whose content was found damaged before."""
         problem = self._damaged.get((level, index))
         if self._missing[level][index] and not self._blank[level][index]:
@@ -205,7 +205,7 @@ class TiffReader:
             raise unreadable(self._path, f"{where} lies beyond the end of the file")
         return data
 
-    def _refuse_truncated(self) -> None:
+    def _require_whole_level(self) -> None:
         """Refuse a file of which every level is cut off; a slide with an intact level is still of use."""
         beyond = [sum(o + c > self._size for o, c in zip(p.offsets, p.counts, strict=True)) for p in self._pages]
         for level, missing in enumerate(beyond):
@@ -265,7 +265,7 @@ def _blank_note(blank: list[NDArray[np.bool_]]) -> tuple[str, ...]:
     )
 
 
-def _problem(page: LevelPage, data: bytes) -> str:
+def _find_damage(page: LevelPage, data: bytes) -> str:
     """Say what is wrong with the bytes of a segment that decoders would paint over; "" when nothing is."""
     if page.compression == UNCOMPRESSED or page.compression in CHECKED:
         return ""
@@ -279,7 +279,7 @@ def _problem(page: LevelPage, data: bytes) -> str:
     )
 
 
-def _mismatch(page: LevelPage, index: int, data: bytes, decoded: NDArray[np.uint8] | None) -> str:
+def _find_mismatch(page: LevelPage, index: int, data: bytes, decoded: NDArray[np.uint8] | None) -> str:
     """Say why what was decoded cannot be the segment's pixels; "" when it can."""
     height, width = page.inside(index)
     if (

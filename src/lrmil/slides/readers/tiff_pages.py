@@ -110,7 +110,7 @@ def parse_pyramid(path: Path) -> TiffPyramid:
             if tif.is_philips or tif.is_scn or tif.is_bif or tif.pages.first.software.startswith(TRESTLE):
                 raise NeedsOpenSlide(f"Expected a TIFF that tifffile reads whole; {path} is one that OpenSlide reads.")
             slide = find_slide(path, tif)
-            _refuse_other_colours(path, slide)
+            _require_rgb(path, slide)
             pages, unmarked = _pages(slide)
             lost = complaints or len(pages) - len(unmarked) < len(slide.pages) - len(slide.unmarked)
             notes = (*slide.notes, *_notes(slide.pages[0]), *((DAMAGED,) if lost else ()))
@@ -149,7 +149,7 @@ def needs_openslide(page: Any) -> bool:
     return colours is not None and colours.subsampled
 
 
-def _refuse_other_colours(path: Path, slide: TiffSlide) -> None:
+def _require_rgb(path: Path, slide: TiffSlide) -> None:
     """Refuse a slide that is not 8-bit RGB: a smaller picture (a label, a macro photo) must not stand in."""
     page = slide.pages[0]
     if any(needs_openslide(level) for level in slide.pages):
