@@ -7,7 +7,7 @@ import re
 
 # A sentence may quote what stood in a file: a terminal must not obey it, and a table or a page must be able to hold it.
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-LONGEST = 4_000  # characters of a line
+MAX_CHARACTERS = 4_000  # characters of a line
 
 
 class LrmilError(Exception):
@@ -80,5 +80,5 @@ class ReviewError(LrmilError, OSError):
 
 def printable(text: str) -> str:
     """Give text as one line of at most 4,000 characters that a terminal may show, control characters as \\x1b."""
-    cut = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+    cut = text if len(text) <= MAX_CHARACTERS else f"{text[:MAX_CHARACTERS]}..."
     return UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], cut)

@@ -48,9 +48,9 @@ def test_nesting_has_an_end() -> None:
 
 def test_a_document_is_no_larger_than_asked(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps("x" * 5000))
-    assert read_json(tmp_path / "a.json", largest=6000) == "x" * 5000
+    assert read_json(tmp_path / "a.json", max_bytes=6000) == "x" * 5000
     with pytest.raises(FormatError, match="at most 4 KiB"):
-        read_json(tmp_path / "a.json", largest=4096)
+        read_json(tmp_path / "a.json", max_bytes=4096)
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:

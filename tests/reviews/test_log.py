@@ -20,8 +20,8 @@ from lrmil.errors import ConfigError, FormatError, LrmilError, ReviewError
 from lrmil.reviews import log as module
 from lrmil.reviews.log import (
     FORMAT,
-    LONGEST_NOTE,
-    LONGEST_TEXT,
+    MAX_NOTE,
+    MAX_TEXT,
     Review,
     ReviewReader,
     append_review,
@@ -186,7 +186,7 @@ class TestBrokenLogs:
             {"output_probabilities": {"no": 0.5}},
             {"human_label": "no"},
             {"human_first": "yes"},
-            {"note": "x" * (LONGEST_NOTE + 1)},
+            {"note": "x" * (MAX_NOTE + 1)},
             {"note": "\ud800"},
             {"event": "other"},
             {"decision": None},
@@ -265,8 +265,8 @@ class TestContradictions:
             ({"output_probabilities": {"yes": float("nan")}}, "from 0 to 1"),
             ({"seconds_viewed": float("inf")}, "seconds"),
             ({"time": "2026-01-31"}, "UTC"),
-            ({"note": "x" * (LONGEST_NOTE + 1)}, "10000 characters. Got 10001"),
-            ({"reviewer": "x" * (LONGEST_TEXT + 1)}, "1000 characters"),
+            ({"note": "x" * (MAX_NOTE + 1)}, "10000 characters. Got 10001"),
+            ({"reviewer": "x" * (MAX_TEXT + 1)}, "1000 characters"),
             ({"note": "a\udc80"}, "surrogate"),
             ({"slide_id": "a\udc80"}, "surrogate"),
         ],
@@ -276,7 +276,7 @@ class TestContradictions:
             entry(**change)
 
     def test_the_longest_note_is_taken(self, tmp_path: Path) -> None:
-        review = entry(note="漢" * LONGEST_NOTE)
+        review = entry(note="漢" * MAX_NOTE)
         append_review(tmp_path / "log", review)
         assert read_reviews(tmp_path / "log").reviews == (review,)
 

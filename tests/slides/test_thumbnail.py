@@ -56,7 +56,7 @@ def test_the_tries_are_bounded_and_more_is_marked_then(torn: Path, monkeypatch: 
     with open_slide(torn) as slide:
         whole = slide.thumbnail(4.0).failed
         assert len(tried) == 16 + 4 * 8 + 4 * 32 and min(tried) == 16
-        monkeypatch.setattr("lrmil.slides.thumbnail.MOST_LOST", 16)
+        monkeypatch.setattr("lrmil.slides.thumbnail.MAX_LOST", 16)
         tried.clear()
         coarser = slide.thumbnail(4.0).failed
     assert len(tried) == 16 + 4 * 8 and min(tried) == 32

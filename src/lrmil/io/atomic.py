@@ -21,7 +21,7 @@ REFUSALS = {"ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EEXIST", "
 REFUSED = {getattr(errno, name) for name in REFUSALS if hasattr(errno, name)}  # Windows has no EDQUOT
 FULL = ("No space left on device", "os error 28", "code: 28")  # as safetensors and HDF5 say it
 LEFTOVER = re.compile(r"\..+\.lrmil-[0-9a-f]{16}\.(tmp|old)", re.DOTALL)  # names that `replacing` gives, nobody else
-LONGEST_NAME = 255  # bytes, of most file systems
+MAX_NAME = 255  # bytes, of most file systems
 
 
 @contextmanager
@@ -200,7 +200,7 @@ def _writing(path: Path) -> Iterator[None]:
 def _beside(path: Path, ending: str) -> Path:
     """A hidden name that begins with that of `path` as far as there is room, and that `LEFTOVER` knows."""
     mark = f".lrmil-{uuid.uuid4().hex[:16]}.{ending}"
-    name = os.fsencode(path.name)[: LONGEST_NAME - 1 - len(mark)].decode(sys.getfilesystemencoding(), errors="ignore")
+    name = os.fsencode(path.name)[: MAX_NAME - 1 - len(mark)].decode(sys.getfilesystemencoding(), errors="ignore")
     return path.with_name(f".{name}{mark}")
 
 

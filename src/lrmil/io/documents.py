@@ -35,7 +35,7 @@ def read_toml_document(path: Path) -> dict[str, Any]:
     OSError
         If it cannot be read.
     """
-    text = read_text(path, largest=MAX_TEXT, follow=False)
+    text = read_text(path, max_bytes=MAX_TEXT, follow=False)
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
@@ -53,7 +53,7 @@ def read_json_document(path: Path) -> Any:
     OSError
         If it cannot be read.
     """
-    return parse_json(read_bytes(path, largest=MAX_JSON, follow=False), path, printable=False)
+    return parse_json(read_bytes(path, max_bytes=MAX_JSON, follow=False), path, printable=False)
 
 
 def read_csv_rows(path: Path) -> list[dict[str, str]]:
@@ -142,7 +142,7 @@ def require_no_links(run: Path) -> None:
 
 
 def _table(path: Path) -> tuple[list[str], list[list[str]]]:
-    text = read_text(path, largest=MAX_TABLE, follow=False)
+    text = read_text(path, max_bytes=MAX_TABLE, follow=False)
     try:
         header, *rows = list(csv.reader(io.StringIO(text, newline=""))) or [[]]
     except csv.Error as error:

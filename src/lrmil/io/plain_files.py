@@ -48,7 +48,7 @@ def open_append(path: Path) -> FileIO:
     return _opened(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, follow=False)
 
 
-def read_bytes(path: Path, *, largest: int, follow: bool = True) -> bytes:
+def read_bytes(path: Path, *, max_bytes: int, follow: bool = True) -> bytes:
     """Return the content of a plain file of at most `largest` bytes.
 
     Raises
@@ -61,15 +61,15 @@ def read_bytes(path: Path, *, largest: int, follow: bool = True) -> bytes:
     with open_plain(path, follow=follow) as file:
         size = os.fstat(file.fileno()).st_size
         data = bytearray()
-        while size <= largest and len(data) <= largest and (part := file.read(largest + 1 - len(data))):
+        while size <= max_bytes and len(data) <= max_bytes and (part := file.read(max_bytes + 1 - len(data))):
             data += part
     size = max(size, len(data))  # a file may grow, and some of /proc say that they have nothing
-    if size > largest:
-        raise FormatError(f"Expected a document of at most {largest >> 10} KiB in {path}. Got {size >> 10} KiB.")
+    if size > max_bytes:
+        raise FormatError(f"Expected a document of at most {max_bytes >> 10} KiB in {path}. Got {size >> 10} KiB.")
     return bytes(data)
 
 
-def read_text(path: Path, *, largest: int = MAX_TEXT, follow: bool = True) -> str:
+def read_text(path: Path, *, max_bytes: int = MAX_TEXT, follow: bool = True) -> str:
     """Return the UTF-8 text of a plain file of at most `largest` bytes.
 
     Raises
@@ -80,7 +80,7 @@ def read_text(path: Path, *, largest: int = MAX_TEXT, follow: bool = True) -> st
         If it cannot be read.
     """
     try:
-        return read_bytes(path, largest=largest, follow=follow).decode("utf-8")
+        return read_bytes(path, max_bytes=max_bytes, follow=follow).decode("utf-8")
     except UnicodeDecodeError as error:
         raise FormatError(f"Expected UTF-8 text in {path}. Got other bytes: {error.reason}.") from error
 

@@ -15,7 +15,7 @@ from lrmil.io.zarr_checks import require_safe_array
 from lrmil.raster import Raster
 
 NGFF = "0.5"
-SMALLEST_UM, LARGEST_UM = 1e-4, 1e12  # no pixel, cell or place of a slide is beyond
+MIN_UM, MAX_UM = 1e-4, 1e12  # no pixel, cell or place of a slide is beyond
 
 
 def write_ome_zarr(path: Path, raster: Raster, *, mpp: float, mpp_source: str = "") -> None:
@@ -79,7 +79,7 @@ def read_ome_zarr(path: Path) -> Raster:
         pixels = np.asarray(array[...])
     except (KeyError, IndexError, TypeError, ValueError, OSError, RuntimeError) as error:  # RuntimeError: the codec's
         raise FormatError(f"Expected an OME-Zarr map written by lrmil in {path}. Got {error!r} instead.") from error
-    sane = len(figures) == 5 and min(mpp, *cell_um) >= SMALLEST_UM and np.abs(figures).max() <= LARGEST_UM
+    sane = len(figures) == 5 and min(mpp, *cell_um) >= MIN_UM and np.abs(figures).max() <= MAX_UM
     if version != NGFF or not sane:  # NaN is not sane either
         raise FormatError(
             f"Expected OME-Zarr {NGFF} with a place on the slide in {path}. Got version {version}, {figures} instead."

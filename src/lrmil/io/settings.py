@@ -11,7 +11,7 @@ from lrmil.io import atomic
 from lrmil.io.ownership import SETTINGS_MARK, is_settings
 from lrmil.io.untrusted import require_plain
 
-LARGEST_TOML = 1 << 20  # bytes
+MAX_TOML = 1 << 20  # bytes
 
 
 def read_toml(path: Path) -> TrainConfig:
@@ -24,8 +24,8 @@ def read_toml(path: Path) -> TrainConfig:
     """
     try:
         size = require_plain(path)
-        if size > LARGEST_TOML:
-            raise ConfigError(f"Expected settings of at most {LARGEST_TOML >> 10} KiB in {path}. Got {size >> 10} KiB.")
+        if size > MAX_TOML:
+            raise ConfigError(f"Expected settings of at most {MAX_TOML >> 10} KiB in {path}. Got {size >> 10} KiB.")
         return from_dict(tomllib.loads(path.read_text(encoding="utf-8")))
     except ConfigError:
         raise

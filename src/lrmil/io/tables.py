@@ -145,7 +145,7 @@ def read_records(path: Path, what: str = "table") -> list[list[str]]:
 
 
 def _read_text(path: Path) -> Iterator[list[str]]:
-    text = _decode(read_bytes(path, largest=MAX_TEXT))
+    text = _decode(read_bytes(path, max_bytes=MAX_TEXT))
     hidden = 0  # lines that a spreadsheet does not show
     if hint := SEPARATOR_LINE.match(text):
         delimiter, text, hidden = hint[1], text[hint.end() :], 1

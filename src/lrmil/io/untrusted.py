@@ -13,10 +13,10 @@ from lrmil.io.plain_files import open_plain, read_bytes, require_plain
 
 __all__ = ["TensorSpec", "require_plain", "file_in", "parse_json", "read_header", "read_json"]
 
-LARGEST_JSON = 16 << 20  # bytes
-DEEPEST_JSON = 32  # objects and lists within each other
-LARGEST_HEADER = 16 << 20  # bytes of a safetensors header
-MOST_TENSORS = 100_000
+MAX_JSON = 16 << 20  # bytes
+MAX_JSON_DEPTH = 32  # objects and lists within each other
+MAX_HEADER = 16 << 20  # bytes of a safetensors header
+MAX_TENSORS = 100_000
 LINES = str.maketrans("", "", "\t\n\r")  # of the control characters, those that a text may have
 HALF = re.compile(r"[\ud800-\udfff]")  # half a character, which UTF-8 cannot hold
 
@@ -52,7 +52,7 @@ def file_in(folder: Path, name: str) -> Path:
     return path
 
 
-def read_json(path: Path, *, largest: int = LARGEST_JSON, printable: bool = True) -> object:
+def read_json(path: Path, *, max_bytes: int = MAX_JSON, printable: bool = True) -> object:
     """Read a JSON document strictly: UTF-8, finite numbers, no name twice, at most 32 levels, no control characters.
 
     Parameters
@@ -69,7 +69,7 @@ def read_json(path: Path, *, largest: int = LARGEST_JSON, printable: bool = True
     OSError
         If it cannot be read.
     """
-    return parse_json(read_bytes(path, largest=largest), path, printable=printable)
+    return parse_json(read_bytes(path, max_bytes=max_bytes), path, printable=printable)
 
 
 def parse_json(data: bytes, path: Path, *, printable: bool = True) -> object:
@@ -100,10 +100,10 @@ def read_header(path: Path) -> dict[str, TensorSpec]:
         size = os.fstat(file.fileno()).st_size
         start = file.read(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-        if not 2 <= length <= min(LARGEST_HEADER, size - 8):
+        if not 2 <= length <= min(MAX_HEADER, size - 8):
             raise FormatError(f"Expected a safetensors file in {path}. Got one without such a header; copy it again.")
         document = parse_json(file.read(length), path)
-    if not isinstance(document, dict) or len(document) > MOST_TENSORS:
+    if not isinstance(document, dict) or len(document) > MAX_TENSORS:
         raise FormatError(f"Expected a safetensors header in {path}. Got another document; copy the file again.")
     entries = {name: value for name, value in document.items() if name != "__metadata__"}
     spans = {name: _tensor_spec(path, name, value) for name, value in entries.items()}
@@ -154,8 +154,8 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _require_safe_values(value: object, depth: int, refused: re.Pattern[str]) -> None:
-    if depth > DEEPEST_JSON:
-        raise ValueError(f"it is more than {DEEPEST_JSON} levels deep")
+    if depth > MAX_JSON_DEPTH:
+        raise ValueError(f"it is more than {MAX_JSON_DEPTH} levels deep")
     if isinstance(value, dict):
         for name, inner in value.items():
             _require_safe_values(name, depth, refused)

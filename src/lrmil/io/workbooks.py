@@ -15,7 +15,7 @@ from lrmil.io.plain_files import open_plain
 from lrmil.io.zip_limits import require_safe_zip
 
 MAX_CELLS = 10_000_000  # a cell in the last column of a row makes 16,384 of it
-LONGEST = 1e15  # of a longer number the spreadsheet has already lost digits, and shows 1E+20
+MAX_EXACT = 1e15  # of a longer number the spreadsheet has already lost digits, and shows 1E+20
 LOOKED_AT = 10_000  # rows of each other sheet that are searched for content
 
 
@@ -120,6 +120,6 @@ def _shown_number(value: float, number_format: str) -> str:
     whole = isinstance(value, int) or value.is_integer()
     if whole and re.fullmatch("0+", number_format):
         return str(int(value)).zfill(len(number_format))
-    if whole and (abs(value) < LONGEST or number_format not in ("General", "")):
+    if whole and (abs(value) < MAX_EXACT or number_format not in ("General", "")):
         return str(int(value))
     return f"{value:.15g}".upper()  # a spreadsheet keeps 15 digits

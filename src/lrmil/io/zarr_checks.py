@@ -13,12 +13,12 @@ from lrmil.errors import FormatError
 from lrmil.io.untrusted import read_json
 
 BYTES = {"int32": 4, "float32": 4, "float16": 2, "uint8": 1, "bool": 1}
-LARGEST_CHUNK = 256 << 20  # bytes
-MOST_CHUNKS = 1_000_000
+MAX_CHUNK = 256 << 20  # bytes
+MAX_CHUNKS = 1_000_000
 FREE = 256 << 20  # bytes that an array may take whatever its files take
-HIGHEST_RATIO = 100  # bytes in memory for a byte on disk above that: embeddings compress to a half, never so far
+MAX_RATIO = 100  # bytes in memory for a byte on disk above that: embeddings compress to a half, never so far
 FRAME = b"\x28\xb5\x2f\xfd"  # Zstandard
-LONGEST_FRAME_HEADER = 18
+MAX_FRAME_HEADER = 18
 
 
 def require_safe_array(folder: Path, *, types: Collection[str]) -> int:
@@ -42,11 +42,11 @@ def require_safe_array(folder: Path, *, types: Collection[str]) -> int:
         raise FormatError(f"Expected an array as lrmil writes it in {folder}. Got another: {said}.") from error
     expected = math.prod(chunk) * BYTES[kind]
     counts = [math.ceil(length / side) for length, side in zip(shape, chunk, strict=True)]
-    if expected > LARGEST_CHUNK or max(*counts, math.prod(counts)) > MOST_CHUNKS:
+    if expected > MAX_CHUNK or max(*counts, math.prod(counts)) > MAX_CHUNKS:
         raise FormatError(f"Expected chunks of a usual size in {folder}. Got {chunk} of {shape}.")
     sizes = list(_chunk_sizes(folder, counts, expected))
     whole = math.prod(shape) * BYTES[kind]
-    if whole > max(FREE, sum(sizes) * HIGHEST_RATIO):
+    if whole > max(FREE, sum(sizes) * MAX_RATIO):
         raise FormatError(f"Expected the data of {whole} bytes in {folder}. Got files of {sum(sizes)} bytes.")
     return len(sizes)
 
@@ -131,7 +131,7 @@ def _chunk_sizes(folder: Path, counts: list[int], expected: int) -> Iterator[int
         if not stat.S_ISREG(status.st_mode) or not path.resolve().is_relative_to(folder.resolve()):
             raise FormatError(f"Expected a chunk within {folder}. Got a link, a pipe or a folder at {path.name}.")
         with path.open("rb") as file:
-            size = _frame_size(file.read(LONGEST_FRAME_HEADER))
+            size = _frame_size(file.read(MAX_FRAME_HEADER))
         if size != expected:
             raise FormatError(f"Expected a chunk of {expected} bytes in {path}. Got one of {size}; it is damaged.")
         yield status.st_size

@@ -187,7 +187,7 @@ def _require_hash(folder: Path, name: str, found: str, hashes: dict[str, object]
 
 def _read_spec(folder: Path, size: int, hashes: dict[str, object]) -> EncoderSpec:
     path = untrusted.file_in(folder, WEIGHTS[0])
-    data = read_bytes(path, largest=MAX_DOCUMENT)
+    data = read_bytes(path, max_bytes=MAX_DOCUMENT)
     _require_hash(folder, WEIGHTS[0], hashlib.sha256(data).hexdigest(), hashes)
     values = untrusted.parse_json(data, path)
     if not isinstance(values, dict):

@@ -111,7 +111,7 @@ def _find_fault(card: ModelCard) -> str:
 def _parsed(folder: Path) -> tuple[dict[str, Any], str]:
     try:
         path = untrusted.file_in(folder, "bundle.json")
-        data = read_bytes(path, largest=MAX_DOCUMENT)
+        data = read_bytes(path, max_bytes=MAX_DOCUMENT)
         document = untrusted.parse_json(data, path)
     except (OSError, FormatError) as error:
         reason = "it has no bundle.json" if isinstance(error, FileNotFoundError) else str(error)

@@ -98,7 +98,7 @@ def _document(path: Path) -> Any:
     with path.open("rb") as file:
         packed = file.read(2) == GZIP
     if not packed:
-        return untrusted.read_json(path, largest=MAX_BYTES, printable=False)
+        return untrusted.read_json(path, max_bytes=MAX_BYTES, printable=False)
     try:
         with gzip.open(path) as file:
             data = file.read(MAX_BYTES + 1)

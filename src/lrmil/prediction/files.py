@@ -96,7 +96,7 @@ def read_prediction(
         Classes that it must have, no others; without them, any.
     """
     try:
-        document = untrusted.read_json(out / f"{slide_id}.json", largest=MAX_CARD, printable=False)
+        document = untrusted.read_json(out / f"{slide_id}.json", max_bytes=MAX_CARD, printable=False)
         if not isinstance(document, dict) or document.get("format") != FORMAT:
             return None
         card = PredictionCard.model_validate(document)

@@ -131,7 +131,7 @@ class PredictionTable:
             self._put_aside()
             return []
         try:
-            text = read_bytes(self._path, largest=MAX_TABLE).decode("utf-8", errors="backslashreplace")
+            text = read_bytes(self._path, max_bytes=MAX_TABLE).decode("utf-8", errors="backslashreplace")
             header, *lines = ([plain_cell(cell) for cell in line] for line in csv.reader(io.StringIO(text, newline="")))
         except (OSError, ValueError, csv.Error):
             header, lines = [], []

@@ -10,8 +10,8 @@ from typing import Literal, get_args
 from lrmil import __version__
 from lrmil.errors import ConfigError
 
-LONGEST_NOTE = 10_000  # characters
-LONGEST_TEXT = 1_000  # characters of every other text
+MAX_NOTE = 10_000  # characters
+MAX_TEXT = 1_000  # characters of every other text
 ROUNDING = 1e-6  # a probability may be as far outside of 0 to 1
 HALF = re.compile("[\ud800-\udfff]")  # half a character, which UTF-8 cannot hold
 Event = Literal["read", "review"]
@@ -92,7 +92,7 @@ def _find_bad_value(review: Review) -> str:
         return f"a known event and decision. Got {review.event!r} and {review.decision!r}"
     classes = [("class", name) for name in review.output_probabilities]
     for name, text in [*((name, getattr(review, name)) for name in TEXTS), *classes]:
-        longest = LONGEST_NOTE if name == "note" else LONGEST_TEXT
+        longest = MAX_NOTE if name == "note" else MAX_TEXT
         if len(text) > longest:
             return f"a {name} of at most {longest} characters. Got {len(text)}; shorten it"
         if not text.isascii() and HALF.search(text):

@@ -18,8 +18,8 @@ from lrmil.errors import FormatError, ReviewError
 from lrmil.io.ownership import is_lock, require_free
 from lrmil.io.plain_files import open_append, open_plain, require_no_link
 from lrmil.reviews.entry import (
-    LONGEST_NOTE,
-    LONGEST_TEXT,
+    MAX_NOTE,
+    MAX_TEXT,
     NAMES,
     ROUNDING,
     Decision,
@@ -33,8 +33,8 @@ from lrmil.reviews.entry import (
 
 __all__ = [
     "FORMAT",
-    "LONGEST_NOTE",
-    "LONGEST_TEXT",
+    "MAX_NOTE",
+    "MAX_TEXT",
     "Decision",
     "Event",
     "Review",
@@ -55,7 +55,7 @@ KNOWN_BY = 256  # bytes at the start and before the end of what was read, by whi
 BLOCK = 1 << 20  # bytes read at a time
 OVERLONG = b"!"  # stands for a line that is too long: no entry either
 
-Short = Annotated[str, Field(max_length=LONGEST_TEXT)]
+Short = Annotated[str, Field(max_length=MAX_TEXT)]
 Probability = Annotated[float, Field(ge=-ROUNDING, le=1 + ROUNDING)]
 
 
@@ -73,7 +73,7 @@ class _Line(TypedDict):
     output_status: Short
     decision: Decision | None
     human_label: Short
-    note: Annotated[str, Field(max_length=LONGEST_NOTE)]
+    note: Annotated[str, Field(max_length=MAX_NOTE)]
     reviewer: Short
     human_first: bool
     seconds_viewed: Annotated[float, Field(ge=0)] | None

@@ -23,7 +23,7 @@ GNU = re.compile(r"(?P<escaped>\\?)(?P<digest>[0-9A-Fa-f]+) [ *](?P<name>.+)")
 BSD = re.compile(r"(?P<escaped>\\?)(?P<algorithm>MD5|SHA1|SHA256|SHA512) \((?P<name>.+)\) = (?P<digest>[0-9A-Fa-f]+)")
 NAME_COLUMNS = ("filename", "file", "name", "path", "filepath")
 NOT_COMPARED = "not compared"
-LARGEST = 64 << 20  # bytes of a list
+MAX_LIST = 64 << 20  # bytes of a list
 BLOCK = 1 << 22  # bytes read at a time
 SHOWN = 10  # problems written out
 
@@ -113,8 +113,8 @@ def read_checksums(path: Path) -> ChecksumList:
     """
     if not path.is_file():
         raise CohortError(f"Expected the list of checksums at '{path}'; there is no such file. Check the path.")
-    if path.stat().st_size > LARGEST:
-        raise CohortError(f"Expected a list of checksums of at most {LARGEST >> 20} MiB; '{path}' is larger.")
+    if path.stat().st_size > MAX_LIST:
+        raise CohortError(f"Expected a list of checksums of at most {MAX_LIST >> 20} MiB; '{path}' is larger.")
     stated, problems = _from_table(path) if _is_table(path) else _from_lines(_lines(path))
     if problems:
         more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""

@@ -11,7 +11,7 @@ from lrmil.errors import SlideError
 from lrmil.slides.readers.protocol import Reader
 from lrmil.slides.readers.sampling import sample
 
-MOST_PIXELS = 1 << 26  # of a finer level that are read for one region: 192 MiB
+MAX_PIXELS = 1 << 26  # of a finer level that are read for one region: 192 MiB
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class LevelFallback:
         size_yx: tuple[int, int],
         *,
         step: float,
-        max_pixels: int = MOST_PIXELS,
+        max_pixels: int = MAX_PIXELS,
     ) -> NDArray[np.uint8]:
         """Read a region from a level, or as it would be read if the slide had no such level.
 

@@ -11,7 +11,7 @@ from lrmil.slides.discovery import dicom_slides
 from lrmil.slides.source import MRXS
 
 HAMAMATSU_TEXTS = (".vms", ".vmu")
-LARGEST_TEXT = 1 << 20  # bytes
+MAX_TEXT = 1 << 20  # bytes
 ZARR_DOCUMENTS = ("zarr.json", ".zarray", ".zattrs", ".zgroup")
 SAMPLED = 64  # chunks of an OME-Zarr of which the content is hashed
 
@@ -59,7 +59,7 @@ def changed_at(path: Path) -> int:
 
 def _named_in(path: Path) -> list[Path]:
     """The files that a Hamamatsu VMS or VMU, a small text of NAME=VALUE lines, names and that lie beside it."""
-    if not path.is_file() or path.stat().st_size > LARGEST_TEXT:
+    if not path.is_file() or path.stat().st_size > MAX_TEXT:
         return []
     lines = path.read_text(encoding="latin-1").splitlines()
     names = {value.strip() for _, equals, value in (line.partition("=") for line in lines) if equals}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 CHUNK = 1024  # dask is slow on storage tiles (0.18 s a slice on 291k tiles of 256 px, 0.02 s on 1024 px chunks)
 HATCHING = (150, 205, 8)  # two greys, and the width of a stripe in pixels
-LARGEST_CHUNK = 4096  # viewers fetch whole chunks: a strip wider than this is cut
+MAX_CHUNK = 4096  # viewers fetch whole chunks: a strip wider than this is cut
 
 
 def make_pyramid(pixels: LevelFallback, name: str) -> "list[da.Array]":
@@ -102,4 +102,4 @@ class _Extent:
 
 def _chunk(tile: int) -> int:
     """Group storage blocks to about `CHUNK` pixels; a block too large for a viewer is cut."""
-    return CHUNK if tile > LARGEST_CHUNK else tile * max(1, CHUNK // tile)
+    return CHUNK if tile > MAX_CHUNK else tile * max(1, CHUNK // tile)

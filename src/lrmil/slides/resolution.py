@@ -10,7 +10,7 @@ from lrmil.errors import ConfigError, ResolutionError
 PLAUSIBLE_MPP = (0.05, 5.0)  # level 0 of a scanner lies between 100x oil immersion and a 2x overview
 ASKED_MPP = (0.05, 50.0)  # what a user may ask for is coarser: thumbnails are read at tens of um/px
 MAX_ANISOTROPY = 0.02
-LONGEST_MM = 300.0  # of a side: the largest glass for sections, 8 x 6 inch, has 203
+MAX_SIDE_MM = 300.0  # of a side: the largest glass for sections, 8 x 6 inch, has 203
 MICRONS_AT_1X = 10.0  # the convention "20x" = 0.5 um/px
 REMEDY = (
     "Give it yourself: mpp=... in Python, --mpp or --mpp-table on the command line, or an mpp column in the labels "
@@ -120,9 +120,9 @@ def require_possible_size(resolution: Resolution, height: int, width: int) -> Re
         If a side would then be longer than any glass: pixel size or file is wrong.
     """
     longest = max(height, width) * resolution.mpp / 1000
-    if longest > LONGEST_MM:
+    if longest > MAX_SIDE_MM:
         raise ResolutionError(
-            f"Expected a slide that a glass can hold, of {LONGEST_MM:g} mm at most. Got {width} x {height} px of "
+            f"Expected a slide that a glass can hold, of {MAX_SIDE_MM:g} mm at most. Got {width} x {height} px of "
             f"{resolution.mpp:.4g} um ({resolution.source}), {longest:.0f} mm; the um/px is wrong, or the file is "
             "damaged. Give its um/px yourself, or copy it again from its source."
         )

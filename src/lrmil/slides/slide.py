@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Slide", "Thumbnail", "find_slides", "open_slide", "open_source", "slide_id_of"]
 
-COARSER_TOLERANCE = 1.10  # method.md section 2: never enlarge, with a tolerance of 10 %
+MAX_COARSER = 1.10  # method.md section 2: never enlarge, with a tolerance of 10 %
 
 
 def open_slide(path: str | Path, mpp: float | None = None, *, objective_power: bool = False) -> "Slide":
@@ -230,7 +230,7 @@ class Slide:
         ResolutionError
             If the slide is more than 10 % coarser than `mpp`, or has no um/px.
         """
-        if self.mpp > mpp * COARSER_TOLERANCE:
+        if self.mpp > mpp * MAX_COARSER:
             raise ResolutionError(
                 f"Expected {self.path.name} to be at least as fine as {mpp:.4g} um/px. Got {self.mpp:.4g} um/px "
                 f"({self.mpp_source}); a coarser slide is never enlarged: scan it finer or work at a coarser "

@@ -15,10 +15,10 @@ from lrmil.slides.readers.sampling import WHITE
 
 BLOCK = 1024  # largest side of a block in output pixels
 SOURCE_BLOCK = 4096  # largest side of a block in pixels of the level it is read from: 48 MiB a thread
-SMALLEST_BLOCK = 16  # a block that fails is split down to this side in output pixels: one bad tile costs little
-MOST_LOST = 4096  # blocks: more are not split further; a try that fails takes up to 5 ms
+MIN_BLOCK = 16  # a block that fails is split down to this side in output pixels: one bad tile costs little
+MAX_LOST = 4096  # blocks: more are not split further; a try that fails takes up to 5 ms
 MAX_THREADS = 4
-LARGEST = 1 << 28  # pixels: at 8 um/px a glass of 150 x 100 mm has 234 million
+MAX_THUMBNAIL = 1 << 28  # pixels: at 8 um/px a glass of 150 x 100 mm has 234 million
 
 
 class Thumbnail(NamedTuple):
@@ -42,8 +42,8 @@ class Thumbnail(NamedTuple):
 def make_thumbnail(pixels: LevelFallback, level: int, ratio: int) -> Thumbnail:
     """Shrink a whole level by a whole `ratio`.
 
-    A block that cannot be read is split, and its parts are tried again, down to `SMALLEST_BLOCK`. The number of tries
-    is bounded: where a slide is lost in more places than `MOST_LOST`, what is marked as lost is taken more coarsely.
+    A block that cannot be read is split, and its parts are tried again, down to `MIN_BLOCK`. The number of tries
+    is bounded: where a slide is lost in more places than `MAX_LOST`, what is marked as lost is taken more coarsely.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def make_thumbnail(pixels: LevelFallback, level: int, ratio: int) -> Thumbnail:
     height, width = pixels.reader.levels[level].shape
     step = ratio * pixels.reader.levels[level].downsample
     rows, cols = math.ceil(height / ratio), math.ceil(width / ratio)
-    if rows * cols > LARGEST:
+    if rows * cols > MAX_THUMBNAIL:
         raise SlideError(
             f"Expected a slide that a glass can hold. Got one of {width} x {height} px, shrunk still "
             f"{rows * cols / 1e6:.0f} million; the file is probably damaged, or its um/px is wrong."
@@ -77,7 +77,7 @@ def make_thumbnail(pixels: LevelFallback, level: int, ratio: int) -> Thumbnail:
             problems = list(pool.map(lambda corner, side=side: fill(corner[0], corner[1], side), corners))
             lost = [corner for corner, problem in zip(corners, problems, strict=True) if problem]
             finest_fits = side * step <= SOURCE_BLOCK  # else a finer level has not been tried yet
-            if not lost or side <= SMALLEST_BLOCK or (finest_fits and len(lost) > MOST_LOST):
+            if not lost or side <= MIN_BLOCK or (finest_fits and len(lost) > MAX_LOST):
                 break
             side //= 2
             corners = [
@@ -96,6 +96,6 @@ def make_thumbnail(pixels: LevelFallback, level: int, ratio: int) -> Thumbnail:
 def _block_side(ratio: int) -> int:
     """Side in output pixels: a power of two, so that it halves evenly down to the smallest."""
     side = BLOCK
-    while side > SMALLEST_BLOCK and side * ratio > SOURCE_BLOCK:
+    while side > MIN_BLOCK and side * ratio > SOURCE_BLOCK:
         side //= 2
     return side

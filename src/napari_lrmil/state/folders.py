@@ -45,7 +45,7 @@ def _memory() -> Path:
 
 def _remembered() -> dict[str, str]:
     try:
-        values = untrusted.read_json(_memory(), largest=MAX_MEMORY, printable=False)
+        values = untrusted.read_json(_memory(), max_bytes=MAX_MEMORY, printable=False)
         return {name: str(value) for name, value in values.items()} if isinstance(values, dict) else {}
     except (OSError, FormatError):
         return {}

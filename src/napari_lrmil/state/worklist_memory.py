@@ -60,7 +60,7 @@ def list_file(results: Path, folder: Path, ending: str) -> Path:
 def read_memory(path: Path) -> Memory:
     """Read what is kept of a list; nothing when it is absent, damaged or of another version."""
     try:
-        found = _MEMORY.validate_python(untrusted.read_json(path, largest=MAX_MEMORY, printable=False))
+        found = _MEMORY.validate_python(untrusted.read_json(path, max_bytes=MAX_MEMORY, printable=False))
     except (OSError, ValueError):  # FormatError and pydantic's ValidationError are ValueErrors
         return Memory("", {})  # it can be made again by classifying
     failures = {case: dict(failure) for case, failure in found["failures"].items()}

@@ -79,7 +79,7 @@ def test_what_openslide_gives_by_itself_is_moved(tmp_path: Path) -> None:
 def test_a_level_too_large_for_that_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     level = noise(499, 399)
     reader = OpenSlideReader(write(tmp_path / "a.tif", [noise(1999, 1600), level]))
-    monkeypatch.setattr(lrmil.slides.readers.openslide_regions, "MOST_PIXELS", 10_000)
+    monkeypatch.setattr(lrmil.slides.readers.openslide_regions, "MAX_PIXELS", 10_000)
     np.testing.assert_array_equal(reader.read(1, 0, 0, 200, 200), level[:200, :200])
     assert reader.notes == ()
     got = reader.read(1, 350, 350, 20, 20)
@@ -152,7 +152,7 @@ def dicom_level(
 def test_levels_of_dicom_are_read_alone_however_large_they_are(
     shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lrmil.slides.readers.openslide_regions, "MOST_PIXELS", 1)
+    monkeypatch.setattr(lrmil.slides.readers.openslide_regions, "MAX_PIXELS", 1)
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))

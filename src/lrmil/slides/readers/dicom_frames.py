@@ -18,7 +18,7 @@ from lrmil.slides.readers.protocol import unreadable
 
 HEAD = 1 << 16  # bytes that hold what is the same for all frames
 HEADS = (1 << 20, 64 << 20)  # bytes in which the frames begin: what is said of each frame may be long
-MOST_FRAMES = 1 << 22
+MAX_FRAMES = 1 << 22
 COLUMNS, ROWS = b"\x48\x00\x06\x00UL\x04\x00", b"\x48\x00\x07\x00UL\x04\x00"  # of the whole picture
 FOCAL_PLANES = b"\x48\x00\x03\x03UL\x04\x00"
 SPACING = re.compile(rb"\x28\x00\x30\x00DS..([0-9.eE+-]+)\\([0-9.eE+-]+)[ \0]?", re.DOTALL)  # PixelSpacing: y, x
@@ -160,7 +160,7 @@ def _frames(file: Path, head: bytes, shape: tuple[int, int]) -> LevelFrames | No
     if not height or not width or ROW_BY_ROW not in head:
         return None
     rows, columns = math.ceil(shape[0] / height), math.ceil(shape[1] / width)
-    if rows * columns > MOST_FRAMES:
+    if rows * columns > MAX_FRAMES:
         return None
     spans = _spans(file, rows * columns)
     return LevelFrames(file, (height, width), columns, spans) if len(spans) == rows * columns else None

@@ -17,8 +17,8 @@ from lrmil.slides.resolution import MppCandidate
 VERSIONS = ("0.4", "0.5")
 CODECS_2 = (None, "blosc", "zlib", "gzip", "zstd", "lz4", "bz2", "lzma")
 CODECS_3 = ("bytes", "transpose", "blosc", "gzip", "zstd", "crc32c", "sharding_indexed")
-LARGEST_CHUNK = 512 << 20  # bytes
-LARGEST_TEXT = 64 << 20  # bytes
+MAX_CHUNK = 512 << 20  # bytes
+MAX_TEXT = 64 << 20  # bytes
 RGB_COLOURS = ["FF0000", "00FF00", "0000FF"]
 MALFORMED = (KeyError, IndexError, TypeError, ValueError, AttributeError, ZeroDivisionError, OverflowError)
 
@@ -137,7 +137,7 @@ def _described_names(folder: Path) -> list[str]:
     """Names of the images in the order of the series, as bioformats2raw keeps them beside."""
     try:
         file = folder / "OME" / "METADATA.ome.xml"
-        xml = file.read_text("utf-8", "replace") if file.stat().st_size <= LARGEST_TEXT else ""
+        xml = file.read_text("utf-8", "replace") if file.stat().st_size <= MAX_TEXT else ""
     except OSError:
         return []
     return [image.name for image in ome_images(xml, "", 0)]
@@ -204,7 +204,7 @@ def _shape_and_chunk(document: dict[str, Any]) -> tuple[list[int], list[int]]:
     shape = document["shape"]
     if not all(type(side) is int and side > 0 for side in (*shape, *chunk)) or len(shape) != len(chunk):
         raise ValueError(f"its shape is {shape} in chunks of {chunk}")
-    if math.prod(chunk) > LARGEST_CHUNK:
+    if math.prod(chunk) > MAX_CHUNK:
         raise ValueError(f"a chunk of it has {math.prod(chunk) >> 20} MiB; write it again in smaller chunks")
     return shape, chunk
 

@@ -25,7 +25,7 @@ from lrmil.slides.source import MRXS
 
 DEFAULT_TILE = 256
 UNEVEN = 0.02  # of a level's PixelSpacing: it then has not the proportions of the first
-LARGEST_SIDE = 1 << 22  # pixels: 210 mm at 0.05 um/px, longer than any glass
+MAX_SIDE = 1 << 22  # pixels: 210 mm at 0.05 um/px, longer than any glass
 
 
 class OpenSlideReader:
@@ -215,7 +215,7 @@ def _require_safe_dicom(path: Path) -> None:
         sides, planes = sides_of(head), focal_planes_of(head)
         if planes > 1:
             raise several_planes(path, planes, "focal planes")
-        if sides is not None and max(sides) > LARGEST_SIDE:
+        if sides is not None and max(sides) > MAX_SIDE:
             raise SlideError(
                 f"Expected a slide that a glass can hold in {part}. Got a side of {max(sides)} px; the file is "
                 "probably damaged: copy it again from its source."

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 NEAR = 1 / 512  # of a pixel: cairo, which draws for OpenSlide, does not move a picture by less
-MOST_PIXELS = 1 << 24  # that are read for one region: 64 MiB
+MAX_PIXELS = 1 << 24  # that are read for one region: 64 MiB
 
 
 def read_stored(handle: openslide.OpenSlide, level: int, y: int, x: int, h: int, w: int) -> NDArray[np.uint8] | None:
@@ -24,7 +24,7 @@ def read_stored(handle: openslide.OpenSlide, level: int, y: int, x: int, h: int,
     downsample = handle.level_downsamples[level]
     top, left = (meeting_point(corner, downsample) for corner in (y, x))
     height, width = y + h - top, x + w - left
-    if (top, left) != (y, x) and height * width > MOST_PIXELS:
+    if (top, left) != (y, x) and height * width > MAX_PIXELS:
         return None
     return read_from(handle, level, (top, left), (height, width))[y - top :, x - left :]
 

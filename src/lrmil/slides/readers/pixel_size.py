@@ -21,8 +21,8 @@ PHILIPS_SIZES = (
     "philips.PIIM_PIXEL_DATA_REPRESENTATION_SEQUENCE[0].PIIM_PIXEL_DATA_REPRESENTATION_{}",
 )
 PHILIPS_TILE = 2048  # pixels: no tile of theirs is larger
-MOST_DIGITS = 10  # of a side in pixels
-MOST_NAMED = 3  # sizes that a sentence lists
+MAX_DIGITS = 10  # of a side in pixels
+MAX_NAMED = 3  # sizes that a sentence lists
 SAME = 0.02  # two statements that differ by less are one
 APERIO_REGION = re.compile(r"\[\s*-?\d+\s*,\s*-?\d+\s*[,\s]\s*(\d+)\s*[xX×]\s*(\d+)\s*\]")
 APERIO_WHOLE = re.compile(r"(?<![\w.(])(\d+)[xX×](\d+)(?![\w)])")
@@ -140,7 +140,7 @@ def _other_size(told: tuple[str, float | None], stated: list[Shape | None], shap
     others = [f"{one[1]} x {one[0]} px" for one in stated if one and min(one) > 0]
     if not others or shape in stated:
         return None
-    names = " or ".join(list(dict.fromkeys(others))[:MOST_NAMED])
+    names = " or ".join(list(dict.fromkeys(others))[:MAX_NAMED])
     return Disregarded(
         f"{told[0]} of a picture of {names} (width x height), and this one has {shape[1]} x {shape[0]} px", told[1]
     )
@@ -162,7 +162,7 @@ def _aperio_shape(description: str) -> Shape | None:
     """
     head = re.split(r"[|;]", description, maxsplit=1)[0]
     found = APERIO_REGION.search(head) or APERIO_WHOLE.search(head)
-    return (int(found[2]), int(found[1])) if found and max(map(len, found.groups())) < MOST_DIGITS else None
+    return (int(found[2]), int(found[1])) if found and max(map(len, found.groups())) < MAX_DIGITS else None
 
 
 def _openslide_shape(properties: Mapping[str, str], shape: Shape) -> Shape | None:

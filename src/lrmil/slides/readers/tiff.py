@@ -34,7 +34,7 @@ BACKGROUND = 255  # of what a writer did not store: white
 CHECKED = (8, 32946, 34925, 50013)  # Compression: deflate and LZMA, whose decoders compare a checksum
 WEBP = 50001
 MAX_SEGMENT_BYTES = 512 << 20
-MOST_REMEMBERED = 1 << 16  # damaged segments
+MAX_REMEMBERED = 1 << 16  # damaged segments
 UNDECODABLE = (ValueError, TypeError, RuntimeError, IndexError, OSError)  # imagecodecs: RuntimeError
 
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # its remarks go to the application's log, not stderr
@@ -161,7 +161,7 @@ class TiffReader:
                 problem = f"cannot be decoded ({error})"
         problem = problem or _find_mismatch(page, index, data, decoded) or self._find_torn_edge(page, index, data)
         if problem:
-            if len(self._damaged) < MOST_REMEMBERED:
+            if len(self._damaged) < MAX_REMEMBERED:
                 self._damaged[level, index] = problem
             raise unreadable(self._path, f"{_name(level, index)} {problem}")
         return np.asarray(decoded)

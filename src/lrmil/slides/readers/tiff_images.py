@@ -24,14 +24,14 @@ JPEG_2000 = (34712, 33003, 33004, 33005)  # and those that are converted here
 REDUCED, MASK, MACRO = 1, 4, 8  # bits of NewSubfileType; Aperio marks its macro photo by 9
 PAGE_NAME, NDPI_LENS = 285, 65421  # tags; the lens is -1 for Hamamatsu's macro photo, -2 for its map
 MAX_SUBIFDS = 64
-LEAST_PART = 100  # an image of a plain TIFF that is this many times smaller than the main one is no scan like it
+MAX_AREA_RATIO = 100  # an image of a plain TIFF that is this many times smaller than the main one is no scan like it
 BESIDE_LINE = re.compile(rf"^\W*({BESIDE})(\s*image)?(\s+\d+\s*x\s*\d+)?\s*(\||$)", re.IGNORECASE | re.MULTILINE)
 A_NAME = re.compile(r"[^{<=|\r\n]{1,60}")  # a description that is no more than that
 NAME_IN_TEXT = re.compile(r"<ImageType>([^<]*)<|\"name\":\s*\"([^\"]*)\"", re.IGNORECASE)
 APERIO = "Aperio"  # the text of every picture in a file of theirs begins so
 STACK_IN_TEXT = re.compile(r"^(?:slices|frames)=(\d{1,9})", re.MULTILINE)  # as ImageJ writes it
 SHAPE_IN_TEXT = re.compile(r"\{\"shape\": \[([0-9, ]{1,99})\]")  # as tifffile writes it
-LEAST_FACTOR = 1.2  # of a level that is not marked as one
+MIN_FACTOR = 1.2  # of a level that is not marked as one
 SIMILAR = 0.02  # of the proportions of two pictures that may be levels of each other
 OF_OTHERS = Disregarded("the OME metadata describe no page of this file, as when it is one of a set and was renamed")
 MALFORMED = (ValueError, TypeError, LookupError, AttributeError, OSError, ArithmeticError, RuntimeError)
@@ -229,7 +229,7 @@ def _subifds(page: tifffile.TiffPage) -> list[tifffile.TiffPage]:
 def _is_shrunken(main: tifffile.TiffPage, page: tifffile.TiffPage) -> bool:
     """Tell whether a picture may be the main one made smaller: it has its proportions."""
     height, width = main.imagelength / page.imagelength, main.imagewidth / page.imagewidth
-    return bool(min(height, width) > LEAST_FACTOR and abs(height - width) < SIMILAR * height)
+    return bool(min(height, width) > MIN_FACTOR and abs(height - width) < SIMILAR * height)
 
 
 def _set_notes(image: OmeImage | None, described: Sequence[OmeImage]) -> tuple[str, ...]:
@@ -249,7 +249,7 @@ def _scene_notes(
     numbers = [page.index for page in levels]
     scenes = [one for one in scans if one is main or (is_rgb(one.page) and one.page.index not in numbers)]
     if not is_ome:
-        small = [one for one in scenes if _area(one.page) * LEAST_PART <= _area(main.page)]
+        small = [one for one in scenes if _area(one.page) * MAX_AREA_RATIO <= _area(main.page)]
         small += [one for one in scenes if _is_shrunken(main.page, one.page)]
         scenes = [one for one in scenes if one not in small]
     return scene_note([one is main for one in scenes].index(True) + 1, len(scenes))
