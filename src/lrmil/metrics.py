@@ -109,11 +109,11 @@ def auroc_interval(
     resampling clusters.
     """
     truth, scores = _checked(labels, probabilities)
-    names, place = np.unique(_checked_cases(cases, truth), return_inverse=True)
-    if any(len(np.unique(place[truth == index])) < 2 for index in range(scores.shape[1])):
+    names, case_of = np.unique(_checked_cases(cases, truth), return_inverse=True)
+    if any(len(np.unique(case_of[truth == index])) < 2 for index in range(scores.shape[1])):
         return None
     draws = _draw_counts(len(names), len(truth), resamples, np.random.default_rng(seed))
-    areas = np.concatenate([_weighted_auroc(truth, scores, counts[:, place]) for counts in draws])
+    areas = np.concatenate([_weighted_auroc(truth, scores, counts[:, case_of]) for counts in draws])
     defined = areas[np.isfinite(areas)]
     if not defined.size:
         return None
@@ -152,16 +152,16 @@ def by_case(labels: ArrayLike, probabilities: ArrayLike, cases: Sequence[str]) -
         If a case has slides of two labels.
     """
     truth, scores = _checked(labels, probabilities)
-    names, first, place, sizes = np.unique(
+    names, first, case_of, sizes = np.unique(
         _checked_cases(cases, truth), return_index=True, return_inverse=True, return_counts=True
     )
-    if mixed := sorted({str(names[case]) for case in place[truth != truth[first][place]]}):
+    if mixed := sorted({str(names[case]) for case in case_of[truth != truth[first][case_of]]}):
         raise ValueError(
             f"Expected one label for each case; got several for {', '.join(mixed)}. Such cases have no label to be "
             "measured against: measure by slide."
         )
     sums = np.zeros((len(names), scores.shape[1]))
-    np.add.at(sums, place, scores)
+    np.add.at(sums, case_of, scores)
     return ByCase(tuple(names.tolist()), truth[first], sums / sizes[:, None])
 
 

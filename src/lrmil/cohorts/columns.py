@@ -165,7 +165,7 @@ def _missing(
             continue
         message = (
             f"Expected a column '{role}' (or {', '.join(ALIASES[role])}); "
-            f"got the columns {_listed(table.records[0])}{table.place}."
+            f"got the columns {_listed(table.records[0])}{table.sheet_hint}."
         )
         hint = f"Name the column '{role}'{_choice(role)}; if the table has no header row, add one above the data."
         missing.append(Problem(1, role, message, hint, "error"))

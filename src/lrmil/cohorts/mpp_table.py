@@ -75,7 +75,7 @@ def read_mpp_table(path: Path, slide_ids: Collection[str]) -> MppTable:
     if not known:
         said = " ".join([*unused.values()][:SHOWN]) or "It has no row with a value."
         raise CohortError(
-            f"Expected rows for the slides in {table.title}{table.place}; none is about one of them. {said}"
+            f"Expected rows for the slides in {table.title}{table.sheet_hint}; none is about one of them. {said}"
         )
     rest = [f"{len(unused) - UNUSED} more rows are about no slide that is there."] if len(unused) > UNUSED else []
     return MppTable(known, (*filter(None, notes), *[*unused.values()][:UNUSED], *rest))
@@ -97,7 +97,7 @@ def _place(table: Table, role: str, notes: list[str]) -> int:
     if not places:
         came = ", ".join(name for name in header if name)
         raise CohortError(
-            f"Expected the columns slide_id and mpp in {table.title}{table.place}; got {came}. Name them so in row 1."
+            f"Expected the columns slide_id and mpp in {table.title}{table.sheet_hint}; got {came}. Name them so in row 1."
         )
     return places[0]
 

@@ -133,10 +133,10 @@ def require_no_links(run: Path) -> None:
     FormatError
         With the place that is a link.
     """
-    for place in _places_in(run):
-        if place.is_symlink():
+    for path in _paths_in(run):
+        if path.is_symlink():
             raise FormatError(
-                f"Expected the folder {place.relative_to(run)} within the run {run}. Got a link to another place; put "
+                f"Expected the folder {path.relative_to(run)} within the run {run}. Got a link to another place; put "
                 "the folder itself there, or move the whole run."
             )
 
@@ -150,7 +150,7 @@ def _table(path: Path) -> tuple[list[str], list[list[str]]]:
     return header, rows
 
 
-def _places_in(run: Path) -> Iterator[Path]:
+def _paths_in(run: Path) -> Iterator[Path]:
     yield from (run / name for name in FOLDERS)
     try:
         folds = [path for path in islice(run.iterdir(), MAX_FOLDS) if FOLD.fullmatch(path.name)]

@@ -130,13 +130,13 @@ def csv_header(path: Path) -> list[str]:
 def png_texts(head: bytes) -> list[tuple[str, str]]:
     """The tEXt chunks before the pixels of a PNG."""
     found: list[tuple[str, str]] = []
-    place = len(PNG_MAGIC)
-    while head.startswith(PNG_MAGIC) and place + 8 <= len(head):
-        length, kind = struct.unpack_from(">I4s", head, place)
+    position = len(PNG_MAGIC)
+    while head.startswith(PNG_MAGIC) and position + 8 <= len(head):
+        length, kind = struct.unpack_from(">I4s", head, position)
         if kind == b"IDAT":
             break
         if kind == b"tEXt":
-            name, _, text = head[place + 8 : place + 8 + length].decode("latin-1").partition("\0")
+            name, _, text = head[position + 8 : position + 8 + length].decode("latin-1").partition("\0")
             found.append((name, text))
-        place += 12 + length
+        position += 12 + length
     return found

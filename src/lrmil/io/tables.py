@@ -54,7 +54,7 @@ class Table(NamedTuple):
         return f"the {self.what} '{self.path}'"
 
     @property
-    def place(self) -> str:
+    def sheet_hint(self) -> str:
         """Where the rows were looked for, to stand behind the path in a message; empty where that is plain."""
         if self.sheet is None or not self.sheet.others:
             return ""
@@ -81,7 +81,7 @@ class Table(NamedTuple):
             If there are such in the header or in one of the columns (the first is 0).
         """
         found = () if self.sheet is None else self.sheet.uncomputed
-        rows = sorted({number for number, place in found if number == 1 or place in columns})
+        rows = sorted({row for row, column in found if row == 1 or column in columns})
         if rows:
             more = f" and {len(rows) - LISTED} more" if len(rows) > LISTED else ""
             raise CohortError(
@@ -122,12 +122,12 @@ def read_table(path: Path, what: str = "table") -> Table:
     table = table._replace(what=what)
     if not any(any(cells) for cells in table.records):
         table.require_values(())
-        remedy = "Move the sheet that is meant to the front." if table.place else "Is it the right file?"
-        raise CohortError(f"Expected a header and rows in {table.title}{table.place}; it is empty. {remedy}")
+        remedy = "Move the sheet that is meant to the front." if table.sheet_hint else "Is it the right file?"
+        raise CohortError(f"Expected a header and rows in {table.title}{table.sheet_hint}; it is empty. {remedy}")
     if not any(table.records[0]):
         table.require_values(())
         raise CohortError(
-            f"Expected column names in the first row of {table.title}{table.place}; it is empty. "
+            f"Expected column names in the first row of {table.title}{table.sheet_hint}; it is empty. "
             "Put the header in row 1."
         )
     return table

@@ -62,12 +62,12 @@ def _read(file: BinaryIO) -> Sheet:
 def _rows(book: Workbook, name: str) -> tuple[list[list[str]], set[tuple[int, int]]]:
     """Give the text of each row, and which cells are there without a value."""
     rows, blank = list[list[str]](), set[tuple[int, int]]()
-    for number, cells in enumerate(_rows_of(book, name), start=1):
+    for row, cells in enumerate(_rows_of(book, name), start=1):
         rows.append([_shown(cell.value, cell.number_format or "") for cell in cells])
-        for place, cell in enumerate(cells):
+        for column, cell in enumerate(cells):
             # an empty text that a formula gave has the type "str"
             if cell.value is None and hasattr(cell, "row") and cell.data_type != "str":
-                blank.add((number, place))
+                blank.add((row, column))
     return rows, blank
 
 
@@ -77,10 +77,10 @@ def _formulas(file: BinaryIO, name: str, blank: set[tuple[int, int]]) -> tuple[t
     book = openpyxl.load_workbook(file, read_only=True)
     try:
         return tuple(
-            (number, place)
-            for number, cells in enumerate(_rows_of(book, name), start=1)
-            for place, cell in enumerate(cells)
-            if (number, place) in blank and cell.data_type == "f"
+            (row, column)
+            for row, cells in enumerate(_rows_of(book, name), start=1)
+            for column, cell in enumerate(cells)
+            if (row, column) in blank and cell.data_type == "f"
         )
     finally:
         book.close()

@@ -227,12 +227,12 @@ def _from_table(path: Path) -> tuple[list[tuple[str, str]], list[str]]:
     name_at = next((columns.index(name) for name in NAME_COLUMNS if name in columns), None)
     sums = [(columns.index(name), name) for name in ("sha512", "sha256", "sha1", "md5") if name in columns]
     if name_at is None or not sums:
-        return [], [f"the columns {', '.join(name for name in header if name)}{table.place}"]
+        return [], [f"the columns {', '.join(name for name in header if name)}{table.sheet_hint}"]
     at, algorithm = sums[0]
     table.require_values((name_at, at))
     stated, problems = list[tuple[str, str]](), list[str]()
     for number, cells in enumerate(body, start=2):
-        name, digest = (cells[place] if place < len(cells) else "" for place in (name_at, at))
+        name, digest = (cells[column] if column < len(cells) else "" for column in (name_at, at))
         if name and _fits(digest, algorithm):
             stated.append((name, digest.lower()))
         elif name or digest:

@@ -85,9 +85,9 @@ class _Walk:
     def _collect(self) -> None:
         implicit, last = False, 0
         while last < SERIES:
-            place = self._stream.tell()
+            position = self._stream.tell()
             group = int.from_bytes(self._stream.read(2), "little")
-            self._stream.seek(place)
+            self._stream.seek(position)
             if last < 0x00030000 <= group << 16:  # the elements on the file end, those of the image begin
                 implicit = _text(self.values.get(TRANSFER_SYNTAX, b"")) == IMPLICIT
             tag, vr, length = self._element(implicit=implicit)

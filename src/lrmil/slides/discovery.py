@@ -15,7 +15,7 @@ OTHER_SCANS = tuple(one for one in SCAN_EXTENSIONS if one != DICOM)
 log = logging.getLogger(__name__)
 
 
-def find_slides(places: str | Path | Iterable[str | Path]) -> list[Path]:
+def find_slides(paths: str | Path | Iterable[str | Path]) -> list[Path]:
     """List the slides in folders (searched recursively, hidden names skipped) and among files, sorted by path.
 
     A file named outright is kept whatever its extension, so that opening it says what is wrong with it; a file of a
@@ -24,13 +24,13 @@ def find_slides(places: str | Path | Iterable[str | Path]) -> list[Path]:
     """
     found: set[Path] = set()
     named: dict[Path, list[Path]] = {}
-    for place in map(Path, [places] if isinstance(places, str | Path) else places):
-        if place.is_dir() and not is_zarr_slide(place):
-            found |= _slides_in(place)
-        elif is_dicom(place):
-            named.setdefault(place.parent, []).append(place)
+    for path in map(Path, [paths] if isinstance(paths, str | Path) else paths):
+        if path.is_dir() and not is_zarr_slide(path):
+            found |= _slides_in(path)
+        elif is_dicom(path):
+            named.setdefault(path.parent, []).append(path)
         else:
-            found.add(place)
+            found.add(path)
     for folder, several in named.items():
         slides = dicom_slides(folder).by_file
         found |= {slides[file].path if file in slides else file for file in several}
@@ -86,10 +86,10 @@ def _slides_in(folder: Path) -> set[Path]:
 
 
 def _slides_under(folder: Path) -> Iterable[Path]:
-    for place, inside in _walk(folder, {folder.resolve()}):
+    for subfolder, inside in _walk(folder, {folder.resolve()}):
         dicom = set[Path]()
         if any(_may_be_dicom(path) for path in inside):
-            among = dicom_slides(place)
+            among = dicom_slides(subfolder)
             dicom.update(among.files)
             yield from paths_of(among)
         for path in inside:

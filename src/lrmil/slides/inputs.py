@@ -70,8 +70,8 @@ class Inputs:
 
 def local_encoder(name: str | None) -> Path | None:
     """The folder that an encoder is read from; None when it has a name alone."""
-    place = Path(name.removeprefix("local-dir:")).expanduser() if name else None
-    return place if place is not None and place.is_dir() else None
+    folder = Path(name.removeprefix("local-dir:")).expanduser() if name else None
+    return folder if folder is not None and folder.is_dir() else None
 
 
 def _files_of(slide: Path) -> list[Path]:

@@ -65,24 +65,24 @@ def align(reader: Reader, *, factors: Sequence[float | None] = (), unmarked: Col
         Levels that nothing but their size tells to be any: their pixels must agree.
     """
     first = reader.levels[0]
-    kept, places = [Level(first.shape, 1.0, first.tile)], [0]
-    for place, level in enumerate(reader.levels[1:], 1):
-        stated = factors[place] if factors else None
-        finer = places[-1], kept[-1].downsample
+    kept, indices = [Level(first.shape, 1.0, first.tile)], [0]
+    for index, level in enumerate(reader.levels[1:], 1):
+        stated = factors[index] if factors else None
+        finer = indices[-1], kept[-1].downsample
         if stated is not None:
             fit = _stated_fit(first, level, stated)
             if fit is not None and not fit.exact and _is_doubtful(first, level):
-                fit = _chosen(reader, place, [fit], finer, proof=False)
+                fit = _chosen(reader, index, [fit], finer, proof=False)
         else:
-            repeated = level.shape in [reader.levels[one].shape for one in places]
+            repeated = level.shape in [reader.levels[one].shape for one in indices]
             fits = _fits(first, level, above=kept[-1].downsample, repeated=repeated)
-            fit = _chosen(reader, place, fits, finer, proof=place in unmarked)
+            fit = _chosen(reader, index, fits, finer, proof=index in unmarked)
         if fit is not None and fit.factor > kept[-1].downsample and fit.shape != kept[-1].shape:
             kept.append(Level(fit.shape, fit.factor, level.tile))
-            places.append(place)
-    marked = [place for place in range(len(reader.levels)) if place not in unmarked]
-    left_out = len(set(marked) - set(places))
-    return Alignment(tuple(kept), tuple(places), _notes(left_out, len(marked), stated=bool(factors)))
+            indices.append(index)
+    marked = [index for index in range(len(reader.levels)) if index not in unmarked]
+    left_out = len(set(marked) - set(indices))
+    return Alignment(tuple(kept), tuple(indices), _notes(left_out, len(marked), stated=bool(factors)))
 
 
 def _notes(left_out: int, count: int, *, stated: bool) -> tuple[str, ...]:
@@ -185,19 +185,19 @@ def _whole_tiles(level: Level) -> bool:
     return all(side % tile == 0 for side, tile in zip(level.shape, level.tile, strict=True))
 
 
-def _chosen(reader: Reader, place: int, fits: Sequence[_Fit], finer: tuple[int, float], *, proof: bool) -> _Fit | None:
+def _chosen(reader: Reader, index: int, fits: Sequence[_Fit], finer: tuple[int, float], *, proof: bool) -> _Fit | None:
     """Choose between the factors that a level's size allows by its pixels; None where none of them is right."""
     if not fits or (len(fits) == 1 and fits[0].exact and not proof):
         return fits[0] if fits else None
     try:
-        told = _told(reader, place, fits, finer, ())
-        if all(error > ALIKE for error, _ in told) and (corners := _busiest(reader, place)):
-            told = _told(reader, place, fits, finer, corners)
+        told = _told(reader, index, fits, finer, ())
+        if all(error > ALIKE for error, _ in told) and (corners := _busiest(reader, index)):
+            told = _told(reader, index, fits, finer, corners)
     except SlideError:  # damaged
         told = []
     if not told or told[0][0] > ALIKE:
         contradicted = fits[0] in [fit for _, fit in told]
-        only = len(fits) == 1 and _whole_tiles(reader.levels[place])
+        only = len(fits) == 1 and _whole_tiles(reader.levels[index])
         certain = only or (fits[0].exact and fits[0].factor == _simple(fits[0].factor))
         return fits[0] if certain and not contradicted and not proof else None  # nothing to see that tells
     as_good = [fit for error, fit in told if error * CLEAR <= told[0][0]]
@@ -205,30 +205,30 @@ def _chosen(reader: Reader, place: int, fits: Sequence[_Fit], finer: tuple[int, 
 
 
 def _told(
-    reader: Reader, place: int, fits: Sequence[_Fit], finer: tuple[int, float], corners: Sequence[tuple[int, int]]
+    reader: Reader, index: int, fits: Sequence[_Fit], finer: tuple[int, float], corners: Sequence[tuple[int, int]]
 ) -> list[tuple[float, _Fit]]:
     """How much a level differs from a finer one at each factor, the least first; without those that show nothing."""
-    found = [(_difference(reader, place, fit, finer, corners), fit) for fit in fits]
+    found = [(_difference(reader, index, fit, finer, corners), fit) for fit in fits]
     return sorted(((error, fit) for error, fit in found if error is not None), key=lambda one: one[0])
 
 
-def _busiest(reader: Reader, place: int) -> list[tuple[int, int]]:
+def _busiest(reader: Reader, index: int) -> list[tuple[int, int]]:
     """Corners of the blocks of a level in which most is to be seen: of a biopsy, even blocks may show glass alone."""
-    height, width = reader.levels[place].shape
+    height, width = reader.levels[index].shape
     block = max(MIN_BLOCK, min(BLOCK, height // FINE_GRID, width // FINE_GRID))
     if min(height, width) < block:
         return []
     found = list[tuple[float, tuple[int, int]]]()
     for part_y, part_x in product(range(FINE_GRID), repeat=2):
         y, x = (round(part * (side - block) / (FINE_GRID - 1)) for part, side in ((part_y, height), (part_x, width)))
-        pixels = sample(reader, place, (y, x), (MIN_BLOCK, MIN_BLOCK), ratio=block / MIN_BLOCK).astype(np.float32)
+        pixels = sample(reader, index, (y, x), (MIN_BLOCK, MIN_BLOCK), ratio=block / MIN_BLOCK).astype(np.float32)
         if (contrast := float(pixels.std(axis=(0, 1)).max())) > FLAT:
             found.append((contrast, (y, x)))
     return [corner for _, corner in sorted(found, reverse=True)[: GRID * GRID]]
 
 
 def _difference(
-    reader: Reader, place: int, fit: _Fit, finer: tuple[int, float], corners: Sequence[tuple[int, int]]
+    reader: Reader, index: int, fit: _Fit, finer: tuple[int, float], corners: Sequence[tuple[int, int]]
 ) -> float | None:
     """How much a level differs from a finer one at a factor, as a share of their contrast; None where there is none.
 
@@ -237,7 +237,7 @@ def _difference(
     corners
         Of the blocks that are compared; evenly over the level where there are none.
     """
-    index, downsample = finer
+    finer_index, downsample = finer
     step = fit.factor / downsample
     block = max(1, min(BLOCK, max(MIN_BLOCK, round(MAX_READ / step)), *(side // GRID for side in fit.shape)))
     cells = min(CELLS, block)
@@ -248,8 +248,8 @@ def _difference(
     ours, theirs = list[NDArray[np.float32]](), list[NDArray[np.float32]]()
     for y, x in inside or even:
         size, ratio = (cells, cells), block / cells
-        ours.append(sample(reader, place, (y, x), size, ratio=ratio).astype(np.float32))
-        theirs.append(sample(reader, index, (y * step, x * step), size, ratio=ratio * step).astype(np.float32))
+        ours.append(sample(reader, index, (y, x), size, ratio=ratio).astype(np.float32))
+        theirs.append(sample(reader, finer_index, (y * step, x * step), size, ratio=ratio * step).astype(np.float32))
     level, truth = np.array(ours), np.array(theirs)
     contrast = float(np.abs(truth - truth.mean(axis=(0, 1, 2))).mean())
     if contrast < FLAT:

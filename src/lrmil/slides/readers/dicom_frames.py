@@ -171,14 +171,14 @@ def _spans(file: Path, count: int) -> tuple[tuple[int, int], ...]:
     size, found = file.stat().st_size, list[tuple[int, int]]()
     with file.open("rb") as stream:
         begin = next((at for many in HEADS if (at := _bytes_at(stream, 0, many).find(ENCAPSULATED)) >= 0), -1)
-        place = begin + len(ENCAPSULATED)
+        position = begin + len(ENCAPSULATED)
         while begin >= 0 and len(found) <= count + 1:
-            item = _bytes_at(stream, place, 8)
+            item = _bytes_at(stream, position, 8)
             length = int.from_bytes(item[4:], "little")
-            if item[:4] != ITEM or place + 8 + length > size:
+            if item[:4] != ITEM or position + 8 + length > size:
                 break
-            found.append((place + 8, length))
-            place += 8 + length
+            found.append((position + 8, length))
+            position += 8 + length
     return tuple(found[1:])
 
 
@@ -203,5 +203,5 @@ def _bytes_at(stream: BinaryIO, offset: int, count: int) -> bytes:
 
 
 def _number(head: bytes, tag: bytes, size: int) -> int | None:
-    place = head.find(tag)
-    return int.from_bytes(head[place + len(tag) : place + len(tag) + size], "little") if place >= 0 else None
+    position = head.find(tag)
+    return int.from_bytes(head[position + len(tag) : position + len(tag) + size], "little") if position >= 0 else None

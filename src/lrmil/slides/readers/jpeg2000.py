@@ -30,16 +30,16 @@ class Colours(NamedTuple):
 
 def read_colours(data: bytes) -> Colours | None:
     """Read the main header of a codestream, raw or within a JP2 file, from its first bytes; None where it is not."""
-    place = data.find(START, 0, HEADER_BYTES) + 2
-    count = int.from_bytes(data[place + COMPONENTS : place + COMPONENTS + 2], "big")
-    parts = data[place + COMPONENTS + 2 : place + COMPONENTS + 2 + 3 * count]
-    if place < 2 or not count or len(parts) < 3 * count:
+    position = data.find(START, 0, HEADER_BYTES) + 2
+    count = int.from_bytes(data[position + COMPONENTS : position + COMPONENTS + 2], "big")
+    parts = data[position + COMPONENTS + 2 : position + COMPONENTS + 2 + 3 * count]
+    if position < 2 or not count or len(parts) < 3 * count:
         return None
     subsampled = any(parts[3 * one + 1 : 3 * one + 3] != b"\x01\x01" for one in range(count))
-    while data[place : place + 1] == b"\xff" and place + 9 <= len(data) and data[place + 1] != FIRST_TILE:
-        if data[place + 1] == COD:
-            return Colours(bool(data[place + 8]), subsampled)
-        place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+    while data[position : position + 1] == b"\xff" and position + 9 <= len(data) and data[position + 1] != FIRST_TILE:
+        if data[position + 1] == COD:
+            return Colours(bool(data[position + 8]), subsampled)
+        position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
     return None
 
 

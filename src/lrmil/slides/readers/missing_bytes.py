@@ -105,26 +105,26 @@ def has_missing_jpeg_bytes(data: bytes, area: int) -> bool:
 
 def _jpeg_scan(data: bytes) -> tuple[int, bool]:
     """Where the first scan begins, and whether it sets a bit in every block of brightness (ITU-T T.81, annex B)."""
-    place, sequential, first_codes = 2, False, dict[int, int]()
-    while data[place : place + 1] == b"\xff" and place + 4 <= len(data):
-        marker, length = data[place + 1], int.from_bytes(data[place + 2 : place + 4], "big")
-        body = data[place + 4 : place + 2 + length]
-        place += 2 + length
+    position, sequential, first_codes = 2, False, dict[int, int]()
+    while data[position : position + 1] == b"\xff" and position + 4 <= len(data):
+        marker, length = data[position + 1], int.from_bytes(data[position + 2 : position + 4], "big")
+        body = data[position + 4 : position + 2 + length]
+        position += 2 + length
         if marker in (SOF_BASELINE, SOF_EXTENDED):
             sequential = True
         elif marker == DHT:
             first_codes |= _first_codes(body)
         elif marker == SOS:
             interleaved = len(body) > 2 and body[0] == 3
-            return place, sequential and interleaved and first_codes.get(body[2] & 15, END_OF_BLOCK) != END_OF_BLOCK
-    return place, False
+            return position, sequential and interleaved and first_codes.get(body[2] & 15, END_OF_BLOCK) != END_OF_BLOCK
+    return position, False
 
 
 def _first_codes(body: bytes) -> dict[int, int]:
     """Of each AC table in a segment, the symbol whose code is of zeros alone: the first of all."""
-    found, place = dict[int, int](), 0
-    while place + 17 < len(body):
-        if body[place] >> 4 == 1:
-            found[body[place] & 15] = body[place + 17]
-        place += 17 + sum(body[place + 1 : place + 17])
+    found, position = dict[int, int](), 0
+    while position + 17 < len(body):
+        if body[position] >> 4 == 1:
+            found[body[position] & 15] = body[position + 17]
+        position += 17 + sum(body[position + 1 : position + 17])
     return found

@@ -158,7 +158,12 @@ def _size(pixels: ET.Element, axis: str) -> tuple[float, str] | None:
 def _objectives(root: ET.Element) -> list[tuple[str | None, ET.Element]]:
     """All objectives, each with the ID of its instrument."""
     instruments = [one for one in root.iter() if _name(one) == "Instrument"]
-    return [(place.get("ID"), one) for place in instruments for one in place.iter() if _name(one) == "Objective"]
+    return [
+        (instrument.get("ID"), one)
+        for instrument in instruments
+        for one in instrument.iter()
+        if _name(one) == "Objective"
+    ]
 
 
 def _references(images: Sequence[ET.Element], *names: str) -> set[str | None]:
@@ -178,7 +183,7 @@ def _power(
     wanted, instruments = _references([image], *REFERENCES), _references([image], "InstrumentRef")
     own = [one for _, one in objectives if one.get("ID") in wanted]
     if not wanted:
-        own = [one for place, one in objectives if place in instruments or not instruments]
+        own = [one for instrument, one in objectives if instrument in instruments or not instruments]
     if not own and (wanted or instruments):
         return Disregarded("the metadata do not describe the objective that they name for this image")
     if not wanted and own and all(one.get("ID") in taken for one in own):

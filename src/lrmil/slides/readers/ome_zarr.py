@@ -47,7 +47,7 @@ class OmeZarrReader:
         except UNDECODABLE as error:
             raise malformed_zarr(path, f"zarr says: {error}") from error
         aligned = align(self, factors=scene.factors)
-        self.levels, self._arrays = aligned.levels, [self._arrays[place] for place in aligned.kept]
+        self.levels, self._arrays = aligned.levels, [self._arrays[index] for index in aligned.kept]
         self.notes = (*scene_note(scene.chosen, scene.scenes), *aligned.notes)
         self._read_sample()
 
@@ -95,5 +95,5 @@ def _array(level: ZarrLevel, fill: int) -> "zarr.Array[Any]":
     from zarr.storage import LocalStore, StorePath
 
     document = {**level.document, "fill_value": fill, "attributes": {}}
-    place = StorePath(LocalStore(level.folder, read_only=True), "")
-    return zarr.Array(zarr.AsyncArray.from_dict(place, document))
+    store = StorePath(LocalStore(level.folder, read_only=True), "")
+    return zarr.Array(zarr.AsyncArray.from_dict(store, document))

@@ -171,16 +171,22 @@ def _levels(image: _Image) -> list[ZarrLevel]:
 
 
 def _level(folder: Path, dataset: dict[str, Any], axes: str) -> ZarrLevel:
-    place = _within(folder, dataset["path"])
-    name = "zarr.json" if (place / "zarr.json").is_file() else ".zarray"
-    document: Any = read_json(place / name, printable=False)
+    array_folder = _within(folder, dataset["path"])
+    name = "zarr.json" if (array_folder / "zarr.json").is_file() else ".zarray"
+    document: Any = read_json(array_folder / name, printable=False)
     shape, chunk = _shape_and_chunk(document)
     if len(shape) != len(axes):
         raise ValueError(f"the array {dataset['path']} has {len(shape)} axes, {len(axes)} are described")
     scale, corner = _transformed(dataset.get("coordinateTransformations", []), len(axes))
     y, x = axes.index("y"), axes.index("x")
     return ZarrLevel(
-        place, document, axes, (shape[y], shape[x]), (chunk[y], chunk[x]), (scale[y], scale[x]), (corner[y], corner[x])
+        array_folder,
+        document,
+        axes,
+        (shape[y], shape[x]),
+        (chunk[y], chunk[x]),
+        (scale[y], scale[x]),
+        (corner[y], corner[x]),
     )
 
 
@@ -261,7 +267,7 @@ def _transformed(transformations: Sequence[Any], axes: int) -> tuple[list[float]
 
 
 def _within(folder: Path, name: str) -> Path:
-    place = folder / name
-    if not place.resolve().is_relative_to(folder.resolve()):
+    array_folder = folder / name
+    if not array_folder.resolve().is_relative_to(folder.resolve()):
         raise ValueError(f"the path {name} leads out of the folder")
-    return place
+    return array_folder

@@ -117,9 +117,9 @@ class TiffReader:
     def _align(self, unmarked: Sequence[int]) -> None:
         """Keep the levels that lie on the first one."""
         aligned = align(self, unmarked=unmarked)
-        self._pages = [self._pages[place] for place in aligned.kept]
-        self._missing = [self._missing[place] for place in aligned.kept]
-        self._blank = [self._blank[place] for place in aligned.kept]
+        self._pages = [self._pages[position] for position in aligned.kept]
+        self._missing = [self._missing[position] for position in aligned.kept]
+        self._blank = [self._blank[position] for position in aligned.kept]
         self.levels, self.notes = aligned.levels, (*self.notes, *aligned.notes, *_blank_note(self._blank))
         self._damaged.clear()  # both are by level
         self._segment.cache_clear()

@@ -90,11 +90,11 @@ def find_slide(path: object, tif: tifffile.TiffFile) -> TiffSlide:
     others = [page for page in sized if page.index not in [one.page.index for one in (main, *own)]]
     levels, unmarked = _levels(main, others, pictures, is_ome=bool(own), by_size=tif.is_svs or tif.is_ndpi)
     pages = [main.page, *levels, *unmarked]
-    order = sorted(range(len(pages)), key=lambda place: (place > 0, -pages[place].imagelength))
-    loose = tuple(rank for rank, place in enumerate(order) if place > len(levels))
+    order = sorted(range(len(pages)), key=lambda position: (position > 0, -pages[position].imagelength))
+    loose = tuple(rank for rank, position in enumerate(order) if position > len(levels))
     ome = main.ome or (OF_OTHERS if tif.is_ome else None)
     notes = _set_notes(main.ome, described) or _scene_notes(main, pictures, levels, is_ome=bool(own))
-    return TiffSlide([pages[place] for place in order], loose, ome, notes)
+    return TiffSlide([pages[position] for position in order], loose, ome, notes)
 
 
 def is_rgb(page: tifffile.TiffPage) -> bool:

@@ -181,12 +181,12 @@ def _title(value: Any) -> str:
 def _pages(slide: TiffSlide) -> tuple[list[LevelPage], tuple[int, ...]]:
     """Lay out the pages, and say which of them are unmarked; without a level whose page contradicts itself."""
     pages, unmarked = [_page(slide.pages[0])], list[int]()
-    for place, page in enumerate(slide.pages[1:], 1):
+    for position, page in enumerate(slide.pages[1:], 1):
         try:
             layout = _page(page)
         except MALFORMED:
             continue
-        if place in slide.unmarked:
+        if position in slide.unmarked:
             unmarked.append(len(pages))
         pages.append(layout)
     return pages, tuple(unmarked)
