@@ -9,7 +9,7 @@ import napari_lrmil
 
 ROOTS = [Path(package.__file__).parent for package in (lrmil, napari_lrmil) if package.__file__]
 GUARDED = {"replacing": 2, "write_text": 3, "write_json": 3, "remove_ours": 2}  # arguments with the last, `ours`
-PLAIN = {"remove", "rename", "put_aside", "unlink", "rmtree", "rmdir", "write_bytes", "touch", "copyfile", "open"}
+PLAIN = {"remove", "rename", "move_aside", "unlink", "rmtree", "rmdir", "write_bytes", "touch", "copyfile", "open"}
 # Each does what it does to something of ours alone: what it made itself, or what was looked at just before.
 ALLOWED = {
     "io/atomic.py": PLAIN | GUARDED.keys(),
@@ -17,10 +17,14 @@ ALLOWED = {
     "runs/artefacts.py": {"write_json"},  # likewise
     "runs/folds.py": {"write_json"},  # likewise
     "patches/mask_files.py": {"remove", "rename"},  # a copy that is there twice, and putting a mask aside
-    "prediction/files.py": {"remove", "put_aside", "rename"},  # what is ours, a damaged card, and to a place found free
-    "prediction/table.py": {"put_aside", "replacing", "copyfile"},  # to a free name
-    "runs/earlier.py": {"put_aside", "rename", "rmdir", "copyfile"},  # into a folder of a free name
-    "training/loop.py": {"put_aside"},  # a damaged checkpoint
+    "prediction/files.py": {
+        "remove",
+        "move_aside",
+        "rename",
+    },  # what is ours, a damaged card, and to a place found free
+    "prediction/table.py": {"move_aside", "replacing", "copyfile"},  # to a free name
+    "runs/earlier.py": {"move_aside", "rename", "rmdir", "copyfile"},  # into a folder of a free name
+    "training/loop.py": {"move_aside"},  # a damaged checkpoint
     "runs/control.py": {"remove"},  # a request that was found to be one
     "demo/model.py": {"remove"},  # leftovers of an exact name
     "runs/log.py": {"open"},  # appended to, once it was found to be a log

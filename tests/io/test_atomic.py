@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lrmil.errors import OverwriteError
-from lrmil.io.atomic import put_aside, remove, remove_leftovers, remove_ours, replacing, write_json, write_text
+from lrmil.io.atomic import move_aside, remove, remove_leftovers, remove_ours, replacing, write_json, write_text
 from lrmil.io.hashing import fingerprint, sha256_file, sha256_of
 from lrmil.io.ownership import is_card
 
@@ -193,7 +193,7 @@ class TestOurs:
     def test_put_aside_takes_the_first_free_number(self, tmp_path: Path) -> None:
         for number in (1, 2):
             (tmp_path / "x.1.csv").write_text(str(number))
-            assert put_aside(tmp_path / "x.1.csv").name == f"x.1-{number}.csv"
+            assert move_aside(tmp_path / "x.1.csv").name == f"x.1-{number}.csv"
         assert names(tmp_path) == ["x.1-1.csv", "x.1-2.csv"]
 
 

@@ -109,7 +109,7 @@ def remove_ours(path: Path, ours: Ours) -> None:
         remove(path)
 
 
-def put_aside(path: Path) -> Path:
+def move_aside(path: Path) -> Path:
     """Rename a file or folder to the first free name with a number, such as predictions-1.csv, and return that.
 
     Raises
@@ -190,9 +190,9 @@ def _writing(path: Path) -> Iterator[None]:
         refused = isinstance(error, OSError) and error.errno in REFUSED
         if not refused and not any(words in str(error) for words in FULL):
             raise
-        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise OutputError(
-            f"Expected room and the right to write {path}. Got: {said}. Make room or choose another folder, then run "
+            f"Expected room and the right to write {path}. Got: {reason}. Make room or choose another folder, then run "
             "the same again: what is finished is kept."
         ) from error
 

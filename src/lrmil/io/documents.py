@@ -39,8 +39,8 @@ def read_toml_document(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        said = "it nests too deeply" if isinstance(error, RecursionError) else str(error)
-        raise FormatError(f"Expected a TOML document in {path}. Got another: {said}.") from error
+        reason = "it nests too deeply" if isinstance(error, RecursionError) else str(error)
+        raise FormatError(f"Expected a TOML document in {path}. Got another: {reason}.") from error
 
 
 def read_json_document(path: Path) -> Any:
@@ -85,8 +85,8 @@ def read_split_rows(path: Path) -> list[list[str]]:
     """
     header, rows = _table(path)
     if tuple(header) != SPLIT_COLUMNS:
-        said = ",".join(header)[:200]
-        raise FormatError(f"Expected the columns {','.join(SPLIT_COLUMNS)} in '{path}'; got {said}. Delete it.")
+        reason = ",".join(header)[:200]
+        raise FormatError(f"Expected the columns {','.join(SPLIT_COLUMNS)} in '{path}'; got {reason}. Delete it.")
     for number, row in enumerate(rows, start=2):
         if len(row) != len(SPLIT_COLUMNS) or row[4] not in PARTS:
             raise FormatError(

@@ -166,12 +166,12 @@ def _read_text(path: Path) -> Iterator[list[str]]:
         ) from error
 
 
-def _fault(said: str) -> str:
-    if "unexpected end" in said:
+def _fault(reason: str) -> str:
+    if "unexpected end" in reason:
         return "a quote is opened and never closed"
-    if "field limit" in said:
+    if "field limit" in reason:
         return f"a cell has more than {csv.field_size_limit():,} characters, as where a quote is never closed"
-    return f"a quote is opened and the next one does not end its cell ({said})"
+    return f"a quote is opened and the next one does not end its cell ({reason})"
 
 
 def _read_xlsx(path: Path) -> Table:

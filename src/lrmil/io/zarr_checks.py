@@ -38,8 +38,8 @@ def require_safe_array(folder: Path, *, types: Collection[str]) -> int:
     try:
         shape, chunk, kind = _description(document, types)
     except ValueError as error:  # pydantic's ValidationError is one
-        said = " ".join(str(error).split())[:300]
-        raise FormatError(f"Expected an array as lrmil writes it in {folder}. Got another: {said}.") from error
+        reason = " ".join(str(error).split())[:300]
+        raise FormatError(f"Expected an array as lrmil writes it in {folder}. Got another: {reason}.") from error
     expected = math.prod(chunk) * BYTES[kind]
     counts = [math.ceil(length / side) for length, side in zip(shape, chunk, strict=True)]
     if expected > MAX_CHUNK or max(*counts, math.prod(counts)) > MAX_CHUNKS:

@@ -77,7 +77,7 @@ def write_prediction(
         atomic.write_json(made / card.name, document, is_card)
         remove_prediction(out, slide_id)
         if not is_free(card, is_card):
-            atomic.put_aside(card)
+            atomic.move_aside(card)
         for name, ours in reversed(EVIDENCE.items()):
             require_free(out / name.format(slide_id), ours)
             atomic.rename(made / name.format(slide_id), out / name.format(slide_id))

@@ -167,7 +167,7 @@ class PredictionTable:
                 self._keep_copy()
 
     def _put_aside(self) -> None:
-        aside = atomic.put_aside(self._path)
+        aside = atomic.move_aside(self._path)
         log.warning("%s is of another model, version or program; it is kept as %s.", TABLE, aside.name)
 
 

@@ -26,9 +26,9 @@ def write_review_table(path: Path, reviews: Sequence[Review]) -> None:
     rows = [[*output, *COLUMNS, "seconds_viewed", "slide_fingerprint", "bundle_sha256", "version"]]
     for one in reviews:
         chances = [one.output_probabilities.get(name) for name in classes]
-        said = [one.slide_id, one.output_status, one.output_label, *map(_figure, chances)]
+        output_cells = [one.slide_id, one.output_status, one.output_label, *map(_figure, chances)]
         viewed = "" if one.seconds_viewed is None else f"{one.seconds_viewed:g}"
-        rows.append([*said, *cells_of(one), viewed, one.slide_fingerprint, one.bundle_sha256, one.version])
+        rows.append([*output_cells, *cells_of(one), viewed, one.slide_fingerprint, one.bundle_sha256, one.version])
     atomic.write_text(path, csv_text(rows), is_review_table)
 
 

@@ -82,7 +82,7 @@ def require_run_place(run: Path, *, replace: bool) -> None:
     except OverwriteError:
         if not is_plan(run / "plan.toml") or not (run / "splits.csv").is_file() or (run / "splits.csv").is_symlink():
             raise
-        atomic.put_aside(run / "splits.csv")
+        atomic.move_aside(run / "splits.csv")
 
 
 def put_by(run: Path, *, replace: bool) -> None:

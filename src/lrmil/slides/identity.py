@@ -106,8 +106,8 @@ def _difference(path: Path, before: Identity) -> str:
         now = identity_of(path)
     except SlideError:
         return "it cannot be read any more"
-    if came := len(now.files.keys() - before.files.keys()):
-        return f"{came} of its files came anew"
+    if added := len(now.files.keys() - before.files.keys()):
+        return f"{added} of its files came anew"
     if gone := len(before.files.keys() - now.files.keys()):
         return f"{gone} of its files are gone"
     if any(now.files[part][0] != size for part, (size, _) in before.files.items()):

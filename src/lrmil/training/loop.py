@@ -184,7 +184,7 @@ def _save(
         tensors |= {f"optimiser/{i}/{name}": torch.as_tensor(value) for name, value in moments.items()}
     metadata = {"key": run.key, "state": json.dumps(asdict(state))}
     if not is_free(run.checkpoint, is_checkpoint):  # damaged, or somebody else's
-        atomic.put_aside(run.checkpoint)
+        atomic.move_aside(run.checkpoint)
     with atomic.replacing(run.checkpoint, is_checkpoint) as temporary:
         save_tensors(temporary, tensors, metadata)
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from lrmil.errors import ResolutionError, SlideError
 from lrmil.slides.readers.ome_xml import ome_images
-from lrmil.slides.readers.protocol import is_beside
+from lrmil.slides.readers.protocol import is_associated
 from lrmil.slides.slide import Slide, open_slide
 from support.pictures import picture, reduced
 from support.slides import coordinate_pixels, shrink, write_ome_zarr_slide
@@ -110,7 +110,7 @@ class TestPicturesBeside:
         assert_is_the_scan(path)
 
     def test_words_within_words_are_none(self) -> None:
-        assert not any(map(is_beside, ("macrophages", "unlabelled", "labelling", "previewed", "Macrodissection")))
+        assert not any(map(is_associated, ("macrophages", "unlabelled", "labelling", "previewed", "Macrodissection")))
 
     def test_a_description_that_speaks_of_a_label_is_none(self, tmp_path: Path) -> None:
         for words in (f"{APERIO}|Filename = macro 3|Title = label", "label = none\nscanned without a macro photo"):

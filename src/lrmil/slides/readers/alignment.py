@@ -190,21 +190,21 @@ def _chosen(reader: Reader, index: int, fits: Sequence[_Fit], finer: tuple[int, 
     if not fits or (len(fits) == 1 and fits[0].exact and not proof):
         return fits[0] if fits else None
     try:
-        told = _told(reader, index, fits, finer, ())
-        if all(error > ALIKE for error, _ in told) and (corners := _busiest(reader, index)):
-            told = _told(reader, index, fits, finer, corners)
+        ranked = _ranked_fits(reader, index, fits, finer, ())
+        if all(error > ALIKE for error, _ in ranked) and (corners := _busiest(reader, index)):
+            ranked = _ranked_fits(reader, index, fits, finer, corners)
     except SlideError:  # damaged
-        told = []
-    if not told or told[0][0] > ALIKE:
-        contradicted = fits[0] in [fit for _, fit in told]
+        ranked = []
+    if not ranked or ranked[0][0] > ALIKE:
+        contradicted = fits[0] in [fit for _, fit in ranked]
         only = len(fits) == 1 and _whole_tiles(reader.levels[index])
         certain = only or (fits[0].exact and fits[0].factor == _simple(fits[0].factor))
         return fits[0] if certain and not contradicted and not proof else None  # nothing to see that tells
-    as_good = [fit for error, fit in told if error * CLEAR <= told[0][0]]
+    as_good = [fit for error, fit in ranked if error * CLEAR <= ranked[0][0]]
     return as_good[0] if len(as_good) == 1 else next((fit for fit in as_good if fit.exact), None)
 
 
-def _told(
+def _ranked_fits(
     reader: Reader, index: int, fits: Sequence[_Fit], finer: tuple[int, float], corners: Sequence[tuple[int, int]]
 ) -> list[tuple[float, _Fit]]:
     """How much a level differs from a finer one at each factor, the least first; without those that show nothing."""

@@ -135,8 +135,8 @@ def _image(
             elsewhere = True
             continue
         begin = max(0, int(data.get("IFD", 0)))
-        said = int(data.get("PlaneCount", data.get("NumPlanes", 1 if "IFD" in data.attrib else planes)))
-        found += pages[begin : begin + max(0, said)]
+        reason = int(data.get("PlaneCount", data.get("NumPlanes", 1 if "IFD" in data.attrib else planes)))
+        found += pages[begin : begin + max(0, reason)]
     return OmeImage(
         *number,
         element.get("Name", ""),

@@ -11,7 +11,7 @@ from lrmil.io.untrusted import read_json
 from lrmil.io.zarr_folders import ome_attributes
 from lrmil.slides.readers.ome_xml import ome_images
 from lrmil.slides.readers.pixel_size import Found, zarr_mpp
-from lrmil.slides.readers.protocol import is_beside, not_brightfield, only_beside, several_planes
+from lrmil.slides.readers.protocol import is_associated, no_scan, not_brightfield, several_planes
 from lrmil.slides.resolution import MppCandidate
 
 VERSIONS = ("0.4", "0.5")
@@ -109,7 +109,7 @@ def _images(folder: Path) -> list[_Image]:
     if "plate" in about or "well" in about:
         raise SlideError(f"Expected a slide in {folder}; got a multi-well plate. Name one image within it.")
     found = _images_in(folder)
-    scenes = [image for image in found if not is_beside(_name(image))]
+    scenes = [image for image in found if not is_associated(_name(image))]
     if "bioformats2raw.layout" in about:
         listed = ome_attributes(folder / "OME").get("series")
         names = (
@@ -118,9 +118,9 @@ def _images(folder: Path) -> list[_Image]:
         for name, words in zip(names, chain(_described_names(folder), repeat("")), strict=False):
             inside = _images_in(_within(folder, name))
             found += inside
-            scenes += [image for image in inside if not is_beside(_name(image)) and not is_beside(words)]
+            scenes += [image for image in inside if not is_associated(_name(image)) and not is_associated(words)]
     if found and not scenes:
-        raise only_beside(folder)
+        raise no_scan(folder)
     if not scenes:
         raise SlideError(
             f"Expected an OME-Zarr picture in {folder}; it describes none (multiscales). Check that this is the right "

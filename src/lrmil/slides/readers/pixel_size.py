@@ -48,7 +48,7 @@ def aperio_power(description: str, shape: Shape) -> float | Disregarded | None:
 def ome_mpp(image: OmeImage, shape: Shape) -> Found:
     """Take PhysicalSizeY and PhysicalSizeX, in whatever unit, of an image whose picture has the `shape`."""
     found = _in_microns("OME PhysicalSize", image.size_y, image.size_x)
-    return [_other_size(_told(one), [image.shape], shape) or one for one in found]
+    return [_other_size(_statement_of(one), [image.shape], shape) or one for one in found]
 
 
 def ome_power(image: OmeImage, shape: Shape) -> float | Disregarded | None:
@@ -99,8 +99,8 @@ def openslide_power(properties: Mapping[str, str], shape: Shape) -> float | Disr
     power = positive(properties.get("openslide.objective-power"))
     if power is None:
         return None
-    told = f"openslide.objective-power says {power:g}x", None
-    return _other_size(told, [_openslide_shape(properties, shape)], shape) or power
+    statement = f"openslide.objective-power says {power:g}x", None
+    return _other_size(statement, [_openslide_shape(properties, shape)], shape) or power
 
 
 def without_copies(found: Found) -> Found:
@@ -128,21 +128,22 @@ def _in_microns(source: str, y: tuple[float, object] | None, x: tuple[float, obj
     return [Disregarded(f"{source} says {number:g} {shown(unit)}, which {what}")]
 
 
-def _told(found: MppCandidate | Disregarded) -> tuple[str, float | None]:
+def _statement_of(found: MppCandidate | Disregarded) -> tuple[str, float | None]:
     """What a statement says, for a sentence, and as um/px."""
     if isinstance(found, Disregarded):
         return found.why, None
     return f"{found.source} says {show_pair(found.mpp_y, found.mpp_x)} um", found.mpp_x
 
 
-def _other_size(told: tuple[str, float | None], stated: list[Shape | None], shape: Shape) -> Disregarded | None:
+def _other_size(statement: tuple[str, float | None], stated: list[Shape | None], shape: Shape) -> Disregarded | None:
     """Disregard what is said of pictures of other sizes; None where the size is this picture's, or not stated."""
     others = [f"{one[1]} x {one[0]} px" for one in stated if one and min(one) > 0]
     if not others or shape in stated:
         return None
     names = " or ".join(list(dict.fromkeys(others))[:MAX_NAMED])
     return Disregarded(
-        f"{told[0]} of a picture of {names} (width x height), and this one has {shape[1]} x {shape[0]} px", told[1]
+        f"{statement[0]} of a picture of {names} (width x height), and this one has {shape[1]} x {shape[0]} px",
+        statement[1],
     )
 
 

@@ -11,8 +11,8 @@ from lrmil.errors import SlideError
 from lrmil.slides.resolution import Disregarded, MppCandidate
 
 ICC_NOTE = "The file has an ICC colour profile; it is not applied: colours are read as they are stored."
-BESIDE = r"label|macro|thumb|thumbnail|overview|barcode|preview"
-BESIDE_WORD = re.compile(rf"(?<![a-z])({BESIDE})(s|image|photo)?(?![a-z])", re.IGNORECASE)
+ASSOCIATED = r"label|macro|thumb|thumbnail|overview|barcode|preview"
+ASSOCIATED_WORD = re.compile(rf"(?<![a-z])({ASSOCIATED})(s|image|photo)?(?![a-z])", re.IGNORECASE)
 INNER_CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
@@ -88,12 +88,12 @@ def not_brightfield(path: object, got: str) -> SlideError:
     )
 
 
-def is_beside(name: str) -> bool:
+def is_associated(name: str) -> bool:
     """Tell by its name whether an image in a slide file is no scan of tissue: the label, the macro photo, a preview."""
-    return BESIDE_WORD.search(INNER_CAPITAL.sub(" ", name)) is not None
+    return ASSOCIATED_WORD.search(INNER_CAPITAL.sub(" ", name)) is not None
 
 
-def only_beside(path: object) -> SlideError:
+def no_scan(path: object) -> SlideError:
     """Make the error for a file that has no scan."""
     return SlideError(
         f"Expected a scan of tissue in {path}; it has none: all its pictures are named or marked as label, macro photo "

@@ -15,7 +15,7 @@ import tifffile
 
 from lrmil.errors import SlideError
 from lrmil.slides.readers.ome_xml import OmeImage, ome_images
-from lrmil.slides.readers.protocol import BESIDE, is_beside, only_beside, scene_note, several_planes
+from lrmil.slides.readers.protocol import ASSOCIATED, is_associated, no_scan, scene_note, several_planes
 from lrmil.slides.resolution import Disregarded
 
 RGB, YCBCR = 2, 6  # PhotometricInterpretation
@@ -25,7 +25,9 @@ REDUCED, MASK, MACRO = 1, 4, 8  # bits of NewSubfileType; Aperio marks its macro
 PAGE_NAME, NDPI_LENS = 285, 65421  # tags; the lens is -1 for Hamamatsu's macro photo, -2 for its map
 MAX_SUBIFDS = 64
 MAX_AREA_RATIO = 100  # an image of a plain TIFF that is this many times smaller than the main one is no scan like it
-BESIDE_LINE = re.compile(rf"^\W*({BESIDE})(\s*image)?(\s+\d+\s*x\s*\d+)?\s*(\||$)", re.IGNORECASE | re.MULTILINE)
+ASSOCIATED_LINE = re.compile(
+    rf"^\W*({ASSOCIATED})(\s*image)?(\s+\d+\s*x\s*\d+)?\s*(\||$)", re.IGNORECASE | re.MULTILINE
+)
 A_NAME = re.compile(r"[^{<=|\r\n]{1,60}")  # a description that is no more than that
 NAME_IN_TEXT = re.compile(r"<ImageType>([^<]*)<|\"name\":\s*\"([^\"]*)\"", re.IGNORECASE)
 APERIO = "Aperio"  # the text of every picture in a file of theirs begins so
@@ -82,7 +84,7 @@ def find_slide(path: object, tif: tifffile.TiffFile) -> TiffSlide:
     own = [picture for picture in own if picture.page in sized]
     pictures = _scans_of_ome(own, tif.filename) if own else _scans(sized, is_svs=tif.is_svs)
     if not pictures:
-        raise only_beside(path)
+        raise no_scan(path)
     main = max(pictures, key=lambda picture: _area(picture.page))
     volume = main.page.imagedepth > 1 and main.page.photometric == RGB
     if main.planes > 1 and (is_rgb(main.page) or volume):
@@ -127,7 +129,7 @@ def _scans_of_ome(own: Sequence[_Picture], file_name: str) -> list[_Picture]:
     for picture in own:
         name = picture.ome.name if picture.ome else ""
         marked = picture.page.subfiletype & (REDUCED | MASK | MACRO)
-        if not marked and not is_beside(file.sub("", name) if len(own) > 1 else name):
+        if not marked and not is_associated(file.sub("", name) if len(own) > 1 else name):
             found.append(picture)
     # A photo of the glass has no pixel size as a rule, whatever it is called.
     return [picture for picture in found if picture.ome and picture.ome.size_x] or found
@@ -135,7 +137,7 @@ def _scans_of_ome(own: Sequence[_Picture], file_name: str) -> list[_Picture]:
 
 def _scans(pages: Sequence[tifffile.TiffPage], *, is_svs: bool) -> list[_Picture]:
     """The pictures of a TIFF without OME metadata that may be the scan, each with the number of its planes."""
-    named = [page for page in pages if not _is_named_beside(page)]
+    named = [page for page in pages if not _is_named_associated(page)]
     # Scans are tiled; what lies in strips behind a tiled page is a label or a photo, whatever it is called.
     tiled = bool(named) and named[0].is_tiled
     fit = [page for page in named if page.is_tiled or not tiled]
@@ -154,7 +156,7 @@ def _scans(pages: Sequence[tifffile.TiffPage], *, is_svs: bool) -> list[_Picture
     return found
 
 
-def _is_named_beside(page: tifffile.TiffPage) -> bool:
+def _is_named_associated(page: tifffile.TiffPage) -> bool:
     """Tell a label, a macro photo, a thumbnail, a mask or a map by what its page says of itself."""
     lens = page.tags.valueof(NDPI_LENS)
     if page.subfiletype & (MASK | MACRO) or (isinstance(lens, int | float) and lens < 0):
@@ -162,7 +164,7 @@ def _is_named_beside(page: tifffile.TiffPage) -> bool:
     text = str(page.description or "").strip()
     names = [str(page.tags.valueof(PAGE_NAME) or ""), text if A_NAME.fullmatch(text) else ""]
     names += ["".join(groups) for groups in NAME_IN_TEXT.findall(text)]
-    return any(map(is_beside, names)) or BESIDE_LINE.search(text) is not None
+    return any(map(is_associated, names)) or ASSOCIATED_LINE.search(text) is not None
 
 
 def _stacked(page: tifffile.TiffPage) -> int:
@@ -191,7 +193,9 @@ def _levels(
     by_size
         Whether levels are not marked in this format.
     """
-    others = [page for page in pages if _area(page) < _area(main.page) and is_rgb(page) and not _is_named_beside(page)]
+    others = [
+        page for page in pages if _area(page) < _area(main.page) and is_rgb(page) and not _is_named_associated(page)
+    ]
     if is_ome or not by_size:
         marked = [page for page in others if page.subfiletype & REDUCED and _follows(page, main, scans)]
     else:
