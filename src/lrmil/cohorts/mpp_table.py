@@ -97,7 +97,8 @@ def _place(table: Table, role: str, notes: list[str]) -> int:
     if not places:
         came = ", ".join(name for name in header if name)
         raise CohortError(
-            f"Expected the columns slide_id and mpp in {table.title}{table.sheet_hint}; got {came}. Name them so in row 1."
+            f"Expected the columns slide_id and mpp in {table.title}{table.sheet_hint}; got {came}. "
+            "Name them so in row 1."
         )
     return places[0]
 

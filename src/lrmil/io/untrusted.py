@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from lrmil.errors import UNPRINTABLE, FormatError
 from lrmil.io.plain_files import open_plain, read_bytes, require_plain
 
-__all__ = ["TensorSpec", "require_plain", "file_in", "parse_json", "read_header", "read_json"]
+__all__ = ["TensorSpec", "file_in", "parse_json", "read_header", "read_json", "require_plain"]
 
 MAX_JSON = 16 << 20  # bytes
 MAX_JSON_DEPTH = 32  # objects and lists within each other
