@@ -1,6 +1,7 @@
-"""Files that are either complete or absent: write to a temporary name, flush to disk, rename.
+"""Write files that are either complete or absent: write to a temporary name, flush to disk, rename.
 
-`ours` says which content may be replaced (see `lrmil.io.ownership`); without it, whatever is there is replaced.
+The argument `ours` tells which existing content may be replaced (see `lrmil.io.ownership`). Without it, any existing
+file is replaced.
 """
 
 import errno
@@ -19,24 +20,36 @@ from lrmil.io.ownership import Ours, require_free
 
 REFUSALS = {"ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EEXIST", "ENOTDIR", "EIO"}
 REFUSED = {getattr(errno, name) for name in REFUSALS if hasattr(errno, name)}  # Windows has no EDQUOT
-FULL = ("No space left on device", "os error 28", "code: 28")  # as safetensors and HDF5 say it
-LEFTOVER = re.compile(r"\..+\.lrmil-[0-9a-f]{16}\.(tmp|old)", re.DOTALL)  # names that `replacing` gives, nobody else
-MAX_NAME = 255  # bytes, of most file systems
+FULL = ("No space left on device", "os error 28", "code: 28")  # the words of safetensors and HDF5
+LEFTOVER = re.compile(r"\..+\.lrmil-[0-9a-f]{16}\.(tmp|old)", re.DOTALL)  # names that only `replacing` makes
+MAX_NAME = 255  # bytes, the limit of most file systems
 
 
 @contextmanager
 def replacing(path: Path, ours: Ours | None = None) -> Iterator[Path]:
-    """Give a temporary path beside `path`; when the block ends well, it takes the place of `path` in one rename.
+    """Yield a temporary path beside `path`, and rename it to `path` if the block succeeds.
 
-    The block may write a file or make a folder. When it fails, `path` is as it was; when the process dies, `path` is as
-    it was or, only where a folder takes the place of a folder, may be absent. It is never incomplete.
+    The block may write a file or make a folder. If it fails, `path` is unchanged. If the process dies, `path` is either
+    unchanged or, when one folder replaces another, may be absent. It is never incomplete.
+
+    Parameters
+    ----------
+    path
+        The file or folder to write.
+    ours
+        Predicate of `lrmil.io.ownership`: True for content that may be replaced. None replaces anything.
+
+    Yields
+    ------
+    Path
+        Where to write.
 
     Raises
     ------
     OverwriteError
-        If something is there that is not `ours`.
+        If `path` exists and is not `ours`.
     OutputError
-        If the disk is full, or the place may not be written.
+        If the disk is full, or the folder is not writable.
     """
     if ours is not None:
         require_free(path, ours)
@@ -46,7 +59,7 @@ def replacing(path: Path, ours: Ours | None = None) -> Iterator[Path]:
         with _writing(path):
             yield temporary
             flush(temporary)
-            if ours is not None:  # it may have been put there meanwhile
+            if ours is not None:  # another process may have written it meanwhile
                 require_free(path, ours)
             _put(temporary, path)
     finally:
@@ -55,40 +68,47 @@ def replacing(path: Path, ours: Ours | None = None) -> Iterator[Path]:
 
 @contextmanager
 def scratch(folder: Path, name: str) -> Iterator[Path]:
-    """Give a new hidden folder in `folder`, made when absent, and delete it in the end; a kill leaves a `LEFTOVER`.
+    """Yield a new hidden folder in `folder`, and delete it afterwards; a killed process leaves a `LEFTOVER`.
+
+    Parameters
+    ----------
+    folder
+        Parent folder; created if absent.
+    name
+        Start of the hidden folder's name.
 
     Raises
     ------
     OutputError
-        If the disk is full, or the place may not be written.
+        If the disk is full, or `folder` is not writable.
     """
-    place = _beside(folder / name, "tmp")
-    make_folder(place)
+    path = _beside(folder / name, "tmp")
+    make_folder(path)
     try:
-        yield place
+        yield path
     finally:
-        remove(place)
+        remove(path)
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder with those above it; nothing happens when it is there.
+    """Create a folder and its parents if they do not exist.
 
     Raises
     ------
     OutputError
-        If it may not be made, or a file is in its place.
+        If the parent folder is not writable, or a file has this name.
     """
     with _writing(path):
         path.mkdir(parents=True, exist_ok=True)
 
 
 def remove(path: Path) -> None:
-    """Delete a file or a whole folder; nothing happens when it is absent.
+    """Delete a file, or a folder with its content, if it exists.
 
     Raises
     ------
     OutputError
-        If it may not be deleted.
+        If the system does not allow it.
     """
     with _writing(path):
         if path.is_dir() and not path.is_symlink():
@@ -98,24 +118,24 @@ def remove(path: Path) -> None:
 
 
 def remove_ours(path: Path, ours: Ours) -> None:
-    """Delete a file or folder of ours; what is not ours stays as it is.
+    """Delete a file or folder if it is `ours`; keep anything else.
 
     Raises
     ------
     OutputError
-        If it may not be deleted.
+        If the system does not allow it.
     """
     if ours(path):
         remove(path)
 
 
 def move_aside(path: Path) -> Path:
-    """Rename a file or folder to the first free name with a number, such as predictions-1.csv, and return that.
+    """Rename a file or folder to the first free numbered name, such as predictions-1.csv, and return the new path.
 
     Raises
     ------
     OutputError
-        If it may not be renamed.
+        If the system does not allow it.
     """
     aside = numbered(path)
     rename(path, aside)
@@ -123,7 +143,7 @@ def move_aside(path: Path) -> Path:
 
 
 def numbered(path: Path) -> Path:
-    """Return the first free name with a number, such as predictions-1.csv."""
+    """Return the first free numbered name, such as predictions-1.csv."""
     number = 1
     while os.path.lexists(free := path.with_name(f"{path.stem}-{number}{path.suffix}")):
         number += 1
@@ -131,28 +151,34 @@ def numbered(path: Path) -> Path:
 
 
 def rename(path: Path, new: Path) -> None:
-    """Give a file another name.
+    """Rename a file or folder.
 
     Raises
     ------
     OutputError
-        If it may not be renamed.
+        If the system does not allow it.
     """
     with _writing(path):
         path.rename(new)
 
 
 def remove_leftovers(folder: Path, *, of: str = "") -> None:
-    """Remove what `replacing` left in `folder` when a process was killed; a folder it had moved away is put back.
+    """Delete the temporary files of a killed process, and restore a folder that it had moved away.
 
-    Only names of the pattern `LEFTOVER` count. What earlier versions left stays: others use such names too.
+    Only names that match `LEFTOVER` are touched. Leftovers of earlier versions are kept, because other programs use
+    such names too.
 
     Parameters
     ----------
     folder
-        Where to look; nothing happens when it is absent.
+        Where to look; it may be absent.
     of
-        Beginning of the names of the files whose leftovers are removed, where others write into the folder too.
+        Delete only leftovers of files whose names begin with this text; needed where others write into the folder.
+
+    Raises
+    ------
+    OutputError
+        If a leftover cannot be deleted or restored.
     """
     if not folder.is_dir():
         return
@@ -166,8 +192,23 @@ def remove_leftovers(folder: Path, *, of: str = "") -> None:
 
 
 def write_text(path: Path, text: str, ours: Ours | None = None) -> None:
-    """Write UTF-8 text, complete or not at all."""
-    data = text.encode("utf-8", errors="backslashreplace")  # a file's name may be no UTF-8
+    """Write UTF-8 text, complete or not at all.
+
+    Parameters
+    ----------
+    path
+        The file.
+    text
+        Its content.
+    ours
+        Which existing content may be replaced; see `replacing`.
+
+    Raises
+    ------
+    OverwriteError, OutputError
+        As `replacing`.
+    """
+    data = text.encode("utf-8", errors="backslashreplace")  # a file name in the text may not be valid UTF-8
     if ours is not None and _is_same(path, data):
         return
     with replacing(path, ours) as temporary:
@@ -175,13 +216,30 @@ def write_text(path: Path, text: str, ours: Ours | None = None) -> None:
 
 
 def write_json(path: Path, value: object, ours: Ours | None = None) -> None:
-    """Write a JSON document, complete or not at all; NaN is refused, since JSON has none."""
+    """Write a JSON document, complete or not at all.
+
+    Parameters
+    ----------
+    path
+        The file.
+    value
+        Dicts, lists, texts, finite numbers, booleans and None.
+    ours
+        Which existing content may be replaced; see `replacing`.
+
+    Raises
+    ------
+    ValueError
+        If a number is NaN or infinite.
+    OverwriteError, OutputError
+        As `replacing`.
+    """
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", ours)
 
 
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
-    """Turn what the system says of a full disk or a folder that may not be written into one sentence."""
+    """Turn the errors of a full disk or a folder that is not writable into an OutputError."""
     try:
         yield
     except OutputError:
@@ -192,13 +250,13 @@ def _writing(path: Path) -> Iterator[None]:
             raise
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise OutputError(
-            f"Expected room and the right to write {path}. Got: {reason}. Make room or choose another folder, then run "
-            "the same again: what is finished is kept."
+            f"Cannot write {path}: {reason}. Free disk space or choose another folder, then rerun the same command; "
+            "finished work is kept."
         ) from error
 
 
 def _beside(path: Path, ending: str) -> Path:
-    """A hidden name that begins with that of `path` as far as there is room, and that `LEFTOVER` knows."""
+    """Return a hidden name that `LEFTOVER` matches: the name of `path`, cut if too long, and a random mark."""
     mark = f".lrmil-{uuid.uuid4().hex[:16]}.{ending}"
     name = os.fsencode(path.name)[: MAX_NAME - 1 - len(mark)].decode(sys.getfilesystemencoding(), errors="ignore")
     return path.with_name(f".{name}{mark}")
@@ -221,7 +279,7 @@ def _put(temporary: Path, path: Path) -> None:
 
 
 def _is_same(path: Path, data: bytes) -> bool:
-    """Whether a plain file holds just these bytes, so that there is nothing to replace."""
+    """Return whether a plain file already has exactly these bytes."""
     try:
         return not path.is_symlink() and path.stat().st_size == len(data) and path.read_bytes() == data
     except OSError:
@@ -232,5 +290,5 @@ def flush(path: Path) -> None:
     """Make the system write a file, or every file in a folder, to the disk; the last thing before it gets its name."""
     for part in [path, *path.rglob("*")] if path.is_dir() else [path]:
         if part.is_file():
-            with part.open("r+b") as file:  # Windows flushes only what is open for writing
+            with part.open("r+b") as file:  # Windows flushes only files opened for writing
                 os.fsync(file.fileno())

@@ -1,4 +1,4 @@
-"""Read the documents of a run's folder, which may be damaged or a stranger's: bounded, typed, never outside of it."""
+"""Read the documents of a run folder, which may be damaged or made by others: bounded, typed, inside the folder."""
 
 import csv
 import io
@@ -31,7 +31,7 @@ def read_toml_document(path: Path) -> dict[str, Any]:
     Raises
     ------
     FormatError
-        If it is none, too large, a link or no plain file.
+        If it is not TOML, too large, a link, or not a plain file.
     OSError
         If it cannot be read.
     """
@@ -40,7 +40,7 @@ def read_toml_document(path: Path) -> dict[str, Any]:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         reason = "it nests too deeply" if isinstance(error, RecursionError) else str(error)
-        raise FormatError(f"Expected a TOML document in {path}. Got another: {reason}.") from error
+        raise FormatError(f"{path} is not a valid TOML document: {reason}.") from error
 
 
 def read_json_document(path: Path) -> Any:
@@ -49,7 +49,7 @@ def read_json_document(path: Path) -> Any:
     Raises
     ------
     FormatError
-        If it is none, too large, a link or no plain file.
+        If it is not JSON, too large, a link, or not a plain file.
     OSError
         If it cannot be read.
     """
@@ -57,12 +57,12 @@ def read_json_document(path: Path) -> Any:
 
 
 def read_csv_rows(path: Path) -> list[dict[str, str]]:
-    """Read a CSV table of a run, each row by its columns.
+    """Read a CSV table of a run as one dict per row, keyed by column name.
 
     Raises
     ------
     FormatError
-        If it is none, a row has another number of cells than the header, or as `read_json_document`.
+        If it is not CSV, too large, a link, or a row and the header differ in their number of cells.
     OSError
         If it cannot be read.
     """
@@ -79,18 +79,20 @@ def read_split_rows(path: Path) -> list[list[str]]:
     Raises
     ------
     FormatError
-        If columns, a part or a name are not those of a run, or as `read_csv_rows`.
+        If the columns, a part, a fold or a slide id are not valid for a run, or as `read_csv_rows`.
     OSError
         If it cannot be read.
     """
     header, rows = _table(path)
     if tuple(header) != SPLIT_COLUMNS:
-        reason = ",".join(header)[:200]
-        raise FormatError(f"Expected the columns {','.join(SPLIT_COLUMNS)} in '{path}'; got {reason}. Delete it.")
+        found = ",".join(header)[:200]
+        raise FormatError(
+            f"Expected the columns {','.join(SPLIT_COLUMNS)} in '{path}'. Got {found}. Delete this file and rerun."
+        )
     for number, row in enumerate(rows, start=2):
         if len(row) != len(SPLIT_COLUMNS) or row[4] not in PARTS:
             raise FormatError(
-                f"Expected five values, the last train, val or test, in row {number} of '{path}'; got {row}."
+                f"Expected five values in row {number} of '{path}', the last one train, val or test. Got {row}."
             )
         require_fold(row[0])
         require_slide_id(plain_cell(row[1]))
@@ -98,46 +100,44 @@ def read_split_rows(path: Path) -> list[list[str]]:
 
 
 def require_fold(name: str) -> str:
-    """Return the name of a fold; one that is no plain name could lead out of the run.
+    """Return the name of a fold if it is a plain name; any other could lead out of the run folder.
 
     Raises
     ------
     FormatError
-        If it is none.
+        If it is not the name of a fold.
     """
     if not FOLD.fullmatch(name) or len(name.encode(errors="replace")) > MAX_NAME:
-        raise FormatError(f"Expected a fold called fold-..., or final. Got {name[:80]!r}; the run was changed by hand.")
+        raise FormatError(f"Expected a fold named fold-... or final. Got {name[:80]!r}; the run was edited by hand.")
     return name
 
 
 def require_slide_id(name: str) -> str:
-    """Return the id of a slide; one with a folder in it could lead out of the run.
+    """Return the id of a slide if it is a plain name; one with a folder in it could lead out of the run folder.
 
     Raises
     ------
     FormatError
-        If it is none.
+        If it is not the name of a slide.
     """
     if name in ("", ".", "..") or set(name) & set("/\\\0") or len(name.encode(errors="replace")) > MAX_NAME:
-        raise FormatError(
-            f"Expected the name of a slide without folders. Got {name[:80]!r}; the run was changed by hand."
-        )
+        raise FormatError(f"Expected a slide name without folders. Got {name[:80]!r}; the run was edited by hand.")
     return name
 
 
 def require_no_links(run: Path) -> None:
-    """Refuse a run of which a part lies elsewhere: what is written, deleted or listed there is not the run's.
+    """Require that every folder of a run lies inside it: a link would let a run write or delete files elsewhere.
 
     Raises
     ------
     FormatError
-        With the place that is a link.
+        With the folder that is a link.
     """
     for path in _paths_in(run):
         if path.is_symlink():
             raise FormatError(
-                f"Expected the folder {path.relative_to(run)} within the run {run}. Got a link to another place; put "
-                "the folder itself there, or move the whole run."
+                f"The folder {path.relative_to(run)} of the run {run} is a link to another folder. Replace the link by "
+                "the folder itself, or move the whole run."
             )
 
 
@@ -146,7 +146,7 @@ def _table(path: Path) -> tuple[list[str], list[list[str]]]:
     try:
         header, *rows = list(csv.reader(io.StringIO(text, newline=""))) or [[]]
     except csv.Error as error:
-        raise FormatError(f"Expected a CSV table in {path}. Got another: {error}.") from error
+        raise FormatError(f"{path} is not a valid CSV table: {error}.") from error
     return header, rows
 
 
@@ -154,7 +154,7 @@ def _paths_in(run: Path) -> Iterator[Path]:
     yield from (run / name for name in FOLDERS)
     try:
         folds = [path for path in islice(run.iterdir(), MAX_FOLDS) if FOLD.fullmatch(path.name)]
-    except OSError:  # who reads or writes it says why
+    except OSError:  # reading or writing it reports the reason
         return
     for fold in folds:
         yield fold

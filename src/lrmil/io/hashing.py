@@ -1,4 +1,4 @@
-"""Hashes of values, of whole files, and of slides by samples."""
+"""Hash values, whole files, and samples of slide files."""
 
 import hashlib
 import json
@@ -8,21 +8,32 @@ SAMPLE_BYTES = 1 << 20
 
 
 def sha256_of(value: object) -> str:
-    """Hash a JSON-like value by its canonical text: equal values have equal hashes, whatever the order of keys."""
+    """Return the SHA-256 of a JSON-like value, in hex; the order of keys does not matter."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def sha256_file(path: Path) -> str:
-    """Hash the whole content of a file."""
+    """Return the SHA-256 of the whole content of a file, in hex.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fingerprint(path: Path) -> str:
-    """Hash a slide by its size and three samples of 1 MiB (start, middle, end).
+    """Return a SHA-256, in hex, over the size of a file and three samples of 1 MiB (start, middle, end).
 
-    A slide has gigabytes: reading it whole would cost more than classifying it. Files up to 3 MiB are hashed whole.
+    A slide has gigabytes: reading all of it would cost more than classifying it. Files up to 3 MiB are hashed whole.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
     """
     size = path.stat().st_size
     digest = hashlib.sha256(str(size).encode())

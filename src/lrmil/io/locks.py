@@ -1,4 +1,4 @@
-"""Keep other processes out of a folder while one writes into it; the operating system frees it after a kill."""
+"""Let one process at a time write into a folder; the operating system releases the lock of a killed process."""
 
 import logging
 from collections.abc import Iterator
@@ -12,24 +12,31 @@ from lrmil.io.ownership import is_lock, require_free
 from lrmil.io.plain_files import require_no_link
 
 LOCK = ".lrmil.lock"
-PATIENCE = 3.0  # seconds: another process may just be at its end
+PATIENCE = 3.0  # seconds: another process may be about to finish
 log = logging.getLogger(__name__)
 
 
 @contextmanager
 def output_lock(folder: Path, *, patience: float = PATIENCE) -> Iterator[None]:
-    """Keep others from writing into a folder that is there, while the block lasts.
+    """Hold the lock of an existing output folder during the block.
+
+    Parameters
+    ----------
+    folder
+        The output folder.
+    patience
+        Seconds to wait for another process.
 
     Raises
     ------
     RunError
-        If another process is at work in it.
+        If another process holds the lock.
     OverwriteError, OutputError, FormatError
         As `exclusive`.
     """
     busy = (
-        f"Expected an output folder that no other process writes into. Got {folder}, in which one is at work; "
-        "wait for it, or choose another folder."
+        f"Another process is writing into the output folder {folder}. Wait until it has finished, or choose another "
+        "folder."
     )
     with exclusive(folder / LOCK, busy=busy, patience=patience):
         yield
@@ -37,29 +44,29 @@ def output_lock(folder: Path, *, patience: float = PATIENCE) -> Iterator[None]:
 
 @contextmanager
 def exclusive(path: Path, *, busy: str, patience: float = PATIENCE) -> Iterator[None]:
-    """Hold a lock file while the block lasts.
+    """Hold a lock file during the block.
 
-    On a file system without locks a warning in the log takes the place of the lock.
+    On a file system without locks a warning is logged instead.
 
     Parameters
     ----------
     path
         The lock file, in a folder that exists.
     busy
-        What to say when another process holds it.
+        Message of the RunError if another process holds it.
     patience
-        Seconds to wait for it.
+        Seconds to wait for another process.
 
     Raises
     ------
     RunError
         If another process holds it.
     OverwriteError
-        If something that is no lock has its name.
+        If another kind of file has this name.
     OutputError
-        If it may not be written.
+        If the folder is not writable.
     FormatError
-        If the lock is a link, which may lead anywhere, or no plain file.
+        If the lock is a link, which may lead anywhere, or not a plain file.
     """
     lock = lock_at(path)
     try:
@@ -67,9 +74,7 @@ def exclusive(path: Path, *, busy: str, patience: float = PATIENCE) -> Iterator[
     except Timeout as error:
         raise RunError(busy) from error
     except OSError as error:
-        raise OutputError(
-            f"Expected the right to write into {path.parent}. Got: {error.strerror}; choose another folder."
-        ) from error
+        raise OutputError(f"Cannot write into {path.parent}: {error.strerror}. Choose another folder.") from error
     except NotImplementedError:
         log.warning("%s is on a file system without locks: let only one process write into it.", path.parent)
     try:
@@ -79,14 +84,14 @@ def exclusive(path: Path, *, busy: str, patience: float = PATIENCE) -> Iterator[
 
 
 def lock_at(path: Path) -> FileLock:
-    """Return a lock that is not held yet.
+    """Return a lock without acquiring it.
 
     Raises
     ------
     OverwriteError
-        If something that is no lock has its name.
+        If another kind of file has this name.
     FormatError
-        If the lock is a link, which may lead anywhere, or no plain file.
+        If the lock is a link, which may lead anywhere, or not a plain file.
     """
     require_no_link(path)
     require_free(path, is_lock)

@@ -1,4 +1,4 @@
-"""The content by which `lrmil.io.ownership` knows a file: its head, document or header; links are never followed."""
+"""Read the marks by which `lrmil.io.ownership` recognises a file: first bytes, document, header. Links do not count."""
 
 import csv
 import hashlib
@@ -13,13 +13,13 @@ from typing import Any
 from lrmil.errors import FormatError
 from lrmil.io.untrusted import read_json
 
-HEAD = 1 << 16  # bytes within which a mark stands
+HEAD = 1 << 16  # bytes that contain the mark
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
-JUNK = re.compile(r"\.DS_Store|\._.*|Thumbs\.db|desktop\.ini", re.IGNORECASE)  # which desktops leave in every folder
+JUNK = re.compile(r"\.DS_Store|\._.*|Thumbs\.db|desktop\.ini", re.IGNORECASE)  # left by desktops
 
 
 def is_plain(path: Path) -> bool:
-    """Whether something is a plain file, and no link to one."""
+    """Return whether a path is a plain file and not a link."""
     try:
         return stat.S_ISREG(path.lstat().st_mode)
     except OSError:
@@ -27,7 +27,7 @@ def is_plain(path: Path) -> bool:
 
 
 def is_empty_folder(path: Path) -> bool:
-    """Whether something is a folder without content, and no link to one."""
+    """Return whether a path is an empty folder and not a link."""
     if path.is_symlink() or not path.is_dir():
         return False
     try:
@@ -37,7 +37,7 @@ def is_empty_folder(path: Path) -> bool:
 
 
 def head_of(path: Path) -> bytes:
-    """The first bytes of a plain file; nothing of a link, a folder, or a file that cannot be read."""
+    """Return the first bytes of a plain file; empty for anything else, and for a file that cannot be read."""
     if not is_plain(path):
         return b""
     try:
@@ -48,7 +48,7 @@ def head_of(path: Path) -> bytes:
 
 
 def hash_from(path: Path, start: int) -> str:
-    """SHA-256 of a plain file from a byte on; "" when it cannot be read."""
+    """Return the SHA-256, in hex, of a file from byte `start` to its end; "" if it cannot be read."""
     try:
         with path.open("rb") as file:
             file.seek(start)
@@ -58,7 +58,7 @@ def hash_from(path: Path, start: int) -> str:
 
 
 def json_of(path: Path) -> object:
-    """Give the document in a plain JSON file; None where there is none."""
+    """Return the document in a plain JSON file; None if there is no valid one."""
     if not is_plain(path):
         return None
     try:
@@ -68,7 +68,7 @@ def json_of(path: Path) -> object:
 
 
 def toml_of(path: Path) -> dict[str, Any]:
-    """Give the document in a plain TOML file; nothing where there is none."""
+    """Return the document in a plain TOML file; empty if there is no valid one."""
     try:
         return tomllib.loads(head_of(path).decode("utf-8"))
     except (ValueError, RecursionError):
@@ -76,13 +76,13 @@ def toml_of(path: Path) -> dict[str, Any]:
 
 
 def has_keys(path: Path, keys: set[str]) -> bool:
-    """Whether a JSON file holds an object with these names."""
+    """Return whether a JSON file holds an object that has all of these keys."""
     document = json_of(path)
     return isinstance(document, dict) and keys <= document.keys()
 
 
 def has_format(path: Path, mark: str) -> bool:
-    """Whether a JSON file begins with our mark, as we write it, or has it elsewhere."""
+    """Return whether the "format" of a JSON file begins with `mark`, wherever in the file it is written."""
     if re.match(rb'\s*\{\s*"format"\s*:\s*"' + re.escape(mark.encode()), head_of(path)):
         return True
     document = json_of(path)
@@ -90,19 +90,27 @@ def has_format(path: Path, mark: str) -> bool:
 
 
 def starts(value: object, mark: str) -> bool:
-    """Whether a value is a text that begins with a mark."""
+    """Return whether a value is a string that begins with `mark`."""
     return isinstance(value, str) and value.startswith(mark)
 
 
 def zarr_attributes_of(path: Path) -> dict[str, Any]:
-    """Give the attributes of a zarr 3 group; nothing where there is none."""
+    """Return the attributes of a zarr 3 group; empty if there is no valid one."""
     document = None if path.is_symlink() else json_of(path / "zarr.json")
     found = document.get("attributes") if isinstance(document, dict) else None
     return found if isinstance(found, dict) else {}
 
 
 def holds_only(folder: Path, names: re.Pattern[str]) -> bool:
-    """Whether a folder has no other content than files and folders of these names, and no link."""
+    """Return whether every file and folder in a folder has one of these names and is not a link.
+
+    Parameters
+    ----------
+    folder
+        The folder.
+    names
+        Pattern of a whole path relative to `folder`, with forward slashes.
+    """
     if folder.is_symlink() or not folder.is_dir():
         return False
     for path in folder.rglob("*"):
@@ -113,7 +121,7 @@ def holds_only(folder: Path, names: re.Pattern[str]) -> bool:
 
 
 def csv_rows(path: Path) -> list[list[str]]:
-    """Give the rows at the beginning of a CSV file."""
+    """Return the rows within the first 64 KiB of a CSV file."""
     text = head_of(path).decode("utf-8-sig", errors="replace")
     try:
         return list(csv.reader(io.StringIO(text, newline="")))
@@ -122,13 +130,13 @@ def csv_rows(path: Path) -> list[list[str]]:
 
 
 def csv_header(path: Path) -> list[str]:
-    """Give the first row of a CSV file."""
+    """Return the first row of a CSV file; empty if there is none."""
     rows = csv_rows(path)
     return rows[0] if rows else []
 
 
 def png_texts(head: bytes) -> list[tuple[str, str]]:
-    """The tEXt chunks before the pixels of a PNG."""
+    """Return keyword and text of each tEXt chunk before the pixels of a PNG, given its first bytes."""
     found: list[tuple[str, str]] = []
     position = len(PNG_MAGIC)
     while head.startswith(PNG_MAGIC) and position + 8 <= len(head):

@@ -1,7 +1,7 @@
-"""Which files are lrmil's: only what carries a mark of ours may be replaced or removed, whatever its name.
+"""Recognise files that lrmil wrote: only those may be replaced or deleted, whatever their names.
 
-A predicate takes a path and answers from the content alone. Links, and folders that hold anything beside our own files,
-are never ours. Files of earlier versions that had no mark yet are known by their content where that is certain.
+Each predicate takes a path and decides by the content alone. Links are never ours, nor are folders that contain other
+people's files. Files of earlier versions without a mark are recognised by their content where that is certain.
 """
 
 import os
@@ -30,11 +30,11 @@ from lrmil.io.marks import (
 
 Ours = Callable[[Path], bool]
 
-PNG_MARK = ("Software", "lrmil")  # a tEXt chunk
+PNG_MARK = ("Software", "lrmil")  # a tEXt chunk of a PNG
 HTML_MARK = '<meta name="generator" content="lrmil">'
 HTML_EARLIER = re.compile(r"<title>([^<]*: LRMIL case|LRMIL report)</title>\n<style>\n:root \{")
 TILES_HEAD = b'{"type": "FeatureCollection", "lrmil": {"slide_id": '
-TILES_CONTENT = re.compile(rb'"features_sha256": "([0-9a-f]{64})"\}, "features": ')  # of all that follows
+TILES_CONTENT = re.compile(rb'"features_sha256": "([0-9a-f]{64})"\}, "features": ')  # hash of everything after it
 PREDICTIONS = ["slide_id", "status", "label"]
 PREDICTIONS_TAIL = {"mpp", "mpp_source", "n_patches", "failed_patches", "seconds", "message"}
 OUT_OF_FOLD = ["slide_id", "case_id", "fold", "arm", "label"]
@@ -55,12 +55,19 @@ IN_ARTEFACT = re.compile(
 
 
 def require_free(path: Path, ours: Ours) -> None:
-    """Refuse to write where something is that is not ours; an empty folder is in nobody's way.
+    """Require that a path can be written without replacing content that is not ours; an empty folder may be replaced.
+
+    Parameters
+    ----------
+    path
+        Where to write.
+    ours
+        Predicate that recognises the content that may be replaced.
 
     Raises
     ------
     OverwriteError
-        Naming the file and what to do.
+        If there is other content; the message names the file.
     """
     if is_free(path, ours):
         return
@@ -71,29 +78,29 @@ def require_free(path: Path, ours: Ours) -> None:
 
 
 def is_free(path: Path, ours: Ours) -> bool:
-    """Whether an output may be put at a path: nothing is there, or something that is ours."""
+    """Return whether an output may be written to a path: it is absent, an empty folder, or ours."""
     return not os.path.lexists(path) or is_empty_folder(path) or ours(path)
 
 
 def is_card(path: Path) -> bool:
-    """Whether a file is the card of a prediction, also a damaged one."""
+    """Return whether a file is the card of a prediction, even a damaged one."""
     return has_format(path, "lrmil.prediction/")
 
 
 def is_map(path: Path) -> bool:
-    """Whether a folder is an attention map or a tissue mask, and holds nothing else."""
+    """Return whether a folder is an attention map or a tissue mask and contains nothing else."""
     attributes = zarr_attributes_of(path)
     about = attributes.get("lrmil")
     return "ome" in attributes and isinstance(about, dict) and "mpp" in about and holds_only(path, IN_ZARR)
 
 
 def is_features(path: Path) -> bool:
-    """Whether a folder is the features of a slide, and holds nothing else."""
+    """Return whether a folder holds the features of a slide and nothing else."""
     return starts(zarr_attributes_of(path).get("format"), "lrmil.features/") and holds_only(path, IN_ZARR)
 
 
 def is_tiles(path: Path) -> bool:
-    """Whether a file is the GeoJSON of a prediction's patches as it was written; earlier versions stated no hash."""
+    """Return whether a file is an unedited GeoJSON of a prediction; earlier versions did not write its hash."""
     head = head_of(path)
     if not head.startswith(TILES_HEAD):
         return False
@@ -102,17 +109,17 @@ def is_tiles(path: Path) -> bool:
 
 
 def is_from_tiles(path: Path) -> bool:
-    """Whether a file was the GeoJSON of a prediction's patches, also where a person has edited it since."""
+    """Return whether a file is the GeoJSON of a prediction's patches, even if someone has edited it."""
     return head_of(path).startswith(TILES_HEAD)
 
 
 def is_overlay(path: Path) -> bool:
-    """Whether a file is the picture of a prediction; earlier versions wrote no mark, see `is_earlier_overlay`."""
+    """Return whether a file is the overlay of a prediction, with a mark or from a version that wrote none."""
     return PNG_MARK in png_texts(head_of(path)) or is_earlier_overlay(path)
 
 
 def is_earlier_overlay(path: Path) -> bool:
-    """Whether a PNG was written by a version without marks: the card beside it says so, and is not older."""
+    """Return whether a PNG is an unedited overlay without a mark: its card has no version and is not older."""
     card = path.with_name(f"{path.name.removesuffix('.png')}.json")
     if not head_of(path).startswith(PNG_MAGIC) or not is_card(card):
         return False
@@ -120,34 +127,34 @@ def is_earlier_overlay(path: Path) -> bool:
     if not isinstance(document, dict) or "version" in document:
         return False
     age = card.stat().st_mtime - path.stat().st_mtime
-    return 0 <= age <= 60  # the card is the last of a slide's files; an edited picture is younger than it
+    return 0 <= age <= 60  # the card is written last; an edited picture is newer than it
 
 
 def is_prediction_table(path: Path) -> bool:
-    """Whether a file is a predictions.csv."""
+    """Return whether a file is a predictions.csv."""
     header = csv_header(path)
     return _is_of_predictions(header) and header[-1] == "message"
 
 
 def is_case_table(path: Path) -> bool:
-    """Whether a file is the table of a case: a line of predictions.csv with a review."""
+    """Return whether a file is the table of a case: a row of predictions.csv with a review."""
     header = csv_header(path)
     return _is_of_predictions(header) and set(header[header.index("message") + 1 :]) == REVIEW
 
 
 def is_out_of_fold_table(path: Path) -> bool:
-    """Whether a file is the predictions.csv of a run."""
+    """Return whether a file is the predictions.csv of a run."""
     header = csv_header(path)
     return header[:5] == OUT_OF_FOLD and all(name.startswith("prob_") for name in header[5:])
 
 
 def is_splits(path: Path) -> bool:
-    """Whether a file is the splits.csv of a run."""
+    """Return whether a file is the splits.csv of a run."""
     return csv_header(path) == SPLITS
 
 
 def is_review_table(path: Path) -> bool:
-    """Whether a file is a table of reviews."""
+    """Return whether a file is a table of reviews."""
     header = csv_header(path)
     known = {*REVIEWS, *REVIEW, *REVIEWS_TAIL}
     added = [name for name in header if name not in known and not name.startswith("prob_")]
@@ -155,51 +162,51 @@ def is_review_table(path: Path) -> bool:
 
 
 def is_demo_labels(path: Path) -> bool:
-    """Whether a file is the labels table of a synthetic cohort."""
+    """Return whether a file is the labels table of a synthetic cohort."""
     header, *lines = csv_rows(path) or [[]]
     return header == LABELS and all(re.fullmatch(r"demo-\d{3,}", line[0]) for line in lines if line)
 
 
 def is_page(path: Path) -> bool:
-    """Whether a file is the page of a case or the report of a run."""
+    """Return whether a file is the page of a case or the report of a run."""
     text = head_of(path).decode("utf-8", errors="replace")
     return HTML_MARK in text or HTML_EARLIER.search(text) is not None
 
 
 def is_plan(path: Path) -> bool:
-    """Whether a file is the plan.toml of a run."""
+    """Return whether a file is the plan.toml of a run."""
     return starts(toml_of(path).get("format"), "lrmil.run/")
 
 
 def is_settings(path: Path) -> bool:
-    """Whether a file holds the settings of a training as `write_toml` writes them: with a mark, earlier all of them."""
+    """Return whether a file is a settings file: it has the mark or, from earlier versions, every setting."""
     return head_of(path).startswith(f"{SETTINGS_MARK}\n".encode()) or toml_of(path).keys() >= SETTINGS
 
 
 def is_metrics(path: Path) -> bool:
-    """Whether a file is the metrics.json of a run."""
+    """Return whether a file is the metrics.json of a run."""
     return has_keys(path, {"classes", "hr_teacher", "lr_undistilled", "lr_student", "gap_recovered"})
 
 
 def is_evaluation(path: Path) -> bool:
-    """Whether a file is the evaluation.json of a model."""
+    """Return whether a file is the evaluation.json of a model."""
     return has_keys(path, {"metrics", "failed", "bundle_sha256"})
 
 
 def is_report(path: Path) -> bool:
-    """Whether a file is the report.json of a run."""
+    """Return whether a file is the report.json of a run."""
     return has_format(path, "lrmil.") and has_keys(path, {"figures", "splits", "environment", "bundle_sha256"})
 
 
 def is_environment(path: Path) -> bool:
-    """Whether a file is the environment.json of a run."""
+    """Return whether a file is the environment.json of a run."""
     document = json_of(path)
     packages = document.get("packages") if isinstance(document, dict) else None
     return isinstance(packages, dict) and "napari-lrmil" in packages
 
 
 def is_problems(path: Path) -> bool:
-    """Whether a file is the problems.json of a run; one without problems says nothing of itself, but its run does."""
+    """Return whether a file is the problems.json of a run; an empty list is ours if the plan.toml beside it is."""
     document = json_of(path)
     if not isinstance(document, list):
         return False
@@ -209,7 +216,7 @@ def is_problems(path: Path) -> bool:
 
 
 def is_changes(path: Path) -> bool:
-    """Whether a file is the changes.json of a run."""
+    """Return whether a file is the changes.json of a run."""
     document = json_of(path)
     return (
         isinstance(document, list)
@@ -219,7 +226,7 @@ def is_changes(path: Path) -> bool:
 
 
 def is_truth(path: Path) -> bool:
-    """Whether a file says where a synthetic slide is positive; of a negative one it says nothing and is not known."""
+    """Return whether a file lists the positive areas of a synthetic slide; an empty list does not count."""
     document = json_of(path)
     return (
         isinstance(document, list)
@@ -229,55 +236,55 @@ def is_truth(path: Path) -> bool:
 
 
 def is_worklist(path: Path) -> bool:
-    """Whether a file is what the plugin keeps of a list of slides."""
+    """Return whether a file is a worklist of the plugin."""
     return has_format(path, "lrmil.worklist/")
 
 
 def is_log(path: Path) -> bool:
-    """Whether a file is the steps.jsonl of a run, whose lines begin with the time."""
+    """Return whether a file is the steps.jsonl of a run: it begins with a time, or is empty beside our plan.toml."""
     head = head_of(path)
     return head.startswith(b'{"time": ') or (not head and is_plain(path) and is_plan(path.with_name("plan.toml")))
 
 
 def is_stop_request(path: Path) -> bool:
-    """Whether a file asks a training to stop."""
+    """Return whether a file is a request to stop a training."""
     return head_of(path) == STOP_MARK
 
 
 def is_lock(path: Path) -> bool:
-    """Whether a file may be a lock: empty, or with the process and the machine that held it."""
+    """Return whether a file may be a lock: it is empty, or names a process and a machine."""
     return is_plain(path) and re.fullmatch(rb"(\d+\s+\S+\s*)?", head_of(path)) is not None
 
 
 def is_bundle(path: Path) -> bool:
-    """Whether a folder is a model, whatever else it holds."""
+    """Return whether a folder is a model, whatever else it contains."""
     return not path.is_symlink() and has_format(path / "bundle.json", "lrmil.bundle/")
 
 
 def is_bundle_alone(path: Path) -> bool:
-    """Whether a folder is a model, and holds nothing else."""
+    """Return whether a folder is a model and contains nothing else."""
     return is_bundle(path) and holds_only(path, IN_BUNDLE)
 
 
 def is_artefact(path: Path) -> bool:
-    """Whether a folder is a committed artefact of a run, and holds nothing else."""
+    """Return whether a folder is a committed artefact of a run and contains nothing else."""
     document = None if path.is_symlink() else json_of(path / "artefact.json")
     if not isinstance(document, dict) or not {"key", "inputs"} <= document.keys():
         return False
     stated = document.get("content")
-    if not isinstance(stated, list):  # earlier versions stated none
+    if not isinstance(stated, list):  # earlier versions did not list it
         return holds_only(path, IN_ARTEFACT)
     return holds_only(path, re.compile("|".join(map(re.escape, ["artefact.json", *map(str, stated)]))))
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Whether a file is the checkpoint of a training."""
+    """Return whether a file is the checkpoint of a training."""
     head = head_of(path)
     return b'"__metadata__"' in head and b'"key"' in head and b'"state"' in head and b"best_epoch" in head
 
 
 def is_trident(path: Path) -> bool:
-    """Whether a file is an h5 of features that lrmil exported, and holds nothing else."""
+    """Return whether a file is an h5 of features that lrmil exported and contains nothing else."""
     import h5py
 
     if not is_plain(path):

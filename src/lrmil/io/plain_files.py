@@ -1,6 +1,6 @@
-"""Open small files that others may have put there: never wait for a pipe, never read more than asked for.
+"""Open small files of unknown origin: never wait for a pipe, never read more than a limit.
 
-A name may stand for a pipe (which is waited for without end), a device such as /dev/zero, a link to another place or a
+A name may belong to a pipe (reading it would wait forever), a device such as /dev/zero, a link to another folder, or a
 file of terabytes. Every document that lrmil reads goes through `read_bytes`.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lrmil.errors import FormatError
 
-MAX_TEXT = 16 << 20  # bytes of a text unless said otherwise
+MAX_TEXT = 16 << 20  # bytes; the default limit
 BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 NO_WAIT, NO_FOLLOW = getattr(os, "O_NONBLOCK", 0), getattr(os, "O_NOFOLLOW", 0)  # Windows has neither
 
@@ -22,39 +22,55 @@ def open_plain(path: Path, *, follow: bool = True) -> FileIO:
 
     Parameters
     ----------
+    path
+        The file.
     follow
-        Whether a link is followed.
+        Whether to follow a link.
+
+    Returns
+    -------
+    FileIO
+        The caller closes it.
 
     Raises
     ------
     FormatError
-        If it is a pipe, a device, a folder, or a link that is not followed.
+        If it is a pipe, a device, a folder, or a link and `follow` is False.
     OSError
-        If it is not there or may not be read.
+        If it does not exist or cannot be read.
     """
     return _opened(path, os.O_RDONLY, follow=follow)
 
 
 def open_append(path: Path) -> FileIO:
-    """Open a plain file to append to and make it when it is absent; a link is refused, since it may lead anywhere.
+    """Open a plain file for appending, and create it if it is absent; a link is refused, because it may lead anywhere.
 
     Raises
     ------
     FormatError
         If it is a link, a pipe, a device or a folder.
     OSError
-        If it may not be written.
+        If it is not writable.
     """
     return _opened(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, follow=False)
 
 
 def read_bytes(path: Path, *, max_bytes: int, follow: bool = True) -> bytes:
-    """Return the content of a plain file of at most `largest` bytes.
+    """Return the content of a plain file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    max_bytes
+        Largest size accepted.
+    follow
+        Whether to follow a link.
 
     Raises
     ------
     FormatError
-        If it is larger, or as `open_plain`.
+        If it is larger than `max_bytes`, or as `open_plain`.
     OSError
         If it cannot be read.
     """
@@ -63,43 +79,48 @@ def read_bytes(path: Path, *, max_bytes: int, follow: bool = True) -> bytes:
         data = bytearray()
         while size <= max_bytes and len(data) <= max_bytes and (part := file.read(max_bytes + 1 - len(data))):
             data += part
-    size = max(size, len(data))  # a file may grow, and some of /proc say that they have nothing
+    size = max(size, len(data))  # a file may grow, and files in /proc state a size of 0
     if size > max_bytes:
-        raise FormatError(f"Expected a document of at most {max_bytes >> 10} KiB in {path}. Got {size >> 10} KiB.")
+        raise FormatError(f"Expected a file of at most {max_bytes >> 10} KiB at {path}. Got {size >> 10} KiB.")
     return bytes(data)
 
 
 def read_text(path: Path, *, max_bytes: int = MAX_TEXT, follow: bool = True) -> str:
-    """Return the UTF-8 text of a plain file of at most `largest` bytes.
+    """Return the UTF-8 text of a plain file.
+
+    Parameters
+    ----------
+    path, max_bytes, follow
+        As for `read_bytes`.
 
     Raises
     ------
     FormatError
-        If it is no UTF-8, or as `read_bytes`.
+        If it is not UTF-8, or as `read_bytes`.
     OSError
         If it cannot be read.
     """
     try:
         return read_bytes(path, max_bytes=max_bytes, follow=follow).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise FormatError(f"Expected UTF-8 text in {path}. Got other bytes: {error.reason}.") from error
+        raise FormatError(f"{path} is not UTF-8 text: {error.reason}. Save it as UTF-8.") from error
 
 
 def require_plain(path: Path) -> int:
-    """Return the size of a plain file in bytes without opening it; links are followed.
+    """Return the size of a plain file in bytes without opening it; follow links.
 
     Raises
     ------
     FormatError
         If it is a pipe, a device or a folder.
     OSError
-        If it is not there.
+        If it does not exist.
     """
     return _plain_size(path, _sane(path).stat())
 
 
 def require_no_link(path: Path) -> None:
-    """Refuse a place that is a link, or anything else than a plain file or nothing.
+    """Require that a path is absent or a plain file, and not a link.
 
     Raises
     ------
@@ -117,7 +138,7 @@ def require_no_link(path: Path) -> None:
 
 
 def is_plain(path: Path) -> bool:
-    """Return whether a plain file is there that is no link."""
+    """Return whether a path is a plain file and not a link."""
     try:
         return stat.S_ISREG(_sane(path).lstat().st_mode)
     except (OSError, FormatError):
@@ -125,7 +146,7 @@ def is_plain(path: Path) -> bool:
 
 
 def _opened(path: Path, flags: int, *, follow: bool) -> FileIO:
-    if not follow and path.is_symlink():  # where the system cannot refuse it by itself
+    if not follow and path.is_symlink():  # for systems without O_NOFOLLOW
         raise _link(path)
     try:
         descriptor = os.open(_sane(path), flags | BINARY | NO_WAIT | (0 if follow else NO_FOLLOW), 0o666)
@@ -151,15 +172,13 @@ def _plain_size(path: Path, status: os.stat_result) -> int:
 
 def _sane(path: Path) -> Path:
     if "\0" in str(path):
-        raise FormatError(f"Expected the name of a file. Got {str(path)!r}, which no file can have.")
+        raise FormatError(f"Expected a file name without null characters. Got {str(path)!r}.")
     return path
 
 
 def _not_plain(path: Path) -> FormatError:
-    return FormatError(f"Expected a plain file at {path}. Got a folder, a pipe or a device; remove it.")
+    return FormatError(f"{path} is not a plain file but a folder, a pipe or a device. Remove it.")
 
 
 def _link(path: Path) -> FormatError:
-    return FormatError(
-        f"Expected a plain file at {path}. Got a link, which may lead anywhere; put the file itself there."
-    )
+    return FormatError(f"{path} is a link, which may lead anywhere. Replace it by the file itself.")

@@ -1,4 +1,4 @@
-"""A Raster over a slide as OME-Zarr, so that other tools can show it in place."""
+"""Write and read a Raster as OME-Zarr, so that other tools can show it on its slide."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from lrmil.io.zarr_checks import require_safe_array
 from lrmil.raster import Raster
 
 NGFF = "0.5"
-MIN_UM, MAX_UM = 1e-4, 1e12  # no pixel, cell or place of a slide is beyond
+MIN_UM, MAX_UM = 1e-4, 1e12  # limits of every size and position on a slide
 
 
 def write_ome_zarr(path: Path, raster: Raster, *, mpp: float, mpp_source: str = "") -> None:
@@ -27,11 +27,20 @@ def write_ome_zarr(path: Path, raster: Raster, *, mpp: float, mpp_source: str = 
     Parameters
     ----------
     path
-        The .ome.zarr folder; replaced when there is one.
+        The .ome.zarr folder; an existing map is replaced.
     raster
-        What to write; becomes float32, NaN where there is no value.
-    mpp, mpp_source
-        Level-0 micrometres per pixel of the slide, and where that was found.
+        (rows, cols) values; written as float32, NaN where there is no value.
+    mpp
+        um/px of level 0 of the slide.
+    mpp_source
+        Where `mpp` was found, such as "aperio MPP".
+
+    Raises
+    ------
+    OverwriteError
+        If there is content at `path` that lrmil did not write.
+    OutputError
+        If the disk is full, or the folder is not writable.
     """
     cell_um = [side * mpp for side in raster.cell_yx]
     centre_um = [corner * mpp + side / 2 for corner, side in zip(raster.origin_yx, cell_um, strict=True)]
@@ -60,12 +69,12 @@ def write_ome_zarr(path: Path, raster: Raster, *, mpp: float, mpp_source: str = 
 
 
 def read_ome_zarr(path: Path) -> Raster:
-    """Read back what `write_ome_zarr` wrote.
+    """Read a Raster that `write_ome_zarr` wrote.
 
     Raises
     ------
     FormatError
-        If the folder is not such an OME-Zarr.
+        If the folder is not an OME-Zarr that lrmil wrote, or it is damaged.
     """
     try:
         require_safe_array(path / "0", types=("float32",))
@@ -78,11 +87,11 @@ def read_ome_zarr(path: Path) -> Raster:
         figures = [mpp, *cell_um, *centre_um]
         pixels = np.asarray(array[...])
     except (KeyError, IndexError, TypeError, ValueError, OSError, RuntimeError) as error:  # RuntimeError: the codec's
-        raise FormatError(f"Expected an OME-Zarr map written by lrmil in {path}. Got {error!r} instead.") from error
+        raise FormatError(f"{path} is not an intact OME-Zarr map written by lrmil: {error!r}.") from error
     sane = len(figures) == 5 and min(mpp, *cell_um) >= MIN_UM and np.abs(figures).max() <= MAX_UM
     if version != NGFF or not sane:  # NaN is not sane either
         raise FormatError(
-            f"Expected OME-Zarr {NGFF} with a place on the slide in {path}. Got version {version}, {figures} instead."
+            f"Expected OME-Zarr {NGFF} with a valid scale and translation in {path}. Got version {version}, {figures}."
         )
     cell, corner = cell_um / mpp, (centre_um - cell_um / 2) / mpp
     return Raster.on_lattice(

@@ -1,20 +1,39 @@
-"""Sentences and settings without the folders in them, which name the machine and its user."""
+"""Remove folders from texts and settings: they name the machine and its user."""
 
 import re
 from collections.abc import Sequence
 from pathlib import PurePath
-from typing import Any
+from typing import TypeVar, cast
 
-# An absolute path inside a sentence or a setting: all but its last part is nobody else's business.
+T = TypeVar("T")
+
+# The folders of an absolute path inside a text; the last part of the path is kept.
 FOLDERS = re.compile(r"(?:(?<=[\s'\"(=:,])|^)(?:[A-Za-z]:[\\/]|/|\\\\)(?:[^\\/\s'\"]+[\\/])*(?=[^\\/\s'\"])")
 
 
-def redact_paths(value: Any, folders: Sequence[PurePath]) -> Any:
-    """Cut the folders off every path in plain values; `folders` are those that a blank may lie in."""
+def redact_paths(value: T, folders: Sequence[PurePath]) -> T:
+    """Remove the folders from every path in plain values, and keep the file names.
+
+    Parameters
+    ----------
+    value
+        A string, or dicts and lists of plain values.
+    folders
+        Folders to remove even if their names contain spaces, at which a pattern would stop.
+
+    Returns
+    -------
+    T
+        A copy of the same structure.
+    """
+    return cast("T", _redacted(value, folders))
+
+
+def _redacted(value: object, folders: Sequence[PurePath]) -> object:
     if isinstance(value, dict):
-        return {name: redact_paths(inner, folders) for name, inner in value.items()}
+        return {name: _redacted(inner, folders) for name, inner in value.items()}
     if isinstance(value, list):
-        return [redact_paths(inner, folders) for inner in value]
+        return [_redacted(inner, folders) for inner in value]
     if not isinstance(value, str):
         return value
     for folder in map(str, folders):

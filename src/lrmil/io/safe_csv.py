@@ -1,25 +1,25 @@
-"""Rows as CSV text that is safe to open in a spreadsheet: no cell of it can become a formula that runs."""
+"""Write CSV text that is safe to open in a spreadsheet: no cell can run as a formula."""
 
 import csv
 import io
 import re
 from collections.abc import Iterable
 
-# A spreadsheet takes these for formulas. "-12", "+ve" or "-" it shows or computes at worst, so they stay what they are:
-# ids and labels like them are common, and other programs read the file too.
+# A spreadsheet runs these as formulas. "-12", "+ve" and "-" are harmless and kept: such ids and labels are common, and
+# other programs read the file too.
 FORMULA = re.compile(r"'*(?:[=@\t\r]|[+-].*[(|!\[])", re.DOTALL)
 
 
 def csv_text(rows: Iterable[Iterable[object]]) -> str:
-    """Write rows as CSV with plain line ends; text that a spreadsheet would run as a formula gets an apostrophe before.
+    r"""Return rows as CSV text with \n line ends, and an apostrophe before each text that is a formula.
 
-    `plain_cell` takes the apostrophe away again, as `lrmil.io.tables` does for every cell that it reads.
+    `plain_cell` removes the apostrophe again; `lrmil.io.tables` applies it to every cell.
     """
     return "".join(_line([_inert(value) for value in row]) for row in rows)
 
 
 def plain_cell(cell: str) -> str:
-    """Give back the text of a cell that `csv_text` made inert."""
+    """Return the original text of a cell to which `csv_text` added an apostrophe."""
     return cell[1:] if cell.startswith("'") and FORMULA.match(cell, 1) else cell
 
 

@@ -1,4 +1,4 @@
-"""Settings of a training run as a TOML file."""
+"""Read and write the settings of a training run as a TOML file."""
 
 import tomllib
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import tomli_w
 
 from lrmil.configs import TrainConfig, from_dict, to_dict
-from lrmil.errors import ConfigError
+from lrmil.errors import ConfigError, FormatError
 from lrmil.io import atomic
 from lrmil.io.ownership import SETTINGS_MARK, is_settings
 from lrmil.io.untrusted import require_plain
@@ -15,12 +15,12 @@ MAX_TOML = 1 << 20  # bytes
 
 
 def read_toml(path: Path) -> TrainConfig:
-    """Read the configuration from a TOML file; settings left out keep their defaults.
+    """Read settings from a TOML file; those not given keep their defaults.
 
     Raises
     ------
     ConfigError
-        If the file is absent, is no TOML or holds an unknown setting.
+        If the file is absent, is not valid TOML, is too large, or holds an unknown setting.
     """
     try:
         size = require_plain(path)
@@ -30,15 +30,18 @@ def read_toml(path: Path) -> TrainConfig:
     except ConfigError:
         raise
     except (OSError, ValueError, RecursionError) as error:  # UnicodeError, TOMLDecodeError, FormatError: ValueErrors
-        raise ConfigError(f"Expected a readable TOML file of settings at {path}. Got: {error}") from error
+        reason = str(error) if isinstance(error, FormatError) else f"{path}: {str(error).rstrip('.')}."
+        raise ConfigError(f"Cannot read the settings file. {reason}") from error
 
 
 def write_toml(path: Path, config: TrainConfig) -> None:
-    """Write every setting, also those at their defaults.
+    """Write every setting, including those at their defaults.
 
     Raises
     ------
     OverwriteError
-        If a file is there that this function did not write.
+        If there is a file at `path` that is not a settings file of lrmil.
+    OutputError
+        If the disk is full, or the folder is not writable.
     """
     atomic.write_text(path, f"{SETTINGS_MARK}\n{tomli_w.dumps(to_dict(config))}", is_settings)

@@ -1,4 +1,4 @@
-"""A table file (csv, tsv, xlsx) becomes rows of trimmed text, nothing guessed about what the text means."""
+"""Read a table file (csv, tsv, xlsx) as rows of trimmed text, without guessing what the text means."""
 
 import csv
 import io
@@ -18,17 +18,17 @@ from lrmil.io.safe_csv import plain_cell
 from lrmil.io.workbooks import Sheet, read_sheet
 
 INVISIBLE = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u200b": "", "\u2060": "", "\ufeff": ""})
-SEPARATOR_LINE = re.compile(r"sep=(.)(?:\r\n|\r|\n)")  # Excel's own first line, which it does not show
+SEPARATOR_LINE = re.compile(r"sep=(.)(?:\r\n|\r|\n)")  # a first line that Excel writes and does not show
 TEXTS, WORKBOOKS = (".csv", ".tsv", ".txt"), (".xlsx", ".xlsm")
 MAX_TEXT = 256 << 20  # bytes
-LISTED = 10  # rows written out in one message
+LISTED = 10  # rows listed in one message
 UNREADABLE = (
     EOFError,
     MemoryError,
     TypeError,
     OSError,
     LookupError,
-    AttributeError,  # of openpyxl, for parts that are missing
+    AttributeError,  # openpyxl raises it for missing parts
     ValueError,
     csv.Error,
     zipfile.BadZipFile,
@@ -39,79 +39,86 @@ UNREADABLE = (
 
 
 class Table(NamedTuple):
-    """The rows of a table file, and the sheet of a workbook that they are."""
+    """The rows of a table file and, for a workbook, the sheet they come from."""
 
     path: Path
     records: list[list[str]]
-    """The header and the rows below it as a spreadsheet counts them: blank rows are kept, rows may differ in length."""
+    """The header and all rows below it: blank rows are kept, so that row numbers match; rows may differ in length."""
     sheet: Sheet | None = None
     what: str = "table"
-    """Which table this is, for messages: "labels table"."""
+    """Kind of table for messages, such as "labels table"."""
 
     @property
     def title(self) -> str:
-        """Which table this is and where, for messages."""
+        """Kind and path of the table, for messages."""
         return f"the {self.what} '{self.path}'"
 
     @property
     def sheet_hint(self) -> str:
-        """Where the rows were looked for, to stand behind the path in a message; empty where that is plain."""
+        """Which sheet was read, to follow the path in a message; empty if no other sheet has content."""
         if self.sheet is None or not self.sheet.others:
             return ""
-        return f" (its first sheet, '{self.sheet.name}'; the others, {_quoted(self.sheet.others)}, are not read)"
+        return f" (its first sheet, '{self.sheet.name}'; the other sheets, {_quoted(self.sheet.others)}, are not read)"
 
     @property
     def unread(self) -> str:
-        """A sentence about the sheets with content that are not read; empty where there are none."""
+        """Sentence about sheets that have content but are not read; empty if there are none."""
         if self.sheet is None or not self.sheet.others:
             return ""
         count = len(self.sheet.others) + 1
         others = _quoted(self.sheet.others)
         return (
-            f"The {self.what} '{self.path.name}' has {count} sheets with rows; the first, '{self.sheet.name}', "
-            f"is read, {others} not."
+            f"The {self.what} '{self.path.name}' has {count} sheets with rows. Only the first, '{self.sheet.name}', is "
+            f"read; {others} {'is' if count == 2 else 'are'} not."
         )
 
     def require_values(self, columns: Collection[int]) -> None:
-        """Refuse formulas that a program wrote and no spreadsheet has computed: their cells look empty.
+        """Require that no formula without a stored value is in the header or in the given columns.
+
+        A program writes such formulas; their cells look empty until a spreadsheet program computes them.
+
+        Parameters
+        ----------
+        columns
+            Indices of columns, from 0.
 
         Raises
         ------
         CohortError
-            If there are such in the header or in one of the columns (the first is 0).
+            If there is such a formula; the message lists the rows.
         """
         found = () if self.sheet is None else self.sheet.uncomputed
         rows = sorted({row for row, column in found if row == 1 or column in columns})
         if rows:
             more = f" and {len(rows) - LISTED} more" if len(rows) > LISTED else ""
             raise CohortError(
-                f"Expected values in {self.title}. Got formulas that were never computed in "
-                f"{'row' if len(rows) == 1 else 'rows'} {', '.join(map(str, rows[:LISTED]))}{more}; open and save it "
-                "in the spreadsheet program first."
+                f"The {self.what} '{self.path}' has formulas without computed values in "
+                f"{'row' if len(rows) == 1 else 'rows'} {', '.join(map(str, rows[:LISTED]))}{more}. Open and save it "
+                "in a spreadsheet program first."
             )
 
 
 def read_table(path: Path, what: str = "table") -> Table:
-    """Read every row of a table as text, so that "001" and "1e5" stay what they were.
+    """Read every row of a table as text, so that "001" and "1e5" are not changed.
 
     Parameters
     ----------
     path
-        A ``.csv``, ``.tsv`` or ``.txt`` file (comma, semicolon or tab; UTF-8, UTF-16 or Windows' Western code page) or
-        the first sheet that is not hidden of an ``.xlsx`` file, whose numbers are written as the sheet shows them.
+        A ``.csv``, ``.tsv`` or ``.txt`` file (comma, semicolon or tab; UTF-8, UTF-16 or Windows-1252), or an ``.xlsx``
+        file. Of a workbook the first visible sheet is read, with numbers as the sheet shows them.
     what
-        Which table this is, for messages: "labels table".
+        Kind of table for messages, such as "labels table".
 
     Raises
     ------
     CohortError
-        If the file cannot be read as a table, is empty, or has nothing in its first row.
+        If the file cannot be read as a table, is empty, or has an empty first row.
     """
     if not path.is_file():
-        raise CohortError(f"Expected the {what} at '{path}'; there is no such file. Check the path.")
+        raise CohortError(f"There is no {what} at '{path}'. Check the path.")
     if path.suffix.lower() not in TEXTS + WORKBOOKS:
         raise CohortError(
-            f"Expected a .csv, .tsv or .xlsx file as the {what}; got '{path.name}'. Save it as CSV and try again."
+            f"Expected a .csv, .tsv or .xlsx file as the {what}. Got '{path.name}'. Save it as CSV and try again."
         )
     try:
         table = _read_xlsx(path) if path.suffix.lower() in WORKBOOKS else Table(path, list(_read_text(path)))
@@ -122,19 +129,16 @@ def read_table(path: Path, what: str = "table") -> Table:
     table = table._replace(what=what)
     if not any(any(cells) for cells in table.records):
         table.require_values(())
-        remedy = "Move the sheet that is meant to the front." if table.sheet_hint else "Is it the right file?"
-        raise CohortError(f"Expected a header and rows in {table.title}{table.sheet_hint}; it is empty. {remedy}")
+        remedy = "Move the sheet with the table to the front." if table.sheet_hint else "Is it the right file?"
+        raise CohortError(f"The {what} '{path}'{table.sheet_hint} is empty. {remedy}")
     if not any(table.records[0]):
         table.require_values(())
-        raise CohortError(
-            f"Expected column names in the first row of {table.title}{table.sheet_hint}; it is empty. "
-            "Put the header in row 1."
-        )
+        raise CohortError(f"The first row of {table.title}{table.sheet_hint} is empty. Put the column names in row 1.")
     return table
 
 
 def read_records(path: Path, what: str = "table") -> list[list[str]]:
-    """Read the rows of a table alone; see `read_table`, which also tells which sheet they are.
+    """Return only the rows of a table; see `read_table`, which also returns the sheet.
 
     Raises
     ------
@@ -146,7 +150,7 @@ def read_records(path: Path, what: str = "table") -> list[list[str]]:
 
 def _read_text(path: Path) -> Iterator[list[str]]:
     text = _decode(read_bytes(path, max_bytes=MAX_TEXT))
-    hidden = 0  # lines that a spreadsheet does not show
+    hidden = 0  # lines that a spreadsheet program does not show
     if hint := SEPARATOR_LINE.match(text):
         delimiter, text, hidden = hint[1], text[hint.end() :], 1
     else:
@@ -160,18 +164,15 @@ def _read_text(path: Path) -> Iterator[list[str]]:
             row, line = row + 1, reader.line_num + 1 + hidden
     except csv.Error as error:
         where = f"row {row}" if line == row else f"row {row} (line {line} of the file)"
-        raise ValueError(
-            f"expected quotes that open and close around a whole cell. Got {where}, where {_fault(str(error))}; "
-            "fix the quotes there"
-        ) from error
+        raise ValueError(f"in {where} {_fault(str(error))}; fix the quotes there") from error
 
 
 def _fault(reason: str) -> str:
     if "unexpected end" in reason:
-        return "a quote is opened and never closed"
+        return "a quote opens and never closes"
     if "field limit" in reason:
-        return f"a cell has more than {csv.field_size_limit():,} characters, as where a quote is never closed"
-    return f"a quote is opened and the next one does not end its cell ({reason})"
+        return f"a cell has more than {csv.field_size_limit():,} characters, perhaps because a quote never closes"
+    return f"a quote opens and the next quote does not end the cell ({reason})"
 
 
 def _read_xlsx(path: Path) -> Table:
@@ -184,11 +185,11 @@ def _quoted(names: Collection[str]) -> str:
 
 
 def _decode(data: bytes) -> str:
-    """Excel writes UTF-8 with a mark, UTF-16 ("Unicode text") or the local 8-bit code page, as the user chose."""
+    """Decode what Excel writes: UTF-8 with a byte order mark, UTF-16 ("Unicode text"), or the local 8-bit code page."""
     marked = data.startswith((b"\xff\xfe", b"\xfe\xff"))
     text = data.decode("utf-16") if marked else _decode_bytes(data)
     if "\x00" in text:
-        raise ValueError("it holds binary data, not text")
+        raise ValueError("it is binary data, not text")
     return text
 
 
@@ -198,9 +199,9 @@ def _decode_bytes(data: bytes) -> str:
             return data.decode(encoding)
         except UnicodeDecodeError:
             continue
-    return data.decode("latin-1")  # cp1252 leaves five bytes undefined
+    return data.decode("latin-1")  # cp1252 does not define five bytes
 
 
 def _trimmed(cell: str) -> str:
-    """Take away what nobody sees: spaces around, spaces that do not break, marks without width."""
+    """Remove what a person cannot see: surrounding spaces, non-breaking spaces, zero-width marks."""
     return plain_cell(cell.translate(INVISIBLE).strip())

@@ -1,4 +1,4 @@
-"""Tensors as safetensors files: bounded when read, never pickle."""
+"""Write and read tensors as safetensors files: bounded when read, never pickle."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,14 +12,14 @@ from lrmil.io.untrusted import read_header
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Write tensors as safetensors, from whatever device and in whatever layout they are.
+    """Write tensors as safetensors, on the CPU; not atomic, so write into a temporary folder.
 
     Parameters
     ----------
     path
-        A file within something that is being committed.
+        The file.
     tensors
-        By name. Some may share memory: each is written whole.
+        Name and tensor, of any shape and device. Some may share memory: each is written whole.
     metadata
         Texts for the header of the file.
     """
@@ -27,18 +27,18 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, 
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
-    """Read what `save_tensors` wrote.
+    """Read tensors that `save_tensors` wrote, on the CPU.
 
     Raises
     ------
     FormatError
-        If it is damaged.
+        If the file is absent, damaged or not a safetensors file.
     """
     try:
-        read_header(path)  # no pipe is waited for, and no size believed that the file does not have
+        read_header(path)  # never waits for a pipe, and checks the stated sizes
         return dict(load_file(path))
     except (OSError, SafetensorError, FormatError) as error:
         raise FormatError(
-            f"Expected whole tensors in {path}. Got: {error}; delete the folder '{path.parent.name}' in which it lies, "
-            "then run the same again: only that is made anew."
+            f"The tensors in {path} are damaged or missing. Delete the folder '{path.parent.name}' that contains them, "
+            "then rerun the same command; only that folder is recomputed."
         ) from error

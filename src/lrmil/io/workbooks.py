@@ -1,4 +1,4 @@
-"""The sheet of an xlsx workbook that a person sees first, as the text that the spreadsheet program shows."""
+"""Read the first visible sheet of an xlsx workbook as the text that a spreadsheet program shows."""
 
 import datetime
 import re
@@ -14,31 +14,33 @@ from openpyxl.workbook.workbook import Workbook
 from lrmil.io.plain_files import open_plain
 from lrmil.io.zip_limits import require_safe_zip
 
-MAX_CELLS = 10_000_000  # a cell in the last column of a row makes 16,384 of it
-MAX_EXACT = 1e15  # of a longer number the spreadsheet has already lost digits, and shows 1E+20
-LOOKED_AT = 10_000  # rows of each other sheet that are searched for content
+MAX_CELLS = 10_000_000  # a row with a cell in the last column counts as 16,384
+MAX_EXACT = 1e15  # spreadsheets have lost digits of larger numbers, and show 1E+20
+LOOKED_AT = 10_000  # rows of each other sheet searched for content
 
 
 class Sheet(NamedTuple):
-    """One sheet of a workbook, and what else there is."""
+    """One sheet of a workbook, and the names of other sheets with content."""
 
     name: str
     rows: list[list[str]]
     """Not trimmed; rows may differ in length."""
     others: tuple[str, ...]
-    """The other sheets that have content."""
+    """Names of the other sheets with content."""
     uncomputed: tuple[tuple[int, int], ...]
-    """Row (the first is 1) and place in it (the first is 0) of each formula whose value was never stored."""
+    """Row (from 1) and column (from 0) of each formula without a stored value."""
 
 
 def read_sheet(path: Path) -> Sheet:
-    """Read the first sheet that is not hidden; its numbers are written as it shows them.
+    """Read the first visible sheet, with numbers as the sheet shows them.
 
     Raises
     ------
     ValueError
-        If there is none, the archive unfolds to far more than it is, or it has more than 10 million cells. What else
-        openpyxl raises for a damaged file is passed on.
+        If there is no visible sheet, the archive expands to far more than its size, or the sheet has more than 10
+        million cells.
+    Exception
+        Whatever openpyxl raises for a damaged file.
     """
     with BufferedReader(open_plain(path)) as file:
         require_safe_zip(file)
@@ -50,7 +52,7 @@ def _read(file: BinaryIO) -> Sheet:
     try:
         names = [sheet.title for sheet in book.worksheets if sheet.sheet_state == "visible"]
         if not names:
-            raise ValueError("it has no sheet with cells that is not hidden")
+            raise ValueError("it has no visible sheet with cells")
         rows, blank = _rows(book, names[0])
         others = (sheet.title for sheet in book.worksheets if sheet.title != names[0])
         filled = tuple(name for name in others if _has_content(book, name))
@@ -60,19 +62,19 @@ def _read(file: BinaryIO) -> Sheet:
 
 
 def _rows(book: Workbook, name: str) -> tuple[list[list[str]], set[tuple[int, int]]]:
-    """Give the text of each row, and which cells are there without a value."""
+    """Return the text of each row, and the cells that exist without a value."""
     rows, blank = list[list[str]](), set[tuple[int, int]]()
     for row, cells in enumerate(_rows_of(book, name), start=1):
         rows.append([_shown(cell.value, cell.number_format or "") for cell in cells])
         for column, cell in enumerate(cells):
-            # an empty text that a formula gave has the type "str"
+            # an empty text computed by a formula has the type "str"
             if cell.value is None and hasattr(cell, "row") and cell.data_type != "str":
                 blank.add((row, column))
     return rows, blank
 
 
 def _formulas(file: BinaryIO, name: str, blank: set[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    """Give those of the blank cells that hold a formula, which only a second look tells."""
+    """Return the blank cells that hold a formula; only a second pass, without values, shows them."""
     file.seek(0)
     book = openpyxl.load_workbook(file, read_only=True)
     try:
@@ -91,20 +93,20 @@ def _has_content(book: Workbook, name: str) -> bool:
 
 
 def _rows_of(book: Workbook, name: str) -> Iterator[tuple[Any, ...]]:
-    """Give the rows of a sheet as long as their cells are not too many."""
-    book[name].reset_dimensions()  # what the file says of its size may be a million empty rows
+    """Yield the rows of a sheet, up to `MAX_CELLS` cells."""
+    book[name].reset_dimensions()  # the stated size may include a million empty rows
     cells = 0
     for row in book[name].iter_rows():
         cells += max(1, len(row))
         if cells > MAX_CELLS:
             raise ValueError(
-                f"its sheet '{name}' has more than {MAX_CELLS:,} cells; delete what lies far off the table"
+                f"its sheet '{name}' has more than {MAX_CELLS:,} cells; delete the cells far away from the table"
             )
         yield row
 
 
 def _shown(value: object, number_format: str) -> str:
-    """Write a cell as the spreadsheet shows it: 7 in the format "000" is the id "007"."""
+    """Return a cell as the spreadsheet shows it: 7 in the format "000" is the id "007"."""
     if value is None:
         return ""
     if isinstance(value, bool):

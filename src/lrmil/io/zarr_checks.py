@@ -1,4 +1,4 @@
-"""Check a two-dimensional zarr array on disk before zarr allocates it: shape, type, codecs, and size of every chunk."""
+"""Check a two-dimensional zarr array on disk before zarr allocates memory: shape, type, codecs, size of every chunk."""
 
 import math
 import stat
@@ -15,39 +15,48 @@ from lrmil.io.untrusted import read_json
 BYTES = {"int32": 4, "float32": 4, "float16": 2, "uint8": 1, "bool": 1}
 MAX_CHUNK = 256 << 20  # bytes
 MAX_CHUNKS = 1_000_000
-FREE = 256 << 20  # bytes that an array may take whatever its files take
-MAX_RATIO = 100  # bytes in memory for a byte on disk above that: embeddings compress to a half, never so far
+FREE = 256 << 20  # bytes that an array may always take in memory
+MAX_RATIO = 100  # bytes in memory per byte on disk, above `FREE`: embeddings compress to about a half
 FRAME = b"\x28\xb5\x2f\xfd"  # Zstandard
 MAX_FRAME_HEADER = 18
 
 
 def require_safe_array(folder: Path, *, types: Collection[str]) -> int:
-    """Refuse an array that zarr should not open; give the number of chunks that are there.
+    """Require that zarr can open an array safely, and return the number of chunks on disk.
+
+    Parameters
+    ----------
+    folder
+        The folder of the array, with its zarr.json.
+    types
+        Data types that are accepted, among the keys of `BYTES`.
 
     Raises
     ------
     FormatError
-        If its description is another than lrmil writes, a chunk would grow to another size than it states, leads out of
-        the folder or is no file, or if the whole would take far more memory than its files explain.
+        If lrmil does not write such arrays, a chunk has another size than stated, lies outside the folder or is not a
+        plain file, or the array takes far more memory than its files explain.
     OSError
-        If it is not there.
+        If it does not exist.
     """
     if folder.is_symlink() or (folder / "zarr.json").is_symlink():
-        raise FormatError(f"Expected an array in {folder}. Got a link to another place; copy the files themselves.")
+        raise FormatError(f"The array {folder} is a link. Replace it by the files themselves.")
     document = read_json(folder / "zarr.json", printable=False)
     try:
         shape, chunk, kind = _description(document, types)
     except ValueError as error:  # pydantic's ValidationError is one
         reason = " ".join(str(error).split())[:300]
-        raise FormatError(f"Expected an array as lrmil writes it in {folder}. Got another: {reason}.") from error
+        raise FormatError(f"{folder} is not an array that lrmil wrote: {reason}.") from error
     expected = math.prod(chunk) * BYTES[kind]
     counts = [math.ceil(length / side) for length, side in zip(shape, chunk, strict=True)]
     if expected > MAX_CHUNK or max(*counts, math.prod(counts)) > MAX_CHUNKS:
-        raise FormatError(f"Expected chunks of a usual size in {folder}. Got {chunk} of {shape}.")
+        raise FormatError(
+            f"Expected at most {MAX_CHUNKS:,} chunks of {MAX_CHUNK >> 20} MiB in {folder}. Got {chunk} of {shape}."
+        )
     sizes = list(_chunk_sizes(folder, counts, expected))
     whole = math.prod(shape) * BYTES[kind]
     if whole > max(FREE, sum(sizes) * MAX_RATIO):
-        raise FormatError(f"Expected the data of {whole} bytes in {folder}. Got files of {sum(sizes)} bytes.")
+        raise FormatError(f"Expected files with data for {whole} bytes in {folder}. Got {sum(sizes)} bytes.")
     return len(sizes)
 
 
@@ -93,7 +102,7 @@ class _Zstd(_Strict):
 
 
 class _Description(_Strict):
-    """An array as lrmil writes it, so that zarr meets nothing else."""
+    """Description of an array that lrmil writes; zarr opens no other."""
 
     zarr_format: Literal[3]
     node_type: Literal["array"]
@@ -109,19 +118,19 @@ class _Description(_Strict):
 
 
 def _description(document: object, types: Collection[str]) -> tuple[list[int], list[int], str]:
-    """Shape, shape of a chunk and type; everything else must be as lrmil writes it."""
+    """Return shape, chunk shape and data type; everything else must be as lrmil writes it."""
     if isinstance(document, dict) and isinstance(document.get("codecs"), list):
-        document = {**document, "codecs": tuple(document["codecs"])}  # what JSON has no word for
+        document = {**document, "codecs": tuple(document["codecs"])}  # JSON has no tuples
     found = _Description.model_validate(document)
     if found.data_type not in types:
-        raise ValueError(f"its type is {found.data_type[:80]}")
+        raise ValueError(f"its data type is {found.data_type[:80]}")
     if found.fill_value == "NaN" and not found.data_type.startswith("float"):
-        raise ValueError("its empty cells are no numbers")
+        raise ValueError("its fill value is NaN, and its data type is not a float")
     return found.shape, found.chunk_grid.configuration.chunk_shape, found.data_type
 
 
 def _chunk_sizes(folder: Path, counts: list[int], expected: int) -> Iterator[int]:
-    """Bytes on disk of each chunk that is there."""
+    """Yield the bytes on disk of each existing chunk."""
     for row, column in product(*map(range, counts)):
         path = folder / "c" / str(row) / str(column)
         try:
@@ -129,16 +138,16 @@ def _chunk_sizes(folder: Path, counts: list[int], expected: int) -> Iterator[int
         except FileNotFoundError:
             continue
         if not stat.S_ISREG(status.st_mode) or not path.resolve().is_relative_to(folder.resolve()):
-            raise FormatError(f"Expected a chunk within {folder}. Got a link, a pipe or a folder at {path.name}.")
+            raise FormatError(f"The chunk {row}/{column} of {folder} is a link, a pipe or a folder, not a plain file.")
         with path.open("rb") as file:
             size = _frame_size(file.read(MAX_FRAME_HEADER))
         if size != expected:
-            raise FormatError(f"Expected a chunk of {expected} bytes in {path}. Got one of {size}; it is damaged.")
+            raise FormatError(f"Expected a chunk of {expected} bytes in {path}. Got {size}. The file is damaged.")
         yield status.st_size
 
 
 def _frame_size(data: bytes) -> int | None:
-    """Bytes that a Zstandard frame says it grows to (RFC 8878, 3.1.1.1); None where it does not say so."""
+    """Return the decompressed size that a Zstandard frame states (RFC 8878, 3.1.1.1); None if it states none."""
     if data[:4] != FRAME or len(data) < 6:
         return None
     flags = data[4]

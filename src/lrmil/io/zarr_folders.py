@@ -1,4 +1,4 @@
-"""What a zarr folder says of itself: whether it holds pictures, or is one of our own outputs."""
+"""Read the attributes of a zarr folder: whether it is a slide, or an output of lrmil."""
 
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,12 @@ IMAGE_KEYS = ("multiscales", "bioformats2raw.layout", "plate", "well")
 
 
 def zarr_attributes(folder: Path) -> dict[str, Any]:
-    """Give the attributes of a zarr group of format 3 (zarr.json) or 2 (.zattrs); none where it is no group.
+    """Return the attributes of a zarr group of format 3 (zarr.json) or 2 (.zattrs); empty if it is not a group.
 
     Raises
     ------
     FormatError
-        If its description is there and is no JSON document.
+        If it has a description that is not a valid JSON document.
     """
     if (folder / "zarr.json").is_file():
         document = read_json(folder / "zarr.json", printable=False)
@@ -27,16 +27,22 @@ def zarr_attributes(folder: Path) -> dict[str, Any]:
 
 
 def ome_attributes(folder: Path) -> dict[str, Any]:
-    """Give what OME-Zarr says of a group: within "ome" since version 0.5, among the other attributes before."""
+    """Return the OME attributes of a zarr group: those in "ome" (version 0.5), or all attributes (before).
+
+    Raises
+    ------
+    FormatError
+        As `zarr_attributes`.
+    """
     attributes = zarr_attributes(folder)
     ome = attributes.get("ome")
     return {**attributes, **ome} if isinstance(ome, dict) else attributes
 
 
 def is_zarr_slide(folder: Path) -> bool:
-    """Tell whether a folder is an OME-Zarr picture that may be a slide; our own features and maps are none.
+    """Return whether a folder is an OME-Zarr image that may be a slide, and not features or a map that lrmil wrote.
 
-    One whose description is damaged counts, so that opening it says what is wrong.
+    A folder with a damaged description counts as a slide, so that opening it reports the damage.
     """
     if folder.suffix.lower() != ZARR_SUFFIX or not folder.is_dir():
         return False
