@@ -1,4 +1,4 @@
-"""One entry of a review log: what a person said of a model's output, and what of it makes sense together."""
+"""One entry of a review log, a person's word on a model's output, and the checks of its values."""
 
 import math
 import re
@@ -12,15 +12,15 @@ from lrmil.errors import ConfigError
 
 MAX_NOTE = 10_000  # characters
 MAX_TEXT = 1_000  # characters of every other text
-ROUNDING = 1e-6  # a probability may be as far outside of 0 to 1
-HALF = re.compile("[\ud800-\udfff]")  # half a character, which UTF-8 cannot hold
+ROUNDING = 1e-6  # how far outside 0 to 1 a probability may be
+HALF = re.compile("[\ud800-\udfff]")  # a surrogate, which UTF-8 cannot encode
 Event = Literal["read", "review"]
 Decision = Literal["agree", "override", "uncertain"]
 ReviewKey = tuple[str, str]
 
 
 def now() -> str:
-    """The time of a review: UTC, ISO 8601, to the second."""
+    """Return the current time for a review: UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
@@ -31,29 +31,29 @@ class Review:
     Attributes
     ----------
     event
-        "read": the person's own label, given before the output was shown; "review": the word on the output.
+        "read": the person's own label, given before the output was shown. "review": the decision on the output.
     slide_id, slide_fingerprint, bundle_sha256
-        Slide and model.
+        Name of the slide, hash of its samples, and hash of the model.
     output_label, output_probabilities, output_status
-        What the model said.
+        The model's answer; the probabilities of all classes by name, 0 to 1.
     decision
         "agree", "override" or "uncertain"; None for a "read".
     human_label
         The person's label, "" when uncertain.
     note, reviewer
-        Free text and an id, both may be "".
+        Free text and an id; both may be "".
     human_first
-        Whether the person had labelled the slide before the output was shown.
+        Whether the person labelled the slide before the output was shown.
     seconds_viewed
-        Seconds between showing the output and saving, None where that was not measured.
+        Seconds from showing the output to saving; None if not measured.
     time, version
-        When, in UTC, and by which version.
+        Time in UTC, ISO 8601, and version of lrmil.
 
     Raises
     ------
     ConfigError
-        If the parts contradict each other, a figure or the time makes no sense, the note is longer than 10,000
-        characters or another text than 1,000, or a text cannot be stored as UTF-8.
+        If the values contradict each other, a number or the time is invalid, the note is longer than 10,000 characters,
+        another text is longer than 1,000, or a text cannot be stored as UTF-8.
     """
 
     event: Event
@@ -75,28 +75,27 @@ class Review:
     def __post_init__(self) -> None:
         object.__setattr__(
             self, "output_probabilities", dict(self.output_probabilities)
-        )  # the caller may change its own
-        problem = _find_bad_value(self) or find_contradiction(self)
-        if problem:
-            raise ConfigError(f"Expected {problem}.")
+        )  # the caller may change the original
+        if fault := _find_bad_value(self) or find_contradiction(self):
+            raise ConfigError(f"Expected {fault}.")
 
     @property
     def key(self) -> ReviewKey:
-        """Slide and model that the entry is about."""
+        """Fingerprint of the slide and hash of the model."""
         return self.slide_fingerprint, self.bundle_sha256
 
 
 def _find_bad_value(review: Review) -> str:
-    """What is wrong with the values taken one by one, as what was expected; "" when nothing is."""
+    """Return what was expected of the first invalid value, and what came; "" if each value is valid."""
     if review.event not in get_args(Event) or review.decision not in (*get_args(Decision), None):
         return f"a known event and decision. Got {review.event!r} and {review.decision!r}"
     classes = [("class", name) for name in review.output_probabilities]
     for name, text in [*((name, getattr(review, name)) for name in TEXTS), *classes]:
-        longest = MAX_NOTE if name == "note" else MAX_TEXT
-        if len(text) > longest:
-            return f"a {name} of at most {longest} characters. Got {len(text)}; shorten it"
+        limit = MAX_NOTE if name == "note" else MAX_TEXT
+        if len(text) > limit:
+            return f"a {name} of at most {limit} characters. Got {len(text)}; shorten it"
         if not text.isascii() and HALF.search(text):
-            return f"a {name} of whole characters. Got half of one (a surrogate); type it again"
+            return f"a {name} that UTF-8 can store. Got half a character (a surrogate); type it again"
     if not all(-ROUNDING <= chance <= 1 + ROUNDING for chance in review.output_probabilities.values()):
         return f"probabilities from 0 to 1. Got {review.output_probabilities}"
     if review.seconds_viewed is not None and not 0 <= review.seconds_viewed < math.inf:
@@ -107,7 +106,7 @@ def _find_bad_value(review: Review) -> str:
 
 
 def is_utc(time: str) -> bool:
-    """Return whether a text is a time in UTC, ISO 8601."""
+    """Return whether a text is a time in UTC in ISO 8601."""
     try:
         return datetime.fromisoformat(time).utcoffset() == timedelta(0)
     except ValueError:
@@ -115,19 +114,19 @@ def is_utc(time: str) -> bool:
 
 
 def find_contradiction(review: Review) -> str:
-    """What is wrong with the values taken together, as what was expected; "" when nothing is."""
+    """Return what was expected of values that contradict each other, and what came; "" if none do."""
     if review.output_label not in review.output_probabilities:
         return f"a probability of the model's label {review.output_label!r}. Got {list(review.output_probabilities)}"
     if (review.event == "read") != (review.decision is None):
-        return f"a decision in a review and none in a read. Got {review.decision!r} in a {review.event}"
+        return f"a decision in a review, and none in a read. Got {review.decision!r} in a {review.event}"
     if review.decision == "agree" and review.human_label != review.output_label:
-        return f"who agrees to give the model's label {review.output_label!r}. Got {review.human_label!r}"
+        return f"the model's label {review.output_label!r} with the decision agree. Got {review.human_label!r}"
     if review.decision == "override" and review.human_label in ("", review.output_label):
-        return f"who overrides to give a label other than {review.output_label!r}. Got {review.human_label!r}"
+        return f"a label other than {review.output_label!r} with the decision override. Got {review.human_label!r}"
     if review.decision == "uncertain" and review.human_label:
         return f"no label with the decision uncertain. Got {review.human_label!r}"
     if review.event == "read" and not review.human_label:
-        return "a label in a read. Got none"
+        return "a label in a read. Got an empty one"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""What a person said of a model's output: an append-only log of JSON lines, format lrmil.review/1."""
+"""Append reviews to a log of JSON lines, and read them; format lrmil.review/1."""
 
 import gc
 import json
@@ -12,7 +12,7 @@ from typing import Annotated, BinaryIO, Literal, NamedTuple
 
 from filelock import FileLock, Timeout
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
-from typing_extensions import TypedDict  # that of Python 3.11 does not suffice for pydantic
+from typing_extensions import TypedDict  # pydantic does not accept that of Python 3.11
 
 from lrmil.errors import FormatError, ReviewError
 from lrmil.io.ownership import is_lock, require_free
@@ -49,11 +49,11 @@ __all__ = [
 
 FORMAT = "lrmil.review/1"
 VERSIONS = FORMAT.partition("/")[0] + "/"
-PATIENCE = 10.0  # seconds that another writer may hold the log
-MAX_LINE = 8 << 20  # bytes; 1,000 classes of 1,000 signs are less
-KNOWN_BY = 256  # bytes at the start and before the end of what was read, by which a log is known again
+PATIENCE = 10.0  # seconds to wait for another writer
+MAX_LINE = 8 << 20  # bytes; 1,000 classes of 1,000 characters take less
+KNOWN_BY = 256  # bytes kept from the start and the end of what was read, to recognise the log
 BLOCK = 1 << 20  # bytes read at a time
-OVERLONG = b"!"  # stands for a line that is too long: no entry either
+OVERLONG = b"!"  # replaces a line that is too long; it is not a valid entry
 
 Short = Annotated[str, Field(max_length=MAX_TEXT)]
 Probability = Annotated[float, Field(ge=-ROUNDING, le=1 + ROUNDING)]
@@ -61,7 +61,7 @@ Probability = Annotated[float, Field(ge=-ROUNDING, le=1 + ROUNDING)]
 
 @with_config(ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))
 class _Line(TypedDict):
-    """A line as pydantic reads it in one go; a field that is left out is not filled in with what is true today."""
+    """A line as pydantic validates it; a missing field makes the line invalid, never takes a default."""
 
     format: Literal["lrmil.review/1"]
     event: Event
@@ -82,22 +82,28 @@ class _Line(TypedDict):
 
 
 class ReviewLog(NamedTuple):
-    """The entries of a log in their order, and the numbers of the lines that hold none."""
+    """The entries of a log in order, and the numbers (from 1) of the lines that are not valid entries."""
 
     reviews: tuple[Review, ...]
     unreadable: tuple[int, ...]
 
 
 def append_review(log: Path, review: Review) -> None:
-    """Add one line to the log and flush it to disk; earlier lines are never touched.
+    """Append one line to the log and flush it to disk; earlier lines never change.
 
-    Two writers wait for each other; a log that is a link is not written to. A line that a killed writer left
-    half-written keeps its own place.
+    Two writers wait for each other. A line that a killed writer left incomplete stays a line of its own.
+
+    Parameters
+    ----------
+    log
+        The log file; created if absent.
+    review
+        The entry to append.
 
     Raises
     ------
     ReviewError
-        If the log cannot be written.
+        If the log is a link, or cannot be written.
     """
     line = json.dumps({"format": FORMAT, **asdict(review)}, ensure_ascii=False, allow_nan=False) + "\n"
     try:
@@ -112,33 +118,33 @@ def append_review(log: Path, review: Review) -> None:
                 line = line if file.read(1) == b"\n" else "\n" + line
             file.write(line.encode())
             os.fsync(file.fileno())
-    except (OSError, FormatError, Timeout, NotImplementedError) as error:  # the last: a file system without locks
+    except (OSError, FormatError, Timeout, NotImplementedError) as error:  # the last: no locks here
         raise ReviewError(
-            f"Expected to add a line to the review log {log}. Got: {error}. What was entered is not saved yet: free "
-            "the disk or choose another results folder, then save again."
+            f"Cannot write the review log, so the review is not saved yet. {_reason(log, error)} Free disk space or "
+            "choose another results folder, then save again."
         ) from error
 
 
 def read_reviews(log: Path) -> ReviewLog:
-    """Read a log; an absent one is empty, and broken lines are counted, not fatal.
+    """Read a log; an absent one is empty, and invalid lines are counted, not fatal.
 
     Raises
     ------
     FormatError
-        If a line is of another version.
+        If a line has another version of the format.
     ReviewError
-        If the file cannot be read at all.
+        If the file cannot be read.
     """
     return ReviewReader(log).read()
 
 
 class ReviewReader:
-    """Reads a log again and again; of one that has grown, only what is new.
+    """Reads a log repeatedly; when it has grown, only the new lines.
 
     Parameters
     ----------
     log
-        The log, which may be absent.
+        The log file; it may be absent.
     """
 
     def __init__(self, log: Path) -> None:
@@ -146,7 +152,7 @@ class ReviewReader:
         self._forget()
 
     def read(self) -> ReviewLog:
-        """Return all entries; the same object as long as nothing is new.
+        """Return all entries; the same object if nothing is new.
 
         Raises
         ------
@@ -164,7 +170,7 @@ class ReviewReader:
             with file, _without_collector():
                 self._read(file)
         except OSError as error:
-            self._forget()  # half of what is new may have been taken up
+            self._forget()  # part of the new lines may have been added
             raise self._unreadable_log(error) from error
         except FormatError:
             self._forget()
@@ -173,7 +179,7 @@ class ReviewReader:
 
     def _forget(self) -> None:
         self._start, self._before_end = b"", b""
-        self._end, self._count = 0, 0  # of the whole lines that were read: bytes and lines
+        self._end, self._count = 0, 0  # bytes and lines of the complete lines read so far
         self._reviews, self._unreadable = list[Review](), list[int]()
         self._size, self._found = 0, ReviewLog((), ())
 
@@ -183,7 +189,7 @@ class ReviewReader:
             self._forget()
         if size == self._size:
             return
-        half = list[Review](), list[int]()  # of a line without an end, which may still grow
+        half = list[Review](), list[int]()  # from a last line without its end, which may still grow
         file.seek(self._end)
         for line, length, whole in _lines_of(file):
             reviews, unreadable = (self._reviews, self._unreadable) if whole else half
@@ -201,7 +207,7 @@ class ReviewReader:
         self._found = ReviewLog((*self._reviews, *half[0]), (*self._unreadable, *half[1]))
 
     def _is_continued_in(self, file: BinaryIO, size: int) -> bool:
-        """Return whether a file of `size` bytes begins with what was read, as far as can be told at once."""
+        """Return whether a file of `size` bytes seems to begin with what was read, without reading all of it."""
         return (
             size >= self._size
             and _at(file, 0, len(self._start)) == self._start
@@ -209,17 +215,22 @@ class ReviewReader:
         )
 
     def _unreadable_log(self, error: Exception) -> ReviewError:
-        return ReviewError(f"Expected a readable review log at {self._log}. Got: {error}; check the path.")
+        return ReviewError(f"Cannot read the review log. {_reason(self._log, error)}")
+
+
+def _reason(log: Path, error: Exception) -> str:
+    """Return a sentence with the path and the reason; a FormatError is one already."""
+    return str(error) if isinstance(error, FormatError) else f"{log}: {str(error).rstrip('.')}."
 
 
 def latest_reviews(reviews: Iterable[Review]) -> dict[ReviewKey, Review]:
-    """Give the last "review" of each slide and model, in the order of the log."""
+    """Return the last entry with the event "review" of each slide and model, in the order of the log."""
     return {one.key: one for one in reviews if one.event == "review"}
 
 
 @contextmanager
 def _without_collector() -> Iterator[None]:
-    """Keep Python from looking for circles among a million entries, which have none: it takes as long as reading."""
+    """Pause Python's garbage collector: searching a million entries for cycles takes as long as reading them."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -235,7 +246,7 @@ def _at(file: BinaryIO, start: int, length: int) -> bytes:
 
 
 def _lines_of(file: BinaryIO) -> Iterator[tuple[bytes, int, bool]]:
-    """Give each line with its length in the file and whether it has its end; `OVERLONG` for one that is too long."""
+    """Yield each line, its length in bytes, and whether it is complete; `OVERLONG` in place of one that is too long."""
     while line := file.readline(MAX_LINE):
         length, part = len(line), line
         while not part.endswith(b"\n") and (part := file.readline(MAX_LINE)):
@@ -250,7 +261,7 @@ def _parse(line: bytes, log: Path) -> Review | None:
     except ValidationError:
         _require_known_version(line, log)
         return None
-    review = object.__new__(Review)  # its own checks are those of `_Line` over again, which take longer than reading
+    review = object.__new__(Review)  # skips its checks: `_Line` has done them, and they take longer than reading
     for name in NAMES:
         object.__setattr__(review, name, values[name])  # type: ignore[literal-required]
     return review if is_utc(review.time) and not find_contradiction(review) else None
@@ -263,7 +274,7 @@ def _require_known_version(line: bytes, log: Path) -> None:
         return
     found = document.get("format") if isinstance(document, Mapping) else None
     if isinstance(found, str) and found.startswith(VERSIONS) and found != FORMAT:
-        raise FormatError(f"Expected the format {FORMAT} in {log}. Got {found!r}; update lrmil.")
+        raise FormatError(f"Expected the format {FORMAT} in {log}. Got {found!r}. Update lrmil.")
 
 
 _LINES = TypeAdapter(_Line)

@@ -1,4 +1,4 @@
-"""Reviews as rows of a table: what the model said, then what the person said."""
+"""Write reviews as rows of a table: the model's answer, then the person's."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +19,14 @@ def write_review_table(path: Path, reviews: Sequence[Review]) -> None:
     path
         The .csv file.
     reviews
-        One row each; the probability of a class that a model does not have is empty.
+        One row each. The probability of a class that the model of a review does not have is empty.
+
+    Raises
+    ------
+    OverwriteError
+        If there is a file at `path` that is not a table of reviews.
+    OutputError
+        If the disk is full, or the folder is not writable.
     """
     classes = list(dict.fromkeys(name for review in reviews for name in review.output_probabilities))
     output = ["slide_id", "output_status", "output_label", *(f"prob_{name}" for name in classes)]
@@ -33,7 +40,7 @@ def write_review_table(path: Path, reviews: Sequence[Review]) -> None:
 
 
 def cells_of(review: Review | None) -> list[str]:
-    """Cells under `COLUMNS`; empty where there is no review."""
+    """Return the cells of `COLUMNS` for a review; all empty if there is none."""
     if review is None:
         return [""] * len(COLUMNS)
     first = "yes" if review.human_first else "no"
