@@ -1,20 +1,20 @@
-"""The errors a user can meet: each is also the builtin it resembles, where there is one, so ordinary handlers catch it.
+"""Define the errors that users can meet; each is also the builtin it resembles, so that ordinary handlers catch it.
 
-None is a RuntimeError: those mean a defect (or torch), never bad input.
+None is a RuntimeError: that means a defect, or an error of torch, never bad input.
 """
 
 import re
 
-# A sentence may quote what stood in a file: a terminal must not obey it, and a table or a page must be able to hold it.
+# A message may quote the content of a file: a terminal must not obey it, and a table or a page must be able to hold it.
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 MAX_CHARACTERS = 4_000  # characters of a line
 
 
 class LrmilError(Exception):
-    """Base of every error that says what was expected, what came and what to do next."""
+    """Base of every error of lrmil: the message says what is wrong and what to do next."""
 
     def __str__(self) -> str:
-        """Give the sentence on one line of at most 4,000 characters, control characters as \\x1b."""
+        """Return the message on one line of at most 4,000 characters, with control characters as \\x1b."""
         return printable(super().__str__())
 
 
@@ -23,30 +23,30 @@ class SlideError(LrmilError, OSError):
 
 
 class ResolutionError(SlideError):
-    """The slide is readable, but its resolution is missing, implausible or too coarse for what was asked."""
+    """The slide is readable, but its resolution is missing, implausible or too coarse for the request."""
 
 
 class TissueError(SlideError):
-    """The slide is readable, but there is no tissue that fills a patch, or the mask given for it cannot be used."""
+    """The slide is readable, but no patch has enough tissue, or the mask given for it cannot be used."""
 
 
 class SlideChangedError(SlideError):
-    """The slide's files were written or replaced while it was read: what was read of it may be of two slides."""
+    """The slide's files changed while they were read, so the pixels may come from two slides."""
 
 
 class OutputError(LrmilError, OSError):
-    """What is made cannot be written: the disk is full, or the folder may not be written. It concerns the whole run."""
+    """An output cannot be written: the disk is full, or the folder is not writable. It stops the whole run."""
 
 
 class OverwriteError(LrmilError, FileExistsError):
-    """An output would take the place of a file that lrmil did not write, or of one that it reads."""
+    """An output would replace a file that lrmil did not write, or an input."""
 
 
 class CohortError(LrmilError, ValueError):
-    """A labels table or a slide folder has problems that must be mended before anything runs: a line each."""
+    """A labels table or a slide folder has problems to fix before anything runs: one line each."""
 
     def __str__(self) -> str:
-        """Give the problems, line by line."""
+        """Return the problems, one line each."""
         return "\n".join(map(printable, str(ValueError.__str__(self)).split("\n")))
 
 
@@ -59,19 +59,19 @@ class EncoderError(LrmilError, ValueError):
 
 
 class ModelError(LrmilError, ArithmeticError):
-    """A model gives NaN or infinity: its weights are damaged or absurd. It concerns the whole run, not the slide."""
+    """A model returns NaN or infinity, because its weights are damaged. It stops the whole run."""
 
 
 class FormatError(LrmilError, ValueError):
-    """A file or folder is not in the format, or not in the version of it, that was expected."""
+    """A file or folder does not have the expected format, or the expected version of it."""
 
 
 class RunError(LrmilError, OSError):
-    """A run folder is used by another training, or none is at work in it where one was expected."""
+    """The run folder is in use by another training, or no training is running in it."""
 
 
 class Stopped(LrmilError):
-    """The work was asked to stop and has: no failure, what is finished is kept."""
+    """The work stopped because someone asked it to; finished work is kept."""
 
 
 class ReviewError(LrmilError, OSError):
@@ -79,6 +79,6 @@ class ReviewError(LrmilError, OSError):
 
 
 def printable(text: str) -> str:
-    """Give text as one line of at most 4,000 characters that a terminal may show, control characters as \\x1b."""
+    """Return a text as one line of at most 4,000 characters, with control characters as \\x1b."""
     cut = text if len(text) <= MAX_CHARACTERS else f"{text[:MAX_CHARACTERS]}..."
     return UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], cut)

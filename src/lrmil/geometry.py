@@ -1,7 +1,7 @@
-"""The paired grid: an integer lattice of patches, exact in microns, whose LR parents nest s*s HR children.
+"""The paired grid: an integer lattice of patches, exact in microns, in which each LR patch contains s*s HR patches.
 
-Everything is linked by integers (row, col); level-0 pixels are computed from them, rounded once per patch, so rounding
-never accumulates and the links are the same for every scanner (method.md, section 2).
+Patches are linked by integers (row, col). Level-0 pixels are computed from these and rounded once per patch, so that
+rounding errors never accumulate and the links are the same for every scanner (method.md, section 2).
 """
 
 from dataclasses import dataclass
@@ -26,6 +26,11 @@ class Grid:
         Resolution of the slide's level 0, um/px.
     origin_yx
         Level-0 pixel where lattice cell (0, 0) begins: the scanner's bounds offset, or (0, 0).
+
+    Raises
+    ------
+    ConfigError
+        If a resolution or the size is not above 0.
     """
 
     mpp: float
@@ -42,7 +47,7 @@ class Grid:
 
     @property
     def step_level0(self) -> float:
-        """Side of a patch, and distance between neighbours, in level-0 pixels (not a whole number in general)."""
+        """Side of a patch, and distance between neighbours, in level-0 pixels; often not a whole number."""
         return self.size * self.mpp / self.slide_mpp
 
     @property
@@ -51,24 +56,46 @@ class Grid:
         return self.size * self.mpp
 
     def level0_yx(self, index: NDArray[np.integer]) -> NDArray[np.int64]:
-        """Top-left corners in level-0 pixels of lattice cells (..., 2), each rounded once."""
+        """Return the top-left corners of lattice cells, each rounded once.
+
+        Parameters
+        ----------
+        index
+            (..., 2) row, col of the cells.
+
+        Returns
+        -------
+        NDArray
+            (..., 2) y, x in level-0 pixels.
+        """
         exact = np.asarray(index, np.float64) * self.step_level0
         return np.floor(exact + 0.5).astype(np.int64) + np.array(self.origin_yx, np.int64)
 
     def shape_over(self, dimensions: tuple[int, int]) -> tuple[int, int]:
-        """Rows and columns of cells that touch a slide of `dimensions` (width, height) level-0 pixels."""
+        """Return (rows, cols), the number of cells that touch a slide.
+
+        Parameters
+        ----------
+        dimensions
+            (width, height) of the slide in level-0 pixels.
+        """
         width, height = dimensions
         rows = np.ceil((height - self.origin_yx[0]) / self.step_level0)
         cols = np.ceil((width - self.origin_yx[1]) / self.step_level0)
         return max(0, int(rows)), max(0, int(cols))
 
     def refined(self, children: int) -> "Grid":
-        """Return the lattice `children` times finer: same patch side in pixels, `children` times finer mpp."""
+        """Return the lattice with `children` times finer mpp and the same patch side in pixels."""
         return Grid(self.mpp / children, self.size, self.slide_mpp, self.origin_yx)
 
 
 def resolution_ratio(mpp_lr: float, mpp_hr: float) -> int:
-    """s = mpp_LR / mpp_HR, the number of HR patches along a side of an LR patch.
+    """Return s = mpp_lr / mpp_hr, the number of HR patches along a side of an LR patch.
+
+    Parameters
+    ----------
+    mpp_lr, mpp_hr
+        Resolutions in um/px.
 
     Raises
     ------
@@ -78,50 +105,65 @@ def resolution_ratio(mpp_lr: float, mpp_hr: float) -> int:
     ratio = mpp_lr / mpp_hr
     if ratio < 1 or abs(ratio - round(ratio)) > 1e-6:
         raise ConfigError(
-            "Expected the LR resolution to be a whole multiple of the HR resolution, so that HR patches nest. "
-            f"Got {mpp_lr} and {mpp_hr} um/px (ratio {ratio:.4g}); choose for instance 2.0 and 0.5."
+            "Expected the LR resolution to be a whole multiple of the HR resolution. "
+            f"Got {mpp_lr} and {mpp_hr} um/px (ratio {ratio:.4g}). Choose for instance 2.0 and 0.5."
         )
     return round(ratio)
 
 
 def children_of(parents: NDArray[np.integer], children: int) -> NDArray[np.int32]:
-    """HR lattice cells nested in LR cells, slot k = i * children + j in reading order.
+    """Return the HR cells inside LR cells in reading order: slot k = i * children + j.
 
     Parameters
     ----------
     parents
         (n, 2) row, col on the LR lattice.
     children
-        s, children along a side.
+        s, the number of children along a side.
 
     Returns
     -------
-    (n, s*s, 2) row, col on the HR lattice.
+    NDArray
+        (n, s*s, 2) row, col on the HR lattice.
     """
     offsets = np.stack(np.meshgrid(np.arange(children), np.arange(children), indexing="ij"), -1).reshape(-1, 2)
     return (np.asarray(parents, np.int32)[:, None, :] * children + offsets).astype(np.int32)
 
 
 def parent_of(index: NDArray[np.integer], children: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """LR cells (n, 2) and slots (n,) of HR cells (n, 2); the inverse of `children_of`."""
+    """Return the LR cells that contain HR cells, and the slots in them; the inverse of `children_of`.
+
+    Parameters
+    ----------
+    index
+        (n, 2) row, col on the HR lattice.
+    children
+        s, the number of children along a side.
+
+    Returns
+    -------
+    parents, slots
+        (n, 2) row, col on the LR lattice, and (n,) slots from 0 to s*s - 1.
+    """
     index = np.asarray(index, np.int32)
     parents, within = np.divmod(index, children)
     return parents.astype(np.int32), (within[:, 0] * children + within[:, 1]).astype(np.int32)
 
 
 def token_overlap(tokens: int, children: int) -> NDArray[np.float32]:
-    """W of method.md section 5: share of each HR child's area that lies under each token of the student.
+    """Return W of method.md section 5: the share of each HR child's area under each token of the student.
 
     Parameters
     ----------
     tokens
-        G, side of the student's token grid on an LR patch.
+        G, the side of the student's token grid on an LR patch.
     children
-        s, HR children along a side of the LR patch.
+        s, the number of HR children along a side of the LR patch.
 
     Returns
     -------
-    (s*s, G*G) weights, rows sum to 1. Where G is a multiple of s this is average pooling with window G/s.
+    NDArray
+        (s*s, G*G) weights; rows sum to 1. If G is a multiple of s, this is average pooling with window G/s.
     """
     low = np.maximum(np.arange(children)[:, None] / children, np.arange(tokens)[None, :] / tokens)
     high = np.minimum((np.arange(children)[:, None] + 1) / children, (np.arange(tokens)[None, :] + 1) / tokens)

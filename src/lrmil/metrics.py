@@ -1,4 +1,4 @@
-"""How well probabilities rank and sort slides, with an interval by patient; what is not defined is None."""
+"""Measure how well probabilities rank and classify slides; a metric that is not defined is None."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypedDict
@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score, roc_curve
 
-CHUNK_WEIGHTS = 4_000_000  # resamples x slides weighed at once: 32 MB an array
+CHUNK_WEIGHTS = 4_000_000  # resamples x slides in one array: 32 MB
 
 
 class Roc(NamedTuple):
-    """Points of a ROC curve from (0, 0) to (1, 1), each [k]; the first threshold is infinite."""
+    """Points of a ROC curve from (0, 0) to (1, 1), each (k,); the first threshold is infinite."""
 
     false_positive_rate: NDArray[np.float64]
     true_positive_rate: NDArray[np.float64]
@@ -19,7 +19,7 @@ class Roc(NamedTuple):
 
 
 class ByCase(NamedTuple):
-    """One row for each case, sorted by name: labels [m] and mean probabilities [m, c]."""
+    """One row per case, sorted by name: labels (m,) and mean probabilities (m, c)."""
 
     cases: tuple[str, ...]
     labels: NDArray[np.int64]
@@ -27,7 +27,7 @@ class ByCase(NamedTuple):
 
 
 class Summary(TypedDict):
-    """What a report says of one arm, ready for JSON; None where it is not defined."""
+    """The metrics of one arm, ready for JSON; None where a metric is not defined."""
 
     auroc: float | None
     auroc_ci: list[float] | None
@@ -37,19 +37,24 @@ class Summary(TypedDict):
 
 
 def auroc(labels: ArrayLike, probabilities: ArrayLike) -> float | None:
-    """Area under the ROC curve: of class 1 for two classes, else the plain mean of each class against the rest.
+    """Compute the area under the ROC curve: of class 1 for two classes, else the mean over each class against the rest.
 
     Parameters
     ----------
     labels
-        [n] class indices.
+        (n,) class indices.
     probabilities
-        [n, c] probabilities of the classes, or any score that ranks them.
+        (n, c) class probabilities, or any finite score that ranks the classes.
 
     Returns
     -------
     float or None
-        None when a class is missing in `labels`: the area is then not defined.
+        None if a class is missing in `labels`: the area is then not defined.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not match, a probability is not finite, or a label has no column.
     """
     truth, scores = _checked(labels, probabilities)
     if not _all_present(truth, scores):
@@ -58,7 +63,7 @@ def auroc(labels: ArrayLike, probabilities: ArrayLike) -> float | None:
 
 
 def balanced_accuracy(labels: ArrayLike, probabilities: ArrayLike) -> float | None:
-    """Mean over the classes of the part of their slides whose highest probability is the right one.
+    """Compute the mean over classes of the share of slides whose most probable class is the right one.
 
     Parameters
     ----------
@@ -68,7 +73,12 @@ def balanced_accuracy(labels: ArrayLike, probabilities: ArrayLike) -> float | No
     Returns
     -------
     float or None
-        None when a class is missing in `labels`.
+        None if a class is missing in `labels`.
+
+    Raises
+    ------
+    ValueError
+        As `auroc`.
     """
     truth, scores = _checked(labels, probabilities)
     return float(balanced_accuracy_score(truth, scores.argmax(axis=1))) if _all_present(truth, scores) else None
@@ -83,25 +93,30 @@ def auroc_interval(
     resamples: int = 2000,
     seed: int = 0,
 ) -> tuple[float, float] | None:
-    """Percentile bootstrap interval of `auroc` that draws cases: slides of one patient are not independent.
+    """Compute a bootstrap percentile interval of `auroc` that resamples cases, since slides of a case are dependent.
 
     Parameters
     ----------
     labels, probabilities
         As for `auroc`.
     cases
-        [n] the case of each slide.
+        (n,) the case of each slide.
     level
-        Part of the resamples inside the interval, 0 to 1.
+        Share of the resamples inside the interval, 0 to 1.
     resamples
-        How often the cases are drawn; draws without some class are left out.
+        Number of resamples; those without some class are left out.
     seed
-        Seed of the draws.
+        Seed of the random draws.
 
     Returns
     -------
     (low, high) or None
-        None when a class has fewer than two cases, which say nothing of the spread between patients.
+        None if a class has fewer than two cases: their spread is then unknown.
+
+    Raises
+    ------
+    ValueError
+        As `auroc`, or if `cases` has another length than `labels`.
 
     References
     ----------
@@ -109,11 +124,11 @@ def auroc_interval(
     resampling clusters.
     """
     truth, scores = _checked(labels, probabilities)
-    names, case_of = np.unique(_checked_cases(cases, truth), return_inverse=True)
-    if any(len(np.unique(case_of[truth == index])) < 2 for index in range(scores.shape[1])):
+    names, place = np.unique(_checked_cases(cases, truth), return_inverse=True)
+    if any(len(np.unique(place[truth == index])) < 2 for index in range(scores.shape[1])):
         return None
     draws = _draw_counts(len(names), len(truth), resamples, np.random.default_rng(seed))
-    areas = np.concatenate([_weighted_auroc(truth, scores, counts[:, case_of]) for counts in draws])
+    areas = np.concatenate([_weighted_auroc(truth, scores, counts[:, place]) for counts in draws])
     defined = areas[np.isfinite(areas)]
     if not defined.size:
         return None
@@ -122,7 +137,7 @@ def auroc_interval(
 
 
 def roc(labels: ArrayLike, probabilities: ArrayLike, class_index: int) -> Roc | None:
-    """Points of the ROC curve of one class against the rest; None when all slides, or none, are of that class.
+    """Compute the ROC curve of one class against the rest.
 
     Parameters
     ----------
@@ -130,6 +145,16 @@ def roc(labels: ArrayLike, probabilities: ArrayLike, class_index: int) -> Roc | 
         As for `auroc`.
     class_index
         Column of `probabilities`.
+
+    Returns
+    -------
+    Roc or None
+        None if all slides, or none, are of that class.
+
+    Raises
+    ------
+    ValueError
+        As `auroc`.
     """
     truth, scores = _checked(labels, probabilities)
     positive = truth == class_index
@@ -137,45 +162,50 @@ def roc(labels: ArrayLike, probabilities: ArrayLike, class_index: int) -> Roc | 
 
 
 def by_case(labels: ArrayLike, probabilities: ArrayLike, cases: Sequence[str]) -> ByCase:
-    """Mean probabilities of the slides of each case.
+    """Average the probabilities of the slides of each case.
 
     Parameters
     ----------
     labels, probabilities
         As for `auroc`.
     cases
-        [n] the case of each slide.
+        (n,) the case of each slide.
 
     Raises
     ------
     ValueError
-        If a case has slides of two labels.
+        As `auroc`, or if a case has slides of two labels.
     """
     truth, scores = _checked(labels, probabilities)
-    names, first, case_of, sizes = np.unique(
+    names, first, place, sizes = np.unique(
         _checked_cases(cases, truth), return_index=True, return_inverse=True, return_counts=True
     )
-    if mixed := sorted({str(names[case]) for case in case_of[truth != truth[first][case_of]]}):
+    if mixed := sorted({str(names[case]) for case in place[truth != truth[first][place]]}):
         raise ValueError(
             f"Expected one label for each case; got several for {', '.join(mixed)}. Such cases have no label to be "
             "measured against: measure by slide."
         )
     sums = np.zeros((len(names), scores.shape[1]))
-    np.add.at(sums, case_of, scores)
+    np.add.at(sums, place, scores)
     return ByCase(tuple(names.tolist()), truth[first], sums / sizes[:, None])
 
 
 def summarise(labels: ArrayLike, probabilities: ArrayLike, cases: Sequence[str], classes: Sequence[str]) -> Summary:
-    """The figures of a report: AUROC and balanced accuracy by slide, the 95 % interval of the AUROC by case.
+    """Compute the metrics of a report: AUROC and balanced accuracy by slide, 95 % interval of the AUROC by case.
 
     Parameters
     ----------
     labels, probabilities
         As for `auroc`.
     cases
-        [n] the case of each slide.
+        (n,) the case of each slide.
     classes
-        [c] names of the columns of `probabilities`.
+        (c,) names of the columns of `probabilities`.
+
+    Raises
+    ------
+    ValueError
+        As `auroc`, or if `probabilities` and `classes` differ in c, or `cases` and `labels` in n.
     """
     truth, scores = _checked(labels, probabilities)
     if scores.shape[1] != len(classes):
@@ -212,12 +242,12 @@ def _all_present(truth: NDArray[np.int64], scores: NDArray[np.float64]) -> bool:
 
 
 def _ranked(scores: NDArray[np.float64]) -> range:
-    """Columns whose areas are averaged: of two classes, class 1 alone (class 0 mirrors it)."""
+    """Return the columns whose areas are averaged: of two classes only class 1, since class 0 mirrors it."""
     return range(1, 2) if scores.shape[1] == 2 else range(scores.shape[1])
 
 
 def _draw_counts(n_cases: int, n_slides: int, resamples: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
-    """Yield [b, n_cases] how often each case is drawn, in chunks that bound the memory."""
+    """Yield (b, n_cases) counts of how often each case is drawn, in chunks that bound the memory."""
     chunk = max(1, CHUNK_WEIGHTS // n_slides)
     for start in range(0, resamples, chunk):
         yield rng.multinomial(n_cases, np.full(n_cases, 1 / n_cases), size=min(chunk, resamples - start))
@@ -226,7 +256,7 @@ def _draw_counts(n_cases: int, n_slides: int, resamples: int, rng: np.random.Gen
 def _weighted_auroc(
     truth: NDArray[np.int64], scores: NDArray[np.float64], weights: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """`auroc` for each row of weights [b, n]; NaN where a class weighs nothing."""
+    """Compute `auroc` for each row of weights (b, n); NaN where a class has no weight."""
     areas = [_weighted_area(truth == index, scores[:, index], weights) for index in _ranked(scores)]
     return np.asarray(np.mean(areas, axis=0))
 
@@ -234,7 +264,7 @@ def _weighted_auroc(
 def _weighted_area(
     positive: NDArray[np.bool_], score: NDArray[np.float64], weights: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Mann-Whitney statistic with ties as one half: the weight of pairs in which the positive ranks higher."""
+    """Compute the Mann-Whitney statistic: the weight of pairs in which the positive ranks higher, ties as one half."""
     order = np.argsort(score)
     starts = np.flatnonzero(np.diff(score[order], prepend=-np.inf))
     positives = np.add.reduceat((weights * positive)[:, order], starts, axis=1)

@@ -1,4 +1,4 @@
-"""Raster: a small array laid over a slide (tissue, attention, coverage are all Rasters)."""
+"""Define Raster, a small array that lies on a slide: tissue, attention and coverage are Rasters."""
 
 import hashlib
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ class Raster:
     Parameters
     ----------
     array
-        (rows, cols) values, one a cell.
+        (rows, cols) values, one per cell.
     to_level0
         (2, 3) affine: ``to_level0 @ (row, col, 1)`` is the (y, x) of the top-left corner of cell (row, col) in
-        level-0 pixels; the cell ends where its neighbours begin.
+        level-0 pixels. Cells do not overlap and leave no gaps.
     """
 
     array: NDArray[np.generic]
@@ -27,13 +27,23 @@ class Raster:
     def on_lattice(
         cls, array: NDArray[np.generic], *, cell_level0: float | tuple[float, float], origin_yx: tuple[float, float]
     ) -> "Raster":
-        """Lay `array` with upright cells of `cell_level0` level-0 pixels (one number, or y and x) from `origin_yx`."""
+        """Place an array on a slide with upright cells.
+
+        Parameters
+        ----------
+        array
+            (rows, cols) values.
+        cell_level0
+            Side of a cell in level-0 pixels: one number, or (y, x).
+        origin_yx
+            Level-0 (y, x) of the top-left corner of cell (0, 0).
+        """
         cell_y, cell_x = (cell_level0, cell_level0) if isinstance(cell_level0, int | float) else cell_level0
         return cls(array, np.array([[cell_y, 0.0, origin_yx[0]], [0.0, cell_x, origin_yx[1]]]))
 
     @property
     def cell_yx(self) -> tuple[float, float]:
-        """Height and width of a cell in level-0 pixels."""
+        """(height, width) of a cell in level-0 pixels."""
         return float(self.to_level0[0, 0]), float(self.to_level0[1, 1])
 
     @property
@@ -43,13 +53,13 @@ class Raster:
 
     @property
     def sha256(self) -> str:
-        """Hash of the values and of where they lie."""
+        """SHA-256, in hex, of the values and their position."""
         digest = hashlib.sha256(f"{self.array.shape} {self.array.dtype.str} {self.to_level0.tolist()}".encode())
         digest.update(np.ascontiguousarray(self.array).tobytes())
         return digest.hexdigest()
 
     def mean_over(self, level0_yx: NDArray[np.number], size_level0: float) -> NDArray[np.float64]:
-        """Mean of the raster over upright squares, by exact area; what lies outside the raster counts as 0.
+        """Return the mean of the raster over upright squares, weighted by area; outside the raster it is 0.
 
         Parameters
         ----------
@@ -60,7 +70,8 @@ class Raster:
 
         Returns
         -------
-        (n,) means; for a boolean raster, the covered fraction of each square.
+        NDArray
+            (n,) means; for a boolean raster, the covered fraction of each square.
         """
         corners = (np.asarray(level0_yx, float) - self.origin_yx) / self.cell_yx
         sides = np.array([size_level0, size_level0]) / self.cell_yx
@@ -78,7 +89,7 @@ class Raster:
 
 
 def _sample(integral: NDArray[np.float64], y: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Bilinear value of an integral image: exact, since the integrand is constant within a cell."""
+    """Interpolate an integral image linearly; this is exact, because the raster is constant within a cell."""
     y = np.clip(y, 0, integral.shape[0] - 1)
     x = np.clip(x, 0, integral.shape[1] - 1)
     y0 = np.minimum(y.astype(int), integral.shape[0] - 2)

@@ -1,4 +1,4 @@
-"""How long work reports itself: a generator of Steps, the last of which carries the answer."""
+"""Report long work as a generator of Steps, the last of which carries the result."""
 
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ Job = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Step(Generic[T_co]):
-    """One finished unit of work: which job, how far, and what came out.
+    """One finished unit of work: which job, how far, and with what result.
 
     Parameters
     ----------
@@ -19,15 +19,15 @@ class Step(Generic[T_co]):
         Which work is in progress, from the whole to its part: ``("fold-0", "stage 1")``, ``("predict", "slide-a")``. At
         least one part, none of them empty or a sentence. Programs compare jobs; `job_text` writes one for people.
     done, total
-        Units finished and expected; ``total`` is None where it cannot be known.
+        Units finished and expected; ``total`` is None if unknown.
     unit
         What is counted, such as ``"patches"``.
     result
-        The answer so far; the last Step of a job carries the job's answer.
+        The result so far; the last Step of a job carries the job's result.
     message
-        One sentence for a person, empty when there is nothing to say.
+        One sentence for a person, or "".
     metrics
-        Named figures of this unit, such as a loss.
+        Named numbers of this unit, such as a loss.
     """
 
     job: Job
@@ -45,7 +45,7 @@ def job_text(job: Job) -> str:
 
 
 def last(steps: Iterable[Step[T]]) -> T:
-    """Run the work to its end and return the answer of its last Step.
+    """Run the work to its end and return the result of its last Step.
 
     Raises
     ------
@@ -63,8 +63,8 @@ def last(steps: Iterable[Step[T]]) -> T:
 def relay(steps: Iterable[Step[T]]) -> Generator[Step[Never], None, T]:
     """Yield the Steps of an inner job without their results, and return the last result.
 
-    ``answer = yield from relay(inner())`` makes an inner job part of an outer one. When the outer job is closed or
-    fails, the inner one is closed.
+    ``result = yield from relay(inner())`` makes an inner job part of an outer one. The inner job is closed when the
+    outer one is closed or fails.
 
     Parameters
     ----------

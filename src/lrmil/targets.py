@@ -1,4 +1,4 @@
-"""The teacher's evidence folded onto the LR lattice: attention mass A_r and weighted mean embedding mu_r."""
+"""Gather the teacher's output on the LR lattice: attention mass A_r and weighted mean embedding mu_r."""
 
 from typing import NamedTuple
 
@@ -7,33 +7,34 @@ from torch import Tensor
 
 
 class RegionTargets(NamedTuple):
-    """What the teacher says of each LR patch (method.md sections 5 and 7)."""
+    """The teacher's output for each LR patch (method.md sections 5 and 7)."""
 
     log_mass: Tensor
-    """(r,) log A_r = logsumexp of the HR attention logits within; -inf where no child is covered."""
+    """(r,) log A_r, the logsumexp of the HR attention logits inside; -inf where no child is covered."""
     mean: Tensor
-    """(r, d) mu_r, the attention-weighted mean of the HR embeddings within; 0 where no child is covered."""
+    """(r, d) mu_r, the attention-weighted mean of the HR embeddings inside; 0 where no child is covered."""
 
 
 def region_targets(attention_logits: Tensor, embeddings: Tensor, parent: Tensor, n_regions: int) -> RegionTargets:
-    """Gather HR attention logits and embeddings on the LR patches that contain them.
+    """Sum HR attention, and average HR embeddings, over the LR patches that contain them.
 
-    With a = softmax(e) over the slide, sum_k a_k t_k = sum_r softmax(log A)_r mu_r exactly.
+    No information about the slide is lost: with a = softmax(e), sum_k a_k t_k = sum_r softmax(log A)_r mu_r.
 
     Parameters
     ----------
     attention_logits
-        (n,) e_k; zeros give uniform weights.
+        (n,) HR attention logits e_k; zeros for uniform weights.
     embeddings
-        (n, d) t_k.
+        (n, d) HR embeddings t_k.
     parent
-        (n,) integer position of each HR patch's LR patch, 0 <= parent < n_regions.
+        (n,) index of the LR patch that contains each HR patch, from 0 to n_regions - 1.
     n_regions
-        Number of LR patches.
+        r, the number of LR patches.
 
     Returns
     -------
     RegionTargets
+        log_mass (r,) and mean (r, d).
     """
     peak = attention_logits.new_full((n_regions,), -torch.inf).scatter_reduce(0, parent, attention_logits, "amax")
     weight = (attention_logits - peak[parent]).exp()
