@@ -1,9 +1,9 @@
-"""Which levels of a pyramid lie on the first one, at what factor, and how much of them: one check for every reader.
+"""Find which levels of a pyramid are reductions of the first level, by what factor, and how much of them is image.
 
-A level lies on the first one where one factor explains its height and its width to a pixel. Some writers fill the last
-tiles up and state a size of whole tiles; such a level is larger than what it covers, and its size alone gives a wrong
-factor. There the stated pixel spacing decides; where nothing is stated, the pixels do: those of the level are compared
-with the same places of a finer level under each factor that is possible.
+A level is aligned if one factor explains its height and its width to a pixel. Some writers pad the last tiles and state
+a size of whole tiles. Such a level is larger than the image in it, and its size alone gives a wrong factor. There the
+stated pixel spacing decides. If none is stated, the pixels of the level are compared with those of a finer level under
+every possible factor.
 """
 
 import math
@@ -18,24 +18,23 @@ from lrmil.errors import SlideError
 from lrmil.slides.readers.protocol import Level, Reader
 from lrmil.slides.readers.sampling import sample
 
-ROUNDING = 1e-6  # of a pixel, in the arithmetic here
-STATED_WITHIN = 0.01  # spacings are written with few digits: a simple factor this close is the one that is meant
-MAX_FACTOR = 16  # times the least that is possible, for a level of a tile or two
+ROUNDING = 1e-6  # of a pixel, by floating-point arithmetic
+STATED_WITHIN = 0.01  # relative: spacings have few digits, so a simple factor this close is meant
+MAX_FACTOR = 16  # times the smallest possible factor, for a level of one or two tiles
 MAX_GUESSES = 16
-GRID = 4  # blocks along a side that are compared
-FINE_GRID = 16  # blocks along a side among which those are chosen, where the even ones show nothing
-BLOCK, MIN_BLOCK = 64, 8  # pixels of the level along the side of a block, and
-CELLS = 16  # means of them that are compared
-MAX_READ = 1024  # pixels of the finer level along the side of a block
-FLAT = 2.0  # mean difference in grey values up to which there is nothing to compare
-ALIKE = (
-    0.35  # share of the contrast that may differ at the right factor: measured 0.01 to 0.03, at wrong ones 0.5 to 1.5
-)
-CLEAR = 0.6  # the best factor differs by at most this share of the second best
+GRID = 4  # compared blocks along a side
+FINE_GRID = 16  # candidate blocks along a side, if the evenly spaced ones show nothing
+BLOCK, MIN_BLOCK = 64, 8  # side of a block in pixels of the level
+CELLS = 16  # compared means along the side of a block
+MAX_READ = 1024  # side of a block in pixels of the finer level
+FLAT = 2.0  # contrast in grey values below which there is nothing to compare
+# Difference, relative to the contrast, at the right factor: measured 0.01 to 0.03, and 0.5 to 1.5 at wrong factors.
+MAX_DIFFERENCE = 0.35
+CLEAR = 0.6  # the best factor must differ by at most this share of the second best
 
 
 class Alignment(NamedTuple):
-    """The levels that lie on the first one, and their places among those that were given."""
+    """The aligned levels, their indices among all levels, and notes about skipped ones."""
 
     levels: tuple[Level, ...]
     kept: tuple[int, ...]
@@ -43,7 +42,7 @@ class Alignment(NamedTuple):
 
 
 class _Fit(NamedTuple):
-    """A factor, the (height, width) of a level that it covers, and whether the level has no more than that."""
+    """A factor, the (height, width) of a level that is image at this factor, and whether the level has no padding."""
 
     factor: float
     shape: tuple[int, int]
@@ -51,18 +50,18 @@ class _Fit(NamedTuple):
 
 
 def align(reader: Reader, *, factors: Sequence[float | None] = (), unmarked: Collection[int] = ()) -> Alignment:
-    """Find which levels of an open slide lie on its first one.
+    """Find which levels of an open slide are aligned with the first one.
 
     Parameters
     ----------
     reader
-        Its levels have the sizes that are stored; their downsamples are not looked at. It is read from only where
-        sizes do not decide.
+        Its levels have their stored sizes; their downsamples are ignored. Pixels are read only if the sizes do not
+        decide.
     factors
-        For each level the ratio of its pixel spacing to that of the first one, where both are stated; not a number
-        where the level is stated to lie elsewhere.
+        For each level the ratio of its pixel spacing to that of the first level; None if not stated, NaN if the level
+        is stated to show another area. Empty if the format states no spacing.
     unmarked
-        Levels that nothing but their size tells to be any: their pixels must agree.
+        Indices of levels that only their size suggests to be levels: their pixels must agree.
     """
     first = reader.levels[0]
     kept, indices = [Level(first.shape, 1.0, first.tile)], [0]
@@ -86,8 +85,8 @@ def align(reader: Reader, *, factors: Sequence[float | None] = (), unmarked: Col
 
 
 def _notes(left_out: int, count: int, *, stated: bool) -> tuple[str, ...]:
-    says = "as their scale says" if stated else "as their sizes and pixels say"
-    note = f"{left_out} of {count} levels are left out: they do not lie on the first one, {says}."
+    by = "their scale" if stated else "their sizes and pixels"
+    note = f"{left_out} of {count} levels are skipped: judged by {by}, they do not match the first level."
     return (note,) if left_out else ()
 
 
@@ -98,31 +97,31 @@ def _stated_fit(first: Level, level: Level, stated: float) -> _Fit | None:
 
 
 def _is_doubtful(first: Level, level: Level) -> bool:
-    """Whether a level that its scale makes a padded one looks as if it were not: then the scale may be wrong."""
+    """Return whether a level that is padded by its stated scale looks unpadded: then the scale may be wrong."""
     common = _common_factor(first, level)
     return not _whole_tiles(level) or (common is not None and common == _simple(common))
 
 
 def _fits(first: Level, level: Level, *, above: float, repeated: bool) -> list[_Fit]:
-    """Factors that explain a level's size, the likeliest first.
+    """Return the factors that explain the size of a level, the likeliest first.
 
     Parameters
     ----------
     above
-        The factor is larger than this.
+        Lower bound of the factor.
     repeated
-        Whether an earlier level has this size: then at least one of them is padded.
+        Whether an earlier level has the same size: then at least one of them is padded.
     """
     common = None if repeated else _common_factor(first, level)
     exact = [] if common is None else [_fit(first, level, common)]
-    plain = common is not None and not _whole_tiles(level)  # a padded level may agree with a wrong factor
+    plain = common is not None and not _whole_tiles(level)  # a padded level may fit a wrong factor
     guesses = [] if plain else [one for one in _padded_factors(first, level) if one > above]
     padded = [_fit(first, level, factor) for factor in guesses if common is None or abs(factor / common - 1) > 0.01]
     return [fit for fit in (*exact, *padded) if fit is not None]
 
 
 def _fit(first: Level, level: Level, factor: float) -> _Fit | None:
-    """How much of a level is covered at a factor; None where it lacks a part, or has a tile too much."""
+    """Return the part of a level that is image at a factor; None if the level is too small, or a tile too large."""
     shape, exact = [], True
     for full, side, tile in zip(first.shape, level.shape, _larger_tile(first, level), strict=True):
         need = full / factor
@@ -137,10 +136,10 @@ def _fit(first: Level, level: Level, factor: float) -> _Fit | None:
 
 
 def _common_factor(first: Level, level: Level) -> float | None:
-    """The factor that explains both sides to a pixel, a simple number where one does.
+    """Return the factor that explains both sides to a pixel, a simple number if possible; None if there is none.
 
-    Writers round a level's sides to whole pixels, so 46000 / 11500 and 32914 / 8228 differ; the ratio would drift by a
-    pixel across the slide.
+    Writers round the sides of a level to whole pixels, so 46000 / 11500 and 32914 / 8228 differ. The plain ratio would
+    drift by a pixel across the slide.
     """
     sides = list(zip(first.shape, level.shape, strict=True))
     low = max(full / (side + 1) for full, side in sides)
@@ -153,20 +152,20 @@ def _common_factor(first: Level, level: Level) -> float | None:
 
 
 def _multiple(unit: float, low: float, middle: float, high: float) -> float:
-    """The multiple of a unit next to the middle of an interval, inside it if one is."""
+    """Return the multiple of a unit nearest to the middle of an interval, inside the interval if possible."""
     nearest = round(middle / unit) * unit
     return nearest if low <= nearest <= high else math.ceil(low / unit) * unit
 
 
 def _simple(factor: float) -> float | None:
-    """The whole or half number next to a factor."""
+    """Return the nearest whole or half number to a factor; None below 1."""
     if not math.isfinite(factor) or factor < 1:
         return None
     return float(round(factor)) if abs(round(factor) - factor) <= STATED_WITHIN * factor else round(2 * factor) / 2
 
 
 def _padded_factors(first: Level, level: Level) -> list[float]:
-    """Simple factors of which a level is the picture filled up to whole tiles; powers of two first."""
+    """Return simple factors that explain a level padded to whole tiles; powers of two first."""
     sides = list(zip(first.shape, level.shape, _larger_tile(first, level), strict=True))
     low = max(full / side for full, side, _ in sides)
     high = min(full / (side - tile) if side > tile else math.inf for full, side, tile in sides)
@@ -177,7 +176,7 @@ def _padded_factors(first: Level, level: Level) -> list[float]:
 
 
 def _larger_tile(first: Level, level: Level) -> tuple[int, int]:
-    """What a level may have been filled up to: its own tiles, or those of the first one that it was made from."""
+    """Return the largest possible padding: a tile of the level, or of the first level from which it was made."""
     return max(first.tile[0], level.tile[0]), max(first.tile[1], level.tile[1])
 
 
@@ -186,20 +185,20 @@ def _whole_tiles(level: Level) -> bool:
 
 
 def _chosen(reader: Reader, index: int, fits: Sequence[_Fit], finer: tuple[int, float], *, proof: bool) -> _Fit | None:
-    """Choose between the factors that a level's size allows by its pixels; None where none of them is right."""
+    """Choose among the factors that the size of a level allows, by its pixels; None if none is right."""
     if not fits or (len(fits) == 1 and fits[0].exact and not proof):
         return fits[0] if fits else None
     try:
         ranked = _ranked_fits(reader, index, fits, finer, ())
-        if all(error > ALIKE for error, _ in ranked) and (corners := _busiest(reader, index)):
+        if all(error > MAX_DIFFERENCE for error, _ in ranked) and (corners := _busiest(reader, index)):
             ranked = _ranked_fits(reader, index, fits, finer, corners)
     except SlideError:  # damaged
         ranked = []
-    if not ranked or ranked[0][0] > ALIKE:
+    if not ranked or ranked[0][0] > MAX_DIFFERENCE:
         contradicted = fits[0] in [fit for _, fit in ranked]
         only = len(fits) == 1 and _whole_tiles(reader.levels[index])
         certain = only or (fits[0].exact and fits[0].factor == _simple(fits[0].factor))
-        return fits[0] if certain and not contradicted and not proof else None  # nothing to see that tells
+        return fits[0] if certain and not contradicted and not proof else None  # the pixels do not decide
     as_good = [fit for error, fit in ranked if error * CLEAR <= ranked[0][0]]
     return as_good[0] if len(as_good) == 1 else next((fit for fit in as_good if fit.exact), None)
 
@@ -207,13 +206,13 @@ def _chosen(reader: Reader, index: int, fits: Sequence[_Fit], finer: tuple[int, 
 def _ranked_fits(
     reader: Reader, index: int, fits: Sequence[_Fit], finer: tuple[int, float], corners: Sequence[tuple[int, int]]
 ) -> list[tuple[float, _Fit]]:
-    """How much a level differs from a finer one at each factor, the least first; without those that show nothing."""
+    """Return the difference between a level and a finer one at each factor, smallest first; skip flat areas."""
     found = [(_difference(reader, index, fit, finer, corners), fit) for fit in fits]
     return sorted(((error, fit) for error, fit in found if error is not None), key=lambda one: one[0])
 
 
 def _busiest(reader: Reader, index: int) -> list[tuple[int, int]]:
-    """Corners of the blocks of a level in which most is to be seen: of a biopsy, even blocks may show glass alone."""
+    """Return the corners of the blocks with most contrast; of a biopsy, evenly spaced blocks may show only glass."""
     height, width = reader.levels[index].shape
     block = max(MIN_BLOCK, min(BLOCK, height // FINE_GRID, width // FINE_GRID))
     if min(height, width) < block:
@@ -230,12 +229,20 @@ def _busiest(reader: Reader, index: int) -> list[tuple[int, int]]:
 def _difference(
     reader: Reader, index: int, fit: _Fit, finer: tuple[int, float], corners: Sequence[tuple[int, int]]
 ) -> float | None:
-    """How much a level differs from a finer one at a factor, as a share of their contrast; None where there is none.
+    """Return the difference between a level and a finer one at a factor, relative to the contrast; None if flat.
 
     Parameters
     ----------
+    reader
+        The open slide.
+    index
+        The level.
+    fit
+        The factor.
+    finer
+        Index and downsample of the finer level.
     corners
-        Of the blocks that are compared; evenly over the level where there are none.
+        (y, x) of the compared blocks in pixels of the level; if empty, they are evenly spaced.
     """
     finer_index, downsample = finer
     step = fit.factor / downsample

@@ -1,4 +1,4 @@
-"""Which reader opens a file: told by its first bytes, and by its name where those say too little."""
+"""Choose the reader of a file by its first bytes and, if those are not enough, by its name."""
 
 from pathlib import Path
 
@@ -17,11 +17,11 @@ def open_reader(file: Path) -> Reader:
     Raises
     ------
     SlideError
-        If it is no slide, is truncated, or its pixels are not RGB.
+        If it is not a slide, is truncated, or its pixels are not RGB.
     """
     if file.is_dir():
         return OmeZarrReader(file)
-    if file.suffix.lower() == MRXS:  # itself a JPEG, a preview: the slide is in the folder beside it
+    if file.suffix.lower() == MRXS:  # the file is only a JPEG preview; the slide is in the folder of the same name
         return OpenSlideReader(file)
     if is_flat(file):  # an empty file fails here
         return FlatReader(file)

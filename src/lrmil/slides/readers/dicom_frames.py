@@ -1,7 +1,7 @@
-"""Where the frames (tiles) of a DICOM slide lie in its files: to find holes, which OpenSlide's decoders paint over.
+"""Locate the frames (tiles) of a DICOM slide in its files, to find missing bytes that OpenSlide's decoders hide.
 
-Only what is needed for that is taken from a file, and nothing of it is believed unless the number of frames fits; else
-the file is left to OpenSlide alone. Tags: DICOM PS3.3 C.8.12 (whole-slide images), PS3.5 A.4 (encapsulated frames).
+Only the values needed for that are read, and they are used only if the number of frames is right. Otherwise OpenSlide
+alone reads the file. Tags: DICOM PS3.3 C.8.12 (whole-slide images), PS3.5 A.4 (encapsulated frames).
 """
 
 import math
@@ -16,10 +16,10 @@ from lrmil.slides.dicom_series import levels_of
 from lrmil.slides.readers.missing_bytes import END_OF_JPEG, MISSING_BYTES, ends_in_zeros, has_missing_compressed_bytes
 from lrmil.slides.readers.protocol import unreadable
 
-HEAD = 1 << 16  # bytes that hold what is the same for all frames
-HEADS = (1 << 20, 64 << 20)  # bytes in which the frames begin: what is said of each frame may be long
+HEAD = 1 << 16  # bytes that contain the values common to all frames
+HEADS = (1 << 20, 64 << 20)  # bytes within which the frames begin: the values of each frame may be long
 MAX_FRAMES = 1 << 22
-COLUMNS, ROWS = b"\x48\x00\x06\x00UL\x04\x00", b"\x48\x00\x07\x00UL\x04\x00"  # of the whole picture
+COLUMNS, ROWS = b"\x48\x00\x06\x00UL\x04\x00", b"\x48\x00\x07\x00UL\x04\x00"  # of the whole image
 FOCAL_PLANES = b"\x48\x00\x03\x03UL\x04\x00"
 SPACING = re.compile(rb"\x28\x00\x30\x00DS..([0-9.eE+-]+)\\([0-9.eE+-]+)[ \0]?", re.DOTALL)  # PixelSpacing: y, x
 TILE_ROWS, TILE_COLUMNS = b"\x28\x00\x10\x00US\x02\x00", b"\x28\x00\x11\x00US\x02\x00"
@@ -30,24 +30,24 @@ JPEG = b"\xff\xd8\xff"
 
 
 class LevelFrames(NamedTuple):
-    """The frames of one level, row by row."""
+    """The frames of one level in one file, row by row."""
 
     file: Path
     tile: tuple[int, int]
     """(height, width) of a frame in pixels."""
     columns: int
-    """Frames in a row."""
+    """Number of frames in a row."""
     spans: tuple[tuple[int, int], ...]
     """Offset and length in bytes of each frame."""
 
 
 class DicomFrames:
-    """The frames of one DICOM slide, found when a level is first read; from any thread.
+    """The frames of one DICOM slide, located when a level is first read; safe in several threads.
 
     Parameters
     ----------
     path
-        One of the slide's files; the others lie beside it and are of the same series.
+        One of the slide's files; the others are in the same folder and series.
     """
 
     def __init__(self, path: Path) -> None:
@@ -57,12 +57,19 @@ class DicomFrames:
         self._intact: dict[tuple[int, int], set[int]] = {}
 
     def require_whole_frames(self, shape: tuple[int, int], y: int, x: int, h: int, w: int) -> None:
-        """Refuse a rectangle of the level of that (height, width) if a frame that it touches has a hole.
+        """Require that no frame under a rectangle of a level has missing bytes.
+
+        Parameters
+        ----------
+        shape
+            (height, width) of the level in pixels.
+        y, x, h, w
+            Corner and size of the rectangle in pixels of the level.
 
         Raises
         ------
         SlideError
-            With the frame's number.
+            If one has; the message names the frame.
         """
         with self._lock:
             if shape not in self._levels:
@@ -82,7 +89,7 @@ class DicomFrames:
                 intact.add(number)
 
     def file_of(self, shape: tuple[int, int]) -> Path | None:
-        """Find the file of the slide that holds the level of that (height, width); None where several may be it."""
+        """Return the file of the level with this (height, width); None if it is not known or not unique."""
         try:
             file, _ = _file_of(self._path, shape)
         except OSError:
@@ -91,25 +98,30 @@ class DicomFrames:
 
 
 def sides_of(head: bytes) -> tuple[int, int] | None:
-    """(height, width) of the whole picture that the head of a DICOM file states; None where it is no such file."""
+    """Return (height, width) of the whole image in the first bytes of a DICOM file; None if there is none."""
     height, width = _number(head, ROWS, 4), _number(head, COLUMNS, 4)
     return (height, width) if head[128:132] == b"DICM" and height is not None and width is not None else None
 
 
 def focal_planes_of(head: bytes) -> int:
-    """Number of focal planes that the head of a DICOM file states; 1 where it states none."""
+    """Return the number of focal planes in the first bytes of a DICOM file; 1 if there is none."""
     return (_number(head, FOCAL_PLANES, 4) or 1) if head[128:132] == b"DICM" else 1
 
 
 def pixel_spacings(path: Path, shapes: Collection[tuple[int, int]]) -> dict[tuple[int, int], tuple[float, float]]:
-    """PixelSpacing (y, x) in mm of the levels of a slide, by their (height, width); without those that state none.
+    """Return the PixelSpacing of the levels of a slide.
 
     Parameters
     ----------
     path
-        One of the slide's files; the others lie beside it and are of the same series.
+        One of the slide's files; the others are in the same folder and series.
     shapes
-        What levels there are.
+        (height, width) of the levels in pixels.
+
+    Returns
+    -------
+    dict
+        (y, x) in mm, by the shape of the level; without levels that have none, or share their shape with another.
     """
     found = dict[tuple[int, int], tuple[float, float]]()
     try:
@@ -117,9 +129,9 @@ def pixel_spacings(path: Path, shapes: Collection[tuple[int, int]]) -> dict[tupl
             sides = sides_of(head)
             spacing = _spacing_of(part) if sides in shapes else None
             if sides is not None and spacing is not None and found.setdefault(sides, spacing) != spacing:
-                found[sides] = (math.nan, math.nan)  # two levels of one size
+                found[sides] = (math.nan, math.nan)  # two levels of the same size
     except OSError:
-        return {}  # OpenSlide says why
+        return {}  # OpenSlide reports the reason
     return {sides: spacing for sides, spacing in found.items() if all(map(math.isfinite, spacing))}
 
 
@@ -134,21 +146,21 @@ def _spacing_of(file: Path) -> tuple[float, float] | None:
 
 
 def _heads_of_levels(path: Path) -> dict[Path, bytes]:
-    """The beginning of each file that holds pixels of the scan."""
+    """Return the first bytes of each file of the scan."""
     return {part: _head(part) for part in levels_of(path)}
 
 
 def _level_of(path: Path, shape: tuple[int, int]) -> LevelFrames | None:
-    """Find the file of the slide that holds a level; None where several may be it, or it cannot be understood."""
+    """Return the frames of a level; None if its file is not unique, or cannot be parsed."""
     try:
         file, head = _file_of(path, shape)
         return _frames(file, head, shape) if file else None
     except OSError:
-        return None  # OpenSlide says why
+        return None  # OpenSlide reports the reason
 
 
 def _file_of(path: Path, shape: tuple[int, int]) -> tuple[Path | None, bytes]:
-    """Find the file of the slide that holds a level, and its head; None where several may be it."""
+    """Return the file of a level, and its first bytes; None if it is not unique."""
     heads = _heads_of_levels(path)
     files = [part for part, head in heads.items() if sides_of(head) == shape]
     file = path if path in files else files[0] if len(files) == 1 else None
@@ -167,7 +179,7 @@ def _frames(file: Path, head: bytes, shape: tuple[int, int]) -> LevelFrames | No
 
 
 def _spans(file: Path, count: int) -> tuple[tuple[int, int], ...]:
-    """Offset and length of each fragment, of which there is one to a frame; the first item is a table of offsets."""
+    """Return offset and length of each fragment, one per frame; the first item is a table of offsets."""
     size, found = file.stat().st_size, list[tuple[int, int]]()
     with file.open("rb") as stream:
         begin = next((at for many in HEADS if (at := _bytes_at(stream, 0, many).find(ENCAPSULATED)) >= 0), -1)
@@ -183,7 +195,7 @@ def _spans(file: Path, count: int) -> tuple[tuple[int, int], ...]:
 
 
 def _find_damage(data: bytes, tile: tuple[int, int]) -> str:
-    """Say what is wrong with the bytes of a frame that decoders would paint over; "" when nothing is."""
+    """Return the damage in the bytes of a frame that decoders would hide; "" if there is none."""
     is_jpeg = data.startswith(JPEG)
     if is_jpeg and END_OF_JPEG not in data:
         return "is an incomplete JPEG"

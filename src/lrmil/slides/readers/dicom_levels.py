@@ -1,6 +1,6 @@
-"""Name one file of a DICOM series without the others, so that OpenSlide opens a level as a slide of its own.
+"""Link one file of a DICOM series into a folder of its own, so that OpenSlide opens one level as a slide.
 
-Its factor is then 1: OpenSlide counts in the pixels of the level, and gives them as they are stored.
+Its factor is then 1: OpenSlide counts in pixels of the level, and returns them as they are stored.
 """
 
 import shutil
@@ -12,12 +12,12 @@ from lrmil.slides.readers.dicom_frames import DicomFrames
 
 
 class DicomLevels:
-    """Links to the files of the levels of one slide, each in a folder of its own; they go with this object.
+    """Links to the level files of one slide, each in a temporary folder that is deleted with this object.
 
     Parameters
     ----------
     frames
-        Knows which file holds a level.
+        Finds the file of a level.
     """
 
     def __init__(self, frames: DicomFrames) -> None:
@@ -25,7 +25,7 @@ class DicomLevels:
         self._links: dict[tuple[int, int], Path | None] = {}
 
     def link_to(self, shape: tuple[int, int]) -> Path | None:
-        """Give a link to the level of that (height, width); None where its file is not known, or links are not made."""
+        """Return a link to the level with this (height, width); None if its file is unknown or linking fails."""
         if shape not in self._links:
             file = self._frames.file_of(shape)
             self._links[shape] = self._make(file) if file else None

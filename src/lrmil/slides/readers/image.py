@@ -1,4 +1,4 @@
-"""Read a PNG or JPEG picture as a slide of one level; its pixels are decoded when it is opened."""
+"""Read a PNG or JPEG image as a slide of one level; its pixels are decoded when it is opened."""
 
 import struct
 import zlib
@@ -13,22 +13,27 @@ from lrmil.slides.readers.missing_bytes import MISSING_BYTES, has_missing_jpeg_b
 from lrmil.slides.readers.protocol import ICC_NOTE, Level, not_brightfield, require_inside, unreadable
 from lrmil.slides.resolution import Disregarded, MppCandidate
 
-MAX_PIXELS = 1 << 27  # 384 MiB of RGB: a larger picture needs a format of which parts can be read
+MAX_PIXELS = 1 << 27  # 384 MiB of RGB: a larger image needs a format with random access
 OPAQUE = 255
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 UNDECODABLE = (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, struct.error, zlib.error)
-ALPHA_NOTE = "The file has an alpha channel that is opaque everywhere; it is left out."
+ALPHA_NOTE = "The file has an alpha channel that is opaque everywhere; it is ignored."
 
 
 class FlatReader:
     """A PNG or JPEG file; see `lrmil.slides.readers.protocol.Reader`.
 
-    Its dots per inch are those of a printer and never count.
+    Its dots per inch describe a printer and are ignored.
+
+    Parameters
+    ----------
+    path
+        The file.
 
     Raises
     ------
     SlideError
-        If the picture is damaged, too large, or not 8-bit RGB.
+        If the image is damaged, too large, or not 8-bit RGB.
     """
 
     name = "pillow"
@@ -47,16 +52,16 @@ class FlatReader:
         require_inside(self.levels, level, y, x, h, w)
         part = self._pixels[y : y + h, x : x + w]
         if part.shape[:2] != (h, w):
-            raise SlideError("Expected an open picture; it was closed. Open it again.")
+            raise SlideError("The slide is closed. Open it again.")
         return part.copy()
 
     def close(self) -> None:
-        """Let go of the pixels."""
+        """Free the pixels."""
         self._pixels = np.empty((0, 0, 3), np.uint8)
 
 
 def _decode(path: Path) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-    """Decode a picture, and say what its user must know."""
+    """Decode an image, and return its pixels and notes."""
     try:
         _require_intact_png(path)
         with _open(path) as image:
@@ -68,16 +73,16 @@ def _decode(path: Path) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     except SlideError:
         raise
     except UNDECODABLE as error:
-        raise unreadable(path, f"the picture cannot be decoded ({error})") from error
+        raise unreadable(path, f"the image cannot be decoded ({error})") from error
     if pixels.shape[2] == 3:
         return pixels, notes
     if (pixels[..., 3] != OPAQUE).any():
-        raise not_brightfield(path, "a picture with transparent pixels")
+        raise not_brightfield(path, "an image with transparent pixels")
     return np.ascontiguousarray(pixels[..., :3]), (*notes, ALPHA_NOTE)
 
 
 def _open(path: Path) -> ImageFile.ImageFile:
-    """Read the header; not through Image.open, whose limit of size is a global that other code may have changed."""
+    """Read the header without Image.open, whose size limit is a global that other code may change."""
     return PngImagePlugin.PngImageFile(path) if _is_png(path) else JpegImagePlugin.JpegImageFile(path)
 
 
@@ -87,7 +92,7 @@ def _is_png(path: Path) -> bool:
 
 
 def _require_intact_png(path: Path) -> None:
-    """Compare the checksum of every chunk of a PNG, which Pillow does not do for the pixels."""
+    """Require a correct checksum of every chunk of a PNG; Pillow does not compare those of pixels."""
     if not _is_png(path):
         return
     size = path.stat().st_size
@@ -98,23 +103,23 @@ def _require_intact_png(path: Path) -> None:
             head = file.read(8)
             length, kind = struct.unpack(">I4s", head) if len(head) == 8 else (size, b"")
             if file.tell() + length + 4 > size:
-                raise ValueError("it ends before its last part")
+                raise ValueError("it is truncated")
             data, checksum = file.read(length), int.from_bytes(file.read(4), "big")
             if zlib.crc32(data, zlib.crc32(kind)) != checksum:
                 raise ValueError("a checksum differs")
 
 
 def _require_small_rgb(path: Path, image: ImageFile.ImageFile) -> None:
-    """Refuse by the header what is too large or no 8-bit RGB, before anything is decoded."""
+    """Require, before decoding, an image of 8-bit RGB that is not too large."""
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise SlideError(
-            f"Expected a picture of at most {MAX_PIXELS // 10**6} million pixels in {path}; got {width} x {height}. "
+            f"Expected an image of at most {MAX_PIXELS // 10**6} million pixels in {path}. Got {width} x {height}. "
             "Convert it to a tiled pyramid, for example with bfconvert or vips."
         )
     raw = str(image.tile[0][3] if image.tile else "")
     if image.mode not in ("RGB", "RGBA") or "16" in raw or "transparency" in image.info:
-        what = "16 bits a channel" if "16" in raw else f"the colour mode {image.mode}"
+        what = "16 bits per channel" if "16" in raw else f"the colour mode {image.mode}"
         raise not_brightfield(path, "a transparent colour" if "transparency" in image.info else what)
     if getattr(image, "n_frames", 1) > 1:
-        raise not_brightfield(path, f"{image.n_frames} pictures in one file")  # type: ignore[attr-defined]
+        raise not_brightfield(path, f"{image.n_frames} images in one file")  # type: ignore[attr-defined]

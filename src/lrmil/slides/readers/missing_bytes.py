@@ -1,7 +1,7 @@
-"""Tell the holes that an incomplete copy leaves in a file from data: a hole is a long run of zero bytes.
+"""Detect bytes that an incomplete copy left out: a long run of zero bytes.
 
-Copies that stop, and downloads that lack a piece, leave zero bytes in place of whole blocks of the disk. Pixels of a
-scanner are never exactly zero for that long: pen and dust are dark, with noise.
+Interrupted copies and incomplete downloads leave zero bytes in whole blocks of the disk. Pixels of a scanner are never
+exactly zero for that long: pen and dust are dark, with noise.
 """
 
 import math
@@ -9,74 +9,74 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-MISSING_BYTES = "holds a long run of zero bytes, as an incomplete copy leaves"  # said of a segment
-SECTOR = 512  # bytes: the least that a disk loses
-MIN_MISSING_BYTES = 4096  # a block of the usual file systems, and a page of memory
-TAIL_BYTES = 64  # no compressed stream ends in as many zeros; some decoders take them for data
-PIXELS_A_BYTE = 128 / 3  # of an image of one colour: a JPEG may spend 3 x 4 zero bits on 64 of its pixels
-WEBP_PIXELS_A_BYTE = 128  # a WebP spends less: 200 (its fastest method) to 10,000 pixels of glass a byte were seen
-FLAT = 2  # grey values between neighbours where a WebP goes on with what was above or to the left
+MISSING_BYTES = "contains a long run of zero bytes, as after an incomplete copy"  # follows the name of a segment
+SECTOR = 512  # bytes: the smallest unit that a disk loses
+MIN_MISSING_BYTES = 4096  # a block of common file systems, and a page of memory
+TAIL_BYTES = 64  # no compressed stream ends in so many zeros; some decoders read them as data
+PIXELS_A_BYTE = 128 / 3  # in an image of one colour: a JPEG may use 3 x 4 zero bits for 64 pixels
+WEBP_PIXELS_A_BYTE = 128  # a WebP uses less: 200 (its fastest method) to 10,000 pixels of glass per byte were measured
+FLAT = 2  # grey values between neighbours where a WebP repeats the pixels above or to the left
 
 END_OF_JPEG = b"\xff\xd9"
 SOF_BASELINE, SOF_EXTENDED, DHT, SOS = 0xC0, 0xC1, 0xC4, 0xDA  # markers of a JPEG's segments
-END_OF_BLOCK = 0  # symbol of a JPEG
+END_OF_BLOCK = 0  # a Huffman symbol of JPEG
 
 _ZEROS = bytes(MIN_MISSING_BYTES)
 
 
 def has_missing_bytes(data: bytes, pixels: NDArray[np.uint8]) -> bool:
-    """Whether plainly stored pixels are in part a hole.
+    """Return whether some bytes of uncompressed pixels are missing.
 
     Parameters
     ----------
     data
         Bytes of a segment.
     pixels
-        (h, w, 3) what they stand for, without the padding at the edges of the image, which writers fill with zeros.
+        (h, w, 3) pixels in them, without the padding at the edges of the image, which writers fill with zeros.
     """
     return _ZEROS in pixels.tobytes() or (len(data) >= MIN_MISSING_BYTES and not data.strip(b"\0"))
 
 
 def touches_missing_bytes(data: bytes) -> bool:
-    """Whether some of the bytes, given with up to 4,095 of their neighbours on both sides, lie in a hole."""
+    """Return whether bytes, given with up to 4,095 neighbours on both sides, contain missing ones."""
     return _ZEROS in data
 
 
 def may_touch_missing_bytes(data: bytes) -> bool:
-    """Whether bytes lie in a hole as far as can be told without their neighbours."""
+    """Return whether bytes may contain or touch missing ones; only their neighbours can tell."""
     return not data[0] or not data[-1] or _ZEROS in data
 
 
 def has_missing_compressed_bytes(data: bytes, area: int, *, pixels_a_byte: float = PIXELS_A_BYTE) -> bool:
-    """Whether compressed data have a hole: many decoders paint over it without an error.
+    """Return whether bytes of compressed data are missing; many decoders fill the gap without an error.
 
     Parameters
     ----------
     data
-        Bytes of a segment, compressed by whatever method.
+        Bytes of a segment, compressed by any method.
     area
-        Number of pixels that they stand for.
+        Number of pixels in them.
     pixels_a_byte
-        The least number of pixels of one colour for which the method spends a byte of zeros.
+        Smallest number of pixels of one colour that the method may encode as a zero byte.
     """
-    longest = max(MIN_MISSING_BYTES, round(area / pixels_a_byte))
-    return bytes(longest) in data
+    length = max(MIN_MISSING_BYTES, round(area / pixels_a_byte))
+    return bytes(length) in data
 
 
 def ends_in_zeros(data: bytes) -> bool:
-    """Whether the end of compressed data is missing."""
+    """Return whether the end of compressed data is missing: it ends in many zeros."""
     return len(data) > TAIL_BYTES and not data[-TAIL_BYTES:].strip(b"\0")
 
 
 def has_missing_webp_end(data: bytes, pixels: NDArray[np.uint8]) -> bool:
-    """Whether the end of a WebP is missing: its zeros stand for more than the even area at the end of the picture.
+    """Return whether the end of a WebP is missing: too many zeros for the flat area at the end of the image.
 
     Parameters
     ----------
     data
-        The whole WebP. That of a large area of one colour ends in zeros as it should.
+        The whole WebP. If it ends in a large area of one colour, zeros at its end are correct.
     pixels
-        (h, w, 3) as decoded.
+        (h, w, 3) decoded pixels.
     """
     if not ends_in_zeros(data):
         return False
@@ -86,15 +86,15 @@ def has_missing_webp_end(data: bytes, pixels: NDArray[np.uint8]) -> bool:
 
 
 def has_missing_jpeg_bytes(data: bytes, area: int) -> bool:
-    """Whether a JPEG file has a hole in its pixels, after which a decoder gives other ones to the end of the picture.
+    """Return whether bytes are missing in the pixels of a JPEG file; a decoder returns wrong pixels after them.
 
-    Where the code that ends a block of brightness is not of zeros alone, every 64 pixels have a bit that is set, and no
-    run of zeros can be long. An optimised or progressive JPEG may have long ones, in areas of one colour.
+    If the code that ends a block of brightness has a one bit, every 64 pixels have one, and runs of zeros are short.
+    An optimised or progressive JPEG may have long runs, in areas of one colour.
 
     Parameters
     ----------
     data
-        The whole file, which a decoder has found to be a JPEG.
+        The whole file, which a decoder accepts as JPEG.
     area
         Number of its pixels.
     """
@@ -104,7 +104,7 @@ def has_missing_jpeg_bytes(data: bytes, area: int) -> bool:
 
 
 def _jpeg_scan(data: bytes) -> tuple[int, bool]:
-    """Where the first scan begins, and whether it sets a bit in every block of brightness (ITU-T T.81, annex B)."""
+    """Return the start of the first scan, and whether every block of brightness has a one bit (ITU-T T.81, B)."""
     position, sequential, first_codes = 2, False, dict[int, int]()
     while data[position : position + 1] == b"\xff" and position + 4 <= len(data):
         marker, length = data[position + 1], int.from_bytes(data[position + 2 : position + 4], "big")
@@ -121,7 +121,7 @@ def _jpeg_scan(data: bytes) -> tuple[int, bool]:
 
 
 def _first_codes(body: bytes) -> dict[int, int]:
-    """Of each AC table in a segment, the symbol whose code is of zeros alone: the first of all."""
+    """Return the symbol whose code is all zeros, the first one, of each AC table in a segment."""
     found, position = dict[int, int](), 0
     while position + 17 < len(body):
         if body[position] >> 4 == 1:

@@ -1,6 +1,6 @@
-"""What OME metadata say of each image: its pages of this file, size, pixel size, the objective that took it.
+"""Parse the images in OME metadata: their pages in this file, size, pixel size and objective.
 
-A set of files shares one description; a page counts only if it is of this file.
+A set of files may share one description; only pages of this file count.
 """
 
 import math
@@ -12,7 +12,7 @@ from lrmil.slides.resolution import Disregarded
 
 MALFORMED = (ET.ParseError, ValueError, KeyError, TypeError)
 AXES = {"Z": "focal planes", "T": "time points", "C": "groups of channels"}
-REFERENCES = ("ObjectiveSettings", "ObjectiveRef")  # of an image to the objective that took it; the second until 2012
+REFERENCES = ("ObjectiveSettings", "ObjectiveRef")  # to the objective of an image; the second until 2012
 
 
 class OmeImage(NamedTuple):
@@ -21,21 +21,21 @@ class OmeImage(NamedTuple):
     Parameters
     ----------
     number, total
-        Which of how many images it is, from 1.
+        Number of the image, from 1, and number of images.
     name
-        As the description has it.
+        Name in the description.
     pages
-        Pages of this file that are its planes; () where other files hold it.
+        Indices of its planes among the pages of this file; () if they are all in other files.
     elsewhere
-        Whether planes of it are in other files.
+        Whether some of its planes are in other files.
     planes
-        What its planes are where there are several, such as "focal planes".
+        Kind of its planes if there are several, such as "focal planes".
     shape
-        (height, width) in pixels; 0 where a side is not stated.
+        (height, width) in pixels; 0 for a side that is not stated.
     size_y, size_x
-        Number and unit of a pixel's sides; None where one is not stated.
+        Number and unit of the sides of a pixel; None if not stated.
     power
-        Magnification of the objective that took it, None where none is stated, or why it cannot be told.
+        Magnification of its objective, None if not stated, or why it is unknown.
     """
 
     number: int
@@ -51,14 +51,14 @@ class OmeImage(NamedTuple):
 
 
 def ome_images(xml: str, file_name: str, pages: int) -> list[OmeImage]:
-    """List the images of a description; [] where it cannot be understood: the pixels may still be good.
+    """Return the images of a description; [] if it cannot be parsed, since the pixels may still be good.
 
     Parameters
     ----------
     xml
         The description in the file.
     file_name
-        The file's name without its folder: some descriptions name files by it alone.
+        Name of the file without its folder; some descriptions identify files only by it.
     pages
         Number of pages in the file's main chain.
     """
@@ -77,7 +77,7 @@ def ome_images(xml: str, file_name: str, pages: int) -> list[OmeImage]:
 
 
 def positive(text: str | None) -> float | None:
-    """Read a finite number above 0; None where there is none."""
+    """Parse a finite number above 0; None for anything else."""
     try:
         number = float(text or "")
     except ValueError:
@@ -98,7 +98,7 @@ def _whole(text: str | None) -> int:
 
 
 def _own(root: ET.Element, file_name: str) -> set[tuple[str, str]]:
-    """UUID and file name by which the description means this file: its UUID counts, and its name where it has none."""
+    """Return the UUIDs and names that mean this file: those with its own UUID or, without one, its name."""
     named = {_file(element) for element in root.iter() if _name(element) == "UUID"}
     own = (root.get("UUID") or "").strip().casefold()
     if own in {uuid for uuid, _ in named}:
@@ -109,7 +109,7 @@ def _own(root: ET.Element, file_name: str) -> set[tuple[str, str]]:
 
 
 def _file(uuid: ET.Element) -> tuple[str, str]:
-    """UUID and name of a file, folded: some writers capitalise one of two mentions."""
+    """Return UUID and name of a file in lower case, since some writers capitalise only one of two mentions."""
     return str(uuid.text).strip().casefold(), uuid.get("FileName", "").casefold()
 
 
@@ -121,7 +121,7 @@ def _image(
     pages: range,
     first: int | None,
 ) -> OmeImage:
-    """Understand one image; `first`: its first page, where the description says nothing of pages."""
+    """Parse one image; `first` is its first page if the description does not mention pages."""
     pixels = next(_children(element, "Pixels"), element)
     samples = [int(channel.get("SamplesPerPixel", 1)) for channel in _children(pixels, "Channel")]
     sizes = {axis: max(1, int(pixels.get(f"Size{axis}", 1))) for axis in AXES}
@@ -156,7 +156,7 @@ def _size(pixels: ET.Element, axis: str) -> tuple[float, str] | None:
 
 
 def _objectives(root: ET.Element) -> list[tuple[str | None, ET.Element]]:
-    """All objectives, each with the ID of its instrument."""
+    """Return all objectives, each with the ID of its instrument."""
     instruments = [one for one in root.iter() if _name(one) == "Instrument"]
     return [
         (instrument.get("ID"), one)
@@ -173,23 +173,27 @@ def _references(images: Sequence[ET.Element], *names: str) -> set[str | None]:
 def _power(
     image: ET.Element, objectives: Sequence[tuple[str | None, ET.Element]], taken: set[str | None]
 ) -> float | Disregarded | None:
-    """Follow an image to its objective; without a reference, the one of its instrument or of the file.
+    """Return the magnification of the objective of an image, or of its instrument or file if it names none.
 
     Parameters
     ----------
+    image
+        The image.
+    objectives
+        All objectives, each with the ID of its instrument.
     taken
-        IDs of the objectives that images refer to: what took another image alone is not this one's.
+        IDs of the objectives that images refer to; one that only other images name does not count.
     """
     wanted, instruments = _references([image], *REFERENCES), _references([image], "InstrumentRef")
     own = [one for _, one in objectives if one.get("ID") in wanted]
     if not wanted:
         own = [one for instrument, one in objectives if instrument in instruments or not instruments]
     if not own and (wanted or instruments):
-        return Disregarded("the metadata do not describe the objective that they name for this image")
+        return Disregarded("the metadata name an objective for this image that they do not describe")
     if not wanted and own and all(one.get("ID") in taken for one in own):
-        return Disregarded("the metadata name their objective for another image alone")
+        return Disregarded("the metadata name their objective only for another image")
     powers = [positive(one.get("NominalMagnification") or one.get("CalibratedMagnification")) for one in own]
     if len(set(powers)) < 2:
         return next(iter(powers), None)
     named = " and ".join(sorted({f"{power:g}x" if power else "one without a magnification" for power in powers}))
-    return Disregarded(f"the metadata have {len(powers)} objectives ({named}) and do not say which took this image")
+    return Disregarded(f"the metadata have {len(powers)} objectives ({named}) and do not say which one took this image")

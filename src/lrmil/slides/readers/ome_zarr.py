@@ -1,4 +1,4 @@
-"""Read OME-Zarr folders; a chunk that is not there is unreadable, whatever the fill value is."""
+"""Read OME-Zarr folders; a missing chunk is unreadable, whatever the fill value."""
 
 import lzma
 import struct
@@ -17,24 +17,29 @@ from lrmil.slides.resolution import Disregarded
 if TYPE_CHECKING:
     import zarr
 
-FILLS = (0, 255)  # pixels that follow the fill value are in no chunk
+FILLS = (0, 255)  # pixels that change with the fill value belong to a missing chunk
 UNDECODABLE = (OSError, ValueError, RuntimeError, TypeError, LookupError, ArithmeticError, EOFError, struct.error)
 UNDECODABLE_PARTS = (zlib.error, lzma.LZMAError, MemoryError)
 
 
 class OmeZarrReader:
-    """An OME-Zarr 0.4 or 0.5 folder, of which the largest scene is read; see `lrmil.slides.readers.protocol.Reader`.
+    """The largest scene of an OME-Zarr 0.4 or 0.5 folder; see `lrmil.slides.readers.protocol.Reader`.
+
+    Parameters
+    ----------
+    path
+        The folder.
 
     Raises
     ------
     SlideError
-        If the folder is no such picture, or its largest scene is no 8-bit RGB.
+        If the folder is not such an image, or its largest scene is not 8-bit RGB.
     """
 
     name = "zarr"
     origin_yx = (0, 0)
     objective_power: float | Disregarded | None = None
-    bytes_read: int | None = None  # zarr does not tell
+    bytes_read: int | None = None  # zarr does not count them
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -45,7 +50,7 @@ class OmeZarrReader:
         try:
             self._arrays = [[_array(level, fill) for fill in FILLS] for level in scene.levels]
         except UNDECODABLE as error:
-            raise malformed_zarr(path, f"zarr says: {error}") from error
+            raise malformed_zarr(path, f"zarr: {error}") from error
         aligned = align(self, factors=scene.factors)
         self.levels, self._arrays = aligned.levels, [self._arrays[index] for index in aligned.kept]
         self.notes = (*scene_note(scene.chosen, scene.scenes), *aligned.notes)
@@ -55,7 +60,7 @@ class OmeZarrReader:
         """Read an (h, w, 3) rectangle of a level; see `lrmil.slides.readers.protocol.Reader.read`."""
         require_inside(self.levels, level, y, x, h, w)
         if not self._arrays:
-            raise unreadable(self._path, "it was closed")
+            raise unreadable(self._path, "the slide is closed")
         parts = {"y": slice(y, y + h), "x": slice(x, x + w), "c": slice(None)}
         index = tuple(parts.get(axis, 0) for axis in self._axes)
         order = [[axis for axis in self._axes if axis in parts].index(axis) for axis in "yxc"]
@@ -70,11 +75,11 @@ class OmeZarrReader:
         return np.ascontiguousarray(pixels.transpose(order))
 
     def close(self) -> None:
-        """Let go of the arrays."""
+        """Close the arrays."""
         self._arrays = []
 
     def _read_sample(self) -> None:
-        """Read one pixel of one level, so that a folder of which nothing can be read fails when it is opened."""
+        """Read one pixel, so that opening a folder without any readable pixel fails."""
         problem: OSError | None = None
         for level in reversed(range(len(self.levels))):
             height, width = self.levels[level].shape
@@ -90,8 +95,8 @@ class OmeZarrReader:
 
 
 def _array(level: ZarrLevel, fill: int) -> "zarr.Array[Any]":
-    """Open an array by its description, which was checked, with another fill value."""
-    import zarr  # costs half a second that only such slides need to spend
+    """Open an array by its checked description, with another fill value."""
+    import zarr  # takes half a second, which only such slides need
     from zarr.storage import LocalStore, StorePath
 
     document = {**level.document, "fill_value": fill, "attributes": {}}

@@ -1,4 +1,4 @@
-"""What an OME-Zarr folder (0.4 on zarr 2, 0.5 on zarr 3) says: its scenes, their levels, pixel size and colours."""
+"""Parse an OME-Zarr folder (0.4 on zarr 2, 0.5 on zarr 3): its scenes, their levels, pixel size and colours."""
 
 import math
 from collections.abc import Sequence
@@ -24,18 +24,18 @@ MALFORMED = (KeyError, IndexError, TypeError, ValueError, AttributeError, ZeroDi
 
 
 class ZarrLevel(NamedTuple):
-    """One level: the folder of its array, what describes it, and what its axes are.
+    """One level of a scene.
 
     Parameters
     ----------
     folder, document
-        Where the array lies, and its .zarray or zarr.json.
+        Folder of the array, and the content of its .zarray or zarr.json.
     axes
-        A letter an axis, among t, c, z, y and x.
+        One letter per axis, from t, c, z, y and x.
     shape_yx, tile_yx
-        Size in pixels, and that of a chunk (the inner one of a sharded array).
+        Size of the level and of a chunk in pixels; of a sharded array, the inner chunk.
     scale_yx, corner_yx
-        Size of a pixel, and where the centre of the first one lies, in the dataset's own unit.
+        Size of a pixel, and position of the centre of the first pixel, in the unit of the dataset.
     """
 
     folder: Path
@@ -48,9 +48,18 @@ class ZarrLevel(NamedTuple):
 
 
 class ZarrScene(NamedTuple):
-    """The scene that is read, the largest of `scenes`, number `chosen` from 1; and the factors that its levels state.
+    """The largest scene of a folder.
 
-    A factor is not a number where a level is stated to lie elsewhere.
+    Parameters
+    ----------
+    levels
+        Full resolution first.
+    factors
+        Scale of each level relative to the first; NaN for a level that is stated to show another area.
+    mpp_candidates
+        Pixel sizes of the first level.
+    chosen, scenes
+        Number of this scene, from 1, and number of scenes.
     """
 
     levels: list[ZarrLevel]
@@ -68,19 +77,18 @@ class _Image(NamedTuple):
 
 
 def parse_ome_zarr(folder: Path) -> ZarrScene:
-    """Find the largest scene of an OME-Zarr and parse its levels, full resolution first.
+    """Find the largest scene of an OME-Zarr and parse its levels.
 
     Raises
     ------
     SlideError
-        If the folder is no OME-Zarr 0.4 or 0.5, its description contradicts itself, or its largest scene is no
-        8-bit RGB.
+        If the folder is not an OME-Zarr 0.4 or 0.5, its description is invalid, or its largest scene is not 8-bit RGB.
     """
     try:
         images = _images(folder)
         levels = [_levels(image) for image in images]
         measured = [_is_measured(image, some[0]) for image, some in zip(images, levels, strict=True)]
-        if any(measured):  # a photo of the glass is not, as a rule
+        if any(measured):  # a photo of the slide usually has no pixel size
             images, levels = list(compress(images, measured)), list(compress(levels, measured))
         sizes = [math.prod(some[0].shape_yx) for some in levels]
         chosen = sizes.index(max(sizes))
@@ -96,18 +104,18 @@ def parse_ome_zarr(folder: Path) -> ZarrScene:
 
 
 def malformed_zarr(folder: Path, what: str) -> SlideError:
-    """Make the error for an OME-Zarr whose description contradicts itself."""
+    """Return the error for an OME-Zarr with an invalid description; `what` says what is wrong."""
     return SlideError(
-        f"Expected an OME-Zarr picture in {folder}; its description cannot be used ({what}). "
-        "Copy the folder again from its source, or leave this slide out."
+        f"The description of the OME-Zarr {folder} is not valid: {what.rstrip('.')}. Copy the folder again from its "
+        "source, or leave this slide out."
     )
 
 
 def _images(folder: Path) -> list[_Image]:
-    """Every scene; label and macro pictures are left out where there is another."""
+    """Return every scene, without label and macro images."""
     about = ome_attributes(folder)
     if "plate" in about or "well" in about:
-        raise SlideError(f"Expected a slide in {folder}; got a multi-well plate. Name one image within it.")
+        raise SlideError(f"Expected a slide in {folder}. Got a multi-well plate. Name one image inside it.")
     found = _images_in(folder)
     scenes = [image for image in found if not is_associated(_name(image))]
     if "bioformats2raw.layout" in about:
@@ -123,8 +131,8 @@ def _images(folder: Path) -> list[_Image]:
         raise no_scan(folder)
     if not scenes:
         raise SlideError(
-            f"Expected an OME-Zarr picture in {folder}; it describes none (multiscales). Check that this is the right "
-            "folder: features and attention maps are no slides."
+            f"The OME-Zarr {folder} describes no image (multiscales). Check that this is the right folder: features "
+            "and attention maps are not slides."
         )
     return scenes
 
@@ -134,7 +142,7 @@ def _name(image: _Image) -> str:
 
 
 def _described_names(folder: Path) -> list[str]:
-    """Names of the images in the order of the series, as bioformats2raw keeps them beside."""
+    """Return the names of the images in the order of the series, from the OME-XML of bioformats2raw."""
     try:
         file = folder / "OME" / "METADATA.ome.xml"
         xml = file.read_text("utf-8", "replace") if file.stat().st_size <= MAX_TEXT else ""
@@ -155,7 +163,7 @@ def _images_in(folder: Path) -> list[_Image]:
         version = str(about.get("version") or multiscale.get("version") or "0.4")
         if version not in VERSIONS:
             raise SlideError(
-                f"Expected OME-Zarr {' or '.join(VERSIONS)} in {folder}; got {version}. Convert it, for example with "
+                f"Expected OME-Zarr {' or '.join(VERSIONS)} in {folder}. Got {version}. Convert it, for example with "
                 "bioformats2raw."
             )
         images.append(_Image(folder, multiscale, colours, labels))
@@ -176,7 +184,7 @@ def _level(folder: Path, dataset: dict[str, Any], axes: str) -> ZarrLevel:
     document: Any = read_json(array_folder / name, printable=False)
     shape, chunk = _shape_and_chunk(document)
     if len(shape) != len(axes):
-        raise ValueError(f"the array {dataset['path']} has {len(shape)} axes, {len(axes)} are described")
+        raise ValueError(f"the array {dataset['path']} has {len(shape)} axes, but {len(axes)} are described")
     scale, corner = _transformed(dataset.get("coordinateTransformations", []), len(axes))
     y, x = axes.index("y"), axes.index("x")
     return ZarrLevel(
@@ -191,14 +199,14 @@ def _level(folder: Path, dataset: dict[str, Any], axes: str) -> ZarrLevel:
 
 
 def _shape_and_chunk(document: dict[str, Any]) -> tuple[list[int], list[int]]:
-    """Check an array's description before zarr sees it: only known codecs (some run code), and chunks that fit."""
+    """Return shape and chunk shape of an array, after requiring known codecs (some run code) and small chunks."""
     if document["zarr_format"] == 2:
         compressor, filters = document.get("compressor"), document.get("filters")
         codecs = [compressor["id"] if compressor else None, *(one["id"] for one in filters or [])]
         chunk, known = document["chunks"], set(codecs) <= set(CODECS_2) and not filters
     else:
         if document["chunk_grid"]["name"] != "regular" or document.get("storage_transformers"):
-            raise ValueError("its chunks are laid out in another way")
+            raise ValueError("its chunks do not form a regular grid")
         outer, chunk = document["codecs"], document["chunk_grid"]["configuration"]["chunk_shape"]
         inner = [one["configuration"] for one in outer if one["name"] == "sharding_indexed"]
         every = [*outer, *(one for part in inner for one in (*part["codecs"], *part["index_codecs"]))]
@@ -206,12 +214,12 @@ def _shape_and_chunk(document: dict[str, Any]) -> tuple[list[int], list[int]]:
         chunk = inner[0]["chunk_shape"] if inner else chunk
         known = set(codecs) <= set(CODECS_3) and codecs.count("sharding_indexed") <= 1
     if not known:
-        raise ValueError(f"its codecs are {', '.join(map(str, codecs))}, of which some are not read")
+        raise ValueError(f"some of its codecs are not supported: {', '.join(map(str, codecs))}")
     shape = document["shape"]
     if not all(type(side) is int and side > 0 for side in (*shape, *chunk)) or len(shape) != len(chunk):
         raise ValueError(f"its shape is {shape} in chunks of {chunk}")
     if math.prod(chunk) > MAX_CHUNK:
-        raise ValueError(f"a chunk of it has {math.prod(chunk) >> 20} MiB; write it again in smaller chunks")
+        raise ValueError(f"its chunks have {math.prod(chunk) >> 20} MiB; write it again in smaller chunks")
     return shape, chunk
 
 
@@ -229,7 +237,7 @@ def _require_rgb(folder: Path, image: _Image, level: ZarrLevel) -> None:
 
 
 def _factor(level: ZarrLevel, first: ZarrLevel) -> float:
-    """Ratio of the scales; not a number where height and width differ in it, or the corners lie apart."""
+    """Return the ratio of the scales; NaN if it differs between y and x, or the corners do not match."""
     y, x = (own / full for own, full in zip(level.scale_yx, first.scale_yx, strict=True))
     corners = zip(level.corner_yx, first.corner_yx, level.scale_yx, strict=True)
     together = all(abs(corner - corner_0) <= scale for corner, corner_0, scale in corners)
@@ -250,7 +258,7 @@ def _is_measured(image: _Image, level: ZarrLevel) -> bool:
 
 
 def _transformed(transformations: Sequence[Any], axes: int) -> tuple[list[float], list[float]]:
-    """Scale and translation of a list of transformations, each applied to what those before it gave."""
+    """Return scale and translation of a chain of transformations."""
     scale, corner = [1.0] * axes, [0.0] * axes
     for one in transformations:
         if one["type"] == "identity":
@@ -262,7 +270,7 @@ def _transformed(transformations: Sequence[Any], axes: int) -> tuple[list[float]
         elif one["type"] == "translation" and len(values) == axes:
             corner = [a + b for a, b in zip(corner, values, strict=True)]
         else:
-            raise ValueError(f"a transformation of the kind {one['type']} with {len(values)} values")
+            raise ValueError(f"it has a transformation of type {one['type']} with {len(values)} values")
     return scale, corner
 
 

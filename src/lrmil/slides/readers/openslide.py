@@ -1,4 +1,4 @@
-"""Read the slides that tifffile reads wrongly or not at all, through OpenSlide."""
+"""Read slides with OpenSlide: those that tifffile reads wrongly or not at all."""
 
 import math
 import re
@@ -24,23 +24,28 @@ from lrmil.slides.readers.protocol import ICC_NOTE, Level, not_brightfield, requ
 from lrmil.slides.source import MRXS
 
 DEFAULT_TILE = 256
-UNEVEN = 0.02  # of a level's PixelSpacing: it then has not the proportions of the first
-MAX_SIDE = 1 << 22  # pixels: 210 mm at 0.05 um/px, longer than any glass
+UNEVEN = 0.02  # difference of a level's PixelSpacing in y and x: the level is then stretched
+MAX_SIDE = 1 << 22  # pixels: 210 mm at 0.05 um/px, longer than any microscope slide
 
 
 class OpenSlideReader:
     """A slide opened by OpenSlide; see `lrmil.slides.readers.protocol.Reader`.
 
-    Where a scanner stored nothing (transparent pixels outside the scanned areas of an MRXS), the slide is white.
+    Areas that were not scanned (transparent pixels of an MRXS) are white.
+
+    Parameters
+    ----------
+    path
+        The slide file.
 
     Raises
     ------
     SlideError
-        If OpenSlide does not know the format or cannot open the file.
+        If OpenSlide does not know the format or cannot open the file, or the slide is not one RGB brightfield plane.
     """
 
     name = "openslide"
-    bytes_read: int | None = None  # OpenSlide does not tell
+    bytes_read: int | None = None  # OpenSlide does not count them
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -59,13 +64,13 @@ class OpenSlideReader:
             for level in range(len(shapes))
         ]
         self.levels = tuple(Level(shape, 1.0, tile) for shape, tile in zip(shapes, tiles, strict=True))
-        self._stored, self._shapes = tuple(range(len(shapes))), shapes  # level -> that of OpenSlide
+        self._stored, self._shapes = tuple(range(len(shapes))), shapes  # OpenSlide's index of each level
         self.origin_yx = (int(properties.get("openslide.bounds-y", 0)), int(properties.get("openslide.bounds-x", 0)))
         self.mpp_candidates = openslide_mpp(properties, shapes[0])
         self.objective_power = openslide_power(properties, shapes[0])
         self._notes = _notes(properties, self.origin_yx)
         self._moved: set[int] = set()
-        # libdicom crashes the process when two threads meet an error in one damaged file.
+        # libdicom crashes the process if two threads get an error in the same damaged file.
         is_dicom = properties.get("openslide.vendor") == "dicom"
         self._turn: AbstractContextManager[object] = threading.Lock() if is_dicom else nullcontext()
         self._frames = DicomFrames(path) if is_dicom else None
@@ -76,7 +81,7 @@ class OpenSlideReader:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Also which levels could not be read as they are stored so far."""
+        """Sentences a user must know, including levels that were not read exactly so far."""
         with self._lock:
             moved = [level for level, stored in enumerate(self._stored) if stored in self._moved]
         return (*self._notes, *map(_moved_note, moved))
@@ -95,25 +100,25 @@ class OpenSlideReader:
                 return self._read_again(handle, level, index, y, x, h, w)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         for handle in (self._handle, *self._alone.values()):
             if handle is not None:
                 handle.close()
 
     @cached_property
     def _factors(self) -> tuple[float, ...]:
-        """Level-0 pixels per pixel of each level, as OpenSlide takes them."""
+        """Level-0 pixels per pixel of each level, as OpenSlide uses them."""
         return tuple(map(float, self._handle.level_downsamples))
 
     def _handle_of(self, level: int) -> tuple[openslide.OpenSlide, int]:
-        """Give the handle that reads a level, and the number of the level in it: 0 where it is opened alone."""
+        """Return the handle that reads a level, and the index of the level in it: 0 if it is opened alone."""
         if level not in self._alone:
             self._alone[level] = self._open_alone(level)
         alone = self._alone[level]
         return (self._handle, level) if alone is None else (alone, 0)
 
     def _open_alone(self, level: int) -> openslide.OpenSlide | None:
-        """Open a level as a slide of its own: one of DICOM whose factor is not whole."""
+        """Open a DICOM level whose factor is not an integer as a slide of its own; None for any other level."""
         if self._single is None or self._factors[level].is_integer():
             return None
         link = self._single.link_to(self._shapes[level])
@@ -125,7 +130,7 @@ class OpenSlideReader:
     def _read(
         self, handle: openslide.OpenSlide, level: int, index: int, y: int, x: int, h: int, w: int
     ) -> NDArray[np.uint8]:
-        """Read what is stored; of a large level whose factor is not whole, what OpenSlide has nearest."""
+        """Read the stored pixels or, if those would take too much reading, the nearest ones of OpenSlide."""
         stored = read_stored(handle, index, y, x, h, w)
         return self._read_moved(handle, level, index, y, x, h, w) if stored is None else stored
 
@@ -140,7 +145,7 @@ class OpenSlideReader:
     def _read_again(
         self, failed: openslide.OpenSlide, level: int, index: int, y: int, x: int, h: int, w: int
     ) -> NDArray[np.uint8]:
-        """Read through a handle of our own, since an error sticks to a handle: another thread may have caused it."""
+        """Read with a new handle: a handle keeps its error, which another thread may have caused."""
         with self._lock:
             if self._handle is failed:
                 self._handle = _open(self._path)
@@ -149,7 +154,7 @@ class OpenSlideReader:
         factor = self._factors[level] if index == level else 1.0
         exact = all(begins_with_level0(corner, factor) for corner in (y, x))
         problem: Exception | None = None
-        for read in (self._read,) if exact else (self._read, self._read_moved):  # the damage may lie beside the region
+        for read in (self._read,) if exact else (self._read, self._read_moved):  # the damage may be outside the region
             own = self._open_alone(level) if index != level else None
             with own or _open(self._path) as handle:
                 try:
@@ -161,15 +166,15 @@ class OpenSlideReader:
 
 
 def _moved_note(level: int) -> str:
-    return f"OpenSlide gave parts of level {level} moved by part of a pixel, since its factor is not a whole number."
+    return f"Parts of level {level} are shifted by less than a pixel, because its factor is not an integer."
 
 
 def fluorescence_in(properties: Mapping[str, str]) -> str:
-    """Words in which a scanner says that it took fluorescence, which OpenSlide gives as RGB."""
+    """Return how the metadata state fluorescence, which OpenSlide returns as RGB; "" if they do not."""
     for name, value in properties.items():
         says = name.endswith(("SLIDE_TYPE", "illumination-source", "IlluminationTypeCodeSequence[0].CodeMeaning"))
         if says and "fluorescen" in value.casefold():
-            return "as its scanner says"
+            return "stated by the scanner"
         if re.search(r";ExcitationName=[^;]*\d", value):
             return "an excitation filter is stated"
     return ""
@@ -179,11 +184,11 @@ def _notes(properties: Mapping[str, str], origin_yx: tuple[int, int]) -> tuple[s
     regions = sum(bool(re.fullmatch(r"openslide\.region\[\d+\]\.x", name)) for name in properties)
     notes = []
     if regions > 1:
-        notes.append(f"The slide has {regions} scanned regions; all are read, where they lie, as one picture.")
+        notes.append(f"The slide has {regions} scanned regions; they are read as one image, each at its position.")
     if origin_yx != (0, 0):
         notes.append(
-            f"The scanned area begins at x={origin_yx[1]}, y={origin_yx[0]} (OpenSlide's bounds); coordinates count "
-            "from the corner of the whole slide."
+            f"The scanned area begins at x={origin_yx[1]}, y={origin_yx[0]} (OpenSlide's bounds). Coordinates are "
+            "relative to the corner of the whole slide."
         )
     if properties.get("openslide.icc-size"):
         notes.append(ICC_NOTE)
@@ -191,7 +196,7 @@ def _notes(properties: Mapping[str, str], origin_yx: tuple[int, int]) -> tuple[s
 
 
 def _spacing_factors(path: Path, shapes: Sequence[tuple[int, int]]) -> tuple[float | None, ...]:
-    """For each level the ratio of its PixelSpacing to that of the first; () where the first states none."""
+    """Return the ratio of each level's PixelSpacing to that of the first level; () if that has none."""
     spacings = pixel_spacings(path, shapes)
     first = spacings.get(shapes[0])
     if first is None or len(shapes) < 2:
@@ -205,20 +210,20 @@ def _spacing_factor(own: tuple[float, float], first: tuple[float, float]) -> flo
 
 
 def _require_safe_dicom(path: Path) -> None:
-    """Refuse a DICOM slide of several focal planes, or of a size no glass has: OpenSlide would end the process."""
+    """Require a DICOM slide of one focal plane and a possible size: OpenSlide would crash on others."""
     for part in series_of(path) if is_dicom(path) else ():
         try:
             with part.open("rb") as file:
                 head = file.read(HEAD)
         except OSError:
-            continue  # OpenSlide says why
+            continue  # OpenSlide reports the reason
         sides, planes = sides_of(head), focal_planes_of(head)
         if planes > 1:
             raise several_planes(path, planes, "focal planes")
         if sides is not None and max(sides) > MAX_SIDE:
             raise SlideError(
-                f"Expected a slide that a glass can hold in {part}. Got a side of {max(sides)} px; the file is "
-                "probably damaged: copy it again from its source."
+                f"Expected a slide no larger than a microscope slide in {part}. Got a side of {max(sides)} px. The "
+                "file is probably damaged: copy it again from its source."
             )
 
 
@@ -226,13 +231,13 @@ def _open(path: Path) -> openslide.OpenSlide:
     _require_safe_dicom(path)
     if path.suffix.lower() == MRXS and not path.with_suffix("").is_dir():
         raise SlideError(
-            f"Expected the folder {path.stem} beside {path}, which holds the slide's pixels; there is none. "
-            "An MRXS is a file and a folder of one name: copy both."
+            f"The folder {path.stem} with the pixels of {path} is missing. An MRXS slide is a file and a folder of "
+            "the same name: copy both."
         )
     try:
         return openslide.OpenSlide(path)
     except (openslide.OpenSlideError, OSError) as error:
         raise SlideError(
-            f"Expected a whole-slide image in {path}; OpenSlide says: {error}. "
-            "Check that the file is complete and in a format that `lrmil doctor` lists."
+            f"OpenSlide cannot open {path}: {error}. Check that the file is complete, and that `lrmil doctor` lists "
+            "its format."
         ) from error

@@ -1,7 +1,7 @@
-"""Read regions of a level through OpenSlide as they are stored, though it counts in pixels of level 0.
+"""Read the stored pixels of a level with OpenSlide, although it takes corners in pixels of level 0.
 
-A corner that is given in pixels of level 0 lies between the pixels of a level whose factor is not whole, and OpenSlide
-then moves and smooths what it reads. So a region is read from a corner where both grids meet, and cut.
+If the factor of a level is not an integer, such a corner may be between two pixels of the level, and OpenSlide then
+shifts and smooths the region. So a region is read from a corner where the two grids meet, and cropped.
 """
 
 import numpy as np
@@ -9,17 +9,26 @@ import openslide
 from numpy.typing import NDArray
 from PIL import Image
 
-NEAR = 1 / 512  # of a pixel: cairo, which draws for OpenSlide, does not move a picture by less
-MAX_PIXELS = 1 << 24  # that are read for one region: 64 MiB
+NEAR = 1 / 512  # of a pixel: cairo, which draws for OpenSlide, ignores smaller shifts
+MAX_PIXELS = 1 << 24  # read for one region: 64 MiB
 
 
 def read_stored(handle: openslide.OpenSlide, level: int, y: int, x: int, h: int, w: int) -> NDArray[np.uint8] | None:
-    """Read the (h, w, 3) pixels of a rectangle exactly; None where too much would have to be read for that.
+    """Read a rectangle of a level exactly.
 
     Parameters
     ----------
-    y, x
-        Top-left corner in pixels of the level.
+    handle
+        The open slide.
+    level
+        Index of the level.
+    y, x, h, w
+        Top-left corner and size in pixels of the level.
+
+    Returns
+    -------
+    NDArray or None
+        (h, w, 3) pixels; None if more than `MAX_PIXELS` would have to be read.
     """
     downsample = handle.level_downsamples[level]
     top, left = (meeting_point(corner, downsample) for corner in (y, x))
@@ -30,7 +39,7 @@ def read_stored(handle: openslide.OpenSlide, level: int, y: int, x: int, h: int,
 
 
 def meeting_point(corner: int, downsample: float) -> int:
-    """Give the last pixel of a level at or before a corner that begins where a pixel of level 0 does; 0 always does."""
+    """Return the last pixel at or before `corner` that begins with a pixel of level 0; pixel 0 always does."""
     if float(downsample).is_integer():
         return corner
     candidates = np.arange(corner, -1, -1)
@@ -40,14 +49,14 @@ def meeting_point(corner: int, downsample: float) -> int:
 
 
 def begins_with_level0(corner: int, downsample: float) -> bool:
-    """Whether a pixel of a level begins where one of level 0 does, so that it can be read as it is stored."""
+    """Return whether a pixel of a level begins with a pixel of level 0, so that it can be read exactly."""
     return meeting_point(corner, downsample) == corner
 
 
 def read_from(
     handle: openslide.OpenSlide, level: int, corner_yx: tuple[int, int], size_yx: tuple[int, int]
 ) -> NDArray[np.uint8]:
-    """Read pixels of a level from the corner that OpenSlide has nearest; where nothing was scanned they are white."""
+    """Read (h, w, 3) pixels of a level from the level-0 pixel nearest to a corner; unscanned areas are white."""
     downsample = handle.level_downsamples[level]
     corner = round(corner_yx[1] * downsample), round(corner_yx[0] * downsample)
     rgba = handle.read_region(corner, level, (size_yx[1], size_yx[0]))

@@ -1,7 +1,7 @@
-"""The dialects in which slides state pixel size and objective: Aperio, OME, TIFF, ImageJ, OME-Zarr, OpenSlide.
+"""Parse the pixel size and objective that slides state: Aperio, OME, TIFF, ImageJ, OME-Zarr, OpenSlide.
 
-A pixel size belongs to a picture of a size: a text that states another one was copied from the picture that this one
-was made from, and does not count.
+A pixel size belongs to an image of a certain size. Metadata that state another size were copied from another image,
+and their pixel size is not used.
 """
 
 import re
@@ -15,21 +15,21 @@ Found = list[MppCandidate | Disregarded]
 Shape = tuple[int, int]
 
 TIFF_UNIT_UM = {2: 25_400.0, 3: 10_000.0}  # ResolutionUnit: 2 = inch, 3 = centimetre; 1 = none
-PRINTERS_UNITS_UM = frozenset(TIFF_UNIT_UM.values())  # in which image editors state dots that nobody measured
+PRINTERS_UNITS_UM = frozenset(TIFF_UNIT_UM.values())  # units in which image editors write values that nobody measured
 PHILIPS_SIZES = (
     "philips.PIM_DP_IMAGE_{}",
     "philips.PIIM_PIXEL_DATA_REPRESENTATION_SEQUENCE[0].PIIM_PIXEL_DATA_REPRESENTATION_{}",
 )
-PHILIPS_TILE = 2048  # pixels: no tile of theirs is larger
-MAX_DIGITS = 10  # of a side in pixels
-MAX_NAMED = 3  # sizes that a sentence lists
-SAME = 0.02  # two statements that differ by less are one
+PHILIPS_TILE = 2048  # pixels: larger than any Philips tile
+MAX_DIGITS = 10  # in a side in pixels
+MAX_NAMED = 3  # sizes listed in one sentence
+SAME = 0.02  # relative: values that differ by less are equal
 APERIO_REGION = re.compile(r"\[\s*-?\d+\s*,\s*-?\d+\s*[,\s]\s*(\d+)\s*[xX×]\s*(\d+)\s*\]")
 APERIO_WHOLE = re.compile(r"(?<![\w.(])(\d+)[xX×](\d+)(?![\w)])")
 
 
 def aperio_mpp(description: str, shape: Shape) -> Found:
-    """Find ``MPP = 0.499`` in the description of an Aperio SVS whose picture has the `shape` (height, width)."""
+    """Parse ``MPP = 0.499`` in the description of an Aperio SVS of `shape` (height, width)."""
     value = _aperio_number(description, "MPP")
     if value is None:
         return []
@@ -38,7 +38,7 @@ def aperio_mpp(description: str, shape: Shape) -> Found:
 
 
 def aperio_power(description: str, shape: Shape) -> float | Disregarded | None:
-    """Find ``AppMag = 20`` in the description of an Aperio SVS whose picture has the `shape` (height, width)."""
+    """Parse ``AppMag = 20`` in the description of an Aperio SVS of `shape` (height, width)."""
     value = _aperio_number(description, "AppMag")
     if value is None:
         return None
@@ -46,22 +46,29 @@ def aperio_power(description: str, shape: Shape) -> float | Disregarded | None:
 
 
 def ome_mpp(image: OmeImage, shape: Shape) -> Found:
-    """Take PhysicalSizeY and PhysicalSizeX, in whatever unit, of an image whose picture has the `shape`."""
+    """Convert PhysicalSizeY and PhysicalSizeX of an image of `shape` (height, width) to um/px."""
     found = _in_microns("OME PhysicalSize", image.size_y, image.size_x)
     return [_other_size(_statement_of(one), [image.shape], shape) or one for one in found]
 
 
 def ome_power(image: OmeImage, shape: Shape) -> float | Disregarded | None:
-    """Take the magnification of the objective that took an image whose picture has the `shape` (height, width)."""
+    """Return the magnification of an image of `shape` (height, width)."""
     if not isinstance(image.power, float):
         return image.power
     return _other_size((f"OME says {image.power:g}x", None), [image.shape], shape) or image.power
 
 
 def tiff_mpp(y_resolution: float | None, x_resolution: float | None, unit: int) -> Found:
-    """Turn TIFF pixels per inch or centimetre into um/px.
+    """Convert TIFF pixels per inch or centimetre to um/px.
 
-    Implausible values count as absent: 72 and 96 dpi are what image editors write when nobody asked them.
+    Implausible values count as absent: image editors write 72 and 96 dpi by default.
+
+    Parameters
+    ----------
+    y_resolution, x_resolution
+        Pixels per unit.
+    unit
+        TIFF ResolutionUnit: 2 is inch, 3 is centimetre.
     """
     if unit not in TIFF_UNIT_UM or not y_resolution or not x_resolution:
         return []
@@ -70,7 +77,7 @@ def tiff_mpp(y_resolution: float | None, x_resolution: float | None, unit: int) 
 
 
 def imagej_mpp(unit: object, y_resolution: float | None, x_resolution: float | None) -> Found:
-    """Turn the pixels per unit of a TIFF that ImageJ wrote into um/px; it states the unit in its own words."""
+    """Convert the pixels per unit of an ImageJ TIFF to um/px; the unit is free text."""
     if not unit or not y_resolution or not x_resolution:
         return []
     found = _in_microns("ImageJ unit", (1 / y_resolution, unit), (1 / x_resolution, unit))
@@ -79,14 +86,14 @@ def imagej_mpp(unit: object, y_resolution: float | None, x_resolution: float | N
 
 
 def zarr_mpp(scale_y: float, scale_x: float, *, unit_y: object, unit_x: object) -> Found:
-    """Turn the scale of an OME-Zarr into um/px; a scale of 1 without a unit says nothing."""
+    """Convert the scale of an OME-Zarr to um/px; a scale of 1 without a unit counts as absent."""
     if not unit_y and not unit_x and scale_y == scale_x == 1:
         return []
     return _in_microns("OME-Zarr scale", (scale_y, unit_y), (scale_x, unit_x))
 
 
 def openslide_mpp(properties: Mapping[str, str], shape: Shape) -> Found:
-    """Take openslide.mpp-y and openslide.mpp-x of a slide whose level 0 has the `shape` (height, width)."""
+    """Parse openslide.mpp-y and openslide.mpp-x of a slide of `shape` (height, width)."""
     y, x = positive(properties.get("openslide.mpp-y")), positive(properties.get("openslide.mpp-x"))
     if not y or not x:
         return []
@@ -95,7 +102,7 @@ def openslide_mpp(properties: Mapping[str, str], shape: Shape) -> Found:
 
 
 def openslide_power(properties: Mapping[str, str], shape: Shape) -> float | Disregarded | None:
-    """Take openslide.objective-power of a slide whose level 0 has the `shape` (height, width)."""
+    """Parse openslide.objective-power of a slide of `shape` (height, width)."""
     power = positive(properties.get("openslide.objective-power"))
     if power is None:
         return None
@@ -104,10 +111,10 @@ def openslide_power(properties: Mapping[str, str], shape: Shape) -> float | Disr
 
 
 def without_copies(found: Found) -> Found:
-    """Disregard what repeats a value that is of another picture: who copied the text copied the numbers beside it."""
+    """Disregard values equal to one of another image: they were probably copied together."""
     stale = [one.mpp for one in found if isinstance(one, Disregarded) and one.mpp]
     return [
-        Disregarded(f"{one.source} says {show_pair(one.mpp_y, one.mpp_x)} as well")
+        Disregarded(f"{one.source} says {show_pair(one.mpp_y, one.mpp_x)} too")
         if isinstance(one, MppCandidate) and any(abs(one.mpp_x - mpp) < SAME * mpp for mpp in stale)
         else one
         for one in found
@@ -115,7 +122,7 @@ def without_copies(found: Found) -> Found:
 
 
 def _in_microns(source: str, y: tuple[float, object] | None, x: tuple[float, object] | None) -> Found:
-    """Turn the sides of a pixel, each a number and its unit, into um/px, or say what is wrong with their units."""
+    """Convert the sides of a pixel, each a number and a unit, to um/px; disregard unknown units."""
     if y is None or x is None:
         return []
     microns = [microns_per(unit) for _, unit in (y, x)]
@@ -124,25 +131,25 @@ def _in_microns(source: str, y: tuple[float, object] | None, x: tuple[float, obj
     number, unit = y if not microns[0] else x
     if not unit:
         return [Disregarded(f"{source} says {number:g} without a unit")]
-    what = "is no length" if is_no_length(unit) else "is no unit of length that is known here"
+    what = "is not a length" if is_no_length(unit) else "is not a known unit of length"
     return [Disregarded(f"{source} says {number:g} {shown(unit)}, which {what}")]
 
 
 def _statement_of(found: MppCandidate | Disregarded) -> tuple[str, float | None]:
-    """What a statement says, for a sentence, and as um/px."""
+    """Return a value as half a sentence, and as um/px."""
     if isinstance(found, Disregarded):
         return found.why, None
     return f"{found.source} says {show_pair(found.mpp_y, found.mpp_x)} um", found.mpp_x
 
 
 def _other_size(statement: tuple[str, float | None], stated: list[Shape | None], shape: Shape) -> Disregarded | None:
-    """Disregard what is said of pictures of other sizes; None where the size is this picture's, or not stated."""
+    """Disregard a value for images of other sizes; None if the stated size is right, or absent."""
     others = [f"{one[1]} x {one[0]} px" for one in stated if one and min(one) > 0]
     if not others or shape in stated:
         return None
     names = " or ".join(list(dict.fromkeys(others))[:MAX_NAMED])
     return Disregarded(
-        f"{statement[0]} of a picture of {names} (width x height), and this one has {shape[1]} x {shape[0]} px",
+        f"{statement[0]} for an image of {names} (width x height), but this one has {shape[1]} x {shape[0]} px",
         statement[1],
     )
 
@@ -157,9 +164,9 @@ def _aperio_number(description: str, key: str) -> float | None:
 
 
 def _aperio_shape(description: str) -> Shape | None:
-    """(height, width) that the text states for its picture: of the scanned region where it names one.
+    """Return the (height, width) that a description states: of the scanned region if there is one.
 
-    ``46000x32914 [42673,5576 2220x2967] (240x240)``: a region of a scan; after ``->`` stands to what that was shrunk.
+    ``46000x32914 [42673,5576 2220x2967] (240x240)`` is a region of a scan; ``->`` precedes its size after shrinking.
     """
     head = re.split(r"[|;]", description, maxsplit=1)[0]
     found = APERIO_REGION.search(head) or APERIO_WHOLE.search(head)
@@ -167,7 +174,7 @@ def _aperio_shape(description: str) -> Shape | None:
 
 
 def _openslide_shape(properties: Mapping[str, str], shape: Shape) -> Shape | None:
-    """(height, width) that a text states which OpenSlide gives as it is; Philips's may be without padding of tiles."""
+    """Return the (height, width) in the vendor's metadata; Philips may state it without padding of tiles."""
     if properties.get("openslide.vendor") == "aperio":
         return _aperio_shape(properties.get("tiff.ImageDescription", ""))
     pairs = [[positive(properties.get(name.format(side))) for side in ("ROWS", "COLUMNS")] for name in PHILIPS_SIZES]

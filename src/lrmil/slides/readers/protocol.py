@@ -1,4 +1,4 @@
-"""Reader: what the tifffile route and the OpenSlide route both offer."""
+"""Define Reader, the interface of every reader, and the messages that readers share."""
 
 import re
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lrmil.errors import SlideError
 from lrmil.slides.resolution import Disregarded, MppCandidate
 
-ICC_NOTE = "The file has an ICC colour profile; it is not applied: colours are read as they are stored."
+ICC_NOTE = "The file has an ICC colour profile. It is not applied; colours are read as stored."
 ASSOCIATED = r"label|macro|thumb|thumbnail|overview|barcode|preview"
 ASSOCIATED_WORD = re.compile(rf"(?<![a-z])({ASSOCIATED})(s|image|photo)?(?![a-z])", re.IGNORECASE)
 INNER_CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -22,11 +22,11 @@ class Level(NamedTuple):
     Parameters
     ----------
     shape
-        (height, width) in pixels of this level.
+        (height, width) of this level in its own pixels.
     downsample
         Level-0 pixels per pixel of this level.
     tile
-        (height, width) of a storage block: the least that can be decoded.
+        (height, width) of a storage block, the smallest part that can be decoded.
     """
 
     shape: tuple[int, int]
@@ -35,7 +35,21 @@ class Level(NamedTuple):
 
 
 class Reader(Protocol):
-    """An open slide file that gives rectangles of its levels; many threads may read at once."""
+    """An open slide file that returns rectangles of its levels; several threads may read at the same time.
+
+    Attributes
+    ----------
+    name
+        The library that reads the pixels.
+    levels
+        The pyramid, full resolution first.
+    origin_yx
+        Offset of the scanned area in level-0 pixels.
+    objective_power
+        Magnification of the objective, None if not stated, or why it is not used.
+    mpp_candidates
+        Pixel sizes in um/px found in the file, most trusted first.
+    """
 
     name: str
     levels: tuple[Level, ...]
@@ -45,79 +59,106 @@ class Reader(Protocol):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences on how this slide is read that its user must know."""
+        """Sentences that a user must know about how this slide is read."""
         ...
 
     @property
     def bytes_read(self) -> int | None:
-        """Compressed bytes taken from the file so far; None where that cannot be known."""
+        """Compressed bytes read from the file so far; None if unknown."""
         ...
 
     def read(self, level: int, y: int, x: int, h: int, w: int) -> NDArray[np.uint8]:
-        """Read an (h, w, 3) rectangle that lies inside a level, in pixels of that level.
+        """Read a rectangle inside a level.
+
+        Parameters
+        ----------
+        level
+            Index of the level.
+        y, x
+            Top-left corner in pixels of the level.
+        h, w
+            Height and width in pixels of the level.
+
+        Returns
+        -------
+        NDArray
+            (h, w, 3) RGB pixels.
 
         Raises
         ------
         ValueError
             If the rectangle is not inside the level.
         SlideError
-            If the file cannot give these pixels; they are never invented.
+            If the pixels cannot be read.
         """
         ...
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         ...
 
 
 def require_inside(levels: Sequence[Level], level: int, y: int, x: int, h: int, w: int) -> None:
-    """Refuse a rectangle that is empty or not wholly inside the level."""
+    """Require a rectangle that is not empty and lies inside a level.
+
+    Parameters
+    ----------
+    levels
+        The pyramid.
+    level, y, x, h, w
+        As for `Reader.read`.
+
+    Raises
+    ------
+    ValueError
+        If it is empty, or not inside the level.
+    """
     height, width = levels[level].shape
     if not (y >= 0 and x >= 0 and h > 0 and w > 0 and y + h <= height and x + w <= width):
         raise ValueError(
-            f"Expected a rectangle inside level {level} ({height} x {width}); got y={y} x={x} h={h} w={w}. "
+            f"Expected a rectangle inside level {level} ({height} x {width}). Got y={y} x={x} h={h} w={w}. "
             "Clip it first, or use Slide.read_region, which pads with white."
         )
 
 
 def not_brightfield(path: object, got: str) -> SlideError:
-    """Make the error for a picture that is no 8-bit RGB brightfield slide."""
+    """Return the error for an image that is not an 8-bit RGB brightfield slide; `got` says what it is."""
     return SlideError(
-        f"Expected an 8-bit RGB brightfield slide in {path}; got {got}. "
-        "Convert it to RGB first; fluorescence and grey images are outside what this package classifies."
+        f"Expected an 8-bit RGB brightfield slide in {path}. Got {got}. "
+        "Convert it to RGB first; fluorescence and grey images are not supported."
     )
 
 
 def is_associated(name: str) -> bool:
-    """Tell by its name whether an image in a slide file is no scan of tissue: the label, the macro photo, a preview."""
+    """Return whether an image is named as an associated one and not a scan: label, macro photo or preview."""
     return ASSOCIATED_WORD.search(INNER_CAPITAL.sub(" ", name)) is not None
 
 
 def no_scan(path: object) -> SlideError:
-    """Make the error for a file that has no scan."""
+    """Return the error for a file without a scan."""
     return SlideError(
-        f"Expected a scan of tissue in {path}; it has none: all its pictures are named or marked as label, macro photo "
-        "or thumbnail, which are never read. Check that this is the right file."
+        f"{path} has no scan of tissue: all its images are named or marked as label, macro photo or thumbnail. Check "
+        "that this is the right file."
     )
 
 
 def scene_note(chosen: int, count: int) -> tuple[str, ...]:
-    """Say which of several scenes is read, both counted from 1; nothing where there is one."""
+    """Return a note which of several scenes is read, counted from 1; none if there is only one."""
     if count < 2:
         return ()
-    return (f"The file holds {count} scenes; the largest is read alone: scene {chosen} of {count}.",)
+    return (f"The file has {count} scenes. Only the largest is read: scene {chosen} of {count}.",)
 
 
 def several_planes(path: object, count: int, kind: str) -> SlideError:
-    """Make the error for a slide that was scanned at several depths, or times."""
+    """Return the error for a slide with several planes of a `kind`, such as "focal planes"."""
     return SlideError(
-        f"Expected one picture of the slide in {path}; it has {count} {kind}; export one, for example with QuPath or "
-        "bfconvert, and use that."
+        f"Expected one plane in {path}. Got {count} {kind}. Export one of them, for example with QuPath or bfconvert, "
+        "and use that."
     )
 
 
 def unreadable(path: object, what: str) -> SlideError:
-    """Make the error for pixels that a file cannot give."""
+    """Return the error for pixels that cannot be read; `what` says which, and what is wrong."""
     return SlideError(
-        f"Expected readable pixels in {path}; {what}. Copy the file again from its source, or leave this slide out."
+        f"Cannot read pixels of {path}: {what}. Copy the file again from its source, or leave this slide out."
     )

@@ -1,4 +1,4 @@
-"""Cut a region out of one level of a pyramid and bring it to another resolution with an anti-aliasing filter."""
+"""Read a region of one level of a pyramid, and resample it with an anti-aliasing filter."""
 
 import math
 
@@ -8,19 +8,23 @@ from PIL import Image
 
 from lrmil.slides.readers.protocol import Reader
 
-WHITE = 255  # glass: what lies beyond the edge of a slide
-WHOLE = 1e-3  # a ratio, or an offset in pixels, this close to a whole number is one
+WHITE = 255  # pixels outside the slide, like glass
+WHOLE = 1e-3  # a ratio, or an offset in pixels, this close to an integer counts as one
 
 
 def sample(
     reader: Reader, level: int, corner_yx: tuple[float, float], size_yx: tuple[int, int], *, ratio: float
 ) -> NDArray[np.uint8]:
-    """Read a region of a level, shrunk by `ratio`; what lies outside the level is white.
+    """Read a region of a level, shrunk by `ratio`; outside the level it is white.
 
     Parameters
     ----------
+    reader
+        The open slide.
+    level
+        Index of the level.
     corner_yx
-        Top-left corner in pixels of the level, anywhere.
+        Top-left corner in pixels of the level; it may be fractional, or outside the level.
     size_yx
         (height, width) in output pixels.
     ratio
@@ -28,8 +32,14 @@ def sample(
 
     Returns
     -------
-    (height, width, 3) pixels: a plain copy where nothing has to be resampled, exact means of `ratio` x `ratio` pixels
-    where the ratio is whole, a Hamming filter of that support otherwise.
+    NDArray
+        (height, width, 3) pixels: a copy if nothing has to be resampled, exact means of `ratio` x `ratio` pixels if the
+        ratio is an integer, else the result of a Hamming filter of that support.
+
+    Raises
+    ------
+    SlideError
+        If the pixels cannot be read.
     """
     spans = [_Span(start, size, ratio) for start, size in zip(corner_yx, size_yx, strict=True)]
     pixels = read_padded(reader, level, *(span.first for span in spans), *(span.length for span in spans))
@@ -43,7 +53,25 @@ def sample(
 
 
 def read_padded(reader: Reader, level: int, y: int, x: int, h: int, w: int) -> NDArray[np.uint8]:
-    """Read a rectangle of a level that may reach beyond its edges; what lies outside is white."""
+    """Read a rectangle that may extend beyond the edges of a level; outside the level it is white.
+
+    Parameters
+    ----------
+    reader
+        The open slide.
+    level, y, x, h, w
+        Index of the level, corner and size in pixels of the level.
+
+    Returns
+    -------
+    NDArray
+        (h, w, 3) pixels.
+
+    Raises
+    ------
+    SlideError
+        If the pixels cannot be read.
+    """
     height, width = reader.levels[level].shape
     y0, y1, x0, x1 = max(y, 0), min(y + h, height), max(x, 0), min(x + w, width)
     if (y0, y1, x0, x1) == (y, y + h, x, x + w):
@@ -55,11 +83,11 @@ def read_padded(reader: Reader, level: int, y: int, x: int, h: int, w: int) -> N
 
 
 class _Span:
-    """One axis of a region: the whole pixels that hold it, and where in them it begins and ends."""
+    """One axis of a region: the pixels that contain it, and its begin and end relative to them."""
 
     def __init__(self, start: float, size: int, ratio: float) -> None:
         end = start + size * ratio
-        self.first = math.floor(start + WHOLE)  # rounding noise must not fetch another row of tiles
+        self.first = math.floor(start + WHOLE)  # rounding errors must not read another row of tiles
         self.length = max(1, math.ceil(end - WHOLE) - self.first)
         self.box = max(start - self.first, 0.0), min(end - self.first, float(self.length))
         self.aligned = abs(start - self.first) < WHOLE

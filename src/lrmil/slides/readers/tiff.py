@@ -1,4 +1,4 @@
-"""Read TIFF pyramids by decoding only the segments (tiles or strips) that a rectangle needs, in any thread."""
+"""Read TIFF pyramids: decode only the segments (tiles or strips) that a rectangle needs, in any thread."""
 
 import logging
 import os
@@ -30,19 +30,24 @@ from lrmil.slides.readers.protocol import Level, require_inside, unreadable
 from lrmil.slides.readers.tiff_pages import UNCOMPRESSED, LevelPage, parse_pyramid
 
 CACHE_BYTES = 32 << 20
-BACKGROUND = 255  # of what a writer did not store: white
-CHECKED = (8, 32946, 34925, 50013)  # Compression: deflate and LZMA, whose decoders compare a checksum
+BACKGROUND = 255  # value of segments that a writer did not store: white
+CHECKED = (8, 32946, 34925, 50013)  # Compression: deflate and LZMA, whose decoders verify a checksum
 WEBP = 50001
 MAX_SEGMENT_BYTES = 512 << 20
-MAX_REMEMBERED = 1 << 16  # damaged segments
-UNDECODABLE = (ValueError, TypeError, RuntimeError, IndexError, OSError)  # imagecodecs: RuntimeError
+MAX_REMEMBERED = 1 << 16  # damaged segments kept in memory
+UNDECODABLE = (ValueError, TypeError, RuntimeError, IndexError, OSError)  # imagecodecs raises RuntimeError
 
-logging.getLogger("tifffile").addHandler(logging.NullHandler())  # its remarks go to the application's log, not stderr
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # to the application's log, not stderr
 logger = logging.getLogger(__name__)
 
 
 class TiffReader:
     """A TIFF, SVS, OME-TIFF or NDPI slide; see `lrmil.slides.readers.protocol.Reader`.
+
+    Parameters
+    ----------
+    path
+        The file.
 
     Raises
     ------
@@ -66,12 +71,12 @@ class TiffReader:
         self._blank = [_not_stored(page) for page in self._pages]
         self._missing = [_missing(page, self._size) for page in self._pages]
         self._damaged: dict[tuple[int, int], str] = {}
-        # The condition makes a thread that asks for a segment in the making wait for it; others decode meanwhile.
+        # With the condition, a thread waits for a segment that another thread is decoding.
         self._cache: LRUCache[tuple[object, ...], NDArray[np.uint8]] = LRUCache(CACHE_BYTES, lambda array: array.nbytes)
         self._segment = cached(self._cache, condition=threading.Condition())(self._decode)
         self._fd = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-        # A viewer drops a slide's arrays without a word: the file is let go of with the last of them.
-        self._let_go = weakref.finalize(self, os.close, self._fd)
+        # A viewer drops the arrays of a slide without closing it: the file is closed with the last of them.
+        self._close_file = weakref.finalize(self, os.close, self._fd)
         try:
             self._align(unmarked)
             self._read_sample()
@@ -81,7 +86,7 @@ class TiffReader:
 
     @property
     def bytes_read(self) -> int | None:
-        """Compressed bytes taken from the file so far."""
+        """Compressed bytes read from the file so far."""
         return self._bytes_read
 
     def read(self, level: int, y: int, x: int, h: int, w: int) -> NDArray[np.uint8]:
@@ -94,7 +99,7 @@ class TiffReader:
         rows = range(y // page.tile[0], (y + h - 1) // page.tile[0] + 1)
         columns = range(x // page.tile[1], (x + w - 1) // page.tile[1] + 1)
         cells = list(product(rows, columns))
-        for row, column in cells:  # before anything is decoded in vain
+        for row, column in cells:  # before decoding any of them
             self._require_intact(level, row * page.columns + column)
         for row, column in cells:
             index = row * page.columns + column
@@ -109,23 +114,23 @@ class TiffReader:
         return out
 
     def close(self) -> None:
-        """Let go of the file and of the decoded segments."""
-        self._let_go()
-        self._fd = -1  # never a number that the system may give to another file
+        """Close the file and free the decoded segments."""
+        self._close_file()
+        self._fd = -1  # the system may reuse the number for another file
         self._segment.cache_clear()
 
     def _align(self, unmarked: Sequence[int]) -> None:
-        """Keep the levels that lie on the first one."""
+        """Keep only the levels that are aligned with the first one."""
         aligned = align(self, unmarked=unmarked)
         self._pages = [self._pages[position] for position in aligned.kept]
         self._missing = [self._missing[position] for position in aligned.kept]
         self._blank = [self._blank[position] for position in aligned.kept]
         self.levels, self.notes = aligned.levels, (*self.notes, *aligned.notes, *_blank_note(self._blank))
-        self._damaged.clear()  # both are by level
+        self._damaged.clear()  # its keys are indices of levels, as those of the cache
         self._segment.cache_clear()
 
     def _read_rows(self, level: int, y: int, x: int, h: int, w: int) -> NDArray[np.uint8]:
-        """Read plainly stored rows; no memory map: a file that shrinks while it is mapped kills the process."""
+        """Read uncompressed rows without a memory map: a mapped file that shrinks would kill the process."""
         page, read = self._pages[level], []
         first, last = page.offsets[0], page.offsets[0] + page.shape[0] * page.row_bytes
         pieces = [(y, h * w * 3)] if w == page.shape[1] else [(row, w * 3) for row in range(y, y + h)]
@@ -137,17 +142,17 @@ class TiffReader:
         return np.frombuffer(b"".join(read), np.uint8).reshape(h, w, 3).copy()
 
     def _lies_in_missing_bytes(self, start: int, count: int, first: int, last: int) -> bool:
-        """Whether plain bytes belong to a hole, which may begin before them and end behind them."""
+        """Return whether uncompressed bytes belong to a run of missing bytes that may extend beyond them."""
         near, end = max(first, start - MIN_MISSING_BYTES + 1), min(last, start + count + MIN_MISSING_BYTES - 1)
-        return touches_missing_bytes(self._fetch(near, end - near, "a hole", shorter=True))
+        return touches_missing_bytes(self._fetch(near, end - near, "a gap", shorter=True))
 
     def _decode(self, level: int, index: int) -> NDArray[np.uint8]:
-        """Decode one segment; several threads may do so at once, since no lock is held."""
+        """Decode one segment; no lock is held, so several threads may decode at the same time."""
         self._require_intact(level, index)
         page = self._pages[level]
         if page.segment_bytes > MAX_SEGMENT_BYTES:
             raise SlideError(
-                f"Expected tiles or small strips in {self._path}; level {level} is one compressed block of "
+                f"Expected tiles or small strips in {self._path}. Level {level} has compressed blocks of "
                 f"{page.segment_bytes >> 20} MiB. Convert it to a tiled pyramid, for example with bfconvert or vips."
             )
         data = self._fetch(page.offsets[index], page.counts[index], _name(level, index))
@@ -155,8 +160,8 @@ class TiffReader:
         if not problem:
             try:
                 decoded = page.decode(data, index)
-            except MemoryError as error:  # another time there may be room
-                raise unreadable(self._path, f"{_name(level, index)} needs more memory than there is") from error
+            except MemoryError as error:  # not remembered: there may be enough memory later
+                raise unreadable(self._path, f"there is not enough memory to decode {_name(level, index)}") from error
             except UNDECODABLE as error:
                 problem = f"cannot be decoded ({error})"
         problem = problem or _find_mismatch(page, index, data, decoded) or self._find_torn_edge(page, index, data)
@@ -167,7 +172,7 @@ class TiffReader:
         return np.asarray(decoded)
 
     def _find_torn_edge(self, page: LevelPage, index: int, data: bytes) -> str:
-        """Say whether plain pixels begin or end in a hole that they share with a neighbour; padding is no hole."""
+        """Return `MISSING_BYTES` if a run of missing bytes extends into a neighbouring segment, else ""."""
         plain = page.compression == UNCOMPRESSED and page.inside(index) == page.tile
         torn = (
             plain
@@ -177,7 +182,7 @@ class TiffReader:
         return MISSING_BYTES if torn else ""
 
     def _require_intact(self, level: int, index: int) -> None:
-        """Refuse a segment that the file does not hold, or whose content was found damaged before."""
+        """Require that the file contains a segment, and that it was not found damaged before."""
         problem = self._damaged.get((level, index))
         if self._missing[level][index] and not self._blank[level][index]:
             page = self._pages[level]
@@ -187,7 +192,7 @@ class TiffReader:
             raise unreadable(self._path, f"{_name(level, index)} {problem}")
 
     def _fetch(self, offset: int, count: int, where: str, *, shorter: bool = False) -> bytes:
-        """Read bytes of the file; `shorter`: fewer will do, and they count as read already."""
+        """Read bytes of the file; with `shorter` fewer are accepted, and they do not count as read."""
         try:
             if sys.platform == "win32":
                 with self._lock:
@@ -196,7 +201,7 @@ class TiffReader:
             else:
                 data = os.pread(self._fd, count, offset)
         except OSError as error:
-            raise unreadable(self._path, f"{where}: the system says: {error}") from error
+            raise unreadable(self._path, f"{where}: {error}") from error
         if shorter:
             return data
         with self._lock:
@@ -206,7 +211,7 @@ class TiffReader:
         return data
 
     def _require_whole_level(self) -> None:
-        """Refuse a file of which every level is cut off; a slide with an intact level is still of use."""
+        """Require a level that is not truncated: one intact level makes a slide usable."""
         beyond = [sum(o + c > self._size for o, c in zip(p.offsets, p.counts, strict=True)) for p in self._pages]
         for level, missing in enumerate(beyond):
             if missing:
@@ -215,10 +220,10 @@ class TiffReader:
                     "%s: %d of %d segments of level %d lie beyond its end", self._path, missing, total, level
                 )
         if all(beyond):
-            raise unreadable(self._path, f"it is truncated: it ends after {self._size} bytes, within every level")
+            raise unreadable(self._path, f"the file is truncated after {self._size} bytes, inside every level")
 
     def _read_sample(self) -> None:
-        """Decode one segment, so that a file of which nothing can be read fails when it is opened."""
+        """Decode one segment, so that opening a file without any readable segment fails."""
         problem: SlideError | None = None
         for level in reversed(range(len(self._pages))):
             if self._pages[level].contiguous:
@@ -240,16 +245,16 @@ def _name(level: int, index: int) -> str:
 
 
 def _missing(page: LevelPage, size: int) -> NDArray[np.bool_]:
-    """Mark the segments that the file does not hold."""
+    """Return a mask of the segments that the file does not contain."""
     offsets, counts = np.array(page.offsets, float), np.array(page.counts, float)
     return np.asarray((offsets <= 0) | (counts <= 0) | (offsets + counts > size))
 
 
 def _not_stored(page: LevelPage) -> NDArray[np.bool_]:
-    """Mark the segments of which a writer says that it did not store them: it gives neither an offset nor a count.
+    """Return a mask of the segments that a writer did not store: their offset and byte count are both 0.
 
-    A torn copy leaves one of them as a rule: both tables are in different places. Of a level without a single segment
-    that is whole, nothing is believed, since a hole over both tables looks the same.
+    An incomplete copy usually leaves one of the two, since their tables are in different parts of the file. If no
+    segment of a level has both, the mask is empty: missing bytes in both tables would look the same.
     """
     offsets, counts = np.array(page.offsets), np.array(page.counts)
     blank = (offsets == 0) & (counts == 0)
@@ -258,21 +263,17 @@ def _not_stored(page: LevelPage) -> NDArray[np.bool_]:
 
 def _blank_note(blank: list[NDArray[np.bool_]]) -> tuple[str, ...]:
     parts = [f"{one.sum()} of {one.size} of level {level}" for level, one in enumerate(blank) if one.any()]
-    return (
-        (f"Tiles that the file says it does not store are read as background, white: {', '.join(parts)}.",)
-        if parts
-        else ()
-    )
+    return (f"Tiles that the file does not store are read as white background: {', '.join(parts)}.",) if parts else ()
 
 
 def _find_damage(page: LevelPage, data: bytes) -> str:
-    """Say what is wrong with the bytes of a segment that decoders would paint over; "" when nothing is."""
+    """Return the damage in the bytes of a segment that decoders would hide; "" if there is none."""
     if page.compression == UNCOMPRESSED or page.compression in CHECKED:
         return ""
-    if page.ends_in_eoi and b"\xff\xd9" not in data:  # libjpeg would paint the missing part grey
+    if page.ends_in_eoi and b"\xff\xd9" not in data:  # libjpeg would fill the missing part with grey
         return "is an incomplete JPEG"
     area = page.tile[0] * page.tile[1]
-    if page.compression == WEBP:  # whether its end is missing is seen when it is decoded
+    if page.compression == WEBP:  # a missing end is found after decoding
         return MISSING_BYTES if has_missing_compressed_bytes(data, area, pixels_a_byte=WEBP_PIXELS_A_BYTE) else ""
     return (
         MISSING_BYTES if has_missing_compressed_bytes(data, area) or (not page.is_jpeg and ends_in_zeros(data)) else ""
@@ -280,7 +281,7 @@ def _find_damage(page: LevelPage, data: bytes) -> str:
 
 
 def _find_mismatch(page: LevelPage, index: int, data: bytes, decoded: NDArray[np.uint8] | None) -> str:
-    """Say why what was decoded cannot be the segment's pixels; "" when it can."""
+    """Return why decoded pixels cannot be those of the segment; "" if they can."""
     height, width = page.inside(index)
     if (
         decoded is None

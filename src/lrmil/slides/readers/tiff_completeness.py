@@ -1,4 +1,4 @@
-"""Whether a TIFF that is no slide has all its pixels."""
+"""Detect truncated TIFF files that are not slides, such as masks."""
 
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from lrmil.slides.readers.tiff_pages import MALFORMED
 
 
 def is_whole_tiff(path: Path) -> bool:
+    """Return whether the first and the last page of a TIFF are inside the file; False if it cannot be parsed."""
     try:
         with tifffile.TiffFile(path) as tif:
             pages = [tif.pages[0].aspage(), tif.pages[-1].aspage()]

@@ -1,7 +1,7 @@
-"""Which picture of a TIFF is the slide, and which of its pages may be levels of it.
+"""Find the image of a TIFF that is the slide, and the pages that may be its levels.
 
-The pages are looked at one by one. What tifffile puts together (its series) leaves out levels of factors that it does
-not expect, takes a page of an SVS for a thumbnail by its place, and follows OME metadata into other files.
+The pages are examined one by one. The series of tifffile skip levels with unexpected factors, take a page of an SVS for
+a thumbnail because of its position, and follow OME metadata into other files.
 """
 
 import math
@@ -20,36 +20,38 @@ from lrmil.slides.resolution import Disregarded
 
 RGB, YCBCR = 2, 6  # PhotometricInterpretation
 OLD_JPEG, JPEG = 6, 7  # Compression: the two that tifffile converts from YCbCr
-JPEG_2000 = (34712, 33003, 33004, 33005)  # and those that are converted here
+JPEG_2000 = (34712, 33003, 33004, 33005)  # and those that are converted in this package
 REDUCED, MASK, MACRO = 1, 4, 8  # bits of NewSubfileType; Aperio marks its macro photo by 9
-PAGE_NAME, NDPI_LENS = 285, 65421  # tags; the lens is -1 for Hamamatsu's macro photo, -2 for its map
+PAGE_NAME, NDPI_LENS = 285, 65421  # tags; Hamamatsu's macro photo has the lens -1, its map -2
 MAX_SUBIFDS = 64
-MAX_AREA_RATIO = 100  # an image of a plain TIFF that is this many times smaller than the main one is no scan like it
+MAX_AREA_RATIO = 100  # an image of a plain TIFF with so many times fewer pixels than the main one is not a scan
 ASSOCIATED_LINE = re.compile(
     rf"^\W*({ASSOCIATED})(\s*image)?(\s+\d+\s*x\s*\d+)?\s*(\||$)", re.IGNORECASE | re.MULTILINE
 )
-A_NAME = re.compile(r"[^{<=|\r\n]{1,60}")  # a description that is no more than that
+A_NAME = re.compile(r"[^{<=|\r\n]{1,60}")  # a description that is only a name
 NAME_IN_TEXT = re.compile(r"<ImageType>([^<]*)<|\"name\":\s*\"([^\"]*)\"", re.IGNORECASE)
-APERIO = "Aperio"  # the text of every picture in a file of theirs begins so
+APERIO = "Aperio"  # begins the description of every image in an Aperio file
 STACK_IN_TEXT = re.compile(r"^(?:slices|frames)=(\d{1,9})", re.MULTILINE)  # as ImageJ writes it
 SHAPE_IN_TEXT = re.compile(r"\{\"shape\": \[([0-9, ]{1,99})\]")  # as tifffile writes it
-MIN_FACTOR = 1.2  # of a level that is not marked as one
-SIMILAR = 0.02  # of the proportions of two pictures that may be levels of each other
-OF_OTHERS = Disregarded("the OME metadata describe no page of this file, as when it is one of a set and was renamed")
+MIN_FACTOR = 1.2  # of a level that is not marked as a level
+SIMILAR = 0.02  # relative difference in aspect ratio between levels
+OF_OTHERS = Disregarded("the OME metadata describe no page of this file, perhaps because it was renamed")
 MALFORMED = (ValueError, TypeError, LookupError, AttributeError, OSError, ArithmeticError, RuntimeError)
 
 
 class TiffSlide(NamedTuple):
-    """The pages of the picture that is read.
+    """The pages of the image that is read.
 
     Parameters
     ----------
     pages
-        Full resolution first, then those that may be levels of it, the larger first.
+        Full resolution first, then the pages that may be its levels, larger first.
     unmarked
-        Places in `pages` of those that may be levels of another picture, or none.
+        Indices in `pages` of those that may also be levels of another image, or no levels.
     ome
-        What OME metadata say of that picture; None where there are none, or why they say nothing of it.
+        OME metadata of the image; None if there are none, or why they do not describe it.
+    notes
+        Sentences that a user must know.
     """
 
     pages: list[tifffile.TiffPage]
@@ -66,19 +68,28 @@ class _Picture(NamedTuple):
 
 
 def find_slide(path: object, tif: tifffile.TiffFile) -> TiffSlide:
-    """Find the largest picture of a TIFF that is no label, macro photo or thumbnail, and the pages of its pyramid.
+    """Find the largest image of a TIFF that is not a label, macro photo or thumbnail, and the pages of its pyramid.
+
+    Parameters
+    ----------
+    path
+        The file, for messages.
+    tif
+        The open file.
 
     Raises
     ------
     SlideError
-        If there is none, or it is a stack.
+        If there is none, or it has several planes.
+    ValueError
+        If every page has a side of 0 pixels.
     """
     chain = _chain(tif)
     sized = [page for page in chain if page.imagelength > 0 and page.imagewidth > 0]
     if chain and not sized:
         raise ValueError("a side of 0 pixels")
     if not sized:
-        raise SlideError(f"Expected an image in {path}; the TIFF has none. Check that this is the right file.")
+        raise SlideError(f"The TIFF {path} has no image. Check that this is the right file.")
     described = ome_images(tif.ome_metadata or "", tif.filename, len(chain)) if tif.is_ome else []
     own = [_Picture(chain[one.pages[0]], len(one.pages), one.planes, one) for one in described if one.pages]
     own = [picture for picture in own if picture.page in sized]
@@ -100,7 +111,7 @@ def find_slide(path: object, tif: tifffile.TiffFile) -> TiffSlide:
 
 
 def is_rgb(page: tifffile.TiffPage) -> bool:
-    """Tell whether a page has interleaved 8-bit RGB pixels, or such with alpha, after decoding."""
+    """Return whether a page decodes to interleaved 8-bit RGB pixels, with or without alpha."""
     convertible = int(page.compression) in (OLD_JPEG, JPEG, *JPEG_2000)
     colours = page.photometric == RGB or (page.photometric == YCBCR and convertible)
     samples = (3, 4) if page.photometric == RGB else (3,)  # the fourth is alpha, which must be opaque
@@ -108,7 +119,7 @@ def is_rgb(page: tifffile.TiffPage) -> bool:
 
 
 def _chain(tif: tifffile.TiffFile) -> list[tifffile.TiffPage]:
-    """Load the pages that can be; tifffile logs an error where the list of them breaks off."""
+    """Return the pages that can be loaded; tifffile logs an error where their chain ends early."""
     found = list[tifffile.TiffPage]()
     try:
         found.extend(page.aspage() for page in tif.pages)
@@ -123,7 +134,7 @@ def _area(page: tifffile.TiffPage) -> int:
 
 
 def _scans_of_ome(own: Sequence[_Picture], file_name: str) -> list[_Picture]:
-    """Leave out what is named or marked as label, macro photo or thumbnail; the file's name in several says nothing."""
+    """Return the images that are not associated ones by name or mark; of several, the file's own name is ignored."""
     file = re.compile(rf"^{re.escape(file_name.partition('.')[0])}(?![a-z])", re.IGNORECASE)
     found = list[_Picture]()
     for picture in own:
@@ -131,33 +142,33 @@ def _scans_of_ome(own: Sequence[_Picture], file_name: str) -> list[_Picture]:
         marked = picture.page.subfiletype & (REDUCED | MASK | MACRO)
         if not marked and not is_associated(file.sub("", name) if len(own) > 1 else name):
             found.append(picture)
-    # A photo of the glass has no pixel size as a rule, whatever it is called.
+    # A photo of the slide usually has no pixel size, whatever its name.
     return [picture for picture in found if picture.ome and picture.ome.size_x] or found
 
 
 def _scans(pages: Sequence[tifffile.TiffPage], *, is_svs: bool) -> list[_Picture]:
-    """The pictures of a TIFF without OME metadata that may be the scan, each with the number of its planes."""
+    """Return the images of a TIFF without OME metadata that may be the scan, each with its number of planes."""
     named = [page for page in pages if not _is_named_associated(page)]
-    # Scans are tiled; what lies in strips behind a tiled page is a label or a photo, whatever it is called.
+    # Scans are tiled; a page in strips after a tiled page is a label or a photo, whatever its name.
     tiled = bool(named) and named[0].is_tiled
     fit = [page for page in named if page.is_tiled or not tiled]
     if is_svs and pages[0].is_tiled:
         fit = [page for page in fit if page.is_tiled]
-    if is_svs:  # the scan has a text of Aperio's; what has none beside it is no scan, or a level saved anew
+    if is_svs:  # an Aperio scan has a description; a page without one is not a scan, or was saved by other software
         fit = [page for page in fit if str(page.description).startswith(APERIO)] or fit
     whole = [page for page in fit if not page.subfiletype & REDUCED]
     found = list[_Picture]()
     for page in whole or [page for page in fit if page.is_tiled]:
         same = [other for other in whole if other.shape == page.shape and other.photometric == page.photometric]
         if len(same) > 1:
-            found.append(_Picture(page, len(same), "focal planes, or other pictures of the same size"))
+            found.append(_Picture(page, len(same), "focal planes, or other images of the same size"))
         else:
             found.append(_Picture(page, _stacked(page)))
     return found
 
 
 def _is_named_associated(page: tifffile.TiffPage) -> bool:
-    """Tell a label, a macro photo, a thumbnail, a mask or a map by what its page says of itself."""
+    """Return whether the metadata of a page name or mark it as label, macro photo, thumbnail, mask or map."""
     lens = page.tags.valueof(NDPI_LENS)
     if page.subfiletype & (MASK | MACRO) or (isinstance(lens, int | float) and lens < 0):
         return True
@@ -168,7 +179,7 @@ def _is_named_associated(page: tifffile.TiffPage) -> bool:
 
 
 def _stacked(page: tifffile.TiffPage) -> int:
-    """Planes that lie behind the pixels of one page, as tifffile and ImageJ write them."""
+    """Return the number of planes stored after one page, as tifffile and ImageJ write them."""
     text = str(page.description or "")
     depths = [int(page.imagedepth), *(int(count) for count in STACK_IN_TEXT.findall(text) if page.is_imagej)]
     if shape := SHAPE_IN_TEXT.match(text):
@@ -184,14 +195,20 @@ def _levels(
     is_ome: bool,
     by_size: bool,
 ) -> tuple[list[tifffile.TiffPage], list[tifffile.TiffPage]]:
-    """Pages that may be levels of the main one: those that are its own for certain, then those that may be.
+    """Return the pages that are certainly levels of the main image, and those that may be.
 
     Parameters
     ----------
+    main
+        The main image.
     pages
         The other pages of the file, without those that OME metadata describe.
+    scans
+        All images that may be scans.
+    is_ome
+        Whether OME metadata describe the main image.
     by_size
-        Whether levels are not marked in this format.
+        Whether this format does not mark levels.
     """
     others = [
         page for page in pages if _area(page) < _area(main.page) and is_rgb(page) and not _is_named_associated(page)
@@ -210,7 +227,7 @@ def _levels(
 
 
 def _follows(page: tifffile.TiffPage, main: _Picture, scans: Sequence[_Picture]) -> bool:
-    """Whether a reduced page belongs to the main picture: of several scans, each is followed by its own."""
+    """Return whether a reduced page belongs to the main image: the levels of each scan follow it."""
     starts = sorted(one.page.index for one in scans if not _is_shrunken(main.page, one.page))
     ends = dict(pairwise([*starts, math.inf]))
     return len(starts) < 2 or bool(main.page.index < page.index < ends.get(main.page.index, math.inf))
@@ -223,7 +240,7 @@ def _subifds(page: tifffile.TiffPage) -> list[tifffile.TiffPage]:
             page.parent.filehandle.seek(offset)
             inner = tifffile.TiffPage(page.parent, (page.index, number))
         except MALFORMED as error:
-            tifffile.logger().error("%r cannot be read: %r", page.parent, error)  # it goes on likewise, and so do we
+            tifffile.logger().error("%r cannot be read: %r", page.parent, error)  # as tifffile does before it continues
             continue
         if 0 < _area(inner) < _area(page):
             found.append(inner)
@@ -231,25 +248,25 @@ def _subifds(page: tifffile.TiffPage) -> list[tifffile.TiffPage]:
 
 
 def _is_shrunken(main: tifffile.TiffPage, page: tifffile.TiffPage) -> bool:
-    """Tell whether a picture may be the main one made smaller: it has its proportions."""
+    """Return whether an image may be the main one reduced: it is smaller with the same aspect ratio."""
     height, width = main.imagelength / page.imagelength, main.imagewidth / page.imagewidth
     return bool(min(height, width) > MIN_FACTOR and abs(height - width) < SIMILAR * height)
 
 
 def _set_notes(image: OmeImage | None, described: Sequence[OmeImage]) -> tuple[str, ...]:
-    """Say what is in other files, where a set of files shares the metadata."""
+    """Return a note about parts in other files, if a set of files shares the metadata."""
     if image is not None and image.elsewhere:
-        return ("Other planes of the picture are in other files of its set; the one in this file is read alone.",)
+        return ("Other planes of the image are in other files of its set; only the one in this file is read.",)
     if image is not None and not all(one.pages for one in described):
         count = f"scene {image.number} of {image.total}"
-        return (f"The file is of a set that holds {image.total} scenes; the one in this file is read alone: {count}.",)
+        return (f"The file belongs to a set with {image.total} scenes. Only the one in this file is read: {count}.",)
     return ()
 
 
 def _scene_notes(
     main: _Picture, scans: Sequence[_Picture], levels: Sequence[tifffile.TiffPage], *, is_ome: bool
 ) -> tuple[str, ...]:
-    """Say which of several scans is read: pictures as the main one is, and no levels of it."""
+    """Return a note which of several scans is read: images like the main one that are not its levels."""
     numbers = [page.index for page in levels]
     scenes = [one for one in scans if one is main or (is_rgb(one.page) and one.page.index not in numbers)]
     if not is_ome:

@@ -1,4 +1,4 @@
-"""What the pages of a TIFF slide say: where the segments of each level lie, how to decode them, its pixel size."""
+"""Parse the pages of a TIFF slide: the segments of each level, how to decode them, and the pixel size."""
 
 import logging
 import struct
@@ -31,21 +31,37 @@ from lrmil.slides.readers.tiff_images import JPEG, JPEG_2000, OLD_JPEG, YCBCR, T
 from lrmil.slides.resolution import Disregarded
 
 UNCOMPRESSED = 1
-APERIO_YCBCR = 33003  # where Aperio wrote it; Bio-Formats writes RGB under this number
-DAMAGED = "Part of the file's structure cannot be read, as when a copy stops early: levels may be missing."
-TRESTLE = "MedScan"  # its tiles overlap
+APERIO_YCBCR = 33003  # as Aperio uses it; Bio-Formats uses the number for RGB
+DAMAGED = "Part of the file's structure cannot be read, perhaps because a copy is incomplete: levels may be missing."
+TRESTLE = "MedScan"  # software of Trestle scanners, whose tiles overlap
 ICC_PROFILE, NDPI_FILTER, NDPI_WAVELENGTH = 34675, 65434, 65451  # tags
-ALPHA_NOTE = "The file has an alpha channel; it is left out, and where it is not opaque nothing is read."
+ALPHA_NOTE = "The file has an alpha channel. It is ignored where it is opaque; elsewhere pixels are unreadable."
 MALFORMED = (ValueError, TypeError, LookupError, AttributeError, OSError, struct.error, ArithmeticError, AssertionError)
 
 
 class NeedsOpenSlide(SlideError):
-    """This TIFF is one that tifffile reads wrongly or only in part."""
+    """tifffile reads this TIFF wrongly or incompletely."""
 
 
 @dataclass(frozen=True, slots=True)
 class LevelPage:
-    """What is needed to read one level once the structure of the TIFF has been parsed."""
+    """The segments of one level of a TIFF, and how to decode them.
+
+    Parameters
+    ----------
+    shape, tile
+        (height, width) of the level and of a segment, in pixels.
+    offsets, counts
+        Position and length in bytes of each segment, row by row.
+    decode
+        Decodes the bytes of a segment, given its index, to (h, w, 3) pixels.
+    compression
+        TIFF Compression.
+    ends_in_eoi
+        Whether the bytes of each segment end with a JPEG end-of-image marker.
+    contiguous
+        Whether the level is uncompressed in one piece, so that rows are read, not segments.
+    """
 
     shape: tuple[int, int]
     tile: tuple[int, int]
@@ -55,26 +71,29 @@ class LevelPage:
     compression: int
     ends_in_eoi: bool
     contiguous: bool
-    """Whether the pixels of the whole level lie plainly one after the other, so that rows are read, not segments."""
 
     @property
     def columns(self) -> int:
+        """Number of segments in a row."""
         return -(-self.shape[1] // self.tile[1])
 
     @property
     def segment_bytes(self) -> int:
+        """Bytes of a decoded segment."""
         return self.tile[0] * self.tile[1] * 3
 
     @property
     def is_jpeg(self) -> bool:
+        """Whether segments are JPEG."""
         return self.compression in (OLD_JPEG, JPEG)
 
     @property
     def row_bytes(self) -> int:
+        """Bytes of a decoded row of pixels of the level."""
         return self.shape[1] * 3
 
     def inside(self, index: int) -> tuple[int, int]:
-        """(height, width) of the part of a segment's cell that lies inside the image; the rest is padding."""
+        """Return the (height, width) of a segment without padding outside the image."""
         row, column = divmod(index, self.columns)
         return (
             min(self.tile[0], self.shape[0] - row * self.tile[0]),
@@ -83,9 +102,20 @@ class LevelPage:
 
 
 class TiffPyramid(NamedTuple):
-    """The pages of a TIFF slide that may be its levels, full resolution first, and what its metadata say.
+    """The possible levels of a TIFF slide, and its metadata.
 
-    Of those whose places are `unmarked`, their size alone tells that they may be levels.
+    Parameters
+    ----------
+    pages
+        Full resolution first.
+    unmarked
+        Indices in `pages` of those that only their size suggests to be levels.
+    mpp_candidates
+        Pixel sizes found in the file, most trusted first.
+    objective_power
+        Magnification of the objective, None if not stated, or why it is not used.
+    notes
+        Sentences that a user must know.
     """
 
     pages: list[LevelPage]
@@ -96,7 +126,7 @@ class TiffPyramid(NamedTuple):
 
 
 def parse_pyramid(path: Path) -> TiffPyramid:
-    """Parse the structure of a TIFF slide and close it again; its segments can then be read without tifffile's locks.
+    """Parse the structure of a TIFF slide and close it, so that segments can be read without the locks of tifffile.
 
     Raises
     ------
@@ -108,7 +138,7 @@ def parse_pyramid(path: Path) -> TiffPyramid:
     try:
         with _complaints() as complaints, tifffile.TiffFile(path) as tif:
             if tif.is_philips or tif.is_scn or tif.is_bif or tif.pages.first.software.startswith(TRESTLE):
-                raise NeedsOpenSlide(f"Expected a TIFF that tifffile reads whole; {path} is one that OpenSlide reads.")
+                raise NeedsOpenSlide(f"{path} is a TIFF that needs OpenSlide.")
             slide = find_slide(path, tif)
             _require_rgb(path, slide)
             pages, unmarked = _pages(slide)
@@ -119,14 +149,14 @@ def parse_pyramid(path: Path) -> TiffPyramid:
         raise
     except MALFORMED as error:
         raise SlideError(
-            f"Expected a TIFF slide in {path}; its structure cannot be read ({error}). "
-            "Copy the file again from its source, or leave this slide out."
+            f"Cannot read the structure of the TIFF {path} ({error}). Copy the file again from its source, or leave "
+            "this slide out."
         ) from error
 
 
 @contextmanager
 def _complaints() -> Iterator[list[logging.LogRecord]]:
-    """Collect the errors that tifffile logs in this thread where it goes on without a part of the file."""
+    """Collect the errors that tifffile logs in this thread when it skips a part of the file."""
     thread, found = threading.get_ident(), list[logging.LogRecord]()
     handler = logging.Handler(logging.ERROR)
     handler.emit = lambda record: found.append(record) if record.thread == thread else None  # type: ignore[method-assign]
@@ -138,7 +168,7 @@ def _complaints() -> Iterator[list[logging.LogRecord]]:
 
 
 def needs_openslide(page: Any) -> bool:
-    """Tell whether this is JPEG 2000 of Aperio with fewer pixels of colour than of brightness."""
+    """Return whether a page is JPEG 2000 of Aperio with subsampled colours."""
     if int(page.compression) not in JPEG_2000 or not page.parent.is_svs:
         return False
     first = next((index for index, count in enumerate(page.databytecounts) if count and page.dataoffsets[index]), None)
@@ -150,10 +180,10 @@ def needs_openslide(page: Any) -> bool:
 
 
 def _require_rgb(path: Path, slide: TiffSlide) -> None:
-    """Refuse a slide that is not 8-bit RGB: a smaller picture (a label, a macro photo) must not stand in."""
+    """Require a slide of 8-bit RGB; a smaller image, such as a label, is never read in its place."""
     page = slide.pages[0]
     if any(needs_openslide(level) for level in slide.pages):
-        raise NeedsOpenSlide(f"Expected colours of full size; {path} has JPEG 2000 in which they are subsampled.")
+        raise NeedsOpenSlide(f"{path} is in JPEG 2000 with subsampled colours, which needs OpenSlide.")
     if fluorescence := fluorescence_in(page):
         raise not_brightfield(path, f"fluorescence ({fluorescence})")
     if not is_rgb(page):
@@ -162,7 +192,7 @@ def _require_rgb(path: Path, slide: TiffSlide) -> None:
 
 
 def fluorescence_in(page: tifffile.TiffPage) -> str:
-    """Name of the filter that Hamamatsu's scanners state for a fluorescence scan, which they store as RGB."""
+    """Return the filter of a Hamamatsu fluorescence scan, which is stored as RGB; "" for other slides."""
     tags = page.tags
     name, wavelength = str(tags.valueof(NDPI_FILTER) or "").strip(), tags.valueof(NDPI_WAVELENGTH)
     return name if name and isinstance(wavelength, int | float) and wavelength > 0 else ""
@@ -174,12 +204,12 @@ def _notes(page: tifffile.TiffPage) -> tuple[str, ...]:
 
 
 def _title(value: Any) -> str:
-    """Name of a value that the TIFF standard numbers; whatever else a damaged file has there is not quoted."""
-    return str(getattr(value, "name", value if isinstance(value, int) else "a colour space that is no number"))
+    """Return the name of a numbered value of the TIFF standard; anything else in a damaged file is not quoted."""
+    return str(getattr(value, "name", value if isinstance(value, int) else "an unknown colour space"))
 
 
 def _pages(slide: TiffSlide) -> tuple[list[LevelPage], tuple[int, ...]]:
-    """Lay out the pages, and say which of them are unmarked; without a level whose page contradicts itself."""
+    """Return the layout of the pages, and the indices of unmarked ones; skip levels with invalid pages."""
     pages, unmarked = [_page(slide.pages[0])], list[int]()
     for position, page in enumerate(slide.pages[1:], 1):
         try:
@@ -197,18 +227,16 @@ def _page(page: tifffile.TiffPage) -> LevelPage:
     strip = (min(page.rowsperstrip, height), width)
     tile = (page.tilelength, page.tilewidth) if page.is_tiled else strip
     if min(*tile, height, width) < 1:
-        raise ValueError(
-            f"a side of 0 pixels, of the image ({height} x {width}) or of its tiles ({tile[0]} x {tile[1]})"
-        )
+        raise ValueError(f"a side of 0 pixels in the image ({height} x {width}) or its tiles ({tile[0]} x {tile[1]})")
     expected = -(-height // tile[0]) * -(-width // tile[1])
     offsets, counts = tuple(map(int, page.dataoffsets)), tuple(map(int, page.databytecounts))
     if len(offsets) != expected or len(counts) != expected:
-        raise ValueError(f"{len(offsets)} segments where {expected} are needed")
+        raise ValueError(f"{len(offsets)} segments in place of {expected}")
     decode, tables, header = page.decode, page.jpegtables, page.jpegheader
     compression, ycbcr = int(page.compression), _is_ycbcr_2000(page)
 
     def decode_segment(data: bytes, index: int) -> NDArray[np.uint8] | None:
-        if compression in JPEG_2000:  # tifffile would take YCbCr for subsampled
+        if compression in JPEG_2000:  # tifffile would treat YCbCr as subsampled
             return _without_alpha(decode_jpeg2000(data, ycbcr=ycbcr), layout.inside(index))
         pixels = decode(data, index, jpegtables=tables, jpegheader=header)[0]
         return (
@@ -224,17 +252,17 @@ def _page(page: tifffile.TiffPage) -> LevelPage:
 
 
 def _is_ycbcr_2000(page: Any) -> bool:
-    """Whether JPEG 2000 holds YCbCr unless its codestream says that it is transformed, which decoders undo."""
+    """Return whether JPEG 2000 stores YCbCr, unless its codestream states a transform, which decoders undo."""
     of_aperio = int(page.compression) == APERIO_YCBCR and page.parent.is_svs
     return int(page.compression) in JPEG_2000 and (page.photometric == YCBCR or of_aperio)
 
 
 def _without_alpha(pixels: NDArray[np.uint8], inside: tuple[int, int]) -> NDArray[np.uint8]:
-    """Drop an alpha channel that is opaque in the (height, width) inside the image; padding may be anything."""
+    """Drop an alpha channel that is opaque in the (height, width) inside the image; padding is not checked."""
     if pixels.shape[-1] < 4 or pixels.ndim != 3:
         return pixels
     if (pixels[: inside[0], : inside[1], 3] != 255).any():
-        raise ValueError("it has transparent pixels; write the slide again without an alpha channel")
+        raise ValueError("it has transparent pixels; export the slide without an alpha channel")
     return np.ascontiguousarray(pixels[..., :3])
 
 
@@ -254,7 +282,7 @@ def _mpp_candidates(tif: tifffile.TiffFile, slide: TiffSlide) -> Found:
 
 
 def _shape(page: Any) -> tuple[int, int]:
-    """(height, width) of the picture that a page itself holds, whatever the metadata of the file say of it."""
+    """Return the (height, width) of a page by its own tags, not by the metadata of the file."""
     return int(page.imagelength), int(page.imagewidth)
 
 

@@ -1,10 +1,10 @@
-"""Units of length as files write them: abbreviated, spelt out, in the plural, or with a micro sign that got broken."""
+"""Parse units of length as files write them: abbreviated, spelled out, plural, or with a broken micro sign."""
 
 import html
 import re
 import unicodedata
 
-MICRONS = {  # micrometres in one unit, by its name in the singular, folded to lower case and without accents
+MICRONS = {  # micrometres per unit: names in the singular, lower case, without accents
     1e-9: "fm femtometer",
     1e-6: "pm picometer",
     1e-4: "å angstrom",
@@ -21,18 +21,18 @@ MICRONS = {  # micrometres in one unit, by its name in the singular, folded to l
     914_400.0: "yd yard",
 }
 BY_NAME = {name: microns for microns, names in MICRONS.items() for name in names.split()}
-ONE_BY_ONE = re.compile(r"\s*(?:/|per)\s*(?:px|pix|pixels?)\.?$")  # the "per pixel" that some add
+ONE_BY_ONE = re.compile(r"\s*(?:/|per)\s*(?:px|pix|pixels?)\.?$")  # some files add "per pixel"
 BROKEN_MICRO = re.compile(r"(?:[^\x00-\x7f]|\?|\\x[0-9a-f]{2}|\\[0-7]{3}|%[0-9a-f]{2}){1,4}m")
-ESCAPED = re.compile(r"\\u\{?([0-9a-f]{4})\}?", re.IGNORECASE)  # as Java writes a character
+ESCAPED = re.compile(r"\\u\{?([0-9a-f]{4})\}?", re.IGNORECASE)  # a character as Java escapes it
 NO_LENGTH = {"pixel", "pix", "px", "reference frame", "none", "voxel"}
-SHOWN = re.compile(r"(?:[^\W\d_]|[?%./\"' ]){1,20}")  # no digits: no numbers of people
+SHOWN = re.compile(r"(?:[^\W\d_]|[?%./\"' ]){1,20}")  # no digits: they may identify a person
 
 
 def microns_per(unit: object) -> float | None:
-    """Give the micrometres in one unit of length, however it is written; None where it is not known.
+    """Return the micrometres in one unit of length, however it is written; None if it is unknown.
 
-    A sign that only an encoding can have put before an m (``Âµm``, ``�m``, ``?m``, ``\\xb5m``) is a broken micro sign:
-    the other prefixes of a metre are letters of ASCII, which no encoding breaks.
+    A non-ASCII or escaped character before an m (``Âµm``, ``�m``, ``?m``, ``\\xb5m``) is a broken micro sign: all other
+    prefixes of a metre are ASCII letters, which no encoding breaks.
     """
     name = _folded(unit)
     known = BY_NAME.get(name) or BY_NAME.get(_spelt(name))
@@ -41,25 +41,25 @@ def microns_per(unit: object) -> float | None:
 
 
 def is_no_length(unit: object) -> bool:
-    """Whether a unit says that nothing was measured: pixels."""
+    """Return whether a unit is not a physical length, such as pixels."""
     return _folded(unit).removesuffix("s") in NO_LENGTH
 
 
 def shown(unit: object) -> str:
-    """Give a unit for a sentence: a short word is quoted; a text, which may be about a person, is not."""
+    """Return a unit for a message: quote a short word, but not a longer text, which may be about a person."""
     text = str(unit).strip()
     return repr(text) if SHOWN.fullmatch(text) else f"a text of {len(text)} characters"
 
 
 def _folded(unit: object) -> str:
-    """Lower case, one form of each sign, escapes resolved, no "per pixel"."""
+    """Return a unit in lower case, normalised, with escapes resolved and without "per pixel"."""
     text = ESCAPED.sub(lambda found: chr(int(found[1], 16)), html.unescape(str(unit)))
     text = unicodedata.normalize("NFKC", text).casefold().strip(" \t\r\n\0.[]")
     return ONE_BY_ONE.sub("", text).strip()
 
 
 def _spelt(name: str) -> str:
-    """Spell a name as in American English, in the singular: micrometres, micro-mètre and micrometers are one."""
+    """Return a name in American spelling and singular: micrometres and micro-mètre become micrometer."""
     plain = "".join(one for one in unicodedata.normalize("NFKD", name) if not unicodedata.combining(one))
     whole = re.sub(r"[\s_-]", "", plain).replace("metre", "meter")
     return whole.removesuffix("s") if len(whole) > len("mms") else whole
