@@ -1,6 +1,6 @@
-"""Lists of checksums, as archives and `sha256sum` write them: a slide whose bytes changed is refused before it is read.
+"""Compare slides with lists of checksums, as archives and `sha256sum` write them, before they are read.
 
-Most slide formats have no checksum of their own, and a decoder gives a flipped bit as another colour, not as an error.
+Most slide formats have no checksum of their own, and a decoder turns a flipped bit into another colour, not an error.
 """
 
 import codecs
@@ -25,65 +25,70 @@ NAME_COLUMNS = ("filename", "file", "name", "path", "filepath")
 NOT_COMPARED = "not compared"
 MAX_LIST = 64 << 20  # bytes of a list
 BLOCK = 1 << 22  # bytes read at a time
-SHOWN = 10  # problems written out
+SHOWN = 10  # problems listed in one message
 
 Parts = tuple[str, ...]
 
 
 class Checksum(NamedTuple):
-    """What the content of one file must be."""
+    """The digest that one file must have."""
 
     file: Path
     digest: str
-    """In lower-case hexadecimal digits; their number tells the algorithm: MD5, SHA-1, SHA-256 or SHA-512."""
+    """Lower-case hexadecimal digits, whose number tells the algorithm: MD5, SHA-1, SHA-256 or SHA-512."""
     source: str
-    """Name of the list that states it."""
+    """Name of the list that contains it."""
 
 
 class ChecksumList:
-    """The digests that a list states.
+    """The digests in a list of checksums.
 
     Parameters
     ----------
     path
-        The list.
+        The file of the list.
     stated
-        Names as written and their digests.
+        File names as written, and their digests.
     """
 
     def __init__(self, path: Path, stated: Iterable[tuple[str, str]]) -> None:
         self.path = path
         self._stated = [(tuple(_parts(name) or [name]), digest) for name, digest in stated]
-        self._ending = dict[int, dict[Parts, list[tuple[Parts, str]]]]()  # by how many parts are compared
+        self._ending = dict[int, dict[Parts, list[tuple[Parts, str]]]]()  # by the number of compared parts
 
     def of(self, file: Path, *, slide: Path | None = None) -> Checksum | None:
-        """Find what the list states of a file: by its name and, where several have it, by the folders it lies in.
+        """Find the checksum of a file by its name and, if several files have that name, by its folders.
 
         Parameters
         ----------
         file
             A slide, or one of the files of a slide.
         slide
-            The slide whose file it is. Files of different slides have the same names, such as ``Data0000.dat``: what is
-            stated of another slide's is not taken for this one's.
+            The slide that the file belongs to; None if the file is the slide. Files of different slides may have the
+            same name, such as ``Data0000.dat``, so the path of the file inside the slide must match too.
+
+        Returns
+        -------
+        Checksum or None
+            None if the list does not contain the file.
 
         Raises
         ------
         CohortError
-            If lines that fit equally well state different digests.
+            If lines that match equally well have different digests.
         """
         parts = tuple(unicodedata.normalize("NFC", part) for part in file.absolute().parts)
         inside = _inside(file, slide or file)
         fits = self._that_end_in(parts[-inside:])
-        for count in range(inside - 1, 0, -1):  # of a list that was made inside the slide's folder
+        for count in range(inside - 1, 0, -1):  # for a list made inside the slide's folder
             fits = fits or [(name, digest) for name, digest in self._that_end_in(parts[-count:]) if len(name) == count]
         agreed = [(_agreement(parts, name), len(digest), digest) for name, digest in fits]
         most = max(agreed, default=(0, 0, ""))[:2]
         best = {one[2] for one in agreed if one[:2] == most}
         if len(best) > 1:
             raise CohortError(
-                f"Expected one checksum for {file.name} in the list of checksums '{self.path}'; got {len(best)}. Write "
-                "the names with their folders, or delete the lines that are wrong."
+                f"Expected one checksum for {file.name} in the list of checksums '{self.path}'. Got {len(best)}. Write "
+                "the names with their folders, or delete the wrong lines."
             )
         return Checksum(file, best.pop(), self.path.name) if best else None
 
@@ -102,19 +107,19 @@ def read_checksums(path: Path) -> ChecksumList:
     Parameters
     ----------
     path
-        What ``md5sum``, ``sha1sum``, ``sha256sum`` or ``sha512sum`` write (also with ``--tag``), or a csv, tsv or xlsx
-        table with a column of file names and one called md5, sha1, sha256 or sha512, such as the manifest of the
-        Genomic Data Commons.
+        Output of ``md5sum``, ``sha1sum``, ``sha256sum`` or ``sha512sum`` (also with ``--tag``), or a csv, tsv or xlsx
+        table with a column of file names and a column called md5, sha1, sha256 or sha512. The manifest of the Genomic
+        Data Commons is such a table.
 
     Raises
     ------
     CohortError
-        If it is neither, or holds no checksum; with every line that cannot be read.
+        If it is neither, or contains no checksum; the message lists the lines that cannot be read.
     """
     if not path.is_file():
-        raise CohortError(f"Expected the list of checksums at '{path}'; there is no such file. Check the path.")
+        raise CohortError(f"There is no list of checksums at '{path}'. Check the path.")
     if path.stat().st_size > MAX_LIST:
-        raise CohortError(f"Expected a list of checksums of at most {MAX_LIST >> 20} MiB; '{path}' is larger.")
+        raise CohortError(f"Expected a list of checksums of at most {MAX_LIST >> 20} MiB. '{path}' is larger.")
     stated, problems = _from_table(path) if _is_table(path) else _from_lines(_lines(path))
     if problems:
         more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
@@ -124,17 +129,17 @@ def read_checksums(path: Path) -> ChecksumList:
             f"{'; '.join(problems[:SHOWN])}{more}."
         )
     if not stated:
-        raise CohortError(f"Expected checksums in the list of checksums '{path}'; it has none. Is it the right file?")
+        raise CohortError(f"The list of checksums '{path}' contains no checksum. Is it the right file?")
     return ChecksumList(path, stated)
 
 
 def verify(checksums: Iterable[Checksum]) -> None:
-    """Read files whole, and compare them with what is stated.
+    """Require that every file has its checksum; each is read completely.
 
     Raises
     ------
     SlideError
-        If the content of one is another, or it cannot be read.
+        If a file has another checksum, or cannot be read.
     """
     for file, digest, source in checksums:
         algorithm = BY_LENGTH[len(digest)]
@@ -142,21 +147,28 @@ def verify(checksums: Iterable[Checksum]) -> None:
             found = _digest(file, algorithm)
         except OSError as error:
             raise SlideError(
-                f"Expected to read {file} whole, to compare its checksum; the system says: {error.strerror or error}. "
-                "Check its rights and that its disk is there."
+                f"Cannot read {file} to compare its checksum: {error.strerror or error}. Check its permissions, and "
+                "that its disk is mounted."
             ) from error
         if found != digest:
             raise SlideError(
                 f"Expected {file} to have the {algorithm} {digest[:12]}... that {source} states. "
-                f"Got {found[:12]}...: the file changed or was damaged since. Copy it again from its source; "
-                "if it was meant to change, mend the list."
+                f"Got {found[:12]}... The file changed or was damaged. Copy it again from its source; if the change "
+                "was intended, update the list."
             )
 
 
 def comparison(checksums: Sequence[Checksum], parts: Sequence[Path]) -> str:
-    """Say with what a slide of these files was compared, or `NOT_COMPARED`; every answer carries it.
+    """Return a text about the checksums that a slide was compared with, or `NOT_COMPARED`; every result carries it.
 
-    Equal texts mean equal content of the files that were compared, whatever the fingerprint samples.
+    Equal texts mean equal content of the compared files.
+
+    Parameters
+    ----------
+    checksums
+        The checksums that `verify` accepted.
+    parts
+        All files of the slide.
     """
     if not checksums:
         return NOT_COMPARED
@@ -186,7 +198,7 @@ def _is_table(path: Path) -> bool:
 
 
 def _column(name: str) -> str:
-    """Reduce "MD5 checksum", "sha256sum" and "SHA-256" to the algorithm, and "File name" to one word."""
+    """Return the algorithm in "MD5 checksum", "sha256sum" or "SHA-256", and "filename" for "File name"."""
     return re.sub(r"[\s\"'_-]+", "", name.casefold()).removesuffix("sum").removesuffix("check")
 
 
@@ -195,9 +207,9 @@ def _lines(path: Path) -> list[str]:
         data = path.read_bytes()
     except OSError as error:
         raise CohortError(
-            f"Expected to read the list of checksums '{path}'; the system says: {error.strerror}. Check its rights."
+            f"Cannot read the list of checksums '{path}': {error.strerror}. Check its permissions."
         ) from error
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # what ">" writes in PowerShell
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # PowerShell writes it with ">"
         text = data.decode("utf-16", errors="replace")
     else:
         text = data.decode("utf-8-sig", errors="surrogateescape")
@@ -246,12 +258,12 @@ def _fits(digest: str, algorithm: str | None) -> bool:
 
 
 def _parts(name: str) -> list[str]:
-    """Split a name as written; é may be one sign or two, as the program that wrote the list has it."""
+    """Split a name as written into its parts, in Unicode NFC: é may be written as one character or two."""
     return [part for part in re.split(r"[\\/]", unicodedata.normalize("NFC", name)) if part not in ("", ".")]
 
 
 def _inside(file: Path, slide: Path) -> int:
-    """Count the parts of a path that are a slide's own: of A/Data0000.dat, a file of A.mrxs, there are two."""
+    """Count the parts of a path that belong to the slide: A/Data0000.dat, a file of A.mrxs, has two."""
     try:
         return len(file.absolute().relative_to(slide.absolute().parent).parts)
     except ValueError:
@@ -259,6 +271,6 @@ def _inside(file: Path, slide: Path) -> int:
 
 
 def _agreement(parts: Parts, name: Parts) -> int:
-    """Count the parts, from the file upwards, that a name as written has in common with a path."""
+    """Count the parts, from the file upwards, that a name has in common with a path."""
     pairs = zip(reversed(parts), reversed(name), strict=False)
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))

@@ -1,7 +1,7 @@
-"""The DICOM files of a folder by series: each series that holds a scan is one slide, whatever its files are called.
+"""Group the DICOM files of a folder by series: each series with a scan is one slide, whatever its file names.
 
-A folder is looked through once, and again only when something in it has changed. OpenSlide, too, takes the levels of a
-slide from all files of its series in the folder, whatever their names.
+A folder is scanned once, and again only after it changed. OpenSlide, too, reads the levels of a slide from all files of
+its series in the folder, whatever their names.
 """
 
 import logging
@@ -20,7 +20,7 @@ from lrmil.errors import SlideError
 from lrmil.slides.dicom_head import DIRECTORY, DicomHead, head_of
 
 DICOM = ".dcm"
-# A change within this time of the look, or before it, may leave the time of the folder as it was: FAT counts in 2 s.
+# A change so shortly before or after a scan may not change the time of the folder: FAT stores times in steps of 2 s.
 SETTLED_NS = 2_500_000_000
 MAX_FOLDERS = 4096  # kept in memory
 MAX_NAMED = 5  # slides named in a message
@@ -35,34 +35,34 @@ class DicomSlide(NamedTuple):
     """One series that holds a scan."""
 
     path: Path
-    """What the slide is opened by: the folder where it is the only slide in it, else its first file with pixels."""
+    """What to open: the folder if this is its only slide, else the first file of the scan."""
     series: str
     files: tuple[Path, ...]
-    """All files of the series, also its label and overview."""
+    """All files of the series, including its label and overview."""
     levels: tuple[Path, ...]
-    """Those that hold pixels of the scan."""
+    """The files with pixels of the scan."""
 
 
 @dataclass(frozen=True)  # no slots: cached properties need a __dict__
 class DicomFolder:
-    """What DICOM files a folder holds; files in folders within it do not count."""
+    """The DICOM files directly in a folder."""
 
     folder: Path
     slides: tuple[DicomSlide, ...]
     associated: tuple[Path, ...]
-    """Labels, overviews and thumbnails in a series without a scan."""
+    """Labels, overviews and thumbnails whose series has no scan."""
     others: Mapping[Path, str]
-    """Images of another kind and their modality, such as CT."""
+    """Other kinds of images, and their modality, such as CT."""
     damaged: tuple[Path, ...]
-    """Files named or marked as DICOM that do not say what they are."""
+    """Files named or marked as DICOM whose kind cannot be read."""
     is_mixed: bool
-    """Whether there are files of another kind beside."""
+    """Whether the folder also has files that are not DICOM."""
     is_one: bool
-    """Whether there is one slide in it, of whatever format, and that one is DICOM."""
+    """Whether the folder has exactly one slide of any format, and that one is DICOM."""
 
     @property
     def only(self) -> DicomSlide | None:
-        """The slide that is opened by the folder's name, though it may be listed by the name of its file."""
+        """The slide that opening the folder opens; None unless it is the only one."""
         return self.slides[0] if self.is_one else None
 
     @cached_property
@@ -77,20 +77,20 @@ class DicomFolder:
 
     @property
     def is_lost(self) -> bool:
-        """Whether there are several DICOM files and nothing else, and none can be read: one damaged slide."""
+        """Whether the folder is one damaged slide: several DICOM files, none readable, and nothing else."""
         return len(self.damaged) > 1 and self.files == set(self.damaged) and not self.is_mixed
 
 
 def dicom_in(folder: Path, *, scans: Collection[str] = ()) -> DicomFolder:
-    """Look through a folder; while nothing in it changes, the same value is returned again.
+    """List the DICOM files of a folder; while nothing in it changes, the same value is returned again.
 
     Parameters
     ----------
     folder
-        Where to look.
+        The folder.
     scans
-        Endings of files that are slides of other formats. Beside one of those, a folder's name does not stand for its
-        DICOM slide.
+        Lower-case file extensions of other slide formats. If the folder has such a file, opening the folder does not
+        open its DICOM slide.
     """
     look, key = _look_through(folder), (folder, tuple(scans))
     if key not in look.folders:
@@ -99,13 +99,13 @@ def dicom_in(folder: Path, *, scans: Collection[str] = ()) -> DicomFolder:
 
 
 def paths_of(inside: DicomFolder) -> list[Path]:
-    """Return the slides of a folder, and the files that are no slide but ought to be; what is left out is logged."""
+    """Return the slides of a folder, and its damaged DICOM files; log what is skipped."""
     if inside.associated:
-        log.info("%s: %d DICOM labels or overviews without a scan are left out", inside.folder, len(inside.associated))
+        log.info("%s: skipped %d DICOM labels or overviews without a scan", inside.folder, len(inside.associated))
     if inside.others:
         first, modality = next(iter(inside.others.items()))
         log.warning(
-            "%s: %d DICOM files are left out: they are no whole-slide images (the first is %s, of modality %s)",
+            "%s: skipped %d DICOM files that are not whole-slide images (the first is %s, of modality %s)",
             *(inside.folder, len(inside.others), first.name, modality[:MAX_MODALITY] or "unknown"),
         )
     damaged = [inside.folder] if inside.is_lost else inside.damaged
@@ -113,12 +113,12 @@ def paths_of(inside: DicomFolder) -> list[Path]:
 
 
 def file_of_folder(inside: DicomFolder) -> Path | None:
-    """Return the file by which the slide of a folder is opened; None where the folder is not that of a DICOM slide.
+    """Return the file to open for the DICOM slide of a folder; None if the folder has no DICOM slide.
 
     Raises
     ------
     SlideError
-        If it holds several slides.
+        If the folder has several slides.
     """
     if inside.only:
         return inside.only.levels[0]
@@ -126,14 +126,13 @@ def file_of_folder(inside: DicomFolder) -> Path | None:
         names = [slide.path.name for slide in inside.slides[:MAX_NAMED]]
         more = ", ..." if len(inside.slides) > MAX_NAMED else ""
         raise SlideError(
-            f"Expected the folder of one DICOM slide at {inside.folder}. Got one with several slides; name the file of "
-            f"the one that is meant: {', '.join(names)}{more}."
+            f"The folder {inside.folder} has several slides. Name the file of one of them: {', '.join(names)}{more}."
         )
     return inside.damaged[0] if inside.is_lost else None
 
 
 def file_with_scan(file: Path) -> Path:
-    """Return a DICOM file itself if it holds pixels of the scan, else the first of its series that does.
+    """Return a DICOM file if it has pixels of the scan, else the first file of its series that has.
 
     Raises
     ------
@@ -142,37 +141,33 @@ def file_with_scan(file: Path) -> Path:
     """
     head = head_of(file)
     if head is None or not head.series or head.is_volume:
-        return file  # opening it says what is wrong with it
+        return file  # opening it reports what is wrong
     if levels := levels_of(file):
         return levels[0]
-    kind = (
-        "a label, an overview or a thumbnail, which is never read" if head.is_whole_slide else "another kind of image"
-    )
+    kind = "a label, an overview or a thumbnail" if head.is_whole_slide else "another kind of image"
     modality = f" (modality {head.modality[:16]})" if head.modality and not head.is_whole_slide else ""
-    raise SlideError(
-        f"Expected a DICOM whole-slide image in {file}. Got {kind}{modality}; name a file that holds the scan."
-    )
+    raise SlideError(f"Expected a DICOM whole-slide image in {file}. Got {kind}{modality}. Name a file of the scan.")
 
 
 def series_of(file: Path) -> list[Path]:
-    """List the files of a DICOM file's series in its folder, sorted; the file alone where it names no series."""
+    """Return the files of a DICOM file's series in its folder, sorted; only the file if it has no series."""
     look = _look_through(file.parent)
     members = look.series_with(file.name)
-    if not _is_as_seen(look, file.parent, members):  # written over, which the folder's own time does not tell
+    if not _is_as_seen(look, file.parent, members):  # overwritten, which does not change the folder's time
         look = _look_through(file.parent, again=True)
         members = look.series_with(file.name)
     return [file.parent / name for name in members]
 
 
 def levels_of(file: Path) -> list[Path]:
-    """List those files of a DICOM file's series that hold pixels of the scan."""
+    """Return the files of a DICOM file's series that have pixels of the scan."""
     members = series_of(file)
     heads = _look_through(file.parent).heads
     return [member for member in members if (head := heads.get(member.name)) and head.is_volume]
 
 
 class _Look:
-    """A folder as it was when it was looked through."""
+    """A folder as it was when it was scanned."""
 
     def __init__(self, signature: Signature, at_ns: int, seen: Mapping[str, Seen]) -> None:
         self.signature, self.at_ns, self.seen = signature, at_ns, seen
@@ -184,7 +179,7 @@ class _Look:
         self.folders: dict[tuple[Path, tuple[str, ...]], DicomFolder] = {}  # what `dicom_in` made of it
 
     def series_with(self, name: str) -> list[str]:
-        """Names of the files of a file's series."""
+        """Return the names of the files in the series of a file."""
         head = self.heads.get(name)
         return self.by_series[head.series] if head and head.series else [name]
 
@@ -226,7 +221,7 @@ _lock = threading.Lock()
 
 
 def _look_through(folder: Path, *, again: bool = False) -> _Look:
-    key = os.path.abspath(folder)  # noqa: PTH100 - links are not followed: the folder is meant as it is named
+    key = os.path.abspath(folder)  # noqa: PTH100 - absolute without following links
     with _lock:
         known = _looks.get(key)
     try:
@@ -235,14 +230,14 @@ def _look_through(folder: Path, *, again: bool = False) -> _Look:
             return known
         look = _look_again(folder, signature, known)
     except OSError:
-        return _Look((), 0, {})  # opening a slide in it says why
+        return _Look((), 0, {})  # opening a slide in it reports the reason
     with _lock:
         _looks[key] = look
     return look
 
 
 def _look_again(folder: Path, signature: Signature, known: _Look | None) -> _Look:
-    """Read the heads of those files that are new, or changed since or shortly before they were last read."""
+    """Scan a folder; read only files that are new, or changed since shortly before they were last read."""
     at_ns = time.time_ns()
     seen: dict[str, Seen] = {}
     with os.scandir(folder) as entries:
@@ -250,9 +245,9 @@ def _look_again(folder: Path, signature: Signature, known: _Look | None) -> _Loo
             try:
                 if not entry.is_file():
                     continue
-                stated = _signature((folder / entry.name).stat())  # on Windows an entry's own lacks some of it
+                stated = _signature((folder / entry.name).stat())  # on Windows entry.stat() lacks some fields
             except OSError:
-                continue  # gone, or a circle of links
+                continue  # deleted, or a circle of links
             before = known.seen.get(entry.name) if known else None
             if known and before and before[0] == stated and known.at_ns - max(stated[:2]) >= SETTLED_NS:
                 seen[entry.name] = before

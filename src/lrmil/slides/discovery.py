@@ -1,4 +1,4 @@
-"""Which files are slides, and what to open for each."""
+"""Find slides in folders, and what to open for each."""
 
 import logging
 from collections.abc import Iterable
@@ -16,11 +16,16 @@ log = logging.getLogger(__name__)
 
 
 def find_slides(paths: str | Path | Iterable[str | Path]) -> list[Path]:
-    """List the slides in folders (searched recursively, hidden names skipped) and among files, sorted by path.
+    """Return the slides in folders (searched recursively, without hidden names) and among files, sorted by path.
 
-    A file named outright is kept whatever its extension, so that opening it says what is wrong with it; a file of a
-    DICOM slide stands for that slide. PNG and JPEG files count only where a folder has no other slide: beside slides
-    they are pictures of them, or parts of them. The overlays of predictions never count.
+    A file given by name is kept whatever its extension, so that opening it reports what is wrong. A file of a DICOM
+    slide stands for that slide. PNG and JPEG files count only if a folder has no other slide, since they may be images
+    or parts of those. Overlays of predictions never count.
+
+    Parameters
+    ----------
+    paths
+        One path or several, each a folder or a file.
     """
     found: set[Path] = set()
     named: dict[Path, list[Path]] = {}
@@ -38,22 +43,22 @@ def find_slides(paths: str | Path | Iterable[str | Path]) -> list[Path]:
 
 
 def dicom_slides(folder: Path) -> DicomFolder:
-    """List the DICOM slides that lie in a folder itself; see `lrmil.slides.dicom_series`."""
+    """Return the DICOM slides directly in a folder; see `lrmil.slides.dicom_series`."""
     return dicom_in(folder, scans=OTHER_SCANS)
 
 
 def slide_path(path: Path) -> Path:
-    """Return the path by which a slide is known: a file of a DICOM slide stands for that slide."""
+    """Return the path that identifies a slide: for a file of a DICOM slide, that of the slide."""
     return find_slides([path])[0] if is_dicom(path) else path
 
 
 def slide_file(path: Path) -> Path:
-    """Return what to open for a slide: the file or OME-Zarr folder itself, of a DICOM slide the first with its pixels.
+    """Return what to open for a slide: the file, the OME-Zarr folder, or the first file of a DICOM scan.
 
     Raises
     ------
     SlideError
-        If nothing is there, or a folder is neither that of one DICOM slide nor a zarr, or a DICOM file holds no slide.
+        If the path does not exist, is a folder without a slide or with several, or is not a file of a scan.
     """
     if is_dicom(path):
         return file_with_scan(path)
@@ -62,17 +67,17 @@ def slide_file(path: Path) -> Path:
     if not path.exists():
         if path.is_symlink():
             raise SlideError(
-                f"Expected a slide at {path}; it is a link that leads nowhere, or in a circle. "
-                "Mend or remove the link, and check that the disk it leads to is mounted."
+                f"The slide {path} is a link that leads nowhere, or in a circle. Fix or remove the link, and check "
+                "that its disk is mounted."
             )
-        raise SlideError(f"Expected a slide at {path}; nothing is there. Check the path and that its disk is mounted.")
+        raise SlideError(f"There is no slide at {path}. Check the path, and that its disk is mounted.")
     if not path.is_dir():
-        raise SlideError(f"Expected a slide file at {path}; it is a device or a pipe, which cannot be read as one.")
+        raise SlideError(f"{path} is a device or a pipe, not a slide. Choose a slide file.")
     if (dicom := file_of_folder(dicom_slides(path))) is not None:
         return dicom
     raise SlideError(
-        "Expected a slide file, an OME-Zarr, or a folder with the DICOM files of one slide; "
-        f"{path} is another folder. Name the slides in it one by one, or move it away from the slides."
+        f"{path} is a folder, but not an OME-Zarr or the folder of one DICOM slide. Name the slides in it one by one, "
+        "or move it away from the slides."
     )
 
 
@@ -99,7 +104,7 @@ def _slides_under(folder: Path) -> Iterable[Path]:
 
 
 def _may_be_dicom(path: Path) -> bool:
-    """Tell whether to look for DICOM in the folder of a file: archives also name files by UIDs, without extension."""
+    """Return whether a file may be DICOM; archives name such files also by UIDs, without an extension."""
     suffix = path.suffix.lower()
     if suffix == DICOM:
         return path.is_file()
@@ -107,16 +112,16 @@ def _may_be_dicom(path: Path) -> bool:
 
 
 def _walk(folder: Path, seen: set[Path]) -> Iterable[tuple[Path, list[Path]]]:
-    """Give each folder with what is in it, also behind links, each once: links may lead in a circle."""
+    """Yield every folder once with its content, following links, which may lead in a circle."""
     try:
         inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
-        log.warning("The slides in %s are left out: it cannot be listed: %s", folder, error.strerror)
+        log.warning("Skipped the slides in %s, because it cannot be listed: %s", folder, error.strerror)
         return
     yield folder, inside
     for path in inside:
         if path.suffix.lower() == ZARR_SUFFIX:
-            continue  # what is in it are chunks, and many of them
+            continue  # contains many chunks, no slides
         try:
             real = path.resolve() if path.is_dir() else None
         except (OSError, RuntimeError):  # RuntimeError: a circle of links
@@ -127,9 +132,9 @@ def _walk(folder: Path, seen: set[Path]) -> Iterable[tuple[Path, list[Path]]]:
 
 
 def _is_lost(path: Path) -> bool:
-    """Tell whether a name promises a slide and keeps none: a link to nowhere, or a folder without slides.
+    """Return whether a path is a dangling link, or a folder with the name of a slide and no slides in it.
 
-    It is listed, so that opening it says what is wrong with it; nothing is left out without a word.
+    Such a path is listed, so that opening it reports what is wrong.
     """
     if path.is_dir():
         return next(iter(_slides_under(path)), None) is None

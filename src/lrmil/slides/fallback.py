@@ -1,4 +1,4 @@
-"""Where a level of a pyramid is damaged, the next finer one that is intact stands in for it, and that is remembered."""
+"""Read a finer level where a level of a pyramid is damaged, and remember it."""
 
 import logging
 import threading
@@ -11,20 +11,20 @@ from lrmil.errors import SlideError
 from lrmil.slides.readers.protocol import Reader
 from lrmil.slides.readers.sampling import sample
 
-MAX_PIXELS = 1 << 26  # of a finer level that are read for one region: 192 MiB
+MAX_PIXELS = 1 << 26  # of a finer level read for one region: 192 MiB
 
 log = logging.getLogger(__name__)
 
 
 class LevelFallback:
-    """Reads regions of one open slide, from any thread, and knows where a finer level had to stand in.
+    """Reads regions of one open slide, and uses a finer level where a level is damaged; safe in several threads.
 
     Parameters
     ----------
     reader
-        What gives the pixels.
+        Reads the pixels.
     name
-        What the slide is called in the log.
+        Name of the slide in the log.
     """
 
     def __init__(self, reader: Reader, name: str) -> None:
@@ -35,11 +35,11 @@ class LevelFallback:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """A sentence for each damaged level and what stood in for it."""
+        """A sentence for each damaged level and the level read in its place."""
         with self._lock:
             counts = {levels: len(regions) for levels, regions in sorted(self._regions.items())}
         return tuple(
-            f"Level {damaged} is damaged: level {finer}, which is finer, stood in for it in "
+            f"Level {damaged} is damaged. The finer level {finer} was read instead in "
             f"{'1 region' if count == 1 else f'{count} regions'}."
             for (damaged, finer), count in counts.items()
         )
@@ -53,14 +53,14 @@ class LevelFallback:
         step: float,
         max_pixels: int = MAX_PIXELS,
     ) -> NDArray[np.uint8]:
-        """Read a region from a level, or as it would be read if the slide had no such level.
+        """Read a region from a level or, if that is damaged there, from the next finer intact level.
 
-        A coarser level never stands in: nothing is upsampled.
+        A coarser level is never used: nothing is upsampled.
 
         Parameters
         ----------
         level
-            The level that fits.
+            Index of the preferred level.
         origin_yx
             Top-left corner in level-0 pixels.
         size_yx
@@ -68,12 +68,17 @@ class LevelFallback:
         step
             Level-0 pixels per output pixel.
         most_pixels
-            A finer level of which more would have to be read does not stand in.
+            A finer level is not used if more of its pixels would have to be read.
+
+        Returns
+        -------
+        NDArray
+            (height, width, 3) pixels.
 
         Raises
         ------
         SlideError
-            If neither the level nor a finer one can give the region; the error is that of the level.
+            If neither the level nor a finer one can be read there; the error is that of the level.
         """
         try:
             return self._sample(level, origin_yx, size_yx, step)
@@ -97,7 +102,7 @@ class LevelFallback:
         return sample(self.reader, level, corner, size_yx, ratio=step / downsample)
 
     def _finer(self, level: int) -> list[int]:
-        """Finer levels, the coarsest of them first."""
+        """Return the finer levels, the coarsest of them first."""
         levels = self.reader.levels
         finer = [index for index, one in enumerate(levels) if one.downsample < levels[level].downsample]
         return sorted(finer, key=lambda index: -levels[index].downsample)
@@ -107,4 +112,4 @@ class LevelFallback:
             first = (level, finer) not in self._regions
             self._regions[level, finer].add(region)
         if first:
-            log.warning("%s: level %d stands in for level %d, which is damaged: %s", self._name, finer, level, error)
+            log.warning("%s: reading level %d in place of damaged level %d: %s", self._name, finer, level, error)

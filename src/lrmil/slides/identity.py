@@ -1,4 +1,4 @@
-"""Whether a slide's files are still those that were opened: sizes, times and content by samples, before and after."""
+"""Detect files of a slide that change while it is read, by their sizes, times and sampled content."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,51 +11,51 @@ from lrmil.slides.parts import fingerprint_of, parts_of
 
 
 class Identity(NamedTuple):
-    """What tells the content of a slide from another without reading all of it."""
+    """Sizes, times and sampled content of a slide's files, to detect changes without reading everything."""
 
     files: dict[Path, tuple[int, int]]
-    """Size in bytes and time of the last change in ns of each file."""
+    """Size in bytes, and time of the last change in ns, of each file."""
     fingerprint: str
-    """Hash of the content by samples; see `lrmil.slides.parts.fingerprint_of`."""
+    """Hash of sampled content; see `lrmil.slides.parts.fingerprint_of`."""
 
 
 class Identified(Protocol):
-    """A slide that knows what it was when it was opened, such as `lrmil.slides.slide.Slide`."""
+    """A slide that knows its identity when it was opened, such as `lrmil.slides.slide.Slide`."""
 
     @property
     def path(self) -> Path:
-        """Where it lies."""
+        """Path of the slide."""
 
     @property
     def identity(self) -> Identity:
-        """Its files before anything was read of them."""
+        """Its files before anything was read."""
 
 
 def identity_of(path: Path) -> Identity:
-    """Identify a slide as its files are now.
+    """Return the identity of a slide as its files are now.
 
     Raises
     ------
     SlideError
-        If one of them cannot be read.
+        If a file cannot be read, or is not a plain file.
     """
     try:
         stats = {part: part.stat() for part in parts_of(path)}
         if not all(S_ISREG(stat.st_mode) for stat in stats.values()):
-            raise SlideError(f"Expected a slide of files at {path}; it is a folder, a device or a pipe.")
+            raise SlideError(f"{path} is a folder, a device or a pipe, not a slide file.")
         files = {part: (stat.st_size, stat.st_mtime_ns) for part, stat in stats.items()}
         return Identity(files, fingerprint_of(path))
     except SlideError:
         raise
     except OSError as error:
         raise SlideError(
-            f"Expected to read every file of {path}; the system says: {error.strerror or error}. Check their rights "
-            "and that the disk is there."
+            f"Cannot read every file of {path}: {error.strerror or error}. Check their permissions, and that the disk "
+            "is mounted."
         ) from error
 
 
 def find_identity(path: Path) -> Identity | None:
-    """Identify a slide before it is opened; None where a file cannot be read, which opening it says better."""
+    """Return the identity of a slide; None if a file cannot be read, since opening it gives a better error."""
     try:
         return identity_of(path)
     except SlideError:
@@ -63,35 +63,35 @@ def find_identity(path: Path) -> Identity | None:
 
 
 def require_unchanged(slide: Identified) -> None:
-    """Refuse what was read of a slide if its files are not those that were opened.
+    """Require that the files of a slide have not changed since it was opened.
 
     Raises
     ------
     SlideChangedError
-        Saying in what they differ.
+        If they have; the message says how.
     """
     if difference := _difference(slide.path, slide.identity):
         raise SlideChangedError(
-            f"{slide.path} changed while it was read ({difference}), so nothing of it is kept. Wait until nothing "
-            "writes to it any more, then run the same again."
+            f"{slide.path} changed while it was read ({difference}), so its results are discarded. Wait until nothing "
+            "writes to it, then rerun the same command."
         )
 
 
 @contextmanager
 def unchanged(slide: Identified) -> Iterator[None]:
-    """Let what is read within count only if the slide stays as it was; a failure of one that changed says so.
+    """Require that the files of a slide do not change during the block.
 
     Raises
     ------
     SlideChangedError
-        At the end, or in place of an error that the change may have caused.
+        At the end of the block, or in place of an error that the change may have caused.
     """
     _ = slide.identity
     try:
         yield
     except Exception as error:
         if isinstance(error, LrmilError) and not isinstance(error, SlideError):
-            raise  # of the disk or the model, not of the slide
+            raise  # about the disk or the model, not the slide
         try:
             require_unchanged(slide)
         except SlideChangedError as changed:
@@ -101,17 +101,17 @@ def unchanged(slide: Identified) -> Iterator[None]:
 
 
 def _difference(path: Path, before: Identity) -> str:
-    """Say in what a slide differs from before; "" where it does not."""
+    """Return how a slide differs from before; "" if it does not."""
     try:
         now = identity_of(path)
     except SlideError:
-        return "it cannot be read any more"
+        return "it can no longer be read"
     if added := len(now.files.keys() - before.files.keys()):
-        return f"{added} of its files came anew"
+        return f"it has {added} new files" if added > 1 else "it has a new file"
     if gone := len(before.files.keys() - now.files.keys()):
-        return f"{gone} of its files are gone"
+        return f"{gone} of its files are missing" if gone > 1 else "one of its files is missing"
     if any(now.files[part][0] != size for part, (size, _) in before.files.items()):
-        return "it has another size"
+        return "it has a different size"
     if now.fingerprint != before.fingerprint:
-        return "it has other content"
-    return "it was written again" if now.files != before.files else ""
+        return "it has different content"
+    return "it was rewritten" if now.files != before.files else ""

@@ -1,4 +1,4 @@
-"""No output over, or inside, what a command reads: slides with all their files, tables, models, masks."""
+"""Keep outputs from replacing inputs: slides with all their files, tables, models, masks."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -12,17 +12,17 @@ Identity = tuple[int, int]
 
 
 class Inputs:
-    """What a command reads.
+    """The files and folders that a command reads.
 
-    Paths are compared with links resolved, and files also by device and number: so a hard link, a link and a name that
-    differs in case alone are one file.
+    Paths are compared with links resolved, and files also by device and inode. So a link, a hard link, and a name that
+    differs only in case count as the same file.
 
     Parameters
     ----------
     slides
-        Slides; all the files of each count.
+        Slides, each with all its files.
     others
-        Other files and folders that are read.
+        Other files and folders; None is skipped.
     """
 
     def __init__(self, slides: Iterable[SlideSource] = (), others: Iterable[Path | None] = ()) -> None:
@@ -36,30 +36,30 @@ class Inputs:
                 self._add(other)
 
     def hit_by(self, output: Path) -> Path | None:
-        """Return the input that an output is, or lies in; None when there is none."""
+        """Return the input that an output would replace or lie inside; None if there is none."""
         real = _real(output.parent) / output.name
         for path in (real, *real.parents):
             if path in self._by_path:
                 return self._by_path[path]
             if (identity := _identity(path)) in self._by_identity and identity is not None:
                 return self._by_identity[identity]
-        target = _real(output)  # of a link that leads to an input
+        target = _real(output)  # the output may be a link to an input
         return self._by_path.get(target)
 
     def require_clear(self, outputs: Sequence[Path]) -> None:
-        """Refuse outputs of which one is, or lies in, an input.
+        """Require that no output would replace an input or lie inside one.
 
         Raises
         ------
         OverwriteError
-            Naming both and what to do.
+            If one would; the message names both.
         """
         for output in outputs:
             found = self.hit_by(output)
             if found is not None:
                 raise OverwriteError(
-                    f"'{output.name}' would be written over or into the input '{found.name}'. Choose another output "
-                    "folder, then run the same command again."
+                    f"The output '{output.name}' would replace the input '{found.name}' or lie inside it. Choose "
+                    "another output folder, then rerun the same command."
                 )
 
     def _add(self, path: Path) -> None:
@@ -69,13 +69,13 @@ class Inputs:
 
 
 def local_encoder(name: str | None) -> Path | None:
-    """The folder that an encoder is read from; None when it has a name alone."""
+    """Return the folder that an encoder is read from; None if `name` is not a folder."""
     folder = Path(name.removeprefix("local-dir:")).expanduser() if name else None
     return folder if folder is not None and folder.is_dir() else None
 
 
 def _files_of(slide: Path) -> list[Path]:
-    """The files of a slide; of a slide that is a folder the folder, which stands for what is in it."""
+    """Return the files of a slide; of a folder only the folder, since everything inside it counts too."""
     if slide.is_dir():
         return [slide]
     try:

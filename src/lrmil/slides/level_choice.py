@@ -1,48 +1,49 @@
-"""Which level of a pyramid is read for a resolution, and whether there is one near it."""
+"""Choose the level of a pyramid to read for a resolution, and tell whether one is near it."""
 
 from collections.abc import Iterable, Sequence
 
 from lrmil.slides.readers.protocol import Level
 
-FINER = 1.01  # a level counts as fine enough up to 1 % coarser than asked: vendors' factors are inexact
-FAR = 3.0  # pixels of the level along one of the output's up to which it is near: nine times as many pixels
-
+FINER = 1.01  # a level may be up to 1 % coarser than requested: vendors' factors are inexact
+FAR = 3.0  # a level is near if it is at most 3 times finer: 9 times as many pixels
 MAX_NOTES = 4
 
 
 def coarsest_level(levels: Sequence[Level], own_mpp: float, mpp: float) -> int:
-    """Return the coarsest level that is at most 1 % coarser than `mpp`; level 0 where none is.
+    """Return the index of the coarsest level that is at most 1 % coarser than `mpp`; 0 if there is none.
 
     Parameters
     ----------
+    levels
+        The pyramid, full resolution first.
     own_mpp
         um/px of level 0.
     mpp
-        um/px that is asked for.
+        Requested um/px.
     """
     fine = [index for index, level in enumerate(levels) if own_mpp * level.downsample <= mpp * FINER]
     return max(fine, key=lambda index: levels[index].downsample, default=0)
 
 
 def distance(levels: Sequence[Level], own_mpp: float, mpp: float) -> float:
-    """Return how many times finer than `mpp` the level is that is read for it."""
+    """Return how many times finer than `mpp` the level read for it is; parameters as `coarsest_level`."""
     return mpp / (own_mpp * levels[coarsest_level(levels, own_mpp, mpp)].downsample)
 
 
 def is_far(distance: float) -> bool:
-    """Tell whether a level so many times finer costs a multiple of the pixels."""
+    """Return whether a level that many times finer is too far away to be read cheaply."""
     return distance > FAR
 
 
 def far_notes(levels: Sequence[Level], own_mpp: float, asked: Iterable[float]) -> tuple[str, ...]:
-    """Say for which resolutions no level is near, in um/px, and what is read in place of one."""
+    """Return a sentence for each requested um/px without a near level, at most `MAX_NOTES`."""
     notes = []
     for mpp in sorted(asked):
         far = distance(levels, own_mpp, mpp)
         if is_far(far):
             level = coarsest_level(levels, own_mpp, mpp)
             notes.append(
-                f"No level is near {mpp:.4g} um/px: level {level} ({own_mpp * levels[level].downsample:.4g} um/px), "
-                f"which is finer, is read and averaged down, about {far * far:.0f} times as many pixels."
+                f"No level is near {mpp:.4g} um/px. The finer level {level} ({own_mpp * levels[level].downsample:.4g} "
+                f"um/px) is read and averaged, which takes about {far * far:.0f} times as many pixels."
             )
     return tuple(notes[:MAX_NOTES])

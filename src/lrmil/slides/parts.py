@@ -1,4 +1,4 @@
-"""Which files belong to one slide, and whether their content has changed."""
+"""List the files of a slide, and hash samples of their content."""
 
 import os
 from pathlib import Path
@@ -13,13 +13,18 @@ from lrmil.slides.source import MRXS
 HAMAMATSU_TEXTS = (".vms", ".vmu")
 MAX_TEXT = 1 << 20  # bytes
 ZARR_DOCUMENTS = ("zarr.json", ".zarray", ".zattrs", ".zgroup")
-SAMPLED = 64  # chunks of an OME-Zarr of which the content is hashed
+SAMPLED = 64  # chunks of an OME-Zarr whose content is hashed
 
 
 def parts_of(path: Path) -> list[Path]:
-    """List the files of one slide: the file, or those of a folder, an MRXS with its folder, a VMS with its pictures.
+    """Return the files of one slide: one file, a folder's files, an MRXS and its folder, or a VMS and its images.
 
-    A DICOM file goes with those beside it that are of its series: OpenSlide reads other levels from them.
+    For a DICOM file these are the files of its series in the same folder, from which OpenSlide reads other levels.
+
+    Raises
+    ------
+    OSError
+        If a folder or text cannot be read.
     """
     if path.is_dir() and path.suffix.lower() == ZARR_SUFFIX:
         return sorted(part for part in path.rglob("*") if part.is_file())
@@ -34,10 +39,15 @@ def parts_of(path: Path) -> list[Path]:
 
 
 def fingerprint_of(path: Path) -> str:
-    """Hash a slide's content by samples; of several files, over all of them.
+    """Return a hash, in hex, of a slide's content by samples, over all its files.
 
-    Of an OME-Zarr, which may have a hundred thousand, the names and sizes of all count, and the content of those that
-    describe it and of `SAMPLED` chunks evenly among the others.
+    An OME-Zarr may have a hundred thousand files. Names and sizes of all of them count, but only the content of its
+    documents and of about `SAMPLED` evenly spaced chunks.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be read.
     """
     parts = parts_of(path)
     if len(parts) == 1:
@@ -52,13 +62,13 @@ def fingerprint_of(path: Path) -> str:
 
 
 def changed_at(path: Path) -> int:
-    """Time in ns at which a slide's files were last written or put here, of several the latest."""
+    """Return the latest time, in ns, at which a file of the slide was written or copied here."""
     stats = [part.stat() for part in parts_of(path)]
     return max((max(stat.st_mtime_ns, stat.st_ctime_ns) for stat in stats), default=0)
 
 
 def _named_in(path: Path) -> list[Path]:
-    """The files that a Hamamatsu VMS or VMU, a small text of NAME=VALUE lines, names and that lie beside it."""
+    """Return the files in the same folder that a Hamamatsu VMS or VMU, a text of NAME=VALUE lines, names."""
     if not path.is_file() or path.stat().st_size > MAX_TEXT:
         return []
     lines = path.read_text(encoding="latin-1").splitlines()

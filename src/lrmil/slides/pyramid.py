@@ -1,7 +1,7 @@
-"""A slide's levels as lazy dask arrays, for viewers.
+"""Wrap the levels of a slide as lazy dask arrays, for viewers.
 
-What cannot be read is hatched grey there, so that the rest can be looked at and nobody takes it for tissue or for
-glass. No model ever sees it: what is classified is read from the slide itself.
+Unreadable areas are hatched grey, so that the rest can be seen and nobody mistakes them for tissue or glass. No model
+ever sees the hatching: predictions read the slide itself.
 """
 
 from contextlib import suppress
@@ -17,20 +17,27 @@ from lrmil.slides.fallback import LevelFallback
 if TYPE_CHECKING:
     import dask.array as da
 
-CHUNK = 1024  # dask is slow on storage tiles (0.18 s a slice on 291k tiles of 256 px, 0.02 s on 1024 px chunks)
-HATCHING = (150, 205, 8)  # two greys, and the width of a stripe in pixels
-MAX_CHUNK = 4096  # viewers fetch whole chunks: a strip wider than this is cut
+CHUNK = 1024  # px: dask is slow on storage tiles (0.18 s a slice with 291k tiles of 256 px, 0.02 s with 1024 px)
+HATCHING = (150, 205, 8)  # two grey values, and the width of a stripe in px
+MAX_CHUNK = 4096  # px: viewers fetch whole chunks, so wider storage blocks are cut
 
 
 def make_pyramid(pixels: LevelFallback, name: str) -> "list[da.Array]":
-    """Wrap each level as a (y, x, 3) uint8 dask array that reads when it is computed; full resolution first.
+    """Wrap each level as a (y, x, 3) uint8 dask array that reads when it is computed.
 
     Parameters
     ----------
+    pixels
+        The open slide.
     name
-        Identifies the content: equal names share cached chunks.
+        Identifies the content: arrays of equal name share cached chunks.
+
+    Returns
+    -------
+    list of dask.array.Array
+        Full resolution first.
     """
-    import dask.array as da  # costs half a second that only viewers need to spend
+    import dask.array as da  # takes half a second, which only viewers need
 
     return [
         da.from_array(
@@ -45,7 +52,7 @@ def make_pyramid(pixels: LevelFallback, name: str) -> "list[da.Array]":
 
 
 class LazyLevel:
-    """One level that looks enough like an array for dask: it has a shape, a dtype and reads what is sliced."""
+    """One level as an array-like object for dask: it has a shape and a dtype, and reads what is sliced."""
 
     ndim = 3
     dtype = np.dtype(np.uint8)
@@ -56,7 +63,7 @@ class LazyLevel:
         self.shape = (*pixels.reader.levels[level].shape, 3)
 
     def __getitem__(self, index: tuple[slice | int, ...]) -> NDArray[np.uint8]:
-        """Read the rectangle that holds the wanted pixels, then take them from it."""
+        """Read the rectangle around the requested pixels, then index it."""
         whole = (*index, *(slice(None),) * (3 - len(index)))
         rows, columns = (_Extent(part, size) for part, size in zip(whole[:2], self.shape, strict=False))
         if not (rows.length and columns.length):
@@ -66,7 +73,7 @@ class LazyLevel:
         return pixels[rows.within, columns.within, whole[2]]
 
     def _read(self, y: int, x: int, h: int, w: int) -> NDArray[np.uint8]:
-        """Read a rectangle; where that fails, block by block of storage, and hatch the blocks that are lost."""
+        """Read a rectangle; if that fails, read it block by block, and hatch the unreadable blocks."""
         try:
             return self._sample(y, x, h, w)
         except SlideError:
@@ -84,14 +91,14 @@ class LazyLevel:
 
 
 def hatched(y: int, x: int, h: int, w: int) -> NDArray[np.uint8]:
-    """Draw (h, w, 3) pixels of slanting grey stripes; those of neighbouring rectangles join."""
+    """Draw (h, w, 3) pixels of diagonal grey stripes that continue in neighbouring rectangles."""
     dark, light, width = HATCHING
     stripes = (np.arange(y, y + h)[:, None] + np.arange(x, x + w)) // width % 2
     return np.repeat(np.where(stripes == 0, dark, light).astype(np.uint8)[..., None], 3, axis=2)
 
 
 class _Extent:
-    """What one part of an index needs: the first pixel and the number of them, and the index within those."""
+    """The pixels that one part of an index needs: the first, their number, and the index within them."""
 
     def __init__(self, part: slice | int, size: int) -> None:
         wanted = range(size)[part] if isinstance(part, slice) else range(size)[part : part + 1 or size]
@@ -101,5 +108,5 @@ class _Extent:
 
 
 def _chunk(tile: int) -> int:
-    """Group storage blocks to about `CHUNK` pixels; a block too large for a viewer is cut."""
+    """Return the side of a chunk in px: several storage blocks, about `CHUNK`; blocks above `MAX_CHUNK` are cut."""
     return CHUNK if tile > MAX_CHUNK else tile * max(1, CHUNK // tile)

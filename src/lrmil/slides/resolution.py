@@ -1,4 +1,4 @@
-"""Microns per pixel: which of the values that were found a slide has, and when to refuse it."""
+"""Choose the microns per pixel of a slide from the values found in its metadata, and refuse implausible ones."""
 
 import math
 import re
@@ -7,19 +7,19 @@ from typing import NamedTuple
 
 from lrmil.errors import ConfigError, ResolutionError
 
-PLAUSIBLE_MPP = (0.05, 5.0)  # level 0 of a scanner lies between 100x oil immersion and a 2x overview
-ASKED_MPP = (0.05, 50.0)  # what a user may ask for is coarser: thumbnails are read at tens of um/px
+PLAUSIBLE_MPP = (0.05, 5.0)  # level 0 lies between 100x oil immersion and a 2x overview
+ASKED_MPP = (0.05, 50.0)  # users may request coarser values: thumbnails are read at tens of um/px
 MAX_ANISOTROPY = 0.02
-MAX_SIDE_MM = 300.0  # of a side: the largest glass for sections, 8 x 6 inch, has 203
+MAX_SIDE_MM = 300.0  # of a side: the largest microscope slide, 8 x 6 inch, has 203
 MICRONS_AT_1X = 10.0  # the convention "20x" = 0.5 um/px
 REMEDY = (
-    "Give it yourself: mpp=... in Python, --mpp or --mpp-table on the command line, or an mpp column in the labels "
-    "table."
+    "Give the um/px yourself: mpp=... in Python, --mpp or --mpp-table on the command line, or an mpp column in the "
+    "labels table."
 )
 
 
 class MppCandidate(NamedTuple):
-    """A pixel size found in a file: y and x in um/px, and the field it stood in."""
+    """A pixel size found in a file: y and x in um/px, and the metadata field."""
 
     mpp_y: float
     mpp_x: float
@@ -27,14 +27,14 @@ class MppCandidate(NamedTuple):
 
 
 class Disregarded(NamedTuple):
-    """A statement of a pixel size or of a magnification that does not count: what it says, and why it does not.
+    """A pixel size or magnification in the metadata that is not used, and the reason.
 
     Parameters
     ----------
     why
-        Half a sentence that says both.
+        Half a sentence with the value and the reason.
     mpp
-        The um/px that it states for another picture.
+        The um/px, if it belongs to another image.
     """
 
     why: str
@@ -42,7 +42,7 @@ class Disregarded(NamedTuple):
 
 
 class Resolution(NamedTuple):
-    """The accepted pixel size in um/px and where it came from."""
+    """The accepted pixel size in um/px, and its source."""
 
     mpp: float
     source: str
@@ -55,23 +55,23 @@ def resolve_mpp(
     power: float | Disregarded | None = None,
     objective_power: bool = False,
 ) -> Resolution:
-    """Choose a slide's um/px: the override, else the metadata, else (only when opted in) the objective's power.
+    """Choose the um/px of a slide: the override, else the metadata, else the objective's power if allowed.
 
     Parameters
     ----------
     override
-        um/px given by the user; it is checked as strictly as the metadata.
+        um/px given by the user; checked as strictly as the metadata.
     candidates
-        What the file says, most trusted first; the error tells what is disregarded.
+        Values in the file, most trusted first.
     power
-        Magnification of the objective as the file states it, or why none counts.
+        Magnification of the objective as stated in the file, or why it is not used.
     objective_power
-        Whether `power` may stand in for a missing pixel size (10 / power um/px).
+        Whether `power` may replace a missing pixel size (10 / power um/px).
 
     Raises
     ------
     ResolutionError
-        If nothing is given, or the most trusted value is implausible.
+        If there is no value, or the most trusted one is implausible; the message lists the values not used.
     """
     if override is not None:
         return Resolution(require_plausible_mpp(override, override, "override"), "override")
@@ -82,60 +82,74 @@ def resolve_mpp(
         mpp = MICRONS_AT_1X / power
         return Resolution(require_plausible_mpp(mpp, mpp, "objective power"), f"objective power {power:g}x")
     stated = [*candidates, power] if objective_power else candidates
-    why = "; ".join(reasons(stated)) or "its metadata have none"
-    raise ResolutionError(f"Expected the slide to state its um/px; {why}. {REMEDY}")
+    why = "; ".join(reasons(stated)) or "its metadata do not state it"
+    raise ResolutionError(f"The um/px of the slide is unknown: {why}. {REMEDY}")
 
 
 def reasons(found: Sequence[object]) -> list[str]:
-    """Say of each statement that is disregarded what it says, and why it does not count."""
+    """Return, for each value that is not used, half a sentence with the value and the reason."""
     return [one.why for one in found if isinstance(one, Disregarded)]
 
 
 def require_plausible_mpp(mpp_y: float, mpp_x: float, source: str) -> float:
-    """Accept a pixel size and return its geometric mean in um/px.
+    """Require a plausible pixel size, and return its geometric mean in um/px.
+
+    Parameters
+    ----------
+    mpp_y, mpp_x
+        um/px.
+    source
+        Where they were found, for messages.
 
     Raises
     ------
     ResolutionError
-        If it lies outside 0.05 to 5 um/px, or y and x differ by more than 2 %.
+        If it is outside 0.05 to 5 um/px, or y and x differ by more than 2 %.
     """
     low, high = PLAUSIBLE_MPP
     if not (low <= mpp_y <= high and low <= mpp_x <= high):
         raise ResolutionError(
-            f"Expected a pixel size of {low:g} to {high:g} um; {source} says {show_pair(mpp_y, mpp_x)}. {REMEDY}"
+            f"Expected a pixel size of {low:g} to {high:g} um. Got {show_pair(mpp_y, mpp_x)} um ({source}). {REMEDY}"
         )
     if abs(mpp_y - mpp_x) > MAX_ANISOTROPY * min(mpp_y, mpp_x):
         raise ResolutionError(
-            f"Expected square pixels (within 2 %); {source} says {show_pair(mpp_y, mpp_x)} um (y, x). {REMEDY}"
+            f"Expected square pixels (within 2 %). Got {show_pair(mpp_y, mpp_x)} um (y, x; {source}). {REMEDY}"
         )
     return mpp_y if mpp_y == mpp_x else math.sqrt(mpp_y * mpp_x)
 
 
 def require_possible_size(resolution: Resolution, height: int, width: int) -> Resolution:
-    """Accept a pixel size of a slide whose level 0 has `height` x `width` pixels.
+    """Require that a slide is no larger than a microscope slide, and return its pixel size.
+
+    Parameters
+    ----------
+    resolution
+        um/px of level 0, and its source.
+    height, width
+        Size of level 0 in pixels.
 
     Raises
     ------
     ResolutionError
-        If a side would then be longer than any glass: pixel size or file is wrong.
+        If a side is longer than 300 mm: the pixel size or the file is wrong.
     """
-    longest = max(height, width) * resolution.mpp / 1000
-    if longest > MAX_SIDE_MM:
+    side_mm = max(height, width) * resolution.mpp / 1000
+    if side_mm > MAX_SIDE_MM:
         raise ResolutionError(
-            f"Expected a slide that a glass can hold, of {MAX_SIDE_MM:g} mm at most. Got {width} x {height} px of "
-            f"{resolution.mpp:.4g} um ({resolution.source}), {longest:.0f} mm; the um/px is wrong, or the file is "
-            "damaged. Give its um/px yourself, or copy it again from its source."
+            f"Expected a slide no larger than a microscope slide ({MAX_SIDE_MM:g} mm). Got {width} x {height} px of "
+            f"{resolution.mpp:.4g} um ({resolution.source}), {side_mm:.0f} mm. The um/px is wrong or the file is "
+            "damaged: give the um/px yourself, or copy the file again from its source."
         )
     return resolution
 
 
 def parse_mpp(text: str) -> float:
-    """Read a resolution a user typed: ``"2.0"`` is um/px, ``"5x"`` is sugar for 10 / 5 = 2.0 um/px.
+    """Parse a resolution typed by a user: ``"2.0"`` is um/px, ``"5x"`` means 10 / 5 = 2.0 um/px.
 
     Raises
     ------
     ConfigError
-        If the text is neither, or means less than 0.05 or more than 50 um/px.
+        If the text is neither, or the resolution is outside 0.05 to 50 um/px.
     """
     found = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*(x|um/px|µm/px)?\s*", text, re.IGNORECASE)
     number = float(found[1]) if found else 0.0
@@ -144,10 +158,10 @@ def parse_mpp(text: str) -> float:
         if ASKED_MPP[0] <= mpp <= ASKED_MPP[1]:
             return mpp
     raise ConfigError(
-        f"Expected a resolution from {ASKED_MPP[0]:g} to {ASKED_MPP[1]:g} um/px, such as 2.0 or 5x; got {text!r}."
+        f"Expected a resolution from {ASKED_MPP[0]:g} to {ASKED_MPP[1]:g} um/px, such as 2.0 or 5x. Got {text!r}."
     )
 
 
 def show_pair(mpp_y: float, mpp_x: float) -> str:
-    """Give a pixel size for a sentence, as one number where the pixels are square."""
+    """Return a pixel size as text: one number if the pixels are square, else "y x x"."""
     return f"{mpp_y:.4g}" if mpp_y == mpp_x else f"{mpp_y:.4g} x {mpp_x:.4g}"

@@ -1,4 +1,4 @@
-"""Open a slide in whatever format, know its microns per pixel, and read any region of it at any resolution."""
+"""Open a slide of any format, and read any region of it at any resolution."""
 
 import math
 from functools import cached_property
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Slide", "Thumbnail", "find_slides", "open_slide", "open_source", "slide_id_of"]
 
-MAX_COARSER = 1.10  # method.md section 2: never enlarge, with a tolerance of 10 %
+MAX_COARSER = 1.10  # method.md section 2: a slide may be at most 10 % coarser than the requested mpp
 
 
 def open_slide(path: str | Path, mpp: float | None = None, *, objective_power: bool = False) -> "Slide":
-    """Open a slide for reading; use it in a ``with`` block or close it.
+    """Open a slide for reading; use it in a ``with`` block, or close it.
 
-    tifffile reads TIFF, SVS, OME-TIFF and NDPI; zarr reads OME-Zarr; Pillow reads PNG and JPEG pictures, which need
-    `mpp`; OpenSlide reads the rest, and SVS whose JPEG 2000 has subsampled colours.
+    tifffile reads TIFF, SVS, OME-TIFF and NDPI; zarr reads OME-Zarr; Pillow reads PNG and JPEG images, which need
+    `mpp`. OpenSlide reads the rest, and SVS in JPEG 2000 with subsampled colours.
 
     Parameters
     ----------
@@ -45,18 +45,18 @@ def open_slide(path: str | Path, mpp: float | None = None, *, objective_power: b
     mpp
         um/px of level 0; overrides the metadata.
     objective_power
-        Whether the stated magnification may stand in for a missing um/px (10 / magnification).
+        Whether the magnification may replace a missing um/px (10 / magnification).
 
     Raises
     ------
     SlideError
-        If there is no such file, or it is no slide, or it is truncated, or its pixels are not RGB.
+        If the file does not exist, is not a slide, is truncated, or its pixels are not RGB.
     ResolutionError
-        If `mpp` is implausible, or makes the slide longer than any glass. A slide without um/px opens; only its `mpp`
-        raises.
+        If `mpp` is implausible, or makes the slide larger than a microscope slide. A slide without um/px opens; only
+        its `mpp` raises.
     """
     path = Path(path)
-    # An OME-Zarr may have a hundred thousand files to list: it is identified when that is asked for.
+    # An OME-Zarr may have a hundred thousand files: its identity is computed only when needed.
     identity = None if path.suffix.lower() == ZARR_SUFFIX else find_identity(path)
     return _open(path, mpp, objective_power=objective_power, identity=identity)
 
@@ -75,12 +75,14 @@ def _open(path: Path, mpp: float | None, *, objective_power: bool, identity: Ide
 
 
 def open_source(source: SlideSource) -> "Slide":
-    """Open a slide of a list with the resolution that the list gives it; see `open_slide`.
+    """Open a slide with the resolution that its source states, after comparing its checksums; see `open_slide`.
 
     Raises
     ------
     SlideError
-        Also if the content of a file is not what a checksum states: nothing is read of such a slide.
+        As `open_slide`, or if a file does not match its checksum: nothing of such a slide is read.
+    ResolutionError
+        As `open_slide`.
     """
     identity = find_identity(source.path)
     verify(source.checksums)
@@ -91,23 +93,23 @@ def open_source(source: SlideSource) -> "Slide":
 
 
 class Slide:
-    """An open slide, made by `open_slide`. Every method may be called from many threads at once.
+    """An open slide, made by `open_slide`. Several threads may call every method at the same time.
 
     Parameters
     ----------
     path
-        Where the slide lies.
+        The slide file or folder.
     reader
-        What reads its pixels; the slide closes it.
+        Reads the pixels; the slide closes it.
     resolution
-        um/px of level 0 and its source, or the error to raise when it is asked for.
+        um/px of level 0 and its source, or the error that reading `mpp` raises.
     identity
-        Its files as they were before it was opened; None to look when that is asked for.
+        The state of its files before it was opened; None to compute it when needed.
 
     Attributes
     ----------
     checksum
-        With what its content was compared (`lrmil.slides.checksums.comparison`), or that it was not.
+        The checksums it was compared with (`lrmil.slides.checksums.comparison`), or "not compared".
     """
 
     def __init__(
@@ -153,7 +155,7 @@ class Slide:
         Raises
         ------
         ResolutionError
-            If it is missing or implausible; the message says how to give it.
+            If it is missing or implausible; the message explains how to give it.
         """
         if isinstance(self._resolution, Resolution):
             return self._resolution.mpp
@@ -161,7 +163,7 @@ class Slide:
 
     @property
     def mpp_source(self) -> str | None:
-        """Where the resolution came from, such as "override" or "aperio MPP"; None when it is unknown."""
+        """Source of the resolution, such as "override" or "aperio MPP"; None if it is unknown."""
         return self._resolution.source if isinstance(self._resolution, Resolution) else None
 
     @property
@@ -177,49 +179,48 @@ class Slide:
 
     @property
     def origin_yx(self) -> tuple[int, int]:
-        """Offset of the scanner's bounds in level-0 pixels; (0, 0) where the format has none."""
+        """Offset of the scanned area in level-0 pixels; (0, 0) if the format has none."""
         return self._reader.origin_yx
 
     @property
     def reader_name(self) -> str:
-        """Which library reads the pixels: "tifffile", "openslide", "zarr" or "pillow"."""
+        """Library that reads the pixels: "tifffile", "openslide", "zarr" or "pillow"."""
         return self._reader.name
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences on how this slide is read that its user must know, such as which of several scenes it is.
+        """Sentences that a user must know about how this slide is read, such as which of several scenes it is.
 
-        They grow while it is read: a resolution that no level is near; a damaged level, and the finer one that stood in
-        for it, with their count.
+        Reading adds sentences about requested resolutions without a near level, and about damaged levels.
         """
         far = far_notes(self.levels, self.mpp, [*self._asked]) if self._asked else ()
         return (*self._reader.notes, *self._disregarded, *far, *self._pixels.notes)
 
     @property
     def _disregarded(self) -> tuple[str, ...]:
-        """What the metadata say of the resolution that does not count, where another of their statements does."""
+        """Sentences about pixel sizes in the metadata that were not used, if another one was."""
         if not self.has_mpp or self.mpp_source == "override":
             return ()
-        return tuple(f"This does not count: {why}." for why in reasons(self._reader.mpp_candidates))
+        return tuple(f"Not used: {why}." for why in reasons(self._reader.mpp_candidates))
 
     @property
     def bytes_read(self) -> int | None:
-        """Compressed bytes read so far; None where the reader cannot tell."""
+        """Compressed bytes read so far; None if unknown."""
         return self._reader.bytes_read
 
     @property
     def damaged(self) -> bool:
-        """Whether a finer level has had to stand in for a damaged one so far."""
+        """Whether a finer level was read in place of a damaged one so far."""
         return bool(self._pixels.notes)
 
     @cached_property
     def identity(self) -> Identity:
-        """Sizes, times and content by samples of its files, as they were before it was opened."""
+        """Sizes, times and sampled content of its files before it was opened."""
         return self._identity or identity_of(self.path)
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the slide's content by samples; for a slide of several files, over all of them."""
+        """Hash of sampled content, over all files of the slide."""
         return self.identity.fingerprint
 
     def require_mpp(self, mpp: float) -> None:
@@ -238,25 +239,32 @@ class Slide:
             )
 
     def level_for(self, mpp: float) -> int:
-        """Choose the level to read for a target resolution: the coarsest that is at most 1 % coarser than it.
+        """Return the index of the level to read for a resolution: the coarsest that is at most 1 % coarser.
+
+        Parameters
+        ----------
+        mpp
+            Requested resolution in um/px.
 
         Raises
         ------
         ResolutionError
             As `require_mpp`.
+        ValueError
+            If `mpp` is not above 0.
         """
         if not mpp > 0:
-            raise ValueError(f"Expected a resolution above 0 um/px; got {mpp}.")
+            raise ValueError(f"Expected a resolution above 0 um/px. Got {mpp}.")
         self.require_mpp(mpp)
         return coarsest_level(self.levels, self.mpp, mpp)
 
     def read_region(self, origin_yx: tuple[float, float], size_yx: tuple[int, int], mpp: float) -> NDArray[np.uint8]:
-        """Read a region at any resolution; what lies outside the slide is white (255).
+        """Read a region at any resolution; outside the slide it is white (255).
 
         Parameters
         ----------
         origin_yx
-            Top-left corner in level-0 pixels, anywhere, whole or not.
+            Top-left corner in level-0 pixels; it may be fractional, or outside the slide.
         size_yx
             (height, width) in output pixels.
         mpp
@@ -264,29 +272,39 @@ class Slide:
 
         Returns
         -------
-        (height, width, 3) pixels, averaged down from the coarsest level that is fine enough; where that is damaged,
-        from the next finer one that is intact (`notes` tells).
+        NDArray
+            (height, width, 3) pixels, averaged from the coarsest level that is fine enough. If that is damaged, the
+            next finer intact level is used, and `notes` says so.
 
         Raises
         ------
         ResolutionError
             If the slide is more than 10 % coarser than `mpp`, or has no um/px.
         SlideError
-            If the file cannot give these pixels; they are never invented.
+            If the pixels cannot be read.
+        ValueError
+            If `mpp` is not above 0.
         """
         index = self.level_for(mpp)
         self._asked.add(mpp)
         return self._pixels.sample(index, origin_yx, size_yx, step=mpp / self.mpp)
 
     def thumbnail(self, mpp: float) -> Thumbnail:
-        """Read the whole slide at about `mpp` (never coarser), or at level 0 when the slide is coarser than that.
+        """Read the whole slide at about `mpp` (never coarser), or at level 0 if the slide is coarser.
 
         Blocks that cannot be read are marked, not fatal.
 
+        Parameters
+        ----------
+        mpp
+            Resolution in um/px.
+
         Raises
         ------
+        ResolutionError
+            If the slide has no um/px.
         SlideError
-            If nothing at all could be read.
+            If nothing could be read.
         """
         target = max(mpp, self.mpp)
         index = self.level_for(target)
@@ -294,20 +312,20 @@ class Slide:
         return make_thumbnail(self._pixels, index, max(1, math.floor(ratio)))
 
     def overview(self, side: int) -> Thumbnail:
-        """Read the whole slide at most `side` pixels wide and high; its resolution need not be known.
+        """Read the whole slide into at most `side` x `side` pixels; its um/px need not be known.
 
         Raises
         ------
         SlideError
-            If nothing at all could be read.
+            If nothing could be read.
         """
         index = max((i for i, level in enumerate(self.levels) if max(level.shape) >= side), default=0)
         return make_thumbnail(self._pixels, index, math.ceil(max(self.levels[index].shape) / side))
 
     def pyramid(self) -> "list[da.Array]":
-        """Give the levels as lazy (y, x, 3) uint8 dask arrays, full resolution first; they read while this is open."""
+        """Return the levels as lazy (y, x, 3) uint8 dask arrays, full resolution first; keep the slide open."""
         return make_pyramid(self._pixels, f"{self.path}-{self.path.stat().st_mtime_ns}-{self.reader_name}")
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._reader.close()

@@ -1,4 +1,4 @@
-"""A slide to work on: where it is, what it is called, and of which family its file is."""
+"""Define a slide to work on: its path, its id, and the kind of its file."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -18,27 +18,27 @@ SCAN_EXTENSIONS = TIFF_EXTENSIONS + OPENSLIDE_EXTENSIONS
 EXTENSIONS = SCAN_EXTENSIONS + FLAT_EXTENSIONS + ZARR_EXTENSIONS
 DOUBLE_EXTENSIONS = (".ome.tif", ".ome.tiff", ".ome.btf", ".ome.zarr")
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # classic and BigTIFF, either byte order
-NAMELESS = ("", "..")  # what paths such as "." are called
+NAMELESS = ("", "..")  # names of paths such as "."
 PNG_MAGIC, JPEG_MAGIC = b"\x89PNG", b"\xff\xd8\xff"
 
 
 class SlideSource(NamedTuple):
-    """A slide to work on."""
+    """A slide to work on, and what the user stated about it."""
 
     slide_id: str
     path: Path
     mpp: float | None = None
-    """Resolution of level 0 in um/px when the metadata are not to be used."""
+    """Resolution of level 0 in um/px, in place of the metadata."""
     objective_power: bool = False
-    """Whether the stated magnification may stand in for a missing um/px."""
+    """Whether the magnification may replace a missing um/px."""
     checksums: tuple[Checksum, ...] = ()
-    """What the content of its files must be, where a list states it; see `lrmil.slides.checksums.verify`."""
+    """Digests that its files must have; see `lrmil.slides.checksums.verify`."""
 
 
 def slide_id_of(path: str | Path) -> str:
-    """Name a slide by its file name without extension; ``.ome.tif`` and the like count as one extension.
+    """Return the id of a slide: its file name without extension, where ``.ome.tif`` and the like count as one.
 
-    What follows the last dot of a DICOM file called by its UID is no extension.
+    A DICOM file named by its UID has no extension, in spite of the dots.
     """
     path = Path(path)
     if path.name in NAMELESS:
@@ -51,23 +51,23 @@ def slide_id_of(path: str | Path) -> str:
 
 
 def is_tiff(file: Path) -> bool:
-    """Tell by its first bytes whether a file is a TIFF.
+    """Return whether a file is a TIFF, by its first bytes.
 
     Raises
     ------
     SlideError
-        If the file cannot be read at all.
+        If the file cannot be read, or is empty.
     """
     return _first_bytes(file) in TIFF_MAGIC
 
 
 def is_flat(file: Path) -> bool:
-    """Tell by its first bytes whether a file is a PNG or JPEG picture.
+    """Return whether a file is a PNG or JPEG image, by its first bytes.
 
     Raises
     ------
     SlideError
-        If the file cannot be read at all.
+        If the file cannot be read, or is empty.
     """
     return _first_bytes(file).startswith((PNG_MAGIC, JPEG_MAGIC))
 
@@ -77,7 +77,7 @@ def _first_bytes(file: Path) -> bytes:
         with file.open("rb") as stream:
             magic = stream.read(4)
     except OSError as error:
-        raise SlideError(f"Expected a readable file at {file}; the system says: {error}. Check its rights.") from error
+        raise SlideError(f"Cannot read {file}: {error}. Check its permissions.") from error
     if not magic:
-        raise SlideError(f"Expected a slide in {file}; the file is empty. Copy it again from its source.")
+        raise SlideError(f"The file {file} is empty. Copy it again from its source.")
     return magic

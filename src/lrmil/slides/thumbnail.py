@@ -1,4 +1,4 @@
-"""A whole slide at a coarse resolution, read in blocks so that memory stays small even without a coarse level."""
+"""Read a whole slide at a coarse resolution, in blocks, so that memory stays small even without a coarse level."""
 
 import math
 import os
@@ -13,12 +13,12 @@ from lrmil.errors import SlideError
 from lrmil.slides.fallback import LevelFallback
 from lrmil.slides.readers.sampling import WHITE
 
-BLOCK = 1024  # largest side of a block in output pixels
-SOURCE_BLOCK = 4096  # largest side of a block in pixels of the level it is read from: 48 MiB a thread
-MIN_BLOCK = 16  # a block that fails is split down to this side in output pixels: one bad tile costs little
-MAX_LOST = 4096  # blocks: more are not split further; a try that fails takes up to 5 ms
+MAX_BLOCK = 1024  # largest side of a block in output pixels
+MAX_SOURCE_BLOCK = 4096  # largest side of a block in pixels of the level: 48 MiB per thread
+MIN_BLOCK = 16  # smallest side in output pixels to which a failed block is split: one bad tile loses little
+MAX_LOST = 4096  # more failed blocks are not split: each attempt takes up to 5 ms
 MAX_THREADS = 4
-MAX_THUMBNAIL = 1 << 28  # pixels: at 8 um/px a glass of 150 x 100 mm has 234 million
+MAX_THUMBNAIL = 1 << 28  # pixels: a microscope slide of 150 x 100 mm has 234 million at 8 um/px
 
 
 class Thumbnail(NamedTuple):
@@ -27,11 +27,11 @@ class Thumbnail(NamedTuple):
     Parameters
     ----------
     array
-        (rows, cols, 3) uint8; what could not be read is white.
+        (rows, cols, 3) uint8; unreadable pixels are white.
     cell_level0
-        Level-0 pixels per thumbnail pixel, exact; pixel (0, 0) begins at level-0 (0, 0).
+        Exact number of level-0 pixels per thumbnail pixel; pixel (0, 0) begins at level-0 (0, 0).
     failed
-        (rows, cols) bool: what could not be read.
+        (rows, cols) bool: True for unreadable pixels.
     """
 
     array: NDArray[np.uint8]
@@ -40,23 +40,32 @@ class Thumbnail(NamedTuple):
 
 
 def make_thumbnail(pixels: LevelFallback, level: int, ratio: int) -> Thumbnail:
-    """Shrink a whole level by a whole `ratio`.
+    """Shrink a whole level by an integer factor.
 
-    A block that cannot be read is split, and its parts are tried again, down to `MIN_BLOCK`. The number of tries
-    is bounded: where a slide is lost in more places than `MAX_LOST`, what is marked as lost is taken more coarsely.
+    A block that cannot be read is split and tried again, down to `MIN_BLOCK`. With more than `MAX_LOST` failed blocks
+    the splitting stops, so that the unreadable area is marked more coarsely.
+
+    Parameters
+    ----------
+    pixels
+        The open slide.
+    level
+        Index of the level to read.
+    ratio
+        Pixels of the level per thumbnail pixel.
 
     Raises
     ------
     SlideError
-        If nothing at all could be read, or the level is larger than any glass.
+        If nothing could be read, or the level is larger than any microscope slide.
     """
     height, width = pixels.reader.levels[level].shape
     step = ratio * pixels.reader.levels[level].downsample
     rows, cols = math.ceil(height / ratio), math.ceil(width / ratio)
     if rows * cols > MAX_THUMBNAIL:
         raise SlideError(
-            f"Expected a slide that a glass can hold. Got one of {width} x {height} px, shrunk still "
-            f"{rows * cols / 1e6:.0f} million; the file is probably damaged, or its um/px is wrong."
+            f"Expected a slide no larger than a microscope slide. Got {width} x {height} px, which make a thumbnail of "
+            f"{rows * cols / 1e6:.0f} million pixels. The file is probably damaged, or its um/px is wrong."
         )
     array = np.full((rows, cols, 3), WHITE, np.uint8)
     failed = np.zeros((rows, cols), bool)
@@ -64,7 +73,7 @@ def make_thumbnail(pixels: LevelFallback, level: int, ratio: int) -> Thumbnail:
     def fill(y: int, x: int, side: int) -> SlideError | None:
         size = min(side, rows - y), min(side, cols - x)
         try:
-            region = pixels.sample(level, (y * step, x * step), size, step=step, max_pixels=SOURCE_BLOCK**2)
+            region = pixels.sample(level, (y * step, x * step), size, step=step, max_pixels=MAX_SOURCE_BLOCK**2)
         except SlideError as error:
             return error
         array[y : y + size[0], x : x + size[1]] = region
@@ -76,7 +85,7 @@ def make_thumbnail(pixels: LevelFallback, level: int, ratio: int) -> Thumbnail:
         while True:
             problems = list(pool.map(lambda corner, side=side: fill(corner[0], corner[1], side), corners))
             lost = [corner for corner, problem in zip(corners, problems, strict=True) if problem]
-            finest_fits = side * step <= SOURCE_BLOCK  # else a finer level has not been tried yet
+            finest_fits = side * step <= MAX_SOURCE_BLOCK  # else a finer level has not been tried yet
             if not lost or side <= MIN_BLOCK or (finest_fits and len(lost) > MAX_LOST):
                 break
             side //= 2
@@ -94,8 +103,8 @@ def make_thumbnail(pixels: LevelFallback, level: int, ratio: int) -> Thumbnail:
 
 
 def _block_side(ratio: int) -> int:
-    """Side in output pixels: a power of two, so that it halves evenly down to the smallest."""
-    side = BLOCK
-    while side > MIN_BLOCK and side * ratio > SOURCE_BLOCK:
+    """Return the side of a block in output pixels: a power of two, so that it can be halved down to `MIN_BLOCK`."""
+    side = MAX_BLOCK
+    while side > MIN_BLOCK and side * ratio > MAX_SOURCE_BLOCK:
         side //= 2
     return side
