@@ -264,7 +264,7 @@ class TestRoundTrips:
 
     @pytest.mark.parametrize(
         ("content", "message"),
-        [(None, "readable TOML"), (b"seed = ", "readable TOML"), (b"\xff\xfe", "readable TOML"), (b"sed = 1", "sed")],
+        [(None, "settings file"), (b"seed = ", "settings file"), (b"\xff\xfe", "settings file"), (b"sed = 1", "sed")],
     )
     def test_what_is_no_settings_file(self, tmp_path: Path, content: bytes | None, message: str) -> None:
         path = tmp_path / "config.toml"

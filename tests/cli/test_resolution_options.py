@@ -121,7 +121,7 @@ class TestPredictAndExtract:
         arguments = ["predict", slides / "power.svs", "--model", model, "--out", tmp_path, "--threads", 1, *CPU]
         assert found(capsys, *arguments, "--use-objective-power") == (0, {"power": (0.5, "objective power 20x")})
         assert found(capsys, *arguments) == (1, {"power": (None, "")})
-        assert "its metadata have none" in rows_of(tmp_path / "predictions.csv")["power"]["message"]
+        assert "um/px of the slide is unknown" in rows_of(tmp_path / "predictions.csv")["power"]["message"]
 
     def test_features_say_it_too(self, slides: Path, tmp_path: Path) -> None:
         arguments = ["extract", slides / "power.svs", "--encoder", "test_resnet", "--patch-size", 64, "--threads", 1]
@@ -211,7 +211,7 @@ class TestTrain:
                 if done == 1:
                     break
         except CohortError as error:
-            assert not asked and "its metadata have none" in str(error)
+            assert not asked and "um/px of the slide is unknown" in str(error)
         finally:
             steps.close()  # type: ignore[attr-defined]
         cards = [read_card(path) for path in (tmp_path / "run/shared/hr").glob("*.zarr")]

@@ -126,10 +126,10 @@ def test_a_part_that_lies_elsewhere_is_refused_and_stays_as_it_is(
     (theirs / "artefact.json").write_text("mine")
     (run / name).parent.mkdir(exist_ok=True)
     (run / name).symlink_to(theirs)
-    with pytest.raises(FormatError, match="link to another place"):
+    with pytest.raises(FormatError, match=f"{name} .*link"):
         require_no_links(run)
     steps = train_steps(cohort / "slides", cohort / "labels.csv", run, tiny_config(), device="cpu")
-    with pytest.raises(FormatError, match=f"Expected the folder {name} within"):
+    with pytest.raises(FormatError, match=f"{name} .*link"):
         list(steps)
     assert {path.name: path.read_text() for path in theirs.iterdir()} == {
         ".a.12345678.tmp": "mine",
@@ -348,10 +348,10 @@ def test_tensors_of_a_run_that_are_none(data: bytes, tmp_path: Path) -> None:
     if data.endswith(b"{}"):
         assert load_tensors(tmp_path / "a") == {}
         return
-    with pytest.raises(FormatError, match="whole tensors"):
+    with pytest.raises(FormatError, match=r"/a\b"):
         load_tensors(tmp_path / "a")
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(FormatError, match="whole tensors"):
+    with pytest.raises(FormatError, match="/pipe "):
         load_tensors(tmp_path / "pipe")
 
 

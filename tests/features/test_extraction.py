@@ -208,7 +208,7 @@ def test_a_bad_slide_stops_nothing(extract: Extractor, slides: list[SlideSource]
     slides[1].path.unlink()
     outcomes = extract(slides)
     assert [outcome.path is None for outcome in outcomes] == [True, True, False]
-    assert "truncated" in outcomes[0].message and "nothing is there" in outcomes[1].message
+    assert "truncated" in outcomes[0].message and "There is no slide" in outcomes[1].message
     assert sorted(path.name for path in extract.out.iterdir()) == [".lrmil.lock", "demo-002.zarr"]
 
 

@@ -53,7 +53,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_another_process_is_kept_out_until_it_is_killed(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
-    with pytest.raises(RunError, match="no other process writes into"), output_lock(tmp_path / "out", patience=0.1):
+    with pytest.raises(RunError, match="writing into the output folder"), output_lock(tmp_path / "out", patience=0.1):
         pass
     holder.kill()  # SIGKILL: it can clear nothing up
     holder.wait()
@@ -91,7 +91,7 @@ def test_a_folder_that_may_not_be_written(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(locks.FileLock, "acquire", refused)
-    with pytest.raises(OutputError, match=r"right to write into .* Got: Permission denied"), lock(tmp_path):
+    with pytest.raises(OutputError, match="Permission denied"), lock(tmp_path):
         pass
 
 
@@ -103,7 +103,7 @@ def test_predict_and_extract_are_one_sentence_where_another_is_at_work(
     save_bundle(tmp_path / "model", tiny_bundle())
     cpu = ["--device", "cpu"]
     assert cli.main(["predict", slide, "--model", str(tmp_path / "model"), "--out", out, *cpu]) == 1
-    assert "no other process writes into" in capsys.readouterr().err
+    assert "Another process is writing" in capsys.readouterr().err
     with pytest.raises(RunError, match="choose another folder"):
         last(extraction_into(tmp_path / "out", cohort)())
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".half.tmp", LOCK]
@@ -137,6 +137,6 @@ def test_a_lock_that_leads_elsewhere_is_not_opened(tmp_path: Path, kind: str) ->
         (out / LOCK).symlink_to(theirs)
     else:
         os.mkfifo(out / LOCK)
-    with pytest.raises(FormatError, match="Expected a plain file"), output_lock(out):
+    with pytest.raises(FormatError, match=r"link|not a plain file"), output_lock(out):
         pass
     assert theirs.read_text() == "theirs"

@@ -50,7 +50,7 @@ class TestText:
 
     @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-32", "utf-32-be"])
     def test_other_encodings_are_refused(self, tmp_path: Path, encoding: str) -> None:
-        with pytest.raises(CohortError, match=r"binary data, not text\. Save it again as CSV"):
+        with pytest.raises(CohortError, match="binary data"):
             read_records(written(tmp_path, "slide_id,label\n001,a\n".encode(encoding)))
 
     def test_long_digits_stay_digits(self, tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ class TestText:
 
     def test_a_folder_is_no_table(self, tmp_path: Path) -> None:
         (tmp_path / "labels.csv").mkdir()
-        with pytest.raises(CohortError, match="no such file"):
+        with pytest.raises(CohortError, match="There is no table"):
             read_records(tmp_path / "labels.csv")
 
     def test_a_hundred_thousand_rows_take_seconds(self, tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ class TestSheets:
 
     def test_an_empty_first_sheet_is_named(self, tmp_path: Path) -> None:
         path = saved(tmp_path / "x.xlsx", {"Info": [], "Labels": [*PLAIN]})
-        with pytest.raises(CohortError, match=r"first sheet, 'Info'; the others, 'Labels'.*empty\. Move the sheet"):
+        with pytest.raises(CohortError, match=r"'Info'.*'Labels'.*is empty"):
             read_labels(path)
 
     def test_a_hidden_sheet_is_not_the_first(self, tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ class TestSheets:
         book.active = 1
         book.save(path)
         assert read_records(path) == PLAIN
-        assert "the first, 'Labels', is read, 'lists' not" in read_labels(path).problems[0].message
+        assert "Only the first, 'Labels', is read; 'lists' is not" in read_labels(path).problems[0].message
 
     def test_a_workbook_of_charts_alone_is_one_sentence(self, tmp_path: Path) -> None:
         book = openpyxl.Workbook()
@@ -215,13 +215,13 @@ class TestFormulas:
         with pytest.raises(CohortError) as caught:
             read_labels(saved(tmp_path / "x.xlsx", {"Sheet": rows}))
         message = str(caught.value)
-        assert "never computed in rows 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 2 more" in message
-        assert "open and save it in the spreadsheet program first" in message
+        assert "in rows 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 2 more" in message
+        assert "spreadsheet program" in message
 
     @pytest.mark.parametrize("column", ["fold", "split", "mpp"])
     def test_an_optional_column_of_them_is_not_left_out_silently(self, tmp_path: Path, column: str) -> None:
         rows: list[list[object]] = [["slide_id", "label", column], ["a", "x", "=1"], ["b", "y", "=1"]]
-        with pytest.raises(CohortError, match="never computed in rows 2, 3;"):
+        with pytest.raises(CohortError, match=r"formulas .* in rows 2, 3\."):
             read_labels(saved(tmp_path / "x.xlsx", {"Sheet": rows}))
 
     def test_a_column_that_is_not_used_may_have_them(self, tmp_path: Path) -> None:
@@ -229,11 +229,11 @@ class TestFormulas:
         assert read_labels(saved(tmp_path / "x.xlsx", {"Sheet": rows})).problems == ()
 
     def test_tables_of_resolutions_and_checksums(self, tmp_path: Path) -> None:
-        with pytest.raises(CohortError, match="never computed in row 2;"):
+        with pytest.raises(CohortError, match=r"formulas .* in row 2\."):
             read_mpp_table(saved(tmp_path / "x.xlsx", {"S": [["slide_id", "mpp"], ["a", "=1/4"]]}), ["a"])
-        with pytest.raises(CohortError, match="never computed in row 2;"):
+        with pytest.raises(CohortError, match=r"formulas .* in row 2\."):
             read_checksums(saved(tmp_path / "y.xlsx", {"S": [["file", "md5"], ["=1", "0" * 32]]}))
-        with pytest.raises(CohortError, match="never computed in row 1;"):
+        with pytest.raises(CohortError, match=r"formulas .* in row 1\."):
             read_labels(saved(tmp_path / "z.xlsx", {"S": [["slide_id", "=A1"], ["a", "x"]]}))
 
     def test_what_a_spreadsheet_computed_is_its_value_also_where_that_is_empty(self, tmp_path: Path) -> None:
@@ -325,14 +325,14 @@ class TestWhichTable:
 
     @pytest.mark.parametrize("what", ["labels table", "um/px table", "table"])  # any file may be a list of checksums
     def test_of_a_file_of_another_kind(self, what: str, tmp_path: Path) -> None:
-        with pytest.raises(CohortError, match=rf"as the {what}; got 'notes\.docx'"):
+        with pytest.raises(CohortError, match=rf"{what}.*'notes\.docx'"):
             READERS[what](written(tmp_path, "slide_id,label\n", "notes.docx"))
 
     @pytest.mark.parametrize("what", ["labels table", "um/px table", "list of checksums"])
     def test_of_formulas_without_values(self, what: str, tmp_path: Path) -> None:
         header = ["slide_id", "label", "mpp", "filename", "md5"]
         saved(tmp_path / "x.xlsx", {"one": [list(header), ["001", "=A1", "=A1", "a.svs", "=A1"]]})
-        with pytest.raises(CohortError, match=f"Expected values in the {what} '.*x.xlsx'. Got formulas"):
+        with pytest.raises(CohortError, match=f"The {what} '.*x.xlsx' has formulas"):
             READERS[what](tmp_path / "x.xlsx")
 
 

@@ -35,7 +35,7 @@ def test_no_bytes_raise_another_error(data: bytes) -> None:
 
 @pytest.mark.parametrize("text", ["NaN", "-Infinity", "1e999", '{"a": 1, "a": 2}', '"\\ud800"', '"\\u0007"', "9" * 30])
 def test_what_json_readers_disagree_about_is_refused(text: str) -> None:
-    with pytest.raises(FormatError, match=r"JSON document in a\.json"):
+    with pytest.raises(FormatError, match=r"a\.json.*JSON document"):
         parse_json(text.encode(), Path("a.json"))
 
 
@@ -104,5 +104,5 @@ def test_no_header_raises_another_error(tmp_path_factory: pytest.TempPathFactory
 @pytest.mark.parametrize("length", [0, 1, 2**63, 2**64 - 1, 10**9])
 def test_a_header_of_a_false_length_is_refused(tmp_path: Path, length: int) -> None:
     (tmp_path / "a").write_bytes(struct.pack("<Q", length) + b"{}")
-    with pytest.raises(FormatError, match="copy it again"):
+    with pytest.raises(FormatError, match="safetensors header"):
         read_header(tmp_path / "a")

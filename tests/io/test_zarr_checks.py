@@ -85,7 +85,7 @@ def test_a_chunk_that_would_grow_is_refused(array: Path) -> None:
 
 def test_much_from_little_is_refused(tmp_path: Path) -> None:
     zarr.create_array(tmp_path / "a", data=np.zeros((200, 400_000), np.float32), chunks=(1, 400_000))
-    with pytest.raises(FormatError, match="data of 320000000 bytes"):
+    with pytest.raises(FormatError, match="320000000 bytes"):
         require_safe_array(tmp_path / "a", types=("float32",))
 
 
@@ -102,7 +102,7 @@ def test_what_leads_elsewhere_is_refused_unopened(array: Path, tmp_path: Path, k
         place.mkdir()
     else:
         place.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(FormatError, match="Got a link"):
+    with pytest.raises(FormatError, match="is a link"):
         require_safe_array(array, types=("float32",))
 
 

@@ -70,14 +70,14 @@ def test_a_part_that_unfolds_to_much_is_refused_before_it_does(
     path = with_bomb(tmp_path / "a.xlsx", 300, name)
     assert path.stat().st_size < 1 << 20
     refuse_to_unfold(monkeypatch)
-    with pytest.raises(CohortError, match=rf"{re.escape(name)}' unfolds to 300 MiB"):
+    with pytest.raises(CohortError, match=rf"{re.escape(name)}' expands to 300 MiB"):
         read_table(path)
 
 
 def test_a_ratio_that_no_sheet_has_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = with_bomb(tmp_path / "a.xlsx", 40)
     refuse_to_unfold(monkeypatch)
-    with pytest.raises(CohortError, match=r"unfolds from \d+ KiB to 40 MiB"):
+    with pytest.raises(CohortError, match=r"expands from \d+ KiB to 40 MiB"):
         read_table(path)
 
 
@@ -87,7 +87,7 @@ def test_many_parts_that_are_small_each_are_refused_together(tmp_path: Path, mon
         for number in range(30):
             archive.writestr(f"xl/media/{number}.bin", ZEROS * 14)
     refuse_to_unfold(monkeypatch)
-    with pytest.raises(CohortError, match="unfolds to 420 MiB"):
+    with pytest.raises(CohortError, match="expands to 420 MiB"):
         read_table(path)
 
 
@@ -120,7 +120,7 @@ def test_two_parts_of_one_name_are_refused(tmp_path: Path) -> None:
     path = workbook(tmp_path / "a.xlsx")
     with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
         archive.writestr(SHEET, b"<worksheet/>")
-    with pytest.raises(CohortError, match="one name"):
+    with pytest.raises(CohortError, match="same name"):
         read_table(path)
 
 
@@ -142,7 +142,7 @@ def test_other_compressions_are_refused(tmp_path: Path, method: int) -> None:
     def change(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
         archive.writestr(name, data, method)
 
-    with pytest.raises(CohortError, match="another way"):
+    with pytest.raises(CohortError, match="compression"):
         read_table(rebuilt(tmp_path / "a.xlsx", change))
 
 

@@ -390,14 +390,14 @@ def test_what_leads_out_of_the_folder_or_is_no_file_is_refused_unopened(
         os.mkfifo(path)
     elif kind == "folder":
         path.mkdir()
-    with pytest.raises(FormatError, match="plain file" if kind in ("pipe", "folder") else "link to another place"):
+    with pytest.raises(FormatError, match="plain file" if kind in ("pipe", "folder") else "link that leads out of"):
         load_bundle(model)
 
 
 def test_a_folder_in_the_folder_that_is_a_link_is_refused(model: Path, tmp_path: Path) -> None:
     (model / "encoder").rename(tmp_path / "encoder")
     (model / "encoder").symlink_to(tmp_path / "encoder")
-    with pytest.raises(FormatError, match="link to another place"):
+    with pytest.raises(FormatError, match="link that leads out of"):
         load_bundle(model)
 
 

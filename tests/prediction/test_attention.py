@@ -208,10 +208,10 @@ def test_ome_zarr_metadata_are_ngff_with_the_centre_of_the_first_cell(tmp_path: 
 
 
 def test_what_is_no_ome_zarr_of_ours_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match="Expected an OME-Zarr"):
+    with pytest.raises(FormatError, match="absent"):
         read_ome_zarr(tmp_path / "absent.ome.zarr")
     zarr.create_group(tmp_path / "bare.ome.zarr", zarr_format=3)
-    with pytest.raises(FormatError, match="Expected an OME-Zarr"):
+    with pytest.raises(FormatError, match="bare"):
         read_ome_zarr(tmp_path / "bare.ome.zarr")
     write_ome_zarr(tmp_path / "new.ome.zarr", Raster(np.ones((1, 1)), np.eye(2, 3)), mpp=1)
     group = zarr.open_group(tmp_path / "new.ome.zarr")

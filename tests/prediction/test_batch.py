@@ -149,7 +149,7 @@ def test_a_bad_slide_is_a_row_and_stops_nothing(slides: list[SlideSource], bundl
     rows = classify(slides, bundle, tmp_path / "out")
     assert [row.status for row in rows] == ["failed", "failed", "ok"]
     bad, missing, good = table(tmp_path / "out")
-    assert "truncated" in bad["message"] and "nothing is there" in missing["message"] and not good["message"]
+    assert "truncated" in bad["message"] and "There is no slide" in missing["message"] and not good["message"]
     assert bad["label"] == bad["prob_yes"] == bad["mpp"] == "" and bad["status"] == "failed"
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
         [".lrmil.lock", "predictions.csv", *(f"demo-002{ending}" for ending in EVIDENCE)]

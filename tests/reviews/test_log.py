@@ -140,7 +140,7 @@ class TestBrokenLogs:
         assert read_reviews(tmp_path / "none") == ((), ())
 
     def test_a_folder_is_no_log(self, tmp_path: Path) -> None:
-        with pytest.raises(ReviewError, match="Expected a readable review log"):
+        with pytest.raises(ReviewError, match="Cannot read the review log"):
             read_reviews(tmp_path)
 
     @given(st.lists(st.binary(max_size=60), max_size=6), st.integers(0, 6))
@@ -250,10 +250,10 @@ class TestContradictions:
     @pytest.mark.parametrize(
         ("change", "said"),
         [
-            ({"human_label": "no"}, "agrees"),
-            ({"human_label": ""}, "agrees"),
-            ({"decision": "override"}, "overrides"),
-            ({"decision": "override", "human_label": ""}, "overrides"),
+            ({"human_label": "no"}, "decision agree"),
+            ({"human_label": ""}, "decision agree"),
+            ({"decision": "override"}, "decision override"),
+            ({"decision": "override", "human_label": ""}, "decision override"),
             ({"decision": "uncertain"}, "uncertain"),
             ({"decision": None}, "a decision in a review"),
             ({"event": "read"}, "a decision in a review"),
@@ -330,7 +330,7 @@ class TestWriting:
 
     @pytest.mark.parametrize("name", ["log", "old", "new/log"])
     def test_a_folder_that_may_not_be_written_is_said(self, name: str, kept: Review, sealed: Path) -> None:
-        with pytest.raises(ReviewError, match=r"Expected to add a line .*Permission denied.* save again") as caught:
+        with pytest.raises(ReviewError, match="Permission denied") as caught:
             append_review(sealed / name, kept)
         assert isinstance(caught.value, LrmilError) and isinstance(caught.value, OSError)
         assert str(sealed / name) in str(caught.value)
@@ -338,7 +338,7 @@ class TestWriting:
 
     def test_a_file_in_the_place_of_the_folder_is_said(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
-        with pytest.raises(ReviewError, match="Expected to add a line"):
+        with pytest.raises(ReviewError, match="Cannot write the review log"):
             append_review(tmp_path / "file/log", entry())
 
     def test_a_log_that_stays_locked_is_said(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -183,7 +183,7 @@ class TestList:
 
         (tmp_path / "sums").write_text("x")
         monkeypatch.setattr(Path, "read_bytes", refuse)
-        with pytest.raises(CohortError, match="the system says: Permission denied"):
+        with pytest.raises(CohortError, match="Permission denied"):
             read_checksums(tmp_path / "sums")
 
     def test_folders_tell_files_of_one_name_apart(self, tmp_path: Path) -> None:
@@ -192,13 +192,13 @@ class TestList:
         for folder, number in (("x", "1"), ("y", "2")):
             found = stated.of(tmp_path / folder / "slide.svs")
             assert found is not None and found.digest == number * 64
-        with pytest.raises(CohortError, match=r"one checksum for slide\.svs in .*; got 2\."):
+        with pytest.raises(CohortError, match=r"one checksum for slide\.svs in .*Got 2\."):
             stated.of(tmp_path / "z" / "slide.svs")
 
     @pytest.mark.parametrize(
         ("text", "said"),
         [
-            ("", "it has none"),
+            ("", "contains no checksum"),
             ("slide_id,mpp\na,0.25\n", "line 1: 'slide_id,mpp'; line 2: 'a,0.25'"),
             (f"{'0' * 64}  a.svs\n{'0' * 63}  b.svs\n", "line 2: "),
             (f"SHA256 (a.svs) = {'0' * 32}\n", "line 1: "),
@@ -212,7 +212,7 @@ class TestList:
             read_checksums(tmp_path / "sums.csv")
 
     def test_a_list_that_is_not_there_is_told(self, tmp_path: Path) -> None:
-        with pytest.raises(CohortError, match="there is no such file"):
+        with pytest.raises(CohortError, match="There is no list of checksums"):
             read_checksums(tmp_path / "sums")
 
     @given(st.binary(max_size=200), st.sampled_from(["sums", "sums.csv", "sums.xlsx"]))
@@ -430,7 +430,7 @@ class TestSlides:
         )
 
     def test_a_file_that_vanished_is_told(self, tmp_path: Path) -> None:
-        with pytest.raises(SlideError, match="the system says"):
+        with pytest.raises(SlideError, match="Cannot read "):
             verify([Checksum(tmp_path / "gone.svs", "0" * 64, "sums")])
 
     def test_pixels_differ_without_a_note_without_a_list(self, slides: Path) -> None:

@@ -14,7 +14,7 @@ from support.slides import coordinate_pixels
 from support.vendor_slides import write_philips
 
 PIXELS = coordinate_pixels(320, 256)
-SIZES = "of a picture of 1024 x 1280 px (width x height), and this one has 256 x 320 px"
+SIZES = "for an image of 1024 x 1280 px (width x height), but this one has 256 x 320 px"
 OPTIONS: dict[str, object] = {"photometric": "rgb", "tile": (128, 128), "metadata": None}
 HALF_MICRON: dict[str, object] = {"resolution": (20_000, 20_000), "resolutionunit": 3}
 
@@ -66,7 +66,7 @@ class TestSizes:
         tifffile.imwrite(tmp_path / "a.svs", PIXELS, description=aperio(), **OPTIONS, **own)
         with open_slide(tmp_path / "a.svs") as slide:
             assert (slide.mpp, slide.mpp_source) == (2.0, "TIFF resolution")
-            assert slide.notes == (f"This does not count: aperio MPP says 0.5 {SIZES}.",)
+            assert slide.notes == (f"Not used: aperio MPP says 0.5 {SIZES}.",)
 
     def test_tags_that_were_copied_with_the_text_do_not_count(self, tmp_path: Path) -> None:
         tifffile.imwrite(tmp_path / "a.svs", PIXELS, description=aperio(), **OPTIONS, **HALF_MICRON)
@@ -115,7 +115,7 @@ class TestObjectives:
         text = ome(256, 320, unit="", objectives=self.BOTH, chosen='<InstrumentRef ID="Instrument:0"/>')
         tifffile.imwrite(tmp_path / "a.ome.tif", PIXELS, description=text, **OPTIONS)
         assert "2 objectives (20x and 2x) and do not say which" in said(tmp_path / "a.ome.tif", objective_power=True)
-        assert "its metadata have none" in said(tmp_path / "a.ome.tif")
+        assert "um/px of the slide is unknown" in said(tmp_path / "a.ome.tif")
 
 
 class TestUnits:

@@ -132,11 +132,11 @@ class TestFolders:
         (tmp_path / "case/level-3.dcm").touch()
         said = {Path(str(one["path"])).name: one for one in inspect(tmp_path)}
         assert said["case"]["status"] == "ok" and said["level-3.dcm"]["status"] == "failed"
-        assert "the file is empty" in str(said["level-3.dcm"]["message"])
+        assert "is empty" in str(said["level-3.dcm"]["message"])
 
     def test_a_folder_of_several_slides_is_none_itself(self, tmp_path: Path) -> None:
         two_slides(tmp_path)
-        with pytest.raises(SlideError, match=r"several slides; name the file .*: a0\.dcm, b0\.dcm"):
+        with pytest.raises(SlideError, match=r"several slides.*: a0\.dcm, b0\.dcm\."):
             open_slide(tmp_path)
 
 
@@ -172,7 +172,7 @@ class TestWhatIsNoSlide:
         assert (said["status"], said["width"], said["height"]) == ("ok", PIXELS.shape[1], PIXELS.shape[0])
         with open_slide(tmp_path / "case") as slide:
             np.testing.assert_array_equal(slide.read_region((0, 0), PIXELS.shape[:2], 0.5), PIXELS)
-        with pytest.raises(SlideError, match="a label, an overview or a thumbnail, which is never read"):
+        with pytest.raises(SlideError, match=r"own series\.dcm\. Got a label, an overview or a thumbnail"):
             open_slide(tmp_path / "case/own series.dcm")
 
     def test_another_kind_of_image_is_left_out_with_a_word(
@@ -184,7 +184,7 @@ class TestWhatIsNoSlide:
             write_level(tmp_path / f"case/ct{number}.dcm", series=scan, storage_class=CT)
         with caplog.at_level(logging.WARNING):
             assert find_slides(tmp_path) == [tmp_path / "case"]
-        assert "3 DICOM files are left out: they are no whole-slide images" in caplog.text
+        assert "skipped 3 DICOM files that are not whole-slide images" in caplog.text
         assert "ct0.dcm, of modality CT" in caplog.text
         (said,) = inspect(tmp_path / "case/ct1.dcm")
         assert said["status"] == "failed" and "another kind of image (modality CT)" in str(said["message"])

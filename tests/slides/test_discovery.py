@@ -48,7 +48,7 @@ class TestFindSlides:
     def test_a_folder_with_a_slide_s_name(self, tmp_path: Path) -> None:
         (tmp_path / "x.svs").mkdir()
         assert find_slides(tmp_path) == [tmp_path / "x.svs"]
-        with pytest.raises(SlideError, match=r"x\.svs is another folder"):
+        with pytest.raises(SlideError, match=r"x\.svs is a folder"):
             open_slide(tmp_path / "x.svs")
         (tmp_path / "x.svs/real.svs").touch()
         assert find_slides(tmp_path) == [tmp_path / "x.svs/real.svs"]
@@ -75,7 +75,7 @@ class TestFindSlides:
         monkeypatch.setattr(Path, "iterdir", iterdir)
         with caplog.at_level(logging.WARNING):
             assert [path.name for path in find_slides(tmp_path)] == ["a.svs"]
-        assert "closed are left out: it cannot be listed: Permission denied" in caplog.text
+        assert "closed, because it cannot be listed: Permission denied" in caplog.text
 
 
 class TestHamamatsu:
@@ -119,7 +119,7 @@ class TestFilesThatAreNoSlides:
     @pytest.mark.parametrize("name", ["a.svs", "a.tif", "a.scn", "a.dcm", "a.ndpi"])
     def test_an_empty_file_is_said_to_be_empty(self, tmp_path: Path, name: str) -> None:
         (tmp_path / name).touch()
-        with pytest.raises(SlideError, match=r"the file is empty\. Copy it again"):
+        with pytest.raises(SlideError, match="is empty"):
             open_slide(tmp_path / name)
 
     def test_a_file_that_may_not_be_read(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,7 +129,7 @@ class TestFilesThatAreNoSlides:
             raise PermissionError(13, "Permission denied")
 
         monkeypatch.setattr(Path, "open", refuse)
-        with pytest.raises(SlideError, match=r"Expected a readable file .* Permission denied.* Check its rights"):
+        with pytest.raises(SlideError, match=r"a\.svs: .*Permission denied"):
             open_slide(tmp_path / "a.svs")
 
 

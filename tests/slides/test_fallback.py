@@ -66,9 +66,7 @@ class TestOneDamagedLevel:
         intact = predict(write_pyramid(tmp_path / "c.tif", TISSUE, compression=compression), bundle, "cpu")
         assert list(got.probabilities.values()) == pytest.approx(list(intact.probabilities.values()), abs=0.01)
         assert not intact.notes and expected.notes[0].startswith("No level is near 2 um/px")
-        assert got.notes == (
-            f"Level 1 is damaged: level 0, which is finer, stood in for it in {len(got.patches)} regions.",
-        )
+        assert got.notes == (f"Level 1 is damaged. The finer level 0 was read instead in {len(got.patches)} regions.",)
 
     def test_only_where_it_is_damaged(self, tmp_path: Path, compression: str) -> None:
         path = damage(write_pyramid(tmp_path / "a.tif", TISSUE, compression=compression), 1, [1])
@@ -79,14 +77,14 @@ class TestOneDamagedLevel:
                 got = slide.read_region(origin, (64, 64), 2.0)
                 np.testing.assert_array_equal(got, reference.read_region(origin, (64, 64), 2.0))
             slide.read_region((0, 1024), (64, 64), 2.0)  # again: it counts once
-            assert slide.notes == ("Level 1 is damaged: level 0, which is finer, stood in for it in 2 regions.",)
+            assert slide.notes == ("Level 1 is damaged. The finer level 0 was read instead in 2 regions.",)
 
     def test_the_thumbnail_too(self, tmp_path: Path, compression: str) -> None:
         path = damage(write_pyramid(tmp_path / "a.tif", TISSUE, compression=compression), 2)
         without = write_pyramid(tmp_path / "b.tif", TISSUE, factors=(4,), compression=compression)
         with open_slide(path) as slide, open_slide(without) as other:
             got, expected = slide.thumbnail(8.0), other.thumbnail(8.0)
-            assert slide.notes == ("Level 2 is damaged: level 1, which is finer, stood in for it in 1 region.",)
+            assert slide.notes == ("Level 2 is damaged. The finer level 1 was read instead in 1 region.",)
         np.testing.assert_array_equal(got.array, expected.array)
         assert got.cell_level0 == expected.cell_level0 and not got.failed.any()
 
@@ -99,7 +97,7 @@ def test_the_next_intact_level_stands_in_and_never_a_coarser_one(tmp_path: Path)
             overwrite(path, offset, RANDOM.bytes(length))
     with open_slide(path) as slide:
         slide.read_region((0, 0), (32, 32), 2.0)
-        assert slide.notes == ("Level 2 is damaged: level 0, which is finer, stood in for it in 1 region.",)
+        assert slide.notes == ("Level 2 is damaged. The finer level 0 was read instead in 1 region.",)
     for index in range(64):
         offset, length = segment_of(path, 0, index)
         overwrite(path, offset, RANDOM.bytes(length))
@@ -195,7 +193,7 @@ class TestNotesAreCarriedOn:
         return damage(path, 0, [63])
 
     def expected(self, notes: tuple[str, ...]) -> None:
-        assert notes[0].startswith("Level 1 is damaged: level 0, which is finer, stood in for it in")
+        assert notes[0].startswith("Level 1 is damaged. The finer level 0 was read instead in")
         assert notes[1].endswith("could not be read and were left out.")
 
     def test_table_and_prediction_file(self, path: Path, bundle: Bundle, tmp_path: Path) -> None:
@@ -230,5 +228,5 @@ class TestNotesAreCarriedOn:
     def test_inspection(self, path: Path) -> None:
         damage(path, 2)
         facts = inspect_slide(SlideSource("a", path), lr=2.0, size=64)
-        assert "Level 2 is damaged: level 0" in str(facts["notes"])
+        assert "Level 2 is damaged. The finer level 0" in str(facts["notes"])
         assert re.match(r"[1-9]\d* ", str(facts["unreadable"]))

@@ -197,7 +197,7 @@ class TestPredict:
         with open_slide(path) as slide:
             predict(slide, bundle, "cpu")
             keep_time(write_over)(path)
-            with pytest.raises(SlideChangedError, match=r"changed while it was read \(it has other content\)"):
+            with pytest.raises(SlideChangedError, match="different content"):
                 predict(slide, bundle, "cpu")
         predict(path, bundle, "cpu")
 
@@ -291,29 +291,29 @@ class TestIdentity:
     @pytest.mark.parametrize(
         ("change", "said"),
         [
-            (keep_time(write_over), "it has other content"),
-            (grow, "it has another size"),
-            (touch, "it was written again"),
-            (lose, "it cannot be read any more"),
+            (keep_time(write_over), "different content"),
+            (grow, "different size"),
+            (touch, "rewritten"),
+            (lose, "can no longer be read"),
         ],
     )
     def test_what_changed_is_said(self, tmp_path: Path, change: Change, said: str) -> None:
         path = write_slide(tmp_path / "slides", "tif")
         with open_slide(path) as slide, pytest.raises(SlideChangedError) as caught, unchanged(slide):
             change(path)
-        assert f"changed while it was read ({said})" in str(caught.value)
+        assert f"{said})" in str(caught.value)
         assert reason_of(caught.value) == "changed"
 
     def test_files_that_come_and_go_are_counted(self, tmp_path: Path) -> None:
         path = write_slide(tmp_path / "slides", "dicom")
         with (
-            pytest.raises(SlideChangedError, match="1 of its files came anew"),
+            pytest.raises(SlideChangedError, match="a new file"),
             open_slide(path) as slide,
             unchanged(slide),
         ):
             add_level(path)
         with (
-            pytest.raises(SlideChangedError, match="1 of its files are gone"),
+            pytest.raises(SlideChangedError, match="one of its files is missing"),
             open_slide(path) as slide,
             unchanged(slide),
         ):
@@ -355,7 +355,7 @@ class TestIdentity:
     def test_a_slide_that_becomes_a_pipe_is_not_waited_for(self, tmp_path: Path) -> None:
         path = write_slide(tmp_path / "slides", "tif")
         with (
-            pytest.raises(SlideChangedError, match="cannot be read any more"),
+            pytest.raises(SlideChangedError, match="can no longer be read"),
             open_slide(path) as slide,
             unchanged(slide),
         ):

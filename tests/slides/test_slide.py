@@ -188,7 +188,7 @@ def test_slide_without_mpp_opens_and_says_how_to_give_it(tmp_path: Path) -> None
         assert (slide.mpp, slide.mpp_source) == (0.3, "override")
     with open_slide(path, objective_power=True) as slide:
         assert (slide.mpp, slide.mpp_source) == (0.5, "objective power 20x")
-    with pytest.raises(ResolutionError, match="override says 30"):
+    with pytest.raises(ResolutionError, match=r"30 um \(override\)"):
         open_slide(path, 30)
 
 
@@ -196,7 +196,7 @@ def test_um_per_px_that_no_glass_is_long_enough_for_are_refused(tmp_path: Path) 
     path = write_pyramid(tmp_path / "long.tif", np.full((16, 70_000, 3), 200, np.uint8), None)
     with open_slide(path, mpp=4.0) as slide:
         assert slide.mpp == 4.0
-    with pytest.raises(ResolutionError, match=r"a glass can hold, of 300 mm .* Got 70000 x 16 px of 5 um .*, 350 mm"):
+    with pytest.raises(ResolutionError, match=r"300 mm.* 70000 x 16 px of 5 um .*, 350 mm"):
         open_slide(path, mpp=5.0)
     stated = write_pyramid(tmp_path / "stated.tif", np.full((16, 70_000, 3), 200, np.uint8), 5.0)
     facts = inspect_slide(SlideSource("a", stated), lr=2.0, size=16)
@@ -208,7 +208,7 @@ def test_inspect_tells_a_missing_resolution_from_an_implausible_one(tmp_path: Pa
     missing = write_pyramid(tmp_path / "missing.svs", pixels, None, style="aperio")
     wrong = write_pyramid(tmp_path / "wrong.svs", pixels, 25.0, style="aperio")
     said = [str(inspect_slide(SlideSource("a", path), lr=2.0, size=16)["message"]) for path in (missing, wrong)]
-    assert "have none" in said[0] and "--mpp" in said[0]
+    assert "is unknown" in said[0] and "--mpp" in said[0]
     assert "aperio MPP says 25" in said[1] and "--mpp" in said[1]
 
 
@@ -278,7 +278,7 @@ def test_thumbnail_is_exact_and_read_in_small_blocks(slide: Slide, monkeypatch: 
     assert cell == 16.0 and array.shape == (50, 60, 3) and not failed.any()  # 16 is the largest multiple of 8 below 18
     assert np.abs(array.astype(int) - shrink(PIXELS, 16)).max() <= 1
     assert slide.thumbnail(0.1).cell_level0 == 1.0
-    monkeypatch.setattr("lrmil.slides.thumbnail.SOURCE_BLOCK", 64)
+    monkeypatch.setattr("lrmil.slides.thumbnail.MAX_SOURCE_BLOCK", 64)
     recorded, reads = open_recorded(slide.path)
     with recorded:
         np.testing.assert_array_equal(recorded.thumbnail(8.0).array, array)
@@ -313,12 +313,12 @@ def test_threads_read_the_same_as_one(tmp_path: Path) -> None:
 
 
 def test_missing_file_and_other_folder(tmp_path: Path) -> None:
-    with pytest.raises(SlideError, match="nothing is there"):
+    with pytest.raises(SlideError, match="There is no slide"):
         open_slide(tmp_path / "none.svs")
-    with pytest.raises(SlideError, match="another folder"):
+    with pytest.raises(SlideError, match="is a folder"):
         open_slide(tmp_path)
     (tmp_path / "notes.svs").write_text("not a slide")
-    with pytest.raises(SlideError, match="Expected a whole-slide image"):
+    with pytest.raises(SlideError, match="OpenSlide cannot open"):
         open_slide(tmp_path / "notes.svs")
 
 
@@ -326,7 +326,7 @@ def test_files_that_must_fail_fail_with_one_sentence(shared: Path) -> None:
     paths = sorted((shared / "data/slides/errors").iterdir())
     assert len(paths) >= 3
     for path in paths:
-        with pytest.raises(SlideError, match=r"^Expected .*") as caught:
+        with pytest.raises(SlideError) as caught:
             open_slide(path)
         assert path.name in str(caught.value) and "\n" not in str(caught.value)
 

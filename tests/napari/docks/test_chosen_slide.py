@@ -246,7 +246,7 @@ class TestResolution:
         path = write_pyramid(tmp_path / "odd.ome.tif", TISSUE, 8.0)
         with open_slide(path) as slide, pytest.raises(ResolutionError) as caught:
             _ = slide.mpp
-        words = str(caught.value).partition(" Give it yourself")[0]
+        words = str(caught.value).partition(" Give the um/px yourself")[0]
         assert "OME PhysicalSize says 8" in words
         dock.slides.open_file(str(path))
         dock.start()

@@ -185,7 +185,7 @@ def test_a_slide_without_resolution_asks_for_it(
     widget.model.path.setText(str(model_folder))
     widget.model.load()
     finish(widget.session)
-    assert not widget.slides.mpp.isHidden() and "state its um/px" in widget.slides.resolution.text()
+    assert not widget.slides.mpp.isHidden() and "um/px of the slide is unknown" in widget.slides.resolution.text()
     widget.start()
     assert not widget.session.busy and "um/px of level 0" in widget.message.text() and not widget.message.isHidden()
     widget.slides.apply.click()
@@ -295,7 +295,7 @@ def test_a_slide_that_vanishes_is_said(ready: ClassifySlide, slide: Path, tmp_pa
     Path(copy).unlink()
     ready.start()
     finish(ready.session)
-    assert "nothing is there" in ready.message.text() and ready.run.isEnabled()
+    assert "There is no slide" in ready.message.text() and ready.run.isEnabled()
 
 
 def test_a_new_widget_takes_the_session_up(

@@ -69,13 +69,13 @@ class TestClassifySlide:
         dock.slides.open_file(str(path))
         dock.start()
         finish(dock.session)
-        note = "Level 1 is damaged: level 0, which is finer, stood in for it in"
+        note = "Level 1 is damaged. The finer level 0 was read instead in"
         assert note in dock.result.facts.text()
         assert predict(path, load_bundle(model_folder), "cpu").notes[0].startswith(note)
 
     @pytest.mark.parametrize(
         ("name", "content", "words"),
-        [("empty.svs", b"", "the file is empty"), ("text.svs", b"not a slide", "Expected a whole-slide image")],
+        [("empty.svs", b"", "is empty"), ("text.svs", b"not a slide", "OpenSlide cannot open")],
     )
     def test_what_is_no_slide_is_said_when_it_is_opened(
         self, dock: ClassifySlide, tmp_path: Path, name: str, content: bytes, words: str
@@ -95,7 +95,7 @@ class TestClassifySlide:
             patch.setattr(atomic, "flush", full)
             dock.start()
             finish(dock.session)
-        assert dock.message.text().startswith("Expected room and the right to write")
+        assert dock.message.text().startswith("Cannot write ")
         assert "No space left on device" in dock.message.text()
         dock.start()
         finish(dock.session)

@@ -31,7 +31,7 @@ Finish = Callable[[Session], None]
 Open = Callable[[Path, int], None]
 PATIENCE = 60_000
 TISSUE = np.clip(np.random.default_rng(0).normal((200, 130, 180), 25, (1024, 1024, 3)), 1, 255).astype(np.uint8)
-LEVEL_1 = "Level 1 is damaged: level 0, which is finer, stood in for it in"
+LEVEL_1 = "Level 1 is damaged. The finer level 0 was read instead in"
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_what_is_no_slide_is_one_failed_row_and_the_rest_is_classified(
         finish(worklist.session)
         assert cells(worklist, STATUS) == states and not told
     messages = cells(worklist, MESSAGE)
-    assert "is another folder" in messages["a folder.svs"] and "in a circle" in messages["a loop.svs"]
+    assert "is a folder" in messages["a folder.svs"] and "in a circle" in messages["a loop.svs"]
     assert "leads nowhere" in messages["nowhere.svs"]
     read(slides, 4)  # as at the next start
     assert cells(worklist, STATUS) == states and cells(worklist, MESSAGE) == messages

@@ -124,7 +124,8 @@ def test_a_missing_resolution_is_said(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr("napari.utils.notifications.show_warning", said.append)
     path = write_pyramid(tmp_path / "bare.svs", coordinate_pixels(300, 400), None, style="aperio")
     (layer,) = read_slides(str(path))
-    assert layer[1]["metadata"]["lrmil"]["mpp"] is None and len(said) == 1 and "state its um/px" in said[0]
+    assert layer[1]["metadata"]["lrmil"]["mpp"] is None
+    assert len(said) == 1 and "um/px of the slide is unknown" in said[0]
 
 
 def test_real_slides(shared: Path) -> None:

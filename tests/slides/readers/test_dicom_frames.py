@@ -55,7 +55,7 @@ def test_the_frame_with_a_hole_is_unreadable_and_every_other_reads(slide: Path, 
             y, x = number // columns * TILE, number % columns * TILE
             size = min(TILE, height - y), min(TILE, width - x)
             if number == frame:
-                with pytest.raises(SlideError, match=rf"frame {frame} holds a long run of zero bytes"):
+                with pytest.raises(SlideError, match=rf"frame {frame} .*zero bytes"):
                     opened.read_region((y, x), size, 1.0)
             else:
                 got = opened.read_region((y, x), size, 1.0)

@@ -31,7 +31,7 @@ def test_a_png_is_exact_and_needs_its_resolution(tmp_path: Path) -> None:
     with open_slide(path) as slide:
         assert (slide.slide_id, slide.reader_name, slide.dimensions) == ("a", "pillow", (410, 300))
         assert len(slide.levels) == 1 and slide.notes == () and slide.bytes_read == path.stat().st_size
-        with pytest.raises(ResolutionError, match="its metadata have none"):
+        with pytest.raises(ResolutionError, match="um/px of the slide is unknown"):
             _ = slide.mpp
         np.testing.assert_array_equal(slide.pyramid()[0].compute(), PIXELS)
     with open_slide(path, 0.5) as slide:
@@ -63,7 +63,7 @@ def test_opaque_alpha_is_left_out_and_said(tmp_path: Path) -> None:
     Image.fromarray(rgba).save(tmp_path / "a.png")
     reader = FlatReader(tmp_path / "a.png")
     np.testing.assert_array_equal(reader.read(0, 0, 0, 60, 70), NOISE)
-    assert reader.notes == ("The file has an alpha channel that is opaque everywhere; it is left out.",)
+    assert reader.notes == ("The file has an alpha channel that is opaque everywhere; it is ignored.",)
     rgba[59, 69, 3] = 254
     Image.fromarray(rgba).save(tmp_path / "a.png")
     with pytest.raises(SlideError, match=r"8-bit RGB brightfield.*transparent pixels"):
@@ -74,7 +74,7 @@ def test_a_colour_profile_is_said(tmp_path: Path) -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     for name in ("a.png", "a.jpg"):
         Image.fromarray(NOISE).save(tmp_path / name, icc_profile=profile)
-        assert "ICC colour profile; it is not applied" in FlatReader(tmp_path / name).notes[0]
+        assert "ICC colour profile" in FlatReader(tmp_path / name).notes[0]
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_other_jpegs_are_refused(tmp_path: Path, mode: str) -> None:
 def test_an_animation_is_refused(tmp_path: Path) -> None:
     first, second = Image.fromarray(NOISE), Image.fromarray(255 - NOISE)
     first.save(tmp_path / "a.png", save_all=True, append_images=[second])
-    with pytest.raises(SlideError, match="2 pictures in one file"):
+    with pytest.raises(SlideError, match="2 images in one file"):
         open_slide(tmp_path / "a.png")
 
 
@@ -115,7 +115,7 @@ def test_a_cut_picture_does_not_open(tmp_path: Path, suffix: str, part: float) -
     path = tmp_path / f"a.{suffix}"
     Image.fromarray(NOISE).save(path)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * part)])
-    with pytest.raises(SlideError, match="Expected readable pixels"):
+    with pytest.raises(SlideError, match="cannot be decoded"):
         open_slide(path)
 
 
@@ -197,5 +197,5 @@ def test_nothing_is_read_after_close(tmp_path: Path) -> None:
     Image.fromarray(NOISE).save(tmp_path / "a.png")
     reader = FlatReader(tmp_path / "a.png")
     reader.close()
-    with pytest.raises(SlideError, match="it was closed"):
+    with pytest.raises(SlideError, match="closed"):
         reader.read(0, 0, 0, 5, 5)

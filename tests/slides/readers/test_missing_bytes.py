@@ -42,7 +42,7 @@ class TestPlainTiles:
         path = write_pyramid(tmp_path / "a.tif", TISSUE, factors=(), compression=None, tile=256)
         punch(path, 0, where, MIN_MISSING_BYTES)
         reader = TiffReader(path)
-        with pytest.raises(SlideError, match=r"segment 0 of level 0 holds a long run of zero bytes"):
+        with pytest.raises(SlideError, match=r"segment 0 of level 0 .*zero bytes"):
             reader.read(0, 0, 0, 8, 8)
         np.testing.assert_array_equal(reader.read(0, 0, 256, 256, 256), TISSUE[:256, 256:512])
         reader.close()
@@ -88,7 +88,7 @@ class TestPlainRows:
         )  # columns 300 on of row 100 to 465 of row 102
         reader = TiffReader(path)
         for y, x in ((100, 290), (101, 0), (101, 599), (102, 465)):
-            with pytest.raises(SlideError, match=rf"row {y} of level 0 holds a long run of zero bytes"):
+            with pytest.raises(SlideError, match=rf"row {y} of level 0 .*zero bytes"):
                 reader.read(0, y, x, 1, 1 if x > 300 else 30)
         np.testing.assert_array_equal(reader.read(0, 100, 0, 1, 300), TISSUE[100:101, :300])
         np.testing.assert_array_equal(reader.read(0, 102, 470, 50, 100), TISSUE[102:152, 470:570])

@@ -116,7 +116,7 @@ class TestDamage:
         path = write_ome_zarr_slide(tmp_path / "a.zarr", PIXELS, version=version)
         chunk = path / ("0/0.1.1" if version == "0.4" else "0/c/0/1/1")
         chunk.write_bytes(chunk.read_bytes()[:keep])
-        with pytest.raises(SlideError, match="Expected readable pixels"):
+        with pytest.raises(SlideError, match=r"zarr failed at level 0|a chunk is missing at level 0"):
             OmeZarrReader(path).read(0, 100, 100, 1, 1)
 
     def test_a_picture_without_chunks_does_not_open(self, tmp_path: Path) -> None:
@@ -159,9 +159,9 @@ class TestDescription:
         ("scale", "unit", "message"),
         [
             (0.5, None, "OME-Zarr scale says 0.5 without a unit"),
-            (0.5, "parsec", "OME-Zarr scale says 0.5 'parsec', which is no unit of length that is known here"),
-            (0.5, "pixel", "OME-Zarr scale says 0.5 'pixel', which is no length"),
-            (1.0, None, "its metadata have none"),
+            (0.5, "parsec", "OME-Zarr scale says 0.5 'parsec', which is not a known unit"),
+            (0.5, "pixel", "OME-Zarr scale says 0.5 'pixel', which is not a length"),
+            (1.0, None, "um/px of the slide is unknown"),
         ],
     )
     def test_a_scale_without_a_length_is_told(
@@ -173,7 +173,9 @@ class TestDescription:
         with open_slide(path, 0.4) as slide:
             assert (slide.mpp, slide.mpp_source) == (0.4, "override")
 
-    @pytest.mark.parametrize(("scale", "message"), [([1, 50, 50], "OME-Zarr scale says 50"), ([1, 0.5, 0.6], "square")])
+    @pytest.mark.parametrize(
+        ("scale", "message"), [([1, 50, 50], r"50 um \(OME-Zarr scale\)"), ([1, 0.5, 0.6], "square")]
+    )
     def test_an_implausible_scale_is_refused(self, tmp_path: Path, scale: list[float], message: str) -> None:
         path = write_ome_zarr_slide(tmp_path / "a.zarr", PIXELS, 1.0)
         edit(path, multiscale={"coordinateTransformations": [{"type": "scale", "scale": scale}]})
@@ -190,7 +192,7 @@ class TestDescription:
         with open_slide(path) as slide:
             assert [level.downsample for level in slide.levels] == [1, 2]
             assert slide.notes == (
-                "1 of 3 levels are left out: they do not lie on the first one, as their scale says.",
+                "1 of 3 levels are skipped: judged by their scale, they do not match the first level.",
             )
 
     def test_the_largest_scene_is_read_and_said(self, tmp_path: Path) -> None:
@@ -201,7 +203,7 @@ class TestDescription:
         write_ome_zarr_slide(root / "2", PIXELS[:200, :200], name="macro image")
         with open_slide(root) as slide:
             assert slide.dimensions == (410, 300)
-            assert slide.notes == ("The file holds 2 scenes; the largest is read alone: scene 2 of 2.",)
+            assert slide.notes == ("The file has 2 scenes. Only the largest is read: scene 2 of 2.",)
         assert find_slides(tmp_path) == [root]
 
     @pytest.mark.parametrize("name", ["x.svs [macro image]", "label image"])
@@ -251,12 +253,12 @@ class TestDescription:
         [
             ({"multiscale": {"version": "0.3"}}, "0.4 or 0.5"),
             ({"multiscale": {"axes": [{"name": "q"}]}}, "axes are q"),
-            ({"multiscale": {"datasets": []}}, "description cannot be used"),
+            ({"multiscale": {"datasets": []}}, "is not valid"),
             ({"multiscale": {"datasets": [{"path": "../../etc"}]}}, "leads out of the folder"),
-            ({"multiscale": {"datasets": [{"path": "9"}]}}, "description cannot be used"),
+            ({"multiscale": {"datasets": [{"path": "9"}]}}, "is not valid"),
             ({"plate": {}}, "multi-well plate"),
-            ({"multiscales": []}, "describes none"),
-            ({"multiscales": 7}, "description cannot be used"),
+            ({"multiscales": []}, "describes no image"),
+            ({"multiscales": 7}, "is not valid"),
         ],
     )
     def test_other_descriptions_are_refused_with_a_sentence(
@@ -270,8 +272,8 @@ class TestDescription:
     @pytest.mark.parametrize(
         ("changes", "message"),
         [
-            ({"compressor": {"id": "pickle"}}, "codecs are pickle"),
-            ({"filters": [{"id": "delta"}]}, "of which some are not read"),
+            ({"compressor": {"id": "pickle"}}, "not supported: pickle"),
+            ({"filters": [{"id": "delta"}]}, "not supported"),
             ({"chunks": [3, 100_000, 100_000]}, "smaller chunks"),
             ({"chunks": [3, 0, 5]}, "in chunks of"),
             ({"shape": [3, -1, 5]}, "its shape is"),
@@ -303,7 +305,7 @@ class TestDescription:
         try:
             slide = open_slide(path)
         except SlideError as error:
-            assert str(error).startswith("Expected")
+            assert str(path) in str(error)
         else:
             assert slide.pyramid()[0].shape == (70, 70, 3)
             slide.close()
@@ -315,7 +317,7 @@ class TestWhichFoldersAreSlides:
         write_ome_zarr(tmp_path / "a.attention.ome.zarr", Raster(np.ones((2, 2)), np.eye(2, 3)), mpp=0.5)
         assert find_slides(tmp_path) == []
         for name in ("features.zarr", "a.attention.ome.zarr"):
-            with pytest.raises(SlideError, match="features and attention maps are no slides"):
+            with pytest.raises(SlideError, match=f"{name} describes no image"):
                 open_slide(tmp_path / name)
 
     def test_found_named_and_not_searched(self, tmp_path: Path) -> None:

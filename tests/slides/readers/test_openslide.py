@@ -81,7 +81,7 @@ def test_unscanned_is_white_and_half_transparent_is_mixed_with_it(
 
 def test_unknown_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.svslide").write_bytes(b"nothing")
-    with pytest.raises(SlideError, match=r"Expected a whole-slide image in .*a\.svslide; OpenSlide says"):
+    with pytest.raises(SlideError, match=r"OpenSlide cannot open .*a\.svslide"):
         OpenSlideReader(tmp_path / "a.svslide")
 
 
@@ -135,5 +135,5 @@ def test_a_dicom_file_of_endless_size_is_refused_before_openslide_takes_memory(
     data = (shared / "data/slides/other/openslide_boxes_0.dcm").read_bytes()
     place = data.index(tag) + len(tag)
     (tmp_path / "a.dcm").write_bytes(data[:place] + (542_393_171).to_bytes(4, "little") + data[place + 4 :])
-    with pytest.raises(SlideError, match="a glass can hold"):
+    with pytest.raises(SlideError, match=r"a\.dcm\. Got a side of 542393171 px"):
         OpenSlideReader(tmp_path / "a.dcm")

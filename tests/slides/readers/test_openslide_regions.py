@@ -84,9 +84,7 @@ def test_a_level_too_large_for_that_is_told(tmp_path: Path, monkeypatch: pytest.
     assert reader.notes == ()
     got = reader.read(1, 350, 350, 20, 20)
     assert np.abs(got.astype(int) - level[350:370, 350:370]).mean() < 60
-    assert reader.notes == (
-        "OpenSlide gave parts of level 1 moved by part of a pixel, since its factor is not a whole number.",
-    )
+    assert reader.notes == ("Parts of level 1 are shifted by less than a pixel, because its factor is not an integer.",)
     reader.close()
 
 

@@ -42,14 +42,14 @@ def test_they_are_white_and_their_neighbours_read(tmp_path: Path, compression: s
         np.testing.assert_array_equal(got[:, :384], intact[:, :384])
         assert (got[:, 384:] == 255).all() and not opened.damaged
         assert opened.notes == (
-            "Tiles that the file says it does not store are read as background, white: 12 of 24 of level 0.",
+            "Tiles that the file does not store are read as white background: 12 of 24 of level 0.",
         )
 
 
 def test_every_level_has_its_count(tmp_path: Path) -> None:
     path = clear(clear(slide(tmp_path / "a.tif"), of_column_3_on), lambda index: index == 5, page=1)
     reader = TiffReader(path)
-    assert reader.notes[-1].endswith("white: 12 of 24 of level 0, 1 of 6 of level 1.")
+    assert reader.notes[-1].endswith(": 12 of 24 of level 0, 1 of 6 of level 1.")
     assert (reader.read(1, 200, 300, 20, 20) == 255).all()
     np.testing.assert_array_equal(reader.read(1, 0, 0, 128, 384), shrink(PIXELS, 2)[:128])
     reader.close()

@@ -267,7 +267,7 @@ def test_tiles_without_a_side_are_refused(tmp_path: Path) -> None:
     with tifffile.TiffFile(path) as tif:
         width = tif.pages[0].tags["TileWidth"].valueoffset
     overwrite(path, width, bytes(2))
-    with pytest.raises(SlideError, match="structure cannot be read"):
+    with pytest.raises(SlideError, match="structure"):
         open_slide(path)
 
 
@@ -296,7 +296,7 @@ def test_an_ome_image_without_a_side_is_refused(tmp_path: Path) -> None:
     path = write_pyramid(tmp_path / "a.ome.tif", coordinate_pixels(600, 600))
     with tifffile.TiffFile(path) as tif:
         overwrite(path, tif.pages[0].tags["ImageWidth"].valueoffset, bytes(4))
-    with pytest.raises(SlideError, match="structure cannot be read"):
+    with pytest.raises(SlideError, match="structure"):
         open_slide(path)
 
 
@@ -345,7 +345,7 @@ class TestWhileOpen:
         reader = TiffReader(write_pyramid(tmp_path / "a.tif", PIXELS, tile=128, factors=()))
         with monkeypatch.context() as patch:
             patch.setattr(os, "pread", raising(OSError(5, "Input/output error")))
-            with pytest.raises(SlideError, match=r"segment 6 of level 0: the system says: .*Input/output error"):
+            with pytest.raises(SlideError, match=r"segment 6 of level 0: .*Input/output error"):
                 reader.read(0, 130, 130, 8, 8)
         np.testing.assert_array_equal(reader.read(0, 130, 130, 8, 8), PIXELS[130:138, 130:138])
         reader.close()
@@ -354,7 +354,7 @@ class TestWhileOpen:
         path = write_pyramid(tmp_path / "a.tif", PIXELS, tile=128, factors=())
         reader, short_of_memory = reader_with_a_switch(path, raising(MemoryError()), monkeypatch)
         short_of_memory.set()
-        with pytest.raises(SlideError, match="more memory"):
+        with pytest.raises(SlideError, match="memory to decode segment"):
             reader.read(0, 130, 130, 8, 8)
         short_of_memory.clear()
         np.testing.assert_array_equal(reader.read(0, 130, 130, 8, 8), PIXELS[130:138, 130:138])

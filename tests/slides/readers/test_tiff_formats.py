@@ -92,11 +92,11 @@ class TestColours:
         self, tmp_path: Path, pixels: np.ndarray, options: dict[str, object]
     ) -> None:
         tifffile.imwrite(tmp_path / "a.tif", pixels, **options)
-        with pytest.raises(SlideError, match=r"8-bit RGB brightfield slide in .*; got .* Convert it to RGB first"):
+        with pytest.raises(SlideError, match=r"8-bit RGB brightfield slide in .*a\.tif\. Got "):
             open_slide(tmp_path / "a.tif")
 
     def test_fluorescence_of_hamamatsu_is_refused(self, shared: Path) -> None:
-        with pytest.raises(SlideError, match=r"8-bit RGB brightfield .*got fluorescence \(DAPI 2 \(387\)\)"):
+        with pytest.raises(SlideError, match=r"fluorescence \(DAPI 2 \(387\)\)"):
             open_slide(shared / "data/slides/other/hamamatsu_test3-DAPI-2_387.ndpi")
 
     def test_a_colour_profile_is_said_and_not_applied(self, tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ class TestColours:
         tifffile.imwrite(tmp_path / "a.tif", NOISE, photometric="rgb", iccprofile=profile, tile=(64, 64))
         with open_slide(tmp_path / "a.tif", 0.5) as slide:
             assert slide.notes == (
-                "The file has an ICC colour profile; it is not applied: colours are read as they are stored.",
+                "The file has an ICC colour profile. It is not applied; colours are read as stored.",
             )
             np.testing.assert_array_equal(slide.read_region((0, 0), (256, 256), 0.5), NOISE)
 
@@ -118,7 +118,7 @@ class TestScenes:
                 tif.write(pixels, metadata={"axes": "YXS", "Name": name, **sizes}, **options)
         with open_slide(tmp_path / "a.ome.tif") as slide:
             assert (slide.dimensions, slide.mpp) == ((256, 256), 0.5)
-            assert slide.notes == ("The file holds 2 scenes; the largest is read alone: scene 2 of 2.",)
+            assert slide.notes == ("The file has 2 scenes. Only the largest is read: scene 2 of 2.",)
 
     @pytest.mark.parametrize("style", ["ome", "aperio", "plain"])
     def test_levels_thumbnails_and_unmarked_copies_are_no_scenes(self, tmp_path: Path, style: str) -> None:
@@ -151,8 +151,9 @@ class TestResolutions:
         [
             *((style, 0.5, 0.6, "square") for style in ("ome", "tiff", "imagej")),  # Aperio states one number
             *((style, 0.001, 0.001, "0.05 to 5") for style in ("ome", "aperio", "imagej")),
-            *((style, 50, 50, "says 50") for style in ("ome", "aperio", "imagej")),
-            *(("tiff", one, one, "its metadata have none") for one in (0.001, 50)),  # the dots per inch of a printer
+            *((style, 50, 50, "Got 50 um") for style in ("ome", "aperio", "imagej")),
+            # the dots per inch of a printer
+            *(("tiff", one, one, "um/px of the slide is unknown") for one in (0.001, 50)),
         ],
     )
     def test_implausible_and_oblong_values_are_refused(

@@ -118,13 +118,13 @@ class TestPicturesBeside:
 
     @pytest.mark.parametrize("options", [{"description": "label 1x1"}, {"subfiletype": 9}, {"subfiletype": 1}])
     def test_a_file_of_them_alone_is_refused(self, tmp_path: Path, options: dict[str, object]) -> None:
-        with pytest.raises(SlideError, match=r"Expected a scan of tissue in .*never read"):
+        with pytest.raises(SlideError, match="no scan of tissue"):
             open_slide(write(tmp_path / "a.tif", (PHOTO, {**STRIPS, **options})), 0.5)
 
     def test_also_as_ome_tiff_and_ome_zarr(self, tmp_path: Path) -> None:
-        with pytest.raises(SlideError, match="Expected a scan of tissue"):
+        with pytest.raises(SlideError, match="no scan of tissue"):
             open_slide(write_ome(tmp_path / "a.ome.tif", (PHOTO, "macro")), 0.5)
-        with pytest.raises(SlideError, match="Expected a scan of tissue"):
+        with pytest.raises(SlideError, match="no scan of tissue"):
             open_slide(write_ome_zarr_slide(tmp_path / "a.zarr", PHOTO, factors=(), name="label image"))
 
     def test_a_level_cut_out_of_a_pyramid_is_a_slide(self, tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ class TestStacks:
     @pytest.mark.parametrize("options", [{}, {"tile": (64, 64)}, {"metadata": {"axes": "ZYXS", "truncate": True}}])
     def test_of_a_plain_tiff(self, tmp_path: Path, options: dict[str, object]) -> None:
         tifffile.imwrite(tmp_path / "a.tif", self.STACK, photometric="rgb", **options)
-        with pytest.raises(SlideError, match=r"it has 5 focal planes, or .*; export one"):
+        with pytest.raises(SlideError, match="Got 5 focal planes, or "):
             open_slide(tmp_path / "a.tif", 0.5)
 
     def test_a_volume(self, tmp_path: Path) -> None:
@@ -209,13 +209,13 @@ class TestStacks:
         tifffile.imwrite(
             path, np.stack([SCAN] * 3), photometric="rgb", tile=(16, 64, 64), volumetric=True, metadata=None
         )
-        with pytest.raises(SlideError, match="it has 3 focal planes"):
+        with pytest.raises(SlideError, match="3 focal planes"):
             open_slide(path)
 
     @pytest.mark.parametrize(("axis", "words"), [("Z", "5 focal planes"), ("T", "5 time points")])
     def test_of_an_ome_tiff(self, tmp_path: Path, axis: str, words: str) -> None:
         tifffile.imwrite(tmp_path / "a.ome.tif", self.STACK, photometric="rgb", metadata={"axes": f"{axis}YXS"})
-        with pytest.raises(SlideError, match=f"it has {words}; export one"):
+        with pytest.raises(SlideError, match=f"Got {words}"):
             open_slide(tmp_path / "a.ome.tif", 0.5)
 
     def test_of_imagej(self, tmp_path: Path) -> None:
@@ -282,7 +282,7 @@ class TestSetsOfFiles:
             assert (slide.mpp, slide.mpp_source) == (mpp, "OME PhysicalSize")
             np.testing.assert_array_equal(slide.read_region((0, 0), (200, 260), mpp), pixels)
             assert slide.notes == (
-                f"The file is of a set that holds 2 scenes; the one in this file is read alone: scene {scene} of 2.",
+                f"The file belongs to a set with 2 scenes. Only the one in this file is read: scene {scene} of 2.",
             )
 
     @pytest.mark.parametrize("with_uuid", [True, False])
@@ -367,7 +367,7 @@ def test_levels_behind_one_that_is_left_out_are_read(tmp_path: Path) -> None:
     levels = [(level, {**TILED, "subfiletype": place}) for place, level in enumerate((pixels, pixels[:200, :100]))]
     path = write(tmp_path / "a.tif", *levels, (reduced(pixels, 4), {**TILED, "subfiletype": 1}))
     with open_slide(path, 0.5) as slide:
-        assert downsamples(slide) == [1, 4] and slide.notes[0].startswith("1 of 3 levels are left out")
+        assert downsamples(slide) == [1, 4] and slide.notes[0].startswith("1 of 3 levels are skipped")
         np.testing.assert_array_equal(slide.read_region((0, 0), (100, 80), 2.0), reduced(pixels, 4))
 
 

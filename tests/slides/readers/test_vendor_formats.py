@@ -59,9 +59,9 @@ def test_regions_and_bounds_of_an_scn_are_said_and_its_rest_is_white(tmp_path: P
             assert np.abs(got - PIXELS).max() <= JPEG_TOLERANCE
         assert (slide.read_region((0, 0), (200, 2000), 0.5) == 255).all()
         assert slide.notes == (
-            "The slide has 2 scanned regions; all are read, where they lie, as one picture.",
-            "The scanned area begins at x=100, y=200 (OpenSlide's bounds); coordinates count from the corner of the "
-            "whole slide.",
+            "The slide has 2 scanned regions; they are read as one image, each at its position.",
+            "The scanned area begins at x=100, y=200 (OpenSlide's bounds). Coordinates are relative to the corner of "
+            "the whole slide.",
         )
 
 
@@ -97,13 +97,13 @@ class TestMrxs:
 
     def test_the_file_without_its_folder_is_no_picture(self, slide: Path) -> None:
         shutil.rmtree(slide.with_suffix(""))
-        with pytest.raises(SlideError, match=r"Expected the folder a beside .*a\.mrxs.* copy both"):
+        with pytest.raises(SlideError, match=r"The folder a .*a\.mrxs is missing"):
             open_slide(slide, mpp=0.5)
 
     @pytest.mark.parametrize("name", ["Slidedat.ini", "Index.dat"])
     def test_a_description_that_is_lost_is_a_sentence(self, slide: Path, name: str) -> None:
         (slide.with_suffix("") / name).unlink()
-        with pytest.raises(SlideError, match=r"Expected a whole-slide image in .*a\.mrxs"):
+        with pytest.raises(SlideError, match=r"OpenSlide cannot open .*a\.mrxs"):
             open_slide(slide)
 
     def test_pixels_that_are_lost_are_unreadable_and_the_rest_reads(self, slide: Path) -> None:
@@ -143,15 +143,13 @@ def test_fluorescence_is_refused_as_its_scanner_says(tmp_path: Path) -> None:
 
 
 def test_fluorescence_of_hamamatsu_is_refused_on_this_route_too(shared: Path) -> None:
-    with pytest.raises(SlideError, match=r"8-bit RGB brightfield .*got fluorescence"):
+    with pytest.raises(SlideError, match="fluorescence"):
         OpenSlideReader(shared / "data/slides/other/hamamatsu_test3-DAPI-2_387.ndpi")
 
 
 def test_a_colour_profile_is_said(shared: Path) -> None:
     with open_slide(shared / "data/slides/other/highdicom_sm_0.dcm") as slide:
-        assert slide.notes == (
-            "The file has an ICC colour profile; it is not applied: colours are read as they are stored.",
-        )
+        assert slide.notes == ("The file has an ICC colour profile. It is not applied; colours are read as stored.",)
     with open_slide(shared / "data/slides/camelyon_level_jpeg.dcm") as slide:
         assert slide.notes == ()
 
@@ -178,7 +176,7 @@ def test_all_files_of_a_vms_count_for_its_fingerprint(tmp_path: Path) -> None:
         assert slide.fingerprint != before
 
 
-@pytest.mark.parametrize(("y", "x", "message"), [("0.5", "0.6", "square"), ("30", "30", "openslide.mpp says 30")])
+@pytest.mark.parametrize(("y", "x", "message"), [("0.5", "0.6", "square"), ("30", "30", r"30 um \(openslide.mpp\)")])
 def test_implausible_and_oblong_values_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, y: str, x: str, message: str
 ) -> None:
@@ -237,5 +235,5 @@ class TestRealFiles:
 
 def test_a_format_that_openslide_does_not_know_is_refused_with_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "a.czi").write_bytes(b"ZISRAWFILE".ljust(2000, b"\0"))
-    with pytest.raises(SlideError, match=r"Expected a whole-slide image .*OpenSlide says"):
+    with pytest.raises(SlideError, match=r"OpenSlide cannot open .*a\.czi"):
         open_slide(tmp_path / "a.czi")

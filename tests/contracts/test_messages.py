@@ -1,0 +1,433 @@
+"""The messages that users meet, as promised in messages.md: each is provoked for real and compared with its entry.
+
+To promise another message, add a function that raises the error or returns the note, marked by `promised` with the name
+of its entry. Then run this file (PYTHONPATH=src:tests) to rewrite messages.md, and read the change as text. Other tests
+check the class of an error, its reason and the item that it names, not its sentences.
+"""
+
+import errno
+import re
+import struct
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lrmil.errors import LrmilError
+from lrmil.geometry import Grid, resolution_ratio
+from lrmil.io import atomic, documents, locks, plain_files, untrusted
+from lrmil.io.ownership import is_prediction_table
+from lrmil.io.settings import read_toml
+from lrmil.io.tables import read_table
+from lrmil.io.tensors import load_tensors
+from lrmil.reviews.log import Review, append_review, read_reviews
+from lrmil.slides.checksums import Checksum, read_checksums, verify
+from lrmil.slides.identity import unchanged
+from lrmil.slides.inputs import Inputs
+from lrmil.slides.resolution import parse_mpp
+from lrmil.slides.slide import open_slide
+from support.pictures import picture
+from support.slides import coordinate_pixels, overwrite, segment_of, write_ome_zarr_slide, write_pyramid
+from support.vendor_slides import write_mrxs
+
+PROMISES = Path(__file__).with_name("messages.md")
+ENTRY = re.compile(r"^## (?P<name>.+)\n\n(?P<text>.+)\n", re.MULTILINE)
+HEAD = """# Messages that users meet
+
+One entry for each promised message: its name, then the class of the error (or "note") and the text, with `<folder>` in
+place of the folder of the test. Written by `tests/contracts/test_messages.py`; sorted by name.
+"""
+# Words that house style forbids in a message.
+DIALECT = re.compile(
+    r"\b(mend|told|taken leave|nobody can tell|pass(ed)? over|what is none|of old|a glass|stood in|the system says)\b"
+    r"|Expected (room|the right|an open|to )"
+)
+
+Provoke = Callable[[Path], object]
+PROVOKED: dict[str, Provoke] = {}
+
+
+def promised(name: str) -> Callable[[Provoke], Provoke]:
+    """Register a function that raises an error, or returns a note, given an empty folder."""
+
+    def register(provoke: Provoke) -> Provoke:
+        assert name not in PROVOKED
+        PROVOKED[name] = provoke
+        return provoke
+
+    return register
+
+
+def message_of(name: str, folder: Path) -> str:
+    """Return the class and the text of what a function raises or returns, without the folder."""
+    try:
+        text = f"note: {PROVOKED[name](folder)}"
+    except (LrmilError, ValueError) as error:
+        text = f"{type(error).__name__}: {error}"
+    return text.replace(str(folder), "<folder>")
+
+
+def entries() -> dict[str, str]:
+    return {found["name"]: found["text"] for found in ENTRY.finditer(PROMISES.read_text(encoding="utf-8"))}
+
+
+def written(messages: Iterable[tuple[str, str]]) -> str:
+    return HEAD + "".join(f"\n## {name}\n\n{text}\n" for name, text in sorted(messages))
+
+
+# Ground floor
+
+
+@promised("geometry: a resolution of zero")
+def _(folder: Path) -> object:
+    return Grid(0, 256, 0.5)
+
+
+@promised("geometry: resolutions that do not nest")
+def _(folder: Path) -> object:
+    return resolution_ratio(2.0, 0.3)
+
+
+# io
+
+
+@promised("io: a disk that is full")
+def _(folder: Path) -> object:
+    with atomic.replacing(folder / "out/a.csv") as temporary:
+        temporary.write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@promised("io: an output that someone edited")
+def _(folder: Path) -> object:
+    (folder / "predictions.csv").write_text("my notes")
+    return atomic.write_text(folder / "predictions.csv", "new", is_prediction_table)
+
+
+@promised("io: an output folder in use")
+def _(folder: Path) -> object:
+    with locks.output_lock(folder), locks.output_lock(folder, patience=0.0):
+        return None
+
+
+@promised("io: a folder in place of a file")
+def _(folder: Path) -> object:
+    return plain_files.require_plain(folder)
+
+
+@promised("io: a link in place of a file")
+def _(folder: Path) -> object:
+    (folder / "log").symlink_to(folder / "elsewhere")
+    return plain_files.require_no_link(folder / "log")
+
+
+@promised("io: a file that is too large")
+def _(folder: Path) -> object:
+    (folder / "a.json").write_bytes(b" " * 4096)
+    return untrusted.read_json(folder / "a.json", max_bytes=2048)
+
+
+@promised("io: a text in another encoding")
+def _(folder: Path) -> object:
+    (folder / "plan.toml").write_bytes(b"note = '\xff'")
+    return documents.read_toml_document(folder / "plan.toml")
+
+
+@promised("io: a JSON document with a repeated key")
+def _(folder: Path) -> object:
+    (folder / "a.json").write_text('{"a": 1, "a": 2}')
+    return untrusted.read_json(folder / "a.json")
+
+
+@promised("io: a link out of a model")
+def _(folder: Path) -> object:
+    (folder / "model").mkdir()
+    (folder / "other.json").write_text("{}")
+    (folder / "model/bundle.json").symlink_to(folder / "other.json")
+    return untrusted.file_in(folder / "model", "bundle.json")
+
+
+@promised("io: weights of another size than their header says")
+def _(folder: Path) -> object:
+    header = b'{"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}'
+    (folder / "mil.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(5))
+    return untrusted.read_header(folder / "mil.safetensors")
+
+
+@promised("io: damaged tensors of a run")
+def _(folder: Path) -> object:
+    (folder / "outputs").mkdir()
+    (folder / "outputs/outputs.safetensors").write_bytes(b"damaged")
+    return load_tensors(folder / "outputs/outputs.safetensors")
+
+
+@promised("io: settings that are too large")
+def _(folder: Path) -> object:
+    (folder / "settings.toml").write_bytes(b"#" * (2 << 20))
+    return read_toml(folder / "settings.toml")
+
+
+@promised("io: no table")
+def _(folder: Path) -> object:
+    return read_table(folder / "labels.csv", "labels table")
+
+
+@promised("io: a table in another format")
+def _(folder: Path) -> object:
+    (folder / "labels.docx").touch()
+    return read_table(folder / "labels.docx", "labels table")
+
+
+@promised("io: an empty table")
+def _(folder: Path) -> object:
+    (folder / "labels.csv").write_text(",,\n")
+    return read_table(folder / "labels.csv", "labels table")
+
+
+@promised("io: a table without a header")
+def _(folder: Path) -> object:
+    (folder / "labels.csv").write_text(",\na,b\n")
+    return read_table(folder / "labels.csv", "um/px table")
+
+
+@promised("io: a table with an open quote")
+def _(folder: Path) -> object:
+    (folder / "labels.csv").write_text('slide_id,label\na,"x\n')
+    return read_table(folder / "labels.csv", "labels table")
+
+
+@promised("io: a fold that leads out of a run")
+def _(folder: Path) -> object:
+    return documents.require_fold("../elsewhere")
+
+
+@promised("io: a linked folder of a run")
+def _(folder: Path) -> object:
+    (folder / "run").mkdir()
+    (folder / "run/model").symlink_to(folder)
+    return documents.require_no_links(folder / "run")
+
+
+# reviews
+
+
+def review(**values: object) -> Review:
+    """Make an entry of the log that agrees with the model."""
+    whole = {
+        "event": "review",
+        "slide_id": "a",
+        "slide_fingerprint": "f",
+        "bundle_sha256": "b",
+        "output_label": "yes",
+        "output_probabilities": {"no": 0.25, "yes": 0.75},
+        "output_status": "ok",
+        "decision": "agree",
+        "human_label": "yes",
+        **values,
+    }
+    return Review(**whole)  # type: ignore[arg-type]
+
+
+@promised("reviews: an agreement with another label")
+def _(folder: Path) -> object:
+    return review(human_label="no")
+
+
+@promised("reviews: a note that is too long")
+def _(folder: Path) -> object:
+    return review(note="x" * 10_001)
+
+
+@promised("reviews: a log that cannot be read")
+def _(folder: Path) -> object:
+    return read_reviews(folder)
+
+
+@promised("reviews: a log that cannot be written")
+def _(folder: Path) -> object:
+    (folder / "reviews.jsonl").symlink_to(folder / "elsewhere")
+    return append_review(folder / "reviews.jsonl", review())
+
+
+@promised("reviews: a log of a later version")
+def _(folder: Path) -> object:
+    (folder / "reviews.jsonl").write_text('{"format": "lrmil.review/2"}\n')
+    return read_reviews(folder / "reviews.jsonl")
+
+
+# slides
+
+
+@promised("slides: no such file")
+def _(folder: Path) -> object:
+    return open_slide(folder / "a.svs")
+
+
+@promised("slides: an empty file")
+def _(folder: Path) -> object:
+    (folder / "a.svs").touch()
+    return open_slide(folder / "a.svs")
+
+
+@promised("slides: a dangling link")
+def _(folder: Path) -> object:
+    (folder / "a.svs").symlink_to(folder / "elsewhere.svs")
+    return open_slide(folder / "a.svs")
+
+
+@promised("slides: a folder of other files")
+def _(folder: Path) -> object:
+    return open_slide(folder)
+
+
+@promised("slides: a file in no known format")
+def _(folder: Path) -> object:
+    (folder / "a.svs").write_text("not a slide")
+    return open_slide(folder / "a.svs")
+
+
+@promised("slides: a grey image")
+def _(folder: Path) -> object:
+    Image.fromarray(np.full((8, 8), 200, np.uint8)).save(folder / "a.png")
+    return open_slide(folder / "a.png", 0.5)
+
+
+@promised("slides: a truncated image")
+def _(folder: Path) -> object:
+    Image.fromarray(np.full((8, 8, 3), 200, np.uint8)).save(folder / "a.png")
+    (folder / "a.png").write_bytes((folder / "a.png").read_bytes()[:-12])
+    return open_slide(folder / "a.png", 0.5)
+
+
+@promised("slides: an MRXS without its folder")
+def _(folder: Path) -> object:
+    write_mrxs(folder / "a.mrxs", picture(64, 64))
+    (folder / "a").rename(folder / "b")
+    return open_slide(folder / "a.mrxs")
+
+
+@promised("slides: an OME-Zarr without an image")
+def _(folder: Path) -> object:
+    path = write_ome_zarr_slide(folder / "a.zarr", picture(64, 64), factors=())
+    (path / "zarr.json").write_text('{"zarr_format": 3, "node_type": "group", "attributes": {}}')
+    return open_slide(path)
+
+
+@promised("slides: missing bytes in a tile")
+def _(folder: Path) -> object:
+    path = write_pyramid(folder / "a.tif", picture(512, 512), factors=(), compression=None, style="plain")
+    offset, count = segment_of(path, 0, 0)
+    overwrite(path, offset, bytes(count // 2))
+    with open_slide(path, 0.5) as slide:
+        return slide.read_region((0, 0), (100, 100), 0.5)
+
+
+def slide_without_mpp(folder: Path) -> Path:
+    """Write a slide that states no pixel size."""
+    return write_pyramid(folder / "a.svs", coordinate_pixels(64, 64), None, factors=(), style="aperio")
+
+
+@promised("slides: no um/px")
+def _(folder: Path) -> object:
+    with open_slide(slide_without_mpp(folder)) as slide:
+        return slide.mpp
+
+
+@promised("slides: implausible um/px")
+def _(folder: Path) -> object:
+    return open_slide(slide_without_mpp(folder), 30.0)
+
+
+@promised("slides: um/px of a slide larger than a microscope slide")
+def _(folder: Path) -> object:
+    pixels = np.full((16, 70_000, 3), 200, np.uint8)
+    return open_slide(write_pyramid(folder / "a.tif", pixels, 5.0, factors=(), style="plain"), 5.0)
+
+
+@promised("slides: coarser than requested")
+def _(folder: Path) -> object:
+    with open_slide(slide_without_mpp(folder), 0.5) as slide:
+        return slide.read_region((0, 0), (8, 8), 0.25)
+
+
+@promised("slides: a resolution that cannot be parsed")
+def _(folder: Path) -> object:
+    return parse_mpp("40 times")
+
+
+@promised("slides: a note that no level is near")
+def _(folder: Path) -> object:
+    with open_slide(slide_without_mpp(folder), 0.5) as slide:
+        slide.read_region((0, 0), (8, 8), 4.0)
+        return slide.notes[0]
+
+
+@promised("slides: a note about a damaged level")
+def _(folder: Path) -> object:
+    path = write_pyramid(folder / "a.tif", picture(512, 512), factors=(2,), compression=None, style="plain")
+    offset, count = segment_of(path, 1, 0)
+    overwrite(path, offset, bytes(count))
+    with open_slide(path, 0.5) as slide:
+        slide.read_region((0, 0), (100, 100), 1.0)
+        return slide.notes[0]
+
+
+@promised("slides: changed while it was read")
+def _(folder: Path) -> object:
+    path = slide_without_mpp(folder)
+    with open_slide(path, 0.5) as slide, unchanged(slide):
+        return path.write_bytes(path.read_bytes() + b"more")
+
+
+@promised("slides: an output that would replace an input")
+def _(folder: Path) -> object:
+    (folder / "a.csv").touch()
+    return Inputs(others=[folder / "a.csv"]).require_clear([folder / "a.csv"])
+
+
+@promised("slides: no list of checksums")
+def _(folder: Path) -> object:
+    return read_checksums(folder / "sums.txt")
+
+
+@promised("slides: a list without checksums")
+def _(folder: Path) -> object:
+    (folder / "sums.txt").write_text("# none\n")
+    return read_checksums(folder / "sums.txt")
+
+
+@promised("slides: another checksum")
+def _(folder: Path) -> object:
+    (folder / "a.svs").write_text("changed")
+    return verify([Checksum(folder / "a.svs", "0" * 64, "sums.txt")])
+
+
+@pytest.mark.parametrize("name", sorted(PROVOKED))
+def test_a_provoked_message_is_the_promised_one(name: str, tmp_path: Path) -> None:
+    assert message_of(name, tmp_path) == entries()[name]
+
+
+def test_every_entry_is_provoked_and_written_as_one() -> None:
+    assert sorted(entries()) == sorted(PROVOKED)
+    assert PROMISES.read_text(encoding="utf-8") == written(entries().items())
+
+
+@pytest.mark.parametrize(("name", "text"), entries().items())
+def test_a_message_is_plain(name: str, text: str) -> None:
+    """One or more whole sentences, without words that house style forbids; "Got" answers an "Expected"."""
+    words = text.partition(": ")[2]
+    assert not DIALECT.search(words), name
+    assert words[-1] in ".?" and ".." not in words.replace("...", "")
+    assert words[0].isupper() or words.startswith(("<folder>", "lrmil ", "bundle.json"))
+    assert "Got " not in words or "Expected " in words
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as place:
+        folders = {name: Path(place, str(number)) for number, name in enumerate(PROVOKED)}
+        for each in folders.values():
+            each.mkdir()
+        PROMISES.write_text(written((name, message_of(name, path)) for name, path in folders.items()), encoding="utf-8")
