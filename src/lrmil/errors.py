@@ -14,7 +14,7 @@ class LrmilError(Exception):
     """Base of every error of lrmil: the message says what is wrong and what to do next."""
 
     def __str__(self) -> str:
-        """Return the message on one line of at most 4,000 characters, with control characters as \\x1b."""
+        r"""Return the message on one line of at most 4,000 characters, with control characters as \x1b."""
         return printable(super().__str__())
 
 
@@ -79,6 +79,6 @@ class ReviewError(LrmilError, OSError):
 
 
 def printable(text: str) -> str:
-    """Return a text as one line of at most 4,000 characters, with control characters as \\x1b."""
+    r"""Return a text as one line of at most 4,000 characters, with control characters as \x1b."""
     cut = text if len(text) <= MAX_CHARACTERS else f"{text[:MAX_CHARACTERS]}..."
     return UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], cut)

@@ -54,8 +54,8 @@ def test_a_slide_says_so_once_it_was_read(tmp_path: Path) -> None:
         for _ in range(2):
             slide.read_region((0, 0), (64, 64), 2.0)
         assert slide.notes == (
-            "No level is near 2 um/px. The finer level 0 (0.5 um/px) is read and averaged, which takes about 16 times as "
-            "many pixels.",
+            "No level is near 2 um/px. The finer level 0 (0.5 um/px) is read and averaged, which takes about 16 times "
+            "as many pixels.",
         )
     with open_slide(write_pyramid(tmp_path / "b.tif", pixels, factors=(4,))) as slide:
         slide.read_region((0, 0), (64, 64), 2.0)

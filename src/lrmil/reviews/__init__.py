@@ -1,1 +1,1 @@
-"""What a person said of a model's output."""
+"""Reviews of a model's output by a person: entries, their log, and a table."""

@@ -26,7 +26,17 @@ def coarsest_level(levels: Sequence[Level], own_mpp: float, mpp: float) -> int:
 
 
 def distance(levels: Sequence[Level], own_mpp: float, mpp: float) -> float:
-    """Return how many times finer than `mpp` the level read for it is; parameters as `coarsest_level`."""
+    """Return how many times finer than the request the level read for it is.
+
+    Parameters
+    ----------
+    levels
+        The pyramid, full resolution first.
+    own_mpp
+        um/px of level 0.
+    mpp
+        Requested um/px.
+    """
     return mpp / (own_mpp * levels[coarsest_level(levels, own_mpp, mpp)].downsample)
 
 
@@ -36,7 +46,17 @@ def is_far(distance: float) -> bool:
 
 
 def far_notes(levels: Sequence[Level], own_mpp: float, asked: Iterable[float]) -> tuple[str, ...]:
-    """Return a sentence for each requested um/px without a near level, at most `MAX_NOTES`."""
+    """Return a sentence for each requested resolution without a near level, at most `MAX_NOTES`.
+
+    Parameters
+    ----------
+    levels
+        The pyramid, full resolution first.
+    own_mpp
+        um/px of level 0.
+    asked
+        Requested um/px.
+    """
     notes = []
     for mpp in sorted(asked):
         far = distance(levels, own_mpp, mpp)

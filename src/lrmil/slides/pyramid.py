@@ -91,7 +91,18 @@ class LazyLevel:
 
 
 def hatched(y: int, x: int, h: int, w: int) -> NDArray[np.uint8]:
-    """Draw (h, w, 3) pixels of diagonal grey stripes that continue in neighbouring rectangles."""
+    """Draw diagonal grey stripes that continue in neighbouring rectangles.
+
+    Parameters
+    ----------
+    y, x, h, w
+        Corner and size of the rectangle in pixels of its level.
+
+    Returns
+    -------
+    NDArray
+        (h, w, 3) uint8.
+    """
     dark, light, width = HATCHING
     stripes = (np.arange(y, y + h)[:, None] + np.arange(x, x + w)) // width % 2
     return np.repeat(np.where(stripes == 0, dark, light).astype(np.uint8)[..., None], 3, axis=2)

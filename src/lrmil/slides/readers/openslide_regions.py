@@ -56,7 +56,22 @@ def begins_with_level0(corner: int, downsample: float) -> bool:
 def read_from(
     handle: openslide.OpenSlide, level: int, corner_yx: tuple[int, int], size_yx: tuple[int, int]
 ) -> NDArray[np.uint8]:
-    """Read (h, w, 3) pixels of a level from the level-0 pixel nearest to a corner; unscanned areas are white."""
+    """Read pixels of a level from the level-0 pixel nearest to a corner; unscanned areas are white.
+
+    Parameters
+    ----------
+    handle
+        The open slide.
+    level
+        Index of the level.
+    corner_yx, size_yx
+        Top-left corner, and (height, width), in pixels of the level.
+
+    Returns
+    -------
+    NDArray
+        (height, width, 3) pixels.
+    """
     downsample = handle.level_downsamples[level]
     corner = round(corner_yx[1] * downsample), round(corner_yx[0] * downsample)
     rgba = handle.read_region(corner, level, (size_yx[1], size_yx[0]))

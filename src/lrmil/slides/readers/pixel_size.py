@@ -77,7 +77,15 @@ def tiff_mpp(y_resolution: float | None, x_resolution: float | None, unit: int) 
 
 
 def imagej_mpp(unit: object, y_resolution: float | None, x_resolution: float | None) -> Found:
-    """Convert the pixels per unit of an ImageJ TIFF to um/px; the unit is free text."""
+    """Convert the pixels per unit of an ImageJ TIFF to um/px.
+
+    Parameters
+    ----------
+    unit
+        Unit of length as free text.
+    y_resolution, x_resolution
+        Pixels per unit; None if not stated.
+    """
     if not unit or not y_resolution or not x_resolution:
         return []
     found = _in_microns("ImageJ unit", (1 / y_resolution, unit), (1 / x_resolution, unit))
@@ -86,7 +94,15 @@ def imagej_mpp(unit: object, y_resolution: float | None, x_resolution: float | N
 
 
 def zarr_mpp(scale_y: float, scale_x: float, *, unit_y: object, unit_x: object) -> Found:
-    """Convert the scale of an OME-Zarr to um/px; a scale of 1 without a unit counts as absent."""
+    """Convert the scale of an OME-Zarr to um/px; a scale of 1 without a unit counts as absent.
+
+    Parameters
+    ----------
+    scale_y, scale_x
+        Sides of a pixel.
+    unit_y, unit_x
+        Their units of length; None if not stated.
+    """
     if not unit_y and not unit_x and scale_y == scale_x == 1:
         return []
     return _in_microns("OME-Zarr scale", (scale_y, unit_y), (scale_x, unit_x))

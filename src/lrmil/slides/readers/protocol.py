@@ -150,7 +150,17 @@ def scene_note(chosen: int, count: int) -> tuple[str, ...]:
 
 
 def several_planes(path: object, count: int, kind: str) -> SlideError:
-    """Return the error for a slide with several planes of a `kind`, such as "focal planes"."""
+    """Return the error for a slide with several planes.
+
+    Parameters
+    ----------
+    path
+        The slide.
+    count
+        Number of planes.
+    kind
+        What they are, such as "focal planes".
+    """
     return SlideError(
         f"Expected one plane in {path}. Got {count} {kind}. Export one of them, for example with QuPath or bfconvert, "
         "and use that."

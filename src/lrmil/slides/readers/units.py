@@ -29,9 +29,9 @@ SHOWN = re.compile(r"(?:[^\W\d_]|[?%./\"' ]){1,20}")  # no digits: they may iden
 
 
 def microns_per(unit: object) -> float | None:
-    """Return the micrometres in one unit of length, however it is written; None if it is unknown.
+    r"""Return the micrometres in one unit of length, however it is written; None if it is unknown.
 
-    A non-ASCII or escaped character before an m (``Âµm``, ``�m``, ``?m``, ``\\xb5m``) is a broken micro sign: all other
+    A non-ASCII or escaped character before an m (``Âµm``, ``�m``, ``?m``, ``\xb5m``) is a broken micro sign: all other
     prefixes of a metre are ASCII letters, which no encoding breaks.
     """
     name = _folded(unit)
