@@ -172,31 +172,31 @@ def _(folder: Path) -> object:
 
 @promised("io: no table")
 def _(folder: Path) -> object:
-    return read_table(folder / "labels.csv", "labels table")
+    return read_table(folder / "labels.csv", what="labels table")
 
 
 @promised("io: a table in another format")
 def _(folder: Path) -> object:
     (folder / "labels.docx").touch()
-    return read_table(folder / "labels.docx", "labels table")
+    return read_table(folder / "labels.docx", what="labels table")
 
 
 @promised("io: an empty table")
 def _(folder: Path) -> object:
     (folder / "labels.csv").write_text(",,\n")
-    return read_table(folder / "labels.csv", "labels table")
+    return read_table(folder / "labels.csv", what="labels table")
 
 
 @promised("io: a table without a header")
 def _(folder: Path) -> object:
     (folder / "labels.csv").write_text(",\na,b\n")
-    return read_table(folder / "labels.csv", "um/px table")
+    return read_table(folder / "labels.csv", what="um/px table")
 
 
 @promised("io: a table with an open quote")
 def _(folder: Path) -> object:
     (folder / "labels.csv").write_text('slide_id,label\na,"x\n')
-    return read_table(folder / "labels.csv", "labels table")
+    return read_table(folder / "labels.csv", what="labels table")
 
 
 @promised("io: a fold that leads out of a run")

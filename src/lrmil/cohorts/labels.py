@@ -84,7 +84,7 @@ def read_labels(path: Path, options: TableOptions | None = None) -> Labels:
         If the file cannot be read as a table, is empty, or has nothing in its first row, or a column that is used has
         formulas without a stored value.
     """
-    table = read_table(path, "labels table")
+    table = read_table(path, what="labels table")
     header = table.records[0]
     body = [(number, cells) for number, cells in enumerate(table.records[1:], start=2) if any(cells)]
     problems: list[Problem] = []

@@ -44,7 +44,7 @@ def read_mpp_table(path: Path, slide_ids: Collection[str]) -> MppTable:
         With every problem and its row: a column is missing, a value is no resolution, a slide has two of them, a value
         has no slide. Also if no row is about a slide that is there.
     """
-    table = read_table(path, "um/px table")
+    table = read_table(path, what="um/px table")
     notes = [table.unread]
     places = [_place(table, role, notes) for role in ROLES]
     table.require_values(places)

@@ -98,7 +98,7 @@ class Table(NamedTuple):
             )
 
 
-def read_table(path: Path, what: str = "table") -> Table:
+def read_table(path: Path, *, what: str = "table") -> Table:
     """Read every row of a table as text, so that "001" and "1e5" are not changed.
 
     Parameters
@@ -137,7 +137,7 @@ def read_table(path: Path, what: str = "table") -> Table:
     return table
 
 
-def read_records(path: Path, what: str = "table") -> list[list[str]]:
+def read_records(path: Path, *, what: str = "table") -> list[list[str]]:
     """Return only the rows of a table; see `read_table`, which also returns the sheet.
 
     Raises
@@ -145,7 +145,7 @@ def read_records(path: Path, what: str = "table") -> list[list[str]]:
     CohortError
         As `read_table`.
     """
-    return read_table(path, what).records
+    return read_table(path, what=what).records
 
 
 def _read_text(path: Path) -> Iterator[list[str]]:

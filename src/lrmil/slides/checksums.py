@@ -233,7 +233,7 @@ def _from_lines(lines: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]
 
 
 def _from_table(path: Path) -> tuple[list[tuple[str, str]], list[str]]:
-    table = read_table(path, "list of checksums")
+    table = read_table(path, what="list of checksums")
     header, *body = table.records
     columns = [_column(name) for name in header]
     name_at = next((columns.index(name) for name in NAME_COLUMNS if name in columns), None)

@@ -271,7 +271,7 @@ def _check_steps(slides: Path, labels: Path, folds: int, options: TableOptions) 
     from lrmil.cohorts.screening import look_steps, lookalikes, sources_of, unusable
 
     report = validate_cohort(slides, labels, folds=folds, options=options)
-    checked = Checked(report, read_records(labels, "labels table"))
+    checked = Checked(report, read_records(labels, what="labels table"))
     yield Step(("check",), 1, 1, result=checked)
     found: list[Problem] = []
     for step in look_steps(sources_of(slides, report)):
