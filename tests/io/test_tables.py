@@ -320,7 +320,7 @@ class TestWhichTable:
         path = tmp_path / name if data is None else written(tmp_path, data, name)
         with pytest.raises(CohortError) as caught:
             READERS[what](path)
-        assert f"the {what} " in str(caught.value).lower() and name in str(caught.value)
+        assert f"{what} " in str(caught.value) and name in str(caught.value)
         assert str(caught.value).count(name) == 1
 
     @pytest.mark.parametrize("what", ["labels table", "um/px table", "table"])  # any file may be a list of checksums

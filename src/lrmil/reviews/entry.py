@@ -86,7 +86,7 @@ class Review:
 
 
 def _find_bad_value(review: Review) -> str:
-    """Return what was expected of the first invalid value, and what came; "" if each value is valid."""
+    """Return what was expected of the first invalid value, and what was found; "" if each value is valid."""
     if review.event not in get_args(Event) or review.decision not in (*get_args(Decision), None):
         return f"a known event and decision. Got {review.event!r} and {review.decision!r}"
     classes = [("class", name) for name in review.output_probabilities]
@@ -114,7 +114,7 @@ def is_utc(time: str) -> bool:
 
 
 def find_contradiction(review: Review) -> str:
-    """Return what was expected of values that contradict each other, and what came; "" if none do."""
+    """Return what was expected of values that contradict each other, and what was found; "" if none do."""
     if review.output_label not in review.output_probabilities:
         return f"a probability of the model's label {review.output_label!r}. Got {list(review.output_probabilities)}"
     if (review.event == "read") != (review.decision is None):

@@ -92,10 +92,10 @@ def dicom_in(folder: Path, *, scans: Collection[str] = ()) -> DicomFolder:
         Lower-case file extensions of other slide formats. If the folder has such a file, opening the folder does not
         open its DICOM slide.
     """
-    look, key = _look_through(folder), (folder, tuple(scans))
-    if key not in look.folders:
-        look.folders[key] = _sorted_by_slide(look, folder, scans)
-    return look.folders[key]
+    listing, key = _list_folder(folder), (folder, tuple(scans))
+    if key not in listing.folders:
+        listing.folders[key] = _sorted_by_slide(listing, folder, scans)
+    return listing.folders[key]
 
 
 def paths_of(inside: DicomFolder) -> list[Path]:
@@ -151,22 +151,22 @@ def file_with_scan(file: Path) -> Path:
 
 def series_of(file: Path) -> list[Path]:
     """Return the files of a DICOM file's series in its folder, sorted; only the file if it has no series."""
-    look = _look_through(file.parent)
-    members = look.series_with(file.name)
-    if not _is_as_seen(look, file.parent, members):  # overwritten, which does not change the folder's time
-        look = _look_through(file.parent, again=True)
-        members = look.series_with(file.name)
+    listing = _list_folder(file.parent)
+    members = listing.series_with(file.name)
+    if not _is_as_seen(listing, file.parent, members):  # overwritten, which does not change the folder's time
+        listing = _list_folder(file.parent, again=True)
+        members = listing.series_with(file.name)
     return [file.parent / name for name in members]
 
 
 def levels_of(file: Path) -> list[Path]:
     """Return the files of a DICOM file's series that have pixels of the scan."""
     members = series_of(file)
-    heads = _look_through(file.parent).heads
+    heads = _list_folder(file.parent).heads
     return [member for member in members if (head := heads.get(member.name)) and head.is_volume]
 
 
-class _Look:
+class _Listing:
     """A folder as it was when it was scanned."""
 
     def __init__(self, signature: Signature, at_ns: int, seen: Mapping[str, Seen]) -> None:
@@ -184,22 +184,22 @@ class _Look:
         return self.by_series[head.series] if head and head.series else [name]
 
 
-def _sorted_by_slide(look: "_Look", folder: Path, scans: Collection[str]) -> DicomFolder:
-    dicom = {name: head for name, head in look.heads.items() if head.storage_class != DIRECTORY}
-    dicom |= {name: DicomHead() for name in look.names if name.lower().endswith(DICOM) and name not in look.heads}
+def _sorted_by_slide(listing: "_Listing", folder: Path, scans: Collection[str]) -> DicomFolder:
+    dicom = {name: head for name, head in listing.heads.items() if head.storage_class != DIRECTORY}
+    dicom |= {name: DicomHead() for name in listing.names if name.lower().endswith(DICOM) and name not in listing.heads}
     visible = [name for name in sorted(dicom) if not name.startswith(".")]
     with_scan: dict[str, list[str]] = {}
     for name in visible:
         if dicom[name].series and dicom[name].is_volume:
             with_scan.setdefault(dicom[name].series, []).append(name)
-    beside = [name for name in look.names if name not in dicom and not name.startswith(".")]
+    beside = [name for name in listing.names if name not in dicom and not name.startswith(".")]
     is_one = len(with_scan) == 1 and not any(name.lower().endswith(tuple(scans)) for name in beside)
     alone = is_one and (len(visible) > 1 or not visible[0].lower().endswith(DICOM))
     slides = tuple(
         DicomSlide(
             folder if alone else folder / levels[0],
             series,
-            tuple(folder / name for name in look.by_series[series]),
+            tuple(folder / name for name in listing.by_series[series]),
             tuple(folder / name for name in levels),
         )
         for series, levels in with_scan.items()
@@ -216,27 +216,27 @@ def _sorted_by_slide(look: "_Look", folder: Path, scans: Collection[str]) -> Dic
     )
 
 
-_looks: LRUCache[str, _Look] = LRUCache(MAX_FOLDERS)
+_listings: LRUCache[str, _Listing] = LRUCache(MAX_FOLDERS)
 _lock = threading.Lock()
 
 
-def _look_through(folder: Path, *, again: bool = False) -> _Look:
+def _list_folder(folder: Path, *, again: bool = False) -> _Listing:
     key = os.path.abspath(folder)  # noqa: PTH100 - absolute without following links
     with _lock:
-        known = _looks.get(key)
+        known = _listings.get(key)
     try:
         signature = _signature(folder.stat())
         if known and not again and known.signature == signature and known.at_ns - max(signature[:2]) >= SETTLED_NS:
             return known
-        look = _look_again(folder, signature, known)
+        listing = _list_changes(folder, signature, known)
     except OSError:
-        return _Look((), 0, {})  # opening a slide in it reports the reason
+        return _Listing((), 0, {})  # opening a slide in it reports the reason
     with _lock:
-        _looks[key] = look
-    return look
+        _listings[key] = listing
+    return listing
 
 
-def _look_again(folder: Path, signature: Signature, known: _Look | None) -> _Look:
+def _list_changes(folder: Path, signature: Signature, known: _Listing | None) -> _Listing:
     """Scan a folder; read only files that are new, or changed since shortly before they were last read."""
     at_ns = time.time_ns()
     seen: dict[str, Seen] = {}
@@ -253,12 +253,12 @@ def _look_again(folder: Path, signature: Signature, known: _Look | None) -> _Loo
                 seen[entry.name] = before
             else:
                 seen[entry.name] = stated, head_of(folder / entry.name)
-    return _Look(signature, at_ns, seen)
+    return _Listing(signature, at_ns, seen)
 
 
-def _is_as_seen(look: _Look, folder: Path, names: Iterable[str]) -> bool:
+def _is_as_seen(listing: _Listing, folder: Path, names: Iterable[str]) -> bool:
     try:
-        return all(look.seen[name][0] == _signature((folder / name).stat()) for name in names)
+        return all(listing.seen[name][0] == _signature((folder / name).stat()) for name in names)
     except (OSError, KeyError):
         return False
 
