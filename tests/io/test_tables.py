@@ -117,17 +117,17 @@ class TestQuotes:
     @pytest.mark.parametrize(
         ("text", "said"),
         [
-            ('slide_id,label\n001,a\n"002,b\n003,c\n', "Got row 3, where a quote is opened and never closed; fix"),
+            ('slide_id,label\n001,a\n"002,b\n003,c\n', "in row 3 a quote opens and never closes"),
             (
                 'slide_id,label\n001,a\n"002,b\n"003",c\n',
-                "row 3, where a quote is opened and the next one does not",
+                "in row 3 a quote opens and the next quote does not",
             ),
-            ('slide_id,"label\n001,a\n', "Got row 1, where a quote is opened and never closed"),
+            ('slide_id,"label\n001,a\n', "in row 1 a quote opens and never closes"),
             (
                 'sep=;\nslide_id;label\n"00\n1";a\n"002;b\n',
-                r"row 3 \(line 5 of the file\), where a quote is opened",
+                r"in row 3 \(line 5 of the file\) a quote opens",
             ),
-            (f'slide_id,label\n"002,b\n{"003,c" * 40_000}', "Got row 2, where a cell has more than 131,072 characters"),
+            (f'slide_id,label\n"002,b\n{"003,c" * 40_000}', "in row 2 a cell has more than 131,072 characters"),
         ],
     )
     def test_a_quote_that_is_not_closed_is_told_with_its_row(self, tmp_path: Path, text: str, said: str) -> None:
@@ -169,7 +169,7 @@ class TestSheets:
         assert problem.severity == "warning" and "delete the others" in problem.hint
         assert (
             problem.message
-            == "The labels table 'x.xlsx' has 2 sheets with rows; the first, 'train', is read, 'test' not."
+            == "The labels table 'x.xlsx' has 2 sheets with rows. Only the first, 'train', is read; 'test' is not."
         )
 
     def test_one_sheet_with_rows_needs_no_word(self, tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ class TestSheets:
 
     def test_missing_columns_name_the_sheet_and_the_others(self, tmp_path: Path) -> None:
         path = saved(tmp_path / "x.xlsx", {"Info": [["made by"], ["us"]], "Labels": [*PLAIN]})
-        place = r"made by.* \(its first sheet, 'Info'; the others, 'Labels', are not read\)"
+        place = r"made by.* \(its first sheet, 'Info'; the other sheets, 'Labels', are not read\)"
         messages = [problem.message for problem in read_labels(path).problems if problem.severity == "error"]
         assert len(messages) == 2 and all(re.search(place, message) for message in messages)
         with pytest.raises(CohortError, match=place.replace("made by.*", ".*")):

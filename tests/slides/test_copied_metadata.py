@@ -75,7 +75,7 @@ class TestSizes:
     @pytest.mark.parametrize(("name", "text"), [("a.svs", aperio()), ("a.ome.tif", ome(objectives=objective(0, 20)))])
     def test_the_magnification_does_not_count_either(self, tmp_path: Path, name: str, text: str) -> None:
         tifffile.imwrite(tmp_path / name, PIXELS, description=text, **OPTIONS)
-        assert "20x of a picture of 1024 x 1280 px" in said(tmp_path / name, objective_power=True)
+        assert "20x for an image of 1024 x 1280 px" in said(tmp_path / name, objective_power=True)
 
     def test_levels_share_the_text_of_the_first(self, tmp_path: Path) -> None:
         with tifffile.TiffWriter(tmp_path / "a.svs") as tif:
@@ -97,7 +97,7 @@ class TestSizes:
             tag = tif.pages[0].tags["ImageDescription"]
             head, middle, tail = tag.value.partition('<Attribute Name="PIM_DP_IMAGE_TYPE"')
             tag.overwrite(f"{head}{sides}{middle}{tail}")
-        assert "openslide.mpp says 0.5 of a picture of 10240 x 12800 px (width x height)" in said(path)
+        assert "openslide.mpp says 0.5 for an image of 10240 x 12800 px (width x height)" in said(path)
 
 
 class TestObjectives:

@@ -287,7 +287,7 @@ class TestCommandLine:
         arguments = ["predict", str(tmp_path / "slides"), "--model", str(tmp_path / "model"), "--device", "cpu"]
         assert main([*arguments, "--out", str(tmp_path / "out")]) == 1
         said = capsys.readouterr().err
-        assert "lrmil predict: Expected room and the right to write" in said and "Traceback" not in said
+        assert "lrmil predict: Cannot write " in said and "Traceback" not in said
 
     def test_two_slides_of_one_name_and_a_list(
         self, slides: list[SlideSource], tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -119,7 +119,7 @@ class TestSlidesAsOutputs:
         assert lrmil("predict", folder / "a.png", slide.rename(tmp_path / "b.ome.tif"), "--out", folder, *options) == 1
         good, failed = sorted(rows_of(folder / "predictions.csv"), key=lambda row: row["status"], reverse=True)
         assert (failed["status"], failed["reason"], good["status"]) == ("failed", "output", "ok")
-        assert "the input 'a.png'. Choose another output folder" in failed["message"]
+        assert "the input 'a.png'" in failed["message"]
         assert lrmil("case", folder / "a.png", "--out", folder, *options) == 1
         assert (folder / "a.png").read_bytes() == before
         assert not [path.name for path in folder.glob("a.*") if path.name != "a.png"]
@@ -153,7 +153,7 @@ class TestSlidesAsOutputs:
         before = content(tmp_path)
         for command in ("predict", "case"):
             assert lrmil(command, slide, "--model", used, "--out", used / where, *CPU) == 1
-            assert "over or into the input 'model'" in capsys.readouterr().err
+            assert "the input 'model'" in capsys.readouterr().err
         assert content(tmp_path) == before and not (used / "new").exists()
 
     def test_a_table_that_is_read_is_not_written(

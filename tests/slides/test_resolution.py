@@ -63,7 +63,7 @@ def test_what_is_disregarded_is_told_and_passed_over() -> None:
     doubts = [Disregarded("one field says 0.5 furlong"), Disregarded("another says 3")]
     good = MppCandidate(0.25, 0.25, "TIFF resolution")
     assert resolve_mpp(None, [*doubts, good]) == (0.25, "TIFF resolution")
-    with pytest.raises(ResolutionError, match=r"state its um/px; one field says 0\.5 furlong; another says 3\. Give"):
+    with pytest.raises(ResolutionError, match=r"unknown: one field says 0\.5 furlong; another says 3\. Give"):
         resolve_mpp(None, doubts)
 
 

@@ -193,7 +193,7 @@ class TestObjectives:
 
     def test_a_magnification_belongs_to_a_picture_of_a_size_too(self) -> None:
         xml = ome(image(shape=(40, 80)), objectives=f"<Instrument>{HIGH}</Instrument>")
-        assert "20x of a picture of 80 x 40 px" in why(ome_power(first(xml), SHAPE))
+        assert "20x for an image of 80 x 40 px" in why(ome_power(first(xml), SHAPE))
 
 
 class TestTiff:
