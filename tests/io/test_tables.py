@@ -352,5 +352,5 @@ def test_what_is_wrong_in_a_table_of_resolutions_names_that_table(text: str, tmp
 
 @pytest.mark.parametrize("text", ["no checksum\n", "\n", "# only a comment\n", "filename,md5\n"])
 def test_what_is_wrong_in_a_list_of_checksums_names_that_list(text: str, tmp_path: Path) -> None:
-    with pytest.raises(CohortError, match="the list of checksums '"):
+    with pytest.raises(CohortError, match="list of checksums '"):
         read_checksums(written(tmp_path, text, "sums.txt" if "," not in text else "sums.csv"))
