@@ -209,7 +209,7 @@ def test_inspect_tells_a_missing_resolution_from_an_implausible_one(tmp_path: Pa
     wrong = write_pyramid(tmp_path / "wrong.svs", pixels, 25.0, style="aperio")
     said = [str(inspect_slide(SlideSource("a", path), lr=2.0, size=16)["message"]) for path in (missing, wrong)]
     assert "is unknown" in said[0] and "--mpp" in said[0]
-    assert "aperio MPP says 25" in said[1] and "--mpp" in said[1]
+    assert "25 um (aperio MPP)" in said[1] and "--mpp" in said[1]
 
 
 def test_aperio_mpp(tmp_path: Path) -> None:
