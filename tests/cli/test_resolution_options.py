@@ -2,6 +2,7 @@
 
 import csv
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from lrmil.demo.synthetic import make_slide
 from lrmil.errors import CohortError
 from lrmil.features.store import read_card
 from lrmil.models.bundle import load_bundle, save_bundle
+from lrmil.models.encoders import loading
 from lrmil.prediction.inference import predict
 from lrmil.reports.case_page import write_case
 from lrmil.runs.train import train_steps
@@ -126,11 +128,8 @@ class TestPredictAndExtract:
     def test_features_say_it_too(self, slides: Path, tmp_path: Path) -> None:
         arguments = ["extract", slides / "power.svs", "--encoder", "test_resnet", "--patch-size", 64, "--threads", 1]
         arguments += ["--out", tmp_path, *CPU]
-        from lrmil.cli.commands import slides as commands
-
         with pytest.MonkeyPatch.context() as patch:
-            real = commands.load_encoder
-            patch.setattr(commands, "load_encoder", lambda name, **options: real(name, pretrained=False, **options))
+            patch.setattr(loading, "load_encoder", partial(loading.load_encoder, pretrained=False))
             assert cli.main([*map(str, arguments), "--use-objective-power"]) == 0
             card = read_card(tmp_path / "power.zarr")
             assert (card.slide_mpp, card.mpp_source) == (0.5, "objective power 20x")

@@ -115,8 +115,8 @@ def test_a_training_that_the_window_started(tiny_run: TinyRun, tmp_path: Path, m
 
 def test_a_command_that_nohup_started_outlives_its_terminal(tmp_path: Path) -> None:
     code = (
-        "import os, signal, sys\nfrom lrmil import cli\nfrom lrmil.cli import commands\n"
-        "commands.doctor = lambda options: os.kill(os.getpid(), signal.SIGHUP) or 0\n"
+        "import os, signal, sys\nfrom lrmil import cli\nfrom lrmil.cli.commands import doctor\n"
+        "doctor.run = lambda options: os.kill(os.getpid(), signal.SIGHUP) or 0\n"
         "sys.exit(cli.main(['doctor']))"
     )
     for handler, ended in (("SIG_IGN", 0), ("SIG_DFL", 130)):

@@ -5,6 +5,7 @@ import csv
 import io
 import logging
 import re
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from PIL import Image, PngImagePlugin
 from lrmil import cli
 from lrmil.errors import LrmilError
 from lrmil.io.settings import write_toml
+from lrmil.models.encoders import loading
 from lrmil.slides.slide import open_slide
 from support.runs import tiny_config
 from support.slides import PATIENT, coordinate_pixels, write_labelled_slide, write_ome_zarr_slide, write_pyramid
@@ -129,10 +131,7 @@ def test_what_is_said_of_slides(run: Path, say, labelled: Path, tmp_path: Path) 
     assert PICTURES.search(next((tmp_path / "case").glob("*.html")).read_bytes())
     arguments = ["--encoder", "test_resnet", "--patch-size", 64, "--out", tmp_path / "features", *CPU]
     with pytest.MonkeyPatch.context() as patch:
-        from lrmil.cli.commands import slides as commands
-
-        real = commands.load_encoder
-        patch.setattr(commands, "load_encoder", lambda name, **options: real(name, pretrained=False, **options))
+        patch.setattr(loading, "load_encoder", partial(loading.load_encoder, pretrained=False))
         check(say("-v", "extract", slides[0], *arguments), tmp_path / "features")
 
 

@@ -19,8 +19,7 @@ import zarr
 from PIL import Image
 
 from lrmil import cli
-from lrmil.cli.commands import slides as slide_commands
-from lrmil.cli.commands import training as training_commands
+from lrmil.demo import cohort as demo_cohort
 from lrmil.demo.slide import demo_slide
 from lrmil.errors import OverwriteError
 from lrmil.features.extraction import extract_features
@@ -226,7 +225,7 @@ class TestOnSlides:
         )
 
     def test_extract(self, seed: int, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(slide_commands, "load_encoder", lambda *_, **__: tiny_encoder())
+        monkeypatch.setattr("lrmil.models.encoders.loading.load_encoder", lambda *_, **__: tiny_encoder())
         out = place / ("slides" if seed % 3 == 0 else "out")
         options = ["--encoder", "test", "--patch-size", "64", "--out", out, "--trident", *CPU]
         lose_nothing(seed, place, out, names_of(SLIDES), lambda: lrmil("extract", place / "slides", *options))
@@ -292,11 +291,8 @@ class TestOnRuns:
         lose_nothing(seed, place, run, names_of(["demo-000"], *RUN), again)
 
     def test_demo(self, seed: int, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        real = training_commands.make_cohort_steps
-        monkeypatch.setattr(
-            training_commands, "make_cohort_steps", lambda folder, **_: real(folder, slides=12, size=1024)
-        )
-        monkeypatch.setattr(training_commands, "DEMO", TINY)
+        for name, value in (("SLIDES", 12), ("SIZE", 1024), ("SETTINGS", TINY)):
+            monkeypatch.setattr(demo_cohort, name, value)
         out = place / "demo"
         out.mkdir()
         (place / "run").rename(out / "run")

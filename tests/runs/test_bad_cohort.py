@@ -164,7 +164,7 @@ def trained(cohorts: Cohorts, tmp_path_factory: pytest.TempPathFactory) -> tuple
         ("good", cohorts.good, cohorts.good_labels),
     ]:
         said: list[str] = []
-        printed = "lrmil.cli.printing.printed.print"
+        printed = "lrmil.cli.printing.stdout.print"
         capture.setattr(printed, lambda *texts, said=said, **_: said.extend(map(str, texts)))
         arguments = ["train", slides, labels, "--out", root / name, "--config", cohorts.settings, *CPU]
         results.append(Trained(cli.main([str(argument) for argument in arguments]), root / name, "\n".join(said)))

@@ -364,7 +364,7 @@ class TestSlides:
         assert sum("that sums states" in message for message in problems) == 1
         encoder = ["--encoder", "test_efficientnet", "--patch-size", "64", "--out", str(tmp_path / "f")]
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr("lrmil.cli.commands.slides.load_encoder", lambda *_, **__: tiny_bundle().encoder)
+            patched.setattr("lrmil.models.encoders.loading.load_encoder", lambda *_, **__: tiny_bundle().encoder)
             assert cli.main(["extract", str(slides), *encoder, *options, *CPU]) == 1
         assert sorted(path.name for path in (tmp_path / "f").glob("*.zarr")) == ["a.zarr", "c d.zarr"]
 

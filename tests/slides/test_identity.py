@@ -228,7 +228,7 @@ class TestPredict:
             yield from predict_steps(*arguments, **options)  # type: ignore[arg-type]
             touch(path)
 
-        monkeypatch.setattr("lrmil.cli.commands.slides.predict_steps", slow)
+        monkeypatch.setattr("lrmil.prediction.inference.predict_steps", slow)
         model, out = tiny_run.folder / "model", tmp_path / "case"
         assert cli.main(["case", str(path), "--model", str(model), "--out", str(out), "--device", "cpu"]) == 1
         assert "changed while it was read" in capsys.readouterr().err

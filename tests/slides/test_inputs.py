@@ -14,7 +14,6 @@ import tifffile
 from PIL import Image
 
 from lrmil import cli
-from lrmil.cli.commands import slides as slide_commands
 from lrmil.errors import OutputError, OverwriteError
 from lrmil.models.bundle import Bundle, load_bundle, save_bundle
 from lrmil.patches.tissue import segment_tissue
@@ -136,7 +135,7 @@ class TestSlidesAsOutputs:
     def test_a_zarr_slide_is_not_replaced_by_its_features(
         self, slide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(slide_commands, "load_encoder", lambda *_, **__: tiny_encoder())
+        monkeypatch.setattr("lrmil.models.encoders.loading.load_encoder", lambda *_, **__: tiny_encoder())
         write_ome_zarr_slide(tmp_path / "z/a.zarr", tifffile.imread(slide))
         before = content(tmp_path / "z")
         options = ["--encoder", "test", "--patch-size", "64", *CPU]

@@ -10,10 +10,11 @@ import sys
 from pathlib import Path
 
 from lrmil import cli
-from lrmil.cli import commands
 from lrmil.io import atomic
+from lrmil.reports import run_report
+from lrmil.runs import train
 
-assert commands
+LOADED = train, run_report  # before the forks, which need not load torch themselves
 # What is being written when the process dies, and how many such writes come before it.
 MOMENTS = (
     ("shared/hr/.demo-004.zarr.*", 0),

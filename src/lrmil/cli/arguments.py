@@ -2,20 +2,24 @@
 
 import argparse
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+Run = Callable[[argparse.Namespace], int]
 
 
-def command(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, summary: str, example: str
-) -> argparse.ArgumentParser:
-    """Add a command with its summary and an example."""
-    return commands.add_parser(
+def command(commands: Commands, name: str, summary: str, example: str, run: Run) -> argparse.ArgumentParser:
+    """Add a command with its summary, an example and the function that does it."""
+    parser = commands.add_parser(
         name,
-        help=summary,
         description=summary[0].upper() + summary[1:] + ".",
         epilog=f"Example: {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.set_defaults(run=run)
+    return parser
 
 
 def count(text: str) -> int:
@@ -120,6 +124,11 @@ def add_at(parser: argparse.ArgumentParser) -> None:
 def add_device(parser: argparse.ArgumentParser) -> None:
     """The device."""
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: %(default)s)")
+
+
+def add_batch_size(parser: argparse.ArgumentParser) -> None:
+    """Patches that are encoded together."""
+    parser.add_argument("--batch-size", type=count, default=64, help="patches encoded together (default: %(default)s)")
 
 
 def add_threads(parser: argparse.ArgumentParser) -> None:

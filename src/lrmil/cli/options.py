@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from lrmil.cli.printing import console
+from lrmil.cli.printing import stderr
 from lrmil.cohorts.checks import names_of
 from lrmil.cohorts.cohort import TableOptions
 from lrmil.cohorts.mpp_table import read_mpp_table
@@ -83,7 +83,7 @@ def with_checksums(sources: list[SlideSource], path: Path | None) -> list[SlideS
     if len(without) == len(found):
         raise CohortError(f"Expected checksums of these slides in '{path}'; it states none. Is it the right list?")
     if without:
-        console.print(f"{path.name} states no checksum of {names_of(without)}.", markup=False)
+        stderr.print(f"{path.name} states no checksum of {names_of(without)}.", markup=False)
     return found
 
 
@@ -93,7 +93,7 @@ def mpp_table_of(options: argparse.Namespace, slide_ids: list[str]) -> dict[str,
         return {}
     table = read_mpp_table(options.mpp_table, slide_ids)
     for sentence in table.unused:
-        console.print(f"{options.mpp_table.name}: {sentence}", markup=False)
+        stderr.print(f"{options.mpp_table.name}: {sentence}", markup=False)
     return table.mpp
 
 
@@ -114,7 +114,7 @@ def masks_in(place: Path | None, sources: list[SlideSource]) -> dict[str, GivenM
     found = find_masks(place, sources)
     without = [source.slide_id for source in sources if source.slide_id not in found]
     if without:
-        console.print(f"{place.name} has no mask of {names_of(without)}: their tissue is found.", markup=False)
+        stderr.print(f"{place.name} has no mask of {names_of(without)}: their tissue is found.", markup=False)
     return {slide_id: given_mask(path) for slide_id, path in found.items()}
 
 
@@ -125,7 +125,7 @@ def log_at(path: Path) -> ReviewLog:
     log = read_reviews(path)
     if log.unreadable:
         lines = ", ".join(map(str, log.unreadable))
-        console.print(f"{path} has lines that cannot be read and were passed over: {lines}", markup=False)
+        stderr.print(f"{path} has lines that cannot be read and were passed over: {lines}", markup=False)
     return log
 
 

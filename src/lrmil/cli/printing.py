@@ -20,14 +20,15 @@ class _Terminal(Console):
         super().print(*(_plain(one) if isinstance(one, str) else one for one in objects), **options)
 
 
-console = _Terminal(stderr=True)
-printed = _Terminal(soft_wrap=True, highlight=False)
+stderr = _Terminal(stderr=True)
+stdout = _Terminal(soft_wrap=True, highlight=False)
+UNKNOWN = "not known"
 
 
 def exit_code(failed: int, total: int) -> int:
     """Say how many failed: 0 when all is well, 1 when something that was asked for is not there."""
     if failed:
-        console.print(f"{failed} of {total} failed; the reasons are listed above.")
+        stderr.print(f"{failed} of {total} failed; the reasons are listed above.")
     return 1 if failed or not total else 0
 
 
@@ -38,11 +39,11 @@ def print_json(value: object) -> None:
 
 def print_facts(facts: dict[str, object]) -> None:
     """Print what `inspect` found of a slide."""
-    printed.print(str(facts["path"]), style="bold", markup=False)
+    stdout.print(str(facts["path"]), style="bold", markup=False)
     for name, value in facts.items():
         if name != "path":
             shown = _levels(value) if name == "levels" and isinstance(value, list) else figure(value)
-            printed.print(f"  {name}: {shown}", markup=False)
+            stdout.print(f"  {name}: {shown}", markup=False)
 
 
 def print_rows(rows: list[Row]) -> None:
@@ -52,11 +53,11 @@ def print_rows(rows: list[Row]) -> None:
         probability = f"{row.probabilities[row.label]:.3f}" if row.probabilities else ""
         counts = [f"{row.n_patches - row.failed_patches} of {row.n_patches}", f"{row.seconds:.1f}"]
         table.add_row(*map(Text, map(_plain, [row.slide_id, row.status, row.label, probability, *counts])))
-    printed.print(table)
+    stdout.print(table)
     for row in rows:
         for sentence in (row.message, *row.notes):
             if sentence:
-                printed.print(f"{row.slide_id}: {sentence}", markup=False)
+                stdout.print(f"{row.slide_id}: {sentence}", markup=False)
 
 
 def print_arms(metrics: dict[str, object]) -> None:
@@ -69,7 +70,7 @@ def print_arms(metrics: dict[str, object]) -> None:
             values = [figures["auroc"], figures["auroc_ci"], figures["balanced_accuracy"], figures["seconds_per_slide"]]
             patches = f"{figures['patches_per_slide']:.0f}"
             table.add_row(name.split(" (")[0], *map(figure, [*values, megabytes]), patches)
-    printed.print(table)
+    stdout.print(table)
 
 
 def figure(value: object) -> str:
@@ -81,6 +82,17 @@ def figure(value: object) -> str:
     if isinstance(value, list | tuple):
         return " - ".join(map(figure, value))
     return str(value)
+
+
+def word(value: object) -> str:
+    """Write a truth, a mapping, a list or what is not known in words."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={inner}" for key, inner in value.items()) or "none"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return UNKNOWN if value is None else str(value)
 
 
 def _levels(levels: list[list[float]]) -> str:

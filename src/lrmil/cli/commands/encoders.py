@@ -1,19 +1,27 @@
-"""The commands on encoders: the list of those known by name, and whether one can be had."""
+"""`lrmil encoders`: list the encoders of the catalogue."""
 
 import argparse
 
-from rich.table import Column, Table
-from rich.text import Text
+from lrmil.cli.arguments import Commands, add_json, command
 
-from lrmil.cli.printing import print_json, printed
-from lrmil.models.encoders.catalogue import CATALOGUE, UNSUPPORTED
-from lrmil.models.encoders.facts import catalogue_facts, encoder_facts
-
-UNKNOWN = "not known"
+SUMMARY = "the pathology encoders that are known by name"
 
 
-def encoders(options: argparse.Namespace) -> int:
+def add(commands: Commands) -> None:
+    """Add the parser of `lrmil encoders`."""
+    parser = command(commands, "encoders", SUMMARY, "lrmil encoders", run)
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
     """List the encoders of the catalogue, and why others are not in it."""
+    from rich.table import Column, Table
+    from rich.text import Text
+
+    from lrmil.cli.printing import UNKNOWN, print_json, stdout, word
+    from lrmil.models.encoders.catalogue import CATALOGUE, UNSUPPORTED
+    from lrmil.models.encoders.facts import catalogue_facts
+
     if options.json:
         print_json({"encoders": [catalogue_facts(name) for name in CATALOGUE], "not_loadable": dict(UNSUPPORTED)})
         return 0
@@ -22,34 +30,11 @@ def encoders(options: argparse.Namespace) -> int:
         table.add_column(name, min_width=width, overflow="fold")
     for name, entry in CATALOGUE.items():
         numbers = [str(entry.dim), str(entry.size), "-" if entry.mpp is None else f"{entry.mpp:g}"]
-        terms = [entry.licence or UNKNOWN, _word(entry.gated), _word(entry.inherits)]
+        terms = [entry.licence or UNKNOWN, word(entry.gated), word(entry.inherits)]
         table.add_row(*map(Text, [name, entry.embedding, *numbers, *terms]))
-    printed.print(table)
+    stdout.print(table)
     for name, reason in UNSUPPORTED.items():
-        printed.print(f"{name} cannot be loaded: {reason}.", markup=False)
-    printed.print("px: side of its patches; um/px -: its authors do not state one", markup=False)
-    printed.print("Whether one can be had here: lrmil doctor --encoder NAME", markup=False)
+        stdout.print(f"{name} cannot be loaded: {reason}.", markup=False)
+    stdout.print("px: side of its patches; um/px -: its authors do not state one", markup=False)
+    stdout.print("Whether one can be had here: lrmil doctor --encoder NAME", markup=False)
     return 0
-
-
-def print_encoder(name: str, *, as_json: bool) -> int:
-    """Say whether an encoder can be had here."""
-    facts, can_be_had = encoder_facts(name)
-    if as_json:
-        print_json(facts)
-    else:
-        for key, value in facts.items():
-            if value != "":
-                shown = value if isinstance(value, str | int | float) and not isinstance(value, bool) else _word(value)
-                printed.print(f"{key.replace('_', ' ')}: {shown}", markup=False)
-    return 0 if can_be_had else 1
-
-
-def _word(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, dict):
-        return ", ".join(f"{key}={inner}" for key, inner in value.items()) or "none"
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    return UNKNOWN if value is None else str(value)

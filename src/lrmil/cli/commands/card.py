@@ -1,0 +1,32 @@
+"""`lrmil card`: what a model folder says of itself."""
+
+import argparse
+from pathlib import Path
+
+from lrmil.cli.arguments import Commands, add_json, command
+
+SUMMARY = "what a model folder says of itself"
+
+
+def add(commands: Commands) -> None:
+    """Add the parser of `lrmil card`."""
+    parser = command(commands, "card", SUMMARY, "lrmil card run/model", run)
+    parser.add_argument("model", type=Path, metavar="DIR")
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Say what a model folder says of itself."""
+    from dataclasses import asdict
+
+    from lrmil.cli.printing import print_json, stdout
+    from lrmil.models.card import read_model_card
+    from lrmil.reports.model_facts import model_facts
+
+    found = read_model_card(options.model)
+    if options.json:
+        print_json(asdict(found))
+        return 0
+    for name, value in model_facts(found).items():
+        stdout.print(f"{name}: {value}", markup=False)
+    return 0

@@ -1,0 +1,77 @@
+"""`lrmil case`: classify one slide and write what others need to look at it."""
+
+import argparse
+from pathlib import Path
+
+from lrmil.cli.arguments import (
+    Commands,
+    add_bounds,
+    add_checksums,
+    add_device,
+    add_model,
+    add_mpp,
+    add_threads,
+    add_tissue,
+    command,
+    count,
+)
+
+SUMMARY = "classify one slide and write its row, GeoJSON, picture and page"
+
+
+def add(commands: Commands) -> None:
+    """Add the parser of `lrmil case`."""
+    parser = command(commands, "case", SUMMARY, "lrmil case a.svs --model run/model --out case", run)
+    parser.add_argument("slide", type=Path, metavar="SLIDE")
+    add_model(parser)
+    parser.add_argument("--out", type=Path, required=True)
+    add_mpp(parser, one=True)
+    add_checksums(parser)
+    add_tissue(parser)
+    add_bounds(parser)
+    text = "review log whose last word on the slide is added"
+    parser.add_argument("--reviews", type=Path, metavar="LOG", help=text)
+    text = "patches shown of each end (default: %(default)s)"
+    parser.add_argument("--top", type=count, default=8, metavar="K", help=text)
+    add_threads(parser)
+    add_device(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Classify one slide, and write the page of the case."""
+    from lrmil.cli.options import inputs_of, log_at, masks_in, mpp_of, with_checksums
+    from lrmil.cli.printing import stderr, stdout
+    from lrmil.cli.progress import show
+    from lrmil.models.bundle import load_bundle
+    from lrmil.prediction.inference import predict_steps
+    from lrmil.reports.case_page import require_case_writable, write_case
+    from lrmil.reviews.log import latest_reviews
+    from lrmil.slides.discovery import slide_path
+    from lrmil.slides.slide import open_source
+    from lrmil.slides.source import SlideSource, slide_id_of
+
+    bundle = load_bundle(options.model)
+    reviews = latest_reviews(log_at(options.reviews).reviews) if options.reviews else {}
+    path = slide_path(options.slide)
+    given = SlideSource(slide_id_of(path), path, mpp_of(options), options.use_objective_power)
+    (source,) = with_checksums([given], options.checksums)
+    require_case_writable(options.out, source, inputs_of(options))
+    mask = masks_in(options.tissue, [source]).get(source.slide_id)
+    with open_source(source) as slide:
+        steps = predict_steps(slide, bundle, options.device, threads=options.threads, tissue=mask)
+        prediction = show(steps, stderr)
+        review = reviews.get((prediction.slide_fingerprint, prediction.bundle_sha256))
+        page = write_case(
+            options.out,
+            prediction,
+            slide,
+            bundle.card,
+            review=review,
+            k=options.top,
+            subtract_bounds=options.subtract_bounds,
+            inputs=inputs_of(options),
+        )
+    if options.reviews and review is None:
+        stderr.print(f"No review of {prediction.slide_id} by this model in {options.reviews}.", markup=False)
+    stdout.print(f"Model output, not a diagnosis. Page: {page}", markup=False)
+    return 0

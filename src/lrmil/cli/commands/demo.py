@@ -1,0 +1,62 @@
+"""`lrmil demo`: the whole chain on a synthetic cohort."""
+
+import argparse
+import time
+from pathlib import Path
+
+from lrmil.cli.arguments import Commands, add_device, command
+
+SUMMARY = "the whole chain on a synthetic cohort, offline"
+
+
+def add(commands: Commands) -> None:
+    """Add the parser of `lrmil demo`."""
+    parser = command(commands, "demo", SUMMARY, "lrmil demo --out lrmil-demo", run)
+    parser.add_argument("--out", type=Path, default=Path("lrmil-demo"), help="folder to write (default: %(default)s)")
+    text = "only the small model and the slide of the viewer's sample"
+    parser.add_argument("--small", action="store_true", help=text)
+    add_device(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Make a synthetic cohort, train, report, predict one slide; or make the small model alone."""
+    return _make_small_model(options) if options.small else _show_whole_chain(options)
+
+
+def _make_small_model(options: argparse.Namespace) -> int:
+    from lrmil.cli.printing import stderr, stdout
+    from lrmil.cli.progress import show
+    from lrmil.demo.model import demo_model_steps
+    from lrmil.demo.slide import demo_slide
+
+    model = show(demo_model_steps(options.out, device=options.device), stderr)
+    stdout.print(f"Model: {model}\nSlide: {demo_slide(options.out)}", markup=False)
+    return 0
+
+
+def _show_whole_chain(options: argparse.Namespace) -> int:
+    from lrmil.cli.printing import print_arms, stderr, stdout
+    from lrmil.cli.progress import show
+    from lrmil.demo.cohort import demo_cohort_steps, demo_config
+    from lrmil.models.bundle import load_bundle
+    from lrmil.prediction.batch import predict_slides
+    from lrmil.prediction.options import PredictOptions
+    from lrmil.reports.run_report import write_report
+    from lrmil.runs.train import train_steps
+    from lrmil.slides.source import SlideSource, slide_id_of
+
+    start = time.perf_counter()
+    out, device = options.out, options.device
+    stderr.print("The demonstration's slides are synthetic: its figures say that the software works, not more.")
+    cohort = show(demo_cohort_steps(out / "cohort"), stderr)
+    slides, labels = cohort / "slides", cohort / "labels.csv"
+    done = show(train_steps(slides, labels, out / "run", demo_config(), device=device), stderr)
+    report = write_report(done.folder)
+    slide = sorted(slides.iterdir())[-1]
+    source, place = SlideSource(slide_id_of(slide), slide), out / "prediction"
+    (row,) = show(predict_slides([source], load_bundle(done.model), place, PredictOptions(device=device)), stderr)
+    print_arms(done.metrics)
+    stdout.print(f"Synthetic data; {time.perf_counter() - start:.0f} s. Report: {report}", markup=False)
+    stdout.print(f"One slide classified: {row.slide_id} is {row.label}, see {place}", markup=False)
+    stdout.print("Next: lrmil train SLIDES LABELS.csv --out RUN   (your slides, your labels table)", markup=False)
+    return 0

@@ -1,0 +1,72 @@
+"""`lrmil evaluate`: measure a model on labelled slides."""
+
+import argparse
+from pathlib import Path
+
+from lrmil.cli.arguments import (
+    Commands,
+    add_batch_size,
+    add_checksums,
+    add_cohort,
+    add_device,
+    add_json,
+    add_model,
+    add_mpp_table,
+    add_power,
+    add_threads,
+    command,
+)
+
+SUMMARY = "metrics on labelled slides"
+
+
+def add(commands: Commands) -> None:
+    """Add the parser of `lrmil evaluate`."""
+    parser = command(commands, "evaluate", SUMMARY, "lrmil evaluate slides labels.csv --model m", run)
+    add_cohort(parser)
+    add_model(parser)
+    parser.add_argument("--out", type=Path, help="keep predictions here (default: LABELS' name + .predictions)")
+    add_mpp_table(parser)
+    add_power(parser)
+    add_checksums(parser)
+    add_batch_size(parser)
+    add_threads(parser)
+    add_device(parser)
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure a model on labelled slides."""
+    from lrmil.cli.options import inputs_of, mpp_table_of, table_options_of, with_checksums
+    from lrmil.cli.printing import exit_code, figure, print_json, stderr, stdout
+    from lrmil.cli.progress import show
+    from lrmil.models.bundle import load_bundle
+    from lrmil.prediction.evaluation import evaluate_steps
+    from lrmil.prediction.options import PredictOptions
+    from lrmil.slides.discovery import find_slides
+    from lrmil.slides.source import SlideSource, slide_id_of
+
+    out = options.out or options.labels.with_suffix(".predictions")
+    found = [SlideSource(slide_id_of(path), path) for path in find_slides(options.slides)]
+    stated = with_checksums(found, options.checksums)
+    steps = evaluate_steps(
+        options.slides,
+        options.labels,
+        load_bundle(options.model),
+        out,
+        PredictOptions(device=options.device, batch_size=options.batch_size, threads=options.threads),
+        mpp=mpp_table_of(options, [source.slide_id for source in found]),
+        objective_power=options.use_objective_power,
+        checksums={source.slide_id: source.checksums for source in stated},
+        inputs=inputs_of(options),
+        table=table_options_of(options),
+    )
+    result = show(steps, stderr)
+    if options.json:
+        print_json({"metrics": result.metrics, "failed": result.failed})
+    else:
+        for name, value in result.metrics.items():
+            stdout.print(f"{name}: {figure(value)}", markup=False)
+        for slide_id, message in result.failed.items():
+            stdout.print(f"Failed: {slide_id}: {message}", markup=False)
+    return exit_code(len(result.failed), len(result.failed) + int(result.metrics["n_slides"]))

@@ -1,0 +1,55 @@
+"""`lrmil export`: convert a folder of features for other tools."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lrmil.cli.arguments import Commands, command
+
+if TYPE_CHECKING:
+    from lrmil.slides.inputs import Inputs
+
+SUMMARY = "features for other tools"
+
+
+def add(commands: Commands) -> None:
+    """Add the parser of `lrmil export`."""
+    parser = command(commands, "export", SUMMARY, "lrmil export features --to trident --out h5", run)
+    parser.add_argument("features", type=Path, metavar="FEATURES", help="folder of lrmil features")
+    parser.add_argument("--to", required=True, choices=["trident"])
+    parser.add_argument("--out", type=Path, required=True)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Convert each slide's features."""
+    from lrmil.cli.printing import exit_code
+    from lrmil.errors import ConfigError
+    from lrmil.features.store import refuse_mixed
+    from lrmil.slides.inputs import Inputs
+
+    paths = sorted(path for path in options.features.glob("*.zarr") if not path.name.endswith(".ome.zarr"))  # no maps
+    if not paths:
+        raise ConfigError(f"Expected a folder with features (*.zarr). Got {options.features}, which has none.")
+    refuse_mixed(options.features)
+    read = Inputs(others=paths)
+    read.require_clear([options.out])
+    done = [exported(path, options.out, read, say=True) for path in paths]
+    return exit_code(done.count(False), len(done))
+
+
+def exported(features: Path, out: Path, read: "Inputs", *, say: bool = False) -> bool:
+    """Write a slide's features as h5; where that would take the place of another file, say so and return False."""
+    from lrmil.cli.printing import stdout
+    from lrmil.errors import OverwriteError
+    from lrmil.features import trident
+
+    path = out / f"{features.stem}.h5"
+    try:
+        read.require_clear([path])
+        trident.write_trident(path, features)
+    except OverwriteError as error:
+        stdout.print(f"{path}: {error}", markup=False)
+        return False
+    if say:
+        stdout.print(str(path), markup=False)
+    return True

@@ -1,0 +1,77 @@
+"""`lrmil extract`: encode slides at one resolution."""
+
+import argparse
+from pathlib import Path
+
+from lrmil.cli.arguments import (
+    Commands,
+    add_at,
+    add_batch_size,
+    add_checksums,
+    add_device,
+    add_mpp,
+    add_threads,
+    add_tissue,
+    command,
+)
+
+SUMMARY = "features at one resolution"
+
+
+def add(commands: Commands) -> None:
+    """Add the parser of `lrmil extract`."""
+    parser = command(commands, "extract", SUMMARY, "lrmil extract slides --encoder resnet50 --out f", run)
+    parser.add_argument("slides", nargs="+", type=Path, metavar="SLIDES", help="files or folders")
+    text = "name of `lrmil encoders`, timm name, hf-hub:owner/name or folder"
+    parser.add_argument("--encoder", required=True, help=text)
+    ways = ["pooled", "cls", "mean", "cls+mean"]
+    text = "class token, mean of the patch tokens, both, or the encoder's own way (default: %(default)s)"
+    parser.add_argument("--embedding", default="pooled", choices=ways, help=text)
+    parser.add_argument("--out", type=Path, required=True)
+    add_batch_size(parser)
+    add_threads(parser)
+    parser.add_argument("--trident", action="store_true", help="also write TRIDENT-style h5 files")
+    add_mpp(parser)
+    add_checksums(parser)
+    add_tissue(parser)
+    add_at(parser)
+    text = "side in pixels (default: the encoder's; 256 if it takes any)"
+    parser.add_argument("--patch-size", type=int, default=0, help=text)
+    add_device(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Encode slides; a bad one does not stop the others."""
+    from lrmil.cli.commands.export import exported
+    from lrmil.cli.options import inputs_of, masks_in, slides_of
+    from lrmil.cli.printing import exit_code, stderr, stdout
+    from lrmil.cli.progress import show
+    from lrmil.features.extraction import extract_features
+    from lrmil.features.store import refuse_mixed
+    from lrmil.models.devices import pick_device
+    from lrmil.models.encoders.loading import PatchEncoder, encoder_hash, load_encoder
+    from lrmil.patches.plan import PatchPlan
+    from lrmil.slides.inputs import Inputs
+    from lrmil.slides.resolution import parse_mpp
+
+    sources = slides_of(options)  # before the encoder, which may have to be downloaded
+    encoder = load_encoder(options.encoder, size=options.patch_size, embedding=options.embedding)
+    grid = PatchPlan(mpp=parse_mpp(options.at), size=encoder.spec.size)
+    refuse_mixed(options.out, (encoder_hash(encoder), grid.mpp, grid.size))
+    steps = extract_features(
+        sources,
+        PatchEncoder(encoder, pick_device(options.device), batch_size=options.batch_size),
+        encoder_hash(encoder),
+        options.out,
+        grid,
+        threads=options.threads,
+        inputs=inputs_of(options),
+        tissue=masks_in(options.tissue, sources),
+    )
+    outcomes = show(steps, stderr)
+    failed = sum(outcome.path is None for outcome in outcomes)
+    for outcome in outcomes:
+        stdout.print(f"{outcome.slide_id}: {outcome.path or outcome.message}", markup=False)
+        if options.trident and outcome.path:
+            failed += not exported(outcome.path, options.out, Inputs(sources, inputs_of(options)))
+    return exit_code(failed, len(outcomes))

@@ -1,0 +1,61 @@
+"""`lrmil inspect`: what a slide is and how many patches it gives."""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lrmil.cli.arguments import Commands, add_checksums, add_grid, add_json, add_mpp, add_tissue, command
+
+if TYPE_CHECKING:
+    from lrmil.patches.tissue import GivenMask
+    from lrmil.slides.each import Work
+    from lrmil.slides.source import SlideSource
+
+SUMMARY = "what a slide is and how many patches it gives"
+
+
+def add(commands: Commands) -> None:
+    """Add the parser of `lrmil inspect`."""
+    parser = command(commands, "inspect", SUMMARY, "lrmil inspect a.svs", run)
+    parser.add_argument("slides", nargs="+", type=Path, metavar="SLIDE")
+    add_mpp(parser)
+    add_checksums(parser)
+    add_tissue(parser)
+    add_grid(parser)
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Say what each slide is; a bad one does not stop the others."""
+    from functools import partial
+
+    from lrmil.cli.options import masks_in, slides_of
+    from lrmil.cli.printing import exit_code, print_facts, print_json
+    from lrmil.slides.each import each
+
+    sources = slides_of(options)
+    masks = masks_in(options.tissue, sources)
+    look: Work[dict[str, object]] = partial(_inspect_one, at=options.at, size=options.patch_size, masks=masks)
+    documents: list[dict[str, object]] = []
+    for step in each(look, sources, job=("inspect",), names_outputs=False):
+        if (outcome := step.result) is None:
+            continue
+        path = str(outcome.source.path)
+        if outcome.failure is None:
+            documents.append({"path": path, "status": "ok", **(outcome.value or {})})
+        else:
+            documents.append({"path": path, "status": "failed", **outcome.failure._asdict()})
+        if not options.json:
+            print_facts(documents[-1])
+    failed = sum(document["status"] == "failed" for document in documents)
+    if options.json:
+        print_json(documents)
+    return exit_code(failed, len(documents))
+
+
+def _inspect_one(source: "SlideSource", *, at: str, size: int, masks: "Mapping[str, GivenMask]") -> dict[str, object]:
+    from lrmil.patches.inspection import inspect_slide
+    from lrmil.slides.resolution import parse_mpp
+
+    return inspect_slide(source, lr=parse_mpp(at), size=size, mask=masks.get(source.slide_id))

@@ -1,0 +1,77 @@
+"""`lrmil predict`: classify slides into a folder."""
+
+import argparse
+from pathlib import Path
+
+from lrmil.cli.arguments import (
+    Commands,
+    add_batch_size,
+    add_bounds,
+    add_checksums,
+    add_device,
+    add_json,
+    add_model,
+    add_mpp,
+    add_threads,
+    add_tissue,
+    command,
+    share,
+)
+
+SUMMARY = "classify slides"
+
+
+def add(commands: Commands) -> None:
+    """Add the parser of `lrmil predict`."""
+    parser = command(commands, "predict", SUMMARY, "lrmil predict a.svs b.svs --model run/model --out out", run)
+    parser.add_argument("slides", nargs="+", type=Path, metavar="SLIDE", help="files or folders")
+    add_model(parser)
+    parser.add_argument("--out", type=Path, required=True)
+    add_mpp(parser)
+    add_checksums(parser)
+    add_bounds(parser)
+    add_tissue(parser)
+    text = "abstain below this probability"
+    parser.add_argument("--uncertain-below", type=share, default=0.0, metavar="P", help=text)
+    add_batch_size(parser)
+    add_threads(parser)
+    add_device(parser)
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Classify slides; a bad one does not stop the others."""
+    from dataclasses import asdict
+
+    from lrmil.cli.options import inputs_of, masks_in, slides_of
+    from lrmil.cli.printing import exit_code, print_json, print_rows, stderr, stdout
+    from lrmil.cli.progress import show
+    from lrmil.models.bundle import load_bundle
+    from lrmil.prediction.batch import predict_slides
+    from lrmil.prediction.options import PredictOptions
+
+    bundle = load_bundle(options.model)
+    sources = slides_of(options)
+    rows = show(
+        predict_slides(
+            sources,
+            bundle,
+            options.out,
+            PredictOptions(
+                device=options.device,
+                batch_size=options.batch_size,
+                threads=options.threads,
+                uncertain_below=options.uncertain_below,
+                subtract_bounds=options.subtract_bounds,
+            ),
+            tissue=masks_in(options.tissue, sources),
+            inputs=inputs_of(options),
+        ),
+        stderr,
+    )
+    if options.json:
+        print_json([asdict(row) for row in rows])
+    else:
+        print_rows(rows)
+        stdout.print(f"Model output, not a diagnosis. Table and attention maps: {options.out}", markup=False)
+    return exit_code(sum(row.status == "failed" for row in rows), len(rows))

@@ -1,0 +1,23 @@
+"""`lrmil report`: write a run's report again."""
+
+import argparse
+from pathlib import Path
+
+from lrmil.cli.arguments import Commands, command
+
+SUMMARY = "write a run's report again"
+
+
+def add(commands: Commands) -> None:
+    """Add the parser of `lrmil report`."""
+    parser = command(commands, "report", SUMMARY, "lrmil report run", run)
+    parser.add_argument("run_folder", type=Path, metavar="RUN")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write a run's report again."""
+    from lrmil.cli.printing import stdout
+    from lrmil.reports.run_report import write_report
+
+    stdout.print(str(write_report(options.run_folder)), markup=False)
+    return 0

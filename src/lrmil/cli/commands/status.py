@@ -1,0 +1,59 @@
+"""`lrmil status`: how a training stands, also while it is at work."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lrmil.cli.arguments import Commands, add_json, command
+
+if TYPE_CHECKING:
+    from lrmil.runs.watch import RunStatus
+
+SUMMARY = "how a training stands, also while it is at work"
+
+
+def add(commands: Commands) -> None:
+    """Add the parser of `lrmil status`."""
+    parser = command(commands, "status", SUMMARY, "lrmil status run", run)
+    parser.add_argument("run_folder", type=Path, metavar="RUN")
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Say how a training stands."""
+    from dataclasses import asdict
+
+    from lrmil.cli.printing import print_json, stdout
+    from lrmil.runs.watch import read_status
+
+    found = read_status(options.run_folder)
+    if options.json:
+        print_json(asdict(found))
+    else:
+        for name, value in _status_lines(found).items():
+            stdout.print(f"{name}: {value}", markup=False)
+    return 1 if found.state == "absent" else 0
+
+
+def _status_lines(found: "RunStatus") -> dict[str, str]:
+    lines: dict[str, str] = {"state": found.state}
+    if found.stage:
+        progress = f" ({found.done} of {found.total} {found.unit})" if found.total else ""
+        lines["stage"] = f"{found.stage}{progress}{_left(found.stage_seconds_left)}"
+    if found.folds_total:
+        lines["folds"] = f"{found.folds_done} of {found.folds_total}{_left(found.seconds_left)}"
+    if found.epochs:
+        last = found.epochs[-1]
+        figures = ", ".join(f"{name} {value:.4g}" for name, value in last.metrics.items())
+        lines["last epoch"] = f"{last.fold}, {last.stage}, epoch {last.epoch}: {figures}"
+    if found.message:
+        lines["message"] = found.message
+    return lines
+
+
+def _left(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    minutes = round(seconds / 60)
+    hours = f"{minutes // 60} h {minutes % 60} min"
+    return f", about {hours if minutes >= 60 else f'{minutes} min' if minutes else f'{seconds:.0f} s'} left"

@@ -1,0 +1,74 @@
+"""`lrmil validate`: check a cohort before any computing."""
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from lrmil.cli.arguments import Commands, add_checksums, add_cohort, add_json, add_positive, command
+
+if TYPE_CHECKING:
+    from lrmil.cohorts.columns import Problem
+
+SUMMARY = "check a cohort before any computing"
+
+
+def add(commands: Commands) -> None:
+    """Add the parser of `lrmil validate`."""
+    parser = command(commands, "validate", SUMMARY, "lrmil validate slides labels.csv", run)
+    add_cohort(parser)
+    add_positive(parser)
+    parser.add_argument("--folds", type=int, default=5, help="folds of the training to come (default: %(default)s)")
+    parser.add_argument("--mpp-hr", default="0.5", help="HR resolution of the training to come (default: 0.5)")
+    parser.add_argument("--mpp-lr", default="2.0", help="LR resolution of the training to come (default: 2.0)")
+    depth = parser.add_mutually_exclusive_group()
+    depth.add_argument("--table-only", action="store_true", help="open no slide: check table and names alone")
+    add_checksums(depth)
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """List every problem of a cohort."""
+    from dataclasses import asdict
+
+    from lrmil.cli.options import table_options_of, with_checksums
+    from lrmil.cli.printing import exit_code, print_json, stderr, stdout
+    from lrmil.cli.progress import show
+    from lrmil.cohorts.cohort import validate_cohort
+    from lrmil.cohorts.screening import Look, far_levels, look_steps, lookalikes, sources_of, unusable
+    from lrmil.slides.resolution import parse_mpp
+
+    report = validate_cohort(options.slides, options.labels, folds=options.folds, options=table_options_of(options))
+    problems, looks = list(report.problems), tuple[Look, ...]()
+    if not options.table_only:
+        mpp, lr = parse_mpp(options.mpp_hr), parse_mpp(options.mpp_lr)
+        sources = with_checksums(sources_of(options.slides, report), options.checksums)
+        looks = show(look_steps(sources, mpp=mpp, lr=lr), stderr)
+        problems += [
+            *unusable(looks),
+            *far_levels(looks, lr),
+            *(lookalikes(looks, report.cohort) if report.cohort else []),
+        ]
+    failed = sum(bool(look.problem) for look in looks)
+    if options.json:
+        print_json({"ok": report.ok, "problems": [asdict(problem) for problem in problems]})
+        return 0 if report.ok and not failed else 1
+    if problems:
+        _print_problems(problems)
+    if report.cohort is None:
+        stdout.print("Mend the errors above, then try again.")
+        return 1
+    stdout.print(f"{len(report.cohort.slides) - failed} slides can be trained on.")
+    return exit_code(failed, len(report.cohort.slides))
+
+
+def _print_problems(problems: "Sequence[Problem]") -> None:
+    from rich.table import Column, Table
+    from rich.text import Text
+
+    from lrmil.cli.printing import stdout
+
+    table = Table(*(Column(name, overflow="fold") for name in ("row", "column", "", "problem", "remedy")))
+    for problem in problems:
+        place = [str(problem.row or ""), problem.column or ""]
+        table.add_row(*map(Text, [*place, problem.severity, problem.message, problem.hint]))
+    stdout.print(table)

@@ -1,0 +1,59 @@
+"""The parser of `lrmil`: its commands in four groups. It imports nothing slow, so that help comes at once."""
+
+import argparse
+
+from lrmil import __version__
+from lrmil.cli.commands import (
+    card,
+    case,
+    demo,
+    doctor,
+    encoders,
+    evaluate,
+    export,
+    extract,
+    inspect,
+    predict,
+    report,
+    reviews,
+    status,
+    stop,
+    train,
+    validate,
+)
+
+GROUPS = {
+    "slides": (inspect, predict, case, extract),
+    "models": (encoders, card, evaluate, doctor),
+    "runs": (validate, train, status, stop, report, demo),
+    "records": (reviews, export),
+}
+DESCRIPTION = "Whole-slide classification from low-resolution pixels."
+EPILOG = "Model output is not a diagnosis; for research use. Method: arXiv 2606.06864."
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands; what it parses has the command's function as `run`."""
+    parser = argparse.ArgumentParser(
+        prog="lrmil",
+        description=f"{DESCRIPTION}\n\n{_listing()}",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"lrmil {__version__}")
+    parser.add_argument("-v", "--verbose", action="store_true", help="say more on the error stream")
+    text = "one of the above; `lrmil COMMAND --help` shows its options and an example"
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", help=text)
+    for group in GROUPS.values():
+        for one in group:
+            one.add(commands)
+    return parser
+
+
+def _listing() -> str:
+    """Return one line for each command, below the name of its group."""
+    lines = []
+    for name, group in GROUPS.items():
+        lines.append(f"{name}:")
+        lines += [f"  {one.__name__.split('.')[-1]:8}  {one.SUMMARY}" for one in group]
+    return "\n".join(lines)

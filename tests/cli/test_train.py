@@ -1,0 +1,68 @@
+"""`lrmil train` and `lrmil report`: model, figures and page."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lrmil.io.settings import write_toml
+from lrmil.models.bundle import load_bundle
+from support.cli import CPU, RunCli, table
+from support.runs import TINY, TinyRun, stamp_of, tiny_config
+
+
+def test_train_writes_model_and_report(run_cli: RunCli, tiny_run: TinyRun, tmp_path: Path) -> None:
+    """A finished run goes on: nothing is trained again, the report is written."""
+    run = Path(shutil.copytree(tiny_run.folder, tmp_path / "run"))
+    named = ("encoder", "mpp_hr")
+    options = [f"--set={name}={json.dumps(value)}" for name, value in TINY.items() if name not in named]
+    arguments = ["train", tiny_run.slides, tiny_run.labels, "--out", run, "--encoder", "test_resnet"]
+    options += ["--mpp-hr", "10x"]
+    before = stamp_of(run / "fold-0/lr_student/artefact.json")
+    code, out, err = run_cli(*arguments, *options, *CPU)
+    assert code == 0, err
+    assert "AUROC" in out and f"Model: {run / 'model'}" in out and (run / "report.html").is_file()
+    assert stamp_of(run / "fold-0/lr_student/artefact.json") == before
+    (run / "report.html").unlink()
+    assert run_cli("report", run)[0] == 0 and (run / "report.html").is_file()
+
+
+@pytest.mark.long
+def test_train_and_evaluate_on_a_registry_s_table(run_cli: RunCli, tiny_run: TinyRun, tmp_path: Path) -> None:
+    """Other column names, more rows than slides, patients with slides of both classes, the other class positive."""
+    by_split: dict[str, list[dict[str, str]]] = {}
+    for row in table(tiny_run.labels):
+        by_split.setdefault(row["split"], []).append(row)
+    lines = ["Scan,Pat. no.,Finding,label,split"]
+    for split, rows in by_split.items():
+        rows.sort(key=lambda row: row["slide_id"])
+        lines += [f"{row['slide_id']},{split}-{n // 3},{row['label']},?,{split}" for n, row in enumerate(rows)]
+    lines += [f"elsewhere-{n},p{n},{'?' if n else 'benign'},?,{'train' if n else ''}" for n in range(3)]
+    labels = tmp_path / "registry.csv"
+    labels.write_text("\n".join(lines) + "\n")
+    columns = ["--slide-column", "Scan", "--case-column", "pat. no.", "--label-column", "Finding"]
+    config = tmp_path / "tiny.toml"
+    write_toml(config, tiny_config(mil__fit__epochs=1, stage1__fit__epochs=1))
+    train = ("train", tiny_run.slides, labels, "--out", tmp_path / "run", "--config", config, *columns, *CPU)
+    code, _, err = run_cli(*train)
+    assert code == 1 and "--skip-missing" in err and "elsewhere-2" in err
+    code, out, err = run_cli("validate", tiny_run.slides, labels, *columns, "--skip-missing", "--mpp-hr", "1")
+    assert code == 0 and "12 slides can be trained on" in out
+    code, _, err = run_cli(*train, "--skip-missing", "--positive", "negative")
+    assert code == 0 and "3 rows are left out, since there is no such slide" in err.replace("\n", " ")
+    assert "have different labels" in err.replace("\n", " ")
+    assert load_bundle(tmp_path / "run/model").classes == ("positive", "negative")
+    figures = json.loads((tmp_path / "run/metrics.json").read_text())
+    tested = len(by_split["test"])
+    assert figures["lr_student"]["n_slides"] == tested
+    assert figures["lr_student"]["n_cases"] == -(-tested // 3) < tested
+    rows = table(tmp_path / "run/predictions.csv")
+    own = {row["slide_id"]: row["label"] for row in table(tiny_run.labels)}
+    assert all(row["label"] == own[row["slide_id"]] for row in rows)
+
+    evaluate = ("evaluate", tiny_run.slides, labels, "--model", tmp_path / "run/model", "--json", *columns, *CPU)
+    assert run_cli(*evaluate, "--out", tmp_path / "out")[0] == 1
+    code, out, err = run_cli(*evaluate, "--skip-missing", "--out", tmp_path / "out")
+    assert code == 0 and json.loads(out)["metrics"]["n_slides"] == 12
+    assert "3 rows are left out" in err.replace("\n", " ")
