@@ -2,6 +2,8 @@
 
 import gc
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -314,6 +316,28 @@ def test_levels_that_a_cut_file_lost_are_told(tmp_path: Path, style: str) -> Non
     assert len(reader.levels) == 1 and "levels may be missing" in reader.notes[0]
     np.testing.assert_array_equal(reader.read(0, 0, 0, 512, 512), noise)
     reader.close()
+
+
+def test_a_program_without_a_log_hears_nothing_of_tifffile(tmp_path: Path) -> None:
+    """In a process of its own: pytest keeps a log."""
+    noise = np.random.default_rng(0).integers(0, 256, (512, 512, 3), np.uint8)
+    path = write_pyramid(tmp_path / "a.tif", noise, tile=128, factors=(2, 4))
+    with tifffile.TiffFile(path) as tif:
+        os.truncate(path, tif.series[0].levels[1].pages[0].offset)
+    code = (
+        "import logging, pathlib, sys\n"
+        "from lrmil.slides.readers.tiff import TiffReader\n"
+        "from lrmil.slides.readers.tiff_completeness import is_whole_tiff\n"
+        "assert logging.getLogger('tifffile').handlers == []\n"
+        "path = pathlib.Path(sys.argv[1])\n"
+        "reader = TiffReader(path)\n"
+        "assert 'levels may be missing' in reader.notes[0]\n"
+        "reader.read(0, 0, 0, 512, 512)\n"
+        "is_whole_tiff(path)\n"
+        "assert logging.getLogger('tifffile').handlers == []\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 class TestWhileOpen:

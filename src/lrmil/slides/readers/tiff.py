@@ -37,7 +37,6 @@ MAX_SEGMENT_BYTES = 512 << 20
 MAX_REMEMBERED = 1 << 16  # damaged segments kept in memory
 UNDECODABLE = (ValueError, TypeError, RuntimeError, IndexError, OSError)  # imagecodecs raises RuntimeError
 
-logging.getLogger("tifffile").addHandler(logging.NullHandler())  # to the application's log, not stderr
 logger = logging.getLogger(__name__)
 
 

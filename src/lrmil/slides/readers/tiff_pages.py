@@ -136,13 +136,13 @@ def parse_pyramid(path: Path) -> TiffPyramid:
         If the file is not a TIFF, or its largest image is not 8-bit RGB.
     """
     try:
-        with _complaints() as complaints, tifffile.TiffFile(path) as tif:
+        with collected_errors() as errors, tifffile.TiffFile(path) as tif:
             if tif.is_philips or tif.is_scn or tif.is_bif or tif.pages.first.software.startswith(TRESTLE):
                 raise NeedsOpenSlide(f"{path} is a TIFF that needs OpenSlide.")
             slide = find_slide(path, tif)
             _require_rgb(path, slide)
             pages, unmarked = _pages(slide)
-            lost = complaints or len(pages) - len(unmarked) < len(slide.pages) - len(slide.unmarked)
+            lost = errors or len(pages) - len(unmarked) < len(slide.pages) - len(slide.unmarked)
             notes = (*slide.notes, *_notes(slide.pages[0]), *((DAMAGED,) if lost else ()))
             return TiffPyramid(pages, unmarked, _mpp_candidates(tif, slide), _objective_power(tif, slide), notes)
     except SlideError:
@@ -155,8 +155,11 @@ def parse_pyramid(path: Path) -> TiffPyramid:
 
 
 @contextmanager
-def _complaints() -> Iterator[list[logging.LogRecord]]:
-    """Collect the errors that tifffile logs in this thread when it skips a part of the file."""
+def collected_errors() -> Iterator[list[logging.LogRecord]]:
+    """Collect the errors that tifffile logs in this thread where it goes on without a part of the file.
+
+    Meanwhile its records go to the application's log if it keeps one; else they do not reach stderr.
+    """
     thread, found = threading.get_ident(), list[logging.LogRecord]()
     handler = logging.Handler(logging.ERROR)
     handler.emit = lambda record: found.append(record) if record.thread == thread else None  # type: ignore[method-assign]
