@@ -5,17 +5,19 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from pydantic import Field, TypeAdapter, with_config
 from zarr.codecs import ZstdCodec
 
 from lrmil.errors import FormatError
 from lrmil.geometry import Grid
 from lrmil.io import atomic, untrusted
 from lrmil.io.ownership import is_features
+from lrmil.io.plain_data import CLOSED, Number, Text, Whole, parse_plain
 from lrmil.io.zarr_checks import require_safe_array
 from lrmil.models.encoders.contract import EncoderContract, find_breach, read_contract
 from lrmil.slides.checksums import NOT_COMPARED
@@ -30,7 +32,12 @@ COMPRESSOR = ZstdCodec(level=0, checksum=True)  # a bit that flips on the disk i
 INDEX, FLOATS = ("int32",), ("float32", "float16")
 UNREADABLE = (OSError, KeyError, ValueError, TypeError, RuntimeError)  # RuntimeError: the codec's
 
+Mpp = Annotated[Number, Field(ge=SMALLEST_MPP, le=ASKED_MPP[1])]
+Corner = Annotated[Whole, Field(gt=-FARTHEST, lt=FARTHEST)]
+Count = Annotated[Whole, Field(ge=0)]
 
+
+@with_config(CLOSED)
 @dataclass(frozen=True, slots=True)
 class FeaturesCard:
     """Where a slide's features come from: stored as the group's attributes.
@@ -63,28 +70,31 @@ class FeaturesCard:
         Which way of finding tissue and reading pixels it was (`lrmil.features.extraction.READING`), 0 in earlier files.
     """
 
-    slide_id: str
-    slide_fingerprint: str
-    slide_mpp: float
-    mpp_source: str
-    mpp: float
-    size: int
-    origin_yx: tuple[int, int]
-    encoder_hash: str
-    key: str
-    total: int
-    failed: int
-    seconds: float
-    bytes_read: int | None
-    notes: tuple[str, ...] = ()
-    checksum: str = NOT_COMPARED
+    slide_id: Text
+    slide_fingerprint: Text
+    slide_mpp: Mpp
+    mpp_source: Text
+    mpp: Mpp
+    size: Annotated[Whole, Field(ge=1, le=LARGEST_PATCH)]
+    origin_yx: tuple[Corner, Corner]
+    encoder_hash: Text
+    key: Text
+    total: Count
+    failed: Count
+    seconds: Number
+    bytes_read: Whole | None
+    notes: tuple[Text, ...] = ()
+    checksum: Text = NOT_COMPARED
     encoder: dict[str, object] | None = None
-    reading: int = 0
+    reading: Whole = 0
 
     @property
     def grid(self) -> Grid:
         """The lattice the index refers to."""
         return Grid(self.mpp, self.size, self.slide_mpp, self.origin_yx)
+
+
+_CARD = TypeAdapter(FeaturesCard)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,40 +191,22 @@ def read_card(path: Path) -> FeaturesCard:
     if found != FORMAT:
         raise FormatError(f"Expected the format {FORMAT} in {path}. Got {found!r}; extract again or update lrmil.")
     try:
-        notes = tuple(map(str, attributes.pop("notes", ())))
-        card = FeaturesCard(**{**attributes, "origin_yx": tuple(attributes["origin_yx"]), "notes": notes})
-        problem = _misfit(card)
-    except (KeyError, TypeError) as error:
-        raise FormatError(f"Expected the attributes of {FORMAT} in {path}. Got: {error}") from error
-    if problem:
-        raise FormatError(f"Expected {problem} in {path}. Got another value; extract this slide again.")
-    return card
-
-
-def _misfit(card: FeaturesCard) -> str:
-    """What is wrong with a card, as what was expected; "" when nothing is."""
-    texts = (card.slide_id, card.slide_fingerprint, card.mpp_source, card.encoder_hash, card.key, card.checksum)
-    if not all(isinstance(text, str) for text in texts):
-        return "names and hashes that are texts"
-    if type(card.reading) is not int:
-        return "a whole number as its way of reading"
-    if not all(_is_number(mpp) and SMALLEST_MPP <= mpp <= ASKED_MPP[1] for mpp in (card.slide_mpp, card.mpp)):
-        return f"resolutions from {SMALLEST_MPP:g} to {ASKED_MPP[1]:g} um/px"
-    if type(card.size) is not int or not 1 <= card.size <= LARGEST_PATCH:
-        return f"patches of 1 to {LARGEST_PATCH} px"
-    if len(card.origin_yx) != 2 or not all(_is_number(one) and abs(one) < FARTHEST for one in card.origin_yx):
-        return "a lattice that begins on the slide"
-    if type(card.total) is not int or type(card.failed) is not int or not 0 <= card.failed <= card.total:
-        return "a number of patches, and no more that failed"
+        card = parse_plain(_CARD, attributes)
+    except FormatError as error:
+        raise FormatError(
+            f"Expected the attributes of {FORMAT} in {path}. Got: {error}; extract this slide again."
+        ) from error
+    if card.failed > card.total:
+        raise FormatError(
+            f"Expected no more failed patches than patches in {path}. Got {card.failed} of {card.total}; extract this "
+            "slide again."
+        )
     if card.encoder is not None and read_contract(card.encoder) is None:
-        return "how the encoder makes embeddings, with its golden vector"
-    if not _is_number(card.seconds) or not (card.bytes_read is None or type(card.bytes_read) is int):
-        return "figures of what it took"
-    return ""
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+        raise FormatError(
+            f"Expected how the encoder makes embeddings, with its golden vector, in {path}. Got another statement; "
+            "extract this slide again."
+        )
+    return card
 
 
 def is_current(path: Path, *keys: str, checksum: str = NOT_COMPARED) -> bool:
