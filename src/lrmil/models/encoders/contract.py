@@ -8,14 +8,17 @@ import copy
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated
 
 import numpy as np
 import timm
 import torch
 from numpy.typing import NDArray
+from pydantic import Field, TypeAdapter
 from torch import Tensor
 
+from lrmil.errors import FormatError
+from lrmil.io.plain_data import Number, Text, Whole, parse_plain
 from lrmil.models.encoders.network import Encoder
 from lrmil.models.encoders.terms import EncoderTerms
 from lrmil.models.finite import MAX_OUTPUT, require_finite
@@ -25,6 +28,10 @@ from lrmil.models.finite import MAX_OUTPUT, require_finite
 TOLERANCE = 5e-4
 MAX_VALUES = 64  # of an embedding, evenly spaced: any change of the computation shows in all of them
 MAX_TEXT = 200
+
+Short = Annotated[Text, Field(max_length=MAX_TEXT)]
+Count = Annotated[Whole, Field(ge=1)]
+Output = Annotated[Number, Field(ge=-MAX_OUTPUT, le=MAX_OUTPUT)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +56,21 @@ class EncoderContract:
         Up to 64 values, evenly spaced, of the embedding of `golden_tile`.
     """
 
-    architecture: str
-    embedding: str
-    size: int
-    dim: int
-    source: str
-    revision: str
-    timm: str
-    golden: tuple[float, ...]
+    architecture: Short
+    embedding: Short
+    size: Count
+    dim: Count
+    source: Short
+    revision: Short
+    timm: Short
+    golden: Annotated[tuple[Output, ...], Field(min_length=1, max_length=MAX_VALUES)]
 
     def to_dict(self) -> dict[str, object]:
         """JSON-ready; the inverse of `read_contract`."""
         return {**asdict(self), "golden": list(self.golden)}
+
+
+_CONTRACT = TypeAdapter(EncoderContract)
 
 
 def golden_tile(size: int) -> NDArray[np.uint8]:
@@ -93,19 +103,10 @@ def contract_of(encoder: Encoder) -> EncoderContract:
 
 def read_contract(values: object) -> EncoderContract | None:
     """Parse the contract in a file; return None if there is none or it is invalid."""
-    if not isinstance(values, Mapping):
+    try:
+        return parse_plain(_CONTRACT, values) if isinstance(values, Mapping) else None
+    except FormatError:
         return None
-    texts = {key: values.get(key) for key in ("architecture", "embedding", "source", "revision", "timm")}
-    counts = {key: values.get(key) for key in ("size", "dim")}
-    golden = values.get("golden")
-    fits = all(isinstance(text, str) and len(text) <= MAX_TEXT for text in texts.values())
-    fits &= all(type(count) is int and count > 0 for count in counts.values())
-    if not fits or not isinstance(golden, list) or not 0 < len(golden) <= MAX_VALUES:
-        return None
-    if not all(type(value) in (int, float) and abs(value) <= MAX_OUTPUT for value in golden):
-        return None
-    arguments: dict[str, Any] = {**texts, **counts}
-    return EncoderContract(**arguments, golden=tuple(map(float, golden)))
 
 
 def difference(one: EncoderContract, other: EncoderContract) -> float:
