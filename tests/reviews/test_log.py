@@ -27,6 +27,7 @@ from lrmil.reviews.log import (
     append_review,
     latest_reviews,
     read_reviews,
+    require_reviews,
 )
 from lrmil.reviews.table import COLUMNS, write_review_table
 from support.hostile import places, put, values
@@ -138,6 +139,13 @@ class TestRoundTrip:
 class TestBrokenLogs:
     def test_an_absent_log_is_empty(self, tmp_path: Path) -> None:
         assert read_reviews(tmp_path / "none") == ((), ())
+
+    def test_an_absent_log_that_someone_named_is_refused(self, tmp_path: Path) -> None:
+        for path in (tmp_path / "none.jsonl", tmp_path):
+            with pytest.raises(ReviewError):
+                require_reviews(path)
+        (tmp_path / "empty.jsonl").touch()
+        assert require_reviews(tmp_path / "empty.jsonl") == read_reviews(tmp_path / "none.jsonl")
 
     def test_a_folder_is_no_log(self, tmp_path: Path) -> None:
         with pytest.raises(ReviewError, match="Cannot read the review log"):

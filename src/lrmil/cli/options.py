@@ -8,12 +8,12 @@ from lrmil.cohorts.checks import names_of
 from lrmil.cohorts.cohort import TableOptions
 from lrmil.cohorts.mpp_table import read_mpp_table
 from lrmil.configs import TrainConfig, parse_value, with_settings
-from lrmil.errors import CohortError, ConfigError, ReviewError
+from lrmil.errors import CohortError, ConfigError
 from lrmil.features.extraction import SlideSource
 from lrmil.io.settings import read_toml
 from lrmil.patches.masks import find_masks, given_mask, mask_files
 from lrmil.patches.tissue import GivenMask
-from lrmil.reviews.log import ReviewLog, read_reviews
+from lrmil.reviews.log import ReviewLog, require_reviews
 from lrmil.slides.checksums import Checksum, ChecksumList, read_checksums
 from lrmil.slides.discovery import find_slides
 from lrmil.slides.inputs import local_encoder
@@ -118,11 +118,9 @@ def masks_in(place: Path | None, sources: list[SlideSource]) -> dict[str, GivenM
     return {slide_id: given_mask(path) for slide_id, path in found.items()}
 
 
-def log_at(path: Path) -> ReviewLog:
-    """Read a review log that someone named: unlike the log of a window, it must be there."""
-    if not path.is_file():
-        raise ReviewError(f"Expected a review log at {path}. Got none; check the path.")
-    log = read_reviews(path)
+def review_log_at(path: Path) -> ReviewLog:
+    """Read a review log, and say which of its lines cannot be read."""
+    log = require_reviews(path)
     if log.unreadable:
         lines = ", ".join(map(str, log.unreadable))
         stderr.print(f"{path} has lines that cannot be read and were passed over: {lines}", markup=False)

@@ -45,6 +45,7 @@ __all__ = [
     "latest_reviews",
     "now",
     "read_reviews",
+    "require_reviews",
 ]
 
 FORMAT = "lrmil.review/1"
@@ -136,6 +137,21 @@ def read_reviews(log: Path) -> ReviewLog:
         If the file cannot be read.
     """
     return ReviewReader(log).read()
+
+
+def require_reviews(log: Path) -> ReviewLog:
+    """Read a log that someone named: unlike the log of a window, it must be there.
+
+    Raises
+    ------
+    FormatError
+        As `read_reviews`.
+    ReviewError
+        If there is no such file, or it cannot be read at all.
+    """
+    if not log.is_file():
+        raise ReviewError(f"Expected a review log at {log}. Got none; check the path.")
+    return read_reviews(log)
 
 
 class ReviewReader:

@@ -39,7 +39,7 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Classify one slide, and write the page of the case."""
-    from lrmil.cli.options import inputs_of, log_at, masks_in, mpp_of, with_checksums
+    from lrmil.cli.options import inputs_of, masks_in, mpp_of, review_log_at, with_checksums
     from lrmil.cli.printing import stderr, stdout
     from lrmil.cli.progress import show
     from lrmil.models.bundle import load_bundle
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
     from lrmil.slides.source import SlideSource, slide_id_of
 
     bundle = load_bundle(options.model)
-    reviews = latest_reviews(log_at(options.reviews).reviews) if options.reviews else {}
+    reviews = latest_reviews(review_log_at(options.reviews).reviews) if options.reviews else {}
     path = slide_path(options.slide)
     given = SlideSource(slide_id_of(path), path, mpp_of(options), options.use_objective_power)
     (source,) = with_checksums([given], options.checksums)

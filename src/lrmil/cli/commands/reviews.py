@@ -26,13 +26,13 @@ def run(options: argparse.Namespace) -> int:
     """List the last review of each slide and model."""
     from dataclasses import asdict
 
-    from lrmil.cli.options import log_at
+    from lrmil.cli.options import review_log_at
     from lrmil.cli.printing import print_json, stdout
     from lrmil.reviews.log import latest_reviews
     from lrmil.reviews.table import write_review_table
     from lrmil.slides.inputs import Inputs
 
-    log = log_at(options.log)
+    log = review_log_at(options.log)
     latest = list(latest_reviews(log.reviews).values())
     if options.csv:
         Inputs(others=[options.log]).require_clear([options.csv])
