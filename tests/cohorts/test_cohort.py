@@ -203,7 +203,7 @@ class TestReading:
     @pytest.mark.parametrize(
         ("name", "content", "message"),
         [
-            ("absent.csv", None, "no such file"),
+            ("absent.csv", None, "no labels table"),
             ("empty.csv", b"", "empty"),
             ("blank.csv", b"\n , \n", "empty"),
             ("headless.csv", b",,\ns00,p00,normal\n", "first row"),

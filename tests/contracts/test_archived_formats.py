@@ -19,6 +19,7 @@ from lrmil.io.ownership import is_card, is_log, is_metrics, is_out_of_fold_table
 from lrmil.models.bundle import Bundle, load_bundle
 from lrmil.prediction.batch import predict_one
 from lrmil.prediction.files import read_prediction
+from lrmil.prediction.options import PredictOptions
 from lrmil.reports.run_data import Report
 from lrmil.reports.run_report import render, write_report
 from lrmil.runs.changes import read_earlier
@@ -208,18 +209,18 @@ class TestPrediction:
     @pytest.mark.skipif(READING != SAMPLE_READING, reason="slides are read in another way than for the sample")
     def test_it_is_used_as_an_earlier_answer(self, source: SlideSource, bundle: Bundle, out: Path) -> None:
         stamps = {path: stamp_of(path) for path in out.rglob("*") if path.is_file()}
-        steps = list(predict_one(source, bundle, out, device="cpu"))
+        steps = list(predict_one(source, bundle, out, PredictOptions(device="cpu")))
         assert len(steps) == 1 and steps[0].result is not None and steps[0].result.label == "no"
         assert {path: stamp_of(path) for path in out.rglob("*") if path.is_file()} == stamps
 
     def test_the_answer_is_the_same_today(self, source: SlideSource, bundle: Bundle, out: Path, tmp_path: Path) -> None:
         earlier = read_prediction(out, "sample")
-        today = last(predict_one(source, bundle, tmp_path / "anew", device="cpu"))
+        today = last(predict_one(source, bundle, tmp_path / "anew", PredictOptions(device="cpu")))
         assert earlier is not None and today.probabilities == pytest.approx(earlier.probabilities, abs=1e-4)
         np.testing.assert_array_equal(today.patches.level0_yx, earlier.patches.level0_yx)
         np.testing.assert_allclose(today.patch_attention, earlier.patch_attention, atol=1e-4)
 
     def test_one_that_was_made_otherwise_is_made_again(self, source: SlideSource, bundle: Bundle, out: Path) -> None:
         stamp = stamp_of(out / "sample.json")
-        assert len(list(predict_one(source, bundle, out, device="cpu", uncertain_below=0.99))) > 1
+        assert len(list(predict_one(source, bundle, out, PredictOptions(device="cpu", uncertain_below=0.99)))) > 1
         assert stamp_of(out / "sample.json") != stamp

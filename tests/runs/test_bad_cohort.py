@@ -88,7 +88,7 @@ def pixels_of(slide: Path) -> np.ndarray:
 BAD: dict[str, tuple[Callable[[Path, Path], None], str]] = {
     "torn.ome.tif": (torn, "truncated"),
     "empty.svs": (empty, "empty.svs"),
-    "text.svs": (text, "whole-slide image"),
+    "text.svs": (text, "OpenSlide cannot open text.svs"),
     "folder.svs": (folder, "another folder"),
     "link.svs": (link_to_nowhere, "leads nowhere"),
     "no-mpp.ome.tif": (without_mpp, "um/px"),

@@ -224,7 +224,7 @@ class TestList:
         try:
             read_checksums(path)
         except CohortError as error:
-            assert "Expected" in str(error) or "cannot be read" in str(error)
+            assert "list of checksums" in str(error)
 
 
 class TestSlides:

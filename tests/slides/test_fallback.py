@@ -122,7 +122,7 @@ def test_a_place_that_is_lost_on_every_level_is_lost(tmp_path: Path, bundle: Bun
 
 def test_too_large_a_stand_in_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = damage(write_pyramid(tmp_path / "a.tif", TISSUE), 1)
-    monkeypatch.setattr("lrmil.slides.fallback.LevelFallback.sample.__kwdefaults__", {"most_pixels": 256 * 256})
+    monkeypatch.setattr("lrmil.slides.fallback.LevelFallback.sample.__kwdefaults__", {"max_pixels": 256 * 256})
     with open_slide(path) as slide:
         slide.read_region((0, 0), (64, 64), 2.0)
         with pytest.raises(SlideError, match="level 1"):

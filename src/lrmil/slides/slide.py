@@ -233,9 +233,8 @@ class Slide:
         """
         if self.mpp > mpp * MAX_COARSER:
             raise ResolutionError(
-                f"Expected {self.path.name} to be at least as fine as {mpp:.4g} um/px. Got {self.mpp:.4g} um/px "
-                f"({self.mpp_source}); a coarser slide is never enlarged: scan it finer or work at a coarser "
-                "resolution."
+                f"Expected a slide of {mpp:.4g} um/px or finer. {self.path.name} has {self.mpp:.4g} um/px "
+                f"({self.mpp_source}). Use a slide scanned at a higher resolution; pixels are never upsampled."
             )
 
     def level_for(self, mpp: float) -> int:

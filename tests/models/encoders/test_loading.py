@@ -439,11 +439,10 @@ class TestPatchEncoder:
     def test_the_batch_is_halved_until_it_fits_and_that_is_said_once(self, caplog: pytest.LogCaptureFixture) -> None:
         batch = pixels(50, 8).permute(0, 2, 3, 1).contiguous().numpy()
         plenty = PatchEncoder(Hungry(1000), CPU, batch_size=32, layers=(2,))(batch)  # type: ignore[arg-type]
-        hungry = Hungry(20)
-        encoder = PatchEncoder(hungry, CPU, batch_size=32, layers=(2,))  # type: ignore[arg-type]
+        encoder = PatchEncoder(Hungry(20), CPU, batch_size=32, layers=(2,))  # type: ignore[arg-type]
         with caplog.at_level(logging.WARNING):
             first, second = encoder(batch), encoder(batch)
-        assert encoder.batch_size == 16 and hungry.seen == [16, 16, 16, 2] * 2
+        assert encoder.batch_size == 16 and encoder.encoder.seen == [16, 16, 16, 2] * 2
         assert [record.getMessage() for record in caplog.records] == [
             "Not enough memory on cpu: the batch is now 16 patches."
         ]

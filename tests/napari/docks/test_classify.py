@@ -271,7 +271,7 @@ def test_glass_and_coarse_slides_are_refused_with_a_remedy(
     assert ready.slides.layer is not None and ready.slides.layer.name == "coarse", "the slide opened last is chosen"
     ready.start()
     finish(ready.session)
-    assert "never enlarged" in ready.message.text() and ready.run.isEnabled()
+    assert "never upsampled" in ready.message.text() and ready.run.isEnabled()
 
 
 def test_a_broken_model_folder_is_said(ready: ClassifySlide, tmp_path: Path, finish: Finish) -> None:
