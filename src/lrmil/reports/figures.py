@@ -26,6 +26,7 @@ from lrmil.slides.slide import open_slide
 SIDE = 420  # px: longer side of a slide's image; six examples of three images stay below 2 MB
 QUALITY = 82
 MAX_NAME = 60  # characters of a name in a figure
+MAX_DRAWN = 1e30  # of a loss
 # Okabe and Ito's palette, for colour-blind readers; dashes distinguish the arms when printed without colour.
 ARM_STYLE = {
     "hr_teacher": ("#0072B2", (0, (6, 2))),
@@ -166,9 +167,10 @@ def _losses(axes: Axes, title: str, lines: Sequence[LossLine]) -> None:
         epochs = range(1, len(line.train) + 1)
         dot = "." if len(line.train) == 1 else None
         names = ["training", "validation", "best epoch"] if number == 0 else ["", "", ""]
-        axes.plot(epochs, line.train, color=TRAIN, linestyle=(0, (5, 2)), linewidth=width, label=names[0], marker=dot)
-        axes.plot(epochs, line.validation, color=VALIDATION, linewidth=width, label=names[1], marker=dot)
-        best = line.validation[line.best_epoch - 1]
+        train, validation = _drawable(line.train), _drawable(line.validation)
+        axes.plot(epochs, train, color=TRAIN, linestyle=(0, (5, 2)), linewidth=width, label=names[0], marker=dot)
+        axes.plot(epochs, validation, color=VALIDATION, linewidth=width, label=names[1], marker=dot)
+        best = validation[line.best_epoch - 1]
         axes.plot([line.best_epoch], [best], "o", color=VALIDATION, markerfacecolor="white", label=names[2])
     axes.set_title(title, fontsize=10)
     axes.set_xlabel("epoch")
@@ -177,6 +179,11 @@ def _losses(axes: Axes, title: str, lines: Sequence[LossLine]) -> None:
     axes.set_ylim(bottom=0)
     axes.grid(color="#E5E5E5", linewidth=0.6)
     axes.legend(fontsize=8, handlelength=3)
+
+
+def _drawable(losses: Sequence[float]) -> list[float]:
+    """Leave a gap where a loss is beyond what axes can be laid out for, as in a damaged history."""
+    return [loss if abs(loss) <= MAX_DRAWN else math.nan for loss in losses]
 
 
 def _svg(figure: Figure, description: str) -> str:
