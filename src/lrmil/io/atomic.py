@@ -287,7 +287,7 @@ def _is_same(path: Path, data: bytes) -> bool:
 
 
 def flush(path: Path) -> None:
-    """Make the system write a file, or every file in a folder, to the disk; the last thing before it gets its name."""
+    """Flush a file, or every file in a folder, to the disk, before it is renamed."""
     for part in [path, *path.rglob("*")] if path.is_dir() else [path]:
         if part.is_file():
             with part.open("r+b") as file:  # Windows flushes only files opened for writing

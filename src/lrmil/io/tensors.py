@@ -19,7 +19,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, 
     path
         The file.
     tensors
-        Name and tensor, of any shape and device. Some may share memory: each is written whole.
+        Name and tensor, of any shape and device. Tensors that share memory are written separately.
     metadata
         Texts for the header of the file.
     """

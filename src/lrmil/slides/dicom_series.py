@@ -82,7 +82,7 @@ class DicomFolder:
 
 
 def dicom_in(folder: Path, *, scans: Collection[str] = ()) -> DicomFolder:
-    """List the DICOM files of a folder; while nothing in it changes, the same value is returned again.
+    """List the DICOM files of a folder; the same value is returned while the folder does not change.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ class _Listing:
         self.by_series: dict[str, list[str]] = {}
         for name, head in self.heads.items():
             self.by_series.setdefault(head.series, []).append(name)
-        self.folders: dict[tuple[Path, tuple[str, ...]], DicomFolder] = {}  # what `dicom_in` made of it
+        self.folders: dict[tuple[Path, tuple[str, ...]], DicomFolder] = {}  # results of `dicom_in`
 
     def series_with(self, name: str) -> list[str]:
         """Return the names of the files in the series of a file."""

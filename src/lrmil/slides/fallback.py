@@ -67,7 +67,7 @@ class LevelFallback:
             (height, width) in output pixels.
         step
             Level-0 pixels per output pixel.
-        most_pixels
+        max_pixels
             A finer level is not used if more of its pixels would have to be read.
 
         Returns

@@ -224,7 +224,12 @@ class Slide:
         return self.identity.fingerprint
 
     def require_mpp(self, mpp: float) -> None:
-        """Refuse to work at `mpp` um/px where pixels would have to be enlarged.
+        """Require that the slide can be read at a resolution without upsampling.
+
+        Parameters
+        ----------
+        mpp
+            Requested resolution in um/px.
 
         Raises
         ------

@@ -247,7 +247,7 @@ class TestResolution:
         with open_slide(path) as slide, pytest.raises(ResolutionError) as caught:
             _ = slide.mpp
         words = str(caught.value).partition(" Give the um/px yourself")[0]
-        assert "OME PhysicalSize says 8" in words
+        assert "8 um (OME PhysicalSize)" in words
         dock.slides.open_file(str(path))
         dock.start()
         for text in (dock.slides.resolution.text(), dock.message.text(), *warned):

@@ -94,15 +94,15 @@ def test_a_frame_is_looked_at_once(slide: Path) -> None:
     """What is lost after a frame was found intact is not looked for again; a frame that was not read yet is."""
     height, width = SHAPES[slide.name]
     frames = DicomFrames(slide)
-    frames.refuse_holes((height, width), 0, 0, 1, 1)
+    frames.require_whole_frames((height, width), 0, 0, 1, 1)
     for number in (0, 1):
         zero(slide, number)
     for _ in range(3):
-        frames.refuse_holes((height, width), 0, 0, TILE, TILE)
+        frames.require_whole_frames((height, width), 0, 0, TILE, TILE)
     with pytest.raises(SlideError, match="frame 1 "):
-        frames.refuse_holes((height, width), 0, 0, 1, TILE + 1)
+        frames.require_whole_frames((height, width), 0, 0, 1, TILE + 1)
     with pytest.raises(SlideError, match="frame 0 "):
-        DicomFrames(slide).refuse_holes((height, width), 0, 0, 1, 1)
+        DicomFrames(slide).require_whole_frames((height, width), 0, 0, 1, 1)
 
 
 def test_the_file_of_a_level_is_found_among_those_beside(shared: Path, tmp_path: Path) -> None:
