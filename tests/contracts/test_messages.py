@@ -23,7 +23,7 @@ from lrmil.io.ownership import is_prediction_table
 from lrmil.io.settings import read_toml
 from lrmil.io.tables import read_table
 from lrmil.io.tensors import load_tensors
-from lrmil.reviews.log import Review, append_review, read_reviews
+from lrmil.reviews.log import Review, append_review, read_reviews, require_reviews
 from lrmil.slides.checksums import Checksum, read_checksums, verify
 from lrmil.slides.identity import unchanged
 from lrmil.slides.inputs import Inputs
@@ -244,6 +244,11 @@ def _(folder: Path) -> object:
 @promised("reviews: a log that cannot be read")
 def _(folder: Path) -> object:
     return read_reviews(folder)
+
+
+@promised("reviews: no log")
+def _(folder: Path) -> object:
+    return require_reviews(folder / "reviews.jsonl")
 
 
 @promised("reviews: a log that cannot be written")

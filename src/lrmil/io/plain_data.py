@@ -1,6 +1,6 @@
-"""Plain data, such as JSON gives, become typed values; what does not fit is named in one short line.
+"""Validate plain data, such as parsed JSON, as typed values; name the fields that do not fit in one short line.
 
-A type for this is strict itself, by the names below: a truth is no number, nor is a text, NaN or infinity.
+The types below are strict: neither a boolean nor a text counts as a number, nor does NaN or infinity.
 """
 
 from typing import Annotated, TypeVar
@@ -10,29 +10,29 @@ from pydantic import ConfigDict, Field, StrictFloat, StrictInt, StrictStr, TypeA
 from lrmil.errors import FormatError, printable
 
 T = TypeVar("T")
-MAX_NAMED = 3  # misfits in a message
+MAX_NAMED = 3  # fields listed in one message
 MAX_SHOWN = 80  # characters of a value
 
-CLOSED = ConfigDict(extra="forbid")  # for `pydantic.with_config`: a field that the type does not have is refused
+CLOSED = ConfigDict(extra="forbid")  # for `pydantic.with_config`: unknown fields are refused
 Text = StrictStr
 Whole = StrictInt
-Number = Annotated[StrictFloat, Field(allow_inf_nan=False)]  # of JSON also a whole one
+Number = Annotated[StrictFloat, Field(allow_inf_nan=False)]  # JSON integers are accepted too
 
 
 def parse_plain(adapter: TypeAdapter[T], values: object) -> T:
-    """Return plain data as the type of `adapter`.
+    """Validate plain data as the type of `adapter`, and return the typed value.
 
     Parameters
     ----------
     adapter
-        The type, such as a dataclass whose fields are of the types above.
+        The type, such as a dataclass with fields of the types above.
     values
-        What a file states.
+        The content of a file.
 
     Raises
     ------
     FormatError
-        With the first fields that do not fit.
+        If a field does not fit; the message names the first ones.
     """
     try:
         return adapter.validate_python(values)
@@ -41,7 +41,7 @@ def parse_plain(adapter: TypeAdapter[T], values: object) -> T:
 
 
 def explain(error: ValidationError) -> str:
-    """Return which fields do not fit, and why, in one line that is never long."""
+    """Return the fields that do not fit, and why, in one short line."""
     problems = error.errors(include_url=False, include_context=False)
     said = [f"{_place(one['loc'])}: {_reason(one['msg'], one['input'])}" for one in problems]
     more = f"; {len(said) - MAX_NAMED} more" if len(said) > MAX_NAMED else ""
@@ -59,6 +59,6 @@ def _reason(message: str, value: object) -> str:
 
 
 def _shown(value: str | int | float | None) -> str:
-    if isinstance(value, int) and value.bit_length() > MAX_SHOWN:  # Python writes no number of 5,000 digits
-        return "a number out of all bounds"
+    if isinstance(value, int) and value.bit_length() > MAX_SHOWN:  # Python cannot print a number of 5,000 digits
+        return "a very large number"
     return repr(value)[:MAX_SHOWN]

@@ -140,17 +140,17 @@ def read_reviews(log: Path) -> ReviewLog:
 
 
 def require_reviews(log: Path) -> ReviewLog:
-    """Read a log that someone named: unlike the log of a window, it must be there.
+    """Read a log that must exist, because a user named it.
 
     Raises
     ------
     FormatError
         As `read_reviews`.
     ReviewError
-        If there is no such file, or it cannot be read at all.
+        If there is no such file, or it cannot be read.
     """
     if not log.is_file():
-        raise ReviewError(f"Expected a review log at {log}. Got none; check the path.")
+        raise ReviewError(f"There is no review log at {log}. Check the path.")
     return read_reviews(log)
 
 
