@@ -209,7 +209,7 @@ def from_dict(values: dict[str, object]) -> TrainConfig:
     try:
         return TypeAdapter(TrainConfig).validate_python(values)
     except ValidationError as error:
-        raise ConfigError(f"Expected valid settings. Got: {_explain(error)}") from error
+        raise ConfigError(f"Expected valid settings. Got: {_explain(error)}.") from error
 
 
 def mil_from_dict(values: object) -> MILConfig:
@@ -223,7 +223,7 @@ def mil_from_dict(values: object) -> MILConfig:
     try:
         return TypeAdapter(MILConfig).validate_python(values)
     except ValidationError as error:
-        raise ConfigError(f"Expected valid MIL settings. Got: {_explain(error)}") from error
+        raise ConfigError(f"Expected valid MIL settings. Got: {_explain(error)}.") from error
 
 
 def to_dict(config: TrainConfig) -> dict[str, object]:

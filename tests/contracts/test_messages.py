@@ -6,6 +6,7 @@ check the class of an error, its reason and the item that it names, not its sent
 """
 
 import errno
+import json
 import re
 import struct
 import tempfile
@@ -16,6 +17,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lrmil.configs import TrainConfig, from_dict, with_settings
+from lrmil.demo.synthetic import make_cohort_steps
 from lrmil.errors import LrmilError
 from lrmil.geometry import Grid, resolution_ratio
 from lrmil.io import atomic, documents, locks, plain_files, untrusted
@@ -23,13 +26,26 @@ from lrmil.io.ownership import is_prediction_table
 from lrmil.io.settings import read_toml
 from lrmil.io.tables import read_table
 from lrmil.io.tensors import load_tensors
+from lrmil.models.bundle import load_bundle, save_bundle
+from lrmil.models.encoders.loading import load_encoder
+from lrmil.models.encoders.source import find_source
+from lrmil.models.encoders.terms import EncoderTerms, terms_warning
+from lrmil.models.finite import require_finite
+from lrmil.patches.mask_files import require_mask_writable
+from lrmil.patches.masks import find_masks, read_mask
+from lrmil.patches.tissue import find_tissue
+from lrmil.raster import Raster
+from lrmil.reports.run_report import write_report
 from lrmil.reviews.log import Review, append_review, read_reviews, require_reviews
+from lrmil.runs.plan_file import write_plan
 from lrmil.slides.checksums import Checksum, read_checksums, verify
 from lrmil.slides.identity import unchanged
 from lrmil.slides.inputs import Inputs
 from lrmil.slides.resolution import parse_mpp
 from lrmil.slides.slide import open_slide
+from lrmil.slides.source import SlideSource
 from support.pictures import picture
+from support.runs import tiny_bundle
 from support.slides import coordinate_pixels, overwrite, segment_of, write_ome_zarr_slide, write_pyramid
 from support.vendor_slides import write_mrxs
 
@@ -408,6 +424,133 @@ def _(folder: Path) -> object:
 def _(folder: Path) -> object:
     (folder / "a.svs").write_text("changed")
     return verify([Checksum(folder / "a.svs", "0" * 64, "sums.txt")])
+
+
+SOURCES = [SlideSource(name, Path(f"{name}.svs")) for name in "ab"]
+
+
+def glass(folder: Path) -> Path:
+    return write_pyramid(folder / "a.ome.tif", np.full((256, 256, 3), 243, np.uint8), 4.0, factors=())
+
+
+@promised("patches: a folder without masks")
+def _(folder: Path) -> object:
+    return find_masks(folder, SOURCES)
+
+
+@promised("patches: one mask for two slides")
+def _(folder: Path) -> object:
+    (folder / "mask.geojson").touch()
+    return find_masks(folder / "mask.geojson", SOURCES)
+
+
+@promised("patches: two masks of a slide")
+def _(folder: Path) -> object:
+    (folder / "a.geojson").touch()
+    (folder / "a_mask_use.png").touch()
+    return find_masks(folder, SOURCES)
+
+
+@promised("patches: the mask of another slide")
+def _(folder: Path) -> object:
+    square = [[0, 0], [5000, 0], [5000, 5000], [0, 0]]
+    feature = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [square]}}
+    (folder / "a.geojson").write_text(json.dumps(feature))
+    with open_slide(glass(folder)) as slide:
+        return read_mask(folder / "a.geojson", slide)
+
+
+@promised("patches: a mask that is not GeoJSON")
+def _(folder: Path) -> object:
+    (folder / "a.geojson").write_text("{}")
+    with open_slide(glass(folder)) as slide:
+        return read_mask(folder / "a.geojson", slide)
+
+
+@promised("patches: an edited mask in the output folder")
+def _(folder: Path) -> object:
+    (folder / "a.tissue.ome.zarr").mkdir()
+    mask = Raster.on_lattice(np.ones((2, 2), bool), cell_level0=8.0, origin_yx=(0.0, 0.0))
+    return require_mask_writable(folder / "a.tissue.ome.zarr", mask, "")
+
+
+@promised("patches: a slide without tissue")
+def _(folder: Path) -> object:
+    with open_slide(glass(folder)) as slide:
+        return " ".join(find_tissue(slide).notes)
+
+
+@promised("models: a folder that is not a model")
+def _(folder: Path) -> object:
+    return load_bundle(folder)
+
+
+@promised("models: a model of a later version")
+def _(folder: Path) -> object:
+    save_bundle(folder / "model", tiny_bundle())
+    path = folder / "model/bundle.json"
+    path.write_text(path.read_text().replace("lrmil.bundle/1", "lrmil.bundle/9"))
+    return load_bundle(folder / "model")
+
+
+@promised("models: weights that changed")
+def _(folder: Path) -> object:
+    save_bundle(folder / "model", tiny_bundle())
+    path = folder / "model/mil.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"\1")
+    return load_bundle(folder / "model")
+
+
+@promised("models: an encoder that does not exist")
+def _(folder: Path) -> object:
+    return find_source("uni2h")
+
+
+@promised("models: an encoder that timm cannot build")
+def _(folder: Path) -> object:
+    return find_source("conch")
+
+
+@promised("models: a patch size that does not fit")
+def _(folder: Path) -> object:
+    return load_encoder("vit_tiny_patch16_224", size=250, pretrained=False)
+
+
+@promised("models: outputs that are not finite")
+def _(folder: Path) -> object:
+    return require_finite("the encoder resnet18", np.array([1.0, np.nan]))
+
+
+@promised("models: terms that forbid commercial use")
+def _(folder: Path) -> object:
+    teacher = EncoderTerms("uni2-h", "CC-BY-NC-ND-4.0", inherits=True)
+    return terms_warning(teacher, EncoderTerms("resnet18", random=True))
+
+
+@promised("configs: an unknown setting")
+def _(folder: Path) -> object:
+    return from_dict({"epocs": 3})
+
+
+@promised("configs: a setting of an unknown group")
+def _(folder: Path) -> object:
+    return with_settings(TrainConfig(), {"stage3.epochs": 3})
+
+
+@promised("demo: too few slides")
+def _(folder: Path) -> object:
+    return list(make_cohort_steps(folder, slides=3))
+
+
+@promised("reports: a folder that is not a run")
+def _(folder: Path) -> object:
+    return write_report(folder)
+
+
+@promised("reports: a run that is not finished")
+def _(folder: Path) -> object:
+    write_plan(folder, TrainConfig(), "slides", "labels.csv")
+    return write_report(folder)
 
 
 @pytest.mark.parametrize("name", sorted(PROVOKED))

@@ -238,8 +238,9 @@ class Slide:
         """
         if self.mpp > mpp * MAX_COARSER:
             raise ResolutionError(
-                f"Expected a slide of {mpp:.4g} um/px or finer. {self.path.name} has {self.mpp:.4g} um/px "
-                f"({self.mpp_source}). Use a slide scanned at a higher resolution; pixels are never upsampled."
+                f"Expected {self.path.name} to be at least as fine as {mpp:.4g} um/px. Got {self.mpp:.4g} um/px "
+                f"({self.mpp_source}). Pixels are never upsampled: use a slide scanned at a higher resolution, or work "
+                "at a coarser one."
             )
 
     def level_for(self, mpp: float) -> int:
