@@ -42,7 +42,7 @@ LONG = {"mil__fit__epochs": 5000, "mil__fit__patience": 5000}  # lasts until it 
 VIEWER = """
 import sys
 from pathlib import Path
-from lrmil.configs import read_toml
+from lrmil.io.settings import read_toml
 from napari_lrmil.jobs.training_process import start_training
 run, slides, labels, settings = map(Path, sys.argv[1:])
 start_training(run, slides, labels, read_toml(settings), "cpu")
