@@ -23,9 +23,10 @@ from lrmil.configs import MILConfig
 from lrmil.io.atomic import write_text
 from lrmil.models.bundle import Bundle
 from lrmil.models.encoders.loading import load_encoder
-from lrmil.models.heads.abmil import make_mil
+from lrmil.models.heads.choice import make_mil
 from lrmil.prediction.inference import predict
 from lrmil.prediction.prediction import Prediction
+from lrmil.tasks.classification import Classification
 
 SIDE, CELL, PATCH, BATCH = 16_384, 512, 128, 64
 
@@ -81,7 +82,7 @@ def bundle(shared: Path, mpp: float) -> Bundle:
     encoder = load_encoder(f"local-dir:{shared / 'weights/mobilenetv2_100'}", size=PATCH)
     torch.manual_seed(0)
     mil = make_mil(encoder.dim, 2, MILConfig())
-    return Bundle(("negative", "positive"), mpp, PATCH, 0.25, 0.2, encoder, mil, MILConfig())
+    return Bundle(Classification(("negative", "positive")), mpp, PATCH, 0.25, 0.2, encoder, mil, MILConfig())
 
 
 def own_peak() -> float:

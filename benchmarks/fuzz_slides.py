@@ -36,13 +36,14 @@ from lrmil.errors import LrmilError, ResolutionError, SlideError
 from lrmil.io.atomic import write_json, write_text
 from lrmil.models.bundle import Bundle
 from lrmil.models.encoders.loading import load_encoder
-from lrmil.models.heads.abmil import make_mil
+from lrmil.models.heads.choice import make_mil
 from lrmil.patches.inspection import inspect_slide
 from lrmil.prediction.inference import predict
 from lrmil.raster import Raster
 from lrmil.slides.checksums import NOT_COMPARED, Checksum, verify
 from lrmil.slides.slide import find_slides, open_slide
 from lrmil.slides.source import SlideSource
+from lrmil.tasks.classification import Classification
 from slide_mutations import KINDS, layout_of, mutate
 
 MEMORY, SECONDS, PATCH, MPP = 2 << 30, 30.0, 32, 2.0
@@ -281,7 +282,7 @@ def _model() -> Bundle:
     torch.manual_seed(0)
     config = MILConfig(hidden_dim=8)
     mil = make_mil(encoder.dim, 2, config).eval()
-    return Bundle(("no", "yes"), MPP, PATCH, 0.25, 0.2, encoder, mil, config)
+    return Bundle(Classification(("no", "yes")), MPP, PATCH, 0.25, 0.2, encoder, mil, config)
 
 
 def _everything(dimensions: tuple[int, int]) -> Raster:

@@ -27,8 +27,9 @@ from lrmil.demo.synthetic import make_slide
 from lrmil.io.atomic import write_text
 from lrmil.models.bundle import Bundle, save_bundle
 from lrmil.models.encoders.loading import load_encoder
-from lrmil.models.heads.abmil import make_mil
+from lrmil.models.heads.choice import make_mil
 from lrmil.slides.slide import open_slide
+from lrmil.tasks.classification import Classification
 from napari_lrmil.layers.build import slide_layer
 from napari_lrmil.session.session import Session, session_of
 
@@ -105,7 +106,9 @@ def wait(session: Session) -> None:
 def bundle() -> Bundle:
     """A model with random weights."""
     encoder = load_encoder("mobilenetv2_100", size=256, pretrained=False)
-    return Bundle(("a", "b"), 2.0, 256, 0.25, 0.2, encoder, make_mil(encoder.dim, 2, MILConfig()), MILConfig())
+    return Bundle(
+        Classification(("a", "b")), 2.0, 256, 0.25, 0.2, encoder, make_mil(encoder.dim, 2, MILConfig()), MILConfig()
+    )
 
 
 def write_slide(path: Path) -> None:

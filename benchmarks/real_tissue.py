@@ -23,7 +23,7 @@ from lrmil.cohorts.splits import read_splits
 from lrmil.configs import TrainConfig, with_settings
 from lrmil.features.store import read_card, read_features
 from lrmil.io.atomic import write_json, write_text
-from lrmil.models.heads.abmil import predict_bag
+from lrmil.models.heads.head import predict_bag
 from lrmil.runs.arms import ARMS, features_of, mil_folder
 from lrmil.runs.fold_outputs import load_mil, read_outputs
 from lrmil.runs.train import train_steps
@@ -106,11 +106,11 @@ def measure(cohort: Path, run: Path, seed: int, name: str) -> dict[str, object]:
         row[arm] = figures[arm]["auroc"]
     config = TrainConfig().mil
     for arm in ARMS:
-        mil = load_mil(mil_folder(run, fold.name, arm), 2, config)
+        mil = load_mil(mil_folder(run, fold.name, arm), config)
         features = [features_of(run, fold.name, slide_id, arm) for slide_id in fold.val]
         outputs = [predict_bag(mil, embeddings(path)) for path in features]
-        truth = np.array([report.cohort.class_index(slide_id) for slide_id in fold.val])
-        probabilities = np.stack([output.probabilities for output in outputs])
+        truth = np.array([report.cohort.targets[slide_id] for slide_id in fold.val])
+        probabilities = np.stack([report.cohort.task.values(output.logits) for output in outputs])
         row[f"{arm}_val"] = metrics.auroc(truth, probabilities)
         row[f"{arm}_val_loss"] = float(-np.log(probabilities[np.arange(len(truth)), truth]).mean())
     tested = read_outputs(run / fold.name)
@@ -123,7 +123,7 @@ def measure(cohort: Path, run: Path, seed: int, name: str) -> dict[str, object]:
                 tested[arm][slide_id].attention_logits,
             )
             for slide_id in fold.test
-            if report.cohort.class_index(slide_id) == 1
+            if report.cohort.targets[slide_id] == 1
         ]
         row[f"{arm}_attention"] = {key: float(np.mean([place[key] for place in places])) for key in places[0]}
     return row

@@ -13,7 +13,7 @@ _HOME = {
     "Bundle": "models.bundle",
     "CohortReport": "cohorts.cohort",
     "LrmilError": "errors",
-    "MILOutput": "models.heads.abmil",
+    "MILOutput": "models.heads.head",
     "Prediction": "prediction.prediction",
     "Raster": "raster",
     "Run": "runs.train",
@@ -43,7 +43,8 @@ if TYPE_CHECKING:
     from lrmil.errors import LrmilError
     from lrmil.models.bundle import Bundle, load_bundle
     from lrmil.models.encoders.loading import load_encoder
-    from lrmil.models.heads.abmil import ABMIL, MILOutput
+    from lrmil.models.heads.abmil import ABMIL
+    from lrmil.models.heads.head import MILOutput
     from lrmil.patches.layout import make_patches
     from lrmil.patches.tissue import segment_tissue
     from lrmil.prediction.inference import predict, predict_steps

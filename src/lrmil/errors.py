@@ -4,10 +4,12 @@ None is a RuntimeError: that means a defect, or an error of torch, never bad inp
 """
 
 import re
+from collections.abc import Iterable
 
 # A message may quote the content of a file: a terminal must not obey it, and a table or a page must be able to hold it.
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 MAX_CHARACTERS = 4_000  # characters of a line
+LISTED = 10  # names written out in one message
 
 
 class LrmilError(Exception):
@@ -82,3 +84,10 @@ def printable(text: str) -> str:
     r"""Return a text as one line of at most 4,000 characters, with control characters as \x1b."""
     cut = text if len(text) <= MAX_CHARACTERS else f"{text[:MAX_CHARACTERS]}..."
     return UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], cut)
+
+
+def names_of(names: Iterable[str]) -> str:
+    """Quote and sort names for a message, the first `LISTED` of them in full."""
+    ordered = sorted(names)
+    more = f" and {len(ordered) - LISTED} more" if len(ordered) > LISTED else ""
+    return ", ".join(f"'{name}'" for name in ordered[:LISTED]) + more

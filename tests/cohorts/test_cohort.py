@@ -12,6 +12,7 @@ import pytest
 
 from lrmil.cohorts.cohort import Cohort, CohortReport, Problem, SlideRecord, validate_cohort
 from lrmil.errors import CohortError, ConfigError
+from lrmil.tasks.classification import Classification
 
 HEADER = "slide_id,case_id,label"
 ROWS = [f"s{n:02},p{n:02},{'tumour' if n % 2 else 'normal'}" for n in range(12)]  # six cases of each class
@@ -58,7 +59,7 @@ class TestLookUps:
     def cohort(self) -> Cohort:
         labels = {"c": "yes", "a": "no", "b": "yes"}
         slides = tuple(SlideRecord(name, Path(f"{name}.svs"), label, name) for name, label in labels.items())
-        return Cohort(slides, ("no", "yes"))
+        return Cohort(slides, Classification(("no", "yes")))
 
     def test_slides_are_read_once_for_any_number_of_look_ups(self, cohort: Cohort) -> None:
         class Counted(tuple[SlideRecord, ...]):
@@ -68,25 +69,25 @@ class TestLookUps:
                 Counted.read += 1
                 return super().__iter__()
 
-        counted = Cohort(Counted(cohort.slides), cohort.classes)
+        counted = Cohort(Counted(cohort.slides), cohort.task)
         for slide in cohort.slides * 10:
             assert counted.by_id[slide.slide_id] == slide and counted.cases[slide.case_id] == (slide.label,)
-            assert counted.class_index(slide.slide_id) == counted.classes.index(slide.label)
-        assert Counted.read == 3  # by_id, cases and class_indices
+            assert counted.targets[slide.slide_id] == counted.classes.index(slide.label)
+        assert Counted.read == 3  # by_id, cases and targets
 
     def test_what_was_looked_up_changes_no_value(self, cohort: Cohort) -> None:
-        other = Cohort(cohort.slides, cohort.classes)
-        assert cohort.class_indices == {"a": 0, "b": 1, "c": 1} and cohort.by_id["a"].label == "no"
+        other = Cohort(cohort.slides, cohort.task)
+        assert cohort.targets == {"a": 0, "b": 1, "c": 1} and cohort.by_id["a"].label == "no"
         assert cohort == other and hash(cohort) == hash(other) and repr(cohort) == repr(other)
         assert pickle.loads(pickle.dumps(cohort)) == other
 
     def test_a_changed_cohort_has_look_ups_of_its_own(self, cohort: Cohort) -> None:
-        assert cohort.class_index("a") == 0 and cohort.by_id.keys() == {"a", "b", "c"}
-        changed = dataclasses.replace(cohort, slides=cohort.slides[:2], classes=("yes", "no"))
-        assert changed.class_index("a") == 1 and changed.by_id.keys() == changed.cases.keys() == {"a", "c"}
+        assert cohort.targets["a"] == 0 and cohort.by_id.keys() == {"a", "b", "c"}
+        changed = dataclasses.replace(cohort, slides=cohort.slides[:2], task=Classification(("yes", "no")))
+        assert changed.targets["a"] == 1 and changed.by_id.keys() == changed.cases.keys() == {"a", "c"}
 
     def test_it_stays_frozen(self, cohort: Cohort) -> None:
-        for name in ("slides", "classes", "by_id"):
+        for name in ("slides", "task", "by_id"):
             with pytest.raises(dataclasses.FrozenInstanceError):
                 setattr(cohort, name, ())
 
@@ -101,7 +102,7 @@ class TestGood:
         assert cohort.by_id["s11"].case_id == "p11" and cohort.by_id["s11"].label == "tumour"
         assert cohort.case_labels["p00"] == "normal" and len(cohort.case_labels) == 12
         assert cohort.split_by is None
-        assert cohort.class_index("s00") == 0 and cohort.class_index("s01") == 1
+        assert cohort.targets["s00"] == 0 and cohort.targets["s01"] == 1
 
     def test_slides_may_be_a_list_of_files(self, folder: Path) -> None:
         table = folder.parent / "labels.csv"

@@ -15,6 +15,7 @@ from lrmil.cohorts.cohort import Cohort, SlideRecord, validate_cohort
 from lrmil.cohorts.screening import ALIKE, ASPECT, LISTED, Look, look_steps, lookalikes, sources_of, unusable
 from lrmil.slides.source import SlideSource, slide_id_of
 from lrmil.steps import last
+from lrmil.tasks.classification import Classification
 from support.slides import write_pyramid
 
 
@@ -29,7 +30,7 @@ def cohort_of(*paths: Path, **changes: tuple[str, ...]) -> Cohort:
         given = {name: values[place] for name, values in changes.items()}
         record = {"label": "no", "case_id": f"p{place}", **given}
         slides.append(SlideRecord(slide_id_of(path), path, **record))  # type: ignore[arg-type]
-    return Cohort(tuple(slides), ("no", "yes"))
+    return Cohort(tuple(slides), Classification(("no", "yes")))
 
 
 @pytest.fixture

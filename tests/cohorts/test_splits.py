@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from lrmil.cohorts.cohort import Cohort, SlideRecord
 from lrmil.cohorts.splits import Fold, final_fold, make_folds, read_splits, write_splits
 from lrmil.errors import CohortError, ConfigError, FormatError
+from lrmil.tasks.classification import Classification
 
 Split = Literal["train", "val", "test"]
 
@@ -32,7 +33,7 @@ def cohort_of(
         for case, (label, count) in enumerate(cases)
         for slide in range(count)
     )
-    return Cohort(slides, tuple(sorted({label for label, _ in cases})))
+    return Cohort(slides, Classification(tuple(sorted({label for label, _ in cases}))))
 
 
 @st.composite
@@ -80,7 +81,7 @@ def test_the_order_of_slides_does_not_matter(case: tuple[Cohort, int], seed: int
     cohort, folds = case
     slides = list(cohort.slides)
     rng.shuffle(slides)
-    shuffled = Cohort(tuple(slides), cohort.classes)
+    shuffled = Cohort(tuple(slides), cohort.task)
     assert make_folds(shuffled, folds=folds, val_fraction=0.2, seed=seed) == make_folds(
         cohort, folds=folds, val_fraction=0.2, seed=seed
     )
@@ -158,7 +159,7 @@ def mixed_cohorts(draw: st.DrawFn) -> tuple[Cohort, int]:
         for case, labels in enumerate(draw(st.permutations([*alone, *mixed, [classes[0], classes[1]]])))
         for n, label in enumerate(labels)
     ]
-    return Cohort(tuple(slides), tuple(classes)), folds
+    return Cohort(tuple(slides), Classification(tuple(classes))), folds
 
 
 class TestCasesOfSeveralLabels:
@@ -178,7 +179,7 @@ class TestCasesOfSeveralLabels:
     @settings(deadline=None, max_examples=20)
     def test_the_order_of_slides_does_not_matter(self, case: tuple[Cohort, int], seed: int) -> None:
         cohort, folds = case
-        turned = Cohort(cohort.slides[::-1], cohort.classes)
+        turned = Cohort(cohort.slides[::-1], cohort.task)
         arguments = {"folds": folds, "val_fraction": 0.2, "seed": seed}
         assert make_folds(turned, **arguments) == make_folds(cohort, **arguments)  # type: ignore[arg-type]
 
@@ -189,7 +190,7 @@ class TestCasesOfSeveralLabels:
             for case in range(100)
             for n in range(5)
         ]
-        cohort = Cohort(tuple(slides), ("a", "b"))
+        cohort = Cohort(tuple(slides), Classification(("a", "b")))
         total = Counter(slide.label for slide in slides)
         for fold in make_folds(cohort, folds=5, val_fraction=0.2, seed=0):
             found = Counter(cohort.by_id[slide_id].label for slide_id in fold.test)
@@ -206,7 +207,7 @@ class TestCasesOfSeveralLabels:
             for case, labels in enumerate(drawn)
             for n, label in enumerate(labels)
         ]
-        cohort = Cohort(tuple(slides), ("a", "b", "c"))
+        cohort = Cohort(tuple(slides), Classification(("a", "b", "c")))
         fold = final_fold(cohort, val_fraction=0.2, seed=0)
         cases, val = cohort.cases, cases_of(cohort, fold.val)
         for label in cohort.classes:
@@ -215,7 +216,8 @@ class TestCasesOfSeveralLabels:
 
     def test_seeds_differ_and_repeat(self) -> None:
         cohort = Cohort(
-            tuple(SlideRecord(f"s{n:03}", Path("x.svs"), "ab"[n % 2], f"c{n // 4:03}") for n in range(120)), ("a", "b")
+            tuple(SlideRecord(f"s{n:03}", Path("x.svs"), "ab"[n % 2], f"c{n // 4:03}") for n in range(120)),
+            Classification(("a", "b")),
         )
         made = [make_folds(cohort, folds=5, val_fraction=0.2, seed=seed) for seed in (1, 1, 2)]
         assert made[0] == made[1] != made[2]
@@ -227,7 +229,7 @@ class TestCasesOfSeveralLabels:
             for p in range(50)
             for n in range(5)
         )
-        cohort = Cohort(slides, ("a", "b", "c"))
+        cohort = Cohort(slides, Classification(("a", "b", "c")))
         made = make_folds(cohort, folds=2, val_fraction=0.2, seed=0)
         assert [fold.name for fold in made] == [f"fold-{n}" for n in range(5)]
         for fold in made:
@@ -239,21 +241,21 @@ class TestCasesOfSeveralLabels:
             SlideRecord(f"s{n:02}", Path("x"), "ab"[n % 2], f"p{n // 2}", split="test" if n > 15 else "train")
             for n in range(20)
         )
-        (fold,) = make_folds(Cohort(slides, ("a", "b")), folds=5, val_fraction=0.2, seed=0)
-        assert_split(Cohort(slides, ("a", "b")), fold)
+        (fold,) = make_folds(Cohort(slides, Classification(("a", "b"))), folds=5, val_fraction=0.2, seed=0)
+        assert_split(Cohort(slides, Classification(("a", "b"))), fold)
         assert fold.test == ("s16", "s17", "s18", "s19")
 
     def test_what_cannot_be_divided(self) -> None:
         pairs = ["ab", "bc", "ca"]
         slides = [SlideRecord(f"{case}{n}", Path("x"), case[n], case) for case in pairs for n in (0, 1)]
         with pytest.raises(CohortError, match="cannot be divided so"):
-            final_fold(Cohort(tuple(slides), ("a", "b", "c")), val_fraction=0.2, seed=0)
+            final_fold(Cohort(tuple(slides), Classification(("a", "b", "c"))), val_fraction=0.2, seed=0)
         with pytest.raises(CohortError, match="2 folds that each leave two cases"):
-            make_folds(Cohort(tuple(slides), ("a", "b", "c")), folds=2, val_fraction=0.2, seed=0)
+            make_folds(Cohort(tuple(slides), Classification(("a", "b", "c"))), folds=2, val_fraction=0.2, seed=0)
 
     def test_splits_tell_each_slide_s_own_label(self, tmp_path: Path) -> None:
         slides = tuple(SlideRecord(f"s{n:02}", Path("x"), "ab"[n % 2], f"p{n // 2}") for n in range(20))
-        cohort = Cohort(slides, ("a", "b"))
+        cohort = Cohort(slides, Classification(("a", "b")))
         folds = make_folds(cohort, folds=3, val_fraction=0.2, seed=0)
         write_splits(tmp_path / "splits.csv", folds, cohort)
         assert read_splits(tmp_path / "splits.csv") == folds
@@ -271,7 +273,7 @@ def assert_split(cohort: Cohort, fold: Fold) -> None:
 @pytest.mark.parametrize("positive", ["a", "b"])
 def test_the_positive_class_does_not_move_a_slide(positive: str) -> None:
     cohort = cohort_of([("a", 2), ("b", 1)] * 10)
-    turned = Cohort(cohort.slides, tuple(sorted("ab", key=lambda name: name == positive)))
+    turned = Cohort(cohort.slides, Classification(tuple(sorted("ab", key=lambda name: name == positive))))
     arguments = {"folds": 3, "val_fraction": 0.2, "seed": 0}
     assert make_folds(turned, **arguments) == make_folds(cohort, **arguments)  # type: ignore[arg-type]
 

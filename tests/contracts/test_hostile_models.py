@@ -24,7 +24,7 @@ from lrmil.models.card import WEIGHTS, read_model_card
 from lrmil.models.devices import pick_device
 from lrmil.models.encoders.loading import PatchEncoder
 from lrmil.models.finite import require_finite
-from lrmil.models.heads.abmil import predict_bag
+from lrmil.models.heads.head import predict_bag
 from lrmil.patches.plan import PatchPlan
 from lrmil.prediction.batch import predict_slides
 from lrmil.steps import last
@@ -221,11 +221,12 @@ def test_one_value_that_is_no_number_is_seen_wherever_it_is(value: float) -> Non
 
 
 def test_logits_that_are_large_are_an_answer_and_beyond_any_use_are_none() -> None:
-    mil = tiny_bundle().mil
+    bundle = tiny_bundle()
+    mil = bundle.mil
     with torch.no_grad():
         mil.classifier.bias.copy_(torch.tensor([1e6, -1e6]))
     output = predict_bag(mil, torch.zeros(2, mil.shift.shape[0]))
-    assert output.probabilities.tolist() == [1.0, 0.0] and output.attention.tolist() == [0.5, 0.5]
+    assert bundle.task.values(output.logits).tolist() == [1.0, 0.0] and output.attention.tolist() == [0.5, 0.5]
     with torch.no_grad():
         mil.classifier.bias.copy_(torch.tensor([3e38, -3e38]))
     with pytest.raises(ModelError, match="attention network"):

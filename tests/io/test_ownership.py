@@ -25,6 +25,7 @@ from lrmil.reviews.table import COLUMNS, write_review_table
 from lrmil.runs.control import request_stop
 from lrmil.slides.source import SlideSource
 from lrmil.steps import last
+from lrmil.tasks.classification import Classification
 from support.paths import FORMATS
 from support.runs import ON_CPU, TinyRun, tiny_bundle
 
@@ -111,7 +112,7 @@ class TestEdited:
     @pytest.mark.parametrize("column", ["my notes", "slide_id", "seconds"])
     def test_a_column_in_the_table_of_a_case(self, tmp_path: Path, column: str) -> None:
         row = Row("a", "ok", "no", {"no": 1.0})
-        head = table_of([row], ["no"]).splitlines()[0] + "," + ",".join(COLUMNS)
+        head = table_of([row], Classification(("no",))).splitlines()[0] + "," + ",".join(COLUMNS)
         for name, header, ours in [("a.csv", head, True), ("b.csv", f"{head},{column}", False)]:
             (tmp_path / name).write_text(f"{header}\n")
             assert ownership.is_case_table(tmp_path / name) is ours

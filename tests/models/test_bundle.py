@@ -20,7 +20,7 @@ from lrmil.models import bundle as bundle_module
 from lrmil.models.bundle import Bundle, load_bundle, save_bundle
 from lrmil.models.card import FORMAT, WEIGHTS, read_model_card
 from lrmil.models.encoders.loading import encoder_hash
-from lrmil.models.heads.abmil import predict_bag
+from lrmil.models.heads.head import predict_bag
 from support.paths import FORMATS
 from support.runs import tiny_bundle
 
@@ -66,7 +66,7 @@ def pixels() -> torch.Tensor:
 
 def probabilities(bundle: Bundle) -> list[float]:
     with torch.inference_mode():
-        return predict_bag(bundle.mil, bundle.encoder(pixels()).embedding).probabilities.tolist()
+        return bundle.task.values(predict_bag(bundle.mil, bundle.encoder(pixels()).embedding).logits).tolist()
 
 
 def test_what_is_loaded_predicts_the_same(tmp_path: Path) -> None:

@@ -79,6 +79,9 @@ ANSWER_CHANGES: dict[str, dict[str, object]] = {
     "a class more": {"label": "no", "probabilities": {"no": 0.5, "yes": 0.3, "maybe": 0.2}},
     "a class less": {"label": "no", "probabilities": {"no": 1.0}},
     "a label that is not the most probable": {"label": "yes", "probabilities": {"no": 0.9, "yes": 0.1}},
+    "a task that nobody knows": {"task": {"task": "survival"}},
+    "a task without its classes": {"task": {"task": "classification"}},
+    "a task of other classes": {"task": {"classes": ["a", "b"]}},
     "absurd counts": {"failed_patches": 10**12},
     "more failures than a model allows": {"failed_patches": 10**6},
     "negative counts": {"failed_patches": -5, "bytes_read": -1},
@@ -178,7 +181,7 @@ def test_it_is_made_again_and_the_run_goes_on(
     EDITS[name](out)
     last(predict_slides(sources, bundle, out, ON_CPU))
     assert told(table(out)) == told(table(answers))
-    assert read_prediction(out, NAMES[0], classes=bundle.classes) is not None
+    assert read_prediction(out, NAMES[0], task=bundle.task) is not None
 
 
 def test_a_document_of_a_version_before_is_read(work: Path, answers: Path) -> None:

@@ -13,8 +13,9 @@ from lrmil.errors import OverwriteError
 from lrmil.io import atomic
 from lrmil.prediction import table as prediction_table
 from lrmil.prediction.table import PredictionTable, Row, table_of
+from lrmil.tasks.classification import Classification
 
-CLASSES = ("no", "yes")
+CLASSES = Classification(("no", "yes"))
 NAMES = st.sampled_from(["a", "b", "c", "=d", "é, \n"])
 ROWS = st.builds(
     Row,

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from lrmil.models.card import ModelCard
 from lrmil.reports.model_facts import model_facts
+from lrmil.tasks.classification import Classification
 
 FIGURES = {"auroc": 0.91249, "auroc_ci": [0.85, 0.97], "balanced_accuracy": 0.84, "n_slides": 40, "n_cases": 31}
 TRAINING = {
@@ -24,7 +25,7 @@ json_values = st.recursive(
 
 
 def card(training: dict[str, object], metrics: dict[str, object]) -> ModelCard:
-    return ModelCard(("no", "yes"), 2.0, 256, training, metrics, "MIT", "ab" * 32)
+    return ModelCard(Classification(("no", "yes")), 2.0, 256, training, metrics, "MIT", "ab" * 32)
 
 
 def test_every_part_of_the_card_is_said() -> None:

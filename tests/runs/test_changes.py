@@ -22,6 +22,7 @@ from lrmil.runs.plan_file import read_classes, read_plan, read_table_options, wr
 from lrmil.runs.train import train_steps
 from lrmil.runs.watch import read_status
 from lrmil.steps import Step
+from lrmil.tasks.classification import Classification
 from support.runs import TinyRun, stamp_of, tiny_config
 
 pytestmark = pytest.mark.long
@@ -305,10 +306,10 @@ def test_earlier_settings_are_read(tiny_run: TinyRun, tmp_path: Path) -> None:
 def test_numbers_that_were_ordered_as_text_are_told(tmp_path: Path, stated: bool) -> None:
     """A run that began when "10" came before "2": what it trained has other columns, and is not mixed in."""
     slides = tuple(SlideRecord(f"s{n:02}", Path("x"), ("1", "2", "10")[n % 3], f"c{n:02}") for n in range(24))
-    before, now = Cohort(slides, ("1", "10", "2")), Cohort(slides, ("1", "2", "10"))
+    before, now = Cohort(slides, Classification(("1", "10", "2"))), Cohort(slides, Classification(("1", "2", "10")))
     folds = make_folds(now, folds=3, val_fraction=0.2, seed=0)
     assert make_folds(before, folds=3, val_fraction=0.2, seed=0) == folds
-    write_plan(tmp_path, TrainConfig(), "slides", "labels.csv", classes=before.classes if stated else ())
+    write_plan(tmp_path, TrainConfig(), "slides", "labels.csv", task=before.task if stated else None)
     write_splits(tmp_path / "splits.csv", folds, before)
     earlier = read_earlier(tmp_path)
     assert earlier is not None and earlier.classes == before.classes
@@ -320,7 +321,7 @@ def test_numbers_that_were_ordered_as_text_are_told(tmp_path: Path, stated: bool
 
 def test_how_a_table_is_read_is_kept_beside_the_settings(tmp_path: Path) -> None:
     options = TableOptions(label_column="Grade (WHO)", positive="-1", skip_missing=True)
-    write_plan(tmp_path, TrainConfig(), "slides", "labels.csv", options=options, classes=("1", "-1"))
+    write_plan(tmp_path, TrainConfig(), "slides", "labels.csv", options=options, task=Classification(("1", "-1")))
     assert read_plan(tmp_path) == (TrainConfig(), "slides", "labels.csv")
     assert (read_table_options(tmp_path), read_classes(tmp_path)) == (options, ("1", "-1"))
     write_plan(tmp_path, TrainConfig(), "slides", "labels.csv")

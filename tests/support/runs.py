@@ -11,8 +11,9 @@ from lrmil.configs import MILConfig, TrainConfig, with_settings
 from lrmil.features.store import Features, FeaturesCard, write_features
 from lrmil.models.bundle import Bundle
 from lrmil.models.encoders.loading import Encoder, load_encoder
-from lrmil.models.heads.abmil import make_mil
+from lrmil.models.heads.choice import make_mil
 from lrmil.prediction.options import PredictOptions
+from lrmil.tasks.classification import Classification
 
 TINY: dict[str, object] = {
     "encoder": "test_resnet",
@@ -53,7 +54,7 @@ def tiny_bundle(size: int = 64, mpp: float = 2.0, classes: tuple[str, ...] = ("n
     encoder, config = tiny_encoder(size=size), MILConfig(hidden_dim=8)
     mil = make_mil(encoder.dim, len(classes), config).eval()
     return Bundle(
-        classes=classes,
+        task=Classification(classes),
         mpp=mpp,
         patch_size=size,
         min_tissue=0.25,

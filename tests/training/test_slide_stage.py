@@ -13,7 +13,9 @@ from torch import Tensor
 from lrmil import losses
 from lrmil.configs import FitConfig, MILConfig, Stage2Config
 from lrmil.features.store import read_features
-from lrmil.models.heads.abmil import ABMIL, make_mil
+from lrmil.models.heads.abmil import ABMIL
+from lrmil.models.heads.choice import make_mil
+from lrmil.tasks.classification import Classification
 from lrmil.training import bags
 from lrmil.training.bags import Bag, BagStore, Evidence, gather_log_mass, student_bag
 from lrmil.training.loop import Fit, FitRun
@@ -21,6 +23,7 @@ from lrmil.training.slide_stage import train_mil
 from support.runs import write_bag
 
 CPU = torch.device("cpu")
+TASK = Classification(("no", "yes"))
 CONFIG = MILConfig(hidden_dim=8, slides_per_step=3, fit=FitConfig(epochs=4, learning_rate=0.02))
 WITHOUT = Stage2Config(lambda_bag=0.0, lambda_soft=0.0, lambda_hard=0.0)
 
@@ -95,7 +98,7 @@ def train(
         slides[:6],
         slides[6:],
         FitRun(seed, folder / "mil.checkpoint.safetensors", "key", CPU),
-        n_classes=2,
+        task=TASK,
         config=config,
         stage2=stage2,
         start=start,
@@ -153,7 +156,7 @@ def naive_losses(logits: list[float], attention: list[float], bag: Bag, stage2: 
     pairs = [(attention[top], attention[bottom]) for top in ranked[:k] for bottom in ranked[-k:]]
     mass = [float(bag.log_mass[place]) for place in covered]
     terms = {
-        "ce": -math.log(shares(logits)[bag.label]),
+        "ce": -math.log(shares(logits)[bag.target]),
         "bag": divergence(bag.teacher_logits.tolist(), logits, stage2.bag_temperature),
         "soft": divergence(mass, [attention[place] for place in covered], stage2.attention_temperature),
         "hard": sum(math.log(1 + math.exp(bottom - top)) for top, bottom in pairs) / len(pairs),
@@ -235,7 +238,7 @@ def test_it_learns_and_keeps_the_best_epoch_on_validation(tmp_path: Path) -> Non
     for bag in slides[6:]:
         embeddings = embeddings_of(bag)
         with torch.inference_mode():
-            probabilities.append(float(fit.module(embeddings).logits.softmax(-1)[bag.label]))
+            probabilities.append(float(fit.module(embeddings).logits.softmax(-1)[bag.target]))
     assert best["val_loss"] == pytest.approx(-np.log(probabilities).mean(), rel=1e-4)
 
 
@@ -259,7 +262,7 @@ def test_a_student_bag_pairs_features_with_evidence(tmp_path: Path) -> None:
     hr = write_bag(tmp_path / "hr.zarr", np.array([[0, 1], [3, 3], [1, 0]]), np.zeros((3, 4)), mpp=1.0)
     evidence = Evidence(np.array([1.0, 2.0], np.float32), np.array([0.5, 2.0, 1.5], np.float32))
     bag = student_bag("s", lr, hr, 1, evidence, children=2)
-    assert (bag.slide_id, bag.features, bag.label) == ("s", lr, 1)
+    assert (bag.slide_id, bag.features, bag.target) == ("s", lr, 1)
     assert bag.teacher_logits is not None and bag.teacher_logits.tolist() == [1.0, 2.0]
     np.testing.assert_allclose(bag.log_mass, [2.0, np.log(np.exp(0.5) + np.exp(1.5)), -np.inf], rtol=1e-6)
 

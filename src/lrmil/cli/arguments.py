@@ -55,9 +55,10 @@ def add_cohort(parser: argparse.ArgumentParser) -> None:
 
 
 def add_positive(parser: argparse.ArgumentParser) -> None:
-    """The positive class."""
+    """What is predicted, and the positive class."""
     text = "the positive one of two classes, where their names do not tell"
     parser.add_argument("--positive", default="", metavar="CLASS", help=text)
+    parser.add_argument("--task", default="", metavar="NAME", help="what the labels say (default: classification)")
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:

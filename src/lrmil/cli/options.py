@@ -4,11 +4,10 @@ import argparse
 from pathlib import Path
 
 from lrmil.cli.printing import stderr
-from lrmil.cohorts.checks import names_of
 from lrmil.cohorts.cohort import TableOptions
 from lrmil.cohorts.mpp_table import read_mpp_table
 from lrmil.configs import TrainConfig, parse_value, with_settings
-from lrmil.errors import CohortError, ConfigError
+from lrmil.errors import CohortError, ConfigError, names_of
 from lrmil.features.extraction import SlideSource
 from lrmil.io.settings import read_toml
 from lrmil.patches.masks import find_masks, given_mask, mask_files
@@ -51,6 +50,7 @@ def table_options_of(options: argparse.Namespace) -> TableOptions:
         label_column=options.label_column,
         skip_missing=options.skip_missing,
         positive=getattr(options, "positive", ""),  # of evaluate, the model says which class is positive
+        task=getattr(options, "task", ""),
     )
 
 

@@ -11,6 +11,7 @@ from rich.text import Text
 from lrmil.errors import printable
 from lrmil.prediction.table import Row
 from lrmil.runs.arms import ARM_NAMES
+from lrmil.tasks.choice import kind_in
 
 
 class _Terminal(Console):
@@ -50,7 +51,8 @@ def print_rows(rows: list[Row]) -> None:
     """Print the answers of a cohort as a table, then what failed and the notes."""
     table = Table("slide", "status", "label", "probability", "patches", "seconds")
     for row in rows:
-        probability = f"{row.probabilities[row.label]:.3f}" if row.probabilities else ""
+        value = row.probabilities.get(row.label)  # none where the label itself is the figure
+        probability = "" if value is None else f"{value:.3f}"
         counts = [f"{row.n_patches - row.failed_patches} of {row.n_patches}", f"{row.seconds:.1f}"]
         table.add_row(*map(Text, map(_plain, [row.slide_id, row.status, row.label, probability, *counts])))
     stdout.print(table)
@@ -62,12 +64,13 @@ def print_rows(rows: list[Row]) -> None:
 
 def print_arms(metrics: dict[str, object]) -> None:
     """Print the three arms side by side."""
-    table = Table("arm", "AUROC", "95 % interval", "bal. acc.", "s/slide", "MB/slide", "patches")
+    shown = kind_in(metrics).figures
+    table = Table("arm", *shown.values(), "s/slide", "MB/slide", "patches")
     for arm, name in ARM_NAMES.items():
         figures = metrics[arm]
         if isinstance(figures, dict):
             megabytes = figures["bytes_per_slide"] and figures["bytes_per_slide"] / 1e6
-            values = [figures["auroc"], figures["auroc_ci"], figures["balanced_accuracy"], figures["seconds_per_slide"]]
+            values = [*(figures[key] for key in shown), figures["seconds_per_slide"]]
             patches = f"{figures['patches_per_slide']:.0f}"
             table.add_row(name.split(" (")[0], *map(figure, [*values, megabytes]), patches)
     stdout.print(table)

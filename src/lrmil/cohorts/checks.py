@@ -1,23 +1,29 @@
 """What must hold between the rows of a labels table: cases, classes, sites, and what is trained on and tested."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from lrmil.cohorts.case_drawing import MIN_FIT_CASES, draw_tests, draw_validation
-from lrmil.cohorts.class_order import number_of
 from lrmil.cohorts.labels import Problem, Row
+from lrmil.errors import LISTED, names_of
+from lrmil.tasks.classification import Classification
+from lrmil.tasks.task import Task
 
 MOST_CLASSES = 20  # more of them are taken for names or measurements, not classes, where they have few cases each
 MOST_FOLDS = 20  # folds of a table that are tried out
 SITE_GAIN = 0.5  # share of the wrong guesses that knowing the site must save to be worth a warning
-LISTED = 10  # names written out in one message
 
 
 def check_rows(
-    rows: Sequence[Row], columns: Mapping[str, str], *, folds: int | None, positive: str = ""
+    rows: Sequence[Row],
+    columns: Mapping[str, str],
+    *,
+    folds: int | None,
+    positive: str = "",
+    task: type[Task] = Classification,
 ) -> Iterator[Problem]:
     """Check one row for each slide; what is found does not depend on their order.
 
@@ -31,16 +37,26 @@ def check_rows(
         Folds to be drawn where the table has neither a split nor a fold column; None when nothing is to be trained.
     positive
         The class that was chosen as the positive one; empty where none was.
+    task
+        What is predicted: it says what is wrong with labels, and which of them are one group where folds are drawn.
     """
     yield from _missing_cases(rows, columns)
     rows = [row if row.case_id else replace(row, case_id=row.slide_id) for row in rows]
     yield from _inconsistent_cases(rows, columns)
     yield from _mixed_cases(rows, columns)
-    yield from _class_problems(rows, columns, trained=folds is not None)
-    yield from _positive_problems(rows, columns, positive)
+    labels = {row.label for row in rows if row.label is not None}
+    for message, hint in task.label_problems(labels, trained=folds is not None, positive=positive):
+        yield Problem(None, columns.get("label"), message, hint, "error")
+    rows = [_grouped(row, task) for row in rows]
     if folds is not None:
         yield from _site_problems(rows, columns)
         yield from _partition_problems(rows, columns, folds)
+
+
+def _grouped(row: Row, task: type[Task]) -> Row:
+    """Replace a row's label by the group that it counts to where folds are drawn."""
+    group = None if row.label is None else task.stratum(row.label)
+    return row if group == row.label else replace(row, label=group)
 
 
 def _missing_cases(rows: Sequence[Row], columns: Mapping[str, str]) -> Iterator[Problem]:
@@ -90,34 +106,6 @@ def _with_slides(values: Mapping[str, Row]) -> str:
     shown = [f"'{value}' (slide '{values[value].slide_id}')" for value in sorted(values)]
     more = f" and {len(shown) - LISTED} more" if len(shown) > LISTED else ""
     return ", ".join(shown[:LISTED]) + more
-
-
-def _class_problems(rows: Sequence[Row], columns: Mapping[str, str], *, trained: bool) -> Iterator[Problem]:
-    classes = sorted({row.label for row in rows if row.label is not None})
-    column = columns.get("label")
-    if trained and len(classes) == 1:
-        message = f"Expected at least two classes; got only '{classes[0]}'."
-        hint = "Add slides of another class; check that this is the label column."
-        yield Problem(None, column, message, hint, "error")
-    spellings: dict[str, list[str]] = defaultdict(list)
-    for name in classes:
-        number = number_of(name)  # pandas writes 1 as 1.0
-        spellings[" ".join(name.casefold().split()) if number is None else f"{number:g}"].append(name)
-    for names in spellings.values():
-        if len(names) > 1:
-            message = f"Expected one spelling for a class; got {names_of(names)}."
-            yield Problem(None, column, message, "Write the class the same way in every row.", "error")
-
-
-def _positive_problems(rows: Sequence[Row], columns: Mapping[str, str], positive: str) -> Iterator[Problem]:
-    classes = {row.label for row in rows if row.label is not None}
-    if positive and len(classes) > 2:
-        message = f"Expected two classes where one is chosen as positive; got {len(classes)}: {names_of(classes)}."
-        hint = "Leave --positive out: of more than two classes, each is measured against the rest."
-        yield Problem(None, columns.get("label"), message, hint, "error")
-    elif positive and positive not in classes:
-        message = f"Expected the positive class to be one of {names_of(classes)}; got '{positive}'."
-        yield Problem(None, columns.get("label"), message, "Write --positive as the table writes the class.", "error")
 
 
 def _site_problems(rows: Sequence[Row], columns: Mapping[str, str]) -> Iterator[Problem]:
@@ -178,11 +166,11 @@ def _counted_problems(rows: Sequence[Row], columns: Mapping[str, str], folds: in
         message = f"Expected classes of several cases each; got {len(classes)} classes in {count} cases."
         hint = "Check that this is the label column: it looks like names or measurements."
         yield Problem(None, columns["label"], message, hint, "error")
-    elif len(classes) > 1:
+    elif len(classes) > 1 or "" in classes:
         needed = max(folds, 4 if folds == 2 else 0)  # of 3 cases, two folds leave one to fit on: MIN_FIT_CASES is 2
         for name, count in sorted(classes.items()):
             if count < needed:
-                message = f"Expected at least {needed} cases of class '{name}' for {folds} folds; got {count}."
+                message = f"Expected at least {needed} cases{_of_class(name)} for {folds} folds; got {count}."
                 better = f"{'Lower' if count < folds else 'Raise'} --folds to {count}, or add cases."
                 hint = better if count > 2 else "Add cases, or leave the class out."
                 yield Problem(None, columns["label"], message, hint, "error")
@@ -222,7 +210,7 @@ def _split_problems(cases: Sequence[Row], classes: Sequence[str], column: str) -
     needed = 1 if present["val"] else MIN_FIT_CASES
     for name in classes:
         if present["train"] and present["train"][name] < needed:
-            message = f"Expected at least {needed} cases of class '{name}' in train; got {present['train'][name]}."
+            message = f"Expected at least {needed} cases{_of_class(name)} in train; got {present['train'][name]}."
             hint = "Move cases of that class to train" + ("." if needed == 1 else "; with no val rows, one validates.")
             yield Problem(None, column, message, hint, "error")
         for part in ("val", "test"):
@@ -241,13 +229,11 @@ def _fold_problems(cases: Sequence[Row], classes: Sequence[str], column: str) ->
     inside = Counter((row.fold, row.label) for row in cases if row.fold is not None and row.label is not None)
     for (fold, name), count in sorted(inside.items()):
         if (rest := total[name] - count) < MIN_FIT_CASES:
-            message = f"Expected at least {MIN_FIT_CASES} cases of class '{name}' outside fold '{fold}'; got {rest}."
+            message = f"Expected at least {MIN_FIT_CASES} cases{_of_class(name)} outside fold '{fold}'; got {rest}."
             hint = "Spread the class over more folds: one case is needed to train on, one to validate on."
             yield Problem(None, column, message, hint, "error")
 
 
-def names_of(names: Iterable[str]) -> str:
-    """Quote and sort names for a message, the first `LISTED` of them in full."""
-    ordered = sorted(names)
-    more = f" and {len(ordered) - LISTED} more" if len(ordered) > LISTED else ""
-    return ", ".join(f"'{name}'" for name in ordered[:LISTED]) + more
+def _of_class(name: str) -> str:
+    """Name a group of labels in a message; "" is the only one of a task without classes."""
+    return f" of class '{name}'" if name else ""

@@ -7,13 +7,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from lrmil.cohorts.checks import check_rows, names_of
-from lrmil.cohorts.class_order import order_classes
+from lrmil.cohorts.checks import check_rows
 from lrmil.cohorts.labels import Labels, Problem, Row, TableOptions, read_labels
 from lrmil.cohorts.names import SlideNames, dicom_names
 from lrmil.cohorts.row_matching import match_rows
-from lrmil.errors import ConfigError
+from lrmil.errors import ConfigError, names_of
 from lrmil.slides.slide import find_slides, slide_id_of
+from lrmil.tasks.choice import task_named
+from lrmil.tasks.task import Target, Task
 
 __all__ = ["Cohort", "CohortReport", "Problem", "SlideRecord", "TableOptions", "validate_cohort"]
 
@@ -36,10 +37,15 @@ class SlideRecord:
 
 @dataclass(frozen=True)  # no slots: cached properties need a __dict__
 class Cohort:
-    """Labelled slides sorted by slide_id; `classes` in the order of the probabilities, the positive one last of two."""
+    """Labelled slides sorted by slide_id, and what is predicted of them."""
 
     slides: tuple[SlideRecord, ...]
-    classes: tuple[str, ...]
+    task: Task
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the values of an answer in their order: of a classification its classes, the positive one last."""
+        return self.task.names
 
     @cached_property
     def by_id(self) -> Mapping[str, SlideRecord]:
@@ -47,18 +53,18 @@ class Cohort:
         return {slide.slide_id: slide for slide in self.slides}
 
     @cached_property
-    def class_indices(self) -> Mapping[str, int]:
-        """Position in `classes` of each slide's label, by slide_id."""
-        positions = {name: position for position, name in enumerate(self.classes)}
-        return {slide.slide_id: positions[slide.label] for slide in self.slides}
+    def targets(self) -> Mapping[str, Target]:
+        """What each slide's label is to a loss and a metric, by slide_id: of a classification the class's position."""
+        of_label = {label: self.task.target(label) for label in {slide.label for slide in self.by_id.values()}}
+        return {slide.slide_id: of_label[slide.label] for slide in self.slides}
 
     @cached_property
     def cases(self) -> Mapping[str, tuple[str, ...]]:
-        """The labels of each case's slides, each label once and in the order of `classes`, sorted by case_id."""
+        """The groups of each case's labels (`Task.stratum`: classes), each once and in order, sorted by case_id."""
         found: dict[str, set[str]] = defaultdict(set)
         for slide in self.slides:
-            found[slide.case_id].add(slide.label)
-        return {case: tuple(sorted(found[case], key=self.classes.index)) for case in sorted(found)}
+            found[slide.case_id].add(self.task.stratum(slide.label))
+        return {case: tuple(sorted(found[case], key=self.task.strata.index)) for case in sorted(found)}
 
     @property
     def case_labels(self) -> dict[str, str]:
@@ -71,10 +77,6 @@ class Cohort:
         if any(slide.split for slide in self.slides):
             return "split"
         return "fold" if any(slide.fold for slide in self.slides) else None
-
-    def class_index(self, slide_id: str) -> int:
-        """Position of the slide's label in `classes`."""
-        return self.class_indices[slide_id]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,7 @@ def validate_cohort(
     CohortError
         If the table cannot be read at all.
     ConfigError
-        If `folds` is less than 2.
+        If `folds` is less than 2, or the options name no task that there is.
     """
     if folds is not None and folds < 2:
         raise ConfigError(f"Expected at least 2 folds; got {folds}. Set folds to 2 or more.")
@@ -147,10 +149,11 @@ def validate_cohort(
     files = _slide_files(slides, problems)
     names = SlideNames(files, also=dicom_names(files))
     rows = _unique_rows(match_rows(table, names, options, problems), table, problems)
-    problems += check_rows(rows, table.columns, folds=folds, positive=options.positive)
+    task = task_named(options.task)
+    problems += check_rows(rows, table.columns, folds=folds, positive=options.positive, task=task)
     problems.sort(key=lambda problem: (problem.row or 0, problem.column or "", problem.message))
     report = CohortReport(tuple(problems), None)
-    return replace(report, cohort=_build(rows, files, options.positive)) if report.ok else report
+    return replace(report, cohort=_build(rows, files, task, options.positive)) if report.ok else report
 
 
 def _slide_files(slides: Path | str | Iterable[Path | str], problems: list[Problem]) -> dict[str, Path]:
@@ -209,7 +212,7 @@ def _kept(rows: Sequence[Row]) -> Row:
     return rows[0] if len(rows) == 1 else min(rows, key=lambda row: str(replace(row, number=0)))
 
 
-def _build(rows: Sequence[Row], files: Mapping[str, Path], positive: str) -> Cohort:
+def _build(rows: Sequence[Row], files: Mapping[str, Path], task: type[Task], positive: str) -> Cohort:
     slides = tuple(
         SlideRecord(
             row.slide_id,
@@ -224,4 +227,4 @@ def _build(rows: Sequence[Row], files: Mapping[str, Path], positive: str) -> Coh
         for row in rows
         if row.label is not None
     )
-    return Cohort(slides, order_classes((slide.label for slide in slides), positive))
+    return Cohort(slides, task.of_labels((slide.label for slide in slides), positive))

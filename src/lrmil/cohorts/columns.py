@@ -61,12 +61,14 @@ class TableOptions:
     """Leave out rows whose slide is not there, in place of an error."""
     positive: str = ""
     """The positive one of two classes; empty: told by their names."""
+    task: str = ""
+    """What the labels say: a name of `lrmil.tasks.choice.TASKS`; empty: its first, classification."""
 
     @property
     def arguments(self) -> list[str]:
         """The options of the command line that say the same."""
         given = {"--slide-column": self.slide_column, "--case-column": self.case_column}
-        given |= {"--label-column": self.label_column, "--positive": self.positive}
+        given |= {"--label-column": self.label_column, "--positive": self.positive, "--task": self.task}
         skip = ["--skip-missing"] if self.skip_missing else []
         return [f"{name}={value}" for name, value in given.items() if value] + skip
 

@@ -10,6 +10,8 @@ from lrmil.cohorts.columns import ALIASES, Problem, TableOptions, find_columns
 from lrmil.errors import ConfigError
 from lrmil.io.tables import read_table
 from lrmil.slides.resolution import PLAUSIBLE_MPP, parse_mpp
+from lrmil.tasks.choice import task_named
+from lrmil.tasks.task import Task
 
 __all__ = ["ALIASES", "EMPTY", "Labels", "Problem", "Row", "TableOptions", "mpp_of_cell", "mpp_remedy", "read_labels"]
 
@@ -83,6 +85,8 @@ def read_labels(path: Path, options: TableOptions | None = None) -> Labels:
     CohortError
         If the file cannot be read as a table, is empty, or has nothing in its first row, or a column that is used has
         formulas without a stored value.
+    ConfigError
+        If the options name no task that there is.
     """
     table = read_table(path, what="labels table")
     header = table.records[0]
@@ -100,7 +104,8 @@ def read_labels(path: Path, options: TableOptions | None = None) -> Labels:
     places = _used(places, header, body, problems)
     problems += [_overlong(number, len(header)) for number, cells in body if any(cells[len(header) :])]
     known = "slide_id" in places or {"case_id", "label"} <= places.keys()
-    rows = [_row(number, cells, header, places, problems) for number, cells in body if known]
+    task = task_named(options.task)
+    rows = [_row(number, cells, header, places, problems, task) for number, cells in body if known]
     columns = {role: header[place] for role, place in places.items()}
     return Labels(columns, tuple(row for row in rows if row is not None), tuple(problems), tuple(table.records))
 
@@ -169,7 +174,12 @@ def _overlong(number: int, expected: int) -> Problem:
 
 
 def _row(
-    number: int, cells: Sequence[str], header: Sequence[str], places: Mapping[str, int], problems: list[Problem]
+    number: int,
+    cells: Sequence[str],
+    header: Sequence[str],
+    places: Mapping[str, int],
+    problems: list[Problem],
+    task: type[Task],
 ) -> Row | None:
     value = {role: _cell(cells, places.get(role)) for role in ALIASES}
 
@@ -186,7 +196,11 @@ def _row(
     named = f"slide '{slide_id}'" if slide_id else f"case '{value['case_id']}'"
     if "label" in places and value["label"] is None:
         came = _text(cells, places["label"])
-        add("label", f"Expected a class name for {named}; got '{came}'{_taken(came)}.", _label_remedy(came))
+        add("label", f"Expected {task.expects} for {named}; got '{came}'{_taken(came)}.", _label_remedy(came))
+    elif value["label"] is not None and not task.is_label(value["label"]):
+        hint = f"Write {task.expects}, or delete the row."
+        add("label", f"Expected {task.expects} for {named}; got '{value['label']}'.", hint)
+        value["label"] = None
     split = SPLITS.get((value["split"] or "").casefold())
     if "split" in places and split is None:
         message = f"Expected train, val or test for {named}; got '{value['split'] or ''}'."

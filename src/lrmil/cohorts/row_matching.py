@@ -5,9 +5,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from lrmil.cohorts.checks import LISTED, names_of
 from lrmil.cohorts.labels import Labels, Problem, Row, TableOptions
 from lrmil.cohorts.names import EXTENSION, SlideNames
+from lrmil.errors import LISTED, names_of
 
 UNKNOWN = 1000  # rows without a slide that are listed one by one
 NUMBERED = re.compile(r"[._\- ]\d+")  # "a_2" is beside "a", not a longer name of it

@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lrmil.cohorts.checks import names_of
 from lrmil.cohorts.cohort import Cohort, CohortReport, SlideRecord
 from lrmil.cohorts.labels import Problem
 from lrmil.cohorts.near_duplicates import similar_pairs
-from lrmil.errors import LrmilError
+from lrmil.errors import LrmilError, names_of
 from lrmil.slides.each import IN_PROCESS, Executor, Work, each
 from lrmil.slides.failures import without_folder
 from lrmil.slides.identity import unchanged

@@ -8,13 +8,13 @@ import numpy as np
 from sklearn.model_selection import StratifiedKFold
 
 from lrmil.cohorts.case_drawing import draw_tests, draw_validation
-from lrmil.cohorts.class_order import order_before_numbers
 from lrmil.cohorts.cohort import Cohort
 from lrmil.errors import CohortError, ConfigError
 from lrmil.io.atomic import write_text
 from lrmil.io.documents import SPLIT_COLUMNS, read_split_rows
 from lrmil.io.ownership import is_splits
 from lrmil.io.safe_csv import csv_text, plain_cell
+from lrmil.tasks.class_order import order_before_numbers
 
 COLUMNS = SPLIT_COLUMNS
 
@@ -151,7 +151,8 @@ def _drawn_tests(cohort: Cohort, folds: int, seed: int) -> dict[str, set[str]]:
     if folds < 2:
         raise ConfigError(f"Expected at least 2 folds; got {folds}. Set folds to 2 or more.")
     cases = cohort.cases
-    smallest = min(sum(name in labels for labels in cases.values()) for name in cohort.classes)
+    grouped = [(slide.case_id, cohort.task.stratum(slide.label)) for slide in cohort.slides]
+    smallest = min(sum(name in labels for labels in cases.values()) for name in cohort.task.strata)
     if smallest < folds:
         raise CohortError(
             f"Expected at least {folds} cases of every class; the smallest has {smallest}. Lower --folds or add cases."
@@ -160,7 +161,7 @@ def _drawn_tests(cohort: Cohort, folds: int, seed: int) -> dict[str, set[str]]:
         names, labels = list(cases), [its[0] for its in cases.values()]
         drawn = StratifiedKFold(folds, shuffle=True, random_state=seed).split(names, labels)
         tests = [{names[place] for place in test} for _, test in drawn]
-    elif (mixed := draw_tests([(slide.case_id, slide.label) for slide in cohort.slides], folds, seed)) is not None:
+    elif (mixed := draw_tests(grouped, folds, seed)) is not None:
         tests = mixed
     else:
         raise CohortError(
@@ -173,7 +174,7 @@ def _drawn_tests(cohort: Cohort, folds: int, seed: int) -> dict[str, set[str]]:
 def _fold(cohort: Cohort, name: str, test: set[str], val_fraction: float, seed: int) -> Fold:
     rest = {case: labels for case, labels in cohort.cases.items() if case not in test}
     rng = np.random.default_rng([seed, *name.encode()])  # a stream for each name: folds do not depend on each other
-    val = _draw_val(rest, cohort.classes, val_fraction, name, rng)
+    val = _draw_val(rest, cohort.task.strata, val_fraction, name, rng)
     return _by_slides(cohort, name, rest.keys() - val, val, test)
 
 

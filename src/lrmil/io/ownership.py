@@ -27,6 +27,7 @@ from lrmil.io.marks import (
     toml_of,
     zarr_attributes_of,
 )
+from lrmil.tasks.choice import is_value_column
 
 Ours = Callable[[Path], bool]
 
@@ -50,7 +51,7 @@ PROBLEM = {"slide_id", "row", "column", "severity", "message", "hint"}
 IN_ZARR = re.compile(r"zarr\.json|(0|index|features|layers(/-?\d+)?)(/(zarr\.json|c(/\d+){0,2}))?|(0|index|features)")
 IN_BUNDLE = re.compile(r"bundle\.json|mil\.safetensors|encoder(/config\.json|/model\.safetensors)?")
 IN_ARTEFACT = re.compile(
-    r"artefact\.json|history\.json|probabilities\.json|(mil|encoder|evidence|outputs)\.safetensors"
+    r"artefact\.json|history\.json|head\.json|probabilities\.json|(mil|encoder|evidence|outputs)\.safetensors"
 )
 
 
@@ -145,7 +146,7 @@ def is_case_table(path: Path) -> bool:
 def is_out_of_fold_table(path: Path) -> bool:
     """Return whether a file is the predictions.csv of a run."""
     header = csv_header(path)
-    return header[:5] == OUT_OF_FOLD and all(name.startswith("prob_") for name in header[5:])
+    return header[:5] == OUT_OF_FOLD and all(map(is_value_column, header[5:]))
 
 
 def is_splits(path: Path) -> bool:
@@ -157,7 +158,7 @@ def is_review_table(path: Path) -> bool:
     """Return whether a file is a table of reviews."""
     header = csv_header(path)
     known = {*REVIEWS, *REVIEW, *REVIEWS_TAIL}
-    added = [name for name in header if name not in known and not name.startswith("prob_")]
+    added = [name for name in header if name not in known and not is_value_column(name)]
     return header[:3] == REVIEWS and header[-4:] == REVIEWS_TAIL and not added
 
 
@@ -185,7 +186,7 @@ def is_settings(path: Path) -> bool:
 
 def is_metrics(path: Path) -> bool:
     """Return whether a file is the metrics.json of a run."""
-    return has_keys(path, {"classes", "hr_teacher", "lr_undistilled", "lr_student", "gap_recovered"})
+    return has_keys(path, {"hr_teacher", "lr_undistilled", "lr_student", "gap_recovered"})
 
 
 def is_evaluation(path: Path) -> bool:
@@ -304,4 +305,4 @@ def _kind(path: Path) -> str:
 
 
 def _is_of_predictions(header: list[str]) -> bool:
-    return header[:3] == PREDICTIONS and set(header) >= PREDICTIONS_TAIL and header[3].startswith("prob_")
+    return header[:3] == PREDICTIONS and set(header) >= PREDICTIONS_TAIL and is_value_column(header[3])

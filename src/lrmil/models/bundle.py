@@ -26,7 +26,9 @@ from lrmil.io.untrusted import TensorSpec
 from lrmil.models.card import FORMAT, MAX_DOCUMENT, WEIGHTS, ModelCard, read_document, read_model_card
 from lrmil.models.encoders.contract import contract_of, resume_contract
 from lrmil.models.encoders.loading import Encoder, EncoderSpec, build_encoder
-from lrmil.models.heads.abmil import ABMIL, make_mil
+from lrmil.models.heads.choice import FIRST, head_in, make_mil
+from lrmil.models.heads.head import MILHead
+from lrmil.tasks.task import Task
 
 MAX_UNSAVED = 1 << 26  # elements of buffers that a network computes and no file holds, such as position tables
 FLOATS = {"F32", "F16", "BF16"}
@@ -40,8 +42,8 @@ class Bundle:
 
     Attributes
     ----------
-    classes
-        Class names in the order of the probabilities.
+    task
+        What is predicted, such as `Classification`.
     mpp, patch_size
         Resolution in um/px and side in pixels of its input patches.
     min_tissue, max_failed
@@ -64,13 +66,13 @@ class Bundle:
         `EncoderContract` of the encoder; None until it is written, and in folders of earlier versions.
     """
 
-    classes: tuple[str, ...]
+    task: Task
     mpp: float
     patch_size: int
     min_tissue: float
     max_failed: float
     encoder: Encoder
-    mil: ABMIL
+    mil: MILHead
     mil_config: MILConfig
     training: dict[str, object] = field(default_factory=dict)
     metrics: dict[str, object] = field(default_factory=dict)
@@ -78,6 +80,11 @@ class Bundle:
     sha256: str = ""
     terms: dict[str, object] = field(default_factory=dict)
     contract: dict[str, object] | None = None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the values of an answer in their order: of a classification, the classes."""
+        return self.task.names
 
     @property
     def card(self) -> ModelCard:
@@ -109,12 +116,13 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
         save_tensors(temporary / "mil.safetensors", bundle.mil.state_dict())
         document = {
             "format": FORMAT,
-            "classes": list(bundle.classes),
+            **bundle.task.to_dict(),
             "mpp": bundle.mpp,
             "patch_size": bundle.patch_size,
             "min_tissue": bundle.min_tissue,
             "max_failed": bundle.max_failed,
             "mil": asdict(bundle.mil_config),
+            **({} if bundle.mil.name == FIRST else {"head": bundle.mil.name}),
             "training": bundle.training,
             "metrics": bundle.metrics,
             "license": bundle.license,
@@ -153,13 +161,14 @@ def load_bundle(folder: str | Path) -> Bundle:
         encoder_file, mil_file = (untrusted.file_in(folder, name) for name in WEIGHTS[1:])
         spec = _read_spec(folder, card.patch_size, hashes)
         dim = _require_header(encoder_file, lambda: build_encoder(spec)).dim
-        _require_header(mil_file, lambda: make_mil(dim, len(card.classes), mil_config))
+        head = head_in(document)
+        _require_header(mil_file, lambda: make_mil(dim, card.task.outputs, mil_config, head))
         for name in WEIGHTS[1:]:  # their sizes are as expected now, so hashing is bounded
             _require_hash(folder, name, hashing.sha256_file(folder / name), hashes)
         encoder = _load(encoder_file, lambda: build_encoder(spec))
         if breach := resume_contract(encoder, card.contract):
             raise FormatError(f"The encoder in {folder} has its original weights, but {breach}, or train again.")
-        mil = _load(mil_file, lambda: make_mil(dim, len(card.classes), mil_config))
+        mil = _load(mil_file, lambda: make_mil(dim, card.task.outputs, mil_config, head))
         return Bundle(
             **{field.name: getattr(card, field.name) for field in fields(ModelCard)},
             min_tissue=min_tissue,

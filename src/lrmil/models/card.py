@@ -10,13 +10,13 @@ from lrmil.io import untrusted
 from lrmil.io.plain_files import read_bytes
 from lrmil.models.encoders.contract import read_contract
 from lrmil.slides.resolution import ASKED_MPP
+from lrmil.tasks.choice import task_in
+from lrmil.tasks.task import Task
 
 FORMAT = "lrmil.bundle/1"
 WEIGHTS = ("encoder/config.json", "encoder/model.safetensors", "mil.safetensors")
 MAX_PATCH = 4096
 MAX_DOCUMENT = 4 << 20  # bytes of bundle.json
-MAX_CLASSES = 1000
-MAX_CLASS_NAME = 1000  # characters
 MAX_LICENSE = 20_000
 
 
@@ -24,7 +24,7 @@ MAX_LICENSE = 20_000
 class ModelCard:
     """Description of a model; the attributes are those of `Bundle`."""
 
-    classes: tuple[str, ...]
+    task: Task
     mpp: float
     patch_size: int
     training: dict[str, object]
@@ -33,6 +33,11 @@ class ModelCard:
     sha256: str
     terms: dict[str, object] = field(default_factory=dict)
     contract: dict[str, object] | None = None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the values of an answer in their order."""
+        return self.task.names
 
 
 def read_model_card(folder: str | Path) -> ModelCard:
@@ -67,9 +72,10 @@ def read_document(folder: Path) -> tuple[dict[str, Any], ModelCard]:
     document, sha256 = _parsed(folder)
     if document.get("format") != FORMAT:
         raise FormatError(f"Expected the format {FORMAT} in {folder}. Got {document.get('format')!r}; update lrmil.")
+    task = _task_of(folder, document)
     try:
         card = ModelCard(
-            classes=tuple(document["classes"] if isinstance(document["classes"], list) else ()),
+            task=task,
             mpp=document["mpp"],
             patch_size=document["patch_size"],
             training=dict(document["training"]),
@@ -87,16 +93,16 @@ def read_document(folder: Path) -> tuple[dict[str, Any], ModelCard]:
     return document, card
 
 
+def _task_of(folder: Path, document: dict[str, Any]) -> Task:
+    try:
+        return task_in(document)
+    except ValueError as error:
+        raise FormatError(f"Expected {error} Model folder: {folder}.") from error
+
+
 def _find_fault(card: ModelCard) -> str:
     """Return what was expected and what the card has; "" if it is valid."""
     low, high = ASKED_MPP
-    if not 2 <= len(card.classes) <= MAX_CLASSES:
-        return f"from two to {MAX_CLASSES} classes. Got {len(card.classes)}."
-    for name in card.classes:
-        if not isinstance(name, str) or not name.strip() or len(name) > MAX_CLASS_NAME:
-            return f"class names of at most {MAX_CLASS_NAME} characters. Got {str(name)[:80]!r}."
-    if len(set(card.classes)) != len(card.classes):
-        return f"different names for the classes. Got {card.classes[:10]}."
     if isinstance(card.mpp, bool) or not isinstance(card.mpp, int | float) or not low <= card.mpp <= high:
         return f"a resolution from {low:g} to {high:g} um/px. Got {card.mpp!r}."
     if type(card.patch_size) is not int or not 16 <= card.patch_size <= MAX_PATCH:

@@ -1,16 +1,30 @@
 """Where the networks run: the devices that exist, networks on them, and the precision that suits each."""
 
 import copy
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from itertools import chain
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from lrmil.errors import ConfigError
 
-Network = TypeVar("Network", bound=nn.Module)
+
+class _Placeable(Protocol):
+    """What `on_device` asks of a network."""
+
+    def parameters(self) -> Iterator[nn.Parameter]: ...
+
+    def buffers(self) -> Iterator[Tensor]: ...
+
+    def modules(self) -> Iterator[nn.Module]: ...
+
+    def eval(self) -> Self: ...
+
+
+Network = TypeVar("Network", bound=_Placeable)
 
 
 class Device(NamedTuple):

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from lrmil.features.extraction import READING, SlideSource
 from lrmil.io import atomic, hashing
 from lrmil.io.locks import exclusive, output_lock
@@ -176,7 +178,7 @@ def predict_batch(
     busy = f"Another process is writing the table {path.name}. Wait for it, then classify these slides again."
     with output_lock(outputs.folder) if outputs.table is None else exclusive(outputs.lock, busy=busy):
         atomic.remove_leftovers(path.parent, of=path.stem if outputs.table else "")
-        table = PredictionTable(path, bundle.classes, model=bundle.sha256, rows=outputs.rows)
+        table = PredictionTable(path, bundle.task, model=bundle.sha256, rows=outputs.rows)
         what = Classification(load or partial(_same, bundle), outputs, options, read, tissue or {})
         work: Work[Prediction] = partial(_predict_one_of, what)
         with closing(each(work, slides, executor, job=("predict",))) as steps:
@@ -228,7 +230,7 @@ def predict_one(
         # A mask that is read back is equal only up to rounding, so its key is another.
         as_saved = saved is not None and not is_mask_edited(out, source.slide_id)
         keys = () if as_saved else (key, key_if_damaged)
-        prediction = read_prediction(out, source.slide_id, keys=keys, classes=bundle.classes)
+        prediction = read_prediction(out, source.slide_id, keys=keys, task=bundle.task)
         if prediction is not None and as_saved and prediction.tissue_source != "given":
             prediction = None
         if prediction is not None and not _counts(prediction, source, slide, bundle, options.uncertain_below):
@@ -328,11 +330,12 @@ def _counts(prediction: Prediction, source: SlideSource, slide: Slide, bundle: B
 def _is_of(prediction: Prediction, slide: Slide, bundle: Bundle, uncertain_below: float) -> bool:
     """Return whether a saved answer can be of this slide and model: its key says so, but the rest may be edited."""
     grid, failed = prediction.patches.grid, prediction.failed_patches
-    below = prediction.probabilities[prediction.label] < uncertain_below
+    values = np.array([prediction.probabilities[name] for name in bundle.task.names])
+    answer = bundle.task.answer(values, uncertain_below=uncertain_below)
     return (
         (prediction.slide_fingerprint, prediction.bundle_sha256) == (slide.fingerprint, bundle.sha256)
         and (prediction.mpp, grid.slide_mpp, grid.mpp, grid.size)
         == (slide.mpp, slide.mpp, bundle.mpp, bundle.patch_size)
         and failed <= bundle.max_failed * (len(prediction.patches) + failed)
-        and prediction.status == ("uncertain" if below else "ok")
+        and prediction.status == answer.status
     )

@@ -1,6 +1,5 @@
 """What the JSON document of a saved prediction may say; someone may have edited it since it was written."""
 
-import math
 from typing import Annotated, Literal
 
 import numpy as np
@@ -13,11 +12,12 @@ from lrmil.patches.layout import MAX_CELLS, Patches
 from lrmil.raster import Raster
 from lrmil.slides.checksums import NOT_COMPARED
 from lrmil.slides.resolution import ASKED_MPP
+from lrmil.tasks.choice import task_in, task_of_values
+from lrmil.tasks.task import Task
 
 MAX_SIDE = 1 << 32  # level-0 pixels of a patch or an offset
 MAX_MM2 = 1e6  # ten times a slide of 300 mm x 300 mm
 MAX_SECONDS = 1e9
-PROBABILITY_ROUNDING = 1e-6
 ATTENTION_ROUNDING = 1e-3  # a sum of up to millions of float32
 LATTICE_ROUNDING = 1e-3  # of a cell; maps are in um, patches in pixels
 
@@ -25,7 +25,6 @@ Text = Annotated[str, Field(max_length=1000)]
 Mpp = Annotated[float, Field(ge=ASKED_MPP[0], le=ASKED_MPP[1])]
 Seconds = Annotated[float, Field(ge=0, le=MAX_SECONDS)]
 Corner = Annotated[int, Field(ge=-MAX_SIDE, le=MAX_SIDE)]
-Probability = Annotated[float, Field(ge=0, le=1 + PROBABILITY_ROUNDING)]
 
 
 class _Strict(BaseModel):
@@ -51,7 +50,7 @@ class SavedAnswer(_Strict):
 
     slide_id: Text
     label: Text
-    probabilities: Annotated[dict[Text, Probability], Field(min_length=2, max_length=1000)]
+    probabilities: Annotated[dict[Text, float], Field(min_length=1, max_length=1000)]
     status: Literal["ok", "uncertain"]
     mpp: Mpp
     mpp_source: Text
@@ -64,17 +63,27 @@ class SavedAnswer(_Strict):
     bundle_sha256: Text
     notes: Annotated[list[Annotated[str, Field(max_length=4000)]], Field(max_length=1000)] = []
     checksum: Text = NOT_COMPARED
+    task: dict[str, object] | None = None
 
     @model_validator(mode="after")
     def _agrees(self) -> "SavedAnswer":
-        chances = self.probabilities
-        if abs(math.fsum(chances.values()) - 1) > PROBABILITY_ROUNDING:
-            raise ValueError("its probabilities do not sum to 1")
-        if self.label not in chances or chances[self.label] < max(chances.values()):
-            raise ValueError("its label is not its most probable class")
+        task = self.answered
+        if self.probabilities.keys() != set(task.names):
+            raise ValueError("its values are not those of its task")
+        if problem := task.answer_problem(self.label, self.probabilities):
+            raise ValueError(problem)
         if "total" not in self.timings:
             raise ValueError("it does not say how long it took")
         return self
+
+    @property
+    def answered(self) -> Task:
+        """The task; of a card that states none, the classification among the classes that have a probability."""
+        return task_of_values(self.probabilities) if self.task is None else task_in(self.task)
+
+    def is_of(self, task: Task) -> bool:
+        """Return whether the answer is one of a task, whatever the order of its values."""
+        return type(self.answered) is type(task) and self.probabilities.keys() == set(task.names)
 
 
 class PredictionCard(_Strict):

@@ -1,12 +1,12 @@
 """Metrics of a shipped model on labelled slides."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from lrmil import metrics
 from lrmil.cohorts.cohort import TableOptions, validate_cohort
 from lrmil.errors import CohortError
 from lrmil.features.extraction import SlideSource
@@ -25,9 +25,11 @@ EVALUATION = "evaluation.json"
 class Evaluation(NamedTuple):
     """How a model did."""
 
-    metrics: metrics.Summary
+    metrics: Mapping[str, object]
     failed: dict[str, str]
     """Slide id -> why it could not be classified; such slides are not in the metrics."""
+    classified: int
+    """How many slides are in the metrics."""
 
 
 def evaluate_steps(
@@ -67,18 +69,15 @@ def evaluate_steps(
     OverwriteError
         If `out` lies in something that is read, or holds an evaluation.json or a run that is not of an evaluation.
     CohortError
-        If the table has problems, or a label is none of the model's classes.
+        If the table has problems, or a label is nothing that the model can say.
     """
+    table = replace(table or TableOptions(), task=bundle.task.name)
     report = validate_cohort(slides, labels, folds=None, options=table)
     if report.cohort is None:
         raise CohortError(report.explain())
     cohort = report.cohort
-    unknown = sorted(set(cohort.classes) - set(bundle.classes))
-    if unknown:
-        raise CohortError(
-            f"Expected labels among the model's classes {', '.join(bundle.classes)}. Got also {', '.join(unknown)}; "
-            "rename them in the table."
-        )
+    if unknown := bundle.task.unknown_labels(slide.label for slide in cohort.slides):
+        raise CohortError(unknown)
     sources = [
         SlideSource(
             slide.slide_id,
@@ -99,13 +98,12 @@ def evaluate_steps(
     failed = {row.slide_id: row.message for row in rows if row.status == "failed"}
     if not good:
         raise CohortError(f"Expected slides that can be classified. Got none; the first failed with: {rows[0].message}")
-    records = [cohort.by_id[row.slide_id] for row in good]
-    summary = metrics.summarise(
-        [bundle.classes.index(record.label) for record in records],
-        np.array([[row.probabilities[name] for name in bundle.classes] for row in good]),
-        [record.case_id for record in records],
-        bundle.classes,
+    labelled = [cohort.by_id[row.slide_id] for row in good]
+    summary = bundle.task.summarise(
+        [bundle.task.target(slide.label) for slide in labelled],
+        np.array([[row.probabilities[name] for name in bundle.task.names] for row in good]),
+        [slide.case_id for slide in labelled],
     )
     document = {"metrics": summary, "failed": failed, "bundle_sha256": bundle.sha256}
     atomic.write_json(out / EVALUATION, document, is_evaluation)
-    yield Step(("evaluate",), len(rows), len(rows), "slides", result=Evaluation(summary, failed))
+    yield Step(("evaluate",), len(rows), len(rows), "slides", result=Evaluation(summary, failed, len(good)))

@@ -26,6 +26,8 @@ from lrmil.raster import Raster
 from lrmil.slides.identity import unchanged
 from lrmil.slides.inputs import Inputs
 from lrmil.slides.slide import Slide
+from lrmil.tasks.choice import stated_name
+from lrmil.tasks.task import Task
 
 FORMAT = "lrmil.prediction/2"
 ATTENTION = "{}.attention.ome.zarr"
@@ -84,7 +86,7 @@ def write_prediction(
 
 
 def read_prediction(
-    out: Path, slide_id: str, *, keys: Collection[str] = (), classes: Collection[str] = ()
+    out: Path, slide_id: str, *, keys: Collection[str] = (), task: Task | None = None
 ) -> Prediction | None:
     """Read what `write_prediction` wrote; None when it is absent, incomplete, of another version or edited to nonsense.
 
@@ -92,8 +94,8 @@ def read_prediction(
     ----------
     keys
         What it may have been made from; without them, whatever it was made from will do.
-    classes
-        Classes that it must have, no others; without them, any.
+    task
+        What it must say, such as which classes; their order does not matter. Without it, anything.
     """
     try:
         document = untrusted.read_json(out / f"{slide_id}.json", max_bytes=MAX_CARD, printable=False)
@@ -101,11 +103,11 @@ def read_prediction(
             return None
         card = PredictionCard.model_validate(document)
         said = card.prediction
-        if (keys and card.key not in keys) or (classes and said.probabilities.keys() != set(classes)):
+        if (keys and card.key not in keys) or (task and not said.is_of(task)):
             return None
         attention = read_ome_zarr(out / f"{slide_id}.attention.ome.zarr")
         patches, values = patches_in(attention, card.grid.grid)
-        plain = {**said.model_dump(), "notes": tuple(said.notes)}
+        plain = {**said.model_dump(), "notes": tuple(said.notes), "task": said.answered}
         return Prediction(**plain, attention=attention, patches=patches, patch_attention=values)
     except (OSError, ValueError):  # FormatError and pydantic's ValidationError are ValueErrors
         return None
@@ -207,8 +209,14 @@ def write_overlay(path: Path, prediction: Prediction, slide: Slide) -> None:
         thumbnail.array,
         percentile_rank(prediction.attention),
         thumbnail_level0_per_px=thumbnail.cell_level0,
-        title=f"{prediction.label} {prediction.probabilities[prediction.label]:.2f}: model output, not a diagnosis",
+        title=f"{headline(prediction)}: model output, not a diagnosis",
     )
+
+
+def headline(prediction: Prediction) -> str:
+    """Say the label, and the value of its name where there is one."""
+    value = prediction.probabilities.get(prediction.label)
+    return prediction.label if value is None else f"{prediction.label} {value:.2f}"
 
 
 def _mask_as_written(out: Path, slide_id: str) -> str:
@@ -221,6 +229,7 @@ def _mask_as_written(out: Path, slide_id: str) -> str:
 
 
 def _card(prediction: Prediction) -> dict[str, object]:
-    elsewhere = ("attention", "patches", "patch_attention")
+    elsewhere = ("attention", "patches", "patch_attention", "task")
     plain = {name: getattr(prediction, name) for name in prediction.__slots__ if name not in elsewhere}
-    return {"grid": asdict(prediction.patches.grid), "prediction": plain}
+    stated = {"task": prediction.task.to_dict()} if stated_name(prediction.task) else {}
+    return {"grid": asdict(prediction.patches.grid), "prediction": {**plain, **stated}}

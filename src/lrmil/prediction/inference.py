@@ -16,7 +16,7 @@ from lrmil.features.extraction import check_failures, loss_note
 from lrmil.models.bundle import Bundle
 from lrmil.models.devices import on_device, pick_device
 from lrmil.models.encoders.loading import PatchEncoder
-from lrmil.models.heads.abmil import ABMIL, BagOutput, predict_bag
+from lrmil.models.heads.head import BagOutput, MILHead, predict_bag
 from lrmil.patches.layout import Patches
 from lrmil.patches.plan import PatchPlan, patches_of
 from lrmil.patches.tissue import GivenMask, Tissue, tissue_of
@@ -158,7 +158,7 @@ class _Answer:
 
     slide: Slide
     bundle: Bundle
-    mil: ABMIL
+    mil: MILHead
     patches: Patches
     tissue: Tissue
     tissue_source: str
@@ -176,14 +176,15 @@ class _Answer:
     def complete(
         self, encoded: Encoded, output: BagOutput, *, uncertain_below: float, timings: dict[str, float]
     ) -> Prediction:
-        best = int(output.probabilities.argmax())
+        task = self.bundle.task
+        answer = task.answer(task.values(output.logits), uncertain_below=uncertain_below)
         return self._prediction(
             encoded.positions,
             output.attention,
             len(encoded.failed),
-            status="ok" if output.probabilities[best] >= uncertain_below else "uncertain",
-            label=self.bundle.classes[best],
-            probabilities=dict(zip(self.bundle.classes, output.probabilities.tolist(), strict=True)),
+            status=answer.status,
+            label=answer.label,
+            probabilities=answer.values,
             timings=timings,
         )
 
@@ -224,6 +225,7 @@ class _Answer:
             bundle_sha256=self.bundle.sha256,
             notes=(*slide.notes, *self.tissue.notes, *loss_note(failed, len(patches) + patches.undecided)),
             checksum=slide.checksum,
+            task=self.bundle.task,
         )
 
 

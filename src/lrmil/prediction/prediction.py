@@ -1,6 +1,6 @@
 """What a model says of one slide, and what it was said from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from lrmil.patches.layout import Patches
 from lrmil.raster import Raster
 from lrmil.slides.checksums import NOT_COMPARED
+from lrmil.tasks.task import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,8 @@ class Prediction:
     Attributes
     ----------
     slide_id, label, probabilities
-        The slide, its most probable class and the probability of every class.
+        The slide, its most probable class and the probability of every class. Of a task other than classification, what
+        `Task.answer` says: the label in a word, and the values by name.
     status
         "ok", or "uncertain" when the most probable class is below the asked probability. "partial" while the slide is
         still being read: then there are no label and no probabilities yet, only the attention among what was seen.
@@ -45,6 +47,8 @@ class Prediction:
     checksum
         With what the slide's content was compared (`lrmil.slides.checksums.comparison`), or that it was not: then
         damage that no decoder sees may be in the answer.
+    task
+        What is predicted.
     """
 
     slide_id: str
@@ -65,3 +69,4 @@ class Prediction:
     bundle_sha256: str
     notes: tuple[str, ...] = ()
     checksum: str = NOT_COMPARED
+    task: Task = field(kw_only=True)

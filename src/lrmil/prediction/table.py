@@ -17,6 +17,7 @@ from lrmil.io.plain_files import read_bytes
 from lrmil.io.safe_csv import csv_text, plain_cell
 from lrmil.prediction.prediction import Prediction
 from lrmil.slides.failures import Failure
+from lrmil.tasks.task import Task, columns
 
 TABLE = "predictions.csv"
 MAX_TABLE = 1 << 30  # bytes
@@ -35,7 +36,7 @@ class Row:
     status
         "ok", "uncertain" or "failed".
     probabilities
-        Class -> probability; empty when failed.
+        Class -> probability, or what else the values of the task are by name; empty when failed.
     reason
         Why it failed in one word: see `lrmil.slides.failures.Failure`.
     checksum
@@ -75,8 +76,8 @@ class PredictionTable:
     ----------
     path
         The table, which may be absent.
-    classes
-        Classes of the model.
+    task
+        What the model predicts.
     model
         SHA-256 of the model.
     rows
@@ -90,23 +91,21 @@ class PredictionTable:
         If another file, or the table of a training run, is in the place of the table.
     """
 
-    def __init__(
-        self, path: Path, classes: Sequence[str], *, model: str = "", rows: Sequence[Row] | None = None
-    ) -> None:
-        self._path, self._classes, self._written = path, classes, 0.0
+    def __init__(self, path: Path, task: Task, *, model: str = "", rows: Sequence[Row] | None = None) -> None:
+        self._path, self._task, self._written = path, task, 0.0
         self._copied = False
         if rows is None:
             self._lines = self._earlier()
         else:
             self._keep_other_models(model)
-            self._lines = [_cells(row, classes) for row in rows]
+            self._lines = [_cells(row, task) for row in rows]
         self._index: dict[str, int] = {}  # of the first line of each slide: others of its name are never classified
         for index, line in enumerate(self._lines):
             self._index.setdefault(line[0], index)
 
     def add(self, row: Row) -> None:
         """Put a line in the place of the slide's earlier one, or at the end; it is on disk about a second later."""
-        cells = _cells(row, self._classes)
+        cells = _cells(row, self._task)
         index = self._index.setdefault(row.slide_id, len(self._lines))
         if index == len(self._lines):
             self._lines.append(cells)
@@ -119,7 +118,7 @@ class PredictionTable:
 
     def write(self) -> None:
         """Write the table, complete or not at all."""
-        text = csv_text([_header(self._classes), *self._lines])
+        text = csv_text([_header(self._task), *self._lines])
         atomic.write_text(self._path, text, is_prediction_table)
         self._written = time.monotonic()
 
@@ -135,7 +134,7 @@ class PredictionTable:
             header, *lines = ([plain_cell(cell) for cell in line] for line in csv.reader(io.StringIO(text, newline="")))
         except (OSError, ValueError, csv.Error):
             header, lines = [], []
-        if header != _header(self._classes):
+        if header != _header(self._task):
             self._put_aside()
             return []
         status = header.index("status")
@@ -215,20 +214,19 @@ def row_of(slide_id: str, prediction: Prediction) -> Row:
     )
 
 
-def table_of(rows: Sequence[Row], classes: Sequence[str]) -> str:
-    """Give rows as CSV: a column for the probability of each class, empty where there is no answer."""
-    return csv_text([_header(classes), *(_cells(row, classes) for row in rows)])
+def table_of(rows: Sequence[Row], task: Task) -> str:
+    """Give rows as CSV: a column for each value of an answer (`Task.names`), empty where there is no answer."""
+    return csv_text([_header(task), *(_cells(row, task) for row in rows)])
 
 
-def _header(classes: Sequence[str]) -> list[str]:
-    probabilities = [f"prob_{name}" for name in classes]
+def _header(task: Task) -> list[str]:
     figures = ["mpp", "mpp_source", "n_patches", "failed_patches", "seconds"]
     words = ["reason", "checksum", "notes", "model", "message"]
-    return ["slide_id", "status", "label", *probabilities, *figures, *words]
+    return ["slide_id", "status", "label", *columns(task, task.names), *figures, *words]
 
 
-def _cells(row: Row, classes: Sequence[str]) -> list[str]:
-    values = [f"{row.probabilities[name]:.6f}" if name in row.probabilities else "" for name in classes]
+def _cells(row: Row, task: Task) -> list[str]:
+    values = [f"{row.probabilities[name]:.6f}" if name in row.probabilities else "" for name in task.names]
     resolution = ["" if row.mpp is None else f"{row.mpp:.6g}", row.mpp_source]
     counts = [str(row.n_patches), str(row.failed_patches), f"{row.seconds:.3f}"]
     words = [row.reason, row.checksum, " ".join(row.notes), row.model, row.message]

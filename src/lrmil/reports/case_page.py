@@ -176,6 +176,8 @@ def render_case(
     page = environment().get_template("case.html")
     return page.render(
         prediction=prediction,
+        values=prediction.task.shown(prediction.probabilities),
+        words=prediction.task.wording,
         model=model_facts(card),
         review=review,
         dimensions=slide.dimensions,
@@ -191,7 +193,7 @@ def render_case(
 
 def _require_match(prediction: Prediction, slide: Slide, card: ModelCard, review: Review | None) -> None:
     """Raise unless slide, card and review belong to the prediction."""
-    if prediction.label not in prediction.probabilities:
+    if not prediction.probabilities:
         raise ConfigError(
             f"Expected a finished prediction. Got the status {prediction.status!r}; wait until it is finished."
         )
@@ -214,7 +216,7 @@ def _require_match(prediction: Prediction, slide: Slide, card: ModelCard, review
 
 def _table(prediction: Prediction, review: Review | None) -> str:
     """Return a table of one line: that of predictions.csv, followed by the review."""
-    plain = table_of([row_of(prediction.slide_id, prediction)], list(prediction.probabilities))
+    plain = table_of([row_of(prediction.slide_id, prediction)], prediction.task)
     header, values = csv.reader(io.StringIO(plain, newline=""))
     return csv_text([[*header, *COLUMNS], [*map(plain_cell, values), *cells_of(review)]])
 

@@ -4,12 +4,13 @@ from lrmil.io.redaction import redact_paths
 from lrmil.models.card import ModelCard
 from lrmil.models.encoders.terms import describe_terms, permissions, read_terms
 from lrmil.runs.arms import ARM_NAMES
+from lrmil.tasks.task import Task
 
 UNKNOWN = "not recorded"
 
 
 def model_facts(card: ModelCard) -> dict[str, str]:
-    """List the facts of a card: classes, resolution, training, metrics of the three arms, licence, hash.
+    """List the facts of a card: what is predicted, resolution, training, metrics of the three arms, licence, hash.
 
     Training and metrics may have any form, since the author of the model wrote them. Folders are removed from paths.
 
@@ -19,10 +20,10 @@ def model_facts(card: ModelCard) -> dict[str, str]:
         Name -> value, in the order to show them.
     """
     facts = {
-        "Classes": ", ".join(card.classes),
+        card.task.wording.names: ", ".join(card.task.names),
         "Reads": f"{card.patch_size} px patches at {card.mpp:g} um/px",
         **_training(card.training),
-        **{f"Test, {name}": _arm(card.metrics.get(arm)) for arm, name in ARM_NAMES.items()},
+        **{f"Test, {name}": _arm(card.metrics.get(arm), card.task) for arm, name in ARM_NAMES.items()},
         "Licence": card.license,
         **_terms(card.terms),
     }
@@ -54,14 +55,16 @@ def _terms(stated: dict[str, object]) -> dict[str, str]:
     }
 
 
-def _arm(figures: object) -> str:
+def _arm(figures: object, task: Task) -> str:
     if not isinstance(figures, dict):
         return UNKNOWN
-    interval = figures.get("auroc_ci")
-    text = f"AUROC {_figure(figures.get('auroc'))}"
-    if isinstance(interval, list) and len(interval) == 2:
-        text += f" (95 % interval {_figure(interval[0])} to {_figure(interval[1])})"
-    text += f", balanced accuracy {_figure(figures.get('balanced_accuracy'))}"
+    text = ""
+    for name, title in task.figures.items():
+        value = figures.get(name)
+        if isinstance(value, list) and len(value) == 2:
+            text += f" ({title} {_figure(value[0])} to {_figure(value[1])})"
+        elif not name.startswith(f"{task.score_name}_"):
+            text += f"{', ' if text else ''}{title} {_figure(value)}"
     counts = [
         f"{figures[key]} {name}" for key, name in (("n_slides", "slides"), ("n_cases", "cases")) if key in figures
     ]

@@ -11,7 +11,6 @@ import tomli_w
 from numpy.typing import ArrayLike
 from scipy.stats import spearmanr
 
-from lrmil import metrics
 from lrmil.cohorts.splits import read_splits
 from lrmil.configs import to_dict
 from lrmil.errors import FormatError
@@ -20,13 +19,15 @@ from lrmil.geometry import resolution_ratio
 from lrmil.io import hashing
 from lrmil.io.documents import read_csv_rows, read_json_document, require_fold, require_slide_id
 from lrmil.io.redaction import redact_paths
-from lrmil.models.heads.abmil import BagOutput
 from lrmil.reports.figures import LossLine
 from lrmil.runs.arms import ARMS, STAGE_NAMES, features_folder, features_of
 from lrmil.runs.changes import read_changes
-from lrmil.runs.fold_outputs import read_history, read_outputs
+from lrmil.runs.fold_outputs import SlideOutput, read_history, read_outputs
 from lrmil.runs.plan_file import read_plan
+from lrmil.tasks.choice import task_in
+from lrmil.tasks.task import Task
 from lrmil.training.bags import gather_log_mass
+from lrmil.training.slide_stage import LABEL_TERM
 
 FORMAT = "lrmil.report/1"
 MIN_LEAD = 0.01  # AUROC: a share of a smaller lead of the teacher means nothing
@@ -47,11 +48,6 @@ class SlideResult:
     mpp: float
     """um/px of level 0."""
     mpp_source: str
-
-    @property
-    def wrong(self) -> bool:
-        """True if the student's most probable class is not the label."""
-        return self.predicted["lr_student"] != self.label
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +91,8 @@ def gather(run: Path) -> Report:
     figures, environment, bundle = (
         read_json(run / name) for name in ("metrics.json", "environment.json", "model/bundle.json")
     )
-    classes = list(figures["classes"])
-    results = _results(run, classes, children=resolution_ratio(config.mpp_lr, config.mpp_hr))
+    task = task_in(figures)
+    results = _results(run, task, children=resolution_ratio(config.mpp_lr, config.mpp_hr))
     folds = read_splits(run / "splits.csv")
     hidden = (PurePath(slides), PurePath(labels).parent, run.resolve(), Path.home())
     agreement = {arm: [result.agreement[arm] for result in results] for arm in ARMS[1:]}
@@ -104,15 +100,15 @@ def gather(run: Path) -> Report:
         format=FORMAT,
         written=datetime.datetime.now(datetime.UTC).date().isoformat(),
         trained=str(bundle["training"]["date"]),
-        remarks=_remarks(figures),
-        gap=_gap(figures),
+        remarks=_remarks(figures, task),
+        gap=_gap(figures, task),
         figures=figures,
         cost_ratios={
             name: _ratio(figures["hr_teacher"][name], figures["lr_student"][name])
             for name in ("seconds_per_slide", "bytes_per_slide", "patches_per_slide")
         },
         agreement={arm: _mean(values) for arm, values in agreement.items()},
-        roc={name: _roc(results, classes, index) for index, name in enumerate(classes) if len(classes) > 2 or index},
+        roc=_curves(results, task),
         losses={stage: [_losses(run, fold.name, stage) for fold in folds] for stage in STAGE_NAMES},
         slides=results,
         problems=[redact_paths(problem, hidden) for problem in read_json(run / "problems.json")],
@@ -140,7 +136,7 @@ def read_json(path: Path) -> Any:
         raise FormatError(f"{path} cannot be read: {error}. Run the same lrmil train command again.") from error
 
 
-def _results(run: Path, classes: Sequence[str], *, children: int) -> list[SlideResult]:
+def _results(run: Path, task: Task, *, children: int) -> list[SlideResult]:
     rows = [row for row in read_csv_rows(run / "predictions.csv") if row["arm"] == ARMS[0]]
     for row in rows:
         require_fold(row["fold"])
@@ -157,8 +153,8 @@ def _results(run: Path, classes: Sequence[str], *, children: int) -> list[SlideR
                 row["case_id"],
                 fold,
                 row["label"],
-                {arm: output.probabilities.tolist() for arm, output in of_slide.items()},
-                {arm: classes[int(output.probabilities.argmax())] for arm, output in of_slide.items()},
+                {arm: output.values.tolist() for arm, output in of_slide.items()},
+                {arm: task.answer(output.values).label for arm, output in of_slide.items()},
                 _agreement(run, fold, slide_id, of_slide, children),
                 card.slide_mpp,
                 card.mpp_source,
@@ -168,7 +164,7 @@ def _results(run: Path, classes: Sequence[str], *, children: int) -> list[SlideR
 
 
 def _agreement(
-    run: Path, fold: str, slide_id: str, outputs: Mapping[str, BagOutput], children: int
+    run: Path, fold: str, slide_id: str, outputs: Mapping[str, SlideOutput], children: int
 ) -> dict[str, float | None]:
     hr = read_index(features_of(run, fold, slide_id, "hr_teacher"))
     found: dict[str, float | None] = {}
@@ -188,36 +184,28 @@ def spearman(first: ArrayLike, second: ArrayLike) -> float | None:
     return float(spearmanr(*reversed(lists)).statistic)  # this order matches earlier reports to the last bit
 
 
-def _remarks(figures: Mapping[str, Any]) -> list[str]:
+def _remarks(figures: Mapping[str, Any], task: Task) -> list[str]:
     """Return sentences that a reader must not overlook."""
-    areas = {arm: figures[arm]["auroc"] for arm in ARMS}
-    if None in areas.values():
-        return ["An AUROC is not defined, because the test slides lack a class. Add test slides of every class."]
+    scores = {arm: figures[arm][task.score_name] for arm in ARMS}
+    if None in scores.values():
+        return [task.wording.undefined]
     remarks = []
-    if areas["hr_teacher"] < areas["lr_undistilled"]:
+    if scores["hr_teacher"] < scores["lr_undistilled"]:
         remarks.append(
             "The teacher is below the baseline: trained on these labels, the high-resolution MIL did worse than the "
             "low-resolution one. What the student gains then comes from the high-resolution embeddings (stage 1)."
         )
-    if areas["lr_student"] < areas["lr_undistilled"]:
+    if scores["lr_student"] < scores["lr_undistilled"]:
         remarks.append(
             "The student is below the baseline: in this run, distillation made the low-resolution model worse."
         )
-    intervals = {arm: figures[arm]["auroc_ci"] for arm in ARMS}
-    if any(interval is not None and interval[0] == interval[1] for interval in intervals.values()):
-        remarks.append(
-            "An interval has no width, because every resample of the test cases has the same order. "
-            "Few cases or a perfect order cause this; it does not mean certainty."
-        )
-    if None in intervals.values():
-        remarks.append("An interval is not defined: it needs at least two test cases of every class.")
-    return remarks
+    return remarks + task.remarks([figures[arm] for arm in ARMS])
 
 
-def _gap(figures: Mapping[str, Any]) -> str:
-    teacher, baseline, student = (figures[arm]["auroc"] for arm in ARMS)
+def _gap(figures: Mapping[str, Any], task: Task) -> str:
+    teacher, baseline, student = (figures[arm][task.score_name] for arm in ARMS)
     if None in (teacher, baseline, student):
-        return "not defined: an AUROC is not defined"
+        return f"not defined: the {task.figures[task.score_name]} of an arm is not defined"
     if abs(teacher - baseline) < MIN_LEAD:
         return f"not defined: teacher and baseline differ by less than {MIN_LEAD}"
     if teacher < baseline or figures["gap_recovered"] is None:
@@ -236,26 +224,20 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return float(np.mean(defined)) if defined else None
 
 
-def _roc(results: Sequence[SlideResult], classes: Sequence[str], index: int) -> dict[str, dict[str, list[float]]]:
-    curves = {}
-    for arm in ARMS:
-        truth = [classes.index(result.label) for result in results]
-        points = metrics.roc(truth, [result.probabilities[arm] for result in results], index)
-        if points is not None:
-            curves[arm] = {
-                "false_positive_rate": points.false_positive_rate.tolist(),
-                "true_positive_rate": points.true_positive_rate.tolist(),
-            }
-    return curves
+def _curves(results: Sequence[SlideResult], task: Task) -> dict[str, dict[str, dict[str, list[float]]]]:
+    """Return the curves of the task by name and arm: of a classification, ROC curves by class."""
+    targets = [task.target(result.label) for result in results]
+    found = {arm: task.curves(targets, np.array([result.probabilities[arm] for result in results])) for arm in ARMS}
+    return {name: {arm: found[arm][name] for arm in ARMS if found[arm][name]} for name in found[ARMS[0]]}
 
 
 def _losses(run: Path, fold: str, stage: str) -> LossLine:
-    """Read the losses of a stage: for a MIL the cross-entropy, which training and validation share."""
+    """Read the losses of a stage: for a MIL that against the labels, which training and validation share."""
     history = read_history(run / fold / stage)
     if not history:
         return LossLine(fold, [], [], 0)
     best = max(range(len(history)), key=lambda epoch: (history[epoch]["val_score"], -history[epoch]["val_loss"]))
-    train = [epoch.get("train_ce", epoch["train_loss"]) for epoch in history]
+    train = [epoch.get(f"train_{LABEL_TERM}", epoch["train_loss"]) for epoch in history]
     return LossLine(fold, train, [epoch["val_loss"] for epoch in history], best + 1)
 
 

@@ -15,16 +15,18 @@ from lrmil.io.documents import require_no_links
 from lrmil.io.ownership import is_page, is_report, require_free
 from lrmil.io.plain_files import is_plain
 from lrmil.io.redaction import redact_paths
-from lrmil.models.heads.abmil import BagOutput
 from lrmil.prediction.attention import attention_raster, percentile_rank
 from lrmil.raster import Raster
 from lrmil.reports.figures import RocLine, colour_bar, loss_svg, roc_svg, slide_pictures
 from lrmil.reports.page import environment
 from lrmil.reports.run_data import Report, SlideResult, gather, read_json
 from lrmil.runs.arms import ARM_NAMES, STAGE_NAMES, features_of
-from lrmil.runs.fold_outputs import read_outputs
+from lrmil.runs.fold_outputs import SlideOutput, read_outputs
 from lrmil.runs.plan_file import read_plan, settings_hash
 from lrmil.slides.search import find_named
+from lrmil.tasks.choice import kind_in, task_in
+from lrmil.tasks.classification import Classification
+from lrmil.tasks.task import Task
 
 # Errors that documents cause which were edited by hand.
 DAMAGED = (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError, OSError, jinja2.TemplateError)
@@ -64,7 +66,7 @@ def write_report(run_folder: Path, *, examples: int = 6) -> Path:
     require_free(run / "report.html", is_page)
     try:
         report = gather(run)
-        chosen = choose_examples(report.slides, examples)
+        chosen = choose_examples(report.slides, examples, kind_in(report.figures))
         page = render(report, chosen, _pictures(run, chosen))
     except DAMAGED as error:
         if isinstance(error, LrmilError):
@@ -78,8 +80,8 @@ def write_report(run_folder: Path, *, examples: int = 6) -> Path:
     return run / "report.html"
 
 
-def choose_examples(slides: Sequence[SlideResult], count: int) -> list[SlideResult]:
-    """Choose test slides to show; the classes take turns.
+def choose_examples(slides: Sequence[SlideResult], count: int, task: type[Task] = Classification) -> list[SlideResult]:
+    """Choose test slides to show; the labels take turns.
 
     Up to two thirds are wrong ones, the most confident first; correct ones follow in their order.
 
@@ -89,9 +91,12 @@ def choose_examples(slides: Sequence[SlideResult], count: int) -> list[SlideResu
         All test slides.
     count
         How many to choose at most.
+    task
+        Which answers are wrong.
     """
-    wrong = _in_turn(sorted((s for s in slides if s.wrong), key=lambda s: -max(s.probabilities["lr_student"])))
-    correct = _in_turn([s for s in slides if not s.wrong])
+    failed = [s for s in slides if task.is_wrong(s.label, s.predicted["lr_student"])]
+    wrong = _in_turn(sorted(failed, key=lambda s: -max(s.probabilities["lr_student"])))
+    correct = _in_turn([s for s in slides if not task.is_wrong(s.label, s.predicted["lr_student"])])
     room = max(count - count // 3, count - len(correct))
     shown = wrong[:room]
     return shown + correct[: count - len(shown)]
@@ -109,12 +114,16 @@ def render(report: Report, examples: Sequence[SlideResult], pictures: Mapping[st
     pictures
         Slide id -> data URLs of "slide", "lr_student" and "hr_teacher", or why there are none.
     """
-    pages = environment()
-    pages.filters |= {"figure": figure, "size": size}
+    pages, task = environment(), task_in(report.figures)
+    pages.filters |= {"figure": figure, "figures": figures, "size": size}
     curves = [roc_svg(*_roc_lines(report, name, arms)) for name, arms in report.roc.items() if arms]
     stages = {STAGE_NAMES[stage]: lines for stage, lines in report.losses.items()}
     return pages.get_template("report.html").render(
         report=report,
+        task=task,
+        words=task.wording,
+        score=task.score_name,
+        score_title=task.figures[task.score_name],
         arm_names=ARM_NAMES,
         examples=examples,
         pictures=pictures,
@@ -127,6 +136,11 @@ def render(report: Report, examples: Sequence[SlideResult], pictures: Mapping[st
 def figure(value: float | None, digits: int = 3) -> str:
     """Format a figure with `digits` decimals; None is "not defined"."""
     return "not defined" if value is None else f"{value:.{digits}f}"
+
+
+def figures(value: float | Sequence[float] | None) -> str:
+    """Give a figure, or both ends of an interval."""
+    return " to ".join(map(figure, value)) if isinstance(value, Sequence) else figure(value)
 
 
 def size(value: float | None) -> str:
@@ -178,7 +192,7 @@ def _pictures(run: Path, examples: Sequence[SlideResult]) -> dict[str, dict[str,
     return pictures
 
 
-def _maps(run: Path, result: SlideResult, outputs: Mapping[str, Mapping[str, BagOutput]]) -> dict[str, Raster]:
+def _maps(run: Path, result: SlideResult, outputs: Mapping[str, Mapping[str, SlideOutput]]) -> dict[str, Raster]:
     maps = {}
     for arm in ("lr_student", "hr_teacher"):
         path = features_of(run, result.fold, result.slide_id, arm)

@@ -3,12 +3,13 @@
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from typing import Literal, get_args
 
 from lrmil import __version__
 from lrmil.errors import ConfigError
+from lrmil.tasks.choice import is_task
 
 MAX_NOTE = 10_000  # characters
 MAX_TEXT = 1_000  # characters of every other text
@@ -48,6 +49,8 @@ class Review:
         Seconds from showing the output to saving; None if not measured.
     time, version
         Time in UTC, ISO 8601, and version of lrmil.
+    task
+        Name of the model's task; "" for a classification.
 
     Raises
     ------
@@ -71,6 +74,7 @@ class Review:
     seconds_viewed: float | None = None
     time: str = field(default_factory=now)
     version: str = __version__
+    task: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(
@@ -85,6 +89,12 @@ class Review:
         return self.slide_fingerprint, self.bundle_sha256
 
 
+def plain_of(review: Review) -> dict[str, object]:
+    """Return an entry as plain values, JSON-ready; a classification is not named."""
+    values = asdict(review)
+    return values if review.task else {name: value for name, value in values.items() if name != "task"}
+
+
 def _find_bad_value(review: Review) -> str:
     """Return what was expected of the first invalid value, and what was found; "" if each value is valid."""
     if review.event not in get_args(Event) or review.decision not in (*get_args(Decision), None):
@@ -96,13 +106,24 @@ def _find_bad_value(review: Review) -> str:
             return f"a {name} of at most {limit} characters. Got {len(text)}; shorten it"
         if not text.isascii() and HALF.search(text):
             return f"a {name} that UTF-8 can store. Got half a character (a surrogate); type it again"
-    if not all(-ROUNDING <= chance <= 1 + ROUNDING for chance in review.output_probabilities.values()):
-        return f"probabilities from 0 to 1. Got {review.output_probabilities}"
     if review.seconds_viewed is not None and not 0 <= review.seconds_viewed < math.inf:
         return f"seconds of 0 or more. Got {review.seconds_viewed}"
     if not is_utc(review.time):
         return f"a time in UTC such as 2026-01-31T12:00:00+00:00. Got {review.time!r}"
     return ""
+
+
+def _find_bad_output(review: Review) -> str:
+    label, values = review.output_label, review.output_probabilities
+    if not is_task(review.task):
+        return f"a task that this version knows. Got {review.task!r}; update lrmil"
+    if review.task and not all(map(math.isfinite, values.values())):
+        return f"values that are numbers. Got {values}"
+    if review.task:
+        return ""
+    if not all(-ROUNDING <= chance <= 1 + ROUNDING for chance in values.values()):
+        return f"probabilities from 0 to 1. Got {values}"
+    return "" if label in values else f"a probability of the model's label {label!r}. Got {list(values)}"
 
 
 def is_utc(time: str) -> bool:
@@ -115,8 +136,8 @@ def is_utc(time: str) -> bool:
 
 def find_contradiction(review: Review) -> str:
     """Return what was expected of values that contradict each other, and what was found; "" if none do."""
-    if review.output_label not in review.output_probabilities:
-        return f"a probability of the model's label {review.output_label!r}. Got {list(review.output_probabilities)}"
+    if problem := _find_bad_output(review):
+        return problem
     if (review.event == "read") != (review.decision is None):
         return f"a decision in a review, and none in a read. Got {review.decision!r} in a {review.event}"
     if review.decision == "agree" and review.human_label != review.output_label:

@@ -5,14 +5,19 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from io import BufferedReader
 from pathlib import Path
-from typing import Annotated, BinaryIO, Literal, NamedTuple
+from typing import (
+    Annotated,
+    BinaryIO,
+    Literal,
+    NamedTuple,
+    NotRequired,  # that of Python 3.11 does not suffice for pydantic
+)
 
 from filelock import FileLock, Timeout
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
-from typing_extensions import TypedDict  # pydantic does not accept that of Python 3.11
+from typing_extensions import TypedDict
 
 from lrmil.errors import FormatError, ReviewError
 from lrmil.io.ownership import is_lock, require_free
@@ -21,7 +26,6 @@ from lrmil.reviews.entry import (
     MAX_NOTE,
     MAX_TEXT,
     NAMES,
-    ROUNDING,
     Decision,
     Event,
     Review,
@@ -29,6 +33,7 @@ from lrmil.reviews.entry import (
     find_contradiction,
     is_utc,
     now,
+    plain_of,
 )
 
 __all__ = [
@@ -44,6 +49,7 @@ __all__ = [
     "append_review",
     "latest_reviews",
     "now",
+    "plain_of",
     "read_reviews",
     "require_reviews",
 ]
@@ -57,7 +63,6 @@ BLOCK = 1 << 20  # bytes read at a time
 OVERLONG = b"!"  # replaces a line that is too long; it is not a valid entry
 
 Short = Annotated[str, Field(max_length=MAX_TEXT)]
-Probability = Annotated[float, Field(ge=-ROUNDING, le=1 + ROUNDING)]
 
 
 @with_config(ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))
@@ -70,7 +75,7 @@ class _Line(TypedDict):
     slide_fingerprint: Short
     bundle_sha256: Short
     output_label: Short
-    output_probabilities: dict[Short, Probability]
+    output_probabilities: dict[Short, float]
     output_status: Short
     decision: Decision | None
     human_label: Short
@@ -80,6 +85,7 @@ class _Line(TypedDict):
     seconds_viewed: Annotated[float, Field(ge=0)] | None
     time: Short
     version: Short
+    task: NotRequired[Short]
 
 
 class ReviewLog(NamedTuple):
@@ -106,7 +112,7 @@ def append_review(log: Path, review: Review) -> None:
     ReviewError
         If the log is a link, or cannot be written.
     """
-    line = json.dumps({"format": FORMAT, **asdict(review)}, ensure_ascii=False, allow_nan=False) + "\n"
+    line = json.dumps({"format": FORMAT, **plain_of(review)}, ensure_ascii=False, allow_nan=False) + "\n"
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         lock = Path(f"{log}.lock")
@@ -279,7 +285,7 @@ def _parse(line: bytes, log: Path) -> Review | None:
         return None
     review = object.__new__(Review)  # skips its checks: `_Line` has done them, and they take longer than reading
     for name in NAMES:
-        object.__setattr__(review, name, values[name])  # type: ignore[literal-required]
+        object.__setattr__(review, name, values.get(name, ""))  # `task` alone may be left out
     return review if is_utc(review.time) and not find_contradiction(review) else None
 
 

@@ -6,12 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from lrmil.cohorts.checks import names_of
-from lrmil.cohorts.class_order import order_before_numbers
 from lrmil.cohorts.cohort import Cohort
 from lrmil.cohorts.splits import Fold, read_table
 from lrmil.configs import TrainConfig, to_dict
-from lrmil.errors import FormatError
+from lrmil.errors import FormatError, names_of
 from lrmil.features.store import FeaturesCard, read_card
 from lrmil.io import atomic
 from lrmil.io.documents import read_json_document
@@ -19,6 +17,7 @@ from lrmil.io.ownership import is_changes
 from lrmil.io.safe_csv import plain_cell
 from lrmil.runs.plan_file import read_classes, read_plan
 from lrmil.slides.source import SlideSource
+from lrmil.tasks.class_order import order_before_numbers
 
 CHANGES = "changes.json"
 UNSPOKEN = ("encoder", "student_encoder")  # their values may name a folder, which names the machine and its user

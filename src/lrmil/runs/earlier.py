@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 
@@ -171,12 +172,15 @@ def _is_same(folder: Path, bundle: Bundle) -> bool:
     derived = ("encoder", "mil", "sha256", "contract")  # from the weights, compared below, or from what is compared
     plain = [field.name for field in fields(Bundle) if field.name not in derived]
     return all(_plain(getattr(there, name)) == _plain(getattr(bundle, name)) for name in plain) and all(
-        _is_same_network(old, new) for old, new in ((there.encoder, bundle.encoder), (there.mil, bundle.mil))
+        _are_same_weights(before, now)
+        for before, now in (
+            (there.encoder.state_dict(), bundle.encoder.state_dict()),
+            (there.mil.state_dict(), bundle.mil.state_dict()),
+        )
     )
 
 
-def _is_same_network(old: torch.nn.Module, new: torch.nn.Module) -> bool:
-    before, now = old.state_dict(), new.state_dict()
+def _are_same_weights(before: Mapping[str, torch.Tensor], now: Mapping[str, torch.Tensor]) -> bool:
     return before.keys() == now.keys() and all(torch.equal(before[name].cpu(), now[name].cpu()) for name in now)
 
 

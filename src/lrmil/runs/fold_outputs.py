@@ -1,30 +1,80 @@
-"""Read what a trained fold holds: its MILs, the teacher's evidence, outputs on test slides, metrics of every epoch."""
+"""What a trained fold holds: its MILs, the teacher's evidence, outputs on test slides, metrics of every epoch."""
 
+import os
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
+from torch import Tensor
 
 from lrmil.configs import MILConfig
 from lrmil.errors import FormatError, ModelError
+from lrmil.io import atomic
 from lrmil.io.documents import read_json_document
-from lrmil.io.tensors import load_tensors
+from lrmil.io.tensors import load_tensors, save_tensors
 from lrmil.models.finite import require_finite
-from lrmil.models.heads.abmil import ABMIL, BagOutput, make_mil
+from lrmil.models.heads.choice import HeadCard, card_in, make_mil
+from lrmil.models.heads.head import MILHead
 from lrmil.runs.artefacts import load_into
 from lrmil.training.bags import Evidence
 
+WEIGHTS = "mil.safetensors"
+HEAD = "head.json"
 
-def load_mil(folder: Path, n_classes: int, config: MILConfig) -> ABMIL:
-    """Load a fold's MIL."""
-    path = folder / "mil.safetensors"
+
+class SlideOutput(NamedTuple):
+    """What an arm gives for a test slide."""
+
+    values: NDArray[np.float64]
+    """(k,) what the logits stand for: of a classification, the probabilities of the classes."""
+    logits: NDArray[np.float32]
+    """(c,)"""
+    attention_logits: NDArray[np.float32]
+    """(n,)"""
+
+
+def save_mil(folder: Path, mil: MILHead) -> None:
+    """Write the weights of a MIL, with name and dimensions beside them, into a folder that is being committed."""
+    save_tensors(folder / WEIGHTS, mil.state_dict())
+    atomic.write_json(folder / HEAD, {"head": mil.name, "in_dim": mil.in_dim, "outputs": mil.outputs})
+
+
+def load_mil(folder: Path, config: MILConfig) -> MILHead:
+    """Load a fold's MIL.
+
+    Raises
+    ------
+    FormatError
+        If it is damaged, or is a head that this version does not know.
+    """
+    path = folder / WEIGHTS
     tensors = load_tensors(path)
-    shift = tensors.get("shift")
-    mil = make_mil(shift.shape[0] if shift is not None and shift.ndim == 1 else 1, n_classes, config)
-    return load_into(mil, tensors, path).eval()
+    stated = os.path.lexists(folder / HEAD)
+    card = card_in(read_json_document(folder / HEAD)) if stated else _earlier_card(tensors)
+    build = partial(make_mil, card.in_dim, card.outputs, config, card.head)
+    with torch.device("meta"):  # whatever sizes are stated, nothing is allocated before they are those of the weights
+        expected = {name: value.shape for name, value in build().state_dict().items()}
+    if expected != {name: value.shape for name, value in tensors.items()}:
+        raise FormatError(
+            f"Expected weights that fit the network in {path}. Got others; delete the folder '{folder.name}' in which "
+            "it lies, then run the same again: only that is made anew."
+        )
+    return load_into(build(), tensors, path).eval()
 
 
-def read_outputs(folder: Path) -> dict[str, dict[str, BagOutput]]:
+def _earlier_card(tensors: Mapping[str, Tensor]) -> HeadCard:
+    """Tell the dimensions from the weights, as of runs that were made before they were written beside them."""
+    shift, bias = tensors.get("shift"), tensors.get("classifier.bias")
+    dims = [len(value) if value is not None and value.ndim == 1 else 1 for value in (shift, bias)]
+    return HeadCard(in_dim=max(1, dims[0]), outputs=max(1, dims[1]))
+
+
+def read_outputs(folder: Path) -> dict[str, dict[str, SlideOutput]]:
     """Arm -> slide id -> output on the fold's test slides.
 
     Raises
@@ -39,7 +89,7 @@ def read_outputs(folder: Path) -> dict[str, dict[str, BagOutput]]:
     try:
         outputs = {
             arm: {
-                slide_id: BagOutput(
+                slide_id: SlideOutput(
                     np.array(values, float),
                     tensors[f"{arm}/{slide_id}/logits"].numpy(),
                     tensors[f"{arm}/{slide_id}/attention_logits"].numpy(),

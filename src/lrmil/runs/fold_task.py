@@ -13,16 +13,18 @@ from lrmil.cohorts.splits import Fold
 from lrmil.configs import TrainConfig
 from lrmil.io import atomic, hashing
 from lrmil.io.ownership import is_checkpoint
-from lrmil.io.tensors import load_tensors, save_tensors
+from lrmil.io.tensors import load_tensors
 from lrmil.models.encoders.loading import Encoder
 from lrmil.patches.plan import PatchPlan
 from lrmil.runs.arms import features_of, mil_folder
 from lrmil.runs.artefacts import changed_inputs, committing, is_committed, load_into
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step, relay
+from lrmil.tasks.task import Target, Task
 from lrmil.training.loop import Fit, FitRun
 
 INPUTS = {
+    "task": "what is predicted",
     "mil": "settings of the MIL",
     "stage1": "settings of stage 1",
     "stage2": "settings of stage 2",
@@ -48,9 +50,9 @@ class FoldTask:
     fold
         Slide ids to train, validate and test on.
     sources, labels
-        By slide id: where the slide is, and its class index.
-    n_classes
-        Number of classes.
+        By slide id: where the slide is, and what its label is to a loss.
+    predicts
+        What is predicted.
     student_start
         Where the LR encoder starts.
     plan
@@ -60,8 +62,8 @@ class FoldTask:
     run: Path
     fold: Fold
     sources: Mapping[str, SlideSource]
-    labels: Mapping[str, int]
-    n_classes: int
+    labels: Mapping[str, Target]
+    predicts: Task
     student_start: Encoder
     plan: PatchPlan
     config: TrainConfig
@@ -129,7 +131,7 @@ def train_artefact(
     artefact: Artefact,
     seed: int,
     fit: Callable[[FitRun], Iterator[Step[Fit]]],
-    weights: Callable[[nn.Module], dict[str, nn.Module]],
+    save: Callable[[Path, nn.Module], None],
 ) -> Iterator[Step[Never]]:
     """Train an artefact if it is stale; an interrupted training goes on from its checkpoint.
 
@@ -141,8 +143,8 @@ def train_artefact(
         Fixes all randomness of the training.
     fit
         The training, called only if the artefact is stale.
-    weights
-        Trained module -> names of files and the modules that they hold.
+    save
+        Writes what is kept of the trained module into a folder.
 
     Yields
     ------
@@ -154,7 +156,6 @@ def train_artefact(
     checkpoint = task.folder / f"{artefact.name}.checkpoint.safetensors"
     fitted = yield from relay(fit(FitRun(seed, checkpoint, hashing.sha256_of(artefact.inputs), task.device)))
     with committing(task.folder / artefact.name, artefact.inputs) as temporary:
-        for name, module in weights(fitted.module).items():
-            save_tensors(temporary / name, module.state_dict())
+        save(temporary, fitted.module)
         atomic.write_json(temporary / "history.json", fitted.history)
     atomic.remove_ours(checkpoint, is_checkpoint)

@@ -5,17 +5,20 @@ Each names the slides it was made from; none of them is a test slide of the fold
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Never, TypeVar
 
 from torch import Tensor, nn
 
 from lrmil.features.store import read_card
-from lrmil.io.tensors import load_tensors
+from lrmil.io.tensors import load_tensors, save_tensors
 from lrmil.models.encoders.loading import encoder_hash
+from lrmil.models.heads.head import MILHead
 from lrmil.runs.artefacts import key_of
-from lrmil.runs.fold_outputs import read_evidence
+from lrmil.runs.fold_outputs import read_evidence, save_mil
 from lrmil.runs.fold_task import Artefact, FoldTask, train_artefact
 from lrmil.steps import Step
+from lrmil.tasks.choice import stated_name
 from lrmil.training.bags import Bag, student_bag
 from lrmil.training.loop import Fit, FitRun
 from lrmil.training.pairs import PairedSlide
@@ -81,7 +84,7 @@ def train_patch_stage(task: FoldTask) -> Iterator[Step[Never]]:
             threads=task.config.threads,
         )
 
-    yield from train_artefact(task, Artefact("lr_encoder", "stage 1", inputs), seed, fit, _encoder_of)
+    yield from train_artefact(task, Artefact("lr_encoder", "stage 1", inputs), seed, fit, _save_encoder)
 
 
 def _train_mil(
@@ -100,8 +103,10 @@ def _train_mil(
         "what": name,
         "mil": asdict(config.mil),
         "seed": seed,
-        **_by_part(task, lambda slide_id: [bags[slide_id].label, read_card(bags[slide_id].features).key]),
+        **_by_part(task, lambda slide_id: [bags[slide_id].target, read_card(bags[slide_id].features).key]),
     }
+    if stated_name(task.predicts):
+        inputs |= {"task": task.predicts.to_dict()}
     if distil:
         inputs |= {"stage2": asdict(config.stage2), "evidence": key_of(task.folder / "evidence")}
 
@@ -111,13 +116,13 @@ def _train_mil(
             train,
             val,
             run,
-            n_classes=task.n_classes,
+            task=task.predicts,
             config=config.mil,
             stage2=config.stage2 if distil else None,
             start=start,
         )
 
-    yield from train_artefact(task, Artefact(name, name, inputs), seed, fit, lambda mil: {"mil.safetensors": mil})
+    yield from train_artefact(task, Artefact(name, name, inputs), seed, fit, _save_mil)
 
 
 def _by_part(task: FoldTask, of: Callable[[str], T]) -> Mapping[str, dict[str, T]]:
@@ -126,7 +131,13 @@ def _by_part(task: FoldTask, of: Callable[[str], T]) -> Mapping[str, dict[str, T
     return {part: {slide_id: of(slide_id) for slide_id in slide_ids} for part, slide_ids in parts.items()}
 
 
-def _encoder_of(module: nn.Module) -> dict[str, nn.Module]:
+def _save_encoder(folder: Path, module: nn.Module) -> None:
     if not isinstance(module, Student):
         raise TypeError(f"Expected a Student from stage 1. Got {type(module).__name__}.")
-    return {"encoder.safetensors": module.encoder}
+    save_tensors(folder / "encoder.safetensors", module.encoder.state_dict())
+
+
+def _save_mil(folder: Path, module: nn.Module) -> None:
+    if not isinstance(module, MILHead):
+        raise TypeError(f"Expected a MIL from the slide stage. Got {type(module).__name__}.")
+    save_mil(folder, module)

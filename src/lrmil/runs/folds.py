@@ -13,7 +13,7 @@ from lrmil.features.store import read_card, read_features
 from lrmil.io import atomic
 from lrmil.io.tensors import save_tensors
 from lrmil.models.encoders.loading import PatchEncoder, encoder_hash
-from lrmil.models.heads.abmil import BagOutput, predict_bag
+from lrmil.models.heads.head import BagOutput, predict_bag
 from lrmil.runs.arms import ARMS, features_folder
 from lrmil.runs.artefacts import committing, key_of
 from lrmil.runs.fold_outputs import load_mil
@@ -50,7 +50,7 @@ def _evidence(task: FoldTask) -> Iterator[Step[Never]]:
     }
     if not (yield from is_stale(task, Artefact("evidence", "evidence", inputs))):
         return
-    mil = load_mil(task.mil("hr_teacher"), task.n_classes, task.config.mil)
+    mil = load_mil(task.mil("hr_teacher"), task.config.mil)
     tensors: dict[str, Tensor] = {}
     for done, slide_id in enumerate(slide_ids, 1):
         tensors |= _tensors_of(slide_id, predict_bag(mil, _embeddings(task, "hr_teacher", slide_id)))
@@ -86,10 +86,10 @@ def _outputs(task: FoldTask) -> Iterator[Step[Never]]:
     probabilities: dict[str, dict[str, list[float]]] = {arm: {} for arm in ARMS}
     tensors: dict[str, Tensor] = {"none": torch.zeros(0)}
     for arm in ARMS:
-        mil = load_mil(task.mil(arm), task.n_classes, task.config.mil)
+        mil = load_mil(task.mil(arm), task.config.mil)
         for done, slide_id in enumerate(task.fold.test, 1):
             output = predict_bag(mil, _embeddings(task, arm, slide_id))
-            probabilities[arm][slide_id] = output.probabilities.tolist()
+            probabilities[arm][slide_id] = task.predicts.values(output.logits).tolist()
             tensors |= _tensors_of(f"{arm}/{slide_id}", output)
             yield Step((task.fold.name, f"test {arm}"), done, len(task.fold.test), "slides")
     with committing(task.folder / "outputs", inputs) as temporary:

@@ -1,6 +1,5 @@
 """What a training run was asked for, RUN/plan.toml of format lrmil.run/1; without torch, for viewers."""
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from lrmil.errors import FormatError
 from lrmil.io import atomic, hashing
 from lrmil.io.documents import read_toml_document
 from lrmil.io.ownership import is_plan
+from lrmil.tasks.task import Task
 
 FORMAT = "lrmil.run/1"
 
@@ -23,12 +23,11 @@ def write_plan(
     labels: str,
     *,
     options: TableOptions | None = None,
-    classes: Sequence[str] = (),
+    task: Task | None = None,
 ) -> None:
-    """Save what was asked for: settings, slides, labels table and how it is read, and the classes in their order."""
+    """Save what was asked for: settings, slides, labels table and how it is read, and what is predicted."""
     document: dict[str, object] = {"format": FORMAT, "slides": slides, "labels": labels}
-    if classes:
-        document["classes"] = list(classes)
+    document |= task.to_dict() if task else {}
     if chosen := {name: value for name, value in asdict(options or TableOptions()).items() if value}:
         document["table"] = chosen
     document["settings"] = to_dict(config)

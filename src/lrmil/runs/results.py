@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lrmil import __version__, metrics
+from lrmil import __version__
 from lrmil.cohorts.cohort import Cohort
 from lrmil.cohorts.labels import Problem
 from lrmil.cohorts.splits import Fold
@@ -21,6 +21,7 @@ from lrmil.runs.earlier import settle
 from lrmil.runs.fold_outputs import load_mil, read_outputs
 from lrmil.runs.fold_task import FoldTask, load_lr_encoder
 from lrmil.runs.plan_file import settings_hash
+from lrmil.tasks.task import columns
 
 
 def write_problems(out: Path, problems: Sequence[Problem], failed: dict[str, str]) -> None:
@@ -53,31 +54,28 @@ def write_problems(out: Path, problems: Sequence[Problem], failed: dict[str, str
 def figures_of(out: Path, cohort: Cohort, folds: Sequence[Fold], tasks: Sequence[FoldTask]) -> dict[str, object]:
     """Give what metrics.json holds: the arms on the test slides, pooled and by fold, and what a slide cost."""
     outputs = {fold.name: read_outputs(out / fold.name) for fold in folds}
-    figures: dict[str, object] = {"classes": list(cohort.classes)}
-    values: dict[str, float | None] = {}
+    task = cohort.task
+    figures: dict[str, object] = task.to_dict()
+    scores: dict[str, float | None] = {}
     for arm in ARMS:
         pooled = [(slide_id, outputs[fold.name][arm][slide_id]) for fold in folds for slide_id in fold.test]
-        summary = metrics.summarise(
-            [cohort.class_index(slide_id) for slide_id, _ in pooled],
-            np.stack([output.probabilities for _, output in pooled]),
-            [cohort.by_id[slide_id].case_id for slide_id, _ in pooled],
-            cohort.classes,
-        )
+        targets, values = [cohort.targets[i] for i, _ in pooled], np.stack([output.values for _, output in pooled])
+        summary = task.summarise(targets, values, [cohort.by_id[slide_id].case_id for slide_id, _ in pooled])
         per_fold = {
-            fold.name: metrics.auroc(
-                [cohort.class_index(slide_id) for slide_id in fold.test],
-                np.stack([outputs[fold.name][arm][slide_id].probabilities for slide_id in fold.test]),
+            fold.name: task.score(
+                [cohort.targets[slide_id] for slide_id in fold.test],
+                np.stack([outputs[fold.name][arm][slide_id].values for slide_id in fold.test]),
             )
             for fold in folds
         }
-        values[arm] = summary["auroc"]
-        figures[arm] = {**summary, "auroc_by_fold": per_fold, **_cost(arm, folds, tasks)}
-    figures["gap_recovered"] = gap_recovered(values["hr_teacher"], values["lr_undistilled"], values["lr_student"])
+        scores[arm] = task.score(targets, values)
+        figures[arm] = {**summary, f"{task.score_name}_by_fold": per_fold, **_cost(arm, folds, tasks)}
+    figures["gap_recovered"] = gap_recovered(scores["hr_teacher"], scores["lr_undistilled"], scores["lr_student"])
     return figures
 
 
 def gap_recovered(teacher: float | None, baseline: float | None, student: float | None) -> float | None:
-    """Share of the teacher's lead over the baseline that the student has; None when that lead is below 0.01 AUROC."""
+    """Share of the teacher's lead over the baseline that the student has; None when that lead is below 0.01."""
     if teacher is None or baseline is None or student is None or teacher - baseline < 0.01:
         return None
     return (student - baseline) / (teacher - baseline)
@@ -99,13 +97,13 @@ def _cost(arm: str, folds: Sequence[Fold], tasks: Sequence[FoldTask]) -> dict[st
 
 def write_predictions(out: Path, cohort: Cohort, folds: Sequence[Fold]) -> None:
     """Write predictions.csv: the test slides of every fold under each arm, out of fold."""
-    rows = [["slide_id", "case_id", "fold", "arm", "label", *(f"prob_{name}" for name in cohort.classes)]]
+    rows = [["slide_id", "case_id", "fold", "arm", "label", *columns(cohort.task, cohort.task.names)]]
     for fold in folds:
         for arm, slides in read_outputs(out / fold.name).items():
             for slide_id, output in slides.items():
                 record = cohort.by_id[slide_id]
                 row = [slide_id, record.case_id, fold.name, arm, record.label]
-                rows.append([*row, *(f"{value:.6f}" for value in output.probabilities)])
+                rows.append([*row, *(f"{value:.6f}" for value in output.values)])
     atomic.write_text(out / "predictions.csv", csv_text(rows), is_out_of_fold_table)
 
 
@@ -138,13 +136,13 @@ def write_bundle(
         out,
         figures,
         Bundle(
-            classes=cohort.classes,
+            task=cohort.task,
             mpp=config.mpp_lr,
             patch_size=config.patch_size,
             min_tissue=config.min_tissue,
             max_failed=config.max_failed,
             encoder=load_lr_encoder(task),
-            mil=load_mil(task.mil("lr_student"), task.n_classes, config.mil),
+            mil=load_mil(task.mil("lr_student"), config.mil),
             mil_config=config.mil,
             training=training,
             metrics=figures,

@@ -56,8 +56,8 @@ class Run:
     model
         The bundle to ship.
     metrics
-        What metrics.json holds: per arm auroc, auroc_ci, balanced_accuracy, n_slides, n_cases, seconds and bytes read
-        per slide; gap_recovered.
+        What metrics.json holds: per arm n_slides, n_cases, seconds and bytes read per slide, and the figures of the
+        task, of a classification auroc, auroc_ci and balanced_accuracy; gap_recovered.
     failed
         Slide id -> why it was left out.
     """
@@ -149,7 +149,7 @@ def train_steps(
         require_run_place(out, replace=replace)
         atomic.remove_leftovers(out)
         put_by(out, replace=replace)
-        write_plan(out, config, str(slides), str(labels), options=options, classes=report.cohort.classes)
+        write_plan(out, config, str(slides), str(labels), options=options, task=report.cohort.task)
         write_environment(out, torch_device)
         work = _Work(out, report, report.cohort, config, plan, torch_device, replace, earlier)
         yield from logged(
@@ -255,8 +255,8 @@ def _fold_tasks(work: _Work, folds: Sequence[Fold], student_start: Encoder) -> l
             run=work.out,
             fold=fold,
             sources=sources,
-            labels=cohort.class_indices,
-            n_classes=len(cohort.classes),
+            labels=cohort.targets,
+            predicts=cohort.task,
             student_start=student_start,
             plan=work.plan,
             config=work.config,
@@ -280,7 +280,7 @@ def _draw_folds(cohort: Cohort, config: TrainConfig) -> tuple[tuple[Fold, ...], 
 def without_failed(fold: Fold, cohort: Cohort, failed: Mapping[str, str]) -> Fold:
     """Take the slides that failed out of a fold, and refuse one that lacks a class to train on or slides to test."""
     parts = {name: tuple(i for i in getattr(fold, name) if i not in failed) for name in ("train", "val", "test")}
-    missing = set(cohort.classes) - {cohort.by_id[slide_id].label for slide_id in parts["train"]}
+    missing = set(cohort.task.strata) - {cohort.task.stratum(cohort.by_id[i].label) for i in parts["train"]}
     empty = [name for name, slide_ids in parts.items() if getattr(fold, name) and not slide_ids]
     if missing or empty:
         reasons = "; ".join(f"{slide_id}: {message}" for slide_id, message in list(failed.items())[:5])

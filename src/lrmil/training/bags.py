@@ -12,20 +12,21 @@ from torch import Tensor
 from lrmil.features.store import positions_in, read_features, read_index
 from lrmil.geometry import parent_of
 from lrmil.targets import region_targets
+from lrmil.tasks.task import Target
 
 
 class Evidence(NamedTuple):
     """What the teacher MIL says of one slide."""
 
     logits: NDArray[np.float32]
-    """(c,) class logits."""
+    """(c,) logits."""
     attention_logits: NDArray[np.float32]
     """(n,) one per HR patch, in the order of the slide's HR features."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bag:
-    """One slide as the slide level sees it: the features it is read from, its class, and the teacher's targets.
+    """One slide as the slide level sees it: the features it is read from, its label, and the teacher's targets.
 
     Attributes
     ----------
@@ -33,8 +34,8 @@ class Bag:
         Which slide.
     features
         lrmil.features/1 folder of the patches in the bag.
-    label
-        Class index.
+    target
+        What its label is to the task's loss, such as the position of its class.
     teacher_logits, log_mass
         Targets of stage 2, None where the MIL learns from labels alone: (c,) and (n,), the latter in the order of the
         bag's patches, -inf where no HR child is covered.
@@ -42,16 +43,16 @@ class Bag:
 
     slide_id: str
     features: Path
-    label: int
+    target: Target
     teacher_logits: NDArray[np.float32] | None = None
     log_mass: NDArray[np.float32] | None = None
 
 
-def student_bag(slide_id: str, lr: Path, hr: Path, label: int, evidence: Evidence, *, children: int) -> Bag:
+def student_bag(slide_id: str, lr: Path, hr: Path, target: Target, evidence: Evidence, *, children: int) -> Bag:
     """Pair a slide's LR features with the teacher's evidence, log A_r gathered on the LR patches (method.md 7)."""
     lr_index = read_index(lr)
     log_mass = gather_log_mass(lr_index, read_index(hr), evidence.attention_logits, children=children)
-    return Bag(slide_id, lr, label, evidence.logits, log_mass)
+    return Bag(slide_id, lr, target, evidence.logits, log_mass)
 
 
 def gather_log_mass(

@@ -5,14 +5,17 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from lrmil import losses, metrics
+from lrmil import losses
 from lrmil.configs import MILConfig, Stage2Config
-from lrmil.models.heads.abmil import ABMIL, make_mil, predict_bag
+from lrmil.models.heads.choice import make_mil
+from lrmil.models.heads.head import MILHead, predict_bag
 from lrmil.steps import Job, Step
+from lrmil.tasks.task import Task
 from lrmil.training.bags import Bag, BagStore
 from lrmil.training.loop import Fit, FitRun, fit_steps
+
+LABEL_TERM = "ce"  # the loss against the label in history.json, whatever the task
 
 
 def train_mil(
@@ -21,7 +24,7 @@ def train_mil(
     val: Sequence[Bag],
     run: FitRun,
     *,
-    n_classes: int,
+    task: Task,
     config: MILConfig,
     stage2: Stage2Config | None = None,
     start: dict[str, Tensor] | None = None,
@@ -31,9 +34,12 @@ def train_mil(
     Parameters
     ----------
     train, val
-        Bags to learn from, and bags to select the epoch on (AUROC, ties broken by cross-entropy).
+        Bags to learn from, and bags to select the epoch on: by `Task.validate`, of a classification by AUROC with ties
+        broken by cross-entropy.
     run
         Seed, checkpoint, key and device; see `fit_steps`.
+    task
+        What is predicted: outputs of the network, losses and the validation.
     stage2
         Weights of the distillation terms; None for labels alone.
     start
@@ -47,7 +53,7 @@ def train_mil(
     store = BagStore(run.device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
-        mil = make_mil(store.dim(train[0]), n_classes, config)
+        mil = make_mil(store.dim(train[0]), task.outputs, config)
     if start is not None:
         mil.load_state_dict(start)
     elif config.standardised:
@@ -58,16 +64,13 @@ def train_mil(
         order = torch.randperm(len(train), generator=generator).tolist()
         for first in range(0, len(order), config.slides_per_step):
             group = [train[i] for i in order[first : first + config.slides_per_step]]
-            terms = [_bag_losses(mil, bag, store, config, stage2, generator) for bag in group]
+            terms = [_bag_losses(mil, bag, store, task, config, stage2, generator) for bag in group]
             yield {name: torch.stack([term[name] for term in terms]).mean() for name in terms[0]}
 
     def validate() -> dict[str, float]:
         outputs = [predict_bag(mil, store.embeddings(bag)) for bag in val]
-        labels = np.array([bag.label for bag in val])
-        probabilities = np.stack([output.probabilities for output in outputs])
-        loss = -np.log(np.clip(probabilities[np.arange(len(val)), labels], 1e-12, None)).mean()
-        auroc = metrics.auroc(labels, probabilities)
-        return {"loss": float(loss), "score": float(-loss if auroc is None else auroc)}
+        values = np.stack([task.values(output.logits) for output in outputs])
+        return task.validate([bag.target for bag in val], values)._asdict()
 
     yield from fit_steps(
         job,
@@ -81,9 +84,10 @@ def train_mil(
 
 
 def _bag_losses(
-    mil: ABMIL,
+    mil: MILHead,
     bag: Bag,
-    store: "BagStore",
+    store: BagStore,
+    task: Task,
     config: MILConfig,
     stage2: Stage2Config | None,
     generator: torch.Generator,
@@ -91,20 +95,19 @@ def _bag_losses(
     embeddings = store.embeddings(bag)
     kept = _kept_patches(len(embeddings), config.patch_dropout, generator)
     output = mil(embeddings[kept])
-    target = torch.tensor([bag.label], device=embeddings.device)
-    terms = {"ce": functional.cross_entropy(output.logits[None], target)}
+    terms = {LABEL_TERM: task.loss(output.logits, bag.target)}
     if stage2 is None:
-        return {"loss": terms["ce"], **terms}
+        return {"loss": terms[LABEL_TERM], **terms}
     if bag.teacher_logits is None or bag.log_mass is None:
         raise ValueError(f"Expected the teacher's targets in every bag of stage 2. Got none for {bag.slide_id}.")
     teacher_logits = torch.from_numpy(bag.teacher_logits).to(embeddings.device)
     log_mass = torch.from_numpy(bag.log_mass).to(embeddings.device)[kept]
     attention = output.attention_logits
-    terms["bag"] = losses.bag_loss(output.logits, teacher_logits, stage2.bag_temperature)
+    terms["bag"] = task.distillation(output.logits, teacher_logits, stage2.bag_temperature)
     terms["soft"] = losses.attention_loss(attention, log_mass, temperature=stage2.attention_temperature)
     terms["hard"] = losses.ranking_loss(attention, log_mass, fraction=stage2.fraction, k_max=stage2.k_max)
     total = (
-        stage2.lambda_ce * terms["ce"]
+        stage2.lambda_ce * terms[LABEL_TERM]
         + stage2.lambda_bag * terms["bag"]
         + stage2.lambda_soft * terms["soft"]
         + stage2.lambda_hard * terms["hard"]

@@ -87,7 +87,7 @@ class Entry:
     @property
     def probability(self) -> float | None:
         """Probability of that class."""
-        return self.row.probabilities[self.row.label] if self.row and self.done else None
+        return self.row.probabilities.get(self.row.label) if self.row and self.done else None
 
 
 def scan(folder: Path, results: Path, bundle_sha256: str) -> Iterator[Step[list[Entry]]]:

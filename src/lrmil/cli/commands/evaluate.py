@@ -69,4 +69,4 @@ def run(options: argparse.Namespace) -> int:
             stdout.print(f"{name}: {figure(value)}", markup=False)
         for slide_id, message in result.failed.items():
             stdout.print(f"Failed: {slide_id}: {message}", markup=False)
-    return exit_code(len(result.failed), len(result.failed) + int(result.metrics["n_slides"]))
+    return exit_code(len(result.failed), len(result.failed) + result.classified)

@@ -24,11 +24,9 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """List the last review of each slide and model."""
-    from dataclasses import asdict
-
     from lrmil.cli.options import review_log_at
     from lrmil.cli.printing import print_json, stdout
-    from lrmil.reviews.log import latest_reviews
+    from lrmil.reviews.log import latest_reviews, plain_of
     from lrmil.reviews.table import write_review_table
     from lrmil.slides.inputs import Inputs
 
@@ -39,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
         write_review_table(options.csv, latest)
         stdout.print(str(options.csv), markup=False)
     elif options.json:
-        print_json({"reviews": [asdict(review) for review in latest], "unreadable_lines": list(log.unreadable)})
+        print_json({"reviews": [plain_of(review) for review in latest], "unreadable_lines": list(log.unreadable)})
     else:
         _print_reviews(latest)
     return 0

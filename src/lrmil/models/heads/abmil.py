@@ -1,25 +1,11 @@
 """Attention-based multiple instance learning, plain and gated (Ilse, Tomczak and Welling 2018, arXiv 1802.04712)."""
 
-from typing import NamedTuple
+from typing import ClassVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lrmil.configs import MILConfig
-from lrmil.models.finite import require_finite
-
-
-class MILOutput(NamedTuple):
-    """Outputs of a MIL model for one bag (n patches) or a masked batch (b, n)."""
-
-    logits: Tensor
-    """(c,) or (b, c) class logits."""
-    attention_logits: Tensor
-    """(n,) or (b, n) attention logits e_n; softmax over the bag gives attention. -inf where masked."""
-    embedding: Tensor
-    """(h,) or (b, h) bag embedding z."""
+from lrmil.models.heads.head import MILOutput
 
 
 class ABMIL(nn.Module):
@@ -32,7 +18,7 @@ class ABMIL(nn.Module):
     in_dim
         Dimension of a patch embedding.
     n_classes
-        Number of classes.
+        Number of logits: of a classification, its classes.
     hidden_dim
         Dimension of the attention's hidden layer.
     gated
@@ -43,6 +29,7 @@ class ABMIL(nn.Module):
         Dropout on the inputs of the attention and of the classifier.
     """
 
+    name: ClassVar[str] = "abmil"
     shift: Tensor
     scale: Tensor
 
@@ -57,6 +44,7 @@ class ABMIL(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        self.in_dim, self.outputs = in_dim, n_classes
         dim = projection_dim or in_dim
         self.register_buffer("shift", torch.zeros(in_dim))
         self.register_buffer("scale", torch.ones(in_dim))
@@ -105,65 +93,3 @@ class ABMIL(nn.Module):
         attention = attention_logits.softmax(-1)
         embedding = torch.einsum("...n,...nd->...d", attention, hidden)
         return MILOutput(self.classifier(self.dropout(embedding)), attention_logits, embedding)
-
-
-def make_mil(in_dim: int, n_classes: int, config: MILConfig) -> ABMIL:
-    """Build the MIL network, whose architecture all three arms share.
-
-    Parameters
-    ----------
-    in_dim
-        Dimension of a patch embedding.
-    n_classes
-        Number of classes.
-    config
-        Its other settings.
-    """
-    return ABMIL(
-        in_dim,
-        n_classes,
-        config.hidden_dim,
-        config.gated,
-        projection_dim=config.projection_dim or None,
-        dropout=config.dropout,
-    )
-
-
-class BagOutput(NamedTuple):
-    """Outputs of a MIL for one slide."""
-
-    probabilities: NDArray[np.float64]
-    """(c,)"""
-    logits: NDArray[np.float32]
-    """(c,)"""
-    attention_logits: NDArray[np.float32]
-    """(n,)"""
-
-    @property
-    def attention(self) -> NDArray[np.float64]:
-        """(n,) softmax of the attention logits; sums to 1."""
-        weights = np.exp(self.attention_logits.astype(float) - self.attention_logits.max())
-        return np.asarray(weights / weights.sum())
-
-
-@torch.inference_mode()
-def predict_bag(mil: ABMIL, embeddings: Tensor) -> BagOutput:
-    """Classify one slide.
-
-    Parameters
-    ----------
-    mil
-        The network; it is put into evaluation mode.
-    embeddings
-        (n, d) embeddings of the patches.
-
-    Raises
-    ------
-    ModelError
-        If an output is not finite.
-    """
-    mil.eval()
-    output = mil(embeddings)
-    logits, attention_logits = output.logits.float().cpu(), output.attention_logits.float().cpu().numpy()
-    require_finite("the attention network", logits.numpy(), attention_logits)
-    return BagOutput(logits.double().softmax(-1).numpy(), logits.numpy(), attention_logits)

@@ -71,19 +71,21 @@ def describe(bundle: "Bundle") -> list[str]:
     """Lines of a model's card."""
     training = bundle.training
     lines = [
-        f"Classes: {', '.join(bundle.classes)}",
+        f"{bundle.task.wording.names}: {', '.join(bundle.task.names)}",
         f"Reads {bundle.patch_size} px patches at {bundle.mpp:g} um/px ({bundle.patch_size * bundle.mpp:g} um wide)",
     ]
     if training.get("remark"):
         lines.append(str(training["remark"]))
     if "slides" in training and "cases" in training:
         lines.append(f"Trained on {training['slides']} slides of {training['cases']} cases, {training.get('date', '')}")
-    areas = [f"{name} {_area(bundle.metrics.get(arm))}" for arm, name in ARMS.items() if bundle.metrics.get(arm)]
-    if areas:
-        lines.append("Test AUROC: " + ", ".join(areas))
+    task = bundle.task
+    scores = {name: bundle.metrics.get(arm) for arm, name in ARMS.items() if bundle.metrics.get(arm)}
+    if scores:
+        told = ", ".join(f"{name} {_score(figures, task.score_name)}" for name, figures in scores.items())
+        lines.append(f"Test {task.figures[task.score_name]}: {told}")
     return [*lines, f"Licence: {bundle.license}", f"Hash: {bundle.sha256[:12]}"]
 
 
-def _area(figures: object) -> str:
-    value = figures.get("auroc") if isinstance(figures, dict) else None
+def _score(figures: object, name: str) -> str:
+    value = figures.get(name) if isinstance(figures, dict) else None
     return "not defined" if value is None else f"{value:.3f}"

@@ -13,13 +13,12 @@ if TYPE_CHECKING:
 
 STATUS = {
     "ok": "ok",
-    "uncertain": "uncertain: the highest probability is below the asked one",
     "partial": "still reading the slide",
 }
 
 
 class ResultBox(QWidget):
-    """Class probabilities, status and facts of the prediction that the session shows."""
+    """Probabilities or other values, status and facts of the prediction that the session shows."""
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -51,17 +50,17 @@ class ResultBox(QWidget):
             self._fill(shown.prediction)
 
     def _fill(self, prediction: "Prediction") -> None:
-        for row, (name, probability) in enumerate(prediction.probabilities.items()):
+        for row, shown in enumerate(prediction.task.shown(prediction.probabilities)):
             bar = QProgressBar()
             bar.setRange(0, 1000)
-            bar.setValue(round(1000 * probability))
-            bar.setFormat(f"{100 * probability:.1f} %")
-            label = QLabel(name)
-            if name == prediction.label:
+            bar.setValue(round(1000 * (shown.share or 0)))
+            bar.setFormat(shown.text)
+            label = QLabel(shown.name)
+            if shown.name == prediction.label:
                 label.setStyleSheet("font-weight: bold;")
             self._grid.addWidget(label, row, 0)
             self._grid.addWidget(bar, row, 1)
-            self.bars[name] = bar
+            self.bars[shown.name] = bar
         self.facts.setText("\n".join(facts(prediction)))
 
     def _clear(self) -> None:
@@ -78,8 +77,9 @@ def facts(prediction: "Prediction") -> list[str]:
     used, failed = len(prediction.patches), prediction.failed_patches
     lost = f", {failed} could not be read" if failed else ""
     mask = "" if prediction.tissue_source == "segmented" else " (mask edited by hand)"
+    status = {**STATUS, "uncertain": f"uncertain: {prediction.task.wording.uncertain}"}[prediction.status]
     lines = [
-        f"{prediction.slide_id}: {STATUS[prediction.status]}",
+        f"{prediction.slide_id}: {status}",
         f"Tissue {prediction.tissue_mm2:.2f} mm²{mask}, {used} patches used{lost}",
         f"{prediction.mpp:.4g} um/px at level 0 ({prediction.mpp_source}), "
         f"read at {prediction.patches.grid.mpp:g} um/px",

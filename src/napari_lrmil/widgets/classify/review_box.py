@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
 
 from lrmil.errors import LrmilError
 from lrmil.reviews.log import Decision, Event, Review, ReviewKey, append_review
+from lrmil.tasks.choice import stated_name
 from napari_lrmil.session.session import Session
 from napari_lrmil.state.messages import explain
 from napari_lrmil.state.review_log import described, latest_in, reviews_in
@@ -233,6 +234,7 @@ class ReviewBox(QWidget):
                 reviewer=self._session.reviewer,
                 human_first=human_first,
                 seconds_viewed=round(viewed, 1) if event == "review" else None,
+                task=stated_name(prediction.task),
             )
             append_review(self._session.review_log, entry)
         except LrmilError as error:

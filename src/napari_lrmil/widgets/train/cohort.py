@@ -235,11 +235,12 @@ def describe(checked: Checked) -> str:
     warnings = len(report.problems) - errors
     if report.cohort is None:
         return f"{_counted(errors, 'error')}, {_counted(warnings, 'warning')}. Mend the errors below, then check again."
-    slides = report.cohort.slides
-    counts = Counter(slide.label for slide in slides)
-    classes = ", ".join(f"{name} {counts[name]}" for name in report.cohort.classes)
+    slides, task = report.cohort.slides, report.cohort.task
+    counts = Counter(task.stratum(slide.label) for slide in slides)
+    groups = ", ".join(f"{name} {counts[name]}" for name in task.strata if name)
+    counted = f"{_counted(len(slides), 'slide')} of {_counted(len(report.cohort.cases), 'case')}"
     noted = f"; {_counted(warnings, 'warning')} below" if warnings else ""
-    return f"{_counted(len(slides), 'slide')} of {_counted(len(report.cohort.cases), 'case')}: {classes}{noted}."
+    return f"{counted}{': ' if groups else ''}{groups}{noted}."
 
 
 def propose_run(slides: Path, labels: Path) -> Path:

@@ -27,6 +27,7 @@ class ReadingBox(QCollapsible):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__("Columns and classes", parent)
         self.fields = {name: QLineEdit() for name in FIELDS}
+        self._task = ""  # of an opened run
         self.skip_missing = QCheckBox("Leave out rows whose slide is not there")
         inner = QWidget()
         form = QFormLayout(inner)
@@ -46,7 +47,7 @@ class ReadingBox(QCollapsible):
     def options(self) -> TableOptions:
         """What the fields say."""
         texts = {name: field.text().strip() for name, field in self.fields.items()}
-        return TableOptions(**texts, skip_missing=self.skip_missing.isChecked())
+        return TableOptions(**texts, skip_missing=self.skip_missing.isChecked(), task=self._task)
 
     def show_options(self, options: TableOptions) -> None:
         """Put options into the fields, and say so once where they differ."""
@@ -56,6 +57,7 @@ class ReadingBox(QCollapsible):
         for name, field in self.fields.items():
             field.setText(getattr(options, name))
         self.skip_missing.setChecked(options.skip_missing)
+        self._task = options.task
         for blocker in blockers:
             blocker.unblock()
         if options != TableOptions():

@@ -1,5 +1,6 @@
 """What a finished run came to: the three arms side by side, the slides left out, the report, the model."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,13 @@ from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 from lrmil.errors import FormatError
 from lrmil.io.documents import read_json_document
 from lrmil.runs.arms import ARM_NAMES
+from lrmil.tasks.choice import kind_in
 from napari_lrmil.widgets.parts import Text
 from napari_lrmil.widgets.train.table import Table
 
 DAMAGED = (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError)
 HEADER = ["", *(name.split(" (")[0].replace(" ", "\n") for name in ARM_NAMES.values())]
-FIGURES = ("AUROC", "95 % interval", "balanced acc.", "s/slide", "MB/slide", "patches/slide")
+COST = ("s/slide", "MB/slide", "patches/slide")
 
 
 class ResultTable(QWidget):
@@ -44,13 +46,10 @@ class ResultTable(QWidget):
         """Read the figures of a finished run."""
         self._run = run
         try:
-            columns, lines = _figures_and_notes(run)
+            rows, lines = _figures_and_notes(run)
         except DAMAGED:  # it was changed by hand
-            columns, lines = (
-                [_cells({}) for _ in ARM_NAMES],
-                ["The figures of this run cannot be read. Train it again."],
-            )
-        self.table.fill(HEADER, [list(row) for row in zip(FIGURES, *columns, strict=True)])
+            rows, lines = _rows({}), ["The figures of this run cannot be read. Train it again."]
+        self.table.fill(HEADER, rows)
         self.notes.setText("\n".join(lines))
         self.look_for_report()
 
@@ -73,20 +72,29 @@ def _figures_and_notes(run: Path) -> tuple[list[list[str]], list[str]]:
         "The baseline is the same low-resolution model without distillation.",
         *(f"Left out: {one['slide_id']}: {one['message']}" for one in left_out),
     ]
-    return [_cells(figures.get(arm) or {}) for arm in ARM_NAMES], lines
+    return _rows(figures), lines
 
 
-def _cells(figures: dict[str, Any]) -> list[str]:
-    """What `FIGURES` names, of one arm."""
-    interval, size = figures.get("auroc_ci"), figures.get("bytes_per_slide")
+def _rows(figures: dict[str, Any]) -> list[list[str]]:
+    """A row for each figure: its title and the arms."""
+    shown = kind_in(figures).figures
+    columns = [_cells(figures.get(arm) or {}, shown) for arm in ARM_NAMES]
+    return [list(row) for row in zip((*shown.values(), *COST), *columns, strict=True)]
+
+
+def _cells(figures: dict[str, Any], shown: Iterable[str]) -> list[str]:
+    """The figures of one arm: those that its task shows, then `COST`."""
+    size = figures.get("bytes_per_slide")
     return [
-        _number(figures.get("auroc")),
-        "not defined" if interval is None else f"{interval[0]:.2f}-{interval[1]:.2f}",
-        _number(figures.get("balanced_accuracy")),
+        *(_figure(figures.get(name)) for name in shown),
         _number(figures.get("seconds_per_slide"), 2),
         _number(None if size is None else size / 1e6, 2),
         _number(figures.get("patches_per_slide"), 0),
     ]
+
+
+def _figure(value: float | list[float] | None) -> str:
+    return f"{value[0]:.2f}-{value[1]:.2f}" if isinstance(value, list) else _number(value)
 
 
 def _number(value: float | None, digits: int = 3) -> str:

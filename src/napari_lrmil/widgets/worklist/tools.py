@@ -46,7 +46,9 @@ class WorklistTools(QWidget):
     def say_model(self, bundle: "Bundle", folder: Path) -> None:
         """Name the model in use."""
         self.model_name.setText(shortened(f"{folder.parent.name}/{folder.name}"))
-        self.model_name.setToolTip(f"{folder}\nclasses {', '.join(bundle.classes)}\nsha256 {bundle.sha256}")
+        self.model_name.setToolTip(
+            f"{folder}\n{bundle.task.wording.names.lower()} {', '.join(bundle.task.names)}\nsha256 {bundle.sha256}"
+        )
         self.fit()
 
     def allow(self, *, ready: bool, busy: bool, selected: bool, waiting: bool) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lrmil.cohorts.class_order import number_of, order_before_numbers, order_classes
+from lrmil.tasks.class_order import number_of, order_before_numbers, order_classes
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,266 @@
+"""One class out of several for a slide: the probability of each, learned by cross-entropy, measured by AUROC."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrmil.errors import names_of
+from lrmil.tasks.class_order import number_of, order_classes
+from lrmil.tasks.task import Answer, LabelProblem, Shown, Target, Validation, Wording
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lrmil.metrics import Roc
+
+EXAMPLES = (
+    "Wrong slides come first, the most confident before others, then correct ones in the order of the table; classes "
+    "take turns."
+)
+MAX_CLASSES = 1000
+MAX_NAME = 1000  # characters
+ROUNDING = 1e-6  # how far a sum of probabilities may be from 1
+MIN_PROBABILITY = 1e-12  # whose logarithm is still a usable loss
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """A `lrmil.tasks.task.Task`.
+
+    Parameters
+    ----------
+    classes
+        Names of the classes in the order of the probabilities; of two, the positive one is last.
+    """
+
+    classes: tuple[str, ...]
+
+    name: ClassVar[str] = "classification"
+    prefix: ClassVar[str] = "prob_"
+    expects: ClassVar[str] = "a class name"
+    score_name: ClassVar[str] = "auroc"
+    figures: ClassVar[Mapping[str, str]] = {
+        "auroc": "AUROC",
+        "auroc_ci": "95 % interval",
+        "balanced_accuracy": "balanced accuracy",
+    }
+
+    @classmethod
+    def is_label(cls, cell: str) -> bool:
+        """Return True: every word is the name of a class."""
+        return True
+
+    @classmethod
+    def label_problems(cls, labels: Iterable[str], *, trained: bool, positive: str) -> Iterator[LabelProblem]:
+        """Yield what is wrong with the classes of a table: too few, several spellings, an unknown positive one."""
+        classes = sorted(set(labels))
+        if trained and len(classes) == 1:
+            message = f"Expected at least two classes; got only '{classes[0]}'."
+            yield LabelProblem(message, "Add slides of another class; check that this is the label column.")
+        spellings: dict[str, list[str]] = defaultdict(list)
+        for name in classes:
+            number = number_of(name)  # pandas writes 1 as 1.0
+            spellings[" ".join(name.casefold().split()) if number is None else f"{number:g}"].append(name)
+        for names in spellings.values():
+            if len(names) > 1:
+                message = f"Expected one spelling for a class; got {names_of(names)}."
+                yield LabelProblem(message, "Write the class the same way in every row.")
+        if positive and len(classes) > 2:
+            message = f"Expected two classes where one is chosen as positive; got {len(classes)}: {names_of(classes)}."
+            yield LabelProblem(
+                message, "Leave --positive out: of more than two classes, each is measured against the rest."
+            )
+        elif positive and positive not in classes:
+            message = f"Expected the positive class to be one of {names_of(classes)}; got '{positive}'."
+            yield LabelProblem(message, "Write --positive as the table writes the class.")
+
+    @classmethod
+    def stratum(cls, label: str) -> str:
+        """Return the class itself: each is spread over the folds."""
+        return label
+
+    @classmethod
+    def of_labels(cls, labels: Iterable[str], positive: str = "") -> Self:
+        """Return the task whose classes are the labels in their order."""
+        return cls(order_classes(labels, positive))
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, object]) -> Self:
+        """Return the task of a document with "classes".
+
+        Raises
+        ------
+        ValueError
+            If they are not names of two classes or more, each once; its text says what was expected.
+        """
+        classes = document["classes"] if isinstance(document["classes"], list) else []
+        if not 2 <= len(classes) <= MAX_CLASSES:
+            raise ValueError(f"from two to {MAX_CLASSES} classes. Got {len(classes)}.")
+        for name in classes:
+            if not isinstance(name, str) or not name.strip() or len(name) > MAX_NAME:
+                raise ValueError(f"class names of at most {MAX_NAME} characters. Got {str(name)[:80]!r}.")
+        if len(set(classes)) != len(classes):
+            raise ValueError(f"different names for the classes. Got {tuple(classes[:10])}.")
+        return cls(tuple(classes))
+
+    @classmethod
+    def answer_problem(cls, label: str, values: Mapping[str, float]) -> str:
+        """Return why a saved answer cannot be a class and the probabilities of all; "" if it can."""
+        if len(values) < 2 or not all(0 <= value <= 1 + ROUNDING for value in values.values()):
+            return "its probabilities are not of two classes or more, or not from 0 to 1"
+        if abs(math.fsum(values.values()) - 1) > ROUNDING:
+            return "its probabilities do not sum to 1"
+        if label not in values or values[label] < max(values.values()):
+            return "its label is not its most probable class"
+        return ""
+
+    @classmethod
+    def shown(cls, values: Mapping[str, float]) -> list[Shown]:
+        """Return a bar for every class."""
+        return [Shown(name, f"{100 * value:.1f} %", value) for name, value in values.items()]
+
+    @classmethod
+    def is_wrong(cls, label: str, said: str) -> bool:
+        """Return whether the most probable class is another than the label."""
+        return label != said
+
+    @classmethod
+    def remarks(cls, arms: Sequence[Mapping[str, object]]) -> list[str]:
+        """Return what is to be said of the intervals of the AUROC."""
+        intervals = [figures["auroc_ci"] for figures in arms]
+        remarks = []
+        if any(isinstance(interval, list) and interval[0] == interval[1] for interval in intervals):
+            remarks.append(
+                "An interval has no width, because every resample of the test cases has the same order. "
+                "Few cases or a perfect order cause this; it does not mean certainty."
+            )
+        if None in intervals:
+            remarks.append("An interval is not defined: it needs at least two test cases of every class.")
+        return remarks
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the classes; a document that states no task is of this one."""
+        return {"classes": list(self.classes)}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The classes."""
+        return self.classes
+
+    @property
+    def wording(self) -> Wording:
+        """Words for classes and their probabilities."""
+        two = len(self.classes) == 2
+        return Wording(
+            names="Classes",
+            remark=f" (positive: {self.classes[1]})" if two else "",
+            values="Class probabilities",
+            brief=f"Probability of {self.classes[1]}" if two else "Most probable class and its probability",
+            loss="cross-entropy",
+            score_note="" if two else "AUROC is the mean over the classes, each against the rest.",
+            wrong="An arm is wrong where its most probable class is not the label.",
+            examples=EXAMPLES,
+            undefined="An AUROC is not defined, because the test slides lack a class. Add test slides of every class.",
+            no_curves="Not defined: all test slides have the same class.",
+            uncertain="the highest probability is below the requested limit",
+        )
+
+    @property
+    def strata(self) -> tuple[str, ...]:
+        """The classes."""
+        return self.classes
+
+    @property
+    def outputs(self) -> int:
+        """One logit for each class."""
+        return len(self.classes)
+
+    def unknown_labels(self, labels: Iterable[str]) -> str:
+        """Return which labels are not classes of the model; "" if all are."""
+        if unknown := sorted(set(labels) - set(self.classes)):
+            known = ", ".join(self.classes)
+            return (
+                f"Expected labels among the model's classes {known}. Got also {', '.join(unknown)}; rename them in the "
+                "table."
+            )
+        return ""
+
+    def target(self, label: str) -> int:
+        """Return the position of a class."""
+        return self.classes.index(label)
+
+    def loss(self, logits: "Tensor", target: Target) -> "Tensor":
+        """Return the cross-entropy () of a slide's (c,) logits."""
+        import torch  # takes seconds, and who reads tables or cards needs none of it
+        from torch.nn import functional
+
+        return functional.cross_entropy(logits[None], torch.tensor([target], device=logits.device))
+
+    def distillation(self, student: "Tensor", teacher: "Tensor", temperature: float) -> "Tensor":
+        """Return `lrmil.losses.bag_loss`."""
+        from lrmil import losses
+
+        return losses.bag_loss(student, teacher, temperature)
+
+    def values(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return the probabilities (c,): the softmax of (c,) logits in double precision."""
+        import torch
+
+        probabilities: NDArray[np.float64] = torch.from_numpy(logits).double().softmax(-1).numpy()
+        return probabilities
+
+    def answer(self, values: NDArray[np.float64], *, uncertain_below: float = 0.0) -> Answer:
+        """Return the most probable class, "uncertain" if its probability is below `uncertain_below`."""
+        best = int(values.argmax())
+        status = "ok" if values[best] >= uncertain_below else "uncertain"
+        return Answer(self.classes[best], dict(zip(self.classes, values.tolist(), strict=True)), status)
+
+    def brief(self, values: Sequence[float]) -> str:
+        """Return the probability of the positive class; of more than two classes, the most probable one and its own."""
+        if len(self.classes) == 2:
+            return f"{values[1]:.3f}"
+        best = int(np.argmax(values))
+        return f"{self.classes[best]} {values[best]:.3f}"
+
+    def validate(self, targets: Sequence[Target], values: NDArray[np.float64]) -> Validation:
+        """Return cross-entropy and AUROC; without every class, the loss is the score too."""
+        truth = np.array(targets)
+        loss = float(-np.log(np.clip(values[np.arange(len(truth)), truth], MIN_PROBABILITY, None)).mean())
+        score = self.score(targets, values)
+        return Validation(loss, -loss if score is None else score)
+
+    def score(self, targets: Sequence[Target], values: NDArray[np.float64]) -> float | None:
+        """Return the AUROC of probabilities (n, c); None where a class has no slide."""
+        from lrmil import metrics
+
+        return metrics.auroc(targets, values)
+
+    def summarise(
+        self, targets: Sequence[Target], values: NDArray[np.float64], cases: Sequence[str]
+    ) -> Mapping[str, object]:
+        """Return `lrmil.metrics.summarise`."""
+        from lrmil import metrics
+
+        return metrics.summarise(targets, values, cases, self.classes)
+
+    def curves(self, targets: Sequence[Target], values: NDArray[np.float64]) -> dict[str, dict[str, list[float]]]:
+        """Return the ROC curve of each class against the rest; of two classes, that of the positive one alone."""
+        from lrmil import metrics
+
+        found = {}
+        for name in self.classes if len(self.classes) > 2 else self.classes[1:]:
+            points = metrics.roc(targets, values, self.target(name))
+            found[name] = {} if points is None else _rates(points)
+        return found
+
+
+def _rates(points: "Roc") -> dict[str, list[float]]:
+    return {
+        "false_positive_rate": points.false_positive_rate.tolist(),
+        "true_positive_rate": points.true_positive_rate.tolist(),
+    }

@@ -1,0 +1,214 @@
+"""What every other room asks of a task, so that none of them knows classes."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:  # torch takes seconds to load, and tables, cards and viewers need none of it
+    from torch import Tensor
+
+Target = int | float | tuple[float, ...]
+"""What a label is to a loss; JSON-ready."""
+
+
+class LabelProblem(NamedTuple):
+    """What is wrong with the labels of a table, and what to do. It forbids training."""
+
+    message: str
+    hint: str
+
+
+class Answer(NamedTuple):
+    """What a person reads of one slide."""
+
+    label: str
+    """The answer in a word. Where it is the name of a value, that value is shown beside it."""
+    values: dict[str, float]
+    """The values by name, in the order of `Task.names`."""
+    status: str
+    """ "ok" or "uncertain"."""
+
+
+class Shown(NamedTuple):
+    """One value of an answer as a window draws it."""
+
+    name: str
+    text: str
+    share: float | None
+    """Length of a bar, 0 to 1; None where the value is not a share of anything."""
+
+
+class Wording(NamedTuple):
+    """How pages and windows speak of a task."""
+
+    names: str
+    """Title of `Task.names`, such as "Classes"."""
+    remark: str
+    """What is to be said of the names, such as " (positive: yes)"; or ""."""
+    values: str
+    """Title of the values of an answer, such as "Class probabilities"."""
+    brief: str
+    """What `Task.brief` gives, such as "Probability of yes"."""
+    loss: str
+    """The loss against the labels."""
+    score_note: str
+    """A sentence on how the score is meant; or ""."""
+    wrong: str
+    """A sentence on when an answer is wrong; or ""."""
+    examples: str
+    """A sentence on the order of the slides that a report shows."""
+    undefined: str
+    """A sentence on why a score is not defined, and what to do."""
+    no_curves: str
+    """A sentence on why there are no curves."""
+    uncertain: str
+    """Why an answer is "uncertain", as the end of a sentence."""
+
+
+class Validation(NamedTuple):
+    """How a model does on the validation slides of an epoch."""
+
+    loss: float
+    score: float
+    """Higher is better; the epoch of the highest is kept."""
+
+
+class Task(Protocol):
+    """A kind of prediction with all that its labels fixed, such as the classes.
+
+    A frozen dataclass in a file of its own, and an entry of `lrmil.tasks.choice.TASKS`. The class answers what is known
+    before any label is read; a value of it answers the rest. Files state a task by `to_dict`.
+    """
+
+    name: ClassVar[str]
+    """Name in settings and files."""
+    prefix: ClassVar[str]
+    """Begins the name of each of its columns in a table."""
+    expects: ClassVar[str]
+    """What a cell of a labels table must hold, such as "a class name"."""
+    score_name: ClassVar[str]
+    """Which figure of `summarise` compares models; higher is better."""
+    figures: ClassVar[Mapping[str, str]]
+    """Figures of `summarise` that people are shown, with their titles: numbers, or lists of two; the score is first."""
+
+    @classmethod
+    def is_label(cls, cell: str) -> bool:
+        """Return whether a cell that is not empty holds a label."""
+        ...
+
+    @classmethod
+    def label_problems(cls, labels: Iterable[str], *, trained: bool, positive: str) -> Iterator[LabelProblem]:
+        """Yield what is wrong with the labels of a table taken together."""
+        ...
+
+    @classmethod
+    def stratum(cls, label: str) -> str:
+        """Return the group that a label counts to where folds are drawn; "" where all labels are one group."""
+        ...
+
+    @classmethod
+    def of_labels(cls, labels: Iterable[str], positive: str = "") -> Self:
+        """Return the task that labels without problems make."""
+        ...
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, object]) -> Self:
+        """Return the task that a document states; a ValueError says what was expected."""
+        ...
+
+    @classmethod
+    def answer_problem(cls, label: str, values: Mapping[str, float]) -> str:
+        """Return why a saved answer cannot be one of this task; "" if it can."""
+        ...
+
+    @classmethod
+    def shown(cls, values: Mapping[str, float]) -> list[Shown]:
+        """Return the values as a window draws them."""
+        ...
+
+    @classmethod
+    def is_wrong(cls, label: str, said: str) -> bool | None:
+        """Return whether an answer's label is wrong for a slide's label; None where answers are not right or wrong."""
+        ...
+
+    @classmethod
+    def remarks(cls, arms: Sequence[Mapping[str, object]]) -> list[str]:
+        """Return what a reader of the figures of `summarise` must not overlook."""
+        ...
+
+    def to_dict(self) -> dict[str, object]:
+        """Return what files state of the task, JSON- and TOML-ready."""
+        ...
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the values of an answer, in order."""
+        ...
+
+    @property
+    def wording(self) -> Wording:
+        """How pages and windows speak of the task."""
+        ...
+
+    @property
+    def strata(self) -> tuple[str, ...]:
+        """Every group of `stratum`, in order; each is needed in training."""
+        ...
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers a head gives for a slide."""
+        ...
+
+    def unknown_labels(self, labels: Iterable[str]) -> str:
+        """Return why labels cannot be compared with answers, and what to do; "" if they can."""
+        ...
+
+    def target(self, label: str) -> Target:
+        """Return what a label is to `loss`."""
+        ...
+
+    def loss(self, logits: "Tensor", target: Target) -> "Tensor":
+        """Return the loss () between a slide's (outputs,) logits and its target."""
+        ...
+
+    def distillation(self, student: "Tensor", teacher: "Tensor", temperature: float) -> "Tensor":
+        """Return the loss () between the (outputs,) logits of student and teacher."""
+        ...
+
+    def values(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return the values (names,) that (outputs,) logits stand for."""
+        ...
+
+    def answer(self, values: NDArray[np.float64], *, uncertain_below: float = 0.0) -> Answer:
+        """Return what a person reads of the values (names,)."""
+        ...
+
+    def brief(self, values: Sequence[float]) -> str:
+        """Return the values (names,) in a word, for the cell of a table."""
+        ...
+
+    def validate(self, targets: Sequence[Target], values: NDArray[np.float64]) -> Validation:
+        """Compare the values (n, names) of validation slides with their targets."""
+        ...
+
+    def score(self, targets: Sequence[Target], values: NDArray[np.float64]) -> float | None:
+        """Return the figure of `score_name` for values (n, names); None where it is not defined."""
+        ...
+
+    def summarise(
+        self, targets: Sequence[Target], values: NDArray[np.float64], cases: Sequence[str]
+    ) -> Mapping[str, object]:
+        """Return the figures of a report, JSON-ready: those of `figures`, "n_slides" and "n_cases"."""
+        ...
+
+    def curves(self, targets: Sequence[Target], values: NDArray[np.float64]) -> dict[str, dict[str, list[float]]]:
+        """Return curves by name: false_positive_rate and true_positive_rate, {} where not defined."""
+        ...
+
+
+def columns(task: Task | type[Task], names: Iterable[str]) -> list[str]:
+    """Return the columns of a table that hold the values of a task's answers."""
+    return [f"{task.prefix}{name}" for name in names]

@@ -1,0 +1,78 @@
+"""A fold's MIL is read by what is written beside its weights; folds without it, as earlier versions made them, too."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from lrmil.configs import MILConfig
+from lrmil.errors import FormatError
+from lrmil.io.ownership import is_artefact
+from lrmil.models.heads.choice import make_mil
+from lrmil.models.heads.head import MILHead
+from lrmil.runs.artefacts import committing
+from lrmil.runs.fold_outputs import HEAD, load_mil, save_mil
+
+CONFIG = MILConfig(hidden_dim=3)
+
+
+@pytest.fixture(params=[(5, 1), (6, 2), (7, 4)], ids=str)
+def mil(request: pytest.FixtureRequest) -> MILHead:
+    return make_mil(*request.param, CONFIG)
+
+
+@pytest.fixture
+def saved(mil: MILHead, tmp_path: Path) -> Path:
+    with committing(tmp_path / "teacher", {"what": "teacher"}) as temporary:
+        save_mil(temporary, mil)
+    assert is_artefact(tmp_path / "teacher")
+    return tmp_path / "teacher"
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_what_was_saved_is_read(saved: Path, mil: MILHead, earlier: bool) -> None:
+    stated = json.loads((saved / HEAD).read_text())
+    assert stated == {"head": "abmil", "in_dim": mil.in_dim, "outputs": mil.outputs}
+    if earlier:
+        (saved / HEAD).unlink()
+    read = load_mil(saved, CONFIG)
+    assert (read.name, read.in_dim, read.outputs, read.training) == ("abmil", mil.in_dim, mil.outputs, False)
+    assert all(torch.equal(value, mil.state_dict()[name]) for name, value in read.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"head": "transmil"},
+        {"in_dim": 0},
+        {"in_dim": 6.0},
+        {"in_dim": True},
+        {"outputs": 1 << 40},
+        {"outputs": "2"},
+        {"more": 1},
+    ],
+    ids=str,
+)
+def test_a_head_that_is_unknown_or_makes_no_sense_is_refused(saved: Path, change: dict[str, object]) -> None:
+    stated = json.loads((saved / HEAD).read_text())
+    (saved / HEAD).write_text(json.dumps({**stated, **change}))
+    with pytest.raises(FormatError, match="MIL head"):
+        load_mil(saved, CONFIG)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null", "{"])
+def test_a_damaged_head_is_not_taken_for_an_earlier_one(saved: Path, text: str) -> None:
+    (saved / HEAD).write_text(text)
+    with pytest.raises(FormatError):
+        load_mil(saved, CONFIG)
+
+
+@pytest.mark.parametrize("name", ["in_dim", "outputs"])
+@pytest.mark.parametrize("size", [8, 1 << 20])
+def test_dimensions_that_are_not_those_of_the_weights_are_refused(saved: Path, name: str, size: int) -> None:
+    """Also those that no memory could hold."""
+    stated = json.loads((saved / HEAD).read_text())
+    (saved / HEAD).write_text(json.dumps({**stated, "in_dim": 1 << 20, "outputs": 1 << 20, name: size}))
+    with pytest.raises(FormatError, match="fit the network"):
+        load_mil(saved, CONFIG)
