@@ -261,7 +261,7 @@ class TestDamaged:
         path = copied / "fold-0/teacher/mil.safetensors"
         path.write_bytes(path.read_bytes()[:200])
         shutil.rmtree(copied / "fold-0/evidence")
-        with pytest.raises(FormatError, match="[Dd]elete the folder 'teacher'"):
+        with pytest.raises(FormatError, match=r"[Dd]elete the folder 'teacher'"):
             go_on(tiny_run.slides, tiny_run.labels, copied)
         shutil.rmtree(copied / "fold-0/teacher")
         go_on(tiny_run.slides, tiny_run.labels, copied)
