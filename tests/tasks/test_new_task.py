@@ -19,6 +19,7 @@ from lrmil.models.heads.head import predict_bag
 from lrmil.prediction.batch import predict_slides
 from lrmil.prediction.evaluation import evaluate_steps
 from lrmil.prediction.files import read_prediction
+from lrmil.prediction.options import PredictOptions
 from lrmil.prediction.table import Row, table_of
 from lrmil.reports.run_report import write_report
 from lrmil.reviews.log import Review, append_review, read_reviews
@@ -37,6 +38,7 @@ from support.amount_task import Amount
 from support.runs import tiny_config, write_bag
 
 OPTIONS = TableOptions(task="amount")
+CPU = PredictOptions(device="cpu")
 
 
 @pytest.fixture(autouse=True)
@@ -202,10 +204,11 @@ def test_a_whole_run_predicts_writes_and_evaluates_it(cohort: Path, tmp_path: Pa
     task: Task = bundle.task
     assert isinstance(task, Amount) and task.mean == pytest.approx(np.mean([float(row["label"]) for row in rows]))
     source = SlideSource("demo-000", cohort / "slides/demo-000.ome.tif")
-    (row,) = last(predict_slides([source], bundle, tmp_path / "out", device="cpu"))
+    (row,) = last(predict_slides([source], bundle, tmp_path / "out", CPU))
+    assert last(predict_slides([source], bundle, tmp_path / "out", CPU)) == [row]  # read back
     assert row.status == "ok" and row.label == f"{row.probabilities['mm']:.2f} mm"
     assert is_prediction_table(tmp_path / "out/predictions.csv")
     saved = read_prediction(tmp_path / "out", "demo-000", task=task)
     assert saved is not None and saved.task == task and saved.probabilities == row.probabilities
-    found = last(evaluate_steps(cohort / "slides", labels, bundle, tmp_path / "all", device="cpu"))
+    found = last(evaluate_steps(cohort / "slides", labels, bundle, tmp_path / "all", CPU))
     assert found.classified == len(rows) and not found.failed and 0 < float(str(found.metrics["closeness"])) <= 1
