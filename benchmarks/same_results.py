@@ -8,14 +8,17 @@ CPU. Then a hash of the content of every file is compared. The exit code is 1 if
 
 `VOLATILE`, `SKIPPED` and `TEXT_MARKS` name what is left out of a hash, because it differs between two runs of the same
 code. Both versions write to the same path, one after the other, so paths are equal. `--ignore-words` also leaves out
-sentences (`WORDS`, and all but the numbers and pictures of HTML), for changes of wording.
+sentences (`WORDS`, and all but the numbers and pictures of HTML), for changes of wording. `--only` names the files to
+compare, such as the results: ``--only '*.zarr' 'run/model/*' '*predictions.csv' '*metrics.json' '*evaluation.json'``.
 
 Only the command line and the formats on disk are used, so the script works wherever modules live.
 """
 
 import argparse
 import csv
+import fnmatch
 import hashlib
+import html
 import json
 import os
 import re
@@ -77,6 +80,9 @@ def main() -> int:
     parser.add_argument("--against", required=True, metavar="COMMIT", help="the version to compare with")
     parser.add_argument("--work", type=Path, metavar="DIR", help="keep everything in this new folder")
     parser.add_argument("--ignore-words", action="store_true", help="leave sentences out of the comparison")
+    parser.add_argument(
+        "--only", nargs="+", metavar="PATTERN", default=["*"], help="which files, as in '*/metrics.json'"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         work = (options.work or Path(temporary) / "work").resolve()
@@ -89,7 +95,13 @@ def main() -> int:
             run_commands(work / f"source-{name}/src", work)
             found[name] = hashes(work / "out", VOLATILE | (WORDS if options.ignore_words else set()))
             (work / "out").rename(work / name)
-    return print_table(found["before"], found["after"])
+    before, after = ({name: one[name] for name in one if chosen(name, options.only)} for one in found.values())
+    return print_table(before, after)
+
+
+def chosen(name: str, patterns: list[str]) -> bool:
+    """Tell whether a file is among those to compare."""
+    return any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
 
 
 def unpack(commit: str, folder: Path) -> None:
@@ -179,7 +191,8 @@ def read_text(path: Path, ignored: set[str]) -> object:
     for mark in TEXT_MARKS:
         text = re.sub(mark, "", text)
     if path.suffix == ".html" and ignored & WORDS:
-        return [re.findall(r"data:image/[^\"']+", text), re.findall(r"\d+(?:\.\d+)?", re.sub(r"<[^>]*>", " ", text))]
+        numbers = re.findall(r"\d+(?:\.\d+)?", html.unescape(re.sub(r"<[^>]*>", " ", text)))
+        return [re.findall(r"data:image/[^\"']+", text), numbers]
     return text
 
 

@@ -25,7 +25,9 @@ def run(options: argparse.Namespace) -> int:
 
     found = read_model_card(options.model)
     if options.json:
-        print_json(asdict(found))
+        facts = asdict(found)
+        del facts["task"]
+        print_json(found.task.to_dict() | facts)
         return 0
     for name, value in model_facts(found).items():
         stdout.print(f"{name}: {value}", markup=False)

@@ -25,10 +25,11 @@ def run(options: argparse.Namespace) -> int:
 
     from lrmil.cli.printing import print_json, stdout
     from lrmil.runs.watch import read_status
+    from lrmil.steps import job_text
 
     found = read_status(options.run_folder)
     if options.json:
-        print_json(asdict(found))
+        print_json(asdict(found) | {"job": job_text(found.job)})
     else:
         for name, value in _status_lines(found).items():
             stdout.print(f"{name}: {value}", markup=False)
