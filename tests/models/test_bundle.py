@@ -18,7 +18,7 @@ from lrmil.errors import FormatError, OverwriteError
 from lrmil.io import hashing
 from lrmil.models import bundle as bundle_module
 from lrmil.models.bundle import Bundle, load_bundle, save_bundle
-from lrmil.models.card import FORMAT, WEIGHTS, read_model_card
+from lrmil.models.card import FORMAT, read_model_card
 from lrmil.models.encoders.loading import encoder_hash
 from lrmil.models.heads.head import predict_bag
 from support.paths import FORMATS
@@ -264,28 +264,6 @@ def test_a_file_that_is_no_document_is_refused(model: Path, text: str) -> None:
     (model / "bundle.json").write_bytes(text.encode("utf-8", "surrogatepass"))
     with pytest.raises(FormatError):
         load_bundle(model)
-
-
-def test_the_card_is_read_without_the_weights(saved: Path, model: Path) -> None:
-    card = load_bundle(saved).card
-    for name in WEIGHTS:
-        (model / name).unlink()
-    assert read_model_card(model) == card
-    assert (card.classes, card.mpp, card.patch_size) == (("no", "yes"), 2.0, 64)
-    assert card.training == {"slides": 3} and card.metrics == {"lr_student": {"auroc": 0.5}}
-    assert card.license.startswith("research use only") and card.sha256 == hashing.sha256_file(saved / "bundle.json")
-
-
-@pytest.mark.parametrize("change", [{"classes": ["only"]}, {"mpp": 0}, {"patch_size": 8}, {"metrics": 3}], ids=str)
-def test_a_card_that_makes_no_model_is_refused(model: Path, change: dict[str, object]) -> None:
-    rewrite(model, lambda document: document.update(change))
-    with pytest.raises(FormatError):
-        read_model_card(model)
-
-
-def test_a_folder_without_a_model_says_where_one_is(tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match="RUN/model"):
-        load_bundle(tmp_path)
 
 
 class Bomb:

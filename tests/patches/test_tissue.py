@@ -7,21 +7,23 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
 
 from lrmil.patches.tissue import Tissue, find_tissue, segment, segment_tissue, tissue_mask
 from lrmil.slides.slide import open_slide
 from support.slides import overwrite, segment_of, write_pyramid
-
-GLASS, PALE, PINK, PURPLE = (243, 243, 243), (236, 214, 228), (220, 150, 190), (120, 70, 140)
-
-
-def paint(*patches: tuple[slice, slice, tuple[int, int, int]], noise: float = 3.0) -> NDArray[np.uint8]:
-    image = np.full((400, 400, 3), GLASS, float)
-    for rows, columns, colour in patches:
-        image[rows, columns] = colour
-    image += np.random.default_rng(0).normal(0, noise, image.shape)
-    return np.clip(image, 0, 255).astype(np.uint8)
+from support.stained_pictures import (
+    GLASS,
+    PALE,
+    PINK,
+    PLACE,
+    PURPLE,
+    STAINS,
+    assert_tissue_is_found,
+    density_of,
+    drawn,
+    paint,
+    scanned,
+)
 
 
 @pytest.mark.parametrize("colour", [PALE, PINK, PURPLE, (150, 110, 80), (160, 165, 200)])
@@ -50,15 +52,6 @@ def test_pale_tissue_is_kept_beside_strong_tissue() -> None:
         paint((slice(50, 350), slice(20, 180), (225, 190, 210)), (slice(50, 350), slice(220, 380), PURPLE))
     )
     assert mask[60:340, 30:170].mean() > 0.99 and mask[60:340, 230:370].mean() > 0.99
-
-
-@pytest.mark.parametrize(
-    "ink", [(210, 30, 45), (40, 150, 110), (40, 100, 210), (30, 30, 35), (65, 32, 45), (40, 40, 160)]
-)
-def test_pen_is_not_tissue(ink: tuple[int, int, int]) -> None:
-    mask = tissue_mask(paint((slice(150, 350), slice(50, 350), PINK), (slice(20, 60), slice(20, 380), ink)))
-    assert not mask[:100].any()
-    assert mask[160:340, 60:340].mean() > 0.99
 
 
 def test_specks_go_and_small_gaps_close() -> None:
@@ -132,79 +125,6 @@ def test_real_slide(shared: Path) -> None:
     assert 0.25 < raster.array.mean() < 0.5 and raster.cell_yx == (16.0, 16.0)
 
 
-H, E = np.array([0.65, 0.70, 0.29]), np.array([0.07, 0.99, 0.11])  # optical density: Ruifrok and Johnston 2001
-STAINS = {
-    "Alcian blue": (0.875, 0.458, 0.158),
-    "light green": (0.947, 0.258, 0.196),
-    "methyl green": (0.98, 0.144, 0.133),
-    "aniline blue": (0.853, 0.508, 0.113),
-    "toluidine blue": (0.80, 0.55, 0.25),
-    "azocarmine": (0.710, 0.422, 0.563),
-    "DAB": (0.268, 0.570, 0.776),
-    "PAS": (0.175, 0.972, 0.154),
-    "oil red O": (0.10, 0.75, 0.65),
-    "orange G": (0.10, 0.34, 0.93),
-}
-GLASSES = [(240, 225, 205), (215, 215, 245), (210, 230, 210), (255, 230, 230), (205, 205, 205), (255, 255, 255)]
-GLASSES += [(170, 165, 160), (200, 180, 160), (180, 180, 200)]  # little light, as of a camera
-PLACE = slice(60, 180), slice(70, 210)
-
-
-def density_of(stain: tuple[float, ...] | NDArray[np.float64] = E, *, strength: float = 1.0) -> NDArray[np.float64]:
-    """Optical density on (240, 280) px: nuclei, and fibres between them, at `PLACE`; bare glass around."""
-    random = np.random.default_rng(1)
-    nuclei = ndimage.gaussian_filter(random.normal(0, 1, (240, 280)), 1.2)
-    fibres = ndimage.gaussian_filter(random.normal(0, 1, (240, 280)), 2.5)
-    amounts = [np.clip(0.25 + 0.6 * nuclei / nuclei.std(), 0, 2), np.clip(0.5 + 0.25 * fibres / fibres.std(), 0.1, 2)]
-    tissue = np.zeros((240, 280, 1))
-    tissue[PLACE] = 1
-    return np.asarray(tissue * (amounts[0][..., None] * 0.4 * H + strength * amounts[1][..., None] * np.asarray(stain)))
-
-
-def scanned(density: NDArray[np.float64], glass: object = 243.0, *, noise: float = 1.0) -> NDArray[np.uint8]:
-    values = np.asarray(glass, float) * np.exp(-density)
-    values += np.random.default_rng(0).normal(0, noise, values.shape)
-    return np.clip(values, 0, 255).astype(np.uint8)
-
-
-def assert_tissue_is_found(mask: NDArray[np.bool_]) -> None:
-    assert mask[63:177, 73:207].mean() > 0.85
-    beside = mask.copy()
-    beside[56:184, 66:214] = False
-    assert not beside.any()
-
-
-class TestGlass:
-    @pytest.mark.parametrize("noise", [1.0, 5.0])
-    @pytest.mark.parametrize("glass", GLASSES)
-    def test_of_any_tint(self, glass: tuple[int, int, int], noise: float) -> None:
-        assert_tissue_is_found(tissue_mask(scanned(density_of(), glass, noise=noise)))
-
-    @pytest.mark.parametrize("glass", [(240, 225, 205), (215, 215, 245), (243, 243, 243)])
-    def test_whose_light_falls_off(self, glass: tuple[int, int, int]) -> None:
-        y, x = np.mgrid[:240, :280][..., None] / 280
-        for light in (1 - 0.2 * x * [0.5, 0.7, 1.0], 1 - 0.35 * ((x - 0.5) ** 2 + (y - 0.4) ** 2)):
-            assert_tissue_is_found(tissue_mask(scanned(density_of(), glass * light)))
-
-    @pytest.mark.parametrize("fill", [255, 0])
-    def test_beside_what_was_not_scanned(self, fill: int) -> None:
-        pixels = scanned(density_of(), (240, 225, 205))
-        pixels[:30] = pixels[-25:] = pixels[:, :40] = fill
-        assert_tissue_is_found(tissue_mask(pixels))
-        assert segment(pixels).black.mean() == pytest.approx(0.33 if fill == 0 else 0, abs=0.02)
-
-    @pytest.mark.parametrize("glass", [(240, 225, 205), (215, 215, 245), (250, 250, 250)])
-    def test_without_tissue(self, glass: tuple[int, int, int]) -> None:
-        assert not tissue_mask(scanned(np.zeros((240, 280, 3)), glass, noise=3.0)).any()
-
-    @pytest.mark.parametrize("strength", [0.15, 0.3, 1.0])
-    def test_that_is_not_seen_is_not_made_up(self, strength: float) -> None:
-        """Pale tissue that fills the picture is tissue."""
-        filled = density_of()[PLACE][:100, :100] * strength
-        assert tissue_mask(scanned(filled)).mean() > 0.9
-        assert tissue_mask(scanned(filled[:40, :40])).mean() > 0.9
-
-
 class TestStains:
     @pytest.mark.parametrize("strength", [0.6, 1.0, 2.0])
     @pytest.mark.parametrize("stain", STAINS)
@@ -218,31 +138,6 @@ class TestStains:
         assert_tissue_is_found(tissue_mask(scanned(density_of(STAINS[stain]), (240, 225, 205))))
 
 
-class TestPen:
-    INKS = ((210, 30, 45), (40, 150, 110), (40, 100, 210), (30, 30, 35), (40, 40, 160), (20, 120, 60))
-
-    def drawn(self, density: NDArray[np.float64], ink: tuple[int, ...], rows: slice) -> NDArray[np.uint8]:
-        stroke = np.zeros((240, 280))
-        stroke[rows, 20:260] = 1
-        soft = ndimage.gaussian_filter(stroke, 1.5)[..., None]
-        return scanned(density - soft * np.log(np.array(ink) / 243))
-
-    @pytest.mark.parametrize("ink", INKS)
-    @pytest.mark.parametrize("stain", ["eosin", "DAB"])
-    def test_on_glass(self, ink: tuple[int, ...], stain: str) -> None:
-        found = segment(self.drawn(density_of(STAINS.get(stain, E)), ink, slice(200, 222)))
-        assert not found.tissue[195:].any()
-        assert found.tissue[63:177, 73:207].mean() > 0.9
-        assert (found.pen | found.black)[202:220, 24:256].mean() > 0.98
-        assert not (found.pen & found.black).any() and not (found.tissue & (found.pen | found.black)).any()
-
-    @pytest.mark.parametrize("ink", [(40, 150, 110), (20, 120, 60), (30, 30, 35), (210, 30, 45)])
-    def test_over_tissue(self, ink: tuple[int, ...]) -> None:
-        found = segment(self.drawn(density_of(), ink, slice(100, 122)))
-        assert found.tissue[104:118, 80:200].mean() < 0.1
-        assert found.tissue[135:175, 75:205].mean() > 0.9
-
-
 def whole_slide(folder: Path, pixels: NDArray[np.uint8]) -> Tissue:
     with open_slide(write_pyramid(folder / "a.ome.tif", pixels, 5.0, factors=())) as slide:
         return find_tissue(slide)
@@ -250,7 +145,7 @@ def whole_slide(folder: Path, pixels: NDArray[np.uint8]) -> Tissue:
 
 class TestNotes:
     def test_what_was_left_out_is_said(self, tmp_path: Path) -> None:
-        pixels = TestPen().drawn(density_of(), (40, 150, 110), slice(200, 222))
+        pixels = drawn(density_of(), (40, 150, 110), slice(200, 222))
         pixels[:12] = 0
         found = whole_slide(tmp_path, pixels)
         (note,) = found.notes

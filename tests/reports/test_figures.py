@@ -5,7 +5,9 @@ import re
 
 import pytest
 
-from lrmil.reports.figures import LossLine, loss_svg
+from lrmil import metrics
+from lrmil.reports.figures import LossLine, RocLine, loss_svg, roc_svg
+from lrmil.reports.run_report import ARM_NAMES
 
 
 @pytest.mark.parametrize("odd", [1e308, -1e308, math.inf, math.nan])
@@ -15,3 +17,21 @@ def test_a_loss_beyond_all_axes_leaves_a_gap(odd: float) -> None:
     drawn = [loss_svg({"Stage 1": [line]}) for line in (plain, damaged)]
     assert drawn[0] != drawn[1] and all(re.match(r"<svg[^>]*>", text) for text in drawn)
     assert "nan" not in drawn[1] and "inf" not in drawn[1]
+
+
+pytestmark = pytest.mark.long
+
+
+def test_figures_mark_arms_by_dashes_and_draw_every_fold() -> None:
+    truth, scores = [0, 1, 0, 1], [[0.9, 0.1], [0.4, 0.6], [0.3, 0.7], [0.2, 0.8]]
+    roc = metrics.roc(truth, scores, 1)
+    assert roc is not None
+    rates = roc.false_positive_rate.tolist(), roc.true_positive_rate.tolist()
+    svg = roc_svg("of a test", [RocLine(arm, f"{arm}: AUROC 0.750", *rates) for arm in ARM_NAMES])
+    dashes = {part.split('"')[0].split(";")[0] for part in svg.split("stroke-dasharray: ")[1:]}
+    assert len(dashes) == 2
+    assert all(f"{arm}: AUROC 0.750" in svg for arm in ARM_NAMES)
+    one = loss_svg({"stage": [LossLine("fold-0", [1.0, 0.5], [1.1, 0.8], 2)]})
+    two = loss_svg({"stage": [LossLine(f"fold-{fold}", [1.0, 0.5], [1.1, 0.8], 2) for fold in range(2)]})
+    for own in ("stroke-dasharray: ", "stroke: #c24e00"):
+        assert one.count(own) < two.count(own)

@@ -1,81 +1,28 @@
 """The report: true figures, nothing missing, nothing foreign, nothing hostile."""
 
-import base64
 import csv
-import io
 import json
-import math
 import re
 import shutil
-import tomllib
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import asdict, replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tomli_w
-from hypothesis import given
-from hypothesis import strategies as st
-from PIL import Image
-from scipy.stats import spearmanr
 
-from lrmil import metrics
-from lrmil.configs import TrainConfig, from_dict, to_dict, with_settings
+from lrmil.configs import TrainConfig, to_dict, with_settings
 from lrmil.errors import ConfigError, FormatError
-from lrmil.features.store import read_features
 from lrmil.io import atomic, hashing
-from lrmil.reports.figures import LossLine, RocLine, loss_svg, roc_svg
-from lrmil.reports.run_data import SlideResult, gather, spearman
+from lrmil.reports.run_data import SlideResult, gather
 from lrmil.reports.run_report import ARM_NAMES, choose_examples, render, write_report
-from lrmil.runs.fold_outputs import read_history, read_outputs
+from support.pages import Page
 from support.runs import TINY, TinyRun
 
 pytestmark = pytest.mark.long
 
-VOID = {"meta", "img", "br", "link", "input", "hr"}
 HOSTILE = "<img src=x onerror=\"a('1')\">&amp;$\\frac{$"
-
-
-class Page(HTMLParser):
-    """A page as tags, table rows and text; fails where tags do not nest."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.rows: list[list[str]] = []
-        self.text = ""
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("td", "th"):
-            self.rows[-1].append("")
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-        if "td" in self.open or "th" in self.open:
-            self.rows[-1][-1] += data
-
-    def overlays(self) -> list[np.ndarray]:
-        sources = [attrs["src"] for tag, attrs in self.tags if tag == "img" and attrs.get("class") == "overlay"]
-        data = [base64.b64decode((source or "").removeprefix("data:image/jpeg;base64,")) for source in sources]
-        return [np.asarray(Image.open(io.BytesIO(picture))) for picture in data]
 
 
 @pytest.fixture(scope="module")
@@ -208,10 +155,6 @@ def test_json_holds_the_figures_and_reads_back(run: Path) -> None:
     assert len(document["slides"]) == 4
 
 
-def test_settings_shown_train_the_same_again(run: Path) -> None:
-    assert from_dict(tomllib.loads(gather(run).settings)) == with_settings(TrainConfig(), dict(TINY))
-
-
 def test_predictions_are_those_of_the_run_and_wrong_ones_are_named(written: Path) -> None:
     with (written.parent / "predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -223,85 +166,6 @@ def test_predictions_are_those_of_the_run_and_wrong_ones_are_named(written: Path
         wrong = (float(row["prob_positive"]) > 0.5) != (row["label"] == "positive")
         expected = f"{float(row['prob_positive']):.3f}" + " wrong" * wrong
         assert shown[4 + arms.index(row["arm"])] == expected
-
-
-def test_every_test_slide_has_its_resolution_and_where_it_came_from(written: Path) -> None:
-    report = gather(written.parent)
-    assert {(result.mpp, result.mpp_source) for result in report.slides} == {(0.5, "OME PhysicalSize")}
-    cells = [row[-1] for row in read(written).rows if row[0] in {result.slide_id for result in report.slides}]
-    assert cells.count("0.5, OME PhysicalSize") == len(report.slides)
-
-
-def test_agreement_is_spearman_on_the_low_resolution_patches(run: Path) -> None:
-    result = gather(run).slides[0]
-    hr = read_features(run / "shared/hr" / f"{result.slide_id}.zarr")
-    lr = read_features(run / result.fold / "lr" / f"{result.slide_id}.zarr")
-    outputs = read_outputs(run / result.fold)
-    teacher = outputs["hr_teacher"][result.slide_id].attention_logits.astype(float)
-    mass, student = [], []
-    for place, cell in enumerate(lr.index):
-        inside = [teacher[k] for k, child in enumerate(hr.index) if tuple(child // 2) == tuple(cell)]
-        if inside:
-            mass.append(np.log(np.exp(inside).sum()))
-            student.append(outputs["lr_student"][result.slide_id].attention_logits[place])
-    assert len(mass) > 3
-    assert result.agreement["lr_student"] == pytest.approx(spearmanr(mass, student).statistic, abs=1e-6)
-
-
-def test_mean_agreement_leaves_out_what_is_not_defined(run: Path) -> None:
-    report = gather(run)
-    values = [result.agreement["lr_student"] for result in report.slides]
-    assert None not in values
-    assert report.agreement["lr_student"] == pytest.approx(np.mean([value or 0.0 for value in values]))
-    assert spearman([1, 2, 2, 5], [4, 1, 3, 0]) == pytest.approx(spearmanr([1, 2, 2, 5], [4, 1, 3, 0]).statistic)
-    assert spearman([1, 2], [1, 2]) is None
-    assert spearman([1, 2, 3], [7, 7, 7]) is None
-
-
-def mean_ranks(values: Sequence[float]) -> list[float]:
-    """1 for the lowest; equal values share the mean of their ranks."""
-    return [sum(v < value for v in values) + (sum(v == value for v in values) + 1) / 2 for value in values]
-
-
-@given(st.lists(st.tuples(st.integers(-3, 3), st.floats(-1e6, 1e6, width=32)), max_size=12))
-def test_rank_correlation_is_that_of_the_definition(pairs: list[tuple[int, float]]) -> None:
-    first, second = [float(pair[0]) for pair in pairs], [pair[1] for pair in pairs]
-    found = spearman(first, second)
-    if len(pairs) < 3 or len(set(first)) == 1 or len(set(second)) == 1:
-        assert found is None
-        return
-    middle = (len(pairs) + 1) / 2
-    one, two = ([rank - middle for rank in mean_ranks(values)] for values in (first, second))
-    product = sum(a * b for a, b in zip(one, two, strict=True))
-    assert found == pytest.approx(product / math.sqrt(sum(a * a for a in one) * sum(b * b for b in two)), abs=1e-14)
-
-
-def test_roc_curves_enclose_the_auroc(run: Path) -> None:
-    report = gather(run)
-    assert list(report.roc) == ["positive"]
-    for arm, points in report.roc["positive"].items():
-        area = np.trapezoid(points["true_positive_rate"], points["false_positive_rate"])
-        assert area == pytest.approx(report.figures[arm]["auroc"])  # type: ignore[index]
-
-
-def test_losses_are_those_of_the_history_with_its_best_epoch(run: Path) -> None:
-    report = gather(run)
-    history = read_history(run / "fold-0/lr_student")
-    line = report.losses["lr_student"][0]
-    assert line.train == [epoch["train_ce"] for epoch in history]
-    assert line.validation == [epoch["val_loss"] for epoch in history]
-    history = read_history(run / "fold-0/lr_encoder")
-    lowest = int(np.argmin([epoch["val_loss"] for epoch in history]))
-    assert report.losses["lr_encoder"][0].best_epoch == lowest + 1
-    assert report.losses["lr_encoder"][0].train == [epoch["train_loss"] for epoch in history]
-
-
-def test_the_kept_epoch_has_the_best_score_then_the_lowest_loss(run: Path) -> None:
-    epochs = [
-        {"train_loss": 1.0, "val_loss": loss, "val_score": score} for loss, score in ((1, 0.5), (3, 0.9), (2, 0.9))
-    ]
-    atomic.write_json(run / "fold-0/teacher/history.json", epochs)
-    assert gather(run).losses["teacher"][0].best_epoch == 3
 
 
 def test_hostile_names_stay_text(run: Path) -> None:
@@ -482,18 +346,3 @@ def test_several_folds_and_classes_have_their_tables_and_curves(run: Path) -> No
         "b 0.700 wrong",
         "b 0.700 wrong",
     ]
-
-
-def test_figures_mark_arms_by_dashes_and_draw_every_fold() -> None:
-    truth, scores = [0, 1, 0, 1], [[0.9, 0.1], [0.4, 0.6], [0.3, 0.7], [0.2, 0.8]]
-    roc = metrics.roc(truth, scores, 1)
-    assert roc is not None
-    rates = roc.false_positive_rate.tolist(), roc.true_positive_rate.tolist()
-    svg = roc_svg("of a test", [RocLine(arm, f"{arm}: AUROC 0.750", *rates) for arm in ARM_NAMES])
-    dashes = {part.split('"')[0].split(";")[0] for part in svg.split("stroke-dasharray: ")[1:]}
-    assert len(dashes) == 2
-    assert all(f"{arm}: AUROC 0.750" in svg for arm in ARM_NAMES)
-    one = loss_svg({"stage": [LossLine("fold-0", [1.0, 0.5], [1.1, 0.8], 2)]})
-    two = loss_svg({"stage": [LossLine(f"fold-{fold}", [1.0, 0.5], [1.1, 0.8], 2) for fold in range(2)]})
-    for own in ("stroke-dasharray: ", "stroke: #c24e00"):
-        assert one.count(own) < two.count(own)

@@ -1,7 +1,6 @@
 """lrmil.review/1: what a person said is never lost, never changed, and never made up."""
 
 import contextlib
-import csv
 import json
 import multiprocessing
 import os
@@ -29,9 +28,9 @@ from lrmil.reviews.log import (
     read_reviews,
     require_reviews,
 )
-from lrmil.reviews.table import COLUMNS, write_review_table
 from support.hostile import places, put, values
 from support.paths import FORMATS
+from support.reviews import entry
 
 SAMPLE = FORMATS / "review-1" / "reviews.jsonl"
 WRITERS, LINES = 3, 40
@@ -39,22 +38,6 @@ WRITERS, LINES = 3, 40
 texts = st.text(max_size=40)  # hypothesis gives no surrogates here: they are refused, see below
 awkward = st.sampled_from(["", "\n", "\r\n", '"', "\\", "\u2028", "\x00", "ß 漢 😀", '{"format": "lrmil.review/9"}\n'])
 notes = st.one_of(texts, st.lists(awkward, max_size=6).map("".join))
-
-
-def entry(**changes: object) -> Review:
-    """An entry that agrees, with changes."""
-    values: dict[str, object] = {
-        "event": "review",
-        "slide_id": "a",
-        "slide_fingerprint": "f1",
-        "bundle_sha256": "b1",
-        "output_label": "yes",
-        "output_probabilities": {"no": 0.25, "yes": 0.75},
-        "output_status": "ok",
-        "decision": "agree",
-        "human_label": "yes",
-    }
-    return Review(**(values | changes))  # type: ignore[arg-type]
 
 
 def line_of(review: Review, **changes: object) -> bytes:
@@ -369,31 +352,6 @@ class TestWriting:
                 append_review(tmp_path / "log", entry())
         append_review(tmp_path / "log", entry(note="again"))
         assert read_reviews(tmp_path / "log").reviews[-1].note == "again"
-
-
-def test_a_table_of_reviews(tmp_path: Path) -> None:
-    other = entry(
-        slide_id="b",
-        bundle_sha256="b2",
-        output_label="c",
-        output_probabilities={"c": 1.0, "yes": 0.0},
-        decision="override",
-        human_label="yes",
-        note='a "quoted", note\nin two lines',
-        reviewer="r",
-        human_first=True,
-        seconds_viewed=12.5,
-    )
-    write_review_table(tmp_path / "new/table.csv", [entry(), other])
-    with (tmp_path / "new/table.csv").open(newline="", encoding="utf-8") as file:
-        first, second = csv.DictReader(file)
-    assert [first[f"prob_{name}"] for name in ("no", "yes", "c")] == ["0.250000", "0.750000", ""]
-    assert [second[f"prob_{name}"] for name in ("no", "yes", "c")] == ["", "0.000000", "1.000000"]
-    said = ["override", "yes", other.note, "r", "yes", other.time]
-    assert [second[name] for name in COLUMNS] == said and second["seconds_viewed"] == "12.5"
-    assert first["human_first"] == "no" and first["seconds_viewed"] == "" and first["slide_fingerprint"] == "f1"
-    write_review_table(tmp_path / "empty.csv", [])
-    assert (tmp_path / "empty.csv").read_text().startswith("slide_id,output_status,output_label,decision,")
 
 
 class TestReadingAgain:

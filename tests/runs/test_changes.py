@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-import torch
 
 from lrmil.cohorts.cohort import Cohort, SlideRecord, TableOptions
 from lrmil.cohorts.splits import make_folds, write_splits
@@ -15,10 +14,9 @@ from lrmil.configs import TrainConfig, with_settings
 from lrmil.errors import ConfigError, FormatError
 from lrmil.models.bundle import load_bundle
 from lrmil.reports.run_report import write_report
-from lrmil.runs.artefacts import changed_inputs, committing
 from lrmil.runs.changes import changes_since, note_changes, read_changes, read_earlier
 from lrmil.runs.log import parse_line
-from lrmil.runs.plan_file import read_classes, read_plan, read_table_options, write_plan
+from lrmil.runs.plan_file import read_classes, read_table_options, write_plan
 from lrmil.runs.train import train_steps
 from lrmil.runs.watch import read_status
 from lrmil.steps import Step
@@ -26,14 +24,6 @@ from lrmil.tasks.classification import Classification
 from support.runs import TinyRun, stamp_of, tiny_config
 
 pytestmark = pytest.mark.long
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture
@@ -287,15 +277,6 @@ def test_changes_are_kept_call_by_call(tmp_path: Path) -> None:
         assert read_changes(tmp_path) == []
 
 
-def test_the_inputs_that_changed_are_named(tmp_path: Path) -> None:
-    inputs: dict[str, object] = {"mil": {"a": 1}, "train": {"s": [0, "k"]}, "seed": 3}
-    assert changed_inputs(tmp_path / "a", inputs) == []
-    with committing(tmp_path / "a", inputs):
-        pass
-    assert changed_inputs(tmp_path / "a", inputs) == []
-    assert changed_inputs(tmp_path / "a", {**inputs, "seed": 4, "train": {}}) == ["train", "seed"]
-
-
 def test_earlier_settings_are_read(tiny_run: TinyRun, tmp_path: Path) -> None:
     earlier = read_earlier(tiny_run.folder)
     assert earlier is not None and earlier.config == tiny_config() != with_settings(TrainConfig(), {"seed": 1})
@@ -317,17 +298,3 @@ def test_numbers_that_were_ordered_as_text_are_told(tmp_path: Path, stated: bool
         "The order of the classes changed (1, 10, 2 -> 1, 2, 10): what learns from labels is trained anew."
     ]
     assert changes_since(earlier, TrainConfig(), before, folds) == []
-
-
-def test_how_a_table_is_read_is_kept_beside_the_settings(tmp_path: Path) -> None:
-    options = TableOptions(label_column="Grade (WHO)", positive="-1", skip_missing=True)
-    write_plan(tmp_path, TrainConfig(), "slides", "labels.csv", options=options, task=Classification(("1", "-1")))
-    assert read_plan(tmp_path) == (TrainConfig(), "slides", "labels.csv")
-    assert (read_table_options(tmp_path), read_classes(tmp_path)) == (options, ("1", "-1"))
-    write_plan(tmp_path, TrainConfig(), "slides", "labels.csv")
-    assert (read_table_options(tmp_path), read_classes(tmp_path)) == (TableOptions(), ())
-    text = (tmp_path / "plan.toml").read_text()
-    assert "classes" not in text and "[table]" not in text
-    (tmp_path / "plan.toml").write_text(text + "[table]\nslides = 3\n")
-    with pytest.raises(FormatError, match="how a labels table is read"):
-        read_table_options(tmp_path)

@@ -3,16 +3,19 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from lrmil.configs import MILConfig
 from lrmil.errors import FormatError
+from lrmil.features.store import read_card
 from lrmil.io.ownership import is_artefact
 from lrmil.models.heads.choice import make_mil
 from lrmil.models.heads.head import MILHead
 from lrmil.runs.artefacts import committing
-from lrmil.runs.fold_outputs import HEAD, load_mil, save_mil
+from lrmil.runs.fold_outputs import HEAD, load_mil, read_outputs, save_mil
+from support.runs import TinyRun
 
 CONFIG = MILConfig(hidden_dim=3)
 
@@ -76,3 +79,14 @@ def test_dimensions_that_are_not_those_of_the_weights_are_refused(saved: Path, n
     (saved / HEAD).write_text(json.dumps({**stated, "in_dim": 1 << 20, "outputs": 1 << 20, name: size}))
     with pytest.raises(FormatError, match="fit the network"):
         load_mil(saved, CONFIG)
+
+
+pytestmark = pytest.mark.long
+
+
+def test_outputs_are_the_teacher_on_its_own_features(tiny_run: TinyRun) -> None:
+    outputs = read_outputs(tiny_run.folder / "fold-0")
+    for slide_id, output in outputs["hr_teacher"].items():
+        assert len(output.attention_logits) == read_card(tiny_run.folder / f"shared/hr/{slide_id}.zarr").total
+        softmax = np.exp(output.logits) / np.exp(output.logits).sum()
+        np.testing.assert_allclose(output.probabilities, softmax, rtol=1e-5)

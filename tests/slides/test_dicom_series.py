@@ -1,6 +1,5 @@
 """DICOM folders as archives hand them out: a series is a slide, whatever lies beside it or its files are called."""
 
-import hashlib
 import json
 import logging
 import os
@@ -19,9 +18,8 @@ from lrmil.demo.synthetic import make_slide
 from lrmil.errors import SlideError
 from lrmil.prediction.batch import predict_slides
 from lrmil.slides import dicom_series
-from lrmil.slides.dicom_series import dicom_in, series_of
 from lrmil.slides.discovery import dicom_slides, slide_path
-from lrmil.slides.parts import changed_at, fingerprint_of, parts_of
+from lrmil.slides.parts import parts_of
 from lrmil.slides.slide import find_slides, open_slide, slide_id_of
 from lrmil.slides.source import SlideSource
 from lrmil.steps import last
@@ -193,55 +191,6 @@ class TestWhatIsNoSlide:
         write_level(tmp_path / "ct.dcm", series=generate_uid(), storage_class=CT)
         assert cli.main(["inspect", str(tmp_path)]) == 1
         assert "Expected slides. Got none" in capsys.readouterr().err
-
-
-class TestParts:
-    def test_they_are_the_files_that_openslide_reads(self, tmp_path: Path) -> None:
-        """OpenSlide takes every file of the series, whatever its name: without each of them a level is gone."""
-        series = write_series(tmp_path, ("a0.dcm", "a1", ".a2.part"))
-        write_series(tmp_path, ("b0.dcm", "b1"), FLIPPED)
-        first = tmp_path / "a0.dcm"
-        assert parts_of(first) == [tmp_path / ".a2.part", first, tmp_path / "a1"]
-        levels = {3: tmp_path / ".a2.part", 2: tmp_path / "a1"}
-        for count, path in levels.items():
-            with open_slide(first) as slide:
-                assert len(slide.levels) == count
-            before = fingerprint_of(first), changed_at(first)
-            path.unlink()
-            assert path not in parts_of(first) and fingerprint_of(first) != before[0]
-        write_level(tmp_path / "a9", FLIPPED[:160, :192], series=series, number=2)
-        assert parts_of(first) == [first, tmp_path / "a9"], "a file that came later"
-
-    def test_a_file_written_over_by_one_of_another_series(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """The time of the folder does not tell: nothing came or went."""
-        monkeypatch.setattr("lrmil.slides.dicom_series.SETTLED_NS", 0)  # as if all had been there for long
-        two_slides(tmp_path)
-        assert [file.name for file in series_of(tmp_path / "a0.dcm")] == ["a0.dcm", "a1.dcm"]
-        (tmp_path / "a1.dcm").write_bytes((tmp_path / "b1.dcm").read_bytes())
-        assert [file.name for file in series_of(tmp_path / "a0.dcm")] == ["a0.dcm"]
-        assert [file.name for file in series_of(tmp_path / "b0.dcm")] == ["a1.dcm", "b0.dcm", "b1.dcm"]
-
-    def test_a_change_right_after_a_look_is_seen(self, tmp_path: Path) -> None:
-        """Clocks of folders are coarse: what happens within a tick leaves the time as it was."""
-        for number in range(20):
-            write_series(tmp_path, (f"{number}.dcm",))
-            assert len(dicom_in(tmp_path).slides) == number + 1
-
-    def test_checksums_name_the_files_of_the_series_alone(
-        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        write_series(tmp_path / "in", ("a0", "a1"))
-        write_series(tmp_path / "in", ("b0", "b1"), FLIPPED)
-        files = sorted((tmp_path / "in").iterdir())
-        lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files]
-        (tmp_path / "sums").write_text("".join(lines))
-        (tmp_path / "in/b1").write_bytes((tmp_path / "in/b1").read_bytes() + b"\0")
-        cli.main(["inspect", str(tmp_path / "in"), "--checksums", str(tmp_path / "sums"), "--json"])
-        said = {Path(one["path"]).name: one for one in json.loads(capsys.readouterr().out)}
-        assert said["a0"]["checksum"].startswith("sha256 of 2 of 2 files")
-        assert said["b0"]["status"] == "failed" and "b1" in said["b0"]["message"]
 
 
 class TestLabels:

@@ -4,7 +4,6 @@ import csv
 import logging
 import os
 import shutil
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import pytest
 
 from lrmil.errors import SlideError
 from lrmil.prediction.batch import predict_slides
-from lrmil.slides.parts import changed_at, fingerprint_of, parts_of
 from lrmil.slides.slide import find_slides, open_slide, slide_id_of
 from lrmil.slides.source import SlideSource
 from lrmil.steps import last
@@ -76,43 +74,6 @@ class TestFindSlides:
         with caplog.at_level(logging.WARNING):
             assert [path.name for path in find_slides(tmp_path)] == ["a.svs"]
         assert "closed, because it cannot be listed: Permission denied" in caplog.text
-
-
-class TestHamamatsu:
-    """A VMS or VMU is a text that names the pictures beside it."""
-
-    def write(self, folder: Path, name: str, values: Iterable[str]) -> Path:
-        path = folder / name
-        lines = [f"ImageFile({place},0)={value}" for place, value in enumerate(values)]
-        path.write_text("\n".join(["[Virtual Microscope Specimen]", *lines]), encoding="latin-1")
-        return path
-
-    def test_the_files_of_each_are_those_that_it_names(self, tmp_path: Path) -> None:
-        for name in ("a0.jpg", "a1.jpg", "b0.jpg", "shared.opt", ".hidden.jpg"):
-            (tmp_path / name).write_bytes(b"x")
-        first = self.write(tmp_path, "a.vms", ["a1.jpg", " a0.jpg ", "shared.opt", ".hidden.jpg", "a1.jpg"])
-        second = self.write(tmp_path, "b.VMU", ["b0.jpg", "shared.opt", "gone.jpg"])
-        names = {path: [part.name for part in parts_of(path)] for path in (first, second)}
-        assert names == {
-            first: ["a.vms", ".hidden.jpg", "a0.jpg", "a1.jpg", "shared.opt"],
-            second: ["b.VMU", "b0.jpg", "shared.opt"],
-        }
-
-    def test_only_files_beside_it_count(self, tmp_path: Path) -> None:
-        (tmp_path / "in/deeper").mkdir(parents=True)
-        for name in ("out.jpg", "in/deeper/x.jpg", "in/a.jpg"):
-            (tmp_path / name).write_bytes(b"x")
-        away = ["../out.jpg", "deeper/x.jpg", "deeper", "./a.jpg", str(tmp_path / "out.jpg"), ".", "..", "", "/"]
-        path = self.write(tmp_path / "in", "a.vms", [*away, "n\0ul", "x" * 5000])
-        assert parts_of(path) == [path]
-
-    def test_no_folder_is_listed_for_a_slide(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        (tmp_path / "a.jpg").write_bytes(b"x")
-        path = self.write(tmp_path, "a.vms", ["a.jpg"])
-        for where, name in ((Path, "iterdir"), (os, "scandir"), (os, "listdir")):
-            monkeypatch.setattr(where, name, lambda *_: pytest.fail("a folder was listed"))
-        assert [part.name for part in parts_of(path)] == ["a.vms", "a.jpg"]
-        assert fingerprint_of(path) and changed_at(path)
 
 
 class TestFilesThatAreNoSlides:

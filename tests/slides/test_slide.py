@@ -3,30 +3,23 @@
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
 import numpy as np
 import pytest
-import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
 from lrmil.errors import ResolutionError, SlideError
-from lrmil.patches.inspection import inspect_slide
 from lrmil.patches.layout import make_patches
 from lrmil.raster import Raster
-from lrmil.slides.fallback import LevelFallback
-from lrmil.slides.pyramid import LazyLevel
-from lrmil.slides.readers.choice import open_reader
 from lrmil.slides.readers.protocol import Level, Reader
 from lrmil.slides.resolution import Resolution
-from lrmil.slides.slide import Slide, find_slides, open_slide, slide_id_of
-from lrmil.slides.source import SlideSource
+from lrmil.slides.slide import Slide, find_slides, open_slide
 from support.recording import open_recorded
 from support.slides import coordinate_pixels, overwrite, segment_of, shrink, write_pyramid
 
@@ -192,85 +185,12 @@ def test_slide_without_mpp_opens_and_says_how_to_give_it(tmp_path: Path) -> None
         open_slide(path, 30)
 
 
-def test_um_per_px_that_no_glass_is_long_enough_for_are_refused(tmp_path: Path) -> None:
-    path = write_pyramid(tmp_path / "long.tif", np.full((16, 70_000, 3), 200, np.uint8), None)
-    with open_slide(path, mpp=4.0) as slide:
-        assert slide.mpp == 4.0
-    with pytest.raises(ResolutionError, match=r"300 mm.* 70000 x 16 px of 5 um .*, 350 mm"):
-        open_slide(path, mpp=5.0)
-    stated = write_pyramid(tmp_path / "stated.tif", np.full((16, 70_000, 3), 200, np.uint8), 5.0)
-    facts = inspect_slide(SlideSource("a", stated), lr=2.0, size=16)
-    assert facts["mpp"] is None and "350 mm" in str(facts["message"])
-
-
-def test_inspect_tells_a_missing_resolution_from_an_implausible_one(tmp_path: Path) -> None:
-    pixels = np.full((64, 64, 3), 200, np.uint8)
-    missing = write_pyramid(tmp_path / "missing.svs", pixels, None, style="aperio")
-    wrong = write_pyramid(tmp_path / "wrong.svs", pixels, 25.0, style="aperio")
-    said = [str(inspect_slide(SlideSource("a", path), lr=2.0, size=16)["message"]) for path in (missing, wrong)]
-    assert "is unknown" in said[0] and "--mpp" in said[0]
-    assert "25 um (aperio MPP)" in said[1] and "--mpp" in said[1]
-
-
 def test_aperio_mpp(tmp_path: Path) -> None:
     path = write_pyramid(tmp_path / "a.svs", PIXELS, 0.25, style="aperio", compression="jpeg")
     with open_slide(path) as slide:
         assert (slide.mpp, slide.mpp_source) == (0.25, "aperio MPP")
         assert len(slide.levels) == 3
         assert np.abs(slide.read_region((100, 100), (64, 64), 0.25).astype(int) - PIXELS[100:164, 100:164]).max() < 12
-
-
-def test_pyramid_is_lazy_and_right(slide: Slide) -> None:
-    recorded, reads = open_recorded(slide.path)
-    with recorded:
-        levels = recorded.pyramid()
-        assert reads == []
-        assert [level.shape for level in levels] == [(800, 960, 3), (400, 480, 3), (200, 240, 3), (100, 120, 3)]
-        np.testing.assert_array_equal(levels[0][100:300:7, 50, ::-1].compute(), PIXELS[100:300:7, 50, ::-1])
-        np.testing.assert_array_equal(levels[1][-1, -30:].compute(), shrink(PIXELS, 2)[-1, -30:])
-        assert {read.level for read in reads} == {0, 1}
-        assert [level.name for level in levels] == [level.name for level in recorded.pyramid()]
-    assert len({level.name for level in levels}) == 4
-
-
-def test_lazy_level_takes_any_basic_index(slide: Slide) -> None:
-    with closing(open_reader(slide.path)) as reader:
-        lazy = LazyLevel(LevelFallback(reader, slide.path.name), 0)
-        for index in (
-            np.s_[::-1, ::-3, :],
-            np.s_[10:200:7, -1],
-            np.s_[5],
-            np.s_[3:3, :, 0],
-            np.s_[-20:, 100:90:-2, ::-1],
-        ):
-            np.testing.assert_array_equal(lazy[index if isinstance(index, tuple) else (index,)], PIXELS[index])
-
-
-def test_what_the_pyramid_cannot_read_is_hatched_and_the_rest_is_right(tmp_path: Path) -> None:
-    tissue = np.random.default_rng(0).integers(160, 250, (512, 512, 3), np.uint8)
-    path = write_pyramid(tmp_path / "a.ome.tif", tissue, factors=(4,), tile=128)
-    spoiled = [(0, 5), (0, 6), (1, 0)]  # level 1 is one tile, which level 0 stands in for where it can
-    for level, index in spoiled:
-        offset, count = segment_of(path, level, index)
-        overwrite(path, offset, b"x" * count)
-    with open_slide(path) as slide:
-        full, coarse = (np.asarray(level) for level in slide.pyramid())
-    lost = np.zeros((512, 512), bool)
-    lost[128:256, 128:384] = True
-    np.testing.assert_array_equal(full[~lost], tissue[~lost])
-    assert set(full[lost].ravel().tolist()) == {150, 205}
-    assert (full[lost][:, 0] == full[lost][:, 1]).all() and 0.4 < (full[lost] == 150).mean() < 0.6
-    assert set(coarse.ravel().tolist()) == {150, 205}, "a storage block is shown whole or not at all"
-
-
-def test_pyramid_chunks_group_tiles(tmp_path: Path) -> None:
-    big = np.zeros((2600, 2100, 3), np.uint8)
-    with open_slide(write_pyramid(tmp_path / "a.ome.tif", big, tile=240, factors=())) as slide:
-        assert slide.pyramid()[0].chunksize == (960, 960, 3)
-    strips = tmp_path / "strips.tif"
-    tifffile.imwrite(strips, big, rowsperstrip=8, compression="deflate", photometric="rgb")
-    with open_slide(strips) as slide:
-        assert slide.pyramid()[0].chunksize == (1024, 2100, 3)
 
 
 def test_thumbnail_is_exact_and_read_in_small_blocks(slide: Slide, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -354,22 +274,6 @@ def test_pixels_equal_the_reference(shared: Path) -> None:
     assert np.abs(means.mean(axis=(0, 1)) - reference.mean(axis=(0, 1))).max() < 0.5
 
 
-@pytest.mark.parametrize(
-    ("name", "slide_id"),
-    [
-        ("a.svs", "a"),
-        ("b.c.ome.tif", "b.c"),
-        ("B.OME.TIFF", "B"),
-        ("001.tiff", "001"),
-        ("x.v2.ndpi", "x.v2"),
-        ("f", "f"),
-    ],
-)
-def test_slide_id(name: str, slide_id: str) -> None:
-    assert slide_id_of(name) == slide_id
-    assert slide_id_of(Path("folder.svs") / name) == slide_id
-
-
 def test_find_slides(tmp_path: Path) -> None:
     for name in ("b.svs", "a/deep/c.TIF", "a/d.ome.tiff", "e.png", ".hidden.svs", ".cache/f.svs", "g.mrxs", "g/h.dat"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -381,21 +285,6 @@ def test_find_slides(tmp_path: Path) -> None:
         tmp_path / "a/deep/c.TIF",
         tmp_path / "e.png",
     ]
-
-
-def test_fingerprint_follows_the_content_of_every_part(tmp_path: Path, shared: Path) -> None:
-    folder = tmp_path / "series"
-    folder.mkdir()
-    for index in (0, 1):
-        source = shared / f"data/slides/other/openslide_boxes_{index}.dcm"
-        (folder / source.name).write_bytes(source.read_bytes())
-    with open_slide(folder) as slide:
-        assert slide.slide_id == "series" and slide.reader_name == "openslide"
-        first = slide.fingerprint
-    with (folder / "openslide_boxes_1.dcm").open("ab") as file:
-        file.write(b"\0\0")
-    with open_slide(folder) as slide:
-        assert slide.fingerprint != first
 
 
 def test_a_folder_of_dicom_files_alone_is_one_slide(tmp_path: Path) -> None:

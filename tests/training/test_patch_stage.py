@@ -1,7 +1,5 @@
 """Stage 1: targets stay with their pixels under every symmetry, in slot order, and the student learns them."""
 
-import logging
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,16 +11,14 @@ from torch import Tensor, nn
 from lrmil.configs import FitConfig, Stage1Config
 from lrmil.errors import SlideError
 from lrmil.features.extraction import SlideSource
-from lrmil.features.store import read_features, read_index
 from lrmil.losses import layer_loss, region_loss
 from lrmil.models.encoders.loading import EncoderOutput, encoder_hash
-from lrmil.slides.slide import Slide, open_slide
-from lrmil.training import pair_loading, patch_stage
+from lrmil.training import patch_stage
 from lrmil.training.loop import Fit, FitRun
-from lrmil.training.pair_loading import PairedBatch, count_batches, draw_patches, load_pairs
-from lrmil.training.pairs import PairedSlide, RegionSamples, count_regions, region_samples
+from lrmil.training.pair_loading import PairedBatch, draw_patches, load_pairs
+from lrmil.training.pairs import PairedSlide, RegionSamples
 from lrmil.training.patch_stage import Changes, Student, augment, draw_changes, stage1_losses, train_student
-from support.runs import TinyRun, tiny_encoder, write_bag
+from support.runs import tiny_encoder, write_bag
 
 pytestmark = pytest.mark.long
 
@@ -120,194 +116,6 @@ class TestAugment:
             assert torch.equal(found, kept)
         assert torch.equal(moved.targets.covered, batch.targets.covered)
         assert torch.equal(moved.targets.mean, batch.targets.mean)
-
-
-def paired(folder: Path, *, logits: bool = True, seed: int = 0) -> PairedSlide:
-    """Features without a slide: LR cells in odd order, HR children shuffled, some without an LR cell."""
-    rng = np.random.default_rng(seed)
-    lr_index = rng.permutation(np.argwhere(rng.random((5, 6)) < 0.7))
-    hr_index = rng.permutation(np.argwhere(rng.random((10, 12)) < 0.5))
-    layers = {layer: rng.normal(size=(len(hr_index), 3)).astype(np.float16) for layer in (-1, 10, 2)}
-    lr = write_bag(folder / "lr.zarr", lr_index, rng.normal(size=(len(lr_index), 4)))
-    hr = write_bag(folder / "hr.zarr", hr_index, rng.normal(size=(len(hr_index), 4)), layers, mpp=1.0)
-    attention = rng.normal(0, 3, len(hr_index)).astype(np.float32) if logits else None
-    return PairedSlide(SlideSource("s", folder / "s.tif"), lr, hr, 2, attention)
-
-
-class TestRegionSamples:
-    @pytest.mark.parametrize("logits", [True, False])
-    def test_against_a_naive_loop(self, tmp_path: Path, logits: bool) -> None:
-        slide = paired(tmp_path, logits=logits)
-        hr, lr_index = read_features(slide.hr, layers=True), read_index(slide.lr)
-        samples = region_samples(slide)
-        where = {tuple(cell): k for k, cell in enumerate(hr.index.tolist())}
-        expected = []
-        for row, col in lr_index.tolist():
-            inside = {2 * i + j: where.get((2 * row + i, 2 * col + j)) for i in range(2) for j in range(2)}
-            if any(k is not None for k in inside.values()):
-                expected.append(((row, col), inside))
-        assert len(samples) == len(expected) == count_regions(slide) < len(lr_index)
-        for r, (cell, inside) in enumerate(expected):
-            assert tuple(samples.index[r].tolist()) == cell
-            present = {slot: k for slot, k in inside.items() if k is not None}
-            assert {slot for slot in range(4) if samples.covered[r, slot]} == set(present)
-            attention = np.array(
-                [0.0 if slide.attention_logits is None else slide.attention_logits[k] for k in present.values()]
-            )
-            weight = np.exp(attention) / np.exp(attention).sum()
-            mean = (weight[:, None] * hr.embeddings[list(present.values())]).sum(0)
-            np.testing.assert_allclose(samples.mean[r], mean, rtol=1e-4, atol=1e-5)
-            for tokens, layer in zip(samples.class_tokens, (2, 10, -1), strict=True):  # in the order of the network
-                for slot in range(4):
-                    assert tokens[r, slot].tolist() == (
-                        hr.layers[layer][present[slot]].tolist() if slot in present else [0] * 3
-                    )
-
-    def test_attention_weighs_the_mean(self, tmp_path: Path) -> None:
-        attended = paired(tmp_path)
-        uniform = replace(attended, attention_logits=None)
-        assert not torch.allclose(region_samples(attended).mean, region_samples(uniform).mean, atol=0.1)
-
-    def test_take_and_join(self, tmp_path: Path) -> None:
-        samples = region_samples(paired(tmp_path))
-        rows = torch.tensor([3, 0, 2])
-        some = samples.take(rows)
-        again = RegionSamples.join([samples.take(rows[:1]), samples.take(rows[1:])])
-        for taken in (some, again):
-            assert np.array_equal(taken.index, samples.index[[3, 0, 2]]) and torch.equal(taken.mean, samples.mean[rows])
-            assert torch.equal(taken.covered, samples.covered[rows])
-            assert all(torch.equal(a, b[rows]) for a, b in zip(taken.class_tokens, samples.class_tokens, strict=True))
-
-
-@pytest.fixture
-def pairs(tiny_run: TinyRun) -> list[PairedSlide]:
-    """The slides of the run with its frozen features, weighed alike."""
-    shared = tiny_run.folder / "shared"
-    names = sorted(path.stem for path in (shared / "hr").glob("*.zarr"))
-    return [
-        PairedSlide(
-            SlideSource(name, tiny_run.slides / f"{name}.ome.tif"),
-            shared / "lr" / f"{name}.zarr",
-            shared / "hr" / f"{name}.zarr",
-            2,
-        )
-        for name in names
-    ]
-
-
-def torn(monkeypatch: pytest.MonkeyPatch, name: str, corners: set[tuple[int, int]]) -> None:
-    read = Slide.read_region
-
-    def failing(self: Slide, origin_yx: tuple[int, int], size_yx: tuple[int, int], mpp: float) -> object:
-        if self.slide_id == name and tuple(origin_yx) in corners:
-            raise SlideError("torn")
-        return read(self, origin_yx, size_yx, mpp)
-
-    monkeypatch.setattr(Slide, "read_region", failing)
-
-
-@pytest.fixture
-def small_shares(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let few patches come from many slides."""
-    monkeypatch.setattr(pair_loading, "LEAST_SHARE", 1)
-
-
-def test_a_large_cohort_takes_its_turns(pairs: list[PairedSlide], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pair_loading, "LEAST_SHARE", 8)
-    generator = torch.Generator().manual_seed(0)
-    seen = set()
-    for _ in range(12):
-        drawn = draw_patches(pairs[:6], 20, generator)
-        assert [len(item.rows) for item in drawn] == [8, 8, 4]
-        seen |= {item.slide.source.slide_id for item in drawn}
-    assert len(seen) == 6
-
-
-@pytest.mark.usefixtures("small_shares")
-class TestLoading:
-    def test_every_slide_gives_an_equal_share(self, pairs: list[PairedSlide]) -> None:
-        generator = torch.Generator().manual_seed(0)
-        drawn = draw_patches(pairs[:4], 20, generator)
-        assert sorted(item.slide.source.slide_id for item in drawn) == [pair.source.slide_id for pair in pairs[:4]]
-        assert all(len(item.rows) == 5 == len(item.rows.unique()) for item in drawn)
-        everything = draw_patches(pairs[:4], 10**6, generator)
-        assert all(sorted(item.rows.tolist()) == list(range(count_regions(item.slide))) for item in everything)
-        again = draw_patches(pairs[:4], 20, torch.Generator().manual_seed(0))
-        assert all(torch.equal(one.rows, other.rows) for one, other in zip(drawn, again, strict=True))
-
-    @pytest.mark.parametrize("mixed", [True, False])
-    @pytest.mark.parametrize("threads", [1, 3])
-    def test_pixels_come_with_their_own_targets(self, pairs: list[PairedSlide], mixed: bool, threads: int) -> None:
-        drawn = draw_patches(pairs[:3], 21, torch.Generator().manual_seed(0))
-        generator = torch.Generator().manual_seed(1) if mixed else None
-        batches = list(load_pairs(drawn, batch_size=4, threads=threads, generator=generator))
-        assert [len(batch.targets) for batch in batches] == [4, 4, 4, 4, 4, 1]
-        assert len(batches) == count_batches(drawn, 4) and len(drawn) == 3
-        pixels = torch.cat([batch.pixels for batch in batches])
-        targets = RegionSamples.join([batch.targets for batch in batches])
-        expected = {}
-        for item in drawn:
-            with open_slide(item.slide.source.path) as slide:
-                samples = region_samples(item.slide)
-                for row in item.rows.tolist():
-                    corner = (int(samples.index[row, 0]) * 256, int(samples.index[row, 1]) * 256)
-                    expected[samples.mean[row].numpy().tobytes()] = (
-                        slide.read_region(corner, (64, 64), 2.0),
-                        samples,
-                        row,
-                    )
-        assert len(expected) == 21
-        order = [list(expected).index(mean.numpy().tobytes()) for mean in targets.mean]
-        assert (order == sorted(order)) != mixed
-        for place, mean in enumerate(targets.mean):
-            image, samples, row = expected.pop(mean.numpy().tobytes())
-            assert np.array_equal(pixels[place].numpy(), image)
-            assert torch.equal(targets.covered[place], samples.covered[row])
-            assert all(
-                torch.equal(a[place], b[row]) for a, b in zip(targets.class_tokens, samples.class_tokens, strict=True)
-            )
-
-    def test_an_unreadable_patch_is_left_out_with_a_warning(
-        self, pairs: list[PairedSlide], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        samples = region_samples(pairs[0])
-        lost = tuple((samples.index[2].astype(int) * 256).tolist())
-        torn(monkeypatch, "demo-000", {lost})
-        drawn = draw_patches(pairs[:2], 10**6, torch.Generator().manual_seed(0))
-        with caplog.at_level(logging.WARNING):
-            batches = list(load_pairs(drawn, batch_size=8, threads=2, generator=None))
-        assert sum(len(batch.targets) for batch in batches) == sum(map(count_regions, pairs[:2])) - 1
-        assert all(len(batch.pixels) == len(batch.targets) for batch in batches)
-        means = torch.cat([batch.targets.mean for batch in batches])
-        assert not (means == samples.mean[2]).all(1).any()
-        assert len(caplog.records) == 1 and "left out: torn" in caplog.text
-
-    def test_stopping_early_waits_for_the_readers(
-        self, pairs: list[PairedSlide], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        events: list[str] = []
-        read, close = Slide.read_region, Slide.close
-
-        def slow(self: Slide, *args: object) -> object:
-            import time
-
-            time.sleep(0.02)
-            found = read(self, *args)  # type: ignore[arg-type]
-            events.append("read")
-            return found
-
-        def closed(self: Slide) -> None:
-            events.append("closed")
-            close(self)
-
-        monkeypatch.setattr(Slide, "read_region", slow)
-        monkeypatch.setattr(Slide, "close", closed)
-        drawn = draw_patches(pairs[:2], 40, torch.Generator().manual_seed(0))
-        stream: Iterator[PairedBatch] = load_pairs(drawn, batch_size=4, threads=2, generator=None)
-        next(stream)
-        stream.close()  # type: ignore[attr-defined]
-        assert "read" not in events[events.index("closed") :] and events.count("closed") == 2
-        assert not caplog.records
 
 
 def train(

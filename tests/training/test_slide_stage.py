@@ -16,63 +16,15 @@ from lrmil.features.store import read_features
 from lrmil.models.heads.abmil import ABMIL
 from lrmil.models.heads.choice import make_mil
 from lrmil.tasks.classification import Classification
-from lrmil.training import bags
-from lrmil.training.bags import Bag, BagStore, Evidence, gather_log_mass, student_bag
+from lrmil.training.bags import Bag, Evidence, student_bag
 from lrmil.training.loop import Fit, FitRun
 from lrmil.training.slide_stage import train_mil
+from support.bags import CPU, make_bags
 from support.runs import write_bag
 
-CPU = torch.device("cpu")
 TASK = Classification(("no", "yes"))
 CONFIG = MILConfig(hidden_dim=8, slides_per_step=3, fit=FitConfig(epochs=4, learning_rate=0.02))
 WITHOUT = Stage2Config(lambda_bag=0.0, lambda_soft=0.0, lambda_hard=0.0)
-
-
-def naive_log_mass(lr_index: np.ndarray, hr_index: np.ndarray, logits: np.ndarray, children: int) -> np.ndarray:
-    found = []
-    for row, col in lr_index.tolist():
-        mass = sum(
-            np.exp(float(logit))
-            for (i, j), logit in zip(hr_index.tolist(), logits, strict=True)
-            if (i // children, j // children) == (row, col)
-        )
-        found.append(np.log(mass) if mass else -np.inf)
-    return np.array(found)
-
-
-@pytest.mark.parametrize("children", [2, 4, 8])
-def test_log_mass_is_a_sum_over_the_children(children: int) -> None:
-    rng = np.random.default_rng(children)
-    lr_index = rng.permutation(np.argwhere(rng.random((4, 5)) < 0.7)).astype(np.int32)
-    hr_index = rng.permutation(np.argwhere(rng.random((4 * children, 5 * children)) < 0.2)).astype(np.int32)
-    logits = rng.normal(0, 4, len(hr_index)).astype(np.float32)
-    found = gather_log_mass(lr_index, hr_index, logits, children=children)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, naive_log_mass(lr_index, hr_index, logits, children), rtol=1e-5, atol=1e-5)
-
-
-def test_log_mass_of_large_logits_does_not_overflow() -> None:
-    hr_index = np.array([[0, 0], [0, 1], [2, 2]], np.int32)
-    logits = np.array([500.0, 500.0, -500.0], np.float32)
-    found = gather_log_mass(np.array([[1, 1], [0, 0], [3, 3]], np.int32), hr_index, logits, children=2)
-    np.testing.assert_allclose(found, [-500, 500 + np.log(2), -np.inf])
-
-
-def make_bags(folder: Path, count: int = 9, *, targets: bool = True) -> list[Bag]:
-    """Slides of two classes that differ in a few of their patches."""
-    made = []
-    for number in range(count):
-        rng = np.random.default_rng(number)
-        index = rng.permutation(np.argwhere(np.ones((4, 4), bool)))[: 10 + number % 4]
-        values = rng.normal(size=(len(index), 6))
-        values[:5, 0] += 6 * (number % 2)
-        path = write_bag(folder / f"s{number}.zarr", index, values)
-        log_mass = rng.normal(size=len(index)).astype(np.float32)
-        log_mass[5] = -np.inf
-        logits = rng.normal(size=2).astype(np.float32)
-        extra = {"teacher_logits": logits, "log_mass": log_mass} if targets else {}
-        made.append(Bag(f"s{number}", path, number % 2, **extra))
-    return made
 
 
 def embeddings_of(bag: Bag) -> Tensor:
@@ -265,15 +217,3 @@ def test_a_student_bag_pairs_features_with_evidence(tmp_path: Path) -> None:
     assert (bag.slide_id, bag.features, bag.target) == ("s", lr, 1)
     assert bag.teacher_logits is not None and bag.teacher_logits.tolist() == [1.0, 2.0]
     np.testing.assert_allclose(bag.log_mass, [2.0, np.log(np.exp(0.5) + np.exp(1.5)), -np.inf], rtol=1e-6)
-
-
-def test_embeddings_beyond_the_memory_limit_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    slides = make_bags(tmp_path, 3)
-    reads: list[Path] = []
-    real = bags.read_features
-    monkeypatch.setattr(bags, "read_features", lambda path: reads.append(path) or real(path))
-    store = BagStore(CPU, limit=500)  # two slides of 10 and 11 patches of 6 floats
-    for _ in range(2):
-        for bag in slides:
-            assert torch.equal(store.embeddings(bag), torch.from_numpy(real(bag.features).embeddings))
-    assert [reads.count(bag.features) for bag in slides] == [1, 2, 2]

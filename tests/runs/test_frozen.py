@@ -1,0 +1,54 @@
+"""Features of the frozen encoder: a slide that cannot be read is left out and told, and a class must stay."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lrmil.cohorts.splits import read_splits
+from lrmil.errors import CohortError, SlideError
+from lrmil.models.bundle import load_bundle
+from lrmil.runs.train import train, train_steps
+from support.runs import TinyRun, tiny_config
+
+pytestmark = pytest.mark.long
+
+
+def test_a_bad_slide_is_left_out_and_told(tiny_run: TinyRun, tmp_path: Path) -> None:
+    slides = Path(shutil.copytree(tiny_run.slides, tmp_path / "slides"))
+    shutil.copytree(tiny_run.folder / "shared", tmp_path / "run/shared")
+    bad = slides / "demo-000.ome.tif"
+    bad.write_bytes(bad.read_bytes()[:20_000])
+    run = train(slides, tiny_run.labels, tmp_path / "run", tiny_config(), device="cpu")
+    assert list(run.failed) == ["demo-000"] and "truncated" in run.failed["demo-000"]
+    problems = json.loads((run.folder / "problems.json").read_text())
+    (problem,) = [problem for problem in problems if problem["slide_id"] == "demo-000"]
+    assert problem["severity"] == "error" and problem["message"] == run.failed["demo-000"]
+    (fold,) = read_splits(run.folder / "splits.csv")
+    assert "demo-000" not in fold.train + fold.val + fold.test and len(fold.train + fold.val + fold.test) == 11
+    assert run.metrics["lr_student"]["n_slides"] == 4 and load_bundle(run.model)  # type: ignore[index]
+
+
+def test_a_slide_that_breaks_during_a_run_stops_it_with_its_name_and_the_next_call_leaves_it_out(
+    tiny_run: TinyRun, tmp_path: Path
+) -> None:
+    slides = Path(shutil.copytree(tiny_run.slides, tmp_path / "slides"))
+    shutil.copytree(tiny_run.folder / "shared", tmp_path / "run/shared")
+    with pytest.raises(SlideError, match="demo-004"):
+        for step in train_steps(slides, tiny_run.labels, tmp_path / "run", tiny_config(), device="cpu"):
+            if step.job == ("fold-0", "stage 1"):
+                (slides / "demo-004.ome.tif").write_bytes(b"torn")
+    run = train(slides, tiny_run.labels, tmp_path / "run", tiny_config(), device="cpu")
+    assert list(run.failed) == ["demo-004"] and load_bundle(run.model)
+
+
+def test_a_class_without_a_readable_slide_stops_the_run_with_the_reasons(tiny_run: TinyRun, tmp_path: Path) -> None:
+    slides = Path(shutil.copytree(tiny_run.slides, tmp_path / "slides"))
+    for number in range(0, 12, 2):
+        (slides / f"demo-{number:03d}.ome.tif").write_bytes(b"torn")
+    with pytest.raises(
+        CohortError, match=r"every class in each part of fold-0\. Got none for negative.* 6 slides failed: demo-000: "
+    ):
+        train(slides, tiny_run.labels, tmp_path / "run", tiny_config(), device="cpu")
+    assert len(json.loads((tmp_path / "run/problems.json").read_text())) >= 6

@@ -1,0 +1,39 @@
+"""The plan of a run and how its table is read come back from its folder."""
+
+from pathlib import Path
+
+import pytest
+
+from lrmil.cohorts.cohort import TableOptions
+from lrmil.configs import TrainConfig
+from lrmil.errors import FormatError
+from lrmil.runs.plan_file import read_classes, read_plan, read_table_options, write_plan
+from lrmil.tasks.classification import Classification
+
+pytestmark = pytest.mark.long
+
+
+class TestRunFolder:
+    def test_a_plan_comes_back_and_another_version_is_refused(self, tmp_path: Path) -> None:
+        write_plan(tmp_path, TrainConfig(seed=4), "slides", "labels.csv")
+        assert read_plan(tmp_path) == (TrainConfig(seed=4), "slides", "labels.csv")
+        text = (tmp_path / "plan.toml").read_text()
+        (tmp_path / "plan.toml").write_text(text.replace("lrmil.run/1", "lrmil.run/2"))
+        with pytest.raises(FormatError, match=r"lrmil\.run/1 .*lrmil\.run/2"):
+            read_plan(tmp_path)
+        with pytest.raises(FormatError, match=r"plan\.toml"):
+            read_plan(tmp_path / "none")
+
+
+def test_how_a_table_is_read_is_kept_beside_the_settings(tmp_path: Path) -> None:
+    options = TableOptions(label_column="Grade (WHO)", positive="-1", skip_missing=True)
+    write_plan(tmp_path, TrainConfig(), "slides", "labels.csv", options=options, task=Classification(("1", "-1")))
+    assert read_plan(tmp_path) == (TrainConfig(), "slides", "labels.csv")
+    assert (read_table_options(tmp_path), read_classes(tmp_path)) == (options, ("1", "-1"))
+    write_plan(tmp_path, TrainConfig(), "slides", "labels.csv")
+    assert (read_table_options(tmp_path), read_classes(tmp_path)) == (TableOptions(), ())
+    text = (tmp_path / "plan.toml").read_text()
+    assert "classes" not in text and "[table]" not in text
+    (tmp_path / "plan.toml").write_text(text + "[table]\nslides = 3\n")
+    with pytest.raises(FormatError, match="how a labels table is read"):
+        read_table_options(tmp_path)
