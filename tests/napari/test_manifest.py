@@ -1,6 +1,5 @@
 """napari finds the plugin by its manifest, from a wheel and from an editable install, and everything in it exists."""
 
-from dataclasses import fields
 from importlib import import_module
 from importlib.metadata import distribution
 from pathlib import Path
@@ -12,7 +11,6 @@ from npe2 import PluginManifest
 
 import napari_lrmil
 from lrmil.slides.source import EXTENSIONS, FLAT_EXTENSIONS
-from napari_lrmil.state.preferences import Preferences
 from support.paths import REPOSITORY
 
 if TYPE_CHECKING:
@@ -54,13 +52,6 @@ def test_the_reader_claims_what_the_core_opens(manifest: PluginManifest) -> None
     slides = set(EXTENSIONS) - set(FLAT_EXTENSIONS)  # napari opens pictures itself, and not every one is a slide
     assert {pattern.removeprefix("*") for pattern in reader.filename_patterns} == slides
     assert reader.accepts_directories
-
-
-def test_preferences_are_those_of_the_manifest(manifest: PluginManifest) -> None:
-    properties = (manifest.contributions.configurations or {})["classify"].properties
-    assert {name: one.default for name, one in properties.items()} == {
-        field.name: field.default for field in fields(Preferences)
-    }
 
 
 def test_npe2_accepts_it(capsys: pytest.CaptureFixture[str]) -> None:

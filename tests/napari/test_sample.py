@@ -74,16 +74,3 @@ def test_cancelling_ends_the_process(
     session.cancel()
     finish(session)
     assert started[0].poll() is not None
-
-
-def test_what_waits_for_idle_happens_once(session: Session, finish: Finish, model_folder: Path) -> None:
-    done: list[int] = []
-    session.when_idle(lambda: done.append(1))
-    assert done == [1]
-    session.load_model(model_folder)
-    session.when_idle(lambda: done.append(2))
-    assert done == [1]
-    finish(session)
-    session.load_model(model_folder)
-    finish(session)
-    assert done == [1, 2]

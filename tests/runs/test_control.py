@@ -1,6 +1,5 @@
 """A training seen and stopped from another process, through its folder alone."""
 
-import json
 import os
 import subprocess
 import sys
@@ -19,7 +18,6 @@ from lrmil.runs import control, log
 from lrmil.runs.control import is_running, request_stop, run_lock
 from lrmil.runs.train import train, train_steps
 from lrmil.runs.watch import RunWatch, read_status
-from support.run_logs import LOG, write_split_rows
 from support.runs import TinyRun, tiny_config
 
 pytestmark = pytest.mark.long
@@ -181,31 +179,3 @@ class TestStopping:
         train(tiny_run.slides, tiny_run.labels, run, tiny_config(), device="cpu")
         assert watch.poll().state == "finished" and weights(run) == weights(tiny_run.folder)
         assert (run / "settings.toml").exists() and (run / "train.log").exists()
-
-
-class TestCommandLine:
-    def test_status(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        assert cli.main(["status", str(tmp_path)]) == 1 and capsys.readouterr().out == "state: absent\n"
-        write_split_rows(tmp_path, "fold-0", "fold-1", "final")
-        (tmp_path / "steps.jsonl").write_bytes(LOG)
-        with run_lock(tmp_path):
-            assert cli.main(["status", str(tmp_path)]) == 0
-            assert capsys.readouterr().out.splitlines() == [
-                "state: running",
-                "stage: fold-1: stage 1, patch distillation (3 of 9 steps), about 3 s left",
-                "folds: 1 of 3, about 2 s left",
-                "last epoch: fold-0, teacher, epoch 1: ",
-                "message: so so",
-            ]
-            assert cli.main(["status", str(tmp_path), "--json"]) == 0
-        found = json.loads(capsys.readouterr().out)
-        assert (found["state"], found["folds_done"], found["stage_seconds_left"]) == ("running", 1, 3.0)
-        assert found["epochs"] == [{"fold": "fold-0", "stage": "teacher", "epoch": 1, "metrics": {}}]
-
-    def test_stop_needs_a_training(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        assert cli.main(["stop", str(tmp_path)]) == 1
-        assert capsys.readouterr().err.startswith("lrmil stop: Expected a training at work in")
-        assert not (tmp_path / "stop").exists()
-        with run_lock(tmp_path):
-            assert cli.main(["stop", str(tmp_path)]) == 0
-        assert (tmp_path / "stop").exists()

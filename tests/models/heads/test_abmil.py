@@ -7,10 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lrmil.configs import MILConfig
 from lrmil.models.heads.abmil import ABMIL
-from lrmil.models.heads.choice import make_mil
-from lrmil.models.heads.head import predict_bag
 
 KINDS = {"gated": (True, None), "plain": (False, None), "projected": (True, 5), "plain and projected": (False, 5)}
 
@@ -111,31 +108,6 @@ class TestBatches:
     def test_an_empty_bag_in_a_batch_is_refused(self, mil: ABMIL) -> None:
         with pytest.raises(ValueError, match="at least one patch"):
             mil(bags(2, 3, 6), torch.tensor([[True, True, False], [False, False, False]]))
-
-
-class TestMakeMil:
-    def test_settings_reach_the_network(self) -> None:
-        mil = make_mil(6, 4, MILConfig(gated=False, hidden_dim=9, projection_dim=5, dropout=0.5))
-        assert mil.gate_branch is None and mil.tanh_branch.out_features == 9
-        assert mil.classifier.in_features == 5 and mil.classifier.out_features == 4 and mil.dropout.p == 0.5
-
-    def test_no_projection_by_default(self) -> None:
-        mil = make_mil(6, 2, MILConfig())
-        assert mil.classifier.in_features == 6 and mil.gate_branch is not None
-
-
-class TestPredictBag:
-    @pytest.mark.parametrize("n", [1, 12])
-    def test_logits(self, mil: ABMIL, n: int) -> None:
-        output = predict_bag(mil, bags(n, 6))
-        np.testing.assert_allclose(output.logits, mil(bags(n, 6)).logits, atol=1e-6)
-        np.testing.assert_allclose(output.attention_logits, mil(bags(n, 6)).attention_logits, atol=1e-6)
-        assert output.logits.dtype == output.attention_logits.dtype == np.float32
-
-    def test_dropout_is_off(self) -> None:
-        mil = ABMIL(6, 2, dropout=0.9).train()
-        first, second = predict_bag(mil, bags(5, 6)), predict_bag(mil, bags(5, 6))
-        assert np.array_equal(first.logits, second.logits)
 
 
 def test_standardise_shifts_and_scales_and_leaves_a_constant_channel_at_its_scale() -> None:

@@ -1,6 +1,5 @@
 """Classify slide: from a file to an answer, cancelled, failed and taken up again, on a viewer without a window."""
 
-import gc
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ from lrmil.steps import Step, last
 from napari_lrmil.docks.classify import ClassifySlide
 from napari_lrmil.layers.build import KEY
 from napari_lrmil.session import session as session_module
-from napari_lrmil.session.session import Session, session_of
+from napari_lrmil.session.session import Session
 from napari_lrmil.widgets.classify.result_box import facts as facts_of
 from support.runs import ON_CPU
 from support.slides import coordinate_pixels, write_pyramid
@@ -351,17 +350,6 @@ def test_devices_are_listed(ready: ClassifySlide, qtbot: "QtBot") -> None:
     qtbot.waitUntil(lambda: not ready.device.looking, timeout=60_000)
     names = [ready.device.devices.itemData(i) for i in range(ready.device.devices.count())]
     assert names[0] == "auto" and "cpu" in names and ready.device.device == "auto"
-
-
-def test_sessions_go_with_their_viewers(qtbot: "QtBot") -> None:
-    import weakref
-
-    viewer = ViewerModel()
-    kept = weakref.ref(session_of(viewer))
-    assert session_of(viewer) is kept()
-    del viewer
-    gc.collect()
-    assert kept() is None
 
 
 def test_importing_the_plugin_imports_no_torch() -> None:

@@ -27,11 +27,10 @@ from lrmil.slides.slide import Slide
 from lrmil.slides.source import SlideSource
 from napari_lrmil.docks.train import TrainFromFolder
 from napari_lrmil.jobs import training_process
-from napari_lrmil.jobs.training_process import has_process, last_words
+from napari_lrmil.jobs.training_process import has_process
 from napari_lrmil.session.session import Session, session_of
 from napari_lrmil.state import folders
 from napari_lrmil.widgets.train.cohort import EMPTY, propose_run
-from napari_lrmil.widgets.train.progress import duration
 from support.runs import TinyRun, stamp_of, tiny_config
 
 if TYPE_CHECKING:
@@ -461,29 +460,6 @@ def test_the_curves_follow_the_theme(widget: TrainFromFolder, viewer: ViewerMode
         for plot in (widget.curves.stage1, widget.curves.stage2):
             assert plot.backgroundBrush().color().name() == QColor(background).name()
             assert plot.getAxis("left").textPen().color().name() == QColor(text).name()
-
-
-def test_words_of_a_log_that_are_shown(tmp_path: Path) -> None:
-    assert last_words(tmp_path) == ""
-    for printed, shown in (
-        ("", ""),
-        ("Traceback (most recent call last):\n  File x\nValueError: no\n", "ValueError: no"),
-        ("a warning\nlrmil train: Expected a. Got b;\n  row 2: c\n", "Expected a. Got b;\n  row 2: c"),
-        ("x" * 5000, "x" * training_process.LONGEST),
-    ):
-        (tmp_path / "train.log").write_text(printed)
-        assert last_words(tmp_path) == shown
-
-
-def test_times_are_told_in_words() -> None:
-    assert [duration(seconds) for seconds in (3, 89, 95, 3600, 7000, 90000)] == [
-        "3 s",
-        "89 s",
-        "2 min",
-        "60 min",
-        "1 h 57 min",
-        "25 h 0 min",
-    ]
 
 
 @pytest.mark.usefixtures("display")

@@ -27,7 +27,6 @@ from napari_lrmil.state import folders
 from napari_lrmil.state.shown import case_folder
 from napari_lrmil.state.worklist import entries_of, scan
 from napari_lrmil.widgets.worklist.table import CLASS, COLUMNS, MESSAGE, PROBABILITY, REVIEWED, SLIDE, STATUS
-from napari_lrmil.widgets.worklist.tools import progress_text, shortened
 from support.runs import stamp_of
 
 if TYPE_CHECKING:
@@ -470,15 +469,3 @@ def test_a_folder_that_is_gone_is_not_asked_for(
 ) -> None:
     folders.remember("worklist_folder", str(tmp_path / "gone"))
     assert make(viewer, None).folder is None
-
-
-def test_pace_is_told_in_words() -> None:
-    step: Step[object] = Step(("x",), 3, 9, metrics={"slides_per_min": 4.123, "seconds_left": 400.0})
-    assert progress_text(step) == "3 of 9 slides, 4.12 slides/min, 7 min left"
-    assert progress_text(replace(step, metrics={})) == "3 of 9 slides"
-    assert progress_text(replace(step, metrics={**step.metrics, "seconds_left": 20.0})).endswith("20 s left")
-
-
-def test_long_names_do_not_widen_the_dock() -> None:
-    assert shortened("slides") == "slides"
-    assert shortened("x" * 40 + "end") == "…" + "x" * 24 + "end"

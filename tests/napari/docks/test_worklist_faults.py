@@ -14,13 +14,11 @@ from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QDockWidget, QMainWindow
 
 from lrmil.models.bundle import load_bundle
-from lrmil.prediction import files
-from lrmil.steps import Step, last
+from lrmil.steps import Step
 from napari_lrmil.docks.worklist import Worklist
 from napari_lrmil.session.session import Session
 from napari_lrmil.state.messages import REMEDY_HERE
-from napari_lrmil.state.worklist import scan
-from napari_lrmil.state.worklist_memory import list_file, stamp_of
+from napari_lrmil.state.worklist_memory import list_file
 from napari_lrmil.widgets.worklist.table import CLASS, MESSAGE, PROBABILITY, SLIDE, STATUS
 from support.slides import overwrite, segment_of, write_pyramid
 
@@ -116,23 +114,6 @@ def test_a_slide_that_becomes_a_folder_while_the_list_runs_is_one_failed_row(
     assert cells(worklist, STATUS) == {"aaa.tif": "failed", "demo-000.ome.tif": "ok"}
 
 
-@pytest.mark.parametrize("kind", ["gone", "folder", "loop", "link", "denied", "zarr"])
-def test_every_path_has_a_stamp(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / ("x.zarr" if kind == "zarr" else "x.mrxs")
-    if kind in ("folder", "zarr"):
-        path.mkdir()
-    elif kind in ("loop", "link"):
-        path.symlink_to(path if kind == "loop" else tmp_path / "nowhere")
-    elif kind == "denied":
-        path.mkdir()
-        monkeypatch.setattr(Path, "iterdir", denied)
-    assert stamp_of(path) == []
-
-
-def denied(path: Path) -> None:
-    raise PermissionError(13, "Permission denied")
-
-
 def test_a_slide_without_um_per_px_says_what_to_do_in_the_window_and_doing_it_helps(
     worklist: Worklist, slides: Path, read: Open, finish: Finish, qtbot: "QtBot"
 ) -> None:
@@ -150,21 +131,6 @@ def test_a_slide_without_um_per_px_says_what_to_do_in_the_window_and_doing_it_he
     worklist.classify_all()
     finish(worklist.session)
     assert cells(worklist, STATUS)["bare.tif"] == "ok"
-
-
-def test_a_slide_whose_answer_cannot_be_looked_up_is_one_failed_row(
-    slides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shutil.copy(slides / "demo-000.ome.tif", slides / "other.tif")
-
-    def broken(out: Path, slide_id: str) -> None:
-        if slide_id == "demo-000":
-            raise RuntimeError("a bug in a decoder")
-
-    monkeypatch.setattr(files, "read_prediction", broken)
-    known = [entry for step in list(scan(slides, tmp_path / "results", ""))[1:] for entry in step.result or []]
-    assert [entry.status for entry in known] == ["failed", "new"]
-    assert "a bug in a decoder" in known[0].message
 
 
 def test_how_a_damaged_slide_was_read_stands_in_its_row_and_in_the_table_beside(
@@ -282,9 +248,3 @@ def test_a_folder_that_is_not_there_is_said(worklist: Worklist, slides: Path, re
     assert worklist.status.text() == "No slides."
     qtbot.waitUntil(lambda: "there is no such folder" in worklist.message.text(), timeout=PATIENCE)
     assert not worklist.table.lines and not worklist.tools.run_all.isEnabled()
-
-
-def test_a_folder_that_may_not_be_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Path, "iterdir", denied)
-    with pytest.raises(OSError, match=r"the system says: Permission denied; choose another"):
-        last(scan(tmp_path, tmp_path / "results", ""))

@@ -45,12 +45,3 @@ def test_a_log_that_cannot_be_written_hides_no_message(own_folders: Path) -> Non
     own_folders.mkdir(parents=True, exist_ok=True)
     (own_folders / "log").write_text("a file where the folder should be")
     assert "has room" in explain(raised(OSError("full")))
-
-
-def test_choices_are_remembered(own_folders: Path) -> None:
-    assert folders.recall("run_folder") == ""
-    folders.remember("run_folder", "/a/run")
-    folders.remember("model_folder", "/a/model")
-    assert folders.recall("run_folder") == "/a/run" and folders.recall("model_folder") == "/a/model"
-    (own_folders / "state/remembered.json").write_text("[1]")
-    assert folders.recall("run_folder") == ""

@@ -11,7 +11,8 @@ from lrmil.io.ownership import is_worklist
 from lrmil.models.bundle import load_bundle
 from lrmil.steps import last
 from napari_lrmil.state.shown import case_folder
-from napari_lrmil.state.worklist import Entry, list_file, read_memory, scan
+from napari_lrmil.state.worklist import Entry, scan
+from napari_lrmil.state.worklist_memory import list_file, read_memory, stamp_of
 from support.paths import FORMATS
 
 SAMPLE = FORMATS / "worklist-1/list.json"
@@ -80,3 +81,20 @@ def test_what_is_of_another_model_or_file_does_not_count(slides: Path, results: 
 
 def test_a_list_without_a_memory_is_new(slides: Path, tmp_path: Path) -> None:
     assert {entry.status for entry in last(scan(slides, tmp_path / "none", ""))} == {"new"}
+
+
+@pytest.mark.parametrize("kind", ["gone", "folder", "loop", "link", "denied", "zarr"])
+def test_every_path_has_a_stamp(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / ("x.zarr" if kind == "zarr" else "x.mrxs")
+    if kind in ("folder", "zarr"):
+        path.mkdir()
+    elif kind in ("loop", "link"):
+        path.symlink_to(path if kind == "loop" else tmp_path / "nowhere")
+    elif kind == "denied":
+        path.mkdir()
+        monkeypatch.setattr(Path, "iterdir", denied)
+    assert stamp_of(path) == []
+
+
+def denied(path: Path) -> None:
+    raise PermissionError(13, "Permission denied")

@@ -1,0 +1,32 @@
+"""`lrmil status`: how a training stands."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lrmil import cli
+from lrmil.runs.control import run_lock
+from support.run_logs import LOG, write_split_rows
+
+pytestmark = pytest.mark.long
+
+
+class TestCommandLine:
+    def test_status(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert cli.main(["status", str(tmp_path)]) == 1 and capsys.readouterr().out == "state: absent\n"
+        write_split_rows(tmp_path, "fold-0", "fold-1", "final")
+        (tmp_path / "steps.jsonl").write_bytes(LOG)
+        with run_lock(tmp_path):
+            assert cli.main(["status", str(tmp_path)]) == 0
+            assert capsys.readouterr().out.splitlines() == [
+                "state: running",
+                "stage: fold-1: stage 1, patch distillation (3 of 9 steps), about 3 s left",
+                "folds: 1 of 3, about 2 s left",
+                "last epoch: fold-0, teacher, epoch 1: ",
+                "message: so so",
+            ]
+            assert cli.main(["status", str(tmp_path), "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert (found["state"], found["folds_done"], found["stage_seconds_left"]) == ("running", 1, 3.0)
+        assert found["epochs"] == [{"fold": "fold-0", "stage": "teacher", "epoch": 1, "metrics": {}}]
