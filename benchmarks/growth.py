@@ -24,7 +24,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from lrmil.cohorts.cohort import Cohort, validate_cohort
-from lrmil.cohorts.screening import SMALL, Look, lookalikes
+from lrmil.cohorts.screening import PICTURE_PX, Screened, near_duplicates
 from lrmil.cohorts.splits import final_fold, make_folds, read_splits, write_splits
 from lrmil.configs import TrainConfig
 from lrmil.features.store import FORMAT, FeaturesCard
@@ -218,23 +218,23 @@ def cohort_of(folder: Path, size: int) -> Cohort:
 def screening_work(folder: Path, size: int) -> Work:
     """Overviews with some spots of tissue each; one slide of a hundred is a copy, or scanned again."""
     cohort, rng = cohort_of(folder, size), np.random.default_rng(0)
-    y, x = np.mgrid[:SMALL, :SMALL]
-    looks: list[Look] = []
+    y, x = np.mgrid[:PICTURE_PX, :PICTURE_PX]
+    looks: list[Screened] = []
     for number, slide in enumerate(cohort.slides):
-        picture = rng.normal(0, 0.05, (SMALL, SMALL))
+        picture = rng.normal(0, 0.05, (PICTURE_PX, PICTURE_PX))
         for _ in range(rng.integers(1, 6)):
-            (cy, cx), (ry, rx) = rng.uniform(4, SMALL - 4, 2), rng.uniform(2, 9, 2)
+            (cy, cx), (ry, rx) = rng.uniform(4, PICTURE_PX - 4, 2), rng.uniform(2, 9, 2)
             picture -= ((y - cy) / ry) ** 2 + ((x - cx) / rx) ** 2 < 1
         picture -= picture.mean()
         unit = (picture / np.linalg.norm(picture)).astype(np.float32).ravel()
-        look = Look(slide.slide_id, fingerprint=f"{number:064x}", picture=unit)
+        look = Screened(slide.slide_id, fingerprint=f"{number:064x}", picture=unit)
         if number % 100 == 99:
             look = looks[-1]._replace(slide_id=slide.slide_id)
         if number % 100 == 49:
             look = looks[-1]._replace(slide_id=slide.slide_id, fingerprint=f"{number:064x}")
         looks.append(look)
     tested = {slide.slide_id: f"fold-{number % 5}" for number, slide in enumerate(cohort.slides)}
-    return lambda: lookalikes(looks, cohort, tested=tested)
+    return lambda: near_duplicates(looks, cohort, tested=tested)
 
 
 def folds_work(folder: Path, size: int) -> Work:

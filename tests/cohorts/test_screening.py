@@ -12,15 +12,24 @@ from hypothesis import strategies as st
 
 from lrmil import cli
 from lrmil.cohorts.cohort import Cohort, SlideRecord, validate_cohort
-from lrmil.cohorts.screening import ALIKE, ASPECT, LISTED, Look, look_steps, lookalikes, sources_of, unusable
+from lrmil.cohorts.screening import (
+    MAX_ASPECT_RATIO,
+    MAX_PAIRS,
+    MIN_CORRELATION,
+    Screened,
+    near_duplicates,
+    screen_steps,
+    sources_of,
+    unusable,
+)
 from lrmil.slides.source import SlideSource, slide_id_of
 from lrmil.steps import last
 from lrmil.tasks.classification import Classification
 from support.slides import write_pyramid
 
 
-def look_at(*paths: Path, mpp: float | None = None) -> tuple[Look, ...]:
-    return last(look_steps([SlideSource(slide_id_of(path), path) for path in paths], mpp=mpp))
+def look_at(*paths: Path, mpp: float | None = None) -> tuple[Screened, ...]:
+    return last(screen_steps([SlideSource(slide_id_of(path), path) for path in paths], mpp=mpp))
 
 
 def cohort_of(*paths: Path, **changes: tuple[str, ...]) -> Cohort:
@@ -51,32 +60,32 @@ class TestLookalikes:
         assert checked is not None
         looks = look_at(*(slide.path for slide in checked.slides), mpp=0.5)
         assert len(looks) == 12 and all(look.picture is not None and not look.problem for look in looks)
-        assert lookalikes(looks, checked) == [] and unusable(looks) == []
+        assert near_duplicates(looks, checked) == [] and unusable(looks) == []
 
     def test_a_copy_under_another_name(self, first: Path, tmp_path: Path) -> None:
         copy = Path(shutil.copy(first, tmp_path / "copy.ome.tif"))
-        (problem,) = lookalikes(look_at(first, copy), cohort_of(first, copy))
+        (problem,) = near_duplicates(look_at(first, copy), cohort_of(first, copy))
         assert problem.severity == "warning" and "'demo-000' and 'copy' are copies of one file." in problem.message
         assert "gives the test away" in problem.hint and "case_id" in problem.hint
 
     def test_a_slide_saved_anew(self, first: Path, saved_anew: Path) -> None:
         pair = (first, saved_anew)
-        (problem,) = lookalikes(look_at(*pair), cohort_of(*pair))
+        (problem,) = near_duplicates(look_at(*pair), cohort_of(*pair))
         assert problem.message == "Slides 'demo-000' and 'anew' look the same."
 
     def test_other_labels_and_other_folds_are_told(self, first: Path, saved_anew: Path) -> None:
         pair = (first, saved_anew)
-        (problem,) = lookalikes(look_at(*pair), cohort_of(*pair, label=("no", "yes")))
+        (problem,) = near_duplicates(look_at(*pair), cohort_of(*pair, label=("no", "yes")))
         assert "one is labelled 'no', the other 'yes'" in problem.message and "which label is right" in problem.hint
-        (problem,) = lookalikes(look_at(*pair), cohort_of(*pair, split=("train", "test")))
+        (problem,) = near_duplicates(look_at(*pair), cohort_of(*pair, split=("train", "test")))
         assert "different parts (train, test)" in problem.message
         tested = {"demo-000": "fold-0", "anew": "fold-1"}
-        (problem,) = lookalikes(look_at(*pair), cohort_of(*pair), tested=tested)
+        (problem,) = near_duplicates(look_at(*pair), cohort_of(*pair), tested=tested)
         assert "different parts (fold-0, fold-1)" in problem.message
 
     def test_within_one_case_it_is_no_leak(self, first: Path, saved_anew: Path) -> None:
         pair = (first, saved_anew)
-        (problem,) = lookalikes(look_at(*pair), cohort_of(*pair, case_id=("p", "p")))
+        (problem,) = near_duplicates(look_at(*pair), cohort_of(*pair, case_id=("p", "p")))
         assert "test" not in problem.hint
 
     def test_bare_glass_looks_like_nothing(self, tmp_path: Path) -> None:
@@ -85,27 +94,27 @@ class TestLookalikes:
         for name in ("a", "b"):
             glass = rng.integers(238, 243, (512, 512, 3)).astype(np.uint8)
             paths.append(write_pyramid(tmp_path / f"{name}.tif", glass))
-        assert lookalikes(look_at(*paths), cohort_of(*paths)) == []
+        assert near_duplicates(look_at(*paths), cohort_of(*paths)) == []
 
     def test_another_shape_is_another_slide(self, tmp_path: Path) -> None:
         ramp = np.linspace(0, 255, 512)[:, None, None] * np.ones((1, 512, 3))
         square = write_pyramid(tmp_path / "square.tif", ramp.astype(np.uint8))
         wide = write_pyramid(tmp_path / "wide.tif", np.repeat(ramp, 2, axis=1).astype(np.uint8))
-        assert lookalikes(look_at(square, wide), cohort_of(square, wide)) == []
+        assert near_duplicates(look_at(square, wide), cohort_of(square, wide)) == []
 
     def test_many_pairs_are_counted(self, first: Path, tmp_path: Path) -> None:
         copies = [Path(shutil.copy(first, tmp_path / f"c{n}.ome.tif")) for n in range(60)]
-        problems = lookalikes(look_at(*copies), cohort_of(*copies))
+        problems = near_duplicates(look_at(*copies), cohort_of(*copies))
         assert len(problems) == 51 and problems[-1].message == "9 more pairs of slides look the same."
 
 
-def looks_of(rng: np.random.Generator, count: int) -> list[Look]:
+def screened_slides(rng: np.random.Generator, count: int) -> list[Screened]:
     """Looks of which many share a file, a picture or a shape, and some lack one."""
     pictures = rng.normal(size=(4, 1024)).astype(np.float32)
     pictures -= pictures.mean(axis=1, keepdims=True)
     pictures /= np.linalg.norm(pictures, axis=1, keepdims=True)
     return [
-        Look(
+        Screened(
             f"s{number:03}",
             fingerprint=str(rng.choice(["", "a", "b", f"own {number}"])),
             aspect=float(rng.choice([1.0, 1.02, 1.03, 2.0])),
@@ -115,7 +124,7 @@ def looks_of(rng: np.random.Generator, count: int) -> list[Look]:
     ]
 
 
-def naive_lookalikes(looks: list[Look]) -> tuple[list[str], int]:
+def naive_near_duplicates(looks: list[Screened]) -> tuple[list[str], int]:
     """What a loop over all pairs says: the beginnings of messages, and how many pairs there are."""
     files, pictures = [], []
     for content in dict.fromkeys(look.fingerprint for look in looks if look.fingerprint):
@@ -125,21 +134,26 @@ def naive_lookalikes(looks: list[Look]) -> tuple[list[str], int]:
         for other in looks[place + 1 :]:
             if one.picture is None or other.picture is None or one.fingerprint == other.fingerprint:
                 continue
-            if one.picture @ other.picture >= ALIKE and 1 / ASPECT <= one.aspect / other.aspect <= ASPECT:
+            if (
+                one.picture @ other.picture >= MIN_CORRELATION
+                and 1 / MAX_ASPECT_RATIO <= one.aspect / other.aspect <= MAX_ASPECT_RATIO
+            ):
                 pictures.append(f"Slides '{one.slide_id}' and '{other.slide_id}' look the same")
-    return (files + pictures)[:LISTED], len(files + pictures)
+    return (files + pictures)[:MAX_PAIRS], len(files + pictures)
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 40), st.integers(0, 2**32 - 1))
 def test_lookalikes_are_those_of_a_loop_over_all_pairs(count: int, seed: int) -> None:
-    looks = looks_of(np.random.default_rng(seed), count)
-    messages = [problem.message for problem in lookalikes(looks, cohort_of(*(Path(look.slide_id) for look in looks)))]
-    expected, total = naive_lookalikes(looks)
-    assert len(messages) == len(expected) + (total > LISTED)
+    looks = screened_slides(np.random.default_rng(seed), count)
+    messages = [
+        problem.message for problem in near_duplicates(looks, cohort_of(*(Path(look.slide_id) for look in looks)))
+    ]
+    expected, total = naive_near_duplicates(looks)
+    assert len(messages) == len(expected) + (total > MAX_PAIRS)
     assert all(message.startswith(start) for message, start in zip(messages, expected, strict=False))
-    if total > LISTED:
-        assert messages[-1] == f"{total - LISTED} more pairs of slides look the same."
+    if total > MAX_PAIRS:
+        assert messages[-1] == f"{total - MAX_PAIRS} more pairs of slides look the same."
 
 
 class TestUnusable:
@@ -160,7 +174,7 @@ class TestUnusable:
 
     def test_an_override_of_the_table_is_used(self, first: Path, tmp_path: Path) -> None:
         path = write_pyramid(tmp_path / "unknown.tif", tifffile.imread(first, key=0), None)
-        (look,) = last(look_steps([SlideSource("unknown", path, 0.5)], mpp=0.5))
+        (look,) = last(screen_steps([SlideSource("unknown", path, 0.5)], mpp=0.5))
         assert look.problem == ""
 
 

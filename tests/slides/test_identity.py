@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lrmil import cli
-from lrmil.cohorts.screening import look_steps
+from lrmil.cohorts.screening import screen_steps
 from lrmil.demo.synthetic import make_slide
 from lrmil.errors import OutputError, SlideChangedError, SlideError
 from lrmil.features.extraction import SlideSource, extract_features
@@ -283,7 +283,7 @@ class TestTrain:
             return found
 
         monkeypatch.setattr(Slide, "overview", changed_meanwhile)
-        (look,) = last(look_steps([SlideSource("a", path)]))
+        (look,) = last(screen_steps([SlideSource("a", path)]))
         assert "changed while it was read" in look.problem and not look.fingerprint
 
 

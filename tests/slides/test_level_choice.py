@@ -9,7 +9,7 @@ import tifffile
 
 from lrmil import cli
 from lrmil.cohorts.labels import Problem
-from lrmil.cohorts.screening import Look, far_levels, look_steps
+from lrmil.cohorts.screening import Screened, far_levels, screen_steps
 from lrmil.runs import frozen, train
 from lrmil.slides.level_choice import coarsest_level, distance, far_notes, is_far
 from lrmil.slides.readers.protocol import Level
@@ -72,12 +72,12 @@ def test_inspect_says_which_level(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 class TestCohorts:
     @staticmethod
-    def looks(tmp_path: Path, *pyramids: tuple[int, ...]) -> tuple[Look, ...]:
+    def looks(tmp_path: Path, *pyramids: tuple[int, ...]) -> tuple[Screened, ...]:
         paths = [
             write_pyramid(tmp_path / f"{number}.tif", picture(512, 512, seed=number), factors=factors)
             for number, factors in enumerate(pyramids)
         ]
-        return last(look_steps([SlideSource(slide_id_of(path), path) for path in paths], lr=2.0))
+        return last(screen_steps([SlideSource(slide_id_of(path), path) for path in paths], lr=2.0))
 
     def test_a_mixed_one_is_warned_of(self, tmp_path: Path) -> None:
         (problem,) = far_levels(self.looks(tmp_path, (4,), (2, 4), ()), 2.0)
@@ -103,7 +103,7 @@ class TestCohorts:
 
 def test_a_level_of_a_slide_of_unknown_resolution_is_not_near_or_far(tmp_path: Path) -> None:
     path = write_pyramid(tmp_path / "a.tif", np.full((64, 64, 3), 200, np.uint8), None, factors=())
-    (look,) = last(look_steps([SlideSource("a", path)], lr=2.0))
+    (look,) = last(screen_steps([SlideSource("a", path)], lr=2.0))
     assert look.finer == 1.0 and far_levels((look,), 2.0) == []
 
 

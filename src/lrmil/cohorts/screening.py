@@ -23,15 +23,15 @@ from lrmil.slides.slide import Slide, find_slides, open_source, slide_id_of
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Job, Step
 
-SIDE = 128  # px of the overview that is looked at
-SMALL = 32  # px; tissue of a whole slide is told apart by far less
-ALIKE = 0.99  # correlation of small pictures: copies saved anew have 0.999, serial sections of a block about 0.9
-ASPECT = 1.02  # ratio of two slides' proportions up to which they may be the same
-FLAT = 2.0  # grey levels (standard deviation) below which a picture shows nothing to compare
-LISTED = 50  # pairs written out
+OVERVIEW_PX = 128  # px of the overview that is looked at
+PICTURE_PX = 32  # px; tissue of a whole slide is told apart by far less
+MIN_CORRELATION = 0.99  # correlation of small pictures: a saved copy has 0.999, serial sections 0.9
+MAX_ASPECT_RATIO = 1.02  # ratio of two slides' proportions up to which they may be the same
+MIN_CONTRAST = 2.0  # grey levels (standard deviation) below which a picture shows nothing to compare
+MAX_PAIRS = 50  # pairs written out
 
 
-class Look(NamedTuple):
+class Screened(NamedTuple):
     """What a look at one slide showed."""
 
     slide_id: str
@@ -42,19 +42,19 @@ class Look(NamedTuple):
     aspect: float = 1.0
     """Width by height."""
     picture: NDArray[np.float32] | None = None
-    """(`SMALL` ** 2,) grey values of mean 0 and length 1; None where there is nothing to see."""
+    """(`PICTURE_PX` ** 2,) grey values of mean 0 and length 1; None where there is nothing to see."""
     finer: float = 1.0
     """How many times finer than the LR resolution the level is that would be read for it; 1 where that is not asked."""
 
 
-def look_steps(
+def screen_steps(
     sources: Sequence[SlideSource],
     *,
     mpp: float | None = None,
     lr: float | None = None,
     job: Job = ("look at the slides",),
     executor: Executor = IN_PROCESS,
-) -> Iterator[Step[tuple[Look, ...]]]:
+) -> Iterator[Step[tuple[Screened, ...]]]:
     """Open each slide, and shrink it to a small picture.
 
     Parameters
@@ -71,17 +71,17 @@ def look_steps(
     Yields
     ------
     Step
-        One per slide; the last carries a Look per slide, in order.
+        One per slide; the last carries a Screened per slide, in order.
     """
-    looks: list[Look] = []
-    look: Work[Look] = partial(_look, mpp=mpp, lr=lr)
-    with closing(each(look, sources, executor, job=job, names_outputs=False)) as steps:
+    screened: list[Screened] = []
+    screen: Work[Screened] = partial(_screen, mpp=mpp, lr=lr)
+    with closing(each(screen, sources, executor, job=job, names_outputs=False)) as steps:
         for step in steps:
             if (outcome := step.result) is not None:
                 why = outcome.failure.message if outcome.failure else ""
-                looks.append(outcome.value or Look(outcome.source.slide_id, why))
-                yield Step(job, len(looks), len(sources), "slides")
-    yield Step(job, len(looks), len(sources), "slides", result=tuple(looks))
+                screened.append(outcome.value or Screened(outcome.source.slide_id, why))
+                yield Step(job, len(screened), len(sources), "slides")
+    yield Step(job, len(screened), len(sources), "slides", result=tuple(screened))
 
 
 def sources_of(slides: Path | str, report: CohortReport) -> list[SlideSource]:
@@ -91,25 +91,25 @@ def sources_of(slides: Path | str, report: CohortReport) -> list[SlideSource]:
     return [SlideSource(slide_id_of(path), path) for path in find_slides(slides)]
 
 
-def unusable(looks: Sequence[Look]) -> list[Problem]:
+def unusable(screened: Sequence[Screened]) -> list[Problem]:
     """One warning for each slide that cannot be used: training leaves it out."""
     hint = "It is left out as long as it is so."
     return [
-        Problem(None, "slide_id", f"Slide '{look.slide_id}': {look.problem}", hint, "warning")
-        for look in looks
-        if look.problem
+        Problem(None, "slide_id", f"Slide '{slide.slide_id}': {slide.problem}", hint, "warning")
+        for slide in screened
+        if slide.problem
     ]
 
 
-def far_levels(looks: Sequence[Look], lr: float) -> list[Problem]:
+def far_levels(screened: Sequence[Screened], lr: float) -> list[Problem]:
     """One warning where slides have no level near the LR resolution, in um/px: all of them, or some of a cohort."""
-    seen = [look for look in looks if not look.problem]
-    far = [look for look in seen if is_far(look.finer)]
+    seen = [slide for slide in screened if not slide.problem]
+    far = [slide for slide in seen if is_far(slide.finer)]
     if not far:
         return []
-    most = max(look.finer for look in far)
+    most = max(slide.finer for slide in far)
     message = (
-        f"{len(far)} of {len(seen)} slides have no level near {lr:g} um/px: {names_of(look.slide_id for look in far)}. "
+        f"{len(far)} of {len(seen)} slides have no level near {lr:g} um/px: {names_of(slide.slide_id for slide in far)}. "
         f"They are read from a finer level, up to {most * most:.0f} times as many pixels."
     )
     hint = "Nothing needs to be done; they are read slower. Converted to a pyramid with such a level, they read faster."
@@ -119,18 +119,20 @@ def far_levels(looks: Sequence[Look], lr: float) -> list[Problem]:
     return [Problem(None, "slide_id", message, hint, "warning")]
 
 
-def lookalikes(looks: Sequence[Look], cohort: Cohort, *, tested: Mapping[str, str] | None = None) -> list[Problem]:
-    """One warning for each two slides that look the same, most of all where that gives a test away.
+def near_duplicates(
+    screened: Sequence[Screened], cohort: Cohort, *, tested: Mapping[str, str] | None = None
+) -> list[Problem]:
+    """One warning for each two slides that look the same, above all one that spoils a test.
 
     Parameters
     ----------
-    looks
+    screened
         Of slides of the cohort.
     tested
         Slide id -> name of the fold that tests it, where folds are drawn.
     """
     slides, tested = cohort.by_id, tested or {}
-    pairs, more = _pairs(looks)
+    pairs, more = _pairs(screened)
     problems = [
         _same(slides[first.slide_id], slides[second.slide_id], tested, equal=equal) for first, second, equal in pairs
     ]
@@ -140,7 +142,7 @@ def lookalikes(looks: Sequence[Look], cohort: Cohort, *, tested: Mapping[str, st
     return problems
 
 
-def _look(source: SlideSource, *, mpp: float | None, lr: float | None) -> Look:
+def _screen(source: SlideSource, *, mpp: float | None, lr: float | None) -> Screened:
     with open_source(source) as slide, unchanged(slide):
         fingerprint = slide.fingerprint
         try:
@@ -150,39 +152,41 @@ def _look(source: SlideSource, *, mpp: float | None, lr: float | None) -> Look:
             problem = without_folder(error, source.path)
         width, height = slide.dimensions
         finer = distance(slide.levels, slide.mpp, lr) if lr is not None and slide.has_mpp else 1.0
-        return Look(source.slide_id, problem, fingerprint, width / height, _picture(slide), finer)
+        return Screened(source.slide_id, problem, fingerprint, width / height, _picture(slide), finer)
 
 
 def _picture(slide: Slide) -> NDArray[np.float32] | None:
-    overview = slide.overview(SIDE)
+    overview = slide.overview(OVERVIEW_PX)
     if overview.failed.any():  # what is white there is no glass
         return None
-    grey = Image.fromarray(overview.array).convert("L").resize((SMALL, SMALL), Image.Resampling.BOX)
+    grey = Image.fromarray(overview.array).convert("L").resize((PICTURE_PX, PICTURE_PX), Image.Resampling.BOX)
     values = np.asarray(grey, np.float32).ravel()
     values = values - values.mean()
-    return values / np.linalg.norm(values) if values.std() >= FLAT else None
+    return values / np.linalg.norm(values) if values.std() >= MIN_CONTRAST else None
 
 
-def _pairs(looks: Sequence[Look]) -> tuple[list[tuple[Look, Look, bool]], int]:
+def _pairs(screened: Sequence[Screened]) -> tuple[list[tuple[Screened, Screened, bool]], int]:
     """Two by two, the slides whose files or pictures are the same, True for the files; and how many more there are."""
-    files = [(first, second, True) for group in _by_fingerprint(looks) for first, second in pairwise(group)]
-    seen = [look for look in looks if look.picture is not None]
-    pictures = np.array([look.picture for look in seen], np.float32).reshape(-1, SMALL, SMALL)
-    first, second = similar_pairs(pictures, ALIKE).T
-    aspects = np.array([look.aspect for look in seen])
+    files = [(first, second, True) for group in _by_fingerprint(screened) for first, second in pairwise(group)]
+    seen = [slide for slide in screened if slide.picture is not None]
+    pictures = np.array([slide.picture for slide in seen], np.float32).reshape(-1, PICTURE_PX, PICTURE_PX)
+    first, second = similar_pairs(pictures, MIN_CORRELATION).T
+    aspects = np.array([slide.aspect for slide in seen])
     ratio = aspects[first] / aspects[second]
-    _, content = np.unique([look.fingerprint for look in seen], return_inverse=True)
-    alike = np.flatnonzero((ratio >= 1 / ASPECT) & (ratio <= ASPECT) & (content[first] != content[second]))
-    shown = alike[: max(LISTED - len(files), 0)]
-    found = files[:LISTED] + [(seen[first[at]], seen[second[at]], False) for at in shown]
+    _, content = np.unique([slide.fingerprint for slide in seen], return_inverse=True)
+    alike = np.flatnonzero(
+        (ratio >= 1 / MAX_ASPECT_RATIO) & (ratio <= MAX_ASPECT_RATIO) & (content[first] != content[second])
+    )
+    shown = alike[: max(MAX_PAIRS - len(files), 0)]
+    found = files[:MAX_PAIRS] + [(seen[first[at]], seen[second[at]], False) for at in shown]
     return found, len(files) + len(alike) - len(found)
 
 
-def _by_fingerprint(looks: Sequence[Look]) -> list[list[Look]]:
-    groups: dict[str, list[Look]] = {}
-    for look in looks:
-        if look.fingerprint:
-            groups.setdefault(look.fingerprint, []).append(look)
+def _by_fingerprint(screened: Sequence[Screened]) -> list[list[Screened]]:
+    groups: dict[str, list[Screened]] = {}
+    for slide in screened:
+        if slide.fingerprint:
+            groups.setdefault(slide.fingerprint, []).append(slide)
     return [group for group in groups.values() if len(group) > 1]
 
 

@@ -13,7 +13,7 @@ import torch
 
 from lrmil.cohorts.cohort import Cohort, CohortReport, TableOptions, validate_cohort
 from lrmil.cohorts.labels import Problem
-from lrmil.cohorts.screening import Look, far_levels, look_steps, lookalikes
+from lrmil.cohorts.screening import Screened, far_levels, near_duplicates, screen_steps
 from lrmil.cohorts.splits import Fold, final_fold, make_folds, write_splits
 from lrmil.configs import TrainConfig
 from lrmil.errors import CohortError
@@ -203,9 +203,9 @@ def _run(work: _Work) -> Generator[Step[Run], None, None]:
     folds, final = _draw_folds(cohort, config)
     write_splits(out / "splits.csv", folds if final in folds else (*folds, final), cohort)  # tells how much is to come
 
-    looks = yield from relay(look_steps(list(work.sources.values()), lr=config.mpp_lr))
-    yield from _say_changes(work, (*folds, final), looks, encoder_hash(encoders.teacher))
-    problems = _problems(work, folds, looks)
+    screened = yield from relay(screen_steps(list(work.sources.values()), lr=config.mpp_lr))
+    yield from _say_changes(work, (*folds, final), screened, encoder_hash(encoders.teacher))
+    problems = _problems(work, folds, screened)
     failed = yield from frozen_features(
         out, encoders.teacher, list(work.sources.values()), work.plan, config, device=work.device
     )
@@ -225,11 +225,13 @@ def _run(work: _Work) -> Generator[Step[Run], None, None]:
     yield Step(TRAIN, len(trained), len(trained), "folds", result=Run(out, out / "model", figures, failed))
 
 
-def _say_changes(work: _Work, folds: Sequence[Fold], looks: Sequence[Look], encoder_sha: str) -> Iterator[Step[Never]]:
+def _say_changes(
+    work: _Work, folds: Sequence[Fold], screened: Sequence[Screened], encoder_sha: str
+) -> Iterator[Step[Never]]:
     """Say, and keep for the report, what is another than in an earlier call and what is redone for it."""
     if work.earlier is None:
         return
-    fingerprints = {look.slide_id: look.fingerprint for look in looks if look.fingerprint}
+    fingerprints = {slide.slide_id: slide.fingerprint for slide in screened if slide.fingerprint}
 
     def features(slide_id: str) -> Path:
         return features_of(work.out, None, slide_id, "lr_undistilled")
@@ -241,11 +243,11 @@ def _say_changes(work: _Work, folds: Sequence[Fold], looks: Sequence[Look], enco
         yield Step(("changes",), done, len(said), message=sentence)
 
 
-def _problems(work: _Work, folds: Sequence[Fold], looks: Sequence[Look]) -> list[Problem]:
+def _problems(work: _Work, folds: Sequence[Fold], screened: Sequence[Screened]) -> list[Problem]:
     """Problems of the table, and of the slides by what they look like."""
     tested = {slide_id: fold.name for fold in folds for slide_id in fold.test}
-    alike = lookalikes(looks, work.cohort, tested=tested)
-    return [*work.report.problems, *alike, *far_levels(looks, work.config.mpp_lr)]
+    alike = near_duplicates(screened, work.cohort, tested=tested)
+    return [*work.report.problems, *alike, *far_levels(screened, work.config.mpp_lr)]
 
 
 def _fold_tasks(work: _Work, folds: Sequence[Fold], student_start: Encoder) -> list[FoldTask]:

@@ -34,21 +34,21 @@ def run(options: argparse.Namespace) -> int:
     from lrmil.cli.printing import exit_code, print_json, stderr, stdout
     from lrmil.cli.progress import show
     from lrmil.cohorts.cohort import validate_cohort
-    from lrmil.cohorts.screening import Look, far_levels, look_steps, lookalikes, sources_of, unusable
+    from lrmil.cohorts.screening import Screened, far_levels, near_duplicates, screen_steps, sources_of, unusable
     from lrmil.slides.resolution import parse_mpp
 
     report = validate_cohort(options.slides, options.labels, folds=options.folds, options=table_options_of(options))
-    problems, looks = list(report.problems), tuple[Look, ...]()
+    problems, screened = list(report.problems), tuple[Screened, ...]()
     if not options.table_only:
         mpp, lr = parse_mpp(options.mpp_hr), parse_mpp(options.mpp_lr)
         sources = with_checksums(sources_of(options.slides, report), options.checksums)
-        looks = show(look_steps(sources, mpp=mpp, lr=lr), stderr)
+        screened = show(screen_steps(sources, mpp=mpp, lr=lr), stderr)
         problems += [
-            *unusable(looks),
-            *far_levels(looks, lr),
-            *(lookalikes(looks, report.cohort) if report.cohort else []),
+            *unusable(screened),
+            *far_levels(screened, lr),
+            *(near_duplicates(screened, report.cohort) if report.cohort else []),
         ]
-    failed = sum(bool(look.problem) for look in looks)
+    failed = sum(bool(slide.problem) for slide in screened)
     if options.json:
         print_json({"ok": report.ok, "problems": [asdict(problem) for problem in problems]})
         return 0 if report.ok and not failed else 1

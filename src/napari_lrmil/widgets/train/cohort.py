@@ -269,16 +269,16 @@ def _counted(number: int, word: str) -> str:
 
 def _check_steps(slides: Path, labels: Path, folds: int, options: TableOptions) -> Iterator[Step[Checked]]:
     """Check the table, then look at the slides: about a tenth of a second each."""
-    from lrmil.cohorts.screening import look_steps, lookalikes, sources_of, unusable
+    from lrmil.cohorts.screening import near_duplicates, screen_steps, sources_of, unusable
 
     report = validate_cohort(slides, labels, folds=folds, options=options)
     checked = Checked(report, read_records(labels, what="labels table"))
     yield Step(("check",), 1, 1, result=checked)
     found: list[Problem] = []
-    for step in look_steps(sources_of(slides, report)):
+    for step in screen_steps(sources_of(slides, report)):
         if step.result is not None:
             found += unusable(step.result)
-            found += lookalikes(step.result, report.cohort) if report.cohort is not None else []
+            found += near_duplicates(step.result, report.cohort) if report.cohort is not None else []
         elif step.done % SHOWN == 0:
             yield Step(("check",), step.done, step.total, step.unit, checked)
     yield Step(("check",), 1, 1, result=checked._replace(report=replace(report, problems=(*report.problems, *found))))
