@@ -14,7 +14,7 @@ from lrmil.cli import main
 from lrmil.cohorts.columns import TableOptions
 from lrmil.cohorts.splits import read_splits
 from lrmil.errors import FormatError
-from lrmil.features.extraction import READING
+from lrmil.features.extraction import EXTRACTION_VERSION
 from lrmil.io.ownership import is_card, is_log, is_metrics, is_out_of_fold_table, is_plan, is_report, is_splits
 from lrmil.models.bundle import Bundle, load_bundle
 from lrmil.prediction.batch import predict_one
@@ -33,7 +33,9 @@ from lrmil.steps import last
 from support.paths import FORMATS
 from support.runs import stamp_of, tiny_config
 
-SAMPLE_READING = 3  # READING when prediction-2 was made: an answer of another way of reading is not used again
+SAMPLE_VERSION = (
+    3  # EXTRACTION_VERSION when prediction-2 was made: an answer of another way of reading is not used again
+)
 TRAINED = ("teacher", "lr_encoder", "lr_student", "lr_undistilled")
 FOLDS = ("fold-0", "fold-1", "final")
 
@@ -206,7 +208,9 @@ class TestPrediction:
         measured = [tile["properties"]["measurements"]["attention"] for tile in tiles]
         np.testing.assert_allclose(read.patch_attention, measured, rtol=1e-4)
 
-    @pytest.mark.skipif(READING != SAMPLE_READING, reason="slides are read in another way than for the sample")
+    @pytest.mark.skipif(
+        EXTRACTION_VERSION != SAMPLE_VERSION, reason="slides are read in another way than for the sample"
+    )
     def test_it_is_used_as_an_earlier_answer(self, source: SlideSource, bundle: Bundle, out: Path) -> None:
         stamps = {path: stamp_of(path) for path in out.rglob("*") if path.is_file()}
         steps = list(predict_one(source, bundle, out, PredictOptions(device="cpu")))

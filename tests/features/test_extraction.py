@@ -169,7 +169,7 @@ def test_another_way_of_reading_makes_them_anew(
     extract: Extractor, slides: list[SlideSource], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     extract(slides[:1])
-    monkeypatch.setattr(extraction, "READING", extraction.READING + 1)
+    monkeypatch.setattr(extraction, "EXTRACTION_VERSION", extraction.EXTRACTION_VERSION + 1)
     extract(slides[:1])
     assert extract.computed == ["demo-000"]
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from lrmil.errors import ConfigError
-from lrmil.features.extraction import READING, SlideSource
+from lrmil.features.extraction import EXTRACTION_VERSION, SlideSource
 from lrmil.io.raster_zarr import read_ome_zarr
 from lrmil.models.bundle import Bundle
 from lrmil.patches.tissue import segment_tissue
@@ -133,7 +133,7 @@ def test_other_inputs_are_computed_again(
     elif change == "mpp":
         source = source._replace(mpp=0.6)
     elif change == "reading":
-        monkeypatch.setattr(batch, "READING", READING + 1)
+        monkeypatch.setattr(batch, "EXTRACTION_VERSION", EXTRACTION_VERSION + 1)
     else:
         options = {"uncertain_below": 1.0}
     (row,) = classify([source], bundle, out, **options)

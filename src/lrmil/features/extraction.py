@@ -35,7 +35,7 @@ from lrmil.steps import Job, Step
 
 # Counts up when the same slide and settings come to give other patches or pixels (tissue, holes, sampling): what was
 # computed before is then made again.
-READING = 3
+EXTRACTION_VERSION = 3
 
 
 class Outcome(NamedTuple):
@@ -229,7 +229,15 @@ def _extract_one(work: Extraction, source: SlideSource) -> Generator[Step[bool],
         slide.require_mpp(work.plan.mpp)  # earlier features do not count for a slide that is refused now
         fingerprint = slide.fingerprint
         masks = () if given is None else (tissue_of(slide, given),)
-        made_from = [FORMAT, READING, fingerprint, source.mpp, work.encoder_hash, list(encoder.layers), work.resolution]
+        made_from = [
+            FORMAT,
+            EXTRACTION_VERSION,
+            fingerprint,
+            source.mpp,
+            work.encoder_hash,
+            list(encoder.layers),
+            work.resolution,
+        ]
         key = hashing.sha256_of([*made_from, _plain(work.plan), *(tissue.mask.sha256 for tissue in masks)])
         keys = _Keys(key, hashing.sha256_of([key, changed_at(source.path)]))
         if is_current(path, keys.whole, keys.damaged, checksum=slide.checksum):
@@ -311,7 +319,7 @@ def _encode(work: Extraction, opened: _Opened) -> Generator[Step[bool], None, Fe
         notes=(*slide.notes, *chosen.notes, *loss_note(failed, total)),
         checksum=slide.checksum,
         encoder=work.contract.to_dict(),
-        reading=READING,
+        reading=EXTRACTION_VERSION,
     )
     layers = dict(zip(encoder.layers, encoded.layers, strict=True))
     return Features(card, chosen.index[encoded.positions], encoded.embeddings, layers)

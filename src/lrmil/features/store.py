@@ -67,7 +67,7 @@ class FeaturesCard:
     encoder
         How the encoder makes embeddings (`lrmil.models.encoders.contract.EncoderContract`), None in earlier files.
     reading
-        Which way of finding tissue and reading pixels it was (`lrmil.features.extraction.READING`), 0 in earlier files.
+        `lrmil.features.extraction.EXTRACTION_VERSION` when the file was written, 0 in earlier files.
     """
 
     slide_id: Text

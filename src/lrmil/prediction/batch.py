@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lrmil.features.extraction import READING, SlideSource
+from lrmil.features.extraction import EXTRACTION_VERSION, SlideSource
 from lrmil.io import atomic, hashing
 from lrmil.io.locks import exclusive, output_lock
 from lrmil.models.bundle import Bundle
@@ -316,7 +316,7 @@ def _keys(
     """Hash what an answer is made from; the second counts for a damaged slide, until its file is written again."""
     bounds = ["bounds subtracted"] if options.subtract_bounds else []
     made_from = [slide.fingerprint, source.mpp, bundle.sha256, options.uncertain_below, mask and mask.sha256, *bounds]
-    key = hashing.sha256_of([FORMAT, READING, *made_from])
+    key = hashing.sha256_of([FORMAT, EXTRACTION_VERSION, *made_from])
     return key, hashing.sha256_of([key, changed_at(source.path)])
 
 

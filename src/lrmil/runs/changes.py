@@ -100,7 +100,7 @@ def changed_slides(
     encoder_hash
         Of the frozen encoder.
     reading
-        `lrmil.features.extraction.READING`.
+        `lrmil.features.extraction.EXTRACTION_VERSION`.
     """
     cards = {source: card for source in sources if (card := _card(card_of(source.slide_id))) is not None}
     changed = [

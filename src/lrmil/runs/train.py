@@ -17,7 +17,7 @@ from lrmil.cohorts.screening import Screened, far_levels, near_duplicates, scree
 from lrmil.cohorts.splits import Fold, final_fold, make_folds, write_splits
 from lrmil.configs import TrainConfig
 from lrmil.errors import CohortError
-from lrmil.features.extraction import READING
+from lrmil.features.extraction import EXTRACTION_VERSION
 from lrmil.geometry import resolution_ratio
 from lrmil.io import atomic, hashing
 from lrmil.io.documents import require_no_links
@@ -237,7 +237,7 @@ def _say_changes(
         return features_of(work.out, None, slide_id, "lr_undistilled")
 
     said = changes_since(work.earlier, work.config, work.cohort, folds)
-    said += changed_slides(work.sources.values(), fingerprints, features, encoder_sha, READING)
+    said += changed_slides(work.sources.values(), fingerprints, features, encoder_sha, EXTRACTION_VERSION)
     note_changes(work.out, said)
     for done, sentence in enumerate(said, 1):
         yield Step(("changes",), done, len(said), message=sentence)
