@@ -12,7 +12,7 @@ import torch
 
 from lrmil.errors import SlideError
 from lrmil.features import extraction
-from lrmil.features.extraction import Outcome, SlideSource, check_failures, extract_features
+from lrmil.features.extraction import Outcome, SlideSource, extract_features, require_readable
 from lrmil.features.store import read_card, read_features
 from lrmil.geometry import parent_of
 from lrmil.models.encoders.loading import PatchEncoder, encoder_hash
@@ -267,11 +267,11 @@ def test_too_many_unreadable_patches_fail_the_slide_with_their_count(
 
 
 def test_the_limit_of_failures_is_inclusive() -> None:
-    check_failures(2, 10, 0.2)
+    require_readable(2, 10, 0.2)
     with pytest.raises(SlideError, match="Got 3 of 10"):
-        check_failures(3, 10, 0.2)
+        require_readable(3, 10, 0.2)
     with pytest.raises(SlideError, match="Expected tissue"):
-        check_failures(0, 0, 0.2)
+        require_readable(0, 0, 0.2)
 
 
 def test_a_slide_without_tissue_fails(extract: Extractor, tmp_path: Path) -> None:

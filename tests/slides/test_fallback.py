@@ -13,7 +13,7 @@ import torch
 from scipy import ndimage
 
 from lrmil.errors import SlideError
-from lrmil.features.extraction import extract_features, loss_note
+from lrmil.features.extraction import extract_features, unreadable_note
 from lrmil.features.store import read_card
 from lrmil.models.bundle import Bundle
 from lrmil.models.encoders.loading import PatchEncoder
@@ -179,9 +179,9 @@ class TestLostTissue:
 
 
 def test_the_share_that_is_lost() -> None:
-    assert loss_note(0, 300) == ()
-    assert loss_note(12, 300) == ("12 of 300 patches (4 %) could not be read and were left out.",)
-    assert loss_note(1, 300) == ("1 of 300 patches (less than 1 %) could not be read and were left out.",)
+    assert unreadable_note(0, 300) == ()
+    assert unreadable_note(12, 300) == ("12 of 300 patches (4 %) could not be read and were left out.",)
+    assert unreadable_note(1, 300) == ("1 of 300 patches (less than 1 %) could not be read and were left out.",)
 
 
 class TestNotesAreCarriedOn:

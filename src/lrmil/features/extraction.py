@@ -159,7 +159,7 @@ def extract_features(
         yield Step(job, len(slides), len(slides), "slides", result=outcomes)
 
 
-def loss_note(failed: int, total: int) -> tuple[str, ...]:
+def unreadable_note(failed: int, total: int) -> tuple[str, ...]:
     """Say how much of a slide was left out; nothing when nothing was."""
     if not failed:
         return ()
@@ -167,7 +167,7 @@ def loss_note(failed: int, total: int) -> tuple[str, ...]:
     return (f"{failed} of {total} patches ({share}) could not be read and were left out.",)
 
 
-def check_failures(failed: int, total: int, max_failed: float, notes: Sequence[str] = ()) -> None:
+def require_readable(failed: int, total: int, max_failed: float, notes: Sequence[str] = ()) -> None:
     """Refuse a slide of which too much was lost.
 
     Raises
@@ -293,7 +293,7 @@ def _encode(work: Extraction, opened: _Opened) -> Generator[Step[bool], None, Fe
     start = time.perf_counter()
     chosen = _choose(work, opened)
     total = len(chosen.index) + chosen.undecided
-    check_failures(chosen.undecided, total, work.plan.max_failed, chosen.notes)
+    require_readable(chosen.undecided, total, work.plan.max_failed, chosen.notes)
     parts = []
     for part in encode_patches(slide, chosen.level0_yx, chosen.grid, encoder, threads=work.threads):
         parts.append(part._replace(layers=tuple(map(_halved, part.layers))))
@@ -301,7 +301,7 @@ def _encode(work: Extraction, opened: _Opened) -> Generator[Step[bool], None, Fe
         yield Step((*work.job, source.slide_id), read, len(chosen.index), "patches")
     encoded = join(parts)
     failed = len(encoded.failed) + chosen.undecided
-    check_failures(failed, total, work.plan.max_failed)
+    require_readable(failed, total, work.plan.max_failed)
     card = FeaturesCard(
         slide_id=source.slide_id,
         slide_fingerprint=slide.fingerprint,
@@ -316,7 +316,7 @@ def _encode(work: Extraction, opened: _Opened) -> Generator[Step[bool], None, Fe
         failed=failed,
         seconds=time.perf_counter() - start,
         bytes_read=slide.bytes_read,
-        notes=(*slide.notes, *chosen.notes, *loss_note(failed, total)),
+        notes=(*slide.notes, *chosen.notes, *unreadable_note(failed, total)),
         checksum=slide.checksum,
         encoder=work.contract.to_dict(),
         reading=EXTRACTION_VERSION,

@@ -47,7 +47,7 @@ class Bundle:
     mpp, patch_size
         Resolution in um/px and side in pixels of its input patches.
     min_tissue, max_failed
-        As in `make_patches` and `check_failures`.
+        As in `make_patches` and `require_readable`.
     encoder, mil
         The LR patch encoder and the LR MIL.
     mil_config

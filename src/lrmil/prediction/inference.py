@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lrmil.errors import ConfigError
 from lrmil.features.encoding import Encoded, encode_patches, join
-from lrmil.features.extraction import check_failures, loss_note
+from lrmil.features.extraction import require_readable, unreadable_note
 from lrmil.models.bundle import Bundle
 from lrmil.models.devices import on_device, pick_device
 from lrmil.models.encoders.loading import PatchEncoder
@@ -120,7 +120,7 @@ def classify_steps(
         clock.mark("open")
         found = tissue_of(slide, tissue)
         patches = patches_of(slide, _plan_of(bundle), found)
-        check_failures(patches.undecided, len(patches) + patches.undecided, bundle.max_failed, found.notes)
+        require_readable(patches.undecided, len(patches) + patches.undecided, bundle.max_failed, found.notes)
         clock.mark("tissue")
         encoder = PatchEncoder(bundle.encoder, pick_device(options.device), batch_size=options.batch_size)
         source = "segmented" if tissue is None else "given"
@@ -137,7 +137,7 @@ def classify_steps(
             )
         encoded = join(parts)
         failed = len(encoded.failed) + patches.undecided
-        check_failures(failed, len(patches) + patches.undecided, bundle.max_failed)
+        require_readable(failed, len(patches) + patches.undecided, bundle.max_failed)
         reading.close()  # of a slide that changed meanwhile there is no answer
         clock.mark("patches")
         output = predict_bag(answer.mil, torch.from_numpy(encoded.embeddings))
@@ -223,7 +223,7 @@ class _Answer:
             bytes_read=None if slide.bytes_read is None else slide.bytes_read - (self.bytes_before or 0),
             slide_fingerprint=slide.fingerprint,
             bundle_sha256=self.bundle.sha256,
-            notes=(*slide.notes, *self.tissue.notes, *loss_note(failed, len(patches) + patches.undecided)),
+            notes=(*slide.notes, *self.tissue.notes, *unreadable_note(failed, len(patches) + patches.undecided)),
             checksum=slide.checksum,
             task=self.bundle.task,
         )
