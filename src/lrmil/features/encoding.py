@@ -42,7 +42,7 @@ def encode_patches(
         yield Encoded(batch.positions, embeddings, layers, batch.failed)
 
 
-def join(parts: Sequence[Encoded]) -> Encoded:
+def concatenate(parts: Sequence[Encoded]) -> Encoded:
     """Put the batches of one slide together.
 
     Raises

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrmil.errors import SlideError, TissueError
-from lrmil.features.encoding import encode_patches, join
+from lrmil.features.encoding import concatenate, encode_patches
 from lrmil.features.store import FORMAT, Features, FeaturesCard, is_current, require_same_encoder, write_features
 from lrmil.geometry import Grid
 from lrmil.io import atomic, hashing
@@ -299,7 +299,7 @@ def _encode(work: Extraction, opened: _Opened) -> Generator[Step[bool], None, Fe
         parts.append(part._replace(layers=tuple(map(_halved, part.layers))))
         read = sum(len(part.positions) + len(part.failed) for part in parts)
         yield Step((*work.job, source.slide_id), read, len(chosen.index), "patches")
-    encoded = join(parts)
+    encoded = concatenate(parts)
     failed = len(encoded.failed) + chosen.undecided
     require_readable(failed, total, work.plan.max_failed)
     card = FeaturesCard(

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from lrmil.errors import ConfigError
-from lrmil.features.encoding import Encoded, encode_patches, join
+from lrmil.features.encoding import Encoded, concatenate, encode_patches
 from lrmil.features.extraction import require_readable, unreadable_note
 from lrmil.models.bundle import Bundle
 from lrmil.models.devices import on_device, pick_device
@@ -135,7 +135,7 @@ def classify_steps(
             yield Step(
                 (slide.slide_id,), read, len(patches), "patches", answer.partial(parts) if options.live else None
             )
-        encoded = join(parts)
+        encoded = concatenate(parts)
         failed = len(encoded.failed) + patches.undecided
         require_readable(failed, len(patches) + patches.undecided, bundle.max_failed)
         reading.close()  # of a slide that changed meanwhile there is no answer
@@ -169,7 +169,7 @@ class _Answer:
         failed = sum(len(part.failed) for part in parts)
         if not seen:
             return self._prediction(np.zeros(0, np.int64), np.zeros(0), failed, status="partial")
-        encoded = join(parts)
+        encoded = concatenate(parts)
         output = predict_bag(self.mil, torch.from_numpy(encoded.embeddings))
         return self._prediction(encoded.positions, output.attention, failed, status="partial")
 

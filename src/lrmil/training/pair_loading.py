@@ -125,7 +125,7 @@ def _load_group(
             read = [(pair, waiting.popleft().result()) for pair in pairs[start : start + batch_size]]
             good = [(pair, pixels) for pair, pixels in read if pixels is not None]
             if good:
-                targets = RegionSamples.join([samples[i].take(torch.tensor([row])) for (i, row), _ in good])
+                targets = RegionSamples.concatenate([samples[i].take(torch.tensor([row])) for (i, row), _ in good])
                 yield PairedBatch(torch.from_numpy(np.stack([pixels for _, pixels in good])), targets)
     finally:  # the slides are closed next: no thread may still be reading them
         for future in waiting:

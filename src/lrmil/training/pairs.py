@@ -70,7 +70,7 @@ class RegionSamples:
         return RegionSamples(self.index[rows.numpy()], self.covered[rows], self.mean[rows], tokens)
 
     @classmethod
-    def join(cls, parts: Sequence["RegionSamples"]) -> "RegionSamples":
+    def concatenate(cls, parts: Sequence["RegionSamples"]) -> "RegionSamples":
         """Put several together."""
         tokens = zip(*(part.class_tokens for part in parts), strict=True)
         return cls(
