@@ -1,4 +1,4 @@
-"""The teacher's evidence on the LR lattice: against loops, and the identity that makes the student's task solvable."""
+"""The teacher's outputs on the LR lattice: against loops, and the identity that makes the student's task solvable."""
 
 import math
 

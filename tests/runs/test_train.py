@@ -21,7 +21,7 @@ from lrmil.models.bundle import load_bundle
 from lrmil.models.encoders.loading import encoder_hash
 from lrmil.prediction.inference import predict
 from lrmil.runs.arms import ARMS
-from lrmil.runs.fold_outputs import read_evidence, read_outputs
+from lrmil.runs.fold_outputs import read_outputs, read_teacher_outputs
 from lrmil.runs.plan_file import read_plan
 from lrmil.runs.train import Run, train, train_steps, without_failed
 from support.paths import TESTS
@@ -81,7 +81,7 @@ class TestSplitColumn:
         (fold,) = read_splits(tiny_run.folder / "splits.csv")
         for name in TRAINED:
             assert slides_in(tiny_run.folder / "fold-0" / name) == set(fold.train) | set(fold.val)
-        assert set(read_evidence(tiny_run.folder / "fold-0")) == set(fold.train) | set(fold.val)
+        assert set(read_teacher_outputs(tiny_run.folder / "fold-0")) == set(fold.train) | set(fold.val)
         bundle = load_bundle(tiny_run.folder / "model")
         assert bundle.training["slides"] == len(fold.train) and bundle.training["validation_slides"] == len(fold.val)
 
@@ -245,7 +245,7 @@ class TestCrossValidation:
                     seen = slides_in(folder / name)
                     assert seen == set(fold.train) | set(fold.val) and not seen & set(fold.test)
                     assert not any(slide_id in json.dumps(inputs_of(folder / name)) for slide_id in fold.test)
-            assert set(read_evidence(folder)) == set(fold.train) | set(fold.val)
+            assert set(read_teacher_outputs(folder)) == set(fold.train) | set(fold.val)
 
     def test_each_fold_has_its_own_encoder_and_features(self, crossed: Run) -> None:
         hashes = {

@@ -16,7 +16,7 @@ from lrmil.features.store import read_features
 from lrmil.models.heads.abmil import ABMIL
 from lrmil.models.heads.choice import make_mil
 from lrmil.tasks.classification import Classification
-from lrmil.training.bags import Bag, Evidence, student_bag
+from lrmil.training.bags import Bag, TeacherOutput, student_bag
 from lrmil.training.loop import Fit, FitRun
 from lrmil.training.slide_stage import train_mil
 from support.bags import CPU, make_bags
@@ -212,8 +212,8 @@ def test_a_warm_start_begins_with_the_teachers_weights(tmp_path: Path) -> None:
 def test_a_student_bag_pairs_features_with_evidence(tmp_path: Path) -> None:
     lr = write_bag(tmp_path / "lr.zarr", np.array([[1, 1], [0, 0], [2, 0]]), np.zeros((3, 4)))
     hr = write_bag(tmp_path / "hr.zarr", np.array([[0, 1], [3, 3], [1, 0]]), np.zeros((3, 4)), mpp=1.0)
-    evidence = Evidence(np.array([1.0, 2.0], np.float32), np.array([0.5, 2.0, 1.5], np.float32))
-    bag = student_bag("s", lr, hr, 1, evidence, children=2)
+    teacher = TeacherOutput(np.array([1.0, 2.0], np.float32), np.array([0.5, 2.0, 1.5], np.float32))
+    bag = student_bag("s", lr, hr, 1, teacher, children=2)
     assert (bag.slide_id, bag.features, bag.target) == ("s", lr, 1)
     assert bag.teacher_logits is not None and bag.teacher_logits.tolist() == [1.0, 2.0]
     np.testing.assert_allclose(bag.log_mass, [2.0, np.log(np.exp(0.5) + np.exp(1.5)), -np.inf], rtol=1e-6)

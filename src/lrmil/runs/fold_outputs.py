@@ -1,4 +1,4 @@
-"""What a trained fold holds: its MILs, the teacher's evidence, outputs on test slides, metrics of every epoch."""
+"""What a trained fold holds: its MILs, the teacher's outputs, outputs on test slides, metrics of every epoch."""
 
 import os
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from lrmil.models.finite import require_finite
 from lrmil.models.heads.choice import HeadCard, card_in, make_mil
 from lrmil.models.heads.head import MILHead
 from lrmil.runs.artefacts import load_into
-from lrmil.training.bags import Evidence
+from lrmil.training.bags import TeacherOutput
 
 WEIGHTS = "mil.safetensors"
 HEAD = "head.json"
@@ -125,17 +125,17 @@ def read_history(folder: Path) -> list[dict[str, float]]:
         raise FormatError(f"Expected figures of every epoch in {folder / 'history.json'}. Got other values.") from error
 
 
-def read_evidence(folder: Path) -> dict[str, Evidence]:
+def read_teacher_outputs(folder: Path) -> dict[str, TeacherOutput]:
     """Slide id -> what the fold's teacher says of its training and validation slides."""
     tensors = load_tensors(folder / "evidence/evidence.safetensors")
     names = sorted({name.rsplit("/", 1)[0] for name in tensors})
     try:
         return {
-            name: Evidence(tensors[f"{name}/logits"].numpy(), tensors[f"{name}/attention_logits"].numpy())
+            name: TeacherOutput(tensors[f"{name}/logits"].numpy(), tensors[f"{name}/attention_logits"].numpy())
             for name in names
         }
     except KeyError as error:
         raise FormatError(
-            f"Expected the teacher's evidence in {folder / 'evidence'}. Got none for {error}; delete that folder, then "
+            f"Expected the teacher's outputs in {folder / 'evidence'}. Got none for {error}; delete that folder, then "
             "run the same again."
         ) from error

@@ -34,7 +34,7 @@ INPUTS = {
     "val": "validation slides, their labels or features",
     "slides": "slides or their features",
     "teacher": "teacher",
-    "evidence": "teacher's evidence",
+    "evidence": "teacher's outputs",
     "models": "trained models",
 }
 

@@ -15,7 +15,7 @@ from lrmil.io.tensors import load_tensors, save_tensors
 from lrmil.models.encoders.loading import encoder_hash
 from lrmil.models.heads.head import MILHead
 from lrmil.runs.artefacts import key_of
-from lrmil.runs.fold_outputs import read_evidence, save_mil
+from lrmil.runs.fold_outputs import read_teacher_outputs, save_mil
 from lrmil.runs.fold_task import Artefact, FoldTask, train_artefact
 from lrmil.steps import Step
 from lrmil.tasks.choice import stated_name
@@ -36,12 +36,12 @@ def train_on_labels(task: FoldTask, arm: str) -> Iterator[Step[Never]]:
 
 
 def train_slide_stage(task: FoldTask) -> Iterator[Step[Never]]:
-    """Train the MIL of the student, stage 2: from labels and from the teacher's evidence."""
-    evidence = read_evidence(task.folder)
+    """Train the MIL of the student, stage 2: from labels and from the teacher's outputs."""
+    outputs = read_teacher_outputs(task.folder)
 
     def bag(slide_id: str) -> Bag:
         lr, hr = (task.features(arm, slide_id) for arm in ("lr_student", "hr_teacher"))
-        return student_bag(slide_id, lr, hr, task.labels[slide_id], evidence[slide_id], children=task.plan.children)
+        return student_bag(slide_id, lr, hr, task.labels[slide_id], outputs[slide_id], children=task.plan.children)
 
     warm = task.config.stage2.warm_start
     start = load_tensors(task.mil("hr_teacher") / "mil.safetensors") if warm else None
@@ -67,11 +67,11 @@ def train_patch_stage(task: FoldTask) -> Iterator[Step[Never]]:
     }
 
     def fit(run: FitRun) -> Iterator[Step[Fit]]:
-        evidence = read_evidence(task.folder) if attended else {}
+        outputs = read_teacher_outputs(task.folder) if attended else {}
 
         def pair(slide_id: str) -> PairedSlide:
             lr, hr = (task.features(arm, slide_id) for arm in ("lr_undistilled", "hr_teacher"))
-            attention = evidence[slide_id].attention_logits if attended else None
+            attention = outputs[slide_id].attention_logits if attended else None
             return PairedSlide(task.sources[slide_id], lr, hr, task.plan.children, attention)
 
         return train_student(

@@ -32,7 +32,7 @@ def run_fold(task: FoldTask) -> Iterator[Step[Path]]:
     """
     atomic.remove_leftovers(task.folder)
     yield from train_on_labels(task, "hr_teacher")
-    yield from _evidence(task)
+    yield from _teacher_outputs(task)
     yield from train_patch_stage(task)
     yield from _lr_features(task)
     yield from train_slide_stage(task)
@@ -41,7 +41,7 @@ def run_fold(task: FoldTask) -> Iterator[Step[Path]]:
     yield Step((task.fold.name,), 1, 1, "folds", result=task.folder)
 
 
-def _evidence(task: FoldTask) -> Iterator[Step[Never]]:
+def _teacher_outputs(task: FoldTask) -> Iterator[Step[Never]]:
     slide_ids = task.fold.train + task.fold.val
     inputs: dict[str, object] = {
         "what": "evidence",

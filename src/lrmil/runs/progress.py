@@ -16,7 +16,7 @@ TRAINED: dict[str, TrainedStage] = {
 }
 SENTENCES = {
     "teacher": "HR teacher",
-    "evidence": "the teacher's evidence",
+    "evidence": "the teacher's outputs",
     "stage 1": "stage 1, patch distillation",
     "LR features": "LR features of the distilled encoder",
     "lr_student": "stage 2, slide distillation",

@@ -15,7 +15,7 @@ from lrmil.targets import region_targets
 from lrmil.tasks.task import Target
 
 
-class Evidence(NamedTuple):
+class TeacherOutput(NamedTuple):
     """What the teacher MIL says of one slide."""
 
     logits: NDArray[np.float32]
@@ -48,11 +48,11 @@ class Bag:
     log_mass: NDArray[np.float32] | None = None
 
 
-def student_bag(slide_id: str, lr: Path, hr: Path, target: Target, evidence: Evidence, *, children: int) -> Bag:
-    """Pair a slide's LR features with the teacher's evidence, log A_r gathered on the LR patches (method.md 7)."""
+def student_bag(slide_id: str, lr: Path, hr: Path, target: Target, teacher: TeacherOutput, *, children: int) -> Bag:
+    """Pair a slide's LR features with the teacher's outputs, log A_r gathered on the LR patches (method.md 7)."""
     lr_index = read_index(lr)
-    log_mass = gather_log_mass(lr_index, read_index(hr), evidence.attention_logits, children=children)
-    return Bag(slide_id, lr, target, evidence.logits, log_mass)
+    log_mass = gather_log_mass(lr_index, read_index(hr), teacher.attention_logits, children=children)
+    return Bag(slide_id, lr, target, teacher.logits, log_mass)
 
 
 def gather_log_mass(
