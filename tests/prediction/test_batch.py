@@ -37,7 +37,7 @@ pytestmark = pytest.mark.long
 
 COLUMNS = ["slide_id", "status", "label", "prob_no", "prob_yes", "mpp", "mpp_source", "n_patches"]
 COLUMNS += ["failed_patches", "seconds", "reason", "checksum", "notes", "model", "message"]
-EVIDENCE = (".json", ".attention.ome.zarr", ".geojson", ".png")
+PREDICTION_FILES = (".json", ".attention.ome.zarr", ".geojson", ".png")
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_each_slide_has_its_evidence(slides: list[SlideSource], bundle: Bundle, 
     out = tmp_path / "out"
     classify(slides[:1], bundle, out)
     assert sorted(path.name for path in out.iterdir()) == sorted(
-        [".lrmil.lock", "predictions.csv", *(f"demo-001{ending}" for ending in EVIDENCE)]
+        [".lrmil.lock", "predictions.csv", *(f"demo-001{ending}" for ending in PREDICTION_FILES)]
     )
     result = predict(slides[0].path, bundle, "cpu")
     raster = read_ome_zarr(out / "demo-001.attention.ome.zarr")
@@ -152,7 +152,7 @@ def test_a_bad_slide_is_a_row_and_stops_nothing(slides: list[SlideSource], bundl
     assert "truncated" in bad["message"] and "There is no slide" in missing["message"] and not good["message"]
     assert bad["label"] == bad["prob_yes"] == bad["mpp"] == "" and bad["status"] == "failed"
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
-        [".lrmil.lock", "predictions.csv", *(f"demo-002{ending}" for ending in EVIDENCE)]
+        [".lrmil.lock", "predictions.csv", *(f"demo-002{ending}" for ending in PREDICTION_FILES)]
     )
 
 
@@ -309,14 +309,16 @@ def test_the_answer_of_a_slide_that_is_not_there_now_stays(
 ) -> None:
     out, source = tmp_path / "out", slides[0]
     classify(slides[:1], bundle, out)
-    before = [stamp_of(out / f"{source.slide_id}{ending}") for ending in EVIDENCE]
+    before = [stamp_of(out / f"{source.slide_id}{ending}") for ending in PREDICTION_FILES]
     source.path.rename(tmp_path / "elsewhere")  # as a disk that is not mounted
     (row,) = classify(slides[:1], bundle, out)
     assert row.status == "failed"
-    assert [stamp_of(out / f"{source.slide_id}{ending}") for ending in EVIDENCE] == before
+    assert [stamp_of(out / f"{source.slide_id}{ending}") for ending in PREDICTION_FILES] == before
     (tmp_path / "elsewhere").rename(source.path)
     (row,) = classify(slides[:1], bundle, out)
-    assert row.status == "ok" and [stamp_of(out / f"{source.slide_id}{ending}") for ending in EVIDENCE] == before
+    assert (
+        row.status == "ok" and [stamp_of(out / f"{source.slide_id}{ending}") for ending in PREDICTION_FILES] == before
+    )
 
 
 def half_mask(source: SlideSource) -> Raster:

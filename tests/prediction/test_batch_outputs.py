@@ -15,7 +15,7 @@ from support.runs import ON_CPU, stamp_of, tiny_bundle
 
 pytestmark = pytest.mark.long
 
-EVIDENCE = (".json", ".attention.ome.zarr", ".geojson", ".png")
+PREDICTION_FILES = (".json", ".attention.ome.zarr", ".geojson", ".png")
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ class TestOwnFolders:
         assert set(reading) == {slides[0], slides[2]}
         for source in (slides[0], slides[2]):
             own = sorted(path.name for path in outputs.slide_folders[source.path].iterdir())
-            assert own == sorted(f"{source.slide_id}{ending}" for ending in EVIDENCE)
+            assert own == sorted(f"{source.slide_id}{ending}" for ending in PREDICTION_FILES)
         with outputs.table_path.open(newline="", encoding="utf-8") as file:
             lines = [(line["slide_id"], line["status"]) for line in csv.DictReader(file)]
         assert lines == [("elsewhere", "new"), ("demo-001", "ok"), ("demo-000", "failed"), ("demo-002", "ok")]

@@ -31,7 +31,12 @@ from lrmil.tasks.task import Task
 
 FORMAT = "lrmil.prediction/2"
 ATTENTION = "{}.attention.ome.zarr"
-EVIDENCE: dict[str, Ours] = {"{}.json": is_card, ATTENTION: is_map, "{}.geojson": is_tiles, "{}.png": is_overlay}
+PREDICTION_FILES: dict[str, Ours] = {
+    "{}.json": is_card,
+    ATTENTION: is_map,
+    "{}.geojson": is_tiles,
+    "{}.png": is_overlay,
+}
 OVERLAY_SIDE = 1600  # px, the longer side of the overlay picture at most
 MAX_CARD = 4 << 20  # bytes
 NOTICE = "Model output, not a diagnosis."
@@ -80,7 +85,7 @@ def write_prediction(
         remove_prediction(out, slide_id)
         if not is_free(card, is_card):
             atomic.move_aside(card)
-        for name, ours in reversed(EVIDENCE.items()):
+        for name, ours in reversed(PREDICTION_FILES.items()):
             require_free(out / name.format(slide_id), ours)
             atomic.rename(made / name.format(slide_id), out / name.format(slide_id))
 
@@ -143,7 +148,7 @@ def require_place(out: Path, slide_id: str, tissue: Raster | None = None, inputs
     OverwriteError
         Naming the file and what to do.
     """
-    paths = {out / name.format(slide_id): ours for name, ours in EVIDENCE.items()}
+    paths = {out / name.format(slide_id): ours for name, ours in PREDICTION_FILES.items()}
     if inputs is not None:
         inputs.require_clear(list(paths))
     card = out / f"{slide_id}.json"
@@ -162,7 +167,7 @@ def is_mask_edited(out: Path, slide_id: str) -> bool:
 
 def remove_prediction(out: Path, slide_id: str) -> None:
     """Delete a prediction, its card first; masks, and what lrmil did not write, stay."""
-    paths = {out / name.format(slide_id): ours for name, ours in EVIDENCE.items()}
+    paths = {out / name.format(slide_id): ours for name, ours in PREDICTION_FILES.items()}
     for path in [path for path, ours in paths.items() if ours(path)]:
         atomic.remove(path)
 
