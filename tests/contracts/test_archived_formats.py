@@ -22,7 +22,7 @@ from lrmil.prediction.files import read_prediction
 from lrmil.prediction.options import PredictOptions
 from lrmil.reports.run_data import Report
 from lrmil.reports.run_report import render, write_report
-from lrmil.runs.changes import read_earlier
+from lrmil.runs.changes import read_previous_run
 from lrmil.runs.control import run_lock
 from lrmil.runs.plan_file import read_classes, read_plan, read_table_options
 from lrmil.runs.progress import SENTENCES
@@ -68,7 +68,7 @@ class TestRun:
         folds = read_splits(run / "splits.csv")
         assert [fold.name for fold in folds] == list(FOLDS)
         assert [len(fold.test) for fold in folds] == [6, 6, 0] and "stage 1" in folds[1].test
-        earlier = read_earlier(run)
+        earlier = read_previous_run(run)
         assert earlier is not None and earlier.config == asked
         assert earlier.cases["stage 1"] == ("case-003", "positive") and len(earlier.cases) == 12
 

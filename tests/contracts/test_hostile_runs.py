@@ -22,7 +22,7 @@ from lrmil.io.tensors import load_tensors
 from lrmil.reports.run_report import write_report
 from lrmil.runs import watch
 from lrmil.runs.artefacts import changed_inputs, is_committed, key_of
-from lrmil.runs.changes import read_changes, read_earlier
+from lrmil.runs.changes import read_changes, read_previous_run
 from lrmil.runs.control import request_stop, run_lock, stop_requested
 from lrmil.runs.fold_outputs import read_history, read_outputs
 from lrmil.runs.log import logged, parse_line
@@ -317,7 +317,7 @@ def test_whatever_stands_in_a_plan(data: st.DataObject, value: object, run: Path
         return  # TOML has no such value
     try:
         read_plan(run)
-        read_earlier(run)
+        read_previous_run(run)
     except LrmilError as error:
         assert str(error)
     read_status(run)
@@ -334,7 +334,7 @@ def test_no_bytes_of_a_document_raise_another_error(data: bytes, run: Path) -> N
             read(run / "splits.csv")
         except FormatError as error:
             assert str(error)
-    for read in (read_plan, read_earlier, read_history, read_outputs, key_of):  # type: ignore[assignment]
+    for read in (read_plan, read_previous_run, read_history, read_outputs, key_of):  # type: ignore[assignment]
         try:
             read(run)
         except (LrmilError, OSError) as error:

@@ -14,7 +14,7 @@ from lrmil.configs import TrainConfig, with_settings
 from lrmil.errors import ConfigError, FormatError
 from lrmil.models.bundle import load_bundle
 from lrmil.reports.run_report import write_report
-from lrmil.runs.changes import changes_since, note_changes, read_changes, read_earlier
+from lrmil.runs.changes import changes_since, read_changes, read_previous_run, record_changes
 from lrmil.runs.log import parse_line
 from lrmil.runs.plan_file import read_classes, read_table_options, write_plan
 from lrmil.runs.train import train_steps
@@ -228,7 +228,7 @@ class TestOtherVersions:
     def test_damaged_splits_are_drawn_again(self, tiny_run: TinyRun, copied: Path, text: str) -> None:
         good = (copied / "splits.csv").read_text()
         (copied / "splits.csv").write_text(text)
-        assert read_earlier(copied) is None
+        assert read_previous_run(copied) is None
         assert go_on(tiny_run.slides, tiny_run.labels, copied) == []
         assert (copied / "splits.csv").read_text() == good
 
@@ -267,10 +267,10 @@ class TestDamaged:
 
 
 def test_changes_are_kept_call_by_call(tmp_path: Path) -> None:
-    note_changes(tmp_path, [])
+    record_changes(tmp_path, [])
     assert read_changes(tmp_path) == [] and not list(tmp_path.iterdir())
-    note_changes(tmp_path, ["a"])
-    note_changes(tmp_path, ["b", "c"])
+    record_changes(tmp_path, ["a"])
+    record_changes(tmp_path, ["b", "c"])
     assert [entry["changes"] for entry in read_changes(tmp_path)] == [["a"], ["b", "c"]]
     for text in ("", "{}", "[1]", "[" * 100_000):
         (tmp_path / "changes.json").write_text(text)
@@ -278,9 +278,9 @@ def test_changes_are_kept_call_by_call(tmp_path: Path) -> None:
 
 
 def test_earlier_settings_are_read(tiny_run: TinyRun, tmp_path: Path) -> None:
-    earlier = read_earlier(tiny_run.folder)
+    earlier = read_previous_run(tiny_run.folder)
     assert earlier is not None and earlier.config == tiny_config() != with_settings(TrainConfig(), {"seed": 1})
-    assert len(earlier.cases) == 12 and read_earlier(tmp_path) is None
+    assert len(earlier.cases) == 12 and read_previous_run(tmp_path) is None
 
 
 @pytest.mark.parametrize("stated", [True, False])
@@ -292,7 +292,7 @@ def test_numbers_that_were_ordered_as_text_are_told(tmp_path: Path, stated: bool
     assert make_folds(before, folds=3, val_fraction=0.2, seed=0) == folds
     write_plan(tmp_path, TrainConfig(), "slides", "labels.csv", task=before.task if stated else None)
     write_splits(tmp_path / "splits.csv", folds, before)
-    earlier = read_earlier(tmp_path)
+    earlier = read_previous_run(tmp_path)
     assert earlier is not None and earlier.classes == before.classes
     assert changes_since(earlier, TrainConfig(), now, folds) == [
         "The order of the classes changed (1, 10, 2 -> 1, 2, 10): what learns from labels is trained anew."

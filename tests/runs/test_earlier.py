@@ -8,7 +8,7 @@ import pytest
 from lrmil import cli
 from lrmil.errors import OverwriteError
 from lrmil.reports.run_report import write_report
-from lrmil.runs.earlier import earlier_in
+from lrmil.runs.earlier import earlier_results
 from lrmil.runs.train import train
 from support.runs import TinyRun, tiny_config
 
@@ -41,12 +41,12 @@ class TestFinishedRuns:
         model = run / "model/bundle.json"
         before, stamp = self.results(run), model.stat().st_mtime_ns
         train(tiny_run.slides, tiny_run.labels, run, tiny_config(), device="cpu")
-        assert self.results(run) == before and model.stat().st_mtime_ns == stamp and earlier_in(run) == []
+        assert self.results(run) == before and model.stat().st_mtime_ns == stamp and earlier_results(run) == []
 
     def test_other_settings_keep_it_beside(self, tiny_run: TinyRun, run: Path) -> None:
         before, plan = self.results(run), (run / "plan.toml").read_bytes()
         train(tiny_run.slides, tiny_run.labels, run, tiny_config(stage2__lambda_hard=0.5), device="cpu")
-        assert earlier_in(run) == [run / "earlier-1"] and self.results(run / "earlier-1") == before
+        assert earlier_results(run) == [run / "earlier-1"] and self.results(run / "earlier-1") == before
         assert (run / "earlier-1/plan.toml").read_bytes() == plan
         assert self.results(run)["model/mil.safetensors"] != before["model/mil.safetensors"]
         second = self.results(run)
@@ -61,13 +61,13 @@ class TestFinishedRuns:
         next(steps)
         steps.close()  # type: ignore[attr-defined]
         train(tiny_run.slides, tiny_run.labels, run, config, device="cpu")
-        assert earlier_in(run) == [run / "earlier-1"] and self.results(run / "earlier-1") == before
+        assert earlier_results(run) == [run / "earlier-1"] and self.results(run / "earlier-1") == before
 
     def test_replaced_when_asked_for(self, tiny_run: TinyRun, run: Path) -> None:
         config = tiny_config(stage2__lambda_hard=0.5)
         before = self.results(run)
         train(tiny_run.slides, tiny_run.labels, run, config, device="cpu", replace=True)
-        assert earlier_in(run) == []
+        assert earlier_results(run) == []
         assert self.results(run)["model/mil.safetensors"] != before["model/mil.safetensors"]
 
     def test_results_whose_model_was_moved_away_are_kept(self, tiny_run: TinyRun, run: Path, tmp_path: Path) -> None:

@@ -20,12 +20,15 @@ from lrmil.slides.source import SlideSource
 from lrmil.tasks.class_order import order_before_numbers
 
 CHANGES = "changes.json"
-UNSPOKEN = ("encoder", "student_encoder")  # their values may name a folder, which names the machine and its user
-WITHOUT_EFFECT = ("batch_size", "threads")
+REDACTED_SETTINGS = (
+    "encoder",
+    "student_encoder",
+)  # their values may name a folder, which names the machine and its user
+SETTINGS_WITHOUT_EFFECT = ("batch_size", "threads")
 FEATURES = ("patch_size", "mpp_hr", "mpp_lr", "min_tissue", "min_tissue_hr", "max_failed")
 
 
-class Earlier(NamedTuple):
+class PreviousRun(NamedTuple):
     """What an earlier call in a run's folder was asked for."""
 
     config: TrainConfig
@@ -39,7 +42,7 @@ class Earlier(NamedTuple):
     """Classes in the order of the probabilities."""
 
 
-def read_earlier(run: Path) -> Earlier | None:
+def read_previous_run(run: Path) -> PreviousRun | None:
     """Read what an earlier call was asked for; None where there was none, or it came to nothing.
 
     Raises
@@ -57,26 +60,26 @@ def read_earlier(run: Path) -> Earlier | None:
     cases = {plain_cell(row[1]): (plain_cell(row[2]), plain_cell(row[3])) for row in rows}
     parts = {(row[0], plain_cell(row[1])): row[4] for row in rows}
     classes = read_classes(run) or order_before_numbers(label for _, label in cases.values())
-    return Earlier(config, cases, parts, _failed(run), classes)
+    return PreviousRun(config, cases, parts, _failed(run), classes)
 
 
-def changes_since(earlier: Earlier, config: TrainConfig, cohort: Cohort, folds: Sequence[Fold]) -> list[str]:
+def changes_since(previous: PreviousRun, config: TrainConfig, cohort: Cohort, folds: Sequence[Fold]) -> list[str]:
     """Say what of settings, table and folds is another than before, and what is redone for it."""
     now = {slide.slide_id: (slide.case_id, slide.label) for slide in cohort.slides}
-    both = sorted(now.keys() & earlier.cases.keys())
-    said = _changed_settings(to_dict(earlier.config), to_dict(config))
-    said += _changed_rows([i for i in both if now[i][1] != earlier.cases[i][1]], "labels", "what learns from labels")
-    if set(earlier.classes) == set(cohort.classes) and earlier.classes != cohort.classes:
-        orders = " -> ".join(", ".join(classes) for classes in (earlier.classes, cohort.classes))
+    both = sorted(now.keys() & previous.cases.keys())
+    said = _changed_settings(to_dict(previous.config), to_dict(config))
+    said += _changed_rows([i for i in both if now[i][1] != previous.cases[i][1]], "labels", "what learns from labels")
+    if set(previous.classes) == set(cohort.classes) and previous.classes != cohort.classes:
+        orders = " -> ".join(", ".join(classes) for classes in (previous.classes, cohort.classes))
         said.append(f"The order of the classes changed ({orders}): what learns from labels is trained anew.")
-    said += _changed_rows([i for i in both if now[i][0] != earlier.cases[i][0]], "cases", "folds may be drawn anew")
-    if new := sorted(now.keys() - earlier.cases.keys() - earlier.failed):
+    said += _changed_rows([i for i in both if now[i][0] != previous.cases[i][0]], "cases", "folds may be drawn anew")
+    if new := sorted(now.keys() - previous.cases.keys() - previous.failed):
         said.append(f"{_slides(new)} new: folds that hold them are made anew.")
-    if gone := sorted(earlier.cases.keys() - now.keys()):
+    if gone := sorted(previous.cases.keys() - now.keys()):
         said.append(f"{_slides(gone)} no longer in the table: folds that held them are made anew.")
     parts = {(fold.name, i): part for fold in folds for part in ("train", "val", "test") for i in getattr(fold, part)}
-    moved = {fold for fold, i in parts.keys() & earlier.parts.keys() if parts[fold, i] != earlier.parts[fold, i]}
-    names = {fold for fold, _ in parts} ^ {fold for fold, _ in earlier.parts}
+    moved = {fold for fold, i in parts.keys() & previous.parts.keys() if parts[fold, i] != previous.parts[fold, i]}
+    names = {fold for fold, _ in parts} ^ {fold for fold, _ in previous.parts}
     if moved or names:
         said.append(f"The folds are drawn anew ({', '.join(sorted(moved | names))}) and trained anew.")
     return said
@@ -121,7 +124,7 @@ def changed_slides(
     return said
 
 
-def note_changes(run: Path, said: Sequence[str]) -> None:
+def record_changes(run: Path, said: Sequence[str]) -> None:
     """Keep what was said, after what was said in earlier calls."""
     if said:
         entry = {"date": datetime.datetime.now(datetime.UTC).date().isoformat(), "changes": list(said)}
@@ -129,7 +132,7 @@ def note_changes(run: Path, said: Sequence[str]) -> None:
 
 
 def read_changes(run: Path) -> list[dict[str, object]]:
-    """Read what `note_changes` kept, an entry with "date" and "changes" for each call; none where it is unreadable."""
+    """Read what `record_changes` kept, an entry with "date" and "changes" for each call; none where it is unreadable."""
     try:
         found = read_json_document(run / CHANGES)
     except (OSError, FormatError):
@@ -154,9 +157,9 @@ def _changed_settings(before: Mapping[str, object], now: Mapping[str, object]) -
     old, new = _flat(before), _flat(now)
     names = [name for name in new if old.get(name) != new[name]]
     said = []
-    if shown := [name if name in UNSPOKEN else f"{name} {old.get(name)} -> {new[name]}" for name in names]:
+    if shown := [name if name in REDACTED_SETTINGS else f"{name} {old.get(name)} -> {new[name]}" for name in names]:
         redone = "all features are made again" if set(names) & set(FEATURES) else "what they touch is made again"
-        idle = all(name in WITHOUT_EFFECT for name in names)
+        idle = all(name in SETTINGS_WITHOUT_EFFECT for name in names)
         said.append(f"Settings changed ({', '.join(shown)}): {'nothing is made again' if idle else redone}.")
     return said
 

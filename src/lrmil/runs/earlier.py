@@ -54,7 +54,7 @@ MODEL = "model"
 DATED = ("date", "version")  # of what a model says of its training: no other model for that
 
 
-def require_run_place(run: Path, *, replace: bool) -> None:
+def require_free_run(run: Path, *, replace: bool) -> None:
     """Refuse a run folder in which something else has a name that a training writes.
 
     A splits.csv that is none, in a run of ours, is a damaged one: it is put aside, and drawn again.
@@ -86,7 +86,7 @@ def require_run_place(run: Path, *, replace: bool) -> None:
         atomic.move_aside(run / "splits.csv")
 
 
-def put_by(run: Path, *, replace: bool) -> None:
+def set_aside_results(run: Path, *, replace: bool) -> None:
     """Take the results of an earlier call out of the way: into RUN/earlier-<n> when the run was finished.
 
     Parameters
@@ -107,7 +107,7 @@ def put_by(run: Path, *, replace: bool) -> None:
         atomic.remove_ours(run / name, ours)
 
 
-def settle(run: Path, figures: dict[str, object], bundle: Bundle, *, replace: bool) -> None:
+def write_model(run: Path, figures: dict[str, object], bundle: Bundle, *, replace: bool) -> None:
     """Write the model, and keep the one before beside its results unless it is the same.
 
     Parameters
@@ -140,7 +140,7 @@ def settle(run: Path, figures: dict[str, object], bundle: Bundle, *, replace: bo
     save_bundle(run / MODEL, bundle)
 
 
-def earlier_in(run: Path) -> list[Path]:
+def earlier_results(run: Path) -> list[Path]:
     """Folders of earlier results, the oldest first."""
     if not run.is_dir():
         return []
@@ -149,13 +149,13 @@ def earlier_in(run: Path) -> list[Path]:
 
 
 def _next(run: Path) -> Path:
-    taken = [int(path.name.partition("-")[2]) for path in earlier_in(run)]
+    taken = [int(path.name.partition("-")[2]) for path in earlier_results(run)]
     return run / f"earlier-{max(taken, default=0) + 1}"
 
 
 def _pending(run: Path) -> Path | None:
     """The newest folder of results whose model is still the run's own."""
-    kept = earlier_in(run)
+    kept = earlier_results(run)
     newest = kept[-1] if kept else None
     if newest is None or not is_metrics(newest / "metrics.json") or os.path.lexists(newest / MODEL):
         return None

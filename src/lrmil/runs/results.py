@@ -17,7 +17,7 @@ from lrmil.io.ownership import is_out_of_fold_table, is_problems
 from lrmil.io.safe_csv import csv_text
 from lrmil.models.bundle import Bundle, load_bundle
 from lrmil.runs.arms import ARMS
-from lrmil.runs.earlier import settle
+from lrmil.runs.earlier import write_model
 from lrmil.runs.fold_outputs import load_mil, read_outputs
 from lrmil.runs.fold_task import FoldTask, load_lr_encoder
 from lrmil.runs.plan_file import settings_hash
@@ -132,7 +132,7 @@ def write_bundle(
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "version": __version__,
     }
-    settle(
+    write_model(
         out,
         figures,
         Bundle(

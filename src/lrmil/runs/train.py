@@ -26,9 +26,9 @@ from lrmil.models.devices import pick_device
 from lrmil.models.encoders.loading import Encoder, default_size, encoder_hash
 from lrmil.patches.plan import PatchPlan
 from lrmil.runs.arms import features_of
-from lrmil.runs.changes import Earlier, changed_slides, changes_since, note_changes, read_earlier
+from lrmil.runs.changes import PreviousRun, changed_slides, changes_since, read_previous_run, record_changes
 from lrmil.runs.control import run_lock, stop_requested
-from lrmil.runs.earlier import put_by, require_run_place
+from lrmil.runs.earlier import require_free_run, set_aside_results
 from lrmil.runs.environment import write_environment
 from lrmil.runs.fold_task import FoldTask
 from lrmil.runs.folds import run_fold
@@ -145,13 +145,13 @@ def train_steps(
     with run_lock(out):
         require_no_links(out)
         stop_requested(out)  # one from before the start is of an earlier call
-        earlier = read_earlier(out)
-        require_run_place(out, replace=replace)
+        previous = read_previous_run(out)
+        require_free_run(out, replace=replace)
         atomic.remove_leftovers(out)
-        put_by(out, replace=replace)
+        set_aside_results(out, replace=replace)
         write_plan(out, config, str(slides), str(labels), options=options, task=report.cohort.task)
         write_environment(out, torch_device)
-        work = _Work(out, report, report.cohort, config, plan, torch_device, replace, earlier)
+        work = _Work(out, report, report.cohort, config, plan, torch_device, replace, previous)
         yield from logged(
             _run(work),
             out / LOG,
@@ -184,7 +184,7 @@ class _Work:
     device: torch.device
     replace: bool
     """Whether results of a finished run are replaced."""
-    earlier: Earlier | None
+    previous: PreviousRun | None
 
     @property
     def sources(self) -> dict[str, SlideSource]:
@@ -229,16 +229,16 @@ def _say_changes(
     work: _Work, folds: Sequence[Fold], screened: Sequence[Screened], encoder_sha: str
 ) -> Iterator[Step[Never]]:
     """Say, and keep for the report, what is another than in an earlier call and what is redone for it."""
-    if work.earlier is None:
+    if work.previous is None:
         return
     fingerprints = {slide.slide_id: slide.fingerprint for slide in screened if slide.fingerprint}
 
     def features(slide_id: str) -> Path:
         return features_of(work.out, None, slide_id, "lr_undistilled")
 
-    said = changes_since(work.earlier, work.config, work.cohort, folds)
+    said = changes_since(work.previous, work.config, work.cohort, folds)
     said += changed_slides(work.sources.values(), fingerprints, features, encoder_sha, EXTRACTION_VERSION)
-    note_changes(work.out, said)
+    record_changes(work.out, said)
     for done, sentence in enumerate(said, 1):
         yield Step(("changes",), done, len(said), message=sentence)
 

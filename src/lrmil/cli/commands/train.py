@@ -39,10 +39,10 @@ def run(options: argparse.Namespace) -> int:
     from lrmil.cli.printing import print_arms, stderr, stdout
     from lrmil.cli.progress import show
     from lrmil.reports.run_report import write_report
-    from lrmil.runs.earlier import earlier_in
+    from lrmil.runs.earlier import earlier_results
     from lrmil.runs.train import train_steps
 
-    before = earlier_in(options.out)
+    before = earlier_results(options.out)
     steps = train_steps(
         options.slides,
         options.labels,
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
         options=table_options_of(options),
     )
     done = show(steps, stderr)
-    for kept in [folder for folder in earlier_in(options.out) if folder not in before]:
+    for kept in [folder for folder in earlier_results(options.out) if folder not in before]:
         stderr.print(f"Results and model of the run before are kept in {kept}.", markup=False)
     report = write_report(done.folder)
     print_arms(done.metrics)
