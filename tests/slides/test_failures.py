@@ -25,7 +25,7 @@ from lrmil.patches.plan import PatchPlan
 from lrmil.prediction import batch
 from lrmil.prediction.batch import predict_slides
 from lrmil.prediction.table import Row
-from lrmil.slides.failures import Failure, failure_of, namesakes
+from lrmil.slides.failures import Failure, duplicate_names, failure_of
 from lrmil.slides.slide import Slide
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step, last
@@ -185,16 +185,16 @@ class TestNamesakes:
     def test_case_and_the_way_accents_are_written_make_no_difference(self) -> None:
         names = ["A1", "a1", "é", "e\u0301", "b"]
         sources = [SlideSource(name, Path(f"{number}.svs")) for number, name in enumerate(names)]
-        assert sorted(path.stem for path in namesakes(sources)) == ["0", "1", "2", "3"]
+        assert sorted(path.stem for path in duplicate_names(sources)) == ["0", "1", "2", "3"]
 
     def test_folders_are_named_where_the_files_are_called_the_same(self) -> None:
-        found = namesakes([SlideSource("a", Path("/x/one/a.svs")), SlideSource("a", Path("/x/two/a.svs"))])
+        found = duplicate_names([SlideSource("a", Path("/x/one/a.svs")), SlideSource("a", Path("/x/two/a.svs"))])
         assert found[Path("/x/one/a.svs")] == Failure(
             "name", "Expected one slide of this name. Got one/a.svs and two/a.svs; rename all but one, then run again."
         )
 
     def test_the_same_file_twice_is_no_namesake(self) -> None:
-        assert namesakes([SOURCE, SOURCE]) == {}
+        assert duplicate_names([SOURCE, SOURCE]) == {}
 
 
 class TestFullDisk:

@@ -89,7 +89,7 @@ def without_folder(error: Exception, path: Path) -> str:
     return str(error).replace(str(path), path.name).replace(printable, str(LrmilError(path.name)))
 
 
-def namesakes(sources: Sequence[SlideSource]) -> dict[Path, Failure]:
+def duplicate_names(sources: Sequence[SlideSource]) -> dict[Path, Failure]:
     """Find different slides of one name, whose outputs would overwrite each other; none of them may be worked on.
 
     Names that differ only in case count as one: some file systems do not tell them apart.
@@ -97,8 +97,10 @@ def namesakes(sources: Sequence[SlideSource]) -> dict[Path, Failure]:
     by_name: defaultdict[str, dict[Path, Path]] = defaultdict(dict)
     for source in sources:
         by_name[unicodedata.normalize("NFC", source.slide_id).casefold()].setdefault(_real(source.path), source.path)
-    twins = {real: _twin(list(paths.values())) for paths in by_name.values() if len(paths) > 1 for real in paths}
-    return {source.path: twins[real] for source in sources if (real := _real(source.path)) in twins}
+    duplicates = {
+        real: _duplicate_name(list(paths.values())) for paths in by_name.values() if len(paths) > 1 for real in paths
+    }
+    return {source.path: duplicates[real] for source in sources if (real := _real(source.path)) in duplicates}
 
 
 def _real(path: Path) -> Path:
@@ -109,8 +111,8 @@ def _real(path: Path) -> Path:
 
 
 def unfit_names(sources: Sequence[SlideSource]) -> dict[Path, Failure]:
-    """Find slides whose outputs cannot be named after them: those of `namesakes`, and names too long for a file."""
-    found = namesakes(sources)
+    """Find slides whose outputs cannot be named after them: those of `duplicate_names`, and those of too long a name."""
+    found = duplicate_names(sources)
     for source in sources:
         try:
             refuse_long_name(source.slide_id)
@@ -135,7 +137,7 @@ def refuse_long_name(slide_id: str) -> None:
         )
 
 
-def _twin(paths: Sequence[Path]) -> Failure:
+def _duplicate_name(paths: Sequence[Path]) -> Failure:
     parents = {path.parent for path in paths}
     shown = [path.name if len(parents) == 1 else f"{path.parent.name}/{path.name}" for path in paths]
     message = f"Expected one slide of this name. Got {' and '.join(shown)}; rename all but one, then run again."

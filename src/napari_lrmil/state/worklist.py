@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from lrmil.errors import SlideError
 from lrmil.slides.discovery import find_slides
 from lrmil.slides.each import finish
-from lrmil.slides.failures import Failure, failure_of, namesakes
+from lrmil.slides.failures import Failure, duplicate_names, failure_of
 from lrmil.slides.source import SlideSource, slide_id_of
 from lrmil.steps import Step
 from napari_lrmil.state.messages import explain_slide
@@ -123,7 +123,7 @@ def scan(folder: Path, results: Path, bundle_sha256: str) -> Iterator[Step[list[
 def entries_of(paths: Sequence[Path]) -> list[Entry]:
     """Make an entry of every slide; files that share a name are failed ones."""
     entries = [Entry(path, slide_id_of(path)) for path in paths]
-    twins = namesakes([entry.source for entry in entries])
+    twins = duplicate_names([entry.source for entry in entries])
     return [replace(failed(entry, twins[entry.path]), twin=True) if entry.path in twins else entry for entry in entries]
 
 

@@ -16,7 +16,7 @@ from qtpy.QtCore import Qt
 from lrmil.models.bundle import Bundle, load_bundle
 from lrmil.reviews.log import Review, append_review
 from lrmil.slides.discovery import find_slides
-from lrmil.slides.failures import namesakes
+from lrmil.slides.failures import duplicate_names
 from lrmil.steps import Step, last
 from napari_lrmil.docks.worklist import Worklist
 from napari_lrmil.jobs.classify_list import classify_list
@@ -248,7 +248,7 @@ def test_two_files_of_one_name_fail_with_the_reason(
     finish(worklist.session)
     twins = [row for row in shown(worklist) if row[SLIDE] == "demo-000"]
     assert [row[STATUS] for row in twins] == ["failed", "failed"]
-    told = namesakes([line.entry.source for line in worklist.table.lines]).values()
+    told = duplicate_names([line.entry.source for line in worklist.table.lines]).values()
     assert len(told) == 2 and {row[MESSAGE] for row in twins} == {failure.message for failure in told}
     assert not list(worklist.session.preferences.results.glob("demo-000*"))
 
