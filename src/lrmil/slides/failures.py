@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 LOOK_CLOSER = "find the cause with lrmil -v"
 LONGEST_NAME = 220  # bytes: file systems allow 255, of which ".attention.ome.zarr" and a number put aside take some
 # A full disk, a broken model or an encoder that fails would fail every slide, and who stopped the run meant all of it.
-CONCERNS_THE_RUN = (EncoderError, ModelError, OutputError, Stopped)
+RUN_LEVEL_ERRORS = (EncoderError, ModelError, OutputError, Stopped)
 REASONS = {  # the first that fits
     ResolutionError: "resolution",
     TissueError: "tissue",
@@ -57,7 +57,7 @@ def failure_of(error: Exception, source: SlideSource) -> Failure:
     EncoderError, ModelError, OutputError, Stopped
         Given one of these: they concern the run, not the slide.
     """
-    if isinstance(error, CONCERNS_THE_RUN):
+    if isinstance(error, RUN_LEVEL_ERRORS):
         raise error
     reason = reason_of(error)
     if isinstance(error, LrmilError):
