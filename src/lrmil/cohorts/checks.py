@@ -12,8 +12,8 @@ from lrmil.errors import LISTED, names_of
 from lrmil.tasks.classification import Classification
 from lrmil.tasks.task import Task
 
-MOST_CLASSES = 20  # more of them are taken for names or measurements, not classes, where they have few cases each
-MOST_FOLDS = 20  # folds of a table that are tried out
+MAX_CLASSES = 20  # more of them are taken for names or measurements, not classes, where they have few cases each
+MAX_FOLDS = 20  # folds of a table that are tried out
 SITE_GAIN = 0.5  # share of the wrong guesses that knowing the site must save to be worth a warning
 
 
@@ -161,7 +161,7 @@ def _counted_problems(rows: Sequence[Row], columns: Mapping[str, str], folds: in
         yield from _split_problems(list(cases.values()), sorted(classes), columns["split"])
     elif "fold" in columns:
         yield from _fold_problems(list(cases.values()), sorted(classes), columns["fold"])
-    elif len(classes) > MOST_CLASSES and len(cases) < 2 * len(classes):
+    elif len(classes) > MAX_CLASSES and len(cases) < 2 * len(classes):
         count = len({case_id for case_id, _ in cases})
         message = f"Expected classes of several cases each; got {len(classes)} classes in {count} cases."
         hint = "Check that this is the label column: it looks like names or measurements."
@@ -187,7 +187,7 @@ def _undivided(
     if "split" in columns:
         tests = [{row.case_id or row.slide_id for row in rows if row.split == "test"}]
     elif "fold" in columns:
-        names = sorted({row.fold or "" for row in rows})[:MOST_FOLDS]
+        names = sorted({row.fold or "" for row in rows})[:MAX_FOLDS]
         of_fold = [{row.case_id or row.slide_id for row in rows if row.fold == name} for name in names]
         tests = [nothing, *of_fold]
     elif len({label for labels in labels_of.values() for label in labels}) > 1:

@@ -18,7 +18,7 @@ from lrmil.tasks.task import Target, Task
 
 __all__ = ["Cohort", "CohortReport", "Problem", "SlideRecord", "TableOptions", "validate_cohort"]
 
-TOLD = 20  # warnings told one by one
+MAX_WARNINGS = 20  # warnings told one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +102,14 @@ class CohortReport:
 
     @property
     def warnings(self) -> list[str]:
-        """Each warning in a line, and of more than `TOLD` how many there are."""
+        """Each warning in a line, and of more than `MAX_WARNINGS` how many there are."""
         found = [problem for problem in self.problems if problem.severity == "warning"]
-        more = [f"{len(found) - TOLD} more warnings; lrmil validate lists them."] if len(found) > TOLD else []
-        return [f"{problem.message} {problem.hint}" for problem in found[:TOLD]] + more
+        more = (
+            [f"{len(found) - MAX_WARNINGS} more warnings; lrmil validate lists them."]
+            if len(found) > MAX_WARNINGS
+            else []
+        )
+        return [f"{problem.message} {problem.hint}" for problem in found[:MAX_WARNINGS]] + more
 
 
 def validate_cohort(

@@ -12,8 +12,8 @@ from lrmil.io.tables import Table, read_table
 from lrmil.slides.resolution import PLAUSIBLE_MPP
 
 ROLES = ("slide_id", "mpp")
-SHOWN = 20  # problems written out
-UNUSED = 100  # rows without a slide that are told one by one
+MAX_PROBLEMS = 20  # problems written out
+MAX_UNUSED = 100  # rows without a slide that are told one by one
 
 
 class MppTable(NamedTuple):
@@ -22,8 +22,8 @@ class MppTable(NamedTuple):
     mpp: dict[str, float]
     """Slide id -> um/px of level 0."""
     unused: tuple[str, ...]
-    """A sentence for each row of which there is no such slide, one for more than `UNUSED`, one each for what else is
-    not read: sheets, and a second column of names."""
+    """One sentence for each row whose slide is absent (at most `MAX_UNUSED`, then their number), and one for each sheet or
+    column that was not read."""
 
 
 def read_mpp_table(path: Path, slide_ids: Collection[str]) -> MppTable:
@@ -67,18 +67,20 @@ def read_mpp_table(path: Path, slide_ids: Collection[str]) -> MppTable:
             unused[slide_id] = _unused(name, number, names)
         rows.setdefault(slide_id, number)
     if problems:
-        more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+        more = f"; and {len(problems) - MAX_PROBLEMS} more" if len(problems) > MAX_PROBLEMS else ""
         raise CohortError(
-            f"Expected a resolution in each row of {table.title}. Got {'; '.join(problems[:SHOWN])}{more}."
+            f"Expected a resolution in each row of {table.title}. Got {'; '.join(problems[:MAX_PROBLEMS])}{more}."
         )
     known = {slide_id: value for slide_id, value in found.items() if slide_id in names.names}
     if not known:
-        said = " ".join([*unused.values()][:SHOWN]) or "It has no row with a value."
+        said = " ".join([*unused.values()][:MAX_PROBLEMS]) or "It has no row with a value."
         raise CohortError(
             f"Expected rows for the slides in {table.title}{table.sheet_hint}; none is about one of them. {said}"
         )
-    rest = [f"{len(unused) - UNUSED} more rows are about no slide that is there."] if len(unused) > UNUSED else []
-    return MppTable(known, (*filter(None, notes), *[*unused.values()][:UNUSED], *rest))
+    rest = (
+        [f"{len(unused) - MAX_UNUSED} more rows are about no slide that is there."] if len(unused) > MAX_UNUSED else []
+    )
+    return MppTable(known, (*filter(None, notes), *[*unused.values()][:MAX_UNUSED], *rest))
 
 
 def _place(table: Table, role: str, notes: list[str]) -> int:

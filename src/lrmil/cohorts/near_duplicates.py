@@ -5,24 +5,24 @@ from numpy.typing import NDArray
 from scipy.fft import dctn
 from scipy.spatial import KDTree
 
-COARSE = 8  # lowest frequencies in y and in x that are kept: enough to tell even pictures of pure noise apart
+FREQUENCIES = 8  # lowest frequencies in y and in x that are kept: enough to tell even pictures of pure noise apart
 MIN_AXES = 8  # axes of the tree; on fewer, many different pictures lie close together
 SPREAD = 1.5  # mean squared distance on those axes from the mean picture, in squared search radii
 SLACK = 1e-3  # added to the search radius for rounding
-COMPARED = 1024  # pairs compared at once: 16 MB
+PAIRS_AT_ONCE = 1024  # pairs compared at once: 16 MB
 
 
-def similar_pairs(pictures: NDArray[np.float32], least: float) -> NDArray[np.int64]:
-    """Find all pairs of pictures of at least a given correlation.
+def similar_pairs(pictures: NDArray[np.float32], min_correlation: float) -> NDArray[np.int64]:
+    """Find all pairs of pictures of at min_correlation a given correlation.
 
-    The coarsest frequencies of a picture are its projection on orthogonal axes. So two pictures lie at least as far
+    The coarsest frequencies of a picture are its projection on orthogonal axes. So two pictures lie at min_correlation as far
     apart as their projections, and every pair that is searched for is among the neighbours in a tree of those.
 
     Parameters
     ----------
     pictures
         [n, side, side] square pictures of length 1.
-    least
+    min_correlation
         Correlation, 0 to 1, from which two pictures are a pair.
 
     Returns
@@ -32,12 +32,12 @@ def similar_pairs(pictures: NDArray[np.float32], least: float) -> NDArray[np.int
     """
     if len(pictures) < 2:
         return np.empty((0, 2), np.int64)
-    radius = np.sqrt(2 - 2 * least)  # of two vectors of length 1
+    radius = np.sqrt(2 - 2 * min_correlation)  # of two vectors of length 1
     near = KDTree(_projected(pictures, radius)).query_pairs(radius + SLACK, output_type="ndarray").astype(np.int64)
     near = near[np.lexsort((near[:, 1], near[:, 0]))]
     flat = pictures.reshape(len(pictures), -1)
-    chunks = (near[start : start + COMPARED] for start in range(0, len(near), COMPARED))
-    return np.concatenate([near[:0], *(pairs[_correlation(flat, pairs) >= least] for pairs in chunks)])
+    chunks = (near[start : start + PAIRS_AT_ONCE] for start in range(0, len(near), PAIRS_AT_ONCE))
+    return np.concatenate([near[:0], *(pairs[_correlation(flat, pairs) >= min_correlation] for pairs in chunks)])
 
 
 def _correlation(pictures: NDArray[np.float32], pairs: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -47,7 +47,9 @@ def _correlation(pictures: NDArray[np.float32], pairs: NDArray[np.int64]) -> NDA
 
 def _projected(pictures: NDArray[np.float32], radius: float) -> NDArray[np.float64]:
     """Project pictures on those axes, of the coarsest frequencies, on which they differ most."""
-    waves = dctn(pictures.astype(np.float64), axes=(1, 2), norm="ortho")[:, :COARSE, :COARSE].reshape(len(pictures), -1)
+    waves = dctn(pictures.astype(np.float64), axes=(1, 2), norm="ortho")[:, :FREQUENCIES, :FREQUENCIES].reshape(
+        len(pictures), -1
+    )
     waves -= waves.mean(axis=0)
     variances, axes = np.linalg.eigh(waves.T @ waves / len(waves))  # smallest first
     count = np.searchsorted(np.cumsum(variances[::-1]), SPREAD * radius**2) + 1

@@ -9,7 +9,7 @@ from lrmil.cohorts.labels import Labels, Problem, Row, TableOptions
 from lrmil.cohorts.names import EXTENSION, SlideNames
 from lrmil.errors import LISTED, names_of
 
-UNKNOWN = 1000  # rows without a slide that are listed one by one
+MAX_UNKNOWN = 1000  # rows without a slide that are listed one by one
 NUMBERED = re.compile(r"[._\- ]\d+")  # "a_2" is beside "a", not a longer name of it
 
 
@@ -173,7 +173,7 @@ def _nameless(table: Labels) -> set[int]:
 def _missing(table: Labels, unknown: Sequence[Row], matched: Sequence[Row], names: SlideNames) -> Iterator[Problem]:
     unlisted = names.names - {row.slide_id for row in matched}
     elsewhere = "" if matched else _better_column(table, names)
-    for row in unknown[:UNKNOWN]:
+    for row in unknown[:MAX_UNKNOWN]:
         if table.by_patient:
             wanted = f"slide files whose name begins with case '{row.case_id}'; there are none"
             hint = f"Add the files, or a column slide_id; the name of a slide of this case may be '{row.case_id}_1'."
@@ -182,8 +182,8 @@ def _missing(table: Labels, unknown: Sequence[Row], matched: Sequence[Row], name
             hint = names.hint(row.slide_id, first=unlisted) or "Add the file, or delete the row."
         message = f"Expected {wanted} among {len(names.names)} slides (--skip-missing leaves such rows out)."
         yield Problem(row.number, table.name_column, message, elsewhere or hint, "error")
-    if len(unknown) > UNKNOWN:
-        message = f"Expected a slide file for every row; {len(unknown) - UNKNOWN} more rows have none."
+    if len(unknown) > MAX_UNKNOWN:
+        message = f"Expected a slide file for every row; {len(unknown) - MAX_UNKNOWN} more rows have none."
         hint = elsewhere or "Is it the right folder, and the right column?"
         yield Problem(None, table.name_column, message, hint, "error")
 
@@ -192,7 +192,7 @@ def _better_column(table: Labels, names: SlideNames) -> str:
     """Name the column that does name slides, where the one that was read names none."""
     counts = Counter(
         place
-        for cells in table.records[1 : UNKNOWN + 1]
+        for cells in table.records[1 : MAX_UNKNOWN + 1]
         for place, cell in enumerate(cells)
         if cell and names.find(cell) is not None
     )

@@ -25,15 +25,15 @@ from lrmil.slides.resolution import ASKED_MPP
 
 FORMAT = "lrmil.features/1"
 ROWS_PER_CHUNK = 1024
-LARGEST_PATCH = 65_536
-SMALLEST_MPP = 1e-4  # um/px
-FARTHEST = 2**31  # level-0 pixels
+MAX_PATCH_SIZE = 65_536
+MIN_MPP = 1e-4  # um/px
+MAX_ORIGIN = 2**31  # level-0 pixels
 COMPRESSOR = ZstdCodec(level=0, checksum=True)  # a bit that flips on the disk is an error, not another number
 INDEX, FLOATS = ("int32",), ("float32", "float16")
 UNREADABLE = (OSError, KeyError, ValueError, TypeError, RuntimeError)  # RuntimeError: the codec's
 
-Mpp = Annotated[Number, Field(ge=SMALLEST_MPP, le=ASKED_MPP[1])]
-Corner = Annotated[Whole, Field(gt=-FARTHEST, lt=FARTHEST)]
+Mpp = Annotated[Number, Field(ge=MIN_MPP, le=ASKED_MPP[1])]
+Corner = Annotated[Whole, Field(gt=-MAX_ORIGIN, lt=MAX_ORIGIN)]
 Count = Annotated[Whole, Field(ge=0)]
 
 
@@ -75,7 +75,7 @@ class FeaturesCard:
     slide_mpp: Mpp
     mpp_source: Text
     mpp: Mpp
-    size: Annotated[Whole, Field(ge=1, le=LARGEST_PATCH)]
+    size: Annotated[Whole, Field(ge=1, le=MAX_PATCH_SIZE)]
     origin_yx: tuple[Corner, Corner]
     encoder_hash: Text
     key: Text

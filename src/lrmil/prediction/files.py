@@ -37,7 +37,7 @@ PREDICTION_FILES: dict[str, Ours] = {
     "{}.geojson": is_tiles,
     "{}.png": is_overlay,
 }
-OVERLAY_SIDE = 1600  # px, the longer side of the overlay picture at most
+OVERLAY_PX = 1600  # px, the longer side of the overlay picture at most
 MAX_CARD = 4 << 20  # bytes
 NOTICE = "Model output, not a diagnosis."
 
@@ -208,7 +208,7 @@ def write_overlay(path: Path, prediction: Prediction, slide: Slide) -> None:
         If the slide is not the one that was opened any more; nothing is written then.
     """
     with unchanged(slide):
-        thumbnail = slide.thumbnail(max(slide.dimensions) * slide.mpp / OVERLAY_SIDE)
+        thumbnail = slide.thumbnail(max(slide.dimensions) * slide.mpp / OVERLAY_PX)
     overlay_png(
         path,
         thumbnail.array,

@@ -16,7 +16,7 @@ from lrmil.raster import Raster
 Floats = NDArray[np.float32]
 OPACITY = 0.6
 RAMP = 1.6  # alpha reaches 1 at 1 / 1.6 of the scale (napari.md section 3)
-LEGEND = 44  # px below the picture
+LEGEND_PX = 44  # px below the picture
 
 
 def attention_rgba(values: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -93,14 +93,14 @@ def overlay_png(
     picture = overlay_rgb(thumbnail, raster, thumbnail_level0_per_px=thumbnail_level0_per_px, limits=limits)
     height, width = picture.shape[:2]
     font = ImageFont.load_default(size=12)
-    extra = LEGEND + (18 if title else 0)
+    extra = LEGEND_PX + (18 if title else 0)
     room = max(136 + font.getlength(legend), 8 + font.getlength(title)) + 8
     page = Image.new("RGB", (max(width, math.ceil(room)), height + extra), "white")
     page.paste(Image.fromarray(picture), (0, 0))
     draw = ImageDraw.Draw(page)
     if title:
         draw.text((8, height + 3), title, "black", font)
-    top = height + extra - LEGEND + 5
+    top = height + extra - LEGEND_PX + 5
     page.paste(Image.fromarray(_colour_bar(120, 14)), (8, top))
     draw.rectangle((7, top - 1, 128, top + 14), outline="black")
     draw.text((8, top + 17), f"{limits[0]:.3g}", "black", font)

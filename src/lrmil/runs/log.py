@@ -26,7 +26,7 @@ from lrmil.steps import Job, Step, T
 
 INTERVAL = 1.0  # seconds between two looks at the stop file, and between two lines of the same job
 ENDS = ("finished", "stopped", "failed")
-LARGEST = 2**53  # a count or a time above it is none: a float would not hold it exactly
+MAX_NUMBER = 2**53  # a count or a time above it is none: a float would not hold it exactly
 End = Literal["", "finished", "stopped", "failed"]
 
 
@@ -104,7 +104,7 @@ def parse_line(line: bytes) -> LogLine | None:
         found = json.loads(line.decode("utf-8"))
     except (ValueError, RecursionError):
         return None
-    if not isinstance(found, dict) or (when := _number(found.get("time"), LARGEST)) is None:
+    if not isinstance(found, dict) or (when := _number(found.get("time"), MAX_NUMBER)) is None:
         return None
     if found.get("start") is True:
         return LogLine(when, start=True, plan=_text(found.get("plan")))
@@ -195,13 +195,13 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _number(value: object, largest: float = 1e300) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= largest:
+def _number(value: object, maximum: float = 1e300) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= maximum:
         return None
     return float(value)
 
 
 def _count(value: object) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < LARGEST:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < MAX_NUMBER:
         return None
     return value

@@ -25,7 +25,7 @@ from lrmil.slides.source import SlideSource
 log = logging.getLogger(__name__)
 
 LOOK_CLOSER = "find the cause with lrmil -v"
-LONGEST_NAME = 220  # bytes: file systems allow 255, of which ".attention.ome.zarr" and a number put aside take some
+MAX_NAME_BYTES = 220  # bytes: file systems allow 255, of which ".attention.ome.zarr" and a number put aside take some
 # A full disk, a broken model or an encoder that fails would fail every slide, and who stopped the run meant all of it.
 RUN_LEVEL_ERRORS = (EncoderError, ModelError, OutputError, Stopped)
 REASONS = {  # the first that fits
@@ -130,9 +130,9 @@ def refuse_long_name(slide_id: str) -> None:
         With its length.
     """
     length = len(os.fsencode(slide_id))
-    if length > LONGEST_NAME:
+    if length > MAX_NAME_BYTES:
         raise SlideError(
-            f"Expected a slide's name of at most {LONGEST_NAME} bytes, since its outputs are named after it. Got "
+            f"Expected a slide's name of at most {MAX_NAME_BYTES} bytes, since its outputs are named after it. Got "
             f"{length} in '{slide_id[:40]}...'; give the file a shorter name."
         )
 

@@ -22,7 +22,7 @@ from lrmil.training.pairs import PairedSlide, RegionSamples, count_regions, regi
 log = logging.getLogger(__name__)
 SLIDES_TOGETHER = 16  # slides whose targets are in memory, and whose patches are mixed, at one time
 BATCHES_AHEAD = 3
-LEAST_SHARE = 256  # LR patches of a slide in an epoch, where it has as many
+MIN_SHARE = 256  # LR patches of a slide in an epoch, where it has as many
 
 
 class Chosen(NamedTuple):
@@ -42,10 +42,10 @@ class PairedBatch(NamedTuple):
 def draw_patches(slides: Sequence[PairedSlide], limit: int, generator: torch.Generator) -> list[Chosen]:
     """Slides in random order with, in all, about `limit` of their LR patches.
 
-    An equal share of every slide, but not below `LEAST_SHARE`: reading a slide's targets costs the same for one patch
+    An equal share of every slide, but not below `MIN_SHARE`: reading a slide's targets costs the same for one patch
     as for all, so a large cohort takes its turns over the epochs.
     """
-    share = max(LEAST_SHARE, -(-limit // max(1, len(slides))))
+    share = max(MIN_SHARE, -(-limit // max(1, len(slides))))
     chosen: list[Chosen] = []
     left = limit
     for i in torch.randperm(len(slides), generator=generator).tolist():
