@@ -19,7 +19,7 @@ from lrmil.features.store import (
     positions_in,
     read_card,
     read_features,
-    refuse_mixed,
+    require_one_kind,
     write_features,
 )
 from lrmil.geometry import Grid
@@ -141,18 +141,18 @@ class TestMixture:
     def test_features_of_one_kind_are_no_mixture(self, path: Path) -> None:
         write_features(path.with_name("b.zarr"), replace(sample(), card=replace(CARD, slide_id="b")))
         path.with_name("c.zarr").mkdir()
-        refuse_mixed(path.parent)
-        refuse_mixed(path.parent, (CARD.encoder_hash, CARD.mpp, CARD.size))
-        refuse_mixed(path.parent / "absent", ("e", 2.0, 256))
+        require_one_kind(path.parent)
+        require_one_kind(path.parent, (CARD.encoder_hash, CARD.mpp, CARD.size))
+        require_one_kind(path.parent / "absent", ("e", 2.0, 256))
 
     @pytest.mark.parametrize("change", [{"encoder_hash": "other"}, {"mpp": 1.0}, {"size": 128}])
     def test_another_encoder_or_grid_is_refused(self, path: Path, change: dict[str, object]) -> None:
         other = replace(CARD, slide_id="b", **change)  # type: ignore[arg-type]
         with pytest.raises(FormatError, match=r"one encoder and one grid .*1 of 256 px at 2 um/px .* and new .*own"):
-            refuse_mixed(path.parent, (other.encoder_hash, other.mpp, other.size))
+            require_one_kind(path.parent, (other.encoder_hash, other.mpp, other.size))
         write_features(path.with_name("b.zarr"), replace(sample(), card=other))
         with pytest.raises(FormatError, match=r"1 of .* and 1 of "):
-            refuse_mixed(path.parent)
+            require_one_kind(path.parent)
 
 
 class TestDamage:

@@ -17,7 +17,7 @@ MAX_FOLDS = 20  # folds of a table that are tried out
 SITE_GAIN = 0.5  # share of the wrong guesses that knowing the site must save to be worth a warning
 
 
-def check_rows(
+def find_row_problems(
     rows: Sequence[Row],
     columns: Mapping[str, str],
     *,

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from lrmil.cohorts.checks import check_rows
+from lrmil.cohorts.checks import find_row_problems
 from lrmil.cohorts.labels import Labels, Problem, Row, TableOptions, read_labels
 from lrmil.cohorts.names import SlideNames, dicom_names
 from lrmil.cohorts.row_matching import match_rows
@@ -154,7 +154,7 @@ def validate_cohort(
     names = SlideNames(files, also=dicom_names(files))
     rows = _unique_rows(match_rows(table, names, options, problems), table, problems)
     task = task_named(options.task)
-    problems += check_rows(rows, table.columns, folds=folds, positive=options.positive, task=task)
+    problems += find_row_problems(rows, table.columns, folds=folds, positive=options.positive, task=task)
     problems.sort(key=lambda problem: (problem.row or 0, problem.column or "", problem.message))
     report = CohortReport(tuple(problems), None)
     return replace(report, cohort=_build(rows, files, task, options.positive)) if report.ok else report

@@ -54,7 +54,7 @@ def make_folds(cohort: Cohort, *, folds: int, val_fraction: float, seed: int) ->
     ConfigError
         If `folds` or `val_fraction` is out of range.
     """
-    _check_fraction(val_fraction)
+    _require_fraction(val_fraction)
     if cohort.split_by == "split":
         return (_table_fold(cohort, val_fraction, seed),)
     tests = _named_tests(cohort) if cohort.split_by == "fold" else _drawn_tests(cohort, folds, seed)
@@ -81,7 +81,7 @@ def final_fold(cohort: Cohort, *, val_fraction: float, seed: int) -> Fold:
     ConfigError
         If `val_fraction` is out of range.
     """
-    _check_fraction(val_fraction)
+    _require_fraction(val_fraction)
     if cohort.split_by == "split":
         fold = _table_fold(cohort, val_fraction, seed)
         return Fold("final", fold.train, fold.val, ())
@@ -125,7 +125,7 @@ def read_table(path: Path) -> list[list[str]]:
     return read_split_rows(path)
 
 
-def _check_fraction(val_fraction: float) -> None:
+def _require_fraction(val_fraction: float) -> None:
     if not 0 < val_fraction < 1:
         raise ConfigError(f"Expected val_fraction between 0 and 1; got {val_fraction}. 0.2 is a common choice.")
 

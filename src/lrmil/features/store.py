@@ -245,7 +245,7 @@ def require_same_encoder(paths: Iterable[Path], encoder_hash: str, contract: Enc
         return  # all that were added to a folder passed this
 
 
-def refuse_mixed(folder: Path, *added: tuple[str, float, int]) -> None:
+def require_one_kind(folder: Path, *added: tuple[str, float, int]) -> None:
     """Refuse a folder of features, ``<slide_id>.zarr`` each, that do not all come from one encoder and one grid.
 
     Parameters

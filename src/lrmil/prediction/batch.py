@@ -24,7 +24,7 @@ from lrmil.prediction.files import (
     read_prediction,
     read_tissue,
     remove_prediction,
-    require_place,
+    require_free_outputs,
     write_prediction,
 )
 from lrmil.prediction.inference import classify_steps
@@ -34,7 +34,7 @@ from lrmil.prediction.table import PredictionTable, Row, failed_row, row_of
 from lrmil.raster import Raster
 from lrmil.slides.each import IN_PROCESS, Executor, Work, each
 from lrmil.slides.each import Outcome as SlideOutcome
-from lrmil.slides.failures import refuse_long_name
+from lrmil.slides.failures import require_short_name
 from lrmil.slides.inputs import Inputs
 from lrmil.slides.parts import changed_at
 from lrmil.slides.slide import Slide, open_source
@@ -220,7 +220,7 @@ def predict_one(
     SlideError, ResolutionError
         As `predict_steps`.
     """
-    refuse_long_name(source.slide_id)
+    require_short_name(source.slide_id)
     with open_source(source) as slide:
         slide.require_mpp(bundle.mpp)  # an earlier answer does not count for a slide that is refused now
         saved = read_tissue(out, source.slide_id) if options.saved_masks else None
@@ -237,7 +237,7 @@ def predict_one(
             prediction = None
         job = ("predict", source.slide_id)
         if prediction is None:
-            require_place(out, source.slide_id, mask, inputs or Inputs([source]))
+            require_free_outputs(out, source.slide_id, mask, inputs or Inputs([source]))
             given = GivenMask(lambda _: mask, tissue.note) if mask and isinstance(tissue, GivenMask) else mask
             for step in classify_steps(slide, bundle, options, tissue=given):
                 prediction = step.result

@@ -72,7 +72,7 @@ def write_prediction(
         As in `write_tiles`.
     """
     mpp, source = prediction.mpp, prediction.mpp_source
-    require_place(out, slide_id, tissue)
+    require_free_outputs(out, slide_id, tissue)
     written, card = _mask_as_written(out, slide_id), out / f"{slide_id}.json"
     with atomic.scratch(out, slide_id) as made:
         write_overlay(made / f"{slide_id}.png", prediction, slide)  # first: it is refused where the slide has changed
@@ -133,7 +133,7 @@ def read_tissue(folder: Path, slide_id: str) -> Raster | None:
     return Raster(raster.array.astype(float) > 0.5, raster.to_level0)
 
 
-def require_place(out: Path, slide_id: str, tissue: Raster | None = None, inputs: Inputs | None = None) -> None:
+def require_free_outputs(out: Path, slide_id: str, tissue: Raster | None = None, inputs: Inputs | None = None) -> None:
     """Refuse to predict where a file of someone else, or an input, has the name of one that would be written.
 
     Parameters

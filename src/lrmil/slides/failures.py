@@ -115,13 +115,13 @@ def unfit_names(sources: Sequence[SlideSource]) -> dict[Path, Failure]:
     found = duplicate_names(sources)
     for source in sources:
         try:
-            refuse_long_name(source.slide_id)
+            require_short_name(source.slide_id)
         except SlideError as error:
             found.setdefault(source.path, Failure("name", str(error)))
     return found
 
 
-def refuse_long_name(slide_id: str) -> None:
+def require_short_name(slide_id: str) -> None:
     """Refuse a name that leaves no room for what outputs add to it.
 
     Raises

@@ -202,7 +202,7 @@ def _resume(run: FitRun, module: nn.Module, optimiser: torch.optim.Optimizer, be
                 return None
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         state = TypeAdapter(_State).validate_json(metadata["state"])
-        _check_shapes(tensors, module, optimiser)
+        _require_shapes(tensors, module, optimiser)
     except (SafetensorError, OSError, KeyError, IndexError, TypeError, ValueError) as error:
         log.warning("%s is damaged and ignored, so this training begins anew: %s", path.name, error)
         return None
@@ -216,7 +216,7 @@ def _resume(run: FitRun, module: nn.Module, optimiser: torch.optim.Optimizer, be
     return state
 
 
-def _check_shapes(tensors: dict[str, Tensor], module: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+def _require_shapes(tensors: dict[str, Tensor], module: nn.Module, optimiser: torch.optim.Optimizer) -> None:
     """Refuse tensors that are not those of the module, twice, and of its optimiser, so that nothing is half loaded."""
     own = {name: value.shape for name, value in module.state_dict().items()}
     for prefix in ("now/", "best/"):

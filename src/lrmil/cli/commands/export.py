@@ -24,13 +24,13 @@ def run(options: argparse.Namespace) -> int:
     """Convert each slide's features."""
     from lrmil.cli.printing import exit_code
     from lrmil.errors import ConfigError
-    from lrmil.features.store import refuse_mixed
+    from lrmil.features.store import require_one_kind
     from lrmil.slides.inputs import Inputs
 
     paths = sorted(path for path in options.features.glob("*.zarr") if not path.name.endswith(".ome.zarr"))  # no maps
     if not paths:
         raise ConfigError(f"Expected a folder with features (*.zarr). Got {options.features}, which has none.")
-    refuse_mixed(options.features)
+    require_one_kind(options.features)
     read = Inputs(others=paths)
     read.require_clear([options.out])
     done = [exported(path, options.out, read, say=True) for path in paths]

@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     from lrmil.cli.printing import exit_code, stderr, stdout
     from lrmil.cli.progress import show
     from lrmil.features.extraction import extract_features
-    from lrmil.features.store import refuse_mixed
+    from lrmil.features.store import require_one_kind
     from lrmil.models.devices import pick_device
     from lrmil.models.encoders.loading import PatchEncoder, encoder_hash, load_encoder
     from lrmil.patches.plan import PatchPlan
@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
     sources = slides_of(options)  # before the encoder, which may have to be downloaded
     encoder = load_encoder(options.encoder, size=options.patch_size, embedding=options.embedding)
     grid = PatchPlan(mpp=parse_mpp(options.at), size=encoder.spec.size)
-    refuse_mixed(options.out, (encoder_hash(encoder), grid.mpp, grid.size))
+    require_one_kind(options.out, (encoder_hash(encoder), grid.mpp, grid.size))
     steps = extract_features(
         sources,
         PatchEncoder(encoder, pick_device(options.device), batch_size=options.batch_size),
