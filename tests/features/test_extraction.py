@@ -12,7 +12,7 @@ import torch
 
 from lrmil.errors import SlideError
 from lrmil.features import extraction
-from lrmil.features.extraction import Outcome, SlideSource, extract_features, require_readable
+from lrmil.features.extraction import Extracted, SlideSource, extract_features, require_readable
 from lrmil.features.store import read_card, read_features
 from lrmil.geometry import parent_of
 from lrmil.models.encoders.loading import PatchEncoder, encoder_hash
@@ -53,7 +53,7 @@ class Extractor:
         seed: int = 0,
         resolution: str = "lr",
         **options: object,
-    ) -> list[Outcome]:
+    ) -> list[Extracted]:
         self.computed.clear()
         encoder = tiny_encoder(seed=seed)
         patch_encoder = PatchEncoder(encoder, CPU, batch_size=5, **options)  # type: ignore[arg-type]
@@ -80,7 +80,7 @@ def unreadable(monkeypatch: pytest.MonkeyPatch, wanted: set[tuple[int, int]]) ->
 
 def test_features_are_the_encoder_on_the_patches_of_the_slide(extract: Extractor, slides: list[SlideSource]) -> None:
     outcomes = extract(slides[:1], layers=(0, -1))
-    assert outcomes == [Outcome("demo-000", extract.out / "demo-000.zarr")]
+    assert outcomes == [Extracted("demo-000", extract.out / "demo-000.zarr")]
     features = read_features(extract.out / "demo-000.zarr", layers=True)
     with open_slide(slides[0].path) as slide:
         patches = patches_of(slide, PLAN)
@@ -329,6 +329,6 @@ class TestInOtherProcesses:
         load = partial(encoder_that_dies, tmp_path / "died")
         outcomes = last(make(slides, out=tmp_path / "out", executor=LocalProcesses(1), load=load))
         assert [outcome.computed for outcome in outcomes] == [False, True, True]
-        assert outcomes[1] == Outcome("demo-001", None, DIED.message, DIED.reason)
+        assert outcomes[1] == Extracted("demo-001", None, DIED.message, DIED.reason)
         assert [bool(outcome.path) for outcome in outcomes] == [True, False, True]
         assert [outcome.computed for outcome in last(make(slides, out=tmp_path / "out"))] == [False, True, False]

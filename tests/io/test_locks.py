@@ -109,7 +109,7 @@ def test_predict_and_extract_are_one_sentence_where_another_is_at_work(
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".half.tmp", LOCK]
 
 
-def extraction_into(out: Path, cohort: Path) -> Callable[[], Iterator[Step[list[extraction.Outcome]]]]:
+def extraction_into(out: Path, cohort: Path) -> Callable[[], Iterator[Step[list[extraction.Extracted]]]]:
     encoder = tiny_encoder()
     sources = [SlideSource("demo-000", cohort / "slides/demo-000.ome.tif")]
     patch_encoder = PatchEncoder(encoder, torch.device("cpu"), batch_size=8)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from lrmil import cli
 from lrmil.demo.synthetic import make_slide
 from lrmil.errors import CohortError, SlideError
-from lrmil.features.extraction import Outcome, extract_features
+from lrmil.features.extraction import Extracted, extract_features
 from lrmil.features.store import read_card
 from lrmil.features.trident import write_trident
 from lrmil.models.bundle import load_bundle, save_bundle
@@ -299,7 +299,7 @@ class TestSlides:
         compared = SlideSource("a", slide, checksums=(Checksum(slide, digest(slide), "sums"),))
         encoder = PatchEncoder(tiny_bundle().encoder, torch.device("cpu"), batch_size=16)
 
-        def extract(source: SlideSource) -> Outcome:
+        def extract(source: SlideSource) -> Extracted:
             return last(extract_features([source], encoder, "hash", out, PatchPlan(2.0, 64)))[0]
 
         assert extract(SlideSource("a", slide)).computed

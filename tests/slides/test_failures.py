@@ -16,7 +16,7 @@ import torch
 from lrmil.cli import main
 from lrmil.errors import OutputError, ResolutionError, SlideError, Stopped, TissueError
 from lrmil.features import extraction
-from lrmil.features.extraction import Outcome, extract_features
+from lrmil.features.extraction import Extracted, extract_features
 from lrmil.io import atomic
 from lrmil.models.bundle import Bundle
 from lrmil.models.encoders.loading import PatchEncoder
@@ -45,7 +45,7 @@ def classify(slides: list[SlideSource], bundle: Bundle, out: Path) -> list[Row]:
     return last(predict_slides(slides, bundle, out, ON_CPU))
 
 
-def extract(slides: list[SlideSource], out: Path) -> list[Outcome]:
+def extract(slides: list[SlideSource], out: Path) -> list[Extracted]:
     encoder = PatchEncoder(tiny_encoder(), torch.device("cpu"), batch_size=8)
     return last(extract_features(slides, encoder, "x", out, PatchPlan(mpp=2.0, size=64)))
 

@@ -24,8 +24,7 @@ from lrmil.models.finite import require_finite
 from lrmil.patches.plan import PatchPlan, patches_of
 from lrmil.patches.tissue import GivenMask, Tissue, tissue_of
 from lrmil.raster import Raster
-from lrmil.slides.each import IN_PROCESS, Executor, Work, each
-from lrmil.slides.each import Outcome as SlideOutcome
+from lrmil.slides.each import IN_PROCESS, Executor, Outcome, Work, each
 from lrmil.slides.identity import unchanged
 from lrmil.slides.inputs import Inputs
 from lrmil.slides.parts import changed_at
@@ -38,7 +37,7 @@ from lrmil.steps import Job, Step
 EXTRACTION_VERSION = 3
 
 
-class Outcome(NamedTuple):
+class Extracted(NamedTuple):
     """What became of one slide."""
 
     slide_id: str
@@ -102,12 +101,12 @@ def extract_features(
     tissue: Mapping[str, Raster | GivenMask] | None = None,
     executor: Executor = IN_PROCESS,
     load: Callable[[], PatchEncoder] | None = None,
-) -> Iterator[Step[list[Outcome]]]:
+) -> Iterator[Step[list[Extracted]]]:
     """Encode the LR patches (or their covered HR children) of every slide into ``out/<slide_id>.zarr``.
 
     A slide whose features are there and were made from the same file, settings and encoder is skipped. For a damaged
     slide, features are reused only until the file changes, because the sampled fingerprint may miss a repair. A slide
-    that cannot be read, or fails in whatever way, is an `Outcome` with a message. `tissue` has masks by slide id; the
+    that cannot be read, or fails in whatever way, is an `Extracted` with a message. `tissue` has masks by slide id; the
     tissue of the other slides is found.
 
     Parameters
@@ -150,7 +149,7 @@ def extract_features(
         load = load or partial(_same, encoder)
         what = Extraction(load, encoder_hash, contract, out, plan, resolution, threads, job, read, tissue or {})
         work: Work[bool] = partial(_extract_one, what)
-        outcomes: list[Outcome] = []
+        outcomes: list[Extracted] = []
         with closing(each(work, slides, executor, job=job)) as steps:
             for step in steps:
                 if step.result is not None and step.result.finished:
@@ -193,11 +192,11 @@ def _features_path(out: Path, source: SlideSource) -> Path:
     return out / f"{source.slide_id}.zarr"
 
 
-def _outcome_of(outcome: SlideOutcome[bool], out: Path) -> Outcome:
+def _outcome_of(outcome: Outcome[bool], out: Path) -> Extracted:
     source, failure = outcome.source, outcome.failure
     if failure is not None:
-        return Outcome(source.slide_id, None, failure.message, failure.reason)
-    return Outcome(source.slide_id, _features_path(out, source), computed=bool(outcome.value))
+        return Extracted(source.slide_id, None, failure.message, failure.reason)
+    return Extracted(source.slide_id, _features_path(out, source), computed=bool(outcome.value))
 
 
 class _Keys(NamedTuple):

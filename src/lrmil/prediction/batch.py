@@ -17,7 +17,7 @@ from lrmil.io.locks import exclusive, output_lock
 from lrmil.models.bundle import Bundle
 from lrmil.models.devices import on_device, pick_device
 from lrmil.patches.tissue import GivenMask
-from lrmil.prediction.batch_outputs import BatchOutputs, Outcome
+from lrmil.prediction.batch_outputs import BatchOutcome, BatchOutputs
 from lrmil.prediction.files import (
     FORMAT,
     is_mask_edited,
@@ -32,8 +32,7 @@ from lrmil.prediction.options import DEFAULTS, PredictOptions
 from lrmil.prediction.prediction import Prediction
 from lrmil.prediction.table import PredictionTable, Row, failed_row, row_of
 from lrmil.raster import Raster
-from lrmil.slides.each import IN_PROCESS, Executor, Work, each
-from lrmil.slides.each import Outcome as SlideOutcome
+from lrmil.slides.each import IN_PROCESS, Executor, Outcome, Work, each
 from lrmil.slides.failures import require_short_name
 from lrmil.slides.inputs import Inputs
 from lrmil.slides.parts import changed_at
@@ -145,7 +144,7 @@ def predict_batch(
     rewording: Mapping[str, str] | None = None,
     executor: Executor = IN_PROCESS,
     load: Callable[[], Bundle] | None = None,
-) -> Generator[Step[Outcome], None, None]:
+) -> Generator[Step[BatchOutcome], None, None]:
     """Classify slides as `predict_slides` does, and say with each Step which slide it is about and how that went.
 
     Parameters
@@ -162,7 +161,7 @@ def predict_batch(
     Yields
     ------
     Step
-        One without a result at the start, then one per batch and per slide, those of a slide with its Outcome.
+        One without a result at the start, then one per batch and per slide, those of a slide with its BatchOutcome.
 
     Raises
     ------
@@ -271,12 +270,12 @@ def _predict_one_of(what: Classification, source: SlideSource) -> Generator[Step
 
 
 def _note(
-    step: Step[SlideOutcome[Prediction]],
+    step: Step[Outcome[Prediction]],
     outputs: BatchOutputs,
     table: PredictionTable,
     model: str,
     rewording: Mapping[str, str],
-) -> Step[Outcome]:
+) -> Step[BatchOutcome]:
     """Put a slide that is finished into the table, and say how it went."""
     found, message = step.result, step.message
     if found is None:
@@ -287,11 +286,11 @@ def _note(
         row = replace(row, message=_reworded(row.message, rewording))
         table.add(row)
         message = f"{row.slide_id}: {row.message}" if row.message else ""
-    outcome = Outcome(source, row, found.value, found.error)
+    outcome = BatchOutcome(source, row, found.value, found.error)
     return Step(step.job, step.done, step.total, step.unit, outcome, message, step.metrics)
 
 
-def _row_of(found: SlideOutcome[Prediction], outputs: BatchOutputs, model: str) -> Row:
+def _row_of(found: Outcome[Prediction], outputs: BatchOutputs, model: str) -> Row:
     """Return the line of the table of a finished slide; of one that failed an earlier answer is removed."""
     source, failure = found.source, found.failure
     if failure is None and found.value is not None:

@@ -49,7 +49,7 @@ class BatchOutputs:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class BatchOutcome:
     """What is known of one slide of a batch.
 
     Attributes

@@ -17,7 +17,7 @@ from napari_lrmil.state.worklist_memory import Failures, list_file, read_memory
 
 if TYPE_CHECKING:
     from lrmil.models.bundle import Bundle
-    from lrmil.prediction.batch_outputs import BatchOutputs, Outcome
+    from lrmil.prediction.batch_outputs import BatchOutcome, BatchOutputs
 
 
 class Opened(NamedTuple):
@@ -143,7 +143,7 @@ def _outputs(entries: Sequence[Entry], folder: Path, results: Path) -> "BatchOut
     )
 
 
-def _answer(entry: Entry, outcome: "Outcome", bundle_sha256: str) -> Entry:
+def _answer(entry: Entry, outcome: "BatchOutcome", bundle_sha256: str) -> Entry:
     if outcome.prediction is not None:
         return answered(entry, outcome.prediction, bundle_sha256)
     if outcome.error is not None:
@@ -173,7 +173,7 @@ class _Run:
         if len(self.answers) < len(self._todo):
             yield self._step(replace(self.current, status="running", part=0.0))
 
-    def read(self, step: Step["Outcome"], outcome: "Outcome") -> Step[list[Entry]]:
+    def read(self, step: Step["BatchOutcome"], outcome: "BatchOutcome") -> Step[list[Entry]]:
         """Report how far the slide is read."""
         self._computes |= outcome.prediction is None  # what is passed over has its answer in its only Step
         part = step.done / step.total if step.total else 0.0
