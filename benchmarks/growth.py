@@ -30,7 +30,7 @@ from lrmil.configs import TrainConfig
 from lrmil.features.store import FORMAT, FeaturesCard
 from lrmil.io.atomic import write_text
 from lrmil.io.tensors import save_tensors
-from lrmil.prediction.table import PredictionTable, Row, failed_row, write_rows
+from lrmil.prediction.table import PredictionRow, PredictionTable, failed_row, write_rows
 from lrmil.runs.folds import FoldTask
 from lrmil.runs.plan_file import ARMS
 from lrmil.runs.results import figures_of, write_predictions
@@ -335,11 +335,13 @@ def entries_in(folder: Path, results: Path) -> list[Any]:
     return list(known.values())
 
 
-def answer(number: int, slide_id: str) -> Row:
+def answer(number: int, slide_id: str) -> PredictionRow:
     """The line of a slide, one of twenty a failure."""
     if number % 20 == 0:
         return failed_row(slide_id, Failure("file", "It cannot be read."), "ab")
-    return Row(slide_id, "ok", "positive", {"negative": 0.25, "positive": 0.75}, 0.5, "metadata", 100, model="ab")
+    return PredictionRow(
+        slide_id, "ok", "positive", {"negative": 0.25, "positive": 0.75}, 0.5, "metadata", 100, model="ab"
+    )
 
 
 WAYS: dict[str, Callable[[Path, int], Work]] = {

@@ -20,7 +20,7 @@ from lrmil.io.ownership import Ours
 from lrmil.io.settings import write_toml
 from lrmil.models.bundle import Bundle, load_bundle, save_bundle
 from lrmil.prediction.batch import predict_slides
-from lrmil.prediction.table import Row, table_of
+from lrmil.prediction.table import PredictionRow, table_of
 from lrmil.reviews.table import COLUMNS, write_review_table
 from lrmil.runs.control import request_stop
 from lrmil.slides.source import SlideSource
@@ -111,7 +111,7 @@ class TestEdited:
 
     @pytest.mark.parametrize("column", ["my notes", "slide_id", "seconds"])
     def test_a_column_in_the_table_of_a_case(self, tmp_path: Path, column: str) -> None:
-        row = Row("a", "ok", "no", {"no": 1.0})
+        row = PredictionRow("a", "ok", "no", {"no": 1.0})
         head = table_of([row], Classification(("no",))).splitlines()[0] + "," + ",".join(COLUMNS)
         for name, header, ours in [("a.csv", head, True), ("b.csv", f"{head},{column}", False)]:
             (tmp_path / name).write_text(f"{header}\n")

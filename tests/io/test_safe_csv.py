@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lrmil.io.safe_csv import csv_text, plain_cell
 from lrmil.io.tables import read_records
-from lrmil.prediction.table import Row, table_of
+from lrmil.prediction.table import PredictionRow, table_of
 from lrmil.tasks.classification import Classification
 
 
@@ -41,7 +41,9 @@ def test_every_text_comes_back(cell: str) -> None:
 
 def test_a_slide_with_the_name_of_a_formula_in_the_table_of_predictions(tmp_path: Path) -> None:
     name = "=HYPERLINK(evil)"
-    text = table_of([Row(name, "failed", message=f"Expected a slide; {name} is none.")], Classification(("no", "yes")))
+    text = table_of(
+        [PredictionRow(name, "failed", message=f"Expected a slide; {name} is none.")], Classification(("no", "yes"))
+    )
     assert text.splitlines()[1].startswith("'=HYPERLINK")
     (tmp_path / "predictions.csv").write_text(text, encoding="utf-8")
     assert read_records(tmp_path / "predictions.csv")[1][0] == name

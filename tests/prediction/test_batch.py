@@ -23,7 +23,7 @@ from lrmil.prediction.batch_outputs import BatchOutputs
 from lrmil.prediction.files import read_prediction
 from lrmil.prediction.inference import predict
 from lrmil.prediction.options import PredictOptions
-from lrmil.prediction.table import Row
+from lrmil.prediction.table import PredictionRow
 from lrmil.raster import Raster
 from lrmil.slides.each import IN_PROCESS
 from lrmil.slides.local_processes import DIED, LocalProcesses
@@ -51,7 +51,7 @@ def slides(slides: list[SlideSource]) -> list[SlideSource]:
     return [slides[1], slides[0], slides[2]]
 
 
-def classify(slides: list[SlideSource], bundle: Bundle, out: Path, **options: float) -> list[Row]:
+def classify(slides: list[SlideSource], bundle: Bundle, out: Path, **options: float) -> list[PredictionRow]:
     return last(predict_slides(slides, bundle, out, replace(ON_CPU, **options)))  # type: ignore[arg-type]
 
 

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from lrmil.errors import OverwriteError
 from lrmil.io import atomic
 from lrmil.prediction import table as prediction_table
-from lrmil.prediction.table import PredictionTable, Row, table_of
+from lrmil.prediction.table import PredictionRow, PredictionTable, table_of
 from lrmil.tasks.classification import Classification
 
 CLASSES = Classification(("no", "yes"))
 NAMES = st.sampled_from(["a", "b", "c", "=d", "é, \n"])
 ROWS = st.builds(
-    Row,
+    PredictionRow,
     slide_id=NAMES,
     status=st.sampled_from(["ok", "uncertain", "failed", "new"]),
     label=st.sampled_from(["", "no", "yes"]),
@@ -33,13 +33,13 @@ def lines_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def answer(name: str, *, model: str = "ab" * 32, yes: float = 0.75) -> Row:
-    return Row(name, "ok", "yes", {"no": 1 - yes, "yes": yes}, model=model)
+def answer(name: str, *, model: str = "ab" * 32, yes: float = 0.75) -> PredictionRow:
+    return PredictionRow(name, "ok", "yes", {"no": 1 - yes, "yes": yes}, model=model)
 
 
 @settings(max_examples=60, deadline=None)
 @given(known=st.lists(ROWS, max_size=6), added=st.lists(ROWS, max_size=8), pause=st.sampled_from([-1.0, 1e12]))
-def test_it_holds_what_a_plain_list_would(known: list[Row], added: list[Row], pause: float) -> None:
+def test_it_holds_what_a_plain_list_would(known: list[PredictionRow], added: list[PredictionRow], pause: float) -> None:
     expected = list(known)
     for row in added:
         places = [place for place, one in enumerate(expected) if one.slide_id == row.slide_id]
@@ -75,7 +75,7 @@ def test_a_copy_is_kept_before_an_answer_is_replaced_and_only_then(
 ) -> None:
     """Also where the table begins with given lines."""
     path = tmp_path / "list.csv"
-    known = [answer("a"), Row("b", "failed", message="broken"), Row("c", "new")]
+    known = [answer("a"), PredictionRow("b", "failed", message="broken"), PredictionRow("c", "new")]
     for row in known:
         (tmp_path / f"{row.slide_id}.json").touch()  # its answer
     first = PredictionTable(path, CLASSES, rows=known)
@@ -97,8 +97,8 @@ def test_a_copy_is_kept_before_an_answer_is_replaced_and_only_then(
 @pytest.mark.parametrize(("model", "copies"), [("ab" * 32, 0), ("cd" * 32, 1)])
 def test_a_table_that_begins_anew_keeps_the_lines_of_another_model(tmp_path: Path, model: str, copies: int) -> None:
     path = tmp_path / "list.csv"
-    PredictionTable(path, CLASSES, rows=[answer("a"), Row("b", "failed")]).write()
-    PredictionTable(path, CLASSES, model=model, rows=[Row("a", "other model")]).write()
+    PredictionTable(path, CLASSES, rows=[answer("a"), PredictionRow("b", "failed")]).write()
+    PredictionTable(path, CLASSES, model=model, rows=[PredictionRow("a", "other model")]).write()
     assert len(list(tmp_path.glob("list-*.csv"))) == copies
     assert [line["status"] for line in lines_of(path)] == ["other model"]
 

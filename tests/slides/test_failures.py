@@ -24,7 +24,7 @@ from lrmil.patches import plan
 from lrmil.patches.plan import PatchPlan
 from lrmil.prediction import batch
 from lrmil.prediction.batch import predict_slides
-from lrmil.prediction.table import Row
+from lrmil.prediction.table import PredictionRow
 from lrmil.slides.failures import Failure, duplicate_names, failure_of
 from lrmil.slides.slide import Slide
 from lrmil.slides.source import SlideSource
@@ -41,7 +41,7 @@ def bundle() -> Bundle:
     return replace(tiny_bundle(), sha256="ab" * 32)
 
 
-def classify(slides: list[SlideSource], bundle: Bundle, out: Path) -> list[Row]:
+def classify(slides: list[SlideSource], bundle: Bundle, out: Path) -> list[PredictionRow]:
     return last(predict_slides(slides, bundle, out, ON_CPU))
 
 

@@ -21,7 +21,7 @@ from lrmil.prediction import files
 from lrmil.prediction.batch import predict_one, predict_slides
 from lrmil.prediction.files import is_mask_edited, read_prediction, read_tissue
 from lrmil.prediction.options import PredictOptions
-from lrmil.prediction.table import Row
+from lrmil.prediction.table import PredictionRow
 from lrmil.raster import Raster
 from lrmil.slides.inputs import Inputs
 from lrmil.slides.slide import open_slide
@@ -222,7 +222,9 @@ class TestMasks:
         return content(folder)
 
     @staticmethod
-    def predict(slide: Path, bundle: Bundle, out: Path, mask: Raster | None = None, below: float = 0.0) -> Row:
+    def predict(
+        slide: Path, bundle: Bundle, out: Path, mask: Raster | None = None, below: float = 0.0
+    ) -> PredictionRow:
         tissue = {} if mask is None else {"a": mask}
         steps = predict_slides(
             [SlideSource("a", slide)], bundle, out, PredictOptions(device="cpu", uncertain_below=below), tissue=tissue

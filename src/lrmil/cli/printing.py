@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lrmil.errors import printable
-from lrmil.prediction.table import Row
+from lrmil.prediction.table import PredictionRow
 from lrmil.runs.arms import ARM_NAMES
 from lrmil.tasks.choice import kind_in
 
@@ -47,7 +47,7 @@ def print_facts(facts: dict[str, object]) -> None:
             stdout.print(f"  {name}: {shown}", markup=False)
 
 
-def print_rows(rows: list[Row]) -> None:
+def print_rows(rows: list[PredictionRow]) -> None:
     """Print the answers of a cohort as a table, then what failed and the notes."""
     table = Table("slide", "status", "label", "probability", "patches", "seconds")
     for row in rows:

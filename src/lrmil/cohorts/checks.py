@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from lrmil.cohorts.case_drawing import MIN_FIT_CASES, draw_tests, draw_validation
-from lrmil.cohorts.labels import Problem, Row
+from lrmil.cohorts.labels import LabelRow, Problem
 from lrmil.errors import LISTED, names_of
 from lrmil.tasks.classification import Classification
 from lrmil.tasks.task import Task
@@ -18,7 +18,7 @@ SITE_GAIN = 0.5  # share of the wrong guesses that knowing the site must save to
 
 
 def find_row_problems(
-    rows: Sequence[Row],
+    rows: Sequence[LabelRow],
     columns: Mapping[str, str],
     *,
     folds: int | None,
@@ -53,13 +53,13 @@ def find_row_problems(
         yield from _partition_problems(rows, columns, folds)
 
 
-def _grouped(row: Row, task: type[Task]) -> Row:
+def _grouped(row: LabelRow, task: type[Task]) -> LabelRow:
     """Replace a row's label by the group that it counts to where folds are drawn."""
     group = None if row.label is None else task.stratum(row.label)
     return row if group == row.label else replace(row, label=group)
 
 
-def _missing_cases(rows: Sequence[Row], columns: Mapping[str, str]) -> Iterator[Problem]:
+def _missing_cases(rows: Sequence[LabelRow], columns: Mapping[str, str]) -> Iterator[Problem]:
     missing = [row.slide_id for row in rows if row.case_id is None]
     if missing:
         which = "No row has" if len(missing) == len(rows) else "Some rows lack"
@@ -68,7 +68,7 @@ def _missing_cases(rows: Sequence[Row], columns: Mapping[str, str]) -> Iterator[
         yield Problem(None, columns.get("case_id"), message, hint, "warning")
 
 
-def _inconsistent_cases(rows: Sequence[Row], columns: Mapping[str, str]) -> Iterator[Problem]:
+def _inconsistent_cases(rows: Sequence[LabelRow], columns: Mapping[str, str]) -> Iterator[Problem]:
     for role in ("fold", "split"):
         for case_id, values in _values_by_case(rows, role).items() if role in columns else ():
             if len(values) > 1:
@@ -78,7 +78,7 @@ def _inconsistent_cases(rows: Sequence[Row], columns: Mapping[str, str]) -> Iter
                 yield Problem(row.number, columns[role], message, hint, "error")
 
 
-def _mixed_cases(rows: Sequence[Row], columns: Mapping[str, str]) -> Iterator[Problem]:
+def _mixed_cases(rows: Sequence[LabelRow], columns: Mapping[str, str]) -> Iterator[Problem]:
     """Warn of patients with slides of different labels, as some have: a slide of each lymph node, of each lesion."""
     cases = _values_by_case(rows, "label")
     mixed = {str(case_id): values for case_id, values in cases.items() if len(values) > 1}
@@ -93,22 +93,22 @@ def _mixed_cases(rows: Sequence[Row], columns: Mapping[str, str]) -> Iterator[Pr
     yield Problem(row.number if row else None, columns.get("label"), message, hint, "warning")
 
 
-def _values_by_case(rows: Sequence[Row], role: str) -> dict[str | None, dict[str, Row]]:
+def _values_by_case(rows: Sequence[LabelRow], role: str) -> dict[str | None, dict[str, LabelRow]]:
     """The values of each case, each with the first row that has it."""
-    by_case: dict[str | None, dict[str, Row]] = defaultdict(dict)
+    by_case: dict[str | None, dict[str, LabelRow]] = defaultdict(dict)
     for row in rows:
         if (value := getattr(row, role)) is not None:
             by_case[row.case_id].setdefault(value, row)
     return by_case
 
 
-def _with_slides(values: Mapping[str, Row]) -> str:
+def _with_slides(values: Mapping[str, LabelRow]) -> str:
     shown = [f"'{value}' (slide '{values[value].slide_id}')" for value in sorted(values)]
     more = f" and {len(shown) - LISTED} more" if len(shown) > LISTED else ""
     return ", ".join(shown[:LISTED]) + more
 
 
-def _site_problems(rows: Sequence[Row], columns: Mapping[str, str]) -> Iterator[Problem]:
+def _site_problems(rows: Sequence[LabelRow], columns: Mapping[str, str]) -> Iterator[Problem]:
     """Warn where a case's site says what its label is, as far as the other cases of the site can tell."""
     cases = {(row.case_id, row.label): row for row in rows if row.site is not None and row.label is not None}
     sites: dict[str | None, Counter[str | None]] = defaultdict(Counter)
@@ -142,7 +142,7 @@ def _guessed(commonest: Sequence[tuple[str | None, int]], own: str | None, other
     return found[0] if len(found) == 1 else otherwise
 
 
-def _partition_problems(rows: Sequence[Row], columns: Mapping[str, str], folds: int) -> Iterator[Problem]:
+def _partition_problems(rows: Sequence[LabelRow], columns: Mapping[str, str], folds: int) -> Iterator[Problem]:
     labels_of: dict[str, set[str]] = defaultdict(set)
     for row in rows:
         if row.label is not None:
@@ -154,7 +154,7 @@ def _partition_problems(rows: Sequence[Row], columns: Mapping[str, str], folds: 
         yield from _undivided(rows, {case: sorted(labels) for case, labels in labels_of.items()}, columns, folds)
 
 
-def _counted_problems(rows: Sequence[Row], columns: Mapping[str, str], folds: int) -> Iterator[Problem]:
+def _counted_problems(rows: Sequence[LabelRow], columns: Mapping[str, str], folds: int) -> Iterator[Problem]:
     cases = {(row.case_id, row.label): row for row in rows if row.label is not None}  # one for each label it has
     classes = Counter(label for _, label in cases if label is not None)
     if "split" in columns:
@@ -177,7 +177,7 @@ def _counted_problems(rows: Sequence[Row], columns: Mapping[str, str], folds: in
 
 
 def _undivided(
-    rows: Sequence[Row], labels_of: Mapping[str, Sequence[str]], columns: Mapping[str, str], folds: int
+    rows: Sequence[LabelRow], labels_of: Mapping[str, Sequence[str]], columns: Mapping[str, str], folds: int
 ) -> Iterator[Problem]:
     """Report cases with slides of several labels that cannot be divided so that each part has every class."""
     if "split" in columns and any(row.split == "val" for row in rows):
@@ -201,7 +201,7 @@ def _undivided(
         yield Problem(None, columns.get("split") or columns.get("fold") or columns["label"], message, hint, "error")
 
 
-def _split_problems(cases: Sequence[Row], classes: Sequence[str], column: str) -> Iterator[Problem]:
+def _split_problems(cases: Sequence[LabelRow], classes: Sequence[str], column: str) -> Iterator[Problem]:
     present = {part: Counter(row.label for row in cases if row.split == part) for part in ("train", "val", "test")}
     for part in ("train", "test"):
         if cases and not present[part]:
@@ -219,7 +219,7 @@ def _split_problems(cases: Sequence[Row], classes: Sequence[str], column: str) -
                 yield Problem(None, column, message, f"Move cases of that class to {part}.", "warning")
 
 
-def _fold_problems(cases: Sequence[Row], classes: Sequence[str], column: str) -> Iterator[Problem]:
+def _fold_problems(cases: Sequence[LabelRow], classes: Sequence[str], column: str) -> Iterator[Problem]:
     names = sorted({row.fold for row in cases if row.fold is not None})
     if len(names) == 1:
         message = f"Expected at least two folds; got only '{names[0]}', which leaves nothing to train on."

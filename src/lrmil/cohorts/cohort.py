@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from lrmil.cohorts.checks import find_row_problems
-from lrmil.cohorts.labels import Labels, Problem, Row, TableOptions, read_labels
+from lrmil.cohorts.labels import LabelRow, Labels, Problem, TableOptions, read_labels
 from lrmil.cohorts.names import SlideNames, dicom_names
 from lrmil.cohorts.row_matching import match_rows
 from lrmil.errors import ConfigError, names_of
@@ -191,9 +191,9 @@ def _groups(names: Iterable[str], key: Callable[[str], str]) -> list[list[str]]:
     return [group for group in found.values() if len(group) > 1]
 
 
-def _unique_rows(rows: Sequence[Row], table: Labels, problems: list[Problem]) -> list[Row]:
+def _unique_rows(rows: Sequence[LabelRow], table: Labels, problems: list[Problem]) -> list[LabelRow]:
     """One row for each slide, sorted by name; of conflicting rows (an error) the one kept is the same in any order."""
-    by_slide: dict[str, list[Row]] = defaultdict(list)
+    by_slide: dict[str, list[LabelRow]] = defaultdict(list)
     for row in rows:
         by_slide[row.slide_id].append(row)
     for slide_id, same in by_slide.items():
@@ -212,11 +212,11 @@ def _unique_rows(rows: Sequence[Row], table: Labels, problems: list[Problem]) ->
     return [_kept(by_slide[slide_id]) for slide_id in sorted(by_slide)]
 
 
-def _kept(rows: Sequence[Row]) -> Row:
+def _kept(rows: Sequence[LabelRow]) -> LabelRow:
     return rows[0] if len(rows) == 1 else min(rows, key=lambda row: str(replace(row, number=0)))
 
 
-def _build(rows: Sequence[Row], files: Mapping[str, Path], task: type[Task], positive: str) -> Cohort:
+def _build(rows: Sequence[LabelRow], files: Mapping[str, Path], task: type[Task], positive: str) -> Cohort:
     slides = tuple(
         SlideRecord(
             row.slide_id,

@@ -13,7 +13,17 @@ from lrmil.slides.resolution import PLAUSIBLE_MPP, parse_mpp
 from lrmil.tasks.choice import task_named
 from lrmil.tasks.task import Task
 
-__all__ = ["ALIASES", "EMPTY", "Labels", "Problem", "Row", "TableOptions", "mpp_of_cell", "mpp_remedy", "read_labels"]
+__all__ = [
+    "ALIASES",
+    "EMPTY",
+    "LabelRow",
+    "Labels",
+    "Problem",
+    "TableOptions",
+    "mpp_of_cell",
+    "mpp_remedy",
+    "read_labels",
+]
 
 SPLITS: Mapping[str, Literal["train", "val", "test"]] = {
     "train": "train",
@@ -32,7 +42,7 @@ SHORTENED = re.compile(r"\d(\.\d+)?E\+\d{2,}")  # how a spreadsheet writes a num
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class LabelRow:
     """One row of a labels table; None stands for an absent, empty or unusable cell."""
 
     number: int
@@ -49,7 +59,7 @@ class Labels(NamedTuple):
     """The rows of a table, its used columns (role to the name in the file) and the problems of single cells."""
 
     columns: Mapping[str, str]
-    rows: tuple[Row, ...]
+    rows: tuple[LabelRow, ...]
     problems: tuple[Problem, ...]
     records: tuple[list[str], ...] = ()
     """The header and the rows as they stand in the file."""
@@ -180,7 +190,7 @@ def _row(
     places: Mapping[str, int],
     problems: list[Problem],
     task: type[Task],
-) -> Row | None:
+) -> LabelRow | None:
     value = {role: _cell(cells, places.get(role)) for role in ALIASES}
 
     def add(role: str, message: str, hint: str) -> None:
@@ -219,4 +229,4 @@ def _row(
         low, high = PLAUSIBLE_MPP
         message = f"Expected micrometres per pixel from {low} to {high}; got '{value['mpp']}'."
         add("mpp", message, f"Write it {mpp_remedy(value['mpp'])}, or leave the cell empty.")
-    return Row(number, slide_id, value["label"], value["case_id"], split, fold, mpp, value["site"])
+    return LabelRow(number, slide_id, value["label"], value["case_id"], split, fold, mpp, value["site"])

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from lrmil.cohorts.labels import Labels, Problem, Row, TableOptions
+from lrmil.cohorts.labels import LabelRow, Labels, Problem, TableOptions
 from lrmil.cohorts.names import EXTENSION, SlideNames
 from lrmil.errors import LISTED, names_of
 
@@ -13,7 +13,7 @@ MAX_UNKNOWN = 1000  # rows without a slide that are listed one by one
 NUMBERED = re.compile(r"[._\- ]\d+")  # "a_2" is beside "a", not a longer name of it
 
 
-def match_rows(table: Labels, names: SlideNames, options: TableOptions, problems: list[Problem]) -> list[Row]:
+def match_rows(table: Labels, names: SlideNames, options: TableOptions, problems: list[Problem]) -> list[LabelRow]:
     """Give the rows with the slides they are about; what has none, or several, is added to `problems`.
 
     Parameters
@@ -41,7 +41,7 @@ def match_rows(table: Labels, names: SlideNames, options: TableOptions, problems
     return [*matched, *(replace(row, slide_id=_written(row, table)) for row in (*unknown, *unclear))]
 
 
-def _written(row: Row, table: Labels) -> str:
+def _written(row: LabelRow, table: Labels) -> str:
     return (row.case_id or "") if table.by_patient else row.slide_id
 
 
@@ -77,7 +77,7 @@ def _is_numbered(name: str, written: str) -> bool:
     return NUMBERED.fullmatch(name[len(plain) :]) is not None
 
 
-def _several(table: Labels, row: Row, candidates: Sequence[str]) -> Problem:
+def _several(table: Labels, row: LabelRow, candidates: Sequence[str]) -> Problem:
     what = "several begin so" if len(candidates) > 1 else "what begins so may be another slide"
     message = f"Expected a slide file named '{row.slide_id}'; there is none, and {what}: {names_of(candidates)}."
     hint = (
@@ -147,13 +147,13 @@ def _match_patients(table: Labels, names: SlideNames, problems: list[Problem]) -
     return found
 
 
-def _without_rows(table: Labels, unknown: Sequence[Row], problems: Sequence[Problem]) -> list[Problem]:
+def _without_rows(table: Labels, unknown: Sequence[LabelRow], problems: Sequence[Problem]) -> list[Problem]:
     """Leave out what was said of the cells of rows without a slide."""
     left_out = {row.number for row in unknown} | _nameless(table)
     return [problem for problem in problems if problem.row not in left_out]
 
 
-def _skipped(table: Labels, unknown: Sequence[Row]) -> Iterator[Problem]:
+def _skipped(table: Labels, unknown: Sequence[LabelRow]) -> Iterator[Problem]:
     nameless = len(_nameless(table))
     if unknown:
         listed = names_of({_written(row, table) for row in unknown})
@@ -170,7 +170,9 @@ def _nameless(table: Labels) -> set[int]:
     return filled - {row.number for row in table.rows}
 
 
-def _missing(table: Labels, unknown: Sequence[Row], matched: Sequence[Row], names: SlideNames) -> Iterator[Problem]:
+def _missing(
+    table: Labels, unknown: Sequence[LabelRow], matched: Sequence[LabelRow], names: SlideNames
+) -> Iterator[Problem]:
     unlisted = names.names - {row.slide_id for row in matched}
     elsewhere = "" if matched else _better_column(table, names)
     for row in unknown[:MAX_UNKNOWN]:
@@ -203,7 +205,7 @@ def _better_column(table: Labels, names: SlideNames) -> str:
     return f"Column '{column}' names {count} slides that are there: choose it with --slide-column." if column else ""
 
 
-def _unlisted(matched: Sequence[Row], names: SlideNames) -> Iterator[Problem]:
+def _unlisted(matched: Sequence[LabelRow], names: SlideNames) -> Iterator[Problem]:
     unlisted = names.names - {row.slide_id for row in matched}
     if unlisted:
         message = f"Expected every slide in the table; {len(unlisted)} without a row: {names_of(unlisted)}."

@@ -30,7 +30,7 @@ from lrmil.prediction.files import (
 from lrmil.prediction.inference import classify_steps
 from lrmil.prediction.options import DEFAULTS, PredictOptions
 from lrmil.prediction.prediction import Prediction
-from lrmil.prediction.table import PredictionTable, Row, failed_row, row_of
+from lrmil.prediction.table import PredictionRow, PredictionTable, failed_row, row_of
 from lrmil.raster import Raster
 from lrmil.slides.each import IN_PROCESS, Executor, Outcome, Work, each
 from lrmil.slides.failures import require_short_name
@@ -77,7 +77,7 @@ def predict_slides(
     inputs: Sequence[Path] = (),
     executor: Executor = IN_PROCESS,
     load: Callable[[], Bundle] | None = None,
-) -> Iterator[Step[list[Row]]]:
+) -> Iterator[Step[list[PredictionRow]]]:
     """Classify slides into `out`; a slide that is there already, from the same file and model, is skipped.
 
     The answer of a damaged slide is reused only until its file changes, because the sampled fingerprint may miss a
@@ -102,7 +102,7 @@ def predict_slides(
     Yields
     ------
     Step
-        Per batch and per slide; the last carries a Row per slide, in order. Whatever one slide does, the others go on.
+        Per batch and per slide; the last carries a PredictionRow per slide, in order. A slide that fails stops no other.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def predict_slides(
     RunError
         If another process writes into `out`.
     """
-    rows: list[Row] = []
+    rows: list[PredictionRow] = []
     steps = predict_batch(
         slides,
         bundle,
@@ -290,7 +290,7 @@ def _note(
     return Step(step.job, step.done, step.total, step.unit, outcome, message, step.metrics)
 
 
-def _row_of(found: Outcome[Prediction], outputs: BatchOutputs, model: str) -> Row:
+def _row_of(found: Outcome[Prediction], outputs: BatchOutputs, model: str) -> PredictionRow:
     """Return the line of the table of a finished slide; of one that failed an earlier answer is removed."""
     source, failure = found.source, found.failure
     if failure is None and found.value is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from lrmil.io import hashing
 from lrmil.io.locks import LOCK
 from lrmil.prediction.prediction import Prediction
-from lrmil.prediction.table import TABLE, Row
+from lrmil.prediction.table import TABLE, PredictionRow
 from lrmil.slides.source import SlideSource
 
 
@@ -30,7 +30,7 @@ class BatchOutputs:
     folder: Path
     table: Path | None = None
     slide_folders: Mapping[Path, Path] = field(default_factory=dict)
-    rows: Sequence[Row] | None = None
+    rows: Sequence[PredictionRow] | None = None
 
     @property
     def lock(self) -> Path:
@@ -65,6 +65,6 @@ class BatchOutcome:
     """
 
     source: SlideSource
-    row: Row | None = None
+    row: PredictionRow | None = None
     prediction: Prediction | None = None
     error: Exception | None = None

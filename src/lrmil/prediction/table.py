@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class PredictionRow:
     """One line of predictions.csv, JSON-ready.
 
     Attributes
@@ -91,7 +91,7 @@ class PredictionTable:
         If another file, or the table of a training run, is in the place of the table.
     """
 
-    def __init__(self, path: Path, task: Task, *, model: str = "", rows: Sequence[Row] | None = None) -> None:
+    def __init__(self, path: Path, task: Task, *, model: str = "", rows: Sequence[PredictionRow] | None = None) -> None:
         self._path, self._task, self._written = path, task, 0.0
         self._copied = False
         if rows is None:
@@ -103,7 +103,7 @@ class PredictionTable:
         for index, line in enumerate(self._lines):
             self._index.setdefault(line[0], index)
 
-    def add(self, row: Row) -> None:
+    def add(self, row: PredictionRow) -> None:
         """Put a line in the place of the slide's earlier one, or at the end; it is on disk about a second later."""
         cells = _cells(row, self._task)
         index = self._index.setdefault(row.slide_id, len(self._lines))
@@ -190,14 +190,16 @@ def _require_no_run(path: Path) -> None:
         )
 
 
-def failed_row(slide_id: str, failure: Failure, model: str = "") -> Row:
+def failed_row(slide_id: str, failure: Failure, model: str = "") -> PredictionRow:
     """Line of predictions.csv for a slide that has no answer."""
-    return Row(slide_id=slide_id, status="failed", reason=failure.reason, model=model, message=failure.message)
+    return PredictionRow(
+        slide_id=slide_id, status="failed", reason=failure.reason, model=model, message=failure.message
+    )
 
 
-def row_of(slide_id: str, prediction: Prediction) -> Row:
+def row_of(slide_id: str, prediction: Prediction) -> PredictionRow:
     """Line of predictions.csv for a slide that was classified."""
-    return Row(
+    return PredictionRow(
         slide_id=slide_id,
         status=prediction.status,
         label=prediction.label,
@@ -214,7 +216,7 @@ def row_of(slide_id: str, prediction: Prediction) -> Row:
     )
 
 
-def table_of(rows: Sequence[Row], task: Task) -> str:
+def table_of(rows: Sequence[PredictionRow], task: Task) -> str:
     """Give rows as CSV: a column for each value of an answer (`Task.names`), empty where there is no answer."""
     return csv_text([_header(task), *(_cells(row, task) for row in rows)])
 
@@ -225,7 +227,7 @@ def _header(task: Task) -> list[str]:
     return ["slide_id", "status", "label", *columns(task, task.names), *figures, *words]
 
 
-def _cells(row: Row, task: Task) -> list[str]:
+def _cells(row: PredictionRow, task: Task) -> list[str]:
     values = [f"{row.probabilities[name]:.6f}" if name in row.probabilities else "" for name in task.names]
     resolution = ["" if row.mpp is None else f"{row.mpp:.6g}", row.mpp_source]
     counts = [str(row.n_patches), str(row.failed_patches), f"{row.seconds:.3f}"]

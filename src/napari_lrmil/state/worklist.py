@@ -19,7 +19,7 @@ from napari_lrmil.state.worklist_memory import Memory, list_file, read_memory, s
 
 if TYPE_CHECKING:
     from lrmil.prediction.prediction import Prediction
-    from lrmil.prediction.table import Row
+    from lrmil.prediction.table import PredictionRow
 
 FIND = ("find slides",)
 JOB = ("classify the list",)
@@ -63,7 +63,7 @@ class Entry:
     status: Status = "new"
     message: str = ""
     reason: str = ""
-    row: "Row | None" = None
+    row: "PredictionRow | None" = None
     fingerprint: str = ""
     mpp: float | None = None
     twin: bool = False
@@ -168,13 +168,13 @@ def with_saved(entries: Sequence[Entry], results: Path, bundle_sha256: str, memo
     return [_known(entry, results, bundle_sha256, memory) if is_unread(entry) else entry for entry in entries]
 
 
-def row_of_entry(entry: Entry) -> "Row":
+def row_of_entry(entry: Entry) -> "PredictionRow":
     """Return the line of the table of results."""
-    from lrmil.prediction.table import Row
+    from lrmil.prediction.table import PredictionRow
 
     if entry.row and entry.done:
         return entry.row
-    return Row(entry.slide_id, entry.status, reason=entry.reason, message=entry.message)
+    return PredictionRow(entry.slide_id, entry.status, reason=entry.reason, message=entry.message)
 
 
 def failed_by(entry: Entry, error: Exception) -> Entry:
