@@ -12,7 +12,7 @@ import torch
 
 from lrmil.errors import SlideError
 from lrmil.features import extraction
-from lrmil.features.extraction import Extracted, SlideSource, extract_features, require_readable
+from lrmil.features.extraction import Extracted, extract_features, require_readable
 from lrmil.features.store import read_card, read_features
 from lrmil.geometry import parent_of
 from lrmil.models.encoders.loading import PatchEncoder, encoder_hash
@@ -22,6 +22,7 @@ from lrmil.patches.plan import PatchPlan, patches_of
 from lrmil.slides.each import IN_PROCESS
 from lrmil.slides.local_processes import DIED, LocalProcesses
 from lrmil.slides.slide import Slide, open_slide
+from lrmil.slides.source import SlideSource
 from lrmil.steps import last
 from support.each_models import encoder_that_dies, tiny_patch_encoder
 from support.runs import stamp_of, tiny_encoder

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from lrmil.errors import ConfigError
-from lrmil.features.extraction import EXTRACTION_VERSION, SlideSource
+from lrmil.features.extraction import EXTRACTION_VERSION
 from lrmil.io.raster_zarr import read_ome_zarr
 from lrmil.models.bundle import Bundle
 from lrmil.patches.tissue import segment_tissue
@@ -28,6 +28,7 @@ from lrmil.raster import Raster
 from lrmil.slides.each import IN_PROCESS
 from lrmil.slides.local_processes import DIED, LocalProcesses
 from lrmil.slides.slide import open_slide
+from lrmil.slides.source import SlideSource
 from lrmil.steps import last
 from support.each_models import load_model, model_that_dies
 from support.runs import ON_CPU, stamp_of, tiny_bundle

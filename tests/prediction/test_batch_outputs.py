@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from lrmil.features.extraction import SlideSource
 from lrmil.models.bundle import Bundle
 from lrmil.prediction.batch import predict_batch
 from lrmil.prediction.batch_outputs import BatchOutputs
-from lrmil.prediction.table import Row
+from lrmil.prediction.table import PredictionRow
+from lrmil.slides.source import SlideSource
 from support.runs import ON_CPU, stamp_of, tiny_bundle
 
 pytestmark = pytest.mark.long
@@ -33,7 +33,7 @@ class TestOwnFolders:
     """Slides with a folder each, beside a table that begins with given lines."""
 
     def outputs(self, slides: list[SlideSource], tmp_path: Path) -> BatchOutputs:
-        rows = [Row("elsewhere", "new"), *(Row(source.slide_id, "new") for source in slides)]
+        rows = [PredictionRow("elsewhere", "new"), *(PredictionRow(source.slide_id, "new") for source in slides)]
         folders = {source.path: tmp_path / f"results/{source.slide_id}-own" for source in slides}
         return BatchOutputs(tmp_path / "results", tmp_path / "results/tables/list.csv", folders, rows)
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lrmil.features.extraction import SlideSource
 from lrmil.models.bundle import Bundle
 from lrmil.prediction.batch import predict_one
 from lrmil.prediction.files import read_prediction
+from lrmil.slides.source import SlideSource
 from support.runs import ON_CPU, tiny_bundle
 
 

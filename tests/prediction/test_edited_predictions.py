@@ -16,12 +16,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lrmil.errors import LrmilError
-from lrmil.features.extraction import SlideSource
 from lrmil.io.raster_zarr import read_ome_zarr, write_ome_zarr
 from lrmil.models.bundle import Bundle, load_bundle, save_bundle
 from lrmil.prediction.batch import predict_slides
 from lrmil.prediction.files import read_prediction, read_tissue
 from lrmil.raster import Raster
+from lrmil.slides.source import SlideSource
 from lrmil.steps import last
 from support.hostile import places, put, values, without
 from support.runs import ON_CPU, tiny_bundle

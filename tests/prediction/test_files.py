@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from lrmil.errors import FormatError
-from lrmil.features.extraction import SlideSource
 from lrmil.io import atomic
 from lrmil.models.bundle import Bundle
 from lrmil.patches.tissue import segment_tissue
@@ -18,6 +17,7 @@ from lrmil.prediction.options import PredictOptions
 from lrmil.prediction.prediction import Prediction
 from lrmil.raster import Raster
 from lrmil.slides.slide import open_slide
+from lrmil.slides.source import SlideSource
 from lrmil.steps import last
 from support.runs import ON_CPU, stamp_of, tiny_bundle
 

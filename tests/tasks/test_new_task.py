@@ -20,7 +20,7 @@ from lrmil.prediction.batch import predict_slides
 from lrmil.prediction.evaluation import evaluate_steps
 from lrmil.prediction.files import read_prediction
 from lrmil.prediction.options import PredictOptions
-from lrmil.prediction.table import Row, table_of
+from lrmil.prediction.table import PredictionRow, table_of
 from lrmil.reports.run_report import write_report
 from lrmil.reviews.log import Review, append_review, read_reviews
 from lrmil.reviews.table import write_review_table
@@ -95,7 +95,10 @@ def test_it_goes_from_labels_to_a_score(tmp_path: Path, distil: bool) -> None:
     summary = cohort.task.summarise(targets, values, [cohort.by_id[i].case_id for i in fold.test])
     assert summary["closeness"] == cohort.task.score(targets, values) and summary["n_slides"] == len(fold.test)
     answer = cohort.task.answer(values[0])
-    text = table_of([Row(fold.test[0], answer.status, answer.label, answer.values), Row("b", "failed")], cohort.task)
+    text = table_of(
+        [PredictionRow(fold.test[0], answer.status, answer.label, answer.values), PredictionRow("b", "failed")],
+        cohort.task,
+    )
     first, failed = csv.DictReader(text.splitlines())
     assert first["value_mm"] == f"{values[0, 0]:.6f}" and first["label"] == f"{values[0, 0]:.2f} mm"
     assert failed["value_mm"] == "" and not any(name.startswith("prob_") for name in first)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lrmil.features.extraction import SlideSource
+from lrmil.slides.source import SlideSource
 from lrmil.training.pairs import PairedSlide
 from support.runs import TinyRun
 

@@ -30,11 +30,11 @@ def torn(monkeypatch: pytest.MonkeyPatch, name: str, corners: set[tuple[int, int
 @pytest.fixture
 def small_shares(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let few patches come from many slides."""
-    monkeypatch.setattr(pair_loading, "LEAST_SHARE", 1)
+    monkeypatch.setattr(pair_loading, "MIN_SHARE", 1)
 
 
 def test_a_large_cohort_takes_its_turns(pairs: list[PairedSlide], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pair_loading, "LEAST_SHARE", 8)
+    monkeypatch.setattr(pair_loading, "MIN_SHARE", 8)
     generator = torch.Generator().manual_seed(0)
     seen = set()
     for _ in range(12):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from lrmil.features.extraction import SlideSource
 from lrmil.features.store import read_features, read_index
+from lrmil.slides.source import SlideSource
 from lrmil.training.pairs import PairedSlide, RegionSamples, count_regions, region_samples
 from support.runs import write_bag
 

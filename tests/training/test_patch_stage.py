@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from lrmil.configs import FitConfig, Stage1Config
 from lrmil.errors import SlideError
-from lrmil.features.extraction import SlideSource
 from lrmil.losses import layer_loss, region_loss
 from lrmil.models.encoders.loading import EncoderOutput, encoder_hash
+from lrmil.slides.source import SlideSource
 from lrmil.training import patch_stage
 from lrmil.training.loop import Fit, FitRun
 from lrmil.training.pair_loading import PairedBatch, draw_patches, load_pairs

@@ -8,7 +8,6 @@ from lrmil.cohorts.cohort import TableOptions
 from lrmil.cohorts.mpp_table import read_mpp_table
 from lrmil.configs import TrainConfig, parse_value, with_settings
 from lrmil.errors import CohortError, ConfigError, names_of
-from lrmil.features.extraction import SlideSource
 from lrmil.io.settings import read_toml
 from lrmil.patches.masks import find_masks, given_mask, mask_files
 from lrmil.patches.tissue import GivenMask
@@ -18,7 +17,7 @@ from lrmil.slides.discovery import find_slides
 from lrmil.slides.inputs import local_encoder
 from lrmil.slides.parts import parts_of
 from lrmil.slides.resolution import PLAUSIBLE_MPP, parse_mpp
-from lrmil.slides.source import slide_id_of
+from lrmil.slides.source import SlideSource, slide_id_of
 
 
 def config_of(options: argparse.Namespace) -> TrainConfig:

@@ -11,7 +11,6 @@ from lrmil.geometry import Grid
 from lrmil.models.encoders.loading import PatchEncoder
 from lrmil.patches.loading import load_patches
 from lrmil.slides.slide import Slide
-from lrmil.slides.source import SlideSource as SlideSource
 
 
 class Encoded(NamedTuple):

@@ -29,7 +29,7 @@ from lrmil.slides.identity import unchanged
 from lrmil.slides.inputs import Inputs
 from lrmil.slides.parts import changed_at
 from lrmil.slides.slide import Slide, open_source
-from lrmil.slides.source import SlideSource as SlideSource
+from lrmil.slides.source import SlideSource
 from lrmil.steps import Job, Step
 
 # Counts up when the same slide and settings come to give other patches or pixels (tissue, holes, sampling): what was

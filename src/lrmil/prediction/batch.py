@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lrmil.features.extraction import EXTRACTION_VERSION, SlideSource
+from lrmil.features.extraction import EXTRACTION_VERSION
 from lrmil.io import atomic, hashing
 from lrmil.io.locks import exclusive, output_lock
 from lrmil.models.bundle import Bundle
@@ -37,6 +37,7 @@ from lrmil.slides.failures import require_short_name
 from lrmil.slides.inputs import Inputs
 from lrmil.slides.parts import changed_at
 from lrmil.slides.slide import Slide, open_source
+from lrmil.slides.source import SlideSource
 from lrmil.steps import Step
 
 WITHOUT_READING = ("name", "output")  # reasons of failures that say nothing of the slide's content

@@ -9,7 +9,6 @@ import numpy as np
 
 from lrmil.cohorts.cohort import TableOptions, validate_cohort
 from lrmil.errors import CohortError
-from lrmil.features.extraction import SlideSource
 from lrmil.io import atomic
 from lrmil.io.ownership import is_evaluation, require_free
 from lrmil.models.bundle import Bundle
@@ -17,6 +16,7 @@ from lrmil.prediction.batch import predict_slides
 from lrmil.prediction.options import DEFAULTS, PredictOptions
 from lrmil.slides.checksums import Checksum
 from lrmil.slides.inputs import Inputs
+from lrmil.slides.source import SlideSource
 from lrmil.steps import Step, relay
 
 EVALUATION = "evaluation.json"

@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lrmil.features.extraction import SlideSource
 from lrmil.features.store import positions_in, read_features, read_index
 from lrmil.geometry import parent_of
+from lrmil.slides.source import SlideSource
 from lrmil.targets import region_targets
 
 
