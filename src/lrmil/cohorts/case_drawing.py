@@ -35,7 +35,7 @@ def draw_tests(slides: Sequence[tuple[str, str]], folds: int, seed: int) -> list
         best: tuple[int, list[set[str]]] | None = None
         for _ in range(ATTEMPTS):
             splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=int(rng.integers(2**31)))
-            tests = [{cases[place] for place in test} for _, test in splitter.split(cases, labels, cases)]
+            tests = [{cases[index] for index in test} for _, test in splitter.split(cases, labels, cases)]
             missing = _missing(pairs, tests)
             if missing is not None and (best is None or missing < best[0]):
                 best = missing, tests
@@ -77,8 +77,8 @@ def draw_validation(
         drawn: set[str] = set()
         counts = dict.fromkeys(members, 0)
         for label in sorted(members, key=lambda label: (len(members[label]), label)):  # rare ones leave least choice
-            for place in rng.permutation(len(members[label])):
-                case = members[label][place]
+            for index in rng.permutation(len(members[label])):
+                case = members[label][index]
                 if counts[label] >= wanted[label]:
                     break
                 if case not in drawn and all(counts[its] < most[its] for its in cases[case]):

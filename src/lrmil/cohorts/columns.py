@@ -105,23 +105,23 @@ def find_columns(table: Table, options: TableOptions, problems: list[Problem]) -
     with columns for cases and labels, each row stands for a patient.
     """
     header = table.records[0]
-    places: dict[str, int] = {}
+    indices: dict[str, int] = {}
     for role in ALIASES:
         if chosen := options.column_of(role):
-            place = _chosen(header, role, chosen, problems)
+            index = _chosen(header, role, chosen, problems)
         else:
-            place = _named(table, role, problems)
-        if place is not None:
-            places[role] = place
-    if options.case_column and not options.slide_column and places.get("slide_id") == places.get("case_id"):
-        places.pop("slide_id", None)
-    problems += _missing(table, options, places, problems)
-    return places
+            index = _named(table, role, problems)
+        if index is not None:
+            indices[role] = index
+    if options.case_column and not options.slide_column and indices.get("slide_id") == indices.get("case_id"):
+        indices.pop("slide_id", None)
+    problems += _missing(table, options, indices, problems)
+    return indices
 
 
 def _chosen(header: Sequence[str], role: str, chosen: str, problems: list[Problem]) -> int | None:
-    found = [place for place, name in enumerate(header) if name == chosen.strip()]
-    found = found or [place for place, name in enumerate(header) if normal_name(name) == normal_name(chosen)]
+    found = [index for index, name in enumerate(header) if name == chosen.strip()]
+    found = found or [index for index, name in enumerate(header) if normal_name(name) == normal_name(chosen)]
     if len(found) == 1:
         return found[0]
     came = f"{len(found)} columns of that name" if found else f"the columns {_listed(header)}"
@@ -132,38 +132,38 @@ def _chosen(header: Sequence[str], role: str, chosen: str, problems: list[Proble
 
 def _named(table: Table, role: str, problems: list[Problem]) -> int | None:
     header = table.records[0]
-    candidates = [place for place, name in enumerate(header) if normal_name(name) in (role, *ALIASES[role])]
+    candidates = [index for index, name in enumerate(header) if normal_name(name) in (role, *ALIASES[role])]
     found = candidates
     if len(candidates) > 1:  # a column without a value does not win
-        found = [place for place in candidates if _has_values(table, place)] or candidates
-    found = [place for place in found if normal_name(header[place]) == role] or found
+        found = [index for index in candidates if _has_values(table, index)] or candidates
+    found = [index for index in found if normal_name(header[index]) == role] or found
     if len(found) == 1 and len(candidates) > 1:
-        others = [place for place in candidates if place not in found]
+        others = [index for index in candidates if index not in found]
         message = f"The column '{header[found[0]]}' is read for {role}; {_of(header, others)} not."
         hint = f"Delete the column that is not meant{_choice(role)}."
         problems.append(Problem(1, header[found[0]], message, hint, "warning"))
     if len(found) > 1:
-        twice = " and ".join(f"'{header[place]}'" for place in found)
+        twice = " and ".join(f"'{header[index]}'" for index in found)
         message = f"Expected one column for {role}; got {twice}."
         hint = f"Rename or delete the columns that are not meant{_choice(role)}."
         problems.append(Problem(1, role, message, hint, "error"))
     return found[0] if len(found) == 1 else None
 
 
-def _has_values(table: Table, place: int) -> bool:
-    return any(cells[place] for cells in table.records[1:] if len(cells) > place)
+def _has_values(table: Table, index: int) -> bool:
+    return any(cells[index] for cells in table.records[1:] if len(cells) > index)
 
 
 def _missing(
-    table: Table, options: TableOptions, places: Mapping[str, int], problems: Sequence[Problem]
+    table: Table, options: TableOptions, indices: Mapping[str, int], problems: Sequence[Problem]
 ) -> list[Problem]:
     """Report slides or labels without a column, once; by patient, no column of slides is needed."""
     told = {problem.column for problem in problems if problem.severity == "error"}
     missing = []
     for role in ("slide_id", "label"):
-        if role in places or role in told or (options.column_of(role) in told - {""}):
+        if role in indices or role in told or (options.column_of(role) in told - {""}):
             continue
-        if role == "slide_id" and {"case_id", "label"} <= places.keys():
+        if role == "slide_id" and {"case_id", "label"} <= indices.keys():
             continue
         message = (
             f"Expected a column '{role}' (or {', '.join(ALIASES[role])}); "
@@ -179,9 +179,9 @@ def _choice(role: str) -> str:
     return f", or choose one with {option}" if option else ""
 
 
-def _of(header: Sequence[str], places: Sequence[int]) -> str:
-    names = " and ".join(f"'{header[place]}'" for place in places)
-    return f"{names} {'is' if len(places) == 1 else 'are'}"
+def _of(header: Sequence[str], indices: Sequence[int]) -> str:
+    names = " and ".join(f"'{header[index]}'" for index in indices)
+    return f"{names} {'is' if len(indices) == 1 else 'are'}"
 
 
 def _listed(header: Sequence[str]) -> str:

@@ -106,17 +106,17 @@ def read_labels(path: Path, options: TableOptions | None = None) -> Labels:
         hint = "Move the sheet that is meant to the front, or delete the others."
         problems.append(Problem(None, None, table.unread, hint, "warning"))
     options = options or TableOptions()
-    places = find_columns(table, options, problems)
-    table.require_values(places.values())
+    indices = find_columns(table, options, problems)
+    table.require_values(indices.values())
     if not body:
         hint = "Add one row for each slide."
         problems.append(Problem(None, None, "The table has a header and no rows below it.", hint, "error"))
-    places = _used(places, header, body, problems)
+    indices = _used(indices, header, body, problems)
     problems += [_overlong(number, len(header)) for number, cells in body if any(cells[len(header) :])]
-    known = "slide_id" in places or {"case_id", "label"} <= places.keys()
+    known = "slide_id" in indices or {"case_id", "label"} <= indices.keys()
     task = task_named(options.task)
-    rows = [_row(number, cells, header, places, problems, task) for number, cells in body if known]
-    columns = {role: header[place] for role, place in places.items()}
+    rows = [_row(number, cells, header, indices, problems, task) for number, cells in body if known]
+    columns = {role: header[index] for role, index in indices.items()}
     return Labels(columns, tuple(row for row in rows if row is not None), tuple(problems), tuple(table.records))
 
 
@@ -139,17 +139,17 @@ def mpp_remedy(text: str) -> str:
 
 
 def _used(
-    places: Mapping[str, int],
+    indices: Mapping[str, int],
     header: Sequence[str],
     body: Sequence[tuple[int, Sequence[str]]],
     problems: list[Problem],
 ) -> dict[str, int]:
     """Leave out optional columns without a value, and `fold` where `split` already says what is tested."""
-    required = ("label", "slide_id" if "slide_id" in places else "case_id")
+    required = ("label", "slide_id" if "slide_id" in indices else "case_id")
     used = {
-        role: place
-        for role, place in places.items()
-        if role in required or any(_cell(cells, place) is not None for _, cells in body)
+        role: index
+        for role, index in indices.items()
+        if role in required or any(_cell(cells, index) is not None for _, cells in body)
     }
     if "split" in used and "fold" in used:
         column = header[used.pop("fold")]
@@ -158,12 +158,12 @@ def _used(
     return used
 
 
-def _text(cells: Sequence[str], place: int | None) -> str:
-    return cells[place] if place is not None and place < len(cells) else ""
+def _text(cells: Sequence[str], index: int | None) -> str:
+    return cells[index] if index is not None and index < len(cells) else ""
 
 
-def _cell(cells: Sequence[str], place: int | None) -> str | None:
-    value = _text(cells, place)
+def _cell(cells: Sequence[str], index: int | None) -> str | None:
+    value = _text(cells, index)
     return None if value.casefold() in EMPTY else value
 
 
@@ -187,43 +187,43 @@ def _row(
     number: int,
     cells: Sequence[str],
     header: Sequence[str],
-    places: Mapping[str, int],
+    indices: Mapping[str, int],
     problems: list[Problem],
     task: type[Task],
 ) -> LabelRow | None:
-    value = {role: _cell(cells, places.get(role)) for role in ALIASES}
+    value = {role: _cell(cells, indices.get(role)) for role in ALIASES}
 
     def add(role: str, message: str, hint: str) -> None:
-        problems.append(Problem(number, header[places[role]], message, hint, "error"))
+        problems.append(Problem(number, header[indices[role]], message, hint, "error"))
 
-    slide_id = _text(cells, places.get("slide_id"))
-    if not slide_id and "slide_id" in places:
+    slide_id = _text(cells, indices.get("slide_id"))
+    if not slide_id and "slide_id" in indices:
         add("slide_id", "Expected a slide name; the cell is empty.", "Write the slide's file name without extension.")
         return None
     if not slide_id and value["case_id"] is None:
         add("case_id", "Expected a case; the cell is empty.", "Write the case that the slides' names begin with.")
         return None
     named = f"slide '{slide_id}'" if slide_id else f"case '{value['case_id']}'"
-    if "label" in places and value["label"] is None:
-        came = _text(cells, places["label"])
+    if "label" in indices and value["label"] is None:
+        came = _text(cells, indices["label"])
         add("label", f"Expected {task.expects} for {named}; got '{came}'{_taken(came)}.", _label_remedy(came))
     elif value["label"] is not None and not task.is_label(value["label"]):
         hint = f"Write {task.expects}, or delete the row."
         add("label", f"Expected {task.expects} for {named}; got '{value['label']}'.", hint)
         value["label"] = None
     split = SPLITS.get((value["split"] or "").casefold())
-    if "split" in places and split is None:
+    if "split" in indices and split is None:
         message = f"Expected train, val or test for {named}; got '{value['split'] or ''}'."
         add("split", message, "Use one of the three words in every row.")
     fold = value["fold"]
-    if "fold" in places and not re.fullmatch(r"\w[\w.-]*", fold or ""):
+    if "fold" in indices and not re.fullmatch(r"\w[\w.-]*", fold or ""):
         message = f"Expected a fold number or plain name for {named}; got '{fold or ''}'."
         add("fold", message, "Use letters, digits, '-', '_' and '.' only, and name a fold in every row.")
     for role in ("slide_id", "case_id"):
         if SHORTENED.fullmatch(value[role] or ""):
             message = f"Expected a name in {role}; got '{value[role]}', a long number that a spreadsheet cut short."
             hint = "Format the column as text and write the names again: several may have become one."
-            problems.append(Problem(number, header[places[role]], message, hint, "warning"))
+            problems.append(Problem(number, header[indices[role]], message, hint, "warning"))
     mpp = None if value["mpp"] is None else mpp_of_cell(value["mpp"])
     if value["mpp"] is not None and mpp is None:
         low, high = PLAUSIBLE_MPP

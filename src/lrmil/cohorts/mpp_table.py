@@ -46,12 +46,12 @@ def read_mpp_table(path: Path, slide_ids: Collection[str]) -> MppTable:
     """
     table = read_table(path, what="um/px table")
     notes = [table.unread]
-    places = [_place(table, role, notes) for role in ROLES]
-    table.require_values(places)
+    indices = [_index_of(table, role, notes) for role in ROLES]
+    table.require_values(indices)
     names, problems = SlideNames(slide_ids), list[str]()
     found, unused, rows = dict[str, float](), dict[str, str](), dict[str, int]()
     for number, cells in enumerate(table.records[1:], start=2):
-        name, text = (cells[place] if place < len(cells) else "" for place in places)
+        name, text = (cells[index] if index < len(cells) else "" for index in indices)
         if text.casefold() in EMPTY:
             continue
         slide_id, value = names.find(name) or name, mpp_of_cell(text)
@@ -83,26 +83,26 @@ def read_mpp_table(path: Path, slide_ids: Collection[str]) -> MppTable:
     return MppTable(known, (*filter(None, notes), *[*unused.values()][:MAX_UNUSED], *rest))
 
 
-def _place(table: Table, role: str, notes: list[str]) -> int:
+def _index_of(table: Table, role: str, notes: list[str]) -> int:
     """Give the place of a column. Of two names of slides slide_id is read; two values contradict each other."""
     header = table.records[0]
     names = [normal_name(name) for name in header]
-    places = [place for place, name in enumerate(names) if name in (role, *ALIASES[role])]
-    own = [place for place in places if names[place] == "slide_id"]
-    if len(own) == 1 and len(places) > 1:
-        others = " and ".join(f"'{header[place]}'" for place in places if place not in own)
+    indices = [index for index, name in enumerate(names) if name in (role, *ALIASES[role])]
+    own = [index for index in indices if names[index] == "slide_id"]
+    if len(own) == 1 and len(indices) > 1:
+        others = " and ".join(f"'{header[index]}'" for index in indices if index not in own)
         notes.append(f"The column '{header[own[0]]}' names the slides, {others} not.")
-        places = own
-    if len(places) > 1:
-        came = " and ".join(f"'{header[place]}'" for place in places)
+        indices = own
+    if len(indices) > 1:
+        came = " and ".join(f"'{header[index]}'" for index in indices)
         raise CohortError(f"Expected one column for {role} in {table.title}; got {came}. Rename the one not meant.")
-    if not places:
+    if not indices:
         came = ", ".join(name for name in header if name)
         raise CohortError(
             f"Expected the columns slide_id and mpp in {table.title}{table.sheet_hint}; got {came}. "
             "Name them so in row 1."
         )
-    return places[0]
+    return indices[0]
 
 
 def _no_resolution(name: str, text: str) -> str:

@@ -45,9 +45,9 @@ class SlideNames:
         for typed, name in self._typed.items():
             if UUID.search(typed):
                 self._barcodes[UUID.sub("", typed)].append(name)
-            for place in range(1, len(typed) - 1):
-                if typed[place] in SEPARATORS:
-                    self._beginnings[typed[:place]].append(name)
+            for index in range(1, len(typed) - 1):
+                if typed[index] in SEPARATORS:
+                    self._beginnings[typed[:index]].append(name)
         self._guesses = GUESSES
 
     def find(self, written: str) -> str | None:

@@ -193,15 +193,15 @@ def _missing(
 def _better_column(table: Labels, names: SlideNames) -> str:
     """Name the column that does name slides, where the one that was read names none."""
     counts = Counter(
-        place
+        index
         for cells in table.records[1 : MAX_UNKNOWN + 1]
-        for place, cell in enumerate(cells)
+        for index, cell in enumerate(cells)
         if cell and names.find(cell) is not None
     )
     if not counts:
         return ""
-    place, count = counts.most_common(1)[0]
-    column = dict(enumerate(table.records[0])).get(place, "")
+    index, count = counts.most_common(1)[0]
+    column = dict(enumerate(table.records[0])).get(index, "")
     return f"Column '{column}' names {count} slides that are there: choose it with --slide-column." if column else ""
 
 

@@ -160,7 +160,7 @@ def _drawn_tests(cohort: Cohort, folds: int, seed: int) -> dict[str, set[str]]:
     if _are_pure(cases):
         names, labels = list(cases), [its[0] for its in cases.values()]
         drawn = StratifiedKFold(folds, shuffle=True, random_state=seed).split(names, labels)
-        tests = [{names[place] for place in test} for _, test in drawn]
+        tests = [{names[index] for index in test} for _, test in drawn]
     elif (mixed := draw_tests(grouped, folds, seed)) is not None:
         tests = mixed
     else:
@@ -202,7 +202,7 @@ def _draw_val(
         for label in order_before_numbers(classes):  # whichever is the positive class, the draw is the same
             its = members[label]
             count = min(max(1, round(val_fraction * len(its))), len(its) - 1)
-            pure.update(its[place] for place in rng.choice(len(its), count, replace=False))
+            pure.update(its[index] for index in rng.choice(len(its), count, replace=False))
         return pure
     if (drawn := draw_validation(cases, val_fraction, rng)) is None:
         raise CohortError(
