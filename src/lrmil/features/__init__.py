@@ -1,1 +1,1 @@
-"""Embeddings of a slide's patches, on disk."""
+"""Extract the embeddings of patches, and store them."""

@@ -1,4 +1,4 @@
-"""The patches of one slide through an encoder, batch by batch."""
+"""Encode the patches of one slide, batch by batch."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -17,11 +17,11 @@ class Encoded(NamedTuple):
     """Patches of a slide that were read and encoded."""
 
     positions: NDArray[np.int64]
-    """(n,) positions in the list of patches that was asked for."""
+    """(n,) positions in the requested list of patches."""
     embeddings: NDArray[np.float32]
-    """(n, d)"""
+    """(n, d) embeddings."""
     layers: tuple[NDArray[np.floating], ...]
-    """(n, d_l) each"""
+    """(n, d_l) class tokens of each distilled block."""
     failed: NDArray[np.int64]
     """(f,) positions that could not be read."""
 
@@ -29,7 +29,31 @@ class Encoded(NamedTuple):
 def encode_patches(
     slide: Slide, level0_yx: NDArray[np.integer], grid: Grid, encoder: PatchEncoder, *, threads: int
 ) -> Iterator[Encoded]:
-    """Read and encode patches batch by batch, in order."""
+    """Read and encode patches batch by batch, in order.
+
+    Parameters
+    ----------
+    slide
+        The open slide.
+    level0_yx
+        (n, 2) top-left corners of the patches, in level-0 pixels.
+    grid
+        Resolution in um/px and side in pixels of the patches.
+    encoder
+        What encodes them, with its batch size.
+    threads
+        Threads that read the slide.
+
+    Yields
+    ------
+    Encoded
+        One per batch, also where no patch of it could be read.
+
+    Raises
+    ------
+    EncoderError
+        If the encoder fails.
+    """
     batches = load_patches(
         slide, level0_yx, size=grid.size, mpp=grid.mpp, batch_size=encoder.batch_size, threads=threads
     )
@@ -42,7 +66,7 @@ def encode_patches(
 
 
 def concatenate(parts: Sequence[Encoded]) -> Encoded:
-    """Put the batches of one slide together.
+    """Concatenate the batches of one slide.
 
     Raises
     ------
@@ -52,9 +76,7 @@ def concatenate(parts: Sequence[Encoded]) -> Encoded:
     good = [part for part in parts if len(part.positions)]
     failed = np.concatenate([part.failed for part in parts])
     if not good:
-        raise SlideError(
-            f"Expected readable patches. Got {len(failed)} unreadable ones and no other; copy or scan the slide again."
-        )
+        raise SlideError(f"None of the {len(failed)} patches can be read. Copy or scan the slide again.")
     return Encoded(
         np.concatenate([part.positions for part in good]),
         np.concatenate([part.embeddings for part in good]),

@@ -1,4 +1,4 @@
-"""Slides to features on disk, one committed output per slide; one bad slide does not stop the rest."""
+"""Extract the features of slides into a folder; a slide that fails does not stop the others."""
 
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -32,39 +32,39 @@ from lrmil.slides.slide import Slide, open_source
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Job, Step
 
-# Counts up when the same slide and settings come to give other patches or pixels (tissue, holes, sampling): what was
-# computed before is then made again.
+# Increase this when the same slide and settings give other patches or pixels (tissue, missing bytes, sampling), so that
+# earlier features are recomputed.
 EXTRACTION_VERSION = 3
 
 
 class Extracted(NamedTuple):
-    """What became of one slide."""
+    """The features of one slide, or why it failed."""
 
     slide_id: str
     path: Path | None
-    """The features, None when the slide failed."""
+    """The folder of features; None when the slide failed."""
     message: str = ""
     """Why it failed, in one sentence."""
     reason: str = ""
-    """The same in one word, of `lrmil.slides.failures.Failure`."""
+    """The same in one word; see `lrmil.slides.failures.Failure`."""
     computed: bool = True
-    """False when the features were already there."""
+    """False when current features existed already."""
 
 
 @dataclass(frozen=True, slots=True)
 class Extraction:
-    """What is done with each slide.
+    """How the features of each slide are extracted.
 
     Attributes
     ----------
     load
-        Returns the encoder: the one in use here, or in another process one that is loaded there.
+        Returns the encoder; another process loads its own.
     encoder_hash, contract
-        Of that encoder.
+        Hash of its weights, and how it computes embeddings.
     out
         Folder of the features.
     plan, resolution
-        Which patches are meant: the LR ones, or their covered HR children.
+        Which patches are encoded: the LR ones, or their covered HR children.
     threads
         Threads that read a slide.
     job
@@ -104,20 +104,33 @@ def extract_features(
 ) -> Iterator[Step[list[Extracted]]]:
     """Encode the LR patches (or their covered HR children) of every slide into ``out/<slide_id>.zarr``.
 
-    A slide whose features are there and were made from the same file, settings and encoder is skipped. For a damaged
+    A slide is skipped if its features were made from the same file, settings and encoder. For a damaged
     slide, features are reused only until the file changes, because the sampled fingerprint may miss a repair. A slide
-    that cannot be read, or fails in whatever way, is an `Extracted` with a message. `tissue` has masks by slide id; the
-    tissue of the other slides is found.
+    that fails, for any reason, is an `Extracted` with a message.
 
     Parameters
     ----------
+    slides
+        The slides.
+    encoder, encoder_hash
+        The encoder with its device, and the hash of its weights.
+    out
+        Folder of the features, created if absent.
+    plan, resolution
+        Which patches are encoded: the LR ones, or their covered HR children.
+    threads
+        Threads that read a slide.
+    job
+        Name of the Steps.
     inputs
-        Other files and folders that are read: no output takes the place of one, or lies in one.
+        Other files and folders that are read. No output may replace one or lie in one.
+    tissue
+        Slide id -> mask to use. The tissue of other slides is segmented.
     executor
-        Where the slides are worked on; see `lrmil.slides.each`.
+        Where the slides are processed; see `lrmil.slides.each`.
     load
-        Loads the same encoder in another process, as a picklable function of paths and names that keeps what it loaded
-        (`functools.lru_cache`). Without it the encoder itself is sent to each process.
+        Loads the same encoder in another process. It must be picklable, and should cache the encoder
+        (`functools.lru_cache`). Without it, the encoder itself is sent to each process.
 
     Yields
     ------
@@ -128,14 +141,13 @@ def extract_features(
     Raises
     ------
     OverwriteError
-        If `out` lies in something that is read. Where the features of one slide alone are in the way of other files,
-        that slide fails.
+        If `out` lies in an input. If only the features of one slide would replace a foreign file, that slide fails.
     OutputError
-        If `out` cannot be written, or its disk is full: that concerns every slide.
+        If `out` cannot be written, or its disk is full.
     EncoderError
-        If the encoder fails: that concerns every slide, too.
+        If the encoder fails.
     FormatError
-        If the encoder gives other embeddings than when features that are there were made with its weights.
+        If `out` contains features of the same weights, but the encoder now gives other embeddings.
     RunError
         If another process writes into `out`.
     """
@@ -159,7 +171,7 @@ def extract_features(
 
 
 def unreadable_note(failed: int, total: int) -> tuple[str, ...]:
-    """Say how much of a slide was left out; nothing when nothing was."""
+    """Return a note about how many of `total` patches were left out; empty when none was."""
     if not failed:
         return ()
     share = f"{100 * failed / total:.0f} %" if failed >= 0.01 * total else "less than 1 %"
@@ -167,20 +179,31 @@ def unreadable_note(failed: int, total: int) -> tuple[str, ...]:
 
 
 def require_readable(failed: int, total: int, max_failed: float, notes: Sequence[str] = ()) -> None:
-    """Refuse a slide of which too much was lost.
+    """Require a slide with tissue of which enough patches can be read.
+
+    Parameters
+    ----------
+    failed, total
+        Number of unreadable patches, and of all patches.
+    max_failed
+        Largest share of unreadable patches, 0 to 1.
+    notes
+        Sentences about the tissue, added to the message.
 
     Raises
     ------
+    TissueError
+        If there is no patch.
     SlideError
-        With the count, when there is no patch at all or more than `max_failed` of them could not be read.
+        If the share of unreadable patches is above `max_failed`.
     """
     if total == 0:
-        said = "Expected tissue on the slide. Got none that fills a patch; look at it, or lower min_tissue."
-        raise TissueError(" ".join((said, *notes)))
+        message = "The slide has no tissue that fills a patch. Check the slide, or lower min_tissue."
+        raise TissueError(" ".join((message, *notes)))
     if failed > max_failed * total:
         raise SlideError(
             f"Expected at most {max_failed:.0%} unreadable patches. Got {failed} of {total}; "
-            "the file is probably damaged: copy or scan it again."
+            "the file is probably damaged. Copy or scan it again."
         )
 
 
@@ -200,15 +223,15 @@ def _outcome_of(outcome: Outcome[bool], out: Path) -> Extracted:
 
 
 class _Keys(NamedTuple):
-    """What features are made from, as a hash."""
+    """Hashes of what features are made from."""
 
     whole: str
     damaged: str
-    """Of a damaged slide: another one once its file is written again."""
+    """For a damaged slide: it changes when the file is written again."""
 
 
 class _Opened(NamedTuple):
-    """A slide that is open, and what decides on its features."""
+    """An open slide, and what its features are made from."""
 
     source: SlideSource
     slide: Slide
@@ -219,13 +242,13 @@ class _Opened(NamedTuple):
 
 
 def _extract_one(work: Extraction, source: SlideSource) -> Generator[Step[bool], None, bool]:
-    """Write the features of one slide; False if they were there."""
+    """Write the features of one slide; return False if they were current."""
     path = _features_path(work.out, source)
     work.inputs.require_clear([path])
     encoder, given = work.load(), work.tissue.get(source.slide_id)
     with ExitStack() as stack:
         slide = stack.enter_context(open_source(source))
-        slide.require_mpp(work.plan.mpp)  # earlier features do not count for a slide that is refused now
+        slide.require_mpp(work.plan.mpp)  # a slide that is refused now must not keep its earlier features
         fingerprint = slide.fingerprint
         masks = () if given is None else (tissue_of(slide, given),)
         made_from = [
@@ -261,7 +284,7 @@ class _Chosen:
     level0_yx
         (n, 2) px of level 0.
     undecided
-        Patches that may be tissue, where nothing could be read.
+        Patches in areas that could not be read; they may contain tissue.
     notes
         Sentences on the tissue.
     """
@@ -325,12 +348,12 @@ def _encode(work: Extraction, opened: _Opened) -> Generator[Step[bool], None, Fe
 
 
 def _halved(tokens: NDArray[np.floating]) -> NDArray[np.float16]:
-    """Store class tokens as float16, which holds up to 65,504.
+    """Convert class tokens to float16.
 
     Raises
     ------
     ModelError
-        If they are larger.
+        If a value exceeds the range of float16 (65,504).
     """
     with np.errstate(over="ignore"):
         half = tokens.astype(np.float16)

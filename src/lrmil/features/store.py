@@ -28,7 +28,9 @@ ROWS_PER_CHUNK = 1024
 MAX_PATCH_SIZE = 65_536
 MIN_MPP = 1e-4  # um/px
 MAX_ORIGIN = 2**31  # level-0 pixels
-COMPRESSOR = ZstdCodec(level=0, checksum=True)  # a bit that flips on the disk is an error, not another number
+COMPRESSOR = ZstdCodec(
+    level=0, checksum=True
+)  # with a checksum, a flipped bit on the disk is an error, not another number
 INDEX, FLOATS = ("int32",), ("float32", "float16")
 UNREADABLE = (OSError, KeyError, ValueError, TypeError, RuntimeError)  # RuntimeError: the codec's
 
@@ -40,7 +42,7 @@ Count = Annotated[Whole, Field(ge=0)]
 @with_config(CLOSED)
 @dataclass(frozen=True, slots=True)
 class FeaturesCard:
-    """Where a slide's features come from: stored as the group's attributes.
+    """Where the features of a slide come from; the attributes of the group.
 
     Attributes
     ----------
@@ -55,17 +57,17 @@ class FeaturesCard:
     encoder_hash
         Which encoder made them.
     key
-        Hash of all that the file depends on; equal keys mean that it need not be made again.
+        Hash of everything that the file depends on. With an equal key, it need not be recomputed.
     total, failed
-        Patches asked for and patches that could not be read (they are left out).
+        Requested patches, and those of them that could not be read and were left out.
     seconds, bytes_read
-        What it took to read and encode; bytes None where the reader cannot tell.
+        Time and bytes to read and encode; bytes are None where the reader does not count them.
     notes
-        Sentences on how the slide was read, and what of it could not be.
+        Sentences about how the slide was read, and which parts could not be.
     checksum
-        With what the slide's content was compared (`lrmil.slides.checksums.comparison`), or that it was not.
+        The checksum that the content was compared with (`lrmil.slides.checksums.comparison`), or that it was not.
     encoder
-        How the encoder makes embeddings (`lrmil.models.encoders.contract.EncoderContract`), None in earlier files.
+        How the encoder computes embeddings (`lrmil.models.encoders.contract.EncoderContract`); None in earlier files.
     reading
         `lrmil.features.extraction.EXTRACTION_VERSION` when the file was written, 0 in earlier files.
     """
@@ -90,7 +92,7 @@ class FeaturesCard:
 
     @property
     def grid(self) -> Grid:
-        """The lattice the index refers to."""
+        """The lattice that the index refers to."""
         return Grid(self.mpp, self.size, self.slide_mpp, self.origin_yx)
 
 
@@ -120,7 +122,22 @@ class Features:
 
 
 def write_features(path: Path, features: Features) -> None:
-    """Write the group, complete or not at all."""
+    """Write a slide's features, complete or not at all.
+
+    Parameters
+    ----------
+    path
+        Folder of the features, replaced if it contains features.
+    features
+        What to write.
+
+    Raises
+    ------
+    OverwriteError
+        If something else has the name `path`.
+    OutputError
+        If it cannot be written.
+    """
     with atomic.replacing(path, is_features) as temporary:
         group = zarr.create_group(store=str(temporary), attributes={"format": FORMAT, **asdict(features.card)})
         arrays: dict[str, NDArray[np.generic]] = {"index": features.index, "features": features.embeddings}
@@ -133,12 +150,19 @@ def write_features(path: Path, features: Features) -> None:
 
 
 def read_features(path: Path, *, layers: bool = False) -> Features:
-    """Read a slide's features, and the class tokens of the blocks when `layers` is asked for.
+    """Read a slide's features.
+
+    Parameters
+    ----------
+    path
+        Folder of the features.
+    layers
+        Whether to read the class tokens of the blocks too.
 
     Raises
     ------
     FormatError
-        If it is no lrmil.features.store group, is of another version, or its arrays do not fit together.
+        If `path` contains no features, features of another version, or damaged arrays.
     """
     card = read_card(path)
     try:
@@ -148,19 +172,19 @@ def read_features(path: Path, *, layers: bool = False) -> Features:
             names = sorted(inner.name for inner in (path / "layers").iterdir() if inner.is_dir())
             tokens = {int(name): _array(path, f"layers/{name}", FLOATS).astype(np.float16) for name in names}
     except UNREADABLE as error:
-        raise FormatError(f"Expected complete arrays in {path}. Got: {error}. Extract this slide again.") from error
+        raise FormatError(f"The arrays in {path} are damaged: {error}. Extract this slide again.") from error
     if index.shape != (len(embeddings), 2) or any(len(values) != len(index) for values in tokens.values()):
         raise FormatError(
-            f"Expected arrays of one length in {path}. Got index {index.shape} and features {embeddings.shape}; "
-            "extract this slide again."
+            f"Expected arrays of one length in {path}. Got index {index.shape} and features {embeddings.shape}. "
+            "Extract this slide again."
         )
     if not all(np.isfinite(values).all() for values in (embeddings, *tokens.values())):
-        raise FormatError(f"Expected finite embeddings in {path}. Got NaN or infinity; extract this slide again.")
+        raise FormatError(f"Expected finite embeddings in {path}. Got NaN or infinity. Extract this slide again.")
     return Features(card, index.astype(np.int32), embeddings.astype(np.float32), tokens)
 
 
 def read_index(path: Path) -> NDArray[np.int32]:
-    """Read the (n, 2) row, col of the patches alone, without their embeddings.
+    """Read the (n, 2) rows and columns of the patches, without their embeddings.
 
     Raises
     ------
@@ -171,48 +195,52 @@ def read_index(path: Path) -> NDArray[np.int32]:
     try:
         return np.asarray(_array(path, "index", INDEX), np.int32)
     except UNREADABLE as error:
-        raise FormatError(f"Expected a complete index in {path}. Got: {error}. Extract this slide again.") from error
+        raise FormatError(f"The index in {path} is damaged: {error}. Extract this slide again.") from error
 
 
 def read_card(path: Path) -> FeaturesCard:
-    """Read the provenance alone, without the arrays.
+    """Read the card of a slide's features, without the arrays.
 
     Raises
     ------
     FormatError
-        If it is no lrmil.features.store group or is of another version.
+        If `path` contains no features, or features of another version.
     """
     try:
         document: Any = untrusted.read_json(path / "zarr.json", printable=False)
         attributes = dict(document["attributes"])
         found = attributes.pop("format")
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise FormatError(f"Expected a folder in the format {FORMAT} at {path}. Got: {error}") from error
+        raise FormatError(f"{path} is not a folder in the format {FORMAT}: {error}") from error
     if found != FORMAT:
-        raise FormatError(f"Expected the format {FORMAT} in {path}. Got {found!r}; extract again or update lrmil.")
+        raise FormatError(f"Expected the format {FORMAT} in {path}. Got {found!r}. Extract again, or update lrmil.")
     try:
         card = parse_plain(_CARD, attributes)
     except FormatError as error:
         raise FormatError(
-            f"Expected the attributes of {FORMAT} in {path}. Got: {error}; extract this slide again."
+            f"The attributes in {path} are not those of {FORMAT}: {error}; extract this slide again."
         ) from error
     if card.failed > card.total:
         raise FormatError(
-            f"Expected no more failed patches than patches in {path}. Got {card.failed} of {card.total}; extract this "
+            f"Expected no more failed patches than patches in {path}. Got {card.failed} of {card.total}. Extract this "
             "slide again."
         )
     if card.encoder is not None and read_contract(card.encoder) is None:
-        raise FormatError(
-            f"Expected how the encoder makes embeddings, with its golden vector, in {path}. Got another statement; "
-            "extract this slide again."
-        )
+        raise FormatError(f"The description of the encoder in {path} cannot be read. Extract this slide again.")
     return card
 
 
 def is_current(path: Path, *keys: str, checksum: str = NOT_COMPARED) -> bool:
-    """Tell whether `path` holds features that were made from just what one of `keys` stands for.
+    """Return whether `path` contains features with one of the keys.
 
-    Where the slide was compared with a `checksum`, only features of bytes that were compared with it are.
+    Parameters
+    ----------
+    path
+        Folder of the features, which may be absent.
+    keys
+        Hashes of what the features may be made from.
+    checksum
+        The comparison that the slide has passed now. The features must state the same, unless there was none.
     """
     try:
         card = read_card(path)
@@ -222,12 +250,19 @@ def is_current(path: Path, *keys: str, checksum: str = NOT_COMPARED) -> bool:
 
 
 def require_same_encoder(paths: Iterable[Path], encoder_hash: str, contract: EncoderContract) -> None:
-    """Refuse an encoder that gives other embeddings than when the features at `paths` were made with its weights.
+    """Require that existing features of the same weights were computed as the encoder computes them now.
+
+    Parameters
+    ----------
+    paths
+        Folders of features, which may be absent.
+    encoder_hash, contract
+        Hash of the weights, and how the encoder computes embeddings now.
 
     Raises
     ------
     FormatError
-        With the difference and the versions of timm.
+        With the difference and the version of timm to install.
     """
     for path in paths:
         try:
@@ -240,35 +275,37 @@ def require_same_encoder(paths: Iterable[Path], encoder_hash: str, contract: Enc
         if breach := find_breach(stated, contract):
             raise FormatError(
                 f"The features in {path.parent} were made with the same weights, but {breach}. Install timm "
-                f"{stated.timm} to go on with them, or choose another folder to make all anew."
+                f"{stated.timm} to keep them, or choose another folder to extract all slides again."
             )
-        return  # all that were added to a folder passed this
+        return  # the others in the folder have passed this check before
 
 
 def require_one_kind(folder: Path, *added: tuple[str, float, int]) -> None:
-    """Refuse a folder of features, ``<slide_id>.zarr`` each, that do not all come from one encoder and one grid.
+    """Require that all features in a folder come from one encoder and one grid.
 
     Parameters
     ----------
+    folder
+        Folder of ``<slide_id>.zarr`` folders; other files are skipped.
     added
-        Hash of the encoder, um/px and side in pixels of the patches of what is to be added.
+        Hash of the encoder, um/px of the patches and their side in pixels, of each kind to be added.
 
     Raises
     ------
     FormatError
-        With how many there are of each kind.
+        With the number of features of each kind.
     """
     kinds = Counter[tuple[str, float, int]]()
     for path in sorted(folder.glob("*.zarr")):
-        with suppress(FormatError):  # what is none is passed over
+        with suppress(FormatError):  # skip other files
             card = read_card(path)
             kinds[card.encoder_hash, card.mpp, card.size] += 1
     if len({*kinds, *added}) > 1:
-        said = [f"{count} of {_kind(*kind)}" for kind, count in kinds.items()]
-        said += [f"new {_kind(*kind)}" for kind in added]
+        found = [f"{count} of {_kind(*kind)}" for kind, count in kinds.items()]
+        found += [f"new {_kind(*kind)}" for kind in added]
         raise FormatError(
-            f"Expected features of one encoder and one grid in {folder}. Got {' and '.join(said)}. "
-            "Keep each kind in a folder of its own."
+            f"Expected features of one encoder and one grid in {folder}. Got {' and '.join(found)}. "
+            "Use one folder for each kind."
         )
 
 
@@ -277,7 +314,20 @@ def _kind(encoder: str, mpp: float, size: int) -> str:
 
 
 def positions_in(index: NDArray[np.integer], parents: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Row of `index` (n, 2) that equals each of `parents` (m, 2), -1 where there is none."""
+    """Return where each lattice cell is in an index.
+
+    Parameters
+    ----------
+    index
+        (n, 2) rows and columns, each once.
+    parents
+        (m, 2) rows and columns to find.
+
+    Returns
+    -------
+    ndarray of int64
+        (m,) positions in `index`, -1 where a cell is absent.
+    """
     if not len(index):
         return np.full(len(parents), -1, np.int64)
     width = int(max(index[:, 1].max(), parents[:, 1].max(initial=0))) + 1
@@ -289,8 +339,8 @@ def positions_in(index: NDArray[np.integer], parents: NDArray[np.integer]) -> ND
 
 
 def _array(path: Path, name: str, types: tuple[str, ...]) -> NDArray[np.generic]:
-    there = require_safe_array(path / name, types=types)
+    present = require_safe_array(path / name, types=types)
     array = zarr.open_array(str(path / name), mode="r", zarr_format=3)
-    if there != array.nchunks:  # zarr would silently give zeros
-        raise ValueError(f"{name} lacks {array.nchunks - there} of {array.nchunks} chunks")
+    if present != array.nchunks:  # zarr would silently return zeros
+        raise ValueError(f"{name} lacks {array.nchunks - present} of {array.nchunks} chunks")
     return np.asarray(array[:])

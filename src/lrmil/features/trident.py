@@ -1,4 +1,4 @@
-"""Features for other tools: TRIDENT-style h5, with what that layout leaves out added as attributes."""
+"""Write features for other tools: h5 in the layout of TRIDENT, with more attributes."""
 
 from pathlib import Path
 
@@ -15,9 +15,16 @@ def write_trident(path: Path, features: Path) -> None:
     Parameters
     ----------
     path
-        The .h5 file, complete or absent.
+        The .h5 file.
     features
-        lrmil.features/1 folder.
+        Folder in the format lrmil.features/1.
+
+    Raises
+    ------
+    FormatError
+        If the features cannot be read.
+    OverwriteError
+        If another file has the name `path`.
     """
     values = read_features(features)
     card = values.card

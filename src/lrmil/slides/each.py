@@ -1,4 +1,4 @@
-"""One function over many slides, here or in other processes; a slide that fails is an Outcome and stops nothing."""
+"""Apply one function to many slides, here or in other processes; a slide that fails does not stop the others."""
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
@@ -11,12 +11,12 @@ from lrmil.steps import Job, Step
 
 T = TypeVar("T")
 Work: TypeAlias = Callable[[SlideSource], T | Generator[Step[T], None, T]]
-"""What is done with a slide: a function that returns a value, or that yields Steps and then returns a value."""
+"""A function of a slide that returns a value, or that yields Steps and then returns a value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome(Generic[T]):
-    """What became of one slide: a value or a failure.
+    """The value or the failure of one slide.
 
     Attributes
     ----------
@@ -27,8 +27,8 @@ class Outcome(Generic[T]):
     failure
         Why it has no value.
     error
-        The exception behind the failure. None for a refused name, and for work that was done in another process:
-        exceptions cannot always be sent.
+        The exception behind the failure. None for a refused name, and for work in another process, since exceptions
+        cannot always be sent.
     finished
         False while the work is in progress.
     """
@@ -40,29 +40,29 @@ class Outcome(Generic[T]):
     finished: bool = True
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Leave the exception behind when the outcome is sent to another process."""
+        """Pickle the outcome without its exception."""
         return Outcome, (self.source, self.value, self.failure, None, self.finished)
 
 
 class Executor(Protocol):
-    """Runs work on slides, in this process or elsewhere.
+    """Run work on slides, in this process or elsewhere.
 
     An engine such as dask.distributed needs this one method, which submits ``finish(work, slide)`` for each slide and
-    yields what comes back.
+    yields what it returns.
     """
 
     def run(self, work: Work[T], slides: Sequence[SlideSource]) -> Generator[Step[T] | Outcome[T], None, None]:
-        """Yield one finished Outcome per slide in the order of `slides`, each after those Steps of it that are known.
+        """Yield one finished Outcome per slide in the order of `slides`, each after its Steps, if they are known.
 
-        What ends the whole is raised. When the generator is closed, work that has not begun is cancelled.
+        Errors that end the run are raised. When the generator is closed, work that has not begun is cancelled.
         """
 
 
 class InProcess:
-    """One slide after the other in this process; the Steps of the slide in progress are yielded as they come."""
+    """Process one slide after the other in this process, and yield the Steps of each."""
 
     def run(self, work: Work[T], slides: Sequence[SlideSource]) -> Generator[Step[T] | Outcome[T], None, None]:
-        """Yield the Steps and the Outcome of each slide."""
+        """Yield the Steps of each slide, then its Outcome."""
         for slide in slides:
             yield (yield from _attempt(work, slide))
 
@@ -84,16 +84,16 @@ def each(
     ----------
     work
         For other processes it must be picklable: a function of a module, or a `functools.partial` of one with paths and
-        frozen options. A model is best given as a partial that loads it from its folder through
-        `functools.lru_cache`: then each process loads it once.
+        frozen options. Pass a model as a function that loads it from its folder, cached by `functools.lru_cache`, so
+        that each process loads it once.
     slides
-        What to work on.
+        The slides.
     executor
-        Where the work runs. The outcomes are the same wherever that is.
+        Where the work runs; the outcomes do not depend on it.
     job
         Name of the Steps that count slides.
     names_outputs
-        Whether outputs are named after the slides: names that do not allow this are failures.
+        Whether outputs are named after the slides. Then a name that does not allow this is a failure.
 
     Yields
     ------
@@ -104,7 +104,7 @@ def each(
     Raises
     ------
     EncoderError, ModelError, OutputError, Stopped
-        From the work: these concern every slide.
+        From the work: these errors end the whole run.
     """
     unfit = unfit_names(slides) if names_outputs else {}
     yield Step(job, 0, len(slides), "slides")
@@ -119,7 +119,17 @@ def each(
 
 
 def finish(work: Work[T], slide: SlideSource) -> Outcome[T]:
-    """Do the work on one slide to its end, without its Steps.
+    """Do the work on one slide, without its Steps.
+
+    Parameters
+    ----------
+    work, slide
+        As in `each`.
+
+    Returns
+    -------
+    Outcome
+        The finished outcome.
 
     Raises
     ------
@@ -136,7 +146,7 @@ def finish(work: Work[T], slide: SlideSource) -> Outcome[T]:
 
 
 def _attempt(work: Work[T], slide: SlideSource) -> Generator[Step[T], None, Outcome[T]]:
-    """Isolate a slide: nothing else in the core does."""
+    """Do the work on one slide; the only place of the core where any exception becomes a failure."""
     try:
         begun = work(slide)
         value = (yield from begun) if isinstance(begun, Generator) else begun
@@ -153,4 +163,4 @@ def _next_outcome(
             return found
         so_far = Outcome(slide, found.result, finished=False)
         yield Step(found.job, found.done, found.total, found.unit, so_far, found.message, found.metrics)
-    raise ValueError(f"Expected an Outcome for {slide.slide_id}. The executor ended without one.")
+    raise ValueError(f"The executor ended without an Outcome for {slide.slide_id}.")

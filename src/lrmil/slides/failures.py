@@ -1,4 +1,4 @@
-"""What a slide's failure is called in tables and windows, and which failures concern more than the one slide."""
+"""Describe the failure of a slide for tables and windows, and tell it from errors that end the whole run."""
 
 import logging
 import os
@@ -25,10 +25,10 @@ from lrmil.slides.source import SlideSource
 log = logging.getLogger(__name__)
 
 LOOK_CLOSER = "find the cause with lrmil -v"
-MAX_NAME_BYTES = 220  # bytes: file systems allow 255, of which ".attention.ome.zarr" and a number put aside take some
-# A full disk, a broken model or an encoder that fails would fail every slide, and who stopped the run meant all of it.
+MAX_NAME_BYTES = 220  # file systems allow 255; outputs add ".attention.ome.zarr" and sometimes a number
+# These end the whole run: a full disk or a broken model would fail every later slide, and a stop request is for the run.
 RUN_LEVEL_ERRORS = (EncoderError, ModelError, OutputError, Stopped)
-REASONS = {  # the first that fits
+REASONS = {  # the first match counts
     ResolutionError: "resolution",
     TissueError: "tissue",
     SlideChangedError: "changed",
@@ -38,7 +38,7 @@ REASONS = {  # the first that fits
 
 
 class Failure(NamedTuple):
-    """Why a slide has no answer."""
+    """Why a slide has no result."""
 
     reason: str
     """"file" (it cannot be opened, or too little of it can be read), "resolution" (um/px missing, implausible or too
@@ -50,12 +50,19 @@ class Failure(NamedTuple):
 
 
 def failure_of(error: Exception, source: SlideSource) -> Failure:
-    """Say why a slide failed, and log it; what was not foreseen is logged with its traceback.
+    """Return why a slide failed, and log it; an unexpected error is logged with its traceback.
+
+    Parameters
+    ----------
+    error
+        What was raised.
+    source
+        The slide.
 
     Raises
     ------
     EncoderError, ModelError, OutputError, Stopped
-        Given one of these: they concern the run, not the slide.
+        If `error` is one of these: they concern the run, not the slide.
     """
     if isinstance(error, RUN_LEVEL_ERRORS):
         raise error
@@ -65,34 +72,42 @@ def failure_of(error: Exception, source: SlideSource) -> Failure:
         return Failure(reason, without_folder(error, source.path))
     log.info("%s: unexpected", source.slide_id, exc_info=error)
     if isinstance(error, OSError):
-        said = without_folder(LrmilError(str(error)), source.path)
-        return Failure(
-            reason, f"Expected a file that can be read. Got: {said}. Check its rights and that its disk is there."
-        )
+        text = without_folder(LrmilError(str(error)), source.path)
+        return Failure(reason, f"The file cannot be read: {text}. Check its permissions, and that its disk is mounted.")
     if isinstance(error, MemoryError):
-        return Failure(reason, "This slide needs more memory than there is. Close other programs, or leave it out.")
+        return Failure(
+            reason, "This slide needs more memory than is available. Close other programs, or leave this slide out."
+        )
     text = without_folder(LrmilError(f"{type(error).__name__}: {error}"), source.path)
     return Failure(
         reason,
-        f"Something unexpected went wrong with this slide ({text}). Leave it out, or {LOOK_CLOSER}.",
+        f"An unexpected error occurred in this slide ({text}). Leave it out, or {LOOK_CLOSER}.",
     )
 
 
 def reason_of(error: Exception) -> str:
-    """Name the kind of a failure in one word; see `Failure`."""
+    """Return the reason of an error in one word; see `Failure`."""
     return next((word for kind, word in REASONS.items() if isinstance(error, kind)), "unexpected")
 
 
 def without_folder(error: Exception, path: Path) -> str:
-    """Message of an error with the file's name in place of its path, which names the machine and its user."""
+    """Return the message of an error with the name of the file in place of its path.
+
+    A path may show the names of the machine and its user.
+    """
     printable = str(LrmilError(str(path)))
     return str(error).replace(str(path), path.name).replace(printable, str(LrmilError(path.name)))
 
 
 def duplicate_names(sources: Sequence[SlideSource]) -> dict[Path, Failure]:
-    """Find different slides of one name, whose outputs would overwrite each other; none of them may be worked on.
+    """Find different slides of one name, whose outputs would overwrite each other.
 
-    Names that differ only in case count as one: some file systems do not tell them apart.
+    Names that differ only in case count as equal, since some file systems do not distinguish them.
+
+    Returns
+    -------
+    dict
+        Path -> failure, for every slide of a name that is not unique.
     """
     by_name: defaultdict[str, dict[Path, Path]] = defaultdict(dict)
     for source in sources:
@@ -106,12 +121,12 @@ def duplicate_names(sources: Sequence[SlideSource]) -> dict[Path, Failure]:
 def _real(path: Path) -> Path:
     try:
         return path.resolve()
-    except (OSError, RuntimeError):  # RuntimeError: a circle of links
+    except (OSError, RuntimeError):  # RuntimeError: links in a circle
         return path.absolute()
 
 
 def unfit_names(sources: Sequence[SlideSource]) -> dict[Path, Failure]:
-    """Find slides whose outputs cannot be named after them: those of `duplicate_names`, and those of too long a name."""
+    """Find slides whose outputs cannot be named after them: duplicate names, and names that are too long."""
     found = duplicate_names(sources)
     for source in sources:
         try:
@@ -122,23 +137,25 @@ def unfit_names(sources: Sequence[SlideSource]) -> dict[Path, Failure]:
 
 
 def require_short_name(slide_id: str) -> None:
-    """Refuse a name that leaves no room for what outputs add to it.
+    """Require a name that is short enough for files named after it.
 
     Raises
     ------
     SlideError
-        With its length.
+        If it is longer than `MAX_NAME_BYTES`.
     """
     length = len(os.fsencode(slide_id))
     if length > MAX_NAME_BYTES:
         raise SlideError(
-            f"Expected a slide's name of at most {MAX_NAME_BYTES} bytes, since its outputs are named after it. Got "
-            f"{length} in '{slide_id[:40]}...'; give the file a shorter name."
+            f"Expected a slide name of at most {MAX_NAME_BYTES} bytes. Got {length} in '{slide_id[:40]}...'. "
+            "Rename the file: outputs are named after it."
         )
 
 
 def _duplicate_name(paths: Sequence[Path]) -> Failure:
     parents = {path.parent for path in paths}
     shown = [path.name if len(parents) == 1 else f"{path.parent.name}/{path.name}" for path in paths]
-    message = f"Expected one slide of this name. Got {' and '.join(shown)}; rename all but one, then run again."
+    message = (
+        f"Expected one slide of this name. Got {' and '.join(shown)}. Rename all but one, then rerun the same command."
+    )
     return Failure("name", str(LrmilError(message)))

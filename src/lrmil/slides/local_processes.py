@@ -1,4 +1,4 @@
-"""Work on slides in several processes of this machine; a process that dies fails its slide alone."""
+"""Process slides in several processes of this machine; if a process dies, only its slide fails."""
 
 import logging
 import multiprocessing
@@ -21,19 +21,29 @@ from lrmil.steps import Step
 T = TypeVar("T")
 DIED = Failure(
     "unexpected",
-    "The process that worked on this slide died: it ran out of memory, or a decoder crashed. Use fewer processes, or "
-    "leave the slide out.",
+    "The process of this slide died: it ran out of memory, or a decoder crashed. Use fewer processes, or leave the "
+    "slide out.",
 )
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class LocalProcesses:
-    """Up to `workers` slides at a time, each in a process of its own that works on one slide after the other.
+    """Process up to `workers` slides at a time, each in its own process.
 
-    Work and outcomes must be picklable; the work is sent once to each process. Steps within a slide stay in its
-    process. The processes start with the main module of the program, which must therefore guard what it runs by
-    ``if __name__ == "__main__"``. Each computes with as many threads as torch chooses, which OMP_NUM_THREADS limits.
+    Work and outcomes must be picklable. The work is sent once to each process, and the Steps of a slide are not sent
+    back. Each process imports the main module of the program, which must therefore be guarded by
+    ``if __name__ == "__main__"``. OMP_NUM_THREADS limits the threads of each process.
+
+    Parameters
+    ----------
+    workers
+        Number of processes, at least 1.
+
+    Raises
+    ------
+    ConfigError
+        If `workers` is below 1.
     """
 
     workers: int
@@ -43,9 +53,9 @@ class LocalProcesses:
             raise ConfigError(f"Expected at least 1 process. Got {self.workers}.")
 
     def run(self, work: Work[T], slides: Sequence[SlideSource]) -> Generator[Step[T] | Outcome[T], None, None]:
-        """Yield the Outcome of each slide in order; slides that are finished early wait for those before them.
+        """Yield the Outcome of each slide in the order of `slides`.
 
-        After an error that concerns every slide no other slide begins. Slides in progress are finished, also when the
+        After an error that ends the run, no other slide begins. Slides in progress are finished, also when the
         generator is closed.
         """
         idle = SimpleQueue[_Worker[T]]()
@@ -76,9 +86,9 @@ class LocalProcesses:
 
 
 class _Worker(Generic[T]):
-    """One process, which starts with its first slide and again after it died.
+    """One process, started with its first slide and restarted after it died.
 
-    A pool of several processes would not tell on which slide one died.
+    A pool of several processes would not report on which slide one died.
     """
 
     def __init__(self, work: Work[T]) -> None:
@@ -96,7 +106,7 @@ class _Worker(Generic[T]):
         except BrokenProcessPool as error:
             self.stop()
             if self._ready.exception() is not None:
-                raise RuntimeError("Expected a process that can receive the work. It died before any slide.") from error
+                raise RuntimeError("A process died while it received the work, before any slide.") from error
             outcome, details = Outcome(slide, failure=DIED), ""
         if outcome.failure is not None:
             log.info("%s: %s %s", slide.slide_id, outcome.failure.message, details)
@@ -108,7 +118,7 @@ class _Worker(Generic[T]):
             self._pool = None
 
 
-_works: list[Work[Any]] = []  # the one work of this process, where it is a worker
+_works: list[Work[Any]] = []  # the work of this process, if it is a worker
 
 
 def _begin(work: Work[Any]) -> None:
@@ -117,7 +127,7 @@ def _begin(work: Work[Any]) -> None:
 
 
 def _end_with_parent() -> None:
-    """Let no worker write on after its parent was killed."""
+    """End this worker when its parent is killed, so that it writes nothing afterwards."""
     if (parent := multiprocessing.parent_process()) is not None:
         parent.join()
         os._exit(1)
@@ -128,7 +138,7 @@ def _do_nothing() -> None:
 
 
 def _finish(slide: SlideSource) -> tuple[Outcome[Any], str]:
-    """Return the Outcome, and the traceback of an unexpected error, which does not come with it."""
+    """Return the Outcome, and the traceback of an unexpected error, which the Outcome cannot carry."""
     outcome = finish(_works[0], slide)
     unexpected = outcome.failure is not None and outcome.failure.reason == "unexpected"
     return outcome, "".join(traceback.format_exception(outcome.error)) if unexpected else ""

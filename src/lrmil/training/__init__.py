@@ -1,1 +1,1 @@
-"""The one loop, and the two stages that use it."""
+"""Train: one loop, and the two stages that use it."""

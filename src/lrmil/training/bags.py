@@ -1,4 +1,4 @@
-"""A slide's patches as one bag, with what the teacher says of them."""
+"""The patches of a slide as one bag, with the teacher's output for it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,17 +16,17 @@ from lrmil.tasks.task import Target
 
 
 class TeacherOutput(NamedTuple):
-    """What the teacher MIL says of one slide."""
+    """Output of the teacher MIL for one slide."""
 
     logits: NDArray[np.float32]
     """(c,) logits."""
     attention_logits: NDArray[np.float32]
-    """(n,) one per HR patch, in the order of the slide's HR features."""
+    """(n,) one for each HR patch, in the order of the slide's HR features."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bag:
-    """One slide as the slide level sees it: the features it is read from, its label, and the teacher's targets.
+    """One slide at the slide level: its features, its label and the teacher's targets.
 
     Attributes
     ----------
@@ -49,7 +49,19 @@ class Bag:
 
 
 def student_bag(slide_id: str, lr: Path, hr: Path, target: Target, teacher: TeacherOutput, *, children: int) -> Bag:
-    """Pair a slide's LR features with the teacher's outputs, log A_r gathered on the LR patches (method.md 7)."""
+    """Make the bag of stage 2: LR features with the teacher's targets (method.md section 7).
+
+    Parameters
+    ----------
+    slide_id, target
+        The slide and its label.
+    lr, hr
+        lrmil.features/1 folders of its LR and HR patches.
+    teacher
+        The teacher's output for the slide.
+    children
+        HR patches along a side of an LR patch.
+    """
     lr_index = read_index(lr)
     log_mass = gather_log_mass(lr_index, read_index(hr), teacher.attention_logits, children=children)
     return Bag(slide_id, lr, target, teacher.logits, log_mass)
@@ -58,7 +70,24 @@ def student_bag(slide_id: str, lr: Path, hr: Path, target: Target, teacher: Teac
 def gather_log_mass(
     lr_index: NDArray[np.int32], hr_index: NDArray[np.int32], attention_logits: NDArray[np.float32], *, children: int
 ) -> NDArray[np.float32]:
-    """log A_r on the LR patches (n,), -inf where none of the HR patches within was covered and read."""
+    """Sum the teacher's attention over the HR patches inside each LR patch.
+
+    Parameters
+    ----------
+    lr_index
+        (n, 2) rows and columns of the LR patches.
+    hr_index
+        (m, 2) rows and columns of the HR patches.
+    attention_logits
+        (m,) of the teacher, in the order of `hr_index`.
+    children
+        HR patches along a side of an LR patch.
+
+    Returns
+    -------
+    ndarray of float32
+        (n,) log A_r, -inf where no HR patch inside was covered and read.
+    """
     parents, _ = parent_of(hr_index, children)
     position = positions_in(lr_index, parents)
     inside = position >= 0
@@ -72,7 +101,15 @@ def gather_log_mass(
 
 
 class BagStore:
-    """Embeddings by slide, from disk; the first slides that fit into `limit` bytes stay in memory."""
+    """Read the embeddings of slides from disk, and keep the first ones in memory.
+
+    Parameters
+    ----------
+    device
+        Where the embeddings are returned.
+    limit
+        Bytes of embeddings to keep in memory.
+    """
 
     def __init__(self, device: torch.device, limit: int = 2 << 30) -> None:
         self._device = device
@@ -80,6 +117,7 @@ class BagStore:
         self._kept: dict[Path, Tensor] = {}
 
     def embeddings(self, bag: Bag) -> Tensor:
+        """Return the (n, d) embeddings of a bag."""
         if bag.features in self._kept:
             return self._kept[bag.features]
         values = torch.from_numpy(read_features(bag.features).embeddings).to(self._device)
@@ -89,4 +127,5 @@ class BagStore:
         return values
 
     def dim(self, bag: Bag) -> int:
+        """Return the dimension d of the embeddings of a bag."""
         return int(self.embeddings(bag).shape[1])

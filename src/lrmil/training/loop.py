@@ -1,7 +1,7 @@
 """The one training loop: warm-up and cosine, mixed precision, clipping, early stopping, resume at any epoch.
 
 A checkpoint is one safetensors file, complete or absent; on a CPU a run that was killed ends with the same weights as
-an unbroken one, since every epoch and every step draws its randomness from the seed and its own number alone.
+an uninterrupted one, since the randomness of each epoch and step depends only on the seed and its number.
 """
 
 import json
@@ -33,7 +33,7 @@ Validate = Callable[[], dict[str, float]]
 
 
 class Fit(NamedTuple):
-    """A trained module, with the weights of its best epoch, and the metrics of every epoch."""
+    """A trained module with the weights of its best epoch, and the metrics of every epoch."""
 
     module: nn.Module
     history: list[dict[str, float]]
@@ -41,16 +41,16 @@ class Fit(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FitRun:
-    """What makes one training repeatable, and lets it go on where it was stopped.
+    """What makes a training repeatable and lets it resume.
 
     Attributes
     ----------
     seed
-        Together with the epoch it fixes all randomness.
+        With the number of the epoch, it determines all randomness.
     checkpoint
-        File to resume from and to keep; the caller deletes it once the final weights are written.
+        File to resume from and to update. The caller deletes it when the final weights are written.
     key
-        Hash of all inputs; a checkpoint with another key is not resumed.
+        Hash of all inputs; a checkpoint with another key is ignored.
     device
         Where the module is trained.
     """
@@ -63,7 +63,7 @@ class FitRun:
 
 @dataclass(slots=True)
 class _State:
-    """How far training is: what a checkpoint holds besides the weights."""
+    """Progress of a training, stored in the checkpoint beside the weights."""
 
     epoch: int = 0
     step: int = 0
@@ -83,7 +83,7 @@ def fit_steps(
     validate: Validate,
     config: FitConfig,
 ) -> Iterator[Step[Fit]]:
-    """Train `module` and leave it with the weights of its best validation epoch.
+    """Train a module and keep the weights of its best validation epoch.
 
     Parameters
     ----------
@@ -94,18 +94,26 @@ def fit_steps(
     run
         Seed, checkpoint, key and device.
     epoch_losses
-        Called with the epoch and a seeded generator; gives, per optimisation step, named scalar losses of which
-        "loss" is descended.
+        Called with the epoch and a seeded generator. It yields named scalar losses for each optimisation step; "loss"
+        is minimised.
     steps_per_epoch
-        Expected number of those, for the schedule.
+        Expected optimisation steps in an epoch, for the schedule.
     validate
-        Called after each epoch; must give "score" (higher is better) and "loss" (breaks ties), both on validation
-        data and never on training data.
+        Called after each epoch. It returns "score" (higher is better) and "loss" (breaks ties) on validation data.
+    config
+        Epochs, learning rate, schedule, clipping and patience.
 
     Yields
     ------
     Step
         One per optimisation step, and one per epoch with its metrics. The last carries the `Fit`.
+
+    Raises
+    ------
+    ConfigError
+        If a loss is not finite.
+    OutputError
+        If the checkpoint cannot be written.
     """
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
@@ -123,7 +131,7 @@ def fit_steps(
             if not losses["loss"].isfinite():
                 raise ConfigError(
                     f"Expected finite losses in {job_text(job)}. Got {losses['loss'].detach().item()} in epoch "
-                    f"{state.epoch + 1} at a learning rate of {config.learning_rate:g}; lower it, or look for broken "
+                    f"{state.epoch + 1} at a learning rate of {config.learning_rate:g}. Lower it, or check the "
                     "features."
                 )
             _set_rate(optimiser, config, state.step, total)
@@ -155,7 +163,7 @@ def fit_steps(
 
 
 def _next(losses: Iterator[dict[str, Tensor]], seed: int, device: torch.device) -> dict[str, Tensor] | None:
-    """Losses of the next step, their dropout drawn from `seed`; the caller's own random state is left alone."""
+    """Return the losses of the next step with dropout drawn from `seed`, and restore the random state."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         return next(losses, None)
@@ -183,14 +191,14 @@ def _save(
     for i, moments in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser/{i}/{name}": torch.as_tensor(value) for name, value in moments.items()}
     metadata = {"key": run.key, "state": json.dumps(asdict(state))}
-    if not is_free(run.checkpoint, is_checkpoint):  # damaged, or somebody else's
+    if not is_free(run.checkpoint, is_checkpoint):  # damaged, or another program's
         atomic.move_aside(run.checkpoint)
     with atomic.replacing(run.checkpoint, is_checkpoint) as temporary:
         save_tensors(temporary, tensors, metadata)
 
 
 def _resume(run: FitRun, module: nn.Module, optimiser: torch.optim.Optimizer, best: dict[str, Tensor]) -> _State | None:
-    """Load the checkpoint into module, optimiser and `best`, when there is a whole one with this key."""
+    """Load the checkpoint into module, optimiser and `best`, if it is complete and has this key."""
     path = run.checkpoint
     if not is_plain(path):
         return None
@@ -204,7 +212,7 @@ def _resume(run: FitRun, module: nn.Module, optimiser: torch.optim.Optimizer, be
         state = TypeAdapter(_State).validate_json(metadata["state"])
         _require_shapes(tensors, module, optimiser)
     except (SafetensorError, OSError, KeyError, IndexError, TypeError, ValueError) as error:
-        log.warning("%s is damaged and ignored, so this training begins anew: %s", path.name, error)
+        log.warning("%s is damaged and ignored, so this training starts again: %s", path.name, error)
         return None
     module.load_state_dict(_under("now/", tensors))
     best.update(_under("best/", tensors))
@@ -217,7 +225,7 @@ def _resume(run: FitRun, module: nn.Module, optimiser: torch.optim.Optimizer, be
 
 
 def _require_shapes(tensors: dict[str, Tensor], module: nn.Module, optimiser: torch.optim.Optimizer) -> None:
-    """Refuse tensors that are not those of the module, twice, and of its optimiser, so that nothing is half loaded."""
+    """Require tensors that fit the module and its optimiser, so that a checkpoint is loaded whole or not at all."""
     own = {name: value.shape for name, value in module.state_dict().items()}
     for prefix in ("now/", "best/"):
         if {name: value.shape for name, value in _under(prefix, tensors).items()} != own:

@@ -1,4 +1,4 @@
-"""LR pixels beside their HR targets: a bounded stream of batches, mixed across slides and decoded ahead by threads."""
+"""Load LR pixels with their HR targets, mixed across slides and decoded ahead by threads."""
 
 import logging
 from collections import deque
@@ -20,9 +20,9 @@ from lrmil.slides.slide import Slide, open_source
 from lrmil.training.pairs import PairedSlide, RegionSamples, count_regions, region_samples
 
 log = logging.getLogger(__name__)
-SLIDES_TOGETHER = 16  # slides whose targets are in memory, and whose patches are mixed, at one time
+SLIDES_TOGETHER = 16  # slides whose targets are in memory and whose patches are mixed
 BATCHES_AHEAD = 3
-MIN_SHARE = 256  # LR patches of a slide in an epoch, where it has as many
+MIN_SHARE = 256  # LR patches of a slide in an epoch, if it has that many
 
 
 class Chosen(NamedTuple):
@@ -40,10 +40,24 @@ class PairedBatch(NamedTuple):
 
 
 def draw_patches(slides: Sequence[PairedSlide], limit: int, generator: torch.Generator) -> list[Chosen]:
-    """Slides in random order with, in all, about `limit` of their LR patches.
+    """Draw about `limit` LR patches from slides in random order.
 
-    An equal share of every slide, but not below `MIN_SHARE`: reading a slide's targets costs the same for one patch
-    as for all, so a large cohort takes its turns over the epochs.
+    Each slide contributes an equal share of at least `MIN_SHARE` patches, since reading its targets costs the same for
+    one patch as for all. A large cohort is therefore covered over several epochs.
+
+    Parameters
+    ----------
+    slides
+        The slides to draw from.
+    limit
+        LR patches in all.
+    generator
+        Source of the randomness.
+
+    Returns
+    -------
+    list of Chosen
+        The drawn patches of each slide.
     """
     share = max(MIN_SHARE, -(-limit // max(1, len(slides))))
     chosen: list[Chosen] = []
@@ -58,7 +72,7 @@ def draw_patches(slides: Sequence[PairedSlide], limit: int, generator: torch.Gen
 
 
 def count_batches(chosen: Sequence[Chosen], batch_size: int) -> int:
-    """Batches that `load_pairs` gives: the last of a group of slides may be a smaller one."""
+    """Count the batches that `load_pairs` yields: the last of a group of slides may be smaller."""
     groups = [chosen[first : first + SLIDES_TOGETHER] for first in range(0, len(chosen), SLIDES_TOGETHER)]
     return sum(-(-sum(len(item.rows) for item in group) // batch_size) for group in groups)
 
@@ -73,7 +87,7 @@ def load_pairs(
     chosen
         From `draw_patches`.
     batch_size
-        Patches a batch; the last of a group of slides may have fewer.
+        Patches in a batch; the last of a group of slides may have fewer.
     threads
         Decoding threads.
     generator
@@ -82,12 +96,12 @@ def load_pairs(
     Yields
     ------
     PairedBatch
-        Patches that cannot be read any more are left out, with a warning.
+        Patches that can no longer be read are left out with a warning.
 
     Raises
     ------
     SlideChangedError
-        If a slide is another than its features were made from, or changes while it is read.
+        If a slide changed since its features were extracted, or changes while it is read.
     """
     with ThreadPoolExecutor(threads) as pool:
         for first in range(0, len(chosen), SLIDES_TOGETHER):
@@ -108,7 +122,7 @@ def _load_group(
     for slide, card in zip(slides, cards, strict=True):
         if slide.fingerprint != card.slide_fingerprint:
             raise SlideChangedError(
-                f"{slide.path} changed after its features were made. Run the same again: they are made anew."
+                f"{slide.path} changed after its features were extracted. Rerun the same command to extract them again."
             )
         opened.enter_context(unchanged(slide))
     grids = [card.grid for card in cards]
@@ -127,7 +141,7 @@ def _load_group(
             if good:
                 targets = RegionSamples.concatenate([samples[i].take(torch.tensor([row])) for (i, row), _ in good])
                 yield PairedBatch(torch.from_numpy(np.stack([pixels for _, pixels in good])), targets)
-    finally:  # the slides are closed next: no thread may still be reading them
+    finally:  # no thread may still read the slides, which are closed next
         for future in waiting:
             future.cancel()
         wait(waiting)

@@ -1,4 +1,4 @@
-"""The HR embeddings of a slide folded onto its LR patches: what stage 1 learns from (method.md section 5)."""
+"""The HR embeddings of a slide on its LR patches, from which stage 1 learns (method.md section 5)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,13 +24,13 @@ class PairedSlide:
     source
         The slide, whose LR patches are read.
     lr
-        lrmil.features/1 of its LR patches; only the index is used: which patches can be read.
+        lrmil.features/1 of its LR patches. Only the index is used: it lists the readable patches.
     hr
         lrmil.features/1 of its HR patches with the class tokens of the distilled blocks.
     children
         s, HR patches along a side of an LR patch.
     attention_logits
-        (n,) of the teacher MIL per HR patch; None weighs all alike.
+        (n,) of the teacher MIL for each HR patch; None weighs all patches equally.
     """
 
     source: SlideSource
@@ -65,13 +65,13 @@ class RegionSamples:
         return len(self.index)
 
     def take(self, rows: Tensor) -> "RegionSamples":
-        """Return some rows, in the order asked for."""
+        """Return the given rows, in that order."""
         tokens = tuple(values[rows] for values in self.class_tokens)
         return RegionSamples(self.index[rows.numpy()], self.covered[rows], self.mean[rows], tokens)
 
     @classmethod
     def concatenate(cls, parts: Sequence["RegionSamples"]) -> "RegionSamples":
-        """Put several together."""
+        """Concatenate the samples of several slides."""
         tokens = zip(*(part.class_tokens for part in parts), strict=True)
         return cls(
             np.concatenate([part.index for part in parts]),
@@ -82,7 +82,13 @@ class RegionSamples:
 
 
 def region_samples(slide: PairedSlide) -> RegionSamples:
-    """Fold a slide's HR features onto its LR patches: covered children, mu_r and c_{k,l} in slot order."""
+    """Collect a slide's HR features by LR patch: covered children, mu_r and c_{k,l} in slot order.
+
+    Raises
+    ------
+    FormatError
+        If the features cannot be read.
+    """
     hr = read_features(slide.hr, layers=True)
     lr_index = read_index(slide.lr)
     parents, slots = parent_of(hr.index, slide.children)
@@ -108,12 +114,12 @@ def region_samples(slide: PairedSlide) -> RegionSamples:
 
 
 def count_regions(slide: PairedSlide) -> int:
-    """Length of `region_samples`, from the indices alone."""
+    """Return the length of `region_samples`, from the indices alone."""
     parents, _ = parent_of(read_index(slide.hr), slide.children)
     position = positions_in(read_index(slide.lr), parents)
     return len(np.unique(position[position >= 0]))
 
 
 def block_order(layer: int) -> tuple[bool, int]:
-    """Sort key of blocks in the order of the network: the final map (-1) comes last."""
+    """Return the sort key of a block in the order of the network: the final map (-1) comes last."""
     return layer < 0, layer

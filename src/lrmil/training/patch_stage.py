@@ -1,4 +1,4 @@
-"""Stage 1: an LR patch encoder learns the frozen HR encoder's embeddings of the patches nested in its own.
+"""Stage 1: an LR patch encoder learns the embeddings that the frozen HR encoder has for the patches inside its own.
 
 method.md section 5; arXiv 2606.06864.
 """
@@ -25,20 +25,28 @@ from lrmil.training.pairs import PairedSlide, RegionSamples, block_order, region
 
 
 class Changes(NamedTuple):
-    """How the patches of a batch are changed, so that the student does not learn their orientation and stain."""
+    """An augmentation of a batch, so that the student does not depend on orientation and stain."""
 
     turns: int
     """Quarter turns, 0 to 3."""
     flip: bool
     """Whether the columns are mirrored after that."""
     gain: Tensor
-    """(b, 1, 1, 3) factors of the distance to white, by patch and channel."""
+    """(b, 1, 1, 3) factors for the distance to white, by patch and channel."""
     shift: Tensor
     """(b, 1, 1, 3) grey values that are added after that."""
 
 
 class Student(nn.Module):
-    """The LR encoder and what only training needs: maps to the teacher's block dimensions, deviations of targets."""
+    """The LR encoder, with what only training needs.
+
+    Parameters
+    ----------
+    encoder
+        The LR encoder.
+    student_dims, teacher_dims
+        Channels of each distilled block, in the student and in the teacher.
+    """
 
     embedding_scale: Tensor
 
@@ -54,11 +62,11 @@ class Student(nn.Module):
             self.register_buffer(f"block_scale_{i}", torch.ones(dim))
 
     def scales(self) -> list[Tensor]:
-        """(d_l,) inverse deviations of the targets of each block."""
+        """Return the (d_l,) inverse standard deviations of the targets of each block."""
         return [self.get_buffer(f"block_scale_{i}") for i in range(len(self.block_maps))]
 
     def set_scales(self, embedding: Tensor, blocks: Sequence[Tensor]) -> None:
-        """Fix the inverse deviations of the targets."""
+        """Set the inverse standard deviations of the targets: (d,) of the embedding, (d_l,) of each block."""
         self.embedding_scale.copy_(embedding)
         for buffer, scale in zip(self.scales(), blocks, strict=True):
             buffer.copy_(scale)
@@ -79,12 +87,16 @@ def train_student(
     Parameters
     ----------
     encoder
-        Where the student starts; it is not changed. Its output dimension must be the HR features' (give it a
-        projector when the backbone's differs).
+        What the student starts from; it is not changed. Its output dimension must equal that of the HR features; a
+        projector can provide it.
     train, val
-        Slides to learn from and slides to select the epoch on (lowest loss).
+        Slides to learn from, and slides on which the best epoch is selected (lowest loss).
     run
         Seed, checkpoint, key and device; see `fit_steps`.
+    config
+        Settings of stage 1.
+    threads
+        Threads that decode patches.
 
     Yields
     ------
@@ -94,7 +106,7 @@ def train_student(
     Raises
     ------
     SlideError
-        If no training slide has an LR patch with a covered HR child.
+        If no training slide, or no validation slide, has an LR patch with a covered HR child.
     """
     config = replace(config, layers=tuple(sorted(config.layers, key=block_order)))
     with torch.random.fork_rng(devices=[]):
@@ -109,8 +121,8 @@ def train_student(
     steps_per_epoch = count_batches(nominal, config.batch_size)
     if not steps_per_epoch or not count_batches(held, config.batch_size):
         raise SlideError(
-            "Expected LR patches with covered HR patches in both training and validation slides. Got none; "
-            "lower min_tissue_hr, or check that the slides reach the HR resolution."
+            "The training slides or the validation slides have no LR patch with a covered HR patch. "
+            "Lower min_tissue_hr, or check that the slides reach the HR resolution."
         )
 
     def epoch_losses(epoch: int, generator: torch.Generator) -> Iterator[dict[str, Tensor]]:
@@ -138,9 +150,15 @@ def train_student(
 def stage1_losses(
     student: Student, batch: PairedBatch, config: Stage1Config, device: torch.device
 ) -> dict[str, Tensor]:
-    """L_1 of one batch and its parts, with the mean cosine of s_r to mu_r (method.md section 5)."""
+    """Compute the loss L_1 of one batch (method.md section 5).
+
+    Returns
+    -------
+    dict
+        "loss", its parts "layer" and "region", and "cosine", the mean cosine of s_r and mu_r.
+    """
     targets = batch.targets
-    with mixed_precision(device):  # the network alone; distances are taken in full precision
+    with mixed_precision(device):  # the network alone; distances are computed in full precision
         output = student.encoder(as_input(batch.pixels, device), config.layers)
         maps = [block_map(tokens) for block_map, tokens in zip(student.block_maps, output.patch_tokens, strict=True)]
     covered, mean = targets.covered.to(device), targets.mean.to(device)
@@ -164,7 +182,7 @@ def stage1_losses(
 def _mean_losses(
     student: Student, batches: Iterable[PairedBatch], config: Stage1Config, device: torch.device
 ) -> dict[str, float]:
-    """Each loss over all LR patches of the batches."""
+    """Return the mean of each loss over all LR patches of the batches."""
     sums: dict[str, float] = {}
     count = 0
     for batch in batches:
@@ -175,21 +193,21 @@ def _mean_losses(
 
 
 def draw_changes(count: int, generator: torch.Generator) -> Changes:
-    """Draw how a batch of `count` patches is changed: one symmetry for all of them, and the colours of each."""
+    """Draw an augmentation for `count` patches: one symmetry for all of them, and the colours of each."""
     turns, flip = (int(torch.randint(high, (1,), generator=generator)) for high in (4, 2))
     gain, shift = (2 * torch.rand(count, 1, 1, 3, generator=generator) - 1 for _ in range(2))
     return Changes(turns, bool(flip), 1 + 0.1 * gain, 12.0 * shift)
 
 
 def augment(batch: PairedBatch, changes: Changes) -> PairedBatch:
-    """Return a batch with the symmetry applied to image and targets alike, and the colours to the image alone.
+    """Augment a batch: apply the symmetry to images and targets, and the colours to the images alone.
 
     Parameters
     ----------
     batch
         Patches with their targets.
     changes
-        What is done to them, as `draw_changes` draws it.
+        The augmentation, from `draw_changes`.
 
     Returns
     -------
@@ -222,7 +240,7 @@ def _make_student(encoder: Encoder, example: PairedSlide, config: Stage1Config) 
 
 
 def _set_scales(student: Student, slides: Sequence[PairedSlide]) -> None:
-    """Deviation of each target channel over some training slides; one that hardly varies keeps a tenth of the mean."""
+    """Set the deviation of each target channel from some training slides, at least a tenth of the mean deviation."""
     samples = [region_samples(slide) for slide in slides]
     means = torch.cat([sample.mean for sample in samples])
     blocks = [
@@ -238,6 +256,6 @@ def _inverse_deviation(values: Tensor) -> Tensor:
 
 
 def _transform(values: Tensor, turns: int, *, flip: bool) -> Tensor:
-    """Quarter turns and a mirror of (b, rows, cols, ...)."""
+    """Apply quarter turns and a mirror to values of shape (b, rows, cols, ...)."""
     turned = torch.rot90(values, turns, (1, 2))
     return turned.flip(2) if flip else turned

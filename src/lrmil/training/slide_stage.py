@@ -40,10 +40,12 @@ def train_mil(
         Seed, checkpoint, key and device; see `fit_steps`.
     task
         What is predicted: outputs of the network, losses and the validation.
+    config
+        Settings of the MIL.
     stage2
-        Weights of the distillation terms; None for labels alone.
+        Settings of the distillation; None to learn from labels alone.
     start
-        State dict to begin from, None for a seeded random start.
+        Weights to start from; None for a seeded random start.
 
     Yields
     ------
@@ -116,14 +118,14 @@ def _bag_losses(
 
 
 def _kept_patches(count: int, dropped: float, generator: torch.Generator) -> Tensor:
-    """Positions of the patches that stay at this training step, at least one."""
+    """Draw the positions of the patches to keep in this training step, at least one."""
     if dropped == 0:
         return torch.arange(count)
     return torch.randperm(count, generator=generator)[: max(1, round(count * (1 - dropped)))].sort().values
 
 
 def _moments(bags: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Mean and deviation (d,) of the training patches, every slide counting alike."""
+    """Return the mean and standard deviation (d,) of the training patches; all slides have the same weight."""
     mean = torch.stack([bag.double().mean(0) for bag in bags]).mean(0)
     variance = torch.stack([(bag.double() - mean).square().mean(0) for bag in bags]).mean(0)
     return mean.float(), variance.sqrt().float()
