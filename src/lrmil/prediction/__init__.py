@@ -1,1 +1,1 @@
-"""A model reads a slide; its answer is kept."""
+"""Classify slides with a model, and store the answers."""

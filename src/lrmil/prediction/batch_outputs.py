@@ -1,4 +1,4 @@
-"""Where the outputs of a batch of slides go, and what is known of one slide of it."""
+"""Where the outputs of a batch of slides are written, and the state of one slide of it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from lrmil.slides.source import SlideSource
 
 @dataclass(frozen=True, slots=True)
 class BatchOutputs:
-    """Where the outputs of a batch go; by default all into one folder.
+    """Where the outputs of a batch are written; by default all into one folder.
 
     Attributes
     ----------
@@ -24,7 +24,7 @@ class BatchOutputs:
     slide_folders
         Slide file -> folder of that slide's files, where it is not `folder`.
     rows
-        Lines that the table begins with; see `lrmil.prediction.table.PredictionTable`.
+        Rows that the table starts with; see `lrmil.prediction.table.PredictionTable`.
     """
 
     folder: Path
@@ -34,7 +34,7 @@ class BatchOutputs:
 
     @property
     def lock(self) -> Path:
-        """Lock of the table: tables with names of their own may share a folder, also while both are written."""
+        """The lock of the table; two tables may be written in one folder at the same time."""
         path = self.table_path
         return path.with_name(f".{hashing.sha256_of(path.name)[:16]}{LOCK}")
 
@@ -44,24 +44,24 @@ class BatchOutputs:
         return self.table or self.folder / TABLE
 
     def folder_of(self, source: SlideSource) -> Path:
-        """Folder of one slide's files."""
+        """Return the folder of one slide's files."""
         return self.slide_folders.get(source.path, self.folder)
 
 
 @dataclass(frozen=True, slots=True)
 class BatchOutcome:
-    """What is known of one slide of a batch.
+    """The state of one slide of a batch.
 
     Attributes
     ----------
     source
         The slide.
     row
-        Its line of the table; None while it is read.
+        Its row of the table; None while the slide is read.
     prediction
-        Its answer; None while it is read, or when it failed.
+        Its answer; None while the slide is read, or if it failed.
     error
-        What it failed with; None also where its name alone was refused.
+        The exception if it failed; None if its name was refused.
     """
 
     source: SlideSource

@@ -1,4 +1,4 @@
-"""What the JSON document of a saved prediction may say; someone may have edited it since it was written."""
+"""Read the JSON document of a saved prediction, which may have been edited since it was written."""
 
 from typing import Annotated, Literal
 
@@ -18,7 +18,7 @@ from lrmil.tasks.task import Task
 MAX_SIDE = 1 << 32  # level-0 pixels of a patch or an offset
 MAX_MM2 = 1e6  # ten times a slide of 300 mm x 300 mm
 MAX_SECONDS = 1e9
-ATTENTION_ROUNDING = 1e-3  # a sum of up to millions of float32
+ATTENTION_ROUNDING = 1e-3  # of a sum of up to millions of float32 values
 LATTICE_ROUNDING = 1e-3  # of a cell; maps are in um, patches in pixels
 
 Text = Annotated[str, Field(max_length=1000)]
@@ -46,7 +46,7 @@ class SavedGrid(_Strict):
 
 
 class SavedAnswer(_Strict):
-    """The values of `lrmil.prediction.prediction.Prediction` that are no arrays."""
+    """The values of `lrmil.prediction.prediction.Prediction` except its arrays."""
 
     slide_id: Text
     label: Text
@@ -73,7 +73,7 @@ class SavedAnswer(_Strict):
         if problem := task.answer_problem(self.label, self.probabilities):
             raise ValueError(problem)
         if "total" not in self.timings:
-            raise ValueError("it does not say how long it took")
+            raise ValueError("its total time is missing")
         return self
 
     @property
@@ -99,21 +99,33 @@ class PredictionCard(_Strict):
 
 
 def patches_in(attention: Raster, grid: Grid) -> tuple[Patches, NDArray[np.float64]]:
-    """Return the patches of a saved attention map, which must lie on the lattice of the card, and their attention.
+    """Return the patches of a saved attention map, and their attention.
+
+    Parameters
+    ----------
+    attention
+        The saved map.
+    grid
+        The lattice of the card.
+
+    Returns
+    -------
+    Patches, ndarray of float64
+        The n patches, and the (n,) attention of each.
 
     Raises
     ------
     FormatError
-        If the map has no patch, lies beside the lattice, or its values are no shares of 1.
+        If the map has no patch, is not on the lattice, or its values do not sum to 1.
     """
     cells = np.argwhere(~np.isnan(attention.array))
     values: NDArray[np.float64] = attention.array[tuple(cells.T)].astype(float)
     first = (np.array(attention.origin_yx, float) - grid.origin_yx) / grid.step_level0
     scale = np.array(attention.cell_yx, float) / grid.step_level0
     if not len(cells) or not np.all(np.abs(first) + len(attention.array) < MAX_CELLS):
-        raise FormatError("Expected an attention map of patches on the slide. Got one without, or far off it.")
+        raise FormatError("The attention map has no patch on the slide.")
     if np.abs(first - np.rint(first)).max() > LATTICE_ROUNDING or np.abs(scale - 1).max() > LATTICE_ROUNDING:
-        raise FormatError("Expected an attention map on the lattice of the patches. Got one that lies elsewhere.")
+        raise FormatError("The attention map is not on the lattice of the patches.")
     if not (np.isfinite(values).all() and values.min() >= 0 and abs(values.sum() - 1) <= ATTENTION_ROUNDING):
         raise FormatError(f"Expected attention of 0 or more that sums to 1. Got a sum of {values.sum()}.")
     index = (cells + np.rint(first).astype(int)).astype(np.int32)

@@ -1,4 +1,4 @@
-"""Metrics of a shipped model on labelled slides."""
+"""Evaluate a model on labelled slides."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -23,13 +23,13 @@ EVALUATION = "evaluation.json"
 
 
 class Evaluation(NamedTuple):
-    """How a model did."""
+    """The metrics of a model on a cohort."""
 
     metrics: Mapping[str, object]
     failed: dict[str, str]
-    """Slide id -> why it could not be classified; such slides are not in the metrics."""
+    """Slide id -> why it could not be classified. These slides are not in the metrics."""
     classified: int
-    """How many slides are in the metrics."""
+    """Number of slides in the metrics."""
 
 
 def evaluate_steps(
@@ -45,7 +45,7 @@ def evaluate_steps(
     inputs: Sequence[Path] = (),
     table: TableOptions | None = None,
 ) -> Iterator[Step[Evaluation]]:
-    """Classify a labelled cohort into `out` and compare, also as ``out/evaluation.json``.
+    """Classify a labelled cohort into `out` and write its metrics to ``out/evaluation.json``.
 
     Parameters
     ----------
@@ -54,22 +54,27 @@ def evaluate_steps(
     options
         How the slides are classified.
     mpp
-        Slide id -> um/px of level 0, for slides of which the labels table gives none.
+        Slide id -> um/px of level 0, used where the labels table has none.
     objective_power
-        Whether the stated magnification may stand in for a missing um/px.
+        Whether a missing um/px may be computed from the stated magnification.
     checksums
-        Slide id -> what the content of its files must be; see `lrmil.slides.checksums.verify`.
+        Slide id -> checksums of its files; see `lrmil.slides.checksums.verify`.
     inputs
-        Files and folders that are read besides slides and labels; see `lrmil.prediction.batch.predict_slides`.
+        Other files and folders that are read; see `lrmil.prediction.batch.predict_slides`.
     table
         How the labels table is read; see `validate_cohort`.
+
+    Yields
+    ------
+    Step
+        As `predict_slides`; the last carries the Evaluation.
 
     Raises
     ------
     OverwriteError
-        If `out` lies in something that is read, or holds an evaluation.json or a run that is not of an evaluation.
+        If `out` lies in an input, or contains another file named evaluation.json, or a training run.
     CohortError
-        If the table has problems, or a label is nothing that the model can say.
+        If the table has errors, a label is not one of the model, or no slide can be classified.
     """
     table = replace(table or TableOptions(), task=bundle.task.name)
     report = validate_cohort(slides, labels, folds=None, options=table)
@@ -97,7 +102,7 @@ def evaluate_steps(
     good = [row for row in rows if row.status != "failed"]
     failed = {row.slide_id: row.message for row in rows if row.status == "failed"}
     if not good:
-        raise CohortError(f"Expected slides that can be classified. Got none; the first failed with: {rows[0].message}")
+        raise CohortError(f"No slide could be classified. The first failed with: {rows[0].message}")
     labelled = [cohort.by_id[row.slide_id] for row in good]
     summary = bundle.task.summarise(
         [bundle.task.target(slide.label) for slide in labelled],

@@ -1,10 +1,10 @@
-"""One slide's prediction on disk, format lrmil.prediction/2, so that other tools and a later session can show it.
+"""Store the prediction of one slide in the format lrmil.prediction/2, for other tools and later sessions.
 
 <slide_id>.json  <slide_id>.attention.ome.zarr  <slide_id>.geojson  <slide_id>.png
-<slide_id>.tissue.ome.zarr     only when the tissue mask was given; `read_tissue` takes it up again
+<slide_id>.tissue.ome.zarr     only if the tissue mask was given; `read_tissue` reads it
 
-A mask is work of a person and is never deleted. One that is no longer used becomes <slide_id>.tissue-1.ome.zarr; one
-that was edited since it was written stays where it is.
+A mask is the work of a person and is never deleted. A mask that is no longer used is renamed to
+<slide_id>.tissue-1.ome.zarr; an edited mask stays.
 """
 
 from collections.abc import Collection
@@ -37,7 +37,7 @@ PREDICTION_FILES: dict[str, Ours] = {
     "{}.geojson": is_tiles,
     "{}.png": is_overlay,
 }
-OVERLAY_PX = 1600  # px, the longer side of the overlay picture at most
+OVERLAY_PX = 1600  # longest side of the overlay picture
 MAX_CARD = 4 << 20  # bytes
 NOTICE = "Model output, not a diagnosis."
 
@@ -52,30 +52,41 @@ def write_prediction(
     tissue: Raster | None = None,
     subtract_bounds: bool = False,
 ) -> None:
-    """Write a prediction's files; the card comes last, so that its presence means that all are there.
+    """Write the files of a prediction. The card is written last, so that its presence means that all files exist.
 
-    An earlier answer is removed when the new one is complete: a full disk takes neither.
+    An earlier answer is removed when the new one is complete, so a full disk costs neither.
 
     Parameters
     ----------
     out
-        Folder, made when absent.
+        Folder, created if absent.
     slide_id
         Name of the files.
+    prediction
+        What to write.
     slide
-        The slide, still open: the picture needs a thumbnail of it.
+        The open slide, for a thumbnail.
     key
-        Hash of all that the prediction was made from; `read_prediction` compares it.
+        Hash of everything that the prediction was made from; `read_prediction` compares it.
     tissue
-        The mask, when it was given.
+        The mask, if it was given.
     subtract_bounds
         As in `write_tiles`.
+
+    Raises
+    ------
+    OverwriteError
+        If another file has the name of an output.
+    OutputError
+        If a file cannot be written.
+    SlideChangedError
+        If the slide changed since it was opened.
     """
     mpp, source = prediction.mpp, prediction.mpp_source
     require_free_outputs(out, slide_id, tissue)
     written, card = _mask_as_written(out, slide_id), out / f"{slide_id}.json"
     with atomic.scratch(out, slide_id) as made:
-        write_overlay(made / f"{slide_id}.png", prediction, slide)  # first: it is refused where the slide has changed
+        write_overlay(made / f"{slide_id}.png", prediction, slide)  # first: it fails if the slide has changed
         write_ome_zarr(made / ATTENTION.format(slide_id), prediction.attention, mpp=mpp, mpp_source=source)
         write_tiles(made / f"{slide_id}.geojson", slide_id, prediction, slide, subtract_bounds=subtract_bounds)
         mask = place_mask(out / TISSUE.format(slide_id), tissue, written, mpp=mpp, mpp_source=source)
@@ -93,14 +104,16 @@ def write_prediction(
 def read_prediction(
     out: Path, slide_id: str, *, keys: Collection[str] = (), task: Task | None = None
 ) -> Prediction | None:
-    """Read what `write_prediction` wrote; None when it is absent, incomplete, of another version or edited to nonsense.
+    """Read what `write_prediction` wrote; return None if it is absent, incomplete, invalid or of another version.
 
     Parameters
     ----------
+    out, slide_id
+        Folder and name of the files.
     keys
-        What it may have been made from; without them, whatever it was made from will do.
+        Accepted keys; without them, any.
     task
-        What it must say, such as which classes; their order does not matter. Without it, anything.
+        The task that it must answer, such as the same classes in any order; without it, any.
     """
     try:
         document = untrusted.read_json(out / f"{slide_id}.json", max_bytes=MAX_CARD, printable=False)
@@ -119,12 +132,17 @@ def read_prediction(
 
 
 def read_tissue(folder: Path, slide_id: str) -> Raster | None:
-    """Read a slide's tissue mask from ``<slide_id>.tissue.ome.zarr``, values above 0.5 being tissue; None when absent.
+    """Read the tissue mask of a slide from ``<slide_id>.tissue.ome.zarr``; return None if it is absent.
+
+    Returns
+    -------
+    Raster or None
+        Boolean; values above 0.5 are tissue.
 
     Raises
     ------
     FormatError
-        If the file is there and is no such mask.
+        If the file is not a mask.
     """
     path = folder / TISSUE.format(slide_id)
     if not path.exists():
@@ -134,25 +152,25 @@ def read_tissue(folder: Path, slide_id: str) -> Raster | None:
 
 
 def require_free_outputs(out: Path, slide_id: str, tissue: Raster | None = None, inputs: Inputs | None = None) -> None:
-    """Refuse to predict where a file of someone else, or an input, has the name of one that would be written.
+    """Require that no foreign file and no input has the name of an output.
 
     Parameters
     ----------
     out, slide_id, tissue
         As in `write_prediction`.
     inputs
-        What is read; the mask is not compared with it, since the one that is given may be the one that is there.
+        What is read. The mask is not compared with it, since the given mask may be the stored one.
 
     Raises
     ------
     OverwriteError
-        Naming the file and what to do.
+        With the name of the file.
     """
     paths = {out / name.format(slide_id): ours for name, ours in PREDICTION_FILES.items()}
     if inputs is not None:
         inputs.require_clear(list(paths))
     card = out / f"{slide_id}.json"
-    damaged = is_map(out / ATTENTION.format(slide_id)) and not is_card(card)  # `write_prediction` puts it aside
+    damaged = is_map(out / ATTENTION.format(slide_id)) and not is_card(card)  # `write_prediction` renames it
     for path, ours in paths.items():
         if not (damaged and path == card):
             require_free(path, ours)
@@ -160,13 +178,13 @@ def require_free_outputs(out: Path, slide_id: str, tissue: Raster | None = None,
 
 
 def is_mask_edited(out: Path, slide_id: str) -> bool:
-    """Whether the mask beside a prediction is another one than was written with it."""
+    """Return whether the mask beside a prediction was changed since it was written."""
     written = _mask_as_written(out, slide_id)
     return bool(written) and content_hash(out / TISSUE.format(slide_id)) != written
 
 
 def remove_prediction(out: Path, slide_id: str) -> None:
-    """Delete a prediction, its card first; masks, and what lrmil did not write, stay."""
+    """Delete a prediction, its card first; keep masks and files that lrmil did not write."""
     paths = {out / name.format(slide_id): ours for name, ours in PREDICTION_FILES.items()}
     for path in [path for path, ours in paths.items() if ours(path)]:
         atomic.remove(path)
@@ -179,8 +197,13 @@ def write_tiles(
 
     Parameters
     ----------
+    path
+        The .geojson file.
+    slide_id, prediction, slide
+        As in `write_prediction`.
     subtract_bounds
-        Count from the corner of the scanned area, as QuPath does for an MRXS, in place of that of the whole slide.
+        Whether coordinates start at the corner of the scanned area, as in QuPath for an MRXS, instead of the corner of
+        the slide.
     """
     write_geojson(
         path,
@@ -205,7 +228,7 @@ def write_overlay(path: Path, prediction: Prediction, slide: Slide) -> None:
     Raises
     ------
     SlideChangedError
-        If the slide is not the one that was opened any more; nothing is written then.
+        If the slide changed since it was opened; then nothing is written.
     """
     with unchanged(slide):
         thumbnail = slide.thumbnail(max(slide.dimensions) * slide.mpp / OVERLAY_PX)
@@ -219,13 +242,13 @@ def write_overlay(path: Path, prediction: Prediction, slide: Slide) -> None:
 
 
 def headline(prediction: Prediction) -> str:
-    """Say the label, and the value of its name where there is one."""
+    """Return the label, with its value if it has one."""
     value = prediction.probabilities.get(prediction.label)
     return prediction.label if value is None else f"{prediction.label} {value:.2f}"
 
 
 def _mask_as_written(out: Path, slide_id: str) -> str:
-    """Hash of the mask that lrmil wrote beside a prediction; "" when it wrote none, or that is not known."""
+    """Return the hash of the mask that lrmil wrote beside a prediction; "" if there is none or it is unknown."""
     try:
         card: Any = untrusted.read_json(out / f"{slide_id}.json", printable=False)
         return str(card["tissue_content"])

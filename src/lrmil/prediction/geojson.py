@@ -1,4 +1,4 @@
-"""Attention as GeoJSON annotations, one polygon a patch, for QuPath and others."""
+"""Write attention as GeoJSON annotations, one polygon per patch, for QuPath and others."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from lrmil.io.ownership import is_tiles
 from lrmil.prediction.attention import percentile_rank
 from lrmil.raster import Raster
 
-GEOJSON_IDS = uuid.UUID("6d5b3a52-0c1f-5a0b-9a67-2f6f1d0b7c11")  # a fixed name space: ids repeat from run to run
+GEOJSON_IDS = uuid.UUID("6d5b3a52-0c1f-5a0b-9a67-2f6f1d0b7c11")  # a fixed namespace, so that ids are equal in every run
 GEOJSON_COLOR = (33, 145, 140)  # the middle of viridis
 
 
@@ -37,21 +37,28 @@ def write_geojson(
     path
         The .geojson file.
     level0_yx
-        (n, 2) top-left corners.
+        (n, 2) top-left corners in level-0 pixels.
     attention
-        (n,) values, which sum to 1 over the slide or not; written as they are, beside their percentile rank.
+        (n,) values, written unchanged beside their percentile ranks.
     size_level0
-        Side of a patch.
+        Side of a patch in level-0 pixels.
     slide_id
-        Enters the ids: the same patch of the same slide has the same id in every run.
+        Part of the ids: a patch has the same id in every run.
     class_name
-        Name of the classification that every tile gets.
+        Classification of every tile.
     about
-        What else the ``lrmil`` member is to tell: the slide's um/px and its source, the model's hash.
+        Further values of the ``lrmil`` member, such as um/px and the hash of the model.
     bounds_yx
-        Corner of the scanned area (OpenSlide's bounds).
+        Corner of the scanned area (OpenSlide's bounds) in level-0 pixels.
     subtract_bounds
-        Count from that corner, for viewers that show only that area. The file's ``lrmil`` member records which.
+        Whether coordinates start at that corner, for viewers that show only that area. The ``lrmil`` member records it.
+
+    Raises
+    ------
+    OverwriteError
+        If another file has the name `path`.
+    OutputError
+        If it cannot be written.
     """
     values = np.asarray(attention, float)
     ranks = percentile_rank(Raster(values[None], np.eye(2, 3))).array[0]
@@ -75,8 +82,8 @@ def write_geojson(
     bounds = {"bounds_yx": [float(side) for side in bounds_yx], "bounds_subtracted": subtract_bounds}
     rest = _json_text(features) + "}\n"
     hashed = hashlib.sha256(rest.encode("utf-8", errors="backslashreplace")).hexdigest()
-    told = {"slide_id": slide_id, **(about or {}), **bounds, "features_sha256": hashed}
-    head = _json_text({"type": "FeatureCollection", "lrmil": told}).removesuffix("}")
+    origin = {"slide_id": slide_id, **(about or {}), **bounds, "features_sha256": hashed}
+    head = _json_text({"type": "FeatureCollection", "lrmil": origin}).removesuffix("}")
     write_text(path, f'{head}, "features": {rest}', is_tiles)
 
 

@@ -1,4 +1,4 @@
-"""Low-resolution inference: LR patches -> LR encoder -> LR MIL; no finer level of the slide is ever read."""
+"""Low-resolution inference: LR patches -> LR encoder -> LR MIL. No finer level of the slide is read."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -40,7 +40,23 @@ def predict(
     uncertain_below: float = 0.0,
     tissue: Raster | GivenMask | None = None,
 ) -> Prediction:
-    """Classify one slide; see `predict_steps`."""
+    """Classify one slide.
+
+    Parameters
+    ----------
+    slide, bundle, device, mpp, batch_size, threads, uncertain_below, tissue
+        As in `predict_steps`.
+
+    Returns
+    -------
+    Prediction
+        The answer, with the attention of each patch.
+
+    Raises
+    ------
+    SlideError, ResolutionError, TissueError
+        As `predict_steps`.
+    """
     steps = predict_steps(
         slide,
         bundle,
@@ -66,35 +82,43 @@ def predict_steps(
     tissue: Raster | GivenMask | None = None,
     live: bool = False,
 ) -> Iterator[Step[Prediction]]:
-    """Classify one slide and report as patches are done.
+    """Classify one slide and report the progress.
 
     Parameters
     ----------
     slide
         A path, or an open `Slide` (which stays open).
     bundle
-        From `load_bundle`. It stays as it is, so several threads may use it at once, also on several devices.
+        From `load_bundle`. It is not changed, so several threads may use it at once, also on several devices.
     device
         "auto" or a name of `available_devices`.
     mpp
-        Resolution of level 0 in um/px when the metadata are not to be used.
+        Resolution of level 0 in um/px, instead of that in the metadata.
     batch_size, threads
         Patches per encoding batch and decoding threads; they do not change the result.
     uncertain_below
         Status "uncertain" when the highest probability is below this.
     tissue
-        Mask to use in place of `segment_tissue`.
+        Mask to use instead of `segment_tissue`.
     live
-        Let every Step carry the Prediction so far, status "partial", for a viewer that fills the attention in.
+        Whether each Step carries the Prediction so far, with status "partial", for a viewer that shows it.
+
+    Yields
+    ------
+    Step
+        One per batch of patches; the last carries the Prediction.
 
     Raises
     ------
-    SlideError, ResolutionError
-        If the slide cannot be read, has no or too coarse a resolution, no tissue, or too many unreadable patches.
+    SlideError, ResolutionError, TissueError
+        If the slide cannot be read, its resolution is unknown or too coarse, it has no tissue, or too many patches are
+        unreadable.
+    ConfigError
+        If `mpp` is given with an open slide.
     """
     start = time.perf_counter()
     if isinstance(slide, Slide) and mpp is not None:
-        raise ConfigError("Expected mpp with a path. Got it with an open slide; give it to open_slide instead.")
+        raise ConfigError("mpp cannot be used with an open slide. Pass it to open_slide instead.")
     options = PredictOptions(
         device=device, batch_size=batch_size, threads=threads, uncertain_below=uncertain_below, live=live
     )
@@ -111,7 +135,27 @@ def classify_steps(
     tissue: Raster | GivenMask | None = None,
     start: float | None = None,
 ) -> Iterator[Step[Prediction]]:
-    """Classify an open slide as `predict_steps` does; `start` is when it began to be opened (`time.perf_counter`)."""
+    """Classify an open slide as `predict_steps` does.
+
+    Parameters
+    ----------
+    slide, bundle, tissue
+        As in `predict_steps`.
+    options
+        How the slide is classified.
+    start
+        Time when opening the slide began, in seconds of `time.perf_counter`; None for now.
+
+    Yields
+    ------
+    Step
+        As `predict_steps`.
+
+    Raises
+    ------
+    SlideError, ResolutionError, TissueError
+        As `predict_steps`.
+    """
     start = time.perf_counter() if start is None else start
     with ExitStack() as reading:
         reading.enter_context(unchanged(slide))
@@ -138,7 +182,7 @@ def classify_steps(
         encoded = concatenate(parts)
         failed = len(encoded.failed) + patches.undecided
         require_readable(failed, len(patches) + patches.undecided, bundle.max_failed)
-        reading.close()  # of a slide that changed meanwhile there is no answer
+        reading.close()  # raises if the slide changed meanwhile
         clock.mark("patches")
         output = predict_bag(answer.mil, torch.from_numpy(encoded.embeddings))
         clock.mark("mil")
@@ -154,7 +198,7 @@ def _plan_of(bundle: Bundle) -> PatchPlan:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What is known of a slide before its patches are read; it becomes a Prediction as they come in."""
+    """What is known of a slide before its patches are read, from which its Prediction is made."""
 
     slide: Slide
     bundle: Bundle
@@ -230,7 +274,7 @@ class _Answer:
 
 
 class _Clock:
-    """Seconds between marks."""
+    """Measure the seconds between marks."""
 
     def __init__(self, start: float) -> None:
         self.stages: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""How slides are classified: one value, passed down from whoever asks."""
+"""Options of a prediction, passed down as one value."""
 
 from dataclasses import dataclass
 
@@ -16,11 +16,11 @@ class PredictOptions:
     uncertain_below
         Status "uncertain" when the highest probability is below this.
     live
-        Whether each Step carries the Prediction so far, status "partial", for a viewer that fills the attention in.
+        Whether each Step carries the Prediction so far, with status "partial", for a viewer that shows it.
     saved_masks
-        Whether a tissue mask that lies beside a slide's answer is used in place of one that is given.
+        Whether a tissue mask stored beside a slide's answer takes precedence over a given one.
     subtract_bounds
-        Whether the GeoJSON counts from the corner of the scanned area; see `lrmil.prediction.files.write_tiles`.
+        Whether the GeoJSON starts at the corner of the scanned area; see `lrmil.prediction.files.write_tiles`.
     """
 
     device: str = "auto"

@@ -1,4 +1,4 @@
-"""Attention drawn over a slide as a picture."""
+"""Draw attention over a picture of the slide."""
 
 import math
 from pathlib import Path
@@ -20,7 +20,7 @@ LEGEND_PX = 44  # px below the picture
 
 
 def attention_rgba(values: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Colour values by viridis, with an alpha that grows with the value so that tissue shows through low attention.
+    """Map values to the colours of viridis, with an alpha that grows with the value.
 
     Parameters
     ----------
@@ -29,7 +29,8 @@ def attention_rgba(values: NDArray[np.floating]) -> NDArray[np.float64]:
 
     Returns
     -------
-    RGBA in 0..1, of the shape of `values` and a last axis of 4.
+    ndarray of float64
+        RGBA in 0..1, in the shape of `values` with a last axis of 4.
     """
     rgba = np.array(matplotlib.colormaps["viridis"](np.clip(values, 0, 1)), np.float64)
     rgba[..., 3] = np.clip(values * RAMP, 0, 1)
@@ -43,14 +44,14 @@ def overlay_rgb(
     thumbnail_level0_per_px: float,
     limits: tuple[float, float] = (0.0, 1.0),
 ) -> NDArray[np.uint8]:
-    """Lay a raster over a picture of its slide: viridis that grows opaque with the value, cells not smoothed.
+    """Draw a raster over a picture of its slide in viridis, the higher the more opaque, without smoothing.
 
     Parameters
     ----------
     thumbnail
-        (h, w, 3) uint8 picture of the whole slide, its corner at level-0 (0, 0).
+        (h, w, 3) uint8 picture of the whole slide, with its corner at level-0 (0, 0).
     raster
-        Upright raster, such as `percentile_rank` gives; NaN leaves the tissue as it is.
+        Upright raster, such as that of `percentile_rank`. Where it is NaN, the picture is unchanged.
     thumbnail_level0_per_px
         Level-0 pixels per pixel of the thumbnail.
     limits
@@ -58,7 +59,8 @@ def overlay_rgb(
 
     Returns
     -------
-    (h, w, 3) uint8, a new array.
+    ndarray of uint8
+        (h, w, 3), a new array.
     """
     values = _sampled(raster, thumbnail.shape[:2], thumbnail_level0_per_px)
     low, high = limits
@@ -86,9 +88,16 @@ def overlay_png(
     thumbnail, raster, thumbnail_level0_per_px, limits
         As in `overlay_rgb`.
     legend
-        What the values are; say "raw attention" where they are not ranks.
+        What the values are, such as "raw attention" if they are not ranks.
     title
-        A line above the colour bar. Nothing from the slide's own metadata or label belongs here.
+        A line above the colour bar. It must not contain metadata or text from the label of the slide.
+
+    Raises
+    ------
+    OverwriteError
+        If another file has the name `path`.
+    OutputError
+        If it cannot be written.
     """
     picture = overlay_rgb(thumbnail, raster, thumbnail_level0_per_px=thumbnail_level0_per_px, limits=limits)
     height, width = picture.shape[:2]
@@ -113,7 +122,7 @@ def overlay_png(
 
 
 def _sampled(raster: Raster, shape_yx: tuple[int, ...], level0_per_px: float) -> Floats:
-    """The raster's value under the centre of each pixel of a picture of the slide, NaN beside the raster."""
+    """Return the raster's value at the centre of each pixel of a picture of the slide, NaN outside the raster."""
     cells = [
         np.floor(((np.arange(count) + 0.5) * level0_per_px - corner) / side).astype(int)
         for count, corner, side in zip(shape_yx, raster.origin_yx, raster.cell_yx, strict=True)

@@ -1,4 +1,4 @@
-"""What a model says of one slide, and what it was said from."""
+"""The answer of a model for one slide, with its provenance."""
 
 from dataclasses import dataclass, field
 
@@ -21,12 +21,12 @@ class Prediction:
         The slide, its most probable class and the probability of every class. Of a task other than classification, what
         `Task.answer` says: the label in a word, and the values by name.
     status
-        "ok", or "uncertain" when the most probable class is below the asked probability. "partial" while the slide is
-        still being read: then there are no label and no probabilities yet, only the attention among what was seen.
+        "ok", or "uncertain" if the highest probability is below the threshold. "partial" while the slide is read: then
+        there are no label and no probabilities yet, only the attention among the patches read so far.
     attention
-        Raster over the LR lattice of the tissue: attention (sums to 1 over the slide), NaN where no patch was seen.
+        Raster over the LR lattice of the tissue: attention (sums to 1 over the slide), NaN where no patch was read.
     patches
-        The LR patches that were seen, in the order of `patch_attention`.
+        The LR patches that were read, in the order of `patch_attention`.
     patch_attention
         (n,) attention of each.
     mpp, mpp_source
@@ -36,17 +36,17 @@ class Prediction:
     timings
         Stage -> seconds: open, tissue, patches (reading and encoding), mil, total.
     failed_patches
-        Patches that could not be read; they were left out. Where so little can be read that nobody can tell whether
-        there is tissue, the patches that there may be count too.
+        Patches that could not be read and were left out. Patches in areas where it is unknown whether there is tissue
+        count too.
     bytes_read
-        Compressed bytes read from the file; None where the reader cannot tell.
+        Compressed bytes read from the file; None where the reader does not count them.
     slide_fingerprint, bundle_sha256
         Hashes of the slide and the model.
     notes
-        Sentences on how the slide was read, and what of it could not be.
+        Sentences about how the slide was read, and which parts could not be.
     checksum
-        With what the slide's content was compared (`lrmil.slides.checksums.comparison`), or that it was not: then
-        damage that no decoder sees may be in the answer.
+        The checksum that the content was compared with (`lrmil.slides.checksums.comparison`), or that it was not. Then
+        damage that no decoder detects may affect the answer.
     task
         What is predicted.
     """

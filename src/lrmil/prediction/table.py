@@ -1,4 +1,4 @@
-"""The table of predictions: a line per slide, and nothing lost of what earlier calls wrote into the same file."""
+"""The table of predictions: a row per slide, with the rows that earlier calls wrote."""
 
 import csv
 import io
@@ -21,28 +21,28 @@ from lrmil.tasks.task import Task, columns
 
 TABLE = "predictions.csv"
 MAX_TABLE = 1 << 30  # bytes
-LABEL = 2  # column of the label, which only an answer has
-PAUSE = 1.0  # seconds between two writings: the table of a large cohort is long, and each answer is on disk by itself
+LABEL = 2  # column of the label, empty for a slide that failed
+PAUSE = 1.0  # seconds between two writes, since the table of a large cohort is long
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class PredictionRow:
-    """One line of predictions.csv, JSON-ready.
+    """One row of predictions.csv, JSON-ready.
 
     Attributes
     ----------
     status
         "ok", "uncertain" or "failed".
     probabilities
-        Class -> probability, or what else the values of the task are by name; empty when failed.
+        Class -> probability, or the values of another task by name; empty if it failed.
     reason
-        Why it failed in one word: see `lrmil.slides.failures.Failure`.
+        Why it failed, in one word; see `lrmil.slides.failures.Failure`.
     checksum
-        With what the slide's content was compared (`lrmil.slides.checksums.comparison`), or that it was not.
+        The checksum that the content was compared with (`lrmil.slides.checksums.comparison`), or that it was not.
     notes
-        Sentences on how the slide was read, and what of it could not be.
+        Sentences about how the slide was read, and which parts could not be.
     model
         SHA-256 of the model (`Bundle.sha256`).
     message
@@ -67,10 +67,9 @@ class PredictionRow:
 
 
 class PredictionTable:
-    """The table of a batch while its slides are classified, on disk about a second later.
+    """The table of a batch while its slides are classified, written about once a second.
 
-    Before the line of an answer is replaced by another, or left out, a copy of the table is kept, such as
-    predictions-1.csv.
+    Before an answer is replaced or left out, the table is copied, for instance to predictions-1.csv.
 
     Parameters
     ----------
@@ -81,14 +80,13 @@ class PredictionTable:
     model
         SHA-256 of the model.
     rows
-        Lines to begin with, one for each slide of a list; None for those of slides that an earlier call classified, as
-        long as their answer is beside the table. Then a table with other columns, as of a model with other classes or
-        an earlier version, is put aside as predictions-1.csv.
+        Rows to start with, one for each slide of a list. None to keep the rows of an earlier call whose answers are
+        still beside the table; a table with other columns, such as other classes, is renamed to predictions-1.csv.
 
     Raises
     ------
     OverwriteError
-        If another file, or the table of a training run, is in the place of the table.
+        If another file, or the table of a training run, has its name.
     """
 
     def __init__(self, path: Path, task: Task, *, model: str = "", rows: Sequence[PredictionRow] | None = None) -> None:
@@ -99,12 +97,12 @@ class PredictionTable:
         else:
             self._keep_other_models(model)
             self._lines = [_cells(row, task) for row in rows]
-        self._index: dict[str, int] = {}  # of the first line of each slide: others of its name are never classified
+        self._index: dict[str, int] = {}  # of the first row of each slide: others of its name are never classified
         for index, line in enumerate(self._lines):
             self._index.setdefault(line[0], index)
 
     def add(self, row: PredictionRow) -> None:
-        """Put a line in the place of the slide's earlier one, or at the end; it is on disk about a second later."""
+        """Replace the row of a slide, or append it; the file follows about a second later."""
         cells = _cells(row, self._task)
         index = self._index.setdefault(row.slide_id, len(self._lines))
         if index == len(self._lines):
@@ -117,7 +115,13 @@ class PredictionTable:
             self.write()
 
     def write(self) -> None:
-        """Write the table, complete or not at all."""
+        """Write the table, complete or not at all.
+
+        Raises
+        ------
+        OverwriteError, OutputError
+            If it cannot be written.
+        """
         text = csv_text([_header(self._task), *self._lines])
         atomic.write_text(self._path, text, is_prediction_table)
         self._written = time.monotonic()
@@ -151,13 +155,13 @@ class PredictionTable:
         return (self._path.parent / f"{slide_id}.json").is_file()
 
     def _keep_copy(self) -> None:
-        """Copy the table as an earlier call left it, once."""
+        """Copy the table of an earlier call, once."""
         if not self._copied:
             _keep_copy(self._path)
             self._copied = True
 
     def _keep_other_models(self, model: str) -> None:
-        """Copy a table that has lines of another model."""
+        """Copy a table that has rows of another model."""
         require_free(self._path, is_prediction_table)
         if not self._path.is_file():
             return
@@ -167,7 +171,7 @@ class PredictionTable:
 
     def _put_aside(self) -> None:
         aside = atomic.move_aside(self._path)
-        log.warning("%s is of another model, version or program; it is kept as %s.", TABLE, aside.name)
+        log.warning("%s was written with another model, version or program; it is kept as %s.", TABLE, aside.name)
 
 
 def _keep_copy(path: Path) -> None:
@@ -176,11 +180,11 @@ def _keep_copy(path: Path) -> None:
     copy = atomic.numbered(path)
     with atomic.replacing(copy) as temporary:
         shutil.copyfile(path, temporary)
-    log.warning("Lines of %s are replaced; it is kept as %s.", path.name, copy.name)
+    log.warning("Rows of %s are replaced; the earlier table is kept as %s.", path.name, copy.name)
 
 
 def _require_no_run(path: Path) -> None:
-    """Only a plain file can be put aside, and not the table that a training run needs."""
+    """Require a plain file, and not the table of a training run, so that it can be renamed."""
     if path.is_symlink() or not path.is_file():
         require_free(path, is_prediction_table)
     if is_out_of_fold_table(path):
@@ -191,14 +195,14 @@ def _require_no_run(path: Path) -> None:
 
 
 def failed_row(slide_id: str, failure: Failure, model: str = "") -> PredictionRow:
-    """Line of predictions.csv for a slide that has no answer."""
+    """Return the row of predictions.csv for a slide that failed."""
     return PredictionRow(
         slide_id=slide_id, status="failed", reason=failure.reason, model=model, message=failure.message
     )
 
 
 def row_of(slide_id: str, prediction: Prediction) -> PredictionRow:
-    """Line of predictions.csv for a slide that was classified."""
+    """Return the row of predictions.csv for a slide that was classified."""
     return PredictionRow(
         slide_id=slide_id,
         status=prediction.status,
@@ -217,7 +221,7 @@ def row_of(slide_id: str, prediction: Prediction) -> PredictionRow:
 
 
 def table_of(rows: Sequence[PredictionRow], task: Task) -> str:
-    """Give rows as CSV: a column for each value of an answer (`Task.names`), empty where there is no answer."""
+    """Return rows as CSV, with a column for each value of the task (`Task.names`)."""
     return csv_text([_header(task), *(_cells(row, task) for row in rows)])
 
 

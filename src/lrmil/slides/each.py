@@ -151,7 +151,7 @@ def _attempt(work: Work[T], slide: SlideSource) -> Generator[Step[T], None, Outc
         begun = work(slide)
         value = (yield from begun) if isinstance(begun, Generator) else begun
         return Outcome(slide, value)
-    except Exception as error:  # noqa: BLE001 - whatever one slide does, the others go on
+    except Exception as error:  # noqa: BLE001 - one slide never stops the others
         return Outcome(slide, failure=failure_of(error, slide), error=error)
 
 

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 LOOK_CLOSER = "find the cause with lrmil -v"
 MAX_NAME_BYTES = 220  # file systems allow 255; outputs add ".attention.ome.zarr" and sometimes a number
-# These end the whole run: a full disk or a broken model would fail every later slide, and a stop request is for the run.
+# These end the whole run: a full disk would fail every later slide, and a stop request is for the run.
 RUN_LEVEL_ERRORS = (EncoderError, ModelError, OutputError, Stopped)
 REASONS = {  # the first match counts
     ResolutionError: "resolution",
