@@ -14,11 +14,11 @@ from lrmil.cli import main
 from lrmil.cohorts.columns import TableOptions
 from lrmil.cohorts.splits import read_splits
 from lrmil.errors import FormatError
-from lrmil.features.extraction import EXTRACTION_VERSION
+from lrmil.features.slide_features import EXTRACTION_VERSION
 from lrmil.io.ownership import is_card, is_log, is_metrics, is_out_of_fold_table, is_plan, is_report, is_splits
 from lrmil.models.bundle import Bundle, load_bundle
-from lrmil.prediction.batch import predict_one
 from lrmil.prediction.files import read_prediction
+from lrmil.prediction.one import predict_one
 from lrmil.prediction.options import PredictOptions
 from lrmil.reports.run_data import Report
 from lrmil.reports.run_report import render, write_report

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from lrmil.errors import SlideError
-from lrmil.features import extraction
-from lrmil.features.extraction import Extracted, extract_features, require_readable
+from lrmil.features import slide_features
+from lrmil.features.extraction import Extracted, extract_features
+from lrmil.features.slide_features import require_readable
 from lrmil.features.store import read_card, read_features
 from lrmil.geometry import parent_of
 from lrmil.models.encoders.loading import PatchEncoder, encoder_hash
@@ -44,7 +45,7 @@ class Extractor:
             self.computed.append(slide.slide_id)
             return real(slide, plan)
 
-        monkeypatch.setattr(extraction, "patches_of", spied)
+        monkeypatch.setattr(slide_features, "patches_of", spied)
 
     def __call__(
         self,
@@ -170,7 +171,7 @@ def test_another_way_of_reading_makes_them_anew(
     extract: Extractor, slides: list[SlideSource], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     extract(slides[:1])
-    monkeypatch.setattr(extraction, "EXTRACTION_VERSION", extraction.EXTRACTION_VERSION + 1)
+    monkeypatch.setattr(slide_features, "EXTRACTION_VERSION", slide_features.EXTRACTION_VERSION + 1)
     extract(slides[:1])
     assert extract.computed == ["demo-000"]
 

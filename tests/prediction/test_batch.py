@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 
 from lrmil.errors import ConfigError
-from lrmil.features.extraction import EXTRACTION_VERSION
+from lrmil.features.slide_features import EXTRACTION_VERSION
 from lrmil.io.raster_zarr import read_ome_zarr
 from lrmil.models.bundle import Bundle
 from lrmil.patches.tissue import segment_tissue
-from lrmil.prediction import batch
+from lrmil.prediction import one
 from lrmil.prediction.batch import predict_batch, predict_slides
 from lrmil.prediction.batch_outputs import BatchOutputs
 from lrmil.prediction.files import read_prediction
@@ -108,9 +108,9 @@ def test_finished_slides_are_passed_over(
     first = classify(slides[:2], bundle, out)
     before = {path: stamp_of(path) for path in out.glob("demo-00*")}
     computed: list[str] = []
-    real = batch.classify_steps
+    real = one.classify_steps
     monkeypatch.setattr(
-        batch,
+        one,
         "classify_steps",
         lambda slide, *a, **k: computed.append(slide.slide_id) or real(slide, *a, **k),
     )
@@ -134,7 +134,7 @@ def test_other_inputs_are_computed_again(
     elif change == "mpp":
         source = source._replace(mpp=0.6)
     elif change == "reading":
-        monkeypatch.setattr(batch, "EXTRACTION_VERSION", EXTRACTION_VERSION + 1)
+        monkeypatch.setattr(one, "EXTRACTION_VERSION", EXTRACTION_VERSION + 1)
     else:
         options = {"uncertain_below": 1.0}
     (row,) = classify([source], bundle, out, **options)

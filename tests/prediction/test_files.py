@@ -10,9 +10,9 @@ from lrmil.errors import FormatError
 from lrmil.io import atomic
 from lrmil.models.bundle import Bundle
 from lrmil.patches.tissue import segment_tissue
-from lrmil.prediction.batch import predict_one
 from lrmil.prediction.files import read_prediction, read_tissue
 from lrmil.prediction.inference import predict, predict_steps
+from lrmil.prediction.one import predict_one
 from lrmil.prediction.options import PredictOptions
 from lrmil.prediction.prediction import Prediction
 from lrmil.raster import Raster

@@ -13,7 +13,8 @@ import torch
 from scipy import ndimage
 
 from lrmil.errors import SlideError
-from lrmil.features.extraction import extract_features, unreadable_note
+from lrmil.features.extraction import extract_features
+from lrmil.features.slide_features import unreadable_note
 from lrmil.features.store import read_card
 from lrmil.models.bundle import Bundle
 from lrmil.models.encoders.loading import PatchEncoder

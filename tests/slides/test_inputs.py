@@ -18,8 +18,9 @@ from lrmil.errors import OutputError, OverwriteError
 from lrmil.models.bundle import Bundle, load_bundle, save_bundle
 from lrmil.patches.tissue import segment_tissue
 from lrmil.prediction import files
-from lrmil.prediction.batch import predict_one, predict_slides
+from lrmil.prediction.batch import predict_slides
 from lrmil.prediction.files import is_mask_edited, read_prediction, read_tissue
+from lrmil.prediction.one import predict_one
 from lrmil.prediction.options import PredictOptions
 from lrmil.prediction.table import PredictionRow
 from lrmil.raster import Raster

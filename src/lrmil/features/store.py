@@ -69,7 +69,7 @@ class FeaturesCard:
     encoder
         How the encoder computes embeddings (`lrmil.models.encoders.contract.EncoderContract`); None in earlier files.
     reading
-        `lrmil.features.extraction.EXTRACTION_VERSION` when the file was written, 0 in earlier files.
+        `lrmil.features.slide_features.EXTRACTION_VERSION` when the file was written, 0 in earlier files.
     """
 
     slide_id: Text

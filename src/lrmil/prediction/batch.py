@@ -1,7 +1,4 @@
-"""Many slides through one model: a table, and for each slide its files; one bad slide stops nothing.
-
-A table of predictions, and for each slide what `lrmil.prediction.files` writes.
-"""
+"""Classify many slides with one model: a table of predictions, and the files of each slide."""
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -9,50 +6,38 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
-from lrmil.features.extraction import EXTRACTION_VERSION
-from lrmil.io import atomic, hashing
+from lrmil.io import atomic
 from lrmil.io.locks import exclusive, output_lock
 from lrmil.models.bundle import Bundle
 from lrmil.models.devices import on_device, pick_device
 from lrmil.patches.tissue import GivenMask
 from lrmil.prediction.batch_outputs import BatchOutcome, BatchOutputs
 from lrmil.prediction.files import (
-    FORMAT,
-    is_mask_edited,
-    read_prediction,
-    read_tissue,
     remove_prediction,
-    require_free_outputs,
-    write_prediction,
 )
-from lrmil.prediction.inference import classify_steps
+from lrmil.prediction.one import predict_one
 from lrmil.prediction.options import DEFAULTS, PredictOptions
 from lrmil.prediction.prediction import Prediction
 from lrmil.prediction.table import PredictionRow, PredictionTable, failed_row, row_of
 from lrmil.raster import Raster
 from lrmil.slides.each import IN_PROCESS, Executor, Outcome, Work, each
-from lrmil.slides.failures import require_short_name
 from lrmil.slides.inputs import Inputs
-from lrmil.slides.parts import changed_at
-from lrmil.slides.slide import Slide, open_source
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step
 
-WITHOUT_READING = ("name", "output")  # reasons of failures that say nothing of the slide's content
+WITHOUT_READING = ("name", "output")  # failures that do not depend on the content of the slide
 
 
 @dataclass(frozen=True, slots=True)
 class Classification:
-    """What is done with each slide of a batch.
+    """How each slide of a batch is classified.
 
     Attributes
     ----------
     load
-        Returns the model: the one in use here, or in another process one that is loaded there.
+        Returns the model; another process loads its own.
     outputs
-        Where the files of each slide go.
+        Where the files of each slide are written.
     options
         How they are classified.
     inputs
@@ -79,39 +64,40 @@ def predict_slides(
     executor: Executor = IN_PROCESS,
     load: Callable[[], Bundle] | None = None,
 ) -> Iterator[Step[list[PredictionRow]]]:
-    """Classify slides into `out`; a slide that is there already, from the same file and model, is skipped.
+    """Classify slides into a folder, and skip slides whose answer is from the same file and model.
 
     The answer of a damaged slide is reused only until its file changes, because the sampled fingerprint may miss a
-    repair. Where a checksum is stated, only an answer that was compared with it counts.
+    repair. If a checksum is stated, an answer must have been compared with it.
 
     Parameters
     ----------
-    slides, out
-        What to classify, and the folder of the table and of each slide's files (`lrmil.prediction.files`).
+    slides, bundle
+        The slides and the model.
+    out
+        Folder of the table and of each slide's files (`lrmil.prediction.files`).
     options
         How they are classified.
     tissue
-        Slide id -> mask to use in place of `segment_tissue`.
+        Slide id -> mask to use instead of `segment_tissue`.
     inputs
-        Other files and folders that are read, such as the model's: no output takes the place of one, or lies in one.
+        Other files and folders that are read, such as the model. No output may replace one or lie in one.
     executor
-        Where the slides are worked on; see `lrmil.slides.each`.
+        Where the slides are processed; see `lrmil.slides.each`.
     load
-        Loads the same model in another process, as a picklable function of its folder that keeps what it loaded
-        (`functools.lru_cache`). Without it the model itself is sent to each process.
+        Loads the same model in another process. It must be picklable, and should cache the model
+        (`functools.lru_cache`). Without it, the model itself is sent to each process.
 
     Yields
     ------
     Step
-        Per batch and per slide; the last carries a PredictionRow per slide, in order. A slide that fails stops no other.
+        One per batch and per slide; the last carries a PredictionRow per slide, in order.
 
     Raises
     ------
     OverwriteError
-        If `out` lies in something that is read. Where the outputs of one slide alone are in the way of other files,
-        that slide fails.
+        If `out` lies in an input. If only the outputs of one slide would replace a foreign file, that slide fails.
     OutputError
-        If `out` cannot be written, or its disk is full: that concerns every slide.
+        If `out` cannot be written, or its disk is full.
     RunError
         If another process writes into `out`.
     """
@@ -146,30 +132,30 @@ def predict_batch(
     executor: Executor = IN_PROCESS,
     load: Callable[[], Bundle] | None = None,
 ) -> Generator[Step[BatchOutcome], None, None]:
-    """Classify slides as `predict_slides` does, and say with each Step which slide it is about and how that went.
+    """Classify slides as `predict_slides` does, and report the state of each slide.
 
     Parameters
     ----------
     outputs
-        Where the table and the files of each slide go.
-    options, tissue, executor, load
+        Where the table and the files of each slide are written.
+    slides, bundle, options, tissue, executor, load
         As in `predict_slides`.
     inputs
-        All that is read, where it is more than the slides.
+        All that is read, if it is more than the slides.
     rewording
-        Words in the message of a failure -> what the table says in their place, as the remedies of a window.
+        Words in the message of a failure -> their replacement in the table, such as the remedy in a window.
 
     Yields
     ------
     Step
-        One without a result at the start, then one per batch and per slide, those of a slide with its BatchOutcome.
+        One at the start, without a result. Then one per batch and per slide, with the BatchOutcome of the slide.
 
     Raises
     ------
     OverwriteError, OutputError, RunError
         As `predict_slides`.
     """
-    chosen = pick_device(options.device)  # a wrong name concerns no slide
+    chosen = pick_device(options.device)  # a wrong name is not the failure of a slide
     bundle = replace(bundle, encoder=on_device(bundle.encoder, chosen))  # copied once for all
     options = replace(options, device=str(chosen))
     read, path = inputs or Inputs(slides), outputs.table_path
@@ -191,72 +177,12 @@ def predict_batch(
                 table.write()
 
 
-def predict_one(
-    source: SlideSource,
-    bundle: Bundle,
-    out: Path,
-    options: PredictOptions = DEFAULTS,
-    *,
-    tissue: Raster | GivenMask | None = None,
-    inputs: Inputs | None = None,
-) -> Generator[Step[Prediction], None, None]:
-    """Classify one slide into `out`, or read the answer that is there already from the same slide, mask and model.
-
-    Parameters
-    ----------
-    source
-        The slide; its files are named after its id.
-    options
-        How it is classified.
-    tissue
-        As in `predict_steps`.
-    inputs
-        What is read, where it is more than the slide.
-
-    Raises
-    ------
-    OverwriteError
-        If a file that lrmil did not write, or an input, has the name of an output.
-    SlideError, ResolutionError
-        As `predict_steps`.
-    """
-    require_short_name(source.slide_id)
-    with open_source(source) as slide:
-        slide.require_mpp(bundle.mpp)  # an earlier answer does not count for a slide that is refused now
-        saved = read_tissue(out, source.slide_id) if options.saved_masks else None
-        tissue = tissue if saved is None else saved
-        mask = tissue.read(slide) if isinstance(tissue, GivenMask) else tissue
-        key, key_if_damaged = _keys(source, slide, bundle, options, mask)
-        # A mask that is read back is equal only up to rounding, so its key is another.
-        as_saved = saved is not None and not is_mask_edited(out, source.slide_id)
-        keys = () if as_saved else (key, key_if_damaged)
-        prediction = read_prediction(out, source.slide_id, keys=keys, task=bundle.task)
-        if prediction is not None and as_saved and prediction.tissue_source != "given":
-            prediction = None
-        if prediction is not None and not _counts(prediction, source, slide, bundle, options.uncertain_below):
-            prediction = None
-        job = ("predict", source.slide_id)
-        if prediction is None:
-            require_free_outputs(out, source.slide_id, mask, inputs or Inputs([source]))
-            given = GivenMask(lambda _: mask, tissue.note) if mask and isinstance(tissue, GivenMask) else mask
-            for step in classify_steps(slide, bundle, options, tissue=given):
-                prediction = step.result
-                yield replace(step, job=job)
-            if prediction is None:
-                raise ValueError("Expected the last Step of a prediction to carry it. Got none.")
-            used = key_if_damaged if prediction.failed_patches or slide.damaged else key
-            bounds = options.subtract_bounds
-            write_prediction(out, source.slide_id, prediction, slide, key=used, tissue=mask, subtract_bounds=bounds)
-        total = len(prediction.patches) + prediction.failed_patches
-        yield Step(job, total, total, "patches", prediction)
-
-
 def _same(bundle: Bundle) -> Bundle:
     return bundle
 
 
 def _predict_one_of(what: Classification, source: SlideSource) -> Generator[Step[Prediction], None, Prediction]:
-    """Classify one slide of a batch and return its answer."""
+    """Classify one slide of a batch, and return its answer."""
     folder, prediction = what.outputs.folder_of(source), None
     if folder != what.outputs.folder:
         atomic.remove_leftovers(folder)
@@ -266,7 +192,7 @@ def _predict_one_of(what: Classification, source: SlideSource) -> Generator[Step
             prediction = step.result
             yield step
     if prediction is None:
-        raise ValueError("Expected the last Step of a prediction to carry it. Got none.")
+        raise ValueError("The last Step of a prediction carries no prediction.")
     return prediction
 
 
@@ -277,10 +203,10 @@ def _note(
     model: str,
     rewording: Mapping[str, str],
 ) -> Step[BatchOutcome]:
-    """Put a slide that is finished into the table, and say how it went."""
+    """Add a finished slide to the table, and return its state."""
     found, message = step.result, step.message
     if found is None:
-        raise ValueError("Expected a Step of a slide. Got one without an Outcome.")
+        raise ValueError("A Step of a slide carries no Outcome.")
     source, row = found.source, None
     if found.finished:
         row = _row_of(found, outputs, model)
@@ -292,13 +218,13 @@ def _note(
 
 
 def _row_of(found: Outcome[Prediction], outputs: BatchOutputs, model: str) -> PredictionRow:
-    """Return the line of the table of a finished slide; of one that failed an earlier answer is removed."""
+    """Return the row of a finished slide; if it failed, remove its earlier answer."""
     source, failure = found.source, found.failure
     if failure is None and found.value is not None:
         return row_of(source.slide_id, found.value)
     if failure is None:
-        raise ValueError(f"Expected a prediction or a failure of {source.slide_id}. Got neither.")
-    # Nothing is known to be wrong with an earlier answer of a slide that is not there now, or cannot be written.
+        raise ValueError(f"{source.slide_id} has neither a prediction nor a failure.")
+    # If the slide is absent, or only its outputs cannot be written, its earlier answer may still be right.
     if failure.reason not in WITHOUT_READING and source.path.exists():
         remove_prediction(outputs.folder_of(source), source.slide_id)
     return failed_row(source.slide_id, failure, model)
@@ -308,34 +234,3 @@ def _reworded(message: str, rewording: Mapping[str, str]) -> str:
     for words, others in rewording.items():
         message = message.replace(words, others)
     return message
-
-
-def _keys(
-    source: SlideSource, slide: Slide, bundle: Bundle, options: PredictOptions, mask: Raster | None
-) -> tuple[str, str]:
-    """Hash what an answer is made from; the second counts for a damaged slide, until its file is written again."""
-    bounds = ["bounds subtracted"] if options.subtract_bounds else []
-    made_from = [slide.fingerprint, source.mpp, bundle.sha256, options.uncertain_below, mask and mask.sha256, *bounds]
-    key = hashing.sha256_of([FORMAT, EXTRACTION_VERSION, *made_from])
-    return key, hashing.sha256_of([key, changed_at(source.path)])
-
-
-def _counts(prediction: Prediction, source: SlideSource, slide: Slide, bundle: Bundle, uncertain_below: float) -> bool:
-    """Return whether a saved answer counts: its document was not edited, and it was compared with stated checksums."""
-    return _is_of(prediction, slide, bundle, uncertain_below) and (
-        not source.checksums or prediction.checksum == slide.checksum
-    )
-
-
-def _is_of(prediction: Prediction, slide: Slide, bundle: Bundle, uncertain_below: float) -> bool:
-    """Return whether a saved answer can be of this slide and model: its key says so, but the rest may be edited."""
-    grid, failed = prediction.patches.grid, prediction.failed_patches
-    values = np.array([prediction.probabilities[name] for name in bundle.task.names])
-    answer = bundle.task.answer(values, uncertain_below=uncertain_below)
-    return (
-        (prediction.slide_fingerprint, prediction.bundle_sha256) == (slide.fingerprint, bundle.sha256)
-        and (prediction.mpp, grid.slide_mpp, grid.mpp, grid.size)
-        == (slide.mpp, slide.mpp, bundle.mpp, bundle.patch_size)
-        and failed <= bundle.max_failed * (len(prediction.patches) + failed)
-        and prediction.status == answer.status
-    )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lrmil.errors import ConfigError
 from lrmil.features.encoding import Encoded, concatenate, encode_patches
-from lrmil.features.extraction import require_readable, unreadable_note
+from lrmil.features.slide_features import require_readable, unreadable_note
 from lrmil.models.bundle import Bundle
 from lrmil.models.devices import on_device, pick_device
 from lrmil.models.encoders.loading import PatchEncoder

@@ -1,1 +1,1 @@
-"""A training run in a folder: made, resumed, watched, stopped."""
+"""Start, resume, watch and stop a training run in a folder."""

@@ -1,10 +1,10 @@
-"""The three arms of a run and where each of them lies in its folder; without torch, for viewers."""
+"""The three arms of a run and their folders; without torch, for viewers."""
 
 from pathlib import Path
 
 ARM_NAMES = {"hr_teacher": "HR teacher", "lr_undistilled": "LR undistilled (baseline)", "lr_student": "LR student"}
 ARMS = tuple(ARM_NAMES)
-STAGE_NAMES = {  # of what is trained in a fold, by its folder
+STAGE_NAMES = {  # by the folder in a fold
     "lr_encoder": "Stage 1: LR encoder",
     "lr_student": "Stage 2: LR student",
     "teacher": ARM_NAMES["hr_teacher"],
@@ -38,7 +38,7 @@ def features_folder(run: Path, fold: str | None, arm: str) -> Path:
 
 
 def features_of(run: Path, fold: str | None, slide_id: str, arm: str) -> Path:
-    """Return the features of a slide that an arm reads; see `features_folder`."""
+    """Return the path of the features of a slide that an arm reads; see `features_folder`."""
     return features_folder(run, fold, arm) / f"{slide_id}.zarr"
 
 

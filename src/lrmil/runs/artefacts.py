@@ -1,4 +1,4 @@
-"""Artefacts of a run that carry the hash of the inputs they were made from."""
+"""Artefacts of a run, stored with the hash of their inputs."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def is_committed(folder: Path, inputs: object) -> bool:
-    """Tell whether an artefact is there and was made from just these inputs."""
+    """Return whether an artefact exists and was made from these inputs."""
     try:
         return key_of(folder) == hashing.sha256_of(inputs)
     except (OSError, ValueError, KeyError, TypeError):
@@ -24,7 +24,7 @@ def is_committed(folder: Path, inputs: object) -> bool:
 
 
 def changed_inputs(folder: Path, inputs: Mapping[str, object]) -> list[str]:
-    """Name the inputs that are others than those an artefact was made from; none where there is no artefact."""
+    """Return the names of inputs that changed since the artefact was written; empty if there is no artefact."""
     try:
         before = read_json_document(folder / "artefact.json")["inputs"]
         return [name for name in inputs if hashing.sha256_of(before.get(name)) != hashing.sha256_of(inputs[name])]
@@ -34,7 +34,22 @@ def changed_inputs(folder: Path, inputs: Mapping[str, object]) -> list[str]:
 
 @contextmanager
 def committing(folder: Path, inputs: object) -> Iterator[Path]:
-    """Give a temporary folder that becomes the artefact `folder`, with its inputs, when the block ends well."""
+    """Yield a temporary folder that becomes the artefact when the block ends without an error.
+
+    Parameters
+    ----------
+    folder
+        Folder of the artefact, replaced if it is one.
+    inputs
+        Everything that it is made from, JSON-ready.
+
+    Raises
+    ------
+    OverwriteError
+        If something else has the name `folder`.
+    OutputError
+        If it cannot be written.
+    """
     with atomic.replacing(folder, is_artefact) as temporary:
         temporary.mkdir()
         yield temporary
@@ -44,38 +59,52 @@ def committing(folder: Path, inputs: object) -> Iterator[Path]:
 
 
 def key_of(folder: Path) -> str:
-    """Key of a committed artefact, for the inputs of what builds on it.
+    """Return the key of an artefact, as an input of later artefacts.
 
     Raises
     ------
     FormatError
         If it is damaged.
     OSError
-        If it is not there.
+        If it is absent.
     """
     document = read_json_document(folder / "artefact.json")
     key = document.get("key") if isinstance(document, dict) else None
     if not isinstance(key, str):
         raise FormatError(
-            f"Expected the key of what lies in {folder}. Got none; delete that folder, then run it again."
+            f"The key of the artefact {folder} is missing. Delete that folder, then rerun the same command."
         )
     return key
 
 
 def load_into(module: Module, tensors: dict[str, Tensor], path: Path) -> Module:
-    """Give a network the weights that were read from a file.
+    """Load weights into a network.
+
+    Parameters
+    ----------
+    module
+        The network, which is changed.
+    tensors
+        Its weights by name.
+    path
+        The file of the weights, for the message.
+
+    Returns
+    -------
+    Module
+        The same network.
 
     Raises
     ------
     FormatError
-        If they are of another network, as where the file was changed by hand.
+        If the weights belong to another network, for instance after the file was edited.
     """
     try:
         module.load_state_dict(tensors)
     except RuntimeError as error:
-        said = str(error).strip().splitlines()[-1].strip()
+        reason = str(error).strip().splitlines()[-1].strip()
         raise FormatError(
-            f"Expected weights that fit the network in {path}. Got: {said}; delete the folder '{path.parent.name}' in "
-            "which it lies, then run the same again: only that is made anew."
+            f"The weights in {path} do not fit the network: {reason} Delete the folder '{path.parent.name}' that contains "
+            "them, then rerun the same command; only that folder is recomputed."
         ) from error
     return module

@@ -1,4 +1,4 @@
-"""What has changed since a run's earlier call, in sentences, and kept in RUN/changes.json: it tells what is redone."""
+"""Describe what changed since the previous call of a run and what is recomputed; stored in RUN/changes.json."""
 
 import datetime
 import os
@@ -20,16 +20,13 @@ from lrmil.slides.source import SlideSource
 from lrmil.tasks.class_order import order_before_numbers
 
 CHANGES = "changes.json"
-REDACTED_SETTINGS = (
-    "encoder",
-    "student_encoder",
-)  # their values may name a folder, which names the machine and its user
+REDACTED_SETTINGS = ("encoder", "student_encoder")  # they may contain a path, and so the name of a user
 SETTINGS_WITHOUT_EFFECT = ("batch_size", "threads")
 FEATURES = ("patch_size", "mpp_hr", "mpp_lr", "min_tissue", "min_tissue_hr", "max_failed")
 
 
 class PreviousRun(NamedTuple):
-    """What an earlier call in a run's folder was asked for."""
+    """The settings, cases and folds of the previous call of a run."""
 
     config: TrainConfig
     cases: Mapping[str, tuple[str, str]]
@@ -43,12 +40,12 @@ class PreviousRun(NamedTuple):
 
 
 def read_previous_run(run: Path) -> PreviousRun | None:
-    """Read what an earlier call was asked for; None where there was none, or it came to nothing.
+    """Read the previous call of a run; return None if there was none, or if it ended before the folds were drawn.
 
     Raises
     ------
     FormatError
-        If the folder holds a run of another version.
+        If the folder contains a run of another version.
     """
     if not os.path.lexists(run / "plan.toml"):
         return None
@@ -64,24 +61,39 @@ def read_previous_run(run: Path) -> PreviousRun | None:
 
 
 def changes_since(previous: PreviousRun, config: TrainConfig, cohort: Cohort, folds: Sequence[Fold]) -> list[str]:
-    """Say what of settings, table and folds is another than before, and what is redone for it."""
+    """Describe the changes of settings, table and folds since the previous call, and what is recomputed.
+
+    Parameters
+    ----------
+    previous
+        The previous call.
+    config, cohort, folds
+        The settings, slides and folds of this call.
+
+    Returns
+    -------
+    list of str
+        One sentence per change.
+    """
     now = {slide.slide_id: (slide.case_id, slide.label) for slide in cohort.slides}
     both = sorted(now.keys() & previous.cases.keys())
     said = _changed_settings(to_dict(previous.config), to_dict(config))
-    said += _changed_rows([i for i in both if now[i][1] != previous.cases[i][1]], "labels", "what learns from labels")
+    said += _changed_rows(
+        [i for i in both if now[i][1] != previous.cases[i][1]], "labels", "what learns from labels is trained again"
+    )
     if set(previous.classes) == set(cohort.classes) and previous.classes != cohort.classes:
         orders = " -> ".join(", ".join(classes) for classes in (previous.classes, cohort.classes))
-        said.append(f"The order of the classes changed ({orders}): what learns from labels is trained anew.")
-    said += _changed_rows([i for i in both if now[i][0] != previous.cases[i][0]], "cases", "folds may be drawn anew")
+        said.append(f"The order of the classes changed ({orders}): what learns from labels is trained again.")
+    said += _changed_rows([i for i in both if now[i][0] != previous.cases[i][0]], "cases", "folds may be redrawn")
     if new := sorted(now.keys() - previous.cases.keys() - previous.failed):
-        said.append(f"{_slides(new)} new: folds that hold them are made anew.")
+        said.append(f"{_slides(new)} added: folds with them are recomputed.")
     if gone := sorted(previous.cases.keys() - now.keys()):
-        said.append(f"{_slides(gone)} no longer in the table: folds that held them are made anew.")
+        said.append(f"{_slides(gone)} removed: folds with them are recomputed.")
     parts = {(fold.name, i): part for fold in folds for part in ("train", "val", "test") for i in getattr(fold, part)}
     moved = {fold for fold, i in parts.keys() & previous.parts.keys() if parts[fold, i] != previous.parts[fold, i]}
     names = {fold for fold, _ in parts} ^ {fold for fold, _ in previous.parts}
     if moved or names:
-        said.append(f"The folds are drawn anew ({', '.join(sorted(moved | names))}) and trained anew.")
+        said.append(f"Folds are redrawn ({', '.join(sorted(moved | names))}) and trained again.")
     return said
 
 
@@ -92,18 +104,23 @@ def changed_slides(
     encoder_hash: str,
     reading: int,
 ) -> list[str]:
-    """Say which slides with features are other files than before, or were made with another encoder.
+    """Describe which slides changed since their features were extracted.
 
     Parameters
     ----------
     sources, fingerprints
-        The slides, and by slide id the hash of each that can be opened.
+        The slides, and slide id -> hash of each that can be opened.
     card_of
-        Slide id -> features of an earlier call, which may be absent.
+        Slide id -> path of its features, which may be absent.
     encoder_hash
-        Of the frozen encoder.
+        Hash of the frozen encoder.
     reading
-        `lrmil.features.extraction.EXTRACTION_VERSION`.
+        `lrmil.features.slide_features.EXTRACTION_VERSION` of this version.
+
+    Returns
+    -------
+    list of str
+        One sentence per change.
     """
     cards = {source: card for source in sources if (card := _card(card_of(source.slide_id))) is not None}
     changed = [
@@ -112,27 +129,27 @@ def changed_slides(
         if fingerprints.get(source.slide_id, card.slide_fingerprint) != card.slide_fingerprint
     ]
     scaled = [source.slide_id for source, card in cards.items() if _is_scaled(source, card)]
-    said = [f"Slide '{name}' changed: its features are made again." for name in changed[:10]]
+    said = [f"Slide '{name}' changed: its features are recomputed." for name in changed[:10]]
     if len(changed) > 10:
-        said.append(f"{len(changed) - 10} more slides changed: their features are made again.")
+        said.append(f"{len(changed) - 10} more slides changed: their features are recomputed.")
     if scaled:
-        said.append(f"{_slides(scaled)} given another resolution: the features are made again.")
+        said.append(f"{_slides(scaled)} given another resolution: their features are recomputed.")
     if any(card.encoder_hash != encoder_hash for card in cards.values()):
-        said.append("The encoder changed: all features are made again.")
+        said.append("The encoder changed: all features are recomputed.")
     if any(card.reading != reading for card in cards.values()):
-        said.append("This version finds tissue or reads pixels in another way: all features are made again.")
+        said.append("This version segments tissue or reads pixels differently: all features are recomputed.")
     return said
 
 
 def record_changes(run: Path, said: Sequence[str]) -> None:
-    """Keep what was said, after what was said in earlier calls."""
+    """Append the changes of this call to RUN/changes.json."""
     if said:
         entry = {"date": datetime.datetime.now(datetime.UTC).date().isoformat(), "changes": list(said)}
         atomic.write_json(run / CHANGES, [*read_changes(run), entry], is_changes)
 
 
 def read_changes(run: Path) -> list[dict[str, object]]:
-    """Read what `record_changes` kept, an entry with "date" and "changes" for each call; none where it is unreadable."""
+    """Read what `record_changes` wrote: one entry per call, with "date" and "changes"; empty if it is unreadable."""
     try:
         found = read_json_document(run / CHANGES)
     except (OSError, FormatError):
@@ -158,9 +175,9 @@ def _changed_settings(before: Mapping[str, object], now: Mapping[str, object]) -
     names = [name for name in new if old.get(name) != new[name]]
     said = []
     if shown := [name if name in REDACTED_SETTINGS else f"{name} {old.get(name)} -> {new[name]}" for name in names]:
-        redone = "all features are made again" if set(names) & set(FEATURES) else "what they touch is made again"
+        effect = "all features are recomputed" if set(names) & set(FEATURES) else "affected parts are recomputed"
         idle = all(name in SETTINGS_WITHOUT_EFFECT for name in names)
-        said.append(f"Settings changed ({', '.join(shown)}): {'nothing is made again' if idle else redone}.")
+        said.append(f"Settings changed ({', '.join(shown)}): {'nothing is recomputed' if idle else effect}.")
     return said
 
 
@@ -171,15 +188,16 @@ def _flat(settings: Mapping[str, object], prefix: str = "") -> dict[str, object]
     return found
 
 
-def _changed_rows(slide_ids: Sequence[str], what: str, redone: str) -> list[str]:
+def _changed_rows(slide_ids: Sequence[str], what: str, effect: str) -> list[str]:
     if not slide_ids:
         return []
-    end = f"{redone} is trained anew" if what == "labels" else redone
-    return [f"The {what} of {len(slide_ids)} slides changed ({names_of(slide_ids)}): {end}."]
+    return [f"The {what} of {len(slide_ids)} slides changed ({names_of(slide_ids)}): {effect}."]
 
 
 def _slides(slide_ids: Sequence[str]) -> str:
-    return f"{len(slide_ids)} slide{' is' if len(slide_ids) == 1 else 's are'} ({names_of(slide_ids)})"
+    """Count and name slides, as the subject of a sentence in the passive."""
+    one = len(slide_ids) == 1
+    return f"{len(slide_ids)} slide{'' if one else 's'} ({names_of(slide_ids)}) {'was' if one else 'were'}"
 
 
 def _is_scaled(source: SlideSource, card: FeaturesCard) -> bool:

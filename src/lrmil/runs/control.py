@@ -1,4 +1,4 @@
-"""One training at a time in a run folder, and a request to stop it."""
+"""Allow one training at a time in a run folder, and pass it a request to stop."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,53 +13,53 @@ from lrmil.io.ownership import STOP_MARK, is_stop_request
 from lrmil.io.plain_files import is_plain
 
 LOCK, STOP = "run.lock", "stop"
-PATIENCE = 3.0  # seconds: a viewer that probes the lock holds it for an instant
-INSTANT = 0.05  # seconds that no probe lasts
+PATIENCE = 3.0  # seconds; a viewer that probes the lock holds it for an instant
+INSTANT = 0.05  # seconds; a probe is shorter
 
 
 @contextmanager
 def run_lock(run: Path) -> Iterator[None]:
-    """Keep other trainings out of a run's folder while the block lasts.
+    """Hold the lock of a run's folder, so that no other training uses it.
 
     Raises
     ------
     RunError
-        If another one is at work in it.
+        If another training is running in it.
     OverwriteError, OutputError, FormatError
         As `lrmil.io.locks.exclusive`.
     """
     busy = (
-        f"Expected a run folder that no other training uses. Got {run}, in which one is at work; "
-        f"wait for it, stop it by `lrmil stop {run}`, or choose another folder."
+        f"Another training is running in {run}. "
+        f"Wait until it has finished, stop it with `lrmil stop {run}`, or choose another folder."
     )
     with exclusive(run / LOCK, busy=busy, patience=PATIENCE):
         yield
 
 
 def is_running(run: Path) -> bool:
-    """Tell whether a training is at work in a folder; nothing is made in it."""
+    """Return whether a training is running in a folder, without writing into it."""
     return is_held(run / LOCK, INSTANT)
 
 
 def request_stop(run: Path) -> None:
-    """Ask the training in a folder to stop: it does so within about a second, or when its Step is done.
+    """Ask the training in a folder to stop, within about a second or at the end of its current Step.
 
-    A training that has not yet begun its work removes the request: see `is_running`.
+    A training that has not started yet removes the request; see `is_running`.
 
     Raises
     ------
     RunError
-        If there is no such folder.
+        If `run` is not a folder.
     FormatError
-        If something else than a plain file has the name of the request.
+        If something other than a plain file has the name of the request.
     """
     if not run.is_dir():
-        raise RunError(f"Expected the folder of a run. Got {run}, which is none.")
+        raise RunError(f"There is no run folder at {run}. Check the path.")
     atomic.write_text(run / STOP, STOP_MARK.decode(), is_stop_request)
 
 
 def stop_requested(run: Path) -> bool:
-    """Tell whether the training is to stop; the request is taken away."""
+    """Return whether the training should stop, and remove the request."""
     if not is_stop_request(run / STOP):
         return False
     atomic.remove(run / STOP)
@@ -67,6 +67,7 @@ def stop_requested(run: Path) -> bool:
 
 
 def is_held(lock: Path, patience: float = 0.0) -> bool:
+    """Return whether another process holds a lock for longer than `patience` seconds."""
     if not is_plain(lock):
         return False
     try:
@@ -74,5 +75,5 @@ def is_held(lock: Path, patience: float = 0.0) -> bool:
             return False
     except Timeout:
         return True
-    except (OSError, NotImplementedError):  # a folder that may only be read, or a file system without locks: unknown
+    except (OSError, NotImplementedError):  # unknown: a read-only folder, or a file system without locks
         return False

@@ -1,4 +1,4 @@
-"""A finished run that goes on with other inputs keeps what it came to: results and model in RUN/earlier-1 and so on."""
+"""Keep the results and the model of a finished run in RUN/earlier-1 and so on when it is rerun with other inputs."""
 
 import json
 import os
@@ -32,14 +32,14 @@ from lrmil.io.ownership import (
 )
 from lrmil.models.bundle import Bundle, load_bundle, save_bundle
 
-# Made anew at the end of every call, so that none of them ever stands beside another plan.
+# Rewritten at the end of every call, so that they always belong to the plan beside them.
 RESULTS: dict[str, Ours] = {
     "metrics.json": is_metrics,
     "predictions.csv": is_out_of_fold_table,
     "report.html": is_page,
     "report.json": is_report,
 }
-ORIGINS: dict[str, Ours] = {"plan.toml": is_plan, "splits.csv": is_splits}  # of which the results are kept copies
+ORIGINS: dict[str, Ours] = {"plan.toml": is_plan, "splits.csv": is_splits}  # copied beside the results
 OTHERS: dict[str, Ours] = {
     "plan.toml": is_plan,
     "environment.json": is_environment,
@@ -51,25 +51,25 @@ ARTEFACTS = ("teacher", "evidence", "lr_encoder", "lr_student", "lr_undistilled"
 FOLD = re.compile(r"fold-\d+|final")
 EARLIER = re.compile(r"earlier-([1-9]\d*)")
 MODEL = "model"
-DATED = ("date", "version")  # of what a model says of its training: no other model for that
+DATED = ("date", "version")  # of a model's provenance: a difference here does not make another model
 
 
 def require_free_run(run: Path, *, replace: bool) -> None:
-    """Refuse a run folder in which something else has a name that a training writes.
+    """Require that no foreign file in a run folder has the name of an output.
 
-    A splits.csv that is none, in a run of ours, is a damaged one: it is put aside, and drawn again.
+    A damaged splits.csv beside a plan of lrmil is renamed, and the folds are drawn again.
 
     Parameters
     ----------
     run
         Run folder.
     replace
-        Whether the model may be deleted; one to which files were added may not.
+        Whether the model may be deleted, unless files were added to it.
 
     Raises
     ------
     OverwriteError
-        Naming the file and what to do.
+        With the name of the file.
     """
     for name, ours in (OTHERS | RESULTS | {MODEL: is_bundle_alone if replace else is_bundle}).items():
         require_free(run / name, ours)
@@ -87,20 +87,27 @@ def require_free_run(run: Path, *, replace: bool) -> None:
 
 
 def set_aside_results(run: Path, *, replace: bool) -> None:
-    """Take the results of an earlier call out of the way: into RUN/earlier-<n> when the run was finished.
+    """Move the results of a finished run into RUN/earlier-<n>; delete those of an unfinished one.
 
     Parameters
     ----------
+    run
+        Run folder.
     replace
-        Whether they may be deleted.
+        Whether to delete them in any case.
     """
-    if not replace and is_metrics(run / "metrics.json"):  # the model may have been moved to where it is used
+    if not replace and is_metrics(run / "metrics.json"):  # without a check of the model, which may have been moved
         kept = _next(run)
         atomic.make_folder(kept)
         for name in ORIGINS:
             if (run / name).is_file():
                 shutil.copyfile(run / name, kept / name)
-        for name in ("predictions.csv", "report.html", "report.json", "metrics.json"):  # without the last: not finished
+        for name in (
+            "predictions.csv",
+            "report.html",
+            "report.json",
+            "metrics.json",
+        ):  # metrics.json last: it marks a finished run
             if (run / name).is_file():
                 atomic.rename(run / name, kept / name)
     for name, ours in RESULTS.items():
@@ -108,14 +115,14 @@ def set_aside_results(run: Path, *, replace: bool) -> None:
 
 
 def write_model(run: Path, figures: dict[str, object], bundle: Bundle, *, replace: bool) -> None:
-    """Write the model, and keep the one before beside its results unless it is the same.
+    """Write the model, and keep an earlier one with its results unless it is equal.
 
     Parameters
     ----------
     run
         Run folder.
     figures
-        What metrics.json is to hold.
+        Content of metrics.json.
     bundle
         The model to ship.
     replace
@@ -141,7 +148,7 @@ def write_model(run: Path, figures: dict[str, object], bundle: Bundle, *, replac
 
 
 def earlier_results(run: Path) -> list[Path]:
-    """Folders of earlier results, the oldest first."""
+    """Return the folders of earlier results, the oldest first."""
     if not run.is_dir():
         return []
     numbered = [(int(found[1]), path) for path in run.iterdir() if (found := EARLIER.fullmatch(path.name))]
@@ -154,7 +161,7 @@ def _next(run: Path) -> Path:
 
 
 def _pending(run: Path) -> Path | None:
-    """The newest folder of results whose model is still the run's own."""
+    """Return the newest folder of results whose model is still in the run folder."""
     kept = earlier_results(run)
     newest = kept[-1] if kept else None
     if newest is None or not is_metrics(newest / "metrics.json") or os.path.lexists(newest / MODEL):
@@ -169,7 +176,7 @@ def _is_same(folder: Path, bundle: Bundle) -> bool:
         there = load_bundle(folder)
     except (FormatError, OSError):
         return False
-    derived = ("encoder", "mil", "sha256", "contract")  # from the weights, compared below, or from what is compared
+    derived = ("encoder", "mil", "sha256", "contract")  # derived from weights or from values that are compared
     plain = [field.name for field in fields(Bundle) if field.name not in derived]
     return all(_plain(getattr(there, name)) == _plain(getattr(bundle, name)) for name in plain) and all(
         _are_same_weights(before, now)

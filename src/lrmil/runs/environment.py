@@ -1,4 +1,4 @@
-"""On what a run was made: versions, device, machine."""
+"""Record the environment of a run: versions, device, system."""
 
 import importlib.metadata
 import platform
@@ -14,7 +14,20 @@ LIBRARIES = ("torch", "timm", "numpy", "tifffile", "openslide-python", "zarr")
 
 
 def write_environment(folder: Path, device: torch.device) -> None:
-    """Save what the run ran on: versions and the kind of device, nothing that names the machine or its user."""
+    """Write environment.json: versions and the kind of device, but nothing that names the machine or its user.
+
+    Parameters
+    ----------
+    folder
+        Run folder.
+    device
+        Where the run computes.
+
+    Raises
+    ------
+    OverwriteError, OutputError
+        If it cannot be written.
+    """
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     document = {
         "python": platform.python_version(),
@@ -27,5 +40,5 @@ def write_environment(folder: Path, device: torch.device) -> None:
 
 
 def installed_versions() -> dict[str, str]:
-    """Version of each package that a result depends on."""
+    """Return the version of each package that results depend on."""
     return {"napari-lrmil": __version__, **{name: importlib.metadata.version(name) for name in LIBRARIES}}

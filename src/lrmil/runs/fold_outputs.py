@@ -1,4 +1,4 @@
-"""What a trained fold holds: its MILs, the teacher's outputs, outputs on test slides, metrics of every epoch."""
+"""Read and write the outputs of a fold: MILs, outputs of the teacher and on test slides, metrics of epochs."""
 
 import os
 from collections.abc import Mapping
@@ -28,61 +28,68 @@ HEAD = "head.json"
 
 
 class SlideOutput(NamedTuple):
-    """What an arm gives for a test slide."""
+    """Output of an arm for a test slide."""
 
     values: NDArray[np.float64]
-    """(k,) what the logits stand for: of a classification, the probabilities of the classes."""
+    """(k,) values of the task; for a classification, the probabilities of the classes."""
     logits: NDArray[np.float32]
-    """(c,)"""
+    """(c,) outputs of the network."""
     attention_logits: NDArray[np.float32]
-    """(n,)"""
+    """(n,) one for each patch."""
 
 
 def save_mil(folder: Path, mil: MILHead) -> None:
-    """Write the weights of a MIL, with name and dimensions beside them, into a folder that is being committed."""
+    """Write the weights of a MIL into a folder, with its name and dimensions in a file beside them."""
     save_tensors(folder / WEIGHTS, mil.state_dict())
     atomic.write_json(folder / HEAD, {"head": mil.name, "in_dim": mil.in_dim, "outputs": mil.outputs})
 
 
 def load_mil(folder: Path, config: MILConfig) -> MILHead:
-    """Load a fold's MIL.
+    """Load a MIL of a fold.
+
+    Parameters
+    ----------
+    folder
+        Folder of the artefact.
+    config
+        Settings of the MIL.
 
     Raises
     ------
     FormatError
-        If it is damaged, or is a head that this version does not know.
+        If it is damaged, or this version does not know its head.
     """
     path = folder / WEIGHTS
     tensors = load_tensors(path)
     stated = os.path.lexists(folder / HEAD)
     card = card_in(read_json_document(folder / HEAD)) if stated else _earlier_card(tensors)
     build = partial(make_mil, card.in_dim, card.outputs, config, card.head)
-    with torch.device("meta"):  # whatever sizes are stated, nothing is allocated before they are those of the weights
+    with torch.device("meta"):  # allocate nothing before the stated sizes are those of the weights
         expected = {name: value.shape for name, value in build().state_dict().items()}
     if expected != {name: value.shape for name, value in tensors.items()}:
         raise FormatError(
-            f"Expected weights that fit the network in {path}. Got others; delete the folder '{folder.name}' in which "
-            "it lies, then run the same again: only that is made anew."
+            f"The weights in {path} do not fit the network. Delete the folder '{folder.name}' that contains them, then "
+            "rerun the same command; only that folder is recomputed."
         )
     return load_into(build(), tensors, path).eval()
 
 
 def _earlier_card(tensors: Mapping[str, Tensor]) -> HeadCard:
-    """Tell the dimensions from the weights, as of runs that were made before they were written beside them."""
+    """Return the dimensions from the weights, for runs of versions that did not write them in a file."""
     shift, bias = tensors.get("shift"), tensors.get("classifier.bias")
     dims = [len(value) if value is not None and value.ndim == 1 else 1 for value in (shift, bias)]
     return HeadCard(in_dim=max(1, dims[0]), outputs=max(1, dims[1]))
 
 
 def read_outputs(folder: Path) -> dict[str, dict[str, SlideOutput]]:
-    """Arm -> slide id -> output on the fold's test slides.
+    """Read the outputs of a fold: arm -> slide id -> output on the test slides.
 
     Raises
     ------
     FormatError
         If they are damaged.
     OSError
-        If they are not there.
+        If they are absent.
     """
     probabilities = read_json_document(folder / "outputs/probabilities.json")
     tensors = load_tensors(folder / "outputs/outputs.safetensors")
@@ -103,30 +110,36 @@ def read_outputs(folder: Path) -> dict[str, dict[str, SlideOutput]]:
                 require_finite("the outputs", *output)
     except (KeyError, TypeError, ValueError, AttributeError, ModelError) as error:
         raise FormatError(
-            f"Expected outputs of every arm in {folder / 'outputs'}. Got: {error}; delete that folder, then run the "
-            "same lrmil train command again."
+            f"The outputs in {folder / 'outputs'} are damaged or incomplete: {error}. Delete that folder, then rerun the "
+            "same command."
         ) from error
     return outputs
 
 
 def read_history(folder: Path) -> list[dict[str, float]]:
-    """Metrics of every epoch of a trained artefact.
+    """Read the metrics of every epoch of a trained artefact.
 
     Raises
     ------
     FormatError
         If they are damaged.
     OSError
-        If they are not there.
+        If they are absent.
     """
     try:
         return TypeAdapter(list[dict[str, float]]).validate_python(read_json_document(folder / "history.json"))
     except ValidationError as error:
-        raise FormatError(f"Expected figures of every epoch in {folder / 'history.json'}. Got other values.") from error
+        raise FormatError(f"{folder / 'history.json'} does not contain the metrics of every epoch.") from error
 
 
 def read_teacher_outputs(folder: Path) -> dict[str, TeacherOutput]:
-    """Slide id -> what the fold's teacher says of its training and validation slides."""
+    """Read the outputs of a fold's teacher: slide id -> output, for training and validation slides.
+
+    Raises
+    ------
+    FormatError
+        If they are damaged.
+    """
     tensors = load_tensors(folder / "evidence/evidence.safetensors")
     names = sorted({name.rsplit("/", 1)[0] for name in tensors})
     try:
@@ -136,6 +149,6 @@ def read_teacher_outputs(folder: Path) -> dict[str, TeacherOutput]:
         }
     except KeyError as error:
         raise FormatError(
-            f"Expected the teacher's outputs in {folder / 'evidence'}. Got none for {error}; delete that folder, then "
-            "run the same again."
+            f"The teacher's outputs in {folder / 'evidence'} are incomplete: {error} is missing. Delete that folder, then "
+            "rerun the same command."
         ) from error

@@ -1,4 +1,4 @@
-"""What all stages of a fold share, and the way in which each makes its artefact: only when an input has changed."""
+"""What all stages of a fold share, and how each makes its artefact: only if an input changed."""
 
 import copy
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -50,13 +50,15 @@ class FoldTask:
     fold
         Slide ids to train, validate and test on.
     sources, labels
-        By slide id: where the slide is, and what its label is to a loss.
+        Slide id -> where the slide is, and slide id -> its label as the loss needs it.
     predicts
         What is predicted.
     student_start
-        Where the LR encoder starts.
+        What the LR encoder starts from.
     plan
-        Which patches of a slide are meant.
+        Which patches of a slide are read.
+    config, device
+        Settings of the run, and where it computes.
     """
 
     run: Path
@@ -71,57 +73,68 @@ class FoldTask:
 
     @property
     def folder(self) -> Path:
-        """Folder of the fold's artefacts."""
+        """The folder of the fold's artefacts."""
         return self.run / self.fold.name
 
     @property
     def slide_ids(self) -> tuple[str, ...]:
-        """Every slide of the fold."""
+        """The id of every slide of the fold."""
         return self.fold.train + self.fold.val + self.fold.test
 
     def features(self, arm: str, slide_id: str) -> Path:
-        """Features of a slide that an arm reads."""
+        """Return the path of the features of a slide that an arm reads."""
         return features_of(self.run, self.fold.name, slide_id, arm)
 
     def mil(self, arm: str) -> Path:
-        """Folder of an arm's MIL."""
+        """Return the folder of an arm's MIL."""
         return mil_folder(self.run, self.fold.name, arm)
 
     def seed(self, purpose: str) -> int:
-        """Seed for one purpose in this fold."""
+        """Return the seed for one purpose in this fold."""
         return int(hashing.sha256_of([self.config.seed, self.fold.name, purpose])[:8], 16)
 
 
 class Artefact(NamedTuple):
-    """What a stage of a fold makes."""
+    """The output of a stage of a fold."""
 
     name: str
-    """Of its folder, within the fold's."""
+    """Name of its folder within the folder of the fold."""
     job: str
-    """What Steps call the stage."""
+    """Name of the stage in Steps."""
     inputs: Mapping[str, object]
-    """All that it is made from, JSON-ready; its key is their hash."""
+    """Everything that it is made from, JSON-ready. Its key is their hash."""
 
 
 def load_lr_encoder(task: FoldTask) -> Encoder:
-    """Load the fold's distilled LR encoder."""
+    """Load the fold's distilled LR encoder.
+
+    Raises
+    ------
+    FormatError
+        If it is damaged.
+    """
     path = task.folder / "lr_encoder/encoder.safetensors"
     return load_into(copy.deepcopy(task.student_start), load_tensors(path), path)
 
 
 def is_stale(task: FoldTask, artefact: Artefact) -> Generator[Step[Never], None, bool]:
-    """Return whether an artefact has to be made, and say why one that is there is made again.
+    """Return whether an artefact is absent or was made from other inputs.
+
+    Parameters
+    ----------
+    task, artefact
+        The fold, and its artefact.
 
     Yields
     ------
     Step
-        With a message, where there is an artefact of other inputs.
+        With a message that names the changed inputs, if there is an artefact.
     """
     folder = task.folder / artefact.name
     if is_committed(folder, artefact.inputs):
         return False
     if changed := [INPUTS[name] for name in changed_inputs(folder, artefact.inputs)]:
-        message = f"made again, for other: {'; '.join(changed)}"
+        message = f"recomputing, because these changed: {'; '.join(changed)}"
         yield Step((task.fold.name, artefact.job), 0, message=message)
     return True
 
@@ -133,18 +146,18 @@ def train_artefact(
     fit: Callable[[FitRun], Iterator[Step[Fit]]],
     save: Callable[[Path, nn.Module], None],
 ) -> Iterator[Step[Never]]:
-    """Train an artefact if it is stale; an interrupted training goes on from its checkpoint.
+    """Train an artefact if it is stale, and resume an interrupted training from its checkpoint.
 
     Parameters
     ----------
     task, artefact
         The fold, and what is trained in it.
     seed
-        Fixes all randomness of the training.
+        Determines all randomness of the training.
     fit
         The training, called only if the artefact is stale.
     save
-        Writes what is kept of the trained module into a folder.
+        Writes the trained module into a folder.
 
     Yields
     ------

@@ -1,6 +1,6 @@
 """The trained artefacts of a fold: the MILs of the three arms and the LR encoder (method.md section 3).
 
-Each names the slides it was made from; none of them is a test slide of the fold.
+The inputs of each name its slides. No test slide of the fold is among them.
 """
 
 from collections.abc import Callable, Iterator, Mapping

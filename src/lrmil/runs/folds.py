@@ -23,7 +23,7 @@ from lrmil.steps import Step, relay
 
 
 def run_fold(task: FoldTask) -> Iterator[Step[Path]]:
-    """Train and test the three arms of a fold; skip what is already there and current.
+    """Train and test the three arms of a fold, and skip current artefacts.
 
     Yields
     ------
@@ -72,7 +72,7 @@ def _lr_features(task: FoldTask) -> Iterator[Step[Never]]:
     )
     for outcome in (yield from relay(steps)):
         if outcome.path is None:
-            raise SlideError(f"{outcome.slide_id} could be read before and cannot be now: {outcome.message}")
+            raise SlideError(f"{outcome.slide_id} can no longer be read: {outcome.message}")
 
 
 def _outputs(task: FoldTask) -> Iterator[Step[Never]]:

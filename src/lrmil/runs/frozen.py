@@ -25,19 +25,19 @@ class StartEncoders(NamedTuple):
 
     @property
     def terms(self) -> dict[str, EncoderTerms]:
-        """Terms of use of the weights: of the "teacher" and of the student's "start", where they are known."""
+        """Known terms of use of the weights, of the "teacher" and of the student's "start"."""
         encoders = {"teacher": self.teacher, "start": self.student}
         return {role: encoder.terms for role, encoder in encoders.items() if encoder.terms}
 
     @property
     def warning(self) -> str:
-        """What the terms of use say against this training; "" for nothing."""
+        """A warning if the terms of use may forbid this training, or ""."""
         terms = self.terms
         return terms_warning(**terms) if len(terms) == 2 else ""
 
 
 def load_encoders(config: TrainConfig) -> StartEncoders:
-    """Load the two encoders; a student of another dimension than the teacher gets a projector.
+    """Load the two encoders; the student gets a projector if its dimension differs from the teacher's.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def load_encoders(config: TrainConfig) -> StartEncoders:
             layers=config.stage1.layers,
         )
 
-    teacher = on_device(load(config.encoder), pick_device("cpu"))  # laid out as every `PatchEncoder` needs it
+    teacher = on_device(load(config.encoder), pick_device("cpu"))  # in the memory layout that `PatchEncoder` needs
     if not config.student_encoder or config.student_encoder == config.encoder:
         return StartEncoders(teacher, teacher)
     student = load(config.student_encoder)
@@ -80,13 +80,15 @@ def frozen_features(
     out
         The run's folder.
     encoder
-        It is not changed.
+        The frozen encoder; it is not changed.
     sources
-        The slides; one that fails at LR is not read at HR.
+        The slides. A slide that fails at LR is skipped at HR.
     plan
-        Which patches of a slide are meant.
+        Which patches of a slide are read.
     config
-        For the layers that stage 1 distils, batches and threads.
+        Settings: layers that stage 1 distils, batch size and threads.
+    device
+        Where the encoder computes.
 
     Yields
     ------

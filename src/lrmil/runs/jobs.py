@@ -1,6 +1,6 @@
-"""The jobs of a training: ("fold-0", "stage 1") is a stage of a fold, ("LR features", "slide-a") comes before any fold.
+"""The jobs of a training: ("fold-0", "stage 1") is a stage of a fold, ("LR features", "slide-a") precedes all folds.
 
-("fold-0",) says that the fold is done, ("train",) that the run is.
+("fold-0",) means that the fold is finished, ("train",) that the run is.
 """
 
 import re
@@ -19,18 +19,18 @@ SENTENCE = re.compile(
 
 
 class JobParts(NamedTuple):
-    """What a job is about."""
+    """The parts of a job."""
 
     fold: str
-    """Empty where the work is of no fold."""
+    """Empty if the job does not belong to a fold."""
     stage: str
-    """Empty where a fold, or the whole run, is done."""
+    """Empty if a fold, or the whole run, is finished."""
     slide: str
-    """Empty where the job is not about one slide of its stage."""
+    """Empty if the job is not about one slide."""
 
 
 def parts_of(job: Job) -> JobParts:
-    """Return what a job is about; an unknown one is a stage of its own."""
+    """Return the parts of a job; an unknown job is a stage of its own."""
     if job == TRAIN:
         return JobParts("", "", "")
     fold, rest = (job[0], job[1:]) if FOLD.fullmatch(job[0]) else ("", job)
@@ -39,6 +39,6 @@ def parts_of(job: Job) -> JobParts:
 
 
 def job_of_sentence(sentence: str) -> Job:
-    """Return the job that logs of earlier versions call by a sentence, such as ``"fold-0: LR features: slide-a"``."""
+    """Parse a job in a log of an earlier version, such as ``"fold-0: LR features: slide-a"``."""
     found = SENTENCE.fullmatch(sentence)
     return tuple(part for part in found.groups() if part) if found else (sentence,)

@@ -1,10 +1,10 @@
-"""What a run says while it works, RUN/steps.jsonl: one JSON object a line, appended and never rewritten.
+"""The log of a run, RUN/steps.jsonl: one JSON object per line, appended and never rewritten.
 
-{"time", "start": true, "plan"}                 a call begins; "plan" is equal where the same was asked for
-{"time", "job", "done", "total", "unit", ...}   a Step, with its "message" and "metrics" where it has them; of the other
-                                                Steps the first and the last of each job, and about one a second.
+{"time", "start": true, "plan"}                 a call begins; "plan" is equal for calls with equal plans
+{"time", "job", "done", "total", "unit", ...}   a Step with its "message" and "metrics", if it has any. Of other Steps,
+                                                the first and the last of each job, and about one per second.
                                                 "job" is a list; earlier versions wrote a sentence
-{"time", "end", "message"}                      it ended: finished, stopped or failed; a killed process says nothing
+{"time", "end", "message"}                      it ended: finished, stopped or failed; absent after a kill
 """
 
 import json
@@ -24,15 +24,15 @@ from lrmil.io.redaction import redact_paths
 from lrmil.runs.jobs import job_of_sentence
 from lrmil.steps import Job, Step, T
 
-INTERVAL = 1.0  # seconds between two looks at the stop file, and between two lines of the same job
+INTERVAL = 1.0  # seconds between checks of the stop file, and between lines of the same job
 ENDS = ("finished", "stopped", "failed")
-MAX_NUMBER = 2**53  # a count or a time above it is none: a float would not hold it exactly
+MAX_NUMBER = 2**53  # counts and times above it are ignored: a float cannot hold them exactly
 End = Literal["", "finished", "stopped", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """One line of the log: of a Step when `job` is not empty, else of a start or an end."""
+    """One line of the log: a Step if `job` is not empty, otherwise a start or an end."""
 
     time: float
     job: Job = ()
@@ -54,29 +54,29 @@ def logged(
     hidden: Sequence[PurePath],
     asked_to_stop: Callable[[], bool],
 ) -> Generator[Step[T], None, None]:
-    """Pass Steps on and write down how the work goes on and ends.
+    """Relay Steps and write them to the log, with the start and the end of the call.
 
     Parameters
     ----------
     steps
-        The work, closed at the end whatever happens.
+        The work. It is always closed at the end.
     path
-        The log, appended to.
+        The log.
     plan
-        Short text that is equal for calls that ask for the same.
+        Hash of the plan: equal for calls with equal plans.
     hidden
-        Folders that a message must not name.
+        Folders to redact in messages.
     asked_to_stop
-        Asked at a Step, about once a second.
+        Called about once per second; True stops the work.
 
     Raises
     ------
     FormatError
-        If the log is a link, which may lead anywhere, or no plain file.
+        If the log is a link or not a plain file.
     OverwriteError
-        If something that is no such log has its name.
+        If another file has its name.
     Stopped
-        Soon after `asked_to_stop` says so, unless the answer is there.
+        After `asked_to_stop` returned True, unless the work is finished.
     """
     require_no_link(path)
     require_free(path, is_log)
@@ -87,7 +87,7 @@ def logged(
             with closing(steps):
                 for step in steps:
                     if log.step(step) and step.result is None and asked_to_stop():
-                        raise Stopped("Stopped as asked. What is finished is kept; the same call goes on from there.")
+                        raise Stopped("Stopped on request. Finished work is kept; rerun the same command to resume.")
                     yield step
         except (Stopped, GeneratorExit, KeyboardInterrupt):
             log.end("stopped")
@@ -99,7 +99,7 @@ def logged(
 
 
 def parse_line(line: bytes) -> LogLine | None:
-    """Read a line of the log; None for what is none, such as half a line that a killed process left."""
+    """Parse a line of the log; return None for any other line, such as an incomplete one after a kill."""
     try:
         found = json.loads(line.decode("utf-8"))
     except (ValueError, RecursionError):
@@ -126,41 +126,41 @@ def parse_line(line: bytes) -> LogLine | None:
 
 
 class _Log:
-    """The open log, and what of the job in progress is not yet in it."""
+    """The open log, and the latest Step that is not written yet."""
 
     def __init__(self, file: FileIO) -> None:
         self._file = file
         self._job: Job = ()
-        self._unsaid: tuple[float, dict[str, object]] | None = None
+        self._pending: tuple[float, dict[str, object]] | None = None
         self._due = time.monotonic() + INTERVAL
         _end_half_line(file)
 
     def step(self, step: Step[T]) -> bool:
-        """Write a Step down when it is worth it, and tell whether a second has passed."""
+        """Write a Step if it is due, and return whether a second has passed."""
         due = time.monotonic() >= self._due
         if step.job != self._job:
-            self._say_unsaid()
-        self._unsaid = time.time(), _values(step)
+            self._write_pending()
+        self._pending = time.time(), _values(step)
         if due or step.job != self._job or step.message or step.metrics:
-            self._say_unsaid()
+            self._write_pending()
             self._job = step.job
         if due:
             self._due = time.monotonic() + INTERVAL
         return due
 
     def end(self, end: End, message: str = "") -> None:
-        self._say_unsaid()
+        self._write_pending()
         self.write({"end": end, "message": message})
 
     def write(self, values: dict[str, object], when: float | None = None) -> None:
         line = {"time": round(time.time() if when is None else when, 3), **values}
-        self._file.write((json.dumps(line) + "\n").encode())  # unbuffered: a reader may look at any moment
+        self._file.write((json.dumps(line) + "\n").encode())  # unbuffered, for concurrent readers
 
-    def _say_unsaid(self) -> None:
-        if self._unsaid is not None:
-            when, values = self._unsaid
+    def _write_pending(self) -> None:
+        if self._pending is not None:
+            when, values = self._pending
             self.write(values, when)
-            self._unsaid = None
+            self._pending = None
 
 
 def _values(step: Step[T]) -> dict[str, object]:
@@ -170,7 +170,7 @@ def _values(step: Step[T]) -> dict[str, object]:
 
 
 def _end_half_line(file: FileIO) -> None:
-    """Let the next line stand alone where a killed process left half a line."""
+    """End an incomplete line that a killed process left."""
     if file.seek(0, os.SEEK_END) == 0:
         return
     file.seek(-1, os.SEEK_END)
@@ -179,7 +179,7 @@ def _end_half_line(file: FileIO) -> None:
 
 
 def _sentence(error: BaseException) -> str:
-    """Message of an error; of one that was not written for people also what kind it is."""
+    """Return the message of an error, with its class if it is not an error of lrmil."""
     return str(error) if isinstance(error, LrmilError) else f"{type(error).__name__}: {error}"
 
 

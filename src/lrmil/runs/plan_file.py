@@ -1,4 +1,4 @@
-"""What a training run was asked for, RUN/plan.toml of format lrmil.run/1; without torch, for viewers."""
+"""The plan of a training run, RUN/plan.toml in the format lrmil.run/1; without torch, for viewers."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -25,7 +25,26 @@ def write_plan(
     options: TableOptions | None = None,
     task: Task | None = None,
 ) -> None:
-    """Save what was asked for: settings, slides, labels table and how it is read, and what is predicted."""
+    """Write the plan of a run.
+
+    Parameters
+    ----------
+    folder
+        Run folder.
+    config
+        Settings.
+    slides, labels
+        Paths of the slides and of the labels table.
+    options
+        How the labels table is read.
+    task
+        What is predicted.
+
+    Raises
+    ------
+    OverwriteError, OutputError
+        If it cannot be written.
+    """
     document: dict[str, object] = {"format": FORMAT, "slides": slides, "labels": labels}
     document |= task.to_dict() if task else {}
     if chosen := {name: value for name, value in asdict(options or TableOptions()).items() if value}:
@@ -35,23 +54,23 @@ def write_plan(
 
 
 def read_plan(folder: Path) -> tuple[TrainConfig, str, str]:
-    """Settings, slides and labels table of a run.
+    """Read the settings of a run, and the paths of its slides and labels table.
 
     Raises
     ------
     FormatError
-        If the folder holds no run, or one of another version.
+        If the folder contains no run, or a run of another version.
     """
     document = _read(folder)
     try:
         settings = from_dict(document["settings"])  # type: ignore[arg-type]
     except (OverflowError, RecursionError) as error:
-        raise FormatError(f"Expected settings in {folder / 'plan.toml'}. Got: {error}.") from error
+        raise FormatError(f"The settings in {folder / 'plan.toml'} cannot be read: {error}.") from error
     return settings, str(document["slides"]), str(document["labels"])
 
 
 def read_table_options(folder: Path) -> TableOptions:
-    """How a run's labels table is read.
+    """Read the options of a run's labels table.
 
     Raises
     ------
@@ -78,17 +97,19 @@ def _read(folder: Path) -> dict[str, object]:
         document = read_toml_document(folder / "plan.toml")
         found = document["format"]
     except (OSError, KeyError, ValueError) as error:
-        raise FormatError(f"Expected a run folder with plan.toml at {folder}. Got: {error}") from error
+        raise FormatError(f"{folder} is not a run folder with a plan.toml: {error}") from error
     if found != FORMAT:
-        raise FormatError(f"Expected the format {FORMAT} in {folder}. Got {found!r}; update lrmil or train anew.")
+        raise FormatError(
+            f"Expected the format {FORMAT} in {folder}. Got {found!r}. Update lrmil, or train again in another folder."
+        )
     settings, slides, labels = (document.get(name) for name in ("settings", "slides", "labels"))
     if not (isinstance(settings, dict) and isinstance(slides, str) and isinstance(labels, str)):
-        raise FormatError(f"Expected settings, slides and labels in {folder / 'plan.toml'}. Got other values.")
+        raise FormatError(f"{folder / 'plan.toml'} does not contain settings, slides and labels.")
     if "\0" in slides + labels:
-        raise FormatError(f"Expected names of files in {folder / 'plan.toml'}. Got some that no file can have.")
+        raise FormatError(f"A path in {folder / 'plan.toml'} contains a zero byte.")
     return document
 
 
 def settings_hash(config: TrainConfig) -> str:
-    """Hash of all settings: what a model was made with, without telling where its encoder lay."""
+    """Return the hash of all settings, which does not reveal the path of an encoder."""
     return hashing.sha256_of(to_dict(config))

@@ -1,4 +1,4 @@
-"""How far a run is, from the lines of its log alone: stage, epochs, folds, and the seconds left at the pace so far."""
+"""The progress of a run from its log: stage, epochs, folds, and the seconds left at the current pace."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,35 +29,35 @@ SENTENCES = {
 
 @dataclass(frozen=True, slots=True)
 class EpochRecord:
-    """Figures of one training epoch."""
+    """Metrics of one training epoch."""
 
     fold: str
     """"fold-0" ... "final"."""
     stage: TrainedStage
     """lr_encoder is stage 1, lr_student is stage 2."""
     epoch: int
-    """From 1."""
+    """Number, from 1."""
     metrics: Mapping[str, float]
     """train_loss, val_loss, val_score and the parts of the loss."""
 
 
 class RunProgress:
-    """What the lines of a log come to so far; give them to `add` in their order."""
+    """The progress of a run; pass the lines of its log to `add` in order."""
 
     def __init__(self) -> None:
         self.line: LogLine | None = None
-        """The last line of a Step in the last call."""
+        """The latest line of a Step in the latest call."""
         self.called = False
-        """Whether any call wrote down its start; runs of old did not."""
+        """True if a call logged its start; the first versions did not."""
         self.end: End = ""
-        """How the last call ended, empty while it is at work or was killed."""
+        """How the latest call ended; empty while it runs, or if it was killed."""
         self.message = ""
         self.pace: _Pace | None = None
         self.clock = _FoldClock()
         self._epochs: dict[tuple[str, TrainedStage], dict[int, EpochRecord]] = {}
 
     def add(self, line: LogLine) -> None:
-        """Take the next line up."""
+        """Add the next line."""
         self.message = "" if line.start else line.message or self.message
         if line.start:
             self.line, self.pace, self.called = None, None, True
@@ -74,17 +74,17 @@ class RunProgress:
 
     @property
     def over(self) -> bool:
-        """Whether no call is at work, as far as the log tells."""
+        """True if no call is running, according to the log."""
         return bool(self.end) or not self.called
 
     @property
     def stage(self) -> str:
-        """What the last line is about, for a person."""
+        """The current stage, in words."""
         if self.line is None:
             return ""
         fold, stage, slide = parts_of(self.line.job)
         if not stage:
-            return f"{fold}: done" if fold else "all folds done, model written"
+            return f"{fold}: finished" if fold else "all folds finished, model written"
         sentence = SENTENCES.get(stage, stage) if fold else stage
         if not fold and stage.endswith("features"):
             sentence = f"{stage} of the frozen encoder"
@@ -94,7 +94,7 @@ class RunProgress:
 
     @property
     def epochs(self) -> tuple[EpochRecord, ...]:
-        """Every epoch of every call, that of the stage trained last at the end."""
+        """Every epoch of every call; the stage trained last comes last."""
         return tuple(record for records in self._epochs.values() for record in records.values())
 
     def _add_epoch(self, line: LogLine, job: JobParts) -> None:
@@ -104,13 +104,13 @@ class RunProgress:
         stage = TRAINED[job.stage]
         metrics = {name: value for name, value in line.metrics.items() if name != "epoch"}
         known = self._epochs.pop((job.fold, stage), {})
-        # Later epochs are of a training that was broken off or had other settings: this one has not come to them yet.
+        # Later epochs belong to an interrupted training or to other settings, so they are dropped.
         kept = {number: record for number, record in known.items() if number < epoch}
         self._epochs[job.fold, stage] = kept | {epoch: EpochRecord(job.fold, stage, epoch, metrics)}
 
 
 class _Pace:
-    """Units a second of the stage in progress, of which a slide's patches are a part."""
+    """The pace of the current stage in units per second; the patches of a slide count as a fraction of a unit."""
 
     def __init__(self, line: LogLine, job: JobParts) -> None:
         self.stage = job[:2]
@@ -120,14 +120,14 @@ class _Pace:
         self._in_slide = False
 
     def add(self, line: LogLine, job: JobParts) -> None:
-        """Take up the next line of the stage."""
+        """Add the next line of the stage."""
         if job.slide:
             self._last = line.time, self.units + min(1.0, line.done / line.total if line.total else 0.0)
         else:
-            passed_over = job.stage.endswith("features") and line.done > self.units + self._in_slide
+            skipped = job.stage.endswith("features") and line.done > self.units + self._in_slide
             self._last = line.time, float(line.done)
-            if passed_over or line.done < self.units:
-                self._first = self._last  # what was there already says nothing of the pace
+            if skipped or line.done < self.units:
+                self._first = self._last  # existing results do not count for the pace
             self.units, self.total = line.done, line.total
         self._in_slide = bool(job.slide)
 
@@ -140,7 +140,7 @@ class _Pace:
 
 
 class _FoldClock:
-    """Seconds that folds took, over all calls that asked for the same."""
+    """The seconds that folds took, over all calls with the same plan."""
 
     def __init__(self) -> None:
         self.done: set[str] = set()
@@ -168,12 +168,12 @@ class _FoldClock:
         self._spent[job.fold] = self._spent.get(job.fold, 0.0) + max(0.0, line.time - since)
         if not job.stage:
             self._close(job.fold)
-        elif job.slide or job.stage != "LR features":  # those are looked through even when all of them are there
+        elif job.slide or job.stage != "LR features":  # existing LR features are logged, too
             self._worked = True
             self.done.discard(job.fold)
 
     def seconds_left(self, total: int | None) -> float | None:
-        """Seconds until `total` folds are done; None before one was."""
+        """Return the seconds until `total` folds are finished; None before the first is."""
         took = [self._took[fold] for fold in self.done if fold in self._took]
         if total is None or not took:
             return None
@@ -183,6 +183,6 @@ class _FoldClock:
 
     def _close(self, fold: str) -> None:
         spent = self._spent.pop(fold)
-        if self._worked:  # one that was passed over took no time now, and says nothing of the others
+        if self._worked:  # a skipped fold took no time
             self._took[fold] = spent
         self.done.add(fold)

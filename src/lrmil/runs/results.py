@@ -1,4 +1,4 @@
-"""What a training run leaves behind when its folds are done: figures, predictions, problems and the model to ship."""
+"""Write the results of a training run: metrics, predictions, problems and the model to ship."""
 
 import datetime
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ from lrmil.tasks.task import columns
 
 
 def write_problems(out: Path, problems: Sequence[Problem], failed: dict[str, str]) -> None:
-    """Write problems.json: those of the table, and the slides that were left out (slide id -> why)."""
+    """Write problems.json: problems of the table, and slides that were left out (slide id -> why)."""
     rows: list[dict[str, object]] = [
         {
             "slide_id": None,
@@ -52,7 +52,7 @@ def write_problems(out: Path, problems: Sequence[Problem], failed: dict[str, str
 
 
 def figures_of(out: Path, cohort: Cohort, folds: Sequence[Fold], tasks: Sequence[FoldTask]) -> dict[str, object]:
-    """Give what metrics.json holds: the arms on the test slides, pooled and by fold, and what a slide cost."""
+    """Compute metrics.json: each arm on the test slides, pooled and by fold, and the cost of a slide."""
     outputs = {fold.name: read_outputs(out / fold.name) for fold in folds}
     task = cohort.task
     figures: dict[str, object] = task.to_dict()
@@ -75,14 +75,14 @@ def figures_of(out: Path, cohort: Cohort, folds: Sequence[Fold], tasks: Sequence
 
 
 def gap_recovered(teacher: float | None, baseline: float | None, student: float | None) -> float | None:
-    """Share of the teacher's lead over the baseline that the student has; None when that lead is below 0.01."""
+    """Return the student's share of the teacher's lead over the baseline; None if that lead is below 0.01."""
     if teacher is None or baseline is None or student is None or teacher - baseline < 0.01:
         return None
     return (student - baseline) / (teacher - baseline)
 
 
 def _cost(arm: str, folds: Sequence[Fold], tasks: Sequence[FoldTask]) -> dict[str, float | None]:
-    """Mean seconds, bytes and patches of reading and encoding a test slide for an arm."""
+    """Return the mean seconds, bytes and patches to read and encode a test slide for an arm."""
     cards, task_of = [], {task.fold.name: task for task in tasks}
     for fold in folds:
         task = task_of[fold.name]
@@ -117,7 +117,7 @@ def write_bundle(
     terms: dict[str, object],
     replace: bool = False,
 ) -> None:
-    """Write the student of the final fold as the model to ship, with its provenance, and see that it can be loaded."""
+    """Write the student of the final fold as the model to ship, with its provenance, and load it as a check."""
     training = {
         "cohort": hashing.sha256_of([[slide.slide_id, slide.label, slide.case_id] for slide in cohort.slides]),
         "slides": len(task.fold.train),
@@ -150,10 +150,10 @@ def write_bundle(
         ),
         replace=replace,
     )
-    load_bundle(out / "model")  # a model that nobody can load must not be called finished
+    load_bundle(out / "model")  # a run is not finished if its model cannot be loaded
 
 
 def public_name(encoder: str) -> str:
-    """Name of an encoder without the folder it lies in, which names the machine and its user."""
+    """Return the name of an encoder without its folder, which may name the machine or its user."""
     source, _, place = encoder.partition(":")
     return f"local-dir:{Path(place).name}" if source == "local-dir" else encoder

@@ -1,6 +1,6 @@
-"""Train from a folder of slides and a labels table: check, extract, run every fold, report figures, write the bundle.
+"""Train from a folder of slides and a labels table: check, extract, run every fold, write metrics and the model.
 
-The same call goes on where an earlier one was stopped: whatever is there and was made from the same inputs is kept.
+The same call resumes an interrupted one: artefacts of the same inputs are kept.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from lrmil.cohorts.screening import Screened, far_levels, near_duplicates, scree
 from lrmil.cohorts.splits import Fold, final_fold, make_folds, write_splits
 from lrmil.configs import TrainConfig
 from lrmil.errors import CohortError
-from lrmil.features.extraction import EXTRACTION_VERSION
+from lrmil.features.slide_features import EXTRACTION_VERSION
 from lrmil.geometry import resolution_ratio
 from lrmil.io import atomic, hashing
 from lrmil.io.documents import require_no_links
@@ -52,7 +52,7 @@ class Run:
     Attributes
     ----------
     folder
-        Everything the run wrote.
+        The run folder.
     model
         The bundle to ship.
     metrics
@@ -78,7 +78,23 @@ def train(
     options: TableOptions | None = None,
     replace: bool = False,
 ) -> Run:
-    """Train from a folder; see `train_steps`."""
+    """Train from a folder of slides and a labels table.
+
+    Parameters
+    ----------
+    slides, labels, out, config, device, options, replace
+        As in `train_steps`.
+
+    Returns
+    -------
+    Run
+        The finished run.
+
+    Raises
+    ------
+    CohortError, ConfigError, EncoderError, FormatError, OverwriteError, RunError, Stopped
+        As `train_steps`.
+    """
     return last(train_steps(slides, labels, out, config, device=device, options=options, replace=replace))
 
 
@@ -93,7 +109,7 @@ def train_steps(
     replace: bool = False,
     inputs: Sequence[Path] = (),
 ) -> Iterator[Step[Run]]:
-    """Train the three arms on a cohort and write the model, and report as the work goes on.
+    """Train the three arms on a cohort, write the model, and report the progress.
 
     Parameters
     ----------
@@ -102,7 +118,7 @@ def train_steps(
     labels
         csv, tsv or xlsx with slide_id, label and optionally case_id, split, fold, mpp, site.
     out
-        Run folder; when it holds an earlier run, that one goes on, and only what is stale is made again.
+        Run folder. A run in it is resumed, and only what is stale is recomputed.
     config
         Settings; None for the defaults.
     device
@@ -110,25 +126,30 @@ def train_steps(
     options
         How the labels table is read; see `validate_cohort`.
     replace
-        Whether results and model of a finished run are replaced when they become others; they are kept in
-        ``out/earlier-1`` and so on otherwise.
+        Whether to replace results and model of a finished run if they change. Otherwise they are kept in
+        ``out/earlier-1`` and so on.
     inputs
-        Other files and folders that are read: no output takes the place of one, or lies in one.
+        Other files and folders that are read. No output may replace one or lie in one.
+
+    Yields
+    ------
+    Step
+        Of every stage in turn; the last carries the Run.
 
     Raises
     ------
     CohortError
-        If the table has problems (all are in the message), or too few slides are left to train on.
+        If the table has errors (all are in the message), or too few slides can be read.
     EncoderError, ConfigError
-        If the encoder cannot be loaded or the settings do not fit together.
+        If the encoder cannot be loaded, or the settings contradict each other.
     FormatError
-        If `out` holds a run of another version, or parts of it are links to other places.
+        If `out` contains a run of another version, or links.
     OverwriteError
-        If `out` lies in something that is read, or a file in it that lrmil did not write has the name of an output.
+        If `out` lies in an input, or a file that lrmil did not write has the name of an output.
     RunError
-        If another training is at work in `out`.
+        If another training is running in `out`.
     Stopped
-        Soon after `run_control.request_stop`; the same call goes on from there.
+        Soon after `lrmil.runs.control.request_stop`. The same call resumes.
     """
     out, config = Path(out), config or TrainConfig()
     torch_device = pick_device(device)
@@ -144,7 +165,7 @@ def train_steps(
     atomic.make_folder(out)
     with run_lock(out):
         require_no_links(out)
-        stop_requested(out)  # one from before the start is of an earlier call
+        stop_requested(out)  # discard a request to an earlier call
         previous = read_previous_run(out)
         require_free_run(out, replace=replace)
         atomic.remove_leftovers(out)
@@ -174,7 +195,7 @@ def _plan_of(config: TrainConfig) -> PatchPlan:
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """What is trained, from what and where."""
+    """The inputs and the folder of a training."""
 
     out: Path
     report: CohortReport
@@ -183,7 +204,7 @@ class _Work:
     plan: PatchPlan
     device: torch.device
     replace: bool
-    """Whether results of a finished run are replaced."""
+    """Whether to replace the results of a finished run."""
     previous: PreviousRun | None
 
     @property
@@ -201,7 +222,7 @@ def _run(work: _Work) -> Generator[Step[Run], None, None]:
     if warning := encoders.warning:
         yield Step(("terms of use",), 1, 1, message=warning)
     folds, final = _draw_folds(cohort, config)
-    write_splits(out / "splits.csv", folds if final in folds else (*folds, final), cohort)  # tells how much is to come
+    write_splits(out / "splits.csv", folds if final in folds else (*folds, final), cohort)  # for the progress
 
     screened = yield from relay(screen_steps(list(work.sources.values()), lr=config.mpp_lr))
     yield from _say_changes(work, (*folds, final), screened, encoder_hash(encoders.teacher))
@@ -228,7 +249,7 @@ def _run(work: _Work) -> Generator[Step[Run], None, None]:
 def _say_changes(
     work: _Work, folds: Sequence[Fold], screened: Sequence[Screened], encoder_sha: str
 ) -> Iterator[Step[Never]]:
-    """Say, and keep for the report, what is another than in an earlier call and what is redone for it."""
+    """Report what changed since the previous call and what is recomputed, and record it."""
     if work.previous is None:
         return
     fingerprints = {slide.slide_id: slide.fingerprint for slide in screened if slide.fingerprint}
@@ -244,7 +265,7 @@ def _say_changes(
 
 
 def _problems(work: _Work, folds: Sequence[Fold], screened: Sequence[Screened]) -> list[Problem]:
-    """Problems of the table, and of the slides by what they look like."""
+    """Return the problems of the table, and those that screening found."""
     tested = {slide_id: fold.name for fold in folds for slide_id in fold.test}
     alike = near_duplicates(screened, work.cohort, tested=tested)
     return [*work.report.problems, *alike, *far_levels(screened, work.config.mpp_lr)]
@@ -269,9 +290,9 @@ def _fold_tasks(work: _Work, folds: Sequence[Fold], student_start: Encoder) -> l
 
 
 def _draw_folds(cohort: Cohort, config: TrainConfig) -> tuple[tuple[Fold, ...], Fold]:
-    """Folds to test on, and the one of the model that is shipped: fold-0 itself where the table says what is tested.
+    """Draw the folds to test on, and the fold of the shipped model, which may be fold-0 itself.
 
-    Drawn from the whole table, before any slide is opened, so a slide that cannot be read today moves no other.
+    They are drawn from the whole table before any slide is opened, so that an unreadable slide moves no other slide.
     """
     folds = make_folds(cohort, folds=config.folds, val_fraction=config.val_fraction, seed=config.seed)
     final = final_fold(cohort, val_fraction=config.val_fraction, seed=config.seed)
@@ -280,7 +301,20 @@ def _draw_folds(cohort: Cohort, config: TrainConfig) -> tuple[tuple[Fold, ...], 
 
 
 def without_failed(fold: Fold, cohort: Cohort, failed: Mapping[str, str]) -> Fold:
-    """Take the slides that failed out of a fold, and refuse one that lacks a class to train on or slides to test."""
+    """Remove failed slides from a fold.
+
+    Parameters
+    ----------
+    fold, cohort
+        The fold, and its slides.
+    failed
+        Slide id -> why it failed.
+
+    Raises
+    ------
+    CohortError
+        If no readable slide of a class is left to train on, or none in a part of the fold.
+    """
     parts = {name: tuple(i for i in getattr(fold, name) if i not in failed) for name in ("train", "val", "test")}
     missing = set(cohort.task.strata) - {cohort.task.stratum(cohort.by_id[i].label) for i in parts["train"]}
     empty = [name for name, slide_ids in parts.items() if getattr(fold, name) and not slide_ids]

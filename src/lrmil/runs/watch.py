@@ -1,4 +1,4 @@
-"""Watch a training run from another process, through its folder alone."""
+"""Watch a training run from another process, by reading its folder."""
 
 import os
 from dataclasses import dataclass
@@ -15,34 +15,35 @@ from lrmil.runs.progress import EpochRecord, RunProgress
 from lrmil.steps import Job
 
 LOG = "steps.jsonl"
-HEAD = 256  # bytes by which a log is known again; its first line begins with the time
+HEAD = 256  # bytes that identify a log; its first line starts with the time
 BLOCK = 8 << 20  # bytes read at a time
-MAX_LOG = 256 << 20  # bytes: weeks of a line a second
+MAX_LOG = 256 << 20  # bytes; weeks of one line per second
 MAX_FOLDS = 1_000_000
 State = Literal["absent", "running", "stopped", "failed", "interrupted", "finished"]
 
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
-    """How a run stands.
+    """The status of a run.
 
     Attributes
     ----------
     state
-        "absent" without a run in the folder; "interrupted" when the training went without a word, as by a kill.
+        "absent": there is no run in the folder. "interrupted": the process ended without writing a final status, for
+        instance because it was killed.
     job
-        Job of the last Step, empty before the first. `done` of `total` of its `unit` are there; `total` is None where
-        it is not known.
+        Job of the latest Step, empty before the first. `done` of `total` of its `unit` are finished; `total` is None
+        if it is unknown.
     stage
-        What is going on, or was at the end, for a person.
+        The current or last stage, in words.
     stage_seconds_left
-        Of the stage in progress at its pace so far; None while it is not known.
+        Seconds left of the current stage at its pace so far; None if unknown.
     folds_done, folds_total
-        The fold of the model that is shipped counts as one; `folds_total` None while it is not known.
+        Number of folds, including that of the shipped model; `folds_total` is None if unknown.
     seconds_left
-        Of the whole run, None until a fold is done.
+        Seconds left of the whole run; None before the first fold is finished.
     message
-        The last thing said in this call, and of a failed run why.
+        The latest message of this call; for a failed run, why.
     epochs
         Every training epoch of this and earlier calls.
     """
@@ -62,12 +63,18 @@ class RunStatus:
 
 
 def read_status(run: Path) -> RunStatus:
-    """How a run stands now; to follow one, keep a `RunWatch`."""
+    """Return the status of a run; use a `RunWatch` to follow one."""
     return RunWatch(run).poll()
 
 
 class RunWatch:
-    """Follow a run, also one that another process makes or that begins later; each `poll` reads only what is new."""
+    """Follow a run, which another process may start later; each `poll` reads only what is new.
+
+    Parameters
+    ----------
+    run
+        Run folder.
+    """
 
     def __init__(self, run: Path) -> None:
         self._run = run
@@ -76,10 +83,10 @@ class RunWatch:
         self._progress = RunProgress()
 
     def poll(self) -> RunStatus:
-        """How the run stands now."""
+        """Return the current status."""
         state = self._state()
         progress, running = self._progress, state == "running"
-        begins = running and progress.over  # what is in the log is of an earlier call
+        begins = running and progress.over  # the log is that of an earlier call
         line = LogLine(0) if begins else progress.line or LogLine(0)
         names, total = self._folds.read()
         done = len(progress.clock.done & names if names else progress.clock.done)
@@ -99,11 +106,11 @@ class RunWatch:
         )
 
     def _state(self) -> State:
-        """The lock is probed before the log is read: when it is free, all that was said is in the log."""
+        """Probe the lock, then read the log: if the lock is free, the log is complete."""
         held = is_held(self._run / LOCK)
         self._read()
         progress = self._progress
-        if held and progress.over:  # another viewer's probe, or a new call that has not yet said that it begins
+        if held and progress.over:  # another viewer's probe, or a call that has not logged its start yet
             held = is_running(self._run)
         elif not held and not progress.over:  # killed, or begun since the probe
             held = is_held(self._run / LOCK)
@@ -111,7 +118,7 @@ class RunWatch:
             return "running"
         if progress.end:
             return progress.end
-        if not progress.called and _stamp(self._run / "metrics.json"):  # a run of before there were ends in the log
+        if not progress.called and _stamp(self._run / "metrics.json"):  # a run of a version that logged no end
             return "finished"
         return "interrupted" if progress.called or progress.line or _stamp(self._run / "plan.toml") else "absent"
 
@@ -124,7 +131,7 @@ class RunWatch:
 
 
 class _LogTail:
-    """A log that is read as it grows; of a longer one than any training makes, the end."""
+    """Read a log as it grows; of a log over `MAX_LOG`, only the end."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -132,7 +139,7 @@ class _LogTail:
         self._head = b""
 
     def read(self) -> tuple[bool, list[LogLine]]:
-        """Whether the log is another one than before, and its new whole lines."""
+        """Return whether the log was replaced, and its new complete lines."""
         found: list[LogLine] = []
         try:
             with open_plain(self._path, follow=False) as file:
@@ -147,24 +154,24 @@ class _LogTail:
         except FileNotFoundError:
             anew, head = self._offset > 0, b""
             self._offset = 0
-        except (OSError, FormatError):  # a network drive that is away for a moment: the next poll may see it
+        except (OSError, FormatError):  # a network drive may be absent for a moment
             return False, []
         self._head = head
         return anew, found
 
     def _next_lines(self, file: FileIO) -> bytes:
-        """Read some whole lines; none where there is nothing new."""
+        """Read some complete lines; empty if there is nothing new."""
         file.seek(self._offset)
         new = file.read(BLOCK)
         end = new.rfind(b"\n") + 1
         if not end and len(new) == BLOCK:
-            end = BLOCK  # skip it: lrmil writes no line as long as this
+            end = BLOCK  # skip it: lrmil writes no line of this length
         self._offset += end
         return new[:end]
 
 
 class _Folds:
-    """Which folds a run has, read again only when a file changes."""
+    """The folds of a run, read again only if a file changes."""
 
     def __init__(self, run: Path) -> None:
         self._sources = (run / "splits.csv", run / "plan.toml")
@@ -172,7 +179,7 @@ class _Folds:
         self._found: tuple[frozenset[str], int | None] = frozenset(), None
 
     def read(self) -> tuple[frozenset[str], int | None]:
-        """Names, none while they are not drawn, and number."""
+        """Return the names of the folds, empty before they are drawn, and their number."""
         stamps = [_stamp(path) for path in self._sources]
         if stamps != self._stamps:
             splits, plan = self._sources
@@ -189,7 +196,7 @@ def _folds_in_splits(path: Path) -> frozenset[str]:
 
 
 def _folds_in_plan(path: Path) -> int | None:
-    """What is meant as long as nothing is drawn: the folds that are tested and that of the model."""
+    """Return the planned number of folds, before they are drawn: those to test on, and that of the model."""
     try:
         folds = read_toml_document(path)["settings"]["folds"]
     except (OSError, FormatError, KeyError, TypeError):

@@ -50,7 +50,7 @@ def shown_steps(
     source: SlideSource, bundle: "Bundle", results: Path, device: str, mask: Raster | None, below: float
 ) -> "Iterator[Step[Shown]]":
     """Classify one slide into its folder, or read the answer that is there; each Step carries what is known by then."""
-    from lrmil.prediction.batch import predict_one
+    from lrmil.prediction.one import predict_one
     from lrmil.prediction.options import PredictOptions
 
     options = PredictOptions(device=device, uncertain_below=below, live=True)

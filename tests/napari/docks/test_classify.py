@@ -12,8 +12,8 @@ import pytest
 from napari.components import ViewerModel
 from qtpy.QtCore import QPointF, Qt
 
-from lrmil.prediction.batch import predict_one
 from lrmil.prediction.files import read_prediction
+from lrmil.prediction.one import predict_one
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step, last
 from napari_lrmil.docks.classify import ClassifySlide

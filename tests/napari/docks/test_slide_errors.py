@@ -14,7 +14,7 @@ from napari.components import ViewerModel
 from lrmil.errors import LrmilError
 from lrmil.io import atomic
 from lrmil.models.bundle import load_bundle
-from lrmil.prediction import batch
+from lrmil.prediction import one
 from lrmil.prediction.inference import predict
 from lrmil.slides.discovery import find_slides
 from lrmil.slides.slide import Slide
@@ -117,14 +117,14 @@ class TestWorklist:
     def test_a_bug_that_one_slide_brings_out_is_its_row_and_the_log_s_traceback(
         self, folder: Path, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        real = batch.classify_steps
+        real = one.classify_steps
 
         def broken(slide: Slide, *arguments: object, **options: object) -> Iterator[Step[object]]:
             if slide.slide_id == "demo-001":
                 raise RuntimeError("a bug in a decoder")
             yield from real(slide, *arguments, **options)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(batch, "classify_steps", broken)
+        monkeypatch.setattr(one, "classify_steps", broken)
         answers = list(self.steps(folder, model_folder, tmp_path / "results"))[-1].result
         assert answers is not None
         assert [entry.status for entry in answers] == ["ok", "failed", "ok"]
@@ -134,7 +134,7 @@ class TestWorklist:
     def test_a_slide_that_changes_while_it_is_read_is_a_failed_row_and_keeps_no_answer(
         self, folder: Path, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        real = batch.classify_steps
+        real = one.classify_steps
 
         def disturbed(slide: Slide, *arguments: object, **options: object) -> Iterator[Step[object]]:
             for step in real(slide, *arguments, **options):  # type: ignore[arg-type]
@@ -143,7 +143,7 @@ class TestWorklist:
                     os.utime(slide.path, (1e9, 1e9))
 
         with monkeypatch.context() as patched:
-            patched.setattr(batch, "classify_steps", disturbed)
+            patched.setattr(one, "classify_steps", disturbed)
             answers = list(self.steps(folder, model_folder, tmp_path / "results"))[-1].result
         assert answers is not None
         assert [(entry.status, entry.reason) for entry in answers] == [("ok", ""), ("failed", "changed"), ("ok", "")]

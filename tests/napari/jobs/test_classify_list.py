@@ -19,7 +19,7 @@ from lrmil.errors import RunError
 from lrmil.io import atomic
 from lrmil.models.bundle import Bundle, load_bundle
 from lrmil.patches.tissue import segment_tissue
-from lrmil.prediction import batch
+from lrmil.prediction import one
 from lrmil.prediction import table as prediction_table
 from lrmil.prediction.files import read_prediction, read_tissue
 from lrmil.slides.discovery import find_slides
@@ -155,7 +155,7 @@ def test_a_cancelled_list_keeps_what_is_finished_and_is_resumed(
 ) -> None:
     worklist = dock(folder, 4)
     session, results = worklist.session, worklist.session.preferences.results
-    cancelled, real = Event(), batch.classify_steps
+    cancelled, real = Event(), one.classify_steps
 
     def waiting(slide: Slide, *arguments: object, **options: object) -> Iterator[Step[object]]:
         if slide.slide_id == "demo-001":
@@ -167,7 +167,7 @@ def test_a_cancelled_list_keeps_what_is_finished_and_is_resumed(
             session.cancel()
             cancelled.set()
 
-    monkeypatch.setattr(batch, "classify_steps", waiting)
+    monkeypatch.setattr(one, "classify_steps", waiting)
     session.stepped.connect(stop)
     worklist.classify_all()
     finish(session)

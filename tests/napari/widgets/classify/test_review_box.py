@@ -11,7 +11,7 @@ from napari.components import ViewerModel
 from qtpy.QtGui import QDesktopServices, QShortcut
 
 from lrmil.models.bundle import Bundle, load_bundle
-from lrmil.prediction.batch import predict_one
+from lrmil.prediction.one import predict_one
 from lrmil.prediction.prediction import Prediction
 from lrmil.reviews.log import Review, read_reviews
 from lrmil.slides.source import SlideSource

@@ -1,0 +1,254 @@
+"""Extract the features of one slide into a folder, unless current ones are there."""
+
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrmil.errors import SlideError, TissueError
+from lrmil.features.encoding import concatenate, encode_patches
+from lrmil.features.store import FORMAT, Features, FeaturesCard, is_current, write_features
+from lrmil.geometry import Grid
+from lrmil.io import hashing
+from lrmil.io.ownership import is_features, require_free
+from lrmil.models.encoders.contract import EncoderContract
+from lrmil.models.encoders.loading import PatchEncoder
+from lrmil.models.finite import require_finite
+from lrmil.patches.plan import PatchPlan, patches_of
+from lrmil.patches.tissue import GivenMask, Tissue, tissue_of
+from lrmil.raster import Raster
+from lrmil.slides.identity import unchanged
+from lrmil.slides.inputs import Inputs
+from lrmil.slides.parts import changed_at
+from lrmil.slides.slide import Slide, open_source
+from lrmil.slides.source import SlideSource
+from lrmil.steps import Job, Step
+
+# Increase this when the same slide and settings give other patches or pixels (tissue, missing bytes, sampling), so that
+# earlier features are recomputed.
+EXTRACTION_VERSION = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """How the features of each slide are extracted.
+
+    Attributes
+    ----------
+    load
+        Returns the encoder; another process loads its own.
+    encoder_hash, contract
+        Hash of its weights, and how it computes embeddings.
+    out
+        Folder of the features.
+    plan, resolution
+        Which patches are encoded: the LR ones, or their covered HR children.
+    threads
+        Threads that read a slide.
+    job
+        Name of the Steps.
+    inputs
+        All that is read.
+    tissue
+        Slide id -> mask to use.
+    """
+
+    load: Callable[[], PatchEncoder]
+    encoder_hash: str
+    contract: EncoderContract
+    out: Path
+    plan: PatchPlan
+    resolution: Literal["lr", "hr"]
+    threads: int
+    job: Job
+    inputs: Inputs
+    tissue: Mapping[str, Raster | GivenMask]
+
+
+def features_path(out: Path, source: SlideSource) -> Path:
+    return out / f"{source.slide_id}.zarr"
+
+
+def unreadable_note(failed: int, total: int) -> tuple[str, ...]:
+    """Return a note about how many of `total` patches were left out; empty when none was."""
+    if not failed:
+        return ()
+    share = f"{100 * failed / total:.0f} %" if failed >= 0.01 * total else "less than 1 %"
+    return (f"{failed} of {total} patches ({share}) could not be read and were left out.",)
+
+
+def require_readable(failed: int, total: int, max_failed: float, notes: Sequence[str] = ()) -> None:
+    """Require a slide with tissue of which enough patches can be read.
+
+    Parameters
+    ----------
+    failed, total
+        Number of unreadable patches, and of all patches.
+    max_failed
+        Largest share of unreadable patches, 0 to 1.
+    notes
+        Sentences about the tissue, added to the message.
+
+    Raises
+    ------
+    TissueError
+        If there is no patch.
+    SlideError
+        If the share of unreadable patches is above `max_failed`.
+    """
+    if total == 0:
+        message = "The slide has no tissue that fills a patch. Check the slide, or lower min_tissue."
+        raise TissueError(" ".join((message, *notes)))
+    if failed > max_failed * total:
+        raise SlideError(
+            f"Expected at most {max_failed:.0%} unreadable patches. Got {failed} of {total}; "
+            "the file is probably damaged. Copy or scan it again."
+        )
+
+
+class _Keys(NamedTuple):
+    """Hashes of what features are made from."""
+
+    whole: str
+    damaged: str
+    """For a damaged slide: it changes when the file is written again."""
+
+
+class _Opened(NamedTuple):
+    """An open slide, and what its features are made from."""
+
+    source: SlideSource
+    slide: Slide
+    masks: tuple[Tissue, ...]
+    """The mask that was given, if one was."""
+    encoder: PatchEncoder
+    keys: _Keys
+
+
+def extract_slide(work: Extraction, source: SlideSource) -> Generator[Step[bool], None, bool]:
+    """Write the features of one slide; return False if they were current."""
+    path = features_path(work.out, source)
+    work.inputs.require_clear([path])
+    encoder, given = work.load(), work.tissue.get(source.slide_id)
+    with ExitStack() as stack:
+        slide = stack.enter_context(open_source(source))
+        slide.require_mpp(work.plan.mpp)  # a slide that is refused now must not keep its earlier features
+        fingerprint = slide.fingerprint
+        masks = () if given is None else (tissue_of(slide, given),)
+        made_from = [
+            FORMAT,
+            EXTRACTION_VERSION,
+            fingerprint,
+            source.mpp,
+            work.encoder_hash,
+            list(encoder.layers),
+            work.resolution,
+        ]
+        key = hashing.sha256_of([*made_from, _plain(work.plan), *(tissue.mask.sha256 for tissue in masks)])
+        keys = _Keys(key, hashing.sha256_of([key, changed_at(source.path)]))
+        if is_current(path, keys.whole, keys.damaged, checksum=slide.checksum):
+            return False
+        require_free(path, is_features)
+        stack.enter_context(unchanged(slide))
+        features = yield from _encode(work, _Opened(source, slide, masks, encoder, keys))
+    write_features(path, features)
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """The n patches of a slide at one resolution.
+
+    Attributes
+    ----------
+    grid
+        Their lattice.
+    index
+        (n, 2) row and column.
+    level0_yx
+        (n, 2) px of level 0.
+    undecided
+        Patches in areas that could not be read; they may contain tissue.
+    notes
+        Sentences on the tissue.
+    """
+
+    grid: Grid
+    index: NDArray[np.int32]
+    level0_yx: NDArray[np.int64]
+    undecided: int
+    notes: tuple[str, ...]
+
+
+def _choose(work: Extraction, opened: _Opened) -> _Chosen:
+    patches = patches_of(opened.slide, work.plan, *opened.masks)
+    if work.resolution == "lr":
+        return _Chosen(patches.grid, patches.index, patches.level0_yx, patches.undecided, patches.notes)
+    opened.slide.require_mpp(patches.children_grid.mpp)
+    return _Chosen(
+        patches.children_grid,
+        patches.children_index[patches.children_covered],
+        patches.children_level0_yx[patches.children_covered],
+        patches.children_undecided,
+        patches.notes,
+    )
+
+
+def _encode(work: Extraction, opened: _Opened) -> Generator[Step[bool], None, Features]:
+    source, slide, encoder = opened.source, opened.slide, opened.encoder
+    start = time.perf_counter()
+    chosen = _choose(work, opened)
+    total = len(chosen.index) + chosen.undecided
+    require_readable(chosen.undecided, total, work.plan.max_failed, chosen.notes)
+    parts = []
+    for part in encode_patches(slide, chosen.level0_yx, chosen.grid, encoder, threads=work.threads):
+        parts.append(part._replace(layers=tuple(map(_halved, part.layers))))
+        read = sum(len(part.positions) + len(part.failed) for part in parts)
+        yield Step((*work.job, source.slide_id), read, len(chosen.index), "patches")
+    encoded = concatenate(parts)
+    failed = len(encoded.failed) + chosen.undecided
+    require_readable(failed, total, work.plan.max_failed)
+    card = FeaturesCard(
+        slide_id=source.slide_id,
+        slide_fingerprint=slide.fingerprint,
+        slide_mpp=slide.mpp,
+        mpp_source=str(slide.mpp_source),
+        mpp=chosen.grid.mpp,
+        size=chosen.grid.size,
+        origin_yx=chosen.grid.origin_yx,
+        encoder_hash=work.encoder_hash,
+        key=opened.keys.damaged if failed or slide.damaged else opened.keys.whole,
+        total=total,
+        failed=failed,
+        seconds=time.perf_counter() - start,
+        bytes_read=slide.bytes_read,
+        notes=(*slide.notes, *chosen.notes, *unreadable_note(failed, total)),
+        checksum=slide.checksum,
+        encoder=work.contract.to_dict(),
+        reading=EXTRACTION_VERSION,
+    )
+    layers = dict(zip(encoder.layers, encoded.layers, strict=True))
+    return Features(card, chosen.index[encoded.positions], encoded.embeddings, layers)
+
+
+def _halved(tokens: NDArray[np.floating]) -> NDArray[np.float16]:
+    """Convert class tokens to float16.
+
+    Raises
+    ------
+    ModelError
+        If a value exceeds the range of float16 (65,504).
+    """
+    with np.errstate(over="ignore"):
+        half = tokens.astype(np.float16)
+    require_finite("a layer of the encoder, as float16", half)
+    return half
+
+
+def _plain(plan: PatchPlan) -> list[float]:
+    return [plan.mpp, plan.size, plan.children, plan.min_tissue, plan.min_tissue_hr, plan.max_failed]

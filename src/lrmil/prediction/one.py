@@ -1,0 +1,130 @@
+"""Classify one slide into a folder, or read the answer that is stored there."""
+
+from collections.abc import Generator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from lrmil.features.slide_features import EXTRACTION_VERSION
+from lrmil.io import hashing
+from lrmil.models.bundle import Bundle
+from lrmil.patches.tissue import GivenMask
+from lrmil.prediction.files import (
+    FORMAT,
+    is_mask_edited,
+    read_prediction,
+    read_tissue,
+    require_free_outputs,
+    write_prediction,
+)
+from lrmil.prediction.inference import classify_steps
+from lrmil.prediction.options import DEFAULTS, PredictOptions
+from lrmil.prediction.prediction import Prediction
+from lrmil.raster import Raster
+from lrmil.slides.failures import require_short_name
+from lrmil.slides.inputs import Inputs
+from lrmil.slides.parts import changed_at
+from lrmil.slides.slide import Slide, open_source
+from lrmil.slides.source import SlideSource
+from lrmil.steps import Step
+
+
+def predict_one(
+    source: SlideSource,
+    bundle: Bundle,
+    out: Path,
+    options: PredictOptions = DEFAULTS,
+    *,
+    tissue: Raster | GivenMask | None = None,
+    inputs: Inputs | None = None,
+) -> Generator[Step[Prediction], None, None]:
+    """Classify one slide into a folder, or read the stored answer of the same slide, mask and model.
+
+    Parameters
+    ----------
+    source
+        The slide; its files are named after its id.
+    bundle
+        The model.
+    out
+        Folder of the files, created if absent.
+    options
+        How it is classified.
+    tissue
+        As in `predict_steps`.
+    inputs
+        All that is read, if it is more than the slide.
+
+    Yields
+    ------
+    Step
+        As `predict_steps`; only the last if the stored answer is current.
+
+    Raises
+    ------
+    OverwriteError
+        If a file that lrmil did not write, or an input, has the name of an output.
+    SlideError, ResolutionError, TissueError
+        As `predict_steps`.
+    """
+    require_short_name(source.slide_id)
+    with open_source(source) as slide:
+        slide.require_mpp(bundle.mpp)  # a slide that is refused now must not keep its earlier answer
+        saved = read_tissue(out, source.slide_id) if options.saved_masks else None
+        tissue = tissue if saved is None else saved
+        mask = tissue.read(slide) if isinstance(tissue, GivenMask) else tissue
+        key, key_if_damaged = _keys(source, slide, bundle, options, mask)
+        # A mask that was stored and read is equal only up to rounding, so its key differs.
+        as_saved = saved is not None and not is_mask_edited(out, source.slide_id)
+        keys = () if as_saved else (key, key_if_damaged)
+        prediction = read_prediction(out, source.slide_id, keys=keys, task=bundle.task)
+        if prediction is not None and as_saved and prediction.tissue_source != "given":
+            prediction = None
+        if prediction is not None and not _counts(prediction, source, slide, bundle, options.uncertain_below):
+            prediction = None
+        job = ("predict", source.slide_id)
+        if prediction is None:
+            require_free_outputs(out, source.slide_id, mask, inputs or Inputs([source]))
+            given = GivenMask(lambda _: mask, tissue.note) if mask and isinstance(tissue, GivenMask) else mask
+            for step in classify_steps(slide, bundle, options, tissue=given):
+                prediction = step.result
+                yield replace(step, job=job)
+            if prediction is None:
+                raise ValueError("The last Step of a prediction carries no prediction.")
+            used = key_if_damaged if prediction.failed_patches or slide.damaged else key
+            bounds = options.subtract_bounds
+            write_prediction(out, source.slide_id, prediction, slide, key=used, tissue=mask, subtract_bounds=bounds)
+        total = len(prediction.patches) + prediction.failed_patches
+        yield Step(job, total, total, "patches", prediction)
+
+
+def _keys(
+    source: SlideSource, slide: Slide, bundle: Bundle, options: PredictOptions, mask: Raster | None
+) -> tuple[str, str]:
+    """Hash what an answer is made from; the second hash, for a damaged slide, changes with the time of its file."""
+    bounds = ["bounds subtracted"] if options.subtract_bounds else []
+    made_from = [slide.fingerprint, source.mpp, bundle.sha256, options.uncertain_below, mask and mask.sha256, *bounds]
+    key = hashing.sha256_of([FORMAT, EXTRACTION_VERSION, *made_from])
+    return key, hashing.sha256_of([key, changed_at(source.path)])
+
+
+def _counts(prediction: Prediction, source: SlideSource, slide: Slide, bundle: Bundle, uncertain_below: float) -> bool:
+    """Return whether a stored answer is unedited and was compared with the stated checksums."""
+    return _is_of(prediction, slide, bundle, uncertain_below) and (
+        not source.checksums or prediction.checksum == slide.checksum
+    )
+
+
+def _is_of(prediction: Prediction, slide: Slide, bundle: Bundle, uncertain_below: float) -> bool:
+    """Return whether a stored answer agrees with this slide and model; its key does, but the rest may be edited."""
+    grid, failed = prediction.patches.grid, prediction.failed_patches
+    values = np.array([prediction.probabilities[name] for name in bundle.task.names])
+    answer = bundle.task.answer(values, uncertain_below=uncertain_below)
+    return (
+        (prediction.slide_fingerprint, prediction.bundle_sha256) == (slide.fingerprint, bundle.sha256)
+        and (prediction.mpp, grid.slide_mpp, grid.mpp, grid.size)
+        == (slide.mpp, slide.mpp, bundle.mpp, bundle.patch_size)
+        and failed <= bundle.max_failed * (len(prediction.patches) + failed)
+        and prediction.status == answer.status
+    )
