@@ -59,7 +59,7 @@ class TestLock:
     ) -> None:
         monkeypatch.setattr(control, "PATIENCE", 0.1)
         assert is_running(tmp_path)
-        with pytest.raises(RunError, match="one is at work; wait for it, stop it"), run_lock(tmp_path):
+        with pytest.raises(RunError, match="lrmil stop"), run_lock(tmp_path):
             pass
         holder.kill()  # SIGKILL: it can clear nothing up
         holder.wait()
@@ -95,7 +95,7 @@ class TestLock:
 
 
 def test_a_stop_is_taken_once_and_needs_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="Expected the folder of a run"):
+    with pytest.raises(RunError, match="none"):
         request_stop(tmp_path / "none")
     assert not (tmp_path / "none").exists() and not control.stop_requested(tmp_path)
     request_stop(tmp_path)
@@ -165,7 +165,7 @@ class TestStopping:
         wait_for(lambda: watch.poll().job != ())
         assert watch.poll().state == "running" and cli.main(["status", str(run)]) == 0
         assert "state: running" in capsys.readouterr().out
-        assert cli.main(arguments) == 1 and "no other training uses" in capsys.readouterr().err
+        assert cli.main(arguments) == 1 and f"lrmil stop {run}" in capsys.readouterr().err
         assert cli.main(["stop", str(run)]) == 0 and "What is finished is kept" in capsys.readouterr().out
         assert process.wait(60) == 130 and watch.poll().state == "stopped"
         assert "Stopped. What is finished is kept" in (run / "train.log").read_text()

@@ -118,7 +118,7 @@ class TestWriting:
         monkeypatch.setattr(log, "INTERVAL", 0.0)
         steps = run(counted(("a",), 5), tmp_path / "log", stop=[False, False, True])
         assert [next(steps).done, next(steps).done] == [1, 2]
-        with pytest.raises(Stopped, match="goes on from there"):
+        with pytest.raises(Stopped, match="resume"):
             next(steps)
         assert [line.get("done", line.get("end")) for line in lines(tmp_path / "log")] == [None, 1, 2, 3, "stopped"]
         (step,) = run(iter([Step(("a",), 1, 1, result=3)]), tmp_path / "log", stop=[True])

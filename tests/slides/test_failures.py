@@ -25,7 +25,7 @@ from lrmil.patches.plan import PatchPlan
 from lrmil.prediction import one
 from lrmil.prediction.batch import predict_slides
 from lrmil.prediction.table import PredictionRow
-from lrmil.slides.failures import Failure, duplicate_names, failure_of
+from lrmil.slides.failures import duplicate_names, failure_of
 from lrmil.slides.slide import Slide
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step, last

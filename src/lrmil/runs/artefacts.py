@@ -104,7 +104,7 @@ def load_into(module: Module, tensors: dict[str, Tensor], path: Path) -> Module:
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1].strip()
         raise FormatError(
-            f"The weights in {path} do not fit the network: {reason} Delete the folder '{path.parent.name}' that contains "
-            "them, then rerun the same command; only that folder is recomputed."
+            f"The weights in {path} do not fit the network: {reason} Delete the folder '{path.parent.name}' that "
+            "contains them, then rerun the same command; only that folder is recomputed."
         ) from error
     return module

@@ -110,8 +110,8 @@ def read_outputs(folder: Path) -> dict[str, dict[str, SlideOutput]]:
                 require_finite("the outputs", *output)
     except (KeyError, TypeError, ValueError, AttributeError, ModelError) as error:
         raise FormatError(
-            f"The outputs in {folder / 'outputs'} are damaged or incomplete: {error}. Delete that folder, then rerun the "
-            "same command."
+            f"The outputs in {folder / 'outputs'} are damaged or incomplete: {error}. Delete that folder, then rerun "
+            "the same command."
         ) from error
     return outputs
 
@@ -149,6 +149,6 @@ def read_teacher_outputs(folder: Path) -> dict[str, TeacherOutput]:
         }
     except KeyError as error:
         raise FormatError(
-            f"The teacher's outputs in {folder / 'evidence'} are incomplete: {error} is missing. Delete that folder, then "
-            "rerun the same command."
+            f"The teacher's outputs in {folder / 'evidence'} are incomplete: {error} is missing. Delete that folder, "
+            "then rerun the same command."
         ) from error

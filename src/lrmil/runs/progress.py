@@ -84,7 +84,7 @@ class RunProgress:
             return ""
         fold, stage, slide = parts_of(self.line.job)
         if not stage:
-            return f"{fold}: finished" if fold else "all folds finished, model written"
+            return f"{fold}: done" if fold else "all folds done, model written"
         sentence = SENTENCES.get(stage, stage) if fold else stage
         if not fold and stage.endswith("features"):
             sentence = f"{stage} of the frozen encoder"
