@@ -15,6 +15,7 @@ from lrmil.errors import SlideError
 from lrmil.slides.slide import open_slide
 from lrmil.steps import Step, last
 from napari_lrmil.layers.build import LayerData, slide_layer
+from napari_lrmil.session.opened_slide import find_slide_layer
 from napari_lrmil.session.session import Session, session_of
 from napari_lrmil.state import folders
 
@@ -43,7 +44,7 @@ def open_sample() -> list[LayerData]:
 def _classify(viewer: Any, slide_id: str) -> None:
     viewer.window.add_plugin_dock_widget("napari-lrmil", "Classify slide")
     session = session_of(viewer)
-    session.when_idle(lambda: make_demo_model(session, slide_id))
+    session.jobs.when_idle(lambda: make_demo_model(session, slide_id))
 
 
 def make_demo_model(session: Session, slide_id: str) -> None:
@@ -59,11 +60,11 @@ def make_demo_model(session: Session, slide_id: str) -> None:
 
     def made(model: "tuple[Path, Bundle]") -> None:
         session.take_model(*model)
-        layer = session.slide_layer(slide_id)
+        layer = find_slide_layer(session.viewer.layers, slide_id)
         if layer is not None:
-            session.when_idle(lambda: session.classify(layer))
+            session.jobs.when_idle(lambda: session.classify(layer))
 
-    session.run(steps, name="make the demonstration model", on_result=made)
+    session.jobs.run(steps, name="make the demonstration model", on_result=made)
 
 
 def _made_by_a_process(folder: Path) -> Iterator[Step[Any]]:

@@ -59,8 +59,8 @@ def session(viewer: ViewerModel, qtbot: "QtBot") -> Iterator[Session]:
     """The viewer's session; what still runs at the end is stopped."""
     session = session_of(viewer)
     yield session
-    session.cancel()
-    qtbot.waitUntil(lambda: not session.busy, timeout=PATIENCE)
+    session.jobs.cancel()
+    qtbot.waitUntil(lambda: not session.jobs.busy, timeout=PATIENCE)
 
 
 @pytest.fixture(autouse=True)
@@ -89,7 +89,7 @@ def no_window_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture
 def finish(qtbot: "QtBot") -> Callable[[Session], None]:
     """Wait until the session's job has ended."""
-    return lambda session: qtbot.waitUntil(lambda: not session.busy, timeout=PATIENCE)
+    return lambda session: qtbot.waitUntil(lambda: not session.jobs.busy, timeout=PATIENCE)
 
 
 @pytest.fixture(scope="session")

@@ -53,7 +53,7 @@ def test_a_making_that_fails_is_said(session: Session, finish: Finish, monkeypat
     failing = [sys.executable, "-c", "import sys; sys.exit('lrmil demo: the disk is full')"]
     monkeypatch.setattr(sample.subprocess, "Popen", lambda command, **options: real(failing, **options))
     said: list[str] = []
-    session.failed.connect(said.append)
+    session.jobs.failed.connect(said.append)
     make_demo_model(session, "synthetic-positive")
     finish(session)
     assert len(said) == 1 and "the disk is full" in said[0] and session.bundle is None
@@ -71,6 +71,6 @@ def test_cancelling_ends_the_process(
     monkeypatch.setattr(sample.subprocess, "Popen", start)
     make_demo_model(session, "synthetic-positive")
     qtbot.waitUntil(lambda: bool(started), timeout=20_000)
-    session.cancel()
+    session.jobs.cancel()
     finish(session)
     assert started[0].poll() is not None

@@ -1,6 +1,5 @@
 """The dock widget "Classify slide": slide, model, device, run; then the answer, where the model looked, the review."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
@@ -8,11 +7,9 @@ from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
-from lrmil.raster import Raster
 from lrmil.steps import Step
 from napari_lrmil.layers.build import tissue_layer
-from napari_lrmil.session.session import session_of
-from napari_lrmil.state import folders
+from napari_lrmil.session.opened_slide import FoundTissue, find_tissue_layer
 from napari_lrmil.widgets.classify.gallery import Gallery
 from napari_lrmil.widgets.classify.model_box import ModelBox
 from napari_lrmil.widgets.classify.overlay_box import OverlayBox
@@ -21,7 +18,7 @@ from napari_lrmil.widgets.classify.result_box import ResultBox
 from napari_lrmil.widgets.classify.review_box import ReviewBox
 from napari_lrmil.widgets.classify.slide_box import SlideBox
 from napari_lrmil.widgets.device_box import DeviceBox
-from napari_lrmil.widgets.parts import MessageLine, beside, listen, scrolling_column, titled
+from napari_lrmil.widgets.parts import MessageLine, SessionDock, beside, listen, scrolling_column, titled
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -36,18 +33,12 @@ KEYS = {
 OPACITY_STEP = 10  # percent points
 
 
-class ClassifySlide(QWidget):
-    """View of the viewer's session; a widget that is closed and opened again takes up where the last one was.
-
-    Parameters
-    ----------
-    napari_viewer
-        The viewer; napari passes it by this name.
-    """
+class ClassifySlide(SessionDock):
+    """View of the viewer's session; a widget that is closed and opened again resumes where the last one was."""
 
     def __init__(self, napari_viewer: "Viewer", parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.session = session = session_of(napari_viewer)
+        super().__init__(napari_viewer, parent)
+        session = self.session
         self.slides = SlideBox(session)
         self.model = ModelBox(session)
         self.device = DeviceBox(session.preferences.device)
@@ -79,7 +70,7 @@ class ClassifySlide(QWidget):
         self._bind_keys()
         self._choose()
         self.device.look()
-        self._recall_model()
+        session.recall_model()
 
     def start(self) -> None:
         """Classify the chosen slide."""
@@ -98,11 +89,11 @@ class ClassifySlide(QWidget):
 
     def _listen(self) -> None:
         session = self.session
-        listen(session.began, self._clear)
-        listen(session.failed, self.message.warn)
-        listen(session.told, self.message.say)
-        listen(session.stepped, self._show_step)
-        listen(session.job_changed, self._update_buttons)
+        listen(session.jobs.began, self._clear)
+        listen(session.jobs.failed, self.message.warn)
+        listen(session.notice, self.message.say)
+        listen(session.jobs.stepped, self._show_step)
+        listen(session.jobs.job_changed, self._update_buttons)
         listen(session.model_changed, self._update_buttons)
         self.slides.changed.connect(self._choose)
         self.run.clicked.connect(self.start)
@@ -120,13 +111,8 @@ class ClassifySlide(QWidget):
         for key, action in actions.items():
             QShortcut(QKeySequence(key), self).activated.connect(action)
 
-    def _recall_model(self) -> None:
-        folder = self.session.preferences.model_folder or folders.recall("model_folder")
-        if self.session.bundle is None and not self.session.busy and folder and Path(folder).is_dir():
-            self.session.load_model(Path(folder))
-
     def _update_buttons(self) -> None:
-        busy, ready = self.session.busy, self.slides.layer is not None
+        busy, ready = self.session.jobs.busy, self.slides.layer is not None
         self.run.setEnabled(ready and not busy and self.session.bundle is not None)
         self.run.setToolTip("" if self.session.bundle else "Choose a model folder first.")
         self.tissue.setEnabled(ready and not busy)
@@ -134,7 +120,7 @@ class ClassifySlide(QWidget):
         self.progress.setVisible(busy)
         if busy:
             self.progress.setRange(0, 0)
-            self.progress.setFormat(self.session.job_name)
+            self.progress.setFormat(self.session.jobs.job_name)
 
     def _choose(self) -> None:
         layer = self.slides.layer
@@ -154,15 +140,15 @@ class ClassifySlide(QWidget):
             self.progress.setFormat(f"{step.done} of {step.total} {step.unit}")
 
     def _cancel(self) -> None:
-        self.session.cancel()
+        self.session.jobs.cancel()
         self.message.say("Stopping after the patches in progress.")
 
-    def _add_tissue(self, found: tuple[Raster, float, str]) -> None:
-        tissue, mpp, slide_id = found
-        viewer, old = self.session.viewer, self.session.tissue_layer(slide_id)
+    def _add_tissue(self, found: FoundTissue) -> None:
+        viewer = self.session.viewer
+        old = find_tissue_layer(viewer.layers, found.slide_id)
         if old is not None:
             viewer.layers.remove(old)
-        data, keywords, _ = tissue_layer(tissue, mpp, slide_id=slide_id)
+        data, keywords, _ = tissue_layer(found.tissue, found.mpp, slide_id=found.slide_id)
         viewer.add_labels(data, **keywords)
         self.message.say("Paint (2) or erase (1) tissue in the layer 'tissue', then press Classify: it uses your mask.")
 

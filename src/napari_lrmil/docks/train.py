@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING
 from napari.utils.theme import get_theme
 from qtpy.QtCore import QTimer
 from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QPushButton, QWidget
 
 from lrmil.errors import LrmilError
 from lrmil.runs.control import request_stop
 from lrmil.runs.plan_file import read_plan, read_table_options
 from lrmil.runs.watch import RunStatus, RunWatch
 from napari_lrmil.jobs.training_process import LOG, has_process, last_words, may_begin, start_training
-from napari_lrmil.session.session import session_of
 from napari_lrmil.state import folders
 from napari_lrmil.state.messages import explain
-from napari_lrmil.widgets.parts import MessageLine, Text, listen, scrolling_column, titled
+from napari_lrmil.widgets.parts import MessageLine, SessionDock, Text, beside, listen, scrolling_column, titled
 from napari_lrmil.widgets.train.cohort import CohortBox, path_in
 from napari_lrmil.widgets.train.curves import Curves
 from napari_lrmil.widgets.train.progress import ProgressBox
@@ -36,18 +35,11 @@ CLASSIFY = ("napari-lrmil", "Classify slide")
 STOPPING = "Stopping after the step in progress. What is finished is kept; Resume goes on from there."
 
 
-class TrainFromFolder(QWidget):
-    """Form, progress, curves and result of one training run.
-
-    Parameters
-    ----------
-    napari_viewer
-        The viewer; napari passes it by this name.
-    """
+class TrainFromFolder(SessionDock):
+    """Form, progress, curves and result of one training run."""
 
     def __init__(self, napari_viewer: "Viewer", parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.session = session_of(napari_viewer)
+        super().__init__(napari_viewer, parent)
         self.cohort = CohortBox()
         self.settings = SettingsBox(self.session.preferences.device)
         self.start_button, self.stop_button = QPushButton("Start"), QPushButton("Stop")
@@ -130,17 +122,12 @@ class TrainFromFolder(QWidget):
         self.poll()
 
     def _lay_out(self) -> None:
-        buttons = QWidget()
-        row = QHBoxLayout(buttons)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self.start_button)
-        row.addWidget(self.stop_button)
         scrolling_column(
             self,
             [
                 titled("Cohort", self.cohort),
                 titled("Settings", self.settings),
-                buttons,
+                beside(self.start_button, self.stop_button),
                 self.why,
                 self.message,
                 self.progress_group,
@@ -160,7 +147,7 @@ class TrainFromFolder(QWidget):
         self.stop_button.clicked.connect(self.stop)
         self.result.use_model.connect(self.use_model)
         self._timer.timeout.connect(self.poll)
-        listen(self.session.failed, self._handing_on_failed)
+        listen(self.session.jobs.failed, self._handing_on_failed)
         listen(self.session.model_changed, self._model_changed)
         listen(self.session.viewer.events.theme, self._follow_theme)
 

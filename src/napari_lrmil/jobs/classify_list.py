@@ -11,7 +11,7 @@ from lrmil.slides.failures import Failure
 from lrmil.steps import Step
 from napari_lrmil.layers.build import LayerData, slide_layer, tissue_layer
 from napari_lrmil.state.messages import REWORDING
-from napari_lrmil.state.shown import Shown, case_folder
+from napari_lrmil.state.shown import ShownPrediction, case_folder
 from napari_lrmil.state.worklist import JOB, Entry, answered, failed, failed_by, row_of_entry, with_saved
 from napari_lrmil.state.worklist_memory import Failures, list_file, read_memory
 
@@ -25,7 +25,7 @@ class Opened(NamedTuple):
 
     layers: list[LayerData]
     """The slide, and its tissue mask where one was painted."""
-    shown: Shown | None
+    shown: ShownPrediction | None
     """What is saved of it, None when there is nothing of the model in use."""
     note: str
     """Why there is nothing, "" otherwise."""
@@ -124,7 +124,7 @@ def open_entry(entry: Entry, results: Path, bundle_sha256: str) -> Iterator[Step
     elif prediction.slide_fingerprint != slide.fingerprint:
         note = f"{entry.path.name} was changed after it was classified; classify it again."
     else:
-        shown = Shown(prediction, entry.source, out)
+        shown = ShownPrediction(prediction, entry.source, out)
         if prediction.tissue_source == "given" and (mask := read_tissue(out, entry.slide_id)) is not None:
             layer = tissue_layer(mask, prediction.mpp, slide_id=entry.slide_id)
             layer[1]["metadata"]["lrmil"]["sha256"] = ""  # painted: never to be taken for the one found automatically

@@ -1,44 +1,58 @@
-"""What one viewer works on: its model, the prediction that is shown, and the job that runs.
-
-The dock widgets are views of it. A dock that is closed and opened again is a new widget on the same session, so a job
-goes on and its result is not lost.
-"""
+"""What one viewer works on: its model, the prediction that is shown, and the jobs that make it."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
 
-import numpy as np
 from psygnal import Signal
 
 from lrmil.errors import ConfigError, LrmilError
-from lrmil.raster import Raster
-from lrmil.slides.resolution import require_possible_size, resolve_mpp
 from lrmil.steps import Step
 from napari_lrmil.jobs.jobs import Jobs
-from napari_lrmil.layers.build import KEY, placed, space, tissue_of
 from napari_lrmil.layers.slides import bring_to_front, is_of, raise_overlays, slides_in, source_of
+from napari_lrmil.session.blinding import Blinding, decide, reveal, set_read_first, show_slide
+from napari_lrmil.session.opened_slide import FoundTissue, edited_tissue, tissue_steps
 from napari_lrmil.state import folders
 from napari_lrmil.state.messages import explain
 from napari_lrmil.state.preferences import Preferences, read_preferences
-from napari_lrmil.state.shown import Shown, shown_steps
+from napari_lrmil.state.review_log import read_by
+from napari_lrmil.state.shown import ShownPrediction, shown_steps
 
 if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
     from napari.viewer import Viewer
 
     from lrmil.models.bundle import Bundle
-    from napari.layers import Image, Labels
+    from napari.layers import Image
 
 
-class Session(Jobs):
-    """State of one viewer; every change is told by a signal, in the main thread.
+class Session:
+    """State of one viewer, without Qt.
+
+    Made by `session_of`, once for each viewer. The docks and their parts read it, ask it to act, and follow its
+    signals; those of `jobs` report progress and failures. A dock that is closed and opened again is a new widget on
+    the same session, so a job continues and its result is kept. All signals are emitted in the main thread.
 
     Parameters
     ----------
     viewer
         A napari viewer, or its model without a window.
+
+    Attributes
+    ----------
+    jobs
+        Runs one job at a time.
+    bundle, model_folder
+        The model in use and its folder, None before one is loaded.
+    shown
+        The prediction that all views show.
+    blinding
+        What the reader may see of it: see `napari_lrmil.session.blinding`.
+    reviewer
+        Name of the reader, "" when it is not given.
     """
 
     model_changed = Signal()
@@ -46,32 +60,29 @@ class Session(Jobs):
     shown_changed = Signal()
     revealed_changed = Signal()
     read_first_changed = Signal()
-    told = Signal(str)
+    notice = Signal(str)
     reviewed = Signal()
 
     def __init__(self, viewer: "Viewer") -> None:
-        super().__init__()
         self._viewer = ref(viewer)  # the sessions are kept by viewer: a strong reference would keep both for ever
         self._preferences = self._preferences_read = read_preferences()
+        self.jobs = Jobs()
         self.bundle: Bundle | None = None
         self.model_folder: Path | None = None
-        self.shown: Shown | None = None
-        self._answers: WeakKeyDictionary[Image, Shown] = WeakKeyDictionary()  # of the slides that are open
+        self.shown: ShownPrediction | None = None
+        self._predictions: WeakKeyDictionary[Image, ShownPrediction] = WeakKeyDictionary()  # of the open slides
         self._chosen: ref[Image] | None = None
         self.reviewer = self.preferences.reviewer
-        self.revealed_at = time.monotonic()
-        self._read_first = self.preferences.read_first
-        self._revealed = True
-        self._seen: set[str] = set()
+        self.blinding = Blinding(read_first=self.preferences.read_first, changed_at=time.monotonic())
         self._scale_shown = False
-        self.job_changed.connect(self._drop_half_an_answer)
+        self.jobs.job_changed.connect(self._drop_partial)
 
     @property
     def viewer(self) -> "Viewer":
         """The viewer, which outlives every use of its session."""
         viewer = self._viewer()
         if viewer is None:
-            raise ReferenceError("Expected an open viewer. Got one that was closed.")
+            raise ReferenceError("The viewer of this session is closed.")
         return viewer
 
     @property
@@ -87,44 +98,47 @@ class Session(Jobs):
         self._preferences = value
 
     @property
-    def revealed(self) -> bool:
-        """Whether the views may show the model's output: not while the reader's own label is to come first."""
-        return self._revealed
-
-    @revealed.setter
-    def revealed(self, value: bool) -> None:
-        if value != self._revealed:
-            self._revealed, self.revealed_at = value, time.monotonic()
-            self._note_seen()
-            self.revealed_changed.emit()
-
-    @property
-    def read_first(self) -> bool:
-        """Whether a slide's output is hidden until the reader has recorded a label of their own."""
-        return self._read_first
-
-    @read_first.setter
-    def read_first(self, value: bool) -> None:
-        self._read_first = value
-        self.decide_revealed()
-        self.read_first_changed.emit()
-
-    @property
-    def seen(self) -> bool:
-        """Whether the output of the slide that is shown has been visible since the viewer was opened."""
-        return self.shown is not None and self.shown.prediction.slide_fingerprint in self._seen
-
-    def decide_revealed(self) -> None:
-        """Hide the output of a slide that the reader has yet to label; a slide with a record of theirs is known."""
-        self.revealed = not self.read_first or self.shown is None or self._has_record(self.shown)
-
-    @property
     def review_log(self) -> Path:
         """The append-only log of reviews."""
         return self.preferences.results / "reviews.jsonl"
 
+    @property
+    def revealed(self) -> bool:
+        """Whether views may show the model's output."""
+        return self.blinding.revealed
+
+    @property
+    def read_first(self) -> bool:
+        """Whether a slide's output is hidden until the reader has recorded a label of their own."""
+        return self.blinding.read_first
+
+    @read_first.setter
+    def read_first(self, value: bool) -> None:
+        self._blind(set_read_first(self.blinding, self._recorded(), read_first=value, now=time.monotonic()))
+        self.read_first_changed.emit()
+
+    def decide_revealed(self) -> None:
+        """Apply the read-first rule again, as after a change of the reader or of their records."""
+        self._blind(decide(self.blinding, self._recorded(), now=time.monotonic()))
+
+    def reveal(self) -> None:
+        """Show the output: the reader's own label of the slide is recorded."""
+        self._blind(reveal(self.blinding, now=time.monotonic()))
+
+    def recall_model(self) -> None:
+        """Load the model of the preferences, or else of the last time, unless there is one or a job runs."""
+        folder = self.preferences.model_folder or folders.recall("model_folder")
+        if self.bundle is None and not self.jobs.busy and folder and Path(folder).is_dir():
+            self.load_model(Path(folder))
+
     def load_model(self, folder: Path) -> bool:
-        """Load a model folder in a thread; `model_changed` or `model_refused` follows."""
+        """Load a model folder in a thread; `model_changed` or `model_refused` follows.
+
+        Returns
+        -------
+        bool
+            False when another job runs, which `jobs.failed` says.
+        """
 
         def load() -> "Iterator[Step[Bundle]]":
             from lrmil.models.bundle import load_bundle
@@ -132,45 +146,45 @@ class Session(Jobs):
             yield Step(("load model",), 1, 1, result=load_bundle(folder))
 
         def refuse(error: Exception) -> None:
-            self.failed.emit(explain(error))
+            self.jobs.failed.emit(explain(error))
             self.model_refused.emit()
 
-        return self.run(
+        return self.jobs.run(
             load, name="load model", on_result=lambda bundle: self.take_model(folder, bundle), on_error=refuse
         )
-
-    def choose(self, layer: "Image | None") -> None:
-        """Take note of the slide that the user is on: its answer is shown, and never that of another slide."""
-        before = self._chosen and self._chosen()
-        self._chosen = None if layer is None else ref(layer)
-        if layer is not None and layer is not before:
-            bring_to_front(self.viewer.layers, layer)
-        if layer is not None and self.shown is not None and is_of(layer, self.shown.source):
-            return
-        kept = None if layer is None else self._answers.get(layer)
-        if kept is not None and layer is not None and is_of(layer, kept.source) and self._is_of_the_model(kept):
-            self.show(kept)
-        elif self.shown is not None:
-            self.show(None)
-
-    @property
-    def chosen(self) -> "Image | None":
-        """Layer of the slide that the user is on, or of the one whose answer is shown."""
-        slides, chosen = slides_in(self.viewer.layers), self._chosen and self._chosen()
-        if chosen in slides:
-            return chosen
-        return next((one for one in slides if self.shown is not None and is_of(one, self.shown.source)), None)
 
     def take_model(self, folder: Path, bundle: "Bundle") -> None:
         """Make a loaded model the session's."""
         self.bundle, self.model_folder = bundle, folder
         folders.remember("model_folder", str(folder))
         if self.shown is not None and not self._is_of_the_model(self.shown):
-            self.show(None)  # the answer of one model must not stand beside the name of another
+            self.show(None)  # the prediction of one model must not stand beside the name of another
         self.model_changed.emit()
 
+    @property
+    def chosen(self) -> "Image | None":
+        """Layer of the slide that the user is on, or of the one whose prediction is shown."""
+        slides, chosen = slides_in(self.viewer.layers), self._chosen and self._chosen()
+        if chosen in slides:
+            return chosen
+        return next((one for one in slides if self.shown is not None and is_of(one, self.shown.source)), None)
+
+    def choose(self, layer: "Image | None") -> None:
+        """Take note of the slide that the user is on: its prediction is shown, and never that of another slide."""
+        before = self._chosen and self._chosen()
+        self._chosen = None if layer is None else ref(layer)
+        if layer is not None and layer is not before:
+            bring_to_front(self.viewer.layers, layer)
+        if layer is not None and self.shown is not None and is_of(layer, self.shown.source):
+            return
+        kept = None if layer is None else self._predictions.get(layer)
+        if kept is not None and layer is not None and is_of(layer, kept.source) and self._is_of_the_model(kept):
+            self.show(kept)
+        elif self.shown is not None:
+            self.show(None)
+
     def classify(self, layer: "Image", *, device: str = "auto", mpp: float | None = None) -> bool:
-        """Classify the slide of a layer in a thread; `shown_changed` tells every partial and the final prediction.
+        """Classify the slide of a layer in a thread; `shown_changed` follows each partial and the final prediction.
 
         Parameters
         ----------
@@ -180,96 +194,89 @@ class Session(Jobs):
             "auto" or a name of `lrmil.models.devices.available_devices`.
         mpp
             um/px of level 0 in place of the slide's own.
+
+        Returns
+        -------
+        bool
+            False when it could not be started, which `jobs.failed` says.
         """
-        if not self.busy:
-            self._answers.pop(layer, None)
-            self.show(None)  # an earlier answer must not stand beside this one's failure
+        if not self.jobs.busy:
+            self._predictions.pop(layer, None)
+            self.show(None)  # an earlier prediction must not stand beside this one's failure
         try:
-            source, bundle = source_of(layer, mpp), self._loaded()
+            source, bundle = source_of(layer, mpp), self._require_model()
         except LrmilError as error:
-            self.failed.emit(str(error))
+            self.jobs.failed.emit(str(error))
             return False
-        mask, results = self.edited_tissue(source.slide_id), self.preferences.results
+        mask, results = edited_tissue(self.viewer.layers, source.slide_id), self.preferences.results
         below = self.preferences.uncertain_below
 
-        def classify() -> "Iterator[Step[Shown]]":
+        def classify() -> "Iterator[Step[ShownPrediction]]":
             yield from shown_steps(source, bundle, results, device, mask, below)
 
-        return self.run(classify, name=f"classify {source.slide_id}", on_step=self._show_step, on_result=self._take)
+        return self.jobs.run(
+            classify, name=f"classify {source.slide_id}", on_step=self._take_partial, on_result=self._take
+        )
 
-    def show(self, shown: Shown | None) -> None:
+    def find_tissue(
+        self, layer: "Image", *, mpp: float | None = None, on_result: Callable[[FoundTissue], None]
+    ) -> bool:
+        """Segment a slide's tissue in a thread.
+
+        Parameters
+        ----------
+        layer, mpp
+            As in `classify`.
+        on_result
+            Called with the mask in the main thread.
+
+        Returns
+        -------
+        bool
+            False when it could not be started, which `jobs.failed` says.
+        """
+        try:
+            source = source_of(layer, mpp)
+        except LrmilError as error:
+            self.jobs.failed.emit(str(error))
+            return False
+        return self.jobs.run(
+            lambda: tissue_steps(source), name=f"find tissue of {source.slide_id}", on_result=on_result
+        )
+
+    def show(self, shown: ShownPrediction | None) -> None:
         """Make a prediction the one that all views show; they ask `revealed` whether to."""
-        before, self.shown = self.shown, shown
+        self.shown = shown
         if shown is not None and not self._scale_shown:  # once: whoever hides the scale bar means it
             self.viewer.canvas.overlays.scale_bar.visible = self._scale_shown = True
-        if before is None or shown is None or _moment(before) != _moment(shown):
-            self.revealed_at = time.monotonic()
-        self.decide_revealed()
-        self._note_seen()
-        if shown is not None and shown.complete:
+        fingerprint = None if shown is None else shown.prediction.slide_fingerprint
+        complete = shown is not None and shown.complete
+        self._blind(show_slide(self.blinding, fingerprint, self._recorded(), complete=complete, now=time.monotonic()))
+        if shown is not None and complete:
             self._keep(shown)
         self.shown_changed.emit()
         slide = None if shown is None else self._layer_of(shown)
         if slide is not None:
             raise_overlays(self.viewer.layers, slide)
 
-    def find_tissue(self, layer: "Image", *, mpp: float | None = None, on_result: Any) -> bool:
-        """Segment a slide's tissue in a thread and pass the mask, its um/px and the slide's id to `on_result`."""
-        try:
-            source = source_of(layer, mpp)
-        except LrmilError as error:
-            self.failed.emit(str(error))
-            return False
+    def _blind(self, blinding: Blinding) -> None:
+        before, self.blinding = self.blinding, blinding
+        if before.revealed != blinding.revealed:
+            self.revealed_changed.emit()
 
-        def segment() -> "Iterator[Step[tuple[Raster, float, str]]]":
-            from lrmil.patches.tissue import segment_tissue
-            from lrmil.slides.identity import unchanged
-            from lrmil.slides.slide import open_slide
+    def _recorded(self) -> "AbstractSet[str]":
+        return read_by(self.review_log, self.reviewer)
 
-            with open_slide(source.path, mpp=source.mpp) as slide, unchanged(slide):
-                found = segment_tissue(slide), slide.mpp, source.slide_id
-            yield Step(("find tissue",), 1, 1, result=found)
-
-        return self.run(segment, name=f"find tissue of {source.slide_id}", on_result=on_result)
-
-    def edited_tissue(self, slide_id: str) -> Raster | None:
-        """The tissue mask of a slide as the user changed it; None when there is none or it was not changed."""
-        layer = self.tissue_layer(slide_id)
-        return None if layer is None else tissue_of(layer.data, layer.metadata)
-
-    def tissue_layer(self, slide_id: str) -> "Labels | None":
-        """The layer of a slide's tissue mask."""
-        return self._layer(f"tissue: {slide_id}")
-
-    def slide_layer(self, slide_id: str) -> "Image | None":
-        """The layer that shows a slide."""
-        found = (one for one in self.viewer.layers if one.metadata.get(KEY, {}).get("dimensions"))
-        return next((one for one in found if one.metadata[KEY]["slide_id"] == slide_id), None)
-
-    def set_mpp(self, layer: "Image", mpp: float) -> None:
-        """Give a slide's layer a resolution: it is shown in microns from now on.
-
-        Raises
-        ------
-        ResolutionError
-            If it is implausible, or makes the slide longer than any glass.
-        """
-        width, height = layer.metadata[KEY]["dimensions"]
-        require_possible_size(resolve_mpp(mpp, []), height, width)
-        keywords = space(mpp)
-        layer.scale, layer.units = keywords["scale"], keywords["units"]
-        layer.metadata[KEY] = {**layer.metadata.get(KEY, {}), "mpp": mpp, "mpp_source": "override", "mpp_problem": ""}
-        tissue = self.tissue_layer(layer.metadata[KEY]["slide_id"])
-        if tissue is not None:
-            place = placed(Raster(tissue.data, np.array(tissue.metadata[KEY]["to_level0"])), mpp)
-            tissue.scale, tissue.translate = place["scale"], place["translate"]
-
-    def _drop_half_an_answer(self) -> None:
-        if not self.busy and self.shown is not None and not self.shown.complete:
+    def _drop_partial(self) -> None:
+        if not self.jobs.busy and self.shown is not None and not self.shown.complete:
             self.show(None)  # its job was cancelled or failed
 
-    def _take(self, shown: Shown) -> None:
-        """Show what has been found of a slide if the user is on it; an answer waits with its slide otherwise."""
+    def _take_partial(self, step: "Step[ShownPrediction]") -> None:
+        if step.result is not None and not step.result.complete:
+            self._take(step.result)
+
+    def _take(self, shown: ShownPrediction) -> None:
+        """Show a prediction if the user is on its slide; keep it with the slide otherwise."""
         chosen = self.chosen
         if self._layer_of(shown) is None:
             return  # it was closed meanwhile, or got another um/px
@@ -277,43 +284,33 @@ class Session(Jobs):
             self.show(shown)
         elif shown.complete:
             self._keep(shown)
-            self.told.emit(f"{shown.source.slide_id} has been classified; choose it to see the answer.")
+            self.notice.emit(f"{shown.source.slide_id} has been classified; choose it to see the result.")
 
-    def _keep(self, shown: Shown) -> None:
+    def _keep(self, shown: ShownPrediction) -> None:
         for layer in slides_in(self.viewer.layers):
             if is_of(layer, shown.source):
-                self._answers[layer] = shown
+                self._predictions[layer] = shown
 
-    def _layer_of(self, shown: Shown) -> "Image | None":
+    def _layer_of(self, shown: ShownPrediction) -> "Image | None":
         return next((one for one in slides_in(self.viewer.layers) if is_of(one, shown.source)), None)
 
-    def _is_of_the_model(self, shown: Shown) -> bool:
+    def _is_of_the_model(self, shown: ShownPrediction) -> bool:
         return self.bundle is None or shown.prediction.bundle_sha256 == self.bundle.sha256
 
-    def _has_record(self, shown: Shown) -> bool:
-        from napari_lrmil.state.review_log import read_by
-
-        return shown.prediction.slide_fingerprint in read_by(self.review_log, self.reviewer)
-
-    def _note_seen(self) -> None:
-        if self.shown is not None and self.revealed:
-            self._seen.add(self.shown.prediction.slide_fingerprint)
-
-    def _layer(self, name: str) -> Any:
-        return next((layer for layer in self.viewer.layers if layer.name == name), None)
-
-    def _loaded(self) -> "Bundle":
+    def _require_model(self) -> "Bundle":
         if self.bundle is None:
-            raise ConfigError("Expected a model. Got none; choose a model folder, such as RUN/model of a training.")
+            raise ConfigError("No model is loaded. Choose a model folder, such as RUN/model of a training.")
         return self.bundle
-
-    def _show_step(self, step: "Step[Shown]") -> None:
-        if step.result is not None and not step.result.complete:
-            self._take(step.result)
 
 
 def session_of(viewer: Any) -> Session:
-    """The session of a viewer; napari hands each widget another proxy of the same viewer."""
+    """Return the session of a viewer, made at its first use.
+
+    Parameters
+    ----------
+    viewer
+        A viewer, or one of the proxies of it that napari hands to widgets.
+    """
     model = getattr(viewer, "__wrapped__", viewer)
     if model not in _SESSIONS:
         _SESSIONS[model] = Session(model)
@@ -321,7 +318,3 @@ def session_of(viewer: Any) -> Session:
 
 
 _SESSIONS: "WeakKeyDictionary[Any, Session]" = WeakKeyDictionary()
-
-
-def _moment(shown: Shown) -> tuple[str, bool]:
-    return shown.prediction.slide_fingerprint, shown.complete

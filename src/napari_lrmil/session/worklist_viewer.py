@@ -7,6 +7,7 @@ import numpy as np
 
 from lrmil.errors import LrmilError
 from napari_lrmil.layers.build import KEY
+from napari_lrmil.session.opened_slide import edited_tissue, find_tissue_layer
 from napari_lrmil.session.session import Session
 from napari_lrmil.state.shown import case_folder
 from napari_lrmil.state.worklist import Entry
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 def show_opened(session: Session, entry: Entry, opened: "Opened") -> None:
     """Put a slide in the place of the last one of the list, and show what is saved of it."""
     _remove_last(session, entry)
-    viewer, mask = session.viewer, session.tissue_layer(entry.slide_id)
+    viewer, mask = session.viewer, find_tissue_layer(session.viewer.layers, entry.slide_id)
     for data, keywords, kind in opened.layers:
         keywords["metadata"][KEY]["worklist"] = True
         if kind == "image":
@@ -70,7 +71,7 @@ def _follows_the_session(layer: "Layer") -> bool:
 def _has_unused_mask(session: Session, slide_id: str, path: Path) -> bool:
     from lrmil.prediction.files import read_tissue
 
-    mask = session.edited_tissue(slide_id)
+    mask = edited_tissue(session.viewer.layers, slide_id)
     if mask is None:
         return False
     try:

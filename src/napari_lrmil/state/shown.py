@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ShownPrediction:
     """A prediction and where it belongs.
 
     Attributes
@@ -48,7 +48,7 @@ def case_folder(results: Path, slide_id: str, path: Path) -> Path:
 
 def shown_steps(
     source: SlideSource, bundle: "Bundle", results: Path, device: str, mask: Raster | None, below: float
-) -> "Iterator[Step[Shown]]":
+) -> "Iterator[Step[ShownPrediction]]":
     """Classify one slide into its folder, or read the answer that is there; each Step carries what is known by then."""
     from lrmil.prediction.one import predict_one
     from lrmil.prediction.options import PredictOptions
@@ -56,5 +56,5 @@ def shown_steps(
     options = PredictOptions(device=device, uncertain_below=below, live=True)
     out = case_folder(results, source.slide_id, source.path)
     for step in predict_one(source, bundle, out, options, tissue=mask):
-        result = None if step.result is None else Shown(step.result, source, out)
+        result = None if step.result is None else ShownPrediction(step.result, source, out)
         yield Step(step.job, step.done, step.total, step.unit, result, step.message, step.metrics)

@@ -1,7 +1,7 @@
 """Plain pieces that several widgets share: a scrolling column, a message line, a word-wrapped text."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from weakref import WeakMethod
 
 from qtpy.compat import isalive
@@ -19,6 +19,25 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+
+from napari_lrmil.session.session import session_of
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+
+class SessionDock(QWidget):
+    """A dock: one of the views of the viewer's session, which outlives it.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer; napari passes it by this name.
+    """
+
+    def __init__(self, napari_viewer: "Viewer", parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.session = session_of(napari_viewer)
 
 
 class Connectable(Protocol):

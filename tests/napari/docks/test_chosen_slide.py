@@ -17,6 +17,7 @@ from napari_lrmil.docks.classify import ClassifySlide
 from napari_lrmil.docks.worklist import Worklist
 from napari_lrmil.layers.slides import slides_in
 from napari_lrmil.session import session as session_module
+from napari_lrmil.session.opened_slide import find_tissue_layer
 from napari_lrmil.session.session import Session
 from napari_lrmil.state.preferences import Preferences
 from support.slides import coordinate_pixels, overwrite, segment_of, write_pyramid
@@ -177,8 +178,8 @@ class TestTheAnswer:
         def then() -> None:
             if how == "fails":
                 raise OutputError("Expected room to write. Got a full disk; free some.")
-            assert session.job is not None
-            session.job.quit()
+            assert session.jobs.job is not None
+            session.jobs.job.quit()
 
         seen: list[str] = []
         session.shown_changed.connect(lambda: seen.append(answered.result.facts.text()))
@@ -260,7 +261,7 @@ class TestResolution:
         dock.slides.open_file(str(bare))
         dock.slides.mpp.setValue(0.01)
         dock.start()
-        assert "0.05 to 5" in dock.message.text() and not dock.session.busy
+        assert "0.05 to 5" in dock.message.text() and not dock.session.jobs.busy
         dock.slides.mpp.setValue(0.5)
         dock.start()
         finish(dock.session)
@@ -283,7 +284,7 @@ class TestResolution:
         dock.slides.mpp.setValue(0.25)
         dock.find_tissue()
         finish(dock.session)
-        mask = dock.session.tissue_layer("bare")
+        mask = find_tissue_layer(dock.session.viewer.layers, "bare")
         assert mask is not None and dock.slides.layer is not None
         before = mask.scale / dock.slides.layer.scale, (mask.translate / 0.25).tolist()
         dock.slides.mpp.setValue(0.5)

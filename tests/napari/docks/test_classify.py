@@ -19,6 +19,7 @@ from lrmil.steps import Step, last
 from napari_lrmil.docks.classify import ClassifySlide
 from napari_lrmil.layers.build import KEY
 from napari_lrmil.session import session as session_module
+from napari_lrmil.session.opened_slide import find_tissue_layer
 from napari_lrmil.session.session import Session
 from napari_lrmil.widgets.classify.result_box import facts as facts_of
 from support.runs import ON_CPU
@@ -70,7 +71,7 @@ def test_a_slide_is_classified_as_on_the_command_line(
     session = ready.session
     session.shown_changed.connect(lambda: partial.append(session.shown.complete) if session.shown else None)
     ready.run.click()
-    assert ready.session.busy and not ready.run.isEnabled() and ready.cancel.isEnabled()
+    assert ready.session.jobs.busy and not ready.run.isEnabled() and ready.cancel.isEnabled()
     finish(ready.session)
     assert partial[-1] is True and partial.count(False) >= 2, "the attention filled in while the slide was read"
     bundle, shown = ready.session.bundle, ready.session.shown
@@ -159,7 +160,7 @@ def test_an_edited_tissue_mask_is_used(ready: ClassifySlide, finish: Finish) -> 
     whole = ready.session.shown
     ready.tissue.click()
     finish(ready.session)
-    layer = ready.session.tissue_layer("demo-001")
+    layer = find_tissue_layer(ready.session.viewer.layers, "demo-001")
     assert layer is not None and whole is not None
     ready.start()
     finish(ready.session)
@@ -186,7 +187,9 @@ def test_a_slide_without_resolution_asks_for_it(
     finish(widget.session)
     assert not widget.slides.mpp.isHidden() and "um/px of the slide is unknown" in widget.slides.resolution.text()
     widget.start()
-    assert not widget.session.busy and "um/px of level 0" in widget.message.text() and not widget.message.isHidden()
+    assert (
+        not widget.session.jobs.busy and "um/px of level 0" in widget.message.text() and not widget.message.isHidden()
+    )
     widget.slides.apply.click()
     assert "Expected" in widget.message.text()
     widget.slides.mpp.setValue(0.5)

@@ -152,10 +152,10 @@ def test_a_slide_is_classified_in_the_window(
     widget.slides.open_file(str(cohort / "slides/demo-001.ome.tif"))
     session = widget.session
     session.load_model(model_folder)
-    qtbot.waitUntil(lambda: not session.busy, timeout=WAIT)
+    qtbot.waitUntil(lambda: not session.jobs.busy, timeout=WAIT)
     before = shot(viewer)
     widget.run.click()
-    qtbot.waitUntil(lambda: not session.busy and not widget.gallery.reading, timeout=WAIT)
+    qtbot.waitUntil(lambda: not session.jobs.busy and not widget.gallery.reading, timeout=WAIT)
     assert session.shown is not None and session.shown.complete, widget.message.text()
     after = shot(viewer)
     assert (before != after).mean() > 0.05, "the overlay is drawn"
@@ -171,7 +171,7 @@ def test_closing_during_a_run_ends_it_cleanly(
     widget.slides.open_file(str(cohort / "slides/demo-001.ome.tif"))
     session = widget.session
     session.load_model(model_folder)
-    qtbot.waitUntil(lambda: not session.busy and not widget.device.looking, timeout=WAIT)
+    qtbot.waitUntil(lambda: not session.jobs.busy and not widget.device.looking, timeout=WAIT)
     started, held, closed = list[int](), threading.Event(), threading.Event()
 
     def steps(*arguments: object) -> Iterator[Step[Any]]:
@@ -187,10 +187,10 @@ def test_closing_during_a_run_ends_it_cleanly(
     monkeypatch.setattr(session_module, "shown_steps", steps)
     widget.run.click()
     qtbot.waitUntil(lambda: len(started) == 7, timeout=WAIT)
-    job = session.job
+    job = session.jobs.job
     viewer.close()
     assert job is not None
     job.quit()  # what napari's own question at closing does
     held.set()
     assert closed.wait(WAIT / 1000) and len(started) < 5000
-    qtbot.waitUntil(lambda: not session.busy, timeout=WAIT)
+    qtbot.waitUntil(lambda: not session.jobs.busy, timeout=WAIT)

@@ -82,10 +82,10 @@ class TestClassifySlide:
     ) -> None:
         (tmp_path / name).write_bytes(content)
         told: list[str] = []
-        dock.session.failed.connect(told.append)
+        dock.session.jobs.failed.connect(told.append)
         dock.slides.open_file(str(tmp_path / name))
         assert words in " ".join([dock.message.text(), *told, dock.slides.resolution.text()])
-        assert not dock.session.busy
+        assert not dock.session.jobs.busy
 
     def test_a_full_disk_is_one_sentence_and_the_next_try_succeeds(
         self, dock: ClassifySlide, cohort: Path, finish: Finish, monkeypatch: pytest.MonkeyPatch
@@ -168,7 +168,7 @@ class TestWorklist:
         worklist.open_folder(folder)
         qtbot.waitUntil(lambda: len(worklist.table.lines) == 3, timeout=60_000)
         told: list[str] = []
-        session.failed.connect(told.append)
+        session.jobs.failed.connect(told.append)
         finish(session)
         with monkeypatch.context() as patch:
             patch.setattr(atomic, "flush", full)

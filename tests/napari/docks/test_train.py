@@ -472,12 +472,12 @@ def test_the_dock_opens_by_its_name_and_hands_the_model_to_classify_slide(
     widget.cohort.choose_run(tiny_run.folder)
     widget.result.use.click()
     session = session_of(viewer)
-    qtbot.waitUntil(lambda: not session.busy and session.bundle is not None, timeout=PATIENCE)
+    qtbot.waitUntil(lambda: not session.jobs.busy and session.bundle is not None, timeout=PATIENCE)
     (classify,) = (one for name, one in viewer.window.dock_widgets.items() if "Classify slide" in name)
     assert classify.isVisible()
     classify.parent().close()
     widget.result.use.click()
-    qtbot.waitUntil(lambda: not session.busy, timeout=PATIENCE)
+    qtbot.waitUntil(lambda: not session.jobs.busy, timeout=PATIENCE)
     assert any(one.isVisible() for name, one in viewer.window.dock_widgets.items() if "Classify slide" in name)
 
 

@@ -21,11 +21,12 @@ from lrmil.steps import Step, last
 from napari_lrmil.docks.worklist import Worklist
 from napari_lrmil.jobs.classify_list import classify_list
 from napari_lrmil.layers.build import KEY
+from napari_lrmil.session.opened_slide import edited_tissue, find_tissue_layer
 from napari_lrmil.session.session import Session, session_of
 from napari_lrmil.session.worklist_viewer import current_slide, opened_slides
 from napari_lrmil.state import folders
 from napari_lrmil.state.shown import case_folder
-from napari_lrmil.state.worklist import entries_of, scan
+from napari_lrmil.state.worklist import JOB, entries_of, scan
 from napari_lrmil.widgets.worklist.table import CLASS, COLUMNS, MESSAGE, PROBABILITY, REVIEWED, SLIDE, STATUS
 from support.runs import stamp_of
 
@@ -212,8 +213,8 @@ def test_a_classified_slide_is_passed_over(classified: Worklist, session: Sessio
 def test_rows_are_told_while_the_list_is_classified(worklist: Worklist, finish: Finish) -> None:
     seen: list[str] = []
     texts: list[str] = []
-    worklist.session.stepped.connect(lambda _: seen.append("/".join(column(worklist, STATUS))))
-    worklist.session.stepped.connect(lambda _: texts.append(worklist.progress.format()))
+    worklist.session.jobs.stepped.connect(lambda _: seen.append("/".join(column(worklist, STATUS))))
+    worklist.session.jobs.stepped.connect(lambda _: texts.append(worklist.progress.format()))
     worklist.classify_all()
     finish(worklist.session)
     assert any(row.startswith("ok/running") and row.endswith("new") for row in seen)
@@ -225,12 +226,12 @@ def test_cancel_keeps_what_is_finished(worklist: Worklist, finish: Finish) -> No
 
     def stop(step: Step[object]) -> None:
         if column(worklist, STATUS)[0] == "ok":
-            session.cancel()
+            session.jobs.cancel()
 
-    session.stepped.connect(stop)
+    session.jobs.stepped.connect(stop)
     worklist.classify_all()
     finish(session)
-    session.stepped.disconnect(stop)
+    session.jobs.stepped.disconnect(stop)
     states = column(worklist, STATUS)
     assert states[0] == "ok" and "new" in states and not any(state.startswith("running") for state in states)
     worklist.classify_all()
@@ -408,29 +409,53 @@ def test_answers_are_hidden_until_the_reader_has_labelled_the_slide(classified: 
     assert [bool(name) for name in column(classified, CLASS)] == [False, True, False, False, False]
 
 
+def test_slides_that_finish_are_judged_at_once_and_the_whole_list_only_now_and_then(
+    make: Callable[..., Worklist], viewer: ViewerModel, session: Session, qtbot: "QtBot", finished: Path, template: Path
+) -> None:
+    results, count = shutil.copytree(finished, session.preferences.results), 400
+    worklist = make(viewer, None)
+    session.read_first = True
+    *_, step = scan(template, results, session.bundle.sha256)  # type: ignore[union-attr]
+    answer = next(entry for entry in step.result or [] if entry.slide_id == "demo-000")
+    entries = [replace(answer, path=Path(f"{n}.svs"), slide_id=f"slide {n}") for n in range(count)]
+    worklist.table.fill([replace(entry, status="new", row=None) for entry in entries])
+    changed: list[int] = []
+    worklist.table.dataChanged.connect(lambda first, last, _: changed.append(last.row() - first.row() + 1))
+    seen: set[str] = set()
+    worklist.order.dataChanged.connect(lambda *_: seen.update(column(worklist, CLASS)[:20]))
+    for done, entry in enumerate(entries, 1):
+        session.jobs.stepped.emit(Step(JOB, done, count, "slides", [entry]))
+        assert worklist.table.lines[done - 1].hidden and worklist.table.lines[done - 1].text(STATUS) == "read first"
+    assert seen == {""}, "a result was shown before it was judged"
+    assert sum(changed) < 10 * count, "each slide that finishes changed all lines"
+    qtbot.waitUntil(lambda: f"{count} classified, some to be read first" in worklist.status.text(), timeout=PATIENCE)
+    session.read_first = False
+    assert set(column(worklist, STATUS)) == {"ok"} and f"{count} ok" in worklist.status.text()
+
+
 def test_a_painted_mask_is_kept_by_the_list(own: Worklist, qtbot: "QtBot", finish: Finish) -> None:
     classified = own
     session, viewer = classified.session, classified.session.viewer
     open_slide(classified, "demo-000", qtbot)
     session.find_tissue(viewer.layers["demo-000"], on_result=lambda found: add_mask(session, *found))
     finish(session)
-    mask = session.tissue_layer("demo-000")
+    mask = find_tissue_layer(session.viewer.layers, "demo-000")
     mask.data = np.where(np.arange(mask.data.shape[1]) < mask.data.shape[1] // 2, mask.data, 0)  # type: ignore
     open_slide(classified, "demo-001", qtbot)  # painted, not used yet: it waits, out of sight
-    assert session.tissue_layer("demo-000") is mask and not mask.visible  # type: ignore[union-attr]
+    assert find_tissue_layer(session.viewer.layers, "demo-000") is mask and not mask.visible  # type: ignore[union-attr]
     open_slide(classified, "demo-000", qtbot)
-    assert session.tissue_layer("demo-000") is mask and mask.visible and viewer.layers[-1] is mask  # type: ignore
+    assert find_tissue_layer(session.viewer.layers, "demo-000") is mask and mask.visible and viewer.layers[-1] is mask  # type: ignore
     session.classify(viewer.layers["demo-000"], device="cpu")
     finish(session)
     answer = session.shown.prediction  # type: ignore[union-attr]
     assert answer.tissue_source == "given"
     open_slide(classified, "demo-001", qtbot)
-    assert session.tissue_layer("demo-000") is None
+    assert find_tissue_layer(session.viewer.layers, "demo-000") is None
     classified.classify_all()  # must not replace the answer that the mask led to
     finish(session)
     open_slide(classified, "demo-000", qtbot)
     assert session.shown.prediction.tissue_source == "given"  # type: ignore[union-attr]
-    assert session.edited_tissue("demo-000") is not None
+    assert edited_tissue(session.viewer.layers, "demo-000") is not None
     assert classified.table.lines[place(classified, "demo-000")].entry.probability == pytest.approx(
         answer.probabilities[answer.label]
     )

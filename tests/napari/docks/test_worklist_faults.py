@@ -89,7 +89,7 @@ def test_what_is_no_slide_is_one_failed_row_and_the_rest_is_classified(
     (slides / "nowhere.svs").symlink_to(slides / "gone.svs")
     read(slides, 4)
     told: list[str] = []
-    worklist.session.failed.connect(told.append)
+    worklist.session.jobs.failed.connect(told.append)
     states = {"a folder.svs": "failed", "a loop.svs": "failed", "demo-000.ome.tif": "ok", "nowhere.svs": "failed"}
     for _ in range(2):
         worklist.classify_all()
@@ -180,7 +180,7 @@ def test_another_folder_cannot_be_chosen_while_a_job_runs(
     read(slides, 1)
     seen: list[tuple[bool, str]] = []
     button = worklist.tools.choose_folder
-    worklist.session.stepped.connect(lambda _: seen.append((button.isEnabled(), button.toolTip())))
+    worklist.session.jobs.stepped.connect(lambda _: seen.append((button.isEnabled(), button.toolTip())))
     worklist.classify_all()
     finish(worklist.session)
     assert set(seen) == {(False, "A job is in progress; wait for it or cancel it first.")}
@@ -200,10 +200,10 @@ def test_progress_of_a_list_is_not_shown_over_another(
         else:
             seen.append(worklist.progress.format())
 
-    worklist.session.stepped.connect(change)
+    worklist.session.jobs.stepped.connect(change)
     worklist.classify_all()
     finish(worklist.session)
-    worklist.session.stepped.disconnect(change)
+    worklist.session.jobs.stepped.disconnect(change)
     qtbot.waitUntil(lambda: cells(worklist, STATUS) == {"demo-000.ome.tif": "new"}, timeout=PATIENCE)
     assert set(seen) == {"classify 1 slides of slides"}
     assert "1 of 1 slides of slides" in worklist.message.text()

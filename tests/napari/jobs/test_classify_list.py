@@ -164,14 +164,14 @@ def test_a_cancelled_list_keeps_what_is_finished_and_is_resumed(
 
     def stop(step: Step[object]) -> None:
         if states(worklist)["demo-000"] == "ok":
-            session.cancel()
+            session.jobs.cancel()
             cancelled.set()
 
     monkeypatch.setattr(one, "classify_steps", waiting)
-    session.stepped.connect(stop)
+    session.jobs.stepped.connect(stop)
     worklist.classify_all()
     finish(session)
-    session.stepped.disconnect(stop)
+    session.jobs.stepped.disconnect(stop)
     stopped = states(worklist)
     assert stopped == {"broken": "failed", "demo-000": "ok", "demo-001": "new", "demo-002": "new"}
     assert {row["slide_id"]: row["status"] for row in table(results, folder)} == stopped

@@ -13,7 +13,7 @@ from lrmil.steps import Step
 from napari_lrmil.session.session import Session
 from napari_lrmil.state.messages import explain
 from napari_lrmil.state.review_log import latest_in
-from napari_lrmil.state.shown import Shown
+from napari_lrmil.state.shown import ShownPrediction
 from napari_lrmil.widgets.parts import MessageLine, beside, listen, stacked
 
 if TYPE_CHECKING:
@@ -26,13 +26,18 @@ class CaseBox(QWidget):
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._session = session
-        self._shown: Shown | None = None
+        self._shown: ShownPrediction | None = None
         self._page: Path | None = None
         self.export_button, self.open_button = QPushButton("Export case..."), QPushButton("Open page")
         self.export_button.setToolTip("Table row, GeoJSON for QuPath, picture, and one page that holds everything")
         self.message = MessageLine()
         stacked(self, beside(self.export_button, self.open_button), self.message)
-        for signal in (session.shown_changed, session.revealed_changed, session.job_changed, session.model_changed):
+        for signal in (
+            session.shown_changed,
+            session.revealed_changed,
+            session.jobs.job_changed,
+            session.model_changed,
+        ):
             listen(signal, self.refresh)
         self.export_button.clicked.connect(self.export)
         self.open_button.clicked.connect(self.open_page)
@@ -45,7 +50,7 @@ class CaseBox(QWidget):
             self._shown, self._page = shown, None
             self.message.say("")
         made_by = shown is not None and session.bundle and session.bundle.sha256 == shown.prediction.bundle_sha256
-        ready = made_by and shown is not None and shown.complete and session.revealed and not session.busy
+        ready = made_by and shown is not None and shown.complete and session.revealed and not session.jobs.busy
         self.export_button.setEnabled(bool(ready))
         self.open_button.setVisible(self._page is not None)
 
@@ -64,7 +69,7 @@ class CaseBox(QWidget):
         self._page = None
         self.message.say("")
         name = f"export the case of {shown.source.slide_id}"
-        session.run(steps, name=name, on_result=self._offer_page, on_error=self._warn)
+        session.jobs.run(steps, name=name, on_result=self._offer_page, on_error=self._warn)
 
     def ask_for_folder(self) -> Path | None:
         """Ask where the case goes."""
@@ -85,7 +90,9 @@ class CaseBox(QWidget):
         self.message.warn(explain(error))
 
 
-def _export(folder: Path, shown: Shown, bundle: "Bundle", review: Review | None, patches: int) -> Iterator[Step[Path]]:
+def _export(
+    folder: Path, shown: ShownPrediction, bundle: "Bundle", review: Review | None, patches: int
+) -> Iterator[Step[Path]]:
     from lrmil.reports.case_page import write_case
     from lrmil.slides.slide import open_slide
 

@@ -22,11 +22,11 @@ from lrmil.errors import SlideError
 from lrmil.prediction.attention import ends
 from lrmil.slides.slide import open_slide
 from lrmil.steps import Step
-from napari_lrmil.jobs.worker import JobWorker, start_job
+from napari_lrmil.jobs.latest import LatestJob
 from napari_lrmil.layers.build import KEY, patches_layer
 from napari_lrmil.session.session import Session
 from napari_lrmil.state.messages import explain
-from napari_lrmil.state.shown import Shown
+from napari_lrmil.state.shown import ShownPrediction
 from napari_lrmil.widgets.parts import Text, listen
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Gallery(QWidget):
         self._session = session
         self._positions: dict[End, NDArray[np.int64]] = {}
         self._icons: dict[int, QIcon] = {}
-        self._job: JobWorker | None = None
+        self._reading = LatestJob(self)
         self.ends = QTabBar()
         for name in ("Highest attention", "Lowest attention"):
             self.ends.addTab(name)
@@ -85,7 +85,7 @@ class Gallery(QWidget):
     @property
     def reading(self) -> bool:
         """Whether pictures are still being read."""
-        return self._job is not None
+        return self._reading.running
 
     @property
     def layer(self) -> "Shapes | None":
@@ -96,6 +96,7 @@ class Gallery(QWidget):
     def refresh(self) -> None:
         """Choose the patches of the prediction that is shown, and read their pictures in a thread."""
         shown = self._session.shown
+        self._reading.forget()
         if shown is None or not shown.complete or not self._session.revealed:
             self._positions, self._icons = {}, {}
             self._fill()
@@ -131,7 +132,7 @@ class Gallery(QWidget):
         self.note.setVisible(not len(chosen))
         self._draw_squares(shown, chosen)
 
-    def _draw_squares(self, shown: Shown | None, chosen: NDArray[np.int64]) -> None:
+    def _draw_squares(self, shown: ShownPrediction | None, chosen: NDArray[np.int64]) -> None:
         """Show the squares in one layer that stays: removing it can crash Mesa's OpenGL at the next drawing."""
         viewer, layer = self._session.viewer, self.layer
         if shown is None or not len(chosen):
@@ -156,31 +157,17 @@ class Gallery(QWidget):
             layer.name, layer.metadata, layer.visible = keywords["name"], keywords["metadata"], True
         viewer.layers.selection.active = active
 
-    def _read_pictures(self, shown: Shown, positions: list[int]) -> None:
-        if self._job is not None:
-            self._job.quit()
-
-        def read() -> Iterator[Step[Picture]]:
-            yield from _pictures(shown, positions)
-
-        def arrived(step: Step[Picture]) -> None:
-            if step.result is not None and shown is self._session.shown:
-                self._set_picture(*step.result)
-
-        def ended() -> None:
-            if self._job is job:
-                self._job = None
-
-        job = start_job(
-            read,
+    def _read_pictures(self, shown: ShownPrediction, positions: list[int]) -> None:
+        self._reading.start(
+            lambda: _pictures(shown, positions),
             name=f"read patches of {shown.source.slide_id}",
-            on_step=arrived,
-            on_result=lambda result: None,
+            on_step=self._take_picture,
             on_error=lambda error: self._say(explain(error)),
-            on_end=ended,
-            owner=self,
         )
-        self._job = job
+
+    def _take_picture(self, step: Step[Picture]) -> None:
+        if step.result is not None:
+            self._set_picture(*step.result)
 
     def _say(self, text: str) -> None:
         self.note.setText(text)
@@ -205,7 +192,7 @@ class Gallery(QWidget):
         viewer.scene.camera.zoom = min(viewer.canvas.size) / (AROUND * side)
 
 
-def _pictures(shown: Shown, positions: list[int]) -> Iterator[Step[Picture]]:
+def _pictures(shown: ShownPrediction, positions: list[int]) -> Iterator[Step[Picture]]:
     """Read patches as the model saw them; one that cannot be read has no picture."""
     patches = shown.prediction.patches
     with open_slide(shown.source.path, mpp=shown.source.mpp) as slide:

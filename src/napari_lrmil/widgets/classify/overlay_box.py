@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QSlider, Q
 
 from napari_lrmil.layers.build import KEY, KIND_NAMES, AttentionKind, attention_layer
 from napari_lrmil.session.session import Session
-from napari_lrmil.state.shown import Shown
+from napari_lrmil.state.shown import ShownPrediction
 from napari_lrmil.widgets.parts import Text, listen
 
 if TYPE_CHECKING:
@@ -87,12 +87,12 @@ class OverlayBox(QWidget):
         """Add percent points to the opacity."""
         self.opacity.setValue(self.opacity.value() + by)
 
-    def _add(self, shown: Shown) -> None:
+    def _add(self, shown: ShownPrediction) -> None:
         data, keywords, _ = attention_layer(shown.prediction, kind=self.chosen, opacity=self.opacity.value() / 100)
         added = self._session.viewer.add_image(data, visible=self.visible.isChecked(), **keywords)
         added.colorbar.visible = True
 
-    def _update(self, layer: "Image", shown: Shown) -> None:
+    def _update(self, layer: "Image", shown: ShownPrediction) -> None:
         values, keywords, _ = attention_layer(shown.prediction, kind=self.chosen)
         layer.data = values
         limits = keywords["contrast_limits"]

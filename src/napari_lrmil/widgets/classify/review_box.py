@@ -21,7 +21,7 @@ from lrmil.tasks.choice import stated_name
 from napari_lrmil.session.session import Session
 from napari_lrmil.state.messages import explain
 from napari_lrmil.state.review_log import described, latest_in, reviews_in
-from napari_lrmil.state.shown import Shown
+from napari_lrmil.state.shown import ShownPrediction
 from napari_lrmil.widgets.classify.case_box import CaseBox
 from napari_lrmil.widgets.parts import MessageLine, Text, beside, listen, stacked
 
@@ -73,9 +73,9 @@ class ReviewBox(QWidget):
         if self.own.currentIndex() < 1:
             self.message.warn("Expected your label. Got none; choose one, then record it.")
             return
-        label, unseen = self.own.currentText(), not self._session.seen
+        label, unseen = self.own.currentText(), not self._session.blinding.seen
         if self._append(shown, "read", label=label, human_first=unseen):
-            self._session.revealed = True
+            self._session.reveal()
 
     def save(self) -> None:
         """Write the review into the log; what was entered stays when that fails."""
@@ -160,7 +160,7 @@ class ReviewBox(QWidget):
     def _act(self) -> None:
         (self.save if self._session.revealed else self.record_label)()
 
-    def _change_slide(self, shown: Shown | None) -> None:
+    def _change_slide(self, shown: ShownPrediction | None) -> None:
         """Put away what was entered for the last slide, and take up what was entered for this one."""
         key = None if shown is None or not shown.complete else key_of(shown)
         if key == self._key:
@@ -175,7 +175,7 @@ class ReviewBox(QWidget):
         else:
             self._set(Draft())
 
-    def _fill_classes(self, shown: Shown) -> None:
+    def _fill_classes(self, shown: ShownPrediction) -> None:
         names = list(shown.prediction.probabilities)
         self.own.clear()
         self.own.addItems(["choose", *names])
@@ -207,7 +207,7 @@ class ReviewBox(QWidget):
         self.saved.setText(self._last_saved(shown) if shown is not None and complete else "")
         self.saved.setVisible(bool(self.saved.text()))
 
-    def _last_saved(self, shown: Shown) -> str:
+    def _last_saved(self, shown: ShownPrediction) -> str:
         review = latest_in(self._session.review_log).get(key_of(shown))
         if review is None or not self._session.revealed:
             return ""
@@ -215,10 +215,10 @@ class ReviewBox(QWidget):
         return f"reviewed: {described(review, timed=True)}{by}"
 
     def _append(
-        self, shown: Shown, event: Event, *, label: str, human_first: bool, decision: Decision | None = None
+        self, shown: ShownPrediction, event: Event, *, label: str, human_first: bool, decision: Decision | None = None
     ) -> bool:
         """Write an entry; False when that failed, with the reason in the message line."""
-        prediction, viewed = shown.prediction, time.monotonic() - self._session.revealed_at
+        prediction, viewed = shown.prediction, time.monotonic() - self._session.blinding.changed_at
         try:
             entry = Review(
                 event=event,
@@ -243,7 +243,7 @@ class ReviewBox(QWidget):
         self.message.say("")
         return True
 
-    def _was_read_first(self, shown: Shown) -> bool:
+    def _was_read_first(self, shown: ShownPrediction) -> bool:
         """Whether this reader recorded a label before they saw the output."""
         about = shown.prediction.slide_fingerprint, self._session.reviewer
         reads = (one for one in reviews_in(self._session.review_log).reviews if one.event == "read" and one.human_first)
@@ -261,6 +261,6 @@ class ReviewBox(QWidget):
             self._session.read_first_changed.emit()  # what is hidden from one reader is known to another
 
 
-def key_of(shown: Shown) -> ReviewKey:
+def key_of(shown: ShownPrediction) -> ReviewKey:
     """Slide and model of a prediction, as the log knows them."""
     return shown.prediction.slide_fingerprint, shown.prediction.bundle_sha256

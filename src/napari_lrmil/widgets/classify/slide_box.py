@@ -20,6 +20,7 @@ from lrmil.slides.source import EXTENSIONS
 from napari_lrmil.layers.build import KEY
 from napari_lrmil.layers.reader import read_slides
 from napari_lrmil.layers.slides import slides_in
+from napari_lrmil.session.opened_slide import set_mpp
 from napari_lrmil.session.session import Session
 from napari_lrmil.widgets.parts import Text, listen
 
@@ -93,12 +94,12 @@ class SlideBox(QWidget):
 
     def open_file(self, path: str) -> None:
         """Open a slide as a layer; what is wrong with it is said."""
-        self._session.began.emit()
+        self._session.jobs.began.emit()
         try:
             for data, keywords, _ in read_slides(path):
                 self._session.viewer.add_image(data, **keywords)
         except LrmilError as error:
-            self._session.failed.emit(str(error))
+            self._session.jobs.failed.emit(str(error))
 
     def take_typed(self) -> bool:
         """Take up um/px that were typed and not set; False when they are refused, which is said."""
@@ -126,11 +127,11 @@ class SlideBox(QWidget):
         layer = self.layer
         if layer is None:
             return False
-        self._session.began.emit()
+        self._session.jobs.began.emit()
         try:
-            self._session.set_mpp(layer, self.mpp.value())
+            set_mpp(self._session.viewer.layers, layer, self.mpp.value())
         except LrmilError as error:
-            self._session.failed.emit(str(error).replace(REMEDY, "Type another; a 20x scan has about 0.5."))
+            self._session.jobs.failed.emit(str(error).replace(REMEDY, "Type another; a 20x scan has about 0.5."))
             return False
         self._show_resolution()
         return True

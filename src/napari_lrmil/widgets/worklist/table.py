@@ -2,8 +2,8 @@
 
 import html
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +11,7 @@ from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, QSize, QSortF
 from qtpy.QtGui import QColor, QFont, QResizeEvent
 from qtpy.QtWidgets import QAbstractItemView, QTableView
 
+from napari_lrmil.session.worklist_review import Judge
 from napari_lrmil.state.worklist import Entry
 
 COLUMNS = ("Slide", "Status", "Class", "Probability", "Message", "Reviewed", "Patches", "Unreadable")
@@ -85,7 +86,7 @@ class WorklistTable(QAbstractTableModel):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.lines: list[Line] = []
-        self._places: dict[Path, int] = {}
+        self._rows: dict[Path, int] = {}
         self._opened: Path | None = None
 
     @property
@@ -98,40 +99,42 @@ class WorklistTable(QAbstractTableModel):
         known = {line.entry.path: line for line in self.lines if not line.entry.twin}
         self.beginResetModel()
         self.lines = [Line(entry) if entry.twin else known.get(entry.path, Line(entry)) for entry in entries]
-        self._places = {entry.path: place for place, entry in enumerate(entries)}
+        self._rows = {entry.path: row for row, entry in enumerate(entries)}
         self.endResetModel()
 
-    def place_of(self, path: Path | None) -> int | None:
-        """Row of a slide, None when it is not in the list."""
-        return None if path is None else self._places.get(path)
+    def row_of(self, path: Path | None) -> int | None:
+        """Return the row of a slide, None when it is not in the list."""
+        return None if path is None else self._rows.get(path)
 
-    def put(self, entries: Sequence[Entry]) -> None:
-        """Bring slides up to date; those of another list are none of this one's business."""
-        places = [self._places[entry.path] for entry in entries if entry.path in self._places]
-        for entry in entries:
-            if (place := self.place_of(entry.path)) is not None:
-                self.lines[place] = replace(self.lines[place], entry=entry)
-        if places:
-            self._told(min(places), max(places))
+    def put(self, entries: Sequence[Entry], judge: Judge) -> None:
+        """Bring slides up to date, each judged before it is shown; skip those of another list."""
+        rows = {self._rows[entry.path]: entry for entry in entries if entry.path in self._rows}
+        for row, entry in rows.items():
+            self.lines[row] = Line(entry, *judge(entry))
+        if rows:
+            self._emit_changed(min(rows), max(rows))
 
     def count(self) -> tuple[int, int]:
         """How many are reviewed, and how many have an answer that is hidden."""
         return sum(bool(line.reviewed) for line in self.lines), sum(line.hidden for line in self.lines)
 
-    def judge(self, judge: Callable[[Entry], tuple[str, bool]]) -> None:
-        """Set of every slide how it was reviewed and whether its answer is hidden."""
-        changed = [Line(line.entry, *judge(line.entry)) for line in self.lines]
-        if changed != self.lines:
-            self.lines = changed
-            self._told(0, len(self.lines) - 1)
+    def judge(self, judge: Judge) -> None:
+        """Set for every slide how it was reviewed and whether its result is hidden."""
+        judged = [Line(line.entry, *judge(line.entry)) for line in self.lines]
+        changed = [row for row, (old, new) in enumerate(zip(self.lines, judged, strict=True)) if old != new]
+        if changed:
+            self.lines = judged
+            self._emit_changed(changed[0], changed[-1])
 
     def mark(self, path: Path | None) -> None:
         """Show one slide in bold: the one that is open in the viewer."""
-        for place in (self.place_of(self._opened), self.place_of(path)):
-            if place is not None:
-                self._opened = path
-                self._told(place, place)
+        if path == self._opened:
+            return
+        rows = self.row_of(self._opened), self.row_of(path)
         self._opened = path
+        for row in rows:
+            if row is not None:
+                self._emit_changed(row, row)
 
     def rowCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: B008
         """Qt asks how many lines there are."""
@@ -167,7 +170,7 @@ class WorklistTable(QAbstractTableModel):
             return COLUMNS[section]
         return None
 
-    def _told(self, first: int, last: int) -> None:
+    def _emit_changed(self, first: int, last: int) -> None:
         self.dataChanged.emit(self.index(first, 0), self.index(last, len(COLUMNS) - 1))
 
 
@@ -192,9 +195,17 @@ class WorklistOrder(QSortFilterProxyModel):
         self._words = text.casefold().split()
         self.invalidate()
 
-    def places(self) -> list[int]:
-        """Rows of the table in the order and choice that is shown."""
-        return [self.mapToSource(self.index(row, 0)).row() for row in range(self.rowCount())]
+    def table_rows(self, *, after: int | None = None) -> list[int]:
+        """Return the rows of the table that are shown, in the order that is shown.
+
+        Parameters
+        ----------
+        after
+            Row of the table to begin behind, and to end with; from the top when it is None or not shown.
+        """
+        rows = [self.mapToSource(self.index(row, 0)).row() for row in range(self.rowCount())]
+        start = rows.index(after) + 1 if after in rows else 0
+        return rows[start:] + rows[:start]
 
     def lessThan(self, left: QModelIndex, right: QModelIndex) -> bool:
         """Qt asks which of two cells comes first."""

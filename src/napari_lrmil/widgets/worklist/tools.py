@@ -1,5 +1,6 @@
 """The worklist's buttons and fields, in as many rows as the dock's width asks for."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QLineEdit, QPushButton,
 from superqt import QFlowLayout
 
 from lrmil.steps import Step
+from napari_lrmil.state.worklist import Entry
 from napari_lrmil.widgets.device_box import DeviceBox
 from napari_lrmil.widgets.worklist.table import CHOICES
 
@@ -94,6 +96,15 @@ def progress_text(step: Step[object]) -> str:
         left = step.metrics["seconds_left"]
         words.append(f"{left:.0f} s left" if left < SHORT else f"{left / 60:.0f} min left")
     return ", ".join(words)
+
+
+def finished_text(entries: Sequence[Entry], name: str) -> str:
+    """Return how a run over the list `name` ended, such as "Classified 3 of 4 slides of scans. 1 failed; ..."."""
+    failures = sum(entry.status == "failed" for entry in entries)
+    noted = sum(entry.done and bool(entry.message) for entry in entries)
+    parts = ", ".join(f"{count} {what}" for count, what in ((failures, "failed"), (noted, "with notes")) if count)
+    reason = f" {parts}; the column Message says why." if parts else ""
+    return f"Classified {len(entries) - failures} of {len(entries)} slides of {name}.{reason}"
 
 
 def shortened(name: str) -> str:

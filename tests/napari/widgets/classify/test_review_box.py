@@ -19,7 +19,7 @@ from lrmil.steps import last
 from napari_lrmil.session import session as session_module
 from napari_lrmil.session.session import Session, session_of
 from napari_lrmil.state.preferences import Preferences
-from napari_lrmil.state.shown import Shown
+from napari_lrmil.state.shown import ShownPrediction
 from napari_lrmil.widgets.classify.overlay_box import OverlayBox
 from napari_lrmil.widgets.classify.result_box import ResultBox
 from napari_lrmil.widgets.classify.review_box import ReviewBox
@@ -28,7 +28,7 @@ from support.runs import ON_CPU
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
 
-Show = Callable[..., Shown]
+Show = Callable[..., ShownPrediction]
 
 
 @pytest.fixture(scope="module")
@@ -37,12 +37,12 @@ def bundle(model_folder: Path) -> Bundle:
 
 
 @pytest.fixture(scope="module")
-def predictions(cohort: Path, bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Shown]:
+def predictions(cohort: Path, bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> dict[str, ShownPrediction]:
     found = {}
     for name in ("demo-001", "demo-002"):
         source = SlideSource(name, cohort / "slides" / f"{name}.ome.tif")
         out = tmp_path_factory.mktemp(name)
-        found[name] = Shown(last(predict_one(source, bundle, out, ON_CPU)), source, out)
+        found[name] = ShownPrediction(last(predict_one(source, bundle, out, ON_CPU)), source, out)
     return found
 
 
@@ -56,10 +56,10 @@ def box(session: Session, bundle: Bundle, qtbot: "QtBot") -> ReviewBox:
 
 
 @pytest.fixture
-def show(session: Session, predictions: dict[str, Shown]) -> Show:
+def show(session: Session, predictions: dict[str, ShownPrediction]) -> Show:
     """Show the prediction of a slide; `changes` are made to it."""
 
-    def show(name: str = "demo-001", **changes: object) -> Shown:
+    def show(name: str = "demo-001", **changes: object) -> ShownPrediction:
         shown = predictions[name]
         shown = replace(shown, prediction=replace(shown.prediction, **changes))  # type: ignore[arg-type]
         session.show(shown)
@@ -92,7 +92,7 @@ def test_each_decision_is_saved_with_what_it_is_about(
     box: ReviewBox, show: Show, session: Session, bundle: Bundle, decision: str, qtbot: "QtBot"
 ) -> None:
     prediction = show().prediction
-    session.revealed_at -= 30
+    session.blinding = replace(session.blinding, changed_at=session.blinding.changed_at - 30)
     saved: list[bool] = []
     session.reviewed.connect(lambda: saved.append(True))
     assert box.agree.text() == f"Agree: {prediction.label}" and not box.classes.isEnabled()
@@ -241,7 +241,7 @@ def test_a_read_that_cannot_be_recorded_does_not_reveal(box: ReviewBox, show: Sh
 
 
 def test_the_preferences_give_the_reader_and_whether_to_read_first(
-    predictions: dict[str, Shown], qtbot: "QtBot", monkeypatch: pytest.MonkeyPatch
+    predictions: dict[str, ShownPrediction], qtbot: "QtBot", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen = Preferences(read_first=True, reviewer="EF")
     monkeypatch.setattr(session_module, "read_preferences", lambda: chosen)
@@ -272,11 +272,11 @@ def test_the_case_is_exported_with_its_review_and_its_page_opened(
     box.save()
     box.case.ask_for_folder = lambda: None  # type: ignore[method-assign]
     box.case.export_button.click()
-    assert not session.busy and not box.case.open_button.isVisible()
+    assert not session.jobs.busy and not box.case.open_button.isVisible()
     out = tmp_path / "case"
     box.case.ask_for_folder = lambda: out  # type: ignore[method-assign]
     box.case.export_button.click()
-    assert session.busy and not box.case.export_button.isEnabled()
+    assert session.jobs.busy and not box.case.export_button.isEnabled()
     finish(session)
     assert sorted(path.name for path in out.iterdir()) == [
         f"demo-001.{end}" for end in ("csv", "geojson", "html", "png")
