@@ -16,7 +16,7 @@ from napari_lrmil.session.worklist_review import judge_by
 from napari_lrmil.session.worklist_viewer import current_slide, show_opened
 from napari_lrmil.state import folders
 from napari_lrmil.state.messages import explain
-from napari_lrmil.state.worklist import FIND, JOB, Entry, answered, scan, summary
+from napari_lrmil.state.worklist import FIND, JOB, Entry, scan, summary, with_prediction
 from napari_lrmil.state.worklist_memory import list_file, read_memory
 from napari_lrmil.widgets.parts import MessageLine, SessionDock, Text, listen
 from napari_lrmil.widgets.worklist.table import WorklistOrder, WorklistTable, make_view
@@ -92,7 +92,7 @@ class Worklist(SessionDock):
 
     def classify(self, chosen: Sequence[Entry]) -> None:
         """Classify some slides of the list in a thread, one after the other."""
-        bundle, folder, todo = self.session.bundle, self.folder, [entry for entry in chosen if not entry.twin]
+        bundle, folder, todo = self.session.bundle, self.folder, [entry for entry in chosen if not entry.duplicate_name]
         if bundle is None or folder is None or not todo:
             self.message.say("Nothing to classify: choose a folder, a model and slides that have names of their own.")
             return
@@ -243,8 +243,8 @@ class Worklist(SessionDock):
     def _shown_changed(self) -> None:
         shown = self.session.shown
         row = None if shown is None or not shown.complete else self.table.row_of(shown.source.path)
-        if shown is not None and row is not None and not self.table.lines[row].entry.twin:
-            self._put([answered(self.table.lines[row].entry, shown.prediction, self._model())])
+        if shown is not None and row is not None and not self.table.lines[row].entry.duplicate_name:
+            self._put([with_prediction(self.table.lines[row].entry, shown.prediction, self._model())])
         self.table.mark(current_slide(self.session))
 
     def _reviewed(self) -> None:

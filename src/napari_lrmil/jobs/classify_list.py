@@ -1,4 +1,4 @@
-"""Classify the slides of a list in a thread: one bad slide is a failed entry, and the rest goes on."""
+"""Classify the slides of a list: a slide that fails is a failed entry, and the others are classified."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from lrmil.steps import Step
 from napari_lrmil.layers.build import LayerData, slide_layer, tissue_layer
 from napari_lrmil.state.messages import REWORDING
 from napari_lrmil.state.shown import ShownPrediction, case_folder
-from napari_lrmil.state.worklist import JOB, Entry, answered, failed, failed_by, row_of_entry, with_saved
+from napari_lrmil.state.worklist import JOB, Entry, failed, failed_by, row_of_entry, with_new_results, with_prediction
 from napari_lrmil.state.worklist_memory import Failures, list_file, read_memory
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ class Opened(NamedTuple):
     layers: list[LayerData]
     """The slide, and its tissue mask where one was painted."""
     shown: ShownPrediction | None
-    """What is saved of it, None when there is nothing of the model in use."""
+    """Its saved prediction, None without one by the model in use."""
     note: str
-    """Why there is nothing, "" otherwise."""
+    """Why there is no prediction, "" when there is one."""
 
 
 def classify_list(
@@ -41,27 +41,29 @@ def classify_list(
     device: str,
     uncertain_below: float = 0.0,
 ) -> Iterator[Step[list[Entry]]]:
-    """Classify slides of a list, each into its own results folder; what is there already is passed over.
+    """Classify slides of a list, each into its own results folder; skip those that are classified already.
 
     Parameters
     ----------
     chosen, entries
-        The slides to classify, and all of the list, whose rows go into the table beside.
+        The slides to classify, and all slides of the list, whose rows go into the table of results.
+    bundle
+        The model.
     folder, results
-        Folder of the list, and of all results.
+        Folder of the slides, and of all results.
     device, uncertain_below
         As in `lrmil.prediction.options.PredictOptions`.
 
     Yields
     ------
     Step
-        Per batch and per slide, with the entry as it is now. Its metrics are ``slides_per_min`` and ``seconds_left``,
-        once a slide has been computed.
+        After each batch and each slide, with the changed entry. Once a slide has been computed, the metrics
+        ``slides_per_min`` and ``seconds_left`` are there.
 
     Raises
     ------
     OverwriteError
-        If the results folder lies in a slide, or another file has the name of the list's own.
+        If the results folder lies in a slide, or another file has the name of a file of the list.
     OutputError
         If the results cannot be written, or the disk is full.
     RunError
@@ -74,8 +76,8 @@ def classify_list(
 
     path = list_file(results, folder, ".json")
     require_free(path, is_worklist)
-    known = {one.path: one for one in with_saved(entries, results, bundle.sha256, read_memory(path))}
-    todo = [known.get(entry.path, entry) for entry in chosen if not entry.twin]
+    known = {one.path: one for one in with_new_results(entries, results, bundle.sha256, read_memory(path))}
+    todo = [known.get(entry.path, entry) for entry in chosen if not entry.duplicate_name]
     run = _Run(todo)
     steps = predict_batch(
         [entry.source for entry in todo],
@@ -106,7 +108,21 @@ def classify_list(
 
 
 def open_entry(entry: Entry, results: Path, bundle_sha256: str) -> Iterator[Step[Opened]]:
-    """Open a slide of the list and read what is saved of it.
+    """Open a slide of the list and read its saved prediction.
+
+    Parameters
+    ----------
+    entry
+        The slide.
+    results
+        Folder of all results.
+    bundle_sha256
+        Hash of the model in use.
+
+    Yields
+    ------
+    Step
+        One, with the slide.
 
     Raises
     ------
@@ -122,12 +138,12 @@ def open_entry(entry: Entry, results: Path, bundle_sha256: str) -> Iterator[Step
     if prediction is None or prediction.bundle_sha256 != bundle_sha256:
         note = entry.message or f"{entry.slide_id} has not been classified with this model yet."
     elif prediction.slide_fingerprint != slide.fingerprint:
-        note = f"{entry.path.name} was changed after it was classified; classify it again."
+        note = f"{entry.path.name} was changed after it was classified. Classify it again."
     else:
         shown = ShownPrediction(prediction, entry.source, out)
         if prediction.tissue_source == "given" and (mask := read_tissue(out, entry.slide_id)) is not None:
             layer = tissue_layer(mask, prediction.mpp, slide_id=entry.slide_id)
-            layer[1]["metadata"]["lrmil"]["sha256"] = ""  # painted: never to be taken for the one found automatically
+            layer[1]["metadata"]["lrmil"]["sha256"] = ""  # a painted mask must not pass for the automatic one
             layers.append(layer)
     yield Step(("open",), 1, 1, result=Opened(layers, shown, note))
 
@@ -145,7 +161,7 @@ def _outputs(entries: Sequence[Entry], folder: Path, results: Path) -> "BatchOut
 
 def _answer(entry: Entry, outcome: "BatchOutcome", bundle_sha256: str) -> Entry:
     if outcome.prediction is not None:
-        return answered(entry, outcome.prediction, bundle_sha256)
+        return with_prediction(entry, outcome.prediction, bundle_sha256)
     if outcome.error is not None:
         return failed_by(entry, outcome.error)
     row = outcome.row
@@ -153,19 +169,19 @@ def _answer(entry: Entry, outcome: "BatchOutcome", bundle_sha256: str) -> Entry:
 
 
 class _Run:
-    """Counts the slides of a run, and how fast those go that are computed, not passed over."""
+    """Counts the slides of a run, and the time of those that are computed, not skipped."""
 
     def __init__(self, todo: Sequence[Entry]) -> None:
         self.answers: list[Entry] = []
         self._todo = todo
-        self._left = sum(not entry.done for entry in todo)  # the others are passed over
+        self._left = sum(not entry.done for entry in todo)  # the others are skipped
         self._computed, self._seconds = 0, 0.0
         self._begun = time.monotonic()
         self._computes = False
 
     @property
     def current(self) -> Entry:
-        """The slide that is read, as it was before."""
+        """The slide that is being read, as it was before."""
         return self._todo[len(self.answers)]
 
     def start_next(self) -> Iterator[Step[list[Entry]]]:
@@ -175,7 +191,7 @@ class _Run:
 
     def read(self, step: Step["BatchOutcome"], outcome: "BatchOutcome") -> Step[list[Entry]]:
         """Report how far the slide is read."""
-        self._computes |= outcome.prediction is None  # what is passed over has its answer in its only Step
+        self._computes |= outcome.prediction is None  # a skipped slide has its prediction in its only Step
         part = step.done / step.total if step.total else 0.0
         return self._step(replace(self.current, status="running", part=part))
 

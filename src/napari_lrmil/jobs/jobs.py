@@ -1,28 +1,33 @@
-"""The job that runs beside the window: one at a time, told by signals, with its errors as sentences."""
+"""One job at a time beside the window, reported by signals, with its errors as sentences."""
 
 from collections.abc import Callable
-from typing import Any
 
 from psygnal import Signal
 
-from lrmil.steps import Step
+from lrmil.steps import Step, T
 from napari_lrmil.jobs.worker import JobWorker, MakeSteps, start_job
 from napari_lrmil.state.messages import explain
 
 
 class Jobs:
-    """Runs one job after another; every change is told by a signal, in the main thread.
+    """Runs one job after another in a thread; all signals are emitted in the main thread.
 
-    Signals
-    -------
+    Made by a `Session`, which owns it. Docks follow its signals.
+
+    Attributes
+    ----------
     began
-        A job was asked for, whether or not it could start: what an earlier one said no longer holds.
+        Signal: a job was requested, whether or not it could start. Messages about an earlier one are out of date.
     job_changed
-        A job started or ended.
+        Signal: a job started or ended.
     stepped
-        A Step of it.
+        Signal: a Step of the job.
     failed
-        The sentence of what went wrong.
+        Signal: what went wrong, in one sentence.
+    job
+        The job in progress, None when there is none.
+    job_name
+        Its name, "" when there is none.
     """
 
     began = Signal()
@@ -36,25 +41,38 @@ class Jobs:
 
     @property
     def busy(self) -> bool:
-        """Whether a job runs; one at a time, so that they do not share a device."""
+        """Whether a job runs. There is one at a time, so that jobs do not share a device."""
         return self.job is not None
 
     def run(
-        self, make_steps: MakeSteps[Any], *, name: str, on_step: Any = None, on_result: Any, on_error: Any = None
+        self,
+        make_steps: MakeSteps[T],
+        *,
+        name: str,
+        on_step: Callable[[Step[T]], None] | None = None,
+        on_result: Callable[[T], None],
+        on_error: Callable[[Exception], None] | None = None,
     ) -> bool:
-        """Start a job unless one runs already; False when it was not started.
+        """Start a job unless one is in progress.
 
         Parameters
         ----------
+        make_steps, name
+            As in `napari_lrmil.jobs.worker.start_job`.
         on_step, on_result, on_error
-            Called as in `start_job`; without `on_error` an error is told by `failed`.
+            Called as in `start_job`; without `on_error`, `failed` is emitted.
+
+        Returns
+        -------
+        bool
+            False when another job is in progress, which `failed` says.
         """
         self.began.emit()
         if self.busy:
-            self.failed.emit(f"Expected no job in progress. Got {self.job_name!r}; wait for it or cancel it first.")
+            self.failed.emit(f"{self.job_name!r} is still running. Wait for it, or cancel it first.")
             return False
 
-        def step(step: Step[Any]) -> None:
+        def step(step: Step[T]) -> None:
             self.stepped.emit(step)
             if on_step:
                 on_step(step)
@@ -76,7 +94,7 @@ class Jobs:
         return True
 
     def when_idle(self, action: Callable[[], object]) -> None:
-        """Do something as soon as no job runs: now, or when the one in progress has ended."""
+        """Call `action` as soon as no job runs: now, or when the one in progress has ended."""
         if not self.busy:
             action()
             return
@@ -89,6 +107,6 @@ class Jobs:
         self.job_changed.connect(ended)
 
     def cancel(self) -> None:
-        """Ask the job to end after the Step in progress."""
+        """Ask the job to end after its current Step."""
         if self.job is not None:
             self.job.quit()

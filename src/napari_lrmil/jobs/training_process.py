@@ -1,4 +1,4 @@
-"""Training as a process of its own: the command line, started so that it outlives the viewer."""
+"""Training as a separate process: the command line, started so that it continues when the viewer is closed."""
 
 import os
 import subprocess
@@ -14,24 +14,35 @@ from lrmil.io.plain_files import open_plain
 from lrmil.io.settings import write_toml
 
 SETTINGS, LOG = "settings.toml", "train.log"
-SAYS = "lrmil train: "  # how the command line begins the reason why it gave up
-LAST_BYTES = 1 << 20  # of what it printed that are looked at
-LONGEST = 600  # characters of what it printed that are shown
-BEGINS = 60.0  # seconds within which a training that was started says so in its run folder
-_started: dict[Path, "subprocess.Popen[bytes]"] = {}  # by run folder; held so that one that ends is taken leave of
+REASON = "lrmil train: "  # the command line begins the reason of a failure with it
+MAX_BYTES = 1 << 20  # of its log that are searched, from the end
+MAX_CHARACTERS = 600  # of the reason that are shown
+START_SECONDS = 60.0  # within which a training that was started writes into its run folder
+_started: dict[Path, "subprocess.Popen[bytes]"] = {}  # by run folder; kept so that finished processes are reaped
 
 
 def start_training(
     run: Path, slides: Path, labels: Path, config: TrainConfig, device: str, *, options: TableOptions | None = None
 ) -> None:
-    """Start ``lrmil train`` on a run folder; a run that is there goes on.
+    """Start ``lrmil train`` on a run folder; a run that is in it is resumed.
 
-    Its settings go to ``settings.toml`` in the folder, and what it prints to ``train.log``.
+    The settings go to ``settings.toml`` in the folder, the output to ``train.log``.
+
+    Parameters
+    ----------
+    run, slides, labels
+        The run folder, the folder of slides and the table of labels.
+    config
+        Settings of the training.
+    device
+        "auto" or a name of `lrmil.models.devices.available_devices`.
+    options
+        How the table is read.
 
     Raises
     ------
     OverwriteError
-        If one of the two is there and was not written by the plugin.
+        If one of the two files exists and was not written by the plugin.
     OSError
         If the folder cannot be written.
     """
@@ -52,7 +63,10 @@ def start_training(
 
 
 def has_process(run: Path) -> bool:
-    """Whether a training that was started here is there; it begins its work some seconds after, and ends it before."""
+    """Return True while the process of a training started by this viewer is alive.
+
+    It begins to log a few seconds after its start, and ends shortly after its last line.
+    """
     process = _started.get(run)
     if process is not None and process.poll() is not None:
         del _started[run]
@@ -60,27 +74,27 @@ def has_process(run: Path) -> bool:
 
 
 def may_begin(run: Path) -> bool:
-    """Whether a training, perhaps of another viewer, was started so lately that it has not yet begun its work."""
+    """Return True if a training, perhaps of another viewer, was started too recently to have logged anything."""
     try:
         log = (run / LOG).stat()
     except OSError:
         return False
-    if log.st_size > 0 or time.time() - log.st_mtime > BEGINS:
+    if log.st_size > 0 or time.time() - log.st_mtime > START_SECONDS:
         return False
     steps = run / "steps.jsonl"
     return not steps.exists() or steps.stat().st_mtime < log.st_mtime
 
 
 def last_words(run: Path) -> str:
-    """Give the reason with which the training gave up, of a traceback the last line; "" when it printed nothing."""
+    """Return the reason of a failure from the log: of a traceback the last line, "" when the log is empty."""
     try:
         with open_plain(run / LOG) as log:
-            log.seek(-min(log.seek(0, os.SEEK_END), LAST_BYTES), os.SEEK_END)
-            text = log.read(LAST_BYTES).decode("utf-8", errors="replace").strip()
+            log.seek(-min(log.seek(0, os.SEEK_END), MAX_BYTES), os.SEEK_END)
+            text = log.read(MAX_BYTES).decode("utf-8", errors="replace").strip()
     except (OSError, FormatError):
         return ""
-    reason = text.rpartition(SAYS)[2] if SAYS in text else text.rpartition("\n")[2]
-    return reason.strip()[:LONGEST]
+    reason = text.rpartition(REASON)[2] if REASON in text else text.rpartition("\n")[2]
+    return reason.strip()[:MAX_CHARACTERS]
 
 
 def _detached() -> int:

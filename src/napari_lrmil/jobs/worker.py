@@ -1,7 +1,7 @@
-"""Run the core's Steps in a thread: every error arrives, and a cancelled job has cleaned up before it ends.
+"""Run the core's Steps in a thread: every error is reported, and a cancelled job cleans up before it ends.
 
-napari's own generator worker swallows a RuntimeError, which is what torch raises: superqt turns it into a warning and
-emits neither `errored` nor `finished`. It also leaves a cancelled generator open.
+napari's own generator worker does neither. superqt turns a RuntimeError, which torch raises, into a warning and emits
+neither `errored` nor `finished`; and a cancelled generator stays open.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,14 +16,14 @@ MakeSteps = Callable[[], Iterator[Step[T]]]
 
 
 class JobSignals(WorkerBaseSignals):
-    """What a job tells the main thread, besides started, returned, errored and finished."""
+    """Signals of a job to the main thread, besides started, returned, errored and finished."""
 
     stepped = Signal(object)
     aborted = Signal()
 
 
 class JobWorker(WorkerBase):
-    """Takes the Steps of one job in a thread; `quit` ends it after the Step in progress.
+    """Runs the Steps of one job in a thread; `quit` ends it after its current Step.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class JobWorker(WorkerBase):
         self._make_steps = make_steps
 
     def work(self) -> object:
-        """Emit every Step; the answer is the result of the last one."""
+        """Emit every Step and return the result of the last one."""
         steps = self._make_steps()
         result: object = None
         try:
@@ -69,13 +69,18 @@ def start_job(
     Parameters
     ----------
     make_steps
-        Gives the Steps; called in the thread.
+        Returns the Steps; called in the thread.
     name
-        What napari's activity dock and its question at closing call the job.
+        Name of the job in napari's activity dock, and in its question when the window is closed.
     on_step, on_result, on_error, on_end
-        Called with each Step, with the last Step's result (not when cancelled), with what was raised, and at the end.
+        Called with each Step, with the last Step's result (not when cancelled), with the exception, and at the end.
     owner
-        Whose callbacks these are, where they are not its methods; once it is deleted they are not called any more.
+        Widget of callbacks that are not its methods; they are not called once it is deleted.
+
+    Returns
+    -------
+    JobWorker
+        The job, for `quit`.
     """
 
     def guarded(callback: Callable[..., None]) -> Callable[..., None]:

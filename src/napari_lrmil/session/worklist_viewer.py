@@ -1,4 +1,4 @@
-"""The viewer's part of the worklist: one slide of the list at a time, with all that lies on it."""
+"""Slides of the worklist in the viewer: one at a time, with the layers that belong to it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,15 @@ if TYPE_CHECKING:
 
 
 def show_opened(session: Session, entry: Entry, opened: "Opened") -> None:
-    """Put a slide in the place of the last one of the list, and show what is saved of it."""
+    """Replace the last slide of the list in the viewer by this one, and show its saved prediction.
+
+    Parameters
+    ----------
+    session
+        The session of the viewer.
+    entry, opened
+        The slide, and what `napari_lrmil.jobs.classify_list.open_entry` found.
+    """
     _remove_last(session, entry)
     viewer, mask = session.viewer, find_tissue_layer(session.viewer.layers, entry.slide_id)
     for data, keywords, kind in opened.layers:
@@ -36,7 +44,7 @@ def show_opened(session: Session, entry: Entry, opened: "Opened") -> None:
 
 
 def current_slide(session: Session) -> Path | None:
-    """File of the slide that the viewer is on, None when there is none."""
+    """Return the file of the slide that the user is on, None when there is none."""
     if session.shown is not None:
         return session.shown.source.path
     opened = opened_slides(session)
@@ -44,13 +52,13 @@ def current_slide(session: Session) -> Path | None:
 
 
 def opened_slides(session: Session) -> "list[Layer]":
-    """Slides that came from the list: one, unless layers that were saved have been loaded."""
+    """Return the layers of slides opened from the list: one, unless saved layers have been loaded."""
     found = (layer for layer in session.viewer.layers if layer.metadata.get(KEY, {}).get("worklist"))
     return [layer for layer in found if layer.metadata[KEY].get("path")]
 
 
 def _remove_last(session: Session, entry: Entry) -> None:
-    """Take the last slide away with all that lies on it; a painted mask that was not used yet is only hidden."""
+    """Remove the last slide and its layers; a painted mask that was not used yet is only hidden."""
     layers = session.viewer.layers
     gone = {one.metadata[KEY]["slide_id"]: Path(one.metadata[KEY]["path"]) for one in opened_slides(session)}
     gone[entry.slide_id] = entry.path
@@ -64,7 +72,7 @@ def _remove_last(session: Session, entry: Entry) -> None:
 
 
 def _follows_the_session(layer: "Layer") -> bool:
-    """Whether a layer is the overlay or the squares of the gallery, which take up the next slide by themselves."""
+    """Whether a layer is the overlay or the squares of the gallery, which follow the prediction that is shown."""
     return bool({"kind", "gallery"} & set(layer.metadata.get(KEY, {})))
 
 

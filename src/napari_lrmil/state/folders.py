@@ -1,4 +1,4 @@
-"""Folders of the plugin's own: results, cached demonstration, remembered choices, and the log of unexpected errors."""
+"""The plugin's own folders: results, cached demonstration, remembered choices and the log of errors."""
 
 from pathlib import Path
 
@@ -12,30 +12,38 @@ APPLICATION = "napari-lrmil"
 
 
 def data_folder() -> Path:
-    """Folder for what must stay: results and the review log."""
+    """Return the folder for results and the review log, which must be kept."""
     return platformdirs.user_data_path(APPLICATION, appauthor=False)
 
 
 def cache_folder() -> Path:
-    """Folder for what can be made again: the synthetic slide and the demonstration model."""
+    """Return the folder for the synthetic slide and the demonstration model, which can be made again."""
     return platformdirs.user_cache_path(APPLICATION, appauthor=False)
 
 
 def log_file() -> Path:
-    """File that tracebacks go to."""
+    """Return the file for tracebacks."""
     return platformdirs.user_log_path(APPLICATION, appauthor=False) / f"{APPLICATION}.log"
 
 
 def remember(name: str, value: str) -> None:
-    """Keep a choice, such as the last training run, for the next start."""
+    """Save a choice, such as the last training run, for the next start.
+
+    Parameters
+    ----------
+    name
+        What was chosen, such as "run_folder".
+    value
+        The choice.
+    """
     try:
         atomic.write_json(_memory(), {**_remembered(), name: value})
     except OSError:
-        return  # a convenience: where it cannot be kept, the next start asks again
+        return  # a convenience: if it cannot be saved, the next start asks again
 
 
 def recall(name: str) -> str:
-    """Give a remembered choice, "" where there is none."""
+    """Return a saved choice, "" without one."""
     return _remembered().get(name, "")
 
 

@@ -1,4 +1,4 @@
-"""What the window says when something fails: one sentence with a remedy; the traceback goes to a log file."""
+"""Error messages of the window: a short text with a remedy; the traceback goes to a log file."""
 
 import logging
 from logging.handlers import RotatingFileHandler
@@ -17,30 +17,44 @@ OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 def explain(error: BaseException) -> str:
-    """Say what went wrong and what to do next, and keep the traceback in `places.log_file`."""
+    """Return what went wrong and what to do next, and write the traceback to `folders.log_file`.
+
+    Parameters
+    ----------
+    error
+        Any exception; the text of an `LrmilError` is returned as it is.
+    """
     _write_traceback(error)
     text = str(error)
     if isinstance(error, LrmilError):
         return text
     if isinstance(error, MemoryError) or any(words in text.lower() for words in OUT_OF_MEMORY):
         return (
-            "The device ran out of memory. Nothing was changed: choose the CPU or another device, or close other "
-            "programs, then run again."
+            "The device ran out of memory. Nothing was changed. Before you run it again, choose the CPU or another "
+            "device, or close other programs."
         )
     if isinstance(error, OSError):
-        return f"The system refused a file: {text}. Check that the disk is there, has room and may be written."
+        return f"The system refused a file: {text}. Check that the disk is connected, has room and can be written."
     return (
-        f"Something unexpected went wrong ({type(error).__name__}: {text}). Run it again; if it stays, send the log "
-        f"file {folders.log_file()} to the people who look after the plugin."
+        f"Something unexpected went wrong ({type(error).__name__}: {text}). Run it again. If it fails again, report "
+        f"it with the log file {folders.log_file()}."
     )
 
 
 def explain_slide(error: BaseException, path: Path) -> str:
-    """Say as `explain` why one slide of many failed, without the folder of its file."""
-    said = explain(error)
-    for words, others in REWORDING.items():
-        said = said.replace(words, others)
-    return without_folder(LrmilError(said), path)
+    """Return why one slide of many failed, without the folder of its file.
+
+    Parameters
+    ----------
+    error
+        As in `explain`.
+    path
+        The slide.
+    """
+    text = explain(error)
+    for remedy, remedy_here in REWORDING.items():
+        text = text.replace(remedy, remedy_here)
+    return without_folder(LrmilError(text), path)
 
 
 def _write_traceback(error: BaseException) -> None:
@@ -49,7 +63,7 @@ def _write_traceback(error: BaseException) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handler = RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=1, encoding="utf-8")
     except OSError:
-        return  # the sentence is still shown
+        return  # the message is still shown
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     record = log.makeRecord(
         log.name, logging.ERROR, __file__, 0, "%s", (type(error).__name__,), (type(error), error, error.__traceback__)

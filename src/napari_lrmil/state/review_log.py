@@ -1,4 +1,4 @@
-"""The review log as the window needs it: read again only when it has changed, and asked by slide, model and reader."""
+"""The review log for the window: only new lines are read, and reviews are found by slide, model and reader."""
 
 import threading
 from collections.abc import Mapping
@@ -12,22 +12,38 @@ from lrmil.reviews.log import Review, ReviewKey, ReviewLog, ReviewReader, latest
 
 
 def reviews_in(log: Path) -> ReviewLog:
-    """Read the log; empty where there is none, or what lies there cannot be read as one (writing to it says why)."""
-    return _known(log).read().log
+    """Return the log; empty without one, or if it cannot be read (appending to it then says why)."""
+    return _cached_log(log).read().log
 
 
 def latest_in(log: Path) -> Mapping[ReviewKey, Review]:
-    """Newest review of each slide and model."""
-    return _known(log).read().latest
+    """Return the newest review of each slide and model."""
+    return _cached_log(log).read().latest
 
 
 def read_by(log: Path, reviewer: str) -> AbstractSet[str]:
-    """Fingerprints of the slides that this reader has a record of: hiding the output from them is over."""
-    return _known(log).read().read_by.get(reviewer, frozenset())
+    """Return the fingerprints of the slides that this reader has a record of, whose output may be shown to them.
+
+    Parameters
+    ----------
+    log
+        Path of the log.
+    reviewer
+        Name of the reader, "" when it is not given.
+    """
+    return _cached_log(log).read().read_by.get(reviewer, frozenset())
 
 
 def described(review: Review, *, timed: bool = False) -> str:
-    """Say what was decided, such as "agree, positive", and on demand when, in the time of this place."""
+    """Return what was decided, such as "agree, positive".
+
+    Parameters
+    ----------
+    review
+        A review.
+    timed
+        Whether to add when, in local time.
+    """
     words = [word for word in (review.decision, review.human_label) if word]
     return ", ".join([*words, _moment(review.time)] if timed else words)
 
@@ -38,8 +54,8 @@ def _moment(time: str) -> str:
     return f"{moment:%H:%M}" if today else f"{moment:%Y-%m-%d %H:%M}"
 
 
-class _Known:
-    """A log, of which only what is new is read: one of a million lines takes seconds once, and no time afterwards."""
+class _CachedLog:
+    """A log of which only new lines are read: a million lines take seconds once, and no time afterwards."""
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()  # windows and workers ask
@@ -51,8 +67,8 @@ class _Known:
         self.latest: dict[ReviewKey, Review] = {}
         self.read_by: dict[str, set[str]] = {}
 
-    def read(self) -> "_Known":
-        """Take up what is new."""
+    def read(self) -> "_CachedLog":
+        """Read what is new."""
         with self._lock:
             try:
                 log = self._reader.read()
@@ -71,5 +87,5 @@ class _Known:
 
 
 @lru_cache(maxsize=2)
-def _known(path: Path) -> _Known:
-    return _Known(path)
+def _cached_log(path: Path) -> _CachedLog:
+    return _CachedLog(path)

@@ -1,4 +1,4 @@
-"""What a model said of a slide, and the folder that it is kept in."""
+"""The prediction that a window shows, and the folder that it is saved in."""
 
 import os
 from collections.abc import Iterator
@@ -18,16 +18,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ShownPrediction:
-    """A prediction and where it belongs.
+    """A prediction of a slide, and where it belongs.
+
+    Made by `shown_steps` and by `napari_lrmil.jobs.classify_list.open_entry`; a `Session` shows it.
 
     Attributes
     ----------
     prediction
-        What the model says; partial while the slide is read.
+        The output of the model; partial while the slide is being read.
     source
-        The slide's id, path and, when it was given by hand, its um/px.
+        The slide's id, its path and, if it was given by hand, its um/px.
     out
-        Folder that the prediction is kept in.
+        Folder of the saved prediction.
     """
 
     prediction: "Prediction"
@@ -41,15 +43,42 @@ class ShownPrediction:
 
 
 def case_folder(results: Path, slide_id: str, path: Path) -> Path:
-    """Folder for one slide's prediction: slides of one name in two folders do not overwrite each other."""
-    real = os.path.realpath(path)  # unlike Path.resolve, no error where links lead in a circle
+    """Return the folder of one slide's prediction; slides of one name in two folders have two.
+
+    Parameters
+    ----------
+    results
+        Folder of all results.
+    slide_id, path
+        The slide.
+    """
+    real = os.path.realpath(path)  # unlike Path.resolve, no error for a circle of links
     return results / f"{slide_id}-{hashing.sha256_of(real)[:8]}"
 
 
 def shown_steps(
     source: SlideSource, bundle: "Bundle", results: Path, device: str, mask: Raster | None, below: float
 ) -> "Iterator[Step[ShownPrediction]]":
-    """Classify one slide into its folder, or read the answer that is there; each Step carries what is known by then."""
+    """Classify one slide into its folder, or read its saved prediction.
+
+    Parameters
+    ----------
+    source
+        The slide.
+    bundle
+        The model.
+    results
+        Folder of all results.
+    device, below
+        As ``device`` and ``uncertain_below`` of `lrmil.prediction.options.PredictOptions`.
+    mask
+        Tissue mask that the user painted, None for the automatic one.
+
+    Yields
+    ------
+    Step
+        After each batch of patches, with the prediction from all patches read by then.
+    """
     from lrmil.prediction.one import predict_one
     from lrmil.prediction.options import PredictOptions
 

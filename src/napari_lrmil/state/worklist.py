@@ -1,4 +1,4 @@
-"""What is known of the slides of a folder: from the saved predictions, and from what is kept of failures."""
+"""The slides of a folder, with what the saved predictions and the recorded failures say of each."""
 
 import time
 from collections import Counter
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 FIND = ("find slides",)
 JOB = ("classify the list",)
-CHUNK_S = 0.2  # how long saved predictions are read before the table is told: often enough to look alive
+CHUNK_S = 0.2  # seconds of reading between two updates of the table
 Status = Literal["new", "running", "ok", "uncertain", "failed", "other model"]
-SAID = {
+STATUS_NAMES = {
     "ok": "ok",
     "classified": "classified, some to be read first",
     "uncertain": "uncertain",
@@ -42,8 +42,12 @@ class Entry:
 
     Attributes
     ----------
+    path, slide_id
+        File and name of the slide.
+    status
+        Whether it is classified, and how that ended.
     message
-        Why it has no answer, or how it was read.
+        Why it has no prediction, or how it was read.
     reason
         Why it failed in one word: see `lrmil.slides.failures.Failure`.
     row
@@ -52,10 +56,10 @@ class Entry:
         Hash of the slide, "" until it was classified.
     mpp
         um/px of level 0 that were given by hand when it was classified.
-    twin
+    duplicate_name
         Whether another file of the list has its name; such slides are not classified.
     part
-        How much of it is read while it is running, 0 to 1.
+        Share of it that has been read while it is running, 0 to 1.
     """
 
     path: Path
@@ -66,7 +70,7 @@ class Entry:
     row: "PredictionRow | None" = None
     fingerprint: str = ""
     mpp: float | None = None
-    twin: bool = False
+    duplicate_name: bool = False
     part: float = 0.0
 
     @property
@@ -76,7 +80,7 @@ class Entry:
 
     @property
     def done(self) -> bool:
-        """Whether the model has answered."""
+        """Whether the model in use has classified it."""
         return self.status in ("ok", "uncertain")
 
     @property
@@ -91,52 +95,76 @@ class Entry:
 
 
 def scan(folder: Path, results: Path, bundle_sha256: str) -> Iterator[Step[list[Entry]]]:
-    """Find the slides of a folder and what is saved of each.
+    """Find the slides of a folder and the saved result of each.
 
     Parameters
     ----------
+    folder
+        Folder of the slides, which is searched with the folders below it.
+    results
+        Folder of all results.
     bundle_sha256
-        Hash of the model in use; "" stands for the one that the list was classified with last.
+        Hash of the model in use; "" for the one that the list was classified with last.
 
     Yields
     ------
     Step
-        First all slides as new ones, then those of which more is known, some at a time.
+        First all slides as new ones, then slides with their saved results, some at a time.
 
     Raises
     ------
     SlideError
-        If there is no such folder, or it cannot be listed.
+        If the folder does not exist or cannot be listed.
     """
-    _look_into(folder)
+    _require_folder(folder)
     entries = entries_of(find_slides(folder))
     yield Step(FIND, 0, len(entries), "slides", entries)
     memory = read_memory(list_file(results, folder, ".json"))
-    told, known = time.monotonic(), []
+    reported, known = time.monotonic(), []
     for done, entry in enumerate(entries, 1):
-        known.append(_known(entry, results, bundle_sha256 or memory.bundle_sha256, memory))
-        if time.monotonic() - told > CHUNK_S or done == len(entries):
+        known.append(_saved_or_failed(entry, results, bundle_sha256 or memory.bundle_sha256, memory))
+        if time.monotonic() - reported > CHUNK_S or done == len(entries):
             yield Step(("read results",), done, len(entries), "slides", known)
-            told, known = time.monotonic(), []
+            reported, known = time.monotonic(), []
 
 
 def entries_of(paths: Sequence[Path]) -> list[Entry]:
-    """Make an entry of every slide; files that share a name are failed ones."""
+    """Return an entry for every slide; files that share a name have failed."""
     entries = [Entry(path, slide_id_of(path)) for path in paths]
-    twins = duplicate_names([entry.source for entry in entries])
-    return [replace(failed(entry, twins[entry.path]), twin=True) if entry.path in twins else entry for entry in entries]
+    duplicates = duplicate_names([entry.source for entry in entries])
+    return [
+        replace(failed(entry, duplicates[entry.path]), duplicate_name=True) if entry.path in duplicates else entry
+        for entry in entries
+    ]
 
 
-def saved(entry: Entry, results: Path, bundle_sha256: str, memory: Memory) -> Entry:
-    """Complete an entry from what its results folder and the memory hold."""
+def with_saved_result(entry: Entry, results: Path, bundle_sha256: str, memory: Memory) -> Entry:
+    """Return an entry with the result in its folder, or the failure in the memory of the list.
+
+    Parameters
+    ----------
+    entry
+        The slide.
+    results
+        Folder of all results.
+    bundle_sha256
+        Hash of the model in use.
+    memory
+        The memory of the list.
+
+    Raises
+    ------
+    FormatError
+        If the saved prediction is damaged.
+    """
     from lrmil.prediction.files import read_prediction
 
     out = case_folder(results, entry.slide_id, entry.path)
     prediction, failure = read_prediction(out, entry.slide_id), memory.failures.get(out.name, {})
     if prediction is not None and _is_of(entry.path, prediction, out / f"{entry.slide_id}.json"):
-        known = answered(entry, prediction, bundle_sha256)
+        known = with_prediction(entry, prediction, bundle_sha256)
     elif prediction is not None:
-        known = replace(entry, message="The file was changed after it was classified; classify it again.")
+        known = replace(entry, message="The file was changed after it was classified. Classify it again.")
     else:
         known = entry
     if not failure or known.done or failure.get("bundle_sha256") != bundle_sha256:
@@ -146,30 +174,38 @@ def saved(entry: Entry, results: Path, bundle_sha256: str, memory: Memory) -> En
     return failed(known, Failure(str(failure.get("reason", "")), str(failure.get("message", ""))))
 
 
-def answered(entry: Entry, prediction: "Prediction", bundle_sha256: str) -> Entry:
-    """Complete an entry from a prediction, which counts only if it is of the model in use."""
+def with_prediction(entry: Entry, prediction: "Prediction", bundle_sha256: str) -> Entry:
+    """Return an entry with its prediction, which counts only if it is of the model in use."""
     from lrmil.prediction.table import row_of
 
     entry = replace(entry, reason="", mpp=prediction.mpp if prediction.mpp_source == "override" else None)
     if prediction.bundle_sha256 != bundle_sha256:
-        return replace(entry, status="other model", message="Classified with another model; classify it again.")
+        return replace(entry, status="other model", message="Classified with another model. Classify it again.")
     row = row_of(entry.slide_id, prediction)
     status: Status = "uncertain" if prediction.status == "uncertain" else "ok"
     return replace(entry, status=status, message=" ".join(row.notes), row=row, fingerprint=prediction.slide_fingerprint)
 
 
-def with_saved(entries: Sequence[Entry], results: Path, bundle_sha256: str, memory: Memory) -> list[Entry]:
-    """Complete the entries that have an answer which was not read yet, as while the folder is scanned."""
+def with_new_results(entries: Sequence[Entry], results: Path, bundle_sha256: str, memory: Memory) -> list[Entry]:
+    """Return the entries, with saved results that were not read yet, as while the folder is scanned.
+
+    Parameters
+    ----------
+    entries
+        The slides.
+    results, bundle_sha256, memory
+        As in `with_saved_result`.
+    """
 
     def is_unread(entry: Entry) -> bool:
         out = case_folder(results, entry.slide_id, entry.path)
         return entry.status == "new" and (out / f"{entry.slide_id}.json").is_file()
 
-    return [_known(entry, results, bundle_sha256, memory) if is_unread(entry) else entry for entry in entries]
+    return [_saved_or_failed(entry, results, bundle_sha256, memory) if is_unread(entry) else entry for entry in entries]
 
 
 def row_of_entry(entry: Entry) -> "PredictionRow":
-    """Return the line of the table of results."""
+    """Return the line of an entry in the table of results."""
     from lrmil.prediction.table import PredictionRow
 
     if entry.row and entry.done:
@@ -178,60 +214,68 @@ def row_of_entry(entry: Entry) -> "PredictionRow":
 
 
 def failed_by(entry: Entry, error: Exception) -> Entry:
-    """Say in the words of the window why a slide failed.
+    """Return an entry that failed with an exception, with a message for the window.
 
     Raises
     ------
     EncoderError, ModelError, OutputError, Stopped
-        Given one of these: they concern the run, not the slide.
+        If `error` is one of these: they concern the run, not the slide.
     """
     reason = failure_of(error, entry.source).reason
     return failed(entry, Failure(reason, explain_slide(error, entry.path)))
 
 
 def failed(entry: Entry, why: Failure) -> Entry:
-    """Say of an entry why it has no answer."""
+    """Return an entry that failed."""
     return replace(entry, status="failed", reason=why.reason, message=why.message, row=None, fingerprint="")
 
 
 def summary(entries: Sequence[Entry], reviewed: int, hidden: int) -> str:
-    """Count the list in one line; `hidden` answers wait for the reader's own label, and their kinds are not told."""
+    """Count the list in one line.
+
+    Parameters
+    ----------
+    entries
+        The slides.
+    reviewed
+        Number of reviewed ones.
+    hidden
+        Number of results that wait for the reader's own label; with any, "ok" and "uncertain" are counted together.
+    """
     if not entries:
         return "No slides."
     counts = Counter[str](entry.status for entry in entries)
     if hidden:
         counts["classified"] = counts.pop("ok", 0) + counts.pop("uncertain", 0)
-    parts = [f"{counts[status]} {name}" for status, name in SAID.items() if counts[status]]
+    parts = [f"{counts[status]} {name}" for status, name in STATUS_NAMES.items() if counts[status]]
     slides = "1 slide" if len(entries) == 1 else f"{len(entries)} slides"
     return f"{slides}: {', '.join(parts)}; {reviewed} reviewed"
 
 
-def _look_into(folder: Path) -> None:
+def _require_folder(folder: Path) -> None:
     try:
         next(folder.iterdir(), None)
     except FileNotFoundError:
         raise SlideError(
-            f"Expected a folder of slides. Got {folder}: there is no such folder; choose another, or check that its "
-            "disk is there."
+            f"{folder} cannot be read: there is no such folder. Choose another, or check that its disk is connected."
         ) from None
     except OSError as error:
         raise SlideError(
-            f"Expected a folder of slides. Got {folder}, of which the system says: {error.strerror}; choose another, "
-            "or check its rights."
+            f"{folder} cannot be read: {error.strerror}. Choose another folder, or check its permissions."
         ) from error
 
 
-def _known(entry: Entry, results: Path, bundle_sha256: str, memory: Memory) -> Entry:
-    if entry.twin:
+def _saved_or_failed(entry: Entry, results: Path, bundle_sha256: str, memory: Memory) -> Entry:
+    if entry.duplicate_name:
         return entry
-    outcome = finish(lambda _: saved(entry, results, bundle_sha256, memory), entry.source)
+    outcome = finish(lambda _: with_saved_result(entry, results, bundle_sha256, memory), entry.source)
     if outcome.error is not None:
         return failed_by(entry, outcome.error)
     return outcome.value or entry
 
 
 def _is_of(path: Path, prediction: "Prediction", card: Path) -> bool:
-    """Whether a prediction is of the file as it is now; its content is looked at only if it is newer than the card."""
+    """Whether a prediction is of the file as it is now; the file is opened only if it is newer than its result."""
     from lrmil.slides.slide import open_slide
 
     try:
@@ -239,5 +283,5 @@ def _is_of(path: Path, prediction: "Prediction", card: Path) -> bool:
             return True
         with open_slide(path) as slide:
             return slide.fingerprint == prediction.slide_fingerprint
-    except (OSError, IndexError):  # SlideError is an OSError; a file that is gone has no stamp
+    except (OSError, IndexError):  # SlideError is an OSError; the stamp of a missing file is empty
         return False

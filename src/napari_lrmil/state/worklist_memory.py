@@ -1,4 +1,4 @@
-"""What is kept of a list beside the predictions: which slides failed, and why."""
+"""The memory of a list, saved beside the predictions: which slides failed, and why."""
 
 import time
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter, with_config
-from typing_extensions import TypedDict  # that of Python 3.11 does not suffice for pydantic
+from typing_extensions import TypedDict  # pydantic does not accept that of Python 3.11
 
 from lrmil.io import atomic, hashing, untrusted
 from lrmil.io.ownership import is_worklist
@@ -20,14 +20,14 @@ Stamp = list[int]
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What is kept of a list beside the predictions.
+    """What is saved of a list beside the predictions.
 
     Attributes
     ----------
     bundle_sha256
-        Model the list was classified with last.
+        Hash of the model that the list was classified with last.
     failures
-        Name of the slide's result folder -> reason, message, the model, and the stamp of the file that failed.
+        From the name of a slide's result folder to reason, message, model, and the stamp of the file that failed.
     """
 
     bundle_sha256: str
@@ -53,33 +53,51 @@ _MEMORY = TypeAdapter(_Memory)
 
 
 def list_file(results: Path, folder: Path, ending: str) -> Path:
-    """File of a list: ".json" is its memory, ".csv" the table of its results."""
+    """Return a file of a list.
+
+    Parameters
+    ----------
+    results
+        Folder of all results.
+    folder
+        Folder of the slides.
+    ending
+        ".json" for the memory, ".csv" for the table of results.
+    """
     return results / "worklists" / f"{folder.name}-{hashing.sha256_of(str(folder.resolve()))[:8]}{ending}"
 
 
 def read_memory(path: Path) -> Memory:
-    """Read what is kept of a list; nothing when it is absent, damaged or of another version."""
+    """Return the memory of a list; an empty one if the file is absent, damaged or of another version."""
     try:
         found = _MEMORY.validate_python(untrusted.read_json(path, max_bytes=MAX_MEMORY, printable=False))
     except (OSError, ValueError):  # FormatError and pydantic's ValidationError are ValueErrors
-        return Memory("", {})  # it can be made again by classifying
+        return Memory("", {})  # classifying again restores it
     failures = {case: dict(failure) for case, failure in found["failures"].items()}
     return Memory(found["bundle_sha256"], failures)
 
 
 def write_memory(path: Path, memory: Memory) -> None:
-    """Keep what is to be known of a list at the next start."""
+    """Write the memory of a list, complete or not at all.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    OverwriteError
+        If another file has its name.
+    """
     document = {"format": FORMAT, "bundle_sha256": memory.bundle_sha256, "failures": memory.failures}
     atomic.write_json(path, document, is_worklist)
 
 
 class Failures:
-    """The memory of a list while its slides are classified, on disk about a second later.
+    """The memory of a list while its slides are classified; changes are on disk about a second later.
 
     Parameters
     ----------
     path
-        Where it is kept; read with the first slide, and not written before.
+        Its file; read with the first slide, and not written before.
     bundle_sha256
         Hash of the model in use.
     """
@@ -90,7 +108,7 @@ class Failures:
         self._unsaved = False
 
     def note(self, case: str, path: Path, failure: Failure | None) -> None:
-        """Keep why a slide failed, or forget that it did.
+        """Record why a slide failed, or forget that it did.
 
         Parameters
         ----------
@@ -99,7 +117,7 @@ class Failures:
         path
             The slide.
         failure
-            None when it has an answer.
+            None when it was classified.
         """
         from lrmil.prediction.table import PAUSE
 
@@ -114,14 +132,17 @@ class Failures:
             self.write()
 
     def write(self) -> None:
-        """Write what was noted, complete or not at all."""
+        """Write what was recorded, complete or not at all."""
         if self._unsaved:
             write_memory(self._path, Memory(self._bundle_sha256, self._failures or {}))
             self._unsaved, self._written = False, time.monotonic()
 
 
 def stamp_of(path: Path) -> Stamp:
-    """Size and time of change of a slide's files together; another stamp is another content, [] that there is none."""
+    """Return total size in bytes and latest change in ns of a slide's files; [] without files.
+
+    A different stamp means different content.
+    """
     try:
         stats = [part.stat() for part in parts_of(path)]
     except OSError:

@@ -256,13 +256,13 @@ def test_the_problems_of_a_bad_table_are_listed_and_forbid_the_start(
     assert widget.start_button.isEnabled() and widget.why.isHidden()
 
 
-@pytest.mark.parametrize(("name", "said"), [("none.csv", "no such file"), ("notes.docx", "Expected a .csv")])
+@pytest.mark.parametrize(("name", "item"), [("none.csv", "none.csv"), ("notes.docx", ".csv")])
 def test_a_table_that_cannot_be_read_is_told_in_a_sentence(
-    widget: TrainFromFolder, cohort: Path, tmp_path: Path, name: str, said: str, qtbot: "QtBot"
+    widget: TrainFromFolder, cohort: Path, tmp_path: Path, name: str, item: str, qtbot: "QtBot"
 ) -> None:
     (tmp_path / "notes.docx").write_bytes(b"PK")
     choose(widget, cohort / "slides", tmp_path / name, None, qtbot)
-    assert said in widget.cohort.verdict.text()
+    assert item in widget.cohort.verdict.text()
     assert not widget.start_button.isEnabled()
 
 

@@ -96,9 +96,9 @@ class WorklistTable(QAbstractTableModel):
 
     def fill(self, entries: Sequence[Entry]) -> None:
         """Begin a list; a slide that was in the last one stays as it is until more is known of it."""
-        known = {line.entry.path: line for line in self.lines if not line.entry.twin}
+        known = {line.entry.path: line for line in self.lines if not line.entry.duplicate_name}
         self.beginResetModel()
-        self.lines = [Line(entry) if entry.twin else known.get(entry.path, Line(entry)) for entry in entries]
+        self.lines = [Line(entry) if entry.duplicate_name else known.get(entry.path, Line(entry)) for entry in entries]
         self._rows = {entry.path: row for row, entry in enumerate(entries)}
         self.endResetModel()
 
