@@ -1,4 +1,4 @@
-"""The dock widget "Worklist": a folder of slides as a table, to classify all of them and review one after the other."""
+"""The dock widget "Worklist": a folder of slides as a table, to classify them all and review them in turn."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -32,7 +32,7 @@ UPDATE_MS = 200  # at most this often is the whole list judged while slides fini
 
 
 class Worklist(SessionDock):
-    """View of a folder and of the viewer's session; all it shows is on disk, so that it outlives the window."""
+    """View of a folder and of the viewer's session; all that it shows is on disk and outlives the window."""
 
     def __init__(self, napari_viewer: "Viewer", parent: QWidget | None = None) -> None:
         super().__init__(napari_viewer, parent)
@@ -44,13 +44,13 @@ class Worklist(SessionDock):
         self._update_timer.setInterval(UPDATE_MS)
         self._make_parts()
         self._listen()
-        _ACTING[self.session] = ref(self)  # a dock that was closed is only hidden, and would open slides too
+        _ACTING[self.session] = ref(self)  # a closed dock is only hidden, and must not open slides
         self._say_model()
         self._recall()
         self._update()
 
     def open_folder(self, folder: Path) -> None:
-        """Make a list of the slides in a folder and in those below it."""
+        """List the slides in a folder and in the folders below it."""
         self.folder = folder.resolve()
         self._opening.forget()
         folders.remember("worklist_folder", str(self.folder))
@@ -61,10 +61,10 @@ class Worklist(SessionDock):
         self.read_again()
 
     def read_again(self) -> None:
-        """Read the folder and what is saved of its slides, in a thread."""
+        """Read the folder and the saved results of its slides, in a thread."""
         if self.folder is None:
             return
-        self.message.say("")  # what was said is of the list as it was
+        self.message.say("")  # it is about the list as it was
         folder, results, model = self.folder, self.session.preferences.results, self._model()
         self._scan.start(
             lambda: scan(folder, results, model),
@@ -80,7 +80,7 @@ class Worklist(SessionDock):
         return self._scan.running
 
     def classify_all(self) -> None:
-        """Classify every slide of the list, those that are shown first; what is classified already is skipped."""
+        """Classify every slide of the list, those that are shown first; skip those that are classified already."""
         shown = self.order.table_rows()
         rows = [*shown, *sorted(set(range(len(self.table.lines))) - set(shown))]
         self.classify([self.table.lines[row].entry for row in rows])
@@ -94,7 +94,7 @@ class Worklist(SessionDock):
         """Classify some slides of the list in a thread, one after the other."""
         bundle, folder, todo = self.session.bundle, self.folder, [entry for entry in chosen if not entry.duplicate_name]
         if bundle is None or folder is None or not todo:
-            self.message.say("Nothing to classify: choose a folder, a model and slides that have names of their own.")
+            self.message.say("Nothing to classify. Choose a folder, a model, and slides whose names differ.")
             return
         entries, device = self.table.entries, self.tools.device.device
         results, below = self.session.preferences.results, self.session.preferences.uncertain_below
@@ -109,7 +109,7 @@ class Worklist(SessionDock):
         self.session.jobs.run(steps, name=f"classify {len(todo)} slides of {folder.name}", on_result=self._say_finished)
 
     def open_slide(self, entry: Entry) -> None:
-        """Show a slide of the list in the viewer, with what is saved of it."""
+        """Show a slide of the list in the viewer, with its saved prediction."""
         results, model = self.session.preferences.results, self._model()
 
         def steps() -> "Iterator[Step[Opened]]":
@@ -177,7 +177,7 @@ class Worklist(SessionDock):
         self.tools.device.look()
 
     def _model(self) -> str:
-        """Hash of the model in use, or of the one that the list was classified with last."""
+        """Return the hash of the model in use, or of the one that the list was classified with last."""
         if self.session.bundle is not None:
             return self.session.bundle.sha256
         results = self.session.preferences.results
@@ -212,7 +212,7 @@ class Worklist(SessionDock):
             self._update_timer.start()
 
     def _note_running(self, entry: Entry) -> None:
-        """Keep what a slide was before it ran, to put it back when it is stopped."""
+        """Keep the entry of a slide as it was before its run, to restore it when the run is stopped."""
         row = self.table.row_of(entry.path)
         if entry.status != "running":
             self._before_running = None
@@ -308,7 +308,7 @@ class Worklist(SessionDock):
 
     def _cancel(self) -> None:
         self.session.jobs.cancel()
-        self.message.say("Stopping after the patches in progress. What is finished is kept.")
+        self.message.say("Stopping after the current batch of patches. Finished slides are kept.")
 
     def _ask_for_folder(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Choose a folder of slides", str(self.folder or ""))

@@ -1,7 +1,7 @@
 """What napari draws: slides, attention, tissue and patches as layer data, made without a viewer.
 
-napari puts the centre of pixel (0, 0) at the origin, the core counts from that pixel's corner. So the level-0 place y
-lies at (y - 0.5) * mpp microns, and a raster begins half a cell later.
+napari puts the centre of pixel (0, 0) at the origin, the core counts from that pixel's corner. So the level-0 position
+y lies at (y - 0.5) * mpp microns, and a raster begins half a cell later.
 """
 
 from collections.abc import Sequence
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 LayerData = tuple[Any, dict[str, Any], str]
 AttentionKind = Literal["percentile", "raw"]
 
-COARSE = 2048  # px; a slide without a level as small as this gets one, so that the whole view is quick to draw
-LARGEST_FLAT = 500_000_000  # px of a level that must be read whole to make the coarse one: some seconds
-KEY = "lrmil"  # under which a layer's metadata hold what the plugin knows of it
+COARSE = 2048  # px; a slide without a level as small as this gets one, so that the whole slide is drawn quickly
+MAX_FLAT_PIXELS = 500_000_000  # of a level that is read whole to make the coarse one, which takes some seconds
+KEY = "lrmil"  # of the plugin's part of a layer's metadata
 KIND_NAMES: dict[AttentionKind, str] = {
     "percentile": "attention, percentile in slide",
     "raw": "attention, raw (sums to 1)",
@@ -35,12 +35,17 @@ KIND_NAMES: dict[AttentionKind, str] = {
 
 
 def slide_layer(slide: Slide) -> LayerData:
-    """Give a slide as a lazy RGB pyramid in microns, or in pixels where its resolution is unknown.
+    """Return a slide as a lazy RGB pyramid in microns, or in pixels if its resolution is unknown.
+
+    Parameters
+    ----------
+    slide
+        An open slide, which the layer reads from as long as it is there.
 
     Raises
     ------
     SlideError
-        If the slide is large and has no coarse level: drawing it whole would read it whole.
+        If the slide is large and has no coarse level, so that drawing it would read all of it.
     """
     levels: list[Any] = list(slide.pyramid())
     height, width = levels[-1].shape[:2]
@@ -68,7 +73,17 @@ def slide_layer(slide: Slide) -> LayerData:
 
 
 def attention_layer(prediction: "Prediction", *, kind: AttentionKind = "percentile", opacity: float = 0.6) -> LayerData:
-    """Give a prediction's attention as an image over the slide; cells without a patch are transparent."""
+    """Return a prediction's attention as an image over the slide; cells without a patch are transparent.
+
+    Parameters
+    ----------
+    prediction
+        The prediction.
+    kind
+        What is drawn: the percentile in the slide, or the attention itself.
+    opacity
+        0 to 1.
+    """
     values, limits = attention_values(prediction, kind)
     about = {
         "slide_id": prediction.slide_id,
@@ -94,7 +109,13 @@ def attention_layer(prediction: "Prediction", *, kind: AttentionKind = "percenti
 
 
 def attention_values(prediction: "Prediction", kind: AttentionKind) -> tuple[NDArray[np.float32], tuple[float, float]]:
-    """(rows, cols) values to draw, and the values at the two ends of the colour scale."""
+    """Return the (rows, cols) values to draw, and the values at the two ends of the colour scale.
+
+    Parameters
+    ----------
+    prediction, kind
+        As in `attention_layer`.
+    """
     if kind == "percentile":
         return np.asarray(percentile_rank(prediction.attention).array, np.float32), (0.0, 1.0)
     values = np.asarray(prediction.attention.array, np.float32)
@@ -103,12 +124,22 @@ def attention_values(prediction: "Prediction", kind: AttentionKind) -> tuple[NDA
 
 
 def attention_colormap() -> Colormap:
-    """Return the colours of the overlays, `attention_rgba`, for napari."""
+    """Return the colours of the overlays, `attention_rgba`, as a colormap of napari."""
     return Colormap(attention_rgba(np.linspace(0, 1, 256)), name="attention")
 
 
 def tissue_layer(tissue: Raster, mpp: float, *, slide_id: str) -> LayerData:
-    """Give a tissue mask as labels that can be painted: 1 is tissue, 0 is not."""
+    """Return a tissue mask as labels that can be painted: 1 is tissue, 0 is not.
+
+    Parameters
+    ----------
+    tissue
+        (rows, cols) bool.
+    mpp
+        um/px of level 0.
+    slide_id
+        The slide.
+    """
     keywords = {
         "name": f"tissue: {slide_id}",
         "opacity": 0.35,
@@ -119,13 +150,31 @@ def tissue_layer(tissue: Raster, mpp: float, *, slide_id: str) -> LayerData:
 
 
 def tissue_of(values: NDArray[np.integer], metadata: dict[str, Any]) -> Raster | None:
-    """Take an edited mask from a layer's data; None when it is the one that was found automatically."""
+    """Return the mask in a layer's data; None when it is the automatic one, unchanged.
+
+    Parameters
+    ----------
+    values
+        (rows, cols), above 0 where there is tissue.
+    metadata
+        The layer's metadata.
+    """
     mask = Raster(np.asarray(values) > 0, np.array(metadata[KEY]["to_level0"]))
     return None if mask.sha256 == metadata[KEY]["sha256"] else mask
 
 
 def patches_layer(prediction: "Prediction", positions: Sequence[int], *, name: str, color: str) -> LayerData:
-    """Give patches as numbered squares: `positions` in `prediction.patches`, in the order of their numbers."""
+    """Return patches as numbered squares.
+
+    Parameters
+    ----------
+    prediction
+        The prediction.
+    positions
+        (n,) indices into `prediction.patches`, in the order of the numbers.
+    name, color
+        Of the layer, and of its lines.
+    """
     chosen = np.asarray(positions, np.int64)
     corners = (prediction.patches.level0_yx[chosen] - 0.5) * prediction.mpp
     side = prediction.patches.size_level0 * prediction.mpp
@@ -146,19 +195,27 @@ def patches_layer(prediction: "Prediction", positions: Sequence[int], *, name: s
 
 
 def drawn(thumbnail: Thumbnail) -> NDArray[np.uint8]:
-    """Pixels of a thumbnail; what could not be read is hatched, since white would pass for glass."""
+    """Return the (h, w, 3) pixels of a thumbnail; unreadable ones are hatched, since white would pass for glass."""
     stripes = hatched(0, 0, *thumbnail.failed.shape)
     return np.where(thumbnail.failed[..., None], stripes, thumbnail.array)
 
 
 def space(mpp: float | None) -> dict[str, Any]:
-    """Scale and units of an image of level-0 pixels; napari keeps pixels where the resolution is unknown."""
+    """Return scale and units of an image of level-0 pixels, in pixels if `mpp`, its um/px, is unknown."""
     known = {"scale": (mpp, mpp), "units": ("um", "um")} if mpp is not None else {}
     return {"axis_labels": ("y", "x"), **known}
 
 
 def placed(raster: Raster, mpp: float) -> dict[str, Any]:
-    """Scale, shift and units of an image whose pixels are the cells of a raster."""
+    """Return scale, shift and units of an image whose pixels are the cells of a raster.
+
+    Parameters
+    ----------
+    raster
+        (rows, cols) cells.
+    mpp
+        um/px of level 0.
+    """
     return {
         "scale": tuple(side * mpp for side in raster.cell_yx),
         "translate": tuple(
@@ -170,7 +227,7 @@ def placed(raster: Raster, mpp: float) -> dict[str, Any]:
 
 
 def _problem(slide: Slide) -> str:
-    """Why a slide's um/px cannot be used, "" when they can; the window has a remedy of its own."""
+    """Return why a slide's um/px cannot be used, without the remedy, since the window has its own; "" if they can."""
     try:
         _ = slide.mpp
     except ResolutionError as error:
@@ -179,10 +236,9 @@ def _problem(slide: Slide) -> str:
 
 
 def _coarse_level(slide: Slide, pixels: int) -> NDArray[np.uint8]:
-    if pixels > LARGEST_FLAT:
+    if pixels > MAX_FLAT_PIXELS:
         raise SlideError(
-            f"Expected a pyramid in {slide.path.name}. Got no level below {pixels / 1e6:.0f} megapixels, which cannot "
-            "be drawn whole; convert it to a tiled pyramid, for example with bfconvert or vips. The command line "
-            "classifies it as it is."
+            f"{slide.path.name} cannot be drawn: its smallest level has {pixels / 1e6:.0f} megapixels. Convert it to a "
+            "tiled pyramid, for example with bfconvert or vips. The command line can classify it without that."
         )
     return drawn(slide.overview(COARSE))

@@ -1,4 +1,4 @@
-"""Whether a file that is no slide is whole all the same: then napari's other readers open it."""
+"""Whether a file that cannot be read as a slide is complete: then napari's other readers open it."""
 
 from pathlib import Path
 from typing import Any
@@ -7,16 +7,23 @@ from lrmil.errors import LrmilError
 from lrmil.io import untrusted
 from lrmil.slides.readers.tiff_completeness import is_whole_tiff
 
+# A description that anybody may have written: each misses what it should hold in another way.
 BROKEN = (LrmilError, OSError, KeyError, TypeError, AttributeError, ValueError)
 
 
-def is_whole(path: Path) -> bool:
-    """Whether a TIFF has all of its first and last picture, or a zarr all arrays that it names."""
-    return _is_whole_zarr(path) if path.is_dir() else path.is_file() and is_whole_tiff(path)
+def is_complete(path: Path) -> bool:
+    """Return True if a TIFF has all of its first and last image, or a zarr all arrays that it names.
+
+    Parameters
+    ----------
+    path
+        A file, or the folder of a zarr.
+    """
+    return _is_complete_zarr(path) if path.is_dir() else path.is_file() and is_whole_tiff(path)
 
 
-def _is_whole_zarr(path: Path) -> bool:
-    """Its descriptions are read as texts: no array is opened that nobody has checked."""
+def _is_complete_zarr(path: Path) -> bool:
+    """Read its descriptions as text only: no unchecked array is opened."""
     try:
         named = _named(path)
         if named:
@@ -27,7 +34,7 @@ def _is_whole_zarr(path: Path) -> bool:
 
 
 def _named(path: Path) -> list[str]:
-    """Arrays that the description of an OME-Zarr names; none where there is no such description."""
+    """Return the arrays that the description of an OME-Zarr names; none without a description."""
     found: list[dict[str, Any]] = []
     if (path / "zarr.json").exists():
         found.append(_document(path / "zarr.json").get("attributes", {}).get("ome", {}))

@@ -8,16 +8,16 @@ from lrmil.slides.discovery import dicom_slides, slide_path
 from lrmil.slides.slide import open_slide
 from lrmil.slides.source import OPENSLIDE_EXTENSIONS
 from napari_lrmil.layers.build import LayerData, slide_layer
-from napari_lrmil.layers.completeness import is_whole
+from napari_lrmil.layers.completeness import is_complete
 
-# Other readers open .tif, .tiff, .btf and .zarr too, and images that are no slides.
+# Other readers open .tif, .tiff, .btf and .zarr too, and images that are not slides.
 OWN_EXTENSIONS = (".svs", ".ndpi", *OPENSLIDE_EXTENSIONS)
 ZARR_SUFFIX = ".zarr"
 Read = Callable[[str | list[str]], list[LayerData]]
 
 
 def get_reader(path: str | list[str]) -> Read | None:
-    """Give the function that reads `path`, or None for what is whole and no slide: other readers open that.
+    """Return the function that reads `path`, or None for a complete file that is not a slide, for other readers.
 
     Parameters
     ----------
@@ -29,12 +29,17 @@ def get_reader(path: str | list[str]) -> Read | None:
 
 
 def read_slides(path: str | list[str]) -> list[LayerData]:
-    """Open slides as lazy layers in microns (in pixels where the resolution is unknown).
+    """Open slides as lazy layers in microns, or in pixels if the resolution is unknown.
+
+    Parameters
+    ----------
+    path
+        As in `get_reader`.
 
     Raises
     ------
     SlideError
-        Saying of each slide that cannot be opened what is wrong; the message holds all of them.
+        If none of them can be opened; the message says of each why.
     """
     layers, problems = [], []
     for one in _slides_at([Path(one) for one in ([path] if isinstance(path, str) else path)]):
@@ -48,12 +53,12 @@ def read_slides(path: str | list[str]) -> list[LayerData]:
         _warn(problem)
     for _, keywords, _ in layers:
         if problem := keywords["metadata"]["lrmil"]["mpp_problem"]:
-            _warn(f"{problem} It is shown in pixels, without a scale, until its um/px are set.")
+            _warn(f"{problem} It is shown in pixels, without a scale bar in um, until its um/px are set.")
     return layers
 
 
 def _slides_at(paths: list[Path]) -> list[Path]:
-    """List each slide once: several files, or the folder, of a DICOM slide stand for it."""
+    """Return each slide once: a DICOM slide may be given by several of its files, or by its folder."""
     found: list[Path] = []
     for path in paths:
         among = dicom_slides(path).slides if path.is_dir() else ()
@@ -62,7 +67,7 @@ def _slides_at(paths: list[Path]) -> list[Path]:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether to read a path; reading what is broken says so, where giving it up would leave napari's own words."""
+    """Whether to read a path. A broken slide is ours too, since our error says what is wrong with it."""
     suffix = path.suffix.lower()
     if path.is_dir() and suffix != ZARR_SUFFIX and suffix not in OWN_EXTENSIONS:
         inside = dicom_slides(path)
@@ -73,7 +78,7 @@ def _is_ours(path: Path) -> bool:
         with open_slide(path):
             return True
     except LrmilError:
-        return path.exists() and not is_whole(path)
+        return path.exists() and not is_complete(path)
 
 
 def _warn(message: str) -> None:

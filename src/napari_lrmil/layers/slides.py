@@ -1,4 +1,4 @@
-"""The slides that are open in a viewer: which file a layer shows, at which um/px, and which slide lies on top."""
+"""The slides that are open in a viewer: the file and um/px of a layer, and the order of layers."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,31 +14,37 @@ if TYPE_CHECKING:
 
 
 def slides_in(layers: "LayerList") -> "list[Image]":
-    """Layers that show a slide: colour images from a file, whichever reader opened it."""
+    """Return the layers that show a slide: colour images from a file, whichever reader opened it."""
     from napari.layers import Image
 
     return [one for one in layers if isinstance(one, Image) and one.rgb and file_of(one) is not None]
 
 
 def file_of(layer: "Layer") -> Path | None:
-    """File that a layer was opened from, None when it was not."""
+    """Return the file that a layer was opened from, None without one."""
     path = _about(layer).get("path") or layer.metadata.get("path") or layer.source.path
     return Path(path) if path else None
 
 
 def source_of(layer: "Layer", mpp: float | None = None) -> SlideSource:
-    """Say which slide a layer shows, as the core takes it.
+    """Return the slide that a layer shows, as the core takes it.
+
+    Parameters
+    ----------
+    layer
+        A layer.
+    mpp
+        um/px of level 0 given by hand; those set for the layer come first.
 
     Raises
     ------
     ConfigError
-        If the layer comes from no file, or its slide has no usable um/px and none is given.
+        If the layer has no file, or its slide has no usable um/px and none is given.
     """
     about, path = _about(layer), file_of(layer)
     if path is None:
         raise ConfigError(
-            f"Expected a layer that was opened from a slide file. Got {layer.name!r}, which was not; open the slide "
-            "with File > Open."
+            f"The layer {layer.name!r} was not opened from a slide file. Open the slide with File > Open."
         )
     if about.get("mpp_source") == "override":
         mpp = about["mpp"]
@@ -48,21 +54,21 @@ def source_of(layer: "Layer", mpp: float | None = None) -> SlideSource:
 
 
 def is_of(layer: "Layer", source: SlideSource) -> bool:
-    """Whether a layer shows this slide, at the um/px that were given for it by hand."""
+    """Return True if a layer shows this slide, at the um/px that were given for it by hand."""
     about = _about(layer)
     given = about.get("mpp_source") != "override" or about["mpp"] == source.mpp
     return file_of(layer) == source.path and given
 
 
 def bring_to_front(layers: "LayerList", slide: "Layer") -> None:
-    """Put other slides, and what lies on them, below this one; what the user drew stays where it is."""
+    """Move other slides and their layers below this one; layers that the user drew stay where they are."""
     above = layers[layers.index(slide) + 1 :]
     for layer in [one for one in above if _belongs_elsewhere(one, slide)]:
         layers.move(layers.index(layer), layers.index(slide))
 
 
 def raise_overlays(layers: "LayerList", slide: "Layer") -> None:
-    """Put the attention, then the squares of the gallery, above a slide that was opened after them."""
+    """Move the attention, then the squares of the gallery, above a slide that was opened after them."""
     for about in ("kind", "gallery"):
         for layer in [one for one in layers if about in _about(one)]:
             if layers.index(layer) < layers.index(slide):
@@ -71,7 +77,7 @@ def raise_overlays(layers: "LayerList", slide: "Layer") -> None:
 
 def _belongs_elsewhere(layer: "Layer", slide: "Layer") -> bool:
     about = _about(layer)
-    if about.keys() & {"kind", "gallery"}:  # they follow what is shown
+    if about.keys() & {"kind", "gallery"}:  # they follow the prediction that is shown
         return False
     other_file = about.get("path") and file_of(layer) != file_of(slide)
     return bool(other_file) or about.get("slide_id", _about(slide).get("slide_id")) != _about(slide).get("slide_id")

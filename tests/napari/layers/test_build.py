@@ -67,7 +67,7 @@ def test_a_large_slide_without_coarse_levels_gets_one(tmp_path: Path, monkeypatc
         y, x = 40, 60
         expected = pixels[int((y + 0.5) * factor), int((x + 0.5) * factor)].astype(int)
         assert np.abs(np.asarray(data[1][y, x]).astype(int) - expected).max() <= 2
-        monkeypatch.setattr(build, "LARGEST_FLAT", 1000)
+        monkeypatch.setattr(build, "MAX_FLAT_PIXELS", 1000)
         with pytest.raises(SlideError, match="pyramid"):
             slide_layer(slide)
 
