@@ -114,10 +114,8 @@ def open_entry(entry: Entry, results: Path, bundle_sha256: str) -> Iterator[Step
     ----------
     entry
         The slide.
-    results
-        Folder of all results.
-    bundle_sha256
-        Hash of the model in use.
+    results, bundle_sha256
+        Folder of all results, and hash of the model in use.
 
     Yields
     ------

@@ -1,0 +1,93 @@
+"""The layers of one slide: found by its id, edited masks told from automatic ones, and a resolution given by hand."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+
+from lrmil.errors import ResolutionError
+from lrmil.raster import Raster
+from lrmil.slides.slide import open_slide
+from lrmil.slides.source import SlideSource
+from lrmil.steps import last
+from napari.layers import Image, Labels
+from napari_lrmil.layers.build import KEY, slide_layer, tissue_layer
+from napari_lrmil.session.opened_slide import (
+    edited_tissue,
+    find_slide_layer,
+    find_tissue_layer,
+    set_mpp,
+    tissue_steps,
+)
+from support.slides import coordinate_pixels, write_pyramid
+
+Open = Callable[[str, float | None], Image]
+
+
+@pytest.fixture
+def add(viewer: ViewerModel, tmp_path: Path) -> Open:
+    """Add a slide of 300 x 400 px to the viewer."""
+
+    def add(name: str, mpp: float | None) -> Image:
+        style = "plain" if mpp is None else "aperio"
+        path = write_pyramid(tmp_path / f"{name}.tif", coordinate_pixels(300, 400), mpp, style=style)
+        data, keywords, _ = slide_layer(open_slide(path))
+        return viewer.add_image(data, **keywords)
+
+    return add
+
+
+def add_mask(viewer: ViewerModel, slide_id: str, mpp: float) -> Labels:
+    mask = Raster(np.arange(48).reshape(6, 8) % 3 == 0, np.diag([50.0, 50.0, 1.0]))
+    data, keywords, _ = tissue_layer(mask, mpp, slide_id=slide_id)
+    return viewer.add_labels(data, **keywords)
+
+
+def test_layers_are_found_by_the_id_of_their_slide(viewer: ViewerModel, add: Open) -> None:
+    one, other = add("one", 0.5), add("other", 0.5)
+    mask = add_mask(viewer, "other", 0.5)
+    viewer.add_points([[0, 0]], name="other")
+    assert find_slide_layer(viewer.layers, "one") is one and find_slide_layer(viewer.layers, "other") is other
+    assert find_tissue_layer(viewer.layers, "other") is mask
+    assert find_slide_layer(viewer.layers, "third") is find_tissue_layer(viewer.layers, "one") is None
+
+
+def test_only_a_mask_that_was_changed_is_an_edited_one(viewer: ViewerModel, add: Open) -> None:
+    add("one", 0.5)
+    assert edited_tissue(viewer.layers, "one") is None
+    mask = add_mask(viewer, "one", 0.5)
+    assert edited_tissue(viewer.layers, "one") is None
+    mask.data = 1 - mask.data
+    edited = edited_tissue(viewer.layers, "one")
+    assert edited is not None and np.array_equal(edited.array, mask.data > 0)
+    mask.data = 1 - mask.data
+    assert edited_tissue(viewer.layers, "one") is None
+
+
+def test_um_per_px_given_by_hand_place_the_slide_and_its_mask(viewer: ViewerModel, add: Open) -> None:
+    layer, other = add("bare", None), add("other", 0.5)
+    mask = add_mask(viewer, "bare", 1.0)
+    before = mask.scale.copy()
+    set_mpp(viewer.layers, layer, 0.25)
+    assert layer.scale.tolist() == [0.25, 0.25] and "micro" in str(layer.units[0])
+    assert layer.metadata[KEY]["mpp"] == 0.25 and layer.metadata[KEY]["mpp_source"] == "override"
+    assert layer.metadata[KEY]["mpp_problem"] == ""
+    assert np.allclose(mask.scale, before * 0.25) and np.allclose(mask.translate, (25 - 0.5) * 0.25)
+    assert other.scale.tolist() == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("mpp", [0.0, -1.0, 1000.0, float("nan")])
+def test_an_implausible_resolution_changes_nothing(viewer: ViewerModel, add: Open, mpp: float) -> None:
+    layer = add("bare", None)
+    before = layer.scale.tolist(), dict(layer.metadata[KEY])
+    with pytest.raises(ResolutionError):
+        set_mpp(viewer.layers, layer, mpp)
+    assert (layer.scale.tolist(), layer.metadata[KEY]) == before
+
+
+def test_the_tissue_is_found_at_the_resolution_that_was_given(tmp_path: Path) -> None:
+    path = write_pyramid(tmp_path / "bare.tif", coordinate_pixels(300, 400), None, style="plain")
+    found = last(tissue_steps(SlideSource("a name", path, 0.5)))
+    assert found.mpp == 0.5 and found.slide_id == "a name" and found.tissue.array.dtype == bool
