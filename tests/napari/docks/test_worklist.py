@@ -175,7 +175,7 @@ def test_all_are_classified_and_a_broken_file_is_a_row_that_says_why(own: Workli
     assert all(int(rows[name]["Patches"]) > 0 and rows[name]["Unreadable"] == "0" for name in GOOD)
     broken = rows["demo-005"]
     assert broken["Status"] == "failed" and broken["Class"] == broken["Probability"] == ""
-    assert broken["Message"].startswith("Expected") and str(classified.folder) not in broken["Message"]
+    assert "demo-005.svs" in broken["Message"] and str(classified.folder) not in broken["Message"]
     assert classified.status.text() == "5 slides: 4 ok, 1 failed; 0 reviewed"
     assert "1 failed" in classified.message.text()
 
@@ -265,7 +265,7 @@ def test_another_window_shows_the_same_table(
     qtbot.waitUntil(lambda: shown(again) == before, timeout=PATIENCE)
     assert again.folder == classified.folder and again.status.text() == classified.status.text()
     assert before[1][REVIEWED].startswith("override, ")
-    qtbot.waitUntil(lambda: not session_of(another).busy, timeout=PATIENCE)
+    qtbot.waitUntil(lambda: not session_of(another).jobs.busy, timeout=PATIENCE)
 
 
 def test_a_mended_file_is_new_again(own: Worklist, cohort: Path, qtbot: "QtBot", finish: Finish) -> None:
@@ -355,7 +355,7 @@ def test_a_slide_without_an_answer_opens_alone(worklist: Worklist, qtbot: "QtBot
 
 def test_a_broken_slide_says_what_is_wrong_when_it_is_opened(worklist: Worklist, qtbot: "QtBot") -> None:
     worklist.open_slide(worklist.table.lines[place(worklist, "demo-005")].entry)
-    qtbot.waitUntil(lambda: "Expected" in worklist.message.text(), timeout=PATIENCE)
+    qtbot.waitUntil(lambda: "demo-005.svs" in worklist.message.text(), timeout=PATIENCE)
     assert not worklist.session.viewer.layers
 
 
@@ -401,7 +401,7 @@ def test_answers_are_hidden_until_the_reader_has_labelled_the_slide(classified: 
     assert "4 classified, some to be read first" in classified.status.text()
     for word in ("yes", " no ", "ok"):
         classified.tools.words.setText(word)
-        assert column(classified, SLIDE) == []
+        assert set(column(classified, SLIDE)) <= {"demo-005"}, "the message of the broken one may hold the word"
     classified.tools.words.clear()
     open_slide(classified, "demo-001", qtbot)
     review(session, event="read")
