@@ -1,1 +1,1 @@
-"""A folder and a table become checked, labelled, split slides."""
+"""Match slides with a labels table, check them, screen them and draw folds."""

@@ -1,12 +1,12 @@
-"""Which cases are tested and which validate, where a case may have slides of several labels."""
+"""Draw test and validation cases when a case may have slides of several labels."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-MIN_FIT_CASES = 2  # cases of a class besides the tested ones: one to train on, one to validate on
-ATTEMPTS = 20  # draws among which the one with the most classes in every fold is taken
-RETRIES = 200  # draws of validation cases; one nearly always does
+MIN_FIT_CASES = 2  # untested cases of a class: one to train on, one to validate on
+ATTEMPTS = 20  # draws; the one with the most classes in every fold is used
+RETRIES = 200  # draws of validation cases; the first nearly always succeeds
 
 
 def draw_tests(slides: Sequence[tuple[str, str]], folds: int, seed: int) -> list[set[str]] | None:
@@ -15,7 +15,7 @@ def draw_tests(slides: Sequence[tuple[str, str]], folds: int, seed: int) -> list
     Parameters
     ----------
     slides
-        The case and the label of each slide; their order does not matter.
+        Case and label of each slide, in any order.
     folds
         Number of folds; each class needs at least as many cases.
     seed
@@ -24,12 +24,12 @@ def draw_tests(slides: Sequence[tuple[str, str]], folds: int, seed: int) -> list
     Returns
     -------
     list of set of str or None
-        The tested cases of each fold. None where no draw leaves `MIN_FIT_CASES` cases of every class untested.
+        The tested cases of each fold. None if no draw leaves `MIN_FIT_CASES` cases of every class untested.
     """
-    from sklearn.model_selection import StratifiedGroupKFold  # takes a second, and few cohorts need it
+    from sklearn.model_selection import StratifiedGroupKFold  # its import takes a second, and few cohorts need it
 
     rng = np.random.default_rng(seed)
-    counted = sorted(slides), sorted(set(slides))  # by case where whole cases of many slides leave no other way
+    counted = sorted(slides), sorted(set(slides))  # by slide, then by case: large cases may allow no draw by slide
     for pairs in counted:
         cases, labels = [case for case, _ in pairs], [label for _, label in pairs]
         best: tuple[int, list[set[str]]] | None = None
@@ -49,21 +49,21 @@ def draw_tests(slides: Sequence[tuple[str, str]], folds: int, seed: int) -> list
 def draw_validation(
     cases: Mapping[str, Sequence[str]], val_fraction: float, rng: np.random.Generator
 ) -> set[str] | None:
-    """Set cases aside so that slides of every class validate, and of every class are trained on.
+    """Draw validation cases so that both validation and training have slides of every class.
 
     Parameters
     ----------
     cases
-        The labels of each case's slides.
+        Case -> labels of its slides.
     val_fraction
-        Part of each class's cases that is aimed at, 0 to 1.
+        Desired share of the cases of each class, 0 to 1.
     rng
-        Where the draw comes from.
+        Source of the randomness.
 
     Returns
     -------
     set of str or None
-        None where no draw gives every class to both parts.
+        The validation cases; None if no draw gives every class to both parts.
     """
     members: dict[str, list[str]] = {}
     for case in sorted(cases):
@@ -76,7 +76,9 @@ def draw_validation(
         most = wanted if attempt < RETRIES / 2 else {label: len(its) - 1 for label, its in members.items()}
         drawn: set[str] = set()
         counts = dict.fromkeys(members, 0)
-        for label in sorted(members, key=lambda label: (len(members[label]), label)):  # rare ones leave least choice
+        for label in sorted(
+            members, key=lambda label: (len(members[label]), label)
+        ):  # rare classes first: they leave the least choice
             for index in rng.permutation(len(members[label])):
                 case = members[label][index]
                 if counts[label] >= wanted[label]:
@@ -90,7 +92,7 @@ def draw_validation(
 
 
 def _missing(slides: Sequence[tuple[str, str]], tests: Sequence[set[str]]) -> int | None:
-    """How often a fold tests no slide of a class; None where too few cases of a class are left to fit on."""
+    """Count the folds that test no slide of a class; return None if too few cases of a class are left to fit on."""
     by_label: dict[str, set[str]] = {}
     for case, label in slides:
         by_label.setdefault(label, set()).add(case)

@@ -1,4 +1,4 @@
-"""What must hold between the rows of a labels table: cases, classes, sites, and what is trained on and tested."""
+"""Check the rows of a labels table together: cases, classes, sites and folds."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,9 +12,9 @@ from lrmil.errors import LISTED, names_of
 from lrmil.tasks.classification import Classification
 from lrmil.tasks.task import Task
 
-MAX_CLASSES = 20  # more of them are taken for names or measurements, not classes, where they have few cases each
-MAX_FOLDS = 20  # folds of a table that are tried out
-SITE_GAIN = 0.5  # share of the wrong guesses that knowing the site must save to be worth a warning
+MAX_CLASSES = 20  # more labels than this, with few cases each, are probably names or measurements
+MAX_FOLDS = 20  # folds of a table that are checked
+SITE_GAIN = 0.5  # warn if knowing the site avoids this share of wrong guesses
 
 
 def find_row_problems(
@@ -25,20 +25,20 @@ def find_row_problems(
     positive: str = "",
     task: type[Task] = Classification,
 ) -> Iterator[Problem]:
-    """Check one row for each slide; what is found does not depend on their order.
+    """Find problems of a table with one row per slide; the order of rows does not matter.
 
     Parameters
     ----------
     rows
         Rows of different slides; a row without a case_id is a case of its own.
     columns
-        Columns the table has: role to the name in the file.
+        Role -> name of its column in the file.
     folds
-        Folds to be drawn where the table has neither a split nor a fold column; None when nothing is to be trained.
+        Number of folds to draw if the table has no split and no fold column; None if nothing is trained.
     positive
-        The class that was chosen as the positive one; empty where none was.
+        The class chosen as positive, or "".
     task
-        What is predicted: it says what is wrong with labels, and which of them are one group where folds are drawn.
+        What is predicted. It checks labels, and groups them when folds are drawn.
     """
     yield from _missing_cases(rows, columns)
     rows = [row if row.case_id else replace(row, case_id=row.slide_id) for row in rows]
@@ -54,7 +54,7 @@ def find_row_problems(
 
 
 def _grouped(row: LabelRow, task: type[Task]) -> LabelRow:
-    """Replace a row's label by the group that it counts to where folds are drawn."""
+    """Replace a row's label by its group for drawing folds."""
     group = None if row.label is None else task.stratum(row.label)
     return row if group == row.label else replace(row, label=group)
 
@@ -63,8 +63,8 @@ def _missing_cases(rows: Sequence[LabelRow], columns: Mapping[str, str]) -> Iter
     missing = [row.slide_id for row in rows if row.case_id is None]
     if missing:
         which = "No row has" if len(missing) == len(rows) else "Some rows lack"
-        message = f"{which} a case_id, so each of these slides counts as a patient of its own: {names_of(missing)}."
-        hint = "Add a case_id column: otherwise slides of one patient may straddle training and test."
+        message = f"{which} a case_id, so each of these slides counts as a separate patient: {names_of(missing)}."
+        hint = "Add a case_id column: otherwise slides of one patient may be both in training and in test."
         yield Problem(None, columns.get("case_id"), message, hint, "warning")
 
 
@@ -73,13 +73,13 @@ def _inconsistent_cases(rows: Sequence[LabelRow], columns: Mapping[str, str]) ->
         for case_id, values in _values_by_case(rows, role).items() if role in columns else ():
             if len(values) > 1:
                 message = f"Expected one {role} for case '{case_id}'; got {_with_slides(values)}."
-                hint = f"Give all slides of a case the same {role}, or mend the case_id."
+                hint = f"Give all slides of a case the same {role}, or fix the case_id."
                 row = max(values.values(), key=lambda row: row.number)
                 yield Problem(row.number, columns[role], message, hint, "error")
 
 
 def _mixed_cases(rows: Sequence[LabelRow], columns: Mapping[str, str]) -> Iterator[Problem]:
-    """Warn of patients with slides of different labels, as some have: a slide of each lymph node, of each lesion."""
+    """Warn of cases with slides of different labels, which may be right: one slide per lymph node or lesion."""
     cases = _values_by_case(rows, "label")
     mixed = {str(case_id): values for case_id, values in cases.items() if len(values) > 1}
     if not mixed:
@@ -94,7 +94,7 @@ def _mixed_cases(rows: Sequence[LabelRow], columns: Mapping[str, str]) -> Iterat
 
 
 def _values_by_case(rows: Sequence[LabelRow], role: str) -> dict[str | None, dict[str, LabelRow]]:
-    """The values of each case, each with the first row that has it."""
+    """Return the values of each case, each with its first row."""
     by_case: dict[str | None, dict[str, LabelRow]] = defaultdict(dict)
     for row in rows:
         if (value := getattr(row, role)) is not None:
@@ -109,7 +109,7 @@ def _with_slides(values: Mapping[str, LabelRow]) -> str:
 
 
 def _site_problems(rows: Sequence[LabelRow], columns: Mapping[str, str]) -> Iterator[Problem]:
-    """Warn where a case's site says what its label is, as far as the other cases of the site can tell."""
+    """Warn if the label of a case can be predicted from the other cases of its site."""
     cases = {(row.case_id, row.label): row for row in rows if row.site is not None and row.label is not None}
     sites: dict[str | None, Counter[str | None]] = defaultdict(Counter)
     for row in cases.values():
@@ -118,7 +118,7 @@ def _site_problems(rows: Sequence[LabelRow], columns: Mapping[str, str]) -> Iter
     if len(totals) < 2:
         return
     commonest = min(totals, key=lambda label: (-totals[label], str(label)))
-    hint = "A model may learn scanner and stain in place of disease; add slides of the other class from each site."
+    hint = "A model may learn scanner and stain instead of disease. Add slides of the other class from each site."
     if all(len(labels) == 1 for labels in sites.values()):
         message = f"Each of the {len(sites)} sites has slides of one class only, so the site alone predicts the label."
         yield Problem(None, columns["site"], message, hint, "warning")
@@ -135,7 +135,10 @@ def _site_problems(rows: Sequence[LabelRow], columns: Mapping[str, str]) -> Iter
 
 
 def _guessed(commonest: Sequence[tuple[str | None, int]], own: str | None, otherwise: str | None) -> str | None:
-    """The commonest label of the other cases of a site, of whose labels the first three are given; or `otherwise`."""
+    """Return the most common label of the other cases of a site, or `otherwise` if it is not unique.
+
+    Three labels of the site are enough to know this.
+    """
     others = [(label, count - (label == own)) for label, count in commonest]
     best = max(count for _, count in others)
     found = [label for label, count in others if count == best > 0]
@@ -179,10 +182,10 @@ def _counted_problems(rows: Sequence[LabelRow], columns: Mapping[str, str], fold
 def _undivided(
     rows: Sequence[LabelRow], labels_of: Mapping[str, Sequence[str]], columns: Mapping[str, str], folds: int
 ) -> Iterator[Problem]:
-    """Report cases with slides of several labels that cannot be divided so that each part has every class."""
+    """Report that cases with several labels cannot be divided so that each part has every class."""
     if "split" in columns and any(row.split == "val" for row in rows):
         return
-    nothing = set[str]()  # is tested with the model that is shipped
+    nothing = set[str]()  # the test cases of the shipped model
     tests: list[set[str]] | None = [nothing]
     if "split" in columns:
         tests = [{row.case_id or row.slide_id for row in rows if row.split == "test"}]
@@ -196,8 +199,8 @@ def _undivided(
         tests = None if drawn is None else [nothing, *drawn]
     rests = [{case: labels for case, labels in labels_of.items() if case not in test} for test in tests or []]
     if tests is None or any(draw_validation(rest, 0.2, np.random.default_rng(0)) is None for rest in rests):
-        message = "Expected cases that can be divided into parts with slides of every class each; these cannot be."
-        hint = "Cases with slides of several labels stay whole: change the folds, add cases, or give a column split."
+        message = "The cases cannot be divided so that each part of each fold has slides of every class."
+        hint = "Cases with slides of several labels stay whole: change the folds, add cases, or add a split column."
         yield Problem(None, columns.get("split") or columns.get("fold") or columns["label"], message, hint, "error")
 
 
@@ -205,13 +208,15 @@ def _split_problems(cases: Sequence[LabelRow], classes: Sequence[str], column: s
     present = {part: Counter(row.label for row in cases if row.split == part) for part in ("train", "val", "test")}
     for part in ("train", "test"):
         if cases and not present[part]:
-            message = f"Expected rows with split '{part}'; there are none."
+            message = f"No row has the split '{part}'."
             yield Problem(None, column, message, f"Mark some cases '{part}', or delete the split column.", "error")
     needed = 1 if present["val"] else MIN_FIT_CASES
     for name in classes:
         if present["train"] and present["train"][name] < needed:
             message = f"Expected at least {needed} cases{_of_class(name)} in train; got {present['train'][name]}."
-            hint = "Move cases of that class to train" + ("." if needed == 1 else "; with no val rows, one validates.")
+            hint = "Move cases of that class to train" + (
+                "." if needed == 1 else "; without val rows, one of them validates."
+            )
             yield Problem(None, column, message, hint, "error")
         for part in ("val", "test"):
             if present[part] and not present[part][name]:
@@ -235,5 +240,5 @@ def _fold_problems(cases: Sequence[LabelRow], classes: Sequence[str], column: st
 
 
 def _of_class(name: str) -> str:
-    """Name a group of labels in a message; "" is the only one of a task without classes."""
+    """Name a group of labels in a message; a task without classes has only the group ""."""
     return f" of class '{name}'" if name else ""

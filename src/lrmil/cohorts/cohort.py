@@ -1,4 +1,4 @@
-"""A slide folder and a labels table become one checked Cohort, or one report of everything that stands in the way."""
+"""Check a folder of slides and a labels table, and return a Cohort, or a report of all problems."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,12 +18,24 @@ from lrmil.tasks.task import Target, Task
 
 __all__ = ["Cohort", "CohortReport", "Problem", "SlideRecord", "TableOptions", "validate_cohort"]
 
-MAX_WARNINGS = 20  # warnings told one by one
+MAX_WARNINGS = 20  # warnings listed one by one
 
 
 @dataclass(frozen=True, slots=True)
 class SlideRecord:
-    """One labelled slide; `mpp` is an override from the table in micrometres per pixel, not the file's own value."""
+    """One labelled slide.
+
+    Attributes
+    ----------
+    slide_id, path
+        The slide.
+    label, case_id, site
+        As in the table; without a case_id, the slide_id.
+    split, fold
+        What the table says of the folds, if it has such a column.
+    mpp
+        um/px from the table, which overrides that of the file.
+    """
 
     slide_id: str
     path: Path
@@ -37,14 +49,14 @@ class SlideRecord:
 
 @dataclass(frozen=True)  # no slots: cached properties need a __dict__
 class Cohort:
-    """Labelled slides sorted by slide_id, and what is predicted of them."""
+    """Labelled slides sorted by slide_id, and what is predicted."""
 
     slides: tuple[SlideRecord, ...]
     task: Task
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the values of an answer in their order: of a classification its classes, the positive one last."""
+        """Names of the values of an answer, in order; for a classification, its classes with the positive one last."""
         return self.task.names
 
     @cached_property
@@ -54,13 +66,13 @@ class Cohort:
 
     @cached_property
     def targets(self) -> Mapping[str, Target]:
-        """What each slide's label is to a loss and a metric, by slide_id: of a classification the class's position."""
+        """Slide id -> its label as losses and metrics need it; for a classification, the position of the class."""
         of_label = {label: self.task.target(label) for label in {slide.label for slide in self.by_id.values()}}
         return {slide.slide_id: of_label[slide.label] for slide in self.slides}
 
     @cached_property
     def cases(self) -> Mapping[str, tuple[str, ...]]:
-        """The groups of each case's labels (`Task.stratum`: classes), each once and in order, sorted by case_id."""
+        """Case -> groups of its labels (`Task.stratum`; classes), each once and in order, sorted by case_id."""
         found: dict[str, set[str]] = defaultdict(set)
         for slide in self.slides:
             found[slide.case_id].add(self.task.stratum(slide.label))
@@ -73,7 +85,7 @@ class Cohort:
 
     @property
     def split_by(self) -> Literal["split", "fold"] | None:
-        """The table's column that says what is tested, or None when folds are to be drawn."""
+        """The column of the table that defines test slides; None if folds are drawn."""
         if any(slide.split for slide in self.slides):
             return "split"
         return "fold" if any(slide.fold for slide in self.slides) else None
@@ -88,21 +100,21 @@ class CohortReport:
 
     @property
     def ok(self) -> bool:
-        """Whether the cohort can be trained on: there may be warnings, there are no errors."""
+        """True if there is no error; there may be warnings."""
         return not any(problem.severity == "error" for problem in self.problems)
 
     def explain(self) -> str:
-        """All errors as one message, a line each."""
+        """Return all errors as one message, one per line."""
         lines = [
             f"  row {problem.row or '-'}, column {problem.column or '-'}: {problem.message} {problem.hint}"
             for problem in self.problems
             if problem.severity == "error"
         ]
-        return "\n".join([f"Expected a labels table without errors. Got {len(lines)}:", *lines])
+        return "\n".join([f"The labels table has {len(lines)} error{'' if len(lines) == 1 else 's'}:", *lines])
 
     @property
     def warnings(self) -> list[str]:
-        """Each warning in a line, and of more than `MAX_WARNINGS` how many there are."""
+        """The first `MAX_WARNINGS` warnings, one sentence each, and the number of others."""
         found = [problem for problem in self.problems if problem.severity == "warning"]
         more = (
             [f"{len(found) - MAX_WARNINGS} more warnings; lrmil validate lists them."]
@@ -119,7 +131,7 @@ def validate_cohort(
     folds: int | None = 5,
     options: TableOptions | None = None,
 ) -> CohortReport:
-    """Check a cohort before anything is computed; no slide is opened, and the order of rows does not matter.
+    """Check a cohort without opening a slide; the order of rows does not matter.
 
     Parameters
     ----------
@@ -128,25 +140,25 @@ def validate_cohort(
     labels
         The labels table; see `lrmil.cohorts.labels.read_labels`.
     folds
-        Folds of the cross-validation to come; each class needs at least that many cases. Not looked at when the table
-        has a split or fold column. None when nothing is to be trained: one class, or a table of test rows, will do.
+        Folds of the cross-validation; each class needs at least that many cases. Ignored if the table has a split or
+        fold column. None if nothing is trained: then one class, or only test rows, is enough.
     options
-        Columns that were chosen, whether rows without a slide are left out, and the positive class.
+        Chosen columns, whether rows without a slide are skipped, and the positive class.
 
     Returns
     -------
     CohortReport
-        Every problem at once, and the cohort when none is an error.
+        All problems, and the cohort if none is an error.
 
     Raises
     ------
     CohortError
-        If the table cannot be read at all.
+        If the table cannot be read.
     ConfigError
-        If `folds` is less than 2, or the options name no task that there is.
+        If `folds` is less than 2, or the options name an unknown task.
     """
     if folds is not None and folds < 2:
-        raise ConfigError(f"Expected at least 2 folds; got {folds}. Set folds to 2 or more.")
+        raise ConfigError(f"Expected at least 2 folds. Got {folds}.")
     options = options or TableOptions()
     table = read_labels(Path(labels), options)
     problems = list(table.problems)
@@ -164,22 +176,24 @@ def _slide_files(slides: Path | str | Iterable[Path | str], problems: list[Probl
     roots = [Path(slides)] if isinstance(slides, Path | str) else [Path(path) for path in slides]
     for root in roots:
         if not root.exists():
-            message = f"Expected slides at '{root}'; there is no such file or folder."
-            problems.append(Problem(None, None, message, "Check the path and that the drive is connected.", "error"))
+            message = f"There is no file or folder '{root}'."
+            problems.append(Problem(None, None, message, "Check the path, and that its disk is mounted.", "error"))
     by_stem: dict[str, set[Path]] = defaultdict(set)
     for path in find_slides(root for root in roots if root.exists()):
         by_stem[slide_id_of(path)].add(path)
     if not by_stem and all(root.exists() for root in roots):
-        message = "Expected at least one slide; found none in " + (names_of(map(str, roots)) or "an empty list") + "."
-        problems.append(Problem(None, None, message, "Give the folder that holds the whole-slide images.", "error"))
+        message = "There is no slide in " + (names_of(map(str, roots)) or "an empty list") + "."
+        problems.append(
+            Problem(None, None, message, "Choose the folder that contains the whole-slide images.", "error")
+        )
     for stem, paths in by_stem.items():
         if len(paths) > 1:
             message = f"Expected one file for slide '{stem}'; got {names_of(map(str, paths))}."
-            hint = "Rename or remove one: outputs are named by the slide's name without extension."
+            hint = "Rename or remove one: outputs are named after the slide without its extension."
             problems.append(Problem(None, None, message, hint, "error"))
     for names in _groups(by_stem, str.casefold):
-        message = f"Slides {names_of(names)} differ in case only."
-        hint = "Rename all but one: on Windows and macOS their outputs are one file."
+        message = f"The names {names_of(names)} differ only in upper and lower case."
+        hint = "Rename all but one: on Windows and macOS, their outputs have the same name."
         problems.append(Problem(None, None, message, hint, "warning"))
     return {stem: min(paths) for stem, paths in by_stem.items()}
 
@@ -192,7 +206,7 @@ def _groups(names: Iterable[str], key: Callable[[str], str]) -> list[list[str]]:
 
 
 def _unique_rows(rows: Sequence[LabelRow], table: Labels, problems: list[Problem]) -> list[LabelRow]:
-    """One row for each slide, sorted by name; of conflicting rows (an error) the one kept is the same in any order."""
+    """Return one row per slide, sorted by name; conflicting rows are an error."""
     by_slide: dict[str, list[LabelRow]] = defaultdict(list)
     for row in rows:
         by_slide[row.slide_id].append(row)
@@ -203,7 +217,7 @@ def _unique_rows(rows: Sequence[LabelRow], table: Labels, problems: list[Problem
         for role in differing:
             values = names_of({str(getattr(row, role)) for row in same})
             message = f"Expected one {role} for slide '{slide_id}'; got {values}."
-            hint = "Keep the row that is right."
+            hint = "Keep only the row that is right."
             problems.append(Problem(same[1].number, table.columns[role], message, hint, "error"))
         if not differing:
             message = f"Slide '{slide_id}' has {len(same)} equal rows; one is used."

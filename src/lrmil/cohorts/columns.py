@@ -1,4 +1,4 @@
-"""Which column of a labels table says what: by its name, by an alias of it, or as the user chose."""
+"""Find the columns of a labels table: by name, by an alias, or as the user chose."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -24,20 +24,20 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong with a cohort, and its remedy.
+    """One problem of a cohort, and its remedy.
 
     Parameters
     ----------
     row
-        Row as a spreadsheet counts it (the header is 1), or None when it is not about one row.
+        Row as a spreadsheet counts it (the header is 1); None if the problem is not about one row.
     column
-        Column as the table names it, or None when it is not about one column.
+        Column as the table names it; None if the problem is not about one column.
     message
-        What was expected and what came.
+        What is wrong.
     hint
         What to do next.
     severity
-        An ``"error"`` forbids training; a ``"warning"`` does not.
+        An ``"error"`` prevents training; a ``"warning"`` does not.
     """
 
     row: int | None
@@ -49,36 +49,36 @@ class Problem:
 
 @pydantic.dataclasses.dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid", strict=True))
 class TableOptions:
-    """What the user says of a labels table that the table itself does not."""
+    """How a labels table is read, as the user chose."""
 
     slide_column: str = ""
-    """Name of the column of slide names; empty: found by `ALIASES`."""
+    """Column of slide names; if empty, `ALIASES` are searched."""
     case_column: str = ""
-    """Name of the column of patients. Where it is the only one that names slides, a row stands for a patient."""
+    """Column of patients. If no column names slides, each row stands for a patient."""
     label_column: str = ""
-    """Name of the column of classes."""
+    """Column of labels."""
     skip_missing: bool = False
-    """Leave out rows whose slide is not there, in place of an error."""
+    """Skip rows whose slide is missing; otherwise they are errors."""
     positive: str = ""
-    """The positive one of two classes; empty: told by their names."""
+    """The positive one of two classes; if empty, it is derived from their names."""
     task: str = ""
-    """What the labels say: a name of `lrmil.tasks.choice.TASKS`; empty: its first, classification."""
+    """What is predicted: a name of `lrmil.tasks.choice.TASKS`; if empty, the first, classification."""
 
     @property
     def arguments(self) -> list[str]:
-        """The options of the command line that say the same."""
+        """The equivalent options of the command line."""
         given = {"--slide-column": self.slide_column, "--case-column": self.case_column}
         given |= {"--label-column": self.label_column, "--positive": self.positive, "--task": self.task}
         skip = ["--skip-missing"] if self.skip_missing else []
         return [f"{name}={value}" for name, value in given.items() if value] + skip
 
     def column_of(self, role: str) -> str:
-        """The column that was chosen for a role; "" where none was."""
+        """Return the column chosen for a role, or ""."""
         return {"slide_id": self.slide_column, "case_id": self.case_column, "label": self.label_column}.get(role, "")
 
 
 def options_from_dict(values: object) -> TableOptions:
-    """Check plain values, as a run's plan keeps them.
+    """Make options from plain values, as the plan of a run stores them.
 
     Raises
     ------
@@ -86,15 +86,15 @@ def options_from_dict(values: object) -> TableOptions:
         If they are not the fields of `TableOptions`.
     """
     if not isinstance(values, dict):
-        raise FormatError(f"Expected how a labels table is read, names with values. Got {values!r}.")
+        raise FormatError(f"Expected the options of a labels table as names with values. Got {values!r}.")
     try:
         return TableOptions(**values)
     except (TypeError, ValidationError) as error:
-        raise FormatError(f"Expected how a labels table is read. Got {values!r}: {error}.") from error
+        raise FormatError(f"Expected the options of a labels table. Got {values!r}: {error}.") from error
 
 
 def normal_name(name: str) -> str:
-    """Reduce a column's name to what names are compared by: "Slide ID" is "slide_id"."""
+    """Normalise the name of a column for comparisons: "Slide ID" becomes "slide_id"."""
     return re.sub(r"[\s-]+", "_", name.strip().casefold())
 
 
@@ -126,7 +126,9 @@ def _chosen(header: Sequence[str], role: str, chosen: str, problems: list[Proble
         return found[0]
     came = f"{len(found)} columns of that name" if found else f"the columns {_listed(header)}"
     message = f"Expected one column '{chosen}', chosen for {role}; got {came}."
-    problems.append(Problem(1, chosen, message, "Choose a column as row 1 writes it, one that is there once.", "error"))
+    problems.append(
+        Problem(1, chosen, message, "Choose a column that occurs once in row 1, spelled as there.", "error")
+    )
     return None
 
 
@@ -134,18 +136,18 @@ def _named(table: Table, role: str, problems: list[Problem]) -> int | None:
     header = table.records[0]
     candidates = [index for index, name in enumerate(header) if normal_name(name) in (role, *ALIASES[role])]
     found = candidates
-    if len(candidates) > 1:  # a column without a value does not win
+    if len(candidates) > 1:  # prefer columns with values
         found = [index for index in candidates if _has_values(table, index)] or candidates
     found = [index for index in found if normal_name(header[index]) == role] or found
     if len(found) == 1 and len(candidates) > 1:
         others = [index for index in candidates if index not in found]
         message = f"The column '{header[found[0]]}' is read for {role}; {_of(header, others)} not."
-        hint = f"Delete the column that is not meant{_choice(role)}."
+        hint = f"Delete the wrong column{_choice(role)}."
         problems.append(Problem(1, header[found[0]], message, hint, "warning"))
     if len(found) > 1:
         twice = " and ".join(f"'{header[index]}'" for index in found)
         message = f"Expected one column for {role}; got {twice}."
-        hint = f"Rename or delete the columns that are not meant{_choice(role)}."
+        hint = f"Rename or delete the wrong columns{_choice(role)}."
         problems.append(Problem(1, role, message, hint, "error"))
     return found[0] if len(found) == 1 else None
 
@@ -157,11 +159,11 @@ def _has_values(table: Table, index: int) -> bool:
 def _missing(
     table: Table, options: TableOptions, indices: Mapping[str, int], problems: Sequence[Problem]
 ) -> list[Problem]:
-    """Report slides or labels without a column, once; by patient, no column of slides is needed."""
-    told = {problem.column for problem in problems if problem.severity == "error"}
+    """Report a missing column of slides or labels; a table by patient needs no column of slides."""
+    reported = {problem.column for problem in problems if problem.severity == "error"}
     missing = []
     for role in ("slide_id", "label"):
-        if role in indices or role in told or (options.column_of(role) in told - {""}):
+        if role in indices or role in reported or (options.column_of(role) in reported - {""}):
             continue
         if role == "slide_id" and {"case_id", "label"} <= indices.keys():
             continue

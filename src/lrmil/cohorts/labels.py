@@ -1,4 +1,4 @@
-"""A labels table as typed rows, with every problem of its header and of its single cells."""
+"""Read a labels table as typed rows, with the problems of its header and cells."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -36,14 +36,14 @@ SPLITS: Mapping[str, Literal["train", "val", "test"]] = {
 }
 EMPTY = frozenset({"", "nan", "<na>", "na", "n/a", "null", "none", "?"}) | {
     f"#{error}"
-    for error in ("n/a", "ref!", "div/0!", "name?", "value!", "null!", "num!")  # of a spreadsheet's formula
+    for error in ("n/a", "ref!", "div/0!", "name?", "value!", "null!", "num!")  # errors of a formula
 }
-SHORTENED = re.compile(r"\d(\.\d+)?E\+\d{2,}")  # how a spreadsheet writes a number of more digits than it shows
+SHORTENED = re.compile(r"\d(\.\d+)?E\+\d{2,}")  # a long number as a spreadsheet shows it
 
 
 @dataclass(frozen=True, slots=True)
 class LabelRow:
-    """One row of a labels table; None stands for an absent, empty or unusable cell."""
+    """One row of a labels table; an absent, empty or invalid cell is None."""
 
     number: int
     slide_id: str
@@ -56,61 +56,61 @@ class LabelRow:
 
 
 class Labels(NamedTuple):
-    """The rows of a table, its used columns (role to the name in the file) and the problems of single cells."""
+    """The rows of a table, its columns (role -> name in the file), and the problems of header and cells."""
 
     columns: Mapping[str, str]
     rows: tuple[LabelRow, ...]
     problems: tuple[Problem, ...]
     records: tuple[list[str], ...] = ()
-    """The header and the rows as they stand in the file."""
+    """The header and the rows as in the file."""
 
     @property
     def by_patient(self) -> bool:
-        """Whether a row stands for all slides of a patient: no column names slides, one names cases."""
+        """True if each row stands for all slides of a patient, since no column names slides."""
         return "slide_id" not in self.columns
 
     @property
     def name_column(self) -> str | None:
-        """The column that says which slides a row is about."""
+        """The column that identifies the slides of a row."""
         return self.columns.get("case_id" if self.by_patient else "slide_id")
 
 
 def read_labels(path: Path, options: TableOptions | None = None) -> Labels:
-    """Read a labels table; what is wrong with a cell is reported, not raised.
+    """Read a labels table; problems of cells are returned, not raised.
 
     Parameters
     ----------
     path
         See `lrmil.io.tables.read_table`.
     options
-        What the user chose; columns not chosen are matched by `lrmil.cohorts.columns.ALIASES`, whatever their case.
+        How the table is read. Other columns are found by `lrmil.cohorts.columns.ALIASES`, in upper or lower case.
 
     Returns
     -------
     Labels
-        Typed rows, and problems that concern the header or one cell. Of a table by patient, `slide_id` is empty.
+        Typed rows, and problems of the header and of cells. In a table by patient, `slide_id` is empty.
 
     Raises
     ------
     CohortError
-        If the file cannot be read as a table, is empty, or has nothing in its first row, or a column that is used has
-        formulas without a stored value.
+        If the file cannot be read as a table, is empty, has an empty first row, or if a used column has formulas
+        without a stored value.
     ConfigError
-        If the options name no task that there is.
+        If the options name an unknown task.
     """
     table = read_table(path, what="labels table")
     header = table.records[0]
     body = [(number, cells) for number, cells in enumerate(table.records[1:], start=2) if any(cells)]
     problems: list[Problem] = []
     if table.unread:
-        hint = "Move the sheet that is meant to the front, or delete the others."
+        hint = "Move the right sheet to the front, or delete the others."
         problems.append(Problem(None, None, table.unread, hint, "warning"))
     options = options or TableOptions()
     indices = find_columns(table, options, problems)
     table.require_values(indices.values())
     if not body:
         hint = "Add one row for each slide."
-        problems.append(Problem(None, None, "The table has a header and no rows below it.", hint, "error"))
+        problems.append(Problem(None, None, "The table has a header, but no rows.", hint, "error"))
     indices = _used(indices, header, body, problems)
     problems += [_overlong(number, len(header)) for number, cells in body if any(cells[len(header) :])]
     known = "slide_id" in indices or {"case_id", "label"} <= indices.keys()
@@ -121,7 +121,7 @@ def read_labels(path: Path, options: TableOptions | None = None) -> Labels:
 
 
 def mpp_of_cell(text: str) -> float | None:
-    """Read the um/px of a slide: "0.25", or "40x" for 10 / 40; None where a scanner has none like it."""
+    """Parse um/px, such as "0.25", or "40x" for 10 / 40; return None if it is invalid or implausible."""
     try:
         value = parse_mpp(text)
     except ConfigError:
@@ -133,7 +133,7 @@ def mpp_of_cell(text: str) -> float | None:
 
 
 def mpp_remedy(text: str) -> str:
-    """Say what to write in place of a cell that `mpp_of_cell` does not take."""
+    """Return what to write instead of a cell that `mpp_of_cell` rejects."""
     comma = mpp_of_cell(text.replace(",", ".")) if text.count(",") == 1 else None
     return f"with a decimal point, as in {comma:g}" if comma else "such as 0.25 or 40x"
 
@@ -144,7 +144,7 @@ def _used(
     body: Sequence[tuple[int, Sequence[str]]],
     problems: list[Problem],
 ) -> dict[str, int]:
-    """Leave out optional columns without a value, and `fold` where `split` already says what is tested."""
+    """Drop optional columns without a value, and the fold column if there is a split column."""
     required = ("label", "slide_id" if "slide_id" in indices else "case_id")
     used = {
         role: index
@@ -153,8 +153,8 @@ def _used(
     }
     if "split" in used and "fold" in used:
         column = header[used.pop("fold")]
-        message = "The table has both a split and a fold column; the split column is used, the fold column is not."
-        problems.append(Problem(1, column, message, "Delete the column that is not meant.", "warning"))
+        message = "The table has both a split and a fold column. The split column is used."
+        problems.append(Problem(1, column, message, "Delete the wrong column.", "warning"))
     return used
 
 
@@ -172,10 +172,12 @@ def _taken(came: str) -> str:
 
 
 def _label_remedy(came: str) -> str:
-    """Of words such as None and NA, which may be a class, say how to make them one."""
+    """Return the remedy for a missing label; words such as None and NA may be meant as a class."""
     if not came or came.startswith("#"):
         return "Give a label or delete the row."
-    return f"Delete the row if its label is not known; if '{came}' is a class, rename it in every row, as to 'other'."
+    return (
+        f"Delete the row if its label is unknown. If '{came}' is a class, rename it in every row, such as to 'other'."
+    )
 
 
 def _overlong(number: int, expected: int) -> Problem:
@@ -198,10 +200,10 @@ def _row(
 
     slide_id = _text(cells, indices.get("slide_id"))
     if not slide_id and "slide_id" in indices:
-        add("slide_id", "Expected a slide name; the cell is empty.", "Write the slide's file name without extension.")
+        add("slide_id", "The cell of the slide name is empty.", "Write the slide's file name without extension.")
         return None
     if not slide_id and value["case_id"] is None:
-        add("case_id", "Expected a case; the cell is empty.", "Write the case that the slides' names begin with.")
+        add("case_id", "The cell of the case is empty.", "Write the case that the names of its slides start with.")
         return None
     named = f"slide '{slide_id}'" if slide_id else f"case '{value['case_id']}'"
     if "label" in indices and value["label"] is None:
@@ -218,11 +220,11 @@ def _row(
     fold = value["fold"]
     if "fold" in indices and not re.fullmatch(r"\w[\w.-]*", fold or ""):
         message = f"Expected a fold number or plain name for {named}; got '{fold or ''}'."
-        add("fold", message, "Use letters, digits, '-', '_' and '.' only, and name a fold in every row.")
+        add("fold", message, "Use only letters, digits, '-', '_' and '.', and name a fold in every row.")
     for role in ("slide_id", "case_id"):
         if SHORTENED.fullmatch(value[role] or ""):
-            message = f"Expected a name in {role}; got '{value[role]}', a long number that a spreadsheet cut short."
-            hint = "Format the column as text and write the names again: several may have become one."
+            message = f"Expected a name in {role}; got '{value[role]}', a long number that a spreadsheet truncated."
+            hint = "Format the column as text and write the names again: different names may have become equal."
             problems.append(Problem(number, header[indices[role]], message, hint, "warning"))
     mpp = None if value["mpp"] is None else mpp_of_cell(value["mpp"])
     if value["mpp"] is not None and mpp is None:

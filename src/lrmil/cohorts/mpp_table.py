@@ -1,4 +1,4 @@
-"""A table of slide_id and mpp: the resolutions of slides whose files state none, or a wrong one."""
+"""Read a table of slide_id and mpp, for slides whose files state no resolution or a wrong one."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -12,18 +12,17 @@ from lrmil.io.tables import Table, read_table
 from lrmil.slides.resolution import PLAUSIBLE_MPP
 
 ROLES = ("slide_id", "mpp")
-MAX_PROBLEMS = 20  # problems written out
-MAX_UNUSED = 100  # rows without a slide that are told one by one
+MAX_PROBLEMS = 20  # problems listed
+MAX_UNUSED = 100  # rows without a slide that are listed
 
 
 class MppTable(NamedTuple):
-    """The resolutions that a table gives, and what of it was not used."""
+    """The resolutions in a table, and notes about what was not used."""
 
     mpp: dict[str, float]
     """Slide id -> um/px of level 0."""
     unused: tuple[str, ...]
-    """One sentence for each row whose slide is absent (at most `MAX_UNUSED`, then their number), and one for each sheet or
-    column that was not read."""
+    """A sentence for each row without a slide, up to `MAX_UNUSED`, and for each sheet or column that was not read."""
 
 
 def read_mpp_table(path: Path, slide_ids: Collection[str]) -> MppTable:
@@ -34,15 +33,20 @@ def read_mpp_table(path: Path, slide_ids: Collection[str]) -> MppTable:
     Parameters
     ----------
     path
-        The table. A resolution is written as 0.25 or 40x; an empty one leaves a slide as its file has it.
+        The table. A resolution is written as 0.25 or 40x; an empty cell leaves the resolution of the file.
     slide_ids
-        The slides that are there; the table may be about more.
+        The known slides; the table may contain others.
+
+    Returns
+    -------
+    MppTable
+        Resolutions in um/px, and notes.
 
     Raises
     ------
     CohortError
-        With every problem and its row: a column is missing, a value is no resolution, a slide has two of them, a value
-        has no slide. Also if no row is about a slide that is there.
+        If a column is missing, or no row belongs to a known slide. Also with all problems of rows: an invalid
+        resolution, two resolutions of a slide, a resolution without a slide.
     """
     table = read_table(path, what="um/px table")
     notes = [table.unread]
@@ -56,7 +60,7 @@ def read_mpp_table(path: Path, slide_ids: Collection[str]) -> MppTable:
             continue
         slide_id, value = names.find(name) or name, mpp_of_cell(text)
         if not name:
-            problems.append(f"row {number}: expected a slide name beside '{text}'; the cell is empty")
+            problems.append(f"row {number}: there is no slide name beside '{text}'")
         elif value is None:
             problems.append(f"row {number}: {_no_resolution(name, text)}")
         elif found.setdefault(slide_id, value) != value:
@@ -68,23 +72,17 @@ def read_mpp_table(path: Path, slide_ids: Collection[str]) -> MppTable:
         rows.setdefault(slide_id, number)
     if problems:
         more = f"; and {len(problems) - MAX_PROBLEMS} more" if len(problems) > MAX_PROBLEMS else ""
-        raise CohortError(
-            f"Expected a resolution in each row of {table.title}. Got {'; '.join(problems[:MAX_PROBLEMS])}{more}."
-        )
+        raise CohortError(f"Rows of {table.title} are wrong: {'; '.join(problems[:MAX_PROBLEMS])}{more}.")
     known = {slide_id: value for slide_id, value in found.items() if slide_id in names.names}
     if not known:
-        said = " ".join([*unused.values()][:MAX_PROBLEMS]) or "It has no row with a value."
-        raise CohortError(
-            f"Expected rows for the slides in {table.title}{table.sheet_hint}; none is about one of them. {said}"
-        )
-    rest = (
-        [f"{len(unused) - MAX_UNUSED} more rows are about no slide that is there."] if len(unused) > MAX_UNUSED else []
-    )
+        details = " ".join([*unused.values()][:MAX_PROBLEMS]) or "It has no row with a value."
+        raise CohortError(f"No row of {table.title}{table.sheet_hint} belongs to one of the slides. {details}")
+    rest = [f"{len(unused) - MAX_UNUSED} more rows belong to none of the slides."] if len(unused) > MAX_UNUSED else []
     return MppTable(known, (*filter(None, notes), *[*unused.values()][:MAX_UNUSED], *rest))
 
 
 def _index_of(table: Table, role: str, notes: list[str]) -> int:
-    """Give the place of a column. Of two names of slides slide_id is read; two values contradict each other."""
+    """Return the index of a column. Of several columns of slide names, slide_id is read; two of mpp are an error."""
     header = table.records[0]
     names = [normal_name(name) for name in header]
     indices = [index for index, name in enumerate(names) if name in (role, *ALIASES[role])]
@@ -95,12 +93,12 @@ def _index_of(table: Table, role: str, notes: list[str]) -> int:
         indices = own
     if len(indices) > 1:
         came = " and ".join(f"'{header[index]}'" for index in indices)
-        raise CohortError(f"Expected one column for {role} in {table.title}; got {came}. Rename the one not meant.")
+        raise CohortError(f"Expected one column for {role} in {table.title}; got {came}. Rename the wrong one.")
     if not indices:
         came = ", ".join(name for name in header if name)
         raise CohortError(
             f"Expected the columns slide_id and mpp in {table.title}{table.sheet_hint}; got {came}. "
-            "Name them so in row 1."
+            "Rename them in row 1."
         )
     return indices[0]
 

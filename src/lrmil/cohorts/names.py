@@ -1,4 +1,4 @@
-"""Which slide a name in a table means, and which one may have been meant where none is called so."""
+"""Find the slide for a name in a table, or suggest one."""
 
 import difflib
 import re
@@ -11,11 +11,13 @@ from lrmil.slides.dicom_series import DICOM
 from lrmil.slides.discovery import dicom_slides
 from lrmil.slides.source import DOUBLE_EXTENSIONS, EXTENSIONS
 
-FEATURE_EXTENSIONS = (".h5", ".pt")  # which other tools' tables name
-NOT_DICOM = frozenset(EXTENSIONS) - {DICOM}  # looking into those would take long
-MAX_MEANT = 5  # slides that one name may mean, written out
-GUESSES = 10  # closest names looked up: difflib is quadratic, and a wrong folder makes every name unknown
-SEPARATORS = "._- "  # at which the name of a patient or a block ends and the rest of a slide's name begins
+FEATURE_EXTENSIONS = (".h5", ".pt")  # in tables of other tools
+NOT_DICOM = frozenset(EXTENSIONS) - {DICOM}  # to open those would take long
+MAX_MEANT = 5  # candidates listed for one name
+GUESSES = (
+    10  # names for which the closest is searched: difflib is quadratic, and in a wrong folder every name is unknown
+)
+SEPARATORS = "._- "  # between the name of a patient or block and the rest of a slide's name
 UUID = re.compile(r"\.[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$", re.IGNORECASE)  # GDC: barcode.UUID.svs
 EXTENSION = re.compile(
     "|".join(f"{re.escape(one)}$" for one in (*DOUBLE_EXTENSIONS, *EXTENSIONS, *FEATURE_EXTENSIONS)), re.IGNORECASE
@@ -23,14 +25,14 @@ EXTENSION = re.compile(
 
 
 class SlideNames:
-    """The names of the slides that are there.
+    """The names of the existing slides.
 
     Parameters
     ----------
     names
         Slide ids.
     also
-        Further names of slides, each with the ids of those that it may mean; see `dicom_names`.
+        Other name -> ids of the slides that it may mean; see `dicom_names`.
     """
 
     def __init__(self, names: Collection[str], *, also: Mapping[str, Collection[str]] | None = None) -> None:
@@ -51,9 +53,9 @@ class SlideNames:
         self._guesses = GUESSES
 
     def find(self, written: str) -> str | None:
-        """Give the slide of a name as written: "folder/a.svs" is "a", unless a slide is called just so.
+        """Return the slide of a name in a table, or None: "folder/a.svs" is "a", unless a slide has the whole name.
 
-        A barcode is the one slide "barcode.UUID", and the other way round.
+        A barcode matches a single slide "barcode.UUID", and vice versa.
         """
         if written in self.names:
             return written
@@ -62,27 +64,27 @@ class SlideNames:
         return found or next((min(ids) for ids in self._meant(written) if len(ids) == 1), None)
 
     def beginning_with(self, written: str) -> list[str]:
-        """Slides whose name goes on after a written one at one of `SEPARATORS`, sorted."""
+        """Return the slides whose names are a written name, one of `SEPARATORS` and more, sorted."""
         return self._beginnings.get(_plain(written), [])
 
     def is_spelled(self, written: str, name: str) -> bool:
-        """Whether a slide's name is the written one but for folder, extension, and letters that look the same."""
+        """Return whether a slide has the written name, apart from folder, extension and equivalent characters."""
         return _typed(name) in (_typed(written), _plain(written))
 
     def hint(self, written: str, *, first: Collection[str] = ()) -> str | None:
-        """Ask whether another slide was meant by a name that none has.
+        """Suggest a slide for a name that no slide has.
 
         Parameters
         ----------
         written
-            The name. Slides that differ from it in upper case and in zeros before a number alone are always found, the
-            closest of all others for the first `GUESSES` names only.
+            The name. Slides that differ only in upper case and leading zeros are always found. The closest other name
+            is searched for the first `GUESSES` names only.
         first
-            Slides that are the likelier ones.
+            Slides to prefer.
         """
         if several := next(iter(self._meant(written)), ()):
             named = "' or '".join(sorted(several)[:MAX_MEANT])
-            return f"'{written}' may be '{named}': name one."
+            return f"'{written}' may be '{named}': write one of these names."
         if alike := self._alike.get(_alike(written)):
             meant = min(alike, key=lambda name: (name not in first, name))
             lost = len(_plain(written)) < len(_typed(meant))
@@ -101,18 +103,23 @@ class SlideNames:
         return found[0] if len(found) == 1 else None
 
     def _meant(self, written: str) -> list[Collection[str]]:
-        """Ids of the slides that have a further name as written, with its folder and without."""
+        """Return the ids of slides that have another name as written, with its folder or without."""
         parts = [_plain(part) for part in re.split(r"[\\/]", written)]
         return [self._also[name] for name in ("/".join(parts[-2:]), parts[-1]) if name in self._also]
 
 
 def dicom_names(slides: Mapping[str, Path]) -> dict[str, set[str]]:
-    """Find further names of DICOM slides, with the ids that each may mean: of the series, its folder and its files.
+    """Find other names of DICOM slides, by series, folder and files.
 
     Parameters
     ----------
     slides
         Slide id -> path.
+
+    Returns
+    -------
+    dict
+        Other name -> ids of the slides that it may mean.
     """
     ids = {path: slide_id for slide_id, path in slides.items() if path.suffix.lower() not in NOT_DICOM}
     folders = {path if path.is_dir() else path.parent for path in ids}
@@ -127,7 +134,7 @@ def dicom_names(slides: Mapping[str, Path]) -> dict[str, set[str]]:
 
 
 def _typed(name: str) -> str:
-    """Reduce a name to what a person typed: é may be one sign or two, and a space may be one that does not break."""
+    """Normalise a name: é may be one character or two, and a space may be a non-breaking one."""
     return " ".join(unicodedata.normalize("NFC", name).split())
 
 

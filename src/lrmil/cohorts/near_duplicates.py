@@ -1,29 +1,29 @@
-"""Which of many small pictures are nearly equal, without comparing each with each."""
+"""Find nearly equal pictures among many without comparing all pairs."""
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import dctn
 from scipy.spatial import KDTree
 
-FREQUENCIES = 8  # lowest frequencies in y and in x that are kept: enough to tell even pictures of pure noise apart
-MIN_AXES = 8  # axes of the tree; on fewer, many different pictures lie close together
-SPREAD = 1.5  # mean squared distance on those axes from the mean picture, in squared search radii
+FREQUENCIES = 8  # lowest frequencies in y and in x: enough to distinguish even pictures of noise
+MIN_AXES = 8  # axes of the tree; with fewer, many different pictures are close together
+SPREAD = 1.5  # mean squared distance from the mean picture on these axes, in squared search radii
 SLACK = 1e-3  # added to the search radius for rounding
 PAIRS_AT_ONCE = 1024  # pairs compared at once: 16 MB
 
 
 def similar_pairs(pictures: NDArray[np.float32], min_correlation: float) -> NDArray[np.int64]:
-    """Find all pairs of pictures of at min_correlation a given correlation.
+    """Find all pairs of pictures with at least a given correlation.
 
-    The coarsest frequencies of a picture are its projection on orthogonal axes. So two pictures lie at min_correlation as far
-    apart as their projections, and every pair that is searched for is among the neighbours in a tree of those.
+    The lowest frequencies of a picture are its projection on orthogonal axes. Two pictures are therefore at least as
+    far apart as their projections, so a tree of the projections finds every pair.
 
     Parameters
     ----------
     pictures
         [n, side, side] square pictures of length 1.
     min_correlation
-        Correlation, 0 to 1, from which two pictures are a pair.
+        Lowest correlation of a pair, 0 to 1.
 
     Returns
     -------
@@ -46,7 +46,7 @@ def _correlation(pictures: NDArray[np.float32], pairs: NDArray[np.int64]) -> NDA
 
 
 def _projected(pictures: NDArray[np.float32], radius: float) -> NDArray[np.float64]:
-    """Project pictures on those axes, of the coarsest frequencies, on which they differ most."""
+    """Project pictures on the axes of the lowest frequencies on which they differ most."""
     waves = dctn(pictures.astype(np.float64), axes=(1, 2), norm="ortho")[:, :FREQUENCIES, :FREQUENCIES].reshape(
         len(pictures), -1
     )

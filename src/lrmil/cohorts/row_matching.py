@@ -1,4 +1,4 @@
-"""Which slides each row of a labels table is about: by name, by a beginning that one slide has, or by patient."""
+"""Match the rows of a labels table with slides: by name, by a unique start of a name, or by patient."""
 
 import re
 from collections import Counter, defaultdict
@@ -9,21 +9,28 @@ from lrmil.cohorts.labels import LabelRow, Labels, Problem, TableOptions
 from lrmil.cohorts.names import EXTENSION, SlideNames
 from lrmil.errors import LISTED, names_of
 
-MAX_UNKNOWN = 1000  # rows without a slide that are listed one by one
-NUMBERED = re.compile(r"[._\- ]\d+")  # "a_2" is beside "a", not a longer name of it
+MAX_UNKNOWN = 1000  # rows without a slide that are listed
+NUMBERED = re.compile(r"[._\- ]\d+")  # "a_2" is another slide than "a", not a longer name of it
 
 
 def match_rows(table: Labels, names: SlideNames, options: TableOptions, problems: list[Problem]) -> list[LabelRow]:
-    """Give the rows with the slides they are about; what has none, or several, is added to `problems`.
+    """Match rows with slides; rows without a slide, or with several, are added to `problems`.
 
     Parameters
     ----------
     table
         Rows by slide or by patient.
     names
-        The slides that are there.
+        The existing slides.
     options
-        Whether rows without a slide are left out: problems of their cells are then taken out of `problems` too.
+        Whether rows without a slide are skipped; then the problems of their cells are removed, too.
+    problems
+        Problems so far, changed in place.
+
+    Returns
+    -------
+    list of LabelRow
+        Rows with the ids of their slides; rows without a slide keep the written name.
     """
     if table.by_patient:
         found = _match_patients(table, names, problems)
@@ -48,7 +55,7 @@ def _written(row: LabelRow, table: Labels) -> str:
 def _match_slides(
     table: Labels, names: SlideNames, options: TableOptions, problems: list[Problem]
 ) -> dict[str, list[str]]:
-    """Match each written name with one slide. Empty where that is not sure, absent where the slide is missing."""
+    """Match each written name with one slide: empty if that is ambiguous, absent if there is no slide."""
     found: dict[str, list[str]] = {}
     rows = {row.slide_id: row for row in reversed(table.rows)}
     for written in rows:
@@ -78,17 +85,17 @@ def _is_numbered(name: str, written: str) -> bool:
 
 
 def _several(table: Labels, row: LabelRow, candidates: Sequence[str]) -> Problem:
-    what = "several begin so" if len(candidates) > 1 else "what begins so may be another slide"
-    message = f"Expected a slide file named '{row.slide_id}'; there is none, and {what}: {names_of(candidates)}."
+    what = "several names start with it" if len(candidates) > 1 else "the one that starts with it may be another"
+    message = f"There is no slide '{row.slide_id}', and {what}: {names_of(candidates)}."
     hint = (
-        "Write the whole name of the slide that is meant, a row for each. If a row stands for a patient, choose its "
-        f"column with --case-column '{table.name_column}'. If the slide is missing, --skip-missing leaves the row out."
+        "Write the whole name of the right slide, one row for each. If a row stands for a patient, choose its column "
+        f"with --case-column '{table.name_column}'. If the slide is missing, use --skip-missing."
     )
     return Problem(row.number, table.name_column, message, hint, "error")
 
 
 def _misspelled(table: Labels, found: Mapping[str, Sequence[str]], names: SlideNames) -> Iterator[Problem]:
-    """Say in one warning that "folder/a.svs" is read as "a"; a dot inside a slide's name is left alone."""
+    """Warn once that "folder/a.svs" is read as "a"; a dot inside a slide's name is kept."""
     odd = [
         f"'{row.slide_id}' as '{name}'"
         for row in table.rows
@@ -99,11 +106,11 @@ def _misspelled(table: Labels, found: Mapping[str, Sequence[str]], names: SlideN
     if odd:
         more = f" and {len(odd) - LISTED} more" if len(odd) > LISTED else ""
         message = f"{len(odd)} of the names are read without folder and extension: {', '.join(odd[:LISTED])}{more}."
-        yield Problem(None, table.name_column, message, "Nothing needs to be done.", "warning")
+        yield Problem(None, table.name_column, message, "No action is needed.", "warning")
 
 
 def _longer(table: Labels, found: Mapping[str, Sequence[str]], names: SlideNames) -> Iterator[Problem]:
-    """Say in one warning which names are read as the one slide that begins so."""
+    """Warn once which names are read as the only slide that starts with them."""
     longer = [
         f"'{written}' is '{matches[0]}'"
         for written, matches in sorted(found.items())
@@ -112,15 +119,15 @@ def _longer(table: Labels, found: Mapping[str, Sequence[str]], names: SlideNames
     if longer:
         more = f" and {len(longer) - LISTED} more" if len(longer) > LISTED else ""
         message = (
-            f"{len(longer)} of the names in the table are read as the one slide that begins so, or that lacks a UUID "
-            f"behind the name: {', '.join(longer[:LISTED])}{more}."
+            f"{len(longer)} of the names in the table are read as the only slide that starts with the name, or that "
+            f"lacks its UUID: {', '.join(longer[:LISTED])}{more}."
         )
-        hint = "Nothing needs to be done if that is right; write the whole names to silence this."
+        hint = "No action is needed if this is right. Write the whole names to avoid this warning."
         yield Problem(None, table.name_column, message, hint, "warning")
 
 
 def _match_patients(table: Labels, names: SlideNames, problems: list[Problem]) -> dict[str, list[str]]:
-    """Match each case with the slides whose name is its own or goes on after it."""
+    """Match each case with the slides that have its name or start with it."""
     cases = {row.case_id: row for row in reversed(table.rows) if row.case_id}
     found: dict[str, list[str]] = {}
     owners: dict[str, list[str]] = defaultdict(list)
@@ -133,22 +140,22 @@ def _match_patients(table: Labels, names: SlideNames, problems: list[Problem]) -
             owners[name].append(case_id)
     for name, several in owners.items():
         if len(several) > 1:
-            message = f"Expected one case for slide '{name}'; its name begins with those of {names_of(several)}."
-            hint = "Add a column slide_id with a row for each slide."
+            message = f"Expected one case for slide '{name}'; its name starts with {names_of(several)}."
+            hint = "Add a column slide_id, with a row for each slide."
             problems.append(Problem(cases[several[0]].number, table.name_column, message, hint, "error"))
     if found:
         count = len(owners)
         message = (
-            f"The table has no column of slides, so each row's label counts for all slides whose name begins with its "
-            f"{table.name_column}: {count} slides of {len(found)} cases."
+            f"The table has no column of slides, so the label of a row is used for all slides whose names start with "
+            f"its {table.name_column}: {count} slides of {len(found)} cases."
         )
-        hint = "Nothing needs to be done if that is right; add a column slide_id where slides of a case differ."
+        hint = "No action is needed if this is right. Add a column slide_id if slides of a case have different labels."
         problems.append(Problem(None, table.name_column, message, hint, "warning"))
     return found
 
 
 def _without_rows(table: Labels, unknown: Sequence[LabelRow], problems: Sequence[Problem]) -> list[Problem]:
-    """Leave out what was said of the cells of rows without a slide."""
+    """Drop the problems of rows without a slide."""
     left_out = {row.number for row in unknown} | _nameless(table)
     return [problem for problem in problems if problem.row not in left_out]
 
@@ -157,12 +164,12 @@ def _skipped(table: Labels, unknown: Sequence[LabelRow]) -> Iterator[Problem]:
     nameless = len(_nameless(table))
     if unknown:
         listed = names_of({_written(row, table) for row in unknown})
-        message = f"{len(unknown)} rows are left out, since there is no such slide: {listed}."
-        hint = "Nothing needs to be done if those slides are elsewhere."
+        message = f"{len(unknown)} rows are skipped, since their slides are missing: {listed}."
+        hint = "No action is needed if those slides are not used."
         yield Problem(None, table.name_column, message, hint, "warning")
     if nameless:
-        message = f"{nameless} rows are left out, since they name no slide."
-        yield Problem(None, table.name_column, message, "Nothing needs to be done if they have none.", "warning")
+        message = f"{nameless} rows are skipped, since they name no slide."
+        yield Problem(None, table.name_column, message, "No action is needed if they have no slide.", "warning")
 
 
 def _nameless(table: Labels) -> set[int]:
@@ -177,21 +184,21 @@ def _missing(
     elsewhere = "" if matched else _better_column(table, names)
     for row in unknown[:MAX_UNKNOWN]:
         if table.by_patient:
-            wanted = f"slide files whose name begins with case '{row.case_id}'; there are none"
+            message = f"No slide name starts with the case '{row.case_id}'"
             hint = f"Add the files, or a column slide_id; the name of a slide of this case may be '{row.case_id}_1'."
         else:
-            wanted = f"a slide file named '{row.slide_id}'; there is none"
+            message = f"There is no slide '{row.slide_id}'"
             hint = names.hint(row.slide_id, first=unlisted) or "Add the file, or delete the row."
-        message = f"Expected {wanted} among {len(names.names)} slides (--skip-missing leaves such rows out)."
+        message += f" among {len(names.names)} slides (--skip-missing skips such rows)."
         yield Problem(row.number, table.name_column, message, elsewhere or hint, "error")
     if len(unknown) > MAX_UNKNOWN:
-        message = f"Expected a slide file for every row; {len(unknown) - MAX_UNKNOWN} more rows have none."
-        hint = elsewhere or "Is it the right folder, and the right column?"
+        message = f"{len(unknown) - MAX_UNKNOWN} more rows have no slide."
+        hint = elsewhere or "Check that this is the right folder and the right column."
         yield Problem(None, table.name_column, message, hint, "error")
 
 
 def _better_column(table: Labels, names: SlideNames) -> str:
-    """Name the column that does name slides, where the one that was read names none."""
+    """Suggest a column that names slides, if the column that was read names none."""
     counts = Counter(
         index
         for cells in table.records[1 : MAX_UNKNOWN + 1]
@@ -202,11 +209,11 @@ def _better_column(table: Labels, names: SlideNames) -> str:
         return ""
     index, count = counts.most_common(1)[0]
     column = dict(enumerate(table.records[0])).get(index, "")
-    return f"Column '{column}' names {count} slides that are there: choose it with --slide-column." if column else ""
+    return f"Column '{column}' names {count} of the slides: choose it with --slide-column." if column else ""
 
 
 def _unlisted(matched: Sequence[LabelRow], names: SlideNames) -> Iterator[Problem]:
     unlisted = names.names - {row.slide_id for row in matched}
     if unlisted:
-        message = f"Expected every slide in the table; {len(unlisted)} without a row: {names_of(unlisted)}."
-        yield Problem(None, None, message, "They are left out; add rows to use them.", "warning")
+        message = f"{len(unlisted)} slides have no row in the table: {names_of(unlisted)}."
+        yield Problem(None, None, message, "They are left out. Add rows to use them.", "warning")

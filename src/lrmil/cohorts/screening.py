@@ -1,4 +1,4 @@
-"""A look at every slide of a cohort before any computing: which cannot be used, and which look the same."""
+"""Screen the slides of a cohort before anything is computed: unusable slides, and near-duplicates."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -23,28 +23,28 @@ from lrmil.slides.slide import Slide, find_slides, open_source, slide_id_of
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Job, Step
 
-OVERVIEW_PX = 128  # px of the overview that is looked at
-PICTURE_PX = 32  # px; tissue of a whole slide is told apart by far less
+OVERVIEW_PX = 128  # longest side of the overview
+PICTURE_PX = 32  # side of the picture that is compared
 MIN_CORRELATION = 0.99  # correlation of small pictures: a saved copy has 0.999, serial sections 0.9
-MAX_ASPECT_RATIO = 1.02  # ratio of two slides' proportions up to which they may be the same
-MIN_CONTRAST = 2.0  # grey levels (standard deviation) below which a picture shows nothing to compare
-MAX_PAIRS = 50  # pairs written out
+MAX_ASPECT_RATIO = 1.02  # ratio between the aspect ratios of near-duplicates
+MIN_CONTRAST = 2.0  # standard deviation in grey levels; pictures below it are not compared
+MAX_PAIRS = 50  # pairs listed
 
 
 class Screened(NamedTuple):
-    """What a look at one slide showed."""
+    """The result of screening one slide."""
 
     slide_id: str
     problem: str = ""
-    """Why it cannot be used, in one sentence."""
+    """Why the slide cannot be used, in one sentence; or ""."""
     fingerprint: str = ""
-    """Hash of the file's content; empty when it cannot be opened."""
+    """Hash of the content of the file; empty if it cannot be opened."""
     aspect: float = 1.0
-    """Width by height."""
+    """Width divided by height."""
     picture: NDArray[np.float32] | None = None
-    """(`PICTURE_PX` ** 2,) grey values of mean 0 and length 1; None where there is nothing to see."""
+    """(`PICTURE_PX` ** 2,) grey values of mean 0 and length 1; None if there is nothing to compare."""
     finer: float = 1.0
-    """How many times finer than the LR resolution the level is that would be read for it; 1 where that is not asked."""
+    """How many times finer than the LR resolution the level to read is; 1 if that is not asked."""
 
 
 def screen_steps(
@@ -55,23 +55,25 @@ def screen_steps(
     job: Job = ("look at the slides",),
     executor: Executor = IN_PROCESS,
 ) -> Iterator[Step[tuple[Screened, ...]]]:
-    """Open each slide, and shrink it to a small picture.
+    """Screen each slide: open it, and shrink it to a small picture.
 
     Parameters
     ----------
     sources
         The slides.
     mpp
-        The finest resolution in um/px that will be asked of them; None when only their own must be known.
+        The finest resolution in um/px that will be read; None if the slides only need to have a known one.
     lr
-        The LR resolution in um/px, of which it is told whether a level is near; None where it is not known.
+        The LR resolution in um/px, for which the nearest level is found; None if it is unknown.
+    job
+        Name of the Steps.
     executor
-        Where the slides are opened; see `lrmil.slides.each`.
+        Where the slides are processed; see `lrmil.slides.each`.
 
     Yields
     ------
     Step
-        One per slide; the last carries a Screened per slide, in order.
+        One per slide; the last carries a Screened for each slide, in order.
     """
     screened: list[Screened] = []
     screen: Work[Screened] = partial(_screen, mpp=mpp, lr=lr)
@@ -85,15 +87,15 @@ def screen_steps(
 
 
 def sources_of(slides: Path | str, report: CohortReport) -> list[SlideSource]:
-    """List the slides of a cohort, or all of the folder where its table has errors."""
+    """Return the slides of a cohort, or all slides of the folder if its table has errors."""
     if report.cohort is not None:
         return [SlideSource(slide.slide_id, slide.path, slide.mpp) for slide in report.cohort.slides]
     return [SlideSource(slide_id_of(path), path) for path in find_slides(slides)]
 
 
 def unusable(screened: Sequence[Screened]) -> list[Problem]:
-    """One warning for each slide that cannot be used: training leaves it out."""
-    hint = "It is left out as long as it is so."
+    """Return a warning for each slide that cannot be used."""
+    hint = "Training leaves it out until this is fixed."
     return [
         Problem(None, "slide_id", f"Slide '{slide.slide_id}': {slide.problem}", hint, "warning")
         for slide in screened
@@ -102,34 +104,41 @@ def unusable(screened: Sequence[Screened]) -> list[Problem]:
 
 
 def far_levels(screened: Sequence[Screened], lr: float) -> list[Problem]:
-    """One warning where slides have no level near the LR resolution, in um/px: all of them, or some of a cohort."""
+    """Return a warning if slides have no level near the LR resolution (um/px): all slides, or some of them."""
     seen = [slide for slide in screened if not slide.problem]
     far = [slide for slide in seen if is_far(slide.finer)]
     if not far:
         return []
     most = max(slide.finer for slide in far)
     message = (
-        f"{len(far)} of {len(seen)} slides have no level near {lr:g} um/px: {names_of(slide.slide_id for slide in far)}. "
-        f"They are read from a finer level, up to {most * most:.0f} times as many pixels."
+        f"{len(far)} of {len(seen)} slides have no level near {lr:g} um/px: "
+        f"{names_of(slide.slide_id for slide in far)}. They are read from a finer level, up to {most * most:.0f} times as many pixels."
     )
-    hint = "Nothing needs to be done; they are read slower. Converted to a pyramid with such a level, they read faster."
+    hint = "No action is needed, but they are read slowly. To read faster, convert them to a pyramid with such a level."
     if len(far) < len(seen):
         message += " The pyramids of this cohort are mixed: a stored level may differ from one that is averaged here."
-        hint = "Check that such slides are not of one class or one site alone, or convert all to the same pyramid."
+        hint = "Check that these slides do not all belong to one class or site, or convert all to the same pyramid."
     return [Problem(None, "slide_id", message, hint, "warning")]
 
 
 def near_duplicates(
     screened: Sequence[Screened], cohort: Cohort, *, tested: Mapping[str, str] | None = None
 ) -> list[Problem]:
-    """One warning for each two slides that look the same, above all one that spoils a test.
+    """Return a warning for each pair of slides that look the same.
 
     Parameters
     ----------
     screened
-        Of slides of the cohort.
+        The results of screening.
+    cohort
+        The slides, for their labels and cases.
     tested
-        Slide id -> name of the fold that tests it, where folds are drawn.
+        Slide id -> name of the fold that tests it, if folds are drawn.
+
+    Returns
+    -------
+    list of Problem
+        At most `MAX_PAIRS` pairs, then one warning with the number of others.
     """
     slides, tested = cohort.by_id, tested or {}
     pairs, more = _pairs(screened)
@@ -157,7 +166,7 @@ def _screen(source: SlideSource, *, mpp: float | None, lr: float | None) -> Scre
 
 def _picture(slide: Slide) -> NDArray[np.float32] | None:
     overview = slide.overview(OVERVIEW_PX)
-    if overview.failed.any():  # what is white there is no glass
+    if overview.failed.any():  # white there is not glass
         return None
     grey = Image.fromarray(overview.array).convert("L").resize((PICTURE_PX, PICTURE_PX), Image.Resampling.BOX)
     values = np.asarray(grey, np.float32).ravel()
@@ -166,7 +175,7 @@ def _picture(slide: Slide) -> NDArray[np.float32] | None:
 
 
 def _pairs(screened: Sequence[Screened]) -> tuple[list[tuple[Screened, Screened, bool]], int]:
-    """Two by two, the slides whose files or pictures are the same, True for the files; and how many more there are."""
+    """Return pairs of slides with equal files (True) or similar pictures, and the number of further pairs."""
     files = [(first, second, True) for group in _by_fingerprint(screened) for first, second in pairwise(group)]
     seen = [slide for slide in screened if slide.picture is not None]
     pictures = np.array([slide.picture for slide in seen], np.float32).reshape(-1, PICTURE_PX, PICTURE_PX)
@@ -196,9 +205,9 @@ def _same(first: SlideRecord, second: SlideRecord, tested: Mapping[str, str], *,
     hint = "Remove one of them from the table if it is a copy."
     if first.label != second.label:
         message += f", and one is labelled '{first.label}', the other '{second.label}'"
-        hint = "Find out which label is right, and remove the other row."
+        hint = "Check which label is right, and remove the other row."
     elif first.case_id != second.case_id:
-        hint = "A copy gives the test away: remove one, or give both the same case_id."
+        hint = "A copy in the test set would distort the metrics: remove one, or give both the same case_id."
     parts = [first.split or tested.get(first.slide_id, ""), second.split or tested.get(second.slide_id, "")]
     if parts[0] != parts[1]:
         message += f"; they are in different parts ({parts[0] or 'none'}, {parts[1] or 'none'})"

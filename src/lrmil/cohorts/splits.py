@@ -1,4 +1,4 @@
-"""Which slides are trained on, validated on and tested: split by patient, stratified by label, saved as a table."""
+"""Divide a cohort into training, validation and test slides: by patient, stratified by label, saved as a table."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ COLUMNS = SPLIT_COLUMNS
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """One division of a cohort into slide ids, each part sorted; no case lies in two parts."""
+    """One division of a cohort: sorted slide ids of each part. No case is in two parts."""
 
     name: str
     train: tuple[str, ...]
@@ -30,22 +30,22 @@ class Fold:
 
 
 def make_folds(cohort: Cohort, *, folds: int, val_fraction: float, seed: int) -> tuple[Fold, ...]:
-    """Divide a cohort for cross-validation; a seed gives the same folds whatever the order of the table.
+    """Divide a cohort for cross-validation; the folds depend on the seed, but not on the order of the table.
 
-    With a split column there is one fold, the table's own. With a fold column each of its values is tested once.
-    With neither, whole cases are drawn so that each class is spread evenly over the folds: cases of one label each by
-    case, and where a case has slides of several labels, all by their slides.
+    With a split column, there is one fold, that of the table. With a fold column, each of its values is tested once.
+    Otherwise, whole cases are drawn so that each class is spread evenly over the folds: by case if each case has one
+    label, by slide if a case has several.
 
     Parameters
     ----------
     cohort
         A checked cohort.
     folds
-        Folds to draw when the table names none.
+        Number of folds to draw if the table defines none.
     val_fraction
-        Part of the cases not tested, 0 to 1, that is set aside for validation: at least one case of each class.
+        Share of the untested cases for validation, 0 to 1; at least one case of each class.
     seed
-        Seed of what is drawn.
+        Seed of the draw.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def make_folds(cohort: Cohort, *, folds: int, val_fraction: float, seed: int) ->
 
 
 def final_fold(cohort: Cohort, *, val_fraction: float, seed: int) -> Fold:
-    """Divide a cohort for the model that is shipped: all cases to fit on, or the table's own train and val cases.
+    """Divide a cohort for the shipped model: fit on all cases, or on the train and val cases of the table.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def final_fold(cohort: Cohort, *, val_fraction: float, seed: int) -> Fold:
     Returns
     -------
     Fold
-        Named "final", with nothing in `test`; cases that the split column tests are in no part.
+        Named "final", with an empty `test`; test cases of the split column are in no part.
 
     Raises
     ------
@@ -89,7 +89,13 @@ def final_fold(cohort: Cohort, *, val_fraction: float, seed: int) -> Fold:
 
 
 def write_splits(path: Path, folds: Sequence[Fold], cohort: Cohort) -> None:
-    """Write folds as a CSV with the columns `COLUMNS`, complete or not at all."""
+    """Write folds as CSV with the columns `COLUMNS`, complete or not at all.
+
+    Raises
+    ------
+    OverwriteError, OutputError
+        If it cannot be written.
+    """
     slides = cohort.by_id
     rows = [
         (fold.name, slide_id, slides[slide_id].case_id, slides[slide_id].label, part)
@@ -101,7 +107,7 @@ def write_splits(path: Path, folds: Sequence[Fold], cohort: Cohort) -> None:
 
 
 def read_splits(path: Path) -> tuple[Fold, ...]:
-    """Read what `write_splits` wrote, folds in the order of the file.
+    """Read the folds that `write_splits` wrote, in the order of the file.
 
     Raises
     ------
@@ -115,7 +121,7 @@ def read_splits(path: Path) -> tuple[Fold, ...]:
 
 
 def read_table(path: Path) -> list[list[str]]:
-    """Read the rows of what `write_splits` wrote, five cells each under `COLUMNS`.
+    """Read the rows that `write_splits` wrote, with the five cells of `COLUMNS`.
 
     Raises
     ------
@@ -127,7 +133,7 @@ def read_table(path: Path) -> list[list[str]]:
 
 def _require_fraction(val_fraction: float) -> None:
     if not 0 < val_fraction < 1:
-        raise ConfigError(f"Expected val_fraction between 0 and 1; got {val_fraction}. 0.2 is a common choice.")
+        raise ConfigError(f"Expected val_fraction between 0 and 1. Got {val_fraction}; 0.2 is a common choice.")
 
 
 def _table_fold(cohort: Cohort, val_fraction: float, seed: int) -> Fold:
@@ -147,7 +153,7 @@ def _named_tests(cohort: Cohort) -> dict[str, set[str]]:
 
 
 def _drawn_tests(cohort: Cohort, folds: int, seed: int) -> dict[str, set[str]]:
-    """Draw cases, not slides: where a case has one label, each class is spread evenly whatever the slides per case."""
+    """Draw whole cases. If each case has one label, each class is spread evenly by case, not by slide."""
     if folds < 2:
         raise ConfigError(f"Expected at least 2 folds; got {folds}. Set folds to 2 or more.")
     cases = cohort.cases
@@ -173,13 +179,13 @@ def _drawn_tests(cohort: Cohort, folds: int, seed: int) -> dict[str, set[str]]:
 
 def _fold(cohort: Cohort, name: str, test: set[str], val_fraction: float, seed: int) -> Fold:
     rest = {case: labels for case, labels in cohort.cases.items() if case not in test}
-    rng = np.random.default_rng([seed, *name.encode()])  # a stream for each name: folds do not depend on each other
+    rng = np.random.default_rng([seed, *name.encode()])  # one stream per name, so that folds are independent
     val = _draw_val(rest, cohort.task.strata, val_fraction, name, rng)
     return _by_slides(cohort, name, rest.keys() - val, val, test)
 
 
 def _are_pure(cases: Mapping[str, Sequence[str]]) -> bool:
-    """Whether the slides of each case have one label."""
+    """Return whether the slides of each case have one label."""
     return all(len(labels) == 1 for labels in cases.values())
 
 
