@@ -67,7 +67,7 @@ class TestCases:
     def test_missing_case_column(self, folder: Path) -> None:
         report = check(folder, [row[:4] + row[8:] for row in ROWS], "slide_id,label")
         problem = only(report)
-        assert report.ok and problem.severity == "warning" and "straddle" in problem.hint
+        assert report.ok and problem.severity == "warning" and "case_id" in problem.hint
         assert checked(report).by_id["s04"].case_id == "s04"
 
     def test_some_cases_missing(self, folder: Path) -> None:
@@ -173,7 +173,7 @@ class TestSplitsAndFolds:
         other = "test" if missing == "train" else "train"
         header, rows = with_column("split", [other] * 12)
         report = check(folder, rows, header)
-        assert not report.ok and f"split '{missing}'; there are none" in only(report).message
+        assert not report.ok and f"split '{missing}'" in only(report).message
 
     def test_class_absent_in_train(self, folder: Path) -> None:
         header, rows = with_column("split", ["train", "test"] * 5 + ["val", "val"])
@@ -249,7 +249,7 @@ class TestValues:
     def test_a_name_that_a_spreadsheet_cut_short(self, folder: Path) -> None:
         problem = only(check(folder, replaced(2, "s02,1.23457E+19,normal")))
         assert (problem.row, problem.column, problem.severity) == (4, "case_id", "warning")
-        assert "cut short" in problem.message and "as text" in problem.hint
+        assert "'1.23457E+19'" in problem.message and "as text" in problem.hint
 
     def test_an_empty_table(self, folder: Path) -> None:
         report = check(folder, [])

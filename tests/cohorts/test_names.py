@@ -48,7 +48,7 @@ class TestSlides:
             (tmp_path / "slides" / f"{name}.svs").touch()
         written = [name.lstrip("0") for name in names[:-1]] + ["CASE-7_b1.svs"]
         report = check(tmp_path / "slides", [f"{name},p{n},{n % 2}" for n, name in enumerate(written)])
-        hints = {problem.row: problem.hint for problem in report.problems if "slide file named" in problem.message}
+        hints = {problem.row: problem.hint for problem in report.problems if problem.severity == "error"}
         assert not report.ok and len(hints) == 31
         for row, name in enumerate(names, start=2):
             assert hints[row] == (
@@ -88,7 +88,7 @@ class TestSlides:
     def test_a_wrong_folder_is_not_told_a_hundred_thousand_times(self, folder: Path) -> None:
         report = check(folder, [f"x{n},p{n},{'tumour' if n % 2 else 'normal'}" for n in range(3000)])
         errors = [problem.message for problem in report.problems if problem.severity == "error"]
-        assert len(errors) == 1001 and any("2000 more rows have none" in message for message in errors)
+        assert len(errors) == 1001 and any("2000 more rows" in message for message in errors)
 
     def test_a_dot_within_a_name_is_no_extension(self, folder: Path) -> None:
         (folder / "TCGA-01.8f3c.svs").touch()
@@ -110,7 +110,7 @@ class TestSlides:
         (folder.parent / "labels.csv").write_text("\n".join([HEADER, *ROWS]))
         (folder.parent / "empty").mkdir()
         report = validate_cohort(folder.parent / "empty", folder.parent / "labels.csv")
-        assert not report.ok and "found none" in only(report).message
+        assert not report.ok and "no slide" in only(report).message
 
     def test_an_empty_slide_cell(self, folder: Path) -> None:
         problem = only(check(folder, [*ROWS, ",p12,normal"]))

@@ -95,7 +95,7 @@ class TestBeginning:
     @pytest.mark.parametrize("rest", ["2", "x", "b_HE"])
     def test_it_ends_at_a_separator(self, tmp_path: Path, rest: str) -> None:
         (error,) = errors(check(tmp_path, [f"s1{rest}"], ["s1,p1,a"]))
-        assert error.row == 2 and "'s1'; there is none among" in error.message
+        assert error.row == 2 and "no slide 's1' among" in error.message
 
     @pytest.mark.parametrize("rest", ["_2", "-10", ".5"])
     def test_a_number_behind_it_may_be_the_next_slide(self, tmp_path: Path, rest: str) -> None:
@@ -104,7 +104,7 @@ class TestBeginning:
 
     def test_several_are_named(self, tmp_path: Path) -> None:
         (error,) = errors(check(tmp_path, ["s1_HE", "s1_IHC"], ["s1,p1,a"]))
-        assert "several begin so: 's1_HE', 's1_IHC'" in error.message
+        assert "'s1'" in error.message and "'s1_HE', 's1_IHC'" in error.message
 
     def test_a_slide_with_a_row_of_its_own_is_not_taken(self, tmp_path: Path) -> None:
         (error,) = errors(check(tmp_path, ["s1_HE"], ["s1_HE,p1,a", "s1,p2,b"]))
@@ -116,7 +116,7 @@ class TestBeginning:
 
     def test_a_whole_file_name_is_not_a_beginning(self, tmp_path: Path) -> None:
         (error,) = errors(check(tmp_path, ["s1_HE"], ["s1.svs,p1,a"]))
-        assert "'s1.svs'; there is none among" in error.message
+        assert "no slide 's1.svs' among" in error.message
 
     @given(st.lists(st.text("ab1_-.", min_size=1, max_size=5), min_size=1, max_size=6, unique=True), st.data())
     @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -169,9 +169,9 @@ class TestPatients:
     def test_a_patient_without_slides(self, tmp_path: Path) -> None:
         rows = ["P1,a", "P2,b", "P3,b"]
         (error,) = errors(check(tmp_path, ["P1_1", "P2_1", "P33"], rows, "case_id,label"))
-        assert error.row == 4 and "begins with case 'P3'" in error.message and "--skip-missing" in error.message
+        assert error.row == 4 and "'P3'" in error.message and "--skip-missing" in error.message
         report = check(tmp_path, [], rows, "case_id,label", skip_missing=True)
-        assert labels(report) == {"P1_1": "a", "P2_1": "b"} and "1 rows are left out" in warnings(report)
+        assert labels(report) == {"P1_1": "a", "P2_1": "b"} and "1 rows are skipped" in warnings(report)
 
     def test_a_slide_column_that_holds_patients(self, tmp_path: Path) -> None:
         files, rows = ["P1_1", "P1_2", "P2_1", "P2_2"], ["P1,a", "P2,b"]
@@ -188,7 +188,7 @@ class TestPatients:
     @pytest.mark.parametrize("cell", ["", "NA"])
     def test_a_row_without_a_patient(self, tmp_path: Path, cell: str) -> None:
         (error,) = errors(check(tmp_path, ["P1_1"], ["P1,a", f"{cell},b"], "case_id,label"))
-        assert (error.row, error.column) == (3, "case_id") and "cell is empty" in error.message
+        assert (error.row, error.column) == (3, "case_id") and "empty" in error.message
 
 
 class TestSkipMissing:
@@ -201,13 +201,13 @@ class TestSkipMissing:
         rows = alternating(["s1", "s2", "x7", "x8", "x8"])
         report = check(tmp_path, ["s1", "s2"], rows, skip_missing=True)
         assert labels(report) == {"s1": "a", "s2": "b"}
-        assert "3 rows are left out, since there is no such slide: 'x7', 'x8'" in warnings(report)
+        assert "3 rows are skipped" in warnings(report) and "'x7', 'x8'" in warnings(report)
 
     def test_what_is_wrong_with_their_cells_does_not_matter(self, tmp_path: Path) -> None:
         rows = ["s1,p1,a,0.25", "s2,p2,b,", "x1,p3,,fast", "x2,p4,NA,", ",p5,a,", "x3,,a,250"]
         report = check(tmp_path, ["s1", "s2"], rows, "slide_id,case_id,label,mpp", skip_missing=True)
         assert labels(report) == {"s1": "a", "s2": "b"}
-        assert "3 rows are left out, since there is" in warnings(report) and "1 rows are left out" in warnings(report)
+        assert "3 rows are skipped" in warnings(report) and "1 rows are skipped" in warnings(report)
         assert len(errors(check(tmp_path, [], rows, "slide_id,case_id,label,mpp"))) > 3
 
     def test_cells_of_slides_that_are_there_do_matter(self, tmp_path: Path) -> None:
@@ -225,19 +225,19 @@ class TestSkipMissing:
         assert "--skip-missing" in errors(check(tmp_path, files, rows))[0].hint
         report = check(tmp_path, files, rows, skip_missing=True)
         assert labels(report) == {rows[0].split(",")[0]: "a"}
-        assert "1 rows are left out, since there is no such slide: 's1'" in warnings(report)
+        assert "1 rows are skipped" in warnings(report) and "'s1'" in warnings(report)
 
     def test_several_slides_of_a_name_are_not_left_out_in_silence(self, tmp_path: Path) -> None:
         rows = alternating(["s2", "s1"])
         (error,) = errors(check(tmp_path, ["s1_HE", "s1_IHC", "s2"], rows, skip_missing=True))
-        assert "several begin so" in error.message
+        assert "'s1_HE', 's1_IHC'" in error.message
 
 
 class TestOtherColumn:
     def test_the_column_that_does_name_slides_is_offered(self, tmp_path: Path) -> None:
         rows = [f"{n},s{n}.svs,{'ab'[n % 2]}" for n in range(3)]
         found = errors(check(tmp_path, ["s0", "s1", "s2"], rows, "slide_id,picture,label"))
-        assert found and all("'picture' names 3 slides" in error.hint for error in found)
+        assert found and all("'picture'" in error.hint and "--slide-column" in error.hint for error in found)
         report = check(tmp_path, [], rows, "slide_id,picture,label", slide_column="picture")
         assert labels(report) == {"s0": "a", "s1": "b", "s2": "a"}
 

@@ -66,7 +66,7 @@ class TestLookalikes:
         copy = Path(shutil.copy(first, tmp_path / "copy.ome.tif"))
         (problem,) = near_duplicates(look_at(first, copy), cohort_of(first, copy))
         assert problem.severity == "warning" and "'demo-000' and 'copy' are copies of one file." in problem.message
-        assert "gives the test away" in problem.hint and "case_id" in problem.hint
+        assert "case_id" in problem.hint
 
     def test_a_slide_saved_anew(self, first: Path, saved_anew: Path) -> None:
         pair = (first, saved_anew)

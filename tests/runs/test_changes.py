@@ -148,7 +148,7 @@ class TestSaid:
         assert go_on(slides, tiny_run.labels, copied) == []
 
     def test_another_way_of_reading(self, tiny_run: TinyRun, copied: Path) -> None:
-        """A newer version finds other tissue: features are recomputed, and the message blames neither table nor slides."""
+        """A newer version finds other tissue: features are recomputed, and the message blames no table or slide."""
         for path in (copied / "shared/lr").glob("*.zarr/zarr.json"):
             document = json.loads(path.read_text())
             assert document["attributes"].pop("reading") > 0  # as files of an earlier version, which did not state it

@@ -222,9 +222,8 @@ class TestLabels:
             write_series(tmp_path / "slides/b0")
         (tmp_path / "labels.csv").write_text(f"slide_id,label\n{name},yes\n")
         report = validate_cohort(tmp_path / "slides", tmp_path / "labels.csv", folds=None)
-        assert [one.hint for one in report.problems if one.severity == "error"] == [
-            f"'{name}' may be 'a0' or 'b0': name one."
-        ]
+        (hint,) = [problem.hint for problem in report.problems if problem.severity == "error"]
+        assert f"'{name}' may be 'a0' or 'b0'" in hint
 
 
 def test_folders_of_thousands_take_seconds(tmp_path: Path) -> None:

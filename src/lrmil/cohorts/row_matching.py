@@ -85,7 +85,7 @@ def _is_numbered(name: str, written: str) -> bool:
 
 
 def _several(table: Labels, row: LabelRow, candidates: Sequence[str]) -> Problem:
-    what = "several names start with it" if len(candidates) > 1 else "the one that starts with it may be another"
+    what = "several names start with it" if len(candidates) > 1 else "the one that starts with it may be another slide"
     message = f"There is no slide '{row.slide_id}', and {what}: {names_of(candidates)}."
     hint = (
         "Write the whole name of the right slide, one row for each. If a row stands for a patient, choose its column "
@@ -215,5 +215,5 @@ def _better_column(table: Labels, names: SlideNames) -> str:
 def _unlisted(matched: Sequence[LabelRow], names: SlideNames) -> Iterator[Problem]:
     unlisted = names.names - {row.slide_id for row in matched}
     if unlisted:
-        message = f"{len(unlisted)} slides have no row in the table: {names_of(unlisted)}."
+        message = f"Slides without a row in the table: {names_of(unlisted)}."
         yield Problem(None, None, message, "They are left out. Add rows to use them.", "warning")

@@ -112,7 +112,8 @@ def far_levels(screened: Sequence[Screened], lr: float) -> list[Problem]:
     most = max(slide.finer for slide in far)
     message = (
         f"{len(far)} of {len(seen)} slides have no level near {lr:g} um/px: "
-        f"{names_of(slide.slide_id for slide in far)}. They are read from a finer level, up to {most * most:.0f} times as many pixels."
+        f"{names_of(slide.slide_id for slide in far)}. They are read from a finer level, up to {most * most:.0f} "
+        "times as many pixels."
     )
     hint = "No action is needed, but they are read slowly. To read faster, convert them to a pyramid with such a level."
     if len(far) < len(seen):
