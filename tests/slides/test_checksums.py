@@ -381,7 +381,8 @@ class TestSlides:
         options = ["--checksums", str(tmp_path / "sums"), "--json"]
         slides = [str(tmp_path / "A.mrxs"), str(tmp_path / "B.mrxs")]
         assert cli.main(["inspect", *slides, *options]) == 0
-        assert "sums states no checksum of 'B'." in capsys.readouterr().err
+        said = capsys.readouterr().err
+        assert said.startswith("sums ") and "'B'" in said and "'A'" not in said
         flip_bit(tmp_path / "A/Data0000.dat")
         assert cli.main(["inspect", *slides, *options]) == 1
 
@@ -390,7 +391,8 @@ class TestSlides:
     ) -> None:
         sums = write_list(tmp_path / "sums", slides / "a.tif")
         assert cli.main(["inspect", str(slides), "--checksums", str(sums), "--json"]) == 0
-        assert "sums states no checksum of 'b', 'c d'." in capsys.readouterr().err
+        said = capsys.readouterr().err
+        assert said.startswith("sums ") and "'b', 'c d'" in said and "'a'" not in said
 
     def test_a_list_of_other_slides_is_refused(
         self, slides: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

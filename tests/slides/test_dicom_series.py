@@ -190,7 +190,7 @@ class TestWhatIsNoSlide:
     def test_a_folder_of_nothing_else_has_no_slides(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         write_level(tmp_path / "ct.dcm", series=generate_uid(), storage_class=CT)
         assert cli.main(["inspect", str(tmp_path)]) == 1
-        assert "Expected slides. Got none" in capsys.readouterr().err
+        assert str(tmp_path) in capsys.readouterr().err.replace("\n", "")
 
 
 class TestLabels:

@@ -1,6 +1,6 @@
 """The command line: parse, call one function, return an exit code.
 
-0: all is well; 1: something that was asked for failed, with a list of what; 2: wrong usage; 130: stopped, by Ctrl+C,
+0: all is well; 1: something that was asked for failed, and a list says what; 2: wrong usage; 130: stopped by Ctrl+C,
 SIGTERM, SIGHUP or `lrmil stop`.
 """
 
@@ -21,7 +21,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     arguments
-        What follows the program's name; None for those of this process.
+        The arguments after the program's name; None for those of this process.
+
+    Returns
+    -------
+    int
+        0, 1 or 130, as in the docstring of this module.
 
     Raises
     ------
@@ -37,8 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return int(options.run(options))
     except (Stopped, KeyboardInterrupt):
         with suppress(OSError):  # the terminal may be closed
-            sys.stderr.write("Stopped. What is finished is kept; the same command goes on from there.\n")
+            sys.stderr.write("Stopped. Finished work is kept; run the same command again to resume.\n")
         return 130
-    except (LrmilError, OSError) as error:  # OSError: a full disk, a folder that may not be written
+    except (LrmilError, OSError) as error:  # OSError: for example a full disk or a read-only folder
         sys.stderr.write(f"lrmil {options.command}: {error}\n")
         return 1

@@ -11,7 +11,26 @@ Run = Callable[[argparse.Namespace], int]
 
 
 def command(commands: Commands, name: str, summary: str, example: str, run: Run) -> argparse.ArgumentParser:
-    """Add a command with its summary, an example and the function that does it."""
+    """Add a command to the parser.
+
+    Parameters
+    ----------
+    commands
+        The commands of `lrmil`.
+    name
+        Name of the command.
+    summary
+        What it does, without a capital or a full stop.
+    example
+        A complete command line.
+    run
+        Function that runs the command and returns the exit code.
+
+    Returns
+    -------
+    argparse.ArgumentParser
+        The parser of the command, without options yet.
+    """
     parser = commands.add_parser(
         name,
         description=summary[0].upper() + summary[1:] + ".",
@@ -23,117 +42,126 @@ def command(commands: Commands, name: str, summary: str, example: str, run: Run)
 
 
 def count(text: str) -> int:
-    """Read a whole number of 1 or more."""
-    count = int(text)
-    if count < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, got {count}")
-    return count
+    """Parse a whole number of 1 or more."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, got {value}")
+    return value
 
 
-def share(text: str) -> float:
-    """Read a probability."""
-    share = float(text)
-    if not 0 <= share <= 1:
+def probability(text: str) -> float:
+    """Parse a probability from 0 to 1."""
+    value = float(text)
+    if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"expected a probability from 0 to 1, got {text}")
-    return share
+    return value
 
 
 def add_cohort(parser: argparse.ArgumentParser) -> None:
-    """Slides, the labels table, and how it is read."""
-    parser.add_argument("slides", type=Path, metavar="SLIDES", help="folder of slides, searched recursively")
+    """Add the slide folder, the labels table and the options for reading the table."""
+    parser.add_argument("slides", type=Path, metavar="SLIDES", help="folder of slides, with its subfolders")
     parser.add_argument(
-        "labels", type=Path, metavar="LABELS", help="csv, tsv or xlsx with slide_id, label, [case_id, ...]"
+        "labels", type=Path, metavar="LABELS", help="csv, tsv or xlsx with columns slide_id, label and perhaps case_id"
     )
 
-    columns = parser.add_argument_group("columns of LABELS, where their names do not tell")
-    columns.add_argument("--slide-column", default="", metavar="NAME", help="names of slides")
-    text = "patients; where no column names slides, a row's label counts for all slides whose name begins so"
+    columns = parser.add_argument_group("columns of LABELS, if lrmil does not recognise their names")
+    columns.add_argument("--slide-column", default="", metavar="NAME", help="column of slide names")
+    text = "column of patients; without a column of slide names, a label applies to all slides named after the patient"
     columns.add_argument("--case-column", default="", metavar="NAME", help=text)
-    columns.add_argument("--label-column", default="", metavar="NAME", help="classes")
-    text = "leave out rows whose slide is not there, as in a registry of more slides than the folder has"
+    columns.add_argument("--label-column", default="", metavar="NAME", help="column of classes")
+    text = "skip rows whose slide is not in the folder, for example if LABELS is a registry"
     parser.add_argument("--skip-missing", action="store_true", help=text)
 
 
 def add_positive(parser: argparse.ArgumentParser) -> None:
-    """What is predicted, and the positive class."""
-    text = "the positive one of two classes, where their names do not tell"
+    """Add the task, and the positive class."""
+    text = "the positive one of two classes, if the names do not show it"
     parser.add_argument("--positive", default="", metavar="CLASS", help=text)
-    parser.add_argument("--task", default="", metavar="NAME", help="what the labels say (default: classification)")
+    parser.add_argument("--task", default="", metavar="NAME", help="what is predicted (default: classification)")
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
-    """The model folder."""
+    """Add the model folder."""
     parser.add_argument("--model", type=Path, required=True, metavar="DIR", help="model folder, such as RUN/model")
 
 
 def add_mpp(parser: argparse.ArgumentParser, *, one: bool = False) -> None:
-    """The ways to give resolutions of level 0; with `one` slide, no table."""
+    """Add the options for the resolution of level 0.
+
+    Parameters
+    ----------
+    parser
+        The parser of a command.
+    one
+        True for a command on one slide, which takes no table.
+    """
     ways = parser.add_mutually_exclusive_group()
-    ways.add_argument("--mpp", help="resolution of level 0 in um/px (or 40x), in place of the slide's own")
+    ways.add_argument("--mpp", help="resolution of level 0 in um/px, or 40x; replaces the slide's own")
     if not one:
         add_mpp_table(ways)
     add_power(parser)
 
 
 def add_mpp_table(parser: "argparse.ArgumentParser | argparse._MutuallyExclusiveGroup") -> None:
-    """A table of resolutions."""
-    text = "csv, tsv or xlsx with slide_id and mpp: resolutions of level 0 in place of the slides' own"
+    """Add a table of resolutions."""
+    text = "csv, tsv or xlsx with columns slide_id and mpp: resolution of level 0 of each slide; replaces its own"
     parser.add_argument("--mpp-table", type=Path, metavar="FILE", help=text)
 
 
 def add_power(parser: argparse.ArgumentParser) -> None:
-    """Whether the stated magnification may stand in for um/px."""
-    text = "let the stated magnification stand in for a missing resolution: 10 um/px divided by it"
+    """Add the option to derive a missing um/px from the magnification."""
+    text = "if a slide states only its magnification, use 10 / magnification as um/px"
     parser.add_argument("--use-objective-power", action="store_true", help=text)
 
 
 def add_checksums(parser: "argparse.ArgumentParser | argparse._MutuallyExclusiveGroup") -> None:
-    """A list of checksums."""
-    text = "list of md5sum, sha256sum or a table such as GDC's manifest: read slides whole first, refuse changed ones"
+    """Add a list of checksums."""
+    text = "output of md5sum or sha256sum, or a table such as GDC's manifest: verify each slide, refuse changed ones"
     parser.add_argument("--checksums", type=Path, metavar="FILE", help=text)
 
 
 def add_tissue(parser: argparse.ArgumentParser) -> None:
-    """Tissue masks."""
+    """Add tissue masks."""
     parser.add_argument(
         "--tissue",
         type=Path,
         metavar="DIR",
-        help="folder of tissue masks to use instead: edited ones (<slide_id>.tissue.ome.zarr), TRIDENT's contours or "
-        "QuPath's annotations (<slide_id>.geojson), HistoQC's <slide_id>_mask_use.png; or the mask of the one slide",
+        help="folder of tissue masks to use instead of the detected tissue: masks edited in napari "
+        "(<slide_id>.tissue.ome.zarr), TRIDENT contours or QuPath annotations (<slide_id>.geojson), HistoQC masks "
+        "(<slide_id>_mask_use.png); for a single slide also the mask file itself",
     )
 
 
 def add_bounds(parser: argparse.ArgumentParser) -> None:
-    """From which corner GeoJSON counts."""
-    text = "GeoJSON counts from the corner of the scanned area, as QuPath does for MRXS (OpenSlide's bounds)"
+    """Add the choice of the origin of GeoJSON."""
+    text = "write GeoJSON relative to the corner of the scanned area (OpenSlide's bounds), as QuPath shows MRXS"
     parser.add_argument("--subtract-bounds", action="store_true", help=text)
 
 
 def add_grid(parser: argparse.ArgumentParser) -> None:
-    """Resolution and side of patches."""
+    """Add resolution and side of patches."""
     add_at(parser)
-    parser.add_argument("--patch-size", type=int, default=256, help="side in pixels (default: %(default)s)")
+    parser.add_argument("--patch-size", type=int, default=256, help="side of a patch in pixels (default: %(default)s)")
 
 
 def add_at(parser: argparse.ArgumentParser) -> None:
-    """Resolution of patches."""
+    """Add the resolution of patches."""
     text = "resolution of the patches in um/px, or 5x (default: %(default)s)"
     parser.add_argument("--at", default="2.0", metavar="RESOLUTION", help=text)
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
-    """The device."""
+    """Add the device."""
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: %(default)s)")
 
 
 def add_batch_size(parser: argparse.ArgumentParser) -> None:
-    """Patches that are encoded together."""
+    """Add the batch size."""
     parser.add_argument("--batch-size", type=count, default=64, help="patches encoded together (default: %(default)s)")
 
 
 def add_threads(parser: argparse.ArgumentParser) -> None:
-    """Threads that read the slide."""
+    """Add the number of threads that read a slide."""
     default = min(8, os.cpu_count() or 1)
     parser.add_argument(
         "--threads", type=count, default=default, help="threads that read the slide (default: %(default)s)"
@@ -141,5 +169,5 @@ def add_threads(parser: argparse.ArgumentParser) -> None:
 
 
 def add_json(parser: "argparse.ArgumentParser | argparse._MutuallyExclusiveGroup") -> None:
-    """Output for a program."""
-    parser.add_argument("--json", action="store_true", help="print JSON for a program to read")
+    """Add output for programs."""
+    parser.add_argument("--json", action="store_true", help="print JSON, for programs")

@@ -1,12 +1,18 @@
-"""Where log records go while a command runs: to stderr."""
+"""Send log records to stderr while a command runs."""
 
 import logging
 
 
 def start_logging(*, verbose: bool) -> None:
-    """Show warnings and errors on stderr, and with `verbose` also what is for information.
+    """Show warnings and errors on stderr; with `verbose` also informative records.
 
-    Of tifffile's records only errors are shown, and only with `verbose`: the reader turns them into notes on the slide.
+    Records of tifffile are shown only if they are errors and `verbose` is on: the reader already turns them into notes
+    on the slide.
+
+    Parameters
+    ----------
+    verbose
+        Whether `-v` was given.
     """
 
     def is_shown(record: logging.LogRecord) -> bool:

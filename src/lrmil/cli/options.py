@@ -1,4 +1,4 @@
-"""From parsed options to what the library takes: settings, slides, resolutions, masks."""
+"""Turn parsed options into the settings, slides, resolutions and masks that the library takes."""
 
 import argparse
 from pathlib import Path
@@ -21,7 +21,7 @@ from lrmil.slides.source import SlideSource, slide_id_of
 
 
 def config_of(options: argparse.Namespace) -> TrainConfig:
-    """Settings of a training: the file, then the named options, then ``--set``."""
+    """Return the settings of a training: first the file, then the named options, then ``--set``."""
     config = read_toml(options.config) if options.config else TrainConfig()
     named = {
         "encoder": options.encoder,
@@ -42,19 +42,25 @@ def config_of(options: argparse.Namespace) -> TrainConfig:
 
 
 def table_options_of(options: argparse.Namespace) -> TableOptions:
-    """How the labels table is to be read."""
+    """Return the options for reading the labels table."""
     return TableOptions(
         slide_column=options.slide_column,
         case_column=options.case_column,
         label_column=options.label_column,
         skip_missing=options.skip_missing,
-        positive=getattr(options, "positive", ""),  # of evaluate, the model says which class is positive
+        positive=getattr(options, "positive", ""),  # evaluate has no such option: the model states it
         task=getattr(options, "task", ""),
     )
 
 
 def mpp_of(options: argparse.Namespace) -> float | None:
-    """Resolution of level 0 in um/px that was given for all slides."""
+    """Return the um/px of level 0 that was given for all slides, or None.
+
+    Raises
+    ------
+    ConfigError
+        If no scanner has such a resolution.
+    """
     if options.mpp is None:
         return None
     mpp, (low, high) = parse_mpp(options.mpp), PLAUSIBLE_MPP
@@ -64,7 +70,15 @@ def mpp_of(options: argparse.Namespace) -> float | None:
 
 
 def slides_of(options: argparse.Namespace) -> list[SlideSource]:
-    """Slides in the named files and folders, each with the um/px that was given for it."""
+    """Return the slides in the named files and folders, each with the um/px and checksums given for it.
+
+    Raises
+    ------
+    ConfigError
+        If there are no slides.
+    CohortError
+        If a table of resolutions or a list of checksums cannot be used.
+    """
     paths = _found(options)
     table, mpp = mpp_table_of(options, [slide_id_of(path) for path in paths]), mpp_of(options)
     power = options.use_objective_power
@@ -73,21 +87,34 @@ def slides_of(options: argparse.Namespace) -> list[SlideSource]:
 
 
 def with_checksums(sources: list[SlideSource], path: Path | None) -> list[SlideSource]:
-    """Add to each slide what a list states of its files, and say of which slides it states nothing."""
+    """Add to each slide the checksums of its files, and name the slides without any on stderr.
+
+    Parameters
+    ----------
+    sources
+        The slides.
+    path
+        List of checksums; None leaves the slides unchanged.
+
+    Raises
+    ------
+    CohortError
+        If the list cannot be read or has no checksum of any of these slides.
+    """
     if path is None:
         return sources
     stated = read_checksums(path)
     found = [source._replace(checksums=_stated_of(source.path, stated)) for source in sources]
     without = [source.slide_id for source in found if not source.checksums]
     if len(without) == len(found):
-        raise CohortError(f"Expected checksums of these slides in '{path}'; it states none. Is it the right list?")
+        raise CohortError(f"The list of checksums '{path}' has no checksum of these slides. Is it the right list?")
     if without:
-        stderr.print(f"{path.name} states no checksum of {names_of(without)}.", markup=False)
+        stderr.print(f"{path.name} has no checksum of {names_of(without)}.", markup=False)
     return found
 
 
 def mpp_table_of(options: argparse.Namespace, slide_ids: list[str]) -> dict[str, float]:
-    """Read the table of resolutions when there is one, and say what of it is not used."""
+    """Return the um/px of each slide in the table of resolutions, and print which rows are not used."""
     if not options.mpp_table:
         return {}
     table = read_mpp_table(options.mpp_table, slide_ids)
@@ -97,7 +124,7 @@ def mpp_table_of(options: argparse.Namespace, slide_ids: list[str]) -> dict[str,
 
 
 def inputs_of(options: argparse.Namespace) -> list[Path]:
-    """Return the files and folders that a command reads besides slides."""
+    """Return the files and folders that a command reads, apart from slides."""
     names = ("model", "mpp_table", "checksums", "reviews", "labels", "config")
     found = [getattr(options, name, None) for name in names]
     masks = getattr(options, "tissue", None)
@@ -106,30 +133,44 @@ def inputs_of(options: argparse.Namespace) -> list[Path]:
     return [path for path in (*found, *inside, encoder) if path is not None]
 
 
-def masks_in(place: Path | None, sources: list[SlideSource]) -> dict[str, GivenMask]:
-    """Slide id -> the mask to use, for the slides that have one; say of which slides the tissue is found instead."""
-    if place is None:
+def masks_in(path: Path | None, sources: list[SlideSource]) -> dict[str, GivenMask]:
+    """Return the masks to use, by slide id, and name the slides without a mask on stderr.
+
+    Parameters
+    ----------
+    path
+        Folder of masks, or the mask of a single slide; None for no masks.
+    sources
+        The slides.
+    """
+    if path is None:
         return {}
-    found = find_masks(place, sources)
+    found = find_masks(path, sources)
     without = [source.slide_id for source in sources if source.slide_id not in found]
     if without:
-        stderr.print(f"{place.name} has no mask of {names_of(without)}: their tissue is found.", markup=False)
-    return {slide_id: given_mask(path) for slide_id, path in found.items()}
+        stderr.print(f"{path.name} has no mask of {names_of(without)}; lrmil detects their tissue.", markup=False)
+    return {slide_id: given_mask(mask) for slide_id, mask in found.items()}
 
 
 def review_log_at(path: Path) -> ReviewLog:
-    """Read a review log, and say which of its lines cannot be read."""
+    """Read a review log, and print which of its lines cannot be read.
+
+    Raises
+    ------
+    ReviewError
+        If there is no such log, or it cannot be read.
+    """
     log = require_reviews(path)
     if log.unreadable:
         lines = ", ".join(map(str, log.unreadable))
-        stderr.print(f"{path} has lines that cannot be read and were passed over: {lines}", markup=False)
+        stderr.print(f"Skipped lines of {path} that cannot be read: {lines}", markup=False)
     return log
 
 
 def _stated_of(path: Path, stated: ChecksumList) -> tuple[Checksum, ...]:
     try:
         parts = parts_of(path)
-    except OSError:  # a folder that cannot be listed: opening it says so
+    except OSError:  # a folder that cannot be listed: opening the slide reports it
         parts = [path]
     return tuple(one for part in parts if (one := stated.of(part, slide=path)) is not None)
 
@@ -137,5 +178,5 @@ def _stated_of(path: Path, stated: ChecksumList) -> tuple[Checksum, ...]:
 def _found(options: argparse.Namespace) -> list[Path]:
     paths = find_slides(options.slides)
     if not paths:
-        raise ConfigError(f"Expected slides. Got none in {', '.join(map(str, options.slides))}.")
+        raise ConfigError(f"There are no slides in {', '.join(map(str, options.slides))}. Check the path.")
     return paths

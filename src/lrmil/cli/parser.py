@@ -1,4 +1,4 @@
-"""The parser of `lrmil`: its commands in four groups. It imports nothing slow, so that help comes at once."""
+"""The parser of `lrmil`, with its commands in four groups. It imports nothing slow, so that help is immediate."""
 
 import argparse
 
@@ -29,11 +29,11 @@ GROUPS = {
     "records": (reviews, export),
 }
 DESCRIPTION = "Whole-slide classification from low-resolution pixels."
-EPILOG = "Model output is not a diagnosis; for research use. Method: arXiv 2606.06864."
+EPILOG = "Model output is not a diagnosis. For research use. Method: arXiv 2606.06864."
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands; what it parses has the command's function as `run`."""
+    """Return the parser of all commands; the options that it parses have the command's function as `run`."""
     parser = argparse.ArgumentParser(
         prog="lrmil",
         description=f"{DESCRIPTION}\n\n{_listing()}",
@@ -41,8 +41,8 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"lrmil {__version__}")
-    parser.add_argument("-v", "--verbose", action="store_true", help="say more on the error stream")
-    text = "one of the above; `lrmil COMMAND --help` shows its options and an example"
+    parser.add_argument("-v", "--verbose", action="store_true", help="also print informative log messages to stderr")
+    text = "one of the commands above; `lrmil COMMAND --help` shows its options and an example"
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", help=text)
     for group in GROUPS.values():
         for one in group:

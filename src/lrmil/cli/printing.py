@@ -1,4 +1,4 @@
-"""What the commands print: plain text for people, JSON for programs."""
+"""Print results: plain text for people, JSON for programs."""
 
 import json
 import sys
@@ -15,7 +15,7 @@ from lrmil.tasks.choice import kind_in
 
 
 class _Terminal(Console):
-    """Shows names of files and classes as they are, but for signs that a terminal would obey."""
+    """Prints names of files and classes as they are, but spells out control characters."""
 
     def print(self, *objects: Any, **options: Any) -> None:
         super().print(*(_plain(one) if isinstance(one, str) else one for one in objects), **options)
@@ -27,19 +27,32 @@ UNKNOWN = "not known"
 
 
 def exit_code(failed: int, total: int) -> int:
-    """Say how many failed: 0 when all is well, 1 when something that was asked for is not there."""
+    """Print how many failed, and return the exit code.
+
+    Parameters
+    ----------
+    failed
+        Number of failures.
+    total
+        Number of slides or files that were asked for.
+
+    Returns
+    -------
+    int
+        0 if all succeeded; 1 if any failed or there was nothing to do.
+    """
     if failed:
         stderr.print(f"{failed} of {total} failed; the reasons are listed above.")
     return 1 if failed or not total else 0
 
 
 def print_json(value: object) -> None:
-    """Print for a program, on stdout alone."""
+    """Print a value as JSON on stdout."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def print_facts(facts: dict[str, object]) -> None:
-    """Print what `inspect` found of a slide."""
+    """Print the facts that `lrmil inspect` found about a slide."""
     stdout.print(str(facts["path"]), style="bold", markup=False)
     for name, value in facts.items():
         if name != "path":
@@ -48,7 +61,7 @@ def print_facts(facts: dict[str, object]) -> None:
 
 
 def print_rows(rows: list[PredictionRow]) -> None:
-    """Print the answers of a cohort as a table, then what failed and the notes."""
+    """Print predictions as a table, then the failures and notes."""
     table = Table("slide", "status", "label", "probability", "patches", "seconds")
     for row in rows:
         value = row.probabilities.get(row.label)  # none where the label itself is the figure
@@ -63,7 +76,7 @@ def print_rows(rows: list[PredictionRow]) -> None:
 
 
 def print_arms(metrics: dict[str, object]) -> None:
-    """Print the three arms side by side."""
+    """Print the metrics of the three arms side by side."""
     shown = kind_in(metrics).figures
     table = Table("arm", *shown.values(), "s/slide", "MB/slide", "patches")
     for arm, name in ARM_NAMES.items():
@@ -77,7 +90,7 @@ def print_arms(metrics: dict[str, object]) -> None:
 
 
 def figure(value: object) -> str:
-    """Write a number, an interval or what is not defined."""
+    """Return a number or an interval as text; "not defined" for None."""
     if value is None:
         return "not defined"
     if isinstance(value, float):
@@ -88,7 +101,7 @@ def figure(value: object) -> str:
 
 
 def word(value: object) -> str:
-    """Write a truth, a mapping, a list or what is not known in words."""
+    """Return a yes or no, a mapping, a list or another value as text; "not known" for None."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dict):

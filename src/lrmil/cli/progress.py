@@ -1,4 +1,4 @@
-"""Steps on the terminal: rich bars with rate and time left, and a line for every message."""
+"""Show Steps on the terminal: progress bars with rate and time left, and a line for each message."""
 
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
@@ -11,10 +11,22 @@ from lrmil.steps import Job, Step, T, job_text
 
 
 def show(steps: Iterable[Step[T]], console: Console) -> T:
-    """Run the work to its end while drawing it, and return the answer of its last Step.
+    """Run the work to its end, show its progress, and return the result of its last Step.
 
-    A part of a job, such as ("predict", "slide-a"), is drawn below the unfinished job ("predict",); other jobs end when
-    the next begins.
+    A part of a job, such as ("predict", "slide-a"), has its bar below the bar of the job ("predict",). The bar of any
+    other job disappears when the next job begins.
+
+    Parameters
+    ----------
+    steps
+        The work.
+    console
+        Where to draw.
+
+    Returns
+    -------
+    T
+        Result of the last Step.
 
     Raises
     ------
@@ -34,13 +46,13 @@ def show(steps: Iterable[Step[T]], console: Console) -> T:
             if step.message:
                 console.print(Text(f"{job_text(step.job)}: {step.message}"))
     if final is None or final.result is None:
-        raise ValueError("Expected the last Step to carry a result; got none.")
+        raise ValueError("The last Step carries no result.")
     return final.result
 
 
 @contextmanager
 def _closing(steps: Iterable[Step[T]]) -> Iterator[None]:
-    """Let work that is a generator clean up, whatever ends it."""
+    """Close a generator at the end, however it ends, so that it cleans up."""
     try:
         yield
     finally:
@@ -63,7 +75,7 @@ def _bars(console: Console) -> Iterator[Progress]:
 
 
 class _Rate(TextColumn):
-    """Units a second, once two updates allow it."""
+    """Units per second, from the second update on."""
 
     def render(self, task) -> Text:  # type: ignore[no-untyped-def]
         return Text("" if task.speed is None else f"{task.speed:.1f}/s")

@@ -1,4 +1,4 @@
-"""Let SIGTERM (a batch system, `kill`, a shutdown) and SIGHUP (a closed terminal) end the work as Ctrl+C does."""
+"""Let SIGTERM (batch system, `kill`, shutdown) and SIGHUP (closed terminal) stop the work as Ctrl+C does."""
 
 import math
 import signal
@@ -7,17 +7,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-PATIENCE = 10.0  # seconds that cleaning up may take
-STOPPING = ("SIGTERM", "SIGHUP", "SIGBREAK")  # Windows has the last alone
+PATIENCE = 10.0  # seconds for the clean-up, during which further signals are ignored
+STOPPING = ("SIGTERM", "SIGHUP", "SIGBREAK")  # Windows has only the last
 
 
 @contextmanager
 def stopped_by_signals() -> Iterator[None]:
-    """Raise KeyboardInterrupt in the main thread at the first such signal, so that every `finally` is run.
+    """Raise KeyboardInterrupt in the main thread at the first such signal, so that every `finally` runs.
 
-    Signals that follow within ten seconds are ignored: a batch system sends several, and they must not cut the
-    clean-up short. A signal that is ignored (`nohup`) or handled already is left alone, as are all outside the main
-    thread.
+    Further signals within ten seconds are ignored: a batch system sends several, and they must not interrupt the
+    clean-up. Signals that are already ignored (`nohup`) or handled keep their handlers. Outside the main thread nothing
+    is changed.
     """
     numbers = [getattr(signal, name) for name in STOPPING if hasattr(signal, name)]
     if threading.current_thread() is not threading.main_thread():

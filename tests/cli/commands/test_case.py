@@ -39,13 +39,13 @@ def test_a_case_with_its_review_and_the_model_s_card(run_cli: RunCli, cmu: Path,
     with log.open("ab") as file:
         file.write(b'{"torn')
     code, text, err = run_cli("reviews", log, "--csv", tmp_path / "reviews.csv")
-    assert code == 0 and text.strip() == str(tmp_path / "reviews.csv") and "passed over: 2" in " ".join(err.split())
+    assert code == 0 and text.strip() == str(tmp_path / "reviews.csv") and err.split()[-1] == "2", "the torn line"
     (said_again,) = table(tmp_path / "reviews.csv")
     assert said_again["note"] == "seen" and said_again["prob_yes"] == row["prob_yes"]
     other = tmp_path / "other.jsonl"
     append_review(other, replace(said, bundle_sha256="another model"))
     code, _, err = run_cli("case", cmu, "--model", model, "--out", out, "--reviews", other, *CPU)
-    assert code == 0 and "No review of" in err and table(out / f"{cmu.stem}.csv")[0]["note"] == ""
+    assert code == 0 and cmu.stem in err and table(out / f"{cmu.stem}.csv")[0]["note"] == ""
     code, text, _ = run_cli("card", model, "--json")
     assert code == 0 and json.loads(text)["sha256"] == bundle.sha256
     code, text, _ = run_cli("card", model)

@@ -1,4 +1,4 @@
-"""One file a command: `add` makes its parser, `run` does it and returns the exit code.
+"""One file per command: `add` adds its parser, `run` runs it and returns the exit code.
 
-`run` imports what it needs itself, so that `lrmil --help` need not load torch.
+Each `run` imports what it needs, so that `lrmil --help` does not load torch.
 """

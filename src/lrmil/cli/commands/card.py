@@ -1,22 +1,22 @@
-"""`lrmil card`: what a model folder says of itself."""
+"""`lrmil card`: show the card of a model."""
 
 import argparse
 from pathlib import Path
 
 from lrmil.cli.arguments import Commands, add_json, command
 
-SUMMARY = "what a model folder says of itself"
+SUMMARY = "show the card of a model: classes, training data, licences"
 
 
 def add(commands: Commands) -> None:
     """Add the parser of `lrmil card`."""
     parser = command(commands, "card", SUMMARY, "lrmil card run/model", run)
-    parser.add_argument("model", type=Path, metavar="DIR")
+    parser.add_argument("model", type=Path, metavar="DIR", help="model folder, such as RUN/model")
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Say what a model folder says of itself."""
+    """Print the card of a model."""
     from dataclasses import asdict
 
     from lrmil.cli.printing import print_json, stdout

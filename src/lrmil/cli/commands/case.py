@@ -1,4 +1,4 @@
-"""`lrmil case`: classify one slide and write what others need to look at it."""
+"""`lrmil case`: classify one slide and write files to show the case to others."""
 
 import argparse
 from pathlib import Path
@@ -16,29 +16,29 @@ from lrmil.cli.arguments import (
     count,
 )
 
-SUMMARY = "classify one slide and write its row, GeoJSON, picture and page"
+SUMMARY = "classify one slide; write a table row, GeoJSON, a picture and a page"
 
 
 def add(commands: Commands) -> None:
     """Add the parser of `lrmil case`."""
     parser = command(commands, "case", SUMMARY, "lrmil case a.svs --model run/model --out case", run)
-    parser.add_argument("slide", type=Path, metavar="SLIDE")
+    parser.add_argument("slide", type=Path, metavar="SLIDE", help="slide file, or folder of one slide")
     add_model(parser)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     add_mpp(parser, one=True)
     add_checksums(parser)
     add_tissue(parser)
     add_bounds(parser)
-    text = "review log whose last word on the slide is added"
+    text = "review log; the newest review of the slide and this model is added"
     parser.add_argument("--reviews", type=Path, metavar="LOG", help=text)
-    text = "patches shown of each end (default: %(default)s)"
+    text = "patches of highest and of lowest attention to show (default: %(default)s)"
     parser.add_argument("--top", type=count, default=8, metavar="K", help=text)
     add_threads(parser)
     add_device(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Classify one slide, and write the page of the case."""
+    """Classify one slide and write its case."""
     from lrmil.cli.options import inputs_of, masks_in, mpp_of, review_log_at, with_checksums
     from lrmil.cli.printing import stderr, stdout
     from lrmil.cli.progress import show
@@ -72,6 +72,6 @@ def run(options: argparse.Namespace) -> int:
             inputs=inputs_of(options),
         )
     if options.reviews and review is None:
-        stderr.print(f"No review of {prediction.slide_id} by this model in {options.reviews}.", markup=False)
+        stderr.print(f"{options.reviews} has no review of {prediction.slide_id} with this model.", markup=False)
     stdout.print(f"Model output, not a diagnosis. Page: {page}", markup=False)
     return 0

@@ -1,4 +1,4 @@
-"""`lrmil demo`: the whole chain on a synthetic cohort."""
+"""`lrmil demo`: run everything on a synthetic cohort."""
 
 import argparse
 import time
@@ -6,20 +6,22 @@ from pathlib import Path
 
 from lrmil.cli.arguments import Commands, add_device, command
 
-SUMMARY = "the whole chain on a synthetic cohort, offline"
+SUMMARY = "train, report and predict on a synthetic cohort, offline"
 
 
 def add(commands: Commands) -> None:
     """Add the parser of `lrmil demo`."""
     parser = command(commands, "demo", SUMMARY, "lrmil demo --out lrmil-demo", run)
-    parser.add_argument("--out", type=Path, default=Path("lrmil-demo"), help="folder to write (default: %(default)s)")
-    text = "only the small model and the slide of the viewer's sample"
+    parser.add_argument(
+        "--out", type=Path, default=Path("lrmil-demo"), help="folder to write to (default: %(default)s)"
+    )
+    text = "make only the small model and the slide of the sample in napari"
     parser.add_argument("--small", action="store_true", help=text)
     add_device(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Make a synthetic cohort, train, report, predict one slide; or make the small model alone."""
+    """Make a synthetic cohort, train, write the report and predict one slide; with `--small` make the small model."""
     return _make_small_model(options) if options.small else _show_whole_chain(options)
 
 
@@ -47,16 +49,16 @@ def _show_whole_chain(options: argparse.Namespace) -> int:
 
     start = time.perf_counter()
     out, device = options.out, options.device
-    stderr.print("The demonstration's slides are synthetic: its figures say that the software works, not more.")
+    stderr.print("The slides are synthetic: the figures show only that the software works.")
     cohort = show(demo_cohort_steps(out / "cohort"), stderr)
     slides, labels = cohort / "slides", cohort / "labels.csv"
     done = show(train_steps(slides, labels, out / "run", demo_config(), device=device), stderr)
     report = write_report(done.folder)
     slide = sorted(slides.iterdir())[-1]
-    source, place = SlideSource(slide_id_of(slide), slide), out / "prediction"
-    (row,) = show(predict_slides([source], load_bundle(done.model), place, PredictOptions(device=device)), stderr)
+    source, folder = SlideSource(slide_id_of(slide), slide), out / "prediction"
+    (row,) = show(predict_slides([source], load_bundle(done.model), folder, PredictOptions(device=device)), stderr)
     print_arms(done.metrics)
     stdout.print(f"Synthetic data; {time.perf_counter() - start:.0f} s. Report: {report}", markup=False)
-    stdout.print(f"One slide classified: {row.slide_id} is {row.label}, see {place}", markup=False)
+    stdout.print(f"Classified slide {row.slide_id}: {row.label}. Prediction: {folder}", markup=False)
     stdout.print("Next: lrmil train SLIDES LABELS.csv --out RUN   (your slides, your labels table)", markup=False)
     return 0

@@ -1,22 +1,22 @@
-"""`lrmil doctor`: what this installation can do, or whether it can have an encoder."""
+"""`lrmil doctor`: show versions, devices and formats, or whether an encoder can be used here."""
 
 import argparse
 
 from lrmil.cli.arguments import Commands, add_json, command
 
-SUMMARY = "what this installation can do"
+SUMMARY = "show versions, devices and slide formats of this installation"
 
 
 def add(commands: Commands) -> None:
     """Add the parser of `lrmil doctor`."""
     parser = command(commands, "doctor", SUMMARY, "lrmil doctor --encoder uni2-h", run)
-    text = "say whether this encoder can be had; nothing is downloaded"
+    text = "check whether this encoder can be used here; downloads nothing"
     parser.add_argument("--encoder", metavar="NAME", help=text)
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Say what this installation can do, or whether it can have an encoder."""
+    """Print what this installation can do, or whether an encoder can be used here."""
     if options.encoder:
         return _report_encoder(options.encoder, as_json=options.json)
     return _report_installation(as_json=options.json)
@@ -26,7 +26,7 @@ def _report_encoder(name: str, *, as_json: bool) -> int:
     from lrmil.cli.printing import print_json, stdout, word
     from lrmil.models.encoders.facts import encoder_facts
 
-    facts, can_be_had = encoder_facts(name)
+    facts, is_usable = encoder_facts(name)
     if as_json:
         print_json(facts)
     else:
@@ -34,7 +34,7 @@ def _report_encoder(name: str, *, as_json: bool) -> int:
             if value != "":
                 shown = value if isinstance(value, str | int | float) and not isinstance(value, bool) else word(value)
                 stdout.print(f"{key.replace('_', ' ')}: {shown}", markup=False)
-    return 0 if can_be_had else 1
+    return 0 if is_usable else 1
 
 
 def _report_installation(*, as_json: bool) -> int:
@@ -64,7 +64,7 @@ def _report_installation(*, as_json: bool) -> int:
         free = "" if device.free_bytes is None else f", {device.free_bytes / 2**30:.1f} GiB free"
         stdout.print(f"device {device.name}: {device.description}{free}", markup=False)
     stdout.print(f"slides read with tifffile: {', '.join(TIFF_EXTENSIONS)}", markup=False)
-    stdout.print(f"slides read with OpenSlide: {', '.join(OPENSLIDE_EXTENSIONS)}, and a few SVS", markup=False)
+    stdout.print(f"slides read with OpenSlide: {', '.join(OPENSLIDE_EXTENSIONS)}, and some .svs files", markup=False)
     stdout.print(f"slides read with zarr: {', '.join(ZARR_EXTENSIONS)} (OME-Zarr 0.4 and 0.5)", markup=False)
-    stdout.print(f"pictures read with Pillow: {', '.join(FLAT_EXTENSIONS)}, which need a resolution", markup=False)
+    stdout.print(f"pictures read with Pillow: {', '.join(FLAT_EXTENSIONS)} (give their um/px)", markup=False)
     return 0

@@ -4,7 +4,7 @@ import argparse
 
 from lrmil.cli.arguments import Commands, add_json, command
 
-SUMMARY = "the pathology encoders that are known by name"
+SUMMARY = "list pathology encoders that lrmil knows by name"
 
 
 def add(commands: Commands) -> None:
@@ -14,7 +14,7 @@ def add(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """List the encoders of the catalogue, and why others are not in it."""
+    """Print the encoders of the catalogue, and why some known ones cannot be loaded."""
     from rich.table import Column, Table
     from rich.text import Text
 
@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> int:
         print_json({"encoders": [catalogue_facts(name) for name in CATALOGUE], "not_loadable": dict(UNSUPPORTED)})
         return 0
     table = Table(*(Column(name, no_wrap=True) for name in ("name", "embedding", "dim", "px", "um/px")), box=None)
-    for name, width in (("licence", 15), ("gated", 5), ("student inherits", 8)):  # in all 80 columns wide
+    for name, width in (("licence", 15), ("gated", 5), ("student inherits", 8)):  # so that the table is 80 columns wide
         table.add_column(name, min_width=width, overflow="fold")
     for name, entry in CATALOGUE.items():
         numbers = [str(entry.dim), str(entry.size), "-" if entry.mpp is None else f"{entry.mpp:g}"]
@@ -35,6 +35,6 @@ def run(options: argparse.Namespace) -> int:
     stdout.print(table)
     for name, reason in UNSUPPORTED.items():
         stdout.print(f"{name} cannot be loaded: {reason}.", markup=False)
-    stdout.print("px: side of its patches; um/px -: its authors do not state one", markup=False)
-    stdout.print("Whether one can be had here: lrmil doctor --encoder NAME", markup=False)
+    stdout.print("px: side of a patch; um/px -: not stated by its authors", markup=False)
+    stdout.print("To check whether one can be used here: lrmil doctor --encoder NAME", markup=False)
     return 0

@@ -17,7 +17,7 @@ from lrmil.cli.arguments import (
     command,
 )
 
-SUMMARY = "metrics on labelled slides"
+SUMMARY = "measure a model on labelled slides"
 
 
 def add(commands: Commands) -> None:
@@ -25,7 +25,7 @@ def add(commands: Commands) -> None:
     parser = command(commands, "evaluate", SUMMARY, "lrmil evaluate slides labels.csv --model m", run)
     add_cohort(parser)
     add_model(parser)
-    parser.add_argument("--out", type=Path, help="keep predictions here (default: LABELS' name + .predictions)")
+    parser.add_argument("--out", type=Path, help="folder for the predictions (default: name of LABELS + .predictions)")
     add_mpp_table(parser)
     add_power(parser)
     add_checksums(parser)
@@ -36,7 +36,7 @@ def add(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure a model on labelled slides."""
+    """Print the metrics of a model on labelled slides."""
     from lrmil.cli.options import inputs_of, mpp_table_of, table_options_of, with_checksums
     from lrmil.cli.printing import exit_code, figure, print_json, stderr, stdout
     from lrmil.cli.progress import show

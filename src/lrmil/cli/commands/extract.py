@@ -15,19 +15,19 @@ from lrmil.cli.arguments import (
     command,
 )
 
-SUMMARY = "features at one resolution"
+SUMMARY = "encode slides at one resolution and store the features"
 
 
 def add(commands: Commands) -> None:
     """Add the parser of `lrmil extract`."""
     parser = command(commands, "extract", SUMMARY, "lrmil extract slides --encoder resnet50 --out f", run)
     parser.add_argument("slides", nargs="+", type=Path, metavar="SLIDES", help="files or folders")
-    text = "name of `lrmil encoders`, timm name, hf-hub:owner/name or folder"
+    text = "a name from `lrmil encoders`, a timm name, hf-hub:owner/name or a folder"
     parser.add_argument("--encoder", required=True, help=text)
     ways = ["pooled", "cls", "mean", "cls+mean"]
-    text = "class token, mean of the patch tokens, both, or the encoder's own way (default: %(default)s)"
+    text = "the encoder's own pooling, class token, mean of the patch tokens, or both (default: %(default)s)"
     parser.add_argument("--embedding", default="pooled", choices=ways, help=text)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder for the features")
     add_batch_size(parser)
     add_threads(parser)
     parser.add_argument("--trident", action="store_true", help="also write TRIDENT-style h5 files")
@@ -35,13 +35,13 @@ def add(commands: Commands) -> None:
     add_checksums(parser)
     add_tissue(parser)
     add_at(parser)
-    text = "side in pixels (default: the encoder's; 256 if it takes any)"
+    text = "side of a patch in pixels (default: the encoder's own; 256 if it takes any)"
     parser.add_argument("--patch-size", type=int, default=0, help=text)
     add_device(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Encode slides; a bad one does not stop the others."""
+    """Encode slides and store their features. A slide that fails does not stop the others."""
     from lrmil.cli.commands.export import exported
     from lrmil.cli.options import inputs_of, masks_in, slides_of
     from lrmil.cli.printing import exit_code, stderr, stdout

@@ -1,4 +1,4 @@
-"""`lrmil inspect`: what a slide is and how many patches it gives."""
+"""`lrmil inspect`: show what lrmil reads from a slide."""
 
 import argparse
 from collections.abc import Mapping
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from lrmil.slides.each import Work
     from lrmil.slides.source import SlideSource
 
-SUMMARY = "what a slide is and how many patches it gives"
+SUMMARY = "show format, levels, um/px, tissue and number of patches of slides"
 
 
 def add(commands: Commands) -> None:
     """Add the parser of `lrmil inspect`."""
     parser = command(commands, "inspect", SUMMARY, "lrmil inspect a.svs", run)
-    parser.add_argument("slides", nargs="+", type=Path, metavar="SLIDE")
+    parser.add_argument("slides", nargs="+", type=Path, metavar="SLIDE", help="files or folders")
     add_mpp(parser)
     add_checksums(parser)
     add_tissue(parser)
@@ -27,7 +27,7 @@ def add(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Say what each slide is; a bad one does not stop the others."""
+    """Print the facts of each slide. A slide that fails does not stop the others."""
     from functools import partial
 
     from lrmil.cli.options import masks_in, slides_of
@@ -36,9 +36,9 @@ def run(options: argparse.Namespace) -> int:
 
     sources = slides_of(options)
     masks = masks_in(options.tissue, sources)
-    look: Work[dict[str, object]] = partial(_inspect_one, at=options.at, size=options.patch_size, masks=masks)
+    inspect_one: Work[dict[str, object]] = partial(_inspect_one, at=options.at, size=options.patch_size, masks=masks)
     documents: list[dict[str, object]] = []
-    for step in each(look, sources, job=("inspect",), names_outputs=False):
+    for step in each(inspect_one, sources, job=("inspect",), names_outputs=False):
         if (outcome := step.result) is None:
             continue
         path = str(outcome.source.path)

@@ -1,4 +1,4 @@
-"""`lrmil predict`: classify slides into a folder."""
+"""`lrmil predict`: classify slides and write the predictions to a folder."""
 
 import argparse
 from pathlib import Path
@@ -15,10 +15,10 @@ from lrmil.cli.arguments import (
     add_threads,
     add_tissue,
     command,
-    share,
+    probability,
 )
 
-SUMMARY = "classify slides"
+SUMMARY = "classify slides from low-resolution pixels"
 
 
 def add(commands: Commands) -> None:
@@ -26,13 +26,13 @@ def add(commands: Commands) -> None:
     parser = command(commands, "predict", SUMMARY, "lrmil predict a.svs b.svs --model run/model --out out", run)
     parser.add_argument("slides", nargs="+", type=Path, metavar="SLIDE", help="files or folders")
     add_model(parser)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder for the predictions")
     add_mpp(parser)
     add_checksums(parser)
     add_bounds(parser)
     add_tissue(parser)
-    text = "abstain below this probability"
-    parser.add_argument("--uncertain-below", type=share, default=0.0, metavar="P", help=text)
+    text = "mark a slide as uncertain if its highest probability is below P"
+    parser.add_argument("--uncertain-below", type=probability, default=0.0, metavar="P", help=text)
     add_batch_size(parser)
     add_threads(parser)
     add_device(parser)
@@ -40,7 +40,7 @@ def add(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Classify slides; a bad one does not stop the others."""
+    """Classify slides. A slide that fails does not stop the others."""
     from dataclasses import asdict
 
     from lrmil.cli.options import inputs_of, masks_in, slides_of

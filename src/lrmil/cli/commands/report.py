@@ -1,21 +1,21 @@
-"""`lrmil report`: write a run's report again."""
+"""`lrmil report`: write the report of a run again."""
 
 import argparse
 from pathlib import Path
 
 from lrmil.cli.arguments import Commands, command
 
-SUMMARY = "write a run's report again"
+SUMMARY = "write the report of a run again"
 
 
 def add(commands: Commands) -> None:
     """Add the parser of `lrmil report`."""
     parser = command(commands, "report", SUMMARY, "lrmil report run", run)
-    parser.add_argument("run_folder", type=Path, metavar="RUN")
+    parser.add_argument("run_folder", type=Path, metavar="RUN", help="run folder")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write a run's report again."""
+    """Write the report of a run and print its path."""
     from lrmil.cli.printing import stdout
     from lrmil.reports.run_report import write_report
 

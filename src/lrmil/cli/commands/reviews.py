@@ -1,4 +1,4 @@
-"""`lrmil reviews`: list the last review of each slide and model."""
+"""`lrmil reviews`: list the newest review of each slide and model."""
 
 import argparse
 from collections.abc import Sequence
@@ -10,20 +10,20 @@ from lrmil.cli.arguments import Commands, add_json, command
 if TYPE_CHECKING:
     from lrmil.reviews.entry import Review
 
-SUMMARY = "the last review of each slide and model"
+SUMMARY = "list the newest review of each slide and model"
 
 
 def add(commands: Commands) -> None:
     """Add the parser of `lrmil reviews`."""
     parser = command(commands, "reviews", SUMMARY, "lrmil reviews reviews.jsonl", run)
-    parser.add_argument("log", type=Path, metavar="LOG")
+    parser.add_argument("log", type=Path, metavar="LOG", help="review log (reviews.jsonl)")
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--csv", type=Path, metavar="OUT.csv", help="write a table instead of showing it")
+    form.add_argument("--csv", type=Path, metavar="OUT.csv", help="write a table to this file instead of printing it")
     add_json(form)
 
 
 def run(options: argparse.Namespace) -> int:
-    """List the last review of each slide and model."""
+    """Print or write the newest review of each slide and model."""
     from lrmil.cli.options import review_log_at
     from lrmil.cli.printing import print_json, stdout
     from lrmil.reviews.log import latest_reviews, plain_of

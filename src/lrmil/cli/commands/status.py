@@ -1,4 +1,4 @@
-"""`lrmil status`: how a training stands, also while it is at work."""
+"""`lrmil status`: show the progress of a training."""
 
 import argparse
 from pathlib import Path
@@ -9,18 +9,18 @@ from lrmil.cli.arguments import Commands, add_json, command
 if TYPE_CHECKING:
     from lrmil.runs.watch import RunStatus
 
-SUMMARY = "how a training stands, also while it is at work"
+SUMMARY = "show the progress of a training, running or ended"
 
 
 def add(commands: Commands) -> None:
     """Add the parser of `lrmil status`."""
     parser = command(commands, "status", SUMMARY, "lrmil status run", run)
-    parser.add_argument("run_folder", type=Path, metavar="RUN")
+    parser.add_argument("run_folder", type=Path, metavar="RUN", help="run folder")
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Say how a training stands."""
+    """Print the state of a training and how far it is."""
     from dataclasses import asdict
 
     from lrmil.cli.printing import print_json, stdout
@@ -40,9 +40,9 @@ def _status_lines(found: "RunStatus") -> dict[str, str]:
     lines: dict[str, str] = {"state": found.state}
     if found.stage:
         progress = f" ({found.done} of {found.total} {found.unit})" if found.total else ""
-        lines["stage"] = f"{found.stage}{progress}{_left(found.stage_seconds_left)}"
+        lines["stage"] = f"{found.stage}{progress}{_time_left(found.stage_seconds_left)}"
     if found.folds_total:
-        lines["folds"] = f"{found.folds_done} of {found.folds_total}{_left(found.seconds_left)}"
+        lines["folds"] = f"{found.folds_done} of {found.folds_total}{_time_left(found.seconds_left)}"
     if found.epochs:
         last = found.epochs[-1]
         figures = ", ".join(f"{name} {value:.4g}" for name, value in last.metrics.items())
@@ -52,7 +52,7 @@ def _status_lines(found: "RunStatus") -> dict[str, str]:
     return lines
 
 
-def _left(seconds: float | None) -> str:
+def _time_left(seconds: float | None) -> str:
     if seconds is None:
         return ""
     minutes = round(seconds / 60)

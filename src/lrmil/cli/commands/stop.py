@@ -1,17 +1,17 @@
-"""`lrmil stop`: end a training so that the same command goes on from there."""
+"""`lrmil stop`: stop a training; the same command resumes it."""
 
 import argparse
 from pathlib import Path
 
 from lrmil.cli.arguments import Commands, command
 
-SUMMARY = "end a training so that the same command goes on from there"
+SUMMARY = "stop a training; the same `lrmil train` command resumes it"
 
 
 def add(commands: Commands) -> None:
     """Add the parser of `lrmil stop`."""
     parser = command(commands, "stop", SUMMARY, "lrmil stop run", run)
-    parser.add_argument("run_folder", type=Path, metavar="RUN")
+    parser.add_argument("run_folder", type=Path, metavar="RUN", help="run folder")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -22,8 +22,8 @@ def run(options: argparse.Namespace) -> int:
 
     folder = options.run_folder
     if not is_running(folder):
-        raise RunError(f"Expected a training at work in {folder}. Got none; see `lrmil status {folder}`.")
+        raise RunError(f"No training is running in {folder}. See `lrmil status {folder}`.")
     request_stop(folder)
-    stdout.print("It stops when the step in progress is done. What is finished is kept.", markup=False)
-    stdout.print("Next: the same lrmil train command, to go on from there", markup=False)
+    stdout.print("The training stops after the current step. Finished work is kept.", markup=False)
+    stdout.print("To resume: run the same lrmil train command again", markup=False)
     return 0

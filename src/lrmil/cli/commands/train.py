@@ -1,11 +1,11 @@
-"""`lrmil train`: train from a folder, and write the model and the report."""
+"""`lrmil train`: train from a folder of slides; write the model and the report."""
 
 import argparse
 from pathlib import Path
 
 from lrmil.cli.arguments import Commands, add_cohort, add_device, add_positive, command
 
-SUMMARY = "train from a folder; the same command goes on where it was stopped"
+SUMMARY = "train from a folder of slides; the same command resumes a stopped run"
 EXAMPLE = (
     "lrmil train slides labels.csv --out run --encoder hf-hub:timm/resnet50.a1_in1k --set stage1.weighting=uniform"
 )
@@ -16,25 +16,25 @@ def add(commands: Commands) -> None:
     parser = command(commands, "train", SUMMARY, EXAMPLE, run)
     add_cohort(parser)
     add_positive(parser)
-    parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="run folder")
+    parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="run folder to write to or resume")
     parser.add_argument("--config", type=Path, help="TOML file of settings")
-    parser.add_argument("--encoder", help="name of `lrmil encoders`, timm name, hf-hub:owner/name or folder")
-    parser.add_argument("--student-encoder", help="LR encoder when it is to differ")
+    parser.add_argument("--encoder", help="a name from `lrmil encoders`, a timm name, hf-hub:owner/name or a folder")
+    parser.add_argument("--student-encoder", help="encoder of the LR model (default: the same)")
     parser.add_argument("--mpp-hr", help="HR resolution in um/px, or 20x (default: 0.5)")
     parser.add_argument("--mpp-lr", help="LR resolution in um/px, or 5x (default: 2.0)")
-    text = "patch side in pixels (default: the encoder's; 256 if it takes any)"
+    text = "side of a patch in pixels (default: the encoder's own; 256 if it takes any)"
     parser.add_argument("--patch-size", type=int, help=text)
     parser.add_argument("--folds", type=int, help="folds of the cross-validation (default: 5)")
-    parser.add_argument("--seed", type=int, help="seed of all that is random (default: 0)")
-    text = "any setting, e.g. mil.dropout=0.1; repeatable"
+    parser.add_argument("--seed", type=int, help="seed for everything random (default: 0)")
+    text = "change any setting, such as mil.dropout=0.1; may be repeated"
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help=text)
-    text = "delete results and model of a finished run when they become others (default: keep them in RUN/earlier-1)"
+    text = "if a finished run is trained anew, delete its results and model (default: keep them in RUN/earlier-1)"
     parser.add_argument("--replace", action="store_true", help=text)
     add_device(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Train from a folder, write the model and the report."""
+    """Train, write the model and the report, and print the three arms."""
     from lrmil.cli.options import config_of, inputs_of, table_options_of
     from lrmil.cli.printing import print_arms, stderr, stdout
     from lrmil.cli.progress import show
@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
     )
     done = show(steps, stderr)
     for kept in [folder for folder in earlier_results(options.out) if folder not in before]:
-        stderr.print(f"Results and model of the run before are kept in {kept}.", markup=False)
+        stderr.print(f"The results and the model of the previous run are kept in {kept}.", markup=False)
     report = write_report(done.folder)
     print_arms(done.metrics)
     for slide_id, message in done.failed.items():

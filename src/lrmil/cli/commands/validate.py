@@ -1,4 +1,4 @@
-"""`lrmil validate`: check a cohort before any computing."""
+"""`lrmil validate`: check a cohort before training."""
 
 import argparse
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from lrmil.cli.arguments import Commands, add_checksums, add_cohort, add_json, a
 if TYPE_CHECKING:
     from lrmil.cohorts.columns import Problem
 
-SUMMARY = "check a cohort before any computing"
+SUMMARY = "check slides and labels table before training"
 
 
 def add(commands: Commands) -> None:
@@ -17,17 +17,21 @@ def add(commands: Commands) -> None:
     parser = command(commands, "validate", SUMMARY, "lrmil validate slides labels.csv", run)
     add_cohort(parser)
     add_positive(parser)
-    parser.add_argument("--folds", type=int, default=5, help="folds of the training to come (default: %(default)s)")
-    parser.add_argument("--mpp-hr", default="0.5", help="HR resolution of the training to come (default: 0.5)")
-    parser.add_argument("--mpp-lr", default="2.0", help="LR resolution of the training to come (default: 2.0)")
+    parser.add_argument(
+        "--folds", type=int, default=5, help="folds of the cross-validation you plan (default: %(default)s)"
+    )
+    parser.add_argument("--mpp-hr", default="0.5", help="HR resolution you plan to train with (default: 0.5)")
+    parser.add_argument("--mpp-lr", default="2.0", help="LR resolution you plan to train with (default: 2.0)")
     depth = parser.add_mutually_exclusive_group()
-    depth.add_argument("--table-only", action="store_true", help="open no slide: check table and names alone")
+    depth.add_argument(
+        "--table-only", action="store_true", help="check only the table and the file names; open no slide"
+    )
     add_checksums(depth)
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    """List every problem of a cohort."""
+    """Print every problem of a cohort."""
     from dataclasses import asdict
 
     from lrmil.cli.options import table_options_of, with_checksums
@@ -55,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
     if problems:
         _print_problems(problems)
     if report.cohort is None:
-        stdout.print("Mend the errors above, then try again.")
+        stdout.print("Fix the errors above, then validate again.")
         return 1
     stdout.print(f"{len(report.cohort.slides) - failed} slides can be trained on.")
     return exit_code(failed, len(report.cohort.slides))
@@ -69,6 +73,6 @@ def _print_problems(problems: "Sequence[Problem]") -> None:
 
     table = Table(*(Column(name, overflow="fold") for name in ("row", "column", "", "problem", "remedy")))
     for problem in problems:
-        place = [str(problem.row or ""), problem.column or ""]
-        table.add_row(*map(Text, [*place, problem.severity, problem.message, problem.hint]))
+        cell = [str(problem.row or ""), problem.column or ""]
+        table.add_row(*map(Text, [*cell, problem.severity, problem.message, problem.hint]))
     stdout.print(table)
