@@ -12,12 +12,12 @@ def test_extract_and_export(run_cli: RunCli, cmu: Path, shared: Path, tmp_path: 
     broken = shared / "data/slides/errors/histolab_broken.svs"
     code, text, _ = run_cli("extract", broken, cmu, *options, "--trident")
     assert code == 1 and (tmp_path / f"f/{cmu.stem}.zarr/zarr.json").is_file()
-    assert f"{cmu.stem}: " in text and "histolab_broken: Expected" in text
+    assert f"{cmu.stem}: " in text and f"histolab_broken: {broken}" not in text and "histolab_broken: " in text
     before = stamp_of(tmp_path / f"f/{cmu.stem}.zarr/zarr.json")
     assert run_cli("extract", cmu, *options)[0] == 0
     assert stamp_of(tmp_path / f"f/{cmu.stem}.zarr/zarr.json") == before
     code, _, text = run_cli("extract", cmu, *[{"128": "64"}.get(str(one), one) for one in options])
-    assert code == 1 and "one encoder and one grid" in text and "64 px" in text
+    assert code == 1 and "128 px" in text and "64 px" in text
     assert stamp_of(tmp_path / f"f/{cmu.stem}.zarr/zarr.json") == before
     (tmp_path / "f/a.attention.ome.zarr").mkdir()  # a prediction's map, in a folder used for both
     assert run_cli("export", tmp_path / "f", "--to", "trident", "--out", tmp_path / "h5")[0] == 0

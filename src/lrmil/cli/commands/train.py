@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lrmil.cli.arguments import Commands, add_cohort, add_device, add_positive, command
 
-SUMMARY = "train from a folder of slides; the same command resumes a stopped run"
+SUMMARY = "train from a folder of slides; run it again to resume a stopped run"
 EXAMPLE = (
     "lrmil train slides labels.csv --out run --encoder hf-hub:timm/resnet50.a1_in1k --set stage1.weighting=uniform"
 )
