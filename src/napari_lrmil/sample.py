@@ -1,4 +1,4 @@
-"""File > Open Sample: a synthetic slide, classified by a demonstration model that the package makes for itself."""
+"""File > Open Sample: a synthetic slide, classified by a demonstration model that is made on the spot."""
 
 import os
 import subprocess
@@ -23,14 +23,19 @@ if TYPE_CHECKING:
     from lrmil.models.bundle import Bundle
 
 PAUSE, EXPECTED = 0.2, 30  # seconds
-# Threads of one small training that wait for each other lose more than they win beside a viewer that draws.
+# More threads make this small training slower while the viewer draws: they wait for each other.
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 
 
 def open_sample() -> list[LayerData]:
-    """Give the synthetic slide; in the viewer, "Classify slide" opens and the slide is classified by itself.
+    """Return the synthetic slide; in a viewer also open "Classify slide" and classify it.
 
     The slide (2 s) and the model (half a minute on idle cores) are made the first time and kept in the cache folder.
+
+    Returns
+    -------
+    list of LayerData
+        One image layer.
     """
     import napari
 
@@ -48,7 +53,15 @@ def _classify(viewer: Any, slide_id: str) -> None:
 
 
 def make_demo_model(session: Session, slide_id: str) -> None:
-    """Make or find the demonstration's model in a thread, load it, then classify the sample slide."""
+    """Make the demonstration model in a thread unless it exists, load it, then classify the sample slide.
+
+    Parameters
+    ----------
+    session
+        Session of the viewer.
+    slide_id
+        Name of the sample slide.
+    """
 
     def steps() -> "Iterator[Step[tuple[Path, Bundle]]]":
         yield from _made_by_a_process(folders.cache_folder())
@@ -68,13 +81,13 @@ def make_demo_model(session: Session, slide_id: str) -> None:
 
 
 def _made_by_a_process(folder: Path) -> Iterator[Step[Any]]:
-    """Let the command line make the model, so that training does not hold the window up; quick when it is there."""
+    """Make the model in a process, so that training does not slow the window; quick if the model exists."""
     command = [sys.executable, "-m", "lrmil", "demo", "--small", "--out", str(folder)]
     folder.mkdir(parents=True, exist_ok=True)
     log, start = folder / "demo.log", time.monotonic()
-    with log.open("wb") as said:
+    with log.open("wb") as output:
         process = subprocess.Popen(
-            command, env={**os.environ, **ONE_THREAD}, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT
+            command, env={**os.environ, **ONE_THREAD}, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
         )
     try:
         while process.poll() is None:
@@ -85,6 +98,4 @@ def _made_by_a_process(folder: Path) -> Iterator[Step[Any]]:
         process.wait()
     if process.returncode:
         words = log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
-        raise SlideError(
-            f"Expected the demonstration's model to be made. Got: {words}; free some disk, then try again."
-        )
+        raise SlideError(f"Cannot make the demonstration model: {words}. Free disk space, then try again.")

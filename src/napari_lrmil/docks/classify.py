@@ -1,4 +1,4 @@
-"""The dock widget "Classify slide": slide, model, device, run; then the answer, where the model looked, the review."""
+"""The dock widget "Classify slide": slide, model, device, run; then result, attention and review."""
 
 from typing import TYPE_CHECKING
 
@@ -30,11 +30,17 @@ KEYS = {
     "N": "next patch",
     "Shift+N": "previous patch",
 }
-OPACITY_STEP = 10  # percent points
+OPACITY_STEP = 10  # percentage points
 
 
 class ClassifySlide(SessionDock):
-    """View of the viewer's session; a widget that is closed and opened again resumes where the last one was."""
+    """Shows and controls the session of the viewer. A widget that is opened again shows the same session.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer; napari passes it by this name.
+    """
 
     def __init__(self, napari_viewer: "Viewer", parent: QWidget | None = None) -> None:
         super().__init__(napari_viewer, parent)
@@ -42,8 +48,8 @@ class ClassifySlide(SessionDock):
         self.slides = SlideBox(session)
         self.model = ModelBox(session)
         self.device = DeviceBox(session.preferences.device)
-        self.tissue = QPushButton("Find tissue, to look or edit")
-        self.tissue.setToolTip("Adds the tissue mask as a layer: paint or erase, then classify. Not needed otherwise.")
+        self.tissue = QPushButton("Find tissue (to view or edit)")
+        self.tissue.setToolTip("Adds the tissue mask as a layer. Paint or erase in it, then press Classify. Optional.")
         self.run = QPushButton("Classify")
         self.cancel = QPushButton("Cancel")
         self.progress = QProgressBar()
@@ -76,7 +82,7 @@ class ClassifySlide(SessionDock):
         """Classify the chosen slide."""
         layer = self.slides.layer
         if layer is None:
-            self.message.warn("Expected a slide. Got none; drop one on the viewer, or press Open.")
+            self.message.warn("No slide is chosen. Drop one on the viewer, or press Open.")
             return
         if self.slides.take_typed():
             self.session.classify(layer, device=self.device.device)
@@ -130,7 +136,7 @@ class ClassifySlide(SessionDock):
         self._update_buttons()
 
     def _clear(self) -> None:
-        """Forget what was said of the last action, or of another slide."""
+        """Hide the message about the last action or another slide."""
         self.message.say("")
 
     def _show_step(self, step: Step[object]) -> None:
@@ -141,7 +147,7 @@ class ClassifySlide(SessionDock):
 
     def _cancel(self) -> None:
         self.session.jobs.cancel()
-        self.message.say("Stopping after the patches in progress.")
+        self.message.say("Stopping after the current batch of patches.")
 
     def _add_tissue(self, found: FoundTissue) -> None:
         viewer = self.session.viewer
@@ -150,7 +156,9 @@ class ClassifySlide(SessionDock):
             viewer.layers.remove(old)
         data, keywords, _ = tissue_layer(found.tissue, found.mpp, slide_id=found.slide_id)
         viewer.add_labels(data, **keywords)
-        self.message.say("Paint (2) or erase (1) tissue in the layer 'tissue', then press Classify: it uses your mask.")
+        self.message.say(
+            "Paint (key 2) or erase (key 1) in the layer 'tissue', then press Classify. It uses your mask."
+        )
 
 
 def _keys() -> QWidget:

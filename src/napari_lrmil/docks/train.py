@@ -1,6 +1,7 @@
-"""The dock widget "Train from folder": check, start, watch, stop, resume; the training is a process that outlives it.
+"""The dock widget "Train from folder": check, start, watch, stop and resume a training.
 
-The widget knows a run through its folder alone, so one that is opened again takes up a run in progress.
+The training is a process of its own, which continues when the viewer is closed. The widget knows a run only through its
+folder, so it can also show a run that another viewer started.
 """
 
 import time
@@ -30,9 +31,9 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 POLL = 1000  # ms
-REPORT = 300  # s after a run's end within which its report is waited for
+REPORT = 300  # s to wait for the report after the end of a run
 CLASSIFY = ("napari-lrmil", "Classify slide")
-STOPPING = "Stopping after the step in progress. What is finished is kept; Resume goes on from there."
+STOPPING = "Stopping after the current step. Finished work is kept; press Resume to continue later."
 
 
 class TrainFromFolder(SessionDock):
@@ -48,7 +49,7 @@ class TrainFromFolder(SessionDock):
         self.progress_group = titled("Progress", self.progress)
         self.curves_group, self.result_group = titled("Curves", self.curves), titled("Result", self.result)
         self.status = RunStatus("absent")
-        self.active = False  # whether a training is at work on the run, is about to be, or writes its report
+        self.active = False  # whether a training of the run is starting, running or writing its report
         self._run: Path | None = None
         self._watch: RunWatch | None = None
         self._stopping = self._stop_asked = self._handing_on = False
@@ -62,12 +63,12 @@ class TrainFromFolder(SessionDock):
         self._show_form()
 
     def start(self) -> None:
-        """Start the training, or go on with the one in the run folder."""
+        """Start the training, or resume the one in the run folder."""
         paths = self.cohort.paths
         if paths is None or self._why_not():
             return
         slides, labels, run = paths
-        self._attach(run)  # another viewer may have begun since it was looked at last
+        self._attach(run)  # another viewer may have started a training since the last poll
         if self.active:
             return
         self.message.say("")
@@ -81,17 +82,17 @@ class TrainFromFolder(SessionDock):
         self._attach(run)
 
     def stop(self) -> None:
-        """Ask the training to end after the step in progress."""
+        """Ask the training to stop after the current step."""
         self._stopping, self._stop_asked = True, False
         self.message.say(STOPPING)
         self.poll()
 
     def poll(self) -> None:
-        """Take up what the run says of itself."""
+        """Read the state of the run from its folder and show it."""
         if self._run is None or self._watch is None:
             return
         was = self.status.state, self._timer.isActive()
-        there = has_process(self._run)  # asked first: what a process that is gone wrote is all there
+        there = has_process(self._run)  # first: a process that has ended has written everything
         self.status = self._watch.poll()
         self.active = there or self.status.state == "running" or may_begin(self._run)
         self._pass_stop_on()
@@ -113,11 +114,11 @@ class TrainFromFolder(SessionDock):
         window = getattr(self.session.viewer, "window", None)
         if window is not None:
             dock, _ = window.add_plugin_dock_widget(*CLASSIFY, tabify=True)
-            dock.show()  # it may be there and hidden
+            dock.show()  # an existing dock may be hidden
             dock.raise_()
 
     def showEvent(self, event: QShowEvent | None) -> None:
-        """Look again: while the dock was closed another one may have started the run."""
+        """Poll at once: while the dock was closed, another one may have started the run."""
         super().showEvent(event)
         self.poll()
 
@@ -165,7 +166,7 @@ class TrainFromFolder(SessionDock):
             self.cohort.choose_run(Path(folder))
 
     def _look_at_run(self) -> None:
-        """Show the run in the folder that was chosen, if it holds one, and fill the form from its plan."""
+        """Show the run in the chosen folder, if there is one, and fill the form from its plan."""
         run = path_in(self.cohort.run)
         if run is None or run == self._run:
             return
@@ -194,7 +195,7 @@ class TrainFromFolder(SessionDock):
         self.poll()
 
     def _pass_stop_on(self) -> None:
-        """Ask once the training is at its work: it takes a request from before that for one of an earlier call."""
+        """Request the stop once the training has begun: it ignores older requests, which belong to an earlier call."""
         if self._stopping and not self._stop_asked and self.status.state == "running" and self.status.job:
             try:
                 request_stop(self._run or Path())
@@ -204,7 +205,7 @@ class TrainFromFolder(SessionDock):
                 self.message.warn(explain(error))
 
     def _report_is_due(self) -> bool:
-        """Whether another viewer's training, which has ended, may still be writing its report."""
+        """Return True if a training of another viewer has ended and may still be writing its report."""
         if self._run is None or self.status.state != "finished" or (self._run / "report.html").exists():
             return False
         try:
@@ -213,21 +214,20 @@ class TrainFromFolder(SessionDock):
             return False
 
     def _say_how_it_ended(self) -> None:
-        """Of an end that was not asked for, what is known of the reason and what to do."""
+        """Show why the training ended and what to do, unless it was stopped or is complete."""
         run = self._run or Path()
         words, self._stopping = last_words(run), False
-        where = f" All that it printed is in {run / LOG}." if words else ""
+        where = f" Its full output is in {run / LOG}." if words else ""
         if self.status.state == "failed":
             self.message.warn(f"{self.status.message or words}{where}")
         elif self.status.state == "interrupted":
-            said = f" The last it printed: {words}." if words else ""
-            self.message.warn(
-                f"The training ended without a word, as by a kill or a power cut.{said} Press Resume to go on.{where}"
-            )
+            said = f" Its last output: {words}." if words else ""
+            reason = "The training ended without a final status (killed, or power loss)."
+            self.message.warn(f"{reason}{said} Press Resume to continue.{where}")
         elif self.status.state == "absent" and words:
             self.message.warn(f"{words}{where}")
         elif self.status.state == "finished" and not (run / "report.html").exists():
-            self.message.warn(f"The model is there, its report is not. {words}{where}")
+            self.message.warn(f"The model is complete, but its report is missing. {words}{where}")
         else:
             self.message.say("")
 
@@ -239,10 +239,10 @@ class TrainFromFolder(SessionDock):
     def _model_changed(self) -> None:
         if self._handing_on:
             self._handing_on = False
-            self.message.say("The model is loaded; Classify slide uses it from now on.")
+            self.message.say("The model is loaded. Classify slide uses it from now on.")
 
     def _show_run(self) -> None:
-        """Bring progress, curves and result up to date."""
+        """Update progress, curves and result."""
         status, run, active = self.status, self._run, self.active
         self.progress_group.setVisible(active or status.state != "absent")
         self.progress.show_status(status, active=active)
@@ -256,7 +256,7 @@ class TrainFromFolder(SessionDock):
         self._show_form()
 
     def _show_form(self) -> None:
-        """Bring the buttons up to date, and say why nothing can be started."""
+        """Update the buttons, and show why no training can be started."""
         state, active, here = self.status.state, self.active, path_in(self.cohort.run) == self._run
         known = state if here else "absent"
         names = {"absent": "Start", "running": "Start", "finished": "Train again"}
@@ -265,17 +265,17 @@ class TrainFromFolder(SessionDock):
         self.why.setText(reason)
         self.why.setVisible(bool(reason) and not active)
         self.start_button.setEnabled(not reason and not active)
-        self.start_button.setToolTip("A training is at work in this run folder." if active else reason)
+        self.start_button.setToolTip("A training is running in this run folder." if active else reason)
         self.stop_button.setEnabled(active and state != "finished" and not self._stopping)
         self.cohort.set_locked(active)
         self.settings.set_locked(active)
 
     def _why_not(self) -> str:
-        """Why a training cannot be started now, "" when it can."""
+        """Return why no training can be started now; "" if one can."""
         if self.cohort.paths is None:
             return "Choose a slide folder, a labels table and a run folder."
         if self.cohort.checking or self.cohort.report is None:
-            return "The cohort has to be checked first."
+            return "The cohort must be checked first."
         if not self.cohort.ready:
-            return "The cohort has errors; they are listed above, each with its remedy."
+            return "The cohort has errors. Fix those listed above first."
         return self.settings.problem

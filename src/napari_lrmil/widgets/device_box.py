@@ -1,4 +1,4 @@
-"""Choose where the model runs: auto, or one of the devices that exist, with its free memory."""
+"""Choose where the model runs: auto, or one of the available devices, with its free memory."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -14,19 +14,25 @@ if TYPE_CHECKING:
 
 
 class DeviceBox(QWidget):
-    """Devices are looked up in a thread, since that imports torch."""
+    """List of devices. They are looked up in a thread, because this imports torch.
+
+    Parameters
+    ----------
+    preferred
+        Device that is chosen at first: auto, cpu, cuda:0, ...
+    """
 
     def __init__(self, preferred: str = "auto", parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.devices = QComboBox()
         self.devices.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.devices.addItem("auto (the fastest that exists)", "auto")
+        self.devices.addItem("auto (fastest available)", "auto")
         if preferred != "auto":
             self.devices.addItem(preferred, preferred)
             self.devices.setCurrentIndex(1)
         self.again = QToolButton()
         self.again.setText("↻")
-        self.again.setToolTip("Look again at the devices and their free memory")
+        self.again.setToolTip("Look up devices and free memory again")
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self.devices, 1)
@@ -36,7 +42,7 @@ class DeviceBox(QWidget):
 
     @property
     def device(self) -> str:
-        """What to pass as ``device``."""
+        """The chosen device, as `lrmil.predict` takes it."""
         return str(self.devices.currentData())
 
     @property
@@ -45,7 +51,7 @@ class DeviceBox(QWidget):
         return self._job is not None
 
     def look(self) -> None:
-        """List what exists."""
+        """Look up the available devices and list them."""
         if not self.looking:
             self._job = start_job(
                 _devices,

@@ -1,4 +1,4 @@
-"""Plain pieces that several widgets share: a scrolling column, a message line, a word-wrapped text."""
+"""Parts that several widgets share: a scrolling column, a message line, a text that wraps."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
@@ -47,9 +47,16 @@ class Connectable(Protocol):
 
 
 def listen(signal: Connectable, slot: Callable[..., None]) -> None:
-    """Call a widget's method on a signal that outlives the widget, for as long as the widget is there.
+    """Connect a method of a widget to a signal that outlives the widget.
 
-    A dock that is closed takes its widgets with it, while session and viewer go on telling what happens.
+    Closing a dock deletes its widgets, while session and viewer keep emitting signals; later signals are ignored.
+
+    Parameters
+    ----------
+    signal
+        Signal of the session or the viewer.
+    slot
+        Bound method of a widget.
     """
     method = WeakMethod(slot)
 
@@ -62,7 +69,20 @@ def listen(signal: Connectable, slot: Callable[..., None]) -> None:
 
 
 def scrolling_column(owner: QWidget, parts: list[QWidget]) -> QVBoxLayout:
-    """Lay parts below each other in an area that scrolls up and down, and give their layout."""
+    """Stack parts in an area that scrolls vertically.
+
+    Parameters
+    ----------
+    owner
+        Widget that the area fills.
+    parts
+        The parts, from top to bottom.
+
+    Returns
+    -------
+    QVBoxLayout
+        Layout of the parts.
+    """
     inside = QWidget()
     column = QVBoxLayout(inside)
     column.setContentsMargins(6, 6, 6, 6)
@@ -78,9 +98,9 @@ def scrolling_column(owner: QWidget, parts: list[QWidget]) -> QVBoxLayout:
 
 
 class _Column(QScrollArea):
-    """Scrolls up and down only, and is as wide as what stands in it needs.
+    """Scrolls vertically only, and is as wide as its content needs.
 
-    Two columns in one area of the window become tabs, since each needs the height.
+    Two columns in the same dock area become tabs, because each needs the full height.
     """
 
     def __init__(self) -> None:
@@ -98,13 +118,13 @@ class _Column(QScrollArea):
 
     def showEvent(self, event: QShowEvent | None) -> None:
         super().showEvent(event)
-        if not self._placed:  # once: afterwards the docks stand where the user wants them
+        if not self._placed:  # only once: afterwards the user arranges the docks
             self._placed = True
             QTimer.singleShot(0, lambda: self._join_tabs() if isalive(self) else None)
 
     def _join_tabs(self) -> None:
         window, own = self.window(), _dock_of(self)
-        if own is None or not isinstance(window, QMainWindow):  # it floats, or stands elsewhere
+        if own is None or not isinstance(window, QMainWindow):  # it floats, or is not in a main window
             return
         for column in window.findChildren(_Column):
             other = _dock_of(column)
@@ -127,7 +147,7 @@ def _same_area(window: QMainWindow, *docks: QDockWidget) -> bool:
 
 
 def stacked(owner: QWidget, *parts: QWidget) -> QWidget:
-    """Lay parts below each other in `owner`, without margins."""
+    """Stack parts in `owner`, without margins, and return `owner`."""
     column = QVBoxLayout(owner)
     column.setContentsMargins(0, 0, 0, 0)
     for part in parts:
@@ -136,7 +156,7 @@ def stacked(owner: QWidget, *parts: QWidget) -> QWidget:
 
 
 def beside(*parts: QWidget) -> QWidget:
-    """Lay parts beside each other; what is no label takes the room that is left."""
+    """Put parts into a row; all but labels share the remaining width."""
     inside = QWidget()
     row = QHBoxLayout(inside)
     row.setContentsMargins(0, 0, 0, 0)
@@ -146,7 +166,7 @@ def beside(*parts: QWidget) -> QWidget:
 
 
 def titled(title: str, *parts: QWidget) -> QGroupBox:
-    """Frame parts under a title."""
+    """Stack parts in a box with a title."""
     box = QGroupBox(title)
     column = QVBoxLayout(box)
     column.setContentsMargins(6, 6, 6, 6)
@@ -156,7 +176,7 @@ def titled(title: str, *parts: QWidget) -> QGroupBox:
 
 
 class Text(QLabel):
-    """A text that wraps instead of widening its dock, and can be copied."""
+    """A text that can be copied, and wraps instead of widening its dock."""
 
     def __init__(self, text: str = "", parent: QWidget | None = None) -> None:
         super().__init__(text, parent)
@@ -166,23 +186,23 @@ class Text(QLabel):
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
 
     def minimumSizeHint(self) -> QSize:
-        """A long word, such as a path, does not widen the dock."""
+        """Return a small width, so that a long word, such as a path, does not widen the dock."""
         return QSize(40, super().minimumSizeHint().height())
 
 
 class MessageLine(Text):
-    """One sentence about what went wrong, or what to do next; hidden while there is nothing to say."""
+    """One sentence about what went wrong or what to do next; hidden while it is empty."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__("", parent)
         self.setVisible(False)
 
     def say(self, text: str) -> None:
-        """Show advice in the ordinary colours; "" hides the line."""
+        """Show a notice in neutral colours; "" hides the line."""
         self._show(text, "background: rgba(128, 128, 128, 60); border-radius: 3px; padding: 4px;")
 
     def warn(self, text: str) -> None:
-        """Show what went wrong."""
+        """Show an error in warning colours."""
         self._show(text, "background: #7a2e2e; color: white; border-radius: 3px; padding: 4px;")
 
     def _show(self, text: str, style: str) -> None:

@@ -1,4 +1,4 @@
-"""Export the case that is shown, with its review, and open its page."""
+"""Export the shown case with its review, and open its page."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class CaseBox(QWidget):
-    """Writes a table row, GeoJSON for QuPath, a picture and one page that holds everything."""
+    """Buttons to export a case as table row, GeoJSON for QuPath, picture and page, and to open the page."""
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -29,7 +29,7 @@ class CaseBox(QWidget):
         self._shown: ShownPrediction | None = None
         self._page: Path | None = None
         self.export_button, self.open_button = QPushButton("Export case..."), QPushButton("Open page")
-        self.export_button.setToolTip("Table row, GeoJSON for QuPath, picture, and one page that holds everything")
+        self.export_button.setToolTip("Writes a table row, GeoJSON for QuPath, a picture, and one page with everything")
         self.message = MessageLine()
         stacked(self, beside(self.export_button, self.open_button), self.message)
         for signal in (
@@ -44,7 +44,7 @@ class CaseBox(QWidget):
         self.refresh()
 
     def refresh(self) -> None:
-        """Offer the export of a case whose model is loaded: its card is part of the page."""
+        """Enable the export if the model that made the prediction is loaded: the page shows its card."""
         session, shown = self._session, self._session.shown
         if shown is not self._shown:
             self._shown, self._page = shown, None
@@ -72,7 +72,7 @@ class CaseBox(QWidget):
         session.jobs.run(steps, name=name, on_result=self._offer_page, on_error=self._warn)
 
     def ask_for_folder(self) -> Path | None:
-        """Ask where the case goes."""
+        """Ask for the folder to write to; None if the user cancels."""
         folder = QFileDialog.getExistingDirectory(self, "Choose a folder for the case")
         return Path(folder) if folder else None
 

@@ -1,4 +1,4 @@
-"""Patches of the highest and the lowest attention as pictures; a click brings the camera there."""
+"""Pictures of the patches with the highest and lowest attention; a click moves the camera there."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
@@ -40,7 +40,7 @@ Picture = tuple[int, NDArray[np.uint8] | None]
 
 
 class Gallery(QWidget):
-    """Numbered pictures, and the same numbers on squares over the slide."""
+    """Numbered pictures, and squares with the same numbers on the slide."""
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -79,12 +79,12 @@ class Gallery(QWidget):
 
     @property
     def end(self) -> End:
-        """Which patches are shown."""
+        """Whether patches of the highest or of the lowest attention are shown."""
         return "lowest" if self.ends.currentIndex() else "highest"
 
     @property
     def reading(self) -> bool:
-        """Whether pictures are still being read."""
+        """True while pictures are being read."""
         return self._reading.running
 
     @property
@@ -108,7 +108,7 @@ class Gallery(QWidget):
         self._read_pictures(shown, [*highest.tolist(), *lowest.tolist()])
 
     def step(self, by: int) -> None:
-        """Go to the next (1) or the previous (-1) patch, around the ends."""
+        """Go to the next (1) or previous (-1) patch; the first follows the last."""
         if self.list.count():
             row = self.list.currentRow()
             self.list.setCurrentRow((row + by) % self.list.count() if row >= 0 else 0)
@@ -122,11 +122,13 @@ class Gallery(QWidget):
             share = shown.prediction.patch_attention[position] if shown else 0.0
             item = QListWidgetItem(self._icons.get(position, _blank()), f"#{number}  {share:.2g}")
             item.setData(Qt.ItemDataRole.UserRole, position)
-            item.setToolTip(f"Patch {number} of the {self.end} attention: {share:.4g} of the slide's attention")
+            item.setToolTip(f"Patch {number} by {self.end} attention: {share:.4g} of the slide's attention")
             self.list.addItem(item)
         hidden = shown is not None and not self._session.revealed
         empty = (
-            "Hidden until your own label is recorded." if hidden else "They appear when a slide has been classified."
+            "Hidden until your own label is recorded."
+            if hidden
+            else "Patches appear here once the slide is classified."
         )
         self.note.setText("" if len(chosen) else empty)
         self.note.setVisible(not len(chosen))
@@ -211,7 +213,7 @@ def _icon(pixels: NDArray[np.uint8]) -> QIcon:
 
 
 def pixmap_of(pixels: NDArray[np.uint8]) -> QPixmap:
-    """Turn (h, w, 3) pixels into a picture for Qt."""
+    """Return uint8 pixels (h, w, 3) as a picture for Qt."""
     height, width = pixels.shape[:2]
     contiguous = np.ascontiguousarray(pixels)
     image = QImage(contiguous.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)

@@ -16,7 +16,7 @@ ARMS = {"lr_student": "this model"} | {arm: name for arm, name in ARM_NAMES.item
 
 
 class ModelBox(QWidget):
-    """Path of the model folder and the card of what is loaded."""
+    """Path of the model folder, and the card of the loaded model."""
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -39,7 +39,7 @@ class ModelBox(QWidget):
         self._show()
 
     def load(self) -> None:
-        """Load the folder that is written in the field."""
+        """Load the model folder in the field."""
         text = self.path.text().strip()
         if text and not self._session.load_model(Path(text).expanduser()):
             self._show_path()
@@ -54,7 +54,7 @@ class ModelBox(QWidget):
         self.card.setToolTip(f"sha256 {bundle.sha256}")
 
     def _show_path(self) -> None:
-        """Show the folder of the model in use; one that was refused stays only while there is none."""
+        """Show the folder of the loaded model; a refused folder stays in the field only if none is loaded."""
         folder = self._session.model_folder
         if folder is not None:
             self.path.setText(str(folder))
@@ -68,7 +68,7 @@ class ModelBox(QWidget):
 
 
 def describe(bundle: "Bundle") -> list[str]:
-    """Lines of a model's card."""
+    """Return the lines of a model's card."""
     training = bundle.training
     lines = [
         f"{bundle.task.wording.names}: {', '.join(bundle.task.names)}",

@@ -1,4 +1,4 @@
-"""The attention overlay: the layer that follows the session's prediction, its scale, opacity and legend."""
+"""The attention overlay: a layer with the attention of the shown prediction, its scale, opacity and legend."""
 
 from typing import TYPE_CHECKING, cast
 
@@ -23,7 +23,7 @@ SCALES: dict[AttentionKind, str] = {
 
 
 class OverlayBox(QWidget):
-    """Keeps one attention layer over the slide that is shown."""
+    """Controls of the attention layer over the shown slide."""
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -58,17 +58,17 @@ class OverlayBox(QWidget):
 
     @property
     def layer(self) -> "Image | None":
-        """The layer that holds the attention, whatever the user called it."""
+        """The attention layer, also if the user renamed it; None if there is none."""
         layers = self._session.viewer.layers
         return next((one for one in layers if one.metadata.get(KEY, {}).get("kind") in KIND_NAMES.values()), None)
 
     @property
     def chosen(self) -> AttentionKind:
-        """Scale of the values."""
+        """The chosen scale of the values."""
         return cast(AttentionKind, self.kind.currentData())
 
     def refresh(self) -> None:
-        """Bring the layer up to date with what the session shows."""
+        """Update the layer to the prediction that the session shows."""
         self.scale.setText(SCALES[self.chosen])
         shown, layer = self._session.shown, self.layer
         if shown is None or not self._session.revealed:
@@ -84,7 +84,7 @@ class OverlayBox(QWidget):
         self.visible.toggle()
 
     def change_opacity(self, by: int) -> None:
-        """Add percent points to the opacity."""
+        """Change the opacity by percentage points."""
         self.opacity.setValue(self.opacity.value() + by)
 
     def _add(self, shown: ShownPrediction) -> None:

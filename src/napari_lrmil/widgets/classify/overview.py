@@ -1,4 +1,4 @@
-"""The whole slide, small, with the rectangle that the window shows; a click moves the view there."""
+"""Thumbnail of the slide with the rectangle that the viewer shows; a click moves the view there."""
 
 from collections.abc import Callable, Iterator
 
@@ -22,7 +22,7 @@ SIDE = 300  # px, the longer side
 
 
 class Overview(QWidget):
-    """A map of the chosen slide, kept in step with the camera."""
+    """A map of the chosen slide that follows the camera."""
 
     def __init__(self, session: Session, slides: SlideBox, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -62,7 +62,7 @@ class Overview(QWidget):
             )
 
     def follow(self, event: object = None) -> None:
-        """Draw the rectangle of the view, and say the magnification."""
+        """Update the rectangle of the view and the magnification."""
         layer = self._slides.layer
         if layer is None or not self._path:
             return
@@ -86,24 +86,24 @@ class Overview(QWidget):
             self.map.show_picture(pixmap_of(pixels))
             self.follow()
 
-    def _go(self, place: QPointF) -> None:
+    def _go(self, position: QPointF) -> None:
         layer = self._slides.layer
         if layer is None:
             return
         width, height = layer.metadata[KEY]["dimensions"]
         per_pixel = float(layer.scale[-1])
-        y, x = (place.y() * height - 0.5) * per_pixel, (place.x() * width - 0.5) * per_pixel
+        y, x = (position.y() * height - 0.5) * per_pixel, (position.x() * width - 0.5) * per_pixel
         self._session.viewer.scene.camera.center = (0.0, y, x)
 
 
 class _Map(QWidget):
-    """Paints the picture and the rectangle; places are fractions of the slide."""
+    """Paints the thumbnail and the rectangle. Positions are fractions of the slide."""
 
     def __init__(self) -> None:
         super().__init__()
         self._picture: QPixmap | None = None
         self._view = QRectF()
-        self.clicked: Callable[[QPointF], None] = lambda place: None
+        self.clicked: Callable[[QPointF], None] = lambda position: None
         self.setMinimumHeight(140)
 
     def sizeHint(self) -> QSize:
@@ -111,12 +111,12 @@ class _Map(QWidget):
 
     @property
     def picture(self) -> QPixmap | None:
-        """The slide, None as long as it is not read."""
+        """The thumbnail; None until it has been read."""
         return self._picture
 
     @property
     def view(self) -> QRectF:
-        """The part that the viewer shows, in shares of the slide."""
+        """The part that the viewer shows, in fractions of the slide."""
         return QRectF(self._view)
 
     def show_picture(self, picture: QPixmap | None) -> None:
@@ -153,8 +153,8 @@ class _Map(QWidget):
     def _click(self, event: QMouseEvent) -> None:
         target = self._target()
         if event.buttons() & Qt.MouseButton.LeftButton and not target.isEmpty():
-            place = event.position() - target.topLeft()
-            self.clicked(QPointF(place.x() / target.width(), place.y() / target.height()))
+            position = event.position() - target.topLeft()
+            self.clicked(QPointF(position.x() / target.width(), position.y() / target.height()))
 
     def _target(self) -> QRectF:
         if self._picture is None:

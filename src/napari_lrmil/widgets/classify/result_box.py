@@ -1,4 +1,4 @@
-"""What the model says of a slide: a bar for every class, and the facts that tell how far to trust it."""
+"""Result of a slide: a bar for each class or value, and the facts that are needed to judge it."""
 
 import re
 from typing import TYPE_CHECKING
@@ -39,7 +39,7 @@ class ResultBox(QWidget):
         self.refresh()
 
     def refresh(self) -> None:
-        """Show what the session shows, or say why there is nothing."""
+        """Show the prediction of the session, or why there is none."""
         shown = self._session.shown
         self._clear()
         if shown is None:
@@ -73,7 +73,7 @@ class ResultBox(QWidget):
 
 
 def facts(prediction: "Prediction") -> list[str]:
-    """Lines on a prediction: status, tissue, resolution, patches, time, checksum, what was damaged."""
+    """Return lines of text: status, tissue, resolution, patches, time, checksum and notes on damage."""
     used, failed = len(prediction.patches), prediction.failed_patches
     lost = f", {failed} could not be read" if failed else ""
     mask = "" if prediction.tissue_source == "segmented" else " (mask edited by hand)"
@@ -89,5 +89,5 @@ def facts(prediction: "Prediction") -> list[str]:
 
 
 def with_short_digests(text: str) -> str:
-    """Cut the digests in a text to 12 digits: they are wider than a dock and break nowhere."""
+    """Shorten the digests in a text to 12 digits, because a dock cannot wrap them."""
     return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{20,}\b", r"\1...", text)

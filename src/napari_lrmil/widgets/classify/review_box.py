@@ -1,4 +1,4 @@
-"""Agree, override or uncertain, with a note, into the append-only log; on demand the reader's own label comes first."""
+"""Review a prediction (agree, override, uncertain, note) into the append-only log; optionally label the slide first."""
 
 import time
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ NOTE_HEIGHT = 64  # px: three lines
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What was entered for a slide and not saved yet."""
+    """An entered review that is not saved yet."""
 
     decision: Decision | None = None
     label: str = ""
@@ -38,7 +38,7 @@ class Draft:
 
 
 class ReviewBox(QWidget):
-    """The reader's word on the prediction that the session shows."""
+    """Form to review the prediction that the session shows."""
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -52,39 +52,39 @@ class ReviewBox(QWidget):
 
     @property
     def decision(self) -> Decision | None:
-        """What is chosen, None before that."""
+        """The chosen decision; None if there is none yet."""
         return next((name for name, button in self.decisions.items() if button.isChecked()), None)
 
     def refresh(self) -> None:
-        """Show what is to be done with the slide that the session shows."""
+        """Show the form for the slide that the session shows."""
         session = self._session
         self._change_slide(session.shown)
         self.read_first.setChecked(session.read_first)
-        if not self.reviewer.hasFocus():  # it is being typed
+        if not self.reviewer.hasFocus():  # the user is typing
             self.reviewer.setText(session.reviewer)
         self._update()
 
     def record_label(self) -> None:
-        """Keep the reader's own label, then show the output."""
+        """Record the reader's own label, then show the output."""
         self._take_reviewer()
         shown = self._session.shown
         if shown is None or not shown.complete:
             return
         if self.own.currentIndex() < 1:
-            self.message.warn("Expected your label. Got none; choose one, then record it.")
+            self.message.warn("No label is chosen. Choose your label, then record it.")
             return
         label, unseen = self.own.currentText(), not self._session.blinding.seen
         if self._append(shown, "read", label=label, human_first=unseen):
             self._session.reveal()
 
     def save(self) -> None:
-        """Write the review into the log; what was entered stays when that fails."""
+        """Write the review to the log. If that fails, the form keeps its content."""
         self._take_reviewer()
         shown, decision = self._session.shown, self.decision
         if shown is None or not shown.complete or not self._session.revealed:
             return
         if decision is None:
-            self.message.warn("Expected a decision. Got none; press Agree, Override or Uncertain, then save.")
+            self.message.warn("No decision is chosen. Press Agree, Override or Uncertain, then save.")
             return
         labels = {"agree": shown.prediction.label, "override": self.classes.currentText(), "uncertain": ""}
         first = self._was_read_first(shown)
@@ -94,7 +94,7 @@ class ReviewBox(QWidget):
 
     def _make_parts(self) -> None:
         self.read_first = QCheckBox("Read first: hide the output")
-        self.read_first.setToolTip("Hides the model's output of a slide until your own label of it is recorded")
+        self.read_first.setToolTip("Hides the model's output until you have recorded your own label of the slide")
         self.own = QComboBox()
         self.record = QPushButton("Record and show the output")
         self.agree, self.override, self.uncertain = (QPushButton(name) for name in ("Agree", "Override", "Uncertain"))
@@ -107,7 +107,7 @@ class ReviewBox(QWidget):
         for button in self.decisions.values():
             button.setCheckable(True)
             self._group.addButton(button)
-        self.classes_label = QLabel("Right class")
+        self.classes_label = QLabel("Correct class")
         self.classes = QComboBox()
         self.note = QPlainTextEdit()
         self.note.setPlaceholderText("Note (nothing that names the patient)")
@@ -184,7 +184,7 @@ class ReviewBox(QWidget):
         self.classes.addItems([name for name in names if name != shown.prediction.label])
 
     def _set(self, draft: Draft) -> None:
-        self._group.setExclusive(False)  # an exclusive group keeps one button pressed
+        self._group.setExclusive(False)  # an exclusive group always keeps one button pressed
         for name, button in self.decisions.items():
             button.setChecked(name == draft.decision)
         self._group.setExclusive(True)
@@ -217,7 +217,7 @@ class ReviewBox(QWidget):
     def _append(
         self, shown: ShownPrediction, event: Event, *, label: str, human_first: bool, decision: Decision | None = None
     ) -> bool:
-        """Write an entry; False when that failed, with the reason in the message line."""
+        """Write an entry to the log and return True; on failure show the reason and return False."""
         prediction, viewed = shown.prediction, time.monotonic() - self._session.blinding.changed_at
         try:
             entry = Review(
@@ -258,7 +258,7 @@ class ReviewBox(QWidget):
         if reviewer != self._session.reviewer:
             self._session.reviewer = reviewer
             self._session.decide_revealed()
-            self._session.read_first_changed.emit()  # what is hidden from one reader is known to another
+            self._session.read_first_changed.emit()  # another reader may have seen what was hidden from this one
 
 
 def key_of(shown: ShownPrediction) -> ReviewKey:

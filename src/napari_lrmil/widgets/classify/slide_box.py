@@ -1,4 +1,4 @@
-"""Choose the slide: a layer of the viewer, or a file; and say its resolution."""
+"""Choose the slide, a layer of the viewer or a file, and show its resolution."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,7 @@ NO_SLIDE = "No slide is open: drop one on the viewer, or press Open."
 
 
 class SlideBox(QWidget):
-    """The image layers of the viewer, and the um/px of the chosen one."""
+    """List of the viewer's slides, and the um/px of the chosen one."""
 
     changed = Signal()
 
@@ -79,7 +79,7 @@ class SlideBox(QWidget):
         return next((one for one in slides_in(self._session.viewer.layers) if one.name == name), None)
 
     def refresh(self, event: object = None) -> None:
-        """Take the viewer's layers anew; a slide that was added last is chosen."""
+        """List the viewer's slides again; a new one becomes the chosen one."""
         names = [layer.name for layer in slides_in(self._session.viewer.layers)]
         known = [self.layers.itemText(i) for i in range(self.layers.count())]
         if names != known:
@@ -93,7 +93,7 @@ class SlideBox(QWidget):
         self._show_resolution()
 
     def open_file(self, path: str) -> None:
-        """Open a slide as a layer; what is wrong with it is said."""
+        """Open a slide as a layer; an error is shown as a message."""
         self._session.jobs.began.emit()
         try:
             for data, keywords, _ in read_slides(path):
@@ -102,7 +102,13 @@ class SlideBox(QWidget):
             self._session.jobs.failed.emit(str(error))
 
     def take_typed(self) -> bool:
-        """Take up um/px that were typed and not set; False when they are refused, which is said."""
+        """Apply um/px that were typed but not set.
+
+        Returns
+        -------
+        bool
+            False if the value is refused; a message says why.
+        """
         layer = self.layer
         if layer is None or self.mpp.isHidden():
             return True
@@ -117,7 +123,7 @@ class SlideBox(QWidget):
         typed = about.get("mpp_source") == "override"
         for part in (self.mpp, self.mpp_label, self.apply):
             part.setVisible(unknown or typed)
-        if self._asked_for != (id(layer), about.get("mpp")):  # what is being typed stays
+        if self._asked_for != (id(layer), about.get("mpp")):  # keep what the user is typing
             self._asked_for = id(layer), about.get("mpp")
             self.mpp.setValue(about["mpp"] if typed else 0.0)
         self.resolution.setText(_resolution(about) if layer is not None else NO_SLIDE)

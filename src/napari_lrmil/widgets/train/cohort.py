@@ -1,4 +1,4 @@
-"""What is trained on: slide folder and labels table, with a preview and every problem before anything runs."""
+"""Choose slide folder, labels table and run folder; see the table and every problem before training."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -25,21 +25,21 @@ from napari_lrmil.widgets.train.reading import ReadingBox
 from napari_lrmil.widgets.train.table import Table
 
 PREVIEW = 50  # rows
-SHOWN = 10  # slides looked at between two words about it
-DELAY = 400  # ms of no typing before the check begins
+SHOWN = 10  # slides between two progress messages
+DELAY = 400  # ms after the last key before the check begins
 PROBLEM = ("", "row", "column", "problem and remedy")
 EMPTY = "Choose a slide folder and a labels table."
 
 
 class Checked(NamedTuple):
-    """What the check of a cohort found."""
+    """Result of the check of a cohort: its report and the rows of the table."""
 
     report: CohortReport
     records: list[list[str]]
 
 
 class CohortBox(QWidget):
-    """Fields, verdict, problems and preview."""
+    """Fields for the paths, result of the check, problems, and preview of the table."""
 
     changed = Signal()
     run_chosen = Signal()
@@ -49,14 +49,14 @@ class CohortBox(QWidget):
         self.slides, self.labels, self.run = QLineEdit(), QLineEdit(), QLineEdit()
         self.slides.setPlaceholderText("folder of slides")
         self.labels.setPlaceholderText("csv, tsv or xlsx: slide_id, label, case_id")
-        self.run.setPlaceholderText("folder to write; a run there goes on")
+        self.run.setPlaceholderText("folder for the run; an existing run is resumed")
         self.reading = ReadingBox()
         self.verdict = Text(EMPTY)
         self.problems, self.preview = Table(stretched=PROBLEM[-1:]), Table()
         self.folded = QCollapsible("Labels table")
         self.folded.addWidget(self.preview)
         self.again = QPushButton("Check again")
-        self.again.setToolTip("Reads folder and table anew, after they were mended")
+        self.again.setToolTip("Reads folder and table again, after you have fixed them")
         self.report: CohortReport | None = None
         self.checking = False
         self._folds = 5
@@ -71,29 +71,29 @@ class CohortBox(QWidget):
 
     @property
     def paths(self) -> tuple[Path, Path, Path] | None:
-        """Slide folder, labels table and run folder; None until all three are given."""
+        """Slide folder, labels table and run folder; None until all three are chosen."""
         found = [path_in(field) for field in (self.slides, self.labels, self.run)]
         slides, labels, run = found
         return None if slides is None or labels is None or run is None else (slides, labels, run)
 
     @property
     def ready(self) -> bool:
-        """Whether the cohort has been checked and has no errors."""
+        """True if the cohort has been checked and has no errors."""
         return not self.checking and self.report is not None and self.report.ok
 
     def set_folds(self, folds: int) -> None:
-        """Say how many folds are asked for: each class needs as many cases."""
+        """Set the number of folds: each class needs at least as many cases."""
         if folds != self._folds:
             self._folds = folds
             self._typed()
 
     def set_locked(self, locked: bool) -> None:
-        """Keep what is trained on from being changed; another run may still be looked at."""
+        """Lock or unlock the cohort; the run folder can always be changed, to look at another run."""
         for part in (self.slides, self.labels, self.reading, self.again, *self._browse[:2]):
             part.setEnabled(not locked)
 
     def choose_run(self, run: Path) -> None:
-        """Put a run folder into its field, as by hand."""
+        """Set the run folder, as if the user had typed it."""
         self.run.setText(str(run))
         self.run_chosen.emit()
 
@@ -114,7 +114,7 @@ class CohortBox(QWidget):
                 return
             if self.checking:
                 self._show(step.result)
-            elif step.unit == "slides":  # the training may be started all the same
+            elif step.unit == "slides":  # a training may be started meanwhile
                 said = describe(step.result)
                 self.verdict.setText(f"{said} Looking at the slides: {step.done} of {step.total}.")
 
@@ -181,7 +181,7 @@ class CohortBox(QWidget):
         self.changed.emit()
 
     def _propose(self, slides: Path, labels: Path) -> None:
-        """Name a run folder as long as the user has named none."""
+        """Propose a run folder, unless the user has chosen one."""
         if self.run.text() in ("", self._proposed):
             proposal = propose_run(slides, labels)
             self._proposed = str(proposal)
@@ -229,12 +229,12 @@ class CohortBox(QWidget):
 
 
 def describe(checked: Checked) -> str:
-    """One line on a cohort."""
+    """Return one line about a checked cohort."""
     report = checked.report
     errors = sum(problem.severity == "error" for problem in report.problems)
     warnings = len(report.problems) - errors
     if report.cohort is None:
-        return f"{_counted(errors, 'error')}, {_counted(warnings, 'warning')}. Mend the errors below, then check again."
+        return f"{_counted(errors, 'error')}, {_counted(warnings, 'warning')}. Fix the errors below, then check again."
     slides, task = report.cohort.slides, report.cohort.task
     counts = Counter(task.stratum(slide.label) for slide in slides)
     groups = ", ".join(f"{name} {counts[name]}" for name in task.strata if name)
@@ -244,13 +244,13 @@ def describe(checked: Checked) -> str:
 
 
 def propose_run(slides: Path, labels: Path) -> Path:
-    """Name a folder beside the slides: the run of just this cohort, so that it goes on, or one not used yet."""
+    """Return a run folder beside the slides: the run of this cohort, to resume it, or else an unused folder."""
     names = (slides.parent / ("run" if number == 1 else f"run-{number}") for number in count(1))
     return next(run for run in names if not run.exists() or _is_run_of(run, slides, labels))
 
 
 def path_in(field: QLineEdit) -> Path | None:
-    """The path that a field holds; None when it is empty."""
+    """Return the path in a field; None if it is empty."""
     text = field.text().strip()
     return Path(text).expanduser().absolute() if text else None
 
@@ -268,7 +268,7 @@ def _counted(number: int, word: str) -> str:
 
 
 def _check_steps(slides: Path, labels: Path, folds: int, options: TableOptions) -> Iterator[Step[Checked]]:
-    """Check the table, then look at the slides: about a tenth of a second each."""
+    """Check the table, then the slides, which takes about a tenth of a second each."""
     from lrmil.cohorts.screening import near_duplicates, screen_steps, sources_of, unusable
 
     report = validate_cohort(slides, labels, folds=folds, options=options)

@@ -1,4 +1,4 @@
-"""Live losses of both stages: solid for training, dashed for validation, one colour a fold."""
+"""Live losses of both stages: solid for training, dashed for validation, one colour per fold."""
 
 from collections.abc import Sequence
 
@@ -10,15 +10,15 @@ from qtpy.QtWidgets import QComboBox, QLabel, QVBoxLayout, QWidget
 from lrmil.runs.arms import STAGE_NAMES
 from lrmil.runs.progress import EpochRecord
 
-# Okabe and Ito's palette, told apart by colour-blind readers; on white its yellow is weak, hence last.
+# Okabe and Ito's palette, safe for colour-blind readers. Yellow is last because it is weak on white.
 COLORS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#0072B2", "#F0E442")
 MILS = ("lr_student", "teacher", "lr_undistilled")
 NAN = float("nan")
-FAINT = 150  # alpha of 255, of the folds that are not being trained
+FAINT = 150  # alpha, of 255, of the folds that are not being trained
 
 
 class Curves(QWidget):
-    """Two plots: the distillation of the encoder, and the MIL of the chosen arm."""
+    """Two plots: the distillation of the encoder and the MIL of the chosen arm."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -27,7 +27,7 @@ class Curves(QWidget):
         self.legend.setWordWrap(True)
         self.legend.setTextFormat(Qt.TextFormat.RichText)
         self.arm = QComboBox()
-        self.arm.setToolTip("Which attention MIL is drawn below")
+        self.arm.setToolTip("The attention MIL whose losses are drawn below")
         for stage in MILS:
             self.arm.addItem(STAGE_NAMES[stage], stage)
         self._epochs: tuple[EpochRecord, ...] = ()
@@ -38,7 +38,7 @@ class Curves(QWidget):
         self.arm.currentIndexChanged.connect(self._draw_all)
 
     def show_epochs(self, epochs: tuple[EpochRecord, ...]) -> None:
-        """Draw the records of a run; nothing is drawn anew while they stay the same."""
+        """Draw the records of a run, if they changed."""
         if epochs != self._epochs:
             self._epochs = epochs
             self._draw_all()
@@ -68,10 +68,10 @@ def _plot(loss: str) -> pg.PlotWidget:
     plot.setLabel("bottom", "epoch")
     plot.setLabel("left", loss)
     plot.getAxis("left").enableAutoSIPrefix(False)
-    plot.getAxis("left").setWidth(62)  # one width for both, so that their epochs stand below each other
+    plot.getAxis("left").setWidth(62)  # the same width for both plots, so that their epochs align
     plot.setMouseEnabled(x=False, y=False)
     plot.setMenuEnabled(False)
-    menu = plot.getPlotItem().ctrlMenu  # pyqtgraph gives it no parent: it would outlive the plot
+    menu = plot.getPlotItem().ctrlMenu  # without a parent, as pyqtgraph makes it, it would outlive the plot
     menu.setParent(plot, menu.windowFlags())
     plot.hideButtons()
     plot.showGrid(x=False, y=True, alpha=0.2)
@@ -94,11 +94,11 @@ def _draw(plot: pg.PlotWidget, records: Sequence[EpochRecord], color: QColor, *,
 
 
 def _training(record: EpochRecord) -> float:
-    """Of a MIL the cross-entropy, which training and validation share; of the encoder the whole loss."""
+    """Return the training loss: of a MIL the cross-entropy, as in validation; of the encoder the whole loss."""
     return record.metrics.get("train_ce", record.metrics.get("train_loss", NAN))
 
 
 def _legend(folds: Sequence[str]) -> str:
-    """Rich text: a square in the colour of each fold; names of folds hold letters, digits, - _ . only."""
+    """Return rich text: a square in the colour of each fold. Fold names contain only letters, digits, - _ and ."""
     squares = [f'<span style="color: {COLORS[i % len(COLORS)]}">\u25a0</span> {fold}' for i, fold in enumerate(folds)]
     return "solid: training, dashed: validation<br>" + "&nbsp; ".join(squares)

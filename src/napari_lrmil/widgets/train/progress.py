@@ -1,4 +1,4 @@
-"""How a training stands: state, the stage in progress and the folds, each with the time left."""
+"""Progress of a training: its state, the current stage and the folds, each with the time left."""
 
 from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
 
@@ -8,15 +8,15 @@ from napari_lrmil.widgets.parts import Text
 STATES = {
     "absent": "Starting",
     "running": "Training",
-    "stopped": "Stopped; what is finished is kept",
-    "interrupted": "Interrupted; what is finished is kept",
-    "failed": "Failed; what is finished is kept",
+    "stopped": "Stopped; finished work is kept",
+    "interrupted": "Interrupted; finished work is kept",
+    "failed": "Failed; finished work is kept",
     "finished": "Finished",
 }
 
 
 class ProgressBox(QWidget):
-    """A sentence and two bars; the bars only while there is a training to wait for."""
+    """One sentence and two bars; the bars are visible only during a training."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -27,7 +27,15 @@ class ProgressBox(QWidget):
             column.addWidget(part)
 
     def show_status(self, status: RunStatus, *, active: bool) -> None:
-        """Say how a run stands; `active` while its process is there, also before and after its work."""
+        """Show the state of a run.
+
+        Parameters
+        ----------
+        status
+            State of the run, as its folder says.
+        active
+            Whether its process is alive; it begins before the training and ends after it.
+        """
         self.state.setText(sentence(status, active=active))
         for bar in (self.stage, self.folds):
             bar.setVisible(active and status.state != "finished")
@@ -36,18 +44,18 @@ class ProgressBox(QWidget):
 
 
 def sentence(status: RunStatus, *, active: bool) -> str:
-    """Say what a run is doing, or how its last call ended and where."""
+    """Return what a run is doing, or how and where its last call ended."""
     if active and status.state == "finished":
-        return "Finished; the report is being written"
+        return "Finished; writing the report"
     if active and (status.state != "running" or status.stage == "starting"):
-        return "Starting: libraries and the encoder are being loaded"
+        return "Starting: loading libraries and the encoder"
     place = f" ({status.stage})" if status.stage and status.state not in ("running", "finished") else ""
     stage = f": {status.stage}" if status.state == "running" else ""
     return f"{STATES[status.state]}{place}{stage}."
 
 
 def duration(seconds: float) -> str:
-    """Say a time as one would."""
+    """Return a time as text, such as 12 min."""
     minutes = round(seconds / 60)
     if seconds < 90:
         return f"{seconds:.0f} s"

@@ -1,4 +1,4 @@
-"""How the labels table is read, where its column names do not tell: folded away, since most tables need none of it."""
+"""Options for reading the labels table, folded away because most tables need none of them."""
 
 from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QCheckBox, QFormLayout, QLineEdit, QWidget
@@ -8,14 +8,14 @@ from lrmil.cohorts.columns import TableOptions
 
 FOUND = "found by its name"
 FIELDS = {
-    "slide_column": ("Slides", FOUND, "Column of slide names, where it has another name than slide_id or an alias"),
+    "slide_column": ("Slides", FOUND, "Column of slide names, if it is not called slide_id or a known alias"),
     "case_column": (
         "Patients",
         FOUND,
-        "Column of patients; where no column names slides, a row's label counts for all slides whose name begins so",
+        "Column of patients; without a column of slide names, a label applies to all slides named after the patient",
     ),
-    "label_column": ("Classes", FOUND, "Column of classes, where it has another name than label or an alias"),
-    "positive": ("Positive class", "told by the names", "The positive one of two classes"),
+    "label_column": ("Classes", FOUND, "Column of classes, if it is not called label or a known alias"),
+    "positive": ("Positive class", "found by its name", "The positive one of two classes"),
 }
 
 
@@ -28,7 +28,7 @@ class ReadingBox(QCollapsible):
         super().__init__("Columns and classes", parent)
         self.fields = {name: QLineEdit() for name in FIELDS}
         self._task = ""  # of an opened run
-        self.skip_missing = QCheckBox("Leave out rows whose slide is not there")
+        self.skip_missing = QCheckBox("Skip rows whose slide is not in the folder")
         inner = QWidget()
         form = QFormLayout(inner)
         form.setContentsMargins(0, 0, 0, 0)
@@ -38,19 +38,21 @@ class ReadingBox(QCollapsible):
             field.setToolTip(tip)
             field.textChanged.connect(self.changed)
             form.addRow(title, field)
-        self.skip_missing.setToolTip("As in a registry of more slides than the folder has; they are counted and named")
+        self.skip_missing.setToolTip(
+            "For a registry of more slides than the folder has; skipped rows are counted and listed"
+        )
         self.skip_missing.toggled.connect(self.changed)
         form.addRow(self.skip_missing)
         self.addWidget(inner)
 
     @property
     def options(self) -> TableOptions:
-        """What the fields say."""
+        """The options in the fields."""
         texts = {name: field.text().strip() for name, field in self.fields.items()}
         return TableOptions(**texts, skip_missing=self.skip_missing.isChecked(), task=self._task)
 
     def show_options(self, options: TableOptions) -> None:
-        """Put options into the fields, and say so once where they differ."""
+        """Put options into the fields; emit `changed` once if they differ."""
         if options == self.options:
             return
         blockers = [QSignalBlocker(field) for field in (*self.fields.values(), self.skip_missing)]

@@ -1,4 +1,4 @@
-"""What a finished run came to: the three arms side by side, the slides left out, the report, the model."""
+"""Result of a finished run: the three arms side by side, the slides left out, the report and the model."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,7 +21,7 @@ COST = ("s/slide", "MB/slide", "patches/slide")
 
 
 class ResultTable(QWidget):
-    """Shows RUN/metrics.json; hands the model on."""
+    """Shows the figures in RUN/metrics.json; opens the report and passes the model on."""
 
     use_model = Signal()
 
@@ -47,14 +47,14 @@ class ResultTable(QWidget):
         self._run = run
         try:
             rows, lines = _figures_and_notes(run)
-        except DAMAGED:  # it was changed by hand
+        except DAMAGED:  # someone edited it
             rows, lines = _rows({}), ["The figures of this run cannot be read. Train it again."]
         self.table.fill(HEADER, rows)
         self.notes.setText("\n".join(lines))
         self.look_for_report()
 
     def look_for_report(self) -> None:
-        """Offer the report once it is there: it is written after the run's end."""
+        """Enable the button of the report once it exists: it is written after the end of the run."""
         there = self._run is not None and (self._run / "report.html").is_file()
         self.report.setEnabled(there)
         self.report.setToolTip("" if there else "There is no report yet; `lrmil report RUN` writes one.")
@@ -68,7 +68,7 @@ def _figures_and_notes(run: Path) -> tuple[list[list[str]], list[str]]:
     figures, problems = _read(run / "metrics.json", {}), _read(run / "problems.json", [])
     left_out = [one for one in problems if one.get("slide_id")]
     lines = [
-        f"Of the teacher's lead over the baseline, the student has {_share(figures.get('gap_recovered'))}. "
+        f"The student recovers {_share(figures.get('gap_recovered'))} of the teacher's lead over the baseline. "
         "The baseline is the same low-resolution model without distillation.",
         *(f"Left out: {one['slide_id']}: {one['message']}" for one in left_out),
     ]
@@ -102,11 +102,11 @@ def _number(value: float | None, digits: int = 3) -> str:
 
 
 def _share(value: float | None) -> str:
-    return "no defined share" if value is None else f"{100 * value:.0f} %"
+    return "an undefined share" if value is None else f"{100 * value:.0f} %"
 
 
 def _read(path: Path, otherwise: Any) -> Any:
-    """Read a JSON file; what is absent, damaged or of another kind than `otherwise` is that."""
+    """Read a JSON file; return `otherwise` if it is absent, damaged or of another type."""
     try:
         found = read_json_document(path)
     except (OSError, FormatError):

@@ -1,4 +1,4 @@
-"""The settings of a training: the few that matter as fields, all others in a tree that is folded away."""
+"""The settings of a training: the most important as fields, all others in a folded tree."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import is_dataclass
@@ -32,19 +32,19 @@ from napari_lrmil.widgets.device_box import DeviceBox
 
 ENCODERS = ("mobilenetv2_100", "resnet50", "vit_small_patch16_224", "mobilenetv3_small_050")
 TIPS = {
-    "encoder": "HR encoder: a name of `lrmil encoders`, a timm name, hf-hub:owner/name or a folder (...)",
+    "encoder": "HR encoder: a name from `lrmil encoders`, a timm name, hf-hub:owner/name or a folder (button ...)",
     "mpp_hr": "Resolution that the teacher reads in training, in um/px or as 20x",
     "mpp_lr": "Resolution that the model will read, in um/px or as 5x; a whole multiple of the HR one",
-    "patch_size": "Side of a patch in pixels, at both resolutions; lowest: the encoder's own",
-    "folds": "Folds of the cross-validation; not used where the table has a split or fold column",
-    "seed": "Seed of all that is random: equal seeds, equal models",
+    "patch_size": "Side of a patch in pixels, at both resolutions; the lowest value means the encoder's own",
+    "folds": "Folds of the cross-validation; ignored if the table has a column split or fold",
+    "seed": "Seed for everything random: the same seed gives the same model",
 }
 NAME = Qt.ItemDataRole.UserRole
-OWN_SIZE = 15  # one below the smallest patch: stands for the size of the encoder
+OWN_SIZE = 15  # one below the smallest patch; means the encoder's own size
 
 
 class SettingsBox(QWidget):
-    """Builds a TrainConfig; `problem` says what of it cannot be, "" when it can."""
+    """Form for a TrainConfig; `problem` says which setting is invalid, "" if none is."""
 
     changed = Signal()
 
@@ -86,12 +86,12 @@ class SettingsBox(QWidget):
         self._listen()
 
     def config(self) -> TrainConfig:
-        """Read the fields.
+        """Return the settings in the fields.
 
         Raises
         ------
         ConfigError
-            Naming the setting that cannot be.
+            If a setting is invalid; the message names it.
         """
         settings: dict[str, object] = {
             "encoder": self.encoder.currentText().strip(),
@@ -104,7 +104,7 @@ class SettingsBox(QWidget):
         settings |= {name: parse_value(item.text(1)) for name, item in self.leaves().items()}
         config = with_settings(TrainConfig(), settings)
         if not config.encoder:
-            raise ConfigError("Expected an encoder. Got none; choose one, such as mobilenetv2_100.")
+            raise ConfigError("No encoder is chosen. Choose one, such as mobilenetv2_100.")
         resolution_ratio(config.mpp_lr, config.mpp_hr)
         return config
 
@@ -125,7 +125,7 @@ class SettingsBox(QWidget):
         self._check()
 
     def set_locked(self, locked: bool) -> None:
-        """Keep the settings from being changed; they may still be read."""
+        """Lock or unlock the settings; they can always be read."""
         for field in (*(getattr(self, name) for name in TIPS), self.browse, self.device):
             field.setEnabled(not locked)
         triggers = QAbstractItemView.EditTrigger
@@ -134,7 +134,7 @@ class SettingsBox(QWidget):
         )
 
     def leaves(self) -> dict[str, QTreeWidgetItem]:
-        """The rows of "More settings" by the dotted name of their setting."""
+        """Return the rows of "More settings", by the dotted name of the setting."""
         return {item.data(0, NAME): item for item in _below(self.tree.invisibleRootItem()) if item.data(0, NAME)}
 
     def _form(self) -> QFormLayout:
@@ -183,7 +183,7 @@ class SettingsBox(QWidget):
     def _put_encoder(self, name: str) -> None:
         self.encoder.setCurrentText(name)
         if (line := self.encoder.lineEdit()) is not None:
-            line.setCursorPosition(0)  # of a long name the beginning is shown
+            line.setCursorPosition(0)  # show the beginning of a long name
 
 
 def _grow(parent: QTreeWidgetItem | None, kind: Any, values: Mapping[str, object], prefix: str) -> None:
@@ -205,8 +205,8 @@ def _grow(parent: QTreeWidgetItem | None, kind: Any, values: Mapping[str, object
 
 
 def _below(item: QTreeWidgetItem | None) -> Iterator[QTreeWidgetItem]:
-    for place in range(0 if item is None else item.childCount()):
-        if item is not None and (child := item.child(place)) is not None:
+    for index in range(0 if item is None else item.childCount()):
+        if item is not None and (child := item.child(index)) is not None:
             yield child
             yield from _below(child)
 
@@ -218,5 +218,5 @@ def _label(text: str, name: str) -> QLabel:
 
 
 def _text(value: object) -> str:
-    """Write a value as TOML, but text without its quotes."""
+    """Return a value as TOML writes it, but text without quotes."""
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,4 +1,4 @@
-"""A table to read, as high as its rows need within bounds."""
+"""A read-only table, as high as its rows need, up to a limit."""
 
 from collections.abc import Container, Sequence
 
@@ -6,11 +6,11 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QSizePolicy, QTableWidget, QTableWidgetItem, QWidget
 
-HIGHEST = 240  # px; more rows scroll
+MAX_HEIGHT = 240  # px; more rows scroll
 
 
 class Table(QTableWidget):
-    """Texts with tooltips; the columns named in `stretched` share what width the others leave, and wrap."""
+    """Texts with tooltips; the columns named in `stretched` share the remaining width and wrap."""
 
     def __init__(self, parent: QWidget | None = None, *, stretched: Container[str] = ()) -> None:
         super().__init__(parent)
@@ -25,12 +25,12 @@ class Table(QTableWidget):
 
     @property
     def texts(self) -> list[list[str]]:
-        """The rows."""
+        """The texts of all rows."""
         columns = range(self.columnCount())
         return [[item.text() if (item := self.item(row, column)) else "" for column in columns] for row in self._rows]
 
     def fill(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Show texts; what a row has beyond the header is left out."""
+        """Show rows of texts; cells beyond the header are ignored."""
         self.clear()
         self.setColumnCount(len(header))
         self.setRowCount(len(rows))
@@ -49,7 +49,7 @@ class Table(QTableWidget):
         self._fit()
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
-        """Wrap anew: rows are as high as their texts need at this width."""
+        """Adapt the row heights to the new width."""
         super().resizeEvent(event)
         self._fit()
 
@@ -61,4 +61,4 @@ class Table(QTableWidget):
         self.resizeRowsToContents()
         parts: list[QWidget | None] = [self.horizontalHeader(), None if self._stretched else self.horizontalScrollBar()]
         needed = sum(part.sizeHint().height() for part in parts if part is not None) + 2 * self.frameWidth()
-        self.setFixedHeight(min(needed + sum(self.rowHeight(row) for row in self._rows), HIGHEST))
+        self.setFixedHeight(min(needed + sum(self.rowHeight(row) for row in self._rows), MAX_HEIGHT))

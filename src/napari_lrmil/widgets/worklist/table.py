@@ -1,4 +1,4 @@
-"""The worklist as Qt shows it: a table over the entries, sorted by values and filtered by words and by state."""
+"""Qt model and view of the worklist: a table that is sorted by value and filtered by words and state."""
 
 import html
 import re
@@ -20,10 +20,10 @@ SLIDE, STATUS, CLASS, PROBABILITY, MESSAGE, REVIEWED, PATCHES, UNREADABLE = rang
 HIDDEN = "read first"
 CHOICES = ("all", "unreviewed", "failed", "uncertain")
 Chosen = Literal["all", "unreviewed", "failed", "uncertain"]
-WIDTHS = (110, 92, 70, 85, 0, 100, 65, 85)  # px of the columns; the message takes what is left
-LEAST_MESSAGE = 130  # px
-WIDTH = 540  # px of the table at first: up to the message, and the bar beside it
-FAILED, ON_FAILED = QColor("#7a2e2e"), QColor("white")  # as the line of messages warns
+WIDTHS = (110, 92, 70, 85, 0, 100, 65, 85)  # px of the columns; the message takes the remaining width
+MIN_MESSAGE = 130  # px
+WIDTH = 540  # px of the table at first: the columns up to the message, and the scroll bar
+FAILED, ON_FAILED = QColor("#7a2e2e"), QColor("white")  # as in MessageLine.warn
 ROW_HEIGHT = 24  # px
 Value = str | float | None
 
@@ -37,9 +37,9 @@ class Line:
     entry
         The slide.
     reviewed
-        Decision and label of its newest review, "" without one.
+        Decision and label of its newest review; "" if there is none.
     hidden
-        Whether the model's answer waits for the reader's own label.
+        Whether the prediction is hidden until the reader records a label.
     """
 
     entry: Entry
@@ -48,19 +48,19 @@ class Line:
 
     @property
     def waits(self) -> bool:
-        """Whether it is classified and not reviewed."""
+        """True if the slide is classified but not reviewed."""
         return self.entry.done and not self.reviewed
 
     def value(self, column: int) -> Value:
-        """What a column sorts by; None where there is nothing, or nothing to be seen yet."""
+        """Return the value that a column sorts by; None if there is none or it is hidden."""
         entry = self.entry
-        answer = None if self.hidden or not entry.done else entry
+        visible = None if self.hidden or not entry.done else entry
         row = entry.row if entry.done else None
         return {
             SLIDE: entry.slide_id,
             STATUS: self._status(),
-            CLASS: answer.label if answer else None,
-            PROBABILITY: answer.probability if answer else None,
+            CLASS: visible.label if visible else None,
+            PROBABILITY: visible.probability if visible else None,
             PATCHES: row.n_patches - row.failed_patches if row else None,
             UNREADABLE: row.failed_patches if row else None,
             REVIEWED: self.reviewed or None,
@@ -68,7 +68,7 @@ class Line:
         }[column]
 
     def text(self, column: int) -> str:
-        """What a column shows."""
+        """Return the text of a column."""
         value = self.value(column)
         if column == STATUS and self.entry.status == "running":
             return f"running {100 * self.entry.part:.0f} %"
@@ -81,7 +81,7 @@ class Line:
 
 
 class WorklistTable(QAbstractTableModel):
-    """Lines of the worklist, in the order of the files."""
+    """Qt model of the worklist: its lines in the order of the files."""
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -91,11 +91,11 @@ class WorklistTable(QAbstractTableModel):
 
     @property
     def entries(self) -> list[Entry]:
-        """The slides."""
+        """The slides of the lines."""
         return [line.entry for line in self.lines]
 
     def fill(self, entries: Sequence[Entry]) -> None:
-        """Begin a list; a slide that was in the last one stays as it is until more is known of it."""
+        """Replace the list. A slide that was in the previous list keeps its state until it is read again."""
         known = {line.entry.path: line for line in self.lines if not line.entry.duplicate_name}
         self.beginResetModel()
         self.lines = [Line(entry) if entry.duplicate_name else known.get(entry.path, Line(entry)) for entry in entries]
@@ -103,11 +103,11 @@ class WorklistTable(QAbstractTableModel):
         self.endResetModel()
 
     def row_of(self, path: Path | None) -> int | None:
-        """Return the row of a slide, None when it is not in the list."""
+        """Return the row of a slide; None if it is not in the list."""
         return None if path is None else self._rows.get(path)
 
     def put(self, entries: Sequence[Entry], judge: Judge) -> None:
-        """Bring slides up to date, each judged before it is shown; skip those of another list."""
+        """Update slides, each judged before it is shown; slides of another list are ignored."""
         rows = {self._rows[entry.path]: entry for entry in entries if entry.path in self._rows}
         for row, entry in rows.items():
             self.lines[row] = Line(entry, *judge(entry))
@@ -115,11 +115,17 @@ class WorklistTable(QAbstractTableModel):
             self._emit_changed(min(rows), max(rows))
 
     def count(self) -> tuple[int, int]:
-        """How many are reviewed, and how many have an answer that is hidden."""
+        """Return the number of reviewed slides and of hidden predictions."""
         return sum(bool(line.reviewed) for line in self.lines), sum(line.hidden for line in self.lines)
 
     def judge(self, judge: Judge) -> None:
-        """Set for every slide how it was reviewed and whether its result is hidden."""
+        """Set for each slide its review, and whether its prediction is hidden.
+
+        Parameters
+        ----------
+        judge
+            Function that returns both for a slide; the review is "" if there is none.
+        """
         judged = [Line(line.entry, *judge(line.entry)) for line in self.lines]
         changed = [row for row, (old, new) in enumerate(zip(self.lines, judged, strict=True)) if old != new]
         if changed:
@@ -127,7 +133,7 @@ class WorklistTable(QAbstractTableModel):
             self._emit_changed(changed[0], changed[-1])
 
     def mark(self, path: Path | None) -> None:
-        """Show one slide in bold: the one that is open in the viewer."""
+        """Show the slide that is open in the viewer in bold."""
         if path == self._opened:
             return
         rows = self.row_of(self._opened), self.row_of(path)
@@ -137,21 +143,21 @@ class WorklistTable(QAbstractTableModel):
                 self._emit_changed(row, row)
 
     def rowCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: B008
-        """Qt asks how many lines there are."""
+        """Return the number of lines; Qt calls this."""
         return 0 if parent.isValid() else len(self.lines)
 
     def columnCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: B008
-        """Qt asks how many columns there are."""
+        """Return the number of columns; Qt calls this."""
         return 0 if parent.isValid() else len(COLUMNS)
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> object:
-        """Qt asks for the text, the tip, the alignment, the colours or the font of a cell."""
+        """Return the text, tip, alignment, colour or font of a cell; Qt calls this."""
         line, column = self.lines[index.row()], index.column()
         if role == Qt.ItemDataRole.DisplayRole:
             return line.text(column)
         if role == Qt.ItemDataRole.ToolTipRole:
-            said = str(line.entry.path) if column == SLIDE else line.text(column)
-            return f"<qt>{html.escape(said)}</qt>" if said else None  # as rich text it wraps
+            tip = str(line.entry.path) if column == SLIDE else line.text(column)
+            return f"<qt>{html.escape(tip)}</qt>" if tip else None  # rich text wraps
         if role == Qt.ItemDataRole.BackgroundRole and line.entry.status == "failed":
             return FAILED
         if role == Qt.ItemDataRole.ForegroundRole and line.entry.status == "failed":
@@ -165,7 +171,7 @@ class WorklistTable(QAbstractTableModel):
         return None
 
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> object:
-        """Qt asks for the names of the columns."""
+        """Return the name of a column; Qt calls this."""
         if role == Qt.ItemDataRole.DisplayRole and orientation == Qt.Orientation.Horizontal:
             return COLUMNS[section]
         return None
@@ -175,7 +181,7 @@ class WorklistTable(QAbstractTableModel):
 
 
 class WorklistOrder(QSortFilterProxyModel):
-    """Sorts by value, empty ones last either way, and keeps the lines that fit the words and the state asked for."""
+    """Sorts by value, empty values always last; shows the lines that match the search words and the chosen state."""
 
     def __init__(self, table: WorklistTable, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -186,12 +192,12 @@ class WorklistOrder(QSortFilterProxyModel):
         self.setSourceModel(table)
 
     def choose(self, chosen: Chosen) -> None:
-        """Keep the lines in one state."""
+        """Show only the lines in one state."""
         self._chosen = chosen
         self.invalidate()
 
     def search(self, text: str) -> None:
-        """Keep the lines in which every word is found, in whatever column."""
+        """Show only the lines that contain every word, in any column."""
         self._words = text.casefold().split()
         self.invalidate()
 
@@ -208,7 +214,7 @@ class WorklistOrder(QSortFilterProxyModel):
         return rows[start:] + rows[:start]
 
     def lessThan(self, left: QModelIndex, right: QModelIndex) -> bool:
-        """Qt asks which of two cells comes first."""
+        """Return True if the left cell comes first; Qt calls this."""
         one, other = (self._table.lines[index.row()].value(index.column()) for index in (left, right))
         if one is None or other is None:
             ascending = self.sortOrder() == Qt.SortOrder.AscendingOrder
@@ -218,32 +224,32 @@ class WorklistOrder(QSortFilterProxyModel):
         return bool(_key(one) < _key(other))
 
     def filterAcceptsRow(self, row: int, parent: QModelIndex) -> bool:
-        """Qt asks whether a line is shown."""
+        """Return True if a line is shown; Qt calls this."""
         line = self._table.lines[row]
         if not _fits(line, self._chosen):
             return False
-        said = " ".join(line.text(column) for column in range(len(COLUMNS))).casefold()
-        return all(word in said for word in self._words)
+        text = " ".join(line.text(column) for column in range(len(COLUMNS))).casefold()
+        return all(word in text for word in self._words)
 
 
 class WorklistView(QTableView):
-    """As wide as slide, answer and message need; in a narrow one the columns after the message are scrolled to."""
+    """Table view, as wide as slide, prediction and message need; in a narrow dock the other columns scroll."""
 
     def sizeHint(self) -> QSize:
-        """Qt asks how wide the dock is to be at first."""
+        """Return the size of the dock at first; Qt calls this."""
         return QSize(WIDTH, super().sizeHint().height())
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
-        """Give the message the room that the others leave, or that is left up to the edge."""
+        """Give the column Message the width that the other columns leave, or else the width up to the edge."""
         super().resizeEvent(event)
         room, widths = self.viewport().width(), [self.columnWidth(column) for column in range(len(COLUMNS))]
         before, after = sum(widths[:MESSAGE]), sum(widths[MESSAGE + 1 :])
         beside = room - before - after
-        self.setColumnWidth(MESSAGE, beside if beside >= LEAST_MESSAGE else max(LEAST_MESSAGE, room - before))
+        self.setColumnWidth(MESSAGE, beside if beside >= MIN_MESSAGE else max(MIN_MESSAGE, room - before))
 
 
 def make_view(order: WorklistOrder) -> WorklistView:
-    """Show the table by rows, sortable by a click on a column's name."""
+    """Return a view of the table that selects whole rows and sorts by a click on a column name."""
     view = WorklistView()
     view.setModel(order)
     view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
@@ -267,7 +273,7 @@ def _fits(line: Line, chosen: Chosen) -> bool:
 
 
 def _key(value: str | float) -> list[tuple[float, str]]:
-    """Order of a value: numbers by size, also those inside a name, so that slide 2 comes before slide 10."""
+    """Return the sort key of a value: numbers by size, also inside a name, so that slide 2 comes before slide 10."""
     if not isinstance(value, str):
         return [(value, "")]
     parts = re.split(r"(\d+)", value.casefold())

@@ -1,4 +1,4 @@
-"""The worklist's buttons and fields, in as many rows as the dock's width asks for."""
+"""Buttons and fields of the worklist, in as many rows as the width of the dock needs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from lrmil.models.bundle import Bundle
 
 HEIGHT, FIELD_WIDTH = 28, 150  # px
-LONGEST_NAME = 28  # characters
-SHORT = 60  # s; less than this is told in seconds
+MAX_NAME = 28  # characters
+SHORT = 60  # s; shorter times are shown in seconds
 
 
 class WorklistTools(QWidget):
-    """Folder, model and device; classify, cancel and next; the filter."""
+    """Choose folder, model and device; classify, cancel and open the next slide; filter the table."""
 
     def __init__(self, preferred: str, next_key: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -32,7 +32,7 @@ class WorklistTools(QWidget):
         self.run_all, self.run_selected = QPushButton("Classify all"), QPushButton("Classify selected")
         self.cancel, self.next = QPushButton("Cancel"), QPushButton("Next unreviewed")
         self.next.setToolTip(f"Open the next classified slide without a review ({next_key})")
-        self.go_on = QCheckBox("go to the next unreviewed after saving")
+        self.go_on = QCheckBox("open the next unreviewed slide after saving")
         self.words, self.choice = QLineEdit(), QComboBox()
         self.words.setPlaceholderText("filter by words")
         self.words.setClearButtonEnabled(True)
@@ -40,13 +40,13 @@ class WorklistTools(QWidget):
         self._lay_out()
 
     def say_folder(self, folder: Path) -> None:
-        """Name the folder of the list."""
+        """Show the name of the folder."""
         self.folder_name.setText(shortened(folder.name))
         self.folder_name.setToolTip(str(folder))
         self.fit()
 
     def say_model(self, bundle: "Bundle", folder: Path) -> None:
-        """Name the model in use."""
+        """Show the name of the loaded model."""
         self.model_name.setText(shortened(f"{folder.parent.name}/{folder.name}"))
         self.model_name.setToolTip(
             f"{folder}\n{bundle.task.wording.names.lower()} {', '.join(bundle.task.names)}\nsha256 {bundle.sha256}"
@@ -54,7 +54,19 @@ class WorklistTools(QWidget):
         self.fit()
 
     def allow(self, *, ready: bool, busy: bool, selected: bool, waiting: bool) -> None:
-        """Enable what can be done now."""
+        """Enable the buttons that can be used now, and say why others cannot.
+
+        Parameters
+        ----------
+        ready
+            Whether there are slides and a model.
+        busy
+            Whether a job runs.
+        selected
+            Whether slides are selected.
+        waiting
+            Whether a classified slide is not reviewed.
+        """
         self.run_all.setEnabled(ready and not busy)
         self.run_selected.setEnabled(ready and not busy and selected)
         for button in (self.run_all, self.run_selected):
@@ -66,12 +78,12 @@ class WorklistTools(QWidget):
         self.next.setEnabled(waiting)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """Keep room for every row: a narrow dock wraps them, and the table would cover the last."""
+        """Adapt the height: a narrow dock needs more rows, and the table must not cover them."""
         super().resizeEvent(event)
         self.fit()
 
     def fit(self) -> None:
-        """Take the height that the width asks for."""
+        """Set the height that the current width needs."""
         self.setMinimumHeight(self._flow.heightForWidth(self.width()))
 
     def _lay_out(self) -> None:
@@ -89,7 +101,7 @@ class WorklistTools(QWidget):
 
 
 def progress_text(step: Step[object]) -> str:
-    """Say how far a run is, how fast it goes and how long it will take."""
+    """Return how many slides are done, the speed and the time left, as text."""
     words = [f"{step.done} of {step.total} slides"]
     if "slides_per_min" in step.metrics:
         words.append(f"{step.metrics['slides_per_min']:.3g} slides/min")
@@ -108,5 +120,5 @@ def finished_text(entries: Sequence[Entry], name: str) -> str:
 
 
 def shortened(name: str) -> str:
-    """Keep the end of a long name, so that it does not widen the dock."""
-    return name if len(name) <= LONGEST_NAME else f"…{name[1 - LONGEST_NAME :]}"
+    """Return the end of a long name, so that it does not widen the dock."""
+    return name if len(name) <= MAX_NAME else f"…{name[1 - MAX_NAME :]}"
