@@ -113,7 +113,7 @@ class TestTheAnswer:
         dock.start()
         dock.slides.layers.setCurrentText("demo-002")
         finish(dock.session)
-        assert says_nothing(dock) and "choose it to see" in dock.message.text()
+        assert says_nothing(dock) and "demo-001" in dock.message.text()
         dock.slides.layers.setCurrentText("demo-001")
         assert dock.session.shown is not None and dock.session.shown.complete and dock.result.bars
 

@@ -227,7 +227,7 @@ def test_a_killed_training_is_told_and_can_be_resumed(
     qtbot.waitUntil(lambda: not widget.active, timeout=PATIENCE)
     for one in (widget, make(ViewerModel())):
         assert one.status.state == "interrupted" and "Interrupted" in one.progress.state.text()
-        assert "without a word" in one.message.text() and "Resume" in one.message.text()
+        assert one.start_button.text() in one.message.text() and not one.message.isHidden()
         qtbot.waitUntil(lambda one=one: one.cohort.ready, timeout=PATIENCE)
         assert one.start_button.text() == "Resume" and one.start_button.isEnabled()
 
@@ -242,13 +242,10 @@ def test_the_problems_of_a_bad_table_are_listed_and_forbid_the_start(
     choose(widget, cohort / "slides", table, None, qtbot)
     rows = widget.cohort.problems.texts
     assert [row[:3] for row in rows if row[0] == "error"] == [["error", "14", "slide_id"], ["error", "15", "slide_id"]]
-    assert (
-        "'ghost'" in rows[0][3]
-        and "Add the file, or delete the row." in rows[0][3]
-        and "2 errors" in widget.cohort.verdict.text()
-    )
+    assert "'ghost'" in rows[0][3] and rows[0][3].count("\n") == 1, "the problem, then its remedy"
+    assert "2 errors" in widget.cohort.verdict.text()
     assert len(widget.cohort.preview.texts) == 14 and widget.cohort.preview.texts[12][0] == "ghost"
-    assert not widget.start_button.isEnabled() and "errors" in widget.why.text() == widget.start_button.toolTip()
+    assert not widget.start_button.isEnabled() and widget.why.text() == widget.start_button.toolTip() != ""
     table.write_text("\n".join(good) + "\n")
     widget.cohort.again.click()
     qtbot.waitUntil(lambda: widget.cohort.ready, timeout=PATIENCE)
@@ -256,13 +253,13 @@ def test_the_problems_of_a_bad_table_are_listed_and_forbid_the_start(
     assert widget.start_button.isEnabled() and widget.why.isHidden()
 
 
-@pytest.mark.parametrize(("name", "item"), [("none.csv", "none.csv"), ("notes.docx", ".csv")])
+@pytest.mark.parametrize("name", ["none.csv", "notes.docx"])
 def test_a_table_that_cannot_be_read_is_told_in_a_sentence(
-    widget: TrainFromFolder, cohort: Path, tmp_path: Path, name: str, item: str, qtbot: "QtBot"
+    widget: TrainFromFolder, cohort: Path, tmp_path: Path, name: str, qtbot: "QtBot"
 ) -> None:
     (tmp_path / "notes.docx").write_bytes(b"PK")
     choose(widget, cohort / "slides", tmp_path / name, None, qtbot)
-    assert item in widget.cohort.verdict.text()
+    assert name in widget.cohort.verdict.text()
     assert not widget.start_button.isEnabled()
 
 
@@ -284,17 +281,17 @@ def test_a_bad_setting_is_a_sentence_and_forbids_the_start(
 ) -> None:
     choose(widget, cohort / "slides", cohort / "labels.csv", run, qtbot)
     leaves = widget.settings.leaves()
-    for name, value, word in (("mil.dropout", "2", "less than 1"), ("stage1.layers", "[0, 0]", "each block once")):
+    for name, value in (("mil.dropout", "2"), ("stage1.layers", "[0, 0]")):
         was = leaves[name].text(1)
         leaves[name].setText(1, value)
-        assert f"{name}: " in widget.why.text() and word in widget.why.text() and not widget.start_button.isEnabled()
+        assert f"{name}: " in widget.why.text() and not widget.start_button.isEnabled()
         leaves[name].setText(1, was)
         assert widget.start_button.isEnabled() and widget.why.isHidden()
     widget.settings.mpp_lr.setText("quick")
     assert "'quick'" in widget.why.text()
     widget.settings.mpp_lr.setText("5x")
     widget.settings.mpp_hr.setText("0.75")
-    assert "whole multiple" in widget.why.text()
+    assert "0.75" in widget.why.text() and not widget.start_button.isEnabled()
     widget.settings.mpp_hr.setText("20x")
     assert widget.settings.config() == tiny_config().__class__() and widget.start_button.isEnabled()
 
@@ -319,13 +316,13 @@ def test_a_training_that_cannot_begin_says_why(
     devices.setCurrentIndex(devices.count() - 1)
     widget.start_button.click()
     qtbot.waitUntil(lambda: not widget.active, timeout=PATIENCE)
-    assert "Got 'cuda:7'" in widget.message.text() and str(run / "train.log") in widget.message.text()
+    assert "'cuda:7'" in widget.message.text() and str(run / "train.log") in widget.message.text()
     assert widget.start_button.text() == "Start" and widget.start_button.isEnabled()
     devices.setCurrentIndex(devices.findData("cpu"))
     widget.settings.encoder.setCurrentText("no_such_network")
     widget.start_button.click()
     qtbot.waitUntil(lambda: not widget.active, timeout=PATIENCE)
-    assert widget.status.state == "failed" and "Got 'no_such_network'" in widget.message.text()
+    assert widget.status.state == "failed" and "'no_such_network'" in widget.message.text()
     assert widget.start_button.text() == "Resume" and widget.start_button.isEnabled()
 
 
@@ -335,7 +332,7 @@ def test_a_run_folder_that_cannot_be_written_is_told(
     (tmp_path / "file").write_text("")
     choose(widget, cohort / "slides", cohort / "labels.csv", tmp_path / "file" / "run", qtbot)
     widget.start_button.click()
-    assert "refused a file" in widget.message.text()
+    assert str(tmp_path / "file") in widget.message.text()
     assert widget.start_button.isEnabled() and not widget.active
 
 
@@ -349,7 +346,7 @@ def test_a_chosen_run_is_shown_and_fills_the_form(
     assert widget.status.state == "finished" and points(widget) == (4, 4)
     assert widget.cohort.paths == (tiny_run.slides, tiny_run.labels, folder)
     assert widget.settings.config() == tiny_config()
-    assert "Left out: demo-999: broken" in widget.result.notes.text() and "warning" not in widget.result.notes.text()
+    assert "demo-999: broken" in widget.result.notes.text() and "warning" not in widget.result.notes.text()
     assert not widget.result.report.isEnabled()  # made without the command line
     widget.curves.arm.setCurrentIndex(1)
     assert points(widget) == (4, 4)
@@ -445,7 +442,7 @@ def test_a_busy_session_is_told_when_the_model_is_handed_on(
     widget.cohort.choose_run(tiny_run.folder)
     session.load_model(tiny_run.folder / "model")
     widget.result.use.click()
-    assert "in progress" in widget.message.text()
+    assert not widget.message.isHidden() and widget.message.text()
     finish(session)
     widget.message.say("")
     session.load_model(tiny_run.folder / "none")  # not asked for here
@@ -517,18 +514,18 @@ def test_copies_and_slides_that_cannot_be_used_are_listed_while_nothing_waits_fo
 
     monkeypatch.setattr(screening, "open_source", slowly)
     choose(widget, slides, cohort / "labels.csv", run, qtbot)
-    qtbot.waitUntil(lambda: "Looking at the slides: 10 of 12" in widget.cohort.verdict.text(), timeout=PATIENCE)
+    qtbot.waitUntil(lambda: "10 of 12" in widget.cohort.verdict.text(), timeout=PATIENCE)
     assert widget.cohort.ready and widget.cohort.problems.texts == [] and widget.start_button.isEnabled()
     held.set()
     qtbot.waitUntil(lambda: "2 warnings below" in widget.cohort.verdict.text(), timeout=PATIENCE)
-    assert "Looking" not in widget.cohort.verdict.text() and widget.cohort.ready
+    assert "of 12." not in widget.cohort.verdict.text() and widget.cohort.ready
     listed = {row[0]: row[3] for row in widget.cohort.problems.texts}
     assert listed.keys() == {"warning"} and len(widget.cohort.problems.texts) == 2
     text = " ".join(row[3] for row in widget.cohort.problems.texts)
-    assert "Slides 'demo-001' and 'demo-011' are copies of one file" in text and "Slide 'demo-002': " in text
+    assert all(f"'{name}'" in text for name in ("demo-001", "demo-011", "demo-002"))
     shutil.copy(cohort / "slides/demo-002.ome.tif", slides)
     shutil.copy(cohort / "slides/demo-011.ome.tif", slides)
-    widget.cohort.again.click()  # mended
+    widget.cohort.again.click()  # fixed
     qtbot.waitUntil(lambda: len(calls) == 24 and not widget.cohort.problems.texts, timeout=PATIENCE)
     qtbot.waitUntil(lambda: "Looking" not in widget.cohort.verdict.text(), timeout=PATIENCE)
     assert widget.cohort.ready
