@@ -72,7 +72,7 @@ def test_a_training(name: str, writes: int, tiny_run: TinyRun, tmp_path: Path) -
     write_toml(tmp_path / "settings.toml", tiny_config())
     options = ["--out", run, "--config", tmp_path / "settings.toml", "--device", "cpu"]
     ended = stopped(name, writes, "train", tiny_run.slides, tiny_run.labels, *options)
-    assert ended.returncode == 130 and ended.stderr.count("Stopped. What is finished is kept") == 1
+    assert ended.returncode == 130 and ended.stderr.count("Stopped. Finished work is kept") == 1
     assert "Traceback" not in ended.stderr
     assert read_status(run).state == "stopped" and not is_running(run) and not leftovers(run)
     assert not (run / "metrics.json").exists()

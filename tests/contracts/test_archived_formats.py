@@ -198,7 +198,7 @@ class TestPrediction:
     def test_it_is_read(self, bundle: Bundle) -> None:
         out = FORMATS / "prediction-2/out"
         said = json.loads((out / "sample.json").read_text())["prediction"]
-        read = read_prediction(out, "sample", classes=bundle.classes)
+        read = read_prediction(out, "sample", task=bundle.task)
         assert read is not None and is_card(out / "sample.json")
         assert {name: json.loads(json.dumps(getattr(read, name))) for name in said} == said
         assert len(read.patches) == 6 and read.patch_attention.sum() == pytest.approx(1)

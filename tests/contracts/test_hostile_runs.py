@@ -396,7 +396,7 @@ class TestReport:
         try:
             write_report(copied, examples=2)
         except LrmilError as error:
-            assert "names of files" in str(error)
+            assert "plan.toml" in str(error)
         finally:
             (copied / "plan.toml").write_text(text)
         assert time.monotonic() - start < 120

@@ -89,7 +89,7 @@ BAD: dict[str, tuple[Callable[[Path, Path], None], str]] = {
     "torn.ome.tif": (torn, "truncated"),
     "empty.svs": (empty, "empty.svs"),
     "text.svs": (text, "OpenSlide cannot open text.svs"),
-    "folder.svs": (folder, "another folder"),
+    "folder.svs": (folder, "folder.svs is a folder"),
     "link.svs": (link_to_nowhere, "leads nowhere"),
     "no-mpp.ome.tif": (without_mpp, "um/px"),
     "implausible.ome.tif": (implausible_mpp, "0.05 to 5"),

@@ -166,9 +166,9 @@ class TestStopping:
         assert watch.poll().state == "running" and cli.main(["status", str(run)]) == 0
         assert "state: running" in capsys.readouterr().out
         assert cli.main(arguments) == 1 and f"lrmil stop {run}" in capsys.readouterr().err
-        assert cli.main(["stop", str(run)]) == 0 and "What is finished is kept" in capsys.readouterr().out
+        assert cli.main(["stop", str(run)]) == 0 and "Finished work is kept" in capsys.readouterr().out
         assert process.wait(60) == 130 and watch.poll().state == "stopped"
-        assert "Stopped. What is finished is kept" in (run / "train.log").read_text()
+        assert "Stopped. Finished work is kept" in (run / "train.log").read_text()
 
         process = start()
         wait_for(lambda: watch.poll().state == "running" and watch.poll().job != ())

@@ -92,7 +92,7 @@ class TestSplitColumn:
         for slide_id in fold.test[:2]:
             result = predict(tiny_run.slides / f"{slide_id}.ome.tif", bundle, "cpu")
             output = read_outputs(tiny_run.folder / "fold-0")["lr_student"][slide_id]
-            assert list(result.probabilities.values()) == pytest.approx(output.probabilities.tolist(), abs=1e-5)
+            assert list(result.probabilities.values()) == pytest.approx(output.values.tolist(), abs=1e-5)
         assert (
             encoder_hash(bundle.encoder) == read_card(tiny_run.folder / f"fold-0/lr/{fold.test[0]}.zarr").encoder_hash
         )
@@ -106,7 +106,7 @@ class TestSplitColumn:
         assert sorted((row["slide_id"], row["arm"]) for row in rows) == sorted((s, a) for s in fold.test for a in ARMS)
         outputs = read_outputs(tiny_run.folder / "fold-0")
         for row in rows:
-            expected = outputs[row["arm"]][row["slide_id"]].probabilities
+            expected = outputs[row["arm"]][row["slide_id"]].values
             assert [float(row["prob_negative"]), float(row["prob_positive"])] == pytest.approx(expected, abs=1e-6)
 
     def test_what_was_asked_for_is_kept(self, tiny_run: TinyRun) -> None:

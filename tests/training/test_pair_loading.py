@@ -65,7 +65,7 @@ class TestLoading:
         assert [len(batch.targets) for batch in batches] == [4, 4, 4, 4, 4, 1]
         assert len(batches) == count_batches(drawn, 4) and len(drawn) == 3
         pixels = torch.cat([batch.pixels for batch in batches])
-        targets = RegionSamples.join([batch.targets for batch in batches])
+        targets = RegionSamples.concatenate([batch.targets for batch in batches])
         expected = {}
         for item in drawn:
             with open_slide(item.slide.source.path) as slide:

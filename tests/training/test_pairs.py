@@ -61,11 +61,11 @@ class TestRegionSamples:
         uniform = replace(attended, attention_logits=None)
         assert not torch.allclose(region_samples(attended).mean, region_samples(uniform).mean, atol=0.1)
 
-    def test_take_and_join(self, tmp_path: Path) -> None:
+    def test_take_and_concatenate(self, tmp_path: Path) -> None:
         samples = region_samples(paired(tmp_path))
         rows = torch.tensor([3, 0, 2])
         some = samples.take(rows)
-        again = RegionSamples.join([samples.take(rows[:1]), samples.take(rows[1:])])
+        again = RegionSamples.concatenate([samples.take(rows[:1]), samples.take(rows[1:])])
         for taken in (some, again):
             assert np.array_equal(taken.index, samples.index[[3, 0, 2]]) and torch.equal(taken.mean, samples.mean[rows])
             assert torch.equal(taken.covered, samples.covered[rows])

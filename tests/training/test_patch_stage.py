@@ -196,7 +196,7 @@ class TestTraining:
         layers = {layer: np.zeros((1, dim), np.float16) for layer, dim in ((0, 32), (-1, 96))}
         hr = write_bag(tmp_path / "hr.zarr", np.array([[8, 8]]), np.zeros((1, 96)), layers, mpp=1.0)
         pair = PairedSlide(SlideSource("s", tmp_path / "s.tif"), lr, hr, 2)
-        with pytest.raises(SlideError, match="covered HR patches"):
+        with pytest.raises(SlideError, match="covered HR patch"):
             train([pair] * 6, tmp_path, CONFIG)
 
 

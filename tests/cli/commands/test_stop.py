@@ -13,7 +13,7 @@ pytestmark = pytest.mark.long
 class TestCommandLine:
     def test_stop_needs_a_training(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert cli.main(["stop", str(tmp_path)]) == 1
-        assert capsys.readouterr().err.startswith("lrmil stop: Expected a training at work in")
+        assert capsys.readouterr().err.startswith("lrmil stop: No training is running in")
         assert not (tmp_path / "stop").exists()
         with run_lock(tmp_path):
             assert cli.main(["stop", str(tmp_path)]) == 0
