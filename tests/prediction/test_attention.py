@@ -38,7 +38,7 @@ def test_raster_is_the_naive_loop(index: list[tuple[int, int]], step: float, y: 
     ids=["no patches", "lengths differ", "same cell twice"],
 )
 def test_raster_refuses(attention: list[float], index: NDArray[np.int64]) -> None:
-    with pytest.raises(ValueError, match="values|patch"):
+    with pytest.raises(ValueError, match=r"values|patch"):
         attention_raster(attention, index, step_level0=1, origin_yx=(0, 0))
 
 
