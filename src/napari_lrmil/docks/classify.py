@@ -34,13 +34,7 @@ OPACITY_STEP = 10  # percentage points
 
 
 class ClassifySlide(SessionDock):
-    """Shows and controls the session of the viewer. A widget that is opened again shows the same session.
-
-    Parameters
-    ----------
-    napari_viewer
-        The viewer; napari passes it by this name.
-    """
+    """Shows and controls the session of the viewer. A widget that is opened again shows the same session."""
 
     def __init__(self, napari_viewer: "Viewer", parent: QWidget | None = None) -> None:
         super().__init__(napari_viewer, parent)

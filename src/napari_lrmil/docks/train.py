@@ -4,7 +4,6 @@ The training is a process of its own, which continues when the viewer is closed.
 folder, so it can also show a run that another viewer started.
 """
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,7 @@ from lrmil.errors import LrmilError
 from lrmil.runs.control import request_stop
 from lrmil.runs.plan_file import read_plan, read_table_options
 from lrmil.runs.watch import RunStatus, RunWatch
-from napari_lrmil.jobs.training_process import LOG, has_process, last_words, may_begin, start_training
+from napari_lrmil.jobs.training_process import end_message, has_process, may_begin, may_write_report, start_training
 from napari_lrmil.state import folders
 from napari_lrmil.state.messages import explain
 from napari_lrmil.widgets.parts import MessageLine, SessionDock, Text, beside, listen, scrolling_column, titled
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 POLL = 1000  # ms
-REPORT = 300  # s to wait for the report after the end of a run
 CLASSIFY = ("napari-lrmil", "Classify slide")
 STOPPING = "Stopping after the current step. Finished work is kept; press Resume to continue later."
 
@@ -97,12 +95,12 @@ class TrainFromFolder(SessionDock):
         self.active = there or self.status.state == "running" or may_begin(self._run)
         self._pass_stop_on()
         self._show_run()
-        if self.active or self._report_is_due():
+        if self.active or may_write_report(self._run, self.status):
             self._timer.start()
             return
         self._timer.stop()
         if was != (self.status.state, False):
-            self._say_how_it_ended()
+            self._show_end()
 
     def use_model(self) -> None:
         """Load the run's model into the viewer's session and open "Classify slide"."""
@@ -204,30 +202,12 @@ class TrainFromFolder(SessionDock):
                 self._stopping = False
                 self.message.warn(explain(error))
 
-    def _report_is_due(self) -> bool:
-        """Return True if a training of another viewer has ended and may still be writing its report."""
-        if self._run is None or self.status.state != "finished" or (self._run / "report.html").exists():
-            return False
-        try:
-            return time.time() - (self._run / "metrics.json").stat().st_mtime < REPORT
-        except OSError:
-            return False
-
-    def _say_how_it_ended(self) -> None:
+    def _show_end(self) -> None:
         """Show why the training ended and what to do, unless it was stopped or is complete."""
-        run = self._run or Path()
-        words, self._stopping = last_words(run), False
-        where = f" Its full output is in {run / LOG}." if words else ""
-        if self.status.state == "failed":
-            self.message.warn(f"{self.status.message or words}{where}")
-        elif self.status.state == "interrupted":
-            said = f" Its last output: {words}." if words else ""
-            reason = "The training ended without a final status (killed, or power loss)."
-            self.message.warn(f"{reason}{said} Press Resume to continue.{where}")
-        elif self.status.state == "absent" and words:
-            self.message.warn(f"{words}{where}")
-        elif self.status.state == "finished" and not (run / "report.html").exists():
-            self.message.warn(f"The model is complete, but its report is missing. {words}{where}")
+        self._stopping = False
+        reason = end_message(self._run or Path(), self.status)
+        if reason:
+            self.message.warn(reason)
         else:
             self.message.say("")
 

@@ -12,11 +12,13 @@ from lrmil.errors import FormatError
 from lrmil.io.ownership import is_settings, require_free
 from lrmil.io.plain_files import open_plain
 from lrmil.io.settings import write_toml
+from lrmil.runs.watch import RunStatus
 
-SETTINGS, LOG = "settings.toml", "train.log"
+SETTINGS, LOG, REPORT = "settings.toml", "train.log", "report.html"
 REASON = "lrmil train: "  # the command line begins the reason of a failure with it
 MAX_BYTES = 1 << 20  # of its log that are searched, from the end
 MAX_CHARACTERS = 600  # of the reason that are shown
+REPORT_SECONDS = 300.0  # after the end of a run within which its report is expected
 START_SECONDS = 60.0  # within which a training that was started writes into its run folder
 _started: dict[Path, "subprocess.Popen[bytes]"] = {}  # by run folder; kept so that finished processes are reaped
 
@@ -95,6 +97,41 @@ def last_words(run: Path) -> str:
         return ""
     reason = text.rpartition(REASON)[2] if REASON in text else text.rpartition("\n")[2]
     return reason.strip()[:MAX_CHARACTERS]
+
+
+def may_write_report(run: Path, status: RunStatus) -> bool:
+    """Return True if a training, perhaps of another viewer, has ended and may still be writing its report."""
+    if status.state != "finished" or (run / REPORT).exists():
+        return False
+    try:
+        return time.time() - (run / "metrics.json").stat().st_mtime < REPORT_SECONDS
+    except OSError:
+        return False
+
+
+def end_message(run: Path, status: RunStatus) -> str:
+    """Return why a training ended and what to do, "" if it was stopped or is complete.
+
+    Parameters
+    ----------
+    run
+        The run folder.
+    status
+        Its last status.
+    """
+    words = last_words(run)
+    where = f" Its full output is in {run / LOG}." if words else ""
+    if status.state == "failed":
+        return f"{status.message or words}{where}"
+    if status.state == "interrupted":
+        output = f" Its last output: {words}." if words else ""
+        reason = "The training ended without a final status (killed, or power loss)."
+        return f"{reason}{output} Press Resume to continue.{where}"
+    if status.state == "absent" and words:
+        return f"{words}{where}"
+    if status.state == "finished" and not (run / REPORT).exists():
+        return f"The model is complete, but its report is missing. {words}{where}"
+    return ""
 
 
 def _detached() -> int:
