@@ -180,7 +180,7 @@ def test_a_cancelled_list_keeps_what_is_finished_and_is_resumed(
     card = case_folder(results, "demo-000", folder / "demo-000.ome.tif") / "demo-000.json"
     before = stamp_of(card)
     worklist.read_again()  # as at the next start
-    qtbot.waitUntil(lambda: worklist._scan is not None and not worklist._scan.is_running, timeout=PATIENCE)
+    qtbot.waitUntil(lambda: not worklist.scanning, timeout=PATIENCE)
     worklist.classify_all()
     finish(session)
     expected = {"broken": "failed", "demo-000": "ok", "demo-001": "ok", "demo-002": "ok"}
