@@ -1,9 +1,9 @@
-"""Take the screenshots of the documentation: the real program, real tissue, from training to review.
+"""Take the screenshots for the documentation with the real program and real tissue, from training to review.
 
     xvfb-run -a -s "-screen 0 1600x1000x24" python docs/screenshots.py --shared ../shared --work WORK
 
-Needs the shared data: mosaics of real H&E images are made of them, and the pretrained encoder is theirs.
-The pictures go to docs/screenshots, reduced in size and colours.
+Needs the shared data: the H&E images, from which mosaics are made, and the pretrained encoder. The pictures are written
+to docs/screenshots, reduced in size and colours.
 """
 
 import argparse
@@ -29,11 +29,11 @@ from napari_lrmil.docks.worklist import Worklist
 OUT = Path(__file__).parent / "screenshots"
 SLIDES = ["--train", "16", "--val", "6", "--test", "10", "--crop", "256"]
 PATIENCE = 1200.0  # seconds
-SIZE = (1200, 760)  # px of a picture: below 300 kB each
+SIZE = (1200, 760)  # px of a picture; keeps each file below 300 kB
 
 
 def main() -> None:
-    """Walk through the program as a user would, and take a picture at every stop."""
+    """Use the program as a user would, and take a picture of each step."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def train(viewer: napari.Viewer, dock: TrainFromFolder, cohort: Path, run: Path, encoder: Path) -> None:
-    """Train on the cohort; a picture while stage 2 is at work, and one at the end."""
+    """Train on the cohort; take a picture during stage 2 and one at the end."""
     shutil.rmtree(run, ignore_errors=True)
     dock.cohort.slides.setText(str(cohort / "slides"))
     dock.cohort.labels.setText(str(cohort / "labels.csv"))
@@ -78,7 +78,7 @@ def train(viewer: napari.Viewer, dock: TrainFromFolder, cohort: Path, run: Path,
 
 
 def classify(viewer: napari.Viewer, dock: ClassifySlide, slide: Path) -> None:
-    """Classify a slide of the test part."""
+    """Classify a test slide."""
     dock.slides.open_file(str(slide))
     wait(lambda: dock.slides.layer is not None)
     dock.start()
@@ -89,7 +89,7 @@ def classify(viewer: napari.Viewer, dock: ClassifySlide, slide: Path) -> None:
 
 
 def review(viewer: napari.Viewer, dock: ClassifySlide) -> None:
-    """Look at the third patch and write the review down."""
+    """Go to the third patch and save a review."""
     for _ in range(3):
         dock.gallery.step(1)
     dock.review.agree.setChecked(True)
@@ -100,10 +100,10 @@ def review(viewer: napari.Viewer, dock: ClassifySlide) -> None:
 
 
 def error(viewer: napari.Viewer, dock: ClassifySlide, path: Path, cohort: Path) -> None:
-    """Classify a slide that was cut off in the middle while it was being looked at."""
+    """Classify a slide whose file was truncated while it was open."""
     whole = sorted((cohort / "slides").glob("test-*0.ome.tif"))[0].read_bytes()
     path.write_bytes(whole)
-    with contextlib.chdir(path.parent):  # the picture shows a name, not where it was taken
+    with contextlib.chdir(path.parent):  # so that the picture shows a name without its folder
         dock.slides.open_file(path.name)
         path.write_bytes(whole[: len(whole) // 6])
         dock.start()
@@ -134,7 +134,7 @@ def worklist(viewer: napari.Viewer, dock: ClassifySlide, cohort: Path, work: Pat
 
 
 def make_cohort(shared: Path, cohort: Path) -> Path:
-    """Make the cohort once."""
+    """Make the cohort unless it exists, and return its folder."""
     if not (cohort / "labels.csv").exists():
         script, manifest = shared / "tools/make_cohort.py", shared / "data/glas/manifest.csv"
         command = [sys.executable, script, "--manifest", manifest, "--out", cohort, *SLIDES]
@@ -143,31 +143,31 @@ def make_cohort(shared: Path, cohort: Path) -> Path:
 
 
 def open_dock(viewer: napari.Viewer, name: str) -> QWidget:
-    """Open a dock by its name in the manifest."""
+    """Open a dock by its name in the manifest, and return its widget."""
     _, widget = viewer.window.add_plugin_dock_widget("napari-lrmil", name)
     pause(1.0)
     return widget
 
 
 def scroll(dock: QWidget, part: QWidget) -> None:
-    """Bring a part of a dock to the top of what is seen."""
+    """Scroll a part of a dock to the top of the visible area."""
     area = dock.findChild(QScrollArea)
     pause(0.5)
-    place = part.mapTo(area.widget(), part.rect().topLeft())
-    area.verticalScrollBar().setValue(place.y() - 24)
+    corner = part.mapTo(area.widget(), part.rect().topLeft())
+    area.verticalScrollBar().setValue(corner.y() - 24)
 
 
 def wait(done: Callable[[], bool]) -> None:
-    """Let the program work until `done`."""
+    """Let the program run until `done` returns True."""
     end = time.monotonic() + PATIENCE
     while not done():
         if time.monotonic() > end:
-            raise SystemExit("Expected the program to get there. It did not in time.")
+            raise SystemExit(f"The program did not finish the step within {PATIENCE:.0f} s.")
         pause(0.05)
 
 
 def pause(seconds: float) -> None:
-    """Let the program work."""
+    """Let the program run for some seconds."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         QApplication.processEvents()
@@ -175,7 +175,7 @@ def pause(seconds: float) -> None:
 
 
 def take(viewer: napari.Viewer, name: str) -> None:
-    """Write a picture of the whole window."""
+    """Write a picture of the whole window to `OUT`."""
     pause(2.0)
     pixels = np.asarray(viewer.screenshot(canvas_only=False, flash=False))[..., :3]
     picture = Image.fromarray(pixels).resize(SIZE, Image.Resampling.LANCZOS).quantize(160, dither=Image.Dither.NONE)
