@@ -5,6 +5,7 @@ of its entry. Then run this file (PYTHONPATH=src:tests) to rewrite messages.md, 
 check the class of an error, its reason and the item that it names, not its sentences.
 """
 
+import argparse
 import errno
 import json
 import re
@@ -17,6 +18,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lrmil.cli.commands import export, stop
+from lrmil.cli.options import config_of, mpp_of, slides_of
+from lrmil.cli.parser import build_parser
 from lrmil.configs import TrainConfig, from_dict, with_settings
 from lrmil.demo.synthetic import make_cohort_steps
 from lrmil.errors import LrmilError
@@ -551,6 +555,46 @@ def _(folder: Path) -> object:
 def _(folder: Path) -> object:
     write_plan(folder, TrainConfig(), "slides", "labels.csv")
     return write_report(folder)
+
+
+# cli
+
+
+def parsed(*arguments: object) -> argparse.Namespace:
+    """Return the options of a command line."""
+    return build_parser().parse_args([str(argument) for argument in arguments])
+
+
+@promised("cli: a folder without slides")
+def _(folder: Path) -> object:
+    return slides_of(parsed("inspect", folder))
+
+
+@promised("cli: a list of checksums of other slides")
+def _(folder: Path) -> object:
+    (folder / "a.svs").touch()
+    (folder / "sums.txt").write_text(f"{'0' * 64}  b.svs\n")
+    return slides_of(parsed("inspect", folder, "--checksums", folder / "sums.txt"))
+
+
+@promised("cli: um/px that no scanner has")
+def _(folder: Path) -> object:
+    return mpp_of(parsed("inspect", folder, "--mpp", "6"))
+
+
+@promised("cli: a setting without a value")
+def _(folder: Path) -> object:
+    return config_of(parsed("train", folder, "labels.csv", "--out", folder, "--set", "folds"))
+
+
+@promised("cli: a folder without features")
+def _(folder: Path) -> object:
+    return export.run(parsed("export", folder, "--to", "trident", "--out", folder / "h5"))
+
+
+@promised("cli: no training to stop")
+def _(folder: Path) -> object:
+    return stop.run(parsed("stop", folder))
 
 
 @pytest.mark.parametrize("name", sorted(PROVOKED))
