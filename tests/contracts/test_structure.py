@@ -1,0 +1,110 @@
+"""Tests mirror the rooms, and no module or function grows beyond what a reader takes in."""
+
+import ast
+from pathlib import Path
+from statistics import median
+
+from support.paths import REPOSITORY
+
+SRC, TESTS = REPOSITORY / "src", REPOSITORY / "tests"
+LONGEST_MODULE, MEDIAN_MODULE, LONGEST_FUNCTION = 350, 120, 60  # lines; of a function without its docstring
+MODULES = sorted(path for path in SRC.rglob("*.py") if path.name not in ("__init__.py", "__main__.py"))
+
+# Modules whose tests are elsewhere: the file, or the folder, that tests them.
+TESTED_ELSEWHERE = {
+    # Values without behaviour.
+    "lrmil/prediction/options.py": "prediction/test_batch.py",
+    "lrmil/prediction/prediction.py": "prediction/test_inference.py",
+    # Stages that mean something only in a whole training.
+    "lrmil/runs/fold_task.py": "runs/test_changes.py",
+    "lrmil/runs/fold_training.py": "runs/test_train.py",
+    "lrmil/runs/folds.py": "runs/test_train.py",
+    # The commands of a whole chain.
+    "lrmil/cli/commands/demo.py": "contracts/test_users_files.py",
+    "lrmil/prediction/evaluation.py": "cli/commands/test_evaluate.py",
+    # Parts of a dock are tested as the user meets them: in the dock.
+    "napari_lrmil/widgets/classify": "napari/docks/test_classify.py",
+    "napari_lrmil/widgets/train": "napari/docks/test_train.py",
+    "napari_lrmil/widgets/worklist": "napari/docks/test_worklist.py",
+    "napari_lrmil/widgets/parts.py": "napari/docks/test_classify.py",
+    "napari_lrmil/widgets/device_box.py": "napari/docks/test_classify.py",
+    "napari_lrmil/session/worklist_viewer.py": "napari/docks/test_worklist.py",
+    "napari_lrmil/jobs/jobs.py": "napari/session/test_session.py",
+    "napari_lrmil/layers/completeness.py": "napari/layers/test_reader.py",
+    "napari_lrmil/layers/slides.py": "napari/docks/test_chosen_slide.py",
+    "napari_lrmil/state/review_log.py": "napari/widgets/classify/test_review_box.py",
+    "napari_lrmil/state/shown.py": "napari/jobs/test_classify_list.py",
+}
+# Tests of what no single module does: why they have a file of their own.
+WITHOUT_MODULE = {
+    "cli/test_main.py": "the function `main`, which is in `__init__`",
+    "models/encoders/test_pathology_encoders.py": "stand-ins of large encoders through extraction and training",
+    "napari/docks/test_chosen_slide.py": "both docks agree about the slide that is chosen",
+    "napari/docks/test_display.py": "what needs a canvas",
+    "napari/docks/test_slide_errors.py": "sentences of the core arrive in the windows",
+    "napari/docks/test_worklist_faults.py": "faults of slides and folders in the table",
+    "napari/docks/test_worklist_files.py": "no file of the user is lost",
+    "napari/test_manifest.py": "the manifest, which is no module",
+    "napari/test_windows.py": "a fixture of the tests",
+    "prediction/test_edited_predictions.py": "answers that someone edited, from file to run",
+    "runs/test_bad_cohort.py": "a cohort of which a fifth is bad",
+    "slides/readers/test_sparse_tiles.py": "tiles that were never written, over all levels of a slide",
+    "slides/readers/test_vendor_formats.py": "formats of scanners, over all readers",
+    "slides/test_copied_metadata.py": "metadata of another picture, from the file to the um/px",
+    "tasks/test_new_task.py": "a task that only tests know, from label to score",
+}
+
+
+def mirror_of(module: Path) -> str:
+    """The name of a module's test file, below `tests`."""
+    package, *rooms, name = module.relative_to(SRC).parts
+    return "/".join([*(["napari"] if package == "napari_lrmil" else []), *rooms, f"test_{name}"])
+
+
+def place_elsewhere(module: Path) -> str | None:
+    """What tests a module that has no test file of its own."""
+    name = module.relative_to(SRC).as_posix()
+    return next((test for at, test in TESTED_ELSEWHERE.items() if name == at or name.startswith(at + "/")), None)
+
+
+def test_a_module_has_a_test_file() -> None:
+    bare = [mirror_of(one) for one in MODULES if not (TESTS / mirror_of(one)).is_file() and not place_elsewhere(one)]
+    assert bare == [], "Write these files, or say in TESTED_ELSEWHERE what tests their modules."
+
+
+def test_a_test_file_has_a_module() -> None:
+    mirrored = {mirror_of(module) for module in MODULES}
+    found = {path.relative_to(TESTS).as_posix() for path in TESTS.rglob("test_*.py")}
+    stray = {name for name in found - mirrored if not name.startswith("contracts/")}
+    assert stray == WITHOUT_MODULE.keys(), "Name a test file after its module, or say in WITHOUT_MODULE why not."
+
+
+def test_exceptions_are_needed_and_name_what_is_there() -> None:
+    assert [test for test in TESTED_ELSEWHERE.values() if not (TESTS / test).is_file()] == []
+    covered = {at: [m for m in MODULES if m.relative_to(SRC).is_relative_to(at)] for at in TESTED_ELSEWHERE}
+    idle = [at for at, its in covered.items() if all((TESTS / mirror_of(one)).is_file() for one in its)]
+    assert idle == [], "these modules have test files of their own, or are gone"
+
+
+def test_a_module_is_read_in_one_go() -> None:
+    lines = {path.relative_to(SRC).as_posix(): len(path.read_text("utf-8").splitlines()) for path in MODULES}
+    assert {name: count for name, count in lines.items() if count > LONGEST_MODULE} == {}
+    assert median(lines.values()) <= MEDIAN_MODULE
+
+
+def test_a_function_is_read_in_one_go() -> None:
+    long = {}
+    for path in SRC.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and length(node) > LONGEST_FUNCTION:
+                long[f"{path.relative_to(SRC).as_posix()}: {node.name}"] = length(node)
+    assert long == {}
+
+
+def length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of a function without its docstring."""
+    lines = (function.end_lineno or 0) - function.lineno + 1
+    if ast.get_docstring(function) is None:
+        return lines
+    text = function.body[0]
+    return lines - ((text.end_lineno or 0) - text.lineno + 1)
