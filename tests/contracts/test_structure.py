@@ -29,11 +29,8 @@ TESTED_ELSEWHERE = {
     "napari_lrmil/widgets/parts.py": "napari/docks/test_classify.py",
     "napari_lrmil/widgets/device_box.py": "napari/docks/test_classify.py",
     "napari_lrmil/session/worklist_viewer.py": "napari/docks/test_worklist.py",
-    "napari_lrmil/jobs/jobs.py": "napari/session/test_session.py",
-    "napari_lrmil/layers/completeness.py": "napari/layers/test_reader.py",
     "napari_lrmil/layers/slides.py": "napari/docks/test_chosen_slide.py",
     "napari_lrmil/state/review_log.py": "napari/widgets/classify/test_review_box.py",
-    "napari_lrmil/state/shown.py": "napari/jobs/test_classify_list.py",
 }
 # Tests of what no single module does: why they have a file of their own.
 WITHOUT_MODULE = {
