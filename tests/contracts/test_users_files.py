@@ -291,7 +291,7 @@ class TestOnRuns:
         lose_nothing(seed, place, run, names_of(["demo-000"], *RUN), again)
 
     def test_demo(self, seed: int, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        for name, value in (("SLIDES", 12), ("SIZE", 1024), ("SETTINGS", TINY)):
+        for name, value in (("SLIDES", 12), ("SIZE", 1028), ("SETTINGS", TINY)):
             monkeypatch.setattr(demo_cohort, name, value)
         out = place / "demo"
         out.mkdir()
@@ -335,7 +335,7 @@ def _untrained(*_: object, **__: object) -> None:
 @pytest.mark.parametrize("seed", range(8))
 def test_the_small_demonstration(seed: int, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lrmil.demo.model.make_cohort_steps", _untrained)
-    monkeypatch.setattr("lrmil.demo.slide.SIDE", 1024)
+    monkeypatch.setattr("lrmil.demo.slide.SIDE", 1028)
 
     def run() -> None:
         with suppress(Untrained):
