@@ -12,15 +12,11 @@ from lrmil.slides.source import SlideSource
 from support.paths import REPOSITORY
 from support.runs import TinyRun, tiny_config
 from support.shared_folders import shared_folder
+from support.slides import COHORT_SIDE
 
 # Cores are shared between tests: how long an example takes says nothing about the code.
 settings.register_profile("shared cores", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared cores")
-
-
-# Pixels. A level of 1024 / 4 is one whole tile, which may be padding: opening such a slide compares the pixels of its
-# levels, for 0.1 s. Other tests are about that; these slides are opened thousands of times.
-COHORT_SIDE = 1028
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

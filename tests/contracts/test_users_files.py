@@ -30,7 +30,7 @@ from lrmil.reviews.log import Review, append_review
 from lrmil.slides.source import SlideSource
 from lrmil.steps import last
 from support.runs import TINY, TinyRun, tiny_bundle, tiny_encoder
-from support.slides import write_ome_zarr_slide
+from support.slides import COHORT_SIDE, write_ome_zarr_slide
 
 CPU = ("--device", "cpu")
 SLIDE_ENDINGS = (
@@ -291,7 +291,7 @@ class TestOnRuns:
         lose_nothing(seed, place, run, names_of(["demo-000"], *RUN), again)
 
     def test_demo(self, seed: int, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        for name, value in (("SLIDES", 12), ("SIZE", 1028), ("SETTINGS", TINY)):
+        for name, value in (("SLIDES", 12), ("SIZE", COHORT_SIDE), ("SETTINGS", TINY)):
             monkeypatch.setattr(demo_cohort, name, value)
         out = place / "demo"
         out.mkdir()

@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 
 PATIENT = "Zzyzx-Canary-7731"  # stands for a patient's name: in no other text
 
+# Pixels. A level of 1024 / 4 is one whole tile, which may be padding: opening such a slide compares the pixels of its
+# levels, for 0.1 s. Other tests are about that; these slides are opened thousands of times.
+COHORT_SIDE = 1028
+
 
 def coordinate_pixels(height: int, width: int) -> NDArray[np.uint8]:
     """Make an image that tells where one is: red grows with y, green with x (one grey value in 4 px), blue is 128."""
