@@ -9,21 +9,29 @@ import argparse
 import errno
 import json
 import re
+import shutil
 import struct
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from lrmil.cli.commands import export, stop
 from lrmil.cli.options import config_of, mpp_of, slides_of
 from lrmil.cli.parser import build_parser
-from lrmil.configs import TrainConfig, from_dict, with_settings
+from lrmil.cohorts.cohort import validate_cohort
+from lrmil.cohorts.mpp_table import read_mpp_table
+from lrmil.cohorts.screening import Screened, near_duplicates
+from lrmil.configs import FitConfig, TrainConfig, from_dict, with_settings
 from lrmil.demo.synthetic import make_cohort_steps
 from lrmil.errors import LrmilError
+from lrmil.features.encoding import Encoded, concatenate
+from lrmil.features.slide_features import require_readable, unreadable_note
+from lrmil.features.store import read_card, read_features, require_one_kind
 from lrmil.geometry import Grid, resolution_ratio
 from lrmil.io import atomic, documents, locks, plain_files, untrusted
 from lrmil.io.ownership import is_prediction_table
@@ -38,16 +46,25 @@ from lrmil.models.finite import require_finite
 from lrmil.patches.mask_files import require_mask_writable
 from lrmil.patches.masks import find_masks, read_mask
 from lrmil.patches.tissue import find_tissue
+from lrmil.prediction.inference import predict_steps
+from lrmil.prediction.table import PredictionTable
 from lrmil.raster import Raster
 from lrmil.reports.run_report import write_report
 from lrmil.reviews.log import Review, append_review, read_reviews, require_reviews
-from lrmil.runs.plan_file import write_plan
+from lrmil.runs.artefacts import key_of
+from lrmil.runs.changes import PreviousRun, changes_since
+from lrmil.runs.control import request_stop, run_lock
+from lrmil.runs.plan_file import read_plan, write_plan
 from lrmil.slides.checksums import Checksum, read_checksums, verify
+from lrmil.slides.failures import duplicate_names, failure_of, require_short_name
 from lrmil.slides.identity import unchanged
 from lrmil.slides.inputs import Inputs
+from lrmil.slides.local_processes import DIED
 from lrmil.slides.resolution import parse_mpp
 from lrmil.slides.slide import open_slide
 from lrmil.slides.source import SlideSource
+from lrmil.tasks.classification import Classification
+from lrmil.training.loop import FitRun, fit_steps
 from support.pictures import picture
 from support.runs import tiny_bundle
 from support.slides import coordinate_pixels, overwrite, segment_of, write_ome_zarr_slide, write_pyramid
@@ -595,6 +612,229 @@ def _(folder: Path) -> object:
 @promised("cli: no training to stop")
 def _(folder: Path) -> object:
     return stop.run(parsed("stop", folder))
+
+
+# features
+
+
+@promised("features: a folder without features")
+def _(folder: Path) -> object:
+    return read_card(folder)
+
+
+@promised("features: a chunk that is missing")
+def _(folder: Path) -> object:
+    sample = Path(__file__).parents[1] / "formats/features-1/sample.zarr"
+    shutil.copytree(sample, folder / "a.zarr")
+    shutil.rmtree(folder / "a.zarr/features/c")
+    return read_features(folder / "a.zarr")
+
+
+@promised("features: two encoders in one folder")
+def _(folder: Path) -> object:
+    return require_one_kind(folder, ("ab" * 32, 2.0, 256), ("cd" * 32, 2.0, 256))
+
+
+@promised("features: a slide without patches")
+def _(folder: Path) -> object:
+    return require_readable(0, 0, 0.2)
+
+
+@promised("features: too many unreadable patches")
+def _(folder: Path) -> object:
+    return require_readable(3, 10, 0.2)
+
+
+@promised("features: no readable patch")
+def _(folder: Path) -> object:
+    nothing = np.zeros(0, np.int64)
+    return concatenate([Encoded(nothing, np.zeros((0, 2), np.float32), (), np.arange(12))])
+
+
+@promised("features: a note about unreadable patches")
+def _(folder: Path) -> object:
+    return unreadable_note(3, 100)[0]
+
+
+# failures of slides
+
+
+@promised("slides: not enough memory")
+def _(folder: Path) -> object:
+    return failure_of(MemoryError(), SlideSource("a", folder / "a.svs")).message
+
+
+@promised("slides: a file without permission")
+def _(folder: Path) -> object:
+    error = PermissionError(errno.EACCES, "Permission denied", str(folder / "a.svs"))
+    return failure_of(error, SlideSource("a", folder / "a.svs")).message
+
+
+@promised("slides: an unexpected error")
+def _(folder: Path) -> object:
+    return failure_of(KeyError("x"), SlideSource("a", folder / "a.svs")).message
+
+
+@promised("slides: two slides of one name")
+def _(folder: Path) -> object:
+    sources = [SlideSource("a", folder / name) for name in ("a.svs", "a.tif")]
+    return duplicate_names(sources)[folder / "a.svs"].message
+
+
+@promised("slides: a name that is too long")
+def _(folder: Path) -> object:
+    return require_short_name("x" * 300)
+
+
+@promised("slides: a process that died")
+def _(folder: Path) -> object:
+    return DIED.message
+
+
+# training, prediction, runs
+
+
+@promised("training: a loss that is not finite")
+def _(folder: Path) -> object:
+    def losses(epoch: int, generator: torch.Generator) -> Iterator[dict[str, torch.Tensor]]:
+        yield {"loss": torch.tensor(torch.nan)}
+
+    run = FitRun(0, folder / "a.checkpoint.safetensors", "key", torch.device("cpu"))
+    module, config = torch.nn.Linear(1, 1), FitConfig()
+    job = ("fold-0", "teacher")
+    return list(fit_steps(job, module, run, epoch_losses=losses, steps_per_epoch=1, validate=dict, config=config))
+
+
+@promised("prediction: um/px with an open slide")
+def _(folder: Path) -> object:
+    with open_slide(slide_without_mpp(folder), 0.5) as slide:
+        return list(predict_steps(slide, tiny_bundle(), "cpu", 0.5))
+
+
+@promised("prediction: the table of a training run")
+def _(folder: Path) -> object:
+    (folder / "predictions.csv").write_text("slide_id,case_id,fold,arm,label,prob_no,prob_yes\n")
+    return PredictionTable(folder / "predictions.csv", Classification(("no", "yes")))
+
+
+@promised("runs: a folder that is not a run")
+def _(folder: Path) -> object:
+    return read_plan(folder)
+
+
+@promised("runs: a run of a later version")
+def _(folder: Path) -> object:
+    (folder / "plan.toml").write_text('format = "lrmil.run/9"\n')
+    return read_plan(folder)
+
+
+@promised("runs: another training in the folder")
+def _(folder: Path) -> object:
+    with run_lock(folder), run_lock(folder):
+        return None
+
+
+@promised("runs: no run to stop")
+def _(folder: Path) -> object:
+    return request_stop(folder / "run")
+
+
+@promised("runs: an artefact without a key")
+def _(folder: Path) -> object:
+    (folder / "artefact.json").write_text("{}")
+    return key_of(folder)
+
+
+@promised("runs: a changed setting")
+def _(folder: Path) -> object:
+    cohort = validate_cohort(*slides_and_table(folder, ["a", "b"], "slide_id,label\na,yes\nb,no\n"), folds=None).cohort
+    assert cohort is not None
+    previous = PreviousRun(TrainConfig(), {}, {}, frozenset(cohort.by_id), cohort.classes)
+    return changes_since(previous, with_settings(TrainConfig(), {"mil.hidden_dim": 64}), cohort, [])[0]
+
+
+# cohorts
+
+
+def slides_and_table(folder: Path, names: list[str], table: str) -> tuple[Path, Path]:
+    """Write a folder of empty slides and a labels table."""
+    (folder / "slides").mkdir()
+    for name in names:
+        (folder / f"slides/{name}.svs").touch()
+    (folder / "labels.csv").write_text(table)
+    return folder / "slides", folder / "labels.csv"
+
+
+def problem_in(folder: Path, names: list[str], table: str, *, folds: int | None = None) -> str:
+    """Return the first problem of a cohort, with its remedy."""
+    problem = validate_cohort(*slides_and_table(folder, names, table), folds=folds).problems[0]
+    return f"{problem.message} {problem.hint}"
+
+
+@promised("cohorts: a folder without slides")
+def _(folder: Path) -> object:
+    return problem_in(folder, [], "slide_id,case_id,label\n")
+
+
+@promised("cohorts: a table without labels")
+def _(folder: Path) -> object:
+    return problem_in(folder, ["a"], "slide_id,case_id,stain\na,p,HE\n")
+
+
+@promised("cohorts: a table without cases")
+def _(folder: Path) -> object:
+    return problem_in(folder, ["a", "b"], "slide_id,label\na,yes\nb,no\n")
+
+
+@promised("cohorts: a row without a slide")
+def _(folder: Path) -> object:
+    return problem_in(folder, ["a1"], "slide_id,case_id,label\na1,p,yes\na2,q,no\n")
+
+
+@promised("cohorts: a slide without a row")
+def _(folder: Path) -> object:
+    return problem_in(folder, ["a", "b"], "slide_id,case_id,label\na,p,yes\n")
+
+
+@promised("cohorts: a row without a label")
+def _(folder: Path) -> object:
+    return problem_in(folder, ["a"], "slide_id,case_id,label\na,p,NA\n")
+
+
+@promised("cohorts: too few cases")
+def _(folder: Path) -> object:
+    return problem_in(folder, ["a", "b"], "slide_id,case_id,label\na,p,yes\nb,q,no\n", folds=5)
+
+
+@promised("cohorts: two labels of a slide")
+def _(folder: Path) -> object:
+    return problem_in(folder, ["a"], "slide_id,case_id,label\na,p,yes\na,p,no\n")
+
+
+@promised("cohorts: two labels of a case")
+def _(folder: Path) -> object:
+    return problem_in(folder, ["a", "b"], "slide_id,case_id,label\na,p,yes\nb,p,no\n")
+
+
+@promised("cohorts: a copy of a slide with another label")
+def _(folder: Path) -> object:
+    paths = slides_and_table(folder, ["a", "b"], "slide_id,case_id,label\na,p,yes\nb,q,no\n")
+    cohort = validate_cohort(*paths, folds=None).cohort
+    assert cohort is not None
+    (problem,) = near_duplicates([Screened(name, fingerprint="f") for name in ("a", "b")], cohort)
+    return f"{problem.message} {problem.hint}"
+
+
+@promised("cohorts: um/px for other slides")
+def _(folder: Path) -> object:
+    (folder / "mpp.csv").write_text("slide_id,mpp\nb,0.5\n")
+    return read_mpp_table(folder / "mpp.csv", ["a"])
+
+
+@promised("cohorts: two um/px of a slide")
+def _(folder: Path) -> object:
+    (folder / "mpp.csv").write_text("slide_id,mpp\na,0.5\na,0.25\n")
+    return read_mpp_table(folder / "mpp.csv", ["a"])
 
 
 @pytest.mark.parametrize("name", sorted(PROVOKED))

@@ -118,7 +118,7 @@ def predict_steps(
     """
     start = time.perf_counter()
     if isinstance(slide, Slide) and mpp is not None:
-        raise ConfigError("mpp cannot be used with an open slide. Pass it to open_slide instead.")
+        raise ConfigError("Pass mpp to open_slide: an open slide already has its resolution.")
     options = PredictOptions(
         device=device, batch_size=batch_size, threads=threads, uncertain_below=uncertain_below, live=live
     )

@@ -97,7 +97,8 @@ def _read(folder: Path) -> dict[str, object]:
         document = read_toml_document(folder / "plan.toml")
         found = document["format"]
     except (OSError, KeyError, ValueError) as error:
-        raise FormatError(f"{folder} is not a run folder with a plan.toml: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise FormatError(f"There is no run in {folder}: plan.toml cannot be read ({reason}).") from error
     if found != FORMAT:
         raise FormatError(
             f"Expected the format {FORMAT} in {folder}. Got {found!r}. Update lrmil, or train again in another folder."

@@ -72,7 +72,7 @@ def failure_of(error: Exception, source: SlideSource) -> Failure:
         return Failure(reason, without_folder(error, source.path))
     log.info("%s: unexpected", source.slide_id, exc_info=error)
     if isinstance(error, OSError):
-        text = without_folder(LrmilError(str(error)), source.path)
+        text = without_folder(LrmilError(error.strerror or str(error)), source.path)
         return Failure(reason, f"The file cannot be read: {text}. Check its permissions, and that its disk is mounted.")
     if isinstance(error, MemoryError):
         return Failure(
