@@ -69,11 +69,16 @@ def draw_validation(
     for case in sorted(cases):
         for label in cases[case]:
             members.setdefault(label, []).append(case)
-    if any(len(its) < MIN_FIT_CASES for its in members.values()):
+    if any(len(class_cases) < MIN_FIT_CASES for class_cases in members.values()):
         return None
-    wanted = {label: min(max(1, round(val_fraction * len(its))), len(its) - 1) for label, its in members.items()}
+    wanted = {
+        label: min(max(1, round(val_fraction * len(class_cases))), len(class_cases) - 1)
+        for label, class_cases in members.items()
+    }
     for attempt in range(RETRIES):
-        most = wanted if attempt < RETRIES / 2 else {label: len(its) - 1 for label, its in members.items()}
+        most = (
+            wanted if attempt < RETRIES / 2 else {label: len(class_cases) - 1 for label, class_cases in members.items()}
+        )
         drawn: set[str] = set()
         counts = dict.fromkeys(members, 0)
         for label in sorted(
@@ -83,10 +88,10 @@ def draw_validation(
                 case = members[label][index]
                 if counts[label] >= wanted[label]:
                     break
-                if case not in drawn and all(counts[its] < most[its] for its in cases[case]):
+                if case not in drawn and all(counts[other] < most[other] for other in cases[case]):
                     drawn.add(case)
-                    counts |= {its: counts[its] + 1 for its in cases[case]}
-        if all(0 < counts[label] < len(its) for label, its in members.items()):
+                    counts |= {other: counts[other] + 1 for other in cases[case]}
+        if all(0 < counts[label] < len(class_cases) for label, class_cases in members.items()):
             return drawn
     return None
 

@@ -99,10 +99,24 @@ def normal_name(name: str) -> str:
 
 
 def find_columns(table: Table, options: TableOptions, problems: list[Problem]) -> dict[str, int]:
-    """Give the place of each role's column; what is wrong with the header is added to `problems`.
+    """Find the column of each role.
 
-    A column of a role's own name wins over its aliases, and a chosen one over both. Without a column for slides, but
-    with columns for cases and labels, each row stands for a patient.
+    A chosen column takes precedence over a column with the name of the role, and that over its aliases. Without a
+    column of slides, but with columns of cases and labels, each row stands for a patient.
+
+    Parameters
+    ----------
+    table
+        The table.
+    options
+        Chosen columns.
+    problems
+        Problems of the header are appended.
+
+    Returns
+    -------
+    dict
+        Role -> index of its column, from 0.
     """
     header = table.records[0]
     indices: dict[str, int] = {}
@@ -124,8 +138,8 @@ def _chosen(header: Sequence[str], role: str, chosen: str, problems: list[Proble
     found = found or [index for index, name in enumerate(header) if normal_name(name) == normal_name(chosen)]
     if len(found) == 1:
         return found[0]
-    came = f"{len(found)} columns of that name" if found else f"the columns {_listed(header)}"
-    message = f"Expected one column '{chosen}', chosen for {role}; got {came}."
+    given = f"{len(found)} columns of that name" if found else f"the columns {_listed(header)}"
+    message = f"Expected one column '{chosen}', chosen for {role}; got {given}."
     problems.append(
         Problem(1, chosen, message, "Choose a column that occurs once in row 1, spelled as there.", "error")
     )

@@ -167,16 +167,16 @@ def _cell(cells: Sequence[str], index: int | None) -> str | None:
     return None if value.casefold() in EMPTY else value
 
 
-def _taken(came: str) -> str:
-    return ", which stands for a missing value" if came else ""
+def _missing_value(given: str) -> str:
+    return ", which stands for a missing value" if given else ""
 
 
-def _label_remedy(came: str) -> str:
+def _label_remedy(given: str) -> str:
     """Return the remedy for a missing label; words such as None and NA may be meant as a class."""
-    if not came or came.startswith("#"):
+    if not given or given.startswith("#"):
         return "Give a label or delete the row."
     return (
-        f"Delete the row if its label is unknown. If '{came}' is a class, rename it in every row, such as to 'other'."
+        f"Delete the row if its label is unknown. If '{given}' is a class, rename it in every row, such as to 'other'."
     )
 
 
@@ -207,8 +207,10 @@ def _row(
         return None
     named = f"slide '{slide_id}'" if slide_id else f"case '{value['case_id']}'"
     if "label" in indices and value["label"] is None:
-        came = _text(cells, indices["label"])
-        add("label", f"Expected {task.expects} for {named}; got '{came}'{_taken(came)}.", _label_remedy(came))
+        given = _text(cells, indices["label"])
+        add(
+            "label", f"Expected {task.expects} for {named}; got '{given}'{_missing_value(given)}.", _label_remedy(given)
+        )
     elif value["label"] is not None and not task.is_label(value["label"]):
         hint = f"Write {task.expects}, or delete the row."
         add("label", f"Expected {task.expects} for {named}; got '{value['label']}'.", hint)

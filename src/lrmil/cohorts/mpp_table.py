@@ -92,12 +92,12 @@ def _index_of(table: Table, role: str, notes: list[str]) -> int:
         notes.append(f"The column '{header[own[0]]}' names the slides, {others} not.")
         indices = own
     if len(indices) > 1:
-        came = " and ".join(f"'{header[index]}'" for index in indices)
-        raise CohortError(f"Expected one column for {role} in {table.title}; got {came}. Rename the wrong one.")
+        given = " and ".join(f"'{header[index]}'" for index in indices)
+        raise CohortError(f"Expected one column for {role} in {table.title}; got {given}. Rename the wrong one.")
     if not indices:
-        came = ", ".join(name for name in header if name)
+        given = ", ".join(name for name in header if name)
         raise CohortError(
-            f"Expected the columns slide_id and mpp in {table.title}{table.sheet_hint}; got {came}. "
+            f"Expected the columns slide_id and mpp in {table.title}{table.sheet_hint}; got {given}. "
             "Rename them in row 1."
         )
     return indices[0]

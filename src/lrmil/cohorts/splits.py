@@ -164,7 +164,7 @@ def _drawn_tests(cohort: Cohort, folds: int, seed: int) -> dict[str, set[str]]:
             f"Expected at least {folds} cases of every class; the smallest has {smallest}. Lower --folds or add cases."
         )
     if _are_pure(cases):
-        names, labels = list(cases), [its[0] for its in cases.values()]
+        names, labels = list(cases), [labels_of_case[0] for labels_of_case in cases.values()]
         drawn = StratifiedKFold(folds, shuffle=True, random_state=seed).split(names, labels)
         tests = [{names[index] for index in test} for _, test in drawn]
     elif (mixed := draw_tests(grouped, folds, seed)) is not None:
@@ -197,18 +197,18 @@ def _draw_val(
     rng: np.random.Generator,
 ) -> set[str]:
     members = {label: [case for case, labels in cases.items() if label in labels] for label in classes}
-    for label, its in members.items():
-        if len(its) < 2:
+    for label, class_cases in members.items():
+        if len(class_cases) < 2:
             raise CohortError(
                 f"Expected two cases of class '{label}' besides the tested ones in '{name}' (one to train on, one to "
-                f"validate on); got {len(its)}. Add cases of that class, or change the folds."
+                f"validate on); got {len(class_cases)}. Add cases of that class, or change the folds."
             )
     if _are_pure(cases):
         pure = set[str]()
         for label in order_before_numbers(classes):  # whichever is the positive class, the draw is the same
-            its = members[label]
-            count = min(max(1, round(val_fraction * len(its))), len(its) - 1)
-            pure.update(its[index] for index in rng.choice(len(its), count, replace=False))
+            class_cases = members[label]
+            count = min(max(1, round(val_fraction * len(class_cases))), len(class_cases) - 1)
+            pure.update(class_cases[index] for index in rng.choice(len(class_cases), count, replace=False))
         return pure
     if (drawn := draw_validation(cases, val_fraction, rng)) is None:
         raise CohortError(

@@ -120,12 +120,12 @@ def read_prediction(
         if not isinstance(document, dict) or document.get("format") != FORMAT:
             return None
         card = PredictionCard.model_validate(document)
-        said = card.prediction
-        if (keys and card.key not in keys) or (task and not said.is_of(task)):
+        saved = card.prediction
+        if (keys and card.key not in keys) or (task and not saved.is_of(task)):
             return None
         attention = read_ome_zarr(out / f"{slide_id}.attention.ome.zarr")
         patches, values = patches_in(attention, card.grid.grid)
-        plain = {**said.model_dump(), "notes": tuple(said.notes), "task": said.answered}
+        plain = {**saved.model_dump(), "notes": tuple(saved.notes), "task": saved.answered}
         return Prediction(**plain, attention=attention, patches=patches, patch_attention=values)
     except (OSError, ValueError):  # FormatError and pydantic's ValidationError are ValueErrors
         return None

@@ -77,24 +77,24 @@ def changes_since(previous: PreviousRun, config: TrainConfig, cohort: Cohort, fo
     """
     now = {slide.slide_id: (slide.case_id, slide.label) for slide in cohort.slides}
     both = sorted(now.keys() & previous.cases.keys())
-    said = _changed_settings(to_dict(previous.config), to_dict(config))
-    said += _changed_rows(
+    messages = _changed_settings(to_dict(previous.config), to_dict(config))
+    messages += _changed_rows(
         [i for i in both if now[i][1] != previous.cases[i][1]], "labels", "what learns from labels is trained again"
     )
     if set(previous.classes) == set(cohort.classes) and previous.classes != cohort.classes:
         orders = " -> ".join(", ".join(classes) for classes in (previous.classes, cohort.classes))
-        said.append(f"The order of the classes changed ({orders}): what learns from labels is trained again.")
-    said += _changed_rows([i for i in both if now[i][0] != previous.cases[i][0]], "cases", "folds may be redrawn")
+        messages.append(f"The order of the classes changed ({orders}): what learns from labels is trained again.")
+    messages += _changed_rows([i for i in both if now[i][0] != previous.cases[i][0]], "cases", "folds may be redrawn")
     if new := sorted(now.keys() - previous.cases.keys() - previous.failed):
-        said.append(f"{_slides(new)} added: folds with them are recomputed.")
+        messages.append(f"{_slides(new)} added: folds with them are recomputed.")
     if gone := sorted(previous.cases.keys() - now.keys()):
-        said.append(f"{_slides(gone)} removed: folds with them are recomputed.")
+        messages.append(f"{_slides(gone)} removed: folds with them are recomputed.")
     parts = {(fold.name, i): part for fold in folds for part in ("train", "val", "test") for i in getattr(fold, part)}
     moved = {fold for fold, i in parts.keys() & previous.parts.keys() if parts[fold, i] != previous.parts[fold, i]}
     names = {fold for fold, _ in parts} ^ {fold for fold, _ in previous.parts}
     if moved or names:
-        said.append(f"Folds are redrawn ({', '.join(sorted(moved | names))}) and trained again.")
-    return said
+        messages.append(f"Folds are redrawn ({', '.join(sorted(moved | names))}) and trained again.")
+    return messages
 
 
 def changed_slides(
@@ -129,22 +129,22 @@ def changed_slides(
         if fingerprints.get(source.slide_id, card.slide_fingerprint) != card.slide_fingerprint
     ]
     scaled = [source.slide_id for source, card in cards.items() if _is_scaled(source, card)]
-    said = [f"Slide '{name}' changed: its features are recomputed." for name in changed[:10]]
+    messages = [f"Slide '{name}' changed: its features are recomputed." for name in changed[:10]]
     if len(changed) > 10:
-        said.append(f"{len(changed) - 10} more slides changed: their features are recomputed.")
+        messages.append(f"{len(changed) - 10} more slides changed: their features are recomputed.")
     if scaled:
-        said.append(f"{_slides(scaled)} given another resolution: their features are recomputed.")
+        messages.append(f"{_slides(scaled)} given another resolution: their features are recomputed.")
     if any(card.encoder_hash != encoder_hash for card in cards.values()):
-        said.append("The encoder changed: all features are recomputed.")
+        messages.append("The encoder changed: all features are recomputed.")
     if any(card.reading != reading for card in cards.values()):
-        said.append("This version segments tissue or reads pixels differently: all features are recomputed.")
-    return said
+        messages.append("This version segments tissue or reads pixels differently: all features are recomputed.")
+    return messages
 
 
-def record_changes(run: Path, said: Sequence[str]) -> None:
+def record_changes(run: Path, messages: Sequence[str]) -> None:
     """Append the changes of this call to RUN/changes.json."""
-    if said:
-        entry = {"date": datetime.datetime.now(datetime.UTC).date().isoformat(), "changes": list(said)}
+    if messages:
+        entry = {"date": datetime.datetime.now(datetime.UTC).date().isoformat(), "changes": list(messages)}
         atomic.write_json(run / CHANGES, [*read_changes(run), entry], is_changes)
 
 
@@ -173,12 +173,12 @@ def _failed(run: Path) -> frozenset[str]:
 def _changed_settings(before: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
     old, new = _flat(before), _flat(now)
     names = [name for name in new if old.get(name) != new[name]]
-    said = []
+    messages = []
     if shown := [name if name in REDACTED_SETTINGS else f"{name} {old.get(name)} -> {new[name]}" for name in names]:
         effect = "all features are recomputed" if set(names) & set(FEATURES) else "affected parts are recomputed"
         idle = all(name in SETTINGS_WITHOUT_EFFECT for name in names)
-        said.append(f"Settings changed ({', '.join(shown)}): {'nothing is recomputed' if idle else effect}.")
-    return said
+        messages.append(f"Settings changed ({', '.join(shown)}): {'nothing is recomputed' if idle else effect}.")
+    return messages
 
 
 def _flat(settings: Mapping[str, object], prefix: str = "") -> dict[str, object]:

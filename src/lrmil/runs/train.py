@@ -225,7 +225,7 @@ def _run(work: _Work) -> Generator[Step[Run], None, None]:
     write_splits(out / "splits.csv", folds if final in folds else (*folds, final), cohort)  # for the progress
 
     screened = yield from relay(screen_steps(list(work.sources.values()), lr=config.mpp_lr))
-    yield from _say_changes(work, (*folds, final), screened, encoder_hash(encoders.teacher))
+    yield from _report_changes(work, (*folds, final), screened, encoder_hash(encoders.teacher))
     problems = _problems(work, folds, screened)
     failed = yield from frozen_features(
         out, encoders.teacher, list(work.sources.values()), work.plan, config, device=work.device
@@ -246,7 +246,7 @@ def _run(work: _Work) -> Generator[Step[Run], None, None]:
     yield Step(TRAIN, len(trained), len(trained), "folds", result=Run(out, out / "model", figures, failed))
 
 
-def _say_changes(
+def _report_changes(
     work: _Work, folds: Sequence[Fold], screened: Sequence[Screened], encoder_sha: str
 ) -> Iterator[Step[Never]]:
     """Report what changed since the previous call and what is recomputed, and record it."""
@@ -257,11 +257,11 @@ def _say_changes(
     def features(slide_id: str) -> Path:
         return features_of(work.out, None, slide_id, "lr_undistilled")
 
-    said = changes_since(work.previous, work.config, work.cohort, folds)
-    said += changed_slides(work.sources.values(), fingerprints, features, encoder_sha, EXTRACTION_VERSION)
-    record_changes(work.out, said)
-    for done, sentence in enumerate(said, 1):
-        yield Step(("changes",), done, len(said), message=sentence)
+    messages = changes_since(work.previous, work.config, work.cohort, folds)
+    messages += changed_slides(work.sources.values(), fingerprints, features, encoder_sha, EXTRACTION_VERSION)
+    record_changes(work.out, messages)
+    for done, sentence in enumerate(messages, 1):
+        yield Step(("changes",), done, len(messages), message=sentence)
 
 
 def _problems(work: _Work, folds: Sequence[Fold], screened: Sequence[Screened]) -> list[Problem]:

@@ -123,8 +123,8 @@ class RunWatch:
         return "interrupted" if progress.called or progress.line or _stamp(self._run / "plan.toml") else "absent"
 
     def _read(self) -> None:
-        anew, lines = self._log.read()
-        if anew:
+        replaced, lines = self._log.read()
+        if replaced:
             self._progress = RunProgress()
         for line in lines:
             self._progress.add(line)
@@ -145,19 +145,19 @@ class _LogTail:
             with open_plain(self._path, follow=False) as file:
                 head = file.read(HEAD)
                 size = file.seek(0, os.SEEK_END)
-                anew = not head.startswith(self._head) or size < self._offset
-                if anew:
+                replaced = not head.startswith(self._head) or size < self._offset
+                if replaced:
                     self._offset = 0
                 self._offset = max(self._offset, size - MAX_LOG)
                 while whole := self._next_lines(file):
                     found += filter(None, map(parse_line, whole.splitlines()))
         except FileNotFoundError:
-            anew, head = self._offset > 0, b""
+            replaced, head = self._offset > 0, b""
             self._offset = 0
         except (OSError, FormatError):  # a network drive may be absent for a moment
             return False, []
         self._head = head
-        return anew, found
+        return replaced, found
 
     def _next_lines(self, file: FileIO) -> bytes:
         """Read some complete lines; empty if there is nothing new."""
