@@ -68,7 +68,15 @@ class SlideNames:
         return self._beginnings.get(_plain(written), [])
 
     def is_spelled(self, written: str, name: str) -> bool:
-        """Return whether a slide has the written name, apart from folder, extension and equivalent characters."""
+        """Return whether a slide has the written name, apart from folder, extension and equivalent characters.
+
+        Parameters
+        ----------
+        written
+            The name in the table.
+        name
+            The slide.
+        """
         return _typed(name) in (_typed(written), _plain(written))
 
     def hint(self, written: str, *, first: Collection[str] = ()) -> str | None:

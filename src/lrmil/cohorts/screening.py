@@ -87,7 +87,15 @@ def screen_steps(
 
 
 def sources_of(slides: Path | str, report: CohortReport) -> list[SlideSource]:
-    """Return the slides of a cohort, or all slides of the folder if its table has errors."""
+    """Return the slides of a cohort, or all slides of the folder if its table has errors.
+
+    Parameters
+    ----------
+    slides
+        The folder or file that was checked.
+    report
+        The report of its cohort.
+    """
     if report.cohort is not None:
         return [SlideSource(slide.slide_id, slide.path, slide.mpp) for slide in report.cohort.slides]
     return [SlideSource(slide_id_of(path), path) for path in find_slides(slides)]
@@ -104,7 +112,15 @@ def unusable(screened: Sequence[Screened]) -> list[Problem]:
 
 
 def far_levels(screened: Sequence[Screened], lr: float) -> list[Problem]:
-    """Return a warning if slides have no level near the LR resolution (um/px): all slides, or some of them."""
+    """Return a warning if slides have no level near the LR resolution (um/px): all slides, or some of them.
+
+    Parameters
+    ----------
+    screened
+        The results of screening.
+    lr
+        The LR resolution in um/px.
+    """
     seen = [slide for slide in screened if not slide.problem]
     far = [slide for slide in seen if is_far(slide.finer)]
     if not far:

@@ -91,6 +91,15 @@ def final_fold(cohort: Cohort, *, val_fraction: float, seed: int) -> Fold:
 def write_splits(path: Path, folds: Sequence[Fold], cohort: Cohort) -> None:
     """Write folds as CSV with the columns `COLUMNS`, complete or not at all.
 
+    Parameters
+    ----------
+    path
+        The .csv file.
+    folds
+        What to write.
+    cohort
+        The slides, for their cases and labels.
+
     Raises
     ------
     OverwriteError, OutputError

@@ -71,11 +71,23 @@ class Extraction:
 
 
 def features_path(out: Path, source: SlideSource) -> Path:
+    """Return the path of a slide's features in the folder `out`."""
     return out / f"{source.slide_id}.zarr"
 
 
 def unreadable_note(failed: int, total: int) -> tuple[str, ...]:
-    """Return a note about how many of `total` patches were left out; empty when none was."""
+    """Return a note about how many of `total` patches were left out; empty when none was.
+
+    Parameters
+    ----------
+    failed, total
+        Number of unreadable patches, and of all patches.
+
+    Returns
+    -------
+    tuple of str
+        One sentence, or nothing.
+    """
     if not failed:
         return ()
     share = f"{100 * failed / total:.0f} %" if failed >= 0.01 * total else "less than 1 %"
@@ -131,7 +143,29 @@ class _Opened(NamedTuple):
 
 
 def extract_slide(work: Extraction, source: SlideSource) -> Generator[Step[bool], None, bool]:
-    """Write the features of one slide; return False if they were current."""
+    """Write the features of one slide; return False if they were current.
+
+    Parameters
+    ----------
+    work
+        How features are extracted.
+    source
+        The slide.
+
+    Yields
+    ------
+    Step
+        One per batch of patches.
+
+    Raises
+    ------
+    SlideError, ResolutionError, TissueError
+        If the slide cannot be used.
+    OverwriteError
+        If its features would replace a foreign file.
+    ModelError
+        If an output of the encoder is not finite.
+    """
     path = features_path(work.out, source)
     work.inputs.require_clear([path])
     encoder, given = work.load(), work.tissue.get(source.slide_id)

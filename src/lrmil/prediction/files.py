@@ -134,6 +134,11 @@ def read_prediction(
 def read_tissue(folder: Path, slide_id: str) -> Raster | None:
     """Read the tissue mask of a slide from ``<slide_id>.tissue.ome.zarr``; return None if it is absent.
 
+    Parameters
+    ----------
+    folder, slide_id
+        Folder and name of the mask.
+
     Returns
     -------
     Raster or None
@@ -178,13 +183,25 @@ def require_free_outputs(out: Path, slide_id: str, tissue: Raster | None = None,
 
 
 def is_mask_edited(out: Path, slide_id: str) -> bool:
-    """Return whether the mask beside a prediction was changed since it was written."""
+    """Return whether the mask beside a prediction was changed since it was written.
+
+    Parameters
+    ----------
+    out, slide_id
+        Folder and name of the prediction.
+    """
     written = _mask_as_written(out, slide_id)
     return bool(written) and content_hash(out / TISSUE.format(slide_id)) != written
 
 
 def remove_prediction(out: Path, slide_id: str) -> None:
-    """Delete a prediction, its card first; keep masks and files that lrmil did not write."""
+    """Delete a prediction, its card first; keep masks and files that lrmil did not write.
+
+    Parameters
+    ----------
+    out, slide_id
+        Folder and name of the prediction.
+    """
     paths = {out / name.format(slide_id): ours for name, ours in PREDICTION_FILES.items()}
     for path in [path for path, ours in paths.items() if ours(path)]:
         atomic.remove(path)
@@ -224,6 +241,15 @@ def write_tiles(
 
 def write_overlay(path: Path, prediction: Prediction, slide: Slide) -> None:
     """Draw the attention, as percentiles, over a thumbnail of the slide.
+
+    Parameters
+    ----------
+    path
+        The .png file.
+    prediction
+        What to draw.
+    slide
+        The open slide.
 
     Raises
     ------

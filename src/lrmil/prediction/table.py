@@ -195,14 +195,32 @@ def _require_no_run(path: Path) -> None:
 
 
 def failed_row(slide_id: str, failure: Failure, model: str = "") -> PredictionRow:
-    """Return the row of predictions.csv for a slide that failed."""
+    """Return the row of predictions.csv for a slide that failed.
+
+    Parameters
+    ----------
+    slide_id
+        The slide.
+    failure
+        Why it failed.
+    model
+        SHA-256 of the model.
+    """
     return PredictionRow(
         slide_id=slide_id, status="failed", reason=failure.reason, model=model, message=failure.message
     )
 
 
 def row_of(slide_id: str, prediction: Prediction) -> PredictionRow:
-    """Return the row of predictions.csv for a slide that was classified."""
+    """Return the row of predictions.csv for a slide that was classified.
+
+    Parameters
+    ----------
+    slide_id
+        The slide.
+    prediction
+        Its answer.
+    """
     return PredictionRow(
         slide_id=slide_id,
         status=prediction.status,
@@ -221,7 +239,15 @@ def row_of(slide_id: str, prediction: Prediction) -> PredictionRow:
 
 
 def table_of(rows: Sequence[PredictionRow], task: Task) -> str:
-    """Return rows as CSV, with a column for each value of the task (`Task.names`)."""
+    """Return rows as CSV, with a column for each value of the task (`Task.names`).
+
+    Parameters
+    ----------
+    rows
+        The rows.
+    task
+        What the model predicts, for the columns.
+    """
     return csv_text([_header(task), *(_cells(row, task) for row in rows)])
 
 

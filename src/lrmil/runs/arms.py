@@ -38,10 +38,26 @@ def features_folder(run: Path, fold: str | None, arm: str) -> Path:
 
 
 def features_of(run: Path, fold: str | None, slide_id: str, arm: str) -> Path:
-    """Return the path of the features of a slide that an arm reads; see `features_folder`."""
+    """Return the path of the features of a slide that an arm reads; see `features_folder`.
+
+    Parameters
+    ----------
+    run, fold, arm
+        As in `features_folder`.
+    slide_id
+        The slide.
+    """
     return features_folder(run, fold, arm) / f"{slide_id}.zarr"
 
 
 def mil_folder(run: Path, fold: str, arm: str) -> Path:
-    """Return the folder of an arm's MIL."""
+    """Return the folder of an arm's MIL.
+
+    Parameters
+    ----------
+    run, fold
+        The run's folder, and the name of the fold.
+    arm
+        One of `ARMS`.
+    """
     return run / fold / _MILS[arm]

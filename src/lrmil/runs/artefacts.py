@@ -16,7 +16,15 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def is_committed(folder: Path, inputs: object) -> bool:
-    """Return whether an artefact exists and was made from these inputs."""
+    """Return whether an artefact exists and was made from these inputs.
+
+    Parameters
+    ----------
+    folder
+        Folder of the artefact, which may be absent.
+    inputs
+        Everything that it is made from, JSON-ready.
+    """
     try:
         return key_of(folder) == hashing.sha256_of(inputs)
     except (OSError, ValueError, KeyError, TypeError):
@@ -24,7 +32,15 @@ def is_committed(folder: Path, inputs: object) -> bool:
 
 
 def changed_inputs(folder: Path, inputs: Mapping[str, object]) -> list[str]:
-    """Return the names of inputs that changed since the artefact was written; empty if there is no artefact."""
+    """Return the names of inputs that changed since the artefact was written; empty if there is no artefact.
+
+    Parameters
+    ----------
+    folder
+        Folder of the artefact, which may be absent.
+    inputs
+        Name -> current input, JSON-ready.
+    """
     try:
         before = read_json_document(folder / "artefact.json")["inputs"]
         return [name for name in inputs if hashing.sha256_of(before.get(name)) != hashing.sha256_of(inputs[name])]

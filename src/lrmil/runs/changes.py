@@ -142,7 +142,20 @@ def changed_slides(
 
 
 def record_changes(run: Path, messages: Sequence[str]) -> None:
-    """Append the changes of this call to RUN/changes.json."""
+    """Append the changes of this call to RUN/changes.json.
+
+    Parameters
+    ----------
+    run
+        Run folder.
+    messages
+        The changes, one sentence each.
+
+    Raises
+    ------
+    OverwriteError, OutputError
+        If the file cannot be written.
+    """
     if messages:
         entry = {"date": datetime.datetime.now(datetime.UTC).date().isoformat(), "changes": list(messages)}
         atomic.write_json(run / CHANGES, [*read_changes(run), entry], is_changes)

@@ -67,7 +67,15 @@ def stop_requested(run: Path) -> bool:
 
 
 def is_held(lock: Path, patience: float = 0.0) -> bool:
-    """Return whether another process holds a lock for longer than `patience` seconds."""
+    """Return whether another process holds a lock for longer than `patience` seconds.
+
+    Parameters
+    ----------
+    lock
+        The lock file, which may be absent.
+    patience
+        Seconds to wait for a short hold.
+    """
     if not is_plain(lock):
         return False
     try:

@@ -39,7 +39,15 @@ class SlideOutput(NamedTuple):
 
 
 def save_mil(folder: Path, mil: MILHead) -> None:
-    """Write the weights of a MIL into a folder, with its name and dimensions in a file beside them."""
+    """Write the weights of a MIL into a folder, with its name and dimensions in a file beside them.
+
+    Parameters
+    ----------
+    folder
+        Temporary folder of the artefact.
+    mil
+        The MIL.
+    """
     save_tensors(folder / WEIGHTS, mil.state_dict())
     atomic.write_json(folder / HEAD, {"head": mil.name, "in_dim": mil.in_dim, "outputs": mil.outputs})
 

@@ -82,7 +82,15 @@ class FoldTask:
         return self.fold.train + self.fold.val + self.fold.test
 
     def features(self, arm: str, slide_id: str) -> Path:
-        """Return the path of the features of a slide that an arm reads."""
+        """Return the path of the features of a slide that an arm reads.
+
+        Parameters
+        ----------
+        arm
+            One of `lrmil.runs.arms.ARMS`.
+        slide_id
+            The slide.
+        """
         return features_of(self.run, self.fold.name, slide_id, arm)
 
     def mil(self, arm: str) -> Path:

@@ -29,7 +29,20 @@ T = TypeVar("T")
 
 
 def train_on_labels(task: FoldTask, arm: str) -> Iterator[Step[Never]]:
-    """Train the MIL of an arm that learns from labels alone."""
+    """Train the MIL of an arm that learns from labels alone.
+
+    Parameters
+    ----------
+    task
+        The fold.
+    arm
+        hr_teacher or lr_undistilled.
+
+    Yields
+    ------
+    Step
+        Of the training.
+    """
     yield from _train_mil(
         task, arm, lambda slide_id: Bag(slide_id, task.features(arm, slide_id), task.labels[slide_id])
     )

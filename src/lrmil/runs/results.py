@@ -25,7 +25,22 @@ from lrmil.tasks.task import columns
 
 
 def write_problems(out: Path, problems: Sequence[Problem], failed: dict[str, str]) -> None:
-    """Write problems.json: problems of the table, and slides that were left out (slide id -> why)."""
+    """Write problems.json: problems of the table, and slides that were left out (slide id -> why).
+
+    Parameters
+    ----------
+    out
+        Run folder.
+    problems
+        Problems of table and slides.
+    failed
+        Slide id -> why it failed.
+
+    Raises
+    ------
+    OverwriteError, OutputError
+        If the file cannot be written.
+    """
     rows: list[dict[str, object]] = [
         {
             "slide_id": None,
@@ -52,7 +67,29 @@ def write_problems(out: Path, problems: Sequence[Problem], failed: dict[str, str
 
 
 def figures_of(out: Path, cohort: Cohort, folds: Sequence[Fold], tasks: Sequence[FoldTask]) -> dict[str, object]:
-    """Compute metrics.json: each arm on the test slides, pooled and by fold, and the cost of a slide."""
+    """Compute metrics.json: each arm on the test slides, pooled and by fold, and the cost of a slide.
+
+    Parameters
+    ----------
+    out
+        Run folder.
+    cohort
+        The slides and the task.
+    folds
+        The folds with test slides.
+    tasks
+        The tasks of all trained folds.
+
+    Returns
+    -------
+    dict
+        JSON-ready: classes, the metrics of each arm, and gap_recovered.
+
+    Raises
+    ------
+    FormatError
+        If the outputs of a fold are damaged.
+    """
     outputs = {fold.name: read_outputs(out / fold.name) for fold in folds}
     task = cohort.task
     figures: dict[str, object] = task.to_dict()
@@ -75,7 +112,13 @@ def figures_of(out: Path, cohort: Cohort, folds: Sequence[Fold], tasks: Sequence
 
 
 def gap_recovered(teacher: float | None, baseline: float | None, student: float | None) -> float | None:
-    """Return the student's share of the teacher's lead over the baseline; None if that lead is below 0.01."""
+    """Return the student's share of the teacher's lead over the baseline; None if that lead is below 0.01.
+
+    Parameters
+    ----------
+    teacher, baseline, student
+        Scores of the arms, such as AUROC; None if undefined.
+    """
     if teacher is None or baseline is None or student is None or teacher - baseline < 0.01:
         return None
     return (student - baseline) / (teacher - baseline)
@@ -96,7 +139,24 @@ def _cost(arm: str, folds: Sequence[Fold], tasks: Sequence[FoldTask]) -> dict[st
 
 
 def write_predictions(out: Path, cohort: Cohort, folds: Sequence[Fold]) -> None:
-    """Write predictions.csv: the test slides of every fold under each arm, out of fold."""
+    """Write predictions.csv: the test slides of every fold under each arm, out of fold.
+
+    Parameters
+    ----------
+    out
+        Run folder.
+    cohort
+        The slides and the task.
+    folds
+        The folds with test slides.
+
+    Raises
+    ------
+    FormatError
+        If the outputs of a fold are damaged.
+    OverwriteError, OutputError
+        If the table cannot be written.
+    """
     rows = [["slide_id", "case_id", "fold", "arm", "label", *columns(cohort.task, cohort.task.names)]]
     for fold in folds:
         for arm, slides in read_outputs(out / fold.name).items():
@@ -117,7 +177,30 @@ def write_bundle(
     terms: dict[str, object],
     replace: bool = False,
 ) -> None:
-    """Write the student of the final fold as the model to ship, with its provenance, and load it as a check."""
+    """Write the student of the final fold as the model to ship, with its provenance, and load it as a check.
+
+    Parameters
+    ----------
+    out
+        Run folder.
+    task
+        The final fold.
+    cohort, config
+        Slides and settings of the run.
+    figures
+        Content of metrics.json.
+    terms
+        Terms of use of the start encoders, JSON-ready.
+    replace
+        Whether an earlier model may be deleted.
+
+    Raises
+    ------
+    FormatError, ModelError
+        If an artefact of the fold is damaged, or the written model cannot be loaded.
+    OverwriteError, OutputError
+        If the model cannot be written.
+    """
     training = {
         "cohort": hashing.sha256_of([[slide.slide_id, slide.label, slide.case_id] for slide in cohort.slides]),
         "slides": len(task.fold.train),

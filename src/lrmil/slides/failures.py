@@ -94,6 +94,13 @@ def without_folder(error: Exception, path: Path) -> str:
     """Return the message of an error with the name of the file in place of its path.
 
     A path may show the names of the machine and its user.
+
+    Parameters
+    ----------
+    error
+        The error.
+    path
+        Path of the slide, to be shortened in the message.
     """
     printable = str(LrmilError(str(path)))
     return str(error).replace(str(path), path.name).replace(printable, str(LrmilError(path.name)))

@@ -72,7 +72,15 @@ def draw_patches(slides: Sequence[PairedSlide], limit: int, generator: torch.Gen
 
 
 def count_batches(chosen: Sequence[Chosen], batch_size: int) -> int:
-    """Count the batches that `load_pairs` yields: the last of a group of slides may be smaller."""
+    """Count the batches that `load_pairs` yields: the last of a group of slides may be smaller.
+
+    Parameters
+    ----------
+    chosen
+        From `draw_patches`.
+    batch_size
+        Patches in a batch.
+    """
     groups = [chosen[first : first + SLIDES_TOGETHER] for first in range(0, len(chosen), SLIDES_TOGETHER)]
     return sum(-(-sum(len(item.rows) for item in group) // batch_size) for group in groups)
 

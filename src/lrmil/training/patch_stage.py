@@ -66,7 +66,15 @@ class Student(nn.Module):
         return [self.get_buffer(f"block_scale_{i}") for i in range(len(self.block_maps))]
 
     def set_scales(self, embedding: Tensor, blocks: Sequence[Tensor]) -> None:
-        """Set the inverse standard deviations of the targets: (d,) of the embedding, (d_l,) of each block."""
+        """Set the inverse standard deviations of the targets: (d,) of the embedding, (d_l,) of each block.
+
+        Parameters
+        ----------
+        embedding
+            (d,) of the embedding.
+        blocks
+            (d_l,) of each distilled block.
+        """
         self.embedding_scale.copy_(embedding)
         for buffer, scale in zip(self.scales(), blocks, strict=True):
             buffer.copy_(scale)
@@ -152,6 +160,17 @@ def stage1_losses(
 ) -> dict[str, Tensor]:
     """Compute the loss L_1 of one batch (method.md section 5).
 
+    Parameters
+    ----------
+    student
+        The student, on `device`.
+    batch
+        Patches (b, P, P, 3) and their targets.
+    config
+        Settings of stage 1.
+    device
+        Where to compute.
+
     Returns
     -------
     dict
@@ -193,7 +212,15 @@ def _mean_losses(
 
 
 def draw_changes(count: int, generator: torch.Generator) -> Changes:
-    """Draw an augmentation for `count` patches: one symmetry for all of them, and the colours of each."""
+    """Draw an augmentation for `count` patches: one symmetry for all of them, and the colours of each.
+
+    Parameters
+    ----------
+    count
+        Number of patches b.
+    generator
+        Source of the randomness.
+    """
     turns, flip = (int(torch.randint(high, (1,), generator=generator)) for high in (4, 2))
     gain, shift = (2 * torch.rand(count, 1, 1, 3, generator=generator) - 1 for _ in range(2))
     return Changes(turns, bool(flip), 1 + 0.1 * gain, 12.0 * shift)
