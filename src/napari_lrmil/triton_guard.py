@@ -19,7 +19,10 @@ class TritonGuard(MetaPathFinder):
     """Refuses triton once libLLVM is in the process; leaves every other module to the other finders."""
 
     def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+        self,
+        fullname: str,
+        path: Sequence[str] | None,  # noqa: ARG002 - the signature of a finder
+        target: ModuleType | None = None,  # noqa: ARG002
     ) -> ModuleSpec | None:
         """Return None, so that the other finders search.
 

@@ -107,7 +107,7 @@ class TestClasses:
             assert report.problems == () and checked(report).classes == tuple(sorted((first, second), key=float))
 
     def test_a_number_in_two_spellings(self, folder: Path) -> None:
-        """pandas writes 1 as 1.0 in a column that once had an empty cell."""
+        """Pandas writes 1 as 1.0 in a column that once had an empty cell."""
         rows = [*(row.replace("tumour", "1").replace("normal", "0") for row in ROWS[:-1]), "s11,p11,1.0"]
         problems = check(folder, rows, folds=3).problems
         assert any(problem.severity == "error" and "got '1', '1.0'" in problem.message for problem in problems)

@@ -179,7 +179,7 @@ class TestGoingOn:
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
     def test_a_killed_run_ends_as_an_unbroken_one(self, tiny_run: TinyRun, tmp_path: Path) -> None:
-        """kill -9 in the middle of writing, in every stage, each time on what the last one left."""
+        """Kill -9 in the middle of writing, in every stage, each time on what the last one left."""
         run, settings = tmp_path / "run", tmp_path / "settings.toml"
         write_toml(settings, tiny_config())
         script = TESTS / "support/killed_training.py"

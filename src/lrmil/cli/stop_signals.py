@@ -26,7 +26,7 @@ def stopped_by_signals() -> Iterator[None]:
 
     last = -math.inf
 
-    def stop(received: int, frame: object) -> None:
+    def stop(_number: int, _frame: object) -> None:
         nonlocal last
         again, last = time.monotonic() - last < PATIENCE, time.monotonic()
         if not again:

@@ -163,7 +163,7 @@ def _counted_problems(rows: Sequence[LabelRow], columns: Mapping[str, str], fold
     if "split" in columns:
         yield from _split_problems(list(cases.values()), sorted(classes), columns["split"])
     elif "fold" in columns:
-        yield from _fold_problems(list(cases.values()), sorted(classes), columns["fold"])
+        yield from _fold_problems(list(cases.values()), columns["fold"])
     elif len(classes) > MAX_CLASSES and len(cases) < 2 * len(classes):
         count = len({case_id for case_id, _ in cases})
         message = f"Expected classes of several cases each; got {len(classes)} classes in {count} cases."
@@ -224,7 +224,7 @@ def _split_problems(cases: Sequence[LabelRow], classes: Sequence[str], column: s
                 yield Problem(None, column, message, f"Move cases of that class to {part}.", "warning")
 
 
-def _fold_problems(cases: Sequence[LabelRow], classes: Sequence[str], column: str) -> Iterator[Problem]:
+def _fold_problems(cases: Sequence[LabelRow], column: str) -> Iterator[Problem]:
     names = sorted({row.fold for row in cases if row.fold is not None})
     if len(names) == 1:
         message = f"Expected at least two folds; got only '{names[0]}', which leaves nothing to train on."

@@ -63,15 +63,15 @@ def find_glass(smooth: NDArray[np.uint8]) -> Glass:
     flat &= ~pink
     colour = _brightest_mode(small[flat])
     if np.count_nonzero(flat) < MIN_GLASS_BY_TINT * np.ptp(colour) * scanned:
-        return Glass(None, black, False)
+        return Glass(None, black, is_filled=False)
     small, flat = small[::COARSE, ::COARSE], flat[::COARSE, ::COARSE]
     field = np.broadcast_to(colour, small.shape)
     for _ in range(GROWTH):
         known = flat & (np.abs(small - field).max(2) <= NEAR)
         if not known.any():
-            return Glass(None, black, False)
+            return Glass(None, black, is_filled=False)
         field = _spread(small, known, tuple(np.median(small[known], 0)))
-    return Glass(np.asarray(field), black, False)
+    return Glass(np.asarray(field), black, is_filled=False)
 
 
 def correct_to_white_glass(smooth: NDArray[np.uint8], field: Floats | None) -> NDArray[np.uint8]:

@@ -51,7 +51,7 @@ def cells_of(review: Review | None) -> list[str]:
 
 
 def _columns(review: Review) -> dict[str, float]:
-    """What a model said, by the names of columns."""
+    """Return the values of a prediction by the names of their columns."""
     found = review.output_probabilities
     return dict(zip(value_columns(task_named(review.task), found), found.values(), strict=True))
 

@@ -81,7 +81,7 @@ def read_table_options(folder: Path) -> TableOptions:
 
 
 def read_classes(folder: Path) -> tuple[str, ...]:
-    """The classes of a run in their order; none where its plan does not state them, as of runs before this was kept.
+    """Return the classes of a run in order; () if its plan does not state them, as in older runs.
 
     Raises
     ------

@@ -133,7 +133,7 @@ def train_student(
             "Lower min_tissue_hr, or check that the slides reach the HR resolution."
         )
 
-    def epoch_losses(epoch: int, generator: torch.Generator) -> Iterator[dict[str, Tensor]]:
+    def epoch_losses(_epoch: int, generator: torch.Generator) -> Iterator[dict[str, Tensor]]:
         chosen = draw_patches(train, config.patches_per_epoch, generator)
         for batch in load_pairs(chosen, batch_size=config.batch_size, threads=threads, generator=generator):
             augmented = augment(batch, draw_changes(len(batch.pixels), generator)) if config.augment else batch

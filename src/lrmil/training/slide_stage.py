@@ -62,7 +62,7 @@ def train_mil(
         mil.standardise(*_moments([store.embeddings(bag) for bag in train]))
     mil.to(run.device)
 
-    def epoch_losses(epoch: int, generator: torch.Generator) -> Iterator[dict[str, Tensor]]:
+    def epoch_losses(_epoch: int, generator: torch.Generator) -> Iterator[dict[str, Tensor]]:
         order = torch.randperm(len(train), generator=generator).tolist()
         for first in range(0, len(order), config.slides_per_step):
             group = [train[i] for i in order[first : first + config.slides_per_step]]

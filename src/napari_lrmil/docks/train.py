@@ -247,8 +247,8 @@ class TrainFromFolder(SessionDock):
         self.start_button.setEnabled(not reason and not active)
         self.start_button.setToolTip("A training is running in this run folder." if active else reason)
         self.stop_button.setEnabled(active and state != "finished" and not self._stopping)
-        self.cohort.set_locked(active)
-        self.settings.set_locked(active)
+        self.cohort.set_locked(locked=active)
+        self.settings.set_locked(locked=active)
 
     def _why_not(self) -> str:
         """Return why no training can be started now; "" if one can."""

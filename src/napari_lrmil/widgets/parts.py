@@ -43,7 +43,9 @@ class SessionDock(QWidget):
 class Connectable(Protocol):
     """A signal of psygnal or an event of napari."""
 
-    def connect(self, slot: Callable[..., None], /) -> object: ...
+    def connect(self, slot: Callable[..., None], /) -> object:
+        """Call `slot` at each emission."""
+        ...
 
 
 def listen(signal: Connectable, slot: Callable[..., None]) -> None:

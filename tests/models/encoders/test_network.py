@@ -163,7 +163,7 @@ class TestOutputs:
         assert encoder.spec.mean == (0.1, 0.2, 0.3) and encoder.spec.std == (0.4, 0.5, 0.6)
 
     def test_what_timm_writes_of_itself_is_loaded_and_built_again(self, tmp_path: Path) -> None:
-        """timm's own export states in_chans, which no spec may set: a model could be trained and never loaded."""
+        """Timm's own export states in_chans, which no spec may set: a model could be trained and never loaded."""
         folder = timm_folder(tmp_path)
         assert json.loads((folder / "config.json").read_text())["model_args"]["in_chans"] == 3
         encoder = load_encoder(f"local-dir:{folder}", size=64)

@@ -78,7 +78,7 @@ class TestFolders:
 
     @pytest.mark.parametrize("classes", [0, 1000])
     def test_a_layer_without_weights_never_keeps_random_ones(self, classes: int, tmp_path: Path) -> None:
-        """timm only logs them where the number of classes differs."""
+        """Timm only logs them where the number of classes differs."""
         network = encoder_folder(tmp_path / "e", "vit_tiny_patch16_224", VIT, num_classes=classes, classifier="head")
         change_config(tmp_path / "e", num_classes=classes)
         assert load_encoder(str(tmp_path / "e")).dim == 48

@@ -303,7 +303,7 @@ def test_a_slide_that_vanishes_is_said(ready: ClassifySlide, slide: Path, tmp_pa
 def test_a_new_widget_takes_the_session_up(
     ready: ClassifySlide, viewer: ViewerModel, finish: Finish, qtbot: "QtBot", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """napari makes a new widget when a dock was closed; the job goes on meanwhile."""
+    """Napari makes a new widget when a dock was closed; the job goes on meanwhile."""
     ready.start()
     again = ClassifySlide(viewer)
     qtbot.addWidget(again)

@@ -395,7 +395,7 @@ def test_columns_of_other_names_are_chosen_in_the_form_and_handed_on(
     monkeypatch.setattr(training_process.subprocess, "Popen", Process)
     widget.start()
     assert started[0][-5:] == options.arguments and "--positive=negative" in started[0]
-    widget.cohort.set_locked(True)
+    widget.cohort.set_locked(locked=True)
     assert not reading.isEnabled()
 
 

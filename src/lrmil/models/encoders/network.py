@@ -71,9 +71,9 @@ class Encoder(nn.Module):
         """Dimension of the embedding."""
         return self.spec.projected_dim or self.raw_dim
 
-    def train(self, mode: bool = True) -> "Encoder":
+    def train(self, mode: bool = True) -> "Encoder":  # noqa: ARG002, FBT001, FBT002 - torch's signature
         """Stay in evaluation mode, whatever `mode` is; gradients are not affected."""
-        return super().train(False)
+        return super().train(mode=False)
 
     def forward(self, pixels: Tensor, layers: tuple[int, ...] = ()) -> EncoderOutput:
         """Encode patches.

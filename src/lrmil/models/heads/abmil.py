@@ -38,7 +38,7 @@ class ABMIL(nn.Module):
         in_dim: int,
         n_classes: int,
         hidden_dim: int = 128,
-        gated: bool = True,
+        gated: bool = True,  # noqa: FBT001, FBT002 - a public signature
         *,
         projection_dim: int | None = None,
         dropout: float = 0.0,

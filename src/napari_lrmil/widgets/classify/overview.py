@@ -61,7 +61,7 @@ class Overview(QWidget):
                 owner=self,
             )
 
-    def follow(self, event: object = None) -> None:
+    def follow(self, _event: object = None) -> None:
         """Update the rectangle of the view and the magnification."""
         layer = self._slides.layer
         if layer is None or not self._path:
@@ -103,7 +103,7 @@ class _Map(QWidget):
         super().__init__()
         self._picture: QPixmap | None = None
         self._view = QRectF()
-        self.clicked: Callable[[QPointF], None] = lambda position: None
+        self.clicked: Callable[[QPointF], None] = lambda _: None
         self.setMinimumHeight(140)
 
     def sizeHint(self) -> QSize:
@@ -127,7 +127,7 @@ class _Map(QWidget):
         self._view = view
         self.update()
 
-    def paintEvent(self, event: QPaintEvent) -> None:
+    def paintEvent(self, _event: QPaintEvent) -> None:
         target = self._target()
         if self._picture is None or target.isEmpty():
             return

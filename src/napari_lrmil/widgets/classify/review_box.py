@@ -249,7 +249,7 @@ class ReviewBox(QWidget):
         reads = (one for one in reviews_in(self._session.review_log).reviews if one.event == "read" and one.human_first)
         return any((one.slide_fingerprint, one.reviewer) == about for one in reads)
 
-    def _set_read_first(self, on: bool) -> None:
+    def _set_read_first(self, on: bool) -> None:  # noqa: FBT001 - a slot
         if on != self._session.read_first:
             self._session.read_first = on
 

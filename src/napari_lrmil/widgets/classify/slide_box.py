@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Signal
+from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
@@ -78,18 +78,17 @@ class SlideBox(QWidget):
         name = self.layers.currentText()
         return next((one for one in slides_in(self._session.viewer.layers) if one.name == name), None)
 
-    def refresh(self, event: object = None) -> None:
+    def refresh(self, _event: object = None) -> None:
         """List the viewer's slides again; a new one becomes the chosen one."""
         names = [layer.name for layer in slides_in(self._session.viewer.layers)]
         known = [self.layers.itemText(i) for i in range(self.layers.count())]
         if names != known:
             new = [name for name in names if name not in known]
             chosen = new[-1] if new else self.layers.currentText()
-            self.layers.blockSignals(True)
-            self.layers.clear()
-            self.layers.addItems(names)
-            self.layers.setCurrentText(chosen if chosen in names else (names[-1] if names else ""))
-            self.layers.blockSignals(False)
+            with QSignalBlocker(self.layers):
+                self.layers.clear()
+                self.layers.addItems(names)
+                self.layers.setCurrentText(chosen if chosen in names else (names[-1] if names else ""))
         self._show_resolution()
 
     def open_file(self, path: str) -> None:

@@ -87,7 +87,7 @@ class CohortBox(QWidget):
             self._folds = folds
             self._typed()
 
-    def set_locked(self, locked: bool) -> None:
+    def set_locked(self, *, locked: bool) -> None:
         """Lock or unlock the cohort; the run folder can always be changed, to look at another run."""
         for part in (self.slides, self.labels, self.reading, self.again, *self._browse[:2]):
             part.setEnabled(not locked)

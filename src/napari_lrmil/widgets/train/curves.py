@@ -67,7 +67,7 @@ def _plot(loss: str) -> pg.PlotWidget:
     plot.setFixedHeight(200)
     plot.setLabel("bottom", "epoch")
     plot.setLabel("left", loss)
-    plot.getAxis("left").enableAutoSIPrefix(False)
+    plot.getAxis("left").enableAutoSIPrefix(enable=False)
     plot.getAxis("left").setWidth(62)  # the same width for both plots, so that their epochs align
     plot.setMouseEnabled(x=False, y=False)
     plot.setMenuEnabled(False)

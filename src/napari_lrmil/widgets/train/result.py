@@ -76,14 +76,14 @@ def _figures_and_notes(run: Path) -> tuple[list[list[str]], list[str]]:
 
 
 def _rows(figures: dict[str, Any]) -> list[list[str]]:
-    """A row for each figure: its title and the arms."""
+    """Return a row for each figure: its title and its value in each arm."""
     shown = kind_in(figures).figures
     columns = [_cells(figures.get(arm) or {}, shown) for arm in ARM_NAMES]
     return [list(row) for row in zip((*shown.values(), *COST), *columns, strict=True)]
 
 
 def _cells(figures: dict[str, Any], shown: Iterable[str]) -> list[str]:
-    """The figures of one arm: those that its task shows, then `COST`."""
+    """Return the figures of one arm: those that its task shows, then `COST`."""
     size = figures.get("bytes_per_slide")
     return [
         *(_figure(figures.get(name)) for name in shown),

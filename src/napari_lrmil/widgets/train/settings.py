@@ -124,7 +124,7 @@ class SettingsBox(QWidget):
             blocker.unblock()
         self._check()
 
-    def set_locked(self, locked: bool) -> None:
+    def set_locked(self, *, locked: bool) -> None:
         """Lock or unlock the settings; they can always be read."""
         for field in (*(getattr(self, name) for name in TIPS), self.browse, self.device):
             field.setEnabled(not locked)

@@ -223,7 +223,7 @@ class WorklistOrder(QSortFilterProxyModel):
             )
         return bool(_key(one) < _key(other))
 
-    def filterAcceptsRow(self, row: int, parent: QModelIndex) -> bool:
+    def filterAcceptsRow(self, row: int, _parent: QModelIndex) -> bool:
         """Return True if a line is shown; Qt calls this."""
         line = self._table.lines[row]
         if not _fits(line, self._chosen):
