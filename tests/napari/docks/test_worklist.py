@@ -23,6 +23,7 @@ from napari_lrmil.jobs.classify_list import classify_list
 from napari_lrmil.layers.build import KEY
 from napari_lrmil.session.opened_slide import edited_tissue, find_tissue_layer
 from napari_lrmil.session.session import Session, session_of
+from napari_lrmil.session.worklist_review import Judge
 from napari_lrmil.session.worklist_viewer import current_slide, opened_slides
 from napari_lrmil.state import folders
 from napari_lrmil.state.shown import case_folder
@@ -410,7 +411,13 @@ def test_answers_are_hidden_until_the_reader_has_labelled_the_slide(classified: 
 
 
 def test_slides_that_finish_are_judged_at_once_and_the_whole_list_only_now_and_then(
-    make: Callable[..., Worklist], viewer: ViewerModel, session: Session, qtbot: "QtBot", finished: Path, template: Path
+    make: Callable[..., Worklist],
+    viewer: ViewerModel,
+    session: Session,
+    qtbot: "QtBot",
+    finished: Path,
+    template: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     results, count = shutil.copytree(finished, session.preferences.results), 400
     worklist = make(viewer, None)
@@ -421,13 +428,19 @@ def test_slides_that_finish_are_judged_at_once_and_the_whole_list_only_now_and_t
     worklist.table.fill([replace(entry, status="new", row=None) for entry in entries])
     changed: list[int] = []
     worklist.table.dataChanged.connect(lambda first, last, _: changed.append(last.row() - first.row() + 1))
-    seen: set[str] = set()
+    seen, judged, judge = set[str](), list[int](), worklist.table.judge
+
+    def count_and_judge(by: Judge) -> None:
+        judged.append(len(worklist.table.lines))
+        judge(by)
+
+    monkeypatch.setattr(worklist.table, "judge", count_and_judge)
     worklist.order.dataChanged.connect(lambda *_: seen.update(column(worklist, CLASS)[:20]))
     for done, entry in enumerate(entries, 1):
         session.jobs.stepped.emit(Step(JOB, done, count, "slides", [entry]))
         assert worklist.table.lines[done - 1].hidden and worklist.table.lines[done - 1].text(STATUS) == "read first"
     assert seen == {""}, "a result was shown before it was judged"
-    assert sum(changed) < 10 * count, "each slide that finishes changed all lines"
+    assert sum(changed) == count and len(judged) <= 3, "each slide that finishes judged or changed all lines"
     qtbot.waitUntil(lambda: f"{count} classified, some to be read first" in worklist.status.text(), timeout=PATIENCE)
     session.read_first = False
     assert set(column(worklist, STATUS)) == {"ok"} and f"{count} ok" in worklist.status.text()

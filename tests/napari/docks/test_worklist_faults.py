@@ -170,7 +170,7 @@ def test_what_was_said_of_a_folder_goes_when_another_is_opened(
     assert "1 of 1" in worklist.message.text()
     read(tmp_path / "empty", 0)
     assert worklist.message.text() == "" and worklist.status.text() == "No slides."
-    worklist._warn("an old error")
+    worklist.message.warn("an old error")
     read(slides, 1)
     assert worklist.message.text() == ""
 
