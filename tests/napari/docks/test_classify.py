@@ -191,7 +191,7 @@ def test_a_slide_without_resolution_asks_for_it(
         not widget.session.jobs.busy and "um/px of level 0" in widget.message.text() and not widget.message.isHidden()
     )
     widget.slides.apply.click()
-    assert "um/px" in widget.message.text()
+    assert "0.05 to 5" in widget.message.text()
     widget.slides.mpp.setValue(0.5)
     widget.slides.apply.click()
     layer = widget.slides.layer
