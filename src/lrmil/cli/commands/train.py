@@ -28,7 +28,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--seed", type=int, help="seed for everything random (default: 0)")
     text = "change any setting, such as mil.dropout=0.1; may be repeated"
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help=text)
-    text = "if a finished run is trained anew, delete its results and model (default: keep them in RUN/earlier-1)"
+    text = "if a finished run is trained again, delete its results and model (default: keep them in RUN/earlier-1)"
     parser.add_argument("--replace", action="store_true", help=text)
     add_device(parser)
 

@@ -81,8 +81,8 @@ def describe(bundle: "Bundle") -> list[str]:
     task = bundle.task
     scores = {name: bundle.metrics.get(arm) for arm, name in ARMS.items() if bundle.metrics.get(arm)}
     if scores:
-        told = ", ".join(f"{name} {_score(figures, task.score_name)}" for name, figures in scores.items())
-        lines.append(f"Test {task.figures[task.score_name]}: {told}")
+        listed = ", ".join(f"{name} {_score(figures, task.score_name)}" for name, figures in scores.items())
+        lines.append(f"Test {task.figures[task.score_name]}: {listed}")
     return [*lines, f"Licence: {bundle.license}", f"Hash: {bundle.sha256[:12]}"]
 
 

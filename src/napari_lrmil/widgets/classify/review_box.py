@@ -161,7 +161,7 @@ class ReviewBox(QWidget):
         (self.save if self._session.revealed else self.record_label)()
 
     def _change_slide(self, shown: ShownPrediction | None) -> None:
-        """Put away what was entered for the last slide, and take up what was entered for this one."""
+        """Keep the draft of the previous slide, and restore that of the new one."""
         key = None if shown is None or not shown.complete else key_of(shown)
         if key == self._key:
             return

@@ -109,14 +109,14 @@ class CohortBox(QWidget):
         def current() -> bool:
             return asked == (path_in(self.slides), path_in(self.labels), self._folds, self.reading.options)
 
-        def take_up(step: Step[Checked]) -> None:
+        def show_step(step: Step[Checked]) -> None:
             if step.result is None or not current():
                 return
             if self.checking:
                 self._show(step.result)
             elif step.unit == "slides":  # a training may be started meanwhile
-                said = describe(step.result)
-                self.verdict.setText(f"{said} Looking at the slides: {step.done} of {step.total}.")
+                found = describe(step.result)
+                self.verdict.setText(f"{found} Looking at the slides: {step.done} of {step.total}.")
 
         self.checking = True
         self.verdict.setText("Checking...")
@@ -124,7 +124,7 @@ class CohortBox(QWidget):
         self._job = start_job(
             lambda: _check_steps(*asked),
             name="check the cohort",
-            on_step=take_up,
+            on_step=show_step,
             on_result=lambda checked: self._show(checked) if current() else None,
             on_error=lambda error: self._refuse(error) if current() else None,
             owner=self,
@@ -143,11 +143,11 @@ class CohortBox(QWidget):
             grid.addWidget(QLabel(name), row, 0)
             grid.addWidget(field, row, 1)
             grid.addWidget(button, row, 2)
-        said = QHBoxLayout()
-        said.addWidget(self.verdict, 1)
-        said.addWidget(self.again)
+        verdict = QHBoxLayout()
+        verdict.addWidget(self.verdict, 1)
+        verdict.addWidget(self.again)
         grid.addWidget(self.reading, 3, 0, 1, 3)
-        grid.addLayout(said, 4, 0, 1, 3)
+        grid.addLayout(verdict, 4, 0, 1, 3)
         grid.addWidget(self.problems, 5, 0, 1, 3)
         grid.addWidget(self.folded, 6, 0, 1, 3)
         for part in (self.again, self.problems, self.folded):

@@ -49,9 +49,9 @@ def sentence(status: RunStatus, *, active: bool) -> str:
         return "Finished; writing the report"
     if active and (status.state != "running" or status.stage == "starting"):
         return "Starting: loading libraries and the encoder"
-    place = f" ({status.stage})" if status.stage and status.state not in ("running", "finished") else ""
+    ended_in = f" ({status.stage})" if status.stage and status.state not in ("running", "finished") else ""
     stage = f": {status.stage}" if status.state == "running" else ""
-    return f"{STATES[status.state]}{place}{stage}."
+    return f"{STATES[status.state]}{ended_in}{stage}."
 
 
 def duration(seconds: float) -> str:
