@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from napari_lrmil.widgets.train.table import HIGHEST, Table
+from napari_lrmil.widgets.train.table import MAX_HEIGHT, Table
 
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
@@ -26,4 +26,4 @@ def test_its_height_follows_its_rows_and_has_an_end(qtbot: "QtBot") -> None:
     for count in (1, 3, 500):
         table.fill(["a"], [[str(n)] for n in range(count)])
         heights.append(table.height())
-    assert heights[0] < heights[1] < heights[2] == HIGHEST
+    assert heights[0] < heights[1] < heights[2] == MAX_HEIGHT
