@@ -8,15 +8,15 @@ import pytest
 import tifffile
 import zarr
 
-from napari_lrmil.layers.completeness import is_whole
+from napari_lrmil.layers.completeness import is_complete
 
 
 def test_a_cut_tiff_is_not(tmp_path: Path) -> None:
     path = tmp_path / "mask.tif"
     tifffile.imwrite(path, np.zeros((64, 64), np.uint8))
-    assert is_whole(path) and not is_whole(tmp_path / "absent.tif")
+    assert is_complete(path) and not is_complete(tmp_path / "absent.tif")
     path.write_bytes(path.read_bytes()[:-64])
-    assert not is_whole(path)
+    assert not is_complete(path)
 
 
 @pytest.mark.parametrize("version", [2, 3])
@@ -26,13 +26,13 @@ def test_a_zarr_has_all_arrays_that_it_names(tmp_path: Path, version: int) -> No
         group.create_array(name, data=np.zeros((4, 4), np.uint8))
     scenes = {"multiscales": [{"datasets": [{"path": "0"}, {"path": "1"}]}]}
     group.attrs.update({"ome": scenes} if version == 3 else scenes)
-    assert is_whole(tmp_path / "a.zarr")
+    assert is_complete(tmp_path / "a.zarr")
     shutil.rmtree(tmp_path / "a.zarr/1")
-    assert not is_whole(tmp_path / "a.zarr")
+    assert not is_complete(tmp_path / "a.zarr")
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"multiscales": [{"datasets": [{}]}]}', '{"multiscales": 3}'])
 def test_no_description_raises(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.zarr").mkdir()
     (tmp_path / "a.zarr/.zattrs").write_text(text)
-    assert not is_whole(tmp_path / "a.zarr")
+    assert not is_complete(tmp_path / "a.zarr")
