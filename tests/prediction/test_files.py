@@ -9,17 +9,13 @@ import pytest
 from lrmil.errors import FormatError
 from lrmil.io import atomic
 from lrmil.models.bundle import Bundle
-from lrmil.patches.tissue import segment_tissue
 from lrmil.prediction.files import read_prediction, read_tissue
-from lrmil.prediction.inference import predict, predict_steps
+from lrmil.prediction.inference import predict_steps
 from lrmil.prediction.one import predict_one
-from lrmil.prediction.options import PredictOptions
 from lrmil.prediction.prediction import Prediction
-from lrmil.raster import Raster
-from lrmil.slides.slide import open_slide
 from lrmil.slides.source import SlideSource
 from lrmil.steps import last
-from support.runs import ON_CPU, stamp_of, tiny_bundle
+from support.runs import ON_CPU, tiny_bundle
 
 
 @pytest.fixture(scope="module")
@@ -44,15 +40,6 @@ def test_a_prediction_is_read_back(source: SlideSource, bundle: Bundle, tmp_path
     np.testing.assert_allclose(read.patch_attention, said.patch_attention, rtol=1e-6)
 
 
-def test_what_is_there_is_not_made_again(source: SlideSource, bundle: Bundle, tmp_path: Path) -> None:
-    list(predict_one(source, bundle, tmp_path, ON_CPU))
-    stamp = stamp_of(tmp_path / "demo-001.json")
-    assert len(list(predict_one(source, bundle, tmp_path, ON_CPU))) == 1
-    assert stamp_of(tmp_path / "demo-001.json") == stamp
-    list(predict_one(source, bundle, tmp_path, PredictOptions(device="cpu", uncertain_below=0.99)))
-    assert stamp_of(tmp_path / "demo-001.json") != stamp
-
-
 @pytest.mark.parametrize("damage", ["card", "format", "attention", "key"])
 def test_an_incomplete_or_other_prediction_is_none(
     damage: str, source: SlideSource, bundle: Bundle, tmp_path: Path
@@ -66,34 +53,6 @@ def test_an_incomplete_or_other_prediction_is_none(
     if damage == "attention":
         atomic.remove(tmp_path / "demo-001.attention.ome.zarr")
     assert read_prediction(tmp_path, "demo-001", keys=["other"] if damage == "key" else ()) is None
-
-
-def test_a_given_mask_is_kept_and_taken_up_again(source: SlideSource, bundle: Bundle, tmp_path: Path) -> None:
-    with open_slide(source.path) as slide:
-        whole = segment_tissue(slide)
-    half = Raster(whole.array & (np.arange(whole.array.shape[1]) < whole.array.shape[1] // 2), whole.to_level0)
-    said = last(predict_one(source, bundle, tmp_path, ON_CPU, tissue=half))
-    assert said.tissue_source == "given" and predict(source.path, bundle, "cpu").tissue_source == "segmented"
-    cell_mm = half.cell_yx[0] * said.mpp / 1000
-    assert said.tissue_mm2 == pytest.approx(half.array.sum() * cell_mm**2)
-    read = read_tissue(tmp_path, "demo-001")
-    assert read is not None and read.array.dtype == bool
-    np.testing.assert_array_equal(read.array, half.array)
-    np.testing.assert_allclose(read.to_level0, half.to_level0, rtol=1e-9)
-    again = last(predict_one(source, bundle, tmp_path / "again", ON_CPU, tissue=read))
-    assert again.probabilities == said.probabilities and len(again.patches) == len(said.patches)
-
-
-def test_another_mask_is_another_prediction(source: SlideSource, bundle: Bundle, tmp_path: Path) -> None:
-    with open_slide(source.path) as slide:
-        mask = segment_tissue(slide)
-    automatic = last(predict_one(source, bundle, tmp_path, ON_CPU))
-    less = mask.array.copy()
-    less[: less.shape[0] // 2] = False
-    edited = last(predict_one(source, bundle, tmp_path, ON_CPU, tissue=Raster(less, mask.to_level0)))
-    assert len(edited.patches) < len(automatic.patches)
-    last(predict_one(source, bundle, tmp_path, ON_CPU))
-    assert read_tissue(tmp_path, "demo-001") is None, "the mask of the prediction before must not stay"
 
 
 def test_a_broken_mask_is_said(tmp_path: Path) -> None:
