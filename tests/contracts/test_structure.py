@@ -42,6 +42,7 @@ WITHOUT_MODULE = {
     "napari/docks/test_worklist_faults.py": "faults of slides and folders in the table",
     "napari/docks/test_worklist_files.py": "no file of the user is lost",
     "napari/test_manifest.py": "the manifest, which is no module",
+    "napari/test_window_messages.py": "promised messages of the windows, over all docks",
     "napari/test_windows.py": "a fixture of the tests",
     "prediction/test_edited_predictions.py": "answers that someone edited, from file to run",
     "runs/test_bad_cohort.py": "a cohort of which a fifth is bad",
