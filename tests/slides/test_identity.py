@@ -38,7 +38,7 @@ from support.dicom_slides import write_level, write_series
 from support.runs import ON_CPU, TinyRun, tiny_bundle, tiny_config, tiny_encoder
 from support.slides import write_ome_zarr_slide, write_pyramid
 
-PIXELS = make_slide("negative", seed=1, size=1028).pixels
+PIXELS = make_slide("negative", seed=1, size=1024).pixels
 Change = Callable[[Path], None]
 
 
