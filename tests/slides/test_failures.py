@@ -298,4 +298,4 @@ class TestCommandLine:
         arguments = ["predict", str(tmp_path / "slides"), "--model", str(tmp_path / "model"), "--device", "cpu"]
         assert main([*arguments, "--out", str(tmp_path / "out")]) == 1
         captured = capsys.readouterr()
-        assert captured.out.count("demo-001.ome.tif and demo-001.tif") == 2 and "2 of 4 failed" in captured.err
+        assert captured.out.count("Rename all but one") == 2 and "2 of 4 failed" in captured.err
