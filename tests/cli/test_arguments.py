@@ -4,7 +4,7 @@ import argparse
 
 import pytest
 
-from lrmil.cli.arguments import add_mpp, count, share
+from lrmil.cli.arguments import add_mpp, count, probability
 from lrmil.cli.parser import build_parser
 
 
@@ -16,10 +16,10 @@ def test_a_count_is_whole_and_above_0(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["-0.1", "1.1", "nan", "half"])
-def test_a_share_is_from_0_to_1(text: str) -> None:
-    assert share("0") == 0 and share("1") == 1
+def test_a_probability_is_from_0_to_1(text: str) -> None:
+    assert probability("0") == 0 and probability("1") == 1
     with pytest.raises((argparse.ArgumentTypeError, ValueError)):
-        share(text)
+        probability(text)
 
 
 def test_a_resolution_is_given_in_one_way(capsys: pytest.CaptureFixture[str]) -> None:

@@ -43,8 +43,9 @@ def cohort_of(*paths: Path, **changes: tuple[str, ...]) -> Cohort:
 
 
 @pytest.fixture
-def first(cohort: Path) -> Path:
-    return cohort / "slides" / "demo-000.ome.tif"
+def first(cohort: Path, tmp_path: Path) -> Path:
+    pixels = tifffile.imread(cohort / "slides" / "demo-000.ome.tif", key=0)[:1024, :1024]
+    return write_pyramid(tmp_path / "demo-000.tif", pixels)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lrmil.errors import SlideError
-from lrmil.features.encoding import Encoded, join
+from lrmil.features.encoding import Encoded, concatenate
 
 
 def batch(positions: list[int], failed: list[int]) -> Encoded:
@@ -14,7 +14,7 @@ def batch(positions: list[int], failed: list[int]) -> Encoded:
 
 
 def test_batches_keep_their_order_and_each_row_its_position() -> None:
-    joined = join([batch([0, 2], [1]), batch([], [3, 4]), batch([5], [])])
+    joined = concatenate([batch([0, 2], [1]), batch([], [3, 4]), batch([5], [])])
     assert joined.positions.tolist() == [0, 2, 5] and joined.failed.tolist() == [1, 3, 4]
     np.testing.assert_array_equal(joined.embeddings[:, 0], joined.positions)
     np.testing.assert_array_equal(joined.layers[0], joined.embeddings * 2)
@@ -22,5 +22,5 @@ def test_batches_keep_their_order_and_each_row_its_position() -> None:
 
 
 def test_nothing_readable_is_an_error_with_the_number() -> None:
-    with pytest.raises(SlideError, match="Got 3 unreadable ones"):
-        join([batch([], [0, 1]), batch([], [2])])
+    with pytest.raises(SlideError, match="None of the 3 patches"):
+        concatenate([batch([], [0, 1]), batch([], [2])])

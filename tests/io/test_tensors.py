@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from lrmil.io.tensors import load_tensors, save_tensors
+from lrmil.errors import FormatError
+from lrmil.io.tensors import load_into, load_tensors, save_tensors
 
 LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
     "plain": lambda value: value,
@@ -54,3 +55,11 @@ def test_tied_weights_of_a_network_are_both_written(tmp_path: Path) -> None:
     again = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
     again.load_state_dict(load_tensors(tmp_path / "a.safetensors"))
     assert torch.equal(again[1].weight, network[0].weight)
+
+
+def test_weights_of_another_network_are_refused_and_its_folder_named(tmp_path: Path) -> None:
+    weights = nn.Linear(2, 3).state_dict()
+    loaded = load_into(nn.Linear(2, 3), weights, tmp_path / "teacher/mil.safetensors")
+    assert torch.equal(loaded.weight, weights["weight"])
+    with pytest.raises(FormatError, match="'teacher'"):
+        load_into(nn.Linear(2, 4), weights, tmp_path / "teacher/mil.safetensors")

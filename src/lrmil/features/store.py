@@ -211,8 +211,10 @@ def read_card(path: Path) -> FeaturesCard:
         attributes = dict(document["attributes"])
         found = attributes.pop("format")
     except (OSError, KeyError, TypeError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise FormatError(f"There are no features in {path}: zarr.json cannot be read ({reason}).") from error
+        reason = getattr(error, "strerror", None) or (error if isinstance(error, FormatError) else "no such attributes")
+        raise FormatError(
+            f"There are no features of {FORMAT} in {path}: zarr.json cannot be read ({reason})."
+        ) from error
     if found != FORMAT:
         raise FormatError(f"Expected the format {FORMAT} in {path}. Got {found!r}. Extract again, or update lrmil.")
     try:

@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from lrmil.errors import FormatError
 from lrmil.io.untrusted import read_header
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
@@ -42,3 +45,36 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
             f"The tensors in {path} are damaged or missing. Delete the folder '{path.parent.name}' that contains them, "
             "then rerun the same command; only that folder is recomputed."
         ) from error
+
+
+def load_into(module: Module, tensors: dict[str, Tensor], path: Path) -> Module:
+    """Load weights into a network.
+
+    Parameters
+    ----------
+    module
+        The network, which is changed.
+    tensors
+        Its weights by name.
+    path
+        The file of the weights, for the message.
+
+    Returns
+    -------
+    Module
+        The same network.
+
+    Raises
+    ------
+    FormatError
+        If the weights belong to another network, for instance after the file was edited.
+    """
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise FormatError(
+            f"The weights in {path} do not fit the network: {reason} Delete the folder '{path.parent.name}' that "
+            "contains them, then rerun the same command; only that folder is recomputed."
+        ) from error
+    return module

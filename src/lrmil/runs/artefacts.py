@@ -3,16 +3,11 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
-
-from torch import Tensor, nn
 
 from lrmil.errors import FormatError
 from lrmil.io import atomic, hashing
 from lrmil.io.documents import read_json_document
 from lrmil.io.ownership import is_artefact
-
-Module = TypeVar("Module", bound=nn.Module)
 
 
 def is_committed(folder: Path, inputs: object) -> bool:
@@ -91,36 +86,3 @@ def key_of(folder: Path) -> str:
             f"The key of the artefact {folder} is missing. Delete that folder, then rerun the same command."
         )
     return key
-
-
-def load_into(module: Module, tensors: dict[str, Tensor], path: Path) -> Module:
-    """Load weights into a network.
-
-    Parameters
-    ----------
-    module
-        The network, which is changed.
-    tensors
-        Its weights by name.
-    path
-        The file of the weights, for the message.
-
-    Returns
-    -------
-    Module
-        The same network.
-
-    Raises
-    ------
-    FormatError
-        If the weights belong to another network, for instance after the file was edited.
-    """
-    try:
-        module.load_state_dict(tensors)
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise FormatError(
-            f"The weights in {path} do not fit the network: {reason} Delete the folder '{path.parent.name}' that "
-            "contains them, then rerun the same command; only that folder is recomputed."
-        ) from error
-    return module

@@ -16,11 +16,10 @@ from lrmil.configs import MILConfig
 from lrmil.errors import FormatError, ModelError
 from lrmil.io import atomic
 from lrmil.io.documents import read_json_document
-from lrmil.io.tensors import load_tensors, save_tensors
+from lrmil.io.tensors import load_into, load_tensors, save_tensors
 from lrmil.models.finite import require_finite
 from lrmil.models.heads.choice import HeadCard, card_in, make_mil
 from lrmil.models.heads.head import MILHead
-from lrmil.runs.artefacts import load_into
 from lrmil.training.bags import TeacherOutput
 
 WEIGHTS = "mil.safetensors"

@@ -13,11 +13,11 @@ from lrmil.cohorts.splits import Fold
 from lrmil.configs import TrainConfig
 from lrmil.io import atomic, hashing
 from lrmil.io.ownership import is_checkpoint
-from lrmil.io.tensors import load_tensors
+from lrmil.io.tensors import load_into, load_tensors
 from lrmil.models.encoders.loading import Encoder
 from lrmil.patches.plan import PatchPlan
 from lrmil.runs.arms import features_of, mil_folder
-from lrmil.runs.artefacts import changed_inputs, committing, is_committed, load_into
+from lrmil.runs.artefacts import changed_inputs, committing, is_committed
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step, relay
 from lrmil.tasks.task import Target, Task

@@ -102,16 +102,13 @@ def frozen_features(
     """
     sha = encoder_hash(encoder)
     failed: dict[str, str] = {}
-    wanted: list[tuple[Literal["lr", "hr"], str, tuple[int, ...]]] = [
-        ("lr", "lr_undistilled", ()),
-        ("hr", "hr_teacher", config.stage1.layers),
-    ]
-    for resolution, arm, layers in wanted:
+    layers_of: dict[Literal["lr", "hr"], tuple[int, ...]] = {"lr": (), "hr": config.stage1.layers}
+    for resolution, layers in layers_of.items():
         steps = extract_features(
             [source for source in sources if source.slide_id not in failed],
             PatchEncoder(encoder, device, batch_size=config.batch_size, layers=layers),
             sha,
-            features_folder(out, None, arm),
+            features_folder(out, None, "hr_teacher" if resolution == "hr" else "lr_undistilled"),
             plan,
             resolution=resolution,
             threads=config.threads,

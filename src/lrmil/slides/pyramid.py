@@ -23,7 +23,7 @@ MAX_CHUNK = 4096  # px: viewers fetch whole chunks, so wider storage blocks are 
 
 
 def make_pyramid(pixels: LevelFallback, name: str) -> "list[da.Array]":
-    """Wrap each level as a (y, x, 3) uint8 dask array that reads when it is computed.
+    """Return each level, full resolution first, as a (y, x, 3) uint8 dask array that reads when it is computed.
 
     Parameters
     ----------
@@ -31,11 +31,6 @@ def make_pyramid(pixels: LevelFallback, name: str) -> "list[da.Array]":
         The open slide.
     name
         Identifies the content: arrays of equal name share cached chunks.
-
-    Returns
-    -------
-    list of dask.array.Array
-        Full resolution first.
     """
     import dask.array as da  # takes half a second, which only viewers need
 

@@ -23,7 +23,7 @@ from napari_lrmil.session.opened_slide import find_tissue_layer
 from napari_lrmil.session.session import Session
 from napari_lrmil.widgets.classify.result_box import facts as facts_of
 from support.runs import ON_CPU
-from support.slides import coordinate_pixels, write_pyramid
+from support.slides import COHORT_SIDE, coordinate_pixels, write_pyramid
 
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
@@ -338,15 +338,16 @@ def test_a_model_is_remembered(ready: ClassifySlide, model_folder: Path, finish:
 def test_the_overview_follows_the_camera_and_moves_it(ready: ClassifySlide, qtbot: "QtBot") -> None:
     overview, camera = ready.overview, ready.session.viewer.scene.camera
     qtbot.waitUntil(lambda: overview.map.picture is not None, timeout=60_000)
-    camera.center = (0, 128.0 - 0.25, 384.0 - 0.25)  # a quarter down, three quarters right of 512 um
+    um = COHORT_SIDE * 0.5
+    camera.center = (0, um / 4 - 0.25, 3 * um / 4 - 0.25)  # a quarter down, three quarters right
     camera.zoom = 4.0
     view = overview.map.view
     assert (view.center().y(), view.center().x()) == pytest.approx((0.25, 0.75), abs=1e-3)
     height, width = ready.session.viewer.canvas.size
-    assert (view.height(), view.width()) == pytest.approx((height / 4 / 512, width / 4 / 512))
+    assert (view.height(), view.width()) == pytest.approx((height / 4 / um, width / 4 / um))
     assert "0.25 um/px" in overview.magnification.text() and "40x" in overview.magnification.text()
     overview.map.clicked(QPointF(0.5, 0.25))
-    assert list(camera.center[-2:]) == pytest.approx([127.75, 255.75])
+    assert list(camera.center[-2:]) == pytest.approx([um / 4 - 0.25, um / 2 - 0.25])
 
 
 def test_devices_are_listed(ready: ClassifySlide, qtbot: "QtBot") -> None:

@@ -26,7 +26,7 @@ from napari_lrmil.layers.build import (
     tissue_of,
 )
 from support.runs import tiny_bundle
-from support.slides import coordinate_pixels, write_pyramid
+from support.slides import COHORT_SIDE, coordinate_pixels, write_pyramid
 
 
 @pytest.fixture(scope="module")
@@ -37,14 +37,18 @@ def prediction(cohort: Path) -> Prediction:
 def test_a_slide_is_lazy_in_microns_and_says_what_it_is(cohort: Path) -> None:
     with open_slide(cohort / "slides/demo-001.ome.tif") as slide:
         data, keywords, kind = slide_layer(slide)
-        assert kind == "image" and [level.shape for level in data] == [(1024, 1024, 3), (256, 256, 3), (64, 64, 3)]
+        assert kind == "image" and [level.shape for level in data] == [(*level.shape, 3) for level in slide.levels]
         before = slide.bytes_read
         layer = Image(data, **keywords)
         assert layer.name == "demo-001" and layer.rgb and tuple(layer.scale) == (0.5, 0.5)
         assert [str(unit) for unit in layer.units] == ["micrometer", "micrometer"]
         about = layer.metadata[KEY]
-        assert (about["mpp"], about["mpp_source"], about["dimensions"]) == (0.5, "OME PhysicalSize", (1024, 1024))
-        level0 = 1024 * 1024
+        assert (about["mpp"], about["mpp_source"], about["dimensions"]) == (
+            0.5,
+            "OME PhysicalSize",
+            (COHORT_SIDE, COHORT_SIDE),
+        )
+        level0 = COHORT_SIDE**2
         assert before is not None and slide.bytes_read is not None and slide.bytes_read - before < level0 / 8
 
 

@@ -39,5 +39,5 @@ def test_a_slide_whose_answer_cannot_be_looked_up_is_one_failed_row(
 
 def test_a_folder_that_may_not_be_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "iterdir", denied)
-    with pytest.raises(OSError, match=r"the system says: Permission denied; choose another"):
+    with pytest.raises(OSError, match="Permission denied"):
         last(scan(tmp_path, tmp_path / "results", ""))
