@@ -131,14 +131,7 @@ def children_of(parents: NDArray[np.integer], children: int) -> NDArray[np.int32
 
 
 def parent_of(index: NDArray[np.integer], children: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Return the LR cells that contain HR cells, and the slots in them; the inverse of `children_of`.
-
-    Parameters
-    ----------
-    index
-        (n, 2) row, col on the HR lattice.
-    children
-        s, the number of children along a side.
+    """Return the LR cells that contain HR cells (n, 2), and the slots in them; the inverse of `children_of`.
 
     Returns
     -------

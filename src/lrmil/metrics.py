@@ -195,10 +195,8 @@ def summarise(labels: ArrayLike, probabilities: ArrayLike, cases: Sequence[str],
 
     Parameters
     ----------
-    labels, probabilities
-        As for `auroc`.
-    cases
-        (n,) the case of each slide.
+    labels, probabilities, cases
+        As for `by_case`.
     classes
         (c,) names of the columns of `probabilities`.
 

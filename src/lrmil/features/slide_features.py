@@ -42,20 +42,12 @@ class Extraction:
     ----------
     load
         Returns the encoder; another process loads its own.
-    encoder_hash, contract
-        Hash of its weights, and how it computes embeddings.
-    out
-        Folder of the features.
-    plan, resolution
-        Which patches are encoded: the LR ones, or their covered HR children.
-    threads
-        Threads that read a slide.
-    job
-        Name of the Steps.
+    contract
+        How it computes embeddings.
+    encoder_hash, out, plan, resolution, threads, job, tissue
+        As for `lrmil.features.extraction.extract_features`.
     inputs
         All that is read.
-    tissue
-        Slide id -> mask to use.
     """
 
     load: Callable[[], PatchEncoder]

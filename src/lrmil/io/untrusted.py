@@ -64,10 +64,8 @@ def read_json(path: Path, *, max_bytes: int = MAX_JSON, printable: bool = True) 
 
     Parameters
     ----------
-    path
-        The file.
-    max_bytes
-        Largest size accepted.
+    path, max_bytes
+        As for `lrmil.io.plain_files.read_bytes`.
     printable
         Whether to refuse control characters; file names may contain them.
 

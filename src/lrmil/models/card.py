@@ -41,12 +41,7 @@ class ModelCard:
 
 
 def read_model_card(folder: str | Path) -> ModelCard:
-    """Read the card of a model folder; its weights are neither loaded nor hashed.
-
-    Parameters
-    ----------
-    folder
-        The model folder; it may be untrusted.
+    """Read the card of a model folder, which may be untrusted; its weights are neither loaded nor hashed.
 
     Raises
     ------

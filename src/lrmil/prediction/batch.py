@@ -38,12 +38,10 @@ class Classification:
         Returns the model; another process loads its own.
     outputs
         Where the files of each slide are written.
-    options
-        How they are classified.
+    options, tissue
+        As for `predict_slides`.
     inputs
         All that is read.
-    tissue
-        Slide id -> mask to use.
     """
 
     load: Callable[[], Bundle]

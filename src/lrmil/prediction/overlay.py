@@ -94,10 +94,8 @@ def overlay_png(
 
     Raises
     ------
-    OverwriteError
-        If another file has the name `path`.
-    OutputError
-        If it cannot be written.
+    OverwriteError, OutputError
+        As `lrmil.io.atomic.replacing`.
     """
     picture = overlay_rgb(thumbnail, raster, thumbnail_level0_per_px=thumbnail_level0_per_px, limits=limits)
     height, width = picture.shape[:2]

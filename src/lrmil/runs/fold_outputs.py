@@ -128,10 +128,8 @@ def read_history(folder: Path) -> list[dict[str, float]]:
 
     Raises
     ------
-    FormatError
-        If they are damaged.
-    OSError
-        If they are absent.
+    FormatError, OSError
+        As `read_outputs`.
     """
     try:
         return TypeAdapter(list[dict[str, float]]).validate_python(read_json_document(folder / "history.json"))

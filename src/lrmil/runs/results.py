@@ -139,16 +139,7 @@ def _cost(arm: str, folds: Sequence[Fold], tasks: Sequence[FoldTask]) -> dict[st
 
 
 def write_predictions(out: Path, cohort: Cohort, folds: Sequence[Fold]) -> None:
-    """Write predictions.csv: the test slides of every fold under each arm, out of fold.
-
-    Parameters
-    ----------
-    out
-        Run folder.
-    cohort
-        The slides and the task.
-    folds
-        The folds with test slides.
+    """Write predictions.csv: the test slides of every fold under each arm, out of fold; see `figures_of`.
 
     Raises
     ------

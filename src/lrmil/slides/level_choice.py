@@ -26,17 +26,7 @@ def coarsest_level(levels: Sequence[Level], own_mpp: float, mpp: float) -> int:
 
 
 def distance(levels: Sequence[Level], own_mpp: float, mpp: float) -> float:
-    """Return how many times finer than the request the level read for it is.
-
-    Parameters
-    ----------
-    levels
-        The pyramid, full resolution first.
-    own_mpp
-        um/px of level 0.
-    mpp
-        Requested um/px.
-    """
+    """Return how many times finer than the request the level read for it is; see `coarsest_level`."""
     return mpp / (own_mpp * levels[coarsest_level(levels, own_mpp, mpp)].downsample)
 
 
@@ -50,10 +40,8 @@ def far_notes(levels: Sequence[Level], own_mpp: float, asked: Iterable[float]) -
 
     Parameters
     ----------
-    levels
-        The pyramid, full resolution first.
-    own_mpp
-        um/px of level 0.
+    levels, own_mpp
+        As for `coarsest_level`.
     asked
         Requested um/px.
     """

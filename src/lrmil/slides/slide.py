@@ -244,12 +244,7 @@ class Slide:
             )
 
     def level_for(self, mpp: float) -> int:
-        """Return the index of the level to read for a resolution: the coarsest that is at most 1 % coarser.
-
-        Parameters
-        ----------
-        mpp
-            Requested resolution in um/px.
+        """Return the index of the level to read for `mpp` um/px: the coarsest that is at most 1 % coarser.
 
         Raises
         ------

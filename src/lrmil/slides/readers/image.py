@@ -25,11 +25,6 @@ class FlatReader:
 
     Its dots per inch describe a printer and are ignored.
 
-    Parameters
-    ----------
-    path
-        The file.
-
     Raises
     ------
     SlideError

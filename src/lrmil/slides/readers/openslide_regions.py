@@ -60,10 +60,8 @@ def read_from(
 
     Parameters
     ----------
-    handle
-        The open slide.
-    level
-        Index of the level.
+    handle, level
+        As for `read_stored`.
     corner_yx, size_yx
         Top-left corner, and (height, width), in pixels of the level.
 
