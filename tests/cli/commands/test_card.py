@@ -11,7 +11,9 @@ def test_a_model(run_cli: RunCli, model: Path) -> None:
     code, out, _ = run_cli("card", model)
     assert code == 0 and load_bundle(model).sha256 in out
     code, out, _ = run_cli("card", model, "--json")
-    assert code == 0 and json.loads(out)["sha256"] == load_bundle(model).sha256
+    facts, bundle = json.loads(out), load_bundle(model)
+    assert code == 0 and facts["sha256"] == bundle.sha256
+    assert next(iter(facts)) == "classes" and facts["classes"] == list(bundle.classes) and "task" not in facts
 
 
 def test_a_folder_without_one(run_cli: RunCli, tmp_path: Path) -> None:

@@ -29,4 +29,5 @@ class TestCommandLine:
             assert cli.main(["status", str(tmp_path), "--json"]) == 0
         found = json.loads(capsys.readouterr().out)
         assert (found["state"], found["folds_done"], found["stage_seconds_left"]) == ("running", 1, 3.0)
+        assert found["job"] == "fold-1: stage 1"  # text, whatever it is in the log
         assert found["epochs"] == [{"fold": "fold-0", "stage": "teacher", "epoch": 1, "metrics": {}}]
