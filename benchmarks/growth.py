@@ -30,9 +30,9 @@ from lrmil.configs import TrainConfig
 from lrmil.features.store import FORMAT, FeaturesCard
 from lrmil.io.atomic import write_text
 from lrmil.io.tensors import save_tensors
-from lrmil.prediction.table import PredictionRow, PredictionTable, failed_row, write_rows
+from lrmil.prediction.table import TABLE, PredictionRow, PredictionTable, failed_row
+from lrmil.runs.arms import ARMS
 from lrmil.runs.folds import FoldTask
-from lrmil.runs.plan_file import ARMS
 from lrmil.runs.results import figures_of, write_predictions
 from lrmil.runs.train import without_failed
 from lrmil.slides.discovery import find_slides, slide_path
@@ -41,14 +41,17 @@ from lrmil.slides.identity import identity_of
 from lrmil.slides.inputs import Inputs
 from lrmil.slides.parts import changed_at
 from lrmil.slides.source import SlideSource, slide_id_of
+from lrmil.tasks.classification import Classification
 from napari_lrmil.state.shown import case_folder
-from napari_lrmil.state.worklist import Memory, list_file, scan, write_memory
+from napari_lrmil.state.worklist import scan
+from napari_lrmil.state.worklist_memory import Memory, list_file, write_memory
 
 SIZES = (1000, 2000, 4000)
 LIMIT = 1.2
 REPEATS = 3
 SETTLED_S = 3  # a DICOM folder that changed less than 2.5 s ago is looked through at each question
 CLASSES = ("negative", "positive")
+TASK = Classification(CLASSES)
 Work = Callable[[], object]
 
 
@@ -261,9 +264,8 @@ def results_work(folder: Path, size: int) -> Work:
         chances: dict[str, dict[str, list[float]]] = {arm: {} for arm in ARMS}
         tensors = {}
         for slide_id in task.fold.test:
-            for path in (task.hr(slide_id), task.lr_frozen(slide_id), task.lr(slide_id)):
-                write_card(path, slide_id)
             for arm in ARMS:
+                write_card(task.features(arm, slide_id), slide_id)
                 positive = float(rng.random())
                 chances[arm][slide_id] = [1 - positive, positive]
                 tensors[f"{arm}/{slide_id}/logits"] = torch.zeros(2)
@@ -274,7 +276,7 @@ def results_work(folder: Path, size: int) -> Work:
         save_tensors(outputs / "outputs.safetensors", tensors)
 
     def work() -> None:
-        fresh = Cohort(cohort.slides, cohort.classes)  # without what an earlier call has looked up
+        fresh = Cohort(cohort.slides, cohort.task)  # without what an earlier call has looked up
         figures_of(run, fresh, folds, tasks)
         write_predictions(run, fresh, folds)
 
@@ -318,11 +320,11 @@ def worklist_work(folder: Path, size: int) -> Work:
         known = entries_in(folder / "slides", results)
         (folder / "predictions.csv").unlink(missing_ok=True)
         rows = [answer(number, entry.slide_id) for number, entry in enumerate(known)]
-        output = PredictionTable(folder, CLASSES)
-        for row in rows:
-            output.add(row)
-        output.write()
-        write_rows(list_file(results, folder / "slides", ".csv"), rows, CLASSES)
+        for path in (folder / TABLE, list_file(results, folder / "slides", ".csv")):
+            output = PredictionTable(path, TASK, model="ab")
+            for row in rows:
+                output.add(row)
+            output.write()
 
     return work
 
