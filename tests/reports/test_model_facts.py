@@ -33,7 +33,7 @@ def test_every_part_of_the_card_is_said() -> None:
     assert facts["Classes"] == "no, yes" and facts["Reads"] == "256 px patches at 2 um/px"
     assert facts["Trained on"] == "120 slides of 98 cases" and facts["Trained"] == "on 2026-01-02, with version 0.1.0"
     assert facts["Networks"] == "resnet50" and facts["Licence"] == "MIT" and facts["Hash"] == "ab" * 32
-    interval = "(95 % interval 0.850 to 0.970), balanced accuracy 0.840; 40 slides of 31 cases"
+    interval = "(95 % interval by patient 0.850 to 0.970), balanced accuracy 0.840; 40 slides of 31 cases"
     assert facts["Test, HR teacher"] == f"AUROC 0.912 {interval}"
     assert facts["Test, LR student"] == f"AUROC not defined {interval}"
     assert facts["Test, LR undistilled (baseline)"] == "not recorded"

@@ -46,7 +46,7 @@ class Classification:
     score_name: ClassVar[str] = "auroc"
     figures: ClassVar[Mapping[str, str]] = {
         "auroc": "AUROC",
-        "auroc_ci": "95 % interval",
+        "auroc_ci": "95 % interval by patient",
         "balanced_accuracy": "balanced accuracy",
     }
 

@@ -152,7 +152,7 @@ def test_start_curves_finish_and_the_model_is_handed_on(
     for place, arm in enumerate(("hr_teacher", "lr_undistilled", "lr_student")):
         assert rows["AUROC"][place] == f"{figures[arm]['auroc']:.3f}"
         low, high = figures[arm]["auroc_ci"]
-        assert rows["95 % interval"][place] == f"{low:.2f}-{high:.2f}"
+        assert rows["95 % interval by patient"][place] == f"{low:.2f}-{high:.2f}"
         assert rows["MB/slide"][place] == f"{figures[arm]['bytes_per_slide'] / 1e6:.2f}"
         assert rows["patches/slide"][place] == f"{figures[arm]['patches_per_slide']:.0f}"
     assert not widget.result_group.isHidden() and widget.result.report.isEnabled()
