@@ -102,12 +102,12 @@ def test_few_pairs_are_compared(kind: object, monkeypatch: pytest.MonkeyPatch) -
     """Of 124,750 pairs of different pictures, nearly all are told apart by the tree."""
     from lrmil.cohorts import near_duplicates
 
-    compared, real = [0], near_duplicates._correlation
+    compared, real = [0], near_duplicates.correlations
 
     def counted(pictures: Pictures, pairs: NDArray[np.int64]) -> NDArray[np.float32]:
         compared[0] += len(pairs)
         return real(pictures, pairs)
 
-    monkeypatch.setattr(near_duplicates, "_correlation", counted)
+    monkeypatch.setattr(near_duplicates, "correlations", counted)
     pictures = of_length_one(kind(500, np.random.default_rng(1)))  # type: ignore[operator]
     assert similar_pairs(pictures, LEAST).tolist() == [] and compared[0] < 500

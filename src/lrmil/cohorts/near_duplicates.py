@@ -37,10 +37,11 @@ def similar_pairs(pictures: NDArray[np.float32], min_correlation: float) -> NDAr
     near = near[np.lexsort((near[:, 1], near[:, 0]))]
     flat = pictures.reshape(len(pictures), -1)
     chunks = (near[start : start + PAIRS_AT_ONCE] for start in range(0, len(near), PAIRS_AT_ONCE))
-    return np.concatenate([near[:0], *(pairs[_correlation(flat, pairs) >= min_correlation] for pairs in chunks)])
+    return np.concatenate([near[:0], *(pairs[correlations(flat, pairs) >= min_correlation] for pairs in chunks)])
 
 
-def _correlation(pictures: NDArray[np.float32], pairs: NDArray[np.int64]) -> NDArray[np.float32]:
+def correlations(pictures: NDArray[np.float32], pairs: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return the correlation (m,) of each pair (m, 2) of pictures (n, d), which have mean 0 and length 1."""
     first, second = (pictures[index].astype(np.float64) for index in pairs.T)
     return np.asarray(np.einsum("ij,ij->i", first, second), np.float32)
 

@@ -1,4 +1,4 @@
-"""Which tasks there are, and which one a setting or a document names: a new task is one file and one entry."""
+"""Find the task that a setting or a document names; a new task is one file and one entry."""
 
 from collections.abc import Iterable, Mapping
 

@@ -1,4 +1,4 @@
-"""What every other room asks of a task, so that none of them knows classes."""
+"""The interface of a task: all that other rooms need to know of what is predicted."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, Self
@@ -10,21 +10,21 @@ if TYPE_CHECKING:  # torch takes seconds to load, and tables, cards and viewers 
     from torch import Tensor
 
 Target = int | float | tuple[float, ...]
-"""What a label is to a loss; JSON-ready."""
+"""A label as the loss needs it; JSON-ready."""
 
 
 class LabelProblem(NamedTuple):
-    """What is wrong with the labels of a table, and what to do. It forbids training."""
+    """A fault in the labels of a table that prevents training, and its remedy."""
 
     message: str
     hint: str
 
 
 class Answer(NamedTuple):
-    """What a person reads of one slide."""
+    """The answer for one slide, as people read it."""
 
     label: str
-    """The answer in a word. Where it is the name of a value, that value is shown beside it."""
+    """The answer in one word. If it is the name of a value, the value is shown with it."""
     values: dict[str, float]
     """The values by name, in the order of `Task.names`."""
     status: str
@@ -37,7 +37,7 @@ class Shown(NamedTuple):
     name: str
     text: str
     share: float | None
-    """Length of a bar, 0 to 1; None where the value is not a share of anything."""
+    """Length of a bar, 0 to 1; None if the value is not a share."""
 
 
 class Wording(NamedTuple):
@@ -46,15 +46,15 @@ class Wording(NamedTuple):
     names: str
     """Title of `Task.names`, such as "Classes"."""
     remark: str
-    """What is to be said of the names, such as " (positive: yes)"; or ""."""
+    """A remark about the names, such as " (positive: yes)"; "" if there is none."""
     values: str
     """Title of the values of an answer, such as "Class probabilities"."""
     brief: str
-    """What `Task.brief` gives, such as "Probability of yes"."""
+    """Title of `Task.brief`, such as "Probability of yes"."""
     loss: str
     """The loss against the labels."""
     score_note: str
-    """A sentence on how the score is meant; or ""."""
+    """A sentence that explains the score, or ""."""
     wrong: str
     """A sentence on when an answer is wrong; or ""."""
     examples: str
@@ -68,7 +68,7 @@ class Wording(NamedTuple):
 
 
 class Validation(NamedTuple):
-    """How a model does on the validation slides of an epoch."""
+    """Result of an epoch on the validation slides."""
 
     loss: float
     score: float
@@ -76,10 +76,10 @@ class Validation(NamedTuple):
 
 
 class Task(Protocol):
-    """A kind of prediction with all that its labels fixed, such as the classes.
+    """A kind of prediction, with what the labels determine, such as the classes.
 
-    A frozen dataclass in a file of its own, and an entry of `lrmil.tasks.choice.TASKS`. The class answers what is known
-    before any label is read; a value of it answers the rest. Files state a task by `to_dict`.
+    A frozen dataclass in a file of its own, and an entry of `lrmil.tasks.choice.TASKS`. Class methods need no labels;
+    the other methods do. `to_dict` is how files state a task.
     """
 
     name: ClassVar[str]
@@ -135,7 +135,7 @@ class Task(Protocol):
 
     @classmethod
     def remarks(cls, arms: Sequence[Mapping[str, object]]) -> list[str]:
-        """Return what a reader of the figures of `summarise` must not overlook."""
+        """Return warnings about the figures of `summarise` that a reader must see."""
         ...
 
     def to_dict(self) -> dict[str, object]:
@@ -167,7 +167,7 @@ class Task(Protocol):
         ...
 
     def target(self, label: str) -> Target:
-        """Return what a label is to `loss`."""
+        """Return a label as `loss` needs it."""
         ...
 
     def loss(self, logits: "Tensor", target: Target) -> "Tensor":
@@ -183,11 +183,11 @@ class Task(Protocol):
         ...
 
     def answer(self, values: NDArray[np.float64], *, uncertain_below: float = 0.0) -> Answer:
-        """Return what a person reads of the values (names,)."""
+        """Return the answer that the values (names,) give."""
         ...
 
     def brief(self, values: Sequence[float]) -> str:
-        """Return the values (names,) in a word, for the cell of a table."""
+        """Return the values (names,) in brief, for the cell of a table."""
         ...
 
     def validate(self, targets: Sequence[Target], values: NDArray[np.float64]) -> Validation:

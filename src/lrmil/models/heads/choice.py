@@ -1,4 +1,4 @@
-"""Which MIL heads there are; a new head is one file, one name and one case."""
+"""Choose a MIL head by its name; a new head is one file, one name and one case."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal, get_args
@@ -20,7 +20,7 @@ Dim = Annotated[int, Field(strict=True, ge=1, le=MAX_DIM)]
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class HeadCard:
-    """What is written beside the weights of a head, so that nothing is told from the names of its parameters."""
+    """Name and dimensions of a head, written beside its weights, so that no parameter name has to be parsed."""
 
     head: HeadName = FIRST
     in_dim: Dim

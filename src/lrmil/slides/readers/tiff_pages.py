@@ -156,7 +156,7 @@ def parse_pyramid(path: Path) -> TiffPyramid:
 
 @contextmanager
 def collected_errors() -> Iterator[list[logging.LogRecord]]:
-    """Collect the errors that tifffile logs in this thread where it goes on without a part of the file.
+    """Collect the errors that tifffile logs in this thread when it skips a part of the file.
 
     Meanwhile its records go to the application's log if it keeps one; else they do not reach stderr.
     """
