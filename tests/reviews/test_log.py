@@ -30,7 +30,7 @@ from lrmil.reviews.log import (
 )
 from support.hostile import places, put, values
 from support.paths import FORMATS
-from support.reviews import entry
+from support.reviews import entry, write_many
 
 SAMPLE = FORMATS / "review-1" / "reviews.jsonl"
 WRITERS, LINES = 3, 40
@@ -275,17 +275,12 @@ class TestContradictions:
         assert entry(decision="override", human_label="something else").human_label == "something else"
 
 
-def write_many(log: Path, writer: int) -> None:
-    for number in range(LINES):
-        append_review(log, entry(slide_id=f"{writer}-{number}", note="x" * 9000))
-
-
 class TestWriting:
     def test_processes_that_write_at_once_lose_nothing(self, tmp_path: Path) -> None:
         log = tmp_path / "log"
         log.write_bytes(b'{"half')
         context = multiprocessing.get_context("spawn")
-        writers = [context.Process(target=write_many, args=(log, number)) for number in range(WRITERS)]
+        writers = [context.Process(target=write_many, args=(log, number, LINES)) for number in range(WRITERS)]
         for process in writers:
             process.start()
         for process in writers:

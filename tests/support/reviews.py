@@ -1,8 +1,8 @@
-"""A review that is whole."""
+"""Reviews that are whole, and a process that writes many of them."""
 
-from lrmil.reviews.log import (
-    Review,
-)
+from pathlib import Path
+
+from lrmil.reviews.log import Review, append_review
 
 
 def entry(**changes: object) -> Review:
@@ -19,3 +19,9 @@ def entry(**changes: object) -> Review:
         "human_label": "yes",
     }
     return Review(**(values | changes))  # type: ignore[arg-type]
+
+
+def write_many(log: Path, writer: int, count: int) -> None:
+    """Append long reviews to a log, as another process."""
+    for number in range(count):
+        append_review(log, entry(slide_id=f"{writer}-{number}", note="x" * 9000))
