@@ -308,3 +308,7 @@ def test_whatever_a_field_says_is_a_size_above_0_a_doubt_or_nothing(found: Found
             assert str(error).startswith("Expected")
         else:
             assert 0.05 <= mpp <= 5
+
+
+def test_endless_pixels_per_unit_of_imagej_say_nothing() -> None:
+    assert imagej_mpp("um", 1.0, float("inf")) == [] and imagej_mpp("um", float("nan"), 1.0) == []

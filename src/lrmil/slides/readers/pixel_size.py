@@ -4,6 +4,7 @@ A pixel size belongs to an image of a certain size. Metadata that state another 
 and their pixel size is not used.
 """
 
+import math
 import re
 from collections.abc import Mapping
 
@@ -86,7 +87,7 @@ def imagej_mpp(unit: object, y_resolution: float | None, x_resolution: float | N
     y_resolution, x_resolution
         Pixels per unit; None if not stated.
     """
-    if not unit or not y_resolution or not x_resolution:
+    if not unit or not y_resolution or not x_resolution or not math.isfinite(y_resolution + x_resolution):
         return []
     found = _in_microns("ImageJ unit", (1 / y_resolution, unit), (1 / x_resolution, unit))
     dots = microns_per(unit) in PRINTERS_UNITS_UM and not _is_plausible(found[0])
