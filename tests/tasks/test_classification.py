@@ -1,4 +1,4 @@
-"""Classes: read, answered, stated in files and told apart from what is none."""
+"""Classification: class names are read, predicted, stated in files, and faulty ones are refused."""
 
 import math
 
