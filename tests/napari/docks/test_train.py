@@ -141,12 +141,9 @@ def test_start_curves_finish_and_the_model_is_handed_on(
     assert widget.active and not widget.start_button.isEnabled() and widget.stop_button.isEnabled()
     assert "Starting" in widget.progress.state.text()
     assert read_toml(run / "settings.toml") == tiny_config() and folders.recall("run_folder") == str(run)
-    qtbot.waitUntil(lambda: points(widget)[0] > 0, timeout=PATIENCE)
-    assert widget.status.state == "running" and not widget.curves_group.isHidden()
-    assert widget.result_group.isHidden()
     qtbot.waitUntil(lambda: not widget.active, timeout=PATIENCE)
     assert widget.status.state == "finished" and widget.message.text() == ""
-    assert points(widget) == (4, 4)  # two epochs, training and validation
+    assert not widget.curves_group.isHidden() and points(widget) == (4, 4)  # two epochs, training and validation
     figures = json.loads((run / "metrics.json").read_text())
     rows = by_name(widget)
     for place, arm in enumerate(("hr_teacher", "lr_undistilled", "lr_student")):
@@ -166,7 +163,10 @@ def test_start_curves_finish_and_the_model_is_handed_on(
 @pytest.mark.long
 def test_stop_then_resume_to_the_end(widget: TrainFromFolder, begin: Begin, run: Path, qtbot: "QtBot") -> None:
     begin(widget, **LONG)
-    qtbot.waitUntil(lambda: len(widget.status.epochs) > 3, timeout=PATIENCE)
+    widget.curves.arm.setCurrentIndex(widget.curves.arm.findData("teacher"))  # is trained first
+    qtbot.waitUntil(lambda: len(widget.status.epochs) > 3 and points(widget)[1] > 0, timeout=PATIENCE)
+    assert widget.status.state == "running" and not widget.curves_group.isHidden()
+    assert widget.result_group.isHidden()
     widget.stop_button.click()
     assert "Stopping" in widget.message.text() and not widget.stop_button.isEnabled()
     qtbot.waitUntil(lambda: not widget.active, timeout=PATIENCE)
