@@ -4,7 +4,6 @@ import json
 import os
 import pickle
 import resource
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -21,32 +20,11 @@ from lrmil.models.bundle import Bundle, load_bundle, save_bundle
 from lrmil.models.card import FORMAT, read_model_card
 from lrmil.models.encoders.loading import encoder_hash
 from lrmil.models.heads.head import predict_bag
+from support.models import rewrite
 from support.paths import FORMATS
 from support.runs import tiny_bundle
 
 SAMPLE = FORMATS / "bundle-1" / "sample"
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model folder; read only."""
-    folder = tmp_path_factory.mktemp("bundle") / "model"
-    torch.manual_seed(0)
-    save_bundle(folder, replace(tiny_bundle(), training={"slides": 3}, metrics={"lr_student": {"auroc": 0.5}}))
-    return folder
-
-
-@pytest.fixture
-def model(saved: Path, tmp_path: Path) -> Path:
-    """A copy to damage."""
-    return Path(shutil.copytree(saved, tmp_path / "model"))
-
-
-def rewrite(model: Path, change: Callable[[dict[str, object]], object]) -> None:
-    """Change bundle.json."""
-    document = json.loads((model / "bundle.json").read_text())
-    change(document)
-    (model / "bundle.json").write_text(json.dumps(document))
 
 
 def sign(model: Path) -> None:

@@ -1,41 +1,14 @@
 """The card of a model is read without its weights, and checked."""
 
-import json
-import shutil
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
 from lrmil.errors import FormatError
 from lrmil.io import hashing
-from lrmil.models.bundle import load_bundle, save_bundle
+from lrmil.models.bundle import load_bundle
 from lrmil.models.card import WEIGHTS, read_model_card
-from support.runs import tiny_bundle
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model folder; read only."""
-    folder = tmp_path_factory.mktemp("bundle") / "model"
-    torch.manual_seed(0)
-    save_bundle(folder, replace(tiny_bundle(), training={"slides": 3}, metrics={"lr_student": {"auroc": 0.5}}))
-    return folder
-
-
-@pytest.fixture
-def model(saved: Path, tmp_path: Path) -> Path:
-    """A copy to damage."""
-    return Path(shutil.copytree(saved, tmp_path / "model"))
-
-
-def rewrite(model: Path, change: Callable[[dict[str, object]], object]) -> None:
-    """Change bundle.json."""
-    document = json.loads((model / "bundle.json").read_text())
-    change(document)
-    (model / "bundle.json").write_text(json.dumps(document))
+from support.models import rewrite
 
 
 def test_the_card_is_read_without_the_weights(saved: Path, model: Path) -> None:

@@ -1,7 +1,6 @@
 """What a report says of a run: agreement, curves, losses, settings, each from the run's own files."""
 
 import math
-import shutil
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,34 +15,11 @@ from lrmil.configs import TrainConfig, from_dict, with_settings
 from lrmil.features.store import read_features
 from lrmil.io import atomic
 from lrmil.reports.run_data import gather, spearman
-from lrmil.reports.run_report import write_report
 from lrmil.runs.fold_outputs import read_history, read_outputs
-from support.pages import Page
-from support.runs import TINY, TinyRun
+from support.pages import read_page
+from support.runs import TINY
 
 pytestmark = pytest.mark.long
-
-
-@pytest.fixture(scope="module")
-def finished(tiny_run: TinyRun) -> Path:
-    """A run on 12 small slides; read only."""
-    return tiny_run.folder
-
-
-@pytest.fixture
-def run(finished: Path, tmp_path: Path) -> Path:
-    """A copy of the run, to write into."""
-    return Path(shutil.copytree(finished, tmp_path / "run"))
-
-
-@pytest.fixture(scope="module")
-def written(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page of the run as it is; read only."""
-    return write_report(Path(shutil.copytree(finished, tmp_path_factory.mktemp("written") / "run")))
-
-
-def read(path: Path) -> Page:
-    return Page(path.read_text(encoding="utf-8"))
 
 
 def test_settings_shown_train_the_same_again(run: Path) -> None:
@@ -53,7 +29,7 @@ def test_settings_shown_train_the_same_again(run: Path) -> None:
 def test_every_test_slide_has_its_resolution_and_where_it_came_from(written: Path) -> None:
     report = gather(written.parent)
     assert {(result.mpp, result.mpp_source) for result in report.slides} == {(0.5, "OME PhysicalSize")}
-    cells = [row[-1] for row in read(written).rows if row[0] in {result.slide_id for result in report.slides}]
+    cells = [row[-1] for row in read_page(written).rows if row[0] in {result.slide_id for result in report.slides}]
     assert cells.count("0.5, OME PhysicalSize") == len(report.slides)
 
 

@@ -17,39 +17,17 @@ from lrmil.errors import ConfigError, FormatError
 from lrmil.io import atomic, hashing
 from lrmil.reports.run_data import SlideResult, gather
 from lrmil.reports.run_report import ARM_NAMES, choose_examples, render, write_report
-from support.pages import Page
-from support.runs import TINY, TinyRun
+from support.pages import Page, read_page
+from support.runs import TINY
 
 pytestmark = pytest.mark.long
 
 HOSTILE = "<img src=x onerror=\"a('1')\">&amp;$\\frac{$"
 
 
-@pytest.fixture(scope="module")
-def finished(tiny_run: TinyRun) -> Path:
-    """A run on 12 small slides; read only."""
-    return tiny_run.folder
-
-
-@pytest.fixture
-def run(finished: Path, tmp_path: Path) -> Path:
-    """A copy of the run, to write into."""
-    return Path(shutil.copytree(finished, tmp_path / "run"))
-
-
-@pytest.fixture(scope="module")
-def written(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page of the run as it is; read only."""
-    return write_report(Path(shutil.copytree(finished, tmp_path_factory.mktemp("written") / "run")))
-
-
-def read(path: Path) -> Page:
-    return Page(path.read_text(encoding="utf-8"))
-
-
 def test_the_table_of_arms_has_the_figures_of_the_run(written: Path) -> None:
     figures = json.loads((written.parent / "metrics.json").read_text())
-    page = read(written)
+    page = read_page(written)
     for arm, name in ARM_NAMES.items():
         row = next(row for row in page.rows if row[0] == name)
         of = figures[arm]
@@ -63,7 +41,7 @@ def test_the_table_of_arms_has_the_figures_of_the_run(written: Path) -> None:
 
 def test_the_first_sentence_tells_the_result(written: Path) -> None:
     figures = json.loads((written.parent / "metrics.json").read_text())
-    text = " ".join(read(written).text.split())
+    text = " ".join(read_page(written).text.split())
     student, teacher, baseline = (figures[arm]["auroc"] for arm in ("lr_student", "hr_teacher", "lr_undistilled"))
     low, high = figures["lr_student"]["auroc_ci"]
     student_and_interval = rf"student\D* {student:.3f}\s.*{low:.3f} to {high:.3f}"
@@ -74,7 +52,7 @@ def test_the_first_sentence_tells_the_result(written: Path) -> None:
 
 def test_cost_is_high_resolution_over_low(written: Path) -> None:
     figures = json.loads((written.parent / "metrics.json").read_text())
-    page = read(written)
+    page = read_page(written)
     for title, name in (
         ("seconds", "seconds_per_slide"),
         ("MB read", "bytes_per_slide"),
@@ -87,7 +65,7 @@ def test_cost_is_high_resolution_over_low(written: Path) -> None:
 
 @pytest.mark.parametrize("examples", [0, 3])
 def test_as_many_examples_as_asked_each_with_three_different_pictures(run: Path, examples: int) -> None:
-    pictures = read(write_report(run, examples=examples)).overlays()
+    pictures = read_page(write_report(run, examples=examples)).overlays()
     assert len(pictures) == 3 * examples
     for slide, student, teacher in zip(pictures[::3], pictures[1::3], pictures[2::3], strict=True):
         assert slide.shape == student.shape == teacher.shape
@@ -100,7 +78,7 @@ def test_as_many_examples_as_asked_each_with_three_different_pictures(run: Path,
 
 def test_the_page_needs_nothing_else(written: Path) -> None:
     path = written
-    page, text = read(path), path.read_text(encoding="utf-8")
+    page, text = read_page(path), path.read_text(encoding="utf-8")
     addresses = [
         value for _, attrs in page.tags for name, value in attrs.items() if name in ("src", "href", "xlink:href")
     ]
@@ -114,7 +92,7 @@ def test_the_page_needs_nothing_else(written: Path) -> None:
 
 def test_ids_are_unique_and_every_reference_finds_its_target(written: Path) -> None:
     path = written
-    tags = read(path).tags
+    tags = read_page(path).tags
     ids = Counter(attrs["id"] for _, attrs in tags if "id" in attrs)
     assert max(ids.values()) == 1
     targets = {(attrs["xlink:href"] or "")[1:] for tag, attrs in tags if tag == "use"}
@@ -158,7 +136,7 @@ def test_json_holds_the_figures_and_reads_back(run: Path) -> None:
 def test_predictions_are_those_of_the_run_and_wrong_ones_are_named(written: Path) -> None:
     with (written.parent / "predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    page = read(written)
+    page = read_page(written)
     arms = list(ARM_NAMES)
     for row in rows:
         shown = next(cells for cells in page.rows if cells[0] == row["slide_id"] and len(cells) == 9)
@@ -206,7 +184,7 @@ def test_what_is_not_defined_says_so(run: Path) -> None:
     nothing = {"auroc": None, "auroc_ci": None, "balanced_accuracy": None, "bytes_per_slide": None}
     arms = {arm: {**report.figures[arm], **nothing} for arm in ARM_NAMES}  # type: ignore[dict-item]
     atomic.write_json(run / "metrics.json", {**report.figures, **arms, "gap_recovered": None})
-    page = read(write_report(run, examples=0))
+    page = read_page(write_report(run, examples=0))
     for name in ARM_NAMES.values():
         row = next(row for row in page.rows if row[0] == name)
         assert row[1:4] == ["not defined"] * 3
@@ -256,7 +234,7 @@ def test_a_slide_that_is_gone_or_another_is_said_in_its_place(run: Path, tmp_pat
     gone, other, *_ = gather(run).slides
     (slides / f"{gone.slide_id}.ome.tif").unlink()
     shutil.copy(slides / "demo-000.ome.tif", slides / f"{other.slide_id}.ome.tif")
-    page = read(write_report(run, examples=4))
+    page = read_page(write_report(run, examples=4))
     assert len(page.overlays()) == 3 * 2
     assert page.text.count("No picture:") == 2
     assert re.search(rf"No picture: [^:]*{other.slide_id}\.ome\.tif", page.text)
@@ -292,7 +270,7 @@ def test_unreadable_patches_are_counted(run: Path) -> None:
     card = json.loads(path.read_text())
     card["attributes"] |= {"failed": 2, "total": 57}
     path.write_text(json.dumps(card))
-    page = read(write_report(run, examples=0))
+    page = read_page(write_report(run, examples=0))
     assert ["demo-003", "HR", "2", "57"] in page.rows
 
 

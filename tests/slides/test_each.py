@@ -16,30 +16,18 @@ from lrmil.slides.local_processes import LocalProcesses
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step
 from support.each_work import (
+    FOLDER,
     OF_ONE_SLIDE,
     RUN_LEVEL,
     act,
     act_in_steps,
+    outcomes,
+    source_of,
+    sources_of,
 )
 
-FOLDER = Path("/patients of ward 3")
 EXECUTORS = [IN_PROCESS, LocalProcesses(2)]
 BEHAVIOURS = ["", *OF_ONE_SLIDE]
-
-
-def source_of(slide_id: str) -> SlideSource:
-    return SlideSource(slide_id, FOLDER / f"{slide_id}.svs")
-
-
-def sources_of(*behaviours: str) -> list[SlideSource]:
-    return [source_of(f"{number}-{behaviour}") for number, behaviour in enumerate(behaviours)]
-
-
-def outcomes(
-    work: Work[str], slides: Sequence[SlideSource], executor: Executor = IN_PROCESS, **options: bool
-) -> list[Outcome[str]]:
-    steps = each(work, slides, executor, job=("job",), **options)
-    return [step.result for step in steps if step.result is not None and step.result.finished]
 
 
 @given(st.lists(st.sampled_from(BEHAVIOURS), max_size=8))

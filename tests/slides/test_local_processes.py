@@ -4,39 +4,21 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from lrmil.errors import ConfigError
-from lrmil.slides.each import IN_PROCESS, Executor, Outcome, Work, each
 from lrmil.slides.local_processes import DIED, LocalProcesses
-from lrmil.slides.source import SlideSource
 from support.each_work import (
     Broken,
     act,
+    outcomes,
     process_of,
     refuses_to_arrive,
+    sources_of,
 )
-
-FOLDER = Path("/patients of ward 3")
-
-
-def source_of(slide_id: str) -> SlideSource:
-    return SlideSource(slide_id, FOLDER / f"{slide_id}.svs")
-
-
-def sources_of(*behaviours: str) -> list[SlideSource]:
-    return [source_of(f"{number}-{behaviour}") for number, behaviour in enumerate(behaviours)]
-
-
-def outcomes(
-    work: Work[str], slides: Sequence[SlideSource], executor: Executor = IN_PROCESS, **options: bool
-) -> list[Outcome[str]]:
-    steps = each(work, slides, executor, job=("job",), **options)
-    return [step.result for step in steps if step.result is not None and step.result.finished]
 
 
 def test_a_process_that_dies_fails_its_slide_alone(tmp_path: Path) -> None:

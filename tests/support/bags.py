@@ -1,9 +1,10 @@
-"""Bags of two classes that differ in a few of their patches."""
+"""Bags of patches."""
 
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from lrmil.training.bags import Bag
 from support.runs import write_bag
@@ -26,3 +27,8 @@ def make_bags(folder: Path, count: int = 9, *, targets: bool = True) -> list[Bag
         extra = {"teacher_logits": logits, "log_mass": log_mass} if targets else {}
         made.append(Bag(f"s{number}", path, number % 2, **extra))
     return made
+
+
+def random_bag(*shape: int, seed: int = 0) -> Tensor:
+    """Return normal values, the same for a seed."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))

@@ -2,15 +2,17 @@
 
 import os
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 from lrmil.errors import EncoderError, ModelError, OutputError, ResolutionError, SlideError, Stopped
+from lrmil.slides.each import IN_PROCESS, Executor, Outcome, Work, each
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step
 
 RUN_LEVEL = {kind.__name__: kind for kind in (EncoderError, ModelError, OutputError, Stopped)}
 OF_ONE_SLIDE = {kind.__name__: kind for kind in (SlideError, ResolutionError, ValueError, MemoryError)}
+FOLDER = Path("/patients of ward 3")
 
 
 class Unpicklable(Exception):
@@ -71,3 +73,21 @@ def linger(source: SlideSource, *, begun: Path) -> None:
     """Tell that the work has begun, and do not come to an end."""
     begun.touch()
     time.sleep(60)
+
+
+def source_of(slide_id: str) -> SlideSource:
+    """Return a slide that does not exist."""
+    return SlideSource(slide_id, FOLDER / f"{slide_id}.svs")
+
+
+def sources_of(*behaviours: str) -> list[SlideSource]:
+    """Return a slide for each behaviour of `act`, "" for one that succeeds."""
+    return [source_of(f"{number}-{behaviour}") for number, behaviour in enumerate(behaviours)]
+
+
+def outcomes(
+    work: Work[str], slides: Sequence[SlideSource], executor: Executor = IN_PROCESS, **options: bool
+) -> list[Outcome[str]]:
+    """Return the finished outcomes."""
+    steps = each(work, slides, executor, job=("job",), **options)
+    return [step.result for step in steps if step.result is not None and step.result.finished]

@@ -3,6 +3,7 @@
 import base64
 import io
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -47,3 +48,8 @@ class Page(HTMLParser):
         sources = [attrs["src"] for tag, attrs in self.tags if tag == "img" and attrs.get("class") == "overlay"]
         data = [base64.b64decode((source or "").removeprefix("data:image/jpeg;base64,")) for source in sources]
         return [np.asarray(Image.open(io.BytesIO(picture))) for picture in data]
+
+
+def read_page(path: Path) -> Page:
+    """Read a page."""
+    return Page(path.read_text(encoding="utf-8"))

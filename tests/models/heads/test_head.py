@@ -1,42 +1,22 @@
 """What a head gives of one bag."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
-import torch
-from torch import Tensor
 
 from lrmil.models.heads.abmil import ABMIL
 from lrmil.models.heads.head import predict_bag
-
-KINDS = {"gated": (True, None), "plain": (False, None), "projected": (True, 5), "plain and projected": (False, 5)}
-
-
-def bags(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-@pytest.fixture(params=KINDS)
-def mil(request: pytest.FixtureRequest) -> Iterator[ABMIL]:
-    """A network of 6 inputs and 3 classes."""
-    gated, projection_dim = KINDS[request.param]
-    torch.manual_seed(0)
-    model = ABMIL(6, 3, 8, gated, projection_dim=projection_dim, dropout=0.5).eval()
-    with torch.no_grad():
-        model.attention.weight.mul_(5)
-        yield model
+from support.bags import random_bag
 
 
 class TestPredictBag:
     @pytest.mark.parametrize("n", [1, 12])
     def test_logits(self, mil: ABMIL, n: int) -> None:
-        output = predict_bag(mil, bags(n, 6))
-        np.testing.assert_allclose(output.logits, mil(bags(n, 6)).logits, atol=1e-6)
-        np.testing.assert_allclose(output.attention_logits, mil(bags(n, 6)).attention_logits, atol=1e-6)
+        output = predict_bag(mil, random_bag(n, 6))
+        np.testing.assert_allclose(output.logits, mil(random_bag(n, 6)).logits, atol=1e-6)
+        np.testing.assert_allclose(output.attention_logits, mil(random_bag(n, 6)).attention_logits, atol=1e-6)
         assert output.logits.dtype == output.attention_logits.dtype == np.float32
 
     def test_dropout_is_off(self) -> None:
         mil = ABMIL(6, 2, dropout=0.9).train()
-        first, second = predict_bag(mil, bags(5, 6)), predict_bag(mil, bags(5, 6))
+        first, second = predict_bag(mil, random_bag(5, 6)), predict_bag(mil, random_bag(5, 6))
         assert np.array_equal(first.logits, second.logits)
