@@ -6,7 +6,6 @@ method.md section 5; arXiv 2606.06864.
 import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,22 +18,10 @@ from lrmil.features.store import read_features
 from lrmil.models.devices import mixed_precision
 from lrmil.models.encoders.loading import Encoder, as_input
 from lrmil.steps import Job, Step
+from lrmil.training.augmentation import augment, draw_changes
 from lrmil.training.loop import Fit, FitRun, fit_steps
-from lrmil.training.pair_loading import SLIDES_TOGETHER, PairedBatch, count_batches, draw_patches, load_pairs
-from lrmil.training.pairs import PairedSlide, RegionSamples, block_order, region_samples
-
-
-class Changes(NamedTuple):
-    """An augmentation of a batch, so that the student does not depend on orientation and stain."""
-
-    turns: int
-    """Quarter turns, 0 to 3."""
-    flip: bool
-    """Whether the columns are mirrored after that."""
-    gain: Tensor
-    """(b, 1, 1, 3) factors for the distance to white, by patch and channel."""
-    shift: Tensor
-    """(b, 1, 1, 3) grey values that are added after that."""
+from lrmil.training.pair_loading import SLIDES_TOGETHER, Chosen, PairedBatch, count_batches, draw_patches, load_pairs
+from lrmil.training.pairs import PairedSlide, block_order, region_samples
 
 
 class Student(nn.Module):
@@ -117,21 +104,9 @@ def train_student(
         If no training slide, or no validation slide, has an LR patch with a covered HR child.
     """
     config = replace(config, layers=tuple(sorted(config.layers, key=block_order)))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(run.seed)
-        student = _make_student(encoder, train[0], config)
-    if config.standardised:
-        _set_scales(student, train[:SLIDES_TOGETHER])
-    student.to(run.device)
-    student.to(memory_format=torch.channels_last)
+    student = _start_student(encoder, train, run, config)
     held = draw_patches(val, config.validation_patches, torch.Generator().manual_seed(run.seed))
-    nominal = draw_patches(train, config.patches_per_epoch, torch.Generator().manual_seed(run.seed))
-    steps_per_epoch = count_batches(nominal, config.batch_size)
-    if not steps_per_epoch or not count_batches(held, config.batch_size):
-        raise SlideError(
-            "The training slides or the validation slides have no LR patch with a covered HR patch. "
-            "Lower min_tissue_hr, or check that the slides reach the HR resolution."
-        )
+    steps_per_epoch = _count_steps(train, held, config, run.seed)
 
     def epoch_losses(_epoch: int, generator: torch.Generator) -> Iterator[dict[str, Tensor]]:
         chosen = draw_patches(train, config.patches_per_epoch, generator)
@@ -141,8 +116,7 @@ def train_student(
 
     def validate() -> dict[str, float]:
         batches = load_pairs(held, batch_size=config.batch_size, threads=threads, generator=None)
-        scores = _mean_losses(student, batches, config, run.device)
-        return {**scores, "score": -scores["loss"]}
+        return _validation_scores(student, batches, config, run.device)
 
     yield from fit_steps(
         job,
@@ -153,6 +127,58 @@ def train_student(
         validate=validate,
         config=config.fit,
     )
+
+
+def _start_student(encoder: Encoder, train: Sequence[PairedSlide], run: FitRun, config: Stage1Config) -> Student:
+    """Make the student on its device, with seeded maps of the blocks and the scales of the targets."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(run.seed)
+        student = _make_student(encoder, train[0], config)
+    if config.standardised:
+        _set_scales(student, train[:SLIDES_TOGETHER])
+    student.to(run.device)
+    student.to(memory_format=torch.channels_last)
+    return student
+
+
+def _make_student(encoder: Encoder, example: PairedSlide, config: Stage1Config) -> Student:
+    hr = read_features(example.hr, layers=True)
+    if encoder.dim != hr.embeddings.shape[1]:
+        raise ValueError(f"Expected an encoder of output dimension {hr.embeddings.shape[1]}. Got {encoder.dim}.")
+    copied = copy.deepcopy(encoder).cpu()
+    with torch.inference_mode():
+        size = encoder.spec.size
+        blocks = copied(torch.zeros(1, 3, size, size, dtype=torch.uint8), config.layers).patch_tokens
+    teacher_dims = [hr.layers[layer].shape[1] for layer in config.layers]
+    return Student(copied, [tokens.shape[1] for tokens in blocks], teacher_dims)
+
+
+def _set_scales(student: Student, slides: Sequence[PairedSlide]) -> None:
+    """Set the deviation of each target channel from some training slides, at least a tenth of the mean deviation."""
+    samples = [region_samples(slide) for slide in slides]
+    means = torch.cat([sample.mean for sample in samples])
+    blocks = [
+        torch.cat([sample.class_tokens[i][sample.covered].float() for sample in samples])
+        for i in range(len(student.block_maps))
+    ]
+    student.set_scales(_inverse_deviation(means), [_inverse_deviation(tokens) for tokens in blocks])
+
+
+def _inverse_deviation(values: Tensor) -> Tensor:
+    deviation = values.std(0)
+    return 1.0 / deviation.clamp(min=0.1 * float(deviation.mean()) + 1e-8)
+
+
+def _count_steps(train: Sequence[PairedSlide], held: Sequence[Chosen], config: Stage1Config, seed: int) -> int:
+    """Return the optimisation steps of an epoch; require patches to train on and to validate on."""
+    nominal = draw_patches(train, config.patches_per_epoch, torch.Generator().manual_seed(seed))
+    steps = count_batches(nominal, config.batch_size)
+    if not steps or not count_batches(held, config.batch_size):
+        raise SlideError(
+            "The training slides or the validation slides have no LR patch with a covered HR patch. "
+            "Lower min_tissue_hr, or check that the slides reach the HR resolution."
+        )
+    return steps
 
 
 def stage1_losses(
@@ -198,91 +224,15 @@ def stage1_losses(
 
 
 @torch.inference_mode()
-def _mean_losses(
+def _validation_scores(
     student: Student, batches: Iterable[PairedBatch], config: Stage1Config, device: torch.device
 ) -> dict[str, float]:
-    """Return the mean of each loss over all LR patches of the batches."""
+    """Return the mean of each loss over all LR patches of the batches, and the score: the loss with a minus."""
     sums: dict[str, float] = {}
     count = 0
     for batch in batches:
         for name, value in stage1_losses(student, batch, config, device).items():
             sums[name] = sums.get(name, 0.0) + float(value) * len(batch.targets)
         count += len(batch.targets)
-    return {name: value / count for name, value in sums.items()}
-
-
-def draw_changes(count: int, generator: torch.Generator) -> Changes:
-    """Draw an augmentation for `count` patches: one symmetry for all of them, and the colours of each.
-
-    Parameters
-    ----------
-    count
-        Number of patches b.
-    generator
-        Source of the randomness.
-    """
-    turns, flip = (int(torch.randint(high, (1,), generator=generator)) for high in (4, 2))
-    gain, shift = (2 * torch.rand(count, 1, 1, 3, generator=generator) - 1 for _ in range(2))
-    return Changes(turns, bool(flip), 1 + 0.1 * gain, 12.0 * shift)
-
-
-def augment(batch: PairedBatch, changes: Changes) -> PairedBatch:
-    """Augment a batch: apply the symmetry to images and targets, and the colours to the images alone.
-
-    Parameters
-    ----------
-    batch
-        Patches with their targets.
-    changes
-        The augmentation, from `draw_changes`.
-
-    Returns
-    -------
-    PairedBatch
-        Pixels are float, 0 to 255.
-    """
-    targets = batch.targets
-    side = round(targets.covered.shape[1] ** 0.5)
-
-    def moved(values: Tensor) -> Tensor:
-        grid = values.reshape(len(values), side, side, *values.shape[2:])
-        return _transform(grid, changes.turns, flip=changes.flip).reshape(values.shape)
-
-    image = _transform(batch.pixels, changes.turns, flip=changes.flip).float()
-    image = (255 - (255 - image) * changes.gain + changes.shift).clamp(0, 255)
-    tokens = tuple(map(moved, targets.class_tokens))
-    return PairedBatch(image, RegionSamples(targets.index, moved(targets.covered), targets.mean, tokens))
-
-
-def _make_student(encoder: Encoder, example: PairedSlide, config: Stage1Config) -> Student:
-    hr = read_features(example.hr, layers=True)
-    if encoder.dim != hr.embeddings.shape[1]:
-        raise ValueError(f"Expected an encoder of output dimension {hr.embeddings.shape[1]}. Got {encoder.dim}.")
-    copied = copy.deepcopy(encoder).cpu()
-    with torch.inference_mode():
-        size = encoder.spec.size
-        blocks = copied(torch.zeros(1, 3, size, size, dtype=torch.uint8), config.layers).patch_tokens
-    teacher_dims = [hr.layers[layer].shape[1] for layer in config.layers]
-    return Student(copied, [tokens.shape[1] for tokens in blocks], teacher_dims)
-
-
-def _set_scales(student: Student, slides: Sequence[PairedSlide]) -> None:
-    """Set the deviation of each target channel from some training slides, at least a tenth of the mean deviation."""
-    samples = [region_samples(slide) for slide in slides]
-    means = torch.cat([sample.mean for sample in samples])
-    blocks = [
-        torch.cat([sample.class_tokens[i][sample.covered].float() for sample in samples])
-        for i in range(len(student.block_maps))
-    ]
-    student.set_scales(_inverse_deviation(means), [_inverse_deviation(tokens) for tokens in blocks])
-
-
-def _inverse_deviation(values: Tensor) -> Tensor:
-    deviation = values.std(0)
-    return 1.0 / deviation.clamp(min=0.1 * float(deviation.mean()) + 1e-8)
-
-
-def _transform(values: Tensor, turns: int, *, flip: bool) -> Tensor:
-    """Apply quarter turns and a mirror to values of shape (b, rows, cols, ...)."""
-    turned = torch.rot90(values, turns, (1, 2))
-    return turned.flip(2) if flip else turned
+    means = {name: value / count for name, value in sums.items()}
+    return {**means, "score": -means["loss"]}
