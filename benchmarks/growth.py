@@ -25,7 +25,7 @@ from threadpoolctl import threadpool_limits
 
 from lrmil.cohorts.cohort import Cohort, validate_cohort
 from lrmil.cohorts.screening import PICTURE_PX, Screened, near_duplicates
-from lrmil.cohorts.splits import final_fold, make_folds, read_splits, write_splits
+from lrmil.cohorts.splits import final_fold, make_folds, read_splits, without_failed, write_splits
 from lrmil.configs import TrainConfig
 from lrmil.features.store import FORMAT, FeaturesCard
 from lrmil.io.atomic import write_text
@@ -34,7 +34,6 @@ from lrmil.prediction.table import TABLE, PredictionRow, PredictionTable, failed
 from lrmil.runs.arms import ARMS
 from lrmil.runs.folds import FoldTask
 from lrmil.runs.results import figures_of, write_predictions
-from lrmil.runs.train import without_failed
 from lrmil.slides.discovery import find_slides, slide_path
 from lrmil.slides.failures import Failure
 from lrmil.slides.identity import identity_of

@@ -3,14 +3,22 @@
 import random
 from collections import Counter
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lrmil.cohorts.cohort import Cohort, SlideRecord
-from lrmil.cohorts.splits import Fold, final_fold, make_folds, read_splits, write_splits
+from lrmil.cohorts.splits import (
+    Fold,
+    final_fold,
+    folds_and_final,
+    make_folds,
+    read_splits,
+    without_failed,
+    write_splits,
+)
 from lrmil.errors import CohortError, ConfigError, FormatError
 from lrmil.tasks.classification import Classification
 
@@ -318,3 +326,31 @@ def test_other_files_are_refused(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(FormatError, match=r"splits\.csv"):
         read_splits(path)
+
+
+class TestFoldsAndFinal:
+    OPTIONS: ClassVar = {"folds": 2, "val_fraction": 0.5, "seed": 0}
+
+    def test_without_a_split_the_shipped_model_has_a_fold_of_its_own(self) -> None:
+        cohort = cohort_of([("a", 2), ("b", 1)] * 6)
+        folds, final = folds_and_final(cohort, **self.OPTIONS)
+        assert folds == make_folds(cohort, **self.OPTIONS) and final not in folds
+        assert final == final_fold(cohort, val_fraction=0.5, seed=0)
+
+    def test_with_a_split_it_is_trained_on_the_slides_of_the_fold(self) -> None:
+        parts: list[Split] = ["train", "val", "test"]
+        cohort = cohort_of([("a", 2), ("b", 1)] * 3, splits=[part for part in parts for _ in "ab"])
+        folds, final = folds_and_final(cohort, **self.OPTIONS)
+        assert folds == make_folds(cohort, **self.OPTIONS) and final is folds[0]
+
+
+def test_a_fold_without_its_failed_slides_must_keep_every_class_and_part() -> None:
+    cohort = cohort_of([("a", 2), ("b", 1)] * 6)
+    fold = make_folds(cohort, folds=2, val_fraction=0.2, seed=0)[0]
+    kept = without_failed(fold, cohort, {fold.train[0]: "gone"})
+    assert (kept.name, kept.train, kept.val, kept.test) == (fold.name, fold.train[1:], fold.val, fold.test)
+    with pytest.raises(CohortError, match=r"test.*failed: .*gone"):
+        without_failed(fold, cohort, dict.fromkeys(fold.test, "gone"))
+    of_class = [slide_id for slide_id in fold.train if cohort.by_id[slide_id].label == "a"]
+    with pytest.raises(CohortError, match="a, since"):
+        without_failed(fold, cohort, dict.fromkeys(of_class, "gone"))

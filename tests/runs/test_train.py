@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lrmil.cohorts.cohort import validate_cohort
-from lrmil.cohorts.splits import make_folds, read_splits
+from lrmil.cohorts.splits import read_splits
 from lrmil.errors import CohortError
 from lrmil.features.store import read_card
 from lrmil.io import hashing
@@ -23,7 +23,7 @@ from lrmil.prediction.inference import predict
 from lrmil.runs.arms import ARMS
 from lrmil.runs.fold_outputs import read_outputs, read_teacher_outputs
 from lrmil.runs.plan_file import read_plan
-from lrmil.runs.train import Run, train, train_steps, without_failed
+from lrmil.runs.train import Run, train, train_steps
 from support.paths import TESTS
 from support.runs import TinyRun, stamp_of, tiny_config
 
@@ -280,16 +280,3 @@ def test_a_table_with_errors_is_refused_before_anything_is_written(tiny_run: Tin
     with pytest.raises(CohortError, match="no-such"):
         train(tiny_run.slides, tmp_path / "labels.csv", tmp_path / "run", tiny_config(), device="cpu")
     assert not (tmp_path / "run").exists()
-
-
-def test_a_fold_without_its_failed_slides_must_keep_every_class_and_part(cohort: Path) -> None:
-    checked = validate_cohort(cohort / "slides", cohort / "labels.csv").cohort
-    assert checked is not None
-    fold = make_folds(checked, folds=2, val_fraction=0.2, seed=0)[0]
-    kept = without_failed(fold, checked, {fold.train[0]: "gone"})
-    assert (kept.train, kept.val, kept.test) == (fold.train[1:], fold.val, fold.test)
-    with pytest.raises(CohortError, match=r"test.*failed: .*gone"):
-        without_failed(fold, checked, dict.fromkeys(fold.test, "gone"))
-    negative = [i for i in fold.train if checked.by_id[i].label == checked.classes[0]]
-    with pytest.raises(CohortError, match=checked.classes[0]):
-        without_failed(fold, checked, dict.fromkeys(negative, "gone"))

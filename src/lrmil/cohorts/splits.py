@@ -88,6 +88,54 @@ def final_fold(cohort: Cohort, *, val_fraction: float, seed: int) -> Fold:
     return _fold(cohort, "final", set(), val_fraction, seed)
 
 
+def folds_and_final(cohort: Cohort, *, folds: int, val_fraction: float, seed: int) -> tuple[tuple[Fold, ...], Fold]:
+    """Divide a cohort into the folds to test on, and the fold of the shipped model, which may be the first of them.
+
+    Draw them from the whole table before any slide is opened, so that an unreadable slide moves no other slide.
+
+    Parameters
+    ----------
+    cohort, folds, val_fraction, seed
+        As for `make_folds`.
+
+    Raises
+    ------
+    CohortError, ConfigError
+        As `make_folds` and `final_fold`.
+    """
+    tested = make_folds(cohort, folds=folds, val_fraction=val_fraction, seed=seed)
+    final = final_fold(cohort, val_fraction=val_fraction, seed=seed)
+    same = (final.train, final.val) == (tested[0].train, tested[0].val)
+    return tested, tested[0] if same else final
+
+
+def without_failed(fold: Fold, cohort: Cohort, failed: Mapping[str, str]) -> Fold:
+    """Remove failed slides from a fold.
+
+    Parameters
+    ----------
+    fold, cohort
+        The fold, and its slides.
+    failed
+        Slide id -> why it failed.
+
+    Raises
+    ------
+    CohortError
+        If no readable slide of a class is left to train on, or none in a part of the fold.
+    """
+    parts = {name: tuple(i for i in getattr(fold, name) if i not in failed) for name in ("train", "val", "test")}
+    missing = set(cohort.task.strata) - {cohort.task.stratum(cohort.by_id[i].label) for i in parts["train"]}
+    empty = [name for name, slide_ids in parts.items() if getattr(fold, name) and not slide_ids]
+    if missing or empty:
+        reasons = "; ".join(f"{slide_id}: {message}" for slide_id, message in list(failed.items())[:5])
+        raise CohortError(
+            f"Expected readable slides of every class in each part of {fold.name}. Got none for "
+            f"{', '.join([*sorted(missing), *empty])}, since {len(failed)} slides failed: {reasons}"
+        )
+    return Fold(fold.name, parts["train"], parts["val"], parts["test"])
+
+
 def write_splits(path: Path, folds: Sequence[Fold], cohort: Cohort) -> None:
     """Write folds as CSV with the columns `COLUMNS`, complete or not at all.
 

@@ -4,7 +4,7 @@ The same call resumes an interrupted one: artefacts of the same inputs are kept.
 """
 
 import dataclasses
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Never
@@ -14,7 +14,7 @@ import torch
 from lrmil.cohorts.cohort import Cohort, CohortReport, TableOptions, validate_cohort
 from lrmil.cohorts.labels import Problem
 from lrmil.cohorts.screening import Screened, far_levels, near_duplicates, screen_steps
-from lrmil.cohorts.splits import Fold, final_fold, make_folds, write_splits
+from lrmil.cohorts.splits import Fold, folds_and_final, without_failed, write_splits
 from lrmil.configs import TrainConfig
 from lrmil.errors import CohortError
 from lrmil.features.slide_features import EXTRACTION_VERSION
@@ -78,38 +78,7 @@ def train(
     options: TableOptions | None = None,
     replace: bool = False,
 ) -> Run:
-    """Train from a folder of slides and a labels table.
-
-    Parameters
-    ----------
-    slides, labels, out, config, device, options, replace
-        As in `train_steps`.
-
-    Returns
-    -------
-    Run
-        The finished run.
-
-    Raises
-    ------
-    CohortError, ConfigError, EncoderError, FormatError, OverwriteError, RunError, Stopped
-        As `train_steps`.
-    """
-    return last(train_steps(slides, labels, out, config, device=device, options=options, replace=replace))
-
-
-def train_steps(
-    slides: str | Path,
-    labels: str | Path,
-    out: str | Path,
-    config: TrainConfig | None = None,
-    *,
-    device: str = "auto",
-    options: TableOptions | None = None,
-    replace: bool = False,
-    inputs: Sequence[Path] = (),
-) -> Iterator[Step[Run]]:
-    """Train the three arms on a cohort, write the model, and report the progress.
+    """Train the three arms on a cohort and write the model.
 
     Parameters
     ----------
@@ -128,13 +97,11 @@ def train_steps(
     replace
         Whether to replace results and model of a finished run if they change. Otherwise they are kept in
         ``out/earlier-1`` and so on.
-    inputs
-        Other files and folders that are read. No output may replace one or lie in one.
 
-    Yields
-    ------
-    Step
-        Of every stage in turn; the last carries the Run.
+    Returns
+    -------
+    Run
+        The finished run.
 
     Raises
     ------
@@ -150,6 +117,39 @@ def train_steps(
         If another training is running in `out`.
     Stopped
         Soon after `lrmil.runs.control.request_stop`. The same call resumes.
+    """
+    return last(train_steps(slides, labels, out, config, device=device, options=options, replace=replace))
+
+
+def train_steps(
+    slides: str | Path,
+    labels: str | Path,
+    out: str | Path,
+    config: TrainConfig | None = None,
+    *,
+    device: str = "auto",
+    options: TableOptions | None = None,
+    replace: bool = False,
+    inputs: Sequence[Path] = (),
+) -> Iterator[Step[Run]]:
+    """Train as `train` does, and report the progress.
+
+    Parameters
+    ----------
+    slides, labels, out, config, device, options, replace
+        As in `train`.
+    inputs
+        Other files and folders that are read. No output may replace one or lie in one.
+
+    Yields
+    ------
+    Step
+        Of every stage in turn; the last carries the Run.
+
+    Raises
+    ------
+    CohortError, ConfigError, EncoderError, FormatError, OverwriteError, RunError, Stopped
+        As `train`.
     """
     out, config = Path(out), config or TrainConfig()
     torch_device = pick_device(device)
@@ -221,7 +221,7 @@ def _run(work: _Work) -> Generator[Step[Run], None, None]:
     encoders = load_encoders(config)
     if warning := encoders.warning:
         yield Step(("terms of use",), 1, 1, message=warning)
-    folds, final = _draw_folds(cohort, config)
+    folds, final = folds_and_final(cohort, folds=config.folds, val_fraction=config.val_fraction, seed=config.seed)
     write_splits(out / "splits.csv", folds if final in folds else (*folds, final), cohort)  # for the progress
 
     screened = yield from relay(screen_steps(list(work.sources.values()), lr=config.mpp_lr))
@@ -287,41 +287,3 @@ def _fold_tasks(work: _Work, folds: Sequence[Fold], student_start: Encoder) -> l
         )
         for fold in folds
     ]
-
-
-def _draw_folds(cohort: Cohort, config: TrainConfig) -> tuple[tuple[Fold, ...], Fold]:
-    """Draw the folds to test on, and the fold of the shipped model, which may be fold-0 itself.
-
-    They are drawn from the whole table before any slide is opened, so that an unreadable slide moves no other slide.
-    """
-    folds = make_folds(cohort, folds=config.folds, val_fraction=config.val_fraction, seed=config.seed)
-    final = final_fold(cohort, val_fraction=config.val_fraction, seed=config.seed)
-    same = (final.train, final.val) == (folds[0].train, folds[0].val)
-    return folds, folds[0] if same else final
-
-
-def without_failed(fold: Fold, cohort: Cohort, failed: Mapping[str, str]) -> Fold:
-    """Remove failed slides from a fold.
-
-    Parameters
-    ----------
-    fold, cohort
-        The fold, and its slides.
-    failed
-        Slide id -> why it failed.
-
-    Raises
-    ------
-    CohortError
-        If no readable slide of a class is left to train on, or none in a part of the fold.
-    """
-    parts = {name: tuple(i for i in getattr(fold, name) if i not in failed) for name in ("train", "val", "test")}
-    missing = set(cohort.task.strata) - {cohort.task.stratum(cohort.by_id[i].label) for i in parts["train"]}
-    empty = [name for name, slide_ids in parts.items() if getattr(fold, name) and not slide_ids]
-    if missing or empty:
-        reasons = "; ".join(f"{slide_id}: {message}" for slide_id, message in list(failed.items())[:5])
-        raise CohortError(
-            f"Expected readable slides of every class in each part of {fold.name}. Got none for "
-            f"{', '.join([*sorted(missing), *empty])}, since {len(failed)} slides failed: {reasons}"
-        )
-    return Fold(fold.name, parts["train"], parts["val"], parts["test"])
