@@ -7,7 +7,7 @@ an uninterrupted one, since the randomness of each epoch and step depends only o
 import json
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -115,51 +115,89 @@ def fit_steps(
     OutputError
         If the checkpoint cannot be written.
     """
-    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
-    best = {name: value.detach().clone() for name, value in module.state_dict().items()}
-    state = _resume(run, module, optimiser, best) or _State()
-    total = config.epochs * steps_per_epoch
+    training = _Training(job, module, run, config, total=config.epochs * steps_per_epoch)
+    while training.goes_on:
+        generator = torch.Generator().manual_seed(run.seed * 100_003 + training.state.epoch)
+        means = yield from training.fit_epoch(epoch_losses(training.state.epoch, generator))
+        yield training.end_epoch(means, validate())
+    yield training.end()
 
-    while state.epoch < config.epochs and state.epoch - state.best_epoch < config.patience:
-        module.train()
-        generator = torch.Generator().manual_seed(run.seed * 100_003 + state.epoch)
+
+class _Training:
+    """A module in training: its optimiser, its progress, and the weights of its best epoch."""
+
+    def __init__(self, job: Job, module: nn.Module, run: FitRun, config: FitConfig, *, total: int) -> None:
+        self.job, self.module, self.run, self.config, self.total = job, module, run, config, total
+        self.parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        self.optimiser = torch.optim.AdamW(self.parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+        self.best = _weights_of(module)
+        self.state = _resume(run, module, self.optimiser, self.best) or _State()
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether an epoch is left, and validation has improved lately."""
+        state, config = self.state, self.config
+        return state.epoch < config.epochs and state.epoch - state.best_epoch < config.patience
+
+    def fit_epoch(self, losses_of_epoch: Iterator[dict[str, Tensor]]) -> Generator[Step[Fit], None, dict[str, float]]:
+        """Take the optimisation steps of an epoch, and return the mean of each loss."""
+        self.module.train()
         sums: dict[str, float] = {}
         count = 0
-        losses_of_epoch = epoch_losses(state.epoch, generator)
-        while (losses := _next(losses_of_epoch, run.seed * 1_000_003 + state.step, run.device)) is not None:
-            if not losses["loss"].isfinite():
-                raise ConfigError(
-                    f"Expected finite losses in {job_text(job)}. Got {losses['loss'].detach().item()} in epoch "
-                    f"{state.epoch + 1} at a learning rate of {config.learning_rate:g}. Lower it, or check the "
-                    "features."
-                )
-            _set_rate(optimiser, config, state.step, total)
-            optimiser.zero_grad(set_to_none=True)
-            losses["loss"].backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(parameters, config.clip)
-            optimiser.step()
-            state.step += 1
+        while (losses := _next(losses_of_epoch, self._step_seed, self.run.device)) is not None:
+            self._take_step(losses["loss"])
             count += 1
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0.0) + float(value.detach())
-            yield Step(job, min(state.step, total), total, "steps")
-        module.eval()
-        scores = validate()
+            yield self._report()
+        self.module.eval()
+        return {name: value / max(1, count) for name, value in sums.items()}
+
+    @property
+    def _step_seed(self) -> int:
+        return self.run.seed * 1_000_003 + self.state.step
+
+    def _take_step(self, loss: Tensor) -> None:
+        if not loss.isfinite():
+            raise ConfigError(
+                f"Expected finite losses in {job_text(self.job)}. Got {loss.detach().item()} in epoch "
+                f"{self.state.epoch + 1} at a learning rate of {self.config.learning_rate:g}. Lower it, or check the "
+                "features."
+            )
+        _set_rate(self.optimiser, self.config, self.state.step, self.total)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
+        self.optimiser.step()
+        self.state.step += 1
+
+    def end_epoch(self, means: dict[str, float], scores: dict[str, float]) -> Step[Fit]:
+        """Keep the weights if this epoch is the best, and save the checkpoint."""
+        state = self.state
         state.epoch += 1
         if (scores["score"], -scores["loss"]) > (state.best_score, -state.best_loss):
             state.best_epoch, state.best_score, state.best_loss = state.epoch, scores["score"], scores["loss"]
-            best = {name: value.detach().clone() for name, value in module.state_dict().items()}
-        metrics = {f"train_{name}": value / max(1, count) for name, value in sums.items()}
+            self.best = _weights_of(self.module)
+        metrics = {f"train_{name}": value for name, value in means.items()}
         metrics |= {f"val_{name}": value for name, value in scores.items()} | {"epoch": float(state.epoch)}
         state.history.append(metrics)
-        _save(run, module, optimiser, best, state)
-        yield Step(job, min(state.step, total), total, "steps", metrics=metrics)
+        _save(self.run, self.module, self.optimiser, self.best, state)
+        return self._report(metrics)
 
-    module.load_state_dict(best)
-    module.eval()
-    message = f"best validation at epoch {state.best_epoch} of {state.epoch}"
-    yield Step(job, total, total, "steps", result=Fit(module, state.history), message=message)
+    def _report(self, metrics: dict[str, float] | None = None) -> Step[Fit]:
+        return Step(self.job, min(self.state.step, self.total), self.total, "steps", metrics=metrics or {})
+
+    def end(self) -> Step[Fit]:
+        """Give the module the weights of its best epoch."""
+        self.module.load_state_dict(self.best)
+        self.module.eval()
+        message = f"best validation at epoch {self.state.best_epoch} of {self.state.epoch}"
+        result = Fit(self.module, self.state.history)
+        return Step(self.job, self.total, self.total, "steps", result=result, message=message)
+
+
+def _weights_of(module: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in module.state_dict().items()}
 
 
 def _next(losses: Iterator[dict[str, Tensor]], seed: int, device: torch.device) -> dict[str, Tensor] | None:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lrmil import losses
 from lrmil.configs import MILConfig, Stage2Config
-from lrmil.models.heads.choice import make_mil
+from lrmil.models.heads.choice import Head, make_mil
 from lrmil.models.heads.head import MILHead, predict_bag
 from lrmil.steps import Job, Step
 from lrmil.tasks.task import Task
@@ -53,14 +53,7 @@ def train_mil(
         As `fit_steps`; the last carries the trained MIL.
     """
     store = BagStore(run.device)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(run.seed)
-        mil = make_mil(store.dim(train[0]), task.outputs, config)
-    if start is not None:
-        mil.load_state_dict(start)
-    elif config.standardised:
-        mil.standardise(*_moments([store.embeddings(bag) for bag in train]))
-    mil.to(run.device)
+    mil = _start_mil(train, store, run, task=task, config=config, start=start)
 
     def epoch_losses(_epoch: int, generator: torch.Generator) -> Iterator[dict[str, Tensor]]:
         order = torch.randperm(len(train), generator=generator).tolist()
@@ -83,6 +76,34 @@ def train_mil(
         validate=validate,
         config=config.fit,
     )
+
+
+def _start_mil(
+    train: Sequence[Bag],
+    store: BagStore,
+    run: FitRun,
+    *,
+    task: Task,
+    config: MILConfig,
+    start: dict[str, Tensor] | None,
+) -> Head:
+    """Make the network, with given weights or with seeded ones and the scale of the training patches."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(run.seed)
+        mil = make_mil(store.dim(train[0]), task.outputs, config)
+    if start is not None:
+        mil.load_state_dict(start)
+    elif config.standardised:
+        mil.standardise(*_moments([store.embeddings(bag) for bag in train]))
+    mil.to(run.device)
+    return mil
+
+
+def _moments(bags: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Return the mean and standard deviation (d,) of the training patches; all slides have the same weight."""
+    mean = torch.stack([bag.double().mean(0) for bag in bags]).mean(0)
+    variance = torch.stack([(bag.double() - mean).square().mean(0) for bag in bags]).mean(0)
+    return mean.float(), variance.sqrt().float()
 
 
 def _bag_losses(
@@ -122,10 +143,3 @@ def _kept_patches(count: int, dropped: float, generator: torch.Generator) -> Ten
     if dropped == 0:
         return torch.arange(count)
     return torch.randperm(count, generator=generator)[: max(1, round(count * (1 - dropped)))].sort().values
-
-
-def _moments(bags: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Return the mean and standard deviation (d,) of the training patches; all slides have the same weight."""
-    mean = torch.stack([bag.double().mean(0) for bag in bags]).mean(0)
-    variance = torch.stack([(bag.double() - mean).square().mean(0) for bag in bags]).mean(0)
-    return mean.float(), variance.sqrt().float()
