@@ -58,27 +58,21 @@ def extract_features(
 
     Parameters
     ----------
-    slides
-        The slides.
+    slides, threads
+        The slides, and the number of threads that read one.
     encoder, encoder_hash
         The encoder with its device, and the hash of its weights.
-    out
-        Folder of the features, created if absent.
+    out, job
+        Folder of the features, created if absent, and the name of the Steps.
     plan, resolution
         Which patches are encoded: the LR ones, or their covered HR children.
-    threads
-        Threads that read a slide.
-    job
-        Name of the Steps.
     inputs
         Other files and folders that are read. No output may replace one or lie in one.
     tissue
         Slide id -> mask to use. The tissue of other slides is segmented.
-    executor
-        Where the slides are processed; see `lrmil.slides.each`.
-    load
-        Loads the same encoder in another process. It must be picklable, and should cache the encoder
-        (`functools.lru_cache`). Without it, the encoder itself is sent to each process.
+    executor, load
+        Where the slides are processed, and what loads the same encoder there; see `lrmil.slides.each.each`. Without
+        `load`, the encoder itself is sent to each process.
 
     Yields
     ------
@@ -88,38 +82,36 @@ def extract_features(
 
     Raises
     ------
-    OverwriteError
-        If `out` lies in an input. If only the features of one slide would replace a foreign file, that slide fails.
-    OutputError
-        If `out` cannot be written, or its disk is full.
-    EncoderError
-        If the encoder fails.
-    FormatError
-        If `out` contains features of the same weights, but the encoder now gives other embeddings.
-    RunError
-        If another process writes into `out`.
+    OverwriteError, OutputError, RunError
+        If `out` lies in an input, cannot be written, or is written by another process. If only the features of one
+        slide would replace a foreign file, that slide fails.
+    EncoderError, FormatError
+        If the encoder fails, or gives other embeddings now than those of the same weights in `out`.
     """
     read = Inputs(slides, inputs)
     read.require_clear([out])
     atomic.make_folder(out)
     with output_lock(out):
-        atomic.remove_leftovers(out)
-        contract = contract_of(encoder.encoder)
-        require_same_encoder((features_path(out, slide) for slide in slides), encoder_hash, contract)
-        load = load or partial(_same, encoder)
+        load, contract = load or partial(_same, encoder), contract_of(encoder.encoder)
         what = Extraction(load, encoder_hash, contract, out, plan, resolution, threads, job, read, tissue or {})
-        work: Work[bool] = partial(extract_slide, what)
-        outcomes: list[Extracted] = []
-        with closing(each(work, slides, executor, job=job)) as steps:
-            for step in steps:
-                if step.result is not None and step.result.finished:
-                    outcomes.append(_outcome_of(step.result, out))
-                yield Step(step.job, step.done, step.total, step.unit, message=step.message, metrics=step.metrics)
-        yield Step(job, len(slides), len(slides), "slides", result=outcomes)
+        yield from _extract(what, slides, executor)
 
 
 def _same(encoder: PatchEncoder) -> PatchEncoder:
     return encoder
+
+
+def _extract(what: Extraction, slides: Sequence[SlideSource], executor: Executor) -> Iterator[Step[list[Extracted]]]:
+    atomic.remove_leftovers(what.out)
+    require_same_encoder((features_path(what.out, slide) for slide in slides), what.encoder_hash, what.contract)
+    work: Work[bool] = partial(extract_slide, what)
+    outcomes: list[Extracted] = []
+    with closing(each(work, slides, executor, job=what.job)) as steps:
+        for step in steps:
+            if step.result is not None and step.result.finished:
+                outcomes.append(_outcome_of(step.result, what.out))
+            yield Step(step.job, step.done, step.total, step.unit, message=step.message, metrics=step.metrics)
+    yield Step(what.job, len(slides), len(slides), "slides", result=outcomes)
 
 
 def _outcome_of(outcome: Outcome[bool], out: Path) -> Extracted:

@@ -2,12 +2,12 @@
 
 from lrmil.errors import ResolutionError
 from lrmil.patches.plan import PatchPlan, patches_of
-from lrmil.patches.tissue import GivenMask, tissue_of
+from lrmil.patches.tissue import GivenMask, Tissue, tissue_of
 from lrmil.slides.dicom_head import is_dicom
 from lrmil.slides.discovery import slide_file
 from lrmil.slides.identity import unchanged
 from lrmil.slides.level_choice import far_notes
-from lrmil.slides.slide import open_source
+from lrmil.slides.slide import Slide, open_source
 from lrmil.slides.source import SlideSource
 
 
@@ -54,17 +54,10 @@ def inspect_slide(
             facts |= {"mpp": None, "mpp_source": None, "message": str(error)}
             return {**facts, **({"notes": " ".join(slide.notes)} if slide.notes else {})}
         found = tissue_of(slide, mask)
-        tissue = found.mask
+        facts |= _tissue_facts(slide, found)
         notes = (*slide.notes, *found.notes)
-        cell_um = [side * slide.mpp for side in tissue.cell_yx]
-        facts["tissue_mm2"] = round(float(tissue.array.sum()) * cell_um[0] * cell_um[1] / 1e6, 3)
-        if found.shares:
-            facts["not_tissue"] = found.shares
         try:
-            level = slide.level_for(lr)
-            facts["lr_level"] = (
-                f"level {level}, {slide.mpp * slide.levels[level].downsample:.4g} um/px, for {lr:g} um/px"
-            )
+            facts["lr_level"] = _level_text(slide, lr)
             notes = (*notes, *far_notes(slide.levels, slide.mpp, [lr]))
             patches = patches_of(slide, PatchPlan(lr, size, children), found)
             facts["lr_patches"] = f"{len(patches)} of {size} px at {lr:g} um/px"
@@ -78,3 +71,15 @@ def inspect_slide(
         if notes:
             facts["notes"] = " ".join(notes)
         return facts
+
+
+def _tissue_facts(slide: Slide, found: Tissue) -> dict[str, object]:
+    """Return the area of the tissue, and what was found that is none."""
+    cell_um = [side * slide.mpp for side in found.mask.cell_yx]
+    area = round(float(found.mask.array.sum()) * cell_um[0] * cell_um[1] / 1e6, 3)
+    return {"tissue_mm2": area, **({"not_tissue": found.shares} if found.shares else {})}
+
+
+def _level_text(slide: Slide, lr: float) -> str:
+    level = slide.level_for(lr)
+    return f"level {level}, {slide.mpp * slide.levels[level].downsample:.4g} um/px, for {lr:g} um/px"

@@ -12,9 +12,7 @@ from lrmil.models.bundle import Bundle
 from lrmil.models.devices import on_device, pick_device
 from lrmil.patches.tissue import GivenMask
 from lrmil.prediction.batch_outputs import BatchOutcome, BatchOutputs
-from lrmil.prediction.files import (
-    remove_prediction,
-)
+from lrmil.prediction.files import remove_prediction
 from lrmil.prediction.one import predict_one
 from lrmil.prediction.options import DEFAULTS, PredictOptions
 from lrmil.prediction.prediction import Prediction
@@ -69,21 +67,17 @@ def predict_slides(
 
     Parameters
     ----------
-    slides, bundle
-        The slides and the model.
+    slides, bundle, options
+        The slides, the model, and how they are classified.
     out
         Folder of the table and of each slide's files (`lrmil.prediction.files`).
-    options
-        How they are classified.
     tissue
         Slide id -> mask to use instead of `segment_tissue`.
     inputs
         Other files and folders that are read, such as the model. No output may replace one or lie in one.
-    executor
-        Where the slides are processed; see `lrmil.slides.each`.
-    load
-        Loads the same model in another process. It must be picklable, and should cache the model
-        (`functools.lru_cache`). Without it, the model itself is sent to each process.
+    executor, load
+        Where the slides are processed, and what loads the same model there; see `lrmil.slides.each.each`. Without
+        `load`, the model itself is sent to each process.
 
     Yields
     ------
@@ -94,10 +88,8 @@ def predict_slides(
     ------
     OverwriteError
         If `out` lies in an input. If only the outputs of one slide would replace a foreign file, that slide fails.
-    OutputError
-        If `out` cannot be written, or its disk is full.
-    RunError
-        If another process writes into `out`.
+    OutputError, RunError
+        If `out` cannot be written, or another process writes into it.
     """
     rows: list[PredictionRow] = []
     steps = predict_batch(

@@ -7,17 +7,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lrmil.cohorts.cohort import TableOptions, validate_cohort
+from lrmil.cohorts.cohort import Cohort, TableOptions, validate_cohort
 from lrmil.errors import CohortError
 from lrmil.io import atomic
 from lrmil.io.ownership import is_evaluation, require_free
 from lrmil.models.bundle import Bundle
 from lrmil.prediction.batch import predict_slides
 from lrmil.prediction.options import DEFAULTS, PredictOptions
+from lrmil.prediction.table import PredictionRow
 from lrmil.slides.checksums import Checksum
 from lrmil.slides.inputs import Inputs
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step, relay
+from lrmil.tasks.task import Task
 
 EVALUATION = "evaluation.json"
 
@@ -76,39 +78,58 @@ def evaluate_steps(
     CohortError
         If the table has errors, a label is not one of the model, or no slide can be classified.
     """
-    table = replace(table or TableOptions(), task=bundle.task.name)
-    report = validate_cohort(slides, labels, folds=None, options=table)
-    if report.cohort is None:
-        raise CohortError(report.explain())
-    cohort = report.cohort
-    if unknown := bundle.task.unknown_labels(slide.label for slide in cohort.slides):
-        raise CohortError(unknown)
-    sources = [
-        SlideSource(
-            slide.slide_id,
-            slide.path,
-            slide.mpp or (mpp or {}).get(slide.slide_id),
-            objective_power,
-            (checksums or {}).get(slide.slide_id, ()),
-        )
-        for slide in cohort.slides
-    ]
+    cohort, warnings = _read_cohort(slides, labels, bundle, table or TableOptions())
+    sources = _sources(cohort, mpp or {}, checksums or {}, objective_power=objective_power)
     read = (labels, *inputs)
     Inputs(sources, read).require_clear([out, out / EVALUATION])
     require_free(out / EVALUATION, is_evaluation)
-    for done, sentence in enumerate(report.warnings, start=1):
-        yield Step(("labels table",), done, len(report.warnings), "warnings", message=sentence)
+    for done, sentence in enumerate(warnings, start=1):
+        yield Step(("labels table",), done, len(warnings), "warnings", message=sentence)
     rows = yield from relay(predict_slides(sources, bundle, out, options, inputs=read))
+    result = _evaluate(rows, cohort, bundle.task)
+    document = {"metrics": result.metrics, "failed": result.failed, "bundle_sha256": bundle.sha256}
+    atomic.write_json(out / EVALUATION, document, is_evaluation)
+    yield Step(("evaluate",), len(rows), len(rows), "slides", result=result)
+
+
+def _read_cohort(slides: Path, labels: Path, bundle: Bundle, table: TableOptions) -> tuple[Cohort, Sequence[str]]:
+    """Return a cohort whose labels the model knows, and the warnings about its table."""
+    report = validate_cohort(slides, labels, folds=None, options=replace(table, task=bundle.task.name))
+    if report.cohort is None:
+        raise CohortError(report.explain())
+    if unknown := bundle.task.unknown_labels(slide.label for slide in report.cohort.slides):
+        raise CohortError(unknown)
+    return report.cohort, report.warnings
+
+
+def _sources(
+    cohort: Cohort,
+    mpp: Mapping[str, float],
+    checksums: Mapping[str, tuple[Checksum, ...]],
+    *,
+    objective_power: bool,
+) -> list[SlideSource]:
+    return [
+        SlideSource(
+            slide.slide_id,
+            slide.path,
+            slide.mpp or mpp.get(slide.slide_id),
+            objective_power,
+            checksums.get(slide.slide_id, ()),
+        )
+        for slide in cohort.slides
+    ]
+
+
+def _evaluate(rows: Sequence[PredictionRow], cohort: Cohort, task: Task) -> Evaluation:
     good = [row for row in rows if row.status != "failed"]
     failed = {row.slide_id: row.message for row in rows if row.status == "failed"}
     if not good:
         raise CohortError(f"No slide could be classified. The first failed with: {rows[0].message}")
     labelled = [cohort.by_id[row.slide_id] for row in good]
-    summary = bundle.task.summarise(
-        [bundle.task.target(slide.label) for slide in labelled],
-        np.array([[row.probabilities[name] for name in bundle.task.names] for row in good]),
+    summary = task.summarise(
+        [task.target(slide.label) for slide in labelled],
+        np.array([[row.probabilities[name] for name in task.names] for row in good]),
         [slide.case_id for slide in labelled],
     )
-    document = {"metrics": summary, "failed": failed, "bundle_sha256": bundle.sha256}
-    atomic.write_json(out / EVALUATION, document, is_evaluation)
-    yield Step(("evaluate",), len(rows), len(rows), "slides", result=Evaluation(summary, failed, len(good)))
+    return Evaluation(summary, failed, len(good))

@@ -63,35 +63,44 @@ def write_geojson(
     values = np.asarray(attention, float)
     ranks = percentile_rank(Raster(values[None], np.eye(2, 3))).array[0]
     shift = np.asarray(bounds_yx if subtract_bounds else (0.0, 0.0), float)
-    features = [
+    features: list[dict[str, object]] = [
         {
             "type": "Feature",
             "id": str(uuid.uuid5(GEOJSON_IDS, f"{slide_id}/{number}")),
             "geometry": {"type": "Polygon", "coordinates": [_ring(corner, size_level0)]},
-            "properties": {
-                "objectType": "tile",
-                "isLocked": True,
-                "classification": {"name": class_name, "color": list(GEOJSON_COLOR)},
-                "measurements": {"attention": value, "attention, percentile in slide": rank},
-            },
+            "properties": _properties(class_name, value, rank),
         }
         for number, (corner, value, rank) in enumerate(
             zip(np.asarray(level0_yx, float) - shift, values.tolist(), ranks.tolist(), strict=True)
         )
     ]
     bounds = {"bounds_yx": [float(side) for side in bounds_yx], "bounds_subtracted": subtract_bounds}
-    rest = _json_text(features) + "}\n"
-    hashed = hashlib.sha256(rest.encode("utf-8", errors="backslashreplace")).hexdigest()
-    origin = {"slide_id": slide_id, **(about or {}), **bounds, "features_sha256": hashed}
-    head = _json_text({"type": "FeatureCollection", "lrmil": origin}).removesuffix("}")
-    write_text(path, f'{head}, "features": {rest}', is_tiles)
-
-
-def _json_text(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    write_text(path, _collection(features, {"slide_id": slide_id, **(about or {}), **bounds}), is_tiles)
 
 
 def _ring(corner_yx: NDArray[np.float64], size: float) -> list[list[float]]:
     top, left = corner_yx.tolist()
     bottom, right = top + size, left + size
     return [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]
+
+
+def _properties(class_name: str, attention: float, rank: float) -> dict[str, object]:
+    return {
+        "objectType": "tile",
+        "isLocked": True,
+        "classification": {"name": class_name, "color": list(GEOJSON_COLOR)},
+        "measurements": {"attention": attention, "attention, percentile in slide": rank},
+    }
+
+
+def _collection(features: list[dict[str, object]], about: Mapping[str, object]) -> str:
+    """Return the text of the file; its ``lrmil`` member ends with the hash of all that follows it."""
+    rest = _json_text(features) + "}\n"
+    hashed = hashlib.sha256(rest.encode("utf-8", errors="backslashreplace")).hexdigest()
+    origin = {**about, "features_sha256": hashed}
+    head = _json_text({"type": "FeatureCollection", "lrmil": origin}).removesuffix("}")
+    return f'{head}, "features": {rest}'
+
+
+def _json_text(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)

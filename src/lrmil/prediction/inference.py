@@ -1,7 +1,7 @@
 """Low-resolution inference: LR patches -> LR encoder -> LR MIL. No finer level of the slide is read."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,14 +172,7 @@ def classify_steps(
         answer = _Answer(slide, bundle, mil, patches, found, source, bytes_before)
         if options.live:
             yield Step((slide.slide_id,), 0, len(patches), "patches", answer.partial([]))
-        parts = []
-        for part in encode_patches(slide, patches.level0_yx, patches.grid, encoder, threads=options.threads):
-            parts.append(part)
-            read = sum(len(part.positions) + len(part.failed) for part in parts)
-            yield Step(
-                (slide.slide_id,), read, len(patches), "patches", answer.partial(parts) if options.live else None
-            )
-        encoded = concatenate(parts)
+        encoded = yield from _encode(answer, encoder, options)
         failed = len(encoded.failed) + patches.undecided
         require_readable(failed, len(patches) + patches.undecided, bundle.max_failed)
         reading.close()  # raises if the slide changed meanwhile
@@ -194,6 +187,19 @@ def classify_steps(
 def _plan_of(bundle: Bundle) -> PatchPlan:
     """Return which patches of a slide a model reads."""
     return PatchPlan(bundle.mpp, bundle.patch_size, min_tissue=bundle.min_tissue, max_failed=bundle.max_failed)
+
+
+def _encode(
+    answer: "_Answer", encoder: PatchEncoder, options: PredictOptions
+) -> Generator[Step[Prediction], None, Encoded]:
+    """Read and encode all patches, with a Step for each batch."""
+    slide, patches = answer.slide, answer.patches
+    parts = []
+    for part in encode_patches(slide, patches.level0_yx, patches.grid, encoder, threads=options.threads):
+        parts.append(part)
+        read = sum(len(part.positions) + len(part.failed) for part in parts)
+        yield Step((slide.slide_id,), read, len(patches), "patches", answer.partial(parts) if options.live else None)
+    return concatenate(parts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from lrmil.slides.inputs import Inputs
 from lrmil.slides.parts import changed_at
 from lrmil.slides.slide import Slide, open_source
 from lrmil.slides.source import SlideSource
-from lrmil.steps import Step
+from lrmil.steps import Job, Step
 
 
 def predict_one(
@@ -43,14 +43,10 @@ def predict_one(
 
     Parameters
     ----------
-    source
-        The slide; its files are named after its id.
-    bundle
-        The model.
+    source, bundle, options
+        The slide, the model, and how it is classified.
     out
-        Folder of the files, created if absent.
-    options
-        How it is classified.
+        Folder of the files, created if absent; they are named after the slide's id.
     tissue
         As in `predict_steps`.
     inputs
@@ -69,34 +65,41 @@ def predict_one(
         As `predict_steps`.
     """
     require_short_name(source.slide_id)
+    job = ("predict", source.slide_id)
     with open_source(source) as slide:
         slide.require_mpp(bundle.mpp)  # a slide that is refused now must not keep its earlier answer
         saved = read_tissue(out, source.slide_id) if options.saved_masks else None
         tissue = tissue if saved is None else saved
         mask = tissue.read(slide) if isinstance(tissue, GivenMask) else tissue
         key, key_if_damaged = _keys(source, slide, bundle, options, mask)
-        # A mask that was stored and read is equal only up to rounding, so its key differs.
         as_saved = saved is not None and not is_mask_edited(out, source.slide_id)
+        # A mask that was stored and read is equal only up to rounding, so its key differs.
         keys = () if as_saved else (key, key_if_damaged)
         prediction = read_prediction(out, source.slide_id, keys=keys, task=bundle.task)
-        if prediction is not None and as_saved and prediction.tissue_source != "given":
+        if prediction is not None and not _counts(prediction, source, slide, bundle, options, with_saved_mask=as_saved):
             prediction = None
-        if prediction is not None and not _counts(prediction, source, slide, bundle, options.uncertain_below):
-            prediction = None
-        job = ("predict", source.slide_id)
         if prediction is None:
             require_free_outputs(out, source.slide_id, mask, inputs or Inputs([source]))
             given = GivenMask(lambda _: mask, tissue.note) if mask and isinstance(tissue, GivenMask) else mask
-            for step in classify_steps(slide, bundle, options, tissue=given):
-                prediction = step.result
-                yield replace(step, job=job)
-            if prediction is None:
-                raise ValueError("The last Step of a prediction carries no prediction.")
+            prediction = yield from _classify(slide, bundle, options, given, job)
             used = key_if_damaged if prediction.failed_patches or slide.damaged else key
             bounds = options.subtract_bounds
             write_prediction(out, source.slide_id, prediction, slide, key=used, tissue=mask, subtract_bounds=bounds)
         total = len(prediction.patches) + prediction.failed_patches
         yield Step(job, total, total, "patches", prediction)
+
+
+def _classify(
+    slide: Slide, bundle: Bundle, options: PredictOptions, tissue: Raster | GivenMask | None, job: Job
+) -> Generator[Step[Prediction], None, Prediction]:
+    """Classify a slide with Steps of another job, and return its answer."""
+    prediction = None
+    for step in classify_steps(slide, bundle, options, tissue=tissue):
+        prediction = step.result
+        yield replace(step, job=job)
+    if prediction is None:
+        raise ValueError("The last Step of a prediction carries no prediction.")
+    return prediction
 
 
 def _keys(
@@ -109,10 +112,20 @@ def _keys(
     return key, hashing.sha256_of([key, changed_at(source.path)])
 
 
-def _counts(prediction: Prediction, source: SlideSource, slide: Slide, bundle: Bundle, uncertain_below: float) -> bool:
-    """Return whether a stored answer is unedited and was compared with the stated checksums."""
-    return _is_of(prediction, slide, bundle, uncertain_below) and (
-        not source.checksums or prediction.checksum == slide.checksum
+def _counts(
+    prediction: Prediction,
+    source: SlideSource,
+    slide: Slide,
+    bundle: Bundle,
+    options: PredictOptions,
+    *,
+    with_saved_mask: bool,
+) -> bool:
+    """Return whether a stored answer is unedited, used a mask if one is stored, and was compared with the checksums."""
+    return (
+        _is_of(prediction, slide, bundle, options.uncertain_below)
+        and (not with_saved_mask or prediction.tissue_source == "given")
+        and (not source.checksums or prediction.checksum == slide.checksum)
     )
 
 

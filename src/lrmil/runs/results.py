@@ -192,7 +192,30 @@ def write_bundle(
     OverwriteError, OutputError
         If the model cannot be written.
     """
-    training = {
+    write_model(
+        out,
+        figures,
+        Bundle(
+            task=cohort.task,
+            mpp=config.mpp_lr,
+            patch_size=config.patch_size,
+            min_tissue=config.min_tissue,
+            max_failed=config.max_failed,
+            encoder=load_lr_encoder(task),
+            mil=load_mil(task.mil("lr_student"), config.mil),
+            mil_config=config.mil,
+            training=_provenance(task, cohort, config),
+            metrics=figures,
+            terms=terms,
+        ),
+        replace=replace,
+    )
+    load_bundle(out / "model")  # a run is not finished if its model cannot be loaded
+
+
+def _provenance(task: FoldTask, cohort: Cohort, config: TrainConfig) -> dict[str, object]:
+    """Return what a model says of its training."""
+    return {
         "cohort": hashing.sha256_of([[slide.slide_id, slide.label, slide.case_id] for slide in cohort.slides]),
         "slides": len(task.fold.train),
         "cases": len({cohort.by_id[slide_id].case_id for slide_id in task.fold.train}),
@@ -206,25 +229,6 @@ def write_bundle(
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "version": __version__,
     }
-    write_model(
-        out,
-        figures,
-        Bundle(
-            task=cohort.task,
-            mpp=config.mpp_lr,
-            patch_size=config.patch_size,
-            min_tissue=config.min_tissue,
-            max_failed=config.max_failed,
-            encoder=load_lr_encoder(task),
-            mil=load_mil(task.mil("lr_student"), config.mil),
-            mil_config=config.mil,
-            training=training,
-            metrics=figures,
-            terms=terms,
-        ),
-        replace=replace,
-    )
-    load_bundle(out / "model")  # a run is not finished if its model cannot be loaded
 
 
 def public_name(encoder: str) -> str:

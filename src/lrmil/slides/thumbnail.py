@@ -3,7 +3,7 @@
 import math
 import os
 from concurrent.futures import ThreadPoolExecutor
-from itertools import product
+from itertools import chain, product
 from typing import NamedTuple
 
 import numpy as np
@@ -89,12 +89,8 @@ def make_thumbnail(pixels: LevelFallback, level: int, ratio: int) -> Thumbnail:
             if not lost or side <= MIN_BLOCK or (finest_fits and len(lost) > MAX_LOST):
                 break
             side //= 2
-            corners = [
-                (top, left)
-                for y, x in lost
-                for top, left in product((y, y + side), (x, x + side))
-                if top < rows and left < cols
-            ]
+            quarters = chain.from_iterable(product((y, y + side), (x, x + side)) for y, x in lost)
+            corners = [(top, left) for top, left in quarters if top < rows and left < cols]
     for y, x in lost:
         failed[y : y + side, x : x + side] = True
     if failed.all():

@@ -87,23 +87,8 @@ def classify_list(
         inputs=Inputs(entry.source for entry in entries),
         rewording=REWORDING,
     )
-    failures = Failures(path, bundle.sha256)
     with closing(steps):
-        try:
-            for step in steps:
-                outcome = step.result
-                if outcome is None:
-                    yield from run.start_next()
-                elif outcome.row is None:
-                    yield run.read(step, outcome)
-                else:
-                    answer = _answer(run.current, outcome, bundle.sha256)
-                    why = Failure(answer.reason, answer.message) if answer.status == "failed" else None
-                    failures.note(case_folder(results, answer.slide_id, answer.path).name, answer.path, why)
-                    yield run.finish(answer)
-                    yield from run.start_next()
-        finally:
-            failures.write()
+        yield from _follow(steps, run, results, Failures(path, bundle.sha256), bundle.sha256)
     yield Step(JOB, len(todo), len(todo), "slides", run.answers)
 
 
@@ -155,6 +140,27 @@ def _outputs(entries: Sequence[Entry], folder: Path, results: Path) -> "BatchOut
         {entry.path: case_folder(results, entry.slide_id, entry.path) for entry in entries},
         [row_of_entry(entry) for entry in entries],
     )
+
+
+def _follow(
+    steps: "Iterator[Step[BatchOutcome]]", run: "_Run", results: Path, failures: Failures, bundle_sha256: str
+) -> Iterator[Step[list[Entry]]]:
+    """Turn the Steps of the slides into Steps of the list, and remember which slides failed."""
+    try:
+        for step in steps:
+            outcome = step.result
+            if outcome is None:
+                yield from run.start_next()
+            elif outcome.row is None:
+                yield run.read(step, outcome)
+            else:
+                answer = _answer(run.current, outcome, bundle_sha256)
+                why = Failure(answer.reason, answer.message) if answer.status == "failed" else None
+                failures.note(case_folder(results, answer.slide_id, answer.path).name, answer.path, why)
+                yield run.finish(answer)
+                yield from run.start_next()
+    finally:
+        failures.write()
 
 
 def _answer(entry: Entry, outcome: "BatchOutcome", bundle_sha256: str) -> Entry:
