@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import avg_pool2d
 
 from lrmil.errors import ConfigError
-from lrmil.geometry import Grid, children_of, parent_of, resolution_ratio, token_overlap
+from lrmil.geometry import Grid, children_of, parent_of, positions_in, resolution_ratio, token_overlap
 
 SCANNERS = (0.5, 0.25, 0.2427, 0.3251, 0.4991)
 RATIOS = (1, 2, 4, 8)
@@ -149,3 +149,19 @@ class TestTokenOverlap:
         image = torch.randn(2, 3, tokens, tokens, generator=torch.Generator().manual_seed(0))
         pooled = image.flatten(2) @ torch.from_numpy(token_overlap(tokens, children)).T
         torch.testing.assert_close(pooled, avg_pool2d(image, tokens // children).flatten(2))
+
+
+near_cells = st.tuples(st.integers(0, 12), st.integers(0, 12))  # so that some are found
+
+
+class TestPositionsIn:
+    @settings(deadline=None, max_examples=100)
+    @given(st.lists(near_cells, unique=True, max_size=40), st.lists(near_cells, max_size=40))
+    def test_against_a_loop(self, index: list[tuple[int, int]], parents: list[tuple[int, int]]) -> None:
+        expected = [index.index(parent) if parent in index else -1 for parent in parents]
+        found = positions_in(np.array(index, np.int32).reshape(-1, 2), np.array(parents, np.int32).reshape(-1, 2))
+        assert found.dtype == np.int64 and found.tolist() == expected
+
+    def test_large_cells_do_not_overflow(self) -> None:
+        index = np.array([[10**5, 10**5], [99_999, 10**5], [10**5, 3]], np.int32)
+        assert positions_in(index, index[[2, 0, 1]]).tolist() == [2, 0, 1]

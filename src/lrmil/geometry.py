@@ -143,6 +143,31 @@ def parent_of(index: NDArray[np.integer], children: int) -> tuple[NDArray[np.int
     return parents.astype(np.int32), (within[:, 0] * children + within[:, 1]).astype(np.int32)
 
 
+def positions_in(index: NDArray[np.integer], parents: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Return where each lattice cell is in an index.
+
+    Parameters
+    ----------
+    index
+        (n, 2) rows and columns, each once.
+    parents
+        (m, 2) rows and columns to find.
+
+    Returns
+    -------
+    ndarray of int64
+        (m,) positions in `index`, -1 where a cell is absent.
+    """
+    if not len(index):
+        return np.full(len(parents), -1, np.int64)
+    width = int(max(index[:, 1].max(), parents[:, 1].max(initial=0))) + 1
+    keys = index[:, 0].astype(np.int64) * width + index[:, 1]
+    wanted = parents[:, 0].astype(np.int64) * width + parents[:, 1]
+    order = np.argsort(keys)
+    found = order[np.minimum(np.searchsorted(keys, wanted, sorter=order), len(keys) - 1)]
+    return np.where(keys[found] == wanted, found, -1)
+
+
 def token_overlap(tokens: int, children: int) -> NDArray[np.float32]:
     """Return W of method.md section 5: the share of each HR child's area under each token of the student.
 

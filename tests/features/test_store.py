@@ -16,10 +16,8 @@ from lrmil.features.store import (
     Features,
     FeaturesCard,
     is_current,
-    positions_in,
     read_card,
     read_features,
-    require_one_kind,
     write_features,
 )
 from lrmil.geometry import Grid
@@ -137,24 +135,6 @@ class TestVersions:
         assert json.loads((path / "zarr.json").read_text())["attributes"]["format"] == FORMAT == "lrmil.features/1"
 
 
-class TestMixture:
-    def test_features_of_one_kind_are_no_mixture(self, path: Path) -> None:
-        write_features(path.with_name("b.zarr"), replace(sample(), card=replace(CARD, slide_id="b")))
-        path.with_name("c.zarr").mkdir()
-        require_one_kind(path.parent)
-        require_one_kind(path.parent, (CARD.encoder_hash, CARD.mpp, CARD.size))
-        require_one_kind(path.parent / "absent", ("e", 2.0, 256))
-
-    @pytest.mark.parametrize("change", [{"encoder_hash": "other"}, {"mpp": 1.0}, {"size": 128}])
-    def test_another_encoder_or_grid_is_refused(self, path: Path, change: dict[str, object]) -> None:
-        other = replace(CARD, slide_id="b", **change)  # type: ignore[arg-type]
-        with pytest.raises(FormatError, match=r"one encoder and one grid .*1 of 256 px at 2 um/px .* and new "):
-            require_one_kind(path.parent, (other.encoder_hash, other.mpp, other.size))
-        write_features(path.with_name("b.zarr"), replace(sample(), card=other))
-        with pytest.raises(FormatError, match=r"1 of .* and 1 of "):
-            require_one_kind(path.parent)
-
-
 class TestDamage:
     @pytest.mark.parametrize("name", ["index", "features", "layers/0", "layers/-1"])
     def test_one_flipped_bit_is_seen(self, path: Path, name: str) -> None:
@@ -230,22 +210,6 @@ class TestIsCurrent:
         assert not is_current(path.with_name("absent.zarr"), CARD.key)
         (path / "zarr.json").write_text("{")
         assert not is_current(path, CARD.key)
-
-
-cells = st.tuples(st.integers(0, 12), st.integers(0, 12))
-
-
-class TestPositionsIn:
-    @settings(deadline=None, max_examples=100)
-    @given(st.lists(cells, unique=True, max_size=40), st.lists(cells, max_size=40))
-    def test_against_a_loop(self, index: list[tuple[int, int]], parents: list[tuple[int, int]]) -> None:
-        expected = [index.index(parent) if parent in index else -1 for parent in parents]
-        found = positions_in(np.array(index, np.int32).reshape(-1, 2), np.array(parents, np.int32).reshape(-1, 2))
-        assert found.dtype == np.int64 and found.tolist() == expected
-
-    def test_large_cells_do_not_overflow(self) -> None:
-        index = np.array([[10**5, 10**5], [99_999, 10**5], [10**5, 3]], np.int32)
-        assert positions_in(index, index[[2, 0, 1]]).tolist() == [2, 0, 1]
 
 
 class TestStrangers:

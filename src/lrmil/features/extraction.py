@@ -6,8 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from lrmil.features.kinds import require_same_encoder
 from lrmil.features.slide_features import Extraction, extract_slide, features_path
-from lrmil.features.store import require_same_encoder
 from lrmil.io import atomic
 from lrmil.io.locks import output_lock
 from lrmil.models.encoders.contract import contract_of

@@ -1,8 +1,5 @@
 """Embeddings of one slide's patches on disk: format lrmil.features/1 (a zarr v3 group, complete or absent)."""
 
-from collections import Counter
-from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,7 +16,7 @@ from lrmil.io import atomic, untrusted
 from lrmil.io.ownership import is_features
 from lrmil.io.plain_data import CLOSED, Number, Text, Whole, parse_plain
 from lrmil.io.zarr_checks import require_safe_array
-from lrmil.models.encoders.contract import EncoderContract, find_breach, read_contract
+from lrmil.models.encoders.contract import read_contract
 from lrmil.slides.checksums import NOT_COMPARED
 from lrmil.slides.resolution import ASKED_MPP
 
@@ -250,95 +247,6 @@ def is_current(path: Path, *keys: str, checksum: str = NOT_COMPARED) -> bool:
     except FormatError:
         return False
     return card.key in keys and checksum in (NOT_COMPARED, card.checksum)
-
-
-def require_same_encoder(paths: Iterable[Path], encoder_hash: str, contract: EncoderContract) -> None:
-    """Require that existing features of the same weights were computed as the encoder computes them now.
-
-    Parameters
-    ----------
-    paths
-        Folders of features, which may be absent.
-    encoder_hash, contract
-        Hash of the weights, and how the encoder computes embeddings now.
-
-    Raises
-    ------
-    FormatError
-        With the difference and the version of timm to install.
-    """
-    for path in paths:
-        try:
-            card = read_card(path)
-        except FormatError:
-            continue
-        stated = read_contract(card.encoder)
-        if card.encoder_hash != encoder_hash or stated is None:
-            continue
-        if breach := find_breach(stated, contract):
-            raise FormatError(
-                f"The features in {path.parent} were made with the same weights, but {breach}. Install timm "
-                f"{stated.timm} to keep them, or choose another folder to extract all slides again."
-            )
-        return  # the others in the folder have passed this check before
-
-
-def require_one_kind(folder: Path, *added: tuple[str, float, int]) -> None:
-    """Require that all features in a folder come from one encoder and one grid.
-
-    Parameters
-    ----------
-    folder
-        Folder of ``<slide_id>.zarr`` folders; other files are skipped.
-    added
-        Hash of the encoder, um/px of the patches and their side in pixels, of each kind to be added.
-
-    Raises
-    ------
-    FormatError
-        With the number of features of each kind.
-    """
-    kinds = Counter[tuple[str, float, int]]()
-    for path in sorted(folder.glob("*.zarr")):
-        with suppress(FormatError):  # skip other files
-            card = read_card(path)
-            kinds[card.encoder_hash, card.mpp, card.size] += 1
-    if len({*kinds, *added}) > 1:
-        found = [f"{count} of {_kind(*kind)}" for kind, count in kinds.items()]
-        found += [f"new {_kind(*kind)}" for kind in added]
-        raise FormatError(
-            f"Expected features of one encoder and one grid in {folder}. Got {' and '.join(found)}. "
-            "Use one folder for each kind."
-        )
-
-
-def _kind(encoder: str, mpp: float, size: int) -> str:
-    return f"{size} px at {mpp:g} um/px by encoder {encoder[:8]}"
-
-
-def positions_in(index: NDArray[np.integer], parents: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Return where each lattice cell is in an index.
-
-    Parameters
-    ----------
-    index
-        (n, 2) rows and columns, each once.
-    parents
-        (m, 2) rows and columns to find.
-
-    Returns
-    -------
-    ndarray of int64
-        (m,) positions in `index`, -1 where a cell is absent.
-    """
-    if not len(index):
-        return np.full(len(parents), -1, np.int64)
-    width = int(max(index[:, 1].max(), parents[:, 1].max(initial=0))) + 1
-    keys = index[:, 0].astype(np.int64) * width + index[:, 1]
-    wanted = parents[:, 0].astype(np.int64) * width + parents[:, 1]
-    order = np.argsort(keys)
-    found = order[np.minimum(np.searchsorted(keys, wanted, sorter=order), len(keys) - 1)]
-    return np.where(keys[found] == wanted, found, -1)
 
 
 def _array(path: Path, name: str, types: tuple[str, ...]) -> NDArray[np.generic]:

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lrmil.features.store import positions_in, read_features, read_index
-from lrmil.geometry import parent_of
+from lrmil.features.store import read_features, read_index
+from lrmil.geometry import parent_of, positions_in
 from lrmil.targets import region_targets
 from lrmil.tasks.task import Target
 

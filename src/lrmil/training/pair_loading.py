@@ -16,7 +16,8 @@ from lrmil.errors import SlideChangedError, SlideError
 from lrmil.features.store import read_card
 from lrmil.geometry import Grid
 from lrmil.slides.identity import unchanged
-from lrmil.slides.slide import Slide, open_source
+from lrmil.slides.opening import open_source
+from lrmil.slides.slide import Slide
 from lrmil.training.pairs import PairedSlide, RegionSamples, count_regions, region_samples
 
 log = logging.getLogger(__name__)

@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> int:
     """Convert the features of each slide."""
     from lrmil.cli.printing import exit_code
     from lrmil.errors import ConfigError
-    from lrmil.features.store import require_one_kind
+    from lrmil.features.kinds import require_one_kind
     from lrmil.slides.inputs import Inputs
 
     paths = sorted(path for path in options.features.glob("*.zarr") if not path.name.endswith(".ome.zarr"))

@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     from lrmil.cli.printing import exit_code, stderr, stdout
     from lrmil.cli.progress import show
     from lrmil.features.extraction import extract_features
-    from lrmil.features.store import require_one_kind
+    from lrmil.features.kinds import require_one_kind
     from lrmil.models.devices import pick_device
     from lrmil.models.encoders.loading import PatchEncoder, encoder_hash, load_encoder
     from lrmil.patches.plan import PatchPlan
