@@ -9,7 +9,8 @@ import pytest
 
 from lrmil.errors import FormatError
 from lrmil.features.store import Features, write_features
-from lrmil.features.trident import write_trident
+from lrmil.features.trident import is_trident, write_trident
+from support.paths import FORMATS
 from support.runs import lattice_card
 
 
@@ -38,3 +39,11 @@ def test_what_is_no_features_folder_is_refused_and_nothing_written(tmp_path: Pat
     with pytest.raises(FormatError):
         write_trident(tmp_path / "s.h5", tmp_path / "none.zarr")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_with_a_data_set_of_the_user_is_not_ours(tmp_path: Path) -> None:
+    write_trident(tmp_path / "a.h5", FORMATS / "features-1/sample.zarr")
+    assert is_trident(tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        file["annotations"] = [1, 2]
+    assert not is_trident(tmp_path / "a.h5")

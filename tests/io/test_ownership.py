@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,7 +13,6 @@ from PIL.PngImagePlugin import PngInfo
 
 from lrmil.configs import TrainConfig
 from lrmil.errors import OverwriteError
-from lrmil.features.trident import write_trident
 from lrmil.io import ownership
 from lrmil.io.ownership import Ours
 from lrmil.io.settings import write_toml
@@ -123,13 +121,6 @@ class TestEdited:
         text = (tmp_path / "reviews.csv").read_text()
         (tmp_path / "reviews.csv").write_text(text.replace("decision,", "decision,second reader,"))
         assert not ownership.is_review_table(tmp_path / "reviews.csv")
-
-    def test_a_data_set_in_an_h5(self, tmp_path: Path) -> None:
-        write_trident(tmp_path / "a.h5", FORMATS / "features-1/sample.zarr")
-        assert ownership.is_trident(tmp_path / "a.h5")
-        with h5py.File(tmp_path / "a.h5", "a") as file:
-            file["annotations"] = [1, 2]
-        assert not ownership.is_trident(tmp_path / "a.h5")
 
     def test_a_file_in_a_model_is_not_lost_when_it_is_saved_again(self, bundle: Bundle, tmp_path: Path) -> None:
         save_bundle(tmp_path / "model", bundle)

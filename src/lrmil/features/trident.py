@@ -6,7 +6,7 @@ import h5py
 
 from lrmil.features.store import read_features
 from lrmil.io import atomic
-from lrmil.io.ownership import is_trident
+from lrmil.io.marks import is_plain, starts
 
 
 def write_trident(path: Path, features: Path) -> None:
@@ -49,3 +49,15 @@ def write_trident(path: Path, features: Path) -> None:
         }
         for name, value in attributes.items():
             coords.attrs[name] = value
+
+
+def is_trident(path: Path) -> bool:
+    """Return whether a file is an h5 of features that `write_trident` wrote, and contains nothing else."""
+    if not is_plain(path):
+        return False
+    try:
+        with h5py.File(path, "r") as file:
+            mark = file["coords"].attrs.get("schema_version")
+            return set(file) == {"features", "coords"} and starts(mark, "lrmil.features/")
+    except (OSError, KeyError, AttributeError, RuntimeError, ValueError):
+        return False

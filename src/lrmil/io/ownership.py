@@ -284,20 +284,6 @@ def is_checkpoint(path: Path) -> bool:
     return b'"__metadata__"' in head and b'"key"' in head and b'"state"' in head and b"best_epoch" in head
 
 
-def is_trident(path: Path) -> bool:
-    """Return whether a file is an h5 of features that lrmil exported and contains nothing else."""
-    import h5py
-
-    if not is_plain(path):
-        return False
-    try:
-        with h5py.File(path, "r") as file:
-            mark = file["coords"].attrs.get("schema_version")
-            return set(file) == {"features", "coords"} and starts(mark, "lrmil.features/")
-    except (OSError, KeyError, AttributeError, RuntimeError, ValueError):
-        return False
-
-
 def _kind(path: Path) -> str:
     if path.is_symlink():
         return "the link"
