@@ -1,8 +1,9 @@
 """Reviews that are whole, and a process that writes many of them."""
 
+import json
 from pathlib import Path
 
-from lrmil.reviews.log import Review, append_review
+from lrmil.reviews.log import FORMAT, Review, append_review, plain_of
 
 
 def entry(**changes: object) -> Review:
@@ -19,6 +20,11 @@ def entry(**changes: object) -> Review:
         "human_label": "yes",
     }
     return Review(**(values | changes))  # type: ignore[arg-type]
+
+
+def foreign_line(review: Review, **changes: object) -> bytes:
+    """A line of a log as another program could have written it."""
+    return json.dumps({"format": FORMAT, **plain_of(review), **changes}).encode()
 
 
 def write_many(log: Path, writer: int, count: int) -> None:

@@ -1,23 +1,14 @@
-"""Append reviews to a log of JSON lines, and read them; format lrmil.review/1."""
+"""Append reviews to a log, and read it again and again."""
 
 import gc
-import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
-from typing import (
-    Annotated,
-    BinaryIO,
-    Literal,
-    NamedTuple,
-    NotRequired,  # that of Python 3.11 does not suffice for pydantic
-)
+from typing import BinaryIO, NamedTuple
 
 from filelock import FileLock, Timeout
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
-from typing_extensions import TypedDict
 
 from lrmil.errors import FormatError, ReviewError
 from lrmil.io.ownership import is_lock, require_free
@@ -25,16 +16,14 @@ from lrmil.io.plain_files import open_append, open_plain, require_no_link
 from lrmil.reviews.entry import (
     MAX_NOTE,
     MAX_TEXT,
-    NAMES,
     Decision,
     Event,
     Review,
     ReviewKey,
-    find_contradiction,
-    is_utc,
     now,
     plain_of,
 )
+from lrmil.reviews.lines import FORMAT, line_of, lines_in, read_line
 
 __all__ = [
     "FORMAT",
@@ -54,38 +43,9 @@ __all__ = [
     "require_reviews",
 ]
 
-FORMAT = "lrmil.review/1"
-VERSIONS = FORMAT.partition("/")[0] + "/"
 PATIENCE = 10.0  # seconds to wait for another writer
-MAX_LINE = 8 << 20  # bytes; 1,000 classes of 1,000 characters take less
 KNOWN_BY = 256  # bytes kept from the start and the end of what was read, to recognise the log
 BLOCK = 1 << 20  # bytes read at a time
-OVERLONG = b"!"  # replaces a line that is too long; it is not a valid entry
-
-Short = Annotated[str, Field(max_length=MAX_TEXT)]
-
-
-@with_config(ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))
-class _Line(TypedDict):
-    """A line as pydantic validates it; a missing field makes the line invalid, never takes a default."""
-
-    format: Literal["lrmil.review/1"]
-    event: Event
-    slide_id: Short
-    slide_fingerprint: Short
-    bundle_sha256: Short
-    output_label: Short
-    output_probabilities: dict[Short, float]
-    output_status: Short
-    decision: Decision | None
-    human_label: Short
-    note: Annotated[str, Field(max_length=MAX_NOTE)]
-    reviewer: Short
-    human_first: bool
-    seconds_viewed: Annotated[float, Field(ge=0)] | None
-    time: Short
-    version: Short
-    task: NotRequired[Short]
 
 
 class ReviewLog(NamedTuple):
@@ -112,7 +72,7 @@ def append_review(log: Path, review: Review) -> None:
     ReviewError
         If the log is a link, or cannot be written.
     """
-    line = json.dumps({"format": FORMAT, **plain_of(review)}, ensure_ascii=False, allow_nan=False) + "\n"
+    line = line_of(review)
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         lock = Path(f"{log}.lock")
@@ -213,10 +173,10 @@ class ReviewReader:
             return
         half = list[Review](), list[int]()  # from a last line without its end, which may still grow
         file.seek(self._end)
-        for line, length, whole in _lines_of(file):
+        for line, length, whole in lines_in(file):
             reviews, unreadable = (self._reviews, self._unreadable) if whole else half
             number = self._count + 1
-            review = _parse(line, self._log) if line.strip() else None
+            review = read_line(line, self._log) if line.strip() else None
             if review is not None:
                 reviews.append(review)
             elif line.strip():
@@ -265,38 +225,3 @@ def _without_collector() -> Iterator[None]:
 def _at(file: BinaryIO, start: int, length: int) -> bytes:
     file.seek(start)
     return file.read(length)
-
-
-def _lines_of(file: BinaryIO) -> Iterator[tuple[bytes, int, bool]]:
-    """Yield each line, its length in bytes, and whether it is complete; `OVERLONG` in place of one that is too long."""
-    while line := file.readline(MAX_LINE):
-        length, part = len(line), line
-        while not part.endswith(b"\n") and (part := file.readline(MAX_LINE)):
-            length += len(part)
-        whole = (part or line).endswith(b"\n")
-        yield (line if length == len(line) else OVERLONG), length, whole
-
-
-def _parse(line: bytes, log: Path) -> Review | None:
-    try:
-        values = _LINES.validate_json(line)
-    except ValidationError:
-        _require_known_version(line, log)
-        return None
-    review = object.__new__(Review)  # skips its checks: `_Line` has done them, and they take longer than reading
-    for name in NAMES:
-        object.__setattr__(review, name, values.get(name, ""))  # `task` alone may be left out
-    return review if is_utc(review.time) and not find_contradiction(review) else None
-
-
-def _require_known_version(line: bytes, log: Path) -> None:
-    try:
-        document = json.loads(line)
-    except (ValueError, RecursionError):
-        return
-    found = document.get("format") if isinstance(document, Mapping) else None
-    if isinstance(found, str) and found.startswith(VERSIONS) and found != FORMAT:
-        raise FormatError(f"Expected the format {FORMAT} in {log}. Got {found!r}. Update lrmil.")
-
-
-_LINES = TypeAdapter(_Line)
