@@ -1,4 +1,4 @@
-"""Parse the pages of a TIFF slide: the segments of each level, how to decode them, and the pixel size."""
+"""Parse the pages of a TIFF slide: the segments of each level, and how to decode them."""
 
 import logging
 import struct
@@ -15,19 +15,10 @@ from numpy.typing import NDArray
 
 from lrmil.errors import SlideError
 from lrmil.slides.readers.jpeg2000 import HEADER_BYTES, decode_jpeg2000, read_colours
-from lrmil.slides.readers.ome_xml import OmeImage
-from lrmil.slides.readers.pixel_size import (
-    Found,
-    aperio_mpp,
-    aperio_power,
-    imagej_mpp,
-    ome_mpp,
-    ome_power,
-    tiff_mpp,
-    without_copies,
-)
+from lrmil.slides.readers.pixel_size import Found
 from lrmil.slides.readers.protocol import ICC_NOTE, not_brightfield
 from lrmil.slides.readers.tiff_images import JPEG, JPEG_2000, OLD_JPEG, YCBCR, TiffSlide, find_slide, is_rgb
+from lrmil.slides.readers.tiff_metadata import mpp_candidates, objective_power
 from lrmil.slides.resolution import Disregarded
 
 UNCOMPRESSED = 1
@@ -144,7 +135,7 @@ def parse_pyramid(path: Path) -> TiffPyramid:
             pages, unmarked = _pages(slide)
             lost = errors or len(pages) - len(unmarked) < len(slide.pages) - len(slide.unmarked)
             notes = (*slide.notes, *_notes(slide.pages[0]), *((DAMAGED,) if lost else ()))
-            return TiffPyramid(pages, unmarked, _mpp_candidates(tif, slide), _objective_power(tif, slide), notes)
+            return TiffPyramid(pages, unmarked, mpp_candidates(tif, slide), objective_power(tif, slide), notes)
     except SlideError:
         raise
     except MALFORMED as error:
@@ -267,37 +258,3 @@ def _without_alpha(pixels: NDArray[np.uint8], inside: tuple[int, int]) -> NDArra
     if (pixels[: inside[0], : inside[1], 3] != 255).any():
         raise ValueError("it has transparent pixels; export the slide without an alpha channel")
     return np.ascontiguousarray(pixels[..., :3])
-
-
-def _mpp_candidates(tif: tifffile.TiffFile, slide: TiffSlide) -> Found:
-    page, found = slide.pages[0], Found()
-    if tif.is_svs:
-        found += aperio_mpp(page.description, _shape(page))
-    if isinstance(slide.ome, OmeImage):
-        found += ome_mpp(slide.ome, _shape(page))
-    elif slide.ome:
-        found.append(slide.ome)
-    y, x = page.tags.valueof(283), page.tags.valueof(282)  # YResolution, XResolution
-    if tif.is_imagej and tif.imagej_metadata:
-        found += imagej_mpp(tif.imagej_metadata.get("unit"), _ratio(y), _ratio(x))
-    found += tiff_mpp(_ratio(y), _ratio(x), int(page.tags.valueof(296, 2)))  # ResolutionUnit: inch by default
-    return without_copies(found)
-
-
-def _shape(page: Any) -> tuple[int, int]:
-    """Return the (height, width) of a page by its own tags, not by the metadata of the file."""
-    return int(page.imagelength), int(page.imagewidth)
-
-
-def _ratio(value: Any) -> float | None:
-    return value[0] / value[1] if isinstance(value, tuple) and len(value) == 2 and value[1] else None
-
-
-def _objective_power(tif: tifffile.TiffFile, slide: TiffSlide) -> float | Disregarded | None:
-    page = slide.pages[0]
-    if tif.is_svs:
-        return aperio_power(page.description, _shape(page))
-    if slide.ome:
-        return ome_power(slide.ome, _shape(page)) if isinstance(slide.ome, OmeImage) else slide.ome
-    lens = page.tags.valueof(65421) if tif.is_ndpi else None  # Hamamatsu's SourceLens
-    return float(lens) if isinstance(lens, int | float) and lens > 0 else None
