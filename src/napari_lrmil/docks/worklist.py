@@ -5,22 +5,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, ref
 
-from qtpy.QtCore import QItemSelectionModel, Qt, QTimer
+from qtpy.QtCore import QTimer
 from qtpy.QtGui import QKeySequence, QShortcut
-from qtpy.QtWidgets import QFileDialog, QProgressBar, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
 from lrmil.steps import Step
 from napari_lrmil.jobs.latest import LatestJob
 from napari_lrmil.session.session import Session
-from napari_lrmil.session.worklist_review import judge_by
+from napari_lrmil.session.worklist_review import judge_by, model_of
 from napari_lrmil.session.worklist_viewer import current_slide, show_opened
 from napari_lrmil.state import folders
 from napari_lrmil.state.messages import explain
 from napari_lrmil.state.worklist import FIND, JOB, Entry, scan, summary, with_prediction
-from napari_lrmil.state.worklist_memory import list_file, read_memory
+from napari_lrmil.state.worklist_memory import list_file
 from napari_lrmil.widgets.parts import MessageLine, SessionDock, Text, listen
-from napari_lrmil.widgets.worklist.table import WorklistOrder, WorklistTable, make_view
-from napari_lrmil.widgets.worklist.tools import WorklistTools, finished_text, progress_text
+from napari_lrmil.widgets.worklist.progress import WorklistProgress, finished_text
+from napari_lrmil.widgets.worklist.table import WorklistOrder, WorklistTable
+from napari_lrmil.widgets.worklist.tools import WorklistTools
+from napari_lrmil.widgets.worklist.view import WorklistView
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -56,7 +58,7 @@ class Worklist(SessionDock):
         folders.remember("worklist_folder", str(self.folder))
         self.tools.say_folder(self.folder)
         self.table.fill([])
-        self._name_job()
+        self.progress.begin(self.session.jobs.job_name)
         self._update()
         self.read_again()
 
@@ -87,8 +89,7 @@ class Worklist(SessionDock):
 
     def classify_selected(self) -> None:
         """Classify the selected slides."""
-        rows = (self.order.mapToSource(index).row() for index in self.selection.selectedRows())
-        self.classify([self.table.lines[row].entry for row in rows])
+        self.classify([self.table.lines[row].entry for row in self.view.selected_rows()])
 
     def classify(self, chosen: Sequence[Entry]) -> None:
         """Classify some slides of the list in a thread, one after the other."""
@@ -131,12 +132,10 @@ class Worklist(SessionDock):
 
     def _make_parts(self) -> None:
         self.tools = WorklistTools(self.session.preferences.device, NEXT_KEY)
-        self.progress, self.message, self.status = QProgressBar(), MessageLine(), Text()
+        self.progress, self.message, self.status = WorklistProgress(), MessageLine(), Text()
         self.table = WorklistTable(self)
         self.order = WorklistOrder(self.table, self)
-        self.view = make_view(self.order)
-        self.selection = QItemSelectionModel(self.order, self)
-        self.view.setSelectionModel(self.selection)
+        self.view = WorklistView(self.order)
         column = QVBoxLayout(self)
         column.setContentsMargins(6, 6, 6, 6)
         for part in (self.tools, self.progress, self.message, self.view, self.status):
@@ -161,13 +160,9 @@ class Worklist(SessionDock):
         self.tools.next.clicked.connect(self.next_unreviewed)
         self.tools.words.textChanged.connect(self.order.search)
         self.tools.choice.currentTextChanged.connect(self.order.choose)
-        self.view.doubleClicked.connect(lambda index: self._open_row(self.order.mapToSource(index).row()))
-        self.selection.selectionChanged.connect(self._update_buttons)
+        self.view.opened.connect(self._open_row)
+        self.view.selection_changed.connect(self._update_buttons)
         QShortcut(QKeySequence(NEXT_KEY), self).activated.connect(self.next_unreviewed)
-        for key in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
-            enter = QShortcut(QKeySequence(key), self.view)
-            enter.setContext(Qt.ShortcutContext.WidgetShortcut)
-            enter.activated.connect(self._open_selected)
 
     def _recall(self) -> None:
         self.session.recall_model()
@@ -177,11 +172,7 @@ class Worklist(SessionDock):
         self.tools.device.look()
 
     def _model(self) -> str:
-        """Return the hash of the model in use, or of the one that the list was classified with last."""
-        if self.session.bundle is not None:
-            return self.session.bundle.sha256
-        results = self.session.preferences.results
-        return read_memory(list_file(results, self.folder, ".json")).bundle_sha256 if self.folder else ""
+        return model_of(self.session, self.folder)
 
     def _take_scanned(self, step: Step[list[Entry]]) -> None:
         if step.job == FIND:
@@ -198,9 +189,7 @@ class Worklist(SessionDock):
         if all(self.table.row_of(entry.path) is None for entry in step.result):
             return  # of a list that is not shown any more; the bar still names the job
         self._put(step.result)
-        self.progress.setRange(0, step.total or 0)
-        self.progress.setValue(step.done)
-        self.progress.setFormat(progress_text(step))
+        self.progress.follow(step)
 
     def _put(self, entries: Sequence[Entry]) -> None:
         """Bring slides up to date, each judged at once: a result that is to be hidden is never shown.
@@ -223,12 +212,8 @@ class Worklist(SessionDock):
         if not self.session.jobs.busy and self._before_running is not None:
             self._put([self._before_running])
             self._before_running = None
-        self._name_job()
+        self.progress.begin(self.session.jobs.job_name)
         self._update()
-
-    def _name_job(self) -> None:
-        self.progress.setRange(0, 0)
-        self.progress.setFormat(self.session.jobs.job_name)
 
     def _model_changed(self) -> None:
         self._say_model()
@@ -268,22 +253,12 @@ class Worklist(SessionDock):
     def _open_row(self, row: int) -> None:
         self.open_slide(self.table.lines[row].entry)
 
-    def _open_selected(self) -> None:
-        index = self.view.currentIndex()
-        if index.isValid():
-            self._open_row(self.order.mapToSource(index).row())
-
     def _show_opened(self, entry: Entry, opened: "Opened") -> None:
         show_opened(self.session, entry, opened)
         self.message.say(opened.note)
-        self._select(entry.path)
-
-    def _select(self, path: Path) -> None:
-        row = self.table.row_of(path)
+        row = self.table.row_of(entry.path)
         if row is not None:
-            index = self.order.mapFromSource(self.table.index(row, 0))
-            self.view.selectRow(index.row())
-            self.view.scrollTo(index)
+            self.view.go_to(row)
 
     def _update(self) -> None:
         """Judge all lines by the review log, and sum them up."""
@@ -298,7 +273,7 @@ class Worklist(SessionDock):
         self.tools.allow(
             ready=self.session.bundle is not None and bool(self.table.lines),
             busy=busy,
-            selected=self.selection.hasSelection(),
+            selected=self.view.has_selection,
             waiting=any(line.waits for line in self.table.lines),
         )
         self.progress.setVisible(busy)

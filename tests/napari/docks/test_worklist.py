@@ -22,7 +22,8 @@ from napari_lrmil.docks.worklist import Worklist
 from napari_lrmil.jobs.classify_list import classify_list
 from napari_lrmil.layers.build import KEY
 from napari_lrmil.session.opened_slide import edited_tissue, find_tissue_layer
-from napari_lrmil.session.session import Session, session_of
+from napari_lrmil.session.session import Session
+from napari_lrmil.session.viewers import session_of
 from napari_lrmil.session.worklist_review import Judge
 from napari_lrmil.session.worklist_viewer import current_slide, opened_slides
 from napari_lrmil.state import folders
@@ -341,7 +342,7 @@ def test_a_slide_opens_with_its_answer_and_takes_the_last_one_away(classified: W
     assert session.shown.out == case_folder(session.preferences.results, "demo-000", session.shown.source.path)
     viewer.add_labels(np.zeros((4, 4), np.uint8), metadata={KEY: {"slide_id": "demo-000"}}, name="its")
     classified.view.selectRow(2)
-    classified._open_selected()
+    classified.view.open_current()
     qtbot.waitUntil(lambda: "demo-002" in viewer.layers, timeout=PATIENCE)
     assert sorted(layer.name for layer in viewer.layers) == ["demo-002", "mine"]
     assert session.shown.prediction.slide_id == "demo-002"

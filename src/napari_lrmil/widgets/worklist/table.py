@@ -1,4 +1,4 @@
-"""Qt model and view of the worklist: a table that is sorted by value and filtered by words and state."""
+"""Qt model of the worklist: a table that is sorted by value and filtered by words and state."""
 
 import html
 import re
@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, QSize, QSortFilterProxyModel, Qt
-from qtpy.QtGui import QColor, QFont, QResizeEvent
-from qtpy.QtWidgets import QAbstractItemView, QTableView
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, QSortFilterProxyModel, Qt
+from qtpy.QtGui import QColor, QFont
 
 from napari_lrmil.session.worklist_review import Judge
 from napari_lrmil.state.worklist import Entry
@@ -20,11 +19,7 @@ SLIDE, STATUS, CLASS, PROBABILITY, MESSAGE, REVIEWED, PATCHES, UNREADABLE = rang
 HIDDEN = "read first"
 CHOICES = ("all", "unreviewed", "failed", "uncertain")
 Chosen = Literal["all", "unreviewed", "failed", "uncertain"]
-WIDTHS = (110, 92, 70, 85, 0, 100, 65, 85)  # px of the columns; the message takes the remaining width
-MIN_MESSAGE = 130  # px
-WIDTH = 540  # px of the table at first: the columns up to the message, and the scroll bar
 FAILED, ON_FAILED = QColor("#7a2e2e"), QColor("white")  # as in MessageLine.warn
-ROW_HEIGHT = 24  # px
 Value = str | float | None
 
 
@@ -230,40 +225,6 @@ class WorklistOrder(QSortFilterProxyModel):
             return False
         text = " ".join(line.text(column) for column in range(len(COLUMNS))).casefold()
         return all(word in text for word in self._words)
-
-
-class WorklistView(QTableView):
-    """Table view, as wide as slide, prediction and message need; in a narrow dock the other columns scroll."""
-
-    def sizeHint(self) -> QSize:
-        """Return the size of the dock at first; Qt calls this."""
-        return QSize(WIDTH, super().sizeHint().height())
-
-    def resizeEvent(self, event: QResizeEvent | None) -> None:
-        """Give the column Message the width that the other columns leave, or else the width up to the edge."""
-        super().resizeEvent(event)
-        room, widths = self.viewport().width(), [self.columnWidth(column) for column in range(len(COLUMNS))]
-        before, after = sum(widths[:MESSAGE]), sum(widths[MESSAGE + 1 :])
-        beside = room - before - after
-        self.setColumnWidth(MESSAGE, beside if beside >= MIN_MESSAGE else max(MIN_MESSAGE, room - before))
-
-
-def make_view(order: WorklistOrder) -> WorklistView:
-    """Return a view of the table that selects whole rows and sorts by a click on a column name."""
-    view = WorklistView()
-    view.setModel(order)
-    view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-    view.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-    view.setSortingEnabled(True)
-    view.sortByColumn(SLIDE, Qt.SortOrder.AscendingOrder)
-    view.setWordWrap(False)
-    view.setMinimumHeight(4 * ROW_HEIGHT)
-    if (numbers := view.verticalHeader()) is not None:
-        numbers.setVisible(False)
-        numbers.setDefaultSectionSize(ROW_HEIGHT)
-    for column, width in enumerate(WIDTHS):
-        view.setColumnWidth(column, width)
-    return view
 
 
 def _fits(line: Line, chosen: Chosen) -> bool:

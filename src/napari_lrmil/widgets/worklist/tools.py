@@ -1,6 +1,5 @@
 """Buttons and fields of the worklist, in as many rows as the width of the dock needs."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,8 +7,6 @@ from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QLineEdit, QPushButton, QWidget
 from superqt import QFlowLayout
 
-from lrmil.steps import Step
-from napari_lrmil.state.worklist import Entry
 from napari_lrmil.widgets.device_box import DeviceBox
 from napari_lrmil.widgets.worklist.table import CHOICES
 
@@ -18,7 +15,6 @@ if TYPE_CHECKING:
 
 HEIGHT, FIELD_WIDTH = 28, 150  # px
 MAX_NAME = 28  # characters
-SHORT = 60  # s; shorter times are shown in seconds
 
 
 class WorklistTools(QWidget):
@@ -98,25 +94,6 @@ class WorklistTools(QWidget):
             self._flow.addWidget(part)
         for part in (self.device, self.words, self.choice):
             part.setMinimumWidth(FIELD_WIDTH)
-
-
-def progress_text(step: Step[object]) -> str:
-    """Return how many slides are done, the speed and the time left, as text."""
-    words = [f"{step.done} of {step.total} slides"]
-    if "slides_per_min" in step.metrics:
-        words.append(f"{step.metrics['slides_per_min']:.3g} slides/min")
-        left = step.metrics["seconds_left"]
-        words.append(f"{left:.0f} s left" if left < SHORT else f"{left / 60:.0f} min left")
-    return ", ".join(words)
-
-
-def finished_text(entries: Sequence[Entry], name: str) -> str:
-    """Return how a run over the list `name` ended, such as "Classified 3 of 4 slides of scans. 1 failed; ..."."""
-    failures = sum(entry.status == "failed" for entry in entries)
-    noted = sum(entry.done and bool(entry.message) for entry in entries)
-    parts = ", ".join(f"{count} {what}" for count, what in ((failures, "failed"), (noted, "with notes")) if count)
-    reason = f" {parts}; the column Message says why." if parts else ""
-    return f"Classified {len(entries) - failures} of {len(entries)} slides of {name}.{reason}"
 
 
 def shortened(name: str) -> str:

@@ -1,0 +1,84 @@
+"""Qt view of the worklist: which rows of the table are selected, and which one is opened."""
+
+from qtpy.QtCore import QItemSelectionModel, QSize, Qt, Signal
+from qtpy.QtGui import QKeySequence, QResizeEvent, QShortcut
+from qtpy.QtWidgets import QAbstractItemView, QTableView, QWidget
+
+from napari_lrmil.widgets.worklist.table import COLUMNS, MESSAGE, SLIDE, WorklistOrder
+
+WIDTHS = (110, 92, 70, 85, 0, 100, 65, 85)  # px of the columns; the message takes the remaining width
+MIN_MESSAGE = 130  # px
+WIDTH = 540  # px of the table at first: the columns up to the message, and the scroll bar
+ROW_HEIGHT = 24  # px
+
+
+class WorklistView(QTableView):
+    """Table view, as wide as slide, prediction and message need; in a narrow dock the other columns scroll.
+
+    It selects whole rows and sorts by a click on a column name. All its rows are those of the table, not those of the
+    order that is shown.
+    """
+
+    opened = Signal(int)
+    """A row was double-clicked, or Enter was pressed on it."""
+    selection_changed = Signal()
+
+    def __init__(self, order: WorklistOrder, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._order = order
+        self.setModel(order)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setSortingEnabled(True)
+        self.sortByColumn(SLIDE, Qt.SortOrder.AscendingOrder)
+        self._set_sizes()
+        self._selection = QItemSelectionModel(order, self)
+        self.setSelectionModel(self._selection)
+        self._selection.selectionChanged.connect(lambda *_: self.selection_changed.emit())
+        self.doubleClicked.connect(lambda index: self.opened.emit(order.mapToSource(index).row()))
+        for key in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            enter = QShortcut(QKeySequence(key), self)
+            enter.setContext(Qt.ShortcutContext.WidgetShortcut)
+            enter.activated.connect(self.open_current)
+
+    @property
+    def has_selection(self) -> bool:
+        """Whether a row is selected."""
+        return bool(self._selection.hasSelection())
+
+    def selected_rows(self) -> list[int]:
+        """Return the selected rows."""
+        return [self._order.mapToSource(index).row() for index in self._selection.selectedRows()]
+
+    def open_current(self) -> None:
+        """Open the row with the cursor, if there is one."""
+        index = self.currentIndex()
+        if index.isValid():
+            self.opened.emit(self._order.mapToSource(index).row())
+
+    def go_to(self, row: int) -> None:
+        """Select a row and scroll to it."""
+        index = self._order.mapFromSource(self._order.sourceModel().index(row, 0))
+        self.selectRow(index.row())
+        self.scrollTo(index)
+
+    def _set_sizes(self) -> None:
+        self.setWordWrap(False)
+        self.setMinimumHeight(4 * ROW_HEIGHT)
+        if (numbers := self.verticalHeader()) is not None:
+            numbers.setVisible(False)
+            numbers.setDefaultSectionSize(ROW_HEIGHT)
+        for column, width in enumerate(WIDTHS):
+            self.setColumnWidth(column, width)
+
+    def sizeHint(self) -> QSize:
+        """Return the size of the dock at first; Qt calls this."""
+        return QSize(WIDTH, super().sizeHint().height())
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """Give the column Message the width that the other columns leave, or else the width up to the edge."""
+        super().resizeEvent(event)
+        room, widths = self.viewport().width(), [self.columnWidth(column) for column in range(len(COLUMNS))]
+        before, after = sum(widths[:MESSAGE]), sum(widths[MESSAGE + 1 :])
+        beside = room - before - after
+        self.setColumnWidth(MESSAGE, beside if beside >= MIN_MESSAGE else max(MIN_MESSAGE, room - before))
