@@ -4,8 +4,11 @@ Pure: `Session` keeps the `Blinding`, reads the clock and the review log, and em
 `may_see` for each of its lines.
 """
 
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+
+from lrmil.reviews.log import Review
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,22 @@ def may_see(fingerprint: str, recorded: AbstractSet[str], *, read_first: bool) -
         Whether the reader asked for the rule.
     """
     return not read_first or fingerprint in recorded
+
+
+def was_read_first(fingerprint: str, reviewer: str, reviews: Iterable[Review]) -> bool:
+    """Return whether a reader recorded a label of their own before they saw the output of a slide.
+
+    Parameters
+    ----------
+    fingerprint
+        Hash of the slide.
+    reviewer
+        Name of the reader, "" when it is not given.
+    reviews
+        Entries of the review log.
+    """
+    reads = (one for one in reviews if one.event == "read" and one.human_first)
+    return any((one.slide_fingerprint, one.reviewer) == (fingerprint, reviewer) for one in reads)
 
 
 def show_slide(

@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_lrmil.session.blinding import Blinding, decide, may_see, reveal, set_read_first, show_slide
+from napari_lrmil.session.blinding import (
+    Blinding,
+    decide,
+    may_see,
+    reveal,
+    set_read_first,
+    show_slide,
+    was_read_first,
+)
+from support.reviews import entry
 
 Action = Literal["show", "close", "on", "off", "record", "change reader", "reveal"]
 SLIDES = st.sampled_from(["a", "b", "c"])
@@ -55,6 +64,26 @@ def test_what_was_seen_once_stays_seen() -> None:
     assert not other.seen and not other.revealed
     again = show_slide(other, "a", NOBODY, complete=True, now=4.0)
     assert again.seen and not again.revealed
+
+
+READ = {"event": "read", "decision": None, "human_first": True, "slide_fingerprint": "a", "reviewer": "AB"}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, True),
+        ({"human_first": False}, False),
+        ({"event": "review", "decision": "agree"}, False),
+        ({"reviewer": "CD"}, False),
+        ({"slide_fingerprint": "b"}, False),
+    ],
+    ids=str,
+)
+def test_a_label_counts_as_read_first_for_its_slide_and_its_reader(change: dict[str, object], expected: bool) -> None:
+    others = [entry(reviewer="AB"), entry(**READ | {"reviewer": ""})]
+    assert was_read_first("a", "AB", [*others, entry(**READ | change)]) is expected
+    assert not was_read_first("a", "AB", others)
 
 
 @given(st.lists(st.tuples(st.sampled_from(get_args(Action)), SLIDES, st.booleans()), max_size=30))

@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
 from lrmil.errors import LrmilError
 from lrmil.reviews.log import Decision, Event, Review, ReviewKey, append_review
 from lrmil.tasks.choice import stated_name
+from napari_lrmil.session.blinding import was_read_first
 from napari_lrmil.session.session import Session
 from napari_lrmil.state.messages import explain
 from napari_lrmil.state.review_log import described, latest_in, reviews_in
@@ -87,7 +88,8 @@ class ReviewBox(QWidget):
             self.message.warn("No decision is chosen. Press Agree, Override or Uncertain, then save.")
             return
         labels = {"agree": shown.prediction.label, "override": self.classes.currentText(), "uncertain": ""}
-        first = self._was_read_first(shown)
+        session, reviews = self._session, reviews_in(self._session.review_log).reviews
+        first = was_read_first(shown.prediction.slide_fingerprint, session.reviewer, reviews)
         if self._append(shown, "review", decision=decision, label=labels[decision], human_first=first):
             self._set(Draft())
             self._session.reviewed.emit()
@@ -242,12 +244,6 @@ class ReviewBox(QWidget):
             return False
         self.message.say("")
         return True
-
-    def _was_read_first(self, shown: ShownPrediction) -> bool:
-        """Whether this reader recorded a label before they saw the output."""
-        about = shown.prediction.slide_fingerprint, self._session.reviewer
-        reads = (one for one in reviews_in(self._session.review_log).reviews if one.event == "read" and one.human_first)
-        return any((one.slide_fingerprint, one.reviewer) == about for one in reads)
 
     def _set_read_first(self, on: bool) -> None:  # noqa: FBT001 - a slot
         if on != self._session.read_first:
