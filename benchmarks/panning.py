@@ -28,10 +28,11 @@ from lrmil.io.atomic import write_text
 from lrmil.models.bundle import Bundle, save_bundle
 from lrmil.models.encoders.loading import load_encoder
 from lrmil.models.heads.choice import make_mil
-from lrmil.slides.slide import open_slide
+from lrmil.slides.opening import open_slide
 from lrmil.tasks.classification import Classification
 from napari_lrmil.layers.build import slide_layer
-from napari_lrmil.session.session import Session, session_of
+from napari_lrmil.session.session import Session
+from napari_lrmil.session.viewers import session_of
 
 WIDTH, HEIGHT, TILE, MPP = 40_000, 30_000, 256, 0.5
 STEP_UM = 50.0  # 100 px at full resolution on screen

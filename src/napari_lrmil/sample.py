@@ -12,11 +12,12 @@ from qtpy.QtCore import QTimer
 
 from lrmil.demo.slide import demo_slide
 from lrmil.errors import SlideError
-from lrmil.slides.slide import open_slide
+from lrmil.slides.opening import open_slide
 from lrmil.steps import Step, last
 from napari_lrmil.layers.build import LayerData, slide_layer
 from napari_lrmil.session.opened_slide import find_slide_layer
-from napari_lrmil.session.session import Session, session_of
+from napari_lrmil.session.session import Session
+from napari_lrmil.session.viewers import session_of
 from napari_lrmil.state import folders
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from qtpy.QtCore import QThreadPool
 
 from lrmil.models.bundle import save_bundle
 from napari_lrmil.docks.classify import ClassifySlide
-from napari_lrmil.session.session import Session, session_of
+from napari_lrmil.session.session import Session
+from napari_lrmil.session.viewers import session_of
 from support.runs import tiny_bundle
 from support.shared_folders import shared_folder
 from support.windows import windows

@@ -67,7 +67,7 @@ def test_npe2_accepts_it(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_changed_preference_reaches_a_new_session(make_napari_viewer: "Callable[..., object]") -> None:
     from napari.settings import get_plugin_settings
 
-    from napari_lrmil.session.session import session_of
+    from napari_lrmil.session.viewers import session_of
 
     viewer = make_napari_viewer()
     settings = get_plugin_settings("napari-lrmil").classify

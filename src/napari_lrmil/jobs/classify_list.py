@@ -113,7 +113,7 @@ def open_entry(entry: Entry, results: Path, bundle_sha256: str) -> Iterator[Step
         If it cannot be opened.
     """
     from lrmil.prediction.files import read_prediction, read_tissue
-    from lrmil.slides.slide import open_slide
+    from lrmil.slides.opening import open_slide
 
     slide, out = open_slide(entry.path, mpp=entry.mpp), case_folder(results, entry.slide_id, entry.path)
     layers, note, shown = [slide_layer(slide)], "", None

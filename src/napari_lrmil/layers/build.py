@@ -17,7 +17,8 @@ from lrmil.prediction.overlay import attention_rgba
 from lrmil.raster import Raster
 from lrmil.slides.pyramid import hatched
 from lrmil.slides.resolution import REMEDY
-from lrmil.slides.slide import Slide, Thumbnail
+from lrmil.slides.slide import Slide
+from lrmil.slides.thumbnail import Thumbnail
 
 if TYPE_CHECKING:
     from lrmil.prediction.prediction import Prediction

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lrmil.errors import LrmilError, SlideError
 from lrmil.slides.discovery import dicom_slides, slide_path
-from lrmil.slides.slide import open_slide
+from lrmil.slides.opening import open_slide
 from lrmil.slides.source import OPENSLIDE_EXTENSIONS
 from napari_lrmil.layers.build import LayerData, slide_layer
 from napari_lrmil.layers.completeness import is_complete

@@ -60,6 +60,19 @@ def is_of(layer: "Layer", source: SlideSource) -> bool:
     return file_of(layer) == source.path and given
 
 
+def find_slide(layers: "LayerList", source: SlideSource) -> "Image | None":
+    """Return the first layer that shows this slide; None if it is not open.
+
+    Parameters
+    ----------
+    layers
+        Layers of the viewer.
+    source
+        The slide.
+    """
+    return next((one for one in slides_in(layers) if is_of(one, source)), None)
+
+
 def bring_to_front(layers: "LayerList", slide: "Layer") -> None:
     """Move other slides and their layers below this one; layers that the user drew stay where they are."""
     above = layers[layers.index(slide) + 1 :]

@@ -87,7 +87,7 @@ def tissue_steps(source: SlideSource) -> Iterator[Step[FoundTissue]]:
     """
     from lrmil.patches.tissue import segment_tissue
     from lrmil.slides.identity import unchanged
-    from lrmil.slides.slide import open_slide
+    from lrmil.slides.opening import open_slide
 
     with open_slide(source.path, mpp=source.mpp) as slide, unchanged(slide):
         found = FoundTissue(segment_tissue(slide), slide.mpp, source.slide_id)

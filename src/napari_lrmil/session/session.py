@@ -3,16 +3,17 @@
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary, ref
+from typing import TYPE_CHECKING
+from weakref import ref
 
 from psygnal import Signal
 
 from lrmil.errors import ConfigError, LrmilError
 from lrmil.steps import Step
 from napari_lrmil.jobs.jobs import Jobs
-from napari_lrmil.layers.slides import bring_to_front, is_of, raise_overlays, slides_in, source_of
+from napari_lrmil.layers.slides import bring_to_front, find_slide, is_of, raise_overlays, slides_in, source_of
 from napari_lrmil.session.blinding import Blinding, decide, reveal, set_read_first, show_slide
+from napari_lrmil.session.kept_predictions import KeptPredictions, is_by
 from napari_lrmil.session.opened_slide import FoundTissue, edited_tissue, tissue_steps
 from napari_lrmil.state import folders
 from napari_lrmil.state.messages import explain
@@ -32,9 +33,10 @@ if TYPE_CHECKING:
 class Session:
     """State of one viewer, without Qt.
 
-    Made by `session_of`, once for each viewer. The docks and their parts read it, ask it to act, and follow its
-    signals; those of `jobs` report progress and failures. A dock that is closed and opened again is a new widget on
-    the same session, so a job continues and its result is kept. All signals are emitted in the main thread.
+    Made by `napari_lrmil.session.viewers.session_of`, once for each viewer. The docks and their parts read it, ask it
+    to act, and follow its signals; those of `jobs` report progress and failures. A dock that is closed and opened again
+    is a new widget on the same session, so a job continues and its result is kept. All signals are emitted in the main
+    thread.
 
     Parameters
     ----------
@@ -70,7 +72,7 @@ class Session:
         self.bundle: Bundle | None = None
         self.model_folder: Path | None = None
         self.shown: ShownPrediction | None = None
-        self._predictions: WeakKeyDictionary[Image, ShownPrediction] = WeakKeyDictionary()  # of the open slides
+        self._kept = KeptPredictions()
         self._chosen: ref[Image] | None = None
         self.reviewer = self.preferences.reviewer
         self.blinding = Blinding(read_first=self.preferences.read_first, changed_at=time.monotonic())
@@ -157,17 +159,17 @@ class Session:
         """Make a loaded model the session's."""
         self.bundle, self.model_folder = bundle, folder
         folders.remember("model_folder", str(folder))
-        if self.shown is not None and not self._is_of_the_model(self.shown):
+        if self.shown is not None and not is_by(self.shown, bundle):
             self.show(None)  # the prediction of one model must not stand beside the name of another
         self.model_changed.emit()
 
     @property
     def chosen(self) -> "Image | None":
         """Layer of the slide that the user is on, or of the one whose prediction is shown."""
-        slides, chosen = slides_in(self.viewer.layers), self._chosen and self._chosen()
-        if chosen in slides:
+        chosen = self._chosen and self._chosen()
+        if chosen in slides_in(self.viewer.layers):
             return chosen
-        return next((one for one in slides if self.shown is not None and is_of(one, self.shown.source)), None)
+        return None if self.shown is None else find_slide(self.viewer.layers, self.shown.source)
 
     def choose(self, layer: "Image | None") -> None:
         """Take note of the slide that the user is on: its prediction is shown, and never that of another slide."""
@@ -177,11 +179,9 @@ class Session:
             bring_to_front(self.viewer.layers, layer)
         if layer is not None and self.shown is not None and is_of(layer, self.shown.source):
             return
-        kept = None if layer is None else self._predictions.get(layer)
-        if kept is not None and layer is not None and is_of(layer, kept.source) and self._is_of_the_model(kept):
+        kept = None if layer is None else self._kept.find(layer, self.bundle)
+        if kept is not None or self.shown is not None:
             self.show(kept)
-        elif self.shown is not None:
-            self.show(None)
 
     def classify(self, layer: "Image", *, device: str = "auto", mpp: float | None = None) -> bool:
         """Classify the slide of a layer in a thread; `shown_changed` follows each partial and the final prediction.
@@ -201,7 +201,7 @@ class Session:
             False when it could not be started, which `jobs.failed` says.
         """
         if not self.jobs.busy:
-            self._predictions.pop(layer, None)
+            self._kept.forget(layer)
             self.show(None)  # an earlier prediction must not stand beside this one's failure
         try:
             source, bundle = source_of(layer, mpp), self._require_model()
@@ -210,12 +210,11 @@ class Session:
             return False
         mask, results = edited_tissue(self.viewer.layers, source.slide_id), self.preferences.results
         below = self.preferences.uncertain_below
-
-        def classify() -> "Iterator[Step[ShownPrediction]]":
-            yield from shown_steps(source, bundle, results, device, mask, below)
-
         return self.jobs.run(
-            classify, name=f"classify {source.slide_id}", on_step=self._take_partial, on_result=self._take
+            lambda: shown_steps(source, bundle, results, device, mask, below),
+            name=f"classify {source.slide_id}",
+            on_step=self._take_partial,
+            on_result=self._take,
         )
 
     def find_tissue(
@@ -253,9 +252,9 @@ class Session:
         complete = shown is not None and shown.complete
         self._blind(show_slide(self.blinding, fingerprint, self._recorded(), complete=complete, now=time.monotonic()))
         if shown is not None and complete:
-            self._keep(shown)
+            self._kept.keep(self.viewer.layers, shown)
         self.shown_changed.emit()
-        slide = None if shown is None else self._layer_of(shown)
+        slide = None if shown is None else find_slide(self.viewer.layers, shown.source)
         if slide is not None:
             raise_overlays(self.viewer.layers, slide)
 
@@ -278,43 +277,15 @@ class Session:
     def _take(self, shown: ShownPrediction) -> None:
         """Show a prediction if the user is on its slide; keep it with the slide otherwise."""
         chosen = self.chosen
-        if self._layer_of(shown) is None:
+        if find_slide(self.viewer.layers, shown.source) is None:
             return  # it was closed meanwhile, or got another um/px
         if chosen is None or is_of(chosen, shown.source):
             self.show(shown)
         elif shown.complete:
-            self._keep(shown)
+            self._kept.keep(self.viewer.layers, shown)
             self.notice.emit(f"{shown.source.slide_id} has been classified; choose it to see the result.")
-
-    def _keep(self, shown: ShownPrediction) -> None:
-        for layer in slides_in(self.viewer.layers):
-            if is_of(layer, shown.source):
-                self._predictions[layer] = shown
-
-    def _layer_of(self, shown: ShownPrediction) -> "Image | None":
-        return next((one for one in slides_in(self.viewer.layers) if is_of(one, shown.source)), None)
-
-    def _is_of_the_model(self, shown: ShownPrediction) -> bool:
-        return self.bundle is None or shown.prediction.bundle_sha256 == self.bundle.sha256
 
     def _require_model(self) -> "Bundle":
         if self.bundle is None:
             raise ConfigError("No model is loaded. Choose a model folder, such as RUN/model of a training.")
         return self.bundle
-
-
-def session_of(viewer: Any) -> Session:
-    """Return the session of a viewer, made at its first use.
-
-    Parameters
-    ----------
-    viewer
-        A viewer, or one of the proxies of it that napari hands to widgets.
-    """
-    model = getattr(viewer, "__wrapped__", viewer)
-    if model not in _SESSIONS:
-        _SESSIONS[model] = Session(model)
-    return _SESSIONS[model]
-
-
-_SESSIONS: "WeakKeyDictionary[Any, Session]" = WeakKeyDictionary()

@@ -276,7 +276,7 @@ def _saved_or_failed(entry: Entry, results: Path, bundle_sha256: str, memory: Me
 
 def _is_of(path: Path, prediction: "Prediction", card: Path) -> bool:
     """Whether a prediction is of the file as it is now; the file is opened only if it is newer than its result."""
-    from lrmil.slides.slide import open_slide
+    from lrmil.slides.opening import open_slide
 
     try:
         if stamp_of(path)[1] <= card.stat().st_mtime_ns:

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_lrmil.session.session import session_of
+from napari_lrmil.session.viewers import session_of
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer

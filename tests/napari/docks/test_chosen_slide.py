@@ -11,7 +11,7 @@ import pytest
 from napari.components import ViewerModel
 
 from lrmil.errors import OutputError, ResolutionError
-from lrmil.slides.slide import open_slide
+from lrmil.slides.opening import open_slide
 from lrmil.steps import Step
 from napari_lrmil.docks.classify import ClassifySlide
 from napari_lrmil.docks.worklist import Worklist

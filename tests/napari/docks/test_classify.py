@@ -177,7 +177,7 @@ def test_an_edited_tissue_mask_is_used(ready: ClassifySlide, finish: Finish) -> 
 def test_a_slide_without_resolution_asks_for_it(
     widget: ClassifySlide, model_folder: Path, tmp_path: Path, finish: Finish, cohort: Path
 ) -> None:
-    from lrmil.slides.slide import open_slide
+    from lrmil.slides.opening import open_slide
 
     with open_slide(cohort / "slides/demo-001.ome.tif") as whole:
         pixels = np.asarray(whole.pyramid()[0])

@@ -17,11 +17,11 @@ from lrmil.errors import SlideError
 from lrmil.prediction.inference import predict
 from lrmil.prediction.prediction import Prediction
 from lrmil.raster import Raster
-from lrmil.slides.slide import open_slide
+from lrmil.slides.opening import open_slide
 from lrmil.steps import Step
 from napari_lrmil.layers.build import attention_layer, attention_values, slide_layer
 from napari_lrmil.session import session as session_module
-from napari_lrmil.session.session import session_of
+from napari_lrmil.session.viewers import session_of
 from support.recording import open_recorded
 from support.runs import tiny_bundle
 from support.slides import coordinate_pixels, write_pyramid

@@ -28,7 +28,8 @@ from lrmil.slides.source import SlideSource
 from napari_lrmil.docks.train import TrainFromFolder
 from napari_lrmil.jobs import training_process
 from napari_lrmil.jobs.training_process import has_process
-from napari_lrmil.session.session import Session, session_of
+from napari_lrmil.session.session import Session
+from napari_lrmil.session.viewers import session_of
 from napari_lrmil.state import folders
 from napari_lrmil.widgets.train.cohort import EMPTY, propose_run
 from support.runs import TinyRun, stamp_of, tiny_config

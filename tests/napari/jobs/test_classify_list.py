@@ -23,7 +23,8 @@ from lrmil.prediction import one
 from lrmil.prediction import table as prediction_table
 from lrmil.prediction.files import read_prediction, read_tissue
 from lrmil.slides.discovery import find_slides
-from lrmil.slides.slide import Slide, open_slide
+from lrmil.slides.opening import open_slide
+from lrmil.slides.slide import Slide
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step, last
 from napari_lrmil.docks.worklist import Worklist

@@ -12,7 +12,7 @@ from lrmil.prediction.attention import ends
 from lrmil.prediction.inference import predict, predict_steps
 from lrmil.prediction.prediction import Prediction
 from lrmil.raster import Raster
-from lrmil.slides.slide import open_slide
+from lrmil.slides.opening import open_slide
 from napari.layers import Image, Labels, Shapes
 from napari_lrmil.layers import build
 from napari_lrmil.layers.build import (

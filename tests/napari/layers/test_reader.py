@@ -10,7 +10,7 @@ import tifffile
 from lrmil.errors import SlideError
 from lrmil.io.raster_zarr import write_ome_zarr
 from lrmil.raster import Raster
-from lrmil.slides.slide import open_slide
+from lrmil.slides.opening import open_slide
 from napari_lrmil.layers.reader import get_reader, read_slides
 from support.dicom_slides import write_series
 from support.slides import PATIENT, coordinate_pixels, write_labelled_slide, write_ome_zarr_slide, write_pyramid

@@ -9,7 +9,7 @@ from napari.components import ViewerModel
 
 from lrmil.errors import ResolutionError
 from lrmil.raster import Raster
-from lrmil.slides.slide import open_slide
+from lrmil.slides.opening import open_slide
 from lrmil.slides.source import SlideSource
 from lrmil.steps import last
 from napari.layers import Image, Labels

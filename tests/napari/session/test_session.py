@@ -1,6 +1,5 @@
-"""One session for each viewer."""
+"""What one viewer works on."""
 
-import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,23 +8,13 @@ from napari.components import ViewerModel
 from qtpy.QtCore import QObject
 
 from napari_lrmil.jobs.jobs import Jobs
-from napari_lrmil.session.session import Session, session_of
+from napari_lrmil.session.session import Session
+from napari_lrmil.session.viewers import session_of
 
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
 
 Finish = Callable[[Session], None]
-
-
-def test_sessions_go_with_their_viewers(qtbot: "QtBot") -> None:
-    import weakref
-
-    viewer = ViewerModel()
-    kept = weakref.ref(session_of(viewer))
-    assert session_of(viewer) is kept()
-    del viewer
-    gc.collect()
-    assert kept() is None
 
 
 def test_what_waits_for_idle_happens_once(session: Session, finish: Finish, model_folder: Path) -> None:

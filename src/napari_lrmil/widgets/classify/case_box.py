@@ -94,7 +94,7 @@ def _export(
     folder: Path, shown: ShownPrediction, bundle: "Bundle", review: Review | None, patches: int
 ) -> Iterator[Step[Path]]:
     from lrmil.reports.case_page import write_case
-    from lrmil.slides.slide import open_slide
+    from lrmil.slides.opening import open_slide
 
     with open_slide(shown.source.path, mpp=shown.source.mpp) as slide:
         page = write_case(folder, shown.prediction, slide, bundle.card, review=review, k=patches)

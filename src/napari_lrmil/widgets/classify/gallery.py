@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 
 from lrmil.errors import SlideError
 from lrmil.prediction.attention import ends
-from lrmil.slides.slide import open_slide
+from lrmil.slides.opening import open_slide
 from lrmil.steps import Step
 from napari_lrmil.jobs.latest import LatestJob
 from napari_lrmil.layers.build import KEY, patches_layer

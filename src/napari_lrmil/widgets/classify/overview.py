@@ -8,8 +8,8 @@ from qtpy.QtCore import QPointF, QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen, QPixmap
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
+from lrmil.slides.opening import open_slide
 from lrmil.slides.resolution import MICRONS_AT_1X
-from lrmil.slides.slide import open_slide
 from lrmil.steps import Step
 from napari_lrmil.jobs.worker import start_job
 from napari_lrmil.layers.build import KEY, drawn

@@ -17,7 +17,8 @@ from lrmil.reviews.log import Review, read_reviews
 from lrmil.slides.source import SlideSource
 from lrmil.steps import last
 from napari_lrmil.session import session as session_module
-from napari_lrmil.session.session import Session, session_of
+from napari_lrmil.session.session import Session
+from napari_lrmil.session.viewers import session_of
 from napari_lrmil.state.preferences import Preferences
 from napari_lrmil.state.shown import ShownPrediction
 from napari_lrmil.widgets.classify.overlay_box import OverlayBox
