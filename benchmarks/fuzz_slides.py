@@ -41,7 +41,8 @@ from lrmil.patches.inspection import inspect_slide
 from lrmil.prediction.inference import predict
 from lrmil.raster import Raster
 from lrmil.slides.checksums import NOT_COMPARED, Checksum, verify
-from lrmil.slides.slide import find_slides, open_slide
+from lrmil.slides.discovery import find_slides
+from lrmil.slides.opening import open_slide
 from lrmil.slides.source import SlideSource
 from lrmil.tasks.classification import Classification
 from slide_mutations import KINDS, layout_of, mutate

@@ -23,7 +23,8 @@ from PIL import Image
 
 from lrmil.demo.synthetic import make_slide
 from lrmil.io.atomic import write_text
-from lrmil.slides.slide import Slide, open_slide
+from lrmil.slides.opening import open_slide
+from lrmil.slides.slide import Slide
 
 SIDE, MPP, PATCH = 7_680, 0.5, 256
 APERIO_RGB = 33005

@@ -24,7 +24,7 @@ _HOME = {
     "load_bundle": "models.bundle",
     "load_encoder": "models.encoders.loading",
     "make_patches": "patches.layout",
-    "open_slide": "slides.slide",
+    "open_slide": "slides.opening",
     "predict": "prediction.inference",
     "predict_steps": "prediction.inference",
     "segment_tissue": "patches.tissue",
@@ -51,7 +51,8 @@ if TYPE_CHECKING:
     from lrmil.prediction.prediction import Prediction
     from lrmil.raster import Raster
     from lrmil.runs.train import Run, train, train_steps
-    from lrmil.slides.slide import Slide, open_slide
+    from lrmil.slides.opening import open_slide
+    from lrmil.slides.slide import Slide
     from lrmil.steps import Step, last
 
 

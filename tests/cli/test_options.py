@@ -18,7 +18,7 @@ from lrmil.models.encoders import loading
 from lrmil.prediction.inference import predict
 from lrmil.reports.case_page import write_case
 from lrmil.runs.train import train_steps
-from lrmil.slides.slide import open_slide
+from lrmil.slides.opening import open_slide
 from support.runs import tiny_bundle, tiny_config
 from support.slides import write_pyramid
 from support.vendor_slides import write_scn

@@ -30,8 +30,9 @@ from lrmil.configs import FitConfig, TrainConfig, from_dict, with_settings
 from lrmil.demo.synthetic import make_cohort_steps
 from lrmil.errors import LrmilError
 from lrmil.features.encoding import Encoded, concatenate
+from lrmil.features.kinds import require_one_kind
 from lrmil.features.slide_features import require_readable, unreadable_note
-from lrmil.features.store import read_card, read_features, require_one_kind
+from lrmil.features.store import read_card, read_features
 from lrmil.geometry import Grid, resolution_ratio
 from lrmil.io import atomic, documents, locks, plain_files, untrusted
 from lrmil.io.ownership import is_prediction_table
@@ -60,8 +61,8 @@ from lrmil.slides.failures import duplicate_names, failure_of, require_short_nam
 from lrmil.slides.identity import unchanged
 from lrmil.slides.inputs import Inputs
 from lrmil.slides.local_processes import DIED
+from lrmil.slides.opening import open_slide
 from lrmil.slides.resolution import parse_mpp
-from lrmil.slides.slide import open_slide
 from lrmil.slides.source import SlideSource
 from lrmil.tasks.classification import Classification
 from lrmil.training.loop import FitRun, fit_steps

@@ -19,7 +19,7 @@ from lrmil import cli
 from lrmil.errors import LrmilError
 from lrmil.io.settings import write_toml
 from lrmil.models.encoders import loading
-from lrmil.slides.slide import open_slide
+from lrmil.slides.opening import open_slide
 from support.runs import tiny_config
 from support.slides import PATIENT, coordinate_pixels, write_labelled_slide, write_ome_zarr_slide, write_pyramid
 from support.vendor_slides import write_mrxs

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lrmil.demo import slide as module
 from lrmil.demo.slide import SIDE, demo_slide
-from lrmil.slides.slide import open_slide
+from lrmil.slides.opening import open_slide
 from support.runs import stamp_of
 
 

@@ -21,7 +21,8 @@ from lrmil.patches.masks import given_mask
 from lrmil.patches.plan import PatchPlan, patches_of
 from lrmil.slides.each import IN_PROCESS
 from lrmil.slides.local_processes import DIED, LocalProcesses
-from lrmil.slides.slide import Slide, open_slide
+from lrmil.slides.opening import open_slide
+from lrmil.slides.slide import Slide
 from lrmil.slides.source import SlideSource
 from lrmil.steps import last
 from support.each_models import encoder_that_dies, tiny_patch_encoder

@@ -8,7 +8,9 @@ import pytest
 from lrmil.errors import SlideError
 from lrmil.io.raster_zarr import write_ome_zarr
 from lrmil.raster import Raster
-from lrmil.slides.slide import find_slides, open_slide, slide_id_of
+from lrmil.slides.discovery import find_slides
+from lrmil.slides.opening import open_slide
+from lrmil.slides.source import slide_id_of
 from support.runs import write_bag
 from support.slides import coordinate_pixels, write_ome_zarr_slide
 

@@ -10,7 +10,8 @@ import pytest
 from lrmil.errors import TissueError
 from lrmil.patches import geojson_masks
 from lrmil.patches.masks import read_mask
-from lrmil.slides.slide import Slide, open_slide
+from lrmil.slides.opening import open_slide
+from lrmil.slides.slide import Slide
 from support.outlines import HEIGHT, WIDTH, Ring, box, collection, expected, feature
 from support.slides import write_pyramid
 

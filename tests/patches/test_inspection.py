@@ -7,7 +7,7 @@ import pytest
 
 from lrmil.errors import ResolutionError
 from lrmil.patches.inspection import inspect_slide
-from lrmil.slides.slide import open_slide
+from lrmil.slides.opening import open_slide
 from lrmil.slides.source import SlideSource
 from support.slides import write_pyramid
 

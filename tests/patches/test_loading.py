@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from lrmil.errors import SlideError
 from lrmil.patches.loading import Batch, load_patches
-from lrmil.slides.slide import Slide, open_slide
+from lrmil.slides.opening import open_slide
+from lrmil.slides.slide import Slide
 from support.slides import coordinate_pixels, overwrite, segment_of, write_pyramid
 
 SIZE, MPP = 4, 2.0

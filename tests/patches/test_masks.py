@@ -20,7 +20,8 @@ from lrmil.patches.masks import find_masks, given_mask, read_mask
 from lrmil.patches.plan import PatchPlan
 from lrmil.prediction.batch import predict_slides
 from lrmil.raster import Raster
-from lrmil.slides.slide import Slide, open_slide
+from lrmil.slides.opening import open_slide
+from lrmil.slides.slide import Slide
 from lrmil.slides.source import SlideSource
 from lrmil.steps import last
 from support.outlines import HEIGHT, WIDTH, box, collection, expected, feature

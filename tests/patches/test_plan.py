@@ -10,7 +10,8 @@ from lrmil.patches.layout import Patches, make_patches
 from lrmil.patches.plan import PatchPlan, patches_of
 from lrmil.patches.tissue import Tissue, find_tissue
 from lrmil.raster import Raster
-from lrmil.slides.slide import Slide, open_slide
+from lrmil.slides.opening import open_slide
+from lrmil.slides.slide import Slide
 
 PLAN = PatchPlan(2.0, 64, children=2, min_tissue=0.6, min_tissue_hr=0.4)
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lrmil.patches.tissue import Tissue, find_tissue, segment, segment_tissue, tissue_mask
-from lrmil.slides.slide import open_slide
+from lrmil.slides.opening import open_slide
 from support.slides import overwrite, segment_of, write_pyramid
 from support.stained_pictures import (
     GLASS,

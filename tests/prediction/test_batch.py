@@ -27,7 +27,7 @@ from lrmil.prediction.table import PredictionRow
 from lrmil.raster import Raster
 from lrmil.slides.each import IN_PROCESS
 from lrmil.slides.local_processes import DIED, LocalProcesses
-from lrmil.slides.slide import open_slide
+from lrmil.slides.opening import open_slide
 from lrmil.slides.source import SlideSource
 from lrmil.steps import last
 from support.each_models import load_model, model_that_dies

@@ -17,7 +17,8 @@ from lrmil.models.heads.head import predict_bag
 from lrmil.prediction.inference import predict, predict_steps
 from lrmil.prediction.prediction import Prediction
 from lrmil.raster import Raster
-from lrmil.slides.slide import Slide, open_slide
+from lrmil.slides.opening import open_slide
+from lrmil.slides.slide import Slide
 from lrmil.steps import last
 from support.recording import open_recorded
 from support.runs import state_of, tiny_bundle

@@ -12,7 +12,7 @@ from lrmil.prediction.inference import predict
 from lrmil.prediction.one import predict_one
 from lrmil.prediction.options import PredictOptions
 from lrmil.raster import Raster
-from lrmil.slides.slide import open_slide
+from lrmil.slides.opening import open_slide
 from lrmil.slides.source import SlideSource
 from lrmil.steps import last
 from support.runs import ON_CPU, stamp_of, tiny_bundle

@@ -21,7 +21,8 @@ from lrmil.prediction.inference import predict, predict_steps
 from lrmil.prediction.prediction import Prediction
 from lrmil.reports.case_page import render_case, write_case
 from lrmil.reviews.log import Review
-from lrmil.slides.slide import Slide, open_slide
+from lrmil.slides.opening import open_slide
+from lrmil.slides.slide import Slide
 from support.runs import tiny_bundle
 from support.slides import overwrite, segment_of, write_pyramid
 

@@ -26,8 +26,8 @@ from lrmil.models.encoders.loading import PatchEncoder
 from lrmil.patches.plan import PatchPlan
 from lrmil.prediction.batch import predict_slides
 from lrmil.slides.checksums import BY_LENGTH, Checksum, read_checksums, verify
+from lrmil.slides.opening import open_slide
 from lrmil.slides.parts import fingerprint_of, parts_of
-from lrmil.slides.slide import open_slide
 from lrmil.slides.source import SlideSource
 from lrmil.steps import last
 from support.runs import ON_CPU, tiny_bundle

@@ -8,7 +8,7 @@ import tifffile
 
 from lrmil.errors import ResolutionError
 from lrmil.patches.inspection import inspect_slide
-from lrmil.slides.slide import open_slide
+from lrmil.slides.opening import open_slide
 from lrmil.slides.source import SlideSource
 from support.slides import coordinate_pixels
 from support.vendor_slides import write_philips

@@ -18,10 +18,10 @@ from lrmil.demo.synthetic import make_slide
 from lrmil.errors import SlideError
 from lrmil.prediction.batch import predict_slides
 from lrmil.slides import dicom_series
-from lrmil.slides.discovery import dicom_slides, slide_path
+from lrmil.slides.discovery import dicom_slides, find_slides, slide_path
+from lrmil.slides.opening import open_slide
 from lrmil.slides.parts import parts_of
-from lrmil.slides.slide import find_slides, open_slide, slide_id_of
-from lrmil.slides.source import SlideSource
+from lrmil.slides.source import SlideSource, slide_id_of
 from lrmil.steps import last
 from support.dicom_slides import CT, PIXELS, write_level, write_series
 from support.runs import ON_CPU, tiny_bundle

@@ -11,8 +11,9 @@ import pytest
 
 from lrmil.errors import SlideError
 from lrmil.prediction.batch import predict_slides
-from lrmil.slides.slide import find_slides, open_slide, slide_id_of
-from lrmil.slides.source import SlideSource
+from lrmil.slides.discovery import find_slides
+from lrmil.slides.opening import open_slide
+from lrmil.slides.source import SlideSource, slide_id_of
 from lrmil.steps import last
 from support.runs import ON_CPU, tiny_bundle
 
@@ -121,3 +122,23 @@ class TestOddNames:
         rows = last(predict_slides(sources, replace(tiny_bundle(), sha256="ab"), tmp_path / "out", ON_CPU))
         assert [row.status for row in rows] == ["failed", "ok"]
         assert "good" in (tmp_path / "out/predictions.csv").read_text(encoding="utf-8")
+
+
+def test_find_slides(tmp_path: Path) -> None:
+    for name in ("b.svs", "a/deep/c.TIF", "a/d.ome.tiff", "e.png", ".hidden.svs", ".cache/f.svs", "g.mrxs", "g/h.dat"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    names = [path.relative_to(tmp_path).as_posix() for path in find_slides(tmp_path)]
+    assert names == ["a/d.ome.tiff", "a/deep/c.TIF", "b.svs", "g.mrxs"]
+    assert find_slides([tmp_path / "e.png", tmp_path / "a", tmp_path / "a"]) == [
+        tmp_path / "a/d.ome.tiff",
+        tmp_path / "a/deep/c.TIF",
+        tmp_path / "e.png",
+    ]
+
+
+def test_a_folder_of_dicom_files_alone_is_one_slide(tmp_path: Path) -> None:
+    for name in ("case/level-0.dcm", "case/level-1.dcm", "mixed/a.dcm", "mixed/b.svs"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert find_slides(tmp_path) == [tmp_path / "case", tmp_path / "mixed/a.dcm", tmp_path / "mixed/b.svs"]

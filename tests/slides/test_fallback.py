@@ -25,7 +25,7 @@ from lrmil.prediction.batch import predict_slides
 from lrmil.prediction.files import read_prediction
 from lrmil.prediction.inference import predict
 from lrmil.reports.case_page import render_case
-from lrmil.slides.slide import open_slide
+from lrmil.slides.opening import open_slide
 from lrmil.slides.source import SlideSource
 from lrmil.steps import last
 from support.runs import ON_CPU, tiny_bundle, tiny_encoder

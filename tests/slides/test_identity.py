@@ -30,8 +30,9 @@ from lrmil.slides import slide as slide_module
 from lrmil.slides.dicom_head import head_of
 from lrmil.slides.failures import reason_of
 from lrmil.slides.identity import identity_of, unchanged
+from lrmil.slides.opening import open_slide, open_source
 from lrmil.slides.parts import fingerprint_of, parts_of
-from lrmil.slides.slide import Slide, open_slide, open_source
+from lrmil.slides.slide import Slide
 from lrmil.slides.thumbnail import Thumbnail
 from lrmil.steps import Job, Step, last
 from support.dicom_slides import write_level, write_series

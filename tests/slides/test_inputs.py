@@ -25,7 +25,7 @@ from lrmil.prediction.options import PredictOptions
 from lrmil.prediction.table import PredictionRow
 from lrmil.raster import Raster
 from lrmil.slides.inputs import Inputs
-from lrmil.slides.slide import open_slide
+from lrmil.slides.opening import open_slide
 from lrmil.slides.source import SlideSource
 from lrmil.steps import last
 from support.runs import ON_CPU, TinyRun, tiny_bundle, tiny_encoder

@@ -12,8 +12,8 @@ from lrmil.cohorts.labels import Problem
 from lrmil.cohorts.screening import Screened, far_levels, screen_steps
 from lrmil.runs import frozen, train
 from lrmil.slides.level_choice import coarsest_level, distance, far_notes, is_far
+from lrmil.slides.opening import open_slide
 from lrmil.slides.readers.protocol import Level
-from lrmil.slides.slide import open_slide
 from lrmil.slides.source import SlideSource, slide_id_of
 from lrmil.steps import Step, last
 from support.pictures import picture

@@ -11,8 +11,8 @@ import pytest
 
 from lrmil import cli
 from lrmil.slides.dicom_series import dicom_in, series_of
+from lrmil.slides.opening import open_slide
 from lrmil.slides.parts import changed_at, fingerprint_of, parts_of
-from lrmil.slides.slide import open_slide
 from support.dicom_slides import PIXELS, write_level, write_series
 
 

@@ -9,9 +9,10 @@ import pytest
 import tifffile
 
 from lrmil.slides.fallback import LevelFallback
+from lrmil.slides.opening import open_slide
 from lrmil.slides.pyramid import LazyLevel
 from lrmil.slides.readers.choice import open_reader
-from lrmil.slides.slide import Slide, open_slide
+from lrmil.slides.slide import Slide
 from support.recording import open_recorded
 from support.slides import coordinate_pixels, overwrite, segment_of, shrink, write_pyramid
 

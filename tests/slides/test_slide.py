@@ -1,4 +1,4 @@
-"""Slides as users meet them: opening, um/px, regions at any resolution, pyramids, thumbnails, failures."""
+"""An open slide: regions at any resolution, and thumbnails."""
 
 import threading
 from collections.abc import Iterator
@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from lrmil.errors import ResolutionError, SlideError
+from lrmil.errors import ResolutionError
 from lrmil.patches.layout import make_patches
 from lrmil.raster import Raster
+from lrmil.slides.opening import open_slide
 from lrmil.slides.readers.protocol import Level, Reader
 from lrmil.slides.resolution import Resolution
-from lrmil.slides.slide import Slide, find_slides, open_slide
+from lrmil.slides.slide import Slide
 from support.recording import open_recorded
 from support.slides import coordinate_pixels, overwrite, segment_of, shrink, write_pyramid
 
@@ -169,30 +170,6 @@ def test_downsample_is_the_factor_that_was_meant(tmp_path: Path) -> None:
         assert [level.downsample for level in slide.levels] == [1.0, 4.0, 16.0]
 
 
-def test_slide_without_mpp_opens_and_says_how_to_give_it(tmp_path: Path) -> None:
-    path = write_pyramid(tmp_path / "a.svs", PIXELS, None, style="aperio", power=20)
-    with open_slide(path) as slide:
-        assert not slide.has_mpp and slide.mpp_source is None
-        assert slide.pyramid()[0].shape == (HEIGHT, WIDTH, 3)
-        for use in (lambda: slide.mpp, lambda: slide.read_region((0, 0), (1, 1), 1.0), lambda: slide.thumbnail(8.0)):
-            with pytest.raises(ResolutionError, match=r"a\.svs: .*mpp=.*--mpp.*mpp column"):
-                use()
-    with open_slide(path, 0.3) as slide:
-        assert (slide.mpp, slide.mpp_source) == (0.3, "override")
-    with open_slide(path, objective_power=True) as slide:
-        assert (slide.mpp, slide.mpp_source) == (0.5, "objective power 20x")
-    with pytest.raises(ResolutionError, match=r"30 um \(override\)"):
-        open_slide(path, 30)
-
-
-def test_aperio_mpp(tmp_path: Path) -> None:
-    path = write_pyramid(tmp_path / "a.svs", PIXELS, 0.25, style="aperio", compression="jpeg")
-    with open_slide(path) as slide:
-        assert (slide.mpp, slide.mpp_source) == (0.25, "aperio MPP")
-        assert len(slide.levels) == 3
-        assert np.abs(slide.read_region((100, 100), (64, 64), 0.25).astype(int) - PIXELS[100:164, 100:164]).max() < 12
-
-
 def test_thumbnail_is_exact_and_read_in_small_blocks(slide: Slide, monkeypatch: pytest.MonkeyPatch) -> None:
     array, cell, failed = slide.thumbnail(9.0)
     assert cell == 16.0 and array.shape == (50, 60, 3) and not failed.any()  # 16 is the largest multiple of 8 below 18
@@ -232,37 +209,6 @@ def test_threads_read_the_same_as_one(tmp_path: Path) -> None:
             np.testing.assert_array_equal(got, noise[y : y + 100, x : x + 100])
 
 
-def test_missing_file_and_other_folder(tmp_path: Path) -> None:
-    with pytest.raises(SlideError, match="There is no slide"):
-        open_slide(tmp_path / "none.svs")
-    with pytest.raises(SlideError, match="is a folder"):
-        open_slide(tmp_path)
-    (tmp_path / "notes.svs").write_text("not a slide")
-    with pytest.raises(SlideError, match="OpenSlide cannot open"):
-        open_slide(tmp_path / "notes.svs")
-
-
-def test_files_that_must_fail_fail_with_one_sentence(shared: Path) -> None:
-    paths = sorted((shared / "data/slides/errors").iterdir())
-    assert len(paths) >= 3
-    for path in paths:
-        with pytest.raises(SlideError) as caught:
-            open_slide(path)
-        assert path.name in str(caught.value) and "\n" not in str(caught.value)
-
-
-def test_real_slides_open(shared: Path) -> None:
-    folder = shared / "data/slides"
-    with open_slide(folder / "CMU-1-Small-Region.svs") as slide:
-        assert (slide.mpp, slide.mpp_source, slide.dimensions) == (0.499, "aperio MPP", (2220, 2967))
-    with open_slide(folder / "other/highdicom_sm_0.dcm") as slide:
-        assert slide.reader_name == "openslide" and slide.mpp == 0.499 and slide.bytes_read is None
-    with open_slide(folder / "camelyon_level_jpeg.dcm") as slide:
-        assert not slide.has_mpp
-        with pytest.raises(ResolutionError, match=r"28\.97"):
-            _ = slide.mpp
-
-
 def test_pixels_equal_the_reference(shared: Path) -> None:
     name = "reference/CMU-1-Small-Region.regression_x700_y400_w500_y400.png"
     bgr = np.asarray(Image.open(shared / "data/slides" / name).convert("RGB"))
@@ -272,26 +218,6 @@ def test_pixels_equal_the_reference(shared: Path) -> None:
         means = slide.read_region((400, 700), (80, 100), slide.mpp * 5)
     np.testing.assert_array_equal(region[2::5, 2::5], reference)
     assert np.abs(means.mean(axis=(0, 1)) - reference.mean(axis=(0, 1))).max() < 0.5
-
-
-def test_find_slides(tmp_path: Path) -> None:
-    for name in ("b.svs", "a/deep/c.TIF", "a/d.ome.tiff", "e.png", ".hidden.svs", ".cache/f.svs", "g.mrxs", "g/h.dat"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    names = [path.relative_to(tmp_path).as_posix() for path in find_slides(tmp_path)]
-    assert names == ["a/d.ome.tiff", "a/deep/c.TIF", "b.svs", "g.mrxs"]
-    assert find_slides([tmp_path / "e.png", tmp_path / "a", tmp_path / "a"]) == [
-        tmp_path / "a/d.ome.tiff",
-        tmp_path / "a/deep/c.TIF",
-        tmp_path / "e.png",
-    ]
-
-
-def test_a_folder_of_dicom_files_alone_is_one_slide(tmp_path: Path) -> None:
-    for name in ("case/level-0.dcm", "case/level-1.dcm", "mixed/a.dcm", "mixed/b.svs"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    assert find_slides(tmp_path) == [tmp_path / "case", tmp_path / "mixed/a.dcm", tmp_path / "mixed/b.svs"]
 
 
 def test_notes_are_those_of_the_reader(slide: Slide) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lrmil.slides.slide import slide_id_of
+from lrmil.slides.source import slide_id_of
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from lrmil.errors import SlideError
 from lrmil.patches.layout import make_patches
 from lrmil.raster import Raster
 from lrmil.slides.fallback import LevelFallback
-from lrmil.slides.slide import open_slide
+from lrmil.slides.opening import open_slide
 from support.recording import open_recorded
 from support.slides import overwrite, segment_of, write_pyramid
 

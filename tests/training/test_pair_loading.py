@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from lrmil.errors import SlideError
-from lrmil.slides.slide import Slide, open_slide
+from lrmil.slides.opening import open_slide
+from lrmil.slides.slide import Slide
 from lrmil.training import pair_loading
 from lrmil.training.pair_loading import PairedBatch, count_batches, draw_patches, load_pairs
 from lrmil.training.pairs import PairedSlide, RegionSamples, count_regions, region_samples

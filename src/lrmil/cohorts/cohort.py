@@ -12,7 +12,8 @@ from lrmil.cohorts.labels import LabelRow, Labels, Problem, TableOptions, read_l
 from lrmil.cohorts.names import SlideNames, dicom_names
 from lrmil.cohorts.row_matching import match_rows
 from lrmil.errors import ConfigError, names_of
-from lrmil.slides.slide import find_slides, slide_id_of
+from lrmil.slides.discovery import find_slides
+from lrmil.slides.source import slide_id_of
 from lrmil.tasks.choice import task_named
 from lrmil.tasks.task import Target, Task
 

@@ -15,12 +15,14 @@ from lrmil.cohorts.cohort import Cohort, CohortReport, SlideRecord
 from lrmil.cohorts.labels import Problem
 from lrmil.cohorts.near_duplicates import similar_pairs
 from lrmil.errors import LrmilError, names_of
+from lrmil.slides.discovery import find_slides
 from lrmil.slides.each import IN_PROCESS, Executor, Work, each
 from lrmil.slides.failures import without_folder
 from lrmil.slides.identity import unchanged
 from lrmil.slides.level_choice import distance, is_far
-from lrmil.slides.slide import Slide, find_slides, open_source, slide_id_of
-from lrmil.slides.source import SlideSource
+from lrmil.slides.opening import open_source
+from lrmil.slides.slide import Slide
+from lrmil.slides.source import SlideSource, slide_id_of
 from lrmil.steps import Job, Step
 
 OVERVIEW_PX = 128  # longest side of the overview

@@ -24,8 +24,9 @@ from lrmil.patches.tissue import GivenMask, Tissue, tissue_of
 from lrmil.raster import Raster
 from lrmil.slides.identity import unchanged
 from lrmil.slides.inputs import Inputs
+from lrmil.slides.opening import open_source
 from lrmil.slides.parts import changed_at
-from lrmil.slides.slide import Slide, open_source
+from lrmil.slides.slide import Slide
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Job, Step
 

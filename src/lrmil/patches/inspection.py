@@ -7,7 +7,8 @@ from lrmil.slides.dicom_head import is_dicom
 from lrmil.slides.discovery import slide_file
 from lrmil.slides.identity import unchanged
 from lrmil.slides.level_choice import far_notes
-from lrmil.slides.slide import Slide, open_source
+from lrmil.slides.opening import open_source
+from lrmil.slides.slide import Slide
 from lrmil.slides.source import SlideSource
 
 

@@ -24,8 +24,9 @@ from lrmil.prediction.prediction import Prediction
 from lrmil.raster import Raster
 from lrmil.slides.failures import require_short_name
 from lrmil.slides.inputs import Inputs
+from lrmil.slides.opening import open_source
 from lrmil.slides.parts import changed_at
-from lrmil.slides.slide import Slide, open_source
+from lrmil.slides.slide import Slide
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Job, Step
 

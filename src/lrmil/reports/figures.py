@@ -21,7 +21,7 @@ from lrmil.io import hashing
 from lrmil.prediction.overlay import overlay_rgb
 from lrmil.raster import Raster
 from lrmil.slides.identity import unchanged
-from lrmil.slides.slide import open_slide
+from lrmil.slides.opening import open_slide
 
 SIDE = 420  # px: longer side of a slide's image; six examples of three images stay below 2 MB
 QUALITY = 82

@@ -1,4 +1,4 @@
-"""Open a slide of any format, and read any region of it at any resolution."""
+"""An open slide of any format: read any region of it at any resolution."""
 
 import math
 from functools import cached_property
@@ -10,90 +10,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrmil.errors import ResolutionError
-from lrmil.io.zarr_folders import ZARR_SUFFIX
-from lrmil.slides.checksums import NOT_COMPARED, comparison, verify
-from lrmil.slides.discovery import find_slides, slide_file
+from lrmil.slides.checksums import NOT_COMPARED
 from lrmil.slides.fallback import LevelFallback
-from lrmil.slides.identity import Identity, find_identity, identity_of
+from lrmil.slides.identity import Identity, identity_of
 from lrmil.slides.level_choice import FINER, coarsest_level, far_notes
-from lrmil.slides.parts import parts_of
 from lrmil.slides.pyramid import make_pyramid
-from lrmil.slides.readers.choice import open_reader
 from lrmil.slides.readers.protocol import Level, Reader
-from lrmil.slides.resolution import Resolution, reasons, require_possible_size, resolve_mpp
-from lrmil.slides.source import SlideSource, slide_id_of
+from lrmil.slides.resolution import Resolution, reasons
+from lrmil.slides.source import slide_id_of
 from lrmil.slides.thumbnail import Thumbnail, make_thumbnail
 
 if TYPE_CHECKING:
     import dask.array as da
 
-__all__ = ["Slide", "Thumbnail", "find_slides", "open_slide", "open_source", "slide_id_of"]
-
 MAX_COARSER = 1.10  # method.md section 2: a slide may be at most 10 % coarser than the requested mpp
 
 
-def open_slide(path: str | Path, mpp: float | None = None, *, objective_power: bool = False) -> "Slide":
-    """Open a slide for reading; use it in a ``with`` block, or close it.
-
-    tifffile reads TIFF, SVS, OME-TIFF and NDPI; zarr reads OME-Zarr; Pillow reads PNG and JPEG images, which need
-    `mpp`. OpenSlide reads the rest, and SVS in JPEG 2000 with subsampled colours.
-
-    Parameters
-    ----------
-    path
-        A slide file, an OME-Zarr folder, or the folder of one DICOM slide.
-    mpp
-        um/px of level 0; overrides the metadata.
-    objective_power
-        Whether the magnification may replace a missing um/px (10 / magnification).
-
-    Raises
-    ------
-    SlideError
-        If the file does not exist, is not a slide, is truncated, or its pixels are not RGB.
-    ResolutionError
-        If `mpp` is implausible, or makes the slide larger than a microscope slide. A slide without um/px opens; only
-        its `mpp` raises.
-    """
-    path = Path(path)
-    # An OME-Zarr may have a hundred thousand files: its identity is computed only when needed.
-    identity = None if path.suffix.lower() == ZARR_SUFFIX else find_identity(path)
-    return _open(path, mpp, objective_power=objective_power, identity=identity)
-
-
-def _open(path: Path, mpp: float | None, *, objective_power: bool, identity: Identity | None) -> "Slide":
-    reader = open_reader(slide_file(path))
-    try:
-        found = resolve_mpp(mpp, reader.mpp_candidates, power=reader.objective_power, objective_power=objective_power)
-        resolution: Resolution | ResolutionError = require_possible_size(found, *reader.levels[0].shape)
-    except ResolutionError as error:
-        if mpp is not None:
-            reader.close()
-            raise
-        resolution = error
-    return Slide(path, reader, resolution, identity=identity)
-
-
-def open_source(source: SlideSource) -> "Slide":
-    """Open a slide with the resolution that its source states, after comparing its checksums; see `open_slide`.
-
-    Raises
-    ------
-    SlideError
-        As `open_slide`, or if a file does not match its checksum: nothing of such a slide is read.
-    ResolutionError
-        As `open_slide`.
-    """
-    identity = find_identity(source.path)
-    verify(source.checksums)
-    compared = comparison(source.checksums, parts_of(source.path)) if source.checksums else NOT_COMPARED
-    slide = _open(source.path, source.mpp, objective_power=source.objective_power, identity=identity)
-    slide.checksum = compared
-    return slide
-
-
 class Slide:
-    """An open slide, made by `open_slide`. Several threads may call every method at the same time.
+    """An open slide, made by `lrmil.slides.opening.open_slide`. Several threads may call every method at the same time.
 
     Parameters
     ----------

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lrmil.models.bundle import load_bundle
 from lrmil.reviews.log import Review, append_review
-from lrmil.slides.slide import open_slide
+from lrmil.slides.opening import open_slide
 from support.cli import CPU, RunCli, table
 
 

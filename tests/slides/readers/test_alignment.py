@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from lrmil.errors import SlideError
+from lrmil.slides.opening import open_slide
 from lrmil.slides.readers.alignment import Alignment, align
 from lrmil.slides.readers.protocol import Level
-from lrmil.slides.slide import open_slide
 from support.pictures import TILE, Pixels, padded, picture, reduced
 from support.slides import write_ome_zarr_slide
 

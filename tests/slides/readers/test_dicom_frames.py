@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from lrmil.errors import SlideError
 from lrmil.prediction.inference import predict
+from lrmil.slides.opening import open_slide
 from lrmil.slides.readers.dicom_frames import COLUMNS, ENCAPSULATED, ITEM, ROW_BY_ROW, ROWS, DicomFrames, sides_of
-from lrmil.slides.slide import open_slide
 from support.runs import tiny_bundle
 
 JPEG, JPEG_2000 = "camelyon_level_jpeg.dcm", "camelyon_level_j2k_lossless.dcm"

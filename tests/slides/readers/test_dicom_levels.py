@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from lrmil.errors import SlideError
+from lrmil.slides.opening import open_slide
 from lrmil.slides.readers.dicom_frames import FOCAL_PLANES, focal_planes_of, pixel_spacings
-from lrmil.slides.slide import open_slide
 from support.pictures import padded, picture, reduced
 
 TILE = 128

@@ -15,10 +15,12 @@ import lrmil.slides.readers.image
 from lrmil.demo.synthetic import make_slide
 from lrmil.errors import ResolutionError, SlideError
 from lrmil.io.ownership import PNG_MARK
+from lrmil.slides.discovery import find_slides
+from lrmil.slides.opening import open_slide
 from lrmil.slides.readers.choice import open_reader
 from lrmil.slides.readers.image import FlatReader
 from lrmil.slides.readers.missing_bytes import has_missing_jpeg_bytes
-from lrmil.slides.slide import find_slides, open_slide, slide_id_of
+from lrmil.slides.source import slide_id_of
 from support.slides import coordinate_pixels, write_pyramid
 
 PIXELS = coordinate_pixels(300, 410)

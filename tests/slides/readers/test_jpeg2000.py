@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from lrmil.slides.opening import open_slide
 from lrmil.slides.readers.jpeg2000 import Colours, read_colours, ycbcr_to_rgb
 from lrmil.slides.readers.openslide import OpenSlideReader
 from lrmil.slides.readers.tiff import TiffReader
 from lrmil.slides.readers.tiff_pages import NeedsOpenSlide
-from lrmil.slides.slide import open_slide
 from support.slides import coordinate_pixels, segment_of, shrink
 
 PIXELS = coordinate_pixels(384, 512)

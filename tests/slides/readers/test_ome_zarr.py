@@ -9,8 +9,8 @@ import pytest
 import zarr
 
 from lrmil.errors import SlideError
+from lrmil.slides.opening import open_slide
 from lrmil.slides.readers.ome_zarr import OmeZarrReader
-from lrmil.slides.slide import open_slide
 from support.slides import coordinate_pixels, shrink, write_ome_zarr_slide
 
 PIXELS = coordinate_pixels(300, 410)

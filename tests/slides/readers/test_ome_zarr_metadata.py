@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lrmil.errors import ResolutionError, SlideError
-from lrmil.slides.slide import find_slides, open_slide
+from lrmil.slides.discovery import find_slides
+from lrmil.slides.opening import open_slide
 from support.slides import coordinate_pixels, write_ome_zarr_slide
 
 PIXELS = coordinate_pixels(300, 410)

@@ -111,7 +111,7 @@ def test_threads_on_a_damaged_dicom_file_do_not_crash_the_process(shared: Path, 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from lrmil.errors import SlideError
-from lrmil.slides.slide import open_slide
+from lrmil.slides.opening import open_slide
 
 def lost(corner):
     try:

@@ -18,9 +18,9 @@ from pydicom.encaps import encapsulate
 
 import lrmil.slides.readers.openslide_regions
 from lrmil.errors import SlideError
+from lrmil.slides.opening import open_slide
 from lrmil.slides.readers.openslide import OpenSlideReader
 from lrmil.slides.readers.openslide_regions import NEAR, meeting_point, read_stored
-from lrmil.slides.slide import open_slide
 from support.slides import overwrite
 
 RANDOM = np.random.default_rng(0)

@@ -8,8 +8,8 @@ import pytest
 import tifffile
 
 from lrmil.errors import SlideError
+from lrmil.slides.opening import open_slide
 from lrmil.slides.readers.tiff import TiffReader
-from lrmil.slides.slide import open_slide
 from support.slides import coordinate_pixels, shrink, write_pyramid
 
 PIXELS = coordinate_pixels(512, 768)  # 4 rows of 6 tiles of 128 px

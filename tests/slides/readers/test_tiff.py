@@ -15,10 +15,10 @@ import pytest
 import tifffile
 
 from lrmil.errors import SlideError
+from lrmil.slides.opening import open_slide
 from lrmil.slides.readers.openslide import OpenSlideReader
 from lrmil.slides.readers.tiff import TiffReader
 from lrmil.slides.readers.tiff_pages import NeedsOpenSlide, parse_pyramid
-from lrmil.slides.slide import open_slide
 from support.slides import PATIENT, coordinate_pixels, overwrite, segment_of, shrink, write_pyramid
 
 PIXELS = coordinate_pixels(500, 610)

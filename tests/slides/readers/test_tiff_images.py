@@ -10,9 +10,10 @@ import tifffile
 from PIL import Image
 
 from lrmil.errors import ResolutionError, SlideError
+from lrmil.slides.opening import open_slide
 from lrmil.slides.readers.ome_xml import ome_images
 from lrmil.slides.readers.protocol import is_associated
-from lrmil.slides.slide import Slide, open_slide
+from lrmil.slides.slide import Slide
 from support.pictures import picture, reduced
 from support.slides import coordinate_pixels, shrink, write_ome_zarr_slide
 

@@ -13,9 +13,10 @@ from PIL import Image
 from lrmil.errors import ResolutionError, SlideError
 from lrmil.prediction.batch import predict_slides
 from lrmil.prediction.options import PredictOptions
+from lrmil.slides.discovery import find_slides
+from lrmil.slides.opening import open_slide
 from lrmil.slides.readers.openslide import OpenSlideReader, fluorescence_in
 from lrmil.slides.readers.tiff import TiffReader
-from lrmil.slides.slide import find_slides, open_slide
 from lrmil.slides.source import SlideSource
 from lrmil.steps import last
 from support.runs import tiny_bundle

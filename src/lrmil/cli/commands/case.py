@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     from lrmil.reports.case_page import require_case_writable, write_case
     from lrmil.reviews.log import latest_reviews
     from lrmil.slides.discovery import slide_path
-    from lrmil.slides.slide import open_source
+    from lrmil.slides.opening import open_source
     from lrmil.slides.source import SlideSource, slide_id_of
 
     bundle = load_bundle(options.model)
