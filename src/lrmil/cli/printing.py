@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
@@ -49,6 +50,12 @@ def exit_code(failed: int, total: int) -> int:
 def print_json(value: object) -> None:
     """Print a value as JSON on stdout."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def print_lines(values: Mapping[str, object]) -> None:
+    """Print named values, one in each line."""
+    for name, value in values.items():
+        stdout.print(f"{name}: {value}", markup=False)
 
 
 def print_facts(facts: dict[str, object]) -> None:

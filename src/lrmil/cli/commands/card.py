@@ -19,7 +19,7 @@ def run(options: argparse.Namespace) -> int:
     """Print the card of a model."""
     from dataclasses import asdict
 
-    from lrmil.cli.printing import print_json, stdout
+    from lrmil.cli.printing import print_json, print_lines
     from lrmil.models.card import read_model_card
     from lrmil.reports.model_facts import model_facts
 
@@ -29,6 +29,5 @@ def run(options: argparse.Namespace) -> int:
         del facts["task"]
         print_json(found.task.to_dict() | facts)
         return 0
-    for name, value in model_facts(found).items():
-        stdout.print(f"{name}: {value}", markup=False)
+    print_lines(model_facts(found))
     return 0

@@ -38,7 +38,7 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the metrics of a model on labelled slides."""
     from lrmil.cli.options import inputs_of, mpp_table_of, table_options_of, with_checksums
-    from lrmil.cli.printing import exit_code, figure, print_json, stderr, stdout
+    from lrmil.cli.printing import exit_code, figure, print_json, print_lines, stderr
     from lrmil.cli.progress import show
     from lrmil.models.bundle import load_bundle
     from lrmil.prediction.evaluation import evaluate_steps
@@ -65,8 +65,6 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json({"metrics": result.metrics, "failed": result.failed})
     else:
-        for name, value in result.metrics.items():
-            stdout.print(f"{name}: {figure(value)}", markup=False)
-        for slide_id, message in result.failed.items():
-            stdout.print(f"Failed: {slide_id}: {message}", markup=False)
+        print_lines({name: figure(value) for name, value in result.metrics.items()})
+        print_lines({f"Failed: {slide_id}": message for slide_id, message in result.failed.items()})
     return exit_code(len(result.failed), len(result.failed) + result.classified)

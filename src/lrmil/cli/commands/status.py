@@ -23,7 +23,7 @@ def run(options: argparse.Namespace) -> int:
     """Print the state of a training and how far it is."""
     from dataclasses import asdict
 
-    from lrmil.cli.printing import print_json, stdout
+    from lrmil.cli.printing import print_json, print_lines
     from lrmil.runs.watch import read_status
     from lrmil.steps import job_text
 
@@ -31,8 +31,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json(asdict(found) | {"job": job_text(found.job)})
     else:
-        for name, value in _status_lines(found).items():
-            stdout.print(f"{name}: {value}", markup=False)
+        print_lines(_status_lines(found))
     return 1 if found.state == "absent" else 0
 
 
