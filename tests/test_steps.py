@@ -1,11 +1,11 @@
 """A Step is what long work says of itself; `last` runs it to the end, `relay` makes it part of other work."""
 
 from collections.abc import Iterator
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
-from lrmil.steps import Job, Step, job_text, last, relay
+from lrmil.steps import Job, Step, job_text, last, relay, relay_all
 
 
 class TestStep:
@@ -119,3 +119,29 @@ class TestRelay:
     def test_a_job_without_a_result_is_refused(self, steps: list[Step[str]]) -> None:
         with pytest.raises(ValueError, match="result"):
             list(relay(steps))
+
+
+class TestRelayAll:
+    def outer(self, closed: list[str], job: Job | None = None) -> Iterator[Step[str]]:
+        answer = yield from relay_all(TestRelay.inner(closed), job=job)
+        yield Step(("outer",), 1, 1, result=answer)
+
+    def test_steps_keep_everything(self) -> None:
+        *inner, end = self.outer([])
+        assert inner == list(TestRelay.inner([])) and end.result == "answer"
+
+    def test_steps_can_be_those_of_another_job(self) -> None:
+        *inner, _ = self.outer([], ("other",))
+        assert inner == [replace(step, job=("other",)) for step in TestRelay.inner([])]
+
+    def test_the_inner_job_is_closed_with_the_outer_one(self) -> None:
+        closed: list[str] = []
+        steps = self.outer(closed)
+        next(steps)
+        assert not closed
+        steps.close()  # type: ignore[attr-defined]
+        assert closed == ["inner"]
+
+    def test_a_job_without_a_result_is_refused(self) -> None:
+        with pytest.raises(ValueError, match="Got none"):
+            list(relay_all([Step(("inner",), 1)]))

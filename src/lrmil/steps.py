@@ -1,10 +1,11 @@
 """Report long work as a generator of Steps, the last of which carries the result."""
 
-from collections.abc import Generator, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Generic, Never, TypeVar
 
 T = TypeVar("T")
+U = TypeVar("U")
 T_co = TypeVar("T_co", covariant=True)
 Job = tuple[str, ...]
 
@@ -37,6 +38,10 @@ class Step(Generic[T_co]):
     result: T_co | None = None
     message: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
+
+    def without_result(self) -> "Step[Never]":
+        """Return the Step without its result, for a job that passes it on."""
+        return Step(self.job, self.done, self.total, self.unit, message=self.message, metrics=self.metrics)
 
 
 def job_text(job: Job) -> str:
@@ -86,12 +91,46 @@ def relay(steps: Iterable[Step[T]]) -> Generator[Step[Never], None, T]:
     ValueError
         If no Step carries a result.
     """
+    return (yield from _relay(steps, Step.without_result))
+
+
+def relay_all(steps: Iterable[Step[T]], *, job: Job | None = None) -> Generator[Step[T], None, T]:
+    """Yield the Steps of an inner job with their results, and return the last result.
+
+    The inner job is closed as `relay` does.
+
+    Parameters
+    ----------
+    steps
+        The inner job.
+    job
+        Name of the Steps; None for their own.
+
+    Yields
+    ------
+    Step
+        Each Step of the inner job.
+
+    Returns
+    -------
+    T
+        The result of the last Step that carries one.
+
+    Raises
+    ------
+    ValueError
+        If no Step carries a result.
+    """
+    return (yield from _relay(steps, lambda step: step if job is None else replace(step, job=job)))
+
+
+def _relay(steps: Iterable[Step[T]], change: Callable[[Step[T]], Step[U]]) -> Generator[Step[U], None, T]:
     result: T | None = None
     try:
         for step in steps:
             if step.result is not None:
                 result = step.result
-            yield Step(step.job, step.done, step.total, step.unit, message=step.message, metrics=step.metrics)
+            yield change(step)
     finally:
         if isinstance(steps, Generator):
             steps.close()

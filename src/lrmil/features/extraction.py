@@ -110,7 +110,7 @@ def _extract(what: Extraction, slides: Sequence[SlideSource], executor: Executor
         for step in steps:
             if step.result is not None and step.result.finished:
                 outcomes.append(_outcome_of(step.result, what.out))
-            yield Step(step.job, step.done, step.total, step.unit, message=step.message, metrics=step.metrics)
+            yield step.without_result()
     yield Step(what.job, len(slides), len(slides), "slides", result=outcomes)
 
 

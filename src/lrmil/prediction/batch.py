@@ -21,7 +21,7 @@ from lrmil.raster import Raster
 from lrmil.slides.each import IN_PROCESS, Executor, Outcome, Work, each
 from lrmil.slides.inputs import Inputs
 from lrmil.slides.source import SlideSource
-from lrmil.steps import Step
+from lrmil.steps import Step, relay_all
 
 WITHOUT_READING = ("name", "output")  # failures that do not depend on the content of the slide
 
@@ -106,7 +106,7 @@ def predict_slides(
         for step in steps:
             if step.result is not None and step.result.row is not None:
                 rows.append(step.result.row)
-            yield Step(step.job, step.done, step.total, step.unit, message=step.message, metrics=step.metrics)
+            yield step.without_result()
     yield Step(("predict",), len(rows), len(slides), "slides", result=rows)
 
 
@@ -173,17 +173,11 @@ def _same(bundle: Bundle) -> Bundle:
 
 def _predict_one_of(what: Classification, source: SlideSource) -> Generator[Step[Prediction], None, Prediction]:
     """Classify one slide of a batch, and return its answer."""
-    folder, prediction = what.outputs.folder_of(source), None
+    folder, tissue = what.outputs.folder_of(source), what.tissue.get(source.slide_id)
     if folder != what.outputs.folder:
         atomic.remove_leftovers(folder)
-    given = what.tissue.get(source.slide_id)
-    with closing(predict_one(source, what.load(), folder, what.options, tissue=given, inputs=what.inputs)) as steps:
-        for step in steps:
-            prediction = step.result
-            yield step
-    if prediction is None:
-        raise ValueError("The last Step of a prediction carries no prediction.")
-    return prediction
+    steps = predict_one(source, what.load(), folder, what.options, tissue=tissue, inputs=what.inputs)
+    return (yield from relay_all(steps))
 
 
 def _note(

@@ -1,7 +1,6 @@
 """Classify one slide into a folder, or read the answer that is stored there."""
 
 from collections.abc import Generator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +27,7 @@ from lrmil.slides.opening import open_source
 from lrmil.slides.parts import changed_at
 from lrmil.slides.slide import Slide
 from lrmil.slides.source import SlideSource
-from lrmil.steps import Job, Step
+from lrmil.steps import Step, relay_all
 
 
 def predict_one(
@@ -82,25 +81,12 @@ def predict_one(
         if prediction is None:
             require_free_outputs(out, source.slide_id, mask, inputs or Inputs([source]))
             given = GivenMask(lambda _: mask, tissue.note) if mask and isinstance(tissue, GivenMask) else mask
-            prediction = yield from _classify(slide, bundle, options, given, job)
+            prediction = yield from relay_all(classify_steps(slide, bundle, options, tissue=given), job=job)
             used = key_if_damaged if prediction.failed_patches or slide.damaged else key
             bounds = options.subtract_bounds
             write_prediction(out, source.slide_id, prediction, slide, key=used, tissue=mask, subtract_bounds=bounds)
         total = len(prediction.patches) + prediction.failed_patches
         yield Step(job, total, total, "patches", prediction)
-
-
-def _classify(
-    slide: Slide, bundle: Bundle, options: PredictOptions, tissue: Raster | GivenMask | None, job: Job
-) -> Generator[Step[Prediction], None, Prediction]:
-    """Classify a slide with Steps of another job, and return its answer."""
-    prediction = None
-    for step in classify_steps(slide, bundle, options, tissue=tissue):
-        prediction = step.result
-        yield replace(step, job=job)
-    if prediction is None:
-        raise ValueError("The last Step of a prediction carries no prediction.")
-    return prediction
 
 
 def _keys(
