@@ -4,7 +4,19 @@ import json
 
 import pytest
 
-from lrmil.cli.printing import UNKNOWN, exit_code, figure, print_facts, print_json, word
+from lrmil.cli.printing import UNKNOWN, exit_code, figure, print_arms, print_facts, print_json, print_rows, word
+from lrmil.prediction.table import PredictionRow
+from lrmil.runs.arms import ARMS
+
+
+@pytest.fixture
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def cells_of(text: str) -> list[list[str]]:
+    """The rows of a printed table, without its header."""
+    return [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines() if line.startswith("│")]
 
 
 @pytest.mark.parametrize(
@@ -44,3 +56,39 @@ def test_a_program_reads_what_is_printed_for_it(capsys: pytest.CaptureFixture[st
     print_json({"name": "Müller", "values": [1, None]})
     out = capsys.readouterr().out
     assert json.loads(out) == {"name": "Müller", "values": [1, None]} and "Müller" in out
+
+
+@pytest.mark.usefixtures("wide")
+def test_predictions_are_a_table_with_failures_and_notes_below(capsys: pytest.CaptureFixture[str]) -> None:
+    shares = {"no": 0.25, "yes": 0.75}
+    good = PredictionRow(
+        "[b]a", "ok", "yes", shares, n_patches=10, failed_patches=2, seconds=1.5, notes=("so", "and so")
+    )
+    print_rows([good, PredictionRow("b", "failed", message="torn")])
+    out = capsys.readouterr().out
+    assert cells_of(out) == [["[b]a", "ok", "yes", "0.750", "8 of 10", "1.5"], ["b", "failed", "", "", "0 of 0", "0.0"]]
+    assert out.splitlines()[-3:] == ["[b]a: so", "[b]a: and so", "b: torn"]
+
+
+@pytest.mark.usefixtures("wide")
+def test_arms_stand_side_by_side_in_the_units_of_the_header(capsys: pytest.CaptureFixture[str]) -> None:
+    figures = {"auroc": 0.5, "auroc_ci": [0.25, 1.0], "balanced_accuracy": None}
+    cost = {"seconds_per_slide": 2.0, "bytes_per_slide": 3_000_000, "patches_per_slide": 12.4}
+    metrics: dict[str, object] = {arm: {**figures, **cost} for arm in ARMS}
+    metrics["lr_student"] = {**figures, **cost, "bytes_per_slide": None}
+    print_arms({**metrics, "gap_recovered": 0.5})
+    shown = ["0.500", "0.250 - 1.000", "not defined", "2.000"]
+    assert cells_of(capsys.readouterr().out) == [
+        ["HR teacher", *shown, "3.000", "12"],
+        ["LR undistilled", *shown, "3.000", "12"],
+        ["LR student", *shown, "not defined", "12"],
+    ]
+
+
+def test_a_long_path_is_one_line_however_narrow_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    path = "/a folder/" + "x" * 100
+    print_facts({"path": path, "mpp": 0.5})
+    assert capsys.readouterr().out.splitlines() == [path, "  mpp: 0.500"]

@@ -34,6 +34,7 @@ def drawn(jobs: list[Job]) -> list[list[str]]:
         ([("predict",), ("predict", "a"), ("predict", "b")], ["predict", "predict: b"]),
         ([("predict",), ("predict", "a"), ("evaluate",)], ["evaluate"]),
         ([("predict",), ("predict: a",)], ["predict: a"]),
+        ([("predict",), ("predict", "[b]a[/b]")], ["predict", "predict: [b]a[/b]"]),
         ([("a",), ("a", "b"), ("a", "b", "c: d")], ["a", "a: b", "a: b: c: d"]),
         ([("fold-1",), ("fold-10", "teacher")], ["fold-10: teacher"]),
     ],
@@ -48,3 +49,35 @@ def test_a_message_is_written_after_its_job() -> None:
     steps = [Step(("predict", "[a]"), 0, 1, message="a slide: torn"), Step(("predict",), 1, 1, result=7)]
     assert show(steps, Console(file=file, width=120)) == 7
     assert "predict: [a]: a slide: torn" in file.getvalue().splitlines()
+
+
+def test_a_bar_counts_and_learns_of_a_larger_total() -> None:
+    file = io.StringIO()
+    steps = [Step(("a",), done, total, "patches", result=7) for done, total in ((1, 7), (3, 9))]
+    assert show(steps, Console(file=file, force_terminal=True, width=120)) == 7
+    assert "3/9 patches" in Text.from_ansi(file.getvalue().replace("\r", "\n")).plain, "as it stood at the end"
+
+
+@pytest.mark.parametrize("steps", [[], [Step(("a",), 1, 1)]], ids=["no step", "no result"])
+def test_work_without_a_result_is_an_error(steps: list[Step[int]]) -> None:
+    with pytest.raises(ValueError, match="no result"):
+        show(steps, Console(file=io.StringIO()))
+
+
+def test_work_is_closed_when_a_signal_comes_while_its_bar_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed, console = [], Console(file=io.StringIO())
+
+    def work() -> Iterator[Step[int]]:
+        try:
+            yield Step(("a",), 1, 2, message="said")
+        finally:
+            closed.append(True)
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(console, "print", interrupted)
+    steps = work()
+    with pytest.raises(KeyboardInterrupt):
+        show(steps, console)
+    assert closed == [True]

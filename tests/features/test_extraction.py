@@ -1,7 +1,8 @@
 """Slides to features: finished ones are passed over, bad ones are told, unreadable patches are counted and left out."""
 
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,8 @@ from lrmil.models.encoders.loading import PatchEncoder, encoder_hash
 from lrmil.patches import plan
 from lrmil.patches.masks import given_mask
 from lrmil.patches.plan import PatchPlan, patches_of
+from lrmil.patches.tissue import GivenMask, Tissue, segment_tissue
+from lrmil.raster import Raster
 from lrmil.slides.each import IN_PROCESS
 from lrmil.slides.local_processes import DIED, LocalProcesses
 from lrmil.slides.opening import open_slide
@@ -41,9 +44,9 @@ class Extractor:
         self.computed: list[str] = []
         real = plan.patches_of
 
-        def spied(slide: Slide, plan: PatchPlan) -> object:
+        def spied(slide: Slide, plan: PatchPlan, *masks: Tissue) -> object:
             self.computed.append(slide.slide_id)
-            return real(slide, plan)
+            return real(slide, plan, *masks)
 
         monkeypatch.setattr(slide_features, "patches_of", spied)
 
@@ -54,12 +57,23 @@ class Extractor:
         plan: PatchPlan = PLAN,
         seed: int = 0,
         resolution: str = "lr",
+        tissue: dict[str, Raster | GivenMask] | None = None,
+        inputs: Sequence[Path] = (),
         **options: object,
     ) -> list[Extracted]:
         self.computed.clear()
         encoder = tiny_encoder(seed=seed)
         patch_encoder = PatchEncoder(encoder, CPU, batch_size=5, **options)  # type: ignore[arg-type]
-        steps = extract_features(slides, patch_encoder, encoder_hash(encoder), self.out, plan, resolution=resolution)  # type: ignore[arg-type]
+        steps = extract_features(
+            slides,
+            patch_encoder,
+            encoder_hash(encoder),
+            self.out,
+            plan,
+            resolution=resolution,  # type: ignore[arg-type]
+            tissue=tissue,
+            inputs=inputs,
+        )
         return last(steps)
 
 
@@ -98,7 +112,7 @@ def test_features_are_the_encoder_on_the_patches_of_the_slide(extract: Extractor
         card = features.card
         assert (card.mpp, card.size, card.slide_mpp, card.total, card.failed) == (2.0, 64, 0.5, len(patches), 0)
         assert card.slide_fingerprint == slide.fingerprint and card.encoder_hash == encoder_hash(encoder)
-        assert card.seconds > 0 and card.bytes_read
+        assert card.seconds > 0 and card.bytes_read and card.reading == slide_features.EXTRACTION_VERSION
 
 
 def test_every_high_resolution_patch_lies_in_a_low_resolution_one(
@@ -176,6 +190,55 @@ def test_another_way_of_reading_makes_them_anew(
     assert extract.computed == ["demo-000"]
 
 
+def test_the_other_resolution_or_another_mask_makes_them_anew(extract: Extractor, slides: list[SlideSource]) -> None:
+    first = slides[:1]
+    with open_slide(first[0].path) as slide:
+        whole = segment_tissue(slide)
+    masks = [Raster(whole.array & (np.arange(len(whole.array)) < side), whole.to_level0) for side in (20, 40)]
+    counts = []
+    for options in ({}, {"resolution": "hr"}, *({"tissue": {"demo-000": mask}} for mask in masks)):
+        for computed in (["demo-000"], []):
+            extract(first, **options)  # type: ignore[arg-type]
+            assert extract.computed == computed
+        counts.append(read_card(extract.out / "demo-000.zarr").total)
+    lr, hr, less, more = counts
+    assert less < more < lr < hr
+
+
+def test_patches_that_could_not_be_read_are_tried_again_once_the_file_is_another(
+    extract: Extractor, slides: list[SlideSource]
+) -> None:
+    with open_slide(slides[0].path) as slide:
+        corner = tuple(patches_of(slide, PLAN).level0_yx[0].tolist())
+    with pytest.MonkeyPatch.context() as patch:
+        unreadable(patch, {corner})
+        extract(slides[:1])
+        assert read_card(extract.out / "demo-000.zarr").failed == 1
+    extract(slides[:1])
+    assert extract.computed == [], "the file is the same"
+    os.utime(slides[0].path, ns=(1, 1))
+    extract(slides[:1])
+    assert extract.computed == ["demo-000"] and read_card(extract.out / "demo-000.zarr").failed == 0
+
+
+def test_a_slide_may_be_too_coarse_for_the_high_resolution_alone(extract: Extractor, slides: list[SlideSource]) -> None:
+    coarse = [slides[0]._replace(mpp=1.8)]
+    assert extract(coarse)[0].path is not None
+    assert extract(coarse, resolution="hr")[0].reason == "resolution"
+
+
+def test_neither_an_input_nor_a_folder_of_the_user_is_replaced(extract: Extractor, slides: list[SlideSource]) -> None:
+    extract(slides[:2])
+    other = [source._replace(mpp=0.6) for source in slides]
+    (extract.out / "demo-002.zarr").mkdir()
+    (extract.out / "demo-002.zarr/notes.txt").write_text("mine")
+    before = stamp_of(extract.out / "demo-000.zarr/zarr.json")
+    outcomes = extract(other, inputs=[extract.out / "demo-000.zarr"])
+    assert [outcome.reason for outcome in outcomes] == ["output", "", "output"]
+    assert stamp_of(extract.out / "demo-000.zarr/zarr.json") == before
+    assert (extract.out / "demo-002.zarr/notes.txt").read_text() == "mine"
+
+
 def test_a_mended_slide_is_made_again_though_its_samples_are_the_same(
     extract: Extractor, slides: list[SlideSource], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -249,6 +312,7 @@ def test_unreadable_patches_are_left_out_and_counted(
     left = read_features(extract.out / "demo-000.zarr")
     kept = [place for place in range(len(corners)) if place not in lost]
     assert (left.card.failed, left.card.total) == (2, len(corners))
+    assert left.card.notes[-1].startswith(f"2 of {len(corners)} patches") and not whole.card.notes
     assert np.array_equal(left.index, whole.index[kept])
     np.testing.assert_allclose(left.embeddings, whole.embeddings[kept], rtol=1e-4, atol=1e-5)
 

@@ -4,7 +4,7 @@ import math
 from dataclasses import asdict, dataclass
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, with_config
 
@@ -32,6 +32,10 @@ def test_a_list_of_json_is_a_tuple_and_a_whole_number_a_number() -> None:
 
 
 @given(scalars, scalars, scalars, scalars)
+@example("a", 1, math.nan, 0)
+@example("a", 1, -math.inf, 0)
+@example("a", True, 1.0, 0)
+@example("a", 1.0, True, False)
 def test_a_value_of_another_type_is_refused_and_its_field_named(
     name: object, count: object, size: object, corner: object
 ) -> None:
@@ -64,3 +68,23 @@ def test_a_message_is_one_short_line_whatever_comes() -> None:
             parse_plain(FACTS, {"name": 1, "count": value, "size": [], **{f"\n{n}": value for n in range(50)}})
         assert len(str(caught.value)) < 600 and "\n" not in str(caught.value)
         assert str(caught.value).endswith(" more")
+
+
+def test_a_message_names_the_first_fields_and_what_they_hold() -> None:
+    def said(**values: object) -> str:
+        with pytest.raises(FormatError) as caught:
+            parse_plain(FACTS, {"name": "a", "count": 1, "size": 1, **values})
+        return str(caught.value)
+
+    wrong: dict[str, object] = {"name": 1, "count": "x", "size": []}
+    parts = said(**wrong).split("; ")
+    assert [part.partition(": ")[0] for part in parts] == ["name", "count", "size"]
+    assert [part.rpartition(", not ")[2] for part in parts] == ["1", "'x'", "a list"]
+    assert said(**wrong, corner=[0, None]).split("; ") == [*parts, "1 more"]
+    assert said(corner=[0, "x" * 200]).startswith("corner.1: ")
+
+
+def test_a_field_s_name_cannot_steer_the_terminal() -> None:
+    with pytest.raises(FormatError) as caught:
+        parse_plain(FACTS, {"name": "a", "count": 1, "size": 1, "\x1b[2J\n": 1})
+    assert str(caught.value).startswith("\\x1b[2J\\n: ")

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lrmil.models.devices import on_device
+from lrmil.errors import ConfigError
+from lrmil.models.devices import available_devices, device_names, mixed_precision, on_device, pick_device
 from lrmil.models.encoders.loading import PatchEncoder
 from support.runs import state_of, tiny_encoder
 
@@ -88,3 +89,45 @@ def test_ties_frozen_weights_and_buffers_survive() -> None:
     assert placed.first.weight.requires_grad and not placed.first.bias.requires_grad
     assert placed.get_buffer("table").is_meta and "table" not in placed.state_dict()
     assert network.first.weight.device == CPU
+
+
+class TestNames:
+    """On machines with several kinds of devices, which this one need not have."""
+
+    @pytest.fixture(params=[(0, False), (2, False), (0, True), (1, True)], ids=str)
+    def names(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        gpus, mps = request.param
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: f"card {number}")
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda number: (3 + number, 10))
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+        return [*(f"cuda:{number}" for number in range(gpus)), *(["mps"] if mps else []), "cpu"]
+
+    def test_the_fastest_kind_is_first(self, names: list[str]) -> None:
+        assert device_names() == names == [device.name for device in available_devices()]
+        assert pick_device() == pick_device("auto") == torch.device(names[0])
+        assert [pick_device(name) for name in names] == [torch.device(name) for name in names]
+
+    def test_free_memory_is_that_of_each_gpu(self, names: list[str]) -> None:
+        expected = {"cuda:0": ("card 0", 3), "cuda:1": ("card 1", 4), "mps": ("Apple GPU", None)}
+        found = {device.name: (device.description, device.free_bytes) for device in available_devices()}
+        assert found.pop("cpu")[1] is None and found == {name: expected[name] for name in names[:-1]}
+
+    def test_no_other_device_replaces_one_that_is_not_there(self, names: list[str]) -> None:
+        known = {*names, *(["cuda"] if "cuda:0" in names else [])}
+        assert "cuda" not in known or pick_device("cuda") == torch.device("cuda:0")
+        for name in {"cuda", "cuda:0", "cuda:9", "mps", "", "CPU"} - known:
+            with pytest.raises(ConfigError, match="Expected one of the devices"):
+                pick_device(name)
+
+
+@pytest.mark.parametrize("is_supported", [False, True])
+def test_only_a_gpu_that_can_computes_in_bfloat16(monkeypatch: pytest.MonkeyPatch, is_supported: bool) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: is_supported)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    one, other = torch.ones(2, 2), torch.ones(2, 2)
+    with mixed_precision(CPU):
+        assert (one @ other).dtype == torch.float32
+    with mixed_precision(torch.device("cuda")):
+        assert torch.is_autocast_enabled("cuda") == is_supported
+        assert not is_supported or torch.get_autocast_dtype("cuda") == torch.bfloat16

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lrmil.errors import ConfigError
+from lrmil.errors import ConfigError, OverwriteError
 from lrmil.features.slide_features import EXTRACTION_VERSION
 from lrmil.io.raster_zarr import read_ome_zarr
 from lrmil.models.bundle import Bundle
@@ -320,6 +320,38 @@ def test_the_answer_of_a_slide_that_is_not_there_now_stays(
     assert (
         row.status == "ok" and [stamp_of(out / f"{source.slide_id}{ending}") for ending in PREDICTION_FILES] == before
     )
+
+
+def test_the_answer_of_a_slide_that_is_bad_now_goes(slides: list[SlideSource], bundle: Bundle, tmp_path: Path) -> None:
+    out, source = tmp_path / "out", slides[0]
+    classify(slides[:1], bundle, out)
+    (out / f"{source.slide_id}.txt").write_text("mine")
+    source.path.write_bytes(source.path.read_bytes()[:5000])
+    steps = list(predict_slides(slides[:1], bundle, out, ON_CPU))
+    assert [step.message for step in steps if "truncated" in step.message], "the reason is told while others are read"
+    assert [path.name for path in out.glob(f"{source.slide_id}*")] == [f"{source.slide_id}.txt"]
+
+
+def test_the_answer_stays_where_a_file_of_the_user_is_in_the_way_of_the_next(
+    slides: list[SlideSource], bundle: Bundle, tmp_path: Path
+) -> None:
+    out, source = tmp_path / "out", slides[0]
+    classify(slides[:1], bundle, out)
+    before = stamp_of(out / f"{source.slide_id}.json")
+    (out / f"{source.slide_id}.png").write_text("mine")
+    (row,) = classify(slides[:1], replace(bundle, sha256="cd" * 32), out)
+    assert (row.status, row.reason) == ("failed", "output")
+    assert stamp_of(out / f"{source.slide_id}.json") == before
+    assert (out / f"{source.slide_id}.png").read_text() == "mine"
+
+
+def test_nothing_is_written_into_an_input(slides: list[SlideSource], bundle: Bundle, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    for out in (model, model / "out"):
+        with pytest.raises(OverwriteError):
+            last(predict_slides(slides[:1], bundle, out, ON_CPU, inputs=[model]))
+    assert list(model.iterdir()) == []
 
 
 def half_mask(source: SlideSource) -> Raster:

@@ -1,17 +1,22 @@
 """One slide: its answer is made once, and again for another mask."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from lrmil.errors import OverwriteError, SlideError
 from lrmil.models.bundle import Bundle
-from lrmil.patches.tissue import segment_tissue
+from lrmil.patches.tissue import GivenMask, segment_tissue
 from lrmil.prediction.files import read_tissue
 from lrmil.prediction.inference import predict
 from lrmil.prediction.one import predict_one
 from lrmil.prediction.options import PredictOptions
+from lrmil.prediction.prediction import Prediction
 from lrmil.raster import Raster
+from lrmil.slides.inputs import Inputs
 from lrmil.slides.opening import open_slide
 from lrmil.slides.source import SlideSource
 from lrmil.steps import last
@@ -26,6 +31,14 @@ def bundle() -> Bundle:
 @pytest.fixture
 def source(cohort: Path) -> SlideSource:
     return SlideSource("demo-001", cohort / "slides/demo-001.ome.tif")
+
+
+def part_of_tissue(source: SlideSource, share: float) -> Raster:
+    """The tissue in the upper part of a slide."""
+    with open_slide(source.path) as slide:
+        mask = segment_tissue(slide)
+    rows = np.arange(len(mask.array))[:, None]
+    return Raster(mask.array & (rows < share * len(mask.array)), mask.to_level0)
 
 
 def test_what_is_there_is_not_made_again(source: SlideSource, bundle: Bundle, tmp_path: Path) -> None:
@@ -63,3 +76,82 @@ def test_another_mask_is_another_prediction(source: SlideSource, bundle: Bundle,
     assert len(edited.patches) < len(automatic.patches)
     last(predict_one(source, bundle, tmp_path, ON_CPU))
     assert read_tissue(tmp_path, "demo-001") is None, "the mask of the prediction before must not stay"
+
+
+@pytest.mark.parametrize("change", ["uncertain_below", "subtract_bounds", "mpp"])
+def test_an_answer_under_other_options_is_not_taken_up(
+    source: SlideSource, bundle: Bundle, tmp_path: Path, change: str
+) -> None:
+    list(predict_one(source, bundle, tmp_path, ON_CPU))
+    stamp, options = stamp_of(tmp_path / "demo-001.json"), ON_CPU
+    if change == "mpp":
+        source = source._replace(mpp=0.5)  # as the file says, but now someone else says so
+    else:
+        options = replace(ON_CPU, **{change: 1.0 if change == "uncertain_below" else True})  # type: ignore[arg-type]
+    said = last(predict_one(source, bundle, tmp_path, options))
+    assert stamp_of(tmp_path / "demo-001.json") != stamp
+    assert (said.status, said.mpp_source == "override") == (
+        "uncertain" if change == "uncertain_below" else "ok",
+        change == "mpp",
+    )
+
+
+def test_the_origin_of_a_mask_is_noted(source: SlideSource, bundle: Bundle, tmp_path: Path) -> None:
+    mask = GivenMask(lambda _: part_of_tissue(source, 0.5), "The tissue is from elsewhere.")
+    said = last(predict_one(source, bundle, tmp_path, ON_CPU, tissue=mask))
+    assert "The tissue is from elsewhere." in said.notes and said.tissue_source == "given"
+    assert len(list(predict_one(source, bundle, tmp_path, ON_CPU, tissue=mask))) == 1
+
+
+def test_a_file_in_the_way_is_told_before_the_work(source: SlideSource, bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "demo-001.png").write_text("mine")
+    with pytest.raises(OverwriteError, match=r"demo-001\.png"):
+        next(predict_one(source, bundle, tmp_path, ON_CPU))
+    list(predict_one(source, bundle, tmp_path / "out", ON_CPU))
+    card = tmp_path / "out/demo-001.json"
+    changed = replace(bundle, sha256="ef" * 32)
+    with pytest.raises(OverwriteError, match=r"demo-001\.json"):
+        next(predict_one(source, changed, tmp_path / "out", ON_CPU, inputs=Inputs([source], [card])))
+    with pytest.raises(SlideError, match="at most 220"):
+        next(predict_one(source._replace(slide_id="x" * 221), bundle, tmp_path / "out", ON_CPU))
+
+
+class TestSavedMasks:
+    """What a window asks for: a mask beside the answer, which a reader may have edited, is used before any other."""
+
+    def again(self, source: SlideSource, bundle: Bundle, out: Path, **options: Raster) -> tuple[Prediction, bool]:
+        """The answer, and whether it was made anew."""
+        steps = list(predict_one(source, bundle, out, replace(ON_CPU, saved_masks=True), **options))
+        assert steps[-1].result is not None
+        return steps[-1].result, len(steps) > 1
+
+    def test_it_is_used_before_a_given_one(self, source: SlideSource, bundle: Bundle, tmp_path: Path) -> None:
+        half, less = part_of_tissue(source, 0.5), part_of_tissue(source, 0.25)
+        first = last(predict_one(source, bundle, tmp_path, ON_CPU, tissue=half))
+        for options in ({}, {"tissue": less}):
+            found, is_new = self.again(source, bundle, tmp_path, **options)
+            assert not is_new and found.probabilities == first.probabilities
+        assert len(last(predict_one(source, bundle, tmp_path, ON_CPU, tissue=less)).patches) < len(first.patches)
+
+    def test_an_edited_one_makes_the_answer_anew_once(
+        self, source: SlideSource, bundle: Bundle, tmp_path: Path
+    ) -> None:
+        first = last(predict_one(source, bundle, tmp_path, ON_CPU, tissue=part_of_tissue(source, 0.5)))
+        last(predict_one(source, bundle, tmp_path / "other", ON_CPU, tissue=part_of_tissue(source, 0.25)))
+        name = "demo-001.tissue.ome.zarr"
+        shutil.rmtree(tmp_path / name)
+        shutil.copytree(tmp_path / "other" / name, tmp_path / name)
+        edited, is_new = self.again(source, bundle, tmp_path)
+        assert is_new and 0 < len(edited.patches) < len(first.patches)
+        same, is_new = self.again(source, bundle, tmp_path)
+        assert not is_new and same.probabilities == edited.probabilities
+
+    def test_one_laid_beside_an_answer_without_mask_is_used(
+        self, source: SlideSource, bundle: Bundle, tmp_path: Path
+    ) -> None:
+        whole = last(predict_one(source, bundle, tmp_path, ON_CPU))
+        last(predict_one(source, bundle, tmp_path / "other", ON_CPU, tissue=part_of_tissue(source, 0.5)))
+        name = "demo-001.tissue.ome.zarr"
+        shutil.copytree(tmp_path / "other" / name, tmp_path / name)
+        found, is_new = self.again(source, bundle, tmp_path)
+        assert is_new and found.tissue_source == "given" and len(found.patches) < len(whole.patches)

@@ -138,6 +138,7 @@ def test_predictions_are_those_of_the_run_and_wrong_ones_are_named(written: Path
         rows = list(csv.DictReader(file))
     page = read_page(written)
     arms = list(ARM_NAMES)
+    assert len(rows) == 4 * len(arms)
     for row in rows:
         shown = next(cells for cells in page.rows if cells[0] == row["slide_id"] and len(cells) == 9)
         assert shown[1:4] == [row["case_id"], row["fold"], row["label"]]

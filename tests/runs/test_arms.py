@@ -35,6 +35,20 @@ def test_the_map_finds_everything_that_a_run_wrote(tiny_run: TinyRun) -> None:
     assert encoders["hr_teacher"] == encoders["lr_undistilled"] != encoders["lr_student"]
 
 
+def test_parts_lie_where_earlier_versions_wrote_them() -> None:
+    run = Path("run")
+    assert {arm: features_of(run, "fold-0", "a", arm).relative_to(run).as_posix() for arm in ARMS} == {
+        "hr_teacher": "shared/hr/a.zarr",
+        "lr_undistilled": "shared/lr/a.zarr",
+        "lr_student": "fold-0/lr/a.zarr",
+    }
+    assert {arm: mil_folder(run, "fold-0", arm).relative_to(run).as_posix() for arm in ARMS} == {
+        "hr_teacher": "fold-0/teacher",
+        "lr_undistilled": "fold-0/lr_undistilled",
+        "lr_student": "fold-0/lr_student",
+    }
+
+
 @pytest.mark.parametrize("arm", ["hr_teacher", "lr_undistilled"])
 def test_features_of_the_frozen_encoder_are_of_no_fold(arm: str) -> None:
     assert features_folder(Path("run"), None, arm) == features_folder(Path("run"), "fold-3", arm)

@@ -9,13 +9,13 @@ import torch
 
 from lrmil.configs import MILConfig
 from lrmil.errors import FormatError
-from lrmil.features.store import read_card
+from lrmil.features.store import read_features
 from lrmil.io.ownership import is_artefact
 from lrmil.models.heads.choice import make_mil
-from lrmil.models.heads.head import MILHead
+from lrmil.models.heads.head import MILHead, predict_bag
 from lrmil.runs.artefacts import committing
 from lrmil.runs.fold_outputs import HEAD, load_mil, read_outputs, save_mil
-from support.runs import TinyRun
+from support.runs import TinyRun, tiny_config
 
 CONFIG = MILConfig(hidden_dim=3)
 
@@ -85,8 +85,13 @@ pytestmark = pytest.mark.long
 
 
 def test_outputs_are_the_teacher_on_its_own_features(tiny_run: TinyRun) -> None:
-    outputs = read_outputs(tiny_run.folder / "fold-0")
-    for slide_id, output in outputs["hr_teacher"].items():
-        assert len(output.attention_logits) == read_card(tiny_run.folder / f"shared/hr/{slide_id}.zarr").total
+    outputs = read_outputs(tiny_run.folder / "fold-0")["hr_teacher"]
+    teacher = load_mil(tiny_run.folder / "fold-0/teacher", tiny_config().mil)
+    assert len(outputs) == 4
+    for slide_id, output in outputs.items():
+        features = read_features(tiny_run.folder / f"shared/hr/{slide_id}.zarr")
+        expected = predict_bag(teacher, torch.from_numpy(features.embeddings))
+        np.testing.assert_allclose(output.attention_logits, expected.attention_logits, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(output.logits, expected.logits, rtol=1e-5, atol=1e-6)
         softmax = np.exp(output.logits) / np.exp(output.logits).sum()
         np.testing.assert_allclose(output.values, softmax, rtol=1e-5)

@@ -1,7 +1,7 @@
 """What a job of a training is about, and that the sentences of earlier logs name the same jobs."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lrmil.runs.jobs import TRAIN, job_of_sentence, parts_of
@@ -42,12 +42,15 @@ def test_what_a_job_is_about(job: Job, parts: tuple[str, str, str]) -> None:
 
 
 @given(st.sampled_from(["", *FOLDS]), st.sampled_from(STAGES), st.just("") | SLIDES)
+@example("fold-0", "stage 1", "two\nlines")
 def test_a_sentence_of_an_earlier_log_is_the_same_job(fold: str, stage: str, slide: str) -> None:
     job = tuple(part for part in (fold, stage, slide) if part)
     assert job_of_sentence(job_text(job)) == job
     assert parts_of(job) == (fold, stage, slide)
 
 
-@pytest.mark.parametrize("name", [*FOLDS, *TRAIN, "look at the slides", "labels table", "changes", "something: new"])
+@pytest.mark.parametrize(
+    "name", [*FOLDS, *TRAIN, "look at the slides", "labels table", "changes", "something: new", "stage 10", "teachers"]
+)
 def test_any_other_sentence_is_a_job_of_one_part(name: str) -> None:
     assert job_of_sentence(name) == (name,)

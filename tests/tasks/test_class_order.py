@@ -26,8 +26,18 @@ from lrmil.tasks.class_order import number_of, order_before_numbers, order_class
         ("grade 1", "grade 2", "grade 10"),
         ("T1", "T1a", "T2", "T10"),
         ("9", "10", "unknown"),
+        ("grade 1", "grade 02", "grade 10"),
+        ("3", "grade 2", "grade 10"),
         ("a", "b", "normal"),
         ("normal", "tumour"),
+        ("Normal", "ABNORMAL"),
+        ("wild-type", "KRAS mutated"),
+        ("Wild Type", "BRAF mutated"),
+        ("non-responder", "a responder"),
+        ("not seen", "Seen"),
+        ("ER-", "ER+"),
+        ("no", "none"),
+        ("grade 0", "grade 1"),
         ("1" * 400, "2" * 400, "1" * 401),
         ("stage 1" + "0" * 5000, "stage 2" + "0" * 5000),
     ],
@@ -62,6 +72,15 @@ def test_what_is_no_number(name: str) -> None:
     assert number_of(name) is None
 
 
+@pytest.mark.parametrize(
+    "classes", [("+", "-1"), ("0", "yes"), ("absent", "benign"), ("LUAD", "LUSC"), ("HER2+", "HER2-low")]
+)
+def test_only_a_sign_of_absence_reverses_two_classes(classes: tuple[str, str]) -> None:
+    assert order_classes(classes) == order_classes(reversed(classes)) == classes
+
+
 def test_the_order_before() -> None:
     assert order_before_numbers(["1", "2", "10"]) == ("1", "10", "2")
     assert order_before_numbers(["tumour", "normal"]) == ("normal", "tumour")
+    assert order_before_numbers(["yes", "absent"]) == ("absent", "yes")
+    assert order_before_numbers(["normal", "benign"]) == ("benign", "normal"), "neither is the absence of the other"

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lrmil import metrics
@@ -36,6 +36,7 @@ def test_distillation_is_the_loss_between_bags(student: list[float], teacher: li
 
 
 @given(st.lists(st.integers(1, 1000), min_size=3, max_size=3), st.floats(0, 1))
+@example([1, 2, 1], 0.5)
 def test_the_answer_is_the_most_probable_class(counts: list[int], threshold: float) -> None:
     values = np.array(counts) / sum(counts)
     answer = THREE.answer(values, uncertain_below=threshold)
@@ -54,6 +55,7 @@ def test_the_answer_is_the_most_probable_class(counts: list[int], threshold: flo
         ("b", {"a": 0.9, "b": 0.1}, "most probable"),
         ("c", {"a": 0.9, "b": 0.1}, "most probable"),
         ("a", {"a": 0.9, "b": 0.1}, ""),
+        ("a", {"a": 1.0000005, "b": 0.0}, ""),
     ],
 )
 def test_an_answer_that_was_edited_is_told(label: str, values: dict[str, float], problem: str) -> None:
@@ -136,6 +138,12 @@ def test_a_cell_holds_the_positive_class_or_the_most_probable_one(
     assert [one.text for one in shown] == [f"{100 * value:.1f} %" for value in values]
 
 
+def test_labels_make_the_classes_and_each_class_is_a_group_of_its_own() -> None:
+    assert Classification.of_labels(["tumour", "normal", "tumour"]) == Classification(("normal", "tumour"))
+    assert Classification.of_labels(["tumour", "normal"], "normal") == Classification(("tumour", "normal"))
+    assert tuple(map(THREE.stratum, THREE.classes)) == THREE.strata == THREE.classes
+
+
 def test_an_answer_is_wrong_where_it_is_another_class() -> None:
     assert Classification.is_wrong("no", "yes") and not Classification.is_wrong("yes", "yes")
 
@@ -145,6 +153,7 @@ def test_an_answer_is_wrong_where_it_is_another_class() -> None:
     [
         ([[0.4, 0.9], [0.5, 0.8]], []),
         ([[0.4, 0.9], [1.0, 1.0]], ["no width"]),
+        ([[0.75, 0.75], [0.9, 1.0]], ["no width"]),
         ([None, [0.5, 0.8]], ["not defined"]),
         ([None, [1.0, 1.0]], ["no width", "not defined"]),
     ],
@@ -157,7 +166,8 @@ def test_intervals_are_remarked_on(intervals: list[list[float] | None], parts: l
 def test_figures_that_are_shown_are_those_that_are_measured() -> None:
     values = np.array([[0.7, 0.3], [0.2, 0.8], [0.6, 0.4], [0.4, 0.6]])
     task = Classification(("no", "yes"))
-    summary = task.summarise([0, 1, 0, 1], values, ["p", "q", "r", "s"])
+    summary = task.summarise([0, 1, 0, 1], values, ["p", "q", "r", "r"])
+    assert (summary["n_slides"], summary["n_cases"]) == (4, 3)
     assert [*task.figures, "n_slides", "n_cases"] == list(summary)
     assert summary[task.score_name] == task.score([0, 1, 0, 1], values) and next(iter(task.figures)) == task.score_name
 

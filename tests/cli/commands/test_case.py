@@ -4,10 +4,13 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from lrmil.models.bundle import load_bundle
+from lrmil.prediction.inference import predict
 from lrmil.reviews.log import Review, append_review
 from lrmil.slides.opening import open_slide
-from support.cli import CPU, RunCli, table
+from support.cli import CPU, RunCli, stand_in, table, write_checksums, write_outline
 
 
 def test_a_case_with_its_review_and_the_model_s_card(run_cli: RunCli, cmu: Path, model: Path, tmp_path: Path) -> None:
@@ -50,3 +53,34 @@ def test_a_case_with_its_review_and_the_model_s_card(run_cli: RunCli, cmu: Path,
     assert code == 0 and json.loads(text)["sha256"] == bundle.sha256
     code, text, _ = run_cli("card", model)
     assert code == 0 and "no, yes" in text and bundle.sha256 in text
+
+
+def test_every_option_arrives(
+    run_cli: RunCli, model: Path, cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slide, bundle = cohort / "slides/demo-001.ome.tif", load_bundle(model)
+    predicted = stand_in(monkeypatch, "lrmil.prediction.inference.predict_steps", predict(slide, bundle, "cpu"))
+    written = stand_in(monkeypatch, "lrmil.reports.case_page.write_case", tmp_path / "page.html")
+    checked = stand_in(monkeypatch, "lrmil.reports.case_page.require_case_writable", None)
+    mask, checksums = write_outline(tmp_path / "masks", "demo-001"), write_checksums(tmp_path / "sums.txt", slide)
+    about = ["--mpp", "0.6", "--use-objective-power", "--checksums", checksums, "--tissue", mask]
+    numbers = ["--threads", 5, "--device", "cuda:7", "--top", 3, "--subtract-bounds"]
+    code, out, _ = run_cli("case", slide, "--model", model, "--out", tmp_path / "case", *numbers, *about)
+    assert code == 0 and str(tmp_path / "page.html") in out
+    (call,) = predicted
+    assert (call["device"], call["threads"], call["slide"].mpp) == ("cuda:7", 5, 0.6) and call["tissue"] is not None
+    (wrote,), (check,) = written, checked
+    assert (wrote["k"], wrote["subtract_bounds"], wrote["folder"]) == (3, True, tmp_path / "case")
+    assert (check["source"].objective_power, bool(check["source"].checksums)) == (True, True)
+    assert set(wrote["inputs"]) == set(check["inputs"]) == {model, checksums, mask}
+
+
+def test_what_lies_in_the_way_is_told_before_the_slide_is_read(
+    run_cli: RunCli, model: Path, cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = stand_in(monkeypatch, "lrmil.prediction.inference.predict_steps", None)
+    (tmp_path / "demo-001.html").write_text("mine")
+    slide = cohort / "slides/demo-001.ome.tif"
+    code, _, err = run_cli("case", slide, "--model", model, "--out", tmp_path, *CPU)
+    assert code == 1 and "demo-001.html" in err and not calls
+    assert (tmp_path / "demo-001.html").read_text() == "mine"

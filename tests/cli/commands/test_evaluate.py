@@ -4,7 +4,12 @@ import json
 import shutil
 from pathlib import Path
 
-from support.cli import CPU, RunCli
+import pytest
+
+from lrmil.cohorts.cohort import TableOptions
+from lrmil.prediction.evaluation import Evaluation
+from lrmil.prediction.options import PredictOptions
+from support.cli import CPU, RunCli, stand_in, write_checksums
 from support.runs import TinyRun
 
 
@@ -29,3 +34,27 @@ def test_evaluate(run_cli: RunCli, tiny_run: TinyRun, tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text(text)
     code, _, err = run_cli(*arguments)
     assert code == 1 and "strange" in err and "negative, positive" in err
+
+
+def test_every_option_arrives(
+    run_cli: RunCli, model: Path, cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = Evaluation({"auroc": 0.625, "auroc_ci": None}, {"demo-002": "torn"}, 11)
+    calls = stand_in(monkeypatch, "lrmil.prediction.evaluation.evaluate_steps", answer)
+    slides, labels = cohort / "slides", tmp_path / "labels.csv"
+    labels.write_bytes((cohort / "labels.csv").read_bytes())
+    (tmp_path / "mpp.csv").write_text("slide_id,mpp\ndemo-003,0.6\n")
+    checksums = write_checksums(tmp_path / "sums.txt", slides / "demo-001.ome.tif")
+    columns = ["--slide-column", "a", "--case-column", "b", "--label-column", "c", "--skip-missing"]
+    about = ["--mpp-table", tmp_path / "mpp.csv", "--use-objective-power", "--checksums", checksums]
+    numbers = ["--batch-size", 3, "--threads", 5, "--device", "cuda:7"]
+    code, out, err = run_cli("evaluate", slides, labels, "--model", model, *columns, *about, *numbers)
+    assert code == 1 and "1 of 12 failed" in err
+    assert all(line in out.splitlines() for line in ("auroc: 0.625", "auroc_ci: not defined", "Failed: demo-002: torn"))
+    (call,) = calls
+    assert (call["slides"], call["labels"], call["out"]) == (slides, labels, tmp_path / "labels.predictions")
+    assert call["options"] == PredictOptions(device="cuda:7", batch_size=3, threads=5)
+    assert call["mpp"] == {"demo-003": 0.6} and call["objective_power"] is True
+    assert [slide_id for slide_id, stated in call["checksums"].items() if stated] == ["demo-001"]
+    assert set(call["inputs"]) == {model, labels, tmp_path / "mpp.csv", checksums}
+    assert call["table"] == TableOptions(slide_column="a", case_column="b", label_column="c", skip_missing=True)

@@ -35,3 +35,14 @@ def test_a_file_of_the_user_stays_and_the_others_are_written(run_cli: RunCli, fe
 def test_a_folder_without_features(run_cli: RunCli, tmp_path: Path) -> None:
     assert run_cli("export", tmp_path, "--to", "trident", "--out", tmp_path / "h5")[0] == 1
     assert not (tmp_path / "h5").exists()
+
+
+def test_only_features_of_one_kind_are_exported(run_cli: RunCli, features: Path, tmp_path: Path) -> None:
+    (features / "a.attention.ome.zarr").mkdir()  # a prediction's map
+    code, out, _ = run_cli("export", features, "--to", "trident", "--out", tmp_path / "h5")
+    assert code == 0 and len(out.split()) == 2
+    assert run_cli("export", features, "--to", "trident", "--out", features / "a.zarr")[0] == 1
+    assert not list((features / "a.zarr").glob("*.h5"))
+    write_bag(features / "c.zarr", np.array([[0, 0]]), np.ones((1, 3)), size=128)
+    code, _, err = run_cli("export", features, "--to", "trident", "--out", tmp_path / "mixed")
+    assert code == 1 and "128 px" in err and not (tmp_path / "mixed").exists()

@@ -1,8 +1,13 @@
 """`lrmil extract` and `lrmil export`: features, once made kept, and as h5."""
 
+from functools import partial
 from pathlib import Path
 
-from support.cli import CPU, RunCli
+import pytest
+
+from lrmil.features.extraction import Extracted
+from lrmil.models.encoders import loading
+from support.cli import CPU, RunCli, stand_in, write_checksums, write_outline
 from support.runs import stamp_of
 
 
@@ -23,3 +28,33 @@ def test_extract_and_export(run_cli: RunCli, cmu: Path, shared: Path, tmp_path: 
     assert run_cli("export", tmp_path / "f", "--to", "trident", "--out", tmp_path / "h5")[0] == 0
     one, other = (tmp_path / folder / f"{cmu.stem}.h5" for folder in ("f", "h5"))
     assert one.stat().st_size == other.stat().st_size > 1000
+
+
+def test_every_option_arrives(run_cli: RunCli, cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "load_encoder", partial(loading.load_encoder, pretrained=False))
+    calls = stand_in(monkeypatch, "lrmil.features.extraction.extract_features", [Extracted("demo-001", tmp_path / "f")])
+    slide = cohort / "slides/demo-001.ome.tif"
+    mask, checksums = write_outline(tmp_path / "masks", "demo-001"), write_checksums(tmp_path / "sums.txt", slide)
+    about = ["--mpp", "0.6", "--use-objective-power", "--checksums", checksums, "--tissue", mask.parent]
+    numbers = ["--batch-size", 3, "--threads", 5, "--at", "8x", "--patch-size", 64, "--embedding", "mean"]
+    arguments = ["extract", slide, "--encoder", "test_vit", "--out", tmp_path / "out", *numbers, *about]
+    code, _, err = run_cli(*arguments, "--device", "cuda:99")
+    assert code == 1 and "cuda:99" in err and not calls
+    assert run_cli(*arguments, *CPU)[0] == 0
+    (call,) = calls
+    assert (call["threads"], call["encoder"].batch_size, call["out"]) == (5, 3, tmp_path / "out")
+    assert (call["plan"].mpp, call["plan"].size, call["encoder"].encoder.spec.embedding) == (1.25, 64, "mean")
+    assert call["encoder_hash"] == loading.encoder_hash(call["encoder"].encoder) and call["resolution"] == "lr"
+    (source,) = call["slides"]
+    assert (source.mpp, source.objective_power) == (0.6, True) and source.checksums
+    assert list(call["tissue"]) == ["demo-001"] and set(call["inputs"]) == {checksums, mask}
+
+
+def test_an_h5_file_in_the_way_is_a_failure(
+    run_cli: RunCli, cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "load_encoder", partial(loading.load_encoder, pretrained=False))
+    (tmp_path / "demo-001.h5").write_text("mine")
+    slide, options = cohort / "slides/demo-001.ome.tif", ["--patch-size", 64, "--out", tmp_path, "--trident", *CPU]
+    code, out, _ = run_cli("extract", slide, "--encoder", "test_vit", *options)
+    assert code == 1 and (tmp_path / "demo-001.h5").read_text() == "mine" and "demo-001.h5" in out

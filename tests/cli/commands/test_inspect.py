@@ -1,9 +1,13 @@
 """`lrmil inspect`: facts of slides, and a bad one does not stop the others."""
 
 import json
+import shutil
 from pathlib import Path
 
-from support.cli import RunCli
+import pytest
+
+from lrmil.slides.source import SlideSource
+from support.cli import RunCli, stand_in, write_outline
 
 
 def test_inspect(run_cli: RunCli, cmu: Path) -> None:
@@ -31,3 +35,25 @@ def test_inspect_goes_on_after_bad_files(run_cli: RunCli, cmu: Path, shared: Pat
             and failed["reason"] in ("file", "resolution")
             and "\n" not in failed["message"]
         )
+
+
+def test_every_option_arrives(run_cli: RunCli, cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = stand_in(monkeypatch, "lrmil.patches.inspection.inspect_slide", {"mpp": 0.6})
+    slide, mask = cohort / "slides/demo-001.ome.tif", write_outline(tmp_path / "masks", "demo-001")
+    options = ["--at", "8x", "--patch-size", 96, "--mpp", "0.6", "--tissue", mask.parent]
+    code, out, err = run_cli("inspect", slide, cohort / "slides/demo-002.ome.tif", *options)
+    assert code == 0 and "mpp: 0.600" in out and "demo-002" in err, "it has no mask"
+    assert [(call["lr"], call["size"], call["mask"] is not None) for call in calls] == [
+        (1.25, 96, True),
+        (1.25, 96, False),
+    ]
+    assert calls[0]["source"] == SlideSource("demo-001", slide, 0.6)
+
+
+def test_slides_of_one_name_are_all_inspected(run_cli: RunCli, cohort: Path, tmp_path: Path) -> None:
+    """Nothing is written, so nothing is written twice."""
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        shutil.copy(cohort / "slides/demo-001.ome.tif", tmp_path / folder)
+    code, out, _ = run_cli("inspect", tmp_path, "--json")
+    assert code == 0 and [one["status"] for one in json.loads(out)] == ["ok", "ok"]

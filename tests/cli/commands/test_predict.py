@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from support.cli import CPU, RunCli, table
+from lrmil.prediction.options import PredictOptions
+from lrmil.prediction.table import PredictionRow
+from support.cli import CPU, RunCli, stand_in, table, write_checksums, write_outline
 from support.runs import stamp_of
 
 
@@ -45,3 +47,25 @@ def test_magnification_stands_for_a_resolution(run_cli: RunCli, model: Path, coh
     code, out, _ = run_cli("predict", slide, *options, "--mpp", "20x")
     (row,) = json.loads(out)
     assert code == 0 and (row["mpp"], row["mpp_source"]) == (0.5, "override")
+
+
+def test_every_option_arrives(
+    run_cli: RunCli, model: Path, cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [PredictionRow("demo-001", "uncertain", "yes", {"no": 0.375, "yes": 0.625}, n_patches=9, notes=("read so",))]
+    calls = stand_in(monkeypatch, "lrmil.prediction.batch.predict_slides", rows)
+    slide = cohort / "slides/demo-001.ome.tif"
+    mask, checksums = write_outline(tmp_path / "masks", "demo-001"), write_checksums(tmp_path / "sums.txt", slide)
+    numbers = ["--batch-size", 3, "--threads", 5, "--uncertain-below", 0.75, "--device", "cuda:7", "--subtract-bounds"]
+    about = ["--mpp", "0.6", "--use-objective-power", "--checksums", checksums, "--tissue", mask.parent]
+    code, out, _ = run_cli("predict", slide, "--model", model, "--out", tmp_path / "out", *numbers, *about)
+    assert code == 0, "an uncertain answer is no failure"
+    assert all(word in out for word in ("demo-001", "uncertain", "yes", "0.625", "9 of 9", "read so"))
+    (call,) = calls
+    assert call["options"] == PredictOptions(
+        device="cuda:7", batch_size=3, threads=5, uncertain_below=0.75, subtract_bounds=True
+    )
+    (source,) = call["slides"]
+    assert (source.path, source.mpp, source.objective_power) == (slide, 0.6, True) and source.checksums
+    assert call["out"] == tmp_path / "out" and list(call["tissue"]) == ["demo-001"]
+    assert set(call["inputs"]) == {model, checksums, mask}

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from lrmil.cohorts.cohort import TableOptions
 from lrmil.io.settings import write_toml
 from lrmil.models.bundle import load_bundle
-from support.cli import CPU, RunCli, table
+from lrmil.runs.arms import ARMS
+from lrmil.runs.train import Run
+from support.cli import CPU, RunCli, stand_in, table
 from support.runs import TINY, TinyRun, stamp_of, tiny_config
 
 
@@ -66,3 +69,44 @@ def test_train_and_evaluate_on_a_registry_s_table(run_cli: RunCli, tiny_run: Tin
     code, out, err = run_cli(*evaluate, "--skip-missing", "--out", tmp_path / "out")
     assert code == 0 and json.loads(out)["metrics"]["n_slides"] == 12
     assert "elsewhere-2" in err.replace("\n", " ")
+
+
+def test_every_option_arrives(run_cli: RunCli, cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, config = tmp_path / "run", tmp_path / "tiny.toml"
+    write_toml(config, tiny_config(folds=4, seed=9))
+    (out / "earlier-1").mkdir(parents=True)
+    done = Run(out, out / "model", dict.fromkeys(ARMS), {"demo-002": "torn"})
+    calls = stand_in(monkeypatch, "lrmil.runs.train.train_steps", done)
+    stand_in(monkeypatch, "lrmil.reports.run_report.write_report", out / "page.html")
+    columns = ["--slide-column", "a", "--case-column", "b", "--label-column", "c", "--skip-missing"]
+    named = ["--student-encoder", "test_vit", "--mpp-hr", "20x", "--mpp-lr", "4", "--patch-size", 128, "--folds", 3]
+    last = ["--set", "seed=5", "--set", " mil.dropout = 0.5", "--seed", 7, "--positive", "negative"]
+    more = [
+        "--config",
+        config,
+        "--encoder",
+        "test_resnet",
+        "--device",
+        "cuda:7",
+        "--replace",
+        "--task",
+        "classification",
+    ]
+    arguments = ["train", cohort / "slides", cohort / "labels.csv", "--out", out]
+    code, text, err = run_cli(*arguments, *columns, *named, *last, *more)
+    assert code == 1 and "Left out: demo-002: torn" in text and str(out / "page.html") in text
+    assert "earlier-1" not in err, "it was there before"
+    (call,) = calls
+    assert (call["slides"], call["labels"], call["out"]) == (cohort / "slides", cohort / "labels.csv", out)
+    expected = {"student_encoder": "test_vit", "mpp_hr": 0.5, "mpp_lr": 4.0, "patch_size": 128, "folds": 3}
+    assert call["config"] == tiny_config(**expected, seed=5, mil__dropout=0.5), "--set comes last, the file first"
+    assert (call["device"], call["replace"]) == ("cuda:7", True)
+    assert set(call["inputs"]) == {cohort / "labels.csv", config}
+    assert call["options"] == TableOptions(
+        slide_column="a",
+        case_column="b",
+        label_column="c",
+        skip_missing=True,
+        positive="negative",
+        task="classification",
+    )

@@ -1,5 +1,6 @@
 """Of the jobs of one widget only the latest is heard, and one whose widget is gone is not."""
 
+import itertools
 import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -87,3 +88,60 @@ def test_an_earlier_job_is_not_heard_any_more(record: Record, qtbot: "QtBot", *,
     qtbot.waitUntil(lambda: closed.is_set() and not record.job.running, timeout=PATIENCE)
     qtbot.wait(100)  # what the first one reports would have arrived
     assert record.heard == ([("step", "new"), ("result", "new")] if then == "another" else [])
+
+
+def endless(begun: threading.Event, closed: threading.Event) -> Make:
+    """A job that ends only when it is asked to."""
+
+    def make() -> Iterator[Step[str]]:
+        try:
+            for number in itertools.count():
+                begun.set()
+                yield Step(("test",), number)
+        finally:
+            closed.set()
+
+    return make
+
+
+@pytest.mark.parametrize("then", ["another", "forget"])
+def test_an_earlier_job_is_asked_to_end(record: Record, qtbot: "QtBot", then: str) -> None:
+    begun, closed = threading.Event(), threading.Event()
+    record.start(endless(begun, closed))
+    assert begun.wait(PATIENCE / 1000)
+    if then == "another":
+        record.start(steps("new"))
+    else:
+        record.job.forget()
+    qtbot.waitUntil(closed.is_set, timeout=PATIENCE)
+
+
+def test_the_end_of_an_earlier_job_is_not_that_of_the_latest(record: Record, qtbot: "QtBot") -> None:
+    events = [threading.Event() for _ in range(4)]
+    record.start(endless(*events[:2]))
+    assert events[0].wait(PATIENCE / 1000)
+    record.start(endless(*events[2:]))
+    qtbot.waitUntil(lambda: events[1].is_set() and events[2].is_set(), timeout=PATIENCE)
+    qtbot.wait(100)  # the end of the first one would have arrived
+    assert record.job.running
+    record.job.forget()
+    qtbot.waitUntil(events[3].is_set, timeout=PATIENCE)
+
+
+def test_a_widget_that_is_gone_is_not_called(record: Record, qtbot: "QtBot") -> None:
+    go_on, closed = threading.Event(), threading.Event()
+
+    def slow() -> Iterator[Step[str]]:
+        try:
+            go_on.wait(PATIENCE / 1000)
+            yield Step(("test",), 1, 1, result="too late")
+        finally:
+            closed.set()
+
+    record.start(slow)
+    with qtbot.waitSignal(record.owner.destroyed, timeout=PATIENCE):
+        record.owner.deleteLater()
+    go_on.set()
+    qtbot.waitUntil(closed.is_set, timeout=PATIENCE)
+    qtbot.wait(100)
+    assert record.heard == []

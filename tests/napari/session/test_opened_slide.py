@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
-from lrmil.errors import ResolutionError
+from lrmil.errors import ResolutionError, SlideError
+from lrmil.patches.tissue import segment_tissue
 from lrmil.raster import Raster
 from lrmil.slides.opening import open_slide
+from lrmil.slides.slide import Slide
 from lrmil.slides.source import SlideSource
 from lrmil.steps import last
 from napari.layers import Image, Labels
@@ -46,8 +48,8 @@ def add_mask(viewer: ViewerModel, slide_id: str, mpp: float) -> Labels:
 
 
 def test_layers_are_found_by_the_id_of_their_slide(viewer: ViewerModel, add: Open) -> None:
-    one, other = add("one", 0.5), add("other", 0.5)
     mask = add_mask(viewer, "other", 0.5)
+    one, other = add("one", 0.5), add("other", 0.5)
     viewer.add_points([[0, 0]], name="other")
     assert find_slide_layer(viewer.layers, "one") is one and find_slide_layer(viewer.layers, "other") is other
     assert find_tissue_layer(viewer.layers, "other") is mask
@@ -85,6 +87,31 @@ def test_an_implausible_resolution_changes_nothing(viewer: ViewerModel, add: Ope
     with pytest.raises(ResolutionError):
         set_mpp(viewer.layers, layer, mpp)
     assert (layer.scale.tolist(), layer.metadata[KEY]) == before
+
+
+def test_a_resolution_that_no_glass_could_hold_changes_nothing(viewer: ViewerModel, add: Open) -> None:
+    layer = add("bare", None)
+    layer.metadata[KEY]["dimensions"] = (100_000, 1000)
+    before = layer.scale.tolist(), dict(layer.metadata[KEY])
+    with pytest.raises(ResolutionError):
+        set_mpp(viewer.layers, layer, 4.0)
+    assert (layer.scale.tolist(), layer.metadata[KEY]) == before
+    set_mpp(viewer.layers, layer, 0.25)
+    assert layer.metadata[KEY]["mpp"] == 0.25
+
+
+def test_a_slide_that_changes_while_its_tissue_is_sought_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_pyramid(tmp_path / "a.tif", coordinate_pixels(300, 400), 0.5)
+
+    def segment(slide: Slide) -> Raster:
+        path.write_bytes(path.read_bytes() + b"more")
+        return segment_tissue(slide)
+
+    monkeypatch.setattr("lrmil.patches.tissue.segment_tissue", segment)
+    with pytest.raises(SlideError, match="changed"):
+        list(tissue_steps(SlideSource("a", path)))
 
 
 def test_the_tissue_is_found_at_the_resolution_that_was_given(tmp_path: Path) -> None:
