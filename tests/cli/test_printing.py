@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from lrmil.cli.printing import UNKNOWN, exit_code, figure, print_facts, print_json, word
+from lrmil.cli.printing import UNKNOWN, exit_code, figure, print_arms, print_facts, print_json, word
+from lrmil.runs.arms import ARM_NAMES
 
 
 @pytest.mark.parametrize(
@@ -44,3 +45,11 @@ def test_a_program_reads_what_is_printed_for_it(capsys: pytest.CaptureFixture[st
     print_json({"name": "Müller", "values": [1, None]})
     out = capsys.readouterr().out
     assert json.loads(out) == {"name": "Müller", "values": [1, None]} and "Müller" in out
+
+
+def test_the_arms_keep_their_names_on_a_narrow_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    figures = {"auroc": 0.6939, "auroc_ci": [0.356, 1.0], "balanced_accuracy": 0.571}
+    cost = {"seconds_per_slide": 0.076, "bytes_per_slide": 1_205_000, "patches_per_slide": 13.0}
+    print_arms(dict.fromkeys(ARM_NAMES, figures | cost))
+    out = capsys.readouterr().out
+    assert all(name.split(" (")[0] in out for name in ARM_NAMES.values()), out
