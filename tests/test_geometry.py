@@ -111,6 +111,11 @@ class TestPixels:
         with pytest.raises(ConfigError, match="above 0"):
             Grid(*values)
 
+    @pytest.mark.parametrize("children", [0, -4])
+    def test_no_children_are_refused(self, children: int) -> None:
+        with pytest.raises(ConfigError, match="1 or more"):
+            Grid(2.0, 256, 0.5).refined(children)
+
 
 class TestResolutionRatio:
     @pytest.mark.parametrize(

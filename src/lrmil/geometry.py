@@ -85,7 +85,15 @@ class Grid:
         return max(0, int(rows)), max(0, int(cols))
 
     def refined(self, children: int) -> "Grid":
-        """Return the lattice with `children` times finer mpp and the same patch side in pixels."""
+        """Return the lattice with `children` times finer mpp and the same patch side in pixels.
+
+        Raises
+        ------
+        ConfigError
+            If `children` is below 1.
+        """
+        if children < 1:
+            raise ConfigError(f"Expected 1 or more children along a side of a patch. Got {children}.")
         return Grid(self.mpp / children, self.size, self.slide_mpp, self.origin_yx)
 
 

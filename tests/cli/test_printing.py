@@ -6,7 +6,7 @@ import pytest
 
 from lrmil.cli.printing import UNKNOWN, exit_code, figure, print_arms, print_facts, print_json, print_rows, word
 from lrmil.prediction.table import PredictionRow
-from lrmil.runs.arms import ARMS
+from lrmil.runs.arms import ARM_NAMES, ARMS
 
 
 @pytest.fixture
@@ -92,3 +92,11 @@ def test_a_long_path_is_one_line_however_narrow_the_terminal(
     path = "/a folder/" + "x" * 100
     print_facts({"path": path, "mpp": 0.5})
     assert capsys.readouterr().out.splitlines() == [path, "  mpp: 0.500"]
+
+
+def test_the_arms_keep_their_names_on_a_narrow_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    figures = {"auroc": 0.6939, "auroc_ci": [0.356, 1.0], "balanced_accuracy": 0.571}
+    cost = {"seconds_per_slide": 0.076, "bytes_per_slide": 1_205_000, "patches_per_slide": 13.0}
+    print_arms(dict.fromkeys(ARM_NAMES, figures | cost))
+    out = capsys.readouterr().out
+    assert all(name.split(" (")[0] in out for name in ARM_NAMES.values()), out

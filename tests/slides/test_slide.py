@@ -1,7 +1,7 @@
 """An open slide: regions at any resolution, and thumbnails."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,15 +14,17 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from lrmil.errors import ResolutionError
+from lrmil.errors import ResolutionError, SlideError
 from lrmil.patches.layout import make_patches
+from lrmil.patches.tissue import segment_tissue
 from lrmil.raster import Raster
 from lrmil.slides.opening import open_slide
 from lrmil.slides.readers.protocol import Level, Reader
 from lrmil.slides.resolution import Resolution
 from lrmil.slides.slide import Slide
 from support.recording import open_recorded
-from support.slides import coordinate_pixels, overwrite, segment_of, shrink, write_pyramid
+from support.slides import coordinate_pixels, overwrite, segment_of, shrink, write_ome_zarr_slide, write_pyramid
+from support.vendor_slides import write_scn
 
 HEIGHT, WIDTH = 800, 960  # below 1024: every coordinate has its own grey value
 PIXELS = coordinate_pixels(HEIGHT, WIDTH)
@@ -207,6 +209,32 @@ def test_threads_read_the_same_as_one(tmp_path: Path) -> None:
         list(pool.map(lambda _: barrier.wait(), range(8)))
         for (y, x), got in zip(corners, pool.map(read, corners), strict=True):
             np.testing.assert_array_equal(got, noise[y : y + 100, x : x + 100])
+
+
+@pytest.mark.parametrize("name", ["a.ome.tif", "a.ome.zarr", "a.png", "a.scn"])
+def test_a_closed_slide_says_so_and_blames_no_file(tmp_path: Path, name: str) -> None:
+    pixels, path = PIXELS[:256, :256], tmp_path / name
+    if name.endswith("zarr"):
+        write_ome_zarr_slide(path, pixels)
+    elif name.endswith("png"):
+        Image.fromarray(pixels).save(path)
+    elif name.endswith("scn"):
+        write_scn(path, pixels)
+    else:
+        write_pyramid(path, pixels, 0.5, factors=(2, 4), tile=64)
+    with open_slide(path, mpp=0.5) as slide:
+        lazy = slide.pyramid()[0]
+    reads: list[Callable[[], object]] = [
+        lambda: slide.read_region((0, 0), (8, 8), 0.5),
+        lambda: slide.thumbnail(2.0),
+        lambda: slide.overview(32),
+        lambda: segment_tissue(slide),
+    ]
+    for read in reads:
+        with pytest.raises(SlideError, match="is closed"):
+            read()
+    lazy[:8, :8].compute()  # hatched, as whatever cannot be read
+    assert min(slide.dimensions) >= 256 and not slide.damaged
 
 
 def test_pixels_equal_the_reference(shared: Path) -> None:

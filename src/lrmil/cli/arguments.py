@@ -141,7 +141,8 @@ def add_bounds(parser: argparse.ArgumentParser) -> None:
 def add_grid(parser: argparse.ArgumentParser) -> None:
     """Add resolution and side of patches."""
     add_at(parser)
-    parser.add_argument("--patch-size", type=int, default=256, help="side of a patch in pixels (default: %(default)s)")
+    text = "side of a patch in pixels (default: %(default)s)"
+    parser.add_argument("--patch-size", type=count, default=256, help=text)
 
 
 def add_at(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from lrmil.errors import printable
@@ -85,7 +85,7 @@ def print_rows(rows: list[PredictionRow]) -> None:
 def print_arms(metrics: dict[str, object]) -> None:
     """Print the metrics of the three arms side by side."""
     shown = kind_in(metrics).figures
-    table = Table("arm", *shown.values(), "s/slide", "MB/slide", "patches")
+    table = Table(Column("arm", no_wrap=True), *shown.values(), "s/slide", "MB/slide", "patches")
     for arm, name in ARM_NAMES.items():
         figures = metrics[arm]
         if isinstance(figures, dict):

@@ -104,6 +104,8 @@ def make_patches(
 
     Raises
     ------
+    ConfigError
+        If `mpp`, `size` or `children` is not above 0.
     ResolutionError
         If the slide has no resolution or is more than 10 % coarser than `mpp`.
     SlideError

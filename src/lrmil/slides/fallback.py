@@ -30,6 +30,7 @@ class LevelFallback:
     def __init__(self, reader: Reader, name: str) -> None:
         self.reader = reader
         self._name = name
+        self._closed = False
         self._lock = threading.Lock()
         self._regions: defaultdict[tuple[int, int], set[tuple[float, ...]]] = defaultdict(set)
 
@@ -78,8 +79,10 @@ class LevelFallback:
         Raises
         ------
         SlideError
-            If neither the level nor a finer one can be read there; the error is that of the level.
+            If neither the level nor a finer one can be read there; the error is that of the level. Or if it is closed.
         """
+        if self._closed:
+            raise SlideError(f"The slide {self._name} is closed. Read it before it is closed, or open it again.")
         try:
             return self._sample(level, origin_yx, size_yx, step)
         except SlideError as error:
@@ -93,6 +96,11 @@ class LevelFallback:
                 self._remember(level, finer, (*origin_yx, *size_yx, step), error)
                 return pixels
             raise
+
+    def close(self) -> None:
+        """Close the reader; what is read later is an error of the caller, and no damage of the file."""
+        self._closed = True
+        self.reader.close()
 
     def _sample(
         self, level: int, origin_yx: tuple[float, float], size_yx: tuple[int, int], step: float

@@ -261,5 +261,5 @@ class Slide:
         return make_pyramid(self._pixels, f"{self.path}-{self.path.stat().st_mtime_ns}-{self.reader_name}")
 
     def close(self) -> None:
-        """Close the file."""
-        self._reader.close()
+        """Close the file; its facts can still be asked for, but not its pixels."""
+        self._pixels.close()

@@ -33,10 +33,11 @@ def run(options: argparse.Namespace) -> int:
     from lrmil.cli.options import masks_in, slides_of
     from lrmil.cli.printing import exit_code, print_facts, print_json
     from lrmil.slides.each import each
+    from lrmil.slides.resolution import parse_mpp
 
-    sources = slides_of(options)
+    lr, sources = parse_mpp(options.at), slides_of(options)
     masks = masks_in(options.tissue, sources)
-    inspect_one: Work[dict[str, object]] = partial(_inspect_one, at=options.at, size=options.patch_size, masks=masks)
+    inspect_one: Work[dict[str, object]] = partial(_inspect_one, lr=lr, size=options.patch_size, masks=masks)
     documents: list[dict[str, object]] = []
     for step in each(inspect_one, sources, job=("inspect",), names_outputs=False):
         if (outcome := step.result) is None:
@@ -54,8 +55,7 @@ def run(options: argparse.Namespace) -> int:
     return exit_code(failed, len(documents))
 
 
-def _inspect_one(source: "SlideSource", *, at: str, size: int, masks: "Mapping[str, GivenMask]") -> dict[str, object]:
+def _inspect_one(source: "SlideSource", *, lr: float, size: int, masks: "Mapping[str, GivenMask]") -> dict[str, object]:
     from lrmil.patches.inspection import inspect_slide
-    from lrmil.slides.resolution import parse_mpp
 
-    return inspect_slide(source, lr=parse_mpp(at), size=size, mask=masks.get(source.slide_id))
+    return inspect_slide(source, lr=lr, size=size, mask=masks.get(source.slide_id))

@@ -39,12 +39,14 @@ def run(options: argparse.Namespace) -> int:
     from lrmil.cli.progress import show
     from lrmil.cohorts.cohort import validate_cohort
     from lrmil.cohorts.screening import Screened, far_levels, near_duplicates, screen_steps, sources_of, unusable
+    from lrmil.geometry import resolution_ratio
     from lrmil.slides.resolution import parse_mpp
 
+    mpp, lr = parse_mpp(options.mpp_hr), parse_mpp(options.mpp_lr)
+    resolution_ratio(lr, mpp)  # a training refuses others
     report = validate_cohort(options.slides, options.labels, folds=options.folds, options=table_options_of(options))
     problems, screened = list(report.problems), tuple[Screened, ...]()
     if not options.table_only:
-        mpp, lr = parse_mpp(options.mpp_hr), parse_mpp(options.mpp_lr)
         sources = with_checksums(sources_of(options.slides, report), options.checksums)
         screened = show(screen_steps(sources, mpp=mpp, lr=lr), stderr)
         problems += [
