@@ -39,6 +39,7 @@ class Overview(QWidget):
         listen(camera.center, self.follow)
         listen(camera.zoom, self.follow)
         self.map.clicked = self._go
+        self.hide()
         self.refresh()
 
     def refresh(self) -> None:
@@ -77,9 +78,10 @@ class Overview(QWidget):
                 (middle[1] - size[1] / 2) / width, (middle[0] - size[0] / 2) / height, size[1] / width, size[0] / height
             )
         )
-        if about["mpp"] is not None:
-            mpp = 1 / camera.zoom
-            self.magnification.setText(f"On screen: {mpp:.3g} um/px, about {MICRONS_AT_1X / mpp:.2g}x")
+        mpp = 1 / camera.zoom
+        known = about["mpp"] is not None
+        self.magnification.setText(f"On screen: {mpp:.3g} um/px, about {MICRONS_AT_1X / mpp:.2g}x" if known else "")
+        self.magnification.setVisible(known)
 
     def _arrived(self, path: str, pixels: NDArray[np.uint8]) -> None:
         if path == self._path:
