@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from napari_lrmil.jobs.classify_list import Opened
 
 NEXT_KEY = "Ctrl+Shift+N"
+STOPPING = "Stopping after the current batch of patches. Finished slides are kept."
+NONE_WAITS = "No classified slide in the table waits for a review."
 UPDATE_MS = 200  # at most this often is the whole list judged while slides finish
 
 
@@ -161,6 +163,8 @@ class Worklist(SessionDock):
         self.tools.next.clicked.connect(self.next_unreviewed)
         self.tools.words.textChanged.connect(self.order.search)
         self.tools.choice.currentTextChanged.connect(self.order.choose)
+        for filtered in (self.tools.words.textChanged, self.tools.choice.currentTextChanged):
+            filtered.connect(lambda: self.message.take_back(NONE_WAITS))
         self.view.doubleClicked.connect(lambda index: self._open_row(self.order.mapToSource(index).row()))
         self.selection.selectionChanged.connect(self._update_buttons)
         QShortcut(QKeySequence(NEXT_KEY), self).activated.connect(self.next_unreviewed)
@@ -223,6 +227,8 @@ class Worklist(SessionDock):
         if not self.session.jobs.busy and self._before_running is not None:
             self._put([self._before_running])
             self._before_running = None
+        if not self.session.jobs.busy:
+            self.message.take_back(STOPPING)
         self._name_job()
         self._update()
 
@@ -261,7 +267,7 @@ class Worklist(SessionDock):
     def _open_first(self, following: Sequence[int]) -> None:
         row = next((row for row in following if self.table.lines[row].waits), None)
         if row is None:
-            self.message.say("No classified slide in the table waits for a review.")
+            self.message.say(NONE_WAITS)
         else:
             self._open_row(row)
 
@@ -308,7 +314,7 @@ class Worklist(SessionDock):
 
     def _cancel(self) -> None:
         self.session.jobs.cancel()
-        self.message.say("Stopping after the current batch of patches. Finished slides are kept.")
+        self.message.say(STOPPING)
 
     def _ask_for_folder(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Choose a folder of slides", str(self.folder or ""))
