@@ -135,9 +135,8 @@ class _Column(QScrollArea):
                 own.show()
                 own.raise_()
                 return
-        stack = [
-            dock for dock in window.findChildren(QDockWidget) if dock.isVisible() and _same_area(window, dock, own)
-        ]
+        docks = [dock for dock in window.findChildren(QDockWidget) if dock.isVisible()]
+        stack = [dock for dock in docks if _same_area(window, dock, own)]
         window.resizeDocks(stack, [1] * len(stack), Qt.Orientation.Vertical)  # or the others would leave it a strip
 
 

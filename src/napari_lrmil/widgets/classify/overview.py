@@ -47,11 +47,12 @@ class Overview(QWidget):
         layer = self._slides.layer
         about = layer.metadata.get(KEY, {}) if layer is not None else {}
         path = str(about.get("path", ""))
-        if path == self._path:
-            self.follow()
+        before, self._path = self._path, path
+        self.follow()
+        if path == before:
             return
-        self._path = path
         self.map.show_picture(None)
+        self.map.setToolTip("")  # it may say why another picture could not be read
         self.setVisible(bool(path))
         if path:
             start_job(

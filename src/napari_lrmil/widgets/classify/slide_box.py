@@ -86,14 +86,13 @@ class SlideBox(QWidget):
         slides, before = slides_in(self._session.viewer.layers), self.layer
         names = [layer.name for layer in slides]
         if slides != self._listed or names != [self.layers.itemText(row) for row in range(len(names))]:
-            chosen = [layer for layer in slides if layer not in self._listed] or [
-                one for one in slides if one is before
-            ]
+            new = [layer for layer in slides if layer not in self._listed]
+            candidates = new or ([] if before is None else [before]) or slides
             self._listed = slides
             with QSignalBlocker(self.layers):
                 self.layers.clear()
                 self.layers.addItems(names)
-                self.layers.setCurrentIndex(slides.index((chosen or slides)[-1]) if slides else -1)
+                self.layers.setCurrentIndex(slides.index(candidates[-1]) if candidates else -1)
         self._show_resolution()
 
     def open_file(self, path: str) -> None:
