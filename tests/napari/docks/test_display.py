@@ -210,7 +210,9 @@ def test_a_dock_below_the_worklist_gets_its_share_of_the_height(
     _, worklist = viewer.window.add_plugin_dock_widget("napari-lrmil", "Worklist")
     qtbot.waitUntil(worklist.isVisible, timeout=WAIT)
     _, below = viewer.window.add_plugin_dock_widget("napari-lrmil", name)
-    qtbot.waitUntil(lambda: below.height() > 250 and worklist.height() > 250, timeout=WAIT)
+    qtbot.waitUntil(below.isVisible, timeout=WAIT)
+    qtbot.wait(500)  # until the heights are settled
+    assert below.height() > 250 and worklist.height() > 250
     qtbot.waitUntil(lambda: not worklist.tools.device.looking, timeout=WAIT)
 
 
