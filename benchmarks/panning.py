@@ -66,11 +66,11 @@ def main() -> None:
         for block in range(options.blocks):
             frames["idle"] += list(pan(viewer, row=2 * block))
             session.classify(layer, device="cpu")
-            while session.shown is None and session.busy:
+            while session.shown is None and session.jobs.busy:
                 QApplication.processEvents()
             busy = list(pan(viewer, row=2 * block + 1, while_busy=session))
             frames["busy"] += busy
-            session.cancel()
+            session.jobs.cancel()
             wait(session)
             session.show(None)
         after = own_peak()
@@ -92,14 +92,14 @@ def pan(viewer: "napari.Viewer", *, row: int, while_busy: Session | None = None)
         camera.center = (0, 1000.0 + 650.0 * row, 2000.0 + STEP_UM * number)
         native.repaint()
         QApplication.processEvents()
-        if while_busy is not None and not while_busy.busy:
+        if while_busy is not None and not while_busy.jobs.busy:
             raise SystemExit("Expected the classification to last as long as the panning. It ended; use fewer frames.")
         yield 1000 * (time.perf_counter() - start)
 
 
 def wait(session: Session) -> None:
     """Let the session's job end."""
-    while session.busy:
+    while session.jobs.busy:
         QApplication.processEvents()
         time.sleep(0.005)
 

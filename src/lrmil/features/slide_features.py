@@ -22,6 +22,7 @@ from lrmil.models.finite import require_finite
 from lrmil.patches.plan import PatchPlan, patches_of
 from lrmil.patches.tissue import GivenMask, Tissue, tissue_of
 from lrmil.raster import Raster
+from lrmil.slides.failures import MORE_TISSUE
 from lrmil.slides.identity import unchanged
 from lrmil.slides.inputs import Inputs
 from lrmil.slides.opening import open_source
@@ -107,8 +108,7 @@ def require_readable(failed: int, total: int, max_failed: float, notes: Sequence
         If the share of unreadable patches is above `max_failed`.
     """
     if total == 0:
-        message = "The slide has no tissue that fills a patch. Check the slide, or lower min_tissue."
-        raise TissueError(" ".join((message, *notes)))
+        raise TissueError(" ".join(("The slide has no tissue that fills a patch.", MORE_TISSUE, *notes)))
     if failed > max_failed * total:
         raise SlideError(
             f"Expected at most {max_failed:.0%} unreadable patches. Got {failed} of {total}; "

@@ -12,6 +12,7 @@ from skimage.filters import threshold_otsu
 from lrmil.patches.glass import WHITE_GLASS, correct_to_white_glass, find_glass
 from lrmil.patches.pen import find_pen, pieces_below
 from lrmil.raster import Raster
+from lrmil.slides.failures import OWN_MASK
 
 if TYPE_CHECKING:
     from lrmil.slides.slide import Slide
@@ -179,9 +180,9 @@ def _notes(shares: dict[str, float], unread: float) -> tuple[str, ...]:
     if shares["pen"] + shares["black"] >= WORTH_SAYING:
         notes.append(f"Excluded from the tissue: {_not_tissue(shares, unread)} of the slide.")
     if shares["tissue"] > NEARLY_ALL * (1 - unread):
-        notes.append("The whole slide is segmented as tissue: no glass was found. Check it, or pass a mask.")
+        notes.append(f"The whole slide is segmented as tissue: no glass was found. Check it, or {OWN_MASK}.")
     elif not shares["tissue"]:
-        notes.append(f"No tissue was found: {_not_tissue(shares, unread)}. Check the slide, or pass a mask.")
+        notes.append(f"No tissue was found: {_not_tissue(shares, unread)}. Check the slide, or {OWN_MASK}.")
     return tuple(notes)
 
 

@@ -25,6 +25,7 @@ from lrmil.slides.source import SlideSource
 log = logging.getLogger(__name__)
 
 LOOK_CLOSER = "find the cause with lrmil -v"
+MORE_TISSUE, OWN_MASK = "Check the slide, or lower min_tissue.", "pass a mask"  # remedies that a window rewords
 MAX_NAME_BYTES = 220  # file systems allow 255; outputs add ".attention.ome.zarr" and sometimes a number
 # These end the whole run: a full disk would fail every later slide, and a stop request is for the run.
 RUN_LEVEL_ERRORS = (EncoderError, ModelError, OutputError, Stopped)

@@ -31,6 +31,7 @@ KEYS = {
     "Shift+N": "previous patch",
 }
 OPACITY_STEP = 10  # percentage points
+STOPPING = "Stopping after the current batch of patches."
 
 
 class ClassifySlide(SessionDock):
@@ -93,7 +94,7 @@ class ClassifySlide(SessionDock):
         listen(session.jobs.failed, self.message.warn)
         listen(session.notice, self.message.say)
         listen(session.jobs.stepped, self._show_step)
-        listen(session.jobs.job_changed, self._update_buttons)
+        listen(session.jobs.job_changed, self._job_changed)
         listen(session.model_changed, self._update_buttons)
         self.slides.changed.connect(self._choose)
         self.run.clicked.connect(self.start)
@@ -110,6 +111,11 @@ class ClassifySlide(SessionDock):
         }
         for key, action in actions.items():
             QShortcut(QKeySequence(key), self).activated.connect(action)
+
+    def _job_changed(self) -> None:
+        if not self.session.jobs.busy:
+            self.message.take_back(STOPPING)
+        self._update_buttons()
 
     def _update_buttons(self) -> None:
         busy, ready = self.session.jobs.busy, self.slides.layer is not None
@@ -141,7 +147,7 @@ class ClassifySlide(SessionDock):
 
     def _cancel(self) -> None:
         self.session.jobs.cancel()
-        self.message.say("Stopping after the current batch of patches.")
+        self.message.say(STOPPING)
 
     def _add_tissue(self, found: FoundTissue) -> None:
         viewer = self.session.viewer

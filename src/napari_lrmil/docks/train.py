@@ -4,6 +4,7 @@ The training is a process of its own, which continues when the viewer is closed.
 folder, so it can also show a run that another viewer started.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,7 +93,10 @@ class TrainFromFolder(SessionDock):
         was = self.status.state, self._timer.isActive()
         there = has_process(self._run)  # first: a process that has ended has written everything
         self.status = self._watch.poll()
-        self.active = there or self.status.state == "running" or may_begin(self._run)
+        begins = may_begin(self._run)
+        if begins and self.status.state == "finished":
+            self.status = replace(self.status, state="absent")  # it is trained again
+        self.active = there or self.status.state == "running" or begins
         self._pass_stop_on()
         self._show_run()
         if self.active or may_write_report(self._run, self.status):

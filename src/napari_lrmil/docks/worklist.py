@@ -19,7 +19,7 @@ from napari_lrmil.state.messages import explain
 from napari_lrmil.state.worklist import FIND, JOB, Entry, scan, summary, with_prediction
 from napari_lrmil.state.worklist_memory import list_file
 from napari_lrmil.widgets.parts import MessageLine, SessionDock, Text, listen
-from napari_lrmil.widgets.worklist.progress import WorklistProgress, finished_text
+from napari_lrmil.widgets.worklist.progress import STOPPING, WorklistProgress, finished_text
 from napari_lrmil.widgets.worklist.table import WorklistOrder, WorklistTable
 from napari_lrmil.widgets.worklist.tools import WorklistTools
 from napari_lrmil.widgets.worklist.view import WorklistView
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from napari_lrmil.jobs.classify_list import Opened
 
 NEXT_KEY = "Ctrl+Shift+N"
+NONE_WAITS = "No classified slide in the table waits for a review."
 UPDATE_MS = 200  # at most this often is the whole list judged while slides finish
 
 
@@ -160,7 +161,9 @@ class Worklist(SessionDock):
         self.tools.next.clicked.connect(self.next_unreviewed)
         self.tools.words.textChanged.connect(self.order.search)
         self.tools.choice.currentTextChanged.connect(self.order.choose)
-        self.view.opened.connect(self._open_row)
+        for filtered in (self.tools.words.textChanged, self.tools.choice.currentTextChanged):
+            filtered.connect(lambda: self.message.take_back(NONE_WAITS))
+        self.view.opened.connect(lambda row: self.open_slide(self.table.lines[row].entry))
         self.view.selection_changed.connect(self._update_buttons)
         QShortcut(QKeySequence(NEXT_KEY), self).activated.connect(self.next_unreviewed)
 
@@ -209,9 +212,11 @@ class Worklist(SessionDock):
             self._before_running = self.table.lines[row].entry
 
     def _job_changed(self) -> None:
-        if not self.session.jobs.busy and self._before_running is not None:
-            self._put([self._before_running])
-            self._before_running = None
+        if not self.session.jobs.busy:
+            self.message.take_back(STOPPING)
+            if self._before_running is not None:
+                self._put([self._before_running])
+                self._before_running = None
         self.progress.begin(self.session.jobs.job_name)
         self._update()
 
@@ -246,12 +251,9 @@ class Worklist(SessionDock):
     def _open_first(self, following: Sequence[int]) -> None:
         row = next((row for row in following if self.table.lines[row].waits), None)
         if row is None:
-            self.message.say("No classified slide in the table waits for a review.")
+            self.message.say(NONE_WAITS)
         else:
-            self._open_row(row)
-
-    def _open_row(self, row: int) -> None:
-        self.open_slide(self.table.lines[row].entry)
+            self.open_slide(self.table.lines[row].entry)
 
     def _show_opened(self, entry: Entry, opened: "Opened") -> None:
         show_opened(self.session, entry, opened)
@@ -269,25 +271,23 @@ class Worklist(SessionDock):
         self._update_buttons()
 
     def _update_buttons(self) -> None:
-        busy = self.session.jobs.busy
         self.tools.allow(
             ready=self.session.bundle is not None and bool(self.table.lines),
-            busy=busy,
+            busy=self.session.jobs.busy,
             selected=self.view.has_selection,
             waiting=any(line.waits for line in self.table.lines),
         )
-        self.progress.setVisible(busy)
+        self.progress.setVisible(self.session.jobs.busy)
 
     def _say_finished(self, entries: list[Entry]) -> None:
         self.message.say(f"{finished_text(entries, self._list_name)} Table: {self._table_file}")
 
     def _cancel(self) -> None:
         self.session.jobs.cancel()
-        self.message.say("Stopping after the current batch of patches. Finished slides are kept.")
+        self.message.say(STOPPING)
 
     def _ask_for_folder(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, "Choose a folder of slides", str(self.folder or ""))
-        if folder:
+        if folder := QFileDialog.getExistingDirectory(self, "Choose a folder of slides", str(self.folder or "")):
             self.open_folder(Path(folder))
 
     def _ask_for_model(self) -> None:

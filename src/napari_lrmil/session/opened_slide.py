@@ -33,8 +33,9 @@ def find_slide_layer(layers: "LayerList", slide_id: str) -> "Image | None":
 
 
 def find_tissue_layer(layers: "LayerList", slide_id: str) -> "Labels | None":
-    """Return the layer of a slide's tissue mask."""
-    return next((layer for layer in layers if layer.name == f"tissue: {slide_id}"), None)
+    """Return the layer of a slide's tissue mask, also if the user renamed it."""
+    masks = (layer for layer in layers if "to_level0" in layer.metadata.get(KEY, {}))
+    return next((layer for layer in masks if layer.metadata[KEY]["slide_id"] == slide_id), None)
 
 
 def edited_tissue(layers: "LayerList", slide_id: str) -> Raster | None:

@@ -65,7 +65,7 @@ def _remove_last(session: Session, entry: Entry) -> None:
     kept = {slide_id for slide_id, path in gone.items() if _has_unused_mask(session, slide_id, path)}
     for layer in list(layers):
         slide_id = layer.metadata.get(KEY, {}).get("slide_id")
-        if slide_id in kept and layer.name == f"tissue: {slide_id}":
+        if slide_id in kept and "to_level0" in layer.metadata.get(KEY, {}):
             layer.visible = slide_id == entry.slide_id
         elif slide_id in gone and not _follows_the_session(layer):
             layers.remove(layer)

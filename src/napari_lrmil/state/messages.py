@@ -5,13 +5,18 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from lrmil.errors import LrmilError
-from lrmil.slides.failures import LOOK_CLOSER, without_folder
+from lrmil.slides.failures import LOOK_CLOSER, MORE_TISSUE, OWN_MASK, without_folder
 from lrmil.slides.resolution import REMEDY
 from napari_lrmil.state import folders
 
 LOG_BYTES = 1 << 20
 REMEDY_HERE = "Open it, type it into 'um/px of level 0' of Classify slide, and classify it there."
-REWORDING = {REMEDY: REMEDY_HERE, LOOK_CLOSER: "find the cause in the log file of the plugin"}
+REWORDING = {
+    REMEDY: REMEDY_HERE,
+    LOOK_CLOSER: "find the cause in the log file of the plugin",
+    MORE_TISSUE: "Press Find tissue in Classify slide to see why.",
+    OWN_MASK: "paint a mask",
+}
 log = logging.getLogger("napari_lrmil")
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
@@ -22,12 +27,12 @@ def explain(error: BaseException) -> str:
     Parameters
     ----------
     error
-        Any exception; the text of an `LrmilError` is returned as it is.
+        Any exception; of the text of an `LrmilError` only remedies that a window does not have are reworded.
     """
     _write_traceback(error)
     text = str(error)
     if isinstance(error, LrmilError):
-        return text
+        return reworded(text)
     if isinstance(error, MemoryError) or any(words in text.lower() for words in OUT_OF_MEMORY):
         return (
             "The device ran out of memory. Nothing was changed. Before you run it again, choose the CPU or another "
@@ -51,10 +56,14 @@ def explain_slide(error: BaseException, path: Path) -> str:
     path
         The slide.
     """
-    text = explain(error)
+    return without_folder(LrmilError(reworded(explain(error))), path)
+
+
+def reworded(text: str) -> str:
+    """Return a text of the library with the remedies that the windows have."""
     for remedy, remedy_here in REWORDING.items():
         text = text.replace(remedy, remedy_here)
-    return without_folder(LrmilError(text), path)
+    return text
 
 
 def _write_traceback(error: BaseException) -> None:

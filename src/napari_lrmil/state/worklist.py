@@ -13,7 +13,7 @@ from lrmil.slides.each import finish
 from lrmil.slides.failures import Failure, duplicate_names, failure_of
 from lrmil.slides.source import SlideSource, slide_id_of
 from lrmil.steps import Step
-from napari_lrmil.state.messages import explain_slide
+from napari_lrmil.state.messages import explain_slide, reworded
 from napari_lrmil.state.shown import case_folder
 from napari_lrmil.state.worklist_memory import Memory, list_file, read_memory, stamp_of
 
@@ -183,7 +183,9 @@ def with_prediction(entry: Entry, prediction: "Prediction", bundle_sha256: str) 
         return replace(entry, status="other model", message="Classified with another model. Classify it again.")
     row = row_of(entry.slide_id, prediction)
     status: Status = "uncertain" if prediction.status == "uncertain" else "ok"
-    return replace(entry, status=status, message=" ".join(row.notes), row=row, fingerprint=prediction.slide_fingerprint)
+    return replace(
+        entry, status=status, message=reworded(" ".join(row.notes)), row=row, fingerprint=prediction.slide_fingerprint
+    )
 
 
 def with_new_results(entries: Sequence[Entry], results: Path, bundle_sha256: str, memory: Memory) -> list[Entry]:

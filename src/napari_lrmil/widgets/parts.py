@@ -102,7 +102,7 @@ def scrolling_column(owner: QWidget, parts: list[QWidget]) -> QVBoxLayout:
 class _Column(QScrollArea):
     """Scrolls vertically only, and is as wide as its content needs.
 
-    Two columns in the same dock area become tabs, because each needs the full height.
+    Two columns in the same dock area become tabs, because each needs the full height; with other docks it shares it.
     """
 
     def __init__(self) -> None:
@@ -135,6 +135,9 @@ class _Column(QScrollArea):
                 own.show()
                 own.raise_()
                 return
+        docks = [dock for dock in window.findChildren(QDockWidget) if dock.isVisible()]
+        stack = [dock for dock in docks if _same_area(window, dock, own)]
+        window.resizeDocks(stack, [1] * len(stack), Qt.Orientation.Vertical)  # or the others would leave it a strip
 
 
 def _dock_of(widget: QWidget) -> QDockWidget | None:
@@ -206,6 +209,11 @@ class MessageLine(Text):
     def warn(self, text: str) -> None:
         """Show an error in warning colours."""
         self._show(text, "background: #7a2e2e; color: white; border-radius: 3px; padding: 4px;")
+
+    def take_back(self, text: str) -> None:
+        """Hide the line if it still shows this text, which does not hold any more."""
+        if self.text() == text:
+            self.say("")
 
     def _show(self, text: str, style: str) -> None:
         self.setStyleSheet(style)

@@ -335,3 +335,40 @@ def test_what_is_lost_is_hatched_in_the_overview(dock: ClassifySlide, tmp_path: 
     assert len(set(across)) == 2 and all(red == green == blue < 255 for red, green, blue in across)
     below = image.pixelColor(10, image.height() - 10)
     assert below.red() != below.blue(), "what could be read is drawn"
+
+
+def test_a_slide_that_is_renamed_stays_the_chosen_one(
+    answered: ClassifySlide, other: Path, finish: Finish, qtbot: "QtBot"
+) -> None:
+    first = answered.slides.layer
+    answered.slides.open_file(str(other))
+    second = answered.slides.layer
+    assert first is not None and second is not None and second is not first
+    second.name = "right colon"
+    assert answered.slides.layer is second and answered.slides.layers.currentText() == "right colon"
+    first.name = "left colon"
+    assert answered.slides.layer is second, "another slide's new name does not choose it"
+    assert [answered.slides.layers.itemText(row) for row in range(2)] == [
+        one.name for one in slides_in(answered.session.viewer.layers)
+    ]
+    answered.start()
+    finish(answered.session)
+    assert answered.session.shown is not None and answered.session.shown.source.path == other
+    answered.slides.layers.setCurrentText("left colon")
+    assert answered.slides.layer is first and answered.session.shown.source.path != other
+
+
+def test_a_slide_without_resolution_has_no_magnification(answered: ClassifySlide, bare: Path) -> None:
+    assert "um/px" in answered.overview.magnification.text()
+    answered.slides.open_file(str(bare))
+    assert answered.overview.magnification.isHidden() and not answered.overview.magnification.text()
+    answered.slides.layers.setCurrentIndex(0)
+    assert not answered.overview.magnification.isHidden()
+
+
+def test_no_map_takes_room_before_a_slide_is_open(dock: ClassifySlide, other: Path) -> None:
+    assert dock.overview.isHidden()
+    dock.slides.open_file(str(other))
+    assert not dock.overview.isHidden()
+    dock.session.viewer.layers.clear()
+    assert dock.overview.isHidden()

@@ -16,7 +16,7 @@ from lrmil.prediction.files import read_prediction
 from lrmil.prediction.one import predict_one
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step, last
-from napari_lrmil.docks.classify import ClassifySlide
+from napari_lrmil.docks.classify import STOPPING, ClassifySlide
 from napari_lrmil.layers.build import KEY
 from napari_lrmil.session import session as session_module
 from napari_lrmil.session.opened_slide import find_tissue_layer
@@ -227,8 +227,10 @@ def test_cancel_stops_and_everything_works_again(
         qtbot.waitUntil(lambda: ready.progress.value() == 3, timeout=20_000)
         assert ready.progress.maximum() == 5000 and "of 5000 patches" in ready.progress.text()
         ready.cancel.click()
+        assert ready.message.text() == STOPPING
         held.set()
         finish(ready.session)
+    assert ready.message.isHidden() and not ready.message.text(), "it is not stopping any more"
     assert closed.is_set() and ready.progress.value() < 4999
     assert ready.run.isEnabled() and ready.session.shown is None
     ready.run.click()

@@ -5,6 +5,7 @@ Run under xvfb where there is no display.
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,18 +13,21 @@ import numpy as np
 import pytest
 import tifffile
 from numpy.typing import NDArray
+from qtpy.QtGui import QPainter, QPicture
 
 from lrmil.errors import SlideError
 from lrmil.prediction.inference import predict
 from lrmil.prediction.prediction import Prediction
 from lrmil.raster import Raster
+from lrmil.runs.progress import EpochRecord
 from lrmil.slides.opening import open_slide
 from lrmil.steps import Step
 from napari_lrmil.layers.build import attention_layer, attention_values, slide_layer
 from napari_lrmil.session import session as session_module
 from napari_lrmil.session.viewers import session_of
+from napari_lrmil.widgets.worklist.table import COLUMNS
 from support.recording import open_recorded
-from support.runs import tiny_bundle
+from support.runs import TinyRun, tiny_bundle
 from support.slides import coordinate_pixels, write_pyramid
 
 if TYPE_CHECKING:
@@ -37,6 +41,7 @@ SIDE = 1024  # px: the coordinates in coordinate_pixels do not repeat
 CELL = 128  # level-0 px of a patch: 64 px at 1.0 um/px on a slide of 0.5
 MARGIN = 12  # level-0 px from a cell's border; 1/10 of a cell, where half a cell is asked
 WAIT = 60_000
+MARGIN_OF_LABEL = 4  # px around the text of an axis label
 
 
 @pytest.fixture
@@ -194,3 +199,65 @@ def test_closing_during_a_run_ends_it_cleanly(
     held.set()
     assert closed.wait(WAIT / 1000) and len(started) < 5000
     qtbot.waitUntil(lambda: not session.jobs.busy, timeout=WAIT)
+
+
+@pytest.mark.parametrize("name", ["Classify slide", "Train from folder"])
+def test_a_dock_below_the_worklist_gets_its_share_of_the_height(
+    make_napari_viewer: MakeViewer, name: str, qtbot: "QtBot"
+) -> None:
+    viewer = make_napari_viewer(show=True)
+    viewer.window.resize(1400, 900)
+    _, worklist = viewer.window.add_plugin_dock_widget("napari-lrmil", "Worklist")
+    qtbot.waitUntil(worklist.isVisible, timeout=WAIT)
+    _, below = viewer.window.add_plugin_dock_widget("napari-lrmil", name)
+    qtbot.waitUntil(below.isVisible, timeout=WAIT)
+    qtbot.wait(500)  # until the heights are settled
+    assert below.height() > 250 and worklist.height() > 250
+    qtbot.waitUntil(lambda: not worklist.tools.device.looking, timeout=WAIT)
+
+
+def test_the_worklist_cuts_no_column_name_and_has_fields_of_one_height(
+    make_napari_viewer: MakeViewer, qtbot: "QtBot"
+) -> None:
+    viewer = make_napari_viewer(show=True)  # napari's style sets the font, and a height of fields
+    _, worklist = viewer.window.add_plugin_dock_widget("napari-lrmil", "Worklist")
+    qtbot.waitUntil(worklist.isVisible, timeout=WAIT)
+    header = worklist.view.horizontalHeader()
+    for column in range(header.count()):  # with the arrow of the sorted column
+        assert header.sectionSize(column) >= header.sectionSizeHint(column), COLUMNS[column]
+    assert worklist.tools.words.height() == worklist.tools.choice.height() == worklist.tools.next.height()
+    qtbot.waitUntil(lambda: not worklist.tools.device.looking, timeout=WAIT)
+
+
+def test_the_curves_cut_no_label(make_napari_viewer: MakeViewer, tiny_run: TinyRun, qtbot: "QtBot") -> None:
+    viewer = make_napari_viewer(show=True)
+    _, train = viewer.window.add_plugin_dock_widget("napari-lrmil", "Train from folder")
+    train.cohort.choose_run(tiny_run.folder)
+    qtbot.waitUntil(train.curves.isVisible, timeout=WAIT)
+    small = EpochRecord("fold-0", "lr_encoder", 1, {"train_loss": 0.000142, "val_loss": 0.000098})
+    train.curves.show_epochs((small, replace(small, epoch=2)))
+    qtbot.wait(100)
+    for plot in (train.curves.stage1, train.curves.stage2):
+        left, bottom = plot.getAxis("left"), plot.getAxis("bottom")
+        label = left.label.mapRectToParent(left.label.boundingRect())
+        picture = QPicture()
+        painter = QPainter(picture)
+        _, _, texts = left.generateDrawSpecs(painter)
+        painter.end()
+        assert texts and label.right() - MARGIN_OF_LABEL <= min(rect.left() for rect, _, _ in texts)
+        epoch = bottom.label.mapRectToScene(bottom.label.boundingRect())
+        assert epoch.bottom() <= plot.sceneRect().bottom()
+
+
+def test_the_result_of_a_training_is_readable_in_a_narrow_dock(
+    make_napari_viewer: MakeViewer, tiny_run: TinyRun, qtbot: "QtBot"
+) -> None:
+    viewer = make_napari_viewer(show=True)
+    _, train = viewer.window.add_plugin_dock_widget("napari-lrmil", "Train from folder")
+    train.cohort.choose_run(tiny_run.folder)
+    qtbot.waitUntil(train.result.table.isVisible, timeout=WAIT)
+    table, header = train.result.table, train.result.table.horizontalHeader()
+    for column in range(1, table.columnCount()):
+        needed = max(table.sizeHintForColumn(column), header.sectionSizeHint(column))
+        assert table.columnWidth(column) >= needed, table.horizontalHeaderItem(column).text()
+    assert table.columnWidth(0) >= 50 and not table.horizontalScrollBar().isVisible()

@@ -161,6 +161,18 @@ def test_start_curves_finish_and_the_model_is_handed_on(
     assert "loaded" in widget.message.text()
 
 
+def test_a_finished_run_that_is_trained_again_is_starting(
+    widget: TrainFromFolder, tiny_run: TinyRun, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(tiny_run.folder, tmp_path / "again"))
+    widget.cohort.choose_run(folder)
+    assert widget.start_button.text() == "Train again" and not widget.result_group.isHidden()
+    (folder / training_process.LOG).write_text("")  # as a start leaves it until the training logs
+    widget.poll()
+    assert widget.active and "Starting" in widget.progress.state.text()
+    assert widget.stop_button.isEnabled() and widget.result_group.isHidden()
+
+
 @pytest.mark.long
 def test_stop_then_resume_to_the_end(widget: TrainFromFolder, begin: Begin, run: Path, qtbot: "QtBot") -> None:
     begin(widget, **LONG)

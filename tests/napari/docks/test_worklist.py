@@ -18,7 +18,7 @@ from lrmil.reviews.log import Review, append_review
 from lrmil.slides.discovery import find_slides
 from lrmil.slides.failures import duplicate_names
 from lrmil.steps import Step, last
-from napari_lrmil.docks.worklist import Worklist
+from napari_lrmil.docks.worklist import NONE_WAITS, STOPPING, Worklist
 from napari_lrmil.jobs.classify_list import classify_list
 from napari_lrmil.layers.build import KEY
 from napari_lrmil.session.opened_slide import edited_tissue, find_tissue_layer
@@ -228,13 +228,15 @@ def test_cancel_keeps_what_is_finished(worklist: Worklist, finish: Finish) -> No
 
     def stop(step: Step[object]) -> None:
         if column(worklist, STATUS)[0] == "ok":
-            session.jobs.cancel()
+            worklist.tools.cancel.click()
+            assert worklist.message.text() == STOPPING
 
     session.jobs.stepped.connect(stop)
     worklist.classify_all()
     finish(session)
     session.jobs.stepped.disconnect(stop)
     states = column(worklist, STATUS)
+    assert worklist.message.isHidden() and not worklist.message.text(), "it is not stopping any more"
     assert states[0] == "ok" and "new" in states and not any(state.startswith("running") for state in states)
     worklist.classify_all()
     finish(session)
@@ -508,3 +510,14 @@ def test_a_folder_that_is_gone_is_not_asked_for(
 ) -> None:
     folders.remember("worklist_folder", str(tmp_path / "gone"))
     assert make(viewer, None).folder is None
+
+
+def test_none_waiting_is_said_of_the_lines_that_are_shown(classified: Worklist, qtbot: "QtBot") -> None:
+    classified.tools.words.setText("no such slide")
+    classified.next_unreviewed()
+    assert classified.message.text() == NONE_WAITS
+    classified.tools.words.setText("")
+    assert classified.message.isHidden(), "there are unreviewed slides in the table again"
+    classified.message.warn("The disk is full.")
+    classified.tools.choice.setCurrentText("failed")
+    assert classified.message.text() == "The disk is full."

@@ -118,3 +118,15 @@ def test_the_tissue_is_found_at_the_resolution_that_was_given(tmp_path: Path) ->
     path = write_pyramid(tmp_path / "bare.tif", coordinate_pixels(300, 400), None, style="plain")
     found = last(tissue_steps(SlideSource("a name", path, 0.5)))
     assert found.mpp == 0.5 and found.slide_id == "a name" and found.tissue.array.dtype == bool
+
+
+def test_a_mask_that_the_user_renamed_is_still_used(viewer: ViewerModel, add: Open) -> None:
+    add("one", 0.5)
+    add("other", 0.5)
+    mask = add_mask(viewer, "one", 0.5)
+    mask.data = np.ones_like(mask.data)
+    mask.name = "without the fold"
+    viewer.add_labels(np.zeros((4, 4), np.uint8), name="tissue: other")  # a layer of the user's own
+    assert find_tissue_layer(viewer.layers, "one") is mask and find_tissue_layer(viewer.layers, "other") is None
+    edited = edited_tissue(viewer.layers, "one")
+    assert edited is not None and edited.array.all() and edited_tissue(viewer.layers, "other") is None

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from lrmil.errors import SlideError
+from lrmil.errors import SlideError, TissueError
+from lrmil.slides.failures import MORE_TISSUE, OWN_MASK
 from napari_lrmil.state import folders
-from napari_lrmil.state.messages import explain
+from napari_lrmil.state.messages import explain, explain_slide
 
 
 def raised(error: Exception) -> Exception:
@@ -45,3 +46,10 @@ def test_a_log_that_cannot_be_written_hides_no_message(own_folders: Path) -> Non
     own_folders.mkdir(parents=True, exist_ok=True)
     (own_folders / "log").write_text("a file where the folder should be")
     assert "has room" in explain(raised(OSError("full")))
+
+
+def test_a_remedy_that_a_window_does_not_have_is_reworded() -> None:
+    error = TissueError(f"The slide has no tissue. {MORE_TISSUE} No glass was found. Check it, or {OWN_MASK}.")
+    for sentence in (explain(error), explain_slide(error, Path("a.svs"))):
+        assert "Find tissue" in sentence and "paint a mask" in sentence
+        assert "min_tissue" not in sentence and OWN_MASK not in sentence

@@ -1,9 +1,10 @@
 """The attention overlay: a layer with the attention of the shown prediction, its scale, opacity and legend."""
 
 from typing import TYPE_CHECKING, cast
+from weakref import ref
 
 import numpy as np
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QSlider, QVBoxLayout, QWidget
 
 from napari_lrmil.layers.build import KEY, KIND_NAMES, AttentionKind, attention_layer
@@ -23,11 +24,12 @@ SCALES: dict[AttentionKind, str] = {
 
 
 class OverlayBox(QWidget):
-    """Controls of the attention layer over the shown slide."""
+    """Controls of the attention layer over the shown slide; they follow napari's own controls of that layer."""
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._session = session
+        self._followed: ref[Image] | None = None
         self.visible = QCheckBox("Show (H)")
         self.visible.setChecked(True)
         self.kind = QComboBox()
@@ -49,8 +51,8 @@ class OverlayBox(QWidget):
         column.addLayout(first)
         column.addLayout(second)
         column.addWidget(self.scale)
-        self.visible.toggled.connect(self._apply)
-        self.opacity.valueChanged.connect(self._apply)
+        self.visible.toggled.connect(self._apply_visible)
+        self.opacity.valueChanged.connect(self._apply_opacity)
         self.kind.currentIndexChanged.connect(self.refresh)
         listen(session.shown_changed, self.refresh)
         listen(session.revealed_changed, self.refresh)
@@ -71,6 +73,8 @@ class OverlayBox(QWidget):
         """Update the layer to the prediction that the session shows."""
         self.scale.setText(SCALES[self.chosen])
         shown, layer = self._session.shown, self.layer
+        if layer is not None:
+            self._follow(layer)
         if shown is None or not self._session.revealed:
             if layer is not None:
                 _blank(layer)
@@ -91,6 +95,7 @@ class OverlayBox(QWidget):
         data, keywords, _ = attention_layer(shown.prediction, kind=self.chosen, opacity=self.opacity.value() / 100)
         added = self._session.viewer.add_image(data, visible=self.visible.isChecked(), **keywords)
         added.colorbar.visible = True
+        self._follow(added)
 
     def _update(self, layer: "Image", shown: ShownPrediction) -> None:
         values, keywords, _ = attention_layer(shown.prediction, kind=self.chosen)
@@ -102,10 +107,31 @@ class OverlayBox(QWidget):
             setattr(layer, name, keywords[name])
         layer.visible = self.visible.isChecked()
 
-    def _apply(self) -> None:
+    def _follow(self, layer: "Image") -> None:
+        if self._followed is None or self._followed() is not layer:
+            self._followed = ref(layer)
+            listen(layer.events.opacity, self._show_state)
+            listen(layer.events.visible, self._show_state)
+            self._show_state()
+
+    def _show_state(self, _event: object = None) -> None:
+        """Show the layer's opacity, and whether the user hid it; while there is no output, it is hidden in any case."""
+        layer = self.layer
+        if layer is None:
+            return
+        with QSignalBlocker(self.opacity), QSignalBlocker(self.visible):
+            self.opacity.setValue(round(100 * layer.opacity))
+            if self._session.shown is not None and self._session.revealed:
+                self.visible.setChecked(layer.visible)
+
+    def _apply_visible(self) -> None:
         layer = self.layer
         if layer is not None:
             layer.visible = self.visible.isChecked()
+
+    def _apply_opacity(self) -> None:
+        layer = self.layer
+        if layer is not None:
             layer.opacity = self.opacity.value() / 100
 
 

@@ -39,6 +39,7 @@ class Overview(QWidget):
         listen(camera.center, self.follow)
         listen(camera.zoom, self.follow)
         self.map.clicked = self._go
+        self.hide()
         self.refresh()
 
     def refresh(self) -> None:
@@ -46,11 +47,12 @@ class Overview(QWidget):
         layer = self._slides.layer
         about = layer.metadata.get(KEY, {}) if layer is not None else {}
         path = str(about.get("path", ""))
-        if path == self._path:
-            self.follow()
+        before, self._path = self._path, path
+        self.follow()
+        if path == before:
             return
-        self._path = path
         self.map.show_picture(None)
+        self.map.setToolTip("")  # it may say why another picture could not be read
         self.setVisible(bool(path))
         if path:
             start_job(
@@ -77,9 +79,10 @@ class Overview(QWidget):
                 (middle[1] - size[1] / 2) / width, (middle[0] - size[0] / 2) / height, size[1] / width, size[0] / height
             )
         )
-        if about["mpp"] is not None:
-            mpp = 1 / camera.zoom
-            self.magnification.setText(f"On screen: {mpp:.3g} um/px, about {MICRONS_AT_1X / mpp:.2g}x")
+        mpp = 1 / camera.zoom
+        known = about["mpp"] is not None
+        self.magnification.setText(f"On screen: {mpp:.3g} um/px, about {MICRONS_AT_1X / mpp:.2g}x" if known else "")
+        self.magnification.setVisible(known)
 
     def _arrived(self, path: str, pixels: NDArray[np.uint8]) -> None:
         if path == self._path:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QGridLayout, QLabel, QProgressBar, QVBoxLayout, QWidget
 
 from napari_lrmil.session.session import Session
+from napari_lrmil.state.messages import reworded
 from napari_lrmil.widgets.parts import Text, listen
 
 if TYPE_CHECKING:
@@ -85,7 +86,12 @@ def facts(prediction: "Prediction") -> list[str]:
         f"read at {prediction.patches.grid.mpp:g} um/px",
     ]
     seconds = [f"{prediction.timings['total']:.1f} s"] if "total" in prediction.timings else []
-    return [*lines, *seconds, f"Checksum of the slide: {with_short_digests(prediction.checksum)}", *prediction.notes]
+    return [
+        *lines,
+        *seconds,
+        f"Checksum of the slide: {with_short_digests(prediction.checksum)}",
+        *map(reworded, prediction.notes),
+    ]
 
 
 def with_short_digests(text: str) -> str:

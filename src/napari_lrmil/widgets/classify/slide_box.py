@@ -51,6 +51,7 @@ class SlideBox(QWidget):
         self.mpp_label = QLabel("um/px of level 0")
         self.apply = QPushButton("Set")
         self._asked_for: tuple[int, float | None] | None = None
+        self._listed: list[Image] = []
         first, second = QHBoxLayout(), QHBoxLayout()
         first.addWidget(self.layers, 1)
         first.addWidget(self.open)
@@ -67,6 +68,7 @@ class SlideBox(QWidget):
         events = session.viewer.layers.events
         listen(events.inserted, self.refresh)
         listen(events.removed, self.refresh)
+        listen(events.renamed, self.refresh)
         self.refresh()
         chosen = session.chosen
         if chosen is not None:
@@ -75,20 +77,22 @@ class SlideBox(QWidget):
     @property
     def layer(self) -> "Image | None":
         """The chosen layer."""
-        name = self.layers.currentText()
-        return next((one for one in slides_in(self._session.viewer.layers) if one.name == name), None)
+        row = self.layers.currentIndex()
+        chosen = self._listed[row] if row >= 0 else None
+        return chosen if chosen in slides_in(self._session.viewer.layers) else None
 
     def refresh(self, _event: object = None) -> None:
         """List the viewer's slides again; a new one becomes the chosen one."""
-        names = [layer.name for layer in slides_in(self._session.viewer.layers)]
-        known = [self.layers.itemText(i) for i in range(self.layers.count())]
-        if names != known:
-            new = [name for name in names if name not in known]
-            chosen = new[-1] if new else self.layers.currentText()
+        slides, before = slides_in(self._session.viewer.layers), self.layer
+        names = [layer.name for layer in slides]
+        if slides != self._listed or names != [self.layers.itemText(row) for row in range(len(names))]:
+            new = [layer for layer in slides if layer not in self._listed]
+            candidates = new or ([] if before is None else [before]) or slides
+            self._listed = slides
             with QSignalBlocker(self.layers):
                 self.layers.clear()
                 self.layers.addItems(names)
-                self.layers.setCurrentText(chosen if chosen in names else (names[-1] if names else ""))
+                self.layers.setCurrentIndex(slides.index(candidates[-1]) if candidates else -1)
         self._show_resolution()
 
     def open_file(self, path: str) -> None:

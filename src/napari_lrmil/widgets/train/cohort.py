@@ -21,7 +21,7 @@ from lrmil.steps import Step
 from napari_lrmil.jobs.worker import JobWorker, start_job
 from napari_lrmil.state.messages import explain
 from napari_lrmil.widgets.parts import Text
-from napari_lrmil.widgets.train.reading import ReadingBox
+from napari_lrmil.widgets.train.reading import ReadingBox, with_names_of_fields
 from napari_lrmil.widgets.train.table import Table
 
 PREVIEW = 50  # rows
@@ -190,7 +190,7 @@ class CohortBox(QWidget):
 
     def _refuse(self, error: Exception) -> None:
         self.checking, self.report = False, None
-        self.verdict.setText(explain(error))
+        self.verdict.setText(with_names_of_fields(explain(error)))
         self.again.show()
         self.changed.emit()
 
@@ -198,7 +198,12 @@ class CohortBox(QWidget):
         self.checking, self.report = False, checked.report
         self.verdict.setText(describe(checked))
         rows = [
-            [problem.severity, str(problem.row or ""), problem.column or "", f"{problem.message}\n{problem.hint}"]
+            [
+                problem.severity,
+                str(problem.row or ""),
+                problem.column or "",
+                with_names_of_fields(f"{problem.message}\n{problem.hint}"),
+            ]
             for problem in sorted(checked.report.problems, key=lambda problem: problem.severity)  # errors come first
         ]
         self.problems.fill(PROBLEM, rows)

@@ -14,6 +14,7 @@ from lrmil.runs.progress import EpochRecord
 COLORS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#0072B2", "#F0E442")
 MILS = ("lr_student", "teacher", "lr_undistilled")
 NAN = float("nan")
+BELOW = 6  # px below the axis of epochs: pyqtgraph lets its label hang out by 5
 FAINT = 150  # alpha, of 255, of the folds that are not being trained
 
 
@@ -68,7 +69,8 @@ def _plot(loss: str) -> pg.PlotWidget:
     plot.setLabel("bottom", "epoch")
     plot.setLabel("left", loss)
     plot.getAxis("left").enableAutoSIPrefix(enable=False)
-    plot.getAxis("left").setWidth(62)  # the same width for both plots, so that their epochs align
+    plot.getAxis("left").setWidth(80)  # the same width for both plots, so that their epochs align
+    plot.getPlotItem().layout.setContentsMargins(1, 1, 1, BELOW)
     plot.setMouseEnabled(x=False, y=False)
     plot.setMenuEnabled(False)
     menu = plot.getPlotItem().ctrlMenu  # without a parent, as pyqtgraph makes it, it would outlive the plot

@@ -19,6 +19,24 @@ FIELDS = {
 }
 
 
+SKIP_MISSING = "Skip rows whose slide is not in the folder"
+IN_THE_FORM = {
+    "--slide-column": "'Slides' under 'Columns and classes'",
+    "--case-column": "'Patients' under 'Columns and classes'",
+    "--label-column": "'Classes' under 'Columns and classes'",
+    "--positive": "'Positive class' under 'Columns and classes'",
+    "--skip-missing": f"'{SKIP_MISSING}'",
+    "--folds": "'Folds'",
+}
+
+
+def with_names_of_fields(text: str) -> str:
+    """Return a text of the library with the fields of the form in place of the options of the command line."""
+    for option, field in IN_THE_FORM.items():
+        text = text.replace(option, field)
+    return text
+
+
 class ReadingBox(QCollapsible):
     """Fields for `TableOptions`."""
 
@@ -28,7 +46,7 @@ class ReadingBox(QCollapsible):
         super().__init__("Columns and classes", parent)
         self.fields = {name: QLineEdit() for name in FIELDS}
         self._task = ""  # of an opened run
-        self.skip_missing = QCheckBox("Skip rows whose slide is not in the folder")
+        self.skip_missing = QCheckBox(SKIP_MISSING)
         inner = QWidget()
         form = QFormLayout(inner)
         form.setContentsMargins(0, 0, 0, 0)

@@ -7,6 +7,7 @@ from qtpy.QtWidgets import QProgressBar
 from lrmil.steps import Step
 from napari_lrmil.state.worklist import Entry
 
+STOPPING = "Stopping after the current batch of patches. Finished slides are kept."
 SHORT = 60  # s; shorter times are shown in seconds
 
 

@@ -13,7 +13,7 @@ from napari_lrmil.widgets.worklist.table import CHOICES
 if TYPE_CHECKING:
     from lrmil.models.bundle import Bundle
 
-HEIGHT, FIELD_WIDTH = 28, 150  # px
+HEIGHT, FIELD_WIDTH, PADDING = 28, 150, 2  # px
 MAX_NAME = 28  # characters
 
 
@@ -94,6 +94,9 @@ class WorklistTools(QWidget):
             self._flow.addWidget(part)
         for part in (self.device, self.words, self.choice):
             part.setMinimumWidth(FIELD_WIDTH)
+        self.words.setStyleSheet(
+            f"min-height: {HEIGHT - 2 * PADDING}px; padding: {PADDING}px;"
+        )  # napari's wins otherwise
 
 
 def shortened(name: str) -> str:

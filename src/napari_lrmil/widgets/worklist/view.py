@@ -6,7 +6,7 @@ from qtpy.QtWidgets import QAbstractItemView, QTableView, QWidget
 
 from napari_lrmil.widgets.worklist.table import COLUMNS, MESSAGE, SLIDE, WorklistOrder
 
-WIDTHS = (110, 92, 70, 85, 0, 100, 65, 85)  # px of the columns; the message takes the remaining width
+WIDTHS = (110, 92, 70, 108, 0, 100, 82, 112)  # px of the columns; the message takes the remaining width
 MIN_MESSAGE = 130  # px
 WIDTH = 540  # px of the table at first: the columns up to the message, and the scroll bar
 ROW_HEIGHT = 24  # px
