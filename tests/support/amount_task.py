@@ -6,6 +6,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
+import torch
 from torch import Tensor
 
 from lrmil.tasks.task import Answer, LabelProblem, Shown, Target, Validation, Wording
@@ -105,12 +106,11 @@ class Amount:
     def target(self, label: str) -> float:
         return float(label)
 
-    def loss(self, logits: Tensor, target: Target) -> Tensor:
-        assert isinstance(target, float)
-        return (logits[0] - (target - self.mean)).square()
+    def loss(self, logits: Tensor, targets: Sequence[Target]) -> Tensor:
+        return (logits[:, 0] - (torch.tensor(targets, device=logits.device) - self.mean)).square()
 
     def distillation(self, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-        return ((student - teacher) / temperature).square().sum()
+        return ((student - teacher) / temperature).square().sum(-1)
 
     def values(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
         return logits.astype(float) + self.mean

@@ -16,9 +16,10 @@ from lrmil.features.store import read_features
 from lrmil.models.heads.abmil import ABMIL
 from lrmil.models.heads.choice import make_mil
 from lrmil.tasks.classification import Classification
-from lrmil.training.bags import Bag, TeacherOutput, student_bag
+from lrmil.training.bag_batches import pad_bags
+from lrmil.training.bags import Bag, BagStore, TeacherOutput, student_bag
 from lrmil.training.loop import Fit, FitRun
-from lrmil.training.slide_stage import train_mil
+from lrmil.training.slide_stage import slide_losses, train_mil
 from support.bags import CPU, make_bags
 from support.runs import write_bag
 
@@ -148,35 +149,38 @@ def test_the_loss_is_the_weighted_sum_of_method_7(tmp_path: Path, stage2: Stage2
         assert found[f"train_{name}"] == pytest.approx(np.mean(values), rel=1e-4) and min(values) > 0
 
 
-def test_targets_stay_with_their_patches_when_some_are_left_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def naive_gradients(mil: ABMIL, bags: Sequence[Bag], stage2: Stage2Config | None) -> tuple[float, list[Tensor]]:
+    """The loss of a step and its gradients, bag after bag."""
+    total = torch.zeros(())
+    for bag in bags:
+        output = mil(embeddings_of(bag))
+        loss = torch.nn.functional.cross_entropy(output.logits[None], torch.tensor([bag.target]))
+        if stage2 is not None:
+            assert bag.teacher_logits is not None
+            mass, attention = torch.from_numpy(masses_of(bag)), output.attention_logits
+            loss = stage2.lambda_ce * loss
+            loss += stage2.lambda_bag * losses.bag_loss(output.logits, torch.from_numpy(bag.teacher_logits))
+            loss += stage2.lambda_soft * losses.attention_loss(attention, mass)
+            loss += stage2.lambda_hard * losses.ranking_loss(attention, mass, None, stage2.fraction, stage2.k_max)
+        total = total + loss / len(bags)
+    return float(total.detach()), list(torch.autograd.grad(total, list(mil.parameters())))
+
+
+@pytest.mark.parametrize("limit", [1, 200, 1 << 26])
+@pytest.mark.parametrize("stage2", [None, Stage2Config(), Stage2Config(lambda_hard=2.0, fraction=0.4, k_max=3)])
+def test_padded_batches_teach_what_a_loop_over_bags_teaches(
+    tmp_path: Path, stage2: Stage2Config | None, limit: int
 ) -> None:
-    slides = make_bags(tmp_path)
-    seen: list[tuple[Tensor, Tensor]] = []
-
-    def spied(attention: Tensor, log_mass: Tensor, **options: float) -> Tensor:
-        seen.append((attention.detach(), log_mass))
-        return attention.sum() * 0
-
-    monkeypatch.setattr(losses, "attention_loss", spied)
-    fit = FitConfig(epochs=3, learning_rate=0.01)
-    config = MILConfig(hidden_dim=8, dropout=0.0, patch_dropout=0.6, slides_per_step=6, fit=fit)
+    slides, store = make_bags(tmp_path), BagStore(CPU)
     torch.manual_seed(0)
-    mil = make_mil(6, 2, config).eval()
-    train(slides, tmp_path / "out", config=config, stage2=WITHOUT, start=mil.state_dict())
-    masses = {float(mass): (bag, place) for bag in slides[:6] for place, mass in enumerate(masses_of(bag))}
-    kept: dict[str, set[tuple[int, ...]]] = {}
-    for step, (attention, log_mass) in enumerate(seen):
-        known = [masses[mass] for mass in log_mass.tolist() if mass > -math.inf]
-        (bag,) = {bag.slide_id: bag for bag, _ in known}.values()
-        assert len(attention) == len(log_mass) == round(0.4 * len(masses_of(bag)))
-        places = [masses_of(bag).tolist().index(mass) for mass in log_mass.tolist()]
-        assert places == sorted(places)
-        kept.setdefault(bag.slide_id, set()).add(tuple(places))
-        if step < 6:  # with the weights that the training starts from
-            whole = mil(embeddings_of(bag)).attention_logits.detach()
-            assert torch.allclose(whole[places], attention, atol=1e-6)
-    assert len(seen) == 18 and len(kept) == 6 and any(len(places) > 1 for places in kept.values())
+    mil = ABMIL(6, 2, 8, projection_dim=5)
+    terms = [slide_losses(mil, batch, TASK, stage2)["loss"] for batch in pad_bags(slides, store, limit=limit)]
+    assert len(terms) == {1: 9, 200: 4, 1 << 26: 1}[limit]
+    loss = torch.cat(terms).mean()
+    expected, gradients = naive_gradients(mil, slides, stage2)
+    assert float(loss.detach()) == pytest.approx(expected, rel=1e-5)
+    for found, naive in zip(torch.autograd.grad(loss, list(mil.parameters())), gradients, strict=True):
+        torch.testing.assert_close(found, naive, rtol=1e-4, atol=1e-6)
 
 
 def test_it_learns_and_keeps_the_best_epoch_on_validation(tmp_path: Path) -> None:

@@ -194,12 +194,12 @@ class Classification:
         """Return the position of a class."""
         return self.classes.index(label)
 
-    def loss(self, logits: "Tensor", target: Target) -> "Tensor":
-        """Return the cross-entropy () of a slide's (c,) logits."""
+    def loss(self, logits: "Tensor", targets: Sequence[Target]) -> "Tensor":
+        """Return the cross-entropy (b,) of (b, c) logits."""
         import torch  # takes seconds, and who reads tables or cards needs none of it
         from torch.nn import functional
 
-        return functional.cross_entropy(logits[None], torch.tensor([target], device=logits.device))
+        return functional.cross_entropy(logits, torch.tensor(targets, device=logits.device), reduction="none")
 
     def distillation(self, student: "Tensor", teacher: "Tensor", temperature: float) -> "Tensor":
         """Return `lrmil.losses.bag_loss`."""

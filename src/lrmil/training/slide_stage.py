@@ -12,6 +12,7 @@ from lrmil.models.heads.choice import Head, make_mil
 from lrmil.models.heads.head import MILHead, predict_bag
 from lrmil.steps import Job, Step
 from lrmil.tasks.task import Task
+from lrmil.training.bag_batches import BagBatch, keep_some, pad_bags
 from lrmil.training.bags import Bag, BagStore
 from lrmil.training.loop import Fit, FitRun, fit_steps
 
@@ -58,9 +59,8 @@ def train_mil(
     def epoch_losses(_epoch: int, generator: torch.Generator) -> Iterator[dict[str, Tensor]]:
         order = torch.randperm(len(train), generator=generator).tolist()
         for first in range(0, len(order), config.slides_per_step):
-            group = [train[i] for i in order[first : first + config.slides_per_step]]
-            terms = [_bag_losses(mil, bag, store, task, config, stage2, generator) for bag in group]
-            yield {name: torch.stack([term[name] for term in terms]).mean() for name in terms[0]}
+            batches = pad_bags([train[i] for i in order[first : first + config.slides_per_step]], store)
+            yield _step_losses(mil, batches, task, config, stage2, generator)
 
     def validate() -> dict[str, float]:
         outputs = [predict_bag(mil, store.embeddings(bag)) for bag in val]
@@ -106,27 +106,53 @@ def _moments(bags: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     return mean.float(), variance.sqrt().float()
 
 
-def _bag_losses(
+def _step_losses(
     mil: MILHead,
-    bag: Bag,
-    store: BagStore,
+    batches: Sequence[BagBatch],
     task: Task,
     config: MILConfig,
     stage2: Stage2Config | None,
     generator: torch.Generator,
 ) -> dict[str, Tensor]:
-    embeddings = store.embeddings(bag)
-    kept = _kept_patches(len(embeddings), config.patch_dropout, generator)
-    output = mil(embeddings[kept])
-    terms = {LABEL_TERM: task.loss(output.logits, bag.target)}
+    """Return the mean losses of some bags; each counts alike."""
+    kept = [keep_some(batch, config.patch_dropout, generator) for batch in batches]
+    terms = [slide_losses(mil, batch, task, stage2) for batch in kept]
+    return {name: torch.cat([of_batch[name] for of_batch in terms]).mean() for name in terms[0]}
+
+
+def slide_losses(mil: MILHead, batch: BagBatch, task: Task, stage2: Stage2Config | None) -> dict[str, Tensor]:
+    """Compute the terms of L_2 for each slide of a batch (method.md section 7).
+
+    Parameters
+    ----------
+    mil
+        The network.
+    batch
+        b bags.
+    task
+        What is predicted.
+    stage2
+        Settings of the distillation; None for the loss against the labels alone.
+
+    Returns
+    -------
+    dict
+        "loss", their weighted sum, and its terms "ce", "bag", "soft" and "hard": (b,) each.
+
+    Raises
+    ------
+    ValueError
+        If the bags lack the teacher's targets of stage 2.
+    """
+    output = mil(batch.embeddings, batch.mask.to(batch.embeddings.device))
+    terms = {LABEL_TERM: task.loss(output.logits, [bag.target for bag in batch.bags])}
     if stage2 is None:
         return {"loss": terms[LABEL_TERM], **terms}
-    if bag.teacher_logits is None or bag.log_mass is None:
-        raise ValueError(f"Expected the teacher's targets in every bag of stage 2. Got none for {bag.slide_id}.")
-    teacher_logits = torch.from_numpy(bag.teacher_logits).to(embeddings.device)
-    log_mass = torch.from_numpy(bag.log_mass).to(embeddings.device)[kept]
-    attention = output.attention_logits
-    terms["bag"] = task.distillation(output.logits, teacher_logits, stage2.bag_temperature)
+    if batch.teacher_logits is None or batch.log_mass is None:
+        names = ", ".join(bag.slide_id for bag in batch.bags)
+        raise ValueError(f"Expected the teacher's targets in every bag of stage 2. Got none among {names}.")
+    attention, log_mass = output.attention_logits, batch.log_mass
+    terms["bag"] = task.distillation(output.logits, batch.teacher_logits, stage2.bag_temperature)
     terms["soft"] = losses.attention_loss(attention, log_mass, temperature=stage2.attention_temperature)
     terms["hard"] = losses.ranking_loss(attention, log_mass, fraction=stage2.fraction, k_max=stage2.k_max)
     total = (
@@ -136,10 +162,3 @@ def _bag_losses(
         + stage2.lambda_hard * terms["hard"]
     )
     return {"loss": total, **terms}
-
-
-def _kept_patches(count: int, dropped: float, generator: torch.Generator) -> Tensor:
-    """Draw the positions of the patches to keep in this training step, at least one."""
-    if dropped == 0:
-        return torch.arange(count)
-    return torch.randperm(count, generator=generator)[: max(1, round(count * (1 - dropped)))].sort().values
