@@ -34,7 +34,7 @@ LABELS_ALONE = {"stage2.lambda_bag": 0.0, "stage2.lambda_soft": 0.0, "stage2.lam
 ABLATIONS: dict[str, dict[str, object]] = {
     "full": {},
     "stage 1 only": LABELS_ALONE,
-    "stage 2 only": {"stage1.fit.epochs": 0},
+    "stage 2 only": {"stage1.fit.steps": 0},
     "uniform weighting": {"stage1.weighting": "uniform"},
     "teacher-attention weighting": {"stage1.weighting": "teacher_attention"},
     "without L_soft": {"stage2.lambda_soft": 0.0},

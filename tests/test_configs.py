@@ -9,12 +9,9 @@ import pytest
 import tomli_w
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydantic.dataclasses import dataclass
 
 from lrmil.configs import (
-    STRICT,
     FitConfig,
-    Group,
     MILConfig,
     TrainConfig,
     from_dict,
@@ -42,6 +39,7 @@ configs = st.fixed_dictionaries(
         "stage1.layers": st.lists(st.integers(-1, 40), max_size=4, unique=True).map(tuple),
         "stage1.fit.learning_rate": positive,
         "mil.dropout": st.floats(0, 0.99),
+        "stage1.fit.steps": st.integers(0, 10**6),
         "mil.fit.epochs": st.integers(1, 10**6),
         "stage2.lambda_soft": st.floats(0, 1e6),
         "stage2.fraction": st.floats(1e-6, 0.5),
@@ -128,24 +126,6 @@ class TestOneValueOfAGroup:
     def test_a_group_made_in_python_is_taken_as_it_is(self) -> None:
         assert TrainConfig(mil=MILConfig(fit=FitConfig(epochs=2))).mil.fit == FitConfig(epochs=2)
 
-    def test_defaults_of_the_outermost_group_count(self) -> None:
-        @dataclass(frozen=True, kw_only=True, config=STRICT)
-        class Inner(Group):
-            a: int = 1
-            b: int = 2
-
-        @dataclass(frozen=True, kw_only=True, config=STRICT)
-        class Middle(Group):
-            inner: Inner = Inner(b=3)
-            c: int = 4
-
-        @dataclass(frozen=True, kw_only=True, config=STRICT)
-        class Outer(Group):
-            middle: Middle = Middle(inner=Inner(a=5, b=6), c=7)
-
-        assert Outer(middle={"inner": {"a": 8}}) == Outer(middle=Middle(inner=Inner(a=8, b=6), c=7))  # type: ignore[arg-type]
-        assert Outer(middle={"c": 8}) == Outer(middle=Middle(inner=Inner(a=5, b=6), c=8))  # type: ignore[arg-type]
-
 
 class TestRefused:
     @pytest.mark.parametrize(
@@ -182,7 +162,10 @@ class TestRefused:
             ("stage1.layers", ["first"]),
             ("stage1.layers", [0, 0]),
             ("stage1.layers", [0, -2]),
-            ("stage1.fit.epochs", -1),
+            ("stage1.fit.steps", -1),
+            ("stage1.fit.interval", 0),
+            ("stage1.fit.ema", 1.0),
+            ("mil.fit.epochs", -1),
             ("stage1.fit.learning_rate", float("inf")),
             ("mil.dropout", 1.0),
             ("mil.patch_dropout", -0.1),

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 from lrmil.cli import main
 from lrmil.cohorts.columns import TableOptions
 from lrmil.cohorts.splits import read_splits
+from lrmil.configs import StepFitConfig
 from lrmil.errors import FormatError
 from lrmil.features.slide_features import EXTRACTION_VERSION
 from lrmil.io.ownership import is_card, is_log, is_metrics, is_out_of_fold_table, is_plan, is_report, is_splits
@@ -62,7 +63,8 @@ class TestRun:
     def test_its_documents_are_read(self) -> None:
         run = FORMATS / "run-1"
         config, slides, labels = read_plan(run)
-        asked = tiny_config(folds=2, mpp_lr=4.0, mpp_hr=2.0, patch_size=32)
+        steps = {f"stage1.fit.{name}": getattr(StepFitConfig(), name) for name in ("steps", "interval")}
+        asked = tiny_config(folds=2, mpp_lr=4.0, mpp_hr=2.0, patch_size=32, **steps)  # it had epochs in stage 1
         assert (config, slides, labels) == (asked, "cohort/slides", "cohort/labels.csv")
         assert read_classes(run) == ("negative", "positive") and read_table_options(run) == TableOptions()
         folds = read_splits(run / "splits.csv")
@@ -92,7 +94,7 @@ class TestRun:
         counted = {(record.fold, record.stage): 0 for record in status.epochs}
         for record in status.epochs:
             counted[record.fold, record.stage] += 1
-            assert np.isfinite(record.metrics["train_loss"]) and "epoch" not in record.metrics
+            assert np.isfinite(record.metrics["train_loss"]) and not {"epoch", "step"} & record.metrics.keys()
         assert counted == {(fold, stage): 2 for fold in FOLDS for stage in TRAINED}
 
     def test_every_job_of_its_log_is_understood(self, run: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lrmil.configs import FitConfig, Stage1Config
+from lrmil.configs import Stage1Config, StepFitConfig
 from lrmil.errors import SlideError
 from lrmil.losses import layer_loss, region_loss
 from lrmil.models.encoders.loading import EncoderOutput, encoder_hash
@@ -17,7 +17,7 @@ from lrmil.training import patch_stage
 from lrmil.training.loop import Fit, FitRun
 from lrmil.training.pair_loading import PairedBatch, draw_patches, load_pairs
 from lrmil.training.pairs import PairedSlide
-from lrmil.training.patch_stage import Student, stage1_losses, train_student
+from lrmil.training.patch_stage import SMOOTHING, Student, stage1_losses, train_student
 from support.numbered_patches import numbered_batch
 from support.runs import tiny_encoder, write_bag
 
@@ -52,7 +52,7 @@ def train(
     return fit, fit.history
 
 
-FIT = FitConfig(epochs=3, learning_rate=2e-3, patience=3)
+FIT = StepFitConfig(steps=9, interval=3, learning_rate=2e-3, patience=3, ema=0.5)
 CONFIG = Stage1Config(patches_per_epoch=48, validation_patches=24, fit=FIT)
 
 
@@ -62,13 +62,15 @@ class TestTraining:
         self, pairs: list[PairedSlide], tmp_path: Path, changes: dict[str, object]
     ) -> None:
         config = replace(CONFIG, **changes)  # type: ignore[arg-type]
-        still = replace(config, fit=replace(FIT, epochs=1, learning_rate=1e-12))
+        still = replace(config, fit=replace(FIT, steps=3, learning_rate=1e-12))
         start = train(pairs, tmp_path / "none", still, seed=1)[1][0]  # a start that knows nothing of the teacher
         fit, history = train(pairs, tmp_path / "some", config, seed=1)
         assert min(row["val_loss"] for row in history) < 0.9 * start["val_loss"]
         assert max(row["val_cosine"] for row in history) > start["val_cosine"]
         best = max(history, key=lambda row: row["val_score"])
-        assert all(row["val_score"] == pytest.approx(-row["val_loss"]) for row in history)
+        losses = [row["val_loss"] for row in history]
+        assert history[1]["val_score"] == pytest.approx(-(SMOOTHING * losses[0] + (1 - SMOOTHING) * losses[1]))
+        assert [row["step"] for row in history] == [3, 6, 9]
         assert isinstance(fit.module, Student) and not fit.module.encoder.training
         held = draw_patches(pairs[4:6], 24, torch.Generator().manual_seed(1))
         with torch.inference_mode():
@@ -80,7 +82,7 @@ class TestTraining:
         assert loss == pytest.approx(best["val_loss"], rel=1e-4)
 
     def test_equal_seeds_give_equal_weights(self, pairs: list[PairedSlide], tmp_path: Path) -> None:
-        config = replace(CONFIG, fit=replace(FIT, epochs=1))
+        config = replace(CONFIG, fit=replace(FIT, steps=3))
         one, other, third = (
             train(pairs, tmp_path / name, config, seed=seed)[0].module.state_dict()
             for name, seed in (("a", 0), ("b", 0), ("c", 1))
@@ -91,7 +93,7 @@ class TestTraining:
     def test_a_student_of_another_kind_gets_a_projector_and_maps(
         self, pairs: list[PairedSlide], tmp_path: Path
     ) -> None:
-        config = replace(CONFIG, fit=replace(FIT, epochs=1))
+        config = replace(CONFIG, fit=replace(FIT, steps=3))
         fit, _ = train(pairs, tmp_path, config, "test_convnext", projected_dim=96)
         assert isinstance(fit.module, Student) and fit.module.encoder.dim == 96
         kinds = [type(module).__name__ for module in fit.module.block_maps]
@@ -151,5 +153,5 @@ def test_blocks_and_targets_are_paired_by_number(
         return real(student, batch, config, device)
 
     monkeypatch.setattr(patch_stage, "stage1_losses", spied)
-    train(pairs, tmp_path, replace(CONFIG, layers=(-1, 0), fit=replace(FIT, epochs=1)))
+    train(pairs, tmp_path, replace(CONFIG, layers=(-1, 0), fit=replace(FIT, steps=3)))
     assert set(asked) == {(0, -1)}

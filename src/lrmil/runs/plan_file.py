@@ -63,7 +63,7 @@ def read_plan(folder: Path) -> tuple[TrainConfig, str, str]:
     """
     document = _read(folder)
     try:
-        settings = from_dict(document["settings"])  # type: ignore[arg-type]
+        settings = from_dict(_translated(document["settings"]))  # type: ignore[arg-type]
     except (OverflowError, RecursionError) as error:
         raise FormatError(f"The settings in {folder / 'plan.toml'} cannot be read: {error}.") from error
     return settings, str(document["slides"]), str(document["labels"])
@@ -90,6 +90,19 @@ def read_classes(folder: Path) -> tuple[str, ...]:
     """
     found = _read(folder).get("classes")
     return tuple(map(str, found)) if isinstance(found, list) else ()
+
+
+def _translated(settings: dict[str, object]) -> dict[str, object]:
+    """Return settings of this version for those of an earlier one.
+
+    Stage 1 was trained for a number of epochs, which is no number of steps: the budget is then this version's, unless
+    there were none.
+    """
+    match settings:
+        case {"stage1": {"fit": {"epochs": epochs, **fit} as stated, **stage1}, **rest} if "steps" not in stated:
+            kept = {name: value for name, value in fit.items() if name != "patience"}  # it was of epochs, too
+            return {**rest, "stage1": {**stage1, "fit": kept if epochs else {**kept, "steps": 0}}}
+    return settings
 
 
 def _read(folder: Path) -> dict[str, object]:

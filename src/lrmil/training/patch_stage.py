@@ -6,6 +6,7 @@ method.md section 5; arXiv 2606.06864.
 import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +20,11 @@ from lrmil.models.devices import mixed_precision
 from lrmil.models.encoders.loading import Encoder, as_input
 from lrmil.steps import Job, Step
 from lrmil.training.augmentation import augment, draw_changes
-from lrmil.training.loop import Fit, FitRun, fit_steps
-from lrmil.training.pair_loading import SLIDES_TOGETHER, Chosen, PairedBatch, count_batches, draw_patches, load_pairs
-from lrmil.training.pairs import PairedSlide, block_order, region_samples
+from lrmil.training.loop import Budget, Fit, FitRun, fit_steps
+from lrmil.training.pair_loading import SLIDES_TOGETHER, Chosen, PairedBatch, draw_patches, load_pairs
+from lrmil.training.pairs import PairedSlide, block_order, count_regions, region_samples
+
+SMOOTHING = 0.5  # share of the validations before in the smoothed validation loss
 
 
 class Student(nn.Module):
@@ -85,7 +88,7 @@ def train_student(
         What the student starts from; it is not changed. Its output dimension must equal that of the HR features; a
         projector can provide it.
     train, val
-        Slides to learn from, and slides on which the best epoch is selected (lowest loss).
+        Slides to learn from, and slides on which the step to stop at is selected (lowest smoothed loss).
     run
         Seed, checkpoint, key and device; see `fit_steps`.
     config
@@ -106,11 +109,12 @@ def train_student(
     config = replace(config, layers=tuple(sorted(config.layers, key=block_order)))
     student = _start_student(encoder, train, run, config)
     held = draw_patches(val, config.validation_patches, torch.Generator().manual_seed(run.seed))
-    steps_per_epoch = _count_steps(train, held, config, run.seed)
+    _require_patches(train, held)
+    fit = config.fit
 
-    def epoch_losses(_epoch: int, generator: torch.Generator) -> Iterator[dict[str, Tensor]]:
-        chosen = draw_patches(train, config.patches_per_epoch, generator)
-        for batch in load_pairs(chosen, batch_size=config.batch_size, threads=threads, generator=generator):
+    def interval_losses(interval: int, generator: torch.Generator) -> Iterator[dict[str, Tensor]]:
+        steps = min(fit.interval, fit.steps - interval * fit.interval)
+        for batch in islice(_batches(train, config, threads, generator), steps):
             augmented = augment(batch, draw_changes(len(batch.pixels), generator)) if config.augment else batch
             yield stage1_losses(student, augmented, config, run.device)
 
@@ -122,10 +126,11 @@ def train_student(
         job,
         student,
         run,
-        epoch_losses=epoch_losses,
-        steps_per_epoch=steps_per_epoch,
+        epoch_losses=interval_losses,
+        budget=Budget(-(-fit.steps // fit.interval), fit.steps),
         validate=validate,
-        config=config.fit,
+        config=fit,
+        smoothing=SMOOTHING,
     )
 
 
@@ -169,16 +174,26 @@ def _inverse_deviation(values: Tensor) -> Tensor:
     return 1.0 / deviation.clamp(min=0.1 * float(deviation.mean()) + 1e-8)
 
 
-def _count_steps(train: Sequence[PairedSlide], held: Sequence[Chosen], config: Stage1Config, seed: int) -> int:
-    """Return the optimisation steps of an epoch; require patches to train on and to validate on."""
-    nominal = draw_patches(train, config.patches_per_epoch, torch.Generator().manual_seed(seed))
-    steps = count_batches(nominal, config.batch_size)
-    if not steps or not count_batches(held, config.batch_size):
+def _require_patches(train: Sequence[PairedSlide], held: Sequence[Chosen]) -> None:
+    if not any(map(count_regions, train)) or not any(len(item.rows) for item in held):
         raise SlideError(
             "The training slides or the validation slides have no LR patch with a covered HR patch. "
             "Lower min_tissue_hr, or check that the slides reach the HR resolution."
         )
-    return steps
+
+
+def _batches(
+    train: Sequence[PairedSlide], config: Stage1Config, threads: int, generator: torch.Generator
+) -> Iterator[PairedBatch]:
+    """Yield batches of one pass over the training slides after the other, without an end."""
+    while True:
+        chosen = draw_patches(train, config.patches_per_epoch, generator)
+        batches = load_pairs(chosen, batch_size=config.batch_size, threads=threads, generator=generator)
+        first = next(batches, None)
+        if first is None:
+            raise SlideError("No LR patch of the training slides can be read any more. Check the slides, then rerun.")
+        yield first
+        yield from batches
 
 
 def stage1_losses(

@@ -14,7 +14,7 @@ from lrmil.steps import Job, Step
 from lrmil.tasks.task import Task
 from lrmil.training.bag_batches import BagBatch, keep_some, pad_bags
 from lrmil.training.bags import Bag, BagStore
-from lrmil.training.loop import Fit, FitRun, fit_steps
+from lrmil.training.loop import Budget, Fit, FitRun, fit_steps
 
 LABEL_TERM = "ce"  # the loss against the label in history.json, whatever the task
 
@@ -67,12 +67,13 @@ def train_mil(
         values = np.stack([task.values(output.logits) for output in outputs])
         return task.validate([bag.target for bag in val], values)._asdict()
 
+    epochs = config.fit.epochs
     yield from fit_steps(
         job,
         mil,
         run,
         epoch_losses=epoch_losses,
-        steps_per_epoch=-(-len(train) // config.slides_per_step),
+        budget=Budget(epochs, epochs * -(-len(train) // config.slides_per_step)),
         validate=validate,
         config=config.fit,
     )
