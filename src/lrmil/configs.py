@@ -10,6 +10,8 @@ from pydantic.dataclasses import dataclass
 from lrmil.config_groups import STRICT, Count, Fraction, Group, NonNegative, Positive, merged
 from lrmil.errors import ConfigError
 
+HeadName = Literal["abmil"]
+
 
 def _require_layers(layers: tuple[int, ...]) -> tuple[int, ...]:
     if len(set(layers)) < len(layers) or any(layer < -1 for layer in layers):
@@ -103,6 +105,8 @@ class Stage1Config(Group):
 class MILConfig(Group):
     """The attention MIL that teacher, baseline and student share (method.md section 6)."""
 
+    head: HeadName = "abmil"
+    """How the patches of a slide become one output: "abmil" is attention."""
     gated: bool = True
     """Gated attention; false is plain attention."""
     hidden_dim: Count = 128

@@ -19,6 +19,7 @@ from lrmil.models import bundle as bundle_module
 from lrmil.models.bundle import Bundle, load_bundle, save_bundle
 from lrmil.models.card import FORMAT, read_model_card
 from lrmil.models.encoders.loading import encoder_hash
+from lrmil.models.heads.choice import make_mil
 from lrmil.models.heads.head import predict_bag
 from support.models import rewrite
 from support.paths import FORMATS
@@ -76,6 +77,37 @@ def test_what_is_loaded_predicts_the_same(tmp_path: Path) -> None:
     assert again.sha256 == hashing.sha256_file(tmp_path / "model/bundle.json")
     save_bundle(tmp_path / "second", again)
     assert (tmp_path / "second/bundle.json").read_bytes() == (tmp_path / "model/bundle.json").read_bytes()
+
+
+def test_an_ensemble_is_loaded_with_its_members(tmp_path: Path) -> None:
+    single = tiny_bundle()
+    mil = make_mil(single.encoder.dim, 2, single.mil_config, seeds=3).eval()
+    bundle = replace(single, mil=mil)
+    save_bundle(tmp_path / "model", bundle)
+    document = json.loads((tmp_path / "model/bundle.json").read_text())
+    assert (document["head"], document["members"]) == ("ensemble", {"head": "abmil", "count": 3})
+    again = load_bundle(tmp_path / "model")
+    assert probabilities(again) == probabilities(bundle) != probabilities(single)
+    save_bundle(tmp_path / "second", again)
+    assert (tmp_path / "second/bundle.json").read_bytes() == (tmp_path / "model/bundle.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"head": "unheard of"},
+        {"head": ["abmil"]},
+        {"head": "ensemble"},
+        {"members": {"head": "abmil", "count": 2}},
+        {"head": "ensemble", "members": {"head": "unheard of", "count": 2}},
+        {"head": "ensemble", "members": {"head": "abmil", "count": 10**9}},
+    ],
+    ids=str,
+)
+def test_an_unknown_head_is_refused_by_its_name(model: Path, change: dict[str, object]) -> None:
+    rewrite(model, lambda document: document.update(change))
+    with pytest.raises(FormatError, match="MIL head"):
+        load_bundle(model)
 
 
 def test_the_folder_holds_json_and_safetensors(saved: Path) -> None:

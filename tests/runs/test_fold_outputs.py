@@ -44,10 +44,29 @@ def test_what_was_saved_is_read(saved: Path, mil: MILHead, earlier: bool) -> Non
     assert all(torch.equal(value, mil.state_dict()[name]) for name, value in read.state_dict().items())
 
 
+def test_an_ensemble_is_read_with_its_members(tmp_path: Path) -> None:
+    mil = make_mil(5, 3, CONFIG, seeds=3)
+    save_mil(tmp_path, mil)
+    stated = json.loads((tmp_path / HEAD).read_text())
+    assert stated == {"head": "ensemble", "members": {"head": "abmil", "count": 3}, "in_dim": 5, "outputs": 3}
+    read = load_mil(tmp_path, CONFIG)
+    assert read.name == "ensemble"
+    assert all(torch.equal(value, mil.state_dict()[name]) for name, value in read.state_dict().items())
+    (tmp_path / HEAD).write_text(json.dumps({**stated, "members": {"head": "abmil", "count": 2}}))
+    with pytest.raises(FormatError, match="fit the network"):
+        load_mil(tmp_path, CONFIG)
+
+
 @pytest.mark.parametrize(
     "change",
     [
-        {"head": "transmil"},
+        {"head": "unheard of"},
+        {"head": "ensemble"},
+        {"members": {"head": "abmil", "count": 2}},
+        {"head": "ensemble", "members": {"head": "ensemble", "count": 2}},
+        {"head": "ensemble", "members": {"head": "abmil", "count": 1}},
+        {"head": "ensemble", "members": {"head": "abmil", "count": 10**9}},
+        {"head": "ensemble", "members": {"head": "abmil"}},
         {"in_dim": 0},
         {"in_dim": 6.0},
         {"in_dim": True},

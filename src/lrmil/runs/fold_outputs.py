@@ -18,7 +18,7 @@ from lrmil.io import atomic
 from lrmil.io.documents import read_json_document
 from lrmil.io.tensors import load_into, load_tensors, save_tensors
 from lrmil.models.finite import require_finite
-from lrmil.models.heads.choice import HeadCard, card_in, make_mil
+from lrmil.models.heads.choice import HeadCard, card_in, kind_of, make_stated
 from lrmil.models.heads.head import MILHead
 from lrmil.training.bags import TeacherOutput
 
@@ -48,7 +48,7 @@ def save_mil(folder: Path, mil: MILHead) -> None:
         The MIL.
     """
     save_tensors(folder / WEIGHTS, mil.state_dict())
-    atomic.write_json(folder / HEAD, {"head": mil.name, "in_dim": mil.in_dim, "outputs": mil.outputs})
+    atomic.write_json(folder / HEAD, {**kind_of(mil), "in_dim": mil.in_dim, "outputs": mil.outputs})
 
 
 def load_mil(folder: Path, config: MILConfig) -> MILHead:
@@ -70,7 +70,7 @@ def load_mil(folder: Path, config: MILConfig) -> MILHead:
     tensors = load_tensors(path)
     stated = os.path.lexists(folder / HEAD)
     card = card_in(read_json_document(folder / HEAD)) if stated else _earlier_card(tensors)
-    build = partial(make_mil, card.in_dim, card.outputs, config, card.head)
+    build = partial(make_stated, card.in_dim, card.outputs, config, card)
     with torch.device("meta"):  # allocate nothing before the stated sizes are those of the weights
         expected = {name: value.shape for name, value in build().state_dict().items()}
     if expected != {name: value.shape for name, value in tensors.items()}:
