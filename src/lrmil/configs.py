@@ -2,21 +2,29 @@
 
 import tomllib
 from dataclasses import asdict
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
 from lrmil.config_groups import STRICT, Count, Fraction, Group, NonNegative, Positive, merged
 from lrmil.errors import ConfigError
 
 HeadName = Literal["abmil"]
+Teacher = Literal["region", "patch"]
+MAX_INNER_FOLDS = 10
 
 
 def _require_layers(layers: tuple[int, ...]) -> tuple[int, ...]:
     if len(set(layers)) < len(layers) or any(layer < -1 for layer in layers):
         raise ValueError("list each block once, counted from 0, or -1 for the final feature map")
     return layers
+
+
+def _require_inner_folds(count: int) -> int:
+    if count == 1:
+        raise ValueError("pass 0 for the teacher's outputs on its own training slides, or 2 folds or more")
+    return count
 
 
 def _require_patch_size(size: int) -> int:
@@ -119,9 +127,14 @@ class MILConfig(Group):
     """Fraction of the embedding's values set to 0 in training."""
     patch_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """Fraction of a bag's patches omitted at each training step."""
+    seeds: Annotated[int, Field(ge=1, le=100)] = 5
+    """Members of an ensemble that differ in their seed; they are trained together, and their mean answers."""
+    select_from: Annotated[int, Field(ge=0)] = 20
+    """Validation cases of each class that are needed to select the epoch by validation; with fewer, the MIL learns from
+    training and validation slides for all epochs."""
     slides_per_step: Count = 8
     """Bags per update of the weights."""
-    fit: FitConfig = FitConfig(learning_rate=2e-3, patience=20)
+    fit: FitConfig = FitConfig(epochs=40, learning_rate=2e-3, ema=0.99, patience=20)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -146,6 +159,9 @@ class Stage2Config(Group):
     """Maximum number of patches at each end of the ranking loss."""
     warm_start: bool = False
     """Start from the weights of the teacher MIL."""
+    inner_folds: Annotated[int, Field(ge=0, le=MAX_INNER_FOLDS), AfterValidator(_require_inner_folds)] = 4
+    """Folds of the training and validation cases; teachers of the others give the outputs that the student learns from.
+    0 takes the outputs of the teacher on its own training slides, as the paper does."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -160,6 +176,9 @@ class TrainConfig(Group):
     """Load the encoder's weights; false draws random weights with `seed`, for demonstrations and tests."""
     embedding: Literal["pooled", "cls", "mean", "cls+mean"] = "pooled"
     """Embedding of a patch from the encoder's tokens; "pooled" is the model's own."""
+    teacher: Teacher = "region"
+    """What the teacher MIL attends to: "region" is the mean of the HR embeddings in each LR patch, "patch" each HR
+    patch."""
     mpp_hr: Positive = 0.5
     """Resolution of the HR patches, um/px."""
     mpp_lr: Positive = 2.0
@@ -187,6 +206,15 @@ class TrainConfig(Group):
     stage1: Stage1Config = Stage1Config()
     mil: MILConfig = MILConfig()
     stage2: Stage2Config = Stage2Config()
+
+    @model_validator(mode="after")
+    def _require_patches_for_attention(self) -> Self:
+        if self.stage1.weighting == "teacher_attention" and self.teacher == "region":
+            raise ValueError(
+                'stage1.weighting = "teacher_attention" needs a teacher that attends to each HR patch; set teacher = "patch", '
+                'or stage1.weighting = "uniform"'
+            )
+        return self
 
 
 def from_dict(values: dict[str, object]) -> TrainConfig:

@@ -24,7 +24,7 @@ from support.bags import CPU, make_bags
 from support.runs import write_bag
 
 TASK = Classification(("no", "yes"))
-CONFIG = MILConfig(hidden_dim=8, slides_per_step=3, fit=FitConfig(epochs=4, learning_rate=0.02))
+CONFIG = MILConfig(hidden_dim=8, seeds=1, slides_per_step=3, fit=FitConfig(epochs=4, learning_rate=0.02))
 WITHOUT = Stage2Config(lambda_bag=0.0, lambda_soft=0.0, lambda_hard=0.0)
 
 
@@ -135,7 +135,12 @@ def test_the_loss_is_the_weighted_sum_of_method_7(tmp_path: Path, stage2: Stage2
     """The losses of the first step are those of the weights it starts from, slides counting alike."""
     slides = make_bags(tmp_path)
     config = MILConfig(
-        hidden_dim=8, dropout=0.0, patch_dropout=0.0, slides_per_step=6, fit=FitConfig(epochs=1, learning_rate=0.01)
+        hidden_dim=8,
+        seeds=1,
+        dropout=0.0,
+        patch_dropout=0.0,
+        slides_per_step=6,
+        fit=FitConfig(epochs=1, learning_rate=0.01),
     )
     torch.manual_seed(0)
     mil = make_mil(6, 2, config).eval()

@@ -21,8 +21,9 @@ MAX_FOLDS = 10_000
 FOLD = re.compile(r"fold-\w[\w.-]*|final")
 SPLIT_COLUMNS = ("fold", "slide_id", "case_id", "label", "part")
 PARTS = ("train", "val", "test")
-FOLDERS = ("shared", "shared/hr", "shared/lr", "model", "model/encoder")
-FOLD_FOLDERS = ("teacher", "evidence", "lr_encoder", "lr", "lr_student", "lr_undistilled", "outputs")
+FOLDERS = ("shared", "shared/hr", "shared/lr", "shared/regions", "model", "model/encoder")
+INNER_FOLDERS = tuple(f"{name}.inner-{number}" for name in ("teacher", "lr_undistilled") for number in range(10))
+FOLD_FOLDERS = ("teacher", "evidence", "lr_encoder", "lr", "lr_student", "lr_undistilled", "outputs", *INNER_FOLDERS)
 
 
 def read_toml_document(path: Path) -> dict[str, Any]:

@@ -52,8 +52,9 @@ class LossLine(NamedTuple):
     fold: str
     train: Sequence[float]
     validation: Sequence[float]
+    """Empty if no epoch was selected."""
     best_epoch: int
-    """0 if nothing was trained."""
+    """The epoch that was kept; 0 if nothing was trained."""
 
 
 def roc_svg(title: str, lines: Sequence[RocLine]) -> str:
@@ -166,12 +167,14 @@ def _losses(axes: Axes, title: str, lines: Sequence[LossLine]) -> None:
     for number, line in enumerate(lines):
         epochs = range(1, len(line.train) + 1)
         dot = "." if len(line.train) == 1 else None
-        names = ["training", "validation", "best epoch"] if number == 0 else ["", "", ""]
+        names = ["training", "validation", "kept epoch"] if number == 0 else ["", "", ""]
         train, validation = _drawable(line.train), _drawable(line.validation)
         axes.plot(epochs, train, color=TRAIN, linestyle=(0, (5, 2)), linewidth=width, label=names[0], marker=dot)
-        axes.plot(epochs, validation, color=VALIDATION, linewidth=width, label=names[1], marker=dot)
-        best = validation[line.best_epoch - 1]
-        axes.plot([line.best_epoch], [best], "o", color=VALIDATION, markerfacecolor="white", label=names[2])
+        if validation:
+            axes.plot(epochs, validation, color=VALIDATION, linewidth=width, label=names[1], marker=dot)
+        kept, color = (validation, VALIDATION) if validation else (train, TRAIN)
+        best = [line.best_epoch], [kept[line.best_epoch - 1]]
+        axes.plot(*best, "o", color=color, markerfacecolor="white", label=names[2])
     axes.set_title(title, fontsize=10)
     axes.set_xlabel("epoch")
     axes.set_ylabel("loss")

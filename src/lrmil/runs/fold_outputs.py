@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from lrmil.configs import MILConfig
@@ -19,11 +21,12 @@ from lrmil.io.documents import read_json_document
 from lrmil.io.tensors import load_into, load_tensors, save_tensors
 from lrmil.models.finite import require_finite
 from lrmil.models.heads.choice import HeadCard, card_in, kind_of, make_stated
-from lrmil.models.heads.head import MILHead
+from lrmil.models.heads.head import BagOutput, MILHead
 from lrmil.training.bags import TeacherOutput
 
 WEIGHTS = "mil.safetensors"
 HEAD = "head.json"
+EVIDENCE = "evidence.json"
 
 
 class SlideOutput(NamedTuple):
@@ -35,6 +38,26 @@ class SlideOutput(NamedTuple):
     """(c,) outputs of the network."""
     attention_logits: NDArray[np.float32]
     """(n,) one for each patch."""
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
+class Evidence:
+    """Where the teacher's outputs for stage 2 come from, and whether stage 2 learns from them."""
+
+    inner_folds: int = 0
+    """Number of inner folds; with 0, the outputs are those of the teacher on its own training slides."""
+    reason: str = ""
+    """Why there are fewer inner folds than asked for."""
+    teacher: float | None = None
+    """Score of the teacher on the slides of inner folds that it was not trained on; None where it is not defined."""
+    baseline: float | None = None
+    """The same of the undistilled baseline."""
+    used: bool = True
+    """False if the teacher is below the baseline: stage 2 then learns from labels alone."""
+
+    def to_dict(self) -> dict[str, object]:
+        """Return it JSON-ready."""
+        return asdict(self)
 
 
 def save_mil(folder: Path, mil: MILHead) -> None:
@@ -88,6 +111,20 @@ def _earlier_card(tensors: Mapping[str, Tensor]) -> HeadCard:
     return HeadCard(in_dim=max(1, dims[0]), outputs=max(1, dims[1]))
 
 
+def tensors_of(name: str, output: BagOutput) -> dict[str, Tensor]:
+    """Return what files keep of an output, named by its slide.
+
+    Parameters
+    ----------
+    name
+        Name before the slash: the slide, or arm and slide.
+    output
+        Logits and attention logits.
+    """
+    logits = {"logits": output.logits, "attention_logits": output.attention_logits}
+    return {f"{name}/{kind}": torch.from_numpy(values) for kind, values in logits.items()}
+
+
 def read_outputs(folder: Path) -> dict[str, dict[str, SlideOutput]]:
     """Read the outputs of a fold: arm -> slide id -> output on the test slides.
 
@@ -135,6 +172,31 @@ def read_history(folder: Path) -> list[dict[str, float]]:
         return TypeAdapter(list[dict[str, float]]).validate_python(read_json_document(folder / "history.json"))
     except ValidationError as error:
         raise FormatError(f"{folder / 'history.json'} does not contain the metrics of every epoch.") from error
+
+
+def read_evidence(folder: Path) -> Evidence:
+    """Read where the teacher's outputs of a fold come from; in folds of earlier versions from its training slides.
+
+    Parameters
+    ----------
+    folder
+        Folder of the fold.
+
+    Raises
+    ------
+    FormatError
+        If it is damaged.
+    """
+    path = folder / "evidence" / EVIDENCE
+    if not os.path.lexists(path):
+        return Evidence()
+    try:
+        return TypeAdapter(Evidence).validate_python(read_json_document(path))
+    except ValidationError as error:
+        raise FormatError(
+            f"{path} does not state where the teacher's outputs come from. Delete the folder 'evidence' that contains "
+            "it, then rerun the same command."
+        ) from error
 
 
 def read_teacher_outputs(folder: Path) -> dict[str, TeacherOutput]:

@@ -4,11 +4,12 @@ import copy
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Never
+from typing import Literal, NamedTuple, Never
 
 import torch
 from torch import nn
 
+from lrmil.cohorts.inner_folds import count_cases
 from lrmil.cohorts.splits import Fold
 from lrmil.configs import TrainConfig
 from lrmil.io import atomic, hashing
@@ -16,13 +17,14 @@ from lrmil.io.ownership import is_checkpoint
 from lrmil.io.tensors import load_into, load_tensors
 from lrmil.models.encoders.loading import Encoder
 from lrmil.patches.plan import PatchPlan
-from lrmil.runs.arms import features_of, mil_folder
+from lrmil.runs.arms import encoded_of, features_of, mil_folder
 from lrmil.runs.artefacts import changed_inputs, committing, is_committed
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step, relay
 from lrmil.tasks.task import Target, Task
 from lrmil.training.loop import Fit, FitRun
 
+Schedule = Literal["selected", "fixed"]
 INPUTS = {
     "task": "what is predicted",
     "mil": "settings of the MIL",
@@ -35,6 +37,8 @@ INPUTS = {
     "slides": "slides or their features",
     "teacher": "teacher",
     "evidence": "teacher's outputs",
+    "schedule": "whether validation selects the epoch",
+    "inner_folds": "inner folds",
     "models": "trained models",
 }
 
@@ -51,6 +55,8 @@ class FoldTask:
         Slide ids to train, validate and test on.
     sources, labels
         Slide id -> where the slide is, and slide id -> its label as the loss needs it.
+    cases, strata
+        Slide id -> its case, and slide id -> the group in which it counts (`lrmil.tasks.task.Task.stratum`).
     predicts
         What is predicted.
     student_start
@@ -65,6 +71,8 @@ class FoldTask:
     fold: Fold
     sources: Mapping[str, SlideSource]
     labels: Mapping[str, Target]
+    cases: Mapping[str, str]
+    strata: Mapping[str, str]
     predicts: Task
     student_start: Encoder
     plan: PatchPlan
@@ -82,7 +90,7 @@ class FoldTask:
         return self.fold.train + self.fold.val + self.fold.test
 
     def features(self, arm: str, slide_id: str) -> Path:
-        """Return the path of the features of a slide that an arm reads.
+        """Return the path of the features of a slide whose patches an arm attends to.
 
         Parameters
         ----------
@@ -91,7 +99,29 @@ class FoldTask:
         slide_id
             The slide.
         """
-        return features_of(self.run, self.fold.name, slide_id, arm)
+        return features_of(self.run, self.fold.name, slide_id, arm, teacher=self.config.teacher)
+
+    def encoded(self, arm: str, slide_id: str) -> Path:
+        """Return the path of the features that an encoder made of a slide for an arm.
+
+        Parameters
+        ----------
+        arm, slide_id
+            As in `features`.
+        """
+        return encoded_of(self.run, self.fold.name, slide_id, arm)
+
+    @property
+    def attended(self) -> int:
+        """How many of what the teacher attends to lie along a side of an LR patch."""
+        return 1 if self.config.teacher == "region" else self.plan.children
+
+    @property
+    def schedule(self) -> Schedule:
+        """Whether validation selects the epoch of a MIL; with few validation cases it would select by chance."""
+        counts = count_cases(self.fold.val, self.cases, self.strata)
+        fewest = min(counts.get(stratum, 0) for stratum in self.predicts.strata)
+        return "selected" if fewest >= self.config.mil.select_from else "fixed"
 
     def mil(self, arm: str) -> Path:
         """Return the folder of an arm's MIL."""

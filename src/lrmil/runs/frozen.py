@@ -12,7 +12,7 @@ from lrmil.models.devices import on_device, pick_device
 from lrmil.models.encoders.loading import Encoder, PatchEncoder, encoder_hash, load_encoder
 from lrmil.models.encoders.terms import EncoderTerms, terms_warning
 from lrmil.patches.plan import PatchPlan
-from lrmil.runs.arms import features_folder
+from lrmil.runs.arms import HR, LR
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step, relay
 
@@ -108,7 +108,7 @@ def frozen_features(
             [source for source in sources if source.slide_id not in failed],
             PatchEncoder(encoder, device, batch_size=config.batch_size, layers=layers),
             sha,
-            features_folder(out, None, "hr_teacher" if resolution == "hr" else "lr_undistilled"),
+            out / (HR if resolution == "hr" else LR),
             plan,
             resolution=resolution,
             threads=config.threads,

@@ -6,6 +6,7 @@ from pathlib import Path
 import tomli_w
 
 from lrmil.cohorts.columns import TableOptions, options_from_dict
+from lrmil.config_groups import merged
 from lrmil.configs import TrainConfig, from_dict, to_dict
 from lrmil.errors import FormatError
 from lrmil.io import atomic, hashing
@@ -14,6 +15,11 @@ from lrmil.io.ownership import is_plan
 from lrmil.tasks.task import Task
 
 FORMAT = "lrmil.run/1"
+EARLIER: dict[str, object] = {  # what plans without these settings did
+    "teacher": "patch",
+    "mil": {"seeds": 1, "select_from": 0, "fit": {"ema": 0.0}},
+    "stage2": {"inner_folds": 0},
+}
 
 
 def write_plan(
@@ -93,11 +99,12 @@ def read_classes(folder: Path) -> tuple[str, ...]:
 
 
 def _translated(settings: dict[str, object]) -> dict[str, object]:
-    """Return settings of this version for those of an earlier one.
+    """Return settings of this version for those of an earlier one, which trained as `EARLIER` states.
 
     Stage 1 was trained for a number of epochs, which is no number of steps: the budget is then this version's, unless
     there were none.
     """
+    settings = {name: merged(EARLIER.get(name), value) for name, value in {**EARLIER, **settings}.items()}
     match settings:
         case {"stage1": {"fit": {"epochs": epochs, **fit} as stated, **stage1}, **rest} if "steps" not in stated:
             kept = {name: value for name, value in fit.items() if name != "patience"}  # it was of epochs, too

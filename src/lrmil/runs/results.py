@@ -18,7 +18,7 @@ from lrmil.io.safe_csv import csv_text
 from lrmil.models.bundle import Bundle, load_bundle
 from lrmil.runs.arms import ARMS
 from lrmil.runs.earlier import write_model
-from lrmil.runs.fold_outputs import load_mil, read_outputs
+from lrmil.runs.fold_outputs import load_mil, read_evidence, read_outputs
 from lrmil.runs.fold_task import FoldTask, load_lr_encoder
 from lrmil.runs.plan_file import settings_hash
 from lrmil.tasks.task import columns
@@ -83,7 +83,8 @@ def figures_of(out: Path, cohort: Cohort, folds: Sequence[Fold], tasks: Sequence
     Returns
     -------
     dict
-        JSON-ready: classes, the metrics of each arm, and gap_recovered.
+        JSON-ready: classes, the metrics of each arm, gap_recovered, and of each fold where the teacher's outputs for
+        stage 2 come from and whether they were used.
 
     Raises
     ------
@@ -107,6 +108,7 @@ def figures_of(out: Path, cohort: Cohort, folds: Sequence[Fold], tasks: Sequence
         }
         scores[arm] = task.score(targets, values)
         figures[arm] = {**summary, f"{task.score_name}_by_fold": per_fold, **_cost(arm, folds, tasks)}
+    figures["evidence"] = {task.fold.name: read_evidence(task.folder).to_dict() for task in tasks}
     figures["gap_recovered"] = gap_recovered(scores["hr_teacher"], scores["lr_undistilled"], scores["lr_student"])
     return figures
 
@@ -129,7 +131,7 @@ def _cost(arm: str, folds: Sequence[Fold], tasks: Sequence[FoldTask]) -> dict[st
     cards, task_of = [], {task.fold.name: task for task in tasks}
     for fold in folds:
         task = task_of[fold.name]
-        cards += [read_card(task.features(arm, slide_id)) for slide_id in fold.test]
+        cards += [read_card(task.encoded(arm, slide_id)) for slide_id in fold.test]
     read = [card.bytes_read for card in cards if card.bytes_read is not None]
     return {
         "seconds_per_slide": float(np.mean([card.seconds for card in cards])),
@@ -220,6 +222,7 @@ def _provenance(task: FoldTask, cohort: Cohort, config: TrainConfig) -> dict[str
         "slides": len(task.fold.train),
         "cases": len({cohort.by_id[slide_id].case_id for slide_id in task.fold.train}),
         "validation_slides": len(task.fold.val),
+        "schedule": task.schedule,
         "settings": {
             **to_dict(config),
             "encoder": public_name(config.encoder),

@@ -25,7 +25,7 @@ from lrmil.io.ownership import is_metrics
 from lrmil.models.devices import pick_device
 from lrmil.models.encoders.loading import Encoder, default_size, encoder_hash
 from lrmil.patches.plan import PatchPlan
-from lrmil.runs.arms import features_of
+from lrmil.runs.arms import encoded_of
 from lrmil.runs.changes import PreviousRun, changed_slides, changes_since, read_previous_run, record_changes
 from lrmil.runs.control import run_lock, stop_requested
 from lrmil.runs.earlier import require_free_run, set_aside_results
@@ -36,6 +36,7 @@ from lrmil.runs.frozen import frozen_features, load_encoders
 from lrmil.runs.jobs import TRAIN
 from lrmil.runs.log import logged
 from lrmil.runs.plan_file import write_plan
+from lrmil.runs.regions import region_features
 from lrmil.runs.results import figures_of, write_bundle, write_predictions, write_problems
 from lrmil.runs.watch import LOG
 from lrmil.slides.inputs import Inputs, local_encoder
@@ -231,6 +232,9 @@ def _run(work: _Work) -> Generator[Step[Run], None, None]:
         out, encoders.teacher, list(work.sources.values()), work.plan, config, device=work.device
     )
     write_problems(out, problems, failed)
+    if config.teacher == "region":
+        read = [slide.slide_id for slide in cohort.slides if slide.slide_id not in failed]
+        yield from region_features(out, read, work.plan)
     folds, final = tuple(without_failed(fold, cohort, failed) for fold in folds), without_failed(final, cohort, failed)
     trained = folds if final in folds else (*folds, final)
     write_splits(out / "splits.csv", trained, cohort)
@@ -255,7 +259,7 @@ def _report_changes(
     fingerprints = {slide.slide_id: slide.fingerprint for slide in screened if slide.fingerprint}
 
     def features(slide_id: str) -> Path:
-        return features_of(work.out, None, slide_id, "lr_undistilled")
+        return encoded_of(work.out, None, slide_id, "lr_undistilled")
 
     messages = changes_since(work.previous, work.config, work.cohort, folds)
     messages += changed_slides(work.sources.values(), fingerprints, features, encoder_sha, EXTRACTION_VERSION)
@@ -279,6 +283,8 @@ def _fold_tasks(work: _Work, folds: Sequence[Fold], student_start: Encoder) -> l
             fold=fold,
             sources=sources,
             labels=cohort.targets,
+            cases={slide.slide_id: slide.case_id for slide in cohort.slides},
+            strata={slide.slide_id: cohort.task.stratum(slide.label) for slide in cohort.slides},
             predicts=cohort.task,
             student_start=student_start,
             plan=work.plan,

@@ -9,6 +9,7 @@ from torch import Tensor
 from lrmil import losses
 from lrmil.configs import MILConfig, Stage2Config
 from lrmil.models.heads.choice import Head, make_mil
+from lrmil.models.heads.ensemble import members_of
 from lrmil.models.heads.head import MILHead, predict_bag
 from lrmil.steps import Job, Step
 from lrmil.tasks.task import Task
@@ -36,7 +37,7 @@ def train_mil(
     ----------
     train, val
         Bags to learn from, and bags to select the epoch on: by `Task.validate`, of a classification by AUROC with ties
-        broken by cross-entropy.
+        broken by cross-entropy. Without bags in `val`, nothing is selected: the training takes all its epochs.
     run
         Seed, checkpoint, key and device; see `fit_steps`.
     task
@@ -51,7 +52,8 @@ def train_mil(
     Yields
     ------
     Step
-        As `fit_steps`; the last carries the trained MIL.
+        As `fit_steps`; the last carries the trained MIL: with `config.seeds` above 1 an ensemble, each member of which
+        learned from the same bags by its own loss.
     """
     store = BagStore(run.device)
     mil = _start_mil(train, store, run, task=task, config=config, start=start)
@@ -74,7 +76,7 @@ def train_mil(
         run,
         epoch_losses=epoch_losses,
         budget=Budget(epochs, epochs * -(-len(train) // config.slides_per_step)),
-        validate=validate,
+        validate=validate if val else None,
         config=config.fit,
     )
 
@@ -91,7 +93,7 @@ def _start_mil(
     """Make the network, with given weights or with seeded ones and the scale of the training patches."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
-        mil = make_mil(store.dim(train[0]), task.outputs, config)
+        mil = make_mil(store.dim(train[0]), task.outputs, config, seeds=config.seeds)
     if start is not None:
         mil.load_state_dict(start)
     elif config.standardised:
@@ -115,9 +117,12 @@ def _step_losses(
     stage2: Stage2Config | None,
     generator: torch.Generator,
 ) -> dict[str, Tensor]:
-    """Return the mean losses of some bags; each counts alike."""
-    kept = [keep_some(batch, config.patch_dropout, generator) for batch in batches]
-    terms = [slide_losses(mil, batch, task, stage2) for batch in kept]
+    """Return the mean losses of some bags; each bag counts alike, and so does each member of an ensemble."""
+    terms = [
+        slide_losses(member, keep_some(batch, config.patch_dropout, generator), task, stage2)
+        for member in members_of(mil)
+        for batch in batches
+    ]
     return {name: torch.cat([of_batch[name] for of_batch in terms]).mean() for name in terms[0]}
 
 

@@ -10,6 +10,11 @@ from torch import Tensor, nn
 from lrmil.models.heads.head import MILHead, MILOutput
 
 
+def members_of(mil: MILHead) -> tuple[MILHead, ...]:
+    """Return the members of an ensemble, or a head that is none by itself."""
+    return tuple(cast(Sequence[MILHead], mil.members)) if isinstance(mil, Ensemble) else (mil,)
+
+
 class Ensemble(nn.Module):
     """The mean of the logits, of the attention and of the embeddings of heads that differ in their seed.
 
