@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lrmil.models.heads.head import MILHead, MILOutput
+from lrmil.models.heads.inputs import hide_padding
 
 
 def members_of(mil: MILHead) -> tuple[MILHead, ...]:
@@ -52,9 +53,7 @@ class Ensemble(nn.Module):
         log_attention = torch.stack([output.attention_logits.log_softmax(-1) for output in outputs])
         if mask is not None:  # sums of exp(-inf) alone have no gradient
             log_attention = log_attention.masked_fill(~mask, 0.0)
-        attention_logits = log_attention.logsumexp(0) - math.log(len(outputs))
-        if mask is not None:
-            attention_logits = attention_logits.masked_fill(~mask, -torch.inf)
+        attention_logits = hide_padding(log_attention.logsumexp(0) - math.log(len(outputs)), mask)
         logits = torch.stack([output.logits for output in outputs]).mean(0)
         embedding = torch.stack([output.embedding for output in outputs]).mean(0)
         return MILOutput(logits, attention_logits, embedding)
