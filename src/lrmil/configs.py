@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 from lrmil.config_groups import STRICT, Count, Fraction, Group, NonNegative, Positive, merged
 from lrmil.errors import ConfigError
 
-HeadName = Literal["abmil"]
+HeadName = Literal["abmil", "mean", "max", "transmil", "dsmil", "clam_sb"]
 Teacher = Literal["region", "patch"]
 MAX_INNER_FOLDS = 10
 
@@ -111,16 +111,16 @@ class Stage1Config(Group):
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class MILConfig(Group):
-    """The attention MIL that teacher, baseline and student share (method.md section 6)."""
+    """The MIL that teacher, baseline and student share (method.md section 6)."""
 
     head: HeadName = "abmil"
-    """How the patches of a slide become one output: "abmil" is attention."""
+    """Head of the MIL; each is a file in lrmil/models/heads."""
     gated: bool = True
-    """Gated attention; false is plain attention."""
+    """Gated attention; false is plain attention. Of abmil and clam_sb."""
     hidden_dim: Count = 128
-    """Dimension of the attention network's hidden layer."""
+    """Dimension of the attention network's hidden layer. Of abmil, dsmil and clam_sb."""
     projection_dim: Annotated[int, Field(ge=0)] = 0
-    """Dimension of the shared projection W_0; 0 omits it."""
+    """Dimension of the shared projection W_0; 0 omits it. In transmil and clam_sb, which need one, 0 is 512."""
     standardised: bool = False
     """Standardise input channels by the training patches; off, since noise channels overfitted on real tissue."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5

@@ -1,6 +1,7 @@
 """A fold's MIL is read by what is written beside its weights; folds without it, as earlier versions made them, too."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,11 @@ from lrmil.configs import MILConfig
 from lrmil.errors import FormatError
 from lrmil.features.store import read_card
 from lrmil.io.ownership import is_artefact
-from lrmil.models.heads.choice import make_mil
+from lrmil.models.heads.choice import HEADS, HeadName, make_mil
 from lrmil.models.heads.head import MILHead
 from lrmil.runs.artefacts import committing
 from lrmil.runs.fold_outputs import HEAD, load_mil, read_outputs, save_mil
+from support.bags import random_bag
 from support.runs import TinyRun
 
 CONFIG = MILConfig(hidden_dim=3)
@@ -42,6 +44,16 @@ def test_what_was_saved_is_read(saved: Path, mil: MILHead, earlier: bool) -> Non
     read = load_mil(saved, CONFIG)
     assert (read.name, read.in_dim, read.outputs, read.training) == ("abmil", mil.in_dim, mil.outputs, False)
     assert all(torch.equal(value, mil.state_dict()[name]) for name, value in read.state_dict().items())
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_every_head_is_read_by_what_is_written_beside_it(tmp_path: Path, head: HeadName) -> None:
+    """Whatever the settings say by then."""
+    mil = make_mil(5, 3, replace(CONFIG, head=head, projection_dim=4)).eval()
+    save_mil(tmp_path, mil)
+    read = load_mil(tmp_path, replace(CONFIG, projection_dim=4))
+    bag = random_bag(7, 5)
+    assert read.name == head and torch.equal(read(bag).logits, mil(bag).logits)
 
 
 def test_an_ensemble_is_read_with_its_members(tmp_path: Path) -> None:

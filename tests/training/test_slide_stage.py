@@ -14,7 +14,7 @@ from lrmil import losses
 from lrmil.configs import FitConfig, MILConfig, Stage2Config
 from lrmil.features.store import read_features
 from lrmil.models.heads.abmil import ABMIL
-from lrmil.models.heads.choice import make_mil
+from lrmil.models.heads.choice import HEADS, HeadName, make_mil
 from lrmil.tasks.classification import Classification
 from lrmil.training.bag_batches import pad_bags
 from lrmil.training.bags import Bag, BagStore, TeacherOutput, student_bag
@@ -201,6 +201,34 @@ def test_it_learns_and_keeps_the_best_epoch_on_validation(tmp_path: Path) -> Non
         with torch.inference_mode():
             probabilities.append(float(fit.module(embeddings).logits.softmax(-1)[bag.target]))
     assert best["val_loss"] == pytest.approx(-np.log(probabilities).mean(), rel=1e-4)
+
+
+@pytest.mark.parametrize("stage2", [None, Stage2Config()], ids=["labels", "stage 2"])
+@pytest.mark.parametrize("head", HEADS)
+def test_every_head_learns(tmp_path: Path, head: HeadName, stage2: Stage2Config | None) -> None:
+    fit = FitConfig(epochs=40, patience=40, learning_rate=0.02)
+    config = replace(CONFIG, head=head, projection_dim=8, dropout=0.0, patch_dropout=0.2, fit=fit)
+    found = train(make_bags(tmp_path, 15), tmp_path / "out", config=config, stage2=stage2)
+    history = found.history
+    assert found.module.name == head
+    assert max(row["val_score"] for row in history) > 0.9 and history[-1]["train_ce"] < 0.5 * history[0]["train_ce"]
+    assert ("train_head" in history[0]) == (head == "clam_sb")
+
+
+@pytest.mark.parametrize("stage2", [None, WEIGHTED], ids=["labels", "stage 2"])
+def test_what_a_head_adds_is_part_of_the_loss(tmp_path: Path, stage2: Stage2Config | None) -> None:
+    config = replace(CONFIG, head="clam_sb", projection_dim=8, dropout=0.0, patch_dropout=0.0)
+    slides = make_bags(tmp_path)
+    torch.manual_seed(0)
+    mil = make_mil(6, 2, config).eval()
+    config = replace(config, slides_per_step=6, fit=FitConfig(epochs=1, learning_rate=0.01))
+    row = train(slides, tmp_path / "out", config=config, stage2=stage2, start=mil.state_dict()).history[0]
+    bags = [(embeddings_of(bag), bag.target) for bag in slides[:6]]
+    added = [float(mil.auxiliary_loss(bag, mil(bag), target).detach()) for bag, target in bags]
+    assert row["train_head"] == pytest.approx(np.mean(added), rel=1e-4) and min(added) > 0
+    weights = {"ce": 0.5, "bag": 2.0, "soft": 3.0, "hard": 5.0} if stage2 else {"ce": 1.0}
+    others = sum(weight * row[f"train_{name}"] for name, weight in weights.items())
+    assert row["train_loss"] == pytest.approx(others + np.mean(added), rel=1e-4)
 
 
 def test_a_single_class_in_validation_is_judged_by_the_loss(tmp_path: Path) -> None:

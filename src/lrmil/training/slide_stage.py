@@ -10,7 +10,7 @@ from lrmil import losses
 from lrmil.configs import MILConfig, Stage2Config
 from lrmil.models.heads.choice import Head, make_mil
 from lrmil.models.heads.ensemble import members_of
-from lrmil.models.heads.head import MILHead, predict_bag
+from lrmil.models.heads.head import HasAuxiliaryLoss, MILHead, MILOutput, predict_bag
 from lrmil.steps import Job, Step
 from lrmil.tasks.task import Task
 from lrmil.training.bag_batches import BagBatch, keep_some, pad_bags
@@ -18,6 +18,7 @@ from lrmil.training.bags import Bag, BagStore
 from lrmil.training.loop import Budget, Fit, FitRun, fit_steps
 
 LABEL_TERM = "ce"  # the loss against the label in history.json, whatever the task
+HEAD_TERM = "head"  # the loss that the head adds of itself, if it does
 
 
 def train_mil(
@@ -143,7 +144,8 @@ def slide_losses(mil: MILHead, batch: BagBatch, task: Task, stage2: Stage2Config
     Returns
     -------
     dict
-        "loss", their weighted sum, and its terms "ce", "bag", "soft" and "hard": (b,) each.
+        "loss", their weighted sum, and its terms "ce", "bag", "soft" and "hard": (b,) each; "head" of a head that adds
+        a loss of its own.
 
     Raises
     ------
@@ -152,8 +154,10 @@ def slide_losses(mil: MILHead, batch: BagBatch, task: Task, stage2: Stage2Config
     """
     output = mil(batch.embeddings, batch.mask.to(batch.embeddings.device))
     terms = {LABEL_TERM: task.loss(output.logits, [bag.target for bag in batch.bags])}
+    if isinstance(mil, HasAuxiliaryLoss):
+        terms[HEAD_TERM] = _auxiliary_losses(mil, batch, output)
     if stage2 is None:
-        return {"loss": terms[LABEL_TERM], **terms}
+        return {"loss": torch.stack(list(terms.values())).sum(0), **terms}
     if batch.teacher_logits is None or batch.log_mass is None:
         names = ", ".join(bag.slide_id for bag in batch.bags)
         raise ValueError(f"Expected the teacher's targets in every bag of stage 2. Got none among {names}.")
@@ -167,4 +171,17 @@ def slide_losses(mil: MILHead, batch: BagBatch, task: Task, stage2: Stage2Config
         + stage2.lambda_soft * terms["soft"]
         + stage2.lambda_hard * terms["hard"]
     )
+    if HEAD_TERM in terms:
+        total = total + terms[HEAD_TERM]
     return {"loss": total, **terms}
+
+
+def _auxiliary_losses(mil: HasAuxiliaryLoss, batch: BagBatch, output: MILOutput) -> Tensor:
+    """Return what a head adds to the loss of each bag, without its padding."""
+    found = []
+    for bag, embeddings, mask, *of_bag in zip(batch.bags, batch.embeddings, batch.mask, *output, strict=True):
+        logits, attention_logits, embedding = of_bag
+        size = int(mask.sum())
+        alone = MILOutput(logits, attention_logits[:size], embedding)
+        found.append(mil.auxiliary_loss(embeddings[:size], alone, bag.target))
+    return torch.stack(found)

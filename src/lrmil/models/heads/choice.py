@@ -10,11 +10,18 @@ from pydantic.dataclasses import dataclass
 from lrmil.configs import HeadName, MILConfig
 from lrmil.errors import FormatError
 from lrmil.models.heads.abmil import ABMIL
+from lrmil.models.heads.clam_sb import ClamSB
+from lrmil.models.heads.dsmil import DSMIL
 from lrmil.models.heads.ensemble import Ensemble
 from lrmil.models.heads.head import MILHead
+from lrmil.models.heads.max_pooling import MaxPooling
+from lrmil.models.heads.mean_pooling import MeanPooling
+from lrmil.models.heads.transmil import TransMIL
 
 HEADS: tuple[HeadName, ...] = get_args(HeadName)
-Head = ABMIL | Ensemble  # a union of all of them; each is a `MILHead`
+Head = (
+    ABMIL | MeanPooling | MaxPooling | TransMIL | DSMIL | ClamSB | Ensemble
+)  # a union of all of them; each is a `MILHead`
 FIRST = HEADS[0]  # what is meant where a file names no head
 MAX_DIM = 1 << 20  # of an embedding; those of encoders have at most some thousand numbers
 MAX_MEMBERS = 100  # of an ensemble; what more of them add is not measurable
@@ -69,16 +76,21 @@ def make_mil(in_dim: int, outputs: int, config: MILConfig, *, seeds: int = 1) ->
     """
     if seeds > 1:
         return Ensemble([make_mil(in_dim, outputs, config) for _ in range(seeds)])
+    hidden_dim, gated, dropout = config.hidden_dim, config.gated, config.dropout
+    projection_dim = config.projection_dim or None
     match config.head:
         case "abmil":
-            return ABMIL(
-                in_dim,
-                outputs,
-                config.hidden_dim,
-                config.gated,
-                projection_dim=config.projection_dim or None,
-                dropout=config.dropout,
-            )
+            return ABMIL(in_dim, outputs, hidden_dim, gated, projection_dim=projection_dim, dropout=dropout)
+        case "mean":
+            return MeanPooling(in_dim, outputs, projection_dim=projection_dim, dropout=dropout)
+        case "max":
+            return MaxPooling(in_dim, outputs, projection_dim=projection_dim, dropout=dropout)
+        case "transmil":
+            return TransMIL(in_dim, outputs, projection_dim=projection_dim, dropout=dropout)
+        case "dsmil":
+            return DSMIL(in_dim, outputs, hidden_dim, projection_dim=projection_dim, dropout=dropout)
+        case "clam_sb":
+            return ClamSB(in_dim, outputs, hidden_dim, gated=gated, projection_dim=projection_dim, dropout=dropout)
 
 
 def make_stated(in_dim: int, outputs: int, config: MILConfig, kind: HeadKind) -> Head:
