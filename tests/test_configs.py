@@ -35,7 +35,8 @@ configs = st.fixed_dictionaries(
         "val_fraction": st.floats(0.01, 0.99),
         "pretrained": st.booleans(),
         "embedding": st.sampled_from(["pooled", "cls", "mean", "cls+mean"]),
-        "stage1.weighting": st.sampled_from(["teacher_attention", "uniform"]),
+        "teacher": st.sampled_from(["region", "patch"]),
+        "stage1.standardised": st.booleans(),
         "stage1.layers": st.lists(st.integers(-1, 40), max_size=4, unique=True).map(tuple),
         "stage1.fit.learning_rate": positive,
         "mil.dropout": st.floats(0, 0.99),
@@ -57,11 +58,13 @@ def leaves(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str
 
 
 DEFAULTS = dict(leaves(to_dict(TrainConfig())))
+ALONE = sorted(DEFAULTS.keys() - {"stage1.weighting"})  # its other value needs another teacher
 OTHERS: dict[str, object] = {
     "embedding": "cls",
     "patch_size": 128,
-    "stage1.weighting": "teacher_attention",
+    "teacher": "patch",
     "stage1.layers": [2],
+    "mil.head": "mean",
 }
 
 
@@ -86,7 +89,7 @@ def nested(name: str, value: object) -> dict[str, object]:
 class TestOneValueOfAGroup:
     """Naming one value of a group, at any depth and in any way, leaves all the others at their defaults."""
 
-    @pytest.mark.parametrize("name", DEFAULTS)
+    @pytest.mark.parametrize("name", ALONE)
     def test_it_alone_changes(self, tmp_path: Path, name: str) -> None:
         value = another(name)
         expected = {**DEFAULTS, name: value}
@@ -101,7 +104,7 @@ class TestOneValueOfAGroup:
         ):
             assert dict(leaves(to_dict(config))) == expected
 
-    @given(st.sets(st.sampled_from(sorted(DEFAULTS)), max_size=6))
+    @given(st.sets(st.sampled_from(ALONE), max_size=6))
     @settings(deadline=None, max_examples=30)
     def test_so_do_several(self, names: set[str]) -> None:
         changed = {name: another(name) for name in names}
@@ -172,12 +175,23 @@ class TestRefused:
             ("stage2.lambda_ce", -1.0),
             ("stage2.lambda_bag", float("inf")),
             ("stage2.fraction", 0.51),
+            ("stage2.inner_folds", 1),
+            ("stage2.inner_folds", 11),
+            ("mil.seeds", 0),
+            ("mil.select_from", -1),
+            ("teacher", "slide"),
             ("stage2.attention_temperature", 0.0),
         ],
     )
     def test_values_out_of_range_are_named(self, name: str, value: object) -> None:
         with pytest.raises(ConfigError, match=rf"Got: {name}\b"):
             with_settings(TrainConfig(), {name: value})
+
+    def test_a_teacher_over_regions_weighs_no_patches(self) -> None:
+        asked = {"stage1.weighting": "teacher_attention"}
+        with pytest.raises(ConfigError, match=r'weighting = "uniform".*teacher = "patch"'):
+            with_settings(TrainConfig(), asked)
+        assert with_settings(TrainConfig(), {**asked, "teacher": "patch"}).stage1.weighting == "teacher_attention"
 
     def test_all_troubles_come_at_once(self) -> None:
         with pytest.raises(ConfigError) as caught:

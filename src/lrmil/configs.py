@@ -2,35 +2,28 @@
 
 import tomllib
 from dataclasses import asdict
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from lrmil.config_groups import STRICT, Count, Fraction, Group, NonNegative, Positive, merged
+from lrmil.config_groups import (
+    STRICT,
+    Count,
+    Fraction,
+    Group,
+    InnerFolds,
+    Layers,
+    NonNegative,
+    PatchSize,
+    Positive,
+    explain,
+    merged,
+)
 from lrmil.errors import ConfigError
 
 HeadName = Literal["abmil", "mean", "max", "transmil", "dsmil", "clam_sb"]
 Teacher = Literal["region", "patch"]
-MAX_INNER_FOLDS = 10
-
-
-def _require_layers(layers: tuple[int, ...]) -> tuple[int, ...]:
-    if len(set(layers)) < len(layers) or any(layer < -1 for layer in layers):
-        raise ValueError("list each block once, counted from 0, or -1 for the final feature map")
-    return layers
-
-
-def _require_inner_folds(count: int) -> int:
-    if count == 1:
-        raise ValueError("pass 0 for the teacher's outputs on its own training slides, or 2 folds or more")
-    return count
-
-
-def _require_patch_size(size: int) -> int:
-    if size and size < 16:
-        raise ValueError("pass 16 px or more, or 0 for the encoder's own size")
-    return size
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -66,8 +59,7 @@ class FitConfig(OptimiserConfig):
 class StepFitConfig(OptimiserConfig):
     """A training in optimisation steps, however many passes over its data they are.
 
-    The default of 3,000 steps is an upper limit. In measurements 1,500 steps reached nearly all that 3,000 did, so
-    that the training normally stops earlier, when the smoothed validation loss no longer falls.
+    The steps are an upper limit: the training normally stops earlier, when the smoothed validation loss falls no more.
     """
 
     steps: Annotated[int, Field(ge=0)] = 3000
@@ -88,7 +80,7 @@ class Stage1Config(Group):
 
     weighting: Literal["teacher_attention", "uniform"] = "uniform"
     """Weights of the HR patches in an LR patch; "uniform" needs no teacher (compared in docs/benchmarks.md)."""
-    layers: Annotated[tuple[int, ...], AfterValidator(_require_layers)] = (0, -1)
+    layers: Layers = (0, -1)
     """Lambda: blocks whose token maps are distilled; -1 is the final feature map."""
     lambda_layer: NonNegative = 1.0
     """Weight of the loss between token maps."""
@@ -130,8 +122,7 @@ class MILConfig(Group):
     seeds: Annotated[int, Field(ge=1, le=100)] = 5
     """Members of an ensemble that differ in their seed; they are trained together, and their mean answers."""
     select_from: Annotated[int, Field(ge=0)] = 20
-    """Validation cases of each class that are needed to select the epoch by validation; with fewer, the MIL learns from
-    training and validation slides for all epochs."""
+    """Validation cases of each class needed to select the epoch; with fewer, all epochs on training and validation."""
     slides_per_step: Count = 8
     """Bags per update of the weights."""
     fit: FitConfig = FitConfig(epochs=40, learning_rate=2e-3, ema=0.99, patience=20)
@@ -159,9 +150,8 @@ class Stage2Config(Group):
     """Maximum number of patches at each end of the ranking loss."""
     warm_start: bool = False
     """Start from the weights of the teacher MIL."""
-    inner_folds: Annotated[int, Field(ge=0, le=MAX_INNER_FOLDS), AfterValidator(_require_inner_folds)] = 4
-    """Folds of the training and validation cases; teachers of the others give the outputs that the student learns from.
-    0 takes the outputs of the teacher on its own training slides, as the paper does."""
+    inner_folds: InnerFolds = 4
+    """Folds in which each slide is answered by a teacher that has not seen it; 0 is the paper's way, without them."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -177,13 +167,12 @@ class TrainConfig(Group):
     embedding: Literal["pooled", "cls", "mean", "cls+mean"] = "pooled"
     """Embedding of a patch from the encoder's tokens; "pooled" is the model's own."""
     teacher: Teacher = "region"
-    """What the teacher MIL attends to: "region" is the mean of the HR embeddings in each LR patch, "patch" each HR
-    patch."""
+    """What the teacher MIL attends to: the mean of the HR embeddings in each LR patch, or each HR patch."""
     mpp_hr: Positive = 0.5
     """Resolution of the HR patches, um/px."""
     mpp_lr: Positive = 2.0
     """Resolution of the LR patches, um/px; a whole multiple of `mpp_hr`."""
-    patch_size: Annotated[int, AfterValidator(_require_patch_size)] = 0
+    patch_size: PatchSize = 0
     """Side of a patch in pixels; 0 is the HR encoder's own size, or 256 if it takes any."""
     min_tissue: Fraction = 0.25
     """Minimum tissue fraction of an LR patch."""
@@ -207,15 +196,6 @@ class TrainConfig(Group):
     mil: MILConfig = MILConfig()
     stage2: Stage2Config = Stage2Config()
 
-    @model_validator(mode="after")
-    def _require_patches_for_attention(self) -> Self:
-        if self.stage1.weighting == "teacher_attention" and self.teacher == "region":
-            raise ValueError(
-                'stage1.weighting = "teacher_attention" needs a teacher that attends to each HR patch; set teacher = "patch", '
-                'or stage1.weighting = "uniform"'
-            )
-        return self
-
 
 def from_dict(values: dict[str, object]) -> TrainConfig:
     """Validate plain values and build the configuration.
@@ -228,12 +208,29 @@ def from_dict(values: dict[str, object]) -> TrainConfig:
     Raises
     ------
     ConfigError
-        With every unknown setting and every invalid value.
+        With every unknown setting and every invalid value, or if settings contradict each other.
     """
     try:
-        return TypeAdapter(TrainConfig).validate_python(values)
+        config = TypeAdapter(TrainConfig).validate_python(values)
     except ValidationError as error:
-        raise ConfigError(f"Expected valid settings. Got: {_explain(error)}.") from error
+        raise ConfigError(f"Expected valid settings. Got: {explain(error)}.") from error
+    require_consistent(config)
+    return config
+
+
+def require_consistent(config: TrainConfig) -> None:
+    """Require settings that do not contradict each other.
+
+    Raises
+    ------
+    ConfigError
+        With the settings that do, and what to choose.
+    """
+    if config.stage1.weighting == "teacher_attention" and config.teacher == "region":
+        raise ConfigError(
+            'Expected stage1.weighting = "uniform" with a teacher over regions, which does not weigh the HR patches in '
+            'one. Got "teacher_attention"; choose "uniform", or set teacher = "patch".'
+        )
 
 
 def mil_from_dict(values: object) -> MILConfig:
@@ -247,7 +244,7 @@ def mil_from_dict(values: object) -> MILConfig:
     try:
         return TypeAdapter(MILConfig).validate_python(values)
     except ValidationError as error:
-        raise ConfigError(f"Expected valid MIL settings. Got: {_explain(error)}.") from error
+        raise ConfigError(f"Expected valid MIL settings. Got: {explain(error)}.") from error
 
 
 def to_dict(config: TrainConfig) -> dict[str, object]:
@@ -303,10 +300,3 @@ def parse_value(text: str) -> object:
     except (ValueError, RecursionError):  # TOMLDecodeError is a ValueError; so is the error for too many digits
         return text.strip()
     return found["value"] if found.keys() == {"value"} else text.strip()
-
-
-def _explain(error: ValidationError) -> str:
-    return "; ".join(
-        f"{'.'.join(map(str, problem['loc'])) or 'settings'}: {problem['msg']} (got {problem['input']!r})"
-        for problem in error.errors()
-    )

@@ -15,7 +15,7 @@ from lrmil.cohorts.cohort import Cohort, CohortReport, TableOptions, validate_co
 from lrmil.cohorts.labels import Problem
 from lrmil.cohorts.screening import Screened, far_levels, near_duplicates, screen_steps
 from lrmil.cohorts.splits import Fold, folds_and_final, without_failed, write_splits
-from lrmil.configs import TrainConfig
+from lrmil.configs import TrainConfig, require_consistent
 from lrmil.errors import CohortError
 from lrmil.features.slide_features import EXTRACTION_VERSION
 from lrmil.geometry import resolution_ratio
@@ -153,6 +153,7 @@ def train_steps(
         As `train`.
     """
     out, config = Path(out), config or TrainConfig()
+    require_consistent(config)
     torch_device = pick_device(device)
     report = validate_cohort(Path(slides), Path(labels), folds=config.folds, options=options)
     if not report.ok or report.cohort is None:
