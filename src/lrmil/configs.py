@@ -234,13 +234,7 @@ def require_consistent(config: TrainConfig) -> None:
 
 
 def mil_from_dict(values: object) -> MILConfig:
-    """Validate plain values and build the MIL's configuration.
-
-    Raises
-    ------
-    ConfigError
-        As `from_dict`.
-    """
+    """Validate plain values and build the MIL's configuration; raise a ConfigError as `from_dict` does."""
     try:
         return TypeAdapter(MILConfig).validate_python(values)
     except ValidationError as error:
