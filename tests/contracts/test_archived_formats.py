@@ -64,7 +64,8 @@ class TestRun:
         run = FORMATS / "run-1"
         config, slides, labels = read_plan(run)
         steps = {f"stage1.fit.{name}": getattr(StepFitConfig(), name) for name in ("steps", "interval")}
-        asked = tiny_config(folds=2, mpp_lr=4.0, mpp_hr=2.0, patch_size=32, **steps)  # it had epochs in stage 1
+        slide_level = {"mil.seeds": 1, "mil.select_from": 0, "mil.fit.ema": 0.0, "stage2.inner_folds": 0}
+        asked = tiny_config(folds=2, mpp_lr=4.0, mpp_hr=2.0, patch_size=32, **steps, **slide_level, **PATCH_TEACHER)
         assert (config, slides, labels) == (asked, "cohort/slides", "cohort/labels.csv")
         assert read_classes(run) == ("negative", "positive") and read_table_options(run) == TableOptions()
         folds = read_splits(run / "splits.csv")

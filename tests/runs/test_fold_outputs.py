@@ -118,6 +118,6 @@ pytestmark = pytest.mark.long
 def test_outputs_are_the_teacher_on_its_own_features(tiny_run: TinyRun) -> None:
     outputs = read_outputs(tiny_run.folder / "fold-0")
     for slide_id, output in outputs["hr_teacher"].items():
-        assert len(output.attention_logits) == read_card(tiny_run.folder / f"shared/hr/{slide_id}.zarr").total
+        assert len(output.attention_logits) == read_card(tiny_run.folder / f"shared/regions/{slide_id}.zarr").total
         softmax = np.exp(output.logits) / np.exp(output.logits).sum()
         np.testing.assert_allclose(output.values, softmax, rtol=1e-5)
