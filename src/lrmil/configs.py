@@ -92,6 +92,8 @@ class Stage1Config(Group):
     """Use 1 - cosine instead of the squared error in the region loss."""
     augment: bool = True
     """Flip and rotate patches with their targets; jitter the colour of the LR input."""
+    stain: Fraction = 0.05
+    """With `augment`: strength of the changes of haematoxylin, eosin and DAB in the LR input; 0 leaves them alone."""
     batch_size: Count = 16
     """LR patches per training step."""
     patches_per_epoch: Count = 8192

@@ -81,6 +81,35 @@ class TestTraining:
         loss = sum(count * float(values["loss"]) for count, values in terms) / sum(count for count, _ in terms)
         assert loss == pytest.approx(best["val_loss"], rel=1e-4)
 
+    def test_its_fidelity_is_kept_beside_the_weights(self, pairs: list[PairedSlide], tmp_path: Path) -> None:
+        """The student of a stranger draws nearer to the targets; no steps leave it where the start is."""
+        far, still = (
+            train(pairs, tmp_path / name, replace(CONFIG, fit=fit), seed=1)[0].documents["fidelity.json"]
+            for name, fit in (("far", FIT), ("still", replace(FIT, steps=0)))
+        )
+        held = draw_patches(pairs[4:6], 24, torch.Generator().manual_seed(1))
+        assert far["patches"] == still["patches"] == sum(len(item.rows) for item in held)  # type: ignore[index]
+        assert still["distilled"] == still["start"] == far["start"]  # type: ignore[index]
+        assert far["distilled"]["r2"] > far["start"]["r2"] + 0.1  # type: ignore[index]
+
+    def test_a_broken_training_ends_with_the_same_weights(self, pairs: list[PairedSlide], tmp_path: Path) -> None:
+        """The averaged weights, the smoothed losses and the draws go on, though what was read is read again."""
+        config = replace(CONFIG, fit=replace(FIT, ema=0.9))
+        whole = train(pairs, tmp_path / "whole", config, seed=1)[0]
+        run = FitRun(1, tmp_path / "stage1.checkpoint.safetensors", "key", CPU)
+        for stop in (4, 7):  # in the second interval, then in the third
+            steps = train_student(
+                ("stage 1",), tiny_encoder("test_resnet", seed=1), pairs[:4], pairs[4:6], run, config=config
+            )
+            for step in steps:
+                if step.done == stop:
+                    break
+            steps.close()  # type: ignore[attr-defined]
+        rest = train(pairs, tmp_path, config, seed=1)[0]
+        assert rest.history == whole.history and rest.documents == whole.documents
+        before, after = whole.module.state_dict(), rest.module.state_dict()
+        assert all(torch.equal(before[name], after[name]) for name in before)
+
     def test_equal_seeds_give_equal_weights(self, pairs: list[PairedSlide], tmp_path: Path) -> None:
         config = replace(CONFIG, fit=replace(FIT, steps=3))
         one, other, third = (

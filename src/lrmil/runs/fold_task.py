@@ -208,5 +208,6 @@ def train_artefact(
     fitted = yield from relay(fit(FitRun(seed, checkpoint, hashing.sha256_of(artefact.inputs), task.device)))
     with committing(task.folder / artefact.name, artefact.inputs) as temporary:
         save(temporary, fitted.module)
-        atomic.write_json(temporary / "history.json", fitted.history)
+        for name, document in {"history.json": fitted.history, **fitted.documents}.items():
+            atomic.write_json(temporary / name, document)
     atomic.remove_ours(checkpoint, is_checkpoint)

@@ -26,10 +26,12 @@ Validate = Callable[[], dict[str, float]]
 
 
 class Fit(NamedTuple):
-    """A trained module with the weights of its best epoch, and the metrics of every epoch."""
+    """A trained module with the weights that are kept, and the metrics of every epoch."""
 
     module: nn.Module
     history: list[dict[str, float]]
+    documents: Mapping[str, object] = {}
+    """What else the training found, JSON-ready, by the name of the file that is kept beside the weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,11 +236,12 @@ class _Training:
         state, total = self.state, self.budget.steps
         if self.selects:
             self.module.load_state_dict(self.best)
-            message = f"best validation at epoch {state.best_epoch} of {state.epoch}"
+            best = state.history[state.best_epoch - 1]["step"] if state.best_epoch else 0
+            message = f"kept the weights after step {best:.0f} of {state.step}, the best validation"
         else:
             if self.average and state.step:
                 self.module.load_state_dict(self.average.module.state_dict())
-            message = f"weights after epoch {state.epoch}"
+            message = f"kept the weights after step {state.step}"
         self.module.eval()
         return Step(self.job, total, total, "steps", result=Fit(self.module, state.history), message=message)
 

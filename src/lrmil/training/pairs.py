@@ -64,6 +64,11 @@ class RegionSamples:
     def __len__(self) -> int:
         return len(self.index)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory."""
+        return self.index.nbytes + sum(one.nbytes for one in (self.covered, self.mean, *self.class_tokens))
+
     def take(self, rows: Tensor) -> "RegionSamples":
         """Return the given rows, in that order."""
         tokens = tuple(values[rows] for values in self.class_tokens)

@@ -5,7 +5,8 @@ method.md section 5; arXiv 2606.06864.
 
 import copy
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from contextlib import closing
+from dataclasses import asdict, replace
 from itertools import islice
 
 import torch
@@ -14,16 +15,18 @@ from torch.nn import functional
 
 from lrmil import losses
 from lrmil.configs import Stage1Config
-from lrmil.errors import SlideError
 from lrmil.features.store import read_features
 from lrmil.models.devices import mixed_precision
 from lrmil.models.encoders.loading import Encoder, as_input
-from lrmil.steps import Job, Step
+from lrmil.steps import Job, Step, relay
 from lrmil.training.augmentation import augment, draw_changes
+from lrmil.training.fidelity import measure
 from lrmil.training.loop import Budget, Fit, FitRun, fit_steps
-from lrmil.training.pair_loading import SLIDES_TOGETHER, Chosen, PairedBatch, draw_patches, load_pairs
-from lrmil.training.pairs import PairedSlide, block_order, count_regions, region_samples
+from lrmil.training.pair_loading import PairedBatch
+from lrmil.training.paired_patches import PairedPatches
+from lrmil.training.pairs import PairedSlide, RegionSamples, block_order
 
+FIDELITY = "fidelity.json"
 SMOOTHING = 0.5  # share of the validations before in the smoothed validation loss
 
 
@@ -99,7 +102,7 @@ def train_student(
     Yields
     ------
     Step
-        As `fit_steps`; the last carries a `Student` whose `encoder` is the LR encoder.
+        As `fit_steps`; the last carries a `Student` whose `encoder` is the LR encoder, and its `Fidelity`.
 
     Raises
     ------
@@ -107,40 +110,48 @@ def train_student(
         If no training slide, or no validation slide, has an LR patch with a covered HR child.
     """
     config = replace(config, layers=tuple(sorted(config.layers, key=block_order)))
-    student = _start_student(encoder, train, run, config)
-    held = draw_patches(val, config.validation_patches, torch.Generator().manual_seed(run.seed))
-    _require_patches(train, held)
+    data = PairedPatches(train, val, config, run.seed, threads)
+    student = _start_student(encoder, data, run, config)
     fit = config.fit
 
     def interval_losses(interval: int, generator: torch.Generator) -> Iterator[dict[str, Tensor]]:
-        steps = min(fit.interval, fit.steps - interval * fit.interval)
-        for batch in islice(_batches(train, config, threads, generator), steps):
-            augmented = augment(batch, draw_changes(len(batch.pixels), generator)) if config.augment else batch
-            yield stage1_losses(student, augmented, config, run.device)
+        with closing(data.training(generator)) as batches:
+            for batch in islice(batches, min(fit.interval, fit.steps - interval * fit.interval)):
+                yield stage1_losses(student, _augmented(batch, config, run.device, generator), config, run.device)
 
-    def validate() -> dict[str, float]:
-        batches = load_pairs(held, batch_size=config.batch_size, threads=threads, generator=None)
-        return _validation_scores(student, batches, config, run.device)
-
-    yield from fit_steps(
-        job,
-        student,
-        run,
-        epoch_losses=interval_losses,
-        budget=Budget(-(-fit.steps // fit.interval), fit.steps),
-        validate=validate,
-        config=fit,
-        smoothing=SMOOTHING,
+    found = yield from relay(
+        fit_steps(
+            job,
+            student,
+            run,
+            epoch_losses=interval_losses,
+            budget=Budget(-(-fit.steps // fit.interval), fit.steps),
+            validate=lambda: _validation_scores(student, data.held_out(), config, run.device),
+            config=fit,
+            smoothing=SMOOTHING,
+        )
     )
+    fidelity = measure(student.encoder, encoder, data.held_out(), data.mean_target(), run.device)
+    result = found._replace(documents={FIDELITY: asdict(fidelity)})
+    yield Step(job, fit.steps, fit.steps, "steps", result=result)
 
 
-def _start_student(encoder: Encoder, train: Sequence[PairedSlide], run: FitRun, config: Stage1Config) -> Student:
+def _augmented(
+    batch: PairedBatch, config: Stage1Config, device: torch.device, generator: torch.Generator
+) -> PairedBatch:
+    if not config.augment:
+        return batch
+    changes = draw_changes(len(batch.pixels), generator, stain=config.stain)
+    return augment(batch._replace(pixels=batch.pixels.to(device)), changes)
+
+
+def _start_student(encoder: Encoder, data: PairedPatches, run: FitRun, config: Stage1Config) -> Student:
     """Make the student on its device, with seeded maps of the blocks and the scales of the targets."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
-        student = _make_student(encoder, train[0], config)
+        student = _make_student(encoder, data.example, config)
     if config.standardised:
-        _set_scales(student, train[:SLIDES_TOGETHER])
+        _set_scales(student, data.first_samples())
     student.to(run.device)
     student.to(memory_format=torch.channels_last)
     return student
@@ -158,9 +169,8 @@ def _make_student(encoder: Encoder, example: PairedSlide, config: Stage1Config) 
     return Student(copied, [tokens.shape[1] for tokens in blocks], teacher_dims)
 
 
-def _set_scales(student: Student, slides: Sequence[PairedSlide]) -> None:
+def _set_scales(student: Student, samples: Sequence[RegionSamples]) -> None:
     """Set the deviation of each target channel from some training slides, at least a tenth of the mean deviation."""
-    samples = [region_samples(slide) for slide in slides]
     means = torch.cat([sample.mean for sample in samples])
     blocks = [
         torch.cat([sample.class_tokens[i][sample.covered].float() for sample in samples])
@@ -172,28 +182,6 @@ def _set_scales(student: Student, slides: Sequence[PairedSlide]) -> None:
 def _inverse_deviation(values: Tensor) -> Tensor:
     deviation = values.std(0)
     return 1.0 / deviation.clamp(min=0.1 * float(deviation.mean()) + 1e-8)
-
-
-def _require_patches(train: Sequence[PairedSlide], held: Sequence[Chosen]) -> None:
-    if not any(map(count_regions, train)) or not any(len(item.rows) for item in held):
-        raise SlideError(
-            "The training slides or the validation slides have no LR patch with a covered HR patch. "
-            "Lower min_tissue_hr, or check that the slides reach the HR resolution."
-        )
-
-
-def _batches(
-    train: Sequence[PairedSlide], config: Stage1Config, threads: int, generator: torch.Generator
-) -> Iterator[PairedBatch]:
-    """Yield batches of one pass over the training slides after the other, without an end."""
-    while True:
-        chosen = draw_patches(train, config.patches_per_epoch, generator)
-        batches = load_pairs(chosen, batch_size=config.batch_size, threads=threads, generator=generator)
-        first = next(batches, None)
-        if first is None:
-            raise SlideError("No LR patch of the training slides can be read any more. Check the slides, then rerun.")
-        yield first
-        yield from batches
 
 
 def stage1_losses(
