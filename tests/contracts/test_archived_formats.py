@@ -32,7 +32,7 @@ from lrmil.runs.watch import RunStatus, RunWatch, read_status
 from lrmil.slides.source import SlideSource
 from lrmil.steps import last
 from support.paths import FORMATS
-from support.runs import stamp_of, tiny_config
+from support.runs import PATCH_TEACHER, stamp_of, tiny_config
 
 SAMPLE_VERSION = (
     3  # EXTRACTION_VERSION when prediction-2 was made: an answer of another way of reading is not used again

@@ -31,7 +31,10 @@ def test_figures_mark_arms_by_dashes_and_draw_every_fold() -> None:
     dashes = {part.split('"')[0].split(";")[0] for part in svg.split("stroke-dasharray: ")[1:]}
     assert len(dashes) == 2
     assert all(f"{arm}: AUROC 0.750" in svg for arm in ARM_NAMES)
+    steps = loss_svg({"stage": [LossLine("fold-0", [1.0, 0.5], [1.1, 0.8], 2, [250, 500])]})
+    assert "optimisation step" in steps and ">500<" in steps and ">epoch<" not in steps
     one = loss_svg({"stage": [LossLine("fold-0", [1.0, 0.5], [1.1, 0.8], 2)]})
     two = loss_svg({"stage": [LossLine(f"fold-{fold}", [1.0, 0.5], [1.1, 0.8], 2) for fold in range(2)]})
+    assert ">epoch<" in one and "optimisation step" not in one
     for own in ("stroke-dasharray: ", "stroke: #c24e00"):
         assert one.count(own) < two.count(own)

@@ -26,6 +26,7 @@ from lrmil.runs.changes import read_changes
 from lrmil.runs.evidence import faded
 from lrmil.runs.fold_outputs import Evidence, SlideOutput, read_history, read_outputs
 from lrmil.runs.plan_file import read_plan
+from lrmil.runs.stage1_figures import Stage1Figures, find_stage1, shortfall
 from lrmil.tasks.choice import task_in
 from lrmil.tasks.task import Task
 from lrmil.training.bags import gather_log_mass
@@ -79,6 +80,10 @@ class Report:
     """TOML that `lrmil train --config` reads."""
     environment: dict[str, object]
     bundle_sha256: str
+    stage1: Stage1Figures | None = None
+    """The fidelity of stage 1; None in runs of earlier versions."""
+    stage1_shortfall: str = ""
+    """Where stage 1 fell short, in a sentence."""
 
 
 def gather(run: Path) -> Report:
@@ -93,7 +98,7 @@ def gather(run: Path) -> Report:
     figures, environment, bundle = (
         read_json(run / name) for name in ("metrics.json", "environment.json", "model/bundle.json")
     )
-    task = task_in(figures)
+    task, stage1 = task_in(figures), find_stage1(figures)
     results = _results(run, config, task)
     folds = read_splits(run / "splits.csv")
     hidden = (PurePath(slides), PurePath(labels).parent, run.resolve(), Path.home())
@@ -112,6 +117,8 @@ def gather(run: Path) -> Report:
         agreement={arm: _mean(values) for arm, values in agreement.items()},
         roc=_curves(results, task),
         losses={stage: [_losses(run, fold.name, stage) for fold in folds] for stage in STAGE_NAMES},
+        stage1=stage1,
+        stage1_shortfall=shortfall(stage1) if stage1 else "",
         slides=results,
         problems=[redact_paths(problem, hidden) for problem in read_json(run / "problems.json")],
         changes=[redact_paths(entry, hidden) for entry in read_changes(run)],
@@ -254,7 +261,8 @@ def _losses(run: Path, fold: str, stage: str) -> LossLine:
     if "val_score" not in history[-1]:  # nothing was selected
         return LossLine(fold, train, [], len(history))
     best = max(range(len(history)), key=lambda epoch: (history[epoch]["val_score"], -history[epoch]["val_loss"]))
-    return LossLine(fold, train, [epoch["val_loss"] for epoch in history], best + 1)
+    steps = [int(epoch["step"]) for epoch in history if "step" in epoch] if stage == "lr_encoder" else []
+    return LossLine(fold, train, [epoch["val_loss"] for epoch in history], best + 1, steps)
 
 
 def _unreadable(run: Path) -> list[dict[str, object]]:

@@ -23,7 +23,7 @@ from lrmil.reports.page import environment
 from lrmil.reports.run_data import Report, SlideResult, gather, read_json
 from lrmil.runs.arms import ARM_NAMES, STAGE_NAMES, encoded_of, features_of
 from lrmil.runs.fold_outputs import SlideOutput, read_outputs
-from lrmil.runs.plan_file import read_plan, settings_hash
+from lrmil.runs.plan_file import read_plan, settings_hashes
 from lrmil.slides.search import find_named
 from lrmil.tasks.choice import kind_in, task_in
 from lrmil.tasks.classification import Classification
@@ -156,9 +156,9 @@ def _require_finished(run: Path) -> None:
         raise FormatError(
             f"There is no run at {run}: it has no plan.toml. Pass the folder that was given to lrmil train as --out."
         )
-    settings = settings_hash(read_plan(run)[0])
+    settings = settings_hashes(run)
     missing = [name for name in FINISHED if not is_plain(run / name)]
-    if not missing and _model_settings(run) != settings:
+    if not missing and _model_settings(run) not in settings:
         missing = ["a model trained with the settings of plan.toml"]
     if missing:
         raise FormatError(

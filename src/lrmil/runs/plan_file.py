@@ -131,6 +131,17 @@ def _read(folder: Path) -> dict[str, object]:
     return document
 
 
+def settings_hashes(folder: Path) -> set[str]:
+    """Return the hashes that a model trained by a run's plan may state: of its settings now, and as they were written.
+
+    Raises
+    ------
+    FormatError
+        As `read_plan`.
+    """
+    return {settings_hash(read_plan(folder)[0]), hashing.sha256_of(_read(folder)["settings"])}
+
+
 def settings_hash(config: TrainConfig) -> str:
     """Return the hash of all settings, which does not reveal the path of an encoder."""
     return hashing.sha256_of(to_dict(config))

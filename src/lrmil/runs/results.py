@@ -21,6 +21,7 @@ from lrmil.runs.earlier import write_model
 from lrmil.runs.fold_outputs import load_mil, read_evidence, read_outputs
 from lrmil.runs.fold_task import FoldTask, load_lr_encoder
 from lrmil.runs.plan_file import settings_hash
+from lrmil.runs.stage1_figures import STAGE1, read_fidelity, stage1_figures
 from lrmil.tasks.task import columns
 
 
@@ -83,13 +84,13 @@ def figures_of(out: Path, cohort: Cohort, folds: Sequence[Fold], tasks: Sequence
     Returns
     -------
     dict
-        JSON-ready: classes, the metrics of each arm, gap_recovered, and of each fold where the teacher's outputs for
-        stage 2 come from and whether they were used.
+        JSON-ready: classes, the metrics of each arm, gap_recovered, the fidelity of stage 1, and of each fold where the
+        teacher's outputs for stage 2 come from and whether they were used.
 
     Raises
     ------
     FormatError
-        If the outputs of a fold are damaged.
+        If the outputs or the fidelity of a fold are damaged.
     """
     outputs = {fold.name: read_outputs(out / fold.name) for fold in folds}
     task = cohort.task
@@ -110,6 +111,8 @@ def figures_of(out: Path, cohort: Cohort, folds: Sequence[Fold], tasks: Sequence
         figures[arm] = {**summary, f"{task.score_name}_by_fold": per_fold, **_cost(arm, folds, tasks)}
     figures["evidence"] = {task.fold.name: read_evidence(task.folder).to_dict() for task in tasks}
     figures["gap_recovered"] = gap_recovered(scores["hr_teacher"], scores["lr_undistilled"], scores["lr_student"])
+    fidelity = {task.fold.name: read_fidelity(task.folder) for task in tasks}
+    figures[STAGE1] = stage1_figures(fidelity, [fold.name for fold in folds])
     return figures
 
 

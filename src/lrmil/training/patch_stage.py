@@ -132,8 +132,7 @@ def train_student(
         )
     )
     fidelity = measure(student.encoder, encoder, data.held_out(), data.mean_target(), run.device)
-    result = found._replace(documents={FIDELITY: asdict(fidelity)})
-    yield Step(job, fit.steps, fit.steps, "steps", result=result)
+    yield Step(job, fit.steps, fit.steps, "steps", result=found._replace(documents={FIDELITY: asdict(fidelity)}))
 
 
 def _augmented(

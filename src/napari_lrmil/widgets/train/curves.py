@@ -14,6 +14,7 @@ from lrmil.runs.progress import EpochRecord
 COLORS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#0072B2", "#F0E442")
 MILS = ("lr_student", "teacher", "lr_undistilled")
 NAN = float("nan")
+STEP = "optimisation step"
 FAINT = 150  # alpha, of 255, of the folds that are not being trained
 
 
@@ -59,6 +60,8 @@ class Curves(QWidget):
             plot.clear()
             for fold in sorted(folds, key=lambda fold: fold == current):  # the current one on top
                 own = [record for record in self._epochs if (record.stage, record.fold) == (stage, fold)]
+                if own:
+                    plot.setLabel("bottom", _counted(own[-1]))
                 _draw(plot, own, QColor(COLORS[folds.index(fold) % len(COLORS)]), faint=fold != current)
 
 
@@ -68,7 +71,7 @@ def _plot(loss: str) -> pg.PlotWidget:
     plot.setLabel("bottom", "epoch")
     plot.setLabel("left", loss)
     plot.getAxis("left").enableAutoSIPrefix(enable=False)
-    plot.getAxis("left").setWidth(62)  # the same width for both plots, so that their epochs align
+    plot.getAxis("left").setWidth(62)  # the same width for both plots, so that the plots align
     plot.setMouseEnabled(x=False, y=False)
     plot.setMenuEnabled(False)
     menu = plot.getPlotItem().ctrlMenu  # without a parent, as pyqtgraph makes it, it would outlive the plot
@@ -80,17 +83,22 @@ def _plot(loss: str) -> pg.PlotWidget:
 
 
 def _draw(plot: pg.PlotWidget, records: Sequence[EpochRecord], color: QColor, *, faint: bool) -> None:
-    """Draw the two lines of one fold; a value that an epoch does not have leaves a gap."""
+    """Draw the two lines of one fold; a value that a record does not have leaves a gap."""
     if not records:
         return
     color.setAlpha(FAINT if faint else 255)
-    epochs = [record.epoch for record in records]
+    at = [record.step if _counted(record) == STEP else record.epoch for record in records]
     lines = {Qt.PenStyle.SolidLine: _training, Qt.PenStyle.DashLine: lambda record: record.metrics.get("val_loss", NAN)}
     for style, value_of in lines.items():
         values = [value_of(record) for record in records]
-        symbol = "o" if len(epochs) == 1 else None
+        symbol = "o" if len(at) == 1 else None
         pen = pg.mkPen(color, width=1 if faint else 2, style=style)
-        plot.plot(epochs, values, pen=pen, symbol=symbol, symbolPen=color, symbolBrush=color, symbolSize=5)
+        plot.plot(at, values, pen=pen, symbol=symbol, symbolPen=color, symbolBrush=color, symbolSize=5)
+
+
+def _counted(record: EpochRecord) -> str:
+    """Return what the axis counts: stage 1 is trained by steps, but not by earlier versions."""
+    return STEP if record.stage == "lr_encoder" and record.step else "epoch"
 
 
 def _training(record: EpochRecord) -> float:
