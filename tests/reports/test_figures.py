@@ -22,6 +22,11 @@ def test_a_loss_beyond_all_axes_leaves_a_gap(odd: float) -> None:
 pytestmark = pytest.mark.long
 
 
+def test_a_training_without_validation_is_drawn_alone() -> None:
+    svg = loss_svg({"stage": [LossLine("fold-0", [1.0, 0.5], [], 2)]})
+    assert ">kept<" in svg and ">training<" in svg and ">validation<" not in svg
+
+
 def test_figures_mark_arms_by_dashes_and_draw_every_fold() -> None:
     truth, scores = [0, 1, 0, 1], [[0.9, 0.1], [0.4, 0.6], [0.3, 0.7], [0.2, 0.8]]
     roc = metrics.roc(truth, scores, 1)

@@ -47,16 +47,16 @@ class RocLine(NamedTuple):
 
 
 class LossLine(NamedTuple):
-    """Losses of one fold at its validations."""
+    """Losses of one fold by epoch; in stage 1 an epoch is what lies between two validations."""
 
     fold: str
     train: Sequence[float]
     validation: Sequence[float]
-    """Empty if no epoch was selected."""
+    """Empty, if nothing was selected on validation slides."""
     best_epoch: int
-    """Number of the validation, or of the epoch, that was kept, from 1; 0 if nothing was trained."""
+    """Number of the epoch whose weights were kept, from 1; 0 if nothing was trained."""
     steps: Sequence[int] = ()
-    """Optimisation steps up to each validation; empty if each is the end of an epoch."""
+    """Optimisation steps up to the end of each epoch; empty to count epochs."""
 
 
 def roc_svg(title: str, lines: Sequence[RocLine]) -> str:
@@ -174,9 +174,9 @@ def _losses(axes: Axes, title: str, lines: Sequence[LossLine]) -> None:
         axes.plot(at, train, color=TRAIN, linestyle=(0, (5, 2)), linewidth=width, label=names[0], marker=dot)
         if validation:
             axes.plot(at, validation, color=VALIDATION, linewidth=width, label=names[1], marker=dot)
-        losses, color = (validation, VALIDATION) if validation else (train, TRAIN)
-        kept = [at[line.best_epoch - 1]], [losses[line.best_epoch - 1]]
-        axes.plot(*kept, "o", color=color, markerfacecolor="white", label=names[2])
+        color, kept = (VALIDATION, validation) if validation else (TRAIN, train)
+        place = line.best_epoch - 1
+        axes.plot([at[place]], [kept[place]], "o", color=color, markerfacecolor="white", label=names[2])
     axes.set_title(title, fontsize=10)
     axes.set_xlabel("optimisation step" if any(line.steps for line in lines) else "epoch")
     axes.set_ylabel("loss")

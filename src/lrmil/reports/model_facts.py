@@ -56,7 +56,7 @@ def _stage1(metrics: dict[str, object]) -> dict[str, str]:
         for name, one in matches.items()
     }
     said = shortfall(found)
-    return facts | ({"Stage 1": said} if said else {})
+    return facts | ({"Stage 1, remark": said} if said else {})
 
 
 def _terms(stated: dict[str, object]) -> dict[str, str]:

@@ -257,12 +257,11 @@ def _losses(run: Path, fold: str, stage: str) -> LossLine:
     history = read_history(run / fold / stage)
     if not history:
         return LossLine(fold, [], [], 0)
+    scores = [(epoch["val_score"], -epoch["val_loss"]) for epoch in history if "val_score" in epoch]
+    best = scores.index(max(scores)) if scores else len(history) - 1  # without a validation the last weights are kept
     train = [epoch.get(f"train_{LABEL_TERM}", epoch["train_loss"]) for epoch in history]
-    if "val_score" not in history[-1]:  # nothing was selected
-        return LossLine(fold, train, [], len(history))
-    best = max(range(len(history)), key=lambda epoch: (history[epoch]["val_score"], -history[epoch]["val_loss"]))
     steps = [int(epoch["step"]) for epoch in history if "step" in epoch] if stage == "lr_encoder" else []
-    return LossLine(fold, train, [epoch["val_loss"] for epoch in history], best + 1, steps)
+    return LossLine(fold, train, [epoch["val_loss"] for epoch in history if "val_loss" in epoch], best + 1, steps)
 
 
 def _unreadable(run: Path) -> list[dict[str, object]]:
