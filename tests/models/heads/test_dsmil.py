@@ -13,13 +13,12 @@ def test_the_formula_term_by_term(n: int) -> None:
     w = {name: value.double().numpy() for name, value in mil.state_dict().items()}
     h = random_bag(n, 6).double().numpy()
     scores = h @ w["instances.weight"].T + w["instances.bias"]
-    hidden = np.maximum(h @ w["queries.0.weight"].T + w["queries.0.bias"], 0)
-    q = np.tanh(hidden @ w["queries.2.weight"].T + w["queries.2.bias"])
+    q, v = (h @ w[f"{name}.weight"].T + w[f"{name}.bias"] for name in ("queries", "values"))
     attention, bags = np.zeros((n, 3)), []
     for c in range(3):
         likeness = np.exp(q @ q[scores[:, c].argmax()] / 2.0)
         attention[:, c] = likeness / likeness.sum()
-        bags.append(sum(a * one for a, one in zip(attention[:, c], h, strict=True)))
+        bags.append(sum(a * one for a, one in zip(attention[:, c], v, strict=True)))
     second = w["classifier.weight"] @ np.concatenate(bags) + w["classifier.bias"]
     output = mil(random_bag(n, 6))
     np.testing.assert_allclose(output.logits.detach(), (scores.max(0) + second) / 2, atol=1e-5)

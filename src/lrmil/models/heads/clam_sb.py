@@ -21,12 +21,12 @@ WEIGHT = 0.3 / 0.7  # of the loss of instances relative to the loss of bags: 0.3
 class ClamSB(nn.Module):
     """Gated attention that also learns from the patches at both ends of it.
 
-    With B = min(8, n // 2) patches at each end, of a slide of class y, and one classifier of two outputs per class:
+    With B = min(8, n // 2) patches at each end, of a slide of class y of C, and a classifier of two outputs per class:
 
-        L = 3/7 * ( CE_y(first B, in) + CE_y(last B, out) + mean over other classes c of CE_c(first B, out) )
+        L = 3/7 * 1/C * ( CE_y(first B inside, last B outside) + sum over other classes c of CE_c(first B outside) )
 
-    The paper has a smooth support-vector loss in place of the cross-entropy, and leaves the other classes out where
-    classes do not exclude each other.
+    where CE is the mean over its patches. These are the paper's losses for classes that exclude each other, with
+    cross-entropy in place of its smooth support-vector loss.
 
     Parameters
     ----------
@@ -89,8 +89,8 @@ class ClamSB(nn.Module):
         chosen = torch.cat([order[:count], order[-count:]])
         scores = self.instances(self.bags.hidden(bag[chosen])).unflatten(-1, (self.outputs, 2)).transpose(0, 1)
         inside = torch.tensor([1, 0], device=bag.device).repeat_interleave(count)
-        loss = 2 * functional.cross_entropy(scores[target], inside)  # the mean of both ends, so twice for their sum
-        others = [scores[c, :count] for c in range(self.outputs) if c != target]
-        if others:
-            loss = loss + torch.stack([functional.cross_entropy(one, 0 * inside[:count]) for one in others]).mean()
-        return WEIGHT * loss
+        loss = functional.cross_entropy(scores[target], inside)
+        for other in range(self.outputs):
+            if other != target:
+                loss = loss + functional.cross_entropy(scores[other, :count], 0 * inside[:count])
+        return WEIGHT / self.outputs * loss

@@ -14,12 +14,12 @@ class DSMIL(nn.Module):
     """The mean of two streams' logits, for each output c of C.
 
         s_nc = (W h_n + w)_c       m_c = argmax_n s_nc                          first stream: s_{m_c, c}
-        q_n = tanh(Q_2 ReLU(Q_1 h_n))      A_nc = softmax_n(q_n . q_{m_c} / sqrt(k))
-        B_c = sum_n A_nc h_n                                                     second stream: a linear map of all B
+        q_n = W_q h_n              A_nc = softmax_n(q_n . q_{m_c} / sqrt(k))
+        v_n = W_v h_n              B_c = sum_n A_nc v_n                         second stream: a linear map of all B
         logits = (first + second) / 2
 
-    The attention that is reported, and the embedding, are the means over c of A and of B. As in the published code the
-    values of the attention are h_n themselves; the loss is that of the mean of the streams, not the mean of two losses.
+    The attention that is reported, and the embedding, are the means over c of A and of B. The loss is that of the mean
+    of the streams, where the published code takes the mean of two losses.
 
     Parameters
     ----------
@@ -52,9 +52,7 @@ class DSMIL(nn.Module):
         dim = self.inputs.dim
         self.dropout = nn.Dropout(dropout)
         self.instances = nn.Linear(dim, outputs)
-        self.queries = nn.Sequential(
-            nn.Linear(dim, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, hidden_dim), nn.Tanh()
-        )
+        self.queries, self.values = nn.Linear(dim, hidden_dim), nn.Linear(dim, dim)
         self.classifier = nn.Linear(outputs * dim, outputs)
 
     def standardise(self, mean: Tensor, deviation: Tensor) -> None:
@@ -76,7 +74,7 @@ class DSMIL(nn.Module):
         critical = queries.take_along_dim(strongest.indices[..., None], -2)
         likeness = torch.einsum("...nk,...ck->...nc", queries, critical) / math.sqrt(queries.shape[-1])
         log_attention = hide_padding(likeness, by_output).log_softmax(-2)
-        embeddings = torch.einsum("...nc,...nd->...cd", log_attention.exp(), hidden)
+        embeddings = torch.einsum("...nc,...nd->...cd", log_attention.exp(), self.values(hidden))
         logits = (strongest.values + self.classifier(embeddings.flatten(-2))) / 2
         if by_output is not None:  # sums of exp(-inf) alone have no gradient
             log_attention = log_attention.masked_fill(~by_output, 0.0)

@@ -1,8 +1,8 @@
 """TransMIL: self-attention between all patches, with positions from a convolution (Shao et al. 2021, arXiv 2106.00908).
 
-One thing differs from the paper: attention is exact (torch's `scaled_dot_product_attention`), where the paper has the
-Nystrom approximation and the convolution over values that belongs to it. Time grows with the square of the number of
-patches, memory does not.
+Two things differ from the paper. Attention is exact (torch's `scaled_dot_product_attention`), where the paper has the
+Nystrom approximation and the convolution over values that belongs to it: time grows with the square of the number of
+patches, memory does not. Dropout is where the other heads have it, not after the attention.
 """
 
 import math
