@@ -206,12 +206,12 @@ def test_it_learns_and_keeps_the_best_epoch_on_validation(tmp_path: Path) -> Non
 @pytest.mark.parametrize("stage2", [None, Stage2Config()], ids=["labels", "stage 2"])
 @pytest.mark.parametrize("head", HEADS)
 def test_every_head_learns(tmp_path: Path, head: HeadName, stage2: Stage2Config | None) -> None:
-    fit = FitConfig(epochs=40, patience=40, learning_rate=0.02)
+    fit = FitConfig(epochs=25, patience=25, learning_rate=0.02)
     config = replace(CONFIG, head=head, projection_dim=8, dropout=0.0, patch_dropout=0.2, fit=fit)
     found = train(make_bags(tmp_path, 15), tmp_path / "out", config=config, stage2=stage2)
     history = found.history
     assert found.module.name == head
-    assert max(row["val_score"] for row in history) > 0.9 and history[-1]["train_ce"] < 0.5 * history[0]["train_ce"]
+    assert max(row["val_score"] for row in history) > 0.85 and history[-1]["train_ce"] < 0.5 * history[0]["train_ce"]
     assert ("train_head" in history[0]) == (head == "clam_sb")
 
 
