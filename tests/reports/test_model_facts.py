@@ -43,7 +43,9 @@ def test_what_stage_1_reached_is_said() -> None:
     match = {"r2": 0.62, "cosine": 0.81, "rank": 33.04}
     fold = {"patches": 40, "distilled": match, "start": {"r2": -3.0, "cosine": 0.1, "rank": None}, "target_rank": 45.0}
     facts = model_facts(card({}, {"stage1": {**fold, "by_fold": {"fold-0": fold}}}))
-    assert facts["Stage 1, student"] == "R2 0.620, cosine 0.810, effective rank 33.040" and "Stage 1, remark" not in facts
+    assert (
+        facts["Stage 1, student"] == "R2 0.620, cosine 0.810, effective rank 33.040" and "Stage 1, remark" not in facts
+    )
     assert facts["Stage 1, start"] == "R2 -3.000, cosine 0.100, effective rank not defined"
     poor = fold | {"distilled": match | {"r2": 0.31}}
     assert "fell short" in model_facts(card({}, {"stage1": {**poor, "by_fold": {}}}))["Stage 1, remark"]
