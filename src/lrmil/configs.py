@@ -125,6 +125,8 @@ class MILConfig(Group):
     """Members of an ensemble that differ in their seed; they are trained together, and their mean answers."""
     select_from: Annotated[int, Field(ge=0)] = 20
     """Validation cases of each class needed to select the epoch; with fewer, all epochs on training and validation."""
+    balance: Literal["none", "sampling", "logits"] = "none"
+    """For rare classes: draw slides of each class equally often, or adjust logits by class frequency in training."""
     slides_per_step: Count = 8
     """Bags per update of the weights."""
     fit: FitConfig = FitConfig(epochs=40, learning_rate=2e-3, ema=0.99, patience=20)

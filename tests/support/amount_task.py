@@ -109,6 +109,9 @@ class Amount:
     def loss(self, logits: Tensor, targets: Sequence[Target]) -> Tensor:
         return (logits[:, 0] - (torch.tensor(targets, device=logits.device) - self.mean)).square()
 
+    def log_priors(self, targets: Sequence[Target]) -> None:
+        return None
+
     def distillation(self, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
         return ((student - teacher) / temperature).square().sum(-1)
 

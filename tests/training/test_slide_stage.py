@@ -15,11 +15,13 @@ from lrmil.configs import FitConfig, MILConfig, Stage2Config
 from lrmil.features.store import read_features
 from lrmil.models.heads.abmil import ABMIL
 from lrmil.models.heads.choice import HEADS, HeadName, make_mil
+from lrmil.models.heads.ensemble import Ensemble, members_of
+from lrmil.steps import last
 from lrmil.tasks.classification import Classification
 from lrmil.training.bag_batches import pad_bags
 from lrmil.training.bags import Bag, BagStore, TeacherOutput, student_bag
 from lrmil.training.loop import Fit, FitRun
-from lrmil.training.slide_stage import slide_losses, train_mil
+from lrmil.training.slide_stage import draw_order, slide_losses, train_mil
 from support.bags import CPU, make_bags
 from support.runs import write_bag
 
@@ -254,3 +256,87 @@ def test_a_student_bag_pairs_features_with_evidence(tmp_path: Path) -> None:
     assert (bag.slide_id, bag.features, bag.target) == ("s", lr, 1)
     assert bag.teacher_logits is not None and bag.teacher_logits.tolist() == [1.0, 2.0]
     np.testing.assert_allclose(bag.log_mass, [2.0, np.log(np.exp(0.5) + np.exp(1.5)), -np.inf], rtol=1e-6)
+
+
+def test_rare_classes_are_drawn_as_often(tmp_path: Path) -> None:
+    slides = [
+        replace(bag, stratum="rare" if place < 2 else "common") for place, bag in enumerate(make_bags(tmp_path, 12))
+    ]
+    generator = torch.Generator().manual_seed(0)
+    drawn = [draw_order(slides, generator, balanced=True) for _ in range(100)]
+    assert all(len(order) == 12 for order in drawn)
+    share = np.mean([slides[place].stratum == "rare" for order in drawn for place in order])
+    assert share == pytest.approx(0.5, abs=0.05)
+    assert sorted(draw_order(slides, generator, balanced=False)) == list(range(12))
+    alike = [replace(bag, stratum="") for bag in slides]  # a task without classes has nothing to balance
+    assert sorted(draw_order(alike, generator, balanced=True)) == list(range(12))
+
+
+def test_logits_are_adjusted_by_the_frequency_of_the_labels_alone(tmp_path: Path) -> None:
+    """Menon et al. 2021, equation 10: the cross-entropy of f_y + log pi_y; the teacher's terms are as before."""
+    slides = make_bags(tmp_path, 5)  # three of class 0, two of class 1
+    priors = TASK.log_priors([bag.target for bag in slides])
+    assert priors == pytest.approx([math.log(0.6), math.log(0.4)])
+    assert TASK.log_priors([0, 0]) == pytest.approx([0.0, math.log(0.5)])
+    (batch,) = pad_bags(slides, BagStore(CPU))
+    torch.manual_seed(0)
+    mil = ABMIL(6, 2, 8).eval()
+    plain, adjusted = (slide_losses(mil, batch, TASK, Stage2Config(), of) for of in (None, torch.tensor(priors)))
+    for bag, found in zip(batch.bags, adjusted["ce"].tolist(), strict=True):
+        logits = mil(embeddings_of(bag)).logits.tolist()
+        raised = [math.exp(logit + prior) for logit, prior in zip(logits, priors, strict=True)]
+        assert found == pytest.approx(-math.log(raised[int(str(bag.target))] / sum(raised)), rel=1e-4)
+    for name in ("bag", "soft", "hard"):
+        assert torch.equal(plain[name], adjusted[name])
+
+
+@pytest.mark.parametrize("balance", ["sampling", "logits"])
+def test_each_way_to_balance_changes_the_training(tmp_path: Path, balance: str) -> None:
+    slides = [replace(bag, stratum=str(bag.target)) for bag in make_bags(tmp_path)]
+    plain = train(slides, tmp_path / "plain")
+    assert not same(plain, train(slides, tmp_path / "balanced", config=replace(CONFIG, balance=balance)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("stage2", [None, Stage2Config()])
+def test_members_are_trained_together_each_by_its_own_loss(tmp_path: Path, stage2: Stage2Config | None) -> None:
+    """Without dropout and clipping, a member of an ensemble learns exactly what it learns by itself."""
+    slides = make_bags(tmp_path)
+    fit = FitConfig(epochs=3, learning_rate=0.02, clip=1e6)
+    config = replace(CONFIG, seeds=3, dropout=0.0, patch_dropout=0.0, fit=fit)
+    torch.manual_seed(3)
+    start = make_mil(6, 2, config, seeds=3).state_dict()
+    together = train(slides, tmp_path / "all", config=config, stage2=stage2, start=start).module
+    assert isinstance(together, Ensemble) and len(members_of(together)) == 3
+    for number, member in enumerate(members_of(together)):
+        own = {name.split(".", 2)[2]: value for name, value in start.items() if name.startswith(f"members.{number}.")}
+        alone_config = replace(config, seeds=1)
+        alone = train(slides, tmp_path / str(number), config=alone_config, stage2=stage2, start=own).module
+        states = member.state_dict(), alone.state_dict()
+        assert not torch.equal(states[0]["classifier.weight"], own["classifier.weight"])
+        for name, value in states[0].items():
+            torch.testing.assert_close(value, states[1][name], rtol=0, atol=2e-3)
+
+
+def test_members_differ_in_their_start_and_in_what_they_leave_out(tmp_path: Path) -> None:
+    slides = make_bags(tmp_path)
+    fit = train(slides, tmp_path / "all", config=replace(CONFIG, seeds=3))
+    weights = [member.state_dict()["attention.weight"] for member in members_of(fit.module)]  # type: ignore[arg-type]
+    assert not torch.equal(weights[0], weights[1]) and not torch.equal(weights[1], weights[2])
+    assert same(fit, train(slides, tmp_path / "again", config=replace(CONFIG, seeds=3)))
+    equal = {
+        f"members.{number}.{name}": value
+        for number in range(2)
+        for name, value in make_mil(6, 2, CONFIG).state_dict().items()
+    }
+    first = {name: value for name, value in equal.items() if name.startswith("members.0.")}
+    equal |= {name.replace(".0.", ".1.", 1): value for name, value in first.items()}
+    one, other = members_of(train(slides, tmp_path / "equal", config=replace(CONFIG, seeds=2), start=equal).module)  # type: ignore[arg-type]
+    assert not torch.equal(one.state_dict()["attention.weight"], other.state_dict()["attention.weight"])
+
+
+def test_without_validation_all_epochs_are_taken(tmp_path: Path) -> None:
+    slides = make_bags(tmp_path)
+    config = replace(CONFIG, fit=FitConfig(epochs=6, patience=1, learning_rate=0.02, ema=0.9))
+    run = FitRun(0, tmp_path / "mil.checkpoint.safetensors", "key", CPU)
+    fit = last(train_mil(("mil",), slides, [], run, task=TASK, config=config))
+    assert len(fit.history) == 6 and not any("val_score" in row for row in fit.history)

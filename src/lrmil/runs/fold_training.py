@@ -96,7 +96,8 @@ def train_slide_stage(task: FoldTask) -> Iterator[Step[Never]]:
 
     def bag(slide_id: str) -> Bag:
         lr, attended = (task.features(arm, slide_id) for arm in ("lr_student", "hr_teacher"))
-        return student_bag(slide_id, lr, attended, task.labels[slide_id], outputs[slide_id], children=task.attended)
+        made = student_bag(slide_id, lr, attended, task.labels[slide_id], outputs[slide_id], children=task.attended)
+        return replace(made, stratum=task.strata[slide_id])
 
     stage2 = task.config.stage2
     if not read_evidence(task.folder).used:
@@ -164,7 +165,7 @@ def _arm_mil(task: FoldTask, arm: str) -> _MIL:
 
 
 def _labelled_bag(task: FoldTask, arm: str, slide_id: str) -> Bag:
-    return Bag(slide_id, task.features(arm, slide_id), task.labels[slide_id])
+    return Bag(slide_id, task.features(arm, slide_id), task.labels[slide_id], stratum=task.strata[slide_id])
 
 
 def _train_mil(

@@ -201,6 +201,12 @@ class Classification:
 
         return functional.cross_entropy(logits, torch.tensor(targets, device=logits.device), reduction="none")
 
+    def log_priors(self, targets: Sequence[Target]) -> list[float] | None:
+        """Return the log frequency (c,) of each class; a class without a slide counts as one that has one."""
+        return [
+            math.log(max(1, sum(target == place for target in targets)) / len(targets)) for place in range(self.outputs)
+        ]
+
     def distillation(self, student: "Tensor", teacher: "Tensor", temperature: float) -> "Tensor":
         """Return `lrmil.losses.bag_loss`."""
         from lrmil import losses

@@ -174,6 +174,10 @@ class Task(Protocol):
         """Return the losses (b,) between the (b, outputs) logits of slides and their targets."""
         ...
 
+    def log_priors(self, targets: Sequence[Target]) -> list[float] | None:
+        """Return log frequencies (outputs,) of what logits stand for among training slides; None if that has none."""
+        ...
+
     def distillation(self, student: "Tensor", teacher: "Tensor", temperature: float) -> "Tensor":
         """Return the losses (b,) between the (b, outputs) logits of student and teacher."""
         ...

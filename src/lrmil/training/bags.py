@@ -39,6 +39,8 @@ class Bag:
     teacher_logits, log_mass
         Targets of stage 2, None where the MIL learns from labels alone: (c,) and (n,), the latter in the order of the
         bag's patches, -inf where no HR child is covered: log A_r.
+    stratum
+        The group that its label counts to where classes are balanced (`lrmil.tasks.task.Task.stratum`).
     """
 
     slide_id: str
@@ -46,6 +48,7 @@ class Bag:
     target: Target
     teacher_logits: NDArray[np.float32] | None = None
     log_mass: NDArray[np.float32] | None = None
+    stratum: str = ""
 
 
 def student_bag(

@@ -1,5 +1,6 @@
 """The slide level: teacher MIL and label-only baseline (no targets), and the student MIL of stage 2 (with targets)."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from lrmil import losses
 from lrmil.configs import MILConfig, Stage2Config
+from lrmil.errors import ConfigError
 from lrmil.models.heads.choice import Head, make_mil
 from lrmil.models.heads.ensemble import members_of
 from lrmil.models.heads.head import HasAuxiliaryLoss, MILHead, MILOutput, predict_bag
@@ -58,12 +60,14 @@ def train_mil(
     """
     store = BagStore(run.device)
     mil = _start_mil(train, store, run, task=task, config=config, start=start)
+    log_priors = _log_priors(train, task, run.device) if config.balance == "logits" else None
 
     def epoch_losses(_epoch: int, generator: torch.Generator) -> Iterator[dict[str, Tensor]]:
-        order = torch.randperm(len(train), generator=generator).tolist()
+        order = draw_order(train, generator, balanced=config.balance == "sampling")
         for first in range(0, len(order), config.slides_per_step):
             batches = pad_bags([train[i] for i in order[first : first + config.slides_per_step]], store)
-            yield _step_losses(mil, batches, task, config, stage2, generator)
+            kept = [[keep_some(batch, config.patch_dropout, generator) for batch in batches] for _ in members_of(mil)]
+            yield _step_losses(mil, kept, task, stage2, log_priors)
 
     def validate() -> dict[str, float]:
         outputs = [predict_bag(mil, store.embeddings(bag)) for bag in val]
@@ -110,24 +114,51 @@ def _moments(bags: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     return mean.float(), variance.sqrt().float()
 
 
+def draw_order(bags: Sequence[Bag], generator: torch.Generator, *, balanced: bool) -> list[int]:
+    """Draw the order of the bags of an epoch.
+
+    Parameters
+    ----------
+    bags
+        n bags.
+    generator
+        Source of the randomness.
+    balanced
+        Draw n with replacement, each stratum equally often on average, in place of each bag once.
+    """
+    sizes = Counter(bag.stratum for bag in bags)
+    if not balanced or len(sizes) == 1:
+        return torch.randperm(len(bags), generator=generator).tolist()
+    weights = torch.tensor([1 / sizes[bag.stratum] for bag in bags], dtype=torch.float64)
+    return torch.multinomial(weights, len(bags), replacement=True, generator=generator).tolist()
+
+
+def _log_priors(bags: Sequence[Bag], task: Task, device: torch.device) -> Tensor:
+    found = task.log_priors([bag.target for bag in bags])
+    if found is None:
+        raise ConfigError(f'Expected mil.balance = "none" or "sampling" for a {task.name}. Got "logits".')
+    return torch.tensor(found, device=device)
+
+
 def _step_losses(
     mil: MILHead,
-    batches: Sequence[BagBatch],
+    batches: Sequence[Sequence[BagBatch]],
     task: Task,
-    config: MILConfig,
     stage2: Stage2Config | None,
-    generator: torch.Generator,
+    log_priors: Tensor | None,
 ) -> dict[str, Tensor]:
-    """Return the mean losses of some bags; each bag counts alike, and so does each member of an ensemble."""
+    """Return the mean losses of some bags, given for each member; each bag and each member counts alike."""
     terms = [
-        slide_losses(member, keep_some(batch, config.patch_dropout, generator), task, stage2)
-        for member in members_of(mil)
-        for batch in batches
+        slide_losses(member, batch, task, stage2, log_priors)
+        for member, of_member in zip(members_of(mil), batches, strict=True)
+        for batch in of_member
     ]
     return {name: torch.cat([of_batch[name] for of_batch in terms]).mean() for name in terms[0]}
 
 
-def slide_losses(mil: MILHead, batch: BagBatch, task: Task, stage2: Stage2Config | None) -> dict[str, Tensor]:
+def slide_losses(
+    mil: MILHead, batch: BagBatch, task: Task, stage2: Stage2Config | None, log_priors: Tensor | None = None
+) -> dict[str, Tensor]:
     """Compute the terms of L_2 for each slide of a batch (method.md section 7).
 
     Parameters
@@ -140,6 +171,9 @@ def slide_losses(mil: MILHead, batch: BagBatch, task: Task, stage2: Stage2Config
         What is predicted.
     stage2
         Settings of the distillation; None for the loss against the labels alone.
+    log_priors
+        (c,) log frequencies that are added to the logits in the loss against the labels, so that what is rare counts
+        as much (Menon et al. 2021, arXiv 2007.07314); None adds nothing.
 
     Returns
     -------
@@ -153,7 +187,8 @@ def slide_losses(mil: MILHead, batch: BagBatch, task: Task, stage2: Stage2Config
         If the bags lack the teacher's targets of stage 2.
     """
     output = mil(batch.embeddings, batch.mask.to(batch.embeddings.device))
-    terms = {LABEL_TERM: task.loss(output.logits, [bag.target for bag in batch.bags])}
+    adjusted = output.logits if log_priors is None else output.logits + log_priors
+    terms = {LABEL_TERM: task.loss(adjusted, [bag.target for bag in batch.bags])}
     if isinstance(mil, HasAuxiliaryLoss):
         terms[HEAD_TERM] = _auxiliary_losses(mil, batch, output)
     if stage2 is None:
