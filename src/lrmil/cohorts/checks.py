@@ -102,7 +102,7 @@ def _rare_classes(rows: Sequence[LabelRow], columns: Mapping[str, str]) -> Itera
     if len(cases) < 2:
         return
     (common, most), (rare, fewest) = cases.most_common(1)[0], min(cases.items(), key=lambda item: item[::-1])
-    if most >= IMBALANCE * fewest:
+    if fewest > 1 and most >= IMBALANCE * fewest:  # a single case is an error
         message = f"Class '{rare}' has {fewest} cases and class '{common}' has {most}."
         hint = "Add cases of the rare class, or try --set mil.balance=sampling or --set mil.balance=logits."
         yield Problem(None, columns.get("label"), message, hint, "warning")
