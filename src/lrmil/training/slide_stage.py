@@ -39,8 +39,7 @@ def train_mil(
     Parameters
     ----------
     train, val
-        Bags to learn from, and bags to select the epoch on: by `Task.validate`, of a classification by AUROC with ties
-        broken by cross-entropy. Without bags in `val`, nothing is selected: the training takes all its epochs.
+        Bags to learn from, and bags to select the epoch on (`Task.validate`); without the latter, all epochs are taken.
     run
         Seed, checkpoint, key and device; see `fit_steps`.
     task
