@@ -172,7 +172,10 @@ class TestReport:
     def test_every_field_has_its_type(self) -> None:
         document = json.loads((FORMATS / "report-1/report.json").read_text())
         report = TypeAdapter(Report).validate_python(document)
-        assert json.loads(json.dumps(asdict(report))) == document
+        again = json.loads(json.dumps(asdict(report)))
+        assert (again.pop("stage1"), again.pop("stage1_shortfall")) == (None, "")  # later versions have these, too
+        assert all(line.pop() == [] for lines in again["losses"].values() for line in lines)
+        assert again == document
         assert len(report.slides) == 12 and {slide.fold for slide in report.slides} == {"fold-0", "fold-1"}
         page = render(report, [], {})
         assert "stage 1" in page and f"{report.figures['lr_student']['auroc']:.3f}" in page  # type: ignore[index]

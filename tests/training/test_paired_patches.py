@@ -1,5 +1,6 @@
 """Stage 1 reads each patch of a small cohort once, in as many passes as it needs, with the batches of no memory."""
 
+import time
 from collections import Counter
 from itertools import islice
 from pathlib import Path
@@ -51,6 +52,11 @@ def some(data: PairedPatches, intervals: int, batches: int) -> list[PairedBatch]
 def test_each_patch_is_read_once(pairs: list[PairedSlide], reads: dict[Path, list[list[Read]]]) -> None:
     data = PairedPatches(pairs[:3], pairs[3:5], CONFIG, 0, threads=2)
     total = sum(map(count_regions, pairs[:3]))
+    stream = data.training(torch.Generator().manual_seed(9))
+    next(stream)
+    while sum(len(once) for times in reads.values() for once in times) < 3 * CONFIG.batch_size:
+        time.sleep(0.01)  # until patches are read ahead
+    stream.close()
     batches = some(data, intervals=3, batches=-(-total // CONFIG.batch_size) + 2)
     assert sum(len(batch.pixels) for batch in batches) > 3 * total
     for path, times in reads.items():
