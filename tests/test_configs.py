@@ -66,6 +66,7 @@ OTHERS: dict[str, object] = {
     "teacher": "patch",
     "stage1.layers": [2],
     "mil.head": "mean",
+    "mil.balance": "sampling",
 }
 
 
