@@ -48,7 +48,6 @@ SETTINGS = (
     "patch_size=64",
     "mpp_hr=1.0",
     "threads=1",
-    "stage1.weighting=teacher_attention",
     "stage1.fit.steps=4",
     "stage1.fit.interval=2",
     "stage1.patches_per_epoch=32",
