@@ -172,7 +172,7 @@ def tables(rows: list[dict[str, object]]) -> str:
     lines += [line(label, arm, "full") for arm, label in arms.items()]
     lines += [
         "",
-        "The same models on the validation split (what choices were made on, or what they learned from too):",
+        "The same models on the validation split (which they may have learned from):",
         "",
     ]
     lines += [f"| arm | {head} |", f"|{rule}|"]
