@@ -182,7 +182,7 @@ def test_stop_then_resume_to_the_end(widget: TrainFromFolder, begin: Begin, run:
     widget.settings.show_config(tiny_config())
     widget.start_button.click()
     qtbot.waitUntil(lambda: widget.status.state == "finished" and not widget.active, timeout=PATIENCE)
-    assert len(made) == 24 and [stamp_of(path) for path in made] == before
+    assert len(made) == 36 and [stamp_of(path) for path in made] == before
     assert by_name(widget)["AUROC"]
 
 
