@@ -16,7 +16,6 @@ from lrmil.configs import (
     TrainConfig,
     from_dict,
     mil_from_dict,
-    parse_value,
     to_dict,
     with_settings,
 )
@@ -59,7 +58,8 @@ def leaves(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str
 
 
 DEFAULTS = dict(leaves(to_dict(TrainConfig())))
-ALONE = sorted(DEFAULTS.keys() - {"stage1.weighting"})  # its other value needs another teacher
+TIED = {"stage1.weighting", "stage2.warm_start"}  # the other value of each needs another setting as well
+ALONE = sorted(DEFAULTS.keys() - TIED)
 OTHERS: dict[str, object] = {
     "embedding": "cls",
     "patch_size": 128,
@@ -195,6 +195,12 @@ class TestRefused:
             with_settings(TrainConfig(), asked)
         assert with_settings(TrainConfig(), {**asked, "teacher": "patch"}).stage1.weighting == "teacher_attention"
 
+    def test_a_warm_start_needs_embeddings_that_match_the_teachers(self) -> None:
+        asked = {"stage2.warm_start": True}
+        with pytest.raises(ConfigError, match=r"lambda_keep = 0 with stage2\.warm_start"):
+            with_settings(TrainConfig(), asked)
+        assert with_settings(TrainConfig(), {**asked, "stage1.lambda_keep": 0.0}).stage2.warm_start
+
     def test_all_troubles_come_at_once(self) -> None:
         with pytest.raises(ConfigError) as caught:
             from_dict({"epocs": 1, "folds": 0, "stage2": {"k_max": 0}})
@@ -286,25 +292,3 @@ def test_a_pipe_of_settings_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "settings.toml")
     with pytest.raises(ConfigError, match="plain file"):
         read_toml(tmp_path / "settings.toml")
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("0.5", 0.5),
-        (" 4 ", 4),
-        ("true", True),
-        ("[0, -1]", [0, -1]),
-        ('"uniform"', "uniform"),
-        ("uniform", "uniform"),
-        ("  hf-hub:timm/resnet50 ", "hf-hub:timm/resnet50"),
-        ("", ""),
-        ("1\nother = 2", "1\nother = 2"),
-        ("9" * 5000, "9" * 5000),
-        ("[" * 20_000, "[" * 20_000),
-    ],
-    ids=lambda value: repr(value)[:20],
-)
-def test_a_setting_is_a_toml_value_or_text(text: str, value: object) -> None:
-    found = parse_value(text)
-    assert found == value and type(found) is type(value)

@@ -1,6 +1,5 @@
 """Settings of a training run: frozen and validated; unknown names raise."""
 
-import tomllib
 from dataclasses import asdict
 from typing import Annotated, Literal
 
@@ -86,6 +85,9 @@ class Stage1Config(Group):
     """Weight of the loss between token maps."""
     lambda_attn: NonNegative = 1.0
     """Weight of the loss between the embedding and the mean of its region."""
+    lambda_keep: NonNegative = 1.0
+    """Weight of the loss that keeps the embedding near that of the frozen start; a linear map of it then matches the
+    HR targets. 0 makes the embedding itself match them, as in the paper."""
     standardised: bool = False
     """Divide targets and student outputs by the standard deviation of each target channel."""
     cosine: bool = False
@@ -200,6 +202,11 @@ class TrainConfig(Group):
     mil: MILConfig = MILConfig()
     stage2: Stage2Config = Stage2Config()
 
+    @property
+    def has_own_start(self) -> bool:
+        """Whether the student starts from another encoder than the teacher's."""
+        return self.student_encoder not in ("", self.encoder)
+
 
 def from_dict(values: dict[str, object]) -> TrainConfig:
     """Validate plain values and build the configuration.
@@ -234,6 +241,11 @@ def require_consistent(config: TrainConfig) -> None:
         raise ConfigError(
             'Expected stage1.weighting = "uniform" with a teacher over regions, which does not weigh the HR patches in '
             'one. Got "teacher_attention"; choose "uniform", or set teacher = "patch".'
+        )
+    if config.stage2.warm_start and config.stage1.lambda_keep:
+        raise ConfigError(
+            "Expected stage1.lambda_keep = 0 with stage2.warm_start: the weights of the teacher fit embeddings that "
+            f"match its own. Got {config.stage1.lambda_keep:g}; set the one to 0 or the other to false."
         )
 
 
@@ -278,23 +290,3 @@ def with_settings(config: TrainConfig, settings: dict[str, object]) -> TrainConf
             group = inner
         group[leaf] = merged(group.get(leaf), value)
     return from_dict(values)
-
-
-def parse_value(text: str) -> object:
-    """Parse the value of a setting that a person wrote.
-
-    Parameters
-    ----------
-    text
-        Such as ``0.5``, ``true``, ``[0, -1]``, ``"uniform"`` or ``uniform``.
-
-    Returns
-    -------
-    object
-        The TOML value; if it is not exactly one, the text without outer spaces.
-    """
-    try:
-        found = tomllib.loads(f"value = {text}")
-    except (ValueError, RecursionError):  # TOMLDecodeError is a ValueError; so is the error for too many digits
-        return text.strip()
-    return found["value"] if found.keys() == {"value"} else text.strip()

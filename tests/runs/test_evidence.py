@@ -118,7 +118,7 @@ def test_nothing_is_done_twice_and_a_changed_label_does_it_again(tmp_path: Path)
 
 def test_a_teacher_below_the_baseline_teaches_nothing(tmp_path: Path) -> None:
     """The student is then, bit for bit, what labels alone make of it."""
-    task = make_task(tmp_path / "one", teacher=NOISE, baseline=CLEAR, stage2__warm_start=True)
+    task = make_task(tmp_path / "one", teacher=NOISE, baseline=CLEAR, stage2__warm_start=True, stage1__lambda_keep=0.0)
     messages = run_until_stage_2(task)
     evidence = read_evidence(task.folder)
     assert evidence.teacher is not None and evidence.baseline is not None

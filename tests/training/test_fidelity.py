@@ -92,7 +92,8 @@ def test_student_and_start_are_measured_on_the_same_patches() -> None:
     student, start = Fixed([batch.targets.mean for batch in batches]), Fixed([before[:3], before[3:]])
     student.eval()
     centre = torch.randn(5)
-    found = measure(student, start, batches, centre, torch.device("cpu"))  # type: ignore[arg-type]
+    cpu = torch.device("cpu")
+    found = measure(student, start, batches, centre, cpu, projection=nn.Identity())  # type: ignore[arg-type]
     assert found.patches == 5 and found.distilled.r2 == 1 and found.start == match(before, truth, centre)
     assert found.target_rank == found.distilled.rank == effective_rank(truth)
     assert start.calls == 0 and start.training  # a copy was used

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lrmil.configs import Stage1Config, StepFitConfig
 from lrmil.errors import SlideError
+from lrmil.features.store import read_index
 from lrmil.losses import layer_loss, region_loss
 from lrmil.models.encoders.loading import EncoderOutput, encoder_hash
 from lrmil.slides.source import SlideSource
@@ -53,7 +54,7 @@ def train(
 
 
 FIT = StepFitConfig(steps=9, interval=3, learning_rate=2e-3, patience=3, ema=0.5)
-CONFIG = Stage1Config(patches_per_epoch=48, validation_patches=24, fit=FIT)
+CONFIG = Stage1Config(patches_per_epoch=48, validation_patches=24, fit=FIT, lambda_keep=0.0)
 
 
 class TestTraining:
@@ -130,6 +131,36 @@ class TestTraining:
         with pytest.raises(ValueError, match=r"output dimension 96\. Got 64"):
             train(pairs, tmp_path / "other", config, "test_convnext")
 
+    def test_what_the_start_knew_is_kept_as_far_as_asked(self, pairs: list[PairedSlide], tmp_path: Path) -> None:
+        kept = [replace(pair, start=pair.lr) for pair in pairs]  # the teacher is the start
+        fit = replace(FIT, steps=12)
+        near, far = (
+            train(kept, tmp_path / str(weight), replace(CONFIG, fit=fit, lambda_keep=weight))[1][-1]
+            for weight in (10.0, 0.01)
+        )
+        assert near["val_keep"] < 0.7 * far["val_keep"] and far["val_region"] < near["val_region"]
+
+    def test_without_a_step_the_map_is_the_identity(self, pairs: list[PairedSlide], tmp_path: Path) -> None:
+        kept = [replace(pair, start=pair.lr) for pair in pairs]
+        config = replace(CONFIG, lambda_keep=1.0, fit=replace(FIT, steps=0))
+        documents = train(kept, tmp_path, config)[0].documents["fidelity.json"]
+        assert documents["distilled"] == documents["start"]  # type: ignore[index]
+
+    def test_a_student_of_another_dimension_needs_no_projector_then(
+        self, pairs: list[PairedSlide], tmp_path: Path
+    ) -> None:
+        other = tiny_encoder("test_convnext", seed=0)
+        starts = []
+        for pair in pairs[:6]:
+            index = read_index(pair.lr)
+            path = tmp_path / f"{pair.lr.stem}.start.zarr"
+            starts.append(replace(pair, start=write_bag(path, index, np.zeros((len(index), other.dim)))))
+        config = replace(CONFIG, lambda_keep=1.0, fit=replace(FIT, steps=3))
+        fit, _ = train(starts, tmp_path, config, "test_convnext")
+        assert isinstance(fit.module, Student) and fit.module.encoder.dim == other.dim == 64
+        found = fit.documents["fidelity.json"]
+        assert found["start"]["r2"] is None and found["distilled"]["r2"] is not None  # type: ignore[index]
+
     def test_slides_without_covered_children_are_refused(self, tmp_path: Path) -> None:
         lr = write_bag(tmp_path / "lr.zarr", np.array([[0, 0]]), np.zeros((1, 96)))
         layers = {layer: np.zeros((1, dim), np.float16) for layer, dim in ((0, 32), (-1, 96))}
@@ -157,7 +188,7 @@ def test_the_loss_is_the_sum_of_its_terms() -> None:
     student = Student(Fixed(embedding, maps), [2, 2], [2, 2])  # type: ignore[arg-type]
     student.set_scales(torch.full((5,), 2.0), [torch.full((2,), scale) for scale in (1.0, 3.0)])
     batch = numbered_batch()
-    config = Stage1Config(lambda_layer=0.5, lambda_attn=2.0)
+    config = Stage1Config(lambda_layer=0.5, lambda_attn=2.0, lambda_keep=0.0)
     terms = stage1_losses(student, batch, config, CPU)
     targets = batch.targets
     blocks = [
@@ -168,6 +199,21 @@ def test_the_loss_is_the_sum_of_its_terms() -> None:
     assert float(terms["layer"]) == pytest.approx(float(sum(blocks)) / 2, rel=1e-5)
     assert float(terms["region"]) == pytest.approx(float(region), rel=1e-5)
     assert float(terms["loss"]) == pytest.approx(0.5 * float(terms["layer"]) + 2 * float(terms["region"]), rel=1e-5)
+
+
+def test_a_map_of_the_embedding_matches_while_the_embedding_stays_near_its_start() -> None:
+    torch.manual_seed(0)
+    embedding, numbered = torch.randn(3, 3), numbered_batch()
+    batch = numbered._replace(targets=replace(numbered.targets, class_tokens=()))
+    student = Student(Fixed(embedding, ()), [], [], projected_dim=5)  # type: ignore[arg-type]
+    config = Stage1Config(layers=(), lambda_attn=2.0, lambda_keep=3.0)
+    with torch.inference_mode():
+        terms = stage1_losses(student, batch, config, CPU)
+    matched = torch.cat([embedding, torch.zeros(3, 2)], 1)  # the map begins as the identity, as far as both sides reach
+    region, keep = region_loss(matched, batch.targets.mean), region_loss(embedding, batch.targets.start)
+    assert float(terms["region"]) == pytest.approx(float(region), rel=1e-5)
+    assert float(terms["keep"]) == pytest.approx(float(keep), rel=1e-5)
+    assert float(terms["loss"]) == pytest.approx(2 * float(region) + 3 * float(keep), rel=1e-5)
 
 
 def test_blocks_and_targets_are_paired_by_number(

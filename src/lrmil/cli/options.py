@@ -6,9 +6,9 @@ from pathlib import Path
 from lrmil.cli.printing import stderr
 from lrmil.cohorts.cohort import TableOptions
 from lrmil.cohorts.mpp_table import read_mpp_table
-from lrmil.configs import TrainConfig, parse_value, with_settings
+from lrmil.configs import TrainConfig, with_settings
 from lrmil.errors import CohortError, ConfigError, names_of
-from lrmil.io.settings import read_toml
+from lrmil.io.settings import parse_value, read_toml
 from lrmil.patches.masks import find_masks, given_mask, mask_files
 from lrmil.patches.tissue import GivenMask
 from lrmil.reviews.log import ReviewLog, require_reviews

@@ -22,7 +22,7 @@ MAX_FOLDS = 10_000
 FOLD = re.compile(r"fold-\w[\w.-]*|final")
 SPLIT_COLUMNS = ("fold", "slide_id", "case_id", "label", "part")
 PARTS = ("train", "val", "test")
-FOLDERS = ("shared", "shared/hr", "shared/lr", "shared/regions", "model", "model/encoder")
+FOLDERS = ("shared", "shared/hr", "shared/lr", "shared/regions", "shared/start", "model", "model/encoder")
 INNER_FOLDERS = tuple(
     f"{name}.inner-{number}" for name in ("teacher", "lr_undistilled") for number in range(MAX_INNER_FOLDS)
 )

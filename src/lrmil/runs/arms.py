@@ -13,7 +13,7 @@ STAGE_NAMES = {  # by the folder in a fold
     "lr_undistilled": ARM_NAMES["lr_undistilled"],
 }
 
-HR, LR, REGIONS = "shared/hr", "shared/lr", "shared/regions"
+HR, LR, REGIONS, START = "shared/hr", "shared/lr", "shared/regions", "shared/start"
 _TEACHERS: dict[Teacher, str] = {"region": REGIONS, "patch": HR}
 _FEATURES = {"lr_undistilled": LR, "lr_student": "{fold}/lr"}
 _MILS = {"hr_teacher": "teacher", "lr_undistilled": "lr_undistilled", "lr_student": "lr_student"}
@@ -55,6 +55,19 @@ def encoded_of(run: Path, fold: str | None, slide_id: str, arm: str) -> Path:
         As in `features_of`.
     """
     return features_of(run, fold, slide_id, arm, teacher="patch")
+
+
+def start_of(run: Path, slide_id: str, *, own: bool) -> Path:
+    """Return the path of the LR features of a slide by the frozen encoder that the student starts from.
+
+    Parameters
+    ----------
+    run, slide_id
+        The run's folder, and the slide.
+    own
+        Whether that is another encoder than the teacher's.
+    """
+    return run / (START if own else LR) / f"{slide_id}.zarr"
 
 
 def lr_folder(run: Path, fold: str) -> Path:

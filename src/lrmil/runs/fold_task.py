@@ -17,7 +17,7 @@ from lrmil.io.ownership import is_checkpoint
 from lrmil.io.tensors import load_into, load_tensors
 from lrmil.models.encoders.loading import Encoder
 from lrmil.patches.plan import PatchPlan
-from lrmil.runs.arms import encoded_of, features_of, mil_folder
+from lrmil.runs.arms import encoded_of, features_of, mil_folder, start_of
 from lrmil.runs.artefacts import changed_inputs, committing, is_committed
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step, relay
@@ -110,6 +110,11 @@ class FoldTask:
             As in `features`.
         """
         return encoded_of(self.run, self.fold.name, slide_id, arm)
+
+    def start(self, slide_id: str) -> Path | None:
+        """Return the path of the features that the student stays near; None if it need not."""
+        config = self.config
+        return start_of(self.run, slide_id, own=config.has_own_start) if config.stage1.lambda_keep else None
 
     @property
     def attended(self) -> int:

@@ -112,7 +112,9 @@ def train_patch_stage(task: FoldTask) -> Iterator[Step[Never]]:
     attended = config.weighting == "teacher_attention"
 
     def keys(slide_id: str) -> list[str]:
-        return [read_card(task.encoded(arm, slide_id)).key for arm in ("lr_undistilled", "hr_teacher")]
+        start = task.start(slide_id)
+        paths = [task.encoded(arm, slide_id) for arm in ("lr_undistilled", "hr_teacher")]
+        return [read_card(path).key for path in (*paths, *([start] if start else []))]
 
     seed = task.seed("stage1")
     inputs = {
@@ -130,7 +132,7 @@ def train_patch_stage(task: FoldTask) -> Iterator[Step[Never]]:
         def pair(slide_id: str) -> PairedSlide:
             lr, hr = (task.encoded(arm, slide_id) for arm in ("lr_undistilled", "hr_teacher"))
             attention = outputs[slide_id].attention_logits if attended else None
-            return PairedSlide(task.sources[slide_id], lr, hr, task.plan.children, attention)
+            return PairedSlide(task.sources[slide_id], lr, hr, task.plan.children, attention, task.start(slide_id))
 
         return train_student(
             (task.fold.name, "stage 1"),

@@ -230,7 +230,7 @@ def _run(work: _Work) -> Generator[Step[Run], None, None]:
     yield from _report_changes(work, (*folds, final), screened, encoder_hash(encoders.teacher))
     problems = _problems(work, folds, screened)
     failed = yield from frozen_features(
-        out, encoders.teacher, list(work.sources.values()), work.plan, config, device=work.device
+        out, encoders, list(work.sources.values()), work.plan, config, device=work.device
     )
     write_problems(out, problems, failed)
     if config.teacher == "region":

@@ -1,12 +1,12 @@
 """Augment the patches of stage 1, so that the student does not depend on orientation and stain."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from lrmil.training.pair_loading import PairedBatch
-from lrmil.training.pairs import RegionSamples
 from lrmil.training.stain import StainChanges, draw_stains, vary_stains
 
 
@@ -71,7 +71,7 @@ def augment(batch: PairedBatch, changes: Changes) -> PairedBatch:
     gain, shift = changes.gain.to(image), changes.shift.to(image)
     image = (255 - (255 - image) * gain + shift).clamp(0, 255)
     tokens = tuple(map(moved, targets.class_tokens))
-    return PairedBatch(image, RegionSamples(targets.index, moved(targets.covered), targets.mean, tokens))
+    return PairedBatch(image, replace(targets, covered=moved(targets.covered), class_tokens=tokens))
 
 
 def _transform(values: Tensor, turns: int, *, flip: bool) -> Tensor:

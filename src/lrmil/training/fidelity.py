@@ -2,10 +2,10 @@
 
 import copy
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from lrmil.models.devices import mixed_precision
@@ -33,7 +33,7 @@ class Fidelity:
 
     patches: int
     distilled: Match
-    """Of the student."""
+    """Of the student: what matches the targets is its embedding, or a linear map of it."""
     start: Match
     """Of the encoder that the student started from."""
     target_rank: float | None
@@ -42,7 +42,13 @@ class Fidelity:
 
 @torch.inference_mode()
 def measure(
-    student: Encoder, start: Encoder, batches: Iterable[PairedBatch], centre: Tensor, device: torch.device
+    student: Encoder,
+    start: Encoder,
+    batches: Iterable[PairedBatch],
+    centre: Tensor,
+    device: torch.device,
+    *,
+    projection: nn.Module,
 ) -> Fidelity:
     """Measure student and start on the same patches.
 
@@ -58,6 +64,9 @@ def measure(
         (d,) mean of the training targets.
     device
         Where to compute.
+    projection
+        The map of the student's embeddings that is to match the targets, on `device`; the identity for the embeddings
+        themselves. The rank is that of the embeddings.
     """
     encoders = (student, copy.deepcopy(start).to(device).eval())
     found: tuple[list[Tensor], ...] = ([], [])
@@ -67,9 +76,10 @@ def measure(
         for encoder, embeddings in zip(encoders, found, strict=True):
             with mixed_precision(device):
                 embeddings.append(encoder(as_input(batch.pixels, device)).embedding.float().cpu())
-    truth = torch.cat(targets)
-    distilled, before = (match(torch.cat(embeddings), truth, centre) for embeddings in found)
-    return Fidelity(len(truth), distilled, before, effective_rank(truth))
+    truth, (learned, before) = torch.cat(targets), map(torch.cat, found)
+    matched = match(projection(learned.to(device)).cpu(), truth, centre)
+    distilled = replace(matched, rank=effective_rank(learned))
+    return Fidelity(len(truth), distilled, match(before, truth, centre), effective_rank(truth))
 
 
 def match(embeddings: Tensor, targets: Tensor, centre: Tensor) -> Match:
@@ -83,7 +93,14 @@ def match(embeddings: Tensor, targets: Tensor, centre: Tensor) -> Match:
         (n, d) mu_r.
     centre
         (d,) mean m of the training targets.
+
+    Returns
+    -------
+    Match
+        If the embeddings have another dimension than the targets, only their rank is defined.
     """
+    if embeddings.shape[1] != targets.shape[1]:
+        return Match(None, None, effective_rank(embeddings))
     found, truth, middle = (values.double() for values in (embeddings, targets, centre))
     spread = float((truth - middle).square().sum())
     r2 = 1 - float((found - truth).square().sum()) / spread if spread else None

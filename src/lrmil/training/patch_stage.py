@@ -39,18 +39,23 @@ class Student(nn.Module):
         The LR encoder.
     student_dims, teacher_dims
         Channels of each distilled block, in the student and in the teacher.
+    projected_dim
+        Dimension of mu_r if a linear map of the embedding is to match it; 0 if the embedding itself is.
     """
 
     embedding_scale: Tensor
 
-    def __init__(self, encoder: Encoder, student_dims: Sequence[int], teacher_dims: Sequence[int]) -> None:
+    def __init__(
+        self, encoder: Encoder, student_dims: Sequence[int], teacher_dims: Sequence[int], *, projected_dim: int = 0
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.block_maps = nn.ModuleList(
             nn.Identity() if inner == outer else nn.Conv2d(inner, outer, 1)
             for inner, outer in zip(student_dims, teacher_dims, strict=True)
         )
-        self.register_buffer("embedding_scale", torch.ones(encoder.dim))
+        self.projection = _near_identity(encoder.dim, projected_dim) if projected_dim else nn.Identity()
+        self.register_buffer("embedding_scale", torch.ones(projected_dim or encoder.dim))
         for i, dim in enumerate(teacher_dims):
             self.register_buffer(f"block_scale_{i}", torch.ones(dim))
 
@@ -88,8 +93,8 @@ def train_student(
     Parameters
     ----------
     encoder
-        What the student starts from; it is not changed. Its output dimension must equal that of the HR features; a
-        projector can provide it.
+        What the student starts from; it is not changed. Without ``lambda_keep``, its output dimension must equal that
+        of the HR features; a projector can provide it.
     train, val
         Slides to learn from, and slides on which the step to stop at is selected (lowest smoothed loss).
     run
@@ -131,7 +136,8 @@ def train_student(
             smoothing=SMOOTHING,
         )
     )
-    fidelity = measure(student.encoder, encoder, data.held_out(), data.mean_target(), run.device)
+    held_out, centre = data.held_out(), data.mean_target()
+    fidelity = measure(student.encoder, encoder, held_out, centre, run.device, projection=student.projection)
     yield Step(job, fit.steps, fit.steps, "steps", result=found._replace(documents={FIDELITY: asdict(fidelity)}))
 
 
@@ -158,14 +164,24 @@ def _start_student(encoder: Encoder, data: PairedPatches, run: FitRun, config: S
 
 def _make_student(encoder: Encoder, example: PairedSlide, config: Stage1Config) -> Student:
     hr = read_features(example.hr, layers=True)
-    if encoder.dim != hr.embeddings.shape[1]:
-        raise ValueError(f"Expected an encoder of output dimension {hr.embeddings.shape[1]}. Got {encoder.dim}.")
+    dim = hr.embeddings.shape[1]
+    if encoder.dim != dim and not config.lambda_keep:
+        raise ValueError(f"Expected an encoder of output dimension {dim}. Got {encoder.dim}.")
     copied = copy.deepcopy(encoder).cpu()
     with torch.inference_mode():
         size = encoder.spec.size
         blocks = copied(torch.zeros(1, 3, size, size, dtype=torch.uint8), config.layers).patch_tokens
     teacher_dims = [hr.layers[layer].shape[1] for layer in config.layers]
-    return Student(copied, [tokens.shape[1] for tokens in blocks], teacher_dims)
+    student_dims = [tokens.shape[1] for tokens in blocks]
+    return Student(copied, student_dims, teacher_dims, projected_dim=dim if config.lambda_keep else 0)
+
+
+def _near_identity(inner: int, outer: int) -> nn.Linear:
+    """Return the linear map that leaves as many dimensions as they are as both sides have."""
+    linear = nn.Linear(inner, outer)
+    nn.init.eye_(linear.weight)
+    nn.init.zeros_(linear.bias)
+    return linear
 
 
 def _set_scales(student: Student, samples: Sequence[RegionSamples]) -> None:
@@ -186,7 +202,10 @@ def _inverse_deviation(values: Tensor) -> Tensor:
 def stage1_losses(
     student: Student, batch: PairedBatch, config: Stage1Config, device: torch.device
 ) -> dict[str, Tensor]:
-    """Compute the loss L_1 of one batch (method.md section 5).
+    """Compute the loss L_1 of one batch (method.md section 5), and the loss that keeps what the start knew.
+
+    With ``lambda_keep``, a linear map P of the embedding matches mu_r, so that the embedding itself can stay near that
+    of the frozen start, x_r: ||P s_r - mu_r||^2 / D + lambda_keep ||s_r - x_r||^2 / D_s.
 
     Parameters
     ----------
@@ -202,7 +221,8 @@ def stage1_losses(
     Returns
     -------
     dict
-        "loss", its parts "layer" and "region", and "cosine", the mean cosine of s_r and mu_r.
+        "loss", its parts "layer", "region" and, if something of the start is kept, "keep", and "cosine", the mean
+        cosine of mu_r and what matches it.
     """
     targets = batch.targets
     with mixed_precision(device):  # the network alone; distances are computed in full precision
@@ -215,14 +235,14 @@ def stage1_losses(
     ]
     layer = torch.stack(blocks).mean() if blocks else mean.new_zeros(())
     embedding = output.embedding.float()
-    scale = student.embedding_scale
-    region = losses.region_loss(embedding * scale, mean * scale, cosine=config.cosine)
-    return {
-        "loss": config.lambda_layer * layer + config.lambda_attn * region,
-        "layer": layer,
-        "region": region,
-        "cosine": functional.cosine_similarity(embedding.detach(), mean, dim=-1).mean(),
-    }
+    matched, scale = student.projection(embedding), student.embedding_scale
+    region = losses.region_loss(matched * scale, mean * scale, cosine=config.cosine)
+    terms = {"layer": layer, "region": region}
+    loss = config.lambda_layer * layer + config.lambda_attn * region
+    if config.lambda_keep:
+        terms["keep"] = losses.region_loss(embedding, targets.start.to(device))
+        loss = loss + config.lambda_keep * terms["keep"]
+    return {"loss": loss, **terms, "cosine": functional.cosine_similarity(matched.detach(), mean, dim=-1).mean()}
 
 
 @torch.inference_mode()
