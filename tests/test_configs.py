@@ -166,7 +166,6 @@ class TestRefused:
             ("stage1.weighting", "attention"),
             ("stage1.layers", ["first"]),
             ("stage1.layers", [0, 0]),
-            ("stage1.layers", [0, -2]),
             ("stage1.fit.steps", -1),
             ("stage1.fit.interval", 0),
             ("stage1.fit.ema", 1.0),

@@ -17,8 +17,8 @@ STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
 def _require_layers(layers: tuple[int, ...]) -> tuple[int, ...]:
-    if len(set(layers)) < len(layers) or any(layer < -1 for layer in layers):
-        raise ValueError("list each block once, counted from 0, or -1 for the final feature map")
+    if len(set(layers)) < len(layers):
+        raise ValueError("list each block once")
     return layers
 
 

@@ -80,7 +80,7 @@ class Stage1Config(Group):
     weighting: Literal["teacher_attention", "uniform"] = "uniform"
     """Weights of the HR patches in an LR patch; "uniform" needs no teacher (compared in docs/benchmarks.md)."""
     layers: Layers = (0, -1)
-    """Lambda: blocks whose token maps are distilled; -1 is the final feature map."""
+    """Lambda: blocks whose token maps are distilled, from 0; -1 is the final feature map, -2 the last block but one."""
     lambda_layer: NonNegative = 1.0
     """Weight of the loss between token maps."""
     lambda_attn: NonNegative = 1.0

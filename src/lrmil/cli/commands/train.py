@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from lrmil.cli.arguments import Commands, add_cohort, add_device, add_positive, command
+from lrmil.presets import PRESETS, SUMMARIES
 
 SUMMARY = "train from a folder of slides; run it again to resume a stopped run"
 EXAMPLE = (
@@ -17,7 +18,10 @@ def add(commands: Commands) -> None:
     add_cohort(parser)
     add_positive(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="run folder to write to or resume")
-    parser.add_argument("--config", type=Path, help="TOML file of settings")
+    settings = parser.add_mutually_exclusive_group()
+    settings.add_argument("--config", type=Path, help="TOML file of settings")
+    text = "; ".join(f"{name}: {summary}" for name, summary in SUMMARIES.items())
+    settings.add_argument("--preset", default="default", choices=list(PRESETS), help=f"named settings; {text}")
     parser.add_argument("--encoder", help="a name from `lrmil encoders`, a timm name, hf-hub:owner/name or a folder")
     parser.add_argument("--student-encoder", help="encoder of the LR model (default: the same)")
     parser.add_argument("--mpp-hr", help="HR resolution in um/px, or 20x (default: 0.5)")
