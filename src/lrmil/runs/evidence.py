@@ -17,8 +17,9 @@ from lrmil.io.tensors import save_tensors
 from lrmil.models.heads.head import BagOutput, predict_bag
 from lrmil.runs.artefacts import committing, key_of
 from lrmil.runs.fold_outputs import EVIDENCE, Evidence, load_mil, tensors_of
-from lrmil.runs.fold_task import Artefact, FoldTask, is_stale
+from lrmil.runs.fold_task import FoldTask
 from lrmil.runs.fold_training import inner_folder, train_inner
+from lrmil.runs.stages import Artefact, is_stale
 from lrmil.steps import Step
 
 COMPARED = ("hr_teacher", "lr_undistilled")

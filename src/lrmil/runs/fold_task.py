@@ -1,46 +1,25 @@
 """What all stages of a fold share, and how each makes its artefact: only if an input changed."""
 
 import copy
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, Never
+from typing import Literal
 
 import torch
-from torch import nn
 
 from lrmil.cohorts.inner_folds import count_cases
 from lrmil.cohorts.splits import Fold
 from lrmil.configs import TrainConfig
-from lrmil.io import atomic, hashing
-from lrmil.io.ownership import is_checkpoint
+from lrmil.io import hashing
 from lrmil.io.tensors import load_into, load_tensors
 from lrmil.models.encoders.loading import Encoder
 from lrmil.patches.plan import PatchPlan
 from lrmil.runs.arms import encoded_of, features_of, mil_folder, start_of
-from lrmil.runs.artefacts import changed_inputs, committing, is_committed
 from lrmil.slides.source import SlideSource
-from lrmil.steps import Step, relay
 from lrmil.tasks.task import Target, Task
-from lrmil.training.loop import Fit, FitRun
 
 Schedule = Literal["selected", "fixed"]
-INPUTS = {
-    "task": "what is predicted",
-    "mil": "settings of the MIL",
-    "stage1": "settings of stage 1",
-    "stage2": "settings of stage 2",
-    "seed": "seed",
-    "start": "encoder that the student starts from",
-    "train": "training slides, their labels or features",
-    "val": "validation slides, their labels or features",
-    "slides": "slides or their features",
-    "teacher": "teacher",
-    "evidence": "teacher's outputs",
-    "schedule": "whether validation selects the epoch",
-    "inner_folds": "inner folds",
-    "models": "trained models",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +62,11 @@ class FoldTask:
     def folder(self) -> Path:
         """The folder of the fold's artefacts."""
         return self.run / self.fold.name
+
+    @property
+    def job(self) -> str:
+        """What Steps call the fold."""
+        return self.fold.name
 
     @property
     def slide_ids(self) -> tuple[str, ...]:
@@ -137,17 +121,6 @@ class FoldTask:
         return int(hashing.sha256_of([self.config.seed, self.fold.name, purpose])[:8], 16)
 
 
-class Artefact(NamedTuple):
-    """The output of a stage of a fold."""
-
-    name: str
-    """Name of its folder within the folder of the fold."""
-    job: str
-    """Name of the stage in Steps."""
-    inputs: Mapping[str, object]
-    """Everything that it is made from, JSON-ready. Its key is their hash."""
-
-
 def load_lr_encoder(task: FoldTask) -> Encoder:
     """Load the fold's distilled LR encoder.
 
@@ -158,61 +131,3 @@ def load_lr_encoder(task: FoldTask) -> Encoder:
     """
     path = task.folder / "lr_encoder/encoder.safetensors"
     return load_into(copy.deepcopy(task.student_start), load_tensors(path), path)
-
-
-def is_stale(task: FoldTask, artefact: Artefact) -> Generator[Step[Never], None, bool]:
-    """Return whether an artefact is absent or was made from other inputs.
-
-    Parameters
-    ----------
-    task, artefact
-        The fold, and its artefact.
-
-    Yields
-    ------
-    Step
-        With a message that names the changed inputs, if there is an artefact.
-    """
-    folder = task.folder / artefact.name
-    if is_committed(folder, artefact.inputs):
-        return False
-    if changed := [INPUTS[name] for name in changed_inputs(folder, artefact.inputs)]:
-        message = f"recomputing, because these changed: {'; '.join(changed)}"
-        yield Step((task.fold.name, artefact.job), 0, message=message)
-    return True
-
-
-def train_artefact(
-    task: FoldTask,
-    artefact: Artefact,
-    seed: int,
-    fit: Callable[[FitRun], Iterator[Step[Fit]]],
-    save: Callable[[Path, nn.Module], None],
-) -> Iterator[Step[Never]]:
-    """Train an artefact if it is stale, and resume an interrupted training from its checkpoint.
-
-    Parameters
-    ----------
-    task, artefact
-        The fold, and what is trained in it.
-    seed
-        Determines all randomness of the training.
-    fit
-        The training, called only if the artefact is stale.
-    save
-        Writes the trained module into a folder.
-
-    Yields
-    ------
-    Step
-        Of the training.
-    """
-    if not (yield from is_stale(task, artefact)):
-        return
-    checkpoint = task.folder / f"{artefact.name}.checkpoint.safetensors"
-    fitted = yield from relay(fit(FitRun(seed, checkpoint, hashing.sha256_of(artefact.inputs), task.device)))
-    with committing(task.folder / artefact.name, artefact.inputs) as temporary:
-        save(temporary, fitted.module)
-        for name, document in {"history.json": fitted.history, **fitted.documents}.items():
-            atomic.write_json(temporary / name, document)
-    atomic.remove_ours(checkpoint, is_checkpoint)

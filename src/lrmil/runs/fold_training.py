@@ -18,7 +18,8 @@ from lrmil.models.encoders.loading import encoder_hash
 from lrmil.models.heads.head import MILHead
 from lrmil.runs.artefacts import key_of
 from lrmil.runs.fold_outputs import WEIGHTS, read_evidence, read_teacher_outputs, save_mil
-from lrmil.runs.fold_task import Artefact, FoldTask, train_artefact
+from lrmil.runs.fold_task import FoldTask
+from lrmil.runs.stages import Artefact, train_artefact
 from lrmil.steps import Step
 from lrmil.tasks.choice import stated_name
 from lrmil.training.bags import Bag, student_bag

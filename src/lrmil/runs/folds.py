@@ -18,8 +18,9 @@ from lrmil.runs.arms import ARMS, lr_folder
 from lrmil.runs.artefacts import committing, key_of
 from lrmil.runs.evidence import make_evidence
 from lrmil.runs.fold_outputs import load_mil, tensors_of
-from lrmil.runs.fold_task import Artefact, FoldTask, is_stale, load_lr_encoder
+from lrmil.runs.fold_task import FoldTask, load_lr_encoder
 from lrmil.runs.fold_training import train_on_labels, train_patch_stage, train_slide_stage
+from lrmil.runs.stages import Artefact, is_stale
 from lrmil.steps import Step, relay
 
 
