@@ -28,7 +28,7 @@ FAST: dict[str, object] = {"stage1.fit.steps": 500, "mil.seeds": 1, "stage2.inne
 PRESETS = MappingProxyType({"default": MappingProxyType[str, object]({}), "paper": PAPER, "fast": FAST})
 SUMMARIES = MappingProxyType(
     {
-        "default": "what measured best on real tissue",
+        "default": "the defaults",
         "paper": "the method as published",
         "fast": "a first look: a short stage 1, one seed, evidence without inner folds",
     }

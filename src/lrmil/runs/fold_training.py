@@ -145,7 +145,7 @@ def train_patch_stage(task: FoldTask) -> Iterator[Step[Never]]:
             threads=task.config.threads,
         )
 
-    yield from train_artefact(task, Artefact("lr_encoder", "stage 1", inputs), seed, fit, _save_encoder)
+    yield from train_artefact(task, Artefact("lr_encoder", "stage 1", inputs), seed, fit, save_student)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +208,8 @@ def _by_part(train: Sequence[str], val: Sequence[str], of: Callable[[str], T]) -
     return {part: {slide_id: of(slide_id) for slide_id in slide_ids} for part, slide_ids in parts.items()}
 
 
-def _save_encoder(folder: Path, module: nn.Module) -> None:
+def save_student(folder: Path, module: nn.Module) -> None:
+    """Write the weights of the LR encoder of a `Student` into a folder."""
     if not isinstance(module, Student):
         raise TypeError(f"Expected a Student from stage 1. Got {type(module).__name__}.")
     save_tensors(folder / "encoder.safetensors", module.encoder.state_dict())

@@ -8,6 +8,7 @@ import torch
 
 from lrmil.configs import TrainConfig
 from lrmil.features.extraction import extract_features
+from lrmil.geometry import resolution_ratio
 from lrmil.models.devices import on_device, pick_device
 from lrmil.models.encoders.loading import Encoder, PatchEncoder, encoder_hash, load_encoder
 from lrmil.models.encoders.terms import EncoderTerms, terms_warning
@@ -65,6 +66,18 @@ def load_encoders(config: TrainConfig) -> StartEncoders:
     if student.dim != teacher.dim and not config.stage1.lambda_keep:
         student = load(config.student_encoder, teacher.dim)
     return StartEncoders(teacher, student)
+
+
+def plan_of(config: TrainConfig) -> PatchPlan:
+    """Return which patches of a slide a run reads."""
+    return PatchPlan(
+        mpp=config.mpp_lr,
+        size=config.patch_size,
+        children=resolution_ratio(config.mpp_lr, config.mpp_hr),
+        min_tissue=config.min_tissue,
+        min_tissue_hr=config.min_tissue_hr,
+        max_failed=config.max_failed,
+    )
 
 
 class _Kind(NamedTuple):

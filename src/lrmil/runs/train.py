@@ -18,7 +18,6 @@ from lrmil.cohorts.splits import Fold, folds_and_final, without_failed, write_sp
 from lrmil.configs import TrainConfig, require_consistent
 from lrmil.errors import CohortError
 from lrmil.features.slide_features import EXTRACTION_VERSION
-from lrmil.geometry import resolution_ratio
 from lrmil.io import atomic, hashing
 from lrmil.io.documents import require_no_links
 from lrmil.io.ownership import is_metrics
@@ -32,7 +31,7 @@ from lrmil.runs.earlier import require_free_run, set_aside_results
 from lrmil.runs.environment import write_environment
 from lrmil.runs.fold_task import FoldTask
 from lrmil.runs.folds import run_fold
-from lrmil.runs.frozen import frozen_features, load_encoders
+from lrmil.runs.frozen import frozen_features, load_encoders, plan_of
 from lrmil.runs.jobs import TRAIN
 from lrmil.runs.log import logged
 from lrmil.runs.plan_file import write_plan
@@ -160,7 +159,7 @@ def train_steps(
         raise CohortError(report.explain())
     if not config.patch_size:
         config = dataclasses.replace(config, patch_size=default_size(config.encoder, pretrained=config.pretrained))
-    plan = _plan_of(config)
+    plan = plan_of(config)
     local = [local_encoder(name) for name in (config.encoder, config.student_encoder)]
     sources = [SlideSource(slide.slide_id, slide.path) for slide in report.cohort.slides]
     Inputs(sources, (Path(labels), *inputs, *local)).require_clear([out, *(out / name for name in WRITTEN)])
@@ -182,17 +181,6 @@ def train_steps(
             hidden=(Path(slides), Path(labels).parent, out.resolve(), Path.home()),
             asked_to_stop=lambda: stop_requested(out),
         )
-
-
-def _plan_of(config: TrainConfig) -> PatchPlan:
-    return PatchPlan(
-        mpp=config.mpp_lr,
-        size=config.patch_size,
-        children=resolution_ratio(config.mpp_lr, config.mpp_hr),
-        min_tissue=config.min_tissue,
-        min_tissue_hr=config.min_tissue_hr,
-        max_failed=config.max_failed,
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ def card(encoder: Encoder) -> EncoderCard:
         terms=terms,
         stage1={"stain": 0.1},
         fidelity={"r2": 0.5},
+        key="k",
     )
 
 
@@ -67,7 +68,7 @@ def test_slides_can_be_looked_up_but_not_listed(encoder: Encoder, card: EncoderC
 
 
 def test_two_cards_of_the_same_slides_share_no_hash(encoder: Encoder, card: EncoderCard) -> None:
-    again = make_card(encoder, ["print-1"], mpp_hr=0.5, mpp_lr=2.0, terms={}, stage1={}, fidelity={})
+    again = make_card(encoder, ["print-1"], mpp_hr=0.5, mpp_lr=2.0, terms={}, stage1={}, fidelity={}, key="k")
     assert again.has_seen("print-1") and not again.seen & card.seen
 
 

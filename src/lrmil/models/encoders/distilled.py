@@ -42,9 +42,11 @@ class EncoderCard:
         Settings of the distillation.
     fidelity
         How well it follows the teacher on patches of slides that it did not learn from.
+    key
+        Hash of everything that it was made from.
     salt, seen
-        Key, and the HMAC-SHA256 of the fingerprint of every slide that it learned from or was selected on: a slide can
-        be looked up, but the slides cannot be listed.
+        Key of the hashes, and the HMAC-SHA256 of the fingerprint of every slide that it learned from or was selected
+        on: a slide can be looked up, but the slides cannot be listed.
     """
 
     mpp_hr: float
@@ -54,6 +56,7 @@ class EncoderCard:
     terms: dict[str, EncoderTerms]
     stage1: dict[str, object]
     fidelity: dict[str, object]
+    key: str
     salt: str
     seen: frozenset[str]
 
@@ -71,12 +74,13 @@ def make_card(
     terms: dict[str, EncoderTerms],
     stage1: dict[str, object],
     fidelity: dict[str, object],
+    key: str,
 ) -> EncoderCard:
     """Describe a distilled encoder; the fingerprints are those of the slides that it has seen."""
     salt = secrets.token_hex(16)
     seen = frozenset(_keyed(salt, one) for one in fingerprints)
     spec = encoder.spec
-    return EncoderCard(mpp_hr, mpp_lr, spec.size, spec.embedding, terms, stage1, fidelity, salt, seen)
+    return EncoderCard(mpp_hr, mpp_lr, spec.size, spec.embedding, terms, stage1, fidelity, key, salt, seen)
 
 
 def save_encoder(folder: Path, encoder: Encoder, card: EncoderCard) -> None:
@@ -123,7 +127,10 @@ def save_encoder(folder: Path, encoder: Encoder, card: EncoderCard) -> None:
     document = {
         "format": FORMAT,
         "version": __version__,
-        **{name: getattr(card, name) for name in ("mpp_hr", "mpp_lr", "patch_size", "embedding", "stage1", "fidelity")},
+        **{
+            name: getattr(card, name)
+            for name in ("mpp_hr", "mpp_lr", "patch_size", "embedding", "stage1", "fidelity", "key")
+        },
         "terms": {role: asdict(one) for role, one in card.terms.items()},
         "slides": {"salt": card.salt, "seen": sorted(card.seen)},
         "sha256": {name: hashing.sha256_file(folder / name) for name in (CONFIG, WEIGHTS)},
@@ -194,6 +201,7 @@ def _parse(document: dict[str, Any]) -> EncoderCard:
         terms={role: one for role, one in terms.items() if one is not None},
         stage1=dict(document["stage1"]),
         fidelity=dict(document["fidelity"]),
+        key=str(document["key"]),
         salt=str(slides["salt"]),
         seen=frozenset(seen),
     )
