@@ -1,22 +1,27 @@
 """Stage 1 without labels: slides become an encoder that a training starts from."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from lrmil.cohorts.splits import read_splits
 from lrmil.configs import TrainConfig
 from lrmil.errors import CohortError, ConfigError, OverwriteError, RunError
-from lrmil.models.encoders.distilled import read_encoder_card
+from lrmil.models.bundle import load_bundle
+from lrmil.models.encoders.distilled import read_encoder_card, save_encoder
 from lrmil.models.encoders.loading import load_encoder
+from lrmil.reports.run_report import write_report
 from lrmil.runs.control import run_lock
 from lrmil.runs.distil import Distilled, distil_steps
+from lrmil.runs.train import train
 from lrmil.slides.opening import open_source
 from lrmil.slides.source import SlideSource
 from lrmil.steps import last
-from support.runs import TinyRun, stamp_of, tiny_config
+from support.runs import TinyRun, stamp_of, tiny_config, tiny_encoder
 
 pytestmark = pytest.mark.long
 
@@ -114,3 +119,27 @@ def test_the_share_held_out_is_a_setting(tiny_run: TinyRun, tmp_path: Path) -> N
     distil(tiny_run, tmp_path, replace(tiny_config(), val_fraction=0.5), count=4)
     inputs = json.loads((tmp_path / "work/lr_encoder/artefact.json").read_text())["inputs"]
     assert (len(inputs["train"]), len(inputs["val"])) == (2, 2)
+
+
+def test_a_training_starts_from_it_without_steps_of_its_own(
+    distilled: Distilled, tiny_run: TinyRun, tmp_path: Path
+) -> None:
+    """It has seen three slides of this cohort, and the report says which of them are tested on."""
+    card = read_encoder_card(distilled.folder)
+    assert card is not None
+    (tmp_path / "teacher").mkdir()
+    save_encoder(tmp_path / "teacher", tiny_encoder("test_resnet"), card)
+    names = {"encoder": tmp_path / "teacher", "student_encoder": distilled.folder}
+    settings: dict[str, object] = {name: f"local-dir:{folder}" for name, folder in names.items()}
+    config = tiny_config(pretrained=True, stage1__fit__steps=0, **settings)
+    shutil.copytree(tiny_run.folder / "shared", tmp_path / "run/shared")
+    run = train(tiny_run.slides, tiny_run.labels, tmp_path / "run", config, device="cpu")
+    ours = load_bundle(run.model).encoder.state_dict()
+    theirs = load_encoder(str(distilled.folder), size=64).state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    (fold,) = read_splits(run.folder / "splits.csv")
+    tested = sorted({source.slide_id for source in sources_of(tiny_run)}.intersection(fold.test))
+    expected = {"slides": 3, "seen": 3, "tested": {"fold-0": tested} if tested else {}}
+    assert run.metrics["student_start"] == expected
+    write_report(run.folder)
+    assert "The encoder that the student started from" in (run.folder / "report.html").read_text()

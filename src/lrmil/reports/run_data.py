@@ -23,6 +23,7 @@ from lrmil.io.redaction import redact_paths
 from lrmil.reports.figures import LossLine
 from lrmil.runs.arms import ARMS, HR, LR, STAGE_NAMES, encoded_of, features_of
 from lrmil.runs.changes import read_changes
+from lrmil.runs.distilled_start import START, start_remark
 from lrmil.runs.evidence import faded
 from lrmil.runs.fold_outputs import Evidence, SlideOutput, read_history, read_outputs
 from lrmil.runs.plan_file import read_plan
@@ -84,6 +85,8 @@ class Report:
     """The fidelity of stage 1; None in runs of earlier versions."""
     stage1_shortfall: str = ""
     """Where stage 1 fell short, in a sentence."""
+    start_remark: str = ""
+    """What a distilled encoder that the student started from had seen, in a sentence; "" if there was none."""
 
 
 def gather(run: Path) -> Report:
@@ -119,6 +122,7 @@ def gather(run: Path) -> Report:
         losses={stage: [_losses(run, fold.name, stage) for fold in folds] for stage in STAGE_NAMES},
         stage1=stage1,
         stage1_shortfall=shortfall(stage1) if stage1 else "",
+        start_remark=start_remark(figures.get(START)),
         slides=results,
         problems=[redact_paths(problem, hidden) for problem in read_json(run / "problems.json")],
         changes=[redact_paths(entry, hidden) for entry in read_changes(run)],

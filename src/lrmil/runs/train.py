@@ -4,7 +4,7 @@ The same call resumes an interrupted one: artefacts of the same inputs are kept.
 """
 
 import dataclasses
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Never
@@ -27,6 +27,7 @@ from lrmil.patches.plan import PatchPlan
 from lrmil.runs.arms import encoded_of
 from lrmil.runs.changes import PreviousRun, changed_slides, changes_since, read_previous_run, record_changes
 from lrmil.runs.control import run_lock, stop_requested
+from lrmil.runs.distilled_start import look_at_start
 from lrmil.runs.earlier import require_free_run, set_aside_results
 from lrmil.runs.environment import write_environment
 from lrmil.runs.fold_task import FoldTask
@@ -77,6 +78,7 @@ def train(
     device: str = "auto",
     options: TableOptions | None = None,
     replace: bool = False,
+    strict: bool = False,
 ) -> Run:
     """Train the three arms on a cohort and write the model.
 
@@ -97,6 +99,9 @@ def train(
     replace
         Whether to replace results and model of a finished run if they change. Otherwise they are kept in
         ``out/earlier-1`` and so on.
+    strict
+        Whether to refuse a distilled `TrainConfig.student_encoder` that has seen a test slide, without its label.
+        Otherwise the report says so.
 
     Returns
     -------
@@ -106,7 +111,7 @@ def train(
     Raises
     ------
     CohortError
-        If the table has errors (all are in the message), or too few slides can be read.
+        If the table has errors (all are in the message), too few slides can be read, or `strict` refuses.
     EncoderError, ConfigError
         If the encoder cannot be loaded, or the settings contradict each other.
     FormatError
@@ -118,7 +123,8 @@ def train(
     Stopped
         Soon after `lrmil.runs.control.request_stop`. The same call resumes.
     """
-    return last(train_steps(slides, labels, out, config, device=device, options=options, replace=replace))
+    steps = train_steps(slides, labels, out, config, device=device, options=options, replace=replace, strict=strict)
+    return last(steps)
 
 
 def train_steps(
@@ -130,13 +136,14 @@ def train_steps(
     device: str = "auto",
     options: TableOptions | None = None,
     replace: bool = False,
+    strict: bool = False,
     inputs: Sequence[Path] = (),
 ) -> Iterator[Step[Run]]:
     """Train as `train` does, and report the progress.
 
     Parameters
     ----------
-    slides, labels, out, config, device, options, replace
+    slides, labels, out, config, device, options, replace, strict
         As in `train`.
     inputs
         Other files and folders that are read. No output may replace one or lie in one.
@@ -173,7 +180,7 @@ def train_steps(
         set_aside_results(out, replace=replace)
         write_plan(out, config, str(slides), str(labels), options=options, task=report.cohort.task)
         write_environment(out, torch_device)
-        work = _Work(out, report, report.cohort, config, plan, torch_device, replace, previous)
+        work = _Work(out, report, report.cohort, config, plan, torch_device, replace, previous, strict)
         yield from logged(
             _run(work),
             out / LOG,
@@ -196,6 +203,8 @@ class _Work:
     replace: bool
     """Whether to replace the results of a finished run."""
     previous: PreviousRun | None
+    strict: bool
+    """Whether to refuse a student encoder that has seen a test slide."""
 
     @property
     def sources(self) -> dict[str, SlideSource]:
@@ -215,7 +224,9 @@ def _run(work: _Work) -> Generator[Step[Run], None, None]:
     write_splits(out / "splits.csv", folds if final in folds else (*folds, final), cohort)  # for the progress
 
     screened = yield from relay(screen_steps(list(work.sources.values()), lr=config.mpp_lr))
-    yield from _report_changes(work, (*folds, final), screened, encoder_hash(encoders.teacher))
+    fingerprints = {slide.slide_id: slide.fingerprint for slide in screened if slide.fingerprint}
+    start = yield from look_at_start(config, fingerprints, folds, strict=work.strict)
+    yield from _report_changes(work, (*folds, final), fingerprints, encoder_hash(encoders.teacher))
     problems = _problems(work, folds, screened)
     failed = yield from frozen_features(
         out, encoders, list(work.sources.values()), work.plan, config, device=work.device
@@ -231,7 +242,7 @@ def _run(work: _Work) -> Generator[Step[Run], None, None]:
     tasks = _fold_tasks(work, trained, encoders.student)
     for task in tasks:
         yield from relay(run_fold(task))
-    figures = figures_of(out, cohort, folds, tasks)
+    figures = figures_of(out, cohort, folds, tasks) | start
     write_predictions(out, cohort, folds)
     stated: dict[str, object] = {role: one.to_dict() for role, one in encoders.terms.items()}
     write_bundle(out, tasks[trained.index(final)], cohort, config, figures, terms=stated, replace=work.replace)
@@ -240,12 +251,11 @@ def _run(work: _Work) -> Generator[Step[Run], None, None]:
 
 
 def _report_changes(
-    work: _Work, folds: Sequence[Fold], screened: Sequence[Screened], encoder_sha: str
+    work: _Work, folds: Sequence[Fold], fingerprints: Mapping[str, str], encoder_sha: str
 ) -> Iterator[Step[Never]]:
     """Report what changed since the previous call and what is recomputed, and record it."""
     if work.previous is None:
         return
-    fingerprints = {slide.slide_id: slide.fingerprint for slide in screened if slide.fingerprint}
 
     def features(slide_id: str) -> Path:
         return encoded_of(work.out, None, slide_id, "lr_undistilled")

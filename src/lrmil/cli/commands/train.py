@@ -21,6 +21,8 @@ def add(commands: Commands) -> None:
     parser.add_argument("--folds", type=int, help="folds of the cross-validation (default: 5)")
     text = "if a finished run is trained again, delete its results and model (default: keep them in RUN/earlier-1)"
     parser.add_argument("--replace", action="store_true", help=text)
+    text = "refuse a --student-encoder of `lrmil distil` that has seen a test slide (default: the report says so)"
+    parser.add_argument("--strict", action="store_true", help=text)
     add_device(parser)
 
 
@@ -41,6 +43,7 @@ def run(options: argparse.Namespace) -> int:
         config_of(options),
         device=options.device,
         replace=options.replace,
+        strict=options.strict,
         inputs=inputs_of(options),
         options=table_options_of(options),
     )
