@@ -27,6 +27,10 @@ def test_a_training_without_validation_is_drawn_alone() -> None:
     assert ">kept<" in svg and ">training<" in svg and ">validation<" not in svg
 
 
+def test_a_stage_without_a_step_says_so_in_place_of_a_legend() -> None:
+    assert ">not trained<" in loss_svg({"stage": [LossLine("fold-0", [], [], 1)]})
+
+
 def test_figures_mark_arms_by_dashes_and_draw_every_fold() -> None:
     truth, scores = [0, 1, 0, 1], [[0.9, 0.1], [0.4, 0.6], [0.3, 0.7], [0.2, 0.8]]
     roc = metrics.roc(truth, scores, 1)

@@ -183,7 +183,10 @@ def _losses(axes: Axes, title: str, lines: Sequence[LossLine]) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_ylim(bottom=0)
     axes.grid(color="#E5E5E5", linewidth=0.6)
-    axes.legend(fontsize=8, handlelength=3)
+    if axes.lines:
+        axes.legend(fontsize=8, handlelength=3)
+    else:
+        axes.text(0.5, 0.5, "not trained", transform=axes.transAxes, ha="center", va="center")
 
 
 def _drawable(losses: Sequence[float]) -> list[float]:
