@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from lrmil.io.atomic import write_json, write_text
 from lrmil.models.heads.head import predict_bag
 from lrmil.runs.arms import ARMS, features_of, mil_folder
 from lrmil.runs.fold_outputs import load_mil, read_outputs
+from lrmil.runs.plan_file import read_plan
 from lrmil.runs.train import train_steps
 from lrmil.steps import job_text
 
@@ -34,9 +36,11 @@ LABELS_ALONE = {"stage2.lambda_bag": 0.0, "stage2.lambda_soft": 0.0, "stage2.lam
 ABLATIONS: dict[str, dict[str, object]] = {
     "full": {},
     "stage 1 only": LABELS_ALONE,
-    "stage 2 only": {"stage1.fit.epochs": 0},
-    "uniform weighting": {"stage1.weighting": "uniform"},
-    "teacher-attention weighting": {"stage1.weighting": "teacher_attention"},
+    "stage 2 only": {"stage1.fit.steps": 0},
+    "teacher over patches": {"teacher": "patch"},
+    "teacher-attention weighting": {"teacher": "patch", "stage1.weighting": "teacher_attention"},
+    "in-sample evidence": {"stage2.inner_folds": 0},
+    "one seed": {"mil.seeds": 1},
     "without L_soft": {"stage2.lambda_soft": 0.0},
     "without L_hard": {"stage2.lambda_hard": 0.0},
 }
@@ -104,10 +108,11 @@ def measure(cohort: Path, run: Path, seed: int, name: str) -> dict[str, object]:
     row: dict[str, object] = {"seed": seed, "name": name}
     for arm in ARMS:
         row[arm] = figures[arm]["auroc"]
-    config = TrainConfig().mil
+    config, _, _ = read_plan(run)
+    attended = partial(features_of, run, fold.name, teacher=config.teacher)
     for arm in ARMS:
-        mil = load_mil(mil_folder(run, fold.name, arm), config)
-        features = [features_of(run, fold.name, slide_id, arm) for slide_id in fold.val]
+        mil = load_mil(mil_folder(run, fold.name, arm), config.mil)
+        features = [attended(slide_id, arm) for slide_id in fold.val]
         outputs = [predict_bag(mil, embeddings(path)) for path in features]
         truth = np.array([report.cohort.targets[slide_id] for slide_id in fold.val])
         probabilities = np.stack([report.cohort.task.values(output.logits) for output in outputs])
@@ -118,7 +123,7 @@ def measure(cohort: Path, run: Path, seed: int, name: str) -> dict[str, object]:
         places = [
             located(
                 cohort,
-                features_of(run, fold.name, slide_id, arm),
+                attended(slide_id, arm),
                 slide_id,
                 tested[arm][slide_id].attention_logits,
             )
@@ -165,7 +170,11 @@ def tables(rows: list[dict[str, object]]) -> str:
     arms = {"hr_teacher": "HR teacher", "lr_undistilled": "LR undistilled (baseline)", "lr_student": "LR student"}
     lines = ["AUROC on the test split:", "", f"| arm | {head} |", f"|{rule}|"]
     lines += [line(label, arm, "full") for arm, label in arms.items()]
-    lines += ["", "The same models on the validation split (what choices were made on):", ""]
+    lines += [
+        "",
+        "The same models on the validation split (which they may have learned from):",
+        "",
+    ]
     lines += [f"| arm | {head} |", f"|{rule}|"]
     lines += [line(label, f"{arm}_val", "full") for arm, label in arms.items()]
     lines += ["", "LR student, AUROC on the test split, by what is left out or changed:", ""]

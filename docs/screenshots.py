@@ -63,7 +63,8 @@ def train(viewer: napari.Viewer, dock: TrainFromFolder, cohort: Path, run: Path,
     dock.cohort.slides.setText(str(cohort / "slides"))
     dock.cohort.labels.setText(str(cohort / "labels.csv"))
     dock.cohort.run.setText(str(run))
-    settings = {"encoder": f"local-dir:{encoder}", "patch_size": 64, "stage1.fit.epochs": 4, "mil.fit.epochs": 40}
+    settings = {"encoder": f"local-dir:{encoder}", "patch_size": 64, "mil.fit.epochs": 40}
+    settings |= {"stage1.fit.steps": 200, "stage1.fit.interval": 20}
     dock.settings.show_config(with_settings(TrainConfig(), settings))
     wait(lambda: dock.cohort.ready)
     dock.start()

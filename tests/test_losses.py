@@ -279,3 +279,33 @@ class TestSmallAndEmptyBags:
         value = loss(logits, log_mass, log_mass.isfinite() if given else None)
         assert value.isfinite() and gradient(value, logits).isfinite().all()
         assert (number(value) > 0) == (finite > 1)
+
+
+class TestBatches:
+    """Of several slides at once, each has the loss that it has alone, and what pads it changes nothing."""
+
+    SIZES = (1, 2, 5, 30, 12)
+
+    @pytest.mark.parametrize("loss", [attention_loss, ranking_loss])
+    @pytest.mark.parametrize("given", [False, True])
+    def test_each_slide_of_a_padded_batch(self, loss: Callable[..., Tensor], given: bool) -> None:
+        logits = [normal(n, seed=n).requires_grad_() for n in self.SIZES]
+        masses = [normal(n, seed=100 + n).masked_fill(torch.arange(n) % 4 == 3, -torch.inf) for n in self.SIZES]
+        masses[2] = torch.full_like(masses[2], -torch.inf)  # of a slide that nothing covers
+        padded = torch.nn.utils.rnn.pad_sequence(logits, batch_first=True, padding_value=-torch.inf)
+        mass = torch.nn.utils.rnn.pad_sequence(masses, batch_first=True, padding_value=-torch.inf)
+        together = loss(padded, mass, mass.isfinite() if given else None)
+        alone = torch.stack([loss(one, of_one) for one, of_one in zip(logits, masses, strict=True)])
+        torch.testing.assert_close(together, alone)
+        assert (together > 0).tolist() == [False, True, False, True, True]
+        for found, expected in zip(
+            torch.autograd.grad(together.sum(), logits, retain_graph=True),
+            torch.autograd.grad(alone.sum(), logits),
+            strict=True,
+        ):
+            torch.testing.assert_close(found, expected)
+
+    def test_each_pair_of_logits(self) -> None:
+        student, teacher = normal(5, 3), normal(5, 3, seed=1)
+        alone = [number(bag_loss(one, other, 2.0)) for one, other in zip(student, teacher, strict=True)]
+        assert bag_loss(student, teacher, 2.0).tolist() == pytest.approx(alone)

@@ -1,73 +1,34 @@
 """Settings of a training run: frozen and validated; unknown names raise."""
 
-import tomllib
-from collections.abc import Mapping
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
-from pydantic_core import ArgsKwargs
 
+from lrmil.config_groups import (
+    STRICT,
+    Count,
+    Fraction,
+    Group,
+    InnerFolds,
+    Layers,
+    NonNegative,
+    PatchSize,
+    Positive,
+    explain,
+    merged,
+)
 from lrmil.errors import ConfigError
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
-STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True)
-
-
-def _require_layers(layers: tuple[int, ...]) -> tuple[int, ...]:
-    if len(set(layers)) < len(layers) or any(layer < -1 for layer in layers):
-        raise ValueError("list each block once, counted from 0, or -1 for the final feature map")
-    return layers
-
-
-def _onto_defaults(kind: type, given: Mapping[str, object]) -> dict[str, object]:
-    defaults = {field.name: field.default for field in fields(kind)}
-    return {name: _onto(defaults.get(name), value) for name, value in given.items()}
-
-
-def _onto(default: object, value: object) -> object:
-    """Merge the given values of a group into its defaults; replace any other default by the value."""
-    if not isinstance(value, Mapping):
-        return value
-    if is_dataclass(default) and not isinstance(default, type):
-        default = {field.name: getattr(default, field.name) for field in fields(default)}
-    if not isinstance(default, Mapping):
-        return value
-    return {**default, **{name: _onto(default.get(name), one) for name, one in value.items()}}
-
-
-def _require_patch_size(size: int) -> int:
-    if size and size < 16:
-        raise ValueError("pass 16 px or more, or 0 for the encoder's own size")
-    return size
+HeadName = Literal["abmil", "mean", "max", "transmil", "dsmil", "clam_sb"]
+Teacher = Literal["region", "patch"]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class Group:
-    """A group of settings; missing settings of a nested group keep the defaults that this group gives them."""
+class OptimiserConfig(Group):
+    """What every training sets: AdamW with warm-up and cosine decay, averaged weights, early stopping on validation."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _complete(cls, given: object) -> object:
-        """Complete nested groups: `fit` has other defaults in `MILConfig` than `FitConfig` alone."""
-        if isinstance(given, ArgsKwargs):  # the constructor was called
-            return ArgsKwargs(given.args, _onto_defaults(cls, given.kwargs or {}))
-        return _onto_defaults(cls, given) if isinstance(given, Mapping) else given
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class FitConfig(Group):
-    """The one training loop: AdamW with warm-up and cosine decay, early stopping on validation.
-
-    `stage1` and `mil` have other defaults than these; ``mil={"fit": {"epochs": 2}}`` keeps them.
-    """
-
-    epochs: Annotated[int, Field(ge=0)] = 50
-    """Passes over the training data; 0 skips training."""
     learning_rate: Positive = 3e-4
     """Highest learning rate of AdamW."""
     weight_decay: NonNegative = 1e-2
@@ -76,8 +37,40 @@ class FitConfig(Group):
     """Fraction of all steps in which the learning rate rises from 0."""
     clip: Positive = 1.0
     """Maximum norm of the gradient; longer gradients are scaled to it."""
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Decay per step of the moving average of the weights, which is validated and kept; 0 averages nothing."""
     patience: Count = 15
-    """Training stops after this many epochs without a better validation score."""
+    """Training stops after this many validations in a row without a better score."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class FitConfig(OptimiserConfig):
+    """A training in passes over its data, with a validation after each.
+
+    `MILConfig` has other defaults than these; ``mil={"fit": {"epochs": 2}}`` keeps them.
+    """
+
+    epochs: Annotated[int, Field(ge=0)] = 50
+    """Passes over the training data; 0 skips training."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class StepFitConfig(OptimiserConfig):
+    """A training in optimisation steps, however many passes over its data they are.
+
+    The steps are an upper limit: the training normally stops earlier, when the smoothed validation loss falls no more.
+    """
+
+    steps: Annotated[int, Field(ge=0)] = 3000
+    """Optimisation steps at most; 0 skips training."""
+    interval: Count = 250
+    """Optimisation steps between two validations."""
+    learning_rate: Positive = 5e-4
+    """Highest learning rate of AdamW."""
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.995
+    """Decay per step of the moving average of the weights, which is validated and kept; 0 averages nothing."""
+    patience: Count = 3
+    """Training stops after this many validations in a row without a lower smoothed loss."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -86,46 +79,59 @@ class Stage1Config(Group):
 
     weighting: Literal["teacher_attention", "uniform"] = "uniform"
     """Weights of the HR patches in an LR patch; "uniform" needs no teacher (compared in docs/benchmarks.md)."""
-    layers: Annotated[tuple[int, ...], AfterValidator(_require_layers)] = (0, -1)
-    """Lambda: blocks whose token maps are distilled; -1 is the final feature map."""
+    layers: Layers = (0, -1)
+    """Lambda: blocks whose token maps are distilled, from 0; -1 is the final feature map, -2 the last block but one."""
     lambda_layer: NonNegative = 1.0
     """Weight of the loss between token maps."""
     lambda_attn: NonNegative = 1.0
     """Weight of the loss between the embedding and the mean of its region."""
+    lambda_keep: NonNegative = 1.0
+    """Weight of the loss that keeps the embedding near that of the frozen start; a linear map of it then matches the
+    HR targets. 0 makes the embedding itself match them, as in the paper."""
     standardised: bool = False
     """Divide targets and student outputs by the standard deviation of each target channel."""
     cosine: bool = False
     """Use 1 - cosine instead of the squared error in the region loss."""
     augment: bool = True
     """Flip and rotate patches with their targets; jitter the colour of the LR input."""
+    stain: Fraction = 0.05
+    """With `augment`: strength of the changes of haematoxylin, eosin and DAB in the LR input; 0 leaves them alone."""
     batch_size: Count = 16
     """LR patches per training step."""
     patches_per_epoch: Count = 8192
-    """LR patches drawn per epoch; all of them if the cohort has fewer."""
+    """LR patches drawn per pass over the slides, at most; the steps may need several passes, or a part of one."""
     validation_patches: Count = 2048
     """LR patches of the validation score; all of them if the cohort has fewer."""
-    fit: FitConfig = FitConfig(epochs=8, learning_rate=5e-4, patience=4)
+    fit: StepFitConfig = StepFitConfig()
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class MILConfig(Group):
-    """The attention MIL that teacher, baseline and student share (method.md section 6)."""
+    """The MIL that teacher, baseline and student share (method.md section 6)."""
 
+    head: HeadName = "abmil"
+    """Head of the MIL; each is a file in lrmil/models/heads."""
     gated: bool = True
-    """Gated attention; false is plain attention."""
+    """Gated attention; false is plain attention. Of abmil and clam_sb."""
     hidden_dim: Count = 128
-    """Dimension of the attention network's hidden layer."""
+    """Dimension of the attention network's hidden layer. Of abmil, dsmil and clam_sb."""
     projection_dim: Annotated[int, Field(ge=0)] = 0
-    """Dimension of the shared projection W_0; 0 omits it."""
+    """Dimension of the shared projection W_0; 0 omits it. In transmil and clam_sb, which need one, 0 is 512."""
     standardised: bool = False
     """Standardise input channels by the training patches; off, since noise channels overfitted on real tissue."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """Fraction of the embedding's values set to 0 in training."""
     patch_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """Fraction of a bag's patches omitted at each training step."""
+    seeds: Annotated[int, Field(ge=1, le=100)] = 5
+    """Members of an ensemble that differ in their seed; they are trained together, and their mean answers."""
+    select_from: Annotated[int, Field(ge=0)] = 20
+    """Validation cases of each class needed to select the epoch; with fewer, all epochs on training and validation."""
+    balance: Literal["none", "sampling", "logits"] = "none"
+    """For rare classes: draw slides of each class equally often, or adjust logits by class frequency in training."""
     slides_per_step: Count = 8
     """Bags per update of the weights."""
-    fit: FitConfig = FitConfig(learning_rate=2e-3, patience=20)
+    fit: FitConfig = FitConfig(epochs=40, learning_rate=2e-3, ema=0.99, patience=20)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -150,6 +156,8 @@ class Stage2Config(Group):
     """Maximum number of patches at each end of the ranking loss."""
     warm_start: bool = False
     """Start from the weights of the teacher MIL."""
+    inner_folds: InnerFolds = 4
+    """Folds in which each slide is answered by a teacher that has not seen it; 0 is the paper's way, without them."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -164,11 +172,13 @@ class TrainConfig(Group):
     """Load the encoder's weights; false draws random weights with `seed`, for demonstrations and tests."""
     embedding: Literal["pooled", "cls", "mean", "cls+mean"] = "pooled"
     """Embedding of a patch from the encoder's tokens; "pooled" is the model's own."""
+    teacher: Teacher = "region"
+    """What the teacher MIL attends to: the mean of the HR embeddings in each LR patch, or each HR patch."""
     mpp_hr: Positive = 0.5
     """Resolution of the HR patches, um/px."""
     mpp_lr: Positive = 2.0
     """Resolution of the LR patches, um/px; a whole multiple of `mpp_hr`."""
-    patch_size: Annotated[int, AfterValidator(_require_patch_size)] = 0
+    patch_size: PatchSize = 0
     """Side of a patch in pixels; 0 is the HR encoder's own size, or 256 if it takes any."""
     min_tissue: Fraction = 0.25
     """Minimum tissue fraction of an LR patch."""
@@ -192,6 +202,11 @@ class TrainConfig(Group):
     mil: MILConfig = MILConfig()
     stage2: Stage2Config = Stage2Config()
 
+    @property
+    def has_own_start(self) -> bool:
+        """Whether the student starts from another encoder than the teacher's."""
+        return self.student_encoder not in ("", self.encoder)
+
 
 def from_dict(values: dict[str, object]) -> TrainConfig:
     """Validate plain values and build the configuration.
@@ -204,26 +219,42 @@ def from_dict(values: dict[str, object]) -> TrainConfig:
     Raises
     ------
     ConfigError
-        With every unknown setting and every invalid value.
+        With every unknown setting and every invalid value, or if settings contradict each other.
     """
     try:
-        return TypeAdapter(TrainConfig).validate_python(values)
+        config = TypeAdapter(TrainConfig).validate_python(values)
     except ValidationError as error:
-        raise ConfigError(f"Expected valid settings. Got: {_explain(error)}.") from error
+        raise ConfigError(f"Expected valid settings. Got: {explain(error)}.") from error
+    require_consistent(config)
+    return config
 
 
-def mil_from_dict(values: object) -> MILConfig:
-    """Validate plain values and build the MIL's configuration.
+def require_consistent(config: TrainConfig) -> None:
+    """Require settings that do not contradict each other.
 
     Raises
     ------
     ConfigError
-        As `from_dict`.
+        With the settings that do, and what to choose.
     """
+    if config.stage1.weighting == "teacher_attention" and config.teacher == "region":
+        raise ConfigError(
+            'Expected stage1.weighting = "uniform" with a teacher over regions, which does not weigh the HR patches in '
+            'one. Got "teacher_attention"; choose "uniform", or set teacher = "patch".'
+        )
+    if config.stage2.warm_start and config.stage1.lambda_keep:
+        raise ConfigError(
+            "Expected stage1.lambda_keep = 0 with stage2.warm_start: the weights of the teacher fit embeddings that "
+            f"match its own. Got {config.stage1.lambda_keep:g}; set the one to 0 or the other to false."
+        )
+
+
+def mil_from_dict(values: object) -> MILConfig:
+    """Validate plain values and build the MIL's configuration; raise a ConfigError as `from_dict` does."""
     try:
         return TypeAdapter(MILConfig).validate_python(values)
     except ValidationError as error:
-        raise ConfigError(f"Expected valid MIL settings. Got: {_explain(error)}.") from error
+        raise ConfigError(f"Expected valid MIL settings. Got: {explain(error)}.") from error
 
 
 def to_dict(config: TrainConfig) -> dict[str, object]:
@@ -257,32 +288,5 @@ def with_settings(config: TrainConfig, settings: dict[str, object]) -> TrainConf
             if not isinstance(inner, dict):
                 raise ConfigError(f"Expected a setting of TrainConfig. Got {name!r}; there is no group {part!r}.")
             group = inner
-        group[leaf] = _onto(group.get(leaf), value)
+        group[leaf] = merged(group.get(leaf), value)
     return from_dict(values)
-
-
-def parse_value(text: str) -> object:
-    """Parse the value of a setting that a person wrote.
-
-    Parameters
-    ----------
-    text
-        Such as ``0.5``, ``true``, ``[0, -1]``, ``"uniform"`` or ``uniform``.
-
-    Returns
-    -------
-    object
-        The TOML value; if it is not exactly one, the text without outer spaces.
-    """
-    try:
-        found = tomllib.loads(f"value = {text}")
-    except (ValueError, RecursionError):  # TOMLDecodeError is a ValueError; so is the error for too many digits
-        return text.strip()
-    return found["value"] if found.keys() == {"value"} else text.strip()
-
-
-def _explain(error: ValidationError) -> str:
-    return "; ".join(
-        f"{'.'.join(map(str, problem['loc'])) or 'settings'}: {problem['msg']} (got {problem['input']!r})"
-        for problem in error.errors()
-    )

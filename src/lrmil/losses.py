@@ -61,23 +61,23 @@ def region_loss(embedding: Tensor, mean: Tensor, *, cosine: bool = False) -> Ten
 
 
 def bag_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0) -> Tensor:
-    """Compute L_bag = T^2 * KL(softmax(teacher/T) || softmax(student/T)) of one slide.
+    """Compute L_bag = T^2 * KL(softmax(teacher/T) || softmax(student/T)) of one slide, or of each of several.
 
     Parameters
     ----------
     student_logits, teacher_logits
-        (c,) class logits.
+        (c,) or (b, c) class logits.
     temperature
         T.
 
     Returns
     -------
     Tensor
-        Scalar.
+        () or (b,).
     """
     teacher = functional.log_softmax(teacher_logits / temperature, -1)
     student = functional.log_softmax(student_logits / temperature, -1)
-    return temperature**2 * (teacher.exp() * (teacher - student)).sum()
+    return temperature**2 * (teacher.exp() * (teacher - student)).sum(-1)
 
 
 def attention_loss(
@@ -90,26 +90,25 @@ def attention_loss(
     Parameters
     ----------
     attention_logits
-        (r,) student attention logits.
+        (r,) or (b, r) student attention logits.
     log_mass
-        (r,) log A_r, the teacher's attention mass on each LR patch, up to a constant.
+        Of the same shape: log A_r, the teacher's attention mass on each LR patch, up to a constant for each slide.
     covered
-        (r,) bool: patches with at least one covered child; the others are left out of p and q. None for those where
-        `log_mass` is finite.
+        Of the same shape, bool: patches with at least one covered child; the others are left out of p and q, and so is
+        padding. None for those where `log_mass` is finite.
     temperature
         T.
 
     Returns
     -------
     Tensor
-        Scalar; 0 if no patch is covered.
+        () or (b,); 0 for a slide without a covered patch.
     """
     covered = _covered_mass(log_mass, covered)
-    if not covered.any():
-        return attention_logits.sum() * 0.0
-    log_q = functional.log_softmax(log_mass[covered] / temperature, -1)
-    log_p = functional.log_softmax(attention_logits[covered] / temperature, -1)
-    return temperature**2 * (log_q.exp() * (log_q - log_p)).sum()
+    left_out = ~covered & covered.any(-1, keepdim=True)  # of a slide without a covered patch, none: its terms are 0
+    log_q = _log_shares(log_mass.masked_fill(~covered, 0.0), left_out, temperature)
+    log_p = _log_shares(attention_logits.masked_fill(~covered, 0.0), left_out, temperature)
+    return temperature**2 * (log_q.exp() * (log_q - log_p).masked_fill(~covered, 0.0)).sum(-1)
 
 
 def ranking_loss(
@@ -136,15 +135,24 @@ def ranking_loss(
     Returns
     -------
     Tensor
-        Scalar; 0 with fewer than two covered patches.
+        () or (b,); 0 for a slide with fewer than two covered patches.
     """
     covered = _covered_mass(log_mass, covered)
-    count = int(covered.sum())
-    k = min(max(1, int(fraction * count)), k_max, count // 2)
-    if k == 0:
-        return attention_logits.sum() * 0.0
-    logits = attention_logits[covered][torch.argsort(log_mass[covered], descending=True, stable=True)]
-    return functional.softplus(logits[-k:][None, :] - logits[:k][:, None]).mean()
+    count = covered.sum(-1, keepdim=True)
+    k = (fraction * count.double()).long().clamp(min=1, max=k_max).minimum(count // 2)
+    order = log_mass.masked_fill(~covered, -torch.inf).argsort(dim=-1, descending=True, stable=True)
+    place = torch.arange(min(k_max, log_mass.shape[-1] // 2), device=log_mass.device).expand(*k.shape[:-1], -1)
+    logits = attention_logits.masked_fill(~covered, 0.0)
+    top = logits.gather(-1, order.gather(-1, place))
+    bottom = logits.gather(-1, order.gather(-1, (count - 1 - place).clamp(min=0)))
+    counted = place < k
+    pairs = functional.softplus(bottom[..., None, :] - top[..., :, None])
+    pairs = pairs * (counted[..., None, :] & counted[..., :, None])
+    return pairs.sum((-2, -1)) / k.squeeze(-1).clamp(min=1) ** 2
+
+
+def _log_shares(values: Tensor, left_out: Tensor, temperature: float) -> Tensor:
+    return functional.log_softmax((values / temperature).masked_fill(left_out, -torch.inf), -1)
 
 
 def _covered_mass(log_mass: Tensor, covered: Tensor | None) -> Tensor:

@@ -129,6 +129,21 @@ class TestClasses:
         assert "7 cases of class 'normal'" in report.problems[0].message
         assert "Lower --folds to 6" in report.problems[0].hint
 
+    @pytest.mark.parametrize(
+        ("rare", "common", "warned"), [(4, 20, True), (4, 19, False), (5, 25, True), (25, 5, True)]
+    )
+    def test_a_class_that_is_five_times_as_rare(self, tmp_path: Path, rare: int, common: int, warned: bool) -> None:
+        labels = ["tumour"] * rare + ["normal"] * common
+        (tmp_path / "all").mkdir()
+        for number in range(len(labels)):
+            (tmp_path / f"all/s{number:02}.svs").touch()
+        report = check(tmp_path / "all", [f"s{n:02},p{n},{label}" for n, label in enumerate(labels)], folds=4)
+        assert report.ok and len(report.problems) == warned
+        if warned:
+            assert "mil.balance" in only(report).hint and only(report).severity == "warning"
+            fewest = ("tumour", rare) if rare < common else ("normal", common)
+            assert "Class '{}' has {} cases".format(*fewest) in only(report).message
+
     def test_cases_are_counted_not_slides(self, folder: Path) -> None:
         rows = [f"s{n:02},{'one' if n % 2 else f'p{n}'},{'tumour' if n % 2 else 'normal'}" for n in range(12)]
         assert "got 1" in only(check(folder, rows, folds=3)).message

@@ -65,7 +65,7 @@ from lrmil.slides.opening import open_slide
 from lrmil.slides.resolution import parse_mpp
 from lrmil.slides.source import SlideSource
 from lrmil.tasks.classification import Classification
-from lrmil.training.loop import FitRun, fit_steps
+from lrmil.training.loop import Budget, FitRun, fit_steps
 from support.pictures import picture
 from support.runs import tiny_bundle
 from support.slides import coordinate_pixels, overwrite, segment_of, write_ome_zarr_slide, write_pyramid
@@ -703,7 +703,8 @@ def _(folder: Path) -> object:
     run = FitRun(0, folder / "a.checkpoint.safetensors", "key", torch.device("cpu"))
     module, config = torch.nn.Linear(1, 1), FitConfig()
     job = ("fold-0", "teacher")
-    return list(fit_steps(job, module, run, epoch_losses=losses, steps_per_epoch=1, validate=dict, config=config))
+    budget = Budget(1, 1)
+    return list(fit_steps(job, module, run, epoch_losses=losses, budget=budget, validate=None, config=config))
 
 
 @promised("prediction: um/px with an open slide")

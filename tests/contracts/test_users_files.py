@@ -45,6 +45,7 @@ RUN = (
     *("plan.toml", "splits.csv", "report.html", "report.json", "metrics.json", "environment.json", "problems.json"),
     *("changes.json", "steps.jsonl", "stop", "run.lock", "model", "settings.toml", "train.log", "earlier-1", "shared"),
     *("fold-0/teacher", "fold-0/outputs", "fold-0/teacher.checkpoint.safetensors", "shared/lr/demo-000.zarr"),
+    *("shared/regions/demo-000.zarr", "fold-0/teacher.inner-0"),
     *("shared/hr/.lrmil.lock", "final", "fold-0/notes.txt", "model/README.md", "fold-0/lr_encoder/notes.txt"),
 )
 DEMO = ("model.lock", ".making-bread", "synthetic-positive.json", "synthetic-positive.ome.tif", "demo-model-1")
@@ -282,7 +283,7 @@ class TestOnRuns:
         if seed % 2:
             self.without(run, seed)
         settings = [f"--set={name}={json.dumps(value)}" for name, value in TINY.items() if not isinstance(value, str)]
-        settings += ["--encoder", "test_resnet", "--set=stage1.weighting=teacher_attention", "--out", run, *CPU]
+        settings += ["--encoder", "test_resnet", "--out", run, *CPU]
 
         def again() -> None:
             lrmil("train", place / "slides", place / "labels.csv", *settings)
@@ -311,7 +312,7 @@ def test_a_fresh_run(seed: int, place: Path, cohort: Path) -> None:
     shutil.copytree(cohort / "slides", place / "slides")
     shutil.copy(cohort / "labels.csv", place / "labels.csv")
     settings = [f"--set={name}={json.dumps(value)}" for name, value in TINY.items() if not isinstance(value, str)]
-    settings += ["--encoder", "test_resnet", "--set=stage1.weighting=teacher_attention", "--out", run, *CPU]
+    settings += ["--encoder", "test_resnet", "--out", run, *CPU]
     names = [*COMMON[3:], "stop.txt"] if seed == 0 else [*COMMON, *RUN]
     codes = []
     lose_nothing(

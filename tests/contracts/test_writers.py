@@ -22,7 +22,7 @@ ALLOWED = {
     "prediction/files.py": {"remove", "move_aside", "rename"},  # what is ours, a damaged card, and to a free name
     "prediction/table.py": {"move_aside", "replacing", "copyfile"},  # to a free name
     "runs/earlier.py": {"move_aside", "rename", "rmdir", "copyfile"},  # into a folder of a free name
-    "training/loop.py": {"move_aside"},  # a damaged checkpoint
+    "training/checkpoint.py": {"move_aside"},  # a damaged checkpoint
     "runs/control.py": {"remove"},  # a request that was found to be one
     "demo/model.py": {"remove"},  # leftovers of an exact name
     "runs/log.py": {"open"},  # appended to, once it was found to be a log

@@ -13,7 +13,7 @@ from lrmil.steps import last
 def test_settings_are_the_defaults_but_for_those_that_are_named() -> None:
     config = demo_config()
     assert not config.pretrained and config.encoder == SETTINGS["encoder"]
-    assert config.stage1.fit.epochs == SETTINGS["stage1.fit.epochs"]
+    assert config.stage1.fit.steps == SETTINGS["stage1.fit.steps"]
     assert (config.folds, config.mil.fit) == (TrainConfig().folds, TrainConfig().mil.fit)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from lrmil.configs import TrainConfig, with_settings
 from lrmil.errors import ConfigError
-from lrmil.io.settings import read_toml, write_toml
+from lrmil.io.settings import parse_value, read_toml, write_toml
 
 
 def test_settings_come_back_and_the_file_is_readable(tmp_path: Path) -> None:
@@ -26,3 +26,25 @@ def test_what_is_no_settings_file_is_refused(tmp_path: Path, text: str) -> None:
 def test_what_a_file_does_not_name_keeps_its_default(tmp_path: Path) -> None:
     (tmp_path / "settings.toml").write_text("seed = 7\n")
     assert read_toml(tmp_path / "settings.toml") == with_settings(TrainConfig(), {"seed": 7})
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("0.5", 0.5),
+        (" 4 ", 4),
+        ("true", True),
+        ("[0, -1]", [0, -1]),
+        ('"uniform"', "uniform"),
+        ("uniform", "uniform"),
+        ("  hf-hub:timm/resnet50 ", "hf-hub:timm/resnet50"),
+        ("", ""),
+        ("1\nother = 2", "1\nother = 2"),
+        ("9" * 5000, "9" * 5000),
+        ("[" * 20_000, "[" * 20_000),
+    ],
+    ids=lambda value: repr(value)[:20],
+)
+def test_a_setting_is_a_toml_value_or_text(text: str, value: object) -> None:
+    found = parse_value(text)
+    assert found == value and type(found) is type(value)

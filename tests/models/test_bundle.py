@@ -19,6 +19,7 @@ from lrmil.models import bundle as bundle_module
 from lrmil.models.bundle import Bundle, load_bundle, save_bundle
 from lrmil.models.card import FORMAT, read_model_card
 from lrmil.models.encoders.loading import encoder_hash
+from lrmil.models.heads.choice import HEADS, HeadName, make_mil
 from lrmil.models.heads.head import predict_bag
 from support.models import rewrite
 from support.paths import FORMATS
@@ -76,6 +77,42 @@ def test_what_is_loaded_predicts_the_same(tmp_path: Path) -> None:
     assert again.sha256 == hashing.sha256_file(tmp_path / "model/bundle.json")
     save_bundle(tmp_path / "second", again)
     assert (tmp_path / "second/bundle.json").read_bytes() == (tmp_path / "model/bundle.json").read_bytes()
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+@pytest.mark.parametrize("head", HEADS)
+def test_every_head_is_loaded_alone_and_with_members(tmp_path: Path, head: HeadName, seeds: int) -> None:
+    single = tiny_bundle()
+    config = replace(single.mil_config, head=head, projection_dim=8)
+    bundle = replace(single, mil=make_mil(single.encoder.dim, 2, config, seeds=seeds).eval(), mil_config=config)
+    save_bundle(tmp_path / "model", bundle)
+    document = json.loads((tmp_path / "model/bundle.json").read_text())
+    stated = {name: document[name] for name in ("head", "members") if name in document}
+    alone = {} if head == "abmil" else {"head": head}  # an earlier version's models state nothing
+    assert stated == (alone if seeds == 1 else {"head": "ensemble", "members": {"head": head, "count": 3}})
+    again = load_bundle(tmp_path / "model")
+    assert probabilities(again) == probabilities(bundle) != probabilities(single)
+    assert again.mil_config == config and not again.mil.training
+    save_bundle(tmp_path / "second", again)
+    assert (tmp_path / "second/bundle.json").read_bytes() == (tmp_path / "model/bundle.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"head": "unheard of"},
+        {"head": ["abmil"]},
+        {"head": "ensemble"},
+        {"members": {"head": "abmil", "count": 2}},
+        {"head": "ensemble", "members": {"head": "unheard of", "count": 2}},
+        {"head": "ensemble", "members": {"head": "abmil", "count": 10**9}},
+    ],
+    ids=str,
+)
+def test_an_unknown_head_is_refused_by_its_name(model: Path, change: dict[str, object]) -> None:
+    rewrite(model, lambda document: document.update(change))
+    with pytest.raises(FormatError, match="MIL head"):
+        load_bundle(model)
 
 
 def test_the_folder_holds_json_and_safetensors(saved: Path) -> None:
@@ -321,10 +358,22 @@ def test_a_network_of_another_size_is_refused_before_it_takes_memory(
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
 
 
-def test_a_head_of_another_size_is_refused_before_it_takes_memory(model: Path) -> None:
+@pytest.mark.parametrize(
+    "head",
+    [
+        *({"head": head} for head in HEADS),
+        *({"head": "ensemble", "members": {"head": head, "count": 100}} for head in HEADS),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("size", [10**8, 10**12], ids=str)
+def test_a_head_of_another_size_is_refused_before_it_takes_memory(
+    model: Path, head: dict[str, object], size: int
+) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    rewrite(model, lambda document: document.update(mil={"hidden_dim": 10**8}))
-    with pytest.raises(FormatError, match=r"mil\.safetensors"):
+    mil = {"hidden_dim": size, "projection_dim": size}
+    rewrite(model, lambda document: document.update(mil=mil, **head))
+    with pytest.raises(FormatError, match=r"mil\.safetensors|overflow"):
         load_bundle(model)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
 

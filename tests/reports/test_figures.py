@@ -22,6 +22,15 @@ def test_a_loss_beyond_all_axes_leaves_a_gap(odd: float) -> None:
 pytestmark = pytest.mark.long
 
 
+def test_a_training_without_validation_is_drawn_alone() -> None:
+    svg = loss_svg({"stage": [LossLine("fold-0", [1.0, 0.5], [], 2)]})
+    assert ">kept<" in svg and ">training<" in svg and ">validation<" not in svg
+
+
+def test_a_stage_without_a_step_says_so_in_place_of_a_legend() -> None:
+    assert ">not trained<" in loss_svg({"stage": []})
+
+
 def test_figures_mark_arms_by_dashes_and_draw_every_fold() -> None:
     truth, scores = [0, 1, 0, 1], [[0.9, 0.1], [0.4, 0.6], [0.3, 0.7], [0.2, 0.8]]
     roc = metrics.roc(truth, scores, 1)
@@ -31,7 +40,10 @@ def test_figures_mark_arms_by_dashes_and_draw_every_fold() -> None:
     dashes = {part.split('"')[0].split(";")[0] for part in svg.split("stroke-dasharray: ")[1:]}
     assert len(dashes) == 2
     assert all(f"{arm}: AUROC 0.750" in svg for arm in ARM_NAMES)
+    steps = loss_svg({"stage": [LossLine("fold-0", [1.0, 0.5], [1.1, 0.8], 2, [250, 500])]})
+    assert "optimisation step" in steps and ">450<" in steps and ">epoch<" not in steps
     one = loss_svg({"stage": [LossLine("fold-0", [1.0, 0.5], [1.1, 0.8], 2)]})
     two = loss_svg({"stage": [LossLine(f"fold-{fold}", [1.0, 0.5], [1.1, 0.8], 2) for fold in range(2)]})
+    assert ">epoch<" in one and "optimisation step" not in one
     for own in ("stroke-dasharray: ", "stroke: #c24e00"):
         assert one.count(own) < two.count(own)

@@ -39,6 +39,19 @@ def test_every_part_of_the_card_is_said() -> None:
     assert facts["Test, LR undistilled (baseline)"] == "not recorded"
 
 
+def test_what_stage_1_reached_is_said() -> None:
+    match = {"r2": 0.62, "cosine": 0.81, "rank": 33.04}
+    fold = {"patches": 40, "distilled": match, "start": {"r2": -3.0, "cosine": 0.1, "rank": None}, "target_rank": 45.0}
+    facts = model_facts(card({}, {"stage1": {**fold, "by_fold": {"fold-0": fold}}}))
+    assert (
+        facts["Stage 1, student"] == "R2 0.620, cosine 0.810, effective rank 33.040" and "Stage 1, remark" not in facts
+    )
+    assert facts["Stage 1, start"] == "R2 -3.000, cosine 0.100, effective rank not defined"
+    poor = fold | {"distilled": match | {"r2": 0.31}}
+    assert "fell short" in model_facts(card({}, {"stage1": {**poor, "by_fold": {}}}))["Stage 1, remark"]
+    assert model_facts(card({}, {"stage1": {"distilled": match}}))["Stage 1"] == "not recorded"
+
+
 def test_folders_are_cut_off() -> None:
     facts = model_facts(card({"remark": "made from /home/someone/cohort"}, {}))
     assert facts["Remark"] == "made from cohort"
@@ -51,6 +64,7 @@ def test_an_empty_card_makes_nothing_up() -> None:
         "Reads",
         "Trained on",
         *(name for name in facts if "Test" in name),
+        "Stage 1",
         "Licence",
         "Terms of teacher and start",
         "Hash",
@@ -67,7 +81,7 @@ def test_strange_figures_are_not_defined(figures: object) -> None:
 @given(
     st.dictionaries(st.sampled_from(sorted(TRAINING)), json_values),
     st.dictionaries(
-        st.sampled_from(["hr_teacher", "lr_student"]),
+        st.sampled_from(["hr_teacher", "lr_student", "stage1"]),
         json_values | st.fixed_dictionaries({}, optional=dict.fromkeys(FIGURES, json_values)),
     ),
 )

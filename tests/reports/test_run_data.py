@@ -1,5 +1,6 @@
 """What a report says of a run: agreement, curves, losses, settings, each from the run's own files."""
 
+import json
 import math
 import tomllib
 from collections.abc import Sequence
@@ -7,15 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from lrmil.configs import TrainConfig, from_dict, with_settings
-from lrmil.features.store import read_features
+from lrmil.errors import FormatError
+from lrmil.features.store import read_features, read_index
 from lrmil.io import atomic
+from lrmil.io.tensors import load_tensors, save_tensors
 from lrmil.reports.run_data import gather, spearman
-from lrmil.runs.fold_outputs import read_history, read_outputs
+from lrmil.runs.arms import HR, REGIONS
+from lrmil.runs.fold_outputs import Evidence, read_history, read_outputs
 from support.pages import read_page
 from support.runs import TINY
 
@@ -33,20 +38,40 @@ def test_every_test_slide_has_its_resolution_and_where_it_came_from(written: Pat
     assert cells.count("0.5, OME PhysicalSize") == len(report.slides)
 
 
-def test_agreement_is_spearman_on_the_low_resolution_patches(run: Path) -> None:
-    result = gather(run).slides[0]
-    hr = read_features(run / "shared/hr" / f"{result.slide_id}.zarr")
+@pytest.mark.parametrize(("teacher", "attended", "children"), [("region", REGIONS, 1), ("patch", HR, 2)])
+def test_agreement_is_spearman_on_the_low_resolution_patches(
+    run: Path, teacher: str, attended: str, children: int
+) -> None:
+    """A teacher over patches has a mass on each LR patch; one over regions its attention."""
+    plan = (run / "plan.toml").read_text()
+    (run / "plan.toml").write_text(plan.replace('teacher = "region"', f'teacher = "{teacher}"'))
+    slide_id = next(iter(read_outputs(run / "fold-0")["hr_teacher"]))
+    hr = read_features(run / attended / f"{slide_id}.zarr")
+    if teacher == "patch":
+        give_attention(run, slide_id, np.random.default_rng(0).normal(size=len(hr.index)).astype(np.float32))
+    result = next(one for one in gather(run).slides if one.slide_id == slide_id)
     lr = read_features(run / result.fold / "lr" / f"{result.slide_id}.zarr")
     outputs = read_outputs(run / result.fold)
     teacher = outputs["hr_teacher"][result.slide_id].attention_logits.astype(float)
     mass, student = [], []
     for place, cell in enumerate(lr.index):
-        inside = [teacher[k] for k, child in enumerate(hr.index) if tuple(child // 2) == tuple(cell)]
+        inside = [teacher[k] for k, child in enumerate(hr.index) if tuple(child // children) == tuple(cell)]
         if inside:
             mass.append(np.log(np.exp(inside).sum()))
             student.append(outputs["lr_student"][result.slide_id].attention_logits[place])
     assert len(mass) > 3
     assert result.agreement["lr_student"] == pytest.approx(spearmanr(mass, student).statistic, abs=1e-6)
+
+
+def give_attention(run: Path, slide_id: str, logits: np.ndarray) -> None:
+    """Let the teacher have attended to the patches of every test slide, and so to this one."""
+    path = run / "fold-0/outputs/outputs.safetensors"
+    tensors = load_tensors(path)
+    for name in [name for name in tensors if name.startswith("hr_teacher/") and name.endswith("/attention_logits")]:
+        of_slide = read_index(run / HR / f"{name.split('/')[1]}.zarr")
+        tensors[name] = torch.zeros(len(of_slide))
+    tensors[f"hr_teacher/{slide_id}/attention_logits"] = torch.from_numpy(logits)
+    save_tensors(path, tensors)
 
 
 def test_mean_agreement_leaves_out_what_is_not_defined(run: Path) -> None:
@@ -90,7 +115,7 @@ def test_losses_are_those_of_the_history_with_its_best_epoch(run: Path) -> None:
     history = read_history(run / "fold-0/lr_student")
     line = report.losses["lr_student"][0]
     assert line.train == [epoch["train_ce"] for epoch in history]
-    assert line.validation == [epoch["val_loss"] for epoch in history]
+    assert line.validation == [] and line.best_epoch == len(history) == 2  # few cases: nothing was selected
     history = read_history(run / "fold-0/lr_encoder")
     lowest = int(np.argmin([epoch["val_loss"] for epoch in history]))
     assert report.losses["lr_encoder"][0].best_epoch == lowest + 1
@@ -103,3 +128,18 @@ def test_the_kept_epoch_has_the_best_score_then_the_lowest_loss(run: Path) -> No
     ]
     atomic.write_json(run / "fold-0/teacher/history.json", epochs)
     assert gather(run).losses["teacher"][0].best_epoch == 3
+
+
+def test_a_teacher_that_was_not_used_is_said(run: Path) -> None:
+    poor = Evidence(inner_folds=4, teacher=0.61, baseline=0.84, used=False)
+    figures = json.loads((run / "metrics.json").read_text())
+    assert not [remark for remark in gather(run).remarks if "fold-0" in remark]
+    atomic.write_json(run / "metrics.json", {**figures, "evidence": {"fold-0": poor.to_dict()}})
+    (remark,) = [remark for remark in gather(run).remarks if "fold-0" in remark]
+    assert "0.610" in remark and "0.840" in remark and "labels alone" in remark
+    atomic.write_json(run / "metrics.json", {**figures, "evidence": {"fold-0": {"used": "no one knows"}}})
+    with pytest.raises(FormatError, match="evidence"):
+        gather(run)
+    del figures["evidence"]  # as earlier versions wrote it
+    atomic.write_json(run / "metrics.json", figures)
+    gather(run)

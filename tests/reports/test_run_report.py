@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import shutil
+import tomllib
 from collections import Counter
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -217,6 +218,51 @@ def test_the_order_of_the_arms_is_put_in_words(
     page = Page(render(report, [], {}))
     assert f"Gap recovered: {report.gap}." in page.text
     assert all(sentence in page.text for sentence in report.remarks)
+
+
+def test_what_stage_1_reached_is_a_table(run: Path) -> None:
+    report = gather(run)
+    assert report.stage1 is not None and report.stage1.by_fold.keys() == {"fold-0"}
+    found = report.stage1.by_fold["fold-0"]
+    page = read_page(write_report(run, examples=0))
+    row = next(row for row in page.rows if row[0] == "fold-0" and len(row) == 9)
+    assert row[1:4] == [str(found.patches), f"{found.distilled.r2:.2f}", f"{found.start.r2:.2f}"]
+    assert row[-1] == f"{found.target_rank:.1f}"
+    written = json.loads((run / "report.json").read_text())
+    assert written["stage1"]["by_fold"]["fold-0"] == written["figures"]["stage1"]["by_fold"]["fold-0"]
+
+
+@pytest.mark.parametrize(("r2", "said"), [(0.3, True), (0.8, False)])
+def test_a_stage_1_that_fell_short_is_said(run: Path, r2: float, said: bool) -> None:
+    figures = json.loads((run / "metrics.json").read_text())
+    figures["stage1"]["distilled"]["r2"], figures["stage1"]["start"]["r2"] = r2, 0.1
+    atomic.write_json(run / "metrics.json", figures)
+    report = gather(run)
+    assert ("R2 of 0.30" in report.stage1_shortfall) == said
+    assert ("fell short" in read_page(write_report(run, examples=0)).text) == said
+
+
+def test_a_run_of_an_earlier_version_has_no_figures_of_stage_1(run: Path) -> None:
+    figures = json.loads((run / "metrics.json").read_text())
+    del figures["stage1"]
+    atomic.write_json(run / "metrics.json", figures)
+    assert "What stage 1 reached" not in read_page(write_report(run, examples=0)).text
+    assert gather(run).stage1 is None
+
+
+def test_a_plan_of_an_earlier_version_belongs_to_its_model(run: Path) -> None:
+    """Its settings, as they were written, are those that the model states, though this version reads them otherwise."""
+    plan = tomllib.loads((run / "plan.toml").read_text())
+    fit = plan["settings"]["stage1"]["fit"]
+    del fit["steps"], fit["interval"], fit["ema"]
+    fit["epochs"] = 8
+    (run / "plan.toml").write_text(tomli_w.dumps(plan))
+    with pytest.raises(FormatError, match="a model trained with the settings"):
+        write_report(run, examples=0)
+    bundle = json.loads((run / "model/bundle.json").read_text())
+    bundle["training"]["settings_sha256"] = hashing.sha256_of(plan["settings"])
+    atomic.write_json(run / "model/bundle.json", bundle)
+    assert write_report(run, examples=0).is_file()
 
 
 def test_an_interval_without_width_is_explained(run: Path) -> None:

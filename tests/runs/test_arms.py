@@ -1,16 +1,18 @@
 """Where the parts of an arm lie: what the map says is what a run wrote."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from lrmil.cohorts.splits import read_splits
+from lrmil.configs import Teacher
 from lrmil.features.store import read_card
-from lrmil.runs.arms import ARMS, features_folder, features_of, mil_folder
+from lrmil.runs.arms import ARMS, HR, encoded_of, features_of, lr_folder, mil_folder
 from lrmil.runs.fold_outputs import read_outputs
 from support.runs import TinyRun
 
-MPP = {"hr_teacher": 1.0, "lr_undistilled": 2.0, "lr_student": 2.0}
+MPP = {"hr_teacher": 2.0, "lr_undistilled": 2.0, "lr_student": 2.0}
 
 
 def test_the_map_finds_everything_that_a_run_wrote(tiny_run: TinyRun) -> None:
@@ -23,13 +25,13 @@ def test_the_map_finds_everything_that_a_run_wrote(tiny_run: TinyRun) -> None:
         for arm in ARMS:
             assert (mil_folder(run, fold.name, arm) / "mil.safetensors").is_file()
             for slide_id in fold.train + fold.val + fold.test:
-                path = features_of(run, fold.name, slide_id, arm)
+                path = features_of(run, fold.name, slide_id, arm, teacher="region")
                 card = read_card(path)
                 assert (card.slide_id, card.mpp) == (slide_id, MPP[arm])
                 encoders[arm] = card.encoder_hash
-                named.add(path)
+                named |= {path, encoded_of(run, fold.name, slide_id, arm)}
             for slide_id, output in outputs[arm].items():
-                read = read_card(features_of(run, fold.name, slide_id, arm))
+                read = read_card(features_of(run, fold.name, slide_id, arm, teacher="region"))
                 assert len(output.attention_logits) == read.total - read.failed
     assert named == found
     assert encoders["hr_teacher"] == encoders["lr_undistilled"] != encoders["lr_student"]
@@ -50,12 +52,21 @@ def test_parts_lie_where_earlier_versions_wrote_them() -> None:
 
 
 @pytest.mark.parametrize("arm", ["hr_teacher", "lr_undistilled"])
-def test_features_of_the_frozen_encoder_are_of_no_fold(arm: str) -> None:
-    assert features_folder(Path("run"), None, arm) == features_folder(Path("run"), "fold-3", arm)
+@pytest.mark.parametrize("teacher", ["region", "patch"])
+def test_features_of_the_frozen_encoder_are_of_no_fold(arm: str, teacher: Teacher) -> None:
+    shared = features_of(Path("run"), None, "s", arm, teacher=teacher)
+    assert shared == features_of(Path("run"), "fold-3", "s", arm, teacher=teacher)
+    assert encoded_of(Path("run"), None, "s", arm) == features_of(Path("run"), None, "s", arm, teacher="patch")
+
+
+def test_a_teacher_attends_to_regions_or_to_what_the_encoder_read() -> None:
+    regions, patches = (features_of(Path("run"), None, "s", "hr_teacher", teacher=kind) for kind in get_args(Teacher))
+    assert regions != patches == Path("run") / HR / "s.zarr"
 
 
 def test_features_of_the_student_are_of_one_fold() -> None:
     run = Path("run")
-    assert features_folder(run, "fold-0", "lr_student") != features_folder(run, "fold-1", "lr_student")
+    one, other = (features_of(run, fold, "s", "lr_student", teacher="region") for fold in ("fold-0", "fold-1"))
+    assert one != other and one.parent == lr_folder(run, "fold-0")
     with pytest.raises(ValueError, match="Expected a fold"):
-        features_folder(run, None, "lr_student")
+        features_of(run, None, "s", "lr_student", teacher="region")

@@ -139,7 +139,7 @@ def cohorts(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Cohorts:
     header = "slide_id,case_id,label,split"
     atomic.write_text(root / "good.csv", "\n".join([header, *rows]) + "\n")
     atomic.write_text(root / "all.csv", "\n".join([header, *rows[:20], *bad, *rows[20:]]) + "\n")
-    write_toml(root / "settings.toml", tiny_config(mil__fit__epochs=1, stage1__fit__epochs=1))
+    write_toml(root / "settings.toml", tiny_config(mil__fit__epochs=1, stage1__fit__steps=2))
     return Cohorts(root / "good", root / "good.csv", root / "all", root / "all.csv", root / "settings.toml")
 
 

@@ -229,11 +229,12 @@ class TestOtherVersions:
 class TestDamaged:
     """What a disk lost after it was written whole is a sentence that says what to delete, and only that is redone."""
 
-    def test_features(self, tiny_run: TinyRun, copied: Path) -> None:
-        slide = copied / "shared/hr/demo-003.zarr"
+    @pytest.mark.parametrize(("damaged", "lost"), [("regions", "fold-0/teacher"), ("hr", "shared/regions")])
+    def test_features(self, tiny_run: TinyRun, copied: Path, damaged: str, lost: str) -> None:
+        slide = copied / "shared" / damaged / "demo-003.zarr"
         chunk = next(path for path in (slide / "features").rglob("*") if path.is_file() and path.name != "zarr.json")
         chunk.write_bytes(chunk.read_bytes()[:50])
-        shutil.rmtree(copied / "fold-0/teacher")
+        shutil.rmtree(copied / lost)
         with pytest.raises(FormatError, match=r"demo-003\.zarr.*[Ee]xtract this slide again"):
             go_on(tiny_run.slides, tiny_run.labels, copied)
         shutil.rmtree(slide)

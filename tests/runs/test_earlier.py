@@ -102,7 +102,12 @@ class TestFinishedRuns:
             shutil.rmtree(path)
         path.write_text("the user's")
         settings = [f"--set={one}" for one in ("pretrained=false", "patch_size=64", "mpp_hr=1.0", "threads=1")]
-        settings += ["--set=stage1.fit.epochs=2", "--set=mil.fit.epochs=2", "--set=stage1.patches_per_epoch=32"]
+        settings += [
+            "--set=stage1.fit.steps=4",
+            "--set=stage1.fit.interval=2",
+            "--set=mil.fit.epochs=2",
+            "--set=stage1.patches_per_epoch=32",
+        ]
         lrmil("train", tiny_run.slides, tiny_run.labels, "--out", run, "--encoder", "test_resnet", *settings, *CPU)
         kept = [path] if name != "splits.csv" else [path, run / "splits-1.csv"]  # of a run of ours, it is drawn again
         assert "the user's" in [one.read_text() for one in kept if one.exists()]

@@ -1,6 +1,7 @@
 """A fold's MIL is read by what is written beside its weights; folds without it, as earlier versions made them, too."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,11 @@ from lrmil.configs import MILConfig
 from lrmil.errors import FormatError
 from lrmil.features.store import read_features
 from lrmil.io.ownership import is_artefact
-from lrmil.models.heads.choice import make_mil
+from lrmil.models.heads.choice import HEADS, HeadName, make_mil
 from lrmil.models.heads.head import MILHead, predict_bag
 from lrmil.runs.artefacts import committing
 from lrmil.runs.fold_outputs import HEAD, load_mil, read_outputs, save_mil
+from support.bags import random_bag
 from support.runs import TinyRun, tiny_config
 
 CONFIG = MILConfig(hidden_dim=3)
@@ -44,10 +46,39 @@ def test_what_was_saved_is_read(saved: Path, mil: MILHead, earlier: bool) -> Non
     assert all(torch.equal(value, mil.state_dict()[name]) for name, value in read.state_dict().items())
 
 
+@pytest.mark.parametrize("head", HEADS)
+def test_every_head_is_read_by_what_is_written_beside_it(tmp_path: Path, head: HeadName) -> None:
+    """Whatever the settings say by then."""
+    mil = make_mil(5, 3, replace(CONFIG, head=head, projection_dim=4)).eval()
+    save_mil(tmp_path, mil)
+    read = load_mil(tmp_path, replace(CONFIG, projection_dim=4))
+    bag = random_bag(7, 5)
+    assert read.name == head and torch.equal(read(bag).logits, mil(bag).logits)
+
+
+def test_an_ensemble_is_read_with_its_members(tmp_path: Path) -> None:
+    mil = make_mil(5, 3, CONFIG, seeds=3)
+    save_mil(tmp_path, mil)
+    stated = json.loads((tmp_path / HEAD).read_text())
+    assert stated == {"head": "ensemble", "members": {"head": "abmil", "count": 3}, "in_dim": 5, "outputs": 3}
+    read = load_mil(tmp_path, CONFIG)
+    assert read.name == "ensemble"
+    assert all(torch.equal(value, mil.state_dict()[name]) for name, value in read.state_dict().items())
+    (tmp_path / HEAD).write_text(json.dumps({**stated, "members": {"head": "abmil", "count": 2}}))
+    with pytest.raises(FormatError, match="fit the network"):
+        load_mil(tmp_path, CONFIG)
+
+
 @pytest.mark.parametrize(
     "change",
     [
-        {"head": "transmil"},
+        {"head": "unheard of"},
+        {"head": "ensemble"},
+        {"members": {"head": "abmil", "count": 2}},
+        {"head": "ensemble", "members": {"head": "ensemble", "count": 2}},
+        {"head": "ensemble", "members": {"head": "abmil", "count": 1}},
+        {"head": "ensemble", "members": {"head": "abmil", "count": 10**9}},
+        {"head": "ensemble", "members": {"head": "abmil"}},
         {"in_dim": 0},
         {"in_dim": 6.0},
         {"in_dim": True},
@@ -89,7 +120,7 @@ def test_outputs_are_the_teacher_on_its_own_features(tiny_run: TinyRun) -> None:
     teacher = load_mil(tiny_run.folder / "fold-0/teacher", tiny_config().mil)
     assert len(outputs) == 4
     for slide_id, output in outputs.items():
-        features = read_features(tiny_run.folder / f"shared/hr/{slide_id}.zarr")
+        features = read_features(tiny_run.folder / f"shared/regions/{slide_id}.zarr")
         expected = predict_bag(teacher, torch.from_numpy(features.embeddings))
         np.testing.assert_allclose(output.attention_logits, expected.attention_logits, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(output.logits, expected.logits, rtol=1e-5, atol=1e-6)

@@ -9,6 +9,7 @@ import pytest
 from lrmil.cohorts.splits import read_splits
 from lrmil.errors import CohortError, SlideError
 from lrmil.models.bundle import load_bundle
+from lrmil.models.encoders.loading import load_encoder
 from lrmil.runs.train import train, train_steps
 from support.runs import TinyRun, tiny_config
 
@@ -52,3 +53,22 @@ def test_a_class_without_a_readable_slide_stops_the_run_with_the_reasons(tiny_ru
     ):
         train(slides, tiny_run.labels, tmp_path / "run", tiny_config(), device="cpu")
     assert len(json.loads((tmp_path / "run/problems.json").read_text())) >= 6
+
+
+def test_a_student_of_another_kind_stays_near_its_own_start(tiny_run: TinyRun, tmp_path: Path) -> None:
+    """Its LR features are extracted once, and the shipped encoder has its own dimension and no projector."""
+    shutil.copytree(tiny_run.folder / "shared", tmp_path / "run/shared")
+    config = tiny_config(student_encoder="test_convnext")
+    run = train(tiny_run.slides, tiny_run.labels, tmp_path / "run", config, device="cpu")
+    spec = load_encoder("test_convnext", size=64, pretrained=False).spec
+    assert len(list((run.folder / "shared/start").glob("*.zarr"))) == 12
+    encoder = load_bundle(run.model).encoder
+    assert encoder.spec == spec and encoder.dim == 64
+    figures = json.loads((run.folder / "fold-0/lr_encoder/fidelity.json").read_text())
+    assert figures["start"]["r2"] is None and figures["distilled"]["r2"] is not None
+
+
+def test_the_same_encoder_needs_no_features_of_its_start(tiny_run: TinyRun) -> None:
+    assert not (tiny_run.folder / "shared/start").exists()
+    (history, *_) = json.loads((tiny_run.folder / "fold-0/lr_encoder/history.json").read_text())
+    assert history["val_keep"] >= 0

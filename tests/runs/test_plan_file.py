@@ -1,11 +1,13 @@
 """The plan of a run and how its table is read come back from its folder."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
+import tomli_w
 
 from lrmil.cohorts.cohort import TableOptions
-from lrmil.configs import TrainConfig
+from lrmil.configs import StepFitConfig, TrainConfig, with_settings
 from lrmil.errors import FormatError
 from lrmil.runs.plan_file import read_classes, read_plan, read_table_options, write_plan
 from lrmil.tasks.classification import Classification
@@ -23,6 +25,21 @@ class TestRunFolder:
             read_plan(tmp_path)
         with pytest.raises(FormatError, match=r"plan\.toml"):
             read_plan(tmp_path / "none")
+
+
+@pytest.mark.parametrize(("epochs", "steps"), [(8, StepFitConfig().steps), (0, 0)])
+def test_epochs_of_stage_1_in_an_earlier_plan_become_the_budget_of_steps(
+    tmp_path: Path, epochs: int, steps: int
+) -> None:
+    expected = with_settings(TrainConfig(), {"stage1.fit.learning_rate": 2e-4, "stage1.fit.steps": steps, "folds": 3})
+    write_plan(tmp_path, expected, "slides", "labels.csv")
+    document = tomllib.loads((tmp_path / "plan.toml").read_text())
+    fit = document["settings"]["stage1"]["fit"]
+    for name in ("steps", "interval", "ema"):
+        del fit[name]
+    fit |= {"epochs": epochs, "patience": 4}
+    (tmp_path / "plan.toml").write_text(tomli_w.dumps(document))
+    assert read_plan(tmp_path)[0] == expected
 
 
 def test_how_a_table_is_read_is_kept_beside_the_settings(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lrmil.cohorts.cohort import validate_cohort
@@ -21,11 +22,11 @@ from lrmil.models.bundle import load_bundle
 from lrmil.models.encoders.loading import encoder_hash
 from lrmil.prediction.inference import predict
 from lrmil.runs.arms import ARMS
-from lrmil.runs.fold_outputs import read_outputs, read_teacher_outputs
+from lrmil.runs.fold_outputs import Evidence, read_evidence, read_outputs, read_teacher_outputs
 from lrmil.runs.plan_file import read_plan
 from lrmil.runs.train import Run, train, train_steps
 from support.paths import TESTS
-from support.runs import TinyRun, stamp_of, tiny_config
+from support.runs import PATCH_TEACHER, TinyRun, stamp_of, tiny_config
 
 pytestmark = pytest.mark.long
 
@@ -76,6 +77,10 @@ class TestSplitColumn:
             assert 0 <= of["balanced_accuracy"] <= 1 and of["seconds_per_slide"] > 0 and of["bytes_per_slide"] > 0
         cost = {arm: figures[arm]["patches_per_slide"] for arm in ARMS}
         assert cost["lr_student"] == cost["lr_undistilled"] < cost["hr_teacher"]
+        encoded = [read_card(tiny_run.folder / f"shared/hr/{slide_id}.zarr") for slide_id in fold.test]
+        assert cost["hr_teacher"] == np.mean([card.total for card in encoded])  # a teacher over regions read patches
+        assert figures["hr_teacher"]["seconds_per_slide"] == pytest.approx(np.mean([card.seconds for card in encoded]))
+        assert figures["evidence"] == {"fold-0": Evidence(reason="inner_folds is 0").to_dict()}
 
     def test_no_test_slide_shapes_the_model(self, tiny_run: TinyRun) -> None:
         (fold,) = read_splits(tiny_run.folder / "splits.csv")
@@ -122,7 +127,7 @@ class TestSplitColumn:
         }
         stages = [*expected, "evidence", "LR features", *(f"test {arm}" for arm in ARMS)]
         features = [("LR features",), ("HR features",), ("fold-0", "LR features")]
-        of_slides = [(*job, "SLIDE") for job in features]
+        of_slides = [("region features",), *((*job, "SLIDE") for job in features)]
         of_fold = [("fold-0", stage) for stage in stages]
         assert found == {("look at the slides",), *features, *of_slides, *of_fold, ("fold-0",), ("train",)}
         environment = json.loads((tiny_run.folder / "environment.json").read_text())
@@ -144,7 +149,8 @@ class TestGoingOn:
         [
             ({"stage2__lambda_hard": 0.5}, {"lr_student", "outputs"}),
             ({"stage1__lambda_attn": 0.5}, {"lr_encoder", "lr_student", "outputs"}),
-            ({"stage1__weighting": "uniform"}, {"lr_encoder", "lr_student", "outputs"}),
+            ({"teacher": "patch"}, {"teacher", "evidence", "lr_student", "outputs"}),
+            ({"mil__select_from": 1}, {"teacher", "evidence", "lr_student", "lr_undistilled", "outputs"}),
             ({"batch_size": 7}, set()),
         ],
     )
@@ -168,7 +174,8 @@ class TestGoingOn:
         before = stamps(copied)
         features = stamp_of(copied / "shared/hr/demo-000.zarr/zarr.json")
         train(tiny_run.slides, tmp_path / "labels.csv", copied, tiny_config(), device="cpu")
-        assert all(stamp != before[name] for name, stamp in stamps(copied).items())
+        after = stamps(copied)
+        assert {name for name in ARTEFACTS if after[name] == before[name]} == {"lr_encoder"}  # distilled without labels
         assert stamp_of(copied / "shared/hr/demo-000.zarr/zarr.json") == features
 
     def test_no_old_result_stands_beside_a_stopped_run(self, tiny_run: TinyRun, copied: Path) -> None:
@@ -218,7 +225,8 @@ def crossed(tiny_run: TinyRun, tmp_path_factory: pytest.TempPathFactory) -> Run:
         number = cases[row["label"]] = cases[row["label"]] + 1
         lines.append(f"{row['slide_id']},{row['label']}-{(number - 1) % 4},{row['label']}")
     (root / "labels.csv").write_text("\n".join(lines) + "\n")
-    return train(tiny_run.slides, root / "labels.csv", root / "run", tiny_config(folds=2), device="cpu")
+    config = tiny_config(folds=2, stage2__inner_folds=3, **PATCH_TEACHER)
+    return train(tiny_run.slides, root / "labels.csv", root / "run", config, device="cpu")
 
 
 class TestCrossValidation:
@@ -236,16 +244,27 @@ class TestCrossValidation:
         assert final.test == () and len(final.train + final.val) == 12
 
     def test_nothing_trained_has_seen_a_test_slide(self, crossed: Run) -> None:
+        with (crossed.folder / "splits.csv").open(newline="") as file:
+            case_of = {row["slide_id"]: row["case_id"] for row in csv.DictReader(file)}
         for fold in read_splits(crossed.folder / "splits.csv"):
             folder = crossed.folder / fold.name
             made = sorted(path.parent.name for path in folder.glob("*/artefact.json"))
-            assert made == sorted(ARTEFACTS)
+            evidence, own = read_evidence(folder), set(fold.train) | set(fold.val)
+            assert evidence.inner_folds == (3 if fold.name == "final" else 2)
+            inner = {
+                f"{name}.inner-{number}": set(held_out)
+                for name in ("teacher", "lr_undistilled")
+                for number, held_out in enumerate(inputs_of(folder / "evidence")["inner_folds"][0])  # type: ignore[index]
+            }
+            assert made == sorted((*ARTEFACTS, *inner)) and len(inner) == 2 * evidence.inner_folds
             for name in made:
                 if name != "outputs":
-                    seen = slides_in(folder / name)
-                    assert seen == set(fold.train) | set(fold.val) and not seen & set(fold.test)
+                    assert slides_in(folder / name) == own - inner.get(name, set()) and not own & set(fold.test)
                     assert not any(slide_id in json.dumps(inputs_of(folder / name)) for slide_id in fold.test)
-            assert set(read_teacher_outputs(folder)) == set(fold.train) | set(fold.val)
+            assert set(read_teacher_outputs(folder)) == own
+            for name, held_out in inner.items():
+                kept = own - held_out
+                assert held_out and {case_of[i] for i in held_out}.isdisjoint(case_of[i] for i in kept), name
 
     def test_each_fold_has_its_own_encoder_and_features(self, crossed: Run) -> None:
         hashes = {

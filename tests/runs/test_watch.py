@@ -104,7 +104,7 @@ class TestStatus:
         for stage, name in (("lr_encoder", "lr_encoder"), ("teacher", "teacher"), ("lr_student", "lr_student")):
             history = json.loads((tiny_run.folder / f"fold-0/{name}/history.json").read_text())
             records = [record for record in status.epochs if record.stage == stage]
-            assert [{**record.metrics, "epoch": record.epoch} for record in records] == history
+            assert [{**record.metrics, "epoch": record.epoch, "step": record.step} for record in records] == history
 
 
 class TestWatch:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -105,12 +106,14 @@ class Amount:
     def target(self, label: str) -> float:
         return float(label)
 
-    def loss(self, logits: Tensor, target: Target) -> Tensor:
-        assert isinstance(target, float)
-        return (logits[0] - (target - self.mean)).square()
+    def loss(self, logits: Tensor, targets: Sequence[Target]) -> Tensor:
+        return (logits[:, 0] - (torch.tensor(targets, device=logits.device) - self.mean)).square()
+
+    def log_priors(self, targets: Sequence[Target]) -> None:
+        return None
 
     def distillation(self, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-        return ((student - teacher) / temperature).square().sum()
+        return ((student - teacher) / temperature).square().sum(-1)
 
     def values(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
         return logits.astype(float) + self.mean

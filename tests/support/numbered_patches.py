@@ -18,4 +18,6 @@ def numbered_batch(count: int = 3) -> PairedBatch:
     covered = slots[None] != torch.arange(count)[:, None]
     tokens = torch.stack([slots, -slots], 1).half()[None].expand(count, -1, -1)
     index = np.stack([np.arange(count), np.arange(count)], 1).astype(np.int32)
-    return PairedBatch(pixels, RegionSamples(index, covered, torch.randn(count, 5), (tokens, tokens + 100)))
+    return PairedBatch(
+        pixels, RegionSamples(index, covered, torch.randn(count, 5), (tokens, tokens + 100), torch.randn(count, 3))
+    )

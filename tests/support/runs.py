@@ -21,11 +21,13 @@ TINY: dict[str, object] = {
     "patch_size": 64,
     "mpp_hr": 1.0,
     "threads": 1,
-    "stage1.weighting": "teacher_attention",
-    "stage1.fit.epochs": 2,
+    "stage1.fit.steps": 4,
+    "stage1.fit.interval": 2,
     "stage1.patches_per_epoch": 32,
     "stage1.validation_patches": 16,
     "mil.fit.epochs": 2,
+    "mil.seeds": 2,
+    "stage2.inner_folds": 0,
 }
 
 ON_CPU = PredictOptions(device="cpu")
@@ -112,3 +114,7 @@ def stamp_of(path: Path) -> tuple[int, int]:
     """What changes when a file is written anew."""
     stat = path.stat()
     return stat.st_ino, stat.st_mtime_ns
+
+
+# The teacher of the paper: over HR patches, whose attention weighs stage 1.
+PATCH_TEACHER: dict[str, object] = {"teacher": "patch", "stage1__weighting": "teacher_attention"}

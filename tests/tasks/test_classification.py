@@ -26,7 +26,8 @@ def test_values_and_loss_are_softmax_and_cross_entropy(logits: list[float], targ
     found = THREE.values(np.array(logits, np.float32))
     assert found.dtype == np.float64 and found.tolist() == pytest.approx(shares, abs=1e-12)
     expected = math.log(sum(raised)) + max(logits) - logits[target]
-    assert float(THREE.loss(torch.tensor(logits), target)) == pytest.approx(expected, abs=1e-4)
+    batch = torch.stack([torch.tensor(logits), torch.zeros(3)])
+    assert THREE.loss(batch, [target, 0]).tolist() == pytest.approx([expected, math.log(3)], abs=1e-4)
 
 
 @given(LOGITS, LOGITS, st.floats(0.5, 4))

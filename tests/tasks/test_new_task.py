@@ -104,6 +104,13 @@ def test_it_goes_from_labels_to_a_score(tmp_path: Path, distil: bool) -> None:
     assert failed["value_mm"] == "" and not any(name.startswith("prob_") for name in first)
 
 
+def test_a_task_without_classes_has_no_logits_to_balance(tmp_path: Path) -> None:
+    run = FitRun(0, tmp_path / "checkpoint", "key", torch.device("cpu"))
+    config = MILConfig(balance="logits")
+    with pytest.raises(ConfigError, match="balance"):
+        last(train_mil(("mil",), bags(tmp_path, [1.0, 2.0]), [], run, task=Amount(3.0), config=config))
+
+
 def test_a_cell_that_is_no_label_is_a_problem_of_its_row(tmp_path: Path) -> None:
     report = cohort_of(tmp_path, ["1", "2", "much", "3", "inf", "5", "6"])
     errors = [problem for problem in report.problems if problem.severity == "error"]

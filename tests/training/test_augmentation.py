@@ -47,6 +47,16 @@ class TestAugment:
                 assert drawn.shape == (64, 1, 1, 3) and drawn.unique().numel() == 64 * 3
                 assert (drawn - middle).abs().max() <= width * 1.00001 and (drawn - middle).abs().mean() > width / 3
 
+    def test_stains_are_changed_only_if_asked_for_and_in_the_pixels_alone(self) -> None:
+        batch = numbered_batch()
+        plain, stained = (draw_changes(3, torch.Generator().manual_seed(1), stain=strength) for strength in (0.0, 0.2))
+        assert plain.stains is None and stained.stains is not None
+        assert all(torch.equal(*both) for both in ((plain.gain, stained.gain), (plain.shift, stained.shift)))
+        one, other = augment(batch, plain), augment(batch, stained)
+        assert (one.pixels - other.pixels).abs().max() > 3 and other.pixels.min() >= 0 and other.pixels.max() <= 255
+        assert torch.equal(one.targets.mean, other.targets.mean)
+        assert all(map(torch.equal, one.targets.class_tokens, other.targets.class_tokens))
+
     def test_equal_seeds_draw_equal_changes(self) -> None:
         one, other, third = (draw_changes(5, torch.Generator().manual_seed(seed)) for seed in (3, 3, 4))
         assert torch.equal(one.gain, other.gain) and torch.equal(one.shift, other.shift) and one[:2] == other[:2]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from lrmil.configs import FitConfig
 from lrmil.errors import ConfigError
 from lrmil.steps import Step
-from lrmil.training.loop import Fit, FitRun, fit_steps
+from lrmil.training.loop import Budget, Fit, FitRun, fit_steps
 
 CPU = torch.device("cpu")
 STEPS_PER_EPOCH = 3
@@ -42,8 +43,11 @@ def fitting(
     validate: Callable[[], dict[str, float]] | None = None,
     key: str = "key",
     seed: int = 1,
+    selects: bool = True,
+    smoothing: float = 0.0,
     **settings: object,
 ) -> Iterator[Step[Fit]]:
+    config = FitConfig(**{"epochs": 6, "learning_rate": 0.05, **settings})  # type: ignore[arg-type]
     inputs = torch.randn(24, 4, generator=torch.Generator().manual_seed(5))
     truth = inputs.sum(1, keepdim=True)
 
@@ -63,9 +67,10 @@ def fitting(
         module,
         FitRun(seed, folder / "job.checkpoint.safetensors", key, CPU),
         epoch_losses=epoch_losses,
-        steps_per_epoch=STEPS_PER_EPOCH,
-        validate=validate or measured,
-        config=FitConfig(**{"epochs": 6, "learning_rate": 0.05, **settings}),  # type: ignore[arg-type]
+        budget=Budget(config.epochs, config.epochs * STEPS_PER_EPOCH),
+        validate=(validate or measured) if selects else None,
+        config=config,
+        smoothing=smoothing,
     )
 
 
@@ -97,6 +102,7 @@ def test_the_best_epoch_is_given_back_in_evaluation_mode(tmp_path: Path, best: i
     assert len(epochs) == 6 and same(weights(module), epochs[best - 1])
     assert not any(same(epochs[best - 1], other) for i, other in enumerate(epochs) if i != best - 1)
     assert not module.training and [row["epoch"] for row in fit.history] == [1, 2, 3, 4, 5, 6]
+    assert [row["step"] for row in fit.history] == [3, 6, 9, 12, 15, 18]
 
 
 @pytest.mark.parametrize("patience", [1, 2, 3])
@@ -151,14 +157,21 @@ def test_parameters_that_need_no_gradient_stay(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stopped", [1, 2, 3, 5])
 @pytest.mark.parametrize("further", [0, 2])
-def test_a_broken_run_ends_with_the_same_weights(tmp_path: Path, stopped: int, further: int) -> None:
-    """Stopped after an epoch, or in the middle of the next one: dropout, batch norm, moments and schedule go on."""
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"ema": 0.9}, {"selects": False}, {"selects": False, "ema": 0.9}, {"ema": 0.9, "smoothing": 0.5}],
+    ids=str,
+)
+def test_a_broken_run_ends_with_the_same_weights(
+    tmp_path: Path, stopped: int, further: int, settings: dict[str, Any]
+) -> None:
+    """Stopped after an epoch, or in the middle of the next: dropout, batch norm, moments, averages, schedule go on."""
     unbroken = network()
-    whole, epochs = run(fitting(unbroken, tmp_path / "unbroken"), unbroken)
+    whole, epochs = run(fitting(unbroken, tmp_path / "unbroken", **settings), unbroken)
     assert len(epochs) == 6
 
     first = network()
-    steps = fitting(first, tmp_path / "broken")
+    steps = fitting(first, tmp_path / "broken", **settings)
     for step in steps:
         if step.metrics and step.metrics["epoch"] == stopped:
             break
@@ -168,7 +181,7 @@ def test_a_broken_run_ends_with_the_same_weights(tmp_path: Path, stopped: int, f
 
     torch.rand(11)
     second = network(seed=9)  # what it starts from does not matter
-    fit, rest = run(fitting(second, tmp_path / "broken"), second)
+    fit, rest = run(fitting(second, tmp_path / "broken", **settings), second)
     assert len(rest) == 6 - stopped
     assert same(weights(second), weights(unbroken)) and same(rest[-1], epochs[-1])
     assert fit.history == whole.history
@@ -262,7 +275,7 @@ def test_the_rate_rises_then_falls(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_loss_that_is_not_finite_ends_the_training_with_the_remedy(tmp_path: Path) -> None:
     module = network()
     module[0].weight.data[0, 0] = torch.nan  # type: ignore[index, union-attr]
-    with pytest.raises(ConfigError, match=r"finite losses in fold-0: job\. Got nan in epoch 1 "):
+    with pytest.raises(ConfigError, match=r"finite losses in fold-0: job\. Got nan in step 1 "):
         list(fitting(module, tmp_path))
 
 
@@ -275,3 +288,89 @@ def test_the_callers_random_state_is_left_alone(tmp_path: Path) -> None:
     next(steps)
     assert torch.equal(torch.rand(3), expected)
     steps.close()  # type: ignore[attr-defined]
+
+
+def test_without_a_validation_the_last_weights_are_kept(tmp_path: Path) -> None:
+    module = network()
+    fit, epochs = run(fitting(module, tmp_path, selects=False, patience=1), module)
+    assert len(epochs) == 6 and same(weights(module), epochs[-1]) and not module.training
+    assert all(row.keys() == {"train_loss", "train_twice", "epoch", "step"} for row in fit.history)
+
+
+def naive_average(every: Sequence[Weights], decay: float) -> Weights:
+    """The moving average of the weights after each step, whose decay rises at first."""
+    average = {name: value.clone() for name, value in every[0].items()}
+    for count, now in enumerate(every[1:], 1):
+        share = min(decay, (1 + count) / (10 + count))
+        for name, value in now.items():
+            if value.is_floating_point():
+                average[name] = share * average[name] + (1 - share) * value
+    return average
+
+
+@pytest.mark.parametrize("decay", [0.3, 0.9, 0.999])
+def test_averaged_weights_are_kept_and_validated(tmp_path: Path, decay: float) -> None:
+    module, every, validated = network(), [], []
+
+    def validate() -> dict[str, float]:
+        validated.append(weights(module))
+        return {"score": float(len(validated)), "loss": 0.0}
+
+    for step in fitting(module, tmp_path, validate=validate, ema=decay):
+        if not step.metrics and step.result is None:
+            every.append(weights(module))
+    assert len(every) == 18 and len(validated) == 6
+    for epoch, found in enumerate(validated, 1):
+        expected = naive_average(every[: 3 * epoch], decay)
+        for name, value in expected.items():
+            if value.is_floating_point():
+                torch.testing.assert_close(found[name], value)
+    assert same(weights(module), validated[-1]) and not same(weights(module), every[-1])
+
+    alone = network()
+    run(fitting(alone, tmp_path / "alone", selects=False, ema=decay), alone)
+    assert same(weights(alone), weights(module))
+
+
+def test_averaging_does_not_change_the_training_itself(tmp_path: Path) -> None:
+    plain, averaged = network(), network()
+    _, expected = run(fitting(plain, tmp_path / "plain"), plain)
+    _, epochs = run(fitting(averaged, tmp_path / "averaged", ema=0.9), averaged)
+    assert all(same(one, other) for one, other in zip(epochs, expected, strict=True))
+
+
+def test_smoothed_scores_decide(tmp_path: Path) -> None:
+    """One lucky validation is not the best, and a slow rise is no standstill."""
+    module = network()
+    values = [(-4.0, 4.0), (-1.0, 1.0), (-3.0, 3.0), (-1.5, 1.5), (-1.4, 1.4), (-4.0, 4.0)]
+    fit, epochs = run(fitting(module, tmp_path, validate=scores(values), smoothing=0.5), module)
+    expected, last = [], -4.0
+    for score, _ in values:
+        last = 0.5 * last + 0.5 * score
+        expected.append(last)
+    assert [row["val_score"] for row in fit.history] == pytest.approx(expected)
+    assert same(weights(module), epochs[4]) and [row["val_loss"] for row in fit.history][4] == 1.4
+
+
+def test_a_score_that_is_not_a_number_does_not_spoil_the_later_ones(tmp_path: Path) -> None:
+    module = network()
+    values = [(0.1, 1.0), (float("nan"), 1.0), (0.3, 1.0), (0.2, 1.0), (0.1, 1.0), (0.1, 1.0)]
+    _, epochs = run(fitting(module, tmp_path, validate=scores(values), smoothing=0.5), module)
+    assert same(weights(module), epochs[2])
+
+
+def test_no_epochs_leave_a_module_that_is_averaged_as_it_was(tmp_path: Path) -> None:
+    for selects in (True, False):
+        module = network()
+        before = weights(module)
+        run(fitting(module, tmp_path, epochs=0, ema=0.9, selects=selects), module)
+        assert same(weights(module), before)
+
+
+def test_a_checkpoint_without_the_average_is_not_resumed_with_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    module, again = network(), network()
+    run(fitting(module, tmp_path, epochs=2), module)
+    _, epochs = run(fitting(again, tmp_path, epochs=2, ema=0.9), again)
+    assert len(epochs) == 2 and "starts again" in caplog.text

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from lrmil.errors import FormatError
 from lrmil.features.store import read_features, read_index
 from lrmil.slides.source import SlideSource
 from lrmil.training.pairs import PairedSlide, RegionSamples, count_regions, region_samples
@@ -55,6 +56,26 @@ class TestRegionSamples:
                     assert tokens[r, slot].tolist() == (
                         hr.layers[layer][present[slot]].tolist() if slot in present else [0] * 3
                     )
+
+    def test_the_embedding_of_the_start_is_found_by_its_place(self, tmp_path: Path) -> None:
+        slide = paired(tmp_path)
+        index = np.random.default_rng(1).permutation(read_index(slide.lr))
+        values = index @ np.array([[10.0], [1.0]])
+        samples = region_samples(replace(slide, start=write_bag(tmp_path / "start.zarr", index, values)))
+        assert samples.start.squeeze(1).tolist() == (samples.index @ np.array([10, 1])).tolist()
+        rows = torch.tensor([2, 0])
+        assert RegionSamples.concatenate([samples.take(rows), samples]).start[:2].equal(samples.start[rows])
+
+    def test_without_a_start_there_is_no_embedding_of_it(self, tmp_path: Path) -> None:
+        samples = region_samples(paired(tmp_path))
+        assert samples.start.shape == (len(samples), 0)
+
+    def test_a_start_that_lacks_patches_is_an_error(self, tmp_path: Path) -> None:
+        slide = paired(tmp_path)
+        index = read_index(slide.lr)[1:]
+        start = write_bag(tmp_path / "start.zarr", index, np.zeros((len(index), 4)))
+        with pytest.raises(FormatError, match="lacks LR patches"):
+            region_samples(replace(slide, start=start))
 
     def test_attention_weighs_the_mean(self, tmp_path: Path) -> None:
         attended = paired(tmp_path)

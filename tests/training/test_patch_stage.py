@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lrmil.configs import FitConfig, Stage1Config
+from lrmil.configs import Stage1Config, StepFitConfig
 from lrmil.errors import SlideError
+from lrmil.features.store import read_index
 from lrmil.losses import layer_loss, region_loss
 from lrmil.models.encoders.loading import EncoderOutput, encoder_hash
 from lrmil.slides.source import SlideSource
@@ -17,7 +18,7 @@ from lrmil.training import patch_stage
 from lrmil.training.loop import Fit, FitRun
 from lrmil.training.pair_loading import PairedBatch, draw_patches, load_pairs
 from lrmil.training.pairs import PairedSlide
-from lrmil.training.patch_stage import Student, stage1_losses, train_student
+from lrmil.training.patch_stage import SMOOTHING, Student, stage1_losses, train_student
 from support.numbered_patches import numbered_batch
 from support.runs import tiny_encoder, write_bag
 
@@ -52,8 +53,8 @@ def train(
     return fit, fit.history
 
 
-FIT = FitConfig(epochs=3, learning_rate=2e-3, patience=3)
-CONFIG = Stage1Config(patches_per_epoch=48, validation_patches=24, fit=FIT)
+FIT = StepFitConfig(steps=9, interval=3, learning_rate=2e-3, patience=3, ema=0.5)
+CONFIG = Stage1Config(patches_per_epoch=48, validation_patches=24, fit=FIT, lambda_keep=0.0)
 
 
 class TestTraining:
@@ -62,13 +63,15 @@ class TestTraining:
         self, pairs: list[PairedSlide], tmp_path: Path, changes: dict[str, object]
     ) -> None:
         config = replace(CONFIG, **changes)  # type: ignore[arg-type]
-        still = replace(config, fit=replace(FIT, epochs=1, learning_rate=1e-12))
+        still = replace(config, fit=replace(FIT, steps=3, learning_rate=1e-12))
         start = train(pairs, tmp_path / "none", still, seed=1)[1][0]  # a start that knows nothing of the teacher
         fit, history = train(pairs, tmp_path / "some", config, seed=1)
         assert min(row["val_loss"] for row in history) < 0.9 * start["val_loss"]
         assert max(row["val_cosine"] for row in history) > start["val_cosine"]
         best = max(history, key=lambda row: row["val_score"])
-        assert all(row["val_score"] == pytest.approx(-row["val_loss"]) for row in history)
+        losses = [row["val_loss"] for row in history]
+        assert history[1]["val_score"] == pytest.approx(-(SMOOTHING * losses[0] + (1 - SMOOTHING) * losses[1]))
+        assert [row["step"] for row in history] == [3, 6, 9]
         assert isinstance(fit.module, Student) and not fit.module.encoder.training
         held = draw_patches(pairs[4:6], 24, torch.Generator().manual_seed(1))
         with torch.inference_mode():
@@ -79,8 +82,37 @@ class TestTraining:
         loss = sum(count * float(values["loss"]) for count, values in terms) / sum(count for count, _ in terms)
         assert loss == pytest.approx(best["val_loss"], rel=1e-4)
 
+    def test_its_fidelity_is_kept_beside_the_weights(self, pairs: list[PairedSlide], tmp_path: Path) -> None:
+        """The student of a stranger draws nearer to the targets; no steps leave it where the start is."""
+        far, still = (
+            train(pairs, tmp_path / name, replace(CONFIG, fit=fit), seed=1)[0].documents["fidelity.json"]
+            for name, fit in (("far", FIT), ("still", replace(FIT, steps=0)))
+        )
+        held = draw_patches(pairs[4:6], 24, torch.Generator().manual_seed(1))
+        assert far["patches"] == still["patches"] == sum(len(item.rows) for item in held)  # type: ignore[index]
+        assert still["distilled"] == still["start"] == far["start"]  # type: ignore[index]
+        assert far["distilled"]["r2"] > far["start"]["r2"] + 0.1  # type: ignore[index]
+
+    def test_a_broken_training_ends_with_the_same_weights(self, pairs: list[PairedSlide], tmp_path: Path) -> None:
+        """The averaged weights, the smoothed losses and the draws go on, though what was read is read again."""
+        config = replace(CONFIG, fit=replace(FIT, ema=0.9))
+        whole = train(pairs, tmp_path / "whole", config, seed=1)[0]
+        run = FitRun(1, tmp_path / "stage1.checkpoint.safetensors", "key", CPU)
+        for stop in (4, 7):  # in the second interval, then in the third
+            steps = train_student(
+                ("stage 1",), tiny_encoder("test_resnet", seed=1), pairs[:4], pairs[4:6], run, config=config
+            )
+            for step in steps:
+                if step.done == stop:
+                    break
+            steps.close()  # type: ignore[attr-defined]
+        rest = train(pairs, tmp_path, config, seed=1)[0]
+        assert rest.history == whole.history and rest.documents == whole.documents
+        before, after = whole.module.state_dict(), rest.module.state_dict()
+        assert all(torch.equal(before[name], after[name]) for name in before)
+
     def test_equal_seeds_give_equal_weights(self, pairs: list[PairedSlide], tmp_path: Path) -> None:
-        config = replace(CONFIG, fit=replace(FIT, epochs=1))
+        config = replace(CONFIG, fit=replace(FIT, steps=3))
         one, other, third = (
             train(pairs, tmp_path / name, config, seed=seed)[0].module.state_dict()
             for name, seed in (("a", 0), ("b", 0), ("c", 1))
@@ -91,13 +123,43 @@ class TestTraining:
     def test_a_student_of_another_kind_gets_a_projector_and_maps(
         self, pairs: list[PairedSlide], tmp_path: Path
     ) -> None:
-        config = replace(CONFIG, fit=replace(FIT, epochs=1))
+        config = replace(CONFIG, fit=replace(FIT, steps=3))
         fit, _ = train(pairs, tmp_path, config, "test_convnext", projected_dim=96)
         assert isinstance(fit.module, Student) and fit.module.encoder.dim == 96
         kinds = [type(module).__name__ for module in fit.module.block_maps]
         assert kinds == ["Conv2d", "Conv2d"]
         with pytest.raises(ValueError, match=r"output dimension 96\. Got 64"):
             train(pairs, tmp_path / "other", config, "test_convnext")
+
+    def test_what_the_start_knew_is_kept_as_far_as_asked(self, pairs: list[PairedSlide], tmp_path: Path) -> None:
+        kept = [replace(pair, start=pair.lr) for pair in pairs]  # the teacher is the start
+        fit = replace(FIT, steps=12)
+        near, far = (
+            train(kept, tmp_path / str(weight), replace(CONFIG, fit=fit, lambda_keep=weight))[1][-1]
+            for weight in (10.0, 0.01)
+        )
+        assert near["val_keep"] < 0.7 * far["val_keep"] and far["val_region"] < near["val_region"]
+
+    def test_without_a_step_the_map_is_the_identity(self, pairs: list[PairedSlide], tmp_path: Path) -> None:
+        kept = [replace(pair, start=pair.lr) for pair in pairs]
+        config = replace(CONFIG, lambda_keep=1.0, fit=replace(FIT, steps=0))
+        documents = train(kept, tmp_path, config)[0].documents["fidelity.json"]
+        assert documents["distilled"] == documents["start"]  # type: ignore[index]
+
+    def test_a_student_of_another_dimension_needs_no_projector_then(
+        self, pairs: list[PairedSlide], tmp_path: Path
+    ) -> None:
+        other = tiny_encoder("test_convnext", seed=0)
+        starts = []
+        for pair in pairs[:6]:
+            index = read_index(pair.lr)
+            path = tmp_path / f"{pair.lr.stem}.start.zarr"
+            starts.append(replace(pair, start=write_bag(path, index, np.zeros((len(index), other.dim)))))
+        config = replace(CONFIG, lambda_keep=1.0, fit=replace(FIT, steps=3))
+        fit, _ = train(starts, tmp_path, config, "test_convnext")
+        assert isinstance(fit.module, Student) and fit.module.encoder.dim == other.dim == 64
+        found = fit.documents["fidelity.json"]
+        assert found["start"]["r2"] is None and found["distilled"]["r2"] is not None  # type: ignore[index]
 
     def test_slides_without_covered_children_are_refused(self, tmp_path: Path) -> None:
         lr = write_bag(tmp_path / "lr.zarr", np.array([[0, 0]]), np.zeros((1, 96)))
@@ -126,7 +188,7 @@ def test_the_loss_is_the_sum_of_its_terms() -> None:
     student = Student(Fixed(embedding, maps), [2, 2], [2, 2])  # type: ignore[arg-type]
     student.set_scales(torch.full((5,), 2.0), [torch.full((2,), scale) for scale in (1.0, 3.0)])
     batch = numbered_batch()
-    config = Stage1Config(lambda_layer=0.5, lambda_attn=2.0)
+    config = Stage1Config(lambda_layer=0.5, lambda_attn=2.0, lambda_keep=0.0)
     terms = stage1_losses(student, batch, config, CPU)
     targets = batch.targets
     blocks = [
@@ -137,6 +199,21 @@ def test_the_loss_is_the_sum_of_its_terms() -> None:
     assert float(terms["layer"]) == pytest.approx(float(sum(blocks)) / 2, rel=1e-5)
     assert float(terms["region"]) == pytest.approx(float(region), rel=1e-5)
     assert float(terms["loss"]) == pytest.approx(0.5 * float(terms["layer"]) + 2 * float(terms["region"]), rel=1e-5)
+
+
+def test_a_map_of_the_embedding_matches_while_the_embedding_stays_near_its_start() -> None:
+    torch.manual_seed(0)
+    embedding, numbered = torch.randn(3, 3), numbered_batch()
+    batch = numbered._replace(targets=replace(numbered.targets, class_tokens=()))
+    student = Student(Fixed(embedding, ()), [], [], projected_dim=5)  # type: ignore[arg-type]
+    config = Stage1Config(layers=(), lambda_attn=2.0, lambda_keep=3.0)
+    with torch.inference_mode():
+        terms = stage1_losses(student, batch, config, CPU)
+    matched = torch.cat([embedding, torch.zeros(3, 2)], 1)  # the map begins as the identity, as far as both sides reach
+    region, keep = region_loss(matched, batch.targets.mean), region_loss(embedding, batch.targets.start)
+    assert float(terms["region"]) == pytest.approx(float(region), rel=1e-5)
+    assert float(terms["keep"]) == pytest.approx(float(keep), rel=1e-5)
+    assert float(terms["loss"]) == pytest.approx(2 * float(region) + 3 * float(keep), rel=1e-5)
 
 
 def test_blocks_and_targets_are_paired_by_number(
@@ -151,5 +228,5 @@ def test_blocks_and_targets_are_paired_by_number(
         return real(student, batch, config, device)
 
     monkeypatch.setattr(patch_stage, "stage1_losses", spied)
-    train(pairs, tmp_path, replace(CONFIG, layers=(-1, 0), fit=replace(FIT, epochs=1)))
+    train(pairs, tmp_path, replace(CONFIG, layers=(-1, 0), fit=replace(FIT, steps=3)))
     assert set(asked) == {(0, -1)}

@@ -14,16 +14,19 @@ from lrmil import losses
 from lrmil.configs import FitConfig, MILConfig, Stage2Config
 from lrmil.features.store import read_features
 from lrmil.models.heads.abmil import ABMIL
-from lrmil.models.heads.choice import make_mil
+from lrmil.models.heads.choice import HEADS, HeadName, make_mil
+from lrmil.models.heads.ensemble import Ensemble, members_of
+from lrmil.steps import last
 from lrmil.tasks.classification import Classification
-from lrmil.training.bags import Bag, TeacherOutput, student_bag
+from lrmil.training.bag_batches import pad_bags
+from lrmil.training.bags import Bag, BagStore, TeacherOutput, student_bag
 from lrmil.training.loop import Fit, FitRun
-from lrmil.training.slide_stage import train_mil
+from lrmil.training.slide_stage import draw_order, slide_losses, train_mil
 from support.bags import CPU, make_bags
 from support.runs import write_bag
 
 TASK = Classification(("no", "yes"))
-CONFIG = MILConfig(hidden_dim=8, slides_per_step=3, fit=FitConfig(epochs=4, learning_rate=0.02))
+CONFIG = MILConfig(hidden_dim=8, seeds=1, slides_per_step=3, fit=FitConfig(epochs=4, learning_rate=0.02))
 WITHOUT = Stage2Config(lambda_bag=0.0, lambda_soft=0.0, lambda_hard=0.0)
 
 
@@ -134,7 +137,12 @@ def test_the_loss_is_the_weighted_sum_of_method_7(tmp_path: Path, stage2: Stage2
     """The losses of the first step are those of the weights it starts from, slides counting alike."""
     slides = make_bags(tmp_path)
     config = MILConfig(
-        hidden_dim=8, dropout=0.0, patch_dropout=0.0, slides_per_step=6, fit=FitConfig(epochs=1, learning_rate=0.01)
+        hidden_dim=8,
+        seeds=1,
+        dropout=0.0,
+        patch_dropout=0.0,
+        slides_per_step=6,
+        fit=FitConfig(epochs=1, learning_rate=0.01),
     )
     torch.manual_seed(0)
     mil = make_mil(6, 2, config).eval()
@@ -148,35 +156,38 @@ def test_the_loss_is_the_weighted_sum_of_method_7(tmp_path: Path, stage2: Stage2
         assert found[f"train_{name}"] == pytest.approx(np.mean(values), rel=1e-4) and min(values) > 0
 
 
-def test_targets_stay_with_their_patches_when_some_are_left_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def naive_gradients(mil: ABMIL, bags: Sequence[Bag], stage2: Stage2Config | None) -> tuple[float, list[Tensor]]:
+    """The loss of a step and its gradients, bag after bag."""
+    total = torch.zeros(())
+    for bag in bags:
+        output = mil(embeddings_of(bag))
+        loss = torch.nn.functional.cross_entropy(output.logits[None], torch.tensor([bag.target]))
+        if stage2 is not None:
+            assert bag.teacher_logits is not None
+            mass, attention = torch.from_numpy(masses_of(bag)), output.attention_logits
+            loss = stage2.lambda_ce * loss
+            loss += stage2.lambda_bag * losses.bag_loss(output.logits, torch.from_numpy(bag.teacher_logits))
+            loss += stage2.lambda_soft * losses.attention_loss(attention, mass)
+            loss += stage2.lambda_hard * losses.ranking_loss(attention, mass, None, stage2.fraction, stage2.k_max)
+        total = total + loss / len(bags)
+    return float(total.detach()), list(torch.autograd.grad(total, list(mil.parameters())))
+
+
+@pytest.mark.parametrize("limit", [1, 200, 1 << 26])
+@pytest.mark.parametrize("stage2", [None, Stage2Config(), Stage2Config(lambda_hard=2.0, fraction=0.4, k_max=3)])
+def test_padded_batches_teach_what_a_loop_over_bags_teaches(
+    tmp_path: Path, stage2: Stage2Config | None, limit: int
 ) -> None:
-    slides = make_bags(tmp_path)
-    seen: list[tuple[Tensor, Tensor]] = []
-
-    def spied(attention: Tensor, log_mass: Tensor, **options: float) -> Tensor:
-        seen.append((attention.detach(), log_mass))
-        return attention.sum() * 0
-
-    monkeypatch.setattr(losses, "attention_loss", spied)
-    fit = FitConfig(epochs=3, learning_rate=0.01)
-    config = MILConfig(hidden_dim=8, dropout=0.0, patch_dropout=0.6, slides_per_step=6, fit=fit)
+    slides, store = make_bags(tmp_path), BagStore(CPU)
     torch.manual_seed(0)
-    mil = make_mil(6, 2, config).eval()
-    train(slides, tmp_path / "out", config=config, stage2=WITHOUT, start=mil.state_dict())
-    masses = {float(mass): (bag, place) for bag in slides[:6] for place, mass in enumerate(masses_of(bag))}
-    kept: dict[str, set[tuple[int, ...]]] = {}
-    for step, (attention, log_mass) in enumerate(seen):
-        known = [masses[mass] for mass in log_mass.tolist() if mass > -math.inf]
-        (bag,) = {bag.slide_id: bag for bag, _ in known}.values()
-        assert len(attention) == len(log_mass) == round(0.4 * len(masses_of(bag)))
-        places = [masses_of(bag).tolist().index(mass) for mass in log_mass.tolist()]
-        assert places == sorted(places)
-        kept.setdefault(bag.slide_id, set()).add(tuple(places))
-        if step < 6:  # with the weights that the training starts from
-            whole = mil(embeddings_of(bag)).attention_logits.detach()
-            assert torch.allclose(whole[places], attention, atol=1e-6)
-    assert len(seen) == 18 and len(kept) == 6 and any(len(places) > 1 for places in kept.values())
+    mil = ABMIL(6, 2, 8, projection_dim=5)
+    terms = [slide_losses(mil, batch, TASK, stage2)["loss"] for batch in pad_bags(slides, store, limit=limit)]
+    assert len(terms) == {1: 9, 200: 4, 1 << 26: 1}[limit]
+    loss = torch.cat(terms).mean()
+    expected, gradients = naive_gradients(mil, slides, stage2)
+    assert float(loss.detach()) == pytest.approx(expected, rel=1e-5)
+    for found, naive in zip(torch.autograd.grad(loss, list(mil.parameters())), gradients, strict=True):
+        torch.testing.assert_close(found, naive, rtol=1e-4, atol=1e-6)
 
 
 def test_it_learns_and_keeps_the_best_epoch_on_validation(tmp_path: Path) -> None:
@@ -192,6 +203,34 @@ def test_it_learns_and_keeps_the_best_epoch_on_validation(tmp_path: Path) -> Non
         with torch.inference_mode():
             probabilities.append(float(fit.module(embeddings).logits.softmax(-1)[bag.target]))
     assert best["val_loss"] == pytest.approx(-np.log(probabilities).mean(), rel=1e-4)
+
+
+@pytest.mark.parametrize("stage2", [None, Stage2Config()], ids=["labels", "stage 2"])
+@pytest.mark.parametrize("head", HEADS)
+def test_every_head_learns(tmp_path: Path, head: HeadName, stage2: Stage2Config | None) -> None:
+    fit = FitConfig(epochs=25, patience=25, learning_rate=0.02)
+    config = replace(CONFIG, head=head, projection_dim=8, dropout=0.0, patch_dropout=0.2, fit=fit)
+    found = train(make_bags(tmp_path, 15), tmp_path / "out", config=config, stage2=stage2)
+    history = found.history
+    assert found.module.name == head
+    assert max(row["val_score"] for row in history) > 0.85 and history[-1]["train_ce"] < 0.5 * history[0]["train_ce"]
+    assert ("train_head" in history[0]) == (head == "clam_sb")
+
+
+@pytest.mark.parametrize("stage2", [None, WEIGHTED], ids=["labels", "stage 2"])
+def test_what_a_head_adds_is_part_of_the_loss(tmp_path: Path, stage2: Stage2Config | None) -> None:
+    config = replace(CONFIG, head="clam_sb", projection_dim=8, dropout=0.0, patch_dropout=0.0)
+    slides = make_bags(tmp_path)
+    torch.manual_seed(0)
+    mil = make_mil(6, 2, config).eval()
+    config = replace(config, slides_per_step=6, fit=FitConfig(epochs=1, learning_rate=0.01))
+    row = train(slides, tmp_path / "out", config=config, stage2=stage2, start=mil.state_dict()).history[0]
+    bags = [(embeddings_of(bag), bag.target) for bag in slides[:6]]
+    added = [float(mil.auxiliary_loss(bag, mil(bag), target).detach()) for bag, target in bags]
+    assert row["train_head"] == pytest.approx(np.mean(added), rel=1e-4) and min(added) > 0
+    weights = {"ce": 0.5, "bag": 2.0, "soft": 3.0, "hard": 5.0} if stage2 else {"ce": 1.0}
+    others = sum(weight * row[f"train_{name}"] for name, weight in weights.items())
+    assert row["train_loss"] == pytest.approx(others + np.mean(added), rel=1e-4)
 
 
 def test_a_single_class_in_validation_is_judged_by_the_loss(tmp_path: Path) -> None:
@@ -217,3 +256,87 @@ def test_a_student_bag_pairs_features_with_evidence(tmp_path: Path) -> None:
     assert (bag.slide_id, bag.features, bag.target) == ("s", lr, 1)
     assert bag.teacher_logits is not None and bag.teacher_logits.tolist() == [1.0, 2.0]
     np.testing.assert_allclose(bag.log_mass, [2.0, np.log(np.exp(0.5) + np.exp(1.5)), -np.inf], rtol=1e-6)
+
+
+def test_rare_classes_are_drawn_as_often(tmp_path: Path) -> None:
+    slides = [
+        replace(bag, stratum="rare" if place < 2 else "common") for place, bag in enumerate(make_bags(tmp_path, 12))
+    ]
+    generator = torch.Generator().manual_seed(0)
+    drawn = [draw_order(slides, generator, balanced=True) for _ in range(100)]
+    assert all(len(order) == 12 for order in drawn)
+    share = np.mean([slides[place].stratum == "rare" for order in drawn for place in order])
+    assert share == pytest.approx(0.5, abs=0.05)
+    assert sorted(draw_order(slides, generator, balanced=False)) == list(range(12))
+    alike = [replace(bag, stratum="") for bag in slides]  # a task without classes has nothing to balance
+    assert sorted(draw_order(alike, generator, balanced=True)) == list(range(12))
+
+
+def test_logits_are_adjusted_by_the_frequency_of_the_labels_alone(tmp_path: Path) -> None:
+    """Menon et al. 2021, equation 10: the cross-entropy of f_y + log pi_y; the teacher's terms are as before."""
+    slides = make_bags(tmp_path, 5)  # three of class 0, two of class 1
+    priors = TASK.log_priors([bag.target for bag in slides])
+    assert priors == pytest.approx([math.log(0.6), math.log(0.4)])
+    assert TASK.log_priors([0, 0]) == pytest.approx([0.0, math.log(0.5)])
+    (batch,) = pad_bags(slides, BagStore(CPU))
+    torch.manual_seed(0)
+    mil = ABMIL(6, 2, 8).eval()
+    plain, adjusted = (slide_losses(mil, batch, TASK, Stage2Config(), of) for of in (None, torch.tensor(priors)))
+    for bag, found in zip(batch.bags, adjusted["ce"].tolist(), strict=True):
+        logits = mil(embeddings_of(bag)).logits.tolist()
+        raised = [math.exp(logit + prior) for logit, prior in zip(logits, priors, strict=True)]
+        assert found == pytest.approx(-math.log(raised[int(str(bag.target))] / sum(raised)), rel=1e-4)
+    for name in ("bag", "soft", "hard"):
+        assert torch.equal(plain[name], adjusted[name])
+
+
+@pytest.mark.parametrize("balance", ["sampling", "logits"])
+def test_each_way_to_balance_changes_the_training(tmp_path: Path, balance: str) -> None:
+    slides = [replace(bag, stratum=str(bag.target)) for bag in make_bags(tmp_path)]
+    plain = train(slides, tmp_path / "plain")
+    assert not same(plain, train(slides, tmp_path / "balanced", config=replace(CONFIG, balance=balance)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("stage2", [None, Stage2Config()])
+def test_members_are_trained_together_each_by_its_own_loss(tmp_path: Path, stage2: Stage2Config | None) -> None:
+    """Without dropout and clipping, a member of an ensemble learns exactly what it learns by itself."""
+    slides = make_bags(tmp_path)
+    fit = FitConfig(epochs=3, learning_rate=0.02, clip=1e6)
+    config = replace(CONFIG, seeds=3, dropout=0.0, patch_dropout=0.0, fit=fit)
+    torch.manual_seed(3)
+    start = make_mil(6, 2, config, seeds=3).state_dict()
+    together = train(slides, tmp_path / "all", config=config, stage2=stage2, start=start).module
+    assert isinstance(together, Ensemble) and len(members_of(together)) == 3
+    for number, member in enumerate(members_of(together)):
+        own = {name.split(".", 2)[2]: value for name, value in start.items() if name.startswith(f"members.{number}.")}
+        alone_config = replace(config, seeds=1)
+        alone = train(slides, tmp_path / str(number), config=alone_config, stage2=stage2, start=own).module
+        states = member.state_dict(), alone.state_dict()
+        assert not torch.equal(states[0]["classifier.weight"], own["classifier.weight"])
+        for name, value in states[0].items():
+            torch.testing.assert_close(value, states[1][name], rtol=0, atol=2e-3)
+
+
+def test_members_differ_in_their_start_and_in_what_they_leave_out(tmp_path: Path) -> None:
+    slides = make_bags(tmp_path)
+    fit = train(slides, tmp_path / "all", config=replace(CONFIG, seeds=3))
+    weights = [member.state_dict()["attention.weight"] for member in members_of(fit.module)]  # type: ignore[arg-type]
+    assert not torch.equal(weights[0], weights[1]) and not torch.equal(weights[1], weights[2])
+    assert same(fit, train(slides, tmp_path / "again", config=replace(CONFIG, seeds=3)))
+    equal = {
+        f"members.{number}.{name}": value
+        for number in range(2)
+        for name, value in make_mil(6, 2, CONFIG).state_dict().items()
+    }
+    first = {name: value for name, value in equal.items() if name.startswith("members.0.")}
+    equal |= {name.replace(".0.", ".1.", 1): value for name, value in first.items()}
+    one, other = members_of(train(slides, tmp_path / "equal", config=replace(CONFIG, seeds=2), start=equal).module)  # type: ignore[arg-type]
+    assert not torch.equal(one.state_dict()["attention.weight"], other.state_dict()["attention.weight"])
+
+
+def test_without_validation_all_epochs_are_taken(tmp_path: Path) -> None:
+    slides = make_bags(tmp_path)
+    config = replace(CONFIG, fit=FitConfig(epochs=6, patience=1, learning_rate=0.02, ema=0.9))
+    run = FitRun(0, tmp_path / "mil.checkpoint.safetensors", "key", CPU)
+    fit = last(train_mil(("mil",), slides, [], run, task=TASK, config=config))
+    assert len(fit.history) == 6 and not any("val_score" in row for row in fit.history)

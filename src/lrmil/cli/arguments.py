@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
+from lrmil.presets import PRESETS, SUMMARIES
+
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 Run = Callable[[argparse.Namespace], int]
 
@@ -172,3 +174,20 @@ def add_threads(parser: argparse.ArgumentParser) -> None:
 def add_json(parser: "argparse.ArgumentParser | argparse._MutuallyExclusiveGroup") -> None:
     """Add output for programs."""
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Add the settings of a training: a file or a preset, the encoders, the resolutions, the patches, and any other."""
+    settings = parser.add_mutually_exclusive_group()
+    settings.add_argument("--config", type=Path, help="TOML file of settings")
+    text = "; ".join(f"{name}: {summary}" for name, summary in SUMMARIES.items())
+    settings.add_argument("--preset", default="default", choices=list(PRESETS), help=f"named settings; {text}")
+    parser.add_argument("--encoder", help="a name from `lrmil encoders`, a timm name, hf-hub:owner/name or a folder")
+    parser.add_argument("--student-encoder", help="encoder of the LR model (default: the same)")
+    parser.add_argument("--mpp-hr", help="HR resolution in um/px, or 20x (default: 0.5)")
+    parser.add_argument("--mpp-lr", help="LR resolution in um/px, or 5x (default: 2.0)")
+    text = "side of a patch in pixels (default: the encoder's own; 256 if it takes any)"
+    parser.add_argument("--patch-size", type=int, help=text)
+    parser.add_argument("--seed", type=int, help="seed for everything random (default: 0)")
+    text = "change any setting, such as mil.dropout=0.1; may be repeated"
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help=text)

@@ -6,11 +6,12 @@ from pathlib import Path
 from lrmil.cli.printing import stderr
 from lrmil.cohorts.cohort import TableOptions
 from lrmil.cohorts.mpp_table import read_mpp_table
-from lrmil.configs import TrainConfig, parse_value, with_settings
+from lrmil.configs import TrainConfig, with_settings
 from lrmil.errors import CohortError, ConfigError, names_of
-from lrmil.io.settings import read_toml
+from lrmil.io.settings import parse_value, read_toml
 from lrmil.patches.masks import find_masks, given_mask, mask_files
 from lrmil.patches.tissue import GivenMask
+from lrmil.presets import preset
 from lrmil.reviews.log import ReviewLog, require_reviews
 from lrmil.slides.checksums import Checksum, ChecksumList, read_checksums
 from lrmil.slides.discovery import find_slides
@@ -21,8 +22,8 @@ from lrmil.slides.source import SlideSource, slide_id_of
 
 
 def config_of(options: argparse.Namespace) -> TrainConfig:
-    """Return the settings of a training: first the file, then the named options, then ``--set``."""
-    config = read_toml(options.config) if options.config else TrainConfig()
+    """Return the settings of a training: first the file or the preset, then the named options, then ``--set``."""
+    config = read_toml(options.config) if options.config else preset(options.preset)
     named = {
         "encoder": options.encoder,
         "student_encoder": options.student_encoder,

@@ -7,6 +7,7 @@ from lrmil.cli.commands import (
     card,
     case,
     demo,
+    distil,
     doctor,
     encoders,
     evaluate,
@@ -25,7 +26,7 @@ from lrmil.cli.commands import (
 GROUPS = {
     "slides": (inspect, predict, case, extract),
     "models": (encoders, card, evaluate, doctor),
-    "runs": (validate, train, status, stop, report, demo),
+    "runs": (validate, distil, train, status, stop, report, demo),
     "records": (reviews, export),
 }
 DESCRIPTION = "Whole-slide classification from low-resolution pixels."

@@ -14,6 +14,7 @@ from lrmil.tasks.task import Task
 
 MAX_CLASSES = 20  # more labels than this, with few cases each, are probably names or measurements
 MAX_FOLDS = 20  # folds of a table that are checked
+IMBALANCE = 5  # warn if a class has so many times the cases of another
 SITE_GAIN = 0.5  # warn if knowing the site avoids this share of wrong guesses
 
 
@@ -49,6 +50,7 @@ def find_row_problems(
         yield Problem(None, columns.get("label"), message, hint, "error")
     rows = [_grouped(row, task) for row in rows]
     if folds is not None:
+        yield from _rare_classes(rows, columns)
         yield from _site_problems(rows, columns)
         yield from _partition_problems(rows, columns, folds)
 
@@ -91,6 +93,19 @@ def _mixed_cases(rows: Sequence[LabelRow], columns: Mapping[str, str]) -> Iterat
         message = f"{len(mixed)} of {len(cases)} cases have slides of different labels: {names_of(mixed)}. {message}"
     hint = "Each slide keeps its label, and a case stays in one part of a fold. Fix label or case_id if it is wrong."
     yield Problem(row.number if row else None, columns.get("label"), message, hint, "warning")
+
+
+def _rare_classes(rows: Sequence[LabelRow], columns: Mapping[str, str]) -> Iterator[Problem]:
+    """Warn where a class has a fifth or less of the cases of another: a network then rarely answers with it."""
+    pairs = {(row.case_id, row.label) for row in rows if row.label is not None}
+    cases = Counter(label for _, label in pairs)
+    if len(cases) < 2:
+        return
+    (common, most), (rare, fewest) = cases.most_common(1)[0], min(cases.items(), key=lambda item: item[::-1])
+    if fewest > 1 and most >= IMBALANCE * fewest:  # a single case is an error
+        message = f"Class '{rare}' has {fewest} cases and class '{common}' has {most}."
+        hint = "Add cases of the rare class, or try --set mil.balance=sampling or --set mil.balance=logits."
+        yield Problem(None, columns.get("label"), message, hint, "warning")
 
 
 def _values_by_case(rows: Sequence[LabelRow], role: str) -> dict[str | None, dict[str, LabelRow]]:

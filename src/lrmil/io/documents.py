@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from lrmil.config_groups import MAX_INNER_FOLDS
 from lrmil.errors import FormatError
 from lrmil.io.plain_files import MAX_TEXT, read_bytes, read_text
 from lrmil.io.safe_csv import plain_cell
@@ -21,8 +22,11 @@ MAX_FOLDS = 10_000
 FOLD = re.compile(r"fold-\w[\w.-]*|final")
 SPLIT_COLUMNS = ("fold", "slide_id", "case_id", "label", "part")
 PARTS = ("train", "val", "test")
-FOLDERS = ("shared", "shared/hr", "shared/lr", "model", "model/encoder")
-FOLD_FOLDERS = ("teacher", "evidence", "lr_encoder", "lr", "lr_student", "lr_undistilled", "outputs")
+FOLDERS = ("shared", "shared/hr", "shared/lr", "shared/regions", "shared/start", "model", "model/encoder")
+INNER_FOLDERS = tuple(
+    f"{name}.inner-{number}" for name in ("teacher", "lr_undistilled") for number in range(MAX_INNER_FOLDS)
+)
+FOLD_FOLDERS = ("teacher", "evidence", "lr_encoder", "lr", "lr_student", "lr_undistilled", "outputs", *INNER_FOLDERS)
 
 
 def read_toml_document(path: Path) -> dict[str, Any]:

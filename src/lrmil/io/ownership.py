@@ -51,7 +51,7 @@ PROBLEM = {"slide_id", "row", "column", "severity", "message", "hint"}
 IN_ZARR = re.compile(r"zarr\.json|(0|index|features|layers(/-?\d+)?)(/(zarr\.json|c(/\d+){0,2}))?|(0|index|features)")
 IN_BUNDLE = re.compile(r"bundle\.json|mil\.safetensors|encoder(/config\.json|/model\.safetensors)?")
 IN_ARTEFACT = re.compile(
-    r"artefact\.json|history\.json|head\.json|probabilities\.json|(mil|encoder|evidence|outputs)\.safetensors"
+    r"(artefact|evidence|fidelity|head|history|probabilities)\.json|(mil|encoder|evidence|outputs)\.safetensors"
 )
 
 
@@ -276,6 +276,23 @@ def is_artefact(path: Path) -> bool:
     if not isinstance(stated, list):  # earlier versions did not list it
         return holds_only(path, IN_ARTEFACT)
     return holds_only(path, re.compile("|".join(map(re.escape, ["artefact.json", *map(str, stated)]))))
+
+
+def is_encoder_card(path: Path) -> bool:
+    """Return whether a file is the card of a distilled encoder, even a damaged one."""
+    return has_format(path, "lrmil.encoder/")
+
+
+def is_encoder_weights(path: Path) -> bool:
+    """Return whether a file holds the weights of a distilled encoder."""
+    return b'"format":"lrmil.encoder/' in head_of(path)
+
+
+def is_encoder_config(path: Path) -> bool:
+    """Return whether a file is the config.json of a distilled encoder: its weights are beside it."""
+    return has_keys(path, {"architecture", "pretrained_cfg"}) and is_encoder_weights(
+        path.with_name("model.safetensors")
+    )
 
 
 def is_checkpoint(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Read and write the settings of a training run as a TOML file."""
+"""Read and write the settings of a training run as a TOML file, and read the value of one."""
 
 import tomllib
 from pathlib import Path
@@ -45,3 +45,23 @@ def write_toml(path: Path, config: TrainConfig) -> None:
         If the disk is full, or the folder is not writable.
     """
     atomic.write_text(path, f"{SETTINGS_MARK}\n{tomli_w.dumps(to_dict(config))}", is_settings)
+
+
+def parse_value(text: str) -> object:
+    """Parse the value of a setting that a person wrote.
+
+    Parameters
+    ----------
+    text
+        Such as ``0.5``, ``true``, ``[0, -1]``, ``"uniform"`` or ``uniform``.
+
+    Returns
+    -------
+    object
+        The TOML value; if it is not exactly one, the text without outer spaces.
+    """
+    try:
+        found = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):  # TOMLDecodeError is a ValueError; so is the error for too many digits
+        return text.strip()
+    return found["value"] if found.keys() == {"value"} else text.strip()

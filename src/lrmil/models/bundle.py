@@ -26,7 +26,7 @@ from lrmil.io.untrusted import TensorSpec
 from lrmil.models.card import FORMAT, MAX_DOCUMENT, WEIGHTS, ModelCard, read_document, read_model_card
 from lrmil.models.encoders.contract import contract_of, resume_contract
 from lrmil.models.encoders.loading import Encoder, EncoderSpec, build_encoder
-from lrmil.models.heads.choice import FIRST, head_in, make_mil
+from lrmil.models.heads.choice import FIRST, kind_in, kind_of, make_stated
 from lrmil.models.heads.head import MILHead
 from lrmil.tasks.task import Task
 
@@ -122,7 +122,7 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
             "min_tissue": bundle.min_tissue,
             "max_failed": bundle.max_failed,
             "mil": asdict(bundle.mil_config),
-            **({} if bundle.mil.name == FIRST else {"head": bundle.mil.name}),
+            **({} if bundle.mil.name == FIRST else kind_of(bundle.mil)),
             "training": bundle.training,
             "metrics": bundle.metrics,
             "license": bundle.license,
@@ -157,18 +157,18 @@ def load_bundle(folder: str | Path) -> Bundle:
     try:
         hashes = dict(document["sha256"])
         min_tissue, max_failed = (_fraction(folder, name, document[name]) for name in ("min_tissue", "max_failed"))
+        kind = kind_in(document)
         mil_config = mil_from_dict(document["mil"])
         encoder_file, mil_file = (untrusted.file_in(folder, name) for name in WEIGHTS[1:])
         spec = _read_spec(folder, card.patch_size, hashes)
         dim = _require_header(encoder_file, lambda: build_encoder(spec)).dim
-        head = head_in(document)
-        _require_header(mil_file, lambda: make_mil(dim, card.task.outputs, mil_config, head))
+        _require_header(mil_file, lambda: make_stated(dim, card.task.outputs, mil_config, kind))
         for name in WEIGHTS[1:]:  # their sizes are as expected now, so hashing is bounded
             _require_hash(folder, name, hashing.sha256_file(folder / name), hashes)
         encoder = _load(encoder_file, lambda: build_encoder(spec))
         if breach := resume_contract(encoder, card.contract):
             raise FormatError(f"The encoder in {folder} has its original weights, but {breach}, or train again.")
-        mil = _load(mil_file, lambda: make_mil(dim, card.task.outputs, mil_config, head))
+        mil = _load(mil_file, lambda: make_stated(dim, card.task.outputs, mil_config, kind))
         return Bundle(
             **{field.name: getattr(card, field.name) for field in fields(ModelCard)},
             min_tissue=min_tissue,

@@ -47,13 +47,16 @@ class RocLine(NamedTuple):
 
 
 class LossLine(NamedTuple):
-    """Losses of one fold by epoch; epochs count from 1."""
+    """Losses of one fold by epoch; in stage 1 an epoch is what lies between two validations."""
 
     fold: str
     train: Sequence[float]
     validation: Sequence[float]
+    """Empty, if nothing was selected on validation slides."""
     best_epoch: int
-    """0 if nothing was trained."""
+    """Number of the epoch whose weights were kept, from 1; 0 if nothing was trained."""
+    steps: Sequence[int] = ()
+    """Optimisation steps up to the end of each epoch; empty to count epochs."""
 
 
 def roc_svg(title: str, lines: Sequence[RocLine]) -> str:
@@ -93,7 +96,7 @@ def roc_svg(title: str, lines: Sequence[RocLine]) -> str:
 
 
 def loss_svg(stages: Mapping[str, Sequence[LossLine]]) -> str:
-    """Draw the training and validation loss of each stage, with the best epoch marked.
+    """Draw the training and validation loss of each stage, with the kept weights marked.
 
     Parameters
     ----------
@@ -112,7 +115,7 @@ def loss_svg(stages: Mapping[str, Sequence[LossLine]]) -> str:
         _losses(axes, title, [line for line in lines if line.best_epoch])
     for axes in panels[len(stages) :]:
         axes.set_axis_off()
-    return _svg(figure, "Training and validation loss by epoch of " + ", ".join(stages))
+    return _svg(figure, "Training and validation loss of " + ", ".join(stages))
 
 
 def slide_pictures(
@@ -164,21 +167,26 @@ def colour_bar(width: int = 160, height: int = 12) -> str:
 def _losses(axes: Axes, title: str, lines: Sequence[LossLine]) -> None:
     width = 1.6 if len(lines) == 1 else 0.8
     for number, line in enumerate(lines):
-        epochs = range(1, len(line.train) + 1)
+        at = line.steps or range(1, len(line.train) + 1)
         dot = "." if len(line.train) == 1 else None
-        names = ["training", "validation", "best epoch"] if number == 0 else ["", "", ""]
+        names = ["training", "validation", "kept"] if number == 0 else ["", "", ""]
         train, validation = _drawable(line.train), _drawable(line.validation)
-        axes.plot(epochs, train, color=TRAIN, linestyle=(0, (5, 2)), linewidth=width, label=names[0], marker=dot)
-        axes.plot(epochs, validation, color=VALIDATION, linewidth=width, label=names[1], marker=dot)
-        best = validation[line.best_epoch - 1]
-        axes.plot([line.best_epoch], [best], "o", color=VALIDATION, markerfacecolor="white", label=names[2])
+        axes.plot(at, train, color=TRAIN, linestyle=(0, (5, 2)), linewidth=width, label=names[0], marker=dot)
+        if validation:
+            axes.plot(at, validation, color=VALIDATION, linewidth=width, label=names[1], marker=dot)
+        color, kept = (VALIDATION, validation) if validation else (TRAIN, train)
+        place = line.best_epoch - 1
+        axes.plot([at[place]], [kept[place]], "o", color=color, markerfacecolor="white", label=names[2])
     axes.set_title(title, fontsize=10)
-    axes.set_xlabel("epoch")
+    axes.set_xlabel("optimisation step" if any(line.steps for line in lines) else "epoch")
     axes.set_ylabel("loss")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_ylim(bottom=0)
     axes.grid(color="#E5E5E5", linewidth=0.6)
-    axes.legend(fontsize=8, handlelength=3)
+    if axes.lines:
+        axes.legend(fontsize=8, handlelength=3)
+    else:
+        axes.text(0.5, 0.5, "not trained", transform=axes.transAxes, ha="center", va="center")
 
 
 def _drawable(losses: Sequence[float]) -> list[float]:

@@ -4,13 +4,14 @@ from lrmil.io.redaction import redact_paths
 from lrmil.models.card import ModelCard
 from lrmil.models.encoders.terms import describe_terms, permissions, read_terms
 from lrmil.runs.arms import ARM_NAMES
+from lrmil.runs.stage1_figures import find_stage1, shortfall
 from lrmil.tasks.task import Task
 
 UNKNOWN = "not recorded"
 
 
 def model_facts(card: ModelCard) -> dict[str, str]:
-    """List the facts of a card: what is predicted, resolution, training, metrics of the three arms, licence, hash.
+    """List the facts of a card: what is predicted, resolution, training, metrics of arms and stage 1, licence, hash.
 
     Training and metrics may have any form, since the author of the model wrote them. Folders are removed from paths.
 
@@ -24,6 +25,7 @@ def model_facts(card: ModelCard) -> dict[str, str]:
         "Reads": f"{card.patch_size} px patches at {card.mpp:g} um/px",
         **_training(card.training),
         **{f"Test, {name}": _arm(card.metrics.get(arm), card.task) for arm, name in ARM_NAMES.items()},
+        **_stage1(card.metrics),
         "Licence": card.license,
         **_terms(card.terms),
     }
@@ -41,6 +43,20 @@ def _training(training: dict[str, object]) -> dict[str, str]:
     facts |= {"Trained": ", ".join(made)} if made else {}
     facts |= {"Networks": ", ".join(str(name) for name in networks if name)} if any(networks) else {}
     return facts | ({"Remark": str(training["remark"])} if training.get("remark") else {})
+
+
+def _stage1(metrics: dict[str, object]) -> dict[str, str]:
+    """Describe how well the LR encoder and its start match the teacher's embeddings."""
+    found = find_stage1(metrics)
+    if found is None:
+        return {"Stage 1": UNKNOWN}
+    matches = {"student": found.distilled, "start": found.start}
+    facts = {
+        f"Stage 1, {name}": f"R2 {_figure(one.r2)}, cosine {_figure(one.cosine)}, effective rank {_figure(one.rank)}"
+        for name, one in matches.items()
+    }
+    said = shortfall(found)
+    return facts | ({"Stage 1, remark": said} if said else {})
 
 
 def _terms(stated: dict[str, object]) -> dict[str, str]:

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import tomli_w
 from numpy.typing import ArrayLike
+from pydantic import TypeAdapter, ValidationError
 from scipy.stats import spearmanr
 
 from lrmil.cohorts.splits import read_splits
-from lrmil.configs import to_dict
+from lrmil.configs import TrainConfig, to_dict
 from lrmil.errors import FormatError
 from lrmil.features.store import read_card, read_index
 from lrmil.geometry import resolution_ratio
@@ -20,10 +21,13 @@ from lrmil.io import hashing
 from lrmil.io.documents import read_csv_rows, read_json_document, require_fold, require_slide_id
 from lrmil.io.redaction import redact_paths
 from lrmil.reports.figures import LossLine
-from lrmil.runs.arms import ARMS, STAGE_NAMES, features_folder, features_of
+from lrmil.runs.arms import ARMS, HR, LR, STAGE_NAMES, encoded_of, features_of
 from lrmil.runs.changes import read_changes
-from lrmil.runs.fold_outputs import SlideOutput, read_history, read_outputs
+from lrmil.runs.distilled_start import START, start_remark
+from lrmil.runs.evidence import faded
+from lrmil.runs.fold_outputs import Evidence, SlideOutput, read_history, read_outputs
 from lrmil.runs.plan_file import read_plan
+from lrmil.runs.stage1_figures import Stage1Figures, find_stage1, shortfall
 from lrmil.tasks.choice import task_in
 from lrmil.tasks.task import Task
 from lrmil.training.bags import gather_log_mass
@@ -77,6 +81,12 @@ class Report:
     """TOML that `lrmil train --config` reads."""
     environment: dict[str, object]
     bundle_sha256: str
+    stage1: Stage1Figures | None = None
+    """The fidelity of stage 1; None in runs of earlier versions."""
+    stage1_shortfall: str = ""
+    """Where stage 1 fell short, in a sentence."""
+    start_remark: str = ""
+    """What a distilled encoder that the student started from had seen, in a sentence; "" if there was none."""
 
 
 def gather(run: Path) -> Report:
@@ -91,8 +101,8 @@ def gather(run: Path) -> Report:
     figures, environment, bundle = (
         read_json(run / name) for name in ("metrics.json", "environment.json", "model/bundle.json")
     )
-    task = task_in(figures)
-    results = _results(run, task, children=resolution_ratio(config.mpp_lr, config.mpp_hr))
+    task, stage1 = task_in(figures), find_stage1(figures)
+    results = _results(run, config, task)
     folds = read_splits(run / "splits.csv")
     hidden = (PurePath(slides), PurePath(labels).parent, run.resolve(), Path.home())
     agreement = {arm: [result.agreement[arm] for result in results] for arm in ARMS[1:]}
@@ -110,6 +120,9 @@ def gather(run: Path) -> Report:
         agreement={arm: _mean(values) for arm, values in agreement.items()},
         roc=_curves(results, task),
         losses={stage: [_losses(run, fold.name, stage) for fold in folds] for stage in STAGE_NAMES},
+        stage1=stage1,
+        stage1_shortfall=shortfall(stage1) if stage1 else "",
+        start_remark=start_remark(figures.get(START)),
         slides=results,
         problems=[redact_paths(problem, hidden) for problem in read_json(run / "problems.json")],
         changes=[redact_paths(entry, hidden) for entry in read_changes(run)],
@@ -136,7 +149,7 @@ def read_json(path: Path) -> Any:
         raise FormatError(f"{path} cannot be read: {error}. Run the same lrmil train command again.") from error
 
 
-def _results(run: Path, task: Task, *, children: int) -> list[SlideResult]:
+def _results(run: Path, config: TrainConfig, task: Task) -> list[SlideResult]:
     rows = [row for row in read_csv_rows(run / "predictions.csv") if row["arm"] == ARMS[0]]
     for row in rows:
         require_fold(row["fold"])
@@ -146,7 +159,7 @@ def _results(run: Path, task: Task, *, children: int) -> list[SlideResult]:
     for row in rows:
         slide_id, fold = row["slide_id"], row["fold"]
         of_slide = {arm: outputs[fold][arm][slide_id] for arm in ARMS}
-        card = read_card(features_of(run, fold, slide_id, "hr_teacher"))
+        card = read_card(encoded_of(run, fold, slide_id, "hr_teacher"))
         results.append(
             SlideResult(
                 slide_id,
@@ -155,7 +168,7 @@ def _results(run: Path, task: Task, *, children: int) -> list[SlideResult]:
                 row["label"],
                 {arm: output.values.tolist() for arm, output in of_slide.items()},
                 {arm: task.answer(output.values).label for arm, output in of_slide.items()},
-                _agreement(run, fold, slide_id, of_slide, children),
+                _agreement(run, config, fold, slide_id, of_slide),
                 card.slide_mpp,
                 card.mpp_source,
             )
@@ -164,13 +177,14 @@ def _results(run: Path, task: Task, *, children: int) -> list[SlideResult]:
 
 
 def _agreement(
-    run: Path, fold: str, slide_id: str, outputs: Mapping[str, SlideOutput], children: int
+    run: Path, config: TrainConfig, fold: str, slide_id: str, outputs: Mapping[str, SlideOutput]
 ) -> dict[str, float | None]:
-    hr = read_index(features_of(run, fold, slide_id, "hr_teacher"))
+    attended = read_index(features_of(run, fold, slide_id, "hr_teacher", teacher=config.teacher))
+    children = 1 if config.teacher == "region" else resolution_ratio(config.mpp_lr, config.mpp_hr)
     found: dict[str, float | None] = {}
     for arm in ARMS[1:]:
-        lr = read_index(features_of(run, fold, slide_id, arm))
-        log_mass = gather_log_mass(lr, hr, outputs["hr_teacher"].attention_logits, children=children)
+        lr = read_index(encoded_of(run, fold, slide_id, arm))
+        log_mass = gather_log_mass(lr, attended, outputs["hr_teacher"].attention_logits, children=children)
         covered = np.isfinite(log_mass)
         found[arm] = spearman(log_mass[covered], outputs[arm].attention_logits[covered])
     return found
@@ -199,7 +213,18 @@ def _remarks(figures: Mapping[str, Any], task: Task) -> list[str]:
         remarks.append(
             "The student is below the baseline: in this run, distillation made the low-resolution model worse."
         )
+    remarks += [f"In {fold}, {faded(evidence)}." for fold, evidence in _evidence(figures).items() if not evidence.used]
     return remarks + task.remarks([figures[arm] for arm in ARMS])
+
+
+def _evidence(figures: Mapping[str, Any]) -> dict[str, Evidence]:
+    """Return where the teacher's outputs of each fold come from; earlier versions did not state it."""
+    try:
+        return TypeAdapter(dict[str, Evidence]).validate_python(figures.get("evidence", {}))
+    except ValidationError as error:
+        raise FormatError(
+            "The evidence in metrics.json cannot be read. Run the same lrmil train command again."
+        ) from error
 
 
 def _gap(figures: Mapping[str, Any], task: Task) -> str:
@@ -236,16 +261,18 @@ def _losses(run: Path, fold: str, stage: str) -> LossLine:
     history = read_history(run / fold / stage)
     if not history:
         return LossLine(fold, [], [], 0)
-    best = max(range(len(history)), key=lambda epoch: (history[epoch]["val_score"], -history[epoch]["val_loss"]))
+    scores = [(epoch["val_score"], -epoch["val_loss"]) for epoch in history if "val_score" in epoch]
+    best = scores.index(max(scores)) if scores else len(history) - 1  # without a validation the last weights are kept
     train = [epoch.get(f"train_{LABEL_TERM}", epoch["train_loss"]) for epoch in history]
-    return LossLine(fold, train, [epoch["val_loss"] for epoch in history], best + 1)
+    steps = [int(epoch["step"]) for epoch in history if "step" in epoch] if stage == "lr_encoder" else []
+    return LossLine(fold, train, [epoch["val_loss"] for epoch in history if "val_loss" in epoch], best + 1, steps)
 
 
 def _unreadable(run: Path) -> list[dict[str, object]]:
     cards = {
         (path.stem, kind): read_card(path)
-        for kind, arm in (("hr", "hr_teacher"), ("lr", "lr_undistilled"))
-        for path in sorted(features_folder(run, None, arm).glob("*.zarr"))
+        for kind, folder in (("hr", HR), ("lr", LR))
+        for path in sorted((run / folder).glob("*.zarr"))
     }
     return [
         {"slide_id": slide_id, "resolution": kind.upper(), "failed": card.failed, "total": card.total}

@@ -8,6 +8,7 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
+from lrmil.configs import Teacher
 from lrmil.errors import ConfigError, FormatError, LrmilError
 from lrmil.features.store import read_card, read_index
 from lrmil.io import atomic
@@ -20,9 +21,9 @@ from lrmil.raster import Raster
 from lrmil.reports.figures import RocLine, colour_bar, loss_svg, roc_svg, slide_pictures
 from lrmil.reports.page import environment
 from lrmil.reports.run_data import Report, SlideResult, gather, read_json
-from lrmil.runs.arms import ARM_NAMES, STAGE_NAMES, features_of
+from lrmil.runs.arms import ARM_NAMES, STAGE_NAMES, encoded_of, features_of
 from lrmil.runs.fold_outputs import SlideOutput, read_outputs
-from lrmil.runs.plan_file import read_plan, settings_hash
+from lrmil.runs.plan_file import read_plan, settings_hashes
 from lrmil.slides.search import find_named
 from lrmil.tasks.choice import kind_in, task_in
 from lrmil.tasks.classification import Classification
@@ -155,9 +156,9 @@ def _require_finished(run: Path) -> None:
         raise FormatError(
             f"There is no run at {run}: it has no plan.toml. Pass the folder that was given to lrmil train as --out."
         )
-    settings = settings_hash(read_plan(run)[0])
+    settings = settings_hashes(run)
     missing = [name for name in FINISHED if not is_plain(run / name)]
-    if not missing and _model_settings(run) != settings:
+    if not missing and _model_settings(run) not in settings:
         missing = ["a model trained with the settings of plan.toml"]
     if missing:
         raise FormatError(
@@ -174,7 +175,7 @@ def _model_settings(run: Path) -> object:
 
 
 def _pictures(run: Path, examples: Sequence[SlideResult]) -> dict[str, dict[str, str] | str]:
-    _, slides, labels = read_plan(run)
+    config, slides, labels = read_plan(run)
     paths = find_named(Path(slides), [result.slide_id for result in examples])
     outputs = {fold: read_outputs(run / fold) for fold in {result.fold for result in examples}}
     pictures: dict[str, dict[str, str] | str] = {}
@@ -183,19 +184,22 @@ def _pictures(run: Path, examples: Sequence[SlideResult]) -> dict[str, dict[str,
         try:
             if path is None or not path.exists():
                 raise FormatError("The slide is no longer where it was during training.")
-            card = read_card(features_of(run, result.fold, result.slide_id, "lr_student"))
+            card = read_card(encoded_of(run, result.fold, result.slide_id, "lr_student"))
+            maps = _maps(run, config.teacher, result, outputs[result.fold])
             pictures[result.slide_id] = slide_pictures(
-                path, _maps(run, result, outputs[result.fold]), mpp=card.slide_mpp, fingerprint=card.slide_fingerprint
+                path, maps, mpp=card.slide_mpp, fingerprint=card.slide_fingerprint
             )
         except LrmilError as error:
             pictures[result.slide_id] = str(redact_paths(str(error), (PurePath(slides), PurePath(labels).parent)))
     return pictures
 
 
-def _maps(run: Path, result: SlideResult, outputs: Mapping[str, Mapping[str, SlideOutput]]) -> dict[str, Raster]:
+def _maps(
+    run: Path, teacher: Teacher, result: SlideResult, outputs: Mapping[str, Mapping[str, SlideOutput]]
+) -> dict[str, Raster]:
     maps = {}
     for arm in ("lr_student", "hr_teacher"):
-        path = features_of(run, result.fold, result.slide_id, arm)
+        path = features_of(run, result.fold, result.slide_id, arm, teacher=teacher)
         grid = read_card(path).grid
         attention = outputs[arm][result.slide_id].attention_logits
         maps[arm] = percentile_rank(

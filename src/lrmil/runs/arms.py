@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from lrmil.configs import Teacher
+
 ARM_NAMES = {"hr_teacher": "HR teacher", "lr_undistilled": "LR undistilled (baseline)", "lr_student": "LR student"}
 ARMS = tuple(ARM_NAMES)
 STAGE_NAMES = {  # by the folder in a fold
@@ -11,12 +13,14 @@ STAGE_NAMES = {  # by the folder in a fold
     "lr_undistilled": ARM_NAMES["lr_undistilled"],
 }
 
-_FEATURES = {"hr_teacher": "shared/hr", "lr_undistilled": "shared/lr", "lr_student": "{fold}/lr"}
+HR, LR, REGIONS, START = "shared/hr", "shared/lr", "shared/regions", "shared/start"
+_TEACHERS: dict[Teacher, str] = {"region": REGIONS, "patch": HR}
+_FEATURES = {"lr_undistilled": LR, "lr_student": "{fold}/lr"}
 _MILS = {"hr_teacher": "teacher", "lr_undistilled": "lr_undistilled", "lr_student": "lr_student"}
 
 
-def features_folder(run: Path, fold: str | None, arm: str) -> Path:
-    """Return the folder of the features that an arm reads.
+def features_of(run: Path, fold: str | None, slide_id: str, arm: str, *, teacher: Teacher) -> Path:
+    """Return the path of the features of a slide whose patches an arm attends to.
 
     Parameters
     ----------
@@ -24,30 +28,57 @@ def features_folder(run: Path, fold: str | None, arm: str) -> Path:
         The run's folder.
     fold
         Name of the fold; None for an arm whose features are shared by all folds.
+    slide_id
+        The slide.
     arm
         One of `ARMS`.
+    teacher
+        Setting of the run: what the teacher attends to.
 
     Raises
     ------
     ValueError
         If the features of the arm are not shared, and no fold is named.
     """
-    if fold is None and "{fold}" in _FEATURES[arm]:
+    folder = _TEACHERS[teacher] if arm == "hr_teacher" else _FEATURES[arm]
+    if fold is None and "{fold}" in folder:
         raise ValueError(f"Expected a fold for the features of {arm}. Got None.")
-    return run / _FEATURES[arm].format(fold=fold)
+    return run / folder.format(fold=fold) / f"{slide_id}.zarr"
 
 
-def features_of(run: Path, fold: str | None, slide_id: str, arm: str) -> Path:
-    """Return the path of the features of a slide that an arm reads; see `features_folder`.
+def encoded_of(run: Path, fold: str | None, slide_id: str, arm: str) -> Path:
+    """Return the path of the features that an encoder made of a slide for an arm: what reading the slide costs.
 
     Parameters
     ----------
-    run, fold, arm
-        As in `features_folder`.
-    slide_id
-        The slide.
+    run, fold, slide_id, arm
+        As in `features_of`.
     """
-    return features_folder(run, fold, arm) / f"{slide_id}.zarr"
+    return features_of(run, fold, slide_id, arm, teacher="patch")
+
+
+def start_of(run: Path, slide_id: str, *, own: bool) -> Path:
+    """Return the path of the LR features of a slide by the frozen encoder that the student starts from.
+
+    Parameters
+    ----------
+    run, slide_id
+        The run's folder, and the slide.
+    own
+        Whether that is another encoder than the teacher's.
+    """
+    return run / (START if own else LR) / f"{slide_id}.zarr"
+
+
+def lr_folder(run: Path, fold: str) -> Path:
+    """Return the folder of the LR features of a fold's distilled encoder.
+
+    Parameters
+    ----------
+    run, fold
+        The run's folder, and the name of the fold.
+    """
+    return run / fold / "lr"
 
 
 def mil_folder(run: Path, fold: str, arm: str) -> Path:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from lrmil.configs import MILConfig
@@ -18,12 +20,13 @@ from lrmil.io import atomic
 from lrmil.io.documents import read_json_document
 from lrmil.io.tensors import load_into, load_tensors, save_tensors
 from lrmil.models.finite import require_finite
-from lrmil.models.heads.choice import HeadCard, card_in, make_mil
-from lrmil.models.heads.head import MILHead
+from lrmil.models.heads.choice import HeadCard, card_in, kind_of, make_stated
+from lrmil.models.heads.head import BagOutput, MILHead
 from lrmil.training.bags import TeacherOutput
 
 WEIGHTS = "mil.safetensors"
 HEAD = "head.json"
+EVIDENCE = "evidence.json"
 
 
 class SlideOutput(NamedTuple):
@@ -37,6 +40,26 @@ class SlideOutput(NamedTuple):
     """(n,) one for each patch."""
 
 
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
+class Evidence:
+    """Where the teacher's outputs for stage 2 come from, and whether stage 2 learns from them."""
+
+    inner_folds: int = 0
+    """Number of inner folds; with 0, the outputs are those of the teacher on its own training slides."""
+    reason: str = ""
+    """Why there are fewer inner folds than asked for."""
+    teacher: float | None = None
+    """Score of the teacher on the slides of inner folds that it was not trained on; None where it is not defined."""
+    baseline: float | None = None
+    """The same of the undistilled baseline."""
+    used: bool = True
+    """False if the teacher is below the baseline: stage 2 then learns from labels alone."""
+
+    def to_dict(self) -> dict[str, object]:
+        """Return it JSON-ready."""
+        return asdict(self)
+
+
 def save_mil(folder: Path, mil: MILHead) -> None:
     """Write the weights of a MIL into a folder, with its name and dimensions in a file beside them.
 
@@ -48,7 +71,7 @@ def save_mil(folder: Path, mil: MILHead) -> None:
         The MIL.
     """
     save_tensors(folder / WEIGHTS, mil.state_dict())
-    atomic.write_json(folder / HEAD, {"head": mil.name, "in_dim": mil.in_dim, "outputs": mil.outputs})
+    atomic.write_json(folder / HEAD, {**kind_of(mil), "in_dim": mil.in_dim, "outputs": mil.outputs})
 
 
 def load_mil(folder: Path, config: MILConfig) -> MILHead:
@@ -70,7 +93,7 @@ def load_mil(folder: Path, config: MILConfig) -> MILHead:
     tensors = load_tensors(path)
     stated = os.path.lexists(folder / HEAD)
     card = card_in(read_json_document(folder / HEAD)) if stated else _earlier_card(tensors)
-    build = partial(make_mil, card.in_dim, card.outputs, config, card.head)
+    build = partial(make_stated, card.in_dim, card.outputs, config, card)
     with torch.device("meta"):  # allocate nothing before the stated sizes are those of the weights
         expected = {name: value.shape for name, value in build().state_dict().items()}
     if expected != {name: value.shape for name, value in tensors.items()}:
@@ -86,6 +109,20 @@ def _earlier_card(tensors: Mapping[str, Tensor]) -> HeadCard:
     shift, bias = tensors.get("shift"), tensors.get("classifier.bias")
     dims = [len(value) if value is not None and value.ndim == 1 else 1 for value in (shift, bias)]
     return HeadCard(in_dim=max(1, dims[0]), outputs=max(1, dims[1]))
+
+
+def tensors_of(name: str, output: BagOutput) -> dict[str, Tensor]:
+    """Return what files keep of an output, named by its slide.
+
+    Parameters
+    ----------
+    name
+        Name before the slash: the slide, or arm and slide.
+    output
+        Logits and attention logits.
+    """
+    logits = {"logits": output.logits, "attention_logits": output.attention_logits}
+    return {f"{name}/{kind}": torch.from_numpy(values) for kind, values in logits.items()}
 
 
 def read_outputs(folder: Path) -> dict[str, dict[str, SlideOutput]]:
@@ -135,6 +172,31 @@ def read_history(folder: Path) -> list[dict[str, float]]:
         return TypeAdapter(list[dict[str, float]]).validate_python(read_json_document(folder / "history.json"))
     except ValidationError as error:
         raise FormatError(f"{folder / 'history.json'} does not contain the metrics of every epoch.") from error
+
+
+def read_evidence(folder: Path) -> Evidence:
+    """Read where the teacher's outputs of a fold come from; in folds of earlier versions from its training slides.
+
+    Parameters
+    ----------
+    folder
+        Folder of the fold.
+
+    Raises
+    ------
+    FormatError
+        If it is damaged.
+    """
+    path = folder / "evidence" / EVIDENCE
+    if not os.path.lexists(path):
+        return Evidence()
+    try:
+        return TypeAdapter(Evidence).validate_python(read_json_document(path))
+    except ValidationError as error:
+        raise FormatError(
+            f"{path} does not state where the teacher's outputs come from. Delete the folder 'evidence' that contains "
+            "it, then rerun the same command."
+        ) from error
 
 
 def read_teacher_outputs(folder: Path) -> dict[str, TeacherOutput]:

@@ -3,20 +3,23 @@
 The inputs of each name its slides. No test slide of the fold is among them.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Never, TypeVar
 
 from torch import Tensor, nn
 
+from lrmil.configs import MILConfig, Stage2Config
 from lrmil.features.store import read_card
 from lrmil.io.tensors import load_tensors, save_tensors
 from lrmil.models.encoders.loading import encoder_hash
 from lrmil.models.heads.head import MILHead
 from lrmil.runs.artefacts import key_of
-from lrmil.runs.fold_outputs import read_teacher_outputs, save_mil
-from lrmil.runs.fold_task import Artefact, FoldTask, train_artefact
+from lrmil.runs.fold_outputs import WEIGHTS, read_evidence, read_teacher_outputs, save_mil
+from lrmil.runs.fold_task import FoldTask
+from lrmil.runs.stages import Artefact, train_artefact
 from lrmil.steps import Step
 from lrmil.tasks.choice import stated_name
 from lrmil.training.bags import Bag, student_bag
@@ -26,6 +29,7 @@ from lrmil.training.patch_stage import Student, train_student
 from lrmil.training.slide_stage import train_mil
 
 T = TypeVar("T")
+INNER_SEEDS = 3  # members of an ensemble of an inner fold; each slide has the outputs of one ensemble alone
 
 
 def train_on_labels(task: FoldTask, arm: str) -> Iterator[Step[Never]]:
@@ -43,22 +47,64 @@ def train_on_labels(task: FoldTask, arm: str) -> Iterator[Step[Never]]:
     Step
         Of the training.
     """
-    yield from _train_mil(
-        task, arm, lambda slide_id: Bag(slide_id, task.features(arm, slide_id), task.labels[slide_id])
+    yield from _train_mil(task, _arm_mil(task, arm), partial(_labelled_bag, task, arm))
+
+
+def train_inner(task: FoldTask, arm: str, number: int, held_out: Sequence[str]) -> Iterator[Step[Never]]:
+    """Train the MIL of an arm on the slides that an inner fold does not hold out, from labels alone.
+
+    Parameters
+    ----------
+    task
+        The fold.
+    arm
+        hr_teacher or lr_undistilled.
+    number
+        Number of the inner fold, from 0.
+    held_out
+        Its slides, which this MIL does not see.
+
+    Yields
+    ------
+    Step
+        Of the training.
+    """
+    seeds = min(task.config.mil.seeds, INNER_SEEDS)
+    mil = _MIL(
+        inner_folder(task, arm, number).name,
+        f"inner {task.mil(arm).name} {number + 1}",
+        train=tuple(sorted({*task.fold.train, *task.fold.val} - {*held_out})),
+        config=replace(task.config.mil, seeds=seeds),
+        seed=task.seed(f"mil inner {number}"),
     )
+    yield from _train_mil(task, mil, partial(_labelled_bag, task, arm))
+
+
+def inner_folder(task: FoldTask, arm: str, number: int) -> Path:
+    """Return the folder of the MIL that `train_inner` trains.
+
+    Parameters
+    ----------
+    task, arm, number
+        As there.
+    """
+    return task.folder / f"{task.mil(arm).name}.inner-{number}"
 
 
 def train_slide_stage(task: FoldTask) -> Iterator[Step[Never]]:
-    """Train the MIL of the student, stage 2: from labels and from the teacher's outputs."""
+    """Train the MIL of the student, stage 2: from labels, and from the teacher's outputs if they are of use."""
     outputs = read_teacher_outputs(task.folder)
 
     def bag(slide_id: str) -> Bag:
-        lr, hr = (task.features(arm, slide_id) for arm in ("lr_student", "hr_teacher"))
-        return student_bag(slide_id, lr, hr, task.labels[slide_id], outputs[slide_id], children=task.plan.children)
+        lr, attended = (task.features(arm, slide_id) for arm in ("lr_student", "hr_teacher"))
+        made = student_bag(slide_id, lr, attended, task.labels[slide_id], outputs[slide_id], children=task.attended)
+        return replace(made, stratum=task.strata[slide_id])
 
-    warm = task.config.stage2.warm_start
-    start = load_tensors(task.mil("hr_teacher") / "mil.safetensors") if warm else None
-    yield from _train_mil(task, "lr_student", bag, start=start, distil=True)
+    stage2 = task.config.stage2
+    if not read_evidence(task.folder).used:
+        stage2 = replace(stage2, lambda_bag=0.0, lambda_soft=0.0, lambda_hard=0.0, warm_start=False)
+    start = load_tensors(task.mil("hr_teacher") / WEIGHTS) if stage2.warm_start else None
+    yield from _train_mil(task, _arm_mil(task, "lr_student"), bag, start=start, stage2=stage2)
 
 
 def train_patch_stage(task: FoldTask) -> Iterator[Step[Never]]:
@@ -67,7 +113,9 @@ def train_patch_stage(task: FoldTask) -> Iterator[Step[Never]]:
     attended = config.weighting == "teacher_attention"
 
     def keys(slide_id: str) -> list[str]:
-        return [read_card(task.features(arm, slide_id)).key for arm in ("lr_undistilled", "hr_teacher")]
+        start = task.start(slide_id)
+        paths = [task.encoded(arm, slide_id) for arm in ("lr_undistilled", "hr_teacher")]
+        return [read_card(path).key for path in (*paths, *([start] if start else []))]
 
     seed = task.seed("stage1")
     inputs = {
@@ -76,16 +124,16 @@ def train_patch_stage(task: FoldTask) -> Iterator[Step[Never]]:
         "seed": seed,
         "start": encoder_hash(task.student_start),
         "evidence": key_of(task.folder / "evidence") if attended else None,
-        **_by_part(task, keys),
+        **_by_part(task.fold.train, task.fold.val, keys),
     }
 
     def fit(run: FitRun) -> Iterator[Step[Fit]]:
         outputs = read_teacher_outputs(task.folder) if attended else {}
 
         def pair(slide_id: str) -> PairedSlide:
-            lr, hr = (task.features(arm, slide_id) for arm in ("lr_undistilled", "hr_teacher"))
+            lr, hr = (task.encoded(arm, slide_id) for arm in ("lr_undistilled", "hr_teacher"))
             attention = outputs[slide_id].attention_logits if attended else None
-            return PairedSlide(task.sources[slide_id], lr, hr, task.plan.children, attention)
+            return PairedSlide(task.sources[slide_id], lr, hr, task.plan.children, attention, task.start(slide_id))
 
         return train_student(
             (task.fold.name, "stage 1"),
@@ -97,54 +145,71 @@ def train_patch_stage(task: FoldTask) -> Iterator[Step[Never]]:
             threads=task.config.threads,
         )
 
-    yield from train_artefact(task, Artefact("lr_encoder", "stage 1", inputs), seed, fit, _save_encoder)
+    yield from train_artefact(task, Artefact("lr_encoder", "stage 1", inputs), seed, fit, save_student)
+
+
+@dataclass(frozen=True, slots=True)
+class _MIL:
+    """A MIL to train: name of its artefact and of its job, the slides it sees, its settings and its seed."""
+
+    name: str
+    job: str
+    train: tuple[str, ...]
+    config: MILConfig
+    seed: int
+    val: tuple[str, ...] = ()
+    """Slides that select the epoch; if there are none, the MIL is trained for all epochs."""
+
+
+def _arm_mil(task: FoldTask, arm: str) -> _MIL:
+    fold, name = task.fold, task.mil(arm).name
+    train, val = (fold.train, fold.val) if task.schedule == "selected" else (fold.train + fold.val, ())
+    return _MIL(name, name, train, task.config.mil, task.seed("mil"), val)
+
+
+def _labelled_bag(task: FoldTask, arm: str, slide_id: str) -> Bag:
+    return Bag(slide_id, task.features(arm, slide_id), task.labels[slide_id], stratum=task.strata[slide_id])
 
 
 def _train_mil(
     task: FoldTask,
-    arm: str,
+    mil: _MIL,
     bag_of: Callable[[str], Bag],
     *,
     start: dict[str, Tensor] | None = None,
-    distil: bool = False,
+    stage2: Stage2Config | None = None,
 ) -> Iterator[Step[Never]]:
-    config, name = task.config, task.mil(arm).name
-    train, val = ([bag_of(slide_id) for slide_id in part] for part in (task.fold.train, task.fold.val))
-    bags = {bag.slide_id: bag for bag in (*train, *val)}
-    seed = task.seed("mil")
+    bags = {slide_id: bag_of(slide_id) for slide_id in (*mil.train, *mil.val)}
     inputs: dict[str, object] = {
-        "what": name,
-        "mil": asdict(config.mil),
-        "seed": seed,
-        **_by_part(task, lambda slide_id: [bags[slide_id].target, read_card(bags[slide_id].features).key]),
+        "what": mil.name,
+        "mil": asdict(mil.config),
+        "seed": mil.seed,
+        "schedule": "selected" if mil.val else "fixed",
+        **_by_part(mil.train, mil.val, lambda i: [bags[i].target, read_card(bags[i].features).key]),
     }
     if stated_name(task.predicts):
         inputs |= {"task": task.predicts.to_dict()}
-    if distil:
-        inputs |= {"stage2": asdict(config.stage2), "evidence": key_of(task.folder / "evidence")}
+    if stage2 is not None:
+        inputs |= {"stage2": asdict(stage2), "evidence": key_of(task.folder / "evidence")}
+    job = task.fold.name, mil.job
 
     def fit(run: FitRun) -> Iterator[Step[Fit]]:
-        return train_mil(
-            (task.fold.name, name),
-            train,
-            val,
-            run,
-            task=task.predicts,
-            config=config.mil,
-            stage2=config.stage2 if distil else None,
-            start=start,
-        )
+        how = f"the epoch is selected on {len(mil.val)} validation slides" if mil.val else "for all epochs"
+        yield Step(job, 0, message=f"trained on {len(mil.train)} slides; {how}")
+        train, val = ([bags[slide_id] for slide_id in part] for part in (mil.train, mil.val))
+        yield from train_mil(job, train, val, run, task=task.predicts, config=mil.config, stage2=stage2, start=start)
 
-    yield from train_artefact(task, Artefact(name, name, inputs), seed, fit, _save_mil)
+    yield from train_artefact(task, Artefact(mil.name, mil.job, inputs), mil.seed, fit, _save_mil)
 
 
-def _by_part(task: FoldTask, of: Callable[[str], T]) -> Mapping[str, dict[str, T]]:
+def _by_part(train: Sequence[str], val: Sequence[str], of: Callable[[str], T]) -> Mapping[str, dict[str, T]]:
     """Something of each slide to train and to validate on."""
-    parts = {"train": task.fold.train, "val": task.fold.val}
+    parts = {"train": train, "val": val}
     return {part: {slide_id: of(slide_id) for slide_id in slide_ids} for part, slide_ids in parts.items()}
 
 
-def _save_encoder(folder: Path, module: nn.Module) -> None:
+def save_student(folder: Path, module: nn.Module) -> None:
+    """Write the weights of the LR encoder of a `Student` into a folder."""
     if not isinstance(module, Student):
         raise TypeError(f"Expected a Student from stage 1. Got {type(module).__name__}.")
     save_tensors(folder / "encoder.safetensors", module.encoder.state_dict())

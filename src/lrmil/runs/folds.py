@@ -13,12 +13,14 @@ from lrmil.features.store import read_card, read_features
 from lrmil.io import atomic
 from lrmil.io.tensors import save_tensors
 from lrmil.models.encoders.loading import PatchEncoder, encoder_hash
-from lrmil.models.heads.head import BagOutput, predict_bag
-from lrmil.runs.arms import ARMS, features_folder
+from lrmil.models.heads.head import predict_bag
+from lrmil.runs.arms import ARMS, lr_folder
 from lrmil.runs.artefacts import committing, key_of
-from lrmil.runs.fold_outputs import load_mil
-from lrmil.runs.fold_task import Artefact, FoldTask, is_stale, load_lr_encoder
+from lrmil.runs.evidence import make_evidence
+from lrmil.runs.fold_outputs import load_mil, tensors_of
+from lrmil.runs.fold_task import FoldTask, load_lr_encoder
 from lrmil.runs.fold_training import train_on_labels, train_patch_stage, train_slide_stage
+from lrmil.runs.stages import Artefact, is_stale
 from lrmil.steps import Step, relay
 
 
@@ -32,7 +34,7 @@ def run_fold(task: FoldTask) -> Iterator[Step[Path]]:
     """
     atomic.remove_leftovers(task.folder)
     yield from train_on_labels(task, "hr_teacher")
-    yield from _teacher_outputs(task)
+    yield from make_evidence(task)
     yield from train_patch_stage(task)
     yield from _lr_features(task)
     yield from train_slide_stage(task)
@@ -41,31 +43,13 @@ def run_fold(task: FoldTask) -> Iterator[Step[Path]]:
     yield Step((task.fold.name,), 1, 1, "folds", result=task.folder)
 
 
-def _teacher_outputs(task: FoldTask) -> Iterator[Step[Never]]:
-    slide_ids = task.fold.train + task.fold.val
-    inputs: dict[str, object] = {
-        "what": "evidence",
-        "teacher": key_of(task.mil("hr_teacher")),
-        "slides": {slide_id: read_card(task.features("hr_teacher", slide_id)).key for slide_id in slide_ids},
-    }
-    if not (yield from is_stale(task, Artefact("evidence", "evidence", inputs))):
-        return
-    mil = load_mil(task.mil("hr_teacher"), task.config.mil)
-    tensors: dict[str, Tensor] = {}
-    for done, slide_id in enumerate(slide_ids, 1):
-        tensors |= _tensors_of(slide_id, predict_bag(mil, _embeddings(task, "hr_teacher", slide_id)))
-        yield Step((task.fold.name, "evidence"), done, len(slide_ids), "slides")
-    with committing(task.folder / "evidence", inputs) as temporary:
-        save_tensors(temporary / "evidence.safetensors", tensors)
-
-
 def _lr_features(task: FoldTask) -> Iterator[Step[Never]]:
     encoder = load_lr_encoder(task)
     steps = extract_features(
         [task.sources[slide_id] for slide_id in task.slide_ids],
         PatchEncoder(encoder, task.device, batch_size=task.config.batch_size),
         encoder_hash(encoder),
-        features_folder(task.run, task.fold.name, "lr_student"),
+        lr_folder(task.run, task.fold.name),
         task.plan,
         threads=task.config.threads,
         job=(task.fold.name, "LR features"),
@@ -90,7 +74,7 @@ def _outputs(task: FoldTask) -> Iterator[Step[Never]]:
         for done, slide_id in enumerate(task.fold.test, 1):
             output = predict_bag(mil, _embeddings(task, arm, slide_id))
             probabilities[arm][slide_id] = task.predicts.values(output.logits).tolist()
-            tensors |= _tensors_of(f"{arm}/{slide_id}", output)
+            tensors |= tensors_of(f"{arm}/{slide_id}", output)
             yield Step((task.fold.name, f"test {arm}"), done, len(task.fold.test), "slides")
     with committing(task.folder / "outputs", inputs) as temporary:
         atomic.write_json(temporary / "probabilities.json", probabilities)
@@ -99,8 +83,3 @@ def _outputs(task: FoldTask) -> Iterator[Step[Never]]:
 
 def _embeddings(task: FoldTask, arm: str, slide_id: str) -> Tensor:
     return torch.from_numpy(read_features(task.features(arm, slide_id)).embeddings)
-
-
-def _tensors_of(name: str, output: BagOutput) -> dict[str, Tensor]:
-    logits = {"logits": output.logits, "attention_logits": output.attention_logits}
-    return {f"{name}/{kind}": torch.from_numpy(values) for kind, values in logits.items()}

@@ -8,11 +8,12 @@ import torch
 
 from lrmil.configs import TrainConfig
 from lrmil.features.extraction import extract_features
+from lrmil.geometry import resolution_ratio
 from lrmil.models.devices import on_device, pick_device
 from lrmil.models.encoders.loading import Encoder, PatchEncoder, encoder_hash, load_encoder
 from lrmil.models.encoders.terms import EncoderTerms, terms_warning
 from lrmil.patches.plan import PatchPlan
-from lrmil.runs.arms import features_folder
+from lrmil.runs.arms import HR, LR, START
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step, relay
 
@@ -37,7 +38,9 @@ class StartEncoders(NamedTuple):
 
 
 def load_encoders(config: TrainConfig) -> StartEncoders:
-    """Load the two encoders; the student gets a projector if its dimension differs from the teacher's.
+    """Load the two encoders.
+
+    The student gets a projector if its embedding itself is to match a teacher of another dimension.
 
     Raises
     ------
@@ -57,30 +60,53 @@ def load_encoders(config: TrainConfig) -> StartEncoders:
         )
 
     teacher = on_device(load(config.encoder), pick_device("cpu"))  # in the memory layout that `PatchEncoder` needs
-    if not config.student_encoder or config.student_encoder == config.encoder:
+    if not config.has_own_start:
         return StartEncoders(teacher, teacher)
-    student = load(config.student_encoder)
-    same = student.dim == teacher.dim
-    return StartEncoders(teacher, student if same else load(config.student_encoder, teacher.dim))
+    student = on_device(load(config.student_encoder), pick_device("cpu"))
+    if student.dim != teacher.dim and not config.stage1.lambda_keep:
+        student = load(config.student_encoder, teacher.dim)
+    return StartEncoders(teacher, student)
+
+
+def plan_of(config: TrainConfig) -> PatchPlan:
+    """Return which patches of a slide a run reads."""
+    return PatchPlan(
+        mpp=config.mpp_lr,
+        size=config.patch_size,
+        children=resolution_ratio(config.mpp_lr, config.mpp_hr),
+        min_tissue=config.min_tissue,
+        min_tissue_hr=config.min_tissue_hr,
+        max_failed=config.max_failed,
+    )
+
+
+class _Kind(NamedTuple):
+    """Features that a run extracts before its folds."""
+
+    folder: str
+    encoder: Encoder
+    resolution: Literal["lr", "hr"] = "lr"
+    layers: tuple[int, ...] = ()
+    name: str = ""
 
 
 def frozen_features(
     out: Path,
-    encoder: Encoder,
+    encoders: StartEncoders,
     sources: Sequence[SlideSource],
     plan: PatchPlan,
     config: TrainConfig,
     *,
     device: torch.device,
 ) -> Generator[Step[Never], None, dict[str, str]]:
-    """Extract LR and HR features with the frozen encoder.
+    """Extract LR and HR features with the frozen encoder, and LR features with that of the student if it needs them.
 
     Parameters
     ----------
     out
         The run's folder.
-    encoder
-        The frozen encoder; it is not changed.
+    encoders
+        The frozen encoders; they are not changed.
     sources
         The slides. A slide that fails at LR is skipped at HR.
     plan
@@ -100,19 +126,20 @@ def frozen_features(
     dict
         Slide id -> why it failed.
     """
-    sha = encoder_hash(encoder)
     failed: dict[str, str] = {}
-    layers_of: dict[Literal["lr", "hr"], tuple[int, ...]] = {"lr": (), "hr": config.stage1.layers}
-    for resolution, layers in layers_of.items():
+    kinds = [_Kind(LR, encoders.teacher), _Kind(HR, encoders.teacher, "hr", config.stage1.layers)]
+    if config.stage1.lambda_keep and config.has_own_start:
+        kinds.append(_Kind(START, encoders.student, name="LR features of the start"))
+    for kind in kinds:
         steps = extract_features(
             [source for source in sources if source.slide_id not in failed],
-            PatchEncoder(encoder, device, batch_size=config.batch_size, layers=layers),
-            sha,
-            features_folder(out, None, "hr_teacher" if resolution == "hr" else "lr_undistilled"),
+            PatchEncoder(kind.encoder, device, batch_size=config.batch_size, layers=kind.layers),
+            encoder_hash(kind.encoder),
+            out / kind.folder,
             plan,
-            resolution=resolution,
+            resolution=kind.resolution,
             threads=config.threads,
-            job=(f"{resolution.upper()} features",),
+            job=(kind.name or f"{kind.resolution.upper()} features",),
         )
         outcomes = yield from relay(steps)
         failed |= {outcome.slide_id: outcome.message for outcome in outcomes if outcome.path is None}

@@ -6,6 +6,7 @@ from pathlib import Path
 import tomli_w
 
 from lrmil.cohorts.columns import TableOptions, options_from_dict
+from lrmil.config_groups import merged
 from lrmil.configs import TrainConfig, from_dict, to_dict
 from lrmil.errors import FormatError
 from lrmil.io import atomic, hashing
@@ -14,6 +15,11 @@ from lrmil.io.ownership import is_plan
 from lrmil.tasks.task import Task
 
 FORMAT = "lrmil.run/1"
+EARLIER: dict[str, object] = {  # what plans without these settings did
+    "teacher": "patch",
+    "mil": {"seeds": 1, "select_from": 0, "fit": {"ema": 0.0}},
+    "stage2": {"inner_folds": 0},
+}
 
 
 def write_plan(
@@ -63,7 +69,7 @@ def read_plan(folder: Path) -> tuple[TrainConfig, str, str]:
     """
     document = _read(folder)
     try:
-        settings = from_dict(document["settings"])  # type: ignore[arg-type]
+        settings = from_dict(_translated(document["settings"]))  # type: ignore[arg-type]
     except (OverflowError, RecursionError) as error:
         raise FormatError(f"The settings in {folder / 'plan.toml'} cannot be read: {error}.") from error
     return settings, str(document["slides"]), str(document["labels"])
@@ -92,6 +98,20 @@ def read_classes(folder: Path) -> tuple[str, ...]:
     return tuple(map(str, found)) if isinstance(found, list) else ()
 
 
+def _translated(settings: dict[str, object]) -> dict[str, object]:
+    """Return settings of this version for those of an earlier one, which trained as `EARLIER` states.
+
+    Stage 1 was trained for a number of epochs, which is no number of steps: the budget is then this version's, unless
+    there were none.
+    """
+    settings = {name: merged(EARLIER.get(name), value) for name, value in {**EARLIER, **settings}.items()}
+    match settings:
+        case {"stage1": {"fit": {"epochs": epochs, **fit} as stated, **stage1}, **rest} if "steps" not in stated:
+            kept = {name: value for name, value in fit.items() if name != "patience"}  # it was of epochs, too
+            return {**rest, "stage1": {**stage1, "fit": kept if epochs else {**kept, "steps": 0}}}
+    return settings
+
+
 def _read(folder: Path) -> dict[str, object]:
     try:
         document = read_toml_document(folder / "plan.toml")
@@ -109,6 +129,17 @@ def _read(folder: Path) -> dict[str, object]:
     if "\0" in slides + labels:
         raise FormatError(f"A path in {folder / 'plan.toml'} contains a zero byte.")
     return document
+
+
+def settings_hashes(folder: Path) -> set[str]:
+    """Return the hashes that a model trained by a run's plan may state: of its settings now, and as they were written.
+
+    Raises
+    ------
+    FormatError
+        As `read_plan`.
+    """
+    return {settings_hash(read_plan(folder)[0]), hashing.sha256_of(_read(folder)["settings"])}
 
 
 def settings_hash(config: TrainConfig) -> str:

@@ -36,9 +36,11 @@ class EpochRecord:
     stage: TrainedStage
     """lr_encoder is stage 1, lr_student is stage 2."""
     epoch: int
-    """Number, from 1."""
+    """Number, from 1; of stage 1 the number of the validation."""
     metrics: Mapping[str, float]
     """train_loss, val_loss, val_score and the parts of the loss."""
+    step: int = 0
+    """Optimisation steps up to its end; 0 if unknown, as in logs of earlier versions."""
 
 
 class RunProgress:
@@ -102,11 +104,12 @@ class RunProgress:
         if job.stage not in TRAINED or not job.fold or epoch < 1:
             return
         stage = TRAINED[job.stage]
-        metrics = {name: value for name, value in line.metrics.items() if name != "epoch"}
+        metrics = {name: value for name, value in line.metrics.items() if name not in ("epoch", "step")}
         known = self._epochs.pop((job.fold, stage), {})
         # Later epochs belong to an interrupted training or to other settings, so they are dropped.
         kept = {number: record for number, record in known.items() if number < epoch}
-        self._epochs[job.fold, stage] = kept | {epoch: EpochRecord(job.fold, stage, epoch, metrics)}
+        record = EpochRecord(job.fold, stage, epoch, metrics, int(line.metrics.get("step", 0)))
+        self._epochs[job.fold, stage] = kept | {epoch: record}
 
 
 class _Pace:

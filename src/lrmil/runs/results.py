@@ -18,9 +18,10 @@ from lrmil.io.safe_csv import csv_text
 from lrmil.models.bundle import Bundle, load_bundle
 from lrmil.runs.arms import ARMS
 from lrmil.runs.earlier import write_model
-from lrmil.runs.fold_outputs import load_mil, read_outputs
+from lrmil.runs.fold_outputs import load_mil, read_evidence, read_outputs
 from lrmil.runs.fold_task import FoldTask, load_lr_encoder
 from lrmil.runs.plan_file import settings_hash
+from lrmil.runs.stage1_figures import STAGE1, read_fidelity, stage1_figures
 from lrmil.tasks.task import columns
 
 
@@ -83,12 +84,13 @@ def figures_of(out: Path, cohort: Cohort, folds: Sequence[Fold], tasks: Sequence
     Returns
     -------
     dict
-        JSON-ready: classes, the metrics of each arm, and gap_recovered.
+        JSON-ready: classes, the metrics of each arm, gap_recovered, the fidelity of stage 1, and of each fold where the
+        teacher's outputs for stage 2 come from and whether they were used.
 
     Raises
     ------
     FormatError
-        If the outputs of a fold are damaged.
+        If the outputs or the fidelity of a fold are damaged.
     """
     outputs = {fold.name: read_outputs(out / fold.name) for fold in folds}
     task = cohort.task
@@ -107,7 +109,10 @@ def figures_of(out: Path, cohort: Cohort, folds: Sequence[Fold], tasks: Sequence
         }
         scores[arm] = task.score(targets, values)
         figures[arm] = {**summary, f"{task.score_name}_by_fold": per_fold, **_cost(arm, folds, tasks)}
+    figures["evidence"] = {task.fold.name: read_evidence(task.folder).to_dict() for task in tasks}
     figures["gap_recovered"] = gap_recovered(scores["hr_teacher"], scores["lr_undistilled"], scores["lr_student"])
+    fidelity = {task.fold.name: read_fidelity(task.folder) for task in tasks}
+    figures[STAGE1] = stage1_figures(fidelity, [fold.name for fold in folds])
     return figures
 
 
@@ -129,7 +134,7 @@ def _cost(arm: str, folds: Sequence[Fold], tasks: Sequence[FoldTask]) -> dict[st
     cards, task_of = [], {task.fold.name: task for task in tasks}
     for fold in folds:
         task = task_of[fold.name]
-        cards += [read_card(task.features(arm, slide_id)) for slide_id in fold.test]
+        cards += [read_card(task.encoded(arm, slide_id)) for slide_id in fold.test]
     read = [card.bytes_read for card in cards if card.bytes_read is not None]
     return {
         "seconds_per_slide": float(np.mean([card.seconds for card in cards])),
@@ -220,6 +225,7 @@ def _provenance(task: FoldTask, cohort: Cohort, config: TrainConfig) -> dict[str
         "slides": len(task.fold.train),
         "cases": len({cohort.by_id[slide_id].case_id for slide_id in task.fold.train}),
         "validation_slides": len(task.fold.val),
+        "schedule": task.schedule,
         "settings": {
             **to_dict(config),
             "encoder": public_name(config.encoder),

@@ -4,7 +4,7 @@ The same call resumes an interrupted one: artefacts of the same inputs are kept.
 """
 
 import dataclasses
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Never
@@ -15,27 +15,28 @@ from lrmil.cohorts.cohort import Cohort, CohortReport, TableOptions, validate_co
 from lrmil.cohorts.labels import Problem
 from lrmil.cohorts.screening import Screened, far_levels, near_duplicates, screen_steps
 from lrmil.cohorts.splits import Fold, folds_and_final, without_failed, write_splits
-from lrmil.configs import TrainConfig
+from lrmil.configs import TrainConfig, require_consistent
 from lrmil.errors import CohortError
 from lrmil.features.slide_features import EXTRACTION_VERSION
-from lrmil.geometry import resolution_ratio
 from lrmil.io import atomic, hashing
 from lrmil.io.documents import require_no_links
 from lrmil.io.ownership import is_metrics
 from lrmil.models.devices import pick_device
 from lrmil.models.encoders.loading import Encoder, default_size, encoder_hash
 from lrmil.patches.plan import PatchPlan
-from lrmil.runs.arms import features_of
+from lrmil.runs.arms import encoded_of
 from lrmil.runs.changes import PreviousRun, changed_slides, changes_since, read_previous_run, record_changes
 from lrmil.runs.control import run_lock, stop_requested
+from lrmil.runs.distilled_start import look_at_start
 from lrmil.runs.earlier import require_free_run, set_aside_results
 from lrmil.runs.environment import write_environment
 from lrmil.runs.fold_task import FoldTask
 from lrmil.runs.folds import run_fold
-from lrmil.runs.frozen import frozen_features, load_encoders
+from lrmil.runs.frozen import frozen_features, load_encoders, plan_of
 from lrmil.runs.jobs import TRAIN
 from lrmil.runs.log import logged
 from lrmil.runs.plan_file import write_plan
+from lrmil.runs.regions import region_features
 from lrmil.runs.results import figures_of, write_bundle, write_predictions, write_problems
 from lrmil.runs.watch import LOG
 from lrmil.slides.inputs import Inputs, local_encoder
@@ -77,6 +78,7 @@ def train(
     device: str = "auto",
     options: TableOptions | None = None,
     replace: bool = False,
+    strict: bool = False,
 ) -> Run:
     """Train the three arms on a cohort and write the model.
 
@@ -97,6 +99,9 @@ def train(
     replace
         Whether to replace results and model of a finished run if they change. Otherwise they are kept in
         ``out/earlier-1`` and so on.
+    strict
+        Whether to refuse a distilled `TrainConfig.student_encoder` that has seen a test slide, without its label.
+        Otherwise the report says so.
 
     Returns
     -------
@@ -106,7 +111,7 @@ def train(
     Raises
     ------
     CohortError
-        If the table has errors (all are in the message), or too few slides can be read.
+        If the table has errors (all are in the message), too few slides can be read, or `strict` refuses.
     EncoderError, ConfigError
         If the encoder cannot be loaded, or the settings contradict each other.
     FormatError
@@ -118,7 +123,8 @@ def train(
     Stopped
         Soon after `lrmil.runs.control.request_stop`. The same call resumes.
     """
-    return last(train_steps(slides, labels, out, config, device=device, options=options, replace=replace))
+    steps = train_steps(slides, labels, out, config, device=device, options=options, replace=replace, strict=strict)
+    return last(steps)
 
 
 def train_steps(
@@ -130,13 +136,14 @@ def train_steps(
     device: str = "auto",
     options: TableOptions | None = None,
     replace: bool = False,
+    strict: bool = False,
     inputs: Sequence[Path] = (),
 ) -> Iterator[Step[Run]]:
     """Train as `train` does, and report the progress.
 
     Parameters
     ----------
-    slides, labels, out, config, device, options, replace
+    slides, labels, out, config, device, options, replace, strict
         As in `train`.
     inputs
         Other files and folders that are read. No output may replace one or lie in one.
@@ -152,13 +159,14 @@ def train_steps(
         As `train`.
     """
     out, config = Path(out), config or TrainConfig()
+    require_consistent(config)
     torch_device = pick_device(device)
     report = validate_cohort(Path(slides), Path(labels), folds=config.folds, options=options)
     if not report.ok or report.cohort is None:
         raise CohortError(report.explain())
     if not config.patch_size:
         config = dataclasses.replace(config, patch_size=default_size(config.encoder, pretrained=config.pretrained))
-    plan = _plan_of(config)
+    plan = plan_of(config)
     local = [local_encoder(name) for name in (config.encoder, config.student_encoder)]
     sources = [SlideSource(slide.slide_id, slide.path) for slide in report.cohort.slides]
     Inputs(sources, (Path(labels), *inputs, *local)).require_clear([out, *(out / name for name in WRITTEN)])
@@ -172,7 +180,7 @@ def train_steps(
         set_aside_results(out, replace=replace)
         write_plan(out, config, str(slides), str(labels), options=options, task=report.cohort.task)
         write_environment(out, torch_device)
-        work = _Work(out, report, report.cohort, config, plan, torch_device, replace, previous)
+        work = _Work(out, report, report.cohort, config, plan, torch_device, replace, previous, strict)
         yield from logged(
             _run(work),
             out / LOG,
@@ -180,17 +188,6 @@ def train_steps(
             hidden=(Path(slides), Path(labels).parent, out.resolve(), Path.home()),
             asked_to_stop=lambda: stop_requested(out),
         )
-
-
-def _plan_of(config: TrainConfig) -> PatchPlan:
-    return PatchPlan(
-        mpp=config.mpp_lr,
-        size=config.patch_size,
-        children=resolution_ratio(config.mpp_lr, config.mpp_hr),
-        min_tissue=config.min_tissue,
-        min_tissue_hr=config.min_tissue_hr,
-        max_failed=config.max_failed,
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +203,8 @@ class _Work:
     replace: bool
     """Whether to replace the results of a finished run."""
     previous: PreviousRun | None
+    strict: bool
+    """Whether to refuse a student encoder that has seen a test slide."""
 
     @property
     def sources(self) -> dict[str, SlideSource]:
@@ -225,12 +224,17 @@ def _run(work: _Work) -> Generator[Step[Run], None, None]:
     write_splits(out / "splits.csv", folds if final in folds else (*folds, final), cohort)  # for the progress
 
     screened = yield from relay(screen_steps(list(work.sources.values()), lr=config.mpp_lr))
-    yield from _report_changes(work, (*folds, final), screened, encoder_hash(encoders.teacher))
+    fingerprints = {slide.slide_id: slide.fingerprint for slide in screened if slide.fingerprint}
+    start = yield from look_at_start(config, fingerprints, folds, strict=work.strict)
+    yield from _report_changes(work, (*folds, final), fingerprints, encoder_hash(encoders.teacher))
     problems = _problems(work, folds, screened)
     failed = yield from frozen_features(
-        out, encoders.teacher, list(work.sources.values()), work.plan, config, device=work.device
+        out, encoders, list(work.sources.values()), work.plan, config, device=work.device
     )
     write_problems(out, problems, failed)
+    if config.teacher == "region":
+        read = [slide.slide_id for slide in cohort.slides if slide.slide_id not in failed]
+        yield from region_features(out, read, work.plan)
     folds, final = tuple(without_failed(fold, cohort, failed) for fold in folds), without_failed(final, cohort, failed)
     trained = folds if final in folds else (*folds, final)
     write_splits(out / "splits.csv", trained, cohort)
@@ -238,7 +242,7 @@ def _run(work: _Work) -> Generator[Step[Run], None, None]:
     tasks = _fold_tasks(work, trained, encoders.student)
     for task in tasks:
         yield from relay(run_fold(task))
-    figures = figures_of(out, cohort, folds, tasks)
+    figures = figures_of(out, cohort, folds, tasks) | start
     write_predictions(out, cohort, folds)
     stated: dict[str, object] = {role: one.to_dict() for role, one in encoders.terms.items()}
     write_bundle(out, tasks[trained.index(final)], cohort, config, figures, terms=stated, replace=work.replace)
@@ -247,15 +251,14 @@ def _run(work: _Work) -> Generator[Step[Run], None, None]:
 
 
 def _report_changes(
-    work: _Work, folds: Sequence[Fold], screened: Sequence[Screened], encoder_sha: str
+    work: _Work, folds: Sequence[Fold], fingerprints: Mapping[str, str], encoder_sha: str
 ) -> Iterator[Step[Never]]:
     """Report what changed since the previous call and what is recomputed, and record it."""
     if work.previous is None:
         return
-    fingerprints = {slide.slide_id: slide.fingerprint for slide in screened if slide.fingerprint}
 
     def features(slide_id: str) -> Path:
-        return features_of(work.out, None, slide_id, "lr_undistilled")
+        return encoded_of(work.out, None, slide_id, "lr_undistilled")
 
     messages = changes_since(work.previous, work.config, work.cohort, folds)
     messages += changed_slides(work.sources.values(), fingerprints, features, encoder_sha, EXTRACTION_VERSION)
@@ -279,6 +282,8 @@ def _fold_tasks(work: _Work, folds: Sequence[Fold], student_start: Encoder) -> l
             fold=fold,
             sources=sources,
             labels=cohort.targets,
+            cases={slide.slide_id: slide.case_id for slide in cohort.slides},
+            strata={slide.slide_id: cohort.task.stratum(slide.label) for slide in cohort.slides},
             predicts=cohort.task,
             student_start=student_start,
             plan=work.plan,

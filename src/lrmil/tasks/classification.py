@@ -194,12 +194,18 @@ class Classification:
         """Return the position of a class."""
         return self.classes.index(label)
 
-    def loss(self, logits: "Tensor", target: Target) -> "Tensor":
-        """Return the cross-entropy () of a slide's (c,) logits."""
+    def loss(self, logits: "Tensor", targets: Sequence[Target]) -> "Tensor":
+        """Return the cross-entropy (b,) of (b, c) logits."""
         import torch  # takes seconds, and who reads tables or cards needs none of it
         from torch.nn import functional
 
-        return functional.cross_entropy(logits[None], torch.tensor([target], device=logits.device))
+        return functional.cross_entropy(logits, torch.tensor(targets, device=logits.device), reduction="none")
+
+    def log_priors(self, targets: Sequence[Target]) -> list[float] | None:
+        """Return the log frequency (c,) of each class; a class without a slide counts as one that has one."""
+        return [
+            math.log(max(1, sum(target == place for target in targets)) / len(targets)) for place in range(self.outputs)
+        ]
 
     def distillation(self, student: "Tensor", teacher: "Tensor", temperature: float) -> "Tensor":
         """Return `lrmil.losses.bag_loss`."""

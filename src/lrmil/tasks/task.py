@@ -170,12 +170,16 @@ class Task(Protocol):
         """Return a label as `loss` needs it."""
         ...
 
-    def loss(self, logits: "Tensor", target: Target) -> "Tensor":
-        """Return the loss () between a slide's (outputs,) logits and its target."""
+    def loss(self, logits: "Tensor", targets: Sequence[Target]) -> "Tensor":
+        """Return the losses (b,) between the (b, outputs) logits of slides and their targets."""
+        ...
+
+    def log_priors(self, targets: Sequence[Target]) -> list[float] | None:
+        """Return log frequencies (outputs,) of what logits stand for among training slides; None if that has none."""
         ...
 
     def distillation(self, student: "Tensor", teacher: "Tensor", temperature: float) -> "Tensor":
-        """Return the loss () between the (outputs,) logits of student and teacher."""
+        """Return the losses (b,) between the (b, outputs) logits of student and teacher."""
         ...
 
     def values(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -1,12 +1,13 @@
 """Augment the patches of stage 1, so that the student does not depend on orientation and stain."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from lrmil.training.pair_loading import PairedBatch
-from lrmil.training.pairs import RegionSamples
+from lrmil.training.stain import StainChanges, draw_stains, vary_stains
 
 
 class Changes(NamedTuple):
@@ -20,9 +21,11 @@ class Changes(NamedTuple):
     """(b, 1, 1, 3) factors for the distance to white, by patch and channel."""
     shift: Tensor
     """(b, 1, 1, 3) grey values that are added after that."""
+    stains: StainChanges | None = None
+    """Changes of the stains, before those of the colours."""
 
 
-def draw_changes(count: int, generator: torch.Generator) -> Changes:
+def draw_changes(count: int, generator: torch.Generator, *, stain: float = 0.0) -> Changes:
     """Draw an augmentation for `count` patches: one symmetry for all of them, and the colours of each.
 
     Parameters
@@ -31,14 +34,17 @@ def draw_changes(count: int, generator: torch.Generator) -> Changes:
         Number of patches b.
     generator
         Source of the randomness.
+    stain
+        Strength of the changes of the stains; see `draw_stains`. 0 leaves them as they are.
     """
     turns, flip = (int(torch.randint(high, (1,), generator=generator)) for high in (4, 2))
     gain, shift = (2 * torch.rand(count, 1, 1, 3, generator=generator) - 1 for _ in range(2))
-    return Changes(turns, bool(flip), 1 + 0.1 * gain, 12.0 * shift)
+    stains = draw_stains(count, stain, generator) if stain else None
+    return Changes(turns, bool(flip), 1 + 0.1 * gain, 12.0 * shift, stains)
 
 
 def augment(batch: PairedBatch, changes: Changes) -> PairedBatch:
-    """Augment a batch: apply the symmetry to images and targets, and the colours to the images alone.
+    """Augment a batch: apply the symmetry to images and targets, stains and colours to the images alone.
 
     Parameters
     ----------
@@ -60,9 +66,12 @@ def augment(batch: PairedBatch, changes: Changes) -> PairedBatch:
         return _transform(grid, changes.turns, flip=changes.flip).reshape(values.shape)
 
     image = _transform(batch.pixels, changes.turns, flip=changes.flip).float()
-    image = (255 - (255 - image) * changes.gain + changes.shift).clamp(0, 255)
+    if changes.stains is not None:
+        image = vary_stains(image, changes.stains)
+    gain, shift = changes.gain.to(image), changes.shift.to(image)
+    image = (255 - (255 - image) * gain + shift).clamp(0, 255)
     tokens = tuple(map(moved, targets.class_tokens))
-    return PairedBatch(image, RegionSamples(targets.index, moved(targets.covered), targets.mean, tokens))
+    return PairedBatch(image, replace(targets, covered=moved(targets.covered), class_tokens=tokens))
 
 
 def _transform(values: Tensor, turns: int, *, flip: bool) -> Tensor:

@@ -21,7 +21,7 @@ class TeacherOutput(NamedTuple):
     logits: NDArray[np.float32]
     """(c,) logits."""
     attention_logits: NDArray[np.float32]
-    """(n,) one for each HR patch, in the order of the slide's HR features."""
+    """(n,) one for each instance, an HR patch or a region, in the order of the slide's features for the teacher."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,9 @@ class Bag:
         What its label is to the task's loss, such as the position of its class.
     teacher_logits, log_mass
         Targets of stage 2, None where the MIL learns from labels alone: (c,) and (n,), the latter in the order of the
-        bag's patches, -inf where no HR child is covered.
+        bag's patches, -inf where no HR child is covered: log A_r.
+    stratum
+        The group that its label counts to where classes are balanced (`lrmil.tasks.task.Task.stratum`).
     """
 
     slide_id: str
@@ -46,24 +48,27 @@ class Bag:
     target: Target
     teacher_logits: NDArray[np.float32] | None = None
     log_mass: NDArray[np.float32] | None = None
+    stratum: str = ""
 
 
-def student_bag(slide_id: str, lr: Path, hr: Path, target: Target, teacher: TeacherOutput, *, children: int) -> Bag:
+def student_bag(
+    slide_id: str, lr: Path, attended: Path, target: Target, teacher: TeacherOutput, *, children: int
+) -> Bag:
     """Make the bag of stage 2: LR features with the teacher's targets (method.md section 7).
 
     Parameters
     ----------
     slide_id, target
         The slide and its label.
-    lr, hr
-        lrmil.features/1 folders of its LR and HR patches.
+    lr, attended
+        lrmil.features/1 folders of its LR patches, and of what the teacher attends to: HR patches or regions.
     teacher
         The teacher's output for the slide.
     children
-        HR patches along a side of an LR patch.
+        HR patches along a side of an LR patch; 1 for regions, whose log A_r are the teacher's attention logits.
     """
     lr_index = read_index(lr)
-    log_mass = gather_log_mass(lr_index, read_index(hr), teacher.attention_logits, children=children)
+    log_mass = gather_log_mass(lr_index, read_index(attended), teacher.attention_logits, children=children)
     return Bag(slide_id, lr, target, teacher.logits, log_mass)
 
 

@@ -1,42 +1,37 @@
-"""The one training loop: warm-up and cosine, mixed precision, clipping, early stopping, resume at any epoch.
+"""The one training loop: warm-up and cosine, mixed precision, clipping, averaged weights, early stopping, resume.
 
-A checkpoint is one safetensors file, complete or absent; on a CPU a run that was killed ends with the same weights as
-an uninterrupted one, since the randomness of each epoch and step depends only on the seed and its number.
+On a CPU a run that was killed ends with the same weights as an uninterrupted one, since the randomness of each epoch
+and step depends only on the seed and its number. An epoch is what lies between two validations: a pass over the slides
+at the slide level, a number of optimisation steps in stage 1.
 """
 
-import json
-import logging
 import math
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from pydantic import TypeAdapter
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from lrmil.configs import FitConfig
+from lrmil.configs import OptimiserConfig
 from lrmil.errors import ConfigError
-from lrmil.io import atomic
-from lrmil.io.ownership import is_checkpoint, is_free
-from lrmil.io.plain_files import is_plain
-from lrmil.io.tensors import save_tensors
-from lrmil.io.untrusted import read_header
 from lrmil.steps import Job, Step, job_text
-
-log = logging.getLogger(__name__)
+from lrmil.training.checkpoint import Checkpoint, Progress, Weights, read_checkpoint, save_checkpoint
 
 EpochLosses = Callable[[int, torch.Generator], Iterator[dict[str, Tensor]]]
 Validate = Callable[[], dict[str, float]]
 
 
 class Fit(NamedTuple):
-    """A trained module with the weights of its best epoch, and the metrics of every epoch."""
+    """A trained module with the weights that are kept, and the metrics of every epoch."""
 
     module: nn.Module
     history: list[dict[str, float]]
+    documents: Mapping[str, object] = {}
+    """What else the training found, JSON-ready, by the name of the file that is kept beside the weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +56,13 @@ class FitRun:
     device: torch.device
 
 
-@dataclass(slots=True)
-class _State:
-    """Progress of a training, stored in the checkpoint beside the weights."""
+class Budget(NamedTuple):
+    """How long a training is at most."""
 
-    epoch: int = 0
-    step: int = 0
-    best_epoch: int = 0
-    best_score: float = -math.inf
-    best_loss: float = math.inf
-    history: list[dict[str, float]] = field(default_factory=list)
+    epochs: int
+    """Epochs, each followed by a validation."""
+    steps: int
+    """Optimisation steps of all epochs, for the schedule of the learning rate."""
 
 
 def fit_steps(
@@ -79,11 +71,14 @@ def fit_steps(
     run: FitRun,
     *,
     epoch_losses: EpochLosses,
-    steps_per_epoch: int,
-    validate: Validate,
-    config: FitConfig,
+    budget: Budget,
+    validate: Validate | None,
+    config: OptimiserConfig,
+    smoothing: float = 0.0,
 ) -> Iterator[Step[Fit]]:
-    """Train a module and keep the weights of its best validation epoch.
+    """Train a module and keep its weights at the best validation, or its last weights where there is none.
+
+    With `config.ema` both are the moving average of the weights.
 
     Parameters
     ----------
@@ -96,12 +91,15 @@ def fit_steps(
     epoch_losses
         Called with the epoch and a seeded generator. It yields named scalar losses for each optimisation step; "loss"
         is minimised.
-    steps_per_epoch
-        Expected optimisation steps in an epoch, for the schedule.
+    budget
+        Epochs and optimisation steps at most.
     validate
-        Called after each epoch. It returns "score" (higher is better) and "loss" (breaks ties) on validation data.
+        Called after each epoch, while the module has the weights that would be kept. It returns "score" (higher is
+        better) and "loss" (breaks ties) on validation data. None trains for the whole budget and selects nothing.
     config
-        Epochs, learning rate, schedule, clipping and patience.
+        Learning rate, schedule, clipping, averaging and patience.
+    smoothing
+        Share of the scores before in the score of an epoch, 0 to 1; 0 takes each as it is.
 
     Yields
     ------
@@ -115,29 +113,48 @@ def fit_steps(
     OutputError
         If the checkpoint cannot be written.
     """
-    training = _Training(job, module, run, config, total=config.epochs * steps_per_epoch)
+    training = _Training(job, module, run, config, budget, selects=validate is not None)
     while training.goes_on:
         generator = torch.Generator().manual_seed(run.seed * 100_003 + training.state.epoch)
         means = yield from training.fit_epoch(epoch_losses(training.state.epoch, generator))
-        yield training.end_epoch(means, validate())
+        yield training.end_epoch(means, validate, smoothing)
     yield training.end()
 
 
 class _Training:
-    """A module in training: its optimiser, its progress, and the weights of its best epoch."""
+    """A module in training: its optimiser, its progress, the average of its weights, and the best weights."""
 
-    def __init__(self, job: Job, module: nn.Module, run: FitRun, config: FitConfig, *, total: int) -> None:
-        self.job, self.module, self.run, self.config, self.total = job, module, run, config, total
+    def __init__(
+        self, job: Job, module: nn.Module, run: FitRun, config: OptimiserConfig, budget: Budget, *, selects: bool
+    ) -> None:
+        self.job, self.module, self.run, self.config, self.budget = job, module, run, config, budget
+        self.selects = selects
         self.parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         self.optimiser = torch.optim.AdamW(self.parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+        self.average: AveragedModel | None = None
+        if config.ema:
+            self.average = AveragedModel(module, multi_avg_fn=_moving_average(config.ema), use_buffers=True)
         self.best = _weights_of(module)
-        self.state = _resume(run, module, self.optimiser, self.best) or _State()
+        self.state = Progress()
+        kinds = ("now", "best", "average") if self.average else ("now", "best")
+        if found := read_checkpoint(run.checkpoint, run.key, module, kinds=kinds):
+            self._resume(found)
+
+    def _resume(self, found: Checkpoint) -> None:
+        self.state = found.progress
+        self.module.load_state_dict(found.weights["now"])
+        self.best.update(found.weights["best"])
+        if self.average:
+            self.average.module.load_state_dict(found.weights["average"])
+            self.average.n_averaged.fill_(self.state.step)
+        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": found.moments})
 
     @property
     def goes_on(self) -> bool:
         """Whether an epoch is left, and validation has improved lately."""
-        state, config = self.state, self.config
-        return state.epoch < config.epochs and state.epoch - state.best_epoch < config.patience
+        state = self.state
+        stale = self.selects and state.epoch - state.best_epoch >= self.config.patience
+        return state.epoch < self.budget.epochs and not stale
 
     def fit_epoch(self, losses_of_epoch: Iterator[dict[str, Tensor]]) -> Generator[Step[Fit], None, dict[str, float]]:
         """Take the optimisation steps of an epoch, and return the mean of each loss."""
@@ -160,44 +177,93 @@ class _Training:
     def _take_step(self, loss: Tensor) -> None:
         if not loss.isfinite():
             raise ConfigError(
-                f"Expected finite losses in {job_text(self.job)}. Got {loss.detach().item()} in epoch "
-                f"{self.state.epoch + 1} at a learning rate of {self.config.learning_rate:g}. Lower it, or check the "
+                f"Expected finite losses in {job_text(self.job)}. Got {loss.detach().item()} in step "
+                f"{self.state.step + 1} at a learning rate of {self.config.learning_rate:g}. Lower it, or check the "
                 "features."
             )
-        _set_rate(self.optimiser, self.config, self.state.step, self.total)
+        _set_rate(self.optimiser, self.config, self.state.step, self.budget.steps)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
         self.optimiser.step()
+        if self.average:
+            self.average.update_parameters(self.module)
         self.state.step += 1
 
-    def end_epoch(self, means: dict[str, float], scores: dict[str, float]) -> Step[Fit]:
-        """Keep the weights if this epoch is the best, and save the checkpoint."""
+    def end_epoch(self, means: dict[str, float], validate: Validate | None, smoothing: float) -> Step[Fit]:
+        """Validate, keep the weights if this epoch is the best, and save the checkpoint."""
         state = self.state
         state.epoch += 1
-        if (scores["score"], -scores["loss"]) > (state.best_score, -state.best_loss):
-            state.best_epoch, state.best_score, state.best_loss = state.epoch, scores["score"], scores["loss"]
-            self.best = _weights_of(self.module)
         metrics = {f"train_{name}": value for name, value in means.items()}
-        metrics |= {f"val_{name}": value for name, value in scores.items()} | {"epoch": float(state.epoch)}
+        if validate is not None:
+            with self._averaged_weights():
+                scores = validate()
+                scores["score"] = _smoothed(scores["score"], state.history, smoothing)
+                if (scores["score"], -scores["loss"]) > (state.best_score, -state.best_loss):
+                    state.best_epoch, state.best_score, state.best_loss = state.epoch, scores["score"], scores["loss"]
+                    self.best = _weights_of(self.module)
+            metrics |= {f"val_{name}": value for name, value in scores.items()}
+        metrics |= {"epoch": float(state.epoch), "step": float(state.step)}
         state.history.append(metrics)
-        _save(self.run, self.module, self.optimiser, self.best, state)
+        save_checkpoint(self.run.checkpoint, self.run.key, self._checkpoint())
         return self._report(metrics)
 
+    @contextmanager
+    def _averaged_weights(self) -> Iterator[None]:
+        """Give the module the averaged weights, if there are any, and its own at the end."""
+        if self.average is None:
+            yield
+            return
+        now = _weights_of(self.module)
+        self.module.load_state_dict(self.average.module.state_dict())
+        try:
+            yield
+        finally:
+            self.module.load_state_dict(now)
+
+    def _checkpoint(self) -> Checkpoint:
+        weights: dict[str, Weights] = {"now": self.module.state_dict(), "best": self.best}
+        if self.average:
+            weights["average"] = self.average.module.state_dict()
+        return Checkpoint(self.state, weights, self.optimiser.state_dict()["state"])
+
     def _report(self, metrics: dict[str, float] | None = None) -> Step[Fit]:
-        return Step(self.job, min(self.state.step, self.total), self.total, "steps", metrics=metrics or {})
+        total = self.budget.steps
+        return Step(self.job, min(self.state.step, total), total, "steps", metrics=metrics or {})
 
     def end(self) -> Step[Fit]:
-        """Give the module the weights of its best epoch."""
-        self.module.load_state_dict(self.best)
+        """Give the module the weights to keep."""
+        state, total = self.state, self.budget.steps
+        if self.selects:
+            self.module.load_state_dict(self.best)
+            best = state.history[state.best_epoch - 1]["step"] if state.best_epoch else 0
+            message = f"kept the weights after step {best:.0f} of {state.step}, the best validation"
+        else:
+            if self.average and state.step:
+                self.module.load_state_dict(self.average.module.state_dict())
+            message = f"kept the weights after step {state.step}"
         self.module.eval()
-        message = f"best validation at epoch {self.state.best_epoch} of {self.state.epoch}"
-        result = Fit(self.module, self.state.history)
-        return Step(self.job, self.total, self.total, "steps", result=result, message=message)
+        return Step(self.job, total, total, "steps", result=Fit(self.module, state.history), message=message)
 
 
-def _weights_of(module: nn.Module) -> dict[str, Tensor]:
+def _weights_of(module: nn.Module) -> Weights:
     return {name: value.detach().clone() for name, value in module.state_dict().items()}
+
+
+def _moving_average(decay: float) -> Callable[..., None]:
+    """Return the update of an average that follows the weights closely at first, since they are far from their end."""
+
+    def update(average: Sequence[Tensor], now: Sequence[Tensor], count: Tensor | int) -> None:
+        early = (1 + int(count)) / (10 + int(count))  # as tf.train.ExponentialMovingAverage
+        get_ema_multi_avg_fn(min(decay, early))(average, now, count)  # type: ignore[no-untyped-call]
+
+    return update
+
+
+def _smoothed(score: float, history: Sequence[Mapping[str, float]], smoothing: float) -> float:
+    """Return the exponential smoothing of the scores up to this one."""
+    before = history[-1]["val_score"] if history else math.nan
+    return smoothing * before + (1 - smoothing) * score if smoothing and math.isfinite(before) else score
 
 
 def _next(losses: Iterator[dict[str, Tensor]], seed: int, device: torch.device) -> dict[str, Tensor] | None:
@@ -207,7 +273,7 @@ def _next(losses: Iterator[dict[str, Tensor]], seed: int, device: torch.device) 
         return next(losses, None)
 
 
-def _set_rate(optimiser: torch.optim.Optimizer, config: FitConfig, step: int, total: int) -> None:
+def _set_rate(optimiser: torch.optim.Optimizer, config: OptimiserConfig, step: int, total: int) -> None:
     warm = max(1, round(config.warmup * total))
     if step < warm:
         factor = (step + 1) / warm
@@ -215,65 +281,3 @@ def _set_rate(optimiser: torch.optim.Optimizer, config: FitConfig, step: int, to
         factor = 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm) / max(1, total - warm))))
     for group in optimiser.param_groups:
         group["lr"] = config.learning_rate * factor
-
-
-def _save(
-    run: FitRun,
-    module: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    best: dict[str, Tensor],
-    state: _State,
-) -> None:
-    tensors = {f"now/{name}": value for name, value in module.state_dict().items()}
-    tensors |= {f"best/{name}": value for name, value in best.items()}
-    for i, moments in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser/{i}/{name}": torch.as_tensor(value) for name, value in moments.items()}
-    metadata = {"key": run.key, "state": json.dumps(asdict(state))}
-    if not is_free(run.checkpoint, is_checkpoint):  # damaged, or another program's
-        atomic.move_aside(run.checkpoint)
-    with atomic.replacing(run.checkpoint, is_checkpoint) as temporary:
-        save_tensors(temporary, tensors, metadata)
-
-
-def _resume(run: FitRun, module: nn.Module, optimiser: torch.optim.Optimizer, best: dict[str, Tensor]) -> _State | None:
-    """Load the checkpoint into module, optimiser and `best`, if it is complete and has this key."""
-    path = run.checkpoint
-    if not is_plain(path):
-        return None
-    try:
-        read_header(path)
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("key") != run.key:
-                return None
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        state = TypeAdapter(_State).validate_json(metadata["state"])
-        _require_shapes(tensors, module, optimiser)
-    except (SafetensorError, OSError, KeyError, IndexError, TypeError, ValueError) as error:
-        log.warning("%s is damaged and ignored, so this training starts again: %s", path.name, error)
-        return None
-    module.load_state_dict(_under("now/", tensors))
-    best.update(_under("best/", tensors))
-    moments: dict[int, dict[str, Tensor]] = {}
-    for name, value in _under("optimiser/", tensors).items():
-        i, moment = name.split("/", 1)
-        moments.setdefault(int(i), {})[moment] = value
-    optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
-    return state
-
-
-def _require_shapes(tensors: dict[str, Tensor], module: nn.Module, optimiser: torch.optim.Optimizer) -> None:
-    """Require tensors that fit the module and its optimiser, so that a checkpoint is loaded whole or not at all."""
-    own = {name: value.shape for name, value in module.state_dict().items()}
-    for prefix in ("now/", "best/"):
-        if {name: value.shape for name, value in _under(prefix, tensors).items()} != own:
-            raise ValueError("its weights are those of another network")
-    shapes = [parameter.shape for group in optimiser.param_groups for parameter in group["params"]]
-    for name, value in _under("optimiser/", tensors).items():
-        i, moment = name.split("/", 1)
-        if value.shape != (shapes[int(i)] if moment.startswith("exp_avg") else torch.Size()):
-            raise ValueError("its moments are those of another network")
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -2,7 +2,7 @@
 
 import logging
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from typing import NamedTuple
@@ -18,12 +18,13 @@ from lrmil.geometry import Grid
 from lrmil.slides.identity import unchanged
 from lrmil.slides.opening import open_source
 from lrmil.slides.slide import Slide
-from lrmil.training.pairs import PairedSlide, RegionSamples, count_regions, region_samples
+from lrmil.training.pair_memory import PairMemory
+from lrmil.training.pairs import PairedSlide, RegionSamples, count_regions
 
 log = logging.getLogger(__name__)
 SLIDES_TOGETHER = 16  # slides whose targets are in memory and whose patches are mixed
 BATCHES_AHEAD = 3
-MIN_SHARE = 256  # LR patches of a slide in an epoch, if it has that many
+MIN_SHARE = 256  # LR patches of a slide in a pass, if it has that many
 
 
 class Chosen(NamedTuple):
@@ -33,6 +34,11 @@ class Chosen(NamedTuple):
     rows: Tensor
 
 
+class _Reader(NamedTuple):
+    slide: Slide
+    grid: Grid
+
+
 class PairedBatch(NamedTuple):
     """LR patches (b, P, P, 3) uint8 RGB and their targets."""
 
@@ -40,11 +46,17 @@ class PairedBatch(NamedTuple):
     targets: RegionSamples
 
 
-def draw_patches(slides: Sequence[PairedSlide], limit: int, generator: torch.Generator) -> list[Chosen]:
+def draw_patches(
+    slides: Sequence[PairedSlide],
+    limit: int,
+    generator: torch.Generator,
+    *,
+    count: Callable[[PairedSlide], int] = count_regions,
+) -> list[Chosen]:
     """Draw about `limit` LR patches from slides in random order.
 
     Each slide contributes an equal share of at least `MIN_SHARE` patches, since reading its targets costs the same for
-    one patch as for all. A large cohort is therefore covered over several epochs.
+    one patch as for all. A large cohort is therefore covered over several passes.
 
     Parameters
     ----------
@@ -54,6 +66,8 @@ def draw_patches(slides: Sequence[PairedSlide], limit: int, generator: torch.Gen
         LR patches in all.
     generator
         Source of the randomness.
+    count
+        Returns the number of a slide's patches.
 
     Returns
     -------
@@ -66,29 +80,20 @@ def draw_patches(slides: Sequence[PairedSlide], limit: int, generator: torch.Gen
     for i in torch.randperm(len(slides), generator=generator).tolist():
         if left <= 0:
             break
-        rows = torch.randperm(count_regions(slides[i]), generator=generator)[: min(share, left)]
+        rows = torch.randperm(count(slides[i]), generator=generator)[: min(share, left)]
         chosen.append(Chosen(slides[i], rows))
         left -= len(rows)
     return chosen
 
 
-def count_batches(chosen: Sequence[Chosen], batch_size: int) -> int:
-    """Count the batches that `load_pairs` yields: the last of a group of slides may be smaller.
-
-    Parameters
-    ----------
-    chosen
-        From `draw_patches`.
-    batch_size
-        Patches in a batch.
-    """
-    groups = [chosen[first : first + SLIDES_TOGETHER] for first in range(0, len(chosen), SLIDES_TOGETHER)]
-    return sum(-(-sum(len(item.rows) for item in group) // batch_size) for group in groups)
-
-
 def load_pairs(
-    chosen: Sequence[Chosen], *, batch_size: int, threads: int, generator: torch.Generator | None
-) -> Iterator[PairedBatch]:
+    chosen: Sequence[Chosen],
+    *,
+    batch_size: int,
+    threads: int,
+    generator: torch.Generator | None,
+    memory: PairMemory | None = None,
+) -> Generator[PairedBatch, None, None]:
     """Read the drawn patches with their targets.
 
     Parameters
@@ -101,6 +106,8 @@ def load_pairs(
         Decoding threads.
     generator
         Mixes the patches of `SLIDES_TOGETHER` slides at a time; None keeps their order.
+    memory
+        What was read before, and takes up what is read now. The batches are the same without it.
 
     Yields
     ------
@@ -112,51 +119,76 @@ def load_pairs(
     SlideChangedError
         If a slide changed since its features were extracted, or changes while it is read.
     """
+    memory = memory or PairMemory(0)
     with ThreadPoolExecutor(threads) as pool:
         for first in range(0, len(chosen), SLIDES_TOGETHER):
             with ExitStack() as opened:
                 group = chosen[first : first + SLIDES_TOGETHER]
-                yield from _load_group(group, batch_size, pool, opened, generator)
+                readers = [_open(item, memory, opened) for item in group]
+                yield from _load_group(group, readers, batch_size, pool, memory, generator)
+
+
+def _open(item: Chosen, memory: PairMemory, opened: ExitStack) -> _Reader | None:
+    """Open a slide of which a patch must be read."""
+    if all(memory.holds(item.slide, row) for row in item.rows.tolist()):
+        return None
+    slide = opened.enter_context(open_source(item.slide.source))
+    card = read_card(item.slide.lr)
+    if slide.fingerprint != card.slide_fingerprint:
+        raise SlideChangedError(
+            f"{slide.path} changed after its features were extracted. Rerun the same command to extract them again."
+        )
+    opened.enter_context(unchanged(slide))
+    return _Reader(slide, card.grid)
 
 
 def _load_group(
     group: Sequence[Chosen],
+    readers: Sequence[_Reader | None],
     batch_size: int,
     pool: ThreadPoolExecutor,
-    opened: ExitStack,
+    memory: PairMemory,
     generator: torch.Generator | None,
-) -> Iterator[PairedBatch]:
-    slides = [opened.enter_context(open_source(item.slide.source)) for item in group]
-    cards = [read_card(item.slide.lr) for item in group]
-    for slide, card in zip(slides, cards, strict=True):
-        if slide.fingerprint != card.slide_fingerprint:
-            raise SlideChangedError(
-                f"{slide.path} changed after its features were extracted. Rerun the same command to extract them again."
-            )
-        opened.enter_context(unchanged(slide))
-    grids = [card.grid for card in cards]
-    samples = [region_samples(item.slide).take(item.rows) for item in group]
+) -> Generator[PairedBatch, None, None]:
+    samples = [memory.samples(item.slide).take(item.rows) for item in group]
     pairs = [(i, row) for i, sample in enumerate(samples) for row in range(len(sample))]
     if generator is not None:
         pairs = [pairs[i] for i in torch.randperm(len(pairs), generator=generator).tolist()]
-    waiting: deque[Future[NDArray[np.uint8] | None]] = deque()
+    reading: deque[tuple[Chosen, int, Future[NDArray[np.uint8] | None] | None]] = deque()
     try:
         for start in range(0, len(pairs), batch_size):
-            submitted = start + len(waiting)
+            submitted = start + len(reading)
             for i, row in pairs[submitted : start + BATCHES_AHEAD * batch_size]:
-                waiting.append(pool.submit(_read, slides[i], grids[i], samples[i].index[row]))
-            read = [(pair, waiting.popleft().result()) for pair in pairs[start : start + batch_size]]
+                reader, number = readers[i], int(group[i].rows[row])
+                task = None
+                if reader is not None and not memory.holds(group[i].slide, number):
+                    task = pool.submit(_read, reader, samples[i].index[row])
+                reading.append((group[i], number, task))
+            read = [(pair, _result(memory, *reading.popleft())) for pair in pairs[start : start + batch_size]]
             good = [(pair, pixels) for pair, pixels in read if pixels is not None]
             if good:
                 targets = RegionSamples.concatenate([samples[i].take(torch.tensor([row])) for (i, row), _ in good])
                 yield PairedBatch(torch.from_numpy(np.stack([pixels for _, pixels in good])), targets)
     finally:  # no thread may still read the slides, which are closed next
-        for future in waiting:
-            future.cancel()
-        wait(waiting)
+        running = [(item, number, task) for item, number, task in reading if task is not None and not task.cancel()]
+        wait([task for _, _, task in running])
+        for item, number, task in running:
+            if task.exception() is None:
+                memory.keep(item.slide, number, task.result())
 
 
-def _read(slide: Slide, grid: Grid, index: NDArray[np.int32]) -> NDArray[np.uint8] | None:
+def _result(
+    memory: PairMemory, item: Chosen, number: int, task: Future[NDArray[np.uint8] | None] | None
+) -> NDArray[np.uint8] | None:
+    if task is None:
+        return memory.pixels(item.slide, number)
+    pixels = task.result()
+    memory.keep(item.slide, number, pixels)
+    return pixels
+
+
+def _read(reader: _Reader, index: NDArray[np.int32]) -> NDArray[np.uint8] | None:
+    slide, grid = reader
     y, x = grid.level0_yx(index).tolist()
     try:
         return slide.read_region((y, x), (grid.size, grid.size), grid.mpp)

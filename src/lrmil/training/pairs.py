@@ -1,4 +1,4 @@
-"""The HR embeddings of a slide on its LR patches, from which stage 1 learns (method.md section 5)."""
+"""The embeddings of a slide on its LR patches from which stage 1 learns: HR, and of its start (method.md section 5)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lrmil.errors import FormatError
 from lrmil.features.store import read_features, read_index
 from lrmil.geometry import parent_of, positions_in
 from lrmil.slides.source import SlideSource
@@ -31,6 +32,9 @@ class PairedSlide:
         s, HR patches along a side of an LR patch.
     attention_logits
         (n,) of the teacher MIL for each HR patch; None weighs all patches equally.
+    start
+        lrmil.features/1 of the same LR patches by the frozen encoder that the student starts from; None if the student
+        need not stay near it.
     """
 
     source: SlideSource
@@ -38,6 +42,7 @@ class PairedSlide:
     hr: Path
     children: int
     attention_logits: NDArray[np.float32] | None = None
+    start: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +59,29 @@ class RegionSamples:
         (r, d) mu_r.
     class_tokens
         (r, s*s, d_l) float16 c_{k,l} per distilled block, the final map last; 0 where not covered.
+    start
+        (r, d_s) x_r, the embedding of the LR patch by the frozen encoder that the student starts from; d_s is 0 if it
+        is not needed.
     """
 
     index: NDArray[np.int32]
     covered: Tensor
     mean: Tensor
     class_tokens: tuple[Tensor, ...]
+    start: Tensor
 
     def __len__(self) -> int:
         return len(self.index)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory."""
+        return self.index.nbytes + sum(one.nbytes for one in (self.covered, self.mean, self.start, *self.class_tokens))
+
     def take(self, rows: Tensor) -> "RegionSamples":
         """Return the given rows, in that order."""
         tokens = tuple(values[rows] for values in self.class_tokens)
-        return RegionSamples(self.index[rows.numpy()], self.covered[rows], self.mean[rows], tokens)
+        return RegionSamples(self.index[rows.numpy()], self.covered[rows], self.mean[rows], tokens, self.start[rows])
 
     @classmethod
     def concatenate(cls, parts: Sequence["RegionSamples"]) -> "RegionSamples":
@@ -78,6 +92,7 @@ class RegionSamples:
             torch.cat([part.covered for part in parts]),
             torch.cat([part.mean for part in parts]),
             tuple(torch.cat(values) for values in tokens),
+            torch.cat([part.start for part in parts]),
         )
 
 
@@ -109,8 +124,18 @@ def region_samples(slide: PairedSlide) -> RegionSamples:
         placed = torch.zeros(len(lr_index), slide.children**2, values.shape[1], dtype=torch.float16)
         placed[position, slots] = torch.from_numpy(values[inside])
         tokens.append(placed)
-    every = RegionSamples(lr_index, covered, folded.mean, tuple(tokens))
+    every = RegionSamples(lr_index, covered, folded.mean, tuple(tokens), _start_of(slide, lr_index))
     return every.take(covered.any(1).nonzero().squeeze(1))
+
+
+def _start_of(slide: PairedSlide, lr_index: NDArray[np.int32]) -> Tensor:
+    if slide.start is None:
+        return torch.zeros(len(lr_index), 0)
+    features = read_features(slide.start)
+    position = positions_in(features.index, lr_index)
+    if (position < 0).any():
+        raise FormatError(f"{slide.start} lacks LR patches of {slide.lr}. Delete it, then rerun the same command.")
+    return torch.from_numpy(features.embeddings[position])
 
 
 def count_regions(slide: PairedSlide) -> int:

@@ -5,7 +5,9 @@ method.md section 5; arXiv 2606.06864.
 
 import copy
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from contextlib import closing
+from dataclasses import asdict, replace
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -13,15 +15,19 @@ from torch.nn import functional
 
 from lrmil import losses
 from lrmil.configs import Stage1Config
-from lrmil.errors import SlideError
 from lrmil.features.store import read_features
 from lrmil.models.devices import mixed_precision
 from lrmil.models.encoders.loading import Encoder, as_input
-from lrmil.steps import Job, Step
+from lrmil.steps import Job, Step, relay
 from lrmil.training.augmentation import augment, draw_changes
-from lrmil.training.loop import Fit, FitRun, fit_steps
-from lrmil.training.pair_loading import SLIDES_TOGETHER, Chosen, PairedBatch, count_batches, draw_patches, load_pairs
-from lrmil.training.pairs import PairedSlide, block_order, region_samples
+from lrmil.training.fidelity import measure
+from lrmil.training.loop import Budget, Fit, FitRun, fit_steps
+from lrmil.training.pair_loading import PairedBatch
+from lrmil.training.paired_patches import PairedPatches
+from lrmil.training.pairs import PairedSlide, RegionSamples, block_order
+
+FIDELITY = "fidelity.json"
+SMOOTHING = 0.5  # share of the validations before in the smoothed validation loss
 
 
 class Student(nn.Module):
@@ -33,18 +39,23 @@ class Student(nn.Module):
         The LR encoder.
     student_dims, teacher_dims
         Channels of each distilled block, in the student and in the teacher.
+    projected_dim
+        Dimension of mu_r if a linear map of the embedding is to match it; 0 if the embedding itself is.
     """
 
     embedding_scale: Tensor
 
-    def __init__(self, encoder: Encoder, student_dims: Sequence[int], teacher_dims: Sequence[int]) -> None:
+    def __init__(
+        self, encoder: Encoder, student_dims: Sequence[int], teacher_dims: Sequence[int], *, projected_dim: int = 0
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.block_maps = nn.ModuleList(
             nn.Identity() if inner == outer else nn.Conv2d(inner, outer, 1)
             for inner, outer in zip(student_dims, teacher_dims, strict=True)
         )
-        self.register_buffer("embedding_scale", torch.ones(encoder.dim))
+        self.projection = _near_identity(encoder.dim, projected_dim) if projected_dim else nn.Identity()
+        self.register_buffer("embedding_scale", torch.ones(projected_dim or encoder.dim))
         for i, dim in enumerate(teacher_dims):
             self.register_buffer(f"block_scale_{i}", torch.ones(dim))
 
@@ -82,10 +93,10 @@ def train_student(
     Parameters
     ----------
     encoder
-        What the student starts from; it is not changed. Its output dimension must equal that of the HR features; a
-        projector can provide it.
+        What the student starts from; it is not changed. Without ``lambda_keep``, its output dimension must equal that
+        of the HR features; a projector can provide it.
     train, val
-        Slides to learn from, and slides on which the best epoch is selected (lowest loss).
+        Slides to learn from, and slides on which the step to stop at is selected (lowest smoothed loss).
     run
         Seed, checkpoint, key and device; see `fit_steps`.
     config
@@ -96,7 +107,7 @@ def train_student(
     Yields
     ------
     Step
-        As `fit_steps`; the last carries a `Student` whose `encoder` is the LR encoder.
+        As `fit_steps`; the last carries a `Student` whose `encoder` is the LR encoder, and its `Fidelity`.
 
     Raises
     ------
@@ -104,38 +115,48 @@ def train_student(
         If no training slide, or no validation slide, has an LR patch with a covered HR child.
     """
     config = replace(config, layers=tuple(sorted(config.layers, key=block_order)))
-    student = _start_student(encoder, train, run, config)
-    held = draw_patches(val, config.validation_patches, torch.Generator().manual_seed(run.seed))
-    steps_per_epoch = _count_steps(train, held, config, run.seed)
+    data = PairedPatches(train, val, config, run.seed, threads)
+    student = _start_student(encoder, data, run, config)
+    fit = config.fit
 
-    def epoch_losses(_epoch: int, generator: torch.Generator) -> Iterator[dict[str, Tensor]]:
-        chosen = draw_patches(train, config.patches_per_epoch, generator)
-        for batch in load_pairs(chosen, batch_size=config.batch_size, threads=threads, generator=generator):
-            augmented = augment(batch, draw_changes(len(batch.pixels), generator)) if config.augment else batch
-            yield stage1_losses(student, augmented, config, run.device)
+    def interval_losses(interval: int, generator: torch.Generator) -> Iterator[dict[str, Tensor]]:
+        with closing(data.training(generator)) as batches:
+            for batch in islice(batches, min(fit.interval, fit.steps - interval * fit.interval)):
+                yield stage1_losses(student, _augmented(batch, config, run.device, generator), config, run.device)
 
-    def validate() -> dict[str, float]:
-        batches = load_pairs(held, batch_size=config.batch_size, threads=threads, generator=None)
-        return _validation_scores(student, batches, config, run.device)
-
-    yield from fit_steps(
-        job,
-        student,
-        run,
-        epoch_losses=epoch_losses,
-        steps_per_epoch=steps_per_epoch,
-        validate=validate,
-        config=config.fit,
+    found = yield from relay(
+        fit_steps(
+            job,
+            student,
+            run,
+            epoch_losses=interval_losses,
+            budget=Budget(-(-fit.steps // fit.interval), fit.steps),
+            validate=lambda: _validation_scores(student, data.held_out(), config, run.device),
+            config=fit,
+            smoothing=SMOOTHING,
+        )
     )
+    held_out, centre = data.held_out(), data.mean_target()
+    fidelity = measure(student.encoder, encoder, held_out, centre, run.device, projection=student.projection)
+    yield Step(job, fit.steps, fit.steps, "steps", result=found._replace(documents={FIDELITY: asdict(fidelity)}))
 
 
-def _start_student(encoder: Encoder, train: Sequence[PairedSlide], run: FitRun, config: Stage1Config) -> Student:
+def _augmented(
+    batch: PairedBatch, config: Stage1Config, device: torch.device, generator: torch.Generator
+) -> PairedBatch:
+    if not config.augment:
+        return batch
+    changes = draw_changes(len(batch.pixels), generator, stain=config.stain)
+    return augment(batch._replace(pixels=batch.pixels.to(device)), changes)
+
+
+def _start_student(encoder: Encoder, data: PairedPatches, run: FitRun, config: Stage1Config) -> Student:
     """Make the student on its device, with seeded maps of the blocks and the scales of the targets."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
-        student = _make_student(encoder, train[0], config)
+        student = _make_student(encoder, data.example, config)
     if config.standardised:
-        _set_scales(student, train[:SLIDES_TOGETHER])
+        _set_scales(student, data.first_samples())
     student.to(run.device)
     student.to(memory_format=torch.channels_last)
     return student
@@ -143,19 +164,28 @@ def _start_student(encoder: Encoder, train: Sequence[PairedSlide], run: FitRun, 
 
 def _make_student(encoder: Encoder, example: PairedSlide, config: Stage1Config) -> Student:
     hr = read_features(example.hr, layers=True)
-    if encoder.dim != hr.embeddings.shape[1]:
-        raise ValueError(f"Expected an encoder of output dimension {hr.embeddings.shape[1]}. Got {encoder.dim}.")
+    dim = hr.embeddings.shape[1]
+    if encoder.dim != dim and not config.lambda_keep:
+        raise ValueError(f"Expected an encoder of output dimension {dim}. Got {encoder.dim}.")
     copied = copy.deepcopy(encoder).cpu()
     with torch.inference_mode():
         size = encoder.spec.size
         blocks = copied(torch.zeros(1, 3, size, size, dtype=torch.uint8), config.layers).patch_tokens
     teacher_dims = [hr.layers[layer].shape[1] for layer in config.layers]
-    return Student(copied, [tokens.shape[1] for tokens in blocks], teacher_dims)
+    student_dims = [tokens.shape[1] for tokens in blocks]
+    return Student(copied, student_dims, teacher_dims, projected_dim=dim if config.lambda_keep else 0)
 
 
-def _set_scales(student: Student, slides: Sequence[PairedSlide]) -> None:
+def _near_identity(inner: int, outer: int) -> nn.Linear:
+    """Return the linear map that leaves as many dimensions as they are as both sides have."""
+    linear = nn.Linear(inner, outer)
+    nn.init.eye_(linear.weight)
+    nn.init.zeros_(linear.bias)
+    return linear
+
+
+def _set_scales(student: Student, samples: Sequence[RegionSamples]) -> None:
     """Set the deviation of each target channel from some training slides, at least a tenth of the mean deviation."""
-    samples = [region_samples(slide) for slide in slides]
     means = torch.cat([sample.mean for sample in samples])
     blocks = [
         torch.cat([sample.class_tokens[i][sample.covered].float() for sample in samples])
@@ -169,22 +199,13 @@ def _inverse_deviation(values: Tensor) -> Tensor:
     return 1.0 / deviation.clamp(min=0.1 * float(deviation.mean()) + 1e-8)
 
 
-def _count_steps(train: Sequence[PairedSlide], held: Sequence[Chosen], config: Stage1Config, seed: int) -> int:
-    """Return the optimisation steps of an epoch; require patches to train on and to validate on."""
-    nominal = draw_patches(train, config.patches_per_epoch, torch.Generator().manual_seed(seed))
-    steps = count_batches(nominal, config.batch_size)
-    if not steps or not count_batches(held, config.batch_size):
-        raise SlideError(
-            "The training slides or the validation slides have no LR patch with a covered HR patch. "
-            "Lower min_tissue_hr, or check that the slides reach the HR resolution."
-        )
-    return steps
-
-
 def stage1_losses(
     student: Student, batch: PairedBatch, config: Stage1Config, device: torch.device
 ) -> dict[str, Tensor]:
-    """Compute the loss L_1 of one batch (method.md section 5).
+    """Compute the loss L_1 of one batch (method.md section 5), and the loss that keeps what the start knew.
+
+    With ``lambda_keep``, a linear map P of the embedding matches mu_r, so that the embedding itself can stay near that
+    of the frozen start, x_r: ||P s_r - mu_r||^2 / D + lambda_keep ||s_r - x_r||^2 / D_s.
 
     Parameters
     ----------
@@ -200,7 +221,8 @@ def stage1_losses(
     Returns
     -------
     dict
-        "loss", its parts "layer" and "region", and "cosine", the mean cosine of s_r and mu_r.
+        "loss", its parts "layer", "region" and, if something of the start is kept, "keep", and "cosine", the mean
+        cosine of mu_r and what matches it.
     """
     targets = batch.targets
     with mixed_precision(device):  # the network alone; distances are computed in full precision
@@ -213,14 +235,14 @@ def stage1_losses(
     ]
     layer = torch.stack(blocks).mean() if blocks else mean.new_zeros(())
     embedding = output.embedding.float()
-    scale = student.embedding_scale
-    region = losses.region_loss(embedding * scale, mean * scale, cosine=config.cosine)
-    return {
-        "loss": config.lambda_layer * layer + config.lambda_attn * region,
-        "layer": layer,
-        "region": region,
-        "cosine": functional.cosine_similarity(embedding.detach(), mean, dim=-1).mean(),
-    }
+    matched, scale = student.projection(embedding), student.embedding_scale
+    region = losses.region_loss(matched * scale, mean * scale, cosine=config.cosine)
+    terms = {"layer": layer, "region": region}
+    loss = config.lambda_layer * layer + config.lambda_attn * region
+    if config.lambda_keep:
+        terms["keep"] = losses.region_loss(embedding, targets.start.to(device))
+        loss = loss + config.lambda_keep * terms["keep"]
+    return {"loss": loss, **terms, "cosine": functional.cosine_similarity(matched.detach(), mean, dim=-1).mean()}
 
 
 @torch.inference_mode()

@@ -46,7 +46,7 @@ def test_train_and_evaluate_on_a_registry_s_table(run_cli: RunCli, tiny_run: Tin
     labels.write_text("\n".join(lines) + "\n")
     columns = ["--slide-column", "Scan", "--case-column", "pat. no.", "--label-column", "Finding"]
     config = tmp_path / "tiny.toml"
-    write_toml(config, tiny_config(mil__fit__epochs=1, stage1__fit__epochs=1))
+    write_toml(config, tiny_config(mil__fit__epochs=1, stage1__fit__steps=2))
     train = ("train", tiny_run.slides, labels, "--out", tmp_path / "run", "--config", config, *columns, *CPU)
     code, _, err = run_cli(*train)
     assert code == 1 and "--skip-missing" in err and "elsewhere-2" in err

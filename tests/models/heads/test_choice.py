@@ -1,10 +1,22 @@
 """The head that settings ask for, and what files state of it."""
 
-import pytest
+from typing import get_args
 
-from lrmil.configs import MILConfig
-from lrmil.errors import FormatError
-from lrmil.models.heads.choice import HEADS, MAX_DIM, HeadCard, card_in, head_in, make_mil
+import pytest
+import torch
+
+from lrmil.configs import MILConfig, TrainConfig, with_settings
+from lrmil.errors import ConfigError, FormatError
+from lrmil.models.heads.choice import (
+    HEADS,
+    MAX_DIM,
+    HeadCard,
+    HeadName,
+    card_in,
+    kind_of,
+    make_mil,
+    make_stated,
+)
 
 
 class TestMakeMil:
@@ -17,16 +29,32 @@ class TestMakeMil:
         mil = make_mil(6, 2, MILConfig())
         assert mil.classifier.in_features == 6 and mil.gate_branch is not None
 
+    @pytest.mark.parametrize("name", HEADS)
+    def test_the_head_is_the_one_of_that_name(self, name: HeadName) -> None:
+        mil = make_mil(6, 4, MILConfig(head=name, projection_dim=5, dropout=0.25))
+        assert (mil.name, mil.in_dim, mil.outputs) == (name, 6, 4)
+        drops = [part.p for part in mil.modules() if isinstance(part, torch.nn.Dropout)]
+        assert drops == [0.25] and not hasattr(mil, "members")
+        assert any(isinstance(part, torch.nn.Linear) and part.out_features == 5 for part in mil.modules())
+
+    @pytest.mark.parametrize("name", ["dsmil", "clam_sb"])
+    def test_the_hidden_dimension_reaches_attention(self, name: HeadName) -> None:
+        mil = make_mil(6, 4, MILConfig(head=name, hidden_dim=9))
+        assert any(isinstance(part, torch.nn.Linear) and part.out_features == 9 for part in mil.modules())
+
+    def test_plain_attention_in_clam(self) -> None:
+        assert make_mil(6, 4, MILConfig(head="clam_sb", gated=False)).bags.gate_branch is None
+
 
 class TestHeadInFiles:
     def test_the_first_is_meant_where_none_is_stated(self) -> None:
-        assert head_in({}) == HEADS[0] == card_in({"in_dim": 6, "outputs": 4}).head
-        assert [head_in({"head": name}) for name in HEADS] == list(HEADS)
+        assert kind_in({}).head == HEADS[0] == card_in({"in_dim": 6, "outputs": 4}).head
+        assert [kind_in({"head": name}).head for name in HEADS] == list(HEADS)
         assert card_in({"in_dim": 6, "outputs": 4}) == HeadCard(in_dim=6, outputs=4)
 
     @pytest.mark.parametrize("name", ["transformer", "", None, 1, ["abmil"]])
     def test_an_unknown_head_is_refused(self, name: object) -> None:
-        for read in (head_in, lambda document: card_in({"in_dim": 6, "outputs": 4, **document})):
+        for read in (kind_in, lambda document: card_in({"in_dim": 6, "outputs": 4, **document})):
             with pytest.raises(FormatError, match="update lrmil"):
                 read({"head": name})
 
@@ -40,3 +68,20 @@ class TestHeadInFiles:
     def test_too_little_or_too_much_is_refused(self, document: object) -> None:
         with pytest.raises(FormatError, match="update lrmil"):
             card_in(document)
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+@pytest.mark.parametrize("name", HEADS)
+def test_what_a_file_states_builds_the_same_head(name: HeadName, seeds: int) -> None:
+    mil = make_mil(6, 4, MILConfig(head=name, projection_dim=5), seeds=seeds)
+    card = card_in({**kind_of(mil), "in_dim": mil.in_dim, "outputs": mil.outputs})
+    again = make_stated(card.in_dim, card.outputs, MILConfig(projection_dim=5), card)
+    assert type(again) is type(mil)
+    assert {n: v.shape for n, v in again.state_dict().items()} == {n: v.shape for n, v in mil.state_dict().items()}
+
+
+@pytest.mark.parametrize("name", ["ensemble", "Mean", "", 3])
+def test_an_unknown_head_is_refused_with_those_there_are(name: object) -> None:
+    with pytest.raises(ConfigError, match=r"mil\.head") as caught:
+        with_settings(TrainConfig(), {"mil.head": name})
+    assert all(known in str(caught.value) for known in get_args(HeadName))

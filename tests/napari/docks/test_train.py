@@ -145,6 +145,9 @@ def test_start_curves_finish_and_the_model_is_handed_on(
     qtbot.waitUntil(lambda: not widget.active, timeout=PATIENCE)
     assert widget.status.state == "finished" and widget.message.text() == ""
     assert not widget.curves_group.isHidden() and points(widget) == (4, 4)  # two epochs, training and validation
+    labels = [plot.getAxis("bottom").labelText for plot in (widget.curves.stage1, widget.curves.stage2)]
+    assert labels == ["optimisation step", "epoch"]
+    assert [list(item.getData()[0]) for item in widget.curves.stage1.listDataItems()] == [[2, 4]] * 2
     figures = json.loads((run / "metrics.json").read_text())
     rows = by_name(widget)
     for place, arm in enumerate(("hr_teacher", "lr_undistilled", "lr_student")):
@@ -191,7 +194,7 @@ def test_stop_then_resume_to_the_end(widget: TrainFromFolder, begin: Begin, run:
     widget.settings.show_config(tiny_config())
     widget.start_button.click()
     qtbot.waitUntil(lambda: widget.status.state == "finished" and not widget.active, timeout=PATIENCE)
-    assert len(made) == 24 and [stamp_of(path) for path in made] == before
+    assert len(made) == 36 and [stamp_of(path) for path in made] == before
     assert by_name(widget)["AUROC"]
 
 

@@ -45,7 +45,8 @@ def _status_lines(found: "RunStatus") -> dict[str, str]:
     if found.epochs:
         last = found.epochs[-1]
         figures = ", ".join(f"{name} {value:.4g}" for name, value in last.metrics.items())
-        lines["last epoch"] = f"{last.fold}, {last.stage}, epoch {last.epoch}: {figures}"
+        at = f"step {last.step}" if last.stage == "lr_encoder" and last.step else f"epoch {last.epoch}"
+        lines["latest losses"] = f"{last.fold}, {last.stage}, {at}: {figures}"
     if found.message:
         lines["message"] = found.message
     return lines

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from lrmil.cli.arguments import Commands, add_cohort, add_device, add_positive, command
+from lrmil.cli.arguments import Commands, add_cohort, add_device, add_positive, add_settings, command
 
 SUMMARY = "train from a folder of slides; run it again to resume a stopped run"
 EXAMPLE = (
@@ -17,19 +17,12 @@ def add(commands: Commands) -> None:
     add_cohort(parser)
     add_positive(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="run folder to write to or resume")
-    parser.add_argument("--config", type=Path, help="TOML file of settings")
-    parser.add_argument("--encoder", help="a name from `lrmil encoders`, a timm name, hf-hub:owner/name or a folder")
-    parser.add_argument("--student-encoder", help="encoder of the LR model (default: the same)")
-    parser.add_argument("--mpp-hr", help="HR resolution in um/px, or 20x (default: 0.5)")
-    parser.add_argument("--mpp-lr", help="LR resolution in um/px, or 5x (default: 2.0)")
-    text = "side of a patch in pixels (default: the encoder's own; 256 if it takes any)"
-    parser.add_argument("--patch-size", type=int, help=text)
+    add_settings(parser)
     parser.add_argument("--folds", type=int, help="folds of the cross-validation (default: 5)")
-    parser.add_argument("--seed", type=int, help="seed for everything random (default: 0)")
-    text = "change any setting, such as mil.dropout=0.1; may be repeated"
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help=text)
     text = "if a finished run is trained again, delete its results and model (default: keep them in RUN/earlier-1)"
     parser.add_argument("--replace", action="store_true", help=text)
+    text = "refuse a --student-encoder of `lrmil distil` that has seen a test slide (default: the report says so)"
+    parser.add_argument("--strict", action="store_true", help=text)
     add_device(parser)
 
 
@@ -50,6 +43,7 @@ def run(options: argparse.Namespace) -> int:
         config_of(options),
         device=options.device,
         replace=options.replace,
+        strict=options.strict,
         inputs=inputs_of(options),
         options=table_options_of(options),
     )

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lrmil.models.heads.head import MILOutput
+from lrmil.models.heads.inputs import hide_padding, require_patches, scale_of
 
 
 class ABMIL(nn.Module):
@@ -64,7 +65,12 @@ class ABMIL(nn.Module):
             (d,) of each input channel; a channel with a deviation of 0 is only shifted.
         """
         self.shift.copy_(mean)
-        self.scale.copy_(torch.where(deviation > 0, 1.0 / deviation.clamp(min=1e-12), 1.0))
+        self.scale.copy_(scale_of(deviation))
+
+    def hidden(self, bag: Tensor) -> Tensor:
+        """Return h_n (..., n, h) of embeddings (..., n, d), with dropout."""
+        hidden: Tensor = self.dropout(self.projection((bag - self.shift) * self.scale))
+        return hidden
 
     def forward(self, bag: Tensor, mask: Tensor | None = None) -> MILOutput:
         """Classify one bag, or a batch of padded bags.
@@ -81,15 +87,12 @@ class ABMIL(nn.Module):
         ValueError
             If a bag has no patches.
         """
-        if bag.shape[-2] == 0 or (mask is not None and not mask.any(-1).all()):
-            raise ValueError("Expected at least one patch in every bag. Got an empty bag; exclude such slides.")
-        hidden = self.dropout(self.projection((bag - self.shift) * self.scale))
+        require_patches(bag, mask)
+        hidden = self.hidden(bag)
         scores = torch.tanh(self.tanh_branch(hidden))
         if self.gate_branch is not None:
             scores = scores * torch.sigmoid(self.gate_branch(hidden))
-        attention_logits = self.attention(scores).squeeze(-1)
-        if mask is not None:
-            attention_logits = attention_logits.masked_fill(~mask, -torch.inf)
+        attention_logits = hide_padding(self.attention(scores).squeeze(-1), mask)
         attention = attention_logits.softmax(-1)
         embedding = torch.einsum("...n,...nd->...d", attention, hidden)
         return MILOutput(self.classifier(self.dropout(embedding)), attention_logits, embedding)

@@ -62,6 +62,25 @@ class MILHead(Protocol):
         ...
 
 
+@runtime_checkable
+class HasAuxiliaryLoss(Protocol):
+    """What a head offers that learns from more than the loss of its logits."""
+
+    def auxiliary_loss(self, bag: Tensor, output: MILOutput, target: object) -> Tensor:
+        """Return a loss () that is added to the others in training.
+
+        Parameters
+        ----------
+        bag
+            (n, d) embeddings of one slide.
+        output
+            What the head gave for them.
+        target
+            The label as the task's loss needs it; of a classification, the position of the class.
+        """
+        ...
+
+
 class BagOutput(NamedTuple):
     """What a head gives for one slide; `lrmil.tasks.task.Task.values` says what the logits stand for."""
 

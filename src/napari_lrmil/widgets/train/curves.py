@@ -14,7 +14,8 @@ from lrmil.runs.progress import EpochRecord
 COLORS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#0072B2", "#F0E442")
 MILS = ("lr_student", "teacher", "lr_undistilled")
 NAN = float("nan")
-BELOW = 6  # px below the axis of epochs: pyqtgraph lets its label hang out by 5
+BELOW = 6  # px below the axis: pyqtgraph lets its label hang out by 5
+STEP = "optimisation step"
 FAINT = 150  # alpha, of 255, of the folds that are not being trained
 
 
@@ -60,6 +61,8 @@ class Curves(QWidget):
             plot.clear()
             for fold in sorted(folds, key=lambda fold: fold == current):  # the current one on top
                 own = [record for record in self._epochs if (record.stage, record.fold) == (stage, fold)]
+                if own:
+                    plot.setLabel("bottom", _counted(own[-1]))
                 _draw(plot, own, QColor(COLORS[folds.index(fold) % len(COLORS)]), faint=fold != current)
 
 
@@ -69,7 +72,7 @@ def _plot(loss: str) -> pg.PlotWidget:
     plot.setLabel("bottom", "epoch")
     plot.setLabel("left", loss)
     plot.getAxis("left").enableAutoSIPrefix(enable=False)
-    plot.getAxis("left").setWidth(80)  # the same width for both plots, so that their epochs align
+    plot.getAxis("left").setWidth(80)  # the same width for both plots, so that the plots align
     plot.getPlotItem().layout.setContentsMargins(1, 1, 1, BELOW)
     plot.setMouseEnabled(x=False, y=False)
     plot.setMenuEnabled(False)
@@ -82,17 +85,22 @@ def _plot(loss: str) -> pg.PlotWidget:
 
 
 def _draw(plot: pg.PlotWidget, records: Sequence[EpochRecord], color: QColor, *, faint: bool) -> None:
-    """Draw the two lines of one fold; a value that an epoch does not have leaves a gap."""
+    """Draw the two lines of one fold; a value that a record does not have leaves a gap."""
     if not records:
         return
     color.setAlpha(FAINT if faint else 255)
-    epochs = [record.epoch for record in records]
+    at = [record.step if _counted(record) == STEP else record.epoch for record in records]
     lines = {Qt.PenStyle.SolidLine: _training, Qt.PenStyle.DashLine: lambda record: record.metrics.get("val_loss", NAN)}
     for style, value_of in lines.items():
         values = [value_of(record) for record in records]
-        symbol = "o" if len(epochs) == 1 else None
+        symbol = "o" if len(at) == 1 else None
         pen = pg.mkPen(color, width=1 if faint else 2, style=style)
-        plot.plot(epochs, values, pen=pen, symbol=symbol, symbolPen=color, symbolBrush=color, symbolSize=5)
+        plot.plot(at, values, pen=pen, symbol=symbol, symbolPen=color, symbolBrush=color, symbolSize=5)
+
+
+def _counted(record: EpochRecord) -> str:
+    """Return what the axis counts: stage 1 is trained by steps, but not by earlier versions."""
+    return STEP if record.stage == "lr_encoder" and record.step else "epoch"
 
 
 def _training(record: EpochRecord) -> float:

@@ -24,9 +24,10 @@ from qtpy.QtWidgets import (
 )
 from superqt import QCollapsible
 
-from lrmil.configs import TrainConfig, parse_value, to_dict, with_settings
+from lrmil.configs import TrainConfig, to_dict, with_settings
 from lrmil.errors import ConfigError
 from lrmil.geometry import resolution_ratio
+from lrmil.io.settings import parse_value
 from lrmil.slides.resolution import parse_mpp
 from napari_lrmil.widgets.device_box import DeviceBox
 

@@ -1,0 +1,52 @@
+"""`lrmil distil`: distil an encoder into one for low resolution, on slides without labels."""
+
+import argparse
+from pathlib import Path
+
+from lrmil.cli.arguments import Commands, add_checksums, add_device, add_mpp, add_settings, command
+
+SUMMARY = "distil an encoder for low resolution without labels; run it again to resume"
+EXAMPLE = "lrmil distil slides --encoder uni2-h --student-encoder vit_small_patch16_224 --out encoder"
+
+
+def add(commands: Commands) -> None:
+    """Add the parser of `lrmil distil`."""
+    parser = command(commands, "distil", SUMMARY, EXAMPLE, run)
+    parser.add_argument("slides", nargs="+", type=Path, metavar="SLIDES", help="files or folders")
+    text = "folder of the encoder; its subfolder work may be deleted afterwards"
+    parser.add_argument("--out", type=Path, required=True, metavar="ENCODER", help=text)
+    add_settings(parser)
+    add_mpp(parser)
+    add_checksums(parser)
+    add_device(parser)
+    parser.set_defaults(folds=None)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Distil, write the encoder, and print how well it matches its teacher."""
+    from lrmil.cli.options import config_of, inputs_of, slides_of
+    from lrmil.cli.printing import exit_code, print_facts, stderr, stdout
+    from lrmil.cli.progress import show
+    from lrmil.runs.distil import distil_steps
+
+    sources, config = slides_of(options), config_of(options)
+    done = show(distil_steps(sources, options.out, config, device=options.device, inputs=inputs_of(options)), stderr)
+    distilled, start = done.fidelity.distilled, done.fidelity.start
+    print_facts(
+        {
+            "held-out patches": done.fidelity.patches,
+            "R2 to the teacher": distilled.r2,
+            "R2 of the start": start.r2,
+            "effective rank": distilled.rank,
+            "effective rank of the start": start.rank,
+        }
+    )
+    for slide_id, message in done.failed.items():
+        stdout.print(f"Left out: {slide_id}: {message}", markup=False)
+    stdout.print(f"Encoder: {done.folder}", markup=False)
+    stdout.print(
+        f"Next: lrmil train SLIDES LABELS --out RUN --encoder {config.encoder} --student-encoder {done.folder} "
+        "--set stage1.fit.steps=0",
+        markup=False,
+    )
+    return exit_code(len(done.failed), len(sources))

@@ -1,0 +1,119 @@
+"""How a trained artefact is made: only if an input changed, and resumed where it was interrupted."""
+
+from collections.abc import Callable, Generator, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple, Never, Protocol
+
+import torch
+from torch import nn
+
+from lrmil.io import atomic, hashing
+from lrmil.io.ownership import is_checkpoint
+from lrmil.runs.artefacts import changed_inputs, committing, is_committed
+from lrmil.steps import Step, relay
+from lrmil.training.loop import Fit, FitRun
+
+INPUTS = {
+    "task": "what is predicted",
+    "mil": "settings of the MIL",
+    "stage1": "settings of stage 1",
+    "stage2": "settings of stage 2",
+    "seed": "seed",
+    "start": "encoder that the student starts from",
+    "train": "training slides, their labels or features",
+    "val": "validation slides, their labels or features",
+    "slides": "slides or their features",
+    "teacher": "teacher",
+    "evidence": "teacher's outputs",
+    "schedule": "whether validation selects the epoch",
+    "inner_folds": "inner folds",
+    "models": "trained models",
+}
+
+
+class Place(Protocol):
+    """Where artefacts are made, such as a fold."""
+
+    @property
+    def folder(self) -> Path:
+        """The folder that contains them."""
+        ...
+
+    @property
+    def job(self) -> str:
+        """What Steps call the place."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where they are trained."""
+        ...
+
+
+class Artefact(NamedTuple):
+    """The output of a stage."""
+
+    name: str
+    """Name of its folder within that of the place."""
+    job: str
+    """Name of the stage in Steps."""
+    inputs: Mapping[str, object]
+    """Everything that it is made from, JSON-ready. Its key is their hash."""
+
+
+def is_stale(place: Place, artefact: Artefact) -> Generator[Step[Never], None, bool]:
+    """Return whether an artefact is absent or was made from other inputs.
+
+    Parameters
+    ----------
+    place, artefact
+        The fold or other place, and its artefact.
+
+    Yields
+    ------
+    Step
+        With a message that names the changed inputs, if there is an artefact.
+    """
+    folder = place.folder / artefact.name
+    if is_committed(folder, artefact.inputs):
+        return False
+    if changed := [INPUTS[name] for name in changed_inputs(folder, artefact.inputs)]:
+        message = f"recomputing, because these changed: {'; '.join(changed)}"
+        yield Step((place.job, artefact.job), 0, message=message)
+    return True
+
+
+def train_artefact(
+    place: Place,
+    artefact: Artefact,
+    seed: int,
+    fit: Callable[[FitRun], Iterator[Step[Fit]]],
+    save: Callable[[Path, nn.Module], None],
+) -> Iterator[Step[Never]]:
+    """Train an artefact if it is stale, and resume an interrupted training from its checkpoint.
+
+    Parameters
+    ----------
+    place, artefact
+        The fold or other place, and what is trained in it.
+    seed
+        Determines all randomness of the training.
+    fit
+        The training, called only if the artefact is stale.
+    save
+        Writes the trained module into a folder.
+
+    Yields
+    ------
+    Step
+        Of the training.
+    """
+    if not (yield from is_stale(place, artefact)):
+        return
+    checkpoint = place.folder / f"{artefact.name}.checkpoint.safetensors"
+    fitted = yield from relay(fit(FitRun(seed, checkpoint, hashing.sha256_of(artefact.inputs), place.device)))
+    with committing(place.folder / artefact.name, artefact.inputs) as temporary:
+        save(temporary, fitted.module)
+        for name, document in {"history.json": fitted.history, **fitted.documents}.items():
+            atomic.write_json(temporary / name, document)
+    atomic.remove_ours(checkpoint, is_checkpoint)

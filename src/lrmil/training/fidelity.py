@@ -1,0 +1,134 @@
+"""How well the student's embeddings s_r match their targets mu_r on patches that it did not learn from."""
+
+import copy
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lrmil.models.devices import mixed_precision
+from lrmil.models.encoders.loading import Encoder, as_input
+from lrmil.training.pair_loading import PairedBatch
+
+ROUNDING = 1e-12  # of the norm; a smaller singular value is an error of rounding
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """How well embeddings match their targets; None where a figure is not defined."""
+
+    r2: float | None
+    """1 - sum of |s - mu|^2 / sum of |mu - m|^2, where m is the mean of the training targets; 1 is a perfect match."""
+    cosine: float | None
+    """Mean cosine of s - m and mu - m."""
+    rank: float | None
+    """Effective rank of s, 1 to d."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fidelity:
+    """The result of stage 1 on held-out patches."""
+
+    patches: int
+    distilled: Match
+    """Of the student: what matches the targets is its embedding, or a linear map of it."""
+    start: Match
+    """Of the encoder that the student started from."""
+    target_rank: float | None
+    """Effective rank of the targets."""
+
+
+@torch.inference_mode()
+def measure(
+    student: Encoder,
+    start: Encoder,
+    batches: Iterable[PairedBatch],
+    centre: Tensor,
+    device: torch.device,
+    *,
+    projection: nn.Module,
+) -> Fidelity:
+    """Measure student and start on the same patches.
+
+    Parameters
+    ----------
+    student
+        The distilled LR encoder, on `device`.
+    start
+        What it started from; it is not changed.
+    batches
+        Held-out patches with their targets.
+    centre
+        (d,) mean of the training targets.
+    device
+        Where to compute.
+    projection
+        The map of the student's embeddings that is to match the targets, on `device`; the identity for the embeddings
+        themselves. The rank is that of the embeddings.
+    """
+    encoders = (student, copy.deepcopy(start).to(device).eval())
+    found: tuple[list[Tensor], ...] = ([], [])
+    targets: list[Tensor] = []
+    for batch in batches:
+        targets.append(batch.targets.mean)
+        for encoder, embeddings in zip(encoders, found, strict=True):
+            with mixed_precision(device):
+                embeddings.append(encoder(as_input(batch.pixels, device)).embedding.float().cpu())
+    truth, (learned, before) = torch.cat(targets), map(torch.cat, found)
+    matched = match(projection(learned.to(device)).cpu(), truth, centre)
+    distilled = replace(matched, rank=effective_rank(learned))
+    return Fidelity(len(truth), distilled, match(before, truth, centre), effective_rank(truth))
+
+
+def match(embeddings: Tensor, targets: Tensor, centre: Tensor) -> Match:
+    """Compare embeddings with their targets.
+
+    Parameters
+    ----------
+    embeddings
+        (n, d) s_r.
+    targets
+        (n, d) mu_r.
+    centre
+        (d,) mean m of the training targets.
+
+    Returns
+    -------
+    Match
+        If the embeddings have another dimension than the targets, only their rank is defined.
+    """
+    if embeddings.shape[1] != targets.shape[1]:
+        return Match(None, None, effective_rank(embeddings))
+    found, truth, middle = (values.double() for values in (embeddings, targets, centre))
+    spread = float((truth - middle).square().sum())
+    r2 = 1 - float((found - truth).square().sum()) / spread if spread else None
+    cosines = functional.cosine_similarity(found - middle, truth - middle, dim=1)
+    return Match(r2, float(cosines.mean()) if len(cosines) else None, effective_rank(embeddings))
+
+
+def effective_rank(values: Tensor) -> float | None:
+    """Return the effective rank of n centred vectors; None if all are equal.
+
+    It is the exponential of the entropy of the singular values, divided by their sum (Roy and Vetterli, EUSIPCO 2007).
+
+    Parameters
+    ----------
+    values
+        (n, d).
+    """
+    if not len(values):
+        return None
+    singular = torch.linalg.svdvals(values.double() - values.double().mean(0))
+    singular = singular[singular > ROUNDING * values.double().norm()]
+    share = singular / singular.sum()
+    return float(torch.exp(-(share * share.log()).sum())) if len(share) else None
+
+
+def mean_of(parts: Iterable[Tensor]) -> Tensor:
+    """Return the mean (d,) of the rows of several (n_i, d) tensors."""
+    total, count = torch.zeros(()), 0
+    for part in parts:
+        total, count = total + part.double().sum(0), count + len(part)
+    return total / count
