@@ -19,6 +19,7 @@ TESTED_ELSEWHERE = {
     "lrmil/runs/fold_task.py": "runs/test_changes.py",
     "lrmil/runs/fold_training.py": "runs/test_train.py",
     "lrmil/runs/folds.py": "runs/test_train.py",
+    "lrmil/runs/stages.py": "runs/test_changes.py",
     # The commands of a whole chain.
     "lrmil/cli/commands/demo.py": "contracts/test_users_files.py",
     "lrmil/prediction/evaluation.py": "cli/commands/test_evaluate.py",

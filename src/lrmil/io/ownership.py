@@ -278,23 +278,6 @@ def is_artefact(path: Path) -> bool:
     return holds_only(path, re.compile("|".join(map(re.escape, ["artefact.json", *map(str, stated)]))))
 
 
-def is_encoder_card(path: Path) -> bool:
-    """Return whether a file is the card of a distilled encoder, even a damaged one."""
-    return has_format(path, "lrmil.encoder/")
-
-
-def is_encoder_weights(path: Path) -> bool:
-    """Return whether a file holds the weights of a distilled encoder."""
-    return b'"format":"lrmil.encoder/' in head_of(path)
-
-
-def is_encoder_config(path: Path) -> bool:
-    """Return whether a file is the config.json of a distilled encoder: its weights are beside it."""
-    return has_keys(path, {"architecture", "pretrained_cfg"}) and is_encoder_weights(
-        path.with_name("model.safetensors")
-    )
-
-
 def is_checkpoint(path: Path) -> bool:
     """Return whether a file is the checkpoint of a training."""
     head = head_of(path)

@@ -13,10 +13,20 @@ from lrmil.configs import TrainConfig
 from lrmil.errors import CohortError, ConfigError, EncoderError
 from lrmil.features.store import read_card
 from lrmil.io import atomic, hashing
-from lrmil.io.ownership import is_encoder_card, is_encoder_config, is_encoder_weights, require_free
+from lrmil.io.ownership import require_free
 from lrmil.io.tensors import load_into, load_tensors
 from lrmil.models.devices import pick_device
-from lrmil.models.encoders.distilled import CARD, CONFIG, WEIGHTS, make_card, read_encoder_card, save_encoder
+from lrmil.models.encoders.distilled import (
+    CARD,
+    CONFIG,
+    WEIGHTS,
+    is_encoder_card,
+    is_encoder_config,
+    is_encoder_weights,
+    make_card,
+    read_encoder_card,
+    save_encoder,
+)
 from lrmil.models.encoders.loading import default_size, encoder_hash
 from lrmil.patches.plan import PatchPlan
 from lrmil.runs.arms import HR, LR, start_of

@@ -166,10 +166,9 @@ def train_steps(
         raise CohortError(report.explain())
     if not config.patch_size:
         config = dataclasses.replace(config, patch_size=default_size(config.encoder, pretrained=config.pretrained))
-    plan = plan_of(config)
-    local = [local_encoder(name) for name in (config.encoder, config.student_encoder)]
+    read = (Path(labels), *inputs, local_encoder(config.encoder), local_encoder(config.student_encoder))
     sources = [SlideSource(slide.slide_id, slide.path) for slide in report.cohort.slides]
-    Inputs(sources, (Path(labels), *inputs, *local)).require_clear([out, *(out / name for name in WRITTEN)])
+    Inputs(sources, read).require_clear([out, *(out / name for name in WRITTEN)])
     atomic.make_folder(out)
     with run_lock(out):
         require_no_links(out)
@@ -180,7 +179,7 @@ def train_steps(
         set_aside_results(out, replace=replace)
         write_plan(out, config, str(slides), str(labels), options=options, task=report.cohort.task)
         write_environment(out, torch_device)
-        work = _Work(out, report, report.cohort, config, plan, torch_device, replace, previous, strict)
+        work = _Work(out, report, report.cohort, config, plan_of(config), torch_device, replace, previous, strict)
         yield from logged(
             _run(work),
             out / LOG,

@@ -20,7 +20,7 @@ from lrmil.models.devices import mixed_precision
 from lrmil.models.encoders.loading import Encoder, as_input
 from lrmil.steps import Job, Step, relay
 from lrmil.training.augmentation import augment, draw_changes
-from lrmil.training.fidelity import measure
+from lrmil.training.fidelity import Fidelity, measure
 from lrmil.training.loop import Budget, Fit, FitRun, fit_steps
 from lrmil.training.pair_loading import PairedBatch
 from lrmil.training.paired_patches import PairedPatches
@@ -136,9 +136,13 @@ def train_student(
             smoothing=SMOOTHING,
         )
     )
+    documents: dict[str, object] = {FIDELITY: asdict(_fidelity(student, encoder, data, run.device))}
+    yield Step(job, fit.steps, fit.steps, "steps", result=found._replace(documents=documents))
+
+
+def _fidelity(student: Student, start: Encoder, data: PairedPatches, device: torch.device) -> Fidelity:
     held_out, centre = data.held_out(), data.mean_target()
-    fidelity = measure(student.encoder, encoder, held_out, centre, run.device, projection=student.projection)
-    yield Step(job, fit.steps, fit.steps, "steps", result=found._replace(documents={FIDELITY: asdict(fidelity)}))
+    return measure(student.encoder, start, held_out, centre, device, projection=student.projection)
 
 
 def _augmented(

@@ -89,6 +89,7 @@ def test_every_option_arrives(run_cli: RunCli, cohort: Path, tmp_path: Path, mon
         "--device",
         "cuda:7",
         "--replace",
+        "--strict",
         "--task",
         "classification",
     ]
@@ -100,7 +101,7 @@ def test_every_option_arrives(run_cli: RunCli, cohort: Path, tmp_path: Path, mon
     assert (call["slides"], call["labels"], call["out"]) == (cohort / "slides", cohort / "labels.csv", out)
     expected = {"student_encoder": "test_vit", "mpp_hr": 0.5, "mpp_lr": 4.0, "patch_size": 128, "folds": 3}
     assert call["config"] == tiny_config(**expected, seed=5, mil__dropout=0.5), "--set comes last, the file first"
-    assert (call["device"], call["replace"]) == ("cuda:7", True)
+    assert (call["device"], call["replace"], call["strict"]) == ("cuda:7", True, True)
     assert set(call["inputs"]) == {cohort / "labels.csv", config}
     assert call["options"] == TableOptions(
         slide_column="a",

@@ -13,6 +13,7 @@ from lrmil.models.heads.choice import (
     HeadCard,
     HeadName,
     card_in,
+    kind_in,
     kind_of,
     make_mil,
     make_stated,

@@ -25,22 +25,21 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Distil, write the encoder, and print how well it matches its teacher."""
     from lrmil.cli.options import config_of, inputs_of, slides_of
-    from lrmil.cli.printing import exit_code, print_facts, stderr, stdout
+    from lrmil.cli.printing import exit_code, figure, print_lines, stderr, stdout
     from lrmil.cli.progress import show
     from lrmil.runs.distil import distil_steps
 
     sources, config = slides_of(options), config_of(options)
     done = show(distil_steps(sources, options.out, config, device=options.device, inputs=inputs_of(options)), stderr)
     distilled, start = done.fidelity.distilled, done.fidelity.start
-    print_facts(
-        {
-            "held-out patches": done.fidelity.patches,
-            "R2 to the teacher": distilled.r2,
-            "R2 of the start": start.r2,
-            "effective rank": distilled.rank,
-            "effective rank of the start": start.rank,
-        }
-    )
+    figures = {
+        "held-out patches": done.fidelity.patches,
+        "R2 to the teacher": distilled.r2,
+        "R2 of the start": start.r2,
+        "effective rank": distilled.rank,
+        "effective rank of the start": start.rank,
+    }
+    print_lines({name: figure(value) for name, value in figures.items()})
     for slide_id, message in done.failed.items():
         stdout.print(f"Left out: {slide_id}: {message}", markup=False)
     stdout.print(f"Encoder: {done.folder}", markup=False)

@@ -14,7 +14,7 @@ from typing import Any
 from lrmil import __version__
 from lrmil.errors import EncoderError, FormatError
 from lrmil.io import atomic, hashing, untrusted
-from lrmil.io.ownership import is_encoder_card, is_encoder_config, is_encoder_weights
+from lrmil.io.marks import has_format, has_keys, head_of
 from lrmil.io.tensors import save_tensors
 from lrmil.models.encoders.network import Encoder
 from lrmil.models.encoders.terms import FREE, EncoderTerms, read_terms
@@ -185,6 +185,23 @@ def licence_of(terms: dict[str, EncoderTerms]) -> str:
     if (teacher.licence or "").lower() in FREE:
         return own
     return f"{own}; distilled from {teacher.name} ({teacher.licence or 'licence unknown'})"
+
+
+def is_encoder_card(path: Path) -> bool:
+    """Return whether a file is the card of a distilled encoder, even a damaged one."""
+    return has_format(path, "lrmil.encoder/")
+
+
+def is_encoder_weights(path: Path) -> bool:
+    """Return whether a file holds the weights of a distilled encoder."""
+    return b'"format":"lrmil.encoder/' in head_of(path)
+
+
+def is_encoder_config(path: Path) -> bool:
+    """Return whether a file is the config.json of a distilled encoder: its weights are beside it."""
+    return has_keys(path, {"architecture", "pretrained_cfg"}) and is_encoder_weights(
+        path.with_name("model.safetensors")
+    )
 
 
 def _parse(document: dict[str, Any]) -> EncoderCard:
