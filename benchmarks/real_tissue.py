@@ -25,6 +25,7 @@ from lrmil.configs import TrainConfig, with_settings
 from lrmil.features.store import read_card, read_features
 from lrmil.io.atomic import write_json, write_text
 from lrmil.models.heads.head import predict_bag
+from lrmil.presets import PAPER
 from lrmil.runs.arms import ARMS, features_of, mil_folder
 from lrmil.runs.fold_outputs import load_mil, read_outputs
 from lrmil.runs.plan_file import read_plan
@@ -37,12 +38,15 @@ ABLATIONS: dict[str, dict[str, object]] = {
     "full": {},
     "stage 1 only": LABELS_ALONE,
     "stage 2 only": {"stage1.fit.steps": 0},
+    "nothing kept of the start": {"stage1.lambda_keep": 0.0},
+    "no stain augmentation": {"stage1.stain": 0.0},
     "teacher over patches": {"teacher": "patch"},
     "teacher-attention weighting": {"teacher": "patch", "stage1.weighting": "teacher_attention"},
     "in-sample evidence": {"stage2.inner_folds": 0},
     "one seed": {"mil.seeds": 1},
     "without L_soft": {"stage2.lambda_soft": 0.0},
     "without L_hard": {"stage2.lambda_hard": 0.0},
+    "preset paper": dict(PAPER),
 }
 NEEDLESS = ("model", "report.html", "report.json", "steps.jsonl", "metrics.json", "predictions.csv")
 
