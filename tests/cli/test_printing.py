@@ -4,14 +4,14 @@ import json
 
 import pytest
 
-from lrmil.cli.printing import UNKNOWN, exit_code, figure, print_arms, print_facts, print_json, print_rows, word
+from lrmil.cli.printing import UNKNOWN, exit_code, figure, print_arms, print_facts, print_json, print_rows, stdout, word
 from lrmil.prediction.table import PredictionRow
 from lrmil.runs.arms import ARM_NAMES, ARMS
 
 
 @pytest.fixture
 def wide(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(stdout, "width", 200)
 
 
 def cells_of(text: str) -> list[list[str]]:

@@ -87,7 +87,8 @@ def test_a_slide_and_its_patches(cohort: Path) -> None:
 def test_a_model_and_its_answer(tiny_run: TinyRun) -> None:
     bundle = lrmil.load_bundle(tiny_run.folder / "model")
     assert bundle.classes == ("negative", "positive") and (bundle.mpp, bundle.patch_size) == (2.0, 64)
-    assert isinstance(bundle.mil, lrmil.ABMIL) and isinstance(bundle.encoder, torch.nn.Module)
+    assert all(isinstance(member, lrmil.ABMIL) for member in bundle.mil.members)  # as many as mil.seeds
+    assert isinstance(bundle.encoder, torch.nn.Module)
     path = tiny_run.slides / "demo-011.ome.tif"
     result = lrmil.predict(path, bundle, device="auto", mpp=None)
     assert isinstance(result, lrmil.Prediction) and result.label in bundle.classes and result.status == "ok"

@@ -16,7 +16,8 @@ ALLOWED = {
     "models/bundle.py": {"write_json"},  # into the temporary folder
     "runs/artefacts.py": {"write_json"},  # likewise
     "runs/folds.py": {"write_json"},  # likewise
-    "runs/fold_task.py": {"write_json"},  # likewise
+    "runs/evidence.py": {"write_json"},  # likewise
+    "runs/stages.py": {"write_json"},  # likewise
     "runs/fold_outputs.py": {"write_json"},  # likewise
     "patches/mask_files.py": {"remove", "rename"},  # a copy that is there twice, and putting a mask aside
     "prediction/files.py": {"remove", "move_aside", "rename"},  # what is ours, a damaged card, and to a free name

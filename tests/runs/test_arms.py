@@ -39,7 +39,7 @@ def test_the_map_finds_everything_that_a_run_wrote(tiny_run: TinyRun) -> None:
 
 def test_parts_lie_where_earlier_versions_wrote_them() -> None:
     run = Path("run")
-    assert {arm: features_of(run, "fold-0", "a", arm).relative_to(run).as_posix() for arm in ARMS} == {
+    assert {arm: encoded_of(run, "fold-0", "a", arm).relative_to(run).as_posix() for arm in ARMS} == {
         "hr_teacher": "shared/hr/a.zarr",
         "lr_undistilled": "shared/lr/a.zarr",
         "lr_student": "fold-0/lr/a.zarr",

@@ -26,7 +26,7 @@ from lrmil.prediction.files import write_overlay
 from lrmil.prediction.inference import predict, predict_steps
 from lrmil.prediction.options import PredictOptions
 from lrmil.runs.train import train, train_steps
-from lrmil.slides import slide as slide_module
+from lrmil.slides import opening
 from lrmil.slides.dicom_head import head_of
 from lrmil.slides.failures import reason_of
 from lrmil.slides.identity import identity_of, unchanged
@@ -338,7 +338,7 @@ class TestIdentity:
         for kind in ("tif", "zarr", "dicom"):
             path = write_slide(tmp_path / "slides", kind)
             before = fingerprint_of(path)
-            real = slide_module.open_reader
+            real = opening.open_reader
 
             def opened(file: Path, path: Path = path, real: Callable[..., object] = real) -> object:
                 reader = real(file)
@@ -346,7 +346,7 @@ class TestIdentity:
                 return reader
 
             with monkeypatch.context() as patched:
-                patched.setattr(slide_module, "open_reader", opened)
+                patched.setattr(opening, "open_reader", opened)
                 with open_source(SlideSource("a", path)) as slide:
                     assert slide.fingerprint == before
                     with pytest.raises(SlideChangedError), unchanged(slide):

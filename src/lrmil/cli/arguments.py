@@ -187,7 +187,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mpp-hr", help="HR resolution in um/px, or 20x (default: 0.5)")
     parser.add_argument("--mpp-lr", help="LR resolution in um/px, or 5x (default: 2.0)")
     text = "side of a patch in pixels (default: the encoder's own; 256 if it takes any)"
-    parser.add_argument("--patch-size", type=int, help=text)
+    parser.add_argument("--patch-size", type=count, help=text)
     parser.add_argument("--seed", type=int, help="seed for everything random (default: 0)")
     text = "change any setting, such as mil.dropout=0.1; may be repeated"
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help=text)

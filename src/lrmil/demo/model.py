@@ -40,6 +40,7 @@ SETTINGS: dict[str, object] = {
     "encoder": "test_resnet",  # timm's smallest, with random weights, so that nothing is downloaded
     "pretrained": False,
     "patch_size": 64,
+    "stage1.lambda_keep": 0.0,
     "stage1.standardised": True,
     "stage1.batch_size": 8,
     "stage1.fit.steps": 120,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lrmil.cli.arguments import Commands, add_checksums, add_device, add_mpp, add_settings, command
 
-SUMMARY = "distil an encoder for low resolution without labels; run it again to resume"
+SUMMARY = "distil an encoder for low resolution, without labels"
 EXAMPLE = "lrmil distil slides --encoder uni2-h --student-encoder vit_small_patch16_224 --out encoder"
 
 

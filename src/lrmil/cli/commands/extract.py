@@ -13,6 +13,7 @@ from lrmil.cli.arguments import (
     add_threads,
     add_tissue,
     command,
+    count,
 )
 
 SUMMARY = "encode slides at one resolution and store the features"
@@ -36,7 +37,7 @@ def add(commands: Commands) -> None:
     add_tissue(parser)
     add_at(parser)
     text = "side of a patch in pixels (default: the encoder's own; 256 if it takes any)"
-    parser.add_argument("--patch-size", type=int, default=0, help=text)
+    parser.add_argument("--patch-size", type=count, default=0, help=text)
     add_device(parser)
 
 

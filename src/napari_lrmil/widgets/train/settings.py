@@ -195,7 +195,7 @@ def _grow(parent: QTreeWidgetItem | None, kind: Any, values: Mapping[str, object
             continue
         group = field.annotation if isinstance(value, dict) and is_dataclass(field.annotation) else None
         item = QTreeWidgetItem(parent, [name, "" if group else _text(value)])
-        tip = field.description or (group.__doc__ if group else "") or name
+        tip = _description(kind, name) or (group.__doc__ if group else "") or name
         for column in (0, 1):
             item.setToolTip(column, tip)
         if group:
@@ -203,6 +203,12 @@ def _grow(parent: QTreeWidgetItem | None, kind: Any, values: Mapping[str, object
         else:
             item.setData(0, NAME, full)
             item.setFlags(item.flags() | Qt.ItemFlag.ItemIsEditable)
+
+
+def _description(kind: Any, name: str) -> str:
+    """Return what a setting is; pydantic keeps no description of an inherited one."""
+    fields = (getattr(one, "__pydantic_fields__", {}).get(name) for one in kind.__mro__)
+    return next((field.description for field in fields if field is not None and field.description), "")
 
 
 def _below(item: QTreeWidgetItem | None) -> Iterator[QTreeWidgetItem]:
