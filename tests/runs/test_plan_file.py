@@ -31,13 +31,26 @@ class TestRunFolder:
 def test_epochs_of_stage_1_in_an_earlier_plan_become_the_budget_of_steps(
     tmp_path: Path, epochs: int, steps: int
 ) -> None:
-    expected = with_settings(TrainConfig(), {"stage1.fit.learning_rate": 2e-4, "stage1.fit.steps": steps, "folds": 3})
+    stage1 = {"stage1.fit.learning_rate": 2e-4, "stage1.fit.steps": steps, "stage1.fit.ema": 0.0}
+    expected = with_settings(TrainConfig(), {**stage1, "folds": 3})
     write_plan(tmp_path, expected, "slides", "labels.csv")
     document = tomllib.loads((tmp_path / "plan.toml").read_text())
     fit = document["settings"]["stage1"]["fit"]
     for name in ("steps", "interval", "ema"):
         del fit[name]
     fit |= {"epochs": epochs, "patience": 4}
+    (tmp_path / "plan.toml").write_text(tomli_w.dumps(document))
+    assert read_plan(tmp_path)[0] == expected
+
+
+def test_an_earlier_plan_kept_nothing_of_the_start_whatever_else_it_set(tmp_path: Path) -> None:
+    """A warm start needs that, and was a setting before anything was kept."""
+    then = {"stage1.lambda_keep": 0.0, "stage1.stain": 0.0, "stage2.warm_start": True}
+    expected = with_settings(TrainConfig(), then)
+    write_plan(tmp_path, expected, "slides", "labels.csv")
+    document = tomllib.loads((tmp_path / "plan.toml").read_text())
+    for name in ("lambda_keep", "stain"):
+        del document["settings"]["stage1"][name]
     (tmp_path / "plan.toml").write_text(tomli_w.dumps(document))
     assert read_plan(tmp_path)[0] == expected
 
