@@ -15,6 +15,8 @@ TESTED_ELSEWHERE = {
     # Values without behaviour.
     "lrmil/prediction/options.py": "prediction/test_batch.py",
     "lrmil/prediction/prediction.py": "prediction/test_inference.py",
+    # What heads share, as each of them shows.
+    "lrmil/models/heads/pooling.py": "models/heads/test_mean_pooling.py",
     # Stages that mean something only in a whole training.
     "lrmil/runs/fold_task.py": "runs/test_changes.py",
     "lrmil/runs/fold_training.py": "runs/test_train.py",

@@ -67,13 +67,7 @@ class ClamSB(nn.Module):
         self.bags.standardise(mean, deviation)
 
     def forward(self, bag: Tensor, mask: Tensor | None = None) -> MILOutput:
-        """Classify one bag (n, d), or a batch (b, n, d) with `mask` (b, n) true where a patch is real.
-
-        Raises
-        ------
-        ValueError
-            If a bag has no patches.
-        """
+        """Classify bags as `lrmil.models.heads.head.MILHead` says; an empty one is a ValueError."""
         output: MILOutput = self.bags(bag, mask)
         return output
 

@@ -60,13 +60,7 @@ class DSMIL(nn.Module):
         self.inputs.standardise(mean, deviation)
 
     def forward(self, bag: Tensor, mask: Tensor | None = None) -> MILOutput:
-        """Classify one bag (n, d), or a batch (b, n, d) with `mask` (b, n) true where a patch is real.
-
-        Raises
-        ------
-        ValueError
-            If a bag has no patches.
-        """
+        """Classify bags as `lrmil.models.heads.head.MILHead` says; an empty one is a ValueError."""
         hidden = self.dropout(self.inputs(bag, mask))
         by_output = None if mask is None else mask[..., None]
         strongest = hide_padding(self.instances(hidden), by_output).max(-2)

@@ -6,14 +6,14 @@ The maximum of embeddings is MI-Net's max pooling (Wang et al. 2018, arXiv 1610.
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from lrmil.models.heads.head import MILOutput
-from lrmil.models.heads.inputs import Inputs, hide_padding
+from lrmil.models.heads.inputs import hide_padding
+from lrmil.models.heads.pooling import Pooling
 
 
-class MaxPooling(nn.Module):
-    """z_c = max_n h_nc, with a linear classifier that dropout and weight decay regularise.
+class MaxPooling(Pooling):
+    """z_c = max_n h_nc.
 
     There is no attention that makes z. Reported is where z comes from: with k_n the number of channels whose maximum
     patch n has (patches with the same value share it), of D channels,
@@ -22,45 +22,15 @@ class MaxPooling(nn.Module):
 
     so that a patch with no maximum has little, and not -inf. It is counted, so it has no gradient: losses between
     attention maps teach this head nothing.
-
-    Parameters
-    ----------
-    in_dim
-        Dimension of a patch embedding.
-    outputs
-        Number of logits.
-    projection_dim
-        Dimension of the shared projection; None omits it.
-    dropout
-        Dropout on the input of the classifier.
     """
 
     name: ClassVar[str] = "max"
 
-    def __init__(self, in_dim: int, outputs: int, *, projection_dim: int | None = None, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.in_dim, self.outputs = in_dim, outputs
-        self.inputs = Inputs(in_dim, projection_dim)
-        self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(self.inputs.dim, outputs)
-
-    def standardise(self, mean: Tensor, deviation: Tensor) -> None:
-        """Set the standardisation of the inputs."""
-        self.inputs.standardise(mean, deviation)
-
-    def forward(self, bag: Tensor, mask: Tensor | None = None) -> MILOutput:
-        """Classify one bag (n, d), or a batch (b, n, d) with `mask` (b, n) true where a patch is real.
-
-        Raises
-        ------
-        ValueError
-            If a bag has no patches.
-        """
-        hidden = self.inputs(bag, mask)
+    def pool(self, hidden: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return the maximum of each channel, and where the maxima are."""
         real = torch.ones(hidden.shape[:-1], dtype=torch.bool, device=hidden.device) if mask is None else mask
         hidden = hidden.masked_fill(~real[..., None], -torch.inf)
         embedding = hidden.amax(-2)
         holds = (hidden == embedding[..., None, :]) & real[..., None]
         counts = (holds / holds.sum(-2, keepdim=True)).sum(-1)
-        logits = hide_padding((counts + 1.0 / real.sum(-1, keepdim=True)).log(), mask)
-        return MILOutput(self.classifier(self.dropout(embedding)), logits, embedding)
+        return embedding, hide_padding((counts + 1.0 / real.sum(-1, keepdim=True)).log(), mask)
