@@ -85,7 +85,7 @@ def chain_of(node: ast.expr) -> list[str]:
 
 
 def has(thing: object, names: list[str]) -> bool:
-    """Tell whether a thing has an attribute, that one the next, and so on; what is None now is taken on trust."""
+    """Tell whether a thing has an attribute, that one the next, and so on; what is None now may have any."""
     for name in names:
         if thing is None:
             return True
