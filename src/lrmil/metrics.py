@@ -1,13 +1,14 @@
 """Measure how well probabilities rank and classify slides; a metric that is not defined is None."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score, roc_curve
 
-CHUNK_WEIGHTS = 4_000_000  # resamples x slides in one array: 32 MB
+from lrmil.calibration import brier_score, calibration_error
+from lrmil.resampling import case_interval, weighted_area
 
 
 class Roc(NamedTuple):
@@ -26,14 +27,28 @@ class ByCase(NamedTuple):
     probabilities: NDArray[np.float64]
 
 
+class CaseSummary(TypedDict):
+    """The metrics of one arm by case, ready for JSON; None where a metric is not defined."""
+
+    auroc: float | None
+    balanced_accuracy: float | None
+    brier: float
+    ece: float
+
+
 class Summary(TypedDict):
-    """The metrics of one arm, ready for JSON; None where a metric is not defined."""
+    """The metrics of one arm by slide, ready for JSON; None where a metric is not defined."""
 
     auroc: float | None
     auroc_ci: list[float] | None
     balanced_accuracy: float | None
+    brier: float | None
+    ece: float | None
     n_slides: int
     n_cases: int
+    by_case: CaseSummary | None
+    by_case_reason: str
+    """Why there is no `by_case`; "" if there is."""
 
 
 def auroc(labels: ArrayLike, probabilities: ArrayLike) -> float | None:
@@ -89,11 +104,12 @@ def auroc_interval(
     probabilities: ArrayLike,
     cases: Sequence[str],
     *,
+    minus: ArrayLike | None = None,
     level: float = 0.95,
     resamples: int = 2000,
     seed: int = 0,
 ) -> tuple[float, float] | None:
-    """Compute a bootstrap percentile interval of `auroc` that resamples cases, since slides of a case are dependent.
+    """Compute a bootstrap percentile interval of `auroc`, or of the difference of two, that resamples cases.
 
     Parameters
     ----------
@@ -101,12 +117,11 @@ def auroc_interval(
         As for `auroc`.
     cases
         (n,) the case of each slide.
-    level
-        Share of the resamples inside the interval, 0 to 1.
-    resamples
-        Number of resamples; those without some class are left out.
-    seed
-        Seed of the random draws.
+    minus
+        (n, c) probabilities of another model for the same slides. The interval is then that of the AUROC of
+        `probabilities` less the AUROC of these; each resample draws the same cases for both.
+    level, resamples, seed
+        As for `lrmil.resampling.case_interval`. Resamples without some class are left out.
 
     Returns
     -------
@@ -116,24 +131,21 @@ def auroc_interval(
     Raises
     ------
     ValueError
-        As `auroc`, or if `cases` has another length than `labels`.
-
-    References
-    ----------
-    Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13; Field and Welsh, JRSS B 69 (2007), on
-    resampling clusters.
+        As `auroc`, or if `cases` has another length than `labels`, or `minus` another shape than `probabilities`.
     """
     truth, scores = _checked(labels, probabilities)
-    names, place = np.unique(_checked_cases(cases, truth), return_inverse=True)
-    if any(len(np.unique(place[truth == index])) < 2 for index in range(scores.shape[1])):
+    others = None if minus is None else _checked(labels, minus)[1]
+    if others is not None and others.shape != scores.shape:
+        raise ValueError(f"Expected probabilities of two models in one shape; got {scores.shape} and {others.shape}.")
+    names = _checked_cases(cases, truth)
+    if any(len(np.unique(names[truth == index])) < 2 for index in range(scores.shape[1])):
         return None
-    draws = _draw_counts(len(names), len(truth), resamples, np.random.default_rng(seed))
-    areas = np.concatenate([_weighted_auroc(truth, scores, counts[:, place]) for counts in draws])
-    defined = areas[np.isfinite(areas)]
-    if not defined.size:
-        return None
-    low, high = np.quantile(defined, ((1 - level) / 2, (1 + level) / 2))
-    return float(low), float(high)
+
+    def areas(weights: NDArray[np.int64]) -> NDArray[np.float64]:
+        found = _weighted_auroc(truth, scores, weights)
+        return found if others is None else found - _weighted_auroc(truth, others, weights)
+
+    return case_interval(areas, names, level=level, resamples=resamples, seed=seed)
 
 
 def roc(labels: ArrayLike, probabilities: ArrayLike, class_index: int) -> Roc | None:
@@ -191,12 +203,12 @@ def by_case(labels: ArrayLike, probabilities: ArrayLike, cases: Sequence[str]) -
 
 
 def summarise(labels: ArrayLike, probabilities: ArrayLike, cases: Sequence[str], classes: Sequence[str]) -> Summary:
-    """Compute the metrics of a report: AUROC and balanced accuracy by slide, 95 % interval of the AUROC by case.
+    """Compute the metrics of a report: by slide, with a 95 % interval of the AUROC by case, and by case.
 
     Parameters
     ----------
     labels, probabilities, cases
-        As for `by_case`.
+        As for `by_case`, but slides of a case may have several labels: there are no metrics by case then.
     classes
         (c,) names of the columns of `probabilities`.
 
@@ -209,12 +221,34 @@ def summarise(labels: ArrayLike, probabilities: ArrayLike, cases: Sequence[str],
     if scores.shape[1] != len(classes):
         raise ValueError(f"Expected one probability for each of {len(classes)} classes; got {scores.shape[1]}.")
     interval = auroc_interval(truth, scores, cases)
+    reason = _no_cases_reason(truth, cases)
     return Summary(
         auroc=auroc(truth, scores),
         auroc_ci=None if interval is None else list(interval),
         balanced_accuracy=balanced_accuracy(truth, scores),
+        brier=brier_score(truth, scores) if truth.size else None,
+        ece=calibration_error(truth, scores) if truth.size else None,
         n_slides=len(truth),
         n_cases=len(set(cases)),
+        by_case=None if reason else _summarise_cases(by_case(truth, scores, cases)),
+        by_case_reason=reason,
+    )
+
+
+def _no_cases_reason(truth: NDArray[np.int64], cases: Sequence[str]) -> str:
+    """Return why slides are not also measured by case."""
+    if len(set(cases)) == len(cases):
+        return "every case has one slide"
+    mixed = len(set(zip(cases, truth.tolist(), strict=True))) > len(set(cases))
+    return "slides of a case have different labels" if mixed else ""
+
+
+def _summarise_cases(found: ByCase) -> CaseSummary:
+    return CaseSummary(
+        auroc=auroc(found.labels, found.probabilities),
+        balanced_accuracy=balanced_accuracy(found.labels, found.probabilities),
+        brier=brier_score(found.labels, found.probabilities),
+        ece=calibration_error(found.labels, found.probabilities),
     )
 
 
@@ -244,32 +278,9 @@ def _ranked(scores: NDArray[np.float64]) -> range:
     return range(1, 2) if scores.shape[1] == 2 else range(scores.shape[1])
 
 
-def _draw_counts(n_cases: int, n_slides: int, resamples: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
-    """Yield (b, n_cases) counts of how often each case is drawn, in chunks that bound the memory."""
-    chunk = max(1, CHUNK_WEIGHTS // n_slides)
-    for start in range(0, resamples, chunk):
-        yield rng.multinomial(n_cases, np.full(n_cases, 1 / n_cases), size=min(chunk, resamples - start))
-
-
 def _weighted_auroc(
     truth: NDArray[np.int64], scores: NDArray[np.float64], weights: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """Compute `auroc` for each row of weights (b, n); NaN where a class has no weight."""
-    areas = [_weighted_area(truth == index, scores[:, index], weights) for index in _ranked(scores)]
+    areas = [weighted_area(truth == index, scores[:, index], weights) for index in _ranked(scores)]
     return np.asarray(np.mean(areas, axis=0))
-
-
-def _weighted_area(
-    positive: NDArray[np.bool_], score: NDArray[np.float64], weights: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Compute the Mann-Whitney statistic: the weight of pairs in which the positive ranks higher, ties as one half."""
-    order = np.argsort(score)
-    starts = np.flatnonzero(np.diff(score[order], prepend=-np.inf))
-    positives = np.add.reduceat((weights * positive)[:, order], starts, axis=1)
-    negatives = np.add.reduceat((weights * ~positive)[:, order], starts, axis=1)
-    below = np.cumsum(negatives, axis=1) - negatives
-    pairs = positives.sum(axis=1) * negatives.sum(axis=1)
-    wins = (positives * (2 * below + negatives)).sum(axis=1) / 2
-    area = np.full(len(pairs), np.nan)
-    np.divide(wins, pairs, out=area, where=pairs > 0)
-    return area

@@ -23,6 +23,7 @@ class Amount:
     expects: ClassVar[str] = "a number"
     score_name: ClassVar[str] = "closeness"
     figures: ClassVar[Mapping[str, str]] = {"closeness": "Closeness"}
+    details: ClassVar[Mapping[str, str]] = {}
 
     @classmethod
     def is_label(cls, cell: str) -> bool:
@@ -85,6 +86,7 @@ class Amount:
             brief="Amount in mm",
             loss="the squared error",
             score_note="",
+            details_note="",
             wrong="",
             examples="Slides in the order of the table.",
             undefined="There are no slides.",
@@ -134,7 +136,22 @@ class Amount:
     def summarise(
         self, targets: Sequence[Target], values: NDArray[np.float64], cases: Sequence[str]
     ) -> Mapping[str, object]:
-        return {"closeness": self.score(targets, values), "n_slides": len(targets), "n_cases": len(set(cases))}
+        figures = {"closeness": self.score(targets, values), "n_slides": len(targets), "n_cases": len(set(cases))}
+        return figures | {"by_case": None, "by_case_reason": "amounts are of slides"}
+
+    def difference_interval(
+        self,
+        targets: Sequence[Target],
+        values: NDArray[np.float64],
+        minus: NDArray[np.float64],
+        cases: Sequence[str],
+    ) -> None:
+        return None
+
+    def linear_values(
+        self, embeddings: NDArray[np.float64], targets: Sequence[Target], tested: NDArray[np.float64]
+    ) -> None:
+        return None
 
     def curves(self, targets: Sequence[Target], values: NDArray[np.float64]) -> dict[str, dict[str, list[float]]]:
         return {}

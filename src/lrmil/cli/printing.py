@@ -12,6 +12,7 @@ from rich.text import Text
 from lrmil.errors import printable
 from lrmil.prediction.table import PredictionRow
 from lrmil.runs.arms import ARM_NAMES
+from lrmil.runs.differences import difference_sentence, find_differences
 from lrmil.tasks.choice import kind_in
 
 
@@ -83,8 +84,9 @@ def print_rows(rows: list[PredictionRow]) -> None:
 
 
 def print_arms(metrics: dict[str, object]) -> None:
-    """Print the metrics of the three arms side by side."""
-    shown = kind_in(metrics).figures
+    """Print the metrics of the three arms side by side, and whether the student differs from the others."""
+    kind = kind_in(metrics)
+    shown = kind.figures
     table = Table(Column("arm", no_wrap=True), *shown.values(), "s/slide", "MB/slide", "patches")
     for arm, name in ARM_NAMES.items():
         figures = metrics[arm]
@@ -94,14 +96,18 @@ def print_arms(metrics: dict[str, object]) -> None:
             patches = f"{figures['patches_per_slide']:.0f}"
             table.add_row(name.split(" (")[0], *map(figure, [*values, megabytes]), patches)
     stdout.print(table)
+    for arm, found in find_differences(metrics).items():
+        stdout.print(difference_sentence(shown[kind.score_name], arm, found))
 
 
 def figure(value: object) -> str:
-    """Return a number or an interval as text; "not defined" for None."""
+    """Return a number, an interval or named figures as text; "not defined" for None."""
     if value is None:
         return "not defined"
     if isinstance(value, float):
         return f"{value:.3f}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {figure(inner)}" for name, inner in value.items())
     if isinstance(value, list | tuple):
         return " - ".join(map(figure, value))
     return str(value)

@@ -4,6 +4,7 @@ from lrmil.io.redaction import redact_paths
 from lrmil.models.card import ModelCard
 from lrmil.models.encoders.terms import describe_terms, permissions, read_terms
 from lrmil.runs.arms import ARM_NAMES
+from lrmil.runs.differences import difference_sentence, find_differences
 from lrmil.runs.stage1_figures import find_stage1, shortfall
 from lrmil.tasks.task import Task
 
@@ -25,6 +26,7 @@ def model_facts(card: ModelCard) -> dict[str, str]:
         "Reads": f"{card.patch_size} px patches at {card.mpp:g} um/px",
         **_training(card.training),
         **{f"Test, {name}": _arm(card.metrics.get(arm), card.task) for arm, name in ARM_NAMES.items()},
+        **_differences(card),
         **_stage1(card.metrics),
         "Licence": card.license,
         **_terms(card.terms),
@@ -43,6 +45,13 @@ def _training(training: dict[str, object]) -> dict[str, str]:
     facts |= {"Trained": ", ".join(made)} if made else {}
     facts |= {"Networks": ", ".join(str(name) for name in networks if name)} if any(networks) else {}
     return facts | ({"Remark": str(training["remark"])} if training.get("remark") else {})
+
+
+def _differences(card: ModelCard) -> dict[str, str]:
+    """Say whether the student differs from the other arms; models of earlier versions do not state it."""
+    title = card.task.figures[card.task.score_name]
+    found = [difference_sentence(title, arm, one) for arm, one in find_differences(card.metrics).items()]
+    return {"Test, difference": " ".join(found)} if found else {}
 
 
 def _stage1(metrics: dict[str, object]) -> dict[str, str]:
@@ -75,7 +84,8 @@ def _arm(figures: object, task: Task) -> str:
     if not isinstance(figures, dict):
         return UNKNOWN
     text = ""
-    for name, title in task.figures.items():
+    details = {name: title for name, title in task.details.items() if name in figures}
+    for name, title in {**task.figures, **details}.items():
         value = figures.get(name)
         if isinstance(value, list) and len(value) == 2:
             text += f" ({title} {_figure(value[0])} to {_figure(value[1])})"

@@ -2,14 +2,13 @@
 
 import datetime
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 import tomli_w
 from numpy.typing import ArrayLike
-from pydantic import TypeAdapter, ValidationError
 from scipy.stats import spearmanr
 
 from lrmil.cohorts.splits import read_splits
@@ -21,11 +20,12 @@ from lrmil.io import hashing
 from lrmil.io.documents import read_csv_rows, read_json_document, require_fold, require_slide_id
 from lrmil.io.redaction import redact_paths
 from lrmil.reports.figures import LossLine
+from lrmil.reports.run_remarks import gap_in_words, remarks_on
 from lrmil.runs.arms import ARMS, HR, LR, STAGE_NAMES, encoded_of, features_of
 from lrmil.runs.changes import read_changes
+from lrmil.runs.differences import find_differences, verdict
 from lrmil.runs.distilled_start import START, start_remark
-from lrmil.runs.evidence import faded
-from lrmil.runs.fold_outputs import Evidence, SlideOutput, read_history, read_outputs
+from lrmil.runs.fold_outputs import SlideOutput, read_history, read_outputs
 from lrmil.runs.plan_file import read_plan
 from lrmil.runs.stage1_figures import Stage1Figures, find_stage1, shortfall
 from lrmil.tasks.choice import task_in
@@ -34,7 +34,6 @@ from lrmil.training.bags import gather_log_mass
 from lrmil.training.slide_stage import LABEL_TERM
 
 FORMAT = "lrmil.report/1"
-MIN_LEAD = 0.01  # AUROC: a share of a smaller lead of the teacher means nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +84,8 @@ class Report:
     """The fidelity of stage 1; None in runs of earlier versions."""
     stage1_shortfall: str = ""
     """Where stage 1 fell short, in a sentence."""
+    differences: dict[str, str] = field(default_factory=dict)
+    """Arm -> what the interval of the student less it tells, in a sentence; empty in runs of earlier versions."""
     start_remark: str = ""
     """What a distilled encoder that the student started from had seen, in a sentence; "" if there was none."""
 
@@ -110,8 +111,8 @@ def gather(run: Path) -> Report:
         format=FORMAT,
         written=datetime.datetime.now(datetime.UTC).date().isoformat(),
         trained=str(bundle["training"]["date"]),
-        remarks=_remarks(figures, task),
-        gap=_gap(figures, task),
+        remarks=remarks_on(figures, task, head=config.mil.head),
+        gap=gap_in_words(figures, task),
         figures=figures,
         cost_ratios={
             name: _ratio(figures["hr_teacher"][name], figures["lr_student"][name])
@@ -122,6 +123,7 @@ def gather(run: Path) -> Report:
         losses={stage: [_losses(run, fold.name, stage) for fold in folds] for stage in STAGE_NAMES},
         stage1=stage1,
         stage1_shortfall=shortfall(stage1) if stage1 else "",
+        differences={arm: verdict(arm, found) for arm, found in find_differences(figures).items()},
         start_remark=start_remark(figures.get(START)),
         slides=results,
         problems=[redact_paths(problem, hidden) for problem in read_json(run / "problems.json")],
@@ -196,48 +198,6 @@ def spearman(first: ArrayLike, second: ArrayLike) -> float | None:
     if len(lists[0]) < 3 or any(len(np.unique(values)) == 1 for values in lists):
         return None
     return float(spearmanr(*reversed(lists)).statistic)  # this order matches earlier reports to the last bit
-
-
-def _remarks(figures: Mapping[str, Any], task: Task) -> list[str]:
-    """Return sentences that a reader must not overlook."""
-    scores = {arm: figures[arm][task.score_name] for arm in ARMS}
-    if None in scores.values():
-        return [task.wording.undefined]
-    remarks = []
-    if scores["hr_teacher"] < scores["lr_undistilled"]:
-        remarks.append(
-            "The teacher is below the baseline: trained on these labels, the high-resolution MIL did worse than the "
-            "low-resolution one. What the student gains then comes from the high-resolution embeddings (stage 1)."
-        )
-    if scores["lr_student"] < scores["lr_undistilled"]:
-        remarks.append(
-            "The student is below the baseline: in this run, distillation made the low-resolution model worse."
-        )
-    remarks += [f"In {fold}, {faded(evidence)}." for fold, evidence in _evidence(figures).items() if not evidence.used]
-    return remarks + task.remarks([figures[arm] for arm in ARMS])
-
-
-def _evidence(figures: Mapping[str, Any]) -> dict[str, Evidence]:
-    """Return where the teacher's outputs of each fold come from; earlier versions did not state it."""
-    try:
-        return TypeAdapter(dict[str, Evidence]).validate_python(figures.get("evidence", {}))
-    except ValidationError as error:
-        raise FormatError(
-            "The evidence in metrics.json cannot be read. Run the same lrmil train command again."
-        ) from error
-
-
-def _gap(figures: Mapping[str, Any], task: Task) -> str:
-    teacher, baseline, student = (figures[arm][task.score_name] for arm in ARMS)
-    if None in (teacher, baseline, student):
-        return f"not defined: the {task.figures[task.score_name]} of an arm is not defined"
-    if abs(teacher - baseline) < MIN_LEAD:
-        return f"not defined: teacher and baseline differ by less than {MIN_LEAD}"
-    if teacher < baseline or figures["gap_recovered"] is None:
-        return "not defined: the teacher has no lead over the baseline"
-    return f"{100 * figures['gap_recovered']:.0f} %" + (
-        " (the student is above the teacher)" if student > teacher else ""
-    )
 
 
 def _ratio(hr: float | None, lr: float | None) -> float | None:

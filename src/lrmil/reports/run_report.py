@@ -19,6 +19,7 @@ from lrmil.io.redaction import redact_paths
 from lrmil.prediction.attention import attention_raster, percentile_rank
 from lrmil.raster import Raster
 from lrmil.reports.figures import RocLine, colour_bar, loss_svg, roc_svg, slide_pictures
+from lrmil.reports.more_figures import more_figures
 from lrmil.reports.page import environment
 from lrmil.reports.run_data import Report, SlideResult, gather, read_json
 from lrmil.runs.arms import ARM_NAMES, STAGE_NAMES, encoded_of, features_of
@@ -116,7 +117,7 @@ def render(report: Report, examples: Sequence[SlideResult], pictures: Mapping[st
         Slide id -> data URLs of "slide", "lr_student" and "hr_teacher", or why there are none.
     """
     pages, task = environment(), task_in(report.figures)
-    pages.filters |= {"figure": figure, "figures": figures, "size": size}
+    pages.filters |= {"figure": figure, "figures": figures, "signed": signed, "size": size}
     curves = [roc_svg(*_roc_lines(report, name, arms)) for name, arms in report.roc.items() if arms]
     stages = {STAGE_NAMES[stage]: lines for stage, lines in report.losses.items()}
     return pages.get_template("report.html").render(
@@ -126,6 +127,7 @@ def render(report: Report, examples: Sequence[SlideResult], pictures: Mapping[st
         score=task.score_name,
         score_title=task.figures[task.score_name],
         arm_names=ARM_NAMES,
+        more=more_figures(report.figures, task),
         examples=examples,
         pictures=pictures,
         colour_bar=colour_bar(),
@@ -142,6 +144,13 @@ def figure(value: float | None, digits: int = 3) -> str:
 def figures(value: float | Sequence[float] | None) -> str:
     """Give a figure, or both ends of an interval."""
     return " to ".join(map(figure, value)) if isinstance(value, Sequence) else figure(value)
+
+
+def signed(value: float | Sequence[float] | None) -> str:
+    """Give a difference, or both ends of its interval, with their signs."""
+    if isinstance(value, Sequence):
+        return " to ".join(map(signed, value))
+    return "not defined" if value is None else f"{value:+.3f}"
 
 
 def size(value: float | None) -> str:

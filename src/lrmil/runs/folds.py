@@ -20,12 +20,13 @@ from lrmil.runs.evidence import make_evidence
 from lrmil.runs.fold_outputs import load_mil, tensors_of
 from lrmil.runs.fold_task import FoldTask, load_lr_encoder
 from lrmil.runs.fold_training import train_on_labels, train_patch_stage, train_slide_stage
+from lrmil.runs.linear_heads import make_linear_heads
 from lrmil.runs.stages import Artefact, is_stale
 from lrmil.steps import Step, relay
 
 
 def run_fold(task: FoldTask) -> Iterator[Step[Path]]:
-    """Train and test the three arms of a fold, and skip current artefacts.
+    """Train and test the three arms of a fold and their linear heads, and skip current artefacts.
 
     Yields
     ------
@@ -40,6 +41,7 @@ def run_fold(task: FoldTask) -> Iterator[Step[Path]]:
     yield from train_slide_stage(task)
     yield from train_on_labels(task, "lr_undistilled")
     yield from _outputs(task)
+    yield from make_linear_heads(task)
     yield Step((task.fold.name,), 1, 1, "folds", result=task.folder)
 
 

@@ -24,6 +24,7 @@ SENTENCES = {
     "test hr_teacher": "test of the HR teacher",
     "test lr_undistilled": "test of the baseline",
     "test lr_student": "test of the LR student",
+    "linear heads": "linear heads on mean embeddings",
 }
 
 

@@ -1,10 +1,11 @@
 """Write the results of a training run: metrics, predictions, problems and the model to ship."""
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lrmil import __version__
 from lrmil.cohorts.cohort import Cohort
@@ -17,12 +18,14 @@ from lrmil.io.ownership import is_out_of_fold_table, is_problems
 from lrmil.io.safe_csv import csv_text
 from lrmil.models.bundle import Bundle, load_bundle
 from lrmil.runs.arms import ARMS
+from lrmil.runs.differences import OTHERS, STUDENT_MINUS
 from lrmil.runs.earlier import write_model
 from lrmil.runs.fold_outputs import load_mil, read_evidence, read_outputs
 from lrmil.runs.fold_task import FoldTask, load_lr_encoder
+from lrmil.runs.linear_heads import LINEAR_HEAD, read_linear_heads
 from lrmil.runs.plan_file import settings_hash
 from lrmil.runs.stage1_figures import STAGE1, read_fidelity, stage1_figures
-from lrmil.tasks.task import columns
+from lrmil.tasks.task import Target, Task, columns
 
 
 def write_problems(out: Path, problems: Sequence[Problem], failed: dict[str, str]) -> None:
@@ -84,34 +87,34 @@ def figures_of(out: Path, cohort: Cohort, folds: Sequence[Fold], tasks: Sequence
     Returns
     -------
     dict
-        JSON-ready: classes, the metrics of each arm, gap_recovered, the fidelity of stage 1, and of each fold where the
-        teacher's outputs for stage 2 come from and whether they were used.
+        JSON-ready: classes, the metrics of each arm and of its linear head, gap_recovered, how far the student is from
+        the other arms, the fidelity of stage 1, and of each fold where the teacher's outputs for stage 2 come from and
+        whether they were used.
 
     Raises
     ------
     FormatError
-        If the outputs or the fidelity of a fold are damaged.
+        If the outputs, the linear heads or the fidelity of a fold are damaged.
     """
+    task, tested = cohort.task, [(fold.name, slide_id) for fold in folds for slide_id in fold.test]
+    targets = [cohort.targets[slide_id] for _, slide_id in tested]
+    cases = [cohort.by_id[slide_id].case_id for _, slide_id in tested]
     outputs = {fold.name: read_outputs(out / fold.name) for fold in folds}
-    task = cohort.task
+    values = {arm: np.stack([outputs[fold][arm][slide_id].values for fold, slide_id in tested]) for arm in ARMS}
+    linear = _linear_values(out, folds)
     figures: dict[str, object] = task.to_dict()
-    scores: dict[str, float | None] = {}
     for arm in ARMS:
-        pooled = [(slide_id, outputs[fold.name][arm][slide_id]) for fold in folds for slide_id in fold.test]
-        targets, values = [cohort.targets[i] for i, _ in pooled], np.stack([output.values for _, output in pooled])
-        summary = task.summarise(targets, values, [cohort.by_id[slide_id].case_id for slide_id, _ in pooled])
-        per_fold = {
-            fold.name: task.score(
-                [cohort.targets[slide_id] for slide_id in fold.test],
-                np.stack([outputs[fold.name][arm][slide_id].values for slide_id in fold.test]),
-            )
-            for fold in folds
+        figures[arm] = {
+            **task.summarise(targets, values[arm], cases),
+            LINEAR_HEAD: task.summarise(targets, linear[arm], cases) if arm in linear else None,
+            f"{task.score_name}_by_fold": _score_by_fold(task, tested, targets, values[arm]),
+            **_cost(arm, folds, tasks),
         }
-        scores[arm] = task.score(targets, values)
-        figures[arm] = {**summary, f"{task.score_name}_by_fold": per_fold, **_cost(arm, folds, tasks)}
-    figures["evidence"] = {task.fold.name: read_evidence(task.folder).to_dict() for task in tasks}
+    figures["evidence"] = {one.fold.name: read_evidence(one.folder).to_dict() for one in tasks}
+    scores = {arm: task.score(targets, values[arm]) for arm in ARMS}
     figures["gap_recovered"] = gap_recovered(scores["hr_teacher"], scores["lr_undistilled"], scores["lr_student"])
-    fidelity = {task.fold.name: read_fidelity(task.folder) for task in tasks}
+    figures[STUDENT_MINUS] = {other: _difference(task, targets, values, cases, other) for other in OTHERS}
+    fidelity = {one.fold.name: read_fidelity(one.folder) for one in tasks}
     figures[STAGE1] = stage1_figures(fidelity, [fold.name for fold in folds])
     return figures
 
@@ -127,6 +130,31 @@ def gap_recovered(teacher: float | None, baseline: float | None, student: float 
     if teacher is None or baseline is None or student is None or teacher - baseline < 0.01:
         return None
     return (student - baseline) / (teacher - baseline)
+
+
+def _linear_values(out: Path, folds: Sequence[Fold]) -> dict[str, NDArray[np.float64]]:
+    """Return what linear heads say of the test slides: arm -> values (n, names), of arms with a head in each fold."""
+    heads = [read_linear_heads(out / fold.name, fold.test) for fold in folds]
+    found = {arm: [values for head in heads if (values := head[arm]) is not None] for arm in ARMS}
+    return {arm: np.concatenate(values) for arm, values in found.items() if len(values) == len(folds)}
+
+
+def _score_by_fold(
+    task: Task, tested: Sequence[tuple[str, str]], targets: Sequence[Target], values: NDArray[np.float64]
+) -> dict[str, float | None]:
+    rows: dict[str, list[int]] = {}
+    for row, (fold, _) in enumerate(tested):
+        rows.setdefault(fold, []).append(row)
+    return {fold: task.score([targets[row] for row in own], values[own]) for fold, own in rows.items()}
+
+
+def _difference(
+    task: Task, targets: Sequence[Target], values: Mapping[str, NDArray[np.float64]], cases: Sequence[str], other: str
+) -> dict[str, object]:
+    student, others = task.score(targets, values["lr_student"]), task.score(targets, values[other])
+    difference = None if student is None or others is None else student - others
+    interval = task.difference_interval(targets, values["lr_student"], values[other], cases)
+    return {"difference": difference, "interval": None if interval is None else list(interval)}
 
 
 def _cost(arm: str, folds: Sequence[Fold], tasks: Sequence[FoldTask]) -> dict[str, float | None]:

@@ -1,7 +1,6 @@
 """One class out of several for a slide: the probability of each, learned by cross-entropy, measured by AUROC."""
 
 import math
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
@@ -9,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from lrmil.errors import names_of
-from lrmil.tasks.class_order import number_of, order_classes
+from lrmil.tasks.class_order import order_classes
+from lrmil.tasks.class_problems import class_problems
 from lrmil.tasks.task import Answer, LabelProblem, Shown, Target, Validation, Wording
 
 if TYPE_CHECKING:
@@ -21,6 +20,11 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "Wrong slides come first, the most confident before others, then correct ones in the order of the table; classes "
     "take turns."
+)
+DETAILS = (
+    "Brier score: mean squared distance of the probabilities from the label; 0 is best. ECE, the expected calibration "
+    "error: how far the probability of the answer is from how often such answers are right; 0 is best. Chance makes it "
+    "too high where slides are few."
 )
 MAX_CLASSES = 1000
 MAX_NAME = 1000  # characters
@@ -49,6 +53,7 @@ class Classification:
         "auroc_ci": "95 % interval by patient",
         "balanced_accuracy": "balanced accuracy",
     }
+    details: ClassVar[Mapping[str, str]] = {"brier": "Brier score", "ece": "ECE"}
 
     @classmethod
     def is_label(cls, cell: str) -> bool:  # noqa: ARG003 - asked of every task
@@ -57,27 +62,8 @@ class Classification:
 
     @classmethod
     def label_problems(cls, labels: Iterable[str], *, trained: bool, positive: str) -> Iterator[LabelProblem]:
-        """Yield what is wrong with the classes of a table: too few, several spellings, an unknown positive one."""
-        classes = sorted(set(labels))
-        if trained and len(classes) == 1:
-            message = f"Expected at least two classes; got only '{classes[0]}'."
-            yield LabelProblem(message, "Add slides of another class; check that this is the label column.")
-        spellings: dict[str, list[str]] = defaultdict(list)
-        for name in classes:
-            number = number_of(name)  # pandas writes 1 as 1.0
-            spellings[" ".join(name.casefold().split()) if number is None else f"{number:g}"].append(name)
-        for names in spellings.values():
-            if len(names) > 1:
-                message = f"Expected one spelling for a class; got {names_of(names)}."
-                yield LabelProblem(message, "Write the class the same way in every row.")
-        if positive and len(classes) > 2:
-            message = f"Expected two classes where one is chosen as positive; got {len(classes)}: {names_of(classes)}."
-            yield LabelProblem(
-                message, "Leave --positive out: of more than two classes, each is measured against the rest."
-            )
-        elif positive and positive not in classes:
-            message = f"Expected the positive class to be one of {names_of(classes)}; got '{positive}'."
-            yield LabelProblem(message, "Write --positive as the table writes the class.")
+        """Yield what is wrong with the classes of a table."""
+        return class_problems(labels, trained=trained, positive=positive)
 
     @classmethod
     def stratum(cls, label: str) -> str:
@@ -163,6 +149,7 @@ class Classification:
             brief=f"Probability of {self.classes[1]}" if two else "Most probable class and its probability",
             loss="cross-entropy",
             score_note="" if two else "AUROC is the mean over the classes, each against the rest.",
+            details_note=DETAILS,
             wrong="An arm is wrong where its most probable class is not the label.",
             examples=EXAMPLES,
             undefined="An AUROC is not defined, because the test slides lack a class. Add test slides of every class.",
@@ -253,6 +240,27 @@ class Classification:
         from lrmil import metrics
 
         return metrics.summarise(targets, values, cases, self.classes)
+
+    def difference_interval(
+        self,
+        targets: Sequence[Target],
+        values: NDArray[np.float64],
+        minus: NDArray[np.float64],
+        cases: Sequence[str],
+    ) -> tuple[float, float] | None:
+        """Return `lrmil.metrics.auroc_interval` of the difference."""
+        from lrmil import metrics
+
+        return metrics.auroc_interval(targets, values, cases, minus=minus)
+
+    def linear_values(
+        self, embeddings: NDArray[np.float64], targets: Sequence[Target], tested: NDArray[np.float64]
+    ) -> NDArray[np.float64] | None:
+        """Return `lrmil.tasks.linear_head.linear_probabilities`; None where a class has no slide to learn from."""
+        from lrmil.tasks.linear_head import linear_probabilities
+
+        present = len(set(targets)) == self.outputs
+        return linear_probabilities(embeddings, targets, tested) if present else None
 
     def curves(self, targets: Sequence[Target], values: NDArray[np.float64]) -> dict[str, dict[str, list[float]]]:
         """Return the ROC curve of each class against the rest; of two classes, that of the positive one alone."""

@@ -55,6 +55,8 @@ class Wording(NamedTuple):
     """The loss against the labels."""
     score_note: str
     """A sentence that explains the score, or ""."""
+    details_note: str
+    """Sentences that explain `Task.details`, or ""."""
     wrong: str
     """A sentence on when an answer is wrong; or ""."""
     examples: str
@@ -92,6 +94,8 @@ class Task(Protocol):
     """Which figure of `summarise` compares models; higher is better."""
     figures: ClassVar[Mapping[str, str]]
     """Figures of `summarise` that people are shown, with their titles: numbers, or lists of two; the score is first."""
+    details: ClassVar[Mapping[str, str]]
+    """More of its figures, for pages that have room: numbers, with their titles."""
 
     @classmethod
     def is_label(cls, cell: str) -> bool:
@@ -205,7 +209,34 @@ class Task(Protocol):
     def summarise(
         self, targets: Sequence[Target], values: NDArray[np.float64], cases: Sequence[str]
     ) -> Mapping[str, object]:
-        """Return the figures of a report, JSON-ready: those of `figures`, "n_slides" and "n_cases"."""
+        """Return the figures of a report, JSON-ready.
+
+        Those of `figures` and `details`, "n_slides", "n_cases", "by_case" with the numbers among them where the values
+        are averaged by case, or None, and "by_case_reason", which says why there are none.
+        """
+        ...
+
+    def difference_interval(
+        self,
+        targets: Sequence[Target],
+        values: NDArray[np.float64],
+        minus: NDArray[np.float64],
+        cases: Sequence[str],
+    ) -> tuple[float, float] | None:
+        """Return a 95 % interval by case of the score of values (n, names) less that of `minus`; None where undefined.
+
+        Both are of the same slides.
+        """
+        ...
+
+    def linear_values(
+        self, embeddings: NDArray[np.float64], targets: Sequence[Target], tested: NDArray[np.float64]
+    ) -> NDArray[np.float64] | None:
+        """Return what a linear head says of slides by their mean embeddings (m, d): values (m, names).
+
+        It learns from mean embeddings (n, d) and their targets. None if the task has no such head, or it cannot be
+        fitted to these.
+        """
         ...
 
     def curves(self, targets: Sequence[Target], values: NDArray[np.float64]) -> dict[str, dict[str, list[float]]]:

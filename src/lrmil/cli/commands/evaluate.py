@@ -65,6 +65,6 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json({"metrics": result.metrics, "failed": result.failed})
     else:
-        print_lines({name: figure(value) for name, value in result.metrics.items()})
+        print_lines({name: figure(value) for name, value in result.metrics.items() if value != ""})
         print_lines({f"Failed: {slide_id}": message for slide_id, message in result.failed.items()})
     return exit_code(len(result.failed), len(result.failed) + result.classified)

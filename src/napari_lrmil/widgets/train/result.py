@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 from lrmil.errors import FormatError
 from lrmil.io.documents import read_json_document
 from lrmil.runs.arms import ARM_NAMES
+from lrmil.runs.differences import difference_sentence, find_differences
 from lrmil.tasks.choice import kind_in
 from napari_lrmil.widgets.parts import Text
 from napari_lrmil.widgets.train.table import Table
@@ -70,9 +71,17 @@ def _figures_and_notes(run: Path) -> tuple[list[list[str]], list[str]]:
     lines = [
         f"The student recovers {_share(figures.get('gap_recovered'))} of the teacher's lead over the baseline. "
         "The baseline is the same low-resolution model without distillation.",
+        *_differences(figures),
         *(f"Left out: {one['slide_id']}: {one['message']}" for one in left_out),
     ]
     return _rows(figures), lines
+
+
+def _differences(figures: dict[str, Any]) -> list[str]:
+    """Say whether the student differs from the other arms; earlier runs do not state it."""
+    kind = kind_in(figures)
+    title = kind.figures[kind.score_name]
+    return [difference_sentence(title, arm, found) for arm, found in find_differences(figures).items()]
 
 
 def _rows(figures: dict[str, Any]) -> list[list[str]]:

@@ -1,0 +1,55 @@
+"""Measure whether probabilities mean what they say: Brier score and expected calibration error of checked arrays."""
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import brier_score_loss
+
+MAX_BINS = 10  # deciles
+MIN_IN_BIN = 10  # of 10 predictions, the share that is right is off by chance alone by up to 0.16 (one sigma, at 0.5)
+
+
+def brier_score(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float:
+    """Compute the mean squared distance of the probabilities from the label, by scikit-learn; lower is better.
+
+    Of two classes it is the binary form, from 0 to 1; of more, the sum over the classes, from 0 to 2.
+
+    Parameters
+    ----------
+    labels
+        (n,) class indices, n >= 1.
+    probabilities
+        (n, c) class probabilities; rows sum to 1.
+
+    References
+    ----------
+    Brier, Monthly Weather Review 78 (1950).
+    """
+    if probabilities.shape[1] == 2:
+        return float(brier_score_loss(labels, probabilities[:, 1], pos_label=1, labels=[0, 1]))
+    scaled = probabilities / probabilities.sum(axis=1, keepdims=True)  # text files round them
+    return float(brier_score_loss(labels, scaled, labels=range(probabilities.shape[1])))
+
+
+def calibration_error(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float:
+    """Compute the expected calibration error (ECE) of the most probable class; lower is better, 0 is the best.
+
+    Predictions are sorted by the probability of their most probable class and divided into bins of equal mass; equal
+    probabilities share a bin. With acc the share of a bin that is right and conf its mean probability, the error is
+    the sum over the bins of n_bin / n * abs(acc - conf). There are 10 bins, or fewer so that each has 10 predictions.
+    Chance makes the error of few predictions too high, even that of a perfect model.
+
+    Parameters
+    ----------
+    labels, probabilities
+        As for `brier_score`.
+
+    References
+    ----------
+    Guo et al., ICML 2017 (arXiv 1706.04599), equation 3; bins of equal mass: Nguyen and O'Connor, EMNLP 2015 (arXiv
+    1508.05154); Roelofs et al., AISTATS 2022 (arXiv 2012.08668), on bias.
+    """
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    n_bins = min(MAX_BINS, max(1, len(labels) // MIN_IN_BIN))
+    rank = np.searchsorted(np.sort(confidence), confidence)  # that of the first of equals
+    gaps = np.bincount(rank * n_bins // len(labels), weights=right - confidence)
+    return float(np.abs(gaps).sum() / len(labels))

@@ -1,0 +1,121 @@
+"""A linear head beside each arm of a fold, which learns from the mean embeddings of the same slides.
+
+An arm that loses to it does not weigh patches to advantage.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Never
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import FiniteFloat, TypeAdapter
+
+from lrmil.errors import FormatError
+from lrmil.features.store import read_card, read_features
+from lrmil.io import atomic
+from lrmil.io.documents import read_json_document
+from lrmil.runs.arms import ARMS
+from lrmil.runs.artefacts import committing
+from lrmil.runs.fold_task import FoldTask
+from lrmil.runs.stages import Artefact, is_stale
+from lrmil.steps import Step
+from lrmil.tasks.choice import stated_name
+
+FOLDER = "linear_heads"
+VALUES = "values.json"
+LINEAR_HEAD = "linear_head"  # member of each arm in metrics.json
+MAX_LOSS = 0.01  # of the score: what a linear head may lead by without a remark
+
+Values = dict[str, list[FiniteFloat]]
+
+
+def make_linear_heads(task: FoldTask) -> Iterator[Step[Never]]:
+    """Write what a linear head of each arm says of the test slides of a fold; nothing without test slides.
+
+    Parameters
+    ----------
+    task
+        The fold, with the features of all arms.
+
+    Yields
+    ------
+    Step
+        One per arm.
+    """
+    fold, job = task.fold, (task.fold.name, "linear heads")
+    if not fold.test:
+        return
+    learned = fold.train + fold.val
+    keys = {arm: {i: read_card(task.features(arm, i)).key for i in learned + fold.test} for arm in ARMS}
+    inputs: dict[str, object] = {
+        "what": FOLDER,
+        "train": {slide_id: task.labels[slide_id] for slide_id in learned},
+        "slides": [list(fold.test), keys],
+    }
+    if stated_name(task.predicts):
+        inputs |= {"task": task.predicts.to_dict()}
+    if not (yield from is_stale(task, Artefact(FOLDER, job[1], inputs))):
+        return
+    found: dict[str, Values | None] = {}
+    for done, arm in enumerate(ARMS, 1):
+        found[arm] = _values(task, arm, learned)
+        yield Step(job, done, len(ARMS), "arms")
+    with committing(task.folder / FOLDER, inputs) as temporary:
+        atomic.write_json(temporary / VALUES, found)
+
+
+def read_linear_heads(fold: Path, slide_ids: Sequence[str]) -> dict[str, NDArray[np.float64] | None]:
+    """Read what linear heads say of the test slides of a fold: arm -> values (m, names); None without a head.
+
+    Parameters
+    ----------
+    fold
+        Folder of the fold.
+    slide_ids
+        Its test slides, m.
+
+    Raises
+    ------
+    FormatError
+        If it is damaged.
+    OSError
+        If it is absent.
+    """
+    path = fold / FOLDER / VALUES
+    try:
+        found = TypeAdapter(dict[str, Values | None]).validate_python(read_json_document(path))
+        of_arms = {arm: found[arm] for arm in ARMS}
+        return {arm: None if of is None else np.array([of[i] for i in slide_ids]) for arm, of in of_arms.items()}
+    except (KeyError, ValueError) as error:  # a ValidationError is a ValueError
+        raise FormatError(
+            f"{path} is damaged: {error}. Delete the folder '{FOLDER}' that contains it, then rerun the same command."
+        ) from error
+
+
+def below_linear_head(figures: Mapping[str, Any], arm: str, score: str) -> float | None:
+    """Return the score of an arm's linear head if the arm is more than `MAX_LOSS` below it; else None.
+
+    Parameters
+    ----------
+    figures
+        Content of metrics.json; earlier versions state no linear heads.
+    arm
+        One of `lrmil.runs.arms.ARMS`.
+    score
+        Name of the score.
+    """
+    head, own = (figures[arm].get(LINEAR_HEAD) or {}).get(score), figures[arm][score]
+    return head if head is not None and own is not None and head - own > MAX_LOSS else None
+
+
+def _values(task: FoldTask, arm: str, learned: Sequence[str]) -> Values | None:
+    targets = [task.labels[slide_id] for slide_id in learned]
+    tested = task.fold.test
+    values = task.predicts.linear_values(_means(task, arm, learned), targets, _means(task, arm, tested))
+    return None if values is None else dict(zip(tested, values.tolist(), strict=True))
+
+
+def _means(task: FoldTask, arm: str, slide_ids: Sequence[str]) -> NDArray[np.float64]:
+    """Return the mean embedding (n, d) of the patches of each slide."""
+    return np.stack([read_features(task.features(arm, i)).embeddings.mean(axis=0, dtype=np.float64) for i in slide_ids])
