@@ -132,12 +132,40 @@ def test_interval_needs_two_cases_of_each_class() -> None:
     assert auroc_interval(labels, probabilities, ["a", "b", "c", "d"]) == (1.0, 1.0)
 
 
-def test_interval_in_chunks_covers_all_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
-    labels, probabilities = drawn(30, 2, seed=4)
-    cases = [str(n) for n in range(30)]
-    whole = auroc_interval(labels, probabilities, cases, resamples=500)
-    monkeypatch.setattr(metrics, "CHUNK_WEIGHTS", 30 * 7)
-    assert whole == auroc_interval(labels, probabilities, cases, resamples=500)
+@pytest.mark.parametrize("classes", [2, 3])
+def test_interval_of_a_difference_against_a_loop_over_cases(classes: int) -> None:
+    """The same draws for both models; the loop counts pairs in each resample."""
+    labels, first = drawn(24, classes, seed=3)
+    second = 0.6 * first + 0.4 * drawn(24, classes, seed=8)[1]
+    cases = [f"p{label}{n % 5}" for n, label in enumerate(labels)]
+    names = sorted(set(cases))
+    counts = np.random.default_rng(5).multinomial(len(names), np.full(len(names), 1 / len(names)), size=60)
+    columns = [1] if classes == 2 else range(classes)
+    differences = []
+    for row in counts:
+        weights = np.array([row[names.index(case)] for case in cases])
+        areas = [
+            np.mean([pairwise_area(labels == column, scores[:, column], weights) for column in columns])
+            for scores in (first, second)
+        ]
+        differences.append(areas[0] - areas[1])
+    defined = [difference for difference in differences if np.isfinite(difference)]
+    found = auroc_interval(labels, first, cases, minus=second, level=0.9, resamples=60, seed=5)
+    np.testing.assert_allclose(found, np.quantile(defined, [0.05, 0.95]))  # type: ignore[arg-type]
+
+
+def test_interval_of_a_difference_knows_that_models_err_on_the_same_slides() -> None:
+    labels, first = drawn(60, 2, seed=2)
+    cases = [str(n) for n in range(60)]
+    other = 0.95 * first + 0.05 * drawn(60, 2, seed=9)[1]
+    alone, paired = auroc_interval(labels, first, cases), auroc_interval(labels, first, cases, minus=other)
+    assert alone is not None and paired is not None
+    assert paired[1] - paired[0] < 0.5 * (alone[1] - alone[0])
+    turned = auroc_interval(labels, other, cases, minus=first)
+    np.testing.assert_allclose(turned, [-paired[1], -paired[0]])  # type: ignore[arg-type]
+    assert auroc_interval(labels, first, cases, minus=first) == (0, 0)
+    assert auroc_interval(labels, first, ["a", *cases[1:]], minus=other) is not None
+    assert auroc_interval([0, 1], [[0.9, 0.1], [0.2, 0.8]], ["a", "b"], minus=[[0.5, 0.5]] * 2) is None
 
 
 def test_interval_of_a_large_cohort_takes_seconds() -> None:
@@ -183,9 +211,43 @@ def test_summary_is_json() -> None:
     assert (summary["n_slides"], summary["n_cases"]) == (30, len(set(cases)))
 
 
-def test_summary_of_one_class_is_null() -> None:
+def test_summary_of_one_class_has_no_rank() -> None:
     summary = summarise([0, 0], [[0.9, 0.1], [0.5, 0.5]], ["a", "b"], ["normal", "tumour"])
-    assert summary == {"auroc": None, "auroc_ci": None, "balanced_accuracy": None, "n_slides": 2, "n_cases": 2}
+    brier, ece = summary.pop("brier"), summary.pop("ece")  # type: ignore[misc]
+    assert summary == {
+        "auroc": None,
+        "auroc_ci": None,
+        "balanced_accuracy": None,
+        "n_slides": 2,
+        "n_cases": 2,
+        "by_case": None,
+        "by_case_reason": "every case has one slide",
+    }
+    assert brier == pytest.approx(0.13) and ece == pytest.approx(0.3)
+    nothing = summarise([], np.zeros((0, 2)), [], ["normal", "tumour"])
+    assert (nothing["brier"], nothing["ece"], nothing["by_case"]) == (None, None, None)
+
+
+@given(st.integers(0, 1000), st.integers(2, 3))
+def test_summary_by_case_is_that_of_averaged_slides(seed: int, classes: int) -> None:
+    labels, probabilities = drawn(40, classes, seed)
+    cases = [f"{label}-{n % 7}" for n, label in enumerate(labels)]
+    summary = summarise(labels, probabilities, cases, [str(n) for n in range(classes)])
+    names = sorted(set(cases))
+    rows = [[n for n, case in enumerate(cases) if case == name] for name in names]
+    means = [np.mean([probabilities[n] for n in own], axis=0) for own in rows]
+    whole = summarise([labels[own[0]] for own in rows], means, names, [str(n) for n in range(classes)])
+    found = summary["by_case"]
+    assert found is not None and summary["by_case_reason"] == "" and whole["by_case"] is None
+    for name, value in found.items():
+        assert value == pytest.approx(whole[name])  # type: ignore[literal-required]
+    assert whole["n_slides"] == summary["n_cases"]
+
+
+def test_slides_of_a_case_with_two_labels_have_no_figures_by_case() -> None:
+    summary = summarise([0, 1, 1], [[0.9, 0.1], [0.5, 0.5], [0.2, 0.8]], ["a", "a", "b"], ["normal", "tumour"])
+    assert summary["by_case"] is None and "different labels" in summary["by_case_reason"]
+    assert summary["auroc"] == 1
 
 
 @pytest.mark.parametrize(
@@ -206,5 +268,7 @@ def test_bad_input_is_refused(labels: list[int], probabilities: list[list[float]
 def test_wrong_lengths_are_refused() -> None:
     with pytest.raises(ValueError, match="case for each of 2"):
         auroc_interval([0, 1], [[0.2, 0.8], [0.9, 0.1]], ["a"])
+    with pytest.raises(ValueError, match="in one shape"):
+        auroc_interval([0, 1], [[0.2, 0.8], [0.9, 0.1]], ["a", "b"], minus=[[0.2, 0.7, 0.1]] * 2)
     with pytest.raises(ValueError, match="each of 3 classes"):
         summarise([0, 1], [[0.2, 0.8], [0.9, 0.1]], ["a", "b"], ["x", "y", "z"])

@@ -27,6 +27,7 @@ def cells_of(text: str) -> list[list[str]]:
         ([0.25, 1.0], "0.250 - 1.000"),
         (3, "3"),
         ((None, 0.1), "not defined - 0.100"),
+        ({"auroc": 0.5, "ece": None}, "auroc 0.500, ece not defined"),
     ],
 )
 def test_figures(value: object, shown: str) -> None:
@@ -83,6 +84,16 @@ def test_arms_stand_side_by_side_in_the_units_of_the_header(capsys: pytest.Captu
         ["LR undistilled", *shown, "3.000", "12"],
         ["LR student", *shown, "not defined", "12"],
     ]
+
+
+@pytest.mark.usefixtures("wide")
+def test_whether_the_student_differs_is_said_below(capsys: pytest.CaptureFixture[str]) -> None:
+    figures = {"auroc": 0.5, "auroc_ci": [0.25, 1.0], "balanced_accuracy": None}
+    cost = {"seconds_per_slide": 2.0, "bytes_per_slide": 3_000_000, "patches_per_slide": 12.4}
+    minus = {"hr_teacher": {"difference": -0.02, "interval": [-0.1, 0.1]}}
+    print_arms({**dict.fromkeys(ARMS, figures | cost), "gap_recovered": 0.5, "student_minus": minus})
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("AUROC, student minus teacher: -0.020") and "apart" in last
 
 
 def test_a_long_path_is_one_line_however_narrow_the_terminal(

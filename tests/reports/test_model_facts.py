@@ -39,6 +39,15 @@ def test_every_part_of_the_card_is_said() -> None:
     assert facts["Test, LR undistilled (baseline)"] == "not recorded"
 
 
+def test_calibration_and_differences_are_said_where_the_maker_stated_them() -> None:
+    known = {**FIGURES, "brier": 0.12, "ece": None}
+    minus = {"lr_undistilled": {"difference": 0.02, "interval": [-0.01, 0.05]}}
+    facts = model_facts(card({}, {"lr_student": known, "student_minus": minus}))
+    assert "balanced accuracy 0.840, Brier score 0.120, ECE not defined; 40 slides" in facts["Test, LR student"]
+    assert "student minus baseline: +0.020" in facts["Test, difference"]
+    assert "Test, difference" not in model_facts(card({}, {"lr_student": FIGURES, "student_minus": 3}))
+
+
 def test_what_stage_1_reached_is_said() -> None:
     match = {"r2": 0.62, "cosine": 0.81, "rank": 33.04}
     fold = {"patches": 40, "distilled": match, "start": {"r2": -3.0, "cosine": 0.1, "rank": None}, "target_rank": 45.0}

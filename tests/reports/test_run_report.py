@@ -210,7 +210,7 @@ def test_the_order_of_the_arms_is_put_in_words(
 ) -> None:
     figures = json.loads((run / "metrics.json").read_text())
     for arm, value in (("hr_teacher", teacher), ("lr_undistilled", baseline), ("lr_student", student)):
-        figures[arm] |= {"auroc": value, "auroc_ci": [0.1, 0.95]}
+        figures[arm] |= {"auroc": value, "auroc_ci": [0.1, 0.95], "linear_head": None}
     atomic.write_json(run / "metrics.json", {**figures, "gap_recovered": recovered})
     report = gather(run)
     assert re.match(gap, report.gap)
@@ -218,6 +218,61 @@ def test_the_order_of_the_arms_is_put_in_words(
     page = Page(render(report, [], {}))
     assert f"Gap recovered: {report.gap}." in page.text
     assert all(sentence in page.text for sentence in report.remarks)
+
+
+def test_student_minus_the_others_is_a_table_with_what_it_tells(run: Path) -> None:
+    figures = json.loads((run / "metrics.json").read_text())
+    figures["student_minus"] = {
+        "lr_undistilled": {"difference": 0.0312, "interval": [-0.02, 0.08]},
+        "hr_teacher": {"difference": -0.05, "interval": [-0.09, -0.01]},
+    }
+    atomic.write_json(run / "metrics.json", figures)
+    page = read_page(write_report(run, examples=0))
+    (baseline,) = [row for row in page.rows if len(row) == 4 and row[1:3] == ["+0.031", "-0.020 to +0.080"]]
+    (teacher,) = [row for row in page.rows if len(row) == 4 and row[1:3] == ["-0.050", "-0.090 to -0.010"]]
+    assert baseline[0] == ARM_NAMES["lr_undistilled"] and "cannot tell student and baseline apart" in baseline[3]
+    assert teacher[0] == ARM_NAMES["hr_teacher"] and "below the teacher" in teacher[3]
+    assert json.loads((run / "report.json").read_text())["differences"]["hr_teacher"] == teacher[3]
+
+
+def test_each_arm_is_shown_by_slide_by_patient_and_beside_its_linear_head(run: Path) -> None:
+    figures = json.loads((run / "metrics.json").read_text())
+    page = read_page(write_report(run, examples=0))
+    assert "There are no figures by patient: every case has one slide." in page.text and "ECE" in page.text
+    names = ("auroc", "balanced_accuracy", "brier", "ece")
+    for arm in ARM_NAMES:
+        figures[arm] |= {"by_case": dict(zip(names, (0.111, 0.222, 0.333, 0.444), strict=True)), "by_case_reason": ""}
+    atomic.write_json(run / "metrics.json", figures)
+    page = read_page(write_report(run, examples=0))
+    for arm, name in ARM_NAMES.items():
+        ways = {"by slide": figures[arm], "by patient": figures[arm]["by_case"]}
+        ways["linear model, by slide"] = figures[arm]["linear_head"]
+        for measured, found in ways.items():
+            assert [name, measured, *(f"{found[one]:.3f}" for one in names)] in page.rows
+    assert "no figures by patient" not in page.text
+
+
+def test_an_arm_below_its_linear_head_is_told(run: Path) -> None:
+    figures = json.loads((run / "metrics.json").read_text())
+    for arm in ARM_NAMES:
+        figures[arm]["linear_head"]["auroc"] = figures[arm]["auroc"]
+    atomic.write_json(run / "metrics.json", figures)
+    assert "below a linear model" not in read_page(write_report(run, examples=0)).text
+    figures["lr_student"]["linear_head"]["auroc"] = figures["lr_student"]["auroc"] + 0.02
+    atomic.write_json(run / "metrics.json", figures)
+    assert "the MIL of the LR student" in read_page(write_report(run, examples=0)).text
+
+
+def test_a_run_of_an_earlier_version_has_none_of_these(run: Path) -> None:
+    figures = json.loads((run / "metrics.json").read_text())
+    del figures["student_minus"]
+    for arm in ARM_NAMES:
+        for name in ("brier", "ece", "by_case", "by_case_reason", "linear_head"):
+            del figures[arm][name]
+    atomic.write_json(run / "metrics.json", figures)
+    page = read_page(write_report(run, examples=0))
+    assert gather(run).differences == {}
+    assert not any(word in page.text for word in ("better or worse", "by patient, and", "Brier", "linear model"))
 
 
 def test_what_stage_1_reached_is_a_table(run: Path) -> None:
@@ -268,7 +323,7 @@ def test_a_plan_of_an_earlier_version_belongs_to_its_model(run: Path) -> None:
 def test_an_interval_without_width_is_explained(run: Path) -> None:
     figures = json.loads((run / "metrics.json").read_text())
     for arm in ARM_NAMES:
-        figures[arm] |= {"auroc": 1.0, "auroc_ci": [0.9, 1.0]}
+        figures[arm] |= {"auroc": 1.0, "auroc_ci": [0.9, 1.0]}  # which no linear head exceeds
     figures["lr_student"]["auroc_ci"] = [1.0, 1.0]
     atomic.write_json(run / "metrics.json", figures)
     assert ["no width" in remark for remark in gather(run).remarks] == [True]

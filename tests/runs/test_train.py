@@ -31,7 +31,7 @@ from support.runs import PATCH_TEACHER, TinyRun, stamp_of, tiny_config
 pytestmark = pytest.mark.long
 
 TRAINED = ("teacher", "evidence", "lr_encoder", "lr_student", "lr_undistilled")
-ARTEFACTS = (*TRAINED, "outputs")
+ARTEFACTS = (*TRAINED, "outputs", "linear_heads")
 
 
 def inputs_of(folder: Path) -> dict[str, object]:
@@ -74,6 +74,8 @@ class TestSplitColumn:
             of = figures[arm]
             assert of["n_slides"] == of["n_cases"] == len(fold.test) == 4
             assert 0 <= of["auroc_ci"][0] <= of["auroc"] <= of["auroc_ci"][1] <= 1
+            assert 0 <= of["brier"] <= 1 and 0 <= of["ece"] <= 1 and 0 <= of["linear_head"]["auroc"] <= 1
+            assert of["by_case"] is None and of["by_case_reason"] == "every case has one slide"
             assert 0 <= of["balanced_accuracy"] <= 1 and of["seconds_per_slide"] > 0 and of["bytes_per_slide"] > 0
         cost = {arm: figures[arm]["patches_per_slide"] for arm in ARMS}
         assert cost["lr_student"] == cost["lr_undistilled"] < cost["hr_teacher"]
@@ -125,7 +127,7 @@ class TestSplitColumn:
         found = {
             tuple("SLIDE" if part in slide_ids else part for part in line["job"]) for line in lines if "job" in line
         }
-        stages = [*expected, "evidence", "LR features", *(f"test {arm}" for arm in ARMS)]
+        stages = [*expected, "evidence", "LR features", *(f"test {arm}" for arm in ARMS), "linear heads"]
         features = [("LR features",), ("HR features",), ("fold-0", "LR features")]
         of_slides = [("region features",), *((*job, "SLIDE") for job in features)]
         of_fold = [("fold-0", stage) for stage in stages]
@@ -148,8 +150,8 @@ class TestGoingOn:
         ("settings", "stale"),
         [
             ({"stage2__lambda_hard": 0.5}, {"lr_student", "outputs"}),
-            ({"stage1__lambda_attn": 0.5}, {"lr_encoder", "lr_student", "outputs"}),
-            ({"teacher": "patch"}, {"teacher", "evidence", "lr_student", "outputs"}),
+            ({"stage1__lambda_attn": 0.5}, {"lr_encoder", "lr_student", "outputs", "linear_heads"}),
+            ({"teacher": "patch"}, {"teacher", "evidence", "lr_student", "outputs", "linear_heads"}),
             ({"mil__select_from": 1}, {"teacher", "evidence", "lr_student", "lr_undistilled", "outputs"}),
             ({"batch_size": 7}, set()),
         ],
@@ -256,9 +258,12 @@ class TestCrossValidation:
                 for name in ("teacher", "lr_undistilled")
                 for number, held_out in enumerate(inputs_of(folder / "evidence")["inner_folds"][0])  # type: ignore[index]
             }
-            assert made == sorted((*ARTEFACTS, *inner)) and len(inner) == 2 * evidence.inner_folds
+            artefacts = [name for name in ARTEFACTS if name != "linear_heads" or fold.test]
+            assert made == sorted((*artefacts, *inner)) and len(inner) == 2 * evidence.inner_folds
             for name in made:
-                if name != "outputs":
+                if name == "linear_heads":
+                    assert set(inputs_of(folder / name)["train"]) == own and not own & set(fold.test)  # type: ignore[call-overload]
+                elif name != "outputs":
                     assert slides_in(folder / name) == own - inner.get(name, set()) and not own & set(fold.test)
                     assert not any(slide_id in json.dumps(inputs_of(folder / name)) for slide_id in fold.test)
             assert set(read_teacher_outputs(folder)) == own
@@ -279,6 +284,11 @@ class TestCrossValidation:
             of = figures[arm]
             assert (of["n_slides"], of["n_cases"]) == (12, 8) and set(of["auroc_by_fold"]) == {"fold-0", "fold-1"}
             assert {"auroc", "auroc_ci", "balanced_accuracy", "seconds_per_slide", "bytes_per_slide"} <= set(of)
+            assert of["by_case"].keys() == {"auroc", "balanced_accuracy", "brier", "ece"} and not of["by_case_reason"]
+            assert of["linear_head"]["n_slides"] == 12 and of["linear_head"].keys() < of.keys()
+        for other, found in figures["student_minus"].items():
+            assert found["difference"] == figures["lr_student"]["auroc"] - figures[other]["auroc"]
+            assert found["interval"][0] <= found["difference"] <= found["interval"][1]
         with (crossed.folder / "predictions.csv").open(newline="") as file:
             rows = list(csv.DictReader(file))
         assert len(rows) == 36 and len({(row["slide_id"], row["arm"]) for row in rows}) == 36

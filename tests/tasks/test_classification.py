@@ -169,24 +169,24 @@ def test_figures_that_are_shown_are_those_that_are_measured() -> None:
     task = Classification(("no", "yes"))
     summary = task.summarise([0, 1, 0, 1], values, ["p", "q", "r", "r"])
     assert (summary["n_slides"], summary["n_cases"]) == (4, 3)
-    assert [*task.figures, "n_slides", "n_cases"] == list(summary)
+    assert [*task.figures, *task.details, "n_slides", "n_cases", "by_case", "by_case_reason"] == list(summary)
+    assert summary["by_case"] is None and task.details.keys() <= summary.keys()
     assert summary[task.score_name] == task.score([0, 1, 0, 1], values) and next(iter(task.figures)) == task.score_name
 
 
-@pytest.mark.parametrize(
-    ("labels", "positive", "trained", "parts"),
-    [
-        (["a", "b"], "", True, []),
-        (["a"], "", True, ["at least two"]),
-        (["a"], "", False, []),
-        (["1", "1.0", "2"], "", True, ["one spelling"]),
-        (["Yes", "yes ", "no"], "", True, ["one spelling"]),
-        (["a", "b", "c"], "a", True, ["Expected two classes"]),
-        (["a", "b"], "c", True, ["positive class"]),
-    ],
-)
-def test_labels_that_make_no_classes_are_told(
-    labels: list[str], positive: str, trained: bool, parts: list[str]
-) -> None:
-    found = list(Classification.label_problems(labels, trained=trained, positive=positive))
-    assert len(found) == len(parts) and all(part in one.message for part, one in zip(parts, found, strict=True))
+def test_a_difference_has_the_interval_of_the_metrics() -> None:
+    values, others = np.array([[0.7, 0.3], [0.2, 0.8], [0.6, 0.4], [0.4, 0.6]]), np.full((4, 2), 0.5)
+    task, cases = Classification(("no", "yes")), ["p", "q", "r", "s"]
+    assert task.difference_interval([0, 1, 0, 1], values, others, cases) == metrics.auroc_interval(
+        [0, 1, 0, 1], values, cases, minus=others
+    )
+    assert task.difference_interval([0, 1, 0, 1], values, others, ["p", "q", "p", "q"]) is None
+
+
+def test_a_linear_head_needs_every_class() -> None:
+    rng = np.random.default_rng(0)
+    embeddings = rng.normal(size=(12, 3)) + 4 * np.repeat(np.eye(3), 4, axis=0)
+    targets = [0] * 4 + [1] * 4 + [2] * 4
+    values = THREE.linear_values(embeddings, targets, embeddings)
+    assert values is not None and values.argmax(axis=1).tolist() == targets
+    assert THREE.linear_values(embeddings[:8], targets[:8], embeddings) is None

@@ -150,7 +150,7 @@ def signed(value: float | Sequence[float] | None) -> str:
     """Give a difference, or both ends of its interval, with their signs."""
     if isinstance(value, Sequence):
         return " to ".join(map(signed, value))
-    return "not defined" if value is None else f"{value:+.3f}"
+    return "not defined" if value is None else f"{value:+z.3f}"
 
 
 def size(value: float | None) -> str:

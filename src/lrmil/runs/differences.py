@@ -6,6 +6,7 @@ from typing import NamedTuple
 from pydantic import TypeAdapter, ValidationError
 
 STUDENT_MINUS = "student_minus"  # member of metrics.json
+DIGITS = 9  # areas that are equal may differ in the last bit
 OTHERS = {"lr_undistilled": "baseline", "hr_teacher": "teacher"}
 
 
@@ -45,7 +46,7 @@ def verdict(other: str, found: Difference) -> str:
     name, interval = OTHERS[other], found.interval
     if found.difference is None or interval is None:
         return "There is no interval."
-    low, high = interval
+    low, high = (round(end, DIGITS) for end in interval)
     if low == high:
         return "Few cases, or a perfect order of them, leave the interval no width; this does not mean certainty."
     if low <= 0 <= high:
@@ -64,7 +65,7 @@ def difference_sentence(title: str, other: str, found: Difference) -> str:
     other, found
         As in `verdict`.
     """
-    value = "not defined" if found.difference is None else f"{found.difference:+.3f}"
+    value = "not defined" if found.difference is None else f"{found.difference:+z.3f}"
     ends = found.interval
-    interval = "" if ends is None else f" (95 % interval {ends[0]:+.3f} to {ends[1]:+.3f})"
+    interval = "" if ends is None else f" (95 % interval {ends[0]:+z.3f} to {ends[1]:+z.3f})"
     return f"{title}, student minus {OTHERS[other]}: {value}{interval}. {verdict(other, found)}"

@@ -1,0 +1,34 @@
+"""The second table of the arms: by slide, by patient, linear head; nothing where it would repeat the first."""
+
+from lrmil.reports.more_figures import more_figures
+from lrmil.runs.arms import ARM_NAMES
+from lrmil.tasks.classification import Classification
+from support.amount_task import Amount
+
+TASK = Classification(("no", "yes"))
+PLAIN = {"auroc": 0.9, "balanced_accuracy": 0.8, "brier": 0.1, "ece": 0.05}
+BY_CASE = {"auroc": 0.95, "balanced_accuracy": None, "brier": 0.08, "ece": 0.04}
+
+
+def arms(**of: object) -> dict[str, object]:
+    return {arm: {**PLAIN, "auroc_ci": [0.8, 0.95], **of} for arm in ARM_NAMES}
+
+
+def test_each_way_to_measure_is_a_row() -> None:
+    found = more_figures(arms(by_case=BY_CASE, linear_head={**PLAIN, "auroc": 0.7}), TASK)
+    assert found.titles == ["AUROC", "balanced accuracy", "Brier score", "ECE"] and found.linear
+    assert [row.arm for row in found.rows] == [name for name in ARM_NAMES.values() for _ in range(3)]
+    assert [row.figures for row in found.rows[:3]] == [
+        [0.9, 0.8, 0.1, 0.05],
+        [0.95, None, 0.08, 0.04],
+        [0.7, 0.8, 0.1, 0.05],
+    ]
+    assert [row.linear for row in found.rows[:3]] == [False, False, True]
+
+
+def test_what_there_is_not_has_no_row() -> None:
+    found = more_figures(arms(by_case=None, linear_head=None), TASK)
+    assert [row.measured for row in found.rows] == ["by slide"] * 3 and not found.linear
+    assert more_figures(arms(), TASK).rows == [], "earlier versions"
+    amounts = {arm: {"closeness": 0.5, "by_case": None, "linear_head": None} for arm in ARM_NAMES}
+    assert more_figures(amounts, Amount(1.0)).rows == [], "the first table says all"
