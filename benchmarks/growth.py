@@ -33,6 +33,7 @@ from lrmil.io.tensors import save_tensors
 from lrmil.prediction.table import TABLE, PredictionRow, PredictionTable, failed_row
 from lrmil.runs.arms import ARMS
 from lrmil.runs.folds import FoldTask
+from lrmil.runs.linear_heads import FOLDER, VALUES
 from lrmil.runs.results import figures_of, write_predictions
 from lrmil.slides.discovery import find_slides, slide_path
 from lrmil.slides.failures import Failure
@@ -41,6 +42,8 @@ from lrmil.slides.inputs import Inputs
 from lrmil.slides.parts import changed_at
 from lrmil.slides.source import SlideSource, slide_id_of
 from lrmil.tasks.classification import Classification
+from lrmil.training.fidelity import Fidelity, Match
+from lrmil.training.patch_stage import FIDELITY
 from napari_lrmil.state.shown import case_folder
 from napari_lrmil.state.worklist import scan
 from napari_lrmil.state.worklist_memory import Memory, list_file, write_memory
@@ -264,15 +267,19 @@ def results_work(folder: Path, size: int) -> Work:
         tensors = {}
         for slide_id in task.fold.test:
             for arm in ARMS:
-                write_card(task.features(arm, slide_id), slide_id)
+                write_card(task.encoded(arm, slide_id), slide_id)
                 positive = float(rng.random())
                 chances[arm][slide_id] = [1 - positive, positive]
                 tensors[f"{arm}/{slide_id}/logits"] = torch.zeros(2)
                 tensors[f"{arm}/{slide_id}/attention_logits"] = torch.zeros(1)
-        outputs = task.folder / "outputs"
-        outputs.mkdir(parents=True)
+        outputs, heads, encoder = (task.folder / name for name in ("outputs", FOLDER, "lr_encoder"))
+        for made in (outputs, heads, encoder):
+            made.mkdir(parents=True)
         (outputs / "probabilities.json").write_text(json.dumps(chances))
         save_tensors(outputs / "outputs.safetensors", tensors)
+        (heads / VALUES).write_text(json.dumps(chances))
+        nothing = Match(None, None, None)
+        (encoder / FIDELITY).write_text(json.dumps(asdict(Fidelity(0, nothing, nothing, None))))
 
     def work() -> None:
         fresh = Cohort(cohort.slides, cohort.task)  # without what an earlier call has looked up
@@ -290,6 +297,8 @@ def task_of(run: Path, fold: Any, cohort: Cohort) -> FoldTask:
         fold=fold,
         sources={},
         labels=cohort.targets,
+        cases={slide.slide_id: slide.case_id for slide in cohort.slides},
+        strata={slide.slide_id: slide.label for slide in cohort.slides},
         predicts=cohort.task,
         student_start=nothing,
         plan=nothing,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lrmil.reports.run_remarks import remarks_on
+from lrmil.reports.run_remarks import gap_in_words, remarks_on
 from lrmil.tasks.classification import Classification
 
 TASK = Classification(("no", "yes"))
@@ -22,13 +22,48 @@ def figures(heads: dict[str, float | None], own: float = 0.8) -> dict[str, objec
         ({"lr_student": 0.809}, []),
         ({"lr_student": 0.7, "hr_teacher": 0.8}, []),
         ({"lr_student": 0.811}, ["the LR student (0.800 against 0.811) is below a linear model on the mean"]),
-        ({"hr_teacher": 0.9, "lr_undistilled": 0.82}, ["HR teacher (0.800 against 0.900) and of the baseline (0.800"]),
+        (
+            {"hr_teacher": 0.9, "lr_undistilled": 0.82},
+            ["the MIL of the HR teacher (0.800 against 0.900) and of the baseline (0.800"],
+        ),
     ],
 )
 def test_an_arm_below_its_linear_head_is_told(heads: dict[str, float | None], parts: list[str]) -> None:
     remarks = remarks_on(figures(heads), TASK, head="abmil")
     assert len(remarks) == len(parts) and all(part in remark for part, remark in zip(parts, remarks, strict=True))
     assert all(remark.startswith("In AUROC, ") and "try mil.head = mean" in remark for remark in remarks)
+
+
+def test_three_arms_are_listed() -> None:
+    (remark,) = remarks_on(figures(dict.fromkeys(figures({}), 0.9)), TASK, head="abmil")
+    assert "teacher (0.800 against 0.900), of the baseline (0.800 against 0.900) and of the LR student (0.8" in remark
+
+
+@pytest.mark.parametrize(
+    ("student", "interval", "parts"),
+    [
+        (0.8, None, []),
+        (0.8 - 1e-16, [-0.1, 0.1], []),
+        (0.7, None, ["made the low-resolution model worse."]),
+        (0.7, [-0.15, -0.05], ["made the low-resolution model worse."]),
+        (0.7, [-0.2, 0.01], ["other test patients may show the opposite."]),
+    ],
+)
+def test_a_student_below_the_baseline_is_told_with_what_is_known_of_it(
+    student: float, interval: list[float] | None, parts: list[str]
+) -> None:
+    of = figures({})
+    of["lr_student"]["auroc"] = student  # type: ignore[index]
+    of["student_minus"] = {"lr_undistilled": {"difference": student - 0.8, "interval": interval}}
+    remarks = remarks_on(of, TASK, head="abmil")
+    assert len(remarks) == len(parts) and all(one.endswith(part) for part, one in zip(parts, remarks, strict=True))
+
+
+@pytest.mark.parametrize(("recovered", "said"), [(-1e-9, "0 %"), (0.5, "50 %"), (-0.5, "-50 %")])
+def test_the_gap_has_no_negative_zero(recovered: float, said: str) -> None:
+    of = figures({})
+    of["hr_teacher"]["auroc"] = 0.9  # type: ignore[index]
+    assert gap_in_words({**of, "gap_recovered": recovered}, TASK) == said
 
 
 def test_the_mean_is_not_advised_where_it_is_the_head() -> None:

@@ -8,12 +8,14 @@ from pydantic import TypeAdapter, ValidationError
 from lrmil.configs import HeadName
 from lrmil.errors import FormatError
 from lrmil.runs.arms import ARMS
+from lrmil.runs.differences import find_differences
 from lrmil.runs.evidence import faded
 from lrmil.runs.fold_outputs import Evidence
 from lrmil.runs.linear_heads import below_linear_head
 from lrmil.tasks.task import Task
 
 SHORT_NAMES = {"hr_teacher": "HR teacher", "lr_undistilled": "baseline", "lr_student": "LR student"}
+SHOWN_DIGITS = 3
 MIN_LEAD = 0.01  # AUROC: a share of a smaller lead of the teacher means nothing
 
 
@@ -38,14 +40,16 @@ def remarks_on(figures: Mapping[str, Any], task: Task, *, head: HeadName) -> lis
     if None in scores.values():
         return [task.wording.undefined]
     remarks = []
-    if scores["hr_teacher"] < scores["lr_undistilled"]:
+    if _is_below(scores["hr_teacher"], scores["lr_undistilled"]):
         remarks.append(
             "The teacher is below the baseline: trained on these labels, the high-resolution MIL did worse than the "
             "low-resolution one. What the student gains then comes from the high-resolution embeddings (stage 1)."
         )
-    if scores["lr_student"] < scores["lr_undistilled"]:
+    if _is_below(scores["lr_student"], scores["lr_undistilled"]):
+        undecided = " The interval of the difference contains 0: other test patients may show the opposite."
         remarks.append(
             "The student is below the baseline: in this run, distillation made the low-resolution model worse."
+            + undecided * _is_undecided(figures)
         )
     remarks += _below_linear_heads(figures, task, head)
     remarks += [f"In {fold}, {faded(evidence)}." for fold, evidence in _evidence(figures).items() if not evidence.used]
@@ -67,21 +71,32 @@ def gap_in_words(figures: Mapping[str, Any], task: Task) -> str:
         return f"not defined: teacher and baseline differ by less than {MIN_LEAD}"
     if teacher < baseline or figures["gap_recovered"] is None:
         return "not defined: the teacher has no lead over the baseline"
-    return f"{100 * figures['gap_recovered']:.0f} %" + (
+    return f"{100 * figures['gap_recovered']:z.0f} %" + (
         " (the student is above the teacher)" if student > teacher else ""
     )
 
 
+def _is_below(score: float, other: float) -> bool:
+    """Return whether a score is below another by what a reader can see: equal ones may differ in the last bit."""
+    return round(score, SHOWN_DIGITS) < round(other, SHOWN_DIGITS)
+
+
+def _is_undecided(figures: Mapping[str, Any]) -> bool:
+    found = find_differences(figures).get("lr_undistilled")
+    return found is not None and found.interval is not None and found.interval[1] >= 0
+
+
 def _below_linear_heads(figures: Mapping[str, Any], task: Task, head: HeadName) -> list[str]:
     found = [
-        f"the {name} ({figures[arm][task.score_name]:.3f} against {linear:.3f})"
+        f"of the {name} ({figures[arm][task.score_name]:.3f} against {linear:.3f})"
         for arm, name in SHORT_NAMES.items()
         if (linear := below_linear_head(figures, arm, task.score_name)) is not None
     ]
+    arms = f"{', '.join(found[:-1])} and {found[-1]}" if len(found) > 1 else "".join(found)
     advice = "" if head == "mean" else " With few patches a slide, try mil.head = mean."
     remark = (
-        f"In {task.figures[task.score_name]}, the MIL of {' and of '.join(found)} is below a linear model on the mean "
-        f"of the same embeddings: in this run the simpler model is the better one.{advice}"
+        f"In {task.figures[task.score_name]}, the MIL {arms} is below a linear model on the mean of the same "
+        f"embeddings: in this run the simpler model is the better one.{advice}"
     )
     return [remark] if found else []
 

@@ -111,7 +111,7 @@ def _number(value: float | None, digits: int = 3) -> str:
 
 
 def _share(value: float | None) -> str:
-    return "an undefined share" if value is None else f"{100 * value:.0f} %"
+    return "an undefined share" if value is None else f"{100 * value:z.0f} %"
 
 
 def _read(path: Path, otherwise: Any) -> Any:
