@@ -41,7 +41,7 @@ def make_linear_heads(task: FoldTask) -> Iterator[Step[Never]]:
     Yields
     ------
     Step
-        One per arm.
+        One per slide and arm.
     """
     fold, job = task.fold, (task.fold.name, "linear heads")
     if not fold.test:
@@ -58,9 +58,15 @@ def make_linear_heads(task: FoldTask) -> Iterator[Step[Never]]:
     if not (yield from is_stale(task, Artefact(FOLDER, job[1], inputs))):
         return
     found: dict[str, Values | None] = {}
-    for done, arm in enumerate(ARMS, 1):
-        found[arm] = _values(task, arm, learned)
-        yield Step(job, done, len(ARMS), "arms")
+    slide_ids, targets = learned + fold.test, [task.labels[slide_id] for slide_id in learned]
+    for arm in ARMS:
+        means = []
+        for slide_id in slide_ids:
+            means.append(read_features(task.features(arm, slide_id)).embeddings.mean(axis=0, dtype=np.float64))
+            yield Step(job, len(found) * len(slide_ids) + len(means), len(ARMS) * len(slide_ids), "slides")
+        embeddings, tested = np.stack(means[: len(learned)]), np.stack(means[len(learned) :])
+        values = task.predicts.linear_values(embeddings, targets, tested)
+        found[arm] = None if values is None else dict(zip(fold.test, values.tolist(), strict=True))
     with committing(task.folder / FOLDER, inputs) as temporary:
         atomic.write_json(temporary / VALUES, found)
 
@@ -107,15 +113,3 @@ def below_linear_head(figures: Mapping[str, Any], arm: str, score: str) -> float
     """
     head, own = (figures[arm].get(LINEAR_HEAD) or {}).get(score), figures[arm][score]
     return head if head is not None and own is not None and head - own > MAX_LOSS else None
-
-
-def _values(task: FoldTask, arm: str, learned: Sequence[str]) -> Values | None:
-    targets = [task.labels[slide_id] for slide_id in learned]
-    tested = task.fold.test
-    values = task.predicts.linear_values(_means(task, arm, learned), targets, _means(task, arm, tested))
-    return None if values is None else dict(zip(tested, values.tolist(), strict=True))
-
-
-def _means(task: FoldTask, arm: str, slide_ids: Sequence[str]) -> NDArray[np.float64]:
-    """Return the mean embedding (n, d) of the patches of each slide."""
-    return np.stack([read_features(task.features(arm, i)).embeddings.mean(axis=0, dtype=np.float64) for i in slide_ids])
