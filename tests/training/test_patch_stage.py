@@ -17,8 +17,9 @@ from lrmil.slides.source import SlideSource
 from lrmil.training import patch_stage
 from lrmil.training.loop import Fit, FitRun
 from lrmil.training.pair_loading import PairedBatch, draw_patches, load_pairs
-from lrmil.training.pairs import PairedSlide
+from lrmil.training.pairs import PairedSlide, region_samples
 from lrmil.training.patch_stage import SMOOTHING, Student, stage1_losses, train_student
+from lrmil.training.start_map import fit_start_map
 from support.numbered_patches import numbered_batch
 from support.runs import tiny_encoder, write_bag
 
@@ -132,19 +133,26 @@ class TestTraining:
             train(pairs, tmp_path / "other", config, "test_convnext")
 
     def test_what_the_start_knew_is_kept_as_far_as_asked(self, pairs: list[PairedSlide], tmp_path: Path) -> None:
-        kept = [replace(pair, start=pair.lr) for pair in pairs]  # the teacher is the start
-        fit = replace(FIT, steps=12)
+        kept = [replace(pair, start=pair.lr) for pair in pairs]  # the teacher is what is kept, and a stranger begins
+        fit = replace(FIT, steps=30, interval=10)
         near, far = (
-            train(kept, tmp_path / str(weight), replace(CONFIG, fit=fit, lambda_keep=weight))[1][-1]
-            for weight in (10.0, 0.01)
+            train(kept, tmp_path / str(weight), replace(CONFIG, fit=fit, layers=(), lambda_keep=weight), seed=1)[1][-1]
+            for weight in (100.0, 0.01)
         )
         assert near["val_keep"] < 0.7 * far["val_keep"] and far["val_region"] < near["val_region"]
 
-    def test_without_a_step_the_map_is_the_identity(self, pairs: list[PairedSlide], tmp_path: Path) -> None:
+    def test_without_a_step_the_map_is_the_regression_of_the_start(
+        self, pairs: list[PairedSlide], tmp_path: Path
+    ) -> None:
         kept = [replace(pair, start=pair.lr) for pair in pairs]
-        config = replace(CONFIG, lambda_keep=1.0, fit=replace(FIT, steps=0))
-        documents = train(kept, tmp_path, config)[0].documents["fidelity.json"]
-        assert documents["distilled"] == documents["start"]  # type: ignore[index]
+        config = replace(CONFIG, lambda_keep=1.0, patches_per_epoch=9999, fit=replace(FIT, steps=0))
+        fit, _ = train(kept, tmp_path, config)
+        samples = [region_samples(pair) for pair in kept[:4]]
+        expected = fit_start_map((one.start, one.mean) for one in samples)
+        assert isinstance(fit.module, Student)
+        torch.testing.assert_close(fit.module.projection.state_dict(), expected.state_dict())
+        found = fit.documents["fidelity.json"]
+        assert found["distilled"]["r2"] > max(0, found["start"]["r2"])  # type: ignore[index]
 
     def test_a_student_of_another_dimension_needs_no_projector_then(
         self, pairs: list[PairedSlide], tmp_path: Path
@@ -209,7 +217,8 @@ def test_a_map_of_the_embedding_matches_while_the_embedding_stays_near_its_start
     config = Stage1Config(layers=(), lambda_attn=2.0, lambda_keep=3.0)
     with torch.inference_mode():
         terms = stage1_losses(student, batch, config, CPU)
-    matched = torch.cat([embedding, torch.zeros(3, 2)], 1)  # the map begins as the identity, as far as both sides reach
+    with torch.no_grad():
+        matched = student.projection(embedding)
     region, keep = region_loss(matched, batch.targets.mean), region_loss(embedding, batch.targets.start)
     assert float(terms["region"]) == pytest.approx(float(region), rel=1e-5)
     assert float(terms["keep"]) == pytest.approx(float(keep), rel=1e-5)

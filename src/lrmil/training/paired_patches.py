@@ -75,8 +75,13 @@ class PairedPatches:
 
     def mean_target(self) -> Tensor:
         """Return the mean (d,) of the training targets; of a large cohort, of those of one pass."""
-        chosen = self._draw(self._train, self._config.patches_per_epoch)
-        return mean_of(self._memory.samples(item.slide).mean[item.rows] for item in chosen)
+        return mean_of(targets for _, targets in self.start_and_targets())
+
+    def start_and_targets(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield (n_i, d_s) x_r and (n_i, d) mu_r of the training patches of a slide; of a large cohort, of one pass."""
+        for item in self._draw(self._train, self._config.patches_per_epoch):
+            samples = self._memory.samples(item.slide)
+            yield samples.start[item.rows], samples.mean[item.rows]
 
     def _draw(self, slides: Sequence[PairedSlide], limit: int) -> list[Chosen]:
         return draw_patches(slides, limit, torch.Generator().manual_seed(self._seed), count=self._memory.count)

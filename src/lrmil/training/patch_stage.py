@@ -25,6 +25,7 @@ from lrmil.training.loop import Budget, Fit, FitRun, fit_steps
 from lrmil.training.pair_loading import PairedBatch
 from lrmil.training.paired_patches import PairedPatches
 from lrmil.training.pairs import PairedSlide, RegionSamples, block_order
+from lrmil.training.start_map import fit_start_map
 
 FIDELITY = "fidelity.json"
 SMOOTHING = 0.5  # share of the validations before in the smoothed validation loss
@@ -54,7 +55,7 @@ class Student(nn.Module):
             nn.Identity() if inner == outer else nn.Conv2d(inner, outer, 1)
             for inner, outer in zip(student_dims, teacher_dims, strict=True)
         )
-        self.projection = _near_identity(encoder.dim, projected_dim) if projected_dim else nn.Identity()
+        self.projection = nn.Linear(encoder.dim, projected_dim) if projected_dim else nn.Identity()
         self.register_buffer("embedding_scale", torch.ones(projected_dim or encoder.dim))
         for i, dim in enumerate(teacher_dims):
             self.register_buffer(f"block_scale_{i}", torch.ones(dim))
@@ -155,10 +156,12 @@ def _augmented(
 
 
 def _start_student(encoder: Encoder, data: PairedPatches, run: FitRun, config: Stage1Config) -> Student:
-    """Make the student on its device, with seeded maps of the blocks and the scales of the targets."""
+    """Make the student on its device: seeded maps of the blocks, the map of the embedding, the scales of the targets."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
         student = _make_student(encoder, data.example, config)
+    if config.lambda_keep:
+        student.projection = fit_start_map(data.start_and_targets())
     if config.standardised:
         _set_scales(student, data.first_samples())
     student.to(run.device)
@@ -178,14 +181,6 @@ def _make_student(encoder: Encoder, example: PairedSlide, config: Stage1Config) 
     teacher_dims = [hr.layers[layer].shape[1] for layer in config.layers]
     student_dims = [tokens.shape[1] for tokens in blocks]
     return Student(copied, student_dims, teacher_dims, projected_dim=dim if config.lambda_keep else 0)
-
-
-def _near_identity(inner: int, outer: int) -> nn.Linear:
-    """Return the linear map that leaves as many dimensions as they are as both sides have."""
-    linear = nn.Linear(inner, outer)
-    nn.init.eye_(linear.weight)
-    nn.init.zeros_(linear.bias)
-    return linear
 
 
 def _set_scales(student: Student, samples: Sequence[RegionSamples]) -> None:
@@ -209,7 +204,7 @@ def stage1_losses(
     """Compute the loss L_1 of one batch (method.md section 5), and the loss that keeps what the start knew.
 
     With ``lambda_keep``, a linear map P of the embedding matches mu_r, so that the embedding itself can stay near that
-    of the frozen start, x_r: ||P s_r - mu_r||^2 / D + lambda_keep ||s_r - x_r||^2 / D_s.
+    of the frozen start, x_r: ||P s_r - mu_r||^2 / D + lambda_keep ||s_r - x_r||^2 / D_s. P begins as `fit_start_map`.
 
     Parameters
     ----------
