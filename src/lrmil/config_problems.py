@@ -61,7 +61,7 @@ def _sentence(problem: Any, kind: type) -> str:
 def _names(kind: type, prefix: str = "") -> Iterator[tuple[str, bool]]:
     """Yield the dotted name of every group and setting, and whether it is a group."""
     hints = get_type_hints(kind)
-    for field in fields(kind):  # type: ignore[arg-type]
+    for field in fields(kind):
         inner = hints[field.name]
         yield f"{prefix}{field.name}", is_dataclass(inner)
         if is_dataclass(inner):
