@@ -15,14 +15,12 @@ import pytest
 from napari.components import ViewerModel
 from napari.utils.theme import get_theme
 from qtpy.compat import isalive
-from qtpy.QtCore import QCoreApplication, QEvent, QPoint, QPointF, Qt, QUrl
-from qtpy.QtGui import QColor, QDesktopServices, QWheelEvent
+from qtpy.QtCore import QCoreApplication, QEvent, QUrl
+from qtpy.QtGui import QColor, QDesktopServices
 
 from lrmil.cohorts import screening
 from lrmil.cohorts.columns import TableOptions
-from lrmil.configs import TrainConfig, with_settings
 from lrmil.io.settings import read_toml, write_toml
-from lrmil.presets import PRESETS, SUMMARIES, preset
 from lrmil.runs.control import is_running, request_stop
 from lrmil.runs.plan_file import write_plan
 from lrmil.slides.slide import Slide
@@ -34,8 +32,6 @@ from napari_lrmil.session.session import Session
 from napari_lrmil.session.viewers import session_of
 from napari_lrmil.state import folders
 from napari_lrmil.widgets.train.cohort import EMPTY, propose_run
-from napari_lrmil.widgets.train.preset_box import OWN
-from napari_lrmil.widgets.train.settings import SettingsBox
 from support.runs import TinyRun, stamp_of, tiny_config
 
 if TYPE_CHECKING:
@@ -46,7 +42,6 @@ LONG = {"mil__fit__epochs": 5000, "mil__fit__patience": 5000}  # lasts until it 
 VIEWER = """
 import sys
 from pathlib import Path
-from lrmil.configs import TrainConfig, with_settings
 from lrmil.io.settings import read_toml
 from napari_lrmil.jobs.training_process import start_training
 run, slides, labels, settings = map(Path, sys.argv[1:])
@@ -324,71 +319,6 @@ def test_every_setting_can_be_read_and_written_and_is_explained(widget: TrainFro
     for name, item in widget.settings.leaves().items():
         assert item.toolTip(0) == item.toolTip(1), name
         assert item.toolTip(0).endswith("."), name
-
-
-def test_a_preset_fills_in_the_method_and_leaves_data_and_machine_alone(
-    widget: TrainFromFolder, qtbot: "QtBot"
-) -> None:
-    settings = widget.settings
-    own = with_settings(TrainConfig(), {"encoder": "resnet50", "folds": 3, "threads": 7, "min_tissue": 0.5})
-    settings.show_config(own)
-    assert settings.preset.currentData() == "default"
-    assert [settings.preset.itemData(i) for i in range(settings.preset.count())] == list(PRESETS)
-    for name in ("paper", "fast", "default"):
-        choose_preset(settings, name, qtbot)
-        assert settings.config() == with_settings(own, dict(PRESETS[name]))
-        assert settings.preset.currentData() == name and not settings.problem
-
-
-def test_own_settings_are_no_preset_and_can_be_returned_to(widget: TrainFromFolder, qtbot: "QtBot") -> None:
-    settings = widget.settings
-    for leaf, text in (("stage1.stain", "0.2"), ("mil.dropout", "7"), ("teacher", "nobody")):  # two are refused
-        settings.show_config(TrainConfig())
-        before = settings.leaves()[leaf].text(1)
-        settings.leaves()[leaf].setText(1, text)
-        assert settings.preset.currentData() == OWN
-        choose_preset(settings, "paper", qtbot)
-        assert settings.config() == preset("paper")
-        choose_preset(settings, OWN, qtbot)
-        assert settings.leaves()[leaf].text(1) == text and settings.preset.currentData() == OWN
-        settings.leaves()[leaf].setText(1, before)
-        assert settings.preset.currentData() == "default"
-    settings.show_config(preset("fast"))  # of another run
-    assert settings.preset.currentData() == "fast" and settings.preset.findData(OWN) < 0
-
-
-def test_a_preset_is_chosen_in_spite_of_a_bad_field(widget: TrainFromFolder, qtbot: "QtBot") -> None:
-    settings = widget.settings
-    settings.mpp_lr.setText("quick")
-    choose_preset(settings, "paper", qtbot)
-    assert "'quick'" in settings.problem and settings.mpp_lr.text() == "quick"
-    settings.mpp_lr.setText("2.0")
-    assert settings.config() == preset("paper")
-
-
-def test_presets_are_explained_and_the_wheel_passes_them_by(widget: TrainFromFolder, qtbot: "QtBot") -> None:
-    box = widget.settings.preset
-    for name, summary in SUMMARIES.items():
-        assert f"{name}: {summary}" in box.toolTip()
-        assert summary in box.itemData(box.findData(name), Qt.ItemDataRole.ToolTipRole)
-    at = QPointF(5, 5)
-    event = QWheelEvent(
-        at, at, QPoint(), QPoint(0, -120), Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier,
-        Qt.ScrollPhase.NoScrollPhase, False,
-    )  # fmt: skip
-    QCoreApplication.sendEvent(box, event)
-    assert not event.isAccepted() and box.currentData() == "default"
-    widget.settings.set_locked(locked=True)
-    assert not box.isEnabled()
-
-
-def choose_preset(settings: SettingsBox, name: str, qtbot: "QtBot") -> None:
-    """Choose a preset by the keyboard: up to the first, then down to it."""
-    box = settings.preset
-    qtbot.keyClick(box, Qt.Key.Key_Home)
-    for _ in range(box.findData(name)):
-        qtbot.keyClick(box, Qt.Key.Key_Down)
-    assert box.currentData() == name
 
 
 @pytest.mark.long
