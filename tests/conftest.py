@@ -67,6 +67,15 @@ def tiny_run(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @pytest.fixture
+def every_epoch_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training writes its checkpoint after every epoch, however short."""
+    from lrmil.training import checkpoint
+
+    monkeypatch.setattr(checkpoint, "INTERVAL", 0.0)
+    monkeypatch.setattr(checkpoint, "REST", 0.0)
+
+
+@pytest.fixture
 def slides(cohort: Path, tmp_path: Path) -> list[SlideSource]:
     """Three slides that may be changed."""
     sources = []

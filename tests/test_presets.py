@@ -1,11 +1,13 @@
 """Presets: each is a valid configuration, and the published method is in one word."""
 
+from dataclasses import replace
+
 import pytest
 
-from lrmil.configs import TrainConfig
+from lrmil.configs import TrainConfig, with_settings
 from lrmil.errors import ConfigError
 from lrmil.models.encoders.loading import load_encoder
-from lrmil.presets import PRESETS, SUMMARIES, preset
+from lrmil.presets import PARTS, PRESETS, SUMMARIES, find_preset, preset
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -37,3 +39,12 @@ def test_its_blocks_are_the_first_two_and_the_last_but_one(name: str, last_but_o
 def test_an_unknown_one_names_those_there_are() -> None:
     with pytest.raises(ConfigError, match=r"default.*fast.*paper"):
         preset("quick")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_each_is_found_whatever_the_data_and_the_machine(name: str) -> None:
+    assert {setting.split(".")[0] for setting in PRESETS[name]} <= set(PARTS)
+    config = replace(preset(name), encoder="resnet50", patch_size=64, folds=3, seed=5, threads=7)
+    assert find_preset(config) == name
+    for setting in ("stage1.fit.steps", "mil.fit.epochs", "stage2.k_max"):
+        assert find_preset(with_settings(config, {setting: 7})) is None

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Annotated
 
-from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic_core import ArgsKwargs
 
@@ -69,14 +69,6 @@ def merged(default: object, value: object) -> object:
     if not isinstance(default, Mapping):
         return value
     return {**default, **{name: merged(default.get(name), one) for name, one in value.items()}}
-
-
-def explain(error: ValidationError) -> str:
-    """Return what is wrong with each setting, by its dotted name."""
-    return "; ".join(
-        f"{'.'.join(map(str, problem['loc'])) or 'settings'}: {problem['msg']} (got {problem['input']!r})"
-        for problem in error.errors()
-    )
 
 
 def _onto_defaults(kind: type, given: Mapping[str, object]) -> dict[str, object]:

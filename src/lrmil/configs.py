@@ -16,9 +16,9 @@ from lrmil.config_groups import (
     NonNegative,
     PatchSize,
     Positive,
-    explain,
     merged,
 )
+from lrmil.config_problems import explain, hint
 from lrmil.errors import ConfigError
 
 HeadName = Literal["abmil", "mean", "max", "transmil", "dsmil", "clam_sb"]
@@ -224,7 +224,7 @@ def from_dict(values: dict[str, object]) -> TrainConfig:
     try:
         config = TypeAdapter(TrainConfig).validate_python(values)
     except ValidationError as error:
-        raise ConfigError(f"Expected valid settings. Got: {explain(error)}.") from error
+        raise ConfigError(f"Expected valid settings. Got: {explain(error, TrainConfig)}.") from error
     require_consistent(config)
     return config
 
@@ -254,7 +254,7 @@ def mil_from_dict(values: object) -> MILConfig:
     try:
         return TypeAdapter(MILConfig).validate_python(values)
     except ValidationError as error:
-        raise ConfigError(f"Expected valid MIL settings. Got: {explain(error)}.") from error
+        raise ConfigError(f"Expected valid MIL settings. Got: {explain(error, MILConfig)}.") from error
 
 
 def to_dict(config: TrainConfig) -> dict[str, object]:
@@ -286,7 +286,8 @@ def with_settings(config: TrainConfig, settings: dict[str, object]) -> TrainConf
         for part in groups:
             inner = group.get(part)
             if not isinstance(inner, dict):
-                raise ConfigError(f"Expected a setting of TrainConfig. Got {name!r}; there is no group {part!r}.")
+                near = hint(name, TrainConfig)
+                raise ConfigError(f"Expected a setting of TrainConfig. Got {name!r}; there is no group {part!r}{near}.")
             group = inner
         group[leaf] = merged(group.get(leaf), value)
     return from_dict(values)

@@ -1,5 +1,6 @@
 """Named sets of settings for a training run."""
 
+from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -26,15 +27,17 @@ PAPER: dict[str, object] = {
 }
 FAST: dict[str, object] = {"stage1.fit.steps": 500, "mil.seeds": 1, "stage2.inner_folds": 0}
 PRESETS = MappingProxyType({"default": MappingProxyType[str, object]({}), "paper": PAPER, "fast": FAST})
+PARTS = ("teacher", "stage1", "mil", "stage2")  # the settings and groups that presets are about
 SUMMARIES = MappingProxyType(
     {
-        "default": "the defaults",
+        "default": "the settings that measured best",
         "paper": "the method as published",
         "fast": "a first look: a short stage 1, one seed, evidence without inner folds",
     }
 )
 
 
+@cache
 def preset(name: str) -> "TrainConfig":
     """Return the settings of a preset.
 
@@ -53,3 +56,18 @@ def preset(name: str) -> "TrainConfig":
     if name not in PRESETS:
         raise ConfigError(f"Expected a preset of {names_of(PRESETS)}. Got {name!r}.")
     return with_settings(TrainConfig(), dict(PRESETS[name]))
+
+
+def find_preset(config: "TrainConfig") -> str | None:
+    """Return the name of the preset whose teacher, stages and MIL a configuration has; None if there is none.
+
+    Parameters
+    ----------
+    config
+        Settings; its encoders, patches, folds and the like may be any.
+    """
+    return next((name for name in PRESETS if _parts(preset(name)) == _parts(config)), None)
+
+
+def _parts(config: "TrainConfig") -> list[object]:
+    return [getattr(config, part) for part in PARTS]

@@ -66,6 +66,8 @@ def make_run(samples: Path) -> None:
     for name in OF_A_RUN:
         (samples / "run-1" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(Path("run", name), samples / "run-1" / name)
+    plan = samples / "run-1/plan.toml"  # it has absolute paths
+    plan.write_text(plan.read_text().replace(f"{Path.cwd()}/", ""))
     (samples / "report-1").mkdir()
     shutil.copyfile("run/report.json", samples / "report-1/report.json")
 

@@ -342,6 +342,46 @@ def test_a_slide_that_is_gone_or_another_is_said_in_its_place(run: Path, tmp_pat
     assert re.search(rf"No picture: [^:]*{other.slide_id}\.ome\.tif", page.text)
 
 
+@pytest.mark.parametrize("relative", [False, True])
+def test_slides_that_are_not_found_are_named_with_where_was_looked(
+    run: Path, tmp_path: Path, relative: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """On the terminal, not on the page: that one names no folder."""
+    place = tmp_path / "my place"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    change_plan(run, slides="in/slides" if relative else str(tmp_path / "my place/in/slides"))
+    page = write_report(run, examples=2).read_text(encoding="utf-8")
+    assert page.count("No picture:") == 2 and "my place" not in page
+    (record,) = caplog.records
+    assert str(place / "in/slides") in record.message and "demo-" in record.message
+    assert ("folder in which the run was trained" in record.message) == relative
+
+
+def test_a_relative_path_of_an_earlier_plan_is_relative_to_the_current_folder(
+    run: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(finished.parent / "cohort/slides", tmp_path / "in/slides")
+    change_plan(run, slides="in/slides", labels="labels.csv")
+    monkeypatch.chdir(tmp_path)
+    assert len(read_page(write_report(run, examples=1)).overlays()) == 3 and not caplog.records
+
+
+def test_the_target_of_a_linked_folder_is_not_told(run: Path, finished: Path, tmp_path: Path) -> None:
+    target = Path(shutil.copytree(finished.parent / "cohort/slides", tmp_path / "Dr Jane Doe/slides"))
+    (tmp_path / "link").symlink_to(target)
+    change_plan(run, slides=str(tmp_path / "link"))
+    for slide in target.iterdir():
+        slide.write_bytes(b"This is no slide.")
+    page = write_report(run, examples=2).read_text(encoding="utf-8")
+    assert page.count("No picture:") == 2 and ".ome.tif" in page and "Jane" not in page
+
+
+def change_plan(run: Path, **paths: str) -> None:
+    document = tomllib.loads((run / "plan.toml").read_text())
+    (run / "plan.toml").write_text(tomli_w.dumps({**document, **paths}))
+
+
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"plan\.toml"):
         write_report(tmp_path)

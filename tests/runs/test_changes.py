@@ -16,7 +16,7 @@ from lrmil.models.bundle import load_bundle
 from lrmil.reports.run_report import write_report
 from lrmil.runs.changes import changes_since, read_changes, read_previous_run, record_changes
 from lrmil.runs.log import parse_line
-from lrmil.runs.plan_file import read_classes, read_table_options, write_plan
+from lrmil.runs.plan_file import read_classes, read_plan, read_table_options, write_plan
 from lrmil.runs.train import train_steps
 from lrmil.runs.watch import read_status
 from lrmil.steps import Step
@@ -193,6 +193,26 @@ class TestMoved:
         assert (run / "model/mil.safetensors").read_bytes() == weights
         kept = [path for path in run.rglob("*") if path.is_file() and path.name != "plan.toml"]
         assert not [path for path in kept if str(tiny_run.folder).encode() in path.read_bytes()]
+
+    def test_a_relative_path_may_be_read_from_anywhere(
+        self, tiny_run: TinyRun, copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A run that was called with relative paths is the same, and its report has pictures wherever it is made."""
+        place = tmp_path / "my place"
+        shutil.copytree(tiny_run.slides, place / "in/slides")
+        shutil.copy(tiny_run.labels, place / "labels.csv")
+        (tmp_path / "other").mkdir()
+        run = copied.rename(place / "run")
+        pages = []
+        for slides, labels in ((place / "in/slides", place / "labels.csv"), ("in/../in/slides", "labels.csv")):
+            monkeypatch.chdir(place)
+            assert go_on(Path(slides), Path(labels), run) == []
+            config, its_slides, its_labels = read_plan(run)
+            monkeypatch.chdir(tmp_path / "other")
+            assert config == tiny_config() and Path(its_slides).samefile(place / "in/slides")
+            assert Path(its_labels) == place / "labels.csv" and Path(its_slides).is_absolute()
+            pages.append(write_report(run).read_bytes())
+        assert pages[0] == pages[1] and b"No picture" not in pages[0] and b"my place" not in pages[0]
 
 
 class TestOtherVersions:

@@ -104,6 +104,7 @@ def test_a_stop_is_taken_once_and_needs_a_folder(tmp_path: Path) -> None:
 
 
 class TestStopping:
+    @pytest.mark.usefixtures("every_epoch_saved")
     def test_a_run_stopped_in_every_stage_ends_as_an_unbroken_one(
         self, tiny_run: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

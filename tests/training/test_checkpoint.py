@@ -1,5 +1,6 @@
 """A checkpoint comes back as it was, and only whole, to its own training."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from lrmil.training.checkpoint import Checkpoint, Progress, read_checkpoint, save_checkpoint
+from lrmil.training import checkpoint
+from lrmil.training.checkpoint import (
+    INTERVAL,
+    REST,
+    Checkpoint,
+    CheckpointFile,
+    Progress,
+    read_checkpoint,
+    save_checkpoint,
+)
 
 KINDS = ("now", "best", "average")
 
@@ -73,3 +83,54 @@ def test_a_file_of_someone_else_is_kept(tmp_path: Path) -> None:
     save_checkpoint(path, "key", example(module()))
     assert read_checkpoint(path, "key", module(), kinds=KINDS) is not None
     assert sorted(one.read_text() for one in tmp_path.iterdir() if one != path) == ["a user's"]
+
+
+class Clock:
+    """Seconds that pass when a test says so, and while a checkpoint is written."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize("took", [0.0, 0.1, 0.9 * INTERVAL / REST, 3.0, 60.0])
+@pytest.mark.parametrize("epoch", [0.05, 3.0, 2 * INTERVAL])
+def test_writing_takes_a_small_share_of_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, took: float, epoch: float
+) -> None:
+    clock, written, key = Clock(), [], "key"
+
+    def write(*_: object) -> None:
+        written.append(clock.now)
+        clock.now += took
+
+    monkeypatch.setattr(checkpoint, "save_checkpoint", write)
+    file, saved = CheckpointFile(tmp_path / "a", key, clock=clock), example(module())
+    while len(written) < 10:
+        clock.now += epoch
+        file.save_if_due(saved)
+    between = [later - earlier - took for earlier, later in pairwise(written)]
+    pause = max(INTERVAL, REST * took)
+    assert min(between) >= pause - 1e-6
+    assert max(between) <= pause + epoch + 1e-6  # the first end of an epoch after it
+    assert INTERVAL - 1e-6 <= written[0] - 1000 <= INTERVAL + epoch
+    assert (len(written) - 1) * took <= (clock.now - 1000) / REST
+
+
+def test_at_a_stop_it_writes_what_it_has_not(tmp_path: Path) -> None:
+    clock, path = Clock(), tmp_path / "a.checkpoint.safetensors"
+    file, saved = CheckpointFile(path, "key", clock=clock), example(module())
+    file.save_at_stop(saved)  # before the first epoch has ended
+    file.save_if_due(saved)
+    assert not path.exists()
+    file.save_at_stop(saved)
+    assert read_checkpoint(path, "key", module(), kinds=KINDS) is not None
+    path.unlink()
+    clock.now += INTERVAL
+    file.save_if_due(saved)
+    assert path.exists()
+    path.unlink()
+    file.save_at_stop(saved)
+    assert not path.exists()

@@ -1,5 +1,7 @@
 """The training loop: the best epoch is kept, early stopping counts right, and a broken run ends as an unbroken one."""
 
+import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lrmil.configs import FitConfig
-from lrmil.errors import ConfigError
+from lrmil.errors import ConfigError, OutputError, OverwriteError
 from lrmil.steps import Step
+from lrmil.training import checkpoint
 from lrmil.training.loop import Budget, Fit, FitRun, fit_steps
 
 CPU = torch.device("cpu")
@@ -155,6 +158,7 @@ def test_parameters_that_need_no_gradient_stay(tmp_path: Path) -> None:
     assert torch.equal(after["0.weight"], before["0.weight"]) and not torch.equal(after["4.weight"], before["4.weight"])
 
 
+@pytest.mark.usefixtures("every_epoch_saved")
 @pytest.mark.parametrize("stopped", [1, 2, 3, 5])
 @pytest.mark.parametrize("further", [0, 2])
 @pytest.mark.parametrize(
@@ -187,6 +191,97 @@ def test_a_broken_run_ends_with_the_same_weights(
     assert fit.history == whole.history
 
 
+@pytest.mark.usefixtures("every_epoch_saved")
+@pytest.mark.parametrize("further", [1, 2, 4, 7])
+@pytest.mark.parametrize("saved", [0, 1, 3])
+@pytest.mark.parametrize("settings", [{}, {"ema": 0.9, "smoothing": 0.5}, {"selects": False, "ema": 0.9}], ids=str)
+def test_epochs_after_the_last_checkpoint_are_trained_again_to_the_same_end(
+    tmp_path: Path, saved: int, further: int, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that breaks between two epochs' ends, one or more after its last checkpoint, or without any."""
+    unbroken = network()
+    whole, epochs = run(fitting(unbroken, tmp_path / "unbroken", **settings), unbroken)
+
+    if saved == 0:
+        monkeypatch.setattr(checkpoint, "INTERVAL", math.inf)
+    steps = fitting(network(), tmp_path / "broken", **settings)
+    done = 0
+    while done < saved * (STEPS_PER_EPOCH + 1):  # each epoch has a Step of its own
+        if done == saved * (STEPS_PER_EPOCH + 1) - 1:
+            monkeypatch.setattr(checkpoint, "INTERVAL", math.inf)  # this write is the last
+        next(steps)
+        done += 1
+    for _ in range(further):
+        next(steps)
+    if further % (STEPS_PER_EPOCH + 1) == 0:  # an epoch's end, where a stop would save it: be killed instead
+        monkeypatch.setattr(checkpoint, "save_checkpoint", lambda *_: None)
+    steps.close()  # type: ignore[attr-defined]
+
+    monkeypatch.undo()
+    second = network(seed=9) if saved else network()
+    fit, rest = run(fitting(second, tmp_path / "broken", **settings), second)
+    assert len(rest) == 6 - saved
+    assert same(weights(second), weights(unbroken)) and same(rest[-1], epochs[-1])
+    assert fit.history == whole.history
+
+
+def saved_epochs(steps: Iterator[Step[Fit]], path: Path) -> Iterator[int]:
+    """The epoch of the checkpoint after each Step; 0 without one."""
+    for _ in steps:
+        if not path.exists():
+            yield 0
+            continue
+        with safe_open(path, framework="pt") as file:
+            yield json.loads(file.metadata()["state"])["epoch"]
+
+
+def test_short_epochs_are_not_saved_but_a_stop_at_their_end_is(tmp_path: Path) -> None:
+    path = tmp_path / "job.checkpoint.safetensors"
+    steps = fitting(network(), tmp_path)
+    for step in steps:
+        if step.metrics and step.metrics["epoch"] == 3:
+            break
+    assert not path.exists()
+    steps.close()  # type: ignore[attr-defined]
+    assert next(saved_epochs(iter([step]), path)) == 3
+    before = path.stat().st_mtime_ns
+    resumed = fitting(network(), tmp_path)
+    next(resumed)
+    resumed.close()  # type: ignore[attr-defined]  # in the middle of an epoch, which is no state to resume from
+    assert path.stat().st_mtime_ns == before and next(saved_epochs(iter([step]), path)) == 3
+
+
+@pytest.mark.usefixtures("every_epoch_saved")
+def test_without_an_interval_every_epoch_is_saved(tmp_path: Path) -> None:
+    found = list(saved_epochs(fitting(network(), tmp_path), tmp_path / "job.checkpoint.safetensors"))
+    assert found == [0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 6, 6]
+
+
+@pytest.mark.parametrize("error", [OutputError, OverwriteError])
+def test_a_full_disk_does_not_hinder_a_stop(
+    tmp_path: Path, error: type[Exception], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object) -> None:
+        raise error("the disk is full")
+
+    monkeypatch.setattr(checkpoint, "save_checkpoint", full)
+    steps = fitting(network(), tmp_path)
+    next(step for step in steps if step.metrics)
+    steps.close()  # type: ignore[attr-defined]
+    assert "trained again" in caplog.text and "the disk is full" in caplog.text
+
+
+@pytest.mark.usefixtures("every_epoch_saved")
+def test_a_full_disk_ends_a_training_that_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OutputError("the disk is full")
+
+    monkeypatch.setattr(checkpoint, "save_checkpoint", full)
+    with pytest.raises(OutputError, match="full"):
+        list(fitting(network(), tmp_path))
+
+
+@pytest.mark.usefixtures("every_epoch_saved")
 def test_the_best_epoch_survives_a_break(tmp_path: Path) -> None:
     values = [(0.1, 1.0), (0.9, 1.0), (0.2, 1.0), (0.3, 1.0), (0.4, 1.0), (0.5, 1.0)]
     module = network()
@@ -201,6 +296,7 @@ def test_the_best_epoch_survives_a_break(tmp_path: Path) -> None:
     assert same(weights(again), epochs[1])
 
 
+@pytest.mark.usefixtures("every_epoch_saved")
 def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
     module = network()
     run(fitting(module, tmp_path), module)
@@ -209,6 +305,7 @@ def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
     assert len(steps) == 1 and same(weights(again), weights(module))
 
 
+@pytest.mark.usefixtures("every_epoch_saved")
 def test_a_checkpoint_of_other_inputs_is_not_resumed(tmp_path: Path) -> None:
     module = network()
     _, epochs = run(fitting(module, tmp_path, epochs=2), module)
@@ -217,6 +314,7 @@ def test_a_checkpoint_of_other_inputs_is_not_resumed(tmp_path: Path) -> None:
     assert len(anew) == 2 and same(anew[0], epochs[0])
 
 
+@pytest.mark.usefixtures("every_epoch_saved")
 @pytest.mark.parametrize("damage", ["half", "empty", "text", "no state"])
 def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
     reference, again = network(), network()
@@ -245,6 +343,7 @@ def test_randomness_comes_from_the_seed_alone_and_is_given_back(tmp_path: Path) 
     assert same(weights(one), weights(other)) and not same(weights(one), weights(third))
 
 
+@pytest.mark.usefixtures("every_epoch_saved")
 def test_a_checkpoint_is_safetensors_and_nothing_else(tmp_path: Path) -> None:
     module = network()
     run(fitting(module, tmp_path, epochs=1), module)
@@ -367,6 +466,7 @@ def test_no_epochs_leave_a_module_that_is_averaged_as_it_was(tmp_path: Path) -> 
         assert same(weights(module), before)
 
 
+@pytest.mark.usefixtures("every_epoch_saved")
 def test_a_checkpoint_without_the_average_is_not_resumed_with_one(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -94,6 +94,7 @@ class TestTraining:
         assert still["distilled"] == still["start"] == far["start"]  # type: ignore[index]
         assert far["distilled"]["r2"] > far["start"]["r2"] + 0.1  # type: ignore[index]
 
+    @pytest.mark.usefixtures("every_epoch_saved")
     def test_a_broken_training_ends_with_the_same_weights(self, pairs: list[PairedSlide], tmp_path: Path) -> None:
         """The averaged weights, the smoothed losses and the draws go on, though what was read is read again."""
         config = replace(CONFIG, fit=replace(FIT, ema=0.9))

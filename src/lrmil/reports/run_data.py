@@ -1,6 +1,7 @@
 """Collect the content of a run's report from the run's folder."""
 
 import datetime
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
@@ -105,7 +106,7 @@ def gather(run: Path) -> Report:
     task, stage1 = task_in(figures), find_stage1(figures)
     results = _results(run, config, task)
     folds = read_splits(run / "splits.csv")
-    hidden = (PurePath(slides), PurePath(labels).parent, run.resolve(), Path.home())
+    hidden = hidden_folders(run, slides, labels)
     agreement = {arm: [result.agreement[arm] for result in results] for arm in ARMS[1:]}
     return Report(
         format=FORMAT,
@@ -135,6 +136,21 @@ def gather(run: Path) -> Report:
         environment=environment,
         bundle_sha256=hashing.sha256_file(run / "model/bundle.json"),
     )
+
+
+def hidden_folders(run: Path, slides: str, labels: str) -> tuple[PurePath, ...]:
+    """Return the folders that a page about a run must not name.
+
+    Parameters
+    ----------
+    run
+        Run folder.
+    slides, labels
+        Paths in its plan.
+    """
+    planned = (PurePath(slides), PurePath(labels).parent)
+    targets = (PurePath(os.path.realpath(folder)) for folder in planned)  # slides are found under these names
+    return (*planned, *targets, run.resolve(), Path.home())
 
 
 def read_json(path: Path) -> Any:

@@ -1,15 +1,16 @@
 """Write the report of a run: RUN/report.html, one self-contained page, and RUN/report.json with the same figures."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import jinja2
 import numpy as np
 from markupsafe import Markup
 
 from lrmil.configs import Teacher
-from lrmil.errors import ConfigError, FormatError, LrmilError
+from lrmil.errors import ConfigError, FormatError, LrmilError, names_of
 from lrmil.features.store import read_card, read_index
 from lrmil.io import atomic
 from lrmil.io.documents import require_no_links
@@ -21,7 +22,7 @@ from lrmil.raster import Raster
 from lrmil.reports.figures import RocLine, colour_bar, loss_svg, roc_svg, slide_pictures
 from lrmil.reports.more_figures import more_figures
 from lrmil.reports.page import environment
-from lrmil.reports.run_data import Report, SlideResult, gather, read_json
+from lrmil.reports.run_data import Report, SlideResult, gather, hidden_folders, read_json
 from lrmil.runs.arms import ARM_NAMES, STAGE_NAMES, encoded_of, features_of
 from lrmil.runs.fold_outputs import SlideOutput, read_outputs
 from lrmil.runs.plan_file import read_plan, settings_hashes
@@ -29,6 +30,8 @@ from lrmil.slides.search import find_named
 from lrmil.tasks.choice import kind_in, task_in
 from lrmil.tasks.classification import Classification
 from lrmil.tasks.task import Task
+
+log = logging.getLogger(__name__)
 
 # Errors that documents cause which were edited by hand.
 DAMAGED = (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError, OSError, jinja2.TemplateError)
@@ -185,7 +188,10 @@ def _model_settings(run: Path) -> object:
 
 def _pictures(run: Path, examples: Sequence[SlideResult]) -> dict[str, dict[str, str] | str]:
     config, slides, labels = read_plan(run)
+    hidden = hidden_folders(run, slides, labels)
     paths = find_named(Path(slides), [result.slide_id for result in examples])
+    if gone := [result.slide_id for result in examples if result.slide_id not in paths]:
+        log.warning(_not_found(gone, Path(slides)))
     outputs = {fold: read_outputs(run / fold) for fold in {result.fold for result in examples}}
     pictures: dict[str, dict[str, str] | str] = {}
     for result in examples:
@@ -199,8 +205,16 @@ def _pictures(run: Path, examples: Sequence[SlideResult]) -> dict[str, dict[str,
                 path, maps, mpp=card.slide_mpp, fingerprint=card.slide_fingerprint
             )
         except LrmilError as error:
-            pictures[result.slide_id] = str(redact_paths(str(error), (PurePath(slides), PurePath(labels).parent)))
+            pictures[result.slide_id] = str(redact_paths(str(error), hidden))
     return pictures
+
+
+def _not_found(slide_ids: Sequence[str], slides: Path) -> str:
+    """Return which slides have no picture, where they were looked for, and what to do."""
+    remedy = "If they were moved, run lrmil train again with their new path; finished work is kept."
+    if not slides.is_absolute():
+        remedy = f"The plan of the run says only '{slides}': run this in the folder in which the run was trained."
+    return f"The report has no pictures of {names_of(slide_ids)}, which are not in {slides.absolute()}. {remedy}"
 
 
 def _maps(

@@ -41,7 +41,7 @@ def write_plan(
     config
         Settings.
     slides, labels
-        Paths of the slides and of the labels table.
+        Absolute paths of the slides and of the labels table.
     options
         How the labels table is read.
     task
@@ -61,7 +61,7 @@ def write_plan(
 
 
 def read_plan(folder: Path) -> tuple[TrainConfig, str, str]:
-    """Read the settings of a run, and the paths of its slides and labels table.
+    """Read the settings of a run, and the paths of its slides and labels table, which are relative in earlier plans.
 
     Raises
     ------

@@ -159,15 +159,15 @@ def train_steps(
     CohortError, ConfigError, EncoderError, FormatError, OverwriteError, RunError, Stopped
         As `train`.
     """
-    out, config = Path(out), config or TrainConfig()
+    slides, labels, out, config = Path(slides).absolute(), Path(labels).absolute(), Path(out), config or TrainConfig()
     require_consistent(config)
     torch_device = pick_device(device)
-    report = validate_cohort(Path(slides), Path(labels), folds=config.folds, options=options)
+    report = validate_cohort(slides, labels, folds=config.folds, options=options)
     if not report.ok or report.cohort is None:
         raise CohortError(report.explain())
     if not config.patch_size:
         config = dataclasses.replace(config, patch_size=default_size(config.encoder, pretrained=config.pretrained))
-    read = (Path(labels), *inputs, local_encoder(config.encoder), local_encoder(config.student_encoder))
+    read = (labels, *inputs, local_encoder(config.encoder), local_encoder(config.student_encoder))
     sources = [SlideSource(slide.slide_id, slide.path) for slide in report.cohort.slides]
     Inputs(sources, read).require_clear([out, *(out / name for name in WRITTEN)])
     atomic.make_folder(out)
@@ -185,7 +185,7 @@ def train_steps(
             _run(work),
             out / LOG,
             plan=hashing.sha256_file(out / "plan.toml"),
-            hidden=(Path(slides), Path(labels).parent, out.resolve(), Path.home()),
+            hidden=(slides, labels.parent, out.resolve(), Path.home()),
             asked_to_stop=lambda: stop_requested(out),
         )
 

@@ -3,7 +3,8 @@
 import json
 import logging
 import math
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from lrmil.errors import OutputError, OverwriteError
 from lrmil.io import atomic
 from lrmil.io.ownership import is_checkpoint, is_free
 from lrmil.io.plain_files import is_plain
@@ -22,6 +24,8 @@ from lrmil.io.untrusted import read_header
 log = logging.getLogger(__name__)
 
 Weights = dict[str, Tensor]
+INTERVAL = 10.0  # seconds from the end of one write to the next, at least: an epoch can be shorter than a write
+REST = 20.0  # and this many times what the write took, at least, so that writing takes less than 5 % of the time
 
 
 @dataclass(slots=True)
@@ -44,6 +48,45 @@ class Checkpoint(NamedTuple):
     """The weights by what they are: "now", "best" and, where they are averaged, "average"."""
     moments: Mapping[int, Weights]
     """The optimiser's moments by the number of the parameter."""
+
+
+class CheckpointFile:
+    """The checkpoint of a training in progress, which is written now and then.
+
+    Parameters
+    ----------
+    path
+        The file.
+    key
+        Hash of all inputs of the training.
+    clock
+        Seconds that only rise.
+    """
+
+    def __init__(self, path: Path, key: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._path, self._key, self._clock = path, key, clock
+        self._due = clock() + INTERVAL
+        self._saved = True
+
+    def save_if_due(self, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint, as `save_checkpoint` does, unless the last write or the start was a moment ago."""
+        self._saved = self._clock() >= self._due
+        if self._saved:
+            self._save(checkpoint)
+
+    def save_at_stop(self, checkpoint: Checkpoint) -> None:
+        """Write what `save_if_due` did not write last; a full disk does not hinder the stop."""
+        if not self._saved:
+            try:
+                self._save(checkpoint)
+            except (OutputError, OverwriteError) as error:
+                log.warning("The last epochs will be trained again: %s", error)
+
+    def _save(self, checkpoint: Checkpoint) -> None:
+        begin = self._clock()
+        save_checkpoint(self._path, self._key, checkpoint)
+        end = self._clock()
+        self._due = end + max(INTERVAL, REST * (end - begin))
 
 
 def save_checkpoint(path: Path, key: str, checkpoint: Checkpoint) -> None:

@@ -1,8 +1,8 @@
 """The one training loop: warm-up and cosine, mixed precision, clipping, averaged weights, early stopping, resume.
 
-On a CPU a run that was killed ends with the same weights as an uninterrupted one, since the randomness of each epoch
-and step depends only on the seed and its number. An epoch is what lies between two validations: a pass over the slides
-at the slide level, a number of optimisation steps in stage 1.
+On a CPU a run that was killed ends with the same weights as an uninterrupted one, wherever its last checkpoint is,
+since the randomness of each epoch and step depends only on the seed and its number. An epoch is what lies between two
+validations: a pass over the slides at the slide level, a number of optimisation steps in stage 1.
 """
 
 import math
@@ -19,7 +19,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from lrmil.configs import OptimiserConfig
 from lrmil.errors import ConfigError
 from lrmil.steps import Job, Step, job_text
-from lrmil.training.checkpoint import Checkpoint, Progress, Weights, read_checkpoint, save_checkpoint
+from lrmil.training.checkpoint import Checkpoint, CheckpointFile, Progress, Weights, read_checkpoint
 
 EpochLosses = Callable[[int, torch.Generator], Iterator[dict[str, Tensor]]]
 Validate = Callable[[], dict[str, float]]
@@ -43,7 +43,8 @@ class FitRun:
     seed
         With the number of the epoch, it determines all randomness.
     checkpoint
-        File to resume from and to update. The caller deletes it when the final weights are written.
+        File to resume from and to update now and then (`CheckpointFile`). The caller deletes it when the final weights
+        are written.
     key
         Hash of all inputs; a checkpoint with another key is ignored.
     device
@@ -117,7 +118,11 @@ def fit_steps(
     while training.goes_on:
         generator = torch.Generator().manual_seed(run.seed * 100_003 + training.state.epoch)
         means = yield from training.fit_epoch(epoch_losses(training.state.epoch, generator))
-        yield training.end_epoch(means, validate, smoothing)
+        try:
+            yield training.end_epoch(means, validate, smoothing)
+        except GeneratorExit:
+            training.stop()
+            raise
     yield training.end()
 
 
@@ -128,7 +133,7 @@ class _Training:
         self, job: Job, module: nn.Module, run: FitRun, config: OptimiserConfig, budget: Budget, *, selects: bool
     ) -> None:
         self.job, self.module, self.run, self.config, self.budget = job, module, run, config, budget
-        self.selects = selects
+        self.selects, self.file = selects, CheckpointFile(run.checkpoint, run.key)
         self.parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         self.optimiser = torch.optim.AdamW(self.parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
         self.average: AveragedModel | None = None
@@ -191,7 +196,7 @@ class _Training:
         self.state.step += 1
 
     def end_epoch(self, means: dict[str, float], validate: Validate | None, smoothing: float) -> Step[Fit]:
-        """Validate, keep the weights if this epoch is the best, and save the checkpoint."""
+        """Validate, keep the weights if this epoch is the best, and save the checkpoint if it is due."""
         state = self.state
         state.epoch += 1
         metrics = {f"train_{name}": value for name, value in means.items()}
@@ -205,8 +210,12 @@ class _Training:
             metrics |= {f"val_{name}": value for name, value in scores.items()}
         metrics |= {"epoch": float(state.epoch), "step": float(state.step)}
         state.history.append(metrics)
-        save_checkpoint(self.run.checkpoint, self.run.key, self._checkpoint())
+        self.file.save_if_due(self._checkpoint())
         return self._report(metrics)
+
+    def stop(self) -> None:
+        """Save the epoch that has just ended."""
+        self.file.save_at_stop(self._checkpoint())
 
     @contextmanager
     def _averaged_weights(self) -> Iterator[None]:

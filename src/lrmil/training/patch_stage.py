@@ -156,7 +156,7 @@ def _augmented(
 
 
 def _start_student(encoder: Encoder, data: PairedPatches, run: FitRun, config: Stage1Config) -> Student:
-    """Make the student on its device: seeded maps of the blocks, the map of the embedding, the scales of the targets."""
+    """Make the student on its device: maps of the blocks, the map of the embedding, and the scales of the targets."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
         student = _make_student(encoder, data.example, config)

@@ -1,4 +1,4 @@
-"""The linear map P with which stage 1 begins: what the frozen start already says of the HR targets, by ridge regression.
+"""The linear map P with which stage 1 begins: what the frozen start says of the HR targets, by ridge regression.
 
 From a random or an identical map, hundreds of steps would go into what a linear regression finds at once, and the
 embedding would leave that of the start for it.

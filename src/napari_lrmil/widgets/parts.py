@@ -6,7 +6,15 @@ from weakref import WeakMethod
 
 from qtpy.compat import isalive
 from qtpy.QtCore import QSize, Qt, QTimer
-from qtpy.QtGui import QShowEvent
+from qtpy.QtGui import (
+    QClipboard,
+    QContextMenuEvent,
+    QGuiApplication,
+    QKeyEvent,
+    QKeySequence,
+    QMouseEvent,
+    QShowEvent,
+)
 from qtpy.QtWidgets import (
     QDockWidget,
     QFrame,
@@ -14,6 +22,7 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QMainWindow,
+    QMenu,
     QScrollArea,
     QSizePolicy,
     QVBoxLayout,
@@ -21,6 +30,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_lrmil.session.viewers import session_of
+from napari_lrmil.widgets.breaks import breakable, whole
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -181,14 +191,64 @@ def titled(title: str, *parts: QWidget) -> QGroupBox:
 
 
 class Text(QLabel):
-    """A text that can be copied, and wraps instead of widening its dock."""
+    """A text that can be copied, and wraps instead of widening its dock, also within long names."""
 
     def __init__(self, text: str = "", parent: QWidget | None = None) -> None:
-        super().__init__(text, parent)
+        super().__init__("", parent)
         self.setWordWrap(True)
         self.setTextFormat(Qt.TextFormat.PlainText)
         self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        self.setText(text)
+
+    def text(self) -> str:
+        """Return the text as it was set, without the breaks in long names."""
+        return whole(super().text())
+
+    def setText(self, text: str | None) -> None:
+        """Set the text."""
+        super().setText(breakable(text or ""))
+        self.setAccessibleName(text or "")
+
+    def copy(self, to: QClipboard.Mode = QClipboard.Mode.Clipboard) -> None:
+        """Copy what is selected as it was set: a path with invisible characters would not be found."""
+        clipboard = QGuiApplication.clipboard()
+        if clipboard is not None and self.hasSelectedText():
+            clipboard.setText(whole(self.selectedText()), to)
+
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:
+        """Copy without the breaks; Qt calls this, and the next two."""
+        if event is not None and event.matches(QKeySequence.StandardKey.Copy):
+            self.copy()
+        else:
+            super().keyPressEvent(event)
+
+    def mouseReleaseEvent(self, event: QMouseEvent | None) -> None:
+        """Hand what is selected to the middle button, on systems that have that."""
+        super().mouseReleaseEvent(event)
+        clipboard = QGuiApplication.clipboard()
+        if clipboard is not None and clipboard.supportsSelection():
+            self.copy(QClipboard.Mode.Selection)
+
+    def contextMenuEvent(self, event: QContextMenuEvent | None) -> None:
+        """Offer to copy."""
+        if event is not None:
+            self.menu().popup(event.globalPos())
+
+    def menu(self) -> QMenu:
+        """Make the menu of the right button."""
+        menu = QMenu(self)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        entries = (("Copy", self.copy, self.hasSelectedText()), ("Select All", self.select_all, bool(self.text())))
+        for title, slot, enabled in entries:
+            if (action := menu.addAction(title)) is not None:
+                action.triggered.connect(lambda _checked, slot=slot: slot())
+                action.setEnabled(enabled)
+        return menu
+
+    def select_all(self) -> None:
+        """Select the whole text."""
+        self.setSelection(0, len(super().text()))
 
     def minimumSizeHint(self) -> QSize:
         """Return a small width, so that a long word, such as a path, does not widen the dock."""

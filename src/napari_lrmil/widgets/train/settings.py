@@ -28,8 +28,10 @@ from lrmil.configs import TrainConfig, to_dict, with_settings
 from lrmil.errors import ConfigError
 from lrmil.geometry import resolution_ratio
 from lrmil.io.settings import parse_value
+from lrmil.presets import PARTS, find_preset, preset
 from lrmil.slides.resolution import parse_mpp
 from napari_lrmil.widgets.device_box import DeviceBox
+from napari_lrmil.widgets.train.preset_box import OWN, PresetBox
 
 ENCODERS = ("mobilenetv2_100", "resnet50", "vit_small_patch16_224", "mobilenetv3_small_050")
 TIPS = {
@@ -52,6 +54,7 @@ class SettingsBox(QWidget):
     def __init__(self, preferred_device: str = "auto", parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.problem = ""
+        self.preset, self._own = PresetBox(), dict[str, str]()
         self.encoder = QComboBox()
         self.encoder.setEditable(True)
         self.encoder.addItems(ENCODERS)
@@ -102,7 +105,7 @@ class SettingsBox(QWidget):
             "folds": self.folds.value(),
             "seed": self.seed.value(),
         }
-        settings |= {name: parse_value(item.text(1)) for name, item in self.leaves().items()}
+        settings |= _values(self.leaves())
         config = with_settings(TrainConfig(), settings)
         if not config.encoder:
             raise ConfigError("No encoder is chosen. Choose one, such as mobilenetv2_100.")
@@ -119,6 +122,8 @@ class SettingsBox(QWidget):
         self.folds.setValue(config.folds)
         self.seed.setValue(config.seed)
         self.tree.clear()
+        self._own = {}
+        self.preset.forget_own()
         _grow(self.tree.invisibleRootItem(), TrainConfig, to_dict(config), "")
         self.tree.expandToDepth(0)
         for blocker in blockers:
@@ -127,7 +132,7 @@ class SettingsBox(QWidget):
 
     def set_locked(self, *, locked: bool) -> None:
         """Lock or unlock the settings; they can always be read."""
-        for field in (*(getattr(self, name) for name in TIPS), self.browse, self.device):
+        for field in (*(getattr(self, name) for name in TIPS), self.browse, self.device, self.preset):
             field.setEnabled(not locked)
         triggers = QAbstractItemView.EditTrigger
         self.tree.setEditTriggers(
@@ -144,6 +149,7 @@ class SettingsBox(QWidget):
         encoder.addWidget(self.browse)
         form = QFormLayout()
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+        form.addRow("Preset", self.preset)
         form.addRow(_label("Encoder", "encoder"), encoder)
         for text, name in (
             ("HR, um/px", "mpp_hr"),
@@ -160,6 +166,7 @@ class SettingsBox(QWidget):
         return form
 
     def _listen(self) -> None:
+        self.preset.chosen.connect(self._put_preset)
         self.encoder.currentTextChanged.connect(self._check)
         for text in (self.mpp_hr, self.mpp_lr):
             text.textChanged.connect(self._check)
@@ -174,7 +181,30 @@ class SettingsBox(QWidget):
             self.problem = ""
         except ConfigError as error:
             self.problem = str(error)
+        self._show_preset()
         self.changed.emit()
+
+    def _put_preset(self, name: str) -> None:
+        """Fill in what presets are about; the other settings stay."""
+        blocker = QSignalBlocker(self.tree)
+        texts = self._own if name == OWN else _texts(to_dict(preset(name)))
+        for leaf, item in self._preset_leaves().items():
+            item.setText(1, texts[leaf])
+        blocker.unblock()
+        self._check()
+
+    def _show_preset(self) -> None:
+        leaves = self._preset_leaves()
+        try:
+            name = find_preset(with_settings(TrainConfig(), _values(leaves))) or OWN
+        except ConfigError:
+            name = OWN
+        if name == OWN:
+            self._own = {leaf: item.text(1) for leaf, item in leaves.items()}
+        self.preset.show_name(name)
+
+    def _preset_leaves(self) -> dict[str, QTreeWidgetItem]:
+        return {name: item for name, item in self.leaves().items() if name.split(".")[0] in PARTS}
 
     def _ask_for_encoder(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Folder of an encoder")
@@ -203,6 +233,18 @@ def _grow(parent: QTreeWidgetItem | None, kind: Any, values: Mapping[str, object
         else:
             item.setData(0, NAME, full)
             item.setFlags(item.flags() | Qt.ItemFlag.ItemIsEditable)
+
+
+def _values(leaves: Mapping[str, QTreeWidgetItem]) -> dict[str, object]:
+    return {name: parse_value(item.text(1)) for name, item in leaves.items()}
+
+
+def _texts(values: Mapping[str, object], prefix: str = "") -> dict[str, str]:
+    """Return the text of each setting by its dotted name."""
+    texts: dict[str, str] = {}
+    for name, value in values.items():
+        texts |= _texts(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": _text(value)}
+    return texts
 
 
 def _description(kind: Any, name: str) -> str:

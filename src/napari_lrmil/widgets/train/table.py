@@ -6,6 +6,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QSizePolicy, QTableWidget, QTableWidgetItem, QWidget
 
+from napari_lrmil.widgets.breaks import breakable, whole
+
 MAX_HEIGHT = 240  # px; more rows scroll
 
 
@@ -27,7 +29,9 @@ class Table(QTableWidget):
     def texts(self) -> list[list[str]]:
         """The texts of all rows."""
         columns = range(self.columnCount())
-        return [[item.text() if (item := self.item(row, column)) else "" for column in columns] for row in self._rows]
+        return [
+            [whole(item.text()) if (item := self.item(row, column)) else "" for column in columns] for row in self._rows
+        ]
 
     def fill(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Show rows of texts; cells beyond the header are ignored."""
@@ -36,13 +40,13 @@ class Table(QTableWidget):
         self.setRowCount(len(rows))
         self.setHorizontalHeaderLabels(list(header))
         for column, name in enumerate(header):
+            stretched = name in self._stretched
             if (names := self.horizontalHeader()) is not None:
-                stretched = name in self._stretched
                 mode = QHeaderView.ResizeMode.Stretch if stretched else QHeaderView.ResizeMode.ResizeToContents
                 names.setSectionResizeMode(column, mode)
             for row, cells in enumerate(rows):
                 if column < len(cells):
-                    item = QTableWidgetItem(cells[column])
+                    item = QTableWidgetItem(breakable(cells[column]) if stretched else cells[column])
                     item.setToolTip(cells[column])
                     item.setTextAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
                     self.setItem(row, column, item)
