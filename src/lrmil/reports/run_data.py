@@ -213,7 +213,8 @@ def _remarks(figures: Mapping[str, Any], task: Task) -> list[str]:
         remarks.append(
             "The student is below the baseline: in this run, distillation made the low-resolution model worse."
         )
-    remarks += [f"In {fold}, {faded(evidence)}." for fold, evidence in _evidence(figures).items() if not evidence.used]
+    poor = {fold: found for fold, found in _evidence(figures).items() if not found.used and found.teacher is not None}
+    remarks += [f"In {fold}, {faded(evidence)}." for fold, evidence in poor.items()]
     return remarks + task.remarks([figures[arm] for arm in ARMS])
 
 
