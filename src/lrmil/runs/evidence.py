@@ -55,7 +55,7 @@ def make_evidence(task: FoldTask) -> Iterator[Step[Never]]:
         yield Step((task.fold.name, JOB), 0, message=inner.reason)
     outputs, evidence = yield from _gather(task, inner, needed=needed)
     if not evidence.used:
-        count = len(outputs)
+        count = len(outputs) * (len(COMPARED) if inner.held_out else 1)
         yield Step((task.fold.name, JOB), count, count, "slides", message=faded(evidence))
     with committing(task.folder / "evidence", inputs) as temporary:
         tensors = [tensors_of(slide_id, output) for slide_id, output in outputs.items()]

@@ -98,7 +98,9 @@ def choose_head(task: FoldTask) -> Generator[Step[Never], None, FoldTask]:
         choice = yield from _compare(task, inner)
         with committing(task.folder / NAME, inputs) as temporary:
             atomic.write_json(temporary / CHOICE, choice.to_dict())
-        yield Step((task.fold.name, NAME), 1, 1, message=f"the head is {choice.head}; {reason_of(choice)}")
+        count = len(candidates) * len(COMPARED) * len(task.fold.train + task.fold.val)
+        message = f"the head is {choice.head}; {reason_of(choice)}"
+        yield Step((task.fold.name, NAME), count, count, "slides", message=message)
     return with_chosen_head(task)
 
 
