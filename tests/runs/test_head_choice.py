@@ -129,20 +129,6 @@ def test_no_test_slide_has_a_say(tmp_path: Path) -> None:
     assert not list(choose_head(again)) and read_choice(task.folder) == before
 
 
-def test_progress_never_goes_back(tmp_path: Path) -> None:
-    seen: dict[tuple[str, ...], tuple[int, int | None]] = {}
-    order = []
-    for step in through_stage_2(make_fold(tmp_path, few_patches, **BRIEF)):
-        if step.job not in seen:
-            order.append(step.job[1])
-        done, total = seen.get(step.job, (0, step.total))
-        if step.job[1] in ("inner folds", "head", "evidence"):
-            assert done <= step.done <= (step.total or step.done) and step.total == total
-        seen[step.job] = step.done, step.total
-    assert order == ["inner folds", "head", "teacher", "evidence", "lr_student"]
-    assert all(done == total for done, total in seen.values())
-
-
 def test_what_is_current_is_kept_and_a_change_chooses_again(tmp_path: Path) -> None:
     task = make_fold(tmp_path, few_patches, **BRIEF)
     list(through_stage_2(task))
