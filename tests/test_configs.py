@@ -38,7 +38,7 @@ configs = st.fixed_dictionaries(
         "stage1.standardised": st.booleans(),
         "stage1.layers": st.lists(st.integers(-1, 40), max_size=4, unique=True).map(tuple),
         "stage1.fit.learning_rate": positive,
-        "mil.head": st.sampled_from(["abmil", "mean", "max", "transmil", "dsmil", "clam_sb"]),
+        "mil.head": st.sampled_from(["abmil", "mean", "max", "transmil", "dsmil", "clam_sb", "auto"]),
         "mil.dropout": st.floats(0, 0.99),
         "stage1.fit.steps": st.integers(0, 10**6),
         "mil.fit.epochs": st.integers(1, 10**6),

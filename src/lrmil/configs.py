@@ -1,7 +1,7 @@
 """Settings of a training run: frozen and validated; unknown names raise."""
 
 from dataclasses import asdict
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -22,6 +22,8 @@ from lrmil.config_problems import explain, hint
 from lrmil.errors import ConfigError
 
 HeadName = Literal["abmil", "mean", "max", "transmil", "dsmil", "clam_sb"]
+AUTO: Final = "auto"
+HeadSetting = Literal[HeadName, "auto"]
 Teacher = Literal["region", "patch"]
 
 
@@ -109,8 +111,8 @@ class Stage1Config(Group):
 class MILConfig(Group):
     """The MIL that teacher, baseline and student share (method.md section 6)."""
 
-    head: HeadName = "abmil"
-    """Head of the MIL; each is a file in lrmil/models/heads."""
+    head: HeadSetting = "abmil"
+    """Head of the MIL, a file in lrmil/models/heads; "auto" chooses abmil, mean or max in each fold, on inner folds."""
     gated: bool = True
     """Gated attention; false is plain attention. Of abmil and clam_sb."""
     hidden_dim: Count = 128

@@ -46,6 +46,7 @@ RUN = (
     *("changes.json", "steps.jsonl", "stop", "run.lock", "model", "settings.toml", "train.log", "earlier-1", "shared"),
     *("fold-0/teacher", "fold-0/outputs", "fold-0/teacher.checkpoint.safetensors", "shared/lr/demo-000.zarr"),
     *("shared/regions/demo-000.zarr", "fold-0/teacher.inner-0"),
+    *("fold-0/head", "fold-0/teacher.mean.inner-0", "fold-0/lr_undistilled.max.inner-1.checkpoint.safetensors"),
     *("shared/hr/.lrmil.lock", "final", "fold-0/notes.txt", "model/README.md", "fold-0/lr_encoder/notes.txt"),
 )
 DEMO = ("model.lock", ".making-bread", "synthetic-positive.json", "synthetic-positive.ome.tif", "demo-model-1")

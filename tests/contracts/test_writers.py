@@ -18,6 +18,7 @@ ALLOWED = {
     "runs/folds.py": {"write_json"},  # likewise
     "runs/evidence.py": {"write_json"},  # likewise
     "runs/linear_heads.py": {"write_json"},  # likewise
+    "runs/head_choice.py": {"write_json"},  # likewise
     "runs/stages.py": {"write_json"},  # likewise
     "runs/fold_outputs.py": {"write_json"},  # likewise
     "patches/mask_files.py": {"remove", "rename"},  # a copy that is there twice, and putting a mask aside

@@ -103,6 +103,8 @@ def test_every_head_is_loaded_alone_and_with_members(tmp_path: Path, head: HeadN
         {"head": "unheard of"},
         {"head": ["abmil"]},
         {"head": "ensemble"},
+        {"head": "auto"},
+        {"head": "ensemble", "members": {"head": "auto", "count": 2}},
         {"members": {"head": "abmil", "count": 2}},
         {"head": "ensemble", "members": {"head": "unheard of", "count": 2}},
         {"head": "ensemble", "members": {"head": "abmil", "count": 10**9}},
@@ -111,8 +113,32 @@ def test_every_head_is_loaded_alone_and_with_members(tmp_path: Path, head: HeadN
 )
 def test_an_unknown_head_is_refused_by_its_name(model: Path, change: dict[str, object]) -> None:
     rewrite(model, lambda document: document.update(change))
-    with pytest.raises(FormatError, match="MIL head"):
+    for read in (load_bundle, read_model_card):
+        with pytest.raises(FormatError, match="MIL head"):
+            read(model)
+
+
+def test_a_head_that_is_to_be_chosen_is_no_models(model: Path, tmp_path: Path) -> None:
+    bundle = load_bundle(model)
+    with pytest.raises(FormatError, match=r'MIL head.*"auto"'):
+        save_bundle(tmp_path / "unresolved", replace(bundle, mil_config=replace(bundle.mil_config, head="auto")))
+    assert not (tmp_path / "unresolved").exists()
+    rewrite(model, lambda document: document["mil"].update(head="auto"))  # type: ignore[attr-defined]
+    with pytest.raises(FormatError, match=r'MIL head.*"auto"'):
         load_bundle(model)
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+@pytest.mark.parametrize("head", HEADS)
+def test_the_card_has_the_head(tmp_path: Path, head: HeadName, seeds: int) -> None:
+    single = tiny_bundle()
+    config = replace(single.mil_config, head=head, projection_dim=8)
+    bundle = replace(single, mil=make_mil(single.encoder.dim, 2, config, seeds=seeds).eval(), mil_config=config)
+    save_bundle(tmp_path / "model", bundle)
+    card = read_model_card(tmp_path / "model")
+    assert card.head == load_bundle(tmp_path / "model").card.head == bundle.card.head
+    stated = (card.head.head, None) if card.head.members is None else (card.head.members.head, card.head.members.count)
+    assert stated == ((head, None) if seeds == 1 else (head, 3))
 
 
 def test_the_folder_holds_json_and_safetensors(saved: Path) -> None:

@@ -1,15 +1,19 @@
 """What a model's maker wrote is shown as it is; what is missing or strange is said, and stops nothing."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lrmil.models.card import ModelCard
+from lrmil.models.heads.choice import HeadKind, Members
 from lrmil.reports.model_facts import model_facts
 from lrmil.tasks.classification import Classification
 
 FIGURES = {"auroc": 0.91249, "auroc_ci": [0.85, 0.97], "balanced_accuracy": 0.84, "n_slides": 40, "n_cases": 31}
 TRAINING = {
+    "head": {"head": "mean", "inner_folds": 4, "losses": {"mean": {"hr_teacher": 0.5}}},
     "slides": 120,
     "cases": 98,
     "date": "2026-01-02",
@@ -61,6 +65,19 @@ def test_what_stage_1_reached_is_said() -> None:
     assert model_facts(card({}, {"stage1": {"distilled": match}}))["Stage 1"] == "not recorded"
 
 
+def test_the_head_is_said_and_why_a_training_chose_it() -> None:
+    assert model_facts(card({}, {}))["MIL head"] == "abmil"
+    ensemble = HeadKind(head="ensemble", members=Members(head="mean", count=5))
+    losses = {head: {"hr_teacher": loss, "lr_undistilled": loss} for head, loss in (("abmil", 0.5), ("mean", 0.25))}
+    training = {"head": {"head": "mean", "inner_folds": 4, "reason": "", "losses": losses}}
+    facts = model_facts(replace(card(training, {}), head=ensemble))
+    assert facts["MIL head"] == "mean, 5 members; loss on slides of 4 inner folds: abmil 0.500, mean 0.250"
+    without = {"head": {"head": "abmil", "reason": "inner_folds is 0"}}
+    assert model_facts(card(without, {}))["MIL head"] == "abmil; nothing was compared: inner_folds is 0"
+    for strange in (3, "mean", {"head": "auto"}, {"head": "mean", "losses": {"mean": {}}}):
+        assert model_facts(card({"head": strange}, {}))["MIL head"] == "abmil"
+
+
 def test_folders_are_cut_off() -> None:
     facts = model_facts(card({"remark": "made from /home/someone/cohort"}, {}))
     assert facts["Remark"] == "made from cohort"
@@ -71,6 +88,7 @@ def test_an_empty_card_makes_nothing_up() -> None:
     assert list(facts) == [
         "Classes",
         "Reads",
+        "MIL head",
         "Trained on",
         *(name for name in facts if "Test" in name),
         "Stage 1",

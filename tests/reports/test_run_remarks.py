@@ -31,7 +31,7 @@ def figures(heads: dict[str, float | None], own: float = 0.8) -> dict[str, objec
 def test_an_arm_below_its_linear_head_is_told(heads: dict[str, float | None], parts: list[str]) -> None:
     remarks = remarks_on(figures(heads), TASK, head="abmil")
     assert len(remarks) == len(parts) and all(part in remark for part, remark in zip(parts, remarks, strict=True))
-    assert all(remark.startswith("In AUROC, ") and "try mil.head = mean" in remark for remark in remarks)
+    assert all(remark.startswith("In AUROC, ") and "Try mil.head = auto" in remark for remark in remarks)
 
 
 def test_three_arms_are_listed() -> None:

@@ -3,68 +3,36 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
-from lrmil.cohorts.splits import Fold
-from lrmil.configs import TrainConfig, with_settings
 from lrmil.errors import FormatError
 from lrmil.features.store import read_features
 from lrmil.io.ownership import is_artefact
-from lrmil.models.encoders.loading import Encoder
 from lrmil.models.heads.head import predict_bag
-from lrmil.patches.plan import PatchPlan
-from lrmil.runs.arms import features_of
 from lrmil.runs.evidence import make_evidence
 from lrmil.runs.fold_outputs import EVIDENCE, Evidence, load_mil, read_evidence, read_teacher_outputs
 from lrmil.runs.fold_task import FoldTask
 from lrmil.runs.fold_training import train_on_labels, train_slide_stage
-from lrmil.tasks.classification import Classification
-from support.bags import CPU
-from support.runs import stamp_of, write_bag
+from support.folds import make_fold
+from support.runs import stamp_of
 
-SETTINGS: dict[str, object] = {"mil.hidden_dim": 8, "mil.seeds": 2, "mil.fit.epochs": 15, "mil.fit.learning_rate": 0.02}
 NO_TEACHER: dict[str, object] = {f"stage2.lambda_{name}": 0.0 for name in ("bag", "soft", "hard")}
 CLEAR, NOISE = 6.0, 0.0
 
 
 def make_task(run: Path, *, teacher: float, baseline: float, cases: int = 8, **settings: object) -> FoldTask:
-    """A fold of two classes, a third of the cases with two slides; how clear they are to the teacher and at LR."""
-    changed = {name.replace("__", "."): value for name, value in settings.items()}
-    config = with_settings(TrainConfig(), {**SETTINGS, **changed})
-    case_of = {
-        f"s{number}{part}": f"p{number}" for number in range(2 * cases) for part in "ab"[: 1 + (number % 3 == 0)]
-    }
-    labels = {slide_id: int(case[1:]) % 2 for slide_id, case in case_of.items()}
-    for place, (slide_id, label) in enumerate(labels.items()):
-        rng = np.random.default_rng(place)
-        index = np.argwhere(np.ones((3, 3), bool))
-        for arm, size in (("hr_teacher", teacher), ("lr_undistilled", baseline), ("lr_student", baseline)):
-            values = rng.normal(size=(9, 5))
-            values[:4, 0] += size * label
-            write_bag(features_of(run, "fold-0", slide_id, arm, teacher="region"), index, values)
-    tested = {f"p{number}" for number in range(4)}
-    validated = {f"p{number}" for number in range(4, 6)}
-    parts = [
-        tuple(i for i in case_of if (case_of[i] in tested, case_of[i] in validated) == where)
-        for where in ((False, False), (False, True), (True, False))
-    ]
-    return FoldTask(
-        run=run,
-        fold=Fold("fold-0", *parts),
-        sources={},
-        labels=labels,
-        cases=case_of,
-        strata={slide_id: f"class {label}" for slide_id, label in labels.items()},
-        predicts=Classification(("class 0", "class 1")),
-        student_start=cast(Encoder, None),
-        plan=PatchPlan(mpp=2.0, size=64, children=4, min_tissue=0.25, min_tissue_hr=0.25, max_failed=0.2),
-        config=config,
-        device=CPU,
-    )
+    """A fold whose classes differ in some patches; how clear they are to the teacher and at LR."""
+
+    def values(rng: np.random.Generator, label: int, arm: str) -> NDArray[np.float64]:
+        bag = rng.normal(size=(9, 5))
+        bag[:4, 0] += (teacher if arm == "hr_teacher" else baseline) * label
+        return bag
+
+    return make_fold(run, values, cases=cases, **settings)
 
 
 def run_until_stage_2(task: FoldTask) -> list[str]:

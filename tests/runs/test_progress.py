@@ -40,6 +40,8 @@ def passed_over(name: str, time: float) -> list[LogLine]:
     [
         (("LR features",), "LR features of the frozen encoder"),
         (("fold-2", "teacher"), "fold-2: HR teacher"),
+        (("fold-2", "inner folds"), "fold-2: MILs of the inner folds"),
+        (("fold-2", "head"), "fold-2: choice of the MIL head"),
         (("fold-2", "stage 1"), "fold-2: stage 1, patch distillation"),
         (("fold-2", "LR features"), "fold-2: LR features of the distilled encoder"),
         (("final", "lr_student"), "final: stage 2, slide distillation"),

@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lrmil.cli import main
 from lrmil.cohorts.cohort import validate_cohort
 from lrmil.cohorts.splits import read_splits
+from lrmil.configs import HeadName
 from lrmil.errors import CohortError
 from lrmil.features.store import read_card
 from lrmil.io import hashing
@@ -21,10 +23,14 @@ from lrmil.io.settings import write_toml
 from lrmil.models.bundle import load_bundle
 from lrmil.models.encoders.loading import encoder_hash
 from lrmil.prediction.inference import predict
+from lrmil.reports.run_report import write_report
+from lrmil.runs import head_choice
 from lrmil.runs.arms import ARMS
 from lrmil.runs.fold_outputs import Evidence, read_evidence, read_outputs, read_teacher_outputs
+from lrmil.runs.head_choice import read_choice
 from lrmil.runs.plan_file import read_plan
 from lrmil.runs.train import Run, train, train_steps
+from support.pages import read_page
 from support.paths import TESTS
 from support.runs import PATCH_TEACHER, TinyRun, stamp_of, tiny_config
 
@@ -302,6 +308,44 @@ class TestCrossValidation:
         assert bundle.training["slides"] == len(final.train)
         state = (crossed.folder / "final/lr_student/mil.safetensors").read_bytes()
         assert (crossed.model / "mil.safetensors").read_bytes() == state
+
+
+@pytest.mark.parametrize("head", ["abmil", "mean", "max"])
+def test_a_run_that_chooses_its_head(
+    tiny_run: TinyRun, copied: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], head: HeadName
+) -> None:
+    """With the paper's teacher, whose attention weighs stage 1, and every head in turn the only candidate."""
+    monkeypatch.setattr(head_choice, "CANDIDATES", (head,))
+    settings = {"mil__head": "auto", "stage2__inner_folds": 2, "stage2__warm_start": True, "stage1__lambda_keep": 0.0}
+    run = go_on(tiny_run, copied, **settings, **PATCH_TEACHER)
+    (fold,) = read_splits(copied / "splits.csv")
+    chosen = read_choice(copied / "fold-0")
+    assert (chosen.head, chosen.inner_folds) == (head, 2) and list(chosen.losses) == [head]
+    assert run.metrics["head"] == {"fold-0": chosen.to_dict()}
+    own = set(fold.train) | set(fold.val)
+    assert slides_in(copied / "fold-0/head") == own and not own & set(fold.test)
+
+    bundle = load_bundle(run.model)
+    document = json.loads((run.model / "bundle.json").read_text())
+    assert bundle.mil_config.head == document["mil"]["head"] == head
+    assert (
+        document["training"]["head"] == chosen.to_dict() and document["training"]["settings"]["mil"]["head"] == "auto"
+    )
+    result = predict(tiny_run.slides / f"{fold.test[0]}.ome.tif", bundle, "cpu")
+    output = read_outputs(copied / "fold-0")["lr_student"][fold.test[0]]
+    assert list(result.probabilities.values()) == pytest.approx(output.values.tolist(), abs=1e-5)
+    assert main(["card", str(run.model)]) == 0
+    loss = f"{chosen.means[head]:.3f}"
+    (said,) = [line for line in capsys.readouterr().out.splitlines() if "MIL head" in line]
+    assert f"{head}, 2 members" in said and loss in said
+
+    page = read_page(write_report(copied, examples=1))
+    (row,) = [row for row in page.rows if row[:2] == ["fold-0", head]]
+    assert row[2:4] == [loss, "2"] and len(page.overlays()) == 3
+    made = stamps(copied), weights(copied), stamp_of(copied / "fold-0/head/artefact.json")
+    again = go_on(tiny_run, copied, **settings, **PATCH_TEACHER)
+    assert made == (stamps(copied), weights(copied), stamp_of(copied / "fold-0/head/artefact.json"))
+    assert again.metrics == run.metrics
 
 
 def test_a_table_with_errors_is_refused_before_anything_is_written(tiny_run: TinyRun, tmp_path: Path) -> None:

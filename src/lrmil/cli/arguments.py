@@ -189,5 +189,5 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     text = "side of a patch in pixels (default: the encoder's own; 256 if it takes any)"
     parser.add_argument("--patch-size", type=count, help=text)
     parser.add_argument("--seed", type=int, help="seed for everything random (default: 0)")
-    text = "change any setting, such as mil.dropout=0.1; may be repeated"
+    text = "change any setting, such as mil.dropout=0.1 or mil.head=auto; may be repeated"
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help=text)

@@ -7,9 +7,10 @@ import tomllib
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from lrmil.config_groups import MAX_INNER_FOLDS
+from lrmil.configs import HeadName
 from lrmil.errors import FormatError
 from lrmil.io.plain_files import MAX_TEXT, read_bytes, read_text
 from lrmil.io.safe_csv import plain_cell
@@ -23,10 +24,42 @@ FOLD = re.compile(r"fold-\w[\w.-]*|final")
 SPLIT_COLUMNS = ("fold", "slide_id", "case_id", "label", "part")
 PARTS = ("train", "val", "test")
 FOLDERS = ("shared", "shared/hr", "shared/lr", "shared/regions", "shared/start", "model", "model/encoder")
+FIRST_HEAD, *OTHER_HEADS = get_args(HeadName)
+
+
+def inner_name(mil: str, head: str, number: int) -> str:
+    """Return the name of the folder of a MIL of an inner fold; that of the first head does not state its head.
+
+    Parameters
+    ----------
+    mil
+        Name of the folder of the MIL that was trained on all slides.
+    head
+        Name of the head.
+    number
+        Number of the inner fold, from 0.
+    """
+    return f"{mil}.inner-{number}" if head == FIRST_HEAD else f"{mil}.{head}.inner-{number}"
+
+
 INNER_FOLDERS = tuple(
-    f"{name}.inner-{number}" for name in ("teacher", "lr_undistilled") for number in range(MAX_INNER_FOLDS)
+    inner_name(mil, head, number)
+    for mil in ("teacher", "lr_undistilled")
+    for head in (FIRST_HEAD, *OTHER_HEADS)
+    for number in range(MAX_INNER_FOLDS)
 )
-FOLD_FOLDERS = ("teacher", "evidence", "lr_encoder", "lr", "lr_student", "lr_undistilled", "outputs", *INNER_FOLDERS)
+ARTEFACTS = (
+    "head",
+    "teacher",
+    "evidence",
+    "lr_encoder",
+    "lr_student",
+    "lr_undistilled",
+    "outputs",
+    "linear_heads",
+    *INNER_FOLDERS,
+)
+FOLD_FOLDERS = (*ARTEFACTS, "lr")
 
 
 def read_toml_document(path: Path) -> dict[str, Any]:

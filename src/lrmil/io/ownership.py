@@ -51,7 +51,7 @@ PROBLEM = {"slide_id", "row", "column", "severity", "message", "hint"}
 IN_ZARR = re.compile(r"zarr\.json|(0|index|features|layers(/-?\d+)?)(/(zarr\.json|c(/\d+){0,2}))?|(0|index|features)")
 IN_BUNDLE = re.compile(r"bundle\.json|mil\.safetensors|encoder(/config\.json|/model\.safetensors)?")
 IN_ARTEFACT = re.compile(
-    r"(artefact|evidence|fidelity|head|history|probabilities)\.json|(mil|encoder|evidence|outputs)\.safetensors"
+    r"(artefact|choice|evidence|fidelity|head|history|probabilities)\.json|(mil|encoder|evidence|outputs)\.safetensors"
 )
 
 

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from lrmil.configs import MILConfig, mil_from_dict
+from lrmil.configs import AUTO, MILConfig, mil_from_dict
 from lrmil.errors import FormatError
 from lrmil.io import atomic, hashing, untrusted
 from lrmil.io.ownership import is_bundle_alone
@@ -26,7 +26,7 @@ from lrmil.io.untrusted import TensorSpec
 from lrmil.models.card import FORMAT, MAX_DOCUMENT, WEIGHTS, ModelCard, read_document, read_model_card
 from lrmil.models.encoders.contract import contract_of, resume_contract
 from lrmil.models.encoders.loading import Encoder, EncoderSpec, build_encoder
-from lrmil.models.heads.choice import FIRST, kind_in, kind_of, make_stated
+from lrmil.models.heads.choice import FIRST, HeadKind, kind_in, kind_of, make_stated
 from lrmil.models.heads.head import MILHead
 from lrmil.tasks.task import Task
 
@@ -87,6 +87,11 @@ class Bundle:
         return self.task.names
 
     @property
+    def head(self) -> HeadKind:
+        """Kind of the MIL's head."""
+        return kind_in(kind_of(self.mil))
+
+    @property
     def card(self) -> ModelCard:
         """The model's description, without its weights."""
         return ModelCard(**{field.name: getattr(self, field.name) for field in fields(ModelCard)})
@@ -109,6 +114,7 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
     FormatError
         If the bundle has values that `load_bundle` would reject.
     """
+    _require_named(folder, bundle.mil_config)
     with atomic.replacing(folder, is_bundle_alone) as temporary:
         (temporary / "encoder").mkdir(parents=True)
         atomic.write_json(temporary / "encoder/config.json", asdict(bundle.encoder.spec))
@@ -157,20 +163,20 @@ def load_bundle(folder: str | Path) -> Bundle:
     try:
         hashes = dict(document["sha256"])
         min_tissue, max_failed = (_fraction(folder, name, document[name]) for name in ("min_tissue", "max_failed"))
-        kind = kind_in(document)
         mil_config = mil_from_dict(document["mil"])
+        _require_named(folder, mil_config)
         encoder_file, mil_file = (untrusted.file_in(folder, name) for name in WEIGHTS[1:])
         spec = _read_spec(folder, card.patch_size, hashes)
         dim = _require_header(encoder_file, lambda: build_encoder(spec)).dim
-        _require_header(mil_file, lambda: make_stated(dim, card.task.outputs, mil_config, kind))
+        _require_header(mil_file, lambda: make_stated(dim, card.task.outputs, mil_config, card.head))
         for name in WEIGHTS[1:]:  # their sizes are as expected now, so hashing is bounded
             _require_hash(folder, name, hashing.sha256_file(folder / name), hashes)
         encoder = _load(encoder_file, lambda: build_encoder(spec))
         if breach := resume_contract(encoder, card.contract):
             raise FormatError(f"The encoder in {folder} has its original weights, but {breach}, or train again.")
-        mil = _load(mil_file, lambda: make_stated(dim, card.task.outputs, mil_config, kind))
+        mil = _load(mil_file, lambda: make_stated(dim, card.task.outputs, mil_config, card.head))
         return Bundle(
-            **{field.name: getattr(card, field.name) for field in fields(ModelCard)},
+            **{field.name: getattr(card, field.name) for field in fields(ModelCard) if field.name != "head"},
             min_tissue=min_tissue,
             max_failed=max_failed,
             encoder=encoder,
@@ -181,6 +187,14 @@ def load_bundle(folder: str | Path) -> Bundle:
         if isinstance(error, FormatError):
             raise
         raise FormatError(f"The model folder {folder} is incomplete or damaged: {error}") from error
+
+
+def _require_named(folder: Path, config: MILConfig) -> None:
+    if config.head == AUTO:
+        raise FormatError(
+            f'Expected the name of a MIL head in the model folder {folder}. Got "{AUTO}", which a training resolves; '
+            "train the model again."
+        )
 
 
 def _fraction(folder: Path, name: str, value: object) -> float:

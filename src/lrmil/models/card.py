@@ -9,6 +9,7 @@ from lrmil.errors import FormatError
 from lrmil.io import untrusted
 from lrmil.io.plain_files import read_bytes
 from lrmil.models.encoders.contract import read_contract
+from lrmil.models.heads.choice import HeadKind, kind_in
 from lrmil.slides.resolution import ASKED_MPP
 from lrmil.tasks.choice import task_in
 from lrmil.tasks.task import Task
@@ -22,7 +23,7 @@ MAX_LICENSE = 20_000
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """Description of a model; the attributes are those of `Bundle`."""
+    """Description of a model; the attributes are those of `Bundle`. `head` is the kind of the MIL's head."""
 
     task: Task
     mpp: float
@@ -33,6 +34,7 @@ class ModelCard:
     sha256: str
     terms: dict[str, object] = field(default_factory=dict)
     contract: dict[str, object] | None = None
+    head: HeadKind = field(default_factory=HeadKind)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -67,7 +69,7 @@ def read_document(folder: Path) -> tuple[dict[str, Any], ModelCard]:
     document, sha256 = _parsed(folder)
     if document.get("format") != FORMAT:
         raise FormatError(f"Expected the format {FORMAT} in {folder}. Got {document.get('format')!r}; update lrmil.")
-    task = _task_of(folder, document)
+    task, head = _task_of(folder, document), kind_in(document)
     try:
         card = ModelCard(
             task=task,
@@ -79,6 +81,7 @@ def read_document(folder: Path) -> tuple[dict[str, Any], ModelCard]:
             sha256=sha256,
             terms=dict(document.get("terms", {})),
             contract=document.get("encoder"),
+            head=head,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise FormatError(f"The model folder {folder} is incomplete or damaged: {error!r}") from error

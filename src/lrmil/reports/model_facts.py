@@ -1,10 +1,12 @@
 """Describe a model by its card for a person to read; missing facts are reported as not recorded."""
 
+from lrmil.errors import FormatError
 from lrmil.io.redaction import redact_paths
 from lrmil.models.card import ModelCard
 from lrmil.models.encoders.terms import describe_terms, permissions, read_terms
 from lrmil.runs.arms import ARM_NAMES
 from lrmil.runs.differences import difference_sentence, find_differences
+from lrmil.runs.head_choice import NAME, choices_in, reason_of
 from lrmil.runs.stage1_figures import find_stage1, shortfall
 from lrmil.tasks.task import Task
 
@@ -24,6 +26,7 @@ def model_facts(card: ModelCard) -> dict[str, str]:
     facts = {
         card.task.wording.names: ", ".join(card.task.names),
         "Reads": f"{card.patch_size} px patches at {card.mpp:g} um/px",
+        "MIL head": _head(card),
         **_training(card.training),
         **{f"Test, {name}": _arm(card.metrics.get(arm), card.task) for arm, name in ARM_NAMES.items()},
         **_differences(card),
@@ -52,6 +55,17 @@ def _differences(card: ModelCard) -> dict[str, str]:
     title = card.task.figures[card.task.score_name]
     found = [difference_sentence(title, arm, one) for arm, one in find_differences(card.metrics).items()]
     return {"Test, difference": " ".join(found)} if found else {}
+
+
+def _head(card: ModelCard) -> str:
+    """Name the head, and say why if a training chose it."""
+    members = card.head.members
+    name = f"{members.head}, {members.count} members" if members else card.head.head
+    try:
+        (choice,) = choices_in({NAME: {"": card.training[NAME]}}).values()
+    except (FormatError, KeyError):
+        return name
+    return f"{name}; {reason_of(choice)}"
 
 
 def _stage1(metrics: dict[str, object]) -> dict[str, str]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from lrmil.configs import HeadName
+from lrmil.configs import AUTO, HeadSetting
 from lrmil.errors import FormatError
 from lrmil.runs.arms import ARMS
 from lrmil.runs.differences import find_differences
@@ -19,7 +19,7 @@ SHOWN_DIGITS = 3
 MIN_LEAD = 0.01  # AUROC: a share of a smaller lead of the teacher means nothing
 
 
-def remarks_on(figures: Mapping[str, Any], task: Task, *, head: HeadName) -> list[str]:
+def remarks_on(figures: Mapping[str, Any], task: Task, *, head: HeadSetting) -> list[str]:
     """Return sentences that a reader must not overlook.
 
     Parameters
@@ -52,7 +52,8 @@ def remarks_on(figures: Mapping[str, Any], task: Task, *, head: HeadName) -> lis
             + undecided * _is_undecided(figures)
         )
     remarks += _below_linear_heads(figures, task, head)
-    remarks += [f"In {fold}, {faded(evidence)}." for fold, evidence in _evidence(figures).items() if not evidence.used]
+    poor = {fold: found for fold, found in _evidence(figures).items() if not found.used and found.teacher is not None}
+    remarks += [f"In {fold}, {faded(evidence)}." for fold, evidence in poor.items()]
     return remarks + task.remarks([figures[arm] for arm in ARMS])
 
 
@@ -86,14 +87,14 @@ def _is_undecided(figures: Mapping[str, Any]) -> bool:
     return found is not None and found.interval is not None and found.interval[1] >= 0
 
 
-def _below_linear_heads(figures: Mapping[str, Any], task: Task, head: HeadName) -> list[str]:
+def _below_linear_heads(figures: Mapping[str, Any], task: Task, head: HeadSetting) -> list[str]:
     found = [
         f"of the {name} ({figures[arm][task.score_name]:.3f} against {linear:.3f})"
         for arm, name in SHORT_NAMES.items()
         if (linear := below_linear_head(figures, arm, task.score_name)) is not None
     ]
     arms = f"{', '.join(found[:-1])} and {found[-1]}" if len(found) > 1 else "".join(found)
-    advice = "" if head == "mean" else " With few patches a slide, try mil.head = mean."
+    advice = "" if head in ("mean", AUTO) else f" Try mil.head = {AUTO}, which chooses the head on inner folds."
     remark = (
         f"In {task.figures[task.score_name]}, the MIL {arms} is below a linear model on the mean of the same "
         f"embeddings: in this run the simpler model is the better one.{advice}"

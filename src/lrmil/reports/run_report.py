@@ -25,6 +25,7 @@ from lrmil.reports.page import environment
 from lrmil.reports.run_data import Report, SlideResult, gather, hidden_folders, read_json
 from lrmil.runs.arms import ARM_NAMES, STAGE_NAMES, encoded_of, features_of
 from lrmil.runs.fold_outputs import SlideOutput, read_outputs
+from lrmil.runs.head_choice import choices_in
 from lrmil.runs.plan_file import read_plan, settings_hashes
 from lrmil.slides.search import find_named
 from lrmil.tasks.choice import kind_in, task_in
@@ -134,6 +135,7 @@ def render(report: Report, examples: Sequence[SlideResult], pictures: Mapping[st
         examples=examples,
         pictures=pictures,
         colour_bar=colour_bar(),
+        heads=choices_in(report.figures),
         roc=[Markup(curve) for curve in curves],  # SVG in which matplotlib escaped the names
         losses=Markup(loss_svg(stages)),
     )

@@ -12,7 +12,7 @@ import torch
 
 from lrmil.errors import FormatError, OverwriteError
 from lrmil.io import atomic
-from lrmil.io.documents import INNER_FOLDERS
+from lrmil.io.documents import ARTEFACTS
 from lrmil.io.ownership import (
     Ours,
     is_artefact,
@@ -48,16 +48,6 @@ OTHERS: dict[str, Ours] = {
     "changes.json": is_changes,
     "steps.jsonl": is_log,
 }
-ARTEFACTS = (
-    "teacher",
-    "evidence",
-    "lr_encoder",
-    "lr_student",
-    "lr_undistilled",
-    "outputs",
-    "linear_heads",
-    *INNER_FOLDERS,
-)
 FOLD = re.compile(r"fold-\d+|final")
 EARLIER = re.compile(r"earlier-([1-9]\d*)")
 MODEL = "model"

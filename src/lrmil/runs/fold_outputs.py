@@ -47,13 +47,13 @@ class Evidence:
     inner_folds: int = 0
     """Number of inner folds; with 0, the outputs are those of the teacher on its own training slides."""
     reason: str = ""
-    """Why there are fewer inner folds than asked for."""
+    """Why there are fewer inner folds than asked for, or none."""
     teacher: float | None = None
     """Score of the teacher on the slides of inner folds that it was not trained on; None where it is not defined."""
     baseline: float | None = None
     """The same of the undistilled baseline."""
     used: bool = True
-    """False if the teacher is below the baseline: stage 2 then learns from labels alone."""
+    """False if the teacher is below the baseline, or has no weight: stage 2 then learns from labels alone."""
 
     def to_dict(self) -> dict[str, object]:
         """Return it JSON-ready."""

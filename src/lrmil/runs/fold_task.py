@@ -2,15 +2,16 @@
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 
 from lrmil.cohorts.inner_folds import count_cases
 from lrmil.cohorts.splits import Fold
-from lrmil.configs import TrainConfig
+from lrmil.configs import AUTO, HeadName, TrainConfig
+from lrmil.errors import ConfigError
 from lrmil.io import hashing
 from lrmil.io.tensors import load_into, load_tensors
 from lrmil.models.encoders.loading import Encoder
@@ -115,6 +116,24 @@ class FoldTask:
     def mil(self, arm: str) -> Path:
         """Return the folder of an arm's MIL."""
         return mil_folder(self.run, self.fold.name, arm)
+
+    @property
+    def head(self) -> HeadName:
+        """The MIL head that the settings name.
+
+        Raises
+        ------
+        ConfigError
+            If they leave it to be chosen, and `lrmil.runs.head_choice.choose_head` has not.
+        """
+        head = self.config.mil.head
+        if head == AUTO:
+            raise ConfigError(f'Expected a MIL head in the settings of {self.fold.name}. Got "{AUTO}"; choose one.')
+        return head
+
+    def with_head(self, head: HeadName) -> Self:
+        """Return the fold with a MIL head in its settings."""
+        return replace(self, config=replace(self.config, mil=replace(self.config.mil, head=head)))
 
     def seed(self, purpose: str) -> int:
         """Return the seed for one purpose in this fold."""

@@ -3,7 +3,7 @@
 The inputs of each name its slides. No test slide of the fold is among them.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,9 +13,11 @@ from torch import Tensor, nn
 
 from lrmil.configs import MILConfig, Stage2Config
 from lrmil.features.store import read_card
+from lrmil.io.documents import inner_name
 from lrmil.io.tensors import load_tensors, save_tensors
 from lrmil.models.encoders.loading import encoder_hash
 from lrmil.models.heads.head import MILHead
+from lrmil.runs.arms import ARM_NAMES
 from lrmil.runs.artefacts import key_of
 from lrmil.runs.fold_outputs import WEIGHTS, read_evidence, read_teacher_outputs, save_mil
 from lrmil.runs.fold_task import FoldTask
@@ -26,9 +28,10 @@ from lrmil.training.bags import Bag, student_bag
 from lrmil.training.loop import Fit, FitRun
 from lrmil.training.pairs import PairedSlide
 from lrmil.training.patch_stage import Student, train_student
-from lrmil.training.slide_stage import train_mil
+from lrmil.training.slide_stage import budget_of, train_mil
 
 T = TypeVar("T")
+INNER_JOB = "inner folds"
 INNER_SEEDS = 3  # members of an ensemble of an inner fold; each slide has the outputs of one ensemble alone
 
 
@@ -50,7 +53,7 @@ def train_on_labels(task: FoldTask, arm: str) -> Iterator[Step[Never]]:
     yield from _train_mil(task, _arm_mil(task, arm), partial(_labelled_bag, task, arm))
 
 
-def train_inner(task: FoldTask, arm: str, number: int, held_out: Sequence[str]) -> Iterator[Step[Never]]:
+def train_inner(task: FoldTask, arm: str, number: int, held_out: Sequence[str]) -> Generator[Step[Never], None, None]:
     """Train the MIL of an arm on the slides that an inner fold does not hold out, from labels alone.
 
     Parameters
@@ -72,12 +75,24 @@ def train_inner(task: FoldTask, arm: str, number: int, held_out: Sequence[str]) 
     seeds = min(task.config.mil.seeds, INNER_SEEDS)
     mil = _MIL(
         inner_folder(task, arm, number).name,
-        f"inner {task.mil(arm).name} {number + 1}",
-        train=tuple(sorted({*task.fold.train, *task.fold.val} - {*held_out})),
+        INNER_JOB,
+        train=_left(task, held_out),
         config=replace(task.config.mil, seeds=seeds),
         seed=task.seed(f"mil inner {number}"),
+        about=f"{ARM_NAMES[arm]} of inner fold {number + 1}, head {task.head}: ",
     )
     yield from _train_mil(task, mil, partial(_labelled_bag, task, arm))
+
+
+def inner_steps(task: FoldTask, held_out: Sequence[str]) -> int:
+    """Return the number of optimisation steps of `train_inner`.
+
+    Parameters
+    ----------
+    task, held_out
+        As there.
+    """
+    return budget_of(task.config.mil, len(_left(task, held_out))).steps
 
 
 def inner_folder(task: FoldTask, arm: str, number: int) -> Path:
@@ -88,7 +103,12 @@ def inner_folder(task: FoldTask, arm: str, number: int) -> Path:
     task, arm, number
         As there.
     """
-    return task.folder / f"{task.mil(arm).name}.inner-{number}"
+    return task.folder / inner_name(task.mil(arm).name, task.head, number)
+
+
+def _left(task: FoldTask, held_out: Sequence[str]) -> tuple[str, ...]:
+    """Return the training and validation slides that an inner fold does not hold out."""
+    return tuple(sorted({*task.fold.train, *task.fold.val} - {*held_out}))
 
 
 def train_slide_stage(task: FoldTask) -> Iterator[Step[Never]]:
@@ -159,6 +179,8 @@ class _MIL:
     seed: int
     val: tuple[str, ...] = ()
     """Slides that select the epoch; if there are none, the MIL is trained for all epochs."""
+    about: str = ""
+    """Which MIL of its job it is, at the beginning of a sentence; "" if the job has one alone."""
 
 
 def _arm_mil(task: FoldTask, arm: str) -> _MIL:
@@ -195,7 +217,7 @@ def _train_mil(
 
     def fit(run: FitRun) -> Iterator[Step[Fit]]:
         how = f"the epoch is selected on {len(mil.val)} validation slides" if mil.val else "for all epochs"
-        yield Step(job, 0, message=f"trained on {len(mil.train)} slides; {how}")
+        yield Step(job, 0, message=f"{mil.about}trained on {len(mil.train)} slides; {how}")
         train, val = ([bags[slide_id] for slide_id in part] for part in (mil.train, mil.val))
         yield from train_mil(job, train, val, run, task=task.predicts, config=mil.config, stage2=stage2, start=start)
 

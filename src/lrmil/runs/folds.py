@@ -9,17 +9,18 @@ from torch import Tensor
 
 from lrmil.errors import SlideError
 from lrmil.features.extraction import extract_features
-from lrmil.features.store import read_card, read_features
+from lrmil.features.store import read_card
 from lrmil.io import atomic
 from lrmil.io.tensors import save_tensors
 from lrmil.models.encoders.loading import PatchEncoder, encoder_hash
-from lrmil.models.heads.head import predict_bag
 from lrmil.runs.arms import ARMS, lr_folder
 from lrmil.runs.artefacts import committing, key_of
 from lrmil.runs.evidence import make_evidence
 from lrmil.runs.fold_outputs import load_mil, tensors_of
 from lrmil.runs.fold_task import FoldTask, load_lr_encoder
 from lrmil.runs.fold_training import train_on_labels, train_patch_stage, train_slide_stage
+from lrmil.runs.head_choice import choose_head
+from lrmil.runs.inner_mils import answer
 from lrmil.runs.linear_heads import make_linear_heads
 from lrmil.runs.stages import Artefact, is_stale
 from lrmil.steps import Step, relay
@@ -34,6 +35,7 @@ def run_fold(task: FoldTask) -> Iterator[Step[Path]]:
         Of every stage in turn; the last carries the fold's folder.
     """
     atomic.remove_leftovers(task.folder)
+    task = yield from choose_head(task)
     yield from train_on_labels(task, "hr_teacher")
     yield from make_evidence(task)
     yield from train_patch_stage(task)
@@ -74,14 +76,10 @@ def _outputs(task: FoldTask) -> Iterator[Step[Never]]:
     for arm in ARMS:
         mil = load_mil(task.mil(arm), task.config.mil)
         for done, slide_id in enumerate(task.fold.test, 1):
-            output = predict_bag(mil, _embeddings(task, arm, slide_id))
+            output = answer(task, mil, arm, slide_id)
             probabilities[arm][slide_id] = task.predicts.values(output.logits).tolist()
             tensors |= tensors_of(f"{arm}/{slide_id}", output)
             yield Step((task.fold.name, f"test {arm}"), done, len(task.fold.test), "slides")
     with committing(task.folder / "outputs", inputs) as temporary:
         atomic.write_json(temporary / "probabilities.json", probabilities)
         save_tensors(temporary / "outputs.safetensors", tensors)
-
-
-def _embeddings(task: FoldTask, arm: str, slide_id: str) -> Tensor:
-    return torch.from_numpy(read_features(task.features(arm, slide_id)).embeddings)

@@ -16,6 +16,8 @@ TRAINED: dict[str, TrainedStage] = {
 }
 SENTENCES = {
     "teacher": "HR teacher",
+    "inner folds": "MILs of the inner folds",
+    "head": "choice of the MIL head",
     "evidence": "the teacher's outputs",
     "stage 1": "stage 1, patch distillation",
     "LR features": "LR features of the distilled encoder",

@@ -11,7 +11,7 @@ from lrmil import __version__
 from lrmil.cohorts.cohort import Cohort
 from lrmil.cohorts.labels import Problem
 from lrmil.cohorts.splits import Fold
-from lrmil.configs import TrainConfig, to_dict
+from lrmil.configs import AUTO, TrainConfig, to_dict
 from lrmil.features.store import read_card
 from lrmil.io import atomic, hashing
 from lrmil.io.ownership import is_out_of_fold_table, is_problems
@@ -22,6 +22,8 @@ from lrmil.runs.differences import OTHERS, STUDENT_MINUS
 from lrmil.runs.earlier import write_model
 from lrmil.runs.fold_outputs import load_mil, read_evidence, read_outputs
 from lrmil.runs.fold_task import FoldTask, load_lr_encoder
+from lrmil.runs.head_choice import NAME as HEAD_CHOICES
+from lrmil.runs.head_choice import read_choice, with_chosen_head
 from lrmil.runs.linear_heads import LINEAR_HEAD, read_linear_heads
 from lrmil.runs.plan_file import settings_hash
 from lrmil.runs.stage1_figures import STAGE1, read_fidelity, stage1_figures
@@ -89,7 +91,7 @@ def figures_of(out: Path, cohort: Cohort, folds: Sequence[Fold], tasks: Sequence
     dict
         JSON-ready: classes, the metrics of each arm and of its linear head, gap_recovered, how far the student is from
         the other arms, the fidelity of stage 1, and of each fold where the teacher's outputs for stage 2 come from and
-        whether they were used.
+        whether they were used, and which head it chose if it had to.
 
     Raises
     ------
@@ -111,6 +113,8 @@ def figures_of(out: Path, cohort: Cohort, folds: Sequence[Fold], tasks: Sequence
             **_cost(arm, folds, tasks),
         }
     figures["evidence"] = {one.fold.name: read_evidence(one.folder).to_dict() for one in tasks}
+    if any(one.config.mil.head == AUTO for one in tasks):
+        figures[HEAD_CHOICES] = {one.fold.name: read_choice(one.folder).to_dict() for one in tasks}
     scores = {arm: task.score(targets, values[arm]) for arm in ARMS}
     figures["gap_recovered"] = gap_recovered(scores["hr_teacher"], scores["lr_undistilled"], scores["lr_student"])
     figures[STUDENT_MINUS] = {other: _difference(task, targets, values, cases, other) for other in OTHERS}
@@ -236,7 +240,7 @@ def write_bundle(
             max_failed=config.max_failed,
             encoder=load_lr_encoder(task),
             mil=load_mil(task.mil("lr_student"), config.mil),
-            mil_config=config.mil,
+            mil_config=with_chosen_head(task).config.mil,
             training=_provenance(task, cohort, config),
             metrics=figures,
             terms=terms,
@@ -248,12 +252,14 @@ def write_bundle(
 
 def _provenance(task: FoldTask, cohort: Cohort, config: TrainConfig) -> dict[str, object]:
     """Return what a model says of its training."""
+    chosen = {HEAD_CHOICES: read_choice(task.folder).to_dict()} if config.mil.head == AUTO else {}
     return {
         "cohort": hashing.sha256_of([[slide.slide_id, slide.label, slide.case_id] for slide in cohort.slides]),
         "slides": len(task.fold.train),
         "cases": len({cohort.by_id[slide_id].case_id for slide_id in task.fold.train}),
         "validation_slides": len(task.fold.val),
         "schedule": task.schedule,
+        **chosen,
         "settings": {
             **to_dict(config),
             "encoder": public_name(config.encoder),

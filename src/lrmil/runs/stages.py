@@ -28,6 +28,7 @@ INPUTS = {
     "schedule": "whether validation selects the epoch",
     "inner_folds": "inner folds",
     "models": "trained models",
+    "candidates": "heads to choose from",
 }
 
 

@@ -73,16 +73,21 @@ def train_mil(
         values = np.stack([task.values(output.logits) for output in outputs])
         return task.validate([bag.target for bag in val], values)._asdict()
 
-    epochs = config.fit.epochs
     yield from fit_steps(
         job,
         mil,
         run,
         epoch_losses=epoch_losses,
-        budget=Budget(epochs, epochs * -(-len(train) // config.slides_per_step)),
+        budget=budget_of(config, len(train)),
         validate=validate if val else None,
         config=config.fit,
     )
+
+
+def budget_of(config: MILConfig, bags: int) -> Budget:
+    """Return how long `train_mil` trains at most on a number of bags."""
+    epochs = config.fit.epochs
+    return Budget(epochs, epochs * -(-bags // config.slides_per_step))
 
 
 def _start_mil(

@@ -86,3 +86,11 @@ def test_an_unknown_head_is_refused_with_those_there_are(name: object) -> None:
     with pytest.raises(ConfigError, match=r"mil\.head") as caught:
         with_settings(TrainConfig(), {"mil.head": name})
     assert all(known in str(caught.value) for known in get_args(HeadName))
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_no_network_is_made_of_a_head_that_is_to_be_chosen(seeds: int) -> None:
+    config = with_settings(TrainConfig(), {"mil.head": "auto"}).mil
+    with pytest.raises(ConfigError, match="auto"):
+        make_mil(6, 4, config, seeds=seeds)
+    assert make_stated(6, 4, config, kind_in({"head": "mean"})).name == "mean"

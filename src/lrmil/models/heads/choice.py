@@ -7,8 +7,8 @@ from typing import Annotated, Literal, Self, cast, get_args
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
-from lrmil.configs import HeadName, MILConfig
-from lrmil.errors import FormatError
+from lrmil.configs import AUTO, HeadName, MILConfig
+from lrmil.errors import ConfigError, FormatError
 from lrmil.models.heads.abmil import ABMIL
 from lrmil.models.heads.clam_sb import ClamSB
 from lrmil.models.heads.dsmil import DSMIL
@@ -73,6 +73,11 @@ def make_mil(in_dim: int, outputs: int, config: MILConfig, *, seeds: int = 1) ->
         Its settings; `head` is its kind.
     seeds
         Members of an ensemble, whose weights are drawn one after the other; 1 gives the head itself.
+
+    Raises
+    ------
+    ConfigError
+        If `head` is "auto", which names none.
     """
     if seeds > 1:
         return Ensemble([make_mil(in_dim, outputs, config) for _ in range(seeds)])
@@ -91,6 +96,8 @@ def make_mil(in_dim: int, outputs: int, config: MILConfig, *, seeds: int = 1) ->
             return DSMIL(in_dim, outputs, hidden_dim, projection_dim=projection_dim, dropout=dropout)
         case "clam_sb":
             return ClamSB(in_dim, outputs, hidden_dim, gated=gated, projection_dim=projection_dim, dropout=dropout)
+        case "auto":
+            raise ConfigError(f'Expected a MIL head among {", ".join(HEADS)}. Got "{AUTO}", which a training resolves.')
 
 
 def make_stated(in_dim: int, outputs: int, config: MILConfig, kind: HeadKind) -> Head:

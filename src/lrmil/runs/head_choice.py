@@ -1,0 +1,177 @@
+"""The head of a fold where `mil.head` is "auto": that of the lowest loss on slides that its MILs have not seen.
+
+The candidates are trained on the inner folds of the training and validation slides, so that no test slide has a say,
+and for both arms of frozen features, which are there before stage 1. All three arms of the fold then have the winner.
+"""
+
+from collections.abc import Generator, Mapping
+from dataclasses import asdict, field, replace
+from pathlib import Path
+from typing import Annotated, Never
+
+import numpy as np
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from lrmil.cohorts.inner_folds import InnerFolds
+from lrmil.configs import AUTO, HeadName
+from lrmil.errors import FormatError
+from lrmil.io import atomic
+from lrmil.io.documents import read_json_document
+from lrmil.models.heads.choice import FIRST
+from lrmil.runs.artefacts import committing
+from lrmil.runs.fold_task import FoldTask
+from lrmil.runs.inner_mils import (
+    COMPARED,
+    against_labels,
+    inner_folds_of,
+    inner_keys,
+    out_of_fold,
+    slide_keys,
+    train_inner_mils,
+)
+from lrmil.runs.stages import Artefact, is_stale
+from lrmil.steps import Step
+
+CANDIDATES: tuple[HeadName, ...] = (FIRST, "mean", "max")
+"""What tells slides apart may be a learned choice of patches, all of them alike, or a few strong ones. Which is not
+known before, and these three heads are one each. None is slower to train than the first; of the others, transmil needs
+a time that grows with the square of the patches, and dsmil and clam_sb are attention with more to learn."""
+NAME = "head"  # of the artefact, of its job, and of the choices in metrics.json
+CHOICE = "choice.json"
+Losses = Annotated[dict[str, float], Field(min_length=1)]
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
+class HeadChoice:
+    """Which head a fold has, and why."""
+
+    head: HeadName
+    inner_folds: int = 0
+    """Number of inner folds in which the candidates were compared; 0 if they were not."""
+    reason: str = ""
+    """Why there are fewer inner folds than asked for, or none."""
+    losses: dict[HeadName, Losses] = field(default_factory=dict)
+    """Candidate -> compared arm -> mean loss over the slides, each by a MIL that has not seen it."""
+
+    def to_dict(self) -> dict[str, object]:
+        """Return it JSON-ready."""
+        return asdict(self)
+
+    @property
+    def means(self) -> dict[HeadName, float]:
+        """Candidate -> mean of its losses over the arms; the lowest one wins, of equal ones the first."""
+        return {head: float(np.mean(list(of_arm.values()))) for head, of_arm in self.losses.items()}
+
+
+def choose_head(task: FoldTask) -> Generator[Step[Never], None, FoldTask]:
+    """Choose the head of a fold whose settings ask for it; the choice is an artefact, `NAME` in the folder of the fold.
+
+    Parameters
+    ----------
+    task
+        The fold, with its frozen features.
+
+    Yields
+    ------
+    Step
+        Of the trainings of the candidates, one per output that is compared, and one that says which head was chosen.
+
+    Returns
+    -------
+    FoldTask
+        The fold with the chosen head in its settings.
+    """
+    if task.config.mil.head != AUTO:
+        return task
+    inner = inner_folds_of(task)
+    candidates = CANDIDATES if inner.held_out else ()
+    yield from train_inner_mils(task, inner, candidates)
+    inputs = {
+        "what": NAME,
+        "candidates": list(candidates),
+        "models": {head: inner_keys(task.with_head(head), inner) for head in candidates},
+        "inner_folds": [list(inner.held_out), inner.reason],
+        "slides": slide_keys(task, COMPARED) if candidates else {},
+    }
+    if (yield from is_stale(task, Artefact(NAME, NAME, inputs))):
+        choice = yield from _compare(task, inner)
+        with committing(task.folder / NAME, inputs) as temporary:
+            atomic.write_json(temporary / CHOICE, choice.to_dict())
+        count = len(candidates) * len(COMPARED) * len(task.fold.train + task.fold.val)
+        message = f"the head is {choice.head}; {reason_of(choice)}"
+        yield Step((task.fold.name, NAME), count, count, "slides", message=message)
+    return with_chosen_head(task)
+
+
+def with_chosen_head(task: FoldTask) -> FoldTask:
+    """Return a fold with the head that was chosen for it, or as it is if its settings name one.
+
+    Raises
+    ------
+    FormatError
+        If the choice is absent or damaged.
+    """
+    return task.with_head(read_choice(task.folder).head) if task.config.mil.head == AUTO else task
+
+
+def read_choice(folder: Path) -> HeadChoice:
+    """Read which head was chosen for a fold.
+
+    Parameters
+    ----------
+    folder
+        Folder of the fold.
+
+    Raises
+    ------
+    FormatError
+        If it is absent or damaged.
+    """
+    path = folder / NAME / CHOICE
+    try:
+        return TypeAdapter(HeadChoice).validate_python(read_json_document(path))
+    except (OSError, ValidationError) as error:
+        raise FormatError(
+            f"{path} does not state the chosen MIL head. Delete the folder '{NAME}' that contains it, then rerun the "
+            "same command."
+        ) from error
+
+
+def choices_in(figures: Mapping[str, object]) -> dict[str, HeadChoice]:
+    """Return the choice of each fold that metrics.json states; {} if the settings named the head.
+
+    Raises
+    ------
+    FormatError
+        If it cannot be read.
+    """
+    try:
+        return TypeAdapter(dict[str, HeadChoice]).validate_python(figures.get(NAME, {}))
+    except ValidationError as error:
+        raise FormatError(
+            "The MIL heads in metrics.json cannot be read. Run the same lrmil train command again."
+        ) from error
+
+
+def reason_of(choice: HeadChoice) -> str:
+    """Say why a head was chosen, as the end of a sentence."""
+    if not choice.losses:
+        return f"nothing was compared: {choice.reason}"
+    losses = ", ".join(f"{head} {loss:.3f}" for head, loss in choice.means.items())
+    fewer = f" ({choice.reason})" if choice.reason else ""
+    return f"loss on slides of {choice.inner_folds} inner folds: {losses}{fewer}"
+
+
+def _compare(task: FoldTask, inner: InnerFolds) -> Generator[Step[Never], None, HeadChoice]:
+    """Return the candidate of the lowest loss, or the first one where there are no inner folds."""
+    if not inner.held_out:
+        return HeadChoice(head=FIRST, reason=inner.reason)
+    outputs = yield from out_of_fold(task, inner, CANDIDATES, (task.fold.name, NAME))
+    losses = {
+        head: {arm: task.predicts.validate(*against_labels(task, outputs[head, arm])).loss for arm in COMPARED}
+        for head in CANDIDATES
+    }
+    compared = HeadChoice(head=FIRST, inner_folds=len(inner.held_out), reason=inner.reason, losses=losses)
+    means = compared.means
+    return replace(compared, head=min(means, key=means.__getitem__))
