@@ -26,7 +26,18 @@ FOLDERS = ("shared", "shared/hr", "shared/lr", "shared/regions", "shared/start",
 INNER_FOLDERS = tuple(
     f"{name}.inner-{number}" for name in ("teacher", "lr_undistilled") for number in range(MAX_INNER_FOLDS)
 )
-FOLD_FOLDERS = ("teacher", "evidence", "lr_encoder", "lr", "lr_student", "lr_undistilled", "outputs", *INNER_FOLDERS)
+FOLD_FOLDERS = (
+    "teacher",
+    "evidence",
+    "lr_encoder",
+    "lr",
+    "lr_student",
+    "finish",
+    "lr_finished",
+    "lr_undistilled",
+    "outputs",
+    *INNER_FOLDERS,
+)
 
 
 def read_toml_document(path: Path) -> dict[str, Any]:

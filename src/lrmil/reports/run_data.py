@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from scipy.stats import spearmanr
 
 from lrmil.cohorts.splits import read_splits
-from lrmil.configs import TrainConfig, to_dict
+from lrmil.configs import TrainConfig, stated
 from lrmil.errors import FormatError
 from lrmil.features.store import read_card, read_index
 from lrmil.geometry import resolution_ratio
@@ -21,7 +21,7 @@ from lrmil.io import hashing
 from lrmil.io.documents import read_csv_rows, read_json_document, require_fold, require_slide_id
 from lrmil.io.redaction import redact_paths
 from lrmil.reports.figures import LossLine
-from lrmil.runs.arms import ARMS, HR, LR, STAGE_NAMES, encoded_of, features_of
+from lrmil.runs.arms import ARMS, FINISH, HR, LR, STAGE_NAMES, answering, encoded_of, features_of
 from lrmil.runs.changes import read_changes
 from lrmil.runs.distilled_start import START, start_remark
 from lrmil.runs.evidence import faded
@@ -105,6 +105,7 @@ def gather(run: Path) -> Report:
     results = _results(run, config, task)
     folds = read_splits(run / "splits.csv")
     hidden = (PurePath(slides), PurePath(labels).parent, run.resolve(), Path.home())
+    stages = [stage for stage in STAGE_NAMES if stage != FINISH or config.finishes]
     agreement = {arm: [result.agreement[arm] for result in results] for arm in ARMS[1:]}
     return Report(
         format=FORMAT,
@@ -119,7 +120,7 @@ def gather(run: Path) -> Report:
         },
         agreement={arm: _mean(values) for arm, values in agreement.items()},
         roc=_curves(results, task),
-        losses={stage: [_losses(run, fold.name, stage) for fold in folds] for stage in STAGE_NAMES},
+        losses={stage: [_losses(run, fold.name, stage) for fold in folds] for stage in stages},
         stage1=stage1,
         stage1_shortfall=shortfall(stage1) if stage1 else "",
         start_remark=start_remark(figures.get(START)),
@@ -129,7 +130,7 @@ def gather(run: Path) -> Report:
         unreadable=_unreadable(run),
         splits=[{"fold": f.name, "train": len(f.train), "val": len(f.val), "test": len(f.test)} for f in folds],
         data={"slides": PurePath(slides).name or "slides", "labels": PurePath(labels).name},
-        settings=tomli_w.dumps(redact_paths(to_dict(config), hidden)),
+        settings=tomli_w.dumps(redact_paths(stated(config), hidden)),
         environment=environment,
         bundle_sha256=hashing.sha256_file(run / "model/bundle.json"),
     )
@@ -183,7 +184,7 @@ def _agreement(
     children = 1 if config.teacher == "region" else resolution_ratio(config.mpp_lr, config.mpp_hr)
     found: dict[str, float | None] = {}
     for arm in ARMS[1:]:
-        lr = read_index(encoded_of(run, fold, slide_id, arm))
+        lr = read_index(encoded_of(run, fold, slide_id, answering(arm, finished=config.finishes)))
         log_mass = gather_log_mass(lr, attended, outputs["hr_teacher"].attention_logits, children=children)
         covered = np.isfinite(log_mass)
         found[arm] = spearman(log_mass[covered], outputs[arm].attention_logits[covered])

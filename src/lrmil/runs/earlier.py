@@ -48,7 +48,7 @@ OTHERS: dict[str, Ours] = {
     "changes.json": is_changes,
     "steps.jsonl": is_log,
 }
-ARTEFACTS = ("teacher", "evidence", "lr_encoder", "lr_student", "lr_undistilled", "outputs", *INNER_FOLDERS)
+ARTEFACTS = ("teacher", "evidence", "lr_encoder", "lr_student", "finish", "lr_undistilled", "outputs", *INNER_FOLDERS)
 FOLD = re.compile(r"fold-\d+|final")
 EARLIER = re.compile(r"earlier-([1-9]\d*)")
 MODEL = "model"
