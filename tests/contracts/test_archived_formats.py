@@ -103,8 +103,9 @@ class TestRun:
         seen = [status for status in statuses(run) if status.job]
         assert {status.state for status in seen} == {"running"} and len(seen) > 150
         told = list(dict.fromkeys(status.stage.partition(" (")[0] for status in seen))
+        known = {stage: sentence for stage, sentence in SENTENCES.items() if "finish" not in stage}  # it had none
         for fold in FOLDS:
-            stages = [sentence for stage, sentence in SENTENCES.items() if fold != "final" or "test" not in stage]
+            stages = [sentence for stage, sentence in known.items() if fold != "final" or "test" not in stage]
             expected = [*(f"{fold}: {sentence}" for sentence in stages), f"{fold}: done"]
             assert sorted(stage for stage in told if stage.startswith(f"{fold}: ")) == sorted(expected)
         rest = [stage for stage in told if not stage.startswith(FOLDS)]

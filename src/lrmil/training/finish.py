@@ -7,6 +7,7 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -100,38 +101,50 @@ def train_finish(
     Raises
     ------
     SlideError
-        If no sampled patch can be read.
-    SlideChangedError
-        If a slide changed since its features were extracted.
+        If no sampled patch can be read, or a slide changed since its features were extracted.
     """
     student = copy.deepcopy(student).to(run.device).to(memory_format=torch.channels_last)
-    patches = SampledPatches(threads)
-    bags = [slide.bag for slide in train]
-    log_priors = log_priors_of(bags, task, run.device) if balance == "logits" else None
-
-    def epoch_losses(_epoch: int, generator: torch.Generator) -> Iterator[dict[str, Tensor]]:
-        order = draw_order(bags, generator, balanced=balance == "sampling")
-        samples = [patches.draw(train[i], config.patches, generator) for i in order]
-        read_any = False
-        with closing(patches.read(samples)) as read:
-            for _ in range(0, len(samples), config.slides_per_step):
-                if group := [one for one in islice(read, config.slides_per_step) if len(one.pixels)]:
-                    read_any = True
-                    group = _augmented(group, config, run.device, generator)
-                    yield finish_losses(student, group, task, stage2, log_priors)
-        if not read_any:
-            raise SlideError("No LR patch of the training slides can be read. Check the slides, then rerun.")
-
+    log_priors = log_priors_of([one.bag for one in train], task, run.device) if balance == "logits" else None
+    work = _Work(student, SampledPatches(threads), task, config, run, stage2, log_priors)
     yield from fit_steps(
         job,
         student,
         run,
-        epoch_losses=epoch_losses,
+        epoch_losses=lambda _, generator: _epoch_losses(work, train, generator, balanced=balance == "sampling"),
         budget=Budget(config.epochs, config.epochs * -(-len(train) // config.slides_per_step)),
-        validate=_validation(student, val, patches, task, config, run) if val else None,
+        validate=_validation(work, val) if val else None,
         config=config,
         rates={"mil": config.head_learning_rate},
     )
+
+
+class _Work(NamedTuple):
+    """What a finish is made with; see `train_finish`."""
+
+    student: FinishedStudent
+    patches: SampledPatches
+    task: Task
+    config: FinishConfig
+    run: FitRun
+    stage2: Stage2Config | None
+    log_priors: Tensor | None
+
+
+def _epoch_losses(
+    work: _Work, train: Sequence[SlideBag], generator: torch.Generator, *, balanced: bool
+) -> Iterator[dict[str, Tensor]]:
+    """Draw what an epoch reads, then take its steps; a slide of which nothing can be read is left out of its step."""
+    order = draw_order([one.bag for one in train], generator, balanced=balanced)
+    samples = [work.patches.draw(train[i], work.config.patches, generator) for i in order]
+    together, any_read = work.config.slides_per_step, False
+    with closing(work.patches.read(samples)) as read:
+        for _ in range(0, len(samples), together):
+            if group := [one for one in islice(read, together) if len(one.pixels)]:
+                any_read = True
+                group = _augmented(group, work.config, work.run.device, generator)
+                yield finish_losses(work.student, group, work.task, work.stage2, work.log_priors)
+    if not any_read:
+        raise SlideError("No LR patch of the training slides can be read. Check the slides, then rerun.")
 
 
 def finish_losses(
@@ -175,16 +188,10 @@ def _augmented(
     return [one._replace(pixels=of) for one, of in zip(read, torch.split(pixels, sizes), strict=True)]
 
 
-def _validation(
-    student: FinishedStudent,
-    val: Sequence[SlideBag],
-    patches: SampledPatches,
-    task: Task,
-    config: FinishConfig,
-    run: FitRun,
-) -> Callable[[], dict[str, float]]:
+def _validation(work: _Work, val: Sequence[SlideBag]) -> Callable[[], dict[str, float]]:
     """Return the validation after an epoch, on the same patches of each slide every time."""
-    generator = torch.Generator().manual_seed(run.seed)
+    student, patches, task, config = work.student, work.patches, work.task, work.config
+    generator = torch.Generator().manual_seed(work.run.seed)
     samples = [patches.draw(slide, config.validation_patches, generator) for slide in val]
     together = config.patches * config.slides_per_step  # patches that fit the memory in training
 
@@ -193,7 +200,8 @@ def _validation(
         targets, values = [], []
         for one in patches.read(samples):
             if len(one.pixels):
-                embeddings = torch.cat([student.embed(part, run.device) for part in torch.split(one.pixels, together)])
+                parts = torch.split(one.pixels, together)
+                embeddings = torch.cat([student.embed(part, work.run.device) for part in parts])
                 targets.append(one.bag.target)
                 values.append(task.values(predict_bag(student.mil, embeddings).logits))
         if not values:
