@@ -26,7 +26,7 @@ from lrmil.features.store import read_card, read_features
 from lrmil.io.atomic import write_json, write_text
 from lrmil.models.heads.head import predict_bag
 from lrmil.presets import PAPER
-from lrmil.runs.arms import ARMS, features_of, mil_folder
+from lrmil.runs.arms import ARMS, answering, features_of, mil_folder
 from lrmil.runs.fold_outputs import load_mil, read_outputs
 from lrmil.runs.plan_file import read_plan
 from lrmil.runs.train import train_steps
@@ -127,7 +127,7 @@ def measure(cohort: Path, run: Path, seed: int, name: str) -> dict[str, object]:
         places = [
             located(
                 cohort,
-                attended(slide_id, arm),
+                attended(slide_id, answering(arm, finished=config.finishes)),
                 slide_id,
                 tested[arm][slide_id].attention_logits,
             )

@@ -1,4 +1,4 @@
-"""A group of settings: frozen, validated, and completed with the defaults of the group that contains it."""
+"""Groups of settings: frozen, validated, and completed with the defaults of the group around them."""
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -50,6 +50,54 @@ class Group:
         if isinstance(given, ArgsKwargs):  # the constructor was called
             return ArgsKwargs(given.args, _onto_defaults(cls, given.kwargs or {}))
         return _onto_defaults(cls, given) if isinstance(given, Mapping) else given
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class OptimiserConfig(Group):
+    """What every training sets: AdamW with warm-up and cosine decay, averaged weights, early stopping on validation."""
+
+    learning_rate: Positive = 3e-4
+    """Highest learning rate of AdamW."""
+    weight_decay: NonNegative = 1e-2
+    """Decoupled weight decay of AdamW."""
+    warmup: Fraction = 0.1
+    """Fraction of all steps in which the learning rate rises from 0."""
+    clip: Positive = 1.0
+    """Maximum norm of the gradient; longer gradients are scaled to it."""
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Decay per step of the moving average of the weights, which is validated and kept; 0 averages nothing."""
+    patience: Count = 15
+    """Training stops after this many validations in a row without a better score."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class FitConfig(OptimiserConfig):
+    """A training in passes over its data, with a validation after each.
+
+    `MILConfig` has other defaults than these; ``mil={"fit": {"epochs": 2}}`` keeps them.
+    """
+
+    epochs: Annotated[int, Field(ge=0)] = 50
+    """Passes over the training data; 0 skips training."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class StepFitConfig(OptimiserConfig):
+    """A training in optimisation steps, however many passes over its data they are.
+
+    The steps are an upper limit: the training normally stops earlier, when the smoothed validation loss falls no more.
+    """
+
+    steps: Annotated[int, Field(ge=0)] = 3000
+    """Optimisation steps at most; 0 skips training."""
+    interval: Count = 250
+    """Optimisation steps between two validations."""
+    learning_rate: Positive = 5e-4
+    """Highest learning rate of AdamW."""
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.995
+    """Decay per step of the moving average of the weights, which is validated and kept; 0 averages nothing."""
+    patience: Count = 3
+    """Training stops after this many validations in a row without a lower smoothed loss."""
 
 
 def merged(default: object, value: object) -> object:

@@ -18,6 +18,9 @@ from lrmil.config_groups import (
     Positive,
     merged,
 )
+from lrmil.config_groups import FitConfig as FitConfig
+from lrmil.config_groups import OptimiserConfig as OptimiserConfig
+from lrmil.config_groups import StepFitConfig as StepFitConfig
 from lrmil.config_problems import explain, hint
 from lrmil.errors import ConfigError
 
@@ -25,54 +28,6 @@ HeadName = Literal["abmil", "mean", "max", "transmil", "dsmil", "clam_sb"]
 AUTO: Final = "auto"
 HeadSetting = Literal[HeadName, "auto"]
 Teacher = Literal["region", "patch"]
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class OptimiserConfig(Group):
-    """What every training sets: AdamW with warm-up and cosine decay, averaged weights, early stopping on validation."""
-
-    learning_rate: Positive = 3e-4
-    """Highest learning rate of AdamW."""
-    weight_decay: NonNegative = 1e-2
-    """Decoupled weight decay of AdamW."""
-    warmup: Fraction = 0.1
-    """Fraction of all steps in which the learning rate rises from 0."""
-    clip: Positive = 1.0
-    """Maximum norm of the gradient; longer gradients are scaled to it."""
-    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Decay per step of the moving average of the weights, which is validated and kept; 0 averages nothing."""
-    patience: Count = 15
-    """Training stops after this many validations in a row without a better score."""
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class FitConfig(OptimiserConfig):
-    """A training in passes over its data, with a validation after each.
-
-    `MILConfig` has other defaults than these; ``mil={"fit": {"epochs": 2}}`` keeps them.
-    """
-
-    epochs: Annotated[int, Field(ge=0)] = 50
-    """Passes over the training data; 0 skips training."""
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class StepFitConfig(OptimiserConfig):
-    """A training in optimisation steps, however many passes over its data they are.
-
-    The steps are an upper limit: the training normally stops earlier, when the smoothed validation loss falls no more.
-    """
-
-    steps: Annotated[int, Field(ge=0)] = 3000
-    """Optimisation steps at most; 0 skips training."""
-    interval: Count = 250
-    """Optimisation steps between two validations."""
-    learning_rate: Positive = 5e-4
-    """Highest learning rate of AdamW."""
-    ema: Annotated[float, Field(ge=0, lt=1)] = 0.995
-    """Decay per step of the moving average of the weights, which is validated and kept; 0 averages nothing."""
-    patience: Count = 3
-    """Training stops after this many validations in a row without a lower smoothed loss."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -163,6 +118,30 @@ class Stage2Config(Group):
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class FinishConfig(FitConfig):
+    """The end-to-end finish: after stage 2, LR encoder and MIL learn together on sampled LR patches."""
+
+    epochs: Annotated[int, Field(ge=0)] = 0
+    """Passes over the training slides; 0, the default, leaves the finish out."""
+    patches: Count = 16
+    """LR patches of a slide that a training step draws; all of them if it has fewer."""
+    slides_per_step: Count = 4
+    """Slides per update of the weights."""
+    learning_rate: Positive = 2e-5
+    """Highest learning rate of the encoder."""
+    head_learning_rate: Positive = 2e-4
+    """Highest learning rate of the MIL."""
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    """Decay per step of the moving average of the weights, which is validated and kept; 0 averages nothing."""
+    augment: bool = True
+    """Flip and rotate patches, and jitter their colour, as in stage 1."""
+    stain: Fraction = 0.05
+    """With `augment`: strength of the changes of haematoxylin, eosin and DAB; 0 leaves them alone."""
+    validation_patches: Count = 256
+    """LR patches of each validation slide, the same after every epoch; all of them if it has fewer."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class TrainConfig(Group):
     """All settings of a training run."""
 
@@ -203,6 +182,12 @@ class TrainConfig(Group):
     stage1: Stage1Config = Stage1Config()
     mil: MILConfig = MILConfig()
     stage2: Stage2Config = Stage2Config()
+    finish: FinishConfig = FinishConfig()
+
+    @property
+    def finishes(self) -> bool:
+        """Whether encoder and MIL of the student learn together after stage 2."""
+        return self.finish.epochs > 0
 
     @property
     def has_own_start(self) -> bool:
@@ -263,6 +248,17 @@ def to_dict(config: TrainConfig) -> dict[str, object]:
     """Convert a configuration to plain values for TOML or JSON; `from_dict` is the inverse."""
     values = asdict(config)
     values["stage1"]["layers"] = list(config.stage1.layers)
+    return values
+
+
+def stated(config: TrainConfig) -> dict[str, object]:
+    """Convert a configuration to what the files of a run state of it; `from_dict` is the inverse.
+
+    An untouched `finish` is not stated, so that runs without one are those of versions that did not have it.
+    """
+    values = to_dict(config)
+    if config.finish == FinishConfig():
+        del values["finish"]
     return values
 
 

@@ -45,6 +45,8 @@ def passed_over(name: str, time: float) -> list[LogLine]:
         (("fold-2", "stage 1"), "fold-2: stage 1, patch distillation"),
         (("fold-2", "LR features"), "fold-2: LR features of the distilled encoder"),
         (("final", "lr_student"), "final: stage 2, slide distillation"),
+        (("fold-2", "finish"), "fold-2: end-to-end finish"),
+        (("fold-2", "finished LR features"), "fold-2: LR features of the finished encoder"),
         (("fold-a.b", "lr_undistilled"), "fold-a.b: LR undistilled, the baseline"),
         (("fold-2", "test lr_student"), "fold-2: test of the LR student"),
         (("fold-2", "test other"), "fold-2: test other"),

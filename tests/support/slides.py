@@ -5,9 +5,13 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import pytest
 import tifffile
 import zarr
 from numpy.typing import NDArray
+
+from lrmil.errors import SlideError
+from lrmil.slides.slide import Slide
 
 PATIENT = "Zzyzx-Canary-7731"  # stands for a patient's name: in no other text
 
@@ -83,6 +87,18 @@ def write_labelled_slide(path: Path, pixels: NDArray[np.uint8], *, mpp: object =
                 green, compression="deflate", subfiletype=bits, description=f"{head}{kind} 300x200|{words}", **options
             )  # type: ignore[arg-type]
     return path
+
+
+def torn(monkeypatch: pytest.MonkeyPatch, name: str, corners: set[tuple[int, int]]) -> None:
+    """Let the patches of a slide at these corners, in pixels of level 0, fail to be read."""
+    read = Slide.read_region
+
+    def failing(self: Slide, origin_yx: tuple[int, int], size_yx: tuple[int, int], mpp: float) -> object:
+        if self.slide_id == name and tuple(origin_yx) in corners:
+            raise SlideError("torn")
+        return read(self, origin_yx, size_yx, mpp)
+
+    monkeypatch.setattr(Slide, "read_region", failing)
 
 
 def segment_of(path: Path, level: int, index: int) -> tuple[int, int]:

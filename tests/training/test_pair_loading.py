@@ -7,25 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from lrmil.errors import SlideError
 from lrmil.slides.opening import open_slide
 from lrmil.slides.slide import Slide
 from lrmil.training import pair_loading
 from lrmil.training.pair_loading import PairedBatch, draw_patches, load_pairs
 from lrmil.training.pairs import PairedSlide, RegionSamples, count_regions, region_samples
+from support.slides import torn
 
 pytestmark = pytest.mark.long
-
-
-def torn(monkeypatch: pytest.MonkeyPatch, name: str, corners: set[tuple[int, int]]) -> None:
-    read = Slide.read_region
-
-    def failing(self: Slide, origin_yx: tuple[int, int], size_yx: tuple[int, int], mpp: float) -> object:
-        if self.slide_id == name and tuple(origin_yx) in corners:
-            raise SlideError("torn")
-        return read(self, origin_yx, size_yx, mpp)
-
-    monkeypatch.setattr(Slide, "read_region", failing)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from lrmil.configs import Stage1Config
 from lrmil.errors import SlideError
 from lrmil.slides.slide import Slide
 from lrmil.slides.source import SlideSource
-from lrmil.training import pair_loading, pair_memory, paired_patches
+from lrmil.training import lr_patches, pair_memory, paired_patches
 from lrmil.training.pair_loading import PairedBatch
 from lrmil.training.pair_memory import PairMemory
 from lrmil.training.paired_patches import PairedPatches
@@ -34,7 +34,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> dict[Path, list[list[Read]]]:
         found.setdefault(source.path, []).append(of_slide)
         return slide
 
-    monkeypatch.setattr(pair_loading, "open_source", recorded)
+    monkeypatch.setattr(lr_patches, "open_source", recorded)
     return found
 
 

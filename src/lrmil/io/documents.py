@@ -54,12 +54,14 @@ ARTEFACTS = (
     "evidence",
     "lr_encoder",
     "lr_student",
+    "finish",
     "lr_undistilled",
     "outputs",
     "linear_heads",
     *INNER_FOLDERS,
 )
 FOLD_FOLDERS = (*ARTEFACTS, "lr")
+FOLD_FOLDERS = (*ARTEFACTS, "lr", "lr_finished")
 
 
 def read_toml_document(path: Path) -> dict[str, Any]:

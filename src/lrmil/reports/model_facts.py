@@ -47,6 +47,7 @@ def _training(training: dict[str, object]) -> dict[str, str]:
     facts = {"Trained on": " of ".join(counts) or UNKNOWN}
     facts |= {"Trained": ", ".join(made)} if made else {}
     facts |= {"Networks": ", ".join(str(name) for name in networks if name)} if any(networks) else {}
+    facts |= _finish(settings.get("finish")) if isinstance(settings, dict) else {}
     return facts | ({"Remark": str(training["remark"])} if training.get("remark") else {})
 
 
@@ -66,6 +67,15 @@ def _head(card: ModelCard) -> str:
     except (FormatError, KeyError):
         return name
     return f"{name}; {reason_of(choice)}"
+
+
+def _finish(stated: object) -> dict[str, str]:
+    """Describe the end-to-end finish, if there was one."""
+    if not isinstance(stated, dict) or not stated.get("epochs"):
+        return {}
+    return {
+        "End-to-end finish": f"{stated['epochs']} epochs on {stated.get('patches', UNKNOWN)} patches of a slide a step"
+    }
 
 
 def _stage1(metrics: dict[str, object]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import spearmanr
 
 from lrmil.cohorts.splits import read_splits
-from lrmil.configs import TrainConfig, to_dict
+from lrmil.configs import TrainConfig, stated
 from lrmil.errors import FormatError
 from lrmil.features.store import read_card, read_index
 from lrmil.geometry import resolution_ratio
@@ -22,7 +22,7 @@ from lrmil.io.documents import read_csv_rows, read_json_document, require_fold, 
 from lrmil.io.redaction import redact_paths
 from lrmil.reports.figures import LossLine
 from lrmil.reports.run_remarks import gap_in_words, remarks_on
-from lrmil.runs.arms import ARMS, HR, LR, STAGE_NAMES, encoded_of, features_of
+from lrmil.runs.arms import ARMS, FINISH, HR, LR, STAGE_NAMES, answering, encoded_of, features_of
 from lrmil.runs.changes import read_changes
 from lrmil.runs.differences import find_differences, verdict
 from lrmil.runs.distilled_start import START, start_remark
@@ -107,6 +107,7 @@ def gather(run: Path) -> Report:
     results = _results(run, config, task)
     folds = read_splits(run / "splits.csv")
     hidden = hidden_folders(run, slides, labels)
+    stages = [stage for stage in STAGE_NAMES if stage != FINISH or config.finishes]
     agreement = {arm: [result.agreement[arm] for result in results] for arm in ARMS[1:]}
     return Report(
         format=FORMAT,
@@ -121,7 +122,7 @@ def gather(run: Path) -> Report:
         },
         agreement={arm: _mean(values) for arm, values in agreement.items()},
         roc=_curves(results, task),
-        losses={stage: [_losses(run, fold.name, stage) for fold in folds] for stage in STAGE_NAMES},
+        losses={stage: [_losses(run, fold.name, stage) for fold in folds] for stage in stages},
         stage1=stage1,
         stage1_shortfall=shortfall(stage1) if stage1 else "",
         differences={arm: verdict(arm, found) for arm, found in find_differences(figures).items()},
@@ -132,7 +133,7 @@ def gather(run: Path) -> Report:
         unreadable=_unreadable(run),
         splits=[{"fold": f.name, "train": len(f.train), "val": len(f.val), "test": len(f.test)} for f in folds],
         data={"slides": PurePath(slides).name or "slides", "labels": PurePath(labels).name},
-        settings=tomli_w.dumps(redact_paths(to_dict(config), hidden)),
+        settings=tomli_w.dumps(redact_paths(stated(config), hidden)),
         environment=environment,
         bundle_sha256=hashing.sha256_file(run / "model/bundle.json"),
     )
@@ -201,7 +202,7 @@ def _agreement(
     children = 1 if config.teacher == "region" else resolution_ratio(config.mpp_lr, config.mpp_hr)
     found: dict[str, float | None] = {}
     for arm in ARMS[1:]:
-        lr = read_index(encoded_of(run, fold, slide_id, arm))
+        lr = read_index(encoded_of(run, fold, slide_id, answering(arm, finished=config.finishes)))
         log_mass = gather_log_mass(lr, attended, outputs["hr_teacher"].attention_logits, children=children)
         covered = np.isfinite(log_mass)
         found[arm] = spearman(log_mass[covered], outputs[arm].attention_logits[covered])

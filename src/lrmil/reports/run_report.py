@@ -9,7 +9,7 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from lrmil.configs import Teacher
+from lrmil.configs import TrainConfig
 from lrmil.errors import ConfigError, FormatError, LrmilError, names_of
 from lrmil.features.store import read_card, read_index
 from lrmil.io import atomic
@@ -23,7 +23,7 @@ from lrmil.reports.figures import RocLine, colour_bar, loss_svg, roc_svg, slide_
 from lrmil.reports.more_figures import more_figures
 from lrmil.reports.page import environment
 from lrmil.reports.run_data import Report, SlideResult, gather, hidden_folders, read_json
-from lrmil.runs.arms import ARM_NAMES, STAGE_NAMES, encoded_of, features_of
+from lrmil.runs.arms import ARM_NAMES, STAGE_NAMES, answering, encoded_of, features_of
 from lrmil.runs.fold_outputs import SlideOutput, read_outputs
 from lrmil.runs.head_choice import choices_in
 from lrmil.runs.plan_file import read_plan, settings_hashes
@@ -201,8 +201,9 @@ def _pictures(run: Path, examples: Sequence[SlideResult]) -> dict[str, dict[str,
         try:
             if path is None or not path.exists():
                 raise FormatError("The slide is no longer where it was during training.")
-            card = read_card(encoded_of(run, result.fold, result.slide_id, "lr_student"))
-            maps = _maps(run, config.teacher, result, outputs[result.fold])
+            student = answering("lr_student", finished=config.finishes)
+            card = read_card(encoded_of(run, result.fold, result.slide_id, student))
+            maps = _maps(run, config, result, outputs[result.fold])
             pictures[result.slide_id] = slide_pictures(
                 path, maps, mpp=card.slide_mpp, fingerprint=card.slide_fingerprint
             )
@@ -220,11 +221,12 @@ def _not_found(slide_ids: Sequence[str], slides: Path) -> str:
 
 
 def _maps(
-    run: Path, teacher: Teacher, result: SlideResult, outputs: Mapping[str, Mapping[str, SlideOutput]]
+    run: Path, config: TrainConfig, result: SlideResult, outputs: Mapping[str, Mapping[str, SlideOutput]]
 ) -> dict[str, Raster]:
     maps = {}
     for arm in ("lr_student", "hr_teacher"):
-        path = features_of(run, result.fold, result.slide_id, arm, teacher=teacher)
+        made = answering(arm, finished=config.finishes)
+        path = features_of(run, result.fold, result.slide_id, made, teacher=config.teacher)
         grid = read_card(path).grid
         attention = outputs[arm][result.slide_id].attention_logits
         maps[arm] = percentile_rank(

@@ -1,4 +1,7 @@
-"""The three arms of a run and their folders; without torch, for viewers."""
+"""The three arms of a run and their folders; without torch, for viewers.
+
+Where a run has an end-to-end finish, the student that answers is that of `FINISHED`, not the one of stage 2.
+"""
 
 from pathlib import Path
 
@@ -9,14 +12,30 @@ ARMS = tuple(ARM_NAMES)
 STAGE_NAMES = {  # by the folder in a fold
     "lr_encoder": "Stage 1: LR encoder",
     "lr_student": "Stage 2: LR student",
+    "finish": "End-to-end finish",
     "teacher": ARM_NAMES["hr_teacher"],
     "lr_undistilled": ARM_NAMES["lr_undistilled"],
 }
 
 HR, LR, REGIONS, START = "shared/hr", "shared/lr", "shared/regions", "shared/start"
 _TEACHERS: dict[Teacher, str] = {"region": REGIONS, "patch": HR}
-_FEATURES = {"lr_undistilled": LR, "lr_student": "{fold}/lr"}
-_MILS = {"hr_teacher": "teacher", "lr_undistilled": "lr_undistilled", "lr_student": "lr_student"}
+FINISHED = "lr_finished"  # the student after its finish, among the names of arms
+FINISH = "finish"  # the folder of its weights in a fold
+_FEATURES = {"lr_undistilled": LR, "lr_student": "{fold}/lr", FINISHED: "{fold}/lr_finished"}
+_MILS = {"hr_teacher": "teacher", "lr_undistilled": "lr_undistilled", "lr_student": "lr_student", FINISHED: FINISH}
+
+
+def answering(arm: str, *, finished: bool) -> str:
+    """Return the name under which `features_of` and `mil_folder` find what answers for an arm.
+
+    Parameters
+    ----------
+    arm
+        One of `ARMS`.
+    finished
+        Whether the run has an end-to-end finish.
+    """
+    return FINISHED if finished and arm == "lr_student" else arm
 
 
 def features_of(run: Path, fold: str | None, slide_id: str, arm: str, *, teacher: Teacher) -> Path:
@@ -31,7 +50,7 @@ def features_of(run: Path, fold: str | None, slide_id: str, arm: str, *, teacher
     slide_id
         The slide.
     arm
-        One of `ARMS`.
+        One of `ARMS`, or `FINISHED`.
     teacher
         Setting of the run: what the teacher attends to.
 
@@ -70,15 +89,17 @@ def start_of(run: Path, slide_id: str, *, own: bool) -> Path:
     return run / (START if own else LR) / f"{slide_id}.zarr"
 
 
-def lr_folder(run: Path, fold: str) -> Path:
+def lr_folder(run: Path, fold: str, arm: str = "lr_student") -> Path:
     """Return the folder of the LR features of a fold's distilled encoder.
 
     Parameters
     ----------
     run, fold
         The run's folder, and the name of the fold.
+    arm
+        lr_student, or `FINISHED`.
     """
-    return run / fold / "lr"
+    return run / _FEATURES[arm].format(fold=fold)
 
 
 def mil_folder(run: Path, fold: str, arm: str) -> Path:
@@ -89,6 +110,6 @@ def mil_folder(run: Path, fold: str, arm: str) -> Path:
     run, fold
         The run's folder, and the name of the fold.
     arm
-        One of `ARMS`.
+        One of `ARMS`, or `FINISHED`.
     """
     return run / fold / _MILS[arm]

@@ -16,7 +16,7 @@ from lrmil.io import hashing
 from lrmil.io.tensors import load_into, load_tensors
 from lrmil.models.encoders.loading import Encoder
 from lrmil.patches.plan import PatchPlan
-from lrmil.runs.arms import encoded_of, features_of, mil_folder, start_of
+from lrmil.runs.arms import FINISH, answering, encoded_of, features_of, mil_folder, start_of
 from lrmil.slides.source import SlideSource
 from lrmil.tasks.task import Target, Task
 
@@ -80,7 +80,7 @@ class FoldTask:
         Parameters
         ----------
         arm
-            One of `lrmil.runs.arms.ARMS`.
+            One of `lrmil.runs.arms.ARMS`, or `FINISHED`.
         slide_id
             The slide.
         """
@@ -95,6 +95,10 @@ class FoldTask:
             As in `features`.
         """
         return encoded_of(self.run, self.fold.name, slide_id, arm)
+
+    def answering(self, arm: str) -> str:
+        """Return the name of what answers for an arm; see `lrmil.runs.arms.answering`."""
+        return answering(arm, finished=self.config.finishes)
 
     def start(self, slide_id: str) -> Path | None:
         """Return the path of the features that the student stays near; None if it need not."""
@@ -140,13 +144,20 @@ class FoldTask:
         return int(hashing.sha256_of([self.config.seed, self.fold.name, purpose])[:8], 16)
 
 
-def load_lr_encoder(task: FoldTask) -> Encoder:
+def load_lr_encoder(task: FoldTask, *, finished: bool = False) -> Encoder:
     """Load the fold's distilled LR encoder.
+
+    Parameters
+    ----------
+    task
+        The fold.
+    finished
+        Whether after the end-to-end finish.
 
     Raises
     ------
     FormatError
         If it is damaged.
     """
-    path = task.folder / "lr_encoder/encoder.safetensors"
+    path = task.folder / (FINISH if finished else "lr_encoder") / "encoder.safetensors"
     return load_into(copy.deepcopy(task.student_start), load_tensors(path), path)

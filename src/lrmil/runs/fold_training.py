@@ -113,6 +113,13 @@ def _left(task: FoldTask, held_out: Sequence[str]) -> tuple[str, ...]:
 
 def train_slide_stage(task: FoldTask) -> Iterator[Step[Never]]:
     """Train the MIL of the student, stage 2: from labels, and from the teacher's outputs if they are of use."""
+    stage2 = student_terms(task)
+    start = load_tensors(task.mil("hr_teacher") / WEIGHTS) if stage2.warm_start else None
+    yield from _train_mil(task, _arm_mil(task, "lr_student"), student_bags(task), start=start, stage2=stage2)
+
+
+def student_bags(task: FoldTask) -> Callable[[str], Bag]:
+    """Return what makes the bag of a slide for the student, by its id."""
     outputs = read_teacher_outputs(task.folder)
 
     def bag(slide_id: str) -> Bag:
@@ -120,11 +127,21 @@ def train_slide_stage(task: FoldTask) -> Iterator[Step[Never]]:
         made = student_bag(slide_id, lr, attended, task.labels[slide_id], outputs[slide_id], children=task.attended)
         return replace(made, stratum=task.strata[slide_id])
 
+    return bag
+
+
+def student_terms(task: FoldTask) -> Stage2Config:
+    """Return the settings of the student's losses: those against the labels alone where the evidence is of no use."""
     stage2 = task.config.stage2
     if not read_evidence(task.folder).used:
         stage2 = replace(stage2, lambda_bag=0.0, lambda_soft=0.0, lambda_hard=0.0, warm_start=False)
-    start = load_tensors(task.mil("hr_teacher") / WEIGHTS) if stage2.warm_start else None
-    yield from _train_mil(task, _arm_mil(task, "lr_student"), bag, start=start, stage2=stage2)
+    return stage2
+
+
+def mil_parts(task: FoldTask) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the slides that a MIL learns from, and those that select its epoch: none under a fixed schedule."""
+    fold = task.fold
+    return (fold.train, fold.val) if task.schedule == "selected" else (fold.train + fold.val, ())
 
 
 def train_patch_stage(task: FoldTask) -> Iterator[Step[Never]]:
@@ -144,7 +161,7 @@ def train_patch_stage(task: FoldTask) -> Iterator[Step[Never]]:
         "seed": seed,
         "start": encoder_hash(task.student_start),
         "evidence": key_of(task.folder / "evidence") if attended else None,
-        **_by_part(task.fold.train, task.fold.val, keys),
+        **by_part(task.fold.train, task.fold.val, keys),
     }
 
     def fit(run: FitRun) -> Iterator[Step[Fit]]:
@@ -183,9 +200,21 @@ class _MIL:
     """Which MIL of its job it is, at the beginning of a sentence; "" if the job has one alone."""
 
 
+def describe_parts(train: Sequence[str], val: Sequence[str]) -> str:
+    """Say how many slides are learned from, and whether others select the epoch.
+
+    Parameters
+    ----------
+    train, val
+        Their ids.
+    """
+    how = f"the epoch is selected on {len(val)} validation slides" if val else "for all epochs"
+    return f"trained on {len(train)} slides; {how}"
+
+
 def _arm_mil(task: FoldTask, arm: str) -> _MIL:
-    fold, name = task.fold, task.mil(arm).name
-    train, val = (fold.train, fold.val) if task.schedule == "selected" else (fold.train + fold.val, ())
+    name = task.mil(arm).name
+    train, val = mil_parts(task)
     return _MIL(name, name, train, task.config.mil, task.seed("mil"), val)
 
 
@@ -207,7 +236,7 @@ def _train_mil(
         "mil": asdict(mil.config),
         "seed": mil.seed,
         "schedule": "selected" if mil.val else "fixed",
-        **_by_part(mil.train, mil.val, lambda i: [bags[i].target, read_card(bags[i].features).key]),
+        **by_part(mil.train, mil.val, lambda i: [bags[i].target, read_card(bags[i].features).key]),
     }
     if stated_name(task.predicts):
         inputs |= {"task": task.predicts.to_dict()}
@@ -216,16 +245,23 @@ def _train_mil(
     job = task.fold.name, mil.job
 
     def fit(run: FitRun) -> Iterator[Step[Fit]]:
-        how = f"the epoch is selected on {len(mil.val)} validation slides" if mil.val else "for all epochs"
-        yield Step(job, 0, message=f"{mil.about}trained on {len(mil.train)} slides; {how}")
+        yield Step(job, 0, message=f"{mil.about}{describe_parts(mil.train, mil.val)}")
         train, val = ([bags[slide_id] for slide_id in part] for part in (mil.train, mil.val))
         yield from train_mil(job, train, val, run, task=task.predicts, config=mil.config, stage2=stage2, start=start)
 
     yield from train_artefact(task, Artefact(mil.name, mil.job, inputs), mil.seed, fit, _save_mil)
 
 
-def _by_part(train: Sequence[str], val: Sequence[str], of: Callable[[str], T]) -> Mapping[str, dict[str, T]]:
-    """Something of each slide to train and to validate on."""
+def by_part(train: Sequence[str], val: Sequence[str], of: Callable[[str], T]) -> Mapping[str, dict[str, T]]:
+    """Return something of each slide to train and to validate on, as inputs of an artefact.
+
+    Parameters
+    ----------
+    train, val
+        Ids of the slides.
+    of
+        Slide id -> what of it, JSON-ready.
+    """
     parts = {"train": train, "val": val}
     return {part: {slide_id: of(slide_id) for slide_id in slide_ids} for part, slide_ids in parts.items()}
 

@@ -1,6 +1,6 @@
-"""One fold: teacher, stage 1, LR features, stage 2 and baseline, from frozen features (method.md section 3)."""
+"""One fold: teacher, stage 1, LR features, stage 2, finish and baseline, from frozen features (method.md section 3)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Never
 
@@ -13,9 +13,10 @@ from lrmil.features.store import read_card
 from lrmil.io import atomic
 from lrmil.io.tensors import save_tensors
 from lrmil.models.encoders.loading import PatchEncoder, encoder_hash
-from lrmil.runs.arms import ARMS, lr_folder
+from lrmil.runs.arms import ARMS, FINISHED, lr_folder
 from lrmil.runs.artefacts import committing, key_of
 from lrmil.runs.evidence import make_evidence
+from lrmil.runs.finish import finish_student
 from lrmil.runs.fold_outputs import load_mil, tensors_of
 from lrmil.runs.fold_task import FoldTask, load_lr_encoder
 from lrmil.runs.fold_training import train_on_labels, train_patch_stage, train_slide_stage
@@ -39,24 +40,27 @@ def run_fold(task: FoldTask) -> Iterator[Step[Path]]:
     yield from train_on_labels(task, "hr_teacher")
     yield from make_evidence(task)
     yield from train_patch_stage(task)
-    yield from _lr_features(task)
+    yield from _lr_features(task, "lr_student", task.slide_ids)
     yield from train_slide_stage(task)
+    yield from finish_student(task)
+    if task.config.finishes:
+        yield from _lr_features(task, FINISHED, task.fold.test)
     yield from train_on_labels(task, "lr_undistilled")
     yield from _outputs(task)
     yield from make_linear_heads(task)
     yield Step((task.fold.name,), 1, 1, "folds", result=task.folder)
 
 
-def _lr_features(task: FoldTask) -> Iterator[Step[Never]]:
-    encoder = load_lr_encoder(task)
+def _lr_features(task: FoldTask, arm: str, slide_ids: Sequence[str]) -> Iterator[Step[Never]]:
+    encoder = load_lr_encoder(task, finished=arm == FINISHED)
     steps = extract_features(
-        [task.sources[slide_id] for slide_id in task.slide_ids],
+        [task.sources[slide_id] for slide_id in slide_ids],
         PatchEncoder(encoder, task.device, batch_size=task.config.batch_size),
         encoder_hash(encoder),
-        lr_folder(task.run, task.fold.name),
+        lr_folder(task.run, task.fold.name, arm),
         task.plan,
         threads=task.config.threads,
-        job=(task.fold.name, "LR features"),
+        job=(task.fold.name, "finished LR features" if arm == FINISHED else "LR features"),
     )
     for outcome in (yield from relay(steps)):
         if outcome.path is None:
@@ -66,17 +70,19 @@ def _lr_features(task: FoldTask) -> Iterator[Step[Never]]:
 def _outputs(task: FoldTask) -> Iterator[Step[Never]]:
     inputs: dict[str, object] = {
         "what": "outputs",
-        "models": {arm: key_of(task.mil(arm)) for arm in ARMS},
-        "slides": {arm: {i: read_card(task.features(arm, i)).key for i in task.fold.test} for arm in ARMS},
+        "models": {arm: key_of(task.mil(task.answering(arm))) for arm in ARMS},
+        "slides": {
+            arm: {i: read_card(task.features(task.answering(arm), i)).key for i in task.fold.test} for arm in ARMS
+        },
     }
     if not (yield from is_stale(task, Artefact("outputs", "test hr_teacher", inputs))):
         return
     probabilities: dict[str, dict[str, list[float]]] = {arm: {} for arm in ARMS}
     tensors: dict[str, Tensor] = {"none": torch.zeros(0)}
     for arm in ARMS:
-        mil = load_mil(task.mil(arm), task.config.mil)
+        mil = load_mil(task.mil(task.answering(arm)), task.config.mil)
         for done, slide_id in enumerate(task.fold.test, 1):
-            output = answer(task, mil, arm, slide_id)
+            output = answer(task, mil, task.answering(arm), slide_id)
             probabilities[arm][slide_id] = task.predicts.values(output.logits).tolist()
             tensors |= tensors_of(f"{arm}/{slide_id}", output)
             yield Step((task.fold.name, f"test {arm}"), done, len(task.fold.test), "slides")

@@ -7,7 +7,7 @@ import tomli_w
 
 from lrmil.cohorts.columns import TableOptions, options_from_dict
 from lrmil.config_groups import merged
-from lrmil.configs import TrainConfig, from_dict, to_dict
+from lrmil.configs import TrainConfig, from_dict, stated
 from lrmil.errors import FormatError
 from lrmil.io import atomic, hashing
 from lrmil.io.documents import read_toml_document
@@ -56,7 +56,7 @@ def write_plan(
     document |= task.to_dict() if task else {}
     if chosen := {name: value for name, value in asdict(options or TableOptions()).items() if value}:
         document["table"] = chosen
-    document["settings"] = to_dict(config)
+    document["settings"] = stated(config)
     atomic.write_text(folder / "plan.toml", tomli_w.dumps(document), is_plan)
 
 
@@ -145,4 +145,4 @@ def settings_hashes(folder: Path) -> set[str]:
 
 def settings_hash(config: TrainConfig) -> str:
     """Return the hash of all settings, which does not reveal the path of an encoder."""
-    return hashing.sha256_of(to_dict(config))
+    return hashing.sha256_of(stated(config))

@@ -7,11 +7,12 @@ from typing import Literal
 from lrmil.runs.jobs import JobParts, parts_of
 from lrmil.runs.log import End, LogLine
 
-TrainedStage = Literal["teacher", "lr_encoder", "lr_student", "lr_undistilled"]
+TrainedStage = Literal["teacher", "lr_encoder", "lr_student", "finish", "lr_undistilled"]
 TRAINED: dict[str, TrainedStage] = {
     "teacher": "teacher",
     "stage 1": "lr_encoder",
     "lr_student": "lr_student",
+    "finish": "finish",
     "lr_undistilled": "lr_undistilled",
 }
 SENTENCES = {
@@ -22,6 +23,8 @@ SENTENCES = {
     "stage 1": "stage 1, patch distillation",
     "LR features": "LR features of the distilled encoder",
     "lr_student": "stage 2, slide distillation",
+    "finish": "end-to-end finish",
+    "finished LR features": "LR features of the finished encoder",
     "lr_undistilled": "LR undistilled, the baseline",
     "test hr_teacher": "test of the HR teacher",
     "test lr_undistilled": "test of the baseline",
@@ -37,7 +40,7 @@ class EpochRecord:
     fold: str
     """"fold-0" ... "final"."""
     stage: TrainedStage
-    """lr_encoder is stage 1, lr_student is stage 2."""
+    """lr_encoder is stage 1, lr_student is stage 2, finish is the end-to-end finish of both."""
     epoch: int
     """Number, from 1; of stage 1 the number of the validation."""
     metrics: Mapping[str, float]
@@ -174,7 +177,7 @@ class _FoldClock:
         self._spent[job.fold] = self._spent.get(job.fold, 0.0) + max(0.0, line.time - since)
         if not job.stage:
             self._close(job.fold)
-        elif job.slide or job.stage != "LR features":  # existing LR features are logged, too
+        elif job.slide or not job.stage.endswith("LR features"):  # existing LR features are logged, too
             self._worked = True
             self.done.discard(job.fold)
 

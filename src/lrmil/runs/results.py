@@ -11,7 +11,7 @@ from lrmil import __version__
 from lrmil.cohorts.cohort import Cohort
 from lrmil.cohorts.labels import Problem
 from lrmil.cohorts.splits import Fold
-from lrmil.configs import AUTO, TrainConfig, to_dict
+from lrmil.configs import AUTO, TrainConfig, stated
 from lrmil.features.store import read_card
 from lrmil.io import atomic, hashing
 from lrmil.io.ownership import is_out_of_fold_table, is_problems
@@ -166,7 +166,7 @@ def _cost(arm: str, folds: Sequence[Fold], tasks: Sequence[FoldTask]) -> dict[st
     cards, task_of = [], {task.fold.name: task for task in tasks}
     for fold in folds:
         task = task_of[fold.name]
-        cards += [read_card(task.encoded(arm, slide_id)) for slide_id in fold.test]
+        cards += [read_card(task.encoded(task.answering(arm), slide_id)) for slide_id in fold.test]
     read = [card.bytes_read for card in cards if card.bytes_read is not None]
     return {
         "seconds_per_slide": float(np.mean([card.seconds for card in cards])),
@@ -238,8 +238,8 @@ def write_bundle(
             patch_size=config.patch_size,
             min_tissue=config.min_tissue,
             max_failed=config.max_failed,
-            encoder=load_lr_encoder(task),
-            mil=load_mil(task.mil("lr_student"), config.mil),
+            encoder=load_lr_encoder(task, finished=config.finishes),
+            mil=load_mil(task.mil(task.answering("lr_student")), config.mil),
             mil_config=with_chosen_head(task).config.mil,
             training=_provenance(task, cohort, config),
             metrics=figures,
@@ -261,7 +261,7 @@ def _provenance(task: FoldTask, cohort: Cohort, config: TrainConfig) -> dict[str
         "schedule": task.schedule,
         **chosen,
         "settings": {
-            **to_dict(config),
+            **stated(config),
             "encoder": public_name(config.encoder),
             "student_encoder": public_name(config.student_encoder),
         },

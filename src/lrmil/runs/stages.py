@@ -18,6 +18,7 @@ INPUTS = {
     "mil": "settings of the MIL",
     "stage1": "settings of stage 1",
     "stage2": "settings of stage 2",
+    "finish": "settings of the end-to-end finish",
     "seed": "seed",
     "start": "encoder that the student starts from",
     "train": "training slides, their labels or features",
@@ -27,6 +28,8 @@ INPUTS = {
     "evidence": "teacher's outputs",
     "schedule": "whether validation selects the epoch",
     "inner_folds": "inner folds",
+    "lr_encoder": "LR encoder of stage 1",
+    "lr_student": "LR student of stage 2",
     "models": "trained models",
     "candidates": "heads to choose from",
 }

@@ -1,4 +1,4 @@
-"""Augment the patches of stage 1, so that the student does not depend on orientation and stain."""
+"""Augment LR patches in training, so that the student does not depend on orientation and stain."""
 
 from dataclasses import replace
 from typing import NamedTuple
@@ -65,13 +65,32 @@ def augment(batch: PairedBatch, changes: Changes) -> PairedBatch:
         grid = values.reshape(len(values), side, side, *values.shape[2:])
         return _transform(grid, changes.turns, flip=changes.flip).reshape(values.shape)
 
-    image = _transform(batch.pixels, changes.turns, flip=changes.flip).float()
+    tokens = tuple(map(moved, targets.class_tokens))
+    return PairedBatch(
+        augment_pixels(batch.pixels, changes), replace(targets, covered=moved(targets.covered), class_tokens=tokens)
+    )
+
+
+def augment_pixels(pixels: Tensor, changes: Changes) -> Tensor:
+    """Augment patches that have no targets.
+
+    Parameters
+    ----------
+    pixels
+        (b, P, P, 3) RGB, 0 to 255.
+    changes
+        The augmentation, from `draw_changes`.
+
+    Returns
+    -------
+    Tensor
+        (b, P, P, 3) float, 0 to 255.
+    """
+    image = _transform(pixels, changes.turns, flip=changes.flip).float()
     if changes.stains is not None:
         image = vary_stains(image, changes.stains)
     gain, shift = changes.gain.to(image), changes.shift.to(image)
-    image = (255 - (255 - image) * gain + shift).clamp(0, 255)
-    tokens = tuple(map(moved, targets.class_tokens))
-    return PairedBatch(image, replace(targets, covered=moved(targets.covered), class_tokens=tokens))
+    return (255 - (255 - image) * gain + shift).clamp(0, 255)
 
 
 def _transform(values: Tensor, turns: int, *, flip: bool) -> Tensor:

@@ -61,13 +61,21 @@ def pad_bags(bags: Sequence[Bag], store: BagStore, *, limit: int = MAX_NUMBERS) 
             groups[-1].append(bag)
         else:
             groups.append([bag])
-    return [_pad(group, store) for group in groups]
+    return [pad_embeddings(group, [store.embeddings(bag) for bag in group]) for group in groups]
 
 
-def _pad(bags: Sequence[Bag], store: BagStore) -> BagBatch:
-    embeddings = [store.embeddings(bag) for bag in bags]
+def pad_embeddings(bags: Sequence[Bag], embeddings: Sequence[Tensor]) -> BagBatch:
+    """Pad bags whose embeddings are at hand to one batch.
+
+    Parameters
+    ----------
+    bags
+        b bags.
+    embeddings
+        Of each, (n, d) where the network computes.
+    """
     sizes = torch.tensor([len(values) for values in embeddings])
-    padded = pad_sequence(embeddings, batch_first=True)
+    padded = pad_sequence(list(embeddings), batch_first=True)
     mask = torch.arange(padded.shape[1]) < sizes[:, None]
     masses = [torch.from_numpy(bag.log_mass) for bag in bags if bag.log_mass is not None]
     logits = [torch.from_numpy(bag.teacher_logits) for bag in bags if bag.teacher_logits is not None]

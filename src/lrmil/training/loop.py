@@ -20,6 +20,7 @@ from lrmil.configs import OptimiserConfig
 from lrmil.errors import ConfigError
 from lrmil.steps import Job, Step, job_text
 from lrmil.training.checkpoint import Checkpoint, CheckpointFile, Progress, Weights, read_checkpoint
+from lrmil.training.rates import rate_groups, set_rate
 
 EpochLosses = Callable[[int, torch.Generator], Iterator[dict[str, Tensor]]]
 Validate = Callable[[], dict[str, float]]
@@ -76,6 +77,7 @@ def fit_steps(
     validate: Validate | None,
     config: OptimiserConfig,
     smoothing: float = 0.0,
+    rates: Mapping[str, float] | None = None,
 ) -> Iterator[Step[Fit]]:
     """Train a module and keep its weights at the best validation, or its last weights where there is none.
 
@@ -101,6 +103,8 @@ def fit_steps(
         Learning rate, schedule, clipping, averaging and patience.
     smoothing
         Share of the scores before in the score of an epoch, 0 to 1; 0 takes each as it is.
+    rates
+        Highest learning rate of parts of the module that have their own: name of the submodule -> rate.
 
     Yields
     ------
@@ -114,7 +118,7 @@ def fit_steps(
     OutputError
         If the checkpoint cannot be written.
     """
-    training = _Training(job, module, run, config, budget, selects=validate is not None)
+    training = _Training(job, module, run, config, budget, selects=validate is not None, rates=rates or {})
     while training.goes_on:
         generator = torch.Generator().manual_seed(run.seed * 100_003 + training.state.epoch)
         means = yield from training.fit_epoch(epoch_losses(training.state.epoch, generator))
@@ -130,12 +134,21 @@ class _Training:
     """A module in training: its optimiser, its progress, the average of its weights, and the best weights."""
 
     def __init__(
-        self, job: Job, module: nn.Module, run: FitRun, config: OptimiserConfig, budget: Budget, *, selects: bool
+        self,
+        job: Job,
+        module: nn.Module,
+        run: FitRun,
+        config: OptimiserConfig,
+        budget: Budget,
+        *,
+        selects: bool,
+        rates: Mapping[str, float],
     ) -> None:
         self.job, self.module, self.run, self.config, self.budget = job, module, run, config, budget
         self.selects, self.file = selects, CheckpointFile(run.checkpoint, run.key)
         self.parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        self.optimiser = torch.optim.AdamW(self.parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+        groups = rate_groups(module, config.learning_rate, rates)
+        self.optimiser = torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
         self.average: AveragedModel | None = None
         if config.ema:
             self.average = AveragedModel(module, multi_avg_fn=_moving_average(config.ema), use_buffers=True)
@@ -186,7 +199,7 @@ class _Training:
                 f"{self.state.step + 1} at a learning rate of {self.config.learning_rate:g}. Lower it, or check the "
                 "features."
             )
-        _set_rate(self.optimiser, self.config, self.state.step, self.budget.steps)
+        set_rate(self.optimiser, self.config, self.state.step, self.budget.steps)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
@@ -280,13 +293,3 @@ def _next(losses: Iterator[dict[str, Tensor]], seed: int, device: torch.device) 
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         return next(losses, None)
-
-
-def _set_rate(optimiser: torch.optim.Optimizer, config: OptimiserConfig, step: int, total: int) -> None:
-    warm = max(1, round(config.warmup * total))
-    if step < warm:
-        factor = (step + 1) / warm
-    else:
-        factor = 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm) / max(1, total - warm))))
-    for group in optimiser.param_groups:
-        group["lr"] = config.learning_rate * factor

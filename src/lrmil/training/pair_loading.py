@@ -1,6 +1,5 @@
 """Load LR pixels with their HR targets, mixed across slides and decoded ahead by threads."""
 
-import logging
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -12,16 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lrmil.errors import SlideChangedError, SlideError
-from lrmil.features.store import read_card
-from lrmil.geometry import Grid
-from lrmil.slides.identity import unchanged
-from lrmil.slides.opening import open_source
-from lrmil.slides.slide import Slide
+from lrmil.training.lr_patches import PatchReader, open_reader, read_patch
 from lrmil.training.pair_memory import PairMemory
 from lrmil.training.pairs import PairedSlide, RegionSamples, count_regions
 
-log = logging.getLogger(__name__)
 SLIDES_TOGETHER = 16  # slides whose targets are in memory and whose patches are mixed
 BATCHES_AHEAD = 3
 MIN_SHARE = 256  # LR patches of a slide in a pass, if it has that many
@@ -32,11 +25,6 @@ class Chosen(NamedTuple):
 
     slide: PairedSlide
     rows: Tensor
-
-
-class _Reader(NamedTuple):
-    slide: Slide
-    grid: Grid
 
 
 class PairedBatch(NamedTuple):
@@ -128,23 +116,16 @@ def load_pairs(
                 yield from _load_group(group, readers, batch_size, pool, memory, generator)
 
 
-def _open(item: Chosen, memory: PairMemory, opened: ExitStack) -> _Reader | None:
+def _open(item: Chosen, memory: PairMemory, opened: ExitStack) -> PatchReader | None:
     """Open a slide of which a patch must be read."""
     if all(memory.holds(item.slide, row) for row in item.rows.tolist()):
         return None
-    slide = opened.enter_context(open_source(item.slide.source))
-    card = read_card(item.slide.lr)
-    if slide.fingerprint != card.slide_fingerprint:
-        raise SlideChangedError(
-            f"{slide.path} changed after its features were extracted. Rerun the same command to extract them again."
-        )
-    opened.enter_context(unchanged(slide))
-    return _Reader(slide, card.grid)
+    return open_reader(item.slide, opened)
 
 
 def _load_group(
     group: Sequence[Chosen],
-    readers: Sequence[_Reader | None],
+    readers: Sequence[PatchReader | None],
     batch_size: int,
     pool: ThreadPoolExecutor,
     memory: PairMemory,
@@ -162,7 +143,7 @@ def _load_group(
                 reader, number = readers[i], int(group[i].rows[row])
                 task = None
                 if reader is not None and not memory.holds(group[i].slide, number):
-                    task = pool.submit(_read, reader, samples[i].index[row])
+                    task = pool.submit(read_patch, reader, samples[i].index[row])
                 reading.append((group[i], number, task))
             read = [(pair, _result(memory, *reading.popleft())) for pair in pairs[start : start + batch_size]]
             good = [(pair, pixels) for pair, pixels in read if pixels is not None]
@@ -185,13 +166,3 @@ def _result(
     pixels = task.result()
     memory.keep(item.slide, number, pixels)
     return pixels
-
-
-def _read(reader: _Reader, index: NDArray[np.int32]) -> NDArray[np.uint8] | None:
-    slide, grid = reader
-    y, x = grid.level0_yx(index).tolist()
-    try:
-        return slide.read_region((y, x), (grid.size, grid.size), grid.mpp)
-    except SlideError as error:
-        log.warning("%s: patch %s is left out: %s", slide.slide_id, index.tolist(), error)
-        return None

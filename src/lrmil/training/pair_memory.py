@@ -1,10 +1,11 @@
-"""What stage 1 has read, kept in memory: it passes over a small cohort many times."""
+"""What trainings on LR patches have read, kept in memory: they pass over a small cohort many times."""
 
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lrmil.training.lr_patches import LRSlide
 from lrmil.training.pairs import PairedSlide, RegionSamples, count_regions, region_samples
 
 LIMIT = 2 << 30  # bytes; about 10,000 patches of 224 px with the targets of a MobileNetV2
@@ -40,15 +41,15 @@ class PairMemory:
             self._samples[slide.lr] = found
         return found
 
-    def holds(self, slide: PairedSlide, row: int) -> bool:
-        """Return whether the patch of a row of `samples` is kept."""
+    def holds(self, slide: LRSlide, row: int) -> bool:
+        """Return whether the patch of a row is kept."""
         return (slide.lr, row) in self._pixels
 
-    def pixels(self, slide: PairedSlide, row: int) -> NDArray[np.uint8] | None:
+    def pixels(self, slide: LRSlide, row: int) -> NDArray[np.uint8] | None:
         """Return a kept patch (P, P, 3); None if it could not be read."""
         return self._pixels[slide.lr, row]
 
-    def keep(self, slide: PairedSlide, row: int, pixels: NDArray[np.uint8] | None) -> None:
+    def keep(self, slide: LRSlide, row: int, pixels: NDArray[np.uint8] | None) -> None:
         """Keep a patch, if there is room for it.
 
         Parameters
@@ -56,7 +57,7 @@ class PairMemory:
         slide
             The slide.
         row
-            Row of `samples`.
+            Row of `samples`, or of the features where no targets are needed.
         pixels
             (P, P, 3) uint8; None for a patch that cannot be read, which is not tried again.
         """

@@ -59,14 +59,14 @@ def train_mil(
     """
     store = BagStore(run.device)
     mil = _start_mil(train, store, run, task=task, config=config, start=start)
-    log_priors = _log_priors(train, task, run.device) if config.balance == "logits" else None
+    log_priors = log_priors_of(train, task, run.device) if config.balance == "logits" else None
 
     def epoch_losses(_epoch: int, generator: torch.Generator) -> Iterator[dict[str, Tensor]]:
         order = draw_order(train, generator, balanced=config.balance == "sampling")
         for first in range(0, len(order), config.slides_per_step):
             batches = pad_bags([train[i] for i in order[first : first + config.slides_per_step]], store)
             kept = [[keep_some(batch, config.patch_dropout, generator) for batch in batches] for _ in members_of(mil)]
-            yield _step_losses(mil, kept, task, stage2, log_priors)
+            yield step_losses(mil, kept, task, stage2, log_priors)
 
     def validate() -> dict[str, float]:
         outputs = [predict_bag(mil, store.embeddings(bag)) for bag in val]
@@ -137,21 +137,43 @@ def draw_order(bags: Sequence[Bag], generator: torch.Generator, *, balanced: boo
     return torch.multinomial(weights, len(bags), replacement=True, generator=generator).tolist()
 
 
-def _log_priors(bags: Sequence[Bag], task: Task, device: torch.device) -> Tensor:
+def log_priors_of(bags: Sequence[Bag], task: Task, device: torch.device) -> Tensor:
+    """Return the (c,) log frequencies of the labels of some bags on a device.
+
+    Parameters
+    ----------
+    bags, task, device
+        As in `train_mil`.
+
+    Raises
+    ------
+    ConfigError
+        If the task has none.
+    """
     found = task.log_priors([bag.target for bag in bags])
     if found is None:
         raise ConfigError(f'Expected mil.balance = "none" or "sampling" for a {task.name}. Got "logits".')
     return torch.tensor(found, device=device)
 
 
-def _step_losses(
+def step_losses(
     mil: MILHead,
     batches: Sequence[Sequence[BagBatch]],
     task: Task,
     stage2: Stage2Config | None,
     log_priors: Tensor | None,
 ) -> dict[str, Tensor]:
-    """Return the mean losses of some bags, given for each member; each bag and each member counts alike."""
+    """Return the mean losses () of some bags; each bag and each member counts alike.
+
+    Parameters
+    ----------
+    mil
+        The network, which may be an ensemble.
+    batches
+        For each member of the network, the bags that it learns from.
+    task, stage2, log_priors
+        As in `slide_losses`.
+    """
     terms = [
         slide_losses(member, batch, task, stage2, log_priors)
         for member, of_member in zip(members_of(mil), batches, strict=True)

@@ -7,7 +7,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QComboBox, QLabel, QVBoxLayout, QWidget
 
-from lrmil.runs.arms import STAGE_NAMES
+from lrmil.runs.arms import FINISH, STAGE_NAMES
 from lrmil.runs.progress import EpochRecord
 
 # Okabe and Ito's palette, safe for colour-blind readers. Yellow is last because it is weak on white.
@@ -43,6 +43,7 @@ class Curves(QWidget):
         """Draw the records of a run, if they changed."""
         if epochs != self._epochs:
             self._epochs = epochs
+            self._offer_finish()
             self._draw_all()
 
     def set_colors(self, *, text: str, background: str) -> None:
@@ -52,6 +53,13 @@ class Curves(QWidget):
             for name in ("left", "bottom"):
                 plot.getAxis(name).setPen(text)
                 plot.getAxis(name).setTextPen(text)
+
+    def _offer_finish(self) -> None:
+        offered, place = any(record.stage == FINISH for record in self._epochs), self.arm.findData(FINISH)
+        if offered and place < 0:
+            self.arm.addItem(STAGE_NAMES[FINISH], FINISH)
+        elif not offered and place >= 0:
+            self.arm.removeItem(place)
 
     def _draw_all(self) -> None:
         folds = list(dict.fromkeys(record.fold for record in self._epochs))
