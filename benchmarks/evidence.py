@@ -1,11 +1,11 @@
-"""Whether the student keeps its promise at the defaults, on the cohorts of shared/data and by several pairs of encoders.
+"""Whether the student keeps its promise at the defaults, on the cohorts of shared/data, by several pairs of encoders.
 
     python benchmarks/evidence.py --shared ../shared --work WORK --out WORK/evidence.md --cohorts mosaics-0 glas
 
-A cohort is `mosaics-SEED` (shared/tools/make_cohort.py, as benchmarks/real_tissue.py draws it), `osteosarcoma60` (images
-of 1,024 px as slides, one case left out in turn) or `glas` (165 images as slides, five folds of whole patients). A pair
-of encoders is `teacher:student`, such as `tf_efficientnet_lite2:tf_efficientnet_lite0`. Everything resumes; each figure
-is that of the run's own metrics.json and predictions.csv.
+A cohort is `mosaics-SEED` (shared/tools/make_cohort.py, as benchmarks/real_tissue.py draws it), `osteosarcoma60`
+(images of 1,024 px as slides, one case left out in turn) or `glas` (165 images as slides, five folds of whole
+patients). A pair of encoders is `teacher:student`, such as `tf_efficientnet_lite2:tf_efficientnet_lite0`. Everything
+resumes; each figure is that of the run's own metrics.json and predictions.csv.
 """
 
 import argparse
@@ -39,9 +39,10 @@ class Images(NamedTuple):
     mpp: float
     """um/px of the images, which is that of the HR patches."""
     folds: int
+    """Folds that are drawn; 0 leaves out one case after the other."""
 
 
-IMAGES = {"osteosarcoma60": Images(1.0, 4), "glas": Images(0.62, 5)}
+IMAGES = {"osteosarcoma60": Images(1.0, 0), "glas": Images(0.62, 5)}
 
 
 class Work(NamedTuple):
@@ -103,7 +104,7 @@ def train(options: argparse.Namespace, work: Work, cohort: Path, run: Path) -> d
     mpp = images.mpp if images else 0.5
     base: dict[str, object] = {"patch_size": 64 if images else 128, "mpp_hr": mpp, "mpp_lr": 4 * mpp, "threads": 1}
     base["encoder"] = f"local-dir:{weights / work.teacher}"
-    base["folds"] = images.folds if images else 5
+    base["folds"] = images.folds if images and images.folds else 5
     if work.student != work.teacher:
         base["student_encoder"] = f"local-dir:{weights / work.student}"
     config = with_settings(TrainConfig(), base | work.settings)
@@ -120,7 +121,7 @@ def make_cohort(options: argparse.Namespace, name: str) -> Path:
     if (folder / "labels.csv").exists():
         return folder
     if name in IMAGES:
-        write_images(data / name, folder, IMAGES[name].mpp)
+        write_images(data / name, folder, IMAGES[name])
         return folder
     script, seed = options.shared / "tools/make_cohort.py", name.removeprefix("mosaics-")
     command = [sys.executable, script, "--manifest", data / "glas/manifest.csv", "--out", folder, "--seed", seed]
@@ -128,11 +129,11 @@ def make_cohort(options: argparse.Namespace, name: str) -> Path:
     return folder
 
 
-def write_images(data: Path, folder: Path, mpp: float) -> None:
+def write_images(data: Path, folder: Path, images: Images) -> None:
     """Write each image as a pyramid with levels 1 and 1/4, and the table with the patient of each."""
     (folder / "slides").mkdir(parents=True, exist_ok=True)
-    rows = [["slide_id", "case_id", "label"]]
-    metadata = {"axes": "YXS", "PhysicalSizeX": mpp, "PhysicalSizeY": mpp}
+    rows = [["slide_id", "case_id", "label", *([] if images.folds else ["fold"])]]
+    metadata = {"axes": "YXS", "PhysicalSizeX": images.mpp, "PhysicalSizeY": images.mpp}
     with (data / "manifest.csv").open() as file:
         for line in csv.DictReader(file):
             image = Image.open(data / line["file"]).convert("RGB")
@@ -141,7 +142,8 @@ def write_images(data: Path, folder: Path, mpp: float) -> None:
                 tile = {"photometric": "rgb", "tile": (256, 256), "compression": "deflate"}
                 tif.write(np.asarray(image), subifds=1, metadata=metadata, **tile)
                 tif.write(np.asarray(image.reduce(4)), subfiletype=1, **tile)
-            rows.append([slide_id, line["group"], "positive" if line["label"] == "1" else "negative"])
+            case, label = line["group"], "positive" if line["label"] == "1" else "negative"
+            rows.append([slide_id, case, label, *([] if images.folds else [case])])
     with (folder / "labels.csv").open("w", newline="") as file:
         csv.writer(file).writerows(rows)
 
