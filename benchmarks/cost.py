@@ -2,14 +2,15 @@
 
     python benchmarks/cost.py --shared ../shared --work WORK --out WORK/cost.md
 
-The slide is 16,384 x 16,384 px of real tissue (glas images as tiles). Both paths are `lrmil.predict` with the same
-encoder, batch size and threads; they differ in the resolution alone. The MIL heads are untrained: their weights do not
-change what anything costs. The file is read once beforehand, so both paths find it in the system's cache.
+The slide is a square of real tissue (glas images as tiles). Both paths are `lrmil.predict` with the same encoder, batch
+size and threads; they differ in the resolution alone. The MIL heads are untrained: their weights do not change what
+anything costs. They take turns, each first cold, with nothing of the file in the system's cache (as far as the system
+lets go of it: a disk may have a cache of its own), then warm, with all of it.
 """
 
 import argparse
 import csv
-import statistics
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -28,7 +29,7 @@ from lrmil.prediction.inference import predict
 from lrmil.prediction.prediction import Prediction
 from lrmil.tasks.classification import Classification
 
-SIDE, CELL, PATCH, BATCH = 16_384, 512, 128, 64
+CELL, PATCH, BATCH = 512, 128, 64
 
 
 def main() -> None:
@@ -37,34 +38,47 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--repeats", type=int, default=3, help="of the LR path; the HR path runs once")
+    parser.add_argument("--side", type=int, default=16_384, help="pixels along a side of the slide at 0.5 um/px")
+    parser.add_argument("--repeats", type=int, default=3, help="of each path, cold and warm")
     parser.add_argument("--memory", type=float, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    slide = options.work / "large.ome.tif"
+    slide = options.work / f"{options.side}.ome.tif"
     if not slide.exists():
-        write_slide(slide, options.shared / "data/glas")
+        write_slide(slide, options.shared / "data/glas", options.side)
     if options.memory:
         predict(slide, bundle(options.shared, options.memory), "cpu", batch_size=BATCH)
         print(own_peak())
         return
-    slide.read_bytes()
-    lr, hr = bundle(options.shared, 2.0), bundle(options.shared, 0.5)
-    lr_runs = [predict(slide, lr, "cpu", batch_size=BATCH) for _ in range(options.repeats)]
-    hr_run = predict(slide, hr, "cpu", batch_size=BATCH)
-    text = table(lr_runs, hr_run, peak_memory(options))
+    models = {"LR": bundle(options.shared, 2.0), "HR": bundle(options.shared, 0.5)}
+    predict(slide, models["LR"], "cpu", batch_size=BATCH)  # what the first call of a process loads
+    runs: dict[tuple[str, str], list[Prediction]] = {}
+    for _ in range(options.repeats):
+        for name, model in models.items():
+            forget(slide)
+            for state in ("cold", "warm"):
+                runs.setdefault((name, state), []).append(predict(slide, model, "cpu", batch_size=BATCH))
+                slide.read_bytes()
+    text = table(runs, peak_memory(options))
     print(text)
     if options.out:
         write_text(options.out, text)
 
 
-def write_slide(path: Path, glas: Path) -> None:
+def forget(path: Path) -> None:
+    """Ask the system to drop a file from its cache."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())  # what is not written yet is not dropped
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def write_slide(path: Path, glas: Path, side: int) -> None:
     """Tile crops of the glas images, drawn at random, into one pyramid (levels 1, 1/4, 1/16)."""
     with (glas / "manifest.csv").open() as file:
         names = [row["file"] for row in csv.DictReader(file)]
     rng = np.random.default_rng(0)
-    pixels = np.zeros((SIDE, SIDE, 3), np.uint8)
-    for top in range(0, SIDE, CELL):
-        for left in range(0, SIDE, CELL):
+    pixels = np.zeros((side, side, 3), np.uint8)
+    for top in range(0, side, CELL):
+        for left in range(0, side, CELL):
             image = Image.open(glas / names[rng.integers(len(names))]).convert("RGB")
             crop = image.crop((0, 0, CELL, min(CELL, image.height))).resize((CELL, CELL))
             pixels[top : top + CELL, left : left + CELL] = np.rot90(np.asarray(crop), rng.integers(4))
@@ -96,7 +110,10 @@ def peak_memory(options: argparse.Namespace) -> dict[str, float]:
     code = "import sys; sys.path.insert(0, sys.argv[1]); import cost; print(cost.own_peak())"
     commands = {
         "imports": [sys.executable, "-c", code, Path(__file__).parent],
-        "predict": [sys.executable, __file__, "--shared", options.shared, "--work", options.work, "--memory", "2.0"],
+        "predict": [
+            *(sys.executable, __file__, "--shared", options.shared, "--work", options.work),
+            *("--side", options.side, "--memory", "2.0"),
+        ],
     }
     return {
         name: float(subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True).stdout)
@@ -104,22 +121,29 @@ def peak_memory(options: argparse.Namespace) -> dict[str, float]:
     }
 
 
-def table(lr_runs: list[Prediction], hr: Prediction, memory: dict[str, float]) -> str:
+def table(runs: dict[tuple[str, str], list[Prediction]], memory: dict[str, float]) -> str:
     """Markdown."""
-    lr = lr_runs[0]
-    seconds = [run.timings["total"] for run in lr_runs]
-    stages = "; ".join(f"{name} {value:.2f}" for name, value in lr.timings.items() if name != "total")
-    hr_stages = "; ".join(f"{name} {value:.2f}" for name, value in hr.timings.items() if name != "total")
-    middle = statistics.median(seconds)
-    lines = [
-        "| | LR, 2.0 um/px | HR, 0.5 um/px | HR / LR |",
-        "|---|---|---|---|",
-        f"| seconds, end to end | {middle:.2f} (of {len(seconds)}: {min(seconds):.2f} to {max(seconds):.2f}) "
-        f"| {hr.timings['total']:.2f} | {hr.timings['total'] / middle:.1f} |",
-        f"| bytes read | {lr.bytes_read:,} | {hr.bytes_read:,} | {(hr.bytes_read or 0) / (lr.bytes_read or 1):.1f} |",
-        f"| patches | {len(lr.patches):,} | {len(hr.patches):,} | {len(hr.patches) / len(lr.patches):.1f} |",
+    lr, hr = runs["LR", "warm"][0], runs["HR", "warm"][0]
+    lines = ["| | LR, 2.0 um/px | HR, 0.5 um/px | HR / LR |", "|---|---|---|---|"]
+    for state in ("cold", "warm"):
+        seconds = {name: [run.timings["total"] for run in runs[name, state]] for name in ("LR", "HR")}
+        ratios = np.divide(seconds["HR"], seconds["LR"])
+        cells = (f"{np.median(of):.2f} ({min(of):.2f} to {max(of):.2f})" for of in seconds.values())
+        spread = f"{np.median(ratios):.1f} ({ratios.min():.1f} to {ratios.max():.1f})"
+        lines.append(f"| seconds, end to end, {state} | {' | '.join(cells)} | {spread} |")
+    for what, (low, high) in {
+        "bytes read": (lr.bytes_read or 0, hr.bytes_read or 0),
+        "patches": (len(lr.patches), len(hr.patches)),
+    }.items():
+        lines.append(f"| {what} | {low:,} | {high:,} | {high / max(1, low):.1f} |")
+    lines += [
         "",
-        f"Seconds by stage: LR {stages}. HR {hr_stages}.",
+        *(
+            f"{name}, warm, seconds by stage: "
+            + "; ".join(f"{stage} {value:.2f}" for stage, value in one.timings.items() if stage != "total")
+            + "."
+            for name, one in (("LR", lr), ("HR", hr))
+        ),
         "",
         f"Peak resident memory: {memory['predict']:.0f} MiB for predict at 2.0 um/px, of which "
         f"{memory['imports']:.0f} MiB are Python, torch and the libraries before anything is opened.",
