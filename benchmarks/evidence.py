@@ -11,7 +11,6 @@ resumes; each figure is that of the run's own metrics.json and predictions.csv.
 import argparse
 import csv
 import json
-import shutil
 import subprocess
 import sys
 import time
@@ -29,6 +28,7 @@ from lrmil.io.atomic import write_json, write_text
 from lrmil.runs.arms import ARM_NAMES, ARMS
 from lrmil.runs.train import train_steps
 from lrmil.steps import job_text
+from real_tissue import copy_run
 
 MOSAICS = ["--train", "64", "--val", "16", "--test", "64", "--max-positive", "5", "--glass", "0.2"]
 
@@ -60,7 +60,12 @@ class Work(NamedTuple):
         return Path(self.cohort) / f"{self.teacher}-{self.student}" / self.name
 
 
-VARIANTS: dict[str, dict[str, object]] = {"default": {}, "patch-teacher": {"teacher": "patch"}}
+VARIANTS: dict[str, dict[str, object]] = {
+    "default": {},
+    "patch-teacher": {"teacher": "patch"},
+    "auto-head": {"mil.head": "auto"},
+    "finish": {"finish.epochs": 3},
+}
 
 
 def main() -> None:
@@ -87,9 +92,9 @@ def works(options: argparse.Namespace) -> Iterator[Work]:
 def measure(options: argparse.Namespace, work: Work) -> dict[str, object]:
     """Train, or go on, and return the figures of the run."""
     cohort, run = make_cohort(options, work.cohort), options.work / "runs" / work.folder
-    first = run.with_name(options.variants[0])
-    if run != first and not run.exists():
-        shutil.copytree(first / "shared", run / "shared")
+    first = run.with_name("default")
+    if run != first and first.exists() and not run.exists():
+        copy_run(first, run)  # what the variant does not change is not computed again
     clock = run.parent / f"{run.name}.seconds"
     spent, start = float(clock.read_text()) if clock.exists() else 0.0, time.perf_counter()
     figures = train(options, work, cohort, run)
