@@ -32,6 +32,18 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_wait_for_the_disk() -> Iterator[None]:
+    """Files of tests need not outlast a power cut, the only thing that a flush to the disk is for.
+
+    What is flushed must still be an open file. Tests of flushing put their own function here, and programs that tests
+    start do flush.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", os.fstat)
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Folder with real slides and images: LRMIL_SHARED, or ``shared`` beside the repository; absent means skipped."""
