@@ -1,8 +1,9 @@
 """Fixtures for every test."""
 
+import gc
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from support.runs import TinyRun, tiny_config
 from support.shared_folders import shared_folder
 from support.slides import COHORT_SIDE
 
+gc.disable()  # while modules are imported: until the tests are collected
+
 # Cores are shared between tests: how long an example takes says nothing about the code.
 settings.register_profile("shared cores", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared cores")
@@ -23,6 +26,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that train, so that processes which share the files end at about the same time."""
     long = {item.path for item in items if item.get_closest_marker("long")}
     items.sort(key=lambda item: item.path not in long)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Spare the garbage collections of the run the 650,000 objects of imported modules, which live until its end."""
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_wait_for_the_disk() -> Iterator[None]:
+    """Files of tests need not outlast a power cut, the only thing that a flush to the disk is for.
+
+    What is flushed must still be an open file. Tests of flushing put their own function here, and programs that tests
+    start do flush.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", os.fstat)
+        yield
 
 
 @pytest.fixture(scope="session")

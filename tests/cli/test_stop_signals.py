@@ -30,18 +30,19 @@ STOPPED = """
 import os, signal, sys
 from lrmil import cli
 from lrmil.io import atomic
-flush, left = atomic.flush, int(sys.argv[2])
+flush, name, left = atomic.flush, sys.argv[1], int(sys.argv[2])
 def stopping(path):
     global left
     if left == 0:
         for _ in range(3):
-            os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+            os.kill(os.getpid(), getattr(signal, name))
     left -= 1
     flush(path)
 atomic.flush = stopping
 signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell or nohup runs in the background ignores some
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
-sys.exit(cli.main(sys.argv[3:]))
+del sys.argv[1:3]
+sys.exit(cli.main())
 """
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 

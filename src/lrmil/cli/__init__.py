@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
+from lrmil.cli.loading import end_without_collection
 from lrmil.cli.logs import start_logging
 from lrmil.cli.parser import build_parser
 from lrmil.cli.stop_signals import stopped_by_signals
@@ -33,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     SystemExit
         With 2 after wrong usage, with 0 after ``--help`` and ``--version``.
     """
+    if arguments is None:
+        end_without_collection()
     options = build_parser().parse_args(arguments)
     start_logging(verbose=options.verbose)
     if isinstance(sys.stdout, io.TextIOWrapper):  # file names may contain bytes that the terminal cannot show

@@ -15,6 +15,7 @@ from lrmil.cli.arguments import (
     command,
     count,
 )
+from lrmil.cli.loading import loading
 
 SUMMARY = "classify one slide; write a table row, GeoJSON, a picture and a page"
 
@@ -39,16 +40,17 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Classify one slide and write its case."""
-    from lrmil.cli.options import inputs_of, masks_in, mpp_of, review_log_at, with_checksums
-    from lrmil.cli.printing import stderr, stdout
-    from lrmil.cli.progress import show
-    from lrmil.models.bundle import load_bundle
-    from lrmil.prediction.inference import predict_steps
-    from lrmil.reports.case_page import require_case_writable, write_case
-    from lrmil.reviews.log import latest_reviews
-    from lrmil.slides.discovery import slide_path
-    from lrmil.slides.opening import open_source
-    from lrmil.slides.source import SlideSource, slide_id_of
+    with loading():
+        from lrmil.cli.options import inputs_of, masks_in, mpp_of, review_log_at, with_checksums
+        from lrmil.cli.printing import stderr, stdout
+        from lrmil.cli.progress import show
+        from lrmil.models.bundle import load_bundle
+        from lrmil.prediction.inference import predict_steps
+        from lrmil.reports.case_page import require_case_writable, write_case
+        from lrmil.reviews.log import latest_reviews
+        from lrmil.slides.discovery import slide_path
+        from lrmil.slides.opening import open_source
+        from lrmil.slides.source import SlideSource, slide_id_of
 
     bundle = load_bundle(options.model)
     reviews = latest_reviews(review_log_at(options.reviews).reviews) if options.reviews else {}

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 from lrmil.cli.arguments import Commands, add_device, command
+from lrmil.cli.loading import loading
 
 SUMMARY = "train, report and predict on a synthetic cohort, offline"
 
@@ -26,10 +27,11 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _make_small_model(options: argparse.Namespace) -> int:
-    from lrmil.cli.printing import stderr, stdout
-    from lrmil.cli.progress import show
-    from lrmil.demo.model import demo_model_steps
-    from lrmil.demo.slide import demo_slide
+    with loading():
+        from lrmil.cli.printing import stderr, stdout
+        from lrmil.cli.progress import show
+        from lrmil.demo.model import demo_model_steps
+        from lrmil.demo.slide import demo_slide
 
     model = show(demo_model_steps(options.out, device=options.device), stderr)
     stdout.print(f"Model: {model}\nSlide: {demo_slide(options.out)}", markup=False)
@@ -37,15 +39,16 @@ def _make_small_model(options: argparse.Namespace) -> int:
 
 
 def _show_whole_chain(options: argparse.Namespace) -> int:
-    from lrmil.cli.printing import print_arms, stderr, stdout
-    from lrmil.cli.progress import show
-    from lrmil.demo.cohort import demo_cohort_steps, demo_config
-    from lrmil.models.bundle import load_bundle
-    from lrmil.prediction.batch import predict_slides
-    from lrmil.prediction.options import PredictOptions
-    from lrmil.reports.run_report import write_report
-    from lrmil.runs.train import train_steps
-    from lrmil.slides.source import SlideSource, slide_id_of
+    with loading():
+        from lrmil.cli.printing import print_arms, stderr, stdout
+        from lrmil.cli.progress import show
+        from lrmil.demo.cohort import demo_cohort_steps, demo_config
+        from lrmil.models.bundle import load_bundle
+        from lrmil.prediction.batch import predict_slides
+        from lrmil.prediction.options import PredictOptions
+        from lrmil.reports.run_report import write_report
+        from lrmil.runs.train import train_steps
+        from lrmil.slides.source import SlideSource, slide_id_of
 
     start = time.perf_counter()
     out, device = options.out, options.device

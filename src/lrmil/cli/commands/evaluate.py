@@ -16,6 +16,7 @@ from lrmil.cli.arguments import (
     add_threads,
     command,
 )
+from lrmil.cli.loading import loading
 
 SUMMARY = "measure a model on labelled slides"
 
@@ -37,14 +38,15 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the metrics of a model on labelled slides."""
-    from lrmil.cli.options import inputs_of, mpp_table_of, table_options_of, with_checksums
-    from lrmil.cli.printing import exit_code, figure, print_json, print_lines, stderr
-    from lrmil.cli.progress import show
-    from lrmil.models.bundle import load_bundle
-    from lrmil.prediction.evaluation import evaluate_steps
-    from lrmil.prediction.options import PredictOptions
-    from lrmil.slides.discovery import find_slides
-    from lrmil.slides.source import SlideSource, slide_id_of
+    with loading():
+        from lrmil.cli.options import inputs_of, mpp_table_of, table_options_of, with_checksums
+        from lrmil.cli.printing import exit_code, figure, print_json, print_lines, stderr
+        from lrmil.cli.progress import show
+        from lrmil.models.bundle import load_bundle
+        from lrmil.prediction.evaluation import evaluate_steps
+        from lrmil.prediction.options import PredictOptions
+        from lrmil.slides.discovery import find_slides
+        from lrmil.slides.source import SlideSource, slide_id_of
 
     out = options.out or options.labels.with_suffix(".predictions")
     found = [SlideSource(slide_id_of(path), path) for path in find_slides(options.slides)]

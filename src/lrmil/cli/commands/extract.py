@@ -15,6 +15,7 @@ from lrmil.cli.arguments import (
     command,
     count,
 )
+from lrmil.cli.loading import loading
 
 SUMMARY = "encode slides at one resolution and store the features"
 
@@ -43,17 +44,18 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Encode slides and store their features. A slide that fails does not stop the others."""
-    from lrmil.cli.commands.export import exported
-    from lrmil.cli.options import inputs_of, masks_in, slides_of
-    from lrmil.cli.printing import exit_code, stderr, stdout
-    from lrmil.cli.progress import show
-    from lrmil.features.extraction import extract_features
-    from lrmil.features.kinds import require_one_kind
-    from lrmil.models.devices import pick_device
-    from lrmil.models.encoders.loading import PatchEncoder, encoder_hash, load_encoder
-    from lrmil.patches.plan import PatchPlan
-    from lrmil.slides.inputs import Inputs
-    from lrmil.slides.resolution import parse_mpp
+    with loading():
+        from lrmil.cli.commands.export import exported
+        from lrmil.cli.options import inputs_of, masks_in, slides_of
+        from lrmil.cli.printing import exit_code, stderr, stdout
+        from lrmil.cli.progress import show
+        from lrmil.features.extraction import extract_features
+        from lrmil.features.kinds import require_one_kind
+        from lrmil.models.devices import pick_device
+        from lrmil.models.encoders.loading import PatchEncoder, encoder_hash, load_encoder
+        from lrmil.patches.plan import PatchPlan
+        from lrmil.slides.inputs import Inputs
+        from lrmil.slides.resolution import parse_mpp
 
     sources = slides_of(options)  # before the encoder, which may have to be downloaded
     encoder = load_encoder(options.encoder, size=options.patch_size, embedding=options.embedding)

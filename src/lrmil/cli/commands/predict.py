@@ -17,6 +17,7 @@ from lrmil.cli.arguments import (
     command,
     probability,
 )
+from lrmil.cli.loading import loading
 
 SUMMARY = "classify slides from low-resolution pixels"
 
@@ -41,14 +42,15 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Classify slides. A slide that fails does not stop the others."""
-    from dataclasses import asdict
+    with loading():
+        from dataclasses import asdict
 
-    from lrmil.cli.options import inputs_of, masks_in, slides_of
-    from lrmil.cli.printing import exit_code, print_json, print_rows, stderr, stdout
-    from lrmil.cli.progress import show
-    from lrmil.models.bundle import load_bundle
-    from lrmil.prediction.batch import predict_slides
-    from lrmil.prediction.options import PredictOptions
+        from lrmil.cli.options import inputs_of, masks_in, slides_of
+        from lrmil.cli.printing import exit_code, print_json, print_rows, stderr, stdout
+        from lrmil.cli.progress import show
+        from lrmil.models.bundle import load_bundle
+        from lrmil.prediction.batch import predict_slides
+        from lrmil.prediction.options import PredictOptions
 
     bundle = load_bundle(options.model)
     sources = slides_of(options)

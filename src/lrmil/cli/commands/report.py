@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from lrmil.cli.arguments import Commands, command
+from lrmil.cli.loading import loading
 
 SUMMARY = "write the report of a run again"
 
@@ -16,8 +17,9 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the report of a run and print its path."""
-    from lrmil.cli.printing import stdout
-    from lrmil.reports.run_report import write_report
+    with loading():
+        from lrmil.cli.printing import stdout
+        from lrmil.reports.run_report import write_report
 
     stdout.print(str(write_report(options.run_folder)), markup=False)
     return 0

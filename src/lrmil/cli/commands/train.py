@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from lrmil.cli.arguments import Commands, add_cohort, add_device, add_positive, add_settings, command
+from lrmil.cli.loading import loading
 
 SUMMARY = "train from a folder of slides; run it again to resume a stopped run"
 EXAMPLE = (
@@ -28,12 +29,13 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train, write the model and the report, and print the three arms."""
-    from lrmil.cli.options import config_of, inputs_of, table_options_of
-    from lrmil.cli.printing import print_arms, stderr, stdout
-    from lrmil.cli.progress import show
-    from lrmil.reports.run_report import write_report
-    from lrmil.runs.earlier import earlier_results
-    from lrmil.runs.train import train_steps
+    with loading():
+        from lrmil.cli.options import config_of, inputs_of, table_options_of
+        from lrmil.cli.printing import print_arms, stderr, stdout
+        from lrmil.cli.progress import show
+        from lrmil.reports.run_report import write_report
+        from lrmil.runs.earlier import earlier_results
+        from lrmil.runs.train import train_steps
 
     before = earlier_results(options.out)
     steps = train_steps(
