@@ -234,6 +234,21 @@ class TestSelection:
         found = TASK.validate([one.bag.target for one in samples], values)
         assert found.loss == pytest.approx(best["val_loss"], rel=1e-4)
 
+    def test_a_finish_that_only_harms_leaves_the_student_of_stage_2(
+        self, slide_bags: list[SlideBag], tmp_path: Path
+    ) -> None:
+        """It learns the opposite of what it says, which is right on the validation slides."""
+        student, held = make_student(), slide_bags[6:10]
+        said = logits_of(student, read(held, 6)).argmax(1).tolist()
+        right, wrong = (
+            [replace(one, bag=replace(one.bag, target=target)) for one, target in zip(held, targets, strict=True)]
+            for targets in (said, [1 - target for target in said])
+        )
+        config = replace(CONFIG, epochs=4, learning_rate=1e-3, head_learning_rate=3e-2, ema=0.0)
+        fit = finished(wrong, tmp_path, student, val=right, config=config, stage2=None)
+        assert [row["epoch"] for row in fit.history] == [0, 1, 2, 3, 4] and same(fit.module, student)
+        assert fit.history[0]["val_loss"] < min(row["val_loss"] for row in fit.history[1:])
+
 
 @pytest.mark.parametrize("val", [0, 3])
 def test_a_stopped_finish_ends_as_an_unbroken_one(slide_bags: list[SlideBag], tmp_path: Path, val: int) -> None:
@@ -260,7 +275,8 @@ class TestUnreadable:
         for slide in (slide_bags[0], slide_bags[7]):
             self.lose(slide, monkeypatch)
         fit = finished(slide_bags[:4], tmp_path, make_student(), val=slide_bags[6:9])
-        assert all(np.isfinite(epoch["train_loss"]) and np.isfinite(epoch["val_loss"]) for epoch in fit.history)
+        assert all(np.isfinite(epoch["val_loss"]) for epoch in fit.history)
+        assert all(np.isfinite(epoch["train_loss"]) for epoch in fit.history[1:])
 
     @pytest.mark.parametrize(("lost", "what"), [((0, 1), "training"), ((6,), "validation")])
     def test_without_any_patch_it_stops(

@@ -235,14 +235,16 @@ def _curves(results: Sequence[SlideResult], task: Task) -> dict[str, dict[str, d
 
 def _losses(run: Path, fold: str, stage: str) -> LossLine:
     """Read the losses of a stage: for a MIL that against the labels, which training and validation share."""
-    history = read_history(run / fold / stage)
+    rows = read_history(run / fold / stage)
+    history = [row for row in rows if "train_loss" in row]  # the others validate the start
     if not history:
         return LossLine(fold, [], [], 0)
-    scores = [(epoch["val_score"], -epoch["val_loss"]) for epoch in history if "val_score" in epoch]
-    best = scores.index(max(scores)) if scores else len(history) - 1  # without a validation the last weights are kept
+    scores = [(row["val_score"], -row["val_loss"]) for row in rows if "val_score" in row]
+    # Without a validation the last weights are kept. `max` takes the first of equals, as the training did.
+    best = scores.index(max(scores)) + 1 - (len(rows) - len(history)) if scores else len(history)
     train = [epoch.get(f"train_{LABEL_TERM}", epoch["train_loss"]) for epoch in history]
     steps = [int(epoch["step"]) for epoch in history if "step" in epoch] if stage == "lr_encoder" else []
-    return LossLine(fold, train, [epoch["val_loss"] for epoch in history if "val_loss" in epoch], best + 1, steps)
+    return LossLine(fold, train, [epoch["val_loss"] for epoch in history if "val_loss" in epoch], best, steps)
 
 
 def _unreadable(run: Path) -> list[dict[str, object]]:
