@@ -506,3 +506,20 @@ def test_why_there_is_no_linear_model_is_told(run: Path) -> None:
     page = read_page(write_report(run, examples=0))
     assert "There is no linear model: in fold-1, there is no slide of a to learn from." in page.text
     assert "linear model, by slide" not in page.text
+
+
+@pytest.mark.parametrize("tested", [{}, {"fold-0": ["demo-012"]}], ids=["none", "one"])
+def test_what_the_start_has_seen_is_told_at_the_top_if_it_was_tested(run: Path, tested: dict[str, list[str]]) -> None:
+    figures = json.loads((run / "metrics.json").read_text())
+    start = {"slides": 9, "seen": 1, "tested": tested}
+    atomic.write_json(run / "metrics.json", {**figures, "student_start": start})
+    report, page = gather(run), read_page(write_report(run, examples=0))
+    assert (report.start_remark in report.remarks) == bool(tested)
+    assert page.text.count(report.start_remark) == 1 and "student started from" in report.start_remark
+    assert ("no encoder, saw a test slide" in page.text) == (not tested)
+    assert ("the student started from did" in page.text) == bool(tested)
+
+
+def test_what_is_compared_is_said_as_the_settings_were(run: Path) -> None:
+    page = read_page(write_report(run, examples=0))
+    assert "what distillation adds. LR student" in page.text and "linear regression with which stage 1" in page.text

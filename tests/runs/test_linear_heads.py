@@ -97,9 +97,7 @@ def go_on(tiny_run: TinyRun, run: Path) -> list[str]:
 
 
 @pytest.mark.long
-def test_its_constants_are_among_the_inputs(
-    tiny_run: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_its_constants_are_among_the_inputs(tiny_run: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = Path(shutil.copytree(tiny_run.folder, tmp_path / "run"))
     before = stamp_of(run / HEADS)
     assert not go_on(tiny_run, run) and stamp_of(run / HEADS) == before
