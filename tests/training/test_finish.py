@@ -210,6 +210,17 @@ class TestTraining:
         share = drawn.count(slide_bags[1].bag.slide_id) / len(drawn)
         assert share == pytest.approx(1 / 6) if balance != "sampling" else 0.35 < share < 0.65
 
+    @pytest.mark.parametrize("balance", ["none", "logits"])
+    def test_logits_are_adjusted_by_the_frequency_of_the_classes(
+        self, slide_bags: list[SlideBag], tmp_path: Path, balance: str
+    ) -> None:
+        rare = [*slide_bags[::2][:5], slide_bags[1]]
+        config = replace(CONFIG, epochs=1, patches=99, slides_per_step=6, augment=False)
+        fit = finished(rare, tmp_path, make_student(), balance=balance, config=config)
+        adjusted = torch.tensor([5 / 6, 1 / 6]).log() if balance == "logits" else None
+        expected = finish_losses(make_student(), read(rare, 99), TASK, ALL, adjusted)
+        assert fit.history[0]["train_ce"] == pytest.approx(float(expected["ce"].detach()), rel=1e-4)
+
 
 class TestSelection:
     def test_without_validation_all_epochs_are_taken_and_averaged(

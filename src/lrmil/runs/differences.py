@@ -48,7 +48,7 @@ def verdict(other: str, found: Difference) -> str:
         return "There is no interval."
     low, high = (round(end, DIGITS) for end in interval)
     if low == high == 0:
-        return f"Student and {name} order the test slides alike, as far as this score sees; this is not certainty."
+        return f"Student and {name} order the test slides alike; with few cases this does not mean certainty."
     if low == high:
         return "Few cases, or a perfect order of them, leave the interval no width; this does not mean certainty."
     if low <= 0 <= high:
