@@ -46,5 +46,5 @@ def test_each_is_found_whatever_the_data_and_the_machine(name: str) -> None:
     assert {setting.split(".")[0] for setting in PRESETS[name]} <= set(PARTS)
     config = replace(preset(name), encoder="resnet50", patch_size=64, folds=3, seed=5, threads=7)
     assert find_preset(config) == name
-    for setting in ("stage1.fit.steps", "mil.fit.epochs", "stage2.k_max"):
+    for setting in ("stage1.fit.steps", "mil.fit.epochs", "stage2.k_max", "finish.epochs"):
         assert find_preset(with_settings(config, {setting: 7})) is None

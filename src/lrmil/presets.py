@@ -27,7 +27,7 @@ PAPER: dict[str, object] = {
 }
 FAST: dict[str, object] = {"stage1.fit.steps": 500, "mil.seeds": 1, "stage2.inner_folds": 0}
 PRESETS = MappingProxyType({"default": MappingProxyType[str, object]({}), "paper": PAPER, "fast": FAST})
-PARTS = ("teacher", "stage1", "mil", "stage2")  # the settings and groups that presets are about
+PARTS = ("teacher", "stage1", "mil", "stage2", "finish")  # the settings and groups that presets are about
 SUMMARIES = MappingProxyType(
     {
         "default": "the settings that measured best",
@@ -59,7 +59,7 @@ def preset(name: str) -> "TrainConfig":
 
 
 def find_preset(config: "TrainConfig") -> str | None:
-    """Return the name of the preset whose teacher, stages and MIL a configuration has; None if there is none.
+    """Return the name of the preset whose teacher, stages, MIL and finish a configuration has; None if there is none.
 
     Parameters
     ----------

@@ -47,3 +47,11 @@ def test_figures_mark_arms_by_dashes_and_draw_every_fold() -> None:
     assert ">epoch<" in one and "optimisation step" not in one
     for own in ("stroke-dasharray: ", "stroke: #c24e00"):
         assert one.count(own) < two.count(own)
+
+
+def test_weights_from_before_the_first_step_have_no_mark() -> None:
+    """The legend names the mark of another fold."""
+    start, later = (LossLine(name, [1.0, 0.5], [1.1, 0.8], best) for name, best in (("fold-0", 0), ("fold-1", 2)))
+    assert ">kept<" not in loss_svg({"stage": [start]}) and ">training<" in loss_svg({"stage": [start]})
+    assert loss_svg({"stage": [start, later]}).count(">kept<") == 1
+    assert loss_svg({"stage": [later, later]}).count(">kept<") == 1

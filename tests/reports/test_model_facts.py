@@ -115,3 +115,32 @@ def test_strange_figures_are_not_defined(figures: object) -> None:
 def test_whatever_the_maker_wrote_becomes_text(training: dict[str, object], metrics: dict[str, object]) -> None:
     facts = model_facts(card(training, metrics))
     assert all(isinstance(value, str) for value in facts.values()) and facts["Classes"] == "no, yes"
+
+
+@pytest.mark.parametrize(
+    ("schedule", "said"),
+    [
+        ("selected", "8 slides of 7 cases, selected on 4 more"),
+        ("fixed", "8 slides of 7 cases; the MIL also on 4 validation slides"),
+        (None, "8 slides of 7 cases"),
+        (["fixed"], "8 slides of 7 cases"),
+    ],
+)
+def test_what_became_of_the_validation_slides_is_said(schedule: object, said: str) -> None:
+    training = {"slides": 8, "cases": 7, "validation_slides": 4, "schedule": schedule}
+    assert model_facts(card(training, {}))["Trained on"] == said
+
+
+@pytest.mark.parametrize(("keep", "by"), [(1.0, " by a linear map"), (0.0, ""), (None, "")])
+def test_what_stage_1_is_measured_by_is_said(keep: float | None, by: str) -> None:
+    match = {"r2": 0.62, "cosine": 0.81, "rank": 33.0}
+    fold = {"patches": 40, "distilled": match, "start": match, "target_rank": 45.0}
+    training = {"settings": {"stage1": {"lambda_keep": keep}}}
+    facts = model_facts(card(training, {"stage1": {**fold, "by_fold": {}}}))
+    assert {name for name in facts if name.startswith("Stage 1")} == {f"Stage 1, student{by}", f"Stage 1, start{by}"}
+
+
+@pytest.mark.parametrize(("epochs", "said"), [(1, "1 epoch on 16 patches"), (2, "2 epochs on 16 patches")])
+def test_epochs_of_a_finish_are_counted(epochs: int, said: str) -> None:
+    training = {"settings": {"finish": {"epochs": epochs, "patches": 16}}}
+    assert model_facts(card(training, {}))["End-to-end finish"].startswith(said)

@@ -15,7 +15,7 @@ def arms(**of: object) -> dict[str, object]:
 
 
 def test_each_way_to_measure_is_a_row() -> None:
-    found = more_figures(arms(by_case=BY_CASE, linear_head={**PLAIN, "auroc": 0.7}), TASK)
+    found = more_figures(arms(by_case=BY_CASE, linear_head={**PLAIN, "auroc": 0.7}), TASK, finished=False)
     assert found.titles == ["AUROC", "balanced accuracy", "Brier score", "ECE"] and found.linear
     assert [row.arm for row in found.rows] == [name for name in ARM_NAMES.values() for _ in range(3)]
     assert [row.figures for row in found.rows[:3]] == [
@@ -26,9 +26,18 @@ def test_each_way_to_measure_is_a_row() -> None:
     assert [row.linear for row in found.rows[:3]] == [False, False, True]
 
 
+def test_the_linear_head_of_a_finished_student_is_that_of_before() -> None:
+    found = more_figures(arms(by_case=None, linear_head=PLAIN), TASK, finished=True)
+    assert [row.measured for row in found.rows if row.linear] == [
+        "linear model, by slide",
+        "linear model, by slide",
+        "linear model before the finish, by slide",
+    ]
+
+
 def test_what_there_is_not_has_no_row() -> None:
-    found = more_figures(arms(by_case=None, linear_head=None), TASK)
+    found = more_figures(arms(by_case=None, linear_head=None), TASK, finished=False)
     assert [row.measured for row in found.rows] == ["by slide"] * 3 and not found.linear
-    assert more_figures(arms(), TASK).rows == [], "earlier versions"
+    assert more_figures(arms(), TASK, finished=False).rows == [], "earlier versions"
     amounts = {arm: {"closeness": 0.5, "by_case": None, "linear_head": None} for arm in ARM_NAMES}
-    assert more_figures(amounts, Amount(1.0)).rows == [], "the first table says all"
+    assert more_figures(amounts, Amount(1.0), finished=False).rows == [], "the first table says all"

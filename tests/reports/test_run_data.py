@@ -130,6 +130,19 @@ def test_the_kept_epoch_has_the_best_score_then_the_lowest_loss(run: Path) -> No
     assert gather(run).losses["teacher"][0].best_epoch == 3
 
 
+def test_the_start_may_be_what_was_kept(run: Path) -> None:
+    """Its validation is no epoch of the curves; of equal ones it is the first."""
+    start = {"val_loss": 2.0, "val_score": 0.9, "epoch": 0.0, "step": 0.0}
+    for score, best in ((0.9, 0), (0.95, 2)):
+        epochs = [
+            {"train_loss": 1.0, "val_loss": loss, "val_score": found, "epoch": number, "step": number}
+            for number, (loss, found) in enumerate(((3.0, 0.5), (2.0, score)), 1)
+        ]
+        atomic.write_json(run / "fold-0/teacher/history.json", [start, *epochs])
+        line = gather(run).losses["teacher"][0]
+        assert (line.best_epoch, line.train, line.validation) == (best, [1.0, 1.0], [3.0, 2.0])
+
+
 def test_a_teacher_that_was_not_used_is_said(run: Path) -> None:
     poor = Evidence(inner_folds=4, teacher=0.61, baseline=0.84, used=False)
     figures = json.loads((run / "metrics.json").read_text())

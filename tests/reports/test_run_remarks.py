@@ -2,6 +2,8 @@
 
 import pytest
 
+from lrmil.configs import TrainConfig, with_settings
+from lrmil.reports.run_notes import difference_note, stage1_note
 from lrmil.reports.run_remarks import gap_in_words, remarks_on
 from lrmil.tasks.classification import Classification
 
@@ -29,13 +31,13 @@ def figures(heads: dict[str, float | None], own: float = 0.8) -> dict[str, objec
     ],
 )
 def test_an_arm_below_its_linear_head_is_told(heads: dict[str, float | None], parts: list[str]) -> None:
-    remarks = remarks_on(figures(heads), TASK, head="abmil")
+    remarks = remarks_on(figures(heads), TASK, TrainConfig())
     assert len(remarks) == len(parts) and all(part in remark for part, remark in zip(parts, remarks, strict=True))
     assert all(remark.startswith("In AUROC, ") and "Try mil.head = auto" in remark for remark in remarks)
 
 
 def test_three_arms_are_listed() -> None:
-    (remark,) = remarks_on(figures(dict.fromkeys(figures({}), 0.9)), TASK, head="abmil")
+    (remark,) = remarks_on(figures(dict.fromkeys(figures({}), 0.9)), TASK, TrainConfig())
     assert "teacher (0.800 against 0.900), of the baseline (0.800 against 0.900) and of the LR student (0.8" in remark
 
 
@@ -55,7 +57,7 @@ def test_a_student_below_the_baseline_is_told_with_what_is_known_of_it(
     of = figures({})
     of["lr_student"]["auroc"] = student  # type: ignore[index]
     of["student_minus"] = {"lr_undistilled": {"difference": student - 0.8, "interval": interval}}
-    remarks = remarks_on(of, TASK, head="abmil")
+    remarks = remarks_on(of, TASK, TrainConfig())
     assert len(remarks) == len(parts) and all(one.endswith(part) for part, one in zip(parts, remarks, strict=True))
 
 
@@ -66,13 +68,42 @@ def test_the_gap_has_no_negative_zero(recovered: float, said: str) -> None:
     assert gap_in_words({**of, "gap_recovered": recovered}, TASK) == said
 
 
-def test_the_mean_is_not_advised_where_it_is_the_head() -> None:
-    (remark,) = remarks_on(figures({"lr_student": 0.9}), TASK, head="mean")
-    assert "below a linear model" in remark and "try" not in remark
+@pytest.mark.parametrize("head", ["mean", "auto"])
+def test_a_choice_is_not_advised_where_there_was_one_or_the_mean_is_the_head(head: str) -> None:
+    (remark,) = remarks_on(figures({"lr_student": 0.9}), TASK, with_settings(TrainConfig(), {"mil.head": head}))
+    assert "below a linear model" in remark and "Try" not in remark
 
 
 def test_a_run_of_an_earlier_version_has_no_linear_heads() -> None:
     earlier = {arm: {"auroc": 0.8, "auroc_ci": [0.6, 0.9]} for arm in figures({})}
-    assert remarks_on(earlier, TASK, head="abmil") == []
+    assert remarks_on(earlier, TASK, TrainConfig()) == []
     nothing = {arm: {"auroc": None, "auroc_ci": None} for arm in figures({})}
-    assert remarks_on(nothing, TASK, head="abmil") == [TASK.wording.undefined]
+    assert remarks_on(nothing, TASK, TrainConfig()) == [TASK.wording.undefined]
+
+
+@pytest.mark.parametrize(
+    ("settings", "added"),
+    [
+        ({}, "distillation"),
+        ({"finish.epochs": 1}, "distillation and the end-to-end finish"),
+        ({"student_encoder": "resnet18"}, "distillation and the student's own encoder"),
+        (
+            {"student_encoder": "resnet18", "finish.epochs": 1},
+            "distillation, the student's own encoder and the end-to-end finish",
+        ),
+    ],
+)
+def test_a_finish_and_another_encoder_are_not_taken_for_distillation(settings: dict[str, object], added: str) -> None:
+    config, of = with_settings(TrainConfig(), settings), figures({"lr_student": 0.9})
+    of["lr_student"]["auroc"] = 0.7  # type: ignore[index]
+    worse, linear = remarks_on(of, TASK, config)
+    assert f"in this run, {added} made the low-resolution model worse" in worse
+    assert ("before its finish" in linear) == config.finishes
+    note = difference_note(config)
+    assert note.endswith(f"is what {added} " + ("adds" if added == "distillation" else "add together"))
+
+
+def test_what_stage_1_compares_depends_on_what_it_keeps() -> None:
+    assert "linear map" in stage1_note(TrainConfig())
+    itself = stage1_note(with_settings(TrainConfig(), {"stage1.lambda_keep": 0.0}))
+    assert "embedding itself" in itself and "map" not in itself

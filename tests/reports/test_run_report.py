@@ -466,3 +466,60 @@ def test_several_folds_and_classes_have_their_tables_and_curves(run: Path) -> No
         "b 0.700 wrong",
         "b 0.700 wrong",
     ]
+
+
+CHOICES = {
+    "fold-0": {
+        "head": "mean",
+        "inner_folds": 2,
+        "reason": "2 inner folds in place of 4",
+        "losses": {
+            "abmil": {"hr_teacher": 0.5, "lr_undistilled": 0.7},
+            "mean": {"hr_teacher": 0.4, "lr_undistilled": 0.6},
+        },
+    },
+    "fold-1": {"head": "abmil", "inner_folds": 0, "reason": "inner_folds is 0", "losses": {}},
+}
+
+
+@pytest.mark.parametrize("folds", [["fold-0"], ["fold-1"], ["fold-0", "fold-1"], ["fold-1", "fold-0"]], ids=str)
+def test_which_head_each_fold_has_is_a_table_whether_or_not_heads_were_compared(run: Path, folds: list[str]) -> None:
+    figures = json.loads((run / "metrics.json").read_text())
+    atomic.write_json(run / "metrics.json", {**figures, "head": {name: CHOICES[name] for name in folds}})
+    page = read_page(write_report(run, examples=0))
+    compared = "fold-0" in folds
+    losses = {"fold-0": ["0.600", "0.500"], "fold-1": ["not compared"] * 2 if compared else []}
+    for name in folds:
+        choice = CHOICES[name]
+        expected = [name, choice["head"], *losses[name], str(choice["inner_folds"]), choice["reason"]]
+        assert expected in page.rows
+    assert "Which MIL head each fold has" in page.text
+
+
+def test_why_there_is_no_linear_model_is_told(run: Path) -> None:
+    figures = json.loads((run / "metrics.json").read_text())
+    assert all(figures[arm]["linear_head_reason"] == "" for arm in ARM_NAMES)
+    assert "There is no linear model" not in read_page(write_report(run, examples=0)).text
+    for arm in ARM_NAMES:
+        figures[arm] |= {"linear_head": None, "linear_head_reason": "in fold-1, there is no slide of a to learn from"}
+    atomic.write_json(run / "metrics.json", figures)
+    page = read_page(write_report(run, examples=0))
+    assert "There is no linear model: in fold-1, there is no slide of a to learn from." in page.text
+    assert "linear model, by slide" not in page.text
+
+
+@pytest.mark.parametrize("tested", [{}, {"fold-0": ["demo-012"]}], ids=["none", "one"])
+def test_what_the_start_has_seen_is_told_at_the_top_if_it_was_tested(run: Path, tested: dict[str, list[str]]) -> None:
+    figures = json.loads((run / "metrics.json").read_text())
+    start = {"slides": 9, "seen": 1, "tested": tested}
+    atomic.write_json(run / "metrics.json", {**figures, "student_start": start})
+    report, page = gather(run), read_page(write_report(run, examples=0))
+    assert (report.start_remark in report.remarks) == bool(tested)
+    assert page.text.count(report.start_remark) == 1 and "student started from" in report.start_remark
+    assert ("no encoder, saw a test slide" in page.text) == (not tested)
+    assert ("the student started from did" in page.text) == bool(tested)
+
+
+def test_what_is_compared_is_said_as_the_settings_were(run: Path) -> None:
+    page = read_page(write_report(run, examples=0))
+    assert "what distillation adds. LR student" in page.text and "linear regression with which stage 1" in page.text

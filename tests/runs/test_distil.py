@@ -21,6 +21,7 @@ from lrmil.runs.train import train
 from lrmil.slides.opening import open_source
 from lrmil.slides.source import SlideSource
 from lrmil.steps import last
+from lrmil.training.start_map import PRIOR
 from support.runs import TinyRun, stamp_of, tiny_config, tiny_encoder
 
 pytestmark = pytest.mark.long
@@ -61,6 +62,7 @@ def test_its_card_says_how_it_was_made_and_what_it_has_seen(distilled: Distilled
 def test_the_held_out_slide_is_not_learned_from(distilled: Distilled) -> None:
     inputs = json.loads((distilled.folder / "work/lr_encoder/artefact.json").read_text())["inputs"]
     assert len(inputs["train"]) == 2 and len(inputs["val"]) == 1 and not inputs["train"].keys() & inputs["val"].keys()
+    assert inputs["start_map"] == {"ridge": PRIOR}
 
 
 def test_again_it_changes_nothing_and_other_settings_train_again(tiny_run: TinyRun, tmp_path: Path) -> None:
@@ -94,7 +96,7 @@ def test_what_needs_labels_or_a_projector_is_refused(tiny_run: TinyRun, tmp_path
 
 def test_a_student_of_another_kind(tiny_run: TinyRun, tmp_path: Path) -> None:
     done = distil(tiny_run, tmp_path / "encoder", tiny_config(student_encoder="test_convnext"))
-    assert load_encoder(str(done.folder), size=64).dim == 64 and done.fidelity.start.r2 is None
+    assert load_encoder(str(done.folder), size=64).dim == 64 and done.fidelity.start.r2 is not None
 
 
 def test_files_of_others_and_inputs_are_left_alone(tiny_run: TinyRun, tmp_path: Path) -> None:

@@ -65,6 +65,16 @@ def test_other_patches_than_those_of_the_encoder_are_said() -> None:
     assert unmatched(card_of(), config) == []
     other = replace(config, mpp_lr=4.0, patch_size=128)
     assert [sentence.split(",")[0].split("at ")[1] for sentence in unmatched(card_of(), other)] == ["2 um/px", "64 px"]
+    (said,) = unmatched(card_of(), replace(config, embedding="mean"))
+    assert '"pooled"' in said and '"mean"' in said
+
+
+def test_an_encoder_that_student_and_teacher_share_is_looked_at_too(tmp_path: Path) -> None:
+    save_encoder(tmp_path, tiny_encoder(), card_of("c"))
+    shared = tiny_config(encoder=f"local-dir:{tmp_path}")
+    found = read_start(shared)
+    assert found is not None and found.has_seen("print-c")
+    assert read_start(replace(shared, student_encoder="test_vit")) is None
 
 
 def test_a_run_looks_at_the_folder_it_starts_from(tmp_path: Path) -> None:

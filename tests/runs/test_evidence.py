@@ -1,6 +1,7 @@
 """Evidence: every slide is answered by a teacher that has not seen it, and a poor teacher teaches nothing."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from lrmil.runs.evidence import make_evidence
 from lrmil.runs.fold_outputs import EVIDENCE, Evidence, load_mil, read_evidence, read_teacher_outputs
 from lrmil.runs.fold_task import FoldTask
 from lrmil.runs.fold_training import train_on_labels, train_slide_stage
+from lrmil.tasks.classification import Classification
+from lrmil.tasks.task import Target
 from support.folds import make_fold
 from support.runs import stamp_of
 
@@ -96,6 +99,21 @@ def test_a_teacher_below_the_baseline_teaches_nothing(tmp_path: Path) -> None:
     run_until_stage_2(alone)
     one, other = (load_mil(one.mil("lr_student"), one.config.mil).state_dict() for one in (task, alone))
     assert one.keys() == other.keys() and all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+class Even(Classification):
+    """A task in which every answer scores the same."""
+
+    def score(self, targets: Sequence[Target], values: NDArray[np.float64]) -> float:
+        return 0.5
+
+
+def test_a_teacher_that_equals_the_baseline_teaches(tmp_path: Path) -> None:
+    task = make_task(tmp_path, teacher=CLEAR, baseline=CLEAR, cases=5, stage2__inner_folds=2, mil__fit__epochs=1)
+    task = replace(task, predicts=Even(("class 0", "class 1")))
+    assert not [message for message in run_until_stage_2(task) if "below" in message]
+    evidence = read_evidence(task.folder)
+    assert evidence.teacher == evidence.baseline == 0.5 and evidence.used
 
 
 def test_a_class_of_one_case_takes_the_teachers_own_outputs_and_says_why(tmp_path: Path) -> None:

@@ -14,8 +14,10 @@ from lrmil.errors import FormatError
 from lrmil.features.store import read_features
 from lrmil.runs.arms import ARMS, features_of
 from lrmil.runs.linear_heads import below_linear_head, read_linear_heads
+from lrmil.runs.train import train_steps
+from lrmil.tasks.classification import Classification
 from lrmil.tasks.linear_head import linear_probabilities
-from support.runs import TinyRun
+from support.runs import TinyRun, stamp_of, tiny_config
 
 HEADS = "fold-0/linear_heads/values.json"
 
@@ -86,3 +88,35 @@ def test_an_arm_loses_to_its_head_by_more_than_a_hundredth(
 ) -> None:
     assert below_linear_head({"lr_student": {"auroc": own, "linear_head": head}}, "lr_student", "auroc") == found
     assert below_linear_head({"lr_student": {"auroc": own}}, "lr_student", "auroc") is None, "earlier versions"
+
+
+def go_on(tiny_run: TinyRun, run: Path) -> list[str]:
+    """Train again; the messages about linear heads."""
+    steps = train_steps(tiny_run.slides, tiny_run.labels, run, tiny_config(), device="cpu")
+    return [step.message for step in steps if step.job == ("fold-0", "linear heads") and step.message]
+
+
+@pytest.mark.long
+def test_its_constants_are_among_the_inputs(tiny_run: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Path(shutil.copytree(tiny_run.folder, tmp_path / "run"))
+    before = stamp_of(run / HEADS)
+    assert not go_on(tiny_run, run) and stamp_of(run / HEADS) == before
+    for name in ("INVERSE_PENALTY", "MAX_ITERATIONS"):
+        monkeypatch.setattr(f"lrmil.tasks.linear_head.{name}", 7)
+        (said,) = go_on(tiny_run, run)
+        assert "linear head" in said and stamp_of(run / HEADS) != before
+        before = stamp_of(run / HEADS)
+
+
+@pytest.mark.long
+def test_why_none_can_be_fitted_is_among_the_figures(
+    tiny_run: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Path(shutil.copytree(tiny_run.folder, tmp_path / "run"))
+    monkeypatch.setattr(Classification, "linear_problem", lambda *_: "there is no slide of a class to learn from")
+    go_on(tiny_run, run)
+    figures = json.loads((run / "metrics.json").read_text())
+    for arm in ARMS:
+        assert figures[arm]["linear_head"] is None
+        assert figures[arm]["linear_head_reason"] == "in fold-0, there is no slide of a class to learn from"
+    assert json.loads((run / HEADS).read_text()) == dict.fromkeys(ARMS)

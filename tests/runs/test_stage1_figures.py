@@ -34,6 +34,7 @@ def test_the_means_are_those_of_the_tested_folds() -> None:
         (0.49, 0.1, "R2 of 0.49"),
         (0.3, None, "R2 of 0.30"),
         (0.3, 0.4, r"R2 0.30\) than .* \(R2 0.40\)"),
+        (0.7, 0.7 + 1e-9, ""),
         (0.7, 0.8, r"R2 0.70\) than .* \(R2 0.80\)"),
     ],
 )

@@ -30,6 +30,7 @@ from lrmil.runs.fold_outputs import Evidence, read_evidence, read_outputs, read_
 from lrmil.runs.head_choice import read_choice
 from lrmil.runs.plan_file import read_plan
 from lrmil.runs.train import Run, train, train_steps
+from lrmil.training.start_map import PRIOR
 from support.pages import read_page
 from support.paths import TESTS
 from support.runs import PATCH_TEACHER, TinyRun, stamp_of, tiny_config
@@ -95,6 +96,8 @@ class TestSplitColumn:
         for name in TRAINED:
             assert slides_in(tiny_run.folder / "fold-0" / name) == set(fold.train) | set(fold.val)
         assert set(read_teacher_outputs(tiny_run.folder / "fold-0")) == set(fold.train) | set(fold.val)
+        stage1 = json.loads((tiny_run.folder / "fold-0/lr_encoder/artefact.json").read_text())["inputs"]
+        assert stage1["start_map"] == {"ridge": PRIOR}
         bundle = load_bundle(tiny_run.folder / "model")
         assert bundle.training["slides"] == len(fold.train) and bundle.training["validation_slides"] == len(fold.val)
 

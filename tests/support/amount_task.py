@@ -148,10 +148,16 @@ class Amount:
     ) -> None:
         return None
 
+    def linear_settings(self) -> Mapping[str, object]:
+        return {}
+
+    def linear_problem(self, targets: Sequence[Target]) -> str:
+        return "amounts have none"
+
     def linear_values(
         self, embeddings: NDArray[np.float64], targets: Sequence[Target], tested: NDArray[np.float64]
-    ) -> None:
-        return None
+    ) -> NDArray[np.float64]:
+        raise NotImplementedError
 
     def curves(self, targets: Sequence[Target], values: NDArray[np.float64]) -> dict[str, dict[str, list[float]]]:
         return {}

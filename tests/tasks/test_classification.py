@@ -188,5 +188,6 @@ def test_a_linear_head_needs_every_class() -> None:
     embeddings = rng.normal(size=(12, 3)) + 4 * np.repeat(np.eye(3), 4, axis=0)
     targets = [0] * 4 + [1] * 4 + [2] * 4
     values = THREE.linear_values(embeddings, targets, embeddings)
-    assert values is not None and values.argmax(axis=1).tolist() == targets
-    assert THREE.linear_values(embeddings[:8], targets[:8], embeddings) is None
+    assert values.argmax(axis=1).tolist() == targets and THREE.linear_problem(targets) == ""
+    assert "no slide of high to" in THREE.linear_problem(targets[:8])
+    assert "no slide of low, mid to" in THREE.linear_problem([2])

@@ -93,7 +93,27 @@ def test_student_and_start_are_measured_on_the_same_patches() -> None:
     student.eval()
     centre = torch.randn(5)
     cpu = torch.device("cpu")
-    found = measure(student, start, batches, centre, cpu, projection=nn.Identity())  # type: ignore[arg-type]
+    found = measure(student, start, batches, centre, cpu, projection=nn.Identity(), start_map=nn.Identity())
     assert found.patches == 5 and found.distilled.r2 == 1 and found.start == match(before, truth, centre)
     assert found.target_rank == found.distilled.rank == effective_rank(truth)
     assert start.calls == 0 and start.training  # a copy was used
+
+
+def test_each_is_measured_by_its_own_map_and_keeps_its_own_rank() -> None:
+    torch.manual_seed(0)
+    batch, maps = numbered_batch(4), [nn.Linear(3, 5), nn.Linear(2, 5)]
+    learned, before, centre = torch.randn(4, 3), torch.randn(4, 2), torch.randn(5)
+    student, start = Fixed([learned]).eval(), Fixed([before]).eval()
+    found = measure(
+        student,  # type: ignore[arg-type]
+        start,  # type: ignore[arg-type]
+        [batch],
+        centre,
+        torch.device("cpu"),
+        projection=maps[0],
+        start_map=maps[1],
+    )
+    for one, embeddings, linear in ((found.distilled, learned, maps[0]), (found.start, before, maps[1])):
+        with torch.no_grad():
+            expected = match(linear(embeddings), batch.targets.mean, centre)
+        assert (one.r2, one.cosine) == (expected.r2, expected.cosine) and one.rank == effective_rank(embeddings)

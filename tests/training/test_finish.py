@@ -210,6 +210,17 @@ class TestTraining:
         share = drawn.count(slide_bags[1].bag.slide_id) / len(drawn)
         assert share == pytest.approx(1 / 6) if balance != "sampling" else 0.35 < share < 0.65
 
+    @pytest.mark.parametrize("balance", ["none", "logits"])
+    def test_logits_are_adjusted_by_the_frequency_of_the_classes(
+        self, slide_bags: list[SlideBag], tmp_path: Path, balance: str
+    ) -> None:
+        rare = [*slide_bags[::2][:5], slide_bags[1]]
+        config = replace(CONFIG, epochs=1, patches=99, slides_per_step=6, augment=False)
+        fit = finished(rare, tmp_path, make_student(), balance=balance, config=config)
+        adjusted = torch.tensor([5 / 6, 1 / 6]).log() if balance == "logits" else None
+        expected = finish_losses(make_student(), read(rare, 99), TASK, ALL, adjusted)
+        assert fit.history[0]["train_ce"] == pytest.approx(float(expected["ce"].detach()), rel=1e-4)
+
 
 class TestSelection:
     def test_without_validation_all_epochs_are_taken_and_averaged(
@@ -233,6 +244,21 @@ class TestSelection:
         values = np.stack([TASK.values(logits.numpy()) for logits in logits_of(fit.module, samples)])
         found = TASK.validate([one.bag.target for one in samples], values)
         assert found.loss == pytest.approx(best["val_loss"], rel=1e-4)
+
+    def test_a_finish_that_only_harms_leaves_the_student_of_stage_2(
+        self, slide_bags: list[SlideBag], tmp_path: Path
+    ) -> None:
+        """It learns the opposite of what it says, which is right on the validation slides."""
+        student, held = make_student(), slide_bags[6:10]
+        said = logits_of(student, read(held, 6)).argmax(1).tolist()
+        right, wrong = (
+            [replace(one, bag=replace(one.bag, target=target)) for one, target in zip(held, targets, strict=True)]
+            for targets in (said, [1 - target for target in said])
+        )
+        config = replace(CONFIG, epochs=4, learning_rate=1e-3, head_learning_rate=3e-2, ema=0.0)
+        fit = finished(wrong, tmp_path, student, val=right, config=config, stage2=None)
+        assert [row["epoch"] for row in fit.history] == [0, 1, 2, 3, 4] and same(fit.module, student)
+        assert fit.history[0]["val_loss"] < min(row["val_loss"] for row in fit.history[1:])
 
 
 @pytest.mark.parametrize("val", [0, 3])
@@ -260,7 +286,8 @@ class TestUnreadable:
         for slide in (slide_bags[0], slide_bags[7]):
             self.lose(slide, monkeypatch)
         fit = finished(slide_bags[:4], tmp_path, make_student(), val=slide_bags[6:9])
-        assert all(np.isfinite(epoch["train_loss"]) and np.isfinite(epoch["val_loss"]) for epoch in fit.history)
+        assert all(np.isfinite(epoch["val_loss"]) for epoch in fit.history)
+        assert all(np.isfinite(epoch["train_loss"]) for epoch in fit.history[1:])
 
     @pytest.mark.parametrize(("lost", "what"), [((0, 1), "training"), ((6,), "validation")])
     def test_without_any_patch_it_stops(

@@ -48,6 +48,7 @@ def fitting(
     seed: int = 1,
     selects: bool = True,
     smoothing: float = 0.0,
+    validates_start: bool = False,
     **settings: object,
 ) -> Iterator[Step[Fit]]:
     config = FitConfig(**{"epochs": 6, "learning_rate": 0.05, **settings})  # type: ignore[arg-type]
@@ -74,6 +75,7 @@ def fitting(
         validate=(validate or measured) if selects else None,
         config=config,
         smoothing=smoothing,
+        validates_start=validates_start,
     )
 
 
@@ -474,3 +476,53 @@ def test_a_checkpoint_without_the_average_is_not_resumed_with_one(
     run(fitting(module, tmp_path, epochs=2), module)
     _, epochs = run(fitting(again, tmp_path, epochs=2, ema=0.9), again)
     assert len(epochs) == 2 and "starts again" in caplog.text
+
+
+def test_a_start_that_is_never_beaten_is_kept_if_it_is_validated(tmp_path: Path) -> None:
+    """It counts as epoch 0: it wins ties, and patience counts from it."""
+    for name, found, best in (
+        ("start", [(0.9, 0.1), (0.8, 0.1), (0.9, 0.1), (0.7, 0.1)], 0),
+        ("later", [(0.5, 0.1), (0.4, 0.1), (0.5, 0.05), (0.4, 0.1)], 2),
+    ):
+        module = network()
+        before = weights(module)
+        options = {"validate": scores(found), "validates_start": True, "epochs": 3, "ema": 0.5, "patience": 3}
+        fit, _ = run(fitting(module, tmp_path / name, **options), module)  # type: ignore[arg-type]
+        assert [row["epoch"] for row in fit.history] == [0, 1, 2, 3]
+        assert [row["val_score"] for row in fit.history] == [score for score, _ in found]
+        assert "train_loss" not in fit.history[0] and fit.history[0]["step"] == 0
+        assert same(weights(fit.module), before) == (best == 0) and not fit.module.training
+    short = scores([(0.9, 0.1), (0.8, 0.1), (0.7, 0.1)])
+    module = network()
+    steps = fitting(module, tmp_path / "short", validate=short, validates_start=True, epochs=6, patience=2)
+    assert len(run(steps, module)[0].history) == 3
+
+
+def test_to_validate_the_start_changes_no_weight_of_the_training(tmp_path: Path) -> None:
+    ends = []
+    for validates in (False, True):
+        module = network()
+        fit, epochs = run(fitting(module, tmp_path / str(validates), validates_start=validates, ema=0.9), module)
+        ends.append((weights(fit.module), epochs[int(validates) :], fit.history[int(validates) :]))
+    assert same(ends[0][0], ends[1][0]) and ends[0][2] == ends[1][2]
+    assert all(same(one, other) for one, other in zip(ends[0][1], ends[1][1], strict=True))
+
+
+@pytest.mark.usefixtures("every_epoch_saved")
+def test_a_start_is_validated_once_however_often_the_training_breaks(tmp_path: Path) -> None:
+    whole = network()
+    unbroken, _ = run(fitting(whole, tmp_path / "whole", validates_start=True), whole)
+    for stop in (1, 2, 6, 14):  # at the validation, in the first epoch, and later
+        steps = fitting(network(), tmp_path / "broken", validates_start=True)
+        for _ in range(stop):
+            next(steps)
+        steps.close()  # type: ignore[attr-defined]
+    module = network()
+    fit, _ = run(fitting(module, tmp_path / "broken", validates_start=True), module)
+    assert fit.history == unbroken.history and same(weights(fit.module), weights(unbroken.module))
+
+
+def test_without_a_validation_there_is_none_of_the_start(tmp_path: Path) -> None:
+    module = network()
+    fit, _ = run(fitting(module, tmp_path, validates_start=True, selects=False), module)
+    assert [row["epoch"] for row in fit.history] == [1, 2, 3, 4, 5, 6]

@@ -6,7 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lrmil.training.start_map import PRIOR, fit_start_map
+from lrmil.configs import Stage1Config
+from lrmil.training.start_map import PRIOR, fit_start_map, start_map_input
 
 
 def draw(seed: int, count: int, inner: int, outer: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -45,3 +46,14 @@ def test_embeddings_that_say_nothing_give_the_mean_target(count: int) -> None:
     with torch.no_grad():
         found = fit_start_map([(torch.full((count, 4), 7.0), y)])(torch.randn(2, 4))
     torch.testing.assert_close(found, y.mean(0).expand(2, 3))
+
+
+def test_it_draws_no_random_number() -> None:
+    before = torch.get_rng_state()
+    fit_start_map([draw(0, 9, 4, 3)])
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_its_penalty_is_an_input_of_a_stage_1_that_has_a_map() -> None:
+    assert start_map_input(Stage1Config()) == {"start_map": {"ridge": PRIOR}}
+    assert start_map_input(Stage1Config(lambda_keep=0.0)) == {}

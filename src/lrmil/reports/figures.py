@@ -54,7 +54,7 @@ class LossLine(NamedTuple):
     validation: Sequence[float]
     """Empty, if nothing was selected on validation slides."""
     best_epoch: int
-    """Number of the epoch whose weights were kept, from 1; 0 if nothing was trained."""
+    """Number of the epoch whose weights were kept, from 1; 0 for those before the first step."""
     steps: Sequence[int] = ()
     """Optimisation steps up to the end of each epoch; empty to count epochs."""
 
@@ -112,7 +112,7 @@ def loss_svg(stages: Mapping[str, Sequence[LossLine]]) -> str:
     figure = Figure(figsize=(9.6, 3.0 * rows), layout="constrained")
     panels = figure.subplots(rows, 2, squeeze=False).ravel()
     for axes, (title, lines) in zip(panels, stages.items(), strict=False):
-        _losses(axes, title, [line for line in lines if line.best_epoch])
+        _losses(axes, title, [line for line in lines if line.train])
     for axes in panels[len(stages) :]:
         axes.set_axis_off()
     return _svg(figure, "Training and validation loss of " + ", ".join(stages))
@@ -166,17 +166,19 @@ def colour_bar(width: int = 160, height: int = 12) -> str:
 
 def _losses(axes: Axes, title: str, lines: Sequence[LossLine]) -> None:
     width = 1.6 if len(lines) == 1 else 0.8
+    marked = [number for number, line in enumerate(lines) if line.best_epoch]
     for number, line in enumerate(lines):
         at = line.steps or range(1, len(line.train) + 1)
         dot = "." if len(line.train) == 1 else None
-        names = ["training", "validation", "kept"] if number == 0 else ["", "", ""]
+        names = ["training", "validation"] if number == 0 else ["", ""]
         train, validation = _drawable(line.train), _drawable(line.validation)
         axes.plot(at, train, color=TRAIN, linestyle=(0, (5, 2)), linewidth=width, label=names[0], marker=dot)
         if validation:
             axes.plot(at, validation, color=VALIDATION, linewidth=width, label=names[1], marker=dot)
         color, kept = (VALIDATION, validation) if validation else (TRAIN, train)
-        place = line.best_epoch - 1
-        axes.plot([at[place]], [kept[place]], "o", color=color, markerfacecolor="white", label=names[2])
+        if line.best_epoch:
+            place, kept_name = line.best_epoch - 1, "kept" if number == marked[0] else ""
+            axes.plot([at[place]], [kept[place]], "o", color=color, markerfacecolor="white", label=kept_name)
     axes.set_title(title, fontsize=10)
     axes.set_xlabel("optimisation step" if any(line.steps for line in lines) else "epoch")
     axes.set_ylabel("loss")

@@ -30,7 +30,7 @@ def model_facts(card: ModelCard) -> dict[str, str]:
         **_training(card.training),
         **{f"Test, {name}": _arm(card.metrics.get(arm), card.task) for arm, name in ARM_NAMES.items()},
         **_differences(card),
-        **_stage1(card.metrics),
+        **_stage1(card.metrics, card.training),
         "Licence": card.license,
         **_terms(card.terms),
     }
@@ -44,11 +44,19 @@ def _training(training: dict[str, object]) -> dict[str, str]:
     made += [f"with version {training['version']}"] if "version" in training else []
     settings = training.get("settings")
     networks = [settings.get(name) for name in ("encoder", "student_encoder")] if isinstance(settings, dict) else []
-    facts = {"Trained on": " of ".join(counts) or UNKNOWN}
+    facts = {"Trained on": (" of ".join(counts) or UNKNOWN) + _validated(training)}
     facts |= {"Trained": ", ".join(made)} if made else {}
     facts |= {"Networks": ", ".join(str(name) for name in networks if name)} if any(networks) else {}
     facts |= _finish(settings.get("finish")) if isinstance(settings, dict) else {}
     return facts | ({"Remark": str(training["remark"])} if training.get("remark") else {})
+
+
+def _validated(training: dict[str, object]) -> str:
+    """Say what became of the validation slides: they selected, or the MIL learned from them too."""
+    count, schedule = training.get("validation_slides"), training.get("schedule")
+    if not count or schedule not in ("selected", "fixed"):
+        return ""
+    return f", selected on {count} more" if schedule == "selected" else f"; the MIL also on {count} validation slides"
 
 
 def _differences(card: ModelCard) -> dict[str, str]:
@@ -73,23 +81,29 @@ def _finish(stated: object) -> dict[str, str]:
     """Describe the end-to-end finish, if there was one."""
     if not isinstance(stated, dict) or not stated.get("epochs"):
         return {}
-    return {
-        "End-to-end finish": f"{stated['epochs']} epochs on {stated.get('patches', UNKNOWN)} patches of a slide a step"
-    }
+    epochs = f"{stated['epochs']} epoch{'' if stated['epochs'] == 1 else 's'}"
+    return {"End-to-end finish": f"{epochs} on {stated.get('patches', UNKNOWN)} patches of a slide a step"}
 
 
-def _stage1(metrics: dict[str, object]) -> dict[str, str]:
-    """Describe how well the LR encoder and its start match the teacher's embeddings."""
+def _stage1(metrics: dict[str, object], training: dict[str, object]) -> dict[str, str]:
+    """Describe how well the LR encoder and its start, or a linear map of each, match the teacher's embeddings."""
     found = find_stage1(metrics)
     if found is None:
         return {"Stage 1": UNKNOWN}
-    matches = {"student": found.distilled, "start": found.start}
+    mapped = " by a linear map" * _has_map(training)
+    matches = {f"student{mapped}": found.distilled, f"start{mapped}": found.start}
     facts = {
         f"Stage 1, {name}": f"R2 {_figure(one.r2)}, cosine {_figure(one.cosine)}, effective rank {_figure(one.rank)}"
         for name, one in matches.items()
     }
     said = shortfall(found)
     return facts | ({"Stage 1, remark": said} if said else {})
+
+
+def _has_map(training: dict[str, object]) -> bool:
+    settings = training.get("settings")
+    stage1 = settings.get("stage1") if isinstance(settings, dict) else None
+    return isinstance(stage1, dict) and bool(stage1.get("lambda_keep"))
 
 
 def _terms(stated: dict[str, object]) -> dict[str, str]:

@@ -30,7 +30,7 @@ class MoreFigures(NamedTuple):
         return any(row.linear for row in self.rows)
 
 
-def more_figures(figures: Mapping[str, Any], task: Task) -> MoreFigures:
+def more_figures(figures: Mapping[str, Any], task: Task, *, finished: bool) -> MoreFigures:
     """Return the figures of each arm that the first table of a report does not have.
 
     Parameters
@@ -39,6 +39,8 @@ def more_figures(figures: Mapping[str, Any], task: Task) -> MoreFigures:
         Content of metrics.json; earlier versions state none of these.
     task
         What is predicted.
+    finished
+        Whether the student had an end-to-end finish; its linear head has the embeddings of before.
     """
     plain = {name: title for name, title in task.figures.items() if not name.startswith(f"{task.score_name}_")}
     shown = plain | dict(task.details)
@@ -47,7 +49,8 @@ def more_figures(figures: Mapping[str, Any], task: Task) -> MoreFigures:
         of = figures[arm]
         if LINEAR_HEAD not in of:
             return MoreFigures([], [])
-        ways = {"by slide": of, "by patient": of["by_case"], "linear model, by slide": of[LINEAR_HEAD]}
+        before = " before the finish" if finished and arm == "lr_student" else ""
+        ways = {"by slide": of, "by patient": of["by_case"], f"linear model{before}, by slide": of[LINEAR_HEAD]}
         rows += [
             Row(name, measured, [found[one] for one in shown], found is of[LINEAR_HEAD])
             for measured, found in ways.items()

@@ -21,11 +21,12 @@ from lrmil.io import hashing
 from lrmil.io.documents import read_csv_rows, read_json_document, require_fold, require_slide_id
 from lrmil.io.redaction import redact_paths
 from lrmil.reports.figures import LossLine
+from lrmil.reports.run_notes import difference_note, stage1_note
 from lrmil.reports.run_remarks import gap_in_words, remarks_on
 from lrmil.runs.arms import ARMS, FINISH, HR, LR, STAGE_NAMES, answering, encoded_of, features_of
 from lrmil.runs.changes import read_changes
 from lrmil.runs.differences import find_differences, verdict
-from lrmil.runs.distilled_start import START, start_remark
+from lrmil.runs.distilled_start import START, start_remark, tested_slides
 from lrmil.runs.fold_outputs import SlideOutput, read_history, read_outputs
 from lrmil.runs.plan_file import read_plan
 from lrmil.runs.stage1_figures import Stage1Figures, find_stage1, shortfall
@@ -89,6 +90,10 @@ class Report:
     """Arm -> what the interval of the student less it tells, in a sentence; empty in runs of earlier versions."""
     start_remark: str = ""
     """What a distilled encoder that the student started from had seen, in a sentence; "" if there was none."""
+    difference_note: str = ""
+    """What the student's difference from the baseline is, as the end of a sentence."""
+    stage1_note: str = ""
+    """What of student and start is compared with the targets of stage 1, in sentences."""
 
 
 def gather(run: Path) -> Report:
@@ -113,7 +118,7 @@ def gather(run: Path) -> Report:
         format=FORMAT,
         written=datetime.datetime.now(datetime.UTC).date().isoformat(),
         trained=str(bundle["training"]["date"]),
-        remarks=remarks_on(figures, task, head=config.mil.head),
+        remarks=[*_seen(figures), *remarks_on(figures, task, config)],
         gap=gap_in_words(figures, task),
         figures=figures,
         cost_ratios={
@@ -127,6 +132,8 @@ def gather(run: Path) -> Report:
         stage1_shortfall=shortfall(stage1) if stage1 else "",
         differences={arm: verdict(arm, found) for arm, found in find_differences(figures).items()},
         start_remark=start_remark(figures.get(START)),
+        difference_note=difference_note(config),
+        stage1_note=stage1_note(config),
         slides=results,
         problems=[redact_paths(problem, hidden) for problem in read_json(run / "problems.json")],
         changes=[redact_paths(entry, hidden) for entry in read_changes(run)],
@@ -166,6 +173,12 @@ def read_json(path: Path) -> Any:
         return read_json_document(path)
     except (OSError, FormatError) as error:
         raise FormatError(f"{path} cannot be read: {error}. Run the same lrmil train command again.") from error
+
+
+def _seen(figures: Mapping[str, Any]) -> list[str]:
+    """Return a remark if the encoder that the student started from had seen test slides."""
+    start = figures.get(START)
+    return [start_remark(start)] if isinstance(start, Mapping) and tested_slides(start) else []
 
 
 def _results(run: Path, config: TrainConfig, task: Task) -> list[SlideResult]:
@@ -235,14 +248,16 @@ def _curves(results: Sequence[SlideResult], task: Task) -> dict[str, dict[str, d
 
 def _losses(run: Path, fold: str, stage: str) -> LossLine:
     """Read the losses of a stage: for a MIL that against the labels, which training and validation share."""
-    history = read_history(run / fold / stage)
+    rows = read_history(run / fold / stage)
+    history = [row for row in rows if "train_loss" in row]  # the others validate the start
     if not history:
         return LossLine(fold, [], [], 0)
-    scores = [(epoch["val_score"], -epoch["val_loss"]) for epoch in history if "val_score" in epoch]
-    best = scores.index(max(scores)) if scores else len(history) - 1  # without a validation the last weights are kept
+    scores = [(row["val_score"], -row["val_loss"]) for row in rows if "val_score" in row]
+    # Without a validation the last weights are kept. `max` takes the first of equals, as the training did.
+    best = scores.index(max(scores)) + 1 - (len(rows) - len(history)) if scores else len(history)
     train = [epoch.get(f"train_{LABEL_TERM}", epoch["train_loss"]) for epoch in history]
     steps = [int(epoch["step"]) for epoch in history if "step" in epoch] if stage == "lr_encoder" else []
-    return LossLine(fold, train, [epoch["val_loss"] for epoch in history if "val_loss" in epoch], best + 1, steps)
+    return LossLine(fold, train, [epoch["val_loss"] for epoch in history if "val_loss" in epoch], best, steps)
 
 
 def _unreadable(run: Path) -> list[dict[str, object]]:

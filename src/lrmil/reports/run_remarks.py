@@ -5,8 +5,9 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from lrmil.configs import AUTO, HeadSetting
+from lrmil.configs import AUTO, TrainConfig
 from lrmil.errors import FormatError
+from lrmil.reports.run_notes import added_to_student
 from lrmil.runs.arms import ARMS
 from lrmil.runs.differences import find_differences
 from lrmil.runs.evidence import faded
@@ -19,7 +20,7 @@ SHOWN_DIGITS = 3
 MIN_LEAD = 0.01  # AUROC: a share of a smaller lead of the teacher means nothing
 
 
-def remarks_on(figures: Mapping[str, Any], task: Task, *, head: HeadSetting) -> list[str]:
+def remarks_on(figures: Mapping[str, Any], task: Task, config: TrainConfig) -> list[str]:
     """Return sentences that a reader must not overlook.
 
     Parameters
@@ -28,8 +29,8 @@ def remarks_on(figures: Mapping[str, Any], task: Task, *, head: HeadSetting) -> 
         Content of metrics.json.
     task
         What is predicted.
-    head
-        Setting of the run: the MIL head.
+    config
+        Settings of the run.
 
     Raises
     ------
@@ -48,10 +49,10 @@ def remarks_on(figures: Mapping[str, Any], task: Task, *, head: HeadSetting) -> 
     if _is_below(scores["lr_student"], scores["lr_undistilled"]):
         undecided = " The interval of the difference contains 0: other test patients may show the opposite."
         remarks.append(
-            "The student is below the baseline: in this run, distillation made the low-resolution model worse."
-            + undecided * _is_undecided(figures)
+            f"The student is below the baseline: in this run, {added_to_student(config)} made the low-resolution model "
+            "worse." + undecided * _is_undecided(figures)
         )
-    remarks += _below_linear_heads(figures, task, head)
+    remarks += _below_linear_heads(figures, task, config)
     poor = {fold: found for fold, found in _evidence(figures).items() if not found.used and found.teacher is not None}
     remarks += [f"In {fold}, {faded(evidence)}." for fold, evidence in poor.items()]
     return remarks + task.remarks([figures[arm] for arm in ARMS])
@@ -87,17 +88,22 @@ def _is_undecided(figures: Mapping[str, Any]) -> bool:
     return found is not None and found.interval is not None and found.interval[1] >= 0
 
 
-def _below_linear_heads(figures: Mapping[str, Any], task: Task, head: HeadSetting) -> list[str]:
+def _below_linear_heads(figures: Mapping[str, Any], task: Task, config: TrainConfig) -> list[str]:
     found = [
         f"of the {name} ({figures[arm][task.score_name]:.3f} against {linear:.3f})"
         for arm, name in SHORT_NAMES.items()
         if (linear := below_linear_head(figures, arm, task.score_name)) is not None
     ]
     arms = f"{', '.join(found[:-1])} and {found[-1]}" if len(found) > 1 else "".join(found)
-    advice = "" if head in ("mean", AUTO) else f" Try mil.head = {AUTO}, which chooses the head on inner folds."
+    advice = (
+        ""
+        if config.mil.head in ("mean", AUTO)
+        else f" Try mil.head = {AUTO}, which chooses the head on inner folds (stage2.inner_folds)."
+    )
+    before = " The student's linear model has the embeddings of before its finish." * config.finishes
     remark = (
         f"In {task.figures[task.score_name]}, the MIL {arms} is below a linear model on the mean of the same "
-        f"embeddings: in this run the simpler model is the better one.{advice}"
+        f"embeddings: in this run the simpler model is the better one.{before}{advice}"
     )
     return [remark] if found else []
 

@@ -23,7 +23,7 @@ from lrmil.reports.figures import RocLine, colour_bar, loss_svg, roc_svg, slide_
 from lrmil.reports.more_figures import more_figures
 from lrmil.reports.page import environment
 from lrmil.reports.run_data import Report, SlideResult, gather, hidden_folders, read_json
-from lrmil.runs.arms import ARM_NAMES, STAGE_NAMES, answering, encoded_of, features_of
+from lrmil.runs.arms import ARM_NAMES, FINISH, STAGE_NAMES, answering, encoded_of, features_of
 from lrmil.runs.fold_outputs import SlideOutput, read_outputs
 from lrmil.runs.head_choice import choices_in
 from lrmil.runs.plan_file import read_plan, settings_hashes
@@ -131,7 +131,7 @@ def render(report: Report, examples: Sequence[SlideResult], pictures: Mapping[st
         score=task.score_name,
         score_title=task.figures[task.score_name],
         arm_names=ARM_NAMES,
-        more=more_figures(report.figures, task),
+        more=more_figures(report.figures, task, finished=FINISH in report.losses),
         examples=examples,
         pictures=pictures,
         colour_bar=colour_bar(),

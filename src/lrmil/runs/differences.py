@@ -47,6 +47,8 @@ def verdict(other: str, found: Difference) -> str:
     if found.difference is None or interval is None:
         return "There is no interval."
     low, high = (round(end, DIGITS) for end in interval)
+    if low == high == 0:
+        return f"Student and {name} order the test slides alike; with few cases this does not mean certainty."
     if low == high:
         return "Few cases, or a perfect order of them, leave the interval no width; this does not mean certainty."
     if low <= 0 <= high:

@@ -43,6 +43,7 @@ from lrmil.training.fidelity import Fidelity
 from lrmil.training.loop import Fit, FitRun
 from lrmil.training.pairs import PairedSlide
 from lrmil.training.patch_stage import train_student
+from lrmil.training.start_map import start_map_input
 
 WORK = "work"  # folder of features, checkpoint and lock within that of the encoder; it may be deleted afterwards
 LR_ENCODER = "lr_encoder"
@@ -200,6 +201,7 @@ def _artefact(
         "stage1": asdict(config.stage1),
         "seed": seed,
         "start": encoder_hash(encoders.student),
+        **start_map_input(config.stage1),
         **{part: {slide_id: keys(slide_id) for slide_id in slide_ids} for part, slide_ids in parts.items()},
     }
     return Artefact(LR_ENCODER, "stage 1", inputs), seed, fit

@@ -64,7 +64,7 @@ def read_start(config: TrainConfig) -> EncoderCard | None:
     EncoderError
         If its card is damaged, or it changed since.
     """
-    folder = local_encoder(config.student_encoder)
+    folder = local_encoder(config.student_encoder or config.encoder)
     return read_encoder_card(folder) if folder is not None else None
 
 
@@ -128,18 +128,24 @@ def start_remark(figures: object) -> str:
 
 
 def unmatched(card: EncoderCard, config: TrainConfig) -> Sequence[str]:
-    """Return how the patches that the encoder was distilled for differ from those of a run, in sentences."""
+    """Return how patches and embedding that the encoder was distilled for differ from those of a run, in sentences."""
     pairs = [
         ("um/px", card.mpp_lr, config.mpp_lr),
         ("um/px of its teacher", card.mpp_hr, config.mpp_hr),
         ("px", card.patch_size, config.patch_size),
     ]
-    return [
+    sentences = [
         f"The student's encoder was distilled at {own:g} {unit}, and this run is at {here:g}. More stage1.fit.steps "
         "may be needed."
         for unit, own, here in pairs
         if own != here
     ]
+    if card.embedding != config.embedding:
+        sentences.append(
+            f'The student\'s encoder was distilled with embedding = "{card.embedding}", and this run has '
+            f'"{config.embedding}". Use the same, or more stage1.fit.steps.'
+        )
+    return sentences
 
 
 def tested_slides(figures: Mapping[str, object]) -> list[str]:

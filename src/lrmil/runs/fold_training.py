@@ -29,6 +29,7 @@ from lrmil.training.loop import Fit, FitRun
 from lrmil.training.pairs import PairedSlide
 from lrmil.training.patch_stage import Student, train_student
 from lrmil.training.slide_stage import budget_of, train_mil
+from lrmil.training.start_map import start_map_input
 
 T = TypeVar("T")
 INNER_JOB = "inner folds"
@@ -160,6 +161,7 @@ def train_patch_stage(task: FoldTask) -> Iterator[Step[Never]]:
         "stage1": asdict(config),
         "seed": seed,
         "start": encoder_hash(task.student_start),
+        **start_map_input(config),
         "evidence": key_of(task.folder / "evidence") if attended else None,
         **by_part(task.fold.train, task.fold.val, keys),
     }

@@ -25,6 +25,7 @@ from lrmil.tasks.choice import stated_name
 FOLDER = "linear_heads"
 VALUES = "values.json"
 LINEAR_HEAD = "linear_head"  # member of each arm in metrics.json
+LINEAR_HEAD_REASON = "linear_head_reason"  # another: why there is none
 MAX_LOSS = 0.01  # of the score: what a linear head may lead by without a remark
 
 Values = dict[str, list[FiniteFloat]]
@@ -47,26 +48,29 @@ def make_linear_heads(task: FoldTask) -> Iterator[Step[Never]]:
     if not fold.test:
         return
     learned = fold.train + fold.val
+    targets = [task.labels[slide_id] for slide_id in learned]
+    problem = task.predicts.linear_problem(targets)
     keys = {arm: {i: read_card(task.features(arm, i)).key for i in learned + fold.test} for arm in ARMS}
     inputs: dict[str, object] = {
         "what": FOLDER,
         "train": {slide_id: task.labels[slide_id] for slide_id in learned},
         "slides": [list(fold.test), keys],
+        "linear_head": [task.predicts.linear_settings(), problem],
     }
     if stated_name(task.predicts):
         inputs |= {"task": task.predicts.to_dict()}
     if not (yield from is_stale(task, Artefact(FOLDER, job[1], inputs))):
         return
-    found: dict[str, Values | None] = {}
-    slide_ids, targets = learned + fold.test, [task.labels[slide_id] for slide_id in learned]
-    for arm in ARMS:
+    found: dict[str, Values | None] = dict.fromkeys(ARMS)
+    slide_ids = learned + fold.test
+    for place, arm in enumerate(() if problem else ARMS):
         means = []
         for slide_id in slide_ids:
             means.append(read_features(task.features(arm, slide_id)).embeddings.mean(axis=0, dtype=np.float64))
-            yield Step(job, len(found) * len(slide_ids) + len(means), len(ARMS) * len(slide_ids), "slides")
+            yield Step(job, place * len(slide_ids) + len(means), len(ARMS) * len(slide_ids), "slides")
         embeddings, tested = np.stack(means[: len(learned)]), np.stack(means[len(learned) :])
         values = task.predicts.linear_values(embeddings, targets, tested)
-        found[arm] = None if values is None else dict(zip(fold.test, values.tolist(), strict=True))
+        found[arm] = dict(zip(fold.test, values.tolist(), strict=True))
     with committing(task.folder / FOLDER, inputs) as temporary:
         atomic.write_json(temporary / VALUES, found)
 

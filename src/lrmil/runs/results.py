@@ -24,7 +24,7 @@ from lrmil.runs.fold_outputs import load_mil, read_evidence, read_outputs
 from lrmil.runs.fold_task import FoldTask, load_lr_encoder
 from lrmil.runs.head_choice import NAME as HEAD_CHOICES
 from lrmil.runs.head_choice import read_choice, with_chosen_head
-from lrmil.runs.linear_heads import LINEAR_HEAD, read_linear_heads
+from lrmil.runs.linear_heads import LINEAR_HEAD, LINEAR_HEAD_REASON, read_linear_heads
 from lrmil.runs.plan_file import settings_hash
 from lrmil.runs.stage1_figures import STAGE1, read_fidelity, stage1_figures
 from lrmil.tasks.task import Target, Task, columns
@@ -103,12 +103,13 @@ def figures_of(out: Path, cohort: Cohort, folds: Sequence[Fold], tasks: Sequence
     cases = [cohort.by_id[slide_id].case_id for _, slide_id in tested]
     outputs = {fold.name: read_outputs(out / fold.name) for fold in folds}
     values = {arm: np.stack([outputs[fold][arm][slide_id].values for fold, slide_id in tested]) for arm in ARMS}
-    linear = _linear_values(out, folds)
+    linear, no_linear_head = _linear_values(out, folds), _no_linear_head(cohort, folds)
     figures: dict[str, object] = task.to_dict()
     for arm in ARMS:
         figures[arm] = {
             **task.summarise(targets, values[arm], cases),
             LINEAR_HEAD: task.summarise(targets, linear[arm], cases) if arm in linear else None,
+            LINEAR_HEAD_REASON: no_linear_head,
             f"{task.score_name}_by_fold": _score_by_fold(task, tested, targets, values[arm]),
             **_cost(arm, folds, tasks),
         }
@@ -141,6 +142,15 @@ def _linear_values(out: Path, folds: Sequence[Fold]) -> dict[str, NDArray[np.flo
     heads = [read_linear_heads(out / fold.name, fold.test) for fold in folds]
     found = {arm: [values for head in heads if (values := head[arm]) is not None] for arm in ARMS}
     return {arm: np.concatenate(values) for arm, values in found.items() if len(values) == len(folds)}
+
+
+def _no_linear_head(cohort: Cohort, folds: Sequence[Fold]) -> str:
+    """Return why there is no linear head beside the arms, as the end of a sentence; "" if there is one."""
+    problems = {
+        fold.name: cohort.task.linear_problem([cohort.targets[slide_id] for slide_id in fold.train + fold.val])
+        for fold in folds
+    }
+    return "; ".join(f"in {name}, {problem}" for name, problem in problems.items() if problem)
 
 
 def _score_by_fold(

@@ -13,6 +13,7 @@ from lrmil.training.fidelity import Fidelity, Match
 from lrmil.training.patch_stage import FIDELITY
 
 STAGE1 = "stage1"  # member of metrics.json
+SHOWN_DIGITS = 2  # of R2; a smaller difference may be one of rounding
 MIN_R2 = 0.5  # an encoder below explains less than half of what differs between the patches of the teacher
 
 
@@ -92,7 +93,7 @@ def shortfall(found: Stage1Figures) -> str:
     student, start = found.distilled.r2, found.start.r2
     if student is None:
         return ""
-    if start is not None and student < start:
+    if start is not None and round(student, SHOWN_DIGITS) < round(start, SHOWN_DIGITS):
         return (
             f"Stage 1 fell short: on validation patches the student matches the teacher's embeddings less (R2 "
             f"{student:.2f}) than the encoder that it started from (R2 {start:.2f}). Lower stage1.fit.learning_rate."

@@ -32,6 +32,8 @@ INPUTS = {
     "lr_student": "LR student of stage 2",
     "models": "trained models",
     "candidates": "heads to choose from",
+    "linear_head": "linear head",
+    "start_map": "map with which stage 1 begins",
 }
 
 

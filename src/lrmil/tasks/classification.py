@@ -253,14 +253,24 @@ class Classification:
 
         return metrics.auroc_interval(targets, values, cases, minus=minus)
 
+    def linear_settings(self) -> Mapping[str, object]:
+        """Return the constants of `lrmil.tasks.linear_head`."""
+        from lrmil.tasks.linear_head import INVERSE_PENALTY, MAX_ITERATIONS
+
+        return {"inverse_penalty": INVERSE_PENALTY, "max_iterations": MAX_ITERATIONS}
+
+    def linear_problem(self, targets: Sequence[Target]) -> str:
+        """Return which classes have no slide to learn from; "" if all have one."""
+        absent = [name for place, name in enumerate(self.classes) if place not in targets]
+        return f"there is no slide of {', '.join(absent)} to learn from" if absent else ""
+
     def linear_values(
         self, embeddings: NDArray[np.float64], targets: Sequence[Target], tested: NDArray[np.float64]
-    ) -> NDArray[np.float64] | None:
-        """Return `lrmil.tasks.linear_head.linear_probabilities`; None where a class has no slide to learn from."""
+    ) -> NDArray[np.float64]:
+        """Return `lrmil.tasks.linear_head.linear_probabilities`."""
         from lrmil.tasks.linear_head import linear_probabilities
 
-        present = len(set(targets)) == self.outputs
-        return linear_probabilities(embeddings, targets, tested) if present else None
+        return linear_probabilities(embeddings, targets, tested)
 
     def curves(self, targets: Sequence[Target], values: NDArray[np.float64]) -> dict[str, dict[str, list[float]]]:
         """Return the ROC curve of each class against the rest; of two classes, that of the positive one alone."""

@@ -229,13 +229,20 @@ class Task(Protocol):
         """
         ...
 
+    def linear_settings(self) -> Mapping[str, object]:
+        """Return the settings of the linear head, JSON-ready; empty if the task has no such head."""
+        ...
+
+    def linear_problem(self, targets: Sequence[Target]) -> str:
+        """Return why no linear head can learn from these targets, as the end of a sentence; "" if one can."""
+        ...
+
     def linear_values(
         self, embeddings: NDArray[np.float64], targets: Sequence[Target], tested: NDArray[np.float64]
-    ) -> NDArray[np.float64] | None:
+    ) -> NDArray[np.float64]:
         """Return what a linear head says of slides by their mean embeddings (m, d): values (m, names).
 
-        It learns from mean embeddings (n, d) and their targets. None if the task has no such head, or it cannot be
-        fitted to these.
+        It learns from mean embeddings (n, d) and their targets, of which `linear_problem` is "".
         """
         ...
 

@@ -33,9 +33,9 @@ class Fidelity:
 
     patches: int
     distilled: Match
-    """Of the student: what matches the targets is its embedding, or a linear map of it."""
+    """Of the student: what matches the targets is its embedding, or with ``lambda_keep`` a linear map of it."""
     start: Match
-    """Of the encoder that the student started from."""
+    """Of the encoder that the student started from, in the same way: by the map with which stage 1 began, if any."""
     target_rank: float | None
     """Effective rank of the targets."""
 
@@ -49,6 +49,7 @@ def measure(
     device: torch.device,
     *,
     projection: nn.Module,
+    start_map: nn.Module,
 ) -> Fidelity:
     """Measure student and start on the same patches.
 
@@ -64,9 +65,9 @@ def measure(
         (d,) mean of the training targets.
     device
         Where to compute.
-    projection
-        The map of the student's embeddings that is to match the targets, on `device`; the identity for the embeddings
-        themselves. The rank is that of the embeddings.
+    projection, start_map
+        The maps of the embeddings of student and start that are to match the targets, on `device`; the identity for
+        the embeddings themselves. The ranks are those of the embeddings.
     """
     encoders = (student, copy.deepcopy(start).to(device).eval())
     found: tuple[list[Tensor], ...] = ([], [])
@@ -76,10 +77,14 @@ def measure(
         for encoder, embeddings in zip(encoders, found, strict=True):
             with mixed_precision(device):
                 embeddings.append(encoder(as_input(batch.pixels, device)).embedding.float().cpu())
-    truth, (learned, before) = torch.cat(targets), map(torch.cat, found)
-    matched = match(projection(learned.to(device)).cpu(), truth, centre)
-    distilled = replace(matched, rank=effective_rank(learned))
-    return Fidelity(len(truth), distilled, match(before, truth, centre), effective_rank(truth))
+    truth = torch.cat(targets)
+
+    def mapped(parts: list[Tensor], linear: nn.Module) -> Match:
+        values = torch.cat(parts)
+        return replace(match(linear(values.to(device)).cpu(), truth, centre), rank=effective_rank(values))
+
+    distilled, before = mapped(found[0], projection), mapped(found[1], start_map)
+    return Fidelity(len(truth), distilled, before, effective_rank(truth))
 
 
 def match(embeddings: Tensor, targets: Tensor, centre: Tensor) -> Match:

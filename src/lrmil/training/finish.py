@@ -79,7 +79,8 @@ def train_finish(
     student
         What is trained further; it is not changed.
     train, val
-        Slides to learn from, and slides to select the epoch on; without the latter, all epochs are taken.
+        Slides to learn from, and slides to select the epoch on, of which epoch 0 is the student of stage 2; without the
+        latter, all epochs are taken.
     run
         Seed, checkpoint, key and device; see `fit_steps`.
     task
@@ -115,6 +116,7 @@ def train_finish(
         validate=_validation(work, val) if val else None,
         config=config,
         rates={"mil": config.head_learning_rate},
+        validates_start=True,
     )
 
 

@@ -7,18 +7,17 @@ validations: a pass over the slides at the slide level, a number of optimisation
 
 import math
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from lrmil.configs import OptimiserConfig
 from lrmil.errors import ConfigError
 from lrmil.steps import Job, Step, job_text
+from lrmil.training.averages import averaged_weights, moving_average, weights_of
 from lrmil.training.checkpoint import Checkpoint, CheckpointFile, Progress, Weights, read_checkpoint
 from lrmil.training.rates import rate_groups, set_rate
 
@@ -78,6 +77,7 @@ def fit_steps(
     config: OptimiserConfig,
     smoothing: float = 0.0,
     rates: Mapping[str, float] | None = None,
+    validates_start: bool = False,
 ) -> Iterator[Step[Fit]]:
     """Train a module and keep its weights at the best validation, or its last weights where there is none.
 
@@ -105,6 +105,8 @@ def fit_steps(
         Share of the scores before in the score of an epoch, 0 to 1; 0 takes each as it is.
     rates
         Highest learning rate of parts of the module that have their own: name of the submodule -> rate.
+    validates_start
+        Whether the weights before the first step are validated too, as epoch 0, so that they may be the ones to keep.
 
     Yields
     ------
@@ -119,6 +121,8 @@ def fit_steps(
         If the checkpoint cannot be written.
     """
     training = _Training(job, module, run, config, budget, selects=validate is not None, rates=rates or {})
+    if validates_start and validate is not None and not training.state.history:
+        yield training.validate_start(validate)
     while training.goes_on:
         generator = torch.Generator().manual_seed(run.seed * 100_003 + training.state.epoch)
         means = yield from training.fit_epoch(epoch_losses(training.state.epoch, generator))
@@ -149,10 +153,8 @@ class _Training:
         self.parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         groups = rate_groups(module, config.learning_rate, rates)
         self.optimiser = torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
-        self.average: AveragedModel | None = None
-        if config.ema:
-            self.average = AveragedModel(module, multi_avg_fn=_moving_average(config.ema), use_buffers=True)
-        self.best = _weights_of(module)
+        self.average = moving_average(module, config.ema)
+        self.best = weights_of(module)
         self.state = Progress()
         kinds = ("now", "best", "average") if self.average else ("now", "best")
         if found := read_checkpoint(run.checkpoint, run.key, module, kinds=kinds):
@@ -173,6 +175,13 @@ class _Training:
         state = self.state
         stale = self.selects and state.epoch - state.best_epoch >= self.config.patience
         return state.epoch < self.budget.epochs and not stale
+
+    def validate_start(self, validate: Validate) -> Step[Fit]:
+        """Validate the weights before the first step, as epoch 0."""
+        self.module.eval()
+        metrics = self._validate(validate, smoothing=0.0) | {"epoch": 0.0, "step": 0.0}
+        self.state.history.append(metrics)
+        return self._report(metrics)
 
     def fit_epoch(self, losses_of_epoch: Iterator[dict[str, Tensor]]) -> Generator[Step[Fit], None, dict[str, float]]:
         """Take the optimisation steps of an epoch, and return the mean of each loss."""
@@ -214,34 +223,25 @@ class _Training:
         state.epoch += 1
         metrics = {f"train_{name}": value for name, value in means.items()}
         if validate is not None:
-            with self._averaged_weights():
-                scores = validate()
-                scores["score"] = _smoothed(scores["score"], state.history, smoothing)
-                if (scores["score"], -scores["loss"]) > (state.best_score, -state.best_loss):
-                    state.best_epoch, state.best_score, state.best_loss = state.epoch, scores["score"], scores["loss"]
-                    self.best = _weights_of(self.module)
-            metrics |= {f"val_{name}": value for name, value in scores.items()}
+            with averaged_weights(self.module, self.average):
+                metrics |= self._validate(validate, smoothing)
         metrics |= {"epoch": float(state.epoch), "step": float(state.step)}
         state.history.append(metrics)
         self.file.save_if_due(self._checkpoint())
         return self._report(metrics)
 
+    def _validate(self, validate: Validate, smoothing: float) -> dict[str, float]:
+        """Return the scores of the module, and keep its weights if they are the best."""
+        state, scores = self.state, validate()
+        scores["score"] = _smoothed(scores["score"], state.history, smoothing)
+        if (scores["score"], -scores["loss"]) > (state.best_score, -state.best_loss):
+            state.best_epoch, state.best_score, state.best_loss = state.epoch, scores["score"], scores["loss"]
+            self.best = weights_of(self.module)
+        return {f"val_{name}": value for name, value in scores.items()}
+
     def stop(self) -> None:
         """Save the epoch that has just ended."""
         self.file.save_at_stop(self._checkpoint())
-
-    @contextmanager
-    def _averaged_weights(self) -> Iterator[None]:
-        """Give the module the averaged weights, if there are any, and its own at the end."""
-        if self.average is None:
-            yield
-            return
-        now = _weights_of(self.module)
-        self.module.load_state_dict(self.average.module.state_dict())
-        try:
-            yield
-        finally:
-            self.module.load_state_dict(now)
 
     def _checkpoint(self) -> Checkpoint:
         weights: dict[str, Weights] = {"now": self.module.state_dict(), "best": self.best}
@@ -258,7 +258,7 @@ class _Training:
         state, total = self.state, self.budget.steps
         if self.selects:
             self.module.load_state_dict(self.best)
-            best = state.history[state.best_epoch - 1]["step"] if state.best_epoch else 0
+            best = next((row["step"] for row in state.history if row["epoch"] == state.best_epoch), 0.0)
             message = f"kept the weights after step {best:.0f} of {state.step}, the best validation"
         else:
             if self.average and state.step:
@@ -266,20 +266,6 @@ class _Training:
             message = f"kept the weights after step {state.step}"
         self.module.eval()
         return Step(self.job, total, total, "steps", result=Fit(self.module, state.history), message=message)
-
-
-def _weights_of(module: nn.Module) -> Weights:
-    return {name: value.detach().clone() for name, value in module.state_dict().items()}
-
-
-def _moving_average(decay: float) -> Callable[..., None]:
-    """Return the update of an average that follows the weights closely at first, since they are far from their end."""
-
-    def update(average: Sequence[Tensor], now: Sequence[Tensor], count: Tensor | int) -> None:
-        early = (1 + int(count)) / (10 + int(count))  # as tf.train.ExponentialMovingAverage
-        get_ema_multi_avg_fn(min(decay, early))(average, now, count)  # type: ignore[no-untyped-call]
-
-    return update
 
 
 def _smoothed(score: float, history: Sequence[Mapping[str, float]], smoothing: float) -> float:

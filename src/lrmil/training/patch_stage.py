@@ -118,7 +118,7 @@ def train_student(
     config = replace(config, layers=tuple(sorted(config.layers, key=block_order)))
     data = PairedPatches(train, val, config, run.seed, threads)
     student = _start_student(encoder, data, run, config)
-    fit = config.fit
+    fit, start_map = config.fit, copy.deepcopy(student.projection)
 
     def interval_losses(interval: int, generator: torch.Generator) -> Iterator[dict[str, Tensor]]:
         with closing(data.training(generator)) as batches:
@@ -137,13 +137,15 @@ def train_student(
             smoothing=SMOOTHING,
         )
     )
-    documents: dict[str, object] = {FIDELITY: asdict(_fidelity(student, encoder, data, run.device))}
+    documents: dict[str, object] = {FIDELITY: asdict(_fidelity(student, encoder, start_map, data, run.device))}
     yield Step(job, fit.steps, fit.steps, "steps", result=found._replace(documents=documents))
 
 
-def _fidelity(student: Student, start: Encoder, data: PairedPatches, device: torch.device) -> Fidelity:
-    held_out, centre = data.held_out(), data.mean_target()
-    return measure(student.encoder, start, held_out, centre, device, projection=student.projection)
+def _fidelity(
+    student: Student, start: Encoder, start_map: nn.Module, data: PairedPatches, device: torch.device
+) -> Fidelity:
+    held_out, centre, projection = data.held_out(), data.mean_target(), student.projection
+    return measure(student.encoder, start, held_out, centre, device, projection=projection, start_map=start_map)
 
 
 def _augmented(

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from lrmil.configs import Stage1Config
+
 PRIOR = 1500  # patches of mean variance that the penalty counts as; settled on GlaS images (docs/benchmarks.md)
 
 
@@ -37,8 +39,14 @@ def fit_start_map(pairs: Iterable[tuple[Tensor, Tensor]]) -> nn.Linear:
     variance = float(scatter.diagonal().mean()) / count
     penalty = torch.eye(len(scatter), dtype=torch.float64) * max(PRIOR * variance, torch.finfo(torch.float64).tiny)
     weight = torch.linalg.solve(scatter + penalty, shared).T if variance > 0 else torch.zeros_like(shared).T
-    linear = nn.Linear(weight.shape[1], weight.shape[0])
+    with torch.random.fork_rng(devices=[]):  # its own start draws random numbers
+        linear = nn.Linear(weight.shape[1], weight.shape[0])
     with torch.no_grad():
         linear.weight.copy_(weight)
         linear.bias.copy_(mu_mean - weight @ x_mean)
     return linear
+
+
+def start_map_input(config: Stage1Config) -> dict[str, object]:
+    """Return what of the map is an input of a stage 1, by the name of the input; empty if it has no map."""
+    return {"start_map": {"ridge": PRIOR}} if config.lambda_keep else {}

@@ -34,10 +34,11 @@ def run(options: argparse.Namespace) -> int:
     sources, config = slides_of(options), config_of(options)
     done = show(distil_steps(sources, options.out, config, device=options.device, inputs=inputs_of(options)), stderr)
     distilled, start = done.fidelity.distilled, done.fidelity.start
+    mapped = " by a linear map" * bool(config.stage1.lambda_keep)
     figures = {
         "held-out patches": done.fidelity.patches,
-        "R2 to the teacher": distilled.r2,
-        "R2 of the start": start.r2,
+        f"R2 to the teacher{mapped}": distilled.r2,
+        f"R2 of the start{mapped}": start.r2,
         "effective rank": distilled.rank,
         "effective rank of the start": start.rank,
     }
