@@ -28,6 +28,12 @@ def test_the_paper_weighs_all_terms_alike_by_a_teacher_over_patches() -> None:
     assert stage1.lambda_keep == 0 and stage2.inner_folds == 0
 
 
+def test_the_paper_has_nothing_of_what_this_project_added() -> None:
+    paper = preset("paper")
+    assert paper.stage1.lambda_keep == paper.stage1.stain == paper.stage1.fit.ema == 0
+    assert paper.stage2.inner_folds == 0 and paper.mil.seeds == 1 and not paper.finishes
+
+
 @pytest.mark.parametrize(("name", "last_but_one"), [("test_vit", 4), ("test_resnet", 3)])
 def test_its_blocks_are_the_first_two_and_the_last_but_one(name: str, last_but_one: int) -> None:
     encoder = load_encoder(name, size=64 if name == "test_resnet" else 160, pretrained=False)

@@ -61,5 +61,17 @@ def test_cases_of_several_classes_take_fewer_folds_where_a_class_would_be_lost()
         assert {strata[i] for i in set(strata) - set(held)} == {"a", "b", "c"}
 
 
+def test_no_folds_are_better_than_one_that_leaves_a_class_out() -> None:
+    """Each class is in two cases, and any half of the three cases holds both of one class."""
+    classes = {"2-0": "b", "1-1": "a", "0-2": "c", "0-3": "b", "2-4": "b", "2-5": "a", "1-6": "c"}
+    inner = draw_inner_folds(list(classes), {i: i[0] for i in classes}, classes, folds=4, seed=0)
+    assert inner.held_out == () and "2 cases" in inner.reason
+
+
+def test_the_seed_draws_the_folds() -> None:
+    drawn = {draw_inner_folds(*cohort(6, 6), folds=3, seed=seed).held_out for seed in range(5)}
+    assert len(drawn) > 1
+
+
 def test_none_are_drawn_where_none_are_asked_for() -> None:
     assert draw_inner_folds(*cohort(4, 4), folds=0, seed=0).held_out == ()

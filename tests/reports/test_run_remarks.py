@@ -48,6 +48,7 @@ def test_three_arms_are_listed() -> None:
         (0.8 - 1e-16, [-0.1, 0.1], []),
         (0.7, None, ["made the low-resolution model worse."]),
         (0.7, [-0.15, -0.05], ["made the low-resolution model worse."]),
+        (0.7, [-0.2, 0.0], ["other test patients may show the opposite."]),
         (0.7, [-0.2, 0.01], ["other test patients may show the opposite."]),
     ],
 )

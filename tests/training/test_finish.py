@@ -210,6 +210,22 @@ class TestTraining:
         share = drawn.count(slide_bags[1].bag.slide_id) / len(drawn)
         assert share == pytest.approx(1 / 6) if balance != "sampling" else 0.35 < share < 0.65
 
+    @pytest.mark.parametrize("augment", [True, False])
+    def test_patches_are_augmented_with_the_stain_of_the_settings(
+        self, slide_bags: list[SlideBag], tmp_path: Path, augment: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[object] = []
+        real = finish.draw_changes
+
+        def spied(count: int, generator: torch.Generator, **options: object) -> object:
+            asked.append(options)
+            return real(count, generator, **options)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(finish, "draw_changes", spied)
+        config = replace(CONFIG, epochs=1, augment=augment, stain=0.3)
+        finished(slide_bags[:3], tmp_path, make_student(), config=config)
+        assert asked == [{"stain": 0.3}] * augment
+
     @pytest.mark.parametrize("balance", ["none", "logits"])
     def test_logits_are_adjusted_by_the_frequency_of_the_classes(
         self, slide_bags: list[SlideBag], tmp_path: Path, balance: str

@@ -526,3 +526,20 @@ def test_without_a_validation_there_is_none_of_the_start(tmp_path: Path) -> None
     module = network()
     fit, _ = run(fitting(module, tmp_path, validates_start=True, selects=False), module)
     assert [row["epoch"] for row in fit.history] == [1, 2, 3, 4, 5, 6]
+
+
+def test_each_epoch_and_each_seed_has_draws_of_its_own(tmp_path: Path) -> None:
+    drawn: dict[int, list[float]] = {}
+    for seed in (1, 2):
+        module, of_seed = network(), drawn.setdefault(seed, [])
+
+        def epoch_losses(
+            _: int, generator: torch.Generator, module: nn.Module = module, of_seed: list[float] = of_seed
+        ) -> Iterator[dict[str, Tensor]]:
+            of_seed.append(float(torch.rand((), generator=generator)))
+            yield {"loss": module(torch.ones(2, 4)).square().mean()}
+
+        config = FitConfig(epochs=3)
+        options = {"epoch_losses": epoch_losses, "budget": Budget(3, 3), "validate": None, "config": config}
+        list(fit_steps(("job",), module, FitRun(seed, tmp_path / str(seed), "key", CPU), **options))  # type: ignore[arg-type]
+    assert len({*drawn[1], *drawn[2]}) == 6

@@ -243,3 +243,25 @@ def test_blocks_and_targets_are_paired_by_number(
     monkeypatch.setattr(patch_stage, "stage1_losses", spied)
     train(pairs, tmp_path, replace(CONFIG, layers=(-1, 0), fit=replace(FIT, steps=3)))
     assert set(asked) == {(0, -1)}
+
+
+@pytest.mark.parametrize("augmented", [True, False])
+def test_batches_are_augmented_with_the_stain_of_the_settings(
+    pairs: list[PairedSlide], tmp_path: Path, augmented: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of the training alone: validation and fidelity see the patches as they are."""
+    asked: list[object] = []
+    real = patch_stage.draw_changes
+
+    def spied(count: int, generator: torch.Generator, **options: object) -> object:
+        asked.append(options)
+        return real(count, generator, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(patch_stage, "draw_changes", spied)
+    train(pairs, tmp_path, replace(CONFIG, augment=augmented, stain=0.3, fit=replace(FIT, steps=3)))
+    assert asked == [{"stain": 0.3}] * 3 * augmented
+
+
+def test_the_last_interval_is_as_long_as_the_steps_that_are_left(pairs: list[PairedSlide], tmp_path: Path) -> None:
+    _, history = train(pairs, tmp_path, replace(CONFIG, fit=replace(FIT, steps=5, interval=3)))
+    assert [row["step"] for row in history] == [3, 5]
