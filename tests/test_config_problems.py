@@ -29,11 +29,11 @@ MISSPELT = {
     "stage1.steps": ["stage1.fit.steps"],
     "mil.epochs": ["mil.fit.epochs"],
     "lamda_soft": ["stage2.lambda_soft"],
-    "ema": ["stage1.fit.ema", "mil.fit.ema"],
-    "patience": ["stage1.fit.patience", "mil.fit.patience"],
+    "ema": ["stage1.fit.ema", "mil.fit.ema", "finish.ema"],
+    "patience": ["stage1.fit.patience", "mil.fit.patience", "finish.patience"],
     # a name of earlier versions, whole or not
     "stage1.epochs": ["stage1.fit.steps"],
-    "epochs": ["mil.fit.epochs", "stage1.fit.steps"],
+    "epochs": ["mil.fit.epochs", "finish.epochs", "stage1.fit.steps"],
     # a setting that is not a group
     "seed.value": [],
     # nothing like it

@@ -161,6 +161,7 @@ def test_a_named_head_and_a_chosen_one_share_what_they_trained(tmp_path: Path) -
     assert chosen.config == replace(task.config, mil=replace(task.config.mil, head=read_choice(task.folder).head))
 
 
+@pytest.mark.usefixtures("every_epoch_saved")
 def test_a_run_that_was_cut_off_goes_on_and_ends_the_same(tmp_path: Path) -> None:
     whole, cut = (make_fold(tmp_path / name, few_patches, **BRIEF) for name in ("whole", "cut"))
     list(choose_head(whole))

@@ -85,10 +85,8 @@ def train_finish(
         Seed, checkpoint, key and device; see `fit_steps`.
     task
         What is predicted.
-    config
-        Settings of the finish.
-    balance
-        As `MILConfig.balance`.
+    config, balance
+        Settings of the finish, and `MILConfig.balance`.
     stage2
         Settings of the distillation; None to learn from labels alone.
     threads

@@ -79,26 +79,22 @@ def fit_steps(
     rates: Mapping[str, float] | None = None,
     validates_start: bool = False,
 ) -> Iterator[Step[Fit]]:
-    """Train a module and keep its weights at the best validation, or its last weights where there is none.
-
-    With `config.ema` both are the moving average of the weights.
+    """Train a module; keep its weights at the best validation, without one its last: with `config.ema` their average.
 
     Parameters
     ----------
-    job
-        Job of the Steps.
+    job, run
+        Job of the Steps; seed, checkpoint, key and device.
     module
         What is trained; its parameters with `requires_grad`.
-    run
-        Seed, checkpoint, key and device.
     epoch_losses
         Called with the epoch and a seeded generator. It yields named scalar losses for each optimisation step; "loss"
         is minimised.
     budget
         Epochs and optimisation steps at most.
     validate
-        Called after each epoch, while the module has the weights that would be kept. It returns "score" (higher is
-        better) and "loss" (breaks ties) on validation data. None trains for the whole budget and selects nothing.
+        Called after each epoch with the weights that would be kept. It returns "score" (higher is better) and "loss"
+        (breaks ties) on validation data. None trains for the whole budget and selects nothing.
     config
         Learning rate, schedule, clipping, averaging and patience.
     smoothing
@@ -115,10 +111,8 @@ def fit_steps(
 
     Raises
     ------
-    ConfigError
-        If a loss is not finite.
-    OutputError
-        If the checkpoint cannot be written.
+    ConfigError, OutputError
+        If a loss is not finite; if the checkpoint cannot be written.
     """
     training = _Training(job, module, run, config, budget, selects=validate is not None, rates=rates or {})
     if validates_start and validate is not None and not training.state.history:
