@@ -3,7 +3,6 @@
 import pytest
 
 from lrmil.configs import TrainConfig, with_settings
-from lrmil.reports.run_notes import difference_note, stage1_note
 from lrmil.reports.run_remarks import gap_in_words, remarks_on
 from lrmil.tasks.classification import Classification
 
@@ -100,11 +99,3 @@ def test_a_finish_and_another_encoder_are_not_taken_for_distillation(settings: d
     worse, linear = remarks_on(of, TASK, config)
     assert f"in this run, {added} made the low-resolution model worse" in worse
     assert ("before its finish" in linear) == config.finishes
-    note = difference_note(config)
-    assert note.endswith(f"is what {added} " + ("adds" if added == "distillation" else "add together"))
-
-
-def test_what_stage_1_compares_depends_on_what_it_keeps() -> None:
-    assert "linear map" in stage1_note(TrainConfig())
-    itself = stage1_note(with_settings(TrainConfig(), {"stage1.lambda_keep": 0.0}))
-    assert "embedding itself" in itself and "map" not in itself

@@ -79,8 +79,7 @@ def train_finish(
     student
         What is trained further; it is not changed.
     train, val
-        Slides to learn from, and slides to select the epoch on, of which epoch 0 is the student of stage 2; without the
-        latter, all epochs are taken.
+        Slides to learn from, and slides to select the epoch on, 0 being `student`; without these, all are taken.
     run
         Seed, checkpoint, key and device; see `fit_steps`.
     task

@@ -85,12 +85,8 @@ def fit_steps(
 
     Parameters
     ----------
-    job
-        Job of the Steps.
-    module
-        What is trained; its parameters with `requires_grad`.
-    run
-        Seed, checkpoint, key and device.
+    job, module, run
+        Job of the Steps; what is trained (its parameters with `requires_grad`); seed, checkpoint, key and device.
     epoch_losses
         Called with the epoch and a seeded generator. It yields named scalar losses for each optimisation step; "loss"
         is minimised.
@@ -115,10 +111,8 @@ def fit_steps(
 
     Raises
     ------
-    ConfigError
-        If a loss is not finite.
-    OutputError
-        If the checkpoint cannot be written.
+    ConfigError, OutputError
+        If a loss is not finite, or the checkpoint cannot be written.
     """
     training = _Training(job, module, run, config, budget, selects=validate is not None, rates=rates or {})
     if validates_start and validate is not None and not training.state.history:
