@@ -12,6 +12,7 @@ FINISH, OTHER_START = {"finish.epochs": 1}, {"student_encoder": "resnet18"}
     ("settings", "added", "verb"),
     [
         ({}, "distillation", "adds"),
+        ({"student_encoder": TrainConfig().encoder}, "distillation", "adds"),
         (FINISH, "distillation and the end-to-end finish", "add together"),
         (OTHER_START, "distillation and the student's own encoder", "add together"),
         (FINISH | OTHER_START, "distillation, the student's own encoder and the end-to-end finish", "add together"),

@@ -136,7 +136,9 @@ class TestOn:
         report = json.loads((finished / "report.json").read_text())
         ((fold, training, validation, best, _),) = report["losses"]["finish"]
         assert (fold, len(training), validation, best) == ("fold-0", 2, [], 2)
-        assert "End-to-end finish" in (finished / "report.html").read_text()
+        page = (finished / "report.html").read_text()
+        assert "End-to-end finish" in page and "linear model before the finish, by slide" in page
+        assert "distillation and the end-to-end finish add together" in page
         facts = model_facts(read_model_card(finished / "model"))
         assert facts["End-to-end finish"] == "2 epochs on 4 patches of a slide a step"
         epochs = [record for record in read_status(finished).epochs if record.stage == "finish"]
@@ -146,7 +148,8 @@ class TestOn:
         run = Path(shutil.copytree(tiny_run.folder, tmp_path / "run"))
         write_report(run)
         assert "finish" not in json.loads((run / "report.json").read_text())["losses"]
-        assert "End-to-end finish" not in (run / "report.html").read_text()
+        page = (run / "report.html").read_text()
+        assert "End-to-end finish" not in page and "before the finish" not in page
         assert "End-to-end finish" not in model_facts(read_model_card(run / "model"))
 
 
@@ -213,7 +216,8 @@ class TestSchedule:
         inputs = document_of(run, "finish")["inputs"]
         assert isinstance(inputs, dict) and inputs["schedule"] == "selected"
         assert (set(inputs["train"]), set(inputs["val"])) == (set(fold.train), set(fold.val))
-        assert all("val_loss" in epoch for epoch in read_history(run / "fold-0/finish"))
+        history = read_history(run / "fold-0/finish")
+        assert [row["epoch"] for row in history] == [0, 1, 2] and all("val_loss" in row for row in history)
 
 
 def test_evidence_of_no_use_leaves_the_labels(tiny_run: TinyRun, tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ from lrmil.configs import Stage1Config, StepFitConfig
 from lrmil.errors import SlideError
 from lrmil.features.store import read_index
 from lrmil.losses import layer_loss, region_loss
-from lrmil.models.encoders.loading import EncoderOutput, encoder_hash
+from lrmil.models.encoders.loading import EncoderOutput, as_input, encoder_hash
 from lrmil.slides.source import SlideSource
 from lrmil.training import patch_stage
+from lrmil.training.fidelity import match
 from lrmil.training.loop import Fit, FitRun
 from lrmil.training.pair_loading import PairedBatch, draw_patches, load_pairs
 from lrmil.training.pairs import PairedSlide, region_samples
@@ -93,6 +94,22 @@ class TestTraining:
         assert far["patches"] == still["patches"] == sum(len(item.rows) for item in held)  # type: ignore[index]
         assert still["distilled"] == still["start"] == far["start"]  # type: ignore[index]
         assert far["distilled"]["r2"] > far["start"]["r2"] + 0.1  # type: ignore[index]
+
+    def test_its_fidelity_counts_from_the_mean_of_the_training_targets(
+        self, pairs: list[PairedSlide], tmp_path: Path
+    ) -> None:
+        config = replace(CONFIG, patches_per_epoch=9999, fit=replace(FIT, steps=0))
+        found = train(pairs, tmp_path, config, seed=1)[0].documents["fidelity.json"]
+        held = draw_patches(pairs[4:6], 24, torch.Generator().manual_seed(1))
+        batches = list(load_pairs(held, batch_size=16, threads=1, generator=None))
+        encoder = tiny_encoder("test_resnet", seed=1)
+        with torch.inference_mode():
+            embeddings = torch.cat([encoder(as_input(batch.pixels, CPU)).embedding for batch in batches])
+        targets = torch.cat([batch.targets.mean for batch in batches])
+        centre = torch.cat([region_samples(pair).mean for pair in pairs[:4]]).mean(0)
+        expected = match(embeddings, targets, centre)
+        assert found["start"]["r2"] == pytest.approx(expected.r2, rel=1e-5)  # type: ignore[index]
+        assert found["start"]["cosine"] == pytest.approx(expected.cosine, rel=1e-5)  # type: ignore[index]
 
     @pytest.mark.usefixtures("every_epoch_saved")
     def test_a_broken_training_ends_with_the_same_weights(self, pairs: list[PairedSlide], tmp_path: Path) -> None:
@@ -213,17 +230,19 @@ def test_the_loss_is_the_sum_of_its_terms() -> None:
     assert float(terms["loss"]) == pytest.approx(0.5 * float(terms["layer"]) + 2 * float(terms["region"]), rel=1e-5)
 
 
-def test_a_map_of_the_embedding_matches_while_the_embedding_stays_near_its_start() -> None:
+@pytest.mark.parametrize("cosine", [False, True])
+def test_a_map_of_the_embedding_matches_while_the_embedding_stays_near_its_start(cosine: bool) -> None:
+    """What is kept is the embedding with its length, whatever the map is compared by."""
     torch.manual_seed(0)
     embedding, numbered = torch.randn(3, 3), numbered_batch()
     batch = numbered._replace(targets=replace(numbered.targets, class_tokens=()))
     student = Student(Fixed(embedding, ()), [], [], projected_dim=5)  # type: ignore[arg-type]
-    config = Stage1Config(layers=(), lambda_attn=2.0, lambda_keep=3.0)
+    config = Stage1Config(layers=(), lambda_attn=2.0, lambda_keep=3.0, cosine=cosine)
     with torch.inference_mode():
         terms = stage1_losses(student, batch, config, CPU)
     with torch.no_grad():
         matched = student.projection(embedding)
-    region, keep = region_loss(matched, batch.targets.mean), region_loss(embedding, batch.targets.start)
+    region, keep = region_loss(matched, batch.targets.mean, cosine=cosine), region_loss(embedding, batch.targets.start)
     assert float(terms["region"]) == pytest.approx(float(region), rel=1e-5)
     assert float(terms["keep"]) == pytest.approx(float(keep), rel=1e-5)
     assert float(terms["loss"]) == pytest.approx(2 * float(region) + 3 * float(keep), rel=1e-5)
