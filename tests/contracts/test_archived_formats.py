@@ -185,6 +185,7 @@ class TestReport:
         again = json.loads(json.dumps(asdict(report)))
         assert (again.pop("stage1"), again.pop("stage1_shortfall")) == (None, "")  # later versions have these, too
         assert (again.pop("start_remark"), again.pop("differences")) == ("", {})
+        assert again.pop("difference_note") == again.pop("stage1_note") == ""
         assert all(line.pop() == [] for lines in again["losses"].values() for line in lines)
         assert again == document
         assert len(report.slides) == 12 and {slide.fold for slide in report.slides} == {"fold-0", "fold-1"}
