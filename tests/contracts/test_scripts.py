@@ -85,7 +85,7 @@ def chain_of(node: ast.expr) -> list[str]:
 
 
 def has(thing: object, names: list[str]) -> bool:
-    """Tell whether a thing has an attribute, that one the next, and so on; what is None now may have any."""
+    """Return whether a thing has an attribute, that attribute the next, and so on; None stands for any value."""
     for name in names:
         if thing is None:
             return True

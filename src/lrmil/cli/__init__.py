@@ -9,10 +9,10 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
-from lrmil.cli.loading import end_without_collection
 from lrmil.cli.logs import start_logging
 from lrmil.cli.parser import build_parser
 from lrmil.cli.stop_signals import stopped_by_signals
+from lrmil.collector import end_without_collection
 from lrmil.errors import LrmilError, Stopped
 
 

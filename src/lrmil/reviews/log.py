@@ -1,15 +1,14 @@
 """Append reviews to a log, and read it again and again."""
 
-import gc
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from filelock import FileLock, Timeout
 
+from lrmil.collector import without_collections
 from lrmil.errors import FormatError, ReviewError
 from lrmil.io.ownership import is_lock, require_free
 from lrmil.io.plain_files import open_append, open_plain, require_no_link
@@ -149,7 +148,7 @@ class ReviewReader:
         except (OSError, FormatError) as error:
             raise self._unreadable_log(error) from error
         try:
-            with file, _without_collector():
+            with file, without_collections():  # searching a million entries for cycles takes as long as reading them
                 self._read(file)
         except OSError as error:
             self._forget()  # part of the new lines may have been added
@@ -208,18 +207,6 @@ def _reason(log: Path, error: Exception) -> str:
 def latest_reviews(reviews: Iterable[Review]) -> dict[ReviewKey, Review]:
     """Return the last entry with the event "review" of each slide and model, in the order of the log."""
     return {one.key: one for one in reviews if one.event == "review"}
-
-
-@contextmanager
-def _without_collector() -> Iterator[None]:
-    """Pause Python's garbage collector: searching a million entries for cycles takes as long as reading them."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _at(file: BinaryIO, start: int, length: int) -> bytes:

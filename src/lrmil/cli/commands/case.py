@@ -15,7 +15,7 @@ from lrmil.cli.arguments import (
     command,
     count,
 )
-from lrmil.cli.loading import loading
+from lrmil.collector import without_collections
 
 SUMMARY = "classify one slide; write a table row, GeoJSON, a picture and a page"
 
@@ -40,7 +40,7 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Classify one slide and write its case."""
-    with loading():
+    with without_collections():
         from lrmil.cli.options import inputs_of, masks_in, mpp_of, review_log_at, with_checksums
         from lrmil.cli.printing import stderr, stdout
         from lrmil.cli.progress import show

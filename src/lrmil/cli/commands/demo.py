@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from lrmil.cli.arguments import Commands, add_device, command
-from lrmil.cli.loading import loading
+from lrmil.collector import without_collections
 
 SUMMARY = "train, report and predict on a synthetic cohort, offline"
 
@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _make_small_model(options: argparse.Namespace) -> int:
-    with loading():
+    with without_collections():
         from lrmil.cli.printing import stderr, stdout
         from lrmil.cli.progress import show
         from lrmil.demo.model import demo_model_steps
@@ -39,7 +39,7 @@ def _make_small_model(options: argparse.Namespace) -> int:
 
 
 def _show_whole_chain(options: argparse.Namespace) -> int:
-    with loading():
+    with without_collections():
         from lrmil.cli.printing import print_arms, stderr, stdout
         from lrmil.cli.progress import show
         from lrmil.demo.cohort import demo_cohort_steps, demo_config

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from lrmil.cli.arguments import Commands, add_checksums, add_device, add_mpp, add_settings, command
-from lrmil.cli.loading import loading
+from lrmil.collector import without_collections
 
 SUMMARY = "distil an encoder for low resolution, without labels"
 EXAMPLE = "lrmil distil slides --encoder uni2-h --student-encoder vit_small_patch16_224 --out encoder"
@@ -25,7 +25,7 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Distil, write the encoder, and print how well it matches its teacher."""
-    with loading():
+    with without_collections():
         from lrmil.cli.options import config_of, inputs_of, slides_of
         from lrmil.cli.printing import exit_code, figure, print_lines, stderr, stdout
         from lrmil.cli.progress import show

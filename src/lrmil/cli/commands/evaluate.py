@@ -16,7 +16,7 @@ from lrmil.cli.arguments import (
     add_threads,
     command,
 )
-from lrmil.cli.loading import loading
+from lrmil.collector import without_collections
 
 SUMMARY = "measure a model on labelled slides"
 
@@ -38,7 +38,7 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the metrics of a model on labelled slides."""
-    with loading():
+    with without_collections():
         from lrmil.cli.options import inputs_of, mpp_table_of, table_options_of, with_checksums
         from lrmil.cli.printing import exit_code, figure, print_json, print_lines, stderr
         from lrmil.cli.progress import show

@@ -15,7 +15,7 @@ from lrmil.cli.arguments import (
     command,
     count,
 )
-from lrmil.cli.loading import loading
+from lrmil.collector import without_collections
 
 SUMMARY = "encode slides at one resolution and store the features"
 
@@ -44,7 +44,7 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Encode slides and store their features. A slide that fails does not stop the others."""
-    with loading():
+    with without_collections():
         from lrmil.cli.commands.export import exported
         from lrmil.cli.options import inputs_of, masks_in, slides_of
         from lrmil.cli.printing import exit_code, stderr, stdout

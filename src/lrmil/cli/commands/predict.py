@@ -17,7 +17,7 @@ from lrmil.cli.arguments import (
     command,
     probability,
 )
-from lrmil.cli.loading import loading
+from lrmil.collector import without_collections
 
 SUMMARY = "classify slides from low-resolution pixels"
 
@@ -42,7 +42,7 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Classify slides. A slide that fails does not stop the others."""
-    with loading():
+    with without_collections():
         from dataclasses import asdict
 
         from lrmil.cli.options import inputs_of, masks_in, slides_of

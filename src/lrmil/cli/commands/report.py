@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from lrmil.cli.arguments import Commands, command
-from lrmil.cli.loading import loading
+from lrmil.collector import without_collections
 
 SUMMARY = "write the report of a run again"
 
@@ -17,7 +17,7 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the report of a run and print its path."""
-    with loading():
+    with without_collections():
         from lrmil.cli.printing import stdout
         from lrmil.reports.run_report import write_report
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from lrmil.cli.arguments import Commands, add_cohort, add_device, add_positive, add_settings, command
-from lrmil.cli.loading import loading
+from lrmil.collector import without_collections
 
 SUMMARY = "train from a folder of slides; run it again to resume a stopped run"
 EXAMPLE = (
@@ -29,7 +29,7 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train, write the model and the report, and print the three arms."""
-    with loading():
+    with without_collections():
         from lrmil.cli.options import config_of, inputs_of, table_options_of
         from lrmil.cli.printing import print_arms, stderr, stdout
         from lrmil.cli.progress import show

@@ -1,6 +1,6 @@
-"""Spare a program the garbage collections that find nothing: while it loads libraries, and when it ends.
+"""Spare a program the garbage collections that find nothing: while it loads libraries or much data, and when it ends.
 
-A collection looks at every object, and torch, timm and scikit-learn bring 600,000 that stay. With collections, a
+A collection looks at every object. Torch, timm and scikit-learn bring 600,000 that stay. With collections, a
 command that needs them spends 6 seconds of a core on its begin and end; without, 4.
 """
 
@@ -11,8 +11,8 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def loading() -> Iterator[None]:
-    """Pause collections during the imports in the with block."""
+def without_collections() -> Iterator[None]:
+    """Pause collections in the with block."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from lrmil.cli.loading import loading
+from lrmil.collector import without_collections
 
 CYCLE = """
 import sys
@@ -28,7 +28,7 @@ def test_they_go_on_afterwards_as_before_also_after_an_error(before: bool) -> No
     was = gc.isenabled()
     try:
         (gc.enable if before else gc.disable)()
-        with pytest.raises(ImportError), loading():
+        with pytest.raises(ImportError), without_collections():
             assert not gc.isenabled()
             raise ImportError("torch")
         assert gc.isenabled() == before
