@@ -10,11 +10,14 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from lrmil.slides.source import SlideSource
+from support.display import HAS_DISPLAY
 from support.paths import REPOSITORY
 from support.runs import TinyRun, tiny_config
 from support.shared_folders import shared_folder
 from support.slides import COHORT_SIDE
 
+if not HAS_DISPLAY:  # Qt ends a process that asks for a screen where there is none
+    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 gc.disable()  # while modules are imported: until the tests are collected
 
 # Cores are shared between tests: how long an example takes says nothing about the code.

@@ -1,14 +1,8 @@
 """Fixtures of the plugin's tests: a viewer's model on a real Qt, folders of their own, a small model."""
 
-import os
-import sys
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-HAS_DISPLAY = sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-if not HAS_DISPLAY:
-    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 import platformdirs
 import pytest
@@ -19,6 +13,7 @@ from lrmil.models.bundle import save_bundle
 from napari_lrmil.docks.classify import ClassifySlide
 from napari_lrmil.session.session import Session
 from napari_lrmil.session.viewers import session_of
+from support.display import HAS_DISPLAY
 from support.runs import tiny_bundle
 from support.shared_folders import shared_folder
 from support.windows import windows
