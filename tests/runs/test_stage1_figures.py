@@ -55,7 +55,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, content: str | None) -> None:
     folder.mkdir()
     if content is not None:
         (folder / "fidelity.json").write_text(content)
-    with pytest.raises(FormatError, match=r"fidelity\.json is damaged"):
+    with pytest.raises(FormatError, match=r"fidelity\.json does not state the fidelity"):
         read_fidelity(tmp_path)
 
 

@@ -171,6 +171,13 @@ def add_threads(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_computing(parser: argparse.ArgumentParser) -> None:
+    """Add how slides are read and encoded: batch size, threads and device."""
+    add_batch_size(parser)
+    add_threads(parser)
+    add_device(parser)
+
+
 def add_json(parser: "argparse.ArgumentParser | argparse._MutuallyExclusiveGroup") -> None:
     """Add output for programs."""
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")

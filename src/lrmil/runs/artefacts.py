@@ -3,11 +3,16 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
+
+from pydantic import TypeAdapter
 
 from lrmil.errors import FormatError
 from lrmil.io import atomic, hashing
 from lrmil.io.documents import read_json_document
 from lrmil.io.ownership import is_artefact
+
+T = TypeVar("T")
 
 
 def is_committed(folder: Path, inputs: object) -> bool:
@@ -86,3 +91,34 @@ def key_of(folder: Path) -> str:
             f"The key of the artefact {folder} is missing. Delete that folder, then rerun the same command."
         )
     return key
+
+
+def read_document(path: Path, kind: TypeAdapter[T], what: str) -> T:
+    """Read a document of an artefact.
+
+    Parameters
+    ----------
+    path
+        The document, in the folder of the artefact.
+    kind
+        What it holds.
+    what
+        The same in words, for a message.
+
+    Raises
+    ------
+    FormatError
+        If it is absent or damaged.
+    """
+    try:
+        return kind.validate_python(read_json_document(path))
+    except (OSError, ValueError) as error:  # errors of format and of pydantic are ValueErrors
+        raise FormatError(damaged(path, what)) from error
+
+
+def damaged(path: Path, what: str) -> str:
+    """Say that a document of an artefact does not state what it should, and what to do."""
+    return (
+        f"{path} does not state {what}. Delete the folder '{path.parent.name}' that contains it, then rerun the same "
+        "command."
+    )

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
@@ -22,6 +22,7 @@ from lrmil.io.tensors import load_into, load_tensors, save_tensors
 from lrmil.models.finite import require_finite
 from lrmil.models.heads.choice import HeadCard, card_in, kind_of, make_stated
 from lrmil.models.heads.head import BagOutput, MILHead
+from lrmil.runs.artefacts import read_document
 from lrmil.training.bags import TeacherOutput
 
 WEIGHTS = "mil.safetensors"
@@ -165,13 +166,10 @@ def read_history(folder: Path) -> list[dict[str, float]]:
 
     Raises
     ------
-    FormatError, OSError
-        As `read_outputs`.
+    FormatError
+        If they are absent or damaged.
     """
-    try:
-        return TypeAdapter(list[dict[str, float]]).validate_python(read_json_document(folder / "history.json"))
-    except ValidationError as error:
-        raise FormatError(f"{folder / 'history.json'} does not contain the metrics of every epoch.") from error
+    return read_document(folder / "history.json", TypeAdapter(list[dict[str, float]]), "the metrics of every epoch")
 
 
 def read_evidence(folder: Path) -> Evidence:
@@ -190,13 +188,7 @@ def read_evidence(folder: Path) -> Evidence:
     path = folder / "evidence" / EVIDENCE
     if not os.path.lexists(path):
         return Evidence()
-    try:
-        return TypeAdapter(Evidence).validate_python(read_json_document(path))
-    except ValidationError as error:
-        raise FormatError(
-            f"{path} does not state where the teacher's outputs come from. Delete the folder 'evidence' that contains "
-            "it, then rerun the same command."
-        ) from error
+    return read_document(path, TypeAdapter(Evidence), "where the teacher's outputs come from")
 
 
 def read_teacher_outputs(folder: Path) -> dict[str, TeacherOutput]:

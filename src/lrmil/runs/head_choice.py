@@ -17,9 +17,8 @@ from lrmil.cohorts.inner_folds import InnerFolds
 from lrmil.configs import AUTO, HeadName
 from lrmil.errors import FormatError
 from lrmil.io import atomic
-from lrmil.io.documents import read_json_document
 from lrmil.models.heads.choice import FIRST
-from lrmil.runs.artefacts import committing
+from lrmil.runs.artefacts import committing, read_document
 from lrmil.runs.fold_task import FoldTask
 from lrmil.runs.inner_mils import (
     COMPARED,
@@ -128,14 +127,7 @@ def read_choice(folder: Path) -> HeadChoice:
     FormatError
         If it is absent or damaged.
     """
-    path = folder / NAME / CHOICE
-    try:
-        return TypeAdapter(HeadChoice).validate_python(read_json_document(path))
-    except (OSError, ValidationError) as error:
-        raise FormatError(
-            f"{path} does not state the chosen MIL head. Delete the folder '{NAME}' that contains it, then rerun the "
-            "same command."
-        ) from error
+    return read_document(folder / NAME / CHOICE, TypeAdapter(HeadChoice), "the chosen MIL head")
 
 
 def choices_in(figures: Mapping[str, object]) -> dict[str, HeadChoice]:

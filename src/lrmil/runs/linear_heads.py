@@ -14,9 +14,8 @@ from pydantic import FiniteFloat, TypeAdapter
 from lrmil.errors import FormatError
 from lrmil.features.store import read_card, read_features
 from lrmil.io import atomic
-from lrmil.io.documents import read_json_document
 from lrmil.runs.arms import ARMS
-from lrmil.runs.artefacts import committing
+from lrmil.runs.artefacts import committing, damaged, read_document
 from lrmil.runs.fold_task import FoldTask
 from lrmil.runs.stages import Artefact, is_stale
 from lrmil.steps import Step
@@ -88,19 +87,15 @@ def read_linear_heads(fold: Path, slide_ids: Sequence[str]) -> dict[str, NDArray
     Raises
     ------
     FormatError
-        If it is damaged.
-    OSError
-        If it is absent.
+        If it is absent or damaged.
     """
-    path = fold / FOLDER / VALUES
+    path, what = fold / FOLDER / VALUES, "the values of the linear heads"
+    found = read_document(path, TypeAdapter(dict[str, Values | None]), what)
     try:
-        found = TypeAdapter(dict[str, Values | None]).validate_python(read_json_document(path))
         of_arms = {arm: found[arm] for arm in ARMS}
         return {arm: None if of is None else np.array([of[i] for i in slide_ids]) for arm, of in of_arms.items()}
-    except (KeyError, ValueError) as error:  # a ValidationError is a ValueError
-        raise FormatError(
-            f"{path} is damaged: {error}. Delete the folder '{FOLDER}' that contains it, then rerun the same command."
-        ) from error
+    except (KeyError, ValueError) as error:
+        raise FormatError(damaged(path, what)) from error
 
 
 def below_linear_head(figures: Mapping[str, Any], arm: str, score: str) -> float | None:

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from lrmil.errors import FormatError
-from lrmil.io.documents import read_json_document
+from lrmil.runs.artefacts import read_document
 from lrmil.training.fidelity import Fidelity, Match
 from lrmil.training.patch_stage import FIDELITY
 
@@ -43,13 +42,7 @@ def read_fidelity(fold: Path) -> Fidelity:
     FormatError
         If it is absent or damaged.
     """
-    path = fold / "lr_encoder" / FIDELITY
-    try:
-        return TypeAdapter(Fidelity).validate_python(read_json_document(path))
-    except (OSError, FormatError, ValidationError) as error:
-        raise FormatError(
-            f"{path} is damaged. Delete the folder {path.parent}, then rerun the same command."
-        ) from error
+    return read_document(fold / "lr_encoder" / FIDELITY, TypeAdapter(Fidelity), "the fidelity of stage 1")
 
 
 def stage1_figures(by_fold: Mapping[str, Fidelity], tested: Iterable[str]) -> dict[str, object]:

@@ -5,15 +5,13 @@ from pathlib import Path
 
 from lrmil.cli.arguments import (
     Commands,
-    add_batch_size,
     add_checksums,
     add_cohort,
-    add_device,
+    add_computing,
     add_json,
     add_model,
     add_mpp_table,
     add_power,
-    add_threads,
     command,
 )
 from lrmil.collector import without_collections
@@ -30,9 +28,7 @@ def add(commands: Commands) -> None:
     add_mpp_table(parser)
     add_power(parser)
     add_checksums(parser)
-    add_batch_size(parser)
-    add_threads(parser)
-    add_device(parser)
+    add_computing(parser)
     add_json(parser)
 
 

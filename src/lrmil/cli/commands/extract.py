@@ -6,11 +6,9 @@ from pathlib import Path
 from lrmil.cli.arguments import (
     Commands,
     add_at,
-    add_batch_size,
     add_checksums,
-    add_device,
+    add_computing,
     add_mpp,
-    add_threads,
     add_tissue,
     command,
     count,
@@ -30,8 +28,6 @@ def add(commands: Commands) -> None:
     text = "the encoder's own pooling, class token, mean of the patch tokens, or both (default: %(default)s)"
     parser.add_argument("--embedding", default="pooled", choices=ways, help=text)
     parser.add_argument("--out", type=Path, required=True, help="folder for the features")
-    add_batch_size(parser)
-    add_threads(parser)
     parser.add_argument("--trident", action="store_true", help="also write TRIDENT-style h5 files")
     add_mpp(parser)
     add_checksums(parser)
@@ -39,7 +35,7 @@ def add(commands: Commands) -> None:
     add_at(parser)
     text = "side of a patch in pixels (default: the encoder's own; 256 if it takes any)"
     parser.add_argument("--patch-size", type=count, default=0, help=text)
-    add_device(parser)
+    add_computing(parser)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -5,14 +5,12 @@ from pathlib import Path
 
 from lrmil.cli.arguments import (
     Commands,
-    add_batch_size,
     add_bounds,
     add_checksums,
-    add_device,
+    add_computing,
     add_json,
     add_model,
     add_mpp,
-    add_threads,
     add_tissue,
     command,
     probability,
@@ -34,9 +32,7 @@ def add(commands: Commands) -> None:
     add_tissue(parser)
     text = "mark a slide as uncertain if its highest probability is below P"
     parser.add_argument("--uncertain-below", type=probability, default=0.0, metavar="P", help=text)
-    add_batch_size(parser)
-    add_threads(parser)
-    add_device(parser)
+    add_computing(parser)
     add_json(parser)
 
 

@@ -30,10 +30,8 @@ class ClamSB(nn.Module):
 
     Parameters
     ----------
-    in_dim
-        Dimension of a patch embedding.
-    outputs
-        Number of logits.
+    in_dim, outputs
+        As in `lrmil.models.heads.inputs.ProjectedHead`.
     hidden_dim
         Dimension of the attention's hidden layer; 256 in the paper.
     gated

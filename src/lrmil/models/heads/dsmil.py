@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from lrmil.models.heads.head import MILOutput
-from lrmil.models.heads.inputs import Inputs, hide_padding
+from lrmil.models.heads.inputs import ProjectedHead, hide_padding
 
 
-class DSMIL(nn.Module):
+class DSMIL(ProjectedHead):
     """The mean of two streams' logits, for each output c of C.
 
         s_nc = (W h_n + w)_c       m_c = argmax_n s_nc                          first stream: s_{m_c, c}
@@ -23,14 +23,10 @@ class DSMIL(nn.Module):
 
     Parameters
     ----------
-    in_dim
-        Dimension of a patch embedding.
-    outputs
-        Number of logits C.
+    in_dim, outputs, projection_dim
+        As in `lrmil.models.heads.inputs.ProjectedHead`; C outputs.
     hidden_dim
         Dimension k of the queries.
-    projection_dim
-        Dimension of the shared projection; None omits it.
     dropout
         Dropout on the inputs of both streams.
     """
@@ -46,18 +42,11 @@ class DSMIL(nn.Module):
         projection_dim: int | None = None,
         dropout: float = 0.0,
     ) -> None:
-        super().__init__()
-        self.in_dim, self.outputs = in_dim, outputs
-        self.inputs = Inputs(in_dim, projection_dim)
+        super().__init__(in_dim, outputs, projection_dim=projection_dim, dropout=dropout)
         dim = self.inputs.dim
-        self.dropout = nn.Dropout(dropout)
         self.instances = nn.Linear(dim, outputs)
         self.queries, self.values = nn.Linear(dim, hidden_dim), nn.Linear(dim, dim)
         self.classifier = nn.Linear(outputs * dim, outputs)
-
-    def standardise(self, mean: Tensor, deviation: Tensor) -> None:
-        """Set the standardisation of the inputs."""
-        self.inputs.standardise(mean, deviation)
 
     def forward(self, bag: Tensor, mask: Tensor | None = None) -> MILOutput:
         """Classify bags as `lrmil.models.heads.head.MILHead` says; an empty one is a ValueError."""

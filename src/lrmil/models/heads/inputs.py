@@ -37,6 +37,32 @@ class Inputs(nn.Module):
         return hidden
 
 
+class ProjectedHead(nn.Module):
+    """The part of a head before it pools: standardised, projected and thinned by dropout.
+
+    Parameters
+    ----------
+    in_dim
+        Dimension of a patch embedding.
+    outputs
+        Number of logits.
+    projection_dim
+        Dimension of the shared projection; None omits it.
+    dropout
+        Probability of `self.dropout`, which each head puts where it is due.
+    """
+
+    def __init__(self, in_dim: int, outputs: int, *, projection_dim: int | None, dropout: float) -> None:
+        super().__init__()
+        self.in_dim, self.outputs = in_dim, outputs
+        self.inputs = Inputs(in_dim, projection_dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def standardise(self, mean: Tensor, deviation: Tensor) -> None:
+        """Set the standardisation of the inputs; see `scale_of`."""
+        self.inputs.standardise(mean, deviation)
+
+
 def scale_of(deviation: Tensor) -> Tensor:
     """Return the factors (d,) that give channels a deviation of 1; a channel with a deviation of 0 keeps its scale."""
     return torch.where(deviation > 0, 1.0 / deviation.clamp(min=1e-12), 1.0)

@@ -5,34 +5,23 @@ from abc import ABC, abstractmethod
 from torch import Tensor, nn
 
 from lrmil.models.heads.head import MILOutput
-from lrmil.models.heads.inputs import Inputs
+from lrmil.models.heads.inputs import ProjectedHead
 
 
-class Pooling(nn.Module, ABC):
+class Pooling(ProjectedHead, ABC):
     """Pool the patches of a bag without weights that are learned, then classify.
 
     Parameters
     ----------
-    in_dim
-        Dimension of a patch embedding.
-    outputs
-        Number of logits.
-    projection_dim
-        Dimension of the shared projection; None omits it.
+    in_dim, outputs, projection_dim
+        As in `lrmil.models.heads.inputs.ProjectedHead`.
     dropout
         Dropout on the input of the classifier.
     """
 
     def __init__(self, in_dim: int, outputs: int, *, projection_dim: int | None = None, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.in_dim, self.outputs = in_dim, outputs
-        self.inputs = Inputs(in_dim, projection_dim)
-        self.dropout = nn.Dropout(dropout)
+        super().__init__(in_dim, outputs, projection_dim=projection_dim, dropout=dropout)
         self.classifier = nn.Linear(self.inputs.dim, outputs)
-
-    def standardise(self, mean: Tensor, deviation: Tensor) -> None:
-        """Set the standardisation of the inputs."""
-        self.inputs.standardise(mean, deviation)
 
     def forward(self, bag: Tensor, mask: Tensor | None = None) -> MILOutput:
         """Classify one bag (n, d), or a batch (b, n, d) with `mask` (b, n) true where a patch is real."""

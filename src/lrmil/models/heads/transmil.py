@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lrmil.models.heads.head import MILOutput
-from lrmil.models.heads.inputs import Inputs, require_patches
+from lrmil.models.heads.inputs import ProjectedHead, require_patches
 
 PROJECTION = 512  # of the paper
 HEADS = 8
 KERNELS = (7, 5, 3)  # of the convolutions that give positions
 
 
-class TransMIL(nn.Module):
+class TransMIL(ProjectedHead):
     """A class token and the patches go through attention, positions, attention; the token is classified.
 
         x = [token, h_1 .. h_n, h_1 .. h_r]      r fills the square of side ceil(sqrt(n)), row by row
@@ -32,10 +32,8 @@ class TransMIL(nn.Module):
 
     Parameters
     ----------
-    in_dim
-        Dimension of a patch embedding.
-    outputs
-        Number of logits.
+    in_dim, outputs
+        As in `lrmil.models.heads.inputs.ProjectedHead`.
     projection_dim
         Dimension of the layers; None takes the paper's 512.
     dropout
@@ -45,20 +43,13 @@ class TransMIL(nn.Module):
     name: ClassVar[str] = "transmil"
 
     def __init__(self, in_dim: int, outputs: int, *, projection_dim: int | None = None, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.in_dim, self.outputs = in_dim, outputs
         dim = projection_dim or PROJECTION
-        self.inputs = Inputs(in_dim, dim)
-        self.dropout = nn.Dropout(dropout)
+        super().__init__(in_dim, outputs, projection_dim=dim, dropout=dropout)
         self.token = nn.Parameter(torch.randn(dim))
         self.first, self.second = _Attention(dim), _Attention(dim)
         self.positions = _Positions(dim)
         self.norm = nn.LayerNorm(dim)
         self.classifier = nn.Linear(dim, outputs)
-
-    def standardise(self, mean: Tensor, deviation: Tensor) -> None:
-        """Set the standardisation of the inputs."""
-        self.inputs.standardise(mean, deviation)
 
     def forward(self, bag: Tensor, mask: Tensor | None = None) -> MILOutput:
         """Classify one bag (n, d), or a batch (b, n, d) with `mask` (b, n) true where a patch is real.
