@@ -46,7 +46,7 @@ class Stage1Config(Group):
     """Weight of the loss that keeps the embedding near that of the frozen start; a linear map of it then matches the
     HR targets. 0 makes the embedding itself match them, as in the paper."""
     standardised: bool = False
-    """Divide targets and student outputs by the standard deviation of each target channel."""
+    """Divide targets, also the embeddings of the start, and student outputs by the deviation of each target channel."""
     cosine: bool = False
     """Use 1 - cosine instead of the squared error in the region loss."""
     augment: bool = True

@@ -72,12 +72,13 @@ def test_a_poor_teacher_is_told_at_the_end_of_the_count(tmp_path: Path) -> None:
     assert require_never_back(list(steps)) == ["inner folds", "evidence"] and "labels alone" in steps[-1].message
 
 
-def test_each_training_is_announced_and_none_is_made_twice(tmp_path: Path) -> None:
+def test_each_head_of_each_arm_is_announced_once_and_no_training_is_made_twice(tmp_path: Path) -> None:
     task = make_task(tmp_path)
     inner = inner_folds_of(task)
     steps = list(train_inner_mils(task, inner, HEADS))
-    said = [step.message for step in steps if "trained on" in step.message]
-    assert len(said) == len(set(said)) == 2 * len(HEADS) * len(COMPARED)
+    said = [step.message for step in steps if step.message]
+    assert len(said) == len(set(said))
+    assert sum("trained once" in message for message in said) == len(HEADS) * len(COMPARED)
     assert all(any(f"head {head}" in one for one in said) for head in HEADS)
     assert list(train_inner_mils(task, inner, HEADS)) == []
     more = list(train_inner_mils(task, inner, (*HEADS, "mean")))

@@ -161,6 +161,22 @@ class TestTraining:
         )
         assert near["val_keep"] < 0.7 * far["val_keep"] and far["val_region"] < near["val_region"]
 
+    def test_standardised_embeddings_of_the_start_have_a_deviation_of_one(
+        self, pairs: list[PairedSlide], tmp_path: Path
+    ) -> None:
+        """Small embeddings, as of random weights, would otherwise be kept by no force."""
+        kept = [replace(pair, start=pair.lr) for pair in pairs]
+        still = replace(CONFIG, lambda_keep=1.0, fit=replace(FIT, steps=0))
+        plain, scaled = (
+            train(kept, tmp_path / str(standardised), replace(still, standardised=standardised), seed=1)[0].module
+            for standardised in (False, True)
+        )
+        assert isinstance(plain, Student) and isinstance(scaled, Student)
+        deviation = torch.cat([region_samples(pair).start for pair in kept[:4]]).std(0)
+        expected = 1 / deviation.clamp(min=0.1 * float(deviation.mean()))
+        torch.testing.assert_close(scaled.start_scale, expected, rtol=1e-4, atol=0)
+        assert (plain.start_scale == 1).all()
+
     def test_without_a_step_the_map_is_the_regression_of_the_start(
         self, pairs: list[PairedSlide], tmp_path: Path
     ) -> None:
@@ -230,19 +246,22 @@ def test_the_loss_is_the_sum_of_its_terms() -> None:
     assert float(terms["loss"]) == pytest.approx(0.5 * float(terms["layer"]) + 2 * float(terms["region"]), rel=1e-5)
 
 
+@pytest.mark.parametrize("scale", [1.0, 4.0])
 @pytest.mark.parametrize("cosine", [False, True])
-def test_a_map_of_the_embedding_matches_while_the_embedding_stays_near_its_start(cosine: bool) -> None:
-    """What is kept is the embedding with its length, whatever the map is compared by."""
+def test_a_map_of_the_embedding_matches_while_the_embedding_stays_near_its_start(cosine: bool, scale: float) -> None:
+    """What is kept is the embedding with its length, in its own scale, whatever the map is compared by."""
     torch.manual_seed(0)
     embedding, numbered = torch.randn(3, 3), numbered_batch()
     batch = numbered._replace(targets=replace(numbered.targets, class_tokens=()))
     student = Student(Fixed(embedding, ()), [], [], projected_dim=5)  # type: ignore[arg-type]
+    student.set_scales(torch.ones(5), [], torch.full((3,), scale))
     config = Stage1Config(layers=(), lambda_attn=2.0, lambda_keep=3.0, cosine=cosine)
     with torch.inference_mode():
         terms = stage1_losses(student, batch, config, CPU)
     with torch.no_grad():
         matched = student.projection(embedding)
-    region, keep = region_loss(matched, batch.targets.mean, cosine=cosine), region_loss(embedding, batch.targets.start)
+    region = region_loss(matched, batch.targets.mean, cosine=cosine)
+    keep = region_loss(scale * embedding, scale * batch.targets.start)
     assert float(terms["region"]) == pytest.approx(float(region), rel=1e-5)
     assert float(terms["keep"]) == pytest.approx(float(keep), rel=1e-5)
     assert float(terms["loss"]) == pytest.approx(2 * float(region) + 3 * float(keep), rel=1e-5)

@@ -57,3 +57,4 @@ def test_it_draws_no_random_number() -> None:
 def test_its_penalty_is_an_input_of_a_stage_1_that_has_a_map() -> None:
     assert start_map_input(Stage1Config()) == {"start_map": {"ridge": PRIOR}}
     assert start_map_input(Stage1Config(lambda_keep=0.0)) == {}
+    assert start_map_input(Stage1Config(standardised=True)) == {"start_map": {"ridge": PRIOR, "start_scale": True}}

@@ -80,7 +80,7 @@ def train_inner(task: FoldTask, arm: str, number: int, held_out: Sequence[str]) 
         train=_left(task, held_out),
         config=replace(task.config.mil, seeds=seeds),
         seed=task.seed(f"mil inner {number}"),
-        about=f"{ARM_NAMES[arm]} of inner fold {number + 1}, head {task.head}: ",
+        says=f"{ARM_NAMES[arm]}, head {task.head}: trained once without each inner fold",
     )
     yield from _train_mil(task, mil, partial(_labelled_bag, task, arm))
 
@@ -198,8 +198,8 @@ class _MIL:
     seed: int
     val: tuple[str, ...] = ()
     """Slides that select the epoch; if there are none, the MIL is trained for all epochs."""
-    about: str = ""
-    """Which MIL of its job it is, at the beginning of a sentence; "" if the job has one alone."""
+    says: str = ""
+    """What the job says when it begins; "" for `describe_parts`."""
 
 
 def describe_parts(train: Sequence[str], val: Sequence[str]) -> str:
@@ -247,7 +247,7 @@ def _train_mil(
     job = task.fold.name, mil.job
 
     def fit(run: FitRun) -> Iterator[Step[Fit]]:
-        yield Step(job, 0, message=f"{mil.about}{describe_parts(mil.train, mil.val)}")
+        yield Step(job, 0, message=mil.says or describe_parts(mil.train, mil.val))
         train, val = ([bags[slide_id] for slide_id in part] for part in (mil.train, mil.val))
         yield from train_mil(job, train, val, run, task=task.predicts, config=mil.config, stage2=stage2, start=start)
 

@@ -43,15 +43,17 @@ def train_inner_mils(task: FoldTask, inner: InnerFolds, heads: Iterable[HeadName
     Yields
     ------
     Step
-        Of the stage: optimisation steps done, of those of all trainings.
+        Of the stage: optimisation steps done, of those of all trainings. What several trainings say is said once.
     """
     steps = [inner_steps(task, held_out) for held_out in inner.held_out]
     works = [(head, arm, number) for head in heads for arm in COMPARED for number in range(len(steps))]
-    done, total = 0, sum(steps[number] for _, _, number in works)
+    done, total, said = 0, sum(steps[number] for _, _, number in works), {""}
     for head, arm, number in works:
         with closing(train_inner(task.with_head(head), arm, number, inner.held_out[number])) as training:
             for step in training:
-                yield Step((task.fold.name, INNER_JOB), done + step.done, total, "steps", message=step.message)
+                message = "" if step.message in said else step.message
+                said.add(message)
+                yield Step((task.fold.name, INNER_JOB), done + step.done, total, "steps", message=message)
         done += steps[number]
 
 

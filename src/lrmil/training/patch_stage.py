@@ -45,6 +45,7 @@ class Student(nn.Module):
     """
 
     embedding_scale: Tensor
+    start_scale: Tensor
 
     def __init__(
         self, encoder: Encoder, student_dims: Sequence[int], teacher_dims: Sequence[int], *, projected_dim: int = 0
@@ -57,6 +58,7 @@ class Student(nn.Module):
         )
         self.projection = nn.Linear(encoder.dim, projected_dim) if projected_dim else nn.Identity()
         self.register_buffer("embedding_scale", torch.ones(projected_dim or encoder.dim))
+        self.register_buffer("start_scale", torch.ones(encoder.dim), persistent=False)
         for i, dim in enumerate(teacher_dims):
             self.register_buffer(f"block_scale_{i}", torch.ones(dim))
 
@@ -64,17 +66,21 @@ class Student(nn.Module):
         """Return the (d_l,) inverse standard deviations of the targets of each block."""
         return [self.get_buffer(f"block_scale_{i}") for i in range(len(self.block_maps))]
 
-    def set_scales(self, embedding: Tensor, blocks: Sequence[Tensor]) -> None:
-        """Set the inverse standard deviations of the targets: (d,) of the embedding, (d_l,) of each block.
+    def set_scales(self, embedding: Tensor, blocks: Sequence[Tensor], start: Tensor | None = None) -> None:
+        """Set the inverse standard deviations of the targets.
 
         Parameters
         ----------
         embedding
-            (d,) of the embedding.
+            (d,) of the HR embeddings.
         blocks
             (d_l,) of each distilled block.
+        start
+            (d_s,) of the frozen start's embeddings; None leaves them as they are.
         """
         self.embedding_scale.copy_(embedding)
+        if start is not None:
+            self.start_scale.copy_(start)
         for buffer, scale in zip(self.scales(), blocks, strict=True):
             buffer.copy_(scale)
 
@@ -165,7 +171,7 @@ def _start_student(encoder: Encoder, data: PairedPatches, run: FitRun, config: S
     if config.lambda_keep:
         student.projection = fit_start_map(data.start_and_targets())
     if config.standardised:
-        _set_scales(student, data.first_samples())
+        _set_scales(student, data.first_samples(), kept=bool(config.lambda_keep))
     student.to(run.device)
     student.to(memory_format=torch.channels_last)
     return student
@@ -185,14 +191,15 @@ def _make_student(encoder: Encoder, example: PairedSlide, config: Stage1Config) 
     return Student(copied, student_dims, teacher_dims, projected_dim=dim if config.lambda_keep else 0)
 
 
-def _set_scales(student: Student, samples: Sequence[RegionSamples]) -> None:
+def _set_scales(student: Student, samples: Sequence[RegionSamples], *, kept: bool) -> None:
     """Set the deviation of each target channel from some training slides, at least a tenth of the mean deviation."""
     means = torch.cat([sample.mean for sample in samples])
     blocks = [
         torch.cat([sample.class_tokens[i][sample.covered].float() for sample in samples])
         for i in range(len(student.block_maps))
     ]
-    student.set_scales(_inverse_deviation(means), [_inverse_deviation(tokens) for tokens in blocks])
+    start = _inverse_deviation(torch.cat([sample.start for sample in samples])) if kept else None
+    student.set_scales(_inverse_deviation(means), [_inverse_deviation(tokens) for tokens in blocks], start)
 
 
 def _inverse_deviation(values: Tensor) -> Tensor:
@@ -207,6 +214,7 @@ def stage1_losses(
 
     With ``lambda_keep``, a linear map P of the embedding matches mu_r, so that the embedding itself can stay near that
     of the frozen start, x_r: ||P s_r - mu_r||^2 / D + lambda_keep ||s_r - x_r||^2 / D_s. P begins as `fit_start_map`.
+    With ``standardised``, each channel of both distances is divided by its deviation over training patches.
 
     Parameters
     ----------
@@ -241,7 +249,8 @@ def stage1_losses(
     terms = {"layer": layer, "region": region}
     loss = config.lambda_layer * layer + config.lambda_attn * region
     if config.lambda_keep:
-        terms["keep"] = losses.region_loss(embedding, targets.start.to(device))
+        kept = student.start_scale
+        terms["keep"] = losses.region_loss(embedding * kept, targets.start.to(device) * kept)
         loss = loss + config.lambda_keep * terms["keep"]
     return {"loss": loss, **terms, "cosine": functional.cosine_similarity(matched.detach(), mean, dim=-1).mean()}
 

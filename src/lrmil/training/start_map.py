@@ -49,4 +49,5 @@ def fit_start_map(pairs: Iterable[tuple[Tensor, Tensor]]) -> nn.Linear:
 
 def start_map_input(config: Stage1Config) -> dict[str, object]:
     """Return what of the map is an input of a stage 1, by the name of the input; empty if it has no map."""
-    return {"start_map": {"ridge": PRIOR}} if config.lambda_keep else {}
+    scaled = {"start_scale": True} if config.standardised else {}
+    return {"start_map": {"ridge": PRIOR, **scaled}} if config.lambda_keep else {}
