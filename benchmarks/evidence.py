@@ -162,8 +162,13 @@ def best_accuracies(predictions: Path) -> dict[str, float]:
         of_arm = [row for row in rows if row["arm"] == arm]
         truth = np.array([row["label"] == "positive" for row in of_arm])
         value = np.array([float(row["prob_positive"]) for row in of_arm])
-        found[arm] = max(float(balanced_accuracy_score(truth, value >= limit)) for limit in np.unique(value))
+        found[arm] = best_accuracy(truth, value)
     return found
+
+
+def best_accuracy(truth: np.ndarray, value: np.ndarray) -> float:
+    """Return the balanced accuracy at the threshold of `value` (n,) that is best for `truth` (n,), 0 or 1."""
+    return max(float(balanced_accuracy_score(truth, value >= limit)) for limit in np.unique(value))
 
 
 def tables(rows: list[dict[str, Any]]) -> str:

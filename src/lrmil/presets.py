@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 # The method as published (arXiv 2606.06864): the attention of a teacher over patches weighs stage 1, the first two
 # blocks and the last but one are distilled, all terms have weight 1, one network, early stopping on validation.
+# Averaged weights and omitted patches are not part of it.
 PAPER: dict[str, object] = {
     "teacher": "patch",
     "stage1.weighting": "teacher_attention",
@@ -20,6 +21,8 @@ PAPER: dict[str, object] = {
     "stage1.fit.ema": 0.0,
     "mil.seeds": 1,
     "mil.select_from": 1,
+    "mil.patch_dropout": 0.0,
+    "mil.fit.ema": 0.0,
     "stage2.lambda_bag": 1.0,
     "stage2.lambda_soft": 1.0,
     "stage2.lambda_hard": 1.0,

@@ -8,10 +8,9 @@ from lrmil.demo.synthetic import make_cohort_steps
 from lrmil.steps import Step
 
 SLIDES, SIZE = 48, 2048  # the side of a slide in pixels
-# A small network with random weights: the demonstration must run offline. Network and seed are fixed because the gap
-# between resolutions depends on them, and the settings were picked by looking at this very cohort: it shows how the
-# software works and is no finding. Random features have no common
-# scale, hence the standardisation; the teacher is good here, hence the full weights of stage 2.
+# A small network with random weights: the demonstration must run offline. The settings were picked by looking at this
+# very cohort: it shows how the software works and is no finding; benchmarks/demo_seeds.py has others. Random features
+# have no common scale, hence the standardisation; the teacher is good here, hence the full weights of stage 2.
 SETTINGS: dict[str, object] = {
     "encoder": "mobilenetv3_small_050",
     "pretrained": False,
