@@ -30,7 +30,7 @@ def _require_patch_size(size: int) -> int:
 
 def _require_inner_folds(count: int) -> int:
     if count == 1:
-        raise ValueError("pass 0 for the teacher's outputs on its own training slides, or 2 folds or more")
+        raise ValueError("pass 0 for none, or 2 folds or more")
     return count
 
 

@@ -118,6 +118,14 @@ class Stage2Config(Group):
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class CalibrationConfig(Group):
+    """Probabilities that mean what they say, by answers on slides that the student's MIL has not seen."""
+
+    folds: InnerFolds = 3
+    """Folds of the training slides that are left out in turn, as are the validation slides; 0 calibrates nothing."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class FinishConfig(FitConfig):
     """The end-to-end finish: after stage 2, LR encoder and MIL learn together on sampled LR patches."""
 
@@ -183,6 +191,7 @@ class TrainConfig(Group):
     mil: MILConfig = MILConfig()
     stage2: Stage2Config = Stage2Config()
     finish: FinishConfig = FinishConfig()
+    calibration: CalibrationConfig = CalibrationConfig()
 
     @property
     def finishes(self) -> bool:

@@ -27,15 +27,28 @@ PAPER: dict[str, object] = {
     "stage2.lambda_soft": 1.0,
     "stage2.lambda_hard": 1.0,
     "stage2.inner_folds": 0,
+    "calibration.folds": 0,
 }
-FAST: dict[str, object] = {"stage1.fit.steps": 500, "mil.seeds": 1, "stage2.inner_folds": 0}
+FAST: dict[str, object] = {
+    "stage1.fit.steps": 500,
+    "mil.seeds": 1,
+    "stage2.inner_folds": 0,
+    "calibration.folds": 0,
+}
 PRESETS = MappingProxyType({"default": MappingProxyType[str, object]({}), "paper": PAPER, "fast": FAST})
-PARTS = ("teacher", "stage1", "mil", "stage2", "finish")  # the settings and groups that presets are about
+PARTS = (
+    "teacher",
+    "stage1",
+    "mil",
+    "stage2",
+    "finish",
+    "calibration",
+)  # what presets are about
 SUMMARIES = MappingProxyType(
     {
         "default": "the settings that measured best",
         "paper": "the method as published",
-        "fast": "a first look: a short stage 1, one seed, evidence without inner folds",
+        "fast": "a first look: a short stage 1, one seed, nothing on inner folds",
     }
 )
 

@@ -17,10 +17,11 @@ from lrmil.errors import FormatError, OverwriteError
 from lrmil.io import hashing
 from lrmil.models import bundle as bundle_module
 from lrmil.models.bundle import Bundle, load_bundle, save_bundle
-from lrmil.models.card import FORMAT, read_model_card
+from lrmil.models.card import FORMAT, UNCALIBRATED, read_model_card
 from lrmil.models.encoders.loading import encoder_hash
 from lrmil.models.heads.choice import HEADS, HeadName, make_mil
 from lrmil.models.heads.head import predict_bag
+from lrmil.tasks.calibration import Calibration
 from support.models import rewrite
 from support.paths import FORMATS
 from support.runs import tiny_bundle
@@ -145,7 +146,7 @@ def test_the_folder_holds_json_and_safetensors(saved: Path) -> None:
     names = sorted(path.relative_to(saved).as_posix() for path in saved.rglob("*") if path.is_file())
     assert names == ["bundle.json", "encoder/config.json", "encoder/model.safetensors", "mil.safetensors"]
     document = json.loads((saved / "bundle.json").read_text())
-    assert document["format"] == FORMAT and "not a diagnosis" in document["notice"]
+    assert document["format"] == UNCALIBRATED and "not a diagnosis" in document["notice"]
 
 
 def test_a_folder_is_replaced_whole_unless_it_holds_more(saved: Path, model: Path) -> None:
@@ -159,11 +160,11 @@ def test_a_folder_is_replaced_whole_unless_it_holds_more(saved: Path, model: Pat
     assert (model / "extra").read_text() == "the user's"
 
 
-@pytest.mark.parametrize("version", ["lrmil.bundle/2", "lrmil.run/1", None])
+@pytest.mark.parametrize("version", ["lrmil.bundle/3", "lrmil.run/1", None])
 def test_another_version_is_refused_by_its_name(model: Path, version: str | None) -> None:
     rewrite(model, lambda document: document.update(format=version))
     for read in (load_bundle, read_model_card):
-        with pytest.raises(FormatError, match=f"lrmil.bundle/1 .*{version!r}"):
+        with pytest.raises(FormatError, match=f"lrmil.bundle/2 .*{version!r}"):
             read(model)
 
 
@@ -455,3 +456,41 @@ def test_a_bundle_that_could_not_be_read_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="resolution"):
         save_bundle(tmp_path / "model", replace(tiny_bundle(), mpp=1e9))
     assert not list(tmp_path.iterdir())
+
+
+CALIBRATION = Calibration(slopes=(2.0, 2.0), offsets=(0.5, -0.5), slides=30)
+
+
+def test_a_calibrated_model_answers_by_its_calibration(tmp_path: Path) -> None:
+    plain = tiny_bundle()
+    bundle = replace(plain, calibration=CALIBRATION)
+    save_bundle(tmp_path / "model", bundle)
+    document = json.loads((tmp_path / "model/bundle.json").read_text())
+    assert document["format"] == FORMAT and document["calibration"] == CALIBRATION.to_dict()
+    again = load_bundle(tmp_path / "model")
+    assert again.calibration == again.card.calibration == read_model_card(tmp_path / "model").calibration == CALIBRATION
+    logits = np.float32([0.3, -0.4])
+    np.testing.assert_array_equal(again.values(logits), CALIBRATION.probabilities(logits))
+    np.testing.assert_array_equal(plain.values(logits), plain.task.values(logits))
+    odds = 2 * (-0.4 - 0.3) - 0.5
+    assert again.values(logits)[1] == pytest.approx(1 / (1 + np.exp(-odds)))
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        None,
+        {},
+        [],
+        {**CALIBRATION.to_dict(), "slopes": [1.0, -1.0]},
+        {**CALIBRATION.to_dict(), "slopes": [1.0, 1.0, 1.0], "offsets": [0.0, 0.0, 0.0]},
+        {**CALIBRATION.to_dict(), "code": "import os"},
+    ],
+    ids=str,
+)
+def test_a_damaged_calibration_is_refused(tmp_path: Path, stated: object) -> None:
+    save_bundle(tmp_path / "model", replace(tiny_bundle(), calibration=CALIBRATION))
+    rewrite(tmp_path / "model", lambda document: document.update(calibration=stated))
+    for read in (load_bundle, read_model_card):
+        with pytest.raises(FormatError, match="calibration"):
+            read(tmp_path / "model")

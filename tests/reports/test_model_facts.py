@@ -91,6 +91,7 @@ def test_an_empty_card_makes_nothing_up() -> None:
         "MIL head",
         "Trained on",
         *(name for name in facts if "Test" in name),
+        "Calibration",
         "Stage 1",
         "Licence",
         "Terms of teacher and start",

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from lrmil.runs.plan_file import read_plan, settings_hash
-from lrmil.runs.results import _difference, gap_recovered, public_name
+from lrmil.runs.results import _difference, gap_recovered
+from lrmil.runs.shipping import public_name
 from lrmil.tasks.classification import Classification
 from support.runs import TinyRun
 

@@ -38,7 +38,7 @@ from support.runs import PATCH_TEACHER, TinyRun, stamp_of, tiny_config
 pytestmark = pytest.mark.long
 
 TRAINED = ("teacher", "evidence", "lr_encoder", "lr_student", "lr_undistilled")
-ARTEFACTS = (*TRAINED, "outputs", "linear_heads")
+ARTEFACTS = (*TRAINED, "outputs", "linear_heads", "calibration")
 
 
 def inputs_of(folder: Path) -> dict[str, object]:
@@ -186,7 +186,8 @@ class TestGoingOn:
         features = stamp_of(copied / "shared/hr/demo-000.zarr/zarr.json")
         train(tiny_run.slides, tmp_path / "labels.csv", copied, tiny_config(), device="cpu")
         after = stamps(copied)
-        assert {name for name in ARTEFACTS if after[name] == before[name]} == {"lr_encoder"}  # distilled without labels
+        kept = {"lr_encoder", "calibration"}  # distilled without labels; nothing was held out
+        assert {name for name in ARTEFACTS if after[name] == before[name]} == kept
         assert stamp_of(copied / "shared/hr/demo-000.zarr/zarr.json") == features
 
     def test_no_old_result_stands_beside_a_stopped_run(self, tiny_run: TinyRun, copied: Path) -> None:
@@ -236,7 +237,7 @@ def crossed(tiny_run: TinyRun, tmp_path_factory: pytest.TempPathFactory) -> Run:
         number = cases[row["label"]] = cases[row["label"]] + 1
         lines.append(f"{row['slide_id']},{row['label']}-{(number - 1) % 4},{row['label']}")
     (root / "labels.csv").write_text("\n".join(lines) + "\n")
-    config = tiny_config(folds=2, stage2__inner_folds=3, **PATCH_TEACHER)
+    config = tiny_config(folds=2, stage2__inner_folds=3, calibration__folds=2, **PATCH_TEACHER)
     return train(tiny_run.slides, root / "labels.csv", root / "run", config, device="cpu")
 
 
@@ -267,13 +268,18 @@ class TestCrossValidation:
                 for name in ("teacher", "lr_undistilled")
                 for number, held_out in enumerate(inputs_of(folder / "evidence")["inner_folds"][0])  # type: ignore[index]
             }
+            assert len(inner) == 2 * evidence.inner_folds
+            left_out = inputs_of(folder / "calibration")["held_out"][0]  # type: ignore[index]
+            inner |= {f"lr_student.held-{number}": set(held_out) for number, held_out in enumerate(left_out)}
             artefacts = [name for name in ARTEFACTS if name != "linear_heads" or fold.test]
-            assert made == sorted((*artefacts, *inner)) and len(inner) == 2 * evidence.inner_folds
+            assert made == sorted((*artefacts, *inner))
+            assert sorted(fold.val) in left_out or fold.name != "final"  # the others have too few cases
             for name in made:
                 if name == "linear_heads":
                     assert set(inputs_of(folder / name)["train"]) == own and not own & set(fold.test)  # type: ignore[call-overload]
                 elif name != "outputs":
-                    assert slides_in(folder / name) == own - inner.get(name, set()) and not own & set(fold.test)
+                    seen = own if left_out or name != "calibration" else set()
+                    assert slides_in(folder / name) == seen - inner.get(name, set()) and not own & set(fold.test)
                     assert not any(slide_id in json.dumps(inputs_of(folder / name)) for slide_id in fold.test)
             assert set(read_teacher_outputs(folder)) == own
             for name, held_out in inner.items():

@@ -120,6 +120,15 @@ class Amount:
     def values(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
         return logits.astype(float) + self.mean
 
+    def calibration_problem(self, targets: Sequence[Target]) -> str:
+        return "amounts have none"
+
+    def fit_calibration(self, logits: NDArray[np.float32], targets: Sequence[Target]) -> None:
+        raise NotImplementedError
+
+    def calibrated(self, logits: NDArray[np.float32], calibration: object) -> NDArray[np.float64]:
+        return self.values(logits)
+
     def answer(self, values: NDArray[np.float64], *, uncertain_below: float = 0.0) -> Answer:
         return Answer(f"{values[0]:.2f} mm", {"mm": float(values[0])}, "ok")
 

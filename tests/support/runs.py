@@ -28,6 +28,7 @@ TINY: dict[str, object] = {
     "mil.fit.epochs": 2,
     "mil.seeds": 2,
     "stage2.inner_folds": 0,
+    "calibration.folds": 0,
 }
 
 ON_CPU = PredictOptions(device="cpu")

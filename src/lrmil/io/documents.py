@@ -42,6 +42,17 @@ def inner_name(mil: str, head: str, number: int) -> str:
     return f"{mil}.inner-{number}" if head == FIRST_HEAD else f"{mil}.{head}.inner-{number}"
 
 
+def held_out_name(number: int) -> str:
+    """Return the name of the folder of a student's MIL that has not seen the slides of a fold for the calibration.
+
+    Parameters
+    ----------
+    number
+        Number of that fold, from 0.
+    """
+    return f"lr_student.held-{number}"
+
+
 INNER_FOLDERS = tuple(
     inner_name(mil, head, number)
     for mil in ("teacher", "lr_undistilled")
@@ -58,7 +69,9 @@ ARTEFACTS = (
     "lr_undistilled",
     "outputs",
     "linear_heads",
+    "calibration",
     *INNER_FOLDERS,
+    *map(held_out_name, range(MAX_INNER_FOLDS + 1)),
 )
 FOLD_FOLDERS = (*ARTEFACTS, "lr")
 FOLD_FOLDERS = (*ARTEFACTS, "lr", "lr_finished")

@@ -1,4 +1,4 @@
-"""Read and write model folders, format lrmil.bundle/1: JSON and safetensors, without code.
+"""Read and write model folders, format lrmil.bundle/2: JSON and safetensors, without code.
 
 A folder may be untrusted: its values are checked before memory is allocated or a network is built.
 
@@ -11,7 +11,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
@@ -23,11 +25,12 @@ from lrmil.io.ownership import is_bundle_alone
 from lrmil.io.plain_files import read_bytes
 from lrmil.io.tensors import save_tensors
 from lrmil.io.untrusted import TensorSpec
-from lrmil.models.card import FORMAT, MAX_DOCUMENT, WEIGHTS, ModelCard, read_document, read_model_card
+from lrmil.models.card import FORMAT, MAX_DOCUMENT, UNCALIBRATED, WEIGHTS, ModelCard, read_document, read_model_card
 from lrmil.models.encoders.contract import contract_of, resume_contract
 from lrmil.models.encoders.loading import Encoder, EncoderSpec, build_encoder
 from lrmil.models.heads.choice import FIRST, HeadKind, kind_in, kind_of, make_stated
 from lrmil.models.heads.head import MILHead
+from lrmil.tasks.calibration import Calibration
 from lrmil.tasks.task import Task
 
 MAX_UNSAVED = 1 << 26  # elements of buffers that a network computes and no file holds, such as position tables
@@ -64,6 +67,8 @@ class Bundle:
         `EncoderTerms` of the "teacher" and the "start" weights; empty in folders of earlier versions.
     contract
         `EncoderContract` of the encoder; None until it is written, and in folders of earlier versions.
+    calibration
+        What turns the outputs of the MIL into calibrated values; None if they are as the MIL gives them.
     """
 
     task: Task
@@ -80,6 +85,7 @@ class Bundle:
     sha256: str = ""
     terms: dict[str, object] = field(default_factory=dict)
     contract: dict[str, object] | None = None
+    calibration: Calibration | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -90,6 +96,16 @@ class Bundle:
     def head(self) -> HeadKind:
         """Kind of the MIL's head."""
         return kind_in(kind_of(self.mil))
+
+    def values(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return the values (names,) of (outputs,) logits, calibrated if the model is.
+
+        Parameters
+        ----------
+        logits
+            Outputs of the MIL.
+        """
+        return self.task.calibrated(logits, self.calibration)
 
     @property
     def card(self) -> ModelCard:
@@ -121,7 +137,7 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
         save_tensors(temporary / "encoder/model.safetensors", bundle.encoder.state_dict())
         save_tensors(temporary / "mil.safetensors", bundle.mil.state_dict())
         document = {
-            "format": FORMAT,
+            "format": FORMAT if bundle.calibration else UNCALIBRATED,
             **bundle.task.to_dict(),
             "mpp": bundle.mpp,
             "patch_size": bundle.patch_size,
@@ -133,6 +149,7 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
             "metrics": bundle.metrics,
             "license": bundle.license,
             "terms": bundle.terms,
+            **({"calibration": bundle.calibration.to_dict()} if bundle.calibration else {}),
             "encoder": contract_of(bundle.encoder).to_dict(),
             "notice": "Model output, not a diagnosis.",
             "sha256": {name: hashing.sha256_file(temporary / name) for name in WEIGHTS},

@@ -5,16 +5,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from lrmil.errors import FormatError
 from lrmil.io import untrusted
 from lrmil.io.plain_files import read_bytes
 from lrmil.models.encoders.contract import read_contract
 from lrmil.models.heads.choice import HeadKind, kind_in
 from lrmil.slides.resolution import ASKED_MPP
+from lrmil.tasks.calibration import Calibration
 from lrmil.tasks.choice import task_in
 from lrmil.tasks.task import Task
 
-FORMAT = "lrmil.bundle/1"
+FORMAT = "lrmil.bundle/2"
+UNCALIBRATED = "lrmil.bundle/1"  # without a calibration; earlier versions read it, and would ignore a calibration
 WEIGHTS = ("encoder/config.json", "encoder/model.safetensors", "mil.safetensors")
 MAX_PATCH = 4096
 MAX_DOCUMENT = 4 << 20  # bytes of bundle.json
@@ -35,6 +39,7 @@ class ModelCard:
     terms: dict[str, object] = field(default_factory=dict)
     contract: dict[str, object] | None = None
     head: HeadKind = field(default_factory=HeadKind)
+    calibration: Calibration | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -67,9 +72,10 @@ def read_document(folder: Path) -> tuple[dict[str, Any], ModelCard]:
         As `read_model_card`.
     """
     document, sha256 = _parsed(folder)
-    if document.get("format") != FORMAT:
+    if document.get("format") not in (FORMAT, UNCALIBRATED):
         raise FormatError(f"Expected the format {FORMAT} in {folder}. Got {document.get('format')!r}; update lrmil.")
     task, head = _task_of(folder, document), kind_in(document)
+    calibration = _calibration_of(folder, document, task)
     try:
         card = ModelCard(
             task=task,
@@ -82,6 +88,7 @@ def read_document(folder: Path) -> tuple[dict[str, Any], ModelCard]:
             terms=dict(document.get("terms", {})),
             contract=document.get("encoder"),
             head=head,
+            calibration=calibration,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise FormatError(f"The model folder {folder} is incomplete or damaged: {error!r}") from error
@@ -96,6 +103,18 @@ def _task_of(folder: Path, document: dict[str, Any]) -> Task:
         return task_in(document)
     except ValueError as error:
         raise FormatError(f"Expected {error} Model folder: {folder}.") from error
+
+
+def _calibration_of(folder: Path, document: dict[str, Any], task: Task) -> Calibration | None:
+    if document["format"] == UNCALIBRATED:
+        return None
+    try:
+        found = TypeAdapter(Calibration).validate_python(document.get("calibration"))
+    except ValidationError as error:
+        raise FormatError(f"The calibration in {folder} is damaged. Copy the model again.") from error
+    if len(found.slopes) != task.outputs:
+        raise FormatError(f"Expected a calibration of {task.outputs} values in {folder}. Got {len(found.slopes)}.")
+    return found
 
 
 def _find_fault(card: ModelCard) -> str:

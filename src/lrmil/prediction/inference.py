@@ -228,7 +228,7 @@ class _Answer:
         self, encoded: Encoded, output: BagOutput, *, uncertain_below: float, timings: dict[str, float]
     ) -> Prediction:
         task = self.bundle.task
-        answer = task.answer(task.values(output.logits), uncertain_below=uncertain_below)
+        answer = task.answer(self.bundle.values(output.logits), uncertain_below=uncertain_below)
         return self._prediction(
             encoded.positions,
             output.attention,

@@ -5,6 +5,7 @@ from lrmil.io.redaction import redact_paths
 from lrmil.models.card import ModelCard
 from lrmil.models.encoders.terms import describe_terms, permissions, read_terms
 from lrmil.runs.arms import ARM_NAMES
+from lrmil.runs.calibration import FOLDER as CALIBRATION
 from lrmil.runs.differences import difference_sentence, find_differences
 from lrmil.runs.head_choice import NAME, choices_in, reason_of
 from lrmil.runs.stage1_figures import find_stage1, shortfall
@@ -29,6 +30,7 @@ def model_facts(card: ModelCard) -> dict[str, str]:
         "MIL head": _head(card),
         **_training(card.training),
         **{f"Test, {name}": _arm(card.metrics.get(arm), card.task) for arm, name in ARM_NAMES.items()},
+        **_calibration(card),
         **_differences(card),
         **_stage1(card.metrics, card.training),
         "Licence": card.license,
@@ -64,6 +66,18 @@ def _differences(card: ModelCard) -> dict[str, str]:
     title = card.task.figures[card.task.score_name]
     found = [difference_sentence(title, arm, one) for arm, one in find_differences(card.metrics).items()]
     return {"Test, difference": " ".join(found)} if found else {}
+
+
+def _calibration(card: ModelCard) -> dict[str, str]:
+    """Say on how many slides a model was calibrated and what became of its figures, or that it was not."""
+    if card.calibration is None:
+        return {"Calibration": "not calibrated; the values are as the network gives them"}
+    stated = card.metrics.get(CALIBRATION)
+    after = stated.get("after") if isinstance(stated, dict) else None
+    facts = {
+        "Calibration": f"Platt scaling by {card.calibration.slides} slides that the attention network had not seen"
+    }
+    return facts | ({"Test, LR student calibrated": _arm(after, card.task)} if after else {})
 
 
 def _head(card: ModelCard) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from lrmil.runs.arms import ARM_NAMES
+from lrmil.runs.calibration import FOLDER as CALIBRATION
 from lrmil.runs.linear_heads import LINEAR_HEAD
 from lrmil.tasks.task import Task
 
@@ -49,8 +50,12 @@ def more_figures(figures: Mapping[str, Any], task: Task, *, finished: bool) -> M
         of = figures[arm]
         if LINEAR_HEAD not in of:
             return MoreFigures([], [])
-        before = " before the finish" if finished and arm == "lr_student" else ""
-        ways = {"by slide": of, "by patient": of["by_case"], f"linear model{before}, by slide": of[LINEAR_HEAD]}
+        ways = _by_slide_and_case(of)
+        before = ""
+        if arm == "lr_student":
+            after, before = (figures.get(CALIBRATION) or {}).get("after"), " before the finish" * finished
+            ways |= {f"calibrated, {way}": found for way, found in _by_slide_and_case(after).items()}
+        ways[f"linear model{before}, by slide"] = of[LINEAR_HEAD]
         rows += [
             Row(name, measured, [found[one] for one in shown], found is of[LINEAR_HEAD])
             for measured, found in ways.items()
@@ -58,3 +63,7 @@ def more_figures(figures: Mapping[str, Any], task: Task, *, finished: bool) -> M
         ]
     new = len(rows) > len(ARM_NAMES) or task.details
     return MoreFigures([*shown.values()], rows if new else [])
+
+
+def _by_slide_and_case(found: Mapping[str, Any] | None) -> dict[str, Mapping[str, Any] | None]:
+    return {"by slide": found, "by patient": found["by_case"]} if found else {}

@@ -32,7 +32,7 @@ from lrmil.patches.plan import PatchPlan
 from lrmil.runs.arms import HR, LR, start_of
 from lrmil.runs.artefacts import key_of
 from lrmil.runs.control import run_lock
-from lrmil.runs.fold_training import save_student
+from lrmil.runs.encoder_training import save_student
 from lrmil.runs.frozen import StartEncoders, frozen_features, load_encoders, plan_of
 from lrmil.runs.stage1_figures import read_fidelity
 from lrmil.runs.stages import Artefact, train_artefact

@@ -1,4 +1,4 @@
-"""The trained artefacts of a fold: the MILs of the three arms and the LR encoder (method.md section 3).
+"""The MILs of a fold: those of the three arms, of inner folds, and of the calibration (method.md section 3).
 
 The inputs of each name its slides. No test slide of the fold is among them.
 """
@@ -13,9 +13,8 @@ from torch import Tensor, nn
 
 from lrmil.configs import MILConfig, Stage2Config
 from lrmil.features.store import read_card
-from lrmil.io.documents import inner_name
-from lrmil.io.tensors import load_tensors, save_tensors
-from lrmil.models.encoders.loading import encoder_hash
+from lrmil.io.documents import held_out_name, inner_name
+from lrmil.io.tensors import load_tensors
 from lrmil.models.heads.head import MILHead
 from lrmil.runs.arms import ARM_NAMES
 from lrmil.runs.artefacts import key_of
@@ -26,13 +25,11 @@ from lrmil.steps import Step
 from lrmil.tasks.choice import stated_name
 from lrmil.training.bags import Bag, student_bag
 from lrmil.training.loop import Fit, FitRun
-from lrmil.training.pairs import PairedSlide
-from lrmil.training.patch_stage import Student, train_student
 from lrmil.training.slide_stage import budget_of, train_mil
-from lrmil.training.start_map import start_map_input
 
 T = TypeVar("T")
 INNER_JOB = "inner folds"
+CALIBRATION_JOB = "calibration"
 INNER_SEEDS = 3  # members of an ensemble of an inner fold; each slide has the outputs of one ensemble alone
 
 
@@ -107,6 +104,33 @@ def inner_folder(task: FoldTask, arm: str, number: int) -> Path:
     return task.folder / inner_name(task.mil(arm).name, task.head, number)
 
 
+def train_held_out(task: FoldTask, number: int, held_out: Sequence[str]) -> Iterator[Step[Never]]:
+    """Train the MIL of the student as stage 2 does, on the slides that a fold for the calibration does not hold out.
+
+    Parameters
+    ----------
+    task
+        The fold, with the features of its student.
+    number, held_out
+        Number of the fold for the calibration, from 0, and its slides.
+
+    Yields
+    ------
+    Step
+        Of the training.
+    """
+    mil = _MIL(
+        held_out_name(number),
+        CALIBRATION_JOB,
+        train=_left(task, held_out),
+        config=replace(task.config.mil, seeds=min(task.config.mil.seeds, INNER_SEEDS)),
+        seed=task.seed(f"mil held out {number}"),
+        says="trained once without each fold",
+    )
+    terms = replace(student_terms(task), warm_start=False)  # the teacher's weights know the labels of all slides
+    yield from _train_mil(task, mil, student_bags(task), stage2=terms)
+
+
 def _left(task: FoldTask, held_out: Sequence[str]) -> tuple[str, ...]:
     """Return the training and validation slides that an inner fold does not hold out."""
     return tuple(sorted({*task.fold.train, *task.fold.val} - {*held_out}))
@@ -143,48 +167,6 @@ def mil_parts(task: FoldTask) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the slides that a MIL learns from, and those that select its epoch: none under a fixed schedule."""
     fold = task.fold
     return (fold.train, fold.val) if task.schedule == "selected" else (fold.train + fold.val, ())
-
-
-def train_patch_stage(task: FoldTask) -> Iterator[Step[Never]]:
-    """Train the LR encoder, stage 1: from the HR features of the patches nested in its own."""
-    config = task.config.stage1
-    attended = config.weighting == "teacher_attention"
-
-    def keys(slide_id: str) -> list[str]:
-        start = task.start(slide_id)
-        paths = [task.encoded(arm, slide_id) for arm in ("lr_undistilled", "hr_teacher")]
-        return [read_card(path).key for path in (*paths, *([start] if start else []))]
-
-    seed = task.seed("stage1")
-    inputs = {
-        "what": "lr_encoder",
-        "stage1": asdict(config),
-        "seed": seed,
-        "start": encoder_hash(task.student_start),
-        **start_map_input(config),
-        "evidence": key_of(task.folder / "evidence") if attended else None,
-        **by_part(task.fold.train, task.fold.val, keys),
-    }
-
-    def fit(run: FitRun) -> Iterator[Step[Fit]]:
-        outputs = read_teacher_outputs(task.folder) if attended else {}
-
-        def pair(slide_id: str) -> PairedSlide:
-            lr, hr = (task.encoded(arm, slide_id) for arm in ("lr_undistilled", "hr_teacher"))
-            attention = outputs[slide_id].attention_logits if attended else None
-            return PairedSlide(task.sources[slide_id], lr, hr, task.plan.children, attention, task.start(slide_id))
-
-        return train_student(
-            (task.fold.name, "stage 1"),
-            task.student_start,
-            [pair(slide_id) for slide_id in task.fold.train],
-            [pair(slide_id) for slide_id in task.fold.val],
-            run,
-            config=config,
-            threads=task.config.threads,
-        )
-
-    yield from train_artefact(task, Artefact("lr_encoder", "stage 1", inputs), seed, fit, save_student)
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,13 +248,6 @@ def by_part(train: Sequence[str], val: Sequence[str], of: Callable[[str], T]) ->
     """
     parts = {"train": train, "val": val}
     return {part: {slide_id: of(slide_id) for slide_id in slide_ids} for part, slide_ids in parts.items()}
-
-
-def save_student(folder: Path, module: nn.Module) -> None:
-    """Write the weights of the LR encoder of a `Student` into a folder."""
-    if not isinstance(module, Student):
-        raise TypeError(f"Expected a Student from stage 1. Got {type(module).__name__}.")
-    save_tensors(folder / "encoder.safetensors", module.encoder.state_dict())
 
 
 def _save_mil(folder: Path, module: nn.Module) -> None:

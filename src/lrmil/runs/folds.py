@@ -15,11 +15,13 @@ from lrmil.io.tensors import save_tensors
 from lrmil.models.encoders.loading import PatchEncoder, encoder_hash
 from lrmil.runs.arms import ARMS, FINISHED, lr_folder
 from lrmil.runs.artefacts import committing, key_of
+from lrmil.runs.calibration import make_held_out_answers
+from lrmil.runs.encoder_training import train_patch_stage
 from lrmil.runs.evidence import make_evidence
 from lrmil.runs.finish import finish_student
 from lrmil.runs.fold_outputs import load_mil, tensors_of
 from lrmil.runs.fold_task import FoldTask, load_lr_encoder
-from lrmil.runs.fold_training import train_on_labels, train_patch_stage, train_slide_stage
+from lrmil.runs.fold_training import train_on_labels, train_slide_stage
 from lrmil.runs.head_choice import choose_head
 from lrmil.runs.inner_mils import answer
 from lrmil.runs.linear_heads import make_linear_heads
@@ -28,7 +30,7 @@ from lrmil.steps import Step, relay
 
 
 def run_fold(task: FoldTask) -> Iterator[Step[Path]]:
-    """Train and test the three arms of a fold and their linear heads, and skip current artefacts.
+    """Train and test the three arms of a fold, their linear heads and the calibration, and skip current artefacts.
 
     Yields
     ------
@@ -48,6 +50,7 @@ def run_fold(task: FoldTask) -> Iterator[Step[Path]]:
     yield from train_on_labels(task, "lr_undistilled")
     yield from _outputs(task)
     yield from make_linear_heads(task)
+    yield from make_held_out_answers(task)
     yield Step((task.fold.name,), 1, 1, "folds", result=task.folder)
 
 

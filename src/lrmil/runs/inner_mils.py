@@ -1,7 +1,6 @@
 """The MILs of a fold's inner folds: trained as one stage, and their outputs on the slides that each has not seen."""
 
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
 from typing import Never
 
 import numpy as np
@@ -16,6 +15,7 @@ from lrmil.runs.artefacts import key_of
 from lrmil.runs.fold_outputs import load_mil
 from lrmil.runs.fold_task import FoldTask
 from lrmil.runs.fold_training import INNER_JOB, inner_folder, inner_steps, train_inner
+from lrmil.runs.stages import as_one_stage
 from lrmil.steps import Job, Step
 from lrmil.tasks.task import Target
 
@@ -45,16 +45,12 @@ def train_inner_mils(task: FoldTask, inner: InnerFolds, heads: Iterable[HeadName
     Step
         Of the stage: optimisation steps done, of those of all trainings. What several trainings say is said once.
     """
-    steps = [inner_steps(task, held_out) for held_out in inner.held_out]
-    works = [(head, arm, number) for head in heads for arm in COMPARED for number in range(len(steps))]
-    done, total, said = 0, sum(steps[number] for _, _, number in works), {""}
-    for head, arm, number in works:
-        with closing(train_inner(task.with_head(head), arm, number, inner.held_out[number])) as training:
-            for step in training:
-                message = "" if step.message in said else step.message
-                said.add(message)
-                yield Step((task.fold.name, INNER_JOB), done + step.done, total, "steps", message=message)
-        done += steps[number]
+    works = [(head, arm, *fold) for head in heads for arm in COMPARED for fold in enumerate(inner.held_out)]
+    trainings = [
+        (train_inner(task.with_head(head), arm, number, held_out), inner_steps(task, held_out))
+        for head, arm, number, held_out in works
+    ]
+    yield from as_one_stage((task.fold.name, INNER_JOB), trainings)
 
 
 def inner_keys(task: FoldTask, inner: InnerFolds) -> dict[str, list[str]]:

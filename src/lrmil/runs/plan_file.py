@@ -20,6 +20,7 @@ EARLIER: dict[str, object] = {  # what plans without these settings did
     "stage1": {"lambda_keep": 0.0, "stain": 0.0, "fit": {"ema": 0.0}},
     "mil": {"seeds": 1, "select_from": 0, "fit": {"ema": 0.0}},
     "stage2": {"inner_folds": 0},
+    "calibration": {"folds": 0},
 }
 
 

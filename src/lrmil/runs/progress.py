@@ -30,6 +30,7 @@ SENTENCES = {
     "test lr_undistilled": "test of the baseline",
     "test lr_student": "test of the LR student",
     "linear heads": "linear heads on mean embeddings",
+    "calibration": "the calibration of the student",
 }
 
 

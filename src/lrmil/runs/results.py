@@ -1,31 +1,28 @@
-"""Write the results of a training run: metrics, predictions, problems and the model to ship."""
+"""Write the results of a training run: metrics, predictions and problems."""
 
-import datetime
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lrmil import __version__
 from lrmil.cohorts.cohort import Cohort
 from lrmil.cohorts.labels import Problem
 from lrmil.cohorts.splits import Fold
-from lrmil.configs import AUTO, TrainConfig, stated
+from lrmil.configs import AUTO
 from lrmil.features.store import read_card
-from lrmil.io import atomic, hashing
+from lrmil.io import atomic
 from lrmil.io.ownership import is_out_of_fold_table, is_problems
 from lrmil.io.safe_csv import csv_text
-from lrmil.models.bundle import Bundle, load_bundle
 from lrmil.runs.arms import ARMS
+from lrmil.runs.calibration import FOLDER as CALIBRATION
+from lrmil.runs.calibration import calibration_figures
 from lrmil.runs.differences import OTHERS, STUDENT_MINUS
-from lrmil.runs.earlier import write_model
-from lrmil.runs.fold_outputs import load_mil, read_evidence, read_outputs
-from lrmil.runs.fold_task import FoldTask, load_lr_encoder
+from lrmil.runs.fold_outputs import read_evidence, read_outputs
+from lrmil.runs.fold_task import FoldTask
 from lrmil.runs.head_choice import NAME as HEAD_CHOICES
-from lrmil.runs.head_choice import read_choice, with_chosen_head
+from lrmil.runs.head_choice import read_choice
 from lrmil.runs.linear_heads import LINEAR_HEAD, LINEAR_HEAD_REASON, read_linear_heads
-from lrmil.runs.plan_file import settings_hash
 from lrmil.runs.stage1_figures import STAGE1, read_fidelity, stage1_figures
 from lrmil.tasks.task import Target, Task, columns
 
@@ -90,8 +87,8 @@ def figures_of(out: Path, cohort: Cohort, folds: Sequence[Fold], tasks: Sequence
     -------
     dict
         JSON-ready: classes, the metrics of each arm and of its linear head, gap_recovered, how far the student is from
-        the other arms, the fidelity of stage 1, and of each fold where the teacher's outputs for stage 2 come from and
-        whether they were used, and which head it chose if it had to.
+        the other arms, its calibration, the fidelity of stage 1, and of each fold where the teacher's outputs for
+        stage 2 come from and whether they were used, and which head it chose if it had to.
 
     Raises
     ------
@@ -113,6 +110,8 @@ def figures_of(out: Path, cohort: Cohort, folds: Sequence[Fold], tasks: Sequence
             f"{task.score_name}_by_fold": _score_by_fold(task, tested, targets, values[arm]),
             **_cost(arm, folds, tasks),
         }
+    students = {fold: of_arms["lr_student"] for fold, of_arms in outputs.items()}
+    figures[CALIBRATION] = calibration_figures(tasks, students)
     figures["evidence"] = {one.fold.name: read_evidence(one.folder).to_dict() for one in tasks}
     if any(one.config.mil.head == AUTO for one in tasks):
         figures[HEAD_CHOICES] = {one.fold.name: read_choice(one.folder).to_dict() for one in tasks}
@@ -203,85 +202,3 @@ def write_predictions(out: Path, cohort: Cohort, folds: Sequence[Fold]) -> None:
                 row = [slide_id, record.case_id, fold.name, arm, record.label]
                 rows.append([*row, *(f"{value:.6f}" for value in output.values)])
     atomic.write_text(out / "predictions.csv", csv_text(rows), is_out_of_fold_table)
-
-
-def write_bundle(
-    out: Path,
-    task: FoldTask,
-    cohort: Cohort,
-    config: TrainConfig,
-    figures: dict[str, object],
-    *,
-    terms: dict[str, object],
-    replace: bool = False,
-) -> None:
-    """Write the student of the final fold as the model to ship, with its provenance, and load it as a check.
-
-    Parameters
-    ----------
-    out
-        Run folder.
-    task
-        The final fold.
-    cohort, config
-        Slides and settings of the run.
-    figures
-        Content of metrics.json.
-    terms
-        Terms of use of the start encoders, JSON-ready.
-    replace
-        Whether an earlier model may be deleted.
-
-    Raises
-    ------
-    FormatError, ModelError
-        If an artefact of the fold is damaged, or the written model cannot be loaded.
-    OverwriteError, OutputError
-        If the model cannot be written.
-    """
-    write_model(
-        out,
-        figures,
-        Bundle(
-            task=cohort.task,
-            mpp=config.mpp_lr,
-            patch_size=config.patch_size,
-            min_tissue=config.min_tissue,
-            max_failed=config.max_failed,
-            encoder=load_lr_encoder(task, finished=config.finishes),
-            mil=load_mil(task.mil(task.answering("lr_student")), config.mil),
-            mil_config=with_chosen_head(task).config.mil,
-            training=_provenance(task, cohort, config),
-            metrics=figures,
-            terms=terms,
-        ),
-        replace=replace,
-    )
-    load_bundle(out / "model")  # a run is not finished if its model cannot be loaded
-
-
-def _provenance(task: FoldTask, cohort: Cohort, config: TrainConfig) -> dict[str, object]:
-    """Return what a model says of its training."""
-    chosen = {HEAD_CHOICES: read_choice(task.folder).to_dict()} if config.mil.head == AUTO else {}
-    return {
-        "cohort": hashing.sha256_of([[slide.slide_id, slide.label, slide.case_id] for slide in cohort.slides]),
-        "slides": len(task.fold.train),
-        "cases": len({cohort.by_id[slide_id].case_id for slide_id in task.fold.train}),
-        "validation_slides": len(task.fold.val),
-        "schedule": task.schedule,
-        **chosen,
-        "settings": {
-            **stated(config),
-            "encoder": public_name(config.encoder),
-            "student_encoder": public_name(config.student_encoder),
-        },
-        "settings_sha256": settings_hash(config),
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "version": __version__,
-    }
-
-
-def public_name(encoder: str) -> str:
-    """Return the name of an encoder without its folder, which may name the machine or its user."""
-    source, _, place = encoder.partition(":")
-    return f"local-dir:{Path(place).name}" if source == "local-dir" else encoder

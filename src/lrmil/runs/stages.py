@@ -1,6 +1,7 @@
 """How a trained artefact is made: only if an input changed, and resumed where it was interrupted."""
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple, Never, Protocol
 
@@ -10,7 +11,7 @@ from torch import nn
 from lrmil.io import atomic, hashing
 from lrmil.io.ownership import is_checkpoint
 from lrmil.runs.artefacts import changed_inputs, committing, is_committed
-from lrmil.steps import Step, relay
+from lrmil.steps import Job, Step, relay
 from lrmil.training.loop import Fit, FitRun
 
 INPUTS = {
@@ -34,6 +35,7 @@ INPUTS = {
     "candidates": "heads to choose from",
     "linear_head": "linear head",
     "start_map": "map with which stage 1 begins",
+    "held_out": "folds for the calibration",
 }
 
 
@@ -123,3 +125,28 @@ def train_artefact(
         for name, document in {"history.json": fitted.history, **fitted.documents}.items():
             atomic.write_json(temporary / name, document)
     atomic.remove_ours(checkpoint, is_checkpoint)
+
+
+def as_one_stage(job: Job, trainings: Sequence[tuple[Iterator[Step[Never]], int]]) -> Iterator[Step[Never]]:
+    """Run trainings one after the other as one stage with one count.
+
+    Parameters
+    ----------
+    job
+        Name of the stage.
+    trainings
+        Each training, with its number of optimisation steps.
+
+    Yields
+    ------
+    Step
+        Optimisation steps done, of those of all trainings. What several trainings say is said once.
+    """
+    done, total, said = 0, sum(steps for _, steps in trainings), {""}
+    for training, steps in trainings:
+        with closing(training):  # type: ignore[type-var]
+            for step in training:
+                message = "" if step.message in said else step.message
+                said.add(message)
+                yield Step(job, done + step.done, total, "steps", message=message)
+        done += steps

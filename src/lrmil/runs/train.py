@@ -37,7 +37,8 @@ from lrmil.runs.jobs import TRAIN
 from lrmil.runs.log import logged
 from lrmil.runs.plan_file import write_plan
 from lrmil.runs.regions import region_features
-from lrmil.runs.results import figures_of, write_bundle, write_predictions, write_problems
+from lrmil.runs.results import figures_of, write_predictions, write_problems
+from lrmil.runs.shipping import write_bundle
 from lrmil.runs.watch import LOG
 from lrmil.slides.inputs import Inputs, local_encoder
 from lrmil.slides.source import SlideSource

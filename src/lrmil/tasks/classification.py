@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from lrmil.tasks.calibration import MIN_OF_CLASS, Calibration, fit_calibration
 from lrmil.tasks.class_order import order_classes
 from lrmil.tasks.class_problems import class_problems
+from lrmil.tasks.class_wording import class_wording
 from lrmil.tasks.task import Answer, LabelProblem, Shown, Target, Validation, Wording
 
 if TYPE_CHECKING:
@@ -17,15 +19,6 @@ if TYPE_CHECKING:
 
     from lrmil.metrics import Roc
 
-EXAMPLES = (
-    "Wrong slides come first, the most confident before others, then correct ones in the order of the table; classes "
-    "take turns."
-)
-DETAILS = (
-    "Brier score: mean squared distance of the probabilities from the label; 0 is best. ECE, the expected calibration "
-    "error: how far the probability of the answer is from how often such answers are right; 0 is best. Chance makes it "
-    "too high where slides are few."
-)
 MAX_CLASSES = 1000
 MAX_NAME = 1000  # characters
 ROUNDING = 1e-6  # how far a sum of probabilities may be from 1
@@ -141,21 +134,7 @@ class Classification:
     @property
     def wording(self) -> Wording:
         """Words for classes and their probabilities."""
-        two = len(self.classes) == 2
-        return Wording(
-            names="Classes",
-            remark=f" (positive: {self.classes[1]})" if two else "",
-            values="Class probabilities",
-            brief=f"Probability of {self.classes[1]}" if two else "Most probable class and its probability",
-            loss="cross-entropy",
-            score_note="" if two else "AUROC is the mean over the classes, each against the rest.",
-            details_note=DETAILS,
-            wrong="An arm is wrong where its most probable class is not the label.",
-            examples=EXAMPLES,
-            undefined="An AUROC is not defined, because the test slides lack a class. Add test slides of every class.",
-            no_curves="Not defined: all test slides have the same class.",
-            uncertain="the highest probability is below the requested limit",
-        )
+        return class_wording(self.classes)
 
     @property
     def strata(self) -> tuple[str, ...]:
@@ -206,6 +185,19 @@ class Classification:
 
         probabilities: NDArray[np.float64] = torch.from_numpy(logits).double().softmax(-1).numpy()
         return probabilities
+
+    def calibration_problem(self, targets: Sequence[Target]) -> str:
+        """Return which classes have fewer than `MIN_OF_CLASS` slides; "" if none has."""
+        few = [name for place, name in enumerate(self.classes) if targets.count(place) < MIN_OF_CLASS]
+        return f"there are fewer than {MIN_OF_CLASS} slides of {', '.join(few)}" if few else ""
+
+    def fit_calibration(self, logits: NDArray[np.float32], targets: Sequence[Target]) -> Calibration | None:
+        """Return `lrmil.tasks.calibration.fit_calibration`."""
+        return fit_calibration(logits, targets)
+
+    def calibrated(self, logits: NDArray[np.float32], calibration: Calibration | None) -> NDArray[np.float64]:
+        """Return the probabilities (..., c) of logits (..., c), calibrated if there is a calibration."""
+        return self.values(logits) if calibration is None else calibration.probabilities(logits)
 
     def answer(self, values: NDArray[np.float64], *, uncertain_below: float = 0.0) -> Answer:
         """Return the most probable class, "uncertain" if its probability is below `uncertain_below`."""

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from lrmil.tasks.calibration import Calibration
+
 if TYPE_CHECKING:  # torch takes seconds to load, and tables, cards and viewers need none of it
     from torch import Tensor
 
@@ -188,6 +190,18 @@ class Task(Protocol):
 
     def values(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the values (names,) that (outputs,) logits stand for."""
+        ...
+
+    def calibration_problem(self, targets: Sequence[Target]) -> str:
+        """Return why slides of these targets cannot calibrate values, as the end of a sentence; "" if they can."""
+        ...
+
+    def fit_calibration(self, logits: NDArray[np.float32], targets: Sequence[Target]) -> Calibration | None:
+        """Return what calibrates values, from out-of-fold logits (n, outputs) and targets; None without an order."""
+        ...
+
+    def calibrated(self, logits: NDArray[np.float32], calibration: Calibration | None) -> NDArray[np.float64]:
+        """Return the values (..., names) of logits (..., outputs), calibrated; without a calibration as `values`."""
         ...
 
     def answer(self, values: NDArray[np.float64], *, uncertain_below: float = 0.0) -> Answer:

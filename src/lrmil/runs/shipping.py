@@ -1,0 +1,100 @@
+"""Write the model to ship: the student of the final fold, with its provenance."""
+
+import datetime
+from pathlib import Path
+
+from lrmil import __version__
+from lrmil.cohorts.cohort import Cohort
+from lrmil.configs import AUTO, TrainConfig, stated
+from lrmil.io import hashing
+from lrmil.models.bundle import Bundle, load_bundle
+from lrmil.runs.calibration import read_calibration
+from lrmil.runs.earlier import write_model
+from lrmil.runs.fold_outputs import load_mil
+from lrmil.runs.fold_task import FoldTask, load_lr_encoder
+from lrmil.runs.head_choice import NAME as HEAD_CHOICES
+from lrmil.runs.head_choice import read_choice, with_chosen_head
+from lrmil.runs.plan_file import settings_hash
+
+
+def write_bundle(
+    out: Path,
+    task: FoldTask,
+    cohort: Cohort,
+    config: TrainConfig,
+    figures: dict[str, object],
+    *,
+    terms: dict[str, object],
+    replace: bool = False,
+) -> None:
+    """Write the student of the final fold as the model to ship, with its provenance, and load it as a check.
+
+    Parameters
+    ----------
+    out
+        Run folder.
+    task
+        The final fold.
+    cohort, config
+        Slides and settings of the run.
+    figures
+        Content of metrics.json.
+    terms
+        Terms of use of the start encoders, JSON-ready.
+    replace
+        Whether an earlier model may be deleted.
+
+    Raises
+    ------
+    FormatError, ModelError
+        If an artefact of the fold is damaged, or the written model cannot be loaded.
+    OverwriteError, OutputError
+        If the model cannot be written.
+    """
+    write_model(
+        out,
+        figures,
+        Bundle(
+            task=cohort.task,
+            mpp=config.mpp_lr,
+            patch_size=config.patch_size,
+            min_tissue=config.min_tissue,
+            max_failed=config.max_failed,
+            encoder=load_lr_encoder(task, finished=config.finishes),
+            mil=load_mil(task.mil(task.answering("lr_student")), config.mil),
+            mil_config=with_chosen_head(task).config.mil,
+            training=_provenance(task, cohort, config),
+            metrics=figures,
+            terms=terms,
+            calibration=read_calibration(task).calibration,
+        ),
+        replace=replace,
+    )
+    load_bundle(out / "model")  # a run is not finished if its model cannot be loaded
+
+
+def _provenance(task: FoldTask, cohort: Cohort, config: TrainConfig) -> dict[str, object]:
+    """Return what a model says of its training."""
+    chosen = {HEAD_CHOICES: read_choice(task.folder).to_dict()} if config.mil.head == AUTO else {}
+    return {
+        "cohort": hashing.sha256_of([[slide.slide_id, slide.label, slide.case_id] for slide in cohort.slides]),
+        "slides": len(task.fold.train),
+        "cases": len({cohort.by_id[slide_id].case_id for slide_id in task.fold.train}),
+        "validation_slides": len(task.fold.val),
+        "schedule": task.schedule,
+        **chosen,
+        "settings": {
+            **stated(config),
+            "encoder": public_name(config.encoder),
+            "student_encoder": public_name(config.student_encoder),
+        },
+        "settings_sha256": settings_hash(config),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "version": __version__,
+    }
+
+
+def public_name(encoder: str) -> str:
+    """Return the name of an encoder without its folder, which may name the machine or its user."""
+    source, _, place = encoder.partition(":")
+    return f"local-dir:{Path(place).name}" if source == "local-dir" else encoder

@@ -1,0 +1,173 @@
+"""The calibration of a run: who was left out, what is fitted, what ships, and damaged files."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from lrmil import metrics
+from lrmil.cli import main
+from lrmil.errors import FormatError
+from lrmil.io.documents import held_out_name
+from lrmil.models.bundle import load_bundle
+from lrmil.prediction.inference import predict
+from lrmil.reports.model_facts import model_facts
+from lrmil.reports.run_report import write_report
+from lrmil.runs.calibration import calibration_figures, folds_to_hold_out, make_held_out_answers, read_calibration
+from lrmil.runs.evidence import make_evidence
+from lrmil.runs.fold_outputs import SlideOutput, load_mil
+from lrmil.runs.fold_task import FoldTask
+from lrmil.runs.fold_training import train_on_labels, train_slide_stage
+from lrmil.runs.inner_mils import answer
+from lrmil.runs.train import train
+from lrmil.tasks import classification
+from lrmil.tasks.calibration import Calibration, fit_calibration
+from support.folds import make_fold
+from support.runs import TinyRun, tiny_config
+
+pytestmark = pytest.mark.long
+
+SETTINGS: dict[str, object] = {
+    "mil__fit__epochs": 6,
+    "mil__seeds": 1,
+    "stage2__inner_folds": 2,
+    "calibration__folds": 2,
+}
+
+
+def values(rng: np.random.Generator, label: int, arm: str) -> NDArray[np.float64]:
+    return rng.normal(size=(4, 3)) + 0.8 * label
+
+
+def trained_fold(run: Path, **settings: object) -> FoldTask:
+    task = make_fold(run, values, cases=10, **{**SETTINGS, **settings})
+    for stage in (train_on_labels(task, "hr_teacher"), make_evidence(task), train_slide_stage(task)):
+        list(stage)
+    return task
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory: pytest.TempPathFactory) -> FoldTask:
+    """A fold whose answers are written; read only."""
+    task = trained_fold(tmp_path_factory.mktemp("run"))
+    list(make_held_out_answers(task))
+    return task
+
+
+def test_every_slide_is_left_out_once_and_the_validation_slides_together(task: FoldTask) -> None:
+    held = folds_to_hold_out(task).held_out
+    assert sorted(i for fold in held for i in fold) == sorted(task.fold.train + task.fold.val)
+    assert held[-1] == tuple(sorted(task.fold.val)) and len(held) == 3
+    of_cases = [{task.cases[i] for i in fold} for fold in held]
+    assert sum(map(len, of_cases)) == len(set.union(*of_cases))
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"), [({"calibration__folds": 0}, "calibration.folds"), ({"finish__epochs": 1}, "finish")]
+)
+def test_nothing_is_held_out_where_nothing_is_calibrated(
+    tmp_path: Path, settings: dict[str, object], reason: str
+) -> None:
+    task = make_fold(tmp_path, values, cases=10, **{**SETTINGS, **settings})
+    held = folds_to_hold_out(task)
+    assert held.held_out == () and reason in held.reason
+    list(make_held_out_answers(task))
+    found = read_calibration(task)
+    assert (found.calibration, found.folds) == (None, 0) and reason in found.reason
+
+
+def test_each_slide_is_answered_by_a_student_that_has_not_seen_it(task: FoldTask) -> None:
+    answers = json.loads((task.folder / "calibration/answers.json").read_text())["logits"]
+    for number, fold in enumerate(folds_to_hold_out(task).held_out):
+        folder = task.folder / held_out_name(number)
+        inputs = json.loads((folder / "artefact.json").read_text())["inputs"]
+        assert not set(inputs["train"]) & set(fold) and not inputs["val"]
+        assert set(inputs["train"]) | set(fold) == {*task.fold.train, *task.fold.val}
+        mil = load_mil(folder, task.config.mil)
+        for slide_id in fold:
+            np.testing.assert_allclose(answers[slide_id], answer(task, mil, "lr_student", slide_id).logits, rtol=1e-6)
+    assert not set(answers) & set(task.fold.test)
+    for path in task.folder.glob("*/artefact.json"):
+        assert not any(f'"{slide_id}"' in path.read_text() for slide_id in task.fold.test)
+
+
+def test_it_is_fitted_to_those_answers_and_made_once(task: FoldTask) -> None:
+    answers = json.loads((task.folder / "calibration/answers.json").read_text())["logits"]
+    found = read_calibration(task)
+    assert found.calibration == fit_calibration(np.array([*answers.values()]), [task.labels[i] for i in answers])
+    assert (found.folds, found.reason) == (3, "") and found.calibration is not None
+    assert found.to_dict()["calibration"] == found.calibration.to_dict()
+    assert not list(make_held_out_answers(task))
+
+
+def test_the_figures_are_those_of_calibrated_test_slides(task: FoldTask) -> None:
+    rng = np.random.default_rng(0)
+    tested = {i: SlideOutput(np.zeros(2), rng.normal(size=2).astype(np.float32), np.zeros(1)) for i in task.fold.test}
+    figures = calibration_figures([task], {"fold-0": tested})
+    fitted = read_calibration(task).calibration
+    assert fitted is not None
+    odds = [fitted.slopes[1] * float(out.logits[1] - out.logits[0]) + fitted.offsets[1] for out in tested.values()]
+    shares = 1 / (1 + np.exp(-np.array(odds)))
+    targets, cases = [task.labels[i] for i in tested], [task.cases[i] for i in tested]
+    expected = metrics.summarise(targets, np.stack([1 - shares, shares], axis=1), cases, task.predicts.names)
+    found = figures["after"]
+    assert found.keys() == expected.keys()  # type: ignore[attr-defined]
+    assert found["brier"] == pytest.approx(expected["brier"]) and found["auroc"] == expected["auroc"]  # type: ignore[index]
+
+
+def test_too_few_slides_of_a_class_are_told(task: FoldTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(classification, "MIN_OF_CLASS", 50)
+    found = read_calibration(task)
+    assert found.calibration is None and "fewer than 50 slides of class 0, class 1" in found.reason
+    assert calibration_figures([task], {"fold-0": {}})["after"] is None
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda found: found.update(logits={"nobody": [0.0, 1.0]}),
+        lambda found: found["logits"].update({next(iter(found["logits"])): [0.0]}),
+        lambda found: found["logits"].update({next(iter(found["logits"])): [0.0, float("nan")]}),
+        lambda found: found.pop("folds"),
+        lambda found: found.update(more=1),
+    ],
+)
+def test_damaged_answers_are_told(task: FoldTask, tmp_path: Path, damage: Callable[[dict[str, object]], None]) -> None:
+    document = json.loads((task.folder / "calibration/answers.json").read_text())
+    damage(document)
+    (tmp_path / "fold-0/calibration").mkdir(parents=True)
+    (tmp_path / "fold-0/calibration/answers.json").write_text(json.dumps(document))
+    with pytest.raises(FormatError, match="'calibration'"):
+        read_calibration(replace(task, run=tmp_path))
+    with pytest.raises(FormatError, match="'calibration'"):
+        read_calibration(replace(task, run=tmp_path / "nowhere"))
+
+
+def test_what_is_shipped_is_calibrated(
+    tiny_run: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(classification, "MIN_OF_CLASS", 1)
+    fitted = Calibration(slopes=(2.0, 2.0), offsets=(-0.3, 0.3), slides=8)  # the tiny run's own answers have no order
+    monkeypatch.setattr(classification, "fit_calibration", lambda logits, targets: fitted)
+    shutil.copytree(tiny_run.folder, tmp_path / "run")
+    config = tiny_config(calibration__folds=2)
+    run = train(tiny_run.slides, tiny_run.labels, tmp_path / "run", config, device="cpu", replace=True)
+    bundle, stated = load_bundle(run.model), run.metrics["calibration"]
+    assert bundle.calibration == fitted
+    assert stated["by_fold"]["fold-0"]["calibration"] == fitted.to_dict()  # type: ignore[index]
+    slide = sorted(tiny_run.slides.iterdir())[-1]
+    found = predict(slide, bundle, "cpu")
+    plain = predict(slide, replace(bundle, calibration=None), "cpu")
+    odds = np.log(plain.probabilities["positive"] / plain.probabilities["negative"])
+    assert found.probabilities["positive"] == pytest.approx(1 / (1 + np.exp(-2 * odds - 0.3)), abs=1e-4)
+    assert sum(found.probabilities.values()) == pytest.approx(1)
+    facts = model_facts(bundle.card)
+    assert "by 8 slides" in facts["Calibration"] and "Brier" in facts["Test, LR student calibrated"]
+    assert model_facts(replace(bundle, calibration=None).card)["Calibration"].startswith("not calibrated")
+    assert main(["card", str(run.model)]) == 0 and "Platt scaling" in capsys.readouterr().out
+    assert "calibrated, by slide" in write_report(run.folder).read_text(encoding="utf-8")
