@@ -15,7 +15,7 @@ from lrmil.io.ownership import is_artefact
 from lrmil.models.heads.choice import HEADS, HeadName, make_mil
 from lrmil.models.heads.head import MILHead, predict_bag
 from lrmil.runs.artefacts import committing
-from lrmil.runs.fold_outputs import HEAD, load_mil, read_outputs, save_mil
+from lrmil.runs.fold_outputs import HEAD, load_mil, read_history, read_outputs, save_mil
 from support.bags import random_bag
 from support.runs import TinyRun, tiny_config
 
@@ -132,6 +132,15 @@ def test_dimensions_that_are_not_those_of_the_weights_are_refused(saved: Path, n
     (saved / HEAD).write_text(json.dumps({**stated, "in_dim": 1 << 20, "outputs": 1 << 20, name: size}))
     with pytest.raises(FormatError, match="fit the network"):
         load_mil(saved, CONFIG)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "much", None])
+def test_a_history_that_is_not_of_finite_numbers_is_refused(tmp_path: Path, value: object) -> None:
+    (tmp_path / "history.json").write_text(json.dumps([{"train_loss": 0.5}]))
+    assert read_history(tmp_path) == [{"train_loss": 0.5}]
+    (tmp_path / "history.json").write_text(json.dumps([{"train_loss": 0.5}, {"train_loss": value}]))
+    with pytest.raises(FormatError, match="history"):
+        read_history(tmp_path)
 
 
 pytestmark = pytest.mark.long
