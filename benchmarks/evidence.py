@@ -63,6 +63,7 @@ class Work(NamedTuple):
 VARIANTS: dict[str, dict[str, object]] = {
     "default": {},
     "patch-teacher": {"teacher": "patch"},
+    "region-attention": {"teacher": "region_attention"},
     "auto-head": {"mil.head": "auto"},
     "finish": {"finish.epochs": 3},
 }

@@ -26,11 +26,12 @@ from lrmil.features.store import read_card, read_features
 from lrmil.io.atomic import write_json, write_text
 from lrmil.models.heads.head import predict_bag
 from lrmil.presets import PAPER
-from lrmil.runs.arms import ARMS, answering, features_of, mil_folder
+from lrmil.runs.arms import ARMS, answering, features_of, mil_folder, nested_of
 from lrmil.runs.fold_outputs import load_mil, read_outputs
 from lrmil.runs.plan_file import read_plan
 from lrmil.runs.train import train_steps
 from lrmil.steps import job_text
+from lrmil.training.region_bags import read_bag
 
 COHORT = ["--train", "64", "--val", "16", "--test", "64", "--max-positive", "5", "--glass", "0.2"]
 LABELS_ALONE = {"stage2.lambda_bag": 0.0, "stage2.lambda_soft": 0.0, "stage2.lambda_hard": 0.0}
@@ -116,8 +117,8 @@ def measure(cohort: Path, run: Path, seed: int, name: str) -> dict[str, object]:
     attended = partial(features_of, run, fold.name, teacher=config.teacher)
     for arm in ARMS:
         mil = load_mil(mil_folder(run, fold.name, arm), config.mil)
-        features = [attended(slide_id, arm) for slide_id in fold.val]
-        outputs = [predict_bag(mil, embeddings(path)) for path in features]
+        nested = partial(nested_of, run, arm=arm, teacher=config.teacher)
+        outputs = [predict_bag(mil, read_bag(attended(slide_id, arm), nested(slide_id))) for slide_id in fold.val]
         truth = np.array([report.cohort.targets[slide_id] for slide_id in fold.val])
         probabilities = np.stack([report.cohort.task.values(output.logits) for output in outputs])
         row[f"{arm}_val"] = metrics.auroc(truth, probabilities)
@@ -136,13 +137,6 @@ def measure(cohort: Path, run: Path, seed: int, name: str) -> dict[str, object]:
         ]
         row[f"{arm}_attention"] = {key: float(np.mean([place[key] for place in places])) for key in places[0]}
     return row
-
-
-def embeddings(path: Path):
-    """A slide's embeddings as a tensor."""
-    import torch
-
-    return torch.from_numpy(read_features(path).embeddings)
 
 
 def located(cohort: Path, features: Path, slide_id: str, attention_logits: np.ndarray) -> dict[str, float]:

@@ -190,15 +190,19 @@ class TestRefused:
 
     def test_a_teacher_over_regions_weighs_no_patches(self) -> None:
         asked = {"stage1.weighting": "teacher_attention"}
-        with pytest.raises(ConfigError, match=r'weighting = "uniform".*teacher = "patch"'):
-            with_settings(TrainConfig(), asked)
+        for teacher in ("region", "region_attention"):
+            with pytest.raises(ConfigError, match=r'weighting = "uniform".*teacher = "patch"'):
+                with_settings(TrainConfig(), {**asked, "teacher": teacher})
         assert with_settings(TrainConfig(), {**asked, "teacher": "patch"}).stage1.weighting == "teacher_attention"
 
     def test_a_warm_start_needs_embeddings_that_match_the_teachers(self) -> None:
         asked = {"stage2.warm_start": True}
         with pytest.raises(ConfigError, match=r"lambda_keep = 0 with stage2\.warm_start"):
             with_settings(TrainConfig(), asked)
-        assert with_settings(TrainConfig(), {**asked, "stage1.lambda_keep": 0.0}).stage2.warm_start
+        fitting = {**asked, "stage1.lambda_keep": 0.0}
+        assert with_settings(TrainConfig(), fitting).stage2.warm_start
+        with pytest.raises(ConfigError, match=r"stage2\.warm_start = false"):
+            with_settings(TrainConfig(), {**fitting, "teacher": "region_attention"})
 
     def test_all_troubles_come_at_once(self) -> None:
         with pytest.raises(ConfigError) as caught:

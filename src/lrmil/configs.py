@@ -27,7 +27,7 @@ from lrmil.errors import ConfigError
 HeadName = Literal["abmil", "mean", "max", "transmil", "dsmil", "clam_sb"]
 AUTO: Final = "auto"
 HeadSetting = Literal[HeadName, "auto"]
-Teacher = Literal["region", "patch"]
+Teacher = Literal["region", "region_attention", "patch"]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -69,9 +69,9 @@ class MILConfig(Group):
     head: HeadSetting = "abmil"
     """Head of the MIL, a file in lrmil/models/heads; "auto" chooses abmil, mean or max in each fold, on inner folds."""
     gated: bool = True
-    """Gated attention; false is plain attention. Of abmil and clam_sb."""
+    """Gated attention; false is plain attention. Of abmil, clam_sb and a teacher's attention within regions."""
     hidden_dim: Count = 128
-    """Dimension of the attention network's hidden layer. Of abmil, dsmil and clam_sb."""
+    """Dimension of the attention network's hidden layer. Of abmil, dsmil, clam_sb and attention within regions."""
     projection_dim: Annotated[int, Field(ge=0)] = 0
     """Dimension of the shared projection W_0; 0 omits it. In transmil and clam_sb, which need one, 0 is 512."""
     standardised: bool = False
@@ -162,7 +162,8 @@ class TrainConfig(Group):
     embedding: Literal["pooled", "cls", "mean", "cls+mean"] = "pooled"
     """Embedding of a patch from the encoder's tokens; "pooled" is the model's own."""
     teacher: Teacher = "region"
-    """What the teacher MIL attends to: the mean of the HR embeddings in each LR patch, or each HR patch."""
+    """What the teacher MIL attends to: the mean of the HR embeddings in each LR patch ("region"), their sum by learned
+    attention within it ("region_attention"), or each HR patch ("patch")."""
     mpp_hr: Positive = 0.5
     """Resolution of the HR patches, um/px."""
     mpp_lr: Positive = 2.0
@@ -233,10 +234,16 @@ def require_consistent(config: TrainConfig) -> None:
     ConfigError
         With the settings that do, and what to choose.
     """
-    if config.stage1.weighting == "teacher_attention" and config.teacher == "region":
+    if config.stage1.weighting == "teacher_attention" and config.teacher != "patch":
         raise ConfigError(
-            'Expected stage1.weighting = "uniform" with a teacher over regions, which does not weigh the HR patches in '
-            'one. Got "teacher_attention"; choose "uniform", or set teacher = "patch".'
+            'Expected stage1.weighting = "uniform" with a teacher over regions: the target of stage 1 is then the mean '
+            'of the HR patches in one. Got "teacher_attention"; choose "uniform", or set teacher = "patch".'
+        )
+    if config.stage2.warm_start and config.teacher == "region_attention":
+        raise ConfigError(
+            'Expected stage2.warm_start = false with teacher = "region_attention": its weights fit weighted sums of HR '
+            "embeddings, and the student's embeddings match the mean. Got true; set it to false, or set teacher = "
+            '"region".'
         )
     if config.stage2.warm_start and config.stage1.lambda_keep:
         raise ConfigError(

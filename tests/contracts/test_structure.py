@@ -49,6 +49,7 @@ WITHOUT_MODULE = {
     "napari/test_windows.py": "a fixture of the tests",
     "prediction/test_edited_predictions.py": "answers that someone edited, from file to run",
     "runs/test_bad_cohort.py": "a cohort of which a fifth is bad",
+    "runs/test_region_attention.py": "a teacher with attention within regions, through a whole run",
     "slides/readers/test_sparse_tiles.py": "tiles that were never written, over all levels of a slide",
     "slides/readers/test_vendor_formats.py": "formats of scanners, over all readers",
     "slides/test_copied_metadata.py": "metadata of another picture, from the file to the um/px",

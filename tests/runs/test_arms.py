@@ -8,10 +8,11 @@ import pytest
 from lrmil.cohorts.splits import read_splits
 from lrmil.configs import Teacher
 from lrmil.features.store import read_card
-from lrmil.runs.arms import ARMS, HR, encoded_of, features_of, lr_folder, mil_folder
+from lrmil.runs.arms import ARMS, HR, attended_along, encoded_of, features_of, lr_folder, mil_folder, nested_of
 from lrmil.runs.fold_outputs import read_outputs
 from support.runs import TinyRun
 
+TEACHERS: tuple[Teacher, ...] = get_args(Teacher)
 MPP = {"hr_teacher": 2.0, "lr_undistilled": 2.0, "lr_student": 2.0}
 
 
@@ -52,7 +53,7 @@ def test_parts_lie_where_earlier_versions_wrote_them() -> None:
 
 
 @pytest.mark.parametrize("arm", ["hr_teacher", "lr_undistilled"])
-@pytest.mark.parametrize("teacher", ["region", "patch"])
+@pytest.mark.parametrize("teacher", TEACHERS)
 def test_features_of_the_frozen_encoder_are_of_no_fold(arm: str, teacher: Teacher) -> None:
     shared = features_of(Path("run"), None, "s", arm, teacher=teacher)
     assert shared == features_of(Path("run"), "fold-3", "s", arm, teacher=teacher)
@@ -60,8 +61,20 @@ def test_features_of_the_frozen_encoder_are_of_no_fold(arm: str, teacher: Teache
 
 
 def test_a_teacher_attends_to_regions_or_to_what_the_encoder_read() -> None:
-    regions, patches = (features_of(Path("run"), None, "s", "hr_teacher", teacher=kind) for kind in get_args(Teacher))
-    assert regions != patches == Path("run") / HR / "s.zarr"
+    attended = {kind: features_of(Path("run"), None, "s", "hr_teacher", teacher=kind) for kind in TEACHERS}
+    patches = Path("run") / HR / "s.zarr"
+    assert attended["region"] == attended["region_attention"] != attended["patch"] == patches
+    assert {kind: attended_along(4, teacher=kind) for kind in TEACHERS} == {
+        "region": 1,
+        "region_attention": 1,
+        "patch": 4,
+    }
+
+
+def test_only_one_teacher_weighs_patches_within_what_it_attends_to() -> None:
+    found = {(kind, arm): nested_of(Path("run"), "s", arm, teacher=kind) for kind in TEACHERS for arm in ARMS}
+    assert found.pop(("region_attention", "hr_teacher")) == Path("run") / HR / "s.zarr"
+    assert set(found.values()) == {None}
 
 
 def test_features_of_the_student_are_of_one_fold() -> None:

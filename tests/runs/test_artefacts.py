@@ -38,3 +38,6 @@ def test_the_inputs_that_changed_are_named(tmp_path: Path) -> None:
         pass
     assert changed_inputs(tmp_path / "a", inputs) == []
     assert changed_inputs(tmp_path / "a", {**inputs, "seed": 4, "train": {}}) == ["train", "seed"]
+    assert changed_inputs(tmp_path / "a", {**inputs, "stage2": 1}) == ["stage2"]  # one that was not stated then
+    del inputs["mil"]
+    assert changed_inputs(tmp_path / "a", inputs) == ["mil"]  # one that is no longer stated

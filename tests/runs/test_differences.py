@@ -38,7 +38,16 @@ def test_signs_are_shown() -> None:
 
 @pytest.mark.parametrize(
     "stated",
-    [None, 3, [], {"hr_teacher": 1}, {"hr_teacher": {"difference": "much", "interval": None}}, {"hr_teacher": {}}],
+    [
+        None,
+        3,
+        [],
+        {"hr_teacher": 1},
+        {"hr_teacher": {"difference": "much", "interval": None}},
+        {"hr_teacher": {"difference": "nan", "interval": None}},
+        {"hr_teacher": {"difference": 0.1, "interval": [0.0, "inf"]}},
+        {"hr_teacher": {}},
+    ],
 )
 def test_what_is_absent_or_was_edited_is_not_stated(stated: object) -> None:
     assert find_differences({"student_minus": stated}) == find_differences({}) == {}

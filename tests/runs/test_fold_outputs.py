@@ -15,7 +15,7 @@ from lrmil.io.ownership import is_artefact
 from lrmil.models.heads.choice import HEADS, HeadName, make_mil
 from lrmil.models.heads.head import MILHead, predict_bag
 from lrmil.runs.artefacts import committing
-from lrmil.runs.fold_outputs import HEAD, load_mil, read_outputs, save_mil
+from lrmil.runs.fold_outputs import HEAD, load_mil, read_history, read_outputs, save_mil
 from support.bags import random_bag
 from support.runs import TinyRun, tiny_config
 
@@ -69,6 +69,26 @@ def test_an_ensemble_is_read_with_its_members(tmp_path: Path) -> None:
         load_mil(tmp_path, CONFIG)
 
 
+@pytest.mark.parametrize("seeds", [1, 3])
+@pytest.mark.parametrize("head", HEADS)
+def test_attention_within_regions_is_read_where_it_is_stated_alone(tmp_path: Path, head: HeadName, seeds: int) -> None:
+    config = replace(CONFIG, head=head, projection_dim=4)
+    nested, plain = (make_mil(5, 3, config, seeds=seeds, within_regions=within) for within in (True, False))
+    for name, mil in {"nested": nested, "plain": plain}.items():
+        (tmp_path / name).mkdir()
+        save_mil(tmp_path / name, mil)
+    settings = replace(CONFIG, projection_dim=4)
+    read = load_mil(tmp_path / "nested", settings)
+    assert type(read) is type(nested) and not read.training
+    assert all(torch.equal(value, nested.state_dict()[name]) for name, value in read.state_dict().items())
+    stated = {name: json.loads((tmp_path / name / HEAD).read_text()) for name in ("nested", "plain")}
+    assert stated["nested"] == {**stated["plain"], "within_regions": "attention"}
+    for name, other in {"nested": "plain", "plain": "nested"}.items():
+        (tmp_path / name / HEAD).write_text(json.dumps(stated[other]))
+        with pytest.raises(FormatError, match="fit the network"):
+            load_mil(tmp_path / name, settings)
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -79,6 +99,8 @@ def test_an_ensemble_is_read_with_its_members(tmp_path: Path) -> None:
         {"head": "ensemble", "members": {"head": "abmil", "count": 1}},
         {"head": "ensemble", "members": {"head": "abmil", "count": 10**9}},
         {"head": "ensemble", "members": {"head": "abmil"}},
+        {"within_regions": "mean"},
+        {"within_regions": True},
         {"in_dim": 0},
         {"in_dim": 6.0},
         {"in_dim": True},
@@ -110,6 +132,15 @@ def test_dimensions_that_are_not_those_of_the_weights_are_refused(saved: Path, n
     (saved / HEAD).write_text(json.dumps({**stated, "in_dim": 1 << 20, "outputs": 1 << 20, name: size}))
     with pytest.raises(FormatError, match="fit the network"):
         load_mil(saved, CONFIG)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "much", None])
+def test_a_history_that_is_not_of_finite_numbers_is_refused(tmp_path: Path, value: object) -> None:
+    (tmp_path / "history.json").write_text(json.dumps([{"train_loss": 0.5}]))
+    assert read_history(tmp_path) == [{"train_loss": 0.5}]
+    (tmp_path / "history.json").write_text(json.dumps([{"train_loss": 0.5}, {"train_loss": value}]))
+    with pytest.raises(FormatError, match="history"):
+        read_history(tmp_path)
 
 
 pytestmark = pytest.mark.long

@@ -1,5 +1,6 @@
 """The fidelity of the folds becomes figures, and a sentence where stage 1 fell short."""
 
+import copy
 import json
 import re
 from dataclasses import asdict
@@ -47,6 +48,21 @@ def test_a_shortfall_is_said(student: float | None, start: float | None, words: 
 @pytest.mark.parametrize("stated", [None, 3, {}, {"patches": 1}, [], {"distilled": {"r2": "high"}}])
 def test_figures_without_it_have_none(stated: object) -> None:
     assert find_stage1({"stage1": stated}) is None and find_stage1({}) is None
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", float("nan"), float("-inf")])
+def test_no_figure_that_is_not_finite_is_taken(value: object) -> None:
+    """Also not one in words: a report could not be written with it."""
+    whole = {"stage1": stage1_figures({"fold-0": fidelity(0.5, 0.4)}, ["fold-0"])}
+    assert find_stage1(whole) is not None
+    for part, name in (("distilled", "r2"), ("distilled", "cosine"), ("start", "rank"), ("target_rank", "")):
+        changed = copy.deepcopy(whole)
+        of = changed["stage1"]
+        if name:
+            of[part][name] = value  # type: ignore[index]
+        else:
+            of[part] = value
+        assert find_stage1(changed) is None
 
 
 @pytest.mark.parametrize("content", [None, "[]", "{}", '{"patches": 3', '{"patches": "many"}'])

@@ -23,7 +23,7 @@ from lrmil.io.redaction import redact_paths
 from lrmil.reports.figures import LossLine
 from lrmil.reports.run_notes import difference_note, stage1_note
 from lrmil.reports.run_remarks import gap_in_words, remarks_on
-from lrmil.runs.arms import ARMS, FINISH, HR, LR, STAGE_NAMES, answering, encoded_of, features_of
+from lrmil.runs.arms import ARMS, FINISH, HR, LR, STAGE_NAMES, answering, attended_along, encoded_of, features_of
 from lrmil.runs.changes import read_changes
 from lrmil.runs.differences import find_differences, verdict
 from lrmil.runs.distilled_start import START, start_remark, tested_slides
@@ -212,7 +212,7 @@ def _agreement(
     run: Path, config: TrainConfig, fold: str, slide_id: str, outputs: Mapping[str, SlideOutput]
 ) -> dict[str, float | None]:
     attended = read_index(features_of(run, fold, slide_id, "hr_teacher", teacher=config.teacher))
-    children = 1 if config.teacher == "region" else resolution_ratio(config.mpp_lr, config.mpp_hr)
+    children = attended_along(resolution_ratio(config.mpp_lr, config.mpp_hr), teacher=config.teacher)
     found: dict[str, float | None] = {}
     for arm in ARMS[1:]:
         lr = read_index(encoded_of(run, fold, slide_id, answering(arm, finished=config.finishes)))

@@ -18,7 +18,7 @@ STAGE_NAMES = {  # by the folder in a fold
 }
 
 HR, LR, REGIONS, START = "shared/hr", "shared/lr", "shared/regions", "shared/start"
-_TEACHERS: dict[Teacher, str] = {"region": REGIONS, "patch": HR}
+_TEACHERS: dict[Teacher, str] = {"region": REGIONS, "region_attention": REGIONS, "patch": HR}
 FINISHED = "lr_finished"  # the student after its finish, among the names of arms
 FINISH = "finish"  # the folder of its weights in a fold
 _FEATURES = {"lr_undistilled": LR, "lr_student": "{fold}/lr", FINISHED: "{fold}/lr_finished"}
@@ -63,6 +63,30 @@ def features_of(run: Path, fold: str | None, slide_id: str, arm: str, *, teacher
     if fold is None and "{fold}" in folder:
         raise ValueError(f"Expected a fold for the features of {arm}. Got None.")
     return run / folder.format(fold=fold) / f"{slide_id}.zarr"
+
+
+def nested_of(run: Path, slide_id: str, arm: str, *, teacher: Teacher) -> Path | None:
+    """Return the path of the features of the HR patches that an arm weighs within its regions; None if it does not.
+
+    Parameters
+    ----------
+    run, slide_id, arm, teacher
+        As in `features_of`.
+    """
+    return run / HR / f"{slide_id}.zarr" if arm == "hr_teacher" and teacher == "region_attention" else None
+
+
+def attended_along(children: int, *, teacher: Teacher) -> int:
+    """Return how many of what the teacher attends to lie along a side of an LR patch.
+
+    Parameters
+    ----------
+    children
+        HR patches along a side of an LR patch.
+    teacher
+        Setting of the run.
+    """
+    return children if teacher == "patch" else 1
 
 
 def encoded_of(run: Path, fold: str | None, slide_id: str, arm: str) -> Path:

@@ -43,7 +43,8 @@ def changed_inputs(folder: Path, inputs: Mapping[str, object]) -> list[str]:
     """
     try:
         before = read_json_document(folder / "artefact.json")["inputs"]
-        return [name for name in inputs if hashing.sha256_of(before.get(name)) != hashing.sha256_of(inputs[name])]
+        names = dict.fromkeys([*inputs, *before])  # an input may be stated in one of them alone
+        return [name for name in names if hashing.sha256_of(before.get(name)) != hashing.sha256_of(inputs.get(name))]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return []
 

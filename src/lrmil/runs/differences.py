@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
 STUDENT_MINUS = "student_minus"  # member of metrics.json
 DIGITS = 9  # areas that are equal may differ in the last bit
@@ -13,8 +13,8 @@ OTHERS = {"lr_undistilled": "baseline", "hr_teacher": "teacher"}
 class Difference(NamedTuple):
     """The student's score less another arm's on the same test slides; None where it is not defined."""
 
-    difference: float | None
-    interval: tuple[float, float] | None
+    difference: FiniteFloat | None
+    interval: tuple[FiniteFloat, FiniteFloat] | None
     """95 %, by case."""
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ConfigDict, TypeAdapter
+from pydantic import ConfigDict, FiniteFloat, TypeAdapter
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
@@ -169,7 +169,9 @@ def read_history(folder: Path) -> list[dict[str, float]]:
     FormatError
         If they are absent or damaged.
     """
-    return read_document(folder / "history.json", TypeAdapter(list[dict[str, float]]), "the metrics of every epoch")
+    return read_document(
+        folder / "history.json", TypeAdapter(list[dict[str, FiniteFloat]]), "the metrics of every epoch"
+    )
 
 
 def read_evidence(folder: Path) -> Evidence:

@@ -16,7 +16,16 @@ from lrmil.io import hashing
 from lrmil.io.tensors import load_into, load_tensors
 from lrmil.models.encoders.loading import Encoder
 from lrmil.patches.plan import PatchPlan
-from lrmil.runs.arms import FINISH, answering, encoded_of, features_of, mil_folder, start_of
+from lrmil.runs.arms import (
+    FINISH,
+    answering,
+    attended_along,
+    encoded_of,
+    features_of,
+    mil_folder,
+    nested_of,
+    start_of,
+)
 from lrmil.slides.source import SlideSource
 from lrmil.tasks.task import Target, Task
 
@@ -86,6 +95,16 @@ class FoldTask:
         """
         return features_of(self.run, self.fold.name, slide_id, arm, teacher=self.config.teacher)
 
+    def nested(self, arm: str, slide_id: str) -> Path | None:
+        """Return the path of the features of the HR patches that an arm weighs within its regions; None if it does not.
+
+        Parameters
+        ----------
+        arm, slide_id
+            As in `features`.
+        """
+        return nested_of(self.run, slide_id, arm, teacher=self.config.teacher)
+
     def encoded(self, arm: str, slide_id: str) -> Path:
         """Return the path of the features that an encoder made of a slide for an arm.
 
@@ -108,7 +127,7 @@ class FoldTask:
     @property
     def attended(self) -> int:
         """How many of what the teacher attends to lie along a side of an LR patch."""
-        return 1 if self.config.teacher == "region" else self.plan.children
+        return attended_along(self.plan.children, teacher=self.config.teacher)
 
     @property
     def schedule(self) -> Schedule:

@@ -203,7 +203,8 @@ def _arm_mil(task: FoldTask, arm: str) -> _MIL:
 
 
 def _labelled_bag(task: FoldTask, arm: str, slide_id: str) -> Bag:
-    return Bag(slide_id, task.features(arm, slide_id), task.labels[slide_id], stratum=task.strata[slide_id])
+    features, nested = task.features(arm, slide_id), task.nested(arm, slide_id)
+    return Bag(slide_id, features, task.labels[slide_id], stratum=task.strata[slide_id], nested=nested)
 
 
 def _train_mil(
@@ -224,6 +225,8 @@ def _train_mil(
     }
     if stated_name(task.predicts):
         inputs |= {"task": task.predicts.to_dict()}
+    if any(bag.nested for bag in bags.values()):  # the key of regions is that of their HR patches, however weighed
+        inputs |= {"within_regions": "attention"}
     if stage2 is not None:
         inputs |= {"stage2": asdict(stage2), "evidence": key_of(task.folder / "evidence")}
     job = task.fold.name, mil.job

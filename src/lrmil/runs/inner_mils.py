@@ -4,12 +4,11 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Never
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from lrmil.cohorts.inner_folds import InnerFolds, draw_inner_folds
 from lrmil.configs import HeadName
-from lrmil.features.store import read_card, read_features
+from lrmil.features.store import read_card
 from lrmil.models.heads.head import BagOutput, MILHead, predict_bag
 from lrmil.runs.artefacts import key_of
 from lrmil.runs.fold_outputs import load_mil
@@ -18,6 +17,7 @@ from lrmil.runs.fold_training import INNER_JOB, inner_folder, inner_steps, train
 from lrmil.runs.stages import as_one_stage
 from lrmil.steps import Job, Step
 from lrmil.tasks.task import Target
+from lrmil.training.region_bags import read_bag
 
 COMPARED = ("hr_teacher", "lr_undistilled")  # the arms of frozen features, which are there before stage 1
 
@@ -98,7 +98,7 @@ def out_of_fold(
 
 def answer(task: FoldTask, mil: MILHead, arm: str, slide_id: str) -> BagOutput:
     """Return the output of a MIL of an arm for a slide of the fold."""
-    return predict_bag(mil, torch.from_numpy(read_features(task.features(arm, slide_id)).embeddings))
+    return predict_bag(mil, read_bag(task.features(arm, slide_id), task.nested(arm, slide_id)))
 
 
 def against_labels(task: FoldTask, outputs: Mapping[str, BagOutput]) -> tuple[list[Target], NDArray[np.float64]]:

@@ -1,4 +1,4 @@
-"""What a teacher over regions attends to: the mean of the HR embeddings in each LR patch, made without a pixel."""
+"""The regions that a teacher attends to, each with the mean of the HR embeddings in its LR patch; no pixel is read."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
+from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
 from lrmil.runs.artefacts import read_document
 from lrmil.training.fidelity import Fidelity, Match
@@ -24,7 +24,7 @@ class Stage1Figures:
     """Validation patches of all folds with test slides."""
     distilled: Match
     start: Match
-    target_rank: float | None
+    target_rank: FiniteFloat | None
     by_fold: dict[str, Fidelity]
     """Name of the fold -> its fidelity; with "final", if it is a fold of its own."""
 

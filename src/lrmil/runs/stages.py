@@ -34,6 +34,7 @@ INPUTS = {
     "models": "trained models",
     "candidates": "heads to choose from",
     "linear_head": "linear head",
+    "within_regions": "attention within regions",
     "start_map": "map with which stage 1 begins",
     "held_out": "folds for the calibration",
 }
@@ -85,7 +86,7 @@ def is_stale(place: Place, artefact: Artefact) -> Generator[Step[Never], None, b
     folder = place.folder / artefact.name
     if is_committed(folder, artefact.inputs):
         return False
-    if changed := [INPUTS[name] for name in changed_inputs(folder, artefact.inputs)]:
+    if changed := [INPUTS[name] for name in changed_inputs(folder, artefact.inputs) if name in INPUTS]:
         message = f"recomputing, because these changed: {'; '.join(changed)}"
         yield Step((place.job, artefact.job), 0, message=message)
     return True

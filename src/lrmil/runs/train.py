@@ -233,7 +233,7 @@ def _run(work: _Work) -> Generator[Step[Run], None, None]:
         out, encoders, list(work.sources.values()), work.plan, config, device=work.device
     )
     write_problems(out, problems, failed)
-    if config.teacher == "region":
+    if config.teacher != "patch":
         read = [slide.slide_id for slide in cohort.slides if slide.slide_id not in failed]
         yield from region_features(out, read, work.plan)
     folds, final = tuple(without_failed(fold, cohort, failed) for fold in folds), without_failed(final, cohort, failed)

@@ -21,7 +21,7 @@ class BagBatch:
     bags
         The b bags.
     embeddings
-        (b, n, d), where the network computes.
+        (b, n, d), or (b, n, k, d + 1) of regions with nested patches, where the network computes.
     mask
         (b, n) bool on the CPU: True for patches, False for padding, which comes last.
     log_mass
@@ -72,7 +72,7 @@ def pad_embeddings(bags: Sequence[Bag], embeddings: Sequence[Tensor]) -> BagBatc
     bags
         b bags.
     embeddings
-        Of each, (n, d) where the network computes.
+        Of each, (n, d) or (n, k, d + 1) where the network computes.
     """
     sizes = torch.tensor([len(values) for values in embeddings])
     padded = pad_sequence(list(embeddings), batch_first=True)

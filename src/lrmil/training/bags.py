@@ -9,10 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lrmil.features.store import read_features, read_index
+from lrmil.features.store import read_index
 from lrmil.geometry import parent_of, positions_in
+from lrmil.models.heads.region_attention import covered_patches
 from lrmil.targets import region_targets
 from lrmil.tasks.task import Target
+from lrmil.training.region_bags import read_bag
 
 
 class TeacherOutput(NamedTuple):
@@ -41,6 +43,9 @@ class Bag:
         bag's patches, -inf where no HR child is covered: log A_r.
     stratum
         The group that its label counts to where classes are balanced (`lrmil.tasks.task.Task.stratum`).
+    nested
+        lrmil.features/1 folder of the HR patches that the head weighs within the regions in `features`; None where it
+        sees the embeddings in `features` alone.
     """
 
     slide_id: str
@@ -49,6 +54,7 @@ class Bag:
     teacher_logits: NDArray[np.float32] | None = None
     log_mass: NDArray[np.float32] | None = None
     stratum: str = ""
+    nested: Path | None = None
 
 
 def student_bag(
@@ -122,10 +128,10 @@ class BagStore:
         self._kept: dict[Path, Tensor] = {}
 
     def embeddings(self, bag: Bag) -> Tensor:
-        """Return the (n, d) embeddings of a bag."""
+        """Return what a head sees of a bag: (n, d), or (n, k, d + 1) of regions with nested patches (`read_bag`)."""
         if bag.features in self._kept:
             return self._kept[bag.features]
-        values = torch.from_numpy(read_features(bag.features).embeddings).to(self._device)
+        values = read_bag(bag.features, bag.nested).to(self._device)
         if values.nbytes <= self._free:
             self._free -= values.nbytes
             self._kept[bag.features] = values
@@ -133,4 +139,9 @@ class BagStore:
 
     def dim(self, bag: Bag) -> int:
         """Return the dimension d of the embeddings of a bag."""
-        return int(self.embeddings(bag).shape[1])
+        return int(self.patches(bag).shape[1])
+
+    def patches(self, bag: Bag) -> Tensor:
+        """Return the (m, d) embeddings of a bag whatever their regions."""
+        embeddings = self.embeddings(bag)
+        return embeddings if bag.nested is None else covered_patches(embeddings)

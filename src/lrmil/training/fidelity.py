@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import torch
+from pydantic import FiniteFloat
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -19,11 +20,11 @@ ROUNDING = 1e-12  # of the norm; a smaller singular value is an error of roundin
 class Match:
     """How well embeddings match their targets; None where a figure is not defined."""
 
-    r2: float | None
+    r2: FiniteFloat | None
     """1 - sum of |s - mu|^2 / sum of |mu - m|^2, where m is the mean of the training targets; 1 is a perfect match."""
-    cosine: float | None
+    cosine: FiniteFloat | None
     """Mean cosine of s - m and mu - m."""
-    rank: float | None
+    rank: FiniteFloat | None
     """Effective rank of s, 1 to d."""
 
 
@@ -36,7 +37,7 @@ class Fidelity:
     """Of the student: what matches the targets is its embedding, or with ``lambda_keep`` a linear map of it."""
     start: Match
     """Of the encoder that the student started from, in the same way: by the map with which stage 1 began, if any."""
-    target_rank: float | None
+    target_rank: FiniteFloat | None
     """Effective rank of the targets."""
 
 

@@ -40,6 +40,7 @@ def train_mil(
     ----------
     train, val
         Bags to learn from, and bags to select the epoch on (`Task.validate`); without the latter, all epochs are taken.
+        If the bags have nested patches, the MIL learns attention within regions (`RegionAttention`).
     run
         Seed, checkpoint, key and device; see `fit_steps`.
     task
@@ -102,11 +103,12 @@ def _start_mil(
     """Make the network, with given weights or with seeded ones and the scale of the training patches."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
-        mil = make_mil(store.dim(train[0]), task.outputs, config, seeds=config.seeds)
+        within = train[0].nested is not None
+        mil = make_mil(store.dim(train[0]), task.outputs, config, seeds=config.seeds, within_regions=within)
     if start is not None:
         mil.load_state_dict(start)
     elif config.standardised:
-        mil.standardise(*_moments([store.embeddings(bag) for bag in train]))
+        mil.standardise(*_moments([store.patches(bag) for bag in train]))
     mil.to(run.device)
     return mil
 

@@ -89,10 +89,25 @@ class ABMIL(nn.Module):
         """
         require_patches(bag, mask)
         hidden = self.hidden(bag)
-        scores = torch.tanh(self.tanh_branch(hidden))
-        if self.gate_branch is not None:
-            scores = scores * torch.sigmoid(self.gate_branch(hidden))
-        attention_logits = hide_padding(self.attention(scores).squeeze(-1), mask)
+        scores = gated_scores(hidden, self.tanh_branch, self.gate_branch, self.attention)
+        attention_logits = hide_padding(scores, mask)
         attention = attention_logits.softmax(-1)
         embedding = torch.einsum("...n,...nd->...d", attention, hidden)
         return MILOutput(self.classifier(self.dropout(embedding)), attention_logits, embedding)
+
+
+def gated_scores(hidden: Tensor, tanh_branch: nn.Module, gate_branch: nn.Module | None, attention: nn.Module) -> Tensor:
+    """Return e_n = v^T (tanh(V h_n) * sigmoid(U h_n)).
+
+    Parameters
+    ----------
+    hidden
+        (..., n, h) h_n.
+    tanh_branch, gate_branch, attention
+        V, U and v; without U, there is no gate.
+    """
+    scores = torch.tanh(tanh_branch(hidden))
+    if gate_branch is not None:
+        scores = scores * torch.sigmoid(gate_branch(hidden))
+    logits: Tensor = attention(scores).squeeze(-1)
+    return logits

@@ -12,15 +12,16 @@ from lrmil.errors import ConfigError, FormatError
 from lrmil.models.heads.abmil import ABMIL
 from lrmil.models.heads.clam_sb import ClamSB
 from lrmil.models.heads.dsmil import DSMIL
-from lrmil.models.heads.ensemble import Ensemble
+from lrmil.models.heads.ensemble import Ensemble, members_of
 from lrmil.models.heads.head import MILHead
 from lrmil.models.heads.max_pooling import MaxPooling
 from lrmil.models.heads.mean_pooling import MeanPooling
+from lrmil.models.heads.region_attention import RegionAttention, attend_within
 from lrmil.models.heads.transmil import TransMIL
 
 HEADS: tuple[HeadName, ...] = get_args(HeadName)
 Head = (
-    ABMIL | MeanPooling | MaxPooling | TransMIL | DSMIL | ClamSB | Ensemble
+    ABMIL | MeanPooling | MaxPooling | TransMIL | DSMIL | ClamSB | RegionAttention | Ensemble
 )  # a union of all of them; each is a `MILHead`
 FIRST = HEADS[0]  # what is meant where a file names no head
 MAX_DIM = 1 << 20  # of an embedding; those of encoders have at most some thousand numbers
@@ -44,6 +45,8 @@ class HeadKind:
     head: HeadName | Literal["ensemble"] = FIRST
     members: Members | None = None
     """Of an ensemble alone."""
+    within_regions: Literal["attention"] | None = None
+    """Whether the head, or each member, has learned attention within regions in front of it (`RegionAttention`)."""
 
     @model_validator(mode="after")
     def _require_members(self) -> Self:
@@ -60,7 +63,7 @@ class HeadCard(HeadKind):
     outputs: Dim
 
 
-def make_mil(in_dim: int, outputs: int, config: MILConfig, *, seeds: int = 1) -> Head:
+def make_mil(in_dim: int, outputs: int, config: MILConfig, *, seeds: int = 1, within_regions: bool = False) -> Head:
     """Build the MIL network that all three arms share, with weights drawn from torch's random state.
 
     Parameters
@@ -73,6 +76,8 @@ def make_mil(in_dim: int, outputs: int, config: MILConfig, *, seeds: int = 1) ->
         Its settings; `head` is its kind.
     seeds
         Members of an ensemble, whose weights are drawn one after the other; 1 gives the head itself.
+    within_regions
+        Whether the bags are regions of patches, which the head, or each member, then weighs (`RegionAttention`).
 
     Raises
     ------
@@ -80,7 +85,14 @@ def make_mil(in_dim: int, outputs: int, config: MILConfig, *, seeds: int = 1) ->
         If `head` is "auto", which names none.
     """
     if seeds > 1:
-        return Ensemble([make_mil(in_dim, outputs, config) for _ in range(seeds)])
+        return Ensemble([make_mil(in_dim, outputs, config, within_regions=within_regions) for _ in range(seeds)])
+    head = _make_head(in_dim, outputs, config)
+    if not within_regions:
+        return head
+    return attend_within(head, config.hidden_dim, gated=config.gated, dropout=config.dropout)
+
+
+def _make_head(in_dim: int, outputs: int, config: MILConfig) -> Head:
     hidden_dim, gated, dropout = config.hidden_dim, config.gated, config.dropout
     projection_dim = config.projection_dim or None
     match config.head:
@@ -110,21 +122,27 @@ def make_stated(in_dim: int, outputs: int, config: MILConfig, kind: HeadKind) ->
     kind
         What the file states.
     """
-    if kind.members:
-        return make_mil(in_dim, outputs, replace(config, head=kind.members.head), seeds=kind.members.count)
-    alone = cast(HeadName, kind.head)  # what has no members is no ensemble
-    return make_mil(in_dim, outputs, replace(config, head=alone))
+    name = kind.members.head if kind.members else cast(HeadName, kind.head)  # what has no members is no ensemble
+    count = kind.members.count if kind.members else 1
+    within = kind.within_regions is not None
+    return make_mil(in_dim, outputs, replace(config, head=name), seeds=count, within_regions=within)
 
 
 def kind_of(mil: MILHead) -> dict[str, object]:
     """Return what files state of a head, apart from its dimensions; JSON-ready."""
+    members = members_of(mil)
+    first, within = members[0], dict[str, object]()
+    if isinstance(first, RegionAttention):
+        first, within = first.over_regions, {"within_regions": "attention"}
     if isinstance(mil, Ensemble):
-        return {"head": mil.name, "members": {"head": mil.kind, "count": len(mil.members)}}
-    return {"head": mil.name}
+        return {"head": mil.name, "members": {"head": first.name, "count": len(members)}, **within}
+    return {"head": first.name, **within}
 
 
 def kind_in(document: Mapping[str, object]) -> HeadKind:
     """Return the head that bundle.json states; the first one where it states none.
+
+    A shipped head attends to LR patches, never within regions.
 
     Raises
     ------

@@ -33,7 +33,7 @@ class Ensemble(nn.Module):
 
     def __init__(self, members: Sequence[MILHead]) -> None:
         super().__init__()
-        self.in_dim, self.outputs, self.kind = members[0].in_dim, members[0].outputs, members[0].name
+        self.in_dim, self.outputs = members[0].in_dim, members[0].outputs
         self.members = nn.ModuleList(cast(Sequence[nn.Module], members))
 
     def standardise(self, mean: Tensor, deviation: Tensor) -> None:
