@@ -180,11 +180,10 @@ def tables(rows: list[dict[str, Any]]) -> str:
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        for arm in ARMS:
-            of_arm = row["figures"][arm]
-            linear = (of_arm["linear_head"] or {}).get("auroc")
+        for arm, name, of_arm in measured(row["figures"]):
+            linear = (of_arm["linear_head"] or {}).get("auroc") if "linear_head" in of_arm else None
             lines.append(
-                f"| {row['cohort']} | {row['pair']} | {row['variant']} | {ARM_NAMES[arm]} | {number(of_arm['auroc'])} "
+                f"| {row['cohort']} | {row['pair']} | {row['variant']} | {name} | {number(of_arm['auroc'])} "
                 f"| {span(of_arm['auroc_ci'])} | {number(linear)} | {number(of_arm['balanced_accuracy'])} "
                 f"| {number(row['best'][arm])} | {number(of_arm['brier'])} | {number(of_arm['ece'])} |"
             )
@@ -203,6 +202,14 @@ def tables(rows: list[dict[str, Any]]) -> str:
             f"| {number(stage1['start']['r2'])} | {row['seconds'] / 60:.0f} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def measured(figures: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield each arm with its name and its figures; the student also once it is calibrated, if it is."""
+    for arm in ARMS:
+        yield arm, ARM_NAMES[arm], figures[arm]
+    if after := figures["calibration"]["after"]:
+        yield "lr_student", "LR student, calibrated", after
 
 
 def number(value: float | None) -> str:

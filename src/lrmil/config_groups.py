@@ -100,6 +100,38 @@ class StepFitConfig(OptimiserConfig):
     """Training stops after this many validations in a row without a lower smoothed loss."""
 
 
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class CalibrationConfig(Group):
+    """Probabilities that mean what they say, by answers on slides that the student's MIL has not seen."""
+
+    folds: InnerFolds = 3
+    """Folds of the training slides that are left out in turn, as are the validation slides; 0 calibrates nothing."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class FinishConfig(FitConfig):
+    """The end-to-end finish: after stage 2, LR encoder and MIL learn together on sampled LR patches."""
+
+    epochs: Annotated[int, Field(ge=0)] = 0
+    """Passes over the training slides; 0, the default, leaves the finish out."""
+    patches: Count = 16
+    """LR patches of a slide that a training step draws; all of them if it has fewer."""
+    slides_per_step: Count = 4
+    """Slides per update of the weights."""
+    learning_rate: Positive = 2e-5
+    """Highest learning rate of the encoder."""
+    head_learning_rate: Positive = 2e-4
+    """Highest learning rate of the MIL."""
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    """Decay per step of the moving average of the weights, which is validated and kept; 0 averages nothing."""
+    augment: bool = True
+    """Flip and rotate patches, and jitter their colour, as in stage 1."""
+    stain: Fraction = 0.05
+    """With `augment`: strength of the changes of haematoxylin, eosin and DAB; 0 leaves them alone."""
+    validation_patches: Count = 256
+    """LR patches of each validation slide, the same after every epoch; all of them if it has fewer."""
+
+
 def merged(default: object, value: object) -> object:
     """Merge the given values of a group into its defaults; replace any other default by the value.
 

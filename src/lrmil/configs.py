@@ -18,6 +18,8 @@ from lrmil.config_groups import (
     Positive,
     merged,
 )
+from lrmil.config_groups import CalibrationConfig as CalibrationConfig
+from lrmil.config_groups import FinishConfig as FinishConfig
 from lrmil.config_groups import FitConfig as FitConfig
 from lrmil.config_groups import OptimiserConfig as OptimiserConfig
 from lrmil.config_groups import StepFitConfig as StepFitConfig
@@ -28,6 +30,8 @@ HeadName = Literal["abmil", "mean", "max", "transmil", "dsmil", "clam_sb"]
 AUTO: Final = "auto"
 HeadSetting = Literal[HeadName, "auto"]
 Teacher = Literal["region", "region_attention", "patch"]
+Balance = Literal["auto", "none", "sampling", "logits"]
+IMBALANCE = 5  # a class is rare if another has so many times its slides, or cases
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -84,8 +88,9 @@ class MILConfig(Group):
     """Members of an ensemble that differ in their seed; they are trained together, and their mean answers."""
     select_from: Annotated[int, Field(ge=0)] = 20
     """Validation cases of each class needed to select the epoch; with fewer, all epochs on training and validation."""
-    balance: Literal["none", "sampling", "logits"] = "none"
-    """For rare classes: draw slides of each class equally often, or adjust logits by class frequency in training."""
+    balance: Balance = "auto"
+    """For rare classes: draw slides of each class equally often, or adjust logits by class frequency in training;
+    "auto" draws equally often where a class has a fifth of the slides of another, or less."""
     slides_per_step: Count = 8
     """Bags per update of the weights."""
     fit: FitConfig = FitConfig(epochs=40, learning_rate=2e-3, ema=0.99, patience=20)
@@ -115,38 +120,6 @@ class Stage2Config(Group):
     """Start from the weights of the teacher MIL."""
     inner_folds: InnerFolds = 4
     """Folds in which each slide is answered by a teacher that has not seen it; 0 is the paper's way, without them."""
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class CalibrationConfig(Group):
-    """Probabilities that mean what they say, by answers on slides that the student's MIL has not seen."""
-
-    folds: InnerFolds = 3
-    """Folds of the training slides that are left out in turn, as are the validation slides; 0 calibrates nothing."""
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class FinishConfig(FitConfig):
-    """The end-to-end finish: after stage 2, LR encoder and MIL learn together on sampled LR patches."""
-
-    epochs: Annotated[int, Field(ge=0)] = 0
-    """Passes over the training slides; 0, the default, leaves the finish out."""
-    patches: Count = 16
-    """LR patches of a slide that a training step draws; all of them if it has fewer."""
-    slides_per_step: Count = 4
-    """Slides per update of the weights."""
-    learning_rate: Positive = 2e-5
-    """Highest learning rate of the encoder."""
-    head_learning_rate: Positive = 2e-4
-    """Highest learning rate of the MIL."""
-    ema: Annotated[float, Field(ge=0, lt=1)] = 0.99
-    """Decay per step of the moving average of the weights, which is validated and kept; 0 averages nothing."""
-    augment: bool = True
-    """Flip and rotate patches, and jitter their colour, as in stage 1."""
-    stain: Fraction = 0.05
-    """With `augment`: strength of the changes of haematoxylin, eosin and DAB; 0 leaves them alone."""
-    validation_patches: Count = 256
-    """LR patches of each validation slide, the same after every epoch; all of them if it has fewer."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

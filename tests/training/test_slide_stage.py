@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from lrmil import losses
-from lrmil.configs import FitConfig, MILConfig, Stage2Config
+from lrmil.configs import Balance, FitConfig, MILConfig, Stage2Config
 from lrmil.features.store import read_features
 from lrmil.models.heads.abmil import ABMIL
 from lrmil.models.heads.choice import HEADS, HeadName, make_mil
@@ -21,7 +23,7 @@ from lrmil.tasks.classification import Classification
 from lrmil.training.bag_batches import pad_bags
 from lrmil.training.bags import Bag, BagStore, TeacherOutput, student_bag
 from lrmil.training.loop import Fit, FitRun
-from lrmil.training.slide_stage import draw_order, slide_losses, train_mil
+from lrmil.training.slide_stage import draw_order, resolve_balance, slide_losses, train_mil
 from support.bags import CPU, make_bags
 from support.runs import write_bag
 
@@ -288,6 +290,28 @@ def test_logits_are_adjusted_by_the_frequency_of_the_labels_alone(tmp_path: Path
         assert found == pytest.approx(-math.log(raised[int(str(bag.target))] / sum(raised)), rel=1e-4)
     for name in ("bag", "soft", "hard"):
         assert torch.equal(plain[name], adjusted[name])
+
+
+@given(sizes=st.lists(st.integers(1, 40), min_size=1, max_size=3))
+def test_a_class_with_a_fifth_of_the_slides_is_rare(sizes: list[int]) -> None:
+    names = [str(stratum) for stratum, size in enumerate(sizes) for _ in range(size)]
+    bags = [Bag(str(place), Path(), 0, stratum=name) for place, name in enumerate(names)]
+    rare = any(5 * one <= other for one in sizes for other in sizes)
+    assert resolve_balance("auto", bags) == ("sampling" if rare else "none")
+    for asked in ("none", "sampling", "logits"):
+        assert resolve_balance(asked, bags) == asked  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("rare", "balance"), [(1, "sampling"), (2, "none")])
+def test_by_default_slides_of_a_rare_class_are_drawn_more_often(tmp_path: Path, rare: int, balance: Balance) -> None:
+    """Of six slides to learn from, one is a fifth of the others, two are not."""
+    slides = [
+        replace(bag, stratum="rare" if place < rare else "common") for place, bag in enumerate(make_bags(tmp_path))
+    ]
+    by_default = train(slides, tmp_path / "default")
+    for asked in ("none", "sampling"):
+        config = replace(CONFIG, balance=asked)  # type: ignore[arg-type]
+        assert same(by_default, train(slides, tmp_path / asked, config=config)) == (asked == balance)
 
 
 @pytest.mark.parametrize("balance", ["sampling", "logits"])

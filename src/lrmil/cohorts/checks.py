@@ -8,13 +8,13 @@ import numpy as np
 
 from lrmil.cohorts.case_drawing import MIN_FIT_CASES, draw_tests, draw_validation
 from lrmil.cohorts.labels import LabelRow, Problem
+from lrmil.configs import IMBALANCE
 from lrmil.errors import LISTED, names_of
 from lrmil.tasks.classification import Classification
 from lrmil.tasks.task import Task
 
 MAX_CLASSES = 20  # more labels than this, with few cases each, are probably names or measurements
 MAX_FOLDS = 20  # folds of a table that are checked
-IMBALANCE = 5  # warn if a class has so many times the cases of another
 SITE_GAIN = 0.5  # warn if knowing the site avoids this share of wrong guesses
 
 
@@ -104,7 +104,7 @@ def _rare_classes(rows: Sequence[LabelRow], columns: Mapping[str, str]) -> Itera
     (common, most), (rare, fewest) = cases.most_common(1)[0], min(cases.items(), key=lambda item: item[::-1])
     if fewest > 1 and most >= IMBALANCE * fewest:  # a single case is an error
         message = f"Class '{rare}' has {fewest} cases and class '{common}' has {most}."
-        hint = "Add cases of the rare class, or try --set mil.balance=sampling or --set mil.balance=logits."
+        hint = "Add cases of the rare class. Its slides are drawn more often in training, by mil.balance=auto."
         yield Problem(None, columns.get("label"), message, hint, "warning")
 
 

@@ -25,7 +25,7 @@ from lrmil.steps import Step
 from lrmil.tasks.choice import stated_name
 from lrmil.training.bags import Bag, student_bag
 from lrmil.training.loop import Fit, FitRun
-from lrmil.training.slide_stage import budget_of, train_mil
+from lrmil.training.slide_stage import budget_of, resolve_balance, train_mil
 
 T = TypeVar("T")
 INNER_JOB = "inner folds"
@@ -216,9 +216,10 @@ def _train_mil(
     stage2: Stage2Config | None = None,
 ) -> Iterator[Step[Never]]:
     bags = {slide_id: bag_of(slide_id) for slide_id in (*mil.train, *mil.val)}
+    config = replace(mil.config, balance=resolve_balance(mil.config.balance, [bags[i] for i in mil.train]))
     inputs: dict[str, object] = {
         "what": mil.name,
-        "mil": asdict(mil.config),
+        "mil": asdict(config),
         "seed": mil.seed,
         "schedule": "selected" if mil.val else "fixed",
         **by_part(mil.train, mil.val, lambda i: [bags[i].target, read_card(bags[i].features).key]),
@@ -234,7 +235,7 @@ def _train_mil(
     def fit(run: FitRun) -> Iterator[Step[Fit]]:
         yield Step(job, 0, message=mil.says or describe_parts(mil.train, mil.val))
         train, val = ([bags[slide_id] for slide_id in part] for part in (mil.train, mil.val))
-        yield from train_mil(job, train, val, run, task=task.predicts, config=mil.config, stage2=stage2, start=start)
+        yield from train_mil(job, train, val, run, task=task.predicts, config=config, stage2=stage2, start=start)
 
     yield from train_artefact(task, Artefact(mil.name, mil.job, inputs), mil.seed, fit, _save_mil)
 

@@ -18,7 +18,7 @@ FORMAT = "lrmil.run/1"
 EARLIER: dict[str, object] = {  # what plans without these settings did
     "teacher": "patch",
     "stage1": {"lambda_keep": 0.0, "stain": 0.0, "fit": {"ema": 0.0}},
-    "mil": {"seeds": 1, "select_from": 0, "fit": {"ema": 0.0}},
+    "mil": {"seeds": 1, "select_from": 0, "balance": "none", "fit": {"ema": 0.0}},
     "stage2": {"inner_folds": 0},
     "calibration": {"folds": 0},
 }

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lrmil.configs import FinishConfig, Stage2Config
+from lrmil.configs import Balance, FinishConfig, Stage2Config
 from lrmil.errors import SlideError
 from lrmil.models.devices import mixed_precision
 from lrmil.models.encoders.loading import Encoder, as_input
@@ -25,7 +25,7 @@ from lrmil.training.augmentation import augment_pixels, draw_changes
 from lrmil.training.bag_batches import pad_embeddings
 from lrmil.training.loop import Budget, Fit, FitRun, fit_steps
 from lrmil.training.sampled_patches import SampledBag, SampledPatches, SlideBag
-from lrmil.training.slide_stage import draw_order, log_priors_of, step_losses
+from lrmil.training.slide_stage import draw_order, log_priors_of, resolve_balance, step_losses
 
 
 class FinishedStudent(nn.Module):
@@ -66,7 +66,7 @@ def train_finish(
     *,
     task: Task,
     config: FinishConfig,
-    balance: str = "none",
+    balance: Balance = "none",
     stage2: Stage2Config | None = None,
     threads: int = 2,
 ) -> Iterator[Step[Fit]]:
@@ -103,7 +103,9 @@ def train_finish(
         If no sampled patch can be read, or a slide changed since its features were extracted.
     """
     student = copy.deepcopy(student).to(run.device).to(memory_format=torch.channels_last)
-    log_priors = log_priors_of([one.bag for one in train], task, run.device) if balance == "logits" else None
+    bags = [one.bag for one in train]
+    balance = resolve_balance(balance, bags)
+    log_priors = log_priors_of(bags, task, run.device) if balance == "logits" else None
     work = _Work(student, SampledPatches(threads), task, config, run, stage2, log_priors)
     yield from fit_steps(
         job,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lrmil import losses
-from lrmil.configs import MILConfig, Stage2Config
+from lrmil.configs import IMBALANCE, Balance, MILConfig, Stage2Config
 from lrmil.errors import ConfigError
 from lrmil.models.heads.choice import Head, make_mil
 from lrmil.models.heads.ensemble import members_of
@@ -60,10 +60,11 @@ def train_mil(
     """
     store = BagStore(run.device)
     mil = _start_mil(train, store, run, task=task, config=config, start=start)
-    log_priors = log_priors_of(train, task, run.device) if config.balance == "logits" else None
+    balance = resolve_balance(config.balance, train)
+    log_priors = log_priors_of(train, task, run.device) if balance == "logits" else None
 
     def epoch_losses(_epoch: int, generator: torch.Generator) -> Iterator[dict[str, Tensor]]:
-        order = draw_order(train, generator, balanced=config.balance == "sampling")
+        order = draw_order(train, generator, balanced=balance == "sampling")
         for first in range(0, len(order), config.slides_per_step):
             batches = pad_bags([train[i] for i in order[first : first + config.slides_per_step]], store)
             kept = [[keep_some(batch, config.patch_dropout, generator) for batch in batches] for _ in members_of(mil)]
@@ -118,6 +119,22 @@ def _moments(bags: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     mean = torch.stack([bag.double().mean(0) for bag in bags]).mean(0)
     variance = torch.stack([(bag.double() - mean).square().mean(0) for bag in bags]).mean(0)
     return mean.float(), variance.sqrt().float()
+
+
+def resolve_balance(balance: Balance, bags: Sequence[Bag]) -> Balance:
+    """Return what "auto" is for some training bags: "sampling" if a stratum is rare among them, else "none".
+
+    Parameters
+    ----------
+    balance
+        The setting; others than "auto" are returned as they are.
+    bags
+        The bags, with their strata.
+    """
+    if balance != "auto":
+        return balance
+    sizes = Counter(bag.stratum for bag in bags).values()
+    return "sampling" if max(sizes) >= IMBALANCE * min(sizes) else "none"
 
 
 def draw_order(bags: Sequence[Bag], generator: torch.Generator, *, balanced: bool) -> list[int]:
