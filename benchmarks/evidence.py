@@ -25,6 +25,7 @@ from sklearn.metrics import balanced_accuracy_score
 
 from lrmil.configs import TrainConfig, with_settings
 from lrmil.io.atomic import write_json, write_text
+from lrmil.presets import PRESETS
 from lrmil.runs.arms import ARM_NAMES, ARMS
 from lrmil.runs.train import train_steps
 from lrmil.steps import job_text
@@ -61,11 +62,14 @@ class Work(NamedTuple):
 
 
 VARIANTS: dict[str, dict[str, object]] = {
-    "default": {},
+    **{name: dict(settings) for name, settings in PRESETS.items()},
     "patch-teacher": {"teacher": "patch"},
     "region-attention": {"teacher": "region_attention"},
     "auto-head": {"mil.head": "auto"},
     "finish": {"finish.epochs": 3},
+    "stage-1-only": {"stage2.lambda_bag": 0.0, "stage2.lambda_soft": 0.0, "stage2.lambda_hard": 0.0},
+    "stage-2-only": {"stage1.fit.steps": 0},
+    "without-keep": {"stage1.lambda_keep": 0.0},
 }
 
 
