@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from lrmil.cohorts.case_table import read_cases
-from lrmil.cohorts.labels import TableOptions
+from lrmil.cohorts.labels import EMPTY, TableOptions
+from lrmil.cohorts.names import SlideNames
 from lrmil.cohorts.reviewed_slides import Matched, match_reviews, slide_file_steps
-from lrmil.errors import names_of
+from lrmil.errors import names_of, printable
 from lrmil.io.atomic import write_text
 from lrmil.io.ownership import require_free
 from lrmil.io.sealed_tables import is_sealed, sealed_text
+from lrmil.io.tables import is_readable, visible_text
 from lrmil.reviews.several import Said, age, newest, read_logs
 from lrmil.slides.discovery import find_slides
 from lrmil.slides.inputs import Inputs
@@ -25,7 +27,7 @@ HEADER = (
     *("reviewed_at", "slide_fingerprint", "bundle_sha256"),
 )
 Conflicts = Literal["list", "newest"]
-Why = Literal["uncertain", "conflict", "not in the slides", "several slide files"]
+Why = Literal["uncertain", "conflict", "not in the slides", "several slide files", "unfit name", "unfit label"]
 is_labels = partial(is_sealed, mark=FORMAT, header=HEADER)
 
 
@@ -40,7 +42,7 @@ class ReviewedLabel(NamedTuple):
 
 
 class LeftOut(NamedTuple):
-    """A slide without a label, and why."""
+    """A slide without a label, and why: an unfit name or label cannot be written so that a table is read as meant."""
 
     slide_id: str
     why: Why
@@ -136,9 +138,10 @@ def labels_from_reviews_steps(
     Inputs(sources, [*given, cases]).require_clear([out])
     require_free(out, is_labels)
     files = yield from relay(slide_file_steps(sources))
-    case_of = {} if cases is None else read_cases(cases, {file.slide_id for file in files}, options).by_slide
+    names = SlideNames({file.slide_id for file in files})
+    case_of = {} if cases is None else read_cases(cases, names.names, options).by_slide
     matched = match_reviews((one for one in logs.entries if one.review.event == "review"), files)
-    labels, left_out = decide_labels(matched, case_of, conflicts=conflicts)
+    labels, left_out = decide_labels(matched, case_of, names, conflicts=conflicts)
     if labels:
         write_text(out, table_of(labels), is_labels)
     notes = [
@@ -150,7 +153,7 @@ def labels_from_reviews_steps(
         ),
         *_notes(matched, labels, with_cases=cases is not None),
     ]
-    unreviewed = {file.slide_id for file in files} - matched.by_slide.keys()
+    unreviewed = names.names - matched.by_slide.keys()
     if unreviewed:
         notes.append(f"Slides without a review: {names_of(unreviewed)}.")
     result = ReviewedLabels(labels, left_out, tuple(notes), out if labels else None)
@@ -158,7 +161,7 @@ def labels_from_reviews_steps(
 
 
 def decide_labels(
-    matched: Matched, case_of: Mapping[str, str], *, conflicts: Conflicts = "list"
+    matched: Matched, case_of: Mapping[str, str], names: SlideNames, *, conflicts: Conflicts = "list"
 ) -> tuple[tuple[ReviewedLabel, ...], tuple[LeftOut, ...]]:
     """Give each slide the label that its reviews agree on; other slides are left out.
 
@@ -168,6 +171,8 @@ def decide_labels(
         The reviews by slide.
     case_of
         Slide id -> case id, where it is known.
+    names
+        The names of all slides.
     conflicts
         As for `labels_from_reviews_steps`.
     """
@@ -179,10 +184,10 @@ def decide_labels(
         chosen = max(counted, key=age)
         if len({one.review.human_label for one in counted}) > 1:
             left_out.append(LeftOut(slide_id, "conflict", said))
-        elif chosen.review.human_label:
-            labels.append(ReviewedLabel(slide_id, case_of.get(slide_id, ""), chosen))
+        elif why := _why_not(slide_id, chosen.review.human_label, names):
+            left_out.append(LeftOut(slide_id, why, said))
         else:
-            left_out.append(LeftOut(slide_id, "uncertain", said))
+            labels.append(ReviewedLabel(slide_id, case_of.get(slide_id, ""), chosen))
     left_out += _without_slide(matched.missing, "not in the slides")
     left_out += _without_slide(matched.unclear, "several slide files")
     return tuple(labels), tuple(sorted(left_out, key=lambda one: (one.slide_id, one.why)))
@@ -194,9 +199,19 @@ def table_of(labels: Sequence[ReviewedLabel]) -> str:
     for slide_id, case_id, said in labels:
         one = said.review
         first = "yes" if one.human_first else "no"
-        who = [one.decision, one.reviewer, first, one.time, one.slide_fingerprint, one.bundle_sha256]
-        rows.append([slide_id, case_id, one.human_label, *who])
+        who = [one.decision or "", one.reviewer, first, one.time, one.slide_fingerprint, one.bundle_sha256]
+        rows.append([slide_id, case_id, one.human_label, *map(printable, who)])  # a null spoils a whole table
     return sealed_text(FORMAT, HEADER, rows)
+
+
+def _why_not(slide_id: str, label: str, names: SlideNames) -> Why | None:
+    """Return why a slide cannot stand in a labels table with a label; None if it can."""
+    if not label:
+        return "uncertain"
+    if label.casefold() in EMPTY or not is_readable(label):
+        return "unfit label"
+    written = visible_text(slide_id)
+    return None if is_readable(written) and names.find(written) == slide_id else "unfit name"
 
 
 def _newest_by_voice(reviews: Iterable[Said]) -> tuple[Said, ...]:

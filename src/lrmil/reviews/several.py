@@ -124,16 +124,20 @@ def _listed(numbers: Sequence[int]) -> str:
 
 def _misplaced(entries: Iterable[Said]) -> Iterator[str]:
     """Say for which slides the last review of a reader in a log is not the newest, as after a clock was set."""
-    found = set[str]()
-    last: dict[Hashable, Said] = {}
-    for one in entries:
-        if one.review.event == "review":
-            before = last.setdefault((one.log, one.slide, one.review.reviewer), one)
-            if age(before) <= age(one):
-                last[one.log, one.slide, one.review.reviewer] = one
-            elif before.review.human_label != one.review.human_label:
-                found.add(one.review.slide_id)
+    reviews = [one for one in entries if one.review.event == "review"]
+    newest_of = newest(reviews, _voice)
+    last_of = {_voice(one): one for one in reviews}
+    found = {
+        one.review.slide_id
+        for voice, one in last_of.items()
+        if one.review.human_label != newest_of[voice].review.human_label
+    }
     if found:
         yield (
-            f"Reviews of {names_of(found)} stand below later ones in a log. The latest time counts; check the clocks."
+            f"The last review of {names_of(found)} in a log is not the latest by its time, which counts here. Check "
+            "the clocks."
         )
+
+
+def _voice(said: Said) -> tuple[str, SlideKey, str]:
+    return said.log, said.slide, said.review.reviewer
