@@ -77,5 +77,5 @@ def test_many_problems_are_counted(tmp_path: Path) -> None:
 
 
 def test_a_table_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(CohortError, match="no labels table"):
+    with pytest.raises(CohortError, match="no table of cases"):
         read_cases(tmp_path / "none.csv", SLIDES)

@@ -20,7 +20,7 @@ from lrmil.cohorts.reviewed_labels import (
     table_of,
 )
 from lrmil.cohorts.reviewed_slides import Matched
-from lrmil.errors import CohortError, OverwriteError, ReviewError
+from lrmil.errors import CohortError, ConfigError, OverwriteError, ReviewError
 from lrmil.io.tables import read_records
 from lrmil.reviews.log import Review, append_review
 from lrmil.reviews.several import Said
@@ -113,6 +113,10 @@ class TestWhatCounts:
         found = make(folder, one, two, conflicts="newest")
         assert labels(found) == {"a": "no"}
         assert left_out(found) == {"b": "conflict", "c": "uncertain"}  # two of one second have no newest
+
+    def test_another_word_is_refused(self, folder: Path) -> None:
+        with pytest.raises(ConfigError, match="'oldest'"):
+            make(folder, [of(folder, "a")], conflicts="oldest")
 
     def test_two_slides_of_one_name_are_not_one(self, folder: Path) -> None:
         log = [at(1, slide_id="a", slide_fingerprint="f1"), at(2, slide_id="a", slide_fingerprint="f2", **NO)]

@@ -41,7 +41,7 @@ def read_cases(path: Path, slide_ids: Collection[str], options: TableOptions | N
         If the table cannot be read, has no cases, or if a name in it fits several slides, or a slide several cases.
     """
     options = replace(options or TableOptions(), skip_missing=True)
-    table = read_labels(path, options)
+    table = read_labels(path, options, what="table of cases")
     named = (
         None,
         "slide_id",
@@ -66,7 +66,7 @@ def read_cases(path: Path, slide_ids: Collection[str], options: TableOptions | N
     ]
     if errors:
         more = [f"{len(errors) - MAX_PROBLEMS} more problems."] if len(errors) > MAX_PROBLEMS else []
-        lines = "\n".join(f"  {line}" for line in [*errors[:MAX_PROBLEMS], *more])
-        raise CohortError(f"The table of cases '{path}' cannot be used:\n{lines}")
+        lines = ("\n  " if len(errors) > 1 else " ").join(["", *errors[:MAX_PROBLEMS], *more])
+        raise CohortError(f"The table of cases '{path}' cannot be used.{lines}")
     by_slide = {slide_id: min(cases) for slide_id, cases in found.items()}
     return Cases(by_slide, tuple(sorted(set(slide_ids) - by_slide.keys())))

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from lrmil.cohorts.case_table import read_cases
 from lrmil.cohorts.labels import EMPTY, TableOptions
 from lrmil.cohorts.names import SlideNames
 from lrmil.cohorts.reviewed_slides import Matched, match_reviews, slide_file_steps
-from lrmil.errors import names_of, printable
+from lrmil.errors import ConfigError, names_of, printable
 from lrmil.io.atomic import write_text
 from lrmil.io.ownership import require_free
 from lrmil.io.sealed_tables import is_sealed, sealed_text
@@ -126,11 +126,15 @@ def labels_from_reviews_steps(
         If a log is missing, cannot be read or has another version.
     CohortError
         If the table of cases cannot be used.
+    ConfigError
+        If `conflicts` is another word.
     OverwriteError
         If `out` is an input, or a file that lrmil did not write or someone edited.
     OutputError
         If it cannot be written.
     """
+    if conflicts not in get_args(Conflicts):
+        raise ConfigError(f"Expected conflicts to be one of {', '.join(get_args(Conflicts))}. Got {conflicts!r}.")
     out, cases = Path(out), None if cases is None else Path(cases)
     given = [Path(path) for path in ([reviews] if isinstance(reviews, Path | str) else reviews)]
     logs = read_logs(given)
@@ -230,8 +234,8 @@ def _without_slide(reviews: Iterable[Said], why: Why) -> Iterator[LeftOut]:
 def _notes(matched: Matched, labels: Sequence[ReviewedLabel], *, with_cases: bool) -> Iterator[str]:
     if matched.by_name:
         yield (
-            f"The content of {names_of(matched.by_name)} is not that which was reviewed; the name is the same. Check "
-            "that they are the same slides."
+            f"Reviews were matched by name alone for {names_of(matched.by_name)}: their content is another than was "
+            "reviewed, or not known. Check that they are the same slides."
         )
     without = [one.slide_id for one in labels if not one.case_id]
     if with_cases and without:
