@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, get_args
 from lrmil.cohorts.case_table import read_cases
 from lrmil.cohorts.labels import EMPTY, TableOptions
 from lrmil.cohorts.names import SlideNames
-from lrmil.cohorts.reviewed_slides import Matched, match_reviews, slide_file_steps
+from lrmil.cohorts.reviewed_slides import Matched, SlideFile, match_reviews, slide_file_steps
 from lrmil.errors import ConfigError, names_of, printable
 from lrmil.io.atomic import write_text
 from lrmil.io.ownership import require_free
@@ -81,20 +81,6 @@ def labels_from_reviews(
     conflicts: Conflicts = "list",
     options: TableOptions | None = None,
 ) -> ReviewedLabels:
-    """Write the labels table that reviews give; parameters and errors as `labels_from_reviews_steps`."""
-    steps = labels_from_reviews_steps(reviews, slides, out, cases=cases, conflicts=conflicts, options=options)
-    return last(steps)
-
-
-def labels_from_reviews_steps(
-    reviews: Path | str | Iterable[Path | str],
-    slides: Path | str | Iterable[Path | str],
-    out: Path | str,
-    *,
-    cases: Path | str | None = None,
-    conflicts: Conflicts = "list",
-    options: TableOptions | None = None,
-) -> Iterator[Step[ReviewedLabels]]:
     """Write the labels table that reviews give, as `lrmil.train` takes it.
 
     The newest review of each reader in each log counts. Where all agree, the slide has their label; where they are
@@ -115,10 +101,10 @@ def labels_from_reviews_steps(
     options
         Chosen columns of `cases`.
 
-    Yields
-    ------
-    Step
-        One per slide; the last carries the ReviewedLabels.
+    Returns
+    -------
+    ReviewedLabels
+        The labels, and the slides that are left out with the reason.
 
     Raises
     ------
@@ -128,40 +114,44 @@ def labels_from_reviews_steps(
         If the table of cases cannot be used.
     ConfigError
         If `conflicts` is another word.
-    OverwriteError
-        If `out` is an input, or a file that lrmil did not write or someone edited.
-    OutputError
-        If it cannot be written.
+    OverwriteError, OutputError
+        If `out` is an input, or a file that lrmil did not write or someone edited, or cannot be written.
     """
-    if conflicts not in get_args(Conflicts):
-        raise ConfigError(f"Expected conflicts to be one of {', '.join(get_args(Conflicts))}. Got {conflicts!r}.")
-    out, cases = Path(out), None if cases is None else Path(cases)
+    steps = labels_from_reviews_steps(reviews, slides, out, cases=cases, conflicts=conflicts, options=options)
+    return last(steps)
+
+
+def labels_from_reviews_steps(
+    reviews: Path | str | Iterable[Path | str],
+    slides: Path | str | Iterable[Path | str],
+    out: Path | str,
+    *,
+    cases: Path | str | None = None,
+    conflicts: Conflicts = "list",
+    options: TableOptions | None = None,
+) -> Iterator[Step[ReviewedLabels]]:
+    """Write the labels table that reviews give, step by step; parameters and errors as `labels_from_reviews`.
+
+    Yields
+    ------
+    Step
+        One per slide; the last carries the ReviewedLabels.
+    """
     given = [Path(path) for path in ([reviews] if isinstance(reviews, Path | str) else reviews)]
-    logs = read_logs(given)
     sources = [SlideSource(slide_id_of(path), path) for path in find_slides(slides)]
-    Inputs(sources, [*given, cases]).require_clear([out])
-    require_free(out, is_labels)
+    table = None if cases is None else Path(cases)
+    Inputs(sources, [*given, table]).require_clear([Path(out)])
+    require_free(Path(out), is_labels)
+    logs = read_logs(given)
+    names = SlideNames({source.slide_id for source in sources})
+    case_of = read_cases(table, names.names, options).by_slide if table else None
     files = yield from relay(slide_file_steps(sources))
-    names = SlideNames({file.slide_id for file in files})
-    case_of = {} if cases is None else read_cases(cases, names.names, options).by_slide
     matched = match_reviews((one for one in logs.entries if one.review.event == "review"), files)
-    labels, left_out = decide_labels(matched, case_of, names, conflicts=conflicts)
+    labels, left_out = decide_labels(matched, case_of or {}, names, conflicts=conflicts)
     if labels:
-        write_text(out, table_of(labels), is_labels)
-    notes = [
-        *logs.notes,
-        *(
-            f"Slide '{file.slide_id}' cannot be compared with the reviews by content: {file.problem}"
-            for file in files
-            if file.problem
-        ),
-        *_notes(matched, labels, with_cases=cases is not None),
-    ]
-    unreviewed = names.names - matched.by_slide.keys()
-    if unreviewed:
-        notes.append(f"Slides without a review: {names_of(unreviewed)}.")
-    result = ReviewedLabels(labels, left_out, tuple(notes), out if labels else None)
-    yield Step(("labels",), 1, 1, result=result)
+        write_text(Path(out), table_of(labels), is_labels)
+    notes = (*logs.notes, *_slide_notes(files, matched), *_case_notes(labels, case_of))
+    yield Step(("labels",), 1, 1, result=ReviewedLabels(labels, left_out, notes, Path(out) if labels else None))
 
 
 def decide_labels(
@@ -178,8 +168,15 @@ def decide_labels(
     names
         The names of all slides.
     conflicts
-        As for `labels_from_reviews_steps`.
+        As for `labels_from_reviews`.
+
+    Raises
+    ------
+    ConfigError
+        If `conflicts` is another word.
     """
+    if conflicts not in get_args(Conflicts):
+        raise ConfigError(f"Expected conflicts to be one of {', '.join(get_args(Conflicts))}. Got {conflicts!r}.")
     labels, left_out = list[ReviewedLabel](), list[LeftOut]()
     for slide_id, reviews in matched.by_slide.items():
         said = _newest_by_voice(reviews)
@@ -231,12 +228,20 @@ def _without_slide(reviews: Iterable[Said], why: Why) -> Iterator[LeftOut]:
         yield LeftOut(slide_id, why, _newest_by_voice(several))
 
 
-def _notes(matched: Matched, labels: Sequence[ReviewedLabel], *, with_cases: bool) -> Iterator[str]:
+def _slide_notes(files: Sequence[SlideFile], matched: Matched) -> Iterator[str]:
+    for file in files:
+        if file.problem:
+            yield f"Slide '{file.slide_id}' cannot be compared with the reviews by content: {file.problem}"
     if matched.by_name:
         yield (
             f"Reviews were matched by name alone for {names_of(matched.by_name)}: their content is another than was "
             "reviewed, or not known. Check that they are the same slides."
         )
+    if unreviewed := {file.slide_id for file in files} - matched.by_slide.keys():
+        yield f"Slides without a review: {names_of(unreviewed)}."
+
+
+def _case_notes(labels: Sequence[ReviewedLabel], case_of: Mapping[str, str] | None) -> Iterator[str]:
     without = [one.slide_id for one in labels if not one.case_id]
-    if with_cases and without:
+    if case_of is not None and without:
         yield f"The table of cases has no case of {names_of(without)}."
