@@ -20,6 +20,7 @@ _HOME = {
     "Slide": "slides.slide",
     "Step": "steps",
     "TrainConfig": "configs",
+    "labels_from_reviews": "cohorts.reviewed_labels",
     "last": "steps",
     "load_bundle": "models.bundle",
     "load_encoder": "models.encoders.loading",
@@ -27,6 +28,7 @@ _HOME = {
     "open_slide": "slides.opening",
     "predict": "prediction.inference",
     "predict_steps": "prediction.inference",
+    "reader_agreement": "reviews.agreement",
     "segment_tissue": "patches.tissue",
     "train": "runs.train",
     "train_steps": "runs.train",
@@ -39,6 +41,7 @@ __all__ = ["__version__", *sorted(_HOME), *_MODULES]
 if TYPE_CHECKING:
     from lrmil import configs, errors, geometry, losses, metrics, targets
     from lrmil.cohorts.cohort import CohortReport, validate_cohort
+    from lrmil.cohorts.reviewed_labels import labels_from_reviews
     from lrmil.configs import TrainConfig
     from lrmil.errors import LrmilError
     from lrmil.models.bundle import Bundle, load_bundle
@@ -50,6 +53,7 @@ if TYPE_CHECKING:
     from lrmil.prediction.inference import predict, predict_steps
     from lrmil.prediction.prediction import Prediction
     from lrmil.raster import Raster
+    from lrmil.reviews.agreement import reader_agreement
     from lrmil.runs.train import Run, train, train_steps
     from lrmil.slides.opening import open_slide
     from lrmil.slides.slide import Slide

@@ -6,7 +6,7 @@ import pkgutil
 import pytest
 
 from lrmil.cli import commands
-from lrmil.cli.parser import GROUPS, build_parser
+from lrmil.cli.parser import GROUPS, build_parser, name_of
 
 
 def test_every_file_of_commands_is_in_one_group() -> None:
@@ -19,7 +19,7 @@ def test_help_lists_each_with_its_summary() -> None:
     for name, group in GROUPS.items():
         assert f"\n{name}:\n" in text
         for module in group:
-            assert module.SUMMARY in text and not module.SUMMARY.endswith(".")
+            assert f"  {name_of(module)} " in text and module.SUMMARY in text and not module.SUMMARY.endswith(".")
 
 
 def test_each_has_a_function_an_example_and_help(capsys: pytest.CaptureFixture[str]) -> None:
@@ -27,7 +27,7 @@ def test_each_has_a_function_an_example_and_help(capsys: pytest.CaptureFixture[s
     actions = next(one for one in parser._actions if isinstance(one, argparse._SubParsersAction))
     for group in GROUPS.values():
         for module in group:
-            name = module.__name__.rpartition(".")[2]
+            name = name_of(module)
             assert actions.choices[name].get_default("run") is module.run
             with pytest.raises(SystemExit) as ended:
                 parser.parse_args([name, "--help"])

@@ -23,8 +23,10 @@ from PIL import Image
 from lrmil.cli.commands import export, stop
 from lrmil.cli.options import config_of, mpp_of, slides_of
 from lrmil.cli.parser import build_parser
+from lrmil.cohorts.case_table import read_cases
 from lrmil.cohorts.cohort import validate_cohort
 from lrmil.cohorts.mpp_table import read_mpp_table
+from lrmil.cohorts.reviewed_labels import labels_from_reviews
 from lrmil.cohorts.screening import Screened, near_duplicates
 from lrmil.configs import FitConfig, TrainConfig, from_dict, with_settings
 from lrmil.demo.synthetic import make_cohort_steps
@@ -51,7 +53,9 @@ from lrmil.prediction.inference import predict_steps
 from lrmil.prediction.table import PredictionTable
 from lrmil.raster import Raster
 from lrmil.reports.run_report import write_report
+from lrmil.reviews.kappa import kappa_of
 from lrmil.reviews.log import Review, append_review, read_reviews, require_reviews
+from lrmil.reviews.several import read_logs
 from lrmil.runs.artefacts import key_of
 from lrmil.runs.changes import PreviousRun, changes_since
 from lrmil.runs.control import request_stop, run_lock
@@ -282,6 +286,19 @@ def _(folder: Path) -> object:
 @promised("reviews: a log that cannot be read")
 def _(folder: Path) -> object:
     return read_reviews(folder)
+
+
+@promised("reviews: a log that stands in another")
+def _(folder: Path) -> object:
+    for name in ("a.jsonl", "b.jsonl"):
+        append_review(folder / name, review(time="2026-01-01T00:00:00+00:00"))
+    (note,) = read_logs([folder / "a.jsonl", folder / "b.jsonl"]).notes
+    return note
+
+
+@promised("reviews: one label alone")
+def _(folder: Path) -> object:
+    return kappa_of(["yes", "yes"], ["yes", "yes"], ["a", "b"]).reason
 
 
 @promised("reviews: no log")
@@ -831,6 +848,20 @@ def _(folder: Path) -> object:
 def _(folder: Path) -> object:
     (folder / "mpp.csv").write_text("slide_id,mpp\nb,0.5\n")
     return read_mpp_table(folder / "mpp.csv", ["a"])
+
+
+@promised("cohorts: two cases of a slide")
+def _(folder: Path) -> object:
+    (folder / "cases.csv").write_text("slide_id,case_id\na,p\na,q\n")
+    return read_cases(folder / "cases.csv", ["a"])
+
+
+@promised("cohorts: a slide that is reviewed by name alone")
+def _(folder: Path) -> object:
+    (folder / "a.svs").write_bytes(b"converted")
+    append_review(folder / "reviews.jsonl", review())
+    (note,) = labels_from_reviews(folder / "reviews.jsonl", folder / "a.svs", folder / "labels.csv").notes
+    return note
 
 
 @promised("cohorts: two um/px of a slide")

@@ -20,7 +20,7 @@ NAMES = [
     "train", "train_steps", "validate_cohort", "ABMIL", "losses", "targets",
     "geometry", "TrainConfig", "Bundle", "CohortReport", "LrmilError", "MILOutput",
     "Prediction", "Raster", "Run", "Slide", "Step", "last",
-    "load_encoder", "configs", "errors", "metrics",
+    "load_encoder", "configs", "errors", "metrics", "labels_from_reviews", "reader_agreement",
 ]
 # fmt: on
 

@@ -10,6 +10,7 @@ import random
 import shutil
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -248,14 +249,19 @@ class TestOnSlides:
             human_label="no",
         )
         append_review(place / "log.jsonl", review)
+        append_review(place / "log.jsonl", replace(review, slide_id="demo-000"))
+        labels = ["labels-from-reviews", place / "log.jsonl", "--slides", place / "slides", "--out"]
         out = place / ("features" if seed % 3 == 0 else "out")
 
         def run() -> None:
             lrmil("export", place / "features", "--to", "trident", "--out", out)
             lrmil("reviews", place / "log.jsonl", "--csv", out / "reviews.csv")
             assert lrmil("reviews", place / "log.jsonl", "--csv", place / "log.jsonl") == 1
+            lrmil(*labels, out / "labels.csv")
+            for taken in ("log.jsonl", "labels.csv", "slides/demo-000.ome.tif"):
+                assert lrmil(*labels, place / taken) == 1
 
-        lose_nothing(seed, place, out, names_of(SLIDES), run)
+        lose_nothing(seed, place, out, names_of(SLIDES, "labels.csv"), run)
 
 
 @pytest.mark.long

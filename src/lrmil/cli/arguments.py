@@ -75,6 +75,20 @@ def add_cohort(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--skip-missing", action="store_true", help=text)
 
 
+def add_logs(parser: argparse.ArgumentParser) -> None:
+    """Add one or several review logs."""
+    text = "review log (reviews.jsonl); several are read as one, in any order"
+    parser.add_argument("logs", type=Path, nargs="+", metavar="LOG", help=text)
+
+
+def add_cases(parser: argparse.ArgumentParser) -> None:
+    """Add a table of cases, and the columns to read."""
+    text = "csv, tsv or xlsx with columns slide_id and case_id (the patient)"
+    parser.add_argument("--cases", type=Path, metavar="TABLE", help=text)
+    parser.add_argument("--slide-column", default="", metavar="NAME", help="column of slide names in TABLE")
+    parser.add_argument("--case-column", default="", metavar="NAME", help="column of patients in TABLE")
+
+
 def add_positive(parser: argparse.ArgumentParser) -> None:
     """Add the task, and the positive class."""
     text = "the positive one of two classes, if the names do not show it"

@@ -47,8 +47,8 @@ def table_options_of(options: argparse.Namespace) -> TableOptions:
     return TableOptions(
         slide_column=options.slide_column,
         case_column=options.case_column,
-        label_column=options.label_column,
-        skip_missing=options.skip_missing,
+        label_column=getattr(options, "label_column", ""),  # a table of cases has no labels
+        skip_missing=getattr(options, "skip_missing", False),
         positive=getattr(options, "positive", ""),  # evaluate has no such option: the model states it
         task=getattr(options, "task", ""),
     )

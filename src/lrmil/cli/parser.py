@@ -1,9 +1,11 @@
 """The parser of `lrmil`, with its commands in four groups. It imports nothing slow, so that help is immediate."""
 
 import argparse
+from types import ModuleType
 
 from lrmil import __version__
 from lrmil.cli.commands import (
+    agreement,
     card,
     case,
     demo,
@@ -14,6 +16,7 @@ from lrmil.cli.commands import (
     export,
     extract,
     inspect,
+    labels_from_reviews,
     predict,
     report,
     reviews,
@@ -27,7 +30,7 @@ GROUPS = {
     "slides": (inspect, predict, case, extract),
     "models": (encoders, card, evaluate, doctor),
     "runs": (validate, distil, train, status, stop, report, demo),
-    "records": (reviews, export),
+    "records": (reviews, labels_from_reviews, agreement, export),
 }
 DESCRIPTION = "Whole-slide classification from low-resolution pixels."
 EPILOG = "Model output is not a diagnosis. For research use. Method: arXiv 2606.06864."
@@ -51,10 +54,17 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def name_of(module: ModuleType) -> str:
+    """Return the name of the command that a module of `lrmil.cli.commands` runs."""
+    return module.__name__.rpartition(".")[2].replace("_", "-")
+
+
 def _listing() -> str:
     """Return one line for each command, below the name of its group."""
+    commands = {one: name_of(one) for group in GROUPS.values() for one in group}
+    width = max(map(len, commands.values()))
     lines = []
     for name, group in GROUPS.items():
         lines.append(f"{name}:")
-        lines += [f"  {one.__name__.split('.')[-1]:8}  {one.SUMMARY}" for one in group]
+        lines += [f"  {commands[one]:{width}}  {one.SUMMARY}" for one in group]
     return "\n".join(lines)

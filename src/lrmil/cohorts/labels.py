@@ -75,7 +75,7 @@ class Labels(NamedTuple):
         return self.columns.get("case_id" if self.by_patient else "slide_id")
 
 
-def read_labels(path: Path, options: TableOptions | None = None) -> Labels:
+def read_labels(path: Path, options: TableOptions | None = None, *, what: str = "labels table") -> Labels:
     """Read a labels table; problems of cells are returned, not raised.
 
     Parameters
@@ -84,6 +84,8 @@ def read_labels(path: Path, options: TableOptions | None = None) -> Labels:
         See `lrmil.io.tables.read_table`.
     options
         How the table is read. Other columns are found by `lrmil.cohorts.columns.ALIASES`, in upper or lower case.
+    what
+        Kind of table for messages.
 
     Returns
     -------
@@ -98,7 +100,7 @@ def read_labels(path: Path, options: TableOptions | None = None) -> Labels:
     ConfigError
         If the options name an unknown task.
     """
-    table = read_table(path, what="labels table")
+    table = read_table(path, what=what)
     header = table.records[0]
     body = [(number, cells) for number, cells in enumerate(table.records[1:], start=2) if any(cells)]
     problems: list[Problem] = []

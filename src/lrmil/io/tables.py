@@ -18,6 +18,7 @@ from lrmil.io.safe_csv import plain_cell
 from lrmil.io.workbooks import Sheet, read_sheet
 
 INVISIBLE = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u200b": "", "\u2060": "", "\ufeff": ""})
+UNWRITABLE = re.compile("[\0\ud800-\udfff]")  # binary data for a reader, and what UTF-8 cannot encode
 SEPARATOR_LINE = re.compile(r"sep=(.)(?:\r\n|\r|\n)")  # a first line that Excel writes and does not show
 TEXTS, WORKBOOKS = (".csv", ".tsv", ".txt"), (".xlsx", ".xlsm")
 MAX_TEXT = 256 << 20  # bytes
@@ -148,6 +149,16 @@ def read_records(path: Path, *, what: str = "table") -> list[list[str]]:
     return read_table(path, what=what).records
 
 
+def visible_text(text: str) -> str:
+    """Remove what a person cannot see, as every cell is read: outer spaces, non-breaking ones, zero-width marks."""
+    return text.translate(INVISIBLE).strip()
+
+
+def is_readable(text: str) -> bool:
+    """Return whether a text that `lrmil.io.safe_csv` writes as a cell is read back as it was."""
+    return visible_text(text) == text and not UNWRITABLE.search(text)
+
+
 def _read_text(path: Path) -> Iterator[list[str]]:
     text = _decode(read_bytes(path, max_bytes=MAX_TEXT))
     hidden = 0  # lines that a spreadsheet program does not show
@@ -203,5 +214,4 @@ def _decode_bytes(data: bytes) -> str:
 
 
 def _trimmed(cell: str) -> str:
-    """Remove what a person cannot see: surrounding spaces, non-breaking spaces, zero-width marks."""
-    return plain_cell(cell.translate(INVISIBLE).strip())
+    return plain_cell(visible_text(cell))
