@@ -82,7 +82,7 @@ def make_held_out_answers(task: FoldTask) -> Iterator[Step[Never]]:
     Parameters
     ----------
     task
-        The fold, with its student.
+        The fold, whose stage 2 is done.
 
     Yields
     ------
