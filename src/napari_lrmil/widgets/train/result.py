@@ -69,8 +69,8 @@ def _figures_and_notes(run: Path) -> tuple[list[list[str]], list[str]]:
     figures, problems = _read(run / "metrics.json", {}), _read(run / "problems.json", [])
     left_out = [one for one in problems if one.get("slide_id")]
     lines = [
-        f"The student recovers {_share(figures.get('gap_recovered'))} of the teacher's lead over the baseline. "
-        "The baseline is the same low-resolution model without distillation.",
+        f"{_recovered(figures.get('gap_recovered'))} The baseline is the same low-resolution model without "
+        "distillation.",
         *_differences(figures),
         *(f"Left out: {one['slide_id']}: {one['message']}" for one in left_out),
     ]
@@ -110,8 +110,13 @@ def _number(value: float | None, digits: int = 3) -> str:
     return "not defined" if value is None else f"{value:.{digits}f}"
 
 
-def _share(value: float | None) -> str:
-    return "an undefined share" if value is None else f"{100 * value:z.0f} %"
+def _recovered(share: float | None) -> str:
+    """Say how much of the teacher's lead over the baseline the student has, if the teacher leads at all."""
+    if share is None:
+        return "The teacher's lead over the baseline is below 0.01 or not defined."
+    if share > 1:
+        return "The student is above the teacher, which is above the baseline."
+    return f"The student recovers {100 * share:z.0f} % of the teacher's lead over the baseline."
 
 
 def _read(path: Path, otherwise: Any) -> Any:
