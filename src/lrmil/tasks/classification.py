@@ -26,6 +26,10 @@ DETAILS = (
     "error: how far the probability of the answer is from how often such answers are right; 0 is best. Chance makes it "
     "too high where slides are few."
 )
+BY_CLASS = (
+    "Recall: how often slides of a class have it as their most probable one; balanced accuracy is the mean of the "
+    "recalls. AUROC: of a class against the rest."
+)
 MAX_CLASSES = 1000
 MAX_NAME = 1000  # characters
 ROUNDING = 1e-6  # how far a sum of probabilities may be from 1
@@ -53,7 +57,9 @@ class Classification:
         "auroc_ci": "95 % interval by patient",
         "balanced_accuracy": "balanced accuracy",
     }
-    details: ClassVar[Mapping[str, str]] = {"brier": "Brier score", "ece": "ECE"}
+    details: ClassVar[Mapping[str, str]] = {"accuracy": "accuracy", "brier": "Brier score", "ece": "ECE"}
+    by_name: ClassVar[Mapping[str, str]] = {"recall": "recall", "auroc_by_class": "AUROC"}
+    counts: ClassVar[Mapping[str, str]] = {"confusion": "most probable class"}
 
     @classmethod
     def is_label(cls, cell: str) -> bool:  # noqa: ARG003 - asked of every task
@@ -150,6 +156,8 @@ class Classification:
             loss="cross-entropy",
             score_note="" if two else "AUROC is the mean over the classes, each against the rest.",
             details_note=DETAILS,
+            by_name="Which classes are mistaken for which",
+            by_name_note=BY_CLASS,
             wrong="An arm is wrong where its most probable class is not the label.",
             examples=EXAMPLES,
             undefined="An AUROC is not defined, because the test slides lack a class. Add test slides of every class.",
