@@ -103,7 +103,7 @@ class Task(Protocol):
     by_name: ClassVar[Mapping[str, str]]
     """Its figures that have a number for each of `names`, with their titles."""
     counts: ClassVar[Mapping[str, str]]
-    """Its tables of counts of slides, with their titles: a row for each label and a column for each answer in `names`."""
+    """Its counts of slides, with the titles of their columns: a row for each label, a column for each answer."""
 
     @classmethod
     def is_label(cls, cell: str) -> bool:
