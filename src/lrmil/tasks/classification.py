@@ -26,10 +26,7 @@ DETAILS = (
     "error: how far the probability of the answer is from how often such answers are right; 0 is best. Chance makes it "
     "too high where slides are few."
 )
-BY_CLASS = (
-    "Recall: how often slides of a class have it as their most probable one; balanced accuracy is the mean of the "
-    "recalls. AUROC: of a class against the rest."
-)
+BY_CLASS = "Recall: the share of a class that is recognised; balanced accuracy is the mean of the recalls."
 MAX_CLASSES = 1000
 MAX_NAME = 1000  # characters
 ROUNDING = 1e-6  # how far a sum of probabilities may be from 1
@@ -58,8 +55,8 @@ class Classification:
         "balanced_accuracy": "balanced accuracy",
     }
     details: ClassVar[Mapping[str, str]] = {"accuracy": "accuracy", "brier": "Brier score", "ece": "ECE"}
-    by_name: ClassVar[Mapping[str, str]] = {"recall": "recall", "auroc_by_class": "AUROC"}
-    counts: ClassVar[Mapping[str, str]] = {"confusion": "most probable class"}
+    by_name: ClassVar[Mapping[str, str]] = {"recall": "recall", "auroc_by_class": "AUROC against the rest"}
+    counts: ClassVar[Mapping[str, str]] = {"confusion": "answered with"}
 
     @classmethod
     def is_label(cls, cell: str) -> bool:  # noqa: ARG003 - asked of every task
