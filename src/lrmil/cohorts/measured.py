@@ -28,11 +28,13 @@ class Part(NamedTuple):
     def explain(self) -> str:
         """Return which slides are measured, without a capital or a full stop."""
         if self.name != ALL:
-            return f"part {self.name}, {self.slides} of the {self.table_slides} slides of the table"
+            return (
+                f"part {self.name} of the table: {self.slides} slide{'s' * (self.slides != 1)} of {self.table_slides}"
+            )
         if self.splits:
             counts = ", ".join(f"{count} {name}" for name, count in self.splits.items())
-            return f"all {self.slides} slides of the table ({counts})"
-        return f"all {self.slides} slides of the table, which does not say whether the model learned from them"
+            return f"all slides of the table: {self.slides} ({counts})"
+        return f"all slides of the table: {self.slides}; it does not say whether the model learned from them"
 
 
 def measured_part(cohort: Cohort, name: str = "") -> tuple[Cohort, Part]:
@@ -54,7 +56,7 @@ def measured_part(cohort: Cohort, name: str = "") -> tuple[Cohort, Part]:
     """
     if name not in ("", *PARTS):
         raise ConfigError(f"Expected one of the parts {', '.join(PARTS)}. Got '{name}'.")
-    of_split = Counter(slide.split for slide in cohort.slides if slide.split)
+    of_split: Counter[str] = Counter(slide.split for slide in cohort.slides if slide.split)
     name = name or ("test" if of_split["test"] else ALL)
     splits = {split: of_split[split] for split in SPLITS if of_split[split]}
     if name == ALL:
