@@ -26,15 +26,16 @@ class Part(NamedTuple):
     """Split -> number of slides of the part; empty if the table has no column "split"."""
 
     def explain(self) -> str:
-        """Return which slides are measured, without a capital or a full stop."""
+        """Return which slides are measured, in a sentence."""
         if self.name != ALL:
-            return (
-                f"part {self.name} of the table: {self.slides} slide{'s' * (self.slides != 1)} of {self.table_slides}"
-            )
+            return f"Measured slides: the {self.name} part of the table, {self.slides} of {self.table_slides}."
         if self.splits:
             counts = ", ".join(f"{count} {name}" for name, count in self.splits.items())
-            return f"all slides of the table: {self.slides} ({counts})"
-        return f"all slides of the table: {self.slides}; it does not say whether the model learned from them"
+            return f"Measured slides: the whole table, {self.slides} ({counts})."
+        return (
+            f"Measured slides: the whole table, {self.slides}; it has no column 'split', which would say whether the "
+            "model learned from them."
+        )
 
 
 def measured_part(cohort: Cohort, name: str = "") -> tuple[Cohort, Part]:

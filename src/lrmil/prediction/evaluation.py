@@ -94,7 +94,7 @@ def evaluate_steps(
     read = (labels, *inputs)
     Inputs(sources, read).require_clear([out, out / EVALUATION])
     require_free(out / EVALUATION, is_evaluation)
-    for done, sentence in enumerate((*warnings, f"Measures {measured.explain()}."), start=1):
+    for done, sentence in enumerate((*warnings, measured.explain()), start=1):
         yield Step(("labels table",), done, len(warnings) + 1, "messages", message=sentence)
     chosen = [source for source in sources if source.slide_id in cohort.by_id]
     rows = yield from relay(predict_slides(chosen, bundle, out, options, inputs=read))

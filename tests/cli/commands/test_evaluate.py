@@ -60,7 +60,7 @@ def test_the_test_slides_of_a_table_are_measured_and_that_is_said(
     rows = {"demo-000": "p0,strange,train", "demo-001": "p1,negative,test", "demo-002": "p2,positive,test"}
     arguments = evaluated(tmp_path, tiny_run, rows, "slide_id,case_id,label,split")
     code, out, err = run_cli(*arguments, "--json")
-    assert code == 0 and "part test of the table: 2 slides of 3" in " ".join(err.split())
+    assert code == 0 and "the test part of the table, 2 of 3." in " ".join(err.split())
     part = {"name": "test", "slides": 2, "table_slides": 3, "splits": {"test": 2}}
     assert json.loads(out)["part"] == part and json.loads(out)["metrics"]["n_slides"] == 2
     saved = json.loads((tmp_path / "labels.predictions/evaluation.json").read_text())
@@ -68,13 +68,13 @@ def test_the_test_slides_of_a_table_are_measured_and_that_is_said(
     predicted = (tmp_path / "labels.predictions/predictions.csv").read_text()
     assert "demo-001" in predicted and "demo-000" not in predicted
     code, out, _ = run_cli(*arguments, "--part", "test")
-    assert code == 0 and "Measured: part test of the table: 2 slides of 3" in out.splitlines()
+    assert code == 0 and "Measured slides: the test part of the table, 2 of 3." in out.splitlines()
     code, _, err = run_cli(*arguments, "--part", "all")
     assert code == 1 and "strange" in err, "labels of other parts need not be those of the model"
     text = (tmp_path / "labels.csv").read_text().replace("strange", "negative")
     (tmp_path / "labels.csv").write_text(text)
     code, out, _ = run_cli(*arguments, "--part", "all")
-    assert code == 0 and "Measured: all slides of the table: 3 (1 train, 2 test)" in out.splitlines()
+    assert code == 0 and "Measured slides: the whole table, 3 (1 train, 2 test)." in out.splitlines()
     code, _, err = run_cli(*arguments, "--part", "val")
     assert code == 1 and "'val'" in err and "1 train, 2 test" in err
 
@@ -125,7 +125,7 @@ def test_every_option_arrives(
     code, out, err = run_cli("evaluate", slides, labels, "--model", model, *columns, *about, *numbers, "--part", "val")
     assert code == 1 and "1 of 12 failed" in err
     assert all(line in out.splitlines() for line in ("auroc: 0.625", "auroc_ci: not defined", "Failed: demo-002: torn"))
-    assert "Measured: part val of the table: 12 slides of 30; without 1 that failed" in out.splitlines()
+    assert "Measured slides: the val part of the table, 12 of 30. Without 1 that failed." in out.splitlines()
     (call,) = calls
     assert (call["slides"], call["labels"], call["out"]) == (slides, labels, tmp_path / "labels.predictions")
     assert call["options"] == PredictOptions(device="cuda:7", batch_size=3, threads=5)
