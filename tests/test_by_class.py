@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lrmil.by_class import MAX_CONFUSED, class_figures, why_no_interval, why_undefined
 from lrmil.metrics import summarise
+from lrmil.models.card import MAX_DOCUMENT
 
 NAMES = ("low", "mid", "high", "top")
 Cohorts = tuple[NDArray[np.int64], NDArray[np.float64], list[str], tuple[str, ...]]
@@ -105,6 +106,11 @@ def test_a_cohort_without_a_class_has_the_figures_of_the_others() -> None:
     assert why_undefined(labels, NAMES[:3], of="slide") == dict.fromkeys(names, absent)
 
 
+def test_two_classes_have_one_area_where_a_probability_rounds_to_one() -> None:
+    scores = np.array([[1.0, 1e-30], [1.0, 1e-20], [1.0, 1e-25]])
+    assert class_figures(np.array([0, 1, 0]), scores, NAMES[:2])["auroc_by_class"] == {"low": 1, "mid": 1}
+
+
 @pytest.mark.parametrize("count", [1, 5])
 def test_a_cohort_of_one_class_has_its_recall(count: int) -> None:
     labels, scores = np.full(count, 1), np.tile([0.3, 0.7], (count, 1))
@@ -121,6 +127,10 @@ def test_the_counts_of_many_classes_would_be_too_large_for_a_model_file() -> Non
         found, reasons = class_figures(labels, np.eye(classes), names), why_undefined(labels, names, of="slide")
         assert (found["confusion"] is None) == ("confusion" in reasons) == (classes > MAX_CONFUSED)
         assert set(found["recall"].values()) == {1}
+        if found["confusion"] is not None:
+            largest = [["9999" for _ in row] for row in found["confusion"]]  # with its quotes as long as six digits
+            arms = {arm: {way: {"by_case": {"confusion": largest}} for way in range(4)} for arm in range(3)}
+            assert len(json.dumps({"metrics": arms}, indent=2)) < MAX_DOCUMENT
 
 
 def test_why_there_is_no_interval() -> None:

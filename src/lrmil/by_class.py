@@ -45,7 +45,8 @@ def class_figures(
     if len(labels):
         recalls = recall_score(labels, said, labels=places, average=None, zero_division=np.nan)
         confusion = confusion_matrix(labels, said, labels=places)
-    areas = [_area(labels == place, probabilities[:, place]) for place in places]
+    ranked = places if len(classes) > 2 else (1, 1)  # of two, class 0 mirrors class 1, also where its score rounds to 1
+    areas = [_area(labels == place, probabilities[:, place]) for place in ranked]
     return {
         "accuracy": float(accuracy_score(labels, said)) if len(labels) else None,
         "recall": {name: None if np.isnan(one) else float(one) for name, one in zip(classes, recalls, strict=True)},
