@@ -218,6 +218,17 @@ def test_summary_of_one_class_has_no_rank() -> None:
         "auroc": None,
         "auroc_ci": None,
         "balanced_accuracy": None,
+        "accuracy": 1,
+        "recall": {"normal": 1, "tumour": None},
+        "auroc_by_class": {"normal": None, "tumour": None},
+        "confusion": [[2, 0], [0, 0]],
+        "undefined": {
+            "auroc": "there is no slide of 'tumour'",
+            "balanced_accuracy": "there is no slide of 'tumour'",
+            "recall": "there is no slide of 'tumour'",
+            "auroc_by_class": "every slide is of 'normal'",
+            "auroc_ci": "there are fewer than two cases of 'tumour'",
+        },
         "n_slides": 2,
         "n_cases": 2,
         "by_case": None,
@@ -239,8 +250,9 @@ def test_summary_by_case_is_that_of_averaged_slides(seed: int, classes: int) -> 
     whole = summarise([labels[own[0]] for own in rows], means, names, [str(n) for n in range(classes)])
     found = summary["by_case"]
     assert found is not None and summary["by_case_reason"] == "" and whole["by_case"] is None
-    for name, value in found.items():
-        assert value == pytest.approx(whole[name])  # type: ignore[literal-required]
+    assert found["confusion"] == whole["confusion"]
+    for name in found.keys() - {"confusion", "undefined"}:
+        assert found[name] == pytest.approx(whole[name])  # type: ignore[literal-required]
     assert whole["n_slides"] == summary["n_cases"]
 
 

@@ -1,12 +1,13 @@
 """Measure how well probabilities rank and classify slides; a metric that is not defined is None."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score, roc_curve
 
+from lrmil.by_class import ClassFigures, class_figures, why_no_interval, why_undefined
 from lrmil.calibration import brier_score, calibration_error
 from lrmil.resampling import case_interval, weighted_area
 
@@ -27,16 +28,18 @@ class ByCase(NamedTuple):
     probabilities: NDArray[np.float64]
 
 
-class CaseSummary(TypedDict):
+class CaseSummary(ClassFigures):
     """The metrics of one arm by case, ready for JSON; None where a metric is not defined."""
 
     auroc: float | None
     balanced_accuracy: float | None
     brier: float
     ece: float
+    undefined: dict[str, str]
+    """Metric that is not defined, wholly or for a class -> why."""
 
 
-class Summary(TypedDict):
+class Summary(ClassFigures):
     """The metrics of one arm by slide, ready for JSON; None where a metric is not defined."""
 
     auroc: float | None
@@ -44,6 +47,8 @@ class Summary(TypedDict):
     balanced_accuracy: float | None
     brier: float | None
     ece: float | None
+    undefined: dict[str, str]
+    """Metric that is not defined, wholly or for a class -> why."""
     n_slides: int
     n_cases: int
     by_case: CaseSummary | None
@@ -221,18 +226,23 @@ def summarise(labels: ArrayLike, probabilities: ArrayLike, cases: Sequence[str],
     if scores.shape[1] != len(classes):
         raise ValueError(f"Expected one probability for each of {len(classes)} classes; got {scores.shape[1]}.")
     interval = auroc_interval(truth, scores, cases)
+    undefined = why_undefined(truth, classes, of="slide")
+    if interval is None:
+        undefined["auroc_ci"] = why_no_interval(truth, cases, classes)
     reason = _no_cases_reason(truth, cases)
-    return Summary(
-        auroc=auroc(truth, scores),
-        auroc_ci=None if interval is None else list(interval),
-        balanced_accuracy=balanced_accuracy(truth, scores),
-        brier=brier_score(truth, scores) if truth.size else None,
-        ece=calibration_error(truth, scores) if truth.size else None,
-        n_slides=len(truth),
-        n_cases=len(set(cases)),
-        by_case=None if reason else _summarise_cases(by_case(truth, scores, cases)),
-        by_case_reason=reason,
-    )
+    return {
+        "auroc": auroc(truth, scores),
+        "auroc_ci": None if interval is None else list(interval),
+        "balanced_accuracy": balanced_accuracy(truth, scores),
+        "brier": brier_score(truth, scores) if truth.size else None,
+        "ece": calibration_error(truth, scores) if truth.size else None,
+        **class_figures(truth, scores, classes),
+        "undefined": undefined,
+        "n_slides": len(truth),
+        "n_cases": len(set(cases)),
+        "by_case": None if reason else _summarise_cases(by_case(truth, scores, cases), classes),
+        "by_case_reason": reason,
+    }
 
 
 def _no_cases_reason(truth: NDArray[np.int64], cases: Sequence[str]) -> str:
@@ -243,13 +253,15 @@ def _no_cases_reason(truth: NDArray[np.int64], cases: Sequence[str]) -> str:
     return "slides of a case have different labels" if mixed else ""
 
 
-def _summarise_cases(found: ByCase) -> CaseSummary:
-    return CaseSummary(
-        auroc=auroc(found.labels, found.probabilities),
-        balanced_accuracy=balanced_accuracy(found.labels, found.probabilities),
-        brier=brier_score(found.labels, found.probabilities),
-        ece=calibration_error(found.labels, found.probabilities),
-    )
+def _summarise_cases(found: ByCase, classes: Sequence[str]) -> CaseSummary:
+    return {
+        "auroc": auroc(found.labels, found.probabilities),
+        "balanced_accuracy": balanced_accuracy(found.labels, found.probabilities),
+        "brier": brier_score(found.labels, found.probabilities),
+        "ece": calibration_error(found.labels, found.probabilities),
+        **class_figures(found.labels, found.probabilities, classes),
+        "undefined": why_undefined(found.labels, classes, of="case"),
+    }
 
 
 def _checked(labels: ArrayLike, probabilities: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

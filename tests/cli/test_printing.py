@@ -4,9 +4,22 @@ import json
 
 import pytest
 
-from lrmil.cli.printing import UNKNOWN, exit_code, figure, print_arms, print_facts, print_json, print_rows, stdout, word
+from lrmil.cli.printing import (
+    UNKNOWN,
+    exit_code,
+    figure,
+    print_arms,
+    print_facts,
+    print_json,
+    print_rows,
+    print_summary,
+    stdout,
+    word,
+)
+from lrmil.metrics import summarise
 from lrmil.prediction.table import PredictionRow
 from lrmil.runs.arms import ARM_NAMES, ARMS
+from lrmil.tasks.classification import Classification
 
 
 @pytest.fixture
@@ -40,6 +53,22 @@ def test_figures(value: object, shown: str) -> None:
 )
 def test_words(value: object, shown: str) -> None:
     assert word(value) == shown
+
+
+def test_a_summary_has_the_reason_beside_each_figure_that_is_not_defined(capsys: pytest.CaptureFixture[str]) -> None:
+    task = Classification(("no", "yes [b]"))
+    summary = summarise([0, 0, 0], [[0.75, 0.25], [0.4, 0.6], [1, 0]], ["p", "p", "q"], task.classes)
+    print_summary(summary, task)
+    lines = capsys.readouterr().out.splitlines()
+    absent = "there is no slide of 'yes [b]'"
+    assert f"auroc: not defined ({absent})" in lines and f"recall: no 0.667, yes [b] not defined ({absent})" in lines
+    assert "accuracy: 0.667" in lines and "n_slides: 3" in lines
+    assert "confusion, no: no 2, yes [b] 1" in lines and "confusion, yes [b]: no 0, yes [b] 0" in lines
+    assert "by_case accuracy: 1.000" in lines and "by_case confusion, no: no 2, yes [b] 0" in lines
+    assert not any("undefined" in line or "reason" in line for line in lines)
+    alone = summarise([0], [[0.75, 0.25]], ["p"], task.classes)
+    print_summary(alone, task)
+    assert "by_case: not defined (every case has one slide)" in capsys.readouterr().out.splitlines()
 
 
 def test_the_exit_code_tells_whether_all_that_was_asked_for_is_there(capsys: pytest.CaptureFixture[str]) -> None:

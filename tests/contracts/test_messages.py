@@ -25,6 +25,7 @@ from lrmil.cli.options import config_of, mpp_of, slides_of
 from lrmil.cli.parser import build_parser
 from lrmil.cohorts.case_table import read_cases
 from lrmil.cohorts.cohort import validate_cohort
+from lrmil.cohorts.measured import Part, measured_part
 from lrmil.cohorts.mpp_table import read_mpp_table
 from lrmil.cohorts.reviewed_labels import labels_from_reviews
 from lrmil.cohorts.screening import Screened, near_duplicates
@@ -842,6 +843,32 @@ def _(folder: Path) -> object:
     assert cohort is not None
     (problem,) = near_duplicates([Screened(name, fingerprint="f") for name in ("a", "b")], cohort)
     return f"{problem.message} {problem.hint}"
+
+
+def parts_of(folder: Path, table: str, part: str) -> Part:
+    cohort = validate_cohort(*slides_and_table(folder, ["a", "b"], table), folds=None).cohort
+    assert cohort is not None
+    return measured_part(cohort, part)[1]
+
+
+@promised("cohorts: a part of a table without splits")
+def _(folder: Path) -> object:
+    return parts_of(folder, "slide_id,label\na,yes\nb,no\n", "test")
+
+
+@promised("cohorts: a part without slides")
+def _(folder: Path) -> object:
+    return parts_of(folder, "slide_id,label,split\na,yes,train\nb,no,test\n", "val")
+
+
+@promised("cohorts: slides that are measured without splits")
+def _(folder: Path) -> object:
+    return parts_of(folder, "slide_id,label\na,yes\nb,no\n", "").explain()
+
+
+@promised("cohorts: test slides that are measured")
+def _(folder: Path) -> object:
+    return parts_of(folder, "slide_id,label,split\na,yes,train\nb,no,test\n", "").explain()
 
 
 @promised("cohorts: um/px for other slides")

@@ -6,6 +6,7 @@ import re
 import shutil
 import tomllib
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import tomli_w
 from lrmil.configs import TrainConfig, to_dict, with_settings
 from lrmil.errors import ConfigError, FormatError
 from lrmil.io import atomic, hashing
+from lrmil.metrics import summarise
 from lrmil.reports.run_data import SlideResult, gather
 from lrmil.reports.run_report import ARM_NAMES, choose_examples, render, write_report
 from support.pages import Page, read_page
@@ -148,6 +150,13 @@ def test_predictions_are_those_of_the_run_and_wrong_ones_are_named(written: Path
         assert shown[4 + arms.index(row["arm"])] == expected
 
 
+def arms_of(classes: list[str], figures: Mapping[str, object]) -> dict[str, dict[str, object]]:
+    """Figures of the arms in which the classes have other names, or others."""
+    place = [number % len(classes) for number in range(12)]
+    summary = summarise(place, np.eye(len(classes))[place], [str(number) for number in range(12)], classes)
+    return {arm: {**figures[arm], **summary} for arm in ARM_NAMES}  # type: ignore[dict-item]
+
+
 def test_hostile_names_stay_text(run: Path) -> None:
     report = gather(run)
     slides = [
@@ -159,7 +168,7 @@ def test_hostile_names_stay_text(run: Path) -> None:
     problem = {"slide_id": HOSTILE, "row": None, "column": None, "severity": "error", "message": HOSTILE, "hint": ""}
     hostile = replace(
         report,
-        figures={**report.figures, "classes": ["no", HOSTILE]},
+        figures={**report.figures, **arms_of(["no", HOSTILE], report.figures), "classes": ["no", HOSTILE]},
         roc={HOSTILE: report.roc["positive"]},
         slides=slides,
         problems=[problem],
@@ -179,6 +188,7 @@ def test_hostile_names_stay_text(run: Path) -> None:
     for slide in slides:
         assert any(row[0] == slide.slide_id for row in page.rows)
     assert f"positive class: {HOSTILE}" in page.text
+    assert page.rows.count([HOSTILE, "0", "6", "1.000", "1.000"]) == 3
 
 
 def test_what_is_not_defined_says_so(run: Path) -> None:
@@ -239,9 +249,10 @@ def test_each_arm_is_shown_by_slide_by_patient_and_beside_its_linear_head(run: P
     figures = json.loads((run / "metrics.json").read_text())
     page = read_page(write_report(run, examples=0))
     assert "There are no figures by patient: every case has one slide." in page.text and "ECE" in page.text
-    names = ("auroc", "balanced_accuracy", "brier", "ece")
+    names = ("auroc", "balanced_accuracy", "accuracy", "brier", "ece")
     for arm in ARM_NAMES:
-        figures[arm] |= {"by_case": dict(zip(names, (0.111, 0.222, 0.333, 0.444), strict=True)), "by_case_reason": ""}
+        averaged = dict(zip(names, (0.111, 0.222, 0.555, 0.333, 0.444), strict=True))
+        figures[arm] |= {"by_case": {**figures[arm], **averaged}, "by_case_reason": ""}
     atomic.write_json(run / "metrics.json", figures)
     page = read_page(write_report(run, examples=0))
     for arm, name in ARM_NAMES.items():
@@ -250,6 +261,40 @@ def test_each_arm_is_shown_by_slide_by_patient_and_beside_its_linear_head(run: P
         for measured, found in ways.items():
             assert [name, measured, *(f"{found[one]:.3f}" for one in names)] in page.rows
     assert "no figures by patient" not in page.text
+
+
+def test_answers_are_counted_by_class_for_every_arm(run: Path, written: Path) -> None:
+    figures = json.loads((run / "metrics.json").read_text())
+    page = read_page(written)
+    for arm, title in ARM_NAMES.items():
+        of = figures[arm]
+        assert f"{title}, by slide" in page.text and f"{title}, by patient" not in page.text
+        for name, counts in zip(figures["classes"], of["confusion"], strict=True):
+            values = [of["recall"][name], of["auroc_by_class"][name]]
+            assert [name, *map(str, counts), *(f"{value:.3f}" for value in values)] in page.rows
+    assert "the share of a class that is recognised" in page.text and "Not defined" not in page.text
+    lacking = summarise([1, 1], [[0.3, 0.7], [0.6, 0.4]], ["p", "p"], figures["classes"])
+    atomic.write_json(run / "metrics.json", figures | {arm: figures[arm] | lacking for arm in ARM_NAMES})
+    page = read_page(write_report(run, examples=0))
+    first, second = figures["classes"]
+    assert page.rows.count([first, "0", "0", "not defined", "not defined"]) == 6
+    assert page.rows.count([second, "1", "1", "0.500", "not defined"]) == 3, "by slide"
+    assert page.rows.count([second, "0", "1", "1.000", "not defined"]) == 3, "by patient"
+    assert f"Not defined by slide: AUROC, balanced accuracy, recall; there is no slide of '{first}'." in page.text
+    assert f"Not defined by patient: AUROC against the rest; every case is of '{second}'." in page.text
+
+
+def test_a_run_of_an_earlier_version_has_no_figures_by_class(run: Path) -> None:
+    figures = json.loads((run / "metrics.json").read_text())
+    new = ("accuracy", "recall", "auroc_by_class", "confusion", "undefined")
+    for arm in ARM_NAMES:
+        for of in (figures[arm], figures[arm]["linear_head"]):
+            for name in new:
+                del of[name]
+    atomic.write_json(run / "metrics.json", figures)
+    page = read_page(write_report(run, examples=0))
+    assert "recall" not in page.text and "Which classes" not in page.text and "Brier score" in page.text
+    assert not any("details" in tag for tag, _ in page.tags)
 
 
 def test_an_arm_below_its_linear_head_is_told(run: Path) -> None:
@@ -448,7 +493,7 @@ def test_several_folds_and_classes_have_their_tables_and_curves(run: Path) -> No
         for place, slide in enumerate(report.slides)
     ]
     by_fold = {"auroc_by_fold": {"fold-0": 0.625, "fold-1": None}}
-    arms = {arm: {**report.figures[arm], **by_fold} for arm in ARM_NAMES}  # type: ignore[dict-item]
+    arms = {arm: {**of, **by_fold} for arm, of in arms_of(classes, report.figures).items()}
     points = report.roc["positive"]
     several = replace(
         report,

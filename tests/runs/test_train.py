@@ -83,6 +83,8 @@ class TestSplitColumn:
             assert 0 <= of["auroc_ci"][0] <= of["auroc"] <= of["auroc_ci"][1] <= 1
             assert 0 <= of["brier"] <= 1 and 0 <= of["ece"] <= 1 and 0 <= of["linear_head"]["auroc"] <= 1
             assert of["by_case"] is None and of["by_case_reason"] == "every case has one slide"
+            assert np.mean(list(of["recall"].values())) == pytest.approx(of["balanced_accuracy"])
+            assert np.trace(of["confusion"]) / 4 == of["accuracy"] and of["undefined"] == {}
             assert 0 <= of["balanced_accuracy"] <= 1 and of["seconds_per_slide"] > 0 and of["bytes_per_slide"] > 0
         cost = {arm: figures[arm]["patches_per_slide"] for arm in ARMS}
         assert cost["lr_student"] == cost["lr_undistilled"] < cost["hr_teacher"]
@@ -299,7 +301,11 @@ class TestCrossValidation:
             of = figures[arm]
             assert (of["n_slides"], of["n_cases"]) == (12, 8) and set(of["auroc_by_fold"]) == {"fold-0", "fold-1"}
             assert {"auroc", "auroc_ci", "balanced_accuracy", "seconds_per_slide", "bytes_per_slide"} <= set(of)
-            assert of["by_case"].keys() == {"auroc", "balanced_accuracy", "brier", "ece"} and not of["by_case_reason"]
+            numbers = {"auroc", "balanced_accuracy", "accuracy", "brier", "ece"}
+            assert of["by_case"].keys() == numbers | {"recall", "auroc_by_class", "confusion", "undefined"}
+            assert numbers < of.keys() and not of["by_case_reason"]
+            assert [np.sum(found["confusion"]) for found in (of, of["by_case"], of["linear_head"])] == [12, 8, 12]
+            assert of["recall"].keys() == of["auroc_by_class"].keys() == set(figures["classes"])
             assert of["linear_head"]["n_slides"] == 12 and of["linear_head"].keys() < of.keys()
         for other, found in figures["student_minus"].items():
             assert found["difference"] == figures["lr_student"]["auroc"] - figures[other]["auroc"]

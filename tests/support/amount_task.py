@@ -24,6 +24,8 @@ class Amount:
     score_name: ClassVar[str] = "closeness"
     figures: ClassVar[Mapping[str, str]] = {"closeness": "Closeness"}
     details: ClassVar[Mapping[str, str]] = {}
+    by_name: ClassVar[Mapping[str, str]] = {}
+    counts: ClassVar[Mapping[str, str]] = {}
 
     @classmethod
     def is_label(cls, cell: str) -> bool:
@@ -87,6 +89,8 @@ class Amount:
             loss="the squared error",
             score_note="",
             details_note="",
+            by_name="",
+            by_name_note="",
             wrong="",
             examples="Slides in the order of the table.",
             undefined="There are no slides.",
@@ -146,7 +150,7 @@ class Amount:
         self, targets: Sequence[Target], values: NDArray[np.float64], cases: Sequence[str]
     ) -> Mapping[str, object]:
         figures = {"closeness": self.score(targets, values), "n_slides": len(targets), "n_cases": len(set(cases))}
-        return figures | {"by_case": None, "by_case_reason": "amounts are of slides"}
+        return figures | {"undefined": {}, "by_case": None, "by_case_reason": "amounts are of slides"}
 
     def difference_interval(
         self,

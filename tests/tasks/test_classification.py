@@ -169,7 +169,9 @@ def test_figures_that_are_shown_are_those_that_are_measured() -> None:
     task = Classification(("no", "yes"))
     summary = task.summarise([0, 1, 0, 1], values, ["p", "q", "r", "r"])
     assert (summary["n_slides"], summary["n_cases"]) == (4, 3)
-    assert [*task.figures, *task.details, "n_slides", "n_cases", "by_case", "by_case_reason"] == list(summary)
+    named = {*task.figures, *task.details, *task.by_name, *task.counts}
+    assert named | {"undefined", "n_slides", "n_cases", "by_case", "by_case_reason"} == summary.keys()
+    assert all(summary[name].keys() == set(task.names) for name in task.by_name)  # type: ignore[attr-defined]
     assert summary["by_case"] is None and task.details.keys() <= summary.keys()
     assert summary[task.score_name] == task.score([0, 1, 0, 1], values) and next(iter(task.figures)) == task.score_name
 

@@ -220,5 +220,5 @@ def test_a_whole_run_predicts_writes_and_evaluates_it(cohort: Path, tmp_path: Pa
     assert is_prediction_table(tmp_path / "out/predictions.csv")
     saved = read_prediction(tmp_path / "out", "demo-000", task=task)
     assert saved is not None and saved.task == task and saved.probabilities == row.probabilities
-    found = last(evaluate_steps(cohort / "slides", labels, bundle, tmp_path / "all", CPU))
+    found = last(evaluate_steps(cohort / "slides", labels, bundle, tmp_path / "all", CPU, part="all"))
     assert found.classified == len(rows) and not found.failed and 0 < float(str(found.metrics["closeness"])) <= 1

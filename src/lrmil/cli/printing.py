@@ -14,6 +14,7 @@ from lrmil.prediction.table import PredictionRow
 from lrmil.runs.arms import ARM_NAMES
 from lrmil.runs.differences import difference_sentence, find_differences
 from lrmil.tasks.choice import kind_in
+from lrmil.tasks.task import Task
 
 
 class _Terminal(Console):
@@ -98,6 +99,30 @@ def print_arms(metrics: dict[str, object]) -> None:
     stdout.print(table)
     for arm, found in find_differences(metrics).items():
         stdout.print(difference_sentence(shown[kind.score_name], arm, found))
+
+
+def print_summary(metrics: Mapping[str, Any], task: Task, *, of: str = "") -> None:
+    """Print the metrics of one model, one in a line, with the reasons of those that are not defined.
+
+    Parameters
+    ----------
+    metrics
+        What `Task.summarise` returned, or its "by_case".
+    task
+        What is predicted.
+    of
+        What begins each line.
+    """
+    reasons = {**metrics.get("undefined", {}), "by_case": metrics.get("by_case_reason")}
+    for name, value in metrics.items():
+        reason = f" ({reasons[name]})" if reasons.get(name) else ""
+        if name == "by_case" and value is not None:
+            print_summary(value, task, of="by_case ")
+        elif name in task.counts and value is not None:
+            for label, counts in zip(task.names, value, strict=True):
+                print_lines({f"{of}{name}, {label}": figure(dict(zip(task.names, counts, strict=True)))})
+        elif name not in ("undefined", "by_case_reason"):
+            print_lines({f"{of}{name}": f"{figure(value)}{reason}"})
 
 
 def figure(value: object) -> str:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lrmil.cohorts.cohort import Cohort, TableOptions, validate_cohort
+from lrmil.cohorts.measured import Part, measured_part
 from lrmil.errors import CohortError
 from lrmil.io import atomic
 from lrmil.io.ownership import is_evaluation, require_free
@@ -32,6 +33,12 @@ class Evaluation(NamedTuple):
     """Slide id -> why it could not be classified. These slides are not in the metrics."""
     classified: int
     """Number of slides in the metrics."""
+    part: Part
+    """Which slides of the table were to be classified."""
+
+    def to_dict(self) -> dict[str, object]:
+        """Return what files and programs are told, JSON-ready."""
+        return {"metrics": self.metrics, "failed": self.failed, "part": self.part._asdict()}
 
 
 def evaluate_steps(
@@ -46,6 +53,7 @@ def evaluate_steps(
     checksums: Mapping[str, tuple[Checksum, ...]] | None = None,
     inputs: Sequence[Path] = (),
     table: TableOptions | None = None,
+    part: str = "",
 ) -> Iterator[Step[Evaluation]]:
     """Classify a labelled cohort into `out` and write its metrics to ``out/evaluation.json``.
 
@@ -65,41 +73,50 @@ def evaluate_steps(
         Other files and folders that are read; see `lrmil.prediction.batch.predict_slides`.
     table
         How the labels table is read; see `validate_cohort`.
+    part
+        Which slides of the table are classified and measured; see `lrmil.cohorts.measured.measured_part`.
 
     Yields
     ------
     Step
-        As `predict_slides`; the last carries the Evaluation.
+        Warnings and which slides are measured, then as `predict_slides`; the last carries the Evaluation.
 
     Raises
     ------
     OverwriteError
         If `out` lies in an input, or contains another file named evaluation.json, or a training run.
-    CohortError
-        If the table has errors, a label is not one of the model, or no slide can be classified.
+    CohortError, ConfigError
+        If the table has errors, there is no such part, a label in it is unknown to the model, or every slide fails.
     """
-    cohort, warnings = _read_cohort(slides, labels, bundle, table or TableOptions())
-    sources = _sources(cohort, mpp or {}, checksums or {}, objective_power=objective_power)
+    whole, warnings = _read_cohort(slides, labels, bundle, table or TableOptions())
+    cohort, measured = _known_part(whole, part, bundle.task)
+    sources = _sources(whole, mpp or {}, checksums or {}, objective_power=objective_power)
     read = (labels, *inputs)
     Inputs(sources, read).require_clear([out, out / EVALUATION])
     require_free(out / EVALUATION, is_evaluation)
-    for done, sentence in enumerate(warnings, start=1):
-        yield Step(("labels table",), done, len(warnings), "warnings", message=sentence)
-    rows = yield from relay(predict_slides(sources, bundle, out, options, inputs=read))
-    result = _evaluate(rows, cohort, bundle.task)
-    document = {"metrics": result.metrics, "failed": result.failed, "bundle_sha256": bundle.sha256}
-    atomic.write_json(out / EVALUATION, document, is_evaluation)
+    for done, sentence in enumerate((*warnings, measured.explain()), start=1):
+        yield Step(("labels table",), done, len(warnings) + 1, "messages", message=sentence)
+    chosen = [source for source in sources if source.slide_id in cohort.by_id]
+    rows = yield from relay(predict_slides(chosen, bundle, out, options, inputs=read))
+    result = _evaluate(rows, cohort, bundle.task, measured)
+    atomic.write_json(out / EVALUATION, {**result.to_dict(), "bundle_sha256": bundle.sha256}, is_evaluation)
     yield Step(("evaluate",), len(rows), len(rows), "slides", result=result)
 
 
 def _read_cohort(slides: Path, labels: Path, bundle: Bundle, table: TableOptions) -> tuple[Cohort, Sequence[str]]:
-    """Return a cohort whose labels the model knows, and the warnings about its table."""
+    """Return a cohort of the model's task, and the warnings about its table."""
     report = validate_cohort(slides, labels, folds=None, options=replace(table, task=bundle.task.name))
     if report.cohort is None:
         raise CohortError(report.explain())
-    if unknown := bundle.task.unknown_labels(slide.label for slide in report.cohort.slides):
-        raise CohortError(unknown)
     return report.cohort, report.warnings
+
+
+def _known_part(cohort: Cohort, part: str, task: Task) -> tuple[Cohort, Part]:
+    """Return a part of a cohort whose labels the model knows."""
+    chosen, what = measured_part(cohort, part)
+    if unknown := task.unknown_labels(slide.label for slide in chosen.slides):
+        raise CohortError(unknown)
+    return chosen, what
 
 
 def _sources(
@@ -121,7 +138,7 @@ def _sources(
     ]
 
 
-def _evaluate(rows: Sequence[PredictionRow], cohort: Cohort, task: Task) -> Evaluation:
+def _evaluate(rows: Sequence[PredictionRow], cohort: Cohort, task: Task, part: Part) -> Evaluation:
     good = [row for row in rows if row.status != "failed"]
     failed = {row.slide_id: row.message for row in rows if row.status == "failed"}
     if not good:
@@ -132,4 +149,4 @@ def _evaluate(rows: Sequence[PredictionRow], cohort: Cohort, task: Task) -> Eval
         np.array([[row.probabilities[name] for name in task.names] for row in good]),
         [slide.case_id for slide in labelled],
     )
-    return Evaluation(summary, failed, len(good))
+    return Evaluation(summary, failed, len(good), part)

@@ -44,7 +44,8 @@ def more_figures(figures: Mapping[str, Any], task: Task, *, finished: bool) -> M
         Whether the student had an end-to-end finish; its linear head has the embeddings of before.
     """
     plain = {name: title for name, title in task.figures.items() if not name.startswith(f"{task.score_name}_")}
-    shown = plain | dict(task.details)
+    stated = figures["lr_student"].keys()
+    shown = {name: title for name, title in (plain | dict(task.details)).items() if name in stated}
     rows = []
     for arm, name in ARM_NAMES.items():
         of = figures[arm]

@@ -19,6 +19,7 @@ from lrmil.io.plain_files import is_plain
 from lrmil.io.redaction import redact_paths
 from lrmil.prediction.attention import attention_raster, percentile_rank
 from lrmil.raster import Raster
+from lrmil.reports.by_name import by_name
 from lrmil.reports.figures import RocLine, colour_bar, loss_svg, roc_svg, slide_pictures
 from lrmil.reports.more_figures import more_figures
 from lrmil.reports.page import environment
@@ -132,6 +133,7 @@ def render(report: Report, examples: Sequence[SlideResult], pictures: Mapping[st
         score_title=task.figures[task.score_name],
         arm_names=ARM_NAMES,
         more=more_figures(report.figures, task, finished=FINISH in report.losses),
+        by_name=by_name(report.figures, task),
         examples=examples,
         pictures=pictures,
         colour_bar=colour_bar(),

@@ -11,6 +11,7 @@ DETAILS = (
     "error: how far the probability of the answer is from how often such answers are right; 0 is best. Chance makes it "
     "too high where slides are few."
 )
+BY_CLASS = "Recall: the share of a class that is recognised; balanced accuracy is the mean of the recalls."
 
 
 def class_wording(classes: tuple[str, ...]) -> Wording:
@@ -24,6 +25,8 @@ def class_wording(classes: tuple[str, ...]) -> Wording:
         loss="cross-entropy",
         score_note="" if two else "AUROC is the mean over the classes, each against the rest.",
         details_note=DETAILS,
+        by_name="Which classes are mistaken for which",
+        by_name_note=BY_CLASS,
         wrong="An arm is wrong where its most probable class is not the label.",
         examples=EXAMPLES,
         undefined="An AUROC is not defined, because the test slides lack a class. Add test slides of every class.",

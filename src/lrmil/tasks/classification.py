@@ -46,7 +46,9 @@ class Classification:
         "auroc_ci": "95 % interval by patient",
         "balanced_accuracy": "balanced accuracy",
     }
-    details: ClassVar[Mapping[str, str]] = {"brier": "Brier score", "ece": "ECE"}
+    details: ClassVar[Mapping[str, str]] = {"accuracy": "accuracy", "brier": "Brier score", "ece": "ECE"}
+    by_name: ClassVar[Mapping[str, str]] = {"recall": "recall", "auroc_by_class": "AUROC against the rest"}
+    counts: ClassVar[Mapping[str, str]] = {"confusion": "answered with"}
 
     @classmethod
     def is_label(cls, cell: str) -> bool:  # noqa: ARG003 - asked of every task

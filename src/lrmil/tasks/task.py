@@ -59,6 +59,10 @@ class Wording(NamedTuple):
     """A sentence that explains the score, or ""."""
     details_note: str
     """Sentences that explain `Task.details`, or ""."""
+    by_name: str
+    """Title of `Task.by_name` and `Task.counts`, or "" if there are none."""
+    by_name_note: str
+    """Sentences that explain `Task.by_name` and `Task.counts`, or ""."""
     wrong: str
     """A sentence on when an answer is wrong; or ""."""
     examples: str
@@ -98,6 +102,10 @@ class Task(Protocol):
     """Figures of `summarise` that people are shown, with their titles: numbers, or lists of two; the score is first."""
     details: ClassVar[Mapping[str, str]]
     """More of its figures, for pages that have room: numbers, with their titles."""
+    by_name: ClassVar[Mapping[str, str]]
+    """Its figures that have a number for each of `names`, with their titles."""
+    counts: ClassVar[Mapping[str, str]]
+    """Its counts of slides, with the titles of their columns: a row for each label, a column for each answer."""
 
     @classmethod
     def is_label(cls, cell: str) -> bool:
@@ -225,8 +233,9 @@ class Task(Protocol):
     ) -> Mapping[str, object]:
         """Return the figures of a report, JSON-ready.
 
-        Those of `figures` and `details`, "n_slides", "n_cases", "by_case" with the numbers among them where the values
-        are averaged by case, or None, and "by_case_reason", which says why there are none.
+        Those of `figures`, `details`, `by_name` and `counts`; "undefined", which says of each that is None, or has a
+        None, why; "n_slides", "n_cases"; "by_case" with all but intervals where the values are averaged by case, or
+        None, and "by_case_reason", which says why there are none.
         """
         ...
 

@@ -67,8 +67,11 @@ def test_train_and_evaluate_on_a_registry_s_table(run_cli: RunCli, tiny_run: Tin
     evaluate = ("evaluate", tiny_run.slides, labels, "--model", tmp_path / "run/model", "--json", *columns, *CPU)
     assert run_cli(*evaluate, "--out", tmp_path / "out")[0] == 1
     code, out, err = run_cli(*evaluate, "--skip-missing", "--out", tmp_path / "out")
+    assert code == 0 and json.loads(out)["part"]["name"] == "test" and "elsewhere-2" in err.replace("\n", " ")
+    for name in ("n_slides", "n_cases", "confusion", "recall", "accuracy", "undefined"):
+        assert json.loads(out)["metrics"][name] == figures["lr_student"][name]
+    code, out, err = run_cli(*evaluate, "--skip-missing", "--out", tmp_path / "out", "--part", "all")
     assert code == 0 and json.loads(out)["metrics"]["n_slides"] == 12
-    assert "elsewhere-2" in err.replace("\n", " ")
 
 
 def test_every_option_arrives(run_cli: RunCli, cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,8 @@ def add(commands: Commands) -> None:
     parser = command(commands, "evaluate", SUMMARY, "lrmil evaluate slides labels.csv --model m", run)
     add_cohort(parser)
     add_model(parser)
+    text = "part of the table, by its column split (default: test if it has test slides, else all)"
+    parser.add_argument("--part", default="", choices=["train", "val", "test", "all"], help=text)
     parser.add_argument("--out", type=Path, help="folder for the predictions (default: name of LABELS + .predictions)")
     add_mpp_table(parser)
     add_power(parser)
@@ -36,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
     """Print the metrics of a model on labelled slides."""
     with without_collections():
         from lrmil.cli.options import inputs_of, mpp_table_of, table_options_of, with_checksums
-        from lrmil.cli.printing import exit_code, figure, print_json, print_lines, stderr
+        from lrmil.cli.printing import exit_code, print_json, print_lines, print_summary, stderr, stdout
         from lrmil.cli.progress import show
         from lrmil.models.bundle import load_bundle
         from lrmil.prediction.evaluation import evaluate_steps
@@ -47,10 +49,11 @@ def run(options: argparse.Namespace) -> int:
     out = options.out or options.labels.with_suffix(".predictions")
     found = [SlideSource(slide_id_of(path), path) for path in find_slides(options.slides)]
     stated = with_checksums(found, options.checksums)
+    bundle = load_bundle(options.model)
     steps = evaluate_steps(
         options.slides,
         options.labels,
-        load_bundle(options.model),
+        bundle,
         out,
         PredictOptions(device=options.device, batch_size=options.batch_size, threads=options.threads),
         mpp=mpp_table_of(options, [source.slide_id for source in found]),
@@ -58,11 +61,14 @@ def run(options: argparse.Namespace) -> int:
         checksums={source.slide_id: source.checksums for source in stated},
         inputs=inputs_of(options),
         table=table_options_of(options),
+        part=options.part,
     )
     result = show(steps, stderr)
     if options.json:
-        print_json({"metrics": result.metrics, "failed": result.failed})
+        print_json(result.to_dict())
     else:
-        print_lines({name: figure(value) for name, value in result.metrics.items() if value != ""})
+        failed = f" Without {len(result.failed)} that failed." if result.failed else ""
+        stdout.print(f"{result.part.explain()}{failed}", markup=False)
+        print_summary(result.metrics, bundle.task)
         print_lines({f"Failed: {slide_id}": message for slide_id, message in result.failed.items()})
     return exit_code(len(result.failed), len(result.failed) + result.classified)
