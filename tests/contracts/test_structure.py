@@ -20,11 +20,13 @@ TESTED_ELSEWHERE = {
     # Stages that mean something only in a whole training.
     "lrmil/runs/fold_task.py": "runs/test_changes.py",
     "lrmil/runs/fold_training.py": "runs/test_train.py",
+    "lrmil/runs/encoder_training.py": "runs/test_train.py",
     "lrmil/runs/folds.py": "runs/test_train.py",
     "lrmil/runs/stages.py": "runs/test_changes.py",
     # The commands of a whole chain.
     "lrmil/cli/commands/demo.py": "contracts/test_users_files.py",
     "lrmil/prediction/evaluation.py": "cli/commands/test_evaluate.py",
+    "lrmil/tasks/class_wording.py": "tasks/test_classification.py",
     # Parts of a dock are tested as the user meets them: in the dock.
     "napari_lrmil/widgets/classify": "napari/docks/test_classify.py",
     "napari_lrmil/widgets/train": "napari/docks/test_train.py",

@@ -1,15 +1,10 @@
-"""Figures and model of a finished run."""
-
-import json
+"""Figures of a finished run."""
 
 import numpy as np
 import pytest
 
-from lrmil.runs.plan_file import read_plan, settings_hash
 from lrmil.runs.results import _difference, gap_recovered
-from lrmil.runs.shipping import public_name
 from lrmil.tasks.classification import Classification
-from support.runs import TinyRun
 
 pytestmark = pytest.mark.long
 
@@ -26,13 +21,6 @@ pytestmark = pytest.mark.long
 )
 def test_gap_recovered(teacher: float | None, baseline: float, student: float, gap: float | None) -> None:
     assert gap_recovered(teacher, baseline, student) == (None if gap is None else pytest.approx(gap))
-
-
-def test_the_model_names_its_encoder_without_the_folder_it_lay_in(tiny_run: TinyRun) -> None:
-    assert public_name("local-dir:somewhere/encoders/vit") == "local-dir:vit"
-    assert public_name("hf-hub:owner/name") == "hf-hub:owner/name"
-    training = json.loads((tiny_run.folder / "model/bundle.json").read_text(encoding="utf-8"))["training"]
-    assert training["settings_sha256"] == settings_hash(read_plan(tiny_run.folder)[0])
 
 
 def test_a_better_student_is_above_the_others_with_its_interval() -> None:

@@ -103,9 +103,8 @@ def train_finish(
         If no sampled patch can be read, or a slide changed since its features were extracted.
     """
     student = copy.deepcopy(student).to(run.device).to(memory_format=torch.channels_last)
-    bags = [one.bag for one in train]
-    balance = resolve_balance(balance, bags)
-    log_priors = log_priors_of(bags, task, run.device) if balance == "logits" else None
+    balance = resolve_balance(balance, [one.bag for one in train])
+    log_priors = log_priors_of([one.bag for one in train], task, run.device) if balance == "logits" else None
     work = _Work(student, SampledPatches(threads), task, config, run, stage2, log_priors)
     yield from fit_steps(
         job,

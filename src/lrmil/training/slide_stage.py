@@ -58,9 +58,8 @@ def train_mil(
         As `fit_steps`; the last carries the trained MIL: with `config.seeds` above 1 an ensemble, each member of which
         learned from the same bags by its own loss.
     """
-    store = BagStore(run.device)
+    store, balance = BagStore(run.device), resolve_balance(config.balance, train)
     mil = _start_mil(train, store, run, task=task, config=config, start=start)
-    balance = resolve_balance(config.balance, train)
     log_priors = log_priors_of(train, task, run.device) if balance == "logits" else None
 
     def epoch_losses(_epoch: int, generator: torch.Generator) -> Iterator[dict[str, Tensor]]:
