@@ -4,6 +4,7 @@ import argparse
 
 from lrmil import __version__
 from lrmil.cli.commands import (
+    audit,
     card,
     case,
     demo,
@@ -26,7 +27,7 @@ from lrmil.cli.commands import (
 GROUPS = {
     "slides": (inspect, predict, case, extract),
     "models": (encoders, card, evaluate, doctor),
-    "runs": (validate, distil, train, status, stop, report, demo),
+    "runs": (validate, distil, train, status, stop, report, audit, demo),
     "records": (reviews, export),
 }
 DESCRIPTION = "Whole-slide classification from low-resolution pixels."
