@@ -284,6 +284,10 @@ def ship_another_fold(run: Path) -> None:
     )
 
 
+def forget_slide(run: Path) -> None:
+    change_json(run / "model/bundle.json", lambda document: document["learned_from"]["slides"].pop())
+
+
 def change_settings(run: Path) -> None:
     path = run / "plan.toml"
     path.write_text(path.read_text().replace("seed = 0", "seed = 1"))
@@ -359,6 +363,7 @@ CHANGES: dict[Callable[[Path], None], str] = {  # what is changed -> where a fin
     change_resolution: "model/bundle.json: It reads other patches",
     replace_model: "model/mil.safetensors: The weights are not those",
     ship_another_fold: "model/encoder/model.safetensors: The weights are not those",
+    forget_slide: "model/bundle.json: It names other slides",
     change_settings: "model/bundle.json: It was trained with other settings",
     change_history: "fold-0/teacher/history.json: The file was changed",
     add_file: "fold-0/teacher: It contains files",

@@ -12,6 +12,7 @@ from lrmil.errors import CohortError
 from lrmil.io import atomic
 from lrmil.io.ownership import is_evaluation, require_free
 from lrmil.models.bundle import Bundle
+from lrmil.models.learned_from import MEMBER, LearnedFrom
 from lrmil.prediction.batch import predict_slides
 from lrmil.prediction.options import DEFAULTS, PredictOptions
 from lrmil.prediction.table import PredictionRow
@@ -19,9 +20,15 @@ from lrmil.slides.checksums import Checksum
 from lrmil.slides.inputs import Inputs
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step, relay
-from lrmil.tasks.task import Task
 
 EVALUATION = "evaluation.json"
+
+
+class Seen(NamedTuple):
+    """How many of the evaluated slides and cases the model learned from or was selected on."""
+
+    slides: int
+    cases: int
 
 
 class Evaluation(NamedTuple):
@@ -32,6 +39,19 @@ class Evaluation(NamedTuple):
     """Slide id -> why it could not be classified. These slides are not in the metrics."""
     classified: int
     """Number of slides in the metrics."""
+    learned_from: Seen | None = None
+    """What of these the model has seen; None if the model does not state what it learned from."""
+
+    @property
+    def remark(self) -> str:
+        """A sentence that the metrics are not those of new slides, or ""."""
+        seen = self.learned_from
+        if seen is None or seen == (0, 0):
+            return ""
+        return (
+            f"The model learned from {seen.slides} of these {self.classified} slides and from {seen.cases} of these "
+            f"{self.metrics.get('n_cases')} cases, or was selected on them: the metrics are not those of new slides."
+        )
 
 
 def evaluate_steps(
@@ -86,8 +106,13 @@ def evaluate_steps(
     for done, sentence in enumerate(warnings, start=1):
         yield Step(("labels table",), done, len(warnings), "warnings", message=sentence)
     rows = yield from relay(predict_slides(sources, bundle, out, options, inputs=read))
-    result = _evaluate(rows, cohort, bundle.task)
-    document = {"metrics": result.metrics, "failed": result.failed, "bundle_sha256": bundle.sha256}
+    result = _evaluate(rows, cohort, bundle)
+    document = {
+        "metrics": result.metrics,
+        "failed": result.failed,
+        "bundle_sha256": bundle.sha256,
+        MEMBER: result.learned_from and result.learned_from._asdict(),
+    }
     atomic.write_json(out / EVALUATION, document, is_evaluation)
     yield Step(("evaluate",), len(rows), len(rows), "slides", result=result)
 
@@ -121,7 +146,8 @@ def _sources(
     ]
 
 
-def _evaluate(rows: Sequence[PredictionRow], cohort: Cohort, task: Task) -> Evaluation:
+def _evaluate(rows: Sequence[PredictionRow], cohort: Cohort, bundle: Bundle) -> Evaluation:
+    task = bundle.task
     good = [row for row in rows if row.status != "failed"]
     failed = {row.slide_id: row.message for row in rows if row.status == "failed"}
     if not good:
@@ -132,4 +158,11 @@ def _evaluate(rows: Sequence[PredictionRow], cohort: Cohort, task: Task) -> Eval
         np.array([[row.probabilities[name] for name in task.names] for row in good]),
         [slide.case_id for slide in labelled],
     )
-    return Evaluation(summary, failed, len(good))
+    return Evaluation(summary, failed, len(good), _seen(good, cohort, bundle.learned_from))
+
+
+def _seen(rows: Sequence[PredictionRow], cohort: Cohort, learned: LearnedFrom | None) -> Seen | None:
+    if learned is None:
+        return None
+    cases = {cohort.by_id[row.slide_id].case_id for row in rows}
+    return Seen(sum(learned.has_slide(row.slide_fingerprint) for row in rows), sum(map(learned.has_case, cases)))

@@ -20,6 +20,7 @@ from lrmil.runs.fold_task import FoldTask, load_lr_encoder
 from lrmil.runs.frozen import plan_of
 from lrmil.runs.plan_file import settings_hashes
 from lrmil.runs.results import figures_of
+from lrmil.runs.shipping import learned_from
 
 MODEL = "model"
 
@@ -45,6 +46,7 @@ def audit_model(files: RunFiles) -> Iterator[Finding]:
     if CALIBRATION in files.figures:  # else of an earlier version, of which the figures of the arms are compared alone
         yield from _figures(files, tasks)
         yield from _calibration(tasks[files.folds.index(files.final)], bundle)
+    yield from _learned_from(tasks[files.folds.index(files.final)], bundle)
 
 
 def _tasks(files: RunFiles, bundle: Bundle) -> list[FoldTask]:
@@ -147,6 +149,15 @@ def _figures(files: RunFiles, tasks: Sequence[FoldTask]) -> Iterator[Finding]:
     for name in differences(stated, expected):
         what = "outputs" if name.startswith(arms) else "folds' files"
         yield Finding(METRICS, f"The figure {name} is not that of the {what}.")
+
+
+def _learned_from(task: FoldTask, bundle: Bundle) -> Iterator[Finding]:
+    """Yield that the model names other slides or cases than its fold learned from; earlier versions name none."""
+    try:
+        if bundle.learned_from not in (None, learned_from(task)):
+            yield Finding(f"{MODEL}/bundle.json", "It names other slides or cases than its fold learned from.")
+    except LrmilError as error:
+        yield Finding(MODEL, str(error))
 
 
 def _calibration(task: FoldTask, bundle: Bundle) -> Iterator[Finding]:

@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
     """Print the metrics of a model on labelled slides."""
     with without_collections():
         from lrmil.cli.options import inputs_of, mpp_table_of, table_options_of, with_checksums
-        from lrmil.cli.printing import exit_code, figure, print_json, print_lines, stderr
+        from lrmil.cli.printing import exit_code, figure, print_json, print_lines, stderr, stdout
         from lrmil.cli.progress import show
         from lrmil.models.bundle import load_bundle
         from lrmil.prediction.evaluation import evaluate_steps
@@ -61,8 +61,11 @@ def run(options: argparse.Namespace) -> int:
     )
     result = show(steps, stderr)
     if options.json:
-        print_json({"metrics": result.metrics, "failed": result.failed})
+        seen = result.learned_from and result.learned_from._asdict()
+        print_json({"metrics": result.metrics, "failed": result.failed, "learned_from": seen})
     else:
         print_lines({name: figure(value) for name, value in result.metrics.items() if value != ""})
+        if result.remark:
+            stdout.print(result.remark, markup=False)
         print_lines({f"Failed: {slide_id}": message for slide_id, message in result.failed.items()})
     return exit_code(len(result.failed), len(result.failed) + result.classified)
