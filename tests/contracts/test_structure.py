@@ -25,7 +25,7 @@ TESTED_ELSEWHERE = {
     # Parts of the audit, which whole runs show.
     **{
         f"lrmil/runs/audit_{part}.py": "runs/test_audit.py"
-        for part in ("features", "files", "inputs", "learning", "model", "results", "splits")
+        for part in ("answers", "features", "files", "inputs", "learning", "model", "results", "splits")
     },
     # The commands of a whole chain.
     "lrmil/cli/commands/demo.py": "contracts/test_users_files.py",

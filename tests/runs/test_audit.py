@@ -430,6 +430,63 @@ def test_a_change_is_found(changed: Path, change: Callable[[Path], None]) -> Non
     assert any(line.startswith(CHANGES[change]) for line in found), found
 
 
+def swap_mils(run: Path, name: str) -> None:
+    """Between two folds, with the hashes to match."""
+    one, other = (run / fold / name / "mil.safetensors" for fold in ("fold-0", "fold-1"))
+    content = one.read_bytes()
+    shutil.copyfile(other, one)
+    other.write_bytes(content)
+    for path in (one, other):
+        rehash(path.parent)
+
+
+class TestAnswers:
+    def test_sound_runs_answer_as_before(self, tiny_run: TinyRun, crossed: Run) -> None:
+        for run in (tiny_run.folder, crossed.folder):
+            assert audit_run(run, answers=True).findings == ()
+
+    @pytest.mark.parametrize(
+        ("name", "where"),
+        [
+            ("lr_undistilled", "outputs"),
+            ("teacher", "outputs"),
+            ("lr_student", "outputs"),
+            ("teacher.inner-1", "evidence"),
+        ],
+    )
+    def test_weights_that_were_swapped_with_their_hashes(self, changed: Path, name: str, where: str) -> None:
+        swap_mils(changed, name)
+        assert audit_run(changed).ok
+        found = {one.where for one in audit_run(changed, answers=True).findings}
+        assert found == {f"fold-0/{where}", f"fold-1/{where}"}
+
+    def test_answers_of_another_student(self, changed: Path) -> None:
+        """Swapped within the final fold, whose calibration is shipped."""
+        one, other = (changed / f"final/lr_student.held-{number}" for number in (0, 1))
+        content = (one / "mil.safetensors").read_bytes()
+        shutil.copyfile(other / "mil.safetensors", one / "mil.safetensors")
+        (other / "mil.safetensors").write_bytes(content)
+        for folder in (one, other):
+            rehash(folder)
+        assert {one.where for one in audit_run(changed, answers=True).findings} == {"final/calibration"}
+
+    def test_values_of_another_linear_head(self, changed: Path) -> None:
+        path = changed / "fold-0/linear_heads/values.json"
+        change_json(path, lambda found: found.update(lr_student=found["hr_teacher"]))
+        rehash(path.parent)
+        assert "fold-0/linear_heads" in {one.where for one in audit_run(changed, answers=True).findings}
+
+    def test_features_of_another_slide_under_its_card(self, changed: Path) -> None:
+        (fold, *_) = read_splits(changed / "splits.csv")
+        own, other = (changed / f"fold-0/lr/{slide_id}.zarr" for slide_id in fold.test[:2])
+        card = (own / "zarr.json").read_bytes()
+        shutil.rmtree(own)
+        shutil.copytree(other, own)
+        (own / "zarr.json").write_bytes(card)
+        assert audit_run(changed).ok
+        assert "fold-0/outputs" in {one.where for one in audit_run(changed, answers=True).findings}
+
+
 def test_an_artefact_of_another_run_is_found(tiny_run: TinyRun, tmp_path: Path) -> None:
     """Trained on the same slides with another seed; each artefact of it in turn, in a sound run."""
     shutil.copytree(tiny_run.folder / "shared", tmp_path / "other/shared")

@@ -26,6 +26,7 @@ from lrmil.prediction.inference import predict
 from lrmil.reports.run_report import write_report
 from lrmil.runs import head_choice
 from lrmil.runs.arms import ARMS
+from lrmil.runs.audit import audit_run
 from lrmil.runs.fold_outputs import Evidence, read_evidence, read_outputs, read_teacher_outputs
 from lrmil.runs.head_choice import read_choice
 from lrmil.runs.plan_file import read_plan
@@ -213,6 +214,7 @@ class TestGoingOn:
         )
         assert finished.returncode == 0, finished.stdout + finished.stderr
         assert finished.stdout.count(" left ['") == 7  # each died between a temporary name and its own
+        assert audit_run(run).findings == ()
         assert weights(run) == weights(tiny_run.folder)
         for name in ("probabilities.json", "outputs.safetensors"):
             assert hashing.sha256_file(run / f"fold-0/outputs/{name}") == hashing.sha256_file(
@@ -337,7 +339,7 @@ def test_a_run_that_chooses_its_head(
     made = stamps(copied), weights(copied), stamp_of(copied / "fold-0/head/artefact.json")
     again = go_on(tiny_run, copied, **settings, **PATCH_TEACHER)
     assert made == (stamps(copied), weights(copied), stamp_of(copied / "fold-0/head/artefact.json"))
-    assert again.metrics == run.metrics
+    assert again.metrics == run.metrics and audit_run(copied).findings == ()
 
 
 def test_a_table_with_errors_is_refused_before_anything_is_written(tiny_run: TinyRun, tmp_path: Path) -> None:

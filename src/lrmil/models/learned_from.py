@@ -12,7 +12,9 @@ from lrmil.io.plain_data import CLOSED, parse_plain
 MEMBER = "learned_from"  # of bundle.json
 DIGITS = 16  # of a hash: among a million slides, another one has an equal hash with a probability below 1e-12
 MAX_HASHES = 50_000  # so that bundle.json stays below the size at which it is refused
-SEEN = "The model learned from this slide or was selected on it, so its answer says nothing of answers for new slides."
+SEEN = (
+    "The model learned from this slide or was selected on it: its answer here does not show how it does on new slides."
+)
 
 Hash = Annotated[str, StringConstraints(pattern=f"^[0-9a-f]{{{DIGITS}}}$")]
 

@@ -40,7 +40,7 @@ class Audit:
         return not self.findings
 
 
-def audit_run(run: str | Path) -> Audit:
+def audit_run(run: str | Path, *, answers: bool = False) -> Audit:
     """Audit a finished run.
 
     The slides that each artefact names as its inputs are compared with splits.csv, keys with those of the artefacts and
@@ -51,11 +51,13 @@ def audit_run(run: str | Path) -> Audit:
     ----------
     run
         The run folder.
+    answers
+        Whether the networks of each fold are also asked again, for which the features of all its slides are read.
 
     Returns
     -------
     Audit
-        The findings. Features are compared by their cards, not by their content.
+        The findings. Without `answers`, features are compared by their cards, not by their content.
 
     Raises
     ------
@@ -74,7 +76,7 @@ def audit_run(run: str | Path) -> Audit:
         *(finding for fold in files.folds for finding in audit_learning(files, fold)),
         *audit_features(files),
         *audit_results(files),
-        *audit_model(files),
+        *audit_model(files, answers=answers),
     ]
     return Audit(
         findings=tuple(dict.fromkeys(findings)),

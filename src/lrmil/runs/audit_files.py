@@ -1,6 +1,7 @@
 """The documents of a finished run and the artefacts of its folds, as an audit reads them."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -117,6 +118,10 @@ def read_run_files(run: Path) -> RunFiles:
         If one of plan.toml, splits.csv and metrics.json is absent or cannot be read.
     """
     config, _, _ = read_plan(run)
+    if not os.path.lexists(run / METRICS):
+        raise FormatError(
+            f"The run in {run} is not finished: it has no {METRICS}. Run the same lrmil train command to finish it."
+        )
     try:
         figures = read_json_document(run / METRICS)
         rows = [list(map(plain_cell, row)) for row in read_table(run / "splits.csv")]
@@ -129,8 +134,8 @@ def read_run_files(run: Path) -> RunFiles:
             raise FormatError(unknown)
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise FormatError(
-            f"The run in {run} cannot be audited, since it is not finished or was damaged: {error} Run the same lrmil "
-            "train command again."
+            f"The run in {run} cannot be audited, since its splits.csv or {METRICS} is damaged: {error} Run the same "
+            "lrmil train command again."
         ) from error
     cases = {row[1]: row[2] for row in rows}
     slides = tuple(SlideRecord(slide_id, Path(), labels[slide_id], cases[slide_id]) for slide_id in sorted(cases))

@@ -10,6 +10,7 @@ from lrmil.io import hashing
 from lrmil.models.bundle import Bundle, load_bundle
 from lrmil.models.encoders.loading import encoder_hash
 from lrmil.runs.arms import ARMS, FINISH, FINISHED, answering, lr_folder, mil_folder
+from lrmil.runs.audit_answers import audit_answers
 from lrmil.runs.audit_files import METRICS, Finding, RunFiles, some
 from lrmil.runs.audit_results import differences
 from lrmil.runs.calibration import FOLDER as CALIBRATION
@@ -25,13 +26,15 @@ from lrmil.runs.shipping import learned_from
 MODEL = "model"
 
 
-def audit_model(files: RunFiles) -> Iterator[Finding]:
+def audit_model(files: RunFiles, *, answers: bool) -> Iterator[Finding]:
     """Yield what is wrong with the model, and with what can be computed with its network alone.
 
     Parameters
     ----------
     files
         The run.
+    answers
+        Whether the networks of each fold are asked again.
     """
     yield from _weights(files)
     try:
@@ -43,6 +46,8 @@ def audit_model(files: RunFiles) -> Iterator[Finding]:
     yield from _origin(files, bundle)
     for task in tasks:
         yield from _encoder(files, task)
+        if answers:
+            yield from audit_answers(files, task)
     if CALIBRATION in files.figures:  # else of an earlier version, of which the figures of the arms are compared alone
         yield from _figures(files, tasks)
         yield from _calibration(tasks[files.folds.index(files.final)], bundle)

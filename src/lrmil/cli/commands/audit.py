@@ -13,6 +13,8 @@ def add(commands: Commands) -> None:
     """Add the parser of `lrmil audit`."""
     parser = command(commands, "audit", SUMMARY, "lrmil audit run", run)
     parser.add_argument("run_folder", type=Path, metavar="RUN", help="run folder")
+    text = "also ask all networks of the run again; reads the features of all slides"
+    parser.add_argument("--answers", action="store_true", help=text)
     add_json(parser)
 
 
@@ -24,7 +26,7 @@ def run(options: argparse.Namespace) -> int:
         from lrmil.cli.printing import print_json, stdout
         from lrmil.runs.audit import audit_run
 
-    found = audit_run(options.run_folder)
+    found = audit_run(options.run_folder, answers=options.answers)
     if options.json:
         findings = [finding._asdict() for finding in found.findings]
         print_json({"ok": found.ok, **asdict(found), "findings": findings})
