@@ -47,6 +47,7 @@ from lrmil.models.encoders.loading import load_encoder
 from lrmil.models.encoders.source import find_source
 from lrmil.models.encoders.terms import EncoderTerms, terms_warning
 from lrmil.models.finite import require_finite
+from lrmil.models.learned_from import keep_hashes, seen_note
 from lrmil.patches.mask_files import require_mask_writable
 from lrmil.patches.masks import find_masks, read_mask
 from lrmil.patches.tissue import find_tissue
@@ -58,6 +59,7 @@ from lrmil.reviews.kappa import kappa_of
 from lrmil.reviews.log import Review, append_review, read_reviews, require_reviews
 from lrmil.reviews.several import read_logs
 from lrmil.runs.artefacts import key_of
+from lrmil.runs.audit import audit_run
 from lrmil.runs.changes import PreviousRun, changes_since
 from lrmil.runs.control import request_stop, run_lock
 from lrmil.runs.plan_file import read_plan, write_plan
@@ -561,6 +563,11 @@ def _(folder: Path) -> object:
     return require_finite("the encoder resnet18", np.array([1.0, np.nan]))
 
 
+@promised("models: a slide that the model learned from")
+def _(folder: Path) -> object:
+    return " ".join(seen_note(keep_hashes(["ab" * 32], ["a"], 0), "ab" * 32))
+
+
 @promised("models: terms that forbid commercial use")
 def _(folder: Path) -> object:
     teacher = EncoderTerms("uni2-h", "CC-BY-NC-ND-4.0", inherits=True)
@@ -752,6 +759,12 @@ def _(folder: Path) -> object:
 def _(folder: Path) -> object:
     with run_lock(folder), run_lock(folder):
         return None
+
+
+@promised("runs: an audit of an unfinished run")
+def _(folder: Path) -> object:
+    write_plan(folder, TrainConfig(), "slides", "labels.csv")
+    return audit_run(folder)
 
 
 @promised("runs: no run to stop")

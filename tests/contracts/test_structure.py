@@ -23,6 +23,11 @@ TESTED_ELSEWHERE = {
     "lrmil/runs/encoder_training.py": "runs/test_train.py",
     "lrmil/runs/folds.py": "runs/test_train.py",
     "lrmil/runs/stages.py": "runs/test_changes.py",
+    # Parts of the audit, which whole runs show.
+    **{
+        f"lrmil/runs/audit_{part}.py": "runs/test_audit.py"
+        for part in ("answers", "features", "files", "inputs", "learning", "model", "results", "splits")
+    },
     # The commands of a whole chain.
     "lrmil/cli/commands/demo.py": "contracts/test_users_files.py",
     "lrmil/prediction/evaluation.py": "cli/commands/test_evaluate.py",

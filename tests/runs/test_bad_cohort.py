@@ -19,6 +19,7 @@ import torch
 from lrmil import cli
 from lrmil.io import atomic
 from lrmil.io.settings import write_toml
+from lrmil.runs.audit import audit_run
 from support.runs import tiny_config
 from support.slides import coordinate_pixels, overwrite, segment_of, write_pyramid
 
@@ -185,6 +186,7 @@ class TestTrain:
             assert reason in listed[slide_id], (name, listed[slide_id])
             assert f"Left out: {slide_id}: " in bad.said and f"<td>{slide_id}</td>" in page
             assert str(bad.run.parent) not in listed[slide_id]
+        assert audit_run(bad.run).findings == audit_run(good.run).findings == ()
         assert not [p for p in json.loads((good.run / "problems.json").read_text()) if p["slide_id"]]
 
     def test_the_model_is_that_of_the_good_ones_alone(self, trained: tuple[Trained, Trained]) -> None:

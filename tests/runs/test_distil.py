@@ -15,6 +15,7 @@ from lrmil.models.bundle import load_bundle
 from lrmil.models.encoders.distilled import read_encoder_card, save_encoder
 from lrmil.models.encoders.loading import load_encoder
 from lrmil.reports.run_report import write_report
+from lrmil.runs.audit import audit_run
 from lrmil.runs.control import run_lock
 from lrmil.runs.distil import Distilled, distil_steps
 from lrmil.runs.train import train
@@ -143,5 +144,7 @@ def test_a_training_starts_from_it_without_steps_of_its_own(
     tested = sorted({source.slide_id for source in sources_of(tiny_run)}.intersection(fold.test))
     expected = {"slides": 3, "seen": 3, "tested": {"fold-0": tested} if tested else {}}
     assert run.metrics["student_start"] == expected
+    findings = audit_run(run.folder).findings
+    assert [where for where, _ in findings] == (["metrics.json"] if tested else [])
     write_report(run.folder)
     assert "The encoder that the student started from" in (run.folder / "report.html").read_text()

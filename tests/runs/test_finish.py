@@ -23,6 +23,7 @@ from lrmil.prediction.inference import predict
 from lrmil.reports.model_facts import model_facts
 from lrmil.reports.run_report import write_report
 from lrmil.runs.arms import ARMS, FINISHED, answering, features_of, mil_folder
+from lrmil.runs.audit import audit_run
 from lrmil.runs.fold_outputs import load_mil, read_history, read_outputs
 from lrmil.runs.plan_file import read_plan, settings_hash, write_plan
 from lrmil.runs.train import Run, train, train_steps
@@ -108,7 +109,7 @@ class TestOn:
         for name in ("lr_encoder", "lr_student", "evidence"):
             assert inputs[name] == document_of(finished, name)["key"]
         assert len(read_history(finished / "fold-0/finish")) == 2
-        assert not list(finished.rglob("*checkpoint*"))
+        assert not list(finished.rglob("*checkpoint*")) and audit_run(finished).findings == ()
         assert sorted(path.stem for path in (finished / "fold-0/lr_finished").glob("*.zarr")) == sorted(fold.test)
 
     def test_the_student_that_answers_and_is_shipped_is_the_finished_one(
@@ -217,6 +218,7 @@ class TestSchedule:
         assert isinstance(inputs, dict) and inputs["schedule"] == "selected"
         assert (set(inputs["train"]), set(inputs["val"])) == (set(fold.train), set(fold.val))
         history = read_history(run / "fold-0/finish")
+        assert audit_run(run).findings == ()
         assert [row["epoch"] for row in history] == [0, 1, 2] and all("val_loss" in row for row in history)
 
 

@@ -16,6 +16,7 @@ from lrmil.models.heads.head import predict_bag
 from lrmil.reports.run_report import write_report
 from lrmil.runs import head_choice
 from lrmil.runs.arms import ARMS, HR
+from lrmil.runs.audit import audit_run
 from lrmil.runs.evidence import make_evidence
 from lrmil.runs.fold_outputs import HEAD, load_mil, read_evidence, read_outputs, read_teacher_outputs
 from lrmil.runs.fold_task import FoldTask
@@ -182,6 +183,7 @@ def test_a_run_there_and_back(tiny_run: TinyRun, copied: Path) -> None:
     for name in ("patches_per_slide", "seconds_per_slide", "bytes_per_slide"):
         assert all(run.metrics[arm][name] == first[arm][name] for arm in ("hr_teacher", "lr_undistilled"))  # type: ignore[index]
     assert run.metrics["hr_teacher"]["linear_head"] == first["hr_teacher"]["linear_head"]  # type: ignore[index]
+    assert audit_run(copied).findings == ()
     page = read_page(write_report(copied, examples=1))
     assert len(page.overlays()) == 3
     assert set(json.loads((copied / "report.json").read_text())["figures"]) >= set(ARMS)
@@ -190,4 +192,4 @@ def test_a_run_there_and_back(tiny_run: TinyRun, copied: Path) -> None:
     assert go_on(tiny_run, copied, **NESTED).metrics == run.metrics and stamps(fold, (*KEPT, *REMADE)) == again
     back = go_on(tiny_run, copied)
     assert stamps(fold, KEPT) == kept and (fold / "teacher/mil.safetensors").read_bytes() == weights
-    assert back.metrics["hr_teacher"] == first["hr_teacher"]
+    assert back.metrics["hr_teacher"] == first["hr_teacher"] and audit_run(copied).findings == ()

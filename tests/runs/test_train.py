@@ -26,6 +26,7 @@ from lrmil.prediction.inference import predict
 from lrmil.reports.run_report import write_report
 from lrmil.runs import head_choice
 from lrmil.runs.arms import ARMS
+from lrmil.runs.audit import audit_run
 from lrmil.runs.fold_outputs import Evidence, read_evidence, read_outputs, read_teacher_outputs
 from lrmil.runs.head_choice import read_choice
 from lrmil.runs.plan_file import read_plan
@@ -215,6 +216,7 @@ class TestGoingOn:
         )
         assert finished.returncode == 0, finished.stdout + finished.stderr
         assert finished.stdout.count(" left ['") == 7  # each died between a temporary name and its own
+        assert audit_run(run).findings == ()
         assert weights(run) == weights(tiny_run.folder)
         for name in ("probabilities.json", "outputs.safetensors"):
             assert hashing.sha256_file(run / f"fold-0/outputs/{name}") == hashing.sha256_file(
@@ -224,23 +226,6 @@ class TestGoingOn:
         for name in ("lr_student", "lr_encoder"):
             path = f"fold-0/{name}/history.json"
             assert (run / path).read_bytes() == (tiny_run.folder / path).read_bytes()
-
-
-@pytest.fixture(scope="module")
-def crossed(tiny_run: TinyRun, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A cross-validated run of 8 patients, half of them with two slides; features are the tiny run's."""
-    root = tmp_path_factory.mktemp("crossed")
-    shutil.copytree(tiny_run.folder / "shared", root / "run/shared")
-    with tiny_run.labels.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    cases: dict[str, int] = defaultdict(int)
-    lines = ["slide_id,case_id,label"]
-    for row in rows:
-        number = cases[row["label"]] = cases[row["label"]] + 1
-        lines.append(f"{row['slide_id']},{row['label']}-{(number - 1) % 4},{row['label']}")
-    (root / "labels.csv").write_text("\n".join(lines) + "\n")
-    config = tiny_config(folds=2, stage2__inner_folds=3, calibration__folds=2, **PATCH_TEACHER)
-    return train(tiny_run.slides, root / "labels.csv", root / "run", config, device="cpu")
 
 
 class TestCrossValidation:
@@ -360,7 +345,7 @@ def test_a_run_that_chooses_its_head(
     made = stamps(copied), weights(copied), stamp_of(copied / "fold-0/head/artefact.json")
     again = go_on(tiny_run, copied, **settings, **PATCH_TEACHER)
     assert made == (stamps(copied), weights(copied), stamp_of(copied / "fold-0/head/artefact.json"))
-    assert again.metrics == run.metrics
+    assert again.metrics == run.metrics and audit_run(copied).findings == ()
 
 
 def test_a_table_with_errors_is_refused_before_anything_is_written(tiny_run: TinyRun, tmp_path: Path) -> None:

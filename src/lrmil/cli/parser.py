@@ -6,6 +6,7 @@ from types import ModuleType
 from lrmil import __version__
 from lrmil.cli.commands import (
     agreement,
+    audit,
     card,
     case,
     demo,
@@ -29,7 +30,7 @@ from lrmil.cli.commands import (
 GROUPS = {
     "slides": (inspect, predict, case, extract),
     "models": (encoders, card, evaluate, doctor),
-    "runs": (validate, distil, train, status, stop, report, demo),
+    "runs": (validate, distil, train, status, stop, report, audit, demo),
     "records": (reviews, labels_from_reviews, agreement, export),
 }
 DESCRIPTION = "Whole-slide classification from low-resolution pixels."

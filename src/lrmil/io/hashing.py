@@ -1,6 +1,7 @@
 """Hash values, whole files, and samples of slide files."""
 
 import hashlib
+import hmac
 import json
 from pathlib import Path
 
@@ -11,6 +12,17 @@ def sha256_of(value: object) -> str:
     """Return the SHA-256 of a JSON-like value, in hex; the order of keys does not matter."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def keyed(key: str, text: str) -> str:
+    """Return the HMAC-SHA256 of a text, in hex, under a key in hex.
+
+    Raises
+    ------
+    ValueError
+        If the key is not hexadecimal.
+    """
+    return hmac.new(bytes.fromhex(key), text.encode(), "sha256").hexdigest()
 
 
 def sha256_file(path: Path) -> str:

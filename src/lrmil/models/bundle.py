@@ -30,6 +30,7 @@ from lrmil.models.encoders.contract import contract_of, resume_contract
 from lrmil.models.encoders.loading import Encoder, EncoderSpec, build_encoder
 from lrmil.models.heads.choice import FIRST, HeadKind, kind_in, kind_of, make_stated
 from lrmil.models.heads.head import MILHead
+from lrmil.models.learned_from import MEMBER, LearnedFrom
 from lrmil.tasks.calibration import Calibration
 from lrmil.tasks.task import Task
 
@@ -69,6 +70,8 @@ class Bundle:
         `EncoderContract` of the encoder; None until it is written, and in folders of earlier versions.
     calibration
         What turns the outputs of the MIL into calibrated values; None if they are as the MIL gives them.
+    learned_from
+        Keyed hashes of the slides and cases that it has seen; None in folders of earlier versions.
     """
 
     task: Task
@@ -86,6 +89,7 @@ class Bundle:
     terms: dict[str, object] = field(default_factory=dict)
     contract: dict[str, object] | None = None
     calibration: Calibration | None = None
+    learned_from: LearnedFrom | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -150,6 +154,7 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
             "license": bundle.license,
             "terms": bundle.terms,
             **({"calibration": bundle.calibration.to_dict()} if bundle.calibration else {}),
+            **({MEMBER: bundle.learned_from.to_dict()} if bundle.learned_from else {}),
             "encoder": contract_of(bundle.encoder).to_dict(),
             "notice": "Model output, not a diagnosis.",
             "sha256": {name: hashing.sha256_file(temporary / name) for name in WEIGHTS},

@@ -13,6 +13,7 @@ from lrmil.errors import CohortError
 from lrmil.io import atomic
 from lrmil.io.ownership import is_evaluation, require_free
 from lrmil.models.bundle import Bundle
+from lrmil.models.learned_from import MEMBER, LearnedFrom
 from lrmil.prediction.batch import predict_slides
 from lrmil.prediction.options import DEFAULTS, PredictOptions
 from lrmil.prediction.table import PredictionRow
@@ -25,6 +26,13 @@ from lrmil.tasks.task import Task
 EVALUATION = "evaluation.json"
 
 
+class Seen(NamedTuple):
+    """How many of the evaluated slides and cases the model learned from or was selected on."""
+
+    slides: int
+    cases: int
+
+
 class Evaluation(NamedTuple):
     """The metrics of a model on a cohort."""
 
@@ -35,10 +43,24 @@ class Evaluation(NamedTuple):
     """Number of slides in the metrics."""
     part: Part
     """Which slides of the table were to be classified."""
+    learned_from: Seen | None = None
+    """What of these the model has seen; None if the model does not state what it learned from."""
+
+    @property
+    def remark(self) -> str:
+        """A sentence that the metrics are not those of new slides, or ""."""
+        seen = self.learned_from
+        if seen is None or seen == (0, 0):
+            return ""
+        return (
+            f"The model learned from {seen.slides} of these {self.classified} slides and from {seen.cases} of these "
+            f"{self.metrics.get('n_cases')} cases, or was selected on them: the metrics are not those of new slides."
+        )
 
     def to_dict(self) -> dict[str, object]:
         """Return what files and programs are told, JSON-ready."""
-        return {"metrics": self.metrics, "failed": self.failed, "part": self.part._asdict()}
+        seen = self.learned_from and self.learned_from._asdict()
+        return {"metrics": self.metrics, "failed": self.failed, "part": self.part._asdict(), MEMBER: seen}
 
 
 def evaluate_steps(
@@ -98,7 +120,7 @@ def evaluate_steps(
         yield Step(("labels table",), done, len(warnings) + 1, "messages", message=sentence)
     chosen = [source for source in sources if source.slide_id in cohort.by_id]
     rows = yield from relay(predict_slides(chosen, bundle, out, options, inputs=read))
-    result = _evaluate(rows, cohort, bundle.task, measured)
+    result = _evaluate(rows, cohort, bundle, measured)
     atomic.write_json(out / EVALUATION, {**result.to_dict(), "bundle_sha256": bundle.sha256}, is_evaluation)
     yield Step(("evaluate",), len(rows), len(rows), "slides", result=result)
 
@@ -138,7 +160,8 @@ def _sources(
     ]
 
 
-def _evaluate(rows: Sequence[PredictionRow], cohort: Cohort, task: Task, part: Part) -> Evaluation:
+def _evaluate(rows: Sequence[PredictionRow], cohort: Cohort, bundle: Bundle, part: Part) -> Evaluation:
+    task = bundle.task
     good = [row for row in rows if row.status != "failed"]
     failed = {row.slide_id: row.message for row in rows if row.status == "failed"}
     if not good:
@@ -149,4 +172,11 @@ def _evaluate(rows: Sequence[PredictionRow], cohort: Cohort, task: Task, part: P
         np.array([[row.probabilities[name] for name in task.names] for row in good]),
         [slide.case_id for slide in labelled],
     )
-    return Evaluation(summary, failed, len(good), part)
+    return Evaluation(summary, failed, len(good), part, _seen(good, cohort, bundle.learned_from))
+
+
+def _seen(rows: Sequence[PredictionRow], cohort: Cohort, learned: LearnedFrom | None) -> Seen | None:
+    if learned is None:
+        return None
+    cases = {cohort.by_id[row.slide_id].case_id for row in rows}
+    return Seen(sum(learned.has_slide(row.slide_fingerprint) for row in rows), sum(map(learned.has_case, cases)))

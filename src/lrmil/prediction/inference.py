@@ -17,6 +17,7 @@ from lrmil.models.bundle import Bundle
 from lrmil.models.devices import on_device, pick_device
 from lrmil.models.encoders.loading import PatchEncoder
 from lrmil.models.heads.head import BagOutput, MILHead, predict_bag
+from lrmil.models.learned_from import seen_note
 from lrmil.patches.layout import Patches
 from lrmil.patches.plan import PatchPlan, patches_of
 from lrmil.patches.tissue import GivenMask, Tissue, tissue_of
@@ -274,7 +275,12 @@ class _Answer:
             bytes_read=None if slide.bytes_read is None else slide.bytes_read - (self.bytes_before or 0),
             slide_fingerprint=slide.fingerprint,
             bundle_sha256=self.bundle.sha256,
-            notes=(*slide.notes, *self.tissue.notes, *unreadable_note(failed, len(patches) + patches.undecided)),
+            notes=(
+                *slide.notes,
+                *self.tissue.notes,
+                *unreadable_note(failed, len(patches) + patches.undecided),
+                *seen_note(self.bundle.learned_from, slide.fingerprint),
+            ),
             checksum=slide.checksum,
             task=self.bundle.task,
         )

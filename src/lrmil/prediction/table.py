@@ -47,6 +47,8 @@ class PredictionRow:
         SHA-256 of the model (`Bundle.sha256`).
     message
         Why it failed.
+    slide_fingerprint
+        Hash of the slide's content; "" if it failed. The table does not have it.
     """
 
     slide_id: str
@@ -64,6 +66,7 @@ class PredictionRow:
     notes: tuple[str, ...] = ()
     model: str = ""
     message: str = ""
+    slide_fingerprint: str = ""
 
 
 class PredictionTable:
@@ -235,6 +238,7 @@ def row_of(slide_id: str, prediction: Prediction) -> PredictionRow:
         checksum=prediction.checksum,
         notes=prediction.notes,
         model=prediction.bundle_sha256,
+        slide_fingerprint=prediction.slide_fingerprint,
     )
 
 

@@ -44,7 +44,7 @@ def by_name(figures: Mapping[str, Any], task: Task) -> ByName:
     Parameters
     ----------
     figures
-        Content of metrics.json; earlier versions state none of these.
+        Content of metrics.json; in that of earlier versions there are none.
     task
         What is predicted.
     """

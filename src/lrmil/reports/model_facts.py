@@ -29,6 +29,7 @@ def model_facts(card: ModelCard) -> dict[str, str]:
         "Reads": f"{card.patch_size} px patches at {card.mpp:g} um/px",
         "MIL head": _head(card),
         **_training(card.training),
+        **_learned_from(card),
         **{f"Test, {name}": _arm(card.metrics.get(arm), card.task) for arm, name in ARM_NAMES.items()},
         **_calibration(card),
         **_differences(card),
@@ -51,6 +52,13 @@ def _training(training: dict[str, object]) -> dict[str, str]:
     facts |= {"Networks": ", ".join(str(name) for name in networks if name)} if any(networks) else {}
     facts |= _finish(settings.get("finish")) if isinstance(settings, dict) else {}
     return facts | ({"Remark": str(training["remark"])} if training.get("remark") else {})
+
+
+def _learned_from(card: ModelCard) -> dict[str, str]:
+    """Say how many slides and cases a model knows again; models of earlier versions know none."""
+    if (learned := card.learned_from) is None:
+        return {}
+    return {"Knows again": f"{len(learned.slides)} slides of {len(learned.cases)} cases, by keyed hashes"}
 
 
 def _validated(training: dict[str, object]) -> str:

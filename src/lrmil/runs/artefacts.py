@@ -71,7 +71,12 @@ def committing(folder: Path, inputs: object) -> Iterator[Path]:
         temporary.mkdir()
         yield temporary
         content = sorted(path.relative_to(temporary).as_posix() for path in temporary.rglob("*"))
-        document = {"key": hashing.sha256_of(inputs), "inputs": inputs, "content": content}
+        document = {
+            "key": hashing.sha256_of(inputs),
+            "inputs": inputs,
+            "content": content,
+            "sha256": {name: hashing.sha256_file(temporary / name) for name in content if (temporary / name).is_file()},
+        }
         atomic.write_json(temporary / "artefact.json", document)
 
 

@@ -176,7 +176,14 @@ def _is_same(folder: Path, bundle: Bundle) -> bool:
         there = load_bundle(folder)
     except (FormatError, OSError):
         return False
-    derived = ("encoder", "mil", "sha256", "contract")  # derived from weights or from values that are compared
+    derived: tuple[str, ...] = (
+        "encoder",
+        "mil",
+        "sha256",
+        "contract",
+    )  # derived from weights or from values that are compared
+    if there.learned_from is None:  # of a version that did not keep it: the model itself is the same
+        derived += ("learned_from",)
     plain = [field.name for field in fields(Bundle) if field.name not in derived]
     return all(_plain(getattr(there, name)) == _plain(getattr(bundle, name)) for name in plain) and all(
         _are_same_weights(before, now)

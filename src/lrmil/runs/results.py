@@ -194,6 +194,11 @@ def write_predictions(out: Path, cohort: Cohort, folds: Sequence[Fold]) -> None:
     OverwriteError, OutputError
         If the table cannot be written.
     """
+    atomic.write_text(out / "predictions.csv", csv_text(prediction_rows(out, cohort, folds)), is_out_of_fold_table)
+
+
+def prediction_rows(out: Path, cohort: Cohort, folds: Sequence[Fold]) -> list[list[str]]:
+    """Return the rows of predictions.csv, the first of which is its header; see `write_predictions`."""
     rows = [["slide_id", "case_id", "fold", "arm", "label", *columns(cohort.task, cohort.task.names)]]
     for fold in folds:
         for arm, slides in read_outputs(out / fold.name).items():
@@ -201,4 +206,4 @@ def write_predictions(out: Path, cohort: Cohort, folds: Sequence[Fold]) -> None:
                 record = cohort.by_id[slide_id]
                 row = [slide_id, record.case_id, fold.name, arm, record.label]
                 rows.append([*row, *(f"{value:.6f}" for value in output.values)])
-    atomic.write_text(out / "predictions.csv", csv_text(rows), is_out_of_fold_table)
+    return rows

@@ -6,8 +6,10 @@ from pathlib import Path
 from lrmil import __version__
 from lrmil.cohorts.cohort import Cohort
 from lrmil.configs import AUTO, TrainConfig, stated
+from lrmil.features.store import read_card
 from lrmil.io import hashing
 from lrmil.models.bundle import Bundle, load_bundle
+from lrmil.models.learned_from import LearnedFrom, keep_hashes
 from lrmil.runs.calibration import read_calibration
 from lrmil.runs.earlier import write_model
 from lrmil.runs.fold_outputs import load_mil
@@ -67,10 +69,30 @@ def write_bundle(
             metrics=figures,
             terms=terms,
             calibration=read_calibration(task).calibration,
+            learned_from=learned_from(task),
         ),
         replace=replace,
     )
     load_bundle(out / "model")  # a run is not finished if its model cannot be loaded
+
+
+def learned_from(task: FoldTask) -> LearnedFrom | None:
+    """Return keyed hashes of what a fold learned from, was selected on and calibrated by.
+
+    Parameters
+    ----------
+    task
+        The fold. All these slides are its training and validation slides.
+
+    Raises
+    ------
+    FormatError
+        If the features of a slide are damaged.
+    """
+    slide_ids = sorted(task.fold.train + task.fold.val)
+    fingerprints = [read_card(task.encoded("lr_undistilled", slide_id)).slide_fingerprint for slide_id in slide_ids]
+    cases = [task.cases[slide_id] for slide_id in slide_ids]
+    return keep_hashes(fingerprints, cases, [fingerprints, cases, task.config.seed])
 
 
 def _provenance(task: FoldTask, cohort: Cohort, config: TrainConfig) -> dict[str, object]:

@@ -1,5 +1,6 @@
 """`lrmil evaluate`: metrics of what could be read."""
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -9,9 +10,11 @@ import pytest
 from lrmil.cli.parser import build_parser
 from lrmil.cohorts.cohort import TableOptions
 from lrmil.cohorts.measured import PARTS, Part
+from lrmil.models.learned_from import SEEN
 from lrmil.prediction.evaluation import Evaluation
 from lrmil.prediction.options import PredictOptions
-from support.cli import CPU, RunCli, stand_in, write_checksums
+from support.cli import CPU, RunCli, stand_in, table, write_checksums
+from support.models import rewrite
 from support.runs import TinyRun
 
 
@@ -139,3 +142,28 @@ def test_every_option_arrives(
 @pytest.mark.parametrize("part", PARTS)
 def test_every_part_can_be_asked_for(part: str) -> None:
     assert build_parser().parse_args(["evaluate", "s", "l.csv", "--model", "m", "--part", part]).part == part
+
+
+def test_slides_that_the_model_has_seen_are_counted(run_cli: RunCli, tiny_run: TinyRun, tmp_path: Path) -> None:
+    """Of four, one that it learned from, one that it was selected on, one new, and one of the case of the first."""
+    with tiny_run.labels.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    train, val, test = ([row for row in rows if row["split"] == part] for part in ("train", "val", "test"))
+    (tmp_path / "slides").mkdir()
+    lines = ["slide_id,case_id,label"]
+    for row, case in ((train[0], None), (val[0], None), (test[0], None), (test[-1], train[0]["case_id"])):
+        shutil.copy(tiny_run.slides / f"{row['slide_id']}.ome.tif", tmp_path / f"slides/new-{row['slide_id']}.ome.tif")
+        lines.append(f"new-{row['slide_id']},{case or row['case_id']},{row['label']}")
+    (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n")
+    arguments = ["evaluate", tmp_path / "slides", tmp_path / "labels.csv", "--out", tmp_path / "out", *CPU]
+    code, out, _ = run_cli(*arguments, "--model", tiny_run.folder / "model")
+    assert code == 0 and "learned from 2 of these 4 slides and from 2 of these 3 cases" in out
+    assert json.loads((tmp_path / "out/evaluation.json").read_text())["learned_from"] == {"slides": 2, "cases": 2}
+    seen = [row["slide_id"] for row in table(tmp_path / "out/predictions.csv") if SEEN in row["notes"]]
+    assert sorted(seen) == sorted(f"new-{row['slide_id']}" for row in (train[0], val[0]))
+
+    old = Path(shutil.copytree(tiny_run.folder / "model", tmp_path / "old"))
+    rewrite(old, lambda document: document.pop("learned_from"))
+    code, out, _ = run_cli(*arguments, "--model", old, "--json")
+    assert code == 0 and json.loads(out)["learned_from"] is None
+    assert not any(SEEN in row["notes"] for row in table(tmp_path / "out/predictions.csv"))

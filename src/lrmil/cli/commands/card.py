@@ -27,6 +27,8 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         facts = asdict(found)
         del facts["task"]
+        learned = found.learned_from  # as counts: hashes are for looking up
+        facts["learned_from"] = learned and {"slides": len(learned.slides), "cases": len(learned.cases)}
         print_json(found.task.to_dict() | facts)
         return 0
     print_lines(model_facts(found))

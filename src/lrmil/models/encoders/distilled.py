@@ -3,7 +3,6 @@
 config.json and model.safetensors are those of timm's ``local-dir:``. lrmil.json, the card, is written last.
 """
 
-import hmac
 import os
 import secrets
 from collections.abc import Iterable
@@ -62,7 +61,7 @@ class EncoderCard:
 
     def has_seen(self, fingerprint: str) -> bool:
         """Return whether the encoder learned from the slide with this fingerprint, or was selected on it."""
-        return _keyed(self.salt, fingerprint) in self.seen
+        return hashing.keyed(self.salt, fingerprint) in self.seen
 
 
 def make_card(
@@ -78,7 +77,7 @@ def make_card(
 ) -> EncoderCard:
     """Describe a distilled encoder; the fingerprints are those of the slides that it has seen."""
     salt = secrets.token_hex(16)
-    seen = frozenset(_keyed(salt, one) for one in fingerprints)
+    seen = frozenset(hashing.keyed(salt, one) for one in fingerprints)
     spec = encoder.spec
     return EncoderCard(mpp_hr, mpp_lr, spec.size, spec.embedding, terms, stage1, fidelity, key, salt, seen)
 
@@ -222,7 +221,3 @@ def _parse(document: dict[str, Any]) -> EncoderCard:
         salt=str(slides["salt"]),
         seen=frozenset(seen),
     )
-
-
-def _keyed(salt: str, fingerprint: str) -> str:
-    return hmac.new(bytes.fromhex(salt), fingerprint.encode(), "sha256").hexdigest()

@@ -1,0 +1,99 @@
+"""What a model learned from, as keyed hashes: a slide or case can be looked up in them, but they cannot be read."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Self
+
+from pydantic import Field, StringConstraints, TypeAdapter, with_config
+
+from lrmil.io import hashing
+from lrmil.io.plain_data import CLOSED, parse_plain
+
+MEMBER = "learned_from"  # of bundle.json
+DIGITS = 16  # of a hash: among a million slides, another one has an equal hash with a probability below 1e-12
+MAX_HASHES = 50_000  # so that bundle.json stays below the size at which it is refused
+SEEN = (
+    "The model learned from this slide or was selected on it: its answer here does not show how it does on new slides."
+)
+
+Hash = Annotated[str, StringConstraints(pattern=f"^[0-9a-f]{{{DIGITS}}}$")]
+
+
+@with_config(CLOSED)
+@dataclass(frozen=True, slots=True)
+class LearnedFrom:
+    """Keyed hashes of the slides and cases that a model learned from, or that selected or calibrated it.
+
+    Attributes
+    ----------
+    key
+        Key of the hashes, in hex.
+    slides
+        Sorted hashes of the fingerprints of the slides (`Slide.fingerprint`).
+    cases
+        Sorted hashes of the ids of the cases.
+    """
+
+    key: Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{2}){16}$")]
+    slides: Annotated[tuple[Hash, ...], Field(max_length=MAX_HASHES)]
+    cases: Annotated[tuple[Hash, ...], Field(max_length=MAX_HASHES)]
+
+    def has_slide(self, fingerprint: str) -> bool:
+        """Return whether the slide with this fingerprint is among the slides."""
+        return _hash(self.key, "slide", fingerprint) in self.slides
+
+    def has_case(self, case_id: str) -> bool:
+        """Return whether the case of this id is among the cases."""
+        return _hash(self.key, "case", case_id) in self.cases
+
+    def to_dict(self) -> dict[str, object]:
+        """Return what bundle.json states."""
+        return {"key": self.key, "slides": list(self.slides), "cases": list(self.cases)}
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, object]) -> Self | None:
+        """Return what bundle.json states; None in those of earlier versions.
+
+        Raises
+        ------
+        FormatError
+            If it is damaged.
+        """
+        found = document.get(MEMBER)
+        return None if found is None else parse_plain(TypeAdapter(cls), found)
+
+
+def keep_hashes(fingerprints: Iterable[str], cases: Iterable[str], origin: object) -> LearnedFrom | None:
+    """Return the keyed hashes of slides and cases; None if they are more than `MAX_HASHES`.
+
+    Parameters
+    ----------
+    fingerprints
+        Of the slides.
+    cases
+        Ids of the cases.
+    origin
+        What the training started from, JSON-ready. The key follows from it, so that equal trainings give equal models.
+    """
+    key = hashing.sha256_of([MEMBER, origin])[:32]
+    slides = tuple(sorted({_hash(key, "slide", one) for one in fingerprints}))
+    if len(slides) > MAX_HASHES:
+        return None
+    return LearnedFrom(key, slides, tuple(sorted({_hash(key, "case", one) for one in cases})))
+
+
+def seen_note(learned: LearnedFrom | None, fingerprint: str) -> tuple[str, ...]:
+    """Return a sentence for a prediction if the model has seen its slide; () if not, or if that is not known.
+
+    Parameters
+    ----------
+    learned
+        What the model learned from, if it states it.
+    fingerprint
+        Of the slide.
+    """
+    return (SEEN,) if learned is not None and learned.has_slide(fingerprint) else ()
+
+
+def _hash(key: str, kind: str, text: str) -> str:
+    return hashing.keyed(key, f"{kind}:{text}")[:DIGITS]

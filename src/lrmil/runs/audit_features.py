@@ -1,0 +1,73 @@
+"""Audit the cards of a run's features: each is of the slide that it names, no test slide is a copy of another one."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from lrmil.cohorts.splits import Fold
+from lrmil.runs.arms import ARMS, FINISHED, encoded_of, features_of
+from lrmil.runs.audit_files import Finding, RunFiles, some
+
+
+def audit_features(files: RunFiles) -> Iterator[Finding]:
+    """Yield what is wrong with the cards of the features.
+
+    Parameters
+    ----------
+    files
+        The run.
+    """
+    yield from _pictures(files)
+    yield from _copies(files)
+
+
+def feature_paths(files: RunFiles, fold: Fold) -> list[tuple[str, Path]]:
+    """Return slide and path of all features that a fold rests on."""
+    teacher, found = files.config.teacher, []
+    for slide_id in (*fold.train, *fold.val, *fold.test):
+        arms = [*ARMS, FINISHED] if files.config.finishes and slide_id in fold.test else list(ARMS)
+        for arm in arms:
+            paths = {
+                encoded_of(files.run, fold.name, slide_id, arm),
+                features_of(files.run, fold.name, slide_id, arm, teacher=teacher),
+            }
+            found += [(slide_id, path) for path in sorted(paths)]
+    return found
+
+
+def _pictures(files: RunFiles) -> Iterator[Finding]:
+    """Yield features that are absent, or of another slide than their name says."""
+    shown: dict[str, dict[Path, str]] = defaultdict(dict)
+    for slide_id, path in dict.fromkeys(pair for fold in files.folds for pair in feature_paths(files, fold)):
+        card, where = files.card(path), path.relative_to(files.run).as_posix()
+        if card is None:
+            yield Finding(where, "The features are missing or damaged.")
+        elif card.slide_id != slide_id:
+            yield Finding(where, f"The features are those of slide {card.slide_id}.")
+        else:
+            shown[slide_id][path] = card.slide_fingerprint
+    for slide_id, found in shown.items():
+        if len(set(found.values())) > 1:
+            folders = some({path.parent.relative_to(files.run).as_posix() for path in found})
+            yield Finding(folders, f"The features of slide {slide_id} were made from different files.")
+
+
+def _copies(files: RunFiles) -> Iterator[Finding]:
+    """Yield test slides that a fold also learned from under another name."""
+    for fold in files.folds:
+        learned: dict[str, str] = {}
+        for slide_id in (*fold.train, *fold.val):
+            if (fingerprint := fingerprint_of(files, slide_id)) is not None:
+                learned[fingerprint] = slide_id
+        for slide_id in fold.test:
+            if (fingerprint := fingerprint_of(files, slide_id)) in learned:
+                other = learned[str(fingerprint)]
+                yield Finding(
+                    fold.name, f"Test slide {slide_id} is the same file as slide {other}, which is learned from."
+                )
+
+
+def fingerprint_of(files: RunFiles, slide_id: str) -> str | None:
+    """Return the fingerprint of a slide; None if its features are missing."""
+    card = files.card(encoded_of(files.run, None, slide_id, "lr_undistilled"))
+    return None if card is None else card.slide_fingerprint

@@ -1,0 +1,176 @@
+"""Audit the shipped model, which is that of its fold, and the figures, computed again from the files of the folds."""
+
+import json
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from lrmil.errors import LrmilError
+from lrmil.io import hashing
+from lrmil.models.bundle import Bundle, load_bundle
+from lrmil.models.encoders.loading import encoder_hash
+from lrmil.runs.arms import ARMS, FINISH, FINISHED, answering, lr_folder, mil_folder
+from lrmil.runs.audit_answers import audit_answers
+from lrmil.runs.audit_files import METRICS, Finding, RunFiles, some
+from lrmil.runs.audit_results import differences
+from lrmil.runs.calibration import FOLDER as CALIBRATION
+from lrmil.runs.calibration import read_calibration
+from lrmil.runs.distilled_start import START
+from lrmil.runs.fold_outputs import WEIGHTS
+from lrmil.runs.fold_task import FoldTask, load_lr_encoder
+from lrmil.runs.frozen import plan_of
+from lrmil.runs.plan_file import settings_hashes
+from lrmil.runs.results import figures_of
+from lrmil.runs.shipping import learned_from
+
+MODEL = "model"
+
+
+def audit_model(files: RunFiles, *, answers: bool) -> Iterator[Finding]:
+    """Yield what is wrong with the model, and with what can be computed with its network alone.
+
+    Parameters
+    ----------
+    files
+        The run.
+    answers
+        Whether the networks of each fold are asked again.
+    """
+    yield from _weights(files)
+    try:
+        bundle = load_bundle(files.run / MODEL)
+    except LrmilError as error:
+        yield Finding(MODEL, str(error))
+        return
+    tasks = _tasks(files, bundle)
+    yield from _origin(files, bundle)
+    for task in tasks:
+        yield from _encoder(files, task)
+        if answers:
+            yield from audit_answers(files, task)
+    if CALIBRATION in files.figures:  # else of an earlier version, of which the figures of the arms are compared alone
+        yield from _figures(files, tasks)
+        yield from _calibration(tasks[files.folds.index(files.final)], bundle)
+    yield from _learned_from(tasks[files.folds.index(files.final)], bundle)
+
+
+def _tasks(files: RunFiles, bundle: Bundle) -> list[FoldTask]:
+    """Return the folds as their training knows them; the encoder of the model has the layers of each fold's."""
+    slides, task = files.cohort.slides, files.cohort.task
+    return [
+        FoldTask(
+            run=files.run,
+            fold=fold,
+            sources={},
+            labels=files.cohort.targets,
+            cases={slide.slide_id: slide.case_id for slide in slides},
+            strata={slide.slide_id: task.stratum(slide.label) for slide in slides},
+            predicts=task,
+            student_start=bundle.encoder,
+            plan=plan_of(files.config),
+            config=files.config,
+            device=torch.device("cpu"),
+        )
+        for fold in files.folds
+    ]
+
+
+def _weights(files: RunFiles) -> Iterator[Finding]:
+    """Yield weights of the model that are not, byte for byte, those of its fold."""
+    fold, finished = files.final.name, files.config.finishes
+    mil = mil_folder(files.run, fold, answering("lr_student", finished=finished))
+    encoder = files.run / fold / (FINISH if finished else "lr_encoder")
+    pairs = {"mil.safetensors": mil / WEIGHTS, "encoder/model.safetensors": encoder / "encoder.safetensors"}
+    for name, path in pairs.items():
+        try:
+            same = hashing.sha256_file(files.run / MODEL / name) == hashing.sha256_file(path)
+        except OSError:
+            same = False
+        if not same:
+            origin = path.relative_to(files.run).as_posix()
+            yield Finding(f"{MODEL}/{name}", f"The weights are not those of the fold, {origin}.")
+
+
+def _origin(files: RunFiles, bundle: Bundle) -> Iterator[Finding]:
+    """Yield what the model says of its task, settings, training or figures that is not so in the run."""
+    where, config, fold = f"{MODEL}/bundle.json", files.config, files.final
+    if [*differences(bundle.metrics, files.figures)]:
+        yield Finding(where, f"Its figures are not those of {METRICS}.")
+    if bundle.task.to_dict() != files.cohort.task.to_dict():
+        yield Finding(where, "It predicts something else than the run.")
+    stated = (bundle.mpp, bundle.patch_size, bundle.min_tissue, bundle.max_failed)
+    if stated != (config.mpp_lr, config.patch_size, config.min_tissue, config.max_failed):
+        yield Finding(where, "It reads other patches than the settings of the run say.")
+    if bundle.training.get("settings_sha256") not in settings_hashes(files.run):
+        yield Finding(where, "It was trained with other settings than those of plan.toml.")
+    counts = {
+        "slides": len(fold.train),
+        "cases": len({files.case_of(slide_id) for slide_id in fold.train}),
+        "validation_slides": len(fold.val),
+    }
+    if wrong := [name for name, count in counts.items() if name in bundle.training and bundle.training[name] != count]:
+        yield Finding(where, f"It was trained on another number of {' and '.join(wrong)} than splits.csv says.")
+    slides = [[slide.slide_id, slide.label, slide.case_id] for slide in files.cohort.slides]
+    if not _left_out(files) and bundle.training.get("cohort") != hashing.sha256_of(slides):
+        yield Finding("splits.csv", "The slides, labels or cases are not those that the model was trained with.")
+
+
+def _left_out(files: RunFiles) -> bool:
+    """Return whether slides of the table failed, so that splits.csv does not name them."""
+    try:
+        problems = json.loads((files.run / "problems.json").read_text(encoding="utf-8"))
+        return any(one["slide_id"] for one in problems)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _encoder(files: RunFiles, task: FoldTask) -> Iterator[Finding]:
+    """Yield LR features of a fold that are not those of its encoder."""
+    kinds: Sequence[tuple[str, Sequence[str]]] = [("lr_student", task.slide_ids)]
+    if files.config.finishes:
+        kinds = [*kinds, (FINISHED, task.fold.test)]
+    for arm, slide_ids in kinds:
+        try:
+            expected = encoder_hash(load_lr_encoder(task, finished=arm == FINISHED))
+        except LrmilError as error:
+            yield Finding(task.fold.name, str(error))
+            continue
+        folder = lr_folder(files.run, task.fold.name, arm)
+        cards = {slide_id: files.card(folder / f"{slide_id}.zarr") for slide_id in slide_ids}
+        if wrong := {slide_id for slide_id, card in cards.items() if card and card.encoder_hash != expected}:
+            where = folder.relative_to(files.run).as_posix()
+            yield Finding(where, f"The features are not those of the fold's encoder: {some(wrong)}.")
+
+
+def _figures(files: RunFiles, tasks: Sequence[FoldTask]) -> Iterator[Finding]:
+    """Yield figures of metrics.json that the files of the folds do not give."""
+    try:
+        expected = json.loads(json.dumps(figures_of(files.run, files.cohort, files.tested, tasks)))
+    except (LrmilError, OSError, KeyError, ValueError) as error:
+        yield Finding(METRICS, f"The figures cannot be computed again: {error}")
+        return
+    stated = {name: value for name, value in files.figures.items() if name != START}
+    arms = tuple(f"{arm}." for arm in ARMS)
+    for name in differences(stated, expected):
+        what = "outputs" if name.startswith(arms) else "folds' files"
+        yield Finding(METRICS, f"The figure {name} is not that of the {what}.")
+
+
+def _learned_from(task: FoldTask, bundle: Bundle) -> Iterator[Finding]:
+    """Yield that the model names other slides or cases than its fold learned from; earlier versions name none."""
+    try:
+        if bundle.learned_from not in (None, learned_from(task)):
+            yield Finding(f"{MODEL}/bundle.json", "It names other slides or cases than its fold learned from.")
+    except LrmilError as error:
+        yield Finding(MODEL, str(error))
+
+
+def _calibration(task: FoldTask, bundle: Bundle) -> Iterator[Finding]:
+    try:
+        expected = read_calibration(task).calibration
+    except LrmilError as error:
+        yield Finding(f"{task.fold.name}/{CALIBRATION}", str(error))
+        return
+    stated = bundle.calibration
+    if [*differences(stated and stated.to_dict(), expected and expected.to_dict())]:
+        yield Finding(f"{MODEL}/bundle.json", "Its calibration is not that of the answers of its fold.")
