@@ -107,12 +107,8 @@ def evaluate_steps(
         yield Step(("labels table",), done, len(warnings), "warnings", message=sentence)
     rows = yield from relay(predict_slides(sources, bundle, out, options, inputs=read))
     result = _evaluate(rows, cohort, bundle)
-    document = {
-        "metrics": result.metrics,
-        "failed": result.failed,
-        "bundle_sha256": bundle.sha256,
-        MEMBER: result.learned_from and result.learned_from._asdict(),
-    }
+    seen = result.learned_from and result.learned_from._asdict()
+    document = {"metrics": result.metrics, "failed": result.failed, "bundle_sha256": bundle.sha256, MEMBER: seen}
     atomic.write_json(out / EVALUATION, document, is_evaluation)
     yield Step(("evaluate",), len(rows), len(rows), "slides", result=result)
 
