@@ -65,7 +65,13 @@ class TestRun:
         config, slides, labels = read_plan(run)
         steps = {f"stage1.fit.{name}": getattr(StepFitConfig(), name) for name in ("steps", "interval")}
         steps |= {"stage1.fit.ema": 0.0, "stage1.lambda_keep": 0.0, "stage1.stain": 0.0}
-        slide_level = {"mil.seeds": 1, "mil.select_from": 0, "mil.fit.ema": 0.0, "stage2.inner_folds": 0}
+        slide_level = {
+            "mil.balance": "none",
+            "mil.seeds": 1,
+            "mil.select_from": 0,
+            "mil.fit.ema": 0.0,
+            "stage2.inner_folds": 0,
+        }
         asked = tiny_config(folds=2, mpp_lr=4.0, mpp_hr=2.0, patch_size=32, **steps, **slide_level, **PATCH_TEACHER)
         assert (config, slides, labels) == (asked, "cohort/slides", "cohort/labels.csv")
         assert read_classes(run) == ("negative", "positive") and read_table_options(run) == TableOptions()
@@ -109,6 +115,7 @@ class TestRun:
             "linear heads",
             "finish",
             "finished LR features",
+            "calibration",
         )
         told = list(dict.fromkeys(status.stage.partition(" (")[0] for status in seen))
         for fold in FOLDS:

@@ -18,6 +18,7 @@ ALLOWED = {
     "runs/folds.py": {"write_json"},  # likewise
     "runs/evidence.py": {"write_json"},  # likewise
     "runs/linear_heads.py": {"write_json"},  # likewise
+    "runs/calibration.py": {"write_json"},  # likewise
     "runs/head_choice.py": {"write_json"},  # likewise
     "runs/stages.py": {"write_json"},  # likewise
     "runs/fold_outputs.py": {"write_json"},  # likewise

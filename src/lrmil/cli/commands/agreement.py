@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from lrmil.reviews.kappa import Kappa
     from lrmil.reviews.readers import Switches
 
-SUMMARY = "measure how readers agree with the model and with each other"
+SUMMARY = "measure how readers agree with the model and each other"
 
 
 def add(commands: Commands) -> None:

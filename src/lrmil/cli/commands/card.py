@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lrmil.cli.arguments import Commands, add_json, command
 
-SUMMARY = "show the card of a model: classes, training data, licences"
+SUMMARY = "show what a model is: classes, training, licences"
 
 
 def add(commands: Commands) -> None:

@@ -17,7 +17,7 @@ from lrmil.cli.arguments import (
 )
 from lrmil.collector import without_collections
 
-SUMMARY = "classify one slide; write a table row, GeoJSON, a picture and a page"
+SUMMARY = "classify one slide and write files to show it to others"
 
 
 def add(commands: Commands) -> None:

@@ -4,7 +4,7 @@ import argparse
 
 from lrmil.cli.arguments import Commands, add_json, command
 
-SUMMARY = "show versions, devices and slide formats of this installation"
+SUMMARY = "show versions, devices and slide formats"
 
 
 def add(commands: Commands) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from lrmil.slides.each import Work
     from lrmil.slides.source import SlideSource
 
-SUMMARY = "show format, levels, um/px, tissue and number of patches of slides"
+SUMMARY = "show format, um/px, tissue and patches of slides"
 
 
 def add(commands: Commands) -> None:

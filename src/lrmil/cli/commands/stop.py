@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lrmil.cli.arguments import Commands, command
 
-SUMMARY = "stop a training; the same `lrmil train` command resumes it"
+SUMMARY = "stop a training; the same train command resumes it"
 
 
 def add(commands: Commands) -> None:

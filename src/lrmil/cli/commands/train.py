@@ -6,7 +6,7 @@ from pathlib import Path
 from lrmil.cli.arguments import Commands, add_cohort, add_device, add_positive, add_settings, command
 from lrmil.collector import without_collections
 
-SUMMARY = "train from a folder of slides; run it again to resume a stopped run"
+SUMMARY = "train from a folder of slides, or resume a stopped run"
 EXAMPLE = (
     "lrmil train slides labels.csv --out run --encoder hf-hub:timm/resnet50.a1_in1k --set stage1.weighting=uniform"
 )
