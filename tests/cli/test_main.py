@@ -17,7 +17,7 @@ from support.cli import CPU, RunCli
 from support.slides import write_pyramid
 
 COMMANDS = (
-    *("demo", "inspect", "validate", "distil", "train", "status", "stop", "audit"),
+    *("demo", "inspect", "validate", "distil", "train", "status", "stop", "audit", "agreement", "labels-from-reviews"),
     *("predict", "case", "reviews", "card", "evaluate", "extract", "report", "export", "doctor", "encoders"),
 )
 
