@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -293,6 +293,8 @@ def test_logits_are_adjusted_by_the_frequency_of_the_labels_alone(tmp_path: Path
 
 
 @given(sizes=st.lists(st.integers(1, 40), min_size=1, max_size=3))
+@example(sizes=[1, 5])
+@example(sizes=[2, 9])
 def test_a_class_with_a_fifth_of_the_slides_is_rare(sizes: list[int]) -> None:
     names = [str(stratum) for stratum, size in enumerate(sizes) for _ in range(size)]
     bags = [Bag(str(place), Path(), 0, stratum=name) for place, name in enumerate(names)]

@@ -15,7 +15,7 @@ Slope = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class Calibration:
-    """The log odds l of each class become slope * l + offset; slopes are positive, so that no order changes."""
+    """The log odds l of each class become slope * l + offset; positive slopes keep the order of slides in a class."""
 
     slopes: Annotated[tuple[Slope, ...], Field(min_length=2, max_length=MAX_CLASSES)]
     """One for each class."""
