@@ -58,7 +58,10 @@ def naive(labels: Sequence[int], scores: NDArray[np.float64], classes: Sequence[
 @given(cohorts())
 def test_figures_are_those_of_loops(cohort: Cohorts) -> None:
     labels, scores, _, classes = cohort
-    found, expected = class_figures(labels, scores, classes), naive(labels.tolist(), scores, classes)
+    found, expected = (
+        class_figures(labels, scores, classes, scores.argmax(axis=1)),
+        naive(labels.tolist(), scores, classes),
+    )
     assert found.keys() == expected.keys() and found["confusion"] == expected["confusion"]
     assert found["accuracy"] == pytest.approx(expected["accuracy"])
     assert found["recall"] == pytest.approx(expected["recall"])
@@ -95,7 +98,7 @@ def test_they_agree_with_the_figures_of_all_classes(cohort: Cohorts) -> None:
 
 def test_a_cohort_without_a_class_has_the_figures_of_the_others() -> None:
     labels, scores = np.array([0, 0, 1]), np.array([[0.6, 0.3, 0.1], [0.2, 0.3, 0.5], [0.1, 0.8, 0.1]])
-    assert class_figures(labels, scores, NAMES[:3]) == {
+    assert class_figures(labels, scores, NAMES[:3], scores.argmax(axis=1)) == {
         "accuracy": pytest.approx(2 / 3),
         "recall": {"low": 0.5, "mid": 1, "high": None},
         "auroc_by_class": {"low": 1, "mid": 1, "high": None},
@@ -108,13 +111,16 @@ def test_a_cohort_without_a_class_has_the_figures_of_the_others() -> None:
 
 def test_two_classes_have_one_area_where_a_probability_rounds_to_one() -> None:
     scores = np.array([[1.0, 1e-30], [1.0, 1e-20], [1.0, 1e-25]])
-    assert class_figures(np.array([0, 1, 0]), scores, NAMES[:2])["auroc_by_class"] == {"low": 1, "mid": 1}
+    assert class_figures(np.array([0, 1, 0]), scores, NAMES[:2], np.zeros(3, np.int64))["auroc_by_class"] == {
+        "low": 1,
+        "mid": 1,
+    }
 
 
 @pytest.mark.parametrize("count", [1, 5])
 def test_a_cohort_of_one_class_has_its_recall(count: int) -> None:
     labels, scores = np.full(count, 1), np.tile([0.3, 0.7], (count, 1))
-    found = class_figures(labels, scores, NAMES[:2])
+    found = class_figures(labels, scores, NAMES[:2], scores.argmax(axis=1))
     assert found["accuracy"] == 1 and found["confusion"] == [[0, 0], [0, count]]
     assert found["recall"] == {"low": None, "mid": 1} and set(found["auroc_by_class"].values()) == {None}
     reasons = why_undefined(labels, NAMES[:2], of="case")
@@ -124,7 +130,7 @@ def test_a_cohort_of_one_class_has_its_recall(count: int) -> None:
 def test_the_counts_of_many_classes_would_be_too_large_for_a_model_file() -> None:
     for classes in (MAX_CONFUSED, MAX_CONFUSED + 1):
         names, labels = [str(place) for place in range(classes)], np.arange(classes)
-        found, reasons = class_figures(labels, np.eye(classes), names), why_undefined(labels, names, of="slide")
+        found, reasons = class_figures(labels, np.eye(classes), names, labels), why_undefined(labels, names, of="slide")
         assert (found["confusion"] is None) == ("confusion" in reasons) == (classes > MAX_CONFUSED)
         assert set(found["recall"].values()) == {1}
         if found["confusion"] is not None:

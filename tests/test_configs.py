@@ -67,6 +67,7 @@ OTHERS: dict[str, object] = {
     "stage1.layers": [2],
     "mil.head": "mean",
     "mil.balance": "sampling",
+    "decision.operating_point": "sensitivity=0.9",
 }
 
 

@@ -16,17 +16,20 @@ class ClassFigures(TypedDict):
     """Figures of a classification by class, ready for JSON; None where a figure is not defined."""
 
     accuracy: float | None
-    """Share of slides whose most probable class is the right one."""
+    """Share of slides that are answered with the right class."""
     recall: dict[str, float | None]
-    """Class -> share of its slides whose most probable class it is."""
+    """Class -> share of its slides that are answered with it."""
     auroc_by_class: dict[str, float | None]
     """Class -> area under the ROC curve of its probability against all other classes."""
     confusion: list[list[int]] | None
-    """(c, c) counts of slides: a row for each class, a column for each most probable class."""
+    """(c, c) counts of slides: a row for each class, a column for each answer."""
 
 
 def class_figures(
-    labels: NDArray[np.int64], probabilities: NDArray[np.float64], classes: Sequence[str]
+    labels: NDArray[np.int64],
+    probabilities: NDArray[np.float64],
+    classes: Sequence[str],
+    said: NDArray[np.int64],
 ) -> ClassFigures:
     """Compute accuracy, and recall, area against the rest and confusions of each class, by scikit-learn.
 
@@ -35,11 +38,13 @@ def class_figures(
     labels
         (n,) class indices.
     probabilities
-        (n, c) class probabilities. Of equal ones, the first is the most probable.
+        (n, c) class probabilities.
     classes
         (c,) names.
+    said
+        (n,) class index that each slide is answered with.
     """
-    said, places = probabilities.argmax(axis=1), range(len(classes))
+    places = range(len(classes))
     recalls = np.full(len(classes), np.nan)
     confusion = np.zeros((len(classes), len(classes)), np.int64)
     if len(labels):

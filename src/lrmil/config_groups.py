@@ -8,6 +8,8 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic_core import ArgsKwargs
 
+from lrmil.operating_point import read_rule
+
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -36,6 +38,14 @@ def _require_inner_folds(count: int) -> int:
 
 Layers = Annotated[tuple[int, ...], AfterValidator(_require_layers)]
 PatchSize = Annotated[int, AfterValidator(_require_patch_size)]
+
+
+def _require_rule(rule: str) -> str:
+    read_rule(rule)
+    return rule
+
+
+OperatingRule = Annotated[str, AfterValidator(_require_rule)]
 InnerFolds = Annotated[int, Field(ge=0, le=MAX_INNER_FOLDS), AfterValidator(_require_inner_folds)]
 
 
@@ -106,6 +116,20 @@ class CalibrationConfig(Group):
 
     folds: InnerFolds = 3
     """Folds of the training slides that are left out in turn, as are the validation slides; 0 calibrates nothing."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class DecisionConfig(Group):
+    """When a calibrated probability is an answer, and which; learned from the answers for the calibration."""
+
+    operating_point: OperatingRule = "youden"
+    """Rule for the threshold of two classes: "youden", "most_probable", "sensitivity=0.95", "specificity=0.95", or
+    "costs=5:1", the cost of a missed positive slide against that of a false alarm."""
+    coverage: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Share of slides whose class is in the set of those that are plausible; a slide is uncertain where its set has not
+    one class. 0 makes no sets."""
+    max_risk: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Largest share of wrong answers; a slide that is less sure than this allows is uncertain. 0 sets no limit."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

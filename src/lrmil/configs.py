@@ -19,6 +19,7 @@ from lrmil.config_groups import (
     merged,
 )
 from lrmil.config_groups import CalibrationConfig as CalibrationConfig
+from lrmil.config_groups import DecisionConfig as DecisionConfig
 from lrmil.config_groups import FinishConfig as FinishConfig
 from lrmil.config_groups import FitConfig as FitConfig
 from lrmil.config_groups import OptimiserConfig as OptimiserConfig
@@ -166,6 +167,7 @@ class TrainConfig(Group):
     stage2: Stage2Config = Stage2Config()
     finish: FinishConfig = FinishConfig()
     calibration: CalibrationConfig = CalibrationConfig()
+    decision: DecisionConfig = DecisionConfig()
 
     @property
     def finishes(self) -> bool:

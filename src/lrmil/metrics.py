@@ -9,6 +9,7 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score, roc_curve
 
 from lrmil.by_class import ClassFigures, class_figures, why_no_interval, why_undefined
 from lrmil.calibration import brier_score, calibration_error
+from lrmil.operating_point import answered
 from lrmil.resampling import case_interval, weighted_area
 
 
@@ -101,7 +102,7 @@ def balanced_accuracy(labels: ArrayLike, probabilities: ArrayLike) -> float | No
         As `auroc`.
     """
     truth, scores = _checked(labels, probabilities)
-    return float(balanced_accuracy_score(truth, scores.argmax(axis=1))) if _all_present(truth, scores) else None
+    return _balanced(truth, scores, answered(scores))
 
 
 def auroc_interval(
@@ -207,7 +208,14 @@ def by_case(labels: ArrayLike, probabilities: ArrayLike, cases: Sequence[str]) -
     return ByCase(tuple(names.tolist()), truth[first], sums / sizes[:, None])
 
 
-def summarise(labels: ArrayLike, probabilities: ArrayLike, cases: Sequence[str], classes: Sequence[str]) -> Summary:
+def summarise(
+    labels: ArrayLike,
+    probabilities: ArrayLike,
+    cases: Sequence[str],
+    classes: Sequence[str],
+    *,
+    thresholds: Sequence[float] | None = None,
+) -> Summary:
     """Compute the metrics of a report: by slide, with a 95 % interval of the AUROC by case, and by case.
 
     Parameters
@@ -216,6 +224,9 @@ def summarise(labels: ArrayLike, probabilities: ArrayLike, cases: Sequence[str],
         As for `by_case`, but slides of a case may have several labels: there are no metrics by case then.
     classes
         (c,) names of the columns of `probabilities`.
+    thresholds
+        (n,) operating points: the last of two classes is the answer for a slide where its probability is at least
+        this. Without them, the most probable class is. A case has that of its first slide.
 
     Raises
     ------
@@ -225,7 +236,7 @@ def summarise(labels: ArrayLike, probabilities: ArrayLike, cases: Sequence[str],
     truth, scores = _checked(labels, probabilities)
     if scores.shape[1] != len(classes):
         raise ValueError(f"Expected one probability for each of {len(classes)} classes; got {scores.shape[1]}.")
-    interval = auroc_interval(truth, scores, cases)
+    said, interval = answered(scores, thresholds), auroc_interval(truth, scores, cases)
     undefined = why_undefined(truth, classes, of="slide")
     if interval is None:
         undefined["auroc_ci"] = why_no_interval(truth, cases, classes)
@@ -233,14 +244,14 @@ def summarise(labels: ArrayLike, probabilities: ArrayLike, cases: Sequence[str],
     return {
         "auroc": auroc(truth, scores),
         "auroc_ci": None if interval is None else list(interval),
-        "balanced_accuracy": balanced_accuracy(truth, scores),
+        "balanced_accuracy": _balanced(truth, scores, said),
         "brier": brier_score(truth, scores) if truth.size else None,
         "ece": calibration_error(truth, scores) if truth.size else None,
-        **class_figures(truth, scores, classes),
+        **class_figures(truth, scores, classes, said),
         "undefined": undefined,
         "n_slides": len(truth),
         "n_cases": len(set(cases)),
-        "by_case": None if reason else _summarise_cases(by_case(truth, scores, cases), classes),
+        "by_case": None if reason else _summarise_cases(truth, scores, cases, classes, thresholds),
         "by_case_reason": reason,
     }
 
@@ -253,15 +264,28 @@ def _no_cases_reason(truth: NDArray[np.int64], cases: Sequence[str]) -> str:
     return "slides of a case have different labels" if mixed else ""
 
 
-def _summarise_cases(found: ByCase, classes: Sequence[str]) -> CaseSummary:
+def _summarise_cases(
+    labels: NDArray[np.int64],
+    probabilities: NDArray[np.float64],
+    cases: Sequence[str],
+    classes: Sequence[str],
+    thresholds: Sequence[float] | None,
+) -> CaseSummary:
+    names, truth, scores = by_case(labels, probabilities, cases)
+    of_case = dict(zip(reversed(cases), reversed(thresholds), strict=True)) if thresholds is not None else None
+    said = answered(scores, None if of_case is None else [of_case[name] for name in names])
     return {
-        "auroc": auroc(found.labels, found.probabilities),
-        "balanced_accuracy": balanced_accuracy(found.labels, found.probabilities),
-        "brier": brier_score(found.labels, found.probabilities),
-        "ece": calibration_error(found.labels, found.probabilities),
-        **class_figures(found.labels, found.probabilities, classes),
-        "undefined": why_undefined(found.labels, classes, of="case"),
+        "auroc": auroc(truth, scores),
+        "balanced_accuracy": _balanced(truth, scores, said),
+        "brier": brier_score(truth, scores),
+        "ece": calibration_error(truth, scores),
+        **class_figures(truth, scores, classes, said),
+        "undefined": why_undefined(truth, classes, of="case"),
     }
+
+
+def _balanced(truth: NDArray[np.int64], scores: NDArray[np.float64], said: NDArray[np.int64]) -> float | None:
+    return float(balanced_accuracy_score(truth, said)) if _all_present(truth, scores) else None
 
 
 def _checked(labels: ArrayLike, probabilities: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

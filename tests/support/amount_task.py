@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lrmil.tasks.task import Answer, LabelProblem, Shown, Target, Validation, Wording
+from lrmil.tasks.decision import Decision
+from lrmil.tasks.task import UNDECIDED, Answer, LabelProblem, Shown, Target, Validation, Wording
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class Amount:
         return cls(mean)
 
     @classmethod
-    def answer_problem(cls, label: str, values: Mapping[str, float]) -> str:
+    def answer_problem(cls, label: str, values: Mapping[str, float], threshold: float | None = None) -> str:
         return "" if set(values) == {"mm"} and label == f"{values['mm']:.2f} mm" else "it is not an amount"
 
     @classmethod
@@ -95,7 +96,7 @@ class Amount:
             examples="Slides in the order of the table.",
             undefined="There are no slides.",
             no_curves="Amounts have no curves.",
-            uncertain="which no amount is",
+            doubts={},
         )
 
     @property
@@ -133,7 +134,14 @@ class Amount:
     def calibrated(self, logits: NDArray[np.float32], calibration: object) -> NDArray[np.float64]:
         return self.values(logits)
 
-    def answer(self, values: NDArray[np.float64], *, uncertain_below: float = 0.0) -> Answer:
+    def fit_decision(
+        self, values: NDArray[np.float64], targets: Sequence[Target], *, rule: str, coverage: float, max_risk: float
+    ) -> Decision:
+        return Decision()
+
+    def answer(
+        self, values: NDArray[np.float64], decision: Decision = UNDECIDED, *, uncertain_below: float = 0.0
+    ) -> Answer:
         return Answer(f"{values[0]:.2f} mm", {"mm": float(values[0])}, "ok")
 
     def brief(self, values: Sequence[float]) -> str:
@@ -147,7 +155,11 @@ class Amount:
         return float(1 / (1 + np.abs(values[:, 0] - np.array(targets)).mean()))
 
     def summarise(
-        self, targets: Sequence[Target], values: NDArray[np.float64], cases: Sequence[str]
+        self,
+        targets: Sequence[Target],
+        values: NDArray[np.float64],
+        cases: Sequence[str],
+        thresholds: Sequence[float] | None = None,
     ) -> Mapping[str, object]:
         figures = {"closeness": self.score(targets, values), "n_slides": len(targets), "n_cases": len(set(cases))}
         return figures | {"undefined": {}, "by_case": None, "by_case_reason": "amounts are of slides"}

@@ -10,6 +10,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from lrmil.errors import printable
+from lrmil.prediction.doubts import doubts_in_words
 from lrmil.prediction.table import PredictionRow
 from lrmil.runs.arms import ARM_NAMES
 from lrmil.runs.differences import difference_sentence, find_differences
@@ -69,8 +70,8 @@ def print_facts(facts: dict[str, object]) -> None:
             stdout.print(f"  {name}: {shown}", markup=False)
 
 
-def print_rows(rows: list[PredictionRow]) -> None:
-    """Print predictions as a table, then the failures and notes."""
+def print_rows(rows: list[PredictionRow], task: Task) -> None:
+    """Print predictions as a table, then why some are uncertain, the failures and notes."""
     table = Table("slide", "status", "label", "probability", "patches", "seconds")
     for row in rows:
         value = row.probabilities.get(row.label)  # none where the label itself is the figure
@@ -79,7 +80,8 @@ def print_rows(rows: list[PredictionRow]) -> None:
         table.add_row(*map(Text, map(_plain, [row.slide_id, row.status, row.label, probability, *counts])))
     stdout.print(table)
     for row in rows:
-        for sentence in (row.message, *row.notes):
+        doubts = f"uncertain: {doubts_in_words(row.reason.split(), task)}." if row.status == "uncertain" else ""
+        for sentence in (doubts, row.message, *row.notes):
             if sentence:
                 stdout.print(f"{row.slide_id}: {sentence}", markup=False)
 

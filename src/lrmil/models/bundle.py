@@ -32,6 +32,7 @@ from lrmil.models.heads.choice import FIRST, HeadKind, kind_in, kind_of, make_st
 from lrmil.models.heads.head import MILHead
 from lrmil.models.learned_from import MEMBER, LearnedFrom
 from lrmil.tasks.calibration import Calibration
+from lrmil.tasks.decision import Decision
 from lrmil.tasks.task import Task
 
 MAX_UNSAVED = 1 << 26  # elements of buffers that a network computes and no file holds, such as position tables
@@ -70,6 +71,8 @@ class Bundle:
         `EncoderContract` of the encoder; None until it is written, and in folders of earlier versions.
     calibration
         What turns the outputs of the MIL into calibrated values; None if they are as the MIL gives them.
+    decision
+        How calibrated values become answers, and which of them are uncertain; without a calibration it is not kept.
     learned_from
         Keyed hashes of the slides and cases that it has seen; None in folders of earlier versions.
     """
@@ -89,6 +92,7 @@ class Bundle:
     terms: dict[str, object] = field(default_factory=dict)
     contract: dict[str, object] | None = None
     calibration: Calibration | None = None
+    decision: Decision = field(default_factory=Decision)
     learned_from: LearnedFrom | None = None
 
     @property
@@ -153,7 +157,7 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
             "metrics": bundle.metrics,
             "license": bundle.license,
             "terms": bundle.terms,
-            **({"calibration": bundle.calibration.to_dict()} if bundle.calibration else {}),
+            **(_calibrated(bundle.calibration, bundle.decision) if bundle.calibration else {}),
             **({MEMBER: bundle.learned_from.to_dict()} if bundle.learned_from else {}),
             "encoder": contract_of(bundle.encoder).to_dict(),
             "notice": "Model output, not a diagnosis.",
@@ -209,6 +213,10 @@ def load_bundle(folder: str | Path) -> Bundle:
         if isinstance(error, FormatError):
             raise
         raise FormatError(f"The model folder {folder} is incomplete or damaged: {error}") from error
+
+
+def _calibrated(calibration: Calibration, decision: Decision) -> dict[str, object]:
+    return {"calibration": calibration.to_dict(), "decision": decision.to_dict()}
 
 
 def _require_named(folder: Path, config: MILConfig) -> None:

@@ -16,6 +16,7 @@ from lrmil.models.learned_from import LearnedFrom
 from lrmil.slides.resolution import ASKED_MPP
 from lrmil.tasks.calibration import Calibration
 from lrmil.tasks.choice import task_in
+from lrmil.tasks.decision import Decision
 from lrmil.tasks.task import Task
 
 FORMAT = "lrmil.bundle/2"
@@ -41,6 +42,7 @@ class ModelCard:
     contract: dict[str, object] | None = None
     head: HeadKind = field(default_factory=HeadKind)
     calibration: Calibration | None = None
+    decision: Decision = field(default_factory=Decision)
     learned_from: LearnedFrom | None = None
 
     @property
@@ -91,6 +93,7 @@ def read_document(folder: Path) -> tuple[dict[str, Any], ModelCard]:
             contract=document.get("encoder"),
             head=head,
             calibration=calibration,
+            decision=_decision_of(folder, document, task),
             learned_from=LearnedFrom.from_dict(document),
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -117,6 +120,18 @@ def _calibration_of(folder: Path, document: dict[str, Any], task: Task) -> Calib
         raise FormatError(f"The calibration in {folder} is damaged. Copy the model again.") from error
     if len(found.slopes) != task.outputs:
         raise FormatError(f"Expected a calibration of {task.outputs} values in {folder}. Got {len(found.slopes)}.")
+    return found
+
+
+def _decision_of(folder: Path, document: dict[str, Any], task: Task) -> Decision:
+    if document["format"] == UNCALIBRATED or "decision" not in document:
+        return Decision()
+    try:
+        found = TypeAdapter(Decision).validate_python(document["decision"])
+    except ValidationError as error:
+        raise FormatError(f"The rules for answers in {folder} are damaged. Copy the model again.") from error
+    if problem := found.problem(len(task.names)):
+        raise FormatError(f"The rules for answers in {folder} do not fit the model: {problem}. Copy the model again.")
     return found
 
 

@@ -63,6 +63,9 @@ class SavedAnswer(_Strict):
     bundle_sha256: Text
     notes: Annotated[list[Annotated[str, Field(max_length=4000)]], Field(max_length=1000)] = []
     checksum: Text = NOT_COMPARED
+    threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    reasons: Annotated[list[Text], Field(max_length=100)] = []
+    plausible: Annotated[list[Text], Field(max_length=1000)] | None = None
     task: dict[str, object] | None = None
 
     @model_validator(mode="after")
@@ -70,7 +73,7 @@ class SavedAnswer(_Strict):
         task = self.answered
         if self.probabilities.keys() != set(task.names):
             raise ValueError("its values are not those of its task")
-        if problem := task.answer_problem(self.label, self.probabilities):
+        if problem := task.answer_problem(self.label, self.probabilities, self.threshold):
             raise ValueError(problem)
         if "total" not in self.timings:
             raise ValueError("its total time is missing")

@@ -21,7 +21,8 @@ from lrmil.slides.checksums import Checksum
 from lrmil.slides.inputs import Inputs
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step, relay
-from lrmil.tasks.task import Task
+from lrmil.tasks.abstention import Abstention, abstention_figures, abstention_in_words
+from lrmil.tasks.task import Answer, Task
 
 EVALUATION = "evaluation.json"
 
@@ -43,6 +44,8 @@ class Evaluation(NamedTuple):
     """Number of slides in the metrics."""
     part: Part
     """Which slides of the table were to be classified."""
+    abstention: Abstention | None = None
+    """Which of the slides are uncertain, and how often the others are wrong; None if no answer is right or wrong."""
     learned_from: Seen | None = None
     """What of these the model has seen; None if the model does not state what it learned from."""
 
@@ -57,10 +60,21 @@ class Evaluation(NamedTuple):
             f"{self.metrics.get('n_cases')} cases, or was selected on them: the metrics are not those of new slides."
         )
 
+    @property
+    def abstained(self) -> str:
+        """A sentence on the slides that are uncertain, or ""."""
+        return "" if self.abstention is None else abstention_in_words(self.abstention)
+
     def to_dict(self) -> dict[str, object]:
         """Return what files and programs are told, JSON-ready."""
         seen = self.learned_from and self.learned_from._asdict()
-        return {"metrics": self.metrics, "failed": self.failed, "part": self.part._asdict(), MEMBER: seen}
+        return {
+            "metrics": self.metrics,
+            "abstention": self.abstention,
+            "failed": self.failed,
+            "part": self.part._asdict(),
+            MEMBER: seen,
+        }
 
 
 def evaluate_steps(
@@ -167,12 +181,20 @@ def _evaluate(rows: Sequence[PredictionRow], cohort: Cohort, bundle: Bundle, par
     if not good:
         raise CohortError(f"No slide could be classified. The first failed with: {rows[0].message}")
     labelled = [cohort.by_id[row.slide_id] for row in good]
+    targets, threshold = [task.target(slide.label) for slide in labelled], bundle.decision.threshold
     summary = task.summarise(
-        [task.target(slide.label) for slide in labelled],
+        targets,
         np.array([[row.probabilities[name] for name in task.names] for row in good]),
         [slide.case_id for slide in labelled],
+        None if threshold is None else [threshold] * len(good),
     )
-    return Evaluation(summary, failed, len(good), part, _seen(good, cohort, bundle.learned_from))
+    abstention: Abstention | None = None
+    if task.is_wrong(labelled[0].label, good[0].label) is not None:
+        answers = [
+            Answer(row.label, row.probabilities, row.status, tuple(row.reason.split()), row.plausible) for row in good
+        ]
+        abstention = abstention_figures(task, targets, answers)
+    return Evaluation(summary, failed, len(good), part, abstention, _seen(good, cohort, bundle.learned_from))
 
 
 def _seen(rows: Sequence[PredictionRow], cohort: Cohort, learned: LearnedFrom | None) -> Seen | None:

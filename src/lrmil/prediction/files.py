@@ -125,7 +125,8 @@ def read_prediction(
             return None
         attention = read_ome_zarr(out / f"{slide_id}.attention.ome.zarr")
         patches, values = patches_in(attention, card.grid.grid)
-        plain = {**saved.model_dump(), "notes": tuple(saved.notes), "task": saved.answered}
+        lists = {name: tuple(value) for name, value in saved if isinstance(value, list)}
+        plain = {**saved.model_dump(), **lists, "task": saved.answered}
         return Prediction(**plain, attention=attention, patches=patches, patch_attention=values)
     except (OSError, ValueError):  # FormatError and pydantic's ValidationError are ValueErrors
         return None

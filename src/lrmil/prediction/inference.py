@@ -3,7 +3,7 @@
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -99,7 +99,7 @@ def predict_steps(
     batch_size, threads
         Patches per encoding batch and decoding threads; they do not change the result.
     uncertain_below
-        Status "uncertain" when the highest probability is below this.
+        Status "uncertain" when the highest probability is below this, besides the reasons of the model itself.
     tissue
         Mask to use instead of `segment_tissue`.
     live
@@ -229,15 +229,16 @@ class _Answer:
         self, encoded: Encoded, output: BagOutput, *, uncertain_below: float, timings: dict[str, float]
     ) -> Prediction:
         task = self.bundle.task
-        answer = task.answer(self.bundle.values(output.logits), uncertain_below=uncertain_below)
-        return self._prediction(
-            encoded.positions,
-            output.attention,
-            len(encoded.failed),
-            status=answer.status,
+        answer = task.answer(self.bundle.values(output.logits), self.bundle.decision, uncertain_below=uncertain_below)
+        found = self._prediction(encoded.positions, output.attention, len(encoded.failed), status=answer.status)
+        return replace(
+            found,
             label=answer.label,
             probabilities=answer.values,
             timings=timings,
+            threshold=self.bundle.decision.threshold,
+            reasons=answer.reasons,
+            plausible=answer.plausible,
         )
 
     def _prediction(
@@ -247,9 +248,6 @@ class _Answer:
         failed: int,
         *,
         status: str,
-        label: str = "",
-        probabilities: dict[str, float] | None = None,
-        timings: dict[str, float] | None = None,
     ) -> Prediction:
         slide, patches = self.slide, self.patches
         failed += patches.undecided
@@ -258,8 +256,8 @@ class _Answer:
         cell_mm = [side * slide.mpp / 1000 for side in self.tissue.mask.cell_yx]
         return Prediction(
             slide_id=slide.slide_id,
-            label=label,
-            probabilities=probabilities or {},
+            label="",
+            probabilities={},
             status=status,
             attention=attention_raster(
                 of_all, patches.index, step_level0=patches.size_level0, origin_yx=patches.grid.origin_yx
@@ -270,7 +268,7 @@ class _Answer:
             mpp_source=str(slide.mpp_source),
             tissue_mm2=float(np.count_nonzero(self.tissue.mask.array) * cell_mm[0] * cell_mm[1]),
             tissue_source=self.tissue_source,
-            timings=timings or {},
+            timings={},
             failed_patches=failed,
             bytes_read=None if slide.bytes_read is None else slide.bytes_read - (self.bytes_before or 0),
             slide_fingerprint=slide.fingerprint,

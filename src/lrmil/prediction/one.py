@@ -120,11 +120,12 @@ def _is_of(prediction: Prediction, slide: Slide, bundle: Bundle, uncertain_below
     """Return whether a stored answer agrees with this slide and model; its key does, but the rest may be edited."""
     grid, failed = prediction.patches.grid, prediction.failed_patches
     values = np.array([prediction.probabilities[name] for name in bundle.task.names])
-    answer = bundle.task.answer(values, uncertain_below=uncertain_below)
+    answer = bundle.task.answer(values, bundle.decision, uncertain_below=uncertain_below)
     return (
         (prediction.slide_fingerprint, prediction.bundle_sha256) == (slide.fingerprint, bundle.sha256)
         and (prediction.mpp, grid.slide_mpp, grid.mpp, grid.size)
         == (slide.mpp, slide.mpp, bundle.mpp, bundle.patch_size)
         and failed <= bundle.max_failed * (len(prediction.patches) + failed)
-        and prediction.status == answer.status
+        and (prediction.label, prediction.threshold) == (answer.label, bundle.decision.threshold)
+        and (prediction.status, prediction.reasons) == (answer.status, answer.reasons)
     )

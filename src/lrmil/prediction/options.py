@@ -14,7 +14,7 @@ class PredictOptions:
     batch_size, threads
         Patches per encoding batch, and threads that read a slide; they do not change the result.
     uncertain_below
-        Status "uncertain" when the highest probability is below this.
+        Status "uncertain" when the highest probability is below this, besides the reasons of the model itself.
     live
         Whether each Step carries the Prediction so far, with status "partial", for a viewer that shows it.
     saved_masks

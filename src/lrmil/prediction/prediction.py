@@ -21,7 +21,7 @@ class Prediction:
         The slide, its most probable class and the probability of every class. Of a task other than classification, what
         `Task.answer` says: the label in a word, and the values by name.
     status
-        "ok", or "uncertain" if the highest probability is below the threshold. "partial" while the slide is read: then
+        "ok", or "uncertain" if the model should not answer, for the `reasons`. "partial" while the slide is read: then
         there are no label and no probabilities yet, only the attention among the patches read so far.
     attention
         Raster over the LR lattice of the tissue: attention (sums to 1 over the slide), NaN where no patch was read.
@@ -47,6 +47,12 @@ class Prediction:
     checksum
         The checksum that the content was compared with (`lrmil.slides.checksums.comparison`), or that it was not. Then
         damage that no decoder detects may affect the answer.
+    threshold
+        The probability from which on the last of two classes is the label; None for the most probable class.
+    reasons
+        Why it is uncertain, in the words of `lrmil.tasks.task.Wording.doubts`.
+    plausible
+        The classes in its conformal set; None if the model has no such sets.
     task
         What is predicted.
     """
@@ -69,4 +75,7 @@ class Prediction:
     bundle_sha256: str
     notes: tuple[str, ...] = ()
     checksum: str = NOT_COMPARED
+    threshold: float | None = None
+    reasons: tuple[str, ...] = ()
+    plausible: tuple[str, ...] | None = None
     task: Task = field(kw_only=True)

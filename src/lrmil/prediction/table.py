@@ -38,7 +38,8 @@ class PredictionRow:
     probabilities
         Class -> probability, or the values of another task by name; empty if it failed.
     reason
-        Why it failed, in one word; see `lrmil.slides.failures.Failure`.
+        Why it failed, in one word (`lrmil.slides.failures.Failure`); or why it is uncertain, in one word or several
+        (`lrmil.tasks.task.Wording.doubts`).
     checksum
         The checksum that the content was compared with (`lrmil.slides.checksums.comparison`), or that it was not.
     notes
@@ -49,6 +50,8 @@ class PredictionRow:
         Why it failed.
     slide_fingerprint
         Hash of the slide's content; "" if it failed. The table does not have it.
+    plausible
+        The classes in its conformal set, which the table does not have either; None if there is none.
     """
 
     slide_id: str
@@ -67,6 +70,7 @@ class PredictionRow:
     model: str = ""
     message: str = ""
     slide_fingerprint: str = ""
+    plausible: tuple[str, ...] | None = None
 
 
 class PredictionTable:
@@ -236,9 +240,11 @@ def row_of(slide_id: str, prediction: Prediction) -> PredictionRow:
         seconds=prediction.timings["total"],
         bytes_read=prediction.bytes_read,
         checksum=prediction.checksum,
+        reason=" ".join(prediction.reasons),
         notes=prediction.notes,
         model=prediction.bundle_sha256,
         slide_fingerprint=prediction.slide_fingerprint,
+        plausible=prediction.plausible,
     )
 
 

@@ -24,7 +24,9 @@ from lrmil.runs.fold_training import CALIBRATION_JOB, inner_steps, train_held_ou
 from lrmil.runs.inner_mils import answer
 from lrmil.runs.stages import Artefact, as_one_stage, is_stale
 from lrmil.steps import Step
+from lrmil.tasks.abstention import Abstention, abstention_figures
 from lrmil.tasks.calibration import Calibration
+from lrmil.tasks.decision import Decision
 
 FOLDER = "calibration"
 ANSWERS = "answers.json"
@@ -48,6 +50,8 @@ class FoldCalibration:
     """The calibration of a fold, or why there is none."""
 
     calibration: Calibration | None
+    decision: Decision = Decision()
+    """How the calibrated values become answers."""
     folds: int
     reason: str
     """Why there is none, or why there were fewer folds than asked for; "" otherwise."""
@@ -55,7 +59,13 @@ class FoldCalibration:
     def to_dict(self) -> dict[str, object]:
         """Return it JSON-ready."""
         fitted = self.calibration
-        return {"calibration": fitted and fitted.to_dict(), "folds": self.folds, "reason": self.reason}
+        decision = None if fitted is None else self.decision.to_dict()
+        return {
+            "calibration": fitted and fitted.to_dict(),
+            "decision": decision,
+            "folds": self.folds,
+            "reason": self.reason,
+        }
 
 
 def folds_to_hold_out(task: FoldTask) -> InnerFolds:
@@ -138,8 +148,13 @@ def read_calibration(task: FoldTask) -> FoldCalibration:
         return FoldCalibration(calibration=None, folds=0, reason=found.reason)
     problem = task.predicts.calibration_problem(targets)
     fitted = None if problem else task.predicts.fit_calibration(logits, targets)
-    reason = problem or (NO_ORDER if fitted is None else found.reason)
-    return FoldCalibration(calibration=fitted, folds=found.folds, reason=reason)
+    if fitted is None:
+        return FoldCalibration(calibration=None, folds=found.folds, reason=problem or NO_ORDER)
+    values, how = task.predicts.calibrated(logits, fitted), task.config.decision
+    decision = task.predicts.fit_decision(
+        values, targets, rule=how.operating_point, coverage=how.coverage, max_risk=how.max_risk
+    )
+    return FoldCalibration(calibration=fitted, decision=decision, folds=found.folds, reason=found.reason)
 
 
 def calibration_figures(
@@ -157,17 +172,29 @@ def calibration_figures(
     Returns
     -------
     dict
-        JSON-ready: "by_fold", the calibration of each fold or why it has none, and "after", the figures of the test
-        slides of all folds when each fold's calibration is applied to them; None if one has none.
+        JSON-ready: "by_fold", calibration and decision of each fold, or why it has none; "after", the figures of the
+        test slides of all folds when those of their fold are applied to them; and "abstention", which of them are
+        uncertain (`lrmil.tasks.abstention`). The last two are None if a fold has no calibration.
     """
     found = {task.fold.name: read_calibration(task) for task in tasks}
     after: Mapping[str, object] | None = None
+    abstention: Abstention | None = None
     if all(found[name].calibration for name in tested):
-        values, targets, cases = [], [], []
+        predicts, values, targets, cases, decisions = tasks[0].predicts, [], [], [], []
         for task in (task for task in tasks if task.fold.name in tested):
+            own = found[task.fold.name]
             for slide_id, output in tested[task.fold.name].items():
-                values.append(task.predicts.calibrated(output.logits, found[task.fold.name].calibration))
+                values.append(task.predicts.calibrated(output.logits, own.calibration))
                 targets.append(task.labels[slide_id])
                 cases.append(task.cases[slide_id])
-        after = tasks[0].predicts.summarise(targets, np.stack(values), cases)
-    return {"by_fold": {name: one.to_dict() for name, one in found.items()}, "after": after}
+                decisions.append(own.decision)
+        thresholds = [one.threshold for one in decisions if one.threshold is not None]
+        after = predicts.summarise(
+            targets, np.stack(values), cases, thresholds if len(thresholds) == len(values) else None
+        )
+        abstention = abstention_figures(predicts, targets, list(map(predicts.answer, values, decisions)))
+    return {
+        "by_fold": {name: one.to_dict() for name, one in found.items()},
+        "after": after,
+        "abstention": abstention,
+    }

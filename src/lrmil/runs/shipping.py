@@ -53,6 +53,7 @@ def write_bundle(
     OverwriteError, OutputError
         If the model cannot be written.
     """
+    calibrated = read_calibration(task)
     write_model(
         out,
         figures,
@@ -68,7 +69,8 @@ def write_bundle(
             training=_provenance(task, cohort, config),
             metrics=figures,
             terms=terms,
-            calibration=read_calibration(task).calibration,
+            calibration=calibrated.calibration,
+            decision=calibrated.decision,
             learned_from=learned_from(task),
         ),
         replace=replace,

@@ -1,5 +1,6 @@
 """How pages and windows speak of classes and their probabilities."""
 
+from lrmil.tasks.decision import LOW, NONE, RISK, SEVERAL
 from lrmil.tasks.task import Wording
 
 EXAMPLES = (
@@ -11,6 +12,12 @@ DETAILS = (
     "error: how far the probability of the answer is from how often such answers are right; 0 is best. Chance makes it "
     "too high where slides are few."
 )
+DOUBTS = {
+    LOW: "the highest probability is below the requested limit",
+    SEVERAL: "several classes are plausible",
+    NONE: "no class is plausible",
+    RISK: "such answers are wrong too often",
+}
 BY_CLASS = "Recall: the share of a class that is recognised; balanced accuracy is the mean of the recalls."
 
 
@@ -31,5 +38,5 @@ def class_wording(classes: tuple[str, ...]) -> Wording:
         examples=EXAMPLES,
         undefined="An AUROC is not defined, because the test slides lack a class. Add test slides of every class.",
         no_curves="Not defined: all test slides have the same class.",
-        uncertain="the highest probability is below the requested limit",
+        doubts=DOUBTS,
     )

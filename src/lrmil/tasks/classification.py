@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from lrmil.operating_point import answered
 from lrmil.tasks.calibration import MIN_OF_CLASS, Calibration, fit_calibration
 from lrmil.tasks.class_order import order_classes
 from lrmil.tasks.class_problems import class_problems
 from lrmil.tasks.class_wording import class_wording
-from lrmil.tasks.task import Answer, LabelProblem, Shown, Target, Validation, Wording
+from lrmil.tasks.decision import LOW, Decision, fit_decision
+from lrmil.tasks.task import UNDECIDED, Answer, LabelProblem, Shown, Target, Validation, Wording
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -90,15 +92,18 @@ class Classification:
         return cls(tuple(classes))
 
     @classmethod
-    def answer_problem(cls, label: str, values: Mapping[str, float]) -> str:
+    def answer_problem(cls, label: str, values: Mapping[str, float], threshold: float | None = None) -> str:
         """Return why a saved answer cannot be a class and the probabilities of all; "" if it can."""
         if len(values) < 2 or not all(0 <= value <= 1 + ROUNDING for value in values.values()):
             return "its probabilities are not of two classes or more, or not from 0 to 1"
         if abs(math.fsum(values.values()) - 1) > ROUNDING:
             return "its probabilities do not sum to 1"
-        if label not in values or values[label] < max(values.values()):
-            return "its label is not its most probable class"
-        return ""
+        if threshold is not None and len(values) != 2:
+            return "it has a threshold, and not two classes"
+        said = values.get(label, -1) >= max(values.values())  # of equal ones, either
+        if threshold is not None:
+            said = label == list(values)[int(answered(np.array(list(values.values())), threshold))]
+        return "" if said else "its label is not the class that its probabilities say"
 
     @classmethod
     def shown(cls, values: Mapping[str, float]) -> list[Shown]:
@@ -201,11 +206,26 @@ class Classification:
         """Return the probabilities (..., c) of logits (..., c), calibrated if there is a calibration."""
         return self.values(logits) if calibration is None else calibration.probabilities(logits)
 
-    def answer(self, values: NDArray[np.float64], *, uncertain_below: float = 0.0) -> Answer:
-        """Return the most probable class, "uncertain" if its probability is below `uncertain_below`."""
-        best = int(values.argmax())
-        status = "ok" if values[best] >= uncertain_below else "uncertain"
-        return Answer(self.classes[best], dict(zip(self.classes, values.tolist(), strict=True)), status)
+    def fit_decision(
+        self, values: NDArray[np.float64], targets: Sequence[Target], *, rule: str, coverage: float, max_risk: float
+    ) -> Decision:
+        """Return `lrmil.tasks.decision.fit_decision`."""
+        return fit_decision(values, targets, rule=rule, coverage=coverage, max_risk=max_risk)
+
+    def answer(
+        self, values: NDArray[np.float64], decision: Decision = UNDECIDED, *, uncertain_below: float = 0.0
+    ) -> Answer:
+        """Return the class that is decided on; "uncertain" with a doubt, or if all are less probable than asked for."""
+        label = self.classes[int(answered(values, decision.threshold))]
+        doubts = [LOW] * bool(values.max() < uncertain_below) + decision.doubts(values)
+        inside = zip(self.classes, decision.plausible(values), strict=True) if decision.sets else None
+        return Answer(
+            label,
+            dict(zip(self.classes, values.tolist(), strict=True)),
+            "uncertain" if doubts else "ok",
+            tuple(doubts),
+            None if inside is None else tuple(name for name, plausible in inside if plausible),
+        )
 
     def brief(self, values: Sequence[float]) -> str:
         """Return the probability of the positive class; of more than two classes, the most probable one and its own."""
@@ -228,12 +248,16 @@ class Classification:
         return metrics.auroc(targets, values)
 
     def summarise(
-        self, targets: Sequence[Target], values: NDArray[np.float64], cases: Sequence[str]
+        self,
+        targets: Sequence[Target],
+        values: NDArray[np.float64],
+        cases: Sequence[str],
+        thresholds: Sequence[float] | None = None,
     ) -> Mapping[str, object]:
         """Return `lrmil.metrics.summarise`."""
         from lrmil import metrics
 
-        return metrics.summarise(targets, values, cases, self.classes)
+        return metrics.summarise(targets, values, cases, self.classes, thresholds=thresholds)
 
     def difference_interval(
         self,

@@ -7,10 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrmil.tasks.calibration import Calibration
+from lrmil.tasks.decision import Decision
 
 if TYPE_CHECKING:  # torch takes seconds to load, and tables, cards and viewers need none of it
     from torch import Tensor
 
+UNDECIDED = Decision()
 Target = int | float | tuple[float, ...]
 """A label as the loss needs it; JSON-ready."""
 
@@ -31,6 +33,10 @@ class Answer(NamedTuple):
     """The values by name, in the order of `Task.names`."""
     status: str
     """ "ok" or "uncertain"."""
+    reasons: tuple[str, ...] = ()
+    """Why it is uncertain, in the words of `Wording.doubts`."""
+    plausible: tuple[str, ...] | None = None
+    """The names in its conformal set; None without such sets."""
 
 
 class Shown(NamedTuple):
@@ -71,8 +77,8 @@ class Wording(NamedTuple):
     """A sentence on why a score is not defined, and what to do."""
     no_curves: str
     """A sentence on why there are no curves."""
-    uncertain: str
-    """Why an answer is "uncertain", as the end of a sentence."""
+    doubts: Mapping[str, str]
+    """Reason why an answer is "uncertain" -> the same as the end of a sentence."""
 
 
 class Validation(NamedTuple):
@@ -133,8 +139,8 @@ class Task(Protocol):
         ...
 
     @classmethod
-    def answer_problem(cls, label: str, values: Mapping[str, float]) -> str:
-        """Return why a saved answer cannot be one of this task; "" if it can."""
+    def answer_problem(cls, label: str, values: Mapping[str, float], threshold: float | None = None) -> str:
+        """Return why a saved answer cannot be one of this task at a threshold; "" if it can."""
         ...
 
     @classmethod
@@ -212,7 +218,15 @@ class Task(Protocol):
         """Return the values (..., names) of logits (..., outputs), calibrated; without a calibration as `values`."""
         ...
 
-    def answer(self, values: NDArray[np.float64], *, uncertain_below: float = 0.0) -> Answer:
+    def fit_decision(
+        self, values: NDArray[np.float64], targets: Sequence[Target], *, rule: str, coverage: float, max_risk: float
+    ) -> Decision:
+        """Return how calibrated values (n, names) become answers; see `lrmil.tasks.decision.fit_decision`."""
+        ...
+
+    def answer(
+        self, values: NDArray[np.float64], decision: Decision = UNDECIDED, *, uncertain_below: float = 0.0
+    ) -> Answer:
         """Return the answer that the values (names,) give."""
         ...
 
@@ -229,9 +243,13 @@ class Task(Protocol):
         ...
 
     def summarise(
-        self, targets: Sequence[Target], values: NDArray[np.float64], cases: Sequence[str]
+        self,
+        targets: Sequence[Target],
+        values: NDArray[np.float64],
+        cases: Sequence[str],
+        thresholds: Sequence[float] | None = None,
     ) -> Mapping[str, object]:
-        """Return the figures of a report, JSON-ready.
+        """Return the figures of a report, JSON-ready; `thresholds` has the operating point (n,) of each slide.
 
         Those of `figures`, `details`, `by_name` and `counts`; "undefined", which says of each that is None, or has a
         None, why; "n_slides", "n_cases"; "by_case" with all but intervals where the values are averaged by case, or

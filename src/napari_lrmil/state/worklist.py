@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lrmil.errors import SlideError
+from lrmil.prediction.doubts import doubts_in_words
 from lrmil.slides.discovery import find_slides
 from lrmil.slides.each import finish
 from lrmil.slides.failures import Failure, duplicate_names, failure_of
@@ -183,9 +184,10 @@ def with_prediction(entry: Entry, prediction: "Prediction", bundle_sha256: str) 
         return replace(entry, status="other model", message="Classified with another model. Classify it again.")
     row = row_of(entry.slide_id, prediction)
     status: Status = "uncertain" if prediction.status == "uncertain" else "ok"
-    return replace(
-        entry, status=status, message=reworded(" ".join(row.notes)), row=row, fingerprint=prediction.slide_fingerprint
-    )
+    doubts = doubts_in_words(prediction.reasons, prediction.task)
+    words = [f"Uncertain: {doubts}."] if doubts else []
+    message = reworded(" ".join([*words, *row.notes]))
+    return replace(entry, status=status, message=message, row=row, fingerprint=prediction.slide_fingerprint)
 
 
 def with_new_results(entries: Sequence[Entry], results: Path, bundle_sha256: str, memory: Memory) -> list[Entry]:

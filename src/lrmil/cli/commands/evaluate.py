@@ -70,6 +70,8 @@ def run(options: argparse.Namespace) -> int:
         failed = f" Without {len(result.failed)} that failed." if result.failed else ""
         stdout.print(f"{result.part.explain()}{failed}", markup=False)
         print_summary(result.metrics, bundle.task)
+        if result.abstained:
+            stdout.print(result.abstained, markup=False)
         if result.remark:
             stdout.print(result.remark, markup=False)
         print_lines({f"Failed: {slide_id}": message for slide_id, message in result.failed.items()})

@@ -70,6 +70,6 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json([asdict(row) for row in rows])
     else:
-        print_rows(rows)
+        print_rows(rows, bundle.task)
         stdout.print(f"Model output, not a diagnosis. Table and attention maps: {options.out}", markup=False)
     return exit_code(sum(row.status == "failed" for row in rows), len(rows))
