@@ -21,7 +21,9 @@ from lrmil.models.card import FORMAT, UNCALIBRATED, read_model_card
 from lrmil.models.encoders.loading import encoder_hash
 from lrmil.models.heads.choice import HEADS, HeadName, make_mil
 from lrmil.models.heads.head import predict_bag
+from lrmil.operating_point import choose_operating_point
 from lrmil.tasks.calibration import Calibration
+from lrmil.tasks.decision import Decision, PredictionSets, RiskLimit
 from support.models import rewrite
 from support.paths import FORMATS
 from support.runs import tiny_bundle
@@ -459,15 +461,21 @@ def test_a_bundle_that_could_not_be_read_is_not_written(tmp_path: Path) -> None:
 
 
 CALIBRATION = Calibration(slopes=(2.0, 2.0), offsets=(0.5, -0.5), slides=30)
+DECISION = Decision(
+    operating_point=choose_operating_point("sensitivity=0.9", [0.1, 0.2, 0.6, 0.9], [False, True, False, True]),
+    sets=PredictionSets(coverage=0.9, limits=(0.2, 0.3), by_class=True, slides=(15, 15)),
+    risk=RiskLimit(max_risk=0.1, limit=0.8, answered=24, errors=0, slides=30),
+)
 
 
 def test_a_calibrated_model_answers_by_its_calibration(tmp_path: Path) -> None:
     plain = tiny_bundle()
-    bundle = replace(plain, calibration=CALIBRATION)
+    bundle = replace(plain, calibration=CALIBRATION, decision=DECISION)
     save_bundle(tmp_path / "model", bundle)
     document = json.loads((tmp_path / "model/bundle.json").read_text())
     assert document["format"] == FORMAT and document["calibration"] == CALIBRATION.to_dict()
     again = load_bundle(tmp_path / "model")
+    assert again.decision == again.card.decision == read_model_card(tmp_path / "model").decision == DECISION
     assert again.calibration == again.card.calibration == read_model_card(tmp_path / "model").calibration == CALIBRATION
     logits = np.float32([0.3, -0.4])
     np.testing.assert_array_equal(again.values(logits), CALIBRATION.probabilities(logits))
@@ -494,3 +502,30 @@ def test_a_damaged_calibration_is_refused(tmp_path: Path, stated: object) -> Non
     for read in (load_bundle, read_model_card):
         with pytest.raises(FormatError, match="calibration"):
             read(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        None,
+        [],
+        {"operating_point": {**DECISION.to_dict()["operating_point"], "threshold": 2}},  # type: ignore[dict-item]
+        {"sets": {"coverage": 0.9, "limits": [0.1, 0.1, 0.1], "by_class": True, "slides": [9, 9, 9]}},
+        {"code": "import os"},
+    ],
+    ids=str,
+)
+def test_damaged_rules_for_answers_are_refused(tmp_path: Path, stated: object) -> None:
+    save_bundle(tmp_path / "model", replace(tiny_bundle(), calibration=CALIBRATION, decision=DECISION))
+    rewrite(tmp_path / "model", lambda document: document.update(decision=stated))
+    for read in (load_bundle, read_model_card):
+        with pytest.raises(FormatError, match="rules for answers"):
+            read(tmp_path / "model")
+
+
+def test_an_uncalibrated_model_and_one_without_rules_answer_with_the_most_probable_class(tmp_path: Path) -> None:
+    save_bundle(tmp_path / "model", replace(tiny_bundle(), decision=DECISION))
+    assert load_bundle(tmp_path / "model").decision == Decision()
+    save_bundle(tmp_path / "other", replace(tiny_bundle(), calibration=CALIBRATION, decision=DECISION))
+    rewrite(tmp_path / "other", lambda document: document.pop("decision"))
+    assert load_bundle(tmp_path / "other").decision == Decision()

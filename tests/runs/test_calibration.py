@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sklearn.metrics import confusion_matrix
 
 from lrmil import metrics
 from lrmil.cli import main
@@ -114,9 +115,18 @@ def test_the_figures_are_those_of_calibrated_test_slides(task: FoldTask) -> None
     odds = [fitted.slopes[1] * float(out.logits[1] - out.logits[0]) + fitted.offsets[1] for out in tested.values()]
     shares = 1 / (1 + np.exp(-np.array(odds)))
     targets, cases = [task.labels[i] for i in tested], [task.cases[i] for i in tested]
-    expected = metrics.summarise(targets, np.stack([1 - shares, shares], axis=1), cases, task.predicts.names)
+    decision = read_calibration(task).decision
+    assert decision.threshold is not None
+    values, names = np.stack([1 - shares, shares], axis=1), task.predicts.names
+    expected = metrics.summarise(targets, values, cases, names, thresholds=[decision.threshold] * len(targets))
     found = figures["after"]
     assert found.keys() == expected.keys()  # type: ignore[attr-defined]
+    assert found["confusion"] == confusion_matrix(targets, shares >= decision.threshold).tolist()  # type: ignore[index]
+    uncertain = [bool(decision.doubts(row)) for row in values]
+    wrong = [said != target for said, target in zip(shares >= decision.threshold, targets, strict=True)]
+    abstention = figures["abstention"]
+    assert abstention["uncertain"] == sum(uncertain) and abstention["wrong"] == sum(wrong)  # type: ignore[index]
+    assert abstention["wrong_answered"] == sum(np.array(wrong) & ~np.array(uncertain))  # type: ignore[index]
     assert found["brier"] == pytest.approx(expected["brier"]) and found["auroc"] == expected["auroc"]  # type: ignore[index]
 
 
@@ -167,6 +177,11 @@ def test_what_is_shipped_is_calibrated(
     assert found.probabilities["positive"] == pytest.approx(1 / (1 + np.exp(-2 * odds - 0.3)), abs=1e-4)
     assert sum(found.probabilities.values()) == pytest.approx(1)
     facts = model_facts(bundle.card)
+    point = bundle.decision.operating_point
+    assert point is not None and stated["by_fold"]["final"]["decision"] == bundle.decision.to_dict()  # type: ignore[index]
+    assert found.threshold == point.threshold
+    assert found.label == ("positive" if found.probabilities["positive"] >= point.threshold else "negative")
+    assert f"positive from a probability of {point.threshold:.3f} on (youden)" in facts["Operating point"]
     assert "by 8 slides" in facts["Calibration"] and "Brier" in facts["Test, LR student calibrated"]
     assert model_facts(replace(bundle, calibration=None).card)["Calibration"].startswith("not calibrated")
     assert main(["card", str(run.model)]) == 0 and "Platt scaling" in capsys.readouterr().out

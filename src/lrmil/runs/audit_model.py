@@ -167,10 +167,11 @@ def _learned_from(task: FoldTask, bundle: Bundle) -> Iterator[Finding]:
 
 def _calibration(task: FoldTask, bundle: Bundle) -> Iterator[Finding]:
     try:
-        expected = read_calibration(task).calibration
+        expected = read_calibration(task)
     except LrmilError as error:
         yield Finding(f"{task.fold.name}/{CALIBRATION}", str(error))
         return
-    stated = bundle.calibration
-    if [*differences(stated and stated.to_dict(), expected and expected.to_dict())]:
-        yield Finding(f"{MODEL}/bundle.json", "Its calibration is not that of the answers of its fold.")
+    for what in ("calibration", "decision"):
+        stated, fitted = getattr(bundle, what), getattr(expected, what)
+        if [*differences(stated and stated.to_dict(), fitted and fitted.to_dict())]:
+            yield Finding(f"{MODEL}/bundle.json", f"Its {what} is not that of the answers of its fold.")

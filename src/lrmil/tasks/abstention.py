@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TypedDict
+
+from typing_extensions import TypedDict  # pydantic reads it in Python 3.11, too
 
 from lrmil.tasks.task import Answer, Target, Task
 

@@ -1,0 +1,59 @@
+"""Say in words how a model decides, and what its abstention brought on test slides."""
+
+from collections.abc import Mapping
+
+from pydantic import TypeAdapter, ValidationError
+
+from lrmil.operating_point import Rate
+from lrmil.runs.calibration import FOLDER as CALIBRATION
+from lrmil.tasks.abstention import Abstention, abstention_in_words
+from lrmil.tasks.decision import Decision
+from lrmil.tasks.task import Task
+
+
+def decision_facts(decision: Decision, task: Task, metrics: Mapping[str, object]) -> dict[str, str]:
+    """Return how a model decides: name -> sentence; empty for a model that answers with its most probable class.
+
+    Parameters
+    ----------
+    decision
+        The rules.
+    task
+        What is predicted.
+    metrics
+        Those of its run, in any form.
+    """
+    facts = {}
+    if point := decision.operating_point:
+        slides = sum(map(sum, point.confusion))
+        facts["Operating point"] = (
+            f"{task.names[-1]} from a probability of {point.threshold:.3f} on ({point.rule}); on {slides} slides that "
+            f"the attention network had not seen, sensitivity {_rate(point.sensitivity)}, specificity "
+            f"{_rate(point.specificity)}"
+        )
+    doubts = []
+    if sets := decision.sets:
+        kept = "in each class" if sets.by_class else "over all classes"
+        doubts.append(f"not exactly one class is plausible (sets that cover {sets.coverage:.0%} {kept})")
+    if risk := decision.risk:
+        doubts.append(
+            f"the answer is less sure than {risk.limit:.3f}, from where on at most {risk.max_risk:.0%} are wrong "
+            f"({risk.errors} of {risk.answered} were)"
+        )
+    if doubts:
+        facts["Uncertain where"] = ", or ".join(doubts)
+    return facts | _abstention(metrics)
+
+
+def _abstention(metrics: Mapping[str, object]) -> dict[str, str]:
+    """Say what abstention brought, if the maker of the model stated it."""
+    stated = metrics.get(CALIBRATION)
+    try:
+        found = TypeAdapter(Abstention).validate_python(stated.get("abstention") if isinstance(stated, dict) else None)
+    except ValidationError:
+        return {}
+    return {"Test, abstention": abstention_in_words(found)}
+
+
+def _rate(rate: Rate) -> str:
+    return f"{rate.value:.3f} ({rate.low:.3f} to {rate.high:.3f})"
