@@ -19,7 +19,8 @@ from lrmil.models.bundle import load_bundle
 from lrmil.prediction.inference import predict
 from lrmil.reports.model_facts import model_facts
 from lrmil.reports.run_report import write_report
-from lrmil.runs.calibration import calibration_figures, folds_to_hold_out, make_held_out_answers, read_calibration
+from lrmil.runs.calibrated_figures import calibration_figures
+from lrmil.runs.calibration import folds_to_hold_out, make_held_out_answers, read_calibration
 from lrmil.runs.evidence import make_evidence
 from lrmil.runs.fold_outputs import SlideOutput, load_mil
 from lrmil.runs.fold_task import FoldTask
@@ -178,7 +179,7 @@ def test_what_is_shipped_is_calibrated(
     assert sum(found.probabilities.values()) == pytest.approx(1)
     facts = model_facts(bundle.card)
     point = bundle.decision.operating_point
-    assert point is not None and stated["by_fold"]["final"]["decision"] == bundle.decision.to_dict()  # type: ignore[index]
+    assert point is not None and stated["by_fold"]["fold-0"]["decision"] == bundle.decision.to_dict()  # type: ignore[index]
     assert found.threshold == point.threshold
     assert found.label == ("positive" if found.probabilities["positive"] >= point.threshold else "negative")
     assert f"positive from a probability of {point.threshold:.3f} on (youden)" in facts["Operating point"]

@@ -32,6 +32,7 @@ def config_of(options: argparse.Namespace) -> TrainConfig:
         "patch_size": options.patch_size,
         "folds": options.folds,
         "seed": options.seed,
+        "decision.operating_point": getattr(options, "operating_point", None),
     }
     settings: dict[str, object] = {name: value for name, value in named.items() if value is not None}
     for text in options.set:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrmil.errors import SlideError
+from lrmil.features.appearance import COLOURS, patch_colours
 from lrmil.geometry import Grid
 from lrmil.models.encoders.loading import PatchEncoder
 from lrmil.patches.loading import load_patches
@@ -24,6 +25,8 @@ class Encoded(NamedTuple):
     """(n, d_l) class tokens of each distilled block."""
     failed: NDArray[np.int64]
     """(f,) positions that could not be read."""
+    colours: NDArray[np.float64] = np.zeros((0, COLOURS))
+    """(n, 6) colours of each patch; see `lrmil.features.appearance.patch_colours`."""
 
 
 def encode_patches(
@@ -62,7 +65,7 @@ def encode_patches(
             embeddings, layers = encoder(batch.pixels)
         else:
             embeddings, layers = np.zeros((0, encoder.encoder.dim), np.float32), ()
-        yield Encoded(batch.positions, embeddings, layers, batch.failed)
+        yield Encoded(batch.positions, embeddings, layers, batch.failed, patch_colours(batch.pixels))
 
 
 def concatenate(parts: Sequence[Encoded]) -> Encoded:
@@ -82,4 +85,5 @@ def concatenate(parts: Sequence[Encoded]) -> Encoded:
         np.concatenate([part.embeddings for part in good]),
         tuple(np.concatenate(tokens) for tokens in zip(*(part.layers for part in good), strict=True)),
         failed,
+        np.concatenate([part.colours for part in good]),
     )

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrmil.errors import SlideError, TissueError
+from lrmil.features.appearance import appearance
 from lrmil.features.encoding import concatenate, encode_patches
 from lrmil.features.store import FORMAT, Features, FeaturesCard, is_current, write_features
 from lrmil.geometry import Grid
@@ -258,6 +259,7 @@ def _encode(work: Extraction, opened: _Opened) -> Generator[Step[bool], None, Fe
         checksum=slide.checksum,
         encoder=work.contract.to_dict(),
         reading=EXTRACTION_VERSION,
+        appearance=appearance(encoded.colours, encoded.embeddings),
     )
     layers = dict(zip(encoder.layers, encoded.layers, strict=True))
     return Features(card, chosen.index[encoded.positions], encoded.embeddings, layers)

@@ -11,6 +11,7 @@ from pydantic import Field, TypeAdapter, with_config
 from zarr.codecs import ZstdCodec
 
 from lrmil.errors import FormatError
+from lrmil.features.appearance import LENGTH
 from lrmil.geometry import Grid
 from lrmil.io import atomic, untrusted
 from lrmil.io.ownership import is_features
@@ -67,6 +68,8 @@ class FeaturesCard:
         How the encoder computes embeddings (`lrmil.models.encoders.contract.EncoderContract`); None in earlier files.
     reading
         `lrmil.features.slide_features.EXTRACTION_VERSION` when the file was written, 0 in earlier files.
+    appearance
+        What the slide looks like (`lrmil.features.appearance`); None in earlier files.
     """
 
     slide_id: Text
@@ -86,6 +89,7 @@ class FeaturesCard:
     checksum: Text = NOT_COMPARED
     encoder: dict[str, object] | None = None
     reading: Whole = 0
+    appearance: Annotated[tuple[Number, ...], Field(min_length=LENGTH, max_length=LENGTH)] | None = None
 
     @property
     def grid(self) -> Grid:

@@ -28,6 +28,7 @@ from lrmil.io.untrusted import TensorSpec
 from lrmil.models.card import FORMAT, MAX_DOCUMENT, UNCALIBRATED, WEIGHTS, ModelCard, read_document, read_model_card
 from lrmil.models.encoders.contract import contract_of, resume_contract
 from lrmil.models.encoders.loading import Encoder, EncoderSpec, build_encoder
+from lrmil.models.familiarity import Familiarity
 from lrmil.models.heads.choice import FIRST, HeadKind, kind_in, kind_of, make_stated
 from lrmil.models.heads.head import MILHead
 from lrmil.models.learned_from import MEMBER, LearnedFrom
@@ -73,6 +74,8 @@ class Bundle:
         What turns the outputs of the MIL into calibrated values; None if they are as the MIL gives them.
     decision
         How calibrated values become answers, and which of them are uncertain; without a calibration it is not kept.
+    familiarity
+        What the slides that it learned from look like; None if it does not know.
     learned_from
         Keyed hashes of the slides and cases that it has seen; None in folders of earlier versions.
     """
@@ -93,6 +96,7 @@ class Bundle:
     contract: dict[str, object] | None = None
     calibration: Calibration | None = None
     decision: Decision = field(default_factory=Decision)
+    familiarity: Familiarity | None = None
     learned_from: LearnedFrom | None = None
 
     @property
@@ -158,6 +162,7 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
             "license": bundle.license,
             "terms": bundle.terms,
             **(_calibrated(bundle.calibration, bundle.decision) if bundle.calibration else {}),
+            **({"familiarity": bundle.familiarity.to_dict()} if bundle.familiarity else {}),
             **({MEMBER: bundle.learned_from.to_dict()} if bundle.learned_from else {}),
             "encoder": contract_of(bundle.encoder).to_dict(),
             "notice": "Model output, not a diagnosis.",

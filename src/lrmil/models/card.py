@@ -11,6 +11,7 @@ from lrmil.errors import FormatError
 from lrmil.io import untrusted
 from lrmil.io.plain_files import read_bytes
 from lrmil.models.encoders.contract import read_contract
+from lrmil.models.familiarity import Familiarity, familiarity_in
 from lrmil.models.heads.choice import HeadKind, kind_in
 from lrmil.models.learned_from import LearnedFrom
 from lrmil.slides.resolution import ASKED_MPP
@@ -43,6 +44,7 @@ class ModelCard:
     head: HeadKind = field(default_factory=HeadKind)
     calibration: Calibration | None = None
     decision: Decision = field(default_factory=Decision)
+    familiarity: Familiarity | None = None
     learned_from: LearnedFrom | None = None
 
     @property
@@ -94,6 +96,7 @@ def read_document(folder: Path) -> tuple[dict[str, Any], ModelCard]:
             head=head,
             calibration=calibration,
             decision=_decision_of(folder, document, task),
+            familiarity=_familiarity_of(folder, document),
             learned_from=LearnedFrom.from_dict(document),
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -133,6 +136,13 @@ def _decision_of(folder: Path, document: dict[str, Any], task: Task) -> Decision
     if problem := found.problem(len(task.names)):
         raise FormatError(f"The rules for answers in {folder} do not fit the model: {problem}. Copy the model again.")
     return found
+
+
+def _familiarity_of(folder: Path, document: dict[str, Any]) -> Familiarity | None:
+    try:
+        return familiarity_in(document)
+    except ValidationError as error:
+        raise FormatError(f"What {folder} knows of familiar slides is damaged. Copy the model again.") from error
 
 
 def _find_fault(card: ModelCard) -> str:

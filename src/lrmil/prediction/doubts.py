@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from lrmil.models.familiarity import WORDS
 from lrmil.tasks.task import Task
 
 
@@ -15,5 +16,5 @@ def doubts_in_words(reasons: Iterable[str], task: Task) -> str:
     task
         What is predicted.
     """
-    words = task.wording.doubts
+    words = {**WORDS, **task.wording.doubts}
     return "; ".join(words.get(reason, reason) for reason in reasons)

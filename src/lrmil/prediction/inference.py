@@ -11,11 +11,13 @@ import torch
 from numpy.typing import NDArray
 
 from lrmil.errors import ConfigError
+from lrmil.features.appearance import appearance
 from lrmil.features.encoding import Encoded, concatenate, encode_patches
 from lrmil.features.slide_features import require_readable, unreadable_note
 from lrmil.models.bundle import Bundle
 from lrmil.models.devices import on_device, pick_device
 from lrmil.models.encoders.loading import PatchEncoder
+from lrmil.models.familiarity import unfamiliar
 from lrmil.models.heads.head import BagOutput, MILHead, predict_bag
 from lrmil.models.learned_from import seen_note
 from lrmil.patches.layout import Patches
@@ -229,7 +231,11 @@ class _Answer:
         self, encoded: Encoded, output: BagOutput, *, uncertain_below: float, timings: dict[str, float]
     ) -> Prediction:
         task = self.bundle.task
-        answer = task.answer(self.bundle.values(output.logits), self.bundle.decision, uncertain_below=uncertain_below)
+        said = task.answer(self.bundle.values(output.logits), self.bundle.decision, uncertain_below=uncertain_below)
+        look = appearance(encoded.colours, encoded.embeddings)
+        failed = len(encoded.failed) + self.patches.undecided
+        total = len(self.patches) + self.patches.undecided
+        answer = said.with_doubts(unfamiliar(self.bundle.familiarity, look, patches=total, failed=failed))
         found = self._prediction(encoded.positions, output.attention, len(encoded.failed), status=answer.status)
         return replace(
             found,
@@ -239,6 +245,7 @@ class _Answer:
             threshold=self.bundle.decision.threshold,
             reasons=answer.reasons,
             plausible=answer.plausible,
+            appearance=look,
         )
 
     def _prediction(

@@ -8,6 +8,7 @@ import numpy as np
 from lrmil.features.slide_features import EXTRACTION_VERSION
 from lrmil.io import hashing
 from lrmil.models.bundle import Bundle
+from lrmil.models.familiarity import unfamiliar
 from lrmil.patches.tissue import GivenMask
 from lrmil.prediction.files import (
     FORMAT,
@@ -120,7 +121,9 @@ def _is_of(prediction: Prediction, slide: Slide, bundle: Bundle, uncertain_below
     """Return whether a stored answer agrees with this slide and model; its key does, but the rest may be edited."""
     grid, failed = prediction.patches.grid, prediction.failed_patches
     values = np.array([prediction.probabilities[name] for name in bundle.task.names])
-    answer = bundle.task.answer(values, bundle.decision, uncertain_below=uncertain_below)
+    total = len(prediction.patches) + failed
+    unlike = unfamiliar(bundle.familiarity, prediction.appearance, patches=total, failed=failed)
+    answer = bundle.task.answer(values, bundle.decision, uncertain_below=uncertain_below).with_doubts(unlike)
     return (
         (prediction.slide_fingerprint, prediction.bundle_sha256) == (slide.fingerprint, bundle.sha256)
         and (prediction.mpp, grid.slide_mpp, grid.mpp, grid.size)

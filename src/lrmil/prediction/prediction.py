@@ -50,9 +50,11 @@ class Prediction:
     threshold
         The probability from which on the last of two classes is the label; None for the most probable class.
     reasons
-        Why it is uncertain, in the words of `lrmil.tasks.task.Wording.doubts`.
+        Why it is uncertain, in the words of `lrmil.tasks.task.Wording.doubts` and `lrmil.models.familiarity.WORDS`.
     plausible
         The classes in its conformal set; None if the model has no such sets.
+    appearance
+        What the slide looks like, in numbers (`lrmil.features.appearance`); None in earlier files.
     task
         What is predicted.
     """
@@ -78,4 +80,5 @@ class Prediction:
     threshold: float | None = None
     reasons: tuple[str, ...] = ()
     plausible: tuple[str, ...] | None = None
+    appearance: tuple[float, ...] | None = None
     task: Task = field(kw_only=True)

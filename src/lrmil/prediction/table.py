@@ -39,7 +39,7 @@ class PredictionRow:
         Class -> probability, or the values of another task by name; empty if it failed.
     reason
         Why it failed, in one word (`lrmil.slides.failures.Failure`); or why it is uncertain, in one word or several
-        (`lrmil.tasks.task.Wording.doubts`).
+        (`lrmil.prediction.doubts`).
     checksum
         The checksum that the content was compared with (`lrmil.slides.checksums.comparison`), or that it was not.
     notes

@@ -16,6 +16,7 @@ from lrmil.runs.audit_results import differences
 from lrmil.runs.calibration import FOLDER as CALIBRATION
 from lrmil.runs.calibration import read_calibration
 from lrmil.runs.distilled_start import START
+from lrmil.runs.familiarity import learn_from_fold
 from lrmil.runs.fold_outputs import WEIGHTS
 from lrmil.runs.fold_task import FoldTask, load_lr_encoder
 from lrmil.runs.frozen import plan_of
@@ -167,11 +168,14 @@ def _learned_from(task: FoldTask, bundle: Bundle) -> Iterator[Finding]:
 
 def _calibration(task: FoldTask, bundle: Bundle) -> Iterator[Finding]:
     try:
-        expected = read_calibration(task)
+        fitted, familiarity = read_calibration(task), learn_from_fold(task)
     except LrmilError as error:
         yield Finding(f"{task.fold.name}/{CALIBRATION}", str(error))
         return
-    for what in ("calibration", "decision"):
-        stated, fitted = getattr(bundle, what), getattr(expected, what)
-        if [*differences(stated and stated.to_dict(), fitted and fitted.to_dict())]:
-            yield Finding(f"{MODEL}/bundle.json", f"Its {what} is not that of the answers of its fold.")
+    for what, stated, expected in (
+        ("calibration", bundle.calibration, fitted.calibration),
+        ("decision", bundle.decision, fitted.decision),
+        ("familiarity", bundle.familiarity, familiarity),
+    ):
+        if [*differences(stated and stated.to_dict(), expected and expected.to_dict())]:
+            yield Finding(f"{MODEL}/bundle.json", f"Its {what} is not that of the slides of its fold.")

@@ -5,7 +5,7 @@ whose separation may stand for what cases do not state, such as sites. No test s
 the test slides after calibration are those of new slides.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import Never
 
 import numpy as np
@@ -18,13 +18,12 @@ from lrmil.features.store import read_card
 from lrmil.io import atomic
 from lrmil.io.documents import held_out_name
 from lrmil.runs.artefacts import committing, damaged, key_of, read_document
-from lrmil.runs.fold_outputs import SlideOutput, load_mil
+from lrmil.runs.fold_outputs import load_mil
 from lrmil.runs.fold_task import FoldTask
 from lrmil.runs.fold_training import CALIBRATION_JOB, inner_steps, train_held_out
 from lrmil.runs.inner_mils import answer
 from lrmil.runs.stages import Artefact, as_one_stage, is_stale
 from lrmil.steps import Step
-from lrmil.tasks.abstention import Abstention, abstention_figures
 from lrmil.tasks.calibration import Calibration
 from lrmil.tasks.decision import Decision
 
@@ -155,46 +154,3 @@ def read_calibration(task: FoldTask) -> FoldCalibration:
         values, targets, rule=how.operating_point, coverage=how.coverage, max_risk=how.max_risk
     )
     return FoldCalibration(calibration=fitted, decision=decision, folds=found.folds, reason=found.reason)
-
-
-def calibration_figures(
-    tasks: Sequence[FoldTask], tested: Mapping[str, Mapping[str, SlideOutput]]
-) -> dict[str, object]:
-    """Return the member `FOLDER` of metrics.json.
-
-    Parameters
-    ----------
-    tasks
-        Every trained fold.
-    tested
-        Name of each fold with test slides -> slide id -> output of the student.
-
-    Returns
-    -------
-    dict
-        JSON-ready: "by_fold", calibration and decision of each fold, or why it has none; "after", the figures of the
-        test slides of all folds when those of their fold are applied to them; and "abstention", which of them are
-        uncertain (`lrmil.tasks.abstention`). The last two are None if a fold has no calibration.
-    """
-    found = {task.fold.name: read_calibration(task) for task in tasks}
-    after: Mapping[str, object] | None = None
-    abstention: Abstention | None = None
-    if all(found[name].calibration for name in tested):
-        predicts, values, targets, cases, decisions = tasks[0].predicts, [], [], [], []
-        for task in (task for task in tasks if task.fold.name in tested):
-            own = found[task.fold.name]
-            for slide_id, output in tested[task.fold.name].items():
-                values.append(task.predicts.calibrated(output.logits, own.calibration))
-                targets.append(task.labels[slide_id])
-                cases.append(task.cases[slide_id])
-                decisions.append(own.decision)
-        thresholds = [one.threshold for one in decisions if one.threshold is not None]
-        after = predicts.summarise(
-            targets, np.stack(values), cases, thresholds if len(thresholds) == len(values) else None
-        )
-        abstention = abstention_figures(predicts, targets, list(map(predicts.answer, values, decisions)))
-    return {
-        "by_fold": {name: one.to_dict() for name, one in found.items()},
-        "after": after,
-        "abstention": abstention,
-    }

@@ -15,8 +15,8 @@ from lrmil.io import atomic
 from lrmil.io.ownership import is_out_of_fold_table, is_problems
 from lrmil.io.safe_csv import csv_text
 from lrmil.runs.arms import ARMS
+from lrmil.runs.calibrated_figures import calibration_figures
 from lrmil.runs.calibration import FOLDER as CALIBRATION
-from lrmil.runs.calibration import calibration_figures
 from lrmil.runs.differences import OTHERS, STUDENT_MINUS
 from lrmil.runs.fold_outputs import read_evidence, read_outputs
 from lrmil.runs.fold_task import FoldTask

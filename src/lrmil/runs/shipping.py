@@ -12,6 +12,7 @@ from lrmil.models.bundle import Bundle, load_bundle
 from lrmil.models.learned_from import LearnedFrom, keep_hashes
 from lrmil.runs.calibration import read_calibration
 from lrmil.runs.earlier import write_model
+from lrmil.runs.familiarity import learn_from_fold
 from lrmil.runs.fold_outputs import load_mil
 from lrmil.runs.fold_task import FoldTask, load_lr_encoder
 from lrmil.runs.head_choice import NAME as HEAD_CHOICES
@@ -71,6 +72,7 @@ def write_bundle(
             terms=terms,
             calibration=calibrated.calibration,
             decision=calibrated.decision,
+            familiarity=learn_from_fold(task),
             learned_from=learned_from(task),
         ),
         replace=replace,

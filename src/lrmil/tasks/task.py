@@ -38,6 +38,11 @@ class Answer(NamedTuple):
     plausible: tuple[str, ...] | None = None
     """The names in its conformal set; None without such sets."""
 
+    def with_doubts(self, reasons: Iterable[str]) -> Self:
+        """Return the answer with more reasons why it is uncertain."""
+        found = (*self.reasons, *reasons)
+        return self._replace(status="uncertain" if found else self.status, reasons=found)
+
 
 class Shown(NamedTuple):
     """One value of an answer as a window draws it."""

@@ -20,6 +20,8 @@ def add(commands: Commands) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="run folder to write to or resume")
     add_settings(parser)
     parser.add_argument("--folds", type=int, help="folds of the cross-validation (default: 5)")
+    text = "how the threshold of two classes is chosen: youden (default), sensitivity=0.95, specificity=0.95, costs=5:1"
+    parser.add_argument("--operating-point", metavar="RULE", help=text)
     text = "if a finished run is trained again, delete its results and model (default: keep them in RUN/earlier-1)"
     parser.add_argument("--replace", action="store_true", help=text)
     text = "refuse a --student-encoder of `lrmil distil` that has seen a test slide (default: the report says so)"
