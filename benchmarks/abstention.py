@@ -2,10 +2,10 @@
 
     python benchmarks/abstention.py --out WORK/abstention.md RUN [RUN ...]
 
-RUN is a finished run whose table has a column "split", so that the shipped model was not trained on the test slides. Its
-test slides are read again as they are, and with their patches changed on purpose before they are encoded: stain by stain,
-darker, blurred, and grey. Coverage is also measured between halves of the test slides, drawn 200 times: one half
-calibrates the sets and the other is covered, as slides that could as well have been in the other half.
+RUN is a finished run whose table has a column "split": the shipped model was not trained on the test slides. Those are
+read again as they are, and with their patches changed on purpose before they are encoded: stain by stain, darker,
+blurred, and grey. Coverage is also measured between halves of the test slides, drawn 200 times: one half calibrates the
+sets and the other is covered, as slides that could as well have been in the other half.
 """
 
 import argparse
