@@ -287,11 +287,19 @@ class TestCrossValidation:
             assert (of["n_slides"], of["n_cases"]) == (12, 8) and set(of["auroc_by_fold"]) == {"fold-0", "fold-1"}
             assert {"auroc", "auroc_ci", "balanced_accuracy", "seconds_per_slide", "bytes_per_slide"} <= set(of)
             numbers = {"auroc", "balanced_accuracy", "accuracy", "brier", "ece"}
-            assert of["by_case"].keys() == numbers | {"recall", "auroc_by_class", "confusion", "undefined"}
+            others = {"auroc_ci", "recall", "auroc_by_class", "confusion", "undefined"}
+            assert of["by_case"].keys() == numbers | others
             assert numbers < of.keys() and not of["by_case_reason"]
             assert [np.sum(found["confusion"]) for found in (of, of["by_case"], of["linear_head"])] == [12, 8, 12]
             assert of["recall"].keys() == of["auroc_by_class"].keys() == set(figures["classes"])
             assert of["linear_head"]["n_slides"] == 12 and of["linear_head"].keys() < of.keys()
+            within = of["within_folds"]
+            low, high = within["auroc_ci"] or (0, 1)
+            assert low <= within["auroc"] <= high and "one fold alone" in within["definition"]
+        rules = figures["case_rule"]
+        assert rules.keys() == {"fold-0", "fold-1", "final"} and {one["rule"] for one in rules.values()} == {"mean"}
+        assert all(one["reason"] and not one["losses"] for one in rules.values())
+        assert load_bundle(crossed.model).case_rule == "mean"
         for other, found in figures["student_minus"].items():
             assert found["difference"] == figures["lr_student"]["auroc"] - figures[other]["auroc"]
             assert found["interval"][0] <= found["difference"] <= found["interval"][1]

@@ -1,5 +1,6 @@
 """A task that only tests know: one number for each slide, learned by the squared error; a new task is no more."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
@@ -9,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lrmil.tasks.case_rule import CaseRule
 from lrmil.tasks.task import Answer, LabelProblem, Shown, Target, Validation, Wording
 
 
@@ -133,6 +135,13 @@ class Amount:
     def calibrated(self, logits: NDArray[np.float32], calibration: object) -> NDArray[np.float64]:
         return self.values(logits)
 
+    @property
+    def case_rules(self) -> tuple[CaseRule, ...]:
+        return ("mean",)
+
+    def pooled(self, values: NDArray[np.float64], rule: CaseRule) -> NDArray[np.float64]:
+        return np.array([math.fsum(values[:, 0]) / len(values)])
+
     def answer(self, values: NDArray[np.float64], *, uncertain_below: float = 0.0) -> Answer:
         return Answer(f"{values[0]:.2f} mm", {"mm": float(values[0])}, "ok")
 
@@ -158,6 +167,11 @@ class Amount:
         values: NDArray[np.float64],
         minus: NDArray[np.float64],
         cases: Sequence[str],
+    ) -> None:
+        return None
+
+    def within_folds(
+        self, targets: Sequence[Target], values: NDArray[np.float64], cases: Sequence[str], folds: Sequence[str]
     ) -> None:
         return None
 

@@ -15,6 +15,8 @@ from lrmil.runs.audit_files import METRICS, Finding, RunFiles, some
 from lrmil.runs.audit_results import differences
 from lrmil.runs.calibration import FOLDER as CALIBRATION
 from lrmil.runs.calibration import read_calibration
+from lrmil.runs.case_rules import NAME as CASE_RULE
+from lrmil.runs.case_rules import case_rule_of
 from lrmil.runs.distilled_start import START
 from lrmil.runs.fold_outputs import WEIGHTS
 from lrmil.runs.fold_task import FoldTask, load_lr_encoder
@@ -48,10 +50,13 @@ def audit_model(files: RunFiles, *, answers: bool) -> Iterator[Finding]:
         yield from _encoder(files, task)
         if answers:
             yield from audit_answers(files, task)
-    if CALIBRATION in files.figures:  # else of an earlier version, of which the figures of the arms are compared alone
+    final = tasks[files.folds.index(files.final)]
+    if CASE_RULE in files.figures:  # else of an earlier version, of which the figures of the arms are compared alone
         yield from _figures(files, tasks)
-        yield from _calibration(tasks[files.folds.index(files.final)], bundle)
-    yield from _learned_from(tasks[files.folds.index(files.final)], bundle)
+        yield from _case_rule(final, bundle)
+    if CALIBRATION in files.figures:
+        yield from _calibration(final, bundle)
+    yield from _learned_from(final, bundle)
 
 
 def _tasks(files: RunFiles, bundle: Bundle) -> list[FoldTask]:
@@ -163,6 +168,14 @@ def _learned_from(task: FoldTask, bundle: Bundle) -> Iterator[Finding]:
             yield Finding(f"{MODEL}/bundle.json", "It names other slides or cases than its fold learned from.")
     except LrmilError as error:
         yield Finding(MODEL, str(error))
+
+
+def _case_rule(task: FoldTask, bundle: Bundle) -> Iterator[Finding]:
+    try:
+        if bundle.case_rule != case_rule_of(task).rule:
+            yield Finding(f"{MODEL}/bundle.json", "Its rule for cases is not that of its fold.")
+    except LrmilError as error:
+        yield Finding(f"{task.fold.name}/{CALIBRATION}", str(error))
 
 
 def _calibration(task: FoldTask, bundle: Bundle) -> Iterator[Finding]:

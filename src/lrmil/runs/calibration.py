@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Never
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import ConfigDict, FiniteFloat, TypeAdapter
 from pydantic.dataclasses import dataclass
 
@@ -25,6 +26,8 @@ from lrmil.runs.inner_mils import answer
 from lrmil.runs.stages import Artefact, as_one_stage, is_stale
 from lrmil.steps import Step
 from lrmil.tasks.calibration import Calibration
+from lrmil.tasks.case_figures import summarise_by_rule
+from lrmil.tasks.case_rule import CaseRule
 
 FOLDER = "calibration"
 ANSWERS = "answers.json"
@@ -127,13 +130,8 @@ def read_calibration(task: FoldTask) -> FoldCalibration:
     FormatError
         If they are absent or damaged.
     """
-    path, what = task.folder / FOLDER / ANSWERS, "the answers for the calibration"
-    found = read_document(path, TypeAdapter(HeldOutAnswers), what)
-    try:
-        targets = [task.labels[slide_id] for slide_id in found.logits]
-        logits = np.array(list(found.logits.values()), np.float32).reshape(len(targets), task.predicts.outputs)
-    except (KeyError, ValueError) as error:
-        raise FormatError(damaged(path, what)) from error
+    found, logits = _read_answers(task)
+    targets = [task.labels[slide_id] for slide_id in found.logits]
     if not targets:
         return FoldCalibration(calibration=None, folds=0, reason=found.reason)
     problem = task.predicts.calibration_problem(targets)
@@ -142,8 +140,32 @@ def read_calibration(task: FoldTask) -> FoldCalibration:
     return FoldCalibration(calibration=fitted, folds=found.folds, reason=reason)
 
 
+def held_out_values(task: FoldTask) -> tuple[dict[str, NDArray[np.float64]], str]:
+    """Return the calibrated values of the slides that `make_held_out_answers` answered.
+
+    Parameters
+    ----------
+    task
+        The fold.
+
+    Returns
+    -------
+    dict, str
+        Slide id -> values (names,), and "". Without a calibration an empty one, and why.
+
+    Raises
+    ------
+    FormatError
+        As `read_calibration`.
+    """
+    found, fold = _read_answers(task), read_calibration(task)
+    if fold.calibration is None:
+        return {}, fold.reason
+    return dict(zip(found[0].logits, task.predicts.calibrated(found[1], fold.calibration), strict=True)), ""
+
+
 def calibration_figures(
-    tasks: Sequence[FoldTask], tested: Mapping[str, Mapping[str, SlideOutput]]
+    tasks: Sequence[FoldTask], tested: Mapping[str, Mapping[str, SlideOutput]], rules: Mapping[str, CaseRule]
 ) -> dict[str, object]:
     """Return the member `FOLDER` of metrics.json.
 
@@ -153,6 +175,8 @@ def calibration_figures(
         Every trained fold.
     tested
         Name of each fold with test slides -> slide id -> output of the student.
+    rules
+        Case of the test slides -> the rule that answers it.
 
     Returns
     -------
@@ -169,5 +193,18 @@ def calibration_figures(
                 values.append(task.predicts.calibrated(output.logits, found[task.fold.name].calibration))
                 targets.append(task.labels[slide_id])
                 cases.append(task.cases[slide_id])
-        after = tasks[0].predicts.summarise(targets, np.stack(values), cases)
+        after = summarise_by_rule(tasks[0].predicts, targets, np.stack(values), cases, rules)
     return {"by_fold": {name: one.to_dict() for name, one in found.items()}, "after": after}
+
+
+def _read_answers(task: FoldTask) -> tuple[HeldOutAnswers, NDArray[np.float32]]:
+    """Return what `make_held_out_answers` wrote, and its logits (n, outputs)."""
+    path, what = task.folder / FOLDER / ANSWERS, "the answers for the calibration"
+    found = read_document(path, TypeAdapter(HeldOutAnswers), what)
+    try:
+        logits = np.array(list(found.logits.values()), np.float32).reshape(len(found.logits), task.predicts.outputs)
+    except ValueError as error:
+        raise FormatError(damaged(path, what)) from error
+    if not found.logits.keys() <= task.labels.keys():
+        raise FormatError(damaged(path, what))
+    return found, logits

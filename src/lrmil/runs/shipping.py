@@ -11,6 +11,7 @@ from lrmil.io import hashing
 from lrmil.models.bundle import Bundle, load_bundle
 from lrmil.models.learned_from import LearnedFrom, keep_hashes
 from lrmil.runs.calibration import read_calibration
+from lrmil.runs.case_rules import case_rule_of
 from lrmil.runs.earlier import write_model
 from lrmil.runs.fold_outputs import load_mil
 from lrmil.runs.fold_task import FoldTask, load_lr_encoder
@@ -70,6 +71,7 @@ def write_bundle(
             terms=terms,
             calibration=read_calibration(task).calibration,
             learned_from=learned_from(task),
+            case_rule=case_rule_of(task).rule,
         ),
         replace=replace,
     )

@@ -25,6 +25,7 @@ from lrmil.models.devices import pick_device
 from lrmil.models.encoders.loading import Encoder, default_size, encoder_hash
 from lrmil.patches.plan import PatchPlan
 from lrmil.runs.arms import encoded_of
+from lrmil.runs.case_rules import require_case_rule
 from lrmil.runs.changes import PreviousRun, changed_slides, changes_since, read_previous_run, record_changes
 from lrmil.runs.control import run_lock, stop_requested
 from lrmil.runs.distilled_start import look_at_start
@@ -166,6 +167,7 @@ def train_steps(
     report = validate_cohort(slides, labels, folds=config.folds, options=options)
     if not report.ok or report.cohort is None:
         raise CohortError(report.explain())
+    require_case_rule(config, report.cohort.task)
     if not config.patch_size:
         config = dataclasses.replace(config, patch_size=default_size(config.encoder, pretrained=config.pretrained))
     read = (labels, *inputs, local_encoder(config.encoder), local_encoder(config.student_encoder))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrmil.tasks.calibration import MIN_OF_CLASS, Calibration, fit_calibration
+from lrmil.tasks.case_rule import CaseRule, pool_probabilities, rules_of
 from lrmil.tasks.class_order import order_classes
 from lrmil.tasks.class_problems import class_problems
 from lrmil.tasks.class_wording import class_wording
@@ -16,8 +17,6 @@ from lrmil.tasks.task import Answer, LabelProblem, Shown, Target, Validation, Wo
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from lrmil.metrics import Roc
 
 MAX_CLASSES = 1000
 MAX_NAME = 1000  # characters
@@ -201,6 +200,15 @@ class Classification:
         """Return the probabilities (..., c) of logits (..., c), calibrated if there is a calibration."""
         return self.values(logits) if calibration is None else calibration.probabilities(logits)
 
+    @property
+    def case_rules(self) -> tuple[CaseRule, ...]:
+        """All rules for two classes, the mean alone for more."""
+        return rules_of(len(self.classes))
+
+    def pooled(self, values: NDArray[np.float64], rule: CaseRule) -> NDArray[np.float64]:
+        """Return `lrmil.tasks.case_rule.pool_probabilities`."""
+        return pool_probabilities(values, rule)
+
     def answer(self, values: NDArray[np.float64], *, uncertain_below: float = 0.0) -> Answer:
         """Return the most probable class, "uncertain" if its probability is below `uncertain_below`."""
         best = int(values.argmax())
@@ -247,6 +255,14 @@ class Classification:
 
         return metrics.auroc_interval(targets, values, cases, minus=minus)
 
+    def within_folds(
+        self, targets: Sequence[Target], values: NDArray[np.float64], cases: Sequence[str], folds: Sequence[str]
+    ) -> Mapping[str, object]:
+        """Return `lrmil.tasks.within_folds.within_folds`."""
+        from lrmil.tasks.within_folds import within_folds
+
+        return within_folds(targets, values, cases, folds)
+
     def linear_settings(self) -> Mapping[str, object]:
         """Return the constants of `lrmil.tasks.linear_head`."""
         from lrmil.tasks.linear_head import INVERSE_PENALTY, MAX_ITERATIONS
@@ -273,12 +289,6 @@ class Classification:
         found = {}
         for name in self.classes if len(self.classes) > 2 else self.classes[1:]:
             points = metrics.roc(targets, values, self.target(name))
-            found[name] = {} if points is None else _rates(points)
+            rates = () if points is None else ("false_positive_rate", "true_positive_rate")
+            found[name] = {rate: getattr(points, rate).tolist() for rate in rates}
         return found
-
-
-def _rates(points: "Roc") -> dict[str, list[float]]:
-    return {
-        "false_positive_rate": points.false_positive_rate.tolist(),
-        "true_positive_rate": points.true_positive_rate.tolist(),
-    }
