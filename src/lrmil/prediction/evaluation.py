@@ -13,6 +13,7 @@ from lrmil.errors import CohortError
 from lrmil.io import atomic
 from lrmil.io.ownership import is_evaluation, require_free
 from lrmil.models.bundle import Bundle
+from lrmil.models.card import CASE_RULE
 from lrmil.models.learned_from import MEMBER, LearnedFrom
 from lrmil.prediction.batch import predict_slides
 from lrmil.prediction.options import DEFAULTS, PredictOptions
@@ -21,6 +22,8 @@ from lrmil.slides.checksums import Checksum
 from lrmil.slides.inputs import Inputs
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step, relay
+from lrmil.tasks.case_figures import summarise_by_rule
+from lrmil.tasks.case_rule import MEAN, CaseRule
 from lrmil.tasks.task import Task
 
 EVALUATION = "evaluation.json"
@@ -45,6 +48,8 @@ class Evaluation(NamedTuple):
     """Which slides of the table were to be classified."""
     learned_from: Seen | None = None
     """What of these the model has seen; None if the model does not state what it learned from."""
+    case_rule: CaseRule = MEAN
+    """How the slides of a case were answered as one."""
 
     @property
     def remark(self) -> str:
@@ -60,7 +65,8 @@ class Evaluation(NamedTuple):
     def to_dict(self) -> dict[str, object]:
         """Return what files and programs are told, JSON-ready."""
         seen = self.learned_from and self.learned_from._asdict()
-        return {"metrics": self.metrics, "failed": self.failed, "part": self.part._asdict(), MEMBER: seen}
+        about = {"part": self.part._asdict(), MEMBER: seen, CASE_RULE: self.case_rule}
+        return {"metrics": self.metrics, "failed": self.failed, **about}
 
 
 def evaluate_steps(
@@ -167,12 +173,15 @@ def _evaluate(rows: Sequence[PredictionRow], cohort: Cohort, bundle: Bundle, par
     if not good:
         raise CohortError(f"No slide could be classified. The first failed with: {rows[0].message}")
     labelled = [cohort.by_id[row.slide_id] for row in good]
-    summary = task.summarise(
+    cases = [slide.case_id for slide in labelled]
+    summary = summarise_by_rule(
+        task,
         [task.target(slide.label) for slide in labelled],
         np.array([[row.probabilities[name] for name in task.names] for row in good]),
-        [slide.case_id for slide in labelled],
+        cases,
+        dict.fromkeys(cases, bundle.case_rule),
     )
-    return Evaluation(summary, failed, len(good), part, _seen(good, cohort, bundle.learned_from))
+    return Evaluation(summary, failed, len(good), part, _seen(good, cohort, bundle.learned_from), bundle.case_rule)
 
 
 def _seen(rows: Sequence[PredictionRow], cohort: Cohort, learned: LearnedFrom | None) -> Seen | None:
