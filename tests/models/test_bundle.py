@@ -22,6 +22,7 @@ from lrmil.models.encoders.loading import encoder_hash
 from lrmil.models.heads.choice import HEADS, HeadName, make_mil
 from lrmil.models.heads.head import predict_bag
 from lrmil.tasks.calibration import Calibration
+from lrmil.tasks.case_rule import CaseRule, rules_of
 from support.models import rewrite
 from support.paths import FORMATS
 from support.runs import tiny_bundle
@@ -494,3 +495,29 @@ def test_a_damaged_calibration_is_refused(tmp_path: Path, stated: object) -> Non
     for read in (load_bundle, read_model_card):
         with pytest.raises(FormatError, match="calibration"):
             read(tmp_path / "model")
+
+
+@pytest.mark.parametrize("rule", rules_of(2))
+def test_the_rule_for_cases_is_kept(tmp_path: Path, rule: CaseRule) -> None:
+    save_bundle(tmp_path / "model", replace(tiny_bundle(), case_rule=rule))
+    assert load_bundle(tmp_path / "model").case_rule == read_model_card(tmp_path / "model").case_rule == rule
+
+
+def test_a_model_that_states_no_rule_takes_the_mean(tmp_path: Path) -> None:
+    save_bundle(tmp_path / "model", tiny_bundle())
+    rewrite(tmp_path / "model", lambda document: document.pop("case_rule"))
+    assert load_bundle(tmp_path / "model").case_rule == "mean"
+
+
+@pytest.mark.parametrize("stated", ["median", None, 3, ["mean"], {"mean": 1}])
+def test_an_unknown_rule_is_refused(tmp_path: Path, stated: object) -> None:
+    save_bundle(tmp_path / "model", tiny_bundle())
+    rewrite(tmp_path / "model", lambda document: document.update(case_rule=stated))
+    with pytest.raises(FormatError, match="rule for cases among mean, max, noisy-or"):
+        load_bundle(tmp_path / "model")
+
+
+def test_a_rule_for_two_classes_is_refused_for_three(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="rule for cases among mean in"):
+        save_bundle(tmp_path / "model", replace(tiny_bundle(classes=("a", "b", "c")), case_rule="max"))
+    assert not (tmp_path / "model").exists()
