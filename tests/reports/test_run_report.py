@@ -545,7 +545,7 @@ def test_several_folds_and_classes_have_their_tables_and_curves(run: Path) -> No
         roc=dict.fromkeys(classes, points),
     )
     page = Page(render(several, [], {}))
-    assert ["LR student", "0.625", "not defined"] in page.rows
+    assert ["LR student", "0.625", "not defined"] in [row[:3] for row in page.rows]
     for name in classes:
         assert f"{name} against the rest" in page.text
     assert [row[4] for row in page.rows if row[0] in {slide.slide_id for slide in slides}] == [
