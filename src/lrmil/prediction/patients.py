@@ -1,7 +1,7 @@
 """The table of patients: one answer for each case, from the answers for its slides by the rule of the model."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -135,24 +135,24 @@ def write_patients(out: Path, rows: Sequence[PatientRow], task: Task) -> Path:
 
 def _answered(case_id: str, rows: Sequence[PredictionRow], bundle: Bundle, uncertain_below: float) -> PatientRow:
     task = bundle.task
-    good = [row for row in rows if row.status != "failed"]
-    failed = sorted(row.slide_id for row in rows if row.status == "failed")
-    about = {
-        "n_slides": len(rows),
-        "failed_slides": len(failed),
-        "uncertain_slides": sum(row.status == "uncertain" for row in rows),
-    }
-    slides = tuple(sorted(row.slide_id for row in rows))
-    origin = {"rule": bundle.case_rule, "model": bundle.sha256}
+    good = [one for one in rows if one.status != "failed"]
+    failed = sorted(one.slide_id for one in rows if one.status == "failed")
+    row = PatientRow(
+        case_id,
+        "failed",
+        n_slides=len(rows),
+        failed_slides=len(failed),
+        uncertain_slides=sum(one.status == "uncertain" for one in rows),
+        rule=bundle.case_rule,
+        model=bundle.sha256,
+        slides=tuple(sorted(one.slide_id for one in rows)),
+    )
     if not good:
-        message = f"Failed: {names_of(failed)}. The table of slides says why."
-        return PatientRow(case_id, "failed", **about, **origin, slides=slides, message=message)
-    values = np.array([[row.probabilities[name] for name in task.names] for row in good])
+        return replace(row, message=f"Failed: {names_of(failed)}. The table of slides says why.")
+    values = np.array([[one.probabilities[name] for name in task.names] for one in good])
     answer = task.answer(task.pooled(values, bundle.case_rule), uncertain_below=uncertain_below)
     message = f"{len(failed)} of {len(rows)} slides failed: {names_of(failed)}. The others answer." if failed else ""
-    return PatientRow(
-        case_id, answer.status, answer.label, answer.values, **about, **origin, slides=slides, message=message
-    )
+    return replace(row, status=answer.status, label=answer.label, probabilities=answer.values, message=message)
 
 
 def _cells(row: PatientRow, task: Task) -> list[str]:

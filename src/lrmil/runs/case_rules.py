@@ -81,9 +81,9 @@ def case_rule_of(task: FoldTask) -> FoldRule:
         return FoldRule(MEAN, problem)
     targets = [task.labels[slide_ids[0]] for slide_ids in rows]
     slides = [np.stack([values[slide_id] for slide_id in slide_ids]) for slide_ids in rows]
-    losses = {rule: _loss(task.predicts, targets, slides, rule) for rule in rules}
+    losses: dict[str, float] = {rule: _loss(task.predicts, targets, slides, rule) for rule in rules}
     best = min(rules, key=lambda rule: losses[rule])
-    return FoldRule(best, f"it has the lowest loss on {len(rows)} cases of several slides", len(rows), {**losses})
+    return FoldRule(best, f"it has the lowest loss on {len(rows)} cases of several slides", len(rows), losses)
 
 
 def rules_by_case(

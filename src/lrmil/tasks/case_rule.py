@@ -55,7 +55,7 @@ def pool_probabilities(probabilities: NDArray[np.float64], rule: CaseRule) -> ND
     if not slides or rule not in rules_of(classes):
         raise ValueError(f"Expected slides and a rule among {rules_of(classes)}. Got {slides} slides and {rule!r}.")
     if slides == 1:
-        return probabilities[0].copy()
+        return np.array(probabilities[0])
     if rule == "max":
         return np.array(max(probabilities.tolist(), key=lambda one: (one[1], -one[0])))
     logs = np.log(np.maximum(probabilities, np.finfo(float).tiny))

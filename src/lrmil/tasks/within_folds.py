@@ -79,7 +79,9 @@ def _stratified_area(
         count = here[:, positive[own]].sum(axis=1) * here[:, ~positive[own]].sum(axis=1)
         wins += np.nan_to_num(weighted_area(positive[own], score[own], here)) * count
         pairs += count
-    return np.divide(wins, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
+    areas = np.full(len(pairs), np.nan)
+    np.divide(wins, pairs, out=areas, where=pairs > 0)
+    return areas
 
 
 def _absent(classes: int) -> str:

@@ -173,8 +173,7 @@ class Worklist(SessionDock):
 
     def _recall(self) -> None:
         self.session.recall_model()
-        folder = folders.recall("worklist_folder")
-        if folder and Path(folder).is_dir():
+        if (folder := folders.recall("worklist_folder")) and Path(folder).is_dir():
             self.open_folder(Path(folder))
         self.tools.device.look()
 
@@ -260,8 +259,7 @@ class Worklist(SessionDock):
     def _show_opened(self, entry: Entry, opened: "Opened") -> None:
         show_opened(self.session, entry, opened)
         self.message.say(opened.note)
-        row = self.table.row_of(entry.path)
-        if row is not None:
+        if (row := self.table.row_of(entry.path)) is not None:
             self.view.go_to(row)
 
     def _update(self) -> None:

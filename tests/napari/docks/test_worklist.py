@@ -31,7 +31,7 @@ from napari_lrmil.session.worklist_viewer import current_slide, opened_slides
 from napari_lrmil.state import folders
 from napari_lrmil.state.shown import case_folder
 from napari_lrmil.state.worklist import JOB, entries_of, scan
-from napari_lrmil.widgets.worklist.table import (
+from napari_lrmil.widgets.worklist.line import (
     ANSWER,
     CLASS,
     COLUMNS,
@@ -595,7 +595,7 @@ def test_read_first_hides_the_answer_of_a_patient_until_each_slide_is_read(
     choose_patients(classified, table_of(PATIENTS), tmp_path, monkeypatch)
     qtbot.waitUntil(lambda: answers(classified)["demo-000"].endswith(" %"), timeout=PATIENCE)
     open_answer = answers(classified)["demo-000"]
-    session.set_read_first(True)
+    session.read_first = True
     for slide_id in ("demo-000", "demo-002"):
         assert answers(classified)["demo-000"] == "read first"
         open_slide(classified, slide_id, qtbot)

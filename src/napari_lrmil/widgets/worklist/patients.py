@@ -11,7 +11,8 @@ from napari_lrmil.session.session import Session
 from napari_lrmil.state.messages import explain
 from napari_lrmil.state.worklist_patients import Patients, patient_answer, read_patients, recall_table, remember_table
 from napari_lrmil.widgets.parts import MessageLine
-from napari_lrmil.widgets.worklist.table import Line, WorklistTable
+from napari_lrmil.widgets.worklist.line import Line
+from napari_lrmil.widgets.worklist.table import WorklistTable
 from napari_lrmil.widgets.worklist.view import WorklistView
 
 KINDS = "Tables (*.csv *.tsv *.txt *.xlsx);;All files (*)"

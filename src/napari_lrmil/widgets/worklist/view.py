@@ -4,7 +4,8 @@ from qtpy.QtCore import QItemSelectionModel, QSize, Qt, Signal
 from qtpy.QtGui import QKeySequence, QResizeEvent, QShortcut
 from qtpy.QtWidgets import QAbstractItemView, QTableView, QWidget
 
-from napari_lrmil.widgets.worklist.table import COLUMNS, MESSAGE, OF_PATIENTS, SLIDE, WorklistOrder
+from napari_lrmil.widgets.worklist.line import COLUMNS, MESSAGE, OF_PATIENTS, SLIDE
+from napari_lrmil.widgets.worklist.table import WorklistOrder
 
 WIDTHS = (110, 90, 190, 92, 70, 108, 0, 100, 82, 112)  # px of the columns; the message takes the remaining width
 MIN_MESSAGE = 130  # px
