@@ -82,7 +82,7 @@ def test_a_table_of_patients_is_ours_until_a_column_is_added(tmp_path: Path) -> 
     path = write_patients(tmp_path, rows, Classification(("no", "yes")))
     assert ownership.is_patient_table(path) and not ownership.is_prediction_table(path)
     header, *lines = path.read_text().splitlines()
-    for edited in (f"{header},note", header.replace("prob_no", "site"), header.replace(",prob_no,prob_yes", ""), "p"):
+    for edited in (f"{header},note", header.replace("prob_no", "site"), header.replace(",rule", ""), "p"):
         path.write_text("\n".join([edited, *lines]))
         assert not ownership.is_patient_table(path), edited
     path.unlink()

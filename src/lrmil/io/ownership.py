@@ -142,8 +142,7 @@ def is_prediction_table(path: Path) -> bool:
 def is_patient_table(path: Path) -> bool:
     """Return whether a file is a patients.csv."""
     header = csv_header(path)
-    values, tail = header[len(PATIENTS) : -len(PATIENTS_TAIL)], header[-len(PATIENTS_TAIL) :]
-    return header[:3] == PATIENTS and tail == PATIENTS_TAIL and bool(values) and all(map(is_value_column, values))
+    return header == [*PATIENTS, *filter(is_value_column, header), *PATIENTS_TAIL]
 
 
 def is_case_table(path: Path) -> bool:
@@ -294,9 +293,7 @@ def is_checkpoint(path: Path) -> bool:
 
 
 def _kind(path: Path) -> str:
-    if path.is_symlink():
-        return "the link"
-    return "the folder" if path.is_dir() else "the file"
+    return "the link" if path.is_symlink() else "the folder" if path.is_dir() else "the file"
 
 
 def _is_of_predictions(header: list[str]) -> bool:

@@ -134,9 +134,7 @@ def evaluate_steps(
 def _read_cohort(slides: Path, labels: Path, bundle: Bundle, table: TableOptions) -> tuple[Cohort, Sequence[str]]:
     """Return a cohort of the model's task, and the warnings about its table."""
     report = validate_cohort(slides, labels, folds=None, options=replace(table, task=bundle.task.name))
-    if report.cohort is None:
-        raise CohortError(report.explain())
-    return report.cohort, report.warnings
+    return report.require(), report.warnings
 
 
 def _known_part(cohort: Cohort, part: str, task: Task) -> tuple[Cohort, Part]:
