@@ -22,7 +22,7 @@ from lrmil.runs.fold_outputs import WEIGHTS
 from lrmil.runs.fold_task import FoldTask, load_lr_encoder
 from lrmil.runs.frozen import plan_of
 from lrmil.runs.plan_file import settings_hashes
-from lrmil.runs.results import figures_of
+from lrmil.runs.results import WITHIN_FOLDS, figures_of
 from lrmil.runs.shipping import learned_from
 
 MODEL = "model"
@@ -51,11 +51,11 @@ def audit_model(files: RunFiles, *, answers: bool) -> Iterator[Finding]:
         if answers:
             yield from audit_answers(files, task)
     final = tasks[files.folds.index(files.final)]
-    if CASE_RULE in files.figures:  # else of an earlier version, of which the figures of the arms are compared alone
+    if CALIBRATION in files.figures:  # else of an earlier version, of which the figures of the arms are compared alone
         yield from _figures(files, tasks)
-        yield from _case_rule(final, bundle)
-    if CALIBRATION in files.figures:
         yield from _calibration(final, bundle)
+    if CASE_RULE in files.figures:
+        yield from _case_rule(final, bundle)
     yield from _learned_from(final, bundle)
 
 
@@ -154,11 +154,20 @@ def _figures(files: RunFiles, tasks: Sequence[FoldTask]) -> Iterator[Finding]:
     except (LrmilError, OSError, KeyError, ValueError) as error:
         yield Finding(METRICS, f"The figures cannot be computed again: {error}")
         return
-    stated = {name: value for name, value in files.figures.items() if name != START}
+    stated: object = {name: value for name, value in files.figures.items() if name != START}
+    if CASE_RULE not in files.figures:  # an earlier version, which had another rule
+        stated, expected = (_without(value, (CASE_RULE, WITHIN_FOLDS, "by_case")) for value in (stated, expected))
     arms = tuple(f"{arm}." for arm in ARMS)
     for name in differences(stated, expected):
         what = "outputs" if name.startswith(arms) else "folds' files"
         yield Finding(METRICS, f"The figure {name} is not that of the {what}.")
+
+
+def _without(value: object, names: Sequence[str]) -> object:
+    """Return JSON-ready values without the members of some names, at any depth."""
+    if not isinstance(value, dict):
+        return value
+    return {name: _without(inner, names) for name, inner in value.items() if name not in names}
 
 
 def _learned_from(task: FoldTask, bundle: Bundle) -> Iterator[Finding]:
