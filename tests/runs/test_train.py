@@ -273,6 +273,23 @@ class TestCrossValidation:
                 kept = own - held_out
                 assert held_out and {case_of[i] for i in held_out}.isdisjoint(case_of[i] for i in kept), name
 
+    def test_another_rule_for_cases_trains_nothing_again(self, crossed: Run, tiny_run: TinyRun, tmp_path: Path) -> None:
+        root = tmp_path / "crossed"
+        shutil.copytree(crossed.folder.parent, root)
+        assert "case_rule" not in (root / "run/plan.toml").read_text()
+        settings = {**PATCH_TEACHER, "stage2__inner_folds": 3, "calibration__folds": 2, "case_rule": "noisy-or"}
+        before = {path: stamp_of(path) for path in (root / "run").glob("*/*/artefact.json")}
+        again = train(
+            tiny_run.slides, root / "labels.csv", root / "run", tiny_config(folds=2, **settings), device="cpu"
+        )
+        assert before and {path: stamp_of(path) for path in before} == before
+        assert load_bundle(again.model).case_rule == "noisy-or" and (root / "run/earlier-1/model").is_dir()
+        rules = again.metrics["case_rule"]
+        assert {one["rule"] for one in rules.values()} == {"noisy-or"}  # type: ignore[attr-defined]
+        for arm in ARMS:
+            new, old = again.metrics[arm], crossed.metrics[arm]
+            assert new["auroc"] == old["auroc"] and new["by_case"] != old["by_case"]  # type: ignore[index]
+
     def test_each_fold_has_its_own_encoder_and_features(self, crossed: Run) -> None:
         hashes = {
             name: {read_card(path).encoder_hash for path in (crossed.folder / name / "lr").glob("*.zarr")}

@@ -633,3 +633,9 @@ def test_a_table_of_patients_that_cannot_be_used_is_told(
     before = classified.message.text()
     classified.tools.choose_patients.click()
     assert classified.message.text() == before, "nothing was chosen"
+
+
+def test_patients_need_a_folder_first(make: Callable[..., Worklist], viewer: ViewerModel) -> None:
+    worklist = make(viewer, None)
+    worklist.tools.choose_patients.click()
+    assert "folder" in worklist.message.text()

@@ -36,7 +36,9 @@ class ListPatients:
     def ask(self, folder: Path | None) -> None:
         """Let the user choose the table of a folder."""
         title = "Choose a table with the columns slide_id and case_id (the patient)"
-        if folder is not None and (name := QFileDialog.getOpenFileName(self._view, title, str(folder), KINDS)[0]):
+        if folder is None:
+            self._message.say("Choose a folder of slides first.")
+        elif name := QFileDialog.getOpenFileName(self._view, title, str(folder), KINDS)[0]:
             remember_table(folder, Path(name))
             self.read(folder)
 
