@@ -35,6 +35,7 @@ configs = st.fixed_dictionaries(
         "pretrained": st.booleans(),
         "embedding": st.sampled_from(["pooled", "cls", "mean", "cls+mean"]),
         "teacher": st.sampled_from(["region", "patch"]),
+        "case_rule": st.sampled_from(["auto", "mean", "max", "noisy-or"]),
         "stage1.standardised": st.booleans(),
         "stage1.layers": st.lists(st.integers(-1, 40), max_size=4, unique=True).map(tuple),
         "stage1.fit.learning_rate": positive,
@@ -68,6 +69,7 @@ OTHERS: dict[str, object] = {
     "mil.head": "mean",
     "mil.balance": "sampling",
     "decision.operating_point": "sensitivity=0.9",
+    "case_rule": "max",
 }
 
 

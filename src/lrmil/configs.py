@@ -31,6 +31,7 @@ HeadName = Literal["abmil", "mean", "max", "transmil", "dsmil", "clam_sb"]
 AUTO: Final = "auto"
 HeadSetting = Literal[HeadName, "auto"]
 Teacher = Literal["region", "region_attention", "patch"]
+CaseRuleSetting = Literal["auto", "mean", "max", "noisy-or"]
 Balance = Literal["auto", "none", "sampling", "logits"]
 IMBALANCE = 5  # a class is rare if another has so many times its slides, or cases
 
@@ -168,6 +169,9 @@ class TrainConfig(Group):
     finish: FinishConfig = FinishConfig()
     calibration: CalibrationConfig = CalibrationConfig()
     decision: DecisionConfig = DecisionConfig()
+    case_rule: CaseRuleSetting = "auto"
+    """Rule that makes one answer of a patient's slides: "mean" of the log odds, or of two classes "max" or "noisy-or";
+    "auto" chooses on slides that the model has not seen."""
 
     @property
     def finishes(self) -> bool:
@@ -245,11 +249,13 @@ def to_dict(config: TrainConfig) -> dict[str, object]:
 def stated(config: TrainConfig) -> dict[str, object]:
     """Convert a configuration to what the files of a run state of it; `from_dict` is the inverse.
 
-    An untouched `finish` is not stated, so that runs without one are those of versions that did not have it.
+    An untouched `finish` or `case_rule` is not stated, so that runs are those of versions that did not have it.
     """
     values = to_dict(config)
     if config.finish == FinishConfig():
         del values["finish"]
+    if config.case_rule == AUTO:
+        del values["case_rule"]
     return values
 
 

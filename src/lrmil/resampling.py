@@ -15,6 +15,7 @@ def case_interval(
     level: float,
     resamples: int,
     seed: int,
+    strata: NDArray[np.str_] | None = None,
 ) -> tuple[float, float] | None:
     """Compute the percentile interval of a figure over resamples of cases, since slides of a case are dependent.
 
@@ -31,6 +32,9 @@ def case_interval(
         Number of resamples; those without a figure are left out.
     seed
         Seed of the draws. Equal seeds and numbers of cases draw the same cases.
+    strata
+        (n,) the stratum of each slide, the same for all slides of a case: as many cases are drawn in each stratum as it
+        has. None draws among all cases.
 
     Returns
     -------
@@ -42,8 +46,9 @@ def case_interval(
     Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13; Field and Welsh, JRSS B 69 (2007), on
     resampling clusters.
     """
-    names, place = np.unique(cases, return_inverse=True)
-    draws = _draw_counts(len(names), len(cases), resamples, np.random.default_rng(seed))
+    names, first, place = np.unique(cases, return_index=True, return_inverse=True)
+    stratum = np.zeros(len(names), np.int64) if strata is None else np.unique(strata[first], return_inverse=True)[1]
+    draws = _draw_counts(stratum, len(cases), resamples, np.random.default_rng(seed))
     found = np.concatenate([statistic(counts[:, place]) for counts in draws])
     defined = found[np.isfinite(found)]
     if not defined.size:
@@ -81,8 +86,14 @@ def weighted_area(
     return area
 
 
-def _draw_counts(n_cases: int, n_slides: int, resamples: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
-    """Yield (b, n_cases) counts of how often each case is drawn, in chunks that bound the memory."""
+def _draw_counts(
+    stratum: NDArray[np.int64], n_slides: int, resamples: int, rng: np.random.Generator
+) -> Iterator[NDArray[np.int64]]:
+    """Yield (b, cases) counts of how often each case of a stratum is drawn, in chunks that bound the memory."""
     chunk = max(1, CHUNK_WEIGHTS // n_slides)
+    members = [np.flatnonzero(stratum == one) for one in np.unique(stratum)]
     for start in range(0, resamples, chunk):
-        yield rng.multinomial(n_cases, np.full(n_cases, 1 / n_cases), size=min(chunk, resamples - start))
+        counts = np.zeros((min(chunk, resamples - start), len(stratum)), np.int64)
+        for own in members:
+            counts[:, own] = rng.multinomial(len(own), np.full(len(own), 1 / len(own)), size=len(counts))
+        yield counts

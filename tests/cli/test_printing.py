@@ -19,6 +19,7 @@ from lrmil.cli.printing import (
 from lrmil.metrics import summarise
 from lrmil.prediction.table import PredictionRow
 from lrmil.runs.arms import ARM_NAMES, ARMS
+from lrmil.tasks.case_rule import RULE_WORDS
 from lrmil.tasks.classification import Classification
 
 
@@ -58,7 +59,7 @@ def test_words(value: object, shown: str) -> None:
 def test_a_summary_has_the_reason_beside_each_figure_that_is_not_defined(capsys: pytest.CaptureFixture[str]) -> None:
     task = Classification(("no", "yes [b]"))
     summary = summarise([0, 0, 0], [[0.75, 0.25], [0.4, 0.6], [1, 0]], ["p", "p", "q"], task.classes)
-    print_summary(summary, task)
+    print_summary(summary, task, "max")
     lines = capsys.readouterr().out.splitlines()
     absent = "there is no slide of 'yes [b]'"
     assert f"auroc: not defined ({absent})" in lines and f"recall: no 0.667, yes [b] not defined ({absent})" in lines
@@ -66,8 +67,12 @@ def test_a_summary_has_the_reason_beside_each_figure_that_is_not_defined(capsys:
     assert "confusion, no: no 2, yes [b] 1" in lines and "confusion, yes [b]: no 0, yes [b] 0" in lines
     assert "by_case accuracy: 1.000" in lines and "by_case confusion, no: no 2, yes [b] 0" in lines
     assert not any("undefined" in line or "reason" in line for line in lines)
+    patient, slide = 0, lines.index("By slide (3):")
+    assert lines[patient] == f"By patient (2; {RULE_WORDS['max']}):"
+    assert all(line.startswith("by_case ") for line in lines[patient + 1 : slide])
+    assert not any(line.startswith("by_case ") for line in lines[slide + 1 :])
     alone = summarise([0], [[0.75, 0.25]], ["p"], task.classes)
-    print_summary(alone, task)
+    print_summary(alone, task, "mean")
     assert "by_case: not defined (every case has one slide)" in capsys.readouterr().out.splitlines()
 
 

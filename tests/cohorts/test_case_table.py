@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lrmil.cohorts.case_table import MAX_PROBLEMS, read_cases
+from lrmil.cohorts.case_table import MAX_PROBLEMS, Cases, case_of_each, read_cases
 from lrmil.cohorts.labels import TableOptions
 from lrmil.errors import CohortError
 
@@ -79,3 +79,12 @@ def test_many_problems_are_counted(tmp_path: Path) -> None:
 def test_a_table_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(CohortError, match="no table of cases"):
         read_cases(tmp_path / "none.csv", SLIDES)
+
+
+def test_a_slide_without_a_case_is_one_of_its_own() -> None:
+    assert case_of_each(Cases({"a_1": "p", "b": "b"}, ("c",))) == {"a_1": "p", "b": "b", "c": "c"}
+
+
+def test_a_slide_without_a_case_that_has_the_name_of_one_is_refused() -> None:
+    with pytest.raises(CohortError, match="no case for 'b'"):
+        case_of_each(Cases({"a_1": "b"}, ("b", "c")))

@@ -18,6 +18,7 @@ from lrmil.io.ownership import Ours
 from lrmil.io.settings import write_toml
 from lrmil.models.bundle import Bundle, load_bundle, save_bundle
 from lrmil.prediction.batch import predict_slides
+from lrmil.prediction.patients import PatientRow, write_patients
 from lrmil.prediction.table import PredictionRow, table_of
 from lrmil.reviews.table import COLUMNS, write_review_table
 from lrmil.runs.control import request_stop
@@ -74,6 +75,20 @@ class TestOfASlide:
     def test_nor_is_what_a_person_wrote(self, tmp_path: Path, name: str, ours: Ours, content: bytes) -> None:
         (tmp_path / name).write_bytes(content)
         assert not ours(tmp_path / name)
+
+
+def test_a_table_of_patients_is_ours_until_a_column_is_added(tmp_path: Path) -> None:
+    rows = [PatientRow("p", "ok", "yes", {"no": 0.25, "yes": 0.75}, n_slides=2, rule="mean", slides=("a", "b"))]
+    path = write_patients(tmp_path, rows, Classification(("no", "yes")))
+    assert ownership.is_patient_table(path) and not ownership.is_prediction_table(path)
+    header, *lines = path.read_text().splitlines()
+    for edited in (f"{header},note", header.replace("prob_no", "site"), header.replace(",rule", ""), "p"):
+        path.write_text("\n".join([edited, *lines]))
+        assert not ownership.is_patient_table(path), edited
+    path.unlink()
+    (tmp_path / "other").mkdir()
+    path.symlink_to(write_patients(tmp_path / "other", rows, Classification(("no", "yes"))))
+    assert not ownership.is_patient_table(path)
 
 
 class TestEdited:

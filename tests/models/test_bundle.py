@@ -23,6 +23,7 @@ from lrmil.models.heads.choice import HEADS, HeadName, make_mil
 from lrmil.models.heads.head import predict_bag
 from lrmil.operating_point import choose_operating_point
 from lrmil.tasks.calibration import Calibration
+from lrmil.tasks.case_rule import CaseRule, rules_of
 from lrmil.tasks.decision import Decision, PredictionSets, RiskLimit
 from support.models import rewrite
 from support.paths import FORMATS
@@ -529,3 +530,29 @@ def test_an_uncalibrated_model_and_one_without_rules_answer_with_the_most_probab
     save_bundle(tmp_path / "other", replace(tiny_bundle(), calibration=CALIBRATION, decision=DECISION))
     rewrite(tmp_path / "other", lambda document: document.pop("decision"))
     assert load_bundle(tmp_path / "other").decision == Decision()
+
+
+@pytest.mark.parametrize("rule", rules_of(2))
+def test_the_rule_for_cases_is_kept(tmp_path: Path, rule: CaseRule) -> None:
+    save_bundle(tmp_path / "model", replace(tiny_bundle(), case_rule=rule))
+    assert load_bundle(tmp_path / "model").case_rule == read_model_card(tmp_path / "model").case_rule == rule
+
+
+def test_a_model_that_states_no_rule_takes_the_mean(tmp_path: Path) -> None:
+    save_bundle(tmp_path / "model", tiny_bundle())
+    rewrite(tmp_path / "model", lambda document: document.pop("case_rule"))
+    assert load_bundle(tmp_path / "model").case_rule == "mean"
+
+
+@pytest.mark.parametrize("stated", ["median", None, 3, ["mean"], {"mean": 1}])
+def test_an_unknown_rule_is_refused(tmp_path: Path, stated: object) -> None:
+    save_bundle(tmp_path / "model", tiny_bundle())
+    rewrite(tmp_path / "model", lambda document: document.update(case_rule=stated))
+    with pytest.raises(FormatError, match="rule for cases among mean, max, noisy-or"):
+        load_bundle(tmp_path / "model")
+
+
+def test_a_rule_for_two_classes_is_refused_for_three(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="rule for cases among mean in"):
+        save_bundle(tmp_path / "model", replace(tiny_bundle(classes=("a", "b", "c")), case_rule="max"))
+    assert not (tmp_path / "model").exists()

@@ -22,12 +22,12 @@ def arms(labels: list[int], cases: list[str], task: Classification) -> dict[str,
 def test_the_student_stands_apart_by_slide_and_by_patient(cases: list[str]) -> None:
     task = Classification(("no", "yes"))
     found = by_name(arms([0, 1, 1], cases, task), task)
-    ways = ["by slide", "by patient"] if len(set(cases)) < 3 else ["by slide"]
+    ways = ["by patient", "by slide"] if len(set(cases)) < 3 else ["by slide"]
     assert [table.title for table in found.student] == [f"{ARM_NAMES['lr_student']}, {way}" for way in ways]
     assert len(found.others) == 2 * len(ways) and not any("student" in table.title for table in found.others)
     assert [row.name for row in found.student[0].rows] == ["no", "yes"]
-    assert [row.counts for row in found.student[0].rows] == [[1, 0], [0, 2]]
-    assert [row.counts for row in found.student[-1].rows] == [[1, 0], [0, 3 - len(ways)]]
+    assert [row.counts for row in found.student[-1].rows] == [[1, 0], [0, 2]]
+    assert [row.counts for row in found.student[0].rows] == [[1, 0], [0, 3 - len(ways)]]
     assert [row.figures for row in found.student[0].rows] == [[1, 1], [1, 1]]
     assert len(found.titles) == 2 and len(found.counted) == 1
 

@@ -89,6 +89,7 @@ def test_an_empty_card_makes_nothing_up() -> None:
         "Classes",
         "Reads",
         "MIL head",
+        "Answer for a patient",
         "Trained on",
         *(name for name in facts if "Test" in name),
         "Calibration",

@@ -19,8 +19,8 @@ def test_each_way_to_measure_is_a_row() -> None:
     assert found.titles == ["AUROC", "balanced accuracy", "accuracy", "Brier score", "ECE"] and found.linear
     assert [row.arm for row in found.rows] == [name for name in ARM_NAMES.values() for _ in range(3)]
     assert [row.figures for row in found.rows[:3]] == [
-        [0.9, 0.8, 0.85, 0.1, 0.05],
         [0.95, None, 1.0, 0.08, 0.04],
+        [0.9, 0.8, 0.85, 0.1, 0.05],
         [0.7, 0.8, 0.85, 0.1, 0.05],
     ]
     assert [row.linear for row in found.rows[:3]] == [False, False, True]

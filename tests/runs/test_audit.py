@@ -13,9 +13,12 @@ import torch
 from lrmil.cohorts.splits import read_splits
 from lrmil.errors import FormatError, RunError
 from lrmil.io import hashing
+from lrmil.io.documents import read_csv_rows
 from lrmil.io.tensors import load_tensors, save_tensors
+from lrmil.metrics import summarise
 from lrmil.runs.audit import audit_run
 from lrmil.runs.control import run_lock
+from lrmil.runs.fold_outputs import read_outputs
 from lrmil.runs.train import Run, train, train_steps
 from support.runs import TinyRun, tiny_config
 
@@ -260,6 +263,18 @@ def change_model_figure(run: Path) -> None:
     change_json(run / "model/bundle.json", lambda document: document["metrics"].update(gap_recovered=0.5))
 
 
+def change_model_rule(run: Path) -> None:
+    change_json(run / "model/bundle.json", lambda document: document.update(case_rule="max"))
+
+
+def change_rule(run: Path) -> None:
+    change_json(run / "metrics.json", lambda figures: figures["case_rule"]["final"].update(rule="max"))
+
+
+def change_figure_by_case(run: Path) -> None:
+    change_json(run / "metrics.json", lambda figures: figures["hr_teacher"]["by_case"].update(brier=0.987))
+
+
 def change_resolution(run: Path) -> None:
     change_json(run / "model/bundle.json", lambda document: document.update(mpp=1.5))
 
@@ -360,6 +375,9 @@ CHANGES: dict[Callable[[Path], None], str] = {  # what is changed -> where a fin
     change_answers: "final/calibration/answers.json: The file was changed",
     change_answers_with_hash: "final/calibration/answers.json: ",
     change_model_figure: "model/bundle.json: Its figures",
+    change_model_rule: "model/bundle.json: Its rule for cases",
+    change_rule: "metrics.json: The figure case_rule.final.rule",
+    change_figure_by_case: "metrics.json: The figure hr_teacher.by_case.brier",
     change_resolution: "model/bundle.json: It reads other patches",
     replace_model: "model/mil.safetensors: The weights are not those",
     ship_another_fold: "model/encoder/model.safetensors: The weights are not those",
@@ -416,6 +434,31 @@ class TestSound:
         assert found.ok and len(found.notes) == 1
         shutil.copyfile(*(changed / fold / "lr_encoder/encoder.safetensors" for fold in ("fold-1", "fold-0")))
         assert any(line.startswith("fold-0/lr: ") for line in found_in(changed))
+
+    def test_a_run_that_states_no_rule_for_cases_passes(self, changed: Path) -> None:
+        def as_earlier(figures: Any) -> None:
+            del figures["case_rule"]
+            for arm in ("hr_teacher", "lr_undistilled", "lr_student"):
+                del figures[arm]["within_folds"]
+                tested = [row for row in read_csv_rows(changed / "predictions.csv") if row["arm"] == arm]
+                classes = figures["classes"]
+                values = {fold: read_outputs(changed / fold)[arm] for fold in ("fold-0", "fold-1")}
+                figures[arm] |= summarise(
+                    [classes.index(row["label"]) for row in tested],
+                    [values[row["fold"]][row["slide_id"]].values for row in tested],
+                    [row["case_id"] for row in tested],
+                    classes,
+                )
+
+        def in_model(document: Any) -> None:
+            del document["case_rule"]
+            as_earlier(document["metrics"])
+
+        change_json(changed / "metrics.json", as_earlier)
+        change_json(changed / "model/bundle.json", in_model)
+        assert found_in(changed) == []
+        change_json(changed / "metrics.json", lambda figures: figures["lr_student"]["linear_head"].update(ece=0.987))
+        assert any("lr_student.linear_head.ece" in line for line in found_in(changed))
 
     def test_leftovers_that_nothing_rests_on_do_not_matter(self, changed: Path) -> None:
         shutil.copytree(changed / "fold-0", changed / "fold-7")

@@ -110,7 +110,7 @@ def test_it_is_fitted_to_those_answers_and_made_once(task: FoldTask) -> None:
 def test_the_figures_are_those_of_calibrated_test_slides(task: FoldTask) -> None:
     rng = np.random.default_rng(0)
     tested = {i: SlideOutput(np.zeros(2), rng.normal(size=2).astype(np.float32), np.zeros(1)) for i in task.fold.test}
-    figures = calibration_figures([task], {"fold-0": tested})
+    figures = calibration_figures([task], {"fold-0": tested}, dict.fromkeys(task.cases.values(), "mean"))
     fitted = read_calibration(task).calibration
     assert fitted is not None
     odds = [fitted.slopes[1] * float(out.logits[1] - out.logits[0]) + fitted.offsets[1] for out in tested.values()]
@@ -135,7 +135,7 @@ def test_too_few_slides_of_a_class_are_told(task: FoldTask, monkeypatch: pytest.
     monkeypatch.setattr(classification, "MIN_OF_CLASS", 50)
     found = read_calibration(task)
     assert found.calibration is None and "fewer than 50 slides of class 0, class 1" in found.reason
-    assert calibration_figures([task], {"fold-0": {}})["after"] is None
+    assert calibration_figures([task], {"fold-0": {}}, {})["after"] is None
 
 
 @pytest.mark.parametrize(

@@ -273,6 +273,23 @@ class TestCrossValidation:
                 kept = own - held_out
                 assert held_out and {case_of[i] for i in held_out}.isdisjoint(case_of[i] for i in kept), name
 
+    def test_another_rule_for_cases_trains_nothing_again(self, crossed: Run, tiny_run: TinyRun, tmp_path: Path) -> None:
+        root = tmp_path / "crossed"
+        shutil.copytree(crossed.folder.parent, root)
+        assert "case_rule" not in (root / "run/plan.toml").read_text()
+        settings = {**PATCH_TEACHER, "stage2__inner_folds": 3, "calibration__folds": 2, "case_rule": "noisy-or"}
+        before = {path: stamp_of(path) for path in (root / "run").glob("*/*/artefact.json")}
+        again = train(
+            tiny_run.slides, root / "labels.csv", root / "run", tiny_config(folds=2, **settings), device="cpu"
+        )
+        assert before and {path: stamp_of(path) for path in before} == before
+        assert load_bundle(again.model).case_rule == "noisy-or" and (root / "run/earlier-1/model").is_dir()
+        rules = again.metrics["case_rule"]
+        assert {one["rule"] for one in rules.values()} == {"noisy-or"}  # type: ignore[attr-defined]
+        for arm in ARMS:
+            new, old = again.metrics[arm], crossed.metrics[arm]
+            assert new["auroc"] == old["auroc"] and new["by_case"] != old["by_case"]  # type: ignore[index]
+
     def test_each_fold_has_its_own_encoder_and_features(self, crossed: Run) -> None:
         hashes = {
             name: {read_card(path).encoder_hash for path in (crossed.folder / name / "lr").glob("*.zarr")}
@@ -287,11 +304,19 @@ class TestCrossValidation:
             assert (of["n_slides"], of["n_cases"]) == (12, 8) and set(of["auroc_by_fold"]) == {"fold-0", "fold-1"}
             assert {"auroc", "auroc_ci", "balanced_accuracy", "seconds_per_slide", "bytes_per_slide"} <= set(of)
             numbers = {"auroc", "balanced_accuracy", "accuracy", "brier", "ece"}
-            assert of["by_case"].keys() == numbers | {"recall", "auroc_by_class", "confusion", "undefined"}
+            others = {"auroc_ci", "recall", "auroc_by_class", "confusion", "undefined"}
+            assert of["by_case"].keys() == numbers | others
             assert numbers < of.keys() and not of["by_case_reason"]
             assert [np.sum(found["confusion"]) for found in (of, of["by_case"], of["linear_head"])] == [12, 8, 12]
             assert of["recall"].keys() == of["auroc_by_class"].keys() == set(figures["classes"])
             assert of["linear_head"]["n_slides"] == 12 and of["linear_head"].keys() < of.keys()
+            within = of["within_folds"]
+            low, high = within["auroc_ci"] or (0, 1)
+            assert low <= within["auroc"] <= high and "one fold alone" in within["definition"]
+        rules = figures["case_rule"]
+        assert rules.keys() == {"fold-0", "fold-1", "final"} and {one["rule"] for one in rules.values()} == {"mean"}
+        assert all(one["reason"] and not one["losses"] for one in rules.values())
+        assert load_bundle(crossed.model).case_rule == "mean"
         for other, found in figures["student_minus"].items():
             assert found["difference"] == figures["lr_student"]["auroc"] - figures[other]["auroc"]
             assert found["interval"][0] <= found["difference"] <= found["interval"][1]

@@ -1,5 +1,6 @@
 """A task that only tests know: one number for each slide, learned by the squared error; a new task is no more."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
@@ -9,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lrmil.tasks.case_rule import CaseRule
 from lrmil.tasks.decision import Decision
 from lrmil.tasks.task import UNDECIDED, Answer, LabelProblem, Shown, Target, Validation, Wording
 
@@ -139,6 +141,13 @@ class Amount:
     ) -> Decision:
         return Decision()
 
+    @property
+    def case_rules(self) -> tuple[CaseRule, ...]:
+        return ("mean",)
+
+    def pooled(self, values: NDArray[np.float64], rule: CaseRule) -> NDArray[np.float64]:
+        return np.array([math.fsum(values[:, 0]) / len(values)])
+
     def answer(
         self, values: NDArray[np.float64], decision: Decision = UNDECIDED, *, uncertain_below: float = 0.0
     ) -> Answer:
@@ -170,6 +179,11 @@ class Amount:
         values: NDArray[np.float64],
         minus: NDArray[np.float64],
         cases: Sequence[str],
+    ) -> None:
+        return None
+
+    def within_folds(
+        self, targets: Sequence[Target], values: NDArray[np.float64], cases: Sequence[str], folds: Sequence[str]
     ) -> None:
         return None
 

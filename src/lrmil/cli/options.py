@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from lrmil.cli.printing import stderr
+from lrmil.cohorts.case_table import case_of_each, read_cases
 from lrmil.cohorts.cohort import TableOptions
 from lrmil.cohorts.mpp_table import read_mpp_table
 from lrmil.configs import TrainConfig, with_settings
@@ -125,9 +126,36 @@ def mpp_table_of(options: argparse.Namespace, slide_ids: list[str]) -> dict[str,
     return table.mpp
 
 
+def cases_of(options: argparse.Namespace, slide_ids: list[str]) -> dict[str, str] | None:
+    """Return the case of each slide by the table of cases, and name the slides without one on stderr.
+
+    Parameters
+    ----------
+    options
+        Their `cases` is the table; without it there are no cases, and None is returned.
+    slide_ids
+        The slides.
+
+    Raises
+    ------
+    CohortError
+        If the table cannot be used.
+    """
+    if options.cases is None:
+        return None
+    cases = read_cases(options.cases, slide_ids, table_options_of(options))
+    found = case_of_each(cases)
+    if cases.without:
+        stderr.print(
+            f"{options.cases.name} has no case of {names_of(cases.without)}; each counts as a patient of its own.",
+            markup=False,
+        )
+    return found
+
+
 def inputs_of(options: argparse.Namespace) -> list[Path]:
     """Return the files and folders that a command reads, apart from slides."""
-    names = ("model", "mpp_table", "checksums", "reviews", "labels", "config")
+    names = ("model", "mpp_table", "checksums", "reviews", "labels", "cases", "config")
     found = [getattr(options, name, None) for name in names]
     masks = getattr(options, "tissue", None)
     inside = mask_files(masks) if masks is not None else []

@@ -11,9 +11,11 @@ from rich.text import Text
 
 from lrmil.errors import printable
 from lrmil.prediction.doubts import doubts_in_words
+from lrmil.prediction.patients import PatientRow
 from lrmil.prediction.table import PredictionRow
 from lrmil.runs.arms import ARM_NAMES
 from lrmil.runs.differences import difference_sentence, find_differences
+from lrmil.tasks.case_rule import RULE_WORDS, CaseRule
 from lrmil.tasks.choice import kind_in
 from lrmil.tasks.task import Task
 
@@ -86,6 +88,18 @@ def print_rows(rows: list[PredictionRow], task: Task) -> None:
                 stdout.print(f"{row.slide_id}: {sentence}", markup=False)
 
 
+def print_patients(rows: list[PatientRow]) -> None:
+    """Print the answers for patients as a table, then which slides failed."""
+    table = Table("patient", "status", "label", "probability", "slides")
+    for row in rows:
+        value = row.probabilities.get(row.label)
+        probability = "" if value is None else f"{value:.3f}"
+        slides = f"{row.n_slides - row.failed_slides} of {row.n_slides}"
+        table.add_row(*map(Text, map(_plain, [row.case_id, row.status, row.label, probability, slides])))
+    stdout.print(table)
+    print_lines({row.case_id: row.message for row in rows if row.message})
+
+
 def print_arms(metrics: dict[str, object]) -> None:
     """Print the metrics of the three arms side by side, and whether the student differs from the others."""
     kind = kind_in(metrics)
@@ -103,27 +117,36 @@ def print_arms(metrics: dict[str, object]) -> None:
         stdout.print(difference_sentence(shown[kind.score_name], arm, found))
 
 
-def print_summary(metrics: Mapping[str, Any], task: Task, *, of: str = "") -> None:
-    """Print the metrics of one model, one in a line, with the reasons of those that are not defined.
+def print_summary(metrics: Mapping[str, Any], task: Task, rule: CaseRule) -> None:
+    """Print the metrics of one model, one in a line: by patient first, if patients have several slides, then by slide.
+
+    Those that are not defined have the reason beside them.
 
     Parameters
     ----------
     metrics
-        What `Task.summarise` returned, or its "by_case".
+        What `lrmil.tasks.case_figures.summarise_by_rule` returned.
     task
         What is predicted.
-    of
-        What begins each line.
+    rule
+        How the slides of a patient are answered as one.
     """
+    if metrics.get("by_case") is not None:
+        stdout.print(f"By patient ({metrics['n_cases']}; {RULE_WORDS[rule]}):", markup=False)
+        _print_figures(metrics["by_case"], task, of="by_case ")
+        stdout.print(f"By slide ({metrics['n_slides']}):", markup=False)
+    _print_figures(metrics, task)
+
+
+def _print_figures(metrics: Mapping[str, Any], task: Task, *, of: str = "") -> None:
+    """Print figures, each line beginning with `of`; those by case are printed apart."""
     reasons = {**metrics.get("undefined", {}), "by_case": metrics.get("by_case_reason")}
     for name, value in metrics.items():
         reason = f" ({reasons[name]})" if reasons.get(name) else ""
-        if name == "by_case" and value is not None:
-            print_summary(value, task, of="by_case ")
-        elif name in task.counts and value is not None:
+        if name in task.counts and value is not None:
             for label, counts in zip(task.names, value, strict=True):
                 print_lines({f"{of}{name}, {label}": figure(dict(zip(task.names, counts, strict=True)))})
-        elif name not in ("undefined", "by_case_reason"):
+        elif name not in ("undefined", "by_case_reason") and (name != "by_case" or value is None):
             print_lines({f"{of}{name}": f"{figure(value)}{reason}"})
 
 

@@ -70,3 +70,24 @@ def read_cases(path: Path, slide_ids: Collection[str], options: TableOptions | N
         raise CohortError(f"The table of cases '{path}' cannot be used.{lines}")
     by_slide = {slide_id: min(cases) for slide_id, cases in found.items()}
     return Cases(by_slide, tuple(sorted(set(slide_ids) - by_slide.keys())))
+
+
+def case_of_each(cases: Cases) -> dict[str, str]:
+    """Return slide id -> case id; a slide to which the table gives no case is one of its own, named like the slide.
+
+    Parameters
+    ----------
+    cases
+        What the table says of all slides.
+
+    Raises
+    ------
+    CohortError
+        If a slide without a case has the name of a case of other slides.
+    """
+    if taken := sorted(set(cases.without) & set(cases.by_slide.values())):
+        raise CohortError(
+            f"The table of cases has no case for {names_of(taken)}, but gives other slides a case of that name. Add a "
+            "row with the case of each of these slides."
+        )
+    return {**cases.by_slide, **{slide_id: slide_id for slide_id in cases.without}}

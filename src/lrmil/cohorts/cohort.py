@@ -11,7 +11,7 @@ from lrmil.cohorts.checks import find_row_problems
 from lrmil.cohorts.labels import LabelRow, Labels, Problem, TableOptions, read_labels
 from lrmil.cohorts.names import SlideNames, dicom_names
 from lrmil.cohorts.row_matching import match_rows
-from lrmil.errors import ConfigError, names_of
+from lrmil.errors import CohortError, ConfigError, names_of
 from lrmil.slides.discovery import find_slides
 from lrmil.slides.source import slide_id_of
 from lrmil.tasks.choice import task_named
@@ -103,6 +103,18 @@ class CohortReport:
     def ok(self) -> bool:
         """True if there is no error; there may be warnings."""
         return not any(problem.severity == "error" for problem in self.problems)
+
+    def require(self) -> Cohort:
+        """Return the cohort.
+
+        Raises
+        ------
+        CohortError
+            With all errors, if there are any.
+        """
+        if not self.ok or self.cohort is None:
+            raise CohortError(self.explain())
+        return self.cohort
 
     def explain(self) -> str:
         """Return all errors as one message, one per line."""

@@ -38,6 +38,8 @@ TILES_HEAD = b'{"type": "FeatureCollection", "lrmil": {"slide_id": '
 TILES_CONTENT = re.compile(rb'"features_sha256": "([0-9a-f]{64})"\}, "features": ')  # hash of everything after it
 PREDICTIONS = ["slide_id", "status", "label"]
 PREDICTIONS_TAIL = {"mpp", "mpp_source", "n_patches", "failed_patches", "seconds", "message"}
+PATIENTS = ["case_id", "status", "label"]
+PATIENTS_TAIL = ["n_slides", "failed_slides", "uncertain_slides", "rule", "model", "slides", "message"]
 OUT_OF_FOLD = ["slide_id", "case_id", "fold", "arm", "label"]
 SPLITS = ["fold", "slide_id", "case_id", "label", "part"]
 REVIEWS = ["slide_id", "output_status", "output_label"]
@@ -135,6 +137,12 @@ def is_prediction_table(path: Path) -> bool:
     """Return whether a file is a predictions.csv."""
     header = csv_header(path)
     return _is_of_predictions(header) and header[-1] == "message"
+
+
+def is_patient_table(path: Path) -> bool:
+    """Return whether a file is a patients.csv."""
+    header = csv_header(path)
+    return header == [*PATIENTS, *filter(is_value_column, header), *PATIENTS_TAIL]
 
 
 def is_case_table(path: Path) -> bool:
@@ -285,9 +293,7 @@ def is_checkpoint(path: Path) -> bool:
 
 
 def _kind(path: Path) -> str:
-    if path.is_symlink():
-        return "the link"
-    return "the folder" if path.is_dir() else "the file"
+    return "the link" if path.is_symlink() else "the folder" if path.is_dir() else "the file"
 
 
 def _is_of_predictions(header: list[str]) -> bool:

@@ -25,7 +25,16 @@ from lrmil.io.ownership import is_bundle_alone
 from lrmil.io.plain_files import read_bytes
 from lrmil.io.tensors import save_tensors
 from lrmil.io.untrusted import TensorSpec
-from lrmil.models.card import FORMAT, MAX_DOCUMENT, UNCALIBRATED, WEIGHTS, ModelCard, read_document, read_model_card
+from lrmil.models.card import (
+    CASE_RULE,
+    FORMAT,
+    MAX_DOCUMENT,
+    UNCALIBRATED,
+    WEIGHTS,
+    ModelCard,
+    read_document,
+    read_model_card,
+)
 from lrmil.models.encoders.contract import contract_of, resume_contract
 from lrmil.models.encoders.loading import Encoder, EncoderSpec, build_encoder
 from lrmil.models.familiarity import Familiarity
@@ -33,6 +42,7 @@ from lrmil.models.heads.choice import FIRST, HeadKind, kind_in, kind_of, make_st
 from lrmil.models.heads.head import MILHead
 from lrmil.models.learned_from import MEMBER, LearnedFrom
 from lrmil.tasks.calibration import Calibration
+from lrmil.tasks.case_rule import MEAN, CaseRule
 from lrmil.tasks.decision import Decision
 from lrmil.tasks.task import Task
 
@@ -78,6 +88,8 @@ class Bundle:
         What the slides that it learned from look like; None if it does not know.
     learned_from
         Keyed hashes of the slides and cases that it has seen; None in folders of earlier versions.
+    case_rule
+        How the slides of a case are answered as one, of `Task.case_rules`; the mean in folders of earlier versions.
     """
 
     task: Task
@@ -98,6 +110,7 @@ class Bundle:
     decision: Decision = field(default_factory=Decision)
     familiarity: Familiarity | None = None
     learned_from: LearnedFrom | None = None
+    case_rule: CaseRule = MEAN
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -164,6 +177,7 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
             **(_calibrated(bundle.calibration, bundle.decision) if bundle.calibration else {}),
             **({"familiarity": bundle.familiarity.to_dict()} if bundle.familiarity else {}),
             **({MEMBER: bundle.learned_from.to_dict()} if bundle.learned_from else {}),
+            CASE_RULE: bundle.case_rule,
             "encoder": contract_of(bundle.encoder).to_dict(),
             "notice": "Model output, not a diagnosis.",
             "sha256": {name: hashing.sha256_file(temporary / name) for name in WEIGHTS},

@@ -16,6 +16,7 @@ from lrmil.models.heads.choice import HeadKind, kind_in
 from lrmil.models.learned_from import LearnedFrom
 from lrmil.slides.resolution import ASKED_MPP
 from lrmil.tasks.calibration import Calibration
+from lrmil.tasks.case_rule import MEAN, CaseRule
 from lrmil.tasks.choice import task_in
 from lrmil.tasks.decision import Decision
 from lrmil.tasks.task import Task
@@ -23,6 +24,7 @@ from lrmil.tasks.task import Task
 FORMAT = "lrmil.bundle/2"
 UNCALIBRATED = "lrmil.bundle/1"  # without a calibration; earlier versions read it, and would ignore a calibration
 WEIGHTS = ("encoder/config.json", "encoder/model.safetensors", "mil.safetensors")
+CASE_RULE = "case_rule"  # member; absent in folders of earlier versions, where it is the mean
 MAX_PATCH = 4096
 MAX_DOCUMENT = 4 << 20  # bytes of bundle.json
 MAX_LICENSE = 20_000
@@ -46,6 +48,7 @@ class ModelCard:
     decision: Decision = field(default_factory=Decision)
     familiarity: Familiarity | None = None
     learned_from: LearnedFrom | None = None
+    case_rule: CaseRule = MEAN
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -98,6 +101,7 @@ def read_document(folder: Path) -> tuple[dict[str, Any], ModelCard]:
             decision=_decision_of(folder, document, task),
             familiarity=_familiarity_of(folder, document),
             learned_from=LearnedFrom.from_dict(document),
+            case_rule=_case_rule_of(folder, document, task),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise FormatError(f"The model folder {folder} is incomplete or damaged: {error!r}") from error
@@ -143,6 +147,15 @@ def _familiarity_of(folder: Path, document: dict[str, Any]) -> Familiarity | Non
         return familiarity_in(document)
     except ValidationError as error:
         raise FormatError(f"What {folder} knows of familiar slides is damaged. Copy the model again.") from error
+
+
+def _case_rule_of(folder: Path, document: dict[str, Any], task: Task) -> CaseRule:
+    stated = document.get(CASE_RULE, MEAN)
+    for rule in task.case_rules:
+        if stated == rule:
+            return rule
+    known = ", ".join(task.case_rules)
+    raise FormatError(f"Expected a rule for cases among {known} in {folder}. Got {stated!r}; update lrmil.")
 
 
 def _find_fault(card: ModelCard) -> str:

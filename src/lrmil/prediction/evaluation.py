@@ -13,6 +13,7 @@ from lrmil.errors import CohortError
 from lrmil.io import atomic
 from lrmil.io.ownership import is_evaluation, require_free
 from lrmil.models.bundle import Bundle
+from lrmil.models.card import CASE_RULE
 from lrmil.models.learned_from import MEMBER, LearnedFrom
 from lrmil.prediction.batch import predict_slides
 from lrmil.prediction.options import DEFAULTS, PredictOptions
@@ -22,6 +23,8 @@ from lrmil.slides.inputs import Inputs
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step, relay
 from lrmil.tasks.abstention import Abstention, abstention_figures, abstention_in_words
+from lrmil.tasks.case_figures import summarise_by_rule
+from lrmil.tasks.case_rule import MEAN, CaseRule
 from lrmil.tasks.task import Answer, Task
 
 EVALUATION = "evaluation.json"
@@ -48,6 +51,8 @@ class Evaluation(NamedTuple):
     """Which of the slides are uncertain, and how often the others are wrong; None if no answer is right or wrong."""
     learned_from: Seen | None = None
     """What of these the model has seen; None if the model does not state what it learned from."""
+    case_rule: CaseRule = MEAN
+    """How the slides of a case were answered as one."""
 
     @property
     def remark(self) -> str:
@@ -68,13 +73,8 @@ class Evaluation(NamedTuple):
     def to_dict(self) -> dict[str, object]:
         """Return what files and programs are told, JSON-ready."""
         seen = self.learned_from and self.learned_from._asdict()
-        return {
-            "metrics": self.metrics,
-            "abstention": self.abstention,
-            "failed": self.failed,
-            "part": self.part._asdict(),
-            MEMBER: seen,
-        }
+        about = {"part": self.part._asdict(), MEMBER: seen, CASE_RULE: self.case_rule}
+        return {"metrics": self.metrics, "abstention": self.abstention, "failed": self.failed, **about}
 
 
 def evaluate_steps(
@@ -142,9 +142,7 @@ def evaluate_steps(
 def _read_cohort(slides: Path, labels: Path, bundle: Bundle, table: TableOptions) -> tuple[Cohort, Sequence[str]]:
     """Return a cohort of the model's task, and the warnings about its table."""
     report = validate_cohort(slides, labels, folds=None, options=replace(table, task=bundle.task.name))
-    if report.cohort is None:
-        raise CohortError(report.explain())
-    return report.cohort, report.warnings
+    return report.require(), report.warnings
 
 
 def _known_part(cohort: Cohort, part: str, task: Task) -> tuple[Cohort, Part]:
@@ -182,10 +180,13 @@ def _evaluate(rows: Sequence[PredictionRow], cohort: Cohort, bundle: Bundle, par
         raise CohortError(f"No slide could be classified. The first failed with: {rows[0].message}")
     labelled = [cohort.by_id[row.slide_id] for row in good]
     targets, threshold = [task.target(slide.label) for slide in labelled], bundle.decision.threshold
-    summary = task.summarise(
+    cases = [slide.case_id for slide in labelled]
+    summary = summarise_by_rule(
+        task,
         targets,
         np.array([[row.probabilities[name] for name in task.names] for row in good]),
-        [slide.case_id for slide in labelled],
+        cases,
+        dict.fromkeys(cases, bundle.case_rule),
         None if threshold is None else [threshold] * len(good),
     )
     abstention: Abstention | None = None
@@ -194,7 +195,15 @@ def _evaluate(rows: Sequence[PredictionRow], cohort: Cohort, bundle: Bundle, par
             Answer(row.label, row.probabilities, row.status, tuple(row.reason.split()), row.plausible) for row in good
         ]
         abstention = abstention_figures(task, targets, answers)
-    return Evaluation(summary, failed, len(good), part, abstention, _seen(good, cohort, bundle.learned_from))
+    return Evaluation(
+        summary,
+        failed,
+        len(good),
+        part,
+        abstention=abstention,
+        learned_from=_seen(good, cohort, bundle.learned_from),
+        case_rule=bundle.case_rule,
+    )
 
 
 def _seen(rows: Sequence[PredictionRow], cohort: Cohort, learned: LearnedFrom | None) -> Seen | None:

@@ -164,7 +164,7 @@ class PredictionTable:
     def _keep_copy(self) -> None:
         """Copy the table of an earlier call, once."""
         if not self._copied:
-            _keep_copy(self._path)
+            keep_copy(self._path)
             self._copied = True
 
     def _keep_other_models(self, model: str) -> None:
@@ -181,7 +181,8 @@ class PredictionTable:
         log.warning("%s was written with another model, version or program; it is kept as %s.", TABLE, aside.name)
 
 
-def _keep_copy(path: Path) -> None:
+def keep_copy(path: Path) -> None:
+    """Copy a table whose rows are going to be replaced, for instance to predictions-1.csv."""
     if not path.is_file():
         return
     copy = atomic.numbered(path)

@@ -49,7 +49,7 @@ def by_name(figures: Mapping[str, Any], task: Task) -> ByName:
         What is predicted.
     """
     wanted = [*task.by_name, *task.counts]
-    ways = {"by slide": figures["lr_student"], "by patient": figures["lr_student"].get("by_case")}
+    ways = {"by patient": figures["lr_student"].get("by_case"), "by slide": figures["lr_student"]}
     if not wanted or not all(name in figures[arm] for name in wanted for arm in ARM_NAMES):
         return ByName([], [], [], [], [])
     room = len(task.names) <= MAX_COLUMNS and all(ways["by slide"][name] is not None for name in task.counts)
@@ -65,8 +65,8 @@ def by_name(figures: Mapping[str, Any], task: Task) -> ByName:
 
 
 def _tables(arm: str, figures: Mapping[str, Any], task: Task, counts: Sequence[str]) -> list[NameTable]:
-    """Return the tables of an arm: by slide, and by patient where slides are averaged."""
-    ways = {"by slide": figures, "by patient": figures.get("by_case")}
+    """Return the tables of an arm: by patient where patients have several slides, and by slide."""
+    ways = {"by patient": figures.get("by_case"), "by slide": figures}
     return [NameTable(f"{arm}, {way}", _rows(found, task, counts)) for way, found in ways.items() if found]
 
 

@@ -10,6 +10,7 @@ from lrmil.runs.calibration import FOLDER as CALIBRATION
 from lrmil.runs.differences import difference_sentence, find_differences
 from lrmil.runs.head_choice import NAME, choices_in, reason_of
 from lrmil.runs.stage1_figures import find_stage1, shortfall
+from lrmil.tasks.case_rule import RULE_WORDS
 from lrmil.tasks.task import Task
 
 UNKNOWN = "not recorded"
@@ -29,6 +30,7 @@ def model_facts(card: ModelCard) -> dict[str, str]:
         card.task.wording.names: ", ".join(card.task.names),
         "Reads": f"{card.patch_size} px patches at {card.mpp:g} um/px",
         "MIL head": _head(card),
+        "Answer for a patient": RULE_WORDS[card.case_rule],
         **_training(card.training),
         **_learned_from(card),
         **{f"Test, {name}": _arm(card.metrics.get(arm), card.task) for arm, name in ARM_NAMES.items()},

@@ -67,4 +67,4 @@ def more_figures(figures: Mapping[str, Any], task: Task, *, finished: bool) -> M
 
 
 def _by_slide_and_case(found: Mapping[str, Any] | None) -> dict[str, Mapping[str, Any] | None]:
-    return {"by slide": found, "by patient": found["by_case"]} if found else {}
+    return {"by patient": found["by_case"], "by slide": found} if found else {}

@@ -15,13 +15,15 @@ from lrmil.runs.audit_files import METRICS, Finding, RunFiles, some
 from lrmil.runs.audit_results import differences
 from lrmil.runs.calibration import FOLDER as CALIBRATION
 from lrmil.runs.calibration import read_calibration
+from lrmil.runs.case_rules import NAME as CASE_RULE
+from lrmil.runs.case_rules import case_rule_of
 from lrmil.runs.distilled_start import START
 from lrmil.runs.familiarity import learn_from_fold
 from lrmil.runs.fold_outputs import WEIGHTS
 from lrmil.runs.fold_task import FoldTask, load_lr_encoder
 from lrmil.runs.frozen import plan_of
 from lrmil.runs.plan_file import settings_hashes
-from lrmil.runs.results import figures_of
+from lrmil.runs.results import WITHIN_FOLDS, figures_of
 from lrmil.runs.shipping import learned_from
 
 MODEL = "model"
@@ -49,10 +51,13 @@ def audit_model(files: RunFiles, *, answers: bool) -> Iterator[Finding]:
         yield from _encoder(files, task)
         if answers:
             yield from audit_answers(files, task)
+    final = tasks[files.folds.index(files.final)]
     if CALIBRATION in files.figures:  # else of an earlier version, of which the figures of the arms are compared alone
         yield from _figures(files, tasks)
-        yield from _calibration(tasks[files.folds.index(files.final)], bundle)
-    yield from _learned_from(tasks[files.folds.index(files.final)], bundle)
+        yield from _calibration(final, bundle)
+    if CASE_RULE in files.figures:
+        yield from _case_rule(final, bundle)
+    yield from _learned_from(final, bundle)
 
 
 def _tasks(files: RunFiles, bundle: Bundle) -> list[FoldTask]:
@@ -150,11 +155,20 @@ def _figures(files: RunFiles, tasks: Sequence[FoldTask]) -> Iterator[Finding]:
     except (LrmilError, OSError, KeyError, ValueError) as error:
         yield Finding(METRICS, f"The figures cannot be computed again: {error}")
         return
-    stated = {name: value for name, value in files.figures.items() if name != START}
+    stated: object = {name: value for name, value in files.figures.items() if name != START}
+    if CASE_RULE not in files.figures:  # an earlier version, which had another rule
+        stated, expected = (_without(value, (CASE_RULE, WITHIN_FOLDS, "by_case")) for value in (stated, expected))
     arms = tuple(f"{arm}." for arm in ARMS)
     for name in differences(stated, expected):
         what = "outputs" if name.startswith(arms) else "folds' files"
         yield Finding(METRICS, f"The figure {name} is not that of the {what}.")
+
+
+def _without(value: object, names: Sequence[str]) -> object:
+    """Return JSON-ready values without the members of some names, at any depth."""
+    if not isinstance(value, dict):
+        return value
+    return {name: _without(inner, names) for name, inner in value.items() if name not in names}
 
 
 def _learned_from(task: FoldTask, bundle: Bundle) -> Iterator[Finding]:
@@ -164,6 +178,14 @@ def _learned_from(task: FoldTask, bundle: Bundle) -> Iterator[Finding]:
             yield Finding(f"{MODEL}/bundle.json", "It names other slides or cases than its fold learned from.")
     except LrmilError as error:
         yield Finding(MODEL, str(error))
+
+
+def _case_rule(task: FoldTask, bundle: Bundle) -> Iterator[Finding]:
+    try:
+        if bundle.case_rule != case_rule_of(task).rule:
+            yield Finding(f"{MODEL}/bundle.json", "Its rule for cases is not that of its fold.")
+    except LrmilError as error:
+        yield Finding(f"{task.fold.name}/{CALIBRATION}", str(error))
 
 
 def _calibration(task: FoldTask, bundle: Bundle) -> Iterator[Finding]:

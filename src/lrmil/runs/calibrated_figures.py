@@ -9,10 +9,12 @@ from lrmil.runs.familiarity import doubts_of, learn_from_fold
 from lrmil.runs.fold_outputs import SlideOutput
 from lrmil.runs.fold_task import FoldTask
 from lrmil.tasks.abstention import Abstention, abstention_figures
+from lrmil.tasks.case_figures import summarise_by_rule
+from lrmil.tasks.case_rule import CaseRule
 
 
 def calibration_figures(
-    tasks: Sequence[FoldTask], tested: Mapping[str, Mapping[str, SlideOutput]]
+    tasks: Sequence[FoldTask], tested: Mapping[str, Mapping[str, SlideOutput]], rules: Mapping[str, CaseRule]
 ) -> dict[str, object]:
     """Return the member `FOLDER` of metrics.json.
 
@@ -22,6 +24,8 @@ def calibration_figures(
         Every trained fold.
     tested
         Name of each fold with test slides -> slide id -> output of the student.
+    rules
+        Case of the test slides -> the rule that answers it.
 
     Returns
     -------
@@ -46,9 +50,8 @@ def calibration_figures(
                 said, unlike = task.predicts.answer(values[-1], own.decision), doubts_of(task, familiarity, slide_id)
                 answers.append(said.with_doubts(unlike))
         thresholds = [one.threshold for one in decisions if one.threshold is not None]
-        after = predicts.summarise(
-            targets, np.stack(values), cases, thresholds if len(thresholds) == len(values) else None
-        )
+        stated = thresholds if len(thresholds) == len(values) else None
+        after = summarise_by_rule(predicts, targets, np.stack(values), cases, rules, stated)
         abstention = abstention_figures(predicts, targets, answers)
     return {
         "by_fold": {name: one.to_dict() for name, one in found.items()},

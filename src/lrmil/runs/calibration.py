@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Never
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import ConfigDict, FiniteFloat, TypeAdapter
 from pydantic.dataclasses import dataclass
 
@@ -136,13 +137,8 @@ def read_calibration(task: FoldTask) -> FoldCalibration:
     FormatError
         If they are absent or damaged.
     """
-    path, what = task.folder / FOLDER / ANSWERS, "the answers for the calibration"
-    found = read_document(path, TypeAdapter(HeldOutAnswers), what)
-    try:
-        targets = [task.labels[slide_id] for slide_id in found.logits]
-        logits = np.array(list(found.logits.values()), np.float32).reshape(len(targets), task.predicts.outputs)
-    except (KeyError, ValueError) as error:
-        raise FormatError(damaged(path, what)) from error
+    found, logits = _read_answers(task)
+    targets = [task.labels[slide_id] for slide_id in found.logits]
     if not targets:
         return FoldCalibration(calibration=None, folds=0, reason=found.reason)
     problem = task.predicts.calibration_problem(targets)
@@ -154,3 +150,40 @@ def read_calibration(task: FoldTask) -> FoldCalibration:
         values, targets, rule=how.operating_point, coverage=how.coverage, max_risk=how.max_risk
     )
     return FoldCalibration(calibration=fitted, decision=decision, folds=found.folds, reason=found.reason)
+
+
+def held_out_values(task: FoldTask) -> tuple[dict[str, NDArray[np.float64]], str]:
+    """Return the calibrated values of the slides that `make_held_out_answers` answered.
+
+    Parameters
+    ----------
+    task
+        The fold.
+
+    Returns
+    -------
+    dict, str
+        Slide id -> values (names,), and "". Without a calibration an empty one, and why.
+
+    Raises
+    ------
+    FormatError
+        As `read_calibration`.
+    """
+    found, fold = _read_answers(task), read_calibration(task)
+    if fold.calibration is None:
+        return {}, fold.reason
+    return dict(zip(found[0].logits, task.predicts.calibrated(found[1], fold.calibration), strict=True)), ""
+
+
+def _read_answers(task: FoldTask) -> tuple[HeldOutAnswers, NDArray[np.float32]]:
+    """Return what `make_held_out_answers` wrote, and its logits (n, outputs)."""
+    path, what = task.folder / FOLDER / ANSWERS, "the answers for the calibration"
+    found = read_document(path, TypeAdapter(HeldOutAnswers), what)
+    try:
+        logits = np.array(list(found.logits.values()), np.float32).reshape(len(found.logits), task.predicts.outputs)
+    except ValueError as error:
+        raise FormatError(damaged(path, what)) from error
+    if not found.logits.keys() <= task.labels.keys():
+        raise FormatError(damaged(path, what))
+    return found, logits

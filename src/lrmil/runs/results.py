@@ -17,6 +17,8 @@ from lrmil.io.safe_csv import csv_text
 from lrmil.runs.arms import ARMS
 from lrmil.runs.calibrated_figures import calibration_figures
 from lrmil.runs.calibration import FOLDER as CALIBRATION
+from lrmil.runs.case_rules import NAME as CASE_RULE
+from lrmil.runs.case_rules import case_rule_of, rules_by_case
 from lrmil.runs.differences import OTHERS, STUDENT_MINUS
 from lrmil.runs.fold_outputs import read_evidence, read_outputs
 from lrmil.runs.fold_task import FoldTask
@@ -24,7 +26,10 @@ from lrmil.runs.head_choice import NAME as HEAD_CHOICES
 from lrmil.runs.head_choice import read_choice
 from lrmil.runs.linear_heads import LINEAR_HEAD, LINEAR_HEAD_REASON, read_linear_heads
 from lrmil.runs.stage1_figures import STAGE1, read_fidelity, stage1_figures
+from lrmil.tasks.case_figures import summarise_by_rule
 from lrmil.tasks.task import Target, Task, columns
+
+WITHIN_FOLDS = "within_folds"  # member of an arm's figures
 
 
 def write_problems(out: Path, problems: Sequence[Problem], failed: dict[str, str]) -> None:
@@ -87,8 +92,8 @@ def figures_of(out: Path, cohort: Cohort, folds: Sequence[Fold], tasks: Sequence
     -------
     dict
         JSON-ready: classes, the metrics of each arm and of its linear head, gap_recovered, how far the student is from
-        the other arms, its calibration, the fidelity of stage 1, and of each fold where the teacher's outputs for
-        stage 2 come from and whether they were used, and which head it chose if it had to.
+        the other arms, its calibration, the rule of its cases, the fidelity of stage 1, and of each fold where the
+        teacher's outputs for stage 2 come from and whether they were used, and which head it chose if it had to.
 
     Raises
     ------
@@ -102,16 +107,20 @@ def figures_of(out: Path, cohort: Cohort, folds: Sequence[Fold], tasks: Sequence
     values = {arm: np.stack([outputs[fold][arm][slide_id].values for fold, slide_id in tested]) for arm in ARMS}
     linear, no_linear_head = _linear_values(out, folds), _no_linear_head(cohort, folds)
     figures: dict[str, object] = task.to_dict()
+    chosen = {one.fold.name: case_rule_of(one) for one in tasks}
+    rules = rules_by_case(chosen, tested, tasks[0].cases)
     for arm in ARMS:
         figures[arm] = {
-            **task.summarise(targets, values[arm], cases),
-            LINEAR_HEAD: task.summarise(targets, linear[arm], cases) if arm in linear else None,
+            **summarise_by_rule(task, targets, values[arm], cases, rules),
+            LINEAR_HEAD: summarise_by_rule(task, targets, linear[arm], cases, rules) if arm in linear else None,
             LINEAR_HEAD_REASON: no_linear_head,
+            WITHIN_FOLDS: task.within_folds(targets, values[arm], cases, [fold for fold, _ in tested]),
             f"{task.score_name}_by_fold": _score_by_fold(task, tested, targets, values[arm]),
             **_cost(arm, folds, tasks),
         }
     students = {fold: of_arms["lr_student"] for fold, of_arms in outputs.items()}
-    figures[CALIBRATION] = calibration_figures(tasks, students)
+    figures[CALIBRATION] = calibration_figures(tasks, students, rules)
+    figures[CASE_RULE] = {fold: one.to_dict() for fold, one in chosen.items()}
     figures["evidence"] = {one.fold.name: read_evidence(one.folder).to_dict() for one in tasks}
     if any(one.config.mil.head == AUTO for one in tasks):
         figures[HEAD_CHOICES] = {one.fold.name: read_choice(one.folder).to_dict() for one in tasks}

@@ -11,6 +11,7 @@ from lrmil.io import hashing
 from lrmil.models.bundle import Bundle, load_bundle
 from lrmil.models.learned_from import LearnedFrom, keep_hashes
 from lrmil.runs.calibration import read_calibration
+from lrmil.runs.case_rules import case_rule_of
 from lrmil.runs.earlier import write_model
 from lrmil.runs.familiarity import learn_from_fold
 from lrmil.runs.fold_outputs import load_mil
@@ -74,6 +75,7 @@ def write_bundle(
             decision=calibrated.decision,
             familiarity=learn_from_fold(task),
             learned_from=learned_from(task),
+            case_rule=case_rule_of(task).rule,
         ),
         replace=replace,
     )

@@ -16,7 +16,6 @@ from lrmil.cohorts.labels import Problem
 from lrmil.cohorts.screening import Screened, far_levels, near_duplicates, screen_steps
 from lrmil.cohorts.splits import Fold, folds_and_final, without_failed, write_splits
 from lrmil.configs import TrainConfig, require_consistent
-from lrmil.errors import CohortError
 from lrmil.features.slide_features import EXTRACTION_VERSION
 from lrmil.io import atomic, hashing
 from lrmil.io.documents import require_no_links
@@ -25,6 +24,7 @@ from lrmil.models.devices import pick_device
 from lrmil.models.encoders.loading import Encoder, default_size, encoder_hash
 from lrmil.patches.plan import PatchPlan
 from lrmil.runs.arms import encoded_of
+from lrmil.runs.case_rules import require_case_rule
 from lrmil.runs.changes import PreviousRun, changed_slides, changes_since, read_previous_run, record_changes
 from lrmil.runs.control import run_lock, stop_requested
 from lrmil.runs.distilled_start import look_at_start
@@ -164,12 +164,12 @@ def train_steps(
     require_consistent(config)
     torch_device = pick_device(device)
     report = validate_cohort(slides, labels, folds=config.folds, options=options)
-    if not report.ok or report.cohort is None:
-        raise CohortError(report.explain())
+    cohort = report.require()
+    require_case_rule(config, cohort.task)
     if not config.patch_size:
         config = dataclasses.replace(config, patch_size=default_size(config.encoder, pretrained=config.pretrained))
     read = (labels, *inputs, local_encoder(config.encoder), local_encoder(config.student_encoder))
-    sources = [SlideSource(slide.slide_id, slide.path) for slide in report.cohort.slides]
+    sources = [SlideSource(slide.slide_id, slide.path) for slide in cohort.slides]
     Inputs(sources, read).require_clear([out, *(out / name for name in WRITTEN)])
     atomic.make_folder(out)
     with run_lock(out):
@@ -179,9 +179,9 @@ def train_steps(
         require_free_run(out, replace=replace)
         atomic.remove_leftovers(out)
         set_aside_results(out, replace=replace)
-        write_plan(out, config, str(slides), str(labels), options=options, task=report.cohort.task)
+        write_plan(out, config, str(slides), str(labels), options=options, task=cohort.task)
         write_environment(out, torch_device)
-        work = _Work(out, report, report.cohort, config, plan_of(config), torch_device, replace, previous, strict)
+        work = _Work(out, report, cohort, config, plan_of(config), torch_device, replace, previous, strict)
         yield from logged(
             _run(work),
             out / LOG,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from lrmil.operating_point import answered
 from lrmil.tasks.calibration import MIN_OF_CLASS, Calibration, fit_calibration
+from lrmil.tasks.case_rule import CaseRule, pool_probabilities, rules_of
 from lrmil.tasks.class_order import order_classes
 from lrmil.tasks.class_problems import class_problems
 from lrmil.tasks.class_wording import class_wording
@@ -18,8 +19,6 @@ from lrmil.tasks.task import UNDECIDED, Answer, LabelProblem, Shown, Target, Val
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from lrmil.metrics import Roc
 
 MAX_CLASSES = 1000
 MAX_NAME = 1000  # characters
@@ -212,6 +211,15 @@ class Classification:
         """Return `lrmil.tasks.decision.fit_decision`."""
         return fit_decision(values, targets, rule=rule, coverage=coverage, max_risk=max_risk)
 
+    @property
+    def case_rules(self) -> tuple[CaseRule, ...]:
+        """All rules for two classes, the mean alone for more."""
+        return rules_of(len(self.classes))
+
+    def pooled(self, values: NDArray[np.float64], rule: CaseRule) -> NDArray[np.float64]:
+        """Return `lrmil.tasks.case_rule.pool_probabilities`."""
+        return pool_probabilities(values, rule)
+
     def answer(
         self, values: NDArray[np.float64], decision: Decision = UNDECIDED, *, uncertain_below: float = 0.0
     ) -> Answer:
@@ -271,6 +279,14 @@ class Classification:
 
         return metrics.auroc_interval(targets, values, cases, minus=minus)
 
+    def within_folds(
+        self, targets: Sequence[Target], values: NDArray[np.float64], cases: Sequence[str], folds: Sequence[str]
+    ) -> Mapping[str, object]:
+        """Return `lrmil.tasks.within_folds.within_folds`."""
+        from lrmil.tasks.within_folds import within_folds
+
+        return within_folds(targets, values, cases, folds)
+
     def linear_settings(self) -> Mapping[str, object]:
         """Return the constants of `lrmil.tasks.linear_head`."""
         from lrmil.tasks.linear_head import INVERSE_PENALTY, MAX_ITERATIONS
@@ -297,12 +313,6 @@ class Classification:
         found = {}
         for name in self.classes if len(self.classes) > 2 else self.classes[1:]:
             points = metrics.roc(targets, values, self.target(name))
-            found[name] = {} if points is None else _rates(points)
+            rates = () if points is None else ("false_positive_rate", "true_positive_rate")
+            found[name] = {rate: getattr(points, rate).tolist() for rate in rates}
         return found
-
-
-def _rates(points: "Roc") -> dict[str, list[float]]:
-    return {
-        "false_positive_rate": points.false_positive_rate.tolist(),
-        "true_positive_rate": points.true_positive_rate.tolist(),
-    }

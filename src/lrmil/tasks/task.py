@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrmil.tasks.calibration import Calibration
+from lrmil.tasks.case_rule import CaseRule
 from lrmil.tasks.decision import Decision
 
 if TYPE_CHECKING:  # torch takes seconds to load, and tables, cards and viewers need none of it
@@ -229,6 +230,15 @@ class Task(Protocol):
         """Return how calibrated values (n, names) become answers; see `lrmil.tasks.decision.fit_decision`."""
         ...
 
+    @property
+    def case_rules(self) -> tuple[CaseRule, ...]:
+        """The rules by which the slides of a case can be answered as one; the default is first."""
+        ...
+
+    def pooled(self, values: NDArray[np.float64], rule: CaseRule) -> NDArray[np.float64]:
+        """Return the values (names,) of a case with slides of values (n, names); their order does not matter."""
+        ...
+
     def answer(
         self, values: NDArray[np.float64], decision: Decision = UNDECIDED, *, uncertain_below: float = 0.0
     ) -> Answer:
@@ -272,6 +282,15 @@ class Task(Protocol):
         """Return a 95 % interval by case of the score of values (n, names) less that of `minus`; None where undefined.
 
         Both are of the same slides.
+        """
+        ...
+
+    def within_folds(
+        self, targets: Sequence[Target], values: NDArray[np.float64], cases: Sequence[str], folds: Sequence[str]
+    ) -> Mapping[str, object] | None:
+        """Return the score among slides of one fold alone, JSON-ready; None for a score that needs no such care.
+
+        Its members are the name of the score, that with "_ci", "definition" and "reason", why it is not defined.
         """
         ...
 

@@ -19,6 +19,7 @@ from napari_lrmil.state.messages import explain
 from napari_lrmil.state.worklist import FIND, JOB, Entry, scan, summary, with_prediction
 from napari_lrmil.state.worklist_memory import list_file
 from napari_lrmil.widgets.parts import MessageLine, SessionDock, Text, listen
+from napari_lrmil.widgets.worklist.patients import ListPatients, answer_by
 from napari_lrmil.widgets.worklist.progress import STOPPING, WorklistProgress, finished_text
 from napari_lrmil.widgets.worklist.table import WorklistOrder, WorklistTable
 from napari_lrmil.widgets.worklist.tools import WorklistTools
@@ -59,6 +60,7 @@ class Worklist(SessionDock):
         folders.remember("worklist_folder", str(self.folder))
         self.tools.say_folder(self.folder)
         self.table.fill([])
+        self.patients.forget()
         self.progress.begin(self.session.jobs.job_name)
         self._update()
         self.read_again()
@@ -134,9 +136,10 @@ class Worklist(SessionDock):
     def _make_parts(self) -> None:
         self.tools = WorklistTools(self.session.preferences.device, NEXT_KEY)
         self.progress, self.message, self.status = WorklistProgress(), MessageLine(), Text()
-        self.table = WorklistTable(self)
+        self.table = WorklistTable(answer_by(self.session), self)
         self.order = WorklistOrder(self.table, self)
         self.view = WorklistView(self.order)
+        self.patients = ListPatients(self.table, self.view, self.message)
         column = QVBoxLayout(self)
         column.setContentsMargins(6, 6, 6, 6)
         for part in (self.tools, self.progress, self.message, self.view, self.status):
@@ -155,6 +158,7 @@ class Worklist(SessionDock):
         self._update_timer.timeout.connect(self._update)
         self.tools.choose_folder.clicked.connect(self._ask_for_folder)
         self.tools.choose_model.clicked.connect(self._ask_for_model)
+        self.tools.choose_patients.clicked.connect(lambda: self.patients.ask(self.folder))
         self.tools.run_all.clicked.connect(self.classify_all)
         self.tools.run_selected.clicked.connect(self.classify_selected)
         self.tools.cancel.clicked.connect(self._cancel)
@@ -169,8 +173,7 @@ class Worklist(SessionDock):
 
     def _recall(self) -> None:
         self.session.recall_model()
-        folder = folders.recall("worklist_folder")
-        if folder and Path(folder).is_dir():
+        if (folder := folders.recall("worklist_folder")) and Path(folder).is_dir():
             self.open_folder(Path(folder))
         self.tools.device.look()
 
@@ -180,6 +183,7 @@ class Worklist(SessionDock):
     def _take_scanned(self, step: Step[list[Entry]]) -> None:
         if step.job == FIND:
             self.table.fill(step.result or [])
+            self.patients.read(self.folder)
             self._update()
         else:
             self._put(step.result or [])
@@ -195,10 +199,7 @@ class Worklist(SessionDock):
         self.progress.follow(step)
 
     def _put(self, entries: Sequence[Entry]) -> None:
-        """Bring slides up to date, each judged at once: a result that is to be hidden is never shown.
-
-        The summary of the whole list follows a little later, once for all slides that finish meanwhile.
-        """
+        """Show slides as they are now, each judged first: a hidden result is never shown; the summary follows later."""
         self.table.put(entries, judge_by(self.session, self._model()))
         if any(entry.status != "running" for entry in entries) and not self._update_timer.isActive():
             self._update_timer.start()
@@ -258,8 +259,7 @@ class Worklist(SessionDock):
     def _show_opened(self, entry: Entry, opened: "Opened") -> None:
         show_opened(self.session, entry, opened)
         self.message.say(opened.note)
-        row = self.table.row_of(entry.path)
-        if row is not None:
+        if (row := self.table.row_of(entry.path)) is not None:
             self.view.go_to(row)
 
     def _update(self) -> None:
@@ -291,8 +291,9 @@ class Worklist(SessionDock):
             self.open_folder(Path(folder))
 
     def _ask_for_model(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, "Choose a model folder", str(self.session.model_folder or ""))
-        if folder:
+        if folder := QFileDialog.getExistingDirectory(
+            self, "Choose a model folder", str(self.session.model_folder or "")
+        ):
             self.session.load_model(Path(folder))
 
 

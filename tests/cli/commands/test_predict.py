@@ -69,3 +69,43 @@ def test_every_option_arrives(
     assert (source.path, source.mpp, source.objective_power) == (slide, 0.6, True) and source.checksums
     assert call["out"] == tmp_path / "out" and list(call["tissue"]) == ["demo-001"]
     assert set(call["inputs"]) == {model, checksums, mask}
+
+
+def test_patients_are_answered_beside_their_slides(run_cli: RunCli, model: Path, cohort: Path, tmp_path: Path) -> None:
+    slides = [cohort / f"slides/demo-00{number}.ome.tif" for number in range(3)]
+    (tmp_path / "cut.ome.tif").write_bytes(slides[0].read_bytes()[:20_000])
+    cases, out = tmp_path / "cases.csv", tmp_path / "out"
+    cases.write_text("slide;patient\ndemo-000.ome.tif;p\ndemo-001;p\ncut;p\nelsewhere;q\n")
+    arguments = ["predict", *slides, tmp_path / "cut.ome.tif", "--model", model, "--cases", cases, "--out", out, *CPU]
+    code, text, err = run_cli(*arguments)
+    assert code == 1 and "cases.csv has no case of 'demo-002'" in err and "1 of 4 failed" in err
+    assert text.index("patient") < text.index("seconds") and "2 of 3" in text and "1 of 3 slides failed" in text
+    rows = {row["case_id"]: row for row in table(out / "patients.csv")}
+    assert rows.keys() == {"p", "demo-002"} and rows["p"]["slides"] == "cut; demo-000; demo-001"
+    assert (rows["p"]["status"], rows["p"]["n_slides"], rows["p"]["failed_slides"]) == ("ok", "3", "1")
+    of_slides = {row["slide_id"]: row for row in table(out / "predictions.csv")}
+    assert rows["demo-002"]["prob_yes"] == of_slides["demo-002"]["prob_yes"] and rows["p"]["rule"] == "mean"
+    before = stamp_of(out / "demo-000.json"), (out / "patients.csv").read_bytes()
+    code, text, _ = run_cli(*arguments, "--json")
+    found = json.loads(text)
+    assert (stamp_of(out / "demo-000.json"), (out / "patients.csv").read_bytes()) == before, "it resumes"
+    assert [one["case_id"] for one in found["patients"]] == ["demo-002", "p"] and len(found["slides"]) == 4
+    odds = [one["probabilities"]["yes"] / one["probabilities"]["no"] for one in found["slides"] if one["probabilities"]]
+    of_patient = found["patients"][1]["probabilities"]
+    assert of_patient["yes"] / of_patient["no"] == pytest.approx((odds[0] * odds[1]) ** 0.5)
+
+
+def test_a_table_of_cases_that_cannot_be_used_stops_before_any_slide(
+    run_cli: RunCli, model: Path, cohort: Path, tmp_path: Path
+) -> None:
+    slide, out = cohort / "slides/demo-000.ome.tif", tmp_path / "out"
+    (tmp_path / "cases.csv").write_text("slide_id,age\ndemo-000,50\n")
+    arguments = ["predict", slide, "--model", model, "--cases", tmp_path / "cases.csv", "--out", out, *CPU]
+    code, _, err = run_cli(*arguments)
+    assert code == 1 and "case_id" in err and not out.exists()
+    code, _, err = run_cli(*arguments, "--case-column", "age")
+    assert code == 0 and table(out / "patients.csv")[0]["case_id"] == "50"
+    (out / "patients.csv").write_text("mine")
+    (out / "predictions.csv").unlink()
+    code, _, err = run_cli(*arguments, "--case-column", "age")
+    assert code == 1 and "patients.csv" in " ".join(err.split()) and not (out / "predictions.csv").exists()

@@ -25,7 +25,7 @@ from lrmil.steps import Step
 from napari_lrmil.layers.build import attention_layer, attention_values, slide_layer
 from napari_lrmil.session import session as session_module
 from napari_lrmil.session.viewers import session_of
-from napari_lrmil.widgets.worklist.table import COLUMNS
+from napari_lrmil.widgets.worklist.line import COLUMNS
 from support.recording import open_recorded
 from support.runs import TinyRun, tiny_bundle
 from support.slides import coordinate_pixels, write_pyramid

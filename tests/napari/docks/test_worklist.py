@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFileDialog
 
 from lrmil.models.bundle import Bundle, load_bundle
 from lrmil.reviews.log import Review, append_review
 from lrmil.slides.discovery import find_slides
 from lrmil.slides.failures import duplicate_names
 from lrmil.steps import Step, last
+from lrmil.tasks.case_rule import pool_probabilities
 from napari_lrmil.docks.worklist import NONE_WAITS, STOPPING, Worklist
 from napari_lrmil.jobs.classify_list import classify_list
 from napari_lrmil.layers.build import KEY
@@ -29,7 +31,17 @@ from napari_lrmil.session.worklist_viewer import current_slide, opened_slides
 from napari_lrmil.state import folders
 from napari_lrmil.state.shown import case_folder
 from napari_lrmil.state.worklist import JOB, entries_of, scan
-from napari_lrmil.widgets.worklist.table import CLASS, COLUMNS, MESSAGE, PROBABILITY, REVIEWED, SLIDE, STATUS
+from napari_lrmil.widgets.worklist.line import (
+    ANSWER,
+    CLASS,
+    COLUMNS,
+    MESSAGE,
+    PATIENT,
+    PROBABILITY,
+    REVIEWED,
+    SLIDE,
+    STATUS,
+)
 from support.runs import stamp_of
 
 if TYPE_CHECKING:
@@ -522,3 +534,108 @@ def test_none_waiting_is_said_of_the_lines_that_are_shown(classified: Worklist, 
     classified.message.warn("The disk is full.")
     classified.tools.choice.setCurrentText("failed")
     assert classified.message.text() == "The disk is full."
+
+
+PATIENTS = {"demo-000": "p", "demo-001": "q", "demo-002": "p", "demo-005": "q"}
+
+
+def choose_patients(worklist: Worklist, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Choose a table of patients as the user does."""
+    table = tmp_path / "patients-of-list.csv"
+    table.write_text(text)
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(table), ""))
+    worklist.tools.choose_patients.click()
+
+
+def table_of(cases: dict[str, str]) -> str:
+    return "slide_id,case_id\n" + "".join(f"{slide_id},{case}\n" for slide_id, case in cases.items())
+
+
+def answers(worklist: Worklist) -> dict[str, str]:
+    return {row[SLIDE]: row[ANSWER] for row in shown(worklist)}
+
+
+def test_patients_have_columns_only_where_they_are_known(
+    classified: Worklist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qtbot: "QtBot"
+) -> None:
+    view = classified.view
+    assert view.isColumnHidden(PATIENT) and view.isColumnHidden(ANSWER) and set(column(classified, PATIENT)) == {""}
+    choose_patients(classified, table_of(PATIENTS), tmp_path, monkeypatch)
+    qtbot.waitUntil(lambda: not view.isColumnHidden(ANSWER), timeout=PATIENCE)
+    assert column(classified, PATIENT) == ["p", "q", "p", "q", ""] and not view.isColumnHidden(PATIENT)
+    assert "demo-010" in classified.message.text(), "it has no patient"
+    said = answers(classified)
+    assert said["demo-000"] == said["demo-002"] and said["demo-000"].endswith(" %") and said["demo-010"] == ""
+    assert said["demo-001"] == said["demo-005"] and said["demo-001"].endswith(" %, 1 of 2 slides")
+    rows = [classified.table.lines[place(classified, name)].entry.row for name in ("demo-000", "demo-002")]
+    yes = pool_probabilities(np.array([[row.probabilities[one] for one in ("no", "yes")] for row in rows]), "mean")  # type: ignore[union-attr]
+    assert said["demo-000"] == f"{('no', 'yes')[int(yes.argmax())]} {100 * yes.max():.1f} %"
+    classified.tools.words.setText("q")
+    assert column(classified, SLIDE) == ["demo-001", "demo-005"], "a patient can be searched for"
+
+
+def test_the_answer_for_a_patient_grows_while_slides_are_classified(
+    worklist: Worklist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qtbot: "QtBot", finish: Finish
+) -> None:
+    choose_patients(worklist, table_of(PATIENTS), tmp_path, monkeypatch)
+    qtbot.waitUntil(lambda: answers(worklist)["demo-000"] == "0 of 2 slides", timeout=PATIENCE)
+    seen: list[str] = []
+    worklist.session.jobs.stepped.connect(lambda _: seen.append(answers(worklist)["demo-002"]))
+    worklist.classify_all()
+    finish(worklist.session)
+    order = list(dict.fromkeys(seen))
+    assert len(order) == 3 and order[0] == "0 of 2 slides" and order[1].endswith(" %, 1 of 2 slides")
+    assert order[2] == answers(worklist)["demo-002"] and order[2].endswith(" %")
+
+
+def test_read_first_hides_the_answer_of_a_patient_until_each_slide_is_read(
+    classified: Worklist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qtbot: "QtBot"
+) -> None:
+    session = classified.session
+    choose_patients(classified, table_of(PATIENTS), tmp_path, monkeypatch)
+    qtbot.waitUntil(lambda: answers(classified)["demo-000"].endswith(" %"), timeout=PATIENCE)
+    open_answer = answers(classified)["demo-000"]
+    session.read_first = True
+    for slide_id in ("demo-000", "demo-002"):
+        assert answers(classified)["demo-000"] == "read first"
+        open_slide(classified, slide_id, qtbot)
+        review(session, event="read")
+        session.revealed_changed.emit()
+    assert answers(classified)["demo-000"] == open_answer
+    assert answers(classified)["demo-001"] == "read first, 1 of 2 slides"
+
+
+def test_patients_are_those_of_the_folder_and_come_again(
+    classified: Worklist, make: Callable[..., Worklist], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qtbot: "QtBot"
+) -> None:
+    choose_patients(classified, table_of(PATIENTS), tmp_path, monkeypatch)
+    qtbot.waitUntil(lambda: classified.table.has_cases, timeout=PATIENCE)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "demo-000.tif").write_bytes(b"no slide")
+    folder = classified.folder
+    assert folder is not None
+    classified.open_folder(other)
+    assert not classified.table.has_cases
+    qtbot.waitUntil(lambda: column(classified, SLIDE) == ["demo-000"] and not classified.scanning, timeout=PATIENCE)
+    assert not classified.table.has_cases and classified.view.isColumnHidden(PATIENT)
+    classified.open_folder(folder)
+    qtbot.waitUntil(lambda: column(classified, PATIENT) == ["p", "q", "p", "q", ""], timeout=PATIENCE)
+
+
+def test_a_table_of_patients_that_cannot_be_used_is_told(
+    classified: Worklist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qtbot: "QtBot"
+) -> None:
+    choose_patients(classified, "slide_id,age\ndemo-000,50\n", tmp_path, monkeypatch)
+    qtbot.waitUntil(lambda: "case_id" in classified.message.text(), timeout=PATIENCE)
+    assert not classified.table.has_cases and classified.view.isColumnHidden(ANSWER)
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: ("", ""))
+    before = classified.message.text()
+    classified.tools.choose_patients.click()
+    assert classified.message.text() == before, "nothing was chosen"
+
+
+def test_patients_need_a_folder_first(make: Callable[..., Worklist], viewer: ViewerModel) -> None:
+    worklist = make(viewer, None)
+    worklist.tools.choose_patients.click()
+    assert "folder" in worklist.message.text()

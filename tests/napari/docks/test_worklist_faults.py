@@ -19,7 +19,7 @@ from napari_lrmil.docks.worklist import Worklist
 from napari_lrmil.session.session import Session
 from napari_lrmil.state.messages import REMEDY_HERE, reworded
 from napari_lrmil.state.worklist_memory import list_file
-from napari_lrmil.widgets.worklist.table import CLASS, MESSAGE, PROBABILITY, SLIDE, STATUS
+from napari_lrmil.widgets.worklist.line import CLASS, MESSAGE, PROBABILITY, SLIDE, STATUS
 from support.slides import overwrite, segment_of, write_pyramid
 
 if TYPE_CHECKING:

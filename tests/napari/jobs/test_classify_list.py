@@ -34,7 +34,7 @@ from napari_lrmil.state.messages import REMEDY_HERE
 from napari_lrmil.state.shown import case_folder, shown_steps
 from napari_lrmil.state.worklist import Entry, entries_of, scan
 from napari_lrmil.state.worklist_memory import list_file, read_memory
-from napari_lrmil.widgets.worklist.table import SLIDE, STATUS
+from napari_lrmil.widgets.worklist.line import SLIDE, STATUS
 from support.runs import stamp_of
 from support.slides import write_pyramid
 

@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
     else:
         failed = f" Without {len(result.failed)} that failed." if result.failed else ""
         stdout.print(f"{result.part.explain()}{failed}", markup=False)
-        print_summary(result.metrics, bundle.task)
+        print_summary(result.metrics, bundle.task, result.case_rule)
         if result.abstained:
             stdout.print(result.abstained, markup=False)
         if result.remark:

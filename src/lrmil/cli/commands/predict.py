@@ -6,6 +6,7 @@ from pathlib import Path
 from lrmil.cli.arguments import (
     Commands,
     add_bounds,
+    add_cases,
     add_checksums,
     add_computing,
     add_json,
@@ -32,6 +33,7 @@ def add(commands: Commands) -> None:
     add_tissue(parser)
     text = "mark a slide as uncertain if its highest probability is below P"
     parser.add_argument("--uncertain-below", type=probability, default=0.0, metavar="P", help=text)
+    add_cases(parser)
     add_computing(parser)
     add_json(parser)
 
@@ -41,15 +43,19 @@ def run(options: argparse.Namespace) -> int:
     with without_collections():
         from dataclasses import asdict
 
-        from lrmil.cli.options import inputs_of, masks_in, slides_of
-        from lrmil.cli.printing import exit_code, print_json, print_rows, stderr, stdout
+        from lrmil.cli.options import cases_of, inputs_of, masks_in, slides_of
+        from lrmil.cli.printing import exit_code, print_json, print_patients, print_rows, stderr, stdout
         from lrmil.cli.progress import show
         from lrmil.models.bundle import load_bundle
         from lrmil.prediction.batch import predict_slides
         from lrmil.prediction.options import PredictOptions
+        from lrmil.prediction.patients import answer_patients, require_patients_writable, write_patients
 
     bundle = load_bundle(options.model)
     sources = slides_of(options)
+    case_of = cases_of(options, [source.slide_id for source in sources])
+    if case_of is not None:
+        require_patients_writable(options.out, sources, inputs_of(options))
     rows = show(
         predict_slides(
             sources,
@@ -67,9 +73,16 @@ def run(options: argparse.Namespace) -> int:
         ),
         stderr,
     )
+    patients = []
+    if case_of is not None:
+        patients = answer_patients(rows, case_of, bundle, uncertain_below=options.uncertain_below)
+        write_patients(options.out, patients, bundle.task)
     if options.json:
-        print_json([asdict(row) for row in rows])
+        slides = [asdict(row) for row in rows]
+        print_json(slides if case_of is None else {"patients": [asdict(one) for one in patients], "slides": slides})
     else:
+        if case_of is not None:
+            print_patients(patients)
         print_rows(rows, bundle.task)
         stdout.print(f"Model output, not a diagnosis. Table and attention maps: {options.out}", markup=False)
     return exit_code(sum(row.status == "failed" for row in rows), len(rows))

@@ -2,8 +2,8 @@
 
 import html
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,75 +12,28 @@ from qtpy.QtGui import QColor, QFont
 
 from napari_lrmil.session.worklist_review import Judge
 from napari_lrmil.state.worklist import Entry
+from napari_lrmil.widgets.worklist.line import COLUMNS, NUMBERS, SLIDE, STATUS, Line
 
-COLUMNS = ("Slide", "Status", "Class", "Probability", "Message", "Reviewed", "Patches", "Unreadable")
-NUMBERS = ("Probability", "Patches", "Unreadable")
-SLIDE, STATUS, CLASS, PROBABILITY, MESSAGE, REVIEWED, PATCHES, UNREADABLE = range(len(COLUMNS))
-HIDDEN = "read first"
 CHOICES = ("all", "unreviewed", "failed", "uncertain")
 Chosen = Literal["all", "unreviewed", "failed", "uncertain"]
 FAILED, ON_FAILED = QColor("#7a2e2e"), QColor("white")  # as in MessageLine.warn
-Value = str | float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One row of the table.
-
-    Attributes
-    ----------
-    entry
-        The slide.
-    reviewed
-        Decision and label of its newest review; "" if there is none.
-    hidden
-        Whether the prediction is hidden until the reader records a label.
-    """
-
-    entry: Entry
-    reviewed: str = ""
-    hidden: bool = False
-
-    @property
-    def waits(self) -> bool:
-        """True if the slide is classified but not reviewed."""
-        return self.entry.done and not self.reviewed
-
-    def value(self, column: int) -> Value:
-        """Return the value that a column sorts by; None if there is none or it is hidden."""
-        entry = self.entry
-        visible = None if self.hidden or not entry.done else entry
-        row = entry.row if entry.done else None
-        return {
-            SLIDE: entry.slide_id,
-            STATUS: self._status(),
-            CLASS: visible.label if visible else None,
-            PROBABILITY: visible.probability if visible else None,
-            PATCHES: row.n_patches - row.failed_patches if row else None,
-            UNREADABLE: row.failed_patches if row else None,
-            REVIEWED: self.reviewed or None,
-            MESSAGE: entry.message or None,
-        }[column]
-
-    def text(self, column: int) -> str:
-        """Return the text of a column."""
-        value = self.value(column)
-        if column == STATUS and self.entry.status == "running":
-            return f"running {100 * self.entry.part:.0f} %"
-        if column == PROBABILITY and isinstance(value, float):
-            return f"{100 * value:.1f} %"
-        return "" if value is None else str(value)
-
-    def _status(self) -> str:
-        return HIDDEN if self.hidden and self.entry.done else self.entry.status
 
 
 class WorklistTable(QAbstractTableModel):
-    """Qt model of the worklist: its lines in the order of the files."""
+    """Qt model of the worklist: its lines in the order of the files.
 
-    def __init__(self, parent: QObject | None = None) -> None:
+    Parameters
+    ----------
+    answer
+        Returns what the model says of a patient from the lines of all slides of that patient.
+    """
+
+    def __init__(self, answer: Callable[[Sequence[Line]], str], parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.lines: list[Line] = []
+        self._answer = answer
+        self._case_of: dict[str, str] = {}
+        self._rows_of: dict[str, list[int]] = {}
         self._rows: dict[Path, int] = {}
         self._opened: Path | None = None
 
@@ -95,7 +48,20 @@ class WorklistTable(QAbstractTableModel):
         self.beginResetModel()
         self.lines = [Line(entry) if entry.duplicate_name else known.get(entry.path, Line(entry)) for entry in entries]
         self._rows = {entry.path: row for row, entry in enumerate(entries)}
+        self._group()
         self.endResetModel()
+
+    def set_cases(self, case_of: Mapping[str, str]) -> None:
+        """Take the patient of each slide (slide id -> case id), and answer for each patient."""
+        self._case_of = dict(case_of)
+        self._group()
+        if self.lines:
+            self._emit_changed(0, len(self.lines) - 1)
+
+    @property
+    def has_cases(self) -> bool:
+        """Whether the patient of a slide is known."""
+        return bool(self._rows_of)
 
     def row_of(self, path: Path | None) -> int | None:
         """Return the row of a slide; None if it is not in the list."""
@@ -105,9 +71,11 @@ class WorklistTable(QAbstractTableModel):
         """Update slides, each judged before it is shown; slides of another list are ignored."""
         rows = {self._rows[entry.path]: entry for entry in entries if entry.path in self._rows}
         for row, entry in rows.items():
-            self.lines[row] = Line(entry, *judge(entry))
-        if rows:
-            self._emit_changed(min(rows), max(rows))
+            reviewed, hidden = judge(entry)
+            self.lines[row] = replace(self.lines[row], entry=entry, reviewed=reviewed, hidden=hidden)
+        changed = {*rows, *self._answer_again({self.lines[row].case_id for row in rows})}
+        if changed:
+            self._emit_changed(min(changed), max(changed))
 
     def count(self) -> tuple[int, int]:
         """Return the number of reviewed slides and of hidden predictions."""
@@ -121,10 +89,12 @@ class WorklistTable(QAbstractTableModel):
         judge
             Function that returns both for a slide; the review is "" if there is none.
         """
-        judged = [Line(line.entry, *judge(line.entry)) for line in self.lines]
-        changed = [row for row, (old, new) in enumerate(zip(self.lines, judged, strict=True)) if old != new]
+        before = self.lines
+        judged = [(line, judge(line.entry)) for line in before]
+        self.lines = [replace(line, reviewed=found.reviewed, hidden=found.hidden) for line, found in judged]
+        self._answer_again(self._rows_of)
+        changed = [row for row, (old, new) in enumerate(zip(before, self.lines, strict=True)) if old != new]
         if changed:
-            self.lines = judged
             self._emit_changed(changed[0], changed[-1])
 
     def mark(self, path: Path | None) -> None:
@@ -170,6 +140,25 @@ class WorklistTable(QAbstractTableModel):
         if role == Qt.ItemDataRole.DisplayRole and orientation == Qt.Orientation.Horizontal:
             return COLUMNS[section]
         return None
+
+    def _group(self) -> None:
+        """Note the patient of each line, and answer for each patient."""
+        self._rows_of = {}
+        for row, line in enumerate(self.lines):
+            case_id = self._case_of.get(line.entry.slide_id, "")
+            self.lines[row] = replace(line, case_id=case_id, answer="")
+            if case_id:
+                self._rows_of.setdefault(case_id, []).append(row)
+        self._answer_again(self._rows_of)
+
+    def _answer_again(self, case_ids: Iterable[str]) -> list[int]:
+        """Answer for some patients, and return the rows of their slides."""
+        rows = [own for case_id in case_ids if (own := self._rows_of.get(case_id))]
+        for own in rows:
+            answer = self._answer([self.lines[row] for row in own])
+            for row in own:
+                self.lines[row] = replace(self.lines[row], answer=answer)
+        return [row for own in rows for row in own]
 
     def _emit_changed(self, first: int, last: int) -> None:
         self.dataChanged.emit(self.index(first, 0), self.index(last, len(COLUMNS) - 1))

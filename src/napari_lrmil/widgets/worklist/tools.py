@@ -23,6 +23,8 @@ class WorklistTools(QWidget):
     def __init__(self, preferred: str, next_key: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.choose_folder, self.choose_model = QPushButton("Folder..."), QPushButton("Model...")
+        self.choose_patients = QPushButton("Patients...")
+        self.choose_patients.setToolTip("Choose a table with slide_id and case_id, to see the answer for each patient")
         self.folder_name, self.model_name = QLabel("no folder"), QLabel("no model")
         self.device = DeviceBox(preferred)
         self.run_all, self.run_selected = QPushButton("Classify all"), QPushButton("Classify selected")
@@ -87,7 +89,8 @@ class WorklistTools(QWidget):
         self._flow.setContentsMargins(0, 0, 0, 0)
         self._flow.setHorizontalSpacing(6)
         self._flow.setVerticalSpacing(4)
-        first: list[QWidget] = [self.choose_folder, self.folder_name, self.choose_model, self.model_name, self.device]
+        first: list[QWidget] = [self.choose_folder, self.folder_name, self.choose_patients, self.choose_model]
+        first += [self.model_name, self.device]
         second: list[QWidget] = [self.run_all, self.run_selected, self.cancel, self.next, self.go_on]
         for part in [*first, *second, self.words, self.choice]:
             part.setMinimumHeight(HEIGHT)

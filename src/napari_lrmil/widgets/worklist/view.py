@@ -4,9 +4,10 @@ from qtpy.QtCore import QItemSelectionModel, QSize, Qt, Signal
 from qtpy.QtGui import QKeySequence, QResizeEvent, QShortcut
 from qtpy.QtWidgets import QAbstractItemView, QTableView, QWidget
 
-from napari_lrmil.widgets.worklist.table import COLUMNS, MESSAGE, SLIDE, WorklistOrder
+from napari_lrmil.widgets.worklist.line import COLUMNS, MESSAGE, OF_PATIENTS, SLIDE
+from napari_lrmil.widgets.worklist.table import WorklistOrder
 
-WIDTHS = (110, 92, 70, 108, 0, 100, 82, 112)  # px of the columns; the message takes the remaining width
+WIDTHS = (110, 90, 190, 92, 70, 108, 0, 100, 82, 112)  # px of the columns; the message takes the remaining width
 MIN_MESSAGE = 130  # px
 WIDTH = 540  # px of the table at first: the columns up to the message, and the scroll bar
 ROW_HEIGHT = 24  # px
@@ -62,6 +63,12 @@ class WorklistView(QTableView):
         self.selectRow(index.row())
         self.scrollTo(index)
 
+    def show_patients(self, *, shown: bool) -> None:
+        """Show or hide the columns of the patients, which lists without patients do not need."""
+        for column in OF_PATIENTS:
+            self.setColumnHidden(column, not shown)
+        self._fit_message()
+
     def _set_sizes(self) -> None:
         self.setWordWrap(False)
         self.setMinimumHeight(4 * ROW_HEIGHT)
@@ -70,6 +77,7 @@ class WorklistView(QTableView):
             numbers.setDefaultSectionSize(ROW_HEIGHT)
         for column, width in enumerate(WIDTHS):
             self.setColumnWidth(column, width)
+        self.show_patients(shown=False)
 
     def sizeHint(self) -> QSize:
         """Return the size of the dock at first; Qt calls this."""
@@ -78,6 +86,9 @@ class WorklistView(QTableView):
     def resizeEvent(self, event: QResizeEvent | None) -> None:
         """Give the column Message the width that the other columns leave, or else the width up to the edge."""
         super().resizeEvent(event)
+        self._fit_message()
+
+    def _fit_message(self) -> None:
         room, widths = self.viewport().width(), [self.columnWidth(column) for column in range(len(COLUMNS))]
         before, after = sum(widths[:MESSAGE]), sum(widths[MESSAGE + 1 :])
         beside = room - before - after

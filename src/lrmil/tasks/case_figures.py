@@ -1,0 +1,43 @@
+"""The figures of answers by slide, and by case with each case answered by its rule."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrmil.tasks.case_rule import CaseRule, cases_in_order
+from lrmil.tasks.task import Target, Task
+
+OF_SLIDES = ("n_slides", "n_cases", "by_case", "by_case_reason")  # figures that cases do not have of their own
+
+
+def summarise_by_rule(
+    task: Task,
+    targets: Sequence[Target],
+    values: NDArray[np.float64],
+    cases: Sequence[str],
+    rules: Mapping[str, CaseRule],
+    thresholds: Sequence[float] | None = None,
+) -> dict[str, object]:
+    """Return `Task.summarise`, with "by_case" of one answer for each case, intervals included.
+
+    Parameters
+    ----------
+    task
+        What is predicted.
+    targets, values, cases
+        (n,) targets, (n, names) values and (n,) cases of the slides.
+    rules
+        Case -> the rule that answers it.
+    thresholds
+        (n,) operating points, as for `Task.summarise`; a case has that of its first slide.
+    """
+    found = dict(task.summarise(targets, values, cases, thresholds))
+    if found["by_case"] is None:
+        return found
+    rows = cases_in_order(cases)
+    answers = np.stack([task.pooled(values[own], rules[case]) for case, own in rows.items()])
+    firsts = [own[0] for own in rows.values()]
+    limits = None if thresholds is None else [thresholds[first] for first in firsts]
+    of_cases = task.summarise([targets[first] for first in firsts], answers, list(rows), limits)
+    return {**found, "by_case": {name: value for name, value in of_cases.items() if name not in OF_SLIDES}}
