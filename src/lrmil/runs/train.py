@@ -11,12 +11,12 @@ from typing import Never
 
 import torch
 
-from lrmil.cohorts.cohort import Cohort, CohortReport, TableOptions, validate_cohort
+from lrmil.cohorts.cohort import Cohort, CohortReport, TableOptions
 from lrmil.cohorts.labels import Problem
 from lrmil.cohorts.screening import Screened, far_levels, near_duplicates, screen_steps
 from lrmil.cohorts.splits import Fold, folds_and_final, without_failed, write_splits
+from lrmil.cohorts.test_part import cohort_to_train
 from lrmil.configs import TrainConfig, require_consistent
-from lrmil.errors import CohortError
 from lrmil.features.slide_features import EXTRACTION_VERSION
 from lrmil.io import atomic, hashing
 from lrmil.io.documents import require_no_links
@@ -163,13 +163,11 @@ def train_steps(
     slides, labels, out, config = Path(slides).absolute(), Path(labels).absolute(), Path(out), config or TrainConfig()
     require_consistent(config)
     torch_device = pick_device(device)
-    report = validate_cohort(slides, labels, folds=config.folds, options=options)
-    if not report.ok or report.cohort is None:
-        raise CohortError(report.explain())
+    report, cohort = cohort_to_train(slides, labels, config, options=options)
     if not config.patch_size:
         config = dataclasses.replace(config, patch_size=default_size(config.encoder, pretrained=config.pretrained))
     read = (labels, *inputs, local_encoder(config.encoder), local_encoder(config.student_encoder))
-    sources = [SlideSource(slide.slide_id, slide.path) for slide in report.cohort.slides]
+    sources = [SlideSource(slide.slide_id, slide.path) for slide in cohort.slides]
     Inputs(sources, read).require_clear([out, *(out / name for name in WRITTEN)])
     atomic.make_folder(out)
     with run_lock(out):
@@ -179,9 +177,9 @@ def train_steps(
         require_free_run(out, replace=replace)
         atomic.remove_leftovers(out)
         set_aside_results(out, replace=replace)
-        write_plan(out, config, str(slides), str(labels), options=options, task=report.cohort.task)
+        write_plan(out, config, str(slides), str(labels), options=options, task=cohort.task)
         write_environment(out, torch_device)
-        work = _Work(out, report, report.cohort, config, plan_of(config), torch_device, replace, previous, strict)
+        work = _Work(out, report, cohort, config, plan_of(config), torch_device, replace, previous, strict)
         yield from logged(
             _run(work),
             out / LOG,

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from lrmil.cli.arguments import Commands, add_cohort, add_device, add_positive, add_settings, command
+from lrmil.cli.arguments import Commands, add_cohort, add_device, add_positive, add_settings, command, share
 from lrmil.collector import without_collections
 
 SUMMARY = "train from a folder of slides, or resume a stopped run"
@@ -20,6 +20,11 @@ def add(commands: Commands) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="run folder to write to or resume")
     add_settings(parser)
     parser.add_argument("--folds", type=int, help="folds of the cross-validation (default: 5)")
+    text = (
+        "share of the cases, such as 0.2, to keep aside as test part: the very model that is shipped is tested then "
+        "(default: 0, folds)"
+    )
+    parser.add_argument("--test-fraction", type=share, help=text)
     text = "if a finished run is trained again, delete its results and model (default: keep them in RUN/earlier-1)"
     parser.add_argument("--replace", action="store_true", help=text)
     text = "refuse a --student-encoder of `lrmil distil` that has seen a test slide (default: the report says so)"
