@@ -61,9 +61,9 @@ def test_a_table_that_names_its_test_slides_is_contradicted(folder: Path, column
     header, rows = with_column(column, values)
     report = validate_cohort(folder, table(folder, rows, header), test_fraction=0.2)
     (problem,) = [one for one in report.problems if one.severity == "error"]
-    assert problem.column == column and "test_fraction" in problem.message + problem.hint
+    assert problem.column == column and "test-fraction" in problem.message + problem.hint
     assert validate_cohort(folder, table(folder, rows, header)).ok
-    with pytest.raises(CohortError, match="test_fraction"):
+    with pytest.raises(CohortError, match="test-fraction"):
         cohort_to_train(folder, table(folder, rows, header), PLAN)
 
 

@@ -168,8 +168,8 @@ def _guessed(commonest: Sequence[tuple[str | None, int]], own: str | None, other
 
 def _contradictions(columns: Mapping[str, str], roles: Sequence[str], test_fraction: float) -> Iterator[Problem]:
     for role in roles:
-        message = f"The column names the test slides, and test_fraction is {test_fraction:g}, which would draw others."
-        yield Problem(None, columns[role], message, "Set test_fraction to 0, or delete the column.", "error")
+        message = f"The column names the test slides, and --test-fraction {test_fraction:g} would draw others."
+        yield Problem(None, columns[role], message, "Set --test-fraction to 0, or delete the column.", "error")
 
 
 def _partition_problems(

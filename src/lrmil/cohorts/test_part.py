@@ -53,7 +53,7 @@ def with_test_part(cohort: Cohort, *, fraction: float, seed: int) -> Cohort:
     if (tested := draw_test_part(cohort.cases, fraction, seed)) is None:
         raise CohortError(
             "Expected cases of every class to test, to train on and to validate on. Whole cases cannot be divided so; "
-            "add cases, or set test_fraction to 0."
+            "add cases, or set --test-fraction to 0."
         )
     slides = (replace(slide, split="test" if slide.case_id in tested else "train") for slide in cohort.slides)
     return replace(cohort, slides=tuple(slides))

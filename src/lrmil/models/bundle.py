@@ -31,6 +31,7 @@ from lrmil.models.encoders.loading import Encoder, EncoderSpec, build_encoder
 from lrmil.models.heads.choice import FIRST, HeadKind, kind_in, kind_of, make_stated
 from lrmil.models.heads.head import MILHead
 from lrmil.models.learned_from import MEMBER, LearnedFrom
+from lrmil.models.origins import ORIGINS, Origins
 from lrmil.tasks.calibration import Calibration
 from lrmil.tasks.task import Task
 
@@ -72,6 +73,8 @@ class Bundle:
         What turns the outputs of the MIL into calibrated values; None if they are as the MIL gives them.
     learned_from
         Keyed hashes of the slides and cases that it has seen; None in folders of earlier versions.
+    origins
+        Their sites, as keyed hashes, and scanners; None where nothing is known of them.
     """
 
     task: Task
@@ -90,6 +93,7 @@ class Bundle:
     contract: dict[str, object] | None = None
     calibration: Calibration | None = None
     learned_from: LearnedFrom | None = None
+    origins: Origins | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -155,6 +159,7 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
             "terms": bundle.terms,
             **({"calibration": bundle.calibration.to_dict()} if bundle.calibration else {}),
             **({MEMBER: bundle.learned_from.to_dict()} if bundle.learned_from else {}),
+            **({ORIGINS: bundle.origins.to_dict()} if bundle.origins else {}),
             "encoder": contract_of(bundle.encoder).to_dict(),
             "notice": "Model output, not a diagnosis.",
             "sha256": {name: hashing.sha256_file(temporary / name) for name in WEIGHTS},

@@ -13,6 +13,7 @@ from lrmil.io.plain_files import read_bytes
 from lrmil.models.encoders.contract import read_contract
 from lrmil.models.heads.choice import HeadKind, kind_in
 from lrmil.models.learned_from import LearnedFrom
+from lrmil.models.origins import Origins
 from lrmil.slides.resolution import ASKED_MPP
 from lrmil.tasks.calibration import Calibration
 from lrmil.tasks.choice import task_in
@@ -42,6 +43,7 @@ class ModelCard:
     head: HeadKind = field(default_factory=HeadKind)
     calibration: Calibration | None = None
     learned_from: LearnedFrom | None = None
+    origins: Origins | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -92,6 +94,7 @@ def read_document(folder: Path) -> tuple[dict[str, Any], ModelCard]:
             head=head,
             calibration=calibration,
             learned_from=LearnedFrom.from_dict(document),
+            origins=Origins.from_dict(document),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise FormatError(f"The model folder {folder} is incomplete or damaged: {error!r}") from error

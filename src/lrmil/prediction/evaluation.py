@@ -14,6 +14,7 @@ from lrmil.io import atomic
 from lrmil.io.ownership import is_evaluation, require_free
 from lrmil.models.bundle import Bundle
 from lrmil.models.learned_from import MEMBER, LearnedFrom
+from lrmil.models.origins import unseen_remarks
 from lrmil.prediction.batch import predict_slides
 from lrmil.prediction.options import DEFAULTS, PredictOptions
 from lrmil.prediction.table import PredictionRow
@@ -21,6 +22,7 @@ from lrmil.slides.checksums import Checksum
 from lrmil.slides.inputs import Inputs
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step, relay
+from lrmil.tasks.by_site import BY_SITE, figures_by_site
 from lrmil.tasks.task import Task
 
 EVALUATION = "evaluation.json"
@@ -45,6 +47,10 @@ class Evaluation(NamedTuple):
     """Which slides of the table were to be classified."""
     learned_from: Seen | None = None
     """What of these the model has seen; None if the model does not state what it learned from."""
+    by_site: list[dict[str, object]] | None = None
+    """The metrics of each site (`lrmil.tasks.by_site.figures_by_site`); None if the table has no sites."""
+    unseen: tuple[str, ...] = ()
+    """Sentences about slides of sites and scanners that were in no training slide."""
 
     @property
     def remark(self) -> str:
@@ -60,7 +66,8 @@ class Evaluation(NamedTuple):
     def to_dict(self) -> dict[str, object]:
         """Return what files and programs are told, JSON-ready."""
         seen = self.learned_from and self.learned_from._asdict()
-        return {"metrics": self.metrics, "failed": self.failed, "part": self.part._asdict(), MEMBER: seen}
+        stated = {"metrics": self.metrics, "failed": self.failed, "part": self.part._asdict(), MEMBER: seen}
+        return {**stated, BY_SITE: self.by_site, "unseen": list(self.unseen)}
 
 
 def evaluate_steps(
@@ -167,12 +174,18 @@ def _evaluate(rows: Sequence[PredictionRow], cohort: Cohort, bundle: Bundle, par
     if not good:
         raise CohortError(f"No slide could be classified. The first failed with: {rows[0].message}")
     labelled = [cohort.by_id[row.slide_id] for row in good]
-    summary = task.summarise(
-        [task.target(slide.label) for slide in labelled],
-        np.array([[row.probabilities[name] for name in task.names] for row in good]),
-        [slide.case_id for slide in labelled],
+    targets, cases = [task.target(slide.label) for slide in labelled], [slide.case_id for slide in labelled]
+    values = np.array([[row.probabilities[name] for name in task.names] for row in good])
+    summary, sites = task.summarise(targets, values, cases), [slide.site for slide in labelled]
+    return Evaluation(
+        summary,
+        failed,
+        len(good),
+        part,
+        learned_from=_seen(good, cohort, bundle.learned_from),
+        by_site=figures_by_site(task, targets, values, cases, sites) if any(sites) else None,
+        unseen=unseen_remarks(bundle.origins, sites, [row.notes for row in good]),
     )
-    return Evaluation(summary, failed, len(good), part, _seen(good, cohort, bundle.learned_from))
 
 
 def _seen(rows: Sequence[PredictionRow], cohort: Cohort, learned: LearnedFrom | None) -> Seen | None:

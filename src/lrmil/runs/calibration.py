@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Never
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import ConfigDict, FiniteFloat, TypeAdapter
 from pydantic.dataclasses import dataclass
 
@@ -163,11 +164,35 @@ def calibration_figures(
     found = {task.fold.name: read_calibration(task) for task in tasks}
     after: Mapping[str, object] | None = None
     if all(found[name].calibration for name in tested):
-        values, targets, cases = [], [], []
-        for task in (task for task in tasks if task.fold.name in tested):
-            for slide_id, output in tested[task.fold.name].items():
-                values.append(task.predicts.calibrated(output.logits, found[task.fold.name].calibration))
-                targets.append(task.labels[slide_id])
-                cases.append(task.cases[slide_id])
-        after = tasks[0].predicts.summarise(targets, np.stack(values), cases)
+        shipped = shipped_values(tasks, tested)
+        slide_ids = [(task, slide_id) for task in tasks for slide_id in tested.get(task.fold.name, ())]
+        values = np.stack([shipped[task.fold.name][slide_id] for task, slide_id in slide_ids])
+        targets = [task.labels[slide_id] for task, slide_id in slide_ids]
+        after = tasks[0].predicts.summarise(targets, values, [task.cases[slide_id] for task, slide_id in slide_ids])
     return {"by_fold": {name: one.to_dict() for name, one in found.items()}, "after": after}
+
+
+def shipped_values(
+    tasks: Sequence[FoldTask], tested: Mapping[str, Mapping[str, SlideOutput]]
+) -> dict[str, dict[str, NDArray[np.float64]]]:
+    """Return what shipped models would say of test slides: fold -> slide id -> values (names,).
+
+    Parameters
+    ----------
+    tasks, tested
+        As in `calibration_figures`.
+
+    Returns
+    -------
+    dict
+        Calibrated where every fold with test slides has a calibration, else as the network gives them.
+    """
+    found = {task.fold.name: read_calibration(task).calibration for task in tasks if task.fold.name in tested}
+    calibrated, predicts = all(found.values()), tasks[0].predicts
+    return {
+        fold: {
+            slide_id: predicts.calibrated(output.logits, found[fold]) if calibrated else output.values
+            for slide_id, output in outputs.items()
+        }
+        for fold, outputs in tested.items()
+    }

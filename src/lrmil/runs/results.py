@@ -16,14 +16,16 @@ from lrmil.io.ownership import is_out_of_fold_table, is_problems
 from lrmil.io.safe_csv import csv_text
 from lrmil.runs.arms import ARMS
 from lrmil.runs.calibration import FOLDER as CALIBRATION
-from lrmil.runs.calibration import calibration_figures
+from lrmil.runs.calibration import calibration_figures, read_calibration, shipped_values
 from lrmil.runs.differences import OTHERS, STUDENT_MINUS
 from lrmil.runs.fold_outputs import read_evidence, read_outputs
 from lrmil.runs.fold_task import FoldTask
 from lrmil.runs.head_choice import NAME as HEAD_CHOICES
 from lrmil.runs.head_choice import read_choice
 from lrmil.runs.linear_heads import LINEAR_HEAD, LINEAR_HEAD_REASON, read_linear_heads
+from lrmil.runs.sites import site_figures
 from lrmil.runs.stage1_figures import STAGE1, read_fidelity, stage1_figures
+from lrmil.tasks.by_site import BY_SITE
 from lrmil.tasks.task import Target, Task, columns
 
 
@@ -87,8 +89,9 @@ def figures_of(out: Path, cohort: Cohort, folds: Sequence[Fold], tasks: Sequence
     -------
     dict
         JSON-ready: classes, the metrics of each arm and of its linear head, gap_recovered, how far the student is from
-        the other arms, its calibration, the fidelity of stage 1, and of each fold where the teacher's outputs for
-        stage 2 come from and whether they were used, and which head it chose if it had to.
+        the other arms, its calibration and, where the table has sites, its figures by site, the fidelity of stage 1,
+        and of each fold where the teacher's outputs for stage 2 come from and whether they were used, and which head it
+        chose if it had to.
 
     Raises
     ------
@@ -112,6 +115,9 @@ def figures_of(out: Path, cohort: Cohort, folds: Sequence[Fold], tasks: Sequence
         }
     students = {fold: of_arms["lr_student"] for fold, of_arms in outputs.items()}
     figures[CALIBRATION] = calibration_figures(tasks, students)
+    if any(cohort.by_id[slide_id].site for _, slide_id in tested):
+        calibrated = all(read_calibration(one).calibration for one in tasks if one.fold.name in students)
+        figures[BY_SITE] = site_figures(cohort, tested, shipped_values(tasks, students), calibrated=calibrated)
     figures["evidence"] = {one.fold.name: read_evidence(one.folder).to_dict() for one in tasks}
     if any(one.config.mil.head == AUTO for one in tasks):
         figures[HEAD_CHOICES] = {one.fold.name: read_choice(one.folder).to_dict() for one in tasks}

@@ -39,6 +39,7 @@ from lrmil.runs.plan_file import write_plan
 from lrmil.runs.regions import region_features
 from lrmil.runs.results import figures_of, write_predictions, write_problems
 from lrmil.runs.shipping import write_bundle
+from lrmil.runs.sites import write_sites
 from lrmil.runs.watch import LOG
 from lrmil.slides.inputs import Inputs, local_encoder
 from lrmil.slides.source import SlideSource
@@ -237,6 +238,7 @@ def _run(work: _Work) -> Generator[Step[Run], None, None]:
     folds, final = tuple(without_failed(fold, cohort, failed) for fold in folds), without_failed(final, cohort, failed)
     trained = folds if final in folds else (*folds, final)
     write_splits(out / "splits.csv", trained, cohort)
+    write_sites(out, cohort)
 
     tasks = _fold_tasks(work, trained, encoders.student)
     for task in tasks:

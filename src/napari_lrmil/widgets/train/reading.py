@@ -27,7 +27,7 @@ IN_THE_FORM = {
     "--positive": "'Positive class' under 'Columns and classes'",
     "--skip-missing": f"'{SKIP_MISSING}'",
     "--folds": "'Folds'",
-    "test_fraction": "'Test part'",
+    "--test-fraction": "'Test part'",
 }
 
 

@@ -53,7 +53,7 @@ class _ShareBox(QDoubleSpinBox):
     """A share without trailing zeros."""
 
     def textFromValue(self, value: float) -> str:
-        return self.locale().toString(value, "g", SHARE_DIGITS)
+        return str(self.locale().toString(value, "g", SHARE_DIGITS))
 
 
 class SettingsBox(QWidget):
