@@ -30,8 +30,9 @@ from lrmil.models.encoders.contract import contract_of, resume_contract
 from lrmil.models.encoders.loading import Encoder, EncoderSpec, build_encoder
 from lrmil.models.heads.choice import FIRST, HeadKind, kind_in, kind_of, make_stated
 from lrmil.models.heads.head import MILHead
-from lrmil.models.learned_from import MEMBER, LearnedFrom
-from lrmil.models.origins import ORIGINS, Origins
+from lrmil.models.learned_from import MEMBER, LearnedFrom, seen_note
+from lrmil.models.origins import ORIGINS, Origins, scanner_note
+from lrmil.slides.scanner import Scanner
 from lrmil.tasks.calibration import Calibration
 from lrmil.tasks.task import Task
 
@@ -114,6 +115,17 @@ class Bundle:
             Outputs of the MIL.
         """
         return self.task.calibrated(logits, self.calibration)
+
+    def notes_on(self, fingerprint: str, scanner: Scanner | None) -> tuple[str, ...]:
+        """Return sentences for a prediction: whether its slide was learned from, or is of a scanner that none was of.
+
+        Parameters
+        ----------
+        fingerprint, scanner
+            Of the slide; the scanner if its file states one.
+        """
+        unseen = scanner_note(self.origins, scanner, calibrated=self.calibration is not None)
+        return (*seen_note(self.learned_from, fingerprint), *unseen)
 
     @property
     def card(self) -> ModelCard:

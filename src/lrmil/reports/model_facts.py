@@ -9,7 +9,7 @@ from lrmil.runs.calibration import FOLDER as CALIBRATION
 from lrmil.runs.differences import difference_sentence, find_differences
 from lrmil.runs.head_choice import NAME, choices_in, reason_of
 from lrmil.runs.stage1_figures import find_stage1, shortfall
-from lrmil.runs.tested import tested_of
+from lrmil.runs.tested import measurement_of
 from lrmil.tasks.task import Task
 
 UNKNOWN = "not recorded"
@@ -32,7 +32,7 @@ def model_facts(card: ModelCard) -> dict[str, str]:
         **_training(card.training),
         **_learned_from(card),
         **_origins(card),
-        "Tested": found.sentence if (found := tested_of(card.training, card.metrics, card.task)) else UNKNOWN,
+        "Tested": found.sentence if (found := measurement_of(card.training, card.metrics, card.task)) else UNKNOWN,
         **{f"Test, {name}": _arm(card.metrics.get(arm), card.task) for arm, name in ARM_NAMES.items()},
         **_calibration(card),
         **_differences(card),

@@ -23,7 +23,7 @@ from lrmil.runs.frozen import plan_of
 from lrmil.runs.plan_file import settings_hashes
 from lrmil.runs.results import figures_of
 from lrmil.runs.shipping import learned_from, origins_of
-from lrmil.runs.tested import TESTED, tested_of
+from lrmil.runs.tested import TESTED, measurement_of
 from lrmil.tasks.by_site import BY_SITE
 
 MODEL = "model"
@@ -121,7 +121,7 @@ def _origin(files: RunFiles, bundle: Bundle) -> Iterator[Finding]:
 
 
 def _tested(files: RunFiles) -> dict[str, object] | None:
-    found = tested_of({}, files.figures, files.cohort.task)
+    found = measurement_of({}, files.figures, files.cohort.task)
     return asdict(found) if found else None
 
 

@@ -20,7 +20,7 @@ from lrmil.runs.fold_task import FoldTask, load_lr_encoder
 from lrmil.runs.head_choice import NAME as HEAD_CHOICES
 from lrmil.runs.head_choice import read_choice, with_chosen_head
 from lrmil.runs.plan_file import settings_hash
-from lrmil.runs.tested import TESTED, tested_of
+from lrmil.runs.tested import TESTED, measurement_of
 from lrmil.tasks.by_site import BY_SITE
 
 
@@ -130,7 +130,7 @@ def _learned_cards(task: FoldTask) -> tuple[list[FeaturesCard], list[str]]:
 
 def _provenance(task: FoldTask, cohort: Cohort, config: TrainConfig, figures: dict[str, object]) -> dict[str, object]:
     """Return what a model says of its training."""
-    tested = tested_of({}, figures, cohort.task)
+    tested = measurement_of({}, figures, cohort.task)
     chosen = {HEAD_CHOICES: read_choice(task.folder).to_dict()} if config.mil.head == AUTO else {}
     return {
         "cohort": hashing.sha256_of([[slide.slide_id, slide.label, slide.case_id] for slide in cohort.slides]),

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import Field, TypeAdapter, with_config
+from pydantic import Field, StrictBool, TypeAdapter, with_config
 
 from lrmil.errors import FormatError
 from lrmil.io.plain_data import CLOSED, Whole, parse_plain
@@ -16,7 +16,7 @@ Count = Annotated[Whole, Field(ge=1)]
 
 @with_config(CLOSED)
 @dataclass(frozen=True, slots=True)
-class Tested:
+class Measurement:
     """What the test figures of a run measure.
 
     Attributes
@@ -29,7 +29,7 @@ class Tested:
         Test slides of all of them, and their cases.
     """
 
-    this_model: bool
+    this_model: StrictBool
     models: Count
     slides: Count
     cases: Count
@@ -46,7 +46,9 @@ class Tested:
         )
 
 
-def tested_of(training: Mapping[str, object], figures: Mapping[str, object], task: type[Task] | Task) -> Tested | None:
+def measurement_of(
+    training: Mapping[str, object], figures: Mapping[str, object], task: type[Task] | Task
+) -> Measurement | None:
     """Return what the figures of a run measure; None if that is not certain.
 
     Parameters
@@ -60,7 +62,7 @@ def tested_of(training: Mapping[str, object], figures: Mapping[str, object], tas
     """
     try:
         if TESTED in training:
-            return parse_plain(TypeAdapter(Tested), training[TESTED])
+            return parse_plain(TypeAdapter(Measurement), training[TESTED])
         student, trained = figures["lr_student"], figures.get("evidence")
         if not isinstance(student, Mapping):
             return None
@@ -69,7 +71,9 @@ def tested_of(training: Mapping[str, object], figures: Mapping[str, object], tas
             return None
         this_model = isinstance(trained, Mapping) and trained.keys() == tested.keys() and len(tested) == 1
         stated = {"this_model": this_model, "models": len(tested)}
-        return parse_plain(TypeAdapter(Tested), {**stated, "slides": student["n_slides"], "cases": student["n_cases"]})
+        return parse_plain(
+            TypeAdapter(Measurement), {**stated, "slides": student["n_slides"], "cases": student["n_cases"]}
+        )
     except (KeyError, FormatError):
         return None
 

@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
         from lrmil.cli.progress import show
         from lrmil.reports.run_report import write_report
         from lrmil.runs.earlier import earlier_results
-        from lrmil.runs.tested import tested_of
+        from lrmil.runs.tested import measurement_of
         from lrmil.runs.train import train_steps
         from lrmil.tasks.choice import kind_in
 
@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
         stderr.print(f"The results and the model of the previous run are kept in {kept}.", markup=False)
     report = write_report(done.folder)
     print_arms(done.metrics)
-    if tested := tested_of({}, done.metrics, kind_in(done.metrics)):
+    if tested := measurement_of({}, done.metrics, kind_in(done.metrics)):
         stdout.print(tested.sentence, markup=False)
     for slide_id, message in done.failed.items():
         stdout.print(f"Left out: {slide_id}: {message}", markup=False)

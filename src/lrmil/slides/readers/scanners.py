@@ -11,7 +11,7 @@ from lrmil.slides.readers.tiff_images import TiffSlide
 from lrmil.slides.scanner import Scanner, scanner_of
 
 APERIO = "Aperio"
-APERIO_HEAD = re.compile(r"Aperio Leica Biosystems (GT ?\d+(?: DX)?)\b")
+APERIO_HEAD = re.compile(r"Aperio Leica (?:Biosystems )?(GT ?\d+(?: DX)?)\b")
 APERIO_TYPE = re.compile(r"(?:^|\|)\s*ScannerType\s*=\s*([^|;\r\n]*)")  # ScanScope ID names one instrument
 PROPERTIES = {  # vendor of OpenSlide -> its properties of make and model
     "dicom": ("dicom.Manufacturer", "dicom.ManufacturerModelName"),
@@ -53,6 +53,6 @@ def openslide_scanner(properties: Mapping[str, str]) -> Scanner | None:
         return aperio_scanner(properties.get("tiff.ImageDescription", ""))
     if vendor in WITH_MAKE:
         make, name = WITH_MAKE[vendor]
-        model = properties.get(name, "")
+        model = properties.get(name, "").partition(";")[0]  # an SCN400 states "Leica SCN400;Leica SCN"
         return scanner_of(make, model) if model else None
     return scanner_of(*(properties.get(name) for name in PROPERTIES.get(vendor, TIFF)))

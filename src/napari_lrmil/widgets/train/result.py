@@ -12,7 +12,7 @@ from lrmil.errors import FormatError
 from lrmil.io.documents import read_json_document
 from lrmil.runs.arms import ARM_NAMES
 from lrmil.runs.differences import difference_sentence, find_differences
-from lrmil.runs.tested import tested_of
+from lrmil.runs.tested import measurement_of
 from lrmil.tasks.choice import kind_in
 from napari_lrmil.widgets.parts import Text
 from napari_lrmil.widgets.train.reading import with_names_of_fields
@@ -89,7 +89,7 @@ def _differences(figures: dict[str, Any]) -> list[str]:
 
 def _tested(figures: dict[str, Any]) -> list[str]:
     """Say whether the figures are those of the model itself, where that is certain."""
-    found = tested_of({}, figures, kind_in(figures))
+    found = measurement_of({}, figures, kind_in(figures))
     return [with_names_of_fields(found.sentence)] if found else []
 
 
