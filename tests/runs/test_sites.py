@@ -3,7 +3,6 @@
 import csv
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,14 +50,14 @@ def state_scanner(shared: Path, scanner: dict[str, str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def sited(tiny_run: TinyRun, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyRun]:
+def sited(tiny_run: TinyRun, tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
     """A finished run with a third of the cases as test part; its slides are of two sites and one scanner."""
     root = tmp_path_factory.mktemp("sited")
     shutil.copytree(tiny_run.folder / "shared", root / "run/shared")
     state_scanner(root / "run/shared", GT450)
     labels = write_labels(tiny_run.labels, root / "labels.csv")
     train(tiny_run.slides, labels, root / "run", tiny_config(test_fraction=0.34), device="cpu")
-    yield TinyRun(root / "run", tiny_run.slides, labels)
+    return TinyRun(root / "run", tiny_run.slides, labels)
 
 
 @pytest.fixture
@@ -84,9 +83,8 @@ def test_a_table_with_the_same_test_part_trains_the_same_model(sited: TinyRun, t
     shutil.copytree(sited.folder / "shared", tmp_path / "run/shared")
     labels = write_labels(sited.labels, tmp_path / "labels.csv", split=parts)
     train(sited.slides, labels, tmp_path / "run", tiny_config(), device="cpu")
-    for name in ("splits.csv", "predictions.csv", "metrics.json", "model/mil.safetensors"):
-        if name != "metrics.json":
-            assert (tmp_path / "run" / name).read_bytes() == (sited.folder / name).read_bytes()
+    for name in ("splits.csv", "predictions.csv", "model/mil.safetensors"):
+        assert (tmp_path / "run" / name).read_bytes() == (sited.folder / name).read_bytes()
     ours, theirs = (json.loads((run / "metrics.json").read_text()) for run in (tmp_path / "run", sited.folder))
     assert ours["by_site"] == theirs["by_site"] and ours["evidence"] == theirs["evidence"]
 
