@@ -17,6 +17,9 @@ from lrmil.slides.scanner import Scanner, scanner_of
         ("", "GT450", None),
         (None, None, None),
         (3, "GT450", None),
+        ("Google", "GT450", None),  # converted it
+        ("Zzyzx-Canary-7731", "GT450", None),
+        ("Smith, aperio", "GT450", None),
     ],
 )
 def test_make_and_model_are_those_stated(make: object, model: object, found: Scanner | None) -> None:
@@ -38,7 +41,7 @@ def test_what_does_not_look_like_a_model_is_not_kept(model: str) -> None:
     assert scanner_of(model) is None
 
 
-@given(st.text(max_size=60), st.text(max_size=60))
+@given(st.text(max_size=60).map("Zeiss {}".format) | st.text(max_size=60), st.text(max_size=60))
 def test_nothing_long_or_strange_is_kept(make: str, model: str) -> None:
     found = scanner_of(make, model)
     if found is not None:

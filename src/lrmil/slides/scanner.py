@@ -9,6 +9,11 @@ from pydantic import StringConstraints, with_config
 from lrmil.io.plain_data import CLOSED
 
 PLAIN = r"[A-Za-z0-9][A-Za-z0-9 .()/+-]{0,39}"  # what a make or a model looks like
+MAKER = re.compile(  # in a make; one without it is of a converter, or text that has no place there
+    r"\b(3dhistech|akoya|aperio|epredia|evident|fujifilm|grundium|hamamatsu|histech|huron|kfbio|leica|mikroscan|motic|"
+    r"olympus|omnyx|optrascan|perkinelmer|philips|pramana|precipoint|roche|sakura|tissuegnostics|trestle|ventana|zeiss)\b",
+    re.IGNORECASE,
+)
 SERIAL = re.compile(r"\d{6}")  # so many digits are a serial number or a date
 
 
@@ -38,14 +43,14 @@ class Scanner:
 
 
 def scanner_of(make: object, model: object = "") -> Scanner | None:
-    """Return the scanner of a make and a model in a file's metadata; None without a make.
+    """Return the scanner of a make and a model in a file's metadata; None without the make of a known maker.
 
     Parameters
     ----------
     make, model
         Values of the metadata. What does not look like a make or a model counts as absent.
     """
-    if not (plain := _plain(make)):
+    if not (plain := _plain(make)) or not MAKER.search(plain):
         return None
     named = _plain(model)
     if named.casefold().startswith(f"{plain.casefold()} "):
