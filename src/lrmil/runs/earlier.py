@@ -186,11 +186,12 @@ def _is_same(folder: Path, bundle: Bundle) -> bool:
         "sha256",
         "contract",
     )  # derived from weights or from values that are compared
-    # A model of a version that did not keep these is the same model.
-    derived += tuple(name for name in ("learned_from", "origins") if getattr(there, name) is None)
-    plain = [field.name for field in fields(Bundle) if field.name not in derived]
-    if TESTED not in there.training:
+    if there.learned_from is None:  # of a version that did not keep it: the model itself is the same
+        derived += ("learned_from",)
+    if TESTED not in there.training:  # the same
+        derived += ("origins",)
         bundle = with_changes(bundle, training={name: one for name, one in bundle.training.items() if name != TESTED})
+    plain = [field.name for field in fields(Bundle) if field.name not in derived]
     return all(_plain(getattr(there, name)) == _plain(getattr(bundle, name)) for name in plain) and all(
         _are_same_weights(before, now)
         for before, now in (
