@@ -154,7 +154,9 @@ class TrainConfig(Group):
     use_objective_power: bool = False
     """Derive a missing um/px from the slide's magnification (10 / magnification)."""
     folds: Annotated[int, Field(ge=2)] = 5
-    """Folds of the cross-validation; ignored if the table has a split or fold column."""
+    """Folds of the cross-validation; ignored if the table has a split or fold column, or with `test_fraction`."""
+    test_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Fraction of the cases drawn as the only test part, so that the shipped model itself is tested; 0 for folds."""
     val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Fraction of the training cases used for validation."""
     seed: int = 0
@@ -249,13 +251,16 @@ def to_dict(config: TrainConfig) -> dict[str, object]:
 def stated(config: TrainConfig) -> dict[str, object]:
     """Convert a configuration to what the files of a run state of it; `from_dict` is the inverse.
 
-    An untouched `finish` or `case_rule` is not stated, so that runs are those of versions that did not have it.
+    An untouched `finish`, `case_rule` or `test_fraction` is not stated, so that runs without one are those of versions
+    that did not have it.
     """
     values = to_dict(config)
     if config.finish == FinishConfig():
         del values["finish"]
     if config.case_rule == AUTO:
         del values["case_rule"]
+    if not config.test_fraction:
+        del values["test_fraction"]
     return values
 
 

@@ -16,7 +16,16 @@ from lrmil.cohorts.splits import read_splits
 from lrmil.configs import StepFitConfig
 from lrmil.errors import FormatError
 from lrmil.features.slide_features import EXTRACTION_VERSION
-from lrmil.io.ownership import is_card, is_log, is_metrics, is_out_of_fold_table, is_plan, is_report, is_splits
+from lrmil.io.ownership import (
+    is_card,
+    is_log,
+    is_metrics,
+    is_out_of_fold_table,
+    is_plan,
+    is_report,
+    is_sites,
+    is_splits,
+)
 from lrmil.models.bundle import Bundle, load_bundle
 from lrmil.prediction.files import read_prediction
 from lrmil.prediction.one import predict_one
@@ -27,6 +36,7 @@ from lrmil.runs.changes import read_previous_run
 from lrmil.runs.control import run_lock
 from lrmil.runs.plan_file import read_classes, read_plan, read_table_options
 from lrmil.runs.progress import SENTENCES
+from lrmil.runs.sites import read_sites
 from lrmil.runs.train import train_steps
 from lrmil.runs.watch import RunStatus, RunWatch, read_status
 from lrmil.slides.source import SlideSource
@@ -185,6 +195,11 @@ class TestRun:
             read_plan(run)
 
 
+def test_sites_are_read() -> None:
+    assert read_sites(FORMATS / "sites-1") == {"demo-000": "North Hospital", "demo-001": "South Hospital"}
+    assert is_sites(FORMATS / "sites-1/sites.json")
+
+
 class TestReport:
     def test_every_field_has_its_type(self) -> None:
         document = json.loads((FORMATS / "report-1/report.json").read_text())
@@ -192,6 +207,7 @@ class TestReport:
         again = json.loads(json.dumps(asdict(report)))
         assert (again.pop("stage1"), again.pop("stage1_shortfall")) == (None, "")  # later versions have these, too
         assert (again.pop("start_remark"), again.pop("differences")) == ("", {})
+        assert again.pop("tested") == ""
         assert (again.pop("stage1_note"), again.pop("difference_note")) == ("", "")
         assert all(line.pop() == [] for lines in again["losses"].values() for line in lines)
         assert again == document

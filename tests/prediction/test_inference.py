@@ -14,10 +14,12 @@ from lrmil.demo.synthetic import make_slide
 from lrmil.errors import ConfigError, ResolutionError, SlideError, TissueError
 from lrmil.models.bundle import Bundle
 from lrmil.models.heads.head import predict_bag
+from lrmil.models.origins import keep_origins
 from lrmil.prediction.inference import predict, predict_steps
 from lrmil.prediction.prediction import Prediction
 from lrmil.raster import Raster
 from lrmil.slides.opening import open_slide
+from lrmil.slides.scanner import Scanner
 from lrmil.slides.slide import Slide
 from lrmil.steps import last
 from support.recording import open_recorded
@@ -252,3 +254,14 @@ def test_a_real_slide(shared: Path, bundle: Bundle) -> None:
     result = predict(path, bundle, "cpu")
     assert result.mpp == pytest.approx(0.499) and len(result.patches) > 40 and result.failed_patches == 0
     assert result.bytes_read is not None and result.bytes_read <= 2 * path.stat().st_size
+
+
+def test_a_scanner_of_no_training_slide_is_noted(path: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    known, other = Scanner("Aperio", "GT450"), Scanner("Hamamatsu", "C13220-01")
+    knowing = replace(bundle, origins=keep_origins([None], [known], 0))
+    assert predict(path, knowing, "cpu").notes == predict(path, bundle, "cpu").notes  # the slide states none
+    for scanner, said in ((known, False), (other, True)):
+        monkeypatch.setattr(Slide, "scanner", scanner)
+        notes = predict(path, knowing, "cpu").notes
+        assert any("The scanner Hamamatsu C13220-01 was in no training slide" in note for note in notes) == said
+        assert not any("scanner" in note for note in predict(path, bundle, "cpu").notes)

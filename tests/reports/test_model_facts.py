@@ -98,7 +98,7 @@ def test_an_empty_card_makes_nothing_up() -> None:
         "Terms of teacher and start",
         "Hash",
     ]
-    assert [facts[name] for name in facts if name.startswith("T")] == ["not recorded"] * 5
+    assert [facts[name] for name in facts if name.startswith("T")] == ["not recorded"] * 6
 
 
 @pytest.mark.parametrize("figures", [3, "0.9", [], {}, {"auroc": "high", "auroc_ci": [None, {}]}, {"auroc_ci": 1}])

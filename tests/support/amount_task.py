@@ -173,6 +173,9 @@ class Amount:
         figures = {"closeness": self.score(targets, values), "n_slides": len(targets), "n_cases": len(set(cases))}
         return figures | {"undefined": {}, "by_case": None, "by_case_reason": "amounts are of slides"}
 
+    def means(self, targets: Sequence[Target], values: NDArray[np.float64]) -> dict[str, dict[str, float]]:
+        return {"mm": {"predicted": float(values.mean()), "observed": float(np.mean(targets))}}
+
     def difference_interval(
         self,
         targets: Sequence[Target],

@@ -42,6 +42,7 @@ class RecordingReader:
         self.levels = reader.levels if levels is None else tuple(levels)
         self.origin_yx = reader.origin_yx
         self.objective_power = reader.objective_power
+        self.scanner = reader.scanner
         self.mpp_candidates = reader.mpp_candidates
         self._reader = reader
         self._notes = notes

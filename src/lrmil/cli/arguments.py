@@ -51,6 +51,14 @@ def count(text: str) -> int:
     return value
 
 
+def share(text: str) -> float:
+    """Parse a share that leaves something over, from 0 to below 1."""
+    value = float(text)
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"expected a share from 0 to below 1, got {text}")
+    return value
+
+
 def probability(text: str) -> float:
     """Parse a probability from 0 to 1."""
     value = float(text)

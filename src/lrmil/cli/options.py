@@ -32,6 +32,7 @@ def config_of(options: argparse.Namespace) -> TrainConfig:
         "mpp_lr": parse_mpp(options.mpp_lr) if options.mpp_lr is not None else None,
         "patch_size": options.patch_size,
         "folds": options.folds,
+        "test_fraction": getattr(options, "test_fraction", None),  # of a training, which alone has test slides
         "seed": options.seed,
         "decision.operating_point": getattr(options, "operating_point", None),
     }

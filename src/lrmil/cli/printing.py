@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -15,6 +15,7 @@ from lrmil.prediction.patients import PatientRow
 from lrmil.prediction.table import PredictionRow
 from lrmil.runs.arms import ARM_NAMES
 from lrmil.runs.differences import difference_sentence, find_differences
+from lrmil.tasks.by_site import MEANS, SITE, site_name
 from lrmil.tasks.case_rule import RULE_WORDS, CaseRule
 from lrmil.tasks.choice import kind_in
 from lrmil.tasks.task import Task
@@ -148,6 +149,26 @@ def _print_figures(metrics: Mapping[str, Any], task: Task, *, of: str = "") -> N
                 print_lines({f"{of}{name}, {label}": figure(dict(zip(task.names, counts, strict=True)))})
         elif name not in ("undefined", "by_case_reason") and (name != "by_case" or value is None):
             print_lines({f"{of}{name}": f"{figure(value)}{reason}"})
+
+
+def print_sites(found: Sequence[Mapping[str, Any]], task: Task) -> None:
+    """Print the figures of each site as a table, and below it why some are not defined."""
+    shown = {**task.figures, **task.details}
+    table = Table("site", "slides", "cases", *shown.values(), *(f"{name}: predicted, observed" for name in task.names))
+    for one in found:
+        means = [
+            f"{figure(one[MEANS][name]['predicted'])}, {figure(one[MEANS][name]['observed'])}" for name in task.names
+        ]
+        cells = [
+            site_name(one[SITE]),
+            str(one["n_slides"]),
+            str(one["n_cases"]),
+            *(figure(one[name]) for name in shown),
+        ]
+        table.add_row(*map(Text, map(_plain, [*cells, *means])))
+    stdout.print(table)
+    for one in found:
+        print_lines({f"{site_name(one[SITE])}, {shown[name]}": reason for name, reason in one["undefined"].items()})
 
 
 def figure(value: object) -> str:

@@ -1,6 +1,6 @@
 """Draw test and validation cases when a case may have slides of several labels."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -44,6 +44,37 @@ def draw_tests(slides: Sequence[tuple[str, str]], folds: int, seed: int) -> list
         if best is not None:
             return best[1]
     return None
+
+
+def draw_test_part(cases: Mapping[str, Sequence[str]], fraction: float, seed: int) -> set[str] | None:
+    """Draw whole cases as the only test part, stratified by the labels of their slides.
+
+    Parameters
+    ----------
+    cases
+        Case -> labels of its slides.
+    fraction
+        Desired share of the cases, 0 to 1.
+    seed
+        Seed of the draw.
+
+    Returns
+    -------
+    set of str or None
+        As near to the share as whole cases allow that test every class and leave `MIN_FIT_CASES` cases of it. None if
+        there are no such cases.
+    """
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for case in sorted(cases):
+        groups.setdefault(tuple(sorted(cases[case])), []).append(case)
+    counts = _apportioned({labels: len(groups[labels]) for labels in sorted(groups)}, fraction)
+    if counts is None:
+        return None
+    rng = np.random.default_rng([seed, *b"test"])
+    drawn: set[str] = set()
+    for labels, count in counts.items():
+        drawn.update(groups[labels][index] for index in rng.choice(len(groups[labels]), count, replace=False))
+    return drawn
 
 
 def draw_validation(
@@ -104,3 +135,37 @@ def _missing(slides: Sequence[tuple[str, str]], tests: Sequence[set[str]]) -> in
     if any(len(cases - test) < MIN_FIT_CASES or not test for test in tests for cases in by_label.values()):
         return None
     return sum(not cases & test for test in tests for cases in by_label.values())
+
+
+def _apportioned(sizes: Mapping[tuple[str, ...], int], fraction: float) -> dict[tuple[str, ...], int] | None:
+    """Return how many cases of each group to test, where a group is the cases with the same labels.
+
+    Cases are added one by one to the group that lacks most, until the share of all cases is reached. Of groups with a
+    label each, no other counts that add up to the same are nearer to the share.
+    """
+    classes = sorted(
+        {label for labels in sizes for label in labels}, key=lambda label: (_of_class(sizes, label), label)
+    )
+    counts = dict.fromkeys(sizes, 0)
+
+    def add(groups: Iterable[tuple[str, ...]]) -> bool:
+        free = [
+            labels
+            for labels in groups
+            if counts[labels] < sizes[labels]
+            and all(_of_class(counts, one) < _of_class(sizes, one) - MIN_FIT_CASES for one in labels)
+        ]
+        if free:
+            counts[max(free, key=lambda labels: fraction * sizes[labels] - counts[labels])] += 1
+        return bool(free)
+
+    for label in classes:  # rare classes first: they leave the least choice
+        if not _of_class(counts, label) and not add([labels for labels in sizes if label in labels]):
+            return None
+    while sum(counts.values()) < round(fraction * sum(sizes.values())) and add(sizes):
+        pass
+    return counts
+
+
+def _of_class(counts: Mapping[tuple[str, ...], int], label: str) -> int:
+    return sum(count for labels, count in counts.items() if label in labels)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from lrmil.cohorts.case_drawing import MIN_FIT_CASES, draw_tests, draw_validation
+from lrmil.cohorts.case_drawing import MIN_FIT_CASES, draw_test_part, draw_tests, draw_validation
 from lrmil.cohorts.labels import LabelRow, Problem
 from lrmil.configs import IMBALANCE
 from lrmil.errors import LISTED, names_of
@@ -25,6 +25,7 @@ def find_row_problems(
     folds: int | None,
     positive: str = "",
     task: type[Task] = Classification,
+    test_fraction: float = 0.0,
 ) -> Iterator[Problem]:
     """Find problems of a table with one row per slide; the order of rows does not matter.
 
@@ -40,6 +41,8 @@ def find_row_problems(
         The class chosen as positive, or "".
     task
         What is predicted. It checks labels, and groups them when folds are drawn.
+    test_fraction
+        Share of the cases that is drawn as the only test part, in place of folds; 0 for none.
     """
     yield from _missing_cases(rows, columns)
     rows = [row if row.case_id else replace(row, case_id=row.slide_id) for row in rows]
@@ -52,7 +55,10 @@ def find_row_problems(
     if folds is not None:
         yield from _rare_classes(rows, columns)
         yield from _site_problems(rows, columns)
-        yield from _partition_problems(rows, columns, folds)
+        if test_fraction and (named := [role for role in ("split", "fold") if role in columns]):
+            yield from _contradictions(columns, named, test_fraction)
+        else:
+            yield from _partition_problems(rows, columns, folds, test_fraction)
 
 
 def _grouped(row: LabelRow, task: type[Task]) -> LabelRow:
@@ -160,19 +166,30 @@ def _guessed(commonest: Sequence[tuple[str | None, int]], own: str | None, other
     return found[0] if len(found) == 1 else otherwise
 
 
-def _partition_problems(rows: Sequence[LabelRow], columns: Mapping[str, str], folds: int) -> Iterator[Problem]:
+def _contradictions(columns: Mapping[str, str], roles: Sequence[str], test_fraction: float) -> Iterator[Problem]:
+    for role in roles:
+        message = f"The column names the test slides, and --test-fraction {test_fraction:g} would draw others."
+        yield Problem(None, columns[role], message, "Set --test-fraction to 0, or delete the column.", "error")
+
+
+def _partition_problems(
+    rows: Sequence[LabelRow], columns: Mapping[str, str], folds: int, test_fraction: float
+) -> Iterator[Problem]:
     labels_of: dict[str, set[str]] = defaultdict(set)
     for row in rows:
         if row.label is not None:
             labels_of[row.case_id or row.slide_id].add(row.label)
-    found = list(_counted_problems(rows, columns, folds))
+    found = list(_counted_problems(rows, columns, folds, test_fraction))
     yield from found
     mixed = any(len(labels) > 1 for labels in labels_of.values())
     if mixed and not any(problem.severity == "error" for problem in found):
-        yield from _undivided(rows, {case: sorted(labels) for case, labels in labels_of.items()}, columns, folds)
+        cases = {case: sorted(labels) for case, labels in labels_of.items()}
+        yield from _undivided(rows, cases, columns, folds, test_fraction)
 
 
-def _counted_problems(rows: Sequence[LabelRow], columns: Mapping[str, str], folds: int) -> Iterator[Problem]:
+def _counted_problems(
+    rows: Sequence[LabelRow], columns: Mapping[str, str], folds: int, test_fraction: float
+) -> Iterator[Problem]:
     cases = {(row.case_id, row.label): row for row in rows if row.label is not None}  # one for each label it has
     classes = Counter(label for _, label in cases if label is not None)
     if "split" in columns:
@@ -184,6 +201,13 @@ def _counted_problems(rows: Sequence[LabelRow], columns: Mapping[str, str], fold
         message = f"Expected classes of several cases each; got {len(classes)} classes in {count} cases."
         hint = "Check that this is the label column: it looks like names or measurements."
         yield Problem(None, columns["label"], message, hint, "error")
+    elif test_fraction:
+        needed = MIN_FIT_CASES + 1
+        for name, count in sorted(classes.items()):
+            if count < needed:
+                message = f"Expected at least {needed} cases{_of_class(name)} to keep a test part aside; got {count}."
+                hint = "Add cases, or leave the class out: each part needs one, to train on, validate on and test."
+                yield Problem(None, columns["label"], message, hint, "error")
     elif len(classes) > 1 or "" in classes:
         needed = max(folds, 4 if folds == 2 else 0)  # of 3 cases, two folds leave one to fit on: MIN_FIT_CASES is 2
         for name, count in sorted(classes.items()):
@@ -195,7 +219,11 @@ def _counted_problems(rows: Sequence[LabelRow], columns: Mapping[str, str], fold
 
 
 def _undivided(
-    rows: Sequence[LabelRow], labels_of: Mapping[str, Sequence[str]], columns: Mapping[str, str], folds: int
+    rows: Sequence[LabelRow],
+    labels_of: Mapping[str, Sequence[str]],
+    columns: Mapping[str, str],
+    folds: int,
+    test_fraction: float,
 ) -> Iterator[Problem]:
     """Report that cases with several labels cannot be divided so that each part has every class."""
     if "split" in columns and any(row.split == "val" for row in rows):
@@ -208,6 +236,9 @@ def _undivided(
         names = sorted({row.fold or "" for row in rows})[:MAX_FOLDS]
         of_fold = [{row.case_id or row.slide_id for row in rows if row.fold == name} for name in names]
         tests = [nothing, *of_fold]
+    elif test_fraction:
+        drawn_part = draw_test_part(labels_of, test_fraction, seed=0)
+        tests = None if drawn_part is None else [drawn_part]
     elif len({label for labels in labels_of.values() for label in labels}) > 1:
         slides = [(row.case_id or row.slide_id, row.label) for row in rows if row.label is not None]
         drawn = draw_tests(slides, folds, seed=0)

@@ -143,6 +143,7 @@ def validate_cohort(
     *,
     folds: int | None = 5,
     options: TableOptions | None = None,
+    test_fraction: float = 0.0,
 ) -> CohortReport:
     """Check a cohort without opening a slide; the order of rows does not matter.
 
@@ -157,6 +158,9 @@ def validate_cohort(
         fold column. None if nothing is trained: then one class, or only test rows, is enough.
     options
         Chosen columns, whether rows without a slide are skipped, and the positive class.
+    test_fraction
+        Share of the cases that will be the only test part, in place of folds; 0 for none. Whether there are enough is
+        checked; `lrmil.cohorts.test_part.with_test_part` draws them.
 
     Returns
     -------
@@ -179,7 +183,9 @@ def validate_cohort(
     names = SlideNames(files, also=dicom_names(files))
     rows = _unique_rows(match_rows(table, names, options, problems), table, problems)
     task = task_named(options.task)
-    problems += find_row_problems(rows, table.columns, folds=folds, positive=options.positive, task=task)
+    problems += find_row_problems(
+        rows, table.columns, folds=folds, positive=options.positive, task=task, test_fraction=test_fraction
+    )
     problems.sort(key=lambda problem: (problem.row or 0, problem.column or "", problem.message))
     report = CohortReport(tuple(problems), None)
     return replace(report, cohort=_build(rows, files, task, options.positive)) if report.ok else report

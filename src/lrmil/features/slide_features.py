@@ -260,6 +260,7 @@ def _encode(work: Extraction, opened: _Opened) -> Generator[Step[bool], None, Fe
         encoder=work.contract.to_dict(),
         reading=EXTRACTION_VERSION,
         appearance=appearance(encoded.colours, encoded.embeddings),
+        scanner=slide.scanner,
     )
     layers = dict(zip(encoder.layers, encoded.layers, strict=True))
     return Features(card, chosen.index[encoded.positions], encoded.embeddings, layers)

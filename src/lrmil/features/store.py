@@ -20,6 +20,7 @@ from lrmil.io.zarr_checks import require_safe_array
 from lrmil.models.encoders.contract import read_contract
 from lrmil.slides.checksums import NOT_COMPARED
 from lrmil.slides.resolution import ASKED_MPP
+from lrmil.slides.scanner import Scanner
 
 FORMAT = "lrmil.features/1"
 ROWS_PER_CHUNK = 1024
@@ -66,6 +67,8 @@ class FeaturesCard:
         The checksum that the content was compared with (`lrmil.slides.checksums.comparison`), or that it was not.
     encoder
         How the encoder computes embeddings (`lrmil.models.encoders.contract.EncoderContract`); None in earlier files.
+    scanner
+        Make and model, where the slide states them; None in earlier files.
     reading
         `lrmil.features.slide_features.EXTRACTION_VERSION` when the file was written, 0 in earlier files.
     appearance
@@ -90,6 +93,7 @@ class FeaturesCard:
     encoder: dict[str, object] | None = None
     reading: Whole = 0
     appearance: Annotated[tuple[Number, ...], Field(min_length=LENGTH, max_length=LENGTH)] | None = None
+    scanner: Scanner | None = None
 
     @property
     def grid(self) -> Grid:
@@ -140,7 +144,7 @@ def write_features(path: Path, features: Features) -> None:
         If it cannot be written.
     """
     with atomic.replacing(path, is_features) as temporary:
-        group = zarr.create_group(store=str(temporary), attributes={"format": FORMAT, **asdict(features.card)})
+        group = zarr.create_group(store=str(temporary), attributes={"format": FORMAT, **_stated(features.card)})
         arrays: dict[str, NDArray[np.generic]] = {"index": features.index, "features": features.embeddings}
         arrays |= {f"layers/{layer}": tokens for layer, tokens in features.layers.items()}
         for name, values in arrays.items():
@@ -251,6 +255,11 @@ def is_current(path: Path, *keys: str, checksum: str = NOT_COMPARED) -> bool:
     except FormatError:
         return False
     return card.key in keys and checksum in (NOT_COMPARED, card.checksum)
+
+
+def _stated(card: FeaturesCard) -> dict[str, Any]:
+    """Return the attributes of a card; a scanner that is not known is not stated."""
+    return {name: value for name, value in asdict(card).items() if name != "scanner" or value is not None}
 
 
 def _array(path: Path, name: str, types: tuple[str, ...]) -> NDArray[np.generic]:

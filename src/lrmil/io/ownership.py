@@ -162,6 +162,11 @@ def is_splits(path: Path) -> bool:
     return csv_header(path) == SPLITS
 
 
+def is_sites(path: Path) -> bool:
+    """Return whether a file is the sites.json of a run."""
+    return has_format(path, "lrmil.sites/")
+
+
 def is_review_table(path: Path) -> bool:
     """Return whether a file is a table of reviews."""
     header = csv_header(path)

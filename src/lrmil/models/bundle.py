@@ -40,7 +40,9 @@ from lrmil.models.encoders.loading import Encoder, EncoderSpec, build_encoder
 from lrmil.models.familiarity import Familiarity
 from lrmil.models.heads.choice import FIRST, HeadKind, kind_in, kind_of, make_stated
 from lrmil.models.heads.head import MILHead
-from lrmil.models.learned_from import MEMBER, LearnedFrom
+from lrmil.models.learned_from import MEMBER, LearnedFrom, seen_note
+from lrmil.models.origins import ORIGINS, Origins, scanner_note
+from lrmil.slides.scanner import Scanner
 from lrmil.tasks.calibration import Calibration
 from lrmil.tasks.case_rule import MEAN, CaseRule
 from lrmil.tasks.decision import Decision
@@ -90,6 +92,8 @@ class Bundle:
         Keyed hashes of the slides and cases that it has seen; None in folders of earlier versions.
     case_rule
         How the slides of a case are answered as one, of `Task.case_rules`; the mean in folders of earlier versions.
+    origins
+        Their sites, as keyed hashes, and scanners; None where nothing is known of them.
     """
 
     task: Task
@@ -111,6 +115,7 @@ class Bundle:
     familiarity: Familiarity | None = None
     learned_from: LearnedFrom | None = None
     case_rule: CaseRule = MEAN
+    origins: Origins | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -131,6 +136,17 @@ class Bundle:
             Outputs of the MIL.
         """
         return self.task.calibrated(logits, self.calibration)
+
+    def notes_on(self, fingerprint: str, scanner: Scanner | None) -> tuple[str, ...]:
+        """Return sentences for a prediction: whether its slide was learned from, or is of a scanner that none was of.
+
+        Parameters
+        ----------
+        fingerprint, scanner
+            Of the slide; the scanner if its file states one.
+        """
+        unseen = scanner_note(self.origins, scanner, calibrated=self.calibration is not None)
+        return (*seen_note(self.learned_from, fingerprint), *unseen)
 
     @property
     def card(self) -> ModelCard:
@@ -178,6 +194,7 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
             **({"familiarity": bundle.familiarity.to_dict()} if bundle.familiarity else {}),
             **({MEMBER: bundle.learned_from.to_dict()} if bundle.learned_from else {}),
             CASE_RULE: bundle.case_rule,
+            **({ORIGINS: bundle.origins.to_dict()} if bundle.origins else {}),
             "encoder": contract_of(bundle.encoder).to_dict(),
             "notice": "Model output, not a diagnosis.",
             "sha256": {name: hashing.sha256_file(temporary / name) for name in WEIGHTS},

@@ -14,6 +14,7 @@ from lrmil.models.encoders.contract import read_contract
 from lrmil.models.familiarity import Familiarity, familiarity_in
 from lrmil.models.heads.choice import HeadKind, kind_in
 from lrmil.models.learned_from import LearnedFrom
+from lrmil.models.origins import Origins
 from lrmil.slides.resolution import ASKED_MPP
 from lrmil.tasks.calibration import Calibration
 from lrmil.tasks.case_rule import MEAN, CaseRule
@@ -49,6 +50,7 @@ class ModelCard:
     familiarity: Familiarity | None = None
     learned_from: LearnedFrom | None = None
     case_rule: CaseRule = MEAN
+    origins: Origins | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -102,6 +104,7 @@ def read_document(folder: Path) -> tuple[dict[str, Any], ModelCard]:
             familiarity=_familiarity_of(folder, document),
             learned_from=LearnedFrom.from_dict(document),
             case_rule=_case_rule_of(folder, document, task),
+            origins=Origins.from_dict(document),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise FormatError(f"The model folder {folder} is incomplete or damaged: {error!r}") from error

@@ -16,6 +16,7 @@ SEEN = (
     "The model learned from this slide or was selected on it: its answer here does not show how it does on new slides."
 )
 
+Key = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{2}){16}$")]
 Hash = Annotated[str, StringConstraints(pattern=f"^[0-9a-f]{{{DIGITS}}}$")]
 
 
@@ -34,17 +35,17 @@ class LearnedFrom:
         Sorted hashes of the ids of the cases.
     """
 
-    key: Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{2}){16}$")]
+    key: Key
     slides: Annotated[tuple[Hash, ...], Field(max_length=MAX_HASHES)]
     cases: Annotated[tuple[Hash, ...], Field(max_length=MAX_HASHES)]
 
     def has_slide(self, fingerprint: str) -> bool:
         """Return whether the slide with this fingerprint is among the slides."""
-        return _hash(self.key, "slide", fingerprint) in self.slides
+        return keyed_hash(self.key, "slide", fingerprint) in self.slides
 
     def has_case(self, case_id: str) -> bool:
         """Return whether the case of this id is among the cases."""
-        return _hash(self.key, "case", case_id) in self.cases
+        return keyed_hash(self.key, "case", case_id) in self.cases
 
     def to_dict(self) -> dict[str, object]:
         """Return what bundle.json states."""
@@ -75,11 +76,11 @@ def keep_hashes(fingerprints: Iterable[str], cases: Iterable[str], origin: objec
     origin
         What the training started from, JSON-ready. The key follows from it, so that equal trainings give equal models.
     """
-    key = hashing.sha256_of([MEMBER, origin])[:32]
-    slides = tuple(sorted({_hash(key, "slide", one) for one in fingerprints}))
+    key = new_key(MEMBER, origin)
+    slides = tuple(sorted({keyed_hash(key, "slide", one) for one in fingerprints}))
     if len(slides) > MAX_HASHES:
         return None
-    return LearnedFrom(key, slides, tuple(sorted({_hash(key, "case", one) for one in cases})))
+    return LearnedFrom(key, slides, tuple(sorted({keyed_hash(key, "case", one) for one in cases})))
 
 
 def seen_note(learned: LearnedFrom | None, fingerprint: str) -> tuple[str, ...]:
@@ -95,5 +96,11 @@ def seen_note(learned: LearnedFrom | None, fingerprint: str) -> tuple[str, ...]:
     return (SEEN,) if learned is not None and learned.has_slide(fingerprint) else ()
 
 
-def _hash(key: str, kind: str, text: str) -> str:
+def new_key(member: str, origin: object) -> str:
+    """Return the key of the hashes of a member of bundle.json; `origin` as in `keep_hashes`."""
+    return hashing.sha256_of([member, origin])[:32]
+
+
+def keyed_hash(key: str, kind: str, text: str) -> str:
+    """Return the hash under `key` of a text of some kind, such as "slide"."""
     return hashing.keyed(key, f"{kind}:{text}")[:DIGITS]

@@ -48,7 +48,7 @@ def inspect_slide(
             "height": slide.dimensions[1],
             "levels": [[level.shape[1], level.shape[0], round(level.downsample, 3)] for level in slide.levels],
             "checksum": slide.checksum,
-        }
+        } | ({"scanner": str(slide.scanner)} if slide.scanner else {})
         try:
             facts |= {"mpp": slide.mpp, "mpp_source": slide.mpp_source}
         except ResolutionError as error:

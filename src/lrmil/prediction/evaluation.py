@@ -15,6 +15,7 @@ from lrmil.io.ownership import is_evaluation, require_free
 from lrmil.models.bundle import Bundle
 from lrmil.models.card import CASE_RULE
 from lrmil.models.learned_from import MEMBER, LearnedFrom
+from lrmil.models.origins import unseen_remarks
 from lrmil.prediction.batch import predict_slides
 from lrmil.prediction.options import DEFAULTS, PredictOptions
 from lrmil.prediction.table import PredictionRow
@@ -23,6 +24,7 @@ from lrmil.slides.inputs import Inputs
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step, relay
 from lrmil.tasks.abstention import Abstention, abstention_figures, abstention_in_words
+from lrmil.tasks.by_site import BY_SITE, figures_by_site
 from lrmil.tasks.case_figures import summarise_by_rule
 from lrmil.tasks.case_rule import MEAN, CaseRule
 from lrmil.tasks.task import Answer, Task
@@ -53,6 +55,10 @@ class Evaluation(NamedTuple):
     """What of these the model has seen; None if the model does not state what it learned from."""
     case_rule: CaseRule = MEAN
     """How the slides of a case were answered as one."""
+    by_site: list[dict[str, object]] | None = None
+    """The metrics of each site (`lrmil.tasks.by_site.figures_by_site`); None if the table has no sites."""
+    unseen: tuple[str, ...] = ()
+    """Sentences about slides of sites and scanners that were in no training slide."""
 
     @property
     def remark(self) -> str:
@@ -73,8 +79,9 @@ class Evaluation(NamedTuple):
     def to_dict(self) -> dict[str, object]:
         """Return what files and programs are told, JSON-ready."""
         seen = self.learned_from and self.learned_from._asdict()
-        about = {"part": self.part._asdict(), MEMBER: seen, CASE_RULE: self.case_rule}
-        return {"metrics": self.metrics, "abstention": self.abstention, "failed": self.failed, **about}
+        about = {"part": self.part._asdict(), MEMBER: seen, CASE_RULE: self.case_rule, BY_SITE: self.by_site}
+        figures = {"metrics": self.metrics, "abstention": self.abstention, "failed": self.failed}
+        return {**figures, **about, "unseen": list(self.unseen)}
 
 
 def evaluate_steps(
@@ -179,16 +186,10 @@ def _evaluate(rows: Sequence[PredictionRow], cohort: Cohort, bundle: Bundle, par
     if not good:
         raise CohortError(f"No slide could be classified. The first failed with: {rows[0].message}")
     labelled = [cohort.by_id[row.slide_id] for row in good]
-    targets, threshold = [task.target(slide.label) for slide in labelled], bundle.decision.threshold
-    cases = [slide.case_id for slide in labelled]
-    summary = summarise_by_rule(
-        task,
-        targets,
-        np.array([[row.probabilities[name] for name in task.names] for row in good]),
-        cases,
-        dict.fromkeys(cases, bundle.case_rule),
-        None if threshold is None else [threshold] * len(good),
-    )
+    targets, cases = [task.target(slide.label) for slide in labelled], [slide.case_id for slide in labelled]
+    values = np.array([[row.probabilities[name] for name in task.names] for row in good])
+    threshold, sites = bundle.decision.threshold, [slide.site for slide in labelled]
+    thresholds = None if threshold is None else [threshold] * len(good)
     abstention: Abstention | None = None
     if task.is_wrong(labelled[0].label, good[0].label) is not None:
         answers = [
@@ -196,13 +197,15 @@ def _evaluate(rows: Sequence[PredictionRow], cohort: Cohort, bundle: Bundle, par
         ]
         abstention = abstention_figures(task, targets, answers)
     return Evaluation(
-        summary,
+        summarise_by_rule(task, targets, values, cases, dict.fromkeys(cases, bundle.case_rule), thresholds),
         failed,
         len(good),
         part,
         abstention=abstention,
         learned_from=_seen(good, cohort, bundle.learned_from),
         case_rule=bundle.case_rule,
+        by_site=figures_by_site(task, targets, values, cases, sites, thresholds) if any(sites) else None,
+        unseen=unseen_remarks(bundle.origins, sites, [row.notes for row in good]),
     )
 
 

@@ -19,7 +19,6 @@ from lrmil.models.devices import on_device, pick_device
 from lrmil.models.encoders.loading import PatchEncoder
 from lrmil.models.familiarity import unfamiliar
 from lrmil.models.heads.head import BagOutput, MILHead, predict_bag
-from lrmil.models.learned_from import seen_note
 from lrmil.patches.layout import Patches
 from lrmil.patches.plan import PatchPlan, patches_of
 from lrmil.patches.tissue import GivenMask, Tissue, tissue_of
@@ -284,7 +283,7 @@ class _Answer:
                 *slide.notes,
                 *self.tissue.notes,
                 *unreadable_note(failed, len(patches) + patches.undecided),
-                *seen_note(self.bundle.learned_from, slide.fingerprint),
+                *self.bundle.notes_on(slide.fingerprint, slide.scanner),
             ),
             checksum=slide.checksum,
             task=self.bundle.task,

@@ -10,6 +10,7 @@ from lrmil.runs.calibration import FOLDER as CALIBRATION
 from lrmil.runs.differences import difference_sentence, find_differences
 from lrmil.runs.head_choice import NAME, choices_in, reason_of
 from lrmil.runs.stage1_figures import find_stage1, shortfall
+from lrmil.runs.tested import measurement_of
 from lrmil.tasks.case_rule import RULE_WORDS
 from lrmil.tasks.task import Task
 
@@ -33,6 +34,8 @@ def model_facts(card: ModelCard) -> dict[str, str]:
         "Answer for a patient": RULE_WORDS[card.case_rule],
         **_training(card.training),
         **_learned_from(card),
+        **_origins(card),
+        "Tested": found.sentence if (found := measurement_of(card.training, card.metrics, card.task)) else UNKNOWN,
         **{f"Test, {name}": _arm(card.metrics.get(arm), card.task) for arm, name in ARM_NAMES.items()},
         **_calibration(card),
         **decision_facts(card.decision, card.task, card.metrics),
@@ -63,6 +66,15 @@ def _learned_from(card: ModelCard) -> dict[str, str]:
     if (learned := card.learned_from) is None:
         return {}
     return {"Knows again": f"{len(learned.slides)} slides of {len(learned.cases)} cases, by keyed hashes"}
+
+
+def _origins(card: ModelCard) -> dict[str, str]:
+    """Say of how many sites and of which scanners the training slides are; models of earlier versions do not know."""
+    if (origins := card.origins) is None:
+        return {}
+    without = f"; {origins.without_scanner} slides state none" if origins.without_scanner else ""
+    scanners = {"Scanners": ", ".join(map(str, origins.scanners)) + without} if origins.scanners else {}
+    return ({"Sites": f"{len(origins.sites)}, by keyed hashes"} if origins.sites else {}) | scanners
 
 
 def _validated(training: dict[str, object]) -> str:

@@ -30,6 +30,7 @@ from lrmil.runs.distilled_start import START, start_remark, tested_slides
 from lrmil.runs.fold_outputs import SlideOutput, read_history, read_outputs
 from lrmil.runs.plan_file import read_plan
 from lrmil.runs.stage1_figures import Stage1Figures, find_stage1, shortfall
+from lrmil.runs.tested import measurement_of
 from lrmil.tasks.choice import task_in
 from lrmil.tasks.task import Task
 from lrmil.training.bags import gather_log_mass
@@ -92,6 +93,8 @@ class Report:
     """What a distilled encoder that the student started from had seen, in a sentence; "" if there was none."""
     difference_note: str = ""
     """What the student's difference from the baseline is, as the end of a sentence."""
+    tested: str = ""
+    """Whether the figures are those of the model in RUN/model, in a sentence; "" where that is not certain."""
     stage1_note: str = ""
     """What of student and start is compared with the targets of stage 1, in sentences."""
 
@@ -133,6 +136,7 @@ def gather(run: Path) -> Report:
         differences={arm: verdict(arm, found) for arm, found in find_differences(figures).items()},
         start_remark=start_remark(figures.get(START)),
         difference_note=difference_note(config),
+        tested=found.sentence if (found := measurement_of(bundle["training"], figures, task)) else "",
         stage1_note=stage1_note(config),
         slides=results,
         problems=[redact_paths(problem, hidden) for problem in read_json(run / "problems.json")],

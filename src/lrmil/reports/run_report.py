@@ -20,6 +20,7 @@ from lrmil.io.redaction import redact_paths
 from lrmil.prediction.attention import attention_raster, percentile_rank
 from lrmil.raster import Raster
 from lrmil.reports.by_name import by_name
+from lrmil.reports.by_site import by_site
 from lrmil.reports.case_rule_words import case_rule_words
 from lrmil.reports.figures import RocLine, colour_bar, loss_svg, roc_svg, slide_pictures
 from lrmil.reports.more_figures import more_figures
@@ -136,6 +137,7 @@ def render(report: Report, examples: Sequence[SlideResult], pictures: Mapping[st
         more=more_figures(report.figures, task, finished=FINISH in report.losses),
         by_name=by_name(report.figures, task),
         case_rule=case_rule_words(report.figures),
+        by_site=by_site(report.figures, task),
         examples=examples,
         pictures=pictures,
         colour_bar=colour_bar(),

@@ -16,6 +16,7 @@ from lrmil.features.store import FeaturesCard, read_card
 from lrmil.io.documents import ARTEFACTS, read_json_document
 from lrmil.io.safe_csv import plain_cell
 from lrmil.runs.plan_file import read_plan
+from lrmil.runs.sites import read_sites
 from lrmil.tasks.choice import task_in
 
 METRICS = "metrics.json"
@@ -57,7 +58,7 @@ class RunFiles:
     rows
         Its rows: fold, slide_id, case_id, label, part.
     cohort
-        Slides, cases and labels of splits.csv.
+        Slides, cases and labels of splits.csv, and sites of sites.json.
     records
         Name of the fold -> name of the artefact -> what it states, of all artefacts that can be read.
     """
@@ -115,7 +116,7 @@ def read_run_files(run: Path) -> RunFiles:
     Raises
     ------
     FormatError
-        If one of plan.toml, splits.csv and metrics.json is absent or cannot be read.
+        If one of plan.toml, splits.csv and metrics.json is absent, or one of them or sites.json cannot be read.
     """
     config, _, _ = read_plan(run)
     if not os.path.lexists(run / METRICS):
@@ -138,7 +139,11 @@ def read_run_files(run: Path) -> RunFiles:
             "lrmil train command again."
         ) from error
     cases = {row[1]: row[2] for row in rows}
-    slides = tuple(SlideRecord(slide_id, Path(), labels[slide_id], cases[slide_id]) for slide_id in sorted(cases))
+    sites = read_sites(run)
+    slides = tuple(
+        SlideRecord(slide_id, Path(), labels[slide_id], cases[slide_id], site=sites.get(slide_id))
+        for slide_id in sorted(cases)
+    )
     records = {fold.name: _records(run / fold.name) for fold in folds}
     return RunFiles(run, config, figures, folds, rows, Cohort(slides, task), records)
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 
 import torch
 
@@ -24,7 +25,9 @@ from lrmil.runs.fold_task import FoldTask, load_lr_encoder
 from lrmil.runs.frozen import plan_of
 from lrmil.runs.plan_file import settings_hashes
 from lrmil.runs.results import WITHIN_FOLDS, figures_of
-from lrmil.runs.shipping import learned_from
+from lrmil.runs.shipping import learned_from, origins_of
+from lrmil.runs.tested import TESTED, measurement_of
+from lrmil.tasks.by_site import BY_SITE
 
 MODEL = "model"
 
@@ -57,7 +60,7 @@ def audit_model(files: RunFiles, *, answers: bool) -> Iterator[Finding]:
         yield from _calibration(final, bundle)
     if CASE_RULE in files.figures:
         yield from _case_rule(final, bundle)
-    yield from _learned_from(final, bundle)
+    yield from _learned_from(files, final, bundle)
 
 
 def _tasks(files: RunFiles, bundle: Bundle) -> list[FoldTask]:
@@ -100,7 +103,7 @@ def _weights(files: RunFiles) -> Iterator[Finding]:
 def _origin(files: RunFiles, bundle: Bundle) -> Iterator[Finding]:
     """Yield what the model says of its task, settings, training or figures that is not so in the run."""
     where, config, fold = f"{MODEL}/bundle.json", files.config, files.final
-    if [*differences(bundle.metrics, files.figures)]:
+    if [*differences(bundle.metrics, {name: one for name, one in files.figures.items() if name != BY_SITE})]:
         yield Finding(where, f"Its figures are not those of {METRICS}.")
     if bundle.task.to_dict() != files.cohort.task.to_dict():
         yield Finding(where, "It predicts something else than the run.")
@@ -116,9 +119,16 @@ def _origin(files: RunFiles, bundle: Bundle) -> Iterator[Finding]:
     }
     if wrong := [name for name, count in counts.items() if name in bundle.training and bundle.training[name] != count]:
         yield Finding(where, f"It was trained on another number of {' and '.join(wrong)} than splits.csv says.")
+    if TESTED in bundle.training and bundle.training[TESTED] != _tested(files):
+        yield Finding(where, "It was not tested as it says.")
     slides = [[slide.slide_id, slide.label, slide.case_id] for slide in files.cohort.slides]
     if not _left_out(files) and bundle.training.get("cohort") != hashing.sha256_of(slides):
         yield Finding("splits.csv", "The slides, labels or cases are not those that the model was trained with.")
+
+
+def _tested(files: RunFiles) -> dict[str, object] | None:
+    found = measurement_of({}, files.figures, files.cohort.task)
+    return asdict(found) if found else None
 
 
 def _left_out(files: RunFiles) -> bool:
@@ -171,11 +181,14 @@ def _without(value: object, names: Sequence[str]) -> object:
     return {name: _without(inner, names) for name, inner in value.items() if name not in names}
 
 
-def _learned_from(task: FoldTask, bundle: Bundle) -> Iterator[Finding]:
-    """Yield that the model names other slides or cases than its fold learned from; earlier versions name none."""
+def _learned_from(files: RunFiles, task: FoldTask, bundle: Bundle) -> Iterator[Finding]:
+    """Yield that the model names other slides, cases, sites or scanners than its fold; earlier versions name none."""
     try:
         if bundle.learned_from not in (None, learned_from(task)):
             yield Finding(f"{MODEL}/bundle.json", "It names other slides or cases than its fold learned from.")
+        sites = {slide.slide_id: slide.site for slide in files.cohort.slides}
+        if bundle.origins not in (None, origins_of(task, sites)):
+            yield Finding(f"{MODEL}/bundle.json", "It names other sites or scanners than those of its fold's slides.")
     except LrmilError as error:
         yield Finding(MODEL, str(error))
 

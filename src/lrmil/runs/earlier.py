@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import fields
+from dataclasses import replace as with_changes
 from pathlib import Path
 
 import torch
@@ -28,10 +29,12 @@ from lrmil.io.ownership import (
     is_plan,
     is_problems,
     is_report,
+    is_sites,
     is_splits,
     require_free,
 )
 from lrmil.models.bundle import Bundle, load_bundle, save_bundle
+from lrmil.runs.tested import TESTED
 
 # Rewritten at the end of every call, so that they always belong to the plan beside them.
 RESULTS: dict[str, Ours] = {
@@ -46,6 +49,7 @@ OTHERS: dict[str, Ours] = {
     "environment.json": is_environment,
     "problems.json": is_problems,
     "changes.json": is_changes,
+    "sites.json": is_sites,
     "steps.jsonl": is_log,
 }
 FOLD = re.compile(r"fold-\d+|final")
@@ -184,6 +188,9 @@ def _is_same(folder: Path, bundle: Bundle) -> bool:
     )  # derived from weights or from values that are compared
     if there.learned_from is None:  # of a version that did not keep it: the model itself is the same
         derived += ("learned_from",)
+    if TESTED not in there.training:  # the same
+        derived += ("origins",)
+        bundle = with_changes(bundle, training={name: one for name, one in bundle.training.items() if name != TESTED})
     plain = [field.name for field in fields(Bundle) if field.name not in derived]
     return all(_plain(getattr(there, name)) == _plain(getattr(bundle, name)) for name in plain) and all(
         _are_same_weights(before, now)

@@ -15,7 +15,7 @@ from lrmil.io import atomic
 from lrmil.io.ownership import is_out_of_fold_table, is_problems
 from lrmil.io.safe_csv import csv_text
 from lrmil.runs.arms import ARMS
-from lrmil.runs.calibrated_figures import calibration_figures
+from lrmil.runs.calibrated_figures import calibration_figures, shipped_answers
 from lrmil.runs.calibration import FOLDER as CALIBRATION
 from lrmil.runs.case_rules import NAME as CASE_RULE
 from lrmil.runs.case_rules import case_rule_of, rules_by_case
@@ -25,7 +25,9 @@ from lrmil.runs.fold_task import FoldTask
 from lrmil.runs.head_choice import NAME as HEAD_CHOICES
 from lrmil.runs.head_choice import read_choice
 from lrmil.runs.linear_heads import LINEAR_HEAD, LINEAR_HEAD_REASON, read_linear_heads
+from lrmil.runs.sites import site_figures
 from lrmil.runs.stage1_figures import STAGE1, read_fidelity, stage1_figures
+from lrmil.tasks.by_site import BY_SITE
 from lrmil.tasks.case_figures import summarise_by_rule
 from lrmil.tasks.task import Target, Task, columns
 
@@ -92,8 +94,9 @@ def figures_of(out: Path, cohort: Cohort, folds: Sequence[Fold], tasks: Sequence
     -------
     dict
         JSON-ready: classes, the metrics of each arm and of its linear head, gap_recovered, how far the student is from
-        the other arms, its calibration, the rule of its cases, the fidelity of stage 1, and of each fold where the
-        teacher's outputs for stage 2 come from and whether they were used, and which head it chose if it had to.
+        the other arms, its calibration, the rule of its cases and, where the table has sites, its figures by site, the
+        fidelity of stage 1, and of each fold where the teacher's outputs for stage 2 come from and whether they were
+        used, and which head it chose if it had to.
 
     Raises
     ------
@@ -118,9 +121,11 @@ def figures_of(out: Path, cohort: Cohort, folds: Sequence[Fold], tasks: Sequence
             f"{task.score_name}_by_fold": _score_by_fold(task, tested, targets, values[arm]),
             **_cost(arm, folds, tasks),
         }
-    students = {fold: of_arms["lr_student"] for fold, of_arms in outputs.items()}
-    figures[CALIBRATION] = calibration_figures(tasks, students, rules)
+    shipped = shipped_answers(tasks, {fold: of_arms["lr_student"] for fold, of_arms in outputs.items()})
+    figures[CALIBRATION] = calibration_figures(tasks, shipped, rules)
     figures[CASE_RULE] = {fold: one.to_dict() for fold, one in chosen.items()}
+    if any(cohort.by_id[slide_id].site for _, slide_id in tested):
+        figures[BY_SITE] = site_figures(cohort, tested, shipped)
     figures["evidence"] = {one.fold.name: read_evidence(one.folder).to_dict() for one in tasks}
     if any(one.config.mil.head == AUTO for one in tasks):
         figures[HEAD_CHOICES] = {one.fold.name: read_choice(one.folder).to_dict() for one in tasks}

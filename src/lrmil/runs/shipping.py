@@ -1,15 +1,18 @@
 """Write the model to ship: the student of the final fold, with its provenance."""
 
 import datetime
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 from lrmil import __version__
 from lrmil.cohorts.cohort import Cohort
 from lrmil.configs import AUTO, TrainConfig, stated
-from lrmil.features.store import read_card
+from lrmil.features.store import FeaturesCard, read_card
 from lrmil.io import hashing
 from lrmil.models.bundle import Bundle, load_bundle
 from lrmil.models.learned_from import LearnedFrom, keep_hashes
+from lrmil.models.origins import Origins, keep_origins
 from lrmil.runs.calibration import read_calibration
 from lrmil.runs.case_rules import case_rule_of
 from lrmil.runs.earlier import write_model
@@ -19,6 +22,8 @@ from lrmil.runs.fold_task import FoldTask, load_lr_encoder
 from lrmil.runs.head_choice import NAME as HEAD_CHOICES
 from lrmil.runs.head_choice import read_choice, with_chosen_head
 from lrmil.runs.plan_file import settings_hash
+from lrmil.runs.tested import TESTED, measurement_of
+from lrmil.tasks.by_site import BY_SITE
 
 
 def write_bundle(
@@ -68,14 +73,15 @@ def write_bundle(
             encoder=load_lr_encoder(task, finished=config.finishes),
             mil=load_mil(task.mil(task.answering("lr_student")), config.mil),
             mil_config=with_chosen_head(task).config.mil,
-            training=_provenance(task, cohort, config),
-            metrics=figures,
+            training=_provenance(task, cohort, config, figures),
+            metrics={name: one for name, one in figures.items() if name != BY_SITE},  # it names sites
             terms=terms,
             calibration=calibrated.calibration,
             decision=calibrated.decision,
             familiarity=learn_from_fold(task),
             learned_from=learned_from(task),
             case_rule=case_rule_of(task).rule,
+            origins=origins_of(task, {slide.slide_id: slide.site for slide in cohort.slides}),
         ),
         replace=replace,
     )
@@ -95,14 +101,42 @@ def learned_from(task: FoldTask) -> LearnedFrom | None:
     FormatError
         If the features of a slide are damaged.
     """
-    slide_ids = sorted(task.fold.train + task.fold.val)
-    fingerprints = [read_card(task.encoded("lr_undistilled", slide_id)).slide_fingerprint for slide_id in slide_ids]
-    cases = [task.cases[slide_id] for slide_id in slide_ids]
+    cards, cases = _learned_cards(task)
+    fingerprints = [card.slide_fingerprint for card in cards]
     return keep_hashes(fingerprints, cases, [fingerprints, cases, task.config.seed])
 
 
-def _provenance(task: FoldTask, cohort: Cohort, config: TrainConfig) -> dict[str, object]:
+def origins_of(task: FoldTask, sites: Mapping[str, str | None]) -> Origins | None:
+    """Return the sites and scanners of what a fold learned from, was selected on and calibrated by.
+
+    Parameters
+    ----------
+    task
+        The fold.
+    sites
+        Slide id -> site.
+
+    Raises
+    ------
+    FormatError
+        If the features of a slide are damaged.
+    """
+    cards, cases = _learned_cards(task)
+    fingerprints = [card.slide_fingerprint for card in cards]
+    own = [sites.get(card.slide_id) for card in cards]
+    return keep_origins(own, [card.scanner for card in cards], [fingerprints, cases, task.config.seed])
+
+
+def _learned_cards(task: FoldTask) -> tuple[list[FeaturesCard], list[str]]:
+    """Return the cards and the cases of training and validation slides, sorted by slide id."""
+    slide_ids = sorted(task.fold.train + task.fold.val)
+    cards = [read_card(task.encoded("lr_undistilled", slide_id)) for slide_id in slide_ids]
+    return cards, [task.cases[slide_id] for slide_id in slide_ids]
+
+
+def _provenance(task: FoldTask, cohort: Cohort, config: TrainConfig, figures: dict[str, object]) -> dict[str, object]:
     """Return what a model says of its training."""
+    tested = measurement_of({}, figures, cohort.task)
     chosen = {HEAD_CHOICES: read_choice(task.folder).to_dict()} if config.mil.head == AUTO else {}
     return {
         "cohort": hashing.sha256_of([[slide.slide_id, slide.label, slide.case_id] for slide in cohort.slides]),
@@ -110,6 +144,7 @@ def _provenance(task: FoldTask, cohort: Cohort, config: TrainConfig) -> dict[str
         "cases": len({cohort.by_id[slide_id].case_id for slide_id in task.fold.train}),
         "validation_slides": len(task.fold.val),
         "schedule": task.schedule,
+        **({TESTED: asdict(tested)} if tested else {}),
         **chosen,
         "settings": {
             **stated(config),

@@ -11,10 +11,11 @@ from typing import Never
 
 import torch
 
-from lrmil.cohorts.cohort import Cohort, CohortReport, TableOptions, validate_cohort
+from lrmil.cohorts.cohort import Cohort, CohortReport, TableOptions
 from lrmil.cohorts.labels import Problem
 from lrmil.cohorts.screening import Screened, far_levels, near_duplicates, screen_steps
 from lrmil.cohorts.splits import Fold, folds_and_final, without_failed, write_splits
+from lrmil.cohorts.test_part import cohort_to_train
 from lrmil.configs import TrainConfig, require_consistent
 from lrmil.features.slide_features import EXTRACTION_VERSION
 from lrmil.io import atomic, hashing
@@ -39,6 +40,7 @@ from lrmil.runs.plan_file import write_plan
 from lrmil.runs.regions import region_features
 from lrmil.runs.results import figures_of, write_predictions, write_problems
 from lrmil.runs.shipping import write_bundle
+from lrmil.runs.sites import write_sites
 from lrmil.runs.watch import LOG
 from lrmil.slides.inputs import Inputs, local_encoder
 from lrmil.slides.source import SlideSource
@@ -163,8 +165,7 @@ def train_steps(
     slides, labels, out, config = Path(slides).absolute(), Path(labels).absolute(), Path(out), config or TrainConfig()
     require_consistent(config)
     torch_device = pick_device(device)
-    report = validate_cohort(slides, labels, folds=config.folds, options=options)
-    cohort = report.require()
+    report, cohort = cohort_to_train(slides, labels, config, options=options)
     require_case_rule(config, cohort.task)
     if not config.patch_size:
         config = dataclasses.replace(config, patch_size=default_size(config.encoder, pretrained=config.pretrained))
@@ -239,6 +240,7 @@ def _run(work: _Work) -> Generator[Step[Run], None, None]:
     folds, final = tuple(without_failed(fold, cohort, failed) for fold in folds), without_failed(final, cohort, failed)
     trained = folds if final in folds else (*folds, final)
     write_splits(out / "splits.csv", trained, cohort)
+    write_sites(out, cohort)
 
     tasks = _fold_tasks(work, trained, encoders.student)
     for task in tasks:

@@ -17,6 +17,7 @@ from lrmil.slides.level_choice import FINER, coarsest_level, far_notes
 from lrmil.slides.pyramid import make_pyramid
 from lrmil.slides.readers.protocol import Level, Reader
 from lrmil.slides.resolution import Resolution, reasons
+from lrmil.slides.scanner import Scanner
 from lrmil.slides.source import slide_id_of
 from lrmil.slides.thumbnail import Thumbnail, make_thumbnail
 
@@ -120,6 +121,11 @@ class Slide:
     def reader_name(self) -> str:
         """Library that reads the pixels: "tifffile", "openslide", "zarr" or "pillow"."""
         return self._reader.name
+
+    @property
+    def scanner(self) -> Scanner | None:
+        """Make and model of its scanner, where the file states them."""
+        return self._reader.scanner
 
     @property
     def notes(self) -> tuple[str, ...]:

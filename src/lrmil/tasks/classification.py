@@ -267,6 +267,12 @@ class Classification:
 
         return metrics.summarise(targets, values, cases, self.classes, thresholds=thresholds)
 
+    def means(self, targets: Sequence[Target], values: NDArray[np.float64]) -> dict[str, dict[str, float]]:
+        """Return the mean probability of each class, and its frequency."""
+        observed = np.bincount(np.array(targets), minlength=self.outputs) / len(targets)
+        pairs = zip(self.classes, values.mean(axis=0).tolist(), observed.tolist(), strict=True)
+        return {name: {"predicted": mean, "observed": share} for name, mean, share in pairs}
+
     def difference_interval(
         self,
         targets: Sequence[Target],

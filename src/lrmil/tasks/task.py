@@ -272,6 +272,13 @@ class Task(Protocol):
         """
         ...
 
+    def means(self, targets: Sequence[Target], values: NDArray[np.float64]) -> dict[str, dict[str, float]]:
+        """Return of each name the mean of its values (n, names), "predicted", and what it should be, "observed".
+
+        Of a class, that is its frequency. There is at least one slide.
+        """
+        ...
+
     def difference_interval(
         self,
         targets: Sequence[Target],

@@ -155,7 +155,7 @@ class TrainFromFolder(SessionDock):
         listen(self.session.viewer.events.theme, self._follow_theme)
 
     def _settings_changed(self) -> None:
-        self.cohort.set_folds(self.settings.folds.value())
+        self.cohort.set_folds(self.settings.folds.value(), test_fraction=self.settings.test_fraction.value())
         self._show_form()
 
     def _follow_theme(self, *_: object) -> None:

@@ -292,6 +292,24 @@ def test_too_many_folds_for_the_cases_are_a_problem_at_once(
     assert not widget.cohort.ready and any("9 folds" in row[3] for row in widget.cohort.problems.texts)
 
 
+def test_a_test_part_is_checked_and_goes_into_the_settings(
+    widget: TrainFromFolder, cohort: Path, tmp_path: Path, qtbot: "QtBot"
+) -> None:
+    choose(widget, cohort / "slides", cohort / "labels.csv", None, qtbot)
+    assert widget.cohort.ready and widget.settings.config().test_fraction == 0
+    widget.settings.test_fraction.setValue(0.2)
+    assert widget.settings.config().test_fraction == 0.2 and widget.settings.test_fraction.text() == "0.2"
+    qtbot.waitUntil(lambda: widget.cohort.report is not None and not widget.cohort.checking, timeout=PATIENCE)
+    assert not widget.cohort.ready  # the table has a column split
+    assert any("'Test part'" in row[3] for row in widget.cohort.problems.texts)
+    lines = [",".join(line.split(",")[:3]) for line in (cohort / "labels.csv").read_text().splitlines()]
+    (tmp_path / "labels.csv").write_text("\n".join(lines))
+    choose(widget, cohort / "slides", tmp_path / "labels.csv", None, qtbot)
+    assert widget.cohort.ready
+    widget.settings.show_config(widget.settings.config())
+    assert widget.settings.config().test_fraction == 0.2
+
+
 def test_a_bad_setting_is_a_sentence_and_forbids_the_start(
     widget: TrainFromFolder, cohort: Path, run: Path, qtbot: "QtBot"
 ) -> None:

@@ -14,6 +14,7 @@ from lrmil.errors import SlideError
 from lrmil.slides.opening import open_slide
 from lrmil.slides.readers.alignment import Alignment, align
 from lrmil.slides.readers.protocol import Level
+from lrmil.slides.scanner import Scanner
 from support.pictures import TILE, Pixels, padded, picture, reduced
 from support.slides import write_ome_zarr_slide
 
@@ -24,6 +25,7 @@ class Arrays:
     name = "arrays"
     origin_yx = (0, 0)
     objective_power: float | None = None
+    scanner: Scanner | None = None
     bytes_read: int | None = None
     notes: tuple[str, ...] = ()
 

@@ -29,6 +29,9 @@ def run(options: argparse.Namespace) -> int:
         del facts["task"]
         learned = found.learned_from  # as counts: hashes are for looking up
         facts["learned_from"] = learned and {"slides": len(learned.slides), "cases": len(learned.cases)}
+        if found.origins:
+            facts["origins"].pop("key")
+            facts["origins"]["sites"] = len(found.origins.sites)
         print_json(found.task.to_dict() | facts)
         return 0
     print_lines(model_facts(found))

@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
     """Print the metrics of a model on labelled slides."""
     with without_collections():
         from lrmil.cli.options import inputs_of, mpp_table_of, table_options_of, with_checksums
-        from lrmil.cli.printing import exit_code, print_json, print_lines, print_summary, stderr, stdout
+        from lrmil.cli.printing import exit_code, print_json, print_lines, print_sites, print_summary, stderr, stdout
         from lrmil.cli.progress import show
         from lrmil.models.bundle import load_bundle
         from lrmil.prediction.evaluation import evaluate_steps
@@ -70,9 +70,9 @@ def run(options: argparse.Namespace) -> int:
         failed = f" Without {len(result.failed)} that failed." if result.failed else ""
         stdout.print(f"{result.part.explain()}{failed}", markup=False)
         print_summary(result.metrics, bundle.task, result.case_rule)
-        if result.abstained:
-            stdout.print(result.abstained, markup=False)
-        if result.remark:
-            stdout.print(result.remark, markup=False)
+        if result.by_site:
+            print_sites(result.by_site, bundle.task)
+        for sentence in filter(None, (result.abstained, result.remark, *result.unseen)):
+            stdout.print(sentence, markup=False)
         print_lines({f"Failed: {slide_id}": message for slide_id, message in result.failed.items()})
     return exit_code(len(result.failed), len(result.failed) + result.classified)

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from lrmil.cli.arguments import Commands, add_cohort, add_device, add_positive, add_settings, command
+from lrmil.cli.arguments import Commands, add_cohort, add_device, add_positive, add_settings, command, share
 from lrmil.collector import without_collections
 
 SUMMARY = "train from a folder of slides, or resume a stopped run"
@@ -22,6 +22,11 @@ def add(commands: Commands) -> None:
     parser.add_argument("--folds", type=int, help="folds of the cross-validation (default: 5)")
     text = "how the threshold of two classes is chosen: youden (default), sensitivity=0.95, specificity=0.95, costs=5:1"
     parser.add_argument("--operating-point", metavar="RULE", help=text)
+    text = (
+        "share of the cases, such as 0.2, to keep aside as test part: the very model that is shipped is tested then "
+        "(default: 0, folds)"
+    )
+    parser.add_argument("--test-fraction", type=share, help=text)
     text = "if a finished run is trained again, delete its results and model (default: keep them in RUN/earlier-1)"
     parser.add_argument("--replace", action="store_true", help=text)
     text = "refuse a --student-encoder of `lrmil distil` that has seen a test slide (default: the report says so)"
@@ -37,7 +42,9 @@ def run(options: argparse.Namespace) -> int:
         from lrmil.cli.progress import show
         from lrmil.reports.run_report import write_report
         from lrmil.runs.earlier import earlier_results
+        from lrmil.runs.tested import measurement_of
         from lrmil.runs.train import train_steps
+        from lrmil.tasks.choice import kind_in
 
     before = earlier_results(options.out)
     steps = train_steps(
@@ -56,6 +63,8 @@ def run(options: argparse.Namespace) -> int:
         stderr.print(f"The results and the model of the previous run are kept in {kept}.", markup=False)
     report = write_report(done.folder)
     print_arms(done.metrics)
+    if tested := measurement_of({}, done.metrics, kind_in(done.metrics)):
+        stdout.print(tested.sentence, markup=False)
     for slide_id, message in done.failed.items():
         stdout.print(f"Left out: {slide_id}: {message}", markup=False)
     stdout.print(f"Report: {report}\nModel: {done.model}", markup=False)

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lrmil.cli.arguments import Commands, add_checksums, add_cohort, add_json, add_positive, command
+from lrmil.cli.arguments import Commands, add_checksums, add_cohort, add_json, add_positive, command, share
 
 if TYPE_CHECKING:
     from lrmil.cohorts.columns import Problem
@@ -20,6 +20,8 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--folds", type=int, default=5, help="folds of the cross-validation you plan (default: %(default)s)"
     )
+    text = "share of the cases you plan to keep aside as test part, in place of folds (default: 0)"
+    parser.add_argument("--test-fraction", type=share, default=0.0, help=text)
     parser.add_argument("--mpp-hr", default="0.5", help="HR resolution you plan to train with (default: 0.5)")
     parser.add_argument("--mpp-lr", default="2.0", help="LR resolution you plan to train with (default: 2.0)")
     depth = parser.add_mutually_exclusive_group()
@@ -44,7 +46,13 @@ def run(options: argparse.Namespace) -> int:
 
     mpp, lr = parse_mpp(options.mpp_hr), parse_mpp(options.mpp_lr)
     resolution_ratio(lr, mpp)  # a training refuses others
-    report = validate_cohort(options.slides, options.labels, folds=options.folds, options=table_options_of(options))
+    report = validate_cohort(
+        options.slides,
+        options.labels,
+        folds=options.folds,
+        options=table_options_of(options),
+        test_fraction=options.test_fraction,
+    )
     problems, screened = list(report.problems), tuple[Screened, ...]()
     if not options.table_only:
         sources = with_checksums(sources_of(options.slides, report), options.checksums)

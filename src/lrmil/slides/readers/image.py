@@ -12,6 +12,7 @@ from lrmil.errors import SlideError
 from lrmil.slides.readers.missing_bytes import MISSING_BYTES, has_missing_jpeg_bytes
 from lrmil.slides.readers.protocol import ICC_NOTE, Level, not_brightfield, require_inside, unreadable
 from lrmil.slides.resolution import Disregarded, MppCandidate
+from lrmil.slides.scanner import Scanner
 
 MAX_PIXELS = 1 << 27  # 384 MiB of RGB: a larger image needs a format with random access
 OPAQUE = 255
@@ -34,6 +35,7 @@ class FlatReader:
     name = "pillow"
     origin_yx = (0, 0)
     objective_power: float | Disregarded | None = None
+    scanner: Scanner | None = None  # a camera in EXIF would not be one
 
     def __init__(self, path: Path) -> None:
         self.mpp_candidates: list[MppCandidate | Disregarded] = []

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from lrmil.slides.resolution import Disregarded
+from lrmil.slides.scanner import Scanner, scanner_of
 
 MALFORMED = (ET.ParseError, ValueError, KeyError, TypeError)
 AXES = {"Z": "focal planes", "T": "time points", "C": "groups of channels"}
@@ -36,6 +37,8 @@ class OmeImage(NamedTuple):
         Number and unit of the sides of a pixel; None if not stated.
     power
         Magnification of its objective, None if not stated, or why it is unknown.
+    scanner
+        Make and model of its microscope; None if not stated, or if there are several.
     """
 
     number: int
@@ -48,6 +51,7 @@ class OmeImage(NamedTuple):
     size_y: tuple[float, str] | None
     size_x: tuple[float, str] | None
     power: float | Disregarded | None
+    scanner: Scanner | None = None
 
 
 def ome_images(xml: str, file_name: str, pages: int) -> list[OmeImage]:
@@ -70,6 +74,7 @@ def ome_images(xml: str, file_name: str, pages: int) -> list[OmeImage]:
         for number, image in enumerate(images, 1):
             power = _power(image, objectives, taken)
             found.append(_image(image, (number, len(images)), power, own, range(pages), next_page))
+            found[-1] = found[-1]._replace(scanner=_scanner(root, image))
             next_page = None if next_page is None else next_page + len(found[-1].pages)
     except MALFORMED:
         return []
@@ -153,6 +158,15 @@ def _image(
 def _size(pixels: ET.Element, axis: str) -> tuple[float, str] | None:
     number = positive(pixels.get(f"PhysicalSize{axis}"))
     return None if number is None else (number, pixels.get(f"PhysicalSize{axis}Unit") or "µm")
+
+
+def _scanner(root: ET.Element, image: ET.Element) -> Scanner | None:
+    """Return the microscope of the instrument that an image refers to, or of the file if it refers to none."""
+    wanted = _references([image], "InstrumentRef")
+    instruments = [one for one in _children(root, "Instrument") if not wanted or one.get("ID") in wanted]
+    scopes = [scope for instrument in instruments for scope in _children(instrument, "Microscope")]
+    found = {scanner_of(scope.get("Manufacturer"), scope.get("Model")) for scope in scopes}
+    return next(iter(found)) if len(found) == 1 else None
 
 
 def _objectives(root: ET.Element) -> list[tuple[str | None, ET.Element]]:

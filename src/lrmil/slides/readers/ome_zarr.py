@@ -45,7 +45,7 @@ class OmeZarrReader:
         self._path = path
         scene = parse_ome_zarr(path)
         self.levels = tuple(Level(level.shape_yx, 1.0, level.tile_yx) for level in scene.levels)
-        self.mpp_candidates = scene.mpp_candidates
+        self.mpp_candidates, self.scanner = scene.mpp_candidates, scene.scanner
         self._axes = scene.levels[0].axes
         try:
             self._arrays = [[_array(level, fill) for fill in FILLS] for level in scene.levels]

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 from lrmil.errors import FormatError, SlideError
 from lrmil.io.untrusted import read_json
 from lrmil.io.zarr_folders import ome_attributes
-from lrmil.slides.readers.ome_xml import ome_images
+from lrmil.slides.readers.ome_xml import OmeImage, ome_images
 from lrmil.slides.readers.pixel_size import Found, zarr_mpp
 from lrmil.slides.readers.protocol import is_associated, no_scan, not_brightfield, several_planes
 from lrmil.slides.resolution import MppCandidate
+from lrmil.slides.scanner import Scanner
 
 VERSIONS = ("0.4", "0.5")
 CODECS_2 = (None, "blosc", "zlib", "gzip", "zstd", "lz4", "bz2", "lzma")
@@ -60,6 +61,8 @@ class ZarrScene(NamedTuple):
         Pixel sizes of the first level.
     chosen, scenes
         Number of this scene, from 1, and number of scenes.
+    scanner
+        Make and model of the scanner; None if not stated.
     """
 
     levels: list[ZarrLevel]
@@ -67,6 +70,7 @@ class ZarrScene(NamedTuple):
     mpp_candidates: Found
     chosen: int
     scenes: int
+    scanner: Scanner | None
 
 
 class _Image(NamedTuple):
@@ -95,7 +99,9 @@ def parse_ome_zarr(folder: Path) -> ZarrScene:
         image = images[chosen]
         _require_rgb(folder, image, levels[chosen][0])
         factors = tuple(_factor(level, levels[chosen][0]) for level in levels[chosen])
-        return ZarrScene(levels[chosen], factors, _mpp(image, levels[chosen][0]), chosen + 1, len(images))
+        mpp, scanners = _mpp(image, levels[chosen][0]), {one.scanner for one in _described(folder)}
+        scanner = scanners.pop() if len(scanners) == 1 else None
+        return ZarrScene(levels[chosen], factors, mpp, chosen + 1, len(images), scanner)
     except SlideError:
         raise
     except (FormatError, OSError, *MALFORMED) as error:
@@ -123,7 +129,7 @@ def _images(folder: Path) -> list[_Image]:
         names = (
             listed if isinstance(listed, list) else takewhile(lambda name: (folder / name).is_dir(), map(str, count()))
         )
-        for name, words in zip(names, chain(_described_names(folder), repeat("")), strict=False):
+        for name, words in zip(names, chain((image.name for image in _described(folder)), repeat("")), strict=False):
             inside = _images_in(_within(folder, name))
             found += inside
             scenes += [image for image in inside if not is_associated(_name(image)) and not is_associated(words)]
@@ -141,14 +147,14 @@ def _name(image: _Image) -> str:
     return str(image.multiscale.get("name", ""))
 
 
-def _described_names(folder: Path) -> list[str]:
-    """Return the names of the images in the order of the series, from the OME-XML of bioformats2raw."""
+def _described(folder: Path) -> list[OmeImage]:
+    """Return the images in the order of the series, from the OME-XML of bioformats2raw."""
     try:
         file = folder / "OME" / "METADATA.ome.xml"
         xml = file.read_text("utf-8", "replace") if file.stat().st_size <= MAX_TEXT else ""
     except OSError:
         return []
-    return [image.name for image in ome_images(xml, "", 0)]
+    return ome_images(xml, "", 0)
 
 
 def _images_in(folder: Path) -> list[_Image]:

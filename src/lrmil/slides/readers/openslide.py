@@ -21,6 +21,7 @@ from lrmil.slides.readers.dicom_levels import DicomLevels
 from lrmil.slides.readers.openslide_regions import begins_with_level0, read_from, read_stored
 from lrmil.slides.readers.pixel_size import openslide_mpp, openslide_power
 from lrmil.slides.readers.protocol import ICC_NOTE, Level, not_brightfield, require_inside, several_planes, unreadable
+from lrmil.slides.readers.scanners import openslide_scanner
 from lrmil.slides.source import MRXS
 
 DEFAULT_TILE = 256
@@ -68,6 +69,7 @@ class OpenSlideReader:
         self.origin_yx = (int(properties.get("openslide.bounds-y", 0)), int(properties.get("openslide.bounds-x", 0)))
         self.mpp_candidates = openslide_mpp(properties, shapes[0])
         self.objective_power = openslide_power(properties, shapes[0])
+        self.scanner = openslide_scanner(properties)
         self._notes = _notes(properties, self.origin_yx)
         self._moved: set[int] = set()
         # libdicom crashes the process if two threads get an error in the same damaged file.

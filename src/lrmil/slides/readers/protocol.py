@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from lrmil.errors import SlideError
 from lrmil.slides.resolution import Disregarded, MppCandidate
+from lrmil.slides.scanner import Scanner
 
 ICC_NOTE = "The file has an ICC colour profile. It is not applied; colours are read as stored."
 ASSOCIATED = r"label|macro|thumb|thumbnail|overview|barcode|preview"
@@ -49,6 +50,8 @@ class Reader(Protocol):
         Magnification of the objective, None if not stated, or why it is not used.
     mpp_candidates
         Pixel sizes in um/px found in the file, most trusted first.
+    scanner
+        Make and model of the scanner; None if the file does not state them.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Reader(Protocol):
     origin_yx: tuple[int, int]
     objective_power: float | Disregarded | None
     mpp_candidates: list[MppCandidate | Disregarded]
+    scanner: Scanner | None
 
     @property
     def notes(self) -> tuple[str, ...]:

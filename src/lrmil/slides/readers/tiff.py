@@ -63,7 +63,7 @@ class TiffReader:
         self._path = path
         self._bytes_read = 0
         self._lock = threading.Lock()
-        self._pages, unmarked, self.mpp_candidates, self.objective_power, self.notes = parse_pyramid(path)
+        self._pages, unmarked, self.mpp_candidates, self.objective_power, self.scanner, self.notes = parse_pyramid(path)
         self._size = path.stat().st_size
         self._require_whole_level()
         self.levels = tuple(Level(page.shape, 1.0, page.tile) for page in self._pages)

@@ -17,9 +17,11 @@ from lrmil.errors import SlideError
 from lrmil.slides.readers.jpeg2000 import HEADER_BYTES, decode_jpeg2000, read_colours
 from lrmil.slides.readers.pixel_size import Found
 from lrmil.slides.readers.protocol import ICC_NOTE, not_brightfield
+from lrmil.slides.readers.scanners import tiff_scanner
 from lrmil.slides.readers.tiff_images import JPEG, JPEG_2000, OLD_JPEG, YCBCR, TiffSlide, find_slide, is_rgb
 from lrmil.slides.readers.tiff_metadata import mpp_candidates, objective_power
 from lrmil.slides.resolution import Disregarded
+from lrmil.slides.scanner import Scanner
 
 UNCOMPRESSED = 1
 APERIO_YCBCR = 33003  # as Aperio uses it; Bio-Formats uses the number for RGB
@@ -105,6 +107,8 @@ class TiffPyramid(NamedTuple):
         Pixel sizes found in the file, most trusted first.
     objective_power
         Magnification of the objective, None if not stated, or why it is not used.
+    scanner
+        Make and model of the scanner; None if not stated.
     notes
         Sentences that a user must know.
     """
@@ -113,6 +117,7 @@ class TiffPyramid(NamedTuple):
     unmarked: tuple[int, ...]
     mpp_candidates: Found
     objective_power: float | Disregarded | None
+    scanner: Scanner | None
     notes: tuple[str, ...] = ()
 
 
@@ -135,7 +140,8 @@ def parse_pyramid(path: Path) -> TiffPyramid:
             pages, unmarked = _pages(slide)
             lost = errors or len(pages) - len(unmarked) < len(slide.pages) - len(slide.unmarked)
             notes = (*slide.notes, *_notes(slide.pages[0]), *((DAMAGED,) if lost else ()))
-            return TiffPyramid(pages, unmarked, mpp_candidates(tif, slide), objective_power(tif, slide), notes)
+            stated = (mpp_candidates(tif, slide), objective_power(tif, slide), tiff_scanner(tif, slide))
+            return TiffPyramid(pages, unmarked, *stated, notes)
     except SlideError:
         raise
     except MALFORMED as error:

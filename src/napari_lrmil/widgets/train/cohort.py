@@ -59,7 +59,7 @@ class CohortBox(QWidget):
         self.again.setToolTip("Reads folder and table again, after you have fixed them")
         self.report: CohortReport | None = None
         self.checking = False
-        self._folds = 5
+        self._folds, self._test_fraction = 5, 0.0
         self._proposed = ""
         self._browse: list[QPushButton] = []
         self._job: JobWorker | None = None
@@ -81,10 +81,10 @@ class CohortBox(QWidget):
         """True if the cohort has been checked and has no errors."""
         return not self.checking and self.report is not None and self.report.ok
 
-    def set_folds(self, folds: int) -> None:
-        """Set the number of folds: each class needs at least as many cases."""
-        if folds != self._folds:
-            self._folds = folds
+    def set_folds(self, folds: int, *, test_fraction: float) -> None:
+        """Set the number of folds, of which each class needs as many cases, or a share of the cases to test instead."""
+        if (folds, test_fraction) != (self._folds, self._test_fraction):
+            self._folds, self._test_fraction = folds, test_fraction
             self._typed()
 
     def set_locked(self, *, locked: bool) -> None:
@@ -104,10 +104,11 @@ class CohortBox(QWidget):
         if slides is None or labels is None:
             return
         self._propose(slides, labels)
-        asked = (slides, labels, self._folds, self.reading.options)
+        asked = (slides, labels, self._folds, self._test_fraction, self.reading.options)
 
         def current() -> bool:
-            return asked == (path_in(self.slides), path_in(self.labels), self._folds, self.reading.options)
+            planned = (self._folds, self._test_fraction)
+            return asked == (path_in(self.slides), path_in(self.labels), *planned, self.reading.options)
 
         def show_step(step: Step[Checked]) -> None:
             if step.result is None or not current():
@@ -272,11 +273,13 @@ def _counted(number: int, word: str) -> str:
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
-def _check_steps(slides: Path, labels: Path, folds: int, options: TableOptions) -> Iterator[Step[Checked]]:
+def _check_steps(
+    slides: Path, labels: Path, folds: int, test_fraction: float, options: TableOptions
+) -> Iterator[Step[Checked]]:
     """Check the table, then the slides, which takes about a tenth of a second each."""
     from lrmil.cohorts.screening import near_duplicates, screen_steps, sources_of, unusable
 
-    report = validate_cohort(slides, labels, folds=folds, options=options)
+    report = validate_cohort(slides, labels, folds=folds, options=options, test_fraction=test_fraction)
     checked = Checked(report, read_records(labels, what="labels table"))
     yield Step(("check",), 1, 1, result=checked)
     found: list[Problem] = []

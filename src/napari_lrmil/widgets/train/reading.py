@@ -27,6 +27,7 @@ IN_THE_FORM = {
     "--positive": "'Positive class' under 'Columns and classes'",
     "--skip-missing": f"'{SKIP_MISSING}'",
     "--folds": "'Folds'",
+    "--test-fraction": "'Test part'",
 }
 
 

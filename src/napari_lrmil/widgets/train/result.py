@@ -12,8 +12,10 @@ from lrmil.errors import FormatError
 from lrmil.io.documents import read_json_document
 from lrmil.runs.arms import ARM_NAMES
 from lrmil.runs.differences import difference_sentence, find_differences
+from lrmil.runs.tested import measurement_of
 from lrmil.tasks.choice import kind_in
 from napari_lrmil.widgets.parts import Text
+from napari_lrmil.widgets.train.reading import with_names_of_fields
 from napari_lrmil.widgets.train.table import Table
 
 DAMAGED = (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError)
@@ -72,6 +74,7 @@ def _figures_and_notes(run: Path) -> tuple[list[list[str]], list[str]]:
         f"{_recovered(figures.get('gap_recovered'))} The baseline is the same low-resolution model without "
         "distillation.",
         *_differences(figures),
+        *_tested(figures),
         *(f"Left out: {one['slide_id']}: {one['message']}" for one in left_out),
     ]
     return _rows(figures), lines
@@ -82,6 +85,12 @@ def _differences(figures: dict[str, Any]) -> list[str]:
     kind = kind_in(figures)
     title = kind.figures[kind.score_name]
     return [difference_sentence(title, arm, found) for arm, found in find_differences(figures).items()]
+
+
+def _tested(figures: dict[str, Any]) -> list[str]:
+    """Say whether the figures are those of the model itself, where that is certain."""
+    found = measurement_of({}, figures, kind_in(figures))
+    return [with_names_of_fields(found.sentence)] if found else []
 
 
 def _rows(figures: dict[str, Any]) -> list[list[str]]:

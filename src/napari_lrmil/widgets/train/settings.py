@@ -8,6 +8,7 @@ from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QComboBox,
+    QDoubleSpinBox,
     QFileDialog,
     QFormLayout,
     QHBoxLayout,
@@ -39,11 +40,20 @@ TIPS = {
     "mpp_hr": "Resolution that the teacher reads in training, in um/px or as 20x",
     "mpp_lr": "Resolution that the model will read, in um/px or as 5x; a whole multiple of the HR one",
     "patch_size": "Side of a patch in pixels, at both resolutions; the lowest value means the encoder's own",
-    "folds": "Folds of the cross-validation; ignored if the table has a column split or fold",
+    "folds": "Folds of the cross-validation; ignored if the table has a column split or fold, or with a test part",
+    "test_fraction": "Share of the cases to keep aside and test the very model that is shipped on; 0 means folds",
     "seed": "Seed for everything random: the same seed gives the same model",
 }
 NAME = Qt.ItemDataRole.UserRole
+SHARE_DIGITS = 6
 OWN_SIZE = 15  # one below the smallest patch; means the encoder's own size
+
+
+class _ShareBox(QDoubleSpinBox):
+    """A share without trailing zeros."""
+
+    def textFromValue(self, value: float) -> str:
+        return str(self.locale().toString(value, "g", SHARE_DIGITS))
 
 
 class SettingsBox(QWidget):
@@ -71,7 +81,12 @@ class SettingsBox(QWidget):
         self.patch_size.setSpecialValueText("encoder's own")
         self.folds.setRange(2, 1000)
         self.seed.setRange(-(2**31), 2**31 - 1)
-        for number in (self.patch_size, self.folds, self.seed):
+        self.test_fraction = _ShareBox()
+        self.test_fraction.setDecimals(SHARE_DIGITS)
+        self.test_fraction.setRange(0, 0.99)
+        self.test_fraction.setSingleStep(0.05)
+        self.test_fraction.setSpecialValueText("none: folds")
+        for number in (self.patch_size, self.folds, self.test_fraction, self.seed):
             number.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.device = DeviceBox(preferred_device)
         self.tree = QTreeWidget()
@@ -103,6 +118,7 @@ class SettingsBox(QWidget):
             "mpp_lr": parse_mpp(self.mpp_lr.text()),
             "patch_size": 0 if self.patch_size.value() == OWN_SIZE else self.patch_size.value(),
             "folds": self.folds.value(),
+            "test_fraction": self.test_fraction.value(),
             "seed": self.seed.value(),
         }
         settings |= _values(self.leaves())
@@ -120,6 +136,7 @@ class SettingsBox(QWidget):
         self.mpp_lr.setText(str(config.mpp_lr))
         self.patch_size.setValue(config.patch_size or OWN_SIZE)
         self.folds.setValue(config.folds)
+        self.test_fraction.setValue(config.test_fraction)
         self.seed.setValue(config.seed)
         self.tree.clear()
         self._own = {}
@@ -156,6 +173,7 @@ class SettingsBox(QWidget):
             ("LR, um/px", "mpp_lr"),
             ("Patch, px", "patch_size"),
             ("Folds", "folds"),
+            ("Test part", "test_fraction"),
             ("Seed", "seed"),
         ):
             form.addRow(_label(text, name), getattr(self, name))
@@ -170,7 +188,7 @@ class SettingsBox(QWidget):
         self.encoder.currentTextChanged.connect(self._check)
         for text in (self.mpp_hr, self.mpp_lr):
             text.textChanged.connect(self._check)
-        for number in (self.patch_size, self.folds, self.seed):
+        for number in (self.patch_size, self.folds, self.test_fraction, self.seed):
             number.valueChanged.connect(self._check)
         self.tree.itemChanged.connect(self._check)
         self.browse.clicked.connect(self._ask_for_encoder)
