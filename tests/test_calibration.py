@@ -1,4 +1,6 @@
-"""Brier score and calibration error against plain loops, by hand, and at their limits."""
+"""Brier score, log-likelihood and calibration error against plain loops, by hand, and at their limits."""
+
+import math
 
 import numpy as np
 import pytest
@@ -6,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from lrmil.calibration import MAX_BINS, MIN_IN_BIN, brier_score, calibration_error
+from lrmil.calibration import MAX_BINS, MIN_IN_BIN, brier_score, calibration_error, negative_log_likelihood
 
 
 def drawn(n: int, classes: int, seed: int, digits: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -79,3 +81,21 @@ def test_brier_score_against_a_loop(seed: int, n: int, classes: int) -> None:
 def test_brier_score_of_rounded_probabilities_and_of_one_class() -> None:
     assert brier_score(np.array([0, 2]), np.array([[0.333333, 0.333333, 0.333333]] * 2)) == pytest.approx(2 / 3)
     assert brier_score(np.array([0, 0]), np.array([[0.9, 0.1], [0.5, 0.5]])) == pytest.approx(0.13)
+
+
+@given(st.integers(0, 10_000), st.integers(1, 40), st.integers(2, 4), st.integers(2, 8))
+def test_log_likelihood_against_a_loop(seed: int, n: int, classes: int, digits: int) -> None:
+    labels, probabilities = drawn(n, classes, seed, digits)
+    total = sum(-math.log(row[label]) for label, row in zip(labels, probabilities, strict=True))
+    assert negative_log_likelihood(labels, probabilities) == pytest.approx(total / n)
+
+
+def test_log_likelihood_of_certainty_rounding_and_one_class() -> None:
+    sure = np.array([[0.0, 1.0]])
+    assert negative_log_likelihood(np.array([1]), sure) == pytest.approx(0, abs=1e-12)
+    assert negative_log_likelihood(np.array([0]), sure) == pytest.approx(52 * math.log(2))
+    rounded = np.array([[0.333333, 0.333333, 0.333333]] * 2)
+    assert negative_log_likelihood(np.array([0, 2]), rounded) == pytest.approx(math.log(3))
+    assert negative_log_likelihood(np.array([0, 0]), np.array([[0.9, 0.1], [0.5, 0.5]])) == pytest.approx(
+        -math.log(0.45) / 2
+    )

@@ -1,8 +1,8 @@
-"""Measure whether probabilities mean what they say: Brier score and expected calibration error of checked arrays."""
+"""Measure whether probabilities mean what they say: Brier score, log loss and calibration error of checked arrays."""
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import brier_score_loss
+from sklearn.metrics import brier_score_loss, log_loss
 
 MAX_BINS = 10  # deciles
 MIN_IN_BIN = 10  # of 10 predictions, the share that is right is off by chance alone by up to 0.16 (one sigma, at 0.5)
@@ -26,8 +26,24 @@ def brier_score(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -
     """
     if probabilities.shape[1] == 2:
         return float(brier_score_loss(labels, probabilities[:, 1], pos_label=1, labels=[0, 1]))
-    scaled = probabilities / probabilities.sum(axis=1, keepdims=True)  # text files round them
-    return float(brier_score_loss(labels, scaled, labels=range(probabilities.shape[1])))
+    return float(brier_score_loss(labels, _scaled(probabilities), labels=range(probabilities.shape[1])))
+
+
+def negative_log_likelihood(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float:
+    """Compute the mean negative log of the probability of the label, by scikit-learn's log_loss; lower is better.
+
+    Probabilities are clipped to 2.2e-16 and more, so that one sure and wrong answer costs 36 and not infinity.
+
+    Parameters
+    ----------
+    labels, probabilities
+        As for `brier_score`.
+
+    References
+    ----------
+    Good, JRSS B 14 (1952).
+    """
+    return float(log_loss(labels, _scaled(probabilities), labels=range(probabilities.shape[1])))
 
 
 def calibration_error(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float:
@@ -53,3 +69,8 @@ def calibration_error(labels: NDArray[np.int64], probabilities: NDArray[np.float
     rank = np.searchsorted(np.sort(confidence), confidence)  # that of the first of equals
     gaps = np.bincount(rank * n_bins // len(labels), weights=right - confidence)
     return float(np.abs(gaps).sum() / len(labels))
+
+
+def _scaled(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return rows that sum to 1 although text files rounded them."""
+    return np.asarray(probabilities / probabilities.sum(axis=1, keepdims=True))

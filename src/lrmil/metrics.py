@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score, roc_curve
 
 from lrmil.by_class import ClassFigures, class_figures, why_no_interval, why_undefined
-from lrmil.calibration import brier_score, calibration_error
+from lrmil.calibration import brier_score, calibration_error, negative_log_likelihood
 from lrmil.resampling import case_interval, weighted_area
 
 
@@ -34,6 +34,7 @@ class CaseSummary(ClassFigures):
     auroc: float | None
     balanced_accuracy: float | None
     brier: float
+    nll: float
     ece: float
     undefined: dict[str, str]
     """Metric that is not defined, wholly or for a class -> why."""
@@ -46,6 +47,7 @@ class Summary(ClassFigures):
     auroc_ci: list[float] | None
     balanced_accuracy: float | None
     brier: float | None
+    nll: float | None
     ece: float | None
     undefined: dict[str, str]
     """Metric that is not defined, wholly or for a class -> why."""
@@ -235,6 +237,7 @@ def summarise(labels: ArrayLike, probabilities: ArrayLike, cases: Sequence[str],
         "auroc_ci": None if interval is None else list(interval),
         "balanced_accuracy": balanced_accuracy(truth, scores),
         "brier": brier_score(truth, scores) if truth.size else None,
+        "nll": negative_log_likelihood(truth, scores) if truth.size else None,
         "ece": calibration_error(truth, scores) if truth.size else None,
         **class_figures(truth, scores, classes),
         "undefined": undefined,
@@ -258,6 +261,7 @@ def _summarise_cases(found: ByCase, classes: Sequence[str]) -> CaseSummary:
         "auroc": auroc(found.labels, found.probabilities),
         "balanced_accuracy": balanced_accuracy(found.labels, found.probabilities),
         "brier": brier_score(found.labels, found.probabilities),
+        "nll": negative_log_likelihood(found.labels, found.probabilities),
         "ece": calibration_error(found.labels, found.probabilities),
         **class_figures(found.labels, found.probabilities, classes),
         "undefined": why_undefined(found.labels, classes, of="case"),

@@ -249,9 +249,9 @@ def test_each_arm_is_shown_by_slide_by_patient_and_beside_its_linear_head(run: P
     figures = json.loads((run / "metrics.json").read_text())
     page = read_page(write_report(run, examples=0))
     assert "There are no figures by patient: every case has one slide." in page.text and "ECE" in page.text
-    names = ("auroc", "balanced_accuracy", "accuracy", "brier", "ece")
+    names = ("auroc", "balanced_accuracy", "accuracy", "brier", "nll", "ece")
     for arm in ARM_NAMES:
-        averaged = dict(zip(names, (0.111, 0.222, 0.555, 0.333, 0.444), strict=True))
+        averaged = dict(zip(names, (0.111, 0.222, 0.555, 0.333, 0.666, 0.444), strict=True))
         figures[arm] |= {"by_case": {**figures[arm], **averaged}, "by_case_reason": ""}
     atomic.write_json(run / "metrics.json", figures)
     page = read_page(write_report(run, examples=0))
@@ -297,6 +297,21 @@ def test_a_run_of_an_earlier_version_has_no_figures_by_class(run: Path) -> None:
     assert not any("details" in tag for tag, _ in page.tags)
 
 
+def test_a_run_without_log_loss_has_a_report_without_it(run: Path, written: Path) -> None:
+    assert "log loss" in {cell for row in read_page(written).rows for cell in row} | {
+        *read_page(written).text.split("\n")
+    }
+    figures = json.loads((run / "metrics.json").read_text())
+    for arm in ARM_NAMES:
+        for of in (figures[arm], figures[arm]["linear_head"]):
+            del of["nll"]
+    if after := figures["calibration"]["after"]:
+        del after["nll"]
+    atomic.write_json(run / "metrics.json", figures)
+    page = read_page(write_report(run, examples=0))
+    assert "Brier score" in page.text and "log loss" not in page.text
+
+
 def test_an_arm_below_its_linear_head_is_told(run: Path) -> None:
     figures = json.loads((run / "metrics.json").read_text())
     for arm in ARM_NAMES:
@@ -312,7 +327,7 @@ def test_a_run_of_an_earlier_version_has_none_of_these(run: Path) -> None:
     figures = json.loads((run / "metrics.json").read_text())
     del figures["student_minus"]
     for arm in ARM_NAMES:
-        for name in ("brier", "ece", "by_case", "by_case_reason", "linear_head"):
+        for name in ("brier", "nll", "ece", "by_case", "by_case_reason", "linear_head"):
             del figures[arm][name]
     atomic.write_json(run / "metrics.json", figures)
     page = read_page(write_report(run, examples=0))

@@ -286,7 +286,7 @@ class TestCrossValidation:
             of = figures[arm]
             assert (of["n_slides"], of["n_cases"]) == (12, 8) and set(of["auroc_by_fold"]) == {"fold-0", "fold-1"}
             assert {"auroc", "auroc_ci", "balanced_accuracy", "seconds_per_slide", "bytes_per_slide"} <= set(of)
-            numbers = {"auroc", "balanced_accuracy", "accuracy", "brier", "ece"}
+            numbers = {"auroc", "balanced_accuracy", "accuracy", "brier", "nll", "ece"}
             assert of["by_case"].keys() == numbers | {"recall", "auroc_by_class", "confusion", "undefined"}
             assert numbers < of.keys() and not of["by_case_reason"]
             assert [np.sum(found["confusion"]) for found in (of, of["by_case"], of["linear_head"])] == [12, 8, 12]

@@ -7,9 +7,10 @@ EXAMPLES = (
     "take turns."
 )
 DETAILS = (
-    "Brier score: mean squared distance of the probabilities from the label; 0 is best. ECE, the expected calibration "
-    "error: how far the probability of the answer is from how often such answers are right; 0 is best. Chance makes it "
-    "too high where slides are few."
+    "Brier score: mean squared distance of the probabilities from the label; 0 is best. Log loss, the negative "
+    "log-likelihood: mean of minus the logarithm of the probability of the label; 0 is best, and one answer that is "
+    "sure and wrong weighs much. ECE, the expected calibration error: how far the probability of the answer is from "
+    "how often such answers are right; 0 is best. Chance makes it too high where slides are few."
 )
 BY_CLASS = "Recall: the share of a class that is recognised; balanced accuracy is the mean of the recalls."
 

@@ -46,7 +46,12 @@ class Classification:
         "auroc_ci": "95 % interval by patient",
         "balanced_accuracy": "balanced accuracy",
     }
-    details: ClassVar[Mapping[str, str]] = {"accuracy": "accuracy", "brier": "Brier score", "ece": "ECE"}
+    details: ClassVar[Mapping[str, str]] = {
+        "accuracy": "accuracy",
+        "brier": "Brier score",
+        "nll": "log loss",
+        "ece": "ECE",
+    }
     by_name: ClassVar[Mapping[str, str]] = {"recall": "recall", "auroc_by_class": "AUROC against the rest"}
     counts: ClassVar[Mapping[str, str]] = {"confusion": "answered with"}
 
