@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score, roc_curve
 
 from lrmil.by_class import ClassFigures, class_figures, why_no_interval, why_undefined
-from lrmil.calibration import brier_score, calibration_error, negative_log_likelihood
+from lrmil.calibration import ProbabilityFigures, probability_figures
 from lrmil.resampling import case_interval, weighted_area
 
 
@@ -28,27 +28,21 @@ class ByCase(NamedTuple):
     probabilities: NDArray[np.float64]
 
 
-class CaseSummary(ClassFigures):
+class CaseSummary(ClassFigures, ProbabilityFigures):
     """The metrics of one arm by case, ready for JSON; None where a metric is not defined."""
 
     auroc: float | None
     balanced_accuracy: float | None
-    brier: float
-    nll: float
-    ece: float
     undefined: dict[str, str]
     """Metric that is not defined, wholly or for a class -> why."""
 
 
-class Summary(ClassFigures):
+class Summary(ClassFigures, ProbabilityFigures):
     """The metrics of one arm by slide, ready for JSON; None where a metric is not defined."""
 
     auroc: float | None
     auroc_ci: list[float] | None
     balanced_accuracy: float | None
-    brier: float | None
-    nll: float | None
-    ece: float | None
     undefined: dict[str, str]
     """Metric that is not defined, wholly or for a class -> why."""
     n_slides: int
@@ -236,9 +230,7 @@ def summarise(labels: ArrayLike, probabilities: ArrayLike, cases: Sequence[str],
         "auroc": auroc(truth, scores),
         "auroc_ci": None if interval is None else list(interval),
         "balanced_accuracy": balanced_accuracy(truth, scores),
-        "brier": brier_score(truth, scores) if truth.size else None,
-        "nll": negative_log_likelihood(truth, scores) if truth.size else None,
-        "ece": calibration_error(truth, scores) if truth.size else None,
+        **probability_figures(truth, scores),
         **class_figures(truth, scores, classes),
         "undefined": undefined,
         "n_slides": len(truth),
@@ -260,9 +252,7 @@ def _summarise_cases(found: ByCase, classes: Sequence[str]) -> CaseSummary:
     return {
         "auroc": auroc(found.labels, found.probabilities),
         "balanced_accuracy": balanced_accuracy(found.labels, found.probabilities),
-        "brier": brier_score(found.labels, found.probabilities),
-        "nll": negative_log_likelihood(found.labels, found.probabilities),
-        "ece": calibration_error(found.labels, found.probabilities),
+        **probability_figures(found.labels, found.probabilities),
         **class_figures(found.labels, found.probabilities, classes),
         "undefined": why_undefined(found.labels, classes, of="case"),
     }
