@@ -119,8 +119,8 @@ def test_reliability_has_the_bins_of_the_error(seed: int, n: int, classes: int, 
     expected = looped_bins(labels, probabilities)
     assert found.confidence == pytest.approx([mean for mean, _, _ in expected])
     assert found.right == pytest.approx([right for _, right, _ in expected])
-    assert found.count.tolist() == [count for _, _, count in expected] and found.count.sum() == n
-    error = (found.count / n * np.abs(found.right - found.confidence)).sum()
+    assert found.slides.tolist() == [count for _, _, count in expected] and found.slides.sum() == n
+    error = (found.slides / n * np.abs(found.right - found.confidence)).sum()
     assert error == pytest.approx(calibration_error(labels, probabilities))
     assert (found.interval[:, 0] <= found.right + 1e-12).all() and (found.right <= found.interval[:, 1] + 1e-12).all()
 

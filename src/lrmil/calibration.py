@@ -28,7 +28,7 @@ class Reliability(NamedTuple):
     """Share of the answers that is right."""
     interval: NDArray[np.float64]
     """(b, 2) ends of the 95 % interval of that share."""
-    count: NDArray[np.int64]
+    slides: NDArray[np.int64]
     """Number of answers."""
 
 

@@ -18,7 +18,8 @@ from lrmil.errors import FormatError
 from lrmil.features.store import read_features, read_index
 from lrmil.io import atomic
 from lrmil.io.tensors import load_tensors, save_tensors
-from lrmil.reports.run_data import gather, spearman
+from lrmil.reports.run_data import gather
+from lrmil.reports.slide_results import spearman
 from lrmil.runs.arms import HR, REGIONS
 from lrmil.runs.fold_outputs import Evidence, read_history, read_outputs
 from support.pages import read_page

@@ -18,8 +18,9 @@ from lrmil.configs import TrainConfig, to_dict, with_settings
 from lrmil.errors import ConfigError, FormatError
 from lrmil.io import atomic, hashing
 from lrmil.metrics import summarise
-from lrmil.reports.run_data import SlideResult, gather
+from lrmil.reports.run_data import gather
 from lrmil.reports.run_report import ARM_NAMES, choose_examples, render, write_report
+from lrmil.reports.slide_results import SlideResult
 from support.pages import Page, read_page
 from support.runs import TINY
 

@@ -17,7 +17,8 @@ from lrmil.tasks.task import Answer, LabelProblem, Shown, Target, Validation, Wo
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from lrmil.metrics import Roc
+    from lrmil.delong import DeLong
+    from lrmil.tasks.trust import Trust
 
 MAX_CLASSES = 1000
 MAX_NAME = 1000  # characters
@@ -273,17 +274,20 @@ class Classification:
 
     def curves(self, targets: Sequence[Target], values: NDArray[np.float64]) -> dict[str, dict[str, list[float]]]:
         """Return the ROC curve of each class against the rest; of two classes, that of the positive one alone."""
-        from lrmil import metrics
+        from lrmil.tasks.class_curves import roc_curves
 
-        found = {}
-        for name in self.classes if len(self.classes) > 2 else self.classes[1:]:
-            points = metrics.roc(targets, values, self.target(name))
-            found[name] = {} if points is None else _rates(points)
-        return found
+        return roc_curves(self.classes, targets, values)
 
+    def trust(self, targets: Sequence[Target], values: NDArray[np.float64]) -> "Trust":
+        """Return `lrmil.tasks.class_curves.class_trust`."""
+        from lrmil.tasks.class_curves import class_trust
 
-def _rates(points: "Roc") -> dict[str, list[float]]:
-    return {
-        "false_positive_rate": points.false_positive_rate.tolist(),
-        "true_positive_rate": points.true_positive_rate.tolist(),
-    }
+        return class_trust(targets, values)
+
+    def difference_test(
+        self, targets: Sequence[Target], values: NDArray[np.float64], minus: NDArray[np.float64]
+    ) -> "DeLong | None":
+        """Return `lrmil.delong.delong_test` of the positive class of two; None for more classes."""
+        from lrmil.delong import delong_test
+
+        return delong_test(np.array(targets) == 1, values[:, 1], minus[:, 1]) if len(self.classes) == 2 else None
