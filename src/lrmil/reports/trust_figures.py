@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from lrmil.reports.figures import ARM_STYLE, literal, svg_of
-from lrmil.reports.run_trust import CALIBRATED, UNCALIBRATED, RunTrust
+from lrmil.reports.run_trust import CALIBRATED, UNCALIBRATED, Points, RunTrust
 from lrmil.runs.arms import ARM_NAMES, ARMS
 
 SIZE = (4.9, 4.7)
@@ -22,7 +22,7 @@ def reliability_svg(trust: RunTrust) -> str:
     Parameters
     ----------
     trust
-        Its points. The number at each is that of its slides.
+        Its points.
 
     Returns
     -------
@@ -37,11 +37,9 @@ def reliability_svg(trust: RunTrust) -> str:
         colour, marker, aside = STUDENT_STYLE[name]
         at = np.array(bins["confidence"]) + aside  # so that the bars of both can be told apart
         axes.vlines(at, bins["low"], bins["high"], color=colour, linewidth=0.9, alpha=0.6)
-        axes.plot(at, bins["right"], color=colour, marker=marker, markersize=5, linewidth=1.4, label=name)
-        for x, y, slides in zip(at, bins["right"], bins["slides"], strict=True):
-            place = (5, 4) if aside > 0 else (-5, -10)
-            align = "left" if aside > 0 else "right"
-            axes.annotate(str(slides), (x, y), place, textcoords="offset points", fontsize=7, color=colour, ha=align)
+        axes.plot(
+            at, bins["right"], color=colour, marker=marker, markersize=5, linewidth=1.4, label=_binning(name, bins)
+        )
     axes.set(xlim=(left, 1.02), ylim=(-0.02, 1.03))
     axes.set_ylabel("share that is right")
     axes.legend(loc="lower right", fontsize=8.5)
@@ -118,6 +116,15 @@ def trust_svgs(trust: RunTrust, names: Sequence[str]) -> list[str]:
     """
     decision = [decision_svg(trust, names[-1])] if trust.decision_curve else []
     return [reliability_svg(trust), *decision, selective_svg(trust)]
+
+
+def _binning(name: str, bins: Points) -> str:
+    """Name a line with the number of its bins, and of the slides in the smallest and the largest."""
+    counts = sorted({min(bins["slides"]), max(bins["slides"])})
+    number = len(bins["slides"])
+    return (
+        f"{name}: {number} bin{'' if number == 1 else 's'} of {' to '.join(f'{count:.0f}' for count in counts)} slides"
+    )
 
 
 def _axes(title: str, below: str) -> tuple[Figure, Axes]:
