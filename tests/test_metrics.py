@@ -213,7 +213,7 @@ def test_summary_is_json() -> None:
 
 def test_summary_of_one_class_has_no_rank() -> None:
     summary = summarise([0, 0], [[0.9, 0.1], [0.5, 0.5]], ["a", "b"], ["normal", "tumour"])
-    brier, ece = summary.pop("brier"), summary.pop("ece")  # type: ignore[misc]
+    brier, nll, ece = (summary.pop(name) for name in ("brier", "nll", "ece"))  # type: ignore[misc]
     assert summary == {
         "auroc": None,
         "auroc_ci": None,
@@ -234,9 +234,10 @@ def test_summary_of_one_class_has_no_rank() -> None:
         "by_case": None,
         "by_case_reason": "every case has one slide",
     }
-    assert brier == pytest.approx(0.13) and ece == pytest.approx(0.3)
+    assert brier == pytest.approx(0.13) and nll == pytest.approx(-np.log(0.45) / 2) and ece == pytest.approx(0.3)
     nothing = summarise([], np.zeros((0, 2)), [], ["normal", "tumour"])
-    assert (nothing["brier"], nothing["ece"], nothing["by_case"]) == (None, None, None)
+    assert nothing["undefined"]["nll"] == "there is no slide"
+    assert [nothing[name] for name in ("brier", "nll", "ece", "by_case")] == [None] * 4
 
 
 @given(st.integers(0, 1000), st.integers(2, 3))

@@ -85,7 +85,7 @@ def why_undefined(labels: NDArray[np.int64], classes: Sequence[str], *, of: str)
     if len(labels) and (alone := names_of(name for name, count in counts.items() if count == len(labels))):
         found["auroc_by_class"] = f"every {of} is of {alone}"
     if not len(labels):
-        found |= dict.fromkeys(("brier", "ece", "accuracy"), f"there is no {of}")
+        found |= dict.fromkeys(("brier", "nll", "ece", "accuracy"), f"there is no {of}")
     if len(classes) > MAX_CONFUSED:
         found["confusion"] = f"it is kept for at most {MAX_CONFUSED} classes"
     return found

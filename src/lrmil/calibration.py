@@ -1,11 +1,54 @@
-"""Measure whether probabilities mean what they say: Brier score and expected calibration error of checked arrays."""
+"""Measure whether probabilities mean what they say: Brier score, log loss and calibration error of checked arrays."""
+
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import brier_score_loss
+from scipy.stats import binomtest
+from sklearn.metrics import brier_score_loss, log_loss
 
 MAX_BINS = 10  # deciles
 MIN_IN_BIN = 10  # of 10 predictions, the share that is right is off by chance alone by up to 0.16 (one sigma, at 0.5)
+
+
+class ProbabilityFigures(TypedDict):
+    """Figures of probabilities, ready for JSON; None where there is no slide."""
+
+    brier: float | None
+    nll: float | None
+    ece: float | None
+
+
+class Reliability(NamedTuple):
+    """How sure answers of one bin are, and how many are right: bins (b,) in rising order of their confidence."""
+
+    confidence: NDArray[np.float64]
+    """Mean probability of the most probable class."""
+    right: NDArray[np.float64]
+    """Share of the answers that is right."""
+    interval: NDArray[np.float64]
+    """(b, 2) ends of the 95 % interval of that share."""
+    slides: NDArray[np.int64]
+    """Number of answers."""
+
+
+def probability_figures(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> ProbabilityFigures:
+    """Compute `brier_score`, `negative_log_likelihood` and `calibration_error`.
+
+    Parameters
+    ----------
+    labels
+        (n,) class indices.
+    probabilities
+        (n, c) class probabilities; rows sum to 1.
+    """
+    if not labels.size:
+        return {"brier": None, "nll": None, "ece": None}
+    return {
+        "brier": brier_score(labels, probabilities),
+        "nll": negative_log_likelihood(labels, probabilities),
+        "ece": calibration_error(labels, probabilities),
+    }
 
 
 def brier_score(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float:
@@ -26,8 +69,24 @@ def brier_score(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -
     """
     if probabilities.shape[1] == 2:
         return float(brier_score_loss(labels, probabilities[:, 1], pos_label=1, labels=[0, 1]))
-    scaled = probabilities / probabilities.sum(axis=1, keepdims=True)  # text files round them
-    return float(brier_score_loss(labels, scaled, labels=range(probabilities.shape[1])))
+    return float(brier_score_loss(labels, _scaled(probabilities), labels=range(probabilities.shape[1])))
+
+
+def negative_log_likelihood(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float:
+    """Compute the mean negative log of the probability of the label, by scikit-learn's log_loss; lower is better.
+
+    Probabilities are clipped to 2.2e-16 and more, so that one sure and wrong answer costs 36 and not infinity.
+
+    Parameters
+    ----------
+    labels, probabilities
+        As for `brier_score`.
+
+    References
+    ----------
+    Good, JRSS B 14 (1952).
+    """
+    return float(log_loss(labels, _scaled(probabilities), labels=range(probabilities.shape[1])))
 
 
 def calibration_error(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float:
@@ -48,8 +107,45 @@ def calibration_error(labels: NDArray[np.int64], probabilities: NDArray[np.float
     Guo et al., ICML 2017 (arXiv 1706.04599), equation 3; bins of equal mass: Nguyen and O'Connor, EMNLP 2015 (arXiv
     1508.05154); Roelofs et al., AISTATS 2022 (arXiv 2012.08668), on bias.
     """
+    confidence, right, place = _binned(labels, probabilities)
+    gaps = np.bincount(place, weights=right - confidence)
+    return float(np.abs(gaps).sum() / len(labels))
+
+
+def reliability(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> Reliability:
+    """Compute confidence and share of right answers of each bin of `calibration_error`.
+
+    Parameters
+    ----------
+    labels, probabilities
+        As for `brier_score`.
+
+    References
+    ----------
+    Guo et al., ICML 2017 (arXiv 1706.04599), section 2; intervals: Wilson, JASA 22 (1927).
+    """
+    confidence, right, place = _binned(labels, probabilities)
+    counts = np.bincount(place)
+    filled = counts > 0
+    hits = np.bincount(place, weights=right)[filled].astype(int)
+    means, counts = np.bincount(place, weights=confidence)[filled] / counts[filled], counts[filled]
+    intervals = [
+        binomtest(hit, count).proportion_ci(0.95, method="wilson")
+        for hit, count in zip(hits.tolist(), counts.tolist(), strict=True)
+    ]
+    return Reliability(means, hits / counts, np.array(intervals, float), counts)
+
+
+def _binned(
+    labels: NDArray[np.int64], probabilities: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.int64]]:
+    """Return the confidence of each answer, whether it is right, and the number of its bin; some bins may be empty."""
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
     n_bins = min(MAX_BINS, max(1, len(labels) // MIN_IN_BIN))
     rank = np.searchsorted(np.sort(confidence), confidence)  # that of the first of equals
-    gaps = np.bincount(rank * n_bins // len(labels), weights=right - confidence)
-    return float(np.abs(gaps).sum() / len(labels))
+    return confidence, right, rank * n_bins // len(labels)
+
+
+def _scaled(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return rows that sum to 1 although text files rounded them."""
+    return np.asarray(probabilities / probabilities.sum(axis=1, keepdims=True))

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score, roc_curve
 
 from lrmil.by_class import ClassFigures, class_figures, why_no_interval, why_undefined
-from lrmil.calibration import brier_score, calibration_error
+from lrmil.calibration import ProbabilityFigures, probability_figures
 from lrmil.operating_point import answered
 from lrmil.resampling import case_interval, weighted_area
 
@@ -29,25 +29,21 @@ class ByCase(NamedTuple):
     probabilities: NDArray[np.float64]
 
 
-class CaseSummary(ClassFigures):
+class CaseSummary(ClassFigures, ProbabilityFigures):
     """The metrics of one arm by case, ready for JSON; None where a metric is not defined."""
 
     auroc: float | None
     balanced_accuracy: float | None
-    brier: float
-    ece: float
     undefined: dict[str, str]
     """Metric that is not defined, wholly or for a class -> why."""
 
 
-class Summary(ClassFigures):
+class Summary(ClassFigures, ProbabilityFigures):
     """The metrics of one arm by slide, ready for JSON; None where a metric is not defined."""
 
     auroc: float | None
     auroc_ci: list[float] | None
     balanced_accuracy: float | None
-    brier: float | None
-    ece: float | None
     undefined: dict[str, str]
     """Metric that is not defined, wholly or for a class -> why."""
     n_slides: int
@@ -245,8 +241,7 @@ def summarise(
         "auroc": auroc(truth, scores),
         "auroc_ci": None if interval is None else list(interval),
         "balanced_accuracy": _balanced(truth, scores, said),
-        "brier": brier_score(truth, scores) if truth.size else None,
-        "ece": calibration_error(truth, scores) if truth.size else None,
+        **probability_figures(truth, scores),
         **class_figures(truth, scores, classes, said),
         "undefined": undefined,
         "n_slides": len(truth),
@@ -277,8 +272,7 @@ def _summarise_cases(
     return {
         "auroc": auroc(truth, scores),
         "balanced_accuracy": _balanced(truth, scores, said),
-        "brier": brier_score(truth, scores),
-        "ece": calibration_error(truth, scores),
+        **probability_figures(truth, scores),
         **class_figures(truth, scores, classes, said),
         "undefined": why_undefined(truth, classes, of="case"),
     }

@@ -209,6 +209,8 @@ class TestReport:
         assert (again.pop("start_remark"), again.pop("differences")) == ("", {})
         assert again.pop("tested") == ""
         assert (again.pop("stage1_note"), again.pop("difference_note")) == ("", "")
+        assert (again.pop("headline"), again.pop("trust")) == ("", None)
+        assert all(slide.pop("calibrated") is None for slide in again["slides"])
         assert all(line.pop() == [] for lines in again["losses"].values() for line in lines)
         assert again == document
         assert len(report.slides) == 12 and {slide.fold for slide in report.slides} == {"fold-0", "fold-1"}

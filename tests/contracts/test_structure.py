@@ -15,6 +15,7 @@ TESTED_ELSEWHERE = {
     # Values without behaviour.
     "lrmil/prediction/options.py": "prediction/test_batch.py",
     "lrmil/prediction/prediction.py": "prediction/test_inference.py",
+    "lrmil/tasks/trust.py": "tasks/test_class_curves.py",
     # What heads share, as each of them shows.
     "lrmil/models/heads/pooling.py": "models/heads/test_mean_pooling.py",
     # Stages that mean something only in a whole training.

@@ -18,8 +18,9 @@ from lrmil.configs import TrainConfig, to_dict, with_settings
 from lrmil.errors import ConfigError, FormatError
 from lrmil.io import atomic, hashing
 from lrmil.metrics import summarise
-from lrmil.reports.run_data import SlideResult, gather
+from lrmil.reports.run_data import gather
 from lrmil.reports.run_report import ARM_NAMES, choose_examples, render, write_report
+from lrmil.reports.slide_results import SlideResult
 from support.pages import Page, read_page
 from support.runs import TINY
 
@@ -47,9 +48,9 @@ def test_the_first_sentence_tells_the_result(written: Path) -> None:
     text = " ".join(read_page(written).text.split())
     student, teacher, baseline = (figures[arm]["auroc"] for arm in ("lr_student", "hr_teacher", "lr_undistilled"))
     low, high = figures["lr_student"]["auroc_ci"]
-    student_and_interval = rf"student\D* {student:.3f}\s.*{low:.3f} to {high:.3f}"
-    others = rf"teacher {teacher:.3f};.*baseline {baseline:.3f}"
-    assert re.search(rf"4 test slides of 4 cases.*{student_and_interval}.*{others}", text, re.DOTALL)
+    reached = f"student reached AUROC {student:.3f} (95 % interval by patient {low:.3f} to {high:.3f})"
+    others = f"; its high-resolution teacher {teacher:.3f}, the undistilled baseline {baseline:.3f}. "
+    assert "On 4 patients (4 slides) that the models had not seen, the" in text and reached + others in text
     assert "Model output, not a diagnosis" in text
 
 
@@ -150,6 +151,54 @@ def test_predictions_are_those_of_the_run_and_wrong_ones_are_named(written: Path
         assert shown[4 + arms.index(row["arm"])] == expected
 
 
+def test_wrong_slides_are_the_first_of_the_table_the_most_confident_before_others(run: Path) -> None:
+    report = gather(run)
+    said = [("positive", 0.6), ("negative", 0.9), ("positive", 0.8), ("positive", 0.7)]
+    slides = [
+        replace(
+            slide,
+            label="positive",
+            probabilities={arm: [1 - p, p] if name == "positive" else [p, 1 - p] for arm in ARM_NAMES},
+            predicted=dict.fromkeys(ARM_NAMES, name),
+        )
+        for slide, (name, p) in zip(report.slides, said, strict=True)
+    ]
+    slides[3] = replace(slides[3], label="negative")
+    ids = [slide.slide_id for slide in slides]
+    page = Page(render(replace(report, slides=slides), [], {}))
+    assert [row[0] for row in page.rows if row[0] in ids] == [ids[1], ids[3], ids[0], ids[2]]
+
+
+def test_what_the_probabilities_are_worth_is_drawn_and_in_the_json(run: Path) -> None:
+    page = read_page(write_report(run, examples=0))
+    trust = json.loads((run / "report.json").read_text())["trust"]
+    assert trust == json.loads(json.dumps(asdict(gather(run))["trust"]))
+    assert trust["student"] == "uncalibrated" and "because a fold has no calibration" in page.text
+    (confidence,), (right,) = (trust["reliability"]["uncalibrated"][name] for name in ("confidence", "right"))
+    (row,) = [row for row in page.rows if row[0] == "uncalibrated"]
+    assert row[1:3] == [f"{confidence:.3f}", f"{right:.3f}"] and row[4] == "4"
+    for drawn in ("Net benefit of acting on positive", "How sure the student is", "Errors if the least sure"):
+        assert drawn in page.text
+    numbers = [int(number) for number in re.findall(r"(?m)^\s*(\d)\. [A-Z]", page.text)]
+    assert numbers == list(range(1, 10))
+
+
+def test_delongs_test_stands_beside_the_interval_by_patient(run: Path) -> None:
+    report = gather(run)
+    assert report.trust is not None
+    tests = {"lr_undistilled": {"difference": 0.0, "interval": [-0.01, 0.02], "p": 0.0004}, "hr_teacher": None}
+    trust = replace(report.trust, delong=tests, cases_with_several_slides=1)
+    page = Page(render(replace(report, trust=trust), [], {}))
+    rows = {row[0]: row for row in page.rows if len(row) == 6 and row[0] in ARM_NAMES.values()}
+    assert rows[ARM_NAMES["lr_undistilled"]][3:5] == ["-0.010 to +0.020", "below 0.001"]
+    assert rows[ARM_NAMES["hr_teacher"]][3:5] == ["not defined"] * 2
+    assert "1 case of 4 has several slides" in page.text
+    alone = Page(render(replace(report, trust=replace(trust, cases_with_several_slides=0)), [], {}))
+    assert "takes the slides as independent." in alone.text and "several slides" not in alone.text
+    three = Page(render(replace(report, trust=replace(trust, delong={}, decision_curve={})), [], {}))
+    assert "DeLong" not in three.text and "Net benefit" not in three.text
+
+
 def arms_of(classes: list[str], figures: Mapping[str, object]) -> dict[str, dict[str, object]]:
     """Figures of the arms in which the classes have other names, or others."""
     place = [number % len(classes) for number in range(12)]
@@ -238,20 +287,20 @@ def test_student_minus_the_others_is_a_table_with_what_it_tells(run: Path) -> No
     }
     atomic.write_json(run / "metrics.json", figures)
     page = read_page(write_report(run, examples=0))
-    (baseline,) = [row for row in page.rows if len(row) == 4 and row[1:3] == ["+0.031", "-0.020 to +0.080"]]
-    (teacher,) = [row for row in page.rows if len(row) == 4 and row[1:3] == ["-0.050", "-0.090 to -0.010"]]
-    assert baseline[0] == ARM_NAMES["lr_undistilled"] and "cannot tell student and baseline apart" in baseline[3]
-    assert teacher[0] == ARM_NAMES["hr_teacher"] and "below the teacher" in teacher[3]
-    assert json.loads((run / "report.json").read_text())["differences"]["hr_teacher"] == teacher[3]
+    (baseline,) = [row for row in page.rows if len(row) == 6 and row[1:3] == ["+0.031", "-0.020 to +0.080"]]
+    (teacher,) = [row for row in page.rows if len(row) == 6 and row[1:3] == ["-0.050", "-0.090 to -0.010"]]
+    assert baseline[0] == ARM_NAMES["lr_undistilled"] and "cannot tell student and baseline apart" in baseline[5]
+    assert teacher[0] == ARM_NAMES["hr_teacher"] and "below the teacher" in teacher[5]
+    assert json.loads((run / "report.json").read_text())["differences"]["hr_teacher"] == teacher[5]
 
 
 def test_each_arm_is_shown_by_slide_by_patient_and_beside_its_linear_head(run: Path) -> None:
     figures = json.loads((run / "metrics.json").read_text())
     page = read_page(write_report(run, examples=0))
     assert "There are no figures by patient: every case has one slide." in page.text and "ECE" in page.text
-    names = ("auroc", "balanced_accuracy", "accuracy", "brier", "ece")
+    names = ("auroc", "balanced_accuracy", "accuracy", "brier", "nll", "ece")
     for arm in ARM_NAMES:
-        averaged = dict(zip(names, (0.111, 0.222, 0.555, 0.333, 0.444), strict=True))
+        averaged = dict(zip(names, (0.111, 0.222, 0.555, 0.333, 0.666, 0.444), strict=True))
         figures[arm] |= {"by_case": {**figures[arm], **averaged}, "by_case_reason": ""}
     atomic.write_json(run / "metrics.json", figures)
     page = read_page(write_report(run, examples=0))
@@ -337,7 +386,22 @@ def test_a_run_of_an_earlier_version_has_no_figures_by_class(run: Path) -> None:
     atomic.write_json(run / "metrics.json", figures)
     page = read_page(write_report(run, examples=0))
     assert "recall" not in page.text and "Which classes" not in page.text and "Brier score" in page.text
-    assert not any("details" in tag for tag, _ in page.tags)
+    assert "The other arms" not in page.text
+
+
+def test_a_run_without_log_loss_has_a_report_without_it(run: Path, written: Path) -> None:
+    assert "log loss" in {cell for row in read_page(written).rows for cell in row} | {
+        *read_page(written).text.split("\n")
+    }
+    figures = json.loads((run / "metrics.json").read_text())
+    for arm in ARM_NAMES:
+        for of in (figures[arm], figures[arm]["linear_head"]):
+            del of["nll"]
+    if after := figures["calibration"]["after"]:
+        del after["nll"]
+    atomic.write_json(run / "metrics.json", figures)
+    page = read_page(write_report(run, examples=0))
+    assert "Brier score" in page.text and "log loss" not in page.text
 
 
 def test_an_arm_below_its_linear_head_is_told(run: Path) -> None:
@@ -355,7 +419,7 @@ def test_a_run_of_an_earlier_version_has_none_of_these(run: Path) -> None:
     figures = json.loads((run / "metrics.json").read_text())
     del figures["student_minus"]
     for arm in ARM_NAMES:
-        for name in ("brier", "ece", "by_case", "by_case_reason", "linear_head"):
+        for name in ("brier", "nll", "ece", "by_case", "by_case_reason", "linear_head"):
             del figures[arm][name]
     atomic.write_json(run / "metrics.json", figures)
     page = read_page(write_report(run, examples=0))
@@ -550,10 +614,10 @@ def test_several_folds_and_classes_have_their_tables_and_curves(run: Path) -> No
         assert f"{name} against the rest" in page.text
     assert [row[4] for row in page.rows if row[0] in {slide.slide_id for slide in slides}] == [
         "b 0.700 wrong",
+        "b 0.700 wrong",
+        "b 0.700 wrong",
         "b 0.700",
-        "b 0.700 wrong",
-        "b 0.700 wrong",
-    ]
+    ], "errors come first"
 
 
 CHOICES = {

@@ -460,6 +460,23 @@ class TestSound:
         change_json(changed / "metrics.json", lambda figures: figures["lr_student"]["linear_head"].update(ece=0.987))
         assert any("lr_student.linear_head.ece" in line for line in found_in(changed))
 
+    def test_figures_that_an_earlier_version_did_not_state_are_no_finding(self, changed: Path) -> None:
+        """Wherever a figure may stand: of an arm, by case, of the linear head, calibrated."""
+
+        def without(document: Any) -> Any:
+            if not isinstance(document, dict):
+                return document
+            return {name: without(value) for name, value in document.items() if name != "nll"}
+
+        documents = {
+            path: json.loads(path.read_text()) for path in (changed / "metrics.json", changed / "model/bundle.json")
+        }
+        for path, document in documents.items():
+            path.write_text(json.dumps(without(document)))
+        assert found_in(changed) == []
+        change_json(changed / "metrics.json", lambda document: document["lr_student"].pop("brier"))
+        assert any("lr_student.brier" in line for line in found_in(changed))
+
     def test_leftovers_that_nothing_rests_on_do_not_matter(self, changed: Path) -> None:
         shutil.copytree(changed / "fold-0", changed / "fold-7")
         shutil.copytree(changed / "final/teacher", changed / "final/teacher.inner-9")

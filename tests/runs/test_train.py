@@ -303,7 +303,7 @@ class TestCrossValidation:
             of = figures[arm]
             assert (of["n_slides"], of["n_cases"]) == (12, 8) and set(of["auroc_by_fold"]) == {"fold-0", "fold-1"}
             assert {"auroc", "auroc_ci", "balanced_accuracy", "seconds_per_slide", "bytes_per_slide"} <= set(of)
-            numbers = {"auroc", "balanced_accuracy", "accuracy", "brier", "ece"}
+            numbers = {"auroc", "balanced_accuracy", "accuracy", "brier", "nll", "ece"}
             others = {"auroc_ci", "recall", "auroc_by_class", "confusion", "undefined"}
             assert of["by_case"].keys() == numbers | others
             assert numbers < of.keys() and not of["by_case_reason"]

@@ -203,3 +203,11 @@ class Amount:
 
     def curves(self, targets: Sequence[Target], values: NDArray[np.float64]) -> dict[str, dict[str, list[float]]]:
         return {}
+
+    def trust(self, targets: Sequence[Target], values: NDArray[np.float64]) -> None:
+        return None
+
+    def difference_test(
+        self, targets: Sequence[Target], values: NDArray[np.float64], minus: NDArray[np.float64]
+    ) -> None:
+        return None

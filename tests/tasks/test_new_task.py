@@ -203,7 +203,12 @@ def test_a_whole_run_predicts_writes_and_evaluates_it(cohort: Path, tmp_path: Pa
     assert train(cohort / "slides", labels, run.folder, tiny_config(), device="cpu", options=OPTIONS) == run
 
     page = write_report(run.folder, examples=2).read_text()
-    assert "reaches Closeness" in page and "Amounts have no curves." in page and "3 arms were compared" in page
+    assert (
+        "reached Closeness" in page
+        and "probabilities are worth" not in page
+        and "wrong" not in page.split("</style>")[1]
+    )
+    assert "Amounts have no curves." in page and "3 arms were compared" in page
     words = re.sub(r"<style>.*?</style>|<[^>]*>", "", page, flags=re.DOTALL)  # what a reader sees
     found = re.search(
         r".{40}(AUROC|correct|wrong|class|probab).{40}", words[words.index("report of a run") :], re.DOTALL

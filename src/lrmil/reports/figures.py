@@ -85,14 +85,14 @@ def roc_svg(title: str, lines: Sequence[RocLine]) -> str:
             color=colour,
             linestyle=dashes,
             linewidth=1.8,
-            label=_literal(line.name),
+            label=literal(line.name),
         )
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
     axes.set_xlabel("false positive rate (1 - specificity)")
     axes.set_ylabel("true positive rate (sensitivity)")
-    axes.set_title(_literal(title), fontsize=10)
+    axes.set_title(literal(title), fontsize=10)
     axes.legend(loc="lower right", fontsize=8.5, handlelength=3.2)
-    return _svg(figure, f"ROC curves: {title}")
+    return svg_of(figure, f"ROC curves: {title}")
 
 
 def loss_svg(stages: Mapping[str, Sequence[LossLine]]) -> str:
@@ -115,7 +115,7 @@ def loss_svg(stages: Mapping[str, Sequence[LossLine]]) -> str:
         _losses(axes, title, [line for line in lines if line.train])
     for axes in panels[len(stages) :]:
         axes.set_axis_off()
-    return _svg(figure, "Training and validation loss of " + ", ".join(stages))
+    return svg_of(figure, "Training and validation loss of " + ", ".join(stages))
 
 
 def slide_pictures(
@@ -196,8 +196,16 @@ def _drawable(losses: Sequence[float]) -> list[float]:
     return [loss if abs(loss) <= MAX_DRAWN else math.nan for loss in losses]
 
 
-def _svg(figure: Figure, description: str) -> str:
-    """Return a figure as an element with unique ids, since a page holds several."""
+def svg_of(figure: Figure, description: str) -> str:
+    """Return a figure as an ``<svg>`` element with ids of its own, since a page holds several.
+
+    Parameters
+    ----------
+    figure
+        The figure.
+    description
+        Text for who cannot see it; different for each figure of a page.
+    """
     text = io.StringIO()
     about = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": description}):
@@ -210,7 +218,7 @@ def _svg(figure: Figure, description: str) -> str:
     return element.replace("<svg ", f'<svg role="img" aria-label="{html.escape(description)}" ', 1)
 
 
-def _literal(name: str) -> str:
+def literal(name: str) -> str:
     """Shorten a name for a legend, and escape it so that matplotlib reads no formula."""
     short = name if len(name) <= MAX_NAME else name[: MAX_NAME - 3] + "..."
     return short.replace("$", r"\$")

@@ -9,51 +9,33 @@ from typing import Any
 
 import numpy as np
 import tomli_w
-from numpy.typing import ArrayLike
-from scipy.stats import spearmanr
 
 from lrmil.cohorts.splits import read_splits
-from lrmil.configs import TrainConfig, stated
+from lrmil.configs import stated
 from lrmil.errors import FormatError
-from lrmil.features.store import read_card, read_index
-from lrmil.geometry import resolution_ratio
+from lrmil.features.store import read_card
 from lrmil.io import hashing
-from lrmil.io.documents import read_csv_rows, read_json_document, require_fold, require_slide_id
+from lrmil.io.documents import read_json_document
 from lrmil.io.redaction import redact_paths
 from lrmil.reports.figures import LossLine
+from lrmil.reports.headline import headline
 from lrmil.reports.run_notes import difference_note, stage1_note
 from lrmil.reports.run_remarks import gap_in_words, remarks_on
-from lrmil.runs.arms import ARMS, FINISH, HR, LR, STAGE_NAMES, answering, attended_along, encoded_of, features_of
+from lrmil.reports.run_trust import RunTrust, find_calibrations, run_trust
+from lrmil.reports.slide_results import SlideResult, slide_results
+from lrmil.runs.arms import ARMS, FINISH, HR, LR, STAGE_NAMES
 from lrmil.runs.changes import read_changes
 from lrmil.runs.differences import find_differences, verdict
 from lrmil.runs.distilled_start import START, start_remark, tested_slides
-from lrmil.runs.fold_outputs import SlideOutput, read_history, read_outputs
+from lrmil.runs.fold_outputs import read_history
 from lrmil.runs.plan_file import read_plan
 from lrmil.runs.stage1_figures import Stage1Figures, find_stage1, shortfall
 from lrmil.runs.tested import measurement_of
 from lrmil.tasks.choice import task_in
 from lrmil.tasks.task import Task
-from lrmil.training.bags import gather_log_mass
 from lrmil.training.slide_stage import LABEL_TERM
 
 FORMAT = "lrmil.report/1"
-
-
-@dataclass(frozen=True, slots=True)
-class SlideResult:
-    """One test slide: class probabilities of each arm, and how far their attention agrees."""
-
-    slide_id: str
-    case_id: str
-    fold: str
-    label: str
-    probabilities: dict[str, list[float]]
-    predicted: dict[str, str]
-    agreement: dict[str, float | None]
-    """LR arm -> Spearman correlation of its attention logits with the teacher's log A_r on LR patches, or None."""
-    mpp: float
-    """um/px of level 0."""
-    mpp_source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +79,10 @@ class Report:
     """Whether the figures are those of the model in RUN/model, in a sentence; "" where that is not certain."""
     stage1_note: str = ""
     """What of student and start is compared with the targets of stage 1, in sentences."""
+    headline: str = ""
+    """What the run found, in sentences; "" in reports of earlier versions."""
+    trust: RunTrust | None = None
+    """What the probabilities are worth; None in reports of earlier versions, or if the task has no such figures."""
 
 
 def gather(run: Path) -> Report:
@@ -112,7 +98,7 @@ def gather(run: Path) -> Report:
         read_json(run / name) for name in ("metrics.json", "environment.json", "model/bundle.json")
     )
     task, stage1 = task_in(figures), find_stage1(figures)
-    results = _results(run, config, task)
+    results = slide_results(run, config, task, find_calibrations(figures))
     folds = read_splits(run / "splits.csv")
     hidden = hidden_folders(run, slides, labels)
     stages = [stage for stage in STAGE_NAMES if stage != FINISH or config.finishes]
@@ -138,6 +124,8 @@ def gather(run: Path) -> Report:
         difference_note=difference_note(config),
         tested=found.sentence if (found := measurement_of(bundle["training"], figures, task)) else "",
         stage1_note=stage1_note(config),
+        headline=headline(figures, task, results),
+        trust=run_trust(results, task),
         slides=results,
         problems=[redact_paths(problem, hidden) for problem in read_json(run / "problems.json")],
         changes=[redact_paths(entry, hidden) for entry in read_changes(run)],
@@ -183,55 +171,6 @@ def _seen(figures: Mapping[str, Any]) -> list[str]:
     """Return a remark if the encoder that the student started from had seen test slides."""
     start = figures.get(START)
     return [start_remark(start)] if isinstance(start, Mapping) and tested_slides(start) else []
-
-
-def _results(run: Path, config: TrainConfig, task: Task) -> list[SlideResult]:
-    rows = [row for row in read_csv_rows(run / "predictions.csv") if row["arm"] == ARMS[0]]
-    for row in rows:
-        require_fold(row["fold"])
-        require_slide_id(row["slide_id"])
-    outputs = {fold: read_outputs(run / fold) for fold in {row["fold"] for row in rows}}
-    results = []
-    for row in rows:
-        slide_id, fold = row["slide_id"], row["fold"]
-        of_slide = {arm: outputs[fold][arm][slide_id] for arm in ARMS}
-        card = read_card(encoded_of(run, fold, slide_id, "hr_teacher"))
-        results.append(
-            SlideResult(
-                slide_id,
-                row["case_id"],
-                fold,
-                row["label"],
-                {arm: output.values.tolist() for arm, output in of_slide.items()},
-                {arm: task.answer(output.values).label for arm, output in of_slide.items()},
-                _agreement(run, config, fold, slide_id, of_slide),
-                card.slide_mpp,
-                card.mpp_source,
-            )
-        )
-    return results
-
-
-def _agreement(
-    run: Path, config: TrainConfig, fold: str, slide_id: str, outputs: Mapping[str, SlideOutput]
-) -> dict[str, float | None]:
-    attended = read_index(features_of(run, fold, slide_id, "hr_teacher", teacher=config.teacher))
-    children = attended_along(resolution_ratio(config.mpp_lr, config.mpp_hr), teacher=config.teacher)
-    found: dict[str, float | None] = {}
-    for arm in ARMS[1:]:
-        lr = read_index(encoded_of(run, fold, slide_id, answering(arm, finished=config.finishes)))
-        log_mass = gather_log_mass(lr, attended, outputs["hr_teacher"].attention_logits, children=children)
-        covered = np.isfinite(log_mass)
-        found[arm] = spearman(log_mass[covered], outputs[arm].attention_logits[covered])
-    return found
-
-
-def spearman(first: ArrayLike, second: ArrayLike) -> float | None:
-    """Return the rank correlation of two (n,) lists; None for n < 3, or if all values of a list are equal."""
-    lists = [np.asarray(values) for values in (first, second)]
-    if len(lists[0]) < 3 or any(len(np.unique(values)) == 1 for values in lists):
-        return None
-    return float(spearmanr(*reversed(lists)).statistic)  # this order matches earlier reports to the last bit
 
 
 def _ratio(hr: float | None, lr: float | None) -> float | None:

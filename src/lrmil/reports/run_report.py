@@ -25,7 +25,9 @@ from lrmil.reports.case_rule_words import case_rule_words
 from lrmil.reports.figures import RocLine, colour_bar, loss_svg, roc_svg, slide_pictures
 from lrmil.reports.more_figures import more_figures
 from lrmil.reports.page import environment
-from lrmil.reports.run_data import Report, SlideResult, gather, hidden_folders, read_json
+from lrmil.reports.run_data import Report, gather, hidden_folders, read_json
+from lrmil.reports.slide_results import SlideResult
+from lrmil.reports.trust_figures import trust_svgs
 from lrmil.runs.arms import ARM_NAMES, FINISH, STAGE_NAMES, answering, encoded_of, features_of
 from lrmil.runs.fold_outputs import SlideOutput, read_outputs
 from lrmil.runs.head_choice import choices_in
@@ -103,12 +105,27 @@ def choose_examples(slides: Sequence[SlideResult], count: int, task: type[Task] 
     task
         Which answers are wrong.
     """
-    failed = [s for s in slides if task.is_wrong(s.label, s.predicted["lr_student"])]
-    wrong = _in_turn(sorted(failed, key=lambda s: -max(s.probabilities["lr_student"])))
-    correct = _in_turn([s for s in slides if not task.is_wrong(s.label, s.predicted["lr_student"])])
+    ordered = errors_first(slides, task)
+    wrong = _in_turn([s for s in ordered if _is_wrong(s, task)])
+    correct = _in_turn([s for s in ordered if not _is_wrong(s, task)])
     room = max(count - count // 3, count - len(correct))
     shown = wrong[:room]
     return shown + correct[: count - len(shown)]
+
+
+def errors_first(slides: Sequence[SlideResult], task: Task | type[Task]) -> list[SlideResult]:
+    """Order test slides: those on which the student is wrong, the most confident first; the others keep their order.
+
+    Parameters
+    ----------
+    slides
+        All test slides.
+    task
+        Which answers are wrong.
+    """
+    wrong = [s for s in slides if _is_wrong(s, task)]
+    others = [s for s in slides if not _is_wrong(s, task)]
+    return sorted(wrong, key=lambda s: -max(s.probabilities["lr_student"])) + others
 
 
 def render(report: Report, examples: Sequence[SlideResult], pictures: Mapping[str, Mapping[str, str] | str]) -> str:
@@ -124,7 +141,7 @@ def render(report: Report, examples: Sequence[SlideResult], pictures: Mapping[st
         Slide id -> data URLs of "slide", "lr_student" and "hr_teacher", or why there are none.
     """
     pages, task = environment(), task_in(report.figures)
-    pages.filters |= {"figure": figure, "figures": figures, "signed": signed, "size": size}
+    pages.filters |= {"figure": figure, "figures": figures, "signed": signed, "size": size, "p_value": p_value}
     curves = [roc_svg(*_roc_lines(report, name, arms)) for name, arms in report.roc.items() if arms]
     stages = {STAGE_NAMES[stage]: lines for stage, lines in report.losses.items()}
     return pages.get_template("report.html").render(
@@ -141,8 +158,10 @@ def render(report: Report, examples: Sequence[SlideResult], pictures: Mapping[st
         examples=examples,
         pictures=pictures,
         colour_bar=colour_bar(),
+        slides=errors_first(report.slides, task),
         heads=choices_in(report.figures),
         roc=[Markup(curve) for curve in curves],  # SVG in which matplotlib escaped the names
+        trust=[Markup(drawn) for drawn in trust_svgs(report.trust, task.names)] if report.trust else [],
         losses=Markup(loss_svg(stages)),
     )
 
@@ -162,6 +181,13 @@ def signed(value: float | Sequence[float] | None) -> str:
     if isinstance(value, Sequence):
         return " to ".join(map(signed, value))
     return "not defined" if value is None else f"{value:+z.3f}"
+
+
+def p_value(value: float | None) -> str:
+    """Format a p value with two digits, and those too small for three decimals as such; None is "not defined"."""
+    if value is None:
+        return "not defined"
+    return "below 0.001" if value < 0.001 else f"{value:.2g}"
 
 
 def size(value: float | None) -> str:
@@ -248,6 +274,10 @@ def _roc_lines(report: Report, name: str, arms: Mapping[str, dict[str, list[floa
         rates = points["false_positive_rate"], points["true_positive_rate"]
         lines.append(RocLine(arm, f"{ARM_NAMES[arm]}: AUROC {np.trapezoid(rates[1], rates[0]):.3f}", *rates))
     return f"{name} against the rest" if len(report.roc) > 1 else f"positive class: {name}", lines
+
+
+def _is_wrong(result: SlideResult, task: Task | type[Task]) -> bool:
+    return bool(task.is_wrong(result.label, result.predicted["lr_student"]))
 
 
 def _in_turn(results: Sequence[SlideResult]) -> list[SlideResult]:

@@ -61,7 +61,7 @@ class Run:
         The bundle to ship.
     metrics
         What metrics.json holds (docs/formats.md): per arm n_slides, n_cases, seconds and bytes read per slide, and the
-        figures of the task, of a classification auroc, auroc_ci, balanced_accuracy, brier and ece; gap_recovered;
+        figures of the task, of a classification auroc, auroc_ci, balanced_accuracy, brier, nll and ece; gap_recovered;
         student_minus.
     failed
         Slide id -> why it was left out.

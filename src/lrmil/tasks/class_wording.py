@@ -8,9 +8,14 @@ EXAMPLES = (
     "take turns."
 )
 DETAILS = (
-    "Brier score: mean squared distance of the probabilities from the label; 0 is best. ECE, the expected calibration "
-    "error: how far the probability of the answer is from how often such answers are right; 0 is best. Chance makes it "
-    "too high where slides are few."
+    "Brier score: mean squared distance of the probabilities from the label; 0 is best. Log loss, the negative "
+    "log-likelihood: mean of minus the logarithm of the probability of the label; 0 is best, and one answer that is "
+    "sure and wrong weighs much. ECE, the expected calibration error: how far the probability of the answer is from "
+    "how often such answers are right; 0 is best. Chance makes it too high where slides are few."
+)
+WRONG = (
+    "An arm is wrong where its most probable class is not the label. Slides on which the student is wrong come first, "
+    "the most confident before others."
 )
 DOUBTS = {
     LOW: "the highest probability is below the requested limit",
@@ -34,7 +39,7 @@ def class_wording(classes: tuple[str, ...]) -> Wording:
         details_note=DETAILS,
         by_name="Which classes are mistaken for which",
         by_name_note=BY_CLASS,
-        wrong="An arm is wrong where its most probable class is not the label.",
+        wrong=WRONG,
         examples=EXAMPLES,
         undefined="An AUROC is not defined, because the test slides lack a class. Add test slides of every class.",
         no_curves="Not defined: all test slides have the same class.",

@@ -20,6 +20,9 @@ from lrmil.tasks.task import UNDECIDED, Answer, LabelProblem, Shown, Target, Val
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lrmil.delong import DeLong
+    from lrmil.tasks.trust import Trust
+
 MAX_CLASSES = 1000
 MAX_NAME = 1000  # characters
 ROUNDING = 1e-6  # how far a sum of probabilities may be from 1
@@ -47,7 +50,12 @@ class Classification:
         "auroc_ci": "95 % interval by patient",
         "balanced_accuracy": "balanced accuracy",
     }
-    details: ClassVar[Mapping[str, str]] = {"accuracy": "accuracy", "brier": "Brier score", "ece": "ECE"}
+    details: ClassVar[Mapping[str, str]] = {
+        "accuracy": "accuracy",
+        "brier": "Brier score",
+        "nll": "log loss",
+        "ece": "ECE",
+    }
     by_name: ClassVar[Mapping[str, str]] = {"recall": "recall", "auroc_by_class": "AUROC against the rest"}
     counts: ClassVar[Mapping[str, str]] = {"confusion": "answered with"}
 
@@ -314,11 +322,20 @@ class Classification:
 
     def curves(self, targets: Sequence[Target], values: NDArray[np.float64]) -> dict[str, dict[str, list[float]]]:
         """Return the ROC curve of each class against the rest; of two classes, that of the positive one alone."""
-        from lrmil import metrics
+        from lrmil.tasks.class_curves import roc_curves
 
-        found = {}
-        for name in self.classes if len(self.classes) > 2 else self.classes[1:]:
-            points = metrics.roc(targets, values, self.target(name))
-            rates = () if points is None else ("false_positive_rate", "true_positive_rate")
-            found[name] = {rate: getattr(points, rate).tolist() for rate in rates}
-        return found
+        return roc_curves(self.classes, targets, values)
+
+    def trust(self, targets: Sequence[Target], values: NDArray[np.float64]) -> "Trust":
+        """Return `lrmil.tasks.class_curves.class_trust`."""
+        from lrmil.tasks.class_curves import class_trust
+
+        return class_trust(targets, values)
+
+    def difference_test(
+        self, targets: Sequence[Target], values: NDArray[np.float64], minus: NDArray[np.float64]
+    ) -> "DeLong | None":
+        """Return `lrmil.delong.delong_test` of the positive class of two; None for more classes."""
+        from lrmil.delong import delong_test
+
+        return delong_test(np.array(targets) == 1, values[:, 1], minus[:, 1]) if len(self.classes) == 2 else None

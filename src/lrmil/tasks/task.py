@@ -13,6 +13,9 @@ from lrmil.tasks.decision import Decision
 if TYPE_CHECKING:  # torch takes seconds to load, and tables, cards and viewers need none of it
     from torch import Tensor
 
+    from lrmil.delong import DeLong
+    from lrmil.tasks.trust import Trust
+
 UNDECIDED = Decision()
 Target = int | float | tuple[float, ...]
 """A label as the loss needs it; JSON-ready."""
@@ -320,6 +323,16 @@ class Task(Protocol):
 
     def curves(self, targets: Sequence[Target], values: NDArray[np.float64]) -> dict[str, dict[str, list[float]]]:
         """Return curves by name: false_positive_rate and true_positive_rate, {} where not defined."""
+        ...
+
+    def trust(self, targets: Sequence[Target], values: NDArray[np.float64]) -> "Trust | None":
+        """Return what values (n, names) are worth beyond one score; None if the task has no such figures."""
+        ...
+
+    def difference_test(
+        self, targets: Sequence[Target], values: NDArray[np.float64], minus: NDArray[np.float64]
+    ) -> "DeLong | None":
+        """Return DeLong's test of the score of values (n, names) less that of `minus`; None where there is none."""
         ...
 
 
