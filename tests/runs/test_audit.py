@@ -157,6 +157,24 @@ def drop_row(run: Path) -> None:
     change_rows(run / "predictions.csv", lambda rows: rows.pop())
 
 
+def change_header(run: Path, before: str, after: str) -> None:
+    path = run / "predictions.csv"
+    path.write_text(path.read_text().replace(before, after, 1))
+
+
+def swap_columns(run: Path) -> None:
+    """By their names alone: each probability is then that of the other class."""
+    change_header(run, "prob_negative,prob_positive", "prob_positive,prob_negative")
+
+
+def rename_column(run: Path) -> None:
+    change_header(run, "case_id", "patient")
+
+
+def repeat_column(run: Path) -> None:
+    change_header(run, "prob_negative", "prob_positive")
+
+
 def change_figure(run: Path) -> None:
     change_json(run / "metrics.json", lambda figures: figures["lr_student"].update(auroc=0.9999))
 
@@ -344,6 +362,9 @@ CHANGES: dict[Callable[[Path], None], str] = {  # what is changed -> where a fin
     change_output: "fold-0/outputs: The values of lr_student",
     repeat_row: "predictions.csv: Rows are repeated",
     drop_row: "predictions.csv: The row of slide",
+    swap_columns: "predictions.csv: Expected the columns",
+    rename_column: "predictions.csv: Expected the columns",
+    repeat_column: "predictions.csv: Expected the columns",
     change_figure: "metrics.json: The figure lr_student.auroc",
     drop_figure: "model/bundle.json: Its figures",
     change_figure_everywhere: "metrics.json: The figure student_minus.hr_teacher.difference",

@@ -100,7 +100,11 @@ def _answers(files: RunFiles) -> Iterator[Finding]:
 
 def _predictions(files: RunFiles) -> Iterator[Finding]:
     header, *expected = prediction_rows(files.run, files.cohort, files.tested)
-    rows = [tuple(row.values()) for row in read_csv_rows(files.run / PREDICTIONS)]
+    table = read_csv_rows(files.run / PREDICTIONS)
+    if table and [*table[0]] != header:
+        yield Finding(PREDICTIONS, f"Expected the columns {', '.join(header)}. Got {', '.join(table[0])}.")
+        return
+    rows = [tuple(row.values()) for row in table]
     there = {(row[0], row[2], row[3]): row for row in rows}
     wanted = {(row[0], row[2], row[3]): tuple(row) for row in expected}
     for key in sorted(there.keys() | wanted.keys()):
