@@ -194,6 +194,43 @@ def change_figure_everywhere(run: Path) -> None:
         change_json(path, edit)
 
 
+def in_both(run: Path, change: Callable[[Any], object]) -> None:
+    """In metrics.json and in the model, which repeats it."""
+    for path in (run / "metrics.json", run / "model/bundle.json"):
+        change_json(path, lambda document: change(document.get("metrics", document)))
+
+
+def drop_calibration(run: Path) -> None:
+    """As if the run were of a version that had none, so that another may be shipped."""
+    in_both(run, lambda figures: figures.pop("calibration"))
+    other = {"slopes": [3.0, 3.0], "offsets": [-1.0, 1.0], "slides": 12}
+    change_json(run / "model/bundle.json", lambda document: document.update(format="lrmil.bundle/2", calibration=other))
+
+
+def drop_calibration_artefact(run: Path) -> None:
+    in_both(run, lambda figures: figures.pop("calibration"))
+    for path in run.glob("*/calibration"):
+        shutil.rmtree(path)
+
+
+def drop_fold(run: Path) -> None:
+    in_both(run, lambda figures: figures["lr_student"]["auroc_by_fold"].pop("fold-1"))
+
+
+def forget_learned_from(run: Path) -> None:
+    change_json(run / "model/bundle.json", lambda document: document.pop("learned_from"))
+
+
+def drop_hash(run: Path) -> None:
+    change_json(run / "fold-0/teacher/artefact.json", lambda document: document["sha256"].pop("history.json"))
+    change_history(run)
+
+
+def drop_hashes(run: Path) -> None:
+    change_json(run / "fold-0/teacher/artefact.json", lambda document: document.update(sha256={}))
+    change_history(run)
+
+
 def swap_weights(run: Path) -> None:
     one, other = (run / fold / "lr_undistilled/mil.safetensors" for fold in ("fold-0", "fold-1"))
     content = one.read_bytes()
@@ -368,6 +405,12 @@ CHANGES: dict[Callable[[Path], None], str] = {  # what is changed -> where a fin
     change_figure: "metrics.json: The figure lr_student.auroc",
     drop_figure: "model/bundle.json: Its figures",
     change_figure_everywhere: "metrics.json: The figure student_minus.hr_teacher.difference",
+    drop_calibration: "metrics.json: The figure calibration",
+    drop_calibration_artefact: "fold-0/calibration: The artefact is missing",
+    drop_fold: "metrics.json: The figure lr_student.auroc_by_fold.fold-1",
+    forget_learned_from: "model/bundle.json: It names other slides",
+    drop_hash: "fold-0/teacher: artefact.json has no hash of history.json",
+    drop_hashes: "fold-0/teacher: artefact.json has no hash of head.json, history.json",
     swap_weights: "fold-1/lr_undistilled/mil.safetensors: The file was changed",
     swap_encoders: "fold-0/lr: The features are not those of the fold's encoder",
     swap_teachers: "fold-0/outputs: Its input 'models'",
@@ -435,8 +478,29 @@ class TestSound:
             change_json(path, lambda document: document.pop("sha256"))
         found = audit_run(changed)
         assert found.ok and len(found.notes) == 1
+        drop_calibration_artefact(changed)
+        forget_learned_from(changed)
+        path = changed / "model/bundle.json"
+        change_json(path, lambda document: (document.pop("calibration"), document.update(format="lrmil.bundle/1")))
+        found = audit_run(changed)
+        assert found.ok and len(found.notes) == 1
         shutil.copyfile(*(changed / fold / "lr_encoder/encoder.safetensors" for fold in ("fold-1", "fold-0")))
         assert any(line.startswith("fold-0/lr: ") for line in found_in(changed))
+
+    def test_figures_that_an_earlier_version_did_not_compute_are_noted(self, changed: Path) -> None:
+        def drop(figures: Any) -> None:
+            figures["lr_student"].pop("accuracy")
+            figures.pop("stage1")
+
+        in_both(changed, drop)
+        found = audit_run(changed)
+        assert found.ok and len(found.notes) == 1
+        assert "lr_student.accuracy" in found.notes[0] and "stage1" in found.notes[0]
+
+    def test_some_artefacts_of_an_earlier_version_are_named(self, changed: Path) -> None:
+        change_json(changed / "fold-0/teacher/artefact.json", lambda document: document.pop("sha256"))
+        (note,) = audit_run(changed).notes
+        assert "fold-0/teacher" in note
 
     def test_leftovers_that_nothing_rests_on_do_not_matter(self, changed: Path) -> None:
         shutil.copytree(changed / "fold-0", changed / "fold-7")

@@ -1,7 +1,8 @@
 """Audit the shipped model, which is that of its fold, and the figures, computed again from the files of the folds."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -11,7 +12,7 @@ from lrmil.models.bundle import Bundle, load_bundle
 from lrmil.models.encoders.loading import encoder_hash
 from lrmil.runs.arms import ARMS, FINISH, FINISHED, answering, lr_folder, mil_folder
 from lrmil.runs.audit_answers import audit_answers
-from lrmil.runs.audit_files import METRICS, Finding, RunFiles, some
+from lrmil.runs.audit_files import METRICS, Finding, Note, RunFiles, some
 from lrmil.runs.audit_results import differences
 from lrmil.runs.calibration import FOLDER as CALIBRATION
 from lrmil.runs.calibration import read_calibration
@@ -26,8 +27,8 @@ from lrmil.runs.shipping import learned_from
 MODEL = "model"
 
 
-def audit_model(files: RunFiles, *, answers: bool) -> Iterator[Finding]:
-    """Yield what is wrong with the model, and with what can be computed with its network alone.
+def audit_model(files: RunFiles, *, answers: bool) -> Iterator[Finding | Note]:
+    """Yield what is wrong with the model, and with what can be computed with its network alone, or was not compared.
 
     Parameters
     ----------
@@ -48,10 +49,11 @@ def audit_model(files: RunFiles, *, answers: bool) -> Iterator[Finding]:
         yield from _encoder(files, task)
         if answers:
             yield from audit_answers(files, task)
-    if CALIBRATION in files.figures:  # else of an earlier version, of which the figures of the arms are compared alone
+    final = tasks[files.folds.index(files.final)]
+    if files.is_recent or CALIBRATION in files.figures:  # else the figures of the arms are compared alone
         yield from _figures(files, tasks)
-        yield from _calibration(tasks[files.folds.index(files.final)], bundle)
-    yield from _learned_from(tasks[files.folds.index(files.final)], bundle)
+        yield from _calibration(final, bundle)
+    yield from _learned_from(files, final, bundle)
 
 
 def _tasks(files: RunFiles, bundle: Bundle) -> list[FoldTask]:
@@ -142,7 +144,7 @@ def _encoder(files: RunFiles, task: FoldTask) -> Iterator[Finding]:
             yield Finding(where, f"The features are not those of the fold's encoder: {some(wrong)}.")
 
 
-def _figures(files: RunFiles, tasks: Sequence[FoldTask]) -> Iterator[Finding]:
+def _figures(files: RunFiles, tasks: Sequence[FoldTask]) -> Iterator[Finding | Note]:
     """Yield figures of metrics.json that the files of the folds do not give."""
     try:
         expected = json.loads(json.dumps(figures_of(files.run, files.cohort, files.tested, tasks)))
@@ -150,16 +152,39 @@ def _figures(files: RunFiles, tasks: Sequence[FoldTask]) -> Iterator[Finding]:
         yield Finding(METRICS, f"The figures cannot be computed again: {error}")
         return
     stated = {name: value for name, value in files.figures.items() if name != START}
+    known = _known_to(stated, expected, {CALIBRATION, *ARMS, *(task.fold.name for task in tasks)})
+    if new := {*differences(known, expected)}:
+        yield Note(f"{METRICS} lacks figures that this version computes: {some(new)}.")
     arms = tuple(f"{arm}." for arm in ARMS)
-    for name in differences(stated, expected):
+    for name in differences(stated, known):
         what = "outputs" if name.startswith(arms) else "folds' files"
         yield Finding(METRICS, f"The figure {name} is not that of the {what}.")
 
 
-def _learned_from(task: FoldTask, bundle: Bundle) -> Iterator[Finding]:
+def _known_to(stated: Mapping[str, Any], expected: Mapping[str, Any], always: Container[str]) -> dict[str, object]:
+    """Return the expected figures without those that are not stated, which earlier versions did not compute.
+
+    Parameters
+    ----------
+    stated, expected
+        The figures.
+    always
+        Names of figures that every version states.
+    """
+    found = {}
+    for name, value in expected.items():
+        if name in stated or name in always:
+            nested = isinstance(value, Mapping) and isinstance(stated.get(name), Mapping)
+            found[name] = _known_to(stated[name], value, always) if nested else value
+    return found
+
+
+def _learned_from(files: RunFiles, task: FoldTask, bundle: Bundle) -> Iterator[Finding]:
     """Yield that the model names other slides or cases than its fold learned from; earlier versions name none."""
+    if bundle.learned_from is None and not files.is_recent:
+        return
     try:
-        if bundle.learned_from not in (None, learned_from(task)):
+        if bundle.learned_from != learned_from(task):
             yield Finding(f"{MODEL}/bundle.json", "It names other slides or cases than its fold learned from.")
     except LrmilError as error:
         yield Finding(MODEL, str(error))
