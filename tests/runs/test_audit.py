@@ -16,6 +16,7 @@ from lrmil.io import hashing
 from lrmil.io.tensors import load_tensors, save_tensors
 from lrmil.runs.audit import audit_run
 from lrmil.runs.control import run_lock
+from lrmil.runs.plan_file import settings_hashes
 from lrmil.runs.train import Run, train, train_steps
 from support.runs import TinyRun, tiny_config
 
@@ -348,6 +349,61 @@ def change_settings(run: Path) -> None:
     path.write_text(path.read_text().replace("seed = 0", "seed = 1"))
 
 
+def change_settings_of_model(run: Path) -> None:
+    """In plan.toml, with the hash in the model to match."""
+    path = run / "plan.toml"
+    path.write_text(path.read_text().replace("hidden_dim = 128", "hidden_dim = 64"))
+    (sha256,) = settings_hashes(run)
+    change_json(run / "model/bundle.json", lambda document: document["training"].update(settings_sha256=sha256))
+
+
+def change_seed_everywhere(run: Path) -> None:
+    change_settings(run)
+    (sha256,) = settings_hashes(run)
+
+    def edit(document: Any) -> None:
+        document["training"].update(settings_sha256=sha256)
+        document["training"]["settings"].update(seed=1)
+
+    change_json(run / "model/bundle.json", edit)
+
+
+def change_stage_1(run: Path) -> None:
+    """In an artefact, whose key no other names."""
+    change_inputs(run / "fold-0/lr_encoder", lambda inputs: inputs["stage1"].update(weighting="uniform"), with_key=True)
+
+
+def change_inner_seeds(run: Path) -> None:
+    change_inputs(run / "fold-0/teacher.inner-0", lambda inputs: inputs["mil"].update(seeds=9), with_key=True)
+
+
+def change_losses(run: Path) -> None:
+    change_inputs(run / "final/lr_student", lambda inputs: inputs["stage2"].update(lambda_bag=7.0), with_key=True)
+
+
+def change_held_out_losses(run: Path) -> None:
+    change_inputs(
+        run / "final/lr_student.held-0", lambda inputs: inputs["stage2"].update(warm_start=True), with_key=True
+    )
+
+
+def swap_classes_of_plan(run: Path) -> None:
+    path = run / "plan.toml"
+    path.write_text(path.read_text().replace('"negative",\n    "positive"', '"positive",\n    "negative"'))
+
+
+def tell_other_settings(run: Path) -> None:
+    change_json(run / "model/bundle.json", lambda document: document["training"]["settings"].update(seed=99))
+
+
+def tell_no_counts(run: Path) -> None:
+    change_json(run / "model/bundle.json", lambda document: document["training"].pop("cases"))
+
+
+def tell_other_mil(run: Path) -> None:
+    change_json(run / "model/bundle.json", lambda document: document["mil"].update(dropout=0.1))
+
+
 def change_history(run: Path) -> None:
     change_json(run / "fold-0/teacher/history.json", lambda epochs: epochs.pop())
 
@@ -378,6 +434,42 @@ def double_slide(run: Path) -> None:
             path,
             lambda group: group["attributes"].update(slide_fingerprint=one["attributes"]["slide_fingerprint"]),
         )
+
+
+def link_features(run: Path) -> None:
+    path = run / f"shared/hr/{first_tested(run)}.zarr"
+    shutil.move(path, run.parent / "away")
+    path.symlink_to(run.parent / "away")
+
+
+def link_embeddings(run: Path) -> None:
+    path = run / f"shared/hr/{first_tested(run)}.zarr/features"
+    shutil.move(path, run.parent / "away")
+    path.symlink_to(run.parent / "away")
+
+
+def change_card(run: Path, name: str, **values: object) -> None:
+    path = run / name / f"{first_tested(run)}.zarr/zarr.json"
+    change_json(path, lambda group: group["attributes"].update(values))
+
+
+def sharpen(run: Path) -> None:
+    change_card(run, "shared/hr", mpp=0.25)
+
+
+def sharpen_low_resolution(run: Path) -> None:
+    change_card(run, "fold-0/lr", mpp=1.0)
+
+
+def shrink_patches(run: Path) -> None:
+    change_card(run, "shared/lr", size=32)
+
+
+def invent_a_failed_slide(run: Path) -> None:
+    """To hide that a case was renamed: the slide that it names did not fail."""
+    rename_case(run)
+    problem = {"slide_id": first_tested(run), "row": None, "column": None, "severity": "error"}
+    (run / "problems.json").write_text(json.dumps([{**problem, "message": "damaged", "hint": "Left out."}]))
 
 
 def start_from_seen(run: Path) -> None:
@@ -429,6 +521,22 @@ CHANGES: dict[Callable[[Path], None], str] = {  # what is changed -> where a fin
     ship_another_fold: "model/encoder/model.safetensors: The weights are not those",
     forget_slide: "model/bundle.json: It names other slides",
     change_settings: "model/bundle.json: It was trained with other settings",
+    change_settings_of_model: "final/teacher: Its settings of 'mil'",
+    change_seed_everywhere: "final/lr_student.held-1: Its seed",
+    change_stage_1: "fold-0/lr_encoder: Its settings of 'stage1'",
+    change_inner_seeds: "fold-0/teacher.inner-0: Its settings of 'mil'",
+    change_losses: "final/lr_student: Its settings of 'stage2'",
+    change_held_out_losses: "final/lr_student.held-0: Its settings of 'stage2'",
+    swap_classes_of_plan: "plan.toml: It predicts something else",
+    tell_other_settings: "model/bundle.json: The settings that it states",
+    tell_no_counts: "model/bundle.json: It was trained on another number of cases",
+    tell_other_mil: "model/bundle.json: Its MIL has other settings",
+    link_features: "shared/hr/demo-001.zarr: It contains files",
+    link_embeddings: "shared/hr/demo-001.zarr: It contains files",
+    sharpen: "shared/hr/demo-001.zarr: The features are of patches",
+    sharpen_low_resolution: "fold-0/lr/demo-001.zarr: The features are of patches",
+    shrink_patches: "shared/lr/demo-001.zarr: The features are of patches",
+    invent_a_failed_slide: "splits.csv: The slides, labels or cases",
     change_history: "fold-0/teacher/history.json: The file was changed",
     add_file: "fold-0/teacher: It contains files",
     replace_features: "fold-0/lr: The features are not those",

@@ -11,6 +11,7 @@ from lrmil.runs.audit_files import Finding, Note, RunFiles, read_run_files, some
 from lrmil.runs.audit_learning import audit_learning
 from lrmil.runs.audit_model import audit_model
 from lrmil.runs.audit_results import audit_results
+from lrmil.runs.audit_settings import audit_settings
 from lrmil.runs.audit_splits import audit_splits
 from lrmil.runs.control import is_running
 
@@ -75,6 +76,7 @@ def audit_run(run: str | Path, *, answers: bool = False) -> Audit:
     found: list[Finding | Note] = [
         *audit_splits(files),
         *(finding for fold in files.folds for finding in audit_learning(files, fold)),
+        *audit_settings(files),
         *audit_features(files),
         *audit_results(files),
         *audit_model(files, answers=answers),

@@ -1,28 +1,32 @@
 """Audit the shipped model, which is that of its fold, and the figures, computed again from the files of the folds."""
 
 import json
-from collections.abc import Container, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 
 import torch
 
 from lrmil.errors import LrmilError
 from lrmil.io import hashing
+from lrmil.io.documents import read_json_document
 from lrmil.models.bundle import Bundle, load_bundle
 from lrmil.models.encoders.loading import encoder_hash
 from lrmil.runs.arms import ARMS, FINISH, FINISHED, answering, lr_folder, mil_folder
 from lrmil.runs.audit_answers import audit_answers
 from lrmil.runs.audit_files import METRICS, Finding, Note, RunFiles, some
-from lrmil.runs.audit_results import differences
+from lrmil.runs.audit_results import differences, known_to
+from lrmil.runs.audit_splits import SPLITS
 from lrmil.runs.calibration import FOLDER as CALIBRATION
 from lrmil.runs.calibration import read_calibration
 from lrmil.runs.distilled_start import START
 from lrmil.runs.fold_outputs import WEIGHTS
 from lrmil.runs.fold_task import FoldTask, load_lr_encoder
 from lrmil.runs.frozen import plan_of
-from lrmil.runs.plan_file import settings_hashes
+from lrmil.runs.head_choice import NAME as HEAD
+from lrmil.runs.head_choice import with_chosen_head
+from lrmil.runs.plan_file import settings_of
 from lrmil.runs.results import figures_of
-from lrmil.runs.shipping import learned_from
+from lrmil.runs.shipping import learned_from, public_settings
 
 MODEL = "model"
 
@@ -53,6 +57,7 @@ def audit_model(files: RunFiles, *, answers: bool) -> Iterator[Finding | Note]:
     if files.is_recent or CALIBRATION in files.figures:  # else the figures of the arms are compared alone
         yield from _figures(files, tasks)
         yield from _calibration(final, bundle)
+    yield from _head(files, final, bundle)
     yield from _learned_from(files, final, bundle)
 
 
@@ -93,7 +98,7 @@ def _weights(files: RunFiles) -> Iterator[Finding]:
             yield Finding(f"{MODEL}/{name}", f"The weights are not those of the fold, {origin}.")
 
 
-def _origin(files: RunFiles, bundle: Bundle) -> Iterator[Finding]:
+def _origin(files: RunFiles, bundle: Bundle) -> Iterator[Finding | Note]:
     """Yield what the model says of its task, settings, training or figures that is not so in the run."""
     where, config, fold = f"{MODEL}/bundle.json", files.config, files.final
     if [*differences(bundle.metrics, files.figures)]:
@@ -103,27 +108,58 @@ def _origin(files: RunFiles, bundle: Bundle) -> Iterator[Finding]:
     stated = (bundle.mpp, bundle.patch_size, bundle.min_tissue, bundle.max_failed)
     if stated != (config.mpp_lr, config.patch_size, config.min_tissue, config.max_failed):
         yield Finding(where, "It reads other patches than the settings of the run say.")
-    if bundle.training.get("settings_sha256") not in settings_hashes(files.run):
+    settings = settings_of(files.run)
+    if bundle.training.get("settings_sha256") not in map(hashing.sha256_of, settings):
         yield Finding(where, "It was trained with other settings than those of plan.toml.")
+    told = bundle.training.get("settings")
+    if _must_state(files, bundle, "settings") and all([*differences(told, public_settings(one))] for one in settings):
+        yield Finding(where, "The settings that it states are not those of plan.toml.")
     counts = {
         "slides": len(fold.train),
         "cases": len({files.case_of(slide_id) for slide_id in fold.train}),
         "validation_slides": len(fold.val),
     }
-    if wrong := [name for name, count in counts.items() if name in bundle.training and bundle.training[name] != count]:
+    if wrong := [
+        name
+        for name, count in counts.items()
+        if _must_state(files, bundle, name) and bundle.training.get(name) != count
+    ]:
         yield Finding(where, f"It was trained on another number of {' and '.join(wrong)} than splits.csv says.")
     slides = [[slide.slide_id, slide.label, slide.case_id] for slide in files.cohort.slides]
-    if not _left_out(files) and bundle.training.get("cohort") != hashing.sha256_of(slides):
-        yield Finding("splits.csv", "The slides, labels or cases are not those that the model was trained with.")
+    if bundle.training.get("cohort") == hashing.sha256_of(slides):
+        return
+    if _left_out(files):
+        yield Note(
+            "Slides of the table failed, as problems.json says, so that the table as the model states it could not be "
+            f"compared with {SPLITS}."
+        )
+    else:
+        yield Finding(SPLITS, "The slides, labels or cases are not those that the model was trained with.")
+
+
+def _must_state(files: RunFiles, bundle: Bundle, name: str) -> bool:
+    """Return whether a model states something of its training, or is of a version that does."""
+    return files.is_recent or name in bundle.training
 
 
 def _left_out(files: RunFiles) -> bool:
     """Return whether slides of the table failed, so that splits.csv does not name them."""
     try:
-        problems = json.loads((files.run / "problems.json").read_text(encoding="utf-8"))
-        return any(one["slide_id"] for one in problems)
+        problems = read_json_document(files.run / "problems.json")
+        return any(one["slide_id"] is not None and one["slide_id"] not in files.cohort.by_id for one in problems)
     except (OSError, ValueError, KeyError, TypeError):
         return False
+
+
+def _head(files: RunFiles, task: FoldTask, bundle: Bundle) -> Iterator[Finding]:
+    """Yield that the model states another MIL than that of its fold; earlier versions had other settings."""
+    try:
+        expected = asdict(with_chosen_head(task).config.mil)
+    except LrmilError as error:
+        yield Finding(f"{task.fold.name}/{HEAD}", str(error))
+        return
+    if files.is_recent and [*differences(asdict(bundle.mil_config), expected)]:
+        yield Finding(f"{MODEL}/bundle.json", "Its MIL has other settings than that of its fold.")
 
 
 def _encoder(files: RunFiles, task: FoldTask) -> Iterator[Finding]:
@@ -152,31 +188,13 @@ def _figures(files: RunFiles, tasks: Sequence[FoldTask]) -> Iterator[Finding | N
         yield Finding(METRICS, f"The figures cannot be computed again: {error}")
         return
     stated = {name: value for name, value in files.figures.items() if name != START}
-    known = _known_to(stated, expected, {CALIBRATION, *ARMS, *(task.fold.name for task in tasks)})
+    known = known_to(stated, expected, {CALIBRATION, *ARMS, *(task.fold.name for task in tasks)})
     if new := {*differences(known, expected)}:
         yield Note(f"{METRICS} lacks figures that this version computes: {some(new)}.")
     arms = tuple(f"{arm}." for arm in ARMS)
     for name in differences(stated, known):
         what = "outputs" if name.startswith(arms) else "folds' files"
         yield Finding(METRICS, f"The figure {name} is not that of the {what}.")
-
-
-def _known_to(stated: Mapping[str, Any], expected: Mapping[str, Any], always: Container[str]) -> dict[str, object]:
-    """Return the expected figures without those that are not stated, which earlier versions did not compute.
-
-    Parameters
-    ----------
-    stated, expected
-        The figures.
-    always
-        Names of figures that every version states.
-    """
-    found = {}
-    for name, value in expected.items():
-        if name in stated or name in always:
-            nested = isinstance(value, Mapping) and isinstance(stated.get(name), Mapping)
-            found[name] = _known_to(stated[name], value, always) if nested else value
-    return found
 
 
 def _learned_from(files: RunFiles, task: FoldTask, bundle: Bundle) -> Iterator[Finding]:

@@ -1,7 +1,8 @@
 """Audit the results of a run: predictions and figures are those that the outputs of its folds give."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -64,6 +65,24 @@ def differences(stated: object, expected: object, name: str = "") -> Iterator[st
             yield name
     elif stated != expected or type(stated) is not type(expected):
         yield name
+
+
+def known_to(stated: Mapping[str, Any], expected: Mapping[str, Any], always: Container[str] = ()) -> dict[str, object]:
+    """Return expected values without those that are not stated, which other versions do not have.
+
+    Parameters
+    ----------
+    stated, expected
+        The values by name, JSON-ready.
+    always
+        Names that every version states.
+    """
+    found = {}
+    for name, value in expected.items():
+        if name in stated or name in always:
+            nested = isinstance(value, Mapping) and isinstance(stated.get(name), Mapping)
+            found[name] = known_to(stated[name], value, always) if nested else value
+    return found
 
 
 def _outputs(files: RunFiles) -> Iterator[Finding]:
