@@ -31,8 +31,8 @@ from lrmil.slides.discovery import find_slides
 from lrmil.slides.opening import open_slide
 from lrmil.slides.source import slide_id_of
 from lrmil.tasks.abstention import Abstention, abstention_figures
+from lrmil.tasks.answers import Answer
 from lrmil.tasks.decision import Decision, fit_sets
-from lrmil.tasks.task import Answer
 from lrmil.training.stain import StainChanges, vary_stains
 
 Pixels = NDArray[np.uint8]

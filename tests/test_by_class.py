@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from lrmil.by_class import MAX_CONFUSED, class_figures, why_no_interval, why_undefined
-from lrmil.metrics import summarise
 from lrmil.models.card import MAX_DOCUMENT
+from lrmil.summary import summarise
 
 NAMES = ("low", "mid", "high", "top")
 Cohorts = tuple[NDArray[np.int64], NDArray[np.float64], list[str], tuple[str, ...]]

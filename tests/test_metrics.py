@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from lrmil import metrics
-from lrmil.metrics import auroc, auroc_interval, balanced_accuracy, by_case, roc, summarise
+from lrmil.metrics import auroc, auroc_interval, balanced_accuracy, by_case, roc
+from lrmil.summary import summarise
 
 
 def drawn(n: int, classes: int, seed: int, *, digits: int = 8) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

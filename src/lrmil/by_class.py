@@ -75,7 +75,7 @@ def why_undefined(labels: NDArray[np.int64], classes: Sequence[str], *, of: str)
     Returns
     -------
     dict
-        Name of a figure of `lrmil.metrics.summarise` -> the reason, as the end of a sentence.
+        Name of a figure of `lrmil.summary.summarise` -> the reason, as the end of a sentence.
     """
     counts = dict(zip(classes, np.bincount(labels, minlength=len(classes)).tolist(), strict=True))
     found: dict[str, str] = {}

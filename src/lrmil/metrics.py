@@ -7,9 +7,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score, roc_curve
 
-from lrmil.by_class import ClassFigures, class_figures, why_no_interval, why_undefined
-from lrmil.calibration import ProbabilityFigures, probability_figures
-from lrmil.operating_point import answered
 from lrmil.resampling import case_interval, weighted_area
 
 
@@ -27,30 +24,6 @@ class ByCase(NamedTuple):
     cases: tuple[str, ...]
     labels: NDArray[np.int64]
     probabilities: NDArray[np.float64]
-
-
-class CaseSummary(ClassFigures, ProbabilityFigures):
-    """The metrics of one arm by case, ready for JSON; None where a metric is not defined."""
-
-    auroc: float | None
-    balanced_accuracy: float | None
-    undefined: dict[str, str]
-    """Metric that is not defined, wholly or for a class -> why."""
-
-
-class Summary(ClassFigures, ProbabilityFigures):
-    """The metrics of one arm by slide, ready for JSON; None where a metric is not defined."""
-
-    auroc: float | None
-    auroc_ci: list[float] | None
-    balanced_accuracy: float | None
-    undefined: dict[str, str]
-    """Metric that is not defined, wholly or for a class -> why."""
-    n_slides: int
-    n_cases: int
-    by_case: CaseSummary | None
-    by_case_reason: str
-    """Why there is no `by_case`; "" if there is."""
 
 
 def auroc(labels: ArrayLike, probabilities: ArrayLike) -> float | None:
@@ -73,7 +46,7 @@ def auroc(labels: ArrayLike, probabilities: ArrayLike) -> float | None:
     ValueError
         If the shapes do not match, a probability is not finite, or a label has no column.
     """
-    truth, scores = _checked(labels, probabilities)
+    truth, scores = checked(labels, probabilities)
     if not _all_present(truth, scores):
         return None
     return float(np.mean([roc_auc_score(truth == index, scores[:, index]) for index in _ranked(scores)]))
@@ -97,8 +70,8 @@ def balanced_accuracy(labels: ArrayLike, probabilities: ArrayLike) -> float | No
     ValueError
         As `auroc`.
     """
-    truth, scores = _checked(labels, probabilities)
-    return _balanced(truth, scores, answered(scores))
+    truth, scores = checked(labels, probabilities)
+    return float(balanced_accuracy_score(truth, scores.argmax(axis=1))) if _all_present(truth, scores) else None
 
 
 def auroc_interval(
@@ -135,8 +108,8 @@ def auroc_interval(
     ValueError
         As `auroc`, or if `cases` has another length than `labels`, or `minus` another shape than `probabilities`.
     """
-    truth, scores = _checked(labels, probabilities)
-    others = None if minus is None else _checked(labels, minus)[1]
+    truth, scores = checked(labels, probabilities)
+    others = None if minus is None else checked(labels, minus)[1]
     if others is not None and others.shape != scores.shape:
         raise ValueError(f"Expected probabilities of two models in one shape; got {scores.shape} and {others.shape}.")
     names = _checked_cases(cases, truth)
@@ -170,7 +143,7 @@ def roc(labels: ArrayLike, probabilities: ArrayLike, class_index: int) -> Roc | 
     ValueError
         As `auroc`.
     """
-    truth, scores = _checked(labels, probabilities)
+    truth, scores = checked(labels, probabilities)
     positive = truth == class_index
     return Roc(*roc_curve(positive, scores[:, class_index])) if 0 < positive.sum() < len(positive) else None
 
@@ -190,7 +163,7 @@ def by_case(labels: ArrayLike, probabilities: ArrayLike, cases: Sequence[str]) -
     ValueError
         As `auroc`, or if a case has slides of two labels.
     """
-    truth, scores = _checked(labels, probabilities)
+    truth, scores = checked(labels, probabilities)
     names, first, place, sizes = np.unique(
         _checked_cases(cases, truth), return_index=True, return_inverse=True, return_counts=True
     )
@@ -204,85 +177,8 @@ def by_case(labels: ArrayLike, probabilities: ArrayLike, cases: Sequence[str]) -
     return ByCase(tuple(names.tolist()), truth[first], sums / sizes[:, None])
 
 
-def summarise(
-    labels: ArrayLike,
-    probabilities: ArrayLike,
-    cases: Sequence[str],
-    classes: Sequence[str],
-    *,
-    thresholds: Sequence[float] | None = None,
-) -> Summary:
-    """Compute the metrics of a report: by slide, with a 95 % interval of the AUROC by case, and by case.
-
-    Parameters
-    ----------
-    labels, probabilities, cases
-        As for `by_case`, but slides of a case may have several labels: there are no metrics by case then.
-    classes
-        (c,) names of the columns of `probabilities`.
-    thresholds
-        (n,) operating points: the last of two classes is the answer for a slide where its probability is at least
-        this. Without them, the most probable class is. A case has that of its first slide.
-
-    Raises
-    ------
-    ValueError
-        As `auroc`, or if `probabilities` and `classes` differ in c, or `cases` and `labels` in n.
-    """
-    truth, scores = _checked(labels, probabilities)
-    if scores.shape[1] != len(classes):
-        raise ValueError(f"Expected one probability for each of {len(classes)} classes; got {scores.shape[1]}.")
-    said, interval = answered(scores, thresholds), auroc_interval(truth, scores, cases)
-    undefined = why_undefined(truth, classes, of="slide")
-    if interval is None:
-        undefined["auroc_ci"] = why_no_interval(truth, cases, classes)
-    reason = _no_cases_reason(truth, cases)
-    return {
-        "auroc": auroc(truth, scores),
-        "auroc_ci": None if interval is None else list(interval),
-        "balanced_accuracy": _balanced(truth, scores, said),
-        **probability_figures(truth, scores),
-        **class_figures(truth, scores, classes, said),
-        "undefined": undefined,
-        "n_slides": len(truth),
-        "n_cases": len(set(cases)),
-        "by_case": None if reason else _summarise_cases(truth, scores, cases, classes, thresholds),
-        "by_case_reason": reason,
-    }
-
-
-def _no_cases_reason(truth: NDArray[np.int64], cases: Sequence[str]) -> str:
-    """Return why slides are not also measured by case."""
-    if len(set(cases)) == len(cases):
-        return "every case has one slide"
-    mixed = len(set(zip(cases, truth.tolist(), strict=True))) > len(set(cases))
-    return "slides of a case have different labels" if mixed else ""
-
-
-def _summarise_cases(
-    labels: NDArray[np.int64],
-    probabilities: NDArray[np.float64],
-    cases: Sequence[str],
-    classes: Sequence[str],
-    thresholds: Sequence[float] | None,
-) -> CaseSummary:
-    names, truth, scores = by_case(labels, probabilities, cases)
-    of_case = dict(zip(reversed(cases), reversed(thresholds), strict=True)) if thresholds is not None else None
-    said = answered(scores, None if of_case is None else [of_case[name] for name in names])
-    return {
-        "auroc": auroc(truth, scores),
-        "balanced_accuracy": _balanced(truth, scores, said),
-        **probability_figures(truth, scores),
-        **class_figures(truth, scores, classes, said),
-        "undefined": why_undefined(truth, classes, of="case"),
-    }
-
-
-def _balanced(truth: NDArray[np.int64], scores: NDArray[np.float64], said: NDArray[np.int64]) -> float | None:
-    return float(balanced_accuracy_score(truth, said)) if _all_present(truth, scores) else None
-
-
-def _checked(labels: ArrayLike, probabilities: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def checked(labels: ArrayLike, probabilities: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return (n,) labels and (n, c) probabilities as arrays; raise a ValueError as `auroc`."""
     truth, scores = np.asarray(labels, np.int64), np.asarray(probabilities, np.float64)
     if scores.ndim != 2 or scores.shape[1] < 2 or truth.shape != scores.shape[:1]:
         raise ValueError(f"Expected labels [n] and probabilities [n, c >= 2]; got {truth.shape} and {scores.shape}.")

@@ -16,9 +16,9 @@ from lrmil.cli.printing import (
     stdout,
     word,
 )
-from lrmil.metrics import summarise
 from lrmil.prediction.table import PredictionRow
 from lrmil.runs.arms import ARM_NAMES, ARMS
+from lrmil.summary import summarise
 from lrmil.tasks.case_rule import RULE_WORDS
 from lrmil.tasks.classification import Classification
 

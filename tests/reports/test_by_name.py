@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from lrmil.metrics import summarise
 from lrmil.reports.by_name import MAX_COLUMNS, ByName, by_name
 from lrmil.runs.arms import ARM_NAMES
+from lrmil.summary import summarise
 from lrmil.tasks.classification import Classification
 from support.amount_task import Amount
 

@@ -17,10 +17,10 @@ import tomli_w
 from lrmil.configs import TrainConfig, to_dict, with_settings
 from lrmil.errors import ConfigError, FormatError
 from lrmil.io import atomic, hashing
-from lrmil.metrics import summarise
 from lrmil.reports.run_data import gather
 from lrmil.reports.run_report import ARM_NAMES, choose_examples, render, write_report
 from lrmil.reports.slide_results import SlideResult
+from lrmil.summary import summarise
 from support.pages import Page, read_page
 from support.runs import TINY
 

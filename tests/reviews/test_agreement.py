@@ -171,5 +171,13 @@ def test_hostile_names_are_names(tmp_path: Path, odd: str) -> None:
     assert isinstance(only(found).all_readers.with_model, Kappa) and only(found).all_readers.reviews == 2
 
 
+def test_readers_whose_names_look_alike_are_told(tmp_path: Path) -> None:
+    names = ("Ann", "ann ", "Ann\u200b", "Bo", "Jos\u00e9", "Jose\u0301", "", "r1", "r2")
+    found = measured(tmp_path, [review(slide, "yes", reviewer=name) for slide, name in enumerate(names)])
+    told = [note for note in found.notes if "look alike" in note]
+    assert len(told) == 2 and "'Ann', 'Ann\\u200b', 'ann '" in told[0] and "Jos" in told[1]
+    assert len(only(found).readers) == len(names), "nobody is taken for another"
+
+
 def test_it_is_public() -> None:
     assert lrmil.reader_agreement is reader_agreement

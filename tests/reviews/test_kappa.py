@@ -20,6 +20,22 @@ def by_hand(first: list[str], second: list[str]) -> float | None:
     return None if chance == 1 else (equal - chance) / (1 - chance)
 
 
+@pytest.mark.parametrize(
+    ("counts", "kappa", "error"),
+    [
+        ([[75, 1, 4], [5, 4, 1], [0, 0, 10]], 0.6765, 0.0877),  # Fleiss, Levin and Paik (2003), table 18.1
+        ([[88, 14, 18], [10, 40, 10], [2, 6, 12]], 0.4915, 0.0510),  # Cohen (1960), counts of 200
+    ],
+)
+def test_published_values(counts: list[list[int]], kappa: float, error: float) -> None:
+    """The interval is that of the standard error of Fleiss, Cohen and Everitt (1969), as far as a bootstrap goes."""
+    rows = [(one, other) for one, row in enumerate(counts) for other, count in enumerate(row) for _ in range(count)]
+    first, second = ([str(pair[place]) for pair in rows] for place in (0, 1))
+    found = kappa_of(first, second, list(map(str, range(len(rows)))))
+    assert found.kappa == pytest.approx(kappa, abs=1e-4) and found.interval is not None
+    assert (found.interval[1] - found.interval[0]) / (2 * 1.96) == pytest.approx(error, rel=0.1)
+
+
 @given(pairs)
 def test_the_estimate_is_that_of_the_definition(rows: list[tuple[str, str, str]]) -> None:
     first, second, cases = map(list, zip(*rows, strict=True))

@@ -78,6 +78,17 @@ class TestForeignLines:
         (tmp_path / "log").write_bytes(line)
         assert read_reviews(tmp_path / "log") == ((), (1,))
 
+    @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+    def test_a_log_that_an_editor_saved_anew_is_read_whole(self, end: bytes, tmp_path: Path) -> None:
+        """With a byte order mark, and other ends of lines."""
+        written = [foreign_line(entry(slide_id=name)) for name in "ab"]
+        (tmp_path / "log").write_bytes(b"\xef\xbb\xbf" + end.join(written) + end)
+        found = read_reviews(tmp_path / "log")
+        assert [one.slide_id for one in found.reviews] == ["a", "b"] and not found.unreadable
+        (tmp_path / "log").write_bytes(b"\xef\xbb\xbf" + foreign_line(entry(), format="lrmil.review/2"))
+        with pytest.raises(FormatError, match="Update lrmil"):
+            read_reviews(tmp_path / "log")
+
     def test_another_version_is_named(self, tmp_path: Path) -> None:
         (tmp_path / "log").write_bytes(foreign_line(entry()) + b"\n" + foreign_line(entry(), format="lrmil.review/2"))
         with pytest.raises(FormatError, match=r"lrmil\.review/1 .*Got 'lrmil\.review/2'"):

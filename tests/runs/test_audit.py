@@ -15,11 +15,12 @@ from lrmil.errors import FormatError, RunError
 from lrmil.io import hashing
 from lrmil.io.documents import read_csv_rows
 from lrmil.io.tensors import load_tensors, save_tensors
-from lrmil.metrics import summarise
 from lrmil.runs.audit import audit_run
 from lrmil.runs.control import run_lock
 from lrmil.runs.fold_outputs import read_outputs
+from lrmil.runs.plan_file import settings_hashes
 from lrmil.runs.train import Run, train, train_steps
+from lrmil.summary import summarise
 from support.runs import TinyRun, tiny_config
 
 pytestmark = pytest.mark.long
@@ -160,6 +161,24 @@ def drop_row(run: Path) -> None:
     change_rows(run / "predictions.csv", lambda rows: rows.pop())
 
 
+def change_header(run: Path, before: str, after: str) -> None:
+    path = run / "predictions.csv"
+    path.write_text(path.read_text().replace(before, after, 1))
+
+
+def swap_columns(run: Path) -> None:
+    """By their names alone: each probability is then that of the other class."""
+    change_header(run, "prob_negative,prob_positive", "prob_positive,prob_negative")
+
+
+def rename_column(run: Path) -> None:
+    change_header(run, "case_id", "patient")
+
+
+def repeat_column(run: Path) -> None:
+    change_header(run, "prob_negative", "prob_positive")
+
+
 def change_figure(run: Path) -> None:
     change_json(run / "metrics.json", lambda figures: figures["lr_student"].update(auroc=0.9999))
 
@@ -177,6 +196,43 @@ def change_figure_everywhere(run: Path) -> None:
             document["student_minus"]["hr_teacher"]["difference"] = 0.5
 
         change_json(path, edit)
+
+
+def in_both(run: Path, change: Callable[[Any], object]) -> None:
+    """In metrics.json and in the model, which repeats it."""
+    for path in (run / "metrics.json", run / "model/bundle.json"):
+        change_json(path, lambda document: change(document.get("metrics", document)))
+
+
+def drop_calibration(run: Path) -> None:
+    """As if the run were of a version that had none, so that another may be shipped."""
+    in_both(run, lambda figures: figures.pop("calibration"))
+    other = {"slopes": [3.0, 3.0], "offsets": [-1.0, 1.0], "slides": 12}
+    change_json(run / "model/bundle.json", lambda document: document.update(format="lrmil.bundle/2", calibration=other))
+
+
+def drop_calibration_artefact(run: Path) -> None:
+    in_both(run, lambda figures: figures.pop("calibration"))
+    for path in run.glob("*/calibration"):
+        shutil.rmtree(path)
+
+
+def drop_fold(run: Path) -> None:
+    in_both(run, lambda figures: figures["lr_student"]["auroc_by_fold"].pop("fold-1"))
+
+
+def forget_learned_from(run: Path) -> None:
+    change_json(run / "model/bundle.json", lambda document: document.pop("learned_from"))
+
+
+def drop_hash(run: Path) -> None:
+    change_json(run / "fold-0/teacher/artefact.json", lambda document: document["sha256"].pop("history.json"))
+    change_history(run)
+
+
+def drop_hashes(run: Path) -> None:
+    change_json(run / "fold-0/teacher/artefact.json", lambda document: document.update(sha256={}))
+    change_history(run)
 
 
 def swap_weights(run: Path) -> None:
@@ -308,6 +364,61 @@ def change_settings(run: Path) -> None:
     path.write_text(path.read_text().replace("seed = 0", "seed = 1"))
 
 
+def change_settings_of_model(run: Path) -> None:
+    """In plan.toml, with the hash in the model to match."""
+    path = run / "plan.toml"
+    path.write_text(path.read_text().replace("hidden_dim = 128", "hidden_dim = 64"))
+    (sha256,) = settings_hashes(run)
+    change_json(run / "model/bundle.json", lambda document: document["training"].update(settings_sha256=sha256))
+
+
+def change_seed_everywhere(run: Path) -> None:
+    change_settings(run)
+    (sha256,) = settings_hashes(run)
+
+    def edit(document: Any) -> None:
+        document["training"].update(settings_sha256=sha256)
+        document["training"]["settings"].update(seed=1)
+
+    change_json(run / "model/bundle.json", edit)
+
+
+def change_stage_1(run: Path) -> None:
+    """In an artefact, whose key no other names."""
+    change_inputs(run / "fold-0/lr_encoder", lambda inputs: inputs["stage1"].update(weighting="uniform"), with_key=True)
+
+
+def change_inner_seeds(run: Path) -> None:
+    change_inputs(run / "fold-0/teacher.inner-0", lambda inputs: inputs["mil"].update(seeds=9), with_key=True)
+
+
+def change_losses(run: Path) -> None:
+    change_inputs(run / "final/lr_student", lambda inputs: inputs["stage2"].update(lambda_bag=7.0), with_key=True)
+
+
+def change_held_out_losses(run: Path) -> None:
+    change_inputs(
+        run / "final/lr_student.held-0", lambda inputs: inputs["stage2"].update(warm_start=True), with_key=True
+    )
+
+
+def swap_classes_of_plan(run: Path) -> None:
+    path = run / "plan.toml"
+    path.write_text(path.read_text().replace('"negative",\n    "positive"', '"positive",\n    "negative"'))
+
+
+def tell_other_settings(run: Path) -> None:
+    change_json(run / "model/bundle.json", lambda document: document["training"]["settings"].update(seed=99))
+
+
+def tell_no_counts(run: Path) -> None:
+    change_json(run / "model/bundle.json", lambda document: document["training"].pop("cases"))
+
+
+def tell_other_mil(run: Path) -> None:
+    change_json(run / "model/bundle.json", lambda document: document["mil"].update(dropout=0.1))
+
+
 def change_history(run: Path) -> None:
     change_json(run / "fold-0/teacher/history.json", lambda epochs: epochs.pop())
 
@@ -340,6 +451,42 @@ def double_slide(run: Path) -> None:
         )
 
 
+def link_features(run: Path) -> None:
+    path = run / f"shared/hr/{first_tested(run)}.zarr"
+    shutil.move(path, run.parent / "away")
+    path.symlink_to(run.parent / "away")
+
+
+def link_embeddings(run: Path) -> None:
+    path = run / f"shared/hr/{first_tested(run)}.zarr/features"
+    shutil.move(path, run.parent / "away")
+    path.symlink_to(run.parent / "away")
+
+
+def change_card(run: Path, name: str, **values: object) -> None:
+    path = run / name / f"{first_tested(run)}.zarr/zarr.json"
+    change_json(path, lambda group: group["attributes"].update(values))
+
+
+def sharpen(run: Path) -> None:
+    change_card(run, "shared/hr", mpp=0.25)
+
+
+def sharpen_low_resolution(run: Path) -> None:
+    change_card(run, "fold-0/lr", mpp=1.0)
+
+
+def shrink_patches(run: Path) -> None:
+    change_card(run, "shared/lr", size=32)
+
+
+def invent_a_failed_slide(run: Path) -> None:
+    """To hide that a case was renamed: the slide that it names did not fail."""
+    rename_case(run)
+    problem = {"slide_id": first_tested(run), "row": None, "column": None, "severity": "error"}
+    (run / "problems.json").write_text(json.dumps([{**problem, "message": "damaged", "hint": "Left out."}]))
+
+
 def start_from_seen(run: Path) -> None:
     found = {"slides": 12, "seen": 12, "tested": {"fold-0": [first_tested(run)]}}
     for path in (run / "metrics.json", run / "model/bundle.json"):
@@ -359,9 +506,18 @@ CHANGES: dict[Callable[[Path], None], str] = {  # what is changed -> where a fin
     change_output: "fold-0/outputs: The values of lr_student",
     repeat_row: "predictions.csv: Rows are repeated",
     drop_row: "predictions.csv: The row of slide",
+    swap_columns: "predictions.csv: Expected the columns",
+    rename_column: "predictions.csv: Expected the columns",
+    repeat_column: "predictions.csv: Expected the columns",
     change_figure: "metrics.json: The figure lr_student.auroc",
     drop_figure: "model/bundle.json: Its figures",
     change_figure_everywhere: "metrics.json: The figure student_minus.hr_teacher.difference",
+    drop_calibration: "metrics.json: The figure calibration",
+    drop_calibration_artefact: "fold-0/calibration: The artefact is missing",
+    drop_fold: "metrics.json: The figure lr_student.auroc_by_fold.fold-1",
+    forget_learned_from: "model/bundle.json: It names other slides",
+    drop_hash: "fold-0/teacher: artefact.json has no hash of history.json",
+    drop_hashes: "fold-0/teacher: artefact.json has no hash of head.json, history.json",
     swap_weights: "fold-1/lr_undistilled/mil.safetensors: The file was changed",
     swap_encoders: "fold-0/lr: The features are not those of the fold's encoder",
     swap_teachers: "fold-0/outputs: Its input 'models'",
@@ -383,6 +539,22 @@ CHANGES: dict[Callable[[Path], None], str] = {  # what is changed -> where a fin
     ship_another_fold: "model/encoder/model.safetensors: The weights are not those",
     forget_slide: "model/bundle.json: It names other slides",
     change_settings: "model/bundle.json: It was trained with other settings",
+    change_settings_of_model: "final/teacher: Its settings of 'mil'",
+    change_seed_everywhere: "final/lr_student.held-1: Its seed",
+    change_stage_1: "fold-0/lr_encoder: Its settings of 'stage1'",
+    change_inner_seeds: "fold-0/teacher.inner-0: Its settings of 'mil'",
+    change_losses: "final/lr_student: Its settings of 'stage2'",
+    change_held_out_losses: "final/lr_student.held-0: Its settings of 'stage2'",
+    swap_classes_of_plan: "plan.toml: It predicts something else",
+    tell_other_settings: "model/bundle.json: The settings that it states",
+    tell_no_counts: "model/bundle.json: It was trained on another number of cases",
+    tell_other_mil: "model/bundle.json: Its MIL has other settings",
+    link_features: "shared/hr/demo-001.zarr: It contains files",
+    link_embeddings: "shared/hr/demo-001.zarr: It contains files",
+    sharpen: "shared/hr/demo-001.zarr: The features are of patches",
+    sharpen_low_resolution: "fold-0/lr/demo-001.zarr: The features are of patches",
+    shrink_patches: "shared/lr/demo-001.zarr: The features are of patches",
+    invent_a_failed_slide: "splits.csv: The slides, labels or cases",
     change_history: "fold-0/teacher/history.json: The file was changed",
     add_file: "fold-0/teacher: It contains files",
     replace_features: "fold-0/lr: The features are not those",
@@ -432,6 +604,12 @@ class TestSound:
             change_json(path, lambda document: document.pop("sha256"))
         found = audit_run(changed)
         assert found.ok and len(found.notes) == 1
+        drop_calibration_artefact(changed)
+        forget_learned_from(changed)
+        path = changed / "model/bundle.json"
+        change_json(path, lambda document: (document.pop("calibration"), document.update(format="lrmil.bundle/1")))
+        found = audit_run(changed)
+        assert found.ok and len(found.notes) == 1
         shutil.copyfile(*(changed / fold / "lr_encoder/encoder.safetensors" for fold in ("fold-1", "fold-0")))
         assert any(line.startswith("fold-0/lr: ") for line in found_in(changed))
 
@@ -476,6 +654,21 @@ class TestSound:
         assert found_in(changed) == []
         change_json(changed / "metrics.json", lambda document: document["lr_student"].pop("brier"))
         assert any("lr_student.brier" in line for line in found_in(changed))
+
+    def test_figures_that_an_earlier_version_did_not_compute_are_noted(self, changed: Path) -> None:
+        def drop(figures: Any) -> None:
+            figures["lr_student"].pop("accuracy")
+            figures.pop("stage1")
+
+        in_both(changed, drop)
+        found = audit_run(changed)
+        assert found.ok and len(found.notes) == 1
+        assert "lr_student.accuracy" in found.notes[0] and "stage1" in found.notes[0]
+
+    def test_some_artefacts_of_an_earlier_version_are_named(self, changed: Path) -> None:
+        change_json(changed / "fold-0/teacher/artefact.json", lambda document: document.pop("sha256"))
+        (note,) = audit_run(changed).notes
+        assert "fold-0/teacher" in note
 
     def test_leftovers_that_nothing_rests_on_do_not_matter(self, changed: Path) -> None:
         shutil.copytree(changed / "fold-0", changed / "fold-7")

@@ -11,7 +11,6 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix
 
-from lrmil import metrics
 from lrmil.cli import main
 from lrmil.errors import FormatError
 from lrmil.io.documents import held_out_name
@@ -27,6 +26,7 @@ from lrmil.runs.fold_task import FoldTask
 from lrmil.runs.fold_training import train_on_labels, train_slide_stage
 from lrmil.runs.inner_mils import answer
 from lrmil.runs.train import train
+from lrmil.summary import summarise
 from lrmil.tasks import classification
 from lrmil.tasks.calibration import Calibration, fit_calibration
 from support.folds import make_fold
@@ -119,7 +119,7 @@ def test_the_figures_are_those_of_calibrated_test_slides(task: FoldTask) -> None
     decision = read_calibration(task).decision
     assert decision.threshold is not None
     values, names = np.stack([1 - shares, shares], axis=1), task.predicts.names
-    expected = metrics.summarise(targets, values, cases, names, thresholds=[decision.threshold] * len(targets))
+    expected = summarise(targets, values, cases, names, thresholds=[decision.threshold] * len(targets))
     found = figures["after"]
     assert found.keys() == expected.keys()  # type: ignore[attr-defined]
     assert found["confusion"] == confusion_matrix(targets, shares >= decision.threshold).tolist()  # type: ignore[index]
@@ -157,6 +157,34 @@ def test_damaged_answers_are_told(task: FoldTask, tmp_path: Path, damage: Callab
         read_calibration(replace(task, run=tmp_path))
     with pytest.raises(FormatError, match="'calibration'"):
         read_calibration(replace(task, run=tmp_path / "nowhere"))
+
+
+def test_no_test_slide_has_a_say(tiny_run: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With other labels, other files and fewer of them, what is fitted and shipped is the same, byte for byte."""
+    monkeypatch.setattr(classification, "MIN_OF_CLASS", 1)
+    config = tiny_config(calibration__folds=2, mil__select_from=0)
+    shutil.copytree(tiny_run.folder / "shared", tmp_path / "run/shared")
+    train(tiny_run.slides, tiny_run.labels, tmp_path / "run", config, device="cpu")
+    slides, header, *rows = tmp_path / "slides", *tiny_run.labels.read_text().split()
+    shutil.copytree(tiny_run.slides, slides)
+    test = [row for row in rows if row.endswith(",test")]
+    one, other = (slides / f"{row.split(',')[0]}.ome.tif" for row in test[:2])
+    one.rename(slides / "aside")
+    other.rename(one)
+    (slides / "aside").rename(other)
+    gone = f"{test[-1].split(',')[0]}.ome.tif"
+    (slides / gone).unlink()
+    changed = [row.replace("positive", "x").replace("negative", "positive").replace("x", "negative") for row in test]
+    kept = [row for row in rows if row not in test]
+    (tmp_path / "labels.csv").write_text("\n".join([header, *kept, *changed[:-1]]) + "\n")
+    train(slides, tmp_path / "labels.csv", tmp_path / "other", config, device="cpu")
+    for name in ("fold-0/calibration/answers.json", "fold-0/calibration/artefact.json", "model/mil.safetensors"):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "other" / name).read_bytes(), name
+    before, after = (json.loads((tmp_path / run / "model/bundle.json").read_text()) for run in ("run", "other"))
+    for name in ("calibration", "learned_from", "sha256"):
+        assert before.get(name) == after.get(name), name
+    assert before["metrics"]["calibration"]["by_fold"] == after["metrics"]["calibration"]["by_fold"]
+    assert before["metrics"]["lr_student"] != after["metrics"]["lr_student"]
 
 
 def test_what_is_shipped_is_calibrated(

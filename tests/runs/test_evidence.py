@@ -18,8 +18,8 @@ from lrmil.runs.evidence import make_evidence
 from lrmil.runs.fold_outputs import EVIDENCE, Evidence, load_mil, read_evidence, read_teacher_outputs
 from lrmil.runs.fold_task import FoldTask
 from lrmil.runs.fold_training import train_on_labels, train_slide_stage
+from lrmil.tasks.answers import Target
 from lrmil.tasks.classification import Classification
-from lrmil.tasks.task import Target
 from support.folds import make_fold
 from support.runs import stamp_of
 

@@ -24,8 +24,8 @@ from lrmil.runs.fold_training import inner_folder, train_on_labels, train_slide_
 from lrmil.runs.head_choice import CANDIDATES, HeadChoice, choices_in, choose_head, read_choice, with_chosen_head
 from lrmil.runs.inner_mils import COMPARED
 from lrmil.steps import Step
+from lrmil.tasks.answers import Target, Validation
 from lrmil.tasks.classification import Classification
-from lrmil.tasks.task import Target, Validation
 from support.folds import Values, make_fold
 from support.runs import stamp_of
 

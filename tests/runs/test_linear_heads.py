@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lrmil import metrics
 from lrmil.cohorts.cohort import validate_cohort
 from lrmil.cohorts.splits import read_splits
 from lrmil.errors import FormatError
@@ -15,6 +14,7 @@ from lrmil.features.store import read_features
 from lrmil.runs.arms import ARMS, features_of
 from lrmil.runs.linear_heads import below_linear_head, read_linear_heads
 from lrmil.runs.train import train_steps
+from lrmil.summary import summarise
 from lrmil.tasks.classification import Classification
 from lrmil.tasks.linear_head import linear_probabilities
 from support.runs import TinyRun, stamp_of, tiny_config
@@ -41,7 +41,7 @@ def test_it_is_fitted_to_mean_patches_and_measured_like_its_arm(tiny_run: TinyRu
     stated = json.loads((tiny_run.folder / "metrics.json").read_text())[arm]["linear_head"]
     cases = [cohort.by_id[slide_id].case_id for slide_id in fold.test]
     truth = [cohort.targets[slide_id] for slide_id in fold.test]
-    assert stated == json.loads(json.dumps(metrics.summarise(truth, found, cases, cohort.classes)))  # type: ignore[arg-type]
+    assert stated == json.loads(json.dumps(summarise(truth, found, cases, cohort.classes)))  # type: ignore[arg-type]
 
 
 @pytest.mark.long

@@ -10,9 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lrmil.tasks.answers import Answer, LabelProblem, Shown, Target, Validation, Wording
 from lrmil.tasks.case_rule import CaseRule
 from lrmil.tasks.decision import Decision
-from lrmil.tasks.task import UNDECIDED, Answer, LabelProblem, Shown, Target, Validation, Wording
+from lrmil.tasks.task import UNDECIDED
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lrmil.tasks.abstention import abstention_figures, abstention_in_words
+from lrmil.tasks.answers import Answer
 from lrmil.tasks.classification import Classification
-from lrmil.tasks.task import Answer
 
 TASK = Classification(("a", "b"))
 

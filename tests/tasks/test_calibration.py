@@ -96,6 +96,17 @@ def test_probabilities_sum_to_one_and_two_classes_keep_their_order(
         assert (np.diff(found[order, 1]) >= -1e-12).all()
 
 
+@pytest.mark.parametrize("slope", [5e-324, 1e300])
+@pytest.mark.parametrize("offsets", [(0.0, 0.0, 0.0), (-1e17, -1e17, -1e17), (-1e308, 0.0, 1e308), (-1e308,) * 3])
+@pytest.mark.parametrize("logits", [(0.0, 0.0, 0.0), (1e4, -1e4, 1e4), (3e38, -3e38, 0.0)])
+@pytest.mark.filterwarnings("error")
+def test_any_numbers_that_a_model_may_state_give_probabilities(
+    slope: float, offsets: tuple[float, ...], logits: tuple[float, ...]
+) -> None:
+    found = Calibration(slopes=(slope,) * 3, offsets=offsets, slides=1).probabilities(logits)
+    assert (found >= 0).all() and found.sum() == pytest.approx(1)
+
+
 def test_one_answer_is_calibrated_as_one_of_many() -> None:
     logits, targets = draw(3)
     found = fit_calibration(logits, targets)
@@ -115,6 +126,40 @@ def test_perfect_answers_do_not_become_certain(perfect: float) -> None:
     found = fit_calibration(np.stack([-perfect * targets, perfect * targets], axis=1), targets)
     assert found is not None
     np.testing.assert_allclose(found.probabilities([-perfect, perfect])[1], 11 / 12, atol=0.02)
+
+
+@pytest.mark.parametrize("scale", [1e-5, 1.0, 1e4])
+@pytest.mark.parametrize("shift", [0.0, -10.0, 1e4])
+def test_where_the_odds_lie_and_how_wide_does_not_matter(scale: float, shift: float) -> None:
+    logits, targets = draw(2)
+    odds = log_odds(logits)[:, 1]
+    found = fit_calibration(np.stack([0 * odds, odds], axis=1), targets)
+    moved = fit_calibration(np.stack([0 * odds, shift + scale * odds], axis=1), targets)
+    assert found is not None and moved is not None
+    expected = found.probabilities(np.stack([0 * odds, odds], axis=1))
+    given = moved.probabilities(np.stack([0 * odds, shift + scale * odds], axis=1))
+    np.testing.assert_allclose(given, expected, atol=1e-5)
+
+
+def test_a_class_that_is_always_known_leaves_the_others_calibrated() -> None:
+    logits, targets = draw(3)
+    logits[targets == 0, 0] += 1000
+    logits[targets != 0, 0] -= 1000
+    found = fit_calibration(logits, targets)
+    assert found is not None
+    after = found.probabilities(logits)
+    assert (after[targets == 0, 0] > 0.95).all() and (after[targets != 0, 0] < 0.05).all()
+    rest = targets != 0
+    assert after[rest, 1].mean() == pytest.approx((targets[rest] == 1).mean(), abs=0.08)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("answer", [0.0, 1.0, -7.3])
+def test_equal_answers_are_not_calibrated(classes: int, answer: float) -> None:
+    """There is no order to keep, so that any slope would fit as well."""
+    logits = np.zeros((20, classes))
+    logits[:, 0] = answer
+    assert fit_calibration(logits, np.arange(20) % classes) is None
 
 
 @pytest.mark.parametrize(

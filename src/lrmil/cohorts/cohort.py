@@ -14,8 +14,9 @@ from lrmil.cohorts.row_matching import match_rows
 from lrmil.errors import CohortError, ConfigError, names_of
 from lrmil.slides.discovery import find_slides
 from lrmil.slides.source import slide_id_of
+from lrmil.tasks.answers import Target
 from lrmil.tasks.choice import task_named
-from lrmil.tasks.task import Target, Task
+from lrmil.tasks.task import Task
 
 __all__ = ["Cohort", "CohortReport", "Problem", "SlideRecord", "TableOptions", "validate_cohort"]
 

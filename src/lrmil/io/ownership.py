@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lrmil.errors import OverwriteError
+from lrmil.io import headers
 from lrmil.io.marks import (
     PNG_MAGIC,
     csv_header,
@@ -36,16 +37,6 @@ HTML_MARK = '<meta name="generator" content="lrmil">'
 HTML_EARLIER = re.compile(r"<title>([^<]*: LRMIL case|LRMIL report)</title>\n<style>\n:root \{")
 TILES_HEAD = b'{"type": "FeatureCollection", "lrmil": {"slide_id": '
 TILES_CONTENT = re.compile(rb'"features_sha256": "([0-9a-f]{64})"\}, "features": ')  # hash of everything after it
-PREDICTIONS = ["slide_id", "status", "label"]
-PREDICTIONS_TAIL = {"mpp", "mpp_source", "n_patches", "failed_patches", "seconds", "message"}
-PATIENTS = ["case_id", "status", "label"]
-PATIENTS_TAIL = ["n_slides", "failed_slides", "uncertain_slides", "rule", "model", "slides", "message"]
-OUT_OF_FOLD = ["slide_id", "case_id", "fold", "arm", "label"]
-SPLITS = ["fold", "slide_id", "case_id", "label", "part"]
-REVIEWS = ["slide_id", "output_status", "output_label"]
-REVIEW = {"decision", "human_label", "note", "reviewer", "human_first", "reviewed_at"}
-REVIEWS_TAIL = ["seconds_viewed", "slide_fingerprint", "bundle_sha256", "version"]
-LABELS = ["slide_id", "case_id", "label", "split"]
 SETTINGS_MARK = "# lrmil.settings/1"
 SETTINGS = {"encoder", "embedding", "mpp_hr", "mpp_lr", "patch_size", "folds", "seed", "mil", "stage1", "stage2"}
 STOP_MARK = b"lrmil.stop/1\n"
@@ -142,24 +133,24 @@ def is_prediction_table(path: Path) -> bool:
 def is_patient_table(path: Path) -> bool:
     """Return whether a file is a patients.csv."""
     header = csv_header(path)
-    return header == [*PATIENTS, *filter(is_value_column, header), *PATIENTS_TAIL]
+    return header == [*headers.PATIENTS, *filter(is_value_column, header), *headers.PATIENTS_TAIL]
 
 
 def is_case_table(path: Path) -> bool:
     """Return whether a file is the table of a case: a row of predictions.csv with a review."""
     header = csv_header(path)
-    return _is_of_predictions(header) and set(header[header.index("message") + 1 :]) == REVIEW
+    return _is_of_predictions(header) and set(header[header.index("message") + 1 :]) == headers.REVIEW
 
 
 def is_out_of_fold_table(path: Path) -> bool:
     """Return whether a file is the predictions.csv of a run."""
     header = csv_header(path)
-    return header[:5] == OUT_OF_FOLD and all(map(is_value_column, header[5:]))
+    return header[:5] == headers.OUT_OF_FOLD and all(map(is_value_column, header[5:]))
 
 
 def is_splits(path: Path) -> bool:
     """Return whether a file is the splits.csv of a run."""
-    return csv_header(path) == SPLITS
+    return csv_header(path) == headers.SPLITS
 
 
 def is_sites(path: Path) -> bool:
@@ -170,15 +161,15 @@ def is_sites(path: Path) -> bool:
 def is_review_table(path: Path) -> bool:
     """Return whether a file is a table of reviews."""
     header = csv_header(path)
-    known = {*REVIEWS, *REVIEW, *REVIEWS_TAIL}
+    known = {*headers.REVIEWS, *headers.REVIEW, *headers.REVIEWS_TAIL}
     added = [name for name in header if name not in known and not is_value_column(name)]
-    return header[:3] == REVIEWS and header[-4:] == REVIEWS_TAIL and not added
+    return header[:3] == headers.REVIEWS and header[-4:] == headers.REVIEWS_TAIL and not added
 
 
 def is_demo_labels(path: Path) -> bool:
     """Return whether a file is the labels table of a synthetic cohort."""
     header, *lines = csv_rows(path) or [[]]
-    return header == LABELS and all(re.fullmatch(r"demo-\d{3,}", line[0]) for line in lines if line)
+    return header == headers.LABELS and all(re.fullmatch(r"demo-\d{3,}", line[0]) for line in lines if line)
 
 
 def is_page(path: Path) -> bool:
@@ -302,4 +293,4 @@ def _kind(path: Path) -> str:
 
 
 def _is_of_predictions(header: list[str]) -> bool:
-    return header[:3] == PREDICTIONS and set(header) >= PREDICTIONS_TAIL and is_value_column(header[3])
+    return header[:3] == headers.PREDICTIONS and set(header) >= headers.PREDICTIONS_TAIL and is_value_column(header[3])

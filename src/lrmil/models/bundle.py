@@ -6,17 +6,12 @@ bundle.json  encoder/config.json  encoder/model.safetensors  mil.safetensors
 """
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import nn
 
 from lrmil.configs import AUTO, MILConfig, mil_from_dict
 from lrmil.errors import FormatError
@@ -24,7 +19,7 @@ from lrmil.io import atomic, hashing, untrusted
 from lrmil.io.ownership import is_bundle_alone
 from lrmil.io.plain_files import read_bytes
 from lrmil.io.tensors import save_tensors
-from lrmil.io.untrusted import TensorSpec
+from lrmil.models.bundle_weights import load_weights, require_header
 from lrmil.models.card import (
     CASE_RULE,
     FORMAT,
@@ -47,11 +42,6 @@ from lrmil.tasks.calibration import Calibration
 from lrmil.tasks.case_rule import MEAN, CaseRule
 from lrmil.tasks.decision import Decision
 from lrmil.tasks.task import Task
-
-MAX_UNSAVED = 1 << 26  # elements of buffers that a network computes and no file holds, such as position tables
-FLOATS = {"F32", "F16", "BF16"}
-INTEGERS = {torch.int64: "I64", torch.int32: "I32", torch.bool: "BOOL", torch.uint8: "U8"}
-Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,14 +219,14 @@ def load_bundle(folder: str | Path) -> Bundle:
         _require_named(folder, mil_config)
         encoder_file, mil_file = (untrusted.file_in(folder, name) for name in WEIGHTS[1:])
         spec = _read_spec(folder, card.patch_size, hashes)
-        dim = _require_header(encoder_file, lambda: build_encoder(spec)).dim
-        _require_header(mil_file, lambda: make_stated(dim, card.task.outputs, mil_config, card.head))
+        dim = require_header(encoder_file, lambda: build_encoder(spec)).dim
+        require_header(mil_file, lambda: make_stated(dim, card.task.outputs, mil_config, card.head))
         for name in WEIGHTS[1:]:  # their sizes are as expected now, so hashing is bounded
             _require_hash(folder, name, hashing.sha256_file(folder / name), hashes)
-        encoder = _load(encoder_file, lambda: build_encoder(spec))
+        encoder = load_weights(encoder_file, lambda: build_encoder(spec))
         if breach := resume_contract(encoder, card.contract):
             raise FormatError(f"The encoder in {folder} has its original weights, but {breach}, or train again.")
-        mil = _load(mil_file, lambda: make_stated(dim, card.task.outputs, mil_config, card.head))
+        mil = load_weights(mil_file, lambda: make_stated(dim, card.task.outputs, mil_config, card.head))
         return Bundle(
             **{field.name: getattr(card, field.name) for field in fields(ModelCard) if field.name != "head"},
             min_tissue=min_tissue,
@@ -285,41 +275,3 @@ def _read_spec(folder: Path, size: int, hashes: dict[str, object]) -> EncoderSpe
     if spec.size != size:
         raise FormatError(f"Expected an encoder for patches of {size} px in {folder}. Got one for {spec.size} px.")
     return spec
-
-
-def _require_header(path: Path, build: Callable[[], Network]) -> Network:
-    """Raise unless the header of a file fits a network; return that network, built without memory."""
-    stated = untrusted.read_header(path)
-    with torch.device("meta"):
-        empty = build()
-    _require_shapes(path, stated, empty)
-    return empty
-
-
-def _load(path: Path, build: Callable[[], Network]) -> Network:
-    """Build a network and load its weights from a file whose header was checked."""
-    module = build()
-    tensors = load_file(path)
-    module.load_state_dict(tensors)
-    if not all(torch.isfinite(value).all() for value in tensors.values() if value.is_floating_point()):
-        raise FormatError(f"Expected finite weights in {path}. Got NaN or infinity; train the model again.")
-    return module.eval()
-
-
-def _require_shapes(path: Path, stated: dict[str, TensorSpec], empty: nn.Module) -> None:
-    expected = empty.state_dict()
-    different = sorted(
-        name
-        for name in expected.keys() | stated.keys()
-        if name not in expected or name not in stated or not _fits(stated[name], expected[name])
-    )
-    if different:
-        raise FormatError(f"The tensors in {path} do not fit the model; the first that differs is {different[0]!r}.")
-    unsaved = sum(value.numel() for name, value in empty.named_buffers() if name not in expected)
-    if unsaved > MAX_UNSAVED:
-        raise FormatError(f"Expected at most {MAX_UNSAVED} computed numbers in the network of {path}. Got {unsaved}.")
-
-
-def _fits(stated: TensorSpec, expected: torch.Tensor) -> bool:
-    kinds = FLOATS if expected.is_floating_point() else {INTEGERS.get(expected.dtype)}
-    return stated.kind in kinds and stated.shape == tuple(expected.shape)

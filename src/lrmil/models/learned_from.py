@@ -1,4 +1,7 @@
-"""What a model learned from, as keyed hashes: a slide or case can be looked up in them, but they cannot be read."""
+"""What a model learned from, as keyed hashes, in which a slide or case can be looked up.
+
+The key stands beside them, so ids of a known form can be found by trying all (docs/formats.md says what to do).
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

@@ -24,10 +24,11 @@ from lrmil.slides.inputs import Inputs
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step, relay
 from lrmil.tasks.abstention import Abstention, abstention_figures, abstention_in_words
+from lrmil.tasks.answers import Answer
 from lrmil.tasks.by_site import BY_SITE, figures_by_site
 from lrmil.tasks.case_figures import summarise_by_rule
 from lrmil.tasks.case_rule import MEAN, CaseRule
-from lrmil.tasks.task import Answer, Task
+from lrmil.tasks.task import Task
 
 EVALUATION = "evaluation.json"
 
@@ -100,6 +101,8 @@ def evaluate_steps(
 ) -> Iterator[Step[Evaluation]]:
     """Classify a labelled cohort into `out` and write its metrics to ``out/evaluation.json``.
 
+    An earlier evaluation.json is removed first, so that none stands beside predictions that it is not of.
+
     Parameters
     ----------
     slides, labels, bundle, out
@@ -139,6 +142,7 @@ def evaluate_steps(
     require_free(out / EVALUATION, is_evaluation)
     for done, sentence in enumerate((*warnings, measured.explain()), start=1):
         yield Step(("labels table",), done, len(warnings) + 1, "messages", message=sentence)
+    atomic.remove_ours(out / EVALUATION, is_evaluation)  # it is not that of the predictions that follow
     chosen = [source for source in sources if source.slide_id in cohort.by_id]
     rows = yield from relay(predict_slides(chosen, bundle, out, options, inputs=read))
     result = _evaluate(rows, cohort, bundle, measured)

@@ -23,6 +23,7 @@ from lrmil.patches.layout import Patches
 from lrmil.patches.plan import PatchPlan, patches_of
 from lrmil.patches.tissue import GivenMask, Tissue, tissue_of
 from lrmil.prediction.attention import attention_raster
+from lrmil.prediction.clock import Clock
 from lrmil.prediction.options import DEFAULTS, PredictOptions
 from lrmil.prediction.prediction import Prediction
 from lrmil.raster import Raster
@@ -163,7 +164,7 @@ def classify_steps(
     with ExitStack() as reading:
         reading.enter_context(unchanged(slide))
         bytes_before = slide.bytes_read
-        clock = _Clock(start)
+        clock = Clock(start)
         clock.mark("open")
         found = tissue_of(slide, tissue)
         patches = patches_of(slide, _plan_of(bundle), found)
@@ -288,16 +289,3 @@ class _Answer:
             checksum=slide.checksum,
             task=self.bundle.task,
         )
-
-
-class _Clock:
-    """Measure the seconds between marks."""
-
-    def __init__(self, start: float) -> None:
-        self.stages: dict[str, float] = {}
-        self._last = start
-
-    def mark(self, stage: str) -> None:
-        now = time.perf_counter()
-        self.stages[stage] = now - self._last
-        self._last = now

@@ -8,8 +8,9 @@ import numpy as np
 
 from lrmil.errors import names_of
 from lrmil.io import atomic
+from lrmil.io.headers import PATIENTS, PATIENTS_TAIL
 from lrmil.io.locks import output_lock
-from lrmil.io.ownership import PATIENTS, PATIENTS_TAIL, is_patient_table, require_free
+from lrmil.io.ownership import is_patient_table, require_free
 from lrmil.io.plain_files import read_bytes
 from lrmil.io.safe_csv import csv_text
 from lrmil.models.bundle import Bundle
@@ -17,8 +18,9 @@ from lrmil.prediction.doubts import doubts_in_words
 from lrmil.prediction.table import MAX_TABLE, PredictionRow, keep_copy
 from lrmil.slides.inputs import Inputs
 from lrmil.slides.source import SlideSource
+from lrmil.tasks.answers import Answer
 from lrmil.tasks.case_rule import cases_in_order
-from lrmil.tasks.task import Answer, Task, columns
+from lrmil.tasks.task import Task, columns
 
 TABLE = "patients.csv"
 BETWEEN = "; "  # of the slides of a case

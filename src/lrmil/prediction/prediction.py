@@ -50,7 +50,7 @@ class Prediction:
     threshold
         The probability from which on the last of two classes is the label; None for the most probable class.
     reasons
-        Why it is uncertain, in the words of `lrmil.tasks.task.Wording.doubts` and `lrmil.models.familiarity.WORDS`.
+        Why it is uncertain, in the words of `lrmil.tasks.answers.Wording.doubts` and `lrmil.models.familiarity.WORDS`.
     plausible
         The classes in its conformal set; None if the model has no such sets.
     appearance

@@ -15,8 +15,9 @@ from lrmil.runs.arms import ARMS
 from lrmil.runs.calibration import FOLDER as CALIBRATION
 from lrmil.runs.differences import OTHERS
 from lrmil.selective import Selective
+from lrmil.tasks.answers import Target
 from lrmil.tasks.calibration import Calibration
-from lrmil.tasks.task import Target, Task
+from lrmil.tasks.task import Task
 
 CALIBRATED, UNCALIBRATED = "calibrated", "uncalibrated"
 Points = dict[str, list[float]]

@@ -12,6 +12,7 @@ from lrmil.reviews.readers import (
     Reader,
     Seconds,
     Switches,
+    alike_notes,
     first_answers,
     newest_reviews,
     reader_of,
@@ -143,7 +144,7 @@ def agreement_in(logs: Logs, *, case_of: Mapping[str, str] | None = None) -> Agr
     models = tuple(_model(sha256, by_model[sha256], answers, drawn_as) for sha256 in sorted(by_model))
     pairs = tuple(_pairs(reviews, answers, drawn_as))
     missing = tuple(_not_in_the_logs(reviews, answers, pairs))
-    return Agreement(models, pairs, missing, tuple(logs.notes))
+    return Agreement(models, pairs, missing, (*logs.notes, *alike_notes(entries)))
 
 
 def _cases(entries: Iterable[Said], case_of: Mapping[str, str]) -> CaseOf:

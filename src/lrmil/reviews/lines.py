@@ -1,6 +1,7 @@
 """Reviews as lines of JSON, in format lrmil.review/1: write one, and read those of strangers."""
 
 import json
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import (
@@ -94,7 +95,7 @@ def read_line(line: bytes, log: Path) -> Review | None:
         If the line has another version of the format.
     """
     try:
-        values = _LINES.validate_json(line)
+        values = _LINES.validate_json(line.removeprefix(BOM_UTF8))  # editors put one before the first line
     except ValidationError:
         _require_known_version(line, log)
         return None
@@ -106,7 +107,7 @@ def read_line(line: bytes, log: Path) -> Review | None:
 
 def _require_known_version(line: bytes, log: Path) -> None:
     try:
-        document = json.loads(line)
+        document = json.loads(line.removeprefix(BOM_UTF8))
     except (ValueError, RecursionError):
         return
     found = document.get("format") if isinstance(document, Mapping) else None

@@ -1,5 +1,7 @@
 """Who reviewed what: readers by name, the newest review of each, and their own answer before the output was shown."""
 
+import unicodedata
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median, quantiles
@@ -65,6 +67,19 @@ Answers = Mapping[tuple[SlideKey, Reader], Said]
 def reader_of(said: Said) -> Reader:
     """Return who wrote an entry."""
     return Reader(said.review.reviewer) if said.review.reviewer else Reader("", said.log)
+
+
+def alike_notes(entries: Iterable[Said]) -> list[str]:
+    """Return a sentence for each group of readers whose names have the same letters and digits."""
+    groups = defaultdict[str, set[str]](set)
+    for one in entries:
+        folded = unicodedata.normalize("NFKC", one.review.reviewer).casefold()
+        groups["".join(letter for letter in folded if letter.isalnum()) or folded].add(one.review.reviewer)
+    return [
+        f"Readers {', '.join(map(repr, sorted(names)))} count as different ones, though their names look alike."
+        for _, names in sorted(groups.items())
+        if len(names) > 1
+    ]
 
 
 def without_repeats(entries: Iterable[Said]) -> list[Said]:

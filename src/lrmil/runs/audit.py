@@ -1,15 +1,17 @@
 """Audit a finished run by its own files: nothing of a test slide is in what it tests, and no file was changed."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from lrmil.errors import RunError
 from lrmil.io.documents import require_no_links
 from lrmil.runs.audit_features import audit_features
-from lrmil.runs.audit_files import Finding, RunFiles, read_run_files
+from lrmil.runs.audit_files import Finding, Note, RunFiles, read_run_files, some
 from lrmil.runs.audit_learning import audit_learning
 from lrmil.runs.audit_model import audit_model
 from lrmil.runs.audit_results import audit_results
+from lrmil.runs.audit_settings import audit_settings
 from lrmil.runs.audit_splits import audit_splits
 from lrmil.runs.control import is_running
 
@@ -71,29 +73,29 @@ def audit_run(run: str | Path, *, answers: bool = False) -> Audit:
         raise RunError(f"A training is running in {run}. Audit the run when it has ended.")
     files = read_run_files(run)
     require_no_links(run)
-    findings = [
+    found: list[Finding | Note] = [
         *audit_splits(files),
         *(finding for fold in files.folds for finding in audit_learning(files, fold)),
+        *audit_settings(files),
         *audit_features(files),
         *audit_results(files),
         *audit_model(files, answers=answers),
+        *_notes(files),
     ]
     return Audit(
-        findings=tuple(dict.fromkeys(findings)),
-        notes=tuple(_notes(files)),
+        findings=tuple(dict.fromkeys(one for one in found if isinstance(one, Finding))),
+        notes=tuple(one.message for one in found if isinstance(one, Note)),
         folds=len(files.folds),
         artefacts=sum(len(of_fold) for of_fold in files.records.values()),
         slides=len({slide_id for fold in files.folds for slide_id in fold.test}),
     )
 
 
-def _notes(files: RunFiles) -> list[str]:
-    records = [record for of_fold in files.records.values() for record in of_fold.values()]
-    unhashed = sum(record.sha256 is None for record in records)
-    notes = []
+def _notes(files: RunFiles) -> Iterator[Note]:
+    records = {f"{fold}/{name}": one for fold, of_fold in files.records.items() for name, one in of_fold.items()}
+    unhashed = {where for where, record in records.items() if record.sha256 is None}
     if unhashed:
-        notes.append(
-            f"{unhashed} of {len(records)} artefacts are of an earlier version, which kept no hashes of their files: "
-            "changes of those files are found only where they change an answer or a figure."
+        yield Note(
+            f"{len(unhashed)} of {len(records)} artefacts ({some(unhashed)}) are of an earlier version, which kept no "
+            "hashes of their files: changes of those files are found only where they change an answer or a figure."
         )
-    return notes

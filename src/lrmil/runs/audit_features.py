@@ -1,12 +1,16 @@
 """Audit the cards of a run's features: each is of the slide that it names, no test slide is a copy of another one."""
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
 from lrmil.cohorts.splits import Fold
-from lrmil.runs.arms import ARMS, FINISHED, encoded_of, features_of
+from lrmil.io.ownership import is_features
+from lrmil.runs.arms import ARMS, FINISHED, HR, encoded_of, features_of
 from lrmil.runs.audit_files import Finding, RunFiles, some
+
+ROUNDING = 1e-5  # relative: HR patches lie in an LR patch side by side, whatever the rounding of their um/px
 
 
 def audit_features(files: RunFiles) -> Iterator[Finding]:
@@ -44,12 +48,21 @@ def _pictures(files: RunFiles) -> Iterator[Finding]:
             yield Finding(where, "The features are missing or damaged.")
         elif card.slide_id != slide_id:
             yield Finding(where, f"The features are those of slide {card.slide_id}.")
+        elif not is_features(path):
+            yield Finding(where, "It contains files that do not belong to features, or links.")
+        elif not math.isclose(card.mpp, _mpp_of(files, path), rel_tol=ROUNDING) or card.size != files.config.patch_size:
+            yield Finding(where, f"The features are of patches of {card.size} px at {card.mpp:g} um/px.")
         else:
             shown[slide_id][path] = card.slide_fingerprint
     for slide_id, found in shown.items():
         if len(set(found.values())) > 1:
             folders = some({path.parent.relative_to(files.run).as_posix() for path in found})
             yield Finding(folders, f"The features of slide {slide_id} were made from different files.")
+
+
+def _mpp_of(files: RunFiles, path: Path) -> float:
+    """Return the um/px of the patches in a folder of features; a region is a patch of low resolution."""
+    return files.config.mpp_hr if path.parent == files.run / HR else files.config.mpp_lr
 
 
 def _copies(files: RunFiles) -> Iterator[Finding]:

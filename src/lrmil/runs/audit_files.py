@@ -32,6 +32,12 @@ class Finding(NamedTuple):
     """What is wrong, in one sentence."""
 
 
+class Note(NamedTuple):
+    """Something that could not be compared, in a sentence."""
+
+    message: str
+
+
 class Record(NamedTuple):
     """What artefact.json states."""
 
@@ -80,6 +86,11 @@ class RunFiles:
     def final(self) -> Fold:
         """The fold of the shipped model."""
         return next((fold for fold in self.folds if fold.name == "final"), self.folds[0])
+
+    @cached_property
+    def is_recent(self) -> bool:
+        """Whether the run is of a version that keeps hashes, and so a calibration and what its model learned from."""
+        return any(record.sha256 is not None for of_fold in self.records.values() for record in of_fold.values())
 
     @cached_property
     def targets(self) -> Mapping[str, object]:

@@ -44,8 +44,9 @@ def expected_artefacts(files: RunFiles, fold: Fold) -> list[str]:
     names = ["teacher", "evidence", "lr_encoder", "lr_student", "lr_undistilled", "outputs"]
     names += [FINISH] if files.config.finishes else []
     names += [HEAD] if files.config.mil.head == AUTO else []
-    names += [LINEAR_HEADS] if fold.test and LINEAR_HEAD in files.figures.get("lr_student", {}) else []
-    names += [CALIBRATION] if CALIBRATION in files.figures else []
+    has_linear = files.is_recent or LINEAR_HEAD in files.figures.get("lr_student", {})
+    names += [LINEAR_HEADS] if fold.test and has_linear else []
+    names += [CALIBRATION] if files.is_recent or CALIBRATION in files.figures else []
     inputs = {name: one.inputs for name, one in files.records[fold.name].items()}
     names += [held_out_name(number) for number, _ in enumerate(held_out_of(inputs.get(CALIBRATION, {}), "held_out"))]
     heads = dict.fromkeys([*_candidates(inputs.get(HEAD, {})), *_head(files, fold)])

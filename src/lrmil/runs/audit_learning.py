@@ -51,6 +51,8 @@ def _own_faults(folder: Path, where: str, record: Record) -> Iterator[Finding]:
         yield Finding(where, "Its key is not that of its inputs: artefact.json was edited.")
     if not is_artefact(folder):
         yield Finding(where, "It contains files that do not belong to it, or links.")
+    if record.sha256 is not None and (bare := _files_in(folder) - record.sha256.keys()):
+        yield Finding(where, f"artefact.json has no hash of {some(bare)}.")
     for name, stated in (record.sha256 or {}).items():
         try:
             same = hashing.sha256_file(folder / name) == stated
@@ -59,6 +61,12 @@ def _own_faults(folder: Path, where: str, record: Record) -> Iterator[Finding]:
             continue
         if not same:
             yield Finding(f"{where}/{name}", "The file was changed after it was written.")
+
+
+def _files_in(folder: Path) -> set[str]:
+    """Return the files of an artefact, as it names them, but for artefact.json."""
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix() for path in paths} - {"artefact.json"}
 
 
 def _leaks(files: RunFiles, fold: Fold, name: str, record: Record) -> Iterator[Finding]:

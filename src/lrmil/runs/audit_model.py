@@ -1,19 +1,22 @@
 """Audit the shipped model, which is that of its fold, and the figures, computed again from the files of the folds."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 import torch
 
 from lrmil.errors import LrmilError
 from lrmil.io import hashing
+from lrmil.io.documents import read_json_document
 from lrmil.models.bundle import Bundle, load_bundle
 from lrmil.models.encoders.loading import encoder_hash
 from lrmil.runs.arms import ARMS, FINISH, FINISHED, answering, lr_folder, mil_folder
 from lrmil.runs.audit_answers import audit_answers
-from lrmil.runs.audit_files import METRICS, Finding, RunFiles, some
-from lrmil.runs.audit_results import differences
+from lrmil.runs.audit_files import METRICS, Finding, Note, RunFiles, some
+from lrmil.runs.audit_results import differences, known_to
+from lrmil.runs.audit_splits import SPLITS
 from lrmil.runs.calibration import FOLDER as CALIBRATION
 from lrmil.runs.calibration import read_calibration
 from lrmil.runs.case_rules import NAME as CASE_RULE
@@ -23,17 +26,19 @@ from lrmil.runs.familiarity import learn_from_fold
 from lrmil.runs.fold_outputs import WEIGHTS
 from lrmil.runs.fold_task import FoldTask, load_lr_encoder
 from lrmil.runs.frozen import plan_of
-from lrmil.runs.plan_file import settings_hashes
+from lrmil.runs.head_choice import NAME as HEAD
+from lrmil.runs.head_choice import with_chosen_head
+from lrmil.runs.plan_file import settings_of
 from lrmil.runs.results import WITHIN_FOLDS, figures_of
-from lrmil.runs.shipping import learned_from, origins_of
+from lrmil.runs.shipping import learned_from, origins_of, public_settings
 from lrmil.runs.tested import TESTED, measurement_of
 from lrmil.tasks.by_site import BY_SITE
 
 MODEL = "model"
 
 
-def audit_model(files: RunFiles, *, answers: bool) -> Iterator[Finding]:
-    """Yield what is wrong with the model, and with what can be computed with its network alone.
+def audit_model(files: RunFiles, *, answers: bool) -> Iterator[Finding | Note]:
+    """Yield what is wrong with the model, and with what can be computed with its network alone, or was not compared.
 
     Parameters
     ----------
@@ -55,11 +60,12 @@ def audit_model(files: RunFiles, *, answers: bool) -> Iterator[Finding]:
         if answers:
             yield from audit_answers(files, task)
     final = tasks[files.folds.index(files.final)]
-    if CALIBRATION in files.figures:  # else of an earlier version, of which the figures of the arms are compared alone
+    if files.is_recent or CALIBRATION in files.figures:  # else the figures of the arms are compared alone
         yield from _figures(files, tasks)
         yield from _calibration(final, bundle)
     if CASE_RULE in files.figures:
         yield from _case_rule(final, bundle)
+    yield from _head(files, final, bundle)
     yield from _learned_from(files, final, bundle)
 
 
@@ -100,7 +106,7 @@ def _weights(files: RunFiles) -> Iterator[Finding]:
             yield Finding(f"{MODEL}/{name}", f"The weights are not those of the fold, {origin}.")
 
 
-def _origin(files: RunFiles, bundle: Bundle) -> Iterator[Finding]:
+def _origin(files: RunFiles, bundle: Bundle) -> Iterator[Finding | Note]:
     """Yield what the model says of its task, settings, training or figures that is not so in the run."""
     where, config, fold = f"{MODEL}/bundle.json", files.config, files.final
     if [*differences(bundle.metrics, {name: one for name, one in files.figures.items() if name != BY_SITE})]:
@@ -110,20 +116,40 @@ def _origin(files: RunFiles, bundle: Bundle) -> Iterator[Finding]:
     stated = (bundle.mpp, bundle.patch_size, bundle.min_tissue, bundle.max_failed)
     if stated != (config.mpp_lr, config.patch_size, config.min_tissue, config.max_failed):
         yield Finding(where, "It reads other patches than the settings of the run say.")
-    if bundle.training.get("settings_sha256") not in settings_hashes(files.run):
+    settings = settings_of(files.run)
+    if bundle.training.get("settings_sha256") not in [hashing.sha256_of(one) for one in settings]:
         yield Finding(where, "It was trained with other settings than those of plan.toml.")
+    told = bundle.training.get("settings")
+    if _must_state(files, bundle, "settings") and all([*differences(told, public_settings(one))] for one in settings):
+        yield Finding(where, "The settings that it states are not those of plan.toml.")
     counts = {
         "slides": len(fold.train),
         "cases": len({files.case_of(slide_id) for slide_id in fold.train}),
         "validation_slides": len(fold.val),
     }
-    if wrong := [name for name, count in counts.items() if name in bundle.training and bundle.training[name] != count]:
+    if wrong := [
+        name
+        for name, count in counts.items()
+        if _must_state(files, bundle, name) and bundle.training.get(name) != count
+    ]:
         yield Finding(where, f"It was trained on another number of {' and '.join(wrong)} than splits.csv says.")
     if TESTED in bundle.training and bundle.training[TESTED] != _tested(files):
         yield Finding(where, "It was not tested as it says.")
     slides = [[slide.slide_id, slide.label, slide.case_id] for slide in files.cohort.slides]
-    if not _left_out(files) and bundle.training.get("cohort") != hashing.sha256_of(slides):
-        yield Finding("splits.csv", "The slides, labels or cases are not those that the model was trained with.")
+    if bundle.training.get("cohort") == hashing.sha256_of(slides):
+        return
+    if _left_out(files):
+        yield Note(
+            "Slides of the table failed, as problems.json says, so that the table as the model states it could not be "
+            f"compared with {SPLITS}."
+        )
+    else:
+        yield Finding(SPLITS, "The slides, labels or cases are not those that the model was trained with.")
+
+
+def _must_state(files: RunFiles, bundle: Bundle, name: str) -> bool:
+    """Return whether a model states something of its training, or is of a version that does."""
+    return files.is_recent or name in bundle.training
 
 
 def _tested(files: RunFiles) -> dict[str, object] | None:
@@ -134,10 +160,21 @@ def _tested(files: RunFiles) -> dict[str, object] | None:
 def _left_out(files: RunFiles) -> bool:
     """Return whether slides of the table failed, so that splits.csv does not name them."""
     try:
-        problems = json.loads((files.run / "problems.json").read_text(encoding="utf-8"))
-        return any(one["slide_id"] for one in problems)
+        problems = read_json_document(files.run / "problems.json")
+        return any(one["slide_id"] is not None and one["slide_id"] not in files.cohort.by_id for one in problems)
     except (OSError, ValueError, KeyError, TypeError):
         return False
+
+
+def _head(files: RunFiles, task: FoldTask, bundle: Bundle) -> Iterator[Finding]:
+    """Yield that the model states another MIL than that of its fold; earlier versions had other settings."""
+    try:
+        expected = asdict(with_chosen_head(task).config.mil)
+    except LrmilError as error:
+        yield Finding(f"{task.fold.name}/{HEAD}", str(error))
+        return
+    if files.is_recent and [*differences(asdict(bundle.mil_config), expected)]:
+        yield Finding(f"{MODEL}/bundle.json", "Its MIL has other settings than that of its fold.")
 
 
 def _encoder(files: RunFiles, task: FoldTask) -> Iterator[Finding]:
@@ -158,33 +195,37 @@ def _encoder(files: RunFiles, task: FoldTask) -> Iterator[Finding]:
             yield Finding(where, f"The features are not those of the fold's encoder: {some(wrong)}.")
 
 
-def _figures(files: RunFiles, tasks: Sequence[FoldTask]) -> Iterator[Finding]:
+def _figures(files: RunFiles, tasks: Sequence[FoldTask]) -> Iterator[Finding | Note]:
     """Yield figures of metrics.json that the files of the folds do not give."""
     try:
         expected = json.loads(json.dumps(figures_of(files.run, files.cohort, files.tested, tasks)))
     except (LrmilError, OSError, KeyError, ValueError) as error:
         yield Finding(METRICS, f"The figures cannot be computed again: {error}")
         return
-    stated: object = {name: value for name, value in files.figures.items() if name != START}
+    stated = {name: value for name, value in files.figures.items() if name != START}
     if CASE_RULE not in files.figures:  # an earlier version, which had another rule
         stated, expected = (_without(value, (CASE_RULE, WITHIN_FOLDS, "by_case")) for value in (stated, expected))
+    known = known_to(stated, expected, {CALIBRATION, *ARMS, *(task.fold.name for task in tasks)})
+    if new := {*differences(known, expected)}:
+        yield Note(f"{METRICS} lacks figures that this version computes: {some(new)}.")
     arms = tuple(f"{arm}." for arm in ARMS)
-    for name in differences(stated, expected):
+    for name in differences(stated, known):
         what = "outputs" if name.startswith(arms) else "folds' files"
         yield Finding(METRICS, f"The figure {name} is not that of the {what}.")
 
 
-def _without(value: object, names: Sequence[str]) -> object:
+def _without(values: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     """Return JSON-ready values without the members of some names, at any depth."""
-    if not isinstance(value, dict):
-        return value
-    return {name: _without(inner, names) for name, inner in value.items() if name not in names}
+    kept = {name: inner for name, inner in values.items() if name not in names}
+    return {name: _without(inner, names) if isinstance(inner, Mapping) else inner for name, inner in kept.items()}
 
 
 def _learned_from(files: RunFiles, task: FoldTask, bundle: Bundle) -> Iterator[Finding]:
     """Yield that the model names other slides, cases, sites or scanners than its fold; earlier versions name none."""
+    if bundle.learned_from is None and not files.is_recent:
+        return
     try:
-        if bundle.learned_from not in (None, learned_from(task)):
+        if bundle.learned_from != learned_from(task):
             yield Finding(f"{MODEL}/bundle.json", "It names other slides or cases than its fold learned from.")
         sites = {slide.slide_id: slide.site for slide in files.cohort.slides}
         if bundle.origins not in (None, origins_of(task, sites)):

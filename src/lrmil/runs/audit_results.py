@@ -1,7 +1,8 @@
 """Audit the results of a run: predictions and figures are those that the outputs of its folds give."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -70,6 +71,24 @@ def differences(stated: object, expected: object, name: str = "") -> Iterator[st
         yield name
 
 
+def known_to(stated: Mapping[str, Any], expected: Mapping[str, Any], always: Container[str] = ()) -> dict[str, object]:
+    """Return expected values without those that are not stated, which other versions do not have.
+
+    Parameters
+    ----------
+    stated, expected
+        The values by name, JSON-ready.
+    always
+        Names that every version states.
+    """
+    found = {}
+    for name, value in expected.items():
+        if name in stated or name in always:
+            nested = isinstance(value, Mapping) and isinstance(stated.get(name), Mapping)
+            found[name] = known_to(stated[name], value, always) if nested else value
+    return found
+
+
 def _outputs(files: RunFiles) -> Iterator[Finding]:
     """Yield outputs of other slides than those tested, and values that are not those of their logits."""
     for fold in files.folds:
@@ -104,7 +123,11 @@ def _answers(files: RunFiles) -> Iterator[Finding]:
 
 def _predictions(files: RunFiles) -> Iterator[Finding]:
     header, *expected = prediction_rows(files.run, files.cohort, files.tested)
-    rows = [tuple(row.values()) for row in read_csv_rows(files.run / PREDICTIONS)]
+    table = read_csv_rows(files.run / PREDICTIONS)
+    if table and [*table[0]] != header:
+        yield Finding(PREDICTIONS, f"Expected the columns {', '.join(header)}. Got {', '.join(table[0])}.")
+        return
+    rows = [tuple(row.values()) for row in table]
     there = {(row[0], row[2], row[3]): row for row in rows}
     wanted = {(row[0], row[2], row[3]): tuple(row) for row in expected}
     for key in sorted(there.keys() | wanted.keys()):

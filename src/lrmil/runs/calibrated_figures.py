@@ -11,9 +11,9 @@ from lrmil.runs.familiarity import doubts_of, learn_from_fold
 from lrmil.runs.fold_outputs import SlideOutput
 from lrmil.runs.fold_task import FoldTask
 from lrmil.tasks.abstention import abstention_figures
+from lrmil.tasks.answers import Answer
 from lrmil.tasks.case_figures import summarise_by_rule
 from lrmil.tasks.case_rule import CaseRule
-from lrmil.tasks.task import Answer
 
 
 class ShippedAnswers(NamedTuple):

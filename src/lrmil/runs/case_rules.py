@@ -12,8 +12,9 @@ from lrmil.configs import AUTO, TrainConfig
 from lrmil.errors import ConfigError
 from lrmil.runs.calibration import held_out_values
 from lrmil.runs.fold_task import FoldTask
+from lrmil.tasks.answers import Target
 from lrmil.tasks.case_rule import MEAN, CaseRule, cases_in_order
-from lrmil.tasks.task import Target, Task
+from lrmil.tasks.task import Task
 
 NAME: Final = "case_rule"  # of the setting, and of the member of metrics.json
 MIN_CASES = 20  # with several slides; the loss of fewer is mostly chance

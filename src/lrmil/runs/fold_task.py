@@ -27,7 +27,8 @@ from lrmil.runs.arms import (
     start_of,
 )
 from lrmil.slides.source import SlideSource
-from lrmil.tasks.task import Target, Task
+from lrmil.tasks.answers import Target
+from lrmil.tasks.task import Task
 
 Schedule = Literal["selected", "fixed"]
 

@@ -16,7 +16,7 @@ from lrmil.runs.fold_task import FoldTask
 from lrmil.runs.fold_training import INNER_JOB, inner_folder, inner_steps, train_inner
 from lrmil.runs.stages import as_one_stage
 from lrmil.steps import Job, Step
-from lrmil.tasks.task import Target
+from lrmil.tasks.answers import Target
 from lrmil.training.region_bags import read_bag
 
 COMPARED = ("hr_teacher", "lr_undistilled")  # the arms of frozen features, which are there before stage 1

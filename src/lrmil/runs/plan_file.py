@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import tomli_w
 
@@ -133,15 +134,21 @@ def _read(folder: Path) -> dict[str, object]:
     return document
 
 
-def settings_hashes(folder: Path) -> set[str]:
-    """Return the hashes that a model trained by a run's plan may state: of its settings now, and as they were written.
+def settings_of(folder: Path) -> list[dict[str, object]]:
+    """Return what a model trained by a run's plan may state of its settings: as they are read now, and as written.
 
     Raises
     ------
     FormatError
         As `read_plan`.
     """
-    return {settings_hash(read_plan(folder)[0]), hashing.sha256_of(_read(folder)["settings"])}
+    written: Any = _read(folder)["settings"]
+    return [stated(read_plan(folder)[0]), written]
+
+
+def settings_hashes(folder: Path) -> set[str]:
+    """Return the hashes of `settings_of`, one of which a model trained by a run's plan states; errors as there."""
+    return set(map(hashing.sha256_of, settings_of(folder)))
 
 
 def settings_hash(config: TrainConfig) -> str:

@@ -27,9 +27,10 @@ from lrmil.runs.head_choice import read_choice
 from lrmil.runs.linear_heads import LINEAR_HEAD, LINEAR_HEAD_REASON, read_linear_heads
 from lrmil.runs.sites import site_figures
 from lrmil.runs.stage1_figures import STAGE1, read_fidelity, stage1_figures
+from lrmil.tasks.answers import Target
 from lrmil.tasks.by_site import BY_SITE
 from lrmil.tasks.case_figures import summarise_by_rule
-from lrmil.tasks.task import Target, Task, columns
+from lrmil.tasks.task import Task, columns
 
 WITHIN_FOLDS = "within_folds"  # member of an arm's figures
 

@@ -146,15 +146,17 @@ def _provenance(task: FoldTask, cohort: Cohort, config: TrainConfig, figures: di
         "schedule": task.schedule,
         **({TESTED: asdict(tested)} if tested else {}),
         **chosen,
-        "settings": {
-            **stated(config),
-            "encoder": public_name(config.encoder),
-            "student_encoder": public_name(config.student_encoder),
-        },
+        "settings": public_settings(stated(config)),
         "settings_sha256": settings_hash(config),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "version": __version__,
     }
+
+
+def public_settings(settings: Mapping[str, object]) -> dict[str, object]:
+    """Return settings as a model states them, with the public names of their encoders."""
+    encoders = {name: settings[name] for name in ("encoder", "student_encoder") if name in settings}
+    return {**settings, **{name: public_name(str(encoder)) for name, encoder in encoders.items()}}
 
 
 def public_name(encoder: str) -> str:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from typing_extensions import TypedDict  # pydantic reads it in Python 3.11, too
 
-from lrmil.tasks.task import Answer, Target, Task
+from lrmil.tasks.answers import Answer, Target
+from lrmil.tasks.task import Task
 
 
 class Abstention(TypedDict):

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lrmil.tasks.task import Target, Task
+from lrmil.tasks.answers import Target
+from lrmil.tasks.task import Task
 
 BY_SITE = "by_site"  # of metrics.json and evaluation.json
 SITE, MEANS = "site", "means"

@@ -7,9 +7,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import ConfigDict, Field, FiniteFloat, model_validator
 from pydantic.dataclasses import dataclass
+from scipy.special import softmax
 
 MIN_OF_CLASS = 5  # slides; Platt's targets alone would move the probabilities of fewer by a tenth and more
 MAX_CLASSES = 1000
+MAX_ODDS = 1e300  # of a class against all others, as a logarithm
 Slope = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -36,9 +38,10 @@ class Calibration:
 
     def probabilities(self, logits: ArrayLike) -> NDArray[np.float64]:
         """Return the calibrated probabilities (..., c) of logits (..., c); they sum to 1."""
-        odds = np.asarray(self.slopes) * log_odds(logits) + np.asarray(self.offsets)
-        shares = -np.logaddexp(0, -odds)  # log of the probability of each class against all others
-        return np.asarray(np.exp(shares - np.logaddexp.reduce(shares, axis=-1, keepdims=True)))
+        with np.errstate(over="ignore"):  # a stranger's model may state any finite numbers
+            odds = np.asarray(self.slopes) * log_odds(logits) + np.asarray(self.offsets)
+        shares = -np.logaddexp(0, -odds.clip(-MAX_ODDS, MAX_ODDS))  # log probabilities of each class against all others
+        return np.asarray(softmax(shares, axis=-1))
 
 
 def fit_calibration(logits: ArrayLike, targets: ArrayLike) -> Calibration | None:
@@ -81,12 +84,20 @@ def log_odds(logits: ArrayLike) -> NDArray[np.float64]:
 
 
 def _platt(odds: NDArray[np.float64], positive: NDArray[np.bool_]) -> tuple[float, float]:
-    """Return slope and offset; each slide counts to both classes, by Platt's smoothed targets."""
+    """Return slope and offset; each slide counts to both classes, by Platt's smoothed targets.
+
+    The slope is 0 if all odds are equal.
+    """
     from sklearn.linear_model import LogisticRegression  # slow to load, and predictions do not need it
 
+    centre, spread = float(odds.mean()), float(odds.std())
+    if odds.min() == odds.max():
+        return 0.0, 0.0
     count = int(positive.sum())
     share = np.where(positive, (count + 1) / (count + 2), 1 / (len(positive) - count + 2))
     model = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000)
     twice = np.concatenate([odds, odds])[:, None]
-    model.fit(twice, np.repeat([1, 0], len(odds)), sample_weight=np.concatenate([share, 1 - share]))
-    return float(model.coef_[0, 0]), float(model.intercept_[0])
+    scaled = (twice - centre) / spread  # far from 0 or hardly different, odds are no column for the solver
+    model.fit(scaled, np.repeat([1, 0], len(odds)), sample_weight=np.concatenate([share, 1 - share]))
+    slope = float(model.coef_[0, 0]) / spread
+    return slope, float(model.intercept_[0]) - slope * centre

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from lrmil.tasks.answers import Target
 from lrmil.tasks.case_rule import CaseRule, cases_in_order
-from lrmil.tasks.task import Target, Task
+from lrmil.tasks.task import Task
 
 OF_SLIDES = ("n_slides", "n_cases", "by_case", "by_case_reason")  # figures that cases do not have of their own
 

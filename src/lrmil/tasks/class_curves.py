@@ -9,7 +9,7 @@ from lrmil import metrics
 from lrmil.calibration import reliability
 from lrmil.net_benefit import THRESHOLDS, net_benefit
 from lrmil.selective import selective_risk
-from lrmil.tasks.task import Target
+from lrmil.tasks.answers import Target
 from lrmil.tasks.trust import Benefit, Trust
 
 

@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from lrmil.errors import names_of
+from lrmil.tasks.answers import LabelProblem
 from lrmil.tasks.class_order import number_of
-from lrmil.tasks.task import LabelProblem
 
 
 def class_problems(labels: Iterable[str], *, trained: bool, positive: str) -> Iterator[LabelProblem]:

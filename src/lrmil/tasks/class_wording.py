@@ -1,7 +1,7 @@
 """How pages and windows speak of classes and their probabilities."""
 
+from lrmil.tasks.answers import Wording
 from lrmil.tasks.decision import LOW, NONE, RISK, SEVERAL
-from lrmil.tasks.task import Wording
 
 EXAMPLES = (
     "Wrong slides come first, the most confident before others, then correct ones in the order of the table; classes "

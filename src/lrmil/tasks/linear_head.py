@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from lrmil.tasks.task import Target
+from lrmil.tasks.answers import Target
 
 INVERSE_PENALTY = 0.01  # a strong penalty, since embeddings have more channels than cohorts have slides
 MAX_ITERATIONS = 1000  # the solver needs some tens under this penalty

@@ -13,7 +13,7 @@ from lrmil.features.store import read_index
 from lrmil.geometry import parent_of, positions_in
 from lrmil.models.heads.region_attention import covered_patches
 from lrmil.targets import region_targets
-from lrmil.tasks.task import Target
+from lrmil.tasks.answers import Target
 from lrmil.training.region_bags import read_bag
 
 

@@ -168,3 +168,20 @@ def test_slides_that_the_model_has_seen_are_counted(run_cli: RunCli, tiny_run: T
     code, out, _ = run_cli(*arguments, "--model", old, "--json")
     assert code == 0 and json.loads(out)["learned_from"] is None
     assert not any(SEEN in row["notes"] for row in table(tmp_path / "out/predictions.csv"))
+
+
+def test_no_metrics_stand_beside_predictions_that_they_are_not_of(
+    run_cli: RunCli, tiny_run: TinyRun, tmp_path: Path
+) -> None:
+    """An evaluation that fails leaves none of an earlier one; a file of another origin is not touched."""
+    arguments = [*evaluated(tmp_path, tiny_run, {"demo-000": "p0,negative"}), "--out", tmp_path / "out"]
+    saved = tmp_path / "out/evaluation.json"
+    assert run_cli(*arguments)[0] == 0 and saved.exists()
+    (tmp_path / "labels.csv").write_text("slide_id,label\ndemo-000,strange\n")
+    assert run_cli(*arguments)[0] == 1 and saved.exists(), "nothing was predicted anew"
+    (tmp_path / "labels.csv").write_text("slide_id,label\ndemo-000,negative\n")
+    (tmp_path / "slides/demo-000.ome.tif").write_bytes(b"torn")
+    assert run_cli(*arguments)[0] == 1 and not saved.exists()
+    saved.write_text('{"mine": 1}')
+    code, _, err = run_cli(*arguments)
+    assert code == 1 and "evaluation.json" in err and saved.read_text() == '{"mine": 1}'
