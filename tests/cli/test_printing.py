@@ -22,6 +22,8 @@ from lrmil.summary import summarise
 from lrmil.tasks.case_rule import RULE_WORDS
 from lrmil.tasks.classification import Classification
 
+TASK = Classification(("no", "yes"))
+
 
 @pytest.fixture
 def wide(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,10 +101,16 @@ def test_predictions_are_a_table_with_failures_and_notes_below(capsys: pytest.Ca
     good = PredictionRow(
         "[b]a", "ok", "yes", shares, n_patches=10, failed_patches=2, seconds=1.5, notes=("so", "and so")
     )
-    print_rows([good, PredictionRow("b", "failed", message="torn")])
+    doubted = PredictionRow("c", "uncertain", "no", shares, reason="several_classes unknown")
+    print_rows([good, PredictionRow("b", "failed", message="torn", reason="damaged"), doubted], TASK)
     out = capsys.readouterr().out
-    assert cells_of(out) == [["[b]a", "ok", "yes", "0.750", "8 of 10", "1.5"], ["b", "failed", "", "", "0 of 0", "0.0"]]
-    assert out.splitlines()[-3:] == ["[b]a: so", "[b]a: and so", "b: torn"]
+    assert cells_of(out) == [
+        ["[b]a", "ok", "yes", "0.750", "8 of 10", "1.5"],
+        ["b", "failed", "", "", "0 of 0", "0.0"],
+        ["c", "uncertain", "no", "0.250", "0 of 0", "0.0"],
+    ]
+    said = ["[b]a: so", "[b]a: and so", "b: torn", "c: uncertain: several classes are plausible; unknown."]
+    assert out.splitlines()[-4:] == said
 
 
 @pytest.mark.usefixtures("wide")

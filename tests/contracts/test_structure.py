@@ -27,11 +27,19 @@ TESTED_ELSEWHERE = {
     # Parts of the audit, which whole runs show.
     **{
         f"lrmil/runs/audit_{part}.py": "runs/test_audit.py"
-        for part in ("answers", "features", "files", "inputs", "learning", "model", "results", "splits")
+        for part in ("answers", "features", "files", "inputs", "learning", "model", "results", "settings", "splits")
     },
     # The commands of a whole chain.
     "lrmil/cli/commands/demo.py": "contracts/test_users_files.py",
     "lrmil/prediction/evaluation.py": "cli/commands/test_evaluate.py",
+    # Parts that the whole shows.
+    "lrmil/io/headers.py": "io/test_ownership.py",
+    "lrmil/models/bundle_weights.py": "models/test_bundle.py",
+    "lrmil/prediction/clock.py": "prediction/test_inference.py",
+    "lrmil/runs/calibrated_figures.py": "runs/test_calibration.py",
+    "lrmil/summary.py": "test_metrics.py",
+    "lrmil/tasks/answers.py": "tasks/test_abstention.py",
+    "lrmil/tasks/class_measures.py": "tasks/test_classification.py",
     "lrmil/tasks/class_wording.py": "tasks/test_classification.py",
     # Parts of a dock are tested as the user meets them: in the dock.
     "napari_lrmil/widgets/classify": "napari/docks/test_classify.py",
@@ -46,6 +54,7 @@ TESTED_ELSEWHERE = {
 # Tests of what no single module does: why they have a file of their own.
 WITHOUT_MODULE = {
     "cli/test_main.py": "the function `main`, which is in `__init__`",
+    "runs/test_audit_sound.py": "runs without a fault, of every kind, pass the audit",
     "models/encoders/test_pathology_encoders.py": "stand-ins of large encoders through extraction and training",
     "napari/docks/test_chosen_slide.py": "both docks agree about the slide that is chosen",
     "napari/docks/test_display.py": "what needs a canvas",

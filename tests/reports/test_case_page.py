@@ -211,7 +211,7 @@ def test_an_unfinished_prediction_or_a_blind_read_is_no_case(
 
 def test_an_uncertain_output_is_said(slide: Slide, bundle: Bundle, card: ModelCard) -> None:
     page = render_case(predict(slide, bundle, "cpu", uncertain_below=0.999), slide, card)
-    assert "Status: <b>uncertain</b>" in page
+    assert "Status: <b>uncertain</b>: the highest probability is below the requested limit. Read the slide" in page
 
 
 def test_a_case_of_another_model_or_slide_is_refused(

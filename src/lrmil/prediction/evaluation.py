@@ -109,18 +109,14 @@ def evaluate_steps(
         The cohort, the model, and the folder of the predictions.
     options
         How the slides are classified.
-    mpp
-        Slide id -> um/px of level 0, used where the labels table has none.
-    objective_power
-        Whether a missing um/px may be computed from the stated magnification.
+    mpp, objective_power
+        Slide id -> um/px of level 0 where the table has none; whether a missing one is derived from the magnification.
     checksums
         Slide id -> checksums of its files; see `lrmil.slides.checksums.verify`.
     inputs
         Other files and folders that are read; see `lrmil.prediction.batch.predict_slides`.
-    table
-        How the labels table is read; see `validate_cohort`.
-    part
-        Which slides of the table are classified and measured; see `lrmil.cohorts.measured.measured_part`.
+    table, part
+        How the labels table is read (`validate_cohort`), and which of its slides are measured (`measured_part`).
 
     Yields
     ------

@@ -1,0 +1,19 @@
+"""Every reason that an answer can have is said in words."""
+
+from lrmil.models import familiarity
+from lrmil.prediction.doubts import doubts_in_words
+from lrmil.tasks import decision
+from lrmil.tasks.classification import Classification
+
+TASK = Classification(("no", "yes"))
+
+
+def test_every_reason_has_words() -> None:
+    reasons = [decision.LOW, decision.SEVERAL, decision.NONE, decision.RISK, *familiarity.WORDS]
+    words = [doubts_in_words([reason], TASK) for reason in reasons]
+    assert len(set(words)) == len(reasons) and not set(words) & set(reasons)
+    assert doubts_in_words(reasons[:2], TASK) == f"{words[0]}; {words[1]}" and doubts_in_words([], TASK) == ""
+
+
+def test_a_reason_of_a_later_version_is_given_as_it_is() -> None:
+    assert doubts_in_words(["moonlight", decision.RISK], TASK) == "moonlight; such answers are wrong too often"
