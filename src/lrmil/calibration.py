@@ -75,16 +75,13 @@ def brier_score(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -
 def negative_log_likelihood(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float:
     """Compute the mean negative log of the probability of the label, by scikit-learn's log_loss; lower is better.
 
-    Probabilities are clipped to 2.2e-16 and more, so that one sure and wrong answer costs 36 and not infinity.
+    Probabilities are clipped to 2.2e-16 and more, so that one sure and wrong answer costs 36 and not infinity. It is
+    the score of Good, JRSS B 14 (1952).
 
     Parameters
     ----------
     labels, probabilities
         As for `brier_score`.
-
-    References
-    ----------
-    Good, JRSS B 14 (1952).
     """
     return float(log_loss(labels, _scaled(probabilities), labels=range(probabilities.shape[1])))
 
@@ -115,14 +112,12 @@ def calibration_error(labels: NDArray[np.int64], probabilities: NDArray[np.float
 def reliability(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> Reliability:
     """Compute confidence and share of right answers of each bin of `calibration_error`.
 
+    After Guo et al., ICML 2017 (arXiv 1706.04599), section 2; the intervals are those of Wilson, JASA 22 (1927).
+
     Parameters
     ----------
     labels, probabilities
         As for `brier_score`.
-
-    References
-    ----------
-    Guo et al., ICML 2017 (arXiv 1706.04599), section 2; intervals: Wilson, JASA 22 (1927).
     """
     confidence, right, place = _binned(labels, probabilities)
     counts = np.bincount(place)

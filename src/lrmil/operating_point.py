@@ -1,5 +1,6 @@
 """The operating point of two classes: the probability from which on a slide is answered with the positive class."""
 
+from collections.abc import Sequence
 from typing import Annotated, NamedTuple
 
 import numpy as np
@@ -21,6 +22,8 @@ LEVEL = 0.95
 Share = Annotated[float, Field(ge=0, le=1)]
 Slides = Annotated[int, Field(ge=0)]
 Row = tuple[Slides, Slides]
+Points = Sequence[float] | None
+"""The operating point (n,) of each slide; None where the most probable class is the answer."""
 
 
 class Rule(NamedTuple):

@@ -9,7 +9,7 @@ from sklearn.metrics import balanced_accuracy_score
 from lrmil.by_class import ClassFigures, class_figures, why_no_interval, why_undefined
 from lrmil.calibration import ProbabilityFigures, probability_figures
 from lrmil.metrics import auroc, auroc_interval, by_case, checked
-from lrmil.operating_point import answered
+from lrmil.operating_point import Points, answered
 
 
 class CaseSummary(ClassFigures, ProbabilityFigures):
@@ -42,7 +42,7 @@ def summarise(
     cases: Sequence[str],
     classes: Sequence[str],
     *,
-    thresholds: Sequence[float] | None = None,
+    thresholds: Points = None,
 ) -> Summary:
     """Compute the metrics of a report: by slide, with a 95 % interval of the AUROC by case, and by case.
 
@@ -96,7 +96,7 @@ def _summarise_cases(
     probabilities: NDArray[np.float64],
     cases: Sequence[str],
     classes: Sequence[str],
-    thresholds: Sequence[float] | None,
+    thresholds: Points,
 ) -> CaseSummary:
     names, truth, scores = by_case(labels, probabilities, cases)
     of_case = dict(zip(reversed(cases), reversed(thresholds), strict=True)) if thresholds is not None else None

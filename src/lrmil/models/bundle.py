@@ -27,25 +27,23 @@ from lrmil.models.card import (
     UNCALIBRATED,
     WEIGHTS,
     ModelCard,
+    ModelTraits,
     read_document,
     read_model_card,
 )
 from lrmil.models.encoders.contract import contract_of, resume_contract
 from lrmil.models.encoders.loading import Encoder, EncoderSpec, build_encoder
-from lrmil.models.familiarity import Familiarity
 from lrmil.models.heads.choice import FIRST, HeadKind, kind_in, kind_of, make_stated
 from lrmil.models.heads.head import MILHead
-from lrmil.models.learned_from import MEMBER, LearnedFrom, seen_note
-from lrmil.models.origins import ORIGINS, Origins, scanner_note
+from lrmil.models.learned_from import MEMBER, seen_note
+from lrmil.models.origins import ORIGINS, scanner_note
 from lrmil.slides.scanner import Scanner
 from lrmil.tasks.calibration import Calibration
-from lrmil.tasks.case_rule import MEAN, CaseRule
 from lrmil.tasks.decision import Decision
-from lrmil.tasks.task import Task
 
 
 @dataclass(frozen=True, slots=True)
-class Bundle:
+class Bundle(ModelTraits):
     """A model ready for low-resolution inference.
 
     Attributes
@@ -86,9 +84,6 @@ class Bundle:
         Their sites, as keyed hashes, and scanners; None where nothing is known of them.
     """
 
-    task: Task
-    mpp: float
-    patch_size: int
     min_tissue: float
     max_failed: float
     encoder: Encoder
@@ -98,19 +93,6 @@ class Bundle:
     metrics: dict[str, object] = field(default_factory=dict)
     license: str = "research use only; not a medical device"
     sha256: str = ""
-    terms: dict[str, object] = field(default_factory=dict)
-    contract: dict[str, object] | None = None
-    calibration: Calibration | None = None
-    decision: Decision = field(default_factory=Decision)
-    familiarity: Familiarity | None = None
-    learned_from: LearnedFrom | None = None
-    case_rule: CaseRule = MEAN
-    origins: Origins | None = None
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the values of an answer in their order: of a classification, the classes."""
-        return self.task.names
 
     @property
     def head(self) -> HeadKind:

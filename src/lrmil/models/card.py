@@ -1,7 +1,7 @@
 """Read the card of a trained model, bundle.json: its input, its classes and its origin."""
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,19 +32,15 @@ MAX_LICENSE = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class ModelCard:
-    """Description of a model; the attributes are those of `Bundle`. `head` is the kind of the MIL's head."""
+class ModelTraits:
+    """What a model and its card both state; the attributes are those of `Bundle`."""
 
     task: Task
     mpp: float
     patch_size: int
-    training: dict[str, object]
-    metrics: dict[str, object]
-    license: str
-    sha256: str
+    _: KW_ONLY
     terms: dict[str, object] = field(default_factory=dict)
     contract: dict[str, object] | None = None
-    head: HeadKind = field(default_factory=HeadKind)
     calibration: Calibration | None = None
     decision: Decision = field(default_factory=Decision)
     familiarity: Familiarity | None = None
@@ -54,8 +50,19 @@ class ModelCard:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the values of an answer in their order."""
+        """Names of the values of an answer in their order: of a classification, the classes."""
         return self.task.names
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard(ModelTraits):
+    """Description of a model; the attributes are those of `Bundle`. `head` is the kind of the MIL's head."""
+
+    training: dict[str, object]
+    metrics: dict[str, object]
+    license: str
+    sha256: str
+    head: HeadKind = field(default_factory=HeadKind)
 
 
 def read_model_card(folder: str | Path) -> ModelCard:

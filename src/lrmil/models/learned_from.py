@@ -1,26 +1,19 @@
-"""What a model learned from, as keyed hashes, in which a slide or case can be looked up.
-
-The key stands beside them, so ids of a known form can be found by trying all (docs/formats.md says what to do).
-"""
+"""What a model learned from, as keyed hashes, in which a slide or case can be looked up."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Self
 
-from pydantic import Field, StringConstraints, TypeAdapter, with_config
+from pydantic import Field, with_config
 
-from lrmil.io import hashing
-from lrmil.io.plain_data import CLOSED, parse_plain
+from lrmil.io.plain_data import CLOSED
+from lrmil.models.keyed_hashes import Hash, Key, find_member, keyed_hash, new_key
 
 MEMBER = "learned_from"  # of bundle.json
-DIGITS = 16  # of a hash: among a million slides, another one has an equal hash with a probability below 1e-12
 MAX_HASHES = 50_000  # so that bundle.json stays below the size at which it is refused
 SEEN = (
     "The model learned from this slide or was selected on it: its answer here does not show how it does on new slides."
 )
-
-Key = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{2}){16}$")]
-Hash = Annotated[str, StringConstraints(pattern=f"^[0-9a-f]{{{DIGITS}}}$")]
 
 
 @with_config(CLOSED)
@@ -63,8 +56,7 @@ class LearnedFrom:
         FormatError
             If it is damaged.
         """
-        found = document.get(MEMBER)
-        return None if found is None else parse_plain(TypeAdapter(cls), found)
+        return find_member(document, MEMBER, cls)
 
 
 def keep_hashes(fingerprints: Iterable[str], cases: Iterable[str], origin: object) -> LearnedFrom | None:
@@ -77,7 +69,7 @@ def keep_hashes(fingerprints: Iterable[str], cases: Iterable[str], origin: objec
     cases
         Ids of the cases.
     origin
-        What the training started from, JSON-ready. The key follows from it, so that equal trainings give equal models.
+        As for `lrmil.models.keyed_hashes.new_key`.
     """
     key = new_key(MEMBER, origin)
     slides = tuple(sorted({keyed_hash(key, "slide", one) for one in fingerprints}))
@@ -97,13 +89,3 @@ def seen_note(learned: LearnedFrom | None, fingerprint: str) -> tuple[str, ...]:
         Of the slide.
     """
     return (SEEN,) if learned is not None and learned.has_slide(fingerprint) else ()
-
-
-def new_key(member: str, origin: object) -> str:
-    """Return the key of the hashes of a member of bundle.json; `origin` as in `keep_hashes`."""
-    return hashing.sha256_of([member, origin])[:32]
-
-
-def keyed_hash(key: str, kind: str, text: str) -> str:
-    """Return the hash under `key` of a text of some kind, such as "slide"."""
-    return hashing.keyed(key, f"{kind}:{text}")[:DIGITS]

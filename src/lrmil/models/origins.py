@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Self
 
-from pydantic import Field, TypeAdapter, with_config
+from pydantic import Field, with_config
 
-from lrmil.io.plain_data import CLOSED, Whole, parse_plain
-from lrmil.models.learned_from import Hash, Key, keyed_hash, new_key
+from lrmil.io.plain_data import CLOSED, Whole
+from lrmil.models.keyed_hashes import Hash, Key, find_member, keyed_hash, new_key
 from lrmil.slides.scanner import Scanner
 
 ORIGINS = "origins"  # member of bundle.json
@@ -62,10 +62,9 @@ class Origins:
         Raises
         ------
         FormatError
-            If it is damaged.
+            As `lrmil.models.learned_from.LearnedFrom.from_dict`.
         """
-        found = document.get(ORIGINS)
-        return None if found is None else parse_plain(TypeAdapter(cls), found)
+        return find_member(document, ORIGINS, cls)
 
 
 def keep_origins(sites: Sequence[str | None], scanners: Sequence[Scanner | None], origin: object) -> Origins | None:
@@ -76,7 +75,7 @@ def keep_origins(sites: Sequence[str | None], scanners: Sequence[Scanner | None]
     sites, scanners
         Of each slide.
     origin
-        As in `lrmil.models.learned_from.keep_hashes`.
+        As for `lrmil.models.keyed_hashes.new_key`.
     """
     known_sites, known_scanners = {one for one in sites if one}, {one for one in scanners if one}
     if not known_sites and not known_scanners:

@@ -37,10 +37,8 @@ def by_site(figures: Mapping[str, Any], task: Task) -> BySite:
 
     Parameters
     ----------
-    figures
-        Content of metrics.json.
-    task
-        What is predicted.
+    figures, task
+        As for `lrmil.reports.headline.headline`.
     """
     found = figures.get(BY_SITE, {"calibrated": False, "sites": []})
     shown = {**task.figures, **task.details}

@@ -25,10 +25,8 @@ def remarks_on(figures: Mapping[str, Any], task: Task, config: TrainConfig) -> l
 
     Parameters
     ----------
-    figures
-        Content of metrics.json.
-    task
-        What is predicted.
+    figures, task
+        As for `lrmil.reports.headline.headline`.
     config
         Settings of the run.
 

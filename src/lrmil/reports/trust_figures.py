@@ -52,7 +52,7 @@ def decision_svg(trust: RunTrust, positive: str) -> str:
     Parameters
     ----------
     trust
-        Its points.
+        As for `reliability_svg`.
     positive
         Name of the positive class.
 
@@ -83,7 +83,7 @@ def selective_svg(trust: RunTrust) -> str:
     Parameters
     ----------
     trust
-        Its points.
+        As for `reliability_svg`.
 
     Returns
     -------

@@ -4,6 +4,7 @@ import datetime
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
 from lrmil import __version__
 from lrmil.cohorts.cohort import Cohort
@@ -101,9 +102,8 @@ def learned_from(task: FoldTask) -> LearnedFrom | None:
     FormatError
         If the features of a slide are damaged.
     """
-    cards, cases = _learned_cards(task)
-    fingerprints = [card.slide_fingerprint for card in cards]
-    return keep_hashes(fingerprints, cases, [fingerprints, cases, task.config.seed])
+    slides = _learned_slides(task)
+    return keep_hashes(slides.fingerprints, slides.cases, slides.origin)
 
 
 def origins_of(task: FoldTask, sites: Mapping[str, str | None]) -> Origins | None:
@@ -121,17 +121,27 @@ def origins_of(task: FoldTask, sites: Mapping[str, str | None]) -> Origins | Non
     FormatError
         If the features of a slide are damaged.
     """
-    cards, cases = _learned_cards(task)
-    fingerprints = [card.slide_fingerprint for card in cards]
-    own = [sites.get(card.slide_id) for card in cards]
-    return keep_origins(own, [card.scanner for card in cards], [fingerprints, cases, task.config.seed])
+    slides = _learned_slides(task)
+    own = [sites.get(card.slide_id) for card in slides.cards]
+    return keep_origins(own, [card.scanner for card in slides.cards], slides.origin)
 
 
-def _learned_cards(task: FoldTask) -> tuple[list[FeaturesCard], list[str]]:
-    """Return the cards and the cases of training and validation slides, sorted by slide id."""
+class _LearnedSlides(NamedTuple):
+    """The training and validation slides of a fold, sorted by slide id."""
+
+    cards: list[FeaturesCard]
+    fingerprints: list[str]
+    cases: list[str]
+    origin: list[object]
+    """What the keys of their hashes follow from."""
+
+
+def _learned_slides(task: FoldTask) -> _LearnedSlides:
     slide_ids = sorted(task.fold.train + task.fold.val)
     cards = [read_card(task.encoded("lr_undistilled", slide_id)) for slide_id in slide_ids]
-    return cards, [task.cases[slide_id] for slide_id in slide_ids]
+    fingerprints = [card.slide_fingerprint for card in cards]
+    cases = [task.cases[slide_id] for slide_id in slide_ids]
+    return _LearnedSlides(cards, fingerprints, cases, [fingerprints, cases, task.config.seed])
 
 
 def _provenance(task: FoldTask, cohort: Cohort, config: TrainConfig, figures: dict[str, object]) -> dict[str, object]:

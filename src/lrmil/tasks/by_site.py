@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from lrmil.operating_point import Points
 from lrmil.tasks.answers import Target
 from lrmil.tasks.task import Task
 
@@ -18,7 +19,7 @@ def figures_by_site(
     values: NDArray[np.float64],
     cases: Sequence[str],
     sites: Sequence[str | None],
-    thresholds: Sequence[float] | None = None,
+    thresholds: Points = None,
 ) -> list[dict[str, object]]:
     """Return the figures of the slides of each site, JSON-ready and sorted by site; slides without a site come last.
 

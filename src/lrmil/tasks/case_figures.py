@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from lrmil.operating_point import Points
 from lrmil.tasks.answers import Target
 from lrmil.tasks.case_rule import CaseRule, cases_in_order
 from lrmil.tasks.task import Task
@@ -18,7 +19,7 @@ def summarise_by_rule(
     values: NDArray[np.float64],
     cases: Sequence[str],
     rules: Mapping[str, CaseRule],
-    thresholds: Sequence[float] | None = None,
+    thresholds: Points = None,
 ) -> dict[str, object]:
     """Return `Task.summarise`, with "by_case" of one answer for each case, intervals included.
 

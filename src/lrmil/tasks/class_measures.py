@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from lrmil.operating_point import Points
 from lrmil.tasks.answers import Target, Validation
 
 if TYPE_CHECKING:
@@ -38,11 +39,7 @@ class ClassMeasures:
         return metrics.auroc(targets, values)
 
     def summarise(
-        self,
-        targets: Sequence[Target],
-        values: NDArray[np.float64],
-        cases: Sequence[str],
-        thresholds: Sequence[float] | None = None,
+        self, targets: Sequence[Target], values: NDArray[np.float64], cases: Sequence[str], thresholds: Points = None
     ) -> Mapping[str, object]:
         """Return `lrmil.summary.summarise`."""
         from lrmil.summary import summarise
@@ -56,11 +53,7 @@ class ClassMeasures:
         return {name: {"predicted": mean, "observed": share} for name, mean, share in pairs}
 
     def difference_interval(
-        self,
-        targets: Sequence[Target],
-        values: NDArray[np.float64],
-        minus: NDArray[np.float64],
-        cases: Sequence[str],
+        self, targets: Sequence[Target], values: NDArray[np.float64], minus: NDArray[np.float64], cases: Sequence[str]
     ) -> tuple[float, float] | None:
         """Return `lrmil.metrics.auroc_interval` of the difference."""
         from lrmil import metrics

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from lrmil.operating_point import Points
 from lrmil.tasks.answers import Answer, LabelProblem, Shown, Target, Validation, Wording
 from lrmil.tasks.calibration import Calibration
 from lrmil.tasks.case_rule import CaseRule
@@ -183,11 +184,7 @@ class Task(Protocol):
         ...
 
     def summarise(
-        self,
-        targets: Sequence[Target],
-        values: NDArray[np.float64],
-        cases: Sequence[str],
-        thresholds: Sequence[float] | None = None,
+        self, targets: Sequence[Target], values: NDArray[np.float64], cases: Sequence[str], thresholds: Points = None
     ) -> Mapping[str, object]:
         """Return the figures of a report, JSON-ready; `thresholds` has the operating point (n,) of each slide.
 
@@ -205,11 +202,7 @@ class Task(Protocol):
         ...
 
     def difference_interval(
-        self,
-        targets: Sequence[Target],
-        values: NDArray[np.float64],
-        minus: NDArray[np.float64],
-        cases: Sequence[str],
+        self, targets: Sequence[Target], values: NDArray[np.float64], minus: NDArray[np.float64], cases: Sequence[str]
     ) -> tuple[float, float] | None:
         """Return a 95 % interval by case of the score of values (n, names) less that of `minus`; None where undefined.
 
