@@ -26,7 +26,7 @@ TESTED_ELSEWHERE = {
     # Parts of the audit, which whole runs show.
     **{
         f"lrmil/runs/audit_{part}.py": "runs/test_audit.py"
-        for part in ("answers", "features", "files", "inputs", "learning", "model", "results", "splits")
+        for part in ("answers", "features", "files", "inputs", "learning", "model", "results", "settings", "splits")
     },
     # The commands of a whole chain.
     "lrmil/cli/commands/demo.py": "contracts/test_users_files.py",
@@ -55,6 +55,7 @@ WITHOUT_MODULE = {
     "napari/test_window_messages.py": "promised messages of the windows, over all docks",
     "napari/test_windows.py": "a fixture of the tests",
     "prediction/test_edited_predictions.py": "answers that someone edited, from file to run",
+    "runs/test_audit_sound.py": "the audit of sound runs of every kind",
     "runs/test_bad_cohort.py": "a cohort of which a fifth is bad",
     "runs/test_region_attention.py": "a teacher with attention within regions, through a whole run",
     "slides/readers/test_sparse_tiles.py": "tiles that were never written, over all levels of a slide",

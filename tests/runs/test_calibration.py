@@ -18,7 +18,13 @@ from lrmil.models.bundle import load_bundle
 from lrmil.prediction.inference import predict
 from lrmil.reports.model_facts import model_facts
 from lrmil.reports.run_report import write_report
-from lrmil.runs.calibration import calibration_figures, folds_to_hold_out, make_held_out_answers, read_calibration
+from lrmil.runs.calibration import (
+    NO_ORDER,
+    calibration_figures,
+    folds_to_hold_out,
+    make_held_out_answers,
+    read_calibration,
+)
 from lrmil.runs.evidence import make_evidence
 from lrmil.runs.fold_outputs import SlideOutput, load_mil
 from lrmil.runs.fold_task import FoldTask
@@ -118,6 +124,22 @@ def test_the_figures_are_those_of_calibrated_test_slides(task: FoldTask) -> None
     found = figures["after"]
     assert found.keys() == expected.keys()  # type: ignore[attr-defined]
     assert found["brier"] == pytest.approx(expected["brier"]) and found["auroc"] == expected["auroc"]  # type: ignore[index]
+
+
+def test_one_fold_without_order_leaves_no_figures_after_calibration(task: FoldTask, tmp_path: Path) -> None:
+    """Its answers are turned round: the probabilities then fall with the frequency of the classes."""
+    shutil.copytree(task.folder / "calibration", tmp_path / "fold-1/calibration")
+    path = tmp_path / "fold-1/calibration/answers.json"
+    document = json.loads(path.read_text())
+    document["logits"] = {name: logits[::-1] for name, logits in document["logits"].items()}
+    path.write_text(json.dumps(document))
+    other = replace(task, run=tmp_path, fold=replace(task.fold, name="fold-1"))
+    found = read_calibration(other)
+    assert found.calibration is None and found.reason == NO_ORDER and found.folds == 3
+    tested = {i: SlideOutput(np.zeros(2), np.zeros(2, np.float32), np.zeros(1)) for i in task.fold.test}
+    assert calibration_figures([task], {"fold-0": tested})["after"] is not None
+    figures = calibration_figures([task, other], {"fold-0": tested, "fold-1": tested})
+    assert figures["after"] is None and set(figures["by_fold"]) == {"fold-0", "fold-1"}  # type: ignore[call-overload]
 
 
 def test_too_few_slides_of_a_class_are_told(task: FoldTask, monkeypatch: pytest.MonkeyPatch) -> None:

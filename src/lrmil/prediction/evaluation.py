@@ -79,8 +79,6 @@ def evaluate_steps(
 ) -> Iterator[Step[Evaluation]]:
     """Classify a labelled cohort into `out` and write its metrics to ``out/evaluation.json``.
 
-    An earlier evaluation.json is removed first, so that none stands beside predictions that it is not of.
-
     Parameters
     ----------
     slides, labels, bundle, out
@@ -95,10 +93,8 @@ def evaluate_steps(
         Slide id -> checksums of its files; see `lrmil.slides.checksums.verify`.
     inputs
         Other files and folders that are read; see `lrmil.prediction.batch.predict_slides`.
-    table
-        How the labels table is read; see `validate_cohort`.
-    part
-        Which slides of the table are classified and measured; see `lrmil.cohorts.measured.measured_part`.
+    table, part
+        How the labels table is read, and which of its slides are measured: see `validate_cohort`, `measured_part`.
 
     Yields
     ------
@@ -120,7 +116,7 @@ def evaluate_steps(
     require_free(out / EVALUATION, is_evaluation)
     for done, sentence in enumerate((*warnings, measured.explain()), start=1):
         yield Step(("labels table",), done, len(warnings) + 1, "messages", message=sentence)
-    atomic.remove_ours(out / EVALUATION, is_evaluation)  # it is not that of the predictions that follow
+    atomic.remove_ours(out / EVALUATION, is_evaluation)  # or it would stand beside other predictions
     chosen = [source for source in sources if source.slide_id in cohort.by_id]
     rows = yield from relay(predict_slides(chosen, bundle, out, options, inputs=read))
     result = _evaluate(rows, cohort, bundle, measured)
