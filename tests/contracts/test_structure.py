@@ -54,7 +54,6 @@ TESTED_ELSEWHERE = {
 # Tests of what no single module does: why they have a file of their own.
 WITHOUT_MODULE = {
     "cli/test_main.py": "the function `main`, which is in `__init__`",
-    "runs/test_audit_sound.py": "runs without a fault, of every kind, pass the audit",
     "models/encoders/test_pathology_encoders.py": "stand-ins of large encoders through extraction and training",
     "napari/docks/test_chosen_slide.py": "both docks agree about the slide that is chosen",
     "napari/docks/test_display.py": "what needs a canvas",
@@ -65,6 +64,7 @@ WITHOUT_MODULE = {
     "napari/test_window_messages.py": "promised messages of the windows, over all docks",
     "napari/test_windows.py": "a fixture of the tests",
     "prediction/test_edited_predictions.py": "answers that someone edited, from file to run",
+    "runs/test_audit_sound.py": "the audit of sound runs of every kind",
     "runs/test_bad_cohort.py": "a cohort of which a fifth is bad",
     "runs/test_region_attention.py": "a teacher with attention within regions, through a whole run",
     "slides/readers/test_sparse_tiles.py": "tiles that were never written, over all levels of a slide",

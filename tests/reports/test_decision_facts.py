@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from lrmil.operating_point import choose_operating_point
-from lrmil.reports.decision_facts import decision_facts
+from lrmil.reports.decision_facts import decision_facts, decision_sentences
 from lrmil.tasks.classification import Classification
 from lrmil.tasks.decision import Decision, PredictionSets, RiskLimit
 
@@ -28,6 +28,18 @@ def test_every_part_is_said() -> None:
         "0.800, from where on at most 10% are wrong (1 of 24 were)"
     )
     assert facts["Test, abstention"].startswith("Uncertain: 2 of 9 slides; of the other 7, 1 are answered wrong.")
+
+
+def test_a_run_says_it_of_each_fold() -> None:
+    decision = Decision(operating_point=POINT).to_dict()
+    by_fold = {"fold-0": {"decision": decision}, "fold-1": {"decision": None}, "final": {"decision": decision}}
+    metrics = {"calibration": {"by_fold": by_fold, "abstention": COUNTS}}
+    found = decision_sentences(metrics, TASK)
+    assert [line.split(" from")[0] for line in found[:2]] == [
+        f"{fold}: operating point yes" for fold in ("fold-0", "final")
+    ]
+    assert found[2].startswith("Uncertain: 2 of 9") and found[3] == "Why: such answers are wrong too often (2)."
+    assert decision_sentences({}, TASK) == decision_sentences({"calibration": {"by_fold": {}}}, TASK) == []
 
 
 def test_what_a_model_does_not_have_is_not_said() -> None:

@@ -92,6 +92,18 @@ def learn_from_test_slide(run: Path) -> None:
     )
 
 
+def repeat_split(run: Path) -> None:
+    change_rows(run / "splits.csv", lambda rows: rows.append(rows[0]))
+
+
+def measure_twice(run: Path) -> None:
+    slide = first_tested(run)
+    change_rows(
+        run / "splits.csv",
+        lambda rows: [row.update(part="test") for row in rows if (row["fold"], row["slide_id"]) == ("fold-1", slide)],
+    )
+
+
 def leave_out_test_slide(run: Path) -> None:
     slide = first_tested(run)
     for name in ("splits.csv", "predictions.csv"):
@@ -304,6 +316,14 @@ def straddle_inner_folds(run: Path) -> None:
     change_inputs(run / "final/calibration", edit, with_key=True)
 
 
+def hold_out_less(run: Path) -> None:
+    change_inputs(run / "final/calibration", lambda inputs: inputs["held_out"][0][0].pop(), with_key=True)
+
+
+def rename_class_of_model(run: Path) -> None:
+    change_json(run / "model/bundle.json", lambda document: document.update(classes=["negative", "other"]))
+
+
 def change_answers(run: Path) -> None:
     path = run / "final/calibration/answers.json"
     change_json(path, lambda found: found["logits"].update({slide: [9.0, -9.0] for slide in found["logits"]}))
@@ -468,6 +488,11 @@ def change_card(run: Path, name: str, **values: object) -> None:
     change_json(path, lambda group: group["attributes"].update(values))
 
 
+def replace_file(run: Path) -> None:
+    """Of a slide, between the two resolutions."""
+    change_card(run, "shared/hr", slide_fingerprint="0" * 64)
+
+
 def sharpen(run: Path) -> None:
     change_card(run, "shared/hr", mpp=0.25)
 
@@ -497,6 +522,8 @@ CHANGES: dict[Callable[[Path], None], str] = {  # what is changed -> where a fin
     move_slide: "fold-0/teacher: Test slides of the fold are among its train slides",
     move_validation_slide: "fold-0/teacher: Test slides",
     learn_from_test_slide: "splits.csv: Case",
+    repeat_split: "splits.csv: Slide demo-002 is named 2 times in fold-0",
+    measure_twice: "splits.csv: Slides are tested in several folds: demo-001",
     leave_out_test_slide: "fold-0/outputs: The slides that",
     rename_case: "splits.csv: The slides, labels or cases",
     join_cases: "fold-0/teacher: Cases of test slides",
@@ -528,6 +555,12 @@ CHANGES: dict[Callable[[Path], None], str] = {  # what is changed -> where a fin
     fit_head_to_test_slide: "fold-0/linear_heads: Test slides of the fold are among its train slides",
     hold_out_test_slide: "fold-0/evidence: Test slides of the fold are among its inner_folds slides",
     straddle_inner_folds: "final/calibration: Case",
+    hold_out_less: "final/calibration: The folds held out in turn are not",
+    rename_class_of_model: "model/bundle.json: It predicts something else",
+    replace_file: (
+        "final/lr, fold-0/lr, fold-1/lr, shared/hr, shared/lr: The features of slide demo-001 were made from different "
+        "files"
+    ),
     change_answers: "final/calibration/answers.json: The file was changed",
     change_answers_with_hash: "final/calibration/answers.json: ",
     change_model_figure: "model/bundle.json: Its figures",

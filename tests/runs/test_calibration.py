@@ -18,8 +18,8 @@ from lrmil.models.bundle import load_bundle
 from lrmil.prediction.inference import predict
 from lrmil.reports.model_facts import model_facts
 from lrmil.reports.run_report import write_report
-from lrmil.runs.calibrated_figures import calibration_figures
-from lrmil.runs.calibration import folds_to_hold_out, make_held_out_answers, read_calibration
+from lrmil.runs.calibrated_figures import calibration_figures, shipped_answers
+from lrmil.runs.calibration import NO_ORDER, folds_to_hold_out, make_held_out_answers, read_calibration
 from lrmil.runs.evidence import make_evidence
 from lrmil.runs.fold_outputs import SlideOutput, load_mil
 from lrmil.runs.fold_task import FoldTask
@@ -107,10 +107,16 @@ def test_it_is_fitted_to_those_answers_and_made_once(task: FoldTask) -> None:
     assert not list(make_held_out_answers(task))
 
 
+def figures_of(tasks: list[FoldTask], tested: dict[str, SlideOutput]) -> dict[str, object]:
+    """The figures of folds whose student says the same of the same test slides."""
+    shipped = shipped_answers(tasks, {task.fold.name: tested for task in tasks})
+    return calibration_figures(tasks, shipped, dict.fromkeys(tasks[0].cases.values(), "mean"))
+
+
 def test_the_figures_are_those_of_calibrated_test_slides(task: FoldTask) -> None:
     rng = np.random.default_rng(0)
     tested = {i: SlideOutput(np.zeros(2), rng.normal(size=2).astype(np.float32), np.zeros(1)) for i in task.fold.test}
-    figures = calibration_figures([task], {"fold-0": tested}, dict.fromkeys(task.cases.values(), "mean"))
+    figures = figures_of([task], tested)
     fitted = read_calibration(task).calibration
     assert fitted is not None
     odds = [fitted.slopes[1] * float(out.logits[1] - out.logits[0]) + fitted.offsets[1] for out in tested.values()]
@@ -131,11 +137,27 @@ def test_the_figures_are_those_of_calibrated_test_slides(task: FoldTask) -> None
     assert found["brier"] == pytest.approx(expected["brier"]) and found["auroc"] == expected["auroc"]  # type: ignore[index]
 
 
+def test_one_fold_without_order_leaves_no_figures_after_calibration(task: FoldTask, tmp_path: Path) -> None:
+    """Its answers are turned round: the probabilities then fall with the frequency of the classes."""
+    shutil.copytree(task.folder / "calibration", tmp_path / "fold-1/calibration")
+    path = tmp_path / "fold-1/calibration/answers.json"
+    document = json.loads(path.read_text())
+    document["logits"] = {name: logits[::-1] for name, logits in document["logits"].items()}
+    path.write_text(json.dumps(document))
+    other = replace(task, run=tmp_path, fold=replace(task.fold, name="fold-1"))
+    found = read_calibration(other)
+    assert found.calibration is None and found.reason == NO_ORDER and found.folds == 3
+    tested = {i: SlideOutput(np.zeros(2), np.zeros(2, np.float32), np.zeros(1)) for i in task.fold.test}
+    assert figures_of([task], tested)["after"] is not None
+    figures = figures_of([task, other], tested)
+    assert figures["after"] is None and set(figures["by_fold"]) == {"fold-0", "fold-1"}  # type: ignore[call-overload]
+
+
 def test_too_few_slides_of_a_class_are_told(task: FoldTask, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(classification, "MIN_OF_CLASS", 50)
     found = read_calibration(task)
     assert found.calibration is None and "fewer than 50 slides of class 0, class 1" in found.reason
-    assert calibration_figures([task], {"fold-0": {}}, {})["after"] is None
+    assert figures_of([task], {})["after"] is None
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,6 @@ ARTEFACTS = (
     *INNER_FOLDERS,
     *map(held_out_name, range(MAX_INNER_FOLDS + 1)),
 )
-FOLD_FOLDERS = (*ARTEFACTS, "lr")
 FOLD_FOLDERS = (*ARTEFACTS, "lr", "lr_finished")
 
 

@@ -101,8 +101,6 @@ def evaluate_steps(
 ) -> Iterator[Step[Evaluation]]:
     """Classify a labelled cohort into `out` and write its metrics to ``out/evaluation.json``.
 
-    An earlier evaluation.json is removed first, so that none stands beside predictions that it is not of.
-
     Parameters
     ----------
     slides, labels, bundle, out
@@ -138,7 +136,7 @@ def evaluate_steps(
     require_free(out / EVALUATION, is_evaluation)
     for done, sentence in enumerate((*warnings, measured.explain()), start=1):
         yield Step(("labels table",), done, len(warnings) + 1, "messages", message=sentence)
-    atomic.remove_ours(out / EVALUATION, is_evaluation)  # it is not that of the predictions that follow
+    atomic.remove_ours(out / EVALUATION, is_evaluation)  # or it would stand beside other predictions
     chosen = [source for source in sources if source.slide_id in cohort.by_id]
     rows = yield from relay(predict_slides(chosen, bundle, out, options, inputs=read))
     result = _evaluate(rows, cohort, bundle, measured)

@@ -1,10 +1,12 @@
 """Say in words how a model decides, and what its abstention brought on test slides."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from lrmil.operating_point import Rate
+from lrmil.prediction.doubts import doubts_in_words
 from lrmil.runs.calibration import FOLDER as CALIBRATION
 from lrmil.tasks.abstention import Abstention, abstention_in_words
 from lrmil.tasks.decision import Decision
@@ -42,17 +44,42 @@ def decision_facts(decision: Decision, task: Task, metrics: Mapping[str, object]
         )
     if doubts:
         facts["Uncertain where"] = ", or ".join(doubts)
-    return facts | _abstention(metrics)
+    found = _abstention(metrics)
+    return facts | ({"Test, abstention": abstention_in_words(found)} if found else {})
 
 
-def _abstention(metrics: Mapping[str, object]) -> dict[str, str]:
-    """Say what abstention brought, if the maker of the model stated it."""
+def decision_sentences(metrics: Mapping[str, Any], task: Task) -> list[str]:
+    """Return how the model of each fold of a run decides, and what abstention brought on the test slides.
+
+    Parameters
+    ----------
+    metrics
+        Content of metrics.json.
+    task
+        What is predicted.
+    """
+    by_fold = (metrics.get(CALIBRATION) or {}).get("by_fold", {})
+    stated = {fold: one["decision"] for fold, one in by_fold.items() if one.get("decision")}
+    sentences = []
+    for fold, decision in stated.items():
+        facts = decision_facts(TypeAdapter(Decision).validate_python(decision), task, {})
+        sentences += [f"{fold}: {name.lower()} {said}." for name, said in facts.items()]
+    if found := _abstention(metrics):
+        sentences.append(abstention_in_words(found))
+        counts = {doubts_in_words([reason], task): count for reason, count in found["reasons"].items()}
+        sentences += (
+            ["Why: " + "; ".join(f"{words} ({count})" for words, count in counts.items()) + "."] if counts else []
+        )
+    return sentences
+
+
+def _abstention(metrics: Mapping[str, object]) -> Abstention | None:
+    """Return what abstention brought, if the maker of the model stated it."""
     stated = metrics.get(CALIBRATION)
     try:
-        found = TypeAdapter(Abstention).validate_python(stated.get("abstention") if isinstance(stated, dict) else None)
+        return TypeAdapter(Abstention).validate_python(stated.get("abstention") if isinstance(stated, dict) else None)
     except ValidationError:
-        return {}
-    return {"Test, abstention": abstention_in_words(found)}
+        return None
 
 
 def _rate(rate: Rate) -> str:

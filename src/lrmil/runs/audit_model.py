@@ -28,7 +28,7 @@ from lrmil.runs.fold_task import FoldTask, load_lr_encoder
 from lrmil.runs.frozen import plan_of
 from lrmil.runs.head_choice import NAME as HEAD
 from lrmil.runs.head_choice import with_chosen_head
-from lrmil.runs.plan_file import settings_of
+from lrmil.runs.plan_file import settings_hashes, settings_of
 from lrmil.runs.results import WITHIN_FOLDS, figures_of
 from lrmil.runs.shipping import learned_from, origins_of, public_settings
 from lrmil.runs.tested import TESTED, measurement_of
@@ -117,7 +117,7 @@ def _origin(files: RunFiles, bundle: Bundle) -> Iterator[Finding | Note]:
     if stated != (config.mpp_lr, config.patch_size, config.min_tissue, config.max_failed):
         yield Finding(where, "It reads other patches than the settings of the run say.")
     settings = settings_of(files.run)
-    if bundle.training.get("settings_sha256") not in [hashing.sha256_of(one) for one in settings]:
+    if bundle.training.get("settings_sha256") not in settings_hashes(files.run):
         yield Finding(where, "It was trained with other settings than those of plan.toml.")
     told = bundle.training.get("settings")
     if _must_state(files, bundle, "settings") and all([*differences(told, public_settings(one))] for one in settings):

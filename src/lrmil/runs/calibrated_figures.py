@@ -50,7 +50,7 @@ def shipped_answers(
     calibrated = all(one.calibration for one in found.values())
     shipped = {}
     for name, task in own.items():
-        values, answers, familiarity = {}, {}, learn_from_fold(task)
+        values, answers, familiarity = {}, {}, learn_from_fold(task) if calibrated else None
         for slide_id, output in tested[name].items():
             values[slide_id] = output.values
             if calibrated:

@@ -4,7 +4,7 @@ import numpy as np
 
 from lrmil.features.appearance import COLOURS
 from lrmil.features.store import FeaturesCard, read_card
-from lrmil.models.familiarity import Familiarity, learn_familiarity, unfamiliar
+from lrmil.models.familiarity import Familiarity, learn_familiarity
 from lrmil.runs.calibration import folds_to_hold_out
 from lrmil.runs.fold_task import FoldTask
 
@@ -40,9 +40,11 @@ def learn_from_fold(task: FoldTask) -> Familiarity | None:
 
 
 def doubts_of(task: FoldTask, familiarity: Familiarity | None, slide_id: str) -> list[str]:
-    """Return why a slide of a fold is unlike the others; see `Familiarity.doubts`."""
+    """Return why a slide of a fold is unlike the others (`Familiarity.doubts`); nothing if nothing is known of them."""
+    if familiarity is None:
+        return []
     card = card_of(task, slide_id)
-    return unfamiliar(familiarity, card.appearance, patches=card.total, failed=card.failed)
+    return familiarity.doubts(card.appearance, patches=card.total, failed=card.failed)
 
 
 def card_of(task: FoldTask, slide_id: str) -> FeaturesCard:

@@ -11,7 +11,7 @@ from lrmil.cli.parser import build_parser
 from lrmil.cohorts.cohort import TableOptions
 from lrmil.cohorts.measured import PARTS, Part
 from lrmil.models.learned_from import SEEN
-from lrmil.prediction.evaluation import Evaluation
+from lrmil.prediction.evaluation import Evaluation, Seen
 from lrmil.prediction.options import PredictOptions
 from support.cli import CPU, RunCli, stand_in, table, write_checksums
 from support.models import rewrite
@@ -155,10 +155,12 @@ def test_slides_that_the_model_has_seen_are_counted(run_cli: RunCli, tiny_run: T
     for row, case in ((train[0], None), (val[0], None), (test[0], None), (test[-1], train[0]["case_id"])):
         shutil.copy(tiny_run.slides / f"{row['slide_id']}.ome.tif", tmp_path / f"slides/new-{row['slide_id']}.ome.tif")
         lines.append(f"new-{row['slide_id']},{case or row['case_id']},{row['label']}")
+    (tmp_path / "slides/torn.ome.tif").write_bytes(b"torn")  # not measured, so its case is not counted
+    lines.append(f"torn,{train[1]['case_id']},{train[1]['label']}")
     (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n")
     arguments = ["evaluate", tmp_path / "slides", tmp_path / "labels.csv", "--out", tmp_path / "out", *CPU]
     code, out, _ = run_cli(*arguments, "--model", tiny_run.folder / "model")
-    assert code == 0 and "learned from 2 of these 4 slides and from 2 of these 3 cases" in out
+    assert code == 1 and "learned from 2 of these 4 slides and from 2 of these 3 cases" in out
     assert json.loads((tmp_path / "out/evaluation.json").read_text())["learned_from"] == {"slides": 2, "cases": 2}
     seen = [row["slide_id"] for row in table(tmp_path / "out/predictions.csv") if SEEN in row["notes"]]
     assert sorted(seen) == sorted(f"new-{row['slide_id']}" for row in (train[0], val[0]))
@@ -166,7 +168,7 @@ def test_slides_that_the_model_has_seen_are_counted(run_cli: RunCli, tiny_run: T
     old = Path(shutil.copytree(tiny_run.folder / "model", tmp_path / "old"))
     rewrite(old, lambda document: document.pop("learned_from"))
     code, out, _ = run_cli(*arguments, "--model", old, "--json")
-    assert code == 0 and json.loads(out)["learned_from"] is None
+    assert code == 1 and json.loads(out)["learned_from"] is None
     assert not any(SEEN in row["notes"] for row in table(tmp_path / "out/predictions.csv"))
 
 
@@ -185,3 +187,11 @@ def test_no_metrics_stand_beside_predictions_that_they_are_not_of(
     saved.write_text('{"mine": 1}')
     code, _, err = run_cli(*arguments)
     assert code == 1 and "evaluation.json" in err and saved.read_text() == '{"mine": 1}'
+
+
+@pytest.mark.parametrize(
+    ("seen", "remarked"), [(None, False), (Seen(0, 0), False), (Seen(0, 2), True), (Seen(1, 0), True)]
+)
+def test_a_case_that_the_model_has_seen_is_remarked_without_a_slide_of_it(seen: Seen | None, remarked: bool) -> None:
+    found = Evaluation({"n_cases": 3}, {}, 4, Part("all", 4, 4, {}), seen)
+    assert bool(found.remark) is remarked
