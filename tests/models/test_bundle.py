@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from lrmil.errors import FormatError, OverwriteError
 from lrmil.io import hashing
-from lrmil.models import bundle as bundle_module
+from lrmil.models import bundle_weights
 from lrmil.models.bundle import Bundle, load_bundle, save_bundle
 from lrmil.models.card import FORMAT, UNCALIBRATED, read_model_card
 from lrmil.models.encoders.loading import encoder_hash
@@ -381,7 +381,7 @@ def test_a_network_of_another_size_is_refused_before_it_takes_memory(
     change = {"architecture": "test_vit", "model_args": {**count, "dynamic_img_size": False}, "projected_dim": 16_384}
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     sign(model)
-    monkeypatch.setattr(bundle_module, "load_file", lambda path: pytest.fail("weights were read"))
+    monkeypatch.setattr(bundle_weights, "load_file", lambda path: pytest.fail("weights were read"))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(FormatError, match=r"encoder/model\.safetensors"):
         load_bundle(model)
