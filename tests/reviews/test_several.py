@@ -41,13 +41,6 @@ def test_the_newest_is_that_of_a_search_through_all(logs: list[list[Review]]) ->
     assert found == newest(reversed(entries), lambda one: one.review.slide_id)
 
 
-def test_times_are_compared_as_moments_not_as_text() -> None:
-    early, late = at(1, note="early"), entry(time="2026-01-01T00:01:00.5Z", note="late")
-    for order in ([early, late], [late, early]):
-        found = newest([Said(str(n), 0, one) for n, one in enumerate(order)], lambda _: 0)
-        assert found[0].review.note == "late"
-
-
 class TestCopies:
     def test_a_log_that_stands_in_another_adds_nothing(self, tmp_path: Path) -> None:
         first, second = at(1), at(2, decision="override", human_label="no")
@@ -107,3 +100,20 @@ class TestWhatCannotBeUsed:
         assert "'a'" in note and "'b'" not in note
         append_review(path, at(7, **no))
         assert read_logs(path).notes == []
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later"),
+    [
+        ("2026-01-01T00:00:00Z", "2026-01-01T00:00:00+00:00"),  # one time, so the place in the log decides
+        ("2026-01-01T00:00:00Z", "2026-01-01T00:00:00.5+00:00"),
+        ("2026-01-01T00:00:00+00:00", "20260101T000001Z"),
+        ("2026-01-01 23:59:59+00:00", "2026-01-02T00:00:00Z"),
+    ],
+)
+@pytest.mark.parametrize("turned", [False, True])
+def test_times_are_compared_as_times_however_they_are_written(earlier: str, later: str, turned: bool) -> None:
+    texts = [earlier, later]
+    entries = [Said("log", line, entry(time=time)) for line, time in enumerate(texts)]
+    (found,) = newest(reversed(entries) if turned else entries, lambda one: one.slide).values()
+    assert found.review.time == later

@@ -557,10 +557,7 @@ CHANGES: dict[Callable[[Path], None], str] = {  # what is changed -> where a fin
     straddle_inner_folds: "final/calibration: Case",
     hold_out_less: "final/calibration: The folds held out in turn are not",
     rename_class_of_model: "model/bundle.json: It predicts something else",
-    replace_file: (
-        "final/lr, fold-0/lr, fold-1/lr, shared/hr, shared/lr: The features of slide demo-001 were made from different "
-        "files"
-    ),
+    replace_file: "final/lr, fold-0/lr, fold-1/lr, shared/hr, shared/lr: The features of slide demo-001 were made",
     change_answers: "final/calibration/answers.json: The file was changed",
     change_answers_with_hash: "final/calibration/answers.json: ",
     change_model_figure: "model/bundle.json: Its figures",

@@ -14,7 +14,7 @@ from support.runs import PATCH_TEACHER, TinyRun, tiny_config
 pytestmark = pytest.mark.long
 
 KINDS: dict[str, dict[str, object]] = {
-    "calibrated": {"calibration__folds": 2},
+    "calibrated": {"calibration__folds": 2, "stage2__inner_folds": 2, "mil__seeds": 4},
     "finished": {"finish__epochs": 1, "finish__patches": 4, "calibration__folds": 2},
     "another start": {"student_encoder": "test_convnext"},
     "a start that is not kept": {"student_encoder": "test_convnext", "stage1__lambda_keep": 0.0},
