@@ -18,6 +18,7 @@ from lrmil.models.bundle import load_bundle
 from lrmil.prediction.inference import predict
 from lrmil.reports.model_facts import model_facts
 from lrmil.reports.run_report import write_report
+from lrmil.runs.audit import audit_run
 from lrmil.runs.calibrated_figures import calibration_figures, shipped_answers
 from lrmil.runs.calibration import NO_ORDER, folds_to_hold_out, make_held_out_answers, read_calibration
 from lrmil.runs.evidence import make_evidence
@@ -237,3 +238,8 @@ def test_what_is_shipped_is_calibrated(
     assert model_facts(replace(bundle, calibration=None).card)["Calibration"].startswith("not calibrated")
     assert main(["card", str(run.model)]) == 0 and "Platt scaling" in capsys.readouterr().out
     assert "calibrated, by slide" in write_report(run.folder).read_text(encoding="utf-8")
+    path = run.model / "bundle.json"
+    document = json.loads(path.read_text())
+    document["decision"]["operating_point"]["threshold"] = 0.99
+    path.write_text(json.dumps(document))
+    assert any("Its decision is not that" in one.message for one in audit_run(run.folder).findings)
