@@ -32,6 +32,23 @@ def test_the_student_stands_apart_by_slide_and_by_patient(cases: list[str]) -> N
     assert len(found.titles) == 2 and len(found.counted) == 1
 
 
+def test_what_is_shipped_stands_first() -> None:
+    task, labels, cases = Classification(("no", "yes")), [0, 1, 1], ["p", "q", "q"]
+    figures: dict[str, object] = dict(arms(labels, cases, task))
+    scores = np.array([[0.6, 0.4], [0.4, 0.6], [0.3, 0.7]])
+    figures["calibration"] = {"after": summarise(labels, scores, cases, task.classes, thresholds=[0.65] * 3)}
+    student = by_name(figures, task).student
+    name = ARM_NAMES["lr_student"]
+    ways = [
+        f"{name}{way}" for way in (", as shipped, by patient", ", as shipped, by slide", ", by patient", ", by slide")
+    ]
+    assert [table.title for table in student] == ways
+    assert [row.counts for row in student[1].rows] == [[1, 0], [1, 1]]
+    assert [row.counts for row in student[3].rows] == [[1, 0], [0, 2]]
+    figures["calibration"] = {"after": None}
+    assert len(by_name(figures, task).student) == 2
+
+
 def test_reasons_name_the_figures_that_they_leave_out() -> None:
     task = Classification(("no", "yes"))
     found = by_name(arms([1, 1], ["p", "p"], task), task)

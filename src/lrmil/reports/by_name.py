@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from lrmil.runs.arms import ARM_NAMES
+from lrmil.runs.calibration import FOLDER as CALIBRATION
 from lrmil.tasks.task import Task
 
 MAX_COLUMNS = 20  # names whose counts fit on a page
@@ -26,7 +27,7 @@ class NameTable(NamedTuple):
 
 
 class ByName(NamedTuple):
-    """Tables of the student, which is the model to ship, and of the other arms; none in runs of earlier versions."""
+    """Tables of the student, first as it is shipped, and of the other arms; none in runs of earlier versions."""
 
     counted: list[str]
     """What the columns of counts are called, as many titles as there are such tables; empty without counts."""
@@ -55,10 +56,13 @@ def by_name(figures: Mapping[str, Any], task: Task) -> ByName:
     room = len(task.names) <= MAX_COLUMNS and all(ways["by slide"][name] is not None for name in task.counts)
     counts = list(task.counts) if room else []
     tables = {arm: _tables(title, figures[arm], task, counts) for arm, title in ARM_NAMES.items()}
+    student = tables.pop("lr_student")
+    if after := (figures.get(CALIBRATION) or {}).get("after"):
+        student = _tables(f"{ARM_NAMES['lr_student']}, as shipped", after, task, counts) + student
     return ByName(
         [task.counts[name] for name in counts],
         list(task.by_name.values()),
-        tables.pop("lr_student"),
+        student,
         [table for of_arm in tables.values() for table in of_arm],
         [sentence for way, found in ways.items() if found for sentence in _reasons(way, found, task)],
     )

@@ -23,7 +23,10 @@ DOUBTS = {
     NONE: "no class is plausible",
     RISK: "such answers are wrong too often",
 }
-BY_CLASS = "Recall: the share of a class that is recognised; balanced accuracy is the mean of the recalls."
+BY_CLASS = (
+    "Recall: the share of a class that is recognised; balanced accuracy is the mean of the recalls. As shipped: "
+    "calibrated, and answered at the operating point."
+)
 
 
 def class_wording(classes: tuple[str, ...]) -> Wording:
