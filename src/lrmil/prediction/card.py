@@ -78,6 +78,8 @@ class SavedAnswer(_Strict):
             raise ValueError("its values are not those of its task")
         if problem := task.answer_problem(self.label, self.probabilities, self.threshold):
             raise ValueError(problem)
+        if self.reasons and self.status == "ok":
+            raise ValueError("it has reasons to be uncertain, and is not")
         if "total" not in self.timings:
             raise ValueError("its total time is missing")
         return self
