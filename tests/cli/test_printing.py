@@ -109,7 +109,7 @@ def test_predictions_are_a_table_with_failures_and_notes_below(capsys: pytest.Ca
         ["b", "failed", "", "", "0 of 0", "0.0"],
         ["c", "uncertain", "no", "0.250", "0 of 0", "0.0"],
     ]
-    said = ["[b]a: so", "[b]a: and so", "b: torn", "c: uncertain: several classes are plausible; unknown."]
+    said = ["[b]a: so", "[b]a: and so", "b: torn", "c: uncertain: more than one class is plausible; unknown."]
     assert out.splitlines()[-4:] == said
 
 

@@ -7,7 +7,7 @@ import pytest
 from lrmil.errors import FormatError
 from lrmil.io import hashing
 from lrmil.models.bundle import load_bundle
-from lrmil.models.card import WEIGHTS, read_model_card
+from lrmil.models.card import FORMAT, UNCALIBRATED, WEIGHTS, read_model_card
 from support.models import rewrite
 
 
@@ -31,3 +31,17 @@ def test_a_card_that_makes_no_model_is_refused(model: Path, change: dict[str, ob
 def test_a_folder_without_a_model_says_where_one_is(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="RUN/model"):
         load_bundle(tmp_path)
+
+
+@pytest.mark.parametrize("stated", [{}, None, {"operating_point": None}])
+def test_rules_for_answers_without_a_calibration_are_refused(model: Path, stated: object) -> None:
+    rewrite(model, lambda document: document.update(format=UNCALIBRATED, decision=stated))
+    with pytest.raises(FormatError, match="no calibration"):
+        read_model_card(model)
+
+
+def test_damaged_rules_are_named_once(model: Path) -> None:
+    damaged = {"format": FORMAT, "calibration": {"slopes": [1, 1], "offsets": [0, 0], "slides": 9}, "decision": []}
+    rewrite(model, lambda document: document.update(damaged))
+    with pytest.raises(FormatError, match=r"^The rules for answers in .* are damaged"):
+        read_model_card(model)

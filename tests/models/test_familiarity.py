@@ -1,6 +1,7 @@
 """Which slides are familiar: against scikit-learn and a loop, false alarms, what is flagged, and damaged members."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,17 +10,24 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from sklearn.covariance import LedoitWolf
 
+from lrmil.errors import FormatError
+from lrmil.features.appearance import COLOURS as COLOUR_NUMBERS
+from lrmil.features.appearance import SKETCH
+from lrmil.models.card import read_model_card
 from lrmil.models.familiarity import (
     COLOURS,
     LITTLE,
+    MAX_SIZE,
     MEMBER,
     MIN_SLIDES,
     TISSUE,
     UNREAD,
     Familiarity,
+    View,
     familiarity_in,
     learn_familiarity,
 )
+from support.models import rewrite
 
 
 def learned(seed: int, slides: int = 60, folds: int = 3) -> Familiarity:
@@ -91,7 +99,11 @@ def test_it_is_read_as_it_was_written_and_checked() -> None:
     for view, name, bad in (
         ("colours", "precision", [[1.0] * 4] * 3),
         ("colours", "precision", [[1.0] * 3] * 4),
+        ("colours", "precision", (np.eye(4) + np.eye(4, k=1)).tolist()),
+        ("colours", "precision", (-np.eye(4)).tolist()),
+        ("colours", "precision", np.full((4, 4), 1e300).tolist()),
         ("tissue", "mean", []),
+        ("tissue", "mean", [1e300] * 6),
         ("tissue", "mean", [float("nan")] * 6),
         ("tissue", "limit", -1),
         ("tissue", "code", "import os"),
@@ -102,3 +114,23 @@ def test_it_is_read_as_it_was_written_and_checked() -> None:
     for stated in ([], {}, {**document[MEMBER], "fewest_patches": 0}):
         with pytest.raises(ValidationError):
             familiarity_in({MEMBER: stated})
+
+
+def test_the_largest_numbers_that_are_read_do_not_overflow() -> None:
+    ends = [MAX_SIZE, -MAX_SIZE]
+    view = View(mean=(ends[0],) * 32, precision=((MAX_SIZE,) * 32,) * 32, limit=1)
+    assert np.isfinite(view.distance(ends[1:] * 32)) and view.distance(ends[1:] * 32) > 1
+
+
+@pytest.mark.parametrize("lengths", [(5, 32), (6, 31), (32, 6), (38, 1)])
+def test_a_model_that_knows_slides_by_other_numbers_is_refused(model: Path, lengths: tuple[int, int]) -> None:
+    def knowing(lengths: tuple[int, int]) -> None:
+        colours, tissue = (View(mean=(0.0,) * k, precision=tuple(map(tuple, np.eye(k))), limit=1) for k in lengths)
+        found = Familiarity(colours=colours, tissue=tissue, fewest_patches=1, slides=20)
+        rewrite(model, lambda document: document.update({MEMBER: found.to_dict()}))
+
+    knowing((COLOUR_NUMBERS, SKETCH))
+    assert read_model_card(model).familiarity is not None
+    knowing(lengths)
+    with pytest.raises(FormatError, match="familiar slides does not fit"):
+        read_model_card(model)

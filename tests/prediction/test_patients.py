@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 
 from lrmil.errors import OverwriteError
 from lrmil.models.bundle import Bundle
-from lrmil.prediction.patients import PatientRow, answer_patients, require_patients_writable, write_patients
+from lrmil.prediction.patients import (
+    PatientRow,
+    answer_patient,
+    answer_patients,
+    require_patients_writable,
+    write_patients,
+)
 from lrmil.prediction.table import PredictionRow
 from lrmil.slides.source import SlideSource
 from lrmil.tasks.case_rule import pool_probabilities, rules_of
@@ -51,6 +57,17 @@ def test_a_patient_can_be_uncertain_whose_slides_are_not(bundle: Bundle) -> None
     rows = [row("a", 0.95), row("b", 0.05)]
     (one,) = answer_patients(rows, {"a": "p", "b": "p"}, bundle, uncertain_below=0.8)
     assert one.status == "uncertain" and one.uncertain_slides == 0
+
+
+@pytest.mark.parametrize("reason", ["", "unfamiliar_colours", "risk little_tissue"])
+def test_a_patient_with_one_slide_has_its_status_and_reasons(bundle: Bundle, reason: str) -> None:
+    only = replace(row("a", 0.9, "uncertain"), reason=reason)
+    found = answer_patient([only], bundle)
+    assert (found.status, found.label, found.values) == ("uncertain", only.label, {"no": 1 - 0.9, "yes": 0.9})
+    assert " ".join(found.reasons) == reason
+    both = answer_patient([only, replace(only, slide_id="b", reason="no_class")], bundle)
+    assert both.status == "uncertain" and " ".join(both.reasons).split() == [*reason.split(), "no_class"]
+    assert answer_patient([only, row("b", 0.9)], bundle).status == "ok"
 
 
 def test_slides_that_failed_have_no_say_and_are_named(bundle: Bundle) -> None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from lrmil.models.familiarity import Familiarity, View
 from lrmil.operating_point import choose_operating_point
 from lrmil.reports.decision_facts import decision_facts, decision_sentences
 from lrmil.tasks.classification import Classification
@@ -27,7 +28,7 @@ def test_every_part_is_said() -> None:
         "not exactly one class is plausible (sets that cover 90% in each class), or the answer is less sure than "
         "0.800, from where on at most 10% are wrong (1 of 24 were)"
     )
-    assert facts["Test, abstention"].startswith("Uncertain: 2 of 9 slides; of the other 7, 1 are answered wrong.")
+    assert facts["Test, abstention"].startswith("Uncertain: 2 of 9 slides; of the other 7, 1 is answered wrong.")
 
 
 def test_a_run_says_it_of_each_fold() -> None:
@@ -40,6 +41,16 @@ def test_a_run_says_it_of_each_fold() -> None:
     ]
     assert found[2].startswith("Uncertain: 2 of 9") and found[3] == "Why: such answers are wrong too often (2)."
     assert decision_sentences({}, TASK) == decision_sentences({"calibration": {"by_fold": {}}}, TASK) == []
+
+
+def test_what_a_model_knows_of_slides_is_said() -> None:
+    view = View(mean=(0.0,), precision=((1.0,),), limit=1)
+    known = Familiarity(colours=view, tissue=view, fewest_patches=7, slides=30)
+    (said,) = decision_facts(Decision(), TASK, {}, known).values()
+    assert said == (
+        "a slide is unlike the 30 that it learned from in colours or tissue, has fewer than 7 patches, or more than 5% "
+        "of them could not be read"
+    )
 
 
 def test_what_a_model_does_not_have_is_not_said() -> None:

@@ -637,7 +637,14 @@ class TestSound:
         drop_calibration_artefact(changed)
         forget_learned_from(changed)
         path = changed / "model/bundle.json"
-        change_json(path, lambda document: (document.pop("calibration"), document.update(format="lrmil.bundle/1")))
+        change_json(
+            path,
+            lambda document: (
+                document.pop("calibration"),
+                document.pop("decision"),
+                document.update(format="lrmil.bundle/1"),
+            ),
+        )
         found = audit_run(changed)
         assert found.ok and len(found.notes) == 1
         shutil.copyfile(*(changed / fold / "lr_encoder/encoder.safetensors" for fold in ("fold-1", "fold-0")))

@@ -42,10 +42,10 @@ def test_the_counts_are_those_of_a_loop(pairs: list[tuple[int, Answer]]) -> None
 @pytest.mark.parametrize(
     ("pairs", "sentence"),
     [
-        ([(0, said("a")), (0, said("b"))], "Uncertain: none of 2 slides; 1 are answered wrong."),
+        ([(0, said("a")), (0, said("b"))], "Uncertain: none of 2 slides; 1 is answered wrong."),
         (
             [(0, said("a")), (0, said("b", ("risk",))), (1, said("a"))],
-            "Uncertain: 1 of 3 slides; of the other 2, 1 are answered wrong. Without abstention, 2 of 3 would be.",
+            "Uncertain: 1 of 3 slides; of the other 2, 1 is answered wrong. Without abstention, 2 of 3 would be.",
         ),
         (
             [(0, said("b", ("risk",)))],

@@ -10,7 +10,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from lrmil.errors import printable
-from lrmil.prediction.doubts import doubts_in_words
+from lrmil.prediction.doubts import status_in_words
 from lrmil.prediction.patients import PatientRow
 from lrmil.prediction.table import PredictionRow
 from lrmil.runs.arms import ARM_NAMES
@@ -83,7 +83,8 @@ def print_rows(rows: list[PredictionRow], task: Task) -> None:
         table.add_row(*map(Text, map(_plain, [row.slide_id, row.status, row.label, probability, *counts])))
     stdout.print(table)
     for row in rows:
-        doubts = f"uncertain: {doubts_in_words(row.reason.split(), task)}." if row.status == "uncertain" else ""
+        uncertain = row.status == "uncertain"
+        doubts = f"{status_in_words(row.status, row.reason.split(), task)}." if uncertain else ""
         for sentence in (doubts, row.message, *row.notes):
             if sentence:
                 stdout.print(f"{row.slide_id}: {sentence}", markup=False)

@@ -6,8 +6,9 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-COLOURS = 6
-SKETCH = 32
+from lrmil.models.familiarity import LENGTHS
+
+COLOURS, SKETCH = LENGTHS
 LENGTH = COLOURS + SKETCH
 STEP = 4  # every fourth pixel of every fourth line tells the colours of a patch
 DIGITS = 6  # significant ones; more would differ between processors

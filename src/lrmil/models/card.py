@@ -113,6 +113,8 @@ def read_document(folder: Path) -> tuple[dict[str, Any], ModelCard]:
             case_rule=_case_rule_of(folder, document, task),
             origins=Origins.from_dict(document),
         )
+    except FormatError:
+        raise
     except (KeyError, TypeError, ValueError) as error:
         raise FormatError(f"The model folder {folder} is incomplete or damaged: {error!r}") from error
     problem = _find_fault(card)
@@ -141,8 +143,10 @@ def _calibration_of(folder: Path, document: dict[str, Any], task: Task) -> Calib
 
 
 def _decision_of(folder: Path, document: dict[str, Any], task: Task) -> Decision:
-    if document["format"] == UNCALIBRATED or "decision" not in document:
+    if "decision" not in document:
         return Decision()
+    if document["format"] == UNCALIBRATED:
+        raise FormatError(f"{folder} states rules for answers, and no calibration. Copy the model again.")
     try:
         found = TypeAdapter(Decision).validate_python(document["decision"])
     except ValidationError as error:
@@ -154,9 +158,12 @@ def _decision_of(folder: Path, document: dict[str, Any], task: Task) -> Decision
 
 def _familiarity_of(folder: Path, document: dict[str, Any]) -> Familiarity | None:
     try:
-        return familiarity_in(document)
+        found = familiarity_in(document)
     except ValidationError as error:
         raise FormatError(f"What {folder} knows of familiar slides is damaged. Copy the model again.") from error
+    if found and (problem := found.problem()):
+        raise FormatError(f"What {folder} knows of familiar slides does not fit: {problem}. Copy the model again.")
+    return found
 
 
 def _case_rule_of(folder: Path, document: dict[str, Any], task: Task) -> CaseRule:

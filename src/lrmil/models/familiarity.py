@@ -5,7 +5,7 @@ from typing import Annotated, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict, Field, FiniteFloat, TypeAdapter, model_validator
+from pydantic import ConfigDict, Field, TypeAdapter, model_validator
 from pydantic.dataclasses import dataclass
 
 STRICT = ConfigDict(extra="forbid")
@@ -20,9 +20,13 @@ WORDS = {
     LITTLE: "it has less tissue than any slide that the model learned from",
     UNREAD: f"more than {MAX_UNREAD:.0%} of its patches could not be read",
 }
+LENGTHS = (6, 32)  # of an appearance: numbers that tell the colours, and others that tell the tissue
 MAX_LENGTH = 1000
+MAX_SIZE = 1e60  # of a number; distances of larger ones could overflow
+ROUNDING = 1e-6  # of a precision, relative to its largest number
 
-Vector = Annotated[tuple[FiniteFloat, ...], Field(min_length=1, max_length=MAX_LENGTH)]
+Number = Annotated[float, Field(ge=-MAX_SIZE, le=MAX_SIZE, allow_inf_nan=False)]
+Vector = Annotated[tuple[Number, ...], Field(min_length=1, max_length=MAX_LENGTH)]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -36,9 +40,13 @@ class View:
     """The largest distance of a familiar slide."""
 
     @model_validator(mode="after")
-    def _require_square(self) -> Self:
+    def _require_distances(self) -> Self:
         if {len(self.precision), *map(len, self.precision)} != {len(self.mean)}:
             raise ValueError("state a square matrix of the length of the mean")
+        matrix = np.array(self.precision)
+        rounding = ROUNDING * np.abs(matrix).max()
+        if np.abs(matrix - matrix.T).max() > rounding or np.linalg.eigvalsh(matrix).min() < -rounding:
+            raise ValueError("state a symmetric matrix that makes no distance negative")
         return self
 
     def distance(self, vector: Sequence[float]) -> float:
@@ -62,6 +70,11 @@ class Familiarity:
     def to_dict(self) -> dict[str, object]:
         """Return it JSON-ready."""
         return dict(TypeAdapter(Familiarity).dump_python(self, mode="json"))
+
+    def problem(self) -> str:
+        """Return why it cannot be that of appearances, as the end of a sentence; "" if it can."""
+        lengths = (len(self.colours.mean), len(self.tissue.mean))
+        return "" if lengths == LENGTHS else f"expected {LENGTHS} numbers of colours and tissue, got {lengths}"
 
     def doubts(self, appearance: Sequence[float] | None, *, patches: int, failed: int) -> list[str]:
         """Return why a slide should not be answered, in words of this module; none if it should.

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from lrmil.errors import FormatError
 from lrmil.features.appearance import LENGTH
 from lrmil.geometry import Grid
+from lrmil.models.familiarity import Number
 from lrmil.patches.layout import MAX_CELLS, Patches
 from lrmil.raster import Raster
 from lrmil.slides.checksums import NOT_COMPARED
@@ -67,7 +68,7 @@ class SavedAnswer(_Strict):
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
     reasons: Annotated[list[Text], Field(max_length=100)] = []
     plausible: Annotated[list[Text], Field(max_length=1000)] | None = None
-    appearance: Annotated[list[float], Field(min_length=LENGTH, max_length=LENGTH)] | None = None
+    appearance: Annotated[list[Number], Field(min_length=LENGTH, max_length=LENGTH)] | None = None
     task: dict[str, object] | None = None
 
     @model_validator(mode="after")
@@ -77,6 +78,8 @@ class SavedAnswer(_Strict):
             raise ValueError("its values are not those of its task")
         if problem := task.answer_problem(self.label, self.probabilities, self.threshold):
             raise ValueError(problem)
+        if self.reasons and self.status == "ok":
+            raise ValueError("it has reasons to be uncertain, and is not")
         if "total" not in self.timings:
             raise ValueError("its total time is missing")
         return self

@@ -1,4 +1,4 @@
-"""Why a prediction is uncertain, in words."""
+"""How a prediction was decided, and why it is uncertain, in words."""
 
 from collections.abc import Iterable
 
@@ -18,3 +18,29 @@ def doubts_in_words(reasons: Iterable[str], task: Task) -> str:
     """
     words = {**WORDS, **task.wording.doubts}
     return "; ".join(words.get(reason, reason) for reason in reasons)
+
+
+def status_in_words(status: str, reasons: Iterable[str], task: Task) -> str:
+    """Return the status of a prediction, such as "uncertain: more than one class is plausible".
+
+    Parameters
+    ----------
+    status
+        "ok" or "uncertain".
+    reasons, task
+        As for `doubts_in_words`. Uncertain predictions of earlier versions have no reasons.
+    """
+    return ": ".join(filter(None, (status, doubts_in_words(reasons, task))))
+
+
+def threshold_in_words(threshold: float | None, task: Task) -> str:
+    """Return from which probability on the positive class is the answer; "" if the most probable class is.
+
+    Parameters
+    ----------
+    threshold
+        That of `lrmil.prediction.prediction.Prediction`.
+    task
+        What is predicted.
+    """
+    return "" if threshold is None else f"'{task.names[-1]}' is the answer from a probability of {threshold:.4g} on"

@@ -130,5 +130,7 @@ def _is_of(prediction: Prediction, slide: Slide, bundle: Bundle, uncertain_below
         == (slide.mpp, slide.mpp, bundle.mpp, bundle.patch_size)
         and failed <= bundle.max_failed * (len(prediction.patches) + failed)
         and (prediction.label, prediction.threshold) == (answer.label, bundle.decision.threshold)
-        and (prediction.status, prediction.reasons) == (answer.status, answer.reasons)
+        and (prediction.status, prediction.reasons, prediction.plausible)
+        == (answer.status, answer.reasons, answer.plausible)
+        and (bundle.familiarity is None or prediction.appearance is not None)
     )

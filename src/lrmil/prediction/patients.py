@@ -100,7 +100,8 @@ def answer_patient(rows: Sequence[PredictionRow], bundle: Bundle, *, uncertain_b
     if any(row.status != "uncertain" for row in rows):
         return answer
     reasons = dict.fromkeys(reason for row in rows for reason in row.reason.split())
-    return answer.with_doubts(reason for reason in reasons if reason not in answer.reasons)
+    doubted = answer.with_doubts(reason for reason in reasons if reason not in answer.reasons)
+    return doubted._replace(status="uncertain")  # slides that an earlier version classified state no reasons
 
 
 def require_patients_writable(out: Path, slides: Collection[SlideSource], inputs: Sequence[Path]) -> None:

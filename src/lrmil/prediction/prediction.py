@@ -18,8 +18,8 @@ class Prediction:
     Attributes
     ----------
     slide_id, label, probabilities
-        The slide, its most probable class and the probability of every class. Of a task other than classification, what
-        `Task.answer` says: the label in a word, and the values by name.
+        The slide, the class that it is answered with, and the probability of every class. Of a task other than
+        classification, what `Task.answer` says: the label in a word, and the values by name.
     status
         "ok", or "uncertain" if the model should not answer, for the `reasons`. "partial" while the slide is read: then
         there are no label and no probabilities yet, only the attention among the patches read so far.

@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from lrmil.models.familiarity import MAX_UNREAD, Familiarity
 from lrmil.operating_point import Rate
 from lrmil.prediction.doubts import doubts_in_words
 from lrmil.runs.calibration import FOLDER as CALIBRATION
@@ -13,7 +14,9 @@ from lrmil.tasks.decision import Decision
 from lrmil.tasks.task import Task
 
 
-def decision_facts(decision: Decision, task: Task, metrics: Mapping[str, object]) -> dict[str, str]:
+def decision_facts(
+    decision: Decision, task: Task, metrics: Mapping[str, object], familiarity: Familiarity | None = None
+) -> dict[str, str]:
     """Return how a model decides: name -> sentence; empty for a model that answers with its most probable class.
 
     Parameters
@@ -24,6 +27,8 @@ def decision_facts(decision: Decision, task: Task, metrics: Mapping[str, object]
         What is predicted.
     metrics
         Those of its run, in any form.
+    familiarity
+        What it knows of familiar slides.
     """
     facts = {}
     if point := decision.operating_point:
@@ -41,6 +46,11 @@ def decision_facts(decision: Decision, task: Task, metrics: Mapping[str, object]
         doubts.append(
             f"the answer is less sure than {risk.limit:.3f}, from where on at most {risk.max_risk:.0%} are wrong "
             f"({risk.errors} of {risk.answered} were)"
+        )
+    if familiarity:
+        doubts.append(
+            f"a slide is unlike the {familiarity.slides} that it learned from in colours or tissue, has fewer than "
+            f"{familiarity.fewest_patches} patches, or more than {MAX_UNREAD:.0%} of them could not be read"
         )
     if doubts:
         facts["Uncertain where"] = ", or ".join(doubts)

@@ -38,7 +38,7 @@ def model_facts(card: ModelCard) -> dict[str, str]:
         "Tested": found.sentence if (found := measurement_of(card.training, card.metrics, card.task)) else UNKNOWN,
         **{f"Test, {name}": _arm(card.metrics.get(arm), card.task) for arm, name in ARM_NAMES.items()},
         **_calibration(card),
-        **decision_facts(card.decision, card.task, card.metrics),
+        **decision_facts(card.decision, card.task, card.metrics, card.familiarity),
         **_differences(card),
         **_stage1(card.metrics, card.training),
         "Licence": card.license,

@@ -61,10 +61,16 @@ def abstention_in_words(found: Abstention) -> str:
     slides, uncertain = found["slides"], found["uncertain"]
     answered = slides - uncertain
     if not uncertain:
-        return f"Uncertain: none of {slides} slides; {found['wrong']} are answered wrong."
+        return f"Uncertain: none of {slides} slides; {_are(found['wrong'])} answered wrong."
     rest = (
-        f"of the other {answered}, {found['wrong_answered']} are answered wrong" if answered else "there are no others"
+        f"of the other {answered}, {_are(found['wrong_answered'])} answered wrong"
+        if answered
+        else "there are no others"
     )
     return (
         f"Uncertain: {uncertain} of {slides} slides; {rest}. Without abstention, {found['wrong']} of {slides} would be."
     )
+
+
+def _are(count: int) -> str:
+    return f"{count or 'none'} {'is' if count == 1 else 'are'}"

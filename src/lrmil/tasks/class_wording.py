@@ -19,8 +19,8 @@ WRONG = (
 )
 DOUBTS = {
     LOW: "the highest probability is below the requested limit",
-    SEVERAL: "several classes are plausible",
-    NONE: "no class is plausible",
+    SEVERAL: "more than one class is plausible",
+    NONE: "no class is probable enough",
     RISK: "such answers are wrong too often",
 }
 BY_CLASS = (

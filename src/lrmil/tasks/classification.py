@@ -118,7 +118,7 @@ class Classification(ClassMeasures):
 
     @classmethod
     def is_wrong(cls, label: str, said: str) -> bool:
-        """Return whether the most probable class is another than the label."""
+        """Return whether the class that was answered is another than the label."""
         return label != said
 
     @classmethod

@@ -86,7 +86,7 @@ class Entry:
 
     @property
     def label(self) -> str:
-        """Most probable class."""
+        """Class that it is answered with."""
         return self.row.label if self.row and self.done else ""
 
     @property

@@ -48,6 +48,7 @@ def run(options: argparse.Namespace) -> int:
         from lrmil.cli.progress import show
         from lrmil.models.bundle import load_bundle
         from lrmil.prediction.batch import predict_slides
+        from lrmil.prediction.doubts import threshold_in_words
         from lrmil.prediction.options import PredictOptions
         from lrmil.prediction.patients import answer_patients, require_patients_writable, write_patients
 
@@ -84,5 +85,7 @@ def run(options: argparse.Namespace) -> int:
         if case_of is not None:
             print_patients(patients)
         print_rows(rows, bundle.task)
+        if rule := threshold_in_words(bundle.decision.threshold, bundle.task):
+            stdout.print(f"{rule}.", markup=False)
         stdout.print(f"Model output, not a diagnosis. Table and attention maps: {options.out}", markup=False)
     return exit_code(sum(row.status == "failed" for row in rows), len(rows))

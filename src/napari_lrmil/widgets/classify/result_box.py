@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QGridLayout, QLabel, QProgressBar, QVBoxLayout, QWidget
 
-from lrmil.prediction.doubts import doubts_in_words
+from lrmil.prediction.doubts import status_in_words, threshold_in_words
 from napari_lrmil.session.session import Session
 from napari_lrmil.state.messages import reworded
 from napari_lrmil.widgets.parts import Text, listen
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from lrmil.prediction.prediction import Prediction
 
 STATUS = {
-    "ok": "ok",
     "partial": "still reading the slide",
 }
 
@@ -79,18 +78,15 @@ def facts(prediction: "Prediction") -> list[str]:
     used, failed = len(prediction.patches), prediction.failed_patches
     lost = f", {failed} could not be read" if failed else ""
     mask = "" if prediction.tissue_source == "segmented" else " (mask edited by hand)"
-    status = {**STATUS, "uncertain": f"uncertain: {doubts_in_words(prediction.reasons, prediction.task)}"}[
-        prediction.status
-    ]
+    status = STATUS.get(prediction.status) or status_in_words(prediction.status, prediction.reasons, prediction.task)
     lines = [
         f"{prediction.slide_id}: {status}",
         f"Tissue {prediction.tissue_mm2:.2f} mm²{mask}, {used} patches used{lost}",
         f"{prediction.mpp:.4g} um/px at level 0 ({prediction.mpp_source}), "
         f"read at {prediction.patches.grid.mpp:g} um/px",
     ]
-    if prediction.threshold is not None:
-        positive = prediction.task.names[-1]
-        lines.insert(1, f"'{positive}' is the answer from {100 * prediction.threshold:.1f} % on")
+    if rule := threshold_in_words(prediction.threshold, prediction.task):
+        lines.insert(1, rule)
     seconds = [f"{prediction.timings['total']:.1f} s"] if "total" in prediction.timings else []
     return [
         *lines,
