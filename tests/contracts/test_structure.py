@@ -63,6 +63,7 @@ WITHOUT_MODULE = {
     "napari/test_manifest.py": "the manifest, which is no module",
     "napari/test_window_messages.py": "promised messages of the windows, over all docks",
     "napari/test_windows.py": "a fixture of the tests",
+    "prediction/test_decided.py": "models that decide and doubt, from slide to files",
     "prediction/test_edited_predictions.py": "answers that someone edited, from file to run",
     "runs/test_audit_sound.py": "the audit of sound runs of every kind",
     "runs/test_bad_cohort.py": "a cohort of which a fifth is bad",

@@ -57,7 +57,10 @@ def test_any_changed_byte_makes_it_the_users(data: st.DataObject) -> None:
 def read_header(data: bytes) -> list[str]:
     import csv
 
-    return next(csv.reader([data.partition(b"\n")[0].decode("utf-8-sig", errors="replace")]), [])
+    try:
+        return next(csv.reader([data.partition(b"\n")[0].decode("utf-8-sig", errors="replace")]), [])
+    except csv.Error:  # a carriage return within the line
+        return ["no header"]
 
 
 @pytest.mark.parametrize(

@@ -233,7 +233,7 @@ class TestOtherVersions:
     ) -> None:
         plan = copied / "plan.toml"
         plan.write_text(plan.read_text() + "future = 1\n" if text is None else text)
-        with pytest.raises(error, match=r"plan\.toml|calibration\.future"):
+        with pytest.raises(error, match=r"plan\.toml|decision\.future"):
             go_on(tiny_run.slides, tiny_run.labels, copied)
         assert (copied / "metrics.json").exists() and (copied / "model/bundle.json").exists()
 

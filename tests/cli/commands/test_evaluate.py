@@ -193,5 +193,5 @@ def test_no_metrics_stand_beside_predictions_that_they_are_not_of(
     ("seen", "remarked"), [(None, False), (Seen(0, 0), False), (Seen(0, 2), True), (Seen(1, 0), True)]
 )
 def test_a_case_that_the_model_has_seen_is_remarked_without_a_slide_of_it(seen: Seen | None, remarked: bool) -> None:
-    found = Evaluation({"n_cases": 3}, {}, 4, Part("all", 4, 4, {}), seen)
+    found = Evaluation({"n_cases": 3}, {}, 4, Part("all", 4, 4, {}), learned_from=seen)
     assert bool(found.remark) is remarked
