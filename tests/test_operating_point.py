@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 from sklearn.metrics import confusion_matrix, recall_score
 
-from lrmil.operating_point import OperatingPoint, choose_operating_point, read_rule
+from lrmil.operating_point import OperatingPoint, answered, choose_operating_point, read_rule
 
 drawn = {"seed": st.integers(0, 10_000), "n": st.integers(2, 60), "digits": st.integers(1, 6)}
 
@@ -155,3 +155,20 @@ def test_one_that_a_file_states_is_checked() -> None:
     ):
         with pytest.raises(ValidationError):
             adapter.validate_python({**good, name: bad})
+
+
+def test_youden_takes_the_frequency_of_the_positive_class_within_a_standard_error() -> None:
+    scores = [0.1, 0.2, 0.3, 0.4, 0.55, 0.6, 0.7, 0.8, 0.9, 0.95]
+    found = choose_operating_point("youden", scores, [False] * 5 + [True] * 5)
+    assert found.threshold == 0.5 and found.confusion == ((4, 1), (0, 5))  # 0.575 would make no error
+
+
+def test_a_specificity_that_no_threshold_reaches_is_the_highest_there_is() -> None:
+    found = choose_operating_point("specificity=1", [0.2, 1.0, 0.9], [False, False, True])
+    assert found.threshold == pytest.approx(1 / 3) and found.confusion == ((1, 1), (0, 1))
+
+
+def test_a_probability_at_the_threshold_is_positive() -> None:
+    shares = np.array([[0.5, 0.5], [0.6, 0.4]])
+    assert answered(shares, 0.5).tolist() == [1, 0] and answered(shares, [0.6, 0.4]).tolist() == [0, 1]
+    assert answered(shares).tolist() == [0, 0]

@@ -1,6 +1,7 @@
 """Conformal sets against MAPIE and a plain loop, their coverage, the limit on the risk, and what files may state."""
 
 import warnings
+from dataclasses import replace
 from typing import Self
 
 import numpy as np
@@ -204,3 +205,16 @@ def test_one_that_a_file_states_is_checked() -> None:
         stated[part] = {**stated[part], name: bad}  # type: ignore[dict-item]
         with pytest.raises(ValidationError):
             adapter.validate_python(stated)
+
+
+def test_a_class_at_its_limit_is_plausible() -> None:
+    sets = PredictionSets(coverage=0.9, limits=(0.25, 0.75), by_class=True, slides=(9, 9))
+    assert Decision(sets=sets).plausible(np.array([0.25, 0.75])).tolist() == [True, True]
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.3, 1.0])
+def test_certain_answers_have_a_finite_confidence(threshold: float) -> None:
+    point = replace(choose_operating_point("costs=1:1", [0.2, 0.8], [False, True]), threshold=threshold)
+    with np.errstate(divide="raise", invalid="raise"):
+        sure = Decision(operating_point=point).confidence(np.array([[0.0, 1.0], [1.0, 0.0]]))
+    assert ((sure >= 0.5) & (sure <= 1)).all()
