@@ -49,7 +49,7 @@ def test_each_patient_has_the_answer_of_the_rule(bundle: Bundle) -> None:
         assert one.label == TASK.names[int(expected.argmax())]
         counts = (one.n_slides, one.failed_slides, one.uncertain_slides)
         assert (one.case_id, one.status, counts, one.slides) == ("p", "ok", (2, 0, 1), ("a", "b"))
-        assert (one.rule, one.model, one.message) == (rule, "abc", "")
+        assert (one.rule, one.model, one.message) == (rule, "abc", "Uncertain slides: 1 of 2.")
         assert (other.case_id, other.label, other.probabilities) == ("q", "no", {"no": 0.6, "yes": 0.4})
 
 

@@ -46,7 +46,7 @@ class PatientRow:
     slides
         Their ids, sorted.
     message
-        Why it is uncertain, and which slides failed.
+        Why it is uncertain, how many slides are where it is not, and which slides failed.
     """
 
     case_id: str
@@ -176,6 +176,8 @@ def _answered(case_id: str, rows: Sequence[PredictionRow], bundle: Bundle, uncer
         return replace(row, message=f"Failed: {names_of(failed)}. The table of slides says why.")
     answer = answer_patient(good, bundle, uncertain_below=uncertain_below)
     words = [f"Uncertain: {doubts_in_words(answer.reasons, task)}."] if answer.reasons else []
+    if answer.status != "uncertain" and row.uncertain_slides:
+        words.append(f"Uncertain slides: {row.uncertain_slides} of {len(rows)}.")
     words += [f"{len(failed)} of {len(rows)} slides failed: {names_of(failed)}. The others answer."] if failed else []
     return replace(row, status=answer.status, label=answer.label, probabilities=answer.values, message=" ".join(words))
 
