@@ -45,6 +45,7 @@ def _show_whole_chain(options: argparse.Namespace) -> int:
         from lrmil.demo.cohort import demo_cohort_steps, demo_config
         from lrmil.models.bundle import load_bundle
         from lrmil.prediction.batch import predict_slides
+        from lrmil.prediction.doubts import doubts_in_words
         from lrmil.prediction.options import PredictOptions
         from lrmil.reports.run_report import write_report
         from lrmil.runs.train import train_steps
@@ -59,9 +60,11 @@ def _show_whole_chain(options: argparse.Namespace) -> int:
     report = write_report(done.folder)
     slide = sorted(slides.iterdir())[-1]
     source, folder = SlideSource(slide_id_of(slide), slide), out / "prediction"
-    (row,) = show(predict_slides([source], load_bundle(done.model), folder, PredictOptions(device=device)), stderr)
+    bundle = load_bundle(done.model)
+    (row,) = show(predict_slides([source], bundle, folder, PredictOptions(device=device)), stderr)
+    said = f", uncertain: {doubts_in_words(row.reason.split(), bundle.task)}" if row.status == "uncertain" else ""
     print_arms(done.metrics)
     stdout.print(f"Synthetic data; {time.perf_counter() - start:.0f} s. Report: {report}", markup=False)
-    stdout.print(f"Classified slide {row.slide_id}: {row.label}. Prediction: {folder}", markup=False)
+    stdout.print(f"Classified slide {row.slide_id}: {row.label}{said}. Prediction: {folder}", markup=False)
     stdout.print("Next: lrmil train SLIDES LABELS.csv --out RUN   (your slides, your labels table)", markup=False)
     return 0
