@@ -103,6 +103,16 @@ def test_a_known_table() -> None:
         )
 
 
+@pytest.mark.parametrize("rule", ["sensitivity", "specificity"])
+@pytest.mark.parametrize("share", range(1, 101))
+def test_a_share_that_is_met_exactly_is_enough(rule: str, share: int) -> None:
+    """1 - 7 / 100 is less than 0.93 to a computer."""
+    truth = np.repeat([True, False], 100)
+    scores = np.tile((np.arange(100) + 0.5) / 100, 2)
+    found = choose_operating_point(f"{rule}={share / 100}", scores, truth)
+    assert getattr(found, rule).value == share / 100
+
+
 def test_costs_are_those_of_the_errors() -> None:
     scores, truth = np.array([0.1, 0.9]), np.array([False, True])
     assert choose_operating_point("costs=4:1", scores, truth).threshold == pytest.approx(0.2)

@@ -149,7 +149,7 @@ def _threshold(rule: Rule, scores: NDArray[np.float64], truth: NDArray[np.bool_]
     edges = np.unique([0, *scores, 1])
     cuts = np.unique([0, *(edges[1:] + edges[:-1]) / 2, frequency])
     positives, negatives = np.sort(scores[truth]), np.sort(scores[~truth])
-    sensitivity = 1 - np.searchsorted(positives, cuts) / len(positives)
+    sensitivity = (len(positives) - np.searchsorted(positives, cuts)) / len(positives)
     specificity = np.searchsorted(negatives, cuts) / len(negatives)
     if rule.name == YOUDEN:
         index = sensitivity + specificity

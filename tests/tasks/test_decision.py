@@ -137,6 +137,13 @@ def test_a_limit_is_backed_by_the_slides_beyond_it(
         assert (RISK in decision.doubts(values[row])) == (not kept[row])
 
 
+def test_a_rank_is_not_raised_by_rounding() -> None:
+    scores = np.arange(1, 20) / 20
+    values = np.stack([1 - scores, scores], axis=1)
+    found = fit_sets(values, np.ones(19, np.int64), 0.55)
+    assert found is not None and found.limits == (scores[::-1][11 - 1],) * 2
+
+
 def test_the_risk_of_new_slides_is_controlled_as_often_as_promised() -> None:
     broken = found = 0
     for seed in range(200):

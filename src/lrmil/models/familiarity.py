@@ -151,7 +151,7 @@ def familiarity_in(document: Mapping[str, object]) -> Familiarity | None:
 def _view(vectors: NDArray[np.float64], groups: Sequence[NDArray[np.int64]], rest: Sequence[NDArray[np.int64]]) -> View:
     left_out = [_distances(vectors[group], *_fit(vectors[others])) for group, others in zip(groups, rest, strict=True)]
     distances = np.sort(np.concatenate(left_out))
-    rank = min(len(distances), int(np.ceil((len(distances) + 1) * (1 - FALSE_ALARMS))))
+    rank = min(len(distances), int(np.ceil(round((len(distances) + 1) * (1 - FALSE_ALARMS), ndigits=9))))
     mean, precision = _fit(vectors)
     return View(
         mean=tuple(mean.tolist()), precision=tuple(map(tuple, precision.tolist())), limit=float(distances[rank - 1])

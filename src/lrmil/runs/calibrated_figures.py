@@ -86,16 +86,12 @@ def calibration_figures(
     by_fold = {task.fold.name: read_calibration(task).to_dict() for task in tasks}
     if not all(one.calibrated for one in shipped.values()):
         return {"by_fold": by_fold, "after": None, "abstention": None}
-    slides = [
-        (task, slide_id) for task in tasks if task.fold.name in shipped for slide_id in shipped[task.fold.name].values
-    ]
-    targets, cases = (
-        [task.labels[slide_id] for task, slide_id in slides],
-        [task.cases[slide_id] for task, slide_id in slides],
-    )
-    values = np.stack([shipped[task.fold.name].values[slide_id] for task, slide_id in slides])
-    answers = [shipped[task.fold.name].answers[slide_id] for task, slide_id in slides]
-    thresholds = of_all([shipped[task.fold.name].threshold for task, _ in slides])
+    tested = [(task, shipped[task.fold.name]) for task in tasks if task.fold.name in shipped]
+    targets = [task.labels[slide_id] for task, fold in tested for slide_id in fold.values]
+    cases = [task.cases[slide_id] for task, fold in tested for slide_id in fold.values]
+    values = np.stack([one for _, fold in tested for one in fold.values.values()])
+    answers = [one for _, fold in tested for one in fold.answers.values()]
+    thresholds = of_all([fold.threshold for _, fold in tested for _ in fold.values])
     predicts = tasks[0].predicts
     after = summarise_by_rule(predicts, targets, values, cases, rules, thresholds)
     return {"by_fold": by_fold, "after": after, "abstention": abstention_figures(predicts, targets, answers)}

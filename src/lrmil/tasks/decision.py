@@ -240,7 +240,7 @@ def limit_risk(
 
 def _conformal_limit(scores: NDArray[np.float64], coverage: float) -> float | None:
     """Return the probability that all but the least conforming slides reach; None if there are too few slides."""
-    rank = int(np.ceil((len(scores) + 1) * coverage))
+    rank = int(np.ceil(round((len(scores) + 1) * coverage, ndigits=9)))  # 20 * 0.55 is more than 11 to a computer
     return float(np.sort(scores)[::-1][rank - 1]) if rank <= len(scores) else None
 
 
