@@ -20,6 +20,17 @@ def cohort() -> tuple[list[int], np.ndarray, list[str], list[str | None]]:
     return targets, np.stack([1 - yes, yes], axis=1), [f"p{n // 6}" for n in range(60)], sites
 
 
+def test_each_slide_is_answered_at_its_own_operating_point(
+    cohort: tuple[list[int], np.ndarray, list[str], list[str | None]],
+) -> None:
+    targets, values, cases, sites = cohort
+    points = [0.1 if row % 2 else 0.9 for row in range(60)]
+    for one in figures_by_site(TASK, targets, values, cases, sites, points):
+        rows = [row for row in range(60) if sites[row] == one["site"]]
+        right = [(values[row, 1] >= points[row]) == targets[row] for row in rows]
+        assert one["accuracy"] == pytest.approx(sum(right) / 20)
+
+
 def test_each_site_has_the_figures_of_its_slides(
     cohort: tuple[list[int], np.ndarray, list[str], list[str | None]],
 ) -> None:

@@ -33,6 +33,16 @@ def test_each_case_is_answered_by_its_rule() -> None:
     assert {**found, "by_case": 0} == {**whole, "by_case": 0}
 
 
+def test_a_case_is_answered_at_the_operating_point_of_its_slides() -> None:
+    cases, labels = ["p", "q", "p", "q"], [1, 0, 1, 0]
+    positive = np.array([0.3, 0.4, 0.3, 0.4])
+    values = np.stack([1 - positive, positive], axis=1)
+    found = summarise_by_rule(TASK, labels, values, cases, {"p": "mean", "q": "mean"}, [0.2, 0.5, 0.2, 0.5])
+    assert (found["confusion"], found["by_case"]["confusion"]) == ([[2, 0], [0, 2]], [[1, 0], [0, 1]])  # type: ignore[index]
+    plain = summarise_by_rule(TASK, labels, values, cases, {"p": "mean", "q": "mean"})
+    assert plain["by_case"]["confusion"] == [[1, 0], [1, 0]]  # type: ignore[index]
+
+
 @pytest.mark.parametrize(("labels", "cases"), [([0, 1], ["p", "q"]), ([0, 1], ["p", "p"])])
 def test_where_there_are_no_figures_by_case_the_reason_stays(labels: list[int], cases: list[str]) -> None:
     values = np.array([[0.9, 0.1], [0.4, 0.6]])
