@@ -130,6 +130,10 @@ class DecisionConfig(Group):
     one class. 0 makes no sets."""
     max_risk: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Largest share of wrong answers; a slide that is less sure than this allows is uncertain. 0 sets no limit."""
+    with_teacher: bool = False
+    """Keep the HR teacher in the model, so that `lrmil predict --escalate` can look closer at uncertain slides."""
+    regions: Annotated[int, Field(ge=1, le=1000)] = 4
+    """With `with_teacher`: how many LR patches of an uncertain slide the teacher looks into, the most attended ones."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -251,8 +251,8 @@ def to_dict(config: TrainConfig) -> dict[str, object]:
 def stated(config: TrainConfig) -> dict[str, object]:
     """Convert a configuration to what the files of a run state of it; `from_dict` is the inverse.
 
-    An untouched `finish`, `case_rule` or `test_fraction` is not stated, so that runs without one are those of versions
-    that did not have it.
+    An untouched `finish`, `case_rule` or `test_fraction`, and a teacher that is not kept, are not stated, so that runs
+    without them are those of versions that did not have them.
     """
     values = to_dict(config)
     if config.finish == FinishConfig():
@@ -261,6 +261,10 @@ def stated(config: TrainConfig) -> dict[str, object]:
         del values["case_rule"]
     if not config.test_fraction:
         del values["test_fraction"]
+    if not config.decision.with_teacher:
+        kept = asdict(config.decision)
+        del kept["with_teacher"], kept["regions"]
+        values["decision"] = kept
     return values
 
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from lrmil.configs import FitConfig, MILConfig
 from lrmil.errors import FormatError
-from lrmil.features.store import Features, read_features
+from lrmil.features.regions import place_patches
+from lrmil.features.store import read_features
 from lrmil.models.heads.ensemble import Ensemble
 from lrmil.models.heads.head import predict_bag
 from lrmil.models.heads.region_attention import RegionAttention
@@ -20,10 +21,10 @@ from lrmil.tasks.classification import Classification
 from lrmil.training.bag_batches import keep_some, pad_bags
 from lrmil.training.bags import Bag, BagStore
 from lrmil.training.loop import Fit, FitRun
-from lrmil.training.region_bags import place_patches, read_bag
+from lrmil.training.region_bags import read_bag
 from lrmil.training.slide_stage import train_mil
 from support.bags import CPU
-from support.runs import lattice_card, write_bag
+from support.runs import write_bag
 
 DIM = 5
 TASK = Classification(("no", "yes"))
@@ -52,13 +53,12 @@ def test_each_patch_lies_in_its_place(seed: int, children: int, share: float) ->
     index, values = hr_patches(seed, children, share)
     cells = np.unique(index // children, axis=0).astype(np.int32)
     cells = np.random.default_rng(seed).permutation(cells)
-    found = place_patches(cells, Features(lattice_card("s"), index, values), children)
+    found = place_patches(cells, index, values, children)
     expected = np.zeros((len(cells), children**2, DIM + 1), np.float32)
     for (row, col), value in zip(index.tolist(), values, strict=True):
         region = cells.tolist().index([row // children, col // children])
         slot = row % children * children + col % children
         expected[region, slot] = [*value, 1.0]
-    assert found is not None
     np.testing.assert_array_equal(found, expected)
 
 
@@ -67,7 +67,7 @@ def test_a_bag_is_read_from_both_features(tmp_path: Path, children: int) -> None
     bag = write_slide(tmp_path, "s", *hr_patches(0, children), children)
     hr, regions = read_features(bag.nested or Path()), read_features(bag.features)
     nested = read_bag(bag.features, bag.nested)
-    np.testing.assert_array_equal(nested, place_patches(regions.index, hr, children))
+    np.testing.assert_array_equal(nested, place_patches(regions.index, hr.index, hr.embeddings, children))
     assert torch.equal(read_bag(bag.features), torch.from_numpy(regions.embeddings))
     store = BagStore(CPU)
     assert torch.equal(store.embeddings(bag), nested) and store.dim(bag) == DIM

@@ -193,6 +193,15 @@ def add_threads(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_escalate(parser: argparse.ArgumentParser) -> None:
+    """Add the option to let the teacher look closer at uncertain slides."""
+    text = (
+        "let the teacher of a model that keeps it (train --with-teacher) look closer at uncertain slides, at the finer "
+        "pixels of a few regions"
+    )
+    parser.add_argument("--escalate", action="store_true", help=text)
+
+
 def add_computing(parser: argparse.ArgumentParser) -> None:
     """Add how slides are read and encoded: batch size, threads and device."""
     add_batch_size(parser)

@@ -35,6 +35,7 @@ def config_of(options: argparse.Namespace) -> TrainConfig:
         "test_fraction": getattr(options, "test_fraction", None),  # of a training, which alone has test slides
         "seed": options.seed,
         "decision.operating_point": getattr(options, "operating_point", None),
+        "decision.with_teacher": getattr(options, "with_teacher", False) or None,
     }
     settings: dict[str, object] = {name: value for name, value in named.items() if value is not None}
     for text in options.set:

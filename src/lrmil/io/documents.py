@@ -23,7 +23,8 @@ MAX_FOLDS = 10_000
 FOLD = re.compile(r"fold-\w[\w.-]*|final")
 SPLIT_COLUMNS = ("fold", "slide_id", "case_id", "label", "part")
 PARTS = ("train", "val", "test")
-FOLDERS = ("shared", "shared/hr", "shared/lr", "shared/regions", "shared/start", "model", "model/encoder")
+MODEL_FOLDERS = ("model", "model/encoder", "model/teacher", "model/teacher/encoder")
+FOLDERS = ("shared", "shared/hr", "shared/lr", "shared/regions", "shared/start", *MODEL_FOLDERS)
 FIRST_HEAD, *OTHER_HEADS = get_args(HeadName)
 
 
@@ -70,6 +71,8 @@ ARTEFACTS = (
     "outputs",
     "linear_heads",
     "calibration",
+    "escalation",
+    "escalation_test",
     *INNER_FOLDERS,
     *map(held_out_name, range(MAX_INNER_FOLDS + 1)),
 )

@@ -42,7 +42,8 @@ SETTINGS = {"encoder", "embedding", "mpp_hr", "mpp_lr", "patch_size", "folds", "
 STOP_MARK = b"lrmil.stop/1\n"
 PROBLEM = {"slide_id", "row", "column", "severity", "message", "hint"}
 IN_ZARR = re.compile(r"zarr\.json|(0|index|features|layers(/-?\d+)?)(/(zarr\.json|c(/\d+){0,2}))?|(0|index|features)")
-IN_BUNDLE = re.compile(r"bundle\.json|mil\.safetensors|encoder(/config\.json|/model\.safetensors)?")
+NETWORKS = r"mil\.safetensors|encoder(/config\.json|/model\.safetensors)?"
+IN_BUNDLE = re.compile(rf"bundle\.json|teacher|(teacher/)?({NETWORKS})")
 IN_ARTEFACT = re.compile(
     r"(artefact|choice|evidence|fidelity|head|history|probabilities)\.json|(mil|encoder|evidence|outputs)\.safetensors"
 )

@@ -3,38 +3,37 @@
 A folder may be untrusted: its values are checked before memory is allocated or a network is built.
 
 bundle.json  encoder/config.json  encoder/model.safetensors  mil.safetensors
+teacher/     the same three files, if the model keeps its teacher (`lrmil.models.kept_teacher`)
 """
 
-import hashlib
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 from safetensors import SafetensorError
 
 from lrmil.configs import AUTO, MILConfig, mil_from_dict
 from lrmil.errors import FormatError
-from lrmil.io import atomic, hashing, untrusted
+from lrmil.io import atomic
 from lrmil.io.ownership import is_bundle_alone
-from lrmil.io.plain_files import read_bytes
-from lrmil.io.tensors import save_tensors
-from lrmil.models.bundle_weights import load_weights, require_header
+from lrmil.models.bundle_weights import Networks, Stated, load_networks, save_networks
 from lrmil.models.card import (
     CASE_RULE,
     FORMAT,
-    MAX_DOCUMENT,
     UNCALIBRATED,
-    WEIGHTS,
     ModelCard,
     ModelTraits,
     read_document,
     read_model_card,
 )
-from lrmil.models.encoders.contract import contract_of, resume_contract
-from lrmil.models.encoders.loading import Encoder, EncoderSpec, build_encoder
-from lrmil.models.heads.choice import FIRST, HeadKind, kind_in, kind_of, make_stated
+from lrmil.models.encoders.contract import contract_of
+from lrmil.models.encoders.loading import Encoder
+from lrmil.models.heads.choice import FIRST, HeadKind, kind_in, kind_of
 from lrmil.models.heads.head import MILHead
+from lrmil.models.kept_teacher import FOLDER, StoredTeacher, TeacherCard, stored_teacher_in
+from lrmil.models.kept_teacher import MEMBER as TEACHER
 from lrmil.models.learned_from import MEMBER, seen_note
 from lrmil.models.origins import ORIGINS, scanner_note
 from lrmil.slides.scanner import Scanner
@@ -82,6 +81,10 @@ class Bundle(ModelTraits):
         How the slides of a case are answered as one, of `Task.case_rules`; the mean in folders of earlier versions.
     origins
         Their sites, as keyed hashes, and scanners; None where nothing is known of them.
+    teacher
+        What the kept teacher looks at, and how it answers; None if the model keeps none.
+    teacher_networks
+        Its networks; None unless they were asked for.
     """
 
     min_tissue: float
@@ -93,6 +96,7 @@ class Bundle(ModelTraits):
     metrics: dict[str, object] = field(default_factory=dict)
     license: str = "research use only; not a medical device"
     sha256: str = ""
+    teacher_networks: Networks | None = None
 
     @property
     def head(self) -> HeadKind:
@@ -141,14 +145,11 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
     OverwriteError
         If the folder is not a model, or files were added to it.
     FormatError
-        If the bundle has values that `load_bundle` would reject.
+        If the bundle has values that `load_bundle` would reject, or a teacher without its networks.
     """
     _require_named(folder, bundle.mil_config)
     with atomic.replacing(folder, is_bundle_alone) as temporary:
-        (temporary / "encoder").mkdir(parents=True)
-        atomic.write_json(temporary / "encoder/config.json", asdict(bundle.encoder.spec))
-        save_tensors(temporary / "encoder/model.safetensors", bundle.encoder.state_dict())
-        save_tensors(temporary / "mil.safetensors", bundle.mil.state_dict())
+        hashes = save_networks(temporary, Networks(bundle.encoder, bundle.mil))
         document = {
             "format": FORMAT if bundle.calibration else UNCALIBRATED,
             **bundle.task.to_dict(),
@@ -167,15 +168,16 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
             **({MEMBER: bundle.learned_from.to_dict()} if bundle.learned_from else {}),
             CASE_RULE: bundle.case_rule,
             **({ORIGINS: bundle.origins.to_dict()} if bundle.origins else {}),
+            **({TEACHER: _save_teacher(temporary, bundle.teacher, bundle.teacher_networks)} if bundle.teacher else {}),
             "encoder": contract_of(bundle.encoder).to_dict(),
             "notice": "Model output, not a diagnosis.",
-            "sha256": {name: hashing.sha256_file(temporary / name) for name in WEIGHTS},
+            "sha256": hashes,
         }
         atomic.write_json(temporary / "bundle.json", document)
         read_model_card(temporary)  # raises if it could not be loaded
 
 
-def load_bundle(folder: str | Path) -> Bundle:
+def load_bundle(folder: str | Path, *, teacher: bool = False) -> Bundle:
     """Load a model folder.
 
     Nothing in it is executed. Before any weight is read or hashed, the shapes that its files state are compared with
@@ -185,6 +187,8 @@ def load_bundle(folder: str | Path) -> Bundle:
     ----------
     folder
         The model folder; it may be untrusted.
+    teacher
+        Whether to load the networks of the teacher, too, if the model keeps one.
 
     Raises
     ------
@@ -195,27 +199,22 @@ def load_bundle(folder: str | Path) -> Bundle:
     folder = Path(folder)
     document, card = read_document(folder)
     try:
-        hashes = dict(document["sha256"])
         min_tissue, max_failed = (_fraction(folder, name, document[name]) for name in ("min_tissue", "max_failed"))
         mil_config = mil_from_dict(document["mil"])
         _require_named(folder, mil_config)
-        encoder_file, mil_file = (untrusted.file_in(folder, name) for name in WEIGHTS[1:])
-        spec = _read_spec(folder, card.patch_size, hashes)
-        dim = require_header(encoder_file, lambda: build_encoder(spec)).dim
-        require_header(mil_file, lambda: make_stated(dim, card.task.outputs, mil_config, card.head))
-        for name in WEIGHTS[1:]:  # their sizes are as expected now, so hashing is bounded
-            _require_hash(folder, name, hashing.sha256_file(folder / name), hashes)
-        encoder = load_weights(encoder_file, lambda: build_encoder(spec))
-        if breach := resume_contract(encoder, card.contract):
-            raise FormatError(f"The encoder in {folder} has its original weights, but {breach}, or train again.")
-        mil = load_weights(mil_file, lambda: make_stated(dim, card.task.outputs, mil_config, card.head))
+        sizes, kept = (card.patch_size, card.task.outputs, mil_config), stored_teacher_in(document)
+        own = load_networks(folder, Stated(*sizes, card.head, card.contract, dict(document["sha256"])))
+        networks = None
+        if teacher and kept:
+            networks = load_networks(folder / FOLDER, Stated(*sizes, kept.mil, kept.encoder, kept.sha256))
         return Bundle(
             **{field.name: getattr(card, field.name) for field in fields(ModelCard) if field.name != "head"},
             min_tissue=min_tissue,
             max_failed=max_failed,
-            encoder=encoder,
-            mil=mil,
+            encoder=own.encoder,
+            mil=own.mil,
             mil_config=mil_config,
+            teacher_networks=networks,
         )
     except (OSError, KeyError, TypeError, ValueError, AttributeError, RuntimeError, SafetensorError) as error:
         if isinstance(error, FormatError):
@@ -225,6 +224,16 @@ def load_bundle(folder: str | Path) -> Bundle:
 
 def _calibrated(calibration: Calibration, decision: Decision) -> dict[str, object]:
     return {"calibration": calibration.to_dict(), "decision": decision.to_dict()}
+
+
+def _save_teacher(folder: Path, card: TeacherCard, networks: Networks | None) -> dict[str, object]:
+    """Write the networks of a teacher into a model folder, and return what bundle.json states of it."""
+    if networks is None:
+        raise FormatError("Expected the networks of the teacher that the model keeps. Got none; load it with them.")
+    hashes = save_networks(folder / FOLDER, networks)
+    kind = TypeAdapter(HeadKind).validate_python(kind_of(networks.mil))
+    contract = contract_of(networks.encoder).to_dict()
+    return StoredTeacher(card=card, mil=kind, encoder=contract, sha256=hashes).to_dict()
 
 
 def _require_named(folder: Path, config: MILConfig) -> None:
@@ -239,21 +248,3 @@ def _fraction(folder: Path, name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         raise FormatError(f"Expected {name} from 0 to 1 in {folder}. Got {value!r}.")
     return float(value)
-
-
-def _require_hash(folder: Path, name: str, found: str, hashes: dict[str, object]) -> None:
-    if found != hashes[name]:
-        raise FormatError(f"The content of {folder / name} changed after it was written. Copy the model again.")
-
-
-def _read_spec(folder: Path, size: int, hashes: dict[str, object]) -> EncoderSpec:
-    path = untrusted.file_in(folder, WEIGHTS[0])
-    data = read_bytes(path, max_bytes=MAX_DOCUMENT)
-    _require_hash(folder, WEIGHTS[0], hashlib.sha256(data).hexdigest(), hashes)
-    values = untrusted.parse_json(data, path)
-    if not isinstance(values, dict):
-        raise FormatError(f"Expected the encoder's settings in {folder}. Got {type(values).__name__}.")
-    spec = EncoderSpec(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
-    if spec.size != size:
-        raise FormatError(f"Expected an encoder for patches of {size} px in {folder}. Got one for {spec.size} px.")
-    return spec

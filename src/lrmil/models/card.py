@@ -13,6 +13,7 @@ from lrmil.io.plain_files import read_bytes
 from lrmil.models.encoders.contract import read_contract
 from lrmil.models.familiarity import Familiarity, familiarity_in
 from lrmil.models.heads.choice import HeadKind, kind_in
+from lrmil.models.kept_teacher import TeacherCard, stored_teacher_in
 from lrmil.models.learned_from import LearnedFrom
 from lrmil.models.origins import Origins
 from lrmil.slides.resolution import ASKED_MPP
@@ -47,6 +48,7 @@ class ModelTraits:
     learned_from: LearnedFrom | None = None
     case_rule: CaseRule = MEAN
     origins: Origins | None = None
+    teacher: TeacherCard | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -112,6 +114,7 @@ def read_document(folder: Path) -> tuple[dict[str, Any], ModelCard]:
             learned_from=LearnedFrom.from_dict(document),
             case_rule=_case_rule_of(folder, document, task),
             origins=Origins.from_dict(document),
+            teacher=_teacher_of(folder, document, task),
         )
     except FormatError:
         raise
@@ -173,6 +176,18 @@ def _case_rule_of(folder: Path, document: dict[str, Any], task: Task) -> CaseRul
             return rule
     known = ", ".join(task.case_rules)
     raise FormatError(f"Expected a rule for cases among {known} in {folder}. Got {stated!r}; update lrmil.")
+
+
+def _teacher_of(folder: Path, document: dict[str, Any], task: Task) -> TeacherCard | None:
+    try:
+        found = stored_teacher_in(document)
+    except ValueError as error:
+        raise FormatError(f"What {folder} states of its teacher is damaged. Copy the model again.") from error
+    if found is None:
+        return None
+    if problem := found.card.problem(document["mpp"], task.outputs, len(task.names)):
+        raise FormatError(f"The teacher that {folder} keeps does not fit the model: {problem}. Copy the model again.")
+    return found.card
 
 
 def _find_fault(card: ModelCard) -> str:

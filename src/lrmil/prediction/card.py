@@ -11,6 +11,7 @@ from lrmil.features.appearance import LENGTH
 from lrmil.geometry import Grid
 from lrmil.models.familiarity import Number
 from lrmil.patches.layout import MAX_CELLS, Patches
+from lrmil.prediction.escalation import Escalation
 from lrmil.raster import Raster
 from lrmil.slides.checksums import NOT_COMPARED
 from lrmil.slides.resolution import ASKED_MPP
@@ -53,7 +54,7 @@ class SavedAnswer(_Strict):
     slide_id: Text
     label: Text
     probabilities: Annotated[dict[Text, float], Field(min_length=1, max_length=1000)]
-    status: Literal["ok", "uncertain"]
+    status: Literal["ok", "uncertain", "escalated"]
     mpp: Mpp
     mpp_source: Text
     tissue_mm2: Annotated[float, Field(ge=0, le=MAX_MM2)]
@@ -69,6 +70,7 @@ class SavedAnswer(_Strict):
     reasons: Annotated[list[Text], Field(max_length=100)] = []
     plausible: Annotated[list[Text], Field(max_length=1000)] | None = None
     appearance: Annotated[list[Number], Field(min_length=LENGTH, max_length=LENGTH)] | None = None
+    escalation: Escalation | None = None
     task: dict[str, object] | None = None
 
     @model_validator(mode="after")
@@ -78,11 +80,20 @@ class SavedAnswer(_Strict):
             raise ValueError("its values are not those of its task")
         if problem := task.answer_problem(self.label, self.probabilities, self.threshold):
             raise ValueError(problem)
-        if self.reasons and self.status == "ok":
+        if self.reasons and self.status != "uncertain":
             raise ValueError("it has reasons to be uncertain, and is not")
+        if self.escalation is None and self.status == "escalated":
+            raise ValueError("it does not state what the student had answered")
+        if self.escalation and (problem := self._problem_before(self.escalation)):
+            raise ValueError(problem)
         if "total" not in self.timings:
             raise ValueError("its total time is missing")
         return self
+
+    def _problem_before(self, first: Escalation) -> str:
+        if first.probabilities.keys() != self.probabilities.keys():
+            return "the values before the closer look are not those of its task"
+        return self.answered.answer_problem(first.label, first.probabilities, first.threshold)
 
     @property
     def answered(self) -> Task:

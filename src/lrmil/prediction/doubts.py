@@ -26,7 +26,7 @@ def status_in_words(status: str, reasons: Iterable[str], task: Task) -> str:
     Parameters
     ----------
     status
-        "ok" or "uncertain".
+        "ok", "uncertain" or "escalated".
     reasons, task
         As for `doubts_in_words`. Uncertain predictions of earlier versions have no reasons.
     """

@@ -24,6 +24,7 @@ from lrmil.patches.plan import PatchPlan, patches_of
 from lrmil.patches.tissue import GivenMask, Tissue, tissue_of
 from lrmil.prediction.attention import attention_raster
 from lrmil.prediction.clock import Clock
+from lrmil.prediction.closer_look import require_teacher, settle_steps
 from lrmil.prediction.options import DEFAULTS, PredictOptions
 from lrmil.prediction.prediction import Prediction
 from lrmil.raster import Raster
@@ -43,12 +44,13 @@ def predict(
     threads: int = 2,
     uncertain_below: float = 0.0,
     tissue: Raster | GivenMask | None = None,
+    escalate: bool = False,
 ) -> Prediction:
     """Classify one slide.
 
     Parameters
     ----------
-    slide, bundle, device, mpp, batch_size, threads, uncertain_below, tissue
+    slide, bundle, device, mpp, batch_size, threads, uncertain_below, tissue, escalate
         As in `predict_steps`.
 
     Returns
@@ -70,6 +72,7 @@ def predict(
         threads=threads,
         uncertain_below=uncertain_below,
         tissue=tissue,
+        escalate=escalate,
     )
     return last(steps)
 
@@ -84,6 +87,7 @@ def predict_steps(
     threads: int = 2,
     uncertain_below: float = 0.0,
     tissue: Raster | GivenMask | None = None,
+    escalate: bool = False,
     live: bool = False,
 ) -> Iterator[Step[Prediction]]:
     """Classify one slide and report the progress.
@@ -104,6 +108,8 @@ def predict_steps(
         Status "uncertain" when the highest probability is below this, besides the reasons of the model itself.
     tissue
         Mask to use instead of `segment_tissue`.
+    escalate
+        Whether the teacher looks closer at the slide if it is uncertain (`lrmil.prediction.closer_look`).
     live
         Whether each Step carries the Prediction so far, with status "partial", for a viewer that shows it.
 
@@ -118,13 +124,18 @@ def predict_steps(
         If the slide cannot be read, its resolution is unknown or too coarse, it has no tissue, or too many patches are
         unreadable.
     ConfigError
-        If `mpp` is given with an open slide.
+        If `mpp` is given with an open slide, or `escalate` with a model that was loaded without its teacher.
     """
     start = time.perf_counter()
     if isinstance(slide, Slide) and mpp is not None:
         raise ConfigError("Pass mpp to open_slide: an open slide already has its resolution.")
     options = PredictOptions(
-        device=device, batch_size=batch_size, threads=threads, uncertain_below=uncertain_below, live=live
+        device=device,
+        batch_size=batch_size,
+        threads=threads,
+        uncertain_below=uncertain_below,
+        escalate=escalate,
+        live=live,
     )
     with ExitStack() as stack:
         opened = slide if isinstance(slide, Slide) else stack.enter_context(open_slide(slide, mpp=mpp))
@@ -161,6 +172,8 @@ def classify_steps(
         As `predict_steps`.
     """
     start = time.perf_counter() if start is None else start
+    if options.escalate:
+        require_teacher(bundle)
     with ExitStack() as reading:
         reading.enter_context(unchanged(slide))
         bytes_before = slide.bytes_read
@@ -185,7 +198,7 @@ def classify_steps(
         clock.mark("mil")
         timings = {**clock.stages, "total": time.perf_counter() - start}
         result = answer.complete(encoded, output, uncertain_below=options.uncertain_below, timings=timings)
-        yield Step((slide.slide_id,), len(patches), len(patches), "patches", result)
+    yield from settle_steps(slide, bundle, result, options, tissue=tissue)
 
 
 def _plan_of(bundle: Bundle) -> PatchPlan:

@@ -10,6 +10,8 @@ from lrmil.io import hashing
 from lrmil.models.bundle import Bundle
 from lrmil.models.familiarity import unfamiliar
 from lrmil.patches.tissue import GivenMask
+from lrmil.prediction.closer_look import settle_steps, teacher_answer, why_not_closer
+from lrmil.prediction.escalation import Escalation
 from lrmil.prediction.files import (
     FORMAT,
     is_mask_edited,
@@ -29,6 +31,7 @@ from lrmil.slides.parts import changed_at
 from lrmil.slides.slide import Slide
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step, relay_all
+from lrmil.tasks.decision import about_classes
 
 
 def predict_one(
@@ -79,10 +82,15 @@ def predict_one(
         prediction = read_prediction(out, source.slide_id, keys=keys, task=bundle.task)
         if prediction is not None and not _counts(prediction, source, slide, bundle, options, with_saved_mask=as_saved):
             prediction = None
-        if prediction is None:
+        closer = prediction is not None and options.escalate and not why_not_closer(bundle, prediction)
+        if prediction is None or closer:
             require_free_outputs(out, source.slide_id, mask, inputs or Inputs([source]))
             given = GivenMask(lambda _: mask, tissue.note) if mask and isinstance(tissue, GivenMask) else mask
-            prediction = yield from relay_all(classify_steps(slide, bundle, options, tissue=given), job=job)
+            if prediction is None:
+                steps = classify_steps(slide, bundle, options, tissue=given)
+            else:
+                steps = settle_steps(slide, bundle, prediction, options, tissue=given)
+            prediction = yield from relay_all(steps, job=job)
             used = key_if_damaged if prediction.failed_patches or slide.damaged else key
             bounds = options.subtract_bounds
             write_prediction(out, source.slide_id, prediction, slide, key=used, tissue=mask, subtract_bounds=bounds)
@@ -120,17 +128,38 @@ def _counts(
 def _is_of(prediction: Prediction, slide: Slide, bundle: Bundle, uncertain_below: float) -> bool:
     """Return whether a stored answer agrees with this slide and model; its key does, but the rest may be edited."""
     grid, failed = prediction.patches.grid, prediction.failed_patches
-    values = np.array([prediction.probabilities[name] for name in bundle.task.names])
     total = len(prediction.patches) + failed
     unlike = unfamiliar(bundle.familiarity, prediction.appearance, patches=total, failed=failed)
+    looked, names = prediction.escalation, bundle.task.names
+    first: Prediction | Escalation = prediction if looked is None else looked
+    values = np.array([first.probabilities[name] for name in names])
     answer = bundle.task.answer(values, bundle.decision, uncertain_below=uncertain_below).with_doubts(unlike)
     return (
         (prediction.slide_fingerprint, prediction.bundle_sha256) == (slide.fingerprint, bundle.sha256)
         and (prediction.mpp, grid.slide_mpp, grid.mpp, grid.size)
         == (slide.mpp, slide.mpp, bundle.mpp, bundle.patch_size)
         and failed <= bundle.max_failed * (len(prediction.patches) + failed)
-        and (prediction.label, prediction.threshold) == (answer.label, bundle.decision.threshold)
-        and (prediction.status, prediction.reasons, prediction.plausible)
-        == (answer.status, answer.reasons, answer.plausible)
+        and (first.label, first.threshold, first.reasons) == (answer.label, bundle.decision.threshold, answer.reasons)
+        and first.plausible == answer.plausible
+        and (
+            prediction.status == answer.status
+            if looked is None
+            else _is_of_teacher(prediction, bundle, uncertain_below)
+        )
         and (bundle.familiarity is None or prediction.appearance is not None)
+    )
+
+
+def _is_of_teacher(prediction: Prediction, bundle: Bundle, uncertain_below: float) -> bool:
+    """Return whether the answer after a closer look is what the teacher of a model says."""
+    if bundle.teacher is None or prediction.escalation is None or not about_classes(prediction.escalation.reasons):
+        return False
+    values = np.array([prediction.probabilities[name] for name in bundle.task.names])
+    answer = teacher_answer(bundle, values, uncertain_below=uncertain_below)
+    return (prediction.label, prediction.status, prediction.reasons, prediction.plausible, prediction.threshold) == (
+        answer.label,
+        answer.status,
+        answer.reasons,
+        answer.plausible,
+        bundle.teacher.decision.threshold,
     )

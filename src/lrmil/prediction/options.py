@@ -15,6 +15,9 @@ class PredictOptions:
         Patches per encoding batch, and threads that read a slide; they do not change the result.
     uncertain_below
         Status "uncertain" when the highest probability is below this, besides the reasons of the model itself.
+    escalate
+        Whether the model's teacher looks closer at slides that are uncertain (`lrmil.prediction.closer_look`). Without
+        it, an answer for which it has done so is kept.
     live
         Whether each Step carries the Prediction so far, with status "partial", for a viewer that shows it.
     saved_masks
@@ -27,6 +30,7 @@ class PredictOptions:
     batch_size: int = 64
     threads: int = 2
     uncertain_below: float = 0.0
+    escalate: bool = False
     live: bool = False
     saved_masks: bool = False
     subtract_bounds: bool = False

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrmil.patches.layout import Patches
+from lrmil.prediction.escalation import Escalation
 from lrmil.raster import Raster
 from lrmil.slides.checksums import NOT_COMPARED
 from lrmil.tasks.task import Task
@@ -21,8 +22,9 @@ class Prediction:
         The slide, the class that it is answered with, and the probability of every class. Of a task other than
         classification, what `Task.answer` says: the label in a word, and the values by name.
     status
-        "ok", or "uncertain" if the model should not answer, for the `reasons`. "partial" while the slide is read: then
-        there are no label and no probabilities yet, only the attention among the patches read so far.
+        "ok", "uncertain" if the model should not answer, for the `reasons`, or "escalated" if its teacher has looked
+        closer and answers. "partial" while the slide is read: then there are no label and no probabilities yet, only
+        the attention among the patches read so far.
     attention
         Raster over the LR lattice of the tissue: attention (sums to 1 over the slide), NaN where no patch was read.
     patches
@@ -34,7 +36,8 @@ class Prediction:
     tissue_mm2, tissue_source
         Area of the tissue mask in mm2, and "segmented" or "given".
     timings
-        Stage -> seconds: open, tissue, patches (reading and encoding), mil, total.
+        Stage -> seconds: open, tissue, patches (reading and encoding), mil, closer (the closer look, if there was one),
+        total.
     failed_patches
         Patches that could not be read and were left out. Patches in areas where it is unknown whether there is tissue
         count too.
@@ -55,6 +58,9 @@ class Prediction:
         The classes in its conformal set; None if the model has no such sets.
     appearance
         What the slide looks like, in numbers (`lrmil.features.appearance`); None in earlier files.
+    escalation
+        What a closer look by the teacher cost, and what the student had answered; None without one. Label,
+        probabilities, threshold, reasons and plausible are those of the teacher then, the attention the student's.
     task
         What is predicted.
     """
@@ -81,4 +87,5 @@ class Prediction:
     reasons: tuple[str, ...] = ()
     plausible: tuple[str, ...] | None = None
     appearance: tuple[float, ...] | None = None
+    escalation: Escalation | None = None
     task: Task = field(kw_only=True)

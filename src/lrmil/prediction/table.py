@@ -34,7 +34,7 @@ class PredictionRow:
     Attributes
     ----------
     status
-        "ok", "uncertain" or "failed".
+        "ok", "uncertain", "escalated" (the teacher looked closer and answers) or "failed".
     probabilities
         Class -> probability, or the values of another task by name; empty if it failed.
     reason

@@ -5,7 +5,7 @@ whose separation may stand for what cases do not state, such as sites. No test s
 the test slides after calibration are those of new slides.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Never
 
 import numpy as np
@@ -138,18 +138,37 @@ def read_calibration(task: FoldTask) -> FoldCalibration:
         If they are absent or damaged.
     """
     found, logits = _read_answers(task)
-    targets = [task.labels[slide_id] for slide_id in found.logits]
+    return fit_to_answers(task, list(found.logits), logits, folds=found.folds, reason=found.reason)
+
+
+def fit_to_answers(
+    task: FoldTask, slide_ids: Sequence[str], logits: NDArray[np.float32], *, folds: int, reason: str
+) -> FoldCalibration:
+    """Fit a calibration, and how its values become answers, to what networks say of slides that they have not seen.
+
+    Parameters
+    ----------
+    task
+        The fold.
+    slide_ids
+        n of its training and validation slides.
+    logits
+        (n, outputs)
+    folds, reason
+        As in `FoldCalibration`.
+    """
+    targets = [task.labels[slide_id] for slide_id in slide_ids]
     if not targets:
-        return FoldCalibration(calibration=None, folds=0, reason=found.reason)
+        return FoldCalibration(calibration=None, folds=0, reason=reason)
     problem = task.predicts.calibration_problem(targets)
     fitted = None if problem else task.predicts.fit_calibration(logits, targets)
     if fitted is None:
-        return FoldCalibration(calibration=None, folds=found.folds, reason=problem or NO_ORDER)
+        return FoldCalibration(calibration=None, folds=folds, reason=problem or NO_ORDER)
     values, how = task.predicts.calibrated(logits, fitted), task.config.decision
     decision = task.predicts.fit_decision(
         values, targets, rule=how.operating_point, coverage=how.coverage, max_risk=how.max_risk
     )
-    return FoldCalibration(calibration=fitted, decision=decision, folds=found.folds, reason=found.reason)
+    return FoldCalibration(calibration=fitted, decision=decision, folds=folds, reason=reason)
 
 
 def held_out_values(task: FoldTask) -> tuple[dict[str, NDArray[np.float64]], str]:

@@ -34,6 +34,8 @@ from lrmil.io.ownership import (
     require_free,
 )
 from lrmil.models.bundle import Bundle, load_bundle, save_bundle
+from lrmil.models.encoders.loading import Encoder
+from lrmil.models.heads.head import MILHead
 from lrmil.runs.tested import TESTED
 
 # Rewritten at the end of every call, so that they always belong to the plan beside them.
@@ -177,12 +179,13 @@ def _is_same(folder: Path, bundle: Bundle) -> bool:
     if not is_bundle(folder):
         return False
     try:
-        there = load_bundle(folder)
+        there = load_bundle(folder, teacher=bundle.teacher is not None)
     except (FormatError, OSError):
         return False
     derived: tuple[str, ...] = (
         "encoder",
         "mil",
+        "teacher_networks",
         "sha256",
         "contract",
     )  # derived from weights or from values that are compared
@@ -193,12 +196,13 @@ def _is_same(folder: Path, bundle: Bundle) -> bool:
         bundle = with_changes(bundle, training={name: one for name, one in bundle.training.items() if name != TESTED})
     plain = [field.name for field in fields(Bundle) if field.name not in derived]
     return all(_plain(getattr(there, name)) == _plain(getattr(bundle, name)) for name in plain) and all(
-        _are_same_weights(before, now)
-        for before, now in (
-            (there.encoder.state_dict(), bundle.encoder.state_dict()),
-            (there.mil.state_dict(), bundle.mil.state_dict()),
-        )
+        _are_same_weights(before.state_dict(), now.state_dict())
+        for before, now in zip(_networks_of(there), _networks_of(bundle), strict=True)
     )
+
+
+def _networks_of(bundle: Bundle) -> list[Encoder | MILHead]:
+    return [bundle.encoder, bundle.mil, *(bundle.teacher_networks or ())]
 
 
 def _are_same_weights(before: Mapping[str, torch.Tensor], now: Mapping[str, torch.Tensor]) -> bool:

@@ -82,10 +82,10 @@ def faded(evidence: Evidence) -> str:
 
 
 def is_needed(config: TrainConfig) -> bool:
-    """Return whether anything learns from the teacher's outputs, so that they are worth the MILs of inner folds."""
+    """Return whether anything is learned from the teacher's outputs, so that they are worth the MILs of inner folds."""
     stage2 = config.stage2
     in_stage_2 = stage2.lambda_bag or stage2.lambda_soft or stage2.lambda_hard or stage2.warm_start
-    return bool(in_stage_2) or config.stage1.weighting == "teacher_attention"
+    return bool(in_stage_2) or config.stage1.weighting == "teacher_attention" or config.decision.with_teacher
 
 
 def _inputs(task: FoldTask, inner: InnerFolds) -> dict[str, object]:

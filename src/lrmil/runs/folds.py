@@ -17,6 +17,7 @@ from lrmil.runs.arms import ARMS, FINISHED, lr_folder
 from lrmil.runs.artefacts import committing, key_of
 from lrmil.runs.calibration import make_held_out_answers
 from lrmil.runs.encoder_training import train_patch_stage
+from lrmil.runs.escalation import make_closer_answers
 from lrmil.runs.evidence import make_evidence
 from lrmil.runs.finish import finish_student
 from lrmil.runs.fold_outputs import load_mil, tensors_of
@@ -51,6 +52,7 @@ def run_fold(task: FoldTask) -> Iterator[Step[Path]]:
     yield from _outputs(task)
     yield from make_linear_heads(task)
     yield from make_held_out_answers(task)
+    yield from make_closer_answers(task)
     yield Step((task.fold.name,), 1, 1, "folds", result=task.folder)
 
 

@@ -31,6 +31,7 @@ SENTENCES = {
     "test lr_student": "test of the LR student",
     "linear heads": "linear heads on mean embeddings",
     "calibration": "the calibration of the student",
+    "escalation": "the teacher's closer look at the most attended regions",
 }
 
 

@@ -5,16 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Never
 
-import numpy as np
-import torch
-
+from lrmil.features.regions import mean_of_regions
 from lrmil.features.store import Features, FeaturesCard, is_current, read_card, read_features, write_features
-from lrmil.geometry import parent_of
 from lrmil.io import atomic, hashing
 from lrmil.patches.plan import PatchPlan
 from lrmil.runs.arms import HR, REGIONS
 from lrmil.steps import Step
-from lrmil.targets import region_targets
 
 VERSION = 1  # increase this when the same HR features give other regions
 
@@ -70,12 +66,9 @@ def make_regions(hr: Features, *, children: int, mpp: float) -> Features:
         mu_r of each LR patch with a covered child, on the LR lattice in reading order. Seconds and bytes are those of
         the HR features.
     """
-    parents, _ = parent_of(hr.index, children)
-    index, position = np.unique(parents, axis=0, return_inverse=True)
-    embeddings = torch.from_numpy(hr.embeddings).double()
-    means = region_targets(embeddings.new_zeros(len(parents)), embeddings, torch.from_numpy(position), len(index)).mean
+    index, means = mean_of_regions(hr.index, hr.embeddings, children)
     card = replace(hr.card, mpp=mpp, key=_key_of(hr.card, children), total=len(index), failed=0)
-    return Features(card, index.astype(np.int32), means.float().numpy())
+    return Features(card, index, means)
 
 
 def _key_of(hr: FeaturesCard, children: int) -> str:

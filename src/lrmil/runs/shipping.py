@@ -12,14 +12,18 @@ from lrmil.configs import AUTO, TrainConfig, stated
 from lrmil.features.store import FeaturesCard, read_card
 from lrmil.io import hashing
 from lrmil.models.bundle import Bundle, load_bundle
+from lrmil.models.bundle_weights import Networks
+from lrmil.models.kept_teacher import TeacherCard
 from lrmil.models.learned_from import LearnedFrom, keep_hashes
 from lrmil.models.origins import Origins, keep_origins
 from lrmil.runs.calibration import read_calibration
 from lrmil.runs.case_rules import case_rule_of
 from lrmil.runs.earlier import write_model
+from lrmil.runs.escalation import read_teacher_calibration
 from lrmil.runs.familiarity import learn_from_fold
 from lrmil.runs.fold_outputs import load_mil
 from lrmil.runs.fold_task import FoldTask, load_lr_encoder
+from lrmil.runs.frozen import StartEncoders
 from lrmil.runs.head_choice import NAME as HEAD_CHOICES
 from lrmil.runs.head_choice import read_choice, with_chosen_head
 from lrmil.runs.plan_file import settings_hash
@@ -31,10 +35,9 @@ def write_bundle(
     out: Path,
     task: FoldTask,
     cohort: Cohort,
-    config: TrainConfig,
     figures: dict[str, object],
+    encoders: StartEncoders,
     *,
-    terms: dict[str, object],
     replace: bool = False,
 ) -> None:
     """Write the student of the final fold as the model to ship, with its provenance, and load it as a check.
@@ -45,12 +48,12 @@ def write_bundle(
         Run folder.
     task
         The final fold.
-    cohort, config
-        Slides and settings of the run.
+    cohort
+        Slides of the run.
     figures
         Content of metrics.json.
-    terms
-        Terms of use of the start encoders, JSON-ready.
+    encoders
+        What the run started from. The model keeps the teacher's if the settings ask for it and its MIL is calibrated.
     replace
         Whether an earlier model may be deleted.
 
@@ -61,7 +64,8 @@ def write_bundle(
     OverwriteError, OutputError
         If the model cannot be written.
     """
-    calibrated = read_calibration(task)
+    config, calibrated, kept = task.config, read_calibration(task), teacher_card(task)
+    networks = Networks(encoders.teacher, load_mil(task.mil("hr_teacher"), config.mil)) if kept else None
     write_model(
         out,
         figures,
@@ -76,17 +80,48 @@ def write_bundle(
             mil_config=with_chosen_head(task).config.mil,
             training=_provenance(task, cohort, config, figures),
             metrics={name: one for name, one in figures.items() if name != BY_SITE},  # it names sites
-            terms=terms,
+            terms={role: one.to_dict() for role, one in encoders.terms.items()},
             calibration=calibrated.calibration,
             decision=calibrated.decision,
             familiarity=learn_from_fold(task),
             learned_from=learned_from(task),
             case_rule=case_rule_of(task).rule,
             origins=origins_of(task, {slide.slide_id: slide.site for slide in cohort.slides}),
+            teacher=kept,
+            teacher_networks=networks,
         ),
         replace=replace,
     )
-    load_bundle(out / "model")  # a run is not finished if its model cannot be loaded
+    load_bundle(out / "model", teacher=True)  # a run is not finished if its model cannot be loaded
+
+
+def teacher_card(task: FoldTask) -> TeacherCard | None:
+    """Return how the teacher of a fold answers if the model keeps it; None if it is not to, or has no calibration.
+
+    Parameters
+    ----------
+    task
+        The fold.
+
+    Raises
+    ------
+    FormatError
+        If what its teacher said is damaged.
+    """
+    how = task.config.decision
+    if not how.with_teacher or read_calibration(task).calibration is None:
+        return None
+    fitted = read_teacher_calibration(task, how.regions)
+    if fitted.calibration is None:
+        return None
+    return TeacherCard(
+        kind=task.config.teacher,
+        mpp=task.config.mpp_hr,
+        min_tissue=task.config.min_tissue_hr,
+        regions=how.regions,
+        calibration=fitted.calibration,
+        decision=fitted.decision,
+    )
 
 
 def learned_from(task: FoldTask) -> LearnedFrom | None:

@@ -37,6 +37,10 @@ INPUTS = {
     "within_regions": "attention within regions",
     "start_map": "map with which stage 1 begins",
     "held_out": "folds for the calibration",
+    "students": "students of the calibration",
+    "teachers": "teachers of the inner folds",
+    "pairs": "folds for the calibration, or inner folds",
+    "regions": "number of regions to look into",
 }
 
 

@@ -247,8 +247,7 @@ def _run(work: _Work) -> Generator[Step[Run], None, None]:
         yield from relay(run_fold(task))
     figures = figures_of(out, cohort, folds, tasks) | start
     write_predictions(out, cohort, folds)
-    stated: dict[str, object] = {role: one.to_dict() for role, one in encoders.terms.items()}
-    write_bundle(out, tasks[trained.index(final)], cohort, config, figures, terms=stated, replace=work.replace)
+    write_bundle(out, tasks[trained.index(final)], cohort, figures, encoders, replace=work.replace)
     atomic.write_json(out / "metrics.json", figures, is_metrics)
     yield Step(TRAIN, len(trained), len(trained), "folds", result=Run(out, out / "model", figures, failed))
 

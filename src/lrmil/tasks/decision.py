@@ -5,6 +5,7 @@ for slides that could as well have been among those.
 """
 
 import warnings
+from collections.abc import Collection
 from dataclasses import field
 from typing import Annotated, Self
 
@@ -110,6 +111,19 @@ class Decision:
         if self.risk is not None and self.confidence(probabilities) < self.risk.limit:
             found.append(RISK)
         return found
+
+
+def about_classes(reasons: Collection[str]) -> bool:
+    """Return whether a slide is uncertain for nothing but its classes, so that a closer look may settle it.
+
+    A slide that looks unlike those that a student learned from looks unlike those of its teacher, too.
+
+    Parameters
+    ----------
+    reasons
+        Those of an answer; without any, it is not uncertain, or of a version that did not state them.
+    """
+    return bool(reasons) and {*reasons} <= {SEVERAL, NONE, RISK, LOW}
 
 
 def fit_decision(

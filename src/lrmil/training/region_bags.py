@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from lrmil.errors import FormatError
-from lrmil.features.store import Features, read_card, read_features, read_index
-from lrmil.geometry import parent_of, positions_in, resolution_ratio
+from lrmil.features.regions import place_patches
+from lrmil.features.store import read_card, read_features, read_index
+from lrmil.geometry import resolution_ratio
 
 
 def read_bag(features: Path, nested: Path | None = None) -> Tensor:
@@ -35,38 +34,11 @@ def read_bag(features: Path, nested: Path | None = None) -> Tensor:
     if nested is None:
         return torch.from_numpy(read_features(features).embeddings)
     hr, mpp = read_features(nested), read_card(features).mpp
-    placed = place_patches(read_index(features), hr, resolution_ratio(mpp, hr.card.mpp))
-    if placed is None:
+    try:
+        placed = place_patches(read_index(features), hr.index, hr.embeddings, resolution_ratio(mpp, hr.card.mpp))
+    except ValueError as error:
         raise FormatError(
             f"The regions in {features} are not those of the patches in {nested}. Delete the folder of the regions, "
             "then rerun the same command."
-        )
+        ) from error
     return torch.from_numpy(placed)
-
-
-def place_patches(regions: NDArray[np.int32], hr: Features, children: int) -> NDArray[np.float32] | None:
-    """Put the embeddings of HR patches side by side in the regions that contain them.
-
-    Parameters
-    ----------
-    regions
-        (n, 2) rows and columns on the LR lattice.
-    hr
-        HR patches of a slide.
-    children
-        s, HR patches along a side of a region.
-
-    Returns
-    -------
-    ndarray of float32
-        (n, s*s, d + 1): embeddings, and last 1 where there is a patch; all 0 where there is none. None if a patch lies
-        in no region, or a region has no patch.
-    """
-    parents, slots = parent_of(hr.index, children)
-    position = positions_in(regions, parents)
-    if not np.array_equal(np.unique(position), np.arange(len(regions))):
-        return None
-    placed = np.zeros((len(regions), children**2, hr.embeddings.shape[1] + 1), np.float32)
-    placed[position, slots, :-1] = hr.embeddings
-    placed[position, slots, -1] = 1.0
-    return placed

@@ -76,7 +76,7 @@ def test_what_is_no_contract_is_none(change: dict[str, object]) -> None:
 
 
 def test_a_model_whose_encoder_computes_otherwise_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lrmil.models import bundle as module
+    from lrmil.models import bundle_weights as module
 
     save_bundle(tmp_path / "model", tiny_bundle())
     assert (

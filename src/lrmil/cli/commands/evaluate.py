@@ -8,6 +8,7 @@ from lrmil.cli.arguments import (
     add_checksums,
     add_cohort,
     add_computing,
+    add_escalate,
     add_json,
     add_model,
     add_mpp_table,
@@ -30,6 +31,7 @@ def add(commands: Commands) -> None:
     add_mpp_table(parser)
     add_power(parser)
     add_checksums(parser)
+    add_escalate(parser)
     add_computing(parser)
     add_json(parser)
 
@@ -41,6 +43,7 @@ def run(options: argparse.Namespace) -> int:
         from lrmil.cli.printing import exit_code, print_json, print_lines, print_sites, print_summary, stderr, stdout
         from lrmil.cli.progress import show
         from lrmil.models.bundle import load_bundle
+        from lrmil.prediction.closer_look import require_teacher
         from lrmil.prediction.evaluation import evaluate_steps
         from lrmil.prediction.options import PredictOptions
         from lrmil.slides.discovery import find_slides
@@ -49,13 +52,20 @@ def run(options: argparse.Namespace) -> int:
     out = options.out or options.labels.with_suffix(".predictions")
     found = [SlideSource(slide_id_of(path), path) for path in find_slides(options.slides)]
     stated = with_checksums(found, options.checksums)
-    bundle = load_bundle(options.model)
+    bundle = load_bundle(options.model, teacher=options.escalate)
+    if options.escalate:
+        require_teacher(bundle)
     steps = evaluate_steps(
         options.slides,
         options.labels,
         bundle,
         out,
-        PredictOptions(device=options.device, batch_size=options.batch_size, threads=options.threads),
+        PredictOptions(
+            device=options.device,
+            batch_size=options.batch_size,
+            threads=options.threads,
+            escalate=options.escalate,
+        ),
         mpp=mpp_table_of(options, [source.slide_id for source in found]),
         objective_power=options.use_objective_power,
         checksums={source.slide_id: source.checksums for source in stated},

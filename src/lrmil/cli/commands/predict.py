@@ -9,6 +9,7 @@ from lrmil.cli.arguments import (
     add_cases,
     add_checksums,
     add_computing,
+    add_escalate,
     add_json,
     add_model,
     add_mpp,
@@ -34,6 +35,7 @@ def add(commands: Commands) -> None:
     text = "mark a slide as uncertain if its highest probability is below P"
     parser.add_argument("--uncertain-below", type=probability, default=0.0, metavar="P", help=text)
     add_cases(parser)
+    add_escalate(parser)
     add_computing(parser)
     add_json(parser)
 
@@ -48,11 +50,14 @@ def run(options: argparse.Namespace) -> int:
         from lrmil.cli.progress import show
         from lrmil.models.bundle import load_bundle
         from lrmil.prediction.batch import predict_slides
+        from lrmil.prediction.closer_look import require_teacher
         from lrmil.prediction.doubts import threshold_in_words
         from lrmil.prediction.options import PredictOptions
         from lrmil.prediction.patients import answer_patients, require_patients_writable, write_patients
 
-    bundle = load_bundle(options.model)
+    bundle = load_bundle(options.model, teacher=options.escalate)
+    if options.escalate:
+        require_teacher(bundle)
     sources = slides_of(options)
     case_of = cases_of(options, [source.slide_id for source in sources])
     if case_of is not None:
@@ -68,6 +73,7 @@ def run(options: argparse.Namespace) -> int:
                 threads=options.threads,
                 uncertain_below=options.uncertain_below,
                 subtract_bounds=options.subtract_bounds,
+                escalate=options.escalate,
             ),
             tissue=masks_in(options.tissue, sources),
             inputs=inputs_of(options),

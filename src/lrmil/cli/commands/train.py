@@ -27,6 +27,11 @@ def add(commands: Commands) -> None:
         "(default: 0, folds)"
     )
     parser.add_argument("--test-fraction", type=share, help=text)
+    text = (
+        "keep the HR teacher in the model, so that `predict --escalate` can look closer at uncertain slides "
+        "(default: it is left out)"
+    )
+    parser.add_argument("--with-teacher", action="store_true", help=text)
     text = "if a finished run is trained again, delete its results and model (default: keep them in RUN/earlier-1)"
     parser.add_argument("--replace", action="store_true", help=text)
     text = "refuse a --student-encoder of `lrmil distil` that has seen a test slide (default: the report says so)"

@@ -1,0 +1,242 @@
+"""Escalation: for an uncertain slide, the teacher looks at the HR patches of the regions that the student attends to.
+
+Only a model that keeps its teacher can do this (`lrmil.models.kept_teacher`). Of the slide, nothing else is read again
+but the tissue.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrmil.errors import ConfigError, SlideChangedError, SlideError, TissueError
+from lrmil.features.encoding import Encoded, concatenate, encode_patches
+from lrmil.features.regions import in_most_attended, teacher_bag
+from lrmil.features.slide_features import require_readable, unreadable_note
+from lrmil.geometry import Grid, parent_of, resolution_ratio
+from lrmil.models.bundle import Bundle
+from lrmil.models.card import ModelTraits
+from lrmil.models.devices import on_device, pick_device
+from lrmil.models.encoders.loading import PatchEncoder
+from lrmil.models.heads.head import predict_bag
+from lrmil.models.kept_teacher import TeacherCard
+from lrmil.patches.plan import PatchPlan, patches_of
+from lrmil.patches.tissue import GivenMask, tissue_of
+from lrmil.prediction.escalation import Escalation
+from lrmil.prediction.options import DEFAULTS, PredictOptions
+from lrmil.prediction.prediction import Prediction
+from lrmil.raster import Raster
+from lrmil.slides.identity import unchanged
+from lrmil.slides.slide import Slide
+from lrmil.steps import Step, relay
+from lrmil.tasks.answers import Answer
+from lrmil.tasks.decision import about_classes
+
+
+def why_not_closer(model: ModelTraits, prediction: Prediction) -> str:
+    """Return why the teacher of a model cannot look closer at a slide, as a sentence; "" if it can.
+
+    Parameters
+    ----------
+    model
+        The model, or its card.
+    prediction
+        Its answer for the slide.
+    """
+    if model.teacher is None:
+        return "The model does not keep its teacher. Train it with --with-teacher."
+    if prediction.escalation is not None:
+        return "The teacher has looked at this slide."
+    if prediction.status != "uncertain":
+        return "The answer is not uncertain."
+    if not about_classes(prediction.reasons):
+        return "The slide is unlike those that the model learned from, so its teacher does not know it either."
+    return ""
+
+
+def require_teacher(model: ModelTraits) -> None:
+    """Require a model that keeps its teacher.
+
+    Raises
+    ------
+    ConfigError
+        If it does not.
+    """
+    if model.teacher is None:
+        raise ConfigError(
+            "Expected a model that keeps its teacher, to look closer at uncertain slides. Got one that does not: train "
+            "it with --with-teacher, or leave out --escalate."
+        )
+
+
+def look_closer_steps(
+    slide: Slide,
+    bundle: Bundle,
+    prediction: Prediction,
+    options: PredictOptions = DEFAULTS,
+    *,
+    tissue: Raster | GivenMask | None = None,
+) -> Iterator[Step[Prediction]]:
+    """Ask the teacher about the regions of a slide that an uncertain answer attends to most.
+
+    Parameters
+    ----------
+    slide
+        The open slide.
+    bundle
+        The model, with the networks of its teacher.
+    prediction
+        Its answer for the slide.
+    options
+        Device, batch size, threads and `uncertain_below`.
+    tissue
+        The mask of the answer, if it was given.
+
+    Yields
+    ------
+    Step
+        One per batch of HR patches; the last carries the Prediction, "escalated" or still "uncertain".
+
+    Raises
+    ------
+    ConfigError
+        If the model has no teacher, or a closer look cannot settle the answer (`why_not_closer`).
+    SlideError, ResolutionError, TissueError
+        If the slide is another one, has no such resolution, or too many patches cannot be read.
+    """
+    if problem := why_not_closer(bundle, prediction):
+        raise ConfigError(problem)
+    teacher, networks = bundle.teacher, bundle.teacher_networks
+    if teacher is None or networks is None:
+        raise ConfigError("Expected a model that was loaded with its teacher. Got one without; load it again.")
+    if slide.fingerprint != prediction.slide_fingerprint:
+        raise SlideChangedError(f"{slide.slide_id} changed since it was classified. Classify it again.")
+    start, bytes_before = time.perf_counter(), slide.bytes_read
+    with ExitStack() as reading:
+        reading.enter_context(unchanged(slide))
+        slide.require_mpp(teacher.mpp)
+        index, level0_yx, grid = _to_read(slide, bundle, teacher, prediction, tissue)
+        encoder = PatchEncoder(networks.encoder, pick_device(options.device), batch_size=options.batch_size)
+        parts: list[Encoded] = []
+        for part in encode_patches(slide, level0_yx, grid, encoder, threads=options.threads):
+            parts.append(part)
+            read = sum(len(one.positions) + len(one.failed) for one in parts)
+            yield Step((slide.slide_id,), read, len(index), "HR patches")
+        encoded = concatenate(parts)
+        require_readable(len(encoded.failed), len(index), bundle.max_failed)
+    children = resolution_ratio(bundle.mpp, teacher.mpp)
+    bag = teacher_bag(teacher.kind, index[encoded.positions], encoded.embeddings, children)
+    logits = predict_bag(on_device(networks.mil, pick_device("cpu")), bag).logits
+    looked = Escalation(
+        label=prediction.label,
+        probabilities=prediction.probabilities,
+        threshold=prediction.threshold,
+        reasons=prediction.reasons,
+        plausible=prediction.plausible,
+        regions=len(np.unique(parent_of(index, children)[0], axis=0)),
+        mpp=teacher.mpp,
+        patches=len(encoded.positions),
+        failed_patches=len(encoded.failed),
+        bytes_read=None if slide.bytes_read is None else slide.bytes_read - (bytes_before or 0),
+        seconds=time.perf_counter() - start,
+    )
+    values = bundle.task.calibrated(logits, teacher.calibration)
+    answer = teacher_answer(bundle, values, uncertain_below=options.uncertain_below)
+    result = _escalated(prediction, bundle, looked, answer)
+    yield Step((slide.slide_id,), len(index), len(index), "HR patches", result)
+
+
+def settle_steps(
+    slide: Slide,
+    bundle: Bundle,
+    prediction: Prediction,
+    options: PredictOptions,
+    *,
+    tissue: Raster | GivenMask | None = None,
+) -> Iterator[Step[Prediction]]:
+    """Look closer at a slide if the options ask for it and that may settle its answer.
+
+    Where its finer pixels cannot be used, the answer stays uncertain, with a note that says why.
+
+    Parameters
+    ----------
+    slide, bundle, prediction, options, tissue
+        As for `look_closer_steps`.
+
+    Yields
+    ------
+    Step
+        One per batch of HR patches; the last carries the answer of the teacher, or that of the student.
+
+    Raises
+    ------
+    SlideChangedError
+        If the slide changed.
+    """
+    found = prediction
+    if options.escalate and not why_not_closer(bundle, prediction):
+        try:
+            found = yield from relay(look_closer_steps(slide, bundle, prediction, options, tissue=tissue))
+        except SlideChangedError:
+            raise
+        except SlideError as error:
+            notes = dict.fromkeys([*prediction.notes, f"The teacher could not look closer: {error}"])
+            found = replace(prediction, notes=tuple(notes))
+    total = len(found.patches) + found.failed_patches
+    yield Step((slide.slide_id,), total, total, "patches", found)
+
+
+def teacher_answer(bundle: Bundle, values: NDArray[np.float64], *, uncertain_below: float) -> Answer:
+    """Return what a teacher answers, with the status "escalated" unless it is uncertain, too.
+
+    Parameters
+    ----------
+    bundle
+        A model that keeps its teacher.
+    values
+        (names,) calibrated.
+    uncertain_below
+        As in `PredictOptions`.
+    """
+    require_teacher(bundle)
+    decision = bundle.teacher.decision if bundle.teacher else bundle.decision
+    answer = bundle.task.answer(values, decision, uncertain_below=uncertain_below)
+    return answer if answer.reasons else answer._replace(status="escalated")
+
+
+def _to_read(
+    slide: Slide, bundle: Bundle, teacher: TeacherCard, prediction: Prediction, tissue: Raster | GivenMask | None
+) -> tuple[NDArray[np.int32], NDArray[np.int64], Grid]:
+    """Return index (m, 2), corners (m, 2) and lattice of the HR patches of the most attended regions."""
+    children = resolution_ratio(bundle.mpp, teacher.mpp)
+    plan = PatchPlan(bundle.mpp, bundle.patch_size, children, bundle.min_tissue, teacher.min_tissue, bundle.max_failed)
+    patches = patches_of(slide, plan, tissue_of(slide, tissue))
+    index = patches.children_index[patches.children_covered]
+    inside = in_most_attended(
+        prediction.patches.index, prediction.patch_attention, index, children=children, regions=teacher.regions
+    )
+    if not inside.any():
+        raise TissueError(f"No patch at {teacher.mpp:g} um/px in the regions that were attended to has enough tissue.")
+    return index[inside], patches.children_level0_yx[patches.children_covered][inside], patches.children_grid
+
+
+def _escalated(prediction: Prediction, bundle: Bundle, looked: Escalation, answer: Answer) -> Prediction:
+    """Return the answer of a teacher, with what its closer look cost."""
+    of_slide, total = prediction.bytes_read, looked.patches + looked.failed_patches
+    seconds = {"closer": looked.seconds, "total": prediction.timings["total"] + looked.seconds}
+    return replace(
+        prediction,
+        label=answer.label,
+        probabilities=answer.values,
+        status=answer.status,
+        threshold=bundle.teacher.decision.threshold if bundle.teacher else None,
+        reasons=answer.reasons,
+        plausible=answer.plausible,
+        timings={**prediction.timings, **seconds},
+        bytes_read=None if of_slide is None or looked.bytes_read is None else of_slide + looked.bytes_read,
+        notes=(*prediction.notes, looked.sentence, *unreadable_note(looked.failed_patches, total)),
+        escalation=looked,
+    )
