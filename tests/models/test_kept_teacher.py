@@ -76,7 +76,7 @@ def test_changed_files_are_refused_when_it_is_loaded(model: Path, name: str) -> 
     data[-2] ^= 1
     path.write_bytes(bytes(data))
     load_bundle(model)  # the student does not need them
-    with pytest.raises(FormatError, match="changed after it was written|damaged"):
+    with pytest.raises(FormatError, match="changed after it was written"):
         load_bundle(model, teacher=True)
 
 
@@ -97,9 +97,7 @@ CHANGES: dict[str, Callable[[Document], object]] = {
     "negative resolution": lambda stated: stated["card"].update(mpp=-1.0),
     "not a whole number of times finer": lambda stated: stated["card"].update(mpp=1.3),
     "coarser": lambda stated: stated["card"].update(mpp=4.0),
-    "another number of classes": lambda stated: stated["card"]["calibration"].update(
-        slopes=[1.0] * 3, offsets=[0.0] * 3
-    ),
+    "other classes": lambda stated: stated["card"]["calibration"].update(slopes=[1.0] * 3, offsets=[0.0] * 3),
     "no contract": lambda stated: stated.update(encoder={}),
     "another head": lambda stated: stated["mil"].update(head="moon"),
     "attention within regions": lambda stated: stated["mil"].update(within_regions="attention"),

@@ -4,6 +4,7 @@ from lrmil.errors import FormatError
 from lrmil.io.redaction import redact_paths
 from lrmil.models.card import ModelCard
 from lrmil.models.encoders.terms import describe_terms, permissions, read_terms
+from lrmil.reports.closer_look import teacher_facts
 from lrmil.reports.decision_facts import decision_facts
 from lrmil.runs.arms import ARM_NAMES
 from lrmil.runs.calibration import FOLDER as CALIBRATION
@@ -39,6 +40,7 @@ def model_facts(card: ModelCard) -> dict[str, str]:
         **{f"Test, {name}": _arm(card.metrics.get(arm), card.task) for arm, name in ARM_NAMES.items()},
         **_calibration(card),
         **decision_facts(card.decision, card.task, card.metrics, card.familiarity),
+        **teacher_facts(card.teacher, card.mpp),
         **_differences(card),
         **_stage1(card.metrics, card.training),
         "Licence": card.license,

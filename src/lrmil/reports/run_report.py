@@ -22,6 +22,7 @@ from lrmil.raster import Raster
 from lrmil.reports.by_name import by_name
 from lrmil.reports.by_site import by_site
 from lrmil.reports.case_rule_words import case_rule_words
+from lrmil.reports.closer_look import closer_look
 from lrmil.reports.decision_facts import decision_sentences
 from lrmil.reports.figures import RocLine, colour_bar, loss_svg, roc_svg, slide_pictures
 from lrmil.reports.more_figures import more_figures
@@ -154,6 +155,7 @@ def render(report: Report, examples: Sequence[SlideResult], pictures: Mapping[st
         arm_names=ARM_NAMES,
         more=more_figures(report.figures, task, finished=FINISH in report.losses),
         by_name=by_name(report.figures, task),
+        closer=closer_look(report.figures),
         decisions=decision_sentences(report.figures, task),
         case_rule=case_rule_words(report.figures),
         by_site=by_site(report.figures, task),

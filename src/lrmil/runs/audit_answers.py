@@ -17,6 +17,7 @@ from lrmil.runs.audit_files import Finding, RunFiles, some
 from lrmil.runs.audit_inputs import MALFORMED, held_out_of
 from lrmil.runs.calibration import ANSWERS
 from lrmil.runs.calibration import FOLDER as CALIBRATION
+from lrmil.runs.escalation import HELD_OUT, TESTED, closer_looks, read_closer_answers
 from lrmil.runs.fold_outputs import load_mil, read_outputs, read_teacher_outputs
 from lrmil.runs.fold_task import FoldTask
 from lrmil.runs.fold_training import inner_folder
@@ -41,7 +42,7 @@ def audit_answers(files: RunFiles, task: FoldTask) -> Iterator[Finding]:
     task
         One of its folds. The features of its slides are read.
     """
-    checks: tuple[Callable[[RunFiles, FoldTask], Iterator[Finding]], ...] = (_outputs, _evidence, _held_out, _linear)
+    checks: list[Callable[[RunFiles, FoldTask], Iterator[Finding]]] = [_outputs, _evidence, _held_out, _linear, _closer]
     for check in checks:
         try:
             yield from check(files, with_chosen_head(task))
@@ -98,6 +99,20 @@ def _linear(files: RunFiles, task: FoldTask) -> Iterator[Finding]:
             yield from _different(
                 f"{task.fold.name}/{LINEAR_HEADS}", f"a linear head of {arm}", *pairs, within=CONVERGENCE
             )
+
+
+def _closer(files: RunFiles, task: FoldTask) -> Iterator[Finding]:
+    """Yield what a teacher says otherwise of the most attended regions, with any number of them."""
+    for name in (HELD_OUT, TESTED):
+        if name not in files.records[task.fold.name]:
+            continue
+        found = read_closer_answers(task, name)
+        looks = dict(closer_looks(task, name)) if not found.reason else {}
+        stored = {slide_id: np.array(values).ravel() for slide_id, values in found.logits.items()}
+        given = {slide_id: np.array(look.logits).ravel() for slide_id, look in looks.items() if look}
+        yield from _different(f"{task.fold.name}/{name}", "its teacher", stored, given)
+        if found.patches != {slide_id: look.patches for slide_id, look in looks.items() if look}:
+            yield Finding(f"{task.fold.name}/{name}", "Its counts of patches are not those of the features.")
 
 
 def _answers(task: FoldTask, mil: Path, arm: str, slide_ids: Iterable[str]) -> Answers:

@@ -14,6 +14,7 @@ from lrmil.io.documents import held_out_name, inner_name
 from lrmil.runs.arms import ARMS, FINISH, answering, encoded_of, features_of, mil_folder, start_of
 from lrmil.runs.audit_files import RunFiles
 from lrmil.runs.calibration import FOLDER as CALIBRATION
+from lrmil.runs.escalation import HELD_OUT, TESTED
 from lrmil.runs.head_choice import NAME as HEAD
 from lrmil.runs.head_choice import read_choice
 from lrmil.runs.inner_mils import COMPARED
@@ -47,6 +48,7 @@ def expected_artefacts(files: RunFiles, fold: Fold) -> list[str]:
     has_linear = files.is_recent or LINEAR_HEAD in files.figures.get("lr_student", {})
     names += [LINEAR_HEADS] if fold.test and has_linear else []
     names += [CALIBRATION] if files.is_recent or CALIBRATION in files.figures else []
+    names += [HELD_OUT, TESTED] if files.config.decision.with_teacher else []
     inputs = {name: one.inputs for name, one in files.records[fold.name].items()}
     names += [held_out_name(number) for number, _ in enumerate(held_out_of(inputs.get(CALIBRATION, {}), "held_out"))]
     heads = dict.fromkeys([*_candidates(inputs.get(HEAD, {})), *_head(files, fold)])
@@ -104,6 +106,8 @@ class _Expected:
             HEAD: self._head,
             LINEAR_HEADS: self._linear_heads,
             CALIBRATION: self._calibration,
+            HELD_OUT: self._closer_held_out,
+            TESTED: self._closer_tested,
         }
         return {"what": name, **others[name](inputs)}
 
@@ -194,6 +198,39 @@ class _Expected:
             "models": [self.key(held_out_name(number)) for number, _ in enumerate(held)],
             "slides": {i: self.features("lr_student", i) for slide_ids in held for i in slide_ids},
         }
+
+    def _closer_held_out(self, inputs: Mapping[str, Any]) -> dict[str, object]:
+        students = held_out_of(self.records[CALIBRATION].inputs, "held_out")
+        teachers = held_out_of(self.records["evidence"].inputs, "inner_folds")
+        (head,) = _head(self.files, self.fold) or (None,)
+        of_student, of_teacher = (
+            {slide_id: number for number, slides in enumerate(folds) for slide_id in slides}
+            for folds in (students, teachers)
+        )
+        both = of_student if teachers else {}
+        return {
+            "students": [self.key(held_out_name(number)) for number, _ in enumerate(students if both else [])],
+            "teachers": self._inner_keys(head, len(teachers) if both else 0)[COMPARED[0]],
+            "pairs": {slide_id: [number, of_teacher[slide_id]] for slide_id, number in both.items()},
+            "slides": self._closer(both),
+            "reason": inputs["reason"] if not both else "",
+        }
+
+    def _closer_tested(self, inputs: Mapping[str, Any]) -> dict[str, object]:
+        asked = self.fold.test if not inputs["reason"] else ()
+        return {
+            "models": [self.key("lr_student"), self.key("teacher")],
+            "slides": self._closer(asked),
+            "reason": self.records[HELD_OUT].inputs["reason"],
+        }
+
+    def _closer(self, slide_ids: Iterable[str]) -> dict[str, object]:
+        paths = {
+            i: [encoded_of(self.files.run, self.fold.name, i, arm) for arm in ("lr_student", "hr_teacher")]
+            for i in slide_ids
+        }
+        cards = {slide_id: map(self.files.card, both) for slide_id, both in paths.items()}
+        return {slide_id: [card and card.key for card in both] for slide_id, both in cards.items()}
 
     def _inner_keys(self, head: str | None, count: int) -> dict[str, list[str]]:
         mils = {arm: mil_folder(self.files.run, self.fold.name, arm).name for arm in COMPARED}

@@ -12,8 +12,9 @@ from lrmil.io import hashing
 from lrmil.io.ownership import is_artefact
 from lrmil.runs.audit_files import Finding, Record, RunFiles, some
 from lrmil.runs.audit_inputs import MALFORMED, expected_artefacts, expected_members, held_out_of
+from lrmil.runs.escalation import TESTED
 
-ANSWERING = {"outputs", "linear_heads"}  # their inputs name test slides, which they answer for
+ANSWERING = {"outputs", "linear_heads", TESTED}  # their inputs name test slides, which they answer for
 
 
 def audit_learning(files: RunFiles, fold: Fold) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from lrmil.io import hashing
 from lrmil.io.documents import read_json_document
 from lrmil.models.bundle import Bundle, load_bundle
 from lrmil.models.encoders.loading import encoder_hash
+from lrmil.models.kept_teacher import FOLDER as TEACHER
 from lrmil.runs.arms import ARMS, FINISH, FINISHED, answering, lr_folder, mil_folder
 from lrmil.runs.audit_answers import audit_answers
 from lrmil.runs.audit_files import METRICS, Finding, Note, RunFiles, some
@@ -22,6 +23,7 @@ from lrmil.runs.calibration import read_calibration
 from lrmil.runs.case_rules import NAME as CASE_RULE
 from lrmil.runs.case_rules import case_rule_of
 from lrmil.runs.distilled_start import START
+from lrmil.runs.escalation import HELD_OUT
 from lrmil.runs.familiarity import learn_from_fold
 from lrmil.runs.fold_outputs import WEIGHTS
 from lrmil.runs.fold_task import FoldTask, load_lr_encoder
@@ -30,7 +32,7 @@ from lrmil.runs.head_choice import NAME as HEAD
 from lrmil.runs.head_choice import with_chosen_head
 from lrmil.runs.plan_file import settings_hashes, settings_of
 from lrmil.runs.results import WITHIN_FOLDS, figures_of
-from lrmil.runs.shipping import learned_from, origins_of, public_settings
+from lrmil.runs.shipping import learned_from, origins_of, public_settings, teacher_card
 from lrmil.runs.tested import TESTED, measurement_of
 from lrmil.tasks.by_site import BY_SITE
 
@@ -49,7 +51,7 @@ def audit_model(files: RunFiles, *, answers: bool) -> Iterator[Finding | Note]:
     """
     yield from _weights(files)
     try:
-        bundle = load_bundle(files.run / MODEL)
+        bundle = load_bundle(files.run / MODEL, teacher=True)
     except LrmilError as error:
         yield Finding(MODEL, str(error))
         return
@@ -63,6 +65,7 @@ def audit_model(files: RunFiles, *, answers: bool) -> Iterator[Finding | Note]:
     if files.is_recent or CALIBRATION in files.figures:  # else the figures of the arms are compared alone
         yield from _figures(files, tasks)
         yield from _calibration(final, bundle)
+        yield from _teacher(files, final, bundle)
     if CASE_RULE in files.figures:
         yield from _case_rule(final, bundle)
     yield from _head(files, final, bundle)
@@ -240,6 +243,26 @@ def _case_rule(task: FoldTask, bundle: Bundle) -> Iterator[Finding]:
             yield Finding(f"{MODEL}/bundle.json", "Its rule for cases is not that of its fold.")
     except LrmilError as error:
         yield Finding(f"{task.fold.name}/{CALIBRATION}", str(error))
+
+
+def _teacher(files: RunFiles, task: FoldTask, bundle: Bundle) -> Iterator[Finding]:
+    """Yield that the model keeps another teacher than that of its fold, or none although it should."""
+    try:
+        expected = teacher_card(task)
+    except LrmilError as error:
+        yield Finding(f"{task.fold.name}/{HELD_OUT}", str(error))
+        return
+    if [*differences(bundle.teacher and bundle.teacher.to_dict(), expected and expected.to_dict())]:
+        yield Finding(f"{MODEL}/bundle.json", "The teacher that it keeps answers otherwise than that of its fold.")
+    if bundle.teacher_networks is None:
+        return
+    folder = f"{MODEL}/{TEACHER}"
+    if hashing.sha256_file(files.run / folder / WEIGHTS) != hashing.sha256_file(task.mil("hr_teacher") / WEIGHTS):
+        yield Finding(folder, f"The weights of its MIL are not those of {task.fold.name}.")
+    cards = {slide_id: files.card(task.encoded("hr_teacher", slide_id)) for slide_id in task.slide_ids}
+    sha256 = encoder_hash(bundle.teacher_networks.encoder)
+    if other := {slide_id for slide_id, card in cards.items() if card and card.encoder_hash != sha256}:
+        yield Finding(folder, f"The encoder is not that of the HR features: {some(other)}.")
 
 
 def _calibration(task: FoldTask, bundle: Bundle) -> Iterator[Finding]:

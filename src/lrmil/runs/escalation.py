@@ -5,8 +5,9 @@ Answers for the calibration are of slides that neither the student's MIL nor the
 there already; no slide is read.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import NamedTuple, Never
 
 import numpy as np
@@ -186,46 +187,64 @@ def closer_look(task: FoldTask, student: MILHead, teacher: MILHead, slide_id: st
     return CloserLook(logits, patches)
 
 
-def _make_held_out(task: FoldTask) -> Iterator[Step[Never]]:
-    pairs, reason = held_out_pairs(task)
+def closer_looks(task: FoldTask, name: str) -> Iterator[tuple[str, CloserLook | None]]:
+    """Ask the networks of a fold about its slides.
+
+    Parameters
+    ----------
+    task
+        The fold.
+    name
+        `HELD_OUT` for slides that are held out in turn, `TESTED` for the test slides.
+
+    Yields
+    ------
+    str, CloserLook or None
+        Slide id, and what `closer_look` returns.
+    """
+    if name == TESTED:
+        student, teacher = (load_mil(folder, task.config.mil) for folder in _tested_networks(task))
+        for slide_id in task.fold.test:
+            yield slide_id, closer_look(task, student, teacher, slide_id)
+        return
+    pairs, _ = held_out_pairs(task)
+    students, teachers = (
+        [load_mil(folder, task.config.mil) for folder in folders] for folders in _held_out_networks(task, pairs)
+    )
+    for slide_id, (first, second) in pairs.items():
+        yield slide_id, closer_look(task, students[first], teachers[second], slide_id)
+
+
+def _tested_networks(task: FoldTask) -> list[Path]:
+    return [task.mil(arm) for arm in ("lr_student", "hr_teacher")]
+
+
+def _held_out_networks(task: FoldTask, pairs: Mapping[str, tuple[int, int]]) -> tuple[list[Path], list[Path]]:
+    """Return the folders of the students and of the teachers, by the numbers in pairs."""
     numbers = [sorted({pair[place] for pair in pairs.values()}) for place in (0, 1)]
     students = [task.folder / held_out_name(number) for number in numbers[0]]
-    teachers = [inner_folder(task, "hr_teacher", number) for number in numbers[1]]
+    return students, [inner_folder(task, "hr_teacher", number) for number in numbers[1]]
+
+
+def _make_held_out(task: FoldTask) -> Iterator[Step[Never]]:
+    pairs, reason = held_out_pairs(task)
+    students, teachers = _held_out_networks(task, pairs)
     inputs = {
         "students": [*map(key_of, students)],
         "teachers": [*map(key_of, teachers)],
         "pairs": {slide_id: list(pair) for slide_id, pair in pairs.items()},
     }
-
-    def ask() -> Iterator[tuple[str, CloserLook | None]]:
-        networks = [[load_mil(folder, task.config.mil) for folder in folders] for folders in (students, teachers)]
-        for slide_id, (student, teacher) in pairs.items():
-            yield slide_id, closer_look(task, networks[0][student], networks[1][teacher], slide_id)
-
-    yield from _make(task, HELD_OUT, [*pairs], inputs, ask, reason)
+    yield from _make(task, HELD_OUT, [*pairs], inputs, reason)
 
 
 def _make_tested(task: FoldTask) -> Iterator[Step[Never]]:
     reason = read_closer_answers(task).reason
-    slide_ids = [] if reason else list(task.fold.test)
-    folders = [task.mil(arm) for arm in ("lr_student", "hr_teacher")]
-    inputs: dict[str, object] = {"models": [*map(key_of, folders)]}
-
-    def ask() -> Iterator[tuple[str, CloserLook | None]]:
-        student, teacher = (load_mil(folder, task.config.mil) for folder in folders)
-        for slide_id in slide_ids:
-            yield slide_id, closer_look(task, student, teacher, slide_id)
-
-    yield from _make(task, TESTED, slide_ids, inputs, ask, reason)
+    inputs: dict[str, object] = {"models": [*map(key_of, _tested_networks(task))]}
+    yield from _make(task, TESTED, [] if reason else task.fold.test, inputs, reason)
 
 
 def _make(
-    task: FoldTask,
-    name: str,
-    slide_ids: Sequence[str],
-    inputs: Mapping[str, object],
-    ask: Callable[[], Iterator[tuple[str, CloserLook | None]]],
-    reason: str,
+    task: FoldTask, name: str, slide_ids: Sequence[str], inputs: Mapping[str, object], reason: str
 ) -> Iterator[Step[Never]]:
     """Write the answers for slides as an artefact, unless it is current."""
     inputs = {
@@ -240,7 +259,7 @@ def _make(
     if reason and name == HELD_OUT:
         yield Step((task.fold.name, JOB), 0, message=f"{reason}: the model does not keep its teacher")
     looks: dict[str, CloserLook] = {}
-    for done, (slide_id, look) in enumerate(ask(), start=1):
+    for done, (slide_id, look) in enumerate(closer_looks(task, name) if slide_ids else (), start=1):
         if look is not None:
             looks[slide_id] = look
         yield Step((task.fold.name, JOB), done, len(slide_ids), "slides")
