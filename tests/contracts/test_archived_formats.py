@@ -126,6 +126,7 @@ class TestRun:
             "finish",
             "finished LR features",
             "calibration",
+            "escalation",
         )
         told = list(dict.fromkeys(status.stage.partition(" (")[0] for status in seen))
         for fold in FOLDS:

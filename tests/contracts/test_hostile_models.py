@@ -145,7 +145,7 @@ def test_settings_that_are_not_those_that_were_signed_build_no_network(
     path = model / WEIGHTS[0]
     path.write_text(path.read_text().replace("efficientnet", "resnet"))
     with monkeypatch.context() as patched:
-        patched.setattr("lrmil.models.bundle.build_encoder", lambda spec: pytest.fail("it was built"))
+        patched.setattr("lrmil.models.bundle_weights.build_encoder", lambda spec: pytest.fail("it was built"))
         with pytest.raises(FormatError, match=WEIGHTS[0]):
             load_bundle(model)
     os.truncate(path, GIGABYTES)

@@ -14,6 +14,8 @@ PLAIN = {"remove", "rename", "move_aside", "unlink", "rmtree", "rmdir", "write_b
 ALLOWED = {
     "io/atomic.py": PLAIN | GUARDED.keys(),
     "models/bundle.py": {"write_json"},  # into the temporary folder
+    "runs/escalation.py": {"write_json"},
+    "models/bundle_weights.py": {"write_json"},
     "runs/artefacts.py": {"write_json"},  # likewise
     "runs/folds.py": {"write_json"},  # likewise
     "runs/evidence.py": {"write_json"},  # likewise

@@ -188,7 +188,7 @@ def test_it_is_said_why_no_teacher_is_kept(tmp_path: Path, settings: dict[str, o
         assert reason in found.reason and not found.logits
     fitted = read_teacher_calibration(task, 3)
     assert fitted.calibration is None and reason in fitted.reason
-    figures = escalation_figures([task], shipped_answers([task], {"fold-0": outputs(task)}))
+    figures: Any = escalation_figures([task], shipped_answers([task], {"fold-0": outputs(task)}))["escalation"]
     assert figures["curve"] is None and reason in str(figures["by_fold"])
 
 
@@ -210,7 +210,7 @@ def test_the_calibration_is_fitted_to_the_answers_with_so_many_regions(task: Fol
 
 def test_the_curve_counts_what_a_plain_loop_counts(task: FoldTask) -> None:
     shipped = shipped_answers([task], {"fold-0": outputs(task)})
-    figures: Any = escalation_figures([task], shipped)
+    figures: Any = escalation_figures([task], shipped)["escalation"]
     assert figures["regions"] == 3 and [point["regions"] for point in figures["curve"]] == [0, *NUMBERS]
     tested, answers = read_closer_answers(task, TESTED), shipped["fold-0"].answers
     assert any(about_classes(one.reasons) for one in answers.values())  # else nothing is tested here

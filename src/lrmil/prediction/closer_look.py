@@ -5,9 +5,9 @@ but the tissue.
 """
 
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Generator, Iterator
 from dataclasses import replace
+from typing import Never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,9 @@ from lrmil.errors import ConfigError, SlideChangedError, SlideError, TissueError
 from lrmil.features.encoding import Encoded, concatenate, encode_patches
 from lrmil.features.regions import in_most_attended, teacher_bag
 from lrmil.features.slide_features import require_readable, unreadable_note
-from lrmil.geometry import Grid, parent_of, resolution_ratio
+from lrmil.geometry import parent_of, resolution_ratio
 from lrmil.models.bundle import Bundle
+from lrmil.models.bundle_weights import Networks
 from lrmil.models.card import ModelTraits
 from lrmil.models.devices import on_device, pick_device
 from lrmil.models.encoders.loading import PatchEncoder
@@ -34,6 +35,8 @@ from lrmil.slides.slide import Slide
 from lrmil.steps import Step, relay
 from lrmil.tasks.answers import Answer
 from lrmil.tasks.decision import about_classes
+
+ANSWER = ("label", "probabilities", "threshold", "reasons", "plausible")  # of a Prediction, and of an Escalation
 
 
 def why_not_closer(model: ModelTraits, prediction: Prediction) -> str:
@@ -107,35 +110,15 @@ def look_closer_steps(
     SlideError, ResolutionError, TissueError
         If the slide is another one, has no such resolution, or too many patches cannot be read.
     """
-    if problem := why_not_closer(bundle, prediction):
-        raise ConfigError(problem)
-    teacher, networks = bundle.teacher, bundle.teacher_networks
-    if teacher is None or networks is None:
-        raise ConfigError("Expected a model that was loaded with its teacher. Got one without; load it again.")
-    if slide.fingerprint != prediction.slide_fingerprint:
-        raise SlideChangedError(f"{slide.slide_id} changed since it was classified. Classify it again.")
+    teacher, networks = _teacher_for(slide, bundle, prediction)
     start, bytes_before = time.perf_counter(), slide.bytes_read
-    with ExitStack() as reading:
-        reading.enter_context(unchanged(slide))
-        slide.require_mpp(teacher.mpp)
-        index, level0_yx, grid = _to_read(slide, bundle, teacher, prediction, tissue)
-        encoder = PatchEncoder(networks.encoder, pick_device(options.device), batch_size=options.batch_size)
-        parts: list[Encoded] = []
-        for part in encode_patches(slide, level0_yx, grid, encoder, threads=options.threads):
-            parts.append(part)
-            read = sum(len(one.positions) + len(one.failed) for one in parts)
-            yield Step((slide.slide_id,), read, len(index), "HR patches")
-        encoded = concatenate(parts)
-        require_readable(len(encoded.failed), len(index), bundle.max_failed)
+    with unchanged(slide):
+        index, encoded = yield from _encode(slide, bundle, prediction, options, tissue)
     children = resolution_ratio(bundle.mpp, teacher.mpp)
     bag = teacher_bag(teacher.kind, index[encoded.positions], encoded.embeddings, children)
     logits = predict_bag(on_device(networks.mil, pick_device("cpu")), bag).logits
     looked = Escalation(
-        label=prediction.label,
-        probabilities=prediction.probabilities,
-        threshold=prediction.threshold,
-        reasons=prediction.reasons,
-        plausible=prediction.plausible,
+        **{name: getattr(prediction, name) for name in ANSWER},
         regions=len(np.unique(parent_of(index, children)[0], axis=0)),
         mpp=teacher.mpp,
         patches=len(encoded.positions),
@@ -207,20 +190,47 @@ def teacher_answer(bundle: Bundle, values: NDArray[np.float64], *, uncertain_bel
     return answer if answer.reasons else answer._replace(status="escalated")
 
 
-def _to_read(
-    slide: Slide, bundle: Bundle, teacher: TeacherCard, prediction: Prediction, tissue: Raster | GivenMask | None
-) -> tuple[NDArray[np.int32], NDArray[np.int64], Grid]:
-    """Return index (m, 2), corners (m, 2) and lattice of the HR patches of the most attended regions."""
+def _teacher_for(slide: Slide, bundle: Bundle, prediction: Prediction) -> tuple[TeacherCard, Networks]:
+    """Return the teacher that can look closer at a slide, or raise as `look_closer_steps`."""
+    if problem := why_not_closer(bundle, prediction):
+        raise ConfigError(problem)
+    if bundle.teacher is None or bundle.teacher_networks is None:
+        raise ConfigError("Expected a model that was loaded with its teacher. Got one without; load it again.")
+    if slide.fingerprint != prediction.slide_fingerprint:
+        raise SlideChangedError(f"{slide.slide_id} changed since it was classified. Classify it again.")
+    return bundle.teacher, bundle.teacher_networks
+
+
+def _encode(
+    slide: Slide,
+    bundle: Bundle,
+    prediction: Prediction,
+    options: PredictOptions,
+    tissue: Raster | GivenMask | None,
+) -> Generator[Step[Never], None, tuple[NDArray[np.int32], Encoded]]:
+    """Read and encode the HR patches of the most attended regions; return their index (m, 2), too."""
+    teacher, networks = _teacher_for(slide, bundle, prediction)
+    slide.require_mpp(teacher.mpp)
     children = resolution_ratio(bundle.mpp, teacher.mpp)
     plan = PatchPlan(bundle.mpp, bundle.patch_size, children, bundle.min_tissue, teacher.min_tissue, bundle.max_failed)
     patches = patches_of(slide, plan, tissue_of(slide, tissue))
-    index = patches.children_index[patches.children_covered]
+    covered = patches.children_covered
+    index, level0_yx = patches.children_index[covered], patches.children_level0_yx[covered]
     inside = in_most_attended(
         prediction.patches.index, prediction.patch_attention, index, children=children, regions=teacher.regions
     )
     if not inside.any():
         raise TissueError(f"No patch at {teacher.mpp:g} um/px in the regions that were attended to has enough tissue.")
-    return index[inside], patches.children_level0_yx[patches.children_covered][inside], patches.children_grid
+    encoder = PatchEncoder(networks.encoder, pick_device(options.device), batch_size=options.batch_size)
+    parts: list[Encoded] = []
+    total = int(inside.sum())
+    for part in encode_patches(slide, level0_yx[inside], patches.children_grid, encoder, threads=options.threads):
+        parts.append(part)
+        read = sum(len(one.positions) + len(one.failed) for one in parts)
+        yield Step((slide.slide_id,), read, total, "HR patches")
+    encoded = concatenate(parts)
+    require_readable(len(encoded.failed), total, bundle.max_failed)
+    return index[inside], encoded
 
 
 def _escalated(prediction: Prediction, bundle: Bundle, looked: Escalation, answer: Answer) -> Prediction:

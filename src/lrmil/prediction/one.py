@@ -1,6 +1,6 @@
 """Classify one slide into a folder, or read the answer that is stored there."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -82,20 +82,28 @@ def predict_one(
         prediction = read_prediction(out, source.slide_id, keys=keys, task=bundle.task)
         if prediction is not None and not _counts(prediction, source, slide, bundle, options, with_saved_mask=as_saved):
             prediction = None
-        closer = prediction is not None and options.escalate and not why_not_closer(bundle, prediction)
-        if prediction is None or closer:
+        if prediction is None or (options.escalate and not why_not_closer(bundle, prediction)):
             require_free_outputs(out, source.slide_id, mask, inputs or Inputs([source]))
             given = GivenMask(lambda _: mask, tissue.note) if mask and isinstance(tissue, GivenMask) else mask
-            if prediction is None:
-                steps = classify_steps(slide, bundle, options, tissue=given)
-            else:
-                steps = settle_steps(slide, bundle, prediction, options, tissue=given)
-            prediction = yield from relay_all(steps, job=job)
+            prediction = yield from relay_all(_answer(slide, bundle, options, prediction, given), job=job)
             used = key_if_damaged if prediction.failed_patches or slide.damaged else key
             bounds = options.subtract_bounds
             write_prediction(out, source.slide_id, prediction, slide, key=used, tissue=mask, subtract_bounds=bounds)
         total = len(prediction.patches) + prediction.failed_patches
         yield Step(job, total, total, "patches", prediction)
+
+
+def _answer(
+    slide: Slide,
+    bundle: Bundle,
+    options: PredictOptions,
+    stored: Prediction | None,
+    tissue: Raster | GivenMask | None,
+) -> Iterator[Step[Prediction]]:
+    """Classify a slide, or look closer at one whose answer is stored."""
+    if stored is None:
+        return classify_steps(slide, bundle, options, tissue=tissue)
+    return settle_steps(slide, bundle, stored, options, tissue=tissue)
 
 
 def _keys(

@@ -87,7 +87,7 @@ def curve_svg(points: list[Point], regions: int) -> str:
     axes.set_ylabel("share of the slides")
     axes.set_ylim(-0.01, 1.2 * max(0.05, *shares["not answered"]))
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=1))
-    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.grid(color="#EDEDED", linewidth=0.6)
     axes.legend(loc="best", fontsize=8.5)
     return svg_of(figure, "Uncertain slides and errors against the cost of a closer look")

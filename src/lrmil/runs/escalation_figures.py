@@ -34,27 +34,29 @@ class Point(TypedDict):
 
 
 def escalation_figures(tasks: Sequence[FoldTask], shipped: Mapping[str, ShippedAnswers]) -> dict[str, object]:
-    """Return the member "escalation" of metrics.json.
+    """Return the member "escalation" of metrics.json; {} unless the model is to keep its teacher.
 
     Parameters
     ----------
     tasks
-        Every trained fold, of a run whose model is to keep its teacher.
+        Every trained fold.
     shipped
         Name of each fold with test slides -> the answers of its student.
 
     Returns
     -------
     dict
-        JSON-ready: "regions", the number that the model looks into; "by_fold", calibration and decision of each fold's
-        teacher for that number, or why it has none; and "curve", a `Point` for each number of regions. The curve is
-        None if a fold with test slides has no such calibration.
+        JSON-ready, in one member: "regions", the number that the model looks into; "by_fold", calibration and decision
+        of each fold's teacher for that number, or why it has none; and "curve", a `Point` for each number of regions.
+        The curve is None if a fold with test slides has no such calibration.
 
     Raises
     ------
     FormatError
         If what the teachers said, or the features of a slide, are damaged.
     """
+    if not tasks[0].config.decision.with_teacher:
+        return {}
     regions = tasks[0].config.decision.regions
     by_fold = {task.fold.name: read_teacher_calibration(task, regions).to_dict() for task in tasks}
     own = [task for task in tasks if task.fold.name in shipped]
@@ -65,7 +67,7 @@ def escalation_figures(tasks: Sequence[FoldTask], shipped: Mapping[str, ShippedA
         for number in numbers[1:]
     )
     curve = [_point(own, shipped, number) for number in numbers] if has_all else None
-    return {"regions": regions, "by_fold": by_fold, "curve": curve}
+    return {ESCALATION: {"regions": regions, "by_fold": by_fold, "curve": curve}}
 
 
 def _point(tasks: Sequence[FoldTask], shipped: Mapping[str, ShippedAnswers], regions: int) -> Point:

@@ -20,7 +20,7 @@ from lrmil.runs.calibration import FOLDER as CALIBRATION
 from lrmil.runs.case_rules import NAME as CASE_RULE
 from lrmil.runs.case_rules import case_rule_of, rules_by_case
 from lrmil.runs.differences import OTHERS, STUDENT_MINUS
-from lrmil.runs.escalation_figures import ESCALATION, escalation_figures
+from lrmil.runs.escalation_figures import escalation_figures
 from lrmil.runs.fold_outputs import read_evidence, read_outputs
 from lrmil.runs.fold_task import FoldTask
 from lrmil.runs.head_choice import NAME as HEAD_CHOICES
@@ -125,8 +125,7 @@ def figures_of(out: Path, cohort: Cohort, folds: Sequence[Fold], tasks: Sequence
         }
     shipped = shipped_answers(tasks, {fold: of_arms["lr_student"] for fold, of_arms in outputs.items()})
     figures[CALIBRATION] = calibration_figures(tasks, shipped, rules)
-    if tasks[0].config.decision.with_teacher:
-        figures[ESCALATION] = escalation_figures(tasks, shipped)
+    figures |= escalation_figures(tasks, shipped)
     figures[CASE_RULE] = {fold: one.to_dict() for fold, one in chosen.items()}
     if any(cohort.by_id[slide_id].site for _, slide_id in tested):
         figures[BY_SITE] = site_figures(cohort, tested, shipped)

@@ -46,10 +46,8 @@ def write_bundle(
     ----------
     out
         Run folder.
-    task
-        The final fold.
-    cohort
-        Slides of the run.
+    task, cohort
+        The final fold, and the slides of the run.
     figures
         Content of metrics.json.
     encoders
@@ -65,7 +63,6 @@ def write_bundle(
         If the model cannot be written.
     """
     config, calibrated, kept = task.config, read_calibration(task), teacher_card(task)
-    networks = Networks(encoders.teacher, load_mil(task.mil("hr_teacher"), config.mil)) if kept else None
     write_model(
         out,
         figures,
@@ -88,7 +85,7 @@ def write_bundle(
             case_rule=case_rule_of(task).rule,
             origins=origins_of(task, {slide.slide_id: slide.site for slide in cohort.slides}),
             teacher=kept,
-            teacher_networks=networks,
+            teacher_networks=Networks(encoders.teacher, load_mil(task.mil("hr_teacher"), config.mil)) if kept else None,
         ),
         replace=replace,
     )
