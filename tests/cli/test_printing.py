@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from lrmil.cli.printing import (
@@ -12,6 +13,7 @@ from lrmil.cli.printing import (
     print_facts,
     print_json,
     print_rows,
+    print_sites,
     print_summary,
     stdout,
     word,
@@ -19,6 +21,7 @@ from lrmil.cli.printing import (
 from lrmil.prediction.table import PredictionRow
 from lrmil.runs.arms import ARM_NAMES, ARMS
 from lrmil.summary import summarise
+from lrmil.tasks.by_site import figures_by_site
 from lrmil.tasks.case_rule import RULE_WORDS
 from lrmil.tasks.classification import Classification
 
@@ -153,3 +156,24 @@ def test_the_arms_keep_their_names_on_a_narrow_terminal(capsys: pytest.CaptureFi
     print_arms(dict.fromkeys(ARM_NAMES, figures | cost))
     out = capsys.readouterr().out
     assert all(name.split(" (")[0] in out for name in ARM_NAMES.values()), out
+
+
+def test_sites_stand_side_by_side_in_the_width_of_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    rng = np.random.default_rng(0)
+    shares, targets = rng.random(40), [0, 1] * 20
+    sites = [["north", "south", "east\x1b[2J", None][place % 4] if place else "alone" for place in range(40)]
+    values = np.stack([1 - shares, shares], axis=1)
+    found = figures_by_site(TASK, targets, values, [str(place) for place in range(40)], sites)
+    print_sites(found, TASK)
+    said = capsys.readouterr().out
+    assert max(map(len, said.splitlines()[:-1])) <= 80 or "not defined" in said
+    header, *rest = (line for line in said.splitlines() if ("site" in line and "alone" in line) or "no site" in line)
+    assert all(name in header + rest[0] for name in ("alone", "north", "south", "no site"))
+    assert "\x1b" not in said
+    north = next(one for one in found if one["site"] == "north")
+    brier = next(line for line in said.splitlines() if "Brier" in line)
+    assert f"{north['brier']:.3f}" in brier
+    assert "alone, AUROC" in said  # why it is not defined

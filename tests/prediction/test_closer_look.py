@@ -28,6 +28,7 @@ from lrmil.slides.opening import open_slide
 from lrmil.slides.slide import Slide
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step, last
+from lrmil.tasks.classification import Classification
 from lrmil.tasks.decision import LOW, SEVERAL
 from support.bags import CPU
 from support.deciding import view
@@ -236,3 +237,15 @@ def test_the_command_refuses_a_model_without_one(
     code = main(["predict", slide, "--model", str(tmp_path / "model"), "--out", str(tmp_path / "out"), "--escalate"])
     assert code == 1 and "Expected a model that keeps its teacher" in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "out").exists()
+
+
+def test_an_evaluation_can_look_closer(cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle = teaching()
+    save_bundle(tmp_path / "model", replace(bundle, task=Classification(("negative", "positive"))))
+    arguments = ["evaluate", str(cohort / "slides"), str(cohort / "labels.csv"), "--model", str(tmp_path / "model")]
+    arguments += ["--out", str(tmp_path / "out"), "--device", "cpu", "--json"]
+    counts = []
+    for more in ([], ["--escalate"]):
+        assert main([*arguments, *more]) == 0
+        counts.append(json.loads(capsys.readouterr().out)["abstention"]["uncertain"])
+    assert counts[0] > 0 == counts[1]

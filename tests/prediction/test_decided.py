@@ -8,14 +8,20 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lrmil.errors import SlideError
 from lrmil.features.appearance import COLOURS, SKETCH
 from lrmil.models.bundle import Bundle
 from lrmil.models.familiarity import TISSUE, UNREAD, Familiarity
+from lrmil.patches.plan import PatchPlan, patches_of
+from lrmil.patches.tissue import Tissue, tissue_of
 from lrmil.prediction.evaluation import evaluate_steps
+from lrmil.prediction.inference import predict
 from lrmil.prediction.one import predict_one
 from lrmil.prediction.patients import answer_patient
 from lrmil.prediction.prediction import Prediction
 from lrmil.prediction.table import row_of
+from lrmil.raster import Raster
+from lrmil.slides.opening import open_slide
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step, last
 from lrmil.tasks.classification import Classification
@@ -107,3 +113,36 @@ def test_more_classes_have_sets_and_no_threshold() -> None:
     sets = PredictionSets(coverage=0.9, limits=(0.3, 0.3, 0.3), by_class=False, slides=(9, 9, 9))
     answer = task.answer(np.array([0.2, 0.4, 0.4]), Decision(sets=sets))
     assert (answer.label, answer.plausible, answer.reasons) == ("b", ("b", "c"), (SEVERAL,))
+
+
+def test_patches_in_areas_that_could_not_be_read_count_as_failed(
+    source: SlideSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it is unknown whether there is tissue, a patch was not read, and may have changed the answer."""
+    bundle = replace(deciding(tmp_path / "model", (0.5, 0.5), threshold=0.5), max_failed=0.6)
+    with open_slide(source.path) as slide:
+        whole = tissue_of(slide, None)
+        before = patches_of(slide, PatchPlan(bundle.mpp, bundle.patch_size), whole)
+    plain = predict(source.path, bundle, "cpu")
+    assert (plain.failed_patches, plain.status) == (0, "ok")
+
+    def partly_read() -> Tissue:
+        """The lower 40 % of the tissue could not be read."""
+        mask, unread = whole.mask.array.copy(), np.zeros_like(whole.mask.array)
+        rows = np.flatnonzero(mask.any(1))
+        first = rows[-round(0.4 * len(rows))]
+        unread[first:] = mask[first:]
+        mask[first:] = False
+        return Tissue(Raster(mask, whole.mask.to_level0), Raster(unread, whole.mask.to_level0), ("Torn.",))
+
+    monkeypatch.setattr("lrmil.prediction.inference.tissue_of", lambda slide, given: partly_read())
+    found = predict(source.path, bundle, "cpu")
+    assert 0 < found.failed_patches <= 0.6 * len(before)
+    assert len(found.patches) + found.failed_patches <= len(before)
+    assert found.reasons == (UNREAD,) and found.status == "uncertain"
+    assert f"{found.failed_patches} of {len(found.patches) + found.failed_patches} patches" in " ".join(found.notes)
+    last_step = last(predict_one(source, bundle, tmp_path / "out", ON_CPU))
+    assert last_step.failed_patches == found.failed_patches
+    strict = replace(bundle, max_failed=(found.failed_patches - 0.5) / (len(found.patches) + found.failed_patches))
+    with pytest.raises(SlideError, match=rf"unreadable patches\. Got {found.failed_patches} of \d+"):
+        predict(source.path, strict, "cpu")

@@ -31,6 +31,7 @@ class _Terminal(Console):
 stderr = _Terminal(stderr=True)
 stdout = _Terminal(soft_wrap=True, highlight=False)
 UNKNOWN = "not known"
+SITES_BESIDE = 3  # columns of a table that a terminal of 80 characters has room for
 
 
 def exit_code(failed: int, total: int) -> int:
@@ -153,21 +154,19 @@ def _print_figures(metrics: Mapping[str, Any], task: Task, *, of: str = "") -> N
 
 
 def print_sites(found: Sequence[Mapping[str, Any]], task: Task) -> None:
-    """Print the figures of each site as a table, and below it why some are not defined."""
+    """Print a column of figures for each site, a few sites in a table, and below why some are not defined."""
     shown = {**task.figures, **task.details}
-    table = Table("site", "slides", "cases", *shown.values(), *(f"{name}: predicted, observed" for name in task.names))
-    for one in found:
-        means = [
-            f"{figure(one[MEANS][name]['predicted'])}, {figure(one[MEANS][name]['observed'])}" for name in task.names
-        ]
-        cells = [
-            site_name(one[SITE]),
-            str(one["n_slides"]),
-            str(one["n_cases"]),
-            *(figure(one[name]) for name in shown),
-        ]
-        table.add_row(*map(Text, map(_plain, [*cells, *means])))
-    stdout.print(table)
+    for first in range(0, len(found), SITES_BESIDE):
+        beside = found[first : first + SITES_BESIDE]
+        table = Table("site", *(Column(Text(_plain(site_name(one[SITE])))) for one in beside))
+        rows = {"slides": [str(one["n_slides"]) for one in beside], "cases": [str(one["n_cases"]) for one in beside]}
+        rows |= {title: [figure(one[name]) for one in beside] for name, title in shown.items()}
+        for name in task.names:
+            for kind in ("predicted", "observed"):
+                rows[f"{name}, {kind}"] = [figure(one[MEANS][name][kind]) for one in beside]
+        for title, cells in rows.items():
+            table.add_row(*map(Text, map(_plain, [title, *cells])))
+        stdout.print(table)
     for one in found:
         print_lines({f"{site_name(one[SITE])}, {shown[name]}": reason for name, reason in one["undefined"].items()})
 
