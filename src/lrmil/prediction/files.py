@@ -7,8 +7,9 @@ A mask is the work of a person and is never deleted. A mask that is no longer us
 <slide_id>.tissue-1.ome.zarr; an edited mask stays.
 """
 
+import time
 from collections.abc import Collection
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from lrmil.io.raster_zarr import read_ome_zarr, write_ome_zarr
 from lrmil.patches.mask_files import TISSUE, content_hash, place_mask, require_mask_writable
 from lrmil.prediction.attention import percentile_rank
 from lrmil.prediction.card import PredictionCard, patches_in
+from lrmil.prediction.clock import with_stage
 from lrmil.prediction.geojson import write_geojson
 from lrmil.prediction.overlay import overlay_png
 from lrmil.prediction.prediction import Prediction
@@ -37,7 +39,6 @@ PREDICTION_FILES: dict[str, Ours] = {
     "{}.geojson": is_tiles,
     "{}.png": is_overlay,
 }
-OVERLAY_PX = 1600  # longest side of the overlay picture
 MAX_CARD = 4 << 20  # bytes
 NOTICE = "Model output, not a diagnosis."
 
@@ -51,7 +52,7 @@ def write_prediction(
     key: str,
     tissue: Raster | None = None,
     subtract_bounds: bool = False,
-) -> None:
+) -> Prediction:
     """Write the files of a prediction. The card is written last, so that its presence means that all files exist.
 
     An earlier answer is removed when the new one is complete, so a full disk costs neither.
@@ -73,6 +74,11 @@ def write_prediction(
     subtract_bounds
         As in `write_tiles`.
 
+    Returns
+    -------
+    Prediction
+        The same, with the seconds of writing (all but the card) in its `timings`.
+
     Raises
     ------
     OverwriteError
@@ -82,6 +88,7 @@ def write_prediction(
     SlideChangedError
         If the slide changed since it was opened.
     """
+    start = time.perf_counter()
     mpp, source = prediction.mpp, prediction.mpp_source
     require_free_outputs(out, slide_id, tissue)
     written, card = _mask_as_written(out, slide_id), out / f"{slide_id}.json"
@@ -90,6 +97,7 @@ def write_prediction(
         write_ome_zarr(made / ATTENTION.format(slide_id), prediction.attention, mpp=mpp, mpp_source=source)
         write_tiles(made / f"{slide_id}.geojson", slide_id, prediction, slide, subtract_bounds=subtract_bounds)
         mask = place_mask(out / TISSUE.format(slide_id), tissue, written, mpp=mpp, mpp_source=source)
+        prediction = replace(prediction, timings=with_stage(prediction.timings, "write", start))
         about = {"version": __version__, "tissue_content": mask}
         document = {"format": FORMAT, "key": key, **about, **_card(prediction), "notice": NOTICE}
         atomic.write_json(made / card.name, document, is_card)
@@ -99,6 +107,7 @@ def write_prediction(
         for name, ours in reversed(PREDICTION_FILES.items()):
             require_free(out / name.format(slide_id), ours)
             atomic.rename(made / name.format(slide_id), out / name.format(slide_id))
+    return prediction
 
 
 def read_prediction(
@@ -241,7 +250,7 @@ def write_tiles(
 
 
 def write_overlay(path: Path, prediction: Prediction, slide: Slide) -> None:
-    """Draw the attention, as percentiles, over a thumbnail of the slide.
+    """Draw the attention, as percentiles, over the picture of the slide (`Slide.picture`).
 
     Parameters
     ----------
@@ -258,7 +267,7 @@ def write_overlay(path: Path, prediction: Prediction, slide: Slide) -> None:
         If the slide changed since it was opened; then nothing is written.
     """
     with unchanged(slide):
-        thumbnail = slide.thumbnail(max(slide.dimensions) * slide.mpp / OVERLAY_PX)
+        thumbnail = slide.picture()
     overlay_png(
         path,
         thumbnail.array,

@@ -1,5 +1,6 @@
 """Classify one slide into a folder, or read the answer that is stored there."""
 
+import time
 from collections.abc import Generator
 from pathlib import Path
 
@@ -65,6 +66,7 @@ def predict_one(
     SlideError, ResolutionError, TissueError
         As `predict_steps`.
     """
+    start = time.perf_counter()
     require_short_name(source.slide_id)
     job = ("predict", source.slide_id)
     with open_source(source) as slide:
@@ -82,10 +84,13 @@ def predict_one(
         if prediction is None:
             require_free_outputs(out, source.slide_id, mask, inputs or Inputs([source]))
             given = GivenMask(lambda _: mask, tissue.note) if mask and isinstance(tissue, GivenMask) else mask
-            prediction = yield from relay_all(classify_steps(slide, bundle, options, tissue=given), job=job)
+            steps = classify_steps(slide, bundle, options, tissue=given, start=start)
+            prediction = yield from relay_all(steps, job=job)
             used = key_if_damaged if prediction.failed_patches or slide.damaged else key
             bounds = options.subtract_bounds
-            write_prediction(out, source.slide_id, prediction, slide, key=used, tissue=mask, subtract_bounds=bounds)
+            prediction = write_prediction(
+                out, source.slide_id, prediction, slide, key=used, tissue=mask, subtract_bounds=bounds
+            )
         total = len(prediction.patches) + prediction.failed_patches
         yield Step(job, total, total, "patches", prediction)
 

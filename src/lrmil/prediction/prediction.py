@@ -34,7 +34,7 @@ class Prediction:
     tissue_mm2, tissue_source
         Area of the tissue mask in mm2, and "segmented" or "given".
     timings
-        Stage -> seconds: open, tissue, patches (reading and encoding), mil, total.
+        Stage -> seconds: open, tissue, patches (reading and encoding), mil, write if its files were written, total.
     failed_patches
         Patches that could not be read and were left out. Patches in areas where it is unknown whether there is tissue
         count too.
