@@ -31,10 +31,11 @@ from lrmil.models.card import (
     read_document,
     read_model_card,
 )
-from lrmil.models.encoders.contract import contract_of, resume_contract
+from lrmil.models.encoders.golden import contract_of, resume_contract
 from lrmil.models.encoders.loading import Encoder, EncoderSpec, build_encoder
-from lrmil.models.heads.choice import FIRST, HeadKind, kind_in, kind_of, make_stated
+from lrmil.models.heads.choice import kind_of, make_stated
 from lrmil.models.heads.head import MILHead
+from lrmil.models.heads.kinds import FIRST, HeadKind, kind_in
 from lrmil.models.learned_from import MEMBER, seen_note
 from lrmil.models.origins import ORIGINS, scanner_note
 from lrmil.slides.scanner import Scanner

@@ -59,14 +59,12 @@ def write_prediction(
 
     Parameters
     ----------
-    out
-        Folder, created if absent.
-    slide_id
-        Name of the files.
+    out, slide_id
+        Folder, created if absent, and name of the files.
     prediction
         What to write.
     slide
-        The open slide, for a thumbnail.
+        The open slide, for a picture.
     key
         Hash of everything that the prediction was made from; `read_prediction` compares it.
     tissue
@@ -91,7 +89,7 @@ def write_prediction(
     start = time.perf_counter()
     mpp, source = prediction.mpp, prediction.mpp_source
     require_free_outputs(out, slide_id, tissue)
-    written, card = _mask_as_written(out, slide_id), out / f"{slide_id}.json"
+    written = _mask_as_written(out, slide_id)
     with atomic.scratch(out, slide_id) as made:
         write_overlay(made / f"{slide_id}.png", prediction, slide)  # first: it fails if the slide has changed
         write_ome_zarr(made / ATTENTION.format(slide_id), prediction.attention, mpp=mpp, mpp_source=source)
@@ -100,13 +98,8 @@ def write_prediction(
         prediction = replace(prediction, timings=with_stage(prediction.timings, "write", start))
         about = {"version": __version__, "tissue_content": mask}
         document = {"format": FORMAT, "key": key, **about, **_card(prediction), "notice": NOTICE}
-        atomic.write_json(made / card.name, document, is_card)
-        remove_prediction(out, slide_id)
-        if not is_free(card, is_card):
-            atomic.move_aside(card)
-        for name, ours in reversed(PREDICTION_FILES.items()):
-            require_free(out / name.format(slide_id), ours)
-            atomic.rename(made / name.format(slide_id), out / name.format(slide_id))
+        atomic.write_json(made / f"{slide_id}.json", document, is_card)
+        _put(made, out, slide_id)
     return prediction
 
 
@@ -256,10 +249,8 @@ def write_overlay(path: Path, prediction: Prediction, slide: Slide) -> None:
     ----------
     path
         The .png file.
-    prediction
-        What to draw.
-    slide
-        The open slide.
+    prediction, slide
+        What to draw, and the open slide.
 
     Raises
     ------
@@ -281,6 +272,16 @@ def headline(prediction: Prediction) -> str:
     """Return the label, with its value if it has one."""
     value = prediction.probabilities.get(prediction.label)
     return prediction.label if value is None else f"{prediction.label} {value:.2f}"
+
+
+def _put(made: Path, out: Path, slide_id: str) -> None:
+    card = out / f"{slide_id}.json"
+    remove_prediction(out, slide_id)
+    if not is_free(card, is_card):
+        atomic.move_aside(card)
+    for name, ours in reversed(PREDICTION_FILES.items()):
+        require_free(out / name.format(slide_id), ours)
+        atomic.rename(made / name.format(slide_id), out / name.format(slide_id))
 
 
 def _mask_as_written(out: Path, slide_id: str) -> str:

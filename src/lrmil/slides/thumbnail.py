@@ -116,7 +116,7 @@ def shrunk(thumbnail: Thumbnail, side: int) -> Thumbnail:
     array = np.asarray(Image.fromarray(thumbnail.array).reduce(factor))
     failed = np.pad(thumbnail.failed, [(0, -rows % factor), (0, -cols % factor)])
     blocks = failed.reshape(len(failed) // factor, factor, -1, factor)
-    return Thumbnail(array, thumbnail.cell_level0 * factor, blocks.any((1, 3)))
+    return Thumbnail(array, thumbnail.cell_level0 * factor, np.asarray(blocks.any((1, 3))))
 
 
 def _block_side(ratio: int) -> int:
