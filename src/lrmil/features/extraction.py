@@ -59,7 +59,7 @@ def extract_features(
     Parameters
     ----------
     slides, threads
-        The slides, and the number of threads that read one.
+        The slides, and the number of threads that read one; 0 for as many as cores.
     encoder, encoder_hash
         The encoder with its device, and the hash of its weights.
     out, job

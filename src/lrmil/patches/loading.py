@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lrmil.errors import SlideError
 from lrmil.slides.slide import Slide
+from lrmil.slides.threads import reading_threads
 
 
 class Batch(NamedTuple):
@@ -42,7 +43,7 @@ def load_patches(
     batch_size
         Patches per batch.
     threads
-        Decoding threads.
+        Decoding threads; 0 for as many as cores.
 
     Yields
     ------
@@ -56,7 +57,7 @@ def load_patches(
         except SlideError:
             return None
 
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(reading_threads(threads)) as pool:
         positions = iter(range(len(level0_yx)))
         waiting: deque[tuple[int, Future[NDArray[np.uint8] | None]]] = deque()
         try:
