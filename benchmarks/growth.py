@@ -42,8 +42,7 @@ from lrmil.slides.inputs import Inputs
 from lrmil.slides.parts import changed_at
 from lrmil.slides.source import SlideSource, slide_id_of
 from lrmil.tasks.classification import Classification
-from lrmil.training.fidelity import Fidelity, Match
-from lrmil.training.patch_stage import FIDELITY
+from lrmil.training.fidelity_figures import FIDELITY, Fidelity, Match
 from napari_lrmil.state.shown import case_folder
 from napari_lrmil.state.worklist import scan
 from napari_lrmil.state.worklist_memory import Memory, list_file, write_memory

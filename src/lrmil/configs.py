@@ -163,8 +163,8 @@ class TrainConfig(Group):
     """Seed of all random numbers."""
     batch_size: Count = 64
     """Patches per encoding batch; halved automatically if the device runs out of memory."""
-    threads: Count = 2
-    """Decoding threads."""
+    threads: Annotated[int, Field(ge=0)] = 2
+    """Decoding threads; 0 for as many as cores."""
     stage1: Stage1Config = Stage1Config()
     mil: MILConfig = MILConfig()
     stage2: Stage2Config = Stage2Config()

@@ -4,7 +4,7 @@ import argparse
 
 import pytest
 
-from lrmil.cli.arguments import add_mpp, count, probability
+from lrmil.cli.arguments import add_mpp, count, count_or_none, probability
 from lrmil.cli.parser import build_parser
 
 
@@ -13,6 +13,12 @@ def test_a_count_is_whole_and_above_0(text: str) -> None:
     assert count("3") == 3
     with pytest.raises((argparse.ArgumentTypeError, ValueError)):
         count(text)
+
+
+def test_a_count_may_be_0_where_0_has_a_meaning() -> None:
+    assert count_or_none("0") == 0 and count_or_none("3") == 3
+    with pytest.raises(argparse.ArgumentTypeError):
+        count_or_none("-1")
 
 
 @pytest.mark.parametrize("text", ["-0.1", "1.1", "nan", "half"])

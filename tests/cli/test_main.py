@@ -1,5 +1,6 @@
 """The command line: quick to ask, exact in its exit codes, one sentence for each thing that went wrong."""
 
+import json
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ import tifffile
 from lrmil import cli
 from lrmil.cli.parser import build_parser
 from support.cli import CPU, RunCli
+from support.paths import FORMATS
 from support.slides import write_pyramid
 
 COMMANDS = (
@@ -40,6 +42,35 @@ class TestUsage:
         )
         finished = python("-c", code)
         assert finished.returncode == 0, finished.stderr
+
+    def test_commands_that_compute_nothing_need_no_torch(self, cohort: Path, tmp_path: Path) -> None:
+        model, run, reviews = FORMATS / "bundle-1/sample", FORMATS / "run-1", FORMATS / "review-1/reviews.jsonl"
+        slides = cohort / "slides"
+        commands = {
+            "encoders": ["encoders"],
+            "card": ["card", model],
+            "checklist": ["card", model, "--format", "claim"],
+            "status": ["status", run],
+            "stop": ["stop", run],
+            "reviews": ["reviews", reviews],
+            "agreement": ["agreement", reviews],
+            "labels": ["labels-from-reviews", reviews, "--slides", slides, "--out", tmp_path / "labels.csv"],
+            "inspect": ["inspect", slides / "demo-000.ome.tif"],
+            "validate": ["validate", slides, cohort / "labels.csv"],
+            "export": ["export", FORMATS / "features-1", "--to", "trident", "--out", tmp_path / "h5"],
+        }
+        code = (
+            "import json, sys, lrmil.cli\n"
+            "for name, arguments in json.loads(sys.argv[1]).items():\n"
+            "    code = lrmil.cli.main(arguments)\n"
+            "    slow = [one for one in ('torch', 'timm', 'torchvision') if one in sys.modules]\n"
+            "    sys.stderr.write(f'\\nDONE {name} {code} {slow}\\n')\n"
+        )
+        plain = {name: [str(one) for one in arguments] for name, arguments in commands.items()}
+        finished = python("-c", code, json.dumps(plain))
+        said = [line for line in finished.stderr.splitlines() if line.startswith("DONE")]
+        failing = {"stop", "labels"}  # nothing runs there; the reviews are of other slides
+        assert said == [f"DONE {name} {int(name in failing)} []" for name in commands], finished.stderr
 
     def test_help_lists_every_command_in_its_group(self, run_cli: RunCli) -> None:
         code, out, _ = run_cli("--help")

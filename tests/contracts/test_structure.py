@@ -16,6 +16,7 @@ TESTED_ELSEWHERE = {
     "lrmil/prediction/options.py": "prediction/test_batch.py",
     "lrmil/prediction/prediction.py": "prediction/test_inference.py",
     "lrmil/tasks/trust.py": "tasks/test_class_curves.py",
+    "lrmil/training/fidelity_figures.py": "training/test_fidelity.py",
     # What heads share, as each of them shows.
     "lrmil/models/heads/pooling.py": "models/heads/test_mean_pooling.py",
     # Stages that mean something only in a whole training.
@@ -33,11 +34,14 @@ TESTED_ELSEWHERE = {
     "lrmil/cli/commands/demo.py": "contracts/test_users_files.py",
     "lrmil/prediction/evaluation.py": "cli/commands/test_evaluate.py",
     # Parts that the whole shows.
+    "lrmil/cli/review_logs.py": "cli/commands/test_reviews.py",
     "lrmil/io/headers.py": "io/test_ownership.py",
     "lrmil/models/bundle_weights.py": "models/test_bundle.py",
-    "lrmil/prediction/clock.py": "prediction/test_inference.py",
+    "lrmil/models/encoders/golden.py": "models/encoders/test_contract.py",
+    "lrmil/prediction/clock.py": "prediction/test_one.py",
     "lrmil/prediction/escalation.py": "prediction/test_closer_look.py",
     "lrmil/prediction/unfinished.py": "prediction/test_inference.py",
+    "lrmil/runs/chosen_heads.py": "runs/test_head_choice.py",
     "lrmil/runs/calibrated_figures.py": "runs/test_calibration.py",
     "lrmil/runs/escalation_figures.py": "runs/test_escalation.py",
     "lrmil/summary.py": "test_metrics.py",

@@ -8,7 +8,7 @@ import pytest
 from lrmil.errors import FormatError
 from lrmil.features.kinds import require_one_kind, require_same_encoder
 from lrmil.features.store import read_features, write_features
-from lrmil.models.encoders.contract import contract_of
+from lrmil.models.encoders.golden import contract_of
 from support.paths import FORMATS
 from support.runs import tiny_encoder
 

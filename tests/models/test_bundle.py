@@ -19,8 +19,9 @@ from lrmil.models import bundle_weights
 from lrmil.models.bundle import Bundle, load_bundle, save_bundle
 from lrmil.models.card import FORMAT, UNCALIBRATED, read_model_card
 from lrmil.models.encoders.loading import encoder_hash
-from lrmil.models.heads.choice import HEADS, HeadName, make_mil
+from lrmil.models.heads.choice import make_mil
 from lrmil.models.heads.head import predict_bag
+from lrmil.models.heads.kinds import HEADS, HeadName
 from lrmil.operating_point import choose_operating_point
 from lrmil.tasks.calibration import Calibration
 from lrmil.tasks.case_rule import CaseRule, rules_of

@@ -1,6 +1,7 @@
 """One slide: its answer is made once, and again for another mask."""
 
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from lrmil.errors import OverwriteError, SlideError
 from lrmil.models.bundle import Bundle
 from lrmil.patches.tissue import GivenMask, segment_tissue
+from lrmil.prediction import files, one
 from lrmil.prediction.files import read_tissue
 from lrmil.prediction.inference import predict
 from lrmil.prediction.one import predict_one
@@ -48,6 +50,21 @@ def test_what_is_there_is_not_made_again(source: SlideSource, bundle: Bundle, tm
     assert stamp_of(tmp_path / "demo-001.json") == stamp
     list(predict_one(source, bundle, tmp_path, PredictOptions(device="cpu", uncertain_below=0.99)))
     assert stamp_of(tmp_path / "demo-001.json") != stamp
+
+
+def test_the_seconds_count_opening_and_writing_and_are_the_stored_ones(
+    source: SlideSource, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, draw = one.open_source, files.overlay_png
+    monkeypatch.setattr(one, "open_source", lambda *given: time.sleep(0.1) or opened(*given))
+    monkeypatch.setattr(files, "overlay_png", lambda *given, **named: time.sleep(0.2) or draw(*given, **named))
+    said = last(predict_one(source, bundle, tmp_path, ON_CPU))
+    stages = {name: seconds for name, seconds in said.timings.items() if name != "total"}
+    assert list(stages) == ["open", "tissue", "patches", "mil", "write"]
+    assert stages["open"] >= 0.1 and stages["write"] >= 0.2
+    assert said.timings["total"] == pytest.approx(sum(stages.values()), abs=0.05)
+    again = last(predict_one(source, bundle, tmp_path, ON_CPU))
+    assert again.timings == said.timings
 
 
 def test_a_given_mask_is_kept_and_taken_up_again(source: SlideSource, bundle: Bundle, tmp_path: Path) -> None:

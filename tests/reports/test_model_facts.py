@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lrmil.models.card import ModelCard
-from lrmil.models.heads.choice import HeadKind, Members
+from lrmil.models.heads.kinds import HeadKind, Members
 from lrmil.reports.model_facts import model_facts
 from lrmil.tasks.classification import Classification
 

@@ -12,8 +12,9 @@ from lrmil.configs import MILConfig
 from lrmil.errors import FormatError
 from lrmil.features.store import read_features
 from lrmil.io.ownership import is_artefact
-from lrmil.models.heads.choice import HEADS, HeadName, make_mil
+from lrmil.models.heads.choice import make_mil
 from lrmil.models.heads.head import MILHead, predict_bag
+from lrmil.models.heads.kinds import HEADS, HeadName
 from lrmil.runs.artefacts import committing
 from lrmil.runs.fold_outputs import HEAD, load_mil, read_history, read_outputs, save_mil
 from support.bags import random_bag

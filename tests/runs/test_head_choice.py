@@ -17,11 +17,12 @@ from lrmil.features.store import read_features
 from lrmil.io.ownership import is_artefact
 from lrmil.models.heads.head import predict_bag
 from lrmil.runs import head_choice
+from lrmil.runs.chosen_heads import HeadChoice, choices_in, read_choice
 from lrmil.runs.evidence import make_evidence
 from lrmil.runs.fold_outputs import load_mil, read_evidence, read_teacher_outputs
 from lrmil.runs.fold_task import FoldTask
 from lrmil.runs.fold_training import inner_folder, train_on_labels, train_slide_stage
-from lrmil.runs.head_choice import CANDIDATES, HeadChoice, choices_in, choose_head, read_choice, with_chosen_head
+from lrmil.runs.head_choice import CANDIDATES, choose_head, with_chosen_head
 from lrmil.runs.inner_mils import COMPARED
 from lrmil.steps import Step
 from lrmil.tasks.answers import Target, Validation

@@ -11,17 +11,18 @@ import pytest
 
 from lrmil.configs import HeadName
 from lrmil.features.store import read_card
-from lrmil.models.heads.choice import HEADS, card_in
 from lrmil.models.heads.head import predict_bag
+from lrmil.models.heads.kinds import HEADS, card_in
 from lrmil.reports.run_report import write_report
 from lrmil.runs import head_choice
 from lrmil.runs.arms import ARMS, HR
 from lrmil.runs.audit import audit_run
+from lrmil.runs.chosen_heads import read_choice
 from lrmil.runs.evidence import make_evidence
 from lrmil.runs.fold_outputs import HEAD, load_mil, read_evidence, read_outputs, read_teacher_outputs
 from lrmil.runs.fold_task import FoldTask
 from lrmil.runs.fold_training import inner_folder, train_on_labels, train_slide_stage
-from lrmil.runs.head_choice import choose_head, read_choice
+from lrmil.runs.head_choice import choose_head
 from lrmil.runs.regions import region_features
 from lrmil.runs.train import Run, train
 from lrmil.steps import Step

@@ -11,7 +11,7 @@ import pytest
 from lrmil.errors import FormatError
 from lrmil.io import atomic
 from lrmil.runs.stage1_figures import find_stage1, read_fidelity, shortfall, stage1_figures
-from lrmil.training.fidelity import Fidelity, Match
+from lrmil.training.fidelity_figures import Fidelity, Match
 
 
 def fidelity(r2: float | None, start: float | None = -1.0, patches: int = 10) -> Fidelity:

@@ -27,8 +27,8 @@ from lrmil.reports.run_report import write_report
 from lrmil.runs import head_choice
 from lrmil.runs.arms import ARMS
 from lrmil.runs.audit import audit_run
+from lrmil.runs.chosen_heads import read_choice
 from lrmil.runs.fold_outputs import Evidence, read_evidence, read_outputs, read_teacher_outputs
-from lrmil.runs.head_choice import read_choice
 from lrmil.runs.plan_file import read_plan
 from lrmil.runs.train import Run, train, train_steps
 from lrmil.training.start_map import PRIOR

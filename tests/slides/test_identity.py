@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from lrmil.prediction.files import write_overlay
 from lrmil.prediction.inference import predict, predict_steps
 from lrmil.prediction.options import PredictOptions
 from lrmil.runs.train import train, train_steps
-from lrmil.slides import opening
+from lrmil.slides import identity, opening
 from lrmil.slides.dicom_head import head_of
 from lrmil.slides.failures import reason_of
 from lrmil.slides.identity import identity_of, unchanged
@@ -351,6 +352,23 @@ class TestIdentity:
                     assert slide.fingerprint == before
                     with pytest.raises(SlideChangedError), unchanged(slide):
                         pass
+
+    def test_content_is_read_again_only_where_the_files_changed(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        slide, read, real = tmp_path / "a.svs", [], identity.fingerprint_of
+        monkeypatch.setattr(identity, "fingerprint_of", lambda path: read.append(path) or real(path))
+        slide.write_bytes(b"one")
+        assert identity.find_identity(slide) == identity.find_identity(slide) and len(read) == 2  # written just now
+        monkeypatch.setattr(identity, "SETTLED_NS", 0)
+        first = identity.find_identity(slide)
+        assert identity.find_identity(slide) == first and len(read) == 3
+        identity_of(slide)
+        with unchanged(SimpleNamespace(path=slide, identity=first)):
+            pass
+        assert len(read) == 5  # what is compared is read
+        keep_time(lambda path: path.write_bytes(b"two"))(slide)
+        assert identity.find_identity(slide).fingerprint == real(slide) != first.fingerprint and len(read) == 6
 
     @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes among its files")
     def test_a_slide_that_becomes_a_pipe_is_not_waited_for(self, tmp_path: Path) -> None:

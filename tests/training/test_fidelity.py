@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from lrmil.models.encoders.loading import EncoderOutput
-from lrmil.training.fidelity import Match, effective_rank, match, mean_of, measure
+from lrmil.training.fidelity import effective_rank, match, mean_of, measure
+from lrmil.training.fidelity_figures import Match
 from support.numbered_patches import numbered_batch
 
 

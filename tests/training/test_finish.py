@@ -14,8 +14,9 @@ from lrmil.configs import FinishConfig, MILConfig, Stage2Config
 from lrmil.errors import SlideError
 from lrmil.features.store import read_index
 from lrmil.models.encoders.loading import as_input
-from lrmil.models.heads.choice import HEADS, HeadName, make_mil
+from lrmil.models.heads.choice import make_mil
 from lrmil.models.heads.ensemble import members_of
+from lrmil.models.heads.kinds import HEADS, HeadName
 from lrmil.steps import Step
 from lrmil.tasks.classification import Classification
 from lrmil.training import finish, sampled_patches

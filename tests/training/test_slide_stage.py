@@ -16,8 +16,9 @@ from lrmil import losses
 from lrmil.configs import Balance, FitConfig, MILConfig, Stage2Config
 from lrmil.features.store import read_features
 from lrmil.models.heads.abmil import ABMIL
-from lrmil.models.heads.choice import HEADS, HeadName, make_mil
+from lrmil.models.heads.choice import make_mil
 from lrmil.models.heads.ensemble import Ensemble, members_of
+from lrmil.models.heads.kinds import HEADS, HeadName
 from lrmil.steps import last
 from lrmil.tasks.classification import Classification
 from lrmil.training.bag_batches import pad_bags

@@ -9,6 +9,7 @@ from typing import TypeAlias
 from lrmil.presets import PRESETS, SUMMARIES
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+MOST_THREADS = 8  # by default: more than decode what an encoder takes
 Run = Callable[[argparse.Namespace], int]
 
 
@@ -49,6 +50,11 @@ def count(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"expected 1 or more, got {value}")
     return value
+
+
+def count_or_none(text: str) -> int:
+    """Parse a whole number of 0 or more."""
+    return count(text) if text != "0" else 0
 
 
 def share(text: str) -> float:
@@ -187,10 +193,8 @@ def add_batch_size(parser: argparse.ArgumentParser) -> None:
 
 def add_threads(parser: argparse.ArgumentParser) -> None:
     """Add the number of threads that read a slide."""
-    default = min(8, os.cpu_count() or 1)
-    parser.add_argument(
-        "--threads", type=count, default=default, help="threads that read the slide (default: %(default)s)"
-    )
+    text = "threads that read the slide; 0 for as many as cores (default: %(default)s)"
+    parser.add_argument("--threads", type=count_or_none, default=min(MOST_THREADS, os.cpu_count() or 1), help=text)
 
 
 def add_escalate(parser: argparse.ArgumentParser) -> None:

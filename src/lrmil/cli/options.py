@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lrmil.cli.printing import stderr
 from lrmil.cohorts.case_table import case_of_each, read_cases
@@ -10,16 +11,16 @@ from lrmil.cohorts.mpp_table import read_mpp_table
 from lrmil.configs import TrainConfig, with_settings
 from lrmil.errors import CohortError, ConfigError, names_of
 from lrmil.io.settings import parse_value, read_toml
-from lrmil.patches.masks import find_masks, given_mask, mask_files
-from lrmil.patches.tissue import GivenMask
 from lrmil.presets import preset
-from lrmil.reviews.log import ReviewLog, require_reviews
 from lrmil.slides.checksums import Checksum, ChecksumList, read_checksums
 from lrmil.slides.discovery import find_slides
 from lrmil.slides.inputs import local_encoder
 from lrmil.slides.parts import parts_of
 from lrmil.slides.resolution import PLAUSIBLE_MPP, parse_mpp
 from lrmil.slides.source import SlideSource, slide_id_of
+
+if TYPE_CHECKING:
+    from lrmil.patches.tissue import GivenMask
 
 
 def config_of(options: argparse.Namespace) -> TrainConfig:
@@ -160,12 +161,12 @@ def inputs_of(options: argparse.Namespace) -> list[Path]:
     names = ("model", "mpp_table", "checksums", "reviews", "labels", "cases", "config")
     found = [getattr(options, name, None) for name in names]
     masks = getattr(options, "tissue", None)
-    inside = mask_files(masks) if masks is not None else []
+    inside = _files_of(masks) if masks is not None else []
     encoder = local_encoder(getattr(options, "encoder", None))
     return [path for path in (*found, *inside, encoder) if path is not None]
 
 
-def masks_in(path: Path | None, sources: list[SlideSource]) -> dict[str, GivenMask]:
+def masks_in(path: Path | None, sources: list[SlideSource]) -> "dict[str, GivenMask]":
     """Return the masks to use, by slide id, and name the slides without a mask on stderr.
 
     Parameters
@@ -177,6 +178,8 @@ def masks_in(path: Path | None, sources: list[SlideSource]) -> dict[str, GivenMa
     """
     if path is None:
         return {}
+    from lrmil.patches.masks import find_masks, given_mask
+
     found = find_masks(path, sources)
     without = [source.slide_id for source in sources if source.slide_id not in found]
     if without:
@@ -184,19 +187,10 @@ def masks_in(path: Path | None, sources: list[SlideSource]) -> dict[str, GivenMa
     return {slide_id: given_mask(mask) for slide_id, mask in found.items()}
 
 
-def review_log_at(path: Path) -> ReviewLog:
-    """Read a review log, and print which of its lines cannot be read.
+def _files_of(masks: Path) -> list[Path]:
+    from lrmil.patches.masks import mask_files
 
-    Raises
-    ------
-    ReviewError
-        If there is no such log, or it cannot be read.
-    """
-    log = require_reviews(path)
-    if log.unreadable:
-        lines = ", ".join(map(str, log.unreadable))
-        stderr.print(f"Skipped lines of {path} that cannot be read: {lines}", markup=False)
-    return log
+    return mask_files(masks)
 
 
 def _stated_of(path: Path, stated: ChecksumList) -> tuple[Checksum, ...]:

@@ -10,7 +10,7 @@ from lrmil.features.kinds import require_same_encoder
 from lrmil.features.slide_features import Extraction, extract_slide, features_path
 from lrmil.io import atomic
 from lrmil.io.locks import output_lock
-from lrmil.models.encoders.contract import contract_of
+from lrmil.models.encoders.golden import contract_of
 from lrmil.models.encoders.loading import PatchEncoder
 from lrmil.patches.plan import PatchPlan
 from lrmil.patches.tissue import GivenMask
@@ -59,7 +59,7 @@ def extract_features(
     Parameters
     ----------
     slides, threads
-        The slides, and the number of threads that read one.
+        The slides, and the number of threads that read one; 0 for as many as cores.
     encoder, encoder_hash
         The encoder with its device, and the hash of its weights.
     out, job

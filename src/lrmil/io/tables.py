@@ -7,15 +7,15 @@ import zipfile
 import zlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from xml.etree.ElementTree import ParseError
-
-from openpyxl.utils.exceptions import InvalidFileException
 
 from lrmil.errors import CohortError
 from lrmil.io.plain_files import read_bytes
 from lrmil.io.safe_csv import plain_cell
-from lrmil.io.workbooks import Sheet, read_sheet
+
+if TYPE_CHECKING:
+    from lrmil.io.workbooks import Sheet
 
 INVISIBLE = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u200b": "", "\u2060": "", "\ufeff": ""})
 UNWRITABLE = re.compile("[\0\ud800-\udfff]")  # binary data for a reader, and what UTF-8 cannot encode
@@ -35,7 +35,6 @@ UNREADABLE = (
     zipfile.BadZipFile,
     zlib.error,
     ParseError,
-    InvalidFileException,
 )
 
 
@@ -45,7 +44,7 @@ class Table(NamedTuple):
     path: Path
     records: list[list[str]]
     """The header and all rows below it: blank rows are kept, so that row numbers match; rows may differ in length."""
-    sheet: Sheet | None = None
+    sheet: "Sheet | None" = None
     what: str = "table"
     """Kind of table for messages, such as "labels table"."""
 
@@ -187,7 +186,14 @@ def _fault(reason: str) -> str:
 
 
 def _read_xlsx(path: Path) -> Table:
-    sheet = read_sheet(path)
+    from openpyxl.utils.exceptions import InvalidFileException  # slow to import, and most tables are texts
+
+    from lrmil.io.workbooks import read_sheet
+
+    try:
+        sheet = read_sheet(path)
+    except InvalidFileException as error:
+        raise ValueError(str(error)) from error
     return Table(path, [[_trimmed(cell) for cell in cells] for cells in sheet.rows], sheet)
 
 

@@ -28,10 +28,11 @@ from lrmil.models.card import (
     read_document,
     read_model_card,
 )
-from lrmil.models.encoders.contract import contract_of
+from lrmil.models.encoders.golden import contract_of
 from lrmil.models.encoders.loading import Encoder
-from lrmil.models.heads.choice import FIRST, HeadKind, kind_in, kind_of
+from lrmil.models.heads.choice import kind_of
 from lrmil.models.heads.head import MILHead
+from lrmil.models.heads.kinds import FIRST, HeadKind, kind_in
 from lrmil.models.kept_teacher import FOLDER, StoredTeacher, TeacherCard, stored_teacher_in
 from lrmil.models.kept_teacher import MEMBER as TEACHER
 from lrmil.models.learned_from import MEMBER, seen_note

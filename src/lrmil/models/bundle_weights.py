@@ -20,10 +20,11 @@ from lrmil.io.plain_files import read_bytes
 from lrmil.io.tensors import save_tensors
 from lrmil.io.untrusted import TensorSpec
 from lrmil.models.card import MAX_DOCUMENT, WEIGHTS
-from lrmil.models.encoders.contract import resume_contract
+from lrmil.models.encoders.golden import resume_contract
 from lrmil.models.encoders.loading import Encoder, EncoderSpec, build_encoder
-from lrmil.models.heads.choice import HeadKind, make_stated
+from lrmil.models.heads.choice import make_stated
 from lrmil.models.heads.head import MILHead
+from lrmil.models.heads.kinds import HeadKind
 
 MAX_UNSAVED = 1 << 26  # elements of buffers that a network computes and no file holds, such as position tables
 FLOATS = {"F32", "F16", "BF16"}

@@ -12,7 +12,7 @@ from lrmil.io import untrusted
 from lrmil.io.plain_files import read_bytes
 from lrmil.models.encoders.contract import read_contract
 from lrmil.models.familiarity import Familiarity, familiarity_in
-from lrmil.models.heads.choice import HeadKind, kind_in
+from lrmil.models.heads.kinds import HeadKind, kind_in
 from lrmil.models.kept_teacher import TeacherCard, stored_teacher_in
 from lrmil.models.learned_from import LearnedFrom
 from lrmil.models.origins import Origins

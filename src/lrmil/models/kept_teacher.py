@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 from lrmil.configs import Teacher
 from lrmil.geometry import resolution_ratio
 from lrmil.models.encoders.contract import read_contract
-from lrmil.models.heads.choice import HeadKind
+from lrmil.models.heads.kinds import HeadKind
 from lrmil.tasks.calibration import Calibration
 from lrmil.tasks.decision import Decision
 

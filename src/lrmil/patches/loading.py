@@ -1,7 +1,8 @@
 """Read patches of a slide as a stream of batches that threads decode ahead of the consumer."""
 
+import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import NamedTuple
@@ -11,6 +12,10 @@ from numpy.typing import NDArray
 
 from lrmil.errors import SlideError
 from lrmil.slides.slide import Slide
+from lrmil.slides.threads import reading_threads
+
+AHEAD = 2  # batches
+LONGEST_RUN = 8  # patches read in one task: neighbours share tiles, and a task costs as much as a cheap patch
 
 
 class Batch(NamedTuple):
@@ -42,7 +47,7 @@ def load_patches(
     batch_size
         Patches per batch.
     threads
-        Decoding threads.
+        Decoding threads; 0 for as many as cores.
 
     Yields
     ------
@@ -50,32 +55,42 @@ def load_patches(
         Every patch once, in order; the last batch may be smaller.
     """
 
-    def read(position: int) -> NDArray[np.uint8] | None:
-        try:
-            return slide.read_region(tuple(level0_yx[position].tolist()), (size, size), mpp)
-        except SlideError:
-            return None
+    def read(run: range) -> list[NDArray[np.uint8] | None]:
+        return [_read(slide, tuple(level0_yx[position].tolist()), size, mpp) for position in run if not closed.is_set()]
 
-    with ThreadPoolExecutor(threads) as pool:
-        positions = iter(range(len(level0_yx)))
-        waiting: deque[tuple[int, Future[NDArray[np.uint8] | None]]] = deque()
+    closed = threading.Event()
+    count, workers = len(level0_yx), reading_threads(threads)
+    length = max(1, min(LONGEST_RUN, count // (4 * workers)))  # few patches still keep every thread at work
+    with ThreadPoolExecutor(workers) as pool:
+        batches = iter(range(first, min(first + batch_size, count)) for first in range(0, count, batch_size))
+        waiting: deque[tuple[range, list[Future[list[NDArray[np.uint8] | None]]]]] = deque()
         try:
             while True:
-                for position in islice(positions, 3 * batch_size - len(waiting)):
-                    waiting.append((position, pool.submit(read, position)))
+                for batch in islice(batches, AHEAD + 1 - len(waiting)):
+                    runs = [batch[start : start + length] for start in range(0, len(batch), length)]
+                    waiting.append((batch, [pool.submit(read, run) for run in runs]))
                 if not waiting:
                     return
-                yield _collect([waiting.popleft() for _ in range(min(batch_size, len(waiting)))], size)
+                batch, futures = waiting.popleft()
+                yield _collect(batch, [pixels for future in futures for pixels in future.result()], size)
         finally:
-            for _, future in waiting:
-                future.cancel()
+            closed.set()
+            for _, futures in waiting:
+                for future in futures:
+                    future.cancel()
 
 
-def _collect(items: list[tuple[int, "Future[NDArray[np.uint8] | None]"]], size: int) -> Batch:
-    read = [(position, future.result()) for position, future in items]
-    good = [(position, pixels) for position, pixels in read if pixels is not None]
+def _read(slide: Slide, origin_yx: tuple[int, int], size: int, mpp: float) -> NDArray[np.uint8] | None:
+    try:
+        return slide.read_region(origin_yx, (size, size), mpp)
+    except SlideError:
+        return None
+
+
+def _collect(positions: range, pixels: Sequence[NDArray[np.uint8] | None], size: int) -> Batch:
+    good = [(position, one) for position, one in zip(positions, pixels, strict=True) if one is not None]
     return Batch(
         np.array([position for position, _ in good], np.int64),
-        np.stack([pixels for _, pixels in good]) if good else np.zeros((0, size, size, 3), np.uint8),
-        np.array([position for position, pixels in read if pixels is None], np.int64),
+        np.stack([one for _, one in good]) if good else np.zeros((0, size, size, 3), np.uint8),
+        np.array([position for position, one in zip(positions, pixels, strict=True) if one is None], np.int64),
     )

@@ -1,6 +1,7 @@
 """Measure how long each stage of a prediction takes."""
 
 import time
+from collections.abc import Mapping
 
 
 class Clock:
@@ -15,3 +16,9 @@ class Clock:
         now = time.perf_counter()
         self.stages[stage] = now - self._last
         self._last = now
+
+
+def with_stage(timings: Mapping[str, float], stage: str, start: float) -> dict[str, float]:
+    """Return timings with one more stage, which began at `start` (of `time.perf_counter`), also added to the total."""
+    seconds = time.perf_counter() - start
+    return {**timings, stage: seconds, "total": timings["total"] + seconds}

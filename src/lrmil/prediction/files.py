@@ -7,8 +7,9 @@ A mask is the work of a person and is never deleted. A mask that is no longer us
 <slide_id>.tissue-1.ome.zarr; an edited mask stays.
 """
 
+import time
 from collections.abc import Collection
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from lrmil.io.raster_zarr import read_ome_zarr, write_ome_zarr
 from lrmil.patches.mask_files import TISSUE, content_hash, place_mask, require_mask_writable
 from lrmil.prediction.attention import percentile_rank
 from lrmil.prediction.card import PredictionCard, patches_in
+from lrmil.prediction.clock import with_stage
 from lrmil.prediction.geojson import write_geojson
 from lrmil.prediction.overlay import overlay_png
 from lrmil.prediction.prediction import Prediction
@@ -37,7 +39,6 @@ PREDICTION_FILES: dict[str, Ours] = {
     "{}.geojson": is_tiles,
     "{}.png": is_overlay,
 }
-OVERLAY_PX = 1600  # longest side of the overlay picture
 MAX_CARD = 4 << 20  # bytes
 NOTICE = "Model output, not a diagnosis."
 
@@ -51,27 +52,30 @@ def write_prediction(
     key: str,
     tissue: Raster | None = None,
     subtract_bounds: bool = False,
-) -> None:
+) -> Prediction:
     """Write the files of a prediction. The card is written last, so that its presence means that all files exist.
 
     An earlier answer is removed when the new one is complete, so a full disk costs neither.
 
     Parameters
     ----------
-    out
-        Folder, created if absent.
-    slide_id
-        Name of the files.
+    out, slide_id
+        Folder, created if absent, and name of the files.
     prediction
         What to write.
     slide
-        The open slide, for a thumbnail.
+        The open slide, for a picture.
     key
         Hash of everything that the prediction was made from; `read_prediction` compares it.
     tissue
         The mask, if it was given.
     subtract_bounds
         As in `write_tiles`.
+
+    Returns
+    -------
+    Prediction
+        The same, with the seconds of writing (all but the card) in its `timings`.
 
     Raises
     ------
@@ -82,23 +86,21 @@ def write_prediction(
     SlideChangedError
         If the slide changed since it was opened.
     """
+    start = time.perf_counter()
     mpp, source = prediction.mpp, prediction.mpp_source
     require_free_outputs(out, slide_id, tissue)
-    written, card = _mask_as_written(out, slide_id), out / f"{slide_id}.json"
+    written = _mask_as_written(out, slide_id)
     with atomic.scratch(out, slide_id) as made:
         write_overlay(made / f"{slide_id}.png", prediction, slide)  # first: it fails if the slide has changed
         write_ome_zarr(made / ATTENTION.format(slide_id), prediction.attention, mpp=mpp, mpp_source=source)
         write_tiles(made / f"{slide_id}.geojson", slide_id, prediction, slide, subtract_bounds=subtract_bounds)
         mask = place_mask(out / TISSUE.format(slide_id), tissue, written, mpp=mpp, mpp_source=source)
+        prediction = replace(prediction, timings=with_stage(prediction.timings, "write", start))
         about = {"version": __version__, "tissue_content": mask}
         document = {"format": FORMAT, "key": key, **about, **_card(prediction), "notice": NOTICE}
-        atomic.write_json(made / card.name, document, is_card)
-        remove_prediction(out, slide_id)
-        if not is_free(card, is_card):
-            atomic.move_aside(card)
-        for name, ours in reversed(PREDICTION_FILES.items()):
-            require_free(out / name.format(slide_id), ours)
-            atomic.rename(made / name.format(slide_id), out / name.format(slide_id))
+        atomic.write_json(made / f"{slide_id}.json", document, is_card)
+        _put(made, out, slide_id)
+    return prediction
 
 
 def read_prediction(
@@ -241,16 +243,14 @@ def write_tiles(
 
 
 def write_overlay(path: Path, prediction: Prediction, slide: Slide) -> None:
-    """Draw the attention, as percentiles, over a thumbnail of the slide.
+    """Draw the attention, as percentiles, over the picture of the slide (`Slide.picture`).
 
     Parameters
     ----------
     path
         The .png file.
-    prediction
-        What to draw.
-    slide
-        The open slide.
+    prediction, slide
+        What to draw, and the open slide.
 
     Raises
     ------
@@ -258,7 +258,7 @@ def write_overlay(path: Path, prediction: Prediction, slide: Slide) -> None:
         If the slide changed since it was opened; then nothing is written.
     """
     with unchanged(slide):
-        thumbnail = slide.thumbnail(max(slide.dimensions) * slide.mpp / OVERLAY_PX)
+        thumbnail = slide.picture()
     overlay_png(
         path,
         thumbnail.array,
@@ -272,6 +272,16 @@ def headline(prediction: Prediction) -> str:
     """Return the label, with its value if it has one."""
     value = prediction.probabilities.get(prediction.label)
     return prediction.label if value is None else f"{prediction.label} {value:.2f}"
+
+
+def _put(made: Path, out: Path, slide_id: str) -> None:
+    card = out / f"{slide_id}.json"
+    remove_prediction(out, slide_id)
+    if not is_free(card, is_card):
+        atomic.move_aside(card)
+    for name, ours in reversed(PREDICTION_FILES.items()):
+        require_free(out / name.format(slide_id), ours)
+        atomic.rename(made / name.format(slide_id), out / name.format(slide_id))
 
 
 def _mask_as_written(out: Path, slide_id: str) -> str:

@@ -1,5 +1,6 @@
 """Classify one slide into a folder, or read the answer that is stored there."""
 
+import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -68,27 +69,30 @@ def predict_one(
     SlideError, ResolutionError, TissueError
         As `predict_steps`.
     """
-    require_short_name(source.slide_id)
-    job = ("predict", source.slide_id)
+    start = time.perf_counter()
+    name = source.slide_id
+    require_short_name(name)
+    job = ("predict", name)
     with open_source(source) as slide:
         slide.require_mpp(bundle.mpp)  # a slide that is refused now must not keep its earlier answer
-        saved = read_tissue(out, source.slide_id) if options.saved_masks else None
+        saved = read_tissue(out, name) if options.saved_masks else None
         tissue = tissue if saved is None else saved
         mask = tissue.read(slide) if isinstance(tissue, GivenMask) else tissue
         key, key_if_damaged = _keys(source, slide, bundle, options, mask)
-        as_saved = saved is not None and not is_mask_edited(out, source.slide_id)
+        as_saved = saved is not None and not is_mask_edited(out, name)
         # A mask that was stored and read is equal only up to rounding, so its key differs.
         keys = () if as_saved else (key, key_if_damaged)
-        prediction = read_prediction(out, source.slide_id, keys=keys, task=bundle.task)
+        prediction = read_prediction(out, name, keys=keys, task=bundle.task)
         if prediction is not None and not _counts(prediction, source, slide, bundle, options, with_saved_mask=as_saved):
             prediction = None
         if prediction is None or (options.escalate and not why_not_closer(bundle, prediction)):
-            require_free_outputs(out, source.slide_id, mask, inputs or Inputs([source]))
+            require_free_outputs(out, name, mask, inputs or Inputs([source]))
             given = GivenMask(lambda _: mask, tissue.note) if mask and isinstance(tissue, GivenMask) else mask
-            prediction = yield from relay_all(_answer(slide, bundle, options, prediction, given), job=job)
+            steps = _answer(slide, bundle, options, prediction, tissue=given, start=start)
+            prediction = yield from relay_all(steps, job=job)
             used = key_if_damaged if prediction.failed_patches or slide.damaged else key
             bounds = options.subtract_bounds
-            write_prediction(out, source.slide_id, prediction, slide, key=used, tissue=mask, subtract_bounds=bounds)
+            prediction = write_prediction(out, name, prediction, slide, key=used, tissue=mask, subtract_bounds=bounds)
         total = len(prediction.patches) + prediction.failed_patches
         yield Step(job, total, total, "patches", prediction)
 
@@ -98,11 +102,13 @@ def _answer(
     bundle: Bundle,
     options: PredictOptions,
     stored: Prediction | None,
+    *,
     tissue: Raster | GivenMask | None,
+    start: float,
 ) -> Iterator[Step[Prediction]]:
     """Classify a slide, or look closer at one whose answer is stored."""
     if stored is None:
-        return classify_steps(slide, bundle, options, tissue=tissue)
+        return classify_steps(slide, bundle, options, tissue=tissue, start=start)
     return settle_steps(slide, bundle, stored, options, tissue=tissue)
 
 

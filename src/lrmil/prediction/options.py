@@ -12,7 +12,7 @@ class PredictOptions:
     device
         "auto" or a name of `lrmil.models.devices.available_devices`.
     batch_size, threads
-        Patches per encoding batch, and threads that read a slide; they do not change the result.
+        Patches per encoding batch, and threads that read a slide (0: as many as cores); they do not change the result.
     uncertain_below
         Status "uncertain" when the highest probability is below this, besides the reasons of the model itself.
     escalate

@@ -37,7 +37,7 @@ class Prediction:
         Area of the tissue mask in mm2, and "segmented" or "given".
     timings
         Stage -> seconds: open, tissue, patches (reading and encoding), mil, closer (the closer look, if there was one),
-        total.
+        write if its files were written, total.
     failed_patches
         Patches that could not be read and were left out. Patches in areas where it is unknown whether there is tissue
         count too.

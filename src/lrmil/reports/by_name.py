@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from lrmil.runs.arms import ARM_NAMES
-from lrmil.runs.calibration import FOLDER as CALIBRATION
+from lrmil.runs.arms import ARM_NAMES, CALIBRATION
 from lrmil.tasks.task import Task
 
 MAX_COLUMNS = 20  # names whose counts fit on a page

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 from lrmil.models.familiarity import MAX_UNREAD, Familiarity
 from lrmil.operating_point import Rate
 from lrmil.prediction.doubts import doubts_in_words
-from lrmil.runs.calibration import FOLDER as CALIBRATION
+from lrmil.runs.arms import CALIBRATION
 from lrmil.tasks.abstention import Abstention, abstention_in_words
 from lrmil.tasks.decision import Decision
 from lrmil.tasks.task import Task

@@ -6,10 +6,9 @@ from lrmil.models.card import ModelCard
 from lrmil.models.encoders.terms import describe_terms, permissions, read_terms
 from lrmil.reports.closer_look import teacher_facts
 from lrmil.reports.decision_facts import decision_facts
-from lrmil.runs.arms import ARM_NAMES
-from lrmil.runs.calibration import FOLDER as CALIBRATION
+from lrmil.runs.arms import ARM_NAMES, CALIBRATION
+from lrmil.runs.chosen_heads import NAME, choices_in, reason_of
 from lrmil.runs.differences import difference_sentence, find_differences
-from lrmil.runs.head_choice import NAME, choices_in, reason_of
 from lrmil.runs.stage1_figures import find_stage1, shortfall
 from lrmil.runs.tested import measurement_of
 from lrmil.tasks.case_rule import RULE_WORDS

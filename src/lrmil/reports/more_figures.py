@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from lrmil.runs.arms import ARM_NAMES
-from lrmil.runs.calibration import FOLDER as CALIBRATION
+from lrmil.runs.arms import ARM_NAMES, CALIBRATION
 from lrmil.runs.linear_heads import LINEAR_HEAD
 from lrmil.tasks.task import Task
 

@@ -31,8 +31,8 @@ from lrmil.reports.run_data import Report, gather, hidden_folders, read_json
 from lrmil.reports.slide_results import SlideResult
 from lrmil.reports.trust_figures import trust_svgs
 from lrmil.runs.arms import ARM_NAMES, FINISH, STAGE_NAMES, answering, encoded_of, features_of
+from lrmil.runs.chosen_heads import choices_in
 from lrmil.runs.fold_outputs import SlideOutput, read_outputs
-from lrmil.runs.head_choice import choices_in
 from lrmil.runs.plan_file import read_plan, settings_hashes
 from lrmil.slides.search import find_named
 from lrmil.tasks.choice import kind_in, task_in

@@ -11,8 +11,7 @@ from pydantic import TypeAdapter
 
 from lrmil.calibration import Reliability
 from lrmil.reports.slide_results import SlideResult
-from lrmil.runs.arms import ARMS
-from lrmil.runs.calibration import FOLDER as CALIBRATION
+from lrmil.runs.arms import ARMS, CALIBRATION
 from lrmil.runs.differences import OTHERS
 from lrmil.selective import Selective
 from lrmil.tasks.answers import Target

@@ -17,6 +17,7 @@ STAGE_NAMES = {  # by the folder in a fold
     "lr_undistilled": ARM_NAMES["lr_undistilled"],
 }
 
+CALIBRATION = "calibration"  # the folder in a fold, and the member of metrics.json
 HR, LR, REGIONS, START = "shared/hr", "shared/lr", "shared/regions", "shared/start"
 _TEACHERS: dict[Teacher, str] = {"region": REGIONS, "region_attention": REGIONS, "patch": HR}
 FINISHED = "lr_finished"  # the student after its finish, among the names of arms

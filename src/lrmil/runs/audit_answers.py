@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from lrmil.errors import LrmilError
 from lrmil.features.store import read_features
 from lrmil.io.documents import held_out_name, read_json_document
-from lrmil.runs.arms import ARMS
+from lrmil.runs.arms import ARMS, CALIBRATION
 from lrmil.runs.audit_files import Finding, RunFiles, some
 from lrmil.runs.audit_inputs import MALFORMED, held_out_of
 from lrmil.runs.calibration import ANSWERS
-from lrmil.runs.calibration import FOLDER as CALIBRATION
 from lrmil.runs.escalation import HELD_OUT, TESTED, closer_looks, read_closer_answers
 from lrmil.runs.fold_outputs import load_mil, read_outputs, read_teacher_outputs
 from lrmil.runs.fold_task import FoldTask

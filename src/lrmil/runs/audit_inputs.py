@@ -11,12 +11,11 @@ from lrmil.cohorts.splits import Fold
 from lrmil.configs import AUTO
 from lrmil.errors import FormatError
 from lrmil.io.documents import held_out_name, inner_name
-from lrmil.runs.arms import ARMS, FINISH, answering, encoded_of, features_of, mil_folder, start_of
+from lrmil.runs.arms import ARMS, CALIBRATION, FINISH, answering, encoded_of, features_of, mil_folder, start_of
 from lrmil.runs.audit_files import RunFiles
-from lrmil.runs.calibration import FOLDER as CALIBRATION
+from lrmil.runs.chosen_heads import NAME as HEAD
+from lrmil.runs.chosen_heads import read_choice
 from lrmil.runs.escalation import HELD_OUT, TESTED
-from lrmil.runs.head_choice import NAME as HEAD
-from lrmil.runs.head_choice import read_choice
 from lrmil.runs.inner_mils import COMPARED
 from lrmil.runs.linear_heads import FOLDER as LINEAR_HEADS
 from lrmil.runs.linear_heads import LINEAR_HEAD

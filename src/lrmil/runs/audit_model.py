@@ -13,22 +13,21 @@ from lrmil.io.documents import read_json_document
 from lrmil.models.bundle import Bundle, load_bundle
 from lrmil.models.encoders.loading import encoder_hash
 from lrmil.models.kept_teacher import FOLDER as TEACHER
-from lrmil.runs.arms import ARMS, FINISH, FINISHED, answering, lr_folder, mil_folder
+from lrmil.runs.arms import ARMS, CALIBRATION, FINISH, FINISHED, answering, lr_folder, mil_folder
 from lrmil.runs.audit_answers import audit_answers
 from lrmil.runs.audit_files import METRICS, Finding, Note, RunFiles, some
 from lrmil.runs.audit_results import differences, known_to
 from lrmil.runs.audit_splits import SPLITS
-from lrmil.runs.calibration import FOLDER as CALIBRATION
 from lrmil.runs.calibration import read_calibration
 from lrmil.runs.case_rules import NAME as CASE_RULE
 from lrmil.runs.case_rules import case_rule_of
+from lrmil.runs.chosen_heads import NAME as HEAD
 from lrmil.runs.distilled_start import START
 from lrmil.runs.escalation import HELD_OUT
 from lrmil.runs.familiarity import learn_from_fold
 from lrmil.runs.fold_outputs import WEIGHTS
 from lrmil.runs.fold_task import FoldTask, load_lr_encoder
 from lrmil.runs.frozen import plan_of
-from lrmil.runs.head_choice import NAME as HEAD
 from lrmil.runs.head_choice import with_chosen_head
 from lrmil.runs.plan_file import settings_hashes, settings_of
 from lrmil.runs.results import WITHIN_FOLDS, figures_of

@@ -8,10 +8,9 @@ import numpy as np
 
 from lrmil.errors import FormatError
 from lrmil.io.documents import read_csv_rows, read_json_document
-from lrmil.runs.arms import ARMS
+from lrmil.runs.arms import ARMS, CALIBRATION
 from lrmil.runs.audit_files import METRICS, Finding, RunFiles, some
 from lrmil.runs.calibration import ANSWERS
-from lrmil.runs.calibration import FOLDER as CALIBRATION
 from lrmil.runs.case_rules import NAME as CASE_RULE
 from lrmil.runs.distilled_start import START, start_remark, tested_slides
 from lrmil.runs.fold_outputs import read_outputs, read_teacher_outputs

@@ -18,6 +18,7 @@ from lrmil.errors import FormatError
 from lrmil.features.store import read_card
 from lrmil.io import atomic
 from lrmil.io.documents import held_out_name
+from lrmil.runs.arms import CALIBRATION
 from lrmil.runs.artefacts import committing, damaged, key_of, read_document
 from lrmil.runs.fold_outputs import load_mil
 from lrmil.runs.fold_task import FoldTask
@@ -28,7 +29,6 @@ from lrmil.steps import Step
 from lrmil.tasks.calibration import Calibration
 from lrmil.tasks.decision import Decision
 
-FOLDER = "calibration"
 ANSWERS = "answers.json"
 NO_ORDER = "on slides that the model has not seen, its probabilities do not rise with the frequency of the classes"
 
@@ -108,18 +108,18 @@ def make_held_out_answers(task: FoldTask) -> Iterator[Step[Never]]:
     folders = [task.folder / held_out_name(number) for number in range(len(held.held_out))]
     slide_ids = [slide_id for fold in held.held_out for slide_id in fold]
     inputs: dict[str, object] = {
-        "what": FOLDER,
+        "what": CALIBRATION,
         "held_out": [list(held.held_out), held.reason],
         "models": list(map(key_of, folders)),
         "slides": {slide_id: read_card(task.features("lr_student", slide_id)).key for slide_id in slide_ids},
     }
-    if not (yield from is_stale(task, Artefact(FOLDER, CALIBRATION_JOB, inputs))):
+    if not (yield from is_stale(task, Artefact(CALIBRATION, CALIBRATION_JOB, inputs))):
         return
     logits: dict[str, list[float]] = {}
     for folder, fold in zip(folders, held.held_out, strict=True):
         mil = load_mil(folder, task.config.mil)
         logits |= {i: answer(task, mil, "lr_student", i).logits.astype(float).tolist() for i in fold}
-    with committing(task.folder / FOLDER, inputs) as temporary:
+    with committing(task.folder / CALIBRATION, inputs) as temporary:
         found = {"logits": logits, "folds": len(held.held_out), "reason": held.reason}
         atomic.write_json(temporary / ANSWERS, found)
 
@@ -197,7 +197,7 @@ def held_out_values(task: FoldTask) -> tuple[dict[str, NDArray[np.float64]], str
 
 def _read_answers(task: FoldTask) -> tuple[HeldOutAnswers, NDArray[np.float32]]:
     """Return what `make_held_out_answers` wrote, and its logits (n, outputs)."""
-    path, what = task.folder / FOLDER / ANSWERS, "the answers for the calibration"
+    path, what = task.folder / CALIBRATION / ANSWERS, "the answers for the calibration"
     found = read_document(path, TypeAdapter(HeldOutAnswers), what)
     try:
         logits = np.array(list(found.logits.values()), np.float32).reshape(len(found.logits), task.predicts.outputs)

@@ -39,7 +39,7 @@ from lrmil.runs.stages import Artefact, train_artefact
 from lrmil.slides.inputs import Inputs, local_encoder
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step
-from lrmil.training.fidelity import Fidelity
+from lrmil.training.fidelity_figures import Fidelity
 from lrmil.training.loop import Fit, FitRun
 from lrmil.training.pairs import PairedSlide
 from lrmil.training.patch_stage import train_student

@@ -20,8 +20,9 @@ from lrmil.io import atomic
 from lrmil.io.documents import read_json_document
 from lrmil.io.tensors import load_into, load_tensors, save_tensors
 from lrmil.models.finite import require_finite
-from lrmil.models.heads.choice import HeadCard, card_in, kind_of, make_stated
+from lrmil.models.heads.choice import kind_of, make_stated
 from lrmil.models.heads.head import BagOutput, MILHead
+from lrmil.models.heads.kinds import HeadCard, card_in
 from lrmil.runs.artefacts import read_document
 from lrmil.training.bags import TeacherOutput
 

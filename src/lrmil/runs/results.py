@@ -14,17 +14,16 @@ from lrmil.features.store import read_card
 from lrmil.io import atomic
 from lrmil.io.ownership import is_out_of_fold_table, is_problems
 from lrmil.io.safe_csv import csv_text
-from lrmil.runs.arms import ARMS
+from lrmil.runs.arms import ARMS, CALIBRATION
 from lrmil.runs.calibrated_figures import calibration_figures, shipped_answers
-from lrmil.runs.calibration import FOLDER as CALIBRATION
 from lrmil.runs.case_rules import NAME as CASE_RULE
 from lrmil.runs.case_rules import case_rule_of, rules_by_case
+from lrmil.runs.chosen_heads import NAME as HEAD_CHOICES
+from lrmil.runs.chosen_heads import read_choice
 from lrmil.runs.differences import OTHERS, STUDENT_MINUS
 from lrmil.runs.escalation_figures import escalation_figures
 from lrmil.runs.fold_outputs import read_evidence, read_outputs
 from lrmil.runs.fold_task import FoldTask
-from lrmil.runs.head_choice import NAME as HEAD_CHOICES
-from lrmil.runs.head_choice import read_choice
 from lrmil.runs.linear_heads import LINEAR_HEAD, LINEAR_HEAD_REASON, read_linear_heads
 from lrmil.runs.sites import site_figures
 from lrmil.runs.stage1_figures import STAGE1, read_fidelity, stage1_figures

@@ -18,14 +18,15 @@ from lrmil.models.learned_from import LearnedFrom, keep_hashes
 from lrmil.models.origins import Origins, keep_origins
 from lrmil.runs.calibration import read_calibration
 from lrmil.runs.case_rules import case_rule_of
+from lrmil.runs.chosen_heads import NAME as HEAD_CHOICES
+from lrmil.runs.chosen_heads import read_choice
 from lrmil.runs.earlier import write_model
 from lrmil.runs.escalation import read_teacher_calibration
 from lrmil.runs.familiarity import learn_from_fold
 from lrmil.runs.fold_outputs import load_mil
 from lrmil.runs.fold_task import FoldTask, load_lr_encoder
 from lrmil.runs.frozen import StartEncoders
-from lrmil.runs.head_choice import NAME as HEAD_CHOICES
-from lrmil.runs.head_choice import read_choice, with_chosen_head
+from lrmil.runs.head_choice import with_chosen_head
 from lrmil.runs.plan_file import settings_hash
 from lrmil.runs.tested import TESTED, measurement_of
 from lrmil.tasks.by_site import BY_SITE

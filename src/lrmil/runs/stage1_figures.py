@@ -8,8 +8,7 @@ import numpy as np
 from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
 from lrmil.runs.artefacts import read_document
-from lrmil.training.fidelity import Fidelity, Match
-from lrmil.training.patch_stage import FIDELITY
+from lrmil.training.fidelity_figures import FIDELITY, Fidelity, Match
 
 STAGE1 = "stage1"  # member of metrics.json
 SHOWN_DIGITS = 2  # of R2; a smaller difference may be one of rounding

@@ -1,13 +1,20 @@
 """Detect files of a slide that change while it is read, by their sizes, times and sampled content."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
+from os import stat_result
 from pathlib import Path
 from stat import S_ISREG
 from typing import NamedTuple, Protocol
 
 from lrmil.errors import LrmilError, SlideChangedError, SlideError
+from lrmil.io import hashing
 from lrmil.slides.parts import fingerprint_of, parts_of
+
+SETTLED_NS = 3_000_000_000  # FAT states times to 2 s, the coarsest of file systems
+MAX_REMEMBERED = 1 << 16  # slides
 
 
 class Identity(NamedTuple):
@@ -39,12 +46,28 @@ def identity_of(path: Path) -> Identity:
     SlideError
         If a file cannot be read, or is not a plain file.
     """
+    return _identity(path, lambda _: fingerprint_of(path))
+
+
+def find_identity(path: Path) -> Identity | None:
+    """Return the identity of a slide; None if a file cannot be read, since opening it gives a better error.
+
+    In one process, content is read again only after its files changed by size, time or place. What is made from the
+    slide is compared with the content itself; see `unchanged`.
+    """
+    try:
+        return _identity(path, lambda stats: _remembered(path, stats))
+    except SlideError:
+        return None
+
+
+def _identity(path: Path, fingerprint: Callable[[Mapping[Path, stat_result]], str]) -> Identity:
     try:
         stats = {part: part.stat() for part in parts_of(path)}
         if not all(S_ISREG(stat.st_mode) for stat in stats.values()):
             raise SlideError(f"{path} is a folder, a device or a pipe, not a slide file.")
         files = {part: (stat.st_size, stat.st_mtime_ns) for part, stat in stats.items()}
-        return Identity(files, fingerprint_of(path))
+        return Identity(files, fingerprint(stats))
     except SlideError:
         raise
     except OSError as error:
@@ -54,12 +77,24 @@ def identity_of(path: Path) -> Identity:
         ) from error
 
 
-def find_identity(path: Path) -> Identity | None:
-    """Return the identity of a slide; None if a file cannot be read, since opening it gives a better error."""
-    try:
-        return identity_of(path)
-    except SlideError:
-        return None
+def _remembered(path: Path, stats: Mapping[Path, stat_result]) -> str:
+    """Return the fingerprint, read only once while the files stay as they are.
+
+    A change within the exactness of the times would not show in them: files that changed just now are always read.
+    """
+    latest = max((max(stat.st_mtime_ns, stat.st_ctime_ns) for stat in stats.values()), default=0)
+    if latest > time.time_ns() - SETTLED_NS:
+        return fingerprint_of(path)
+    states = [
+        [str(part), stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+        for part, stat in stats.items()
+    ]
+    return _fingerprint_at(path, hashing.sha256_of(states))
+
+
+@lru_cache(maxsize=MAX_REMEMBERED)
+def _fingerprint_at(path: Path, states: str) -> str:  # noqa: ARG001 - the key of what is remembered
+    return fingerprint_of(path)
 
 
 def require_unchanged(slide: Identified) -> None:

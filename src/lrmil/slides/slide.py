@@ -19,11 +19,13 @@ from lrmil.slides.readers.protocol import Level, Reader
 from lrmil.slides.resolution import Resolution, reasons
 from lrmil.slides.scanner import Scanner
 from lrmil.slides.source import slide_id_of
-from lrmil.slides.thumbnail import Thumbnail, make_thumbnail
+from lrmil.slides.thumbnail import Thumbnail, make_thumbnail, shrunk
 
 if TYPE_CHECKING:
     import dask.array as da
 
+PICTURE_PX = 1600  # longest side of the picture of a slide
+WORTH_READING = 1 << 24  # pixels of a level that are read for a picture that is not half as large
 MAX_COARSER = 1.10  # method.md section 2: a slide may be at most 10 % coarser than the requested mpp
 
 
@@ -62,6 +64,7 @@ class Slide:
         self.checksum = NOT_COMPARED
         self._pixels = LevelFallback(reader, path.name)
         self._asked: set[float] = set()
+        self._picture: Thumbnail | None = None  # of the last thumbnail
 
     def __enter__(self) -> Self:
         return self
@@ -249,7 +252,9 @@ class Slide:
         target = max(mpp, self.mpp)
         index = self.level_for(target)
         ratio = target * FINER / (self.mpp * self.levels[index].downsample)
-        return make_thumbnail(self._pixels, index, max(1, math.floor(ratio)))
+        whole = make_thumbnail(self._pixels, index, max(1, math.floor(ratio)))
+        self._picture = shrunk(whole, PICTURE_PX)
+        return whole
 
     def overview(self, side: int) -> Thumbnail:
         """Read the whole slide into at most `side` x `side` pixels; its um/px need not be known.
@@ -259,12 +264,33 @@ class Slide:
         SlideError
             If nothing could be read.
         """
-        index = max((i for i, level in enumerate(self.levels) if max(level.shape) >= side), default=0)
+        index = self._level_above(side)
         return make_thumbnail(self._pixels, index, math.ceil(max(self.levels[index].shape) / side))
+
+    def picture(self) -> Thumbnail:
+        """Return the whole slide in at most `PICTURE_PX` x `PICTURE_PX` pixels, to look at.
+
+        It is made from the last thumbnail, unless that is not half as large and a small level has more.
+
+        Raises
+        ------
+        SlideError
+            If nothing could be read.
+        """
+        at_hand = self._picture
+        if at_hand is not None:
+            small = 2 * max(at_hand.failed.shape) < PICTURE_PX
+            if not small or math.prod(self.levels[self._level_above(PICTURE_PX)].shape) > WORTH_READING:
+                return at_hand
+        return self.overview(PICTURE_PX)
 
     def pyramid(self) -> "list[da.Array]":
         """Return the levels as lazy (y, x, 3) uint8 dask arrays, full resolution first; keep the slide open."""
         return make_pyramid(self._pixels, f"{self.path}-{self.path.stat().st_mtime_ns}-{self.reader_name}")
+
+    def _level_above(self, side: int) -> int:
+        """Return the index of the coarsest level whose longer side has `side` pixels or more; 0 if none has."""
+        return max((i for i, level in enumerate(self.levels) if max(level.shape) >= side), default=0)
 
     def close(self) -> None:
         """Close the file; its facts can still be asked for, but not its pixels."""

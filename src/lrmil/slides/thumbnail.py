@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from lrmil.errors import SlideError
 from lrmil.slides.fallback import LevelFallback
@@ -96,6 +97,26 @@ def make_thumbnail(pixels: LevelFallback, level: int, ratio: int) -> Thumbnail:
     if failed.all():
         raise next(problem for problem in problems if problem)
     return Thumbnail(array, step, failed)
+
+
+def shrunk(thumbnail: Thumbnail, side: int) -> Thumbnail:
+    """Return a thumbnail shrunk by an integer factor to at most `side` x `side` pixels; itself, if it is no larger.
+
+    Parameters
+    ----------
+    thumbnail
+        A whole slide.
+    side
+        Longest side in pixels.
+    """
+    rows, cols = thumbnail.failed.shape
+    factor = math.ceil(max(rows, cols) / side)
+    if factor <= 1:
+        return thumbnail
+    array = np.asarray(Image.fromarray(thumbnail.array).reduce(factor))
+    failed = np.pad(thumbnail.failed, [(0, -rows % factor), (0, -cols % factor)])
+    blocks = failed.reshape(len(failed) // factor, factor, -1, factor)
+    return Thumbnail(array, thumbnail.cell_level0 * factor, np.asarray(blocks.any((1, 3))))
 
 
 def _block_side(ratio: int) -> int:

@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import ConfigDict, Field, FiniteFloat, model_validator
 from pydantic.dataclasses import dataclass
-from scipy.special import softmax
 
 MIN_OF_CLASS = 5  # slides; Platt's targets alone would move the probabilities of fewer by a tenth and more
 MAX_CLASSES = 1000
@@ -41,6 +40,8 @@ class Calibration:
         with np.errstate(over="ignore"):  # a stranger's model may state any finite numbers
             odds = np.asarray(self.slopes) * log_odds(logits) + np.asarray(self.offsets)
         shares = -np.logaddexp(0, -odds.clip(-MAX_ODDS, MAX_ODDS))  # log probabilities of each class against all others
+        from scipy.special import softmax  # slow to import, and many commands need none
+
         return np.asarray(softmax(shares, axis=-1))
 
 

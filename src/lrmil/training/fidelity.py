@@ -2,43 +2,18 @@
 
 import copy
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
-from pydantic import FiniteFloat
 from torch import Tensor, nn
 from torch.nn import functional
 
 from lrmil.models.devices import mixed_precision
 from lrmil.models.encoders.loading import Encoder, as_input
+from lrmil.training.fidelity_figures import Fidelity, Match
 from lrmil.training.pair_loading import PairedBatch
 
 ROUNDING = 1e-12  # of the norm; a smaller singular value is an error of rounding
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """How well embeddings match their targets; None where a figure is not defined."""
-
-    r2: FiniteFloat | None
-    """1 - sum of |s - mu|^2 / sum of |mu - m|^2, where m is the mean of the training targets; 1 is a perfect match."""
-    cosine: FiniteFloat | None
-    """Mean cosine of s - m and mu - m."""
-    rank: FiniteFloat | None
-    """Effective rank of s, 1 to d."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fidelity:
-    """The result of stage 1 on held-out patches."""
-
-    patches: int
-    distilled: Match
-    """Of the student: what matches the targets is its embedding, or with ``lambda_keep`` a linear map of it."""
-    start: Match
-    """Of the encoder that the student started from, in the same way: by the map with which stage 1 began, if any."""
-    target_rank: FiniteFloat | None
-    """Effective rank of the targets."""
 
 
 @torch.inference_mode()

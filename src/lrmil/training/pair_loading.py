@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lrmil.slides.threads import reading_threads
 from lrmil.training.lr_patches import PatchReader, open_reader, read_patch
 from lrmil.training.pair_memory import PairMemory
 from lrmil.training.pairs import PairedSlide, RegionSamples, count_regions
@@ -91,7 +92,7 @@ def load_pairs(
     batch_size
         Patches in a batch; the last of a group of slides may have fewer.
     threads
-        Decoding threads.
+        Decoding threads; 0 for as many as cores.
     generator
         Mixes the patches of `SLIDES_TOGETHER` slides at a time; None keeps their order.
     memory
@@ -108,7 +109,7 @@ def load_pairs(
         If a slide changed since its features were extracted, or changes while it is read.
     """
     memory = memory or PairMemory(0)
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(reading_threads(threads)) as pool:
         for first in range(0, len(chosen), SLIDES_TOGETHER):
             with ExitStack() as opened:
                 group = chosen[first : first + SLIDES_TOGETHER]

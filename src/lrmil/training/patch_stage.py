@@ -20,14 +20,14 @@ from lrmil.models.devices import mixed_precision
 from lrmil.models.encoders.loading import Encoder, as_input
 from lrmil.steps import Job, Step, relay
 from lrmil.training.augmentation import augment, draw_changes
-from lrmil.training.fidelity import Fidelity, measure
+from lrmil.training.fidelity import measure
+from lrmil.training.fidelity_figures import FIDELITY, Fidelity
 from lrmil.training.loop import Budget, Fit, FitRun, fit_steps
 from lrmil.training.pair_loading import PairedBatch
 from lrmil.training.paired_patches import PairedPatches
 from lrmil.training.pairs import PairedSlide, RegionSamples, block_order
 from lrmil.training.start_map import fit_start_map
 
-FIDELITY = "fidelity.json"
 SMOOTHING = 0.5  # share of the validations before in the smoothed validation loss
 
 

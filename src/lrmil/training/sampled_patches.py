@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lrmil.features.store import read_index
 from lrmil.slides.source import SlideSource
+from lrmil.slides.threads import reading_threads
 from lrmil.training.bags import Bag
 from lrmil.training.lr_patches import open_reader, read_patch
 from lrmil.training.pair_memory import PairMemory
@@ -67,11 +68,11 @@ class SampledPatches:
     Parameters
     ----------
     threads
-        Decoding threads.
+        Decoding threads; 0 for as many as cores.
     """
 
     def __init__(self, threads: int) -> None:
-        self._threads = threads
+        self._threads = reading_threads(threads)
         self._memory = PairMemory()
         self._index: dict[Path, NDArray[np.int32]] = {}
 

@@ -6,7 +6,7 @@ import pytest
 
 from lrmil.models.encoders.distilled import read_encoder_card
 from lrmil.runs.distil import Distilled
-from lrmil.training.fidelity import Fidelity, Match
+from lrmil.training.fidelity_figures import Fidelity, Match
 from support.cli import CPU, RunCli, stand_in, write_checksums
 from support.runs import TINY, TinyRun
 

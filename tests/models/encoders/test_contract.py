@@ -14,7 +14,8 @@ from lrmil.features.extraction import extract_features
 from lrmil.features.store import read_card
 from lrmil.models.bundle import load_bundle, save_bundle
 from lrmil.models.devices import on_device
-from lrmil.models.encoders.contract import contract_of, difference, find_breach, golden_tile, read_contract
+from lrmil.models.encoders.contract import difference, find_breach, read_contract
+from lrmil.models.encoders.golden import contract_of, golden_tile
 from lrmil.models.encoders.loading import PatchEncoder, encoder_hash
 from lrmil.patches.plan import PatchPlan
 from lrmil.slides.source import SlideSource

@@ -4,8 +4,8 @@ import pytest
 
 from lrmil.errors import EncoderError
 from lrmil.models.encoders import facts
-from lrmil.models.encoders.catalogue import CATALOGUE
-from lrmil.models.encoders.facts import catalogue_facts, encoder_facts
+from lrmil.models.encoders.catalogue import CATALOGUE, catalogue_facts
+from lrmil.models.encoders.facts import encoder_facts
 from lrmil.models.encoders.hub import Availability
 
 GATED = next(name for name, entry in CATALOGUE.items() if entry.gated)

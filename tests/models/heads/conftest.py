@@ -7,7 +7,8 @@ import torch
 
 from lrmil.configs import MILConfig
 from lrmil.models.heads.abmil import ABMIL
-from lrmil.models.heads.choice import HEADS, Head, make_mil
+from lrmil.models.heads.choice import Head, make_mil
+from lrmil.models.heads.kinds import HEADS
 
 KINDS = {"gated": (True, None), "plain": (False, None), "projected": (True, 5), "plain and projected": (False, 5)}
 

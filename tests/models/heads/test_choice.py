@@ -6,18 +6,9 @@ import pytest
 import torch
 
 from lrmil.configs import MILConfig, TrainConfig, with_settings
-from lrmil.errors import ConfigError, FormatError
-from lrmil.models.heads.choice import (
-    HEADS,
-    MAX_DIM,
-    HeadCard,
-    HeadName,
-    card_in,
-    kind_in,
-    kind_of,
-    make_mil,
-    make_stated,
-)
+from lrmil.errors import ConfigError
+from lrmil.models.heads.choice import kind_of, make_mil, make_stated
+from lrmil.models.heads.kinds import HEADS, HeadName, card_in, kind_in
 
 
 class TestMakeMil:
@@ -45,30 +36,6 @@ class TestMakeMil:
 
     def test_plain_attention_in_clam(self) -> None:
         assert make_mil(6, 4, MILConfig(head="clam_sb", gated=False)).bags.gate_branch is None
-
-
-class TestHeadInFiles:
-    def test_the_first_is_meant_where_none_is_stated(self) -> None:
-        assert kind_in({}).head == HEADS[0] == card_in({"in_dim": 6, "outputs": 4}).head
-        assert [kind_in({"head": name}).head for name in HEADS] == list(HEADS)
-        assert card_in({"in_dim": 6, "outputs": 4}) == HeadCard(in_dim=6, outputs=4)
-
-    @pytest.mark.parametrize("name", ["transformer", "", None, 1, ["abmil"]])
-    def test_an_unknown_head_is_refused(self, name: object) -> None:
-        for read in (kind_in, lambda document: card_in({"in_dim": 6, "outputs": 4, **document})):
-            with pytest.raises(FormatError, match="update lrmil"):
-                read({"head": name})
-
-    @pytest.mark.parametrize("dim", [0, -1, MAX_DIM + 1, 2.0, "6", True, None])
-    @pytest.mark.parametrize("side", ["in_dim", "outputs"])
-    def test_no_memory_is_claimed_for_dimensions_that_no_head_has(self, side: str, dim: object) -> None:
-        with pytest.raises(FormatError, match="update lrmil"):
-            card_in({"in_dim": 6, "outputs": 4, side: dim})
-
-    @pytest.mark.parametrize("document", [None, [], {}, {"in_dim": 6}, {"in_dim": 6, "outputs": 4, "heads": 8}])
-    def test_too_little_or_too_much_is_refused(self, document: object) -> None:
-        with pytest.raises(FormatError, match="update lrmil"):
-            card_in(document)
 
 
 @pytest.mark.parametrize("seeds", [1, 3])

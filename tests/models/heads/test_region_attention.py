@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from lrmil.configs import MILConfig
-from lrmil.models.heads.choice import HEADS, HeadName, card_in, kind_in, kind_of, make_mil, make_stated
+from lrmil.models.heads.choice import kind_of, make_mil, make_stated
 from lrmil.models.heads.clam_sb import ClamSB
 from lrmil.models.heads.head import HasAuxiliaryLoss, MILHead, MILOutput, predict_bag
+from lrmil.models.heads.kinds import HEADS, HeadName, card_in, kind_in
 from lrmil.models.heads.region_attention import RegionAttention, covered_patches
 from support.bags import random_bag
 

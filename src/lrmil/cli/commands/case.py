@@ -41,9 +41,10 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Classify one slide and write its case."""
     with without_collections():
-        from lrmil.cli.options import inputs_of, masks_in, mpp_of, review_log_at, with_checksums
+        from lrmil.cli.options import inputs_of, masks_in, mpp_of, with_checksums
         from lrmil.cli.printing import stderr, stdout
         from lrmil.cli.progress import show
+        from lrmil.cli.review_logs import review_log_at
         from lrmil.models.bundle import load_bundle
         from lrmil.prediction.inference import predict_steps
         from lrmil.reports.case_page import require_case_writable, write_case

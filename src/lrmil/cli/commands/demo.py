@@ -40,7 +40,8 @@ def _make_small_model(options: argparse.Namespace) -> int:
 
 def _show_whole_chain(options: argparse.Namespace) -> int:
     with without_collections():
-        from lrmil.cli.printing import print_arms, stderr, stdout
+        from lrmil.cli.printed_results import print_arms
+        from lrmil.cli.printing import stderr, stdout
         from lrmil.cli.progress import show
         from lrmil.demo.cohort import demo_cohort_steps, demo_config
         from lrmil.models.bundle import load_bundle

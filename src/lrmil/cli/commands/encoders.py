@@ -19,8 +19,7 @@ def run(options: argparse.Namespace) -> int:
     from rich.text import Text
 
     from lrmil.cli.printing import UNKNOWN, print_json, stdout, word
-    from lrmil.models.encoders.catalogue import CATALOGUE, UNSUPPORTED
-    from lrmil.models.encoders.facts import catalogue_facts
+    from lrmil.models.encoders.catalogue import CATALOGUE, UNSUPPORTED, catalogue_facts
 
     if options.json:
         print_json({"encoders": [catalogue_facts(name) for name in CATALOGUE], "not_loadable": dict(UNSUPPORTED)})

@@ -40,7 +40,8 @@ def run(options: argparse.Namespace) -> int:
     """Print the metrics of a model on labelled slides."""
     with without_collections():
         from lrmil.cli.options import inputs_of, mpp_table_of, table_options_of, with_checksums
-        from lrmil.cli.printing import exit_code, print_json, print_lines, print_sites, print_summary, stderr, stdout
+        from lrmil.cli.printed_results import print_sites, print_summary
+        from lrmil.cli.printing import exit_code, print_json, print_lines, stderr, stdout
         from lrmil.cli.progress import show
         from lrmil.models.bundle import load_bundle
         from lrmil.prediction.closer_look import require_teacher

@@ -46,7 +46,8 @@ def run(options: argparse.Namespace) -> int:
         from dataclasses import asdict
 
         from lrmil.cli.options import cases_of, inputs_of, masks_in, slides_of
-        from lrmil.cli.printing import exit_code, print_json, print_patients, print_rows, stderr, stdout
+        from lrmil.cli.printed_results import print_patients, print_rows
+        from lrmil.cli.printing import exit_code, print_json, stderr, stdout
         from lrmil.cli.progress import show
         from lrmil.models.bundle import load_bundle
         from lrmil.prediction.batch import predict_slides

@@ -24,8 +24,8 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print or write the newest review of each slide and model."""
-    from lrmil.cli.options import review_log_at
     from lrmil.cli.printing import print_json, stdout
+    from lrmil.cli.review_logs import review_log_at
     from lrmil.reviews.log import latest_reviews, plain_of
     from lrmil.reviews.table import write_review_table
     from lrmil.slides.inputs import Inputs

@@ -43,7 +43,8 @@ def run(options: argparse.Namespace) -> int:
     """Train, write the model and the report, and print the three arms."""
     with without_collections():
         from lrmil.cli.options import config_of, inputs_of, table_options_of
-        from lrmil.cli.printing import print_arms, stderr, stdout
+        from lrmil.cli.printed_results import print_arms
+        from lrmil.cli.printing import stderr, stdout
         from lrmil.cli.progress import show
         from lrmil.reports.run_report import write_report
         from lrmil.runs.earlier import earlier_results

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from lrmil.errors import EncoderError
-from lrmil.models.encoders.contract import golden_pixels
+from lrmil.models.encoders.golden import golden_pixels
 from lrmil.models.encoders.network import Encoder, EncoderOutput
 from lrmil.models.encoders.source import needs_size
 from lrmil.models.encoders.spec import Argument, built_arguments

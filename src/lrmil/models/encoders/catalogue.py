@@ -189,3 +189,25 @@ def find_by_hub_id(hub_id: str) -> tuple[str, CatalogueEntry] | None:
     """Return name and entry of a repository on the hub, ignoring case; None if the catalogue lacks it."""
     wanted = hub_id.partition("@")[0].casefold()
     return next(((name, entry) for name, entry in CATALOGUE.items() if entry.hub_id.casefold() == wanted), None)
+
+
+def catalogue_facts(name: str) -> dict[str, object]:
+    """Return the facts that the catalogue has about one of its encoders, JSON-ready."""
+    entry: CatalogueEntry = CATALOGUE[name]
+    return {
+        "name": name,
+        "title": entry.title,
+        "hub_id": entry.hub_id,
+        "architecture": entry.architecture,
+        "arguments": dict(entry.arguments),
+        "embedding": entry.embedding,
+        "dim": entry.dim,
+        "mean": list(entry.mean),
+        "std": list(entry.std),
+        "patch_px": entry.size,
+        "mpp": entry.mpp,
+        "licence": entry.licence,
+        "gated": entry.gated,
+        "student_inherits": entry.inherits,
+        "revision": entry.revision,
+    }

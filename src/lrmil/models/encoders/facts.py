@@ -3,7 +3,7 @@
 import timm
 
 from lrmil.errors import EncoderError
-from lrmil.models.encoders.catalogue import CATALOGUE, CatalogueEntry, find_by_hub_id
+from lrmil.models.encoders.catalogue import CATALOGUE, catalogue_facts, find_by_hub_id
 from lrmil.models.encoders.hub import availability
 from lrmil.models.encoders.loading import load_encoder
 from lrmil.models.encoders.source import find_source
@@ -68,25 +68,3 @@ def _remedy(*, offline: bool, reachable: bool) -> str:
     if not reachable:
         return "the hub cannot be reached and the model is not in the cache: pass local-dir:FOLDER with its files"
     return "the model is gated and no token is stored: ask for access on its page, then `hf auth login`"
-
-
-def catalogue_facts(name: str) -> dict[str, object]:
-    """Return the facts that the catalogue has about one of its encoders, JSON-ready."""
-    entry: CatalogueEntry = CATALOGUE[name]
-    return {
-        "name": name,
-        "title": entry.title,
-        "hub_id": entry.hub_id,
-        "architecture": entry.architecture,
-        "arguments": dict(entry.arguments),
-        "embedding": entry.embedding,
-        "dim": entry.dim,
-        "mean": list(entry.mean),
-        "std": list(entry.std),
-        "patch_px": entry.size,
-        "mpp": entry.mpp,
-        "licence": entry.licence,
-        "gated": entry.gated,
-        "student_inherits": entry.inherits,
-        "revision": entry.revision,
-    }

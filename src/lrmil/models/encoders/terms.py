@@ -5,8 +5,10 @@ This is not legal advice: it repeats cards and licences.
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
-from lrmil.models.encoders.source import EncoderSource
+if TYPE_CHECKING:
+    from lrmil.models.encoders.source import EncoderSource
 
 UNKNOWN = "not known"
 MAX_TEXT = 300  # characters of text from an untrusted model
@@ -46,7 +48,7 @@ class EncoderTerms:
         return asdict(self)
 
 
-def terms_of(source: EncoderSource, *, pretrained: bool) -> EncoderTerms:
+def terms_of(source: "EncoderSource", *, pretrained: bool) -> EncoderTerms:
     """Return the terms of the weights of a source; `pretrained` is as in `load_encoder`."""
     if not pretrained:
         return EncoderTerms(source.name, random=True)

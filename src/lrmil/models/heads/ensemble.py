@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from lrmil.models.heads.head import MILHead, MILOutput
 from lrmil.models.heads.inputs import hide_padding
+from lrmil.models.heads.kinds import ENSEMBLE
 
 
 def members_of(mil: MILHead) -> tuple[MILHead, ...]:
@@ -29,7 +30,7 @@ class Ensemble(nn.Module):
         Heads of one kind and one size.
     """
 
-    name: ClassVar[str] = "ensemble"
+    name: ClassVar[str] = ENSEMBLE
 
     def __init__(self, members: Sequence[MILHead]) -> None:
         super().__init__()
