@@ -86,8 +86,7 @@ def write_prediction(
     SlideChangedError
         If the slide changed since it was opened.
     """
-    start = time.perf_counter()
-    mpp, source = prediction.mpp, prediction.mpp_source
+    start, mpp, source = time.perf_counter(), prediction.mpp, prediction.mpp_source
     require_free_outputs(out, slide_id, tissue)
     written = _mask_as_written(out, slide_id)
     with atomic.scratch(out, slide_id) as made:
@@ -297,5 +296,5 @@ def _card(prediction: Prediction) -> dict[str, object]:
     elsewhere = ("attention", "patches", "patch_attention", "task", "escalation")
     plain = {name: getattr(prediction, name) for name in prediction.__slots__ if name not in elsewhere}
     stated = {"task": prediction.task.to_dict()} if stated_name(prediction.task) else {}
-    closer = {"escalation": prediction.escalation.to_dict()} if prediction.escalation else {}
-    return {"grid": asdict(prediction.patches.grid), "prediction": {**plain, **closer, **stated}}
+    stated |= {"escalation": prediction.escalation.to_dict()} if prediction.escalation else {}
+    return {"grid": asdict(prediction.patches.grid), "prediction": {**plain, **stated}}
