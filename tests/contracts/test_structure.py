@@ -52,6 +52,7 @@ TESTED_ELSEWHERE = {
     "napari_lrmil/session/model_in_use.py": "napari/docks/test_classify.py",
     "napari_lrmil/state/painted_mask.py": "napari/docks/test_right_slide.py",
     "napari_lrmil/widgets/questions.py": "napari/docks/test_right_slide.py",
+    "napari_lrmil/widgets/wheel.py": "napari/docks/test_wheel.py",
     "napari_lrmil/layers/slides.py": "napari/docks/test_chosen_slide.py",
     "napari_lrmil/state/review_log.py": "napari/widgets/classify/test_review_box.py",
 }
@@ -62,6 +63,7 @@ WITHOUT_MODULE = {
     "napari/docks/test_chosen_slide.py": "both docks agree about the slide that is chosen",
     "napari/docks/test_display.py": "what needs a canvas",
     "napari/docks/test_right_slide.py": "the slide, mask and model that count are those on the screen",
+    "napari/docks/test_wheel.py": "every control of every dock",
     "napari/session/test_right_answer.py": "actions in any order, on session and layers",
     "napari/docks/test_slide_errors.py": "sentences of the core arrive in the windows",
     "napari/docks/test_worklist_faults.py": "faults of slides and folders in the table",

@@ -31,6 +31,7 @@ from qtpy.QtWidgets import (
 
 from napari_lrmil.session.viewers import session_of
 from napari_lrmil.widgets.breaks import breakable, whole
+from napari_lrmil.widgets.wheel import leave_wheel
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -48,6 +49,11 @@ class SessionDock(QWidget):
     def __init__(self, napari_viewer: "Viewer", parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.session = session_of(napari_viewer)
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Leave the wheel to scrolling, in parts that were added since the last time too; Qt calls this."""
+        super().showEvent(event)
+        leave_wheel(self)
 
 
 class Connectable(Protocol):
