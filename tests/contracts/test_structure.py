@@ -64,6 +64,7 @@ WITHOUT_MODULE = {
     "napari/docks/test_display.py": "what needs a canvas",
     "napari/docks/test_right_slide.py": "the slide, mask and model that count are those on the screen",
     "napari/docks/test_wheel.py": "every control of every dock",
+    "napari/jobs/test_closed_window.py": "a whole program, whose window is closed while a job runs",
     "napari/session/test_right_answer.py": "actions in any order, on session and layers",
     "napari/docks/test_slide_errors.py": "sentences of the core arrive in the windows",
     "napari/docks/test_worklist_faults.py": "faults of slides and folders in the table",
