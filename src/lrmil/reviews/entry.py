@@ -94,7 +94,7 @@ class Review:
 
 
 def plain_of(review: Review) -> dict[str, object]:
-    """Return an entry as plain values, JSON-ready; a classification is not named, and withdraws nothing unless it says so."""
+    """Return an entry as plain values, JSON-ready; the task of a classification is not named."""
     return {name: value for name, value in asdict(review).items() if value or name not in LEFT_OUT}
 
 

@@ -1,4 +1,4 @@
-"""Reviews as lines of JSON, in format lrmil.review/1, or /2 for a withdrawal: write one, and read those of strangers."""
+"""Reviews as lines of JSON, in format lrmil.review/1 (a withdrawal: /2): write one, and read those of strangers."""
 
 import json
 from codecs import BOM_UTF8
@@ -65,9 +65,8 @@ _LINES = TypeAdapter(_Line)
 
 def line_of(review: Review) -> str:
     """Return the line of an entry, with its end."""
-    return (
-        json.dumps({"format": _format_of(review.event), **plain_of(review)}, ensure_ascii=False, allow_nan=False) + "\n"
-    )
+    values = {"format": _format_of(review.event), **plain_of(review)}
+    return json.dumps(values, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def lines_in(file: BinaryIO) -> Iterator[tuple[bytes, int, bool]]:

@@ -1,4 +1,4 @@
-"""Take a review back: a line of its own in the log, which only grows; without that line and the review, the others stand."""
+"""Take a review back by a line of its own in the log, which only grows; the other entries stand."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -40,5 +40,5 @@ def standing(reviews: Iterable[Review]) -> list[Review]:
 
 
 def _about(review: Review, time: str) -> object:
-    """What a withdrawal and its review have in common."""
+    """Return what a withdrawal and its review have in common."""
     return review.key, review.slide_id, review.reviewer, review.decision, review.human_label, time

@@ -21,6 +21,8 @@ from napari_lrmil.widgets.classify.slide_box import SlideBox
 from napari_lrmil.widgets.device_box import DeviceBox
 from napari_lrmil.widgets.parts import MessageLine, SessionDock, beside, listen, scrolling_column, titled
 from napari_lrmil.widgets.questions import agreed
+from napari_lrmil.widgets.review_strip import KEYS as REVIEW_KEYS
+from napari_lrmil.widgets.review_strip import show_strip
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -77,6 +79,7 @@ class ClassifySlide(SessionDock):
             ],
         )
         self.setMinimumWidth(320)
+        show_strip(session, session.viewer)
         self._listen()
         self._bind_keys()
         self._choose()
@@ -178,7 +181,7 @@ def _keys() -> QWidget:
     folded = QCollapsible("Keys")
     inside = QWidget()
     column = QVBoxLayout(inside)
-    for key, meaning in {**KEYS, "Ctrl+Enter": "save the review"}.items():
+    for key, meaning in {**KEYS, **REVIEW_KEYS, "Ctrl+Enter": "save the review in this form"}.items():
         label = QLabel(f"{key}: {meaning}")
         label.setTextFormat(Qt.TextFormat.PlainText)
         column.addWidget(label)

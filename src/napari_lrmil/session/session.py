@@ -24,6 +24,7 @@ from napari_lrmil.session.following import Following, fit
 from napari_lrmil.session.kept_predictions import KeptPredictions, is_by
 from napari_lrmil.session.model_in_use import ModelInUse
 from napari_lrmil.session.opened_slide import FoundTissue, edited_tissue, tissue_steps
+from napari_lrmil.session.reviewing import Reviewing
 from napari_lrmil.state.preferences import Preferences, read_preferences
 from napari_lrmil.state.review_log import read_by
 from napari_lrmil.state.shown import ShownPrediction, shown_steps
@@ -62,6 +63,8 @@ class Session(ModelInUse):
         What the reader may see of it: see `napari_lrmil.session.blinding`.
     reviewer
         Name of the reader, "" when it is not given.
+    reviewing
+        Saves their decisions and takes the last one back.
     """
 
     shown_changed = Signal()
@@ -80,6 +83,7 @@ class Session(ModelInUse):
         self._kept = KeptPredictions()
         self._chosen: ref[Image] | None = None
         self.reviewer = self.preferences.reviewer
+        self.reviewing = Reviewing(self)
         self.blinding = Blinding(read_first=self.preferences.read_first, changed_at=time.monotonic())
         self._scale_shown = False
         self.jobs.job_changed.connect(self._drop_partial)

@@ -87,6 +87,7 @@ def make(qtbot: "QtBot", bundle: Bundle, model_folder: Path) -> Callable[..., Wo
             session.bundle, session.model_folder = bundle, model_folder
         worklist = Worklist(viewer)
         qtbot.addWidget(worklist)
+        worklist.tools.go_on.setChecked(False)
         if folder is not None:
             worklist.open_folder(folder)
             qtbot.waitUntil(lambda: bool(worklist.table.lines), timeout=PATIENCE)

@@ -31,6 +31,7 @@ class WorklistView(QTableView):
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setSortingEnabled(True)
+        self.setTabKeyNavigation(False)  # Tab leaves the table
         self.sortByColumn(SLIDE, Qt.SortOrder.AscendingOrder)
         self._set_sizes()
         self._selection = QItemSelectionModel(order, self)
