@@ -13,9 +13,10 @@ from qtpy.QtCore import QTimer
 from lrmil.demo.slide import demo_slide
 from lrmil.errors import SlideError
 from lrmil.slides.opening import open_slide
+from lrmil.slides.source import SlideSource
 from lrmil.steps import Step, last
 from napari_lrmil.layers.build import LayerData, slide_layer
-from napari_lrmil.session.opened_slide import find_slide_layer
+from napari_lrmil.layers.slides import find_slide
 from napari_lrmil.session.session import Session
 from napari_lrmil.session.viewers import session_of
 from napari_lrmil.state import folders
@@ -43,25 +44,25 @@ def open_sample() -> list[LayerData]:
     path = demo_slide(folders.cache_folder())
     viewer = napari.current_viewer()
     if viewer is not None:
-        QTimer.singleShot(0, lambda: _classify(viewer, path.name.split(".")[0]))
+        QTimer.singleShot(0, lambda: _classify(viewer, SlideSource(path.name.split(".")[0], path)))
     return [slide_layer(open_slide(path))]
 
 
-def _classify(viewer: Any, slide_id: str) -> None:
+def _classify(viewer: Any, sample: SlideSource) -> None:
     viewer.window.add_plugin_dock_widget("napari-lrmil", "Classify slide")
     session = session_of(viewer)
-    session.jobs.when_idle(lambda: make_demo_model(session, slide_id))
+    session.jobs.when_idle(lambda: make_demo_model(session, sample))
 
 
-def make_demo_model(session: Session, slide_id: str) -> None:
+def make_demo_model(session: Session, sample: SlideSource) -> None:
     """Make the demonstration model in a thread unless it exists, load it, then classify the sample slide.
 
     Parameters
     ----------
     session
         Session of the viewer.
-    slide_id
-        Name of the sample slide.
+    sample
+        The sample slide.
     """
 
     def steps() -> "Iterator[Step[tuple[Path, Bundle]]]":
@@ -74,7 +75,7 @@ def make_demo_model(session: Session, slide_id: str) -> None:
 
     def made(model: "tuple[Path, Bundle]") -> None:
         session.take_model(*model)
-        layer = find_slide_layer(session.viewer.layers, slide_id)
+        layer = find_slide(session.viewer.layers, sample)
         if layer is not None:
             session.jobs.when_idle(lambda: session.classify(layer))
 

@@ -317,7 +317,7 @@ def _(folder: Path) -> object:
 
 @promised("reviews: a log of a later version")
 def _(folder: Path) -> object:
-    (folder / "reviews.jsonl").write_text('{"format": "lrmil.review/2"}\n')
+    (folder / "reviews.jsonl").write_text('{"format": "lrmil.review/3"}\n')
     return read_reviews(folder / "reviews.jsonl")
 
 

@@ -10,6 +10,7 @@ import pytest
 from napari.components import ViewerModel
 
 from lrmil.demo import model
+from lrmil.slides.source import SlideSource
 from napari_lrmil import sample
 from napari_lrmil.sample import make_demo_model, open_sample
 from napari_lrmil.session.session import Session
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
 
 Finish = Callable[[Session], None]
+SAMPLE = SlideSource("synthetic-positive", Path("synthetic-positive.ome.tif"))
 
 
 @pytest.fixture
@@ -43,7 +45,7 @@ def test_the_slide_is_classified_when_the_model_is_there(
 ) -> None:
     ((data, keywords, _),) = open_sample()
     viewer.add_image(data, **keywords)
-    make_demo_model(session, "synthetic-positive")
+    make_demo_model(session, SAMPLE._replace(path=Path(keywords["metadata"]["lrmil"]["path"])))
     qtbot.waitUntil(lambda: session.shown is not None and session.shown.complete, timeout=120_000)
     assert session.model_folder == made and viewer.canvas.overlays.scale_bar.visible
 
@@ -54,7 +56,7 @@ def test_a_making_that_fails_is_said(session: Session, finish: Finish, monkeypat
     monkeypatch.setattr(sample.subprocess, "Popen", lambda command, **options: real(failing, **options))
     said: list[str] = []
     session.jobs.failed.connect(said.append)
-    make_demo_model(session, "synthetic-positive")
+    make_demo_model(session, SAMPLE)
     finish(session)
     assert len(said) == 1 and "the disk is full" in said[0] and session.bundle is None
 
@@ -69,7 +71,7 @@ def test_cancelling_ends_the_process(
         return started[0]
 
     monkeypatch.setattr(sample.subprocess, "Popen", start)
-    make_demo_model(session, "synthetic-positive")
+    make_demo_model(session, SAMPLE)
     qtbot.waitUntil(lambda: bool(started), timeout=20_000)
     session.jobs.cancel()
     finish(session)

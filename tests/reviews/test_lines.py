@@ -85,13 +85,13 @@ class TestForeignLines:
         (tmp_path / "log").write_bytes(b"\xef\xbb\xbf" + end.join(written) + end)
         found = read_reviews(tmp_path / "log")
         assert [one.slide_id for one in found.reviews] == ["a", "b"] and not found.unreadable
-        (tmp_path / "log").write_bytes(b"\xef\xbb\xbf" + foreign_line(entry(), format="lrmil.review/2"))
+        (tmp_path / "log").write_bytes(b"\xef\xbb\xbf" + foreign_line(entry(), format="lrmil.review/3"))
         with pytest.raises(FormatError, match="Update lrmil"):
             read_reviews(tmp_path / "log")
 
     def test_another_version_is_named(self, tmp_path: Path) -> None:
-        (tmp_path / "log").write_bytes(foreign_line(entry()) + b"\n" + foreign_line(entry(), format="lrmil.review/2"))
-        with pytest.raises(FormatError, match=r"lrmil\.review/1 .*Got 'lrmil\.review/2'"):
+        (tmp_path / "log").write_bytes(foreign_line(entry()) + b"\n" + foreign_line(entry(), format="lrmil.review/3"))
+        with pytest.raises(FormatError, match=r"lrmil\.review/1 .*Got 'lrmil\.review/3'"):
             read_reviews(tmp_path / "log")
 
 

@@ -324,7 +324,7 @@ class TestReadingAgain:
         log = tmp_path / "log"
         append_review(log, entry())
         whole = log.read_bytes()
-        log.write_bytes(whole + foreign_line(entry(), format="lrmil.review/2") + b"\n")
+        log.write_bytes(whole + foreign_line(entry(), format="lrmil.review/3") + b"\n")
         reader = ReviewReader(log)
         for _ in range(2):
             with pytest.raises(FormatError):

@@ -87,8 +87,8 @@ class TestWhatCannotBeUsed:
         (path,) = write_logs(tmp_path, [[at(1)]])
         with pytest.raises(ReviewError, match="none"):
             read_logs([path, tmp_path / "none.jsonl"])
-        path.write_text('{"format": "lrmil.review/2"}\n')
-        with pytest.raises(FormatError, match="review/2"):
+        path.write_text('{"format": "lrmil.review/3"}\n')
+        with pytest.raises(FormatError, match="review/3"):
             read_logs([path])
 
     def test_a_clock_that_was_set_back_is_told_where_it_matters(self, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ MAX_NOTE = 10_000  # characters
 MAX_TEXT = 1_000  # characters of every other text
 ROUNDING = 1e-6  # how far outside 0 to 1 a probability may be
 HALF = re.compile("[\ud800-\udfff]")  # a surrogate, which UTF-8 cannot encode
-Event = Literal["read", "review"]
+Event = Literal["read", "review", "withdraw"]
 Decision = Literal["agree", "override", "uncertain"]
 ReviewKey = tuple[str, str]
 
@@ -33,6 +33,7 @@ class Review:
     ----------
     event
         "read": the person's own label, given before the output was shown. "review": the decision on the output.
+        "withdraw": the same values again, of a review that its author takes back.
     slide_id, slide_fingerprint, bundle_sha256
         Name of the slide, hash of its samples, and hash of the model.
     output_label, output_probabilities, output_status
@@ -51,6 +52,8 @@ class Review:
         Time in UTC, ISO 8601, and version of lrmil.
     task
         Name of the model's task; "" for a classification.
+    withdraws
+        Time of the review that is taken back; "" in other entries.
 
     Raises
     ------
@@ -75,6 +78,7 @@ class Review:
     time: str = field(default_factory=now)
     version: str = __version__
     task: str = ""
+    withdraws: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(
@@ -90,9 +94,8 @@ class Review:
 
 
 def plain_of(review: Review) -> dict[str, object]:
-    """Return an entry as plain values, JSON-ready; a classification is not named."""
-    values = asdict(review)
-    return values if review.task else {name: value for name, value in values.items() if name != "task"}
+    """Return an entry as plain values, JSON-ready; the task of a classification is not named."""
+    return {name: value for name, value in asdict(review).items() if value or name not in LEFT_OUT}
 
 
 def _find_bad_value(review: Review) -> str:
@@ -140,6 +143,8 @@ def find_contradiction(review: Review) -> str:
         return problem
     if (review.event == "read") != (review.decision is None):
         return f"a decision in a review, and none in a read. Got {review.decision!r} in a {review.event}"
+    if (review.event == "withdraw") != is_utc(review.withdraws):
+        return f"the time of a review in a withdrawal alone. Got {review.withdraws!r} in a {review.event}"
     if review.decision == "agree" and review.human_label != review.output_label:
         return f"the model's label {review.output_label!r} with the decision agree. Got {review.human_label!r}"
     if review.decision == "override" and review.human_label in ("", review.output_label):
@@ -151,5 +156,6 @@ def find_contradiction(review: Review) -> str:
     return ""
 
 
+LEFT_OUT = ("task", "withdraws")  # of an entry in which they are empty
 NAMES = tuple(one.name for one in fields(Review))
 TEXTS = tuple(sorted(set(NAMES) - {"event", "decision", "output_probabilities", "human_first", "seconds_viewed"}))

@@ -1,4 +1,4 @@
-"""Reviews as lines of JSON, in format lrmil.review/1: write one, and read those of strangers."""
+"""Reviews as lines of JSON, in format lrmil.review/1 (a withdrawal: /2): write one, and read those of strangers."""
 
 import json
 from codecs import BOM_UTF8
@@ -28,6 +28,7 @@ from lrmil.reviews.entry import (
 )
 
 FORMAT = "lrmil.review/1"
+WITHDRAWAL = "lrmil.review/2"  # so that earlier versions refuse the log, in place of counting what was taken back
 VERSIONS = FORMAT.partition("/")[0] + "/"
 MAX_LINE = 8 << 20  # bytes; 1,000 classes of 1,000 characters take less
 OVERLONG = b"!"  # replaces a line that is too long; it is not a valid entry
@@ -39,7 +40,7 @@ Short = Annotated[str, Field(max_length=MAX_TEXT)]
 class _Line(TypedDict):
     """A line as pydantic validates it; a missing field makes the line invalid, never takes a default."""
 
-    format: Literal["lrmil.review/1"]
+    format: Literal["lrmil.review/1", "lrmil.review/2"]
     event: Event
     slide_id: Short
     slide_fingerprint: Short
@@ -56,6 +57,7 @@ class _Line(TypedDict):
     time: Short
     version: Short
     task: NotRequired[Short]
+    withdraws: NotRequired[Short]
 
 
 _LINES = TypeAdapter(_Line)
@@ -63,7 +65,8 @@ _LINES = TypeAdapter(_Line)
 
 def line_of(review: Review) -> str:
     """Return the line of an entry, with its end."""
-    return json.dumps({"format": FORMAT, **plain_of(review)}, ensure_ascii=False, allow_nan=False) + "\n"
+    values = {"format": _format_of(review.event), **plain_of(review)}
+    return json.dumps(values, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def lines_in(file: BinaryIO) -> Iterator[tuple[bytes, int, bool]]:
@@ -101,8 +104,13 @@ def read_line(line: bytes, log: Path) -> Review | None:
         return None
     review = object.__new__(Review)  # skips its checks: `_Line` has done them, and they take longer than reading
     for name in NAMES:
-        object.__setattr__(review, name, values.get(name, ""))  # `task` alone may be left out
-    return review if is_utc(review.time) and not find_contradiction(review) else None
+        object.__setattr__(review, name, values.get(name, ""))  # those of LEFT_OUT alone may be left out
+    fits = values["format"] == _format_of(review.event)
+    return review if fits and is_utc(review.time) and not find_contradiction(review) else None
+
+
+def _format_of(event: Event) -> str:
+    return WITHDRAWAL if event == "withdraw" else FORMAT
 
 
 def _require_known_version(line: bytes, log: Path) -> None:
@@ -111,5 +119,5 @@ def _require_known_version(line: bytes, log: Path) -> None:
     except (ValueError, RecursionError):
         return
     found = document.get("format") if isinstance(document, Mapping) else None
-    if isinstance(found, str) and found.startswith(VERSIONS) and found != FORMAT:
-        raise FormatError(f"Expected the format {FORMAT} in {log}. Got {found!r}. Update lrmil.")
+    if isinstance(found, str) and found.startswith(VERSIONS) and found not in (FORMAT, WITHDRAWAL):
+        raise FormatError(f"Expected the format {FORMAT} or {WITHDRAWAL} in {log}. Got {found!r}. Update lrmil.")

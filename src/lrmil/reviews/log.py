@@ -23,6 +23,7 @@ from lrmil.reviews.entry import (
     plain_of,
 )
 from lrmil.reviews.lines import FORMAT, line_of, lines_in, read_line
+from lrmil.reviews.withdrawals import standing
 
 __all__ = [
     "FORMAT",
@@ -205,8 +206,8 @@ def _reason(log: Path, error: Exception) -> str:
 
 
 def latest_reviews(reviews: Iterable[Review]) -> dict[ReviewKey, Review]:
-    """Return the last entry with the event "review" of each slide and model, in the order of the log."""
-    return {one.key: one for one in reviews if one.event == "review"}
+    """Return the last review of each slide and model that was not taken back, in the order of the log."""
+    return {one.key: one for one in standing(reviews) if one.event == "review"}
 
 
 def _at(file: BinaryIO, start: int, length: int) -> bytes:

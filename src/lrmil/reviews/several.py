@@ -9,6 +9,7 @@ from lrmil.errors import LISTED, names_of
 from lrmil.reviews.entry import Review
 from lrmil.reviews.lines import line_of
 from lrmil.reviews.log import require_reviews
+from lrmil.reviews.withdrawals import standing
 
 Key = TypeVar("Key", bound=Hashable)
 SlideKey = tuple[str, str]
@@ -64,12 +65,8 @@ def read_logs(paths: Path | str | Iterable[Path | str]) -> Logs:
     given = [paths] if isinstance(paths, Path | str) else paths
     logs = {str(path): require_reviews(Path(path)) for path in sorted(set(map(str, given)))}
     copies = find_copies({path: log.reviews for path, log in logs.items()})
-    every = [
-        Said(path, number, review)
-        for path, log in logs.items()
-        if path not in copies
-        for number, review in enumerate(log.reviews)
-    ]
+    gone = {path: _taken_back(log.reviews) for path, log in logs.items()}
+    every = [one for path in logs if path not in copies for one in _said(path, logs[path].reviews, gone)]
     known = tuple(one for one in every if not one.review.task)
     unreadable = {path: log.unreadable for path, log in logs.items() if log.unreadable}
     return Logs(known, unreadable, copies, len(every) - len(known))
@@ -92,6 +89,25 @@ def find_copies(logs: Mapping[str, Sequence[Review]]) -> tuple[str, ...]:
         if any(lines[path] <= lines[other] for other in others):
             copies.append(path)
     return tuple(sorted(copies))
+
+
+def _said(path: str, reviews: Sequence[Review], gone: Mapping[str, frozenset[str]]) -> Iterator[Said]:
+    """Yield the entries of a log that count: a review that was taken back in one log is so in its copies."""
+    counting = set(map(id, standing(reviews)))
+    elsewhere = frozenset[str]().union(*(lines for other, lines in gone.items() if other != path))
+    for number, review in enumerate(reviews):
+        if id(review) in counting and not (elsewhere and line_of(review) in elsewhere):
+            yield Said(path, number, review)
+
+
+def _taken_back(reviews: Sequence[Review]) -> frozenset[str]:
+    """Return the lines of reviews of a log that were taken back in it, and do not stand in it again."""
+    if not any(one.event == "withdraw" for one in reviews):
+        return frozenset()
+    counting = standing(reviews)
+    known = set(map(id, counting))
+    lost = {line_of(one) for one in reviews if one.event == "review" and id(one) not in known}
+    return frozenset(lost - set(map(line_of, counting)))
 
 
 def age(said: Said) -> tuple[datetime, int, str]:

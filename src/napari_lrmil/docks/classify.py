@@ -1,6 +1,7 @@
 """The dock widget "Classify slide": slide, model, device, run; then result, attention and review."""
 
 from typing import TYPE_CHECKING
+from weakref import ref
 
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeySequence, QShortcut
@@ -8,8 +9,8 @@ from qtpy.QtWidgets import QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidg
 from superqt import QCollapsible
 
 from lrmil.steps import Step
-from napari_lrmil.layers.build import tissue_layer
-from napari_lrmil.session.opened_slide import FoundTissue, find_tissue_layer
+from napari_lrmil.layers.slides import file_of
+from napari_lrmil.session.opened_slide import FoundTissue, is_painted, masks_of, put_tissue
 from napari_lrmil.widgets.classify.gallery import Gallery
 from napari_lrmil.widgets.classify.model_box import ModelBox
 from napari_lrmil.widgets.classify.overlay_box import OverlayBox
@@ -19,9 +20,14 @@ from napari_lrmil.widgets.classify.review_box import ReviewBox
 from napari_lrmil.widgets.classify.slide_box import SlideBox
 from napari_lrmil.widgets.device_box import DeviceBox
 from napari_lrmil.widgets.parts import MessageLine, SessionDock, beside, listen, scrolling_column, titled
+from napari_lrmil.widgets.questions import agreed
+from napari_lrmil.widgets.review_strip import KEYS as REVIEW_KEYS
+from napari_lrmil.widgets.review_strip import show_strip
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
+
+    from napari.layers import Image
 
 KEYS = {
     "H": "overlay on or off",
@@ -31,6 +37,11 @@ KEYS = {
     "Shift+N": "previous patch",
 }
 OPACITY_STEP = 10  # percentage points
+REPLACE_MASK = (
+    "The tissue mask of this slide was painted by hand. Find the tissue again in its place? Ctrl+Z undoes it."
+)
+PAINT = "Paint (key 2) or erase (key 1) in the layer 'tissue', then press Classify. It uses your mask."
+UNDO = "Ctrl+Z in that layer brings your painted mask back."
 STOPPING = "Stopping after the current batch of patches."
 
 
@@ -40,6 +51,7 @@ class ClassifySlide(SessionDock):
     def __init__(self, napari_viewer: "Viewer", parent: QWidget | None = None) -> None:
         super().__init__(napari_viewer, parent)
         session = self.session
+        self._about: ref[Image] | None = None  # the slide that the message is about
         self.slides = SlideBox(session)
         self.model = ModelBox(session)
         self.device = DeviceBox(session.preferences.device)
@@ -67,6 +79,7 @@ class ClassifySlide(SessionDock):
             ],
         )
         self.setMinimumWidth(320)
+        show_strip(session, session.viewer)
         self._listen()
         self._bind_keys()
         self._choose()
@@ -79,14 +92,22 @@ class ClassifySlide(SessionDock):
         if layer is None:
             self.message.warn("No slide is chosen. Drop one on the viewer, or press Open.")
             return
+        layer.visible = True
         if self.slides.take_typed():
-            self.session.classify(layer, device=self.device.device)
+            self.model.when_taken(lambda: self._classify(layer))
 
     def find_tissue(self) -> None:
-        """Add the tissue mask of the chosen slide as a layer."""
+        """Add the tissue mask of the chosen slide as a layer; a painted one is replaced only after a question."""
         layer = self.slides.layer
-        if layer is not None and self.slides.take_typed():
+        if layer is None or not self.slides.take_typed():
+            return
+        painted = [mask for mask in masks_of(self.session.viewer.layers, file_of(layer)) if is_painted(mask)]
+        if not painted or agreed(self, REPLACE_MASK, "Find the tissue again"):
             self.session.find_tissue(layer, on_result=self._add_tissue)
+
+    def _classify(self, layer: "Image") -> None:
+        if layer is self.session.chosen:  # the model may have been loaded for it first, which takes seconds
+            self.session.classify(layer, device=self.device.device)
 
     def _listen(self) -> None:
         session = self.session
@@ -97,6 +118,7 @@ class ClassifySlide(SessionDock):
         listen(session.jobs.job_changed, self._job_changed)
         listen(session.model_changed, self._update_buttons)
         self.slides.changed.connect(self._choose)
+        self.model.path.textChanged.connect(self._update_buttons)
         self.run.clicked.connect(self.start)
         self.cancel.clicked.connect(self._cancel)
         self.tissue.clicked.connect(self.find_tissue)
@@ -119,8 +141,9 @@ class ClassifySlide(SessionDock):
 
     def _update_buttons(self) -> None:
         busy, ready = self.session.jobs.busy, self.slides.layer is not None
-        self.run.setEnabled(ready and not busy and self.session.bundle is not None)
-        self.run.setToolTip("" if self.session.bundle else "Choose a model folder first.")
+        has_model = self.session.bundle is not None or self.model.typed is not None
+        self.run.setEnabled(ready and not busy and has_model)
+        self.run.setToolTip("" if has_model else "Choose a model folder first.")
         self.tissue.setEnabled(ready and not busy)
         self.cancel.setEnabled(busy)
         self.progress.setVisible(busy)
@@ -130,9 +153,9 @@ class ClassifySlide(SessionDock):
 
     def _choose(self) -> None:
         layer = self.slides.layer
-        if layer is not self.session.chosen:
+        if layer is not (self._about and self._about()):
             self._clear()
-        self.session.choose(layer)
+        self._about = None if layer is None else ref(layer)
         self._update_buttons()
 
     def _clear(self) -> None:
@@ -150,22 +173,15 @@ class ClassifySlide(SessionDock):
         self.message.say(STOPPING)
 
     def _add_tissue(self, found: FoundTissue) -> None:
-        viewer = self.session.viewer
-        old = find_tissue_layer(viewer.layers, found.slide_id)
-        if old is not None:
-            viewer.layers.remove(old)
-        data, keywords, _ = tissue_layer(found.tissue, found.mpp, slide_id=found.slide_id)
-        viewer.add_labels(data, **keywords)
-        self.message.say(
-            "Paint (key 2) or erase (key 1) in the layer 'tissue', then press Classify. It uses your mask."
-        )
+        undo = put_tissue(self.session.viewer, found)
+        self.message.say(" ".join([PAINT, *([UNDO] if undo else [])]))
 
 
 def _keys() -> QWidget:
     folded = QCollapsible("Keys")
     inside = QWidget()
     column = QVBoxLayout(inside)
-    for key, meaning in {**KEYS, "Ctrl+Enter": "save the review"}.items():
+    for key, meaning in {**KEYS, **REVIEW_KEYS, "Ctrl+Enter": "save the review in this form"}.items():
         label = QLabel(f"{key}: {meaning}")
         label.setTextFormat(Qt.TextFormat.PlainText)
         column.addWidget(label)

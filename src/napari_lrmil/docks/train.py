@@ -17,10 +17,18 @@ from lrmil.errors import LrmilError
 from lrmil.runs.control import request_stop
 from lrmil.runs.plan_file import read_plan, read_table_options
 from lrmil.runs.watch import RunStatus, RunWatch
-from napari_lrmil.jobs.training_process import end_message, has_process, may_begin, may_write_report, start_training
+from napari_lrmil.jobs.training_process import (
+    end_message,
+    has_process,
+    may_begin,
+    may_write_report,
+    next_to,
+    start_training,
+)
 from napari_lrmil.state import folders
 from napari_lrmil.state.messages import explain
 from napari_lrmil.widgets.parts import MessageLine, SessionDock, Text, beside, listen, scrolling_column, titled
+from napari_lrmil.widgets.questions import agreed
 from napari_lrmil.widgets.train.cohort import CohortBox, path_in
 from napari_lrmil.widgets.train.curves import Curves
 from napari_lrmil.widgets.train.progress import ProgressBox
@@ -31,6 +39,10 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 POLL = 1000  # ms
+KEEP = (
+    "{run} has a finished model with its report and predictions, which stay as they are. Train a new one in {fresh}? "
+    "Choosing {run} again shows the finished one."
+)
 CLASSIFY = ("napari-lrmil", "Classify slide")
 STOPPING = "Stopping after the current step. Finished work is kept; press Resume to continue later."
 
@@ -70,6 +82,12 @@ class TrainFromFolder(SessionDock):
         self._attach(run)  # another viewer may have started a training since the last poll
         if self.active:
             return
+        if self.status.state == "finished":
+            fresh = next_to(run)
+            if not agreed(self, KEEP.format(run=run, fresh=fresh), f"Train in {fresh.name}"):
+                return
+            run = fresh
+            self.cohort.run.setText(str(run))
         self.message.say("")
         try:
             config, device = self.settings.config(), self.settings.device.device

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary, ref
 
 from qtpy.QtCore import QTimer
 from qtpy.QtGui import QKeySequence, QShortcut
@@ -11,14 +10,16 @@ from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
 from lrmil.steps import Step
 from napari_lrmil.jobs.latest import LatestJob
-from napari_lrmil.session.session import Session
 from napari_lrmil.session.worklist_review import judge_by, model_of
 from napari_lrmil.session.worklist_viewer import current_slide, show_opened
 from napari_lrmil.state import folders
 from napari_lrmil.state.messages import explain
+from napari_lrmil.state.shown import ShownPrediction
 from napari_lrmil.state.worklist import FIND, JOB, Entry, scan, summary, with_prediction
 from napari_lrmil.state.worklist_memory import list_file
 from napari_lrmil.widgets.parts import MessageLine, SessionDock, Text, listen
+from napari_lrmil.widgets.review_strip import show_strip
+from napari_lrmil.widgets.worklist.going_on import NONE_WAITS, GoingOn
 from napari_lrmil.widgets.worklist.patients import ListPatients, answer_by
 from napari_lrmil.widgets.worklist.progress import STOPPING, WorklistProgress, finished_text
 from napari_lrmil.widgets.worklist.table import WorklistOrder, WorklistTable
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from napari_lrmil.jobs.classify_list import Opened
 
 NEXT_KEY = "Ctrl+Shift+N"
-NONE_WAITS = "No classified slide in the table waits for a review."
 UPDATE_MS = 200  # at most this often is the whole list judged while slides finish
 
 
@@ -48,7 +48,7 @@ class Worklist(SessionDock):
         self._update_timer.setInterval(UPDATE_MS)
         self._make_parts()
         self._listen()
-        _ACTING[self.session] = ref(self)  # a closed dock is only hidden, and must not open slides
+        show_strip(self.session, self.session.viewer)
         self._say_model()
         self._recall()
         self._update()
@@ -131,7 +131,7 @@ class Worklist(SessionDock):
 
     def next_unreviewed(self) -> None:
         """Open the next slide that is classified and not reviewed, in the order of the table."""
-        self._open_first(self._rows_from_current())
+        self.going_on.open_next()
 
     def _make_parts(self) -> None:
         self.tools = WorklistTools(self.session.preferences.device, NEXT_KEY)
@@ -139,6 +139,9 @@ class Worklist(SessionDock):
         self.table = WorklistTable(answer_by(self.session), self)
         self.order = WorklistOrder(self.table, self)
         self.view = WorklistView(self.order)
+        self.going_on = GoingOn(
+            self.session, self.table, self.order, self.tools, self.message, lambda entry: self.open_slide(entry)
+        )
         self.patients = ListPatients(self.table, self.view, self.message)
         column = QVBoxLayout(self)
         column.setContentsMargins(6, 6, 6, 6)
@@ -153,6 +156,8 @@ class Worklist(SessionDock):
         listen(session.model_changed, self._model_changed)
         listen(session.shown_changed, self._shown_changed)
         listen(session.reviewed, self._reviewed)
+        listen(session.reviewing.withdrawn, self._withdrawn)
+        listen(session.reviewing.next_asked, self._next_asked)
         listen(session.revealed_changed, self._update)
         listen(session.read_first_changed, self._update)
         self._update_timer.timeout.connect(self._update)
@@ -239,22 +244,15 @@ class Worklist(SessionDock):
         self.table.mark(current_slide(self.session))
 
     def _reviewed(self) -> None:
-        """Bring the table up to date, then continue from the slide's row before that: a filter may take it away."""
-        following = self._rows_from_current()
+        self.going_on.after_review(self._update)
+
+    def _withdrawn(self, shown: ShownPrediction) -> None:
         self._update()
-        acting = _ACTING[self.session]() is self
-        if acting and self.tools.go_on.isChecked() and self.table.row_of(current_slide(self.session)) is not None:
-            self._open_first(following)
+        self.going_on.after_withdrawal(shown)
 
-    def _rows_from_current(self) -> list[int]:
-        return self.order.table_rows(after=self.table.row_of(current_slide(self.session)))
-
-    def _open_first(self, following: Sequence[int]) -> None:
-        row = next((row for row in following if self.table.lines[row].waits), None)
-        if row is None:
-            self.message.say(NONE_WAITS)
-        else:
-            self.open_slide(self.table.lines[row].entry)
+    def _next_asked(self) -> None:
+        if self.going_on.acting:
+            self.next_unreviewed()
 
     def _show_opened(self, entry: Entry, opened: "Opened") -> None:
         show_opened(self.session, entry, opened)
@@ -295,6 +293,3 @@ class Worklist(SessionDock):
             self, "Choose a model folder", str(self.session.model_folder or "")
         ):
             self.session.load_model(Path(folder))
-
-
-_ACTING: "WeakKeyDictionary[Session, ref[Worklist]]" = WeakKeyDictionary()

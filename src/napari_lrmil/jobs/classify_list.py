@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lrmil.slides.failures import Failure
 from lrmil.steps import Step
-from napari_lrmil.layers.build import LayerData, slide_layer, tissue_layer
+from napari_lrmil.layers.build import LayerData, SlideFile, slide_layer, tissue_layer
 from napari_lrmil.state.messages import REWORDING
 from napari_lrmil.state.shown import ShownPrediction, case_folder
 from napari_lrmil.state.worklist import JOB, Entry, failed, failed_by, row_of_entry, with_new_results, with_prediction
@@ -125,7 +125,7 @@ def open_entry(entry: Entry, results: Path, bundle_sha256: str) -> Iterator[Step
     else:
         shown = ShownPrediction(prediction, entry.source, out)
         if prediction.tissue_source == "given" and (mask := read_tissue(out, entry.slide_id)) is not None:
-            layer = tissue_layer(mask, prediction.mpp, slide_id=entry.slide_id)
+            layer = tissue_layer(mask, prediction.mpp, of=SlideFile(entry.slide_id, entry.path, slide.fingerprint))
             layer[1]["metadata"]["lrmil"]["sha256"] = ""  # a painted mask must not pass for the automatic one
             layers.append(layer)
     yield Step(("open",), 1, 1, result=Opened(layers, shown, note))

@@ -38,6 +38,7 @@ class Jobs:
     def __init__(self) -> None:
         self.job: JobWorker | None = None
         self.job_name = ""
+        self._ended = False
 
     @property
     def busy(self) -> bool:
@@ -72,6 +73,13 @@ class Jobs:
             self.failed.emit(f"{self.job_name!r} is still running. Wait for it, or cancel it first.")
             return False
 
+        def unless_ended(callback: Callable[..., None]) -> Callable[..., None]:
+            def call(*arguments: object) -> None:
+                if not self._ended:
+                    callback(*arguments)
+
+            return call
+
         def step(step: Step[T]) -> None:
             self.stepped.emit(step)
             if on_step:
@@ -79,15 +87,16 @@ class Jobs:
 
         def end() -> None:
             self.job, self.job_name = None, ""
-            self.job_changed.emit()
+            if not self._ended:
+                self.job_changed.emit()
 
         self.job_name = name
         self.job = start_job(
             make_steps,
             name=name,
-            on_step=step,
-            on_result=on_result,
-            on_error=on_error or (lambda error: self.failed.emit(explain(error))),
+            on_step=unless_ended(step),
+            on_result=unless_ended(on_result),
+            on_error=unless_ended(on_error or (lambda error: self.failed.emit(explain(error)))),
             on_end=end,
         )
         self.job_changed.emit()
@@ -110,3 +119,8 @@ class Jobs:
         """Ask the job to end after its current Step."""
         if self.job is not None:
             self.job.quit()
+
+    def end(self, *_: object) -> None:
+        """Cancel the job, and report nothing any more: the window is gone."""
+        self._ended = True
+        self.cancel()

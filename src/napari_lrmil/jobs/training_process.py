@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from itertools import count
 from pathlib import Path
 
 from lrmil.cohorts.columns import TableOptions
@@ -62,6 +63,13 @@ def start_training(
             start_new_session=True,
             creationflags=_detached(),
         )
+
+
+def next_to(run: Path) -> Path:
+    """Return a folder beside a run that does not exist yet: run-2 for run, run-3 for run-2, and so on."""
+    stem, dash, number = run.name.rpartition("-")
+    stem, first = (stem, int(number) + 1) if dash and number.isdecimal() else (run.name, 2)
+    return next(beside for n in count(first) if not (beside := run.with_name(f"{stem}-{n}")).exists())
 
 
 def has_process(run: Path) -> bool:

@@ -4,14 +4,17 @@ napari's own generator worker does neither. superqt turns a RuntimeError, which 
 neither `errored` nor `finished`; and a cancelled generator stays open.
 """
 
+import atexit
 from collections.abc import Callable, Iterator
+from weakref import WeakSet
 
 from napari.qt.threading import WorkerBase, WorkerBaseSignals, create_worker
 from qtpy.compat import isalive
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QThreadPool, Signal
 
 from lrmil.steps import Step, T
 
+END_MS = 30_000  # how long the end of the program waits for jobs to end after their current Step
 MakeSteps = Callable[[], Iterator[Step[T]]]
 
 
@@ -34,6 +37,18 @@ class JobWorker(WorkerBase):
     def __init__(self, make_steps: MakeSteps[T]) -> None:
         super().__init__(SignalsClass=JobSignals)
         self._make_steps = make_steps
+        _jobs.add(self)
+
+    def run(self) -> None:
+        """Run the job; Qt calls this. At the end of the program its signals are gone, and nobody is told any more.
+
+        An exception that leaves this method ends the process.
+        """
+        try:
+            super().run()
+        except RuntimeError:
+            if isalive(self.signals):
+                raise
 
     def work(self) -> object:
         """Emit every Step and return the result of the last one."""
@@ -101,3 +116,14 @@ def start_job(
     handlers |= {"finished": guarded(on_end)} if on_end else {}
     worker: JobWorker = create_worker(job, _worker_class=JobWorker, _connect=handlers, _progress={"desc": name})
     return worker
+
+
+def end_jobs() -> None:
+    """Ask every job to end, and wait: Qt takes their signals away with the application."""
+    for job in list(_jobs):
+        job.quit()
+    QThreadPool.globalInstance().waitForDone(END_MS)  # type: ignore[union-attr]
+
+
+_jobs: WeakSet[JobWorker] = WeakSet()
+atexit.register(end_jobs)  # after that of Qt, so it is called before

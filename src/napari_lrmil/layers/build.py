@@ -5,7 +5,8 @@ y lies at (y - 0.5) * mpp microns, and a raster begins half a cell later.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from napari.utils.colormaps import Colormap
@@ -35,6 +36,15 @@ KIND_NAMES: dict[AttentionKind, str] = {
 }
 
 
+class SlideFile(NamedTuple):
+    """The file that a layer belongs to. Its name alone would not do: many folders have a slide "1.svs"."""
+
+    slide_id: str
+    path: Path
+    fingerprint: str
+    """Hash of the slide's samples."""
+
+
 def slide_layer(slide: Slide) -> LayerData:
     """Return a slide as a lazy RGB pyramid in microns, or in pixels if its resolution is unknown.
 
@@ -55,6 +65,7 @@ def slide_layer(slide: Slide) -> LayerData:
     about = {
         "path": str(slide.path),
         "slide_id": slide.slide_id,
+        "fingerprint": slide.fingerprint,
         "mpp": slide.mpp if slide.has_mpp else None,
         "mpp_source": slide.mpp_source,
         "mpp_problem": _problem(slide),
@@ -129,7 +140,7 @@ def attention_colormap() -> Colormap:
     return Colormap(attention_rgba(np.linspace(0, 1, 256)), name="attention")
 
 
-def tissue_layer(tissue: Raster, mpp: float, *, slide_id: str) -> LayerData:
+def tissue_layer(tissue: Raster, mpp: float, *, of: SlideFile) -> LayerData:
     """Return a tissue mask as labels that can be painted: 1 is tissue, 0 is not.
 
     Parameters
@@ -138,13 +149,20 @@ def tissue_layer(tissue: Raster, mpp: float, *, slide_id: str) -> LayerData:
         (rows, cols) bool.
     mpp
         um/px of level 0.
-    slide_id
+    of
         The slide.
     """
+    about = {
+        "slide_id": of.slide_id,
+        "slide_path": str(of.path),
+        "slide_fingerprint": of.fingerprint,
+        "to_level0": tissue.to_level0.tolist(),
+        "sha256": tissue.sha256,
+    }
     keywords = {
-        "name": f"tissue: {slide_id}",
+        "name": f"tissue: {of.slide_id}",
         "opacity": 0.35,
-        "metadata": {KEY: {"slide_id": slide_id, "to_level0": tissue.to_level0.tolist(), "sha256": tissue.sha256}},
+        "metadata": {KEY: about},
         **placed(tissue, mpp),
     }
     return tissue.array.astype(np.uint8), keywords, "labels"

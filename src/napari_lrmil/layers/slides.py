@@ -10,7 +10,7 @@ from napari_lrmil.layers.build import KEY
 if TYPE_CHECKING:
     from napari.components import LayerList
 
-    from napari.layers import Image, Layer
+    from napari.layers import Image, Labels, Layer
 
 
 def slides_in(layers: "LayerList") -> "list[Image]":
@@ -18,6 +18,16 @@ def slides_in(layers: "LayerList") -> "list[Image]":
     from napari.layers import Image
 
     return [one for one in layers if isinstance(one, Image) and one.rgb and file_of(one) is not None]
+
+
+def masks_in(layers: "LayerList") -> "list[Labels]":
+    """Return the layers of tissue masks."""
+    return [one for one in layers if "to_level0" in _about(one)]
+
+
+def mask_is_of(mask: "Labels", slide: "Layer") -> bool:
+    """Return True if a tissue mask belongs to the file of this slide."""
+    return bool(_about(mask)["slide_path"] == str(file_of(slide)))
 
 
 def file_of(layer: "Layer") -> Path | None:
@@ -73,6 +83,11 @@ def find_slide(layers: "LayerList", source: SlideSource) -> "Image | None":
     return next((one for one in slides_in(layers) if is_of(one, source)), None)
 
 
+def was_replaced(layer: "Layer", fingerprint: str) -> bool:
+    """Return True if a layer shows an earlier content of its file than the one with this fingerprint."""
+    return bool(_about(layer).get("fingerprint", fingerprint) != fingerprint)
+
+
 def bring_to_front(layers: "LayerList", slide: "Layer") -> None:
     """Move other slides and their layers below this one; layers that the user drew stay where they are."""
     above = layers[layers.index(slide) + 1 :]
@@ -92,8 +107,8 @@ def _belongs_elsewhere(layer: "Layer", slide: "Layer") -> bool:
     about = _about(layer)
     if about.keys() & {"kind", "gallery"}:  # they follow the prediction that is shown
         return False
-    other_file = about.get("path") and file_of(layer) != file_of(slide)
-    return bool(other_file) or about.get("slide_id", _about(slide).get("slide_id")) != _about(slide).get("slide_id")
+    path = str(about.get("path") or about.get("slide_path") or "")
+    return bool(path) and Path(path) != file_of(slide)
 
 
 def _about(layer: "Layer") -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from napari_lrmil.layers.slides import is_of, slides_in
+from napari_lrmil.layers.slides import is_of, slides_in, was_replaced
 from napari_lrmil.state.shown import ShownPrediction
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class KeptPredictions:
             The prediction.
         """
         for layer in slides_in(layers):
-            if is_of(layer, shown.source):
+            if is_of(layer, shown.source) and not was_replaced(layer, shown.prediction.slide_fingerprint):
                 self._by_layer[layer] = shown
 
     def find(self, layer: "Image", bundle: "Bundle | None") -> ShownPrediction | None:

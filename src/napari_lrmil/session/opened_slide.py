@@ -1,18 +1,21 @@
 """The layers of one slide that is open in a viewer: its picture, its tissue mask and its resolution."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from lrmil.errors import TissueError
 from lrmil.raster import Raster
 from lrmil.slides.resolution import require_possible_size, resolve_mpp
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step
-from napari_lrmil.layers.build import KEY, placed, space, tissue_of
+from napari_lrmil.layers.build import KEY, SlideFile, placed, space, tissue_layer, tissue_of
+from napari_lrmil.state.painted_mask import PaintedMask
 
 if TYPE_CHECKING:
-    from napari.components import LayerList
+    from napari.components import LayerList, ViewerModel
 
     from napari.layers import Image, Labels
 
@@ -23,25 +26,71 @@ class FoundTissue(NamedTuple):
     tissue: Raster
     mpp: float
     """um/px of level 0."""
-    slide_id: str
+    of: SlideFile
 
 
-def find_slide_layer(layers: "LayerList", slide_id: str) -> "Image | None":
-    """Return the layer that shows a slide."""
-    slides = (layer for layer in layers if layer.metadata.get(KEY, {}).get("dimensions"))
-    return next((layer for layer in slides if layer.metadata[KEY]["slide_id"] == slide_id), None)
-
-
-def find_tissue_layer(layers: "LayerList", slide_id: str) -> "Labels | None":
-    """Return the layer of a slide's tissue mask, also if the user renamed it."""
+def masks_of(layers: "LayerList", path: Path | None) -> "list[Labels]":
+    """Return the layers of tissue masks of a slide file, whatever their names."""
     masks = (layer for layer in layers if "to_level0" in layer.metadata.get(KEY, {}))
-    return next((layer for layer in masks if layer.metadata[KEY]["slide_id"] == slide_id), None)
+    return [layer for layer in masks if layer.metadata[KEY]["slide_path"] == str(path)]
 
 
-def edited_tissue(layers: "LayerList", slide_id: str) -> Raster | None:
-    """Return the tissue mask of a slide as the user changed it; None without a mask, or with an unchanged one."""
-    layer = find_tissue_layer(layers, slide_id)
-    return None if layer is None else tissue_of(layer.data, layer.metadata)
+def find_tissue_layer(layers: "LayerList", path: Path) -> "Labels | None":
+    """Return the layer of a slide file's tissue mask, the upper one of several."""
+    return next(reversed(masks_of(layers, path)), None)
+
+
+def edited_tissue(layers: "LayerList", path: Path) -> PaintedMask | None:
+    """Return the tissue mask of a slide file as the user changed it; None without a mask, or with an unchanged one.
+
+    Raises
+    ------
+    TissueError
+        If the slide has several masks.
+    """
+    masks = masks_of(layers, path)
+    if len(masks) > 1:
+        names = ", ".join(repr(layer.name) for layer in masks)
+        raise TissueError(
+            f"{path.name} has {len(masks)} tissue masks: {names}. Remove the layers that should not count."
+        )
+    painted = tissue_of(masks[0].data, masks[0].metadata) if masks else None
+    return None if painted is None else PaintedMask(painted, masks[0].metadata[KEY]["slide_fingerprint"])
+
+
+def is_painted(mask: "Labels") -> bool:
+    """Return whether the user changed a mask."""
+    return tissue_of(mask.data, mask.metadata) is not None
+
+
+def put_tissue(viewer: "ViewerModel", found: FoundTissue) -> bool:
+    """Show a mask that was found as a layer, in the slide's own one if there is one.
+
+    Parameters
+    ----------
+    viewer
+        The viewer.
+    found
+        The mask.
+
+    Returns
+    -------
+    bool
+        Whether that replaced a painted mask, which the layer's undo brings back.
+    """
+    data, keywords, _ = tissue_layer(found.tissue, found.mpp, of=found.of)
+    old = find_tissue_layer(viewer.layers, found.of.path)
+    if old is None or old.data.shape != data.shape:
+        viewer.add_labels(data, **keywords)
+        if old is not None:  # of another resolution: kept, but it is the slide's mask no more
+            old.visible, old.metadata = False, {}
+        return False
+    painted, changed = is_painted(old), np.nonzero(old.data != data)
+    old.visible, old.metadata = True, keywords["metadata"]
+    if changed[0].size:
+        old.data_setitem(changed, data[changed])  # unlike new data, it can be undone
+    viewer.layers.selection.active = old
+    return painted
 
 
 def set_mpp(layers: "LayerList", layer: "Image", mpp: float) -> None:
@@ -67,8 +116,7 @@ def set_mpp(layers: "LayerList", layer: "Image", mpp: float) -> None:
     place = space(mpp)
     layer.scale, layer.units = place["scale"], place["units"]
     layer.metadata[KEY] = {**about, "mpp": mpp, "mpp_source": "override", "mpp_problem": ""}
-    tissue = find_tissue_layer(layers, about["slide_id"])
-    if tissue is not None:
+    for tissue in masks_of(layers, Path(about["path"])):
         place = placed(Raster(tissue.data, np.array(tissue.metadata[KEY]["to_level0"])), mpp)
         tissue.scale, tissue.translate = place["scale"], place["translate"]
 
@@ -91,5 +139,6 @@ def tissue_steps(source: SlideSource) -> Iterator[Step[FoundTissue]]:
     from lrmil.slides.opening import open_slide
 
     with open_slide(source.path, mpp=source.mpp) as slide, unchanged(slide):
-        found = FoundTissue(segment_tissue(slide), slide.mpp, source.slide_id)
+        of = SlideFile(source.slide_id, source.path, slide.fingerprint)
+        found = FoundTissue(segment_tissue(slide), slide.mpp, of)
     yield Step(("find tissue",), 1, 1, result=found)

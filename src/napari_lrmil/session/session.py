@@ -1,7 +1,7 @@
 """What one viewer works on: its model, the prediction that is shown, and the jobs that make it."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import ref
@@ -10,13 +10,21 @@ from psygnal import Signal
 
 from lrmil.errors import ConfigError, LrmilError
 from lrmil.steps import Step
-from napari_lrmil.jobs.jobs import Jobs
-from napari_lrmil.layers.slides import bring_to_front, find_slide, is_of, raise_overlays, slides_in, source_of
+from napari_lrmil.layers.slides import (
+    bring_to_front,
+    find_slide,
+    is_of,
+    raise_overlays,
+    slides_in,
+    source_of,
+    was_replaced,
+)
 from napari_lrmil.session.blinding import Blinding, decide, reveal, set_read_first, show_slide
+from napari_lrmil.session.following import Following, fit
 from napari_lrmil.session.kept_predictions import KeptPredictions, is_by
+from napari_lrmil.session.model_in_use import ModelInUse
 from napari_lrmil.session.opened_slide import FoundTissue, edited_tissue, tissue_steps
-from napari_lrmil.state import folders
-from napari_lrmil.state.messages import explain
+from napari_lrmil.session.reviewing import Reviewing
 from napari_lrmil.state.preferences import Preferences, read_preferences
 from napari_lrmil.state.review_log import read_by
 from napari_lrmil.state.shown import ShownPrediction, shown_steps
@@ -30,7 +38,7 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
 
-class Session:
+class Session(ModelInUse):
     """State of one viewer, without Qt.
 
     Made by `napari_lrmil.session.viewers.session_of`, once for each viewer. The docks and their parts read it, ask it
@@ -55,29 +63,34 @@ class Session:
         What the reader may see of it: see `napari_lrmil.session.blinding`.
     reviewer
         Name of the reader, "" when it is not given.
+    reviewing
+        Saves their decisions and takes the last one back.
     """
 
-    model_changed = Signal()
-    model_refused = Signal()
     shown_changed = Signal()
     revealed_changed = Signal()
     read_first_changed = Signal()
+    chosen_changed = Signal()
+    on_screen_changed = Signal()
     notice = Signal(str)
     reviewed = Signal()
 
     def __init__(self, viewer: "Viewer") -> None:
         self._viewer = ref(viewer)  # the sessions are kept by viewer: a strong reference would keep both for ever
         self._preferences = self._preferences_read = read_preferences()
-        self.jobs = Jobs()
-        self.bundle: Bundle | None = None
-        self.model_folder: Path | None = None
+        super().__init__()
         self.shown: ShownPrediction | None = None
         self._kept = KeptPredictions()
         self._chosen: ref[Image] | None = None
         self.reviewer = self.preferences.reviewer
+        self.reviewing = Reviewing(self)
         self.blinding = Blinding(read_first=self.preferences.read_first, changed_at=time.monotonic())
         self._scale_shown = False
         self.jobs.job_changed.connect(self._drop_partial)
+        self.following = Following(viewer, lambda: self.chosen, self.choose, self.on_screen_changed.emit)
+        slides = [slide for slide in slides_in(viewer.layers) if slide.visible]
+        if slides:
+            self.choose(slides[-1])
 
     @property
     def viewer(self) -> "Viewer":
@@ -127,56 +140,32 @@ class Session:
         """Show the output: the reader's own label of the slide is recorded."""
         self._blind(reveal(self.blinding, now=time.monotonic()))
 
-    def recall_model(self) -> None:
-        """Load the model of the preferences, or else of the last time, unless there is one or a job runs."""
-        folder = self.preferences.model_folder or folders.recall("model_folder")
-        if self.bundle is None and not self.jobs.busy and folder and Path(folder).is_dir():
-            self.load_model(Path(folder))
-
-    def load_model(self, folder: Path) -> bool:
-        """Load a model folder in a thread; `model_changed` or `model_refused` follows.
-
-        Returns
-        -------
-        bool
-            False when another job runs, which `jobs.failed` says.
-        """
-
-        def load() -> "Iterator[Step[Bundle]]":
-            from lrmil.models.bundle import load_bundle
-
-            yield Step(("load model",), 1, 1, result=load_bundle(folder))
-
-        def refuse(error: Exception) -> None:
-            self.jobs.failed.emit(explain(error))
-            self.model_refused.emit()
-
-        return self.jobs.run(
-            load, name="load model", on_result=lambda bundle: self.take_model(folder, bundle), on_error=refuse
-        )
-
-    def take_model(self, folder: Path, bundle: "Bundle") -> None:
-        """Make a loaded model the session's."""
-        self.bundle, self.model_folder = bundle, folder
-        folders.remember("model_folder", str(folder))
-        if self.shown is not None and not is_by(self.shown, bundle):
-            self.show(None)  # the prediction of one model must not stand beside the name of another
-        self.model_changed.emit()
-
     @property
     def chosen(self) -> "Image | None":
-        """Layer of the slide that the user is on, or of the one whose prediction is shown."""
+        """Layer of the slide that the user is on."""
         chosen = self._chosen and self._chosen()
-        if chosen in slides_in(self.viewer.layers):
-            return chosen
-        return None if self.shown is None else find_slide(self.viewer.layers, self.shown.source)
+        return chosen if chosen in slides_in(self.viewer.layers) else None
+
+    @property
+    def on_screen(self) -> bool:
+        """Whether the slide that the user is on is visible, so that what belongs to it may be drawn."""
+        return self.chosen is None or self.chosen.visible
+
+    def _model_replaced(self) -> None:
+        """Show what the model in use said of the slide; an answer of another must not stand beside its name."""
+        if self.shown is not None and not is_by(self.shown, self.bundle):
+            chosen = self.chosen
+            self.show(None if chosen is None else self._kept.find(chosen, self.bundle))
 
     def choose(self, layer: "Image | None") -> None:
-        """Take note of the slide that the user is on: its prediction is shown, and never that of another slide."""
+        """Show the slide that the user turned to, alone, with its prediction and never that of another slide."""
         before = self._chosen and self._chosen()
         self._chosen = None if layer is None else ref(layer)
         if layer is not None and layer is not before:
+            self.following.show_alone(layer)
             bring_to_front(self.viewer.layers, layer)
+            fit(self.viewer, layer)
+        self.chosen_changed.emit()
         if layer is not None and self.shown is not None and is_of(layer, self.shown.source):
             return
         kept = None if layer is None else self._kept.find(layer, self.bundle)
@@ -205,13 +194,13 @@ class Session:
             self.show(None)  # an earlier prediction must not stand beside this one's failure
         try:
             source, bundle = source_of(layer, mpp), self._require_model()
+            painted = edited_tissue(self.viewer.layers, source.path)
         except LrmilError as error:
             self.jobs.failed.emit(str(error))
             return False
-        mask, results = edited_tissue(self.viewer.layers, source.slide_id), self.preferences.results
-        below = self.preferences.uncertain_below
+        results, below = self.preferences.results, self.preferences.uncertain_below
         return self.jobs.run(
-            lambda: shown_steps(source, bundle, results, device, mask, below),
+            lambda: shown_steps(source, bundle, results, device, painted, below),
             name=f"classify {source.slide_id}",
             on_step=self._take_partial,
             on_result=self._take,
@@ -276,9 +265,13 @@ class Session:
 
     def _take(self, shown: ShownPrediction) -> None:
         """Show a prediction if the user is on its slide; keep it with the slide otherwise."""
-        chosen = self.chosen
-        if find_slide(self.viewer.layers, shown.source) is None:
+        chosen, layer = self.chosen, find_slide(self.viewer.layers, shown.source)
+        if layer is None:
             return  # it was closed meanwhile, or got another um/px
+        if was_replaced(layer, shown.prediction.slide_fingerprint):
+            if shown.complete:
+                self.jobs.failed.emit(f"{shown.source.path.name} was replaced since it was opened. Open it again.")
+            return
         if chosen is None or is_of(chosen, shown.source):
             self.show(shown)
         elif shown.complete:

@@ -80,7 +80,10 @@ class _CachedLog:
                 self._forget()  # it is another log
                 known = 0
             new, self.log = log.reviews[known:], log
+            withdrawn = any(one.event == "withdraw" for one in new)
             self.latest |= latest_reviews(new)
+            if withdrawn:  # what it takes back may be any earlier entry, and one before that counts again
+                self.latest = latest_reviews(log.reviews)
             for one in new:
                 self.read_by.setdefault(one.reviewer, set()).add(one.slide_fingerprint)
         return self

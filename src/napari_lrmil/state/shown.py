@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lrmil.io import hashing
-from lrmil.raster import Raster
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step
+from napari_lrmil.state.painted_mask import PaintedMask, require_mask_of
 
 if TYPE_CHECKING:
     from lrmil.models.bundle import Bundle
@@ -57,7 +57,7 @@ def case_folder(results: Path, slide_id: str, path: Path) -> Path:
 
 
 def shown_steps(
-    source: SlideSource, bundle: "Bundle", results: Path, device: str, mask: Raster | None, below: float
+    source: SlideSource, bundle: "Bundle", results: Path, device: str, painted: PaintedMask | None, below: float
 ) -> "Iterator[Step[ShownPrediction]]":
     """Classify one slide into its folder, or read its saved prediction.
 
@@ -71,19 +71,29 @@ def shown_steps(
         Folder of all results.
     device, below
         As ``device`` and ``uncertain_below`` of `lrmil.prediction.options.PredictOptions`.
-    mask
+    painted
         Tissue mask that the user painted, None for the automatic one.
 
     Yields
     ------
     Step
         After each batch of patches, with the prediction from all patches read by then.
+
+    Raises
+    ------
+    TissueError
+        If the mask is not one of this slide.
     """
     from lrmil.prediction.one import predict_one
     from lrmil.prediction.options import PredictOptions
+    from lrmil.slides.opening import open_source
+
+    if painted is not None:
+        with open_source(source) as slide:
+            require_mask_of(slide, painted)
 
     options = PredictOptions(device=device, uncertain_below=below, live=True)
     out = case_folder(results, source.slide_id, source.path)
-    for step in predict_one(source, bundle, out, options, tissue=mask):
+    for step in predict_one(source, bundle, out, options, tissue=painted and painted.mask):
         result = None if step.result is None else ShownPrediction(step.result, source, out)
         yield Step(step.job, step.done, step.total, step.unit, result, step.message, step.metrics)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
-from weakref import WeakMethod
+from weakref import WeakMethod, ref
 
 from qtpy.compat import isalive
 from qtpy.QtCore import QSize, Qt, QTimer
@@ -31,6 +31,7 @@ from qtpy.QtWidgets import (
 
 from napari_lrmil.session.viewers import session_of
 from napari_lrmil.widgets.breaks import breakable, whole
+from napari_lrmil.widgets.wheel import leave_wheel
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -48,6 +49,16 @@ class SessionDock(QWidget):
     def __init__(self, napari_viewer: "Viewer", parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.session = session_of(napari_viewer)
+        self._window: ref[QMainWindow] | None = None
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Leave the wheel to scrolling, in parts that were added since the last time too; Qt calls this."""
+        super().showEvent(event)
+        leave_wheel(self)
+        window = self.window()
+        if isinstance(window, QMainWindow) and window is not (self._window and self._window()):
+            self._window = ref(window)
+            window.destroyed.connect(self.session.jobs.end)
 
 
 class Connectable(Protocol):

@@ -284,7 +284,7 @@ class TestResolution:
         dock.slides.mpp.setValue(0.25)
         dock.find_tissue()
         finish(dock.session)
-        mask = find_tissue_layer(dock.session.viewer.layers, "bare")
+        mask = find_tissue_layer(dock.session.viewer.layers, bare)
         assert mask is not None and dock.slides.layer is not None
         before = mask.scale / dock.slides.layer.scale, (mask.translate / 0.25).tolist()
         dock.slides.mpp.setValue(0.5)

@@ -154,13 +154,13 @@ def test_the_gallery_jumps_to_its_patches(ready: ClassifySlide, finish: Finish) 
     assert ready.gallery.layer is not None and ready.gallery.layer.name == "patches: lowest attention"
 
 
-def test_an_edited_tissue_mask_is_used(ready: ClassifySlide, finish: Finish) -> None:
+def test_an_edited_tissue_mask_is_used(ready: ClassifySlide, finish: Finish, cohort: Path) -> None:
     ready.start()
     finish(ready.session)
     whole = ready.session.shown
     ready.tissue.click()
     finish(ready.session)
-    layer = find_tissue_layer(ready.session.viewer.layers, "demo-001")
+    layer = find_tissue_layer(ready.session.viewer.layers, cohort / "slides/demo-001.ome.tif")
     assert layer is not None and whole is not None
     ready.start()
     finish(ready.session)

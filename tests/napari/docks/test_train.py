@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -32,6 +33,7 @@ from napari_lrmil.session.session import Session
 from napari_lrmil.session.viewers import session_of
 from napari_lrmil.state import folders
 from napari_lrmil.widgets.train.cohort import EMPTY, propose_run
+from support.events import answering, click
 from support.runs import TinyRun, stamp_of, tiny_config
 
 if TYPE_CHECKING:
@@ -174,6 +176,33 @@ def test_a_finished_run_that_is_trained_again_is_starting(
     widget.poll()
     assert widget.active and "Starting" in widget.progress.state.text()
     assert widget.stop_button.isEnabled() and widget.result_group.isHidden()
+
+
+def test_training_again_asks_and_leaves_the_finished_run_as_it_is(
+    widget: TrainFromFolder, tiny_run: TinyRun, tmp_path: Path, qtbot: "QtBot", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(tiny_run.folder, tmp_path / "run"))
+    (tmp_path / "run-2").mkdir()
+    choose(widget, tiny_run.slides, tiny_run.labels, folder, qtbot)
+    qtbot.waitUntil(lambda: widget.cohort.ready, timeout=PATIENCE)
+    before = stamps_below(folder)
+    started: list[list[str]] = []
+    monkeypatch.setattr(
+        training_process.subprocess,
+        "Popen",
+        lambda command, **_: started.append(command) or SimpleNamespace(poll=lambda: 0),
+    )
+    asked = answering("Cancel")
+    click(widget.start_button)
+    assert "finished model" in asked()[0] and not started
+    asked = answering("Train in run-3")
+    click(widget.start_button)
+    assert len(asked()) == 1 and started[0][started[0].index("--out") + 1] == str(tmp_path / "run-3")
+    assert stamps_below(folder) == before and widget.cohort.run.text() == str(tmp_path / "run-3")
+
+
+def stamps_below(folder: Path) -> dict[Path, tuple[int, int]]:
+    return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in folder.rglob("*")}
 
 
 @pytest.mark.long

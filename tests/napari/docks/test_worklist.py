@@ -22,7 +22,7 @@ from lrmil.steps import Step, last
 from lrmil.tasks.case_rule import pool_probabilities
 from napari_lrmil.docks.worklist import NONE_WAITS, STOPPING, Worklist
 from napari_lrmil.jobs.classify_list import classify_list
-from napari_lrmil.layers.build import KEY
+from napari_lrmil.layers.build import KEY, SlideFile
 from napari_lrmil.session.opened_slide import edited_tissue, find_tissue_layer
 from napari_lrmil.session.session import Session
 from napari_lrmil.session.viewers import session_of
@@ -87,6 +87,7 @@ def make(qtbot: "QtBot", bundle: Bundle, model_folder: Path) -> Callable[..., Wo
             session.bundle, session.model_folder = bundle, model_folder
         worklist = Worklist(viewer)
         qtbot.addWidget(worklist)
+        worklist.tools.go_on.setChecked(False)
         if folder is not None:
             worklist.open_folder(folder)
             qtbot.waitUntil(lambda: bool(worklist.table.lines), timeout=PATIENCE)
@@ -355,7 +356,8 @@ def test_a_slide_opens_with_its_answer_and_takes_the_last_one_away(classified: W
     open_slide(classified, "demo-000", qtbot)
     assert session.shown is not None and session.shown.prediction.slide_id == "demo-000"
     assert session.shown.out == case_folder(session.preferences.results, "demo-000", session.shown.source.path)
-    viewer.add_labels(np.zeros((4, 4), np.uint8), metadata={KEY: {"slide_id": "demo-000"}}, name="its")
+    about = {"slide_path": viewer.layers["demo-000"].metadata[KEY]["path"]}
+    viewer.add_labels(np.zeros((4, 4), np.uint8), metadata={KEY: about}, name="its")
     classified.view.selectRow(2)
     classified.view.open_current()
     qtbot.waitUntil(lambda: "demo-002" in viewer.layers, timeout=PATIENCE)
@@ -466,34 +468,35 @@ def test_a_painted_mask_is_kept_by_the_list(own: Worklist, qtbot: "QtBot", finis
     classified = own
     session, viewer = classified.session, classified.session.viewer
     open_slide(classified, "demo-000", qtbot)
+    path = Path(viewer.layers["demo-000"].metadata[KEY]["path"])
     session.find_tissue(viewer.layers["demo-000"], on_result=lambda found: add_mask(session, *found))
     finish(session)
-    mask = find_tissue_layer(session.viewer.layers, "demo-000")
+    mask = find_tissue_layer(session.viewer.layers, path)
     mask.data = np.where(np.arange(mask.data.shape[1]) < mask.data.shape[1] // 2, mask.data, 0)  # type: ignore
     open_slide(classified, "demo-001", qtbot)  # painted, not used yet: it waits, out of sight
-    assert find_tissue_layer(session.viewer.layers, "demo-000") is mask and not mask.visible  # type: ignore[union-attr]
+    assert find_tissue_layer(session.viewer.layers, path) is mask and not mask.visible  # type: ignore[union-attr]
     open_slide(classified, "demo-000", qtbot)
-    assert find_tissue_layer(session.viewer.layers, "demo-000") is mask and mask.visible and viewer.layers[-1] is mask  # type: ignore
+    assert find_tissue_layer(session.viewer.layers, path) is mask and mask.visible and viewer.layers[-1] is mask  # type: ignore
     session.classify(viewer.layers["demo-000"], device="cpu")
     finish(session)
     answer = session.shown.prediction  # type: ignore[union-attr]
     assert answer.tissue_source == "given"
     open_slide(classified, "demo-001", qtbot)
-    assert find_tissue_layer(session.viewer.layers, "demo-000") is None
+    assert find_tissue_layer(session.viewer.layers, path) is None
     classified.classify_all()  # must not replace the answer that the mask led to
     finish(session)
     open_slide(classified, "demo-000", qtbot)
     assert session.shown.prediction.tissue_source == "given"  # type: ignore[union-attr]
-    assert edited_tissue(session.viewer.layers, "demo-000") is not None
+    assert edited_tissue(session.viewer.layers, path) is not None
     assert classified.table.lines[place(classified, "demo-000")].entry.probability == pytest.approx(
         answer.probabilities[answer.label]
     )
 
 
-def add_mask(session: Session, tissue: object, mpp: float, slide_id: str) -> None:
+def add_mask(session: Session, tissue: object, mpp: float, of: SlideFile) -> None:
     from napari_lrmil.layers.build import tissue_layer
 
-    data, keywords, _ = tissue_layer(tissue, mpp, slide_id=slide_id)  # type: ignore[arg-type]
+    data, keywords, _ = tissue_layer(tissue, mpp, of=of)  # type: ignore[arg-type]
     session.viewer.add_labels(data, **keywords)
 
 

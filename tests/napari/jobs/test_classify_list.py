@@ -31,6 +31,7 @@ from napari_lrmil.docks.worklist import Worklist
 from napari_lrmil.jobs.classify_list import classify_list
 from napari_lrmil.session.session import Session
 from napari_lrmil.state.messages import REMEDY_HERE
+from napari_lrmil.state.painted_mask import PaintedMask
 from napari_lrmil.state.shown import case_folder, shown_steps
 from napari_lrmil.state.worklist import Entry, entries_of, scan
 from napari_lrmil.state.worklist_memory import list_file, read_memory
@@ -279,9 +280,9 @@ class TestPaintedMask:
         """The results folder of demo-000, classified in the window with a mask."""
         path, results = folder / "demo-000.ome.tif", tmp_path / "results"
         with open_slide(path) as slide:
-            mask = segment_tissue(slide)
+            mask, fingerprint = segment_tissue(slide), slide.fingerprint
         half = replace(mask, array=mask.array & (np.arange(mask.array.shape[1]) < mask.array.shape[1] // 2))
-        last(shown_steps(SlideSource("demo-000", path), bundle, results, "cpu", half, 0.0))
+        last(shown_steps(SlideSource("demo-000", path), bundle, results, "cpu", PaintedMask(half, fingerprint), 0.0))
         return case_folder(results, "demo-000", path)
 
     def test_it_is_skipped_while_it_is_the_same(

@@ -17,6 +17,7 @@ from napari.layers import Image, Labels, Shapes
 from napari_lrmil.layers import build
 from napari_lrmil.layers.build import (
     KEY,
+    SlideFile,
     attention_layer,
     attention_values,
     patches_layer,
@@ -126,7 +127,7 @@ def test_a_partial_prediction_without_patches_can_be_drawn(cohort: Path) -> None
 
 def test_a_mask_comes_back_only_when_it_was_changed() -> None:
     mask = Raster.on_lattice(np.eye(5, dtype=bool), cell_level0=(15.9, 16.0), origin_yx=(3.0, 7.0))
-    data, keywords, _ = tissue_layer(mask, 0.5, slide_id="a")
+    data, keywords, _ = tissue_layer(mask, 0.5, of=SlideFile("a", Path("a.svs"), "f"))
     layer = Labels(data, **keywords)
     assert tissue_of(layer.data, layer.metadata) is None
     layer.data[0, 4] = 3

@@ -24,7 +24,7 @@ def model(sha256: str) -> "Bundle":
 
 
 def shown(name: str, mpp: float | None = None) -> ShownPrediction:
-    prediction = cast("Prediction", SimpleNamespace(bundle_sha256="a"))
+    prediction = cast("Prediction", SimpleNamespace(bundle_sha256="a", slide_fingerprint="f"))
     return ShownPrediction(prediction, SlideSource(name, Path(f"{name}.svs"), mpp), Path("out"))
 
 

@@ -1,4 +1,4 @@
-"""The layers of one slide: found by its id, edited masks told from automatic ones, and a resolution given by hand."""
+"""The layers of one slide: found by its file, edited masks told from automatic ones, and a resolution given by hand."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
-from lrmil.errors import ResolutionError, SlideError
+from lrmil.errors import ResolutionError, SlideError, TissueError
 from lrmil.patches.tissue import segment_tissue
 from lrmil.raster import Raster
 from lrmil.slides.opening import open_slide
@@ -15,10 +15,9 @@ from lrmil.slides.slide import Slide
 from lrmil.slides.source import SlideSource
 from lrmil.steps import last
 from napari.layers import Image, Labels
-from napari_lrmil.layers.build import KEY, slide_layer, tissue_layer
+from napari_lrmil.layers.build import KEY, SlideFile, slide_layer, tissue_layer
 from napari_lrmil.session.opened_slide import (
     edited_tissue,
-    find_slide_layer,
     find_tissue_layer,
     set_mpp,
     tissue_steps,
@@ -41,36 +40,44 @@ def add(viewer: ViewerModel, tmp_path: Path) -> Open:
     return add
 
 
-def add_mask(viewer: ViewerModel, slide_id: str, mpp: float) -> Labels:
-    mask = Raster(np.arange(48).reshape(6, 8) % 3 == 0, np.diag([50.0, 50.0, 1.0]))
-    data, keywords, _ = tissue_layer(mask, mpp, slide_id=slide_id)
+def add_mask(viewer: ViewerModel, of: Path, mpp: float) -> Labels:
+    """Add the mask of the slide of that name in the folder `of`."""
+    mask = Raster(np.arange(48).reshape(6, 8) % 3 == 0, np.diag([50.0, 50.0, 1.0])[:2])
+    data, keywords, _ = tissue_layer(mask, mpp, of=SlideFile(of.stem, of, "f"))
     return viewer.add_labels(data, **keywords)
 
 
-def test_layers_are_found_by_the_id_of_their_slide(viewer: ViewerModel, add: Open) -> None:
-    mask = add_mask(viewer, "other", 0.5)
-    one, other = add("one", 0.5), add("other", 0.5)
-    viewer.add_points([[0, 0]], name="other")
-    assert find_slide_layer(viewer.layers, "one") is one and find_slide_layer(viewer.layers, "other") is other
-    assert find_tissue_layer(viewer.layers, "other") is mask
-    assert find_slide_layer(viewer.layers, "third") is find_tissue_layer(viewer.layers, "one") is None
+def test_a_mask_is_that_of_one_file_and_never_of_another_of_its_name(viewer: ViewerModel, tmp_path: Path) -> None:
+    one, namesake = tmp_path / "case 1/HE.svs", tmp_path / "case 2/HE.svs"
+    mask = add_mask(viewer, one, 0.5)
+    mask.data = np.ones_like(mask.data)
+    assert find_tissue_layer(viewer.layers, one) is mask and find_tissue_layer(viewer.layers, namesake) is None
+    assert edited_tissue(viewer.layers, one) is not None and edited_tissue(viewer.layers, namesake) is None
 
 
-def test_only_a_mask_that_was_changed_is_an_edited_one(viewer: ViewerModel, add: Open) -> None:
+def test_several_masks_of_a_slide_are_refused(viewer: ViewerModel, tmp_path: Path) -> None:
+    masks = [add_mask(viewer, tmp_path / "a.svs", 0.5) for _ in range(2)]
+    with pytest.raises(TissueError, match=r"'tissue: a', 'tissue: a \[1\]'"):
+        edited_tissue(viewer.layers, tmp_path / "a.svs")
+    viewer.layers.remove(masks[0])
+    assert edited_tissue(viewer.layers, tmp_path / "a.svs") is None, "unchanged"
+
+
+def test_only_a_mask_that_was_changed_is_an_edited_one(viewer: ViewerModel, add: Open, tmp_path: Path) -> None:
     add("one", 0.5)
-    assert edited_tissue(viewer.layers, "one") is None
-    mask = add_mask(viewer, "one", 0.5)
-    assert edited_tissue(viewer.layers, "one") is None
+    assert edited_tissue(viewer.layers, tmp_path / "one.tif") is None
+    mask = add_mask(viewer, tmp_path / "one.tif", 0.5)
+    assert edited_tissue(viewer.layers, tmp_path / "one.tif") is None
     mask.data = 1 - mask.data
-    edited = edited_tissue(viewer.layers, "one")
-    assert edited is not None and np.array_equal(edited.array, mask.data > 0)
+    edited = edited_tissue(viewer.layers, tmp_path / "one.tif")
+    assert edited is not None and np.array_equal(edited.mask.array, mask.data > 0)
     mask.data = 1 - mask.data
-    assert edited_tissue(viewer.layers, "one") is None
+    assert edited_tissue(viewer.layers, tmp_path / "one.tif") is None
 
 
-def test_um_per_px_given_by_hand_place_the_slide_and_its_mask(viewer: ViewerModel, add: Open) -> None:
+def test_um_per_px_given_by_hand_place_the_slide_and_its_mask(viewer: ViewerModel, add: Open, tmp_path: Path) -> None:
     layer, other = add("bare", None), add("other", 0.5)
-    mask = add_mask(viewer, "bare", 1.0)
+    mask = add_mask(viewer, tmp_path / "bare.tif", 1.0)
     before = mask.scale.copy()
     set_mpp(viewer.layers, layer, 0.25)
     assert layer.scale.tolist() == [0.25, 0.25] and "micro" in str(layer.units[0])
@@ -117,16 +124,26 @@ def test_a_slide_that_changes_while_its_tissue_is_sought_is_an_error(
 def test_the_tissue_is_found_at_the_resolution_that_was_given(tmp_path: Path) -> None:
     path = write_pyramid(tmp_path / "bare.tif", coordinate_pixels(300, 400), None, style="plain")
     found = last(tissue_steps(SlideSource("a name", path, 0.5)))
-    assert found.mpp == 0.5 and found.slide_id == "a name" and found.tissue.array.dtype == bool
+    assert (
+        found.mpp == 0.5
+        and found.of.slide_id == "a name"
+        and found.of.path == path
+        and found.tissue.array.dtype == bool
+    )
 
 
-def test_a_mask_that_the_user_renamed_is_still_used(viewer: ViewerModel, add: Open) -> None:
+def test_a_mask_that_the_user_renamed_is_still_used(viewer: ViewerModel, add: Open, tmp_path: Path) -> None:
     add("one", 0.5)
     add("other", 0.5)
-    mask = add_mask(viewer, "one", 0.5)
+    mask = add_mask(viewer, tmp_path / "one.tif", 0.5)
     mask.data = np.ones_like(mask.data)
     mask.name = "without the fold"
     viewer.add_labels(np.zeros((4, 4), np.uint8), name="tissue: other")  # a layer of the user's own
-    assert find_tissue_layer(viewer.layers, "one") is mask and find_tissue_layer(viewer.layers, "other") is None
-    edited = edited_tissue(viewer.layers, "one")
-    assert edited is not None and edited.array.all() and edited_tissue(viewer.layers, "other") is None
+    assert (
+        find_tissue_layer(viewer.layers, tmp_path / "one.tif") is mask
+        and find_tissue_layer(viewer.layers, tmp_path / "other.tif") is None
+    )
+    edited = edited_tissue(viewer.layers, tmp_path / "one.tif")
+    assert (
+        edited is not None and edited.mask.array.all() and edited_tissue(viewer.layers, tmp_path / "other.tif") is None
+    )

@@ -75,6 +75,7 @@ class Gallery(QWidget):
         self.previous.clicked.connect(lambda: self.step(-1))
         listen(session.shown_changed, self.refresh)
         listen(session.revealed_changed, self.refresh)
+        listen(session.on_screen_changed, self._show_squares)
         self.refresh()
 
     @property
@@ -150,14 +151,19 @@ class Gallery(QWidget):
         )
         keywords["metadata"][KEY]["gallery"] = True
         if layer is None:
-            viewer.add_shapes(data, **keywords)
+            viewer.add_shapes(data, visible=self._session.on_screen, **keywords)
         else:
             layer.data = []
             layer.add_rectangles(data, edge_width=keywords["edge_width"], edge_color=keywords["edge_color"])
             layer.features = keywords["features"]
             layer.text.color = keywords["edge_color"]
-            layer.name, layer.metadata, layer.visible = keywords["name"], keywords["metadata"], True
+            layer.name, layer.metadata, layer.visible = keywords["name"], keywords["metadata"], self._session.on_screen
         viewer.layers.selection.active = active
+
+    def _show_squares(self) -> None:
+        """Show the squares while their slide is on the screen."""
+        if self.layer is not None:
+            self.layer.visible = self._session.on_screen and len(self.layer.data) > 0
 
     def _read_pictures(self, shown: ShownPrediction, positions: list[int]) -> None:
         self._reading.start(

@@ -1,5 +1,6 @@
 """Choose the model folder and show its card: classes, resolution, training data, metrics, licence, hash."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,24 +25,47 @@ class ModelBox(QWidget):
         self.path = QLineEdit()
         self.path.setPlaceholderText("model folder, such as RUN/model")
         self.browse = QPushButton("Browse...")
-        self.card = Text()
+        self.waiting, self.card = Text("Not in use yet: press Enter, or Classify, to load it. In use:"), Text()
+        self.waiting.hide()
         row = QHBoxLayout()
         row.addWidget(self.path, 1)
         row.addWidget(self.browse)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addLayout(row)
+        column.addWidget(self.waiting)
         column.addWidget(self.card)
+        self.path.textChanged.connect(self._say_typed)
         self.path.returnPressed.connect(self.load)
         self.browse.clicked.connect(self._ask_for_folder)
         listen(session.model_changed, self._show)
         listen(session.model_refused, self._show_path)
         self._show()
 
+    @property
+    def typed(self) -> Path | None:
+        """The folder in the field, None if it is that of the model in use."""
+        text = self.path.text().strip()
+        folder = Path(text).expanduser() if text else None
+        return None if folder == self._session.model_folder else folder
+
     def load(self) -> None:
         """Load the model folder in the field."""
-        text = self.path.text().strip()
-        if text and not self._session.load_model(Path(text).expanduser()):
+        if self.path.text().strip():
+            self._load(Path(self.path.text().strip()).expanduser())
+
+    def when_taken(self, action: Callable[[], object]) -> None:
+        """Call `action` once the folder in the field is the model in use: at once, or when it has been loaded.
+
+        A folder that is refused is not the model in use, so nothing follows.
+        """
+        if self.typed is None:
+            action()
+        else:
+            self._load(self.typed, then=action)
+
+    def _load(self, folder: Path, *, then: Callable[[], object] | None = None) -> None:
+        if not self._session.load_model(folder, then=then):
             self._show_path()
 
     def _show(self) -> None:
@@ -53,12 +77,16 @@ class ModelBox(QWidget):
         self.card.setText("\n".join(describe(bundle)))
         self.card.setToolTip(f"sha256 {bundle.sha256}")
 
+    def _say_typed(self) -> None:
+        self.waiting.setVisible(self.typed is not None)
+
     def _show_path(self) -> None:
         """Show the folder of the loaded model; a refused folder stays in the field only if none is loaded."""
         folder = self._session.model_folder
         if folder is not None:
             self.path.setText(str(folder))
             self.path.setToolTip(str(folder))
+        self._say_typed()
 
     def _ask_for_folder(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Choose a model folder", self.path.text())

@@ -56,6 +56,7 @@ class OverlayBox(QWidget):
         self.kind.currentIndexChanged.connect(self.refresh)
         listen(session.shown_changed, self.refresh)
         listen(session.revealed_changed, self.refresh)
+        listen(session.on_screen_changed, self._apply_visible)
         self.refresh()
 
     @property
@@ -93,7 +94,7 @@ class OverlayBox(QWidget):
 
     def _add(self, shown: ShownPrediction) -> None:
         data, keywords, _ = attention_layer(shown.prediction, kind=self.chosen, opacity=self.opacity.value() / 100)
-        added = self._session.viewer.add_image(data, visible=self.visible.isChecked(), **keywords)
+        added = self._session.viewer.add_image(data, visible=self._is_drawn, **keywords)
         added.colorbar.visible = True
         self._follow(added)
 
@@ -105,7 +106,11 @@ class OverlayBox(QWidget):
         layer.contrast_limits = limits
         for name in ("scale", "translate", "name", "metadata"):
             setattr(layer, name, keywords[name])
-        layer.visible = self.visible.isChecked()
+        layer.visible = self._is_drawn
+
+    @property
+    def _is_drawn(self) -> bool:
+        return self.visible.isChecked() and self._session.on_screen
 
     def _follow(self, layer: "Image") -> None:
         if self._followed is None or self._followed() is not layer:
@@ -121,13 +126,13 @@ class OverlayBox(QWidget):
             return
         with QSignalBlocker(self.opacity), QSignalBlocker(self.visible):
             self.opacity.setValue(round(100 * layer.opacity))
-            if self._session.shown is not None and self._session.revealed:
+            if self._session.shown is not None and self._session.revealed and self._session.on_screen:
                 self.visible.setChecked(layer.visible)
 
     def _apply_visible(self) -> None:
-        layer = self.layer
+        layer, session = self.layer, self._session
         if layer is not None:
-            layer.visible = self.visible.isChecked()
+            layer.visible = self._is_drawn and session.shown is not None and session.revealed
 
     def _apply_opacity(self) -> None:
         layer = self.layer

@@ -1,6 +1,5 @@
 """Review a prediction (agree, override, uncertain, note) into the append-only log; optionally label the slide first."""
 
-import time
 from dataclasses import dataclass
 
 from qtpy.QtGui import QKeySequence, QShortcut
@@ -16,12 +15,11 @@ from qtpy.QtWidgets import (
 )
 
 from lrmil.errors import LrmilError
-from lrmil.reviews.log import Decision, Event, Review, ReviewKey, append_review
-from lrmil.tasks.choice import stated_name
-from napari_lrmil.session.blinding import was_read_first
+from lrmil.reviews.log import Decision, ReviewKey
+from napari_lrmil.session.reviewing import key_of
 from napari_lrmil.session.session import Session
 from napari_lrmil.state.messages import explain
-from napari_lrmil.state.review_log import described, latest_in, reviews_in
+from napari_lrmil.state.review_log import described, latest_in
 from napari_lrmil.state.shown import ShownPrediction
 from napari_lrmil.widgets.classify.case_box import CaseBox
 from napari_lrmil.widgets.parts import MessageLine, Text, beside, listen, stacked
@@ -31,11 +29,10 @@ NOTE_HEIGHT = 64  # px: three lines
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """An entered review that is not saved yet."""
+    """A decision that is not saved yet; the session keeps its note."""
 
     decision: Decision | None = None
     label: str = ""
-    note: str = ""
 
 
 class ReviewBox(QWidget):
@@ -74,9 +71,11 @@ class ReviewBox(QWidget):
         if self.own.currentIndex() < 1:
             self.message.warn("No label is chosen. Choose your label, then record it.")
             return
-        label, unseen = self.own.currentText(), not self._session.blinding.seen
-        if self._append(shown, "read", label=label, human_first=unseen):
-            self._session.reveal()
+        self.message.say("")
+        try:
+            self._session.reviewing.record_own(shown, self.own.currentText())
+        except LrmilError as error:
+            self.message.warn(explain(error))
 
     def save(self) -> None:
         """Write the review to the log. If that fails, the form keeps its content."""
@@ -87,12 +86,10 @@ class ReviewBox(QWidget):
         if decision is None:
             self.message.warn("No decision is chosen. Press Agree, Override or Uncertain, then save.")
             return
-        labels = {"agree": shown.prediction.label, "override": self.classes.currentText(), "uncertain": ""}
-        session, reviews = self._session, reviews_in(self._session.review_log).reviews
-        first = was_read_first(shown.prediction.slide_fingerprint, session.reviewer, reviews)
-        if self._append(shown, "review", decision=decision, label=labels[decision], human_first=first):
-            self._set(Draft())
-            self._session.reviewed.emit()
+        try:
+            self._session.reviewing.decide(shown, decision, self.classes.currentText())
+        except LrmilError as error:
+            self.message.warn(explain(error))
 
     def _make_parts(self) -> None:
         self.read_first = QCheckBox("Read first: hide the output")
@@ -151,6 +148,10 @@ class ReviewBox(QWidget):
         session = self._session
         listen(session.shown_changed, self.refresh)
         listen(session.revealed_changed, self.refresh)
+        listen(session.reviewing.note_changed, self._show_note)
+        listen(session.reviewing.saved, self._clear)
+        listen(session.reviewing.withdrawn, self._show_withdrawn)
+        self.note.textChanged.connect(self._take_note)
         self.read_first.toggled.connect(self._set_read_first)
         self.reviewer.editingFinished.connect(self._take_reviewer)
         self.record.clicked.connect(self.record_label)
@@ -158,6 +159,20 @@ class ReviewBox(QWidget):
         self._group.buttonToggled.connect(self._update)
         for key in ("Ctrl+Return", "Ctrl+Enter"):
             QShortcut(QKeySequence(key), self).activated.connect(self._act)
+
+    def _take_note(self) -> None:
+        self._session.reviewing.note = self.note.toPlainText()
+
+    def _show_note(self) -> None:
+        if self.note.toPlainText() != self._session.reviewing.note:
+            self.note.setPlainText(self._session.reviewing.note)
+
+    def _clear(self) -> None:
+        self.message.say("")
+        self._set(Draft())
+
+    def _show_withdrawn(self, _shown: ShownPrediction) -> None:
+        self._update()
 
     def _act(self) -> None:
         (self.save if self._session.revealed else self.record_label)()
@@ -168,7 +183,7 @@ class ReviewBox(QWidget):
         if key == self._key:
             return
         if self._key is not None:
-            self._drafts[self._key] = Draft(self.decision, self.classes.currentText(), self.note.toPlainText())
+            self._drafts[self._key] = Draft(self.decision, self.classes.currentText())
         self._key = key
         self.message.say("")
         if shown is not None and key is not None:
@@ -190,7 +205,7 @@ class ReviewBox(QWidget):
         for name, button in self.decisions.items():
             button.setChecked(name == draft.decision)
         self._group.setExclusive(True)
-        self.note.setPlainText(draft.note)
+        self._show_note()
         if draft.label:
             self.classes.setCurrentText(draft.label)
 
@@ -216,35 +231,6 @@ class ReviewBox(QWidget):
         by = f", by {review.reviewer}" if review.reviewer else ""
         return f"reviewed: {described(review, timed=True)}{by}"
 
-    def _append(
-        self, shown: ShownPrediction, event: Event, *, label: str, human_first: bool, decision: Decision | None = None
-    ) -> bool:
-        """Write an entry to the log and return True; on failure show the reason and return False."""
-        prediction, viewed = shown.prediction, time.monotonic() - self._session.blinding.changed_at
-        try:
-            entry = Review(
-                event=event,
-                slide_id=prediction.slide_id,
-                slide_fingerprint=prediction.slide_fingerprint,
-                bundle_sha256=prediction.bundle_sha256,
-                output_label=prediction.label,
-                output_probabilities=prediction.probabilities,
-                output_status=prediction.status,
-                decision=decision,
-                human_label=label,
-                note=self.note.toPlainText().strip() if event == "review" else "",
-                reviewer=self._session.reviewer,
-                human_first=human_first,
-                seconds_viewed=round(viewed, 1) if event == "review" else None,
-                task=stated_name(prediction.task),
-            )
-            append_review(self._session.review_log, entry)
-        except LrmilError as error:
-            self.message.warn(explain(error))
-            return False
-        self.message.say("")
-        return True
-
     def _set_read_first(self, on: bool) -> None:  # noqa: FBT001 - a slot
         if on != self._session.read_first:
             self._session.read_first = on
@@ -255,8 +241,3 @@ class ReviewBox(QWidget):
             self._session.reviewer = reviewer
             self._session.decide_revealed()
             self._session.read_first_changed.emit()  # another reader may have seen what was hidden from this one
-
-
-def key_of(shown: ShownPrediction) -> ReviewKey:
-    """Slide and model of a prediction, as the log knows them."""
-    return shown.prediction.slide_fingerprint, shown.prediction.bundle_sha256

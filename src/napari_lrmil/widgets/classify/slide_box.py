@@ -20,6 +20,7 @@ from lrmil.slides.source import EXTENSIONS
 from napari_lrmil.layers.build import KEY
 from napari_lrmil.layers.reader import read_slides
 from napari_lrmil.layers.slides import slides_in
+from napari_lrmil.session.following import fit
 from napari_lrmil.session.opened_slide import set_mpp
 from napari_lrmil.session.session import Session
 from napari_lrmil.widgets.parts import Text, listen
@@ -64,36 +65,30 @@ class SlideBox(QWidget):
         column.addLayout(second)
         self.open.clicked.connect(self._ask_for_file)
         self.apply.clicked.connect(self._set_mpp)
-        self.layers.currentIndexChanged.connect(self._show_resolution)
+        self.layers.currentIndexChanged.connect(self._choose)
         events = session.viewer.layers.events
-        listen(events.inserted, self.refresh)
-        listen(events.removed, self.refresh)
-        listen(events.renamed, self.refresh)
+        for signal in (events.inserted, events.removed, events.renamed, session.chosen_changed):
+            listen(signal, self.refresh)
         self.refresh()
-        chosen = session.chosen
-        if chosen is not None:
-            self.layers.setCurrentText(chosen.name)
 
     @property
     def layer(self) -> "Image | None":
         """The chosen layer."""
-        row = self.layers.currentIndex()
-        chosen = self._listed[row] if row >= 0 else None
-        return chosen if chosen in slides_in(self._session.viewer.layers) else None
+        return self._session.chosen
 
     def refresh(self, _event: object = None) -> None:
-        """List the viewer's slides again; a new one becomes the chosen one."""
-        slides, before = slides_in(self._session.viewer.layers), self.layer
-        names = [layer.name for layer in slides]
-        if slides != self._listed or names != [self.layers.itemText(row) for row in range(len(names))]:
-            new = [layer for layer in slides if layer not in self._listed]
-            candidates = new or ([] if before is None else [before]) or slides
-            self._listed = slides
-            with QSignalBlocker(self.layers):
-                self.layers.clear()
-                self.layers.addItems(names)
-                self.layers.setCurrentIndex(slides.index(candidates[-1]) if candidates else -1)
+        """List the viewer's slides again, and mark the one that the user is on."""
+        slides, chosen = slides_in(self._session.viewer.layers), self.layer
+        self._listed = slides
+        with QSignalBlocker(self.layers):
+            self.layers.clear()
+            self.layers.addItems([layer.name for layer in slides])
+            self.layers.setCurrentIndex(-1 if chosen is None else slides.index(chosen))
         self._show_resolution()
+
+    def _choose(self, row: int) -> None:
+        if 0 <= row < len(self._listed):
+            self._session.choose(self._listed[row])
 
     def open_file(self, path: str) -> None:
         """Open a slide as a layer; an error is shown as a message."""
@@ -142,7 +137,8 @@ class SlideBox(QWidget):
         except LrmilError as error:
             self._session.jobs.failed.emit(str(error).replace(REMEDY, "Type another; a 20x scan has about 0.5."))
             return False
-        self._show_resolution()
+        self._session.choose(layer)  # an answer that was made at another um/px is not that of this slide
+        fit(self._session.viewer, layer)
         return True
 
     def _ask_for_file(self) -> None:

@@ -1,7 +1,6 @@
 """Choose named settings of the method, or return to one's own."""
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QComboBox, QSizePolicy, QWidget
 
 from lrmil.presets import PRESETS, SUMMARIES
@@ -34,11 +33,6 @@ class PresetBox(QComboBox):
         """Take away the user's own settings from the list."""
         if (index := self.findData(OWN)) >= 0:
             self.removeItem(index)
-
-    def wheelEvent(self, event: QWheelEvent | None) -> None:
-        """Leave the wheel to the column that scrolls: it must not change many settings in passing."""
-        if event is not None:
-            event.ignore()
 
     def _add(self, name: str) -> None:
         self.addItem(name or "own settings", name)

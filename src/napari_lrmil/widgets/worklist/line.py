@@ -9,16 +9,16 @@ COLUMNS = (
     "Slide",
     "Patient",
     "Patient's answer",
-    "Status",
     "Class",
     "Probability",
-    "Message",
     "Reviewed",
+    "Status",
+    "Message",
     "Patches",
     "Unreadable",
 )
 NUMBERS = ("Probability", "Patches", "Unreadable")
-SLIDE, PATIENT, ANSWER, STATUS, CLASS, PROBABILITY, MESSAGE, REVIEWED, PATCHES, UNREADABLE = range(len(COLUMNS))
+SLIDE, PATIENT, ANSWER, CLASS, PROBABILITY, REVIEWED, STATUS, MESSAGE, PATCHES, UNREADABLE = range(len(COLUMNS))
 OF_PATIENTS = (PATIENT, ANSWER)
 Value = str | float | None
 

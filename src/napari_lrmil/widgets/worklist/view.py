@@ -7,9 +7,9 @@ from qtpy.QtWidgets import QAbstractItemView, QTableView, QWidget
 from napari_lrmil.widgets.worklist.line import COLUMNS, MESSAGE, OF_PATIENTS, SLIDE
 from napari_lrmil.widgets.worklist.table import WorklistOrder
 
-WIDTHS = (110, 90, 190, 92, 70, 108, 0, 100, 82, 112)  # px of the columns; the message takes the remaining width
+WIDTHS = (110, 90, 190, 70, 108, 100, 92, 0, 82, 112)  # px of the columns; the message takes the remaining width
 MIN_MESSAGE = 130  # px
-WIDTH = 540  # px of the table at first: the columns up to the message, and the scroll bar
+WIDTH = 510  # px of the table at first: the columns before the message, and the scroll bar
 ROW_HEIGHT = 24  # px
 
 
@@ -31,6 +31,7 @@ class WorklistView(QTableView):
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setSortingEnabled(True)
+        self.setTabKeyNavigation(False)  # Tab leaves the table
         self.sortByColumn(SLIDE, Qt.SortOrder.AscendingOrder)
         self._set_sizes()
         self._selection = QItemSelectionModel(order, self)

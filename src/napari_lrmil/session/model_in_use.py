@@ -1,0 +1,83 @@
+"""The model that a session uses: loaded in a thread, and remembered for the next start."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from psygnal import Signal
+
+from lrmil.steps import Step
+from napari_lrmil.jobs.jobs import Jobs
+from napari_lrmil.state import folders
+from napari_lrmil.state.messages import explain
+from napari_lrmil.state.preferences import Preferences
+
+if TYPE_CHECKING:
+    from lrmil.models.bundle import Bundle
+
+
+class ModelInUse(ABC):
+    """The part of a `Session` that is about its model; attributes and signals are described there."""
+
+    model_changed = Signal()
+    model_refused = Signal()
+
+    def __init__(self) -> None:
+        self.jobs = Jobs()
+        self.bundle: Bundle | None = None
+        self.model_folder: Path | None = None
+
+    @property
+    @abstractmethod
+    def preferences(self) -> Preferences:
+        """What is chosen in napari's preferences now."""
+
+    @abstractmethod
+    def _model_replaced(self) -> None:
+        """Show what the model in use said of the slide."""
+
+    def recall_model(self) -> None:
+        """Load the model of the preferences, or else of the last time, unless there is one or a job runs."""
+        folder = self.preferences.model_folder or folders.recall("model_folder")
+        if self.bundle is None and not self.jobs.busy and folder and Path(folder).is_dir():
+            self.load_model(Path(folder))
+
+    def load_model(self, folder: Path, *, then: Callable[[], object] | None = None) -> bool:
+        """Load a model folder in a thread; `model_changed` or `model_refused` follows.
+
+        Parameters
+        ----------
+        folder
+            The model folder.
+        then
+            Called when it has been loaded and the job has ended.
+
+        Returns
+        -------
+        bool
+            False when another job runs, which `jobs.failed` says.
+        """
+
+        def load() -> "Iterator[Step[Bundle]]":
+            from lrmil.models.bundle import load_bundle
+
+            yield Step(("load model",), 1, 1, result=load_bundle(folder))
+
+        def refuse(error: Exception) -> None:
+            self.jobs.failed.emit(explain(error))
+            self.model_refused.emit()
+
+        def take(bundle: "Bundle") -> None:
+            self.take_model(folder, bundle)
+            if then is not None:
+                self.jobs.when_idle(then)
+
+        return self.jobs.run(load, name="load model", on_result=take, on_error=refuse)
+
+    def take_model(self, folder: Path, bundle: "Bundle") -> None:
+        """Make a loaded model the session's."""
+        self.bundle, self.model_folder = bundle, folder
+        folders.remember("model_folder", str(folder))
+        self._model_replaced()
+        self.model_changed.emit()

@@ -1,0 +1,70 @@
+"""A job that outlives its window ends, cleans up, and neither ends the process nor calls what is gone."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+pytestmark = pytest.mark.usefixtures("display")
+SCRIPT = """
+import subprocess, sys, time
+from pathlib import Path
+import platformdirs
+own, goes_on = Path(sys.argv[1]), sys.argv[2] == "goes on"
+for kind in ("data", "cache", "log", "state"):
+    setattr(platformdirs, f"user_{kind}_path", lambda *_, kind=kind, **__: own / kind)
+import napari
+from qtpy.QtWidgets import QApplication
+from napari_lrmil import sample
+from napari_lrmil.session.viewers import session_of
+real = subprocess.Popen
+
+def start(command, *arguments, **options):
+    if "lrmil" not in command:
+        return real(command, *arguments, **options)
+    process = real([sys.executable, "-c", "import time; time.sleep(600)"], **options)
+    print("process", process.pid, flush=True)
+    return process
+
+sample.subprocess.Popen = start
+
+def run(until):
+    end = time.monotonic() + 60
+    while not until() and time.monotonic() < end:
+        QApplication.processEvents()
+        time.sleep(0.01)
+
+viewer = napari.Viewer()
+session = session_of(viewer)
+steps, told = [], []
+session.jobs.stepped.connect(lambda step: steps.append(step))
+session.jobs.failed.connect(told.append)
+viewer.open_sample("napari-lrmil", "synthetic")
+run(lambda: any(step.job == ("make the model",) for step in steps))
+assert session.jobs.busy
+viewer.close()
+if goes_on:
+    run(lambda: not session.jobs.busy)
+    assert not session.jobs.busy and not told, told
+print("end", flush=True)
+"""
+
+
+@pytest.mark.parametrize("program", ["ends", "goes on"])
+def test_a_window_is_closed_while_the_sample_is_made(tmp_path: Path, program: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(tmp_path), program],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        env={**os.environ, "NAPARI_CONFIG": str(tmp_path / "napari.yaml")},
+        check=False,
+    )
+    assert ended.returncode == 0 and "Error" not in ended.stderr, ended.stderr
+    lines = ended.stdout.split("\n")
+    assert "end" in lines
+    (process,) = (int(line.split()[1]) for line in lines if line.startswith("process"))
+    assert not psutil.pid_exists(process)
