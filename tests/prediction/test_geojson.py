@@ -66,7 +66,6 @@ def test_geojson_is_what_qupath_reads_and_ids_repeat(tmp_path: Path) -> None:
         "properties": {
             "objectType": "tile",
             "isLocked": True,
-            "classification": {"name": "tumour", "color": [33, 145, 140]},
             "measurements": {"attention": 0.75, "attention, percentile in slide": 1.0},
         },
     }
@@ -88,7 +87,6 @@ def _geojson(
         values,
         size_level0=size,
         slide_id=slide_id,
-        class_name="tumour",
         bounds_yx=bounds_yx,
         subtract_bounds=subtract_bounds,
     )

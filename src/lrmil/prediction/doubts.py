@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from lrmil.models.familiarity import WORDS
+from lrmil.prediction.escalation import Escalation
 from lrmil.tasks.task import Task
 
 
@@ -30,6 +31,8 @@ def status_in_words(status: str, reasons: Iterable[str], task: Task) -> str:
     reasons, task
         As for `doubts_in_words`. Uncertain predictions of earlier versions have no reasons.
     """
+    if status == "escalated":
+        return "escalated: the teacher looked closer, and answers"
     return ": ".join(filter(None, (status, doubts_in_words(reasons, task))))
 
 
@@ -44,3 +47,20 @@ def threshold_in_words(threshold: float | None, task: Task) -> str:
         What is predicted.
     """
     return "" if threshold is None else f"'{task.names[-1]}' is the answer from a probability of {threshold:.4g} on"
+
+
+def before_in_words(escalation: Escalation | None, task: Task) -> str:
+    """Return what the student had answered before its teacher looked closer, as a sentence; "" without a closer look.
+
+    Parameters
+    ----------
+    escalation
+        That of `lrmil.prediction.prediction.Prediction`.
+    task
+        What is predicted.
+    """
+    if escalation is None:
+        return ""
+    value = escalation.probabilities.get(escalation.label)
+    said = escalation.label if value is None else f"{escalation.label} {value:.3f}"
+    return f"At low resolution: {said}, uncertain: {doubts_in_words(escalation.reasons, task)}. {escalation.sentence}"

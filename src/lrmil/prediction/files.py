@@ -230,8 +230,8 @@ def write_tiles(
         prediction.patch_attention,
         size_level0=prediction.patches.size_level0,
         slide_id=slide_id,
-        class_name=prediction.label,
         about={
+            "label": prediction.label,
             "mpp": prediction.mpp,
             "mpp_source": prediction.mpp_source,
             "bundle_sha256": prediction.bundle_sha256,

@@ -15,7 +15,6 @@ from lrmil.prediction.attention import percentile_rank
 from lrmil.raster import Raster
 
 GEOJSON_IDS = uuid.UUID("6d5b3a52-0c1f-5a0b-9a67-2f6f1d0b7c11")  # a fixed namespace, so that ids are equal in every run
-GEOJSON_COLOR = (33, 145, 140)  # the middle of viridis
 
 
 def write_geojson(
@@ -25,12 +24,13 @@ def write_geojson(
     *,
     size_level0: float,
     slide_id: str,
-    class_name: str,
     about: Mapping[str, object] | None = None,
     bounds_yx: tuple[float, float] = (0, 0),
     subtract_bounds: bool = False,
 ) -> None:
     """Write the patches as squares that QuPath opens as tiles, in level-0 pixels, x before y.
+
+    A tile has no class: that of the slide is not one of its patches. QuPath draws its measurements as a map.
 
     Parameters
     ----------
@@ -44,10 +44,8 @@ def write_geojson(
         Side of a patch in level-0 pixels.
     slide_id
         Part of the ids: a patch has the same id in every run.
-    class_name
-        Classification of every tile.
     about
-        Further values of the ``lrmil`` member, such as um/px and the hash of the model.
+        Further values of the ``lrmil`` member, such as the answer for the slide, um/px and the hash of the model.
     bounds_yx
         Corner of the scanned area (OpenSlide's bounds) in level-0 pixels.
     subtract_bounds
@@ -68,7 +66,7 @@ def write_geojson(
             "type": "Feature",
             "id": str(uuid.uuid5(GEOJSON_IDS, f"{slide_id}/{number}")),
             "geometry": {"type": "Polygon", "coordinates": [_ring(corner, size_level0)]},
-            "properties": _properties(class_name, value, rank),
+            "properties": _properties(value, rank),
         }
         for number, (corner, value, rank) in enumerate(
             zip(np.asarray(level0_yx, float) - shift, values.tolist(), ranks.tolist(), strict=True)
@@ -84,11 +82,10 @@ def _ring(corner_yx: NDArray[np.float64], size: float) -> list[list[float]]:
     return [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]
 
 
-def _properties(class_name: str, attention: float, rank: float) -> dict[str, object]:
+def _properties(attention: float, rank: float) -> dict[str, object]:
     return {
         "objectType": "tile",
         "isLocked": True,
-        "classification": {"name": class_name, "color": list(GEOJSON_COLOR)},
         "measurements": {"attention": attention, "attention, percentile in slide": rank},
     }
 

@@ -19,7 +19,7 @@ from lrmil.io.ownership import Ours, is_case_table, is_overlay, is_page, is_tile
 from lrmil.io.safe_csv import csv_text, plain_cell
 from lrmil.models.card import ModelCard
 from lrmil.prediction.attention import ends, percentile_rank
-from lrmil.prediction.doubts import doubts_in_words, threshold_in_words
+from lrmil.prediction.doubts import before_in_words, doubts_in_words, threshold_in_words
 from lrmil.prediction.files import write_overlay, write_tiles
 from lrmil.prediction.overlay import overlay_rgb
 from lrmil.prediction.prediction import Prediction
@@ -180,6 +180,7 @@ def render_case(
         values=prediction.task.shown(prediction.probabilities),
         words=prediction.task.wording,
         doubts=doubts_in_words(prediction.reasons, prediction.task),
+        before=before_in_words(prediction.escalation, prediction.task),
         rule=threshold_in_words(prediction.threshold, prediction.task),
         model=model_facts(card),
         review=review,

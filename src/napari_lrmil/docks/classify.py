@@ -10,6 +10,7 @@ from superqt import QCollapsible
 
 from lrmil.steps import Step
 from napari_lrmil.layers.slides import file_of
+from napari_lrmil.session.closer_look import look_closer
 from napari_lrmil.session.opened_slide import FoundTissue, is_painted, masks_of, put_tissue
 from napari_lrmil.widgets.classify.gallery import Gallery
 from napari_lrmil.widgets.classify.model_box import ModelBox
@@ -96,6 +97,12 @@ class ClassifySlide(SessionDock):
         if self.slides.take_typed():
             self.model.when_taken(lambda: self._classify(layer))
 
+    def look_closer(self) -> None:
+        """Let the teacher look closer at the chosen slide."""
+        layer = self.slides.layer
+        if layer is not None and self.slides.take_typed():
+            look_closer(self.session, layer, device=self.device.device)
+
     def find_tissue(self) -> None:
         """Add the tissue mask of the chosen slide as a layer; a painted one is replaced only after a question."""
         layer = self.slides.layer
@@ -122,6 +129,7 @@ class ClassifySlide(SessionDock):
         self.run.clicked.connect(self.start)
         self.cancel.clicked.connect(self._cancel)
         self.tissue.clicked.connect(self.find_tissue)
+        self.result.closer.clicked.connect(self.look_closer)
 
     def _bind_keys(self) -> None:
         actions = {

@@ -203,7 +203,7 @@ class Session(ModelInUse):
             lambda: shown_steps(source, bundle, results, device, painted, below),
             name=f"classify {source.slide_id}",
             on_step=self._take_partial,
-            on_result=self._take,
+            on_result=self.take,
         )
 
     def find_tissue(
@@ -261,9 +261,9 @@ class Session(ModelInUse):
 
     def _take_partial(self, step: "Step[ShownPrediction]") -> None:
         if step.result is not None and not step.result.complete:
-            self._take(step.result)
+            self.take(step.result)
 
-    def _take(self, shown: ShownPrediction) -> None:
+    def take(self, shown: ShownPrediction) -> None:
         """Show a prediction if the user is on its slide; keep it with the slide otherwise."""
         chosen, layer = self.chosen, find_slide(self.viewer.layers, shown.source)
         if layer is None:

@@ -57,7 +57,14 @@ def case_folder(results: Path, slide_id: str, path: Path) -> Path:
 
 
 def shown_steps(
-    source: SlideSource, bundle: "Bundle", results: Path, device: str, painted: PaintedMask | None, below: float
+    source: SlideSource,
+    bundle: "Bundle",
+    results: Path,
+    device: str,
+    painted: PaintedMask | None,
+    below: float,
+    *,
+    escalate: bool = False,
 ) -> "Iterator[Step[ShownPrediction]]":
     """Classify one slide into its folder, or read its saved prediction.
 
@@ -69,8 +76,8 @@ def shown_steps(
         The model.
     results
         Folder of all results.
-    device, below
-        As ``device`` and ``uncertain_below`` of `lrmil.prediction.options.PredictOptions`.
+    device, below, escalate
+        As ``device``, ``uncertain_below`` and ``escalate`` of `lrmil.prediction.options.PredictOptions`.
     painted
         Tissue mask that the user painted, None for the automatic one.
 
@@ -92,7 +99,7 @@ def shown_steps(
         with open_source(source) as slide:
             require_mask_of(slide, painted)
 
-    options = PredictOptions(device=device, uncertain_below=below, live=True)
+    options = PredictOptions(device=device, uncertain_below=below, live=True, escalate=escalate)
     out = case_folder(results, source.slide_id, source.path)
     for step in predict_one(source, bundle, out, options, tissue=painted and painted.mask):
         result = None if step.result is None else ShownPrediction(step.result, source, out)

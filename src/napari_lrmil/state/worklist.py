@@ -25,11 +25,13 @@ if TYPE_CHECKING:
 FIND = ("find slides",)
 JOB = ("classify the list",)
 CHUNK_S = 0.2  # seconds of reading between two updates of the table
-Status = Literal["new", "running", "ok", "uncertain", "failed", "other model"]
+Status = Literal["new", "running", "ok", "uncertain", "escalated", "failed", "other model"]
+CLASSIFIED: tuple[Status, ...] = ("ok", "uncertain", "escalated")
 STATUS_NAMES = {
     "ok": "ok",
     "classified": "classified, some to be read first",
     "uncertain": "uncertain",
+    "escalated": "escalated",
     "failed": "failed",
     "other model": "of another model",
     "running": "running",
@@ -82,7 +84,7 @@ class Entry:
     @property
     def done(self) -> bool:
         """Whether the model in use has classified it."""
-        return self.status in ("ok", "uncertain")
+        return self.status in CLASSIFIED
 
     @property
     def label(self) -> str:
@@ -183,7 +185,7 @@ def with_prediction(entry: Entry, prediction: "Prediction", bundle_sha256: str) 
     if prediction.bundle_sha256 != bundle_sha256:
         return replace(entry, status="other model", message="Classified with another model. Classify it again.")
     row = row_of(entry.slide_id, prediction)
-    status: Status = "uncertain" if prediction.status == "uncertain" else "ok"
+    status: Status = next((name for name in CLASSIFIED if name == prediction.status), "ok")
     doubts = doubts_in_words(prediction.reasons, prediction.task)
     words = [f"Uncertain: {doubts}."] if doubts else []
     message = reworded(" ".join([*words, *row.notes]))
@@ -244,13 +246,13 @@ def summary(entries: Sequence[Entry], reviewed: int, hidden: int) -> str:
     reviewed
         Number of reviewed ones.
     hidden
-        Number of results that wait for the reader's own label; with any, "ok" and "uncertain" are counted together.
+        Number of results that wait for the reader's own label; with any, all that are classified count together.
     """
     if not entries:
         return "No slides."
     counts = Counter[str](entry.status for entry in entries)
     if hidden:
-        counts["classified"] = counts.pop("ok", 0) + counts.pop("uncertain", 0)
+        counts["classified"] = sum(counts.pop(name, 0) for name in CLASSIFIED)
     parts = [f"{counts[status]} {name}" for status, name in STATUS_NAMES.items() if counts[status]]
     slides = "1 slide" if len(entries) == 1 else f"{len(entries)} slides"
     return f"{slides}: {', '.join(parts)}; {reviewed} reviewed"

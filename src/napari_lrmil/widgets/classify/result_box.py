@@ -3,9 +3,10 @@
 import re
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QGridLayout, QLabel, QProgressBar, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
-from lrmil.prediction.doubts import status_in_words, threshold_in_words
+from lrmil.prediction.doubts import before_in_words, status_in_words, threshold_in_words
+from napari_lrmil.session.closer_look import what_a_closer_look_reads
 from napari_lrmil.session.session import Session
 from napari_lrmil.state.messages import reworded
 from napari_lrmil.widgets.parts import Text, listen
@@ -19,7 +20,13 @@ STATUS = {
 
 
 class ResultBox(QWidget):
-    """Probabilities or other values, status and facts of the prediction that the session shows."""
+    """Probabilities or other values, status and facts of the prediction that the session shows.
+
+    Attributes
+    ----------
+    closer
+        The button that asks the teacher of the model about an uncertain slide; hidden where it cannot help.
+    """
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -27,16 +34,19 @@ class ResultBox(QWidget):
         self.notice = Text("Model output, not a diagnosis. For research use.")
         self.notice.setStyleSheet("font-style: italic;")
         self.facts = Text()
+        self.closer = QPushButton("Look closer")
         self.bars: dict[str, QProgressBar] = {}
         self._grid = QGridLayout()
         self._grid.setColumnStretch(1, 1)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addLayout(self._grid)
+        column.addWidget(self.closer)
         column.addWidget(self.facts)
         column.addWidget(self.notice)
         listen(session.shown_changed, self.refresh)
         listen(session.revealed_changed, self.refresh)
+        listen(session.jobs.job_changed, self._offer_closer)
         self.refresh()
 
     def refresh(self) -> None:
@@ -49,6 +59,13 @@ class ResultBox(QWidget):
             self.facts.setText("The output is hidden until your own label is recorded below.")
         else:
             self._fill(shown.prediction)
+        self._offer_closer()
+
+    def _offer_closer(self) -> None:
+        what = what_a_closer_look_reads(self._session)
+        self.closer.setVisible(bool(what))
+        self.closer.setEnabled(not self._session.jobs.busy)
+        self.closer.setToolTip(f"The teacher that the model keeps reads the {what}, and answers if it is sure.")
 
     def _fill(self, prediction: "Prediction") -> None:
         for row, shown in enumerate(prediction.task.shown(prediction.probabilities)):
@@ -85,14 +102,16 @@ def facts(prediction: "Prediction") -> list[str]:
         f"{prediction.mpp:.4g} um/px at level 0 ({prediction.mpp_source}), "
         f"read at {prediction.patches.grid.mpp:g} um/px",
     ]
-    if rule := threshold_in_words(prediction.threshold, prediction.task):
-        lines.insert(1, rule)
+    before = before_in_words(prediction.escalation, prediction.task)
+    lines[1:1] = [line for line in (threshold_in_words(prediction.threshold, prediction.task), before) if line]
+    said = prediction.escalation.sentence if prediction.escalation else ""
+    notes = [note for note in prediction.notes if note != said]  # it is in `before`
     seconds = [f"{prediction.timings['total']:.1f} s"] if "total" in prediction.timings else []
     return [
         *lines,
         *seconds,
         f"Checksum of the slide: {with_short_digests(prediction.checksum)}",
-        *map(reworded, prediction.notes),
+        *map(reworded, notes),
     ]
 
 
