@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from lrmil.io.locks import LOCK, output_lock
 from lrmil.models.bundle import save_bundle
 from lrmil.models.encoders.loading import PatchEncoder, encoder_hash
 from lrmil.patches.plan import PatchPlan
-from lrmil.prediction import batch
+from lrmil.prediction import batch_outputs
 from lrmil.runs.control import is_running, run_lock
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step, last
@@ -48,8 +49,8 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     lock = locks.output_lock
-    for module in (batch, extraction):
-        monkeypatch.setattr(module, "output_lock", lambda folder: lock(folder, patience=0.1))
+    for module in (batch_outputs, extraction):
+        monkeypatch.setattr(module, "output_lock", partial(lock, patience=0.1))
 
 
 def test_another_process_is_kept_out_until_it_is_killed(tmp_path: Path, holder: subprocess.Popen[str]) -> None:

@@ -54,7 +54,8 @@ def write_prediction(
 ) -> None:
     """Write the files of a prediction. The card is written last, so that its presence means that all files exist.
 
-    An earlier answer is removed when the new one is complete, so a full disk costs neither.
+    An earlier answer is removed when the new one is complete, so a full disk costs neither. The same answer, which
+    another process may have written meanwhile, is never absent.
 
     Parameters
     ----------
@@ -93,12 +94,22 @@ def write_prediction(
         about = {"version": __version__, "tissue_content": mask}
         document = {"format": FORMAT, "key": key, **about, **_card(prediction), "notice": NOTICE}
         atomic.write_json(made / card.name, document, is_card)
+        _place(made, out, slide_id, key)
+
+
+def _place(made: Path, out: Path, slide_id: str, key: str) -> None:
+    """Move the new files into the folder, the card last."""
+    card, new = out / f"{slide_id}.json", {**PREDICTION_FILES}
+    stored = read_prediction(out, slide_id, keys=[key])
+    if stored is not None and stored.attention.equals(read_ome_zarr(made / ATTENTION.format(slide_id))):
+        del new[ATTENTION]  # the same answer; a folder cannot be replaced without an instant in which it is absent
+    elif is_card(card):
         remove_prediction(out, slide_id)
-        if not is_free(card, is_card):
-            atomic.move_aside(card)
-        for name, ours in reversed(PREDICTION_FILES.items()):
-            require_free(out / name.format(slide_id), ours)
-            atomic.rename(made / name.format(slide_id), out / name.format(slide_id))
+    if not is_free(card, is_card):
+        atomic.move_aside(card)
+    for name, ours in reversed(new.items()):
+        require_free(out / name.format(slide_id), ours)
+        atomic.put(made / name.format(slide_id), out / name.format(slide_id))
 
 
 def read_prediction(

@@ -13,6 +13,7 @@ from lrmil.cli.arguments import (
     add_model,
     add_mpp,
     add_tissue,
+    add_workers,
     command,
     probability,
 )
@@ -35,6 +36,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--uncertain-below", type=probability, default=0.0, metavar="P", help=text)
     add_cases(parser)
     add_computing(parser)
+    add_workers(parser)
     add_json(parser)
 
 
@@ -43,20 +45,25 @@ def run(options: argparse.Namespace) -> int:
     with without_collections():
         from dataclasses import asdict
 
-        from lrmil.cli.options import cases_of, inputs_of, masks_in, slides_of
+        from lrmil.cli.options import GATHER, cases_of, executor_of, inputs_of, masks_in, slides_of, threads_of
         from lrmil.cli.printing import exit_code, print_json, print_patients, print_rows, stderr, stdout
         from lrmil.cli.progress import show
         from lrmil.models.bundle import load_bundle
+        from lrmil.models.elsewhere import SameBundle
         from lrmil.prediction.batch import predict_slides
         from lrmil.prediction.doubts import threshold_in_words
         from lrmil.prediction.options import PredictOptions
         from lrmil.prediction.patients import answer_patients, require_patients_writable, write_patients
+        from lrmil.slides.each import IN_PROCESS
 
+    executor = executor_of(options)
     bundle = load_bundle(options.model)
     sources = slides_of(options)
     case_of = cases_of(options, [source.slide_id for source in sources])
     if case_of is not None:
         require_patients_writable(options.out, sources, inputs_of(options))
+    if options.shard is not None:
+        case_of = None  # the call that gathers answers for the patients
     rows = show(
         predict_slides(
             sources,
@@ -65,12 +72,15 @@ def run(options: argparse.Namespace) -> int:
             PredictOptions(
                 device=options.device,
                 batch_size=options.batch_size,
-                threads=options.threads,
+                threads=threads_of(options),
                 uncertain_below=options.uncertain_below,
                 subtract_bounds=options.subtract_bounds,
             ),
             tissue=masks_in(options.tissue, sources),
             inputs=inputs_of(options),
+            executor=executor,
+            load=None if executor is IN_PROCESS else SameBundle.of(bundle, options.model, options.device),
+            shard=options.shard,
         ),
         stderr,
     )
@@ -88,4 +98,6 @@ def run(options: argparse.Namespace) -> int:
         if rule := threshold_in_words(bundle.decision.threshold, bundle.task):
             stdout.print(f"{rule}.", markup=False)
         stdout.print(f"Model output, not a diagnosis. Table and attention maps: {options.out}", markup=False)
+    if options.shard is not None:
+        stderr.print(GATHER, markup=False)
     return exit_code(sum(row.status == "failed" for row in rows), len(rows))
