@@ -16,14 +16,10 @@ from lrmil.presets import preset
 from lrmil.reviews.log import ReviewLog, require_reviews
 from lrmil.slides.checksums import Checksum, ChecksumList, read_checksums
 from lrmil.slides.discovery import find_slides
-from lrmil.slides.each import IN_PROCESS, Executor
 from lrmil.slides.inputs import local_encoder
 from lrmil.slides.parts import parts_of
 from lrmil.slides.resolution import PLAUSIBLE_MPP, parse_mpp
 from lrmil.slides.source import SlideSource, slide_id_of
-from lrmil.slides.workers import Workers
-
-GATHER = "This shard is done. When all are, the same command without --shard writes the table and the figures."
 
 
 def config_of(options: argparse.Namespace) -> TrainConfig:
@@ -166,26 +162,6 @@ def inputs_of(options: argparse.Namespace) -> list[Path]:
     inside = mask_files(masks) if masks is not None else []
     encoder = local_encoder(getattr(options, "encoder", None))
     return [path for path in (*found, *inside, encoder) if path is not None]
-
-
-def executor_of(options: argparse.Namespace) -> Executor:
-    """Return where slides are processed.
-
-    Raises
-    ------
-    ConfigError
-        If that needs dask.distributed, and it is not installed.
-    """
-    if options.workers or options.scheduler:
-        return Workers(options.workers, options.scheduler)
-    return IN_PROCESS
-
-
-def threads_of(options: argparse.Namespace) -> int:
-    """Return how many threads read each slide, if the processes of this machine share them."""
-    threads: int = options.threads
-    workers: int = options.workers or 1
-    return max(1, threads // workers)
 
 
 def masks_in(path: Path | None, sources: list[SlideSource]) -> dict[str, GivenMask]:

@@ -62,7 +62,7 @@ def replacing(path: Path, ours: Ours | None = None) -> Iterator[Path]:
             flush(temporary)
             if ours is not None:  # another process may have written it meanwhile
                 require_free(path, ours)
-            put(temporary, path)
+            put_in_place(temporary, path)
     finally:
         remove(temporary)
 
@@ -196,13 +196,10 @@ def remove_leftovers(folder: Path, *, of: str = "") -> None:
                 raise
 
 
-def put(temporary: Path, path: Path) -> None:
+def put_in_place(temporary: Path, path: Path) -> None:
     """Rename a file or folder to `path`, and replace what is there; a folder that is replaced is absent for an instant.
 
-    Raises
-    ------
-    OutputError
-        If the system does not allow it.
+    An OutputError says that the system does not allow it.
     """
     with _writing(path):
         if path.is_symlink() or not path.is_dir():
@@ -225,10 +222,8 @@ def write_text(path: Path, text: str, ours: Ours | None = None) -> None:
 
     Parameters
     ----------
-    path
-        The file.
-    text
-        Its content.
+    path, text
+        The file, and its content.
     ours
         Which existing content may be replaced; see `replacing`.
 
@@ -249,12 +244,10 @@ def write_json(path: Path, value: object, ours: Ours | None = None) -> None:
 
     Parameters
     ----------
-    path
-        The file.
+    path, ours
+        As in `write_text`.
     value
         Dicts, lists, texts, finite numbers, booleans and None.
-    ours
-        Which existing content may be replaced; see `replacing`.
 
     Raises
     ------

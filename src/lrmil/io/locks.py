@@ -8,6 +8,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from lrmil.errors import OutputError, RunError
+from lrmil.io import atomic
 from lrmil.io.ownership import is_lock, require_free
 from lrmil.io.plain_files import require_no_link
 
@@ -20,7 +21,9 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def output_lock(folder: Path, *, shard: str = "", patience: float = PATIENCE) -> Iterator[None]:
-    """Hold the lock of an existing output folder during the block; shards share it with each other.
+    """Hold the lock of an existing output folder during the block, and remove what killed processes leave in it.
+
+    Shards share it with each other, and remove nothing.
 
     Parameters
     ----------
@@ -54,8 +57,12 @@ def output_lock(folder: Path, *, shard: str = "", patience: float = PATIENCE) ->
         for other in folder.glob(SHARD_LOCK.format("*")):
             with exclusive(other, busy=busy, patience=patience):
                 pass
-            other.unlink(missing_ok=True)  # a shard that opens it now finds this lock held
-        yield
+            atomic.remove_ours(other, is_lock)  # a shard that opens it now finds this lock held
+        atomic.remove_leftovers(folder)
+        try:
+            yield
+        finally:
+            atomic.remove_leftovers(folder)  # of workers that were killed meanwhile
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """Classify many slides with one model: a table of predictions, and the files of each slide."""
 
-import socket
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -8,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
-from lrmil.errors import RunError
 from lrmil.io import atomic
 from lrmil.models.bundle import Bundle
 from lrmil.models.devices import on_device, pick_device
@@ -24,6 +22,7 @@ from lrmil.slides.each import IN_PROCESS, Executor, Outcome, Work, each
 from lrmil.slides.inputs import Inputs
 from lrmil.slides.shards import Shard
 from lrmil.slides.source import SlideSource
+from lrmil.slides.workers import require_shared
 from lrmil.steps import Step, relay_all
 
 _Answer: TypeAlias = Prediction | PredictionRow  # another process sends the row alone: its answer is on disk
@@ -72,17 +71,14 @@ def predict_slides(
 
     Parameters
     ----------
-    slides, bundle, options
-        The slides, the model, and how they are classified.
-    out
-        Folder of the table and of each slide's files (`lrmil.prediction.files`).
+    slides, bundle, out, options
+        The slides, the model, the folder of the table and of each slide's files, and how slides are classified.
     tissue
         Slide id -> mask to use instead of `segment_tissue`.
     inputs
         Other files and folders that are read, such as the model. No output may replace one or lie in one.
     executor, load
-        Where the slides are processed, and what loads the same model there; see `lrmil.slides.each.each`. Without
-        `load`, the model itself is sent to each process.
+        Where slides are processed, and what loads the same model there (`each`); without `load`, the model is sent.
     shard
         Classify only this share of the slides, and write no table; the same call without it reads the answers.
 
@@ -93,20 +89,19 @@ def predict_slides(
 
     Raises
     ------
-    OverwriteError
-        If `out` lies in an input. If only the outputs of one slide would replace a foreign file, that slide fails.
-    OutputError, RunError
-        If `out` cannot be written, or another process writes into it.
+    OverwriteError, OutputError, RunError
+        If `out` lies in an input, cannot be written, or is written by another process; or a worker cannot be used. If
+        only the outputs of one slide would replace a foreign file, that slide fails.
     """
     rows: list[PredictionRow] = []
-    read, chosen = Inputs(slides, inputs), slides if shard is None else shard.of(slides)
+    chosen = slides if shard is None else shard.of(slides)
     steps = predict_batch(
         chosen,
         bundle,
         BatchOutputs(out, shard=shard),
         options,
         tissue=tissue,
-        inputs=read,
+        inputs=Inputs(slides, inputs),
         executor=executor,
         load=load,
     )
@@ -195,11 +190,7 @@ def _predict_one_of(what: Classification, source: SlideSource) -> Generator[Step
 
 def _predict_row_of(what: Classification, source: SlideSource) -> Generator[Step[_Answer], None, PredictionRow]:
     """Classify one slide of a batch, and return its row."""
-    if not what.outputs.folder.is_dir():
-        raise RunError(
-            f"The worker on {socket.gethostname()} does not see the output folder {what.outputs.folder}. Choose a "
-            "folder that all workers share."
-        )
+    require_shared(what.outputs.folder)
     return row_of(source.slide_id, (yield from _predict_one_of(what, source)))
 
 

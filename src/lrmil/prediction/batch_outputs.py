@@ -50,7 +50,7 @@ class BatchOutputs:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the lock during the block, and remove what killed processes left, unless other shards are at work.
+        """Hold the lock during the block, and remove what killed processes leave.
 
         Raises
         ------
@@ -61,15 +61,9 @@ class BatchOutputs:
         busy = f"Another process is writing the table {path.name}. Wait for it, then classify these slides again."
         shard = str(self.shard or "")
         with exclusive(self.lock, busy=busy) if self.table else output_lock(self.folder, shard=shard):
-            if self.shard is not None:
-                yield
-                return
-            of = path.stem if self.table else ""
-            atomic.remove_leftovers(path.parent, of=of)
-            try:
-                yield
-            finally:
-                atomic.remove_leftovers(path.parent, of=of)  # of workers that were killed meanwhile
+            if self.table:
+                atomic.remove_leftovers(path.parent, of=path.stem)
+            yield
 
     def folder_of(self, source: SlideSource) -> Path:
         """Return the folder of one slide's files."""

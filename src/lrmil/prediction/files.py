@@ -54,8 +54,7 @@ def write_prediction(
 ) -> None:
     """Write the files of a prediction. The card is written last, so that its presence means that all files exist.
 
-    An earlier answer is removed when the new one is complete, so a full disk costs neither. The same answer, which
-    another process may have written meanwhile, is never absent.
+    An earlier answer is removed when the new one is complete; the same one, of another process, is never absent.
 
     Parameters
     ----------
@@ -109,7 +108,7 @@ def _place(made: Path, out: Path, slide_id: str, key: str) -> None:
         atomic.move_aside(card)
     for name, ours in reversed(new.items()):
         require_free(out / name.format(slide_id), ours)
-        atomic.put(made / name.format(slide_id), out / name.format(slide_id))
+        atomic.put_in_place(made / name.format(slide_id), out / name.format(slide_id))
 
 
 def read_prediction(

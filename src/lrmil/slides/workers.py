@@ -1,17 +1,34 @@
 """Process slides on workers of dask.distributed: processes of this machine, or those of a scheduler that is running."""
 
+import socket
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TypeVar
 
-from lrmil.errors import ConfigError
+from lrmil.errors import ConfigError, RunError
 from lrmil.slides.each import Executor, Outcome, Work
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step
 
 T = TypeVar("T")
+
+
+def require_shared(folder: Path) -> None:
+    """Require, where slides are processed, the output folder that the process which submits them has made.
+
+    Raises
+    ------
+    RunError
+        If it is not there.
+    """
+    if not folder.is_dir():
+        raise RunError(
+            f"The worker on {socket.gethostname()} does not see the output folder {folder}. Choose a folder that all "
+            "workers share."
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,16 +45,15 @@ def run(options: argparse.Namespace) -> int:
     with without_collections():
         from dataclasses import asdict
 
-        from lrmil.cli.options import GATHER, cases_of, executor_of, inputs_of, masks_in, slides_of, threads_of
+        from lrmil.cli.elsewhere import executor_of, model_elsewhere, say_how_to_gather, threads_of
+        from lrmil.cli.options import cases_of, inputs_of, masks_in, slides_of
         from lrmil.cli.printing import exit_code, print_json, print_patients, print_rows, stderr, stdout
         from lrmil.cli.progress import show
         from lrmil.models.bundle import load_bundle
-        from lrmil.models.elsewhere import SameBundle
         from lrmil.prediction.batch import predict_slides
         from lrmil.prediction.doubts import threshold_in_words
         from lrmil.prediction.options import PredictOptions
         from lrmil.prediction.patients import answer_patients, require_patients_writable, write_patients
-        from lrmil.slides.each import IN_PROCESS
 
     executor = executor_of(options)
     bundle = load_bundle(options.model)
@@ -62,8 +61,7 @@ def run(options: argparse.Namespace) -> int:
     case_of = cases_of(options, [source.slide_id for source in sources])
     if case_of is not None:
         require_patients_writable(options.out, sources, inputs_of(options))
-    if options.shard is not None:
-        case_of = None  # the call that gathers answers for the patients
+    case_of = None if options.shard else case_of  # the call that gathers answers for the patients
     rows = show(
         predict_slides(
             sources,
@@ -79,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
             tissue=masks_in(options.tissue, sources),
             inputs=inputs_of(options),
             executor=executor,
-            load=None if executor is IN_PROCESS else SameBundle.of(bundle, options.model, options.device),
+            load=model_elsewhere(options, bundle),
             shard=options.shard,
         ),
         stderr,
@@ -98,6 +96,5 @@ def run(options: argparse.Namespace) -> int:
         if rule := threshold_in_words(bundle.decision.threshold, bundle.task):
             stdout.print(f"{rule}.", markup=False)
         stdout.print(f"Model output, not a diagnosis. Table and attention maps: {options.out}", markup=False)
-    if options.shard is not None:
-        stderr.print(GATHER, markup=False)
+    say_how_to_gather(options)
     return exit_code(sum(row.status == "failed" for row in rows), len(rows))
