@@ -50,7 +50,9 @@ def local_workers(processes: int) -> Iterator[Client]:
         "distributed.scheduler.allowed-failures": ATTEMPTS - 1,
         "distributed.scheduler.http.routes": [],  # no pages for other users of this machine
         "distributed.worker.http.routes": [],
-        **{f"distributed.nanny.pre-spawn-environ.{name}": threads for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")},
+        "distributed.worker.profile.enabled": False,
+        # Without dask's MALLOC_TRIM_THRESHOLD_, with which torch asks the system for the same memory again and again.
+        "distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
     }
     with (
         dask.config.set(settings),
