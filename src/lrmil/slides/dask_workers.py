@@ -51,8 +51,8 @@ def local_workers(processes: int) -> Iterator[Client]:
         "distributed.scheduler.http.routes": [],  # no pages for other users of this machine
         "distributed.worker.http.routes": [],
         "distributed.worker.profile.enabled": False,
-        # Without dask's MALLOC_TRIM_THRESHOLD_, with which torch asks the system for the same memory again and again.
-        "distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
+        # Nothing else that dask sets: its MALLOC_TRIM_THRESHOLD_ makes torch ask for the same memory again and again.
+        "distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": threads},
     }
     with (
         dask.config.set(settings),
