@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from lrmil.slides.each import Executor
 from lrmil.slides.source import SlideSource
 from support.display import HAS_DISPLAY
 from support.paths import REPOSITORY
@@ -93,6 +94,15 @@ def tiny_run(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
     with shared_folder(tmp_path_factory, "run", make) as folder:
         yield TinyRun(folder, cohort / "slides", cohort / "labels.csv")
+
+
+@pytest.fixture(scope="session")
+def two_workers() -> Iterator[Executor]:
+    """Two processes of this machine, which are kept for all tests."""
+    from lrmil.slides.workers import Workers
+
+    with Workers(2).kept() as executor:
+        yield executor
 
 
 @pytest.fixture

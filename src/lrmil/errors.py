@@ -69,7 +69,7 @@ class FormatError(LrmilError, ValueError):
 
 
 class RunError(LrmilError, OSError):
-    """The run folder is in use by another training, or no training is running in it."""
+    """A folder is in use by another process, no training runs in it, or a worker cannot take part. It stops the run."""
 
 
 class Stopped(LrmilError):

@@ -58,6 +58,11 @@ class Raster:
         digest.update(np.ascontiguousarray(self.array).tobytes())
         return digest.hexdigest()
 
+    def equals(self, other: "Raster") -> bool:
+        """Return whether all values and places are the same; NaN equals NaN."""
+        same = np.array_equal(self.array, other.array, equal_nan=True)
+        return same and np.array_equal(self.to_level0, other.to_level0)
+
     def mean_over(self, level0_yx: NDArray[np.number], size_level0: float) -> NDArray[np.float64]:
         """Return the mean of the raster over upright squares, weighted by area; outside the raster it is 0.
 

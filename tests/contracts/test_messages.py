@@ -14,6 +14,7 @@ import struct
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -64,13 +65,15 @@ from lrmil.runs.changes import PreviousRun, changes_since
 from lrmil.runs.control import request_stop, run_lock
 from lrmil.runs.plan_file import read_plan, write_plan
 from lrmil.slides.checksums import Checksum, read_checksums, verify
+from lrmil.slides.dask_workers import DIED
 from lrmil.slides.failures import duplicate_names, failure_of, require_short_name
 from lrmil.slides.identity import unchanged
 from lrmil.slides.inputs import Inputs
-from lrmil.slides.local_processes import DIED
 from lrmil.slides.opening import open_slide
 from lrmil.slides.resolution import parse_mpp
+from lrmil.slides.shards import Shard
 from lrmil.slides.source import SlideSource
+from lrmil.slides.workers import Workers
 from lrmil.tasks.classification import Classification
 from lrmil.training.loop import Budget, FitRun, fit_steps
 from support.pictures import picture
@@ -712,9 +715,20 @@ def _(folder: Path) -> object:
     return require_short_name("x" * 300)
 
 
-@promised("slides: a process that died")
+@promised("slides: a process that died every time")
 def _(folder: Path) -> object:
     return DIED.message
+
+
+@promised("slides: on several processes, without the library for it")
+def _(folder: Path) -> object:
+    with patch("lrmil.slides.workers.find_spec", return_value=None):
+        return Workers(2)
+
+
+@promised("slides: a shard that is none")
+def _(folder: Path) -> object:
+    return Shard.parse("0/8")
 
 
 # training, prediction, runs

@@ -9,7 +9,19 @@ import napari_lrmil
 
 ROOTS = [Path(package.__file__).parent for package in (lrmil, napari_lrmil) if package.__file__]
 GUARDED = {"replacing": 2, "write_text": 3, "write_json": 3, "remove_ours": 2}  # arguments with the last, `ours`
-PLAIN = {"remove", "rename", "move_aside", "unlink", "rmtree", "rmdir", "write_bytes", "touch", "copyfile", "open"}
+PLAIN = {
+    "remove",
+    "rename",
+    "put_in_place",
+    "move_aside",
+    "unlink",
+    "rmtree",
+    "rmdir",
+    "write_bytes",
+    "touch",
+    "copyfile",
+    "open",
+}
 # Each does what it does to something of ours alone: what it made itself, or what was looked at just before.
 ALLOWED = {
     "io/atomic.py": PLAIN | GUARDED.keys(),
@@ -25,7 +37,7 @@ ALLOWED = {
     "runs/stages.py": {"write_json"},  # likewise
     "runs/fold_outputs.py": {"write_json"},  # likewise
     "patches/mask_files.py": {"remove", "rename"},  # a copy that is there twice, and putting a mask aside
-    "prediction/files.py": {"remove", "move_aside", "rename"},  # what is ours, a damaged card, and to a free name
+    "prediction/files.py": {"remove", "move_aside", "put_in_place"},  # what is ours, a damaged card, and what is free
     "prediction/table.py": {"move_aside", "replacing", "copyfile"},  # to a free name
     "runs/earlier.py": {"move_aside", "rename", "rmdir", "copyfile"},  # into a folder of a free name
     "training/checkpoint.py": {"move_aside"},  # a damaged checkpoint

@@ -22,13 +22,14 @@ from lrmil.patches.masks import given_mask
 from lrmil.patches.plan import PatchPlan, patches_of
 from lrmil.patches.tissue import GivenMask, Tissue, segment_tissue
 from lrmil.raster import Raster
+from lrmil.slides.dask_workers import DIED, DaskWorkers
 from lrmil.slides.each import IN_PROCESS
-from lrmil.slides.local_processes import DIED, LocalProcesses
 from lrmil.slides.opening import open_slide
 from lrmil.slides.slide import Slide
 from lrmil.slides.source import SlideSource
 from lrmil.steps import last
-from support.each_models import encoder_that_dies, tiny_patch_encoder
+from support.each_models import tiny_patch_encoder
+from support.each_work import Poisoned
 from support.runs import stamp_of, tiny_encoder
 from support.slides import overwrite, segment_of
 
@@ -343,7 +344,9 @@ def test_a_slide_without_tissue_fails(extract: Extractor, tmp_path: Path) -> Non
 @pytest.mark.long
 class TestInOtherProcesses:
     @pytest.mark.parametrize("loads", [True, False])
-    def test_the_features_are_the_same(self, slides: list[SlideSource], tmp_path: Path, *, loads: bool) -> None:
+    def test_the_features_are_the_same(
+        self, slides: list[SlideSource], tmp_path: Path, two_workers: DaskWorkers, *, loads: bool
+    ) -> None:
         slides[1].path.write_bytes(b"no slide")
         outline = tmp_path / "demo-002.geojson"
         outline.write_text(
@@ -352,7 +355,7 @@ class TestInOtherProcesses:
         load = partial(tiny_patch_encoder, layers=(0, -1))
         options = {"resolution": "hr", "tissue": {"demo-002": given_mask(outline)}, "job": ("job",)}
         kept = {}
-        for name, executor in (("here", IN_PROCESS), ("elsewhere", LocalProcesses(2))):
+        for name, executor in (("here", IN_PROCESS), ("elsewhere", two_workers)):
             steps = extract_features(
                 slides,
                 load(),
@@ -384,8 +387,7 @@ class TestInOtherProcesses:
         encoder = tiny_patch_encoder()
         make = partial(extract_features, encoder=encoder, encoder_hash=encoder_hash(encoder.encoder), plan=PLAN)
         last(make(slides[:1], out=tmp_path / "out"))
-        load = partial(encoder_that_dies, tmp_path / "died")
-        outcomes = last(make(slides, out=tmp_path / "out", executor=LocalProcesses(1), load=load))
+        outcomes = last(make(slides, out=tmp_path / "out", executor=Poisoned({"demo-001"})))
         assert [outcome.computed for outcome in outcomes] == [False, True, True]
         assert outcomes[1] == Extracted("demo-001", None, DIED.message, DIED.reason)
         assert [bool(outcome.path) for outcome in outcomes] == [True, False, True]

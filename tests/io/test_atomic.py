@@ -1,7 +1,9 @@
 """Files are complete or absent, also when the process is killed; hashes tell content apart."""
 
+import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -220,3 +222,16 @@ class TestDocuments:
         with pytest.raises((ValueError, TypeError)):
             write_json(tmp_path / "a.json", {"x": value})
         assert (tmp_path / "a.json").read_text() == "1\n" and names(tmp_path) == ["a.json"]
+
+
+@pytest.mark.parametrize("error", [errno.ENOENT, errno.ENOTEMPTY])
+def test_leftovers_that_a_process_still_writes_or_removes_are_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    (tmp_path / f".a.lrmil-{'0' * 16}.tmp").mkdir()
+
+    def fail(path: Path) -> None:
+        raise OSError(error, "at work", str(path))
+
+    monkeypatch.setattr(shutil, "rmtree", fail)
+    remove_leftovers(tmp_path)

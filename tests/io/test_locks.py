@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from lrmil.io.locks import LOCK, output_lock
 from lrmil.models.bundle import save_bundle
 from lrmil.models.encoders.loading import PatchEncoder, encoder_hash
 from lrmil.patches.plan import PatchPlan
-from lrmil.prediction import batch
+from lrmil.prediction import batch_outputs
 from lrmil.runs.control import is_running, run_lock
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step, last
@@ -47,9 +48,10 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "SHARD_PATIENCE", 0.1)
     lock = locks.output_lock
-    for module in (batch, extraction):
-        monkeypatch.setattr(module, "output_lock", lambda folder: lock(folder, patience=0.1))
+    for module in (batch_outputs, extraction):
+        monkeypatch.setattr(module, "output_lock", partial(lock, patience=0.1))
 
 
 def test_another_process_is_kept_out_until_it_is_killed(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
@@ -140,3 +142,19 @@ def test_a_lock_that_leads_elsewhere_is_not_opened(tmp_path: Path, kind: str) ->
     with pytest.raises(FormatError, match=r"link|not a plain file"), output_lock(out):
         pass
     assert theirs.read_text() == "theirs"
+
+
+def test_shards_share_a_folder_that_nothing_else_writes_meanwhile(tmp_path: Path) -> None:
+    left = tmp_path / f".a.json.lrmil-{'0' * 16}.tmp"
+    left.touch()
+    with output_lock(tmp_path, shard="1-of-2"), output_lock(tmp_path, shard="2-of-2"):
+        for shard in ("1-of-2", ""):
+            with pytest.raises(RunError, match="writing into the"), output_lock(tmp_path, shard=shard, patience=0.1):
+                pass
+        assert left.exists(), "another shard may be writing it"
+    with output_lock(tmp_path, patience=0.1):
+        assert [path.name for path in tmp_path.iterdir()] == [LOCK]
+        with pytest.raises(RunError, match="writing into the output folder"), output_lock(tmp_path, shard="1-of-2"):
+            pass
+    with output_lock(tmp_path, shard="1-of-2", patience=0.1):
+        pass

@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,19 +17,14 @@ from lrmil.io.raster_zarr import read_ome_zarr
 from lrmil.models.bundle import Bundle
 from lrmil.patches.tissue import segment_tissue
 from lrmil.prediction import one
-from lrmil.prediction.batch import predict_batch, predict_slides
-from lrmil.prediction.batch_outputs import BatchOutputs
-from lrmil.prediction.files import read_prediction
+from lrmil.prediction.batch import predict_slides
 from lrmil.prediction.inference import predict
 from lrmil.prediction.options import PredictOptions
 from lrmil.prediction.table import PredictionRow
 from lrmil.raster import Raster
-from lrmil.slides.each import IN_PROCESS
-from lrmil.slides.local_processes import DIED, LocalProcesses
 from lrmil.slides.opening import open_slide
 from lrmil.slides.source import SlideSource
 from lrmil.steps import last
-from support.each_models import load_model, model_that_dies
 from support.runs import ON_CPU, stamp_of, tiny_bundle
 from support.slides import overwrite, segment_of
 
@@ -360,53 +354,3 @@ def half_mask(source: SlideSource) -> Raster:
     array = mask.array.copy()
     array[: len(array) // 2] = False
     return Raster(array, mask.to_level0)
-
-
-class TestInOtherProcesses:
-    def test_the_answers_are_the_same(self, slides: list[SlideSource], tmp_path: Path) -> None:
-        slides[1].path.write_bytes(b"no slide")
-        bundle, steps, rows = load_model(), {}, {}
-        mask = half_mask(slides[2])
-        for name, executor in (("here", IN_PROCESS), ("elsewhere", LocalProcesses(2))):
-            made = list(
-                predict_slides(
-                    slides,
-                    bundle,
-                    tmp_path / name,
-                    ON_CPU,
-                    tissue={slides[2].slide_id: mask},
-                    executor=executor,
-                    load=load_model,
-                )
-            )
-            steps[name] = [(step.done, step.total, step.message) for step in made if step.job == ("predict",)]
-            rows[name] = [replace(row, seconds=0) for row in made[-1].result or []]
-        assert steps["here"] == steps["elsewhere"] and len(steps["here"]) == 5
-        assert rows["here"] == rows["elsewhere"]
-        assert [row.status for row in rows["here"]] == ["ok", "failed", "ok"]
-        here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
-        assert sorted(path.name for path in here.iterdir()) == sorted(path.name for path in elsewhere.iterdir())
-        assert [row["slide_id"] for row in table(elsewhere)] == [source.slide_id for source in slides]
-        for slide_id in ("demo-001", "demo-002"):
-            mine, theirs = (read_prediction(folder, slide_id) for folder in (here, elsewhere))
-            assert mine is not None and theirs is not None and mine.probabilities == theirs.probabilities
-            assert np.array_equal(mine.patch_attention, theirs.patch_attention)
-
-    def test_the_work_can_be_sent(self, slides: list[SlideSource], bundle: Bundle, tmp_path: Path) -> None:
-        rows = last(predict_slides(slides[:2], bundle, tmp_path / "sent", ON_CPU, executor=LocalProcesses(1)))
-        again = classify(slides[:2], bundle, tmp_path / "sent")
-        assert rows == again and [row.status for row in rows] == ["ok", "ok"]
-
-    def test_a_process_that_dies_fails_its_slide_alone(
-        self, slides: list[SlideSource], bundle: Bundle, tmp_path: Path
-    ) -> None:
-        out = tmp_path / "out"
-        classify(slides[:1], bundle, out)
-        load = partial(model_that_dies, tmp_path / "died")
-        outputs = BatchOutputs(out)
-        steps = list(predict_batch(slides, bundle, outputs, ON_CPU, executor=LocalProcesses(1), load=load))
-        outcomes = [step.result for step in steps if step.result is not None]
-        rows = [outcome.row for outcome in outcomes if outcome.row is not None]
-        assert [(row.status, row.message) for row in rows] == [("failed", DIED.message), ("ok", ""), ("ok", "")]
-        assert not (out / "demo-001.json").exists() and [row["status"] for row in table(out)] == ["failed", "ok", "ok"]
-        assert [row.status for row in classify(slides, bundle, out)] == ["ok", "ok", "ok"]

@@ -1,6 +1,10 @@
 """A prediction on disk says what it said in memory, and is either complete or absent."""
 
+import json
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +12,14 @@ import pytest
 
 from lrmil.errors import FormatError
 from lrmil.io import atomic
+from lrmil.io.raster_zarr import write_ome_zarr
 from lrmil.models.bundle import Bundle
-from lrmil.prediction.files import read_prediction, read_tissue
+from lrmil.prediction.files import read_prediction, read_tissue, write_prediction
 from lrmil.prediction.inference import predict_steps
 from lrmil.prediction.one import predict_one
 from lrmil.prediction.prediction import Prediction
+from lrmil.raster import Raster
+from lrmil.slides.opening import open_source
 from lrmil.slides.source import SlideSource
 from lrmil.steps import last
 from support.runs import ON_CPU, tiny_bundle
@@ -85,3 +92,49 @@ def test_live_steps_fill_the_attention_in(source: SlideSource, bundle: Bundle) -
 def test_a_pipe_in_place_of_a_card_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.json")
     assert read_prediction(tmp_path, "a") is None
+
+
+def written_again(out: Path, source: SlideSource, prediction: Prediction, key: str) -> None:
+    """Write the same answer as a process does that was thought dead."""
+    with open_source(source) as slide:
+        write_prediction(out, source.slide_id, prediction, slide, key=key)
+
+
+def test_the_same_answer_is_there_whenever_a_late_process_that_writes_it_is_killed(
+    source: SlideSource, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = last(predict_one(source, bundle, tmp_path, ON_CPU))
+    key = json.loads((tmp_path / f"{source.slide_id}.json").read_text())["key"]
+    names = sorted(path.name for path in tmp_path.iterdir())
+    real, survived = atomic.put_in_place, []
+    for allowed in range(5):
+        left = iter(range(allowed))
+
+        def killed(temporary: Path, path: Path, left: Iterator[int] = left) -> None:
+            if path.parent == tmp_path and next(left, None) is None:
+                raise KeyboardInterrupt
+            real(temporary, path)
+
+        monkeypatch.setattr(atomic, "put_in_place", killed)
+        with suppress(KeyboardInterrupt):
+            written_again(tmp_path, source, first, key)
+            survived.append(allowed)
+        stored = read_prediction(tmp_path, source.slide_id, keys=[key], task=bundle.task)
+        assert stored is not None and stored.attention.equals(first.attention)
+        assert sorted(path.name for path in tmp_path.iterdir()) == names
+    assert survived[0] == 3, "picture, tiles and card are replaced; the map stays"
+
+
+def test_a_map_that_is_not_that_of_the_answer_is_replaced(source: SlideSource, bundle: Bundle, tmp_path: Path) -> None:
+    first = last(predict_one(source, bundle, tmp_path, ON_CPU))
+    key = json.loads((tmp_path / f"{source.slide_id}.json").read_text())["key"]
+    values = np.where(np.isnan(first.attention.array), np.nan, 0.0)
+    values[tuple(np.argwhere(~np.isnan(values))[0])] = 1.0
+    place = tmp_path / f"{source.slide_id}.attention.ome.zarr"
+    shutil.rmtree(place)
+    write_ome_zarr(place, Raster(values, first.attention.to_level0), mpp=first.mpp, mpp_source=first.mpp_source)
+    other = read_prediction(tmp_path, source.slide_id, keys=[key])
+    assert other is not None and not other.attention.equals(first.attention)
+    written_again(tmp_path, source, first, key)
+    stored = read_prediction(tmp_path, source.slide_id, keys=[key])
+    assert stored is not None and stored.attention.equals(first.attention)

@@ -23,7 +23,7 @@ from lrmil.models.bundle import Bundle, load_bundle
 from lrmil.models.encoders.loading import PatchEncoder, encoder_hash
 from lrmil.patches.plan import PatchPlan
 from lrmil.prediction.batch import predict_slides
-from lrmil.prediction.files import write_overlay
+from lrmil.prediction.exports import write_overlay
 from lrmil.prediction.inference import predict, predict_steps
 from lrmil.prediction.options import PredictOptions
 from lrmil.runs.train import train, train_steps

@@ -2,15 +2,17 @@
 
 import functools
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from lrmil.io import atomic
 from lrmil.models.bundle import Bundle
 from lrmil.models.encoders.loading import PatchEncoder
+from lrmil.prediction import files
 from support.runs import tiny_bundle, tiny_encoder
 
 
@@ -20,25 +22,6 @@ def tiny_patch_encoder(layers: tuple[int, ...] = ()) -> PatchEncoder:
     return PatchEncoder(tiny_encoder(), torch.device("cpu"), batch_size=5, layers=layers)
 
 
-class DiesOnce(PatchEncoder):
-    """Ends its process at the first patch of all, and notes that in a file."""
-
-    died: Path
-
-    def __call__(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], tuple[NDArray[np.float32], ...]]:
-        if not self.died.exists():
-            self.died.touch()
-            os._exit(9)
-        return super().__call__(pixels)
-
-
-def encoder_that_dies(died: Path) -> PatchEncoder:
-    """Load an encoder that ends its process once."""
-    encoder = DiesOnce(tiny_encoder(), torch.device("cpu"), batch_size=5)
-    encoder.died = died
-    return encoder
-
-
 @functools.lru_cache(maxsize=1)
 def load_model() -> Bundle:
     """Load a small model, once in each process."""
@@ -46,9 +29,24 @@ def load_model() -> Bundle:
     return replace(tiny_bundle(), sha256="ab" * 32)
 
 
-def model_that_dies(died: Path) -> Bundle:
-    """End the process instead of loading, once."""
-    if not died.exists():
-        died.touch()
-        os._exit(9)
+def model_that_waits(begun: Path, slide_id: str) -> Bundle:
+    """Load a small model, with which one slide waits for ever, once, while its answer is written.
+
+    Parameters
+    ----------
+    begun
+        File that then tells the process.
+    slide_id
+        The slide.
+    """
+    real = files.write_tiles
+
+    def wait(path: Path, written: str, *arguments: Any, **named: Any) -> None:
+        if written == slide_id and not begun.exists():
+            atomic.write_text(begun, str(os.getpid()))
+            time.sleep(600)
+        real(path, written, *arguments, **named)
+
+    if not begun.exists():
+        files.write_tiles = wait  # this process is going to be killed
     return load_model()

@@ -4,14 +4,17 @@ import os
 import time
 from collections.abc import Generator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from lrmil.errors import EncoderError, ModelError, OutputError, ResolutionError, SlideError, Stopped
-from lrmil.slides.each import IN_PROCESS, Executor, Outcome, Work, each
+from lrmil.slides.dask_workers import DIED
+from lrmil.slides.each import IN_PROCESS, Executor, Outcome, Work, each, finish
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step
 
 RUN_LEVEL = {kind.__name__: kind for kind in (EncoderError, ModelError, OutputError, Stopped)}
 OF_ONE_SLIDE = {kind.__name__: kind for kind in (SlideError, ResolutionError, ValueError, MemoryError)}
+T = TypeVar("T")
 FOLDER = Path("/patients of ward 3")
 
 
@@ -24,10 +27,11 @@ class Unpicklable(Exception):
 
 def act(source: SlideSource, *, begun: Path | None = None) -> str:
     """Do what the slide's id says after its dash, and note in a folder that the slide was begun."""
+    what = source.slide_id.partition("-")[2]
+    first = begun is None or not (begun / source.slide_id).exists()
     if begun is not None:
         (begun / source.slide_id).touch()
-    what = source.slide_id.partition("-")[2]
-    if what == "dies":
+    if what == "dies" or (what == "diesonce" and first):
         os._exit(3)
     if what == "waits":
         time.sleep(0.5)
@@ -69,10 +73,21 @@ def process_of(source: SlideSource) -> int:
     return os.getpid()
 
 
-def linger(source: SlideSource, *, begun: Path) -> None:
-    """Tell that the work has begun, and do not come to an end."""
-    begun.touch()
-    time.sleep(60)
+class Poisoned:
+    """Works in this process, and says of some slides that their process died every time; see `test_workers`."""
+
+    def __init__(self, slide_ids: set[str]) -> None:
+        self.slide_ids = slide_ids
+
+    def run(self, work: Work[T], slides: Sequence[SlideSource]) -> Generator[Step[T] | Outcome[T], None, None]:
+        for slide in slides:
+            poisoned = slide.slide_id in self.slide_ids
+            yield Outcome(slide, failure=DIED) if poisoned else finish(work, slide)
+
+
+def path_of(source: SlideSource) -> str:
+    """Return where the slide is for the process that does the work."""
+    return str(source.path)
 
 
 def source_of(slide_id: str) -> SlideSource:

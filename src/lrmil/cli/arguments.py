@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
+from lrmil.errors import ConfigError
 from lrmil.presets import PRESETS, SUMMARIES
+from lrmil.slides.shards import Shard
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 MOST_THREADS = 8  # by default: more than decode what an encoder takes
@@ -71,6 +73,14 @@ def probability(text: str) -> float:
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"expected a probability from 0 to 1, got {text}")
     return value
+
+
+def shard(text: str) -> Shard:
+    """Parse one of N shares, such as 1/8."""
+    try:
+        return Shard.parse(text)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def add_cohort(parser: argparse.ArgumentParser) -> None:
@@ -193,7 +203,7 @@ def add_batch_size(parser: argparse.ArgumentParser) -> None:
 
 def add_threads(parser: argparse.ArgumentParser) -> None:
     """Add the number of threads that read a slide."""
-    text = "threads that read the slide; 0 for as many as cores (default: %(default)s)"
+    text = "threads that read slides; 0 for as many as cores (default: %(default)s)"
     parser.add_argument("--threads", type=count_or_none, default=min(MOST_THREADS, os.cpu_count() or 1), help=text)
 
 
@@ -211,6 +221,18 @@ def add_computing(parser: argparse.ArgumentParser) -> None:
     add_batch_size(parser)
     add_threads(parser)
     add_device(parser)
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """Add on how many processes and machines slides are processed (docs/cluster.md)."""
+    several = parser.add_argument_group("several processes or machines (docs/cluster.md)")
+    ways = several.add_mutually_exclusive_group()
+    text = "process N slides at a time, each in a process of its own; they share the cores and --threads"
+    ways.add_argument("--workers", type=count, default=0, metavar="N", help=text)
+    text = "process slides on the workers of a running dask scheduler, such as tcp://host:8786"
+    ways.add_argument("--scheduler", default="", metavar="ADDRESS", help=text)
+    text = "process only every N-th slide, from the I-th on; without it, the same command gathers the results"
+    several.add_argument("--shard", type=shard, metavar="I/N", help=text)
 
 
 def add_json(parser: "argparse.ArgumentParser | argparse._MutuallyExclusiveGroup") -> None:

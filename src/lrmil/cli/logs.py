@@ -6,8 +6,8 @@ import logging
 def start_logging(*, verbose: bool) -> None:
     """Show warnings and errors on stderr; with `verbose` also informative records.
 
-    Records of tifffile are shown only if they are errors and `verbose` is on: the reader already turns them into notes
-    on the slide.
+    Records of tifffile and of dask.distributed are shown only if they are errors and `verbose` is on: what they say of
+    a slide is already a note on it, or its failure.
 
     Parameters
     ----------
@@ -16,8 +16,8 @@ def start_logging(*, verbose: bool) -> None:
     """
 
     def is_shown(record: logging.LogRecord) -> bool:
-        is_tifffile = record.name.split(".")[0] == "tifffile"
-        return not is_tifffile or (verbose and record.levelno >= logging.ERROR)
+        is_of_library = record.name.split(".")[0] in ("tifffile", "distributed")
+        return not is_of_library or (verbose and record.levelno >= logging.ERROR)
 
     handler = logging.StreamHandler()
     handler.addFilter(is_shown)

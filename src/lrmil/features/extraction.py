@@ -17,6 +17,7 @@ from lrmil.patches.tissue import GivenMask
 from lrmil.raster import Raster
 from lrmil.slides.each import IN_PROCESS, Executor, Outcome, Work, each
 from lrmil.slides.inputs import Inputs
+from lrmil.slides.shards import Shard
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Job, Step
 
@@ -49,6 +50,7 @@ def extract_features(
     tissue: Mapping[str, Raster | GivenMask] | None = None,
     executor: Executor = IN_PROCESS,
     load: Callable[[], PatchEncoder] | None = None,
+    shard: Shard | None = None,
 ) -> Iterator[Step[list[Extracted]]]:
     """Encode the LR patches (or their covered HR children) of every slide into ``out/<slide_id>.zarr``.
 
@@ -58,27 +60,26 @@ def extract_features(
 
     Parameters
     ----------
-    slides, threads
-        The slides, and the number of threads that read one; 0 for as many as cores.
+    slides, threads, out, job
+        The slides, the number of threads that read one (0 for as many as cores), the folder of the features, and the
+        name of the Steps.
     encoder, encoder_hash
         The encoder with its device, and the hash of its weights.
-    out, job
-        Folder of the features, created if absent, and the name of the Steps.
     plan, resolution
         Which patches are encoded: the LR ones, or their covered HR children.
     inputs
         Other files and folders that are read. No output may replace one or lie in one.
     tissue
         Slide id -> mask to use. The tissue of other slides is segmented.
-    executor, load
-        Where the slides are processed, and what loads the same encoder there; see `lrmil.slides.each.each`. Without
-        `load`, the encoder itself is sent to each process.
+    executor, load, shard
+        Where slides are processed, and what loads the same encoder there (`each`); without `load`, the encoder is sent.
+        With a shard, only this share of the slides is encoded.
 
     Yields
     ------
     Step
         One per batch (patches) and, at the end of each slide, one that counts the slides. The last carries the outcomes
-        in the order of `slides`.
+        in the order of `slides` (of the shard).
 
     Raises
     ------
@@ -91,25 +92,27 @@ def extract_features(
     read = Inputs(slides, inputs)
     read.require_clear([out])
     atomic.make_folder(out)
-    with output_lock(out):
+    with output_lock(out, shard=str(shard or "")):
         load, contract = load or partial(_same, encoder), contract_of(encoder.encoder)
-        what = Extraction(load, encoder_hash, contract, out, plan, resolution, threads, job, read, tissue or {})
-        yield from _extract(what, slides, executor)
+        where, given = out.absolute(), tissue or {}
+        what = Extraction(load, encoder_hash, contract, where, plan, resolution, threads, job, read, given)
+        yield from _extract(what, slides if shard is None else shard.of(slides), executor, out)
 
 
 def _same(encoder: PatchEncoder) -> PatchEncoder:
     return encoder
 
 
-def _extract(what: Extraction, slides: Sequence[SlideSource], executor: Executor) -> Iterator[Step[list[Extracted]]]:
-    atomic.remove_leftovers(what.out)
+def _extract(
+    what: Extraction, slides: Sequence[SlideSource], executor: Executor, out: Path
+) -> Iterator[Step[list[Extracted]]]:
     require_same_encoder((features_path(what.out, slide) for slide in slides), what.encoder_hash, what.contract)
     work: Work[bool] = partial(extract_slide, what)
     outcomes: list[Extracted] = []
     with closing(each(work, slides, executor, job=what.job)) as steps:
         for step in steps:
             if step.result is not None and step.result.finished:
-                outcomes.append(_outcome_of(step.result, what.out))
+                outcomes.append(_outcome_of(step.result, out))
             yield step.without_result()
     yield Step(what.job, len(slides), len(slides), "slides", result=outcomes)
 

@@ -30,6 +30,7 @@ from lrmil.slides.opening import open_source
 from lrmil.slides.parts import changed_at
 from lrmil.slides.slide import Slide
 from lrmil.slides.source import SlideSource
+from lrmil.slides.workers import require_shared
 from lrmil.steps import Job, Step
 
 # Increase this when the same slide and settings give other patches or pixels (tissue, missing bytes, sampling), so that
@@ -157,9 +158,10 @@ def extract_slide(work: Extraction, source: SlideSource) -> Generator[Step[bool]
         If the slide cannot be used.
     OverwriteError
         If its features would replace a foreign file.
-    ModelError
-        If an output of the encoder is not finite.
+    ModelError, RunError
+        If an output of the encoder is not finite, or the folder is not there.
     """
+    require_shared(work.out)
     path = features_path(work.out, source)
     work.inputs.require_clear([path])
     encoder, given = work.load(), work.tissue.get(source.slide_id)

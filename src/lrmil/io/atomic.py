@@ -20,6 +20,7 @@ from lrmil.io.ownership import Ours, require_free
 
 REFUSALS = {"ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EEXIST", "ENOTDIR", "EIO"}
 REFUSED = {getattr(errno, name) for name in REFUSALS if hasattr(errno, name)}  # Windows has no EDQUOT
+AT_WORK = (errno.ENOENT, errno.ENOTEMPTY)  # another process removes, or writes, what is removed
 FULL = ("No space left on device", "os error 28", "code: 28")  # the words of safetensors and HDF5
 LEFTOVER = re.compile(r"\..+\.lrmil-[0-9a-f]{16}\.(tmp|old)", re.DOTALL)  # names that only `replacing` makes
 MAX_NAME = 255  # bytes, the limit of most file systems
@@ -61,7 +62,7 @@ def replacing(path: Path, ours: Ours | None = None) -> Iterator[Path]:
             flush(temporary)
             if ours is not None:  # another process may have written it meanwhile
                 require_free(path, ours)
-            _put(temporary, path)
+            put_in_place(temporary, path)
     finally:
         remove(temporary)
 
@@ -166,7 +167,7 @@ def remove_leftovers(folder: Path, *, of: str = "") -> None:
     """Delete the temporary files of a killed process, and restore a folder that it had moved away.
 
     Only names that match `LEFTOVER` are touched. Leftovers of earlier versions are kept, because other programs use
-    such names too.
+    such names too. What a process is still writing, which was thought dead, may stay.
 
     Parameters
     ----------
@@ -188,7 +189,32 @@ def remove_leftovers(folder: Path, *, of: str = "") -> None:
         for old in kept:
             if not os.path.lexists(folder / old.name):
                 rename(old, folder / old.name)
-        remove(path)
+        try:
+            remove(path)
+        except OSError as error:
+            if error.errno not in AT_WORK:
+                raise
+
+
+def put_in_place(temporary: Path, path: Path) -> None:
+    """Rename a file or folder to `path`, and replace what is there; a folder that is replaced is absent for an instant.
+
+    An OutputError says that the system does not allow it.
+    """
+    with _writing(path):
+        if path.is_symlink() or not path.is_dir():
+            temporary.replace(path)
+            return
+        away = _beside(path, "old")
+        away.mkdir()
+        path.rename(away / path.name)
+        try:
+            temporary.rename(path)
+        except BaseException:
+            (away / path.name).rename(path)
+            away.rmdir()
+            raise
+        remove(away)
 
 
 def write_text(path: Path, text: str, ours: Ours | None = None) -> None:
@@ -196,10 +222,8 @@ def write_text(path: Path, text: str, ours: Ours | None = None) -> None:
 
     Parameters
     ----------
-    path
-        The file.
-    text
-        Its content.
+    path, text
+        The file, and its content.
     ours
         Which existing content may be replaced; see `replacing`.
 
@@ -220,12 +244,10 @@ def write_json(path: Path, value: object, ours: Ours | None = None) -> None:
 
     Parameters
     ----------
-    path
-        The file.
+    path, ours
+        As in `write_text`.
     value
         Dicts, lists, texts, finite numbers, booleans and None.
-    ours
-        Which existing content may be replaced; see `replacing`.
 
     Raises
     ------
@@ -260,22 +282,6 @@ def _beside(path: Path, ending: str) -> Path:
     mark = f".lrmil-{uuid.uuid4().hex[:16]}.{ending}"
     name = os.fsencode(path.name)[: MAX_NAME - 1 - len(mark)].decode(sys.getfilesystemencoding(), errors="ignore")
     return path.with_name(f".{name}{mark}")
-
-
-def _put(temporary: Path, path: Path) -> None:
-    if path.is_symlink() or not path.is_dir():
-        temporary.replace(path)
-        return
-    away = _beside(path, "old")
-    away.mkdir()
-    path.rename(away / path.name)
-    try:
-        temporary.rename(path)
-    except BaseException:
-        (away / path.name).rename(path)
-        away.rmdir()
-        raise
-    remove(away)
 
 
 def _is_same(path: Path, data: bytes) -> bool:

@@ -8,22 +8,29 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from lrmil.errors import OutputError, RunError
+from lrmil.io import atomic
 from lrmil.io.ownership import is_lock, require_free
 from lrmil.io.plain_files import require_no_link
 
 LOCK = ".lrmil.lock"
+SHARD_LOCK = ".lrmil.shard-{}.lock"
 PATIENCE = 3.0  # seconds: another process may be about to finish
+SHARD_PATIENCE = 60.0  # seconds: all shards of a batch system begin together, and each holds the lock for an instant
 log = logging.getLogger(__name__)
 
 
 @contextmanager
-def output_lock(folder: Path, *, patience: float = PATIENCE) -> Iterator[None]:
-    """Hold the lock of an existing output folder during the block.
+def output_lock(folder: Path, *, shard: str = "", patience: float = PATIENCE) -> Iterator[None]:
+    """Hold the lock of an existing output folder during the block, and remove what killed processes leave in it.
+
+    Shards share it with each other, and remove nothing.
 
     Parameters
     ----------
     folder
         The output folder.
+    shard
+        Name of the shard that is written; "" if all is.
     patience
         Seconds to wait for another process.
 
@@ -38,8 +45,24 @@ def output_lock(folder: Path, *, patience: float = PATIENCE) -> Iterator[None]:
         f"Another process is writing into the output folder {folder}. Wait until it has finished, or choose another "
         "folder."
     )
-    with exclusive(folder / LOCK, busy=busy, patience=patience):
-        yield
+    lock = folder / LOCK
+    if shard:
+        # Each side holds its own lock before it looks at the other's, so that one of them sees the other.
+        with exclusive(folder / SHARD_LOCK.format(shard), busy=busy, patience=patience):
+            with exclusive(lock, busy=busy, patience=SHARD_PATIENCE):
+                pass
+            yield
+        return
+    with exclusive(lock, busy=busy, patience=patience):
+        for other in folder.glob(SHARD_LOCK.format("*")):
+            with exclusive(other, busy=busy, patience=patience):
+                pass
+            atomic.remove_ours(other, is_lock)  # a shard that opens it now finds this lock held
+        atomic.remove_leftovers(folder)
+        try:
+            yield
+        finally:
+            atomic.remove_leftovers(folder)  # of workers that were killed meanwhile
 
 
 @contextmanager

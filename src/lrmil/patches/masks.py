@@ -135,7 +135,7 @@ def given_mask(path: Path) -> GivenMask:
     """Return a mask that is read from a file when its slide is open."""
     kind = {".png": "an image by a quality control tool", ".zarr": "an edited mask"}
     note = f"The tissue mask was given: {path.name}, {kind.get(path.suffix, 'GeoJSON outlines')}."
-    return GivenMask(functools.partial(read_mask, path), note)
+    return GivenMask(functools.partial(read_mask, path.absolute()), note)  # a worker may be in another folder
 
 
 def _from_geojson(path: Path, slide: Slide) -> Raster:

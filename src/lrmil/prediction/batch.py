@@ -5,9 +5,9 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 from lrmil.io import atomic
-from lrmil.io.locks import exclusive, output_lock
 from lrmil.models.bundle import Bundle
 from lrmil.models.devices import on_device, pick_device
 from lrmil.patches.tissue import GivenMask
@@ -20,9 +20,12 @@ from lrmil.prediction.table import PredictionRow, PredictionTable, failed_row, r
 from lrmil.raster import Raster
 from lrmil.slides.each import IN_PROCESS, Executor, Outcome, Work, each
 from lrmil.slides.inputs import Inputs
+from lrmil.slides.shards import Shard
 from lrmil.slides.source import SlideSource
+from lrmil.slides.workers import require_shared
 from lrmil.steps import Step, relay_all
 
+_Answer: TypeAlias = Prediction | PredictionRow  # another process sends the row alone: its answer is on disk
 WITHOUT_READING = ("name", "output")  # failures that do not depend on the content of the slide
 
 
@@ -59,6 +62,7 @@ def predict_slides(
     inputs: Sequence[Path] = (),
     executor: Executor = IN_PROCESS,
     load: Callable[[], Bundle] | None = None,
+    shard: Shard | None = None,
 ) -> Iterator[Step[list[PredictionRow]]]:
     """Classify slides into a folder, and skip slides whose answer is from the same file and model.
 
@@ -67,35 +71,34 @@ def predict_slides(
 
     Parameters
     ----------
-    slides, bundle, options
-        The slides, the model, and how they are classified.
-    out
-        Folder of the table and of each slide's files (`lrmil.prediction.files`).
+    slides, bundle, out, options
+        The slides, the model, the folder of the table and of each slide's files, and how slides are classified.
     tissue
         Slide id -> mask to use instead of `segment_tissue`.
     inputs
         Other files and folders that are read, such as the model. No output may replace one or lie in one.
     executor, load
-        Where the slides are processed, and what loads the same model there; see `lrmil.slides.each.each`. Without
-        `load`, the model itself is sent to each process.
+        Where slides are processed, and what loads the same model there (`each`); without `load`, the model is sent.
+    shard
+        Classify only this share of the slides, and write no table; the same call without it reads the answers.
 
     Yields
     ------
     Step
-        One per batch and per slide; the last carries a PredictionRow per slide, in order.
+        One per batch and per slide; the last carries a PredictionRow per slide (of the shard), in order.
 
     Raises
     ------
-    OverwriteError
-        If `out` lies in an input. If only the outputs of one slide would replace a foreign file, that slide fails.
-    OutputError, RunError
-        If `out` cannot be written, or another process writes into it.
+    OverwriteError, OutputError, RunError
+        If `out` lies in an input, cannot be written, or is written by another process; or a worker cannot be used. If
+        only the outputs of one slide would replace a foreign file, that slide fails.
     """
     rows: list[PredictionRow] = []
+    chosen = slides if shard is None else shard.of(slides)
     steps = predict_batch(
-        slides,
+        chosen,
         bundle,
-        BatchOutputs(out),
+        BatchOutputs(out, shard=shard),
         options,
         tissue=tissue,
         inputs=Inputs(slides, inputs),
@@ -107,7 +110,7 @@ def predict_slides(
             if step.result is not None and step.result.row is not None:
                 rows.append(step.result.row)
             yield step.without_result()
-    yield Step(("predict",), len(rows), len(slides), "slides", result=rows)
+    yield Step(("predict",), len(rows), len(chosen), "slides", result=rows)
 
 
 def predict_batch(
@@ -145,33 +148,38 @@ def predict_batch(
     OverwriteError, OutputError, RunError
         As `predict_slides`.
     """
-    chosen = pick_device(options.device)  # a wrong name is not the failure of a slide
-    bundle = replace(bundle, encoder=on_device(bundle.encoder, chosen))  # copied once for all
-    options = replace(options, device=str(chosen))
+    if load is None:
+        chosen = pick_device(options.device)  # a wrong name is not the failure of a slide
+        bundle = replace(bundle, encoder=on_device(bundle.encoder, chosen))  # copied once for all
+        options = replace(options, device=str(chosen))
     read, path = inputs or Inputs(slides), outputs.table_path
     read.require_clear([outputs.folder, path])
     atomic.make_folder(path.parent)
-    busy = f"Another process is writing the table {path.name}. Wait for it, then classify these slides again."
-    with output_lock(outputs.folder) if outputs.table is None else exclusive(outputs.lock, busy=busy):
-        atomic.remove_leftovers(path.parent, of=path.stem if outputs.table else "")
-        table = PredictionTable(path, bundle.task, model=bundle.sha256, rows=outputs.rows)
-        what = Classification(load or partial(_same, bundle), outputs, options, read, tissue or {})
-        work: Work[Prediction] = partial(_predict_one_of, what)
-        with closing(each(work, slides, executor, job=("predict",))) as steps:
+    with outputs.locked():
+        table = None
+        if outputs.shard is None:
+            table = PredictionTable(path, bundle.task, model=bundle.sha256, rows=outputs.rows)
+        here = executor is IN_PROCESS
+        written = outputs if here else replace(outputs, folder=outputs.folder.absolute())
+        what = Classification(load or partial(_same, bundle), written, options, read, tissue or {})
+        work: Work[_Answer] = partial(_predict_one_of if here else _predict_row_of, what)
+        running: Generator[Step[Outcome[_Answer]], None, None] = each(work, slides, executor, job=("predict",))
+        with closing(running) as steps:
             start = next(steps)
             yield Step(start.job, start.done, start.total, start.unit)
             try:
                 for step in steps:
                     yield _note(step, outputs, table, bundle.sha256, rewording or {})
             finally:
-                table.write()
+                if table is not None:
+                    table.write()
 
 
 def _same(bundle: Bundle) -> Bundle:
     return bundle
 
 
-def _predict_one_of(what: Classification, source: SlideSource) -> Generator[Step[Prediction], None, Prediction]:
+def _predict_one_of(what: Classification, source: SlideSource) -> Generator[Step[_Answer], None, Prediction]:
     """Classify one slide of a batch, and return its answer."""
     folder, tissue = what.outputs.folder_of(source), what.tissue.get(source.slide_id)
     if folder != what.outputs.folder:
@@ -180,10 +188,16 @@ def _predict_one_of(what: Classification, source: SlideSource) -> Generator[Step
     return (yield from relay_all(steps))
 
 
+def _predict_row_of(what: Classification, source: SlideSource) -> Generator[Step[_Answer], None, PredictionRow]:
+    """Classify one slide of a batch, and return its row."""
+    require_shared(what.outputs.folder)
+    return row_of(source.slide_id, (yield from _predict_one_of(what, source)))
+
+
 def _note(
-    step: Step[Outcome[Prediction]],
+    step: Step[Outcome[_Answer]],
     outputs: BatchOutputs,
-    table: PredictionTable,
+    table: PredictionTable | None,
     model: str,
     rewording: Mapping[str, str],
 ) -> Step[BatchOutcome]:
@@ -195,17 +209,19 @@ def _note(
     if found.finished:
         row = _row_of(found, outputs, model)
         row = replace(row, message=_reworded(row.message, rewording))
-        table.add(row)
+        if table is not None:
+            table.add(row)
         message = f"{row.slide_id}: {row.message}" if row.message else ""
-    outcome = BatchOutcome(source, row, found.value, found.error)
+    prediction = None if isinstance(found.value, PredictionRow) else found.value
+    outcome = BatchOutcome(source, row, prediction, found.error)
     return Step(step.job, step.done, step.total, step.unit, outcome, message, step.metrics)
 
 
-def _row_of(found: Outcome[Prediction], outputs: BatchOutputs, model: str) -> PredictionRow:
+def _row_of(found: Outcome[_Answer], outputs: BatchOutputs, model: str) -> PredictionRow:
     """Return the row of a finished slide; if it failed, remove its earlier answer."""
     source, failure = found.source, found.failure
     if failure is None and found.value is not None:
-        return row_of(source.slide_id, found.value)
+        return found.value if isinstance(found.value, PredictionRow) else row_of(source.slide_id, found.value)
     if failure is None:
         raise ValueError(f"{source.slide_id} has neither a prediction nor a failure.")
     # If the slide is absent, or only its outputs cannot be written, its earlier answer may still be right.

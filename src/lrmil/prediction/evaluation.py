@@ -1,6 +1,6 @@
 """Evaluate a model on labelled slides."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +20,9 @@ from lrmil.prediction.batch import predict_slides
 from lrmil.prediction.options import DEFAULTS, PredictOptions
 from lrmil.prediction.table import PredictionRow
 from lrmil.slides.checksums import Checksum
+from lrmil.slides.each import IN_PROCESS, Executor
 from lrmil.slides.inputs import Inputs
+from lrmil.slides.shards import Shard
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step, relay
 from lrmil.tasks.abstention import Abstention, abstention_figures, abstention_in_words
@@ -98,23 +100,24 @@ def evaluate_steps(
     inputs: Sequence[Path] = (),
     table: TableOptions | None = None,
     part: str = "",
+    executor: Executor = IN_PROCESS,
+    load: Callable[[], Bundle] | None = None,
+    shard: Shard | None = None,
 ) -> Iterator[Step[Evaluation]]:
     """Classify a labelled cohort into `out` and write its metrics to ``out/evaluation.json``.
 
     Parameters
     ----------
-    slides, labels, bundle, out
-        The cohort, the model, and the folder of the predictions.
-    options
-        How the slides are classified.
+    slides, labels, bundle, out, options
+        The cohort, the model, the folder of the predictions, and how the slides are classified.
     mpp, objective_power
         Slide id -> um/px of level 0 where the table has none; whether a missing one is derived from the magnification.
-    checksums
-        Slide id -> checksums of its files; see `lrmil.slides.checksums.verify`.
-    inputs
-        Other files and folders that are read; see `lrmil.prediction.batch.predict_slides`.
+    checksums, inputs
+        Slide id -> checksums of its files (`verify`); other files and folders that are read (`predict_slides`).
     table, part
         How the labels table is read (`validate_cohort`), and which of its slides are measured (`measured_part`).
+    executor, load, shard
+        As in `predict_slides`. A shard has no metrics, and evaluation.json is that of the call that gathers.
 
     Yields
     ------
@@ -132,16 +135,32 @@ def evaluate_steps(
     cohort, measured = _known_part(whole, part, bundle.task)
     sources = _sources(whole, mpp or {}, checksums or {}, objective_power=objective_power)
     read = (labels, *inputs)
-    Inputs(sources, read).require_clear([out, out / EVALUATION])
-    require_free(out / EVALUATION, is_evaluation)
+    _require_writable(out, sources, read)
     for done, sentence in enumerate((*warnings, measured.explain()), start=1):
         yield Step(("labels table",), done, len(warnings) + 1, "messages", message=sentence)
-    atomic.remove_ours(out / EVALUATION, is_evaluation)  # or it would stand beside other predictions
     chosen = [source for source in sources if source.slide_id in cohort.by_id]
-    rows = yield from relay(predict_slides(chosen, bundle, out, options, inputs=read))
-    result = _evaluate(rows, cohort, bundle, measured)
-    atomic.write_json(out / EVALUATION, {**result.to_dict(), "bundle_sha256": bundle.sha256}, is_evaluation)
+    if shard is None:
+        atomic.remove_ours(out / EVALUATION, is_evaluation)  # or it would stand beside other predictions
+    steps = predict_slides(chosen, bundle, out, options, inputs=read, executor=executor, load=load, shard=shard)
+    rows = yield from relay(steps)
+    result = _evaluate(rows, cohort, bundle, measured) if shard is None else _without_metrics(rows, measured)
+    if shard is None:
+        atomic.write_json(out / EVALUATION, {**result.to_dict(), "bundle_sha256": bundle.sha256}, is_evaluation)
     yield Step(("evaluate",), len(rows), len(rows), "slides", result=result)
+
+
+def _require_writable(out: Path, sources: Sequence[SlideSource], read: Sequence[Path]) -> None:
+    Inputs(sources, read).require_clear([out, out / EVALUATION])
+    require_free(out / EVALUATION, is_evaluation)
+
+
+def _without_metrics(rows: Sequence[PredictionRow], part: Part) -> Evaluation:
+    failed = _failed(rows)
+    return Evaluation({}, failed, len(rows) - len(failed), part)
+
+
+def _failed(rows: Sequence[PredictionRow]) -> dict[str, str]:
+    return {row.slide_id: row.message for row in rows if row.status == "failed"}
 
 
 def _read_cohort(slides: Path, labels: Path, bundle: Bundle, table: TableOptions) -> tuple[Cohort, Sequence[str]]:
@@ -180,7 +199,7 @@ def _sources(
 def _evaluate(rows: Sequence[PredictionRow], cohort: Cohort, bundle: Bundle, part: Part) -> Evaluation:
     task = bundle.task
     good = [row for row in rows if row.status != "failed"]
-    failed = {row.slide_id: row.message for row in rows if row.status == "failed"}
+    failed = _failed(rows)
     if not good:
         raise CohortError(f"No slide could be classified. The first failed with: {rows[0].message}")
     labelled = [cohort.by_id[row.slide_id] for row in good]

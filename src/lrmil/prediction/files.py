@@ -18,14 +18,11 @@ from lrmil.io import atomic, untrusted
 from lrmil.io.ownership import Ours, is_card, is_free, is_map, is_overlay, is_tiles, require_free
 from lrmil.io.raster_zarr import read_ome_zarr, write_ome_zarr
 from lrmil.patches.mask_files import TISSUE, content_hash, place_mask, require_mask_writable
-from lrmil.prediction.attention import percentile_rank
 from lrmil.prediction.card import PredictionCard, patches_in
 from lrmil.prediction.clock import with_stage
-from lrmil.prediction.geojson import write_geojson
-from lrmil.prediction.overlay import overlay_png
+from lrmil.prediction.exports import write_overlay, write_tiles
 from lrmil.prediction.prediction import Prediction
 from lrmil.raster import Raster
-from lrmil.slides.identity import unchanged
 from lrmil.slides.inputs import Inputs
 from lrmil.slides.slide import Slide
 from lrmil.tasks.choice import stated_name
@@ -55,7 +52,7 @@ def write_prediction(
 ) -> Prediction:
     """Write the files of a prediction. The card is written last, so that its presence means that all files exist.
 
-    An earlier answer is removed when the new one is complete, so a full disk costs neither.
+    An earlier answer is removed when the new one is complete; the same one, of another process, is never absent.
 
     Parameters
     ----------
@@ -70,7 +67,7 @@ def write_prediction(
     tissue
         The mask, if it was given.
     subtract_bounds
-        As in `write_tiles`.
+        As in `lrmil.prediction.exports.write_tiles`.
 
     Returns
     -------
@@ -98,8 +95,23 @@ def write_prediction(
         about = {"version": __version__, "tissue_content": mask}
         document = {"format": FORMAT, "key": key, **about, **_card(prediction), "notice": NOTICE}
         atomic.write_json(made / f"{slide_id}.json", document, is_card)
-        _put(made, out, slide_id)
+        _place(made, out, slide_id, key)
     return prediction
+
+
+def _place(made: Path, out: Path, slide_id: str, key: str) -> None:
+    """Move the new files into the folder, the card last."""
+    card, new = out / f"{slide_id}.json", {**PREDICTION_FILES}
+    stored = read_prediction(out, slide_id, keys=[key])
+    if stored is not None and stored.attention.equals(read_ome_zarr(made / ATTENTION.format(slide_id))):
+        del new[ATTENTION]  # the same answer; a folder cannot be replaced without an instant in which it is absent
+    elif is_card(card):
+        remove_prediction(out, slide_id)
+    if not is_free(card, is_card):
+        atomic.move_aside(card)
+    for name, ours in reversed(new.items()):
+        require_free(out / name.format(slide_id), ours)
+        atomic.put_in_place(made / name.format(slide_id), out / name.format(slide_id))
 
 
 def read_prediction(
@@ -207,80 +219,6 @@ def remove_prediction(out: Path, slide_id: str) -> None:
     paths = {out / name.format(slide_id): ours for name, ours in PREDICTION_FILES.items()}
     for path in [path for path, ours in paths.items() if ours(path)]:
         atomic.remove(path)
-
-
-def write_tiles(
-    path: Path, slide_id: str, prediction: Prediction, slide: Slide, *, subtract_bounds: bool = False
-) -> None:
-    """Write the patches with their attention as GeoJSON for QuPath.
-
-    Parameters
-    ----------
-    path
-        The .geojson file.
-    slide_id, prediction, slide
-        As in `write_prediction`.
-    subtract_bounds
-        Whether coordinates start at the corner of the scanned area, as in QuPath for an MRXS, instead of the corner of
-        the slide.
-    """
-    write_geojson(
-        path,
-        prediction.patches.level0_yx,
-        prediction.patch_attention,
-        size_level0=prediction.patches.size_level0,
-        slide_id=slide_id,
-        about={
-            "label": prediction.label,
-            "mpp": prediction.mpp,
-            "mpp_source": prediction.mpp_source,
-            "bundle_sha256": prediction.bundle_sha256,
-        },
-        bounds_yx=slide.origin_yx,
-        subtract_bounds=subtract_bounds,
-    )
-
-
-def write_overlay(path: Path, prediction: Prediction, slide: Slide) -> None:
-    """Draw the attention, as percentiles, over the picture of the slide (`Slide.picture`).
-
-    Parameters
-    ----------
-    path
-        The .png file.
-    prediction, slide
-        What to draw, and the open slide.
-
-    Raises
-    ------
-    SlideChangedError
-        If the slide changed since it was opened; then nothing is written.
-    """
-    with unchanged(slide):
-        thumbnail = slide.picture()
-    overlay_png(
-        path,
-        thumbnail.array,
-        percentile_rank(prediction.attention),
-        thumbnail_level0_per_px=thumbnail.cell_level0,
-        title=f"{headline(prediction)}: model output, not a diagnosis",
-    )
-
-
-def headline(prediction: Prediction) -> str:
-    """Return the label, with its value if it has one."""
-    value = prediction.probabilities.get(prediction.label)
-    return prediction.label if value is None else f"{prediction.label} {value:.2f}"
-
-
-def _put(made: Path, out: Path, slide_id: str) -> None:
-    card = out / f"{slide_id}.json"
-    remove_prediction(out, slide_id)
-    if not is_free(card, is_card):
-        atomic.move_aside(card)
-    for name, ours in reversed(PREDICTION_FILES.items()):
-        require_free(out / name.format(slide_id), ours)
-        atomic.rename(made / name.format(slide_id), out / name.format(slide_id))
 
 
 def _mask_as_written(out: Path, slide_id: str) -> str:

@@ -23,7 +23,7 @@ class PredictOptions:
     saved_masks
         Whether a tissue mask stored beside a slide's answer takes precedence over a given one.
     subtract_bounds
-        Whether the GeoJSON starts at the corner of the scanned area; see `lrmil.prediction.files.write_tiles`.
+        Whether the GeoJSON starts at the corner of the scanned area; see `lrmil.prediction.exports.write_tiles`.
     """
 
     device: str = "auto"

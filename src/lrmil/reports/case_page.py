@@ -20,7 +20,7 @@ from lrmil.io.safe_csv import csv_text, plain_cell
 from lrmil.models.card import ModelCard
 from lrmil.prediction.attention import ends, percentile_rank
 from lrmil.prediction.doubts import before_in_words, doubts_in_words, threshold_in_words
-from lrmil.prediction.files import write_overlay, write_tiles
+from lrmil.prediction.exports import write_overlay, write_tiles
 from lrmil.prediction.overlay import overlay_rgb
 from lrmil.prediction.prediction import Prediction
 from lrmil.prediction.table import row_of, table_of
@@ -114,7 +114,7 @@ def write_case(
     k
         Number of patches of the highest, and of the lowest, attention.
     subtract_bounds
-        As in `lrmil.prediction.files.write_tiles`.
+        As in `lrmil.prediction.exports.write_tiles`.
     inputs
         Files and folders that are inputs besides the slide.
 

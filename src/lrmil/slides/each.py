@@ -47,8 +47,8 @@ class Outcome(Generic[T]):
 class Executor(Protocol):
     """Run work on slides, in this process or elsewhere.
 
-    An engine such as dask.distributed needs this one method, which submits ``finish(work, slide)`` for each slide and
-    yields what it returns.
+    An engine such as that of `lrmil.slides.workers` needs this one method, which submits ``finish(work, slide)`` for
+    each slide and yields what it returns.
     """
 
     def run(self, work: Work[T], slides: Sequence[SlideSource]) -> Generator[Step[T] | Outcome[T], None, None]:
@@ -103,7 +103,7 @@ def each(
 
     Raises
     ------
-    EncoderError, ModelError, OutputError, Stopped
+    EncoderError, ModelError, OutputError, RunError, Stopped
         From the work: these errors end the whole run.
     """
     unfit = unfit_names(slides) if names_outputs else {}
@@ -133,7 +133,7 @@ def finish(work: Work[T], slide: SlideSource) -> Outcome[T]:
 
     Raises
     ------
-    EncoderError, ModelError, OutputError, Stopped
+    EncoderError, ModelError, OutputError, RunError, Stopped
         As `each`.
     """
     steps = _attempt(work, slide)

@@ -15,6 +15,7 @@ from lrmil.errors import (
     OutputError,
     OverwriteError,
     ResolutionError,
+    RunError,
     SlideChangedError,
     SlideError,
     Stopped,
@@ -27,8 +28,9 @@ log = logging.getLogger(__name__)
 LOOK_CLOSER = "find the cause with lrmil -v"
 MORE_TISSUE, OWN_MASK = "Check the slide, or lower min_tissue.", "pass a mask"  # remedies that a window rewords
 MAX_NAME_BYTES = 220  # file systems allow 255; outputs add ".attention.ome.zarr" and sometimes a number
-# These end the whole run: a full disk would fail every later slide, and a stop request is for the run.
-RUN_LEVEL_ERRORS = (EncoderError, ModelError, OutputError, Stopped)
+# These end the whole run: a full disk or a worker without the model would fail every later slide, and a stop request is
+# for the run.
+RUN_LEVEL_ERRORS = (EncoderError, ModelError, OutputError, RunError, Stopped)
 REASONS = {  # the first match counts
     ResolutionError: "resolution",
     TissueError: "tissue",
@@ -62,7 +64,7 @@ def failure_of(error: Exception, source: SlideSource) -> Failure:
 
     Raises
     ------
-    EncoderError, ModelError, OutputError, Stopped
+    EncoderError, ModelError, OutputError, RunError, Stopped
         If `error` is one of these: they concern the run, not the slide.
     """
     if isinstance(error, RUN_LEVEL_ERRORS):

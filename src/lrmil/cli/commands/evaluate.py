@@ -13,6 +13,7 @@ from lrmil.cli.arguments import (
     add_model,
     add_mpp_table,
     add_power,
+    add_workers,
     command,
 )
 from lrmil.collector import without_collections
@@ -33,12 +34,14 @@ def add(commands: Commands) -> None:
     add_checksums(parser)
     add_escalate(parser)
     add_computing(parser)
+    add_workers(parser)
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the metrics of a model on labelled slides."""
     with without_collections():
+        from lrmil.cli.elsewhere import executor_of, model_elsewhere, say_how_to_gather, threads_of
         from lrmil.cli.options import inputs_of, mpp_table_of, table_options_of, with_checksums
         from lrmil.cli.printed_results import print_sites, print_summary
         from lrmil.cli.printing import exit_code, print_json, print_lines, stderr, stdout
@@ -50,6 +53,7 @@ def run(options: argparse.Namespace) -> int:
         from lrmil.slides.discovery import find_slides
         from lrmil.slides.source import SlideSource, slide_id_of
 
+    executor = executor_of(options)
     out = options.out or options.labels.with_suffix(".predictions")
     found = [SlideSource(slide_id_of(path), path) for path in find_slides(options.slides)]
     stated = with_checksums(found, options.checksums)
@@ -64,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
         PredictOptions(
             device=options.device,
             batch_size=options.batch_size,
-            threads=options.threads,
+            threads=threads_of(options),
             escalate=options.escalate,
         ),
         mpp=mpp_table_of(options, [source.slide_id for source in found]),
@@ -73,6 +77,9 @@ def run(options: argparse.Namespace) -> int:
         inputs=inputs_of(options),
         table=table_options_of(options),
         part=options.part,
+        executor=executor,
+        load=model_elsewhere(options, bundle),
+        shard=options.shard,
     )
     result = show(steps, stderr)
     if options.json:
@@ -86,4 +93,5 @@ def run(options: argparse.Namespace) -> int:
         for sentence in filter(None, (result.abstained, result.remark, *result.unseen)):
             stdout.print(sentence, markup=False)
         print_lines({f"Failed: {slide_id}": message for slide_id, message in result.failed.items()})
+    say_how_to_gather(options)
     return exit_code(len(result.failed), len(result.failed) + result.classified)

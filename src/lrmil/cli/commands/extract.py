@@ -10,6 +10,7 @@ from lrmil.cli.arguments import (
     add_computing,
     add_mpp,
     add_tissue,
+    add_workers,
     command,
     count,
 )
@@ -36,12 +37,14 @@ def add(commands: Commands) -> None:
     text = "side of a patch in pixels (default: the encoder's own; 256 if it takes any)"
     parser.add_argument("--patch-size", type=count, default=0, help=text)
     add_computing(parser)
+    add_workers(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Encode slides and store their features. A slide that fails does not stop the others."""
     with without_collections():
         from lrmil.cli.commands.export import exported
+        from lrmil.cli.elsewhere import encoder_elsewhere, executor_of, say_how_to_gather, threads_of
         from lrmil.cli.options import inputs_of, masks_in, slides_of
         from lrmil.cli.printing import exit_code, stderr, stdout
         from lrmil.cli.progress import show
@@ -50,22 +53,30 @@ def run(options: argparse.Namespace) -> int:
         from lrmil.models.devices import pick_device
         from lrmil.models.encoders.loading import PatchEncoder, encoder_hash, load_encoder
         from lrmil.patches.plan import PatchPlan
+        from lrmil.slides.each import IN_PROCESS
         from lrmil.slides.inputs import Inputs
         from lrmil.slides.resolution import parse_mpp
 
+    executor = executor_of(options)
     sources = slides_of(options)  # before the encoder, which may have to be downloaded
     encoder = load_encoder(options.encoder, size=options.patch_size, embedding=options.embedding)
     grid = PatchPlan(mpp=parse_mpp(options.at), size=encoder.spec.size)
-    require_one_kind(options.out, (encoder_hash(encoder), grid.mpp, grid.size))
+    sha256 = encoder_hash(encoder)
+    require_one_kind(options.out, (sha256, grid.mpp, grid.size))
+    device = pick_device(options.device if executor is IN_PROCESS else "cpu")  # workers have their own
+    patch_encoder = PatchEncoder(encoder, device, batch_size=options.batch_size)
     steps = extract_features(
         sources,
-        PatchEncoder(encoder, pick_device(options.device), batch_size=options.batch_size),
-        encoder_hash(encoder),
+        patch_encoder,
+        sha256,
         options.out,
         grid,
-        threads=options.threads,
+        threads=threads_of(options),
         inputs=inputs_of(options),
         tissue=masks_in(options.tissue, sources),
+        executor=executor,
+        load=encoder_elsewhere(options, patch_encoder, sha256),
+        shard=options.shard,
     )
     outcomes = show(steps, stderr)
     failed = sum(outcome.path is None for outcome in outcomes)
@@ -73,4 +84,5 @@ def run(options: argparse.Namespace) -> int:
         stdout.print(f"{outcome.slide_id}: {outcome.path or outcome.message}", markup=False)
         if options.trident and outcome.path:
             failed += not exported(outcome.path, options.out, Inputs(sources, inputs_of(options)))
+    say_how_to_gather(options)
     return exit_code(failed, len(outcomes))

@@ -14,6 +14,7 @@ from lrmil.cli.arguments import (
     add_model,
     add_mpp,
     add_tissue,
+    add_workers,
     command,
     probability,
 )
@@ -37,6 +38,7 @@ def add(commands: Commands) -> None:
     add_cases(parser)
     add_escalate(parser)
     add_computing(parser)
+    add_workers(parser)
     add_json(parser)
 
 
@@ -45,6 +47,7 @@ def run(options: argparse.Namespace) -> int:
     with without_collections():
         from dataclasses import asdict
 
+        from lrmil.cli.elsewhere import executor_of, model_elsewhere, say_how_to_gather, threads_of
         from lrmil.cli.options import cases_of, inputs_of, masks_in, slides_of
         from lrmil.cli.printed_results import print_patients, print_rows
         from lrmil.cli.printing import exit_code, print_json, stderr, stdout
@@ -56,13 +59,14 @@ def run(options: argparse.Namespace) -> int:
         from lrmil.prediction.options import PredictOptions
         from lrmil.prediction.patients import answer_patients, require_patients_writable, write_patients
 
-    bundle = load_bundle(options.model, teacher=options.escalate)
+    executor, bundle = executor_of(options), load_bundle(options.model, teacher=options.escalate)
     if options.escalate:
         require_teacher(bundle)
     sources = slides_of(options)
     case_of = cases_of(options, [source.slide_id for source in sources])
     if case_of is not None:
         require_patients_writable(options.out, sources, inputs_of(options))
+    case_of = None if options.shard else case_of  # the call that gathers answers for the patients
     rows = show(
         predict_slides(
             sources,
@@ -71,13 +75,16 @@ def run(options: argparse.Namespace) -> int:
             PredictOptions(
                 device=options.device,
                 batch_size=options.batch_size,
-                threads=options.threads,
+                threads=threads_of(options),
                 uncertain_below=options.uncertain_below,
                 subtract_bounds=options.subtract_bounds,
                 escalate=options.escalate,
             ),
             tissue=masks_in(options.tissue, sources),
             inputs=inputs_of(options),
+            executor=executor,
+            load=model_elsewhere(options, bundle),
+            shard=options.shard,
         ),
         stderr,
     )
@@ -95,4 +102,5 @@ def run(options: argparse.Namespace) -> int:
         if rule := threshold_in_words(bundle.decision.threshold, bundle.task):
             stdout.print(f"{rule}.", markup=False)
         stdout.print(f"Model output, not a diagnosis. Table and attention maps: {options.out}", markup=False)
+    say_how_to_gather(options)
     return exit_code(sum(row.status == "failed" for row in rows), len(rows))
