@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from lrmil.io.atomic import write_text
-from lrmil.runs.escalation_figures import ESCALATION, Point
+from lrmil.tasks.escalation_curve import ESCALATION, Point
 
 TITLES = (
     "regions",

@@ -47,6 +47,7 @@ TESTED_ELSEWHERE = {
     "lrmil/runs/escalation_figures.py": "runs/test_escalation.py",
     "lrmil/slides/dask_workers.py": "slides/test_workers.py",
     "lrmil/summary.py": "test_metrics.py",
+    "lrmil/tasks/escalation_curve.py": "runs/test_escalation.py",
     "lrmil/tasks/answers.py": "tasks/test_abstention.py",
     "lrmil/tasks/class_measures.py": "tasks/test_classification.py",
     "lrmil/tasks/class_wording.py": "tasks/test_classification.py",

@@ -87,7 +87,7 @@ def test_each_slide_has_its_evidence(slides: list[SlideSource], bundle: Bundle, 
     for feature, corner, value in zip(features, result.patches.level0_yx.tolist(), result.patch_attention, strict=True):
         assert feature["geometry"]["coordinates"][0][0] == corner[::-1]
         assert feature["properties"]["measurements"]["attention"] == pytest.approx(value, rel=1e-4)
-        assert feature["properties"]["classification"]["name"] == result.label
+        assert "classification" not in feature["properties"]  # that of the slide is not one of its patches
     with Image.open(out / "demo-001.png") as picture:
         assert picture.width >= 200
     card = json.loads((out / "demo-001.json").read_text())

@@ -11,7 +11,7 @@ import pytest
 from lrmil.errors import OverwriteError, SlideError
 from lrmil.models.bundle import Bundle
 from lrmil.patches.tissue import GivenMask, segment_tissue
-from lrmil.prediction import files, one
+from lrmil.prediction import exports, one
 from lrmil.prediction.files import read_tissue
 from lrmil.prediction.inference import predict
 from lrmil.prediction.one import predict_one
@@ -55,9 +55,9 @@ def test_what_is_there_is_not_made_again(source: SlideSource, bundle: Bundle, tm
 def test_the_seconds_count_opening_and_writing_and_are_the_stored_ones(
     source: SlideSource, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened, draw = one.open_source, files.overlay_png
+    opened, draw = one.open_source, exports.overlay_png
     monkeypatch.setattr(one, "open_source", lambda *given: time.sleep(0.1) or opened(*given))
-    monkeypatch.setattr(files, "overlay_png", lambda *given, **named: time.sleep(0.2) or draw(*given, **named))
+    monkeypatch.setattr(exports, "overlay_png", lambda *given, **named: time.sleep(0.2) or draw(*given, **named))
     said = last(predict_one(source, bundle, tmp_path, ON_CPU))
     stages = {name: seconds for name, seconds in said.timings.items() if name != "total"}
     assert list(stages) == ["open", "tissue", "patches", "mil", "write"]

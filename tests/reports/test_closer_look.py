@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from lrmil.reports.closer_look import closer_look, teacher_facts
+from lrmil.reports.closer_look import closer_look
+from lrmil.reports.decision_facts import teacher_facts
 from support.teachers import card_of_teacher
 
 

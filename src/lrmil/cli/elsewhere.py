@@ -1,4 +1,4 @@
-"""Turn the options for several processes and machines into what the library takes."""
+"""Turn the options for models, several processes and machines into what the library takes."""
 
 import argparse
 import os
@@ -34,6 +34,25 @@ def threads_of(options: argparse.Namespace) -> int:
     if not options.workers:
         return threads
     return max(1, (threads or os.cpu_count() or 1) // int(options.workers))
+
+
+def model_of(options: argparse.Namespace) -> "Bundle":
+    """Return the model of a command, with its teacher if that is to look closer.
+
+    Raises
+    ------
+    FormatError
+        If it cannot be loaded.
+    ConfigError
+        If it keeps no teacher, and should.
+    """
+    from lrmil.models.bundle import load_bundle
+    from lrmil.prediction.closer_look import require_teacher
+
+    bundle = load_bundle(options.model, teacher=options.escalate)
+    if options.escalate:
+        require_teacher(bundle)
+    return bundle
 
 
 def model_elsewhere(options: argparse.Namespace, bundle: "Bundle") -> "SameBundle | None":

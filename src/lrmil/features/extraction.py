@@ -61,8 +61,7 @@ def extract_features(
     Parameters
     ----------
     slides, threads, out, job
-        The slides, the number of threads that read one (0 for as many as cores), the folder of the features, and the
-        name of the Steps.
+        The slides, threads that read one (0 for as many as cores), folder of the features, and name of the Steps.
     encoder, encoder_hash
         The encoder with its device, and the hash of its weights.
     plan, resolution

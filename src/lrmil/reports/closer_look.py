@@ -8,9 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from pydantic import TypeAdapter
 
-from lrmil.models.kept_teacher import TeacherCard
 from lrmil.reports.figures import ARM_STYLE, svg_of
-from lrmil.runs.escalation_figures import ESCALATION, Point
+from lrmil.tasks.escalation_curve import ESCALATION, Point
 
 SIZE = (6.4, 3.4)
 
@@ -91,25 +90,3 @@ def curve_svg(points: list[Point], regions: int) -> str:
     axes.grid(color="#EDEDED", linewidth=0.6)
     axes.legend(loc="best", fontsize=8.5)
     return svg_of(figure, "Uncertain slides and errors against the cost of a closer look")
-
-
-def teacher_facts(teacher: TeacherCard | None, mpp: float) -> dict[str, str]:
-    """Return what a model says of the teacher that it keeps: name -> sentence.
-
-    Parameters
-    ----------
-    teacher
-        Its card; None gives nothing.
-    mpp
-        Resolution of the model's own patches, um/px.
-    """
-    if teacher is None:
-        return {}
-    several = "region" if teacher.regions == 1 else f"{teacher.regions} regions"
-    return {
-        "A closer look": (
-            f"the model keeps its teacher, whose weights have terms of their own (see below). On request it looks into "
-            f"the {several} of an uncertain slide with most attention, at {teacher.mpp:g} instead of {mpp:g} um/px; "
-            f"calibrated by {teacher.calibration.slides} slides that neither network had seen"
-        )
-    }

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from lrmil.models.familiarity import MAX_UNREAD, Familiarity
+from lrmil.models.kept_teacher import TeacherCard
 from lrmil.operating_point import Rate
 from lrmil.prediction.doubts import doubts_in_words
 from lrmil.runs.arms import CALIBRATION
@@ -56,6 +57,28 @@ def decision_facts(
         facts["Uncertain where"] = ", or ".join(doubts)
     found = _abstention(metrics)
     return facts | ({"Test, abstention": abstention_in_words(found)} if found else {})
+
+
+def teacher_facts(teacher: TeacherCard | None, mpp: float) -> dict[str, str]:
+    """Return what a model says of the teacher that it keeps: name -> sentence.
+
+    Parameters
+    ----------
+    teacher
+        Its card; None gives nothing.
+    mpp
+        Resolution of the model's own patches, um/px.
+    """
+    if teacher is None:
+        return {}
+    several = "region" if teacher.regions == 1 else f"{teacher.regions} regions"
+    return {
+        "A closer look": (
+            f"the model keeps its teacher, whose weights have terms of their own (see below). On request it looks into "
+            f"the {several} of an uncertain slide with most attention, at {teacher.mpp:g} instead of {mpp:g} um/px; "
+            f"calibrated by {teacher.calibration.slides} slides that neither network had seen"
+        )
+    }
 
 
 def decision_sentences(metrics: Mapping[str, Any], task: Task) -> list[str]:

@@ -4,8 +4,7 @@ from lrmil.errors import FormatError
 from lrmil.io.redaction import redact_paths
 from lrmil.models.card import ModelCard
 from lrmil.models.encoders.terms import describe_terms, permissions, read_terms
-from lrmil.reports.closer_look import teacher_facts
-from lrmil.reports.decision_facts import decision_facts
+from lrmil.reports.decision_facts import decision_facts, teacher_facts
 from lrmil.runs.arms import ARM_NAMES, CALIBRATION
 from lrmil.runs.chosen_heads import NAME, choices_in, reason_of
 from lrmil.runs.differences import difference_sentence, find_differences

@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-from typing_extensions import TypedDict  # pydantic reads it in Python 3.11, too
-
 from lrmil.features.store import read_card
 from lrmil.runs.calibrated_figures import ShippedAnswers
 from lrmil.runs.escalation import TESTED, numbers_of, read_closer_answers, read_teacher_calibration
@@ -11,26 +9,7 @@ from lrmil.runs.fold_task import FoldTask
 from lrmil.tasks.abstention import abstention_figures
 from lrmil.tasks.answers import Answer
 from lrmil.tasks.decision import about_classes
-
-ESCALATION = "escalation"  # member of metrics.json
-
-
-class Point(TypedDict):
-    """Answers to the test slides, if the teacher looks into so many regions of those that it may settle; JSON-ready."""
-
-    regions: int
-    """0 for the student alone."""
-    slides: int
-    looked_at: int
-    """Slides that the teacher looked at."""
-    uncertain: int
-    """Slides that are uncertain after that, those that it did not look at among them."""
-    wrong_answered: int
-    """Slides that are not uncertain, and whose label is wrong."""
-    patches_per_slide: float
-    """Mean number of patches that are read and encoded: all LR patches, and the HR patches of the closer look."""
-    share_of_hr: float
-    """The same, relative to all HR patches."""
+from lrmil.tasks.escalation_curve import ESCALATION, Point
 
 
 def escalation_figures(tasks: Sequence[FoldTask], shipped: Mapping[str, ShippedAnswers]) -> dict[str, object]:

@@ -41,13 +41,11 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the metrics of a model on labelled slides."""
     with without_collections():
-        from lrmil.cli.elsewhere import executor_of, model_elsewhere, say_how_to_gather, threads_of
+        from lrmil.cli.elsewhere import executor_of, model_elsewhere, model_of, say_how_to_gather, threads_of
         from lrmil.cli.options import inputs_of, mpp_table_of, table_options_of, with_checksums
         from lrmil.cli.printed_results import print_sites, print_summary
         from lrmil.cli.printing import exit_code, print_json, print_lines, stderr, stdout
         from lrmil.cli.progress import show
-        from lrmil.models.bundle import load_bundle
-        from lrmil.prediction.closer_look import require_teacher
         from lrmil.prediction.evaluation import evaluate_steps
         from lrmil.prediction.options import PredictOptions
         from lrmil.slides.discovery import find_slides
@@ -57,9 +55,7 @@ def run(options: argparse.Namespace) -> int:
     out = options.out or options.labels.with_suffix(".predictions")
     found = [SlideSource(slide_id_of(path), path) for path in find_slides(options.slides)]
     stated = with_checksums(found, options.checksums)
-    bundle = load_bundle(options.model, teacher=options.escalate)
-    if options.escalate:
-        require_teacher(bundle)
+    bundle = model_of(options)
     steps = evaluate_steps(
         options.slides,
         options.labels,

@@ -47,21 +47,17 @@ def run(options: argparse.Namespace) -> int:
     with without_collections():
         from dataclasses import asdict
 
-        from lrmil.cli.elsewhere import executor_of, model_elsewhere, say_how_to_gather, threads_of
+        from lrmil.cli.elsewhere import executor_of, model_elsewhere, model_of, say_how_to_gather, threads_of
         from lrmil.cli.options import cases_of, inputs_of, masks_in, slides_of
         from lrmil.cli.printed_results import print_patients, print_rows
         from lrmil.cli.printing import exit_code, print_json, stderr, stdout
         from lrmil.cli.progress import show
-        from lrmil.models.bundle import load_bundle
         from lrmil.prediction.batch import predict_slides
-        from lrmil.prediction.closer_look import require_teacher
         from lrmil.prediction.doubts import threshold_in_words
         from lrmil.prediction.options import PredictOptions
         from lrmil.prediction.patients import answer_patients, require_patients_writable, write_patients
 
-    executor, bundle = executor_of(options), load_bundle(options.model, teacher=options.escalate)
-    if options.escalate:
-        require_teacher(bundle)
+    executor, bundle = executor_of(options), model_of(options)
     sources = slides_of(options)
     case_of = cases_of(options, [source.slide_id for source in sources])
     if case_of is not None:
