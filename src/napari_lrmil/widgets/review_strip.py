@@ -74,7 +74,7 @@ class ReviewStrip(QWidget):
         file = None if chosen is None else file_of(chosen)
         self.name.setText("No slide" if chosen is None else chosen.name)
         self.name.setToolTip(str(file or ""))
-        self.answer.setText(_answer(shown, revealed=session.revealed))
+        self.answer.setText(answer_in_words(shown, revealed=session.revealed))
         self.said.setText(self._words(shown))
         self._choosing = self._choosing and self._may_choose
         for digit in self._digits:
@@ -246,7 +246,16 @@ def show_strip(session: Session, viewer: "Viewer") -> ReviewStrip | None:
     return strip
 
 
-def _answer(shown: ShownPrediction | None, *, revealed: bool) -> str:
+def answer_in_words(shown: ShownPrediction | None, *, revealed: bool) -> str:
+    """Return what the strip says of a prediction.
+
+    Parameters
+    ----------
+    shown
+        The prediction; None if there is none.
+    revealed
+        Whether the reader may see the output.
+    """
     if shown is None:
         return "not classified"
     if not shown.complete:
@@ -255,7 +264,8 @@ def _answer(shown: ShownPrediction | None, *, revealed: bool) -> str:
         return "output hidden until your own label is recorded"
     prediction = shown.prediction
     values = {one.name: one.text for one in prediction.task.shown(prediction.probabilities)}
-    return f"{prediction.label} {values.get(prediction.label, '')}".strip()
+    said = f"{prediction.label} {values.get(prediction.label, '')}".strip()
+    return said if prediction.status == "ok" else f"{said}, {prediction.status}"
 
 
 def _is_typing() -> bool:

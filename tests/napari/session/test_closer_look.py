@@ -13,6 +13,7 @@ from lrmil.prediction.files import read_prediction
 from napari_lrmil.docks.classify import ClassifySlide
 from napari_lrmil.session.session import Session
 from napari_lrmil.state.worklist import Entry, with_prediction
+from napari_lrmil.widgets.review_strip import answer_in_words
 from support.teachers import teaching
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ def test_one_press_asks_the_teacher(opened: ClassifySlide, tmp_path: Path, finis
     assert session.shown is before  # the student's answer stays until the teacher answers
     finish(session)
     after = session.shown
+    assert after is not None and answer_in_words(after, revealed=True).endswith("%, escalated")
+    assert answer_in_words(before, revealed=True).endswith("%, uncertain")
     assert after is not None and after.prediction.status == "escalated" and not button.isVisible()
     facts = opened.result.facts.text()
     assert "escalated: the teacher looked closer" in facts
