@@ -6,12 +6,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from lrmil.io import atomic
 from lrmil.io.locks import exclusive, output_lock
 from lrmil.models.bundle import Bundle
 from lrmil.models.devices import on_device, pick_device
 from lrmil.patches.tissue import GivenMask
 from lrmil.prediction.batch_outputs import BatchOutcome, BatchOutputs
+from lrmil.prediction.closer_look import require_teacher
 from lrmil.prediction.files import remove_prediction
 from lrmil.prediction.one import predict_one
 from lrmil.prediction.options import DEFAULTS, PredictOptions
@@ -76,8 +79,8 @@ def predict_slides(
     inputs
         Other files and folders that are read, such as the model. No output may replace one or lie in one.
     executor, load
-        Where the slides are processed, and what loads the same model there; see `lrmil.slides.each.each`. Without
-        `load`, the model itself is sent to each process.
+        Where the slides are processed, and what loads the same model there, with its teacher if `options.escalate`;
+        see `lrmil.slides.each.each`. Without `load`, the model itself is sent to each process.
 
     Yields
     ------
@@ -90,6 +93,8 @@ def predict_slides(
         If `out` lies in an input. If only the outputs of one slide would replace a foreign file, that slide fails.
     OutputError, RunError
         If `out` cannot be written, or another process writes into it.
+    ConfigError
+        If there is no such device, or `options.escalate` and the model has no teacher.
     """
     rows: list[PredictionRow] = []
     steps = predict_batch(
@@ -142,11 +147,11 @@ def predict_batch(
 
     Raises
     ------
-    OverwriteError, OutputError, RunError
+    OverwriteError, OutputError, RunError, ConfigError
         As `predict_slides`.
     """
     chosen = pick_device(options.device)  # a wrong name is not the failure of a slide
-    bundle = replace(bundle, encoder=on_device(bundle.encoder, chosen))  # copied once for all
+    bundle = _placed(bundle, chosen, escalate=options.escalate)
     options = replace(options, device=str(chosen))
     read, path = inputs or Inputs(slides), outputs.table_path
     read.require_clear([outputs.folder, path])
@@ -165,6 +170,16 @@ def predict_batch(
                     yield _note(step, outputs, table, bundle.sha256, rewording or {})
             finally:
                 table.write()
+
+
+def _placed(bundle: Bundle, device: torch.device, *, escalate: bool) -> Bundle:
+    """Return a model whose encoders are on a device, so that they are copied once for all slides."""
+    networks = bundle.teacher_networks
+    if escalate:
+        require_teacher(bundle)
+    if escalate and networks:
+        networks = networks._replace(encoder=on_device(networks.encoder, device))
+    return replace(bundle, encoder=on_device(bundle.encoder, device), teacher_networks=networks)
 
 
 def _same(bundle: Bundle) -> Bundle:

@@ -85,6 +85,7 @@ def predict_one(
         prediction = read_prediction(out, name, keys=keys, task=bundle.task)
         if prediction is not None and not _counts(prediction, source, slide, bundle, options, with_saved_mask=as_saved):
             prediction = None
+        stored = prediction
         if prediction is None or (options.escalate and not why_not_closer(bundle, prediction)):
             require_free_outputs(out, name, mask, inputs or Inputs([source]))
             given = GivenMask(lambda _: mask, tissue.note) if mask and isinstance(tissue, GivenMask) else mask
@@ -92,7 +93,10 @@ def predict_one(
             prediction = yield from relay_all(steps, job=job)
             used = key_if_damaged if prediction.failed_patches or slide.damaged else key
             bounds = options.subtract_bounds
-            prediction = write_prediction(out, name, prediction, slide, key=used, tissue=mask, subtract_bounds=bounds)
+            if stored is None or (prediction.notes, prediction.escalation) != (stored.notes, stored.escalation):
+                prediction = write_prediction(
+                    out, name, prediction, slide, key=used, tissue=mask, subtract_bounds=bounds
+                )
         total = len(prediction.patches) + prediction.failed_patches
         yield Step(job, total, total, "patches", prediction)
 
@@ -166,7 +170,8 @@ def _is_of(prediction: Prediction, slide: Slide, bundle: Bundle, uncertain_below
 
 def _is_of_teacher(prediction: Prediction, bundle: Bundle, uncertain_below: float) -> bool:
     """Return whether the answer after a closer look is what the teacher of a model says."""
-    if bundle.teacher is None or prediction.escalation is None or not about_classes(prediction.escalation.reasons):
+    looked = prediction.escalation
+    if bundle.teacher is None or looked is None or not about_classes(looked.reasons):
         return False
     values = np.array([prediction.probabilities[name] for name in bundle.task.names])
     answer = teacher_answer(bundle, values, uncertain_below=uncertain_below)
@@ -176,4 +181,4 @@ def _is_of_teacher(prediction: Prediction, bundle: Bundle, uncertain_below: floa
         answer.reasons,
         answer.plausible,
         bundle.teacher.decision.threshold,
-    )
+    ) and (looked.mpp == bundle.teacher.mpp and 1 <= looked.regions <= bundle.teacher.regions)
