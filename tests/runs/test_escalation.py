@@ -18,7 +18,7 @@ from lrmil.features.regions import mean_of_regions
 from lrmil.features.store import read_features
 from lrmil.io import hashing
 from lrmil.io.documents import held_out_name
-from lrmil.models.bundle import load_bundle
+from lrmil.models.bundle import load_bundle, save_bundle
 from lrmil.models.card import read_model_card
 from lrmil.models.encoders.loading import encoder_hash
 from lrmil.models.heads.head import predict_bag
@@ -301,23 +301,53 @@ def test_a_run_ships_its_teacher_and_a_change_of_it_is_found(
 
     assert main(["card", str(run / "model")]) == 0
     assert "keeps its teacher" in " ".join(capsys.readouterr().out.split())
-    document = json.loads((run / "model/bundle.json").read_text())
+    intact = (run / "model/bundle.json").read_text()
+    document = json.loads(intact)
     document["teacher"]["card"]["regions"] = 1
     (run / "model/bundle.json").write_text(json.dumps(document))
     assert any("teacher that it keeps answers otherwise" in one.message for one in audit_run(run).findings)
+
+    (run / "model/bundle.json").write_text(intact)
+    for network, told in zip(bundle.teacher_networks, ("encoder is not that", "weights of its MIL"), strict=True):
+        weight = next(iter(network.parameters())).data
+        weight += 1.0
+        save_bundle(run / "model", bundle)  # with the hashes that the weights have now
+        weight -= 1.0
+        assert any(told in one.message for one in audit_run(run).findings), told
+    save_bundle(run / "model", bundle)
+    (run / "fold-0/teacher/mil.safetensors").unlink()
+    found = [one.message for one in audit_run(run).findings]
+    assert any("missing, or cannot be read" in one for one in found) and any(
+        "weights of its MIL" in one for one in found
+    )
 
 
 @pytest.mark.parametrize("name", [HELD_OUT, TESTED])
 def test_changed_answers_are_found_even_with_their_hashes(
     tiny_run: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    run = finished(tiny_run, tmp_path / "run", monkeypatch)
+    run = finished(tiny_run, tmp_path / "run", monkeypatch, mil__head="mean", mil__seeds=1)
     path = run / "fold-0" / name / "answers.json"
-    document = json.loads(path.read_text())
-    document["logits"][next(iter(document["logits"]))][0][0] += 1.0
-    path.write_text(json.dumps(document))
+    intact = path.read_text()
+    slide_id = next(iter(json.loads(intact)["logits"]))
+    changes: dict[str, Callable[[dict[str, Any]], object]] = {
+        "answers now": lambda found: found["logits"][slide_id][0].__setitem__(0, 5.0),
+        "counts of patches": lambda found: found["patches"][slide_id].__setitem__(-1, 1),
+        "is not what artefact.json says": lambda found: found.update(reason="a reason", logits={}, patches={}),
+    }
+    for told, change in changes.items():
+        document = json.loads(intact)
+        change(document)
+        path.write_text(json.dumps(document))
+        rehash(path.parent)
+        assert any(told in one.message for one in audit_run(run, answers=True).findings), told
+    path.write_text(intact)
     rehash(path.parent)
-    assert any("answers now" in one.message for one in audit_run(run, answers=True).findings)
+
+    bundle = json.loads((run / "model/bundle.json").read_text())
+    (bundle if name == TESTED else bundle["teacher"]["mil"])["head"] = "max"  # which has the weights of "mean"
+    (run / "model/bundle.json").write_text(json.dumps(bundle))
+    assert any("head of its MIL" in one.message for one in audit_run(run).findings)
 
 
 def test_a_run_whose_settings_change_is_continued(

@@ -200,7 +200,7 @@ def _evaluate(rows: Sequence[PredictionRow], cohort: Cohort, bundle: Bundle, par
     targets, cases = [task.target(slide.label) for slide in labelled], [slide.case_id for slide in labelled]
     values = np.array([[row.probabilities[name] for name in task.names] for row in good])
     sites, looked = [slide.site for slide in labelled], [row.looked_closer for row in good]
-    thresholds, of_cases = _thresholds(bundle, looked, cases)
+    thresholds, of_cases = thresholds_of(bundle, looked, cases)
     abstention: Abstention | None = None
     if task.is_wrong(labelled[0].label, good[0].label) is not None:
         answers = [
@@ -221,10 +221,20 @@ def _evaluate(rows: Sequence[PredictionRow], cohort: Cohort, bundle: Bundle, par
     )
 
 
-def _thresholds(
+def thresholds_of(
     bundle: Bundle, looked_closer: Sequence[bool], cases: Sequence[str]
 ) -> tuple[list[float] | None, dict[str, float] | None]:
-    """Return the operating points of slides, and of their cases, as `answer_patient` decides; None without any."""
+    """Return the operating points of slides and of their cases; None where the most probable class is the answer.
+
+    Parameters
+    ----------
+    bundle
+        The model.
+    looked_closer
+        (n,) whether the answer for each slide is the teacher's. That for a case is, as in `answer_patient`, if all are.
+    cases
+        (n,) theirs.
+    """
     own, of_teacher = (bundle.decision_of(teacher=teacher).threshold for teacher in (False, True))
     if own is None and of_teacher is None:
         return None, None
