@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from lrmil.cli import main
-from lrmil.errors import ConfigError, SlideChangedError
+from lrmil.errors import ConfigError, SlideChangedError, SlideError
 from lrmil.features.encoding import Encoded, concatenate, encode_patches
 from lrmil.models.bundle import Bundle, save_bundle
 from lrmil.models.devices import on_device
@@ -219,6 +219,38 @@ def test_patches_that_cannot_be_read_are_left_out_and_told(
         assert found.escalation.patches > 1 and "1 of" in found.notes[-1]
         stays = last(settle_steps(slide, replace(bundle, max_failed=0.0), first, ESCALATING))
     assert stays.escalation is None and stays.notes[-1].startswith(COULD_NOT)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (MemoryError(), "more memory than is available"),
+        (ConfigError("no memory left for one patch"), "no memory left"),
+        (OSError(5, "Input/output error"), "Input/output error"),
+        (SlideError("{path} is cut"), f"{NAME}.ome.tif is cut"),  # without the folder, which may name a person
+    ],
+)
+def test_a_look_that_fails_leaves_the_stored_answer(
+    source: SlideSource,
+    bundle: Bundle,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    told: str,
+) -> None:
+    first = steps_of(source, bundle, tmp_path, escalate=False)[-1].result
+    if isinstance(error, SlideError):
+        error = SlideError(str(error).format(path=source.path))
+
+    def failing(*_arguments: Any, **_options: Any) -> Iterator[Encoded]:
+        raise error
+
+    monkeypatch.setattr("lrmil.prediction.closer_look.encode_patches", failing)
+    (row,) = last(predict_slides([source], bundle, tmp_path, ESCALATING))
+    assert first is not None and (row.status, row.label, row.looked_closer) == ("uncertain", first.label, False)
+    assert row.notes[-1].startswith(COULD_NOT) and told in row.notes[-1] and str(source.path) not in row.notes[-1]
+    stored = read_prediction(tmp_path, NAME)
+    assert stored is not None and stored.probabilities == first.probabilities
 
 
 def test_the_teacher_is_placed_once_for_all_slides(

@@ -12,7 +12,7 @@ from typing import Never, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from lrmil.errors import ConfigError, SlideChangedError, SlideError, TissueError
+from lrmil.errors import ConfigError, SlideChangedError, TissueError
 from lrmil.features.encoding import Encoded, concatenate, encode_patches
 from lrmil.features.regions import in_most_attended, teacher_bag
 from lrmil.features.slide_features import require_readable, unreadable_note
@@ -30,8 +30,10 @@ from lrmil.prediction.escalation import Escalation
 from lrmil.prediction.options import DEFAULTS, PredictOptions
 from lrmil.prediction.prediction import Prediction
 from lrmil.raster import Raster
+from lrmil.slides.failures import failure_of
 from lrmil.slides.identity import unchanged
 from lrmil.slides.slide import Slide
+from lrmil.slides.source import SlideSource
 from lrmil.steps import Step, relay
 from lrmil.tasks.answers import Answer
 from lrmil.tasks.decision import about_classes
@@ -146,7 +148,7 @@ def settle_steps(
 ) -> Iterator[Step[Prediction]]:
     """Look closer at a slide if the options ask for it and that may settle its answer.
 
-    Where its finer pixels cannot be used, the answer stays uncertain, with a note that says why.
+    Where its finer pixels cannot be used, or memory is too small, the answer stays uncertain; a note says why.
 
     Parameters
     ----------
@@ -169,8 +171,9 @@ def settle_steps(
             found = yield from relay(look_closer_steps(slide, bundle, prediction, options, tissue=tissue))
         except SlideChangedError:
             raise
-        except SlideError as error:
-            found = replace(prediction, notes=(*_without_failure(prediction.notes), f"{COULD_NOT} {error}"))
+        except (OSError, ConfigError, MemoryError) as error:  # the student's answer is as good as before
+            why = failure_of(error, SlideSource(slide.slide_id, slide.path)).message
+            found = replace(prediction, notes=(*_without_failure(prediction.notes), f"{COULD_NOT} {why}"))
     total = len(found.patches) + found.failed_patches
     yield Step((slide.slide_id,), total, total, "patches", found)
 
