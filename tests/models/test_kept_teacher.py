@@ -106,6 +106,9 @@ CHANGES: dict[str, Callable[[Document], object]] = {
     "patches that are far too many": lambda stated: stated["card"].update(mpp=2.0 / 1000),
     "coarser": lambda stated: stated["card"].update(mpp=4.0),
     "other classes": lambda stated: stated["card"]["calibration"].update(slopes=[1.0] * 3, offsets=[0.0] * 3),
+    "a decision of three classes": lambda stated: stated["card"]["decision"]["sets"].update(
+        limits=[0.5] * 3, slides=[20] * 3
+    ),
     "no contract": lambda stated: stated.update(encoder={}),
     "another head": lambda stated: stated["mil"].update(head="moon"),
     "attention within regions": lambda stated: stated["mil"].update(within_regions="attention"),

@@ -1,6 +1,7 @@
 """A closer look at uncertain slides: what is read, what is answered, what is kept, and when it is not taken."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -202,6 +203,50 @@ def test_only_tissue_of_the_given_mask_is_looked_at(source: SlideSource, tmp_pat
     written = json.loads((tmp_path / "two" / f"{NAME}.json").read_text())
     assert written["tissue_content"] and (tmp_path / "two" / f"{NAME}.tissue.ome.zarr").is_dir()
     assert not (tmp_path / "two" / f"{NAME}.tissue-1.ome.zarr").exists()
+
+
+def test_patches_have_the_least_tissue_of_the_teacher(source: SlideSource) -> None:
+    bundle = teaching(regions=50)
+    assert bundle.teacher is not None
+    strict = replace(bundle, teacher=replace(bundle.teacher, min_tissue=0.9))
+    with open_slide(source.path) as slide:
+        counts = [
+            int(patches_of(slide, PatchPlan(2.0, 64, 2, *least)).children_covered.sum())
+            for least in ((0.25, 0.9), (0.9, 0.25), (0.25, 0.25))
+        ]
+        found = predict(slide, strict, "cpu", escalate=True)
+        array = np.zeros([side // 16 for side in reversed(slide.dimensions)], bool)
+        array[:, ::2] = True  # a half of each patch
+        striped = predict(
+            slide,
+            strict,
+            "cpu",
+            tissue=Raster.on_lattice(array, cell_level0=16.0, origin_yx=(0.0, 0.0)),
+            escalate=True,
+        )
+    assert len({*counts}) == 3 and found.escalation is not None and found.escalation.patches == counts[0]
+    assert striped.escalation is None and "attended to has enough tissue" in striped.notes[-1]
+
+
+def test_all_bytes_that_are_read_are_counted_once(source: SlideSource, bundle: Bundle) -> None:
+    with open_slide(source.path) as slide:
+        before = slide.bytes_read
+        found = predict(slide, bundle, "cpu", escalate=True)
+        assert before is not None and slide.bytes_read is not None and found.escalation is not None
+        assert found.bytes_read == slide.bytes_read - before
+        assert 0 < (found.escalation.bytes_read or 0) < found.bytes_read
+
+
+def test_a_slide_that_changes_meanwhile_has_no_answer(source: SlideSource, bundle: Bundle, tmp_path: Path) -> None:
+    path = tmp_path / source.path.name
+    shutil.copy(source.path, path)
+    with open_slide(path) as slide:
+        steps = look_closer_steps(slide, bundle, predict(slide, bundle, "cpu"), ON_CPU)
+        next(iter(steps))
+        with path.open("ab") as file:
+            file.write(b"more")
+        with pytest.raises(SlideChangedError):
+            list(steps)
 
 
 def test_patches_that_cannot_be_read_are_left_out_and_told(
