@@ -26,7 +26,7 @@ from lrmil.prediction.inference import predict
 from lrmil.runs.arms import features_of
 from lrmil.runs.audit import audit_run
 from lrmil.runs.calibrated_figures import shipped_answers
-from lrmil.runs.calibration import folds_to_hold_out, make_held_out_answers
+from lrmil.runs.calibration import FoldCalibration, folds_to_hold_out, make_held_out_answers
 from lrmil.runs.escalation import (
     HELD_OUT,
     TESTED,
@@ -43,6 +43,7 @@ from lrmil.runs.fold_outputs import SlideOutput, load_mil
 from lrmil.runs.fold_task import FoldTask
 from lrmil.runs.fold_training import inner_folder, train_on_labels, train_slide_stage
 from lrmil.runs.inner_mils import answer, inner_folds_of
+from lrmil.runs.shipping import teacher_card
 from lrmil.runs.train import train
 from lrmil.tasks import classification
 from lrmil.tasks.calibration import Calibration, fit_calibration
@@ -237,6 +238,31 @@ def test_the_curve_counts_what_a_plain_loop_counts(task: FoldTask) -> None:
             "patches_per_slide": pytest.approx((lr + patches) / len(answers)),
             "share_of_hr": pytest.approx((lr + patches) / hr),
         }
+
+
+def test_without_every_calibration_there_is_no_curve(task: FoldTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    shipped = shipped_answers([task], {"fold-0": outputs(task)})
+    plain = {name: one._replace(calibrated=False) for name, one in shipped.items()}
+    assert escalation_figures([task], plain)["escalation"]["curve"] is None  # type: ignore[index]
+
+    def lacking(one: FoldTask, regions: int) -> FoldCalibration:
+        found = read_teacher_calibration(one, regions)
+        return replace(found, calibration=None) if regions == NUMBERS[-1] else found
+
+    monkeypatch.setattr("lrmil.runs.escalation_figures.read_teacher_calibration", lacking)
+    found: Any = escalation_figures([task], shipped)["escalation"]
+    assert found["curve"] is None and found["by_fold"]["fold-0"]["calibration"]
+
+
+def test_the_card_has_the_settings_of_the_hr_patches(task: FoldTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    card = teacher_card(replace(task, config=replace(task.config, min_tissue=0.1, min_tissue_hr=0.4)))
+    fitted = read_teacher_calibration(task, 3)
+    assert card is not None and (card.min_tissue, card.mpp, card.kind) == (0.4, task.config.mpp_hr, "region")
+    assert (card.regions, card.calibration, card.decision) == (3, fitted.calibration, fitted.decision)
+    assert fitted.folds == 2 and card.calibration.slides == len(task.fold.train + task.fold.val)
+    nothing = FoldCalibration(calibration=None, folds=0, reason="no order")
+    monkeypatch.setattr("lrmil.runs.shipping.read_calibration", lambda _: nothing)
+    assert teacher_card(task) is None  # its student is never uncertain
 
 
 DAMAGES: list[Callable[[dict[str, Any]], object]] = [

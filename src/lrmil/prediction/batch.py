@@ -91,10 +91,8 @@ def predict_slides(
     ------
     OverwriteError
         If `out` lies in an input. If only the outputs of one slide would replace a foreign file, that slide fails.
-    OutputError, RunError
-        If `out` cannot be written, or another process writes into it.
-    ConfigError
-        If there is no such device, or `options.escalate` and the model has no teacher.
+    OutputError, RunError, ConfigError
+        If `out` cannot be written, another process writes into it, or there is no such device or teacher to ask.
     """
     rows: list[PredictionRow] = []
     steps = predict_batch(

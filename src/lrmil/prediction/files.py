@@ -232,11 +232,7 @@ def write_tiles(
         size_level0=prediction.patches.size_level0,
         slide_id=slide_id,
         class_name=prediction.label,
-        about={
-            "mpp": prediction.mpp,
-            "mpp_source": prediction.mpp_source,
-            "bundle_sha256": prediction.bundle_sha256,
-        },
+        about={name: getattr(prediction, name) for name in ("mpp", "mpp_source", "bundle_sha256")},
         bounds_yx=slide.origin_yx,
         subtract_bounds=subtract_bounds,
     )
