@@ -118,6 +118,15 @@ def test_neither_network_has_seen_the_slide_that_it_is_asked_about(task: FoldTas
             assert slide_id not in json.loads((folder / "artefact.json").read_text())["inputs"]["train"]
 
 
+def test_fewer_folds_than_asked_for_are_no_reason_to_ask_nothing(task: FoldTask) -> None:
+    config = replace(task.config, calibration=replace(task.config.calibration, folds=9))
+    fewer = replace(task, config=config)
+    folds = folds_to_hold_out(fewer)
+    assert folds.held_out and folds.reason
+    pairs, reason = held_out_pairs(fewer)
+    assert sorted(pairs) == sorted(task.fold.train + task.fold.val) and reason == ""
+
+
 def test_the_answers_are_those_of_a_plain_loop(task: FoldTask) -> None:
     pairs, _ = held_out_pairs(task)
     asked = {
