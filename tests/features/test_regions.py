@@ -58,3 +58,9 @@ def test_patches_of_other_regions_are_refused() -> None:
     for regions in (cells[1:], np.concatenate([cells, [[50, 50]]]).astype(np.int32)):
         with pytest.raises(ValueError, match="the regions of these patches"):
             place_patches(regions, index, values, 2)
+
+
+def test_attention_that_is_equal_once_stored_gives_the_first_region() -> None:
+    index = np.array([[0, 0], [0, 1], [1, 0]], np.int32)
+    found = in_most_attended(index, np.array([0.3, 0.3 + 1e-12, 0.4 - 1e-12]), index, children=1, regions=2)
+    assert found.tolist() == [True, False, True]

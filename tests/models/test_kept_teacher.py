@@ -88,6 +88,13 @@ def test_a_link_in_place_of_a_file_is_refused(model: Path, tmp_path: Path) -> No
         load_bundle(model, teacher=True)
 
 
+def test_a_link_in_place_of_its_folder_is_refused(model: Path, tmp_path: Path) -> None:
+    (model / "teacher").rename(tmp_path / "elsewhere")
+    (model / "teacher").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(FormatError, match="link"):
+        load_bundle(model, teacher=True)
+
+
 CHANGES: dict[str, Callable[[Document], object]] = {
     "no card": lambda stated: stated.pop("card"),
     "another member": lambda stated: stated.update(more=1),
@@ -96,8 +103,12 @@ CHANGES: dict[str, Callable[[Document], object]] = {
     "too many regions": lambda stated: stated["card"].update(regions=10**6),
     "negative resolution": lambda stated: stated["card"].update(mpp=-1.0),
     "not a whole number of times finer": lambda stated: stated["card"].update(mpp=1.3),
+    "patches that are far too many": lambda stated: stated["card"].update(mpp=2.0 / 1000),
     "coarser": lambda stated: stated["card"].update(mpp=4.0),
     "other classes": lambda stated: stated["card"]["calibration"].update(slopes=[1.0] * 3, offsets=[0.0] * 3),
+    "a decision of three classes": lambda stated: stated["card"]["decision"]["sets"].update(
+        limits=[0.5] * 3, slides=[20] * 3
+    ),
     "no contract": lambda stated: stated.update(encoder={}),
     "another head": lambda stated: stated["mil"].update(head="moon"),
     "attention within regions": lambda stated: stated["mil"].update(within_regions="attention"),

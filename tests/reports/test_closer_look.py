@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from lrmil.reports.closer_look import closer_look
+from lrmil.reports.closer_look import closer_look, why_not_kept
 from lrmil.reports.decision_facts import teacher_facts
 from support.teachers import card_of_teacher
 
@@ -46,10 +46,47 @@ def test_a_curve_without_or_with_nothing_but_uncertain_slides_is_drawn(uncertain
 
 def test_without_a_curve_the_reason_is_told() -> None:
     found = closer_look(figures(None, "inner_folds is 0"))
-    assert (
-        found is not None and found.points == [] and found.picture == "" and found.reason == "fold-0: inner_folds is 0."
-    )
-    assert closer_look({}) is None
+    assert found is not None and found.points == [] and found.picture == ""
+    not_kept = "The model does not keep its teacher, because the teacher is not calibrated: inner_folds is 0."
+    assert found.reason == why_not_kept(figures(None, "inner_folds is 0")) == not_kept
+    assert closer_look({}) is None and why_not_kept({}) == ""
+
+
+NO_ORDER = {"calibration": None, "reason": "no order"}
+FITTED = {"calibration": {"slides": 8}, "reason": ""}
+
+
+def folds(students: dict[str, object], teachers: dict[str, object]) -> dict[str, Any]:
+    return {"calibration": {"by_fold": students}, "escalation": {"regions": 2, "by_fold": teachers, "curve": None}}
+
+
+def test_it_is_said_whether_the_model_lacks_it_or_another_fold() -> None:
+    names = ("final", "fold-0", "fold-1")  # as metrics.json sorts them
+    fitted = dict.fromkeys(names, FITTED)
+    not_kept, no_curve = "The model does not keep its teacher", "There is no curve"
+    told = {
+        "student of the model": (folds({**fitted, "final": NO_ORDER}, fitted), not_kept, "the student"),
+        "teacher of the model": (folds(fitted, {**fitted, "final": NO_ORDER}), not_kept, "the teacher"),
+        "student of a fold": (folds({**fitted, "fold-1": NO_ORDER}, fitted), no_curve, "fold-1: the student"),
+        "teacher of a fold": (folds(fitted, {**fitted, "fold-1": NO_ORDER}), no_curve, "fold-1: the teacher"),
+        "another number of regions": (folds(fitted, fitted), no_curve, "one of the numbers of regions."),
+    }
+    for what, (metrics, start, words) in told.items():
+        found = closer_look(metrics)
+        assert found is not None and found.reason.startswith(start) and words in found.reason, what
+        assert (found.reason.count("no order"), why_not_kept(metrics) != "") == (
+            "regions" not in what,
+            start == not_kept,
+        ), what
+    both = closer_look(folds({**fitted, "final": NO_ORDER, "fold-0": NO_ORDER}, fitted))
+    assert both is not None and both.reason.startswith(not_kept) and "fold-0: the student" in both.reason
+
+
+def test_a_curve_of_other_folds_does_not_hide_that_the_model_lacks_its_teacher() -> None:
+    metrics = folds({"final": NO_ORDER, "fold-0": FITTED}, {"final": FITTED, "fold-0": FITTED})
+    metrics["escalation"]["curve"] = [point(0, 6, 1, 0.06), point(1, 4, 1, 0.08)]
+    found = closer_look(metrics)
+    assert found is not None and found.picture and found.reason == why_not_kept(metrics) != ""
 
 
 def test_the_card_says_what_is_kept() -> None:

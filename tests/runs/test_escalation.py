@@ -18,7 +18,7 @@ from lrmil.features.regions import mean_of_regions
 from lrmil.features.store import read_features
 from lrmil.io import hashing
 from lrmil.io.documents import held_out_name
-from lrmil.models.bundle import load_bundle
+from lrmil.models.bundle import load_bundle, save_bundle
 from lrmil.models.card import read_model_card
 from lrmil.models.encoders.loading import encoder_hash
 from lrmil.models.heads.head import predict_bag
@@ -26,7 +26,7 @@ from lrmil.prediction.inference import predict
 from lrmil.runs.arms import features_of
 from lrmil.runs.audit import audit_run
 from lrmil.runs.calibrated_figures import shipped_answers
-from lrmil.runs.calibration import folds_to_hold_out, make_held_out_answers
+from lrmil.runs.calibration import FoldCalibration, folds_to_hold_out, make_held_out_answers
 from lrmil.runs.escalation import (
     HELD_OUT,
     TESTED,
@@ -43,6 +43,7 @@ from lrmil.runs.fold_outputs import SlideOutput, load_mil
 from lrmil.runs.fold_task import FoldTask
 from lrmil.runs.fold_training import inner_folder, train_on_labels, train_slide_stage
 from lrmil.runs.inner_mils import answer, inner_folds_of
+from lrmil.runs.shipping import teacher_card
 from lrmil.runs.train import train
 from lrmil.tasks import classification
 from lrmil.tasks.calibration import Calibration, fit_calibration
@@ -115,6 +116,15 @@ def test_neither_network_has_seen_the_slide_that_it_is_asked_about(task: FoldTas
         assert slide_id in students[student] and slide_id in teachers[teacher]
         for folder in (task.folder / held_out_name(student), inner_folder(task, "hr_teacher", teacher)):
             assert slide_id not in json.loads((folder / "artefact.json").read_text())["inputs"]["train"]
+
+
+def test_fewer_folds_than_asked_for_are_no_reason_to_ask_nothing(task: FoldTask) -> None:
+    config = replace(task.config, calibration=replace(task.config.calibration, folds=9))
+    fewer = replace(task, config=config)
+    folds = folds_to_hold_out(fewer)
+    assert folds.held_out and folds.reason
+    pairs, reason = held_out_pairs(fewer)
+    assert sorted(pairs) == sorted(task.fold.train + task.fold.val) and reason == ""
 
 
 def test_the_answers_are_those_of_a_plain_loop(task: FoldTask) -> None:
@@ -239,6 +249,31 @@ def test_the_curve_counts_what_a_plain_loop_counts(task: FoldTask) -> None:
         }
 
 
+def test_without_every_calibration_there_is_no_curve(task: FoldTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    shipped = shipped_answers([task], {"fold-0": outputs(task)})
+    plain = {name: one._replace(calibrated=False) for name, one in shipped.items()}
+    assert escalation_figures([task], plain)["escalation"]["curve"] is None  # type: ignore[index]
+
+    def lacking(one: FoldTask, regions: int) -> FoldCalibration:
+        found = read_teacher_calibration(one, regions)
+        return replace(found, calibration=None) if regions == NUMBERS[-1] else found
+
+    monkeypatch.setattr("lrmil.runs.escalation_figures.read_teacher_calibration", lacking)
+    found: Any = escalation_figures([task], shipped)["escalation"]
+    assert found["curve"] is None and found["by_fold"]["fold-0"]["calibration"]
+
+
+def test_the_card_has_the_settings_of_the_hr_patches(task: FoldTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    card = teacher_card(replace(task, config=replace(task.config, min_tissue=0.1, min_tissue_hr=0.4)))
+    fitted = read_teacher_calibration(task, 3)
+    assert card is not None and (card.min_tissue, card.mpp, card.kind) == (0.4, task.config.mpp_hr, "region")
+    assert (card.regions, card.calibration, card.decision) == (3, fitted.calibration, fitted.decision)
+    assert fitted.folds == 2 and card.calibration.slides == len(task.fold.train + task.fold.val)
+    nothing = FoldCalibration(calibration=None, folds=0, reason="no order")
+    monkeypatch.setattr("lrmil.runs.shipping.read_calibration", lambda _: nothing)
+    assert teacher_card(task) is None  # its student is never uncertain
+
+
 DAMAGES: list[Callable[[dict[str, Any]], object]] = [
     lambda found: found.update(regions=[1]),
     lambda found: found.update(logits={"nobody": [[0.0, 1.0]] * len(NUMBERS)}),
@@ -301,23 +336,53 @@ def test_a_run_ships_its_teacher_and_a_change_of_it_is_found(
 
     assert main(["card", str(run / "model")]) == 0
     assert "keeps its teacher" in " ".join(capsys.readouterr().out.split())
-    document = json.loads((run / "model/bundle.json").read_text())
+    intact = (run / "model/bundle.json").read_text()
+    document = json.loads(intact)
     document["teacher"]["card"]["regions"] = 1
     (run / "model/bundle.json").write_text(json.dumps(document))
     assert any("teacher that it keeps answers otherwise" in one.message for one in audit_run(run).findings)
+
+    (run / "model/bundle.json").write_text(intact)
+    for network, told in zip(bundle.teacher_networks, ("encoder is not that", "weights of its MIL"), strict=True):
+        weight = next(iter(network.parameters())).data
+        weight += 1.0
+        save_bundle(run / "model", bundle)  # with the hashes that the weights have now
+        weight -= 1.0
+        assert any(told in one.message for one in audit_run(run).findings), told
+    save_bundle(run / "model", bundle)
+    (run / "fold-0/teacher/mil.safetensors").unlink()
+    found = [one.message for one in audit_run(run).findings]
+    assert any("missing, or cannot be read" in one for one in found) and any(
+        "weights of its MIL" in one for one in found
+    )
 
 
 @pytest.mark.parametrize("name", [HELD_OUT, TESTED])
 def test_changed_answers_are_found_even_with_their_hashes(
     tiny_run: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    run = finished(tiny_run, tmp_path / "run", monkeypatch)
+    run = finished(tiny_run, tmp_path / "run", monkeypatch, mil__head="mean", mil__seeds=1)
     path = run / "fold-0" / name / "answers.json"
-    document = json.loads(path.read_text())
-    document["logits"][next(iter(document["logits"]))][0][0] += 1.0
-    path.write_text(json.dumps(document))
+    intact = path.read_text()
+    slide_id = next(iter(json.loads(intact)["logits"]))
+    changes: dict[str, Callable[[dict[str, Any]], object]] = {
+        "answers now": lambda found: found["logits"][slide_id][0].__setitem__(0, 5.0),
+        "counts of patches": lambda found: found["patches"][slide_id].__setitem__(-1, 1),
+        "is not what artefact.json says": lambda found: found.update(reason="a reason", logits={}, patches={}),
+    }
+    for told, change in changes.items():
+        document = json.loads(intact)
+        change(document)
+        path.write_text(json.dumps(document))
+        rehash(path.parent)
+        assert any(told in one.message for one in audit_run(run, answers=True).findings), told
+    path.write_text(intact)
     rehash(path.parent)
-    assert any("answers now" in one.message for one in audit_run(run, answers=True).findings)
+
+    bundle = json.loads((run / "model/bundle.json").read_text())
+    (bundle if name == TESTED else bundle["teacher"]["mil"])["head"] = "max"  # which has the weights of "mean"
+    (run / "model/bundle.json").write_text(json.dumps(bundle))
+    assert any("head of its MIL" in one.message for one in audit_run(run).findings)
 
 
 def test_a_run_whose_settings_change_is_continued(

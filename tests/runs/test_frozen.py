@@ -10,6 +10,8 @@ from lrmil.cohorts.splits import read_splits
 from lrmil.errors import CohortError, SlideError
 from lrmil.models.bundle import load_bundle
 from lrmil.models.encoders.loading import load_encoder
+from lrmil.models.encoders.terms import EncoderTerms
+from lrmil.runs.frozen import StartEncoders
 from lrmil.runs.train import train, train_steps
 from support.runs import TinyRun, tiny_config
 
@@ -72,3 +74,19 @@ def test_the_same_encoder_needs_no_features_of_its_start(tiny_run: TinyRun) -> N
     assert not (tiny_run.folder / "shared/start").exists()
     (history, *_) = json.loads((tiny_run.folder / "fold-0/lr_encoder/history.json").read_text())
     assert history["val_keep"] >= 0
+
+
+def test_whoever_keeps_a_teacher_is_told_whose_weights_those_are() -> None:
+    encoder = load_encoder("test_resnet", size=64, pretrained=False)
+    known = EncoderTerms("uni", licence="cc-by-nc-nd-4.0", inherits=True, gated=True)
+    encoder.terms = known
+    encoders = StartEncoders(encoder, encoder)
+    (restricted,) = encoders.warnings(with_teacher=False)
+    assert "restrict the model" in restricted
+    told = encoders.warnings(with_teacher=True)
+    assert told[0] == restricted and "weights of its teacher, uni: cc-by-nc-nd-4.0" in told[1]
+    encoder.terms = EncoderTerms("free", licence="apache-2.0")
+    (held,) = encoders.warnings(with_teacher=True)
+    assert "Whoever passes it on passes them on." in held and not encoders.warnings(with_teacher=False)
+    encoder.terms = EncoderTerms("test_resnet", random=True)
+    assert encoders.warnings(with_teacher=True) == []

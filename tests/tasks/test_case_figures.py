@@ -39,6 +39,10 @@ def test_a_case_is_answered_at_the_operating_point_of_its_slides() -> None:
     values = np.stack([1 - positive, positive], axis=1)
     found = summarise_by_rule(TASK, labels, values, cases, {"p": "mean", "q": "mean"}, [0.2, 0.5, 0.2, 0.5])
     assert (found["confusion"], found["by_case"]["confusion"]) == ([[2, 0], [0, 2]], [[1, 0], [0, 1]])  # type: ignore[index]
+    own = summarise_by_rule(
+        TASK, labels, values, cases, {"p": "mean", "q": "mean"}, [0.2, 0.5, 0.2, 0.5], {"p": 0.5, "q": 0.2}
+    )
+    assert (own["confusion"], own["by_case"]["confusion"]) == ([[2, 0], [0, 2]], [[0, 1], [1, 0]])  # type: ignore[index]
     plain = summarise_by_rule(TASK, labels, values, cases, {"p": "mean", "q": "mean"})
     assert plain["by_case"]["confusion"] == [[1, 0], [1, 0]]  # type: ignore[index]
 

@@ -110,7 +110,8 @@ def in_most_attended(
     children
         s, HR patches along a side of an LR patch.
     regions
-        How many LR patches to take, of those that contain an HR patch; of equal attention the first.
+        How many LR patches to take, of those that contain an HR patch; of equal attention the first. Attention is
+        compared as float32, as it is stored, so that a stored answer has the same regions.
 
     Returns
     -------
@@ -119,5 +120,6 @@ def in_most_attended(
     """
     position = positions_in(index, parent_of(hr_index, children)[0])
     candidates = np.unique(position[position >= 0])
-    chosen = candidates[np.argsort(-attention[candidates], kind="stable")[:regions]]
+    stored = attention[candidates].astype(np.float32)
+    chosen = candidates[np.argsort(-stored, kind="stable")[:regions]]
     return np.isin(position, chosen)

@@ -16,13 +16,14 @@ from safetensors import SafetensorError
 
 from lrmil.configs import AUTO, MILConfig, mil_from_dict
 from lrmil.errors import FormatError
-from lrmil.io import atomic
+from lrmil.io import atomic, untrusted
 from lrmil.io.ownership import is_bundle_alone
 from lrmil.models.bundle_weights import Networks, Stated, load_networks, save_networks
 from lrmil.models.card import (
     CASE_RULE,
     FORMAT,
     UNCALIBRATED,
+    WEIGHTS,
     ModelCard,
     ModelTraits,
     read_document,
@@ -207,6 +208,8 @@ def load_bundle(folder: str | Path, *, teacher: bool = False) -> Bundle:
         own = load_networks(folder, Stated(*sizes, card.head, card.contract, dict(document["sha256"])))
         networks = None
         if teacher and kept:
+            for name in WEIGHTS:
+                untrusted.file_in(folder, f"{FOLDER}/{name}")  # the folder of the teacher may be a link, too
             networks = load_networks(folder / FOLDER, Stated(*sizes, kept.mil, kept.encoder, kept.sha256))
         return Bundle(
             **{field.name: getattr(card, field.name) for field in fields(ModelCard) if field.name != "head"},

@@ -55,6 +55,10 @@ class ModelTraits:
         """Names of the values of an answer in their order: of a classification, the classes."""
         return self.task.names
 
+    def decision_of(self, *, teacher: bool) -> Decision:
+        """Return how calibrated values become answers: those of the teacher that it keeps, or its own."""
+        return self.teacher.decision if teacher and self.teacher else self.decision
+
 
 @dataclass(frozen=True, slots=True)
 class ModelCard(ModelTraits):

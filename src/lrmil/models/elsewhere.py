@@ -87,8 +87,11 @@ class SameEncoder:
 @lru_cache(maxsize=1)
 def _bundle(same: SameBundle) -> Bundle:
     def load() -> Bundle:
-        bundle = load_bundle(same.folder, teacher=same.teacher)
-        return replace(bundle, encoder=on_device(bundle.encoder, pick_device(same.device)))
+        bundle, device = load_bundle(same.folder, teacher=same.teacher), pick_device(same.device)
+        networks = bundle.teacher_networks
+        if networks:
+            networks = networks._replace(encoder=on_device(networks.encoder, device))
+        return replace(bundle, encoder=on_device(bundle.encoder, device), teacher_networks=networks)
 
     return _same("model", load, lambda bundle: bundle.sha256, same.sha256)
 

@@ -20,6 +20,7 @@ from lrmil.tasks.decision import Decision
 MEMBER = "teacher"
 FOLDER = "teacher"
 MAX_REGIONS = 1000
+MAX_CHILDREN = 128  # HR patches along a side of an LR patch; memory grows with their square
 STRICT = ConfigDict(extra="forbid")
 
 
@@ -54,7 +55,8 @@ class TeacherCard:
             Of its task.
         """
         try:
-            resolution_ratio(mpp, self.mpp)
+            if resolution_ratio(mpp, self.mpp) > MAX_CHILDREN:
+                return f"its patches are more than {MAX_CHILDREN} times finer"
         except ValueError:
             return "its patches are not a whole number of times finer"
         if len(self.calibration.slopes) != outputs:

@@ -7,11 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
+import torch
+
 from lrmil.io import atomic
 from lrmil.models.bundle import Bundle
 from lrmil.models.devices import on_device, pick_device
 from lrmil.patches.tissue import GivenMask
 from lrmil.prediction.batch_outputs import BatchOutcome, BatchOutputs
+from lrmil.prediction.closer_look import require_teacher
 from lrmil.prediction.files import remove_prediction
 from lrmil.prediction.one import predict_one
 from lrmil.prediction.options import DEFAULTS, PredictOptions
@@ -78,7 +81,8 @@ def predict_slides(
     inputs
         Other files and folders that are read, such as the model. No output may replace one or lie in one.
     executor, load
-        Where slides are processed, and what loads the same model there (`each`); without `load`, the model is sent.
+        Where slides are processed, and what loads the same model there (`each`), with its teacher if
+        `options.escalate`; without `load`, the model is sent.
     shard
         Classify only this share of the slides, and write no table; the same call without it reads the answers.
 
@@ -89,9 +93,10 @@ def predict_slides(
 
     Raises
     ------
-    OverwriteError, OutputError, RunError
-        If `out` lies in an input, cannot be written, or is written by another process; or a worker cannot be used. If
-        only the outputs of one slide would replace a foreign file, that slide fails.
+    OverwriteError, OutputError, RunError, ConfigError
+        If `out` lies in an input, cannot be written, or is written by another process; if a worker cannot be used, or
+        there is no such device or teacher to ask. If only the outputs of one slide would replace a foreign file, that
+        slide fails.
     """
     rows: list[PredictionRow] = []
     chosen = slides if shard is None else shard.of(slides)
@@ -145,12 +150,12 @@ def predict_batch(
 
     Raises
     ------
-    OverwriteError, OutputError, RunError
+    OverwriteError, OutputError, RunError, ConfigError
         As `predict_slides`.
     """
     if load is None:
         chosen = pick_device(options.device)  # a wrong name is not the failure of a slide
-        bundle = replace(bundle, encoder=on_device(bundle.encoder, chosen))  # copied once for all
+        bundle = _placed(bundle, chosen, escalate=options.escalate)
         options = replace(options, device=str(chosen))
     read, path = inputs or Inputs(slides), outputs.table_path
     read.require_clear([outputs.folder, path])
@@ -173,6 +178,16 @@ def predict_batch(
             finally:
                 if table is not None:
                     table.write()
+
+
+def _placed(bundle: Bundle, device: torch.device, *, escalate: bool) -> Bundle:
+    """Return a model whose encoders are on a device, so that they are copied once for all slides."""
+    networks = bundle.teacher_networks
+    if escalate:
+        require_teacher(bundle)
+    if escalate and networks:
+        networks = networks._replace(encoder=on_device(networks.encoder, device))
+    return replace(bundle, encoder=on_device(bundle.encoder, device), teacher_networks=networks)
 
 
 def _same(bundle: Bundle) -> Bundle:

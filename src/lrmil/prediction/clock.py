@@ -19,6 +19,6 @@ class Clock:
 
 
 def with_stage(timings: Mapping[str, float], stage: str, start: float) -> dict[str, float]:
-    """Return timings with one more stage, which began at `start` (of `time.perf_counter`), also added to the total."""
+    """Return timings with the seconds of a stage that began at `start` (of `time.perf_counter`), also in the total."""
     seconds = time.perf_counter() - start
-    return {**timings, stage: seconds, "total": timings["total"] + seconds}
+    return {**timings, stage: timings.get(stage, 0.0) + seconds, "total": timings["total"] + seconds}

@@ -5,14 +5,14 @@ but the tissue.
 """
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
-from typing import Never
+from typing import Never, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lrmil.errors import ConfigError, SlideChangedError, SlideError, TissueError
+from lrmil.errors import ConfigError, SlideChangedError, TissueError
 from lrmil.features.encoding import Encoded, concatenate, encode_patches
 from lrmil.features.regions import in_most_attended, teacher_bag
 from lrmil.features.slide_features import require_readable, unreadable_note
@@ -30,12 +30,15 @@ from lrmil.prediction.escalation import Escalation
 from lrmil.prediction.options import DEFAULTS, PredictOptions
 from lrmil.prediction.prediction import Prediction
 from lrmil.raster import Raster
+from lrmil.slides.failures import failure_of
 from lrmil.slides.identity import unchanged
 from lrmil.slides.slide import Slide
+from lrmil.slides.source import SlideSource
 from lrmil.steps import Step, relay
 from lrmil.tasks.answers import Answer
 from lrmil.tasks.decision import about_classes
 
+COULD_NOT = "The teacher could not look closer:"
 ANSWER = ("label", "probabilities", "threshold", "reasons", "plausible")  # of a Prediction, and of an Escalation
 
 
@@ -60,19 +63,21 @@ def why_not_closer(model: ModelTraits, prediction: Prediction) -> str:
     return ""
 
 
-def require_teacher(model: ModelTraits) -> None:
-    """Require a model that keeps its teacher.
+def require_teacher(bundle: Bundle) -> None:
+    """Require a model that keeps its teacher, and was loaded with it.
 
     Raises
     ------
     ConfigError
-        If it does not.
+        If it does not, or was not.
     """
-    if model.teacher is None:
+    if bundle.teacher is None:
         raise ConfigError(
             "Expected a model that keeps its teacher, to look closer at uncertain slides. Got one that does not: train "
             "it with --with-teacher, or leave out --escalate."
         )
+    if bundle.teacher_networks is None:
+        raise ConfigError("Expected a model that was loaded with its teacher. Got one without; load it again.")
 
 
 def look_closer_steps(
@@ -106,7 +111,8 @@ def look_closer_steps(
     Raises
     ------
     ConfigError
-        If the model has no teacher, or a closer look cannot settle the answer (`why_not_closer`).
+        If the model has no teacher, a closer look cannot settle the answer (`why_not_closer`), or the answer is of
+        another model or of another um/px than the slide was opened with.
     SlideError, ResolutionError, TissueError
         If the slide is another one, has no such resolution, or too many patches cannot be read.
     """
@@ -142,7 +148,7 @@ def settle_steps(
 ) -> Iterator[Step[Prediction]]:
     """Look closer at a slide if the options ask for it and that may settle its answer.
 
-    Where its finer pixels cannot be used, the answer stays uncertain, with a note that says why.
+    Where its finer pixels cannot be used, or memory is too small, the answer stays uncertain; a note says why.
 
     Parameters
     ----------
@@ -165,9 +171,9 @@ def settle_steps(
             found = yield from relay(look_closer_steps(slide, bundle, prediction, options, tissue=tissue))
         except SlideChangedError:
             raise
-        except SlideError as error:
-            notes = dict.fromkeys([*prediction.notes, f"The teacher could not look closer: {error}"])
-            found = replace(prediction, notes=tuple(notes))
+        except (OSError, ConfigError, MemoryError) as error:  # the student's answer is as good as before
+            why = failure_of(error, SlideSource(slide.slide_id, slide.path)).message
+            found = replace(prediction, notes=(*_without_failure(prediction.notes), f"{COULD_NOT} {why}"))
     total = len(found.patches) + found.failed_patches
     yield Step((slide.slide_id,), total, total, "patches", found)
 
@@ -184,21 +190,26 @@ def teacher_answer(bundle: Bundle, values: NDArray[np.float64], *, uncertain_bel
     uncertain_below
         As in `PredictOptions`.
     """
-    require_teacher(bundle)
-    decision = bundle.teacher.decision if bundle.teacher else bundle.decision
+    decision = bundle.decision_of(teacher=True)
     answer = bundle.task.answer(values, decision, uncertain_below=uncertain_below)
     return answer if answer.reasons else answer._replace(status="escalated")
 
 
 def _teacher_for(slide: Slide, bundle: Bundle, prediction: Prediction) -> tuple[TeacherCard, Networks]:
     """Return the teacher that can look closer at a slide, or raise as `look_closer_steps`."""
+    require_teacher(bundle)
     if problem := why_not_closer(bundle, prediction):
         raise ConfigError(problem)
-    if bundle.teacher is None or bundle.teacher_networks is None:
-        raise ConfigError("Expected a model that was loaded with its teacher. Got one without; load it again.")
+    if prediction.bundle_sha256 != bundle.sha256:
+        raise ConfigError(f"The answer for {slide.slide_id} is of another model. Classify it again.")
+    if prediction.mpp != slide.mpp:
+        raise ConfigError(
+            f"Expected {slide.slide_id} at the {prediction.mpp:g} um/px that it was classified with. "
+            f"Got {slide.mpp:g}; open it with the same mpp, or classify it again."
+        )
     if slide.fingerprint != prediction.slide_fingerprint:
         raise SlideChangedError(f"{slide.slide_id} changed since it was classified. Classify it again.")
-    return bundle.teacher, bundle.teacher_networks
+    return cast(TeacherCard, bundle.teacher), cast(Networks, bundle.teacher_networks)
 
 
 def _encode(
@@ -242,11 +253,20 @@ def _escalated(prediction: Prediction, bundle: Bundle, looked: Escalation, answe
         label=answer.label,
         probabilities=answer.values,
         status=answer.status,
-        threshold=bundle.teacher.decision.threshold if bundle.teacher else None,
+        threshold=bundle.decision_of(teacher=True).threshold,
         reasons=answer.reasons,
         plausible=answer.plausible,
         timings={**prediction.timings, **seconds},
         bytes_read=None if of_slide is None or looked.bytes_read is None else of_slide + looked.bytes_read,
-        notes=(*prediction.notes, looked.sentence, *unreadable_note(looked.failed_patches, total)),
+        notes=(
+            *_without_failure(prediction.notes),
+            looked.sentence,
+            *unreadable_note(looked.failed_patches, total),
+        ),
         escalation=looked,
     )
+
+
+def _without_failure(notes: Sequence[str]) -> tuple[str, ...]:
+    """Return notes without those on a closer look that was not possible before."""
+    return tuple(note for note in notes if not note.startswith(COULD_NOT))

@@ -33,6 +33,7 @@ from lrmil.tasks.case_rule import MEAN, CaseRule
 from lrmil.tasks.task import Task
 
 EVALUATION = "evaluation.json"
+MIDDLE = 0.5  # from which on one of two classes is the most probable
 
 
 class Seen(NamedTuple):
@@ -60,6 +61,8 @@ class Evaluation(NamedTuple):
     """How the slides of a case were answered as one."""
     by_site: list[dict[str, object]] | None = None
     """The metrics of each site (`lrmil.tasks.by_site.figures_by_site`); None if the table has no sites."""
+    looked_closer: int = 0
+    """Slides that the teacher of the model looked at, so that the answer is its own."""
     unseen: tuple[str, ...] = ()
     """Sentences about slides of sites and scanners that were in no training slide."""
 
@@ -79,12 +82,22 @@ class Evaluation(NamedTuple):
         """A sentence on the slides that are uncertain, or ""."""
         return "" if self.abstention is None else abstention_in_words(self.abstention)
 
+    @property
+    def closer(self) -> str:
+        """A sentence that the teacher has a part in the metrics, or ""."""
+        if not self.looked_closer:
+            return ""
+        return (
+            f"The teacher looked closer at {self.looked_closer} of these {self.classified} slides: the metrics are of "
+            "its answers there, and of the student's elsewhere."
+        )
+
     def to_dict(self) -> dict[str, object]:
         """Return what files and programs are told, JSON-ready."""
         seen = self.learned_from and self.learned_from._asdict()
         about = {"part": self.part._asdict(), MEMBER: seen, CASE_RULE: self.case_rule, BY_SITE: self.by_site}
         figures = {"metrics": self.metrics, "abstention": self.abstention, "failed": self.failed}
-        return {**figures, **about, "unseen": list(self.unseen)}
+        return {**figures, **about, "looked_closer": self.looked_closer, "unseen": list(self.unseen)}
 
 
 def evaluate_steps(
@@ -205,8 +218,8 @@ def _evaluate(rows: Sequence[PredictionRow], cohort: Cohort, bundle: Bundle, par
     labelled = [cohort.by_id[row.slide_id] for row in good]
     targets, cases = [task.target(slide.label) for slide in labelled], [slide.case_id for slide in labelled]
     values = np.array([[row.probabilities[name] for name in task.names] for row in good])
-    threshold, sites = bundle.decision.threshold, [slide.site for slide in labelled]
-    thresholds = None if threshold is None else [threshold] * len(good)
+    sites, looked = [slide.site for slide in labelled], [row.looked_closer for row in good]
+    thresholds, of_cases = thresholds_of(bundle, looked, cases)
     abstention: Abstention | None = None
     if task.is_wrong(labelled[0].label, good[0].label) is not None:
         answers = [
@@ -214,7 +227,7 @@ def _evaluate(rows: Sequence[PredictionRow], cohort: Cohort, bundle: Bundle, par
         ]
         abstention = abstention_figures(task, targets, answers)
     return Evaluation(
-        summarise_by_rule(task, targets, values, cases, dict.fromkeys(cases, bundle.case_rule), thresholds),
+        summarise_by_rule(task, targets, values, cases, dict.fromkeys(cases, bundle.case_rule), thresholds, of_cases),
         failed,
         len(good),
         part,
@@ -222,8 +235,33 @@ def _evaluate(rows: Sequence[PredictionRow], cohort: Cohort, bundle: Bundle, par
         learned_from=_seen(good, cohort, bundle.learned_from),
         case_rule=bundle.case_rule,
         by_site=figures_by_site(task, targets, values, cases, sites, thresholds) if any(sites) else None,
+        looked_closer=sum(looked),
         unseen=unseen_remarks(bundle.origins, sites, [row.notes for row in good]),
     )
+
+
+def thresholds_of(
+    bundle: Bundle, looked_closer: Sequence[bool], cases: Sequence[str]
+) -> tuple[list[float] | None, dict[str, float] | None]:
+    """Return the operating points of slides and of their cases; None where the most probable class is the answer.
+
+    Parameters
+    ----------
+    bundle
+        The model.
+    looked_closer
+        (n,) whether the answer for each slide is the teacher's. That for a case is, as in `answer_patient`, if all are.
+    cases
+        (n,) theirs.
+    """
+    own, of_teacher = (bundle.decision_of(teacher=teacher).threshold for teacher in (False, True))
+    if own is None and of_teacher is None:
+        return None, None
+    points = [MIDDLE if point is None else point for point in (own, of_teacher)]
+    by_teacher = dict.fromkeys(cases, True)
+    for case, looked in zip(cases, looked_closer, strict=True):
+        by_teacher[case] &= looked
+    return [points[looked] for looked in looked_closer], {case: points[looked] for case, looked in by_teacher.items()}
 
 
 def _seen(rows: Sequence[PredictionRow], cohort: Cohort, learned: LearnedFrom | None) -> Seen | None:

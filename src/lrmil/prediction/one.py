@@ -69,8 +69,7 @@ def predict_one(
     SlideError, ResolutionError, TissueError
         As `predict_steps`.
     """
-    start = time.perf_counter()
-    name = source.slide_id
+    start, name = time.perf_counter(), source.slide_id
     require_short_name(name)
     job = ("predict", name)
     with open_source(source) as slide:
@@ -82,19 +81,25 @@ def predict_one(
         as_saved = saved is not None and not is_mask_edited(out, name)
         # A mask that was stored and read is equal only up to rounding, so its key differs.
         keys = () if as_saved else (key, key_if_damaged)
-        prediction = read_prediction(out, name, keys=keys, task=bundle.task)
-        if prediction is not None and not _counts(prediction, source, slide, bundle, options, with_saved_mask=as_saved):
-            prediction = None
+        stored = read_prediction(out, name, keys=keys, task=bundle.task)
+        if stored and not _counts(stored, source, slide, bundle, options, with_saved_mask=as_saved):
+            stored = None
+        prediction = stored
         if prediction is None or (options.escalate and not why_not_closer(bundle, prediction)):
             require_free_outputs(out, name, mask, inputs or Inputs([source]))
-            given = GivenMask(lambda _: mask, tissue.note) if mask and isinstance(tissue, GivenMask) else mask
-            steps = _answer(slide, bundle, options, prediction, tissue=given, start=start)
+            steps = _answer(slide, bundle, options, stored, tissue=_as_read(tissue, mask), start=start)
             prediction = yield from relay_all(steps, job=job)
-            used = key_if_damaged if prediction.failed_patches or slide.damaged else key
-            bounds = options.subtract_bounds
-            prediction = write_prediction(out, name, prediction, slide, key=used, tissue=mask, subtract_bounds=bounds)
+            if stored is None or prediction.notes != stored.notes:  # a closer look adds a note, also if it failed
+                used = key_if_damaged if prediction.failed_patches or slide.damaged else key
+                bounds = {"subtract_bounds": options.subtract_bounds}
+                prediction = write_prediction(out, name, prediction, slide, key=used, tissue=mask, **bounds)
         total = len(prediction.patches) + prediction.failed_patches
         yield Step(job, total, total, "patches", prediction)
+
+
+def _as_read(tissue: Raster | GivenMask | None, mask: Raster | None) -> Raster | GivenMask | None:
+    """Return a given mask that is not read again, with the note on its origin."""
+    return GivenMask(lambda _: mask, tissue.note) if mask and isinstance(tissue, GivenMask) else mask
 
 
 def _answer(
@@ -166,7 +171,8 @@ def _is_of(prediction: Prediction, slide: Slide, bundle: Bundle, uncertain_below
 
 def _is_of_teacher(prediction: Prediction, bundle: Bundle, uncertain_below: float) -> bool:
     """Return whether the answer after a closer look is what the teacher of a model says."""
-    if bundle.teacher is None or prediction.escalation is None or not about_classes(prediction.escalation.reasons):
+    looked = prediction.escalation
+    if bundle.teacher is None or looked is None or not about_classes(looked.reasons):
         return False
     values = np.array([prediction.probabilities[name] for name in bundle.task.names])
     answer = teacher_answer(bundle, values, uncertain_below=uncertain_below)
@@ -176,4 +182,4 @@ def _is_of_teacher(prediction: Prediction, bundle: Bundle, uncertain_below: floa
         answer.reasons,
         answer.plausible,
         bundle.teacher.decision.threshold,
-    )
+    ) and (looked.mpp == bundle.teacher.mpp and 1 <= looked.regions <= bundle.teacher.regions)

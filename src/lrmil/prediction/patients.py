@@ -86,6 +86,7 @@ def answer_patient(rows: Sequence[PredictionRow], bundle: Bundle, *, uncertain_b
     """Return one answer from those for the slides of a patient.
 
     Besides the doubts about the values of the patient, it has the reasons of its slides if all of them are uncertain.
+    It is decided as the teacher decides if the teacher answered all of them, else as the student does.
 
     Parameters
     ----------
@@ -96,7 +97,8 @@ def answer_patient(rows: Sequence[PredictionRow], bundle: Bundle, *, uncertain_b
     """
     task = bundle.task
     values = np.array([[row.probabilities[name] for name in task.names] for row in rows])
-    answer = task.answer(task.pooled(values, bundle.case_rule), bundle.decision, uncertain_below=uncertain_below)
+    decision = bundle.decision_of(teacher=all(row.looked_closer for row in rows))
+    answer = task.answer(task.pooled(values, bundle.case_rule), decision, uncertain_below=uncertain_below)
     if any(row.status != "uncertain" for row in rows):
         return answer
     reasons = dict.fromkeys(reason for row in rows for reason in row.reason.split())

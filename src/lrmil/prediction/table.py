@@ -52,6 +52,8 @@ class PredictionRow:
         Hash of the slide's content; "" if it failed. The table does not have it.
     plausible
         The classes in its conformal set, which the table does not have either; None if there is none.
+    looked_closer
+        Whether the answer is that of the teacher, which has looked closer, sure or not; the table has it in `notes`.
     """
 
     slide_id: str
@@ -71,6 +73,7 @@ class PredictionRow:
     message: str = ""
     slide_fingerprint: str = ""
     plausible: tuple[str, ...] | None = None
+    looked_closer: bool = False
 
 
 class PredictionTable:
@@ -246,6 +249,7 @@ def row_of(slide_id: str, prediction: Prediction) -> PredictionRow:
         model=prediction.bundle_sha256,
         slide_fingerprint=prediction.slide_fingerprint,
         plausible=prediction.plausible,
+        looked_closer=prediction.escalation is not None,
     )
 
 

@@ -9,6 +9,7 @@ from matplotlib.ticker import PercentFormatter
 from pydantic import TypeAdapter
 
 from lrmil.reports.figures import ARM_STYLE, svg_of
+from lrmil.runs.arms import CALIBRATION
 from lrmil.tasks.escalation_curve import ESCALATION, Point
 
 SIZE = (6.4, 3.4)
@@ -22,13 +23,13 @@ class CloserLook(NamedTuple):
     points: list[Point]
     """Of the student alone, then for each number of regions; empty if a fold has no calibration of its teacher."""
     reason: str
-    """Why there are none, as sentences; or ""."""
+    """Why there are none, or why the model does not keep its teacher, as sentences; or ""."""
     picture: Markup
     """An ``<svg>`` element, or ""."""
 
 
 def closer_look(figures: Mapping[str, object]) -> CloserLook | None:
-    """Return what the report shows of a closer look; None if the model is not to keep its teacher.
+    """Return what the report shows of a closer look; None if the model was not to keep its teacher.
 
     Parameters
     ----------
@@ -39,9 +40,50 @@ def closer_look(figures: Mapping[str, object]) -> CloserLook | None:
     if not isinstance(found, Mapping):
         return None
     points = TypeAdapter(list[Point]).validate_python(found["curve"] or [])
-    reasons = [f"{fold}: {one['reason']}." for fold, one in found["by_fold"].items() if not one["calibration"]]
     picture = Markup(curve_svg(points, found["regions"])) if points else Markup()
-    return CloserLook(found["regions"], points, " ".join(reasons), picture)
+    sentences = [sentence for sentence in (why_not_kept(figures), "" if points else _why_no_curve(figures)) if sentence]
+    return CloserLook(found["regions"], points, " ".join(sentences), picture)
+
+
+def why_not_kept(figures: Mapping[str, object]) -> str:
+    """Return why a model that was to keep its teacher does not, as a sentence; "" if it does, or was not to.
+
+    Parameters
+    ----------
+    figures
+        Content of metrics.json.
+    """
+    lacking = _lacking(figures)
+    why = lacking.get(_shipped(lacking))
+    return f"The model does not keep its teacher, because {why}." if why else ""
+
+
+def _shipped(folds: Mapping[str, str]) -> str:
+    """Return the fold of the model."""
+    return "final" if "final" in folds else next(iter(folds), "")
+
+
+def _why_no_curve(figures: Mapping[str, object]) -> str:
+    lacking = _lacking(figures)
+    own = lacking.pop(_shipped(lacking), "")
+    folds = [f" {fold}: {why}." for fold, why in lacking.items() if why]
+    if own and not folds:
+        return ""  # it has been said of the model
+    return (
+        "There is no curve, because a fold with test slides lacks a calibration of its student, or of its teacher with "
+        f"one of the numbers of regions.{''.join(folds)}"
+    )
+
+
+def _lacking(figures: Mapping[str, object]) -> dict[str, str]:
+    """Return by fold which of its two networks could not be calibrated, and why; "" if both could."""
+    members = {"student": figures.get(CALIBRATION), "teacher": figures.get(ESCALATION)}
+    found: dict[str, list[str]] = {}
+    for who, member in members.items():
+        for fold, one in member["by_fold"].items() if isinstance(member, Mapping) else ():
+            why = [] if one["calibration"] else [f"the {who} is not calibrated: {one['reason']}"]
+            found.setdefault(fold, []).extend(why)
+    return {fold: "; ".join(dict.fromkeys(why)) for fold, why in found.items()} if members["teacher"] else {}
 
 
 def curve_svg(points: list[Point], regions: int) -> str:

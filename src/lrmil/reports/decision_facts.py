@@ -76,7 +76,7 @@ def teacher_facts(teacher: TeacherCard | None, mpp: float) -> dict[str, str]:
         "A closer look": (
             f"the model keeps its teacher, whose weights have terms of their own (see below). On request it looks into "
             f"the {several} of an uncertain slide with most attention, at {teacher.mpp:g} instead of {mpp:g} um/px; "
-            f"calibrated by {teacher.calibration.slides} slides that neither network had seen"
+            f"calibrated by {teacher.calibration.slides} slides that neither attention network had seen"
         )
     }
 

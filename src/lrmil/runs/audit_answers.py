@@ -106,6 +106,8 @@ def _closer(files: RunFiles, task: FoldTask) -> Iterator[Finding]:
         if name not in files.records[task.fold.name]:
             continue
         found = read_closer_answers(task, name)
+        if found.reason != files.records[task.fold.name][name].inputs["reason"]:
+            yield Finding(f"{task.fold.name}/{name}", "Why nothing was asked is not what artefact.json says.")
         looks = dict(closer_looks(task, name)) if not found.reason else {}
         stored = {slide_id: np.array(values).ravel() for slide_id, values in found.logits.items()}
         given = {slide_id: np.array(look.logits).ravel() for slide_id, look in looks.items() if look}

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from lrmil.io import hashing
 from lrmil.io.documents import read_json_document
 from lrmil.models.bundle import Bundle, load_bundle
 from lrmil.models.encoders.loading import encoder_hash
+from lrmil.models.heads.choice import kind_of
 from lrmil.models.kept_teacher import FOLDER as TEACHER
 from lrmil.runs.arms import ARMS, CALIBRATION, FINISH, FINISHED, answering, lr_folder, mil_folder
 from lrmil.runs.audit_answers import audit_answers
@@ -25,7 +27,7 @@ from lrmil.runs.chosen_heads import NAME as HEAD
 from lrmil.runs.distilled_start import START
 from lrmil.runs.escalation import HELD_OUT
 from lrmil.runs.familiarity import learn_from_fold
-from lrmil.runs.fold_outputs import WEIGHTS
+from lrmil.runs.fold_outputs import WEIGHTS, load_mil
 from lrmil.runs.fold_task import FoldTask, load_lr_encoder
 from lrmil.runs.frozen import plan_of
 from lrmil.runs.head_choice import with_chosen_head
@@ -99,13 +101,17 @@ def _weights(files: RunFiles) -> Iterator[Finding]:
     encoder = files.run / fold / (FINISH if finished else "lr_encoder")
     pairs = {"mil.safetensors": mil / WEIGHTS, "encoder/model.safetensors": encoder / "encoder.safetensors"}
     for name, path in pairs.items():
-        try:
-            same = hashing.sha256_file(files.run / MODEL / name) == hashing.sha256_file(path)
-        except OSError:
-            same = False
-        if not same:
+        if not _are_equal(files.run / MODEL / name, path):
             origin = path.relative_to(files.run).as_posix()
             yield Finding(f"{MODEL}/{name}", f"The weights are not those of the fold, {origin}.")
+
+
+def _are_equal(one: Path, other: Path) -> bool:
+    """Return whether two files are there and have the same bytes."""
+    try:
+        return hashing.sha256_file(one) == hashing.sha256_file(other)
+    except OSError:
+        return False
 
 
 def _origin(files: RunFiles, bundle: Bundle) -> Iterator[Finding | Note]:
@@ -177,6 +183,13 @@ def _head(files: RunFiles, task: FoldTask, bundle: Bundle) -> Iterator[Finding]:
         return
     if files.is_recent and [*differences(asdict(bundle.mil_config), expected)]:
         yield Finding(f"{MODEL}/bundle.json", "Its MIL has other settings than that of its fold.")
+    teacher = bundle.teacher_networks and bundle.teacher_networks.mil
+    for arm, mil in ((task.answering("lr_student"), bundle.mil), ("hr_teacher", teacher)):
+        try:
+            if mil and kind_of(mil) != kind_of(load_mil(task.mil(arm), task.config.mil)):
+                yield Finding(f"{MODEL}/bundle.json", f"The head of its MIL is not that of {task.mil(arm).name}.")
+        except (LrmilError, OSError) as error:
+            yield Finding(task.fold.name, str(error))
 
 
 def _encoder(files: RunFiles, task: FoldTask) -> Iterator[Finding]:
@@ -256,7 +269,7 @@ def _teacher(files: RunFiles, task: FoldTask, bundle: Bundle) -> Iterator[Findin
     if bundle.teacher_networks is None:
         return
     folder = f"{MODEL}/{TEACHER}"
-    if hashing.sha256_file(files.run / folder / WEIGHTS) != hashing.sha256_file(task.mil("hr_teacher") / WEIGHTS):
+    if not _are_equal(files.run / folder / WEIGHTS, task.mil("hr_teacher") / WEIGHTS):
         yield Finding(folder, f"The weights of its MIL are not those of {task.fold.name}.")
     cards = {slide_id: files.card(task.encoded("hr_teacher", slide_id)) for slide_id in task.slide_ids}
     sha256 = encoder_hash(bundle.teacher_networks.encoder)

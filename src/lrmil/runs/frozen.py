@@ -11,7 +11,7 @@ from lrmil.features.extraction import extract_features
 from lrmil.geometry import resolution_ratio
 from lrmil.models.devices import on_device, pick_device
 from lrmil.models.encoders.loading import Encoder, PatchEncoder, encoder_hash, load_encoder
-from lrmil.models.encoders.terms import EncoderTerms, terms_warning
+from lrmil.models.encoders.terms import EncoderTerms, describe_terms, terms_warning
 from lrmil.patches.plan import PatchPlan
 from lrmil.runs.arms import HR, LR, START
 from lrmil.slides.source import SlideSource
@@ -35,6 +35,22 @@ class StartEncoders(NamedTuple):
         """A warning if the terms of use may forbid this training, or ""."""
         terms = self.terms
         return terms_warning(**terms) if len(terms) == 2 else ""
+
+    def warnings(self, *, with_teacher: bool) -> list[str]:
+        """Return what whoever trains must know of the terms of use.
+
+        Parameters
+        ----------
+        with_teacher
+            Whether the model is to keep the frozen encoder.
+        """
+        found = [self.warning] if self.warning else []
+        if with_teacher and (terms := self.teacher.terms) and not terms.random:
+            found.append(
+                f"The model is going to hold the weights of its teacher, {describe_terms(terms, 'teacher')}. Whoever "
+                "passes it on passes them on."
+            )
+        return found
 
 
 def load_encoders(config: TrainConfig) -> StartEncoders:

@@ -220,8 +220,8 @@ def _run(work: _Work) -> Generator[Step[Run], None, None]:
     for done, sentence in enumerate(work.report.warnings, start=1):
         yield Step(("labels table",), done, len(work.report.warnings), "warnings", message=sentence)
     encoders = load_encoders(config)
-    if warning := encoders.warning:
-        yield Step(("terms of use",), 1, 1, message=warning)
+    for sentence in encoders.warnings(with_teacher=config.decision.with_teacher):
+        yield Step(("terms of use",), 1, 1, message=sentence)
     folds, final = folds_and_final(cohort, folds=config.folds, val_fraction=config.val_fraction, seed=config.seed)
     write_splits(out / "splits.csv", folds if final in folds else (*folds, final), cohort)  # for the progress
 

@@ -20,6 +20,7 @@ def summarise_by_rule(
     cases: Sequence[str],
     rules: Mapping[str, CaseRule],
     thresholds: Points = None,
+    of_cases: Mapping[str, float] | None = None,
 ) -> dict[str, object]:
     """Return `Task.summarise`, with "by_case" of one answer for each case, intervals included.
 
@@ -33,6 +34,8 @@ def summarise_by_rule(
         Case -> the rule that answers it.
     thresholds
         (n,) operating points, as for `Task.summarise`; a case has that of its first slide.
+    of_cases
+        Case -> its operating point, where its slides have several.
     """
     found = dict(task.summarise(targets, values, cases, thresholds))
     if found["by_case"] is None:
@@ -41,5 +44,7 @@ def summarise_by_rule(
     answers = np.stack([task.pooled(values[own], rules[case]) for case, own in rows.items()])
     firsts = [own[0] for own in rows.values()]
     limits = None if thresholds is None else [thresholds[first] for first in firsts]
-    of_cases = task.summarise([targets[first] for first in firsts], answers, list(rows), limits)
-    return {**found, "by_case": {name: value for name, value in of_cases.items() if name not in OF_SLIDES}}
+    if of_cases is not None:
+        limits = [of_cases[case] for case in rows]
+    summary = task.summarise([targets[first] for first in firsts], answers, list(rows), limits)
+    return {**found, "by_case": {name: value for name, value in summary.items() if name not in OF_SLIDES}}

@@ -78,7 +78,9 @@ def test_every_option_arrives(run_cli: RunCli, cohort: Path, tmp_path: Path, mon
     out, config = tmp_path / "run", tmp_path / "tiny.toml"
     write_toml(config, tiny_config(folds=4, seed=9))
     (out / "earlier-1").mkdir(parents=True)
-    done = Run(out, out / "model", dict.fromkeys(ARMS), {"demo-002": "torn"})
+    lacking = {"calibration": None, "reason": "inner_folds is 0"}
+    closer = {"regions": 4, "by_fold": {"fold-0": lacking}, "curve": None}
+    done = Run(out, out / "model", {**dict.fromkeys(ARMS), "escalation": closer}, {"demo-002": "torn"})
     calls = stand_in(monkeypatch, "lrmil.runs.train.train_steps", done)
     stand_in(monkeypatch, "lrmil.reports.run_report.write_report", out / "page.html")
     columns = ["--slide-column", "a", "--case-column", "b", "--label-column", "c", "--skip-missing"]
@@ -99,6 +101,7 @@ def test_every_option_arrives(run_cli: RunCli, cohort: Path, tmp_path: Path, mon
     arguments = ["train", cohort / "slides", cohort / "labels.csv", "--out", out]
     code, text, err = run_cli(*arguments, *columns, *named, *last, *more)
     assert code == 1 and "Left out: demo-002: torn" in text and str(out / "page.html") in text
+    assert "The model does not keep its teacher, because the teacher is not calibrated" in text.replace("\n", " ")
     assert "earlier-1" not in err, "it was there before"
     (call,) = calls
     assert (call["slides"], call["labels"], call["out"]) == (cohort / "slides", cohort / "labels.csv", out)

@@ -86,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
         print_summary(result.metrics, bundle.task, result.case_rule)
         if result.by_site:
             print_sites(result.by_site, bundle.task)
-        for sentence in filter(None, (result.abstained, result.remark, *result.unseen)):
+        for sentence in filter(None, (result.abstained, result.closer, result.remark, *result.unseen)):
             stdout.print(sentence, markup=False)
         print_lines({f"Failed: {slide_id}": message for slide_id, message in result.failed.items()})
     say_how_to_gather(options)

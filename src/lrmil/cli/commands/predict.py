@@ -97,6 +97,9 @@ def run(options: argparse.Namespace) -> int:
         print_rows(rows, bundle.task)
         if rule := threshold_in_words(bundle.decision.threshold, bundle.task):
             stdout.print(f"{rule}.", markup=False)
+        closer = threshold_in_words(bundle.decision_of(teacher=True).threshold, bundle.task)
+        if closer and any(row.looked_closer for row in rows):
+            stdout.print(f"Where the teacher looked closer, {closer}.", markup=False)
         stdout.print(f"Model output, not a diagnosis. Table and attention maps: {options.out}", markup=False)
     say_how_to_gather(options)
     return exit_code(sum(row.status == "failed" for row in rows), len(rows))

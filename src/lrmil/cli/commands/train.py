@@ -46,6 +46,7 @@ def run(options: argparse.Namespace) -> int:
         from lrmil.cli.printed_results import print_arms
         from lrmil.cli.printing import stderr, stdout
         from lrmil.cli.progress import show
+        from lrmil.reports.closer_look import why_not_kept
         from lrmil.reports.run_report import write_report
         from lrmil.runs.earlier import earlier_results
         from lrmil.runs.tested import measurement_of
@@ -71,6 +72,8 @@ def run(options: argparse.Namespace) -> int:
     print_arms(done.metrics)
     if tested := measurement_of({}, done.metrics, kind_in(done.metrics)):
         stdout.print(tested.sentence, markup=False)
+    if why := why_not_kept(done.metrics):
+        stdout.print(why, markup=False)
     for slide_id, message in done.failed.items():
         stdout.print(f"Left out: {slide_id}: {message}", markup=False)
     stdout.print(f"Report: {report}\nModel: {done.model}", markup=False)
