@@ -7,7 +7,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from lrmil.cli.printing import figure, plain, print_lines, stdout
-from lrmil.prediction.doubts import status_in_words
+from lrmil.prediction.doubts import status_in_words, threshold_in_words
 from lrmil.runs.arms import ARM_NAMES
 from lrmil.runs.differences import difference_sentence, find_differences
 from lrmil.tasks.by_site import MEANS, SITE, site_name
@@ -16,6 +16,7 @@ from lrmil.tasks.choice import kind_in
 from lrmil.tasks.task import Task
 
 if TYPE_CHECKING:
+    from lrmil.models.bundle import Bundle
     from lrmil.prediction.patients import PatientRow
     from lrmil.prediction.table import PredictionRow
 
@@ -37,6 +38,16 @@ def print_rows(rows: "list[PredictionRow]", task: Task) -> None:
         for sentence in (doubts, row.message, *row.notes):
             if sentence:
                 stdout.print(f"{row.slide_id}: {sentence}", markup=False)
+
+
+def print_thresholds(rows: "list[PredictionRow]", bundle: "Bundle") -> None:
+    """Print from which probability on the positive class is the answer, of a model and of its teacher if it answered."""
+    task = bundle.task
+    if rule := threshold_in_words(bundle.decision.threshold, task):
+        stdout.print(f"{rule}.", markup=False)
+    closer = threshold_in_words(bundle.decision_of(teacher=True).threshold, task)
+    if closer and any(row.looked_closer for row in rows):
+        stdout.print(f"Where the teacher looked closer, {closer}.", markup=False)
 
 
 def print_patients(rows: "list[PatientRow]") -> None:

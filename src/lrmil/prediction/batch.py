@@ -94,9 +94,8 @@ def predict_slides(
     Raises
     ------
     OverwriteError, OutputError, RunError, ConfigError
-        If `out` lies in an input, cannot be written, or is written by another process; if a worker cannot be used, or
-        there is no such device or teacher to ask. If only the outputs of one slide would replace a foreign file, that
-        slide fails.
+        If `out` lies in an input, cannot be written, or is written by another process; if there is no such worker,
+        device or teacher. If only the outputs of one slide would replace a foreign file, that slide fails.
     """
     rows: list[PredictionRow] = []
     chosen = slides if shard is None else shard.of(slides)

@@ -49,11 +49,10 @@ def run(options: argparse.Namespace) -> int:
 
         from lrmil.cli.elsewhere import executor_of, model_elsewhere, model_of, say_how_to_gather, threads_of
         from lrmil.cli.options import cases_of, inputs_of, masks_in, slides_of
-        from lrmil.cli.printed_results import print_patients, print_rows
+        from lrmil.cli.printed_results import print_patients, print_rows, print_thresholds
         from lrmil.cli.printing import exit_code, print_json, stderr, stdout
         from lrmil.cli.progress import show
         from lrmil.prediction.batch import predict_slides
-        from lrmil.prediction.doubts import threshold_in_words
         from lrmil.prediction.options import PredictOptions
         from lrmil.prediction.patients import answer_patients, require_patients_writable, write_patients
 
@@ -95,11 +94,7 @@ def run(options: argparse.Namespace) -> int:
         if case_of is not None:
             print_patients(patients)
         print_rows(rows, bundle.task)
-        if rule := threshold_in_words(bundle.decision.threshold, bundle.task):
-            stdout.print(f"{rule}.", markup=False)
-        closer = threshold_in_words(bundle.decision_of(teacher=True).threshold, bundle.task)
-        if closer and any(row.looked_closer for row in rows):
-            stdout.print(f"Where the teacher looked closer, {closer}.", markup=False)
+        print_thresholds(rows, bundle)
         stdout.print(f"Model output, not a diagnosis. Table and attention maps: {options.out}", markup=False)
     say_how_to_gather(options)
     return exit_code(sum(row.status == "failed" for row in rows), len(rows))
