@@ -41,7 +41,7 @@ def print_rows(rows: "list[PredictionRow]", task: Task) -> None:
 
 
 def print_thresholds(rows: "list[PredictionRow]", bundle: "Bundle") -> None:
-    """Print from which probability on the positive class is the answer, of a model and of its teacher if it answered."""
+    """Print from which probability on the positive class is the answer, of a model, and of its teacher if asked."""
     task = bundle.task
     if rule := threshold_in_words(bundle.decision.threshold, task):
         stdout.print(f"{rule}.", markup=False)
