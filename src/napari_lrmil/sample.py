@@ -15,6 +15,7 @@ from lrmil.errors import SlideError
 from lrmil.slides.opening import open_slide
 from lrmil.steps import Step, last
 from napari_lrmil.layers.build import LayerData, slide_layer
+from napari_lrmil.session.docks import open_dock
 from napari_lrmil.session.opened_slide import find_slide_layer
 from napari_lrmil.session.session import Session
 from napari_lrmil.session.viewers import session_of
@@ -48,7 +49,7 @@ def open_sample() -> list[LayerData]:
 
 
 def _classify(viewer: Any, slide_id: str) -> None:
-    viewer.window.add_plugin_dock_widget("napari-lrmil", "Classify slide")
+    open_dock(viewer, "Classify slide")
     session = session_of(viewer)
     session.jobs.when_idle(lambda: make_demo_model(session, slide_id))
 

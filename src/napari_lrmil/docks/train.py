@@ -18,6 +18,7 @@ from lrmil.runs.control import request_stop
 from lrmil.runs.plan_file import read_plan, read_table_options
 from lrmil.runs.watch import RunStatus, RunWatch
 from napari_lrmil.jobs.training_process import end_message, has_process, may_begin, may_write_report, start_training
+from napari_lrmil.session.docks import open_dock
 from napari_lrmil.state import folders
 from napari_lrmil.state.messages import explain
 from napari_lrmil.widgets.parts import MessageLine, SessionDock, Text, beside, listen, scrolling_column, titled
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 POLL = 1000  # ms
-CLASSIFY = ("napari-lrmil", "Classify slide")
+CLASSIFY = "Classify slide"
 STOPPING = "Stopping after the current step. Finished work is kept; press Resume to continue later."
 
 
@@ -113,11 +114,8 @@ class TrainFromFolder(SessionDock):
         self._handing_on = True
         if not self.session.load_model(self._run / "model"):
             return
-        window = getattr(self.session.viewer, "window", None)
-        if window is not None:
-            dock, _ = window.add_plugin_dock_widget(*CLASSIFY, tabify=True)
-            dock.show()  # an existing dock may be hidden
-            dock.raise_()
+        if getattr(self.session.viewer, "window", None) is not None:
+            open_dock(self.session.viewer, CLASSIFY, tabify=True)
 
     def showEvent(self, event: QShowEvent | None) -> None:
         """Poll at once: while the dock was closed, another one may have started the run."""
