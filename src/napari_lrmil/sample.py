@@ -66,12 +66,13 @@ def make_demo_model(session: Session, slide_id: str) -> None:
     """
 
     def steps() -> "Iterator[Step[tuple[Path, Bundle]]]":
-        yield from _made_by_a_process(folders.cache_folder())
+        folder = folders.cache_folder()
+        yield from made_by_a_process(["demo", "--small", "--out", str(folder)], folder / "demo.log", EXPECTED)
         from lrmil.demo.model import demo_model_steps
         from lrmil.models.bundle import load_bundle
 
-        folder = last(demo_model_steps(folders.cache_folder()))
-        yield Step(("load model",), 1, 1, result=(folder, load_bundle(folder)))
+        model = last(demo_model_steps(folder))
+        yield Step(("load model",), 1, 1, result=(model, load_bundle(model)))
 
     def made(model: "tuple[Path, Bundle]") -> None:
         session.take_model(*model)
@@ -82,22 +83,40 @@ def make_demo_model(session: Session, slide_id: str) -> None:
     session.jobs.run(steps, name="make the demonstration model", on_result=made)
 
 
-def _made_by_a_process(folder: Path) -> Iterator[Step[Any]]:
-    """Make the model in a process, so that training does not slow the window; quick if the model exists."""
-    command = [sys.executable, "-m", "lrmil", "demo", "--small", "--out", str(folder)]
-    folder.mkdir(parents=True, exist_ok=True)
-    log, start = folder / "demo.log", time.monotonic()
+def made_by_a_process(arguments: list[str], log: Path, expected: int) -> Iterator[Step[Any]]:
+    """Run `lrmil` in a process, so that training does not slow the window; quick if everything is there.
+
+    Parameters
+    ----------
+    arguments
+        Of the command.
+    log
+        File for what it prints.
+    expected
+        Seconds that it takes.
+
+    Raises
+    ------
+    SlideError
+        If it fails; the message ends with its last line.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    start = time.monotonic()
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, env={**os.environ, **ONE_THREAD}, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+            [sys.executable, "-m", "lrmil", *arguments],
+            env={**os.environ, **ONE_THREAD},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
         )
     try:
         while process.poll() is None:
             time.sleep(PAUSE)
-            yield Step(("make the model",), min(EXPECTED, round(time.monotonic() - start)), EXPECTED, "s, about")
+            yield Step(("make the model",), min(expected, round(time.monotonic() - start)), expected, "s, about")
     finally:
         process.terminate()
         process.wait()
     if process.returncode:
         words = log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
-        raise SlideError(f"Cannot make the demonstration model: {words}. Free disk space, then try again.")
+        raise SlideError(f"Cannot make the sample: {words}. Free disk space, then try again.")

@@ -36,7 +36,7 @@ def test_the_file_at_the_top_is_the_one_in_the_package() -> None:
 
 def test_every_command_leads_to_something_callable(manifest: PluginManifest) -> None:
     names = [command.python_name for command in manifest.contributions.commands or []]
-    assert len(names) == 6
+    assert len(names) == 8
     for name in names:
         module, _, attribute = str(name).partition(":")
         assert callable(getattr(import_module(module), attribute))
