@@ -17,6 +17,7 @@ from lrmil.slides.source import SlideSource
 from lrmil.steps import Step, last
 from napari_lrmil.layers.build import LayerData, slide_layer
 from napari_lrmil.layers.slides import find_slide
+from napari_lrmil.session.docks import open_dock
 from napari_lrmil.session.session import Session
 from napari_lrmil.session.viewers import session_of
 from napari_lrmil.state import folders
@@ -49,7 +50,7 @@ def open_sample() -> list[LayerData]:
 
 
 def _classify(viewer: Any, sample: SlideSource) -> None:
-    viewer.window.add_plugin_dock_widget("napari-lrmil", "Classify slide")
+    open_dock(viewer, "Classify slide")
     session = session_of(viewer)
     session.jobs.when_idle(lambda: make_demo_model(session, sample))
 
@@ -66,12 +67,13 @@ def make_demo_model(session: Session, sample: SlideSource) -> None:
     """
 
     def steps() -> "Iterator[Step[tuple[Path, Bundle]]]":
-        yield from _made_by_a_process(folders.cache_folder())
+        folder = folders.cache_folder()
+        yield from made_by_a_process(["demo", "--small", "--out", str(folder)], folder / "demo.log", EXPECTED)
         from lrmil.demo.model import demo_model_steps
         from lrmil.models.bundle import load_bundle
 
-        folder = last(demo_model_steps(folders.cache_folder()))
-        yield Step(("load model",), 1, 1, result=(folder, load_bundle(folder)))
+        model = last(demo_model_steps(folder))
+        yield Step(("load model",), 1, 1, result=(model, load_bundle(model)))
 
     def made(model: "tuple[Path, Bundle]") -> None:
         session.take_model(*model)
@@ -82,22 +84,40 @@ def make_demo_model(session: Session, sample: SlideSource) -> None:
     session.jobs.run(steps, name="make the demonstration model", on_result=made)
 
 
-def _made_by_a_process(folder: Path) -> Iterator[Step[Any]]:
-    """Make the model in a process, so that training does not slow the window; quick if the model exists."""
-    command = [sys.executable, "-m", "lrmil", "demo", "--small", "--out", str(folder)]
-    folder.mkdir(parents=True, exist_ok=True)
-    log, start = folder / "demo.log", time.monotonic()
+def made_by_a_process(arguments: list[str], log: Path, expected: int) -> Iterator[Step[Any]]:
+    """Run `lrmil` in a process, so that training does not slow the window; quick if everything is there.
+
+    Parameters
+    ----------
+    arguments
+        Of the command.
+    log
+        File for what it prints.
+    expected
+        Seconds that it takes.
+
+    Raises
+    ------
+    SlideError
+        If it fails; the message ends with its last line.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    start = time.monotonic()
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, env={**os.environ, **ONE_THREAD}, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+            [sys.executable, "-m", "lrmil", *arguments],
+            env={**os.environ, **ONE_THREAD},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
         )
     try:
         while process.poll() is None:
             time.sleep(PAUSE)
-            yield Step(("make the model",), min(EXPECTED, round(time.monotonic() - start)), EXPECTED, "s, about")
+            yield Step(("make the model",), min(expected, round(time.monotonic() - start)), expected, "s, about")
     finally:
         process.terminate()
         process.wait()
     if process.returncode:
         words = log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
-        raise SlideError(f"Cannot make the demonstration model: {words}. Free disk space, then try again.")
+        raise SlideError(f"Cannot make the sample: {words}. Free disk space, then try again.")

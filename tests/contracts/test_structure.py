@@ -72,6 +72,7 @@ TESTED_ELSEWHERE = {
 WITHOUT_MODULE = {
     "cli/test_main.py": "the function `main`, which is in `__init__`",
     "models/encoders/test_pathology_encoders.py": "stand-ins of large encoders through extraction and training",
+    "napari/docks/test_accessible.py": "names of controls, over all docks",
     "napari/docks/test_chosen_slide.py": "both docks agree about the slide that is chosen",
     "napari/docks/test_display.py": "what needs a canvas",
     "napari/docks/test_right_slide.py": "the slide, mask and model that count are those on the screen",
@@ -82,6 +83,7 @@ WITHOUT_MODULE = {
     "napari/docks/test_slide_errors.py": "sentences of the core arrive in the windows",
     "napari/docks/test_worklist_faults.py": "faults of slides and folders in the table",
     "napari/docks/test_worklist_files.py": "no file of the user is lost",
+    "napari/layers/test_averaged_on_screen.py": "averaged levels on a canvas",
     "napari/test_manifest.py": "the manifest, which is no module",
     "napari/test_window_messages.py": "promised messages of the windows, over all docks",
     "napari/test_windows.py": "a fixture of the tests",

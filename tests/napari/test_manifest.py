@@ -36,7 +36,7 @@ def test_the_file_at_the_top_is_the_one_in_the_package() -> None:
 
 def test_every_command_leads_to_something_callable(manifest: PluginManifest) -> None:
     names = [command.python_name for command in manifest.contributions.commands or []]
-    assert len(names) == 5
+    assert len(names) == 8
     for name in names:
         module, _, attribute = str(name).partition(":")
         assert callable(getattr(import_module(module), attribute))
@@ -45,6 +45,15 @@ def test_every_command_leads_to_something_callable(manifest: PluginManifest) -> 
 def test_widgets_have_the_promised_names(manifest: PluginManifest) -> None:
     widgets = [widget.display_name for widget in manifest.contributions.widgets or []]
     assert widgets == ["Classify slide", "Worklist", "Train from folder"]
+
+
+def test_commands_menus_and_samples_use_one_name_for_one_thing(manifest: PluginManifest) -> None:
+    contributions = manifest.contributions
+    titles = {command.id: command.title for command in contributions.commands or []}
+    for one in [*(contributions.widgets or []), *(contributions.sample_data or [])]:
+        assert titles[one.command] == one.display_name
+    in_menus = {item.command for items in (contributions.menus or {}).values() for item in items}
+    assert in_menus == {widget.command for widget in contributions.widgets or []}
 
 
 def test_the_reader_claims_what_the_core_opens(manifest: PluginManifest) -> None:

@@ -90,13 +90,13 @@ def test_settings_without_an_encoder(qtbot: "QtBot") -> None:
     assert settings.problem == "No encoder is chosen. Choose one, such as mobilenetv2_100."
 
 
-def test_a_sample_model_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sample_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = subprocess.Popen
     failing = [sys.executable, "-c", "import sys; sys.exit('lrmil demo: the disk is full')"]
     monkeypatch.setattr(sample.subprocess, "Popen", lambda command, **options: real(failing, **options))
     with pytest.raises(SlideError) as caught:
-        list(sample._made_by_a_process(tmp_path))
-    words = "Cannot make the demonstration model: lrmil demo: the disk is full. Free disk space, then try again."
+        list(sample.made_by_a_process(["demo"], tmp_path / "demo.log", 30))
+    words = "Cannot make the sample: lrmil demo: the disk is full. Free disk space, then try again."
     assert str(caught.value) == words
 
 

@@ -25,6 +25,7 @@ from napari_lrmil.jobs.training_process import (
     next_to,
     start_training,
 )
+from napari_lrmil.session.docks import open_dock
 from napari_lrmil.state import folders
 from napari_lrmil.state.messages import explain
 from napari_lrmil.widgets.parts import MessageLine, SessionDock, Text, beside, listen, scrolling_column, titled
@@ -43,7 +44,7 @@ KEEP = (
     "{run} has a finished model with its report and predictions, which stay as they are. Train a new one in {fresh}? "
     "Choosing {run} again shows the finished one."
 )
-CLASSIFY = ("napari-lrmil", "Classify slide")
+CLASSIFY = "Classify slide"
 STOPPING = "Stopping after the current step. Finished work is kept; press Resume to continue later."
 
 
@@ -131,11 +132,8 @@ class TrainFromFolder(SessionDock):
         self._handing_on = True
         if not self.session.load_model(self._run / "model"):
             return
-        window = getattr(self.session.viewer, "window", None)
-        if window is not None:
-            dock, _ = window.add_plugin_dock_widget(*CLASSIFY, tabify=True)
-            dock.show()  # an existing dock may be hidden
-            dock.raise_()
+        if getattr(self.session.viewer, "window", None) is not None:
+            open_dock(self.session.viewer, CLASSIFY, tabify=True)
 
     def showEvent(self, event: QShowEvent | None) -> None:
         """Poll at once: while the dock was closed, another one may have started the run."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lrmil.slides.failures import Failure
 from lrmil.steps import Step
+from napari_lrmil.layers.averaged import first_look_steps
 from napari_lrmil.layers.build import LayerData, SlideFile, slide_layer, tissue_layer
 from napari_lrmil.state.messages import REWORDING
 from napari_lrmil.state.shown import ShownPrediction, case_folder
@@ -105,7 +106,7 @@ def open_entry(entry: Entry, results: Path, bundle_sha256: str) -> Iterator[Step
     Yields
     ------
     Step
-        One, with the slide.
+        For each part of a slide without coarse levels; the last Step has the slide.
 
     Raises
     ------
@@ -117,6 +118,8 @@ def open_entry(entry: Entry, results: Path, bundle_sha256: str) -> Iterator[Step
 
     slide, out = open_slide(entry.path, mpp=entry.mpp), case_folder(results, entry.slide_id, entry.path)
     layers, note, shown = [slide_layer(slide)], "", None
+    if layers[0][1]["multiscale"]:
+        yield from (step.without_result() for step in first_look_steps(layers[0][0]))
     prediction = read_prediction(out, entry.slide_id) if entry.done else None
     if prediction is None or prediction.bundle_sha256 != bundle_sha256:
         note = entry.message or f"{entry.slide_id} has not been classified with this model yet."

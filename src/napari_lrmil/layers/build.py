@@ -12,7 +12,7 @@ import numpy as np
 from napari.utils.colormaps import Colormap
 from numpy.typing import NDArray
 
-from lrmil.errors import ResolutionError, SlideError
+from lrmil.errors import ResolutionError
 from lrmil.prediction.attention import percentile_rank
 from lrmil.prediction.overlay import attention_rgba
 from lrmil.raster import Raster
@@ -20,6 +20,7 @@ from lrmil.slides.pyramid import hatched
 from lrmil.slides.resolution import REMEDY
 from lrmil.slides.slide import Slide
 from lrmil.slides.thumbnail import Thumbnail
+from napari_lrmil.layers.averaged import with_averaged_levels
 
 if TYPE_CHECKING:
     from lrmil.prediction.prediction import Prediction
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 LayerData = tuple[Any, dict[str, Any], str]
 AttentionKind = Literal["percentile", "raw"]
 
-COARSE = 2048  # px; a slide without a level as small as this gets one, so that the whole slide is drawn quickly
-MAX_FLAT_PIXELS = 500_000_000  # of a level that is read whole to make the coarse one, which takes some seconds
 KEY = "lrmil"  # of the plugin's part of a layer's metadata
 KIND_NAMES: dict[AttentionKind, str] = {
     "percentile": "attention, percentile in slide",
@@ -52,16 +51,8 @@ def slide_layer(slide: Slide) -> LayerData:
     ----------
     slide
         An open slide, which the layer reads from as long as it is there.
-
-    Raises
-    ------
-    SlideError
-        If the slide is large and has no coarse level, so that drawing it would read all of it.
     """
-    levels: list[Any] = list(slide.pyramid())
-    height, width = levels[-1].shape[:2]
-    if max(height, width) > 2 * COARSE:
-        levels.append(_coarse_level(slide, height * width))
+    levels = with_averaged_levels(slide.pyramid())
     about = {
         "path": str(slide.path),
         "slide_id": slide.slide_id,
@@ -252,12 +243,3 @@ def _problem(slide: Slide) -> str:
     except ResolutionError as error:
         return str(error).removesuffix(f" {REMEDY}")
     return ""
-
-
-def _coarse_level(slide: Slide, pixels: int) -> NDArray[np.uint8]:
-    if pixels > MAX_FLAT_PIXELS:
-        raise SlideError(
-            f"{slide.path.name} cannot be drawn: its smallest level has {pixels / 1e6:.0f} megapixels. Convert it to a "
-            "tiled pyramid, for example with bfconvert or vips. The command line can classify it without that."
-        )
-    return drawn(slide.overview(COARSE))

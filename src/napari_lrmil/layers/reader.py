@@ -7,12 +7,14 @@ from lrmil.errors import LrmilError, SlideError
 from lrmil.slides.discovery import dicom_slides, slide_path
 from lrmil.slides.opening import open_slide
 from lrmil.slides.source import OPENSLIDE_EXTENSIONS
+from napari_lrmil.layers.averaged import first_look_steps
 from napari_lrmil.layers.build import LayerData, slide_layer
 from napari_lrmil.layers.completeness import is_complete
 
 # Other readers open .tif, .tiff, .btf and .zarr too, and images that are not slides.
 OWN_EXTENSIONS = (".svs", ".ndpi", *OPENSLIDE_EXTENSIONS)
 ZARR_SUFFIX = ".zarr"
+MANY_PARTS = 8  # of about 17 megapixels
 Read = Callable[[str | list[str]], list[LayerData]]
 
 
@@ -45,6 +47,7 @@ def read_slides(path: str | list[str]) -> list[LayerData]:
     for one in _slides_at([Path(one) for one in ([path] if isinstance(path, str) else path)]):
         try:
             layers.append(slide_layer(open_slide(one)))
+            _look(layers[-1])
         except LrmilError as error:
             problems.append(str(error))
     if problems and not layers:
@@ -55,6 +58,20 @@ def read_slides(path: str | list[str]) -> list[LayerData]:
         if problem := keywords["metadata"]["lrmil"]["mpp_problem"]:
             _warn(f"{problem} It is shown in pixels, without a scale bar in um, until its um/px are set.")
     return layers
+
+
+def _look(layer: LayerData) -> None:
+    """Make the coarse levels of a slide that has none, with napari's progress bar if that takes a while."""
+    from napari.utils import progress
+
+    steps = first_look_steps(layer[0]) if layer[1]["multiscale"] else iter(())
+    first = next(steps, None)
+    if first is None or first.total is None or first.total < MANY_PARTS:
+        return
+    with progress(total=first.total, desc=f"{layer[1]['name']} has no coarse level: reading all of it") as bar:
+        bar.update()
+        for _ in steps:
+            bar.update()
 
 
 def _slides_at(paths: list[Path]) -> list[Path]:

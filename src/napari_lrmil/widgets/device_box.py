@@ -26,6 +26,8 @@ class DeviceBox(QWidget):
         super().__init__(parent)
         self.devices = QComboBox()
         self.devices.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.devices.setAccessibleName("Device")
+        self.devices.setToolTip("Where the model runs; auto is the fastest device that there is")
         self.devices.addItem("auto (fastest available)", "auto")
         if preferred != "auto":
             self.devices.addItem(preferred, preferred)
@@ -33,6 +35,7 @@ class DeviceBox(QWidget):
         self.again = QToolButton()
         self.again.setText("↻")
         self.again.setToolTip("Look up devices and free memory again")
+        self.again.setAccessibleName("Look up devices again")
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self.devices, 1)

@@ -28,7 +28,8 @@ from lrmil.slides.slide import Slide
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step, last
 from napari_lrmil.docks.worklist import Worklist
-from napari_lrmil.jobs.classify_list import classify_list
+from napari_lrmil.jobs.classify_list import classify_list, open_entry
+from napari_lrmil.layers import averaged
 from napari_lrmil.session.session import Session
 from napari_lrmil.state.messages import REMEDY_HERE
 from napari_lrmil.state.painted_mask import PaintedMask
@@ -311,3 +312,16 @@ class TestPaintedMask:
         classify(folder, tmp_path / "results", bundle, uncertain_below=1.0)
         assert stamp_of(painted / "demo-000.json") != bounded
         assert read_tissue(painted, "demo-000") is not None
+
+
+def test_a_slide_of_the_list_without_coarse_levels_is_read_beside_the_window(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(averaged, "COARSE", 128)  # levels of 1024, 512, 256 and 128 px
+    path = write_pyramid(tmp_path / "flat.tif", TISSUE, factors=())
+    *reading, opened = open_entry(Entry(path, "flat"), tmp_path, "")
+    assert [(step.job, step.done, step.result) for step in reading] == [
+        (("read the slide",), 1, None),
+        (("read the slide",), 2, None),
+    ]
+    assert opened.result is not None and len(opened.result.layers[0][0]) == 4

@@ -7,14 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lrmil.errors import SlideError
 from lrmil.prediction.attention import ends
 from lrmil.prediction.inference import predict, predict_steps
 from lrmil.prediction.prediction import Prediction
 from lrmil.raster import Raster
 from lrmil.slides.opening import open_slide
 from napari.layers import Image, Labels, Shapes
-from napari_lrmil.layers import build
 from napari_lrmil.layers.build import (
     KEY,
     SlideFile,
@@ -27,7 +25,7 @@ from napari_lrmil.layers.build import (
     tissue_of,
 )
 from support.runs import tiny_bundle
-from support.slides import COHORT_SIDE, coordinate_pixels, write_pyramid
+from support.slides import COHORT_SIDE, coordinate_pixels, shrink, write_pyramid
 
 
 @pytest.fixture(scope="module")
@@ -61,20 +59,13 @@ def test_a_slide_without_resolution_stays_in_pixels(tmp_path: Path) -> None:
         assert [str(unit) for unit in Image(data, **keywords).units] == ["pixel", "pixel"]
 
 
-def test_a_large_slide_without_coarse_levels_gets_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "COARSE", 128)
-    pixels = coordinate_pixels(600, 900)
-    path = write_pyramid(tmp_path / "flat.tif", pixels, 0.5, factors=(), style="aperio")
-    with open_slide(path) as slide:
+def test_a_slide_without_coarse_levels_is_drawn_with_averaged_ones(tmp_path: Path) -> None:
+    pixels = coordinate_pixels(600, 2100)
+    with open_slide(write_pyramid(tmp_path / "flat.tif", pixels, 0.5, factors=(), style="aperio")) as slide:
         data, keywords, _ = slide_layer(slide)
-        assert keywords["multiscale"] and len(data) == 2 and max(data[1].shape) <= 128
-        factor = pixels.shape[1] / data[1].shape[1]
-        y, x = 40, 60
-        expected = pixels[int((y + 0.5) * factor), int((x + 0.5) * factor)].astype(int)
-        assert np.abs(np.asarray(data[1][y, x]).astype(int) - expected).max() <= 2
-        monkeypatch.setattr(build, "MAX_FLAT_PIXELS", 1000)
-        with pytest.raises(SlideError, match="pyramid"):
-            slide_layer(slide)
+        assert keywords["multiscale"] and [level.shape[:2] for level in data] == [(600, 2100), (300, 1050), (150, 525)]
+        np.testing.assert_array_equal(np.asarray(data[1]), shrink(pixels, 2))
+        assert [level.shape for level in slide.levels] == [(600, 2100)], "models see what is stored"
 
 
 @given(

@@ -11,6 +11,7 @@ from lrmil.errors import SlideError
 from lrmil.io.raster_zarr import write_ome_zarr
 from lrmil.raster import Raster
 from lrmil.slides.opening import open_slide
+from napari_lrmil.layers import averaged, reader
 from napari_lrmil.layers.reader import get_reader, read_slides
 from support.dicom_slides import write_series
 from support.slides import PATIENT, coordinate_pixels, write_labelled_slide, write_ome_zarr_slide, write_pyramid
@@ -166,3 +167,22 @@ def test_a_layer_has_neither_the_patient_s_name_nor_the_label(tmp_path: Path) ->
     assert PATIENT not in repr(keywords) and PATIENT not in repr(keywords["metadata"])
     assert all(tuple(level.shape) != (200, 300, 3) for level in data)
     assert not any((np.asarray(level) == (0, 255, 0)).all(axis=-1).any() for level in data)
+
+
+def test_reading_all_of_a_slide_without_coarse_levels_has_a_progress_bar(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari.utils import progress
+
+    slide = write_pyramid(tmp_path / "flat.svs", coordinate_pixels(300, 400), 0.5, factors=(), style="aperio")
+
+    bars: list[tuple[str, int]] = []
+    real = progress.update
+    monkeypatch.setattr(progress, "update", lambda bar, n=1: (bars.append((bar.desc, bar.total)), real(bar, n)))
+    read_slides(str(slide))
+    assert not bars, "a small one is read at once"
+    monkeypatch.setattr(averaged, "COARSE", 16)  # levels of 400, 200, 100, 50, 25 and 13 px
+    monkeypatch.setattr(reader, "MANY_PARTS", 4)
+    read_slides(str(slide))
+    assert len(bars) == 4 and {total for _, total in bars} == {4} and "flat" in bars[0][0]
+    assert not progress._all_instances

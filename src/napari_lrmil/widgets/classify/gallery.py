@@ -52,6 +52,7 @@ class Gallery(QWidget):
         for name in ("Highest attention", "Lowest attention"):
             self.ends.addTab(name)
         self.list = QListWidget()
+        self.list.setAccessibleName("Patches by attention")
         self.list.setViewMode(QListView.ViewMode.IconMode)
         self.list.setResizeMode(QListView.ResizeMode.Adjust)
         self.list.setMovement(QListView.Movement.Static)

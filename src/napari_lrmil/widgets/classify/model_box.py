@@ -24,6 +24,8 @@ class ModelBox(QWidget):
         self._session = session
         self.path = QLineEdit()
         self.path.setPlaceholderText("model folder, such as RUN/model")
+        self.path.setAccessibleName("Model folder")
+        self.path.setToolTip("Folder of a model, such as RUN/model of a training; Enter loads it")
         self.browse = QPushButton("Browse...")
         self.waiting, self.card = Text("Not in use yet: press Enter, or Classify, to load it. In use:"), Text()
         self.waiting.hide()

@@ -33,6 +33,8 @@ class OverlayBox(QWidget):
         self.visible = QCheckBox("Show (H)")
         self.visible.setChecked(True)
         self.kind = QComboBox()
+        self.kind.setAccessibleName("Scale of the attention")
+        self.kind.setToolTip("Draw the rank of each patch's attention in this slide, or the attention itself")
         self.kind.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         for kind, name in KIND_NAMES.items():
             self.kind.addItem(name.removeprefix("attention, "), kind)
@@ -40,6 +42,7 @@ class OverlayBox(QWidget):
         self.opacity.setRange(0, 100)
         self.opacity.setValue(round(100 * session.preferences.opacity))
         self.opacity.setToolTip("Opacity of the overlay (keys , and .)")
+        self.opacity.setAccessibleName("Opacity of the overlay")
         self.scale = Text()
         first, second = QHBoxLayout(), QHBoxLayout()
         first.addWidget(self.visible)

@@ -42,6 +42,7 @@ class SlideBox(QWidget):
         self.layers = QComboBox()
         self.layers.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.layers.setToolTip("The slide to classify: drop a file on the viewer, or open one.")
+        self.layers.setAccessibleName("Slide")
         self.open = QPushButton("Open...")
         self.resolution = Text()
         self.mpp = QDoubleSpinBox()
@@ -50,6 +51,8 @@ class SlideBox(QWidget):
         self.mpp.setSingleStep(0.05)
         self.mpp.setSpecialValueText("type it")
         self.mpp_label = QLabel("um/px of level 0")
+        self.mpp.setAccessibleName("um/px of level 0")
+        self.mpp.setToolTip("Side of a pixel at full resolution in microns, as the scanner states it; 0.25 at 40x")
         self.apply = QPushButton("Set")
         self._asked_for: tuple[int, float | None] | None = None
         self._listed: list[Image] = []

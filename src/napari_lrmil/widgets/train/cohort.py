@@ -53,6 +53,8 @@ class CohortBox(QWidget):
         self.reading = ReadingBox()
         self.verdict = Text(EMPTY)
         self.problems, self.preview = Table(stretched=PROBLEM[-1:]), Table()
+        self.problems.setAccessibleName("Problems of slides and table")
+        self.preview.setAccessibleName("Labels table")
         self.folded = QCollapsible("Labels table")
         self.folded.addWidget(self.preview)
         self.again = QPushButton("Check again")
@@ -139,9 +141,12 @@ class CohortBox(QWidget):
         rows = [("Slides", self.slides, self._ask_slides), ("Labels", self.labels, self._ask_labels)]
         for row, (name, field, ask) in enumerate([*rows, ("Run", self.run, self._ask_run)]):
             button = QPushButton("Browse...")
+            button.setAccessibleName(f"Browse for {name.lower()}")
             button.clicked.connect(ask)
             self._browse.append(button)
             grid.addWidget(QLabel(name), row, 0)
+            field.setAccessibleName(name)
+            field.setToolTip(field.placeholderText())
             grid.addWidget(field, row, 1)
             grid.addWidget(button, row, 2)
         verdict = QHBoxLayout()

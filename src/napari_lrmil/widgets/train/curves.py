@@ -29,6 +29,7 @@ class Curves(QWidget):
         self.legend.setWordWrap(True)
         self.legend.setTextFormat(Qt.TextFormat.RichText)
         self.arm = QComboBox()
+        self.arm.setAccessibleName("Attention MIL")
         self.arm.setToolTip("The attention MIL whose losses are drawn below")
         for stage in MILS:
             self.arm.addItem(STAGE_NAMES[stage], stage)

@@ -31,6 +31,7 @@ class ResultTable(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.table = Table(stretched=HEADER[:1])  # the figures are never cut
+        self.table.setAccessibleName("Figures of the run")
         self.notes = Text()
         self.report, self.use = QPushButton("Open report"), QPushButton("Use this model")
         row = QHBoxLayout()

@@ -72,6 +72,7 @@ class SettingsBox(QWidget):
         self.encoder.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.browse = QToolButton()
         self.browse.setText("...")
+        self.browse.setAccessibleName("Browse for an encoder")
         self.browse.setToolTip("Choose the folder of an encoder, with config.json and model.safetensors")
         self.mpp_hr, self.mpp_lr = QLineEdit(), QLineEdit()
         self.mpp_hr.setPlaceholderText("0.5, or 20x")
@@ -90,6 +91,7 @@ class SettingsBox(QWidget):
             number.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.device = DeviceBox(preferred_device)
         self.tree = QTreeWidget()
+        self.tree.setAccessibleName("More settings")
         self.tree.setHeaderLabels(["setting", "value"])
         self.tree.setMinimumHeight(260)
         self.tree.setUniformRowHeights(True)
@@ -163,6 +165,7 @@ class SettingsBox(QWidget):
     def _form(self) -> QFormLayout:
         encoder = QHBoxLayout()
         encoder.addWidget(self.encoder, 1)
+        self.encoder.setAccessibleName("Encoder")
         encoder.addWidget(self.browse)
         form = QFormLayout()
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
@@ -177,6 +180,7 @@ class SettingsBox(QWidget):
             ("Seed", "seed"),
         ):
             form.addRow(_label(text, name), getattr(self, name))
+            getattr(self, name).setAccessibleName(text)
         for name, tip in TIPS.items():
             getattr(self, name).setToolTip(tip)
         self.encoder.currentTextChanged.connect(lambda text: self.encoder.setToolTip(f"{text}\n{TIPS['encoder']}"))

@@ -33,8 +33,12 @@ class WorklistTools(QWidget):
         self.go_on = QCheckBox("open the next unreviewed slide after saving")
         self.words, self.choice = QLineEdit(), QComboBox()
         self.words.setPlaceholderText("filter by words")
+        self.words.setAccessibleName("Filter by words")
+        self.words.setToolTip("Show the slides whose rows have all of these words")
         self.words.setClearButtonEnabled(True)
         self.choice.addItems(CHOICES)
+        self.choice.setAccessibleName("Filter by status")
+        self.choice.setToolTip("Show all slides, or those of one status")
         self._lay_out()
 
     def say_folder(self, folder: Path) -> None:

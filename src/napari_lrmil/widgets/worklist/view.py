@@ -27,6 +27,7 @@ class WorklistView(QTableView):
     def __init__(self, order: WorklistOrder, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._order = order
+        self.setAccessibleName("Slides of the list")
         self.setModel(order)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
