@@ -12,7 +12,7 @@ from lrmil.patches.masks import find_masks, read_mask
 from lrmil.patches.tissue import segment_tissue
 from lrmil.slides.opening import open_slide
 from lrmil.slides.source import SlideSource
-from napari_lrmil.layers.build import tissue_layer
+from napari_lrmil.layers.build import SlideFile, tissue_layer
 from napari_lrmil.layers.writer import write_tissue
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def test_a_painted_mask_comes_back(
     viewer, path = make_napari_viewer(), cohort / "slides/demo-001.ome.tif"
     with open_slide(path) as slide:
         tissue = segment_tissue(slide)
-        data, keywords, _ = tissue_layer(tissue, slide.mpp, slide_id=slide.slide_id)
+        data, keywords, _ = tissue_layer(tissue, slide.mpp, of=SlideFile(slide.slide_id, slide.path, slide.fingerprint))
         layer = viewer.add_labels(data, **keywords)
         layer.data[:5, :7] = 2
         expected = layer.data > 0

@@ -88,7 +88,7 @@ class Reading(RuleBasedStateMachine):
         model = cast("Model", self.session.bundle).sha256
         about = {"bundle_sha256": model, "slide_fingerprint": f"{path} {self.content[path]}", "status": status}
         prediction = cast("Prediction", SimpleNamespace(**about))
-        self.session._take(ShownPrediction(prediction, SlideSource("HE", path), Path("out")))
+        self.session.take(ShownPrediction(prediction, SlideSource("HE", path), Path("out")))
 
     @invariant()
     def the_answer_is_of_the_slide_on_screen(self) -> None:
