@@ -134,7 +134,7 @@ class Worklist(SessionDock):
         self.going_on.open_next()
 
     def _make_parts(self) -> None:
-        self.tools = WorklistTools(self.session.preferences.device, NEXT_KEY)
+        self.tools = WorklistTools(self.session, NEXT_KEY)
         self.progress, self.message, self.status = WorklistProgress(), MessageLine(), Text()
         self.table = WorklistTable(answer_by(self.session), self)
         self.order = WorklistOrder(self.table, self)
@@ -265,6 +265,7 @@ class Worklist(SessionDock):
         self._update_timer.stop()
         self.table.judge(judge_by(self.session, self._model()))
         self.table.mark(current_slide(self.session))
+        self.session.listed_answers = sum(entry.done for entry in self.table.entries)
         self.status.setText(summary(self.table.entries, *self.table.count()))
         self._update_buttons()
 

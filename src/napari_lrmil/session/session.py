@@ -57,6 +57,13 @@ class Session(ModelInUse):
         Runs one job at a time.
     bundle, model_folder
         The model in use and its folder, None before one is loaded.
+    earlier
+        The model that was in use before, None when there was none; `go_back` uses it again.
+    ask_about_model, asks_about_models
+        Asks the user whether the model in a folder may replace the one in use, and calls one of two functions then; and
+        whether they still want to be asked.
+    listed_answers
+        Number of the answers of the model in use that a list shows.
     shown
         The prediction that all views show.
     blinding
@@ -80,6 +87,7 @@ class Session(ModelInUse):
         self._preferences = self._preferences_read = read_preferences()
         super().__init__()
         self.shown: ShownPrediction | None = None
+        self.listed_answers = 0
         self._kept = KeptPredictions()
         self._chosen: ref[Image] | None = None
         self.reviewer = self.preferences.reviewer
@@ -151,11 +159,17 @@ class Session(ModelInUse):
         """Whether the slide that the user is on is visible, so that what belongs to it may be drawn."""
         return self.chosen is None or self.chosen.visible
 
+    @property
+    def has_answers(self) -> bool:
+        """Whether answers of the model in use are on the screen: of open slides, or in a list."""
+        return self.listed_answers > 0 or self._kept.has(self.viewer.layers, self.bundle)
+
     def _model_replaced(self) -> None:
         """Show what the model in use said of the slide; an answer of another must not stand beside its name."""
-        if self.shown is not None and not is_by(self.shown, self.bundle):
-            chosen = self.chosen
-            self.show(None if chosen is None else self._kept.find(chosen, self.bundle))
+        chosen, shown = self.chosen, self.shown
+        kept = None if chosen is None else self._kept.find(chosen, self.bundle)
+        if (shown is None and kept is not None) or (shown is not None and not is_by(shown, self.bundle)):
+            self.show(kept)
 
     def choose(self, layer: "Image | None") -> None:
         """Show the slide that the user turned to, alone, with its prediction and never that of another slide."""
@@ -190,7 +204,7 @@ class Session(ModelInUse):
             False when it could not be started, which `jobs.failed` says.
         """
         if not self.jobs.busy:
-            self._kept.forget(layer)
+            self._kept.forget(layer, self.bundle)
             self.show(None)  # an earlier prediction must not stand beside this one's failure
         try:
             source, bundle = source_of(layer, mpp), self._require_model()

@@ -1,6 +1,7 @@
 """Parts that several widgets share: a scrolling column, a message line, a text that wraps."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakMethod, ref
 
@@ -31,6 +32,7 @@ from qtpy.QtWidgets import (
 
 from napari_lrmil.session.viewers import session_of
 from napari_lrmil.widgets.breaks import breakable, whole
+from napari_lrmil.widgets.questions import ask_about_model
 from napari_lrmil.widgets.wheel import leave_wheel
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ class SessionDock(QWidget):
     def __init__(self, napari_viewer: "Viewer", parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.session = session_of(napari_viewer)
+        self.session.ask_about_model = partial(ask_about_model, self.session)
         self._window: ref[QMainWindow] | None = None
 
     def showEvent(self, event: QShowEvent | None) -> None:
