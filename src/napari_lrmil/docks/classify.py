@@ -19,10 +19,11 @@ from napari_lrmil.widgets.classify.result_box import ResultBox
 from napari_lrmil.widgets.classify.review_box import ReviewBox
 from napari_lrmil.widgets.classify.slide_box import SlideBox
 from napari_lrmil.widgets.device_box import DeviceBox
-from napari_lrmil.widgets.parts import MessageLine, SessionDock, beside, listen, scrolling_column, titled
+from napari_lrmil.widgets.parts import MessageLine, beside, keeping_room, listen, scrolling_column, titled
 from napari_lrmil.widgets.questions import agreed
 from napari_lrmil.widgets.review_strip import KEYS as REVIEW_KEYS
 from napari_lrmil.widgets.review_strip import show_strip
+from napari_lrmil.widgets.session_dock import SessionDock
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -69,14 +70,15 @@ class ClassifySlide(SessionDock):
         scrolling_column(
             self,
             [
-                titled("Slide", self.slides, self.overview),
-                titled("Model", self.model),
-                titled("Run", self.device, self.tissue, beside(self.run, self.cancel), self.progress, self.message),
-                titled("Result", self.result),
-                titled("Where the model looked", self.overlay, self.gallery),
+                titled("Slide", self.slides, self.tissue),
+                titled("Model", self.model, self.device),
+                titled("Result", self.result, steady=True),
                 titled("Review", self.review),
+                titled("Where the model looked", self.overlay, self.gallery),
+                titled("Where you are", self.overview),
                 _keys(),
             ],
+            below=[self.message, keeping_room(self.progress), beside(self.run, self.cancel)],
         )
         self.setMinimumWidth(320)
         show_strip(session, session.viewer)
@@ -142,6 +144,7 @@ class ClassifySlide(SessionDock):
     def _update_buttons(self) -> None:
         busy, ready = self.session.jobs.busy, self.slides.layer is not None
         has_model = self.session.bundle is not None or self.model.typed is not None
+        self._keep_focus(busy=busy)
         self.run.setEnabled(ready and not busy and has_model)
         self.run.setToolTip("" if has_model else "Choose a model folder first.")
         self.tissue.setEnabled(ready and not busy)
@@ -150,6 +153,14 @@ class ClassifySlide(SessionDock):
         if busy:
             self.progress.setRange(0, 0)
             self.progress.setFormat(self.session.jobs.job_name)
+
+    def _keep_focus(self, *, busy: bool) -> None:
+        """Move the focus from a button that is about to be disabled: Qt's choice would scroll the column."""
+        self.cancel.setEnabled(True)
+        self.run.setEnabled(True)
+        before, after = ((self.run, self.tissue), self.cancel) if busy else ((self.cancel,), self.run)
+        if any(button.hasFocus() for button in before):
+            after.setFocus()
 
     def _choose(self) -> None:
         layer = self.slides.layer

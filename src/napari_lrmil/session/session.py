@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import ref
 
@@ -19,26 +18,24 @@ from napari_lrmil.layers.slides import (
     source_of,
     was_replaced,
 )
-from napari_lrmil.session.blinding import Blinding, decide, reveal, set_read_first, show_slide
+from napari_lrmil.session.blinding import show_slide
 from napari_lrmil.session.following import Following, fit
 from napari_lrmil.session.kept_predictions import KeptPredictions, is_by
 from napari_lrmil.session.model_in_use import ModelInUse
 from napari_lrmil.session.opened_slide import FoundTissue, edited_tissue, tissue_steps
+from napari_lrmil.session.reading import Reading
 from napari_lrmil.session.reviewing import Reviewing
 from napari_lrmil.state.preferences import Preferences, read_preferences
-from napari_lrmil.state.review_log import read_by
 from napari_lrmil.state.shown import ShownPrediction, shown_steps
 
 if TYPE_CHECKING:
-    from collections.abc import Set as AbstractSet
-
     from napari.viewer import Viewer
 
     from lrmil.models.bundle import Bundle
     from napari.layers import Image
 
 
-class Session(ModelInUse):
+class Session(ModelInUse, Reading):
     """State of one viewer, without Qt.
 
     Made by `napari_lrmil.session.viewers.session_of`, once for each viewer. The docks and their parts read it, ask it
@@ -69,14 +66,12 @@ class Session(ModelInUse):
     blinding
         What the reader may see of it: see `napari_lrmil.session.blinding`.
     reviewer
-        Name of the reader, "" when it is not given.
+        Name of the reader, "" when it is not given; `take_reviewer` changes it.
     reviewing
         Saves their decisions and takes the last one back.
     """
 
     shown_changed = Signal()
-    revealed_changed = Signal()
-    read_first_changed = Signal()
     chosen_changed = Signal()
     on_screen_changed = Signal()
     notice = Signal(str)
@@ -85,14 +80,13 @@ class Session(ModelInUse):
     def __init__(self, viewer: "Viewer") -> None:
         self._viewer = ref(viewer)  # the sessions are kept by viewer: a strong reference would keep both for ever
         self._preferences = self._preferences_read = read_preferences()
-        super().__init__()
+        ModelInUse.__init__(self)
+        Reading.__init__(self)
         self.shown: ShownPrediction | None = None
         self.listed_answers = 0
         self._kept = KeptPredictions()
         self._chosen: ref[Image] | None = None
-        self.reviewer = self.preferences.reviewer
         self.reviewing = Reviewing(self)
-        self.blinding = Blinding(read_first=self.preferences.read_first, changed_at=time.monotonic())
         self._scale_shown = False
         self.jobs.job_changed.connect(self._drop_partial)
         self.following = Following(viewer, lambda: self.chosen, self.choose, self.on_screen_changed.emit)
@@ -119,34 +113,6 @@ class Session(ModelInUse):
     @preferences.setter
     def preferences(self, value: Preferences) -> None:
         self._preferences = value
-
-    @property
-    def review_log(self) -> Path:
-        """The append-only log of reviews."""
-        return self.preferences.results / "reviews.jsonl"
-
-    @property
-    def revealed(self) -> bool:
-        """Whether views may show the model's output."""
-        return self.blinding.revealed
-
-    @property
-    def read_first(self) -> bool:
-        """Whether a slide's output is hidden until the reader has recorded a label of their own."""
-        return self.blinding.read_first
-
-    @read_first.setter
-    def read_first(self, value: bool) -> None:
-        self._blind(set_read_first(self.blinding, self._recorded(), read_first=value, now=time.monotonic()))
-        self.read_first_changed.emit()
-
-    def decide_revealed(self) -> None:
-        """Apply the read-first rule again, as after a change of the reader or of their records."""
-        self._blind(decide(self.blinding, self._recorded(), now=time.monotonic()))
-
-    def reveal(self) -> None:
-        """Show the output: the reader's own label of the slide is recorded."""
-        self._blind(reveal(self.blinding, now=time.monotonic()))
 
     @property
     def chosen(self) -> "Image | None":
@@ -260,14 +226,6 @@ class Session(ModelInUse):
         slide = None if shown is None else find_slide(self.viewer.layers, shown.source)
         if slide is not None:
             raise_overlays(self.viewer.layers, slide)
-
-    def _blind(self, blinding: Blinding) -> None:
-        before, self.blinding = self.blinding, blinding
-        if before.revealed != blinding.revealed:
-            self.revealed_changed.emit()
-
-    def _recorded(self) -> "AbstractSet[str]":
-        return read_by(self.review_log, self.reviewer)
 
     def _drop_partial(self) -> None:
         if not self.jobs.busy and self.shown is not None and not self.shown.complete:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QPushButton, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
 from lrmil.runs.arms import ARM_NAMES
 from napari_lrmil.session.model_in_use import name_of
@@ -32,8 +32,7 @@ class ModelBox(QWidget):
         self.browse = QPushButton("Browse...")
         self.waiting, self.card = Text("Not in use yet: press Enter, or Classify, to load it. In use:"), Text()
         self.waiting.hide()
-        self.summary, self.details, self.back = Text(), QToolButton(), BackButton(session)
-        self.details.setText("Card")
+        self.summary, self.details, self.back = Text(), QPushButton("Card"), BackButton(session)
         self.details.setCheckable(True)
         self.details.setToolTip("Show all of the model's card")
         self.details.setChecked(folders.recall(REMEMBERED) == UNFOLDED)

@@ -33,7 +33,8 @@ class WorklistTools(QWidget):
         self.run_all, self.run_selected = QPushButton("Classify all"), QPushButton("Classify selected")
         self.cancel, self.next = QPushButton("Cancel"), QPushButton("Next unreviewed")
         self.next.setToolTip(f"Open the next classified slide without a review ({next_key})")
-        self.go_on = QCheckBox("open the next unreviewed slide after saving")
+        self.go_on = QCheckBox("open the next after saving")
+        self.go_on.setToolTip("After a review, open the next classified slide without one")
         self.words, self.choice = QLineEdit(), QComboBox()
         self.words.setPlaceholderText("filter by words")
         self.words.setClearButtonEnabled(True)
@@ -93,9 +94,9 @@ class WorklistTools(QWidget):
         self._flow.setHorizontalSpacing(6)
         self._flow.setVerticalSpacing(4)
         first: list[QWidget] = [self.choose_folder, self.folder_name, self.choose_patients, self.choose_model]
-        first += [self.model_name, self.back, self.device]
+        first += [self.model_name, self.device]
         second: list[QWidget] = [self.run_all, self.run_selected, self.cancel, self.next, self.go_on]
-        for part in [*first, *second, self.words, self.choice]:
+        for part in [*first, *second, self.words, self.choice, self.back]:
             part.setMinimumHeight(HEIGHT)
             self._flow.addWidget(part)
         for part in (self.device, self.words, self.choice):
