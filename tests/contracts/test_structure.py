@@ -58,6 +58,7 @@ TESTED_ELSEWHERE = {
     "napari_lrmil/session/following.py": "napari/session/test_right_answer.py",
     "napari_lrmil/session/model_in_use.py": "napari/docks/test_other_model.py",
     "napari_lrmil/widgets/back_button.py": "napari/docks/test_other_model.py",
+    "napari_lrmil/session/mask_watch.py": "napari/docks/test_right_slide.py",
     "napari_lrmil/session/reading.py": "napari/docks/test_layout.py",
     "napari_lrmil/widgets/session_dock.py": "napari/docks/test_layout.py",
     "napari_lrmil/state/painted_mask.py": "napari/docks/test_right_slide.py",

@@ -111,7 +111,6 @@ class Worklist(SessionDock):
 
             yield from classify_list(todo, entries, bundle, folder, results, device=device, uncertain_below=below)
 
-        self.message.say("")
         self._table_file, self._list_name = list_file(results, folder, ".csv"), folder.name
         self.session.jobs.run(steps, name=f"classify {len(todo)} slides of {folder.name}", on_result=self._say_finished)
 
@@ -154,6 +153,7 @@ class Worklist(SessionDock):
 
     def _listen(self) -> None:
         session = self.session
+        listen(session.jobs.began, self.message.clear)
         listen(session.jobs.failed, self.message.warn)
         listen(session.jobs.stepped, self._take_step)
         listen(session.jobs.job_changed, self._job_changed)

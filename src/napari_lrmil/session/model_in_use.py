@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lrmil.models.bundle import Bundle
 
 
+MODEL_FILE = "bundle.json"
 AskAboutModel = Callable[[Path, Callable[[], None], Callable[[], None]], None]
 
 
@@ -69,7 +70,7 @@ class ModelInUse(ABC):
         Parameters
         ----------
         folder
-            The model folder.
+            The model folder, or that of the run which trained it.
         then
             Called when it has been loaded and the job has ended.
 
@@ -78,6 +79,9 @@ class ModelInUse(ABC):
         bool
             False when another job runs, which `jobs.failed` says.
         """
+        inside = folder / "model"
+        if not (folder / MODEL_FILE).exists() and (inside / MODEL_FILE).exists():
+            folder = inside
 
         def load() -> "Iterator[Step[Bundle]]":
             from lrmil.models.bundle import load_bundle

@@ -21,6 +21,7 @@ from napari_lrmil.layers.slides import (
 from napari_lrmil.session.blinding import show_slide
 from napari_lrmil.session.following import Following, fit
 from napari_lrmil.session.kept_predictions import KeptPredictions, is_by
+from napari_lrmil.session.mask_watch import MaskWatch
 from napari_lrmil.session.model_in_use import ModelInUse
 from napari_lrmil.session.opened_slide import FoundTissue, edited_tissue, tissue_steps
 from napari_lrmil.session.reading import Reading
@@ -65,6 +66,8 @@ class Session(ModelInUse, Reading):
         The prediction that all views show.
     blinding
         What the reader may see of it: see `napari_lrmil.session.blinding`.
+    masks
+        Tells whether it was made with another tissue mask than the slide has now; `mask_changed` follows a change.
     reviewer
         Name of the reader, "" when it is not given; `take_reviewer` changes it.
     reviewing
@@ -74,6 +77,7 @@ class Session(ModelInUse, Reading):
     shown_changed = Signal()
     chosen_changed = Signal()
     on_screen_changed = Signal()
+    mask_changed = Signal()
     notice = Signal(str)
     reviewed = Signal()
 
@@ -87,6 +91,7 @@ class Session(ModelInUse, Reading):
         self._kept = KeptPredictions()
         self._chosen: ref[Image] | None = None
         self.reviewing = Reviewing(self)
+        self.masks = MaskWatch(viewer.layers, lambda: self.shown, self.mask_changed.emit)
         self._scale_shown = False
         self.jobs.job_changed.connect(self._drop_partial)
         self.following = Following(viewer, lambda: self.chosen, self.choose, self.on_screen_changed.emit)
@@ -222,6 +227,7 @@ class Session(ModelInUse, Reading):
         self._blind(show_slide(self.blinding, fingerprint, self._recorded(), complete=complete, now=time.monotonic()))
         if shown is not None and complete:
             self._kept.keep(self.viewer.layers, shown)
+        self.masks.look()
         self.shown_changed.emit()
         slide = None if shown is None else find_slide(self.viewer.layers, shown.source)
         if slide is not None:

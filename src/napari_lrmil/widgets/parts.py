@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QMenu,
+    QProgressBar,
     QScrollArea,
     QSizePolicy,
     QVBoxLayout,
@@ -43,6 +44,13 @@ def keeping_room(part: QWidget) -> QWidget:
     policy.setRetainSizeWhenHidden(True)
     part.setSizePolicy(policy)
     return part
+
+
+def begin(bar: QProgressBar, job: str) -> None:
+    """Show a job whose length is not known yet, in words, which a bar without an end would not draw."""
+    bar.setRange(0, 1)
+    bar.setValue(0)
+    bar.setFormat(job)
 
 
 def listen(signal: Connectable, slot: Callable[..., None]) -> None:
@@ -240,6 +248,10 @@ class MessageLine(Text):
     def warn(self, text: str) -> None:
         """Show an error in warning colours."""
         self._show(text, "background: #7a2e2e; color: white; border-radius: 3px; padding: 4px;")
+
+    def clear(self) -> None:
+        """Hide the line."""
+        self.say("")
 
     def take_back(self, text: str) -> None:
         """Hide the line if it still shows this text, which does not hold any more."""

@@ -75,7 +75,8 @@ class ReviewStrip(QWidget):
         file = None if chosen is None else file_of(chosen)
         self.name.setText("No slide" if chosen is None else chosen.name)
         self.name.setToolTip(str(file or ""))
-        self.answer.setText(_answer(shown, revealed=session.revealed))
+        earlier = ", with another tissue mask" if session.masks.differs and session.revealed else ""
+        self.answer.setText(_answer(shown, revealed=session.revealed) + earlier)
         self.said.setText(self._words(shown))
         self._choosing = self._choosing and self._may_choose
         for digit in self._digits:
@@ -147,6 +148,7 @@ class ReviewStrip(QWidget):
             session.revealed_changed,
             session.chosen_changed,
             session.on_screen_changed,
+            session.mask_changed,
             session.reviewed,
             session.reviewing.withdrawn,
             session.viewer.layers.events.renamed,

@@ -125,6 +125,15 @@ def test_a_model_that_was_trained_again_into_its_folder_is_another_model(
     assert dock.session.bundle.sha256 == present.sha256 and dock.session.shown is not None
 
 
+def test_the_folder_of_a_run_stands_for_its_model(
+    dock: ClassifySlide, present: Bundle, tmp_path: Path, qtbot: "QtBot"
+) -> None:
+    save_bundle(tmp_path / "run/model", present)
+    enter(dock, tmp_path / "run", qtbot)
+    assert dock.session.model_folder == tmp_path / "run/model" and not dock.message.isVisible()
+    assert dock.model.path.text() == str(tmp_path / "run/model") and not dock.model.waiting.isVisible()
+
+
 def test_the_answers_of_a_list_count_too(
     viewer: "napari.Viewer",
     dock: ClassifySlide,
