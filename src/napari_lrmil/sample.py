@@ -76,10 +76,12 @@ def make_demo_model(session: Session, sample: SlideSource) -> None:
         yield Step(("load model",), 1, 1, result=(model, load_bundle(model)))
 
     def made(model: "tuple[Path, Bundle]") -> None:
-        session.take_model(*model)
+        session.offer_model(*model, then=classify)
+
+    def classify() -> None:
         layer = find_slide(session.viewer.layers, sample)
         if layer is not None:
-            session.jobs.when_idle(lambda: session.classify(layer))
+            session.classify(layer)
 
     session.jobs.run(steps, name="make the demonstration model", on_result=made)
 

@@ -40,8 +40,15 @@ def wheel(widget: QWidget, notches: int) -> None:
             receiver = receiver.parentWidget()
 
 
-def answering(words: str) -> Callable[[], list[str]]:
+def answering(words: str, *, tick: str = "") -> Callable[[], list[str]]:
     """Press the button with these words in the next dialog.
+
+    Parameters
+    ----------
+    words
+        On the button.
+    tick
+        On a box that is ticked first, if any.
 
     Returns
     -------
@@ -58,6 +65,9 @@ def answering(words: str) -> Callable[[], list[str]]:
             timer.stop()
             buttons = {one.text().replace("&", ""): one for one in dialog.findChildren(QAbstractButton)}
             asked.append(getattr(dialog, "text", str)())
+            if tick:
+                box = buttons[tick]
+                QTest.mouseClick(box, LEFT, Qt.KeyboardModifier.NoModifier, QPoint(8, box.height() // 2))
             click(buttons[words])
 
     timer.timeout.connect(look)

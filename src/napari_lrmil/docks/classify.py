@@ -9,9 +9,9 @@ from qtpy.QtWidgets import QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidg
 from superqt import QCollapsible
 
 from lrmil.steps import Step
-from napari_lrmil.layers.slides import file_of
+from napari_lrmil.layers.slides import file_of, is_of
 from napari_lrmil.session.closer_look import look_closer
-from napari_lrmil.session.opened_slide import FoundTissue, is_painted, masks_of, put_tissue
+from napari_lrmil.session.opened_slide import FoundTissue, hide_masks, is_painted, masks_of, put_tissue
 from napari_lrmil.widgets.classify.gallery import Gallery
 from napari_lrmil.widgets.classify.model_box import ModelBox
 from napari_lrmil.widgets.classify.overlay_box import OverlayBox
@@ -20,10 +20,11 @@ from napari_lrmil.widgets.classify.result_box import ResultBox
 from napari_lrmil.widgets.classify.review_box import ReviewBox
 from napari_lrmil.widgets.classify.slide_box import SlideBox
 from napari_lrmil.widgets.device_box import DeviceBox
-from napari_lrmil.widgets.parts import MessageLine, SessionDock, beside, listen, scrolling_column, titled
+from napari_lrmil.widgets.parts import MessageLine, begin, beside, keeping_room, listen, scrolling_column, titled
 from napari_lrmil.widgets.questions import agreed
 from napari_lrmil.widgets.review_strip import KEYS as REVIEW_KEYS
 from napari_lrmil.widgets.review_strip import show_strip
+from napari_lrmil.widgets.session_dock import SessionDock
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -42,7 +43,9 @@ REPLACE_MASK = (
     "The tissue mask of this slide was painted by hand. Find the tissue again in its place? Ctrl+Z undoes it."
 )
 PAINT = "Paint (key 2) or erase (key 1) in the layer 'tissue', then press Classify. It uses your mask."
+NO_TISSUE = "No tissue was found on this slide."
 UNDO = "Ctrl+Z in that layer brings your painted mask back."
+EARLIER_MASK = "The tissue mask is another one than this answer was made with. Press Classify to use it."
 STOPPING = "Stopping after the current batch of patches."
 
 
@@ -53,6 +56,7 @@ class ClassifySlide(SessionDock):
         super().__init__(napari_viewer, parent)
         session = self.session
         self._about: ref[Image] | None = None  # the slide that the message is about
+        self._asked_for: ref[Image] | None = None  # the slide whose classification was started here
         self.slides = SlideBox(session)
         self.model = ModelBox(session)
         self.device = DeviceBox(session.preferences.device)
@@ -62,6 +66,7 @@ class ClassifySlide(SessionDock):
         self.cancel = QPushButton("Cancel")
         self.progress = QProgressBar()
         self.message = MessageLine()
+        self.earlier_mask = MessageLine()
         self.result = ResultBox(session)
         self.overlay = OverlayBox(session)
         self.gallery = Gallery(session)
@@ -70,20 +75,22 @@ class ClassifySlide(SessionDock):
         scrolling_column(
             self,
             [
-                titled("Slide", self.slides, self.overview),
-                titled("Model", self.model),
-                titled("Run", self.device, self.tissue, beside(self.run, self.cancel), self.progress, self.message),
-                titled("Result", self.result),
-                titled("Where the model looked", self.overlay, self.gallery),
+                titled("Slide", self.slides, self.tissue),
+                titled("Model", self.model, self.device),
+                titled("Result", self.earlier_mask, self.result, steady=True),
                 titled("Review", self.review),
+                titled("Where the model looked", self.overlay, self.gallery),
+                titled("Where you are", self.overview),
                 _keys(),
             ],
+            below=[self.message, keeping_room(self.progress), beside(self.run, self.cancel)],
         )
         self.setMinimumWidth(320)
         show_strip(session, session.viewer)
         self._listen()
         self._bind_keys()
         self._choose()
+        self._say_mask()
         self.device.look()
         session.recall_model()
 
@@ -114,6 +121,7 @@ class ClassifySlide(SessionDock):
 
     def _classify(self, layer: "Image") -> None:
         if layer is self.session.chosen:  # the model may have been loaded for it first, which takes seconds
+            self._asked_for = ref(layer)
             self.session.classify(layer, device=self.device.device)
 
     def _listen(self) -> None:
@@ -123,6 +131,7 @@ class ClassifySlide(SessionDock):
         listen(session.notice, self.message.say)
         listen(session.jobs.stepped, self._show_step)
         listen(session.jobs.job_changed, self._job_changed)
+        listen(session.mask_changed, self._say_mask)
         listen(session.model_changed, self._update_buttons)
         self.slides.changed.connect(self._choose)
         self.model.path.textChanged.connect(self._update_buttons)
@@ -145,19 +154,38 @@ class ClassifySlide(SessionDock):
     def _job_changed(self) -> None:
         if not self.session.jobs.busy:
             self.message.take_back(STOPPING)
+            self._hide_masks()
         self._update_buttons()
+
+    def _hide_masks(self) -> None:
+        """Leave the slide to its answer: of the mask, which has done its work, the outline would be on top."""
+        layer, self._asked_for = self._asked_for and self._asked_for(), None
+        shown = self.session.shown
+        if layer is not None and shown is not None and shown.complete and is_of(layer, shown.source):
+            hide_masks(self.session.viewer, layer)
+
+    def _say_mask(self) -> None:
+        self.earlier_mask.say(EARLIER_MASK if self.session.masks.differs else "")
 
     def _update_buttons(self) -> None:
         busy, ready = self.session.jobs.busy, self.slides.layer is not None
         has_model = self.session.bundle is not None or self.model.typed is not None
+        self._keep_focus(busy=busy)
         self.run.setEnabled(ready and not busy and has_model)
         self.run.setToolTip("" if has_model else "Choose a model folder first.")
         self.tissue.setEnabled(ready and not busy)
         self.cancel.setEnabled(busy)
         self.progress.setVisible(busy)
         if busy:
-            self.progress.setRange(0, 0)
-            self.progress.setFormat(self.session.jobs.job_name)
+            begin(self.progress, self.session.jobs.job_name)
+
+    def _keep_focus(self, *, busy: bool) -> None:
+        """Move the focus from a button that is about to be disabled: Qt's choice would scroll the column."""
+        self.cancel.setEnabled(True)
+        self.run.setEnabled(True)
+        before, after = ((self.run, self.tissue), self.cancel) if busy else ((self.cancel,), self.run)
+        if any(button.hasFocus() for button in before):
+            after.setFocus()
 
     def _choose(self) -> None:
         layer = self.slides.layer
@@ -182,7 +210,8 @@ class ClassifySlide(SessionDock):
 
     def _add_tissue(self, found: FoundTissue) -> None:
         undo = put_tissue(self.session.viewer, found)
-        self.message.say(" ".join([PAINT, *([UNDO] if undo else [])]))
+        none = [] if found.tissue.array.any() else [NO_TISSUE]
+        self.message.say(" ".join([*none, PAINT, *([UNDO] if undo else [])]))
 
 
 def _keys() -> QWidget:

@@ -28,8 +28,9 @@ from napari_lrmil.jobs.training_process import (
 from napari_lrmil.session.docks import open_dock
 from napari_lrmil.state import folders
 from napari_lrmil.state.messages import explain
-from napari_lrmil.widgets.parts import MessageLine, SessionDock, Text, beside, listen, scrolling_column, titled
+from napari_lrmil.widgets.parts import MessageLine, Text, beside, listen, scrolling_column, titled
 from napari_lrmil.widgets.questions import agreed
+from napari_lrmil.widgets.session_dock import SessionDock
 from napari_lrmil.widgets.train.cohort import CohortBox, path_in
 from napari_lrmil.widgets.train.curves import Curves
 from napari_lrmil.widgets.train.progress import ProgressBox
@@ -146,13 +147,11 @@ class TrainFromFolder(SessionDock):
             [
                 titled("Cohort", self.cohort),
                 titled("Settings", self.settings),
-                beside(self.start_button, self.stop_button),
-                self.why,
-                self.message,
                 self.progress_group,
                 self.curves_group,
                 self.result_group,
             ],
+            below=[self.why, self.message, beside(self.start_button, self.stop_button)],
         )
         self.setMinimumWidth(360)
         for group in (self.progress_group, self.curves_group, self.result_group):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from qtpy.QtCore import QTimer
 from qtpy.QtGui import QKeySequence, QShortcut
@@ -17,14 +17,15 @@ from napari_lrmil.state.messages import explain
 from napari_lrmil.state.shown import ShownPrediction
 from napari_lrmil.state.worklist import FIND, JOB, Entry, scan, summary, with_prediction
 from napari_lrmil.state.worklist_memory import list_file
-from napari_lrmil.widgets.parts import MessageLine, SessionDock, Text, listen
+from napari_lrmil.widgets.parts import MessageLine, Text, beside, keeping_room, listen
 from napari_lrmil.widgets.review_strip import show_strip
+from napari_lrmil.widgets.session_dock import Place, SessionDock
 from napari_lrmil.widgets.worklist.going_on import NONE_WAITS, GoingOn
 from napari_lrmil.widgets.worklist.patients import ListPatients, answer_by
 from napari_lrmil.widgets.worklist.progress import STOPPING, WorklistProgress, finished_text
 from napari_lrmil.widgets.worklist.table import WorklistOrder, WorklistTable
 from napari_lrmil.widgets.worklist.tools import WorklistTools
-from napari_lrmil.widgets.worklist.view import WorklistView
+from napari_lrmil.widgets.worklist.view import AboveMessage, WorklistView
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -37,6 +38,8 @@ UPDATE_MS = 200  # at most this often is the whole list judged while slides fini
 
 class Worklist(SessionDock):
     """View of a folder and of the viewer's session; all that it shows is on disk and outlives the window."""
+
+    FIRST: ClassVar = Place("bottom", 260)
 
     def __init__(self, napari_viewer: "Viewer", parent: QWidget | None = None) -> None:
         super().__init__(napari_viewer, parent)
@@ -108,7 +111,6 @@ class Worklist(SessionDock):
 
             yield from classify_list(todo, entries, bundle, folder, results, device=device, uncertain_below=below)
 
-        self.message.say("")
         self._table_file, self._list_name = list_file(results, folder, ".csv"), folder.name
         self.session.jobs.run(steps, name=f"classify {len(todo)} slides of {folder.name}", on_result=self._say_finished)
 
@@ -134,7 +136,7 @@ class Worklist(SessionDock):
         self.going_on.open_next()
 
     def _make_parts(self) -> None:
-        self.tools = WorklistTools(self.session.preferences.device, NEXT_KEY)
+        self.tools = WorklistTools(self.session, NEXT_KEY)
         self.progress, self.message, self.status = WorklistProgress(), MessageLine(), Text()
         self.table = WorklistTable(answer_by(self.session), self)
         self.order = WorklistOrder(self.table, self)
@@ -145,11 +147,13 @@ class Worklist(SessionDock):
         self.patients = ListPatients(self.table, self.view, self.message)
         column = QVBoxLayout(self)
         column.setContentsMargins(6, 6, 6, 6)
-        for part in (self.tools, self.progress, self.message, self.view, self.status):
-            column.addWidget(part, 1 if part is self.view else 0)
+        column.addWidget(self.tools)
+        column.addWidget(AboveMessage(self.view, self.message), 1)
+        column.addWidget(beside(self.status, keeping_room(self.progress)))
 
     def _listen(self) -> None:
         session = self.session
+        listen(session.jobs.began, self.message.clear)
         listen(session.jobs.failed, self.message.warn)
         listen(session.jobs.stepped, self._take_step)
         listen(session.jobs.job_changed, self._job_changed)
@@ -265,6 +269,7 @@ class Worklist(SessionDock):
         self._update_timer.stop()
         self.table.judge(judge_by(self.session, self._model()))
         self.table.mark(current_slide(self.session))
+        self.session.listed_answers = sum(entry.done for entry in self.table.entries)
         self.status.setText(summary(self.table.entries, *self.table.count()))
         self._update_buttons()
 

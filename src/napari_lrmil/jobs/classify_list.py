@@ -131,6 +131,7 @@ def open_entry(entry: Entry, results: Path, bundle_sha256: str) -> Iterator[Step
             layer = tissue_layer(mask, prediction.mpp, of=SlideFile(entry.slide_id, entry.path, slide.fingerprint))
             layer[1]["metadata"]["lrmil"]["sha256"] = ""  # a painted mask must not pass for the automatic one
             layers.append(layer)
+            shown = ShownPrediction(prediction, entry.source, out, mask.sha256)
     yield Step(("open",), 1, 1, result=Opened(layers, shown, note))
 
 

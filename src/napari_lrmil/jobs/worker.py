@@ -111,10 +111,15 @@ def start_job(
         return make_steps()
 
     job.__qualname__ = job.__name__ = name
-    handlers = {"returned": guarded(on_result), "errored": guarded(on_error)}
+    handlers = {"returned": guarded(on_result)}
     handlers |= {"stepped": guarded(on_step)} if on_step else {}
     handlers |= {"finished": guarded(on_end)} if on_end else {}
-    worker: JobWorker = create_worker(job, _worker_class=JobWorker, _connect=handlers, _progress={"desc": name})
+    worker: JobWorker = create_worker(
+        job, _worker_class=JobWorker, _connect=handlers, _progress={"desc": name}, _start_thread=False
+    )
+    worker.errored.disconnect()  # napari's own slot takes no error, which PySide6 hands to it all the same
+    worker.errored.connect(guarded(on_error))
+    worker.start()
     return worker
 
 

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class KeptPredictions:
-    """The last complete prediction of each slide, forgotten when its layer is closed."""
+    """The last complete prediction of each slide by each model, forgotten when its layer is closed."""
 
     def __init__(self) -> None:
-        self._by_layer: WeakKeyDictionary[Image, ShownPrediction] = WeakKeyDictionary()
+        self._by_layer: WeakKeyDictionary[Image, dict[str, ShownPrediction]] = WeakKeyDictionary()
 
     def keep(self, layers: "LayerList", shown: ShownPrediction) -> None:
         """Keep a prediction with the layers of its slide.
@@ -31,7 +31,9 @@ class KeptPredictions:
         """
         for layer in slides_in(layers):
             if is_of(layer, shown.source) and not was_replaced(layer, shown.prediction.slide_fingerprint):
-                self._by_layer[layer] = shown
+                kept = self._by_layer.setdefault(layer, {})
+                kept.pop(shown.prediction.bundle_sha256, None)
+                kept[shown.prediction.bundle_sha256] = shown
 
     def find(self, layer: "Image", bundle: "Bundle | None") -> ShownPrediction | None:
         """Return the prediction of a layer by a model; None if there is none, or the layer has another um/px by now.
@@ -41,14 +43,22 @@ class KeptPredictions:
         layer
             The layer of a slide.
         bundle
-            The model, None for any.
+            The model, None for the last one.
         """
-        kept = self._by_layer.get(layer)
-        return kept if kept is not None and is_of(layer, kept.source) and is_by(kept, bundle) else None
+        kept = self._by_layer.get(layer, {}).values()
+        fitting = (shown for shown in kept if is_of(layer, shown.source) and is_by(shown, bundle))
+        return next(reversed(list(fitting)), None)
 
-    def forget(self, layer: "Image") -> None:
-        """Forget the prediction of a layer, if there is one."""
-        self._by_layer.pop(layer, None)
+    def has(self, layers: "LayerList", bundle: "Bundle | None") -> bool:
+        """Return whether a slide that is open has a prediction by a model; parameters as in `keep` and `find`."""
+        return any(self.find(layer, bundle) is not None for layer in slides_in(layers))
+
+    def forget(self, layer: "Image", bundle: "Bundle | None") -> None:
+        """Forget the prediction of a layer by a model, None for those by any."""
+        if bundle is None:
+            self._by_layer.pop(layer, None)
+        else:
+            self._by_layer.get(layer, {}).pop(bundle.sha256, None)
 
 
 def is_by(shown: ShownPrediction, bundle: "Bundle | None") -> bool:

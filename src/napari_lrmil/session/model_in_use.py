@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from psygnal import Signal
 
@@ -17,6 +17,17 @@ if TYPE_CHECKING:
     from lrmil.models.bundle import Bundle
 
 
+MODEL_FILE = "bundle.json"
+AskAboutModel = Callable[[Path, Callable[[], None], Callable[[], None]], None]
+
+
+class EarlierModel(NamedTuple):
+    """A model that was in use before, kept as it was: its folder may hold another one by now."""
+
+    folder: Path
+    bundle: "Bundle"
+
+
 class ModelInUse(ABC):
     """The part of a `Session` that is about its model; attributes and signals are described there."""
 
@@ -27,6 +38,14 @@ class ModelInUse(ABC):
         self.jobs = Jobs()
         self.bundle: Bundle | None = None
         self.model_folder: Path | None = None
+        self.earlier: EarlierModel | None = None
+        self.ask_about_model: AskAboutModel = lambda _folder, yes, _no: yes()
+        self.asks_about_models = True
+
+    @property
+    @abstractmethod
+    def has_answers(self) -> bool:
+        """Whether answers of the model in use are on the screen."""
 
     @property
     @abstractmethod
@@ -46,10 +65,12 @@ class ModelInUse(ABC):
     def load_model(self, folder: Path, *, then: Callable[[], object] | None = None) -> bool:
         """Load a model folder in a thread; `model_changed` or `model_refused` follows.
 
+        The user is asked before it replaces another model whose answers are on the screen.
+
         Parameters
         ----------
         folder
-            The model folder.
+            The model folder, or that of the run which trained it.
         then
             Called when it has been loaded and the job has ended.
 
@@ -58,6 +79,9 @@ class ModelInUse(ABC):
         bool
             False when another job runs, which `jobs.failed` says.
         """
+        inside = folder / "model"
+        if not (folder / MODEL_FILE).exists() and (inside / MODEL_FILE).exists():
+            folder = inside
 
         def load() -> "Iterator[Step[Bundle]]":
             from lrmil.models.bundle import load_bundle
@@ -69,15 +93,41 @@ class ModelInUse(ABC):
             self.model_refused.emit()
 
         def take(bundle: "Bundle") -> None:
+            self.offer_model(folder, bundle, then=then)
+
+        return self.jobs.run(load, name="load model", on_result=take, on_error=refuse)
+
+    def offer_model(self, folder: Path, bundle: "Bundle", *, then: Callable[[], object] | None = None) -> None:
+        """Take a loaded model unless the user keeps the present one; parameters as in `load_model`."""
+
+        def take() -> None:
             self.take_model(folder, bundle)
             if then is not None:
                 self.jobs.when_idle(then)
 
-        return self.jobs.run(load, name="load model", on_result=take, on_error=refuse)
+        replaces = self.bundle is not None and self.bundle.sha256 != bundle.sha256
+        if replaces and self.has_answers and self.asks_about_models:
+            self.ask_about_model(folder, take, self.model_refused.emit)
+        else:
+            take()
 
     def take_model(self, folder: Path, bundle: "Bundle") -> None:
-        """Make a loaded model the session's."""
+        """Make a loaded model the session's, and keep the one before it for `go_back`."""
+        if self.bundle is not None and self.model_folder is not None and self.bundle.sha256 != bundle.sha256:
+            self.earlier = EarlierModel(self.model_folder, self.bundle)
         self.bundle, self.model_folder = bundle, folder
         folders.remember("model_folder", str(folder))
         self._model_replaced()
         self.model_changed.emit()
+
+    def go_back(self) -> None:
+        """Use the earlier model again, with its answers; the present one becomes the earlier one."""
+        if self.earlier is not None and not self.jobs.busy:
+            self.take_model(*self.earlier)
+
+
+def name_of(folder: Path | None) -> str:
+    """Return the name that a person knows a model by: every training calls its folder "model"."""
+    if folder is None:
+        return ""
+    return f"{folder.parent.name}/{folder.name}" if folder.name == "model" and folder.parent.name else folder.name

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -12,12 +12,16 @@ from lrmil.slides.resolution import require_possible_size, resolve_mpp
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step
 from napari_lrmil.layers.build import KEY, SlideFile, placed, space, tissue_layer, tissue_of
+from napari_lrmil.layers.slides import file_of
 from napari_lrmil.state.painted_mask import PaintedMask
 
 if TYPE_CHECKING:
     from napari.components import LayerList, ViewerModel
+    from numpy.typing import NDArray
 
     from napari.layers import Image, Labels
+
+OUTLINE = "#00c8ff"  # of masks: seen on stained tissue, on glass and on the attention
 
 
 class FoundTissue(NamedTuple):
@@ -33,6 +37,32 @@ def masks_of(layers: "LayerList", path: Path | None) -> "list[Labels]":
     """Return the layers of tissue masks of a slide file, whatever their names."""
     masks = (layer for layer in layers if "to_level0" in layer.metadata.get(KEY, {}))
     return [layer for layer in masks if layer.metadata[KEY]["slide_path"] == str(path)]
+
+
+def add_mask(viewer: "ViewerModel", data: "NDArray[np.uint8]", keywords: dict[str, Any]) -> "Labels":
+    """Add a tissue mask as a layer that shows its outline: the tissue, and the attention, stay to be seen.
+
+    Parameters
+    ----------
+    viewer
+        The viewer.
+    data, keywords
+        As `napari_lrmil.layers.build.tissue_layer` returns them.
+    """
+    from napari.utils.colormaps import DirectLabelColormap
+
+    colors = DirectLabelColormap(color_dict={None: OUTLINE, 0: "transparent"})  # whatever is painted is tissue
+    mask = viewer.add_labels(data, **{**keywords, "colormap": colors, "opacity": 1.0})
+    mask.contour = 1
+    return mask
+
+
+def hide_masks(viewer: "ViewerModel", slide: "Image") -> None:
+    """Hide the masks of a slide, and take the brush from them."""
+    for mask in masks_of(viewer.layers, file_of(slide)):
+        mask.visible = False
+        if viewer.layers.selection.active is mask:
+            viewer.layers.selection.active = slide
 
 
 def find_tissue_layer(layers: "LayerList", path: Path) -> "Labels | None":
@@ -58,6 +88,18 @@ def edited_tissue(layers: "LayerList", path: Path) -> PaintedMask | None:
     return None if painted is None else PaintedMask(painted, masks[0].metadata[KEY]["slide_fingerprint"])
 
 
+def painted_sha256(layers: "LayerList", path: Path) -> str:
+    """Return the hash of the mask that counts for a slide file, "" where that is the automatic one.
+
+    Raises
+    ------
+    TissueError
+        If the slide has several masks.
+    """
+    painted = edited_tissue(layers, path)
+    return "" if painted is None else painted.mask.sha256
+
+
 def is_painted(mask: "Labels") -> bool:
     """Return whether the user changed a mask."""
     return tissue_of(mask.data, mask.metadata) is not None
@@ -81,7 +123,7 @@ def put_tissue(viewer: "ViewerModel", found: FoundTissue) -> bool:
     data, keywords, _ = tissue_layer(found.tissue, found.mpp, of=found.of)
     old = find_tissue_layer(viewer.layers, found.of.path)
     if old is None or old.data.shape != data.shape:
-        viewer.add_labels(data, **keywords)
+        add_mask(viewer, data, keywords)
         if old is not None:  # of another resolution: kept, but it is the slide's mask no more
             old.visible, old.metadata = False, {}
         return False

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import ref
 
@@ -19,26 +18,25 @@ from napari_lrmil.layers.slides import (
     source_of,
     was_replaced,
 )
-from napari_lrmil.session.blinding import Blinding, decide, reveal, set_read_first, show_slide
+from napari_lrmil.session.blinding import show_slide
 from napari_lrmil.session.following import Following, fit
 from napari_lrmil.session.kept_predictions import KeptPredictions, is_by
+from napari_lrmil.session.mask_watch import MaskWatch
 from napari_lrmil.session.model_in_use import ModelInUse
 from napari_lrmil.session.opened_slide import FoundTissue, edited_tissue, tissue_steps
+from napari_lrmil.session.reading import Reading
 from napari_lrmil.session.reviewing import Reviewing
 from napari_lrmil.state.preferences import Preferences, read_preferences
-from napari_lrmil.state.review_log import read_by
 from napari_lrmil.state.shown import ShownPrediction, shown_steps
 
 if TYPE_CHECKING:
-    from collections.abc import Set as AbstractSet
-
     from napari.viewer import Viewer
 
     from lrmil.models.bundle import Bundle
     from napari.layers import Image
 
 
-class Session(ModelInUse):
+class Session(ModelInUse, Reading):
     """State of one viewer, without Qt.
 
     Made by `napari_lrmil.session.viewers.session_of`, once for each viewer. The docks and their parts read it, ask it
@@ -57,34 +55,43 @@ class Session(ModelInUse):
         Runs one job at a time.
     bundle, model_folder
         The model in use and its folder, None before one is loaded.
+    earlier
+        The model that was in use before, None when there was none; `go_back` uses it again.
+    ask_about_model, asks_about_models
+        Asks the user whether the model in a folder may replace the one in use, and calls one of two functions then; and
+        whether they still want to be asked.
+    listed_answers
+        Number of the answers of the model in use that a list shows.
     shown
         The prediction that all views show.
     blinding
         What the reader may see of it: see `napari_lrmil.session.blinding`.
+    masks
+        Tells whether it was made with another tissue mask than the slide has now; `mask_changed` follows a change.
     reviewer
-        Name of the reader, "" when it is not given.
+        Name of the reader, "" when it is not given; `take_reviewer` changes it.
     reviewing
         Saves their decisions and takes the last one back.
     """
 
     shown_changed = Signal()
-    revealed_changed = Signal()
-    read_first_changed = Signal()
     chosen_changed = Signal()
     on_screen_changed = Signal()
+    mask_changed = Signal()
     notice = Signal(str)
     reviewed = Signal()
 
     def __init__(self, viewer: "Viewer") -> None:
         self._viewer = ref(viewer)  # the sessions are kept by viewer: a strong reference would keep both for ever
         self._preferences = self._preferences_read = read_preferences()
-        super().__init__()
+        ModelInUse.__init__(self)
+        Reading.__init__(self)
         self.shown: ShownPrediction | None = None
+        self.listed_answers = 0
         self._kept = KeptPredictions()
         self._chosen: ref[Image] | None = None
-        self.reviewer = self.preferences.reviewer
         self.reviewing = Reviewing(self)
-        self.blinding = Blinding(read_first=self.preferences.read_first, changed_at=time.monotonic())
+        self.masks = MaskWatch(viewer.layers, lambda: self.shown, self.mask_changed.emit)
         self._scale_shown = False
         self.jobs.job_changed.connect(self._drop_partial)
         self.following = Following(viewer, lambda: self.chosen, self.choose, self.on_screen_changed.emit)
@@ -113,34 +120,6 @@ class Session(ModelInUse):
         self._preferences = value
 
     @property
-    def review_log(self) -> Path:
-        """The append-only log of reviews."""
-        return self.preferences.results / "reviews.jsonl"
-
-    @property
-    def revealed(self) -> bool:
-        """Whether views may show the model's output."""
-        return self.blinding.revealed
-
-    @property
-    def read_first(self) -> bool:
-        """Whether a slide's output is hidden until the reader has recorded a label of their own."""
-        return self.blinding.read_first
-
-    @read_first.setter
-    def read_first(self, value: bool) -> None:
-        self._blind(set_read_first(self.blinding, self._recorded(), read_first=value, now=time.monotonic()))
-        self.read_first_changed.emit()
-
-    def decide_revealed(self) -> None:
-        """Apply the read-first rule again, as after a change of the reader or of their records."""
-        self._blind(decide(self.blinding, self._recorded(), now=time.monotonic()))
-
-    def reveal(self) -> None:
-        """Show the output: the reader's own label of the slide is recorded."""
-        self._blind(reveal(self.blinding, now=time.monotonic()))
-
-    @property
     def chosen(self) -> "Image | None":
         """Layer of the slide that the user is on."""
         chosen = self._chosen and self._chosen()
@@ -151,11 +130,17 @@ class Session(ModelInUse):
         """Whether the slide that the user is on is visible, so that what belongs to it may be drawn."""
         return self.chosen is None or self.chosen.visible
 
+    @property
+    def has_answers(self) -> bool:
+        """Whether answers of the model in use are on the screen: of open slides, or in a list."""
+        return self.listed_answers > 0 or self._kept.has(self.viewer.layers, self.bundle)
+
     def _model_replaced(self) -> None:
         """Show what the model in use said of the slide; an answer of another must not stand beside its name."""
-        if self.shown is not None and not is_by(self.shown, self.bundle):
-            chosen = self.chosen
-            self.show(None if chosen is None else self._kept.find(chosen, self.bundle))
+        chosen, shown = self.chosen, self.shown
+        kept = None if chosen is None else self._kept.find(chosen, self.bundle)
+        if (shown is None and kept is not None) or (shown is not None and not is_by(shown, self.bundle)):
+            self.show(kept)
 
     def choose(self, layer: "Image | None") -> None:
         """Show the slide that the user turned to, alone, with its prediction and never that of another slide."""
@@ -190,7 +175,7 @@ class Session(ModelInUse):
             False when it could not be started, which `jobs.failed` says.
         """
         if not self.jobs.busy:
-            self._kept.forget(layer)
+            self._kept.forget(layer, self.bundle)
             self.show(None)  # an earlier prediction must not stand beside this one's failure
         try:
             source, bundle = source_of(layer, mpp), self._require_model()
@@ -242,18 +227,11 @@ class Session(ModelInUse):
         self._blind(show_slide(self.blinding, fingerprint, self._recorded(), complete=complete, now=time.monotonic()))
         if shown is not None and complete:
             self._kept.keep(self.viewer.layers, shown)
+        self.masks.look()
         self.shown_changed.emit()
         slide = None if shown is None else find_slide(self.viewer.layers, shown.source)
         if slide is not None:
             raise_overlays(self.viewer.layers, slide)
-
-    def _blind(self, blinding: Blinding) -> None:
-        before, self.blinding = self.blinding, blinding
-        if before.revealed != blinding.revealed:
-            self.revealed_changed.emit()
-
-    def _recorded(self) -> "AbstractSet[str]":
-        return read_by(self.review_log, self.reviewer)
 
     def _drop_partial(self) -> None:
         if not self.jobs.busy and self.shown is not None and not self.shown.complete:

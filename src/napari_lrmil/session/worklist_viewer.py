@@ -8,7 +8,7 @@ import numpy as np
 from lrmil.errors import LrmilError
 from napari_lrmil.layers.build import KEY
 from napari_lrmil.layers.slides import file_of, slides_in
-from napari_lrmil.session.opened_slide import edited_tissue, find_tissue_layer
+from napari_lrmil.session.opened_slide import add_mask, edited_tissue, find_tissue_layer
 from napari_lrmil.session.session import Session
 from napari_lrmil.state.shown import case_folder
 from napari_lrmil.state.worklist import Entry
@@ -37,7 +37,7 @@ def show_opened(session: Session, entry: Entry, opened: "Opened") -> None:
             if kind == "image":
                 slide = viewer.add_image(data, **keywords)
             elif mask is None:
-                viewer.add_labels(data, **keywords)
+                add_mask(viewer, data, keywords)
         if mask is not None:
             viewer.layers.move(viewer.layers.index(mask), len(viewer.layers))  # back on top of its slide
     session.choose(slide)

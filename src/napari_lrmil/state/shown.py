@@ -30,11 +30,14 @@ class ShownPrediction:
         The slide's id, its path and, if it was given by hand, its um/px.
     out
         Folder of the saved prediction.
+    mask_sha256
+        Hash of the tissue mask that a person painted for it, "" for the automatic one.
     """
 
     prediction: "Prediction"
     source: SlideSource
     out: Path
+    mask_sha256: str = ""
 
     @property
     def complete(self) -> bool:
@@ -100,7 +103,8 @@ def shown_steps(
             require_mask_of(slide, painted)
 
     options = PredictOptions(device=device, uncertain_below=below, live=True, escalate=escalate)
+    mask = "" if painted is None else painted.mask.sha256
     out = case_folder(results, source.slide_id, source.path)
     for step in predict_one(source, bundle, out, options, tissue=painted and painted.mask):
-        result = None if step.result is None else ShownPrediction(step.result, source, out)
+        result = None if step.result is None else ShownPrediction(step.result, source, out, mask)
         yield Step(step.job, step.done, step.total, step.unit, result, step.message, step.metrics)

@@ -1,8 +1,9 @@
-"""Let long names break where a line ends: Qt breaks a line at spaces, and a name without any would be clipped."""
+"""Make long names fit: let them break where a line ends, which Qt does at spaces only, or show their end alone."""
 
 import re
 
 BREAK = "\u200b"  # zero-width space
+MAX_NAME = 28  # characters
 LONG = 20  # characters; shorter words stay whole
 WORD = re.compile(rf"\S{{{LONG + 1},}}")
 PART = re.compile(rf"[^_.,;:=/\\-]{{1,{LONG}}}[_.,;:=/\\-]{{0,{LONG}}}|[_.,;:=/\\-]{{1,{LONG}}}")
@@ -16,3 +17,8 @@ def breakable(text: str) -> str:
 def whole(text: str) -> str:
     """Return the text that was made breakable."""
     return text.replace(BREAK, "")
+
+
+def shortened(name: str) -> str:
+    """Return the end of a long name, so that it does not widen a dock."""
+    return name if len(name) <= MAX_NAME else f"…{name[1 - MAX_NAME :]}"

@@ -1,11 +1,11 @@
 """Parts that several widgets share: a scrolling column, a message line, a text that wraps."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
-from weakref import WeakMethod, ref
+from collections.abc import Callable, Sequence
+from typing import Protocol
+from weakref import WeakMethod
 
 from qtpy.compat import isalive
-from qtpy.QtCore import QSize, Qt, QTimer
+from qtpy.QtCore import QEvent, QSize, Qt
 from qtpy.QtGui import (
     QClipboard,
     QContextMenuEvent,
@@ -13,52 +13,21 @@ from qtpy.QtGui import (
     QKeyEvent,
     QKeySequence,
     QMouseEvent,
-    QShowEvent,
 )
 from qtpy.QtWidgets import (
-    QDockWidget,
     QFrame,
     QGroupBox,
     QHBoxLayout,
     QLabel,
-    QMainWindow,
     QMenu,
+    QProgressBar,
     QScrollArea,
     QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
 
-from napari_lrmil.session.viewers import session_of
 from napari_lrmil.widgets.breaks import breakable, whole
-from napari_lrmil.widgets.wheel import leave_wheel
-
-if TYPE_CHECKING:
-    from napari.viewer import Viewer
-
-
-class SessionDock(QWidget):
-    """A dock: one of the views of the viewer's session, which outlives it.
-
-    Parameters
-    ----------
-    napari_viewer
-        The viewer; napari passes it by this name.
-    """
-
-    def __init__(self, napari_viewer: "Viewer", parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.session = session_of(napari_viewer)
-        self._window: ref[QMainWindow] | None = None
-
-    def showEvent(self, event: QShowEvent | None) -> None:
-        """Leave the wheel to scrolling, in parts that were added since the last time too; Qt calls this."""
-        super().showEvent(event)
-        leave_wheel(self)
-        window = self.window()
-        if isinstance(window, QMainWindow) and window is not (self._window and self._window()):
-            self._window = ref(window)
-            window.destroyed.connect(self.session.jobs.end)
 
 
 class Connectable(Protocol):
@@ -67,6 +36,21 @@ class Connectable(Protocol):
     def connect(self, slot: Callable[..., None], /) -> object:
         """Call `slot` at each emission."""
         ...
+
+
+def keeping_room(part: QWidget) -> QWidget:
+    """Let a part keep its room while it is hidden, and return it."""
+    policy = part.sizePolicy()
+    policy.setRetainSizeWhenHidden(True)
+    part.setSizePolicy(policy)
+    return part
+
+
+def begin(bar: QProgressBar, job: str) -> None:
+    """Show a job whose length is not known yet, in words, which a bar without an end would not draw."""
+    bar.setRange(0, 1)
+    bar.setValue(0)
+    bar.setFormat(job)
 
 
 def listen(signal: Connectable, slot: Callable[..., None]) -> None:
@@ -91,8 +75,8 @@ def listen(signal: Connectable, slot: Callable[..., None]) -> None:
     signal.connect(call)
 
 
-def scrolling_column(owner: QWidget, parts: list[QWidget]) -> QVBoxLayout:
-    """Stack parts in an area that scrolls vertically.
+def scrolling_column(owner: QWidget, parts: list[QWidget], *, below: Sequence[QWidget] = ()) -> QVBoxLayout:
+    """Stack parts in an area that scrolls vertically, and others below it, in view at all times.
 
     Parameters
     ----------
@@ -100,6 +84,8 @@ def scrolling_column(owner: QWidget, parts: list[QWidget]) -> QVBoxLayout:
         Widget that the area fills.
     parts
         The parts, from top to bottom.
+    below
+        The parts below the area. Those that come and go should be first, so that the last ones stay where they are.
 
     Returns
     -------
@@ -116,19 +102,22 @@ def scrolling_column(owner: QWidget, parts: list[QWidget]) -> QVBoxLayout:
     area.setWidget(inside)
     outer = QVBoxLayout(owner)
     outer.setContentsMargins(0, 0, 0, 0)
-    outer.addWidget(area)
+    outer.setSpacing(0)
+    outer.addWidget(area, 1)
+    if below:
+        foot = QVBoxLayout()
+        foot.setContentsMargins(6, 4, 6, 6)
+        for part in below:
+            foot.addWidget(part)
+        outer.addLayout(foot)
     return column
 
 
 class _Column(QScrollArea):
-    """Scrolls vertically only, and is as wide as its content needs.
-
-    Two columns in the same dock area become tabs, because each needs the full height; with other docks it shares it.
-    """
+    """Scrolls vertically only, and is as wide as its content needs."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._placed = False
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -139,37 +128,16 @@ class _Column(QScrollArea):
         width = inside.minimumSizeHint().width() + self.verticalScrollBar().sizeHint().width() if inside else 0
         return QSize(width, super().minimumSizeHint().height())
 
-    def showEvent(self, event: QShowEvent | None) -> None:
-        super().showEvent(event)
-        if not self._placed:  # only once: afterwards the user arranges the docks
-            self._placed = True
-            QTimer.singleShot(0, lambda: self._join_tabs() if isalive(self) else None)
 
-    def _join_tabs(self) -> None:
-        window, own = self.window(), _dock_of(self)
-        if own is None or not isinstance(window, QMainWindow):  # it floats, or is not in a main window
-            return
-        for column in window.findChildren(_Column):
-            other = _dock_of(column)
-            if column.isVisible() and other not in (own, None) and _same_area(window, other, own):
-                window.tabifyDockWidget(other, own)
-                own.show()
-                own.raise_()
-                return
-        docks = [dock for dock in window.findChildren(QDockWidget) if dock.isVisible()]
-        stack = [dock for dock in docks if _same_area(window, dock, own)]
-        window.resizeDocks(stack, [1] * len(stack), Qt.Orientation.Vertical)  # or the others would leave it a strip
+class _Steady(QGroupBox):
+    """Box that never gets lower, so that what is below stays under the mouse while texts change."""
 
-
-def _dock_of(widget: QWidget) -> QDockWidget | None:
-    parent = widget.parentWidget()
-    while parent is not None and not isinstance(parent, QDockWidget):
-        parent = parent.parentWidget()
-    return parent
-
-
-def _same_area(window: QMainWindow, *docks: QDockWidget) -> bool:
-    return len({window.dockWidgetArea(dock) for dock in docks}) == 1
+    def event(self, event: QEvent | None) -> bool:
+        """Grow with the content; Qt calls this."""
+        if event is not None and event.type() == QEvent.Type.LayoutRequest:
+            needed = self.heightForWidth(self.width()) if self.hasHeightForWidth() else self.sizeHint().height()
+            self.setMinimumHeight(max(needed, self.minimumHeight()))
+        return bool(super().event(event))
 
 
 def stacked(owner: QWidget, *parts: QWidget) -> QWidget:
@@ -182,18 +150,18 @@ def stacked(owner: QWidget, *parts: QWidget) -> QWidget:
 
 
 def beside(*parts: QWidget) -> QWidget:
-    """Put parts into a row; all but labels share the remaining width."""
+    """Put parts into a row; all but labels share the remaining width, with texts that wrap."""
     inside = QWidget()
     row = QHBoxLayout(inside)
     row.setContentsMargins(0, 0, 0, 0)
     for part in parts:
-        row.addWidget(part, 0 if isinstance(part, QLabel) else 1)
+        row.addWidget(part, 0 if isinstance(part, QLabel) and not part.wordWrap() else 1)
     return inside
 
 
-def titled(title: str, *parts: QWidget) -> QGroupBox:
-    """Stack parts in a box with a title."""
-    box = QGroupBox(title)
+def titled(title: str, *parts: QWidget, steady: bool = False) -> QGroupBox:
+    """Stack parts in a box with a title, which never gets lower if it is to be steady."""
+    box = _Steady(title) if steady else QGroupBox(title)
     column = QVBoxLayout(box)
     column.setContentsMargins(6, 6, 6, 6)
     for part in parts:
@@ -280,6 +248,10 @@ class MessageLine(Text):
     def warn(self, text: str) -> None:
         """Show an error in warning colours."""
         self._show(text, "background: #7a2e2e; color: white; border-radius: 3px; padding: 4px;")
+
+    def clear(self) -> None:
+        """Hide the line."""
+        self.say("")
 
     def take_back(self, text: str) -> None:
         """Hide the line if it still shows this text, which does not hold any more."""

@@ -7,7 +7,7 @@ from weakref import WeakKeyDictionary, ref
 
 from qtpy.compat import isalive
 from qtpy.QtCore import Qt
-from qtpy.QtGui import QKeySequence, QShortcut
+from qtpy.QtGui import QKeySequence, QShortcut, QShowEvent
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QApplication,
@@ -45,6 +45,7 @@ KEYS = {
 LARGE = 1.5  # of the usual font
 NAME_WIDTH, NOTE_WIDTH = 160, 160  # px, at least
 MAX_DIGIT = 9
+OVERRIDE, OWN_LABEL = "Override (O)", "Your label (O)"
 NONE_UP = "No slide is up for review."
 
 
@@ -60,7 +61,7 @@ class ReviewStrip(QWidget):
         self._choosing = False
         self.name, self.answer, self.said = QLabel(), QLabel(), QLabel()
         self.agree, self.uncertain = QPushButton("Agree (A)"), QPushButton("Uncertain (U)")
-        self.override, self.back = QPushButton("Override (O)"), QPushButton("Take back (Z)")
+        self.override, self.back = QPushButton(OWN_LABEL), QPushButton("Take back (Z)")
         self.next = QPushButton("Next")
         self.note = QLineEdit()
         self._lay_out()
@@ -74,7 +75,8 @@ class ReviewStrip(QWidget):
         file = None if chosen is None else file_of(chosen)
         self.name.setText("No slide" if chosen is None else chosen.name)
         self.name.setToolTip(str(file or ""))
-        self.answer.setText(answer_in_words(shown, revealed=session.revealed))
+        earlier = ", with another tissue mask" if session.masks.differs and session.revealed else ""
+        self.answer.setText(answer_in_words(shown, revealed=session.revealed) + earlier)
         self.said.setText(self._words(shown))
         self._choosing = self._choosing and self._may_choose
         for digit in self._digits:
@@ -83,7 +85,7 @@ class ReviewStrip(QWidget):
         for button in (self.agree, self.uncertain):
             button.setEnabled(up is not None)
         self.override.setEnabled(self._may_choose)
-        self.override.setText("Override (O)" if session.revealed else "Your label (O)")
+        self.override.setText(OVERRIDE if session.revealed else OWN_LABEL)
         self.note.setEnabled(up is not None)
         self._show_note()
 
@@ -129,6 +131,16 @@ class ReviewStrip(QWidget):
         column.addLayout(second)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
 
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Give the button with two texts the room of the longer one, so that those beside it stay; Qt calls this."""
+        super().showEvent(event)
+        text, longest = self.override.text(), 0
+        for one in (OVERRIDE, OWN_LABEL):
+            self.override.setText(one)
+            longest = max(longest, self.override.sizeHint().width())
+        self.override.setText(text)
+        self.override.setMinimumWidth(longest)
+
     def _listen(self) -> None:
         session = self._session
         for signal in (
@@ -136,6 +148,7 @@ class ReviewStrip(QWidget):
             session.revealed_changed,
             session.chosen_changed,
             session.on_screen_changed,
+            session.mask_changed,
             session.reviewed,
             session.reviewing.withdrawn,
             session.viewer.layers.events.renamed,

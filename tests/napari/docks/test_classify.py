@@ -16,7 +16,7 @@ from lrmil.prediction.files import read_prediction
 from lrmil.prediction.one import predict_one
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step, last
-from napari_lrmil.docks.classify import STOPPING, ClassifySlide
+from napari_lrmil.docks.classify import NO_TISSUE, STOPPING, ClassifySlide
 from napari_lrmil.layers.build import KEY
 from napari_lrmil.session import session as session_module
 from napari_lrmil.session.opened_slide import find_tissue_layer
@@ -72,6 +72,7 @@ def test_a_slide_is_classified_as_on_the_command_line(
     session.shown_changed.connect(lambda: partial.append(session.shown.complete) if session.shown else None)
     ready.run.click()
     assert ready.session.jobs.busy and not ready.run.isEnabled() and ready.cancel.isEnabled()
+    assert ready.progress.text() == "classify demo-001", "words, before it is known how long it takes"
     finish(ready.session)
     assert partial[-1] is True and partial.count(False) >= 2, "the attention filled in while the slide was read"
     bundle, shown = ready.session.bundle, ready.session.shown
@@ -271,6 +272,9 @@ def test_glass_and_coarse_slides_are_refused_with_a_remedy(
     ready.start()
     finish(ready.session)
     assert "tissue" in ready.message.text() and ready.run.isEnabled()
+    ready.find_tissue()
+    finish(ready.session)
+    assert ready.message.text().startswith(NO_TISSUE)
     ready.slides.open_file(str(write_pyramid(tmp_path / "coarse.tif", coordinate_pixels(600, 600), 4.0)))
     assert ready.slides.layer is not None and ready.slides.layer.name == "coarse", "the slide opened last is chosen"
     ready.start()

@@ -17,7 +17,8 @@ from qtpy.QtTest import QTest
 from lrmil.models.bundle import load_bundle, save_bundle
 from napari_lrmil.docks.classify import ClassifySlide
 from napari_lrmil.layers.slides import file_of
-from napari_lrmil.session.opened_slide import find_tissue_layer
+from napari_lrmil.session.opened_slide import find_tissue_layer, masks_of
+from napari_lrmil.widgets.review_strip import ReviewStrip
 from support.events import answering, click
 
 if TYPE_CHECKING:
@@ -179,3 +180,43 @@ def test_a_painted_mask_is_replaced_only_after_a_question_and_comes_back(
     find_tissue_again = answering("Cancel")
     find_tissue(dock, qtbot)
     assert len(find_tissue_again()) == 1, "it counts as painted again"
+
+
+def test_an_answer_says_when_the_mask_was_changed_since(
+    viewer: "napari.Viewer", dock: ClassifySlide, cohort: Path, qtbot: "QtBot"
+) -> None:
+    path, (strip,) = cohort / "slides/demo-001.ome.tif", viewer.window._qt_window.findChildren(ReviewStrip)
+    open_in(viewer, path)
+    find_tissue(dock, qtbot)
+    mask = find_tissue_layer(viewer.layers, path)
+    assert mask.contour > 0 and mask.visible and viewer.layers.selection.active is mask
+    tissue = np.argwhere(mask.data)[0]
+    classify(dock, qtbot)
+    assert not mask.visible and viewer.layers.selection.active is not mask
+    assert dock.session.shown.complete and not dock.earlier_mask.isVisible()
+
+    def says(*, earlier: bool) -> bool:
+        return (dock.earlier_mask.isVisible(), "another tissue mask" in strip.answer.text()) == (earlier, earlier)
+
+    mask.visible = True
+    mask.paint(tissue, 0)
+    assert says(earlier=True)
+    mask.undo()
+    assert says(earlier=False)
+    mask.redo()
+    assert says(earlier=True)
+    classify(dock, qtbot)
+    assert says(earlier=False) and dock.session.shown.prediction.tissue_source == "given" and not mask.visible
+    viewer.layers.remove(mask)
+    assert says(earlier=True), "the next answer would be one with the automatic mask"
+
+
+def test_a_mask_that_is_refused_stays_in_view(
+    viewer: "napari.Viewer", dock: ClassifySlide, cohort: Path, qtbot: "QtBot"
+) -> None:
+    open_in(viewer, cohort / "slides/demo-001.ome.tif")
+    find_tissue(dock, qtbot)
+    (mask,) = masks_of(viewer.layers, cohort / "slides/demo-001.ome.tif")
+    mask.data = np.zeros_like(mask.data)
+    classify(dock, qtbot)
+    assert dock.session.shown is None and mask.visible

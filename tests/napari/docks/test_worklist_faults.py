@@ -249,3 +249,10 @@ def test_a_folder_that_is_not_there_is_said(worklist: Worklist, slides: Path, re
     assert worklist.status.text() == "No slides."
     qtbot.waitUntil(lambda: str(slides / "nowhere") in worklist.message.text(), timeout=PATIENCE)
     assert not worklist.table.lines and not worklist.tools.run_all.isEnabled()
+
+
+def test_a_message_of_an_earlier_job_goes_when_the_next_one_begins(worklist: Worklist) -> None:
+    worklist.session.jobs.failed.emit("Cannot read the slide.")
+    assert worklist.message.text() == "Cannot read the slide."
+    worklist.session.jobs.began.emit()
+    assert worklist.message.isHidden()

@@ -23,8 +23,8 @@ def model(sha256: str) -> "Bundle":
     return cast("Bundle", SimpleNamespace(sha256=sha256))
 
 
-def shown(name: str, mpp: float | None = None) -> ShownPrediction:
-    prediction = cast("Prediction", SimpleNamespace(bundle_sha256="a", slide_fingerprint="f"))
+def shown(name: str, mpp: float | None = None, *, by: str = "a") -> ShownPrediction:
+    prediction = cast("Prediction", SimpleNamespace(bundle_sha256=by, slide_fingerprint="f"))
     return ShownPrediction(prediction, SlideSource(name, Path(f"{name}.svs"), mpp), Path("out"))
 
 
@@ -44,9 +44,22 @@ def test_it_is_that_of_the_slide_and_the_model(viewer: ViewerModel) -> None:
     kept.keep(viewer.layers, answer)
     assert kept.find(one, None) is kept.find(one, model("a")) is answer
     assert kept.find(one, model("b")) is None and kept.find(other, None) is None
-    kept.forget(one)
-    kept.forget(other)
+    kept.forget(one, None)
+    kept.forget(other, model("a"))
     assert kept.find(one, None) is None
+
+
+def test_those_of_two_models_are_kept_beside_each_other(viewer: ViewerModel) -> None:
+    one, kept, answers = add_slide(viewer, "one"), KeptPredictions(), [shown("one", by="b"), shown("one")]
+    assert not kept.has(viewer.layers, None)
+    for answer in answers:
+        kept.keep(viewer.layers, answer)
+    assert [kept.find(one, model(name)) for name in "ba"] == answers and kept.find(one, None) is answers[1]
+    kept.forget(one, model("a"))
+    assert [kept.has(viewer.layers, model(name)) for name in "ba"] == [True, False]
+    kept.keep(viewer.layers, answers[1])
+    kept.keep(viewer.layers, answers[0])
+    assert kept.find(one, None) is answers[0], "the last one"
 
 
 def test_it_is_not_that_of_another_resolution(viewer: ViewerModel) -> None:

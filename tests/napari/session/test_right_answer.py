@@ -14,6 +14,7 @@ from lrmil.slides.source import SlideSource
 from napari.layers import Image, Labels
 from napari_lrmil.layers.build import KEY, SlideFile
 from napari_lrmil.layers.slides import file_of, mask_is_of, masks_in, slides_in
+from napari_lrmil.session.opened_slide import masks_of
 from napari_lrmil.session.session import Session
 from napari_lrmil.state.shown import ShownPrediction
 
@@ -66,7 +67,8 @@ class Reading(RuleBasedStateMachine):
     @rule(slide=slides)
     def add_mask(self, slide: Image) -> None:
         of = SlideFile("HE", file_of(slide) or Path(), slide.metadata[KEY]["fingerprint"])
-        about = {"slide_path": str(of.path), "to_level0": np.eye(2, 3).tolist(), "sha256": ""}
+        about = {"slide_path": str(of.path), "slide_fingerprint": of.fingerprint}
+        about |= {"to_level0": np.eye(2, 3).tolist(), "sha256": ""}
         self.viewer.add_labels(np.ones((4, 4), np.uint8), metadata={KEY: about})
 
     @rule()
@@ -100,6 +102,12 @@ class Reading(RuleBasedStateMachine):
             assert chosen is not None and file_of(chosen) == shown.source.path
             assert chosen.metadata[KEY]["fingerprint"] == shown.prediction.slide_fingerprint
             assert shown.prediction.bundle_sha256 == cast("Model", self.session.bundle).sha256
+
+    @invariant()
+    def an_answer_without_a_painted_mask_is_marked_as_soon_as_there_is_one(self) -> None:
+        shown = self.session.shown
+        complete = shown is not None and shown.complete
+        assert self.session.masks.differs == (complete and bool(masks_of(self.viewer.layers, shown.source.path)))
 
     @invariant()
     def masks_are_seen_on_their_own_slide_only(self) -> None:

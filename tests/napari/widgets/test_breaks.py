@@ -9,7 +9,7 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QContextMenuEvent, QGuiApplication
 from qtpy.QtWidgets import QMenu, QWidget
 
-from napari_lrmil.widgets.breaks import BREAK, LONG, breakable, whole
+from napari_lrmil.widgets.breaks import BREAK, LONG, breakable, shortened, whole
 from napari_lrmil.widgets.parts import MessageLine, Text
 from napari_lrmil.widgets.train.table import Table
 
@@ -107,3 +107,8 @@ def test_the_menu_offers_what_can_be_done(qtbot: "QtBot") -> None:
     empty = Text()
     qtbot.addWidget(empty)
     assert [action.isEnabled() for action in empty.menu().actions()] == [False, False]
+
+
+def test_of_a_long_name_the_end_is_shown() -> None:
+    assert shortened("slides") == "slides"
+    assert shortened("x" * 40 + "end") == "…" + "x" * 24 + "end"

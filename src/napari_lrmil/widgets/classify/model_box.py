@@ -1,4 +1,4 @@
-"""Choose the model folder and show its card: classes, resolution, training data, metrics, licence, hash."""
+"""Choose the model folder; show its card in one line, or whole: classes, um/px, training data, metrics, licence."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,13 +7,18 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
 from lrmil.runs.arms import ARM_NAMES
+from napari_lrmil.session.model_in_use import name_of
 from napari_lrmil.session.session import Session
+from napari_lrmil.state import folders
+from napari_lrmil.widgets.back_button import BackButton
 from napari_lrmil.widgets.parts import Text, listen
 
 if TYPE_CHECKING:
     from lrmil.models.bundle import Bundle
 
 ARMS = {"lr_student": "this model"} | {arm: name for arm, name in ARM_NAMES.items() if arm != "lr_student"}
+NO_MODEL = "No model is loaded."
+REMEMBERED, UNFOLDED = "model_card", "unfolded"
 
 
 class ModelBox(QWidget):
@@ -29,17 +34,26 @@ class ModelBox(QWidget):
         self.browse = QPushButton("Browse...")
         self.waiting, self.card = Text("Not in use yet: press Enter, or Classify, to load it. In use:"), Text()
         self.waiting.hide()
-        row = QHBoxLayout()
+        self.summary, self.details, self.back = Text(), QPushButton("Card"), BackButton(session)
+        self.details.setCheckable(True)
+        self.details.setToolTip("Show all of the model's card")
+        self.details.setChecked(folders.recall(REMEMBERED) == UNFOLDED)
+        self.card.setVisible(self.details.isChecked())
+        row, line = QHBoxLayout(), QHBoxLayout()
         row.addWidget(self.path, 1)
         row.addWidget(self.browse)
+        line.addWidget(self.summary, 1)
+        line.addWidget(self.details)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addLayout(row)
-        column.addWidget(self.waiting)
-        column.addWidget(self.card)
+        column.addLayout(line)
+        for part in (self.back, self.waiting, self.card):
+            column.addWidget(part)
         self.path.textChanged.connect(self._say_typed)
         self.path.returnPressed.connect(self.load)
         self.browse.clicked.connect(self._ask_for_folder)
+        self.details.toggled.connect(self._unfold)
         listen(session.model_changed, self._show)
         listen(session.model_refused, self._show_path)
         self._show()
@@ -73,11 +87,17 @@ class ModelBox(QWidget):
     def _show(self) -> None:
         bundle, folder = self._session.bundle, self._session.model_folder
         if bundle is None or folder is None:
-            self.card.setText("No model is loaded.")
+            for text in (self.summary, self.card):
+                text.setText(NO_MODEL)
             return
         self._show_path()
+        self.summary.setText(f"{name_of(folder)}, reads {bundle.patch_size} px at {bundle.mpp:g} um/px")
         self.card.setText("\n".join(describe(bundle)))
         self.card.setToolTip(f"sha256 {bundle.sha256}")
+
+    def _unfold(self, on: bool) -> None:  # noqa: FBT001 - a slot
+        self.card.setVisible(on)
+        folders.remember(REMEMBERED, UNFOLDED if on else "")
 
     def _say_typed(self) -> None:
         self.waiting.setVisible(self.typed is not None)

@@ -143,13 +143,13 @@ class ReviewBox(QWidget):
         )
         stacked(
             self,
-            self.blind,
-            self.review,
-            self.saved,
-            self.message,
             beside(QLabel("Reviewer"), self.reviewer),
             self.read_first,
+            self.blind,
+            self.review,
             self.case,
+            self.message,  # below the buttons, which stay where they are
+            self.saved,
         )
 
     def _listen(self) -> None:
@@ -246,6 +246,4 @@ class ReviewBox(QWidget):
     def _take_reviewer(self) -> None:
         reviewer = self.reviewer.text().strip()
         if reviewer != self._session.reviewer:
-            self._session.reviewer = reviewer
-            self._session.decide_revealed()
-            self._session.read_first_changed.emit()  # another reader may have seen what was hidden from this one
+            self._session.take_reviewer(reviewer)

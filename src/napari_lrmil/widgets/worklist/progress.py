@@ -6,6 +6,7 @@ from qtpy.QtWidgets import QProgressBar
 
 from lrmil.steps import Step
 from napari_lrmil.state.worklist import Entry
+from napari_lrmil.widgets.parts import begin
 
 STOPPING = "Stopping after the current batch of patches. Finished slides are kept."
 SHORT = 60  # s; shorter times are shown in seconds
@@ -16,8 +17,7 @@ class WorklistProgress(QProgressBar):
 
     def begin(self, job: str) -> None:
         """Show the name of a job whose length is not known yet."""
-        self.setRange(0, 0)
-        self.setFormat(job)
+        begin(self, job)
 
     def follow(self, step: Step[object]) -> None:
         """Show how far the job is."""

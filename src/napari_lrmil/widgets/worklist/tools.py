@@ -7,6 +7,10 @@ from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QLineEdit, QPushButton, QWidget
 from superqt import QFlowLayout
 
+from napari_lrmil.session.model_in_use import name_of
+from napari_lrmil.session.session import Session
+from napari_lrmil.widgets.back_button import BackButton
+from napari_lrmil.widgets.breaks import shortened
 from napari_lrmil.widgets.device_box import DeviceBox
 from napari_lrmil.widgets.worklist.table import CHOICES
 
@@ -14,23 +18,23 @@ if TYPE_CHECKING:
     from lrmil.models.bundle import Bundle
 
 HEIGHT, FIELD_WIDTH, PADDING = 28, 150, 2  # px
-MAX_NAME = 28  # characters
 
 
 class WorklistTools(QWidget):
     """Choose folder, model and device; classify, cancel and open the next slide; filter the table."""
 
-    def __init__(self, preferred: str, next_key: str, parent: QWidget | None = None) -> None:
+    def __init__(self, session: Session, next_key: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.choose_folder, self.choose_model = QPushButton("Folder..."), QPushButton("Model...")
         self.choose_patients = QPushButton("Patients...")
         self.choose_patients.setToolTip("Choose a table with slide_id and case_id, to see the answer for each patient")
         self.folder_name, self.model_name = QLabel("no folder"), QLabel("no model")
-        self.device = DeviceBox(preferred)
+        self.device, self.back = DeviceBox(session.preferences.device), BackButton(session)
         self.run_all, self.run_selected = QPushButton("Classify all"), QPushButton("Classify selected")
         self.cancel, self.next = QPushButton("Cancel"), QPushButton("Next unreviewed")
         self.next.setToolTip(f"Open the next classified slide without a review ({next_key})")
-        self.go_on = QCheckBox("open the next unreviewed slide after saving")
+        self.go_on = QCheckBox("open the next after saving")
+        self.go_on.setToolTip("After a review, open the next classified slide without one")
         self.words, self.choice = QLineEdit(), QComboBox()
         self.words.setPlaceholderText("filter by words")
         self.words.setAccessibleName("Filter by words")
@@ -49,7 +53,7 @@ class WorklistTools(QWidget):
 
     def say_model(self, bundle: "Bundle", folder: Path) -> None:
         """Show the name of the loaded model."""
-        self.model_name.setText(shortened(f"{folder.parent.name}/{folder.name}"))
+        self.model_name.setText(shortened(name_of(folder)))
         self.model_name.setToolTip(
             f"{folder}\n{bundle.task.wording.names.lower()} {', '.join(bundle.task.names)}\nsha256 {bundle.sha256}"
         )
@@ -96,7 +100,7 @@ class WorklistTools(QWidget):
         first: list[QWidget] = [self.choose_folder, self.folder_name, self.choose_patients, self.choose_model]
         first += [self.model_name, self.device]
         second: list[QWidget] = [self.run_all, self.run_selected, self.cancel, self.next, self.go_on]
-        for part in [*first, *second, self.words, self.choice]:
+        for part in [*first, *second, self.words, self.choice, self.back]:
             part.setMinimumHeight(HEIGHT)
             self._flow.addWidget(part)
         for part in (self.device, self.words, self.choice):
@@ -104,8 +108,3 @@ class WorklistTools(QWidget):
         self.words.setStyleSheet(
             f"min-height: {HEIGHT - 2 * PADDING}px; padding: {PADDING}px;"
         )  # napari's wins otherwise
-
-
-def shortened(name: str) -> str:
-    """Return the end of a long name, so that it does not widen the dock."""
-    return name if len(name) <= MAX_NAME else f"…{name[1 - MAX_NAME :]}"

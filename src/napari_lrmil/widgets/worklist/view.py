@@ -2,7 +2,7 @@
 
 from qtpy.QtCore import QItemSelectionModel, QSize, Qt, Signal
 from qtpy.QtGui import QKeySequence, QResizeEvent, QShortcut
-from qtpy.QtWidgets import QAbstractItemView, QTableView, QWidget
+from qtpy.QtWidgets import QAbstractItemView, QTableView, QVBoxLayout, QWidget
 
 from napari_lrmil.widgets.worklist.line import COLUMNS, MESSAGE, OF_PATIENTS, SLIDE
 from napari_lrmil.widgets.worklist.table import WorklistOrder
@@ -11,6 +11,26 @@ WIDTHS = (110, 90, 190, 70, 108, 100, 92, 0, 82, 112)  # px of the columns; the 
 MIN_MESSAGE = 130  # px
 WIDTH = 510  # px of the table at first: the columns before the message, and the scroll bar
 ROW_HEIGHT = 24  # px
+
+
+class AboveMessage(QWidget):
+    """The table, and a message below that takes its room from it: neither the rows nor the dock move for a message."""
+
+    def __init__(self, view: QWidget, message: QWidget, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._view = view
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(view, 1)
+        column.addWidget(message)
+
+    def hasHeightForWidth(self) -> bool:
+        """Return False, although the message would have more lines in a narrow dock; Qt calls this and the next."""
+        return False
+
+    def minimumSizeHint(self) -> QSize:
+        """Return that of the table alone."""
+        return QSize(self._view.minimumSizeHint().width(), self._view.minimumHeight())
 
 
 class WorklistView(QTableView):
@@ -73,7 +93,7 @@ class WorklistView(QTableView):
 
     def _set_sizes(self) -> None:
         self.setWordWrap(False)
-        self.setMinimumHeight(4 * ROW_HEIGHT)
+        self.setMinimumHeight(2 * ROW_HEIGHT)
         if (numbers := self.verticalHeader()) is not None:
             numbers.setVisible(False)
             numbers.setDefaultSectionSize(ROW_HEIGHT)
