@@ -17,6 +17,7 @@ from lrmil.features.store import read_card
 from lrmil.io import hashing
 from lrmil.io.documents import read_json_document
 from lrmil.io.redaction import redact_paths
+from lrmil.reports.definitions import definitions_of
 from lrmil.reports.figures import LossLine
 from lrmil.reports.headline import headline
 from lrmil.reports.run_notes import difference_note, stage1_note
@@ -83,6 +84,8 @@ class Report:
     """What the run found, in sentences; "" in reports of earlier versions."""
     trust: RunTrust | None = None
     """What the probabilities are worth; None in reports of earlier versions, or if the task has no such figures."""
+    definitions: dict[str, str] = field(default_factory=dict)
+    """Name of a member with figures -> what they are; {} in reports of earlier versions."""
 
 
 def gather(run: Path) -> Report:
@@ -103,6 +106,7 @@ def gather(run: Path) -> Report:
     hidden = hidden_folders(run, slides, labels)
     stages = [stage for stage in STAGE_NAMES if stage != FINISH or config.finishes]
     agreement = {arm: [result.agreement[arm] for result in results] for arm in ARMS[1:]}
+    trust = run_trust(results, task)
     return Report(
         format=FORMAT,
         written=datetime.datetime.now(datetime.UTC).date().isoformat(),
@@ -125,7 +129,8 @@ def gather(run: Path) -> Report:
         tested=found.sentence if (found := measurement_of(bundle["training"], figures, task)) else "",
         stage1_note=stage1_note(config),
         headline=headline(figures, task, results),
-        trust=run_trust(results, task),
+        trust=trust,
+        definitions=definitions_of(figures, trust),
         slides=results,
         problems=[redact_paths(problem, hidden) for problem in read_json(run / "problems.json")],
         changes=[redact_paths(entry, hidden) for entry in read_changes(run)],
