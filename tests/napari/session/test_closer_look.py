@@ -34,6 +34,7 @@ def opened(viewer: "ViewerModel", session: Session, cohort: Path, qtbot: "QtBot"
 
 def classified(widget: ClassifySlide, bundle: Bundle, folder: Path, finish: Finish) -> None:
     save_bundle(folder, bundle)
+    widget.session.asks_about_models = False  # several are tried in one window
     widget.model.path.setText(str(folder))
     widget.model.load()
     finish(widget.session)
