@@ -27,6 +27,7 @@ ALLOWED = {
     "io/atomic.py": PLAIN | GUARDED.keys(),
     "models/bundle.py": {"write_json"},  # into the temporary folder
     "runs/escalation.py": {"write_json"},
+    "more_samples.py": {"replacing", "write_bytes"},  # in the plugin's own cache, where there is no such file
     "models/bundle_weights.py": {"write_json"},
     "runs/artefacts.py": {"write_json"},  # likewise
     "runs/folds.py": {"write_json"},  # likewise

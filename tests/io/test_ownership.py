@@ -106,7 +106,7 @@ class TestEdited:
         elif change == "moved":
             features[0]["geometry"]["coordinates"][0][0][0] += 1
         else:
-            features[-1]["properties"]["classification"]["name"] = "tumour"
+            features[-1]["properties"]["name"] = "tumour"
         (tmp_path / "a.geojson").write_text(json.dumps(document, indent=indent, ensure_ascii=False) + "\n")
         assert not ownership.is_tiles(tmp_path / "a.geojson")
         assert ownership.is_from_tiles(tmp_path / "a.geojson") == (indent is None)

@@ -14,6 +14,7 @@ class BackButton(QPushButton):
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._session = session
+        self.setAccessibleName("Back to the earlier model")
         self.setToolTip("Use the model that was in use before, and show its answers again")
         self.clicked.connect(session.go_back)
         listen(session.model_changed, self.refresh)
