@@ -25,6 +25,7 @@ from lrmil.configs import TrainConfig, with_settings
 from napari_lrmil.docks.classify import ClassifySlide
 from napari_lrmil.docks.train import TrainFromFolder
 from napari_lrmil.docks.worklist import Worklist
+from napari_lrmil.session import docks
 
 OUT = Path(__file__).parent / "screenshots"
 SLIDES = ["--train", "16", "--val", "6", "--test", "10", "--crop", "256"]
@@ -145,9 +146,9 @@ def make_cohort(shared: Path, cohort: Path) -> Path:
 
 def open_dock(viewer: napari.Viewer, name: str) -> QWidget:
     """Open a dock by its name in the manifest, and return its widget."""
-    _, widget = viewer.window.add_plugin_dock_widget("napari-lrmil", name)
+    dock = docks.open_dock(viewer, name)
     pause(1.0)
-    return widget
+    return dock.inner_widget()  # type: ignore[no-any-return]
 
 
 def scroll(dock: QWidget, part: QWidget) -> None:
