@@ -85,7 +85,6 @@ class ClassifySlide(SessionDock):
             ],
             below=[self.message, keeping_room(self.progress), beside(self.run, self.cancel)],
         )
-        self.setMinimumWidth(320)
         show_strip(session, session.viewer)
         self._listen()
         self._bind_keys()

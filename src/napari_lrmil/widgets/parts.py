@@ -5,7 +5,7 @@ from typing import Protocol
 from weakref import WeakMethod
 
 from qtpy.compat import isalive
-from qtpy.QtCore import QEvent, QSize, Qt
+from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtGui import (
     QClipboard,
     QContextMenuEvent,
@@ -122,6 +122,12 @@ class _Column(QScrollArea):
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setSizeAdjustPolicy(QScrollArea.SizeAdjustPolicy.AdjustToContents)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Become as wide as a content that has grown needs; Qt calls this for the content."""
+        if event is not None and event.type() == QEvent.Type.LayoutRequest:
+            self.updateGeometry()
+        return bool(super().eventFilter(watched, event))
 
     def minimumSizeHint(self) -> QSize:
         inside = self.widget()

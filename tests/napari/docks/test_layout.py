@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 import pytest
 from qtpy.QtCore import QPoint, QRect, Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QDockWidget, QScrollArea, QWidget
+from qtpy.QtWidgets import QApplication, QDockWidget, QPushButton, QScrollArea, QWidget
 
 from lrmil.models.bundle import load_bundle
 from napari_lrmil.docks.classify import ClassifySlide
 from napari_lrmil.docks.worklist import Worklist
 from napari_lrmil.session.viewers import session_of
 from napari_lrmil.state import folders
+from napari_lrmil.widgets.parts import scrolling_column
 from napari_lrmil.widgets.review_strip import ReviewStrip
 from support.events import click
 
@@ -177,3 +178,14 @@ def test_what_one_presses_stays_under_the_mouse(
     check("the output was hidden for a while")
     session.show(None)
     check("there is no result")
+
+
+def test_a_dock_is_never_narrower_than_what_has_grown_in_it(qtbot: "QtBot") -> None:
+    """Long names of classes widen buttons after the dock was laid out; nothing may be cut at the right."""
+    owner, button = QWidget(), QPushButton("Agree")
+    qtbot.addWidget(owner)
+    scrolling_column(owner, [button])
+    owner.show()
+    before = owner.minimumSizeHint().width()
+    button.setMinimumWidth(before + 300)
+    qtbot.waitUntil(lambda: owner.minimumSizeHint().width() >= before + 300, timeout=5_000)
