@@ -29,10 +29,14 @@ def looped_bins(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -
     """Mean probability, share of right answers and number of each bin, one prediction after the other."""
     n = len(labels)
     bins = min(MAX_BINS, max(1, n // MIN_IN_BIN))
+    ranked = sorted(max(row) for row in probabilities)
+    highest, end = [], 0
+    for place in range(bins):
+        end += n // bins + (place < n % bins)
+        highest.append(ranked[end - 1])
     members: dict[int, list[int]] = {}
     for row in range(n):
-        before = sum(max(other) < max(probabilities[row]) for other in probabilities)
-        members.setdefault(before * bins // n, []).append(row)
+        members.setdefault(sum(top < max(probabilities[row]) for top in highest), []).append(row)
     bins_found = []
     for _, rows in sorted(members.items()):
         right = sum(int(np.argmax(probabilities[row])) == labels[row] for row in rows) / len(rows)

@@ -91,8 +91,8 @@ def calibration_error(labels: NDArray[np.int64], probabilities: NDArray[np.float
 
     Predictions are sorted by the probability of their most probable class and divided into bins of equal mass; equal
     probabilities share a bin. With acc the share of a bin that is right and conf its mean probability, the error is
-    the sum over the bins of n_bin / n * abs(acc - conf). There are 10 bins, or fewer so that each has 10 predictions.
-    Chance makes the error of few predictions too high, even that of a perfect model.
+    the sum over the bins of n_bin / n * abs(acc - conf), by MAPIE. There are 10 bins, or fewer so that each has 10
+    predictions. Chance makes the error of few predictions too high, even that of a perfect model.
 
     Parameters
     ----------
@@ -104,9 +104,10 @@ def calibration_error(labels: NDArray[np.int64], probabilities: NDArray[np.float
     Guo et al., ICML 2017 (arXiv 1706.04599), equation 3; bins of equal mass: Nguyen and O'Connor, EMNLP 2015 (arXiv
     1508.05154); Roelofs et al., AISTATS 2022 (arXiv 2012.08668), on bias.
     """
-    confidence, right, place = _binned(labels, probabilities)
-    gaps = np.bincount(place, weights=right - confidence)
-    return float(np.abs(gaps).sum() / len(labels))
+    from mapie.metrics.calibration import expected_calibration_error  # slow to load
+
+    confidence, right = _by_confidence(labels, probabilities)
+    return float(expected_calibration_error(right, confidence, _bins(len(labels)), split_strategy="array split"))
 
 
 def reliability(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> Reliability:
@@ -119,11 +120,12 @@ def reliability(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -
     labels, probabilities
         As for `brier_score`.
     """
-    confidence, right, place = _binned(labels, probabilities)
-    counts = np.bincount(place)
-    filled = counts > 0
-    hits = np.bincount(place, weights=right)[filled].astype(int)
-    means, counts = np.bincount(place, weights=confidence)[filled] / counts[filled], counts[filled]
+    confidence, right = _by_confidence(labels, probabilities)
+    highest = [part.max() for part in np.array_split(confidence, _bins(len(labels)))]
+    bins = np.unique(np.searchsorted(highest, confidence), return_inverse=True)[1]
+    counts = np.bincount(bins)
+    hits = np.bincount(bins, weights=right).astype(int)
+    means = np.bincount(bins, weights=confidence) / counts
     intervals = [
         binomtest(hit, count).proportion_ci(0.95, method="wilson")
         for hit, count in zip(hits.tolist(), counts.tolist(), strict=True)
@@ -131,14 +133,18 @@ def reliability(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -
     return Reliability(means, hits / counts, np.array(intervals, float), counts)
 
 
-def _binned(
+def _by_confidence(
     labels: NDArray[np.int64], probabilities: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.int64]]:
-    """Return the confidence of each answer, whether it is right, and the number of its bin; some bins may be empty."""
-    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
-    n_bins = min(MAX_BINS, max(1, len(labels) // MIN_IN_BIN))
-    rank = np.searchsorted(np.sort(confidence), confidence)  # that of the first of equals
-    return confidence, right, rank * n_bins // len(labels)
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return the confidence of each answer, in rising order, and whether it is right (1 or 0)."""
+    confidence = probabilities.max(axis=1)
+    order = np.argsort(confidence, kind="stable")
+    right = probabilities.argmax(axis=1) == labels
+    return confidence[order], right[order].astype(np.int64)
+
+
+def _bins(slides: int) -> int:
+    return min(MAX_BINS, max(1, slides // MIN_IN_BIN))
 
 
 def _scaled(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -165,7 +165,7 @@ def fit_sets(probabilities: NDArray[np.float64], targets: NDArray[np.int64], cov
     """Learn split-conformal sets, by class where each has the slides that needs, else over all slides.
 
     The conformity of a slide is the probability of its class (least ambiguous sets). With n slides, the limit is the
-    ceil((n + 1) coverage)-th highest, which needs n >= coverage / (1 - coverage).
+    ceil((n + 1) coverage)-th highest, by MAPIE, which needs n >= coverage / (1 - coverage).
 
     Parameters
     ----------
@@ -252,10 +252,14 @@ def limit_risk(
     return RiskLimit(max_risk=max_risk, limit=limit, answered=int(given.sum()), errors=errors, slides=len(targets))
 
 
-def _conformal_limit(scores: NDArray[np.float64], coverage: float) -> float | None:
-    """Return the probability that all but the least conforming slides reach; None if there are too few slides."""
-    rank = int(np.ceil(round((len(scores) + 1) * coverage, ndigits=9)))  # 20 * 0.55 is more than 11 to a computer
-    return float(np.sort(scores)[::-1][rank - 1]) if rank <= len(scores) else None
+def _conformal_limit(own: NDArray[np.float64], coverage: float) -> float | None:
+    """Return the probability that the class of a new slide reaches in this share of them; None if there are too few."""
+    from mapie.conformity_scores import LACConformityScore  # slow to load
+
+    risk = 1 - coverage
+    if np.ceil((len(own) + 1) * (1 - risk)) > len(own):
+        return None
+    return -float(LACConformityScore().get_conformity_score_quantiles(-own, np.array([risk]), cv="prefit")[0])
 
 
 def _moved(probabilities: NDArray[np.float64], threshold: float | None) -> NDArray[np.float64]:
