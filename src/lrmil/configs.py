@@ -119,7 +119,9 @@ class Stage2Config(Group):
     k_max: Count = 8
     """Maximum number of patches at each end of the ranking loss."""
     warm_start: bool = False
-    """Start from the weights of the teacher MIL."""
+    """Start from the weights of the teacher MIL where stage 1 has reached `warm_start_r2`."""
+    warm_start_r2: Annotated[float, Field(le=1)] = 0.5
+    """Smallest R2 of the student's embeddings on their HR targets, on validation patches, for a warm start."""
     inner_folds: InnerFolds = 4
     """Folds in which each slide is answered by a teacher that has not seen it; 0 is the paper's way, without them."""
 

@@ -34,7 +34,7 @@ from lrmil.reports.run_data import Report
 from lrmil.reports.run_report import render, write_report
 from lrmil.runs.changes import read_previous_run
 from lrmil.runs.control import run_lock
-from lrmil.runs.plan_file import read_classes, read_plan, read_table_options
+from lrmil.runs.plan_file import ANY_R2, read_classes, read_plan, read_table_options
 from lrmil.runs.progress import SENTENCES
 from lrmil.runs.sites import read_sites
 from lrmil.runs.train import train_steps
@@ -81,6 +81,7 @@ class TestRun:
             "mil.select_from": 0,
             "mil.fit.ema": 0.0,
             "stage2.inner_folds": 0,
+            "stage2.warm_start_r2": ANY_R2,
         }
         asked = tiny_config(folds=2, mpp_lr=4.0, mpp_hr=2.0, patch_size=32, **steps, **slide_level, **PATCH_TEACHER)
         assert (config, slides, labels) == (asked, "cohort/slides", "cohort/labels.csv")
@@ -210,7 +211,7 @@ class TestReport:
         assert (again.pop("start_remark"), again.pop("differences")) == ("", {})
         assert again.pop("tested") == ""
         assert (again.pop("stage1_note"), again.pop("difference_note")) == ("", "")
-        assert (again.pop("headline"), again.pop("trust")) == ("", None)
+        assert (again.pop("headline"), again.pop("trust"), again.pop("definitions")) == ("", None, {})
         assert all(slide.pop("calibrated") is None for slide in again["slides"])
         assert all(line.pop() == [] for lines in again["losses"].values() for line in lines)
         assert again == document

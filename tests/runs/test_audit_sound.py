@@ -9,7 +9,7 @@ import pytest
 
 from lrmil.runs.audit import audit_run
 from lrmil.runs.train import train
-from support.runs import PATCH_TEACHER, TinyRun, tiny_config
+from support.runs import PATCH_TEACHER, WARM, TinyRun, tiny_config
 
 pytestmark = pytest.mark.long
 
@@ -19,7 +19,12 @@ KINDS: dict[str, dict[str, object]] = {
     "another start": {"student_encoder": "test_convnext"},
     "a start that is not kept": {"student_encoder": "test_convnext", "stage1__lambda_keep": 0.0},
     "a chosen head": {"mil__head": "auto", "stage2__inner_folds": 2},
-    "the paper": {**PATCH_TEACHER, "stage1__lambda_keep": 0.0, "stage2__warm_start": True, "calibration__folds": 2},
+    "the paper": {**PATCH_TEACHER, "stage1__lambda_keep": 0.0, "calibration__folds": 2, **WARM},
+    "a start that stage 1 forbids": {
+        "stage1__lambda_keep": 0.0,
+        "stage2__warm_start": True,
+        "stage2__warm_start_r2": 1.0,
+    },
     "attention in regions": {"teacher": "region_attention", "stage2__inner_folds": 2},
     "a selected epoch": {"mil__select_from": 0, "mil__balance": "sampling"},
     "no stage 1": {"stage1__fit__steps": 0},

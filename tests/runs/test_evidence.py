@@ -27,7 +27,9 @@ NO_TEACHER: dict[str, object] = {f"stage2.lambda_{name}": 0.0 for name in ("bag"
 CLEAR, NOISE = 6.0, 0.0
 
 
-def make_task(run: Path, *, teacher: float, baseline: float, cases: int = 8, **settings: object) -> FoldTask:
+def make_task(
+    run: Path, *, teacher: float, baseline: float, cases: int = 8, r2: float | None = 0.9, **settings: object
+) -> FoldTask:
     """A fold whose classes differ in some patches; how clear they are to the teacher and at LR."""
 
     def values(rng: np.random.Generator, label: int, arm: str) -> NDArray[np.float64]:
@@ -35,7 +37,7 @@ def make_task(run: Path, *, teacher: float, baseline: float, cases: int = 8, **s
         bag[:4, 0] += (teacher if arm == "hr_teacher" else baseline) * label
         return bag
 
-    return make_fold(run, values, cases=cases, **settings)
+    return make_fold(run, values, cases=cases, r2=r2, **settings)
 
 
 def run_until_stage_2(task: FoldTask) -> list[str]:
@@ -99,6 +101,23 @@ def test_a_teacher_below_the_baseline_teaches_nothing(tmp_path: Path) -> None:
     run_until_stage_2(alone)
     one, other = (load_mil(one.mil("lr_student"), one.config.mil).state_dict() for one in (task, alone))
     assert one.keys() == other.keys() and all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+@pytest.mark.parametrize(("r2", "warm"), [(0.5, True), (0.49, False), (-2.0, False), (None, False)])
+def test_a_student_starts_from_the_teachers_weights_where_stage_1_allows_it(
+    tmp_path: Path, r2: float | None, *, warm: bool
+) -> None:
+    settings: dict[str, object] = {"stage2__warm_start": True, "stage1__lambda_keep": 0.0, "stage2__inner_folds": 0}
+    task = make_task(tmp_path, teacher=CLEAR, baseline=CLEAR, r2=r2, **settings)
+    list(train_on_labels(task, "hr_teacher"))
+    still = replace(task.config.mil, fit=replace(task.config.mil.fit, learning_rate=1e-12))
+    task = replace(task, config=replace(task.config, mil=still))
+    steps = [*make_evidence(task), *train_slide_stage(task)]
+    assert any("no warm start" in step.message for step in steps) != warm
+    start, end = (load_mil(task.mil(arm), task.config.mil).state_dict() for arm in ("hr_teacher", "lr_student"))
+    assert all(torch.allclose(value, end[name], atol=1e-6) for name, value in start.items()) == warm
+    stage2 = inputs_of(task.mil("lr_student"))["stage2"]
+    assert stage2["warm_start"] is warm and "warm_start_r2" not in stage2
 
 
 class Even(Classification):

@@ -34,7 +34,7 @@ from lrmil.runs.train import Run, train, train_steps
 from lrmil.training.start_map import PRIOR
 from support.pages import read_page
 from support.paths import TESTS
-from support.runs import PATCH_TEACHER, TinyRun, stamp_of, tiny_config
+from support.runs import PATCH_TEACHER, WARM, TinyRun, stamp_of, tiny_config
 
 pytestmark = pytest.mark.long
 
@@ -341,8 +341,8 @@ def test_a_run_that_chooses_its_head(
 ) -> None:
     """With the paper's teacher, whose attention weighs stage 1, and every head in turn the only candidate."""
     monkeypatch.setattr(head_choice, "CANDIDATES", (head,))
-    settings = {"mil__head": "auto", "stage2__inner_folds": 2, "stage2__warm_start": True, "stage1__lambda_keep": 0.0}
-    run = go_on(tiny_run, copied, **settings, **PATCH_TEACHER)
+    settings = {"mil__head": "auto", "stage2__inner_folds": 2, "stage1__lambda_keep": 0.0}
+    run = go_on(tiny_run, copied, **settings, **PATCH_TEACHER, **WARM)
     (fold,) = read_splits(copied / "splits.csv")
     chosen = read_choice(copied / "fold-0")
     assert (chosen.head, chosen.inner_folds) == (head, 2) and list(chosen.losses) == [head]
@@ -368,7 +368,7 @@ def test_a_run_that_chooses_its_head(
     (row,) = [row for row in page.rows if row[:2] == ["fold-0", head]]
     assert row[2:4] == [loss, "2"] and len(page.overlays()) == 3
     made = stamps(copied), weights(copied), stamp_of(copied / "fold-0/head/artefact.json")
-    again = go_on(tiny_run, copied, **settings, **PATCH_TEACHER)
+    again = go_on(tiny_run, copied, **settings, **PATCH_TEACHER, **WARM)
     assert made == (stamps(copied), weights(copied), stamp_of(copied / "fold-0/head/artefact.json"))
     assert again.metrics == run.metrics and audit_run(copied).findings == ()
 

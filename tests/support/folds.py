@@ -1,6 +1,8 @@
 """A fold of a run without slides: its features are written, so that what is trained on them takes a moment."""
 
+import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import cast
 
@@ -14,6 +16,7 @@ from lrmil.patches.plan import PatchPlan
 from lrmil.runs.arms import features_of
 from lrmil.runs.fold_task import FoldTask
 from lrmil.tasks.classification import Classification
+from lrmil.training.fidelity_figures import FIDELITY, Fidelity, Match
 from support.bags import CPU
 from support.runs import write_bag
 
@@ -21,8 +24,10 @@ SETTINGS: dict[str, object] = {"mil.hidden_dim": 8, "mil.seeds": 2, "mil.fit.epo
 Values = Callable[[np.random.Generator, int, str], NDArray[np.float64]]
 
 
-def make_fold(run: Path, values: Values, *, cases: int = 8, **settings: object) -> FoldTask:
+def make_fold(run: Path, values: Values, *, cases: int = 8, r2: float | None = 0.9, **settings: object) -> FoldTask:
     """A fold of two classes, a third of the cases with two slides; 4 cases are tested, 2 validated.
+
+    `r2` is what its stage 1 states.
 
     `values` gives the embeddings (n, d) of a slide from its generator, its class and an arm; n is a square.
     """
@@ -38,6 +43,9 @@ def make_fold(run: Path, values: Values, *, cases: int = 8, **settings: object) 
             bag = values(rng, label, arm)
             index = np.argwhere(np.ones((round(len(bag) ** 0.5),) * 2, bool))
             write_bag(features_of(run, "fold-0", slide_id, arm, teacher=config.teacher), index, bag)
+    match = Match(r2, 0.9, 4.0)
+    (run / "fold-0/lr_encoder").mkdir()
+    (run / "fold-0/lr_encoder" / FIDELITY).write_text(json.dumps(asdict(Fidelity(8, match, match, 4.0))))
     tested = {f"p{number}" for number in range(4)}
     validated = {f"p{number}" for number in range(4, 6)}
     parts = [

@@ -118,4 +118,5 @@ def stamp_of(path: Path) -> tuple[int, int]:
 
 
 # The teacher of the paper: over HR patches, whose attention weighs stage 1.
+WARM: dict[str, object] = {"stage2__warm_start": True, "stage2__warm_start_r2": -1e6}  # whatever stage 1 reached
 PATCH_TEACHER: dict[str, object] = {"teacher": "patch", "stage1__weighting": "teacher_attention"}

@@ -53,6 +53,7 @@ SETTINGS: dict[str, object] = {
     "stage2.lambda_soft": 1.0,
     "stage2.lambda_hard": 1.0,
     "stage2.warm_start": True,
+    "stage2.warm_start_r2": 0.0,
 }
 
 

@@ -17,6 +17,7 @@ from lrmil.runs.audit_results import differences, known_to
 from lrmil.runs.fold_outputs import read_evidence
 from lrmil.runs.fold_training import INNER_SEEDS
 from lrmil.runs.plan_file import read_classes
+from lrmil.runs.stage1_figures import read_fidelity
 
 PLAN = "plan.toml"
 LABELS_ALONE = {"lambda_bag": 0.0, "lambda_soft": 0.0, "lambda_hard": 0.0, "warm_start": False}
@@ -83,6 +84,16 @@ def _expected(files: RunFiles, fold: Fold, name: str) -> dict[str, dict[str, Any
 
 
 def _terms(files: RunFiles, fold: Fold) -> dict[str, Any]:
-    """Return the settings of the student's losses: those against labels alone where the evidence is not used."""
+    """Return the settings of the student's losses.
+
+    They are against labels alone where the evidence is not used, and with a warm start only where stage 1 allows it.
+    """
+    folder = files.run / fold.name
     stage2 = asdict(files.config.stage2)
-    return stage2 if read_evidence(files.run / fold.name).used else {**stage2, **LABELS_ALONE}
+    limit = stage2.pop("warm_start_r2")
+    if not read_evidence(folder).used:
+        return {**stage2, **LABELS_ALONE}
+    if stage2["warm_start"]:
+        r2 = read_fidelity(folder).distilled.r2
+        stage2["warm_start"] = r2 is not None and r2 >= limit
+    return stage2

@@ -16,7 +16,7 @@ from lrmil.runs.arms import FINISH
 from lrmil.runs.artefacts import key_of
 from lrmil.runs.fold_outputs import load_mil, save_mil
 from lrmil.runs.fold_task import FoldTask, load_lr_encoder
-from lrmil.runs.fold_training import by_part, describe_parts, mil_parts, student_bags, student_terms
+from lrmil.runs.fold_training import by_part, describe_parts, mil_parts, stated_terms, student_bags, student_terms
 from lrmil.runs.stages import Artefact, train_artefact
 from lrmil.steps import Step
 from lrmil.tasks.choice import stated_name
@@ -46,7 +46,7 @@ def finish_student(task: FoldTask) -> Iterator[Step[Never]]:
     inputs: dict[str, object] = {
         "what": FINISH,
         "finish": asdict(task.config.finish),
-        "stage2": asdict(stage2),
+        "stage2": stated_terms(stage2),
         "seed": seed,
         "schedule": task.schedule,
         "lr_encoder": key_of(task.folder / "lr_encoder"),

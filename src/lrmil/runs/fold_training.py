@@ -3,6 +3,7 @@
 The inputs of each name its slides. No test slide of the fold is among them.
 """
 
+import math
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -20,6 +21,7 @@ from lrmil.runs.arms import ARM_NAMES
 from lrmil.runs.artefacts import key_of
 from lrmil.runs.fold_outputs import WEIGHTS, read_evidence, read_teacher_outputs, save_mil
 from lrmil.runs.fold_task import FoldTask
+from lrmil.runs.stage1_figures import read_fidelity
 from lrmil.runs.stages import Artefact, train_artefact
 from lrmil.steps import Step
 from lrmil.tasks.choice import stated_name
@@ -139,6 +141,8 @@ def _left(task: FoldTask, held_out: Sequence[str]) -> tuple[str, ...]:
 def train_slide_stage(task: FoldTask) -> Iterator[Step[Never]]:
     """Train the MIL of the student, stage 2: from labels, and from the teacher's outputs if they are of use."""
     stage2 = student_terms(task)
+    if task.config.stage2.warm_start and not stage2.warm_start and read_evidence(task.folder).used:
+        yield Step((task.fold.name, "lr_student"), 0, message=_cold(task))
     start = load_tensors(task.mil("hr_teacher") / WEIGHTS) if stage2.warm_start else None
     yield from _train_mil(task, _arm_mil(task, "lr_student"), student_bags(task), start=start, stage2=stage2)
 
@@ -156,11 +160,31 @@ def student_bags(task: FoldTask) -> Callable[[str], Bag]:
 
 
 def student_terms(task: FoldTask) -> Stage2Config:
-    """Return the settings of the student's losses: those against the labels alone where the evidence is of no use."""
+    """Return the settings of the student's losses: those against the labels alone where the evidence is of no use.
+
+    There is no warm start where stage 1 falls short of `stage2.warm_start_r2`: the teacher's weights fit its own
+    embeddings (method.md section 7).
+    """
     stage2 = task.config.stage2
     if not read_evidence(task.folder).used:
-        stage2 = replace(stage2, lambda_bag=0.0, lambda_soft=0.0, lambda_hard=0.0, warm_start=False)
-    return stage2
+        return replace(stage2, lambda_bag=0.0, lambda_soft=0.0, lambda_hard=0.0, warm_start=False)
+    return replace(stage2, warm_start=stage2.warm_start and _reached(task) >= stage2.warm_start_r2)
+
+
+def stated_terms(stage2: Stage2Config) -> dict[str, object]:
+    """Return settings of the student's losses as inputs of an artefact: what came of them, not the limit of the R2."""
+    return {name: value for name, value in asdict(stage2).items() if name != "warm_start_r2"}
+
+
+def _reached(task: FoldTask) -> float:
+    """Return the R2 of stage 1; minus infinity if it is not defined."""
+    found = read_fidelity(task.folder).distilled.r2
+    return -math.inf if found is None else found
+
+
+def _cold(task: FoldTask) -> str:
+    limit = task.config.stage2.warm_start_r2
+    return f"stage 1 reaches an R2 of {_reached(task):.2f}, below {limit:.2f}: no warm start from the teacher's weights"
 
 
 def mil_parts(task: FoldTask) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -229,7 +253,7 @@ def _train_mil(
     if any(bag.nested for bag in bags.values()):  # the key of regions is that of their HR patches, however weighed
         inputs |= {"within_regions": "attention"}
     if stage2 is not None:
-        inputs |= {"stage2": asdict(stage2), "evidence": key_of(task.folder / "evidence")}
+        inputs |= {"stage2": stated_terms(stage2), "evidence": key_of(task.folder / "evidence")}
     job = task.fold.name, mil.job
 
     def fit(run: FitRun) -> Iterator[Step[Fit]]:

@@ -16,11 +16,12 @@ from lrmil.io.ownership import is_plan
 from lrmil.tasks.task import Task
 
 FORMAT = "lrmil.run/1"
+ANY_R2 = -1e9
 EARLIER: dict[str, object] = {  # what plans without these settings did
     "teacher": "patch",
     "stage1": {"lambda_keep": 0.0, "stain": 0.0, "fit": {"ema": 0.0}},
     "mil": {"seeds": 1, "select_from": 0, "balance": "none", "fit": {"ema": 0.0}},
-    "stage2": {"inner_folds": 0},
+    "stage2": {"inner_folds": 0, "warm_start_r2": ANY_R2},
     "calibration": {"folds": 0},
 }
 
