@@ -119,7 +119,8 @@ class TestHamamatsu:
     def test_no_folder_is_listed_for_a_slide(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "a.jpg").write_bytes(b"x")
         path = self.write(tmp_path, "a.vms", ["a.jpg"])
-        for where, name in ((Path, "iterdir"), (os, "scandir"), (os, "listdir")):
-            monkeypatch.setattr(where, name, lambda *_: pytest.fail("a folder was listed"))
-        assert [part.name for part in parts_of(path)] == ["a.vms", "a.jpg"]
-        assert fingerprint_of(path) and changed_at(path)
+        with monkeypatch.context() as patch:
+            for where, name in ((Path, "iterdir"), (os, "scandir"), (os, "listdir")):
+                patch.setattr(where, name, lambda *_: pytest.fail("a folder was listed"))
+            assert [part.name for part in parts_of(path)] == ["a.vms", "a.jpg"]
+            assert fingerprint_of(path) and changed_at(path)

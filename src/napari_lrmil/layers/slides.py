@@ -88,6 +88,11 @@ def was_replaced(layer: "Layer", fingerprint: str) -> bool:
     return bool(_about(layer).get("fingerprint", fingerprint) != fingerprint)
 
 
+def answers_for(layer: "Layer", source: SlideSource, fingerprint: str) -> bool:
+    """Return True if what was said of a slide, with this fingerprint, is of what a layer shows."""
+    return is_of(layer, source) and not was_replaced(layer, fingerprint)
+
+
 def bring_to_front(layers: "LayerList", slide: "Layer") -> None:
     """Move other slides and their layers below this one; layers that the user drew stay where they are."""
     above = layers[layers.index(slide) + 1 :]

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from napari_lrmil.layers.slides import is_of, slides_in, was_replaced
+from napari_lrmil.layers.slides import answers_for, is_of, slides_in
 from napari_lrmil.state.shown import ShownPrediction
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class KeptPredictions:
             The prediction.
         """
         for layer in slides_in(layers):
-            if is_of(layer, shown.source) and not was_replaced(layer, shown.prediction.slide_fingerprint):
+            if answers_for(layer, shown.source, shown.prediction.slide_fingerprint):
                 kept = self._by_layer.setdefault(layer, {})
                 kept.pop(shown.prediction.bundle_sha256, None)
                 kept[shown.prediction.bundle_sha256] = shown

@@ -10,6 +10,7 @@ from psygnal import Signal
 from lrmil.errors import ConfigError, LrmilError
 from lrmil.steps import Step
 from napari_lrmil.layers.slides import (
+    answers_for,
     bring_to_front,
     find_slide,
     is_of,
@@ -151,7 +152,8 @@ class Session(ModelInUse, Reading):
             bring_to_front(self.viewer.layers, layer)
             fit(self.viewer, layer)
         self.chosen_changed.emit()
-        if layer is not None and self.shown is not None and is_of(layer, self.shown.source):
+        shown = self.shown
+        if layer and shown and answers_for(layer, shown.source, shown.prediction.slide_fingerprint):
             return
         kept = None if layer is None else self._kept.find(layer, self.bundle)
         if kept is not None or self.shown is not None:
@@ -243,14 +245,15 @@ class Session(ModelInUse, Reading):
 
     def take(self, shown: ShownPrediction) -> None:
         """Show a prediction if the user is on its slide; keep it with the slide otherwise."""
-        chosen, layer = self.chosen, find_slide(self.viewer.layers, shown.source)
-        if layer is None:
+        layers = [one for one in slides_in(self.viewer.layers) if is_of(one, shown.source)]
+        fitting = [one for one in layers if not was_replaced(one, shown.prediction.slide_fingerprint)]
+        if not layers:
             return  # it was closed meanwhile, or got another um/px
-        if was_replaced(layer, shown.prediction.slide_fingerprint):
+        if not fitting:
             if shown.complete:
                 self.jobs.failed.emit(f"{shown.source.path.name} was replaced since it was opened. Open it again.")
             return
-        if chosen is None or is_of(chosen, shown.source):
+        if self.chosen is None or self.chosen in fitting:
             self.show(shown)
         elif shown.complete:
             self._kept.keep(self.viewer.layers, shown)

@@ -84,11 +84,11 @@ class Reading(RuleBasedStateMachine):
     def use(self, model: "Model") -> None:
         self.session.take_model(Path("model"), model)
 
-    @rule(path=st.sampled_from(FILES), status=st.sampled_from(["ok", "partial"]))
-    def answer(self, path: Path, status: str) -> None:
-        """A job that began some actions ago ends, or reports what it has so far."""
-        model = cast("Model", self.session.bundle).sha256
-        about = {"bundle_sha256": model, "slide_fingerprint": f"{path} {self.content[path]}", "status": status}
+    @rule(path=st.sampled_from(FILES), status=st.sampled_from(["ok", "partial"]), since=st.integers(0, 1))
+    def answer(self, path: Path, status: str, since: int = 0) -> None:
+        """A job that began before, perhaps with another content of the file, ends or reports what it has so far."""
+        model, content = cast("Model", self.session.bundle).sha256, max(1, self.content[path] - since)
+        about = {"bundle_sha256": model, "slide_fingerprint": f"{path} {content}", "status": status}
         prediction = cast("Prediction", SimpleNamespace(**about))
         self.session.take(ShownPrediction(prediction, SlideSource("HE", path), Path("out")))
 
@@ -117,6 +117,24 @@ class Reading(RuleBasedStateMachine):
             assert (
                 not mask.visible or not slides_in(self.viewer.layers) or any(mask_is_of(mask, one) for one in visible)
             )
+
+
+def test_a_file_that_is_replaced_and_opened_again_has_no_answer_yet() -> None:
+    reading = Reading()
+    before = reading.open(FILES[0])
+    reading.answer(FILES[0], "ok")
+    answered = reading.session.shown
+    reading.replace_on_disk(FILES[0])
+    now = reading.open(FILES[0])
+    assert reading.session.chosen is now and reading.session.shown is None and answered is not None
+    reading.answer(FILES[0], "ok", since=1)
+    assert reading.session.shown is None
+    reading.choose(before)
+    assert reading.session.shown is not None
+    reading.answer(FILES[0], "ok")
+    assert reading.session.shown.prediction.slide_fingerprint == before.metadata[KEY]["fingerprint"]
+    reading.choose(now)
+    assert reading.session.shown.prediction.slide_fingerprint == now.metadata[KEY]["fingerprint"]
 
 
 def test_the_answer_on_screen_is_of_the_slide_on_screen() -> None:
