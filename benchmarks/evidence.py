@@ -70,6 +70,8 @@ VARIANTS: dict[str, dict[str, object]] = {
     "stage-1-only": {"stage2.lambda_bag": 0.0, "stage2.lambda_soft": 0.0, "stage2.lambda_hard": 0.0},
     "stage-2-only": {"stage1.fit.steps": 0},
     "without-keep": {"stage1.lambda_keep": 0.0},
+    "without-keep-warm": {"stage1.lambda_keep": 0.0, "stage2.warm_start": True, "stage2.warm_start_r2": -1e6},
+    "paper-warm": {**PRESETS["paper"], "stage2.warm_start": True, "stage2.warm_start_r2": -1e6},
 }
 
 

@@ -30,12 +30,19 @@ def layer_loss(tokens: Tensor, targets: Tensor, covered: Tensor | None = None) -
         Scalar; 0 if no child is covered.
     """
     children = round(targets.shape[1] ** 0.5)
-    weights = torch.as_tensor(token_overlap(tokens.shape[-1], children), dtype=tokens.dtype, device=tokens.device)
-    pooled = torch.einsum("kt,bdt->bkd", weights, tokens.flatten(2))
-    distance = (pooled - targets).square().mean(-1)
+    distance = (_pooled(tokens, children) - targets).square().mean(-1)
     mask = _mask(covered, distance)
     per_patch = (distance * mask).sum(1) / mask.sum(1).clamp(min=1)
     return _mean_where(per_patch, mask.any(1))
+
+
+def _pooled(tokens: Tensor, children: int) -> Tensor:
+    """Return the (b, s*s, d) means of tokens (b, d, g, g) over each HR child, tokens on an edge by their share."""
+    side = tokens.shape[-1]
+    if side % children == 0:
+        return functional.avg_pool2d(tokens, side // children).flatten(2).transpose(1, 2)
+    weights = torch.as_tensor(token_overlap(side, children), dtype=tokens.dtype, device=tokens.device)
+    return torch.einsum("kt,bdt->bkd", weights, tokens.flatten(2))
 
 
 def region_loss(embedding: Tensor, mean: Tensor, *, cosine: bool = False) -> Tensor:

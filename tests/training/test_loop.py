@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from lrmil.configs import FitConfig
 from lrmil.errors import ConfigError, OutputError, OverwriteError
 from lrmil.steps import Step
-from lrmil.training import checkpoint
+from lrmil.training import checkpoint, loop
 from lrmil.training.loop import Budget, Fit, FitRun, fit_steps
 
 CPU = torch.device("cpu")
@@ -378,6 +378,27 @@ def test_a_loss_that_is_not_finite_ends_the_training_with_the_remedy(tmp_path: P
     module[0].weight.data[0, 0] = torch.nan  # type: ignore[index, union-attr]
     with pytest.raises(ConfigError, match=r"finite losses in fold-0: job\. Got nan in step 1 "):
         list(fitting(module, tmp_path))
+
+
+def test_moments_are_laid_out_as_their_parameter() -> None:
+    parameter = torch.zeros(4, 3, 2, 5).to(memory_format=torch.channels_last)
+    moment = torch.arange(120.0).reshape(4, 3, 2, 5)
+    found = loop.laid_out_as(parameter, moment)
+    assert found.stride() == parameter.stride() != moment.stride() and torch.equal(found, moment)
+    assert loop.laid_out_as(parameter, torch.tensor(3.0)) == 3
+
+
+def test_on_a_device_that_computes_behind_losses_are_judged_once_an_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once = list(fitting(network(), tmp_path / "one"))[-1].result
+    monkeypatch.setattr(loop, "AT_ONCE", ())
+    later = list(fitting(network(), tmp_path / "other"))[-1].result
+    assert at_once is not None and later is not None and at_once.history == later.history
+    module = network()
+    module[0].weight.data[0, 0] = torch.nan  # type: ignore[index, union-attr]
+    with pytest.raises(ConfigError, match=r"Got nan in step 1 or later "):
+        list(fitting(module, tmp_path / "last"))
 
 
 def test_the_callers_random_state_is_left_alone(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from lrmil.training.averages import averaged_weights, moving_average, weights_of
 from lrmil.training.checkpoint import Checkpoint, CheckpointFile, Progress, Weights, read_checkpoint
 from lrmil.training.rates import rate_groups, set_rate
 
+AT_ONCE = ("cpu",)  # devices on which a result is there when its call returns
 EpochLosses = Callable[[int, torch.Generator], Iterator[dict[str, Tensor]]]
 Validate = Callable[[], dict[str, float]]
 
@@ -146,7 +147,8 @@ class _Training:
         self.selects, self.file = selects, CheckpointFile(run.checkpoint, run.key)
         self.parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         groups = rate_groups(module, config.learning_rate, rates)
-        self.optimiser = torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
+        rate, decay = config.learning_rate, config.weight_decay
+        self.optimiser = torch.optim.AdamW(groups, lr=rate, weight_decay=decay, fused=True)
         self.average = moving_average(module, config.ema)
         self.best = weights_of(module)
         self.state = Progress()
@@ -161,7 +163,11 @@ class _Training:
         if self.average:
             self.average.module.load_state_dict(found.weights["average"])
             self.average.n_averaged.fill_(self.state.step)
-        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": found.moments})
+        moments = {
+            number: {name: laid_out_as(self.parameters[number], value) for name, value in state.items()}
+            for number, state in found.moments.items()
+        }
+        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": moments})
 
     @property
     def goes_on(self) -> bool:
@@ -180,28 +186,34 @@ class _Training:
     def fit_epoch(self, losses_of_epoch: Iterator[dict[str, Tensor]]) -> Generator[Step[Fit], None, dict[str, float]]:
         """Take the optimisation steps of an epoch, and return the mean of each loss."""
         self.module.train()
-        sums: dict[str, float] = {}
-        count = 0
+        sums: dict[str, Tensor] = {}  # on the device, which need not wait for a number of each step
+        first, at_once = self.state.step + 1, self.run.device.type in AT_ONCE
         while (losses := _next(losses_of_epoch, self._step_seed, self.run.device)) is not None:
+            if at_once:
+                self._require_finite(losses["loss"], self.state.step + 1)
             self._take_step(losses["loss"])
-            count += 1
             for name, value in losses.items():
-                sums[name] = sums.get(name, 0.0) + float(value.detach())
+                sums[name] = sums[name] + value.detach().double() if name in sums else value.detach().double()
             yield self._report()
         self.module.eval()
-        return {name: value / max(1, count) for name, value in sums.items()}
+        if "loss" in sums:
+            self._require_finite(sums["loss"], first)
+        return {name: float(value) / (self.state.step + 1 - first) for name, value in sums.items()}
 
     @property
     def _step_seed(self) -> int:
         return self.run.seed * 1_000_003 + self.state.step
 
-    def _take_step(self, loss: Tensor) -> None:
+    def _require_finite(self, loss: Tensor, step: int) -> None:
+        """Require a finite loss of a step, or sum of the losses since then."""
         if not loss.isfinite():
+            since = "" if step > self.state.step else " or later"
             raise ConfigError(
-                f"Expected finite losses in {job_text(self.job)}. Got {loss.detach().item()} in step "
-                f"{self.state.step + 1} at a learning rate of {self.config.learning_rate:g}. Lower it, or check the "
-                "features."
+                f"Expected finite losses in {job_text(self.job)}. Got {loss.detach().item()} in step {step}{since} at "
+                f"a learning rate of {self.config.learning_rate:g}. Lower it, or check the features."
             )
+
+    def _take_step(self, loss: Tensor) -> None:
         set_rate(self.optimiser, self.config, self.state.step, self.budget.steps)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -260,6 +272,11 @@ class _Training:
             message = f"kept the weights after step {state.step}"
         self.module.eval()
         return Step(self.job, total, total, "steps", result=Fit(self.module, state.history), message=message)
+
+
+def laid_out_as(parameter: Tensor, moment: Tensor) -> Tensor:
+    """Return an optimiser's moment in the memory layout of its parameter, element by element of which both are read."""
+    return torch.empty_like(parameter, dtype=moment.dtype).copy_(moment) if moment.dim() else moment
 
 
 def _smoothed(score: float, history: Sequence[Mapping[str, float]], smoothing: float) -> float:
