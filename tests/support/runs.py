@@ -117,6 +117,6 @@ def stamp_of(path: Path) -> tuple[int, int]:
     return stat.st_ino, stat.st_mtime_ns
 
 
-# The teacher of the paper: over HR patches, whose attention weighs stage 1.
 WARM: dict[str, object] = {"stage2__warm_start": True, "stage2__warm_start_r2": -1e6}  # whatever stage 1 reached
+# The teacher of the paper: over HR patches, whose attention weighs stage 1.
 PATCH_TEACHER: dict[str, object] = {"teacher": "patch", "stage1__weighting": "teacher_attention"}

@@ -380,14 +380,6 @@ def test_a_loss_that_is_not_finite_ends_the_training_with_the_remedy(tmp_path: P
         list(fitting(module, tmp_path))
 
 
-def test_moments_are_laid_out_as_their_parameter() -> None:
-    parameter = torch.zeros(4, 3, 2, 5).to(memory_format=torch.channels_last)
-    moment = torch.arange(120.0).reshape(4, 3, 2, 5)
-    found = loop.laid_out_as(parameter, moment)
-    assert found.stride() == parameter.stride() != moment.stride() and torch.equal(found, moment)
-    assert loop.laid_out_as(parameter, torch.tensor(3.0)) == 3
-
-
 def test_on_a_device_that_computes_behind_losses_are_judged_once_an_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

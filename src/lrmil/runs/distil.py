@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Never
 
 import torch
 
@@ -30,19 +31,20 @@ from lrmil.models.encoders.distilled import (
 from lrmil.models.encoders.loading import default_size, encoder_hash
 from lrmil.patches.plan import PatchPlan
 from lrmil.runs.arms import HR, LR, start_of
-from lrmil.runs.artefacts import key_of
+from lrmil.runs.artefacts import is_committed, key_of
 from lrmil.runs.control import run_lock
 from lrmil.runs.encoder_training import save_student
 from lrmil.runs.frozen import StartEncoders, frozen_features, load_encoders, plan_of
 from lrmil.runs.stage1_figures import read_fidelity
-from lrmil.runs.stages import Artefact, train_artefact
+from lrmil.runs.stages import Artefact, fit_run, train_artefact
 from lrmil.slides.inputs import Inputs, local_encoder
 from lrmil.slides.source import SlideSource
-from lrmil.steps import Step
+from lrmil.steps import Step, relay
 from lrmil.training.fidelity_figures import Fidelity
 from lrmil.training.loop import Fit, FitRun
 from lrmil.training.pairs import PairedSlide
 from lrmil.training.patch_stage import train_student
+from lrmil.training.processes import from_first, joined, rank
 from lrmil.training.start_map import start_map_input
 
 WORK = "work"  # folder of features, checkpoint and lock within that of the encoder; it may be deleted afterwards
@@ -78,6 +80,8 @@ def distil_steps(
 ) -> Iterator[Step[Distilled]]:
     """Distil an HR encoder into an LR encoder on slides without labels. The same call resumes an interrupted one.
 
+    Started by torchrun, its processes train together (`lrmil.training.processes`); the first does all else.
+
     Parameters
     ----------
     slides
@@ -94,7 +98,7 @@ def distil_steps(
     Yields
     ------
     Step
-        Of every stage in turn; the last carries the `Distilled`.
+        Of every stage in turn; the last carries the `Distilled`, except in processes that only train along.
 
     Raises
     ------
@@ -109,23 +113,33 @@ def distil_steps(
     RunError
         If the same folder is written by another process.
     """
-    out, config = Path(out), config or TrainConfig()
-    if config.stage1.weighting != "uniform":
-        raise ConfigError(
-            'Expected stage1.weighting = "uniform" without labels, which a teacher\'s attention needs. Got '
-            f'"{config.stage1.weighting}".'
-        )
-    if not config.patch_size:
-        config = dataclasses.replace(config, patch_size=default_size(config.encoder, pretrained=config.pretrained))
+    out, config = Path(out), _complete(config or TrainConfig())
     local = [local_encoder(name) for name in (config.encoder, config.student_encoder)]
     Inputs(slides, (*inputs, *local)).require_clear([out])
     owners = {WEIGHTS: is_encoder_weights, CONFIG: is_encoder_config, CARD: is_encoder_card}
     for name, ours in owners.items():
         require_free(out / name, ours)
-    atomic.make_folder(out / WORK)
-    with run_lock(out / WORK):
-        atomic.remove_leftovers(out / WORK)
-        yield from _distil(_Work(out, tuple(slides), config, pick_device(device)))
+    with joined(pick_device(device)) as own:
+        work = _Work(out, tuple(slides), config, own)
+        if rank():
+            yield from _train_along(work)
+            return
+        atomic.make_folder(out / WORK)
+        with run_lock(out / WORK):
+            atomic.remove_leftovers(out / WORK)
+            yield from _distil(work)
+
+
+def _complete(config: TrainConfig) -> TrainConfig:
+    """Return the settings with a size of patches, if they fit a distillation without labels."""
+    if config.stage1.weighting != "uniform":
+        raise ConfigError(
+            'Expected stage1.weighting = "uniform" without labels, which a teacher\'s attention needs. Got '
+            f'"{config.stage1.weighting}".'
+        )
+    if config.patch_size:
+        return config
+    return dataclasses.replace(config, patch_size=default_size(config.encoder, pretrained=config.pretrained))
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,9 +183,20 @@ def _distil(work: _Work) -> Generator[Step[Distilled], None, None]:
     if len(read) < 2:
         reasons = "; ".join(f"{slide_id}: {message}" for slide_id, message in list(failed.items())[:5])
         raise CohortError(f"Expected two or more slides that can be read. Got {len(read)}. {reasons}".strip())
-    yield from train_artefact(work, *_artefact(work, plan, encoders, read), save_student)
+    artefact, seed, fit = _artefact(work, plan, encoders, read)
+    from_first([] if is_committed(work.folder / artefact.name, artefact.inputs) else read)
+    yield from train_artefact(work, artefact, seed, fit, save_student)
     _save(work, encoders, read)
     yield Step((work.job,), 1, 1, result=Distilled(work.out, read_fidelity(work.folder), failed))
+
+
+def _train_along(work: _Work) -> Generator[Step[Never], None, None]:
+    """Take part in the training of the first process, once it has the features."""
+    encoders = load_encoders(work.config)
+    read: list[str] = from_first([])
+    if read:
+        artefact, seed, fit = _artefact(work, plan_of(work.config), encoders, read)
+        yield from relay(fit(fit_run(work, artefact, seed)))
 
 
 def _artefact(

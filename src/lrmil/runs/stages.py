@@ -123,13 +123,19 @@ def train_artefact(
     """
     if not (yield from is_stale(place, artefact)):
         return
-    checkpoint = place.folder / f"{artefact.name}.checkpoint.safetensors"
-    fitted = yield from relay(fit(FitRun(seed, checkpoint, hashing.sha256_of(artefact.inputs), place.device)))
+    run = fit_run(place, artefact, seed)
+    fitted = yield from relay(fit(run))
     with committing(place.folder / artefact.name, artefact.inputs) as temporary:
         save(temporary, fitted.module)
         for name, document in {"history.json": fitted.history, **fitted.documents}.items():
             atomic.write_json(temporary / name, document)
-    atomic.remove_ours(checkpoint, is_checkpoint)
+    atomic.remove_ours(run.checkpoint, is_checkpoint)
+
+
+def fit_run(place: Place, artefact: Artefact, seed: int) -> FitRun:
+    """Return how an artefact is trained; parameters as for `train_artefact`."""
+    checkpoint = place.folder / f"{artefact.name}.checkpoint.safetensors"
+    return FitRun(seed, checkpoint, hashing.sha256_of(artefact.inputs), place.device)
 
 
 def as_one_stage(job: Job, trainings: Sequence[tuple[Iterator[Step[Never]], int]]) -> Iterator[Step[Never]]:

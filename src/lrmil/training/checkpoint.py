@@ -61,10 +61,14 @@ class CheckpointFile:
         Hash of all inputs of the training.
     clock
         Seconds that only rise.
+    writes
+        Whether it is this process that writes it.
     """
 
-    def __init__(self, path: Path, key: str, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._path, self._key, self._clock = path, key, clock
+    def __init__(
+        self, path: Path, key: str, *, clock: Callable[[], float] = time.monotonic, writes: bool = True
+    ) -> None:
+        self._path, self._key, self._clock, self._writes = path, key, clock, writes
         self._due = clock() + INTERVAL
         self._saved = True
 
@@ -84,7 +88,8 @@ class CheckpointFile:
 
     def _save(self, checkpoint: Checkpoint) -> None:
         begin = self._clock()
-        save_checkpoint(self._path, self._key, checkpoint)
+        if self._writes:
+            save_checkpoint(self._path, self._key, checkpoint)
         end = self._clock()
         self._due = end + max(INTERVAL, REST * (end - begin))
 

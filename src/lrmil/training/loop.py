@@ -19,8 +19,10 @@ from lrmil.errors import ConfigError
 from lrmil.steps import Job, Step, job_text
 from lrmil.training.averages import averaged_weights, moving_average, weights_of
 from lrmil.training.checkpoint import Checkpoint, CheckpointFile, Progress, Weights, read_checkpoint
-from lrmil.training.rates import rate_groups, set_rate
+from lrmil.training.optimiser import load_moments, make_optimiser, set_rate
+from lrmil.training.processes import average_gradients, from_first, rank, share_buffers
 
+RANK_SEED = 7919  # added to the seed of each process but the first
 AT_ONCE = ("cpu",)  # devices on which a result is there when its call returns
 EpochLosses = Callable[[int, torch.Generator], Iterator[dict[str, Tensor]]]
 Validate = Callable[[], dict[str, float]]
@@ -119,7 +121,7 @@ def fit_steps(
     if validates_start and validate is not None and not training.state.history:
         yield training.validate_start(validate)
     while training.goes_on:
-        generator = torch.Generator().manual_seed(run.seed * 100_003 + training.state.epoch)
+        generator = torch.Generator().manual_seed(training.seed * 100_003 + training.state.epoch)
         means = yield from training.fit_epoch(epoch_losses(training.state.epoch, generator))
         try:
             yield training.end_epoch(means, validate, smoothing)
@@ -144,11 +146,10 @@ class _Training:
         rates: Mapping[str, float],
     ) -> None:
         self.job, self.module, self.run, self.config, self.budget = job, module, run, config, budget
-        self.selects, self.file = selects, CheckpointFile(run.checkpoint, run.key)
+        self.selects, self.file = selects, CheckpointFile(run.checkpoint, run.key, writes=rank() == 0)
+        self.seed = run.seed + RANK_SEED * rank()
         self.parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        groups = rate_groups(module, config.learning_rate, rates)
-        rate, decay = config.learning_rate, config.weight_decay
-        self.optimiser = torch.optim.AdamW(groups, lr=rate, weight_decay=decay, fused=True)
+        self.optimiser = make_optimiser(module, config, rates)
         self.average = moving_average(module, config.ema)
         self.best = weights_of(module)
         self.state = Progress()
@@ -163,11 +164,7 @@ class _Training:
         if self.average:
             self.average.module.load_state_dict(found.weights["average"])
             self.average.n_averaged.fill_(self.state.step)
-        moments = {
-            number: {name: laid_out_as(self.parameters[number], value) for name, value in state.items()}
-            for number, state in found.moments.items()
-        }
-        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": moments})
+        load_moments(self.optimiser, self.parameters, found.moments)
 
     @property
     def goes_on(self) -> bool:
@@ -202,7 +199,7 @@ class _Training:
 
     @property
     def _step_seed(self) -> int:
-        return self.run.seed * 1_000_003 + self.state.step
+        return self.seed * 1_000_003 + self.state.step
 
     def _require_finite(self, loss: Tensor, step: int) -> None:
         """Require a finite loss of a step, or sum of the losses since then."""
@@ -217,6 +214,7 @@ class _Training:
         set_rate(self.optimiser, self.config, self.state.step, self.budget.steps)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        average_gradients(self.parameters)
         nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
         self.optimiser.step()
         if self.average:
@@ -228,6 +226,7 @@ class _Training:
         state = self.state
         state.epoch += 1
         metrics = {f"train_{name}": value for name, value in means.items()}
+        share_buffers(self.module, *([self.average] if self.average else []))
         if validate is not None:
             with averaged_weights(self.module, self.average):
                 metrics |= self._validate(validate, smoothing)
@@ -238,7 +237,7 @@ class _Training:
 
     def _validate(self, validate: Validate, smoothing: float) -> dict[str, float]:
         """Return the scores of the module, and keep its weights if they are the best."""
-        state, scores = self.state, validate()
+        state, scores = self.state, from_first(validate())
         scores["score"] = _smoothed(scores["score"], state.history, smoothing)
         if (scores["score"], -scores["loss"]) > (state.best_score, -state.best_loss):
             state.best_epoch, state.best_score, state.best_loss = state.epoch, scores["score"], scores["loss"]
@@ -272,11 +271,6 @@ class _Training:
             message = f"kept the weights after step {state.step}"
         self.module.eval()
         return Step(self.job, total, total, "steps", result=Fit(self.module, state.history), message=message)
-
-
-def laid_out_as(parameter: Tensor, moment: Tensor) -> Tensor:
-    """Return an optimiser's moment in the memory layout of its parameter, element by element of which both are read."""
-    return torch.empty_like(parameter, dtype=moment.dtype).copy_(moment) if moment.dim() else moment
 
 
 def _smoothed(score: float, history: Sequence[Mapping[str, float]], smoothing: float) -> float:

@@ -1,6 +1,7 @@
 """`lrmil distil`: distil an encoder into one for low resolution, on slides without labels."""
 
 import argparse
+from collections import deque
 from pathlib import Path
 
 from lrmil.cli.arguments import Commands, add_checksums, add_device, add_mpp, add_settings, command
@@ -30,9 +31,14 @@ def run(options: argparse.Namespace) -> int:
         from lrmil.cli.printing import exit_code, figure, print_lines, stderr, stdout
         from lrmil.cli.progress import show
         from lrmil.runs.distil import distil_steps
+        from lrmil.training.processes import trains_along
 
     sources, config = slides_of(options), config_of(options)
-    done = show(distil_steps(sources, options.out, config, device=options.device, inputs=inputs_of(options)), stderr)
+    steps = distil_steps(sources, options.out, config, device=options.device, inputs=inputs_of(options))
+    if trains_along():
+        deque(steps, maxlen=0)
+        return 0
+    done = show(steps, stderr)
     distilled, start = done.fidelity.distilled, done.fidelity.start
     mapped = " by a linear map" * bool(config.stage1.lambda_keep)
     figures = {

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from lrmil.configs import OptimiserConfig
-from lrmil.training.rates import rate_groups, set_rate
+from lrmil.training.optimiser import load_moments, make_optimiser, rate_groups, set_rate
 
 
 def network() -> nn.ModuleDict:
@@ -39,3 +39,30 @@ def test_the_rate_of_each_part_follows_one_schedule(total: int) -> None:
         assert [group["lr"] for group in optimiser.param_groups] == pytest.approx(
             [1e-3 * factor, 2e-3 * factor, 1e-3 * factor]
         )
+
+
+def test_moments_of_another_memory_layout_belong_to_the_same_elements() -> None:
+    torch.manual_seed(0)
+    truth = torch.randn(4, 3, 2, 5)
+
+    def steps(module: nn.Conv2d, optimiser: torch.optim.Optimizer, count: int) -> None:
+        for _ in range(count):
+            optimiser.zero_grad()
+            (module.weight - truth).square().sum().backward()
+            optimiser.step()
+
+    def made() -> tuple[nn.Conv2d, torch.optim.AdamW]:
+        torch.manual_seed(1)
+        module = nn.Conv2d(3, 4, (2, 5), bias=False).to(memory_format=torch.channels_last)
+        return module, make_optimiser(module, OptimiserConfig(learning_rate=0.1), {})
+
+    module, optimiser = made()
+    steps(module, optimiser, 2)
+    weight, state = module.weight.detach().clone(), optimiser.state_dict()["state"]
+    plain = {0: {name: value.clone().contiguous() for name, value in state[0].items()}}
+    steps(module, optimiser, 2)
+    resumed, other = made()
+    resumed.weight.data.copy_(weight)
+    load_moments(other, [resumed.weight], plain)
+    steps(resumed, other, 2)
+    assert torch.equal(resumed.weight, module.weight)
