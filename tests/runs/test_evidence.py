@@ -20,7 +20,7 @@ from lrmil.runs.fold_task import FoldTask
 from lrmil.runs.fold_training import train_on_labels, train_slide_stage
 from lrmil.tasks.answers import Target
 from lrmil.tasks.classification import Classification
-from support.folds import make_fold
+from support.folds import inputs_of, make_fold
 from support.runs import stamp_of
 
 NO_TEACHER: dict[str, object] = {f"stage2.lambda_{name}": 0.0 for name in ("bag", "soft", "hard")}
@@ -44,10 +44,6 @@ def run_until_stage_2(task: FoldTask) -> list[str]:
     """Train the teacher, its evidence and the student; return the messages."""
     steps = [*train_on_labels(task, "hr_teacher"), *make_evidence(task), *train_slide_stage(task)]
     return [step.message for step in steps if step.message]
-
-
-def inputs_of(folder: Path) -> dict[str, dict[str, object]]:
-    return dict(json.loads((folder / "artefact.json").read_text())["inputs"])
 
 
 def test_each_slide_is_answered_by_a_teacher_that_has_not_seen_it(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """mil.head = "auto": the head that answers unseen slides best is that of the fold, and no test slide has a say."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,13 +21,12 @@ from lrmil.runs.chosen_heads import HeadChoice, choices_in, read_choice
 from lrmil.runs.evidence import make_evidence
 from lrmil.runs.fold_outputs import load_mil, read_evidence, read_teacher_outputs
 from lrmil.runs.fold_task import FoldTask
-from lrmil.runs.fold_training import inner_folder, train_on_labels, train_slide_stage
+from lrmil.runs.fold_training import inner_folder, train_on_labels
 from lrmil.runs.head_choice import CANDIDATES, choose_head, with_chosen_head
 from lrmil.runs.inner_mils import COMPARED
-from lrmil.steps import Step
 from lrmil.tasks.answers import Target, Validation
 from lrmil.tasks.classification import Classification
-from support.folds import Values, make_fold
+from support.folds import Values, inputs_of, make_fold, through_stage_2
 from support.runs import stamp_of
 
 AUTO: dict[str, object] = {"mil__head": "auto", "mil__seeds": 1, "mil__dropout": 0.0, "stage2__inner_folds": 2}
@@ -48,18 +47,6 @@ def all_patches(rng: np.random.Generator, label: int, arm: str) -> NDArray[np.fl
     bag = 3 * rng.normal(size=(36, 4))
     bag[:, 0] += 3 * label
     return bag
-
-
-def through_stage_2(task: FoldTask) -> Iterator[Step[object]]:
-    """Choose the head, then train the teacher, its evidence and the student."""
-    task = yield from choose_head(task)
-    yield from train_on_labels(task, "hr_teacher")
-    yield from make_evidence(task)
-    yield from train_slide_stage(task)
-
-
-def inputs_of(folder: Path) -> dict[str, object]:
-    return dict(json.loads((folder / "artefact.json").read_text())["inputs"])
 
 
 def artefacts(task: FoldTask) -> dict[str, tuple[int, int]]:

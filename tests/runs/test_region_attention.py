@@ -2,9 +2,8 @@
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Never
 
 import numpy as np
 import pytest
@@ -18,16 +17,13 @@ from lrmil.runs import head_choice
 from lrmil.runs.arms import ARMS, HR
 from lrmil.runs.audit import audit_run
 from lrmil.runs.chosen_heads import read_choice
-from lrmil.runs.evidence import make_evidence
 from lrmil.runs.fold_outputs import HEAD, load_mil, read_evidence, read_outputs, read_teacher_outputs
 from lrmil.runs.fold_task import FoldTask
-from lrmil.runs.fold_training import inner_folder, train_on_labels, train_slide_stage
-from lrmil.runs.head_choice import choose_head
+from lrmil.runs.fold_training import inner_folder, train_on_labels
 from lrmil.runs.regions import region_features
 from lrmil.runs.train import Run, train
-from lrmil.steps import Step
 from lrmil.training.region_bags import read_bag
-from support.folds import make_fold
+from support.folds import inputs_of, make_fold, through_stage_2
 from support.pages import read_page
 from support.runs import TinyRun, stamp_of, tiny_config, write_bag
 
@@ -54,18 +50,6 @@ def nested_fold(run: Path, **settings: object) -> FoldTask:
         write_bag(run / HR / f"{slide_id}.zarr", index[covered], values[covered], mpp=0.5)
     list(region_features(run, task.slide_ids, task.plan))
     return task
-
-
-def through_stage_2(task: FoldTask) -> Iterator[Step[Never]]:
-    """Choose a head, train the teacher, its evidence and the student."""
-    task = yield from choose_head(task)
-    yield from train_on_labels(task, "hr_teacher")
-    yield from make_evidence(task)
-    yield from train_slide_stage(task)
-
-
-def inputs_of(folder: Path) -> dict[str, object]:
-    return dict(json.loads((folder / "artefact.json").read_text())["inputs"])
 
 
 def stamps(fold: Path, names: Sequence[str]) -> dict[str, tuple[int, int]]:

@@ -1,10 +1,10 @@
 """A fold of a run without slides: its features are written, so that what is trained on them takes a moment."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import cast
+from typing import Any, Never, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,11 @@ from lrmil.configs import TrainConfig, with_settings
 from lrmil.models.encoders.loading import Encoder
 from lrmil.patches.plan import PatchPlan
 from lrmil.runs.arms import features_of
+from lrmil.runs.evidence import make_evidence
 from lrmil.runs.fold_task import FoldTask
+from lrmil.runs.fold_training import train_on_labels, train_slide_stage
+from lrmil.runs.head_choice import choose_head
+from lrmil.steps import Step
 from lrmil.tasks.classification import Classification
 from lrmil.training.fidelity_figures import FIDELITY, Fidelity, Match
 from support.bags import CPU
@@ -65,3 +69,16 @@ def make_fold(run: Path, values: Values, *, cases: int = 8, r2: float | None = 0
         config=config,
         device=CPU,
     )
+
+
+def through_stage_2(task: FoldTask) -> Iterator[Step[Never]]:
+    """Choose the head, then train the teacher, its evidence and the student."""
+    task = yield from choose_head(task)
+    yield from train_on_labels(task, "hr_teacher")
+    yield from make_evidence(task)
+    yield from train_slide_stage(task)
+
+
+def inputs_of(folder: Path) -> dict[str, Any]:
+    """Return what an artefact states that it was made from."""
+    return dict(json.loads((folder / "artefact.json").read_text())["inputs"])
