@@ -19,6 +19,7 @@ from napari_lrmil.widgets.classify.overview import Overview
 from napari_lrmil.widgets.classify.result_box import ResultBox
 from napari_lrmil.widgets.classify.review_box import ReviewBox
 from napari_lrmil.widgets.classify.slide_box import SlideBox
+from napari_lrmil.widgets.classify.where_box import WhereBox
 from napari_lrmil.widgets.device_box import DeviceBox
 from napari_lrmil.widgets.parts import MessageLine, begin, beside, keeping_room, listen, scrolling_column, titled
 from napari_lrmil.widgets.questions import agreed
@@ -62,6 +63,7 @@ class ClassifySlide(SessionDock):
         self.device = DeviceBox(session.preferences.device)
         self.tissue = QPushButton("Find tissue (to view or edit)")
         self.tissue.setToolTip("Adds the tissue mask as a layer. Paint or erase in it, then press Classify. Optional.")
+        self.where = WhereBox(session)
         self.run = QPushButton("Classify")
         self.cancel = QPushButton("Cancel")
         self.progress = QProgressBar()
@@ -75,7 +77,7 @@ class ClassifySlide(SessionDock):
         scrolling_column(
             self,
             [
-                titled("Slide", self.slides, self.tissue),
+                titled("Slide", self.slides, beside(self.tissue, self.where.bring), self.where),
                 titled("Model", self.model, self.device),
                 titled("Result", self.earlier_mask, self.result, steady=True),
                 titled("Review", self.review),
@@ -121,7 +123,7 @@ class ClassifySlide(SessionDock):
     def _classify(self, layer: "Image") -> None:
         if layer is self.session.chosen:  # the model may have been loaded for it first, which takes seconds
             self._asked_for = ref(layer)
-            self.session.classify(layer, device=self.device.device)
+            self.session.classify(layer, device=self.device.device, where=self.where.where)
 
     def _listen(self) -> None:
         session = self.session
