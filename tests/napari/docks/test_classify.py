@@ -14,12 +14,14 @@ from qtpy.QtCore import QPointF, Qt
 
 from lrmil.prediction.files import read_prediction
 from lrmil.prediction.one import predict_one
+from lrmil.reviews.log import read_reviews
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step, last
 from napari_lrmil.docks.classify import NO_TISSUE, STOPPING, ClassifySlide
 from napari_lrmil.layers.build import KEY
 from napari_lrmil.session import session as session_module
 from napari_lrmil.session.opened_slide import find_tissue_layer
+from napari_lrmil.session.reviewing import key_of
 from napari_lrmil.session.session import Session
 from napari_lrmil.widgets.classify.result_box import facts as facts_of
 from support.cli import write_outline
@@ -422,6 +424,10 @@ class TestRegions:
         whole = ready.session.shown.out.parent
         kept = read_prediction(whole, "demo-001")
         assert kept is not None and kept.regions is None, "the answer for the whole slide stays"
+        ready.session.reviewing.decide(ready.session.shown, "agree")
+        (review,) = read_reviews(ready.session.review_log).reviews
+        assert review.regions == "outside 1 region"
+        assert key_of(ready.session.shown) == review.key != (review.slide_fingerprint, review.bundle_sha256)
         ready.session.viewer.layers.remove(shapes)
         assert ready.where.where is None and ready.where.parts.count() == 1
 

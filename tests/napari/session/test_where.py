@@ -11,6 +11,7 @@ from lrmil.errors import TissueError
 from napari_lrmil.layers.build import KEY
 from napari_lrmil.layers.drawn_regions import drawn_on
 from napari_lrmil.layers.reader import read_slides
+from napari_lrmil.session.opened_slide import set_mpp
 from napari_lrmil.session.session import Session
 from napari_lrmil.session.where import Where, import_regions
 from support.cli import write_outline
@@ -64,3 +65,16 @@ def test_regions_are_imported_on_their_slide(
     slide.metadata[KEY]["fingerprint"] = "of earlier content"
     with pytest.raises(TissueError, match="earlier version"):
         import_regions(viewer, slide, write_outline(tmp_path, "other"))
+
+
+def test_what_was_drawn_stays_where_it_is_when_the_slide_gets_its_resolution(
+    viewer: ViewerModel, session: Session
+) -> None:
+    about = {"path": "a.svs", "fingerprint": "f", "dimensions": (40, 40), "mpp": None, "mpp_source": ""}
+    slide = viewer.add_image(np.zeros((40, 40, 3), np.uint8), rgb=True, metadata={KEY: about})
+    shapes = viewer.add_shapes([BOX - 0.5])
+    before = Where(shapes, inside=True).drawn(slide).regions
+    set_mpp(viewer.layers, slide, 0.5)
+    assert shapes.scale.tolist() == [0.5, 0.5] and shapes.units == slide.units
+    after = Where(shapes, inside=True).drawn(slide).regions
+    np.testing.assert_allclose(after.areas[0].rings[0], before.areas[0].rings[0])

@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
         from lrmil.models.bundle import load_bundle
         from lrmil.patches.tissue import regions_of
         from lrmil.prediction.inference import predict_steps
-        from lrmil.reports.case_page import require_case_writable, write_case
+        from lrmil.reports.case_page import key_of, require_case_writable, write_case
         from lrmil.reviews.log import latest_reviews
         from lrmil.slides.discovery import slide_path
         from lrmil.slides.opening import open_source
@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
         mask, regions = regions_of(slide, given)
         steps = predict_steps(slide, bundle, options.device, threads=options.threads, tissue=mask, regions=regions)
         prediction = show(steps, stderr)
-        review = reviews.get((prediction.slide_fingerprint, prediction.bundle_sha256))
+        review = reviews.get(key_of(prediction))
         page = write_case(
             options.out,
             prediction,
