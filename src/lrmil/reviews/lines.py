@@ -28,9 +28,7 @@ from lrmil.reviews.entry import (
 )
 
 FORMAT = "lrmil.review/1"
-NEWER = (
-    "lrmil.review/2"  # of withdrawals and reviews in regions: earlier versions refuse the log, they would miscount it
-)
+NEWER = "lrmil.review/2"  # of withdrawals and reviews in regions: earlier versions refuse what they would miscount
 VERSIONS = FORMAT.partition("/")[0] + "/"
 MAX_LINE = 8 << 20  # bytes; 1,000 classes of 1,000 characters take less
 OVERLONG = b"!"  # replaces a line that is too long; it is not a valid entry

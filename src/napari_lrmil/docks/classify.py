@@ -47,6 +47,7 @@ PAINT = "Paint (key 2) or erase (key 1) in the layer 'tissue', then press Classi
 NO_TISSUE = "No tissue was found on this slide."
 UNDO = "Ctrl+Z in that layer brings your painted mask back."
 EARLIER_MASK = "The tissue mask is another one than this answer was made with. Press Classify to use it."
+EARLIER_REGIONS = "The regions are others than this answer was made in. Press Classify to use them."
 STOPPING = "Stopping after the current batch of patches."
 
 
@@ -133,6 +134,8 @@ class ClassifySlide(SessionDock):
         listen(session.jobs.stepped, self._show_step)
         listen(session.jobs.job_changed, self._job_changed)
         listen(session.mask_changed, self._say_mask)
+        listen(session.shown_changed, self._say_mask)
+        self.where.changed.connect(self._say_mask)
         listen(session.model_changed, self._update_buttons)
         self.slides.changed.connect(self._choose)
         self.model.path.textChanged.connect(self._update_buttons)
@@ -166,7 +169,8 @@ class ClassifySlide(SessionDock):
             hide_masks(self.session.viewer, layer)
 
     def _say_mask(self) -> None:
-        self.earlier_mask.say(EARLIER_MASK if self.session.masks.differs else "")
+        found = {EARLIER_MASK: self.session.masks.differs, EARLIER_REGIONS: self.where.differs()}
+        self.earlier_mask.say(" ".join(sentence for sentence, differs in found.items() if differs))
 
     def _update_buttons(self) -> None:
         busy, ready = self.session.jobs.busy, self.slides.layer is not None

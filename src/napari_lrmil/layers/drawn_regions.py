@@ -1,6 +1,6 @@
 """Regions of a slide as a Shapes layer: those that were drawn, and those of a GeoJSON file."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -77,11 +77,10 @@ def regions_of(shapes: "Shapes", slide: "Image", *, inside: bool) -> Regions:
 
 def to_level0(vertices: NDArray[np.float64], layer: "Layer", slide: "Layer") -> NDArray[np.float64]:
     """Return the (n, 2) level-0 y, x of the (n, d) vertices of a layer, by the transforms of it and of the slide."""
-    world = np.array([layer.data_to_world(vertex) for vertex in vertices])[:, -2:]
+    world = _mapped(layer.data_to_world, vertices)
     pairs = zip(layer.units[-2:], slide.units[-2:], strict=True)
     factors = [float((1 * ours).to(its).magnitude) if ours.is_compatible_with(its) else 1.0 for ours, its in pairs]
-    pixels = np.array([slide.world_to_data(point)[-2:] for point in world * factors])
-    return pixels + 0.5  # napari counts from the centre of a pixel
+    return _mapped(slide.world_to_data, world * factors) + 0.5  # napari counts from the centre of a pixel
 
 
 def regions_layer(regions: Regions, slide: "Image", *, name: str) -> LayerData:
@@ -123,6 +122,14 @@ def _outlines(shapes: "Shapes") -> "Iterator[NDArray[np.float64] | None]":
             yield middle + axes[0] * np.cos(angle) + axes[1] * np.sin(angle)
         else:
             yield corners if kind in WITH_AREA and len(corners) >= 3 else None
+
+
+def _mapped(to: Callable[[NDArray[np.float64]], object], points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the last two coordinates of (n, d) points under an affine map of one point: a lasso has thousands."""
+    basis = np.eye(points.shape[1])
+    origin = np.asarray(to(np.zeros(len(basis))), float)
+    steps = np.array([np.asarray(to(axis), float) - origin for axis in basis])
+    return np.asarray((origin + points @ steps)[:, -2:])
 
 
 def _require_on_slide(corners: NDArray[np.float64], slide: "Image", name: str) -> None:

@@ -17,7 +17,7 @@ from lrmil.prediction.one import predict_one
 from lrmil.reviews.log import read_reviews
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step, last
-from napari_lrmil.docks.classify import NO_TISSUE, STOPPING, ClassifySlide
+from napari_lrmil.docks.classify import EARLIER_REGIONS, NO_TISSUE, STOPPING, ClassifySlide
 from napari_lrmil.layers.build import KEY
 from napari_lrmil.session import session as session_module
 from napari_lrmil.session.opened_slide import find_tissue_layer
@@ -430,6 +430,21 @@ class TestRegions:
         assert key_of(ready.session.shown) == review.key != (review.slide_fingerprint, review.bundle_sha256)
         ready.session.viewer.layers.remove(shapes)
         assert ready.where.where is None and ready.where.parts.count() == 1
+
+    def test_shapes_that_were_changed_since_are_said(self, ready: ClassifySlide, finish: Finish) -> None:
+        shapes = self.draw(ready, 0.5)
+        self.choose(ready, 1)
+        ready.start()
+        finish(ready.session)
+        assert ready.earlier_mask.text() == ""
+        before = shapes.data[0].copy()
+        shapes.add([before * 0.5])
+        assert ready.earlier_mask.text() == EARLIER_REGIONS
+        shapes.selected_data = {1}
+        shapes.remove_selected()
+        assert ready.earlier_mask.text() == ""
+        self.choose(ready, 2)
+        assert ready.earlier_mask.text() == EARLIER_REGIONS
 
     def test_what_is_no_region_is_refused_with_words(self, ready: ClassifySlide, finish: Finish) -> None:
         ready.session.viewer.add_shapes([[[0, 0], [5, 5]]], shape_type="line", name="mine")

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary, ref
+from weakref import WeakKeyDictionary, WeakSet, ref
 
-from qtpy.QtCore import QSignalBlocker
+from napari.layers.base import ActionType
+from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QPushButton, QWidget
 
 from lrmil.errors import LrmilError
@@ -32,11 +33,14 @@ class WhereBox(QWidget):
         The button that imports regions, which stands elsewhere.
     """
 
+    changed = Signal()
+
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._session = session
         self._choices: WeakKeyDictionary[Image, tuple[ref[Shapes], bool]] = WeakKeyDictionary()
         self._listed: list[Where | None] = []
+        self._known: WeakSet[Shapes] = WeakSet()
         self.parts = QComboBox()
         self.parts.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.parts.setToolTip("The tissue that counts: all of it, or that inside or outside the shapes of a layer.")
@@ -64,6 +68,10 @@ class WhereBox(QWidget):
         """List the parts of the chosen slide again, and mark the one that was chosen for it."""
         slide = self._session.chosen
         shapes = [] if slide is None else drawn_on(self._session.viewer.layers, slide)
+        for layer in shapes:
+            if layer not in self._known:
+                self._known.add(layer)
+                listen(layer.events.data, self._drawn)
         self._listed = [None, *(Where(layer, inside) for layer in shapes for inside in (True, False))]
         kept = None if slide is None else self._choices.get(slide)
         chosen = kept and (kept[0](), kept[1])
@@ -74,6 +82,17 @@ class WhereBox(QWidget):
             self.parts.setCurrentIndex(rows[0] if rows else 0)
         self.bring.setEnabled(slide is not None)
         self.setVisible(bool(shapes))
+        self.changed.emit()
+
+    def differs(self) -> bool:
+        """Return whether the answer that is shown was made in other regions than those that are chosen now."""
+        shown, slide, where = self._session.shown, self._session.chosen, self.where
+        if shown is None or shown.drawn is None or not shown.complete or slide is None or where is None:
+            return False
+        try:
+            return where.drawn(slide).regions.sha256 != shown.drawn.regions.sha256
+        except LrmilError:
+            return True
 
     def import_file(self, path: Path) -> None:
         """Add the regions of a file as a layer, and choose their inside; an error is shown as a message."""
@@ -98,6 +117,11 @@ class WhereBox(QWidget):
             self._choices.pop(slide, None)
         else:
             self._choices[slide] = ref(where.shapes), where.inside
+        self.changed.emit()
+
+    def _drawn(self, event: object) -> None:
+        if getattr(event, "action", None) in (ActionType.ADDED, ActionType.REMOVED, ActionType.CHANGED):
+            self.changed.emit()
 
     def _ask_for_file(self) -> None:
         path, _ = QFileDialog.getOpenFileName(
