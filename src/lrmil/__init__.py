@@ -16,6 +16,7 @@ _HOME = {
     "MILOutput": "models.heads.head",
     "Prediction": "prediction.prediction",
     "Raster": "raster",
+    "Regions": "patches.drawn_regions",
     "Run": "runs.train",
     "Slide": "slides.slide",
     "Step": "steps",
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from lrmil.models.encoders.loading import load_encoder
     from lrmil.models.heads.abmil import ABMIL
     from lrmil.models.heads.head import MILOutput
+    from lrmil.patches.drawn_regions import Regions
     from lrmil.patches.layout import make_patches
     from lrmil.patches.tissue import segment_tissue
     from lrmil.prediction.inference import predict, predict_steps

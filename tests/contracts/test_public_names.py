@@ -19,7 +19,7 @@ NAMES = [
     "open_slide", "segment_tissue", "make_patches", "load_bundle", "predict", "predict_steps",
     "train", "train_steps", "validate_cohort", "ABMIL", "losses", "targets",
     "geometry", "TrainConfig", "Bundle", "CohortReport", "LrmilError", "MILOutput",
-    "Prediction", "Raster", "Run", "Slide", "Step", "last",
+    "Prediction", "Raster", "Regions", "Run", "Slide", "Step", "last",
     "load_encoder", "configs", "errors", "metrics", "labels_from_reviews", "reader_agreement",
 ]
 # fmt: on

@@ -65,6 +65,7 @@ TESTED_ELSEWHERE = {
     "napari_lrmil/session/reading.py": "napari/docks/test_layout.py",
     "napari_lrmil/widgets/session_dock.py": "napari/docks/test_layout.py",
     "napari_lrmil/state/painted_mask.py": "napari/docks/test_right_slide.py",
+    "napari_lrmil/state/drawn_on.py": "napari/session/test_where.py",
     "napari_lrmil/widgets/questions.py": "napari/docks/test_right_slide.py",
     "napari_lrmil/session/reviewing.py": "napari/docks/test_review_keys.py",
     "napari_lrmil/widgets/review_strip.py": "napari/docks/test_review_keys.py",

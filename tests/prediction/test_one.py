@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lrmil.errors import OverwriteError, SlideError
+from lrmil.errors import OverwriteError, SlideError, TissueError
 from lrmil.models.bundle import Bundle
-from lrmil.patches.tissue import GivenMask, segment_tissue
+from lrmil.patches.drawn_regions import Regions
+from lrmil.patches.tissue import GivenMask, Within, segment_tissue
 from lrmil.prediction import exports, one
 from lrmil.prediction.files import read_tissue
 from lrmil.prediction.inference import predict
@@ -131,6 +132,60 @@ def test_a_file_in_the_way_is_told_before_the_work(source: SlideSource, bundle: 
         next(predict_one(source, changed, tmp_path / "out", ON_CPU, inputs=Inputs([source], [card])))
     with pytest.raises(SlideError, match="at most 220"):
         next(predict_one(source._replace(slide_id="x" * 221), bundle, tmp_path / "out", ON_CPU))
+
+
+class TestRegions:
+    """An answer in regions counts for these alone."""
+
+    def regions(self, source: SlideSource, share: float) -> Regions:
+        """The upper part of a slide."""
+        with open_slide(source.path) as slide:
+            width, height = slide.dimensions
+        bottom = share * height
+        return Regions.of([[(0, 0), (0, width), (bottom, width), (bottom, 0)]])
+
+    def test_only_tissue_in_them_counts(self, source: SlideSource, bundle: Bundle) -> None:
+        regions = self.regions(source, 0.5)
+        found = predict(source.path, bundle, "cpu", regions=regions)
+        by_mask = predict(source.path, bundle, "cpu", tissue=part_of_tissue(source, 0.5))
+        assert found.probabilities == by_mask.probabilities
+        assert found.tissue_mm2 == pytest.approx(by_mask.tissue_mm2, rel=0.05)  # the cells on the edge
+        assert found.tissue_source == "segmented" and found.regions == regions.used
+        assert "Only tissue inside 1 region counts." in found.notes
+        both = predict(source.path, bundle, "cpu", tissue=part_of_tissue(source, 0.25), regions=regions)
+        quarter = predict(source.path, bundle, "cpu", tissue=part_of_tissue(source, 0.25))
+        assert (both.probabilities, both.tissue_source) == (quarter.probabilities, "given")
+
+    def test_the_same_are_not_read_again_and_others_are(
+        self, source: SlideSource, bundle: Bundle, tmp_path: Path
+    ) -> None:
+        half, less = (Within(None, self.regions(source, share)) for share in (0.5, 0.4))
+        outside = Within(None, Regions.of(without=[half.regions.areas[0].rings[0]]))
+        sizes = []
+        for given in (None, half, less, outside, None):
+            steps = list(predict_one(source, bundle, tmp_path, ON_CPU, tissue=given))
+            assert len(steps) > 1
+            (again,) = list(predict_one(source, bundle, tmp_path, ON_CPU, tissue=given))
+            assert again.result.regions == steps[-1].result.regions == (given and given.regions.used)
+            assert again.result.probabilities == steps[-1].result.probabilities
+            sizes.append(len(again.result.patches))
+        whole, upper, _, lower, last_of_all = sizes
+        assert whole == last_of_all and 0 < upper < whole and 0 < lower < whole
+
+    def test_a_saved_mask_counts_in_them_and_not_instead_of_them(
+        self, source: SlideSource, bundle: Bundle, tmp_path: Path
+    ) -> None:
+        options = replace(ON_CPU, saved_masks=True)
+        less = Within(part_of_tissue(source, 0.5), self.regions(source, 0.2))
+        in_regions = last(predict_one(source, bundle, tmp_path, options, tissue=less))
+        whole = last(predict_one(source, bundle, tmp_path, options))
+        assert whole.regions is None and whole.tissue_source == "given"
+        assert len(whole.patches) > len(in_regions.patches)
+
+    def test_no_tissue_in_them_fails_with_words(self, source: SlideSource, bundle: Bundle) -> None:
+        corner = Regions.of([[(0, 0), (0, 9), (9, 9), (9, 0)], [(0, 9), (0, 18), (9, 18)]])
+        with pytest.raises(TissueError, match="no tissue inside 2 regions"):
+            predict(source.path, bundle, "cpu", regions=corner)
 
 
 class TestSavedMasks:

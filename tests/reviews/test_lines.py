@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from lrmil.errors import ConfigError, FormatError
 from lrmil.reviews import lines
 from lrmil.reviews.log import FORMAT, MAX_NOTE, Review, append_review, plain_of, read_reviews
+from lrmil.reviews.withdrawals import standing, withdrawal_of
 from support.hostile import places, put, values
 from support.reviews import entry, foreign_line
 
@@ -128,3 +129,14 @@ def test_whatever_stands_in_a_line_it_is_read_as_a_review_is_made_or_not_at_all(
         assert found.reviews == (made,) and found.unreadable == ()
     else:
         assert found.unreadable == (1,)
+
+
+def test_a_review_in_regions_is_kept_as_such_and_is_none_of_the_whole_slide(tmp_path: Path) -> None:
+    log, part = tmp_path / "log", entry(regions="inside 2 regions")
+    append_review(log, part)
+    append_review(log, withdrawal_of(part))
+    assert all(json.loads(line)["format"] == "lrmil.review/2" for line in log.read_text().splitlines())
+    kept, _ = read_reviews(log).reviews
+    assert kept == part and kept.key != entry().key and standing(read_reviews(log).reviews) == []
+    (tmp_path / "old").write_bytes(foreign_line(part, format="lrmil.review/1"))
+    assert read_reviews(tmp_path / "old").unreadable == (1,)

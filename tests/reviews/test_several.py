@@ -79,9 +79,16 @@ class TestWhatCannotBeUsed:
         found = read_logs(path)
         assert len(found.entries) == found.other_tasks == 1 and "another task" in found.notes[0]
 
+    def test_what_is_said_of_a_part_is_not_said_of_the_slide(self, tmp_path: Path) -> None:
+        whole, part = at(1), at(2, regions="inside 2 regions")
+        (path,) = write_logs(tmp_path, [[whole, part]])
+        found = read_logs(path)
+        assert [said.review for said in found.entries] == [whole] and found.of_parts == 1
+        assert found.other_tasks == 0 and any("regions" in note for note in found.notes)
+
     def test_an_empty_log_has_nothing(self, tmp_path: Path) -> None:
         (path,) = write_logs(tmp_path, [[]])
-        assert read_logs(path) == ((), {}, (), 0) and read_logs(path).notes == []
+        assert read_logs(path) == ((), {}, (), 0, 0) and read_logs(path).notes == []
 
     def test_a_missing_log_or_one_of_a_later_version_is_refused(self, tmp_path: Path) -> None:
         (path,) = write_logs(tmp_path, [[at(1)]])

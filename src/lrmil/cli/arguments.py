@@ -172,9 +172,20 @@ def add_tissue(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_regions(parser: argparse.ArgumentParser) -> None:
+    """Add regions that a person drew."""
+    parser.add_argument(
+        "--regions",
+        type=Path,
+        metavar="FILE",
+        help="classify only the tissue inside the annotations of QuPath (GeoJSON), without those of a class Ignore* or "
+        "Exclude: the file of a single slide, or a folder with <slide_id>.geojson of every slide",
+    )
+
+
 def add_bounds(parser: argparse.ArgumentParser) -> None:
     """Add the choice of the origin of GeoJSON."""
-    text = "write GeoJSON relative to the corner of the scanned area (OpenSlide's bounds), as QuPath shows MRXS"
+    text = "GeoJSON is relative to the corner of the scanned area (OpenSlide's bounds), as QuPath shows MRXS"
     parser.add_argument("--subtract-bounds", action="store_true", help=text)
 
 

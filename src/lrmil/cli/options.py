@@ -20,7 +20,7 @@ from lrmil.slides.resolution import PLAUSIBLE_MPP, parse_mpp
 from lrmil.slides.source import SlideSource, slide_id_of
 
 if TYPE_CHECKING:
-    from lrmil.patches.tissue import GivenMask
+    from lrmil.patches.tissue import Given, GivenMask
 
 
 def config_of(options: argparse.Namespace) -> TrainConfig:
@@ -160,8 +160,8 @@ def inputs_of(options: argparse.Namespace) -> list[Path]:
     """Return the files and folders that a command reads, apart from slides."""
     names = ("model", "mpp_table", "checksums", "reviews", "labels", "cases", "config")
     found = [getattr(options, name, None) for name in names]
-    masks = getattr(options, "tissue", None)
-    inside = _files_of(masks) if masks is not None else []
+    drawn = [getattr(options, "tissue", None), getattr(options, "regions", None)]
+    inside = [path for location in drawn if location is not None for path in _files_of(location)]
     encoder = local_encoder(getattr(options, "encoder", None))
     return [path for path in (*found, *inside, encoder) if path is not None]
 
@@ -185,6 +185,26 @@ def masks_in(path: Path | None, sources: list[SlideSource]) -> "dict[str, GivenM
     if without:
         stderr.print(f"{path.name} has no mask of {names_of(without)}; lrmil detects their tissue.", markup=False)
     return {slide_id: given_mask(mask) for slide_id, mask in found.items()}
+
+
+def given_in(options: argparse.Namespace, sources: list[SlideSource]) -> "dict[str, Given]":
+    """Return the masks and regions to use, by slide id, and name the slides without a mask on stderr.
+
+    Parameters
+    ----------
+    options
+        Their `tissue` and `regions` are as of `add_tissue` and `add_regions`.
+    sources
+        The slides.
+    """
+    masks = masks_in(options.tissue, sources)
+    if options.regions is None:
+        return {**masks}
+    from lrmil.patches.region_files import find_regions
+    from lrmil.patches.tissue import Within
+
+    regions = find_regions(options.regions, sources, subtract_bounds=options.subtract_bounds)
+    return {slide_id: Within(masks.get(slide_id), read) for slide_id, read in regions.items()}
 
 
 def _files_of(masks: Path) -> list[Path]:

@@ -2,7 +2,7 @@
 
 import gzip
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from lrmil.patches.polygons import fill_ring
 MAX_BYTES = 32 << 20  # after unpacking: some 1.5 million corners
 MAX_COORDINATE = 1e9  # level-0 pixels
 GZIP = b"\x1f\x8b"
-IGNORED = "ignore"  # QuPath's classes of areas to exclude begin with it, such as "Ignore*"
+LEFT_OUT = ("ignore", "exclude")  # classes of areas to leave out begin so, such as QuPath's "Ignore*"
 NO_AREA = frozenset({"Point", "MultiPoint", "LineString", "MultiLineString"})
 NO_OUTLINE = frozenset({"detection", "cell", "tile", "tmacore", "root"})  # QuPath objects that are not annotations
 
@@ -27,6 +27,8 @@ class Area(NamedTuple):
     rings: tuple[NDArray[np.float64], ...]
     left_out: bool
     """True if the area is to be excluded from the tissue."""
+    annotation: int = 0
+    """Number of the object that it is a part of: those of one MultiPolygon share it."""
 
 
 def read_areas(path: Path) -> list[Area]:
@@ -40,21 +42,50 @@ def read_areas(path: Path) -> list[Area]:
     Raises
     ------
     FormatError
-        If the file is not GeoJSON, or has no area to keep.
+        If the file is not GeoJSON, or has no area.
     OSError
         If it cannot be read.
     """
     document = _document(path)
     try:
-        areas = [area for feature in _features(document) for area in _areas_of(feature)]
+        objects = [areas for feature in _features(document) for areas in _objects_of(feature)]
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise FormatError(f"Expected GeoJSON with outlines of tissue in {path}. Got: {_reason(error)}.") from error
-    if all(area.left_out for area in areas):
-        raise FormatError(f"Expected outlines of tissue (polygons of annotations) in {path}. Got none.")
+    areas = [area._replace(annotation=number) for number, parts in enumerate(filter(None, objects)) for area in parts]
+    if not areas:
+        raise FormatError(f"Expected outlines (polygons of annotations) in {path}. Got none.")
     return areas
 
 
-def draw_areas(areas: list[Area], shape: tuple[int, int], cell: float) -> NDArray[np.bool_]:
+def require_within(areas: Sequence[Area], dimensions: tuple[int, int]) -> None:
+    """Require that areas were drawn on a slide of this size.
+
+    Parameters
+    ----------
+    areas
+        As `read_areas` returns them.
+    dimensions
+        (width, height) of the slide in level-0 pixels.
+
+    Raises
+    ------
+    ValueError
+        If a corner lies outside of it.
+    """
+    width, height = dimensions
+    low = np.min([ring.min(0) for area in areas for ring in area.rings], axis=0)
+    high = np.max([ring.max(0) for area in areas for ring in area.rings], axis=0)
+    spare = max(2.0, 0.01 * max(width, height))  # outlines traced on a small image exceed the edge by part of a pixel
+    if (low < -spare).any() or high[0] > height + spare or high[1] > width + spare:
+        raise ValueError(
+            f"Expected outlines within the slide's {width} x {height} px. Got x from {low[1]:.0f} to {high[1]:.0f} and "
+            f"y from {low[0]:.0f} to {high[0]:.0f}; they are of another slide, or not in level-0 pixels."
+        )
+
+
+def draw_areas(
+    areas: Sequence[Area], shape: tuple[int, int], to_cells: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+) -> NDArray[np.bool_]:
     """Draw areas into a mask; excluded areas override the others.
 
     Parameters
@@ -63,14 +94,14 @@ def draw_areas(areas: list[Area], shape: tuple[int, int], cell: float) -> NDArra
         As `read_areas` returns them.
     shape
         (rows, cols) of the mask.
-    cell
-        Side of a cell of the mask in level-0 pixels.
+    to_cells
+        Turns (n, 2) level-0 y, x into rows and columns of the mask.
     """
     mask = np.zeros(shape, bool)
     for area in sorted(areas, key=lambda area: area.left_out):
-        window, inside = fill_ring(shape, area.rings[0] / cell)
+        window, inside = fill_ring(shape, to_cells(area.rings[0]))
         for ring in area.rings[1:]:
-            hole_window, hole = fill_ring(shape, ring / cell)
+            hole_window, hole = fill_ring(shape, to_cells(ring))
             _clear(inside, window, hole_window, hole)
         if area.left_out:
             mask[window] &= ~inside
@@ -120,18 +151,17 @@ def _features(document: Any) -> Iterator[Any]:
         yield document
 
 
-def _areas_of(feature: Any) -> Iterator[Area]:
-    """Yield the polygons of a feature and of its child objects."""
+def _objects_of(feature: Any) -> Iterator[list[Area]]:
+    """Yield the polygons of a feature, and those of each of its child objects."""
     if feature["type"] != "Feature":
         raise ValueError(f"an object of type {feature['type']!r} in place of a Feature")
     properties = feature.get("properties") or {}
     kind = str(properties.get("objectType", properties.get("object_type", "annotation"))).lower()
     if kind.replace("_", "") not in NO_OUTLINE and feature["geometry"] is not None:
-        left_out = _class_of(properties).lower().startswith(IGNORED)
-        for polygon in _polygons(feature["geometry"]):
-            yield Area(tuple(_ring(ring) for ring in polygon), left_out)
+        left_out = _class_of(properties).lower().startswith(LEFT_OUT)
+        yield [Area(tuple(map(_ring, polygon)), left_out) for polygon in _polygons(feature["geometry"])]
     for child in properties.get("childObjects", feature.get("childObjects", ())) or ():
-        yield from _areas_of(child)
+        yield from _objects_of(child)
 
 
 def _class_of(properties: dict[str, Any]) -> str:

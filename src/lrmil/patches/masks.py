@@ -13,7 +13,7 @@ from lrmil.errors import ConfigError, FormatError, TissueError
 from lrmil.io import untrusted
 from lrmil.io.ownership import is_from_tiles
 from lrmil.io.raster_zarr import read_ome_zarr
-from lrmil.patches.geojson_masks import GZIP, draw_areas, read_areas
+from lrmil.patches.geojson_masks import GZIP, draw_areas, read_areas, require_within
 from lrmil.patches.tissue import TISSUE_MPP, GivenMask
 from lrmil.raster import Raster
 from lrmil.slides.slide import Slide
@@ -139,19 +139,13 @@ def given_mask(path: Path) -> GivenMask:
 
 
 def _from_geojson(path: Path, slide: Slide) -> Raster:
-    areas = read_areas(path)
-    width, height = slide.dimensions
-    low = np.min([ring.min(0) for area in areas for ring in area.rings], axis=0)
-    high = np.max([ring.max(0) for area in areas for ring in area.rings], axis=0)
-    spare = max(2.0, 0.01 * max(width, height))  # outlines traced on a small image exceed the edge by part of a pixel
-    if (low < -spare).any() or high[0] > height + spare or high[1] > width + spare:
-        raise ValueError(
-            f"Expected outlines within the slide's {width} x {height} px. Got x from {low[1]:.0f} to {high[1]:.0f} and "
-            f"y from {low[0]:.0f} to {high[0]:.0f}; it is the mask of another slide, or not in level-0 pixels."
-        )
+    areas, (width, height) = read_areas(path), slide.dimensions
+    if all(area.left_out for area in areas):
+        raise ValueError(f"Expected outlines of tissue in {path.name}. Got only areas to leave out.")
+    require_within(areas, slide.dimensions)
     cell = max(1.0, TISSUE_MPP / slide.mpp, math.sqrt(height * width / MAX_CELLS))
     shape = math.ceil(height / cell), math.ceil(width / cell)
-    return Raster.on_lattice(draw_areas(areas, shape, cell), cell_level0=cell, origin_yx=(0.0, 0.0))
+    return Raster.on_lattice(draw_areas(areas, shape, lambda ring: ring / cell), cell_level0=cell, origin_yx=(0.0, 0.0))
 
 
 def _from_png(path: Path, slide: Slide) -> Raster:

@@ -1,7 +1,7 @@
 """Segment tissue by colour: stained tissue is coloured, glass is not, and pen has colours that stains lack."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +9,8 @@ from PIL import Image, ImageFilter
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
+from lrmil.errors import TissueError
+from lrmil.patches.drawn_regions import Regions, RegionsUsed
 from lrmil.patches.glass import WHITE_GLASS, correct_to_white_glass, find_glass
 from lrmil.patches.pen import find_pen, pieces_below
 from lrmil.raster import Raster
@@ -44,6 +46,8 @@ class Tissue(NamedTuple):
     """Sentences for the user: what was excluded, or where the mask came from."""
     shares: str = ""
     """Percentages of glass, pen and black; empty if the mask was given."""
+    regions: RegionsUsed | None = None
+    """The regions that limit the mask; None for the whole slide."""
 
 
 class GivenMask(NamedTuple):
@@ -53,6 +57,18 @@ class GivenMask(NamedTuple):
     """Reads it for an open slide; raises `TissueError` if it is not a mask of this slide."""
     note: str
     """One sentence that names its origin."""
+
+
+class Within(NamedTuple):
+    """The tissue in regions that a person drew."""
+
+    tissue: Raster | GivenMask | None
+    """The mask of the whole slide; None finds it."""
+    regions: Regions | Callable[["Slide"], Regions]
+    """The regions, or what reads them for an open slide and raises `TissueError` if there are none of this slide."""
+
+
+Given: TypeAlias = Raster | GivenMask | Within  # what may be given in place of finding all tissue
 
 
 class Segments(NamedTuple):
@@ -102,7 +118,21 @@ def find_tissue(slide: "Slide", *, mpp: float = TISSUE_MPP) -> Tissue:
     )
 
 
-def tissue_of(slide: "Slide", given: Raster | GivenMask | None) -> Tissue:
+def regions_of(slide: "Slide", given: Given | None) -> tuple[Raster | GivenMask | None, Regions | None]:
+    """Return the mask and the regions that were given for an open slide, each None if it was not.
+
+    Raises
+    ------
+    TissueError
+        If the regions cannot be used.
+    """
+    if not isinstance(given, Within):
+        return given, None
+    regions = given.regions
+    return given.tissue, regions if isinstance(regions, Regions) else regions(slide)
+
+
+def tissue_of(slide: "Slide", given: Given | None) -> Tissue:
     """Return the tissue that was given for a slide, or find it.
 
     Parameters
@@ -110,18 +140,29 @@ def tissue_of(slide: "Slide", given: Raster | GivenMask | None) -> Tissue:
     slide
         An open slide with a known resolution.
     given
-        A mask or where to read it; None finds the tissue.
+        A mask or where to read it, or regions that limit it; None finds the tissue.
 
     Raises
     ------
     TissueError
-        If the given mask cannot be used.
+        If the mask or the regions cannot be used, or there is no tissue in these.
     """
+    if isinstance(given, Within):
+        mask, regions = regions_of(slide, given)
+        return tissue_of(slide, mask) if regions is None else _within(tissue_of(slide, mask), regions)
     if given is None:
         return find_tissue(slide)
     if isinstance(given, Raster):
         return Tissue(given, None)
     return Tissue(given.read(slide), None, (given.note,))
+
+
+def _within(found: Tissue, regions: Regions) -> Tissue:
+    used, mask = regions.used, regions.inside(found.mask)
+    if found.mask.array.any() and not mask.array.any():
+        raise TissueError(f"There is no tissue {used.words}. Draw them on the tissue, or classify the whole slide.")
+    unread = None if found.unread is None else regions.inside(found.unread)
+    return found._replace(mask=mask, unread=unread, notes=(*found.notes, used.sentence), regions=used)
 
 
 def tissue_mask(rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:

@@ -12,7 +12,7 @@ import torch
 from lrmil.io import atomic
 from lrmil.models.bundle import Bundle
 from lrmil.models.devices import on_device, pick_device
-from lrmil.patches.tissue import GivenMask
+from lrmil.patches.tissue import Given
 from lrmil.prediction.batch_outputs import BatchOutcome, BatchOutputs
 from lrmil.prediction.closer_look import require_teacher
 from lrmil.prediction.files import remove_prediction
@@ -20,7 +20,6 @@ from lrmil.prediction.one import predict_one
 from lrmil.prediction.options import DEFAULTS, PredictOptions
 from lrmil.prediction.prediction import Prediction
 from lrmil.prediction.table import PredictionRow, PredictionTable, failed_row, row_of
-from lrmil.raster import Raster
 from lrmil.slides.each import IN_PROCESS, Executor, Outcome, Work, each
 from lrmil.slides.inputs import Inputs
 from lrmil.slides.shards import Shard
@@ -52,7 +51,7 @@ class Classification:
     outputs: BatchOutputs
     options: PredictOptions
     inputs: Inputs
-    tissue: Mapping[str, Raster | GivenMask]
+    tissue: Mapping[str, Given]
 
 
 def predict_slides(
@@ -61,7 +60,7 @@ def predict_slides(
     out: Path,
     options: PredictOptions = DEFAULTS,
     *,
-    tissue: Mapping[str, Raster | GivenMask] | None = None,
+    tissue: Mapping[str, Given] | None = None,
     inputs: Sequence[Path] = (),
     executor: Executor = IN_PROCESS,
     load: Callable[[], Bundle] | None = None,
@@ -77,7 +76,7 @@ def predict_slides(
     slides, bundle, out, options
         The slides, the model, the folder of the table and of each slide's files, and how slides are classified.
     tissue
-        Slide id -> mask to use instead of `segment_tissue`.
+        Slide id -> mask to use instead of `segment_tissue`, or regions that limit the tissue.
     inputs
         Other files and folders that are read, such as the model. No output may replace one or lie in one.
     executor, load
@@ -123,7 +122,7 @@ def predict_batch(
     outputs: BatchOutputs,
     options: PredictOptions = DEFAULTS,
     *,
-    tissue: Mapping[str, Raster | GivenMask] | None = None,
+    tissue: Mapping[str, Given] | None = None,
     inputs: Inputs | None = None,
     rewording: Mapping[str, str] | None = None,
     executor: Executor = IN_PROCESS,

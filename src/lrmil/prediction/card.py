@@ -10,6 +10,7 @@ from lrmil.errors import FormatError
 from lrmil.features.appearance import LENGTH
 from lrmil.geometry import Grid
 from lrmil.models.familiarity import Number
+from lrmil.patches.drawn_regions import RegionsUsed
 from lrmil.patches.layout import MAX_CELLS, Patches
 from lrmil.prediction.escalation import Escalation
 from lrmil.raster import Raster
@@ -72,6 +73,7 @@ class SavedAnswer(_Strict):
     appearance: Annotated[list[Number], Field(min_length=LENGTH, max_length=LENGTH)] | None = None
     escalation: Escalation | None = None
     task: dict[str, object] | None = None
+    regions: RegionsUsed | None = None
 
     @model_validator(mode="after")
     def _agrees(self) -> "SavedAnswer":

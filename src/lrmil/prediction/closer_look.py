@@ -25,11 +25,10 @@ from lrmil.models.encoders.loading import PatchEncoder
 from lrmil.models.heads.head import predict_bag
 from lrmil.models.kept_teacher import TeacherCard
 from lrmil.patches.plan import PatchPlan, patches_of
-from lrmil.patches.tissue import GivenMask, tissue_of
+from lrmil.patches.tissue import Given, tissue_of
 from lrmil.prediction.escalation import Escalation
 from lrmil.prediction.options import DEFAULTS, PredictOptions
 from lrmil.prediction.prediction import Prediction
-from lrmil.raster import Raster
 from lrmil.slides.failures import failure_of
 from lrmil.slides.identity import unchanged
 from lrmil.slides.slide import Slide
@@ -86,7 +85,7 @@ def look_closer_steps(
     prediction: Prediction,
     options: PredictOptions = DEFAULTS,
     *,
-    tissue: Raster | GivenMask | None = None,
+    tissue: Given | None = None,
 ) -> Iterator[Step[Prediction]]:
     """Ask the teacher about the regions of a slide that an uncertain answer attends to most.
 
@@ -101,7 +100,7 @@ def look_closer_steps(
     options
         Device, batch size, threads and `uncertain_below`.
     tissue
-        The mask of the answer, if it was given.
+        The mask of the answer, and the regions that limit it, if they were given.
 
     Yields
     ------
@@ -144,7 +143,7 @@ def settle_steps(
     prediction: Prediction,
     options: PredictOptions,
     *,
-    tissue: Raster | GivenMask | None = None,
+    tissue: Given | None = None,
 ) -> Iterator[Step[Prediction]]:
     """Look closer at a slide if the options ask for it and that may settle its answer.
 
@@ -217,7 +216,7 @@ def _encode(
     bundle: Bundle,
     prediction: Prediction,
     options: PredictOptions,
-    tissue: Raster | GivenMask | None,
+    tissue: Given | None,
 ) -> Generator[Step[Never], None, tuple[NDArray[np.int32], Encoded]]:
     """Read and encode the HR patches of the most attended regions; return their index (m, 2), too."""
     teacher, networks = _teacher_for(slide, bundle, prediction)

@@ -139,7 +139,13 @@ def read_prediction(
         attention = read_ome_zarr(out / f"{slide_id}.attention.ome.zarr")
         patches, values = patches_in(attention, card.grid.grid)
         lists = {name: tuple(value) for name, value in saved if isinstance(value, list)}
-        plain = {**saved.model_dump(), **lists, "task": saved.answered, "escalation": saved.escalation}
+        plain = {
+            **saved.model_dump(),
+            **lists,
+            "task": saved.answered,
+            "escalation": saved.escalation,
+            "regions": saved.regions,
+        }
         return Prediction(**plain, attention=attention, patches=patches, patch_attention=values)
     except (OSError, ValueError):  # FormatError and pydantic's ValidationError are ValueErrors
         return None
@@ -231,8 +237,9 @@ def _mask_as_written(out: Path, slide_id: str) -> str:
 
 
 def _card(prediction: Prediction) -> dict[str, object]:
-    elsewhere = ("attention", "patches", "patch_attention", "task", "escalation")
+    elsewhere = ("attention", "patches", "patch_attention", "task", "escalation", "regions")
     plain = {name: getattr(prediction, name) for name in prediction.__slots__ if name not in elsewhere}
     stated = {"task": prediction.task.to_dict()} if stated_name(prediction.task) else {}
     stated |= {"escalation": prediction.escalation.to_dict()} if prediction.escalation else {}
+    stated |= {"regions": prediction.regions.to_dict()} if prediction.regions else {}
     return {"grid": asdict(prediction.patches.grid), "prediction": {**plain, **stated}}

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,8 +15,10 @@ from lrmil.models.bundle import Bundle
 from lrmil.models.devices import on_device, pick_device
 from lrmil.models.encoders.loading import PatchEncoder
 from lrmil.models.heads.head import predict_bag
+from lrmil.patches.drawn_regions import Regions
 from lrmil.patches.plan import PatchPlan, patches_of
-from lrmil.patches.tissue import GivenMask, tissue_of
+from lrmil.patches.region_files import read_regions
+from lrmil.patches.tissue import Given, GivenMask, Within, tissue_of
 from lrmil.prediction.clock import Clock
 from lrmil.prediction.closer_look import require_teacher, settle_steps
 from lrmil.prediction.options import DEFAULTS, PredictOptions
@@ -38,13 +41,14 @@ def predict(
     threads: int = 2,
     uncertain_below: float = 0.0,
     tissue: Raster | GivenMask | None = None,
+    regions: Regions | str | Path | None = None,
     escalate: bool = False,
 ) -> Prediction:
     """Classify one slide.
 
     Parameters
     ----------
-    slide, bundle, device, mpp, batch_size, threads, uncertain_below, tissue, escalate
+    slide, bundle, device, mpp, batch_size, threads, uncertain_below, tissue, regions, escalate
         As in `predict_steps`.
 
     Returns
@@ -66,6 +70,7 @@ def predict(
         threads=threads,
         uncertain_below=uncertain_below,
         tissue=tissue,
+        regions=regions,
         escalate=escalate,
     )
     return last(steps)
@@ -81,6 +86,7 @@ def predict_steps(
     threads: int = 2,
     uncertain_below: float = 0.0,
     tissue: Raster | GivenMask | None = None,
+    regions: Regions | str | Path | None = None,
     escalate: bool = False,
     live: bool = False,
 ) -> Iterator[Step[Prediction]]:
@@ -100,8 +106,9 @@ def predict_steps(
         Patches per encoding batch and decoding threads; they do not change the result.
     uncertain_below, escalate, live
         As in `PredictOptions`.
-    tissue
-        Mask to use instead of `segment_tissue`.
+    tissue, regions
+        Mask to use instead of `segment_tissue`, and regions outside of which no tissue counts, or their GeoJSON file
+        (`lrmil.patches.region_files.read_regions`).
 
     Yields
     ------
@@ -111,8 +118,7 @@ def predict_steps(
     Raises
     ------
     SlideError, ResolutionError, TissueError
-        If the slide cannot be read, its resolution is unknown or too coarse, it has no tissue, or too many patches are
-        unreadable.
+        If the slide cannot be read, has no resolution or too coarse a one, no tissue, or too many unreadable patches.
     ConfigError
         If `mpp` is given with an open slide, or `escalate` with a model that was loaded without its teacher.
     """
@@ -129,7 +135,7 @@ def predict_steps(
     )
     with ExitStack() as stack:
         opened = slide if isinstance(slide, Slide) else stack.enter_context(open_slide(slide, mpp=mpp))
-        yield from classify_steps(opened, bundle, options, tissue=tissue, start=start)
+        yield from classify_steps(opened, bundle, options, tissue=_given(tissue, regions), start=start)
 
 
 def classify_steps(
@@ -137,15 +143,17 @@ def classify_steps(
     bundle: Bundle,
     options: PredictOptions = DEFAULTS,
     *,
-    tissue: Raster | GivenMask | None = None,
+    tissue: Given | None = None,
     start: float | None = None,
 ) -> Iterator[Step[Prediction]]:
     """Classify an open slide as `predict_steps` does.
 
     Parameters
     ----------
-    slide, bundle, tissue
+    slide, bundle
         As in `predict_steps`.
+    tissue
+        Mask to use instead of `segment_tissue`, or regions that limit the tissue.
     options
         How the slide is classified.
     start
@@ -174,7 +182,7 @@ def classify_steps(
         require_readable(patches.undecided, len(patches) + patches.undecided, bundle.max_failed, found.notes)
         clock.mark("tissue")
         encoder = PatchEncoder(bundle.encoder, pick_device(options.device), batch_size=options.batch_size)
-        source = "segmented" if tissue is None else "given"
+        source = "given" if found.unread is None else "segmented"
         mil = on_device(bundle.mil, torch.device("cpu"))
         answer = Unfinished(slide, bundle, mil, patches, found, source, bytes_before)
         if options.live:
@@ -189,6 +197,12 @@ def classify_steps(
         timings = {**clock.stages, "total": time.perf_counter() - start}
         result = answer.complete(encoded, output, uncertain_below=options.uncertain_below, timings=timings)
     yield from settle_steps(slide, bundle, result, options, tissue=tissue)
+
+
+def _given(tissue: Raster | GivenMask | None, regions: Regions | str | Path | None) -> Given | None:
+    if regions is None:
+        return tissue
+    return Within(tissue, regions if isinstance(regions, Regions) else partial(read_regions, Path(regions)))
 
 
 def _plan_of(bundle: Bundle) -> PatchPlan:

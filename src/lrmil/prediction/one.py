@@ -10,7 +10,8 @@ from lrmil.features.slide_features import EXTRACTION_VERSION
 from lrmil.io import hashing
 from lrmil.models.bundle import Bundle
 from lrmil.models.familiarity import unfamiliar
-from lrmil.patches.tissue import GivenMask
+from lrmil.patches.drawn_regions import Regions
+from lrmil.patches.tissue import Given, GivenMask, Within, regions_of
 from lrmil.prediction.closer_look import settle_steps, teacher_answer, why_not_closer
 from lrmil.prediction.escalation import Escalation
 from lrmil.prediction.files import (
@@ -41,10 +42,10 @@ def predict_one(
     out: Path,
     options: PredictOptions = DEFAULTS,
     *,
-    tissue: Raster | GivenMask | None = None,
+    tissue: Given | None = None,
     inputs: Inputs | None = None,
 ) -> Generator[Step[Prediction], None, None]:
-    """Classify one slide into a folder, or read the stored answer of the same slide, mask and model.
+    """Classify one slide into a folder, or read the stored answer of the same slide, mask, regions and model.
 
     Parameters
     ----------
@@ -53,7 +54,7 @@ def predict_one(
     out
         Folder of the files, created if absent; they are named after the slide's id.
     tissue
-        As in `predict_steps`.
+        As in `classify_steps`.
     inputs
         All that is read, if it is more than the slide.
 
@@ -69,25 +70,25 @@ def predict_one(
     SlideError, ResolutionError, TissueError
         As `predict_steps`.
     """
-    start, name = time.perf_counter(), source.slide_id
+    start, name, job = time.perf_counter(), source.slide_id, ("predict", source.slide_id)
     require_short_name(name)
-    job = ("predict", name)
     with open_source(source) as slide:
         slide.require_mpp(bundle.mpp)  # a slide that is refused now must not keep its earlier answer
+        given, regions = regions_of(slide, tissue)
         saved = read_tissue(out, name) if options.saved_masks else None
-        tissue = tissue if saved is None else saved
-        mask = tissue.read(slide) if isinstance(tissue, GivenMask) else tissue
-        key, key_if_damaged = _keys(source, slide, bundle, options, mask)
+        given = given if saved is None else saved
+        mask = given.read(slide) if isinstance(given, GivenMask) else given
+        key, key_if_damaged = _keys(source, slide, bundle, options, mask, regions)
         as_saved = saved is not None and not is_mask_edited(out, name)
         # A mask that was stored and read is equal only up to rounding, so its key differs.
         keys = () if as_saved else (key, key_if_damaged)
         stored = read_prediction(out, name, keys=keys, task=bundle.task)
-        if stored and not _counts(stored, source, slide, bundle, options, with_saved_mask=as_saved):
+        if stored and not _counts(stored, source, slide, bundle, options, regions, with_saved_mask=as_saved):
             stored = None
         prediction = stored
         if prediction is None or (options.escalate and not why_not_closer(bundle, prediction)):
             require_free_outputs(out, name, mask, inputs or Inputs([source]))
-            steps = _answer(slide, bundle, options, stored, tissue=_as_read(tissue, mask), start=start)
+            steps = _answer(slide, bundle, options, stored, tissue=_as_read(given, mask, regions), start=start)
             prediction = yield from relay_all(steps, job=job)
             if stored is None or prediction.notes != stored.notes:  # a closer look adds a note, also if it failed
                 used = key_if_damaged if prediction.failed_patches or slide.damaged else key
@@ -97,9 +98,10 @@ def predict_one(
         yield Step(job, total, total, "patches", prediction)
 
 
-def _as_read(tissue: Raster | GivenMask | None, mask: Raster | None) -> Raster | GivenMask | None:
-    """Return a given mask that is not read again, with the note on its origin."""
-    return GivenMask(lambda _: mask, tissue.note) if mask and isinstance(tissue, GivenMask) else mask
+def _as_read(tissue: Raster | GivenMask | None, mask: Raster | None, regions: Regions | None) -> Given | None:
+    """Return what was given, not to be read again, with the note on the origin of the mask."""
+    read = GivenMask(lambda _: mask, tissue.note) if mask and isinstance(tissue, GivenMask) else mask
+    return read if regions is None else Within(read, regions)
 
 
 def _answer(
@@ -108,7 +110,7 @@ def _answer(
     options: PredictOptions,
     stored: Prediction | None,
     *,
-    tissue: Raster | GivenMask | None,
+    tissue: Given | None,
     start: float,
 ) -> Iterator[Step[Prediction]]:
     """Classify a slide, or look closer at one whose answer is stored."""
@@ -118,12 +120,17 @@ def _answer(
 
 
 def _keys(
-    source: SlideSource, slide: Slide, bundle: Bundle, options: PredictOptions, mask: Raster | None
+    source: SlideSource,
+    slide: Slide,
+    bundle: Bundle,
+    options: PredictOptions,
+    mask: Raster | None,
+    regions: Regions | None,
 ) -> tuple[str, str]:
     """Hash what an answer is made from; the second hash, for a damaged slide, changes with the time of its file."""
     bounds = ["bounds subtracted"] if options.subtract_bounds else []
     made_from = [slide.fingerprint, source.mpp, bundle.sha256, options.uncertain_below, mask and mask.sha256, *bounds]
-    key = hashing.sha256_of([FORMAT, EXTRACTION_VERSION, *made_from])
+    key = hashing.sha256_of([FORMAT, EXTRACTION_VERSION, *made_from, *([regions.used.to_dict()] if regions else [])])
     return key, hashing.sha256_of([key, changed_at(source.path)])
 
 
@@ -133,12 +140,14 @@ def _counts(
     slide: Slide,
     bundle: Bundle,
     options: PredictOptions,
+    regions: Regions | None,
     *,
     with_saved_mask: bool,
 ) -> bool:
     """Return whether a stored answer is unedited, used a mask if one is stored, and was compared with the checksums."""
     return (
         _is_of(prediction, slide, bundle, options.uncertain_below)
+        and prediction.regions == (regions and regions.used)
         and (not with_saved_mask or prediction.tissue_source == "given")
         and (not source.checksums or prediction.checksum == slide.checksum)
     )

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from lrmil.patches.drawn_regions import RegionsUsed
 from lrmil.patches.layout import Patches
 from lrmil.prediction.escalation import Escalation
 from lrmil.raster import Raster
@@ -63,6 +64,8 @@ class Prediction:
         probabilities, threshold, reasons and plausible are those of the teacher then, the attention the student's.
     task
         What is predicted.
+    regions
+        The regions that it was made in; None for the whole slide.
     """
 
     slide_id: str
@@ -89,3 +92,4 @@ class Prediction:
     appearance: tuple[float, ...] | None = None
     escalation: Escalation | None = None
     task: Task = field(kw_only=True)
+    regions: RegionsUsed | None = None

@@ -126,4 +126,5 @@ class Unfinished:
             ),
             checksum=slide.checksum,
             task=self.bundle.task,
+            regions=self.tissue.regions,
         )

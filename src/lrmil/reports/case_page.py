@@ -28,6 +28,7 @@ from lrmil.raster import Raster
 from lrmil.reports.figures import colour_bar, jpeg_url
 from lrmil.reports.model_facts import model_facts
 from lrmil.reports.page import environment
+from lrmil.reviews.entry import ReviewKey, review_key
 from lrmil.reviews.log import Review
 from lrmil.reviews.table import COLUMNS, cells_of
 from lrmil.slides.identity import unchanged
@@ -195,6 +196,12 @@ def render_case(
     )
 
 
+def key_of(prediction: Prediction) -> ReviewKey:
+    """Return the key of reviews of a prediction (`lrmil.reviews.entry.review_key`)."""
+    regions = prediction.regions.words if prediction.regions else ""
+    return review_key(prediction.slide_fingerprint, prediction.bundle_sha256, regions)
+
+
 def _require_match(prediction: Prediction, slide: Slide, card: ModelCard, review: Review | None) -> None:
     """Raise unless slide, card and review belong to the prediction."""
     if not prediction.probabilities:
@@ -210,8 +217,7 @@ def _require_match(prediction: Prediction, slide: Slide, card: ModelCard, review
         raise ConfigError(
             f"Expected a review of the output. Got {review.event!r}, which was recorded before the output was shown."
         )
-    about = prediction.slide_fingerprint, prediction.bundle_sha256
-    if card.sha256 != prediction.bundle_sha256 or (review is not None and review.key != about):
+    if card.sha256 != prediction.bundle_sha256 or (review is not None and review.key != key_of(prediction)):
         raise ConfigError(
             f"Card or review do not belong to the model and slide of this prediction ({prediction.bundle_sha256[:12]}, "
             f"{prediction.slide_id}). Load the model that made the prediction."

@@ -54,6 +54,8 @@ class Review:
         Name of the model's task; "" for a classification.
     withdraws
         Time of the review that is taken back; "" in other entries.
+    regions
+        The part of the slide that the output is about, such as "inside 2 regions"; "" for all of it.
 
     Raises
     ------
@@ -79,6 +81,7 @@ class Review:
     version: str = __version__
     task: str = ""
     withdraws: str = ""
+    regions: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(
@@ -89,8 +92,19 @@ class Review:
 
     @property
     def key(self) -> ReviewKey:
-        """Fingerprint of the slide and hash of the model."""
-        return self.slide_fingerprint, self.bundle_sha256
+        """What the output is of (`review_key`)."""
+        return review_key(self.slide_fingerprint, self.bundle_sha256, self.regions)
+
+
+def review_key(slide_fingerprint: str, bundle_sha256: str, regions: str = "") -> ReviewKey:
+    """Return what a review and the output that it is about have in common.
+
+    Parameters
+    ----------
+    slide_fingerprint, bundle_sha256, regions
+        As in `Review`. A review of a part of a slide is none of the whole.
+    """
+    return slide_fingerprint, f"{bundle_sha256} {regions}".rstrip()
 
 
 def plain_of(review: Review) -> dict[str, object]:
@@ -156,6 +170,6 @@ def find_contradiction(review: Review) -> str:
     return ""
 
 
-LEFT_OUT = ("task", "withdraws")  # of an entry in which they are empty
+LEFT_OUT = ("task", "withdraws", "regions")  # of an entry in which they are empty
 NAMES = tuple(one.name for one in fields(Review))
 TEXTS = tuple(sorted(set(NAMES) - {"event", "decision", "output_probabilities", "human_first", "seconds_viewed"}))

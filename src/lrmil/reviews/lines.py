@@ -1,4 +1,4 @@
-"""Reviews as lines of JSON, in format lrmil.review/1 (a withdrawal: /2): write one, and read those of strangers."""
+"""Reviews as lines of JSON, in format lrmil.review/1 or /2: write one, and read those of strangers."""
 
 import json
 from codecs import BOM_UTF8
@@ -28,7 +28,7 @@ from lrmil.reviews.entry import (
 )
 
 FORMAT = "lrmil.review/1"
-WITHDRAWAL = "lrmil.review/2"  # so that earlier versions refuse the log, in place of counting what was taken back
+NEWER = "lrmil.review/2"  # of withdrawals and reviews in regions: earlier versions refuse what they would miscount
 VERSIONS = FORMAT.partition("/")[0] + "/"
 MAX_LINE = 8 << 20  # bytes; 1,000 classes of 1,000 characters take less
 OVERLONG = b"!"  # replaces a line that is too long; it is not a valid entry
@@ -58,6 +58,7 @@ class _Line(TypedDict):
     version: Short
     task: NotRequired[Short]
     withdraws: NotRequired[Short]
+    regions: NotRequired[Short]
 
 
 _LINES = TypeAdapter(_Line)
@@ -65,7 +66,7 @@ _LINES = TypeAdapter(_Line)
 
 def line_of(review: Review) -> str:
     """Return the line of an entry, with its end."""
-    values = {"format": _format_of(review.event), **plain_of(review)}
+    values = {"format": _format_of(review), **plain_of(review)}
     return json.dumps(values, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -105,12 +106,12 @@ def read_line(line: bytes, log: Path) -> Review | None:
     review = object.__new__(Review)  # skips its checks: `_Line` has done them, and they take longer than reading
     for name in NAMES:
         object.__setattr__(review, name, values.get(name, ""))  # those of LEFT_OUT alone may be left out
-    fits = values["format"] == _format_of(review.event)
+    fits = values["format"] == _format_of(review)
     return review if fits and is_utc(review.time) and not find_contradiction(review) else None
 
 
-def _format_of(event: Event) -> str:
-    return WITHDRAWAL if event == "withdraw" else FORMAT
+def _format_of(review: Review) -> str:
+    return NEWER if review.event == "withdraw" or review.regions else FORMAT
 
 
 def _require_known_version(line: bytes, log: Path) -> None:
@@ -119,5 +120,5 @@ def _require_known_version(line: bytes, log: Path) -> None:
     except (ValueError, RecursionError):
         return
     found = document.get("format") if isinstance(document, Mapping) else None
-    if isinstance(found, str) and found.startswith(VERSIONS) and found not in (FORMAT, WITHDRAWAL):
-        raise FormatError(f"Expected the format {FORMAT} or {WITHDRAWAL} in {log}. Got {found!r}. Update lrmil.")
+    if isinstance(found, str) and found.startswith(VERSIONS) and found not in (FORMAT, NEWER):
+        raise FormatError(f"Expected the format {FORMAT} or {NEWER} in {log}. Got {found!r}. Update lrmil.")

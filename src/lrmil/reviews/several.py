@@ -42,6 +42,8 @@ class Logs(NamedTuple):
     """Paths of logs whose entries all stand in another log too; they are left out."""
     other_tasks: int
     """Number of entries about another task than a classification; they are left out."""
+    of_parts: int = 0
+    """Number of others about regions of a slide; they are left out, since they say nothing about all of it."""
 
     @property
     def notes(self) -> list[str]:
@@ -51,7 +53,8 @@ class Logs(NamedTuple):
         other = (
             [f"{self.other_tasks} entries are about another task than a classification."] if self.other_tasks else []
         )
-        return [*lines, *copies, *other, *_misplaced(self.entries)]
+        parts = [f"{self.of_parts} entries are about regions of a slide, not all of it."] if self.of_parts else []
+        return [*lines, *copies, *other, *parts, *_misplaced(self.entries)]
 
 
 def read_logs(paths: Path | str | Iterable[Path | str]) -> Logs:
@@ -67,9 +70,10 @@ def read_logs(paths: Path | str | Iterable[Path | str]) -> Logs:
     copies = find_copies({path: log.reviews for path, log in logs.items()})
     gone = {path: _taken_back(log.reviews) for path, log in logs.items()}
     every = [one for path in logs if path not in copies for one in _said(path, logs[path].reviews, gone)]
-    known = tuple(one for one in every if not one.review.task)
+    known = [one for one in every if not one.review.task]
+    whole = tuple(one for one in known if not one.review.regions)
     unreadable = {path: log.unreadable for path, log in logs.items() if log.unreadable}
-    return Logs(known, unreadable, copies, len(every) - len(known))
+    return Logs(whole, unreadable, copies, len(every) - len(known), len(known) - len(whole))
 
 
 def find_copies(logs: Mapping[str, Sequence[Review]]) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from napari_lrmil.widgets.classify.overview import Overview
 from napari_lrmil.widgets.classify.result_box import ResultBox
 from napari_lrmil.widgets.classify.review_box import ReviewBox
 from napari_lrmil.widgets.classify.slide_box import SlideBox
+from napari_lrmil.widgets.classify.where_box import WhereBox
 from napari_lrmil.widgets.device_box import DeviceBox
 from napari_lrmil.widgets.parts import MessageLine, begin, beside, keeping_room, listen, scrolling_column, titled
 from napari_lrmil.widgets.questions import agreed
@@ -46,6 +47,7 @@ PAINT = "Paint (key 2) or erase (key 1) in the layer 'tissue', then press Classi
 NO_TISSUE = "No tissue was found on this slide."
 UNDO = "Ctrl+Z in that layer brings your painted mask back."
 EARLIER_MASK = "The tissue mask is another one than this answer was made with. Press Classify to use it."
+EARLIER_REGIONS = "The regions are others than this answer was made in. Press Classify to use them."
 STOPPING = "Stopping after the current batch of patches."
 
 
@@ -62,6 +64,7 @@ class ClassifySlide(SessionDock):
         self.device = DeviceBox(session.preferences.device)
         self.tissue = QPushButton("Find tissue (to view or edit)")
         self.tissue.setToolTip("Adds the tissue mask as a layer. Paint or erase in it, then press Classify. Optional.")
+        self.where = WhereBox(session)
         self.run = QPushButton("Classify")
         self.cancel = QPushButton("Cancel")
         self.progress = QProgressBar()
@@ -75,7 +78,7 @@ class ClassifySlide(SessionDock):
         scrolling_column(
             self,
             [
-                titled("Slide", self.slides, self.tissue),
+                titled("Slide", self.slides, beside(self.tissue, self.where.bring), self.where),
                 titled("Model", self.model, self.device),
                 titled("Result", self.earlier_mask, self.result, steady=True),
                 titled("Review", self.review),
@@ -121,7 +124,7 @@ class ClassifySlide(SessionDock):
     def _classify(self, layer: "Image") -> None:
         if layer is self.session.chosen:  # the model may have been loaded for it first, which takes seconds
             self._asked_for = ref(layer)
-            self.session.classify(layer, device=self.device.device)
+            self.session.classify(layer, device=self.device.device, where=self.where.where)
 
     def _listen(self) -> None:
         session = self.session
@@ -131,6 +134,8 @@ class ClassifySlide(SessionDock):
         listen(session.jobs.stepped, self._show_step)
         listen(session.jobs.job_changed, self._job_changed)
         listen(session.mask_changed, self._say_mask)
+        listen(session.shown_changed, self._say_mask)
+        self.where.changed.connect(self._say_mask)
         listen(session.model_changed, self._update_buttons)
         self.slides.changed.connect(self._choose)
         self.model.path.textChanged.connect(self._update_buttons)
@@ -164,7 +169,8 @@ class ClassifySlide(SessionDock):
             hide_masks(self.session.viewer, layer)
 
     def _say_mask(self) -> None:
-        self.earlier_mask.say(EARLIER_MASK if self.session.masks.differs else "")
+        found = {EARLIER_MASK: self.session.masks.differs, EARLIER_REGIONS: self.where.differs()}
+        self.earlier_mask.say(" ".join(sentence for sentence, differs in found.items() if differs))
 
     def _update_buttons(self) -> None:
         busy, ready = self.session.jobs.busy, self.slides.layer is not None

@@ -25,9 +25,14 @@ def masks_in(layers: "LayerList") -> "list[Labels]":
     return [one for one in layers if "to_level0" in _about(one)]
 
 
-def mask_is_of(mask: "Labels", slide: "Layer") -> bool:
-    """Return True if a tissue mask belongs to the file of this slide."""
-    return bool(_about(mask)["slide_path"] == str(file_of(slide)))
+def belongings_in(layers: "LayerList") -> "list[Layer]":
+    """Return the layers that belong to a slide: its tissue mask, and what was drawn on it."""
+    return [one for one in layers if "slide_path" in _about(one)]
+
+
+def belongs_to(layer: "Layer", slide: "Layer") -> bool:
+    """Return True if a tissue mask, or what was drawn, belongs to the file of this slide."""
+    return bool(_about(layer)["slide_path"] == str(file_of(slide)))
 
 
 def file_of(layer: "Layer") -> Path | None:

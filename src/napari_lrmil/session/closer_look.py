@@ -61,11 +61,12 @@ def look_closer(session: "Session", layer: "Image", *, device: str = "auto", mpp
     except LrmilError as error:
         session.jobs.failed.emit(str(error))
         return False
+    drawn = None if session.shown is None else session.shown.drawn  # of the answer that it settles
     results, below = session.preferences.results, session.preferences.uncertain_below
 
     def steps() -> Iterator[Step[ShownPrediction]]:
         whole = _with_teacher(folder, bundle.sha256)
-        yield from shown_steps(source, whole, results, device, painted, below, escalate=True)
+        yield from shown_steps(source, whole, results, device, painted, below, drawn=drawn, escalate=True)
 
     return session.jobs.run(steps, name=f"look closer at {source.slide_id}", on_result=session.take)
 

@@ -5,12 +5,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
-from napari_lrmil.layers.slides import mask_is_of, masks_in, slides_in
+from napari_lrmil.layers.slides import belongings_in, belongs_to, slides_in
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-    from napari.layers import Image, Labels
+    from napari.layers import Image, Layer
 
 MARGIN = 0.95  # of the canvas that a slide fills when it is chosen
 
@@ -40,7 +40,7 @@ class Following:
         self._layers = viewer.layers
         self._chosen, self._choose, self._changed = chosen, choose, changed
         self._known: WeakSet[Image] = WeakSet()
-        self._put_away: WeakSet[Labels] = WeakSet()
+        self._put_away: WeakSet[Layer] = WeakSet()
         self._held = False
         self._watch(slides_in(self._layers))
         self._layers.events.inserted.connect(self._inserted)
@@ -61,7 +61,7 @@ class Following:
         with self.held():
             for other in slides_in(self._layers):
                 other.visible = other is slide
-            self._show_masks()
+            self._show_belongings()
             if self._layers.selection.active in slides_in(self._layers):
                 self._layers.selection.active = slide
 
@@ -79,13 +79,13 @@ class Following:
             return
         if new:
             self._choose(new[-1])
-        self._show_masks()
+        self._show_belongings()
 
     def _removed(self, _event: object = None) -> None:
         slides = slides_in(self._layers)
         if self._held:
             return
-        self._show_masks()
+        self._show_belongings()
         if self._chosen() not in slides:
             seen = [slide for slide in slides if slide.visible] or slides
             self._choose(seen[-1] if seen else None)
@@ -102,20 +102,20 @@ class Following:
         if visible and chosen not in visible:
             self._choose(visible[-1])
             return
-        self._show_masks()
+        self._show_belongings()
         self._changed()
 
-    def _show_masks(self) -> None:
-        """Hide masks whose slide is hidden, and show them again with it."""
+    def _show_belongings(self) -> None:
+        """Hide masks and regions whose slide is hidden, and show them again with it."""
         visible = [slide for slide in slides_in(self._layers) if slide.visible]
-        for mask in masks_in(self._layers):
-            on_screen = any(mask_is_of(mask, slide) for slide in visible)
-            if mask.visible and not on_screen:
-                mask.visible = False
-                self._put_away.add(mask)
-            elif on_screen and mask in self._put_away:
-                mask.visible = True
-                self._put_away.discard(mask)
+        for layer in belongings_in(self._layers):
+            on_screen = any(belongs_to(layer, slide) for slide in visible)
+            if layer.visible and not on_screen:
+                layer.visible = False
+                self._put_away.add(layer)
+            elif on_screen and layer in self._put_away:
+                layer.visible = True
+                self._put_away.discard(layer)
 
 
 def fit(viewer: "ViewerModel", slide: "Image") -> None:

@@ -12,6 +12,7 @@ from lrmil.slides.resolution import require_possible_size, resolve_mpp
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step
 from napari_lrmil.layers.build import KEY, SlideFile, placed, space, tissue_layer, tissue_of
+from napari_lrmil.layers.drawn_regions import drawn_on
 from napari_lrmil.layers.slides import file_of
 from napari_lrmil.state.painted_mask import PaintedMask
 
@@ -136,7 +137,7 @@ def put_tissue(viewer: "ViewerModel", found: FoundTissue) -> bool:
 
 
 def set_mpp(layers: "LayerList", layer: "Image", mpp: float) -> None:
-    """Give a slide's layer, and its tissue mask, a resolution: they are shown in microns from now on.
+    """Give a slide's layer, its tissue mask and its regions a resolution: they are shown in microns from now on.
 
     Parameters
     ----------
@@ -155,7 +156,10 @@ def set_mpp(layers: "LayerList", layer: "Image", mpp: float) -> None:
     about = layer.metadata[KEY]
     width, height = about["dimensions"]
     require_possible_size(resolve_mpp(mpp, []), height, width)
-    place = space(mpp)
+    place, before = space(mpp), layer.scale
+    for shapes in drawn_on(layers, layer):
+        factor = np.array(place["scale"]) / before
+        shapes.scale, shapes.translate, shapes.units = shapes.scale * factor, shapes.translate * factor, place["units"]
     layer.scale, layer.units = place["scale"], place["units"]
     layer.metadata[KEY] = {**about, "mpp": mpp, "mpp_source": "override", "mpp_problem": ""}
     for tissue in masks_of(layers, Path(about["path"])):

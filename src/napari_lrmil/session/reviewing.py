@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from psygnal import Signal, SignalInstance
 
 from lrmil.errors import ReviewError
+from lrmil.reviews.entry import review_key
 from lrmil.reviews.log import Decision, Event, Review, ReviewKey, append_review
 from lrmil.reviews.withdrawals import withdrawal_of
 from lrmil.tasks.choice import stated_name
@@ -18,6 +19,7 @@ from napari_lrmil.state.shown import ShownPrediction
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
+    from lrmil.prediction.prediction import Prediction
     from napari.layers import Image
 
 NOTHING = "Nothing to take back: no review was saved in this window."
@@ -212,11 +214,18 @@ class Reviewing:
             human_first=human_first,
             seconds_viewed=round(viewed, 1) if event == "review" else None,
             task=stated_name(prediction.task),
+            regions=regions_in(prediction),
         )
         append_review(self._session.review_log, entry)
         return entry
 
 
 def key_of(shown: ShownPrediction) -> ReviewKey:
-    """Slide and model of a prediction, as the log knows them."""
-    return shown.prediction.slide_fingerprint, shown.prediction.bundle_sha256
+    """Return what a prediction is of, as the log knows it."""
+    found = shown.prediction
+    return review_key(found.slide_fingerprint, found.bundle_sha256, regions_in(found))
+
+
+def regions_in(prediction: "Prediction") -> str:
+    """Return the part of the slide that a prediction is about, in words; "" for all of it."""
+    return prediction.regions.words if prediction.regions else ""

@@ -27,6 +27,7 @@ from napari_lrmil.session.model_in_use import ModelInUse
 from napari_lrmil.session.opened_slide import FoundTissue, edited_tissue, tissue_steps
 from napari_lrmil.session.reading import Reading
 from napari_lrmil.session.reviewing import Reviewing
+from napari_lrmil.session.where import ShapesOnSlides, Where
 from napari_lrmil.state.preferences import Preferences, read_preferences
 from napari_lrmil.state.shown import ShownPrediction, shown_steps
 
@@ -93,6 +94,7 @@ class Session(ModelInUse, Reading):
         self._chosen: ref[Image] | None = None
         self.reviewing = Reviewing(self)
         self.masks = MaskWatch(viewer.layers, lambda: self.shown, self.mask_changed.emit)
+        self._shapes = ShapesOnSlides(viewer.layers, lambda: self.chosen)
         self._scale_shown = False
         self.jobs.job_changed.connect(self._drop_partial)
         self.following = Following(viewer, lambda: self.chosen, self.choose, self.on_screen_changed.emit)
@@ -159,7 +161,9 @@ class Session(ModelInUse, Reading):
         if kept is not None or self.shown is not None:
             self.show(kept)
 
-    def classify(self, layer: "Image", *, device: str = "auto", mpp: float | None = None) -> bool:
+    def classify(
+        self, layer: "Image", *, device: str = "auto", mpp: float | None = None, where: Where | None = None
+    ) -> bool:
         """Classify the slide of a layer in a thread; `shown_changed` follows each partial and the final prediction.
 
         Parameters
@@ -170,6 +174,8 @@ class Session(ModelInUse, Reading):
             "auto" or a name of `lrmil.models.devices.available_devices`.
         mpp
             um/px of level 0 in place of the slide's own.
+        where
+            The part of the slide that counts; None for all of it.
 
         Returns
         -------
@@ -182,12 +188,13 @@ class Session(ModelInUse, Reading):
         try:
             source, bundle = source_of(layer, mpp), self._require_model()
             painted = edited_tissue(self.viewer.layers, source.path)
+            drawn = where and where.drawn(layer)
         except LrmilError as error:
             self.jobs.failed.emit(str(error))
             return False
         results, below = self.preferences.results, self.preferences.uncertain_below
         return self.jobs.run(
-            lambda: shown_steps(source, bundle, results, device, painted, below),
+            lambda: shown_steps(source, bundle, results, device, painted, below, drawn=drawn),
             name=f"classify {source.slide_id}",
             on_step=self._take_partial,
             on_result=self.take,

@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING
 from lrmil.io import hashing
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step
+from napari_lrmil.state.drawn_on import DrawnOn, require_drawn_on
 from napari_lrmil.state.painted_mask import PaintedMask, require_mask_of
 
 if TYPE_CHECKING:
     from lrmil.models.bundle import Bundle
+    from lrmil.patches.tissue import Given
     from lrmil.prediction.prediction import Prediction
+
+IN_REGIONS = "regions"  # folder of the answer in regions, beside that of the whole slide
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +36,15 @@ class ShownPrediction:
         Folder of the saved prediction.
     mask_sha256
         Hash of the tissue mask that a person painted for it, "" for the automatic one.
+    drawn
+        The regions in which it was classified; None for the whole slide.
     """
 
     prediction: "Prediction"
     source: SlideSource
     out: Path
     mask_sha256: str = ""
+    drawn: DrawnOn | None = None
 
     @property
     def complete(self) -> bool:
@@ -67,6 +74,7 @@ def shown_steps(
     painted: PaintedMask | None,
     below: float,
     *,
+    drawn: DrawnOn | None = None,
     escalate: bool = False,
 ) -> "Iterator[Step[ShownPrediction]]":
     """Classify one slide into its folder, or read its saved prediction.
@@ -83,6 +91,9 @@ def shown_steps(
         As ``device``, ``uncertain_below`` and ``escalate`` of `lrmil.prediction.options.PredictOptions`.
     painted
         Tissue mask that the user painted, None for the automatic one.
+    drawn
+        Regions in which alone tissue counts, None for the whole slide. Their answer has a folder of its own, so that
+        it never stands for one of the whole slide.
 
     Yields
     ------
@@ -92,19 +103,25 @@ def shown_steps(
     Raises
     ------
     TissueError
-        If the mask is not one of this slide.
+        If the mask or the regions are not of this slide.
     """
+    from lrmil.patches.tissue import Within
     from lrmil.prediction.one import predict_one
     from lrmil.prediction.options import PredictOptions
     from lrmil.slides.opening import open_source
 
-    if painted is not None:
+    if painted is not None or drawn is not None:
         with open_source(source) as slide:
-            require_mask_of(slide, painted)
-
+            if painted is not None:
+                require_mask_of(slide, painted)
+            if drawn is not None:
+                require_drawn_on(slide, drawn)
+    given: Given | None = painted and painted.mask
     options = PredictOptions(device=device, uncertain_below=below, live=True, escalate=escalate)
     mask = "" if painted is None else painted.mask.sha256
     out = case_folder(results, source.slide_id, source.path)
-    for step in predict_one(source, bundle, out, options, tissue=painted and painted.mask):
-        result = None if step.result is None else ShownPrediction(step.result, source, out, mask)
+    if drawn is not None:
+        out, given = out / IN_REGIONS, Within(painted and painted.mask, drawn.regions)
+    for step in predict_one(source, bundle, out, options, tissue=given):
+        result = None if step.result is None else ShownPrediction(step.result, source, out, mask, drawn)
         yield Step(step.job, step.done, step.total, step.unit, result, step.message, step.metrics)

@@ -75,6 +75,14 @@ def test_every_option_arrives(
     assert set(wrote["inputs"]) == set(check["inputs"]) == {model, checksums, mask}
 
 
+def test_the_page_names_the_regions(run_cli: RunCli, model: Path, cohort: Path, tmp_path: Path) -> None:
+    slide, regions = cohort / "slides/demo-001.ome.tif", write_outline(tmp_path / "regions", "demo-001")
+    code, _, _ = run_cli("case", slide, "--model", model, "--out", tmp_path / "case", "--regions", regions, *CPU)
+    page = (tmp_path / "case/demo-001.html").read_text()
+    assert code == 0 and "</b> (inside 1 region)" in page and "mm² (inside 1 region)" in page
+    assert "inside 1 region" in table(tmp_path / "case/demo-001.csv")[0]["notes"]
+
+
 def test_what_lies_in_the_way_is_told_before_the_slide_is_read(
     run_cli: RunCli, model: Path, cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

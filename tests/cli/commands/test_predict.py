@@ -109,3 +109,23 @@ def test_a_table_of_cases_that_cannot_be_used_stops_before_any_slide(
     (out / "predictions.csv").unlink()
     code, _, err = run_cli(*arguments, "--case-column", "age")
     assert code == 1 and "patients.csv" in " ".join(err.split()) and not (out / "predictions.csv").exists()
+
+
+def test_regions_of_each_slide(run_cli: RunCli, model: Path, cohort: Path, tmp_path: Path) -> None:
+    slides, out = [cohort / f"slides/demo-00{number}.ome.tif" for number in range(2)], tmp_path / "out"
+    regions = write_outline(tmp_path / "regions", "demo-001")
+    arguments = ["predict", *slides, "--model", model, "--out", out, "--regions", regions.parent, *CPU]
+    code, text, err = run_cli(*arguments)
+    without, found = table(out / "predictions.csv")
+    assert code == 1 and "1 of 2 failed" in err
+    assert (without["status"], without["reason"]) == ("failed", "tissue") and "demo-000.geojson" in without["message"]
+    assert "inside 1 region" in found["notes"] and "inside 1 region" in text
+    assert json.loads((out / "demo-001.json").read_text())["prediction"]["regions"]["inside"] == 1
+    stamp = stamp_of(out / "demo-001.json")
+    run_cli(*arguments)
+    assert stamp_of(out / "demo-001.json") == stamp
+    regions.write_text(regions.read_text().replace("900", "890"))
+    run_cli(*arguments)
+    assert stamp_of(out / "demo-001.json") != stamp
+    code, _, err = run_cli(*[*arguments[:-4], "--out", regions.parent, "--regions", regions.parent, *CPU])
+    assert code == 1 and json.loads(regions.read_text())["features"]

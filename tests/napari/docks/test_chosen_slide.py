@@ -65,7 +65,7 @@ def partial_then(then: Callable[[], Any], shown: Any) -> Callable[..., Iterator[
     """Stand in for the Steps of a classification that is half done when `then` is called."""
     half = replace(shown, prediction=replace(shown.prediction, status="partial", label="", probabilities={}))
 
-    def steps(*arguments: object) -> Iterator[Step[Any]]:
+    def steps(*arguments: object, **named: object) -> Iterator[Step[Any]]:
         yield Step(("x",), 1, 2, "patches", half)
         then()
         yield Step(("x",), 2, 2, "patches", half)

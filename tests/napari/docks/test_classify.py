@@ -14,19 +14,24 @@ from qtpy.QtCore import QPointF, Qt
 
 from lrmil.prediction.files import read_prediction
 from lrmil.prediction.one import predict_one
+from lrmil.reviews.log import read_reviews
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step, last
-from napari_lrmil.docks.classify import NO_TISSUE, STOPPING, ClassifySlide
+from napari_lrmil.docks.classify import EARLIER_REGIONS, NO_TISSUE, STOPPING, ClassifySlide
 from napari_lrmil.layers.build import KEY
 from napari_lrmil.session import session as session_module
 from napari_lrmil.session.opened_slide import find_tissue_layer
+from napari_lrmil.session.reviewing import key_of
 from napari_lrmil.session.session import Session
 from napari_lrmil.widgets.classify.result_box import facts as facts_of
+from support.cli import write_outline
 from support.runs import ON_CPU
 from support.slides import COHORT_SIDE, coordinate_pixels, write_pyramid
 
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
+
+    from napari.layers import Shapes
 
 Finish = Callable[[Session], None]
 
@@ -385,3 +390,82 @@ def test_an_unsure_answer_is_uncertain(ready: ClassifySlide, finish: Finish) -> 
     finish(ready.session)
     assert ready.session.shown is not None and ready.session.shown.prediction.status == "uncertain"
     assert "uncertain: the highest probability" in ready.result.facts.text()
+
+
+class TestRegions:
+    """A part of the slide is classified, and every line says so."""
+
+    def choose(self, ready: ClassifySlide, row: int) -> None:
+        ready.where.parts.setCurrentIndex(row)
+
+    def draw(self, ready: ClassifySlide, share: float) -> "Shapes":
+        """Draw the upper part of the slide, in its microns."""
+        slide = ready.slides.layer
+        assert slide is not None
+        height, width = slide.extent.world[1]
+        bottom = share * height
+        return ready.session.viewer.add_shapes([[[0, 0], [0, width], [bottom, width], [bottom, 0]]], name="mine")
+
+    def test_inside_outside_and_whole(self, ready: ClassifySlide, finish: Finish) -> None:
+        shapes = self.draw(ready, 0.5)
+        assert [ready.where.parts.itemText(row) for row in range(3)] == ["whole slide", "inside: mine", "outside: mine"]
+        found = []
+        for row in (0, 1, 2):
+            self.choose(ready, row)
+            ready.start()
+            finish(ready.session)
+            assert ready.session.shown is not None, ready.message.text()
+            prediction = ready.session.shown.prediction
+            found.append((ready.result.facts.text().splitlines()[0], len(prediction.patches)))
+        words = [line for line, _ in found]
+        assert "region" not in words[0] and words[1].endswith("(inside 1 region)")
+        assert words[2].endswith("(outside 1 region)")
+        assert 0 < found[1][1] < found[0][1] and 0 < found[2][1] < found[0][1]
+        whole = ready.session.shown.out.parent
+        kept = read_prediction(whole, "demo-001")
+        assert kept is not None and kept.regions is None, "the answer for the whole slide stays"
+        ready.session.reviewing.decide(ready.session.shown, "agree")
+        (review,) = read_reviews(ready.session.review_log).reviews
+        assert review.regions == "outside 1 region"
+        assert key_of(ready.session.shown) == review.key != (review.slide_fingerprint, review.bundle_sha256)
+        ready.session.viewer.layers.remove(shapes)
+        assert ready.where.where is None and ready.where.parts.count() == 1
+
+    def test_shapes_that_were_changed_since_are_said(self, ready: ClassifySlide, finish: Finish) -> None:
+        shapes = self.draw(ready, 0.5)
+        self.choose(ready, 1)
+        ready.start()
+        finish(ready.session)
+        assert ready.earlier_mask.text() == ""
+        before = shapes.data[0].copy()
+        shapes.add([before * 0.5])
+        assert ready.earlier_mask.text() == EARLIER_REGIONS
+        shapes.selected_data = {1}
+        shapes.remove_selected()
+        assert ready.earlier_mask.text() == ""
+        self.choose(ready, 2)
+        assert ready.earlier_mask.text() == EARLIER_REGIONS
+
+    def test_what_is_no_region_is_refused_with_words(self, ready: ClassifySlide, finish: Finish) -> None:
+        ready.session.viewer.add_shapes([[[0, 0], [5, 5]]], shape_type="line", name="mine")
+        self.choose(ready, 1)
+        ready.start()
+        finish(ready.session)
+        assert ready.session.shown is None and "lines only" in ready.message.text()
+
+    def test_each_slide_has_its_own_choice(self, ready: ClassifySlide, cohort: Path) -> None:
+        first = ready.slides.layer
+        self.draw(ready, 0.5)
+        self.choose(ready, 2)
+        ready.slides.open_file(str(cohort / "slides/demo-002.ome.tif"))
+        assert ready.slides.layer is not first and ready.where.parts.count() == 1 and ready.where.where is None
+        ready.session.choose(first)
+        assert ready.where.parts.currentText() == "outside: mine"
+
+    def test_annotations_are_imported(self, ready: ClassifySlide, tmp_path: Path) -> None:
+        ready.where.import_file(write_outline(tmp_path, "qupath"))
+        assert ready.where.parts.currentText() == "inside: regions: qupath.geojson"
+        (tmp_path / "bad.geojson").write_text("{}")
+        ready.where.import_file(tmp_path / "bad.geojson")
+        assert "bad.geojson" in ready.message.text()
+        assert ready.where.parts.currentText() == "inside: regions: qupath.geojson"

@@ -179,7 +179,7 @@ def test_closing_during_a_run_ends_it_cleanly(
     qtbot.waitUntil(lambda: not session.jobs.busy and not widget.device.looking, timeout=WAIT)
     started, held, closed = list[int](), threading.Event(), threading.Event()
 
-    def steps(*arguments: object) -> Iterator[Step[Any]]:
+    def steps(*arguments: object, **named: object) -> Iterator[Step[Any]]:
         try:
             for done in range(5000):
                 started.append(done)

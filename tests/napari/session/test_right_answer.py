@@ -13,7 +13,7 @@ from napari.components import ViewerModel
 from lrmil.slides.source import SlideSource
 from napari.layers import Image, Labels
 from napari_lrmil.layers.build import KEY, SlideFile
-from napari_lrmil.layers.slides import file_of, mask_is_of, masks_in, slides_in
+from napari_lrmil.layers.slides import belongs_to, file_of, masks_in, slides_in
 from napari_lrmil.session.opened_slide import masks_of
 from napari_lrmil.session.session import Session
 from napari_lrmil.state.shown import ShownPrediction
@@ -115,7 +115,7 @@ class Reading(RuleBasedStateMachine):
         for mask in masks_in(self.viewer.layers):
             assert isinstance(mask, Labels)
             assert (
-                not mask.visible or not slides_in(self.viewer.layers) or any(mask_is_of(mask, one) for one in visible)
+                not mask.visible or not slides_in(self.viewer.layers) or any(belongs_to(mask, one) for one in visible)
             )
 
 

@@ -10,6 +10,7 @@ from lrmil.cli.arguments import (
     add_device,
     add_model,
     add_mpp,
+    add_regions,
     add_threads,
     add_tissue,
     command,
@@ -29,6 +30,7 @@ def add(commands: Commands) -> None:
     add_mpp(parser, one=True)
     add_checksums(parser)
     add_tissue(parser)
+    add_regions(parser)
     add_bounds(parser)
     text = "review log; the newest review of the slide and this model is added"
     parser.add_argument("--reviews", type=Path, metavar="LOG", help=text)
@@ -41,13 +43,14 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Classify one slide and write its case."""
     with without_collections():
-        from lrmil.cli.options import inputs_of, masks_in, mpp_of, with_checksums
+        from lrmil.cli.options import given_in, inputs_of, mpp_of, with_checksums
         from lrmil.cli.printing import stderr, stdout
         from lrmil.cli.progress import show
         from lrmil.cli.review_logs import review_log_at
         from lrmil.models.bundle import load_bundle
+        from lrmil.patches.tissue import regions_of
         from lrmil.prediction.inference import predict_steps
-        from lrmil.reports.case_page import require_case_writable, write_case
+        from lrmil.reports.case_page import key_of, require_case_writable, write_case
         from lrmil.reviews.log import latest_reviews
         from lrmil.slides.discovery import slide_path
         from lrmil.slides.opening import open_source
@@ -56,14 +59,15 @@ def run(options: argparse.Namespace) -> int:
     bundle = load_bundle(options.model)
     reviews = latest_reviews(review_log_at(options.reviews).reviews) if options.reviews else {}
     path = slide_path(options.slide)
-    given = SlideSource(slide_id_of(path), path, mpp_of(options), options.use_objective_power)
-    (source,) = with_checksums([given], options.checksums)
+    unchecked = SlideSource(slide_id_of(path), path, mpp_of(options), options.use_objective_power)
+    (source,) = with_checksums([unchecked], options.checksums)
     require_case_writable(options.out, source, inputs_of(options))
-    mask = masks_in(options.tissue, [source]).get(source.slide_id)
+    given = given_in(options, [source]).get(source.slide_id)
     with open_source(source) as slide:
-        steps = predict_steps(slide, bundle, options.device, threads=options.threads, tissue=mask)
+        mask, regions = regions_of(slide, given)
+        steps = predict_steps(slide, bundle, options.device, threads=options.threads, tissue=mask, regions=regions)
         prediction = show(steps, stderr)
-        review = reviews.get((prediction.slide_fingerprint, prediction.bundle_sha256))
+        review = reviews.get(key_of(prediction))
         page = write_case(
             options.out,
             prediction,

@@ -13,6 +13,7 @@ from lrmil.cli.arguments import (
     add_json,
     add_model,
     add_mpp,
+    add_regions,
     add_tissue,
     add_workers,
     command,
@@ -33,6 +34,7 @@ def add(commands: Commands) -> None:
     add_checksums(parser)
     add_bounds(parser)
     add_tissue(parser)
+    add_regions(parser)
     text = "mark a slide as uncertain if its highest probability is below P"
     parser.add_argument("--uncertain-below", type=probability, default=0.0, metavar="P", help=text)
     add_cases(parser)
@@ -48,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
         from dataclasses import asdict
 
         from lrmil.cli.elsewhere import executor_of, model_elsewhere, model_of, say_how_to_gather, threads_of
-        from lrmil.cli.options import cases_of, inputs_of, masks_in, slides_of
+        from lrmil.cli.options import cases_of, given_in, inputs_of, slides_of
         from lrmil.cli.printed_results import print_patients, print_rows, print_thresholds
         from lrmil.cli.printing import exit_code, print_json, stderr, stdout
         from lrmil.cli.progress import show
@@ -75,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
                 subtract_bounds=options.subtract_bounds,
                 escalate=options.escalate,
             ),
-            tissue=masks_in(options.tissue, sources),
+            tissue=given_in(options, sources),
             inputs=inputs_of(options),
             executor=executor,
             load=model_elsewhere(options, bundle),

@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QFileDialog, QPushButton, QWidget
 
 from lrmil.reviews.log import Review
 from lrmil.steps import Step
+from napari_lrmil.session.reviewing import key_of
 from napari_lrmil.session.session import Session
 from napari_lrmil.state.messages import explain
 from napari_lrmil.state.review_log import latest_in
@@ -60,7 +61,7 @@ class CaseBox(QWidget):
         folder = self.ask_for_folder() if shown is not None and bundle is not None else None
         if shown is None or bundle is None or folder is None:
             return
-        review = latest_in(session.review_log).get((shown.prediction.slide_fingerprint, shown.prediction.bundle_sha256))
+        review = latest_in(session.review_log).get(key_of(shown))
         patches = session.preferences.top_patches
 
         def steps() -> Iterator[Step[Path]]:

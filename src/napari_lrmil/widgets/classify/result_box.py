@@ -97,15 +97,15 @@ def facts(prediction: "Prediction") -> list[str]:
     mask = "" if prediction.tissue_source == "segmented" else " (mask edited by hand)"
     status = STATUS.get(prediction.status) or status_in_words(prediction.status, prediction.reasons, prediction.task)
     lines = [
-        f"{prediction.slide_id}: {status}",
+        f"{prediction.slide_id}: {status}{f' ({prediction.regions.words})' if prediction.regions else ''}",
         f"Tissue {prediction.tissue_mm2:.2f} mm²{mask}, {used} patches used{lost}",
         f"{prediction.mpp:.4g} um/px at level 0 ({prediction.mpp_source}), "
         f"read at {prediction.patches.grid.mpp:g} um/px",
     ]
     before = before_in_words(prediction.escalation, prediction.task)
     lines[1:1] = [line for line in (threshold_in_words(prediction.threshold, prediction.task), before) if line]
-    said = prediction.escalation.sentence if prediction.escalation else ""
-    notes = [note for note in prediction.notes if note != said]  # it is in `before`
+    said = [one.sentence for one in (prediction.escalation, prediction.regions) if one]  # in lines above
+    notes = [note for note in prediction.notes if note not in said]
     seconds = [f"{prediction.timings['total']:.1f} s"] if "total" in prediction.timings else []
     return [
         *lines,
