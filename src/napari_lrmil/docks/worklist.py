@@ -10,17 +10,18 @@ from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
 from lrmil.steps import Step
 from napari_lrmil.jobs.latest import LatestJob
-from napari_lrmil.session.worklist_review import judge_by, model_of
-from napari_lrmil.session.worklist_viewer import current_slide, show_opened
+from napari_lrmil.session.worklist_review import judge_by
+from napari_lrmil.session.worklist_viewer import current_slide
 from napari_lrmil.state import folders
+from napari_lrmil.state.answers import table_file
 from napari_lrmil.state.messages import explain
 from napari_lrmil.state.shown import ShownPrediction
-from napari_lrmil.state.worklist import FIND, JOB, Entry, scan, summary, with_prediction
-from napari_lrmil.state.worklist_memory import list_file
+from napari_lrmil.state.worklist import FIND, JOB, Entry, scan, summary, unread, with_prediction
 from napari_lrmil.widgets.parts import MessageLine, Text, beside, keeping_room, listen
 from napari_lrmil.widgets.review_strip import show_strip
 from napari_lrmil.widgets.session_dock import Place, SessionDock
 from napari_lrmil.widgets.worklist.going_on import NONE_WAITS, GoingOn
+from napari_lrmil.widgets.worklist.opening import Opening
 from napari_lrmil.widgets.worklist.patients import ListPatients, answer_by
 from napari_lrmil.widgets.worklist.progress import STOPPING, WorklistProgress, finished_text
 from napari_lrmil.widgets.worklist.table import WorklistOrder, WorklistTable
@@ -29,8 +30,6 @@ from napari_lrmil.widgets.worklist.view import AboveMessage, WorklistView
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
-
-    from napari_lrmil.jobs.classify_list import Opened
 
 NEXT_KEY = "Ctrl+Shift+N"
 UPDATE_MS = 200  # at most this often is the whole list judged while slides finish
@@ -44,7 +43,7 @@ class Worklist(SessionDock):
     def __init__(self, napari_viewer: "Viewer", parent: QWidget | None = None) -> None:
         super().__init__(napari_viewer, parent)
         self.folder: Path | None = None
-        self._scan, self._opening = LatestJob(self), LatestJob(self)
+        self._scan = LatestJob(self)
         self._before_running: Entry | None = None
         self._update_timer = QTimer(self)
         self._update_timer.setSingleShot(True)
@@ -59,7 +58,8 @@ class Worklist(SessionDock):
     def open_folder(self, folder: Path) -> None:
         """List the slides in a folder and in the folders below it."""
         self.folder = folder.resolve()
-        self._opening.forget()
+        self.tools.answers.open_list(self.folder)
+        self.opening.forget()
         folders.remember("worklist_folder", str(self.folder))
         self.tools.say_folder(self.folder)
         self.table.fill([])
@@ -103,6 +103,10 @@ class Worklist(SessionDock):
         if bundle is None or folder is None or not todo:
             self.message.say("Nothing to classify. Choose a folder, a model, and slides whose names differ.")
             return
+        if self._model() != bundle.sha256:
+            self.tools.answers.follow_model(chosen=True)
+            self._list_other_answers()
+            todo = [unread(entry) for entry in todo]
         entries, device = self.table.entries, self.tools.device.device
         results, below = self.session.preferences.results, self.session.preferences.uncertain_below
 
@@ -111,25 +115,13 @@ class Worklist(SessionDock):
 
             yield from classify_list(todo, entries, bundle, folder, results, device=device, uncertain_below=below)
 
-        self._table_file, self._list_name = list_file(results, folder, ".csv"), folder.name
+        self._table_file, self._list_name = table_file(results, folder, bundle.sha256), folder.name
+        self.session.note_model()
         self.session.jobs.run(steps, name=f"classify {len(todo)} slides of {folder.name}", on_result=self._say_finished)
 
     def open_slide(self, entry: Entry) -> None:
         """Show a slide of the list in the viewer, with its saved prediction."""
-        results, model = self.session.preferences.results, self._model()
-
-        def steps() -> "Iterator[Step[Opened]]":
-            from napari_lrmil.jobs.classify_list import open_entry
-
-            yield from open_entry(entry, results, model)
-
-        self.message.say(f"Opening {entry.slide_id}.")
-        self._opening.start(
-            steps,
-            name=f"open {entry.slide_id}",
-            on_result=lambda opened: self._show_opened(entry, opened),
-            on_error=lambda error: self.message.warn(explain(error)),
-        )
+        self.opening.open_slide(entry)
 
     def next_unreviewed(self) -> None:
         """Open the next slide that is classified and not reviewed, in the order of the table."""
@@ -144,6 +136,7 @@ class Worklist(SessionDock):
         self.going_on = GoingOn(
             self.session, self.table, self.order, self.tools, self.message, lambda entry: self.open_slide(entry)
         )
+        self.opening = Opening(self.session, self.table, self.view, self.tools.answers, self.message)
         self.patients = ListPatients(self.table, self.view, self.message)
         column = QVBoxLayout(self)
         column.setContentsMargins(6, 6, 6, 6)
@@ -157,6 +150,7 @@ class Worklist(SessionDock):
         listen(session.jobs.failed, self.message.warn)
         listen(session.jobs.stepped, self._take_step)
         listen(session.jobs.job_changed, self._job_changed)
+        self.tools.answers.changed.connect(self._show_other_answers)
         listen(session.model_changed, self._model_changed)
         listen(session.shown_changed, self._shown_changed)
         listen(session.reviewed, self._reviewed)
@@ -187,7 +181,7 @@ class Worklist(SessionDock):
         self.tools.device.look()
 
     def _model(self) -> str:
-        return model_of(self.session, self.folder)
+        return self.tools.answers.model
 
     def _take_scanned(self, step: Step[list[Entry]]) -> None:
         if step.job == FIND:
@@ -228,12 +222,23 @@ class Worklist(SessionDock):
                 self._put([self._before_running])
                 self._before_running = None
         self.progress.begin(self.session.jobs.job_name)
+        self.tools.answers.refresh()
         self._update()
 
     def _model_changed(self) -> None:
         self._say_model()
+        self.tools.answers.follow_model()
+        self._list_other_answers()
+
+    def _list_other_answers(self) -> None:
+        """Read the list again for the model whose answers are to be shown now; those of another never stand there."""
+        self._put([unread(entry) for entry in self.table.entries])
         self.read_again()
         self._update()
+
+    def _show_other_answers(self) -> None:
+        self._list_other_answers()
+        self.opening.show_saved()
 
     def _say_model(self) -> None:
         bundle, folder = self.session.bundle, self.session.model_folder
@@ -244,7 +249,9 @@ class Worklist(SessionDock):
         shown = self.session.shown
         row = None if shown is None or not shown.complete else self.table.row_of(shown.source.path)
         if shown is not None and row is not None and not self.table.lines[row].entry.duplicate_name:
-            self._put([with_prediction(self.table.lines[row].entry, shown.prediction, self._model())])
+            entry = self.table.lines[row].entry
+            if shown.prediction.bundle_sha256 == self._model():
+                self._put([with_prediction(entry, shown.prediction, self._model())])
         self.table.mark(current_slide(self.session))
 
     def _reviewed(self) -> None:
@@ -258,19 +265,16 @@ class Worklist(SessionDock):
         if self.going_on.acting:
             self.next_unreviewed()
 
-    def _show_opened(self, entry: Entry, opened: "Opened") -> None:
-        show_opened(self.session, entry, opened)
-        self.message.say(opened.note)
-        if (row := self.table.row_of(entry.path)) is not None:
-            self.view.go_to(row)
-
     def _update(self) -> None:
         """Judge all lines by the review log, and sum them up."""
         self._update_timer.stop()
         self.table.judge(judge_by(self.session, self._model()))
         self.table.mark(current_slide(self.session))
-        self.session.listed_answers = sum(entry.done for entry in self.table.entries)
-        self.status.setText(summary(self.table.entries, *self.table.count()))
+        entries = self.table.entries
+        listed = self._model() == self.session.hash_in_use
+        self.session.listed_answers = sum(entry.done for entry in entries) if listed else 0
+        self.tools.answers.take(entries)
+        self.status.setText(summary(entries, *self.table.count()))
         self._update_buttons()
 
     def _update_buttons(self) -> None:
@@ -297,4 +301,4 @@ class Worklist(SessionDock):
         if folder := QFileDialog.getExistingDirectory(
             self, "Choose a model folder", str(self.session.model_folder or "")
         ):
-            self.session.load_model(Path(folder))
+            self.session.load_model(Path(folder), then=lambda: self.tools.answers.follow_model(chosen=True))

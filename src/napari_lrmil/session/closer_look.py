@@ -62,6 +62,7 @@ def look_closer(session: "Session", layer: "Image", *, device: str = "auto", mpp
         session.jobs.failed.emit(str(error))
         return False
     results, below = session.preferences.results, session.preferences.uncertain_below
+    session.note_model()
 
     def steps() -> Iterator[Step[ShownPrediction]]:
         whole = _with_teacher(folder, bundle.sha256)

@@ -1,14 +1,13 @@
 """The prediction that a window shows, and the folder that it is saved in."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lrmil.io import hashing
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step
+from napari_lrmil.state.answers import answer_folder
 from napari_lrmil.state.painted_mask import PaintedMask, require_mask_of
 
 if TYPE_CHECKING:
@@ -43,20 +42,6 @@ class ShownPrediction:
     def complete(self) -> bool:
         """Whether the slide has been read to its end."""
         return self.prediction.status != "partial"
-
-
-def case_folder(results: Path, slide_id: str, path: Path) -> Path:
-    """Return the folder of one slide's prediction; slides of one name in two folders have two.
-
-    Parameters
-    ----------
-    results
-        Folder of all results.
-    slide_id, path
-        The slide.
-    """
-    real = os.path.realpath(path)  # unlike Path.resolve, no error for a circle of links
-    return results / f"{slide_id}-{hashing.sha256_of(real)[:8]}"
 
 
 def shown_steps(
@@ -104,7 +89,7 @@ def shown_steps(
 
     options = PredictOptions(device=device, uncertain_below=below, live=True, escalate=escalate)
     mask = "" if painted is None else painted.mask.sha256
-    out = case_folder(results, source.slide_id, source.path)
+    out = answer_folder(results, source.slide_id, source.path, bundle.sha256)
     for step in predict_one(source, bundle, out, options, tissue=painted and painted.mask):
         result = None if step.result is None else ShownPrediction(step.result, source, out, mask)
         yield Step(step.job, step.done, step.total, step.unit, result, step.message, step.metrics)

@@ -29,7 +29,7 @@ from napari_lrmil.session.viewers import session_of
 from napari_lrmil.session.worklist_review import Judge
 from napari_lrmil.session.worklist_viewer import current_slide, opened_slides
 from napari_lrmil.state import folders
-from napari_lrmil.state.shown import case_folder
+from napari_lrmil.state.answers import case_folder
 from napari_lrmil.state.worklist import JOB, entries_of, scan
 from napari_lrmil.widgets.worklist.line import (
     ANSWER,

@@ -7,11 +7,12 @@ from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QLineEdit, QPushButton, QWidget
 from superqt import QFlowLayout
 
-from napari_lrmil.session.model_in_use import name_of
 from napari_lrmil.session.session import Session
+from napari_lrmil.state.known_models import name_of
 from napari_lrmil.widgets.back_button import BackButton
 from napari_lrmil.widgets.breaks import shortened
 from napari_lrmil.widgets.device_box import DeviceBox
+from napari_lrmil.widgets.worklist.answers import ListAnswers
 from napari_lrmil.widgets.worklist.table import CHOICES
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class WorklistTools(QWidget):
         self.choose_patients = QPushButton("Patients...")
         self.choose_patients.setToolTip("Choose a table with slide_id and case_id, to see the answer for each patient")
         self.folder_name, self.model_name = QLabel("no folder"), QLabel("no model")
+        self.answers = ListAnswers(session)
         self.device, self.back = DeviceBox(session.preferences.device), BackButton(session)
         self.run_all, self.run_selected = QPushButton("Classify all"), QPushButton("Classify selected")
         self.cancel, self.next = QPushButton("Cancel"), QPushButton("Next unreviewed")
@@ -98,7 +100,7 @@ class WorklistTools(QWidget):
         self._flow.setHorizontalSpacing(6)
         self._flow.setVerticalSpacing(4)
         first: list[QWidget] = [self.choose_folder, self.folder_name, self.choose_patients, self.choose_model]
-        first += [self.model_name, self.device]
+        first += [self.model_name, self.answers, self.device]
         second: list[QWidget] = [self.run_all, self.run_selected, self.cancel, self.next, self.go_on]
         for part in [*first, *second, self.words, self.choice, self.back]:
             part.setMinimumHeight(HEIGHT)
