@@ -115,8 +115,8 @@ class Worklist(SessionDock):
 
             yield from classify_list(todo, entries, bundle, folder, results, device=device, uncertain_below=below)
 
-        self._table_file, self._list_name = table_file(results, folder, bundle.sha256), folder.name
         self.session.note_model()
+        self._table_file, self._list_name = table_file(results, folder, bundle.sha256), folder.name
         self.session.jobs.run(steps, name=f"classify {len(todo)} slides of {folder.name}", on_result=self._say_finished)
 
     def open_slide(self, entry: Entry) -> None:
@@ -275,6 +275,7 @@ class Worklist(SessionDock):
         self.session.listed_answers = sum(entry.done for entry in entries) if listed else 0
         self.tools.answers.take(entries)
         self.status.setText(summary(entries, *self.table.count()))
+        self.view.fit_reviewed()
         self._update_buttons()
 
     def _update_buttons(self) -> None:
@@ -288,6 +289,7 @@ class Worklist(SessionDock):
 
     def _say_finished(self, entries: list[Entry]) -> None:
         self.message.say(f"{finished_text(entries, self._list_name)} Table: {self._table_file}")
+        self.opening.show_saved()
 
     def _cancel(self) -> None:
         self.session.jobs.cancel()

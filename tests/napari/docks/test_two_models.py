@@ -188,6 +188,7 @@ def test_answers_and_reviews_of_two_models_are_kept_and_chosen_by_name(
     by_scanner = column(worklist, PROBABILITY)
     assert column(worklist, STATUS) == ["ok", "ok"] and by_scanner != by_stain
     assert files_of(worklist, stain) == files, "nothing of the other model is replaced"
+    qtbot.waitUntil(lambda: shown_by(worklist) == scanner and drawn(worklist) == {scanner}, timeout=WAIT)
     assert column(worklist, REVIEWED) == [f"{agreed} (stain)", ""] and all(line.waits for line in worklist.table.lines)
 
     choose_answers(worklist, "stain", qtbot)

@@ -12,6 +12,8 @@ from napari_lrmil.state.worklist import Entry
 from napari_lrmil.state.worklist_memory import list_file, read_memory
 from napari_lrmil.widgets.breaks import shortened
 
+WIDTH = 220  # px of the names; longer ones end with dots
+
 
 class ListAnswers(QWidget):
     """Chooses the model whose answers are listed; hidden where all are of the model in use.
@@ -23,6 +25,11 @@ class ListAnswers(QWidget):
     ----------
     session
         Gives the model in use, and loads another.
+
+    Attributes
+    ----------
+    use
+        The button that loads the model whose answers are listed; it stands beside this widget, where there is room.
     """
 
     changed = Signal()
@@ -39,7 +46,7 @@ class ListAnswers(QWidget):
         self.choice, self.use = QComboBox(), QPushButton()
         self.choice.setAccessibleName("Whose answers are listed")
         self.choice.setToolTip("The model whose answers the table, the result and the overlays show")
-        self.choice.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
+        self.choice.setMaximumWidth(WIDTH)
         self.choice.activated.connect(self._choose)
         self.use.setToolTip("Load this model: it classifies then, and exports its cases")
         self.use.clicked.connect(self._use_model)
@@ -47,8 +54,8 @@ class ListAnswers(QWidget):
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(QLabel("Answers of"))
         row.addWidget(self.choice)
-        row.addWidget(self.use)
         self.hide()
+        self.use.hide()
 
     @property
     def model(self) -> str:

@@ -100,7 +100,7 @@ class WorklistTools(QWidget):
         self._flow.setHorizontalSpacing(6)
         self._flow.setVerticalSpacing(4)
         first: list[QWidget] = [self.choose_folder, self.folder_name, self.choose_patients, self.choose_model]
-        first += [self.model_name, self.answers, self.device]
+        first += [self.model_name, self.answers, self.answers.use, self.device]
         second: list[QWidget] = [self.run_all, self.run_selected, self.cancel, self.next, self.go_on]
         for part in [*first, *second, self.words, self.choice, self.back]:
             part.setMinimumHeight(HEIGHT)
