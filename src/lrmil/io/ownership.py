@@ -246,11 +246,6 @@ def is_worklist(path: Path) -> bool:
     return has_format(path, "lrmil.worklist/")
 
 
-def is_model_list(path: Path) -> bool:
-    """Return whether a file is the plugin's list of models that answered."""
-    return has_format(path, "lrmil.models/")
-
-
 def is_log(path: Path) -> bool:
     """Return whether a file is the steps.jsonl of a run: it begins with a time, or is empty beside our plan.toml."""
     head = head_of(path)

@@ -51,7 +51,7 @@ class Worklist(SessionDock):
         self._make_parts()
         self._listen()
         show_strip(self.session, self.session.viewer)
-        self._say_model()
+        self.tools.say_model()
         self._recall()
         self._update()
 
@@ -226,7 +226,7 @@ class Worklist(SessionDock):
         self._update()
 
     def _model_changed(self) -> None:
-        self._say_model()
+        self.tools.say_model()
         self.tools.answers.follow_model()
         self._list_other_answers()
 
@@ -239,11 +239,6 @@ class Worklist(SessionDock):
     def _show_other_answers(self) -> None:
         self._list_other_answers()
         self.opening.show_saved()
-
-    def _say_model(self) -> None:
-        bundle, folder = self.session.bundle, self.session.model_folder
-        if bundle is not None and folder is not None:
-            self.tools.say_model(bundle, folder)
 
     def _shown_changed(self) -> None:
         shown = self.session.shown

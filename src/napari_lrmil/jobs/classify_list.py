@@ -72,10 +72,8 @@ def classify_list(
     ------
     OverwriteError
         If the results folder lies in a slide, or another file has the name of a file of the list.
-    OutputError
-        If the results cannot be written, or the disk is full.
-    RunError
-        If the list is being classified in another window.
+    OutputError, RunError
+        If the results cannot be written, or the list is being classified with this model in another window.
     """
     from lrmil.io.ownership import is_worklist, require_free
     from lrmil.prediction.batch import predict_batch

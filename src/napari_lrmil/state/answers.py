@@ -7,11 +7,14 @@ model, whose name ends with the hash of the model. The tables of a list follow t
 import csv
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lrmil.io import hashing, untrusted
 from napari_lrmil.state.known_models import SHOWN, folder_name, known_models
-from napari_lrmil.state.worklist_memory import list_file
+from napari_lrmil.state.worklist_memory import list_file, stamp_of
+
+if TYPE_CHECKING:
+    from lrmil.prediction.prediction import Prediction
 
 
 def case_folder(results: Path, slide_id: str, path: Path) -> Path:
@@ -112,6 +115,27 @@ def table_file(results: Path, folder: Path, sha256: str) -> Path:
         return first
     own = sorted(first.parent.glob(f"{first.stem}.*-{sha256[:SHOWN]}.csv"))
     return own[0] if own else first.with_name(f"{first.stem}.{folder_name(sha256, known_models(results))}.csv")
+
+
+def is_of_file(path: Path, prediction: "Prediction", card: Path) -> bool:
+    """Return whether a stored answer is of the slide as it is now; the slide is opened only if it is newer.
+
+    Parameters
+    ----------
+    path
+        The slide.
+    prediction, card
+        The answer, and its file.
+    """
+    from lrmil.slides.opening import open_slide
+
+    try:
+        if stamp_of(path)[1] <= card.stat().st_mtime_ns:
+            return True
+        with open_slide(path) as slide:
+            return slide.fingerprint == prediction.slide_fingerprint
+    except (OSError, IndexError):  # SlideError is an OSError; the stamp of a missing file is empty
+        return False
 
 
 def _folders_in(case: Path) -> list[Path]:

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, TypeAdapter, with_config
 from typing_extensions import TypedDict  # pydantic does not accept that of Python 3.11
 
 from lrmil.io import atomic, hashing, untrusted
-from lrmil.io.ownership import is_model_list
+from lrmil.io.marks import has_format
 
 FORMAT = "lrmil.models/1"
 FILE = "models.json"
@@ -75,7 +75,7 @@ def note_model(results: Path, sha256: str, folder: Path | None) -> None:
     document = {"format": FORMAT, "models": {one: asdict(about) for one, about in {**known, sha256: model}.items()}}
     try:
         atomic.make_folder(results)
-        atomic.write_json(results / FILE, document, is_model_list)
+        atomic.write_json(results / FILE, document, _is_ours)
     except OSError:  # LrmilError of a file that cannot be written is one
         return  # a convenience: the hash names the model too
 
@@ -113,3 +113,7 @@ def name_of(folder: Path | None) -> str:
     if folder is None:
         return ""
     return f"{folder.parent.name}/{folder.name}" if folder.name == "model" and folder.parent.name else folder.name
+
+
+def _is_ours(path: Path) -> bool:
+    return has_format(path, "lrmil.models/")

@@ -14,7 +14,7 @@ from lrmil.slides.each import finish
 from lrmil.slides.failures import Failure, duplicate_names, failure_of
 from lrmil.slides.source import SlideSource, slide_id_of
 from lrmil.steps import Step
-from napari_lrmil.state.answers import answers_of, case_folder
+from napari_lrmil.state.answers import answers_of, case_folder, is_of_file
 from napari_lrmil.state.messages import explain_slide, reworded
 from napari_lrmil.state.worklist_memory import Memory, list_file, read_memory, stamp_of
 
@@ -172,7 +172,7 @@ def with_saved_result(entry: Entry, results: Path, bundle_sha256: str, memory: M
     prediction = None if out is None else read_prediction(out, entry.slide_id)
     if out is None or prediction is None:
         known = entry
-    elif _is_of(entry.path, prediction, out / f"{entry.slide_id}.json"):
+    elif is_of_file(entry.path, prediction, out / f"{entry.slide_id}.json"):
         known = with_prediction(entry, prediction, bundle_sha256)
     else:
         known = replace(entry, message="The file was changed after it was classified. Classify it again.")
@@ -291,16 +291,3 @@ def _saved_or_failed(entry: Entry, results: Path, bundle_sha256: str, memory: Me
     if outcome.error is not None:
         return failed_by(entry, outcome.error)
     return outcome.value or entry
-
-
-def _is_of(path: Path, prediction: "Prediction", card: Path) -> bool:
-    """Whether a prediction is of the file as it is now; the file is opened only if it is newer than its result."""
-    from lrmil.slides.opening import open_slide
-
-    try:
-        if stamp_of(path)[1] <= card.stat().st_mtime_ns:
-            return True
-        with open_slide(path) as slide:
-            return slide.fingerprint == prediction.slide_fingerprint
-    except (OSError, IndexError):  # SlideError is an OSError; the stamp of a missing file is empty
-        return False

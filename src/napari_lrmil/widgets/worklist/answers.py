@@ -12,7 +12,8 @@ from napari_lrmil.state.worklist import Entry
 from napari_lrmil.state.worklist_memory import list_file, read_memory
 from napari_lrmil.widgets.breaks import shortened
 
-WIDTH = 220  # px of the names; longer ones end with dots
+MAX_NAME = 20  # characters
+WIDTH = 260  # px of the names; longer ones end with dots
 
 
 class ListAnswers(QWidget):
@@ -34,6 +35,8 @@ class ListAnswers(QWidget):
 
     changed = Signal()
     """Another model's answers are to be listed."""
+    refreshed = Signal()
+    """The names of the models, or what is visible, may be others now."""
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -48,6 +51,7 @@ class ListAnswers(QWidget):
         self.choice.setToolTip("The model whose answers the table, the result and the overlays show")
         self.choice.setMaximumWidth(WIDTH)
         self.choice.activated.connect(self._choose)
+        self.use.setAccessibleName("Use the model whose answers are listed")
         self.use.setToolTip("Load this model: it classifies then, and exports its cases")
         self.use.clicked.connect(self._use_model)
         row = QHBoxLayout(self)
@@ -112,9 +116,15 @@ class ListAnswers(QWidget):
         self.use.setText(f"Use {self._title(self.model)}")
         self.choice.setEnabled(not busy)
         self.use.setEnabled(not busy)
+        self.refreshed.emit()
+
+    @property
+    def names_model_in_use(self) -> bool:
+        """Whether the name of the model in use is seen here."""
+        return not self.isHidden() and self.model == self._session.hash_in_use
 
     def _title(self, sha256: str) -> str:
-        return shortened(title_of(sha256, self._known))
+        return shortened(title_of(sha256, self._known), MAX_NAME)
 
     def _choose(self, _index: int) -> None:
         sha256 = str(self.choice.currentData())

@@ -1,7 +1,6 @@
 """Buttons and fields of the worklist, in as many rows as the width of the dock needs."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QLineEdit, QPushButton, QWidget
@@ -15,9 +14,6 @@ from napari_lrmil.widgets.device_box import DeviceBox
 from napari_lrmil.widgets.worklist.answers import ListAnswers
 from napari_lrmil.widgets.worklist.table import CHOICES
 
-if TYPE_CHECKING:
-    from lrmil.models.bundle import Bundle
-
 HEIGHT, FIELD_WIDTH, PADDING = 28, 150, 2  # px
 
 
@@ -26,6 +22,7 @@ class WorklistTools(QWidget):
 
     def __init__(self, session: Session, next_key: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._session = session
         self.choose_folder, self.choose_model = QPushButton("Folder..."), QPushButton("Model...")
         self.choose_patients = QPushButton("Patients...")
         self.choose_patients.setToolTip("Choose a table with slide_id and case_id, to see the answer for each patient")
@@ -46,6 +43,7 @@ class WorklistTools(QWidget):
         self.choice.setAccessibleName("Filter by status")
         self.choice.setToolTip("Show all slides, or those of one status")
         self._lay_out()
+        self.answers.refreshed.connect(self._follow_answers)
 
     def say_folder(self, folder: Path) -> None:
         """Show the name of the folder."""
@@ -53,12 +51,18 @@ class WorklistTools(QWidget):
         self.folder_name.setToolTip(str(folder))
         self.fit()
 
-    def say_model(self, bundle: "Bundle", folder: Path) -> None:
-        """Show the name of the loaded model."""
-        self.model_name.setText(shortened(name_of(folder)))
-        self.model_name.setToolTip(
-            f"{folder}\n{bundle.task.wording.names.lower()} {', '.join(bundle.task.names)}\nsha256 {bundle.sha256}"
-        )
+    def say_model(self) -> None:
+        """Show the name of the model in use, once there is one."""
+        bundle, folder = self._session.bundle, self._session.model_folder
+        if bundle is not None and folder is not None:
+            names = f"{bundle.task.wording.names.lower()} {', '.join(bundle.task.names)}"
+            self.model_name.setText(shortened(name_of(folder)))
+            self.model_name.setToolTip(f"{folder}\n{names}\nsha256 {bundle.sha256}")
+            self.fit()
+
+    def _follow_answers(self) -> None:
+        """Name the model in use once: rows are scarce."""
+        self.model_name.setVisible(not self.answers.names_model_in_use)
         self.fit()
 
     def allow(self, *, ready: bool, busy: bool, selected: bool, waiting: bool) -> None:
