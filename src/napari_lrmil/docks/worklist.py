@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from qtpy.QtCore import QTimer
 from qtpy.QtGui import QKeySequence, QShortcut
-from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from lrmil.steps import Step
 from napari_lrmil.jobs.latest import LatestJob
@@ -20,12 +20,12 @@ from napari_lrmil.state.worklist import FIND, JOB, Entry, scan, summary, unread,
 from napari_lrmil.widgets.parts import MessageLine, Text, beside, keeping_room, listen
 from napari_lrmil.widgets.review_strip import show_strip
 from napari_lrmil.widgets.session_dock import Place, SessionDock
-from napari_lrmil.widgets.worklist.going_on import NONE_WAITS, GoingOn
+from napari_lrmil.widgets.worklist.going_on import GoingOn
 from napari_lrmil.widgets.worklist.opening import Opening
 from napari_lrmil.widgets.worklist.patients import ListPatients, answer_by
 from napari_lrmil.widgets.worklist.progress import STOPPING, WorklistProgress, finished_text
 from napari_lrmil.widgets.worklist.table import WorklistOrder, WorklistTable
-from napari_lrmil.widgets.worklist.tools import WorklistTools
+from napari_lrmil.widgets.worklist.tools import WorklistTools, ask_for_folder
 from napari_lrmil.widgets.worklist.view import AboveMessage, WorklistView
 
 if TYPE_CHECKING:
@@ -104,8 +104,7 @@ class Worklist(SessionDock):
             self.message.say("Nothing to classify. Choose a folder, a model, and slides whose names differ.")
             return
         if self._model() != bundle.sha256:
-            self.tools.answers.follow_model(chosen=True)
-            self._list_other_answers()
+            self._follow_model_in_use()
             todo = [unread(entry) for entry in todo]
         entries, device = self.table.entries, self.tools.device.device
         results, below = self.session.preferences.results, self.session.preferences.uncertain_below
@@ -150,7 +149,7 @@ class Worklist(SessionDock):
         listen(session.jobs.failed, self.message.warn)
         listen(session.jobs.stepped, self._take_step)
         listen(session.jobs.job_changed, self._job_changed)
-        self.tools.answers.changed.connect(self._show_other_answers)
+        self.tools.answers.changed.connect(self._list_other_answers)
         listen(session.model_changed, self._model_changed)
         listen(session.shown_changed, self._shown_changed)
         listen(session.reviewed, self._reviewed)
@@ -168,8 +167,6 @@ class Worklist(SessionDock):
         self.tools.next.clicked.connect(self.next_unreviewed)
         self.tools.words.textChanged.connect(self.order.search)
         self.tools.choice.currentTextChanged.connect(self.order.choose)
-        for filtered in (self.tools.words.textChanged, self.tools.choice.currentTextChanged):
-            filtered.connect(lambda: self.message.take_back(NONE_WAITS))
         self.view.opened.connect(lambda row: self.open_slide(self.table.lines[row].entry))
         self.view.selection_changed.connect(self._update_buttons)
         QShortcut(QKeySequence(NEXT_KEY), self).activated.connect(self.next_unreviewed)
@@ -188,8 +185,9 @@ class Worklist(SessionDock):
             self.table.fill(step.result or [])
             self.patients.read(self.folder)
             self._update()
-        else:
-            self._put(step.result or [])
+        else:  # what a job has answered meanwhile is newer than what was read
+            known = {one.path: one for one in self.table.entries} if self.session.jobs.busy else {}
+            self._put([one for one in step.result or [] if one.path not in known or known[one.path].status == "new"])
 
     def _take_step(self, step: Step[object]) -> None:
         if step.job != JOB or not isinstance(step.result, list):
@@ -230,23 +228,26 @@ class Worklist(SessionDock):
         self.tools.answers.follow_model()
         self._list_other_answers()
 
+    def _follow_model_in_use(self) -> None:
+        self.tools.answers.follow_model(chosen=True)
+        self._list_other_answers()
+
     def _list_other_answers(self) -> None:
         """Read the list again for the model whose answers are to be shown now; those of another never stand there."""
         self._put([unread(entry) for entry in self.table.entries])
         self.read_again()
-        self._update()
-
-    def _show_other_answers(self) -> None:
-        self._list_other_answers()
         self.opening.show_saved()
+        self._update()
 
     def _shown_changed(self) -> None:
         shown = self.session.shown
         row = None if shown is None or not shown.complete else self.table.row_of(shown.source.path)
         if shown is not None and row is not None and not self.table.lines[row].entry.duplicate_name:
-            entry = self.table.lines[row].entry
-            if shown.prediction.bundle_sha256 == self._model():
-                self._put([with_prediction(entry, shown.prediction, self._model())])
+            by = shown.prediction.bundle_sha256
+            if by == self._model():
+                self._put([with_prediction(self.table.lines[row].entry, shown.prediction, by)])
+            elif by == self.session.hash_in_use:  # it has just classified this slide, whosever answers are listed
+                self._follow_model_in_use()
         self.table.mark(current_slide(self.session))
 
     def _reviewed(self) -> None:
@@ -291,11 +292,9 @@ class Worklist(SessionDock):
         self.message.say(STOPPING)
 
     def _ask_for_folder(self) -> None:
-        if folder := QFileDialog.getExistingDirectory(self, "Choose a folder of slides", str(self.folder or "")):
-            self.open_folder(Path(folder))
+        if folder := ask_for_folder(self, "Choose a folder of slides", self.folder):
+            self.open_folder(folder)
 
     def _ask_for_model(self) -> None:
-        if folder := QFileDialog.getExistingDirectory(
-            self, "Choose a model folder", str(self.session.model_folder or "")
-        ):
-            self.session.load_model(Path(folder), then=lambda: self.tools.answers.follow_model(chosen=True))
+        if folder := ask_for_folder(self, "Choose a model folder", self.session.model_folder):
+            self.session.load_model(folder, then=lambda: self.tools.answers.follow_model(chosen=True))

@@ -243,6 +243,25 @@ def test_what_is_classified_is_by_the_model_in_use_whatever_was_listed(
     assert column(worklist, STATUS) == ["ok", "ok"] and files_of(worklist, bundles["stain"].sha256) == files
 
 
+def test_a_slide_that_is_classified_alone_shows_the_answers_of_that_model(
+    open_list: Callable[[], Worklist], models: dict[str, Path], bundles: dict[str, Bundle], qtbot: "QtBot"
+) -> None:
+    stain, scanner = (bundles[name].sha256 for name in ("stain", "scanner"))
+    folders.remember("model_folder", str(models["scanner"]))
+    worklist = open_list()
+    files = files_of(worklist, stain)
+    open_first(worklist, qtbot)
+    qtbot.waitUntil(lambda: shown_by(worklist) == stain, timeout=WAIT)
+    layer = worklist.session.chosen
+    assert layer is not None and worklist.session.classify(layer, device="cpu")
+    settle(worklist, qtbot)
+    assert shown_by(worklist) == scanner and column(worklist, STATUS) == ["ok", "other model"]
+    assert worklist.tools.answers.choice.currentText() == "scanner (in use)" and files_of(worklist, stain) == files
+    choose_answers(worklist, "stain", qtbot)
+    qtbot.waitUntil(lambda: shown_by(worklist) == stain, timeout=WAIT)
+    assert column(worklist, STATUS) == ["ok", "ok"]
+
+
 def test_answers_of_a_model_that_is_gone_are_shown_without_an_offer(
     open_list: Callable[[], Worklist], models: dict[str, Path], bundles: dict[str, Bundle], tmp_path: Path
 ) -> None:

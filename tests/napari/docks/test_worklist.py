@@ -20,7 +20,7 @@ from lrmil.slides.discovery import find_slides
 from lrmil.slides.failures import duplicate_names
 from lrmil.steps import Step, last
 from lrmil.tasks.case_rule import pool_probabilities
-from napari_lrmil.docks.worklist import NONE_WAITS, STOPPING, Worklist
+from napari_lrmil.docks.worklist import STOPPING, Worklist
 from napari_lrmil.jobs.classify_list import classify_list
 from napari_lrmil.layers.build import KEY, SlideFile
 from napari_lrmil.session.opened_slide import edited_tissue, find_tissue_layer
@@ -31,6 +31,7 @@ from napari_lrmil.session.worklist_viewer import current_slide, opened_slides
 from napari_lrmil.state import folders
 from napari_lrmil.state.answers import case_folder
 from napari_lrmil.state.worklist import JOB, entries_of, scan
+from napari_lrmil.widgets.worklist.going_on import NONE_WAITS
 from napari_lrmil.widgets.worklist.line import (
     ANSWER,
     CLASS,

@@ -35,11 +35,12 @@ class Opening:
     ) -> None:
         self._session, self._table, self._view = session, table, view
         self._answers, self._message = answers, message
-        self._job = LatestJob(view)
+        self._job, self._reading = LatestJob(view), LatestJob(view)
 
     def forget(self) -> None:
-        """Open nothing, whatever is being read."""
+        """Show nothing of what is being read."""
         self._job.forget()
+        self._reading.forget()
 
     def open_slide(self, entry: Entry) -> None:
         """Show a slide of the list in the viewer, with its saved prediction."""
@@ -75,7 +76,7 @@ class Opening:
             if shown is not None and model == self._answers.model:
                 self._session.take(shown)
 
-        self._job.start(
+        self._reading.start(
             steps,
             name=f"read {entry.slide_id}",
             on_result=take,

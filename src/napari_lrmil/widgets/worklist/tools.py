@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from qtpy.QtGui import QResizeEvent
-from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QLineEdit, QPushButton, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QFileDialog, QLabel, QLineEdit, QPushButton, QWidget
 from superqt import QFlowLayout
 
 from napari_lrmil.session.session import Session
@@ -114,3 +114,9 @@ class WorklistTools(QWidget):
         self.words.setStyleSheet(
             f"min-height: {HEIGHT - 2 * PADDING}px; padding: {PADDING}px;"
         )  # napari's wins otherwise
+
+
+def ask_for_folder(parent: QWidget, title: str, present: Path | None) -> Path | None:
+    """Let the user choose a folder, beginning at the present one; None if they cancel."""
+    name = QFileDialog.getExistingDirectory(parent, title, str(present or ""))
+    return Path(name) if name else None
