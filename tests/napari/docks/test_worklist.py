@@ -349,6 +349,13 @@ def test_words_and_states_filter_the_table(classified: Worklist, qtbot: "QtBot")
     review(classified.session)
     classified.tools.choice.setCurrentText("unreviewed")
     assert column(classified, SLIDE) == ["demo-000", "demo-001", "demo-010"]
+    classified.tools.choice.setCurrentText("disagreed")
+    assert column(classified, SLIDE) == [], "they agreed"
+    classified.tools.choice.setCurrentText("all")
+    open_slide(classified, "demo-010", qtbot)
+    review(classified.session, decision="override")
+    classified.tools.choice.setCurrentText("disagreed")
+    assert column(classified, SLIDE) == ["demo-010"]
 
 
 def test_a_slide_opens_with_its_answer_and_takes_the_last_one_away(classified: Worklist, qtbot: "QtBot") -> None:

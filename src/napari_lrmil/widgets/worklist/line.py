@@ -55,6 +55,11 @@ class Line:
         """True if the slide is classified but not reviewed."""
         return self.entry.done and not self.reviewed
 
+    @property
+    def overridden(self) -> bool:
+        """True if the newest review gave this answer another label."""
+        return self.reviewed.startswith("override")
+
     def value(self, column: int) -> Value:
         """Return the value that a column sorts by; None if there is none or it is hidden."""
         entry = self.entry

@@ -14,8 +14,8 @@ from napari_lrmil.session.worklist_review import Judge
 from napari_lrmil.state.worklist import Entry
 from napari_lrmil.widgets.worklist.line import COLUMNS, NUMBERS, SLIDE, STATUS, Line
 
-CHOICES = ("all", "unreviewed", "failed", "uncertain")
-Chosen = Literal["all", "unreviewed", "failed", "uncertain"]
+CHOICES = ("all", "unreviewed", "failed", "uncertain", "disagreed")
+Chosen = Literal["all", "unreviewed", "failed", "uncertain", "disagreed"]
 FAILED, ON_FAILED = QColor("#7a2e2e"), QColor("white")  # as in MessageLine.warn
 
 
@@ -217,6 +217,8 @@ class WorklistOrder(QSortFilterProxyModel):
 def _fits(line: Line, chosen: Chosen) -> bool:
     if chosen == "unreviewed":
         return line.waits
+    if chosen == "disagreed":
+        return line.overridden
     return chosen == "all" or line.value(STATUS) == chosen
 
 

@@ -41,7 +41,7 @@ class WorklistTools(QWidget):
         self.words.setClearButtonEnabled(True)
         self.choice.addItems(CHOICES)
         self.choice.setAccessibleName("Filter by status")
-        self.choice.setToolTip("Show all slides, or those of one status")
+        self.choice.setToolTip("Show all slides, those of one status, or those whose answer a reader has overridden")
         self._lay_out()
         self.answers.refreshed.connect(self._follow_answers)
 
