@@ -60,6 +60,7 @@ TESTED_ELSEWHERE = {
     "napari_lrmil/session/worklist_viewer.py": "napari/docks/test_worklist.py",
     "napari_lrmil/session/following.py": "napari/session/test_right_answer.py",
     "napari_lrmil/widgets/worklist/answers.py": "napari/docks/test_two_models.py",
+    "napari_lrmil/widgets/worklist/labels.py": "napari/docks/test_two_models.py",
     "napari_lrmil/widgets/worklist/opening.py": "napari/docks/test_two_models.py",
     "napari_lrmil/session/model_in_use.py": "napari/docks/test_other_model.py",
     "napari_lrmil/widgets/back_button.py": "napari/docks/test_other_model.py",

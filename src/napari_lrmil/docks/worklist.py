@@ -132,10 +132,9 @@ class Worklist(SessionDock):
         self.table = WorklistTable(answer_by(self.session), self)
         self.order = WorklistOrder(self.table, self)
         self.view = WorklistView(self.order)
-        self.going_on = GoingOn(
-            self.session, self.table, self.order, self.tools, self.message, lambda entry: self.open_slide(entry)
-        )
         self.opening = Opening(self.session, self.table, self.view, self.tools.answers, self.message)
+        opened = self.opening.open_slide
+        self.going_on = GoingOn(self.session, self.table, self.order, self.tools, self.message, opened)
         self.patients = ListPatients(self.table, self.view, self.message)
         column = QVBoxLayout(self)
         column.setContentsMargins(6, 6, 6, 6)
@@ -164,6 +163,7 @@ class Worklist(SessionDock):
         self.tools.run_all.clicked.connect(self.classify_all)
         self.tools.run_selected.clicked.connect(self.classify_selected)
         self.tools.cancel.clicked.connect(self._cancel)
+        self.tools.labels.said.connect(self.message.say)
         self.tools.next.clicked.connect(self.next_unreviewed)
         self.tools.words.textChanged.connect(self.order.search)
         self.tools.choice.currentTextChanged.connect(self.order.choose)

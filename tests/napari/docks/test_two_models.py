@@ -14,6 +14,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QFileDialog
 
+from lrmil.cohorts.labels import read_labels
 from lrmil.models.bundle import Bundle, load_bundle, save_bundle
 from lrmil.reviews.agreement import reader_agreement
 from lrmil.reviews.log import read_reviews
@@ -211,6 +212,32 @@ def test_answers_and_reviews_of_two_models_are_kept_and_chosen_by_name(
     figures = {one.bundle_sha256: one.all_readers for one in reader_agreement(session.review_log).models}
     assert (figures[stain].agree, figures[stain].uncertain) == (1, 0)
     assert (figures[scanner].agree, figures[scanner].uncertain) == (0, 1)
+
+
+def test_the_labels_of_the_reviews_become_a_table_for_a_training(
+    open_list: Callable[[], Worklist],
+    models: dict[str, Path],
+    tmp_path: Path,
+    qtbot: "QtBot",
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folders.remember("model_folder", str(models["stain"]))
+    worklist, out = open_list(), tmp_path / "labels.csv"
+    worklist.tools.go_on.setChecked(False)
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(out), ""))
+    click(worklist.tools.labels)
+    settle(worklist, qtbot)
+    assert not out.exists() and worklist.message.text(), "there is no review yet, which is said"
+    open_first(worklist, qtbot)
+    qtbot.waitUntil(lambda: worklist.session.reviewing.up is not None, timeout=WAIT)
+    QTest.keyClick(QApplication.focusWidget(), "a")
+    click(worklist.tools.labels)
+    settle(worklist, qtbot)
+    labels = read_labels(out)
+    assert not labels.problems
+    label = worklist.table.lines[0].entry.label
+    assert [(one.slide_id, one.label) for one in labels.rows] == [(NAMES[0], label)]
+    assert str(out) in worklist.message.text()
 
 
 def test_a_list_opens_with_the_answers_of_its_own_model_and_offers_to_use_it(

@@ -12,9 +12,10 @@ from napari_lrmil.widgets.back_button import BackButton
 from napari_lrmil.widgets.breaks import shortened
 from napari_lrmil.widgets.device_box import DeviceBox
 from napari_lrmil.widgets.worklist.answers import ListAnswers
+from napari_lrmil.widgets.worklist.labels import LabelsFromReviews
 from napari_lrmil.widgets.worklist.table import CHOICES
 
-HEIGHT, FIELD_WIDTH, PADDING = 28, 150, 2  # px
+HEIGHT, DEVICE_WIDTH, FILTER_WIDTH, PADDING = 28, 150, 110, 2  # px
 
 
 class WorklistTools(QWidget):
@@ -27,7 +28,7 @@ class WorklistTools(QWidget):
         self.choose_patients = QPushButton("Patients...")
         self.choose_patients.setToolTip("Choose a table with slide_id and case_id, to see the answer for each patient")
         self.folder_name, self.model_name = QLabel("no folder"), QLabel("no model")
-        self.answers = ListAnswers(session)
+        self.answers, self.labels = ListAnswers(session), LabelsFromReviews(session)
         self.device, self.back = DeviceBox(session.preferences.device), BackButton(session)
         self.run_all, self.run_selected = QPushButton("Classify all"), QPushButton("Classify selected")
         self.cancel, self.next = QPushButton("Cancel"), QPushButton("Next unreviewed")
@@ -49,6 +50,8 @@ class WorklistTools(QWidget):
         """Show the name of the folder."""
         self.folder_name.setText(shortened(folder.name))
         self.folder_name.setToolTip(str(folder))
+        self.labels.folder = folder
+        self.labels.refresh()
         self.fit()
 
     def say_model(self) -> None:
@@ -106,11 +109,12 @@ class WorklistTools(QWidget):
         first: list[QWidget] = [self.choose_folder, self.folder_name, self.choose_patients, self.choose_model]
         first += [self.model_name, self.answers, self.answers.use, self.device]
         second: list[QWidget] = [self.run_all, self.run_selected, self.cancel, self.next, self.go_on]
-        for part in [*first, *second, self.words, self.choice, self.back]:
+        for part in [*first, *second, self.words, self.choice, self.labels, self.back]:
             part.setMinimumHeight(HEIGHT)
             self._flow.addWidget(part)
-        for part in (self.device, self.words, self.choice):
-            part.setMinimumWidth(FIELD_WIDTH)
+        self.device.setMinimumWidth(DEVICE_WIDTH)
+        for part in (self.words, self.choice):
+            part.setFixedWidth(FILTER_WIDTH)
         self.words.setStyleSheet(
             f"min-height: {HEIGHT - 2 * PADDING}px; padding: {PADDING}px;"
         )  # napari's wins otherwise
