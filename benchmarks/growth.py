@@ -43,7 +43,7 @@ from lrmil.slides.parts import changed_at
 from lrmil.slides.source import SlideSource, slide_id_of
 from lrmil.tasks.classification import Classification
 from lrmil.training.fidelity_figures import FIDELITY, Fidelity, Match
-from napari_lrmil.state.shown import case_folder
+from napari_lrmil.state.answers import case_folder
 from napari_lrmil.state.worklist import scan
 from napari_lrmil.state.worklist_memory import Memory, list_file, write_memory
 

@@ -98,6 +98,19 @@ class TestFigures:
         (pair,) = found.pairs
         assert (pair.reviewed.pairs, pair.reviewed.agreed, pair.reviewed.kappa) == (4, 0, 0)
 
+    def test_a_decision_on_the_answer_of_one_model_counts_for_that_model_alone(self, tmp_path: Path) -> None:
+        log = [answer(n, "no", bundle_sha256="b0") for n in range(3)]
+        log += [review(n, "yes", bundle_sha256="b0", human_first=True) for n in range(3)]
+        log += [
+            review(n, "no", "no", bundle_sha256="b1", human_first=True, time="2026-01-02T00:00:00+00:00")
+            for n in (0, 1)
+        ]
+        first, second = (model.all_readers for model in measured(tmp_path, log).models)
+        assert (first.agree, first.override, first.before.pairs) == (3, 0, 3)
+        assert (first.switches.answered, first.switches.to_model) == (3, 3)
+        assert (second.agree, second.override, second.before.pairs) == (2, 0, 0)
+        assert (second.switches.answered, second.switches.rate, second.switches.without_answer) == (0, None, 2)
+
     def test_slides_of_a_case_are_drawn_together(self, tmp_path: Path) -> None:
         log = [review(n, one, output) for n, (one, output) in enumerate(zip(FIRST, OUTPUT, strict=True))]
         alone = only(measured(tmp_path, log)).all_readers.with_model

@@ -165,7 +165,7 @@ def _model(sha256: str, reviews: Sequence[Said], answers: Answers, case_of: Case
     def figures(of: Sequence[Said], readers: Iterable[Reader]) -> Figures:
         known = set(readers)
         first = [one for (_, reader), one in own.items() if reader in known]
-        return _figures(of, first, answers, case_of)
+        return _figures(of, first, own, case_of)  # an answer before another model's output says nothing on this one
 
     readers = tuple(ReaderAgreement(one, figures(by_reader[one], [one])) for one in sorted(by_reader))
     return ModelAgreement(sha256, figures(reviews, by_reader), _confusion(reviews), readers)

@@ -119,7 +119,7 @@ def switches_of(reviews: Sequence[Said], answers: Answers) -> Switches:
     reviews
         Newest reviews.
     answers
-        As from `first_answers`.
+        As from `first_answers`; those given before the output of the model that was reviewed.
     """
     pairs, without = list[tuple[str, str, str]](), 0
     for one in reviews:

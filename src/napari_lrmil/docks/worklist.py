@@ -6,31 +6,30 @@ from typing import TYPE_CHECKING, ClassVar
 
 from qtpy.QtCore import QTimer
 from qtpy.QtGui import QKeySequence, QShortcut
-from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from lrmil.steps import Step
 from napari_lrmil.jobs.latest import LatestJob
-from napari_lrmil.session.worklist_review import judge_by, model_of
-from napari_lrmil.session.worklist_viewer import current_slide, show_opened
+from napari_lrmil.session.worklist_review import judge_by
+from napari_lrmil.session.worklist_viewer import current_slide
 from napari_lrmil.state import folders
+from napari_lrmil.state.answers import table_file
 from napari_lrmil.state.messages import explain
 from napari_lrmil.state.shown import ShownPrediction
-from napari_lrmil.state.worklist import FIND, JOB, Entry, scan, summary, with_prediction
-from napari_lrmil.state.worklist_memory import list_file
+from napari_lrmil.state.worklist import FIND, JOB, Entry, scan, summary, unread, with_prediction
 from napari_lrmil.widgets.parts import MessageLine, Text, beside, keeping_room, listen
 from napari_lrmil.widgets.review_strip import show_strip
 from napari_lrmil.widgets.session_dock import Place, SessionDock
-from napari_lrmil.widgets.worklist.going_on import NONE_WAITS, GoingOn
+from napari_lrmil.widgets.worklist.going_on import GoingOn
+from napari_lrmil.widgets.worklist.opening import Opening
 from napari_lrmil.widgets.worklist.patients import ListPatients, answer_by
 from napari_lrmil.widgets.worklist.progress import STOPPING, WorklistProgress, finished_text
 from napari_lrmil.widgets.worklist.table import WorklistOrder, WorklistTable
-from napari_lrmil.widgets.worklist.tools import WorklistTools
+from napari_lrmil.widgets.worklist.tools import WorklistTools, ask_for_folder
 from napari_lrmil.widgets.worklist.view import AboveMessage, WorklistView
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
-
-    from napari_lrmil.jobs.classify_list import Opened
 
 NEXT_KEY = "Ctrl+Shift+N"
 UPDATE_MS = 200  # at most this often is the whole list judged while slides finish
@@ -44,7 +43,7 @@ class Worklist(SessionDock):
     def __init__(self, napari_viewer: "Viewer", parent: QWidget | None = None) -> None:
         super().__init__(napari_viewer, parent)
         self.folder: Path | None = None
-        self._scan, self._opening = LatestJob(self), LatestJob(self)
+        self._scan = LatestJob(self)
         self._before_running: Entry | None = None
         self._update_timer = QTimer(self)
         self._update_timer.setSingleShot(True)
@@ -52,14 +51,15 @@ class Worklist(SessionDock):
         self._make_parts()
         self._listen()
         show_strip(self.session, self.session.viewer)
-        self._say_model()
+        self.tools.say_model()
         self._recall()
         self._update()
 
     def open_folder(self, folder: Path) -> None:
         """List the slides in a folder and in the folders below it."""
         self.folder = folder.resolve()
-        self._opening.forget()
+        self.tools.answers.open_list(self.folder)
+        self.opening.forget()
         folders.remember("worklist_folder", str(self.folder))
         self.tools.say_folder(self.folder)
         self.table.fill([])
@@ -103,6 +103,9 @@ class Worklist(SessionDock):
         if bundle is None or folder is None or not todo:
             self.message.say("Nothing to classify. Choose a folder, a model, and slides whose names differ.")
             return
+        if self._model() != bundle.sha256:
+            self._follow_model_in_use()
+            todo = [unread(entry) for entry in todo]
         entries, device = self.table.entries, self.tools.device.device
         results, below = self.session.preferences.results, self.session.preferences.uncertain_below
 
@@ -111,25 +114,13 @@ class Worklist(SessionDock):
 
             yield from classify_list(todo, entries, bundle, folder, results, device=device, uncertain_below=below)
 
-        self._table_file, self._list_name = list_file(results, folder, ".csv"), folder.name
+        self.session.note_model()
+        self._table_file, self._list_name = table_file(results, folder, bundle.sha256), folder.name
         self.session.jobs.run(steps, name=f"classify {len(todo)} slides of {folder.name}", on_result=self._say_finished)
 
     def open_slide(self, entry: Entry) -> None:
         """Show a slide of the list in the viewer, with its saved prediction."""
-        results, model = self.session.preferences.results, self._model()
-
-        def steps() -> "Iterator[Step[Opened]]":
-            from napari_lrmil.jobs.classify_list import open_entry
-
-            yield from open_entry(entry, results, model)
-
-        self.message.say(f"Opening {entry.slide_id}.")
-        self._opening.start(
-            steps,
-            name=f"open {entry.slide_id}",
-            on_result=lambda opened: self._show_opened(entry, opened),
-            on_error=lambda error: self.message.warn(explain(error)),
-        )
+        self.opening.open_slide(entry)
 
     def next_unreviewed(self) -> None:
         """Open the next slide that is classified and not reviewed, in the order of the table."""
@@ -141,9 +132,9 @@ class Worklist(SessionDock):
         self.table = WorklistTable(answer_by(self.session), self)
         self.order = WorklistOrder(self.table, self)
         self.view = WorklistView(self.order)
-        self.going_on = GoingOn(
-            self.session, self.table, self.order, self.tools, self.message, lambda entry: self.open_slide(entry)
-        )
+        self.opening = Opening(self.session, self.table, self.view, self.tools.answers, self.message)
+        opened = self.opening.open_slide
+        self.going_on = GoingOn(self.session, self.table, self.order, self.tools, self.message, opened)
         self.patients = ListPatients(self.table, self.view, self.message)
         column = QVBoxLayout(self)
         column.setContentsMargins(6, 6, 6, 6)
@@ -157,6 +148,7 @@ class Worklist(SessionDock):
         listen(session.jobs.failed, self.message.warn)
         listen(session.jobs.stepped, self._take_step)
         listen(session.jobs.job_changed, self._job_changed)
+        self.tools.answers.changed.connect(self._list_other_answers)
         listen(session.model_changed, self._model_changed)
         listen(session.shown_changed, self._shown_changed)
         listen(session.reviewed, self._reviewed)
@@ -171,11 +163,10 @@ class Worklist(SessionDock):
         self.tools.run_all.clicked.connect(self.classify_all)
         self.tools.run_selected.clicked.connect(self.classify_selected)
         self.tools.cancel.clicked.connect(self._cancel)
+        self.tools.labels.said.connect(self.message.say)
         self.tools.next.clicked.connect(self.next_unreviewed)
         self.tools.words.textChanged.connect(self.order.search)
         self.tools.choice.currentTextChanged.connect(self.order.choose)
-        for filtered in (self.tools.words.textChanged, self.tools.choice.currentTextChanged):
-            filtered.connect(lambda: self.message.take_back(NONE_WAITS))
         self.view.opened.connect(lambda row: self.open_slide(self.table.lines[row].entry))
         self.view.selection_changed.connect(self._update_buttons)
         QShortcut(QKeySequence(NEXT_KEY), self).activated.connect(self.next_unreviewed)
@@ -187,15 +178,16 @@ class Worklist(SessionDock):
         self.tools.device.look()
 
     def _model(self) -> str:
-        return model_of(self.session, self.folder)
+        return self.tools.answers.model
 
     def _take_scanned(self, step: Step[list[Entry]]) -> None:
         if step.job == FIND:
             self.table.fill(step.result or [])
             self.patients.read(self.folder)
             self._update()
-        else:
-            self._put(step.result or [])
+        else:  # what a job has answered meanwhile is newer than what was read
+            known = {one.path: one for one in self.table.entries} if self.session.jobs.busy else {}
+            self._put([one for one in step.result or [] if one.path not in known or known[one.path].status == "new"])
 
     def _take_step(self, step: Step[object]) -> None:
         if step.job != JOB or not isinstance(step.result, list):
@@ -228,23 +220,34 @@ class Worklist(SessionDock):
                 self._put([self._before_running])
                 self._before_running = None
         self.progress.begin(self.session.jobs.job_name)
+        self.tools.answers.refresh()
         self._update()
 
     def _model_changed(self) -> None:
-        self._say_model()
-        self.read_again()
-        self._update()
+        self.tools.say_model()
+        self.tools.answers.follow_model()
+        self._list_other_answers()
 
-    def _say_model(self) -> None:
-        bundle, folder = self.session.bundle, self.session.model_folder
-        if bundle is not None and folder is not None:
-            self.tools.say_model(bundle, folder)
+    def _follow_model_in_use(self) -> None:
+        self.tools.answers.follow_model(chosen=True)
+        self._list_other_answers()
+
+    def _list_other_answers(self) -> None:
+        """Read the list again for the model whose answers are to be shown now; those of another never stand there."""
+        self._put([unread(entry) for entry in self.table.entries])
+        self.read_again()
+        self.opening.show_saved()
+        self._update()
 
     def _shown_changed(self) -> None:
         shown = self.session.shown
         row = None if shown is None or not shown.complete else self.table.row_of(shown.source.path)
         if shown is not None and row is not None and not self.table.lines[row].entry.duplicate_name:
-            self._put([with_prediction(self.table.lines[row].entry, shown.prediction, self._model())])
+            by = shown.prediction.bundle_sha256
+            if by == self._model():
+                self._put([with_prediction(self.table.lines[row].entry, shown.prediction, by)])
+            elif by == self.session.hash_in_use:  # it has just classified this slide, whosever answers are listed
+                self._follow_model_in_use()
         self.table.mark(current_slide(self.session))
 
     def _reviewed(self) -> None:
@@ -258,19 +261,17 @@ class Worklist(SessionDock):
         if self.going_on.acting:
             self.next_unreviewed()
 
-    def _show_opened(self, entry: Entry, opened: "Opened") -> None:
-        show_opened(self.session, entry, opened)
-        self.message.say(opened.note)
-        if (row := self.table.row_of(entry.path)) is not None:
-            self.view.go_to(row)
-
     def _update(self) -> None:
         """Judge all lines by the review log, and sum them up."""
         self._update_timer.stop()
         self.table.judge(judge_by(self.session, self._model()))
         self.table.mark(current_slide(self.session))
-        self.session.listed_answers = sum(entry.done for entry in self.table.entries)
-        self.status.setText(summary(self.table.entries, *self.table.count()))
+        entries = self.table.entries
+        listed = self._model() == self.session.hash_in_use
+        self.session.listed_answers = sum(entry.done for entry in entries) if listed else 0
+        self.tools.answers.take(entries)
+        self.status.setText(summary(entries, *self.table.count()))
+        self.view.fit_reviewed()
         self._update_buttons()
 
     def _update_buttons(self) -> None:
@@ -284,17 +285,16 @@ class Worklist(SessionDock):
 
     def _say_finished(self, entries: list[Entry]) -> None:
         self.message.say(f"{finished_text(entries, self._list_name)} Table: {self._table_file}")
+        self.opening.show_saved()
 
     def _cancel(self) -> None:
         self.session.jobs.cancel()
         self.message.say(STOPPING)
 
     def _ask_for_folder(self) -> None:
-        if folder := QFileDialog.getExistingDirectory(self, "Choose a folder of slides", str(self.folder or "")):
-            self.open_folder(Path(folder))
+        if folder := ask_for_folder(self, "Choose a folder of slides", self.folder):
+            self.open_folder(folder)
 
     def _ask_for_model(self) -> None:
-        if folder := QFileDialog.getExistingDirectory(
-            self, "Choose a model folder", str(self.session.model_folder or "")
-        ):
-            self.session.load_model(Path(folder))
+        if folder := ask_for_folder(self, "Choose a model folder", self.session.model_folder):
+            self.session.load_model(folder, then=lambda: self.tools.answers.follow_model(chosen=True))

@@ -7,18 +7,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from lrmil.errors import TissueError
 from lrmil.slides.failures import Failure
 from lrmil.steps import Step
 from napari_lrmil.layers.averaged import first_look_steps
 from napari_lrmil.layers.build import LayerData, SlideFile, slide_layer, tissue_layer
+from napari_lrmil.state.answers import answer_folder, answers_of, case_folder, mask_folder, table_file
 from napari_lrmil.state.messages import REWORDING
-from napari_lrmil.state.shown import ShownPrediction, case_folder
+from napari_lrmil.state.shown import ShownPrediction
 from napari_lrmil.state.worklist import JOB, Entry, failed, failed_by, row_of_entry, with_new_results, with_prediction
 from napari_lrmil.state.worklist_memory import Failures, list_file, read_memory
 
 if TYPE_CHECKING:
     from lrmil.models.bundle import Bundle
+    from lrmil.patches.tissue import GivenMask
     from lrmil.prediction.batch_outputs import BatchOutcome, BatchOutputs
+    from lrmil.raster import Raster
+    from lrmil.slides.slide import Slide
 
 
 class Opened(NamedTuple):
@@ -42,7 +47,9 @@ def classify_list(
     device: str,
     uncertain_below: float = 0.0,
 ) -> Iterator[Step[list[Entry]]]:
-    """Classify slides of a list, each into its own results folder; skip those that are classified already.
+    """Classify slides of a list, each into its own results folder; skip those that this model has classified already.
+
+    The answers of other models stay, and so do their tables: see `napari_lrmil.state.answers`.
 
     Parameters
     ----------
@@ -65,10 +72,8 @@ def classify_list(
     ------
     OverwriteError
         If the results folder lies in a slide, or another file has the name of a file of the list.
-    OutputError
-        If the results cannot be written, or the disk is full.
-    RunError
-        If the list is being classified in another window.
+    OutputError, RunError
+        If the results cannot be written, or the list is being classified with this model in another window.
     """
     from lrmil.io.ownership import is_worklist, require_free
     from lrmil.prediction.batch import predict_batch
@@ -83,8 +88,9 @@ def classify_list(
     steps = predict_batch(
         [entry.source for entry in todo],
         bundle,
-        _outputs(list(known.values()), folder, results),
+        _outputs(list(known.values()), folder, results, bundle.sha256),
         PredictOptions(device=device, uncertain_below=uncertain_below, saved_masks=True),
+        tissue=_painted_before(todo, results, bundle.sha256),
         inputs=Inputs(entry.source for entry in entries),
         rewording=REWORDING,
     )
@@ -101,7 +107,7 @@ def open_entry(entry: Entry, results: Path, bundle_sha256: str) -> Iterator[Step
     entry
         The slide.
     results, bundle_sha256
-        Folder of all results, and hash of the model in use.
+        Folder of all results, and hash of the model whose answers are listed.
 
     Yields
     ------
@@ -113,37 +119,74 @@ def open_entry(entry: Entry, results: Path, bundle_sha256: str) -> Iterator[Step
     SlideError
         If it cannot be opened.
     """
-    from lrmil.prediction.files import read_prediction, read_tissue
     from lrmil.slides.opening import open_slide
 
-    slide, out = open_slide(entry.path, mpp=entry.mpp), case_folder(results, entry.slide_id, entry.path)
-    layers, note, shown = [slide_layer(slide)], "", None
+    slide = open_slide(entry.path, mpp=entry.mpp)
+    layers, note = [slide_layer(slide)], ""
     if layers[0][1]["multiscale"]:
         yield from (step.without_result() for step in first_look_steps(layers[0][0]))
-    prediction = read_prediction(out, entry.slide_id) if entry.done else None
-    if prediction is None or prediction.bundle_sha256 != bundle_sha256:
+    shown, mask = read_shown(entry, results, bundle_sha256) if entry.done else (None, None)
+    if shown is None:
         note = entry.message or f"{entry.slide_id} has not been classified with this model yet."
-    elif prediction.slide_fingerprint != slide.fingerprint:
-        note = f"{entry.path.name} was changed after it was classified. Classify it again."
-    else:
-        shown = ShownPrediction(prediction, entry.source, out)
-        if prediction.tissue_source == "given" and (mask := read_tissue(out, entry.slide_id)) is not None:
-            layer = tissue_layer(mask, prediction.mpp, of=SlideFile(entry.slide_id, entry.path, slide.fingerprint))
-            layer[1]["metadata"]["lrmil"]["sha256"] = ""  # a painted mask must not pass for the automatic one
-            layers.append(layer)
-            shown = ShownPrediction(prediction, entry.source, out, mask.sha256)
+    elif shown.prediction.slide_fingerprint != slide.fingerprint:
+        note, shown = f"{entry.path.name} was changed after it was classified. Classify it again.", None
+    elif mask is not None:
+        of = SlideFile(entry.slide_id, entry.path, slide.fingerprint)
+        layer = tissue_layer(mask, shown.prediction.mpp, of=of)
+        layer[1]["metadata"]["lrmil"]["sha256"] = ""  # a painted mask must not pass for the automatic one
+        layers.append(layer)
     yield Step(("open",), 1, 1, result=Opened(layers, shown, note))
 
 
-def _outputs(entries: Sequence[Entry], folder: Path, results: Path) -> "BatchOutputs":
+def read_shown(entry: Entry, results: Path, bundle_sha256: str) -> tuple[ShownPrediction | None, "Raster | None"]:
+    """Read what a model said of a slide, and the tissue mask that was painted for it; None for what there is not.
+
+    Parameters
+    ----------
+    entry
+        The slide.
+    results, bundle_sha256
+        Folder of all results, and hash of the model.
+    """
+    from lrmil.prediction.files import read_prediction, read_tissue
+
+    out = answers_of(results, entry.slide_id, entry.path).get(bundle_sha256)
+    prediction = None if out is None else read_prediction(out, entry.slide_id)
+    if out is None or prediction is None:
+        return None, None
+    mask = read_tissue(out, entry.slide_id) if prediction.tissue_source == "given" else None
+    return ShownPrediction(prediction, entry.source, out, "" if mask is None else mask.sha256), mask
+
+
+def _outputs(entries: Sequence[Entry], folder: Path, results: Path, bundle_sha256: str) -> "BatchOutputs":
     from lrmil.prediction.batch_outputs import BatchOutputs
 
     return BatchOutputs(
         results,
-        list_file(results, folder, ".csv"),
-        {entry.path: case_folder(results, entry.slide_id, entry.path) for entry in entries},
+        table_file(results, folder, bundle_sha256),
+        {entry.path: answer_folder(results, entry.slide_id, entry.path, bundle_sha256) for entry in entries},
         [row_of_entry(entry) for entry in entries],
     )
+
+
+def _painted_before(todo: Sequence[Entry], results: Path, bundle_sha256: str) -> "dict[str, GivenMask]":
+    """Return the masks that were painted for answers of other models, for slides that this one has not answered to."""
+    places = ((one, mask_folder(results, one.slide_id, one.path, bundle_sha256)) for one in todo)
+    return {one.slide_id: _mask_in(place, one.slide_id) for one, place in places if place is not None}
+
+
+def _mask_in(place: Path, slide_id: str) -> "GivenMask":
+    from lrmil.patches.tissue import GivenMask
+
+    def read(_slide: "Slide") -> "Raster":
+        from lrmil.prediction.files import read_tissue
+
+        mask = read_tissue(place, slide_id)
+        if mask is None:
+            raise TissueError(f"The tissue mask in {place.name} was removed. Classify the slide again.")
+        return mask
+
+    return GivenMask(read, "The tissue mask is that of another model's answer.")
 
 
 def _follow(

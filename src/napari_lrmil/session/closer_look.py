@@ -63,6 +63,7 @@ def look_closer(session: "Session", layer: "Image", *, device: str = "auto", mpp
         return False
     drawn = None if session.shown is None else session.shown.drawn  # of the answer that it settles
     results, below = session.preferences.results, session.preferences.uncertain_below
+    session.note_model()
 
     def steps() -> Iterator[Step[ShownPrediction]]:
         whole = _with_teacher(folder, bundle.sha256)

@@ -9,7 +9,6 @@ from napari_lrmil.state.shown import ShownPrediction
 if TYPE_CHECKING:
     from napari.components import LayerList
 
-    from lrmil.models.bundle import Bundle
     from napari.layers import Image
 
 
@@ -35,32 +34,32 @@ class KeptPredictions:
                 kept.pop(shown.prediction.bundle_sha256, None)
                 kept[shown.prediction.bundle_sha256] = shown
 
-    def find(self, layer: "Image", bundle: "Bundle | None") -> ShownPrediction | None:
+    def find(self, layer: "Image", by: str) -> ShownPrediction | None:
         """Return the prediction of a layer by a model; None if there is none, or the layer has another um/px by now.
 
         Parameters
         ----------
         layer
             The layer of a slide.
-        bundle
-            The model, None for the last one.
+        by
+            Hash of the model, "" for the last one.
         """
         kept = self._by_layer.get(layer, {}).values()
-        fitting = (shown for shown in kept if is_of(layer, shown.source) and is_by(shown, bundle))
+        fitting = (shown for shown in kept if is_of(layer, shown.source) and is_by(shown, by))
         return next(reversed(list(fitting)), None)
 
-    def has(self, layers: "LayerList", bundle: "Bundle | None") -> bool:
+    def has(self, layers: "LayerList", by: str) -> bool:
         """Return whether a slide that is open has a prediction by a model; parameters as in `keep` and `find`."""
-        return any(self.find(layer, bundle) is not None for layer in slides_in(layers))
+        return any(self.find(layer, by) is not None for layer in slides_in(layers))
 
-    def forget(self, layer: "Image", bundle: "Bundle | None") -> None:
-        """Forget the prediction of a layer by a model, None for those by any."""
-        if bundle is None:
-            self._by_layer.pop(layer, None)
+    def forget(self, layer: "Image", by: str) -> None:
+        """Forget the prediction of a layer by a model, "" for those by any."""
+        if by:
+            self._by_layer.get(layer, {}).pop(by, None)
         else:
-            self._by_layer.get(layer, {}).pop(bundle.sha256, None)
+            self._by_layer.pop(layer, None)
 
 
-def is_by(shown: ShownPrediction, bundle: "Bundle | None") -> bool:
-    """Return whether a prediction is by a model, None for any."""
-    return bundle is None or shown.prediction.bundle_sha256 == bundle.sha256
+def is_by(shown: ShownPrediction, by: str) -> bool:
+    """Return whether a prediction is by the model of a hash, "" for any."""
+    return by in ("", shown.prediction.bundle_sha256)

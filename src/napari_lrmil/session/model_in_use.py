@@ -10,6 +10,7 @@ from psygnal import Signal
 from lrmil.steps import Step
 from napari_lrmil.jobs.jobs import Jobs
 from napari_lrmil.state import folders
+from napari_lrmil.state.known_models import MODEL_FILE, note_model
 from napari_lrmil.state.messages import explain
 from napari_lrmil.state.preferences import Preferences
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from lrmil.models.bundle import Bundle
 
 
-MODEL_FILE = "bundle.json"
 AskAboutModel = Callable[[Path, Callable[[], None], Callable[[], None]], None]
 
 
@@ -41,6 +41,11 @@ class ModelInUse(ABC):
         self.earlier: EarlierModel | None = None
         self.ask_about_model: AskAboutModel = lambda _folder, yes, _no: yes()
         self.asks_about_models = True
+
+    @property
+    def hash_in_use(self) -> str:
+        """Hash of the model in use, "" without one."""
+        return "" if self.bundle is None else self.bundle.sha256
 
     @property
     @abstractmethod
@@ -120,14 +125,12 @@ class ModelInUse(ABC):
         self._model_replaced()
         self.model_changed.emit()
 
+    def note_model(self) -> None:
+        """Record the model in use in the results folder: it is about to answer."""
+        if self.bundle is not None:
+            note_model(self.preferences.results, self.bundle.sha256, self.model_folder)
+
     def go_back(self) -> None:
         """Use the earlier model again, with its answers; the present one becomes the earlier one."""
         if self.earlier is not None and not self.jobs.busy:
             self.take_model(*self.earlier)
-
-
-def name_of(folder: Path | None) -> str:
-    """Return the name that a person knows a model by: every training calls its folder "model"."""
-    if folder is None:
-        return ""
-    return f"{folder.parent.name}/{folder.name}" if folder.name == "model" and folder.parent.name else folder.name

@@ -90,7 +90,7 @@ class Session(ModelInUse, Reading):
         Reading.__init__(self)
         self.shown: ShownPrediction | None = None
         self.listed_answers = 0
-        self._kept = KeptPredictions()
+        self._kept, self._viewed = KeptPredictions(), ""
         self._chosen: ref[Image] | None = None
         self.reviewing = Reviewing(self)
         self.masks = MaskWatch(viewer.layers, lambda: self.shown, self.mask_changed.emit)
@@ -136,14 +136,27 @@ class Session(ModelInUse, Reading):
     @property
     def has_answers(self) -> bool:
         """Whether answers of the model in use are on the screen: of open slides, or in a list."""
-        return self.listed_answers > 0 or self._kept.has(self.viewer.layers, self.bundle)
+        return self.listed_answers > 0 or self._kept.has(self.viewer.layers, self.hash_in_use)
+
+    @property
+    def viewed(self) -> str:
+        """Hash of the model whose answers are shown: the one in use, unless those of another one were asked for."""
+        return self._viewed or self.hash_in_use
+
+    def view(self, sha256: str) -> None:
+        """Show the answers of a model, "" for the one in use; until another model is used, or classifies a slide.
+
+        Where the answer of the slide on the screen has not been shown before, none is shown: `take` it.
+        """
+        self._viewed = "" if sha256 == self.hash_in_use else sha256
+        chosen, shown = self.chosen, self.shown
+        kept = None if chosen is None else self._kept.find(chosen, self.viewed)
+        if (shown is None and kept is not None) or (shown is not None and not is_by(shown, self.viewed)):
+            self.show(kept)
 
     def _model_replaced(self) -> None:
         """Show what the model in use said of the slide; an answer of another must not stand beside its name."""
-        chosen, shown = self.chosen, self.shown
-        kept = None if chosen is None else self._kept.find(chosen, self.bundle)
-        if (shown is None and kept is not None) or (shown is not None and not is_by(shown, self.bundle)):
-            self.show(kept)
+        self.view("")
 
     def choose(self, layer: "Image | None") -> None:
         """Show the slide that the user turned to, alone, with its prediction and never that of another slide."""
@@ -157,7 +170,7 @@ class Session(ModelInUse, Reading):
         shown = self.shown
         if layer and shown and answers_for(layer, shown.source, shown.prediction.slide_fingerprint):
             return
-        kept = None if layer is None else self._kept.find(layer, self.bundle)
+        kept = None if layer is None else self._kept.find(layer, self.viewed)
         if kept is not None or self.shown is not None:
             self.show(kept)
 
@@ -183,7 +196,8 @@ class Session(ModelInUse, Reading):
             False when it could not be started, which `jobs.failed` says.
         """
         if not self.jobs.busy:
-            self._kept.forget(layer, self.bundle)
+            self._viewed = ""
+            self._kept.forget(layer, self.hash_in_use)
             self.show(None)  # an earlier prediction must not stand beside this one's failure
         try:
             source, bundle = source_of(layer, mpp), self._require_model()
@@ -193,6 +207,7 @@ class Session(ModelInUse, Reading):
             self.jobs.failed.emit(str(error))
             return False
         results, below = self.preferences.results, self.preferences.uncertain_below
+        self.note_model()
         return self.jobs.run(
             lambda: shown_steps(source, bundle, results, device, painted, below, drawn=drawn),
             name=f"classify {source.slide_id}",

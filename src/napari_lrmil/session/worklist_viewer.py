@@ -10,7 +10,7 @@ from napari_lrmil.layers.build import KEY
 from napari_lrmil.layers.slides import file_of, slides_in
 from napari_lrmil.session.opened_slide import add_mask, edited_tissue, find_tissue_layer
 from napari_lrmil.session.session import Session
-from napari_lrmil.state.shown import case_folder
+from napari_lrmil.state.answers import answers_of
 from napari_lrmil.state.worklist import Entry
 
 if TYPE_CHECKING:
@@ -82,7 +82,8 @@ def _has_unused_mask(session: Session, slide_id: str, path: Path) -> bool:
         painted = edited_tissue(session.viewer.layers, path)
         if painted is None:
             return False
-        used = read_tissue(case_folder(session.preferences.results, slide_id, path), slide_id)
+        answers = answers_of(session.preferences.results, slide_id, path).values()
+        used = [mask for out in answers if (mask := read_tissue(out, slide_id)) is not None]
     except LrmilError:
         return True
-    return used is None or not np.array_equal(used.array, painted.mask.array)
+    return not any(np.array_equal(mask.array, painted.mask.array) for mask in used)

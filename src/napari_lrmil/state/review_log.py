@@ -21,6 +21,22 @@ def latest_in(log: Path) -> Mapping[ReviewKey, Review]:
     return _cached_log(log).read().latest
 
 
+def of_other_models(log: Path, fingerprint: str, bundle_sha256: str) -> Review | None:
+    """Return the newest review of a slide with the answer of another model; None without one.
+
+    Parameters
+    ----------
+    log
+        Path of the log.
+    fingerprint, bundle_sha256
+        Hash of the slide, and of the model whose reviews do not count here.
+    """
+    known = _cached_log(log).read()
+    others = known.models_of.get(fingerprint, set()) - {bundle_sha256}
+    reviews = [known.latest[fingerprint, one] for one in others if (fingerprint, one) in known.latest]
+    return max(reviews, key=lambda one: datetime.fromisoformat(one.time), default=None)
+
+
 def read_by(log: Path, reviewer: str) -> AbstractSet[str]:
     """Return the fingerprints of the slides that this reader has a record of, whose output may be shown to them.
 
@@ -66,6 +82,7 @@ class _CachedLog:
         self.log = ReviewLog((), ())
         self.latest: dict[ReviewKey, Review] = {}
         self.read_by: dict[str, set[str]] = {}
+        self.models_of: dict[str, set[str]] = {}
 
     def read(self) -> "_CachedLog":
         """Read what is new."""
@@ -86,6 +103,7 @@ class _CachedLog:
                 self.latest = latest_reviews(log.reviews)
             for one in new:
                 self.read_by.setdefault(one.reviewer, set()).add(one.slide_fingerprint)
+                self.models_of.setdefault(one.slide_fingerprint, set()).add(one.bundle_sha256)
         return self
 
 

@@ -1,14 +1,13 @@
 """The prediction that a window shows, and the folder that it is saved in."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lrmil.io import hashing
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step
+from napari_lrmil.state.answers import IN_REGIONS, answer_folder
 from napari_lrmil.state.drawn_on import DrawnOn, require_drawn_on
 from napari_lrmil.state.painted_mask import PaintedMask, require_mask_of
 
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from lrmil.models.bundle import Bundle
     from lrmil.patches.tissue import Given
     from lrmil.prediction.prediction import Prediction
-
-IN_REGIONS = "regions"  # folder of the answer in regions, beside that of the whole slide
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +47,6 @@ class ShownPrediction:
     def complete(self) -> bool:
         """Whether the slide has been read to its end."""
         return self.prediction.status != "partial"
-
-
-def case_folder(results: Path, slide_id: str, path: Path) -> Path:
-    """Return the folder of one slide's prediction; slides of one name in two folders have two.
-
-    Parameters
-    ----------
-    results
-        Folder of all results.
-    slide_id, path
-        The slide.
-    """
-    real = os.path.realpath(path)  # unlike Path.resolve, no error for a circle of links
-    return results / f"{slide_id}-{hashing.sha256_of(real)[:8]}"
 
 
 def shown_steps(
@@ -119,9 +102,10 @@ def shown_steps(
     given: Given | None = painted and painted.mask
     options = PredictOptions(device=device, uncertain_below=below, live=True, escalate=escalate)
     mask = "" if painted is None else painted.mask.sha256
-    out = case_folder(results, source.slide_id, source.path)
+    part = "" if drawn is None else IN_REGIONS
+    out = answer_folder(results, source.slide_id, source.path, bundle.sha256, part=part)
     if drawn is not None:
-        out, given = out / IN_REGIONS, Within(painted and painted.mask, drawn.regions)
+        given = Within(painted and painted.mask, drawn.regions)
     for step in predict_one(source, bundle, out, options, tissue=given):
         result = None if step.result is None else ShownPrediction(step.result, source, out, mask, drawn)
         yield Step(step.job, step.done, step.total, step.unit, result, step.message, step.metrics)

@@ -14,8 +14,8 @@ from lrmil.slides.each import finish
 from lrmil.slides.failures import Failure, duplicate_names, failure_of
 from lrmil.slides.source import SlideSource, slide_id_of
 from lrmil.steps import Step
+from napari_lrmil.state.answers import answers_of, case_folder, is_of_file
 from napari_lrmil.state.messages import explain_slide, reworded
-from napari_lrmil.state.shown import case_folder
 from napari_lrmil.state.worklist_memory import Memory, list_file, read_memory, stamp_of
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ FIND = ("find slides",)
 JOB = ("classify the list",)
 CHUNK_S = 0.2  # seconds of reading between two updates of the table
 Status = Literal["new", "running", "ok", "uncertain", "escalated", "failed", "other model"]
+OF_ANOTHER = "Another model has classified it. Classify it with this one, or choose the answers of that one."
 CLASSIFIED: tuple[Status, ...] = ("ok", "uncertain", "escalated")
 STATUS_NAMES = {
     "ok": "ok",
@@ -56,13 +57,15 @@ class Entry:
     row
         Its line of the table of results, None until it has one.
     fingerprint
-        Hash of the slide, "" until it was classified.
+        Hash of the slide, "" until it was classified by any model.
     mpp
         um/px of level 0 that were given by hand when it was classified.
     duplicate_name
         Whether another file of the list has its name; such slides are not classified.
     part
         Share of it that has been read while it is running, 0 to 1.
+    models
+        Hashes of the models that answered to it, the latest last.
     """
 
     path: Path
@@ -75,6 +78,7 @@ class Entry:
     mpp: float | None = None
     duplicate_name: bool = False
     part: float = 0.0
+    models: tuple[str, ...] = ()
 
     @property
     def source(self) -> SlideSource:
@@ -83,7 +87,7 @@ class Entry:
 
     @property
     def done(self) -> bool:
-        """Whether the model in use has classified it."""
+        """Whether the model whose answers are listed has classified it."""
         return self.status in CLASSIFIED
 
     @property
@@ -107,7 +111,7 @@ def scan(folder: Path, results: Path, bundle_sha256: str) -> Iterator[Step[list[
     results
         Folder of all results.
     bundle_sha256
-        Hash of the model in use; "" for the one that the list was classified with last.
+        Hash of the model whose answers are listed; "" for the one that the list was classified with last.
 
     Yields
     ------
@@ -162,34 +166,37 @@ def with_saved_result(entry: Entry, results: Path, bundle_sha256: str, memory: M
     """
     from lrmil.prediction.files import read_prediction
 
-    out = case_folder(results, entry.slide_id, entry.path)
-    prediction, failure = read_prediction(out, entry.slide_id), memory.failures.get(out.name, {})
-    if prediction is not None and _is_of(entry.path, prediction, out / f"{entry.slide_id}.json"):
-        known = with_prediction(entry, prediction, bundle_sha256)
-    elif prediction is not None:
-        known = replace(entry, message="The file was changed after it was classified. Classify it again.")
-    else:
+    answers = answers_of(results, entry.slide_id, entry.path)
+    entry = replace(entry, models=tuple(answers))
+    out = answers.get(bundle_sha256) or next(reversed(answers.values()), None)
+    prediction = None if out is None else read_prediction(out, entry.slide_id)
+    if out is None or prediction is None:
         known = entry
-    if not failure or known.done or failure.get("bundle_sha256") != bundle_sha256:
-        return known
-    if failure.get("stamp") != stamp_of(entry.path):
+    elif is_of_file(entry.path, prediction, out / f"{entry.slide_id}.json"):
+        known = with_prediction(entry, prediction, bundle_sha256)
+    else:
+        known = replace(entry, message="The file was changed after it was classified. Classify it again.")
+    failure = memory.failure_of(case_folder(results, entry.slide_id, entry.path).name, bundle_sha256)
+    if not failure or known.done or failure.get("stamp") != stamp_of(entry.path):
         return known
     return failed(known, Failure(str(failure.get("reason", "")), str(failure.get("message", ""))))
 
 
 def with_prediction(entry: Entry, prediction: "Prediction", bundle_sha256: str) -> Entry:
-    """Return an entry with its prediction, which counts only if it is of the model in use."""
+    """Return an entry with its prediction, which counts only if it is of the model whose answers are listed."""
     from lrmil.prediction.table import row_of
 
-    entry = replace(entry, reason="", mpp=prediction.mpp if prediction.mpp_source == "override" else None)
+    mpp = prediction.mpp if prediction.mpp_source == "override" else None
+    models = tuple(dict.fromkeys([*entry.models, prediction.bundle_sha256]))
+    entry = replace(entry, reason="", mpp=mpp, models=models, fingerprint=prediction.slide_fingerprint)
     if prediction.bundle_sha256 != bundle_sha256:
-        return replace(entry, status="other model", message="Classified with another model. Classify it again.")
+        return replace(entry, status="other model", message=OF_ANOTHER, row=None)
     row = row_of(entry.slide_id, prediction)
     status: Status = next((name for name in CLASSIFIED if name == prediction.status), "ok")
     doubts = doubts_in_words(prediction.reasons, prediction.task)
     words = [f"Uncertain: {doubts}."] if doubts else []
     message = reworded(" ".join([*words, *row.notes]))
-    return replace(entry, status=status, message=message, row=row, fingerprint=prediction.slide_fingerprint)
+    return replace(entry, status=status, message=message, row=row)
 
 
 def with_new_results(entries: Sequence[Entry], results: Path, bundle_sha256: str, memory: Memory) -> list[Entry]:
@@ -204,10 +211,16 @@ def with_new_results(entries: Sequence[Entry], results: Path, bundle_sha256: str
     """
 
     def is_unread(entry: Entry) -> bool:
-        out = case_folder(results, entry.slide_id, entry.path)
-        return entry.status == "new" and (out / f"{entry.slide_id}.json").is_file()
+        return entry.status == "new" and bool(answers_of(results, entry.slide_id, entry.path))
 
     return [_saved_or_failed(entry, results, bundle_sha256, memory) if is_unread(entry) else entry for entry in entries]
+
+
+def unread(entry: Entry) -> Entry:
+    """Return an entry as before its saved result is read, as when the answers of another model are listed."""
+    if entry.duplicate_name:
+        return entry
+    return Entry(entry.path, entry.slide_id, mpp=entry.mpp, models=entry.models)
 
 
 def row_of_entry(entry: Entry) -> "PredictionRow":
@@ -278,16 +291,3 @@ def _saved_or_failed(entry: Entry, results: Path, bundle_sha256: str, memory: Me
     if outcome.error is not None:
         return failed_by(entry, outcome.error)
     return outcome.value or entry
-
-
-def _is_of(path: Path, prediction: "Prediction", card: Path) -> bool:
-    """Whether a prediction is of the file as it is now; the file is opened only if it is newer than its result."""
-    from lrmil.slides.opening import open_slide
-
-    try:
-        if stamp_of(path)[1] <= card.stat().st_mtime_ns:
-            return True
-        with open_slide(path) as slide:
-            return slide.fingerprint == prediction.slide_fingerprint
-    except (OSError, IndexError):  # SlideError is an OSError; the stamp of a missing file is empty
-        return False

@@ -27,11 +27,24 @@ class Memory:
     bundle_sha256
         Hash of the model that the list was classified with last.
     failures
-        From the name of a slide's result folder to reason, message, model, and the stamp of the file that failed.
+        From `failure_key` to reason, message, model, and the stamp of the file that failed.
     """
 
     bundle_sha256: str
     failures: dict[str, dict[str, Any]]
+
+    def failure_of(self, case: str, bundle_sha256: str) -> dict[str, Any]:
+        """Return why a slide failed with a model; empty if it did not. Earlier versions kept one model's reasons.
+
+        Parameters
+        ----------
+        case
+            Name of the slide's result folder.
+        bundle_sha256
+            Hash of the model.
+        """
+        found = (self.failures.get(key, {}) for key in (failure_key(case, bundle_sha256), case))
+        return next((one for one in found if one.get("bundle_sha256") == bundle_sha256), {})
 
 
 @with_config(ConfigDict(strict=True, extra="ignore"))
@@ -50,6 +63,11 @@ class _Memory(TypedDict):
 
 
 _MEMORY = TypeAdapter(_Memory)
+
+
+def failure_key(case: str, bundle_sha256: str) -> str:
+    """Return the name of a failure: the result folder of the slide, and the hash of the model."""
+    return f"{case} {bundle_sha256}"
 
 
 def list_file(results: Path, folder: Path, ending: str) -> Path:
@@ -97,14 +115,14 @@ class Failures:
     Parameters
     ----------
     path
-        Its file; read with the first slide, and not written before.
+        Its file; not written before the first slide.
     bundle_sha256
         Hash of the model in use.
     """
 
     def __init__(self, path: Path, bundle_sha256: str) -> None:
         self._path, self._bundle_sha256, self._written = path, bundle_sha256, 0.0
-        self._failures: dict[str, dict[str, Any]] | None = None
+        self._found: dict[str, dict[str, Any] | None] = {}
         self._unsaved = False
 
     def note(self, case: str, path: Path, failure: Failure | None) -> None:
@@ -121,21 +139,25 @@ class Failures:
         """
         from lrmil.prediction.table import PAUSE
 
-        if self._failures is None:
-            self._failures = read_memory(self._path).failures
-        self._failures.pop(case, None)
-        if failure is not None:
-            about = {"bundle_sha256": self._bundle_sha256, "stamp": stamp_of(path)}
-            self._failures[case] = {**failure._asdict(), **about}
+        about = {"bundle_sha256": self._bundle_sha256, "stamp": stamp_of(path)}
+        self._found[case] = None if failure is None else {**failure._asdict(), **about}
         self._unsaved = True
         if time.monotonic() - self._written > PAUSE:
             self.write()
 
     def write(self) -> None:
-        """Write what was recorded, complete or not at all."""
-        if self._unsaved:
-            write_memory(self._path, Memory(self._bundle_sha256, self._failures or {}))
-            self._unsaved, self._written = False, time.monotonic()
+        """Write what was recorded, complete or not at all; what another window recorded meanwhile stays."""
+        if not self._unsaved:
+            return
+        failures = read_memory(self._path).failures
+        for case, found in self._found.items():
+            for key in (failure_key(case, self._bundle_sha256), case):
+                if failures.get(key, {}).get("bundle_sha256") == self._bundle_sha256:
+                    del failures[key]
+            if found is not None:
+                failures[failure_key(case, self._bundle_sha256)] = found
+        write_memory(self._path, Memory(self._bundle_sha256, failures))
+        self._unsaved, self._written = False, time.monotonic()
 
 
 def stamp_of(path: Path) -> Stamp:

@@ -2,8 +2,8 @@
 
 from qtpy.QtWidgets import QPushButton, QWidget
 
-from napari_lrmil.session.model_in_use import name_of
 from napari_lrmil.session.session import Session
+from napari_lrmil.state.known_models import name_of
 from napari_lrmil.widgets.breaks import shortened
 from napari_lrmil.widgets.parts import listen
 

@@ -19,6 +19,6 @@ def whole(text: str) -> str:
     return text.replace(BREAK, "")
 
 
-def shortened(name: str) -> str:
-    """Return the end of a long name, so that it does not widen a dock."""
-    return name if len(name) <= MAX_NAME else f"…{name[1 - MAX_NAME :]}"
+def shortened(name: str, most: int = MAX_NAME) -> str:
+    """Return the end of a name of more than `most` characters, so that it does not widen a dock."""
+    return name if len(name) <= most else f"…{name[1 - most :]}"

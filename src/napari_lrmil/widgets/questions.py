@@ -7,8 +7,8 @@ from typing import NamedTuple
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QCheckBox, QMessageBox, QWidget
 
-from napari_lrmil.session.model_in_use import name_of
 from napari_lrmil.session.session import Session
+from napari_lrmil.state.known_models import name_of
 
 NOT_AGAIN = "Do not ask again in this window"
 

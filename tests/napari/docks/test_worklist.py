@@ -20,7 +20,7 @@ from lrmil.slides.discovery import find_slides
 from lrmil.slides.failures import duplicate_names
 from lrmil.steps import Step, last
 from lrmil.tasks.case_rule import pool_probabilities
-from napari_lrmil.docks.worklist import NONE_WAITS, STOPPING, Worklist
+from napari_lrmil.docks.worklist import STOPPING, Worklist
 from napari_lrmil.jobs.classify_list import classify_list
 from napari_lrmil.layers.build import KEY, SlideFile
 from napari_lrmil.session.opened_slide import edited_tissue, find_tissue_layer
@@ -29,8 +29,9 @@ from napari_lrmil.session.viewers import session_of
 from napari_lrmil.session.worklist_review import Judge
 from napari_lrmil.session.worklist_viewer import current_slide, opened_slides
 from napari_lrmil.state import folders
-from napari_lrmil.state.shown import case_folder
+from napari_lrmil.state.answers import case_folder
 from napari_lrmil.state.worklist import JOB, entries_of, scan
+from napari_lrmil.widgets.worklist.going_on import NONE_WAITS
 from napari_lrmil.widgets.worklist.line import (
     ANSWER,
     CLASS,
@@ -348,6 +349,13 @@ def test_words_and_states_filter_the_table(classified: Worklist, qtbot: "QtBot")
     review(classified.session)
     classified.tools.choice.setCurrentText("unreviewed")
     assert column(classified, SLIDE) == ["demo-000", "demo-001", "demo-010"]
+    classified.tools.choice.setCurrentText("disagreed")
+    assert column(classified, SLIDE) == [], "they agreed"
+    classified.tools.choice.setCurrentText("all")
+    open_slide(classified, "demo-010", qtbot)
+    review(classified.session, decision="override")
+    classified.tools.choice.setCurrentText("disagreed")
+    assert column(classified, SLIDE) == ["demo-010"]
 
 
 def test_a_slide_opens_with_its_answer_and_takes_the_last_one_away(classified: Worklist, qtbot: "QtBot") -> None:

@@ -12,7 +12,7 @@ from lrmil.models.bundle import Bundle, load_bundle
 from lrmil.slides.discovery import find_slides
 from lrmil.steps import last
 from napari_lrmil.jobs.classify_list import classify_list
-from napari_lrmil.state.shown import case_folder
+from napari_lrmil.state.answers import case_folder
 from napari_lrmil.state.worklist import entries_of
 from napari_lrmil.state.worklist_memory import list_file, read_memory
 

@@ -31,9 +31,11 @@ from napari_lrmil.docks.worklist import Worklist
 from napari_lrmil.jobs.classify_list import classify_list, open_entry
 from napari_lrmil.layers import averaged
 from napari_lrmil.session.session import Session
+from napari_lrmil.state.answers import answers_of, case_folder, table_file
+from napari_lrmil.state.known_models import note_model
 from napari_lrmil.state.messages import REMEDY_HERE
 from napari_lrmil.state.painted_mask import PaintedMask
-from napari_lrmil.state.shown import case_folder, shown_steps
+from napari_lrmil.state.shown import shown_steps
 from napari_lrmil.state.worklist import Entry, entries_of, scan
 from napari_lrmil.state.worklist_memory import list_file, read_memory
 from napari_lrmil.widgets.worklist.line import SLIDE, STATUS
@@ -262,15 +264,56 @@ def test_two_slides_of_one_name_have_a_line_each(folder: Path, bundle: Bundle, t
     assert sum(status == "ok" for _, status, _ in found) == 2
 
 
-def test_a_table_with_answers_of_another_model_is_kept_as_a_copy(folder: Path, bundle: Bundle, tmp_path: Path) -> None:
+def contents(folder: Path, *names: str) -> dict[str, bytes]:
+    """The files whose paths have one of the names in them."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    found = {str(path.relative_to(folder)): path.read_bytes() for path in files}
+    return {path: content for path, content in found.items() if any(name in path for name in names)}
+
+
+def test_the_answers_of_two_models_lie_beside_each_other(folder: Path, bundle: Bundle, tmp_path: Path) -> None:
+    results, other = tmp_path / "results", replace(bundle, sha256="cd" * 32)
+    note_model(results, other.sha256, tmp_path / "stain study/model")
+    classify(folder, results, bundle)
+    first = contents(results, "demo-", ".csv")
+    assert len(first) > 10
+    second = classify(folder, results, other)
+    assert [one.status for one in second.values()] == ["failed", "ok", "ok", "ok"]
+    after = contents(results, "demo-", ".csv")
+    assert {path: after[path] for path in first} == first, "nothing of the first model is touched"
+    cards = [path for path in after if path.endswith("/demo-000.json")]
+    assert len(cards) == 2 and "/stain-study-model-cdcdcdcdcdcd/" in cards[1]
+    classify(folder, results, bundle)
+    classify(folder, results, other)
+    assert contents(results, "demo-", ".csv") == after, "both are current"
+
+    tables = [table_file(results, folder, one.sha256) for one in (bundle, other)]
+    assert tables[0] == list_file(results, folder, ".csv")
+    for path, model in zip(tables, (bundle, other), strict=True):
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        assert {row["model"] for row in rows} == {model.sha256} and len(rows) == 4
+    memory = json.loads(list_file(results, folder, ".json").read_text())
+    assert memory["bundle_sha256"] == other.sha256 and len(memory["failures"]) == 2
+    for model in (bundle, other):
+        entries = {entry.slide_id: entry for step in scan(folder, results, model.sha256) for entry in step.result or []}
+        assert [entry.status for entry in entries.values()] == ["failed", "ok", "ok", "ok"]
+        assert set(entries["demo-000"].models) == {bundle.sha256, other.sha256}
+
+
+def test_a_slide_that_fails_with_one_model_keeps_the_answer_of_the_other(
+    folder: Path, bundle: Bundle, tmp_path: Path
+) -> None:
     results = tmp_path / "results"
     classify(folder, results, bundle)
-    path = list_file(results, folder, ".csv")
-    before = path.read_bytes()
-    classify(folder, results, replace(bundle, sha256="cd" * 32))
-    assert path.with_name(f"{path.stem}-1.csv").read_bytes() == before
-    assert {row["model"] for row in table(results, folder)} == {"cd" * 32}
-    assert json.loads(list_file(results, folder, ".json").read_text())["bundle_sha256"] == "cd" * 32
+    before = contents(results, "demo-")
+    picky = replace(bundle, sha256="cd" * 32, mpp=0.01)  # no slide has such pixels
+    assert {one.status for one in classify(folder, results, picky).values()} == {"failed"}
+    assert contents(results, "demo-") == before
+    entries = {
+        entry.slide_id: entry.status for step in scan(folder, results, bundle.sha256) for entry in step.result or []
+    }
+    assert entries == {"broken": "failed", "demo-000": "ok", "demo-001": "ok", "demo-002": "ok"}
 
 
 class TestPaintedMask:
@@ -297,9 +340,14 @@ class TestPaintedMask:
     def test_another_model_uses_the_mask_again(
         self, painted: Path, folder: Path, bundle: Bundle, tmp_path: Path
     ) -> None:
-        classify(folder, tmp_path / "results", replace(bundle, sha256="cd" * 32))
-        answer = read_prediction(painted, "demo-000")
-        assert answer is not None and (answer.bundle_sha256, answer.tissue_source) == ("cd" * 32, "given")
+        results, path, before = tmp_path / "results", folder / "demo-000.ome.tif", contents(painted, "demo")
+        for _ in range(2):  # the second time it lies beside its own answer
+            classify(folder, results, replace(bundle, sha256="cd" * 32))
+            out = answers_of(results, "demo-000", path)["cd" * 32]
+            answer, masks = read_prediction(out, "demo-000"), [read_tissue(one, "demo-000") for one in (out, painted)]
+            assert answer is not None and answer.tissue_source == "given"
+            assert masks[0] is not None and masks[1] is not None and masks[0].equals(masks[1])
+        assert {name: contents(painted, "demo")[name] for name in before} == before
 
     def test_a_changed_mask_or_slide_or_bound_is_computed_again(
         self, painted: Path, folder: Path, bundle: Bundle, tmp_path: Path

@@ -14,13 +14,8 @@ from napari_lrmil.session.kept_predictions import KeptPredictions
 from napari_lrmil.state.shown import ShownPrediction
 
 if TYPE_CHECKING:
-    from lrmil.models.bundle import Bundle
     from lrmil.prediction.prediction import Prediction
     from napari.layers import Image
-
-
-def model(sha256: str) -> "Bundle":
-    return cast("Bundle", SimpleNamespace(sha256=sha256))
 
 
 def shown(name: str, mpp: float | None = None, *, by: str = "a") -> ShownPrediction:
@@ -42,37 +37,37 @@ def test_it_is_that_of_the_slide_and_the_model(viewer: ViewerModel) -> None:
     one, other = add_slide(viewer, "one"), add_slide(viewer, "other")
     kept, answer = KeptPredictions(), shown("one")
     kept.keep(viewer.layers, answer)
-    assert kept.find(one, None) is kept.find(one, model("a")) is answer
-    assert kept.find(one, model("b")) is None and kept.find(other, None) is None
-    kept.forget(one, None)
-    kept.forget(other, model("a"))
-    assert kept.find(one, None) is None
+    assert kept.find(one, "") is kept.find(one, "a") is answer
+    assert kept.find(one, "b") is None and kept.find(other, "") is None
+    kept.forget(one, "")
+    kept.forget(other, "a")
+    assert kept.find(one, "") is None
 
 
 def test_those_of_two_models_are_kept_beside_each_other(viewer: ViewerModel) -> None:
     one, kept, answers = add_slide(viewer, "one"), KeptPredictions(), [shown("one", by="b"), shown("one")]
-    assert not kept.has(viewer.layers, None)
+    assert not kept.has(viewer.layers, "")
     for answer in answers:
         kept.keep(viewer.layers, answer)
-    assert [kept.find(one, model(name)) for name in "ba"] == answers and kept.find(one, None) is answers[1]
-    kept.forget(one, model("a"))
-    assert [kept.has(viewer.layers, model(name)) for name in "ba"] == [True, False]
+    assert [kept.find(one, name) for name in "ba"] == answers and kept.find(one, "") is answers[1]
+    kept.forget(one, "a")
+    assert [kept.has(viewer.layers, name) for name in "ba"] == [True, False]
     kept.keep(viewer.layers, answers[1])
     kept.keep(viewer.layers, answers[0])
-    assert kept.find(one, None) is answers[0], "the last one"
+    assert kept.find(one, "") is answers[0], "the last one"
 
 
 def test_it_is_not_that_of_another_resolution(viewer: ViewerModel) -> None:
     layer, kept = add_slide(viewer, "one"), KeptPredictions()
     kept.keep(viewer.layers, shown("one"))
     layer.metadata[KEY].update(mpp=0.25, mpp_source="override")
-    assert kept.find(layer, None) is None
+    assert kept.find(layer, "") is None
     kept.keep(viewer.layers, shown("one", 0.25))
-    assert kept.find(layer, None) is not None
+    assert kept.find(layer, "") is not None
 
 
 def test_every_layer_of_the_slide_has_it(viewer: ViewerModel) -> None:
     layers = [add_slide(viewer, "one"), add_slide(viewer, "one")]
     kept, answer = KeptPredictions(), shown("one")
     kept.keep(viewer.layers, answer)
-    assert [kept.find(layer, None) for layer in layers] == [answer, answer]
+    assert [kept.find(layer, "") for layer in layers] == [answer, answer]

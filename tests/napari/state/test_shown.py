@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from napari_lrmil.state.shown import case_folder
+from napari_lrmil.state.answers import case_folder
 
 
 def test_slides_of_one_name_have_folders_of_their_own(tmp_path: Path) -> None:

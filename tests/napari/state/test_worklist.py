@@ -7,6 +7,7 @@ import pytest
 
 from lrmil.prediction import files
 from lrmil.steps import last
+from napari_lrmil.state.answers import case_folder
 from napari_lrmil.state.worklist import scan
 
 
@@ -31,6 +32,10 @@ def test_a_slide_whose_answer_cannot_be_looked_up_is_one_failed_row(
         if slide_id == "demo-000":
             raise RuntimeError("a bug in a decoder")
 
+    for slide_id, path in (("demo-000", slides / "demo-000.ome.tif"), ("other", slides / "other.tif")):
+        case = case_folder(tmp_path / "results", slide_id, path)
+        case.mkdir(parents=True)
+        (case / f"{slide_id}.json").write_text('{"prediction": {"bundle_sha256": "ab"}}')
     monkeypatch.setattr(files, "read_prediction", broken)
     known = [entry for step in list(scan(slides, tmp_path / "results", ""))[1:] for entry in step.result or []]
     assert [entry.status for entry in known] == ["failed", "new"]

@@ -10,7 +10,7 @@ import pytest
 from lrmil.io.ownership import is_worklist
 from lrmil.models.bundle import load_bundle
 from lrmil.steps import last
-from napari_lrmil.state.shown import case_folder
+from napari_lrmil.state.answers import case_folder
 from napari_lrmil.state.worklist import Entry, scan
 from napari_lrmil.state.worklist_memory import list_file, read_memory, stamp_of
 from support.paths import FORMATS

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
 from lrmil.runs.arms import ARM_NAMES
-from napari_lrmil.session.model_in_use import name_of
 from napari_lrmil.session.session import Session
 from napari_lrmil.state import folders
+from napari_lrmil.state.known_models import name_of
 from napari_lrmil.widgets.back_button import BackButton
 from napari_lrmil.widgets.parts import Text, listen
 

@@ -8,6 +8,7 @@ from qtpy.QtWidgets import QGridLayout, QLabel, QProgressBar, QPushButton, QVBox
 from lrmil.prediction.doubts import before_in_words, status_in_words, threshold_in_words
 from napari_lrmil.session.closer_look import what_a_closer_look_reads
 from napari_lrmil.session.session import Session
+from napari_lrmil.state.known_models import known_models, title_of
 from napari_lrmil.state.messages import reworded
 from napari_lrmil.widgets.parts import Text, listen
 
@@ -79,7 +80,14 @@ class ResultBox(QWidget):
             self._grid.addWidget(label, row, 0)
             self._grid.addWidget(bar, row, 1)
             self.bars[shown.name] = bar
-        self.facts.setText("\n".join(facts(prediction)))
+        self.facts.setText("\n".join([*self._of_another(prediction.bundle_sha256), *facts(prediction)]))
+
+    def _of_another(self, sha256: str) -> list[str]:
+        if sha256 == self._session.hash_in_use:
+            return []
+        return [
+            f"Answer of {title_of(sha256, known_models(self._session.preferences.results))}, not of the model in use"
+        ]
 
     def _clear(self) -> None:
         while (item := self._grid.takeAt(0)) is not None:

@@ -41,6 +41,8 @@ class GoingOn:
         self._session, self._table, self._order = session, table, order
         self._tools, self._message, self._open_slide = tools, message, open_slide
         _ACTING[session] = ref(self)  # a closed dock is only hidden, and must not open slides
+        for filtered in (tools.words.textChanged, tools.choice.currentTextChanged):
+            filtered.connect(lambda: message.take_back(NONE_WAITS))
         tools.go_on.setChecked(folders.recall(REMEMBERED) != NO)
         tools.go_on.toggled.connect(lambda on: folders.remember(REMEMBERED, "" if on else NO))
 

@@ -32,13 +32,15 @@ class Line:
     entry
         The slide.
     reviewed
-        Decision and label of its newest review; "" if there is none.
+        Decision and label of the newest review of this answer; "" if there is none.
     hidden
         Whether the prediction is hidden until the reader records a label.
     case_id
         Its patient; "" where it is not known.
     answer
         What the model says of that patient so far.
+    earlier
+        Review of another model's answer; "" if there is none, or one of this answer.
     """
 
     entry: Entry
@@ -46,11 +48,17 @@ class Line:
     hidden: bool = False
     case_id: str = ""
     answer: str = ""
+    earlier: str = ""
 
     @property
     def waits(self) -> bool:
         """True if the slide is classified but not reviewed."""
         return self.entry.done and not self.reviewed
+
+    @property
+    def overridden(self) -> bool:
+        """True if the newest review gave this answer another label."""
+        return self.reviewed.startswith("override")
 
     def value(self, column: int) -> Value:
         """Return the value that a column sorts by; None if there is none or it is hidden."""
@@ -66,7 +74,7 @@ class Line:
             PROBABILITY: visible.probability if visible else None,
             PATCHES: row.n_patches - row.failed_patches if row else None,
             UNREADABLE: row.failed_patches if row else None,
-            REVIEWED: self.reviewed or None,
+            REVIEWED: self.reviewed or self.earlier or None,
             MESSAGE: entry.message or None,
         }[column]
 

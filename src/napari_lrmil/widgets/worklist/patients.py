@@ -84,6 +84,9 @@ def answer_by(session: Session) -> Callable[[Sequence[Line]], str]:
 
     def answer(lines: Sequence[Line]) -> str:
         below, hidden = session.preferences.uncertain_below, any(line.hidden for line in lines)
-        return patient_answer([line.entry for line in lines], session.bundle, uncertain_below=below, hidden=hidden)
+        entries = [line.entry for line in lines]
+        by = {entry.row.model for entry in entries if entry.row is not None and entry.done}
+        bundle = session.bundle if by <= {session.hash_in_use} else None  # the rule is that of the model that answered
+        return patient_answer(entries, bundle, uncertain_below=below, hidden=hidden)
 
     return answer

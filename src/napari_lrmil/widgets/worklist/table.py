@@ -14,8 +14,8 @@ from napari_lrmil.session.worklist_review import Judge
 from napari_lrmil.state.worklist import Entry
 from napari_lrmil.widgets.worklist.line import COLUMNS, NUMBERS, SLIDE, STATUS, Line
 
-CHOICES = ("all", "unreviewed", "failed", "uncertain")
-Chosen = Literal["all", "unreviewed", "failed", "uncertain"]
+CHOICES = ("all", "unreviewed", "failed", "uncertain", "disagreed")
+Chosen = Literal["all", "unreviewed", "failed", "uncertain", "disagreed"]
 FAILED, ON_FAILED = QColor("#7a2e2e"), QColor("white")  # as in MessageLine.warn
 
 
@@ -71,8 +71,7 @@ class WorklistTable(QAbstractTableModel):
         """Update slides, each judged before it is shown; slides of another list are ignored."""
         rows = {self._rows[entry.path]: entry for entry in entries if entry.path in self._rows}
         for row, entry in rows.items():
-            reviewed, hidden = judge(entry)
-            self.lines[row] = replace(self.lines[row], entry=entry, reviewed=reviewed, hidden=hidden)
+            self.lines[row] = replace(self.lines[row], entry=entry, **judge(entry)._asdict())
         changed = {*rows, *self._answer_again({self.lines[row].case_id for row in rows})}
         if changed:
             self._emit_changed(min(changed), max(changed))
@@ -90,8 +89,7 @@ class WorklistTable(QAbstractTableModel):
             Function that returns both for a slide; the review is "" if there is none.
         """
         before = self.lines
-        judged = [(line, judge(line.entry)) for line in before]
-        self.lines = [replace(line, reviewed=found.reviewed, hidden=found.hidden) for line, found in judged]
+        self.lines = [replace(line, **judge(line.entry)._asdict()) for line in before]
         self._answer_again(self._rows_of)
         changed = [row for row, (old, new) in enumerate(zip(before, self.lines, strict=True)) if old != new]
         if changed:
@@ -219,6 +217,8 @@ class WorklistOrder(QSortFilterProxyModel):
 def _fits(line: Line, chosen: Chosen) -> bool:
     if chosen == "unreviewed":
         return line.waits
+    if chosen == "disagreed":
+        return line.overridden
     return chosen == "all" or line.value(STATUS) == chosen
 
 

@@ -4,11 +4,12 @@ from qtpy.QtCore import QItemSelectionModel, QSize, Qt, Signal
 from qtpy.QtGui import QKeySequence, QResizeEvent, QShortcut
 from qtpy.QtWidgets import QAbstractItemView, QTableView, QVBoxLayout, QWidget
 
-from napari_lrmil.widgets.worklist.line import COLUMNS, MESSAGE, OF_PATIENTS, SLIDE
+from napari_lrmil.widgets.worklist.line import COLUMNS, MESSAGE, OF_PATIENTS, REVIEWED, SLIDE
 from napari_lrmil.widgets.worklist.table import WorklistOrder
 
 WIDTHS = (110, 90, 190, 70, 108, 100, 92, 0, 82, 112)  # px of the columns; the message takes the remaining width
 MIN_MESSAGE = 130  # px
+MAX_REVIEWED = 240  # px: a review of another model's answer has the name of the model
 WIDTH = 510  # px of the table at first: the columns before the message, and the scroll bar
 ROW_HEIGHT = 24  # px
 
@@ -90,6 +91,13 @@ class WorklistView(QTableView):
         for column in OF_PATIENTS:
             self.setColumnHidden(column, not shown)
         self._fit_message()
+
+    def fit_reviewed(self) -> None:
+        """Widen the column Reviewed to what it says."""
+        width = min(self.sizeHintForColumn(REVIEWED), MAX_REVIEWED)
+        if width > self.columnWidth(REVIEWED):
+            self.setColumnWidth(REVIEWED, width)
+            self._fit_message()
 
     def _set_sizes(self) -> None:
         self.setWordWrap(False)
