@@ -198,7 +198,7 @@ class _Folds:
         self._found: tuple[frozenset[str], int | None, bool] = frozenset(), None, False
 
     def read(self) -> tuple[frozenset[str], int | None, bool]:
-        """Return the names of the folds, empty before they are drawn, their number, and if one is of the model alone."""
+        """Return the folds' names, empty before they are drawn, their number, and if one is of the model alone."""
         stamps = [_stamp(path) for path in self._sources]
         if stamps != self._stamps:
             splits, plan = self._sources
@@ -216,7 +216,7 @@ def _folds_in_splits(path: Path) -> frozenset[str]:
 
 
 def _folds_in_plan(path: Path) -> int | None:
-    """Return the planned number of folds, before they are drawn: those to test on and that of the model, or its alone."""
+    """Return the planned number of folds, before they are drawn: those to test on, and that of the model."""
     try:
         settings = read_toml_document(path)["settings"]
         if settings.get("test_fraction"):

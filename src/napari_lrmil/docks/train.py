@@ -268,6 +268,7 @@ class TrainFromFolder(SessionDock):
         self.stop_button.setEnabled(active and state != "finished" and not self._stopping)
         self.cohort.set_locked(locked=active)
         self.settings.set_locked(locked=active)
+        self.settings.set_test_slides(self.cohort.split_by)
 
     def _why_not(self) -> str:
         """Return why no training can be started now; "" if one can."""

@@ -326,10 +326,13 @@ def test_a_test_part_is_checked_and_goes_into_the_settings(
 ) -> None:
     choose(widget, cohort / "slides", cohort / "labels.csv", None, qtbot)
     assert widget.cohort.ready and widget.settings.config().test_fraction == 0
+    for field in (widget.settings.folds, widget.settings.test_fraction):
+        assert not field.isEnabled() and "'split'" in field.toolTip()
     widget.settings.test_fraction.setValue(0.2)
     assert widget.settings.config().test_fraction == 0.2 and widget.settings.test_fraction.text() == "0.2"
     qtbot.waitUntil(lambda: widget.cohort.report is not None and not widget.cohort.checking, timeout=PATIENCE)
     assert not widget.cohort.ready  # the table has a column split
+    assert widget.settings.test_fraction.isEnabled() and "test part" in widget.settings.folds.toolTip()
     assert any("'Test part'" in row[3] for row in widget.cohort.problems.texts)
     lines = [",".join(line.split(",")[:3]) for line in (cohort / "labels.csv").read_text().splitlines()]
     (tmp_path / "labels.csv").write_text("\n".join(lines))
@@ -337,6 +340,9 @@ def test_a_test_part_is_checked_and_goes_into_the_settings(
     assert widget.cohort.ready
     widget.settings.show_config(widget.settings.config())
     assert widget.settings.config().test_fraction == 0.2
+    assert widget.settings.test_fraction.isEnabled() and not widget.settings.folds.isEnabled()
+    widget.settings.test_fraction.setValue(0)
+    assert widget.settings.folds.isEnabled() and "nothing" not in widget.settings.folds.toolTip()
 
 
 def test_a_bad_setting_is_a_sentence_and_forbids_the_start(
@@ -357,6 +363,18 @@ def test_a_bad_setting_is_a_sentence_and_forbids_the_start(
     assert "0.75" in widget.why.text() and not widget.start_button.isEnabled()
     widget.settings.mpp_hr.setText("20x")
     assert widget.settings.config() == tiny_config().__class__() and widget.start_button.isEnabled()
+
+
+def test_a_setting_that_does_nothing_is_grey_and_says_why(widget: TrainFromFolder) -> None:
+    rows = widget.settings.leaves()
+    assert rows["finish.slides_per_step"].isDisabled() and "finish.epochs is 0" in rows[
+        "finish.slides_per_step"
+    ].toolTip(1)
+    assert not rows["stage1.stain"].isDisabled()
+    rows["finish.epochs"].setText(1, "2")
+    rows["stage1.augment"].setText(1, "false")
+    assert not rows["finish.slides_per_step"].isDisabled() and rows["stage1.stain"].isDisabled()
+    assert "nothing" not in rows["finish.slides_per_step"].toolTip(0)
 
 
 def test_every_setting_can_be_read_and_written_and_is_explained(widget: TrainFromFolder) -> None:

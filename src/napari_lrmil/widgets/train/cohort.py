@@ -83,6 +83,11 @@ class CohortBox(QWidget):
         """True if the cohort has been checked and has no errors."""
         return not self.checking and self.report is not None and self.report.ok
 
+    @property
+    def split_by(self) -> str | None:
+        """The column of the checked table that names the test slides; None without one."""
+        return self.report.cohort.split_by if self.report is not None and self.report.cohort is not None else None
+
     def set_folds(self, folds: int, *, test_fraction: float) -> None:
         """Set the number of folds, of which each class needs as many cases, or a share of the cases to test instead."""
         if (folds, test_fraction) != (self._folds, self._test_fraction):
