@@ -24,7 +24,7 @@ def test_the_windows_say_why_and_by_which_threshold(cohort: Path, tmp_path: Path
         f"{source.slide_id}: uncertain: no class is probable enough; its tissue looks unlike that of the slides that "
         "the model learned from"
     )
-    assert rule == f"'{bundle.classes[1]}' is the answer from a probability of 0.25 on"
+    assert rule == f"'{bundle.classes[1]}' is the answer from a probability of 25.0 % on"
     (entry,) = entries_of([source.path])
     shown = with_prediction(entry, found, bundle.sha256)
     assert shown.status == "uncertain" and shown.message.startswith(
