@@ -16,6 +16,7 @@ from lrmil.models.bundle_weights import Networks
 from lrmil.models.kept_teacher import TeacherCard
 from lrmil.models.learned_from import LearnedFrom, keep_hashes
 from lrmil.models.origins import Origins, keep_origins
+from lrmil.models.synthetic import SYNTHETIC
 from lrmil.runs.calibration import read_calibration
 from lrmil.runs.case_rules import case_rule_of
 from lrmil.runs.chosen_heads import NAME as HEAD_CHOICES
@@ -29,6 +30,7 @@ from lrmil.runs.frozen import StartEncoders
 from lrmil.runs.head_choice import with_chosen_head
 from lrmil.runs.plan_file import settings_hash
 from lrmil.runs.tested import TESTED, measurement_of
+from lrmil.slides.readers.synthetic import is_synthetic
 from lrmil.tasks.by_site import BY_SITE
 
 
@@ -187,6 +189,7 @@ def _provenance(task: FoldTask, cohort: Cohort, config: TrainConfig, figures: di
         "cases": len({cohort.by_id[slide_id].case_id for slide_id in task.fold.train}),
         "validation_slides": len(task.fold.val),
         "schedule": task.schedule,
+        **({SYNTHETIC: True} if all(is_synthetic(slide.path) for slide in cohort.slides) else {}),
         **({TESTED: asdict(tested)} if tested else {}),
         **chosen,
         "settings": public_settings(stated(config)),

@@ -7,6 +7,7 @@ from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QLineEdit, QPushButton, QWidget
 from superqt import QFlowLayout
 
+from lrmil.models.synthetic import is_of_synthetic_slides
 from napari_lrmil.session.model_in_use import name_of
 from napari_lrmil.session.session import Session
 from napari_lrmil.widgets.back_button import BackButton
@@ -53,7 +54,8 @@ class WorklistTools(QWidget):
 
     def say_model(self, bundle: "Bundle", folder: Path) -> None:
         """Show the name of the loaded model."""
-        self.model_name.setText(shortened(name_of(folder)))
+        synthetic = ", trained on synthetic slides" if is_of_synthetic_slides(bundle.training) else ""
+        self.model_name.setText(f"{shortened(name_of(folder))}{synthetic}")
         self.model_name.setToolTip(
             f"{folder}\n{bundle.task.wording.names.lower()} {', '.join(bundle.task.names)}\nsha256 {bundle.sha256}"
         )
