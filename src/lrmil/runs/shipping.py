@@ -13,6 +13,7 @@ from lrmil.features.store import FeaturesCard, read_card
 from lrmil.io import hashing
 from lrmil.models.bundle import Bundle, load_bundle
 from lrmil.models.bundle_weights import Networks
+from lrmil.models.encoders.folder import FOLDER, HUB
 from lrmil.models.kept_teacher import TeacherCard
 from lrmil.models.learned_from import LearnedFrom, keep_hashes
 from lrmil.models.origins import Origins, keep_origins
@@ -207,5 +208,8 @@ def public_settings(settings: Mapping[str, object]) -> dict[str, object]:
 
 def public_name(encoder: str) -> str:
     """Return the name of an encoder without its folder, which may name the machine or its user."""
-    source, _, place = encoder.partition(":")
-    return f"local-dir:{Path(place).name}" if source == "local-dir" else encoder
+    kind, _, place = encoder.partition(":")
+    if kind.lower() == FOLDER:
+        return f"{FOLDER}:{Path(place).name}"
+    is_path = kind.lower() not in HUB and Path(encoder).name != encoder
+    return f"{FOLDER}:{Path(encoder).name}" if is_path else encoder

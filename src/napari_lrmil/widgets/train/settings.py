@@ -22,9 +22,10 @@ from qtpy.QtWidgets import (
 from superqt import QCollapsible
 
 from lrmil.configs import TrainConfig, to_dict, with_settings
-from lrmil.errors import ConfigError
+from lrmil.errors import ConfigError, EncoderError
 from lrmil.geometry import resolution_ratio
 from lrmil.idle_settings import idle_settings
+from lrmil.models.encoders.folder import FOLDER, folder_in, require_encoder_files
 from lrmil.presets import PARTS, find_preset, preset
 from lrmil.slides.resolution import parse_mpp
 from napari_lrmil.widgets.device_box import DeviceBox
@@ -110,9 +111,11 @@ class SettingsBox(QWidget):
         ------
         ConfigError
             If a setting is invalid; the message names it.
+        EncoderError
+            If the folder of the encoder has no model.
         """
         settings: dict[str, object] = {
-            "encoder": self.encoder.currentText().strip(),
+            "encoder": _with_folder(self.encoder.currentText().strip()),
             "mpp_hr": parse_mpp(self.mpp_hr.text()),
             "mpp_lr": parse_mpp(self.mpp_lr.text()),
             "patch_size": 0 if self.patch_size.value() == OWN_SIZE else self.patch_size.value(),
@@ -125,6 +128,8 @@ class SettingsBox(QWidget):
         if not config.encoder:
             raise ConfigError("No encoder is chosen. Choose one, such as mobilenetv2_100.")
         resolution_ratio(config.mpp_lr, config.mpp_hr)
+        if config.pretrained and (folder := folder_in(config.encoder)) is not None:
+            require_encoder_files(folder)
         return config
 
     def show_config(self, config: TrainConfig) -> None:
@@ -205,7 +210,7 @@ class SettingsBox(QWidget):
         try:
             self.config()
             self.problem = ""
-        except ConfigError as error:
+        except (ConfigError, EncoderError) as error:
             self.problem = str(error)
         self._show_preset()
         self._show_idle()
@@ -215,7 +220,7 @@ class SettingsBox(QWidget):
         """Disable what does nothing beside the other settings and the table, and say why in place of what it is."""
         try:
             idle = idle_settings(self.config(), test_slides_in=self._column)
-        except ConfigError:
+        except (ConfigError, EncoderError):
             return
         for name in ("folds", "test_fraction"):
             field, why = getattr(self, name), idle.get(name, "")
@@ -263,3 +268,9 @@ def _label(text: str, name: str) -> QLabel:
     label = QLabel(text)
     label.setToolTip(TIPS[name])
     return label
+
+
+def _with_folder(name: str) -> str:
+    """Return the name of an encoder, of an existing folder as the library takes it from any place."""
+    folder = folder_in(name)
+    return name if folder is None or name.lower().startswith(f"{FOLDER}:") else f"{FOLDER}:{folder.absolute()}"
