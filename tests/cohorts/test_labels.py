@@ -7,6 +7,7 @@ import openpyxl
 import pytest
 
 from lrmil.cohorts.cohort import validate_cohort
+from lrmil.cohorts.labels import TableOptions, read_labels
 from lrmil.errors import CohortError
 from support.cohort_tables import HEADER, ROWS, check, checked, only, replaced
 
@@ -98,3 +99,12 @@ def test_columns_of_ten_thousands_of_values_take_seconds(folder: Path, header: s
     start = time.process_time()
     assert not check(folder, rows, f"slide_id,case_id,{header}").ok
     assert time.process_time() - start < 10  # 1 s where nothing else runs
+
+
+@pytest.mark.parametrize("column", ["label", "split", "fold"])
+def test_an_empty_cell_is_not_quoted(column: str, tmp_path: Path) -> None:
+    cells = {"slide_id": "a", "label": "yes", column: ""}
+    path = tmp_path / "labels.csv"
+    path.write_text(",".join(cells) + "\n" + ",".join(cells.values()) + "\n")
+    (problem,) = read_labels(path, TableOptions()).problems
+    assert problem.column == column and "got nothing." in problem.message and "''" not in problem.message
