@@ -49,7 +49,6 @@ KEEP = (
     "{run} has a finished model with its report and predictions, which stay as they are. Train a new one in {fresh}? "
     "Choosing {run} again shows the finished one."
 )
-CLASSIFY = "Classify slide"
 LOOKING = "Looking for the weights of the encoder."
 STOPPING = "Stopping after the current step. Finished work is kept; press Resume to continue later."
 
@@ -96,7 +95,6 @@ class TrainFromFolder(SessionDock):
                 return
             run = fresh
             self.cohort.run.setText(str(run))
-        self.message.say("")
         config = self.settings.config()
         begin = partial(self._begin, run, slides, labels, config, self.settings.device.device)
         if not config.pretrained:
@@ -159,7 +157,7 @@ class TrainFromFolder(SessionDock):
         if not self.session.load_model(self._run / "model"):
             return
         if getattr(self.session.viewer, "window", None) is not None:
-            open_dock(self.session.viewer, CLASSIFY, tabify=True)
+            open_dock(self.session.viewer, "Classify slide", tabify=True)
 
     def showEvent(self, event: QShowEvent | None) -> None:
         """Poll at once: while the dock was closed, another one may have started the run."""
@@ -289,6 +287,7 @@ class TrainFromFolder(SessionDock):
         self.cohort.set_locked(locked=active)
         self.settings.set_locked(locked=active)
         self.settings.set_test_slides(self.cohort.split_by)
+        self.cohort.set_patches(self.settings.planned)
 
     def _why_not(self) -> str:
         """Return why no training can be started now; "" if one can."""

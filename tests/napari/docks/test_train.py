@@ -395,6 +395,21 @@ def test_weights_that_cannot_be_had_are_told_before_a_training_begins(
     assert not run.exists() and widget.start_button.text() == "Start" and not widget.active
 
 
+def test_the_patches_of_a_slide_are_foretold_with_the_settings(
+    widget: TrainFromFolder, cohort: Path, qtbot: "QtBot"
+) -> None:
+    widget.settings.patch_size.setValue(64)
+    choose(widget, cohort / "slides", cohort / "labels.csv", None, qtbot)
+    expected = widget.cohort.expected
+    qtbot.waitUntil(lambda: not expected.isHidden(), timeout=PATIENCE)
+    assert "patches of 128 um a slide" in expected.text() and "fewer" not in expected.text()
+    widget.settings.patch_size.setValue(256)  # as large as the slides
+    assert "12 of 12 slides" in expected.text() and "'Patch, px'" in expected.text()
+    assert widget.start_button.isEnabled(), "a warning forbids nothing"
+    widget.settings.mpp_lr.setText("quick")
+    assert expected.isHidden()
+
+
 def test_a_setting_that_does_nothing_is_grey_and_says_why(widget: TrainFromFolder) -> None:
     rows = widget.settings.leaves()
     assert rows["finish.slides_per_step"].isDisabled() and "finish.epochs is 0" in rows[

@@ -167,7 +167,8 @@ class Gallery(QWidget):
 
     def _edge_um(self, shown: ShownPrediction) -> float:
         side = shown.prediction.patches.size_level0 * shown.prediction.mpp
-        return min(EDGE / self._session.viewer.scene.camera.zoom, MAX_EDGE * side)
+        zoom = float(self._session.viewer.scene.camera.zoom)
+        return min(EDGE / zoom, MAX_EDGE * side)
 
     def _fit_edges(self, *_: object) -> None:
         """Keep the lines as wide on the screen as they were before the zoom."""

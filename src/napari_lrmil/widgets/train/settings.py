@@ -25,10 +25,12 @@ from lrmil.configs import TrainConfig, to_dict, with_settings
 from lrmil.errors import ConfigError, EncoderError
 from lrmil.geometry import resolution_ratio
 from lrmil.idle_settings import idle_settings
+from lrmil.models.encoders.catalogue import CATALOGUE
 from lrmil.models.encoders.folder import FOLDER, folder_in, require_encoder_files
 from lrmil.presets import PARTS, find_preset, preset
 from lrmil.slides.resolution import parse_mpp
 from napari_lrmil.widgets.device_box import DeviceBox
+from napari_lrmil.widgets.train.checking import Planned
 from napari_lrmil.widgets.train.preset_box import OWN, PresetBox
 from napari_lrmil.widgets.train.setting_rows import explain, grow, idle_tip, leaves_of, texts_of, values_of
 
@@ -43,6 +45,7 @@ TIPS = {
     "seed": "Seed for everything random: the same seed gives the same model",
 }
 SHARE_DIGITS = 6
+USUAL_SIZE = 256  # px of a patch, where the encoder's own size is not known before it is loaded
 OWN_SIZE = 15  # one below the smallest patch; means the encoder's own size
 
 
@@ -61,7 +64,8 @@ class SettingsBox(QWidget):
     def __init__(self, preferred_device: str = "auto", parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.problem = ""
-        self._locked, self._column = False, None
+        self._locked = False
+        self._column: str | None = None
         self.preset, self._own = PresetBox(), dict[str, str]()
         self.encoder = QComboBox()
         self.encoder.setEditable(True)
@@ -131,6 +135,17 @@ class SettingsBox(QWidget):
         if config.pretrained and (folder := folder_in(config.encoder)) is not None:
             require_encoder_files(folder)
         return config
+
+    @property
+    def planned(self) -> Planned | None:
+        """The patches of the settings; None while these are not valid."""
+        try:
+            config = self.config()
+        except (ConfigError, EncoderError):
+            return None
+        entry = CATALOGUE.get(config.encoder.lower())
+        size = config.patch_size or (entry.size if entry else USUAL_SIZE)
+        return Planned(config.mpp_lr, size, resolution_ratio(config.mpp_lr, config.mpp_hr))
 
     def show_config(self, config: TrainConfig) -> None:
         """Put a configuration into the fields."""
