@@ -86,6 +86,11 @@ def printable(text: str) -> str:
     return UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], cut)
 
 
+def quoted(text: str) -> str:
+    """Quote a text that was given, for a message that says what was expected; "nothing" if it is empty."""
+    return f"'{text}'" if text.strip() else "nothing"
+
+
 def names_of(names: Iterable[str]) -> str:
     """Quote and sort names for a message, the first `LISTED` of them in full."""
     ordered = sorted(names)

@@ -7,6 +7,7 @@ import openpyxl
 import pytest
 
 from lrmil.cohorts.cohort import validate_cohort
+from lrmil.cohorts.labels import TableOptions, read_labels
 from lrmil.errors import CohortError
 from support.cohort_tables import HEADER, ROWS, check, checked, only, replaced
 
@@ -98,3 +99,14 @@ def test_columns_of_ten_thousands_of_values_take_seconds(folder: Path, header: s
     start = time.process_time()
     assert not check(folder, rows, f"slide_id,case_id,{header}").ok
     assert time.process_time() - start < 10  # 1 s where nothing else runs
+
+
+@pytest.mark.parametrize("column", ["label", "split", "fold"])
+def test_an_empty_cell_is_not_quoted(column: str, tmp_path: Path) -> None:
+    filled = {"slide_id": "b", "label": "yes", column: "train"}
+    empty = {**filled, "slide_id": "a", column: ""}
+    path = tmp_path / "labels.csv"
+    path.write_text("\n".join(",".join(row) for row in (filled, filled.values(), empty.values())) + "\n")
+    problems = [problem for problem in read_labels(path, TableOptions()).problems if problem.column == column]
+    assert any("got nothing." in problem.message for problem in problems)
+    assert not any("''" in problem.message for problem in problems)

@@ -73,6 +73,8 @@ TESTED_ELSEWHERE = {
     "napari_lrmil/session/reviewing.py": "napari/docks/test_review_keys.py",
     "napari_lrmil/widgets/review_strip.py": "napari/docks/test_review_keys.py",
     "napari_lrmil/widgets/wheel.py": "napari/docks/test_wheel.py",
+    "lrmil/models/encoders/folder.py": "models/encoders/test_weights.py",
+    "lrmil/slides/readers/synthetic.py": "demo/test_synthetic.py",
     "napari_lrmil/layers/slides.py": "napari/docks/test_chosen_slide.py",
     "napari_lrmil/state/review_log.py": "napari/widgets/classify/test_review_box.py",
 }

@@ -15,6 +15,7 @@ from lrmil.demo import model as demo_model
 from lrmil.demo.model import demo_model_steps
 from lrmil.demo.slide import demo_slide
 from lrmil.errors import LrmilError
+from lrmil.models.synthetic import SYNTHETIC_NOTE
 from lrmil.steps import Step, last
 
 pytestmark = pytest.mark.long
@@ -35,6 +36,7 @@ def test_the_model_says_what_it_is(model: Path) -> None:
     bundle = lrmil.load_bundle(model)
     remark = str(bundle.training["remark"])
     assert all(words in remark for words in ("Demonstration", "synthetic", "real tissue", "no medical use"))
+    assert bundle.notes_on("", None) == (SYNTHETIC_NOTE,)
     assert set(bundle.metrics) >= {"hr_teacher", "lr_undistilled", "lr_student"}
 
 

@@ -437,7 +437,7 @@ def test_the_command_looks_closer_and_says_so(cohort: Path, tmp_path: Path, caps
     assert "uncertain" in capsys.readouterr().out
     assert main([*arguments, "--device", "cpu", "--escalate"]) == 0
     said = capsys.readouterr().out
-    assert "Where the teacher looked closer, 'yes' is the answer from a probability of 0.5 on." in " ".join(
+    assert "Where the teacher looked closer, 'yes' is the answer from a probability of 50.0 % on." in " ".join(
         said.split()
     )
     assert said.count("escalated") == 2 and "The teacher looked closer at 2 regions" in " ".join(said.split())

@@ -25,5 +25,5 @@ def test_an_uncertain_answer_of_an_earlier_version_has_no_reasons_and_no_colon()
 
 
 def test_the_positive_class_is_named_with_its_threshold() -> None:
-    assert threshold_in_words(0.4123, TASK) == "'yes' is the answer from a probability of 0.4123 on"
+    assert threshold_in_words(0.4123, TASK) == "'yes' is the answer from a probability of 41.2 % on"
     assert threshold_in_words(0.0, TASK) and threshold_in_words(None, TASK) == ""

@@ -217,7 +217,7 @@ def test_an_uncertain_output_is_said(slide: Slide, bundle: Bundle, card: ModelCa
 def test_the_threshold_of_an_answer_is_said(prediction: Prediction, slide: Slide, card: ModelCard) -> None:
     assert "is the answer from" not in render_case(prediction, slide, card)
     page = render_case(replace(prediction, threshold=0.25), slide, card)
-    assert "&#39;&lt;b&gt;yes&lt;/b&gt;&#39; is the answer from a probability of 0.25 on." in page
+    assert "&#39;&lt;b&gt;yes&lt;/b&gt;&#39; is the answer from a probability of 25.0 % on." in page
 
 
 def test_a_case_of_another_model_or_slide_is_refused(

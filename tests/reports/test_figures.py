@@ -24,7 +24,15 @@ pytestmark = pytest.mark.long
 
 def test_a_training_without_validation_is_drawn_alone() -> None:
     svg = loss_svg({"stage": [LossLine("fold-0", [1.0, 0.5], [], 2)]})
-    assert ">kept<" in svg and ">training<" in svg and ">validation<" not in svg
+    assert ">kept<" in svg and ">training (solid)<" in svg and ">validation" not in svg
+
+
+def test_training_is_solid_and_validation_dashed_as_in_the_window() -> None:
+    svg = loss_svg({"stage": [LossLine("fold-0", [1.0, 0.5], [1.1, 0.6], 2)]}).lower()
+    styles = [style.split('"')[0] for style in svg.split('style="')[1:] if "stroke-width: 1.6" in style.split('"')[0]]
+    dashed = {color: any(color in one and "dasharray" in one for one in styles) for color in ("#0072b2", "#c24e00")}
+    assert dashed == {"#0072b2": False, "#c24e00": True}
+    assert ">training (solid)<" in svg and ">validation (dashed)<" in svg
 
 
 def test_a_stage_without_a_step_says_so_in_place_of_a_legend() -> None:
@@ -52,6 +60,6 @@ def test_figures_mark_arms_by_dashes_and_draw_every_fold() -> None:
 def test_weights_from_before_the_first_step_have_no_mark() -> None:
     """The legend names the mark of another fold."""
     start, later = (LossLine(name, [1.0, 0.5], [1.1, 0.8], best) for name, best in (("fold-0", 0), ("fold-1", 2)))
-    assert ">kept<" not in loss_svg({"stage": [start]}) and ">training<" in loss_svg({"stage": [start]})
+    assert ">kept<" not in loss_svg({"stage": [start]}) and ">training (solid)<" in loss_svg({"stage": [start]})
     assert loss_svg({"stage": [start, later]}).count(">kept<") == 1
     assert loss_svg({"stage": [later, later]}).count(">kept<") == 1

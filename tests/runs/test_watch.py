@@ -39,7 +39,7 @@ class TestStatus:
     def test_a_training_that_begins(self, tmp_path: Path) -> None:
         write_plan(tmp_path, TrainConfig(folds=3), "slides", "labels")
         with run_lock(tmp_path):
-            assert read_status(tmp_path) == RunStatus("running", stage="starting", folds_total=4)
+            assert read_status(tmp_path) == RunStatus("running", stage="starting", folds_total=4, has_final=True)
             (tmp_path / "steps.jsonl").write_bytes(LOG + b'{"time": 8, "end": "failed", "message": "bad"}\n')
             status = read_status(tmp_path)  # of an earlier call: this one has not yet said that it begins
             assert (status.state, status.stage, status.message, status.done) == ("running", "starting", "", 0)
@@ -67,6 +67,22 @@ class TestStatus:
             status = read_status(tmp_path)
             assert (status.state, status.message, status.seconds_left) == (end, "so so", None)
             assert status.folds_done == folds
+
+    def test_the_place_among_the_folds_counts_the_model_apart(self, tmp_path: Path) -> None:
+        run = RunStatus("running", folds_total=4, has_final=True)
+        assert run.place == "3 folds and the final model"
+        training = replace(run, job=("fold-1", "stage 1"), folds_done=1)
+        assert training.place == "fold-1 (2 of 3), then the final model"
+        assert replace(training, job=("final", "stage 1"), folds_done=3).place == "the final model, after 3 folds"
+        assert replace(training, state="finished", job=("train",)).place == "3 folds and the final model"
+        alone = RunStatus("running", job=("fold-0", "teacher"), folds_total=1)
+        assert alone.place == "fold-0 (1 of 1)" and replace(alone, state="finished").place == "1 fold"
+        assert RunStatus("running").place == ""
+
+    def test_a_planned_test_part_needs_one_training(self, tmp_path: Path) -> None:
+        write_plan(tmp_path, TrainConfig(folds=3, test_fraction=0.25), "slides", "labels")
+        status = read_status(tmp_path)
+        assert (status.folds_total, status.has_final, status.place) == (1, False, "1 fold")
 
     def test_a_log_of_an_earlier_version_says_the_same(self, tmp_path: Path) -> None:
         write_split_rows(tmp_path, "fold-0", "fold-1", "final")

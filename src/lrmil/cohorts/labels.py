@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from lrmil.cohorts.columns import ALIASES, Problem, TableOptions, find_columns
-from lrmil.errors import ConfigError
+from lrmil.errors import ConfigError, quoted
 from lrmil.io.tables import read_table
 from lrmil.slides.resolution import PLAUSIBLE_MPP, parse_mpp
 from lrmil.tasks.choice import task_named
@@ -211,7 +211,9 @@ def _row(
     if "label" in indices and value["label"] is None:
         given = _text(cells, indices["label"])
         add(
-            "label", f"Expected {task.expects} for {named}; got '{given}'{_missing_value(given)}.", _label_remedy(given)
+            "label",
+            f"Expected {task.expects} for {named}; got {quoted(given)}{_missing_value(given)}.",
+            _label_remedy(given),
         )
     elif value["label"] is not None and not task.is_label(value["label"]):
         hint = f"Write {task.expects}, or delete the row."
@@ -219,11 +221,11 @@ def _row(
         value["label"] = None
     split = SPLITS.get((value["split"] or "").casefold())
     if "split" in indices and split is None:
-        message = f"Expected train, val or test for {named}; got '{value['split'] or ''}'."
+        message = f"Expected train, val or test for {named}; got {quoted(value['split'] or '')}."
         add("split", message, "Use one of the three words in every row.")
     fold = value["fold"]
     if "fold" in indices and not re.fullmatch(r"\w[\w.-]*", fold or ""):
-        message = f"Expected a fold number or plain name for {named}; got '{fold or ''}'."
+        message = f"Expected a fold number or plain name for {named}; got {quoted(fold or '')}."
         add("fold", message, "Use only letters, digits, '-', '_' and '.', and name a fold in every row.")
     for role in ("slide_id", "case_id"):
         if SHORTENED.fullmatch(value[role] or ""):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from lrmil.cohorts.columns import ALIASES, normal_name
 from lrmil.cohorts.labels import EMPTY, mpp_of_cell, mpp_remedy
 from lrmil.cohorts.names import SlideNames
-from lrmil.errors import CohortError
+from lrmil.errors import CohortError, quoted
 from lrmil.io.tables import Table, read_table
 from lrmil.slides.resolution import PLAUSIBLE_MPP
 
@@ -105,7 +105,7 @@ def _index_of(table: Table, role: str, notes: list[str]) -> int:
 
 def _no_resolution(name: str, text: str) -> str:
     low, high = PLAUSIBLE_MPP
-    return f"expected um/px from {low} to {high} for '{name}', {mpp_remedy(text)}; got '{text}'"
+    return f"expected um/px from {low} to {high} for '{name}', {mpp_remedy(text)}; got {quoted(text)}"
 
 
 def _unused(name: str, row: int, names: SlideNames) -> str:

@@ -21,12 +21,13 @@ from lrmil.slides.failures import without_folder
 from lrmil.slides.identity import unchanged
 from lrmil.slides.level_choice import distance, is_far
 from lrmil.slides.opening import open_source
-from lrmil.slides.slide import Slide
 from lrmil.slides.source import SlideSource, slide_id_of
+from lrmil.slides.thumbnail import Thumbnail
 from lrmil.steps import Job, Step
 
 OVERVIEW_PX = 128  # longest side of the overview
 PICTURE_PX = 32  # side of the picture that is compared
+STAINED = 12  # chroma (max - min of R, G, B) above which a pixel of the overview is not glass
 MIN_CORRELATION = 0.99  # correlation of small pictures: a saved copy has 0.999, serial sections 0.9
 MAX_ASPECT_RATIO = 1.02  # ratio between the aspect ratios of near-duplicates
 MIN_CONTRAST = 2.0  # standard deviation in grey levels; pictures below it are not compared
@@ -47,6 +48,8 @@ class Screened(NamedTuple):
     """(`PICTURE_PX` ** 2,) grey values of mean 0 and length 1; None if there is nothing to compare."""
     finer: float = 1.0
     """How many times finer than the LR resolution the level to read is; 1 if that is not asked."""
+    stained_um2: float = 0.0
+    """About how much of the slide is not glass, in square microns; 0 if its um/px is unknown."""
 
 
 def screen_steps(
@@ -180,11 +183,17 @@ def _screen(source: SlideSource, *, mpp: float | None, lr: float | None) -> Scre
             problem = without_folder(error, source.path)
         width, height = slide.dimensions
         finer = distance(slide.levels, slide.mpp, lr) if lr is not None and slide.has_mpp else 1.0
-        return Screened(source.slide_id, problem, fingerprint, width / height, _picture(slide), finer)
+        overview = slide.overview(OVERVIEW_PX)
+        stained = _stained(overview) * width * height * slide.mpp**2 if slide.has_mpp else 0.0
+        return Screened(source.slide_id, problem, fingerprint, width / height, _picture(overview), finer, stained)
 
 
-def _picture(slide: Slide) -> NDArray[np.float32] | None:
-    overview = slide.overview(OVERVIEW_PX)
+def _stained(overview: Thumbnail) -> float:
+    """Return about which share of a slide is not glass: `lrmil.patches.tissue` is exact, and takes longer."""
+    return float(np.mean((np.ptp(overview.array, axis=2) > STAINED) & ~overview.failed))
+
+
+def _picture(overview: Thumbnail) -> NDArray[np.float32] | None:
     if overview.failed.any():  # white there is not glass
         return None
     grey = Image.fromarray(overview.array).convert("L").resize((PICTURE_PX, PICTURE_PX), Image.Resampling.BOX)

@@ -24,6 +24,7 @@ from lrmil.io.locks import lock_at
 from lrmil.io.ownership import is_bundle_alone, require_free
 from lrmil.models.bundle import load_bundle, save_bundle
 from lrmil.models.card import read_model_card
+from lrmil.models.synthetic import SYNTHETIC
 from lrmil.runs.train import train_steps
 from lrmil.steps import Step, relay
 
@@ -140,4 +141,4 @@ def _is_there(model: Path) -> bool:
 
 
 def _key() -> str:
-    return hashing.sha256_of([__version__, COHORT, SETTINGS, REMARK])[:8]
+    return hashing.sha256_of([__version__, COHORT, SETTINGS, REMARK, SYNTHETIC])[:8]

@@ -6,7 +6,6 @@ mean colour of the nuclei are those of other tissue, so averaging 4 x 4 pixels w
 
 import hashlib
 import math
-import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,13 +21,14 @@ from lrmil.errors import ConfigError
 from lrmil.io.atomic import replacing, write_json, write_text
 from lrmil.io.ownership import is_demo_labels, is_truth
 from lrmil.io.safe_csv import csv_text
+from lrmil.slides.readers.synthetic import MPP as MPP
+from lrmil.slides.readers.synthetic import is_synthetic as is_synthetic
 from lrmil.steps import Step
 
 Label = Literal["negative", "positive"]
 Floats = NDArray[np.float32]
 
 LABELS: tuple[Label, Label] = ("negative", "positive")
-MPP = 0.5
 STRENGTH = 1.0
 MIN_SIZE = 1024  # px; a smaller slide has no room for a positive region beside other tissue
 SPLITS = {"train": 0.5, "val": 0.2, "test": 0.3}
@@ -37,7 +37,6 @@ GLASS = 243.0
 STAINS = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11]], np.float32)
 STAMP = 32  # px: side of the square in which a nucleus is drawn
 BANK = 256  # nuclei drawn per slide and kind; each is used several times
-SYNTHETIC = re.compile(r'UUID="urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"')
 SPACING = 22  # px between neighbouring nuclei before they are jittered
 
 
@@ -272,15 +271,3 @@ def write_pyramid(path: Path, pixels: NDArray[np.uint8]) -> None:
 
 def _write_labels(path: Path, rows: list[list[str]]) -> None:
     write_text(path, csv_text([["slide_id", "case_id", "label", "split"], *rows]), is_demo_labels)
-
-
-def is_synthetic(path: Path) -> bool:
-    """Return True if a file is a slide by `write_pyramid`: an OME-TIFF whose id has the form of a pixel hash."""
-    if path.is_symlink() or not path.is_file():
-        return False
-    try:
-        with tifffile.TiffFile(path) as tif:
-            text = tif.pages.first.description
-    except (OSError, ValueError, IndexError, tifffile.TiffFileError):
-        return False
-    return SYNTHETIC.search(text) is not None and f'PhysicalSizeX="{MPP}"' in text

@@ -38,6 +38,7 @@ from lrmil.models.kept_teacher import FOLDER, StoredTeacher, TeacherCard, stored
 from lrmil.models.kept_teacher import MEMBER as TEACHER
 from lrmil.models.learned_from import MEMBER, seen_note
 from lrmil.models.origins import ORIGINS, scanner_note
+from lrmil.models.synthetic import synthetic_note
 from lrmil.slides.scanner import Scanner
 from lrmil.tasks.calibration import Calibration
 from lrmil.tasks.decision import Decision
@@ -116,7 +117,7 @@ class Bundle(ModelTraits):
         return self.task.calibrated(logits, self.calibration)
 
     def notes_on(self, fingerprint: str, scanner: Scanner | None) -> tuple[str, ...]:
-        """Return sentences for a prediction: whether its slide was learned from, or is of a scanner that none was of.
+        """Return sentences for a prediction: on what was learned from, such as its slide, and what was not.
 
         Parameters
         ----------
@@ -124,7 +125,7 @@ class Bundle(ModelTraits):
             Of the slide; the scanner if its file states one.
         """
         unseen = scanner_note(self.origins, scanner, calibrated=self.calibration is not None)
-        return (*seen_note(self.learned_from, fingerprint), *unseen)
+        return (*synthetic_note(self.training), *seen_note(self.learned_from, fingerprint), *unseen)
 
     @property
     def card(self) -> ModelCard:

@@ -46,7 +46,10 @@ def threshold_in_words(threshold: float | None, task: Task) -> str:
     task
         What is predicted.
     """
-    return "" if threshold is None else f"'{task.names[-1]}' is the answer from a probability of {threshold:.4g} on"
+    if threshold is None:
+        return ""
+    name = task.names[-1]
+    return f"'{name}' is the answer from a probability of {_value(name, threshold, task)} on"
 
 
 def before_in_words(escalation: Escalation | None, task: Task) -> str:
@@ -62,5 +65,10 @@ def before_in_words(escalation: Escalation | None, task: Task) -> str:
     if escalation is None:
         return ""
     value = escalation.probabilities.get(escalation.label)
-    said = escalation.label if value is None else f"{escalation.label} {value:.3f}"
+    said = escalation.label if value is None else f"{escalation.label} {_value(escalation.label, value, task)}"
     return f"At low resolution: {said}, uncertain: {doubts_in_words(escalation.reasons, task)}. {escalation.sentence}"
+
+
+def _value(name: str, value: float, task: Task) -> str:
+    """Return a value of an answer as it is written beside its bar, such as "46.6 %"."""
+    return task.shown({name: value})[0].text

@@ -34,6 +34,7 @@ ARM_STYLE = {
     "lr_student": ("#C24E00", "solid"),
 }
 TRAIN, VALIDATION = "#0072B2", "#C24E00"
+DASHES = (0, (5, 2))  # of validation, as in the window "Train from folder"
 
 
 class RocLine(NamedTuple):
@@ -170,11 +171,11 @@ def _losses(axes: Axes, title: str, lines: Sequence[LossLine]) -> None:
     for number, line in enumerate(lines):
         at = line.steps or range(1, len(line.train) + 1)
         dot = "." if len(line.train) == 1 else None
-        names = ["training", "validation"] if number == 0 else ["", ""]
+        names = ["training (solid)", "validation (dashed)"] if number == 0 else ["", ""]
         train, validation = _drawable(line.train), _drawable(line.validation)
-        axes.plot(at, train, color=TRAIN, linestyle=(0, (5, 2)), linewidth=width, label=names[0], marker=dot)
+        axes.plot(at, train, color=TRAIN, linewidth=width, label=names[0], marker=dot)
         if validation:
-            axes.plot(at, validation, color=VALIDATION, linewidth=width, label=names[1], marker=dot)
+            axes.plot(at, validation, color=VALIDATION, linestyle=DASHES, linewidth=width, label=names[1], marker=dot)
         color, kept = (VALIDATION, validation) if validation else (TRAIN, train)
         if line.best_epoch:
             place, kept_name = line.best_epoch - 1, "kept" if number == marked[0] else ""

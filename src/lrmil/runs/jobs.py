@@ -10,6 +10,7 @@ from lrmil.io.documents import FOLD
 from lrmil.steps import Job
 
 TRAIN: Job = ("train",)
+FINAL = "final"  # the fold of the model itself, where no other trains it
 SENTENCE = re.compile(
     rf"(?:(?P<fold>{FOLD.pattern}): )?"
     r"(?P<stage>teacher|evidence|stage 1|lr_student|lr_undistilled|[LH]R features|test \w+)"

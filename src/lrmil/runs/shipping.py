@@ -13,9 +13,11 @@ from lrmil.features.store import FeaturesCard, read_card
 from lrmil.io import hashing
 from lrmil.models.bundle import Bundle, load_bundle
 from lrmil.models.bundle_weights import Networks
+from lrmil.models.encoders.folder import FOLDER, HUB
 from lrmil.models.kept_teacher import TeacherCard
 from lrmil.models.learned_from import LearnedFrom, keep_hashes
 from lrmil.models.origins import Origins, keep_origins
+from lrmil.models.synthetic import SYNTHETIC
 from lrmil.runs.calibration import read_calibration
 from lrmil.runs.case_rules import case_rule_of
 from lrmil.runs.chosen_heads import NAME as HEAD_CHOICES
@@ -29,6 +31,7 @@ from lrmil.runs.frozen import StartEncoders
 from lrmil.runs.head_choice import with_chosen_head
 from lrmil.runs.plan_file import settings_hash
 from lrmil.runs.tested import TESTED, measurement_of
+from lrmil.slides.readers.synthetic import is_synthetic
 from lrmil.tasks.by_site import BY_SITE
 
 
@@ -187,6 +190,7 @@ def _provenance(task: FoldTask, cohort: Cohort, config: TrainConfig, figures: di
         "cases": len({cohort.by_id[slide_id].case_id for slide_id in task.fold.train}),
         "validation_slides": len(task.fold.val),
         "schedule": task.schedule,
+        **({SYNTHETIC: True} if all(is_synthetic(slide.path) for slide in cohort.slides) else {}),
         **({TESTED: asdict(tested)} if tested else {}),
         **chosen,
         "settings": public_settings(stated(config)),
@@ -204,5 +208,8 @@ def public_settings(settings: Mapping[str, object]) -> dict[str, object]:
 
 def public_name(encoder: str) -> str:
     """Return the name of an encoder without its folder, which may name the machine or its user."""
-    source, _, place = encoder.partition(":")
-    return f"local-dir:{Path(place).name}" if source == "local-dir" else encoder
+    kind, _, place = encoder.partition(":")
+    if kind.lower() == FOLDER:
+        return f"{FOLDER}:{Path(place).name}"
+    is_path = kind.lower() not in HUB and Path(encoder).name != encoder
+    return f"{FOLDER}:{Path(encoder).name}" if is_path else encoder

@@ -10,6 +10,7 @@ from lrmil.errors import FormatError
 from lrmil.io.documents import read_split_rows, read_toml_document
 from lrmil.io.plain_files import open_plain
 from lrmil.runs.control import LOCK, is_held, is_running
+from lrmil.runs.jobs import FINAL, parts_of
 from lrmil.runs.log import LogLine, parse_line
 from lrmil.runs.progress import EpochRecord, RunProgress
 from lrmil.steps import Job
@@ -40,6 +41,8 @@ class RunStatus:
         Seconds left of the current stage at its pace so far; None if unknown.
     folds_done, folds_total
         Number of folds, including that of the shipped model; `folds_total` is None if unknown.
+    has_final
+        Whether one of them trains the shipped model alone, and tests nothing.
     seconds_left
         Seconds left of the whole run; None before the first fold is finished.
     message
@@ -57,9 +60,24 @@ class RunStatus:
     stage_seconds_left: float | None = None
     folds_done: int = 0
     folds_total: int | None = None
+    has_final: bool = False
     seconds_left: float | None = None
     message: str = ""
     epochs: tuple[EpochRecord, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """The fold in progress, such as "fold-1 (2 of 3), then the final model", else all; "" if they are unknown."""
+        if not self.folds_total:
+            return ""
+        tested = self.folds_total - self.has_final
+        counted = "1 fold" if tested == 1 else f"{tested} folds"
+        fold = parts_of(self.job).fold if self.job and self.state != "finished" else ""
+        if fold == FINAL:
+            return f"the final model, after {counted}"
+        if not fold or self.folds_done >= tested:
+            return f"{counted} and the final model" if self.has_final else counted
+        return f"{fold} ({self.folds_done + 1} of {tested}){', then the final model' if self.has_final else ''}"
 
 
 def read_status(run: Path) -> RunStatus:
@@ -88,7 +106,7 @@ class RunWatch:
         progress, running = self._progress, state == "running"
         begins = running and progress.over  # the log is that of an earlier call
         line = LogLine(0) if begins else progress.line or LogLine(0)
-        names, total = self._folds.read()
+        names, total, has_final = self._folds.read()
         done = len(progress.clock.done & names if names else progress.clock.done)
         return RunStatus(
             state=state,
@@ -100,6 +118,7 @@ class RunWatch:
             stage_seconds_left=progress.pace.seconds_left if running and line.job and progress.pace else None,
             folds_done=total if total and state == "finished" else done,
             folds_total=total,
+            has_final=has_final,
             seconds_left=progress.clock.seconds_left(total) if running else None,
             message="" if begins else progress.message,
             epochs=tuple(record for record in progress.epochs if not names or record.fold in names),
@@ -176,15 +195,16 @@ class _Folds:
     def __init__(self, run: Path) -> None:
         self._sources = (run / "splits.csv", run / "plan.toml")
         self._stamps: list[tuple[int, int] | None] = []
-        self._found: tuple[frozenset[str], int | None] = frozenset(), None
+        self._found: tuple[frozenset[str], int | None, bool] = frozenset(), None, False
 
-    def read(self) -> tuple[frozenset[str], int | None]:
-        """Return the names of the folds, empty before they are drawn, and their number."""
+    def read(self) -> tuple[frozenset[str], int | None, bool]:
+        """Return the folds' names, empty before they are drawn, their number, and if one is of the model alone."""
         stamps = [_stamp(path) for path in self._sources]
         if stamps != self._stamps:
             splits, plan = self._sources
             names = _folds_in_splits(splits)
-            self._stamps, self._found = stamps, (names, len(names) or _folds_in_plan(plan))
+            total = len(names) or _folds_in_plan(plan)
+            self._stamps, self._found = stamps, (names, total, FINAL in names or (not names and (total or 0) > 1))
         return self._found
 
 
@@ -198,8 +218,11 @@ def _folds_in_splits(path: Path) -> frozenset[str]:
 def _folds_in_plan(path: Path) -> int | None:
     """Return the planned number of folds, before they are drawn: those to test on, and that of the model."""
     try:
-        folds = read_toml_document(path)["settings"]["folds"]
-    except (OSError, FormatError, KeyError, TypeError):
+        settings = read_toml_document(path)["settings"]
+        if settings.get("test_fraction"):
+            return 1
+        folds = settings["folds"]
+    except (OSError, FormatError, KeyError, TypeError, AttributeError):
         return None
     return folds + 1 if type(folds) is int and 0 <= folds <= MAX_FOLDS else None
 

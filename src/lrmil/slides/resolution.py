@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from lrmil.errors import ConfigError, ResolutionError
+from lrmil.errors import ConfigError, ResolutionError, quoted
 
 PLAUSIBLE_MPP = (0.05, 5.0)  # level 0 lies between 100x oil immersion and a 2x overview
 ASKED_MPP = (0.05, 50.0)  # users may request coarser values: thumbnails are read at tens of um/px
@@ -158,7 +158,7 @@ def parse_mpp(text: str) -> float:
         if ASKED_MPP[0] <= mpp <= ASKED_MPP[1]:
             return mpp
     raise ConfigError(
-        f"Expected a resolution from {ASKED_MPP[0]:g} to {ASKED_MPP[1]:g} um/px, such as 2.0 or 5x. Got {text!r}."
+        f"Expected a resolution from {ASKED_MPP[0]:g} to {ASKED_MPP[1]:g} um/px, such as 2.0 or 5x. Got {quoted(text)}."
     )
 
 

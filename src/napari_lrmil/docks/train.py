@@ -5,6 +5,7 @@ folder, so it can also show a run that another viewer started.
 """
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,10 +14,12 @@ from qtpy.QtCore import QTimer
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QPushButton, QWidget
 
+from lrmil.configs import TrainConfig
 from lrmil.errors import LrmilError
 from lrmil.runs.control import request_stop
 from lrmil.runs.plan_file import read_plan, read_table_options
 from lrmil.runs.watch import RunStatus, RunWatch
+from napari_lrmil.jobs.latest import LatestJob
 from napari_lrmil.jobs.training_process import (
     end_message,
     has_process,
@@ -24,6 +27,7 @@ from napari_lrmil.jobs.training_process import (
     may_write_report,
     next_to,
     start_training,
+    weights_steps,
 )
 from napari_lrmil.session.docks import open_dock
 from napari_lrmil.state import folders
@@ -45,7 +49,7 @@ KEEP = (
     "{run} has a finished model with its report and predictions, which stay as they are. Train a new one in {fresh}? "
     "Choosing {run} again shows the finished one."
 )
-CLASSIFY = "Classify slide"
+LOOKING = "Looking for the weights of the encoder."
 STOPPING = "Stopping after the current step. Finished work is kept; press Resume to continue later."
 
 
@@ -65,6 +69,7 @@ class TrainFromFolder(SessionDock):
         self.active = False  # whether a training of the run is starting, running or writing its report
         self._run: Path | None = None
         self._watch: RunWatch | None = None
+        self._looking = LatestJob(self)
         self._stopping = self._stop_asked = self._handing_on = False
         self._timer = QTimer(self)
         self._timer.setInterval(POLL)
@@ -76,7 +81,7 @@ class TrainFromFolder(SessionDock):
         self._show_form()
 
     def start(self) -> None:
-        """Start the training, or resume the one in the run folder."""
+        """Look for the encoder's weights, then start the training, or resume the one in the run folder."""
         paths = self.cohort.paths
         if paths is None or self._why_not():
             return
@@ -90,15 +95,33 @@ class TrainFromFolder(SessionDock):
                 return
             run = fresh
             self.cohort.run.setText(str(run))
+        config = self.settings.config()
+        begin = partial(self._begin, run, slides, labels, config, self.settings.device.device)
+        if not config.pretrained:
+            begin()
+            return
+        self.message.say(LOOKING)
+        self._looking.start(
+            lambda: weights_steps(config),
+            name="look for the encoder's weights",
+            on_result=lambda _: begin(),
+            on_error=self._refuse,
+        )
+        self._show_form()
+
+    def _begin(self, run: Path, slides: Path, labels: Path, config: TrainConfig, device: str) -> None:
         self.message.say("")
         try:
-            config, device = self.settings.config(), self.settings.device.device
             start_training(run, slides, labels, config, device, options=self.cohort.reading.options)
         except (LrmilError, OSError) as error:
-            self.message.warn(explain(error))
+            self._refuse(error)
             return
         folders.remember("run_folder", str(run))
         self._attach(run)
+
+    def _refuse(self, error: Exception) -> None:
+        self.message.warn(explain(error))
+        QTimer.singleShot(0, self._show_form)  # the look has ended by then
 
     def stop(self) -> None:
         """Ask the training to stop after the current step."""
@@ -134,7 +157,7 @@ class TrainFromFolder(SessionDock):
         if not self.session.load_model(self._run / "model"):
             return
         if getattr(self.session.viewer, "window", None) is not None:
-            open_dock(self.session.viewer, CLASSIFY, tabify=True)
+            open_dock(self.session.viewer, "Classify slide", tabify=True)
 
     def showEvent(self, event: QShowEvent | None) -> None:
         """Poll at once: while the dock was closed, another one may have started the run."""
@@ -142,15 +165,10 @@ class TrainFromFolder(SessionDock):
         self.poll()
 
     def _lay_out(self) -> None:
+        form = [titled("Cohort", self.cohort), titled("Settings", self.settings)]
         scrolling_column(
             self,
-            [
-                titled("Cohort", self.cohort),
-                titled("Settings", self.settings),
-                self.progress_group,
-                self.curves_group,
-                self.result_group,
-            ],
+            [*form, self.progress_group, self.curves_group, self.result_group],
             below=[self.why, self.message, beside(self.start_button, self.stop_button)],
         )
         self.setMinimumWidth(360)
@@ -263,11 +281,13 @@ class TrainFromFolder(SessionDock):
         reason = self._why_not()
         self.why.setText(reason)
         self.why.setVisible(bool(reason) and not active)
-        self.start_button.setEnabled(not reason and not active)
+        self.start_button.setEnabled(not reason and not active and not self._looking.running)
         self.start_button.setToolTip("A training is running in this run folder." if active else reason)
         self.stop_button.setEnabled(active and state != "finished" and not self._stopping)
         self.cohort.set_locked(locked=active)
         self.settings.set_locked(locked=active)
+        self.settings.set_test_slides(self.cohort.split_by)
+        self.cohort.set_patches(self.settings.planned)
 
     def _why_not(self) -> str:
         """Return why no training can be started now; "" if one can."""

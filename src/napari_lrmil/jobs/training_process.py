@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from lrmil.io.ownership import is_settings, require_free
 from lrmil.io.plain_files import open_plain
 from lrmil.io.settings import write_toml
 from lrmil.runs.watch import RunStatus
+from lrmil.steps import Step
 
 SETTINGS, LOG, REPORT = "settings.toml", "train.log", "report.html"
 REASON = "lrmil train: "  # the command line begins the reason of a failure with it
@@ -22,6 +24,26 @@ MAX_CHARACTERS = 600  # of the reason that are shown
 REPORT_SECONDS = 300.0  # after the end of a run within which its report is expected
 START_SECONDS = 60.0  # within which a training that was started writes into its run folder
 _started: dict[Path, "subprocess.Popen[bytes]"] = {}  # by run folder; kept so that finished processes are reaped
+
+
+def weights_steps(config: TrainConfig) -> Iterator[Step[bool]]:
+    """Require that the weights of the encoders are here or can be downloaded, as one Step.
+
+    Parameters
+    ----------
+    config
+        Settings of the training.
+
+    Raises
+    ------
+    EncoderError
+        If they cannot be had, or there is no such encoder.
+    """
+    from lrmil.models.encoders.weights import require_weights
+
+    for name in filter(None, (config.encoder, config.student_encoder)):
+        require_weights(name)
+    yield Step(("weights",), 1, 1, result=True)
 
 
 def start_training(

@@ -173,7 +173,9 @@ def tissue_of(values: NDArray[np.integer], metadata: dict[str, Any]) -> Raster |
     return None if mask.sha256 == metadata[KEY]["sha256"] else mask
 
 
-def patches_layer(prediction: "Prediction", positions: Sequence[int], *, name: str, color: str) -> LayerData:
+def patches_layer(
+    prediction: "Prediction", positions: Sequence[int], *, name: str, color: str, edge_um: float
+) -> LayerData:
     """Return patches as numbered squares.
 
     Parameters
@@ -184,6 +186,8 @@ def patches_layer(prediction: "Prediction", positions: Sequence[int], *, name: s
         (n,) indices into `prediction.patches`, in the order of the numbers.
     name, color
         Of the layer, and of its lines.
+    edge_um
+        Width of the lines in microns.
     """
     chosen = np.asarray(positions, np.int64)
     corners = (prediction.patches.level0_yx[chosen] - 0.5) * prediction.mpp
@@ -194,9 +198,9 @@ def patches_layer(prediction: "Prediction", positions: Sequence[int], *, name: s
         "shape_type": "rectangle",
         "face_color": "transparent",
         "edge_color": color,
-        "edge_width": side / 30,
+        "edge_width": edge_um,
         "features": {"rank": np.arange(1, len(chosen) + 1), "attention": prediction.patch_attention[chosen]},
-        "text": {"string": "{rank}", "color": color, "size": 11, "anchor": "center"},
+        "text": {"string": "{rank}", "color": color, "size": 11, "anchor": "upper_left"},
         "metadata": {KEY: {"slide_id": prediction.slide_id}},
         "units": ("um", "um"),
         "axis_labels": ("y", "x"),

@@ -51,6 +51,7 @@ def read_slides(path: str | list[str]) -> list[LayerData]:
         except LrmilError as error:
             problems.append(str(error))
     if problems and not layers:
+        _say(" ".join(problems))  # napari's own message has another sentence, which is cut off
         raise SlideError(" ".join(problems))
     for problem in problems:
         _warn(problem)
@@ -102,3 +103,9 @@ def _warn(message: str) -> None:
     from napari.utils.notifications import show_warning
 
     show_warning(message)
+
+
+def _say(message: str) -> None:
+    from napari.utils.notifications import show_error
+
+    show_error(message)

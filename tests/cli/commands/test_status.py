@@ -33,7 +33,7 @@ class TestCommandLine:
             assert capsys.readouterr().out.splitlines() == [
                 "state: running",
                 "stage: fold-1: stage 1, patch distillation (3 of 9 steps), about 3 s left",
-                "folds: 1 of 3, about 2 s left",
+                "folds: fold-1 (2 of 2), then the final model, about 2 s left",
                 "latest losses: fold-0, teacher, epoch 1: ",
                 "message: so so",
             ]

@@ -10,10 +10,13 @@ from support.cli import RunCli, stand_in, write_checksums
 
 
 def test_validate_lists_every_problem(run_cli: RunCli, cohort: Path, tmp_path: Path) -> None:
-    code, out, _ = run_cli("validate", cohort / "slides", cohort / "labels.csv", "--json")
+    code, out, _ = run_cli("validate", cohort / "slides", cohort / "labels.csv", "--patch-size", 64, "--json")
     assert code == 0 and json.loads(out) == {"ok": True, "problems": []}
-    code, out, _ = run_cli("validate", cohort / "slides", cohort / "labels.csv")
-    assert code == 0 and "12 slides can be trained on" in out
+    code, out, _ = run_cli("validate", cohort / "slides", cohort / "labels.csv", "--patch-size", 64)
+    assert code == 0 and "12 slides can be trained on" in out and "patches of 128 um a slide" in out
+    code, out, _ = run_cli("validate", cohort / "slides", cohort / "labels.csv", "--json")
+    (warning,) = json.loads(out)["problems"]
+    assert code == 0 and warning["severity"] == "warning" and "a patch of 256 px" in warning["message"]
     (tmp_path / "labels.csv").write_text((cohort / "labels.csv").read_text().replace("demo-003", "demo-3000"))
     code, out, _ = run_cli("validate", cohort / "slides", tmp_path / "labels.csv", "--json")
     report = json.loads(out)

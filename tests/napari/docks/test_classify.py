@@ -154,6 +154,15 @@ def test_the_gallery_jumps_to_its_patches(ready: ClassifySlide, finish: Finish) 
     assert list(camera.center[-2:]) == pytest.approx(centre(order[0]))
     ready.gallery.step(-1)
     assert ready.gallery.list.currentRow() == ready.gallery.list.count() - 1, "around the end"
+    layer, camera = ready.gallery.layer, ready.session.viewer.scene.camera
+    assert layer is not None
+    widths = []
+    for zoom in (1.0, 4.0):
+        camera.zoom = zoom
+        widths.append(zoom * np.array(layer.edge_width))  # px on the screen
+    np.testing.assert_allclose(widths, 2)
+    camera.zoom = 1e-3  # seen from afar, a line does not fill its square
+    assert max(layer.edge_width) < np.ptp(layer.data[0], axis=0).max() / 4
     ready.gallery.ends.setCurrentIndex(1)
     ready.gallery.step(1)
     assert list(camera.center[-2:]) == pytest.approx(centre(int(np.argmin(shown.prediction.patch_attention))))

@@ -26,7 +26,7 @@ from lrmil.runs.control import is_running, request_stop
 from lrmil.runs.plan_file import write_plan
 from lrmil.slides.slide import Slide
 from lrmil.slides.source import SlideSource
-from napari_lrmil.docks.train import TrainFromFolder
+from napari_lrmil.docks.train import LOOKING, TrainFromFolder
 from napari_lrmil.jobs import training_process
 from napari_lrmil.jobs.training_process import has_process
 from napari_lrmil.session.session import Session
@@ -326,10 +326,13 @@ def test_a_test_part_is_checked_and_goes_into_the_settings(
 ) -> None:
     choose(widget, cohort / "slides", cohort / "labels.csv", None, qtbot)
     assert widget.cohort.ready and widget.settings.config().test_fraction == 0
+    for field in (widget.settings.folds, widget.settings.test_fraction):
+        assert not field.isEnabled() and "'split'" in field.toolTip()
     widget.settings.test_fraction.setValue(0.2)
     assert widget.settings.config().test_fraction == 0.2 and widget.settings.test_fraction.text() == "0.2"
     qtbot.waitUntil(lambda: widget.cohort.report is not None and not widget.cohort.checking, timeout=PATIENCE)
     assert not widget.cohort.ready  # the table has a column split
+    assert widget.settings.test_fraction.isEnabled() and "test part" in widget.settings.folds.toolTip()
     assert any("'Test part'" in row[3] for row in widget.cohort.problems.texts)
     lines = [",".join(line.split(",")[:3]) for line in (cohort / "labels.csv").read_text().splitlines()]
     (tmp_path / "labels.csv").write_text("\n".join(lines))
@@ -337,6 +340,9 @@ def test_a_test_part_is_checked_and_goes_into_the_settings(
     assert widget.cohort.ready
     widget.settings.show_config(widget.settings.config())
     assert widget.settings.config().test_fraction == 0.2
+    assert widget.settings.test_fraction.isEnabled() and not widget.settings.folds.isEnabled()
+    widget.settings.test_fraction.setValue(0)
+    assert widget.settings.folds.isEnabled() and "nothing" not in widget.settings.folds.toolTip()
 
 
 def test_a_bad_setting_is_a_sentence_and_forbids_the_start(
@@ -357,6 +363,63 @@ def test_a_bad_setting_is_a_sentence_and_forbids_the_start(
     assert "0.75" in widget.why.text() and not widget.start_button.isEnabled()
     widget.settings.mpp_hr.setText("20x")
     assert widget.settings.config() == tiny_config().__class__() and widget.start_button.isEnabled()
+
+
+def test_the_folder_of_an_encoder_is_taken_and_looked_into(
+    widget: TrainFromFolder, cohort: Path, run: Path, tmp_path: Path, qtbot: "QtBot"
+) -> None:
+    choose(widget, cohort / "slides", cohort / "labels.csv", run, qtbot)
+    folder = tmp_path / "mobilenetv2_100"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    widget.settings.encoder.setCurrentText(str(folder))
+    assert str(folder) in widget.why.text() and "no model.safetensors" in widget.why.text()
+    assert not widget.start_button.isEnabled()
+    (folder / "model.safetensors").write_bytes(b"")
+    widget.settings.seed.setValue(1)
+    assert widget.settings.config().encoder == f"local-dir:{folder}" and widget.start_button.isEnabled()
+
+
+def test_weights_that_cannot_be_had_are_told_before_a_training_begins(
+    widget: TrainFromFolder, cohort: Path, run: Path, qtbot: "QtBot", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    choose(widget, cohort / "slides", cohort / "labels.csv", run, qtbot)
+    widget.settings.encoder.setCurrentText("hf-hub:owner/none")
+    click(widget.start_button)
+    assert widget.message.text() == LOOKING and not widget.start_button.isEnabled()
+    qtbot.waitUntil(widget.start_button.isEnabled, timeout=PATIENCE)
+    assert "hf-hub:owner/none" in widget.message.text() and "HF_HUB_OFFLINE" in widget.message.text()
+    assert not run.exists() and widget.start_button.text() == "Start" and not widget.active
+
+
+def test_the_patches_of_a_slide_are_foretold_with_the_settings(
+    widget: TrainFromFolder, cohort: Path, qtbot: "QtBot"
+) -> None:
+    widget.settings.patch_size.setValue(64)
+    choose(widget, cohort / "slides", cohort / "labels.csv", None, qtbot)
+    expected = widget.cohort.expected
+    qtbot.waitUntil(lambda: not expected.isHidden(), timeout=PATIENCE)
+    assert "patches of 128 um a slide" in expected.text() and "fewer" not in expected.text()
+    widget.settings.patch_size.setValue(256)  # as large as the slides
+    assert "12 of 12 slides" in expected.text() and "'Patch, px'" in expected.text()
+    assert widget.start_button.isEnabled(), "a warning forbids nothing"
+    widget.settings.mpp_lr.setText("quick")
+    assert expected.isHidden()
+
+
+def test_a_setting_that_does_nothing_is_grey_and_says_why(widget: TrainFromFolder) -> None:
+    rows = widget.settings.leaves()
+    assert rows["finish.slides_per_step"].isDisabled() and "finish.epochs is 0" in rows[
+        "finish.slides_per_step"
+    ].toolTip(1)
+    assert not rows["stage1.stain"].isDisabled()
+    rows["finish.epochs"].setText(1, "2")
+    rows["stage1.augment"].setText(1, "false")
+    assert not rows["finish.slides_per_step"].isDisabled() and rows["stage1.stain"].isDisabled()
+    assert "nothing" not in rows["finish.slides_per_step"].toolTip(0)
 
 
 def test_every_setting_can_be_read_and_written_and_is_explained(widget: TrainFromFolder) -> None:
@@ -394,6 +457,7 @@ def test_a_run_folder_that_cannot_be_written_is_told(
 ) -> None:
     (tmp_path / "file").write_text("")
     choose(widget, cohort / "slides", cohort / "labels.csv", tmp_path / "file" / "run", qtbot)
+    widget.settings.show_config(tiny_config())
     widget.start_button.click()
     assert str(tmp_path / "file") in widget.message.text()
     assert widget.start_button.isEnabled() and not widget.active
@@ -456,6 +520,8 @@ def test_columns_of_other_names_are_chosen_in_the_form_and_handed_on(
             return 0
 
     monkeypatch.setattr(training_process.subprocess, "Popen", Process)
+    widget.settings.show_config(tiny_config())
+    qtbot.waitUntil(lambda: widget.cohort.ready, timeout=PATIENCE)
     widget.start()
     assert started[0][-5:] == options.arguments and "--positive=negative" in started[0]
     widget.cohort.set_locked(locked=True)

@@ -129,7 +129,7 @@ def test_a_mask_comes_back_only_when_it_was_changed() -> None:
 
 def test_patches_are_squares_around_what_the_model_saw(prediction: Prediction) -> None:
     highest = ends(prediction.patch_attention, 4).highest
-    data, keywords, _ = patches_layer(prediction, highest.tolist(), name="top", color="black")
+    data, keywords, _ = patches_layer(prediction, highest.tolist(), name="top", color="black", edge_um=3.0)
     layer = Shapes(data, **keywords)
     assert layer.nshapes == 4 and layer.features["rank"].tolist() == [1, 2, 3, 4]
     slide = Image(np.zeros((4, 4)), scale=(prediction.mpp,) * 2)

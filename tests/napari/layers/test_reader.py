@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from napari.utils.notifications import NotificationSeverity, notification_manager
 
 from lrmil.errors import SlideError
 from lrmil.io.raster_zarr import write_ome_zarr
@@ -107,8 +108,10 @@ def test_a_broken_slide_is_said(tmp_path: Path) -> None:
     broken.write_bytes(b"II*\0" + b"\0" * 100)
     read = get_reader(str(broken))
     assert read is not None
-    with pytest.raises(SlideError, match=r"broken\.svs"):
+    with notification_manager, pytest.raises(SlideError, match=r"broken\.svs") as caught:
         read(str(broken))
+    shown = notification_manager.records[-1]
+    assert shown.message == str(caught.value) and shown.severity == NotificationSeverity.ERROR
 
 
 def test_one_broken_slide_does_not_stop_the_others(

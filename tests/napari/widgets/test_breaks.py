@@ -1,12 +1,13 @@
 """Long names wrap within their dock, and are copied as they are."""
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from qtpy.QtCore import QPoint, Qt
-from qtpy.QtGui import QContextMenuEvent, QGuiApplication
+from qtpy.QtGui import QContextMenuEvent, QFont, QGuiApplication, QTextLayout
 from qtpy.QtWidgets import QMenu, QWidget
 
 from napari_lrmil.widgets.breaks import BREAK, LONG, breakable, shortened, whole
@@ -38,13 +39,30 @@ def test_every_long_word_has_breaks_and_nothing_else_changes(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("0.5 um/px of labels.csv", ["0.5 um/px of labels.csv"]),
+        ("5 of labels.csv", ["5 of labels.csv"]),
         ("first_part-second.part/third", ["first_", "part-", "second.", "part/", "third"]),
         ("b" * 45, ["b" * 20, "b" * 20, "b" * 5]),
     ],
 )
 def test_lines_break_after_punctuation_or_else_after_some_letters(text: str, expected: list[str]) -> None:
     assert breakable(text).split(BREAK) == expected
+
+
+@pytest.mark.parametrize("text", ["read at 2 um/px", "0.25 um/px at level 0", "from 46.6 % on", "5.40 mm² in 12 s"])
+def test_a_number_stays_with_its_unit_and_a_unit_in_one_line(text: str, qtbot: "QtBot") -> None:
+    shown = breakable(text)
+    layout, found = QTextLayout(shown, QFont()), []
+    layout.beginLayout()
+    while (line := layout.createLine()).isValid():
+        line.setLineWidth(1)  # as narrow as a line can be
+        found.append(whole(shown[line.textStart() : line.textStart() + line.textLength()]).strip())
+    layout.endLayout()
+    units = re.findall(r"[\d.]+ (?:um/px|%|mm²|s)(?!\w)", text)
+    assert units and all(unit in found for unit in units) and whole(shown) == text
+
+
+def test_a_no_break_space_of_a_file_s_name_is_kept() -> None:
+    assert whole(breakable("block\u00a01 of 2 um/px")) == "block\u00a01 of 2 um/px"
 
 
 @pytest.mark.parametrize("name", NAMES)

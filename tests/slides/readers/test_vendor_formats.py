@@ -236,5 +236,10 @@ class TestRealFiles:
 
 def test_a_format_that_openslide_does_not_know_is_refused_with_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "a.czi").write_bytes(b"ZISRAWFILE".ljust(2000, b"\0"))
-    with pytest.raises(SlideError, match=r"OpenSlide cannot open .*a\.czi"):
+    with pytest.raises(SlideError, match=r"Zeiss CZI is not read: .*a\.czi.*OME-TIFF"):
         open_slide(tmp_path / "a.czi")
+    for name, words in (("b.VSI", "Olympus VSI"), ("c.isyntax", "Philips iSyntax")):
+        (tmp_path / name).write_bytes(b"no image".ljust(2000, b"\0"))
+        with pytest.raises(SlideError, match=rf"{words} is not read: .*OME-TIFF") as caught:
+            open_slide(tmp_path / name)
+        assert "lrmil doctor" not in str(caught.value)

@@ -40,8 +40,8 @@ def _status_lines(found: "RunStatus") -> dict[str, str]:
     if found.stage:
         progress = f" ({found.done} of {found.total} {found.unit})" if found.total else ""
         lines["stage"] = f"{found.stage}{progress}{_time_left(found.stage_seconds_left)}"
-    if found.folds_total:
-        lines["folds"] = f"{found.folds_done} of {found.folds_total}{_time_left(found.seconds_left)}"
+    if found.place:
+        lines["folds"] = f"{found.place}{_time_left(found.seconds_left)}"
     if found.epochs:
         last = found.epochs[-1]
         figures = ", ".join(f"{name} {value:.4g}" for name, value in last.metrics.items())

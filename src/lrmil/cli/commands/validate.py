@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lrmil.cli.arguments import Commands, add_checksums, add_cohort, add_json, add_positive, command, share
+from lrmil.cli.arguments import Commands, add_checksums, add_cohort, add_json, add_positive, command, count, share
 
 if TYPE_CHECKING:
     from lrmil.cohorts.columns import Problem
@@ -24,6 +24,8 @@ def add(commands: Commands) -> None:
     parser.add_argument("--test-fraction", type=share, default=0.0, help=text)
     parser.add_argument("--mpp-hr", default="0.5", help="HR resolution you plan to train with (default: 0.5)")
     parser.add_argument("--mpp-lr", default="2.0", help="LR resolution you plan to train with (default: 2.0)")
+    text = "side of a patch in pixels that you plan to train with (default: %(default)s)"
+    parser.add_argument("--patch-size", type=count, default=256, help=text)
     depth = parser.add_mutually_exclusive_group()
     depth.add_argument(
         "--table-only", action="store_true", help="check only the table and the file names; open no slide"
@@ -40,12 +42,13 @@ def run(options: argparse.Namespace) -> int:
     from lrmil.cli.printing import exit_code, print_json, stderr, stdout
     from lrmil.cli.progress import show
     from lrmil.cohorts.cohort import validate_cohort
+    from lrmil.cohorts.forecast import expectation, few_patches
     from lrmil.cohorts.screening import Screened, far_levels, near_duplicates, screen_steps, sources_of, unusable
     from lrmil.geometry import resolution_ratio
     from lrmil.slides.resolution import parse_mpp
 
     mpp, lr = parse_mpp(options.mpp_hr), parse_mpp(options.mpp_lr)
-    resolution_ratio(lr, mpp)  # a training refuses others
+    children = resolution_ratio(lr, mpp)  # a training refuses others
     report = validate_cohort(
         options.slides,
         options.labels,
@@ -60,6 +63,7 @@ def run(options: argparse.Namespace) -> int:
         problems += [
             *unusable(screened),
             *far_levels(screened, lr),
+            *few_patches(screened, mpp=lr, size=options.patch_size),
             *(near_duplicates(screened, report.cohort) if report.cohort else []),
         ]
     failed = sum(bool(slide.problem) for slide in screened)
@@ -72,6 +76,8 @@ def run(options: argparse.Namespace) -> int:
         stdout.print("Fix the errors above, then validate again.")
         return 1
     stdout.print(f"{len(report.cohort.slides) - failed} slides can be trained on.")
+    if foretold := expectation(screened, mpp=lr, size=options.patch_size, children=children):
+        stdout.print(foretold, markup=False)
     return exit_code(failed, len(report.cohort.slides))
 
 

@@ -15,9 +15,8 @@ from huggingface_hub import constants
 from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, RepositoryNotFoundError
 
 from lrmil.errors import EncoderError
+from lrmil.models.encoders.folder import CONFIG, WEIGHTS
 
-CONFIG = "config.json"
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # in timm's order
 MAX_WAIT = 3.0  # seconds until a hub that does not answer is unreachable
 WAYS_OUT = (
     "Options: download the model on a machine with network and copy its folder (config.json and model.safetensors), "

@@ -15,12 +15,12 @@ import torch
 from lrmil.errors import EncoderError, FormatError
 from lrmil.io import untrusted
 from lrmil.models.encoders.catalogue import CATALOGUE, UNSUPPORTED, CatalogueEntry, find_by_hub_id
-from lrmil.models.encoders.hub import CONFIG, WEIGHTS, hub_model
+from lrmil.models.encoders.folder import CONFIG, FOLDER, HUB, WEIGHTS
+from lrmil.models.encoders.hub import hub_model
 from lrmil.models.encoders.spec import RGB, Argument, require_architecture, stated_arguments
 
 log = logging.getLogger(__name__)
 FORMS = "a name of `lrmil encoders`, a timm model name, hf-hub:owner/name or local-dir:folder"
-HUB, FOLDER = ("hf-hub", "hf_hub"), "local-dir"
 SIZE_FREE = 256  # px, for networks that take any size
 UNSTATED: Any = None
 # Keys of a flat config.json besides those of timm's PretrainedCfg.
@@ -142,27 +142,28 @@ def _on_hub(name: str, hub_id: str, known: tuple[str, CatalogueEntry] | None) ->
 
 
 def _in_folder(folder: Path) -> EncoderSource:
-    return _read(folder, f"local-dir:{folder.absolute().name or folder}", None)
+    return _read(folder, f"{FOLDER}:{folder.absolute().name or folder}", None, place=f"{FOLDER}:{folder}")
 
 
-def _read(folder: Path, name: str, entry: CatalogueEntry | None) -> EncoderSource:
-    """Read config.json, and only the shapes of the weights."""
+def _read(folder: Path, name: str, entry: CatalogueEntry | None, *, place: str = "") -> EncoderSource:
+    """Read config.json, and only the shapes of the weights; messages name `place`, if it is not the name."""
+    place = place or name
     try:
         document = untrusted.read_json(folder / CONFIG)
     except (OSError, FormatError) as error:
         reason = "it is missing" if isinstance(error, FileNotFoundError) else str(error)
         raise EncoderError(
-            f"Expected {FORMS}. Got {name!r}, whose {CONFIG} cannot be read: {reason}. A model folder has {CONFIG} and "
-            f"{WEIGHTS[0]}, as timm's save_for_hf writes them."
+            f"Expected {FORMS}. Got {place!r}, whose {CONFIG} cannot be read: {reason}. A model folder has {CONFIG} "
+            f"and {WEIGHTS[0]}, as timm's save_for_hf writes them."
         ) from error
     document = document if isinstance(document, dict) else {}
     inner = document.get("pretrained_cfg")
     config = inner if isinstance(inner, dict) else document
     architecture, arguments = document.get("architecture"), document.get("model_args") or {}
     if not isinstance(architecture, str) or not isinstance(arguments, dict):
-        raise EncoderError(f"Expected a timm architecture and its arguments in {CONFIG} of {name}. Got neither.")
+        raise EncoderError(f"Expected a timm architecture and its arguments in {CONFIG} of {place}. Got neither.")
     require_architecture(architecture.partition(".")[0])
-    _require_config(config, name, inner)
+    _require_config(config, place, inner)
     entry = entry or _identify(folder, config, architecture)
     stated = stated_arguments(arguments)
     known = dict(entry.arguments) if entry else {}

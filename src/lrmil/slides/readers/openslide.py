@@ -24,6 +24,17 @@ from lrmil.slides.readers.protocol import ICC_NOTE, Level, not_brightfield, requ
 from lrmil.slides.readers.scanners import openslide_scanner
 from lrmil.slides.source import MRXS
 
+UNREAD = {  # formats of scanners that OpenSlide refuses, by extension
+    ".czi": "Zeiss CZI",
+    ".isyntax": "Philips iSyntax",
+    ".i2syntax": "Philips iSyntax",
+    ".kfb": "KFBio KFB",
+    ".lif": "Leica LIF",
+    ".mdsx": "Motic MDSX",
+    ".sdpc": "TEKSQRAY SDPC",
+    ".vsi": "Olympus VSI",
+    ".zvi": "Zeiss ZVI",
+}
 DEFAULT_TILE = 256
 UNEVEN = 0.02  # difference of a level's PixelSpacing in y and x: the level is then stretched
 MAX_SIDE = 1 << 22  # pixels: 210 mm at 0.05 um/px, longer than any microscope slide
@@ -239,6 +250,11 @@ def _open(path: Path) -> openslide.OpenSlide:
     try:
         return openslide.OpenSlide(path)
     except (openslide.OpenSlideError, OSError) as error:
+        if kind := UNREAD.get(path.suffix.lower()):
+            raise SlideError(
+                f"{kind} is not read: {path}. Export the slide as OME-TIFF, with the scanner's own software or with "
+                "QuPath (File > Export images), and open that. Keep the original."
+            ) from error
         raise SlideError(
             f"OpenSlide cannot open {path}: {error}. Check that the file is complete, and that `lrmil doctor` lists "
             "its format."

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 SIDE = 80  # px of a picture: three stand side by side in a narrow dock
 CELL = QSize(SIDE + 8, SIDE + 26)
+EDGE = 2  # px on the screen, at any zoom
+MAX_EDGE = 1 / 8  # of the side of a patch: seen from afar, lines must not fill their square
 AROUND = 3  # a patch fills a third of the canvas after a jump
 End = Literal["highest", "lowest"]
 Picture = tuple[int, NDArray[np.uint8] | None]
@@ -77,6 +79,7 @@ class Gallery(QWidget):
         listen(session.shown_changed, self.refresh)
         listen(session.revealed_changed, self.refresh)
         listen(session.on_screen_changed, self._show_squares)
+        listen(session.viewer.scene.camera.events.zoom, self._fit_edges)
         self.refresh()
 
     @property
@@ -149,6 +152,7 @@ class Gallery(QWidget):
             chosen.tolist(),
             name=f"patches: {self.end} attention",
             color="black" if self.end == "highest" else "white",
+            edge_um=self._edge_um(shown),
         )
         keywords["metadata"][KEY]["gallery"] = True
         if layer is None:
@@ -160,6 +164,17 @@ class Gallery(QWidget):
             layer.text.color = keywords["edge_color"]
             layer.name, layer.metadata, layer.visible = keywords["name"], keywords["metadata"], self._session.on_screen
         viewer.layers.selection.active = active
+
+    def _edge_um(self, shown: ShownPrediction) -> float:
+        side = shown.prediction.patches.size_level0 * shown.prediction.mpp
+        zoom = float(self._session.viewer.scene.camera.zoom)
+        return min(EDGE / zoom, MAX_EDGE * side)
+
+    def _fit_edges(self, *_: object) -> None:
+        """Keep the lines as wide on the screen as they were before the zoom."""
+        layer, shown = self.layer, self._session.shown
+        if layer is not None and shown is not None and len(layer.data):
+            layer.edge_width = [self._edge_um(shown)] * len(layer.data)
 
     def _show_squares(self) -> None:
         """Show the squares while their slide is on the screen."""

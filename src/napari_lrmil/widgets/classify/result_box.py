@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QGridLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
+from lrmil.models.synthetic import SYNTHETIC_NOTE
 from lrmil.prediction.doubts import before_in_words, status_in_words, threshold_in_words
 from napari_lrmil.session.closer_look import what_a_closer_look_reads
 from napari_lrmil.session.session import Session
@@ -112,8 +113,10 @@ def facts(prediction: "Prediction") -> list[str]:
     ]
     before = before_in_words(prediction.escalation, prediction.task)
     lines[1:1] = [line for line in (threshold_in_words(prediction.threshold, prediction.task), before) if line]
+    if SYNTHETIC_NOTE in prediction.notes:
+        lines.insert(1, SYNTHETIC_NOTE)
     said = [one.sentence for one in (prediction.escalation, prediction.regions) if one]  # in lines above
-    notes = [note for note in prediction.notes if note not in said]
+    notes = [note for note in prediction.notes if note not in (*said, *lines)]
     seconds = [f"{prediction.timings['total']:.1f} s"] if "total" in prediction.timings else []
     return [
         *lines,

@@ -1,41 +1,28 @@
 """Choose slide folder, labels table and run folder; see the table and every problem before training."""
 
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import NamedTuple
 
 from qtpy.compat import isalive
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QFileDialog, QGridLayout, QHBoxLayout, QLabel, QLineEdit, QPushButton, QWidget
 from superqt import QCollapsible
 
-from lrmil.cohorts.cohort import CohortReport, Problem, validate_cohort
-from lrmil.cohorts.columns import TableOptions
+from lrmil.cohorts.cohort import CohortReport
 from lrmil.errors import LrmilError
-from lrmil.io.tables import read_records
 from lrmil.runs.plan_file import read_plan
 from lrmil.steps import Step
 from napari_lrmil.jobs.worker import JobWorker, start_job
 from napari_lrmil.state.messages import explain
 from napari_lrmil.widgets.parts import Text
+from napari_lrmil.widgets.train.checking import Checked, Planned, check_steps, describe, foretold
 from napari_lrmil.widgets.train.reading import ReadingBox, with_names_of_fields
 from napari_lrmil.widgets.train.table import Table
 
 PREVIEW = 50  # rows
-SHOWN = 10  # slides between two progress messages
 DELAY = 400  # ms after the last key before the check begins
 PROBLEM = ("", "row", "column", "problem and remedy")
 EMPTY = "Choose a slide folder and a labels table."
-
-
-class Checked(NamedTuple):
-    """Result of the check of a cohort: its report and the rows of the table."""
-
-    report: CohortReport
-    records: list[list[str]]
 
 
 class CohortBox(QWidget):
@@ -51,7 +38,9 @@ class CohortBox(QWidget):
         self.labels.setPlaceholderText("csv, tsv or xlsx: slide_id, label, case_id")
         self.run.setPlaceholderText("folder for the run; an existing run is resumed")
         self.reading = ReadingBox()
-        self.verdict = Text(EMPTY)
+        self.verdict, self.expected = Text(EMPTY), Text()
+        self._checked: Checked | None = None
+        self._planned: Planned | None = None
         self.problems, self.preview = Table(stretched=PROBLEM[-1:]), Table()
         self.problems.setAccessibleName("Problems of slides and table")
         self.preview.setAccessibleName("Labels table")
@@ -83,11 +72,22 @@ class CohortBox(QWidget):
         """True if the cohort has been checked and has no errors."""
         return not self.checking and self.report is not None and self.report.ok
 
+    @property
+    def split_by(self) -> str | None:
+        """The column of the checked table that names the test slides; None without one."""
+        return self.report.cohort.split_by if self.report is not None and self.report.cohort is not None else None
+
     def set_folds(self, folds: int, *, test_fraction: float) -> None:
         """Set the number of folds, of which each class needs as many cases, or a share of the cases to test instead."""
         if (folds, test_fraction) != (self._folds, self._test_fraction):
             self._folds, self._test_fraction = folds, test_fraction
             self._typed()
+
+    def set_patches(self, planned: Planned | None) -> None:
+        """Set the patches of the settings, to foretell how many the slides have; None while these are not valid."""
+        if planned != self._planned:
+            self._planned = planned
+            self._foretell()
 
     def set_locked(self, *, locked: bool) -> None:
         """Lock or unlock the cohort; the run folder can always be changed, to look at another run."""
@@ -125,7 +125,7 @@ class CohortBox(QWidget):
         self.verdict.setText("Checking...")
         self._stop_looking()
         self._job = start_job(
-            lambda: _check_steps(*asked),
+            lambda: check_steps(*asked),
             name="check the cohort",
             on_step=show_step,
             on_result=lambda checked: self._show(checked) if current() else None,
@@ -154,9 +154,10 @@ class CohortBox(QWidget):
         verdict.addWidget(self.again)
         grid.addWidget(self.reading, 3, 0, 1, 3)
         grid.addLayout(verdict, 4, 0, 1, 3)
-        grid.addWidget(self.problems, 5, 0, 1, 3)
-        grid.addWidget(self.folded, 6, 0, 1, 3)
-        for part in (self.again, self.problems, self.folded):
+        grid.addWidget(self.expected, 5, 0, 1, 3)
+        grid.addWidget(self.problems, 6, 0, 1, 3)
+        grid.addWidget(self.folded, 7, 0, 1, 3)
+        for part in (self.expected, self.again, self.problems, self.folded):
             part.hide()
 
     def _listen(self) -> None:
@@ -176,7 +177,8 @@ class CohortBox(QWidget):
         self._job = None
 
     def _typed(self) -> None:
-        self.report, self.checking = None, False
+        self.report, self.checking, self._checked = None, False, None
+        self._foretell()
         self._stop_looking()
         given = path_in(self.slides) is not None and path_in(self.labels) is not None
         if given:
@@ -201,7 +203,8 @@ class CohortBox(QWidget):
         self.changed.emit()
 
     def _show(self, checked: Checked) -> None:
-        self.checking, self.report = False, checked.report
+        self.checking, self.report, self._checked = False, checked.report, checked
+        self._foretell()
         self.verdict.setText(describe(checked))
         rows = [
             [
@@ -221,6 +224,11 @@ class CohortBox(QWidget):
         self.again.setVisible(bool(rows))
         self.changed.emit()
 
+    def _foretell(self) -> None:
+        text = foretold(self._checked, self._planned) if self._checked is not None else ""
+        self.expected.setText(text)
+        self.expected.setVisible(bool(text))
+
     def _ask_slides(self) -> None:
         self._put(self.slides, QFileDialog.getExistingDirectory(self, "Folder of slides", self.slides.text()))
 
@@ -237,21 +245,6 @@ class CohortBox(QWidget):
     def _put(self, field: QLineEdit, path: str) -> None:
         if path:
             field.setText(path)
-
-
-def describe(checked: Checked) -> str:
-    """Return one line about a checked cohort."""
-    report = checked.report
-    errors = sum(problem.severity == "error" for problem in report.problems)
-    warnings = len(report.problems) - errors
-    if report.cohort is None:
-        return f"{_counted(errors, 'error')}, {_counted(warnings, 'warning')}. Fix the errors below, then check again."
-    slides, task = report.cohort.slides, report.cohort.task
-    counts = Counter(task.stratum(slide.label) for slide in slides)
-    groups = ", ".join(f"{name} {counts[name]}" for name in task.strata if name)
-    counted = f"{_counted(len(slides), 'slide')} of {_counted(len(report.cohort.cases), 'case')}"
-    noted = f"; {_counted(warnings, 'warning')} below" if warnings else ""
-    return f"{counted}{': ' if groups else ''}{groups}{noted}."
 
 
 def propose_run(slides: Path, labels: Path) -> Path:
@@ -272,26 +265,3 @@ def _is_run_of(run: Path, slides: Path, labels: Path) -> bool:
         return (Path(its_slides), Path(its_labels)) == (slides, labels)
     except LrmilError:
         return run.is_dir() and not any(run.iterdir())
-
-
-def _counted(number: int, word: str) -> str:
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"
-
-
-def _check_steps(
-    slides: Path, labels: Path, folds: int, test_fraction: float, options: TableOptions
-) -> Iterator[Step[Checked]]:
-    """Check the table, then the slides, which takes about a tenth of a second each."""
-    from lrmil.cohorts.screening import near_duplicates, screen_steps, sources_of, unusable
-
-    report = validate_cohort(slides, labels, folds=folds, options=options, test_fraction=test_fraction)
-    checked = Checked(report, read_records(labels, what="labels table"))
-    yield Step(("check",), 1, 1, result=checked)
-    found: list[Problem] = []
-    for step in screen_steps(sources_of(slides, report)):
-        if step.result is not None:
-            found += unusable(step.result)
-            found += near_duplicates(step.result, report.cohort) if report.cohort is not None else []
-        elif step.done % SHOWN == 0:
-            yield Step(("check",), step.done, step.total, step.unit, checked)
-    yield Step(("check",), 1, 1, result=checked._replace(report=replace(report, problems=(*report.problems, *found))))

@@ -39,8 +39,9 @@ class ProgressBox(QWidget):
         self.state.setText(sentence(status, active=active))
         for bar in (self.stage, self.folds):
             bar.setVisible(active and status.state != "finished")
-        _set(self.stage, status.done, status.total, status.unit, status.stage_seconds_left)
-        _set(self.folds, status.folds_done, status.folds_total, "folds", status.seconds_left)
+        counted = f"{status.done} of {status.total}" if status.total else str(status.done or "")
+        _set(self.stage, status.done, status.total, f"{counted} {status.unit}", status.stage_seconds_left)
+        _set(self.folds, status.folds_done, status.folds_total, status.place, status.seconds_left)
 
 
 def sentence(status: RunStatus, *, active: bool) -> str:
@@ -62,8 +63,8 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def _set(bar: QProgressBar, done: int, total: int | None, unit: str, seconds: float | None) -> None:
+def _set(bar: QProgressBar, done: int, total: int | None, text: str, seconds: float | None) -> None:
     left = "" if seconds is None else f", {duration(seconds)} left"
     bar.setRange(0, total or 0)
     bar.setValue(min(done, total or 0))
-    bar.setFormat(f"{done} of {total} {unit}{left}" if total else f"{done} {unit}" if done else "")
+    bar.setFormat(f"{text}{left}")

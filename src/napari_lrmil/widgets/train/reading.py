@@ -28,6 +28,8 @@ IN_THE_FORM = {
     "--skip-missing": f"'{SKIP_MISSING}'",
     "--folds": "'Folds'",
     "--test-fraction": "'Test part'",
+    "--patch-size": "'Patch, px'",
+    "--mpp-lr": "'LR, um/px'",
 }
 
 

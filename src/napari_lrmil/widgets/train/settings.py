@@ -1,10 +1,6 @@
 """The settings of a training: the most important as fields, all others in a folded tree."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import is_dataclass
-from typing import Any
-
-from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QComboBox,
@@ -26,13 +22,17 @@ from qtpy.QtWidgets import (
 from superqt import QCollapsible
 
 from lrmil.configs import TrainConfig, to_dict, with_settings
-from lrmil.errors import ConfigError
+from lrmil.errors import ConfigError, EncoderError
 from lrmil.geometry import resolution_ratio
-from lrmil.io.settings import parse_value
+from lrmil.idle_settings import idle_settings
+from lrmil.models.encoders.catalogue import CATALOGUE
+from lrmil.models.encoders.folder import FOLDER, folder_in, require_encoder_files
 from lrmil.presets import PARTS, find_preset, preset
 from lrmil.slides.resolution import parse_mpp
 from napari_lrmil.widgets.device_box import DeviceBox
+from napari_lrmil.widgets.train.checking import Planned
 from napari_lrmil.widgets.train.preset_box import OWN, PresetBox
+from napari_lrmil.widgets.train.setting_rows import explain, grow, idle_tip, leaves_of, texts_of, values_of
 
 ENCODERS = ("mobilenetv2_100", "resnet50", "vit_small_patch16_224", "mobilenetv3_small_050")
 TIPS = {
@@ -44,8 +44,8 @@ TIPS = {
     "test_fraction": "Share of the cases to keep aside and test the very model that is shipped on; 0 means folds",
     "seed": "Seed for everything random: the same seed gives the same model",
 }
-NAME = Qt.ItemDataRole.UserRole
 SHARE_DIGITS = 6
+USUAL_SIZE = 256  # px of a patch, where the encoder's own size is not known before it is loaded
 OWN_SIZE = 15  # one below the smallest patch; means the encoder's own size
 
 
@@ -64,6 +64,8 @@ class SettingsBox(QWidget):
     def __init__(self, preferred_device: str = "auto", parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.problem = ""
+        self._locked = False
+        self._column: str | None = None
         self.preset, self._own = PresetBox(), dict[str, str]()
         self.encoder = QComboBox()
         self.encoder.setEditable(True)
@@ -113,9 +115,11 @@ class SettingsBox(QWidget):
         ------
         ConfigError
             If a setting is invalid; the message names it.
+        EncoderError
+            If the folder of the encoder has no model.
         """
         settings: dict[str, object] = {
-            "encoder": self.encoder.currentText().strip(),
+            "encoder": _with_folder(self.encoder.currentText().strip()),
             "mpp_hr": parse_mpp(self.mpp_hr.text()),
             "mpp_lr": parse_mpp(self.mpp_lr.text()),
             "patch_size": 0 if self.patch_size.value() == OWN_SIZE else self.patch_size.value(),
@@ -123,12 +127,25 @@ class SettingsBox(QWidget):
             "test_fraction": self.test_fraction.value(),
             "seed": self.seed.value(),
         }
-        settings |= _values(self.leaves())
+        settings |= values_of(self.leaves())
         config = with_settings(TrainConfig(), settings)
         if not config.encoder:
             raise ConfigError("No encoder is chosen. Choose one, such as mobilenetv2_100.")
         resolution_ratio(config.mpp_lr, config.mpp_hr)
+        if config.pretrained and (folder := folder_in(config.encoder)) is not None:
+            require_encoder_files(folder)
         return config
+
+    @property
+    def planned(self) -> Planned | None:
+        """The patches of the settings; None while these are not valid."""
+        try:
+            config = self.config()
+        except (ConfigError, EncoderError):
+            return None
+        entry = CATALOGUE.get(config.encoder.lower())
+        size = config.patch_size or (entry.size if entry else USUAL_SIZE)
+        return Planned(config.mpp_lr, size, resolution_ratio(config.mpp_lr, config.mpp_hr))
 
     def show_config(self, config: TrainConfig) -> None:
         """Put a configuration into the fields."""
@@ -143,7 +160,7 @@ class SettingsBox(QWidget):
         self.tree.clear()
         self._own = {}
         self.preset.forget_own()
-        _grow(self.tree.invisibleRootItem(), TrainConfig, to_dict(config), "")
+        grow(self.tree.invisibleRootItem(), TrainConfig, to_dict(config), own=TIPS)
         self.tree.expandToDepth(0)
         for blocker in blockers:
             blocker.unblock()
@@ -151,16 +168,23 @@ class SettingsBox(QWidget):
 
     def set_locked(self, *, locked: bool) -> None:
         """Lock or unlock the settings; they can always be read."""
+        self._locked = locked
         for field in (*(getattr(self, name) for name in TIPS), self.browse, self.device, self.preset):
             field.setEnabled(not locked)
+        self._show_idle()
         triggers = QAbstractItemView.EditTrigger
         self.tree.setEditTriggers(
             triggers.NoEditTriggers if locked else triggers.DoubleClicked | triggers.EditKeyPressed
         )
 
+    def set_test_slides(self, column: str | None) -> None:
+        """Disable what does nothing where a column of the table, "split" or "fold", names the test slides."""
+        self._column = column
+        self._show_idle()
+
     def leaves(self) -> dict[str, QTreeWidgetItem]:
         """Return the rows of "More settings", by the dotted name of the setting."""
-        return {item.data(0, NAME): item for item in _below(self.tree.invisibleRootItem()) if item.data(0, NAME)}
+        return leaves_of(self.tree)
 
     def _form(self) -> QFormLayout:
         encoder = QHBoxLayout()
@@ -201,15 +225,31 @@ class SettingsBox(QWidget):
         try:
             self.config()
             self.problem = ""
-        except ConfigError as error:
+        except (ConfigError, EncoderError) as error:
             self.problem = str(error)
         self._show_preset()
+        self._show_idle()
         self.changed.emit()
+
+    def _show_idle(self) -> None:
+        """Disable what does nothing beside the other settings and the table, and say why in place of what it is."""
+        try:
+            idle = idle_settings(self.config(), test_slides_in=self._column)
+        except (ConfigError, EncoderError):
+            return
+        for name in ("folds", "test_fraction"):
+            field, why = getattr(self, name), idle.get(name, "")
+            field.setEnabled(not self._locked and not why)
+            field.setToolTip(idle_tip(TIPS[name], why))
+        blocker = QSignalBlocker(self.tree)
+        for name, item in self.leaves().items():
+            explain(item, idle.get(name, ""))
+        blocker.unblock()
 
     def _put_preset(self, name: str) -> None:
         """Fill in what presets are about; the other settings stay."""
         blocker = QSignalBlocker(self.tree)
-        texts = self._own if name == OWN else _texts(to_dict(preset(name)))
+        texts = self._own if name == OWN else texts_of(to_dict(preset(name)))
         for leaf, item in self._preset_leaves().items():
             item.setText(1, texts[leaf])
         blocker.unblock()
@@ -218,7 +258,7 @@ class SettingsBox(QWidget):
     def _show_preset(self) -> None:
         leaves = self._preset_leaves()
         try:
-            name = find_preset(with_settings(TrainConfig(), _values(leaves))) or OWN
+            name = find_preset(with_settings(TrainConfig(), values_of(leaves))) or OWN
         except ConfigError:
             name = OWN
         if name == OWN:
@@ -239,55 +279,13 @@ class SettingsBox(QWidget):
             line.setCursorPosition(0)  # show the beginning of a long name
 
 
-def _grow(parent: QTreeWidgetItem | None, kind: Any, values: Mapping[str, object], prefix: str) -> None:
-    """Add a row for every setting that has no field of its own; groups become branches."""
-    for name, field in kind.__pydantic_fields__.items():
-        value, full = values[name], f"{prefix}{name}"
-        if full in TIPS:
-            continue
-        group = field.annotation if isinstance(value, dict) and is_dataclass(field.annotation) else None
-        item = QTreeWidgetItem(parent, [name, "" if group else _text(value)])
-        tip = _description(kind, name) or (group.__doc__ if group else "") or name
-        for column in (0, 1):
-            item.setToolTip(column, tip)
-        if group:
-            _grow(item, group, values[name], f"{full}.")  # type: ignore[arg-type]
-        else:
-            item.setData(0, NAME, full)
-            item.setFlags(item.flags() | Qt.ItemFlag.ItemIsEditable)
-
-
-def _values(leaves: Mapping[str, QTreeWidgetItem]) -> dict[str, object]:
-    return {name: parse_value(item.text(1)) for name, item in leaves.items()}
-
-
-def _texts(values: Mapping[str, object], prefix: str = "") -> dict[str, str]:
-    """Return the text of each setting by its dotted name."""
-    texts: dict[str, str] = {}
-    for name, value in values.items():
-        texts |= _texts(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": _text(value)}
-    return texts
-
-
-def _description(kind: Any, name: str) -> str:
-    """Return what a setting is; pydantic keeps no description of an inherited one."""
-    fields = (getattr(one, "__pydantic_fields__", {}).get(name) for one in kind.__mro__)
-    return next((field.description for field in fields if field is not None and field.description), "")
-
-
-def _below(item: QTreeWidgetItem | None) -> Iterator[QTreeWidgetItem]:
-    for index in range(0 if item is None else item.childCount()):
-        if item is not None and (child := item.child(index)) is not None:
-            yield child
-            yield from _below(child)
-
-
 def _label(text: str, name: str) -> QLabel:
     label = QLabel(text)
     label.setToolTip(TIPS[name])
     return label
 
 
-def _text(value: object) -> str:
-    """Return a value as TOML writes it, but text without quotes."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _with_folder(name: str) -> str:
+    """Return the name of an encoder, of an existing folder as the library takes it from any place."""
+    folder = folder_in(name)
+    return name if folder is None or name.lower().startswith(f"{FOLDER}:") else f"{FOLDER}:{folder.absolute()}"

@@ -6,6 +6,7 @@ from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QCheckBox, QComboBox, QFileDialog, QLabel, QLineEdit, QPushButton, QWidget
 from superqt import QFlowLayout
 
+from lrmil.models.synthetic import is_of_synthetic_slides
 from napari_lrmil.session.session import Session
 from napari_lrmil.state.known_models import name_of
 from napari_lrmil.widgets.back_button import BackButton
@@ -59,7 +60,8 @@ class WorklistTools(QWidget):
         bundle, folder = self._session.bundle, self._session.model_folder
         if bundle is not None and folder is not None:
             names = f"{bundle.task.wording.names.lower()} {', '.join(bundle.task.names)}"
-            self.model_name.setText(shortened(name_of(folder)))
+            synthetic = ", trained on synthetic slides" if is_of_synthetic_slides(bundle.training) else ""
+            self.model_name.setText(f"{shortened(name_of(folder))}{synthetic}")
             self.model_name.setToolTip(f"{folder}\n{names}\nsha256 {bundle.sha256}")
             self.fit()
 

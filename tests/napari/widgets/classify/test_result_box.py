@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lrmil.models.familiarity import TISSUE
+from lrmil.models.synthetic import SYNTHETIC_NOTE, synthetic_note
 from lrmil.prediction.one import predict_one
 from lrmil.slides.source import SlideSource
 from lrmil.steps import last
@@ -24,11 +25,14 @@ def test_the_windows_say_why_and_by_which_threshold(cohort: Path, tmp_path: Path
         f"{source.slide_id}: uncertain: no class is probable enough; its tissue looks unlike that of the slides that "
         "the model learned from"
     )
-    assert rule == f"'{bundle.classes[1]}' is the answer from a probability of 0.25 on"
+    assert rule == f"'{bundle.classes[1]}' is the answer from a probability of 25.0 % on"
     (entry,) = entries_of([source.path])
     shown = with_prediction(entry, found, bundle.sha256)
     assert shown.status == "uncertain" and shown.message.startswith(
         "Uncertain: no class is probable enough; its tissue"
     )
+    synthetic = replace(found, notes=("A note.", *synthetic_note({"synthetic": True})))
+    assert facts(synthetic)[1] == SYNTHETIC_NOTE and facts(synthetic).count(SYNTHETIC_NOTE) == 1
+    assert "A note." in facts(synthetic) and SYNTHETIC_NOTE not in facts(found)
     earlier = replace(found, reasons=(), threshold=None)
     assert facts(earlier)[0] == f"{source.slide_id}: uncertain" and "is the answer" not in facts(earlier)[1]
