@@ -15,6 +15,7 @@ from lrmil.models.encoders.loading import Encoder
 from lrmil.patches.plan import PatchPlan
 from lrmil.runs.arms import features_of
 from lrmil.runs.fold_task import FoldTask
+from lrmil.runs.slide_encoding import Computing
 from lrmil.tasks.classification import Classification
 from lrmil.training.fidelity_figures import FIDELITY, Fidelity, Match
 from support.bags import CPU
@@ -63,5 +64,5 @@ def make_fold(run: Path, values: Values, *, cases: int = 8, r2: float | None = 0
         student_start=cast(Encoder, None),
         plan=PatchPlan(mpp=2.0, size=64, children=4, min_tissue=0.25, min_tissue_hr=0.25, max_failed=0.2),
         config=config,
-        device=CPU,
+        computing=Computing(CPU),
     )
