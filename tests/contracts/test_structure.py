@@ -24,6 +24,7 @@ TESTED_ELSEWHERE = {
     "lrmil/runs/fold_training.py": "runs/test_train.py",
     "lrmil/runs/encoder_training.py": "runs/test_train.py",
     "lrmil/runs/folds.py": "runs/test_train.py",
+    "lrmil/runs/start_encoders.py": "runs/test_frozen.py",
     "lrmil/runs/stages.py": "runs/test_changes.py",
     # Parts of the audit, which whole runs show.
     **{

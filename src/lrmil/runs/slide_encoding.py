@@ -20,7 +20,6 @@ from lrmil.runs.start_encoders import load_encoders
 from lrmil.slides.each import IN_PROCESS, Executor
 from lrmil.slides.inputs import local_encoder
 from lrmil.slides.source import SlideSource
-from lrmil.slides.workers import share_threads
 from lrmil.steps import Job, Step
 
 
@@ -36,11 +35,14 @@ class Computing:
         Where slides are processed.
     elsewhere
         Device of other processes, as in `pick_device`; "auto" is the fastest of each.
+    threads
+        Threads that read a slide; None for those of the settings.
     """
 
     device: torch.device
     executor: Executor = IN_PROCESS
     elsewhere: str = "auto"
+    threads: int | None = None
 
 
 class Made(NamedTuple):
@@ -130,7 +132,7 @@ def encode_slides(
         out,
         plan,
         resolution=resolution,
-        threads=share_threads(config.threads, executor),
+        threads=config.threads if computing.threads is None else computing.threads,
         job=job,
         executor=executor,
         load=load,

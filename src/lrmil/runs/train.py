@@ -45,7 +45,7 @@ from lrmil.runs.watch import LOG
 from lrmil.slides.each import IN_PROCESS, Executor
 from lrmil.slides.inputs import Inputs, local_encoder
 from lrmil.slides.source import SlideSource
-from lrmil.slides.workers import kept_executor
+from lrmil.slides.workers import kept_executor, share_threads
 from lrmil.steps import Step, last, relay
 
 WRITTEN = ("plan.toml", "splits.csv", "predictions.csv", "metrics.json", "model")
@@ -132,19 +132,10 @@ def train(
     Stopped
         Soon after `lrmil.runs.control.request_stop`. The same call resumes.
     """
-    return last(
-        train_steps(
-            slides,
-            labels,
-            out,
-            config,
-            device=device,
-            options=options,
-            replace=replace,
-            strict=strict,
-            executor=executor,
-        )
+    steps = train_steps(
+        slides, labels, out, config, device=device, options=options, replace=replace, strict=strict, executor=executor
     )
+    return last(steps)
 
 
 def train_steps(
@@ -198,8 +189,7 @@ def train_steps(
         atomic.remove_leftovers(out)
         set_aside_results(out, replace=replace)
         write_plan(out, config, str(slides), str(labels), options=options, task=cohort.task)
-        write_environment(out, torch_device)
-        computing = Computing(torch_device, kept, device)
+        computing = Computing(torch_device, kept, device, share_threads(config.threads, executor))
         work = _Work(out, report, cohort, config, plan_of(config), computing, replace, previous, strict)
         yield from logged(
             _run(work),
@@ -235,6 +225,7 @@ class _Work:
 
 def _run(work: _Work) -> Generator[Step[Run], None, None]:
     out, cohort, config = work.out, work.cohort, work.config
+    write_environment(out, work.computing.device)
     for done, sentence in enumerate(work.report.warnings, start=1):
         yield Step(("labels table",), done, len(work.report.warnings), "warnings", message=sentence)
     encoders = load_encoders(config)
