@@ -104,8 +104,7 @@ def train(
     options
         How the labels table is read; see `validate_cohort`.
     replace
-        Whether to replace results and model of a finished run if they change. Otherwise they are kept in
-        ``out/earlier-1`` and so on.
+        Whether to replace results and model of a finished run if they change, and keep none in ``out/earlier-1``.
     strict
         Whether to refuse a distilled `TrainConfig.student_encoder` that has seen a test slide, without its label.
         Otherwise the report says so.
