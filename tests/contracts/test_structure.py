@@ -37,6 +37,7 @@ TESTED_ELSEWHERE = {
     # Parts that the whole shows.
     "lrmil/cli/review_logs.py": "cli/commands/test_reviews.py",
     "lrmil/io/headers.py": "io/test_ownership.py",
+    "lrmil/features/chosen_patches.py": "features/test_extraction.py",
     "lrmil/models/bundle_weights.py": "models/test_bundle.py",
     "lrmil/models/encoders/golden.py": "models/encoders/test_contract.py",
     "lrmil/prediction/clock.py": "prediction/test_one.py",

@@ -14,6 +14,7 @@ from lrmil.errors import RunError, Stopped
 from lrmil.features.store import read_card
 from lrmil.io.atomic import LEFTOVER
 from lrmil.models.encoders.loading import encoder_hash, load_encoder
+from lrmil.patches import tissue
 from lrmil.runs import log, slide_encoding
 from lrmil.runs.control import request_stop
 from lrmil.runs.slide_encoding import Made, RunEncoder
@@ -26,6 +27,8 @@ from support.each_work import Poisoned
 from support.runs import TinyRun, stamp_of, tiny_config
 
 pytestmark = pytest.mark.long
+
+LEFT_OUT = shutil.ignore_patterns("shared", "lr")  # trained weights stay: their keys tell if a feature differs
 
 
 def features_in(run: Path) -> dict[str, list[bytes]]:
@@ -50,8 +53,7 @@ def test_stopped_and_with_a_worker_killed_the_features_and_figures_are_the_same(
     tiny_run: TinyRun, tmp_path: Path, two_workers: DaskWorkers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(log, "INTERVAL", 0.0)
-    left_out = shutil.ignore_patterns("shared", "lr")  # trained weights stay: their keys tell if a feature differs
-    run = Path(shutil.copytree(tiny_run.folder, tmp_path / "run", ignore=left_out))
+    run = Path(shutil.copytree(tiny_run.folder, tmp_path / "run", ignore=LEFT_OUT))
     trained = run / "fold-0/lr_encoder/artefact.json"
     before = stamp_of(trained)
     work = (tiny_run.slides, tiny_run.labels, run, tiny_config())
@@ -69,6 +71,23 @@ def test_stopped_and_with_a_worker_killed_the_features_and_figures_are_the_same(
     assert features_in(run) == features_in(tiny_run.folder) and len(features_in(run)) == 4 * 12
     assert figures_in(run) == figures_in(tiny_run.folder) and stamp_of(trained) == before
     assert not [path for path in run.rglob("*") if LEFTOVER.fullmatch(path.name)]
+
+
+def test_the_tissue_of_a_slide_is_found_once_in_a_run(
+    tiny_run: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, real = list[str](), tissue.find_tissue
+    monkeypatch.setattr(tissue, "find_tissue", lambda slide: looks.append(slide.slide_id) or real(slide))
+    run = Path(shutil.copytree(tiny_run.folder, tmp_path / "run", ignore=LEFT_OUT))
+    train(tiny_run.slides, tiny_run.labels, run, tiny_config(), device="cpu")
+    assert sorted(looks) == sorted(path.stem for path in (run / "shared/patches").iterdir()) and len(looks) == 12
+    assert features_in(run) == features_in(tiny_run.folder) and len(features_in(run)) == 4 * 12
+    for path in (run / "shared/patches").iterdir():
+        path.unlink()
+    shutil.rmtree(run / "shared/lr")
+    looks.clear()
+    train(tiny_run.slides, tiny_run.labels, run, tiny_config(), device="cpu")
+    assert len(looks) == 12 and features_in(run) == features_in(tiny_run.folder)
 
 
 def test_a_slide_that_kills_its_worker_is_left_out_and_this_process_never_opens_it(

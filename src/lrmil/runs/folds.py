@@ -11,7 +11,7 @@ from lrmil.errors import SlideError
 from lrmil.features.store import read_card
 from lrmil.io import atomic
 from lrmil.io.tensors import save_tensors
-from lrmil.runs.arms import ARMS, FINISHED, lr_folder
+from lrmil.runs.arms import ARMS, FINISHED, PATCHES, lr_folder
 from lrmil.runs.artefacts import committing, key_of
 from lrmil.runs.calibration import make_held_out_answers
 from lrmil.runs.encoder_training import train_patch_stage
@@ -64,6 +64,7 @@ def _lr_features(task: FoldTask, arm: str, slide_ids: Sequence[str]) -> Iterator
         task.plan,
         task.config,
         task.computing,
+        patches=task.run / PATCHES,
         made=Made(student=True, weights=lr_encoder_weights(task, finished=finished)),
         job=(task.fold.name, "finished LR features" if finished else "LR features"),
     )

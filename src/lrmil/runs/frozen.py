@@ -6,9 +6,10 @@ from typing import Literal, NamedTuple, Never
 
 from lrmil.configs import TrainConfig
 from lrmil.geometry import resolution_ratio
+from lrmil.io import atomic
 from lrmil.models.encoders.loading import Encoder
 from lrmil.patches.plan import PatchPlan
-from lrmil.runs.arms import HR, LR, START
+from lrmil.runs.arms import HR, LR, PATCHES, START
 from lrmil.runs.slide_encoding import Computing, Made, encode_slides
 from lrmil.runs.start_encoders import StartEncoders
 from lrmil.slides.source import SlideSource
@@ -73,6 +74,7 @@ def frozen_features(
         Slide id -> why it failed.
     """
     failed: dict[str, str] = {}
+    atomic.remove_leftovers(out / PATCHES)
     hr = Made(layers=config.stage1.layers)
     kinds = [_Kind(LR, encoders.teacher), _Kind(HR, encoders.teacher, "hr", hr)]
     if config.stage1.lambda_keep and config.has_own_start:
@@ -86,6 +88,7 @@ def frozen_features(
             config,
             computing,
             made=kind.made,
+            patches=out / PATCHES,
             job=(kind.name or f"{kind.resolution.upper()} features",),
             resolution=kind.resolution,
         )

@@ -95,6 +95,7 @@ def encode_slides(
     computing: Computing,
     *,
     made: Made,
+    patches: Path,
     job: Job,
     resolution: Literal["lr", "hr"] = "lr",
 ) -> Iterator[Step[list[Extracted]]]:
@@ -102,7 +103,7 @@ def encode_slides(
 
     Parameters
     ----------
-    sources, out, plan, job, resolution
+    sources, out, plan, patches, job, resolution
         As for `extract_features`.
     encoder, made
         The encoder, and from what another process makes the same.
@@ -136,6 +137,7 @@ def encode_slides(
         job=job,
         executor=executor,
         load=load,
+        patches=patches.absolute(),
     )
 
 
