@@ -10,6 +10,7 @@ from lrmil.models.bundle import load_bundle
 from lrmil.models.elsewhere import SameBundle, SameEncoder
 from lrmil.models.encoders import loading
 from lrmil.prediction.table import PredictionRow
+from lrmil.runs.train import Run
 from lrmil.slides import workers
 from lrmil.slides.each import IN_PROCESS
 from lrmil.slides.shards import Shard
@@ -68,6 +69,21 @@ def test_every_option_arrives(
         assert (local["options"].threads, remote["options"].threads) == (2, 5)  # type: ignore[attr-defined]
         assert local["load"] == SameBundle(model, load_bundle(model).sha256, "cuda:7")
         assert remote["load"] == SameBundle(model, load_bundle(model).sha256, "auto")
+
+
+def test_a_training_gets_workers_and_no_shard(
+    run_cli: RunCli, cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = stand_in(monkeypatch, "lrmil.runs.train.train_steps", Run(tmp_path, tmp_path / "model", {}, {}))
+    monkeypatch.setattr("lrmil.reports.run_report.write_report", lambda folder: folder / "report.html")
+    monkeypatch.setattr("lrmil.cli.printed_results.print_arms", lambda figures: None)
+    monkeypatch.setattr("lrmil.runs.tested.measurement_of", lambda *of: None)
+    arguments = ("train", cohort / "slides", cohort / "labels.csv", "--out", tmp_path)
+    for more in ([], ["--workers", 2, "--device", "cpu"], ["--scheduler", "tcp://host:8786"]):
+        assert run_cli(*arguments, *more)[0] == 0
+    assert [call["executor"] for call in calls] == [IN_PROCESS, Workers(2), Workers(scheduler="tcp://host:8786")]
+    assert [call["device"] for call in calls] == ["auto", "cpu", "auto"]
+    assert run_cli(*arguments, "--shard", "1/2")[0] == 2
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -24,6 +24,7 @@ TESTED_ELSEWHERE = {
     "lrmil/runs/fold_training.py": "runs/test_train.py",
     "lrmil/runs/encoder_training.py": "runs/test_train.py",
     "lrmil/runs/folds.py": "runs/test_train.py",
+    "lrmil/runs/start_encoders.py": "runs/test_frozen.py",
     "lrmil/runs/stages.py": "runs/test_changes.py",
     # Parts of the audit, which whole runs show.
     **{
@@ -36,6 +37,7 @@ TESTED_ELSEWHERE = {
     # Parts that the whole shows.
     "lrmil/cli/review_logs.py": "cli/commands/test_reviews.py",
     "lrmil/io/headers.py": "io/test_ownership.py",
+    "lrmil/features/chosen_patches.py": "features/test_extraction.py",
     "lrmil/models/bundle_weights.py": "models/test_bundle.py",
     "lrmil/models/encoders/golden.py": "models/encoders/test_contract.py",
     "lrmil/prediction/clock.py": "prediction/test_one.py",

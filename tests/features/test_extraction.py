@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from lrmil.errors import SlideError
-from lrmil.features import slide_features
+from lrmil.features import chosen_patches, slide_features
 from lrmil.features.extraction import Extracted, extract_features
 from lrmil.features.store import read_card, read_features
 from lrmil.geometry import parent_of
@@ -49,7 +49,7 @@ class Extractor:
             self.computed.append(slide.slide_id)
             return real(slide, plan, *masks)
 
-        monkeypatch.setattr(slide_features, "patches_of", spied)
+        monkeypatch.setattr(chosen_patches, "patches_of", spied)
 
     def __call__(
         self,

@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from lrmil.errors import FormatError, RunError
 from lrmil.io import hashing
 from lrmil.io.documents import read_csv_rows
 from lrmil.io.tensors import load_tensors, save_tensors
+from lrmil.patches.kept import keep_patches, read_patches
 from lrmil.runs.audit import audit_run
 from lrmil.runs.control import run_lock
 from lrmil.runs.fold_outputs import read_outputs
@@ -543,6 +545,33 @@ def start_from_seen(run: Path) -> None:
         change_json(path, lambda one: one.get("metrics", one).update(student_start=found))
 
 
+def patches_in(run: Path) -> Path:
+    return run / "shared/patches/demo-001.safetensors"
+
+
+def edit_patches(run: Path) -> None:
+    content = patches_in(run).read_bytes()
+    patches_in(run).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+
+def tell_fewer_patches(run: Path) -> None:
+    """As someone would who knows of their hash."""
+    found = read_patches(patches_in(run))
+    fewer = replace(found.patches, index=found.patches.index[1:], children_covered=found.patches.children_covered[1:])
+    keep_patches(found._replace(patches=fewer, is_kept=False))
+
+
+def tell_fewer_covered(run: Path) -> None:
+    found = read_patches(patches_in(run))
+    covered = found.patches.children_covered.copy()
+    covered[0] = False
+    keep_patches(found._replace(patches=replace(found.patches, children_covered=covered), is_kept=False))
+
+
+def swap_patches(run: Path) -> None:
+    shutil.copy(patches_in(run).with_stem("demo-002"), patches_in(run))
+
+
 CHANGES: dict[Callable[[Path], None], str] = {  # what is changed -> where a finding must point, and to what
     move_slide: "fold-0/teacher: Test slides of the fold are among its train slides",
     move_validation_slide: "fold-0/teacher: Test slides",
@@ -615,6 +644,10 @@ CHANGES: dict[Callable[[Path], None], str] = {  # what is changed -> where a fin
     replace_features: "fold-0/lr: The features are not those",
     rename_features: "shared/hr/",
     double_slide: "fold-0: Test slide",
+    edit_patches: "shared/patches/demo-001.safetensors: It was edited",
+    tell_fewer_patches: "shared/patches/demo-001.safetensors: The patches are not those",
+    tell_fewer_covered: "shared/patches/demo-001.safetensors: The patches are not those",
+    swap_patches: "shared/patches/demo-001.safetensors: The patches are not those",
     start_from_seen: "metrics.json: The encoder that the student started from",
     lambda run: shutil.rmtree(run / "fold-1"): "fold-1/teacher: The artefact is missing",
     lambda run: shutil.rmtree(run / "final/lr_student.held-1"): "final/lr_student.held-1: The artefact is missing",

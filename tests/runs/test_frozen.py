@@ -11,7 +11,7 @@ from lrmil.errors import CohortError, SlideError
 from lrmil.models.bundle import load_bundle
 from lrmil.models.encoders.loading import load_encoder
 from lrmil.models.encoders.terms import EncoderTerms
-from lrmil.runs.frozen import StartEncoders
+from lrmil.runs.start_encoders import StartEncoders
 from lrmil.runs.train import train, train_steps
 from support.runs import TinyRun, tiny_config
 

@@ -9,9 +9,9 @@ import pytest
 from lrmil.errors import ConfigError, RunError
 from lrmil.slides import dask_workers, workers
 from lrmil.slides.dask_workers import DIED, DaskWorkers
-from lrmil.slides.each import Outcome
+from lrmil.slides.each import IN_PROCESS, Outcome, each
 from lrmil.slides.source import SlideSource
-from lrmil.slides.workers import Workers
+from lrmil.slides.workers import Workers, kept_executor, share_threads
 from support.each_work import Broken, act, outcomes, path_of, process_of, refuses_to_arrive, sources_of
 
 
@@ -35,6 +35,16 @@ def test_work_runs_in_all_processes_and_they_are_kept(two_workers: DaskWorkers) 
         for _ in range(2)
     )
     assert first == second and len(first) == 2 and os.getpid() not in first
+
+
+def test_a_caller_hears_of_a_slide_that_takes_long(two_workers: DaskWorkers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dask_workers, "INTERVAL", 0.05)
+    slides = sources_of("waits", "")
+    steps = list(each(act, slides, two_workers, job=("job",)))
+    waited = [step for step in steps if step.job != ("job",)]
+    assert waited and {step.job for step in waited} == {("job", "0-waits")}
+    assert {step.result for step in waited} == {Outcome(slides[0], finished=False)}
+    assert [step.done for step in steps if step.job == ("job",)] == [0, 1, 2]
 
 
 def test_work_that_cannot_be_sent_is_no_failure_of_a_slide(two_workers: DaskWorkers) -> None:
@@ -67,6 +77,14 @@ def test_relative_paths_mean_the_folder_of_this_process(
     monkeypatch.chdir(tmp_path)
     slide = SlideSource("a", Path("a.svs"))
     assert outcomes(path_of, [slide], two_workers) == [Outcome(slide, str(tmp_path / "a.svs"))]
+
+
+def test_processes_of_this_machine_share_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    assert [share_threads(threads, Workers(3)) for threads in (0, 1, 7)] == [2, 1, 2]
+    assert share_threads(5, Workers(scheduler="tcp://host:8786")) == share_threads(5, IN_PROCESS) == 5
+    with kept_executor(IN_PROCESS) as executor:
+        assert executor is IN_PROCESS
 
 
 @pytest.mark.parametrize(("processes", "scheduler"), [(0, ""), (-1, ""), (2, "tcp://host:8786")])

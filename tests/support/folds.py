@@ -18,6 +18,7 @@ from lrmil.runs.evidence import make_evidence
 from lrmil.runs.fold_task import FoldTask
 from lrmil.runs.fold_training import train_on_labels, train_slide_stage
 from lrmil.runs.head_choice import choose_head
+from lrmil.runs.slide_encoding import Computing
 from lrmil.steps import Step
 from lrmil.tasks.classification import Classification
 from lrmil.training.fidelity_figures import FIDELITY, Fidelity, Match
@@ -67,7 +68,7 @@ def make_fold(run: Path, values: Values, *, cases: int = 8, r2: float | None = 0
         student_start=cast(Encoder, None),
         plan=PatchPlan(mpp=2.0, size=64, children=4, min_tissue=0.25, min_tissue_hr=0.25, max_failed=0.2),
         config=config,
-        device=CPU,
+        computing=Computing(CPU),
     )
 
 

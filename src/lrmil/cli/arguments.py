@@ -234,16 +234,25 @@ def add_computing(parser: argparse.ArgumentParser) -> None:
     add_device(parser)
 
 
-def add_workers(parser: argparse.ArgumentParser) -> None:
-    """Add on how many processes and machines slides are processed (docs/cluster.md)."""
+def add_workers(parser: argparse.ArgumentParser, *, shards: bool = True) -> None:
+    """Add on how many processes and machines slides are processed (docs/cluster.md).
+
+    Parameters
+    ----------
+    parser
+        The parser of a command.
+    shards
+        Whether the command can process a share of the slides.
+    """
     several = parser.add_argument_group("several processes or machines (docs/cluster.md)")
     ways = several.add_mutually_exclusive_group()
-    text = "process N slides at a time, each in a process of its own; they share the cores and --threads"
+    text = "process N slides at a time, each in a process of its own; they share the cores and the threads"
     ways.add_argument("--workers", type=count, default=0, metavar="N", help=text)
     text = "process slides on the workers of a running dask scheduler, such as tcp://host:8786"
     ways.add_argument("--scheduler", default="", metavar="ADDRESS", help=text)
     text = "process only every N-th slide, from the I-th on; without it, the same command gathers the results"
-    several.add_argument("--shard", type=shard, metavar="I/N", help=text)
+    if shards:
+        several.add_argument("--shard", type=shard, metavar="I/N", help=text)
 
 
 def add_json(parser: "argparse.ArgumentParser | argparse._MutuallyExclusiveGroup") -> None:

@@ -1,13 +1,12 @@
 """Turn the options for models, several processes and machines into what the library takes."""
 
 import argparse
-import os
 from typing import TYPE_CHECKING
 
 from lrmil.cli.printing import stderr
 from lrmil.slides.each import IN_PROCESS, Executor
 from lrmil.slides.inputs import local_encoder
-from lrmil.slides.workers import Workers
+from lrmil.slides.workers import Workers, share_threads
 
 if TYPE_CHECKING:
     from lrmil.models.bundle import Bundle
@@ -30,10 +29,7 @@ def executor_of(options: argparse.Namespace) -> Executor:
 
 def threads_of(options: argparse.Namespace) -> int:
     """Return how many threads read each slide, if the processes of this machine share them."""
-    threads: int = options.threads
-    if not options.workers:
-        return threads
-    return max(1, (threads or os.cpu_count() or 1) // int(options.workers))
+    return share_threads(options.threads, executor_of(options))
 
 
 def model_of(options: argparse.Namespace) -> "Bundle":

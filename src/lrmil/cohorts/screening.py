@@ -84,7 +84,11 @@ def screen_steps(
     screen: Work[Screened] = partial(_screen, mpp=mpp, lr=lr)
     with closing(each(screen, sources, executor, job=job, names_outputs=False)) as steps:
         for step in steps:
-            if (outcome := step.result) is not None:
+            if (outcome := step.result) is None:
+                continue
+            if not outcome.finished:
+                yield step.without_result()
+            else:
                 why = outcome.failure.message if outcome.failure else ""
                 screened.append(outcome.value or Screened(outcome.source.slide_id, why))
                 yield Step(job, len(screened), len(sources), "slides")

@@ -51,12 +51,12 @@ def extract_features(
     executor: Executor = IN_PROCESS,
     load: Callable[[], PatchEncoder] | None = None,
     shard: Shard | None = None,
+    patches: Path | None = None,
 ) -> Iterator[Step[list[Extracted]]]:
     """Encode the LR patches (or their covered HR children) of every slide into ``out/<slide_id>.zarr``.
 
-    A slide is skipped if its features were made from the same file, settings and encoder. For a damaged
-    slide, features are reused only until the file changes, because the sampled fingerprint may miss a repair. A slide
-    that fails, for any reason, is an `Extracted` with a message.
+    A slide is skipped if its features were made from the same file, settings and encoder; those of a damaged slide are
+    reused until the file changes, as the sampled fingerprint may miss a repair. A slide that fails has a message.
 
     Parameters
     ----------
@@ -68,11 +68,11 @@ def extract_features(
         Which patches are encoded: the LR ones, or their covered HR children.
     inputs
         Other files and folders that are read. No output may replace one or lie in one.
-    tissue
-        Slide id -> mask to use. The tissue of other slides is segmented.
+    tissue, patches
+        Slide id -> mask to use, and the folder that keeps the patches of other slides: their tissue is found once.
     executor, load, shard
-        Where slides are processed, and what loads the same encoder there (`each`); without `load`, the encoder is sent.
-        With a shard, only this share of the slides is encoded.
+        Where slides are processed, and what loads the same encoder there (`each`), without which it is sent; a share
+        of the slides.
 
     Yields
     ------
@@ -94,7 +94,7 @@ def extract_features(
     with output_lock(out, shard=str(shard or "")):
         load, contract = load or partial(_same, encoder), contract_of(encoder.encoder)
         where, given = out.absolute(), tissue or {}
-        what = Extraction(load, encoder_hash, contract, where, plan, resolution, threads, job, read, given)
+        what = Extraction(load, encoder_hash, contract, where, plan, resolution, threads, job, read, given, patches)
         yield from _extract(what, slides if shard is None else shard.of(slides), executor, out)
 
 

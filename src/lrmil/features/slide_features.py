@@ -12,15 +12,16 @@ from numpy.typing import NDArray
 
 from lrmil.errors import SlideError, TissueError
 from lrmil.features.appearance import appearance
+from lrmil.features.chosen_patches import choose_patches
 from lrmil.features.encoding import concatenate, encode_patches
 from lrmil.features.store import FORMAT, Features, FeaturesCard, is_current, write_features
-from lrmil.geometry import Grid
 from lrmil.io import hashing
 from lrmil.io.ownership import is_features, require_free
 from lrmil.models.encoders.contract import EncoderContract
 from lrmil.models.encoders.loading import PatchEncoder
 from lrmil.models.finite import require_finite
-from lrmil.patches.plan import PatchPlan, patches_of
+from lrmil.patches.kept import Found, keep_patches
+from lrmil.patches.plan import PatchPlan
 from lrmil.patches.tissue import GivenMask, Tissue, tissue_of
 from lrmil.raster import Raster
 from lrmil.slides.failures import MORE_TISSUE
@@ -52,6 +53,8 @@ class Extraction:
         As for `lrmil.features.extraction.extract_features`.
     inputs
         All that is read.
+    patches
+        Folder in which the patches of slides without a mask are kept for other resolutions and encoders; None for none.
     """
 
     load: Callable[[], PatchEncoder]
@@ -64,6 +67,13 @@ class Extraction:
     job: Job
     inputs: Inputs
     tissue: Mapping[str, Raster | GivenMask]
+    patches: Path | None = None
+
+    def patches_path(self, source: SlideSource) -> Path | None:
+        """Return the file of a slide's patches; None if they are not kept."""
+        if self.patches is None or source.slide_id in self.tissue:
+            return None
+        return self.patches / f"{source.slide_id}.safetensors"
 
 
 def features_path(out: Path, source: SlideSource) -> Path:
@@ -163,7 +173,7 @@ def extract_slide(work: Extraction, source: SlideSource) -> Generator[Step[bool]
     """
     require_shared(work.out)
     path = features_path(work.out, source)
-    work.inputs.require_clear([path])
+    work.inputs.require_clear([path, *filter(None, [work.patches_path(source)])])
     encoder, given = work.load(), work.tissue.get(source.slide_id)
     with ExitStack() as stack:
         slide = stack.enter_context(open_source(source))
@@ -185,61 +195,25 @@ def extract_slide(work: Extraction, source: SlideSource) -> Generator[Step[bool]
             return False
         require_free(path, is_features)
         stack.enter_context(unchanged(slide))
-        features = yield from _encode(work, _Opened(source, slide, masks, encoder, keys))
+        features, found = yield from _encode(work, _Opened(source, slide, masks, encoder, keys))
     write_features(path, features)
+    if found is not None:
+        keep_patches(found)
     return True
 
 
-@dataclass(frozen=True, slots=True)
-class _Chosen:
-    """The n patches of a slide at one resolution.
-
-    Attributes
-    ----------
-    grid
-        Their lattice.
-    index
-        (n, 2) row and column.
-    level0_yx
-        (n, 2) px of level 0.
-    undecided
-        Patches in areas that could not be read; they may contain tissue.
-    notes
-        Sentences on the tissue.
-    """
-
-    grid: Grid
-    index: NDArray[np.int32]
-    level0_yx: NDArray[np.int64]
-    undecided: int
-    notes: tuple[str, ...]
-
-
-def _choose(work: Extraction, opened: _Opened) -> _Chosen:
-    patches = patches_of(opened.slide, work.plan, *opened.masks)
-    if work.resolution == "lr":
-        return _Chosen(patches.grid, patches.index, patches.level0_yx, patches.undecided, patches.notes)
-    opened.slide.require_mpp(patches.children_grid.mpp)
-    return _Chosen(
-        patches.children_grid,
-        patches.children_index[patches.children_covered],
-        patches.children_level0_yx[patches.children_covered],
-        patches.children_undecided,
-        patches.notes,
-    )
-
-
-def _encode(work: Extraction, opened: _Opened) -> Generator[Step[bool], None, Features]:
+def _encode(work: Extraction, opened: _Opened) -> Generator[Step[bool], None, tuple[Features, Found | None]]:
     source, slide, encoder = opened.source, opened.slide, opened.encoder
     start = time.perf_counter()
-    chosen = _choose(work, opened)
+    path = work.patches_path(source)
+    chosen = choose_patches(slide, work.plan, work.resolution, opened.masks, path, version=EXTRACTION_VERSION)
     total = len(chosen.index) + chosen.undecided
     require_readable(chosen.undecided, total, work.plan.max_failed, chosen.notes)
     parts = []
     for part in encode_patches(slide, chosen.level0_yx, chosen.grid, encoder, threads=work.threads):
         parts.append(part._replace(layers=tuple(map(_halved, part.layers))))
-        read = sum(len(part.positions) + len(part.failed) for part in parts)
-        yield Step((*work.job, source.slide_id), read, len(chosen.index), "patches")
+        done = sum(len(part.positions) + len(part.failed) for part in parts)
+        yield Step((*work.job, source.slide_id), done, len(chosen.index), "patches")
     encoded = concatenate(parts)
     failed = len(encoded.failed) + chosen.undecided
     require_readable(failed, total, work.plan.max_failed)
@@ -255,8 +229,8 @@ def _encode(work: Extraction, opened: _Opened) -> Generator[Step[bool], None, Fe
         key=opened.keys.damaged if failed or slide.damaged else opened.keys.whole,
         total=total,
         failed=failed,
-        seconds=time.perf_counter() - start,
-        bytes_read=slide.bytes_read,
+        seconds=time.perf_counter() - start + chosen.seconds_before,
+        bytes_read=None if slide.bytes_read is None else slide.bytes_read + chosen.bytes_before,
         notes=(*slide.notes, *chosen.notes, *unreadable_note(failed, total)),
         checksum=slide.checksum,
         encoder=work.contract.to_dict(),
@@ -265,7 +239,7 @@ def _encode(work: Extraction, opened: _Opened) -> Generator[Step[bool], None, Fe
         scanner=slide.scanner,
     )
     layers = dict(zip(encoder.layers, encoded.layers, strict=True))
-    return Features(card, chosen.index[encoded.positions], encoded.embeddings, layers)
+    return Features(card, chosen.index[encoded.positions], encoded.embeddings, layers), chosen.found
 
 
 def _halved(tokens: NDArray[np.floating]) -> NDArray[np.float16]:

@@ -24,7 +24,7 @@ FOLD = re.compile(r"fold-\w[\w.-]*|final")
 SPLIT_COLUMNS = ("fold", "slide_id", "case_id", "label", "part")
 PARTS = ("train", "val", "test")
 MODEL_FOLDERS = ("model", "model/encoder", "model/teacher", "model/teacher/encoder")
-FOLDERS = ("shared", "shared/hr", "shared/lr", "shared/regions", "shared/start", *MODEL_FOLDERS)
+FOLDERS = ("shared", "shared/hr", "shared/lr", "shared/patches", "shared/regions", "shared/start", *MODEL_FOLDERS)
 FIRST_HEAD, *OTHER_HEADS = get_args(HeadName)
 
 

@@ -94,6 +94,12 @@ def is_features(path: Path) -> bool:
     return starts(zarr_attributes_of(path).get("format"), "lrmil.features/") and holds_only(path, IN_ZARR)
 
 
+def is_patches(path: Path) -> bool:
+    """Return whether a file says where the patches of a slide lie."""
+    head = head_of(path)
+    return b'"__metadata__"' in head and b'"lrmil.patches/' in head
+
+
 def is_tiles(path: Path) -> bool:
     """Return whether a file is an unedited GeoJSON of a prediction; earlier versions did not write its hash."""
     head = head_of(path)
@@ -223,22 +229,12 @@ def is_problems(path: Path) -> bool:
 
 def is_changes(path: Path) -> bool:
     """Return whether a file is the changes.json of a run."""
-    document = json_of(path)
-    return (
-        isinstance(document, list)
-        and bool(document)
-        and all(isinstance(one, dict) and set(one) == {"date", "changes"} for one in document)
-    )
+    return _lists(path, {"date", "changes"})
 
 
 def is_truth(path: Path) -> bool:
     """Return whether a file lists the positive areas of a synthetic slide; an empty list does not count."""
-    document = json_of(path)
-    return (
-        isinstance(document, list)
-        and bool(document)
-        and all(isinstance(one, dict) and set(one) == {"yx", "size", "label"} for one in document)
-    )
+    return _lists(path, {"yx", "size", "label"})
 
 
 def is_worklist(path: Path) -> bool:
@@ -291,6 +287,13 @@ def is_checkpoint(path: Path) -> bool:
 
 def _kind(path: Path) -> str:
     return "the link" if path.is_symlink() else "the folder" if path.is_dir() else "the file"
+
+
+def _lists(path: Path, members: set[str]) -> bool:
+    """Return whether a document is a list, not empty, of objects with these members."""
+    document = json_of(path)
+    listed = document if isinstance(document, list) else []
+    return bool(listed) and all(isinstance(one, dict) and set(one) == members for one in listed)
 
 
 def _is_of_predictions(header: list[str]) -> bool:

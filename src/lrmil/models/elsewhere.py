@@ -93,7 +93,7 @@ def _bundle(same: SameBundle) -> Bundle:
             networks = networks._replace(encoder=on_device(networks.encoder, device))
         return replace(bundle, encoder=on_device(bundle.encoder, device), teacher_networks=networks)
 
-    return _same("model", load, lambda bundle: bundle.sha256, same.sha256)
+    return load_same("model", load, lambda bundle: bundle.sha256, same.sha256)
 
 
 @lru_cache(maxsize=1)
@@ -102,10 +102,24 @@ def _encoder(same: SameEncoder) -> PatchEncoder:
         encoder = load_encoder(same.name, size=same.size, embedding=same.embedding)
         return PatchEncoder(encoder, pick_device(same.device), batch_size=same.batch_size)
 
-    return _same("encoder", load, lambda loaded: encoder_hash(loaded.encoder), same.sha256)
+    return load_same("encoder", load, lambda loaded: encoder_hash(loaded.encoder), same.sha256)
 
 
-def _same(what: str, load: Callable[[], T], hash_of: Callable[[T], str], expected: str) -> T:
+def load_same(what: str, load: Callable[[], T], hash_of: Callable[[T], str], expected: str) -> T:
+    """Load on a worker what the process that submits work has.
+
+    Parameters
+    ----------
+    what
+        What it is, for the message.
+    load, hash_of, expected
+        What loads it, what hashes it, and the hash that it must have.
+
+    Raises
+    ------
+    RunError
+        If it cannot be loaded here, or is another one.
+    """
     host = socket.gethostname()
     try:
         loaded = load()

@@ -19,6 +19,7 @@ STAGE_NAMES = {  # by the folder in a fold
 
 CALIBRATION = "calibration"  # the folder in a fold, and the member of metrics.json
 HR, LR, REGIONS, START = "shared/hr", "shared/lr", "shared/regions", "shared/start"
+PATCHES = "shared/patches"  # where the patches of each slide lie, at either resolution
 _TEACHERS: dict[Teacher, str] = {"region": REGIONS, "region_attention": REGIONS, "patch": HR}
 FINISHED = "lr_finished"  # the student after its finish, among the names of arms
 FINISH = "finish"  # the folder of its weights in a fold

@@ -1,13 +1,19 @@
-"""Audit the cards of a run's features: each is of the slide that it names, no test slide is a copy of another one."""
+"""Audit the cards of a run's features, and where their patches lie.
+
+Each is of the slide that it names, and no test slide is a copy of another one.
+"""
 
 import math
+import os
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
 from lrmil.cohorts.splits import Fold
+from lrmil.errors import FormatError
 from lrmil.io.ownership import is_features
-from lrmil.runs.arms import ARMS, FINISHED, HR, encoded_of, features_of
+from lrmil.patches.kept import read_patches
+from lrmil.runs.arms import ARMS, FINISHED, HR, LR, PATCHES, encoded_of, features_of
 from lrmil.runs.audit_files import Finding, RunFiles, some
 
 ROUNDING = 1e-5  # relative: HR patches lie in an LR patch side by side, whatever the rounding of their um/px
@@ -23,6 +29,7 @@ def audit_features(files: RunFiles) -> Iterator[Finding]:
     """
     yield from _pictures(files)
     yield from _copies(files)
+    yield from _patches(files)
 
 
 def feature_paths(files: RunFiles, fold: Fold) -> list[tuple[str, Path]]:
@@ -78,6 +85,27 @@ def _copies(files: RunFiles) -> Iterator[Finding]:
                 yield Finding(
                     fold.name, f"Test slide {slide_id} is the same file as slide {other}, which is learned from."
                 )
+
+
+def _patches(files: RunFiles) -> Iterator[Finding]:
+    """Yield kept patches that were edited, or that are not as many as were encoded."""
+    for slide_id in dict.fromkeys(
+        slide_id for fold in files.folds for slide_id in (*fold.train, *fold.val, *fold.test)
+    ):
+        path = files.run / PATCHES / f"{slide_id}.safetensors"
+        if not os.path.lexists(path):
+            continue
+        where = path.relative_to(files.run).as_posix()
+        try:
+            found = read_patches(path)
+        except FormatError:
+            yield Finding(where, "It was edited or is damaged.")
+            continue
+        counts = {LR: len(found.patches), HR: int(found.patches.children_covered.sum())}
+        cards = {folder: files.card(files.run / folder / path.with_suffix(".zarr").name) for folder in counts}
+        differ = any(card is not None and card.total != counts[folder] for folder, card in cards.items())
+        if differ or found.card.slide_id != slide_id:
+            yield Finding(where, "The patches are not those of which there are features.")
 
 
 def fingerprint_of(files: RunFiles, slide_id: str) -> str | None:

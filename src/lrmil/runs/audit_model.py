@@ -28,12 +28,13 @@ from lrmil.runs.distilled_start import START
 from lrmil.runs.escalation import HELD_OUT
 from lrmil.runs.familiarity import learn_from_fold
 from lrmil.runs.fold_outputs import WEIGHTS, load_mil
-from lrmil.runs.fold_task import FoldTask, load_lr_encoder
+from lrmil.runs.fold_task import FoldTask, fold_tasks, load_lr_encoder
 from lrmil.runs.frozen import plan_of
 from lrmil.runs.head_choice import with_chosen_head
 from lrmil.runs.plan_file import settings_hashes, settings_of
 from lrmil.runs.results import WITHIN_FOLDS, figures_of
 from lrmil.runs.shipping import learned_from, origins_of, public_settings, teacher_card
+from lrmil.runs.slide_encoding import Computing
 from lrmil.runs.tested import TESTED, measurement_of
 from lrmil.tasks.by_site import BY_SITE
 
@@ -75,23 +76,8 @@ def audit_model(files: RunFiles, *, answers: bool) -> Iterator[Finding | Note]:
 
 def _tasks(files: RunFiles, bundle: Bundle) -> list[FoldTask]:
     """Return the folds as their training knows them; the encoder of the model has the layers of each fold's."""
-    slides, task = files.cohort.slides, files.cohort.task
-    return [
-        FoldTask(
-            run=files.run,
-            fold=fold,
-            sources={},
-            labels=files.cohort.targets,
-            cases={slide.slide_id: slide.case_id for slide in slides},
-            strata={slide.slide_id: task.stratum(slide.label) for slide in slides},
-            predicts=task,
-            student_start=bundle.encoder,
-            plan=plan_of(files.config),
-            config=files.config,
-            device=torch.device("cpu"),
-        )
-        for fold in files.folds
-    ]
+    plan, config, here = plan_of(files.config), files.config, Computing(torch.device("cpu"))
+    return fold_tasks(files.run, files.folds, files.cohort, {}, bundle.encoder, plan, config, here)
 
 
 def _weights(files: RunFiles) -> Iterator[Finding]:

@@ -34,9 +34,11 @@ from lrmil.runs.arms import HR, LR, start_of
 from lrmil.runs.artefacts import is_committed, key_of
 from lrmil.runs.control import run_lock
 from lrmil.runs.encoder_training import save_student
-from lrmil.runs.frozen import StartEncoders, frozen_features, load_encoders, plan_of
+from lrmil.runs.frozen import frozen_features, plan_of
+from lrmil.runs.slide_encoding import Computing
 from lrmil.runs.stage1_figures import read_fidelity
 from lrmil.runs.stages import Artefact, fit_run, train_artefact
+from lrmil.runs.start_encoders import StartEncoders, load_encoders
 from lrmil.slides.inputs import Inputs, local_encoder
 from lrmil.slides.source import SlideSource
 from lrmil.steps import Step, relay
@@ -178,7 +180,7 @@ def _distil(work: _Work) -> Generator[Step[Distilled], None, None]:
         )
     if encoders.warning:
         yield Step((work.job,), 0, message=encoders.warning)
-    failed = yield from frozen_features(work.folder, encoders, work.slides, plan, config, device=work.device)
+    failed = yield from frozen_features(work.folder, encoders, work.slides, plan, config, Computing(work.device))
     read = sorted(source.slide_id for source in work.slides if source.slide_id not in failed)
     if len(read) < 2:
         reasons = "; ".join(f"{slide_id}: {message}" for slide_id, message in list(failed.items())[:5])

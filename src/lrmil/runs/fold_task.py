@@ -1,13 +1,14 @@
 """What all stages of a fold share, and how each makes its artefact: only if an input changed."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Self
 
 import torch
 
+from lrmil.cohorts.cohort import Cohort
 from lrmil.cohorts.inner_folds import count_cases
 from lrmil.cohorts.splits import Fold
 from lrmil.configs import AUTO, HeadName, TrainConfig
@@ -26,6 +27,7 @@ from lrmil.runs.arms import (
     nested_of,
     start_of,
 )
+from lrmil.runs.slide_encoding import Computing
 from lrmil.slides.source import SlideSource
 from lrmil.tasks.answers import Target
 from lrmil.tasks.task import Task
@@ -53,7 +55,7 @@ class FoldTask:
         What the LR encoder starts from.
     plan
         Which patches of a slide are read.
-    config, device
+    config, computing
         Settings of the run, and where it computes.
     """
 
@@ -67,7 +69,12 @@ class FoldTask:
     student_start: Encoder
     plan: PatchPlan
     config: TrainConfig
-    device: torch.device
+    computing: Computing
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks of the fold are trained."""
+        return self.computing.device
 
     @property
     def folder(self) -> Path:
@@ -164,6 +171,56 @@ class FoldTask:
         return int(hashing.sha256_of([self.config.seed, self.fold.name, purpose])[:8], 16)
 
 
+def fold_tasks(
+    run: Path,
+    folds: Sequence[Fold],
+    cohort: Cohort,
+    sources: Mapping[str, SlideSource],
+    student_start: Encoder,
+    plan: PatchPlan,
+    config: TrainConfig,
+    computing: Computing,
+) -> list[FoldTask]:
+    """Return what the stages of each fold share.
+
+    Parameters
+    ----------
+    run, sources, student_start, plan, config, computing
+        As in `FoldTask`.
+    folds
+        The folds.
+    cohort
+        The slides with their cases and labels.
+    """
+    return [
+        FoldTask(
+            run=run,
+            fold=fold,
+            sources=sources,
+            labels=cohort.targets,
+            cases={slide.slide_id: slide.case_id for slide in cohort.slides},
+            strata={slide.slide_id: cohort.task.stratum(slide.label) for slide in cohort.slides},
+            predicts=cohort.task,
+            student_start=student_start,
+            plan=plan,
+            config=config,
+            computing=computing,
+        )
+        for fold in folds
+    ]
+
+
+def lr_encoder_weights(task: FoldTask, *, finished: bool = False) -> Path:
+    """Return the file of the weights of `load_lr_encoder`.
+
+    Parameters
+    ----------
+    task, finished
+        As there.
+    """
+    return task.folder / (FINISH if finished else "lr_encoder") / "encoder.safetensors"
+
+
 def load_lr_encoder(task: FoldTask, *, finished: bool = False) -> Encoder:
     """Load the fold's distilled LR encoder.
 
@@ -179,5 +236,5 @@ def load_lr_encoder(task: FoldTask, *, finished: bool = False) -> Encoder:
     FormatError
         If it is damaged.
     """
-    path = task.folder / (FINISH if finished else "lr_encoder") / "encoder.safetensors"
+    path = lr_encoder_weights(task, finished=finished)
     return load_into(copy.deepcopy(task.student_start), load_tensors(path), path)

@@ -8,12 +8,10 @@ import torch
 from torch import Tensor
 
 from lrmil.errors import SlideError
-from lrmil.features.extraction import extract_features
 from lrmil.features.store import read_card
 from lrmil.io import atomic
 from lrmil.io.tensors import save_tensors
-from lrmil.models.encoders.loading import PatchEncoder, encoder_hash
-from lrmil.runs.arms import ARMS, FINISHED, lr_folder
+from lrmil.runs.arms import ARMS, FINISHED, PATCHES, lr_folder
 from lrmil.runs.artefacts import committing, key_of
 from lrmil.runs.calibration import make_held_out_answers
 from lrmil.runs.encoder_training import train_patch_stage
@@ -21,11 +19,12 @@ from lrmil.runs.escalation import make_closer_answers
 from lrmil.runs.evidence import make_evidence
 from lrmil.runs.finish import finish_student
 from lrmil.runs.fold_outputs import load_mil, tensors_of
-from lrmil.runs.fold_task import FoldTask, load_lr_encoder
+from lrmil.runs.fold_task import FoldTask, load_lr_encoder, lr_encoder_weights
 from lrmil.runs.fold_training import train_on_labels, train_slide_stage
 from lrmil.runs.head_choice import choose_head
 from lrmil.runs.inner_mils import answer
 from lrmil.runs.linear_heads import make_linear_heads
+from lrmil.runs.slide_encoding import Made, encode_slides
 from lrmil.runs.stages import Artefact, is_stale
 from lrmil.steps import Step, relay
 
@@ -57,15 +56,17 @@ def run_fold(task: FoldTask) -> Iterator[Step[Path]]:
 
 
 def _lr_features(task: FoldTask, arm: str, slide_ids: Sequence[str]) -> Iterator[Step[Never]]:
-    encoder = load_lr_encoder(task, finished=arm == FINISHED)
-    steps = extract_features(
+    finished = arm == FINISHED
+    steps = encode_slides(
         [task.sources[slide_id] for slide_id in slide_ids],
-        PatchEncoder(encoder, task.device, batch_size=task.config.batch_size),
-        encoder_hash(encoder),
+        load_lr_encoder(task, finished=finished),
         lr_folder(task.run, task.fold.name, arm),
         task.plan,
-        threads=task.config.threads,
-        job=(task.fold.name, "finished LR features" if arm == FINISHED else "LR features"),
+        task.config,
+        task.computing,
+        patches=task.run / PATCHES,
+        made=Made(student=True, weights=lr_encoder_weights(task, finished=finished)),
+        job=(task.fold.name, "finished LR features" if finished else "LR features"),
     )
     for outcome in (yield from relay(steps)):
         if outcome.path is None:

@@ -27,9 +27,9 @@ from lrmil.runs.escalation import read_teacher_calibration
 from lrmil.runs.familiarity import learn_from_fold
 from lrmil.runs.fold_outputs import load_mil
 from lrmil.runs.fold_task import FoldTask, load_lr_encoder
-from lrmil.runs.frozen import StartEncoders
 from lrmil.runs.head_choice import with_chosen_head
 from lrmil.runs.plan_file import settings_hash
+from lrmil.runs.start_encoders import StartEncoders
 from lrmil.runs.tested import TESTED, measurement_of
 from lrmil.slides.readers.synthetic import is_synthetic
 from lrmil.tasks.by_site import BY_SITE

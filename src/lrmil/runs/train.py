@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Never
 
-import torch
-
 from lrmil.cohorts.cohort import Cohort, CohortReport, TableOptions
 from lrmil.cohorts.labels import Problem
 from lrmil.cohorts.screening import Screened, far_levels, near_duplicates, screen_steps
@@ -22,7 +20,7 @@ from lrmil.io import atomic, hashing
 from lrmil.io.documents import require_no_links
 from lrmil.io.ownership import is_metrics
 from lrmil.models.devices import pick_device
-from lrmil.models.encoders.loading import Encoder, default_size, encoder_hash
+from lrmil.models.encoders.loading import default_size, encoder_hash
 from lrmil.patches.plan import PatchPlan
 from lrmil.runs.arms import encoded_of
 from lrmil.runs.case_rules import require_case_rule
@@ -31,9 +29,9 @@ from lrmil.runs.control import run_lock, stop_requested
 from lrmil.runs.distilled_start import look_at_start
 from lrmil.runs.earlier import require_free_run, set_aside_results
 from lrmil.runs.environment import write_environment
-from lrmil.runs.fold_task import FoldTask
+from lrmil.runs.fold_task import fold_tasks
 from lrmil.runs.folds import run_fold
-from lrmil.runs.frozen import frozen_features, load_encoders, plan_of
+from lrmil.runs.frozen import frozen_features, plan_of
 from lrmil.runs.jobs import TRAIN
 from lrmil.runs.log import logged
 from lrmil.runs.plan_file import write_plan
@@ -41,9 +39,13 @@ from lrmil.runs.regions import region_features
 from lrmil.runs.results import figures_of, write_predictions, write_problems
 from lrmil.runs.shipping import write_bundle
 from lrmil.runs.sites import write_sites
+from lrmil.runs.slide_encoding import Computing
+from lrmil.runs.start_encoders import load_encoders
 from lrmil.runs.watch import LOG
+from lrmil.slides.each import IN_PROCESS, Executor
 from lrmil.slides.inputs import Inputs, local_encoder
 from lrmil.slides.source import SlideSource
+from lrmil.slides.workers import kept_executor, share_threads
 from lrmil.steps import Step, last, relay
 
 WRITTEN = ("plan.toml", "splits.csv", "predictions.csv", "metrics.json", "model")
@@ -83,6 +85,7 @@ def train(
     options: TableOptions | None = None,
     replace: bool = False,
     strict: bool = False,
+    executor: Executor = IN_PROCESS,
 ) -> Run:
     """Train the three arms on a cohort and write the model.
 
@@ -101,11 +104,12 @@ def train(
     options
         How the labels table is read; see `validate_cohort`.
     replace
-        Whether to replace results and model of a finished run if they change. Otherwise they are kept in
-        ``out/earlier-1`` and so on.
+        Whether to replace results and model of a finished run if they change, and keep none in ``out/earlier-1``.
     strict
         Whether to refuse a distilled `TrainConfig.student_encoder` that has seen a test slide, without its label.
         Otherwise the report says so.
+    executor
+        Where slides are opened and encoded, such as `lrmil.slides.workers.Workers`. Everything else is done here.
 
     Returns
     -------
@@ -123,11 +127,13 @@ def train(
     OverwriteError
         If `out` lies in an input, or a file that lrmil did not write has the name of an output.
     RunError
-        If another training is running in `out`.
+        If another training is running in `out`, or there is no such worker.
     Stopped
         Soon after `lrmil.runs.control.request_stop`. The same call resumes.
     """
-    steps = train_steps(slides, labels, out, config, device=device, options=options, replace=replace, strict=strict)
+    steps = train_steps(
+        slides, labels, out, config, device=device, options=options, replace=replace, strict=strict, executor=executor
+    )
     return last(steps)
 
 
@@ -142,12 +148,13 @@ def train_steps(
     replace: bool = False,
     strict: bool = False,
     inputs: Sequence[Path] = (),
+    executor: Executor = IN_PROCESS,
 ) -> Iterator[Step[Run]]:
     """Train as `train` does, and report the progress.
 
     Parameters
     ----------
-    slides, labels, out, config, device, options, replace, strict
+    slides, labels, out, config, device, options, replace, strict, executor
         As in `train`.
     inputs
         Other files and folders that are read. No output may replace one or lie in one.
@@ -173,7 +180,7 @@ def train_steps(
     sources = [SlideSource(slide.slide_id, slide.path) for slide in cohort.slides]
     Inputs(sources, read).require_clear([out, *(out / name for name in WRITTEN)])
     atomic.make_folder(out)
-    with run_lock(out):
+    with run_lock(out), kept_executor(executor) as kept:
         require_no_links(out)
         stop_requested(out)  # discard a request to an earlier call
         previous = read_previous_run(out)
@@ -181,8 +188,8 @@ def train_steps(
         atomic.remove_leftovers(out)
         set_aside_results(out, replace=replace)
         write_plan(out, config, str(slides), str(labels), options=options, task=cohort.task)
-        write_environment(out, torch_device)
-        work = _Work(out, report, cohort, config, plan_of(config), torch_device, replace, previous, strict)
+        computing = Computing(torch_device, kept, device, share_threads(config.threads, executor))
+        work = _Work(out, report, cohort, config, plan_of(config), computing, replace, previous, strict)
         yield from logged(
             _run(work),
             out / LOG,
@@ -201,7 +208,7 @@ class _Work:
     cohort: Cohort
     config: TrainConfig
     plan: PatchPlan
-    device: torch.device
+    computing: Computing
     replace: bool
     """Whether to replace the results of a finished run."""
     previous: PreviousRun | None
@@ -217,6 +224,7 @@ class _Work:
 
 def _run(work: _Work) -> Generator[Step[Run], None, None]:
     out, cohort, config = work.out, work.cohort, work.config
+    write_environment(out, work.computing.device)
     for done, sentence in enumerate(work.report.warnings, start=1):
         yield Step(("labels table",), done, len(work.report.warnings), "warnings", message=sentence)
     encoders = load_encoders(config)
@@ -225,14 +233,13 @@ def _run(work: _Work) -> Generator[Step[Run], None, None]:
     folds, final = folds_and_final(cohort, folds=config.folds, val_fraction=config.val_fraction, seed=config.seed)
     write_splits(out / "splits.csv", folds if final in folds else (*folds, final), cohort)  # for the progress
 
-    screened = yield from relay(screen_steps(list(work.sources.values()), lr=config.mpp_lr))
+    sources, executor = list(work.sources.values()), work.computing.executor
+    screened = yield from relay(screen_steps(sources, lr=config.mpp_lr, executor=executor))
     fingerprints = {slide.slide_id: slide.fingerprint for slide in screened if slide.fingerprint}
     start = yield from look_at_start(config, fingerprints, folds, strict=work.strict)
     yield from _report_changes(work, (*folds, final), fingerprints, encoder_hash(encoders.teacher))
     problems = _problems(work, folds, screened)
-    failed = yield from frozen_features(
-        out, encoders, list(work.sources.values()), work.plan, config, device=work.device
-    )
+    failed = yield from frozen_features(out, encoders, sources, work.plan, config, work.computing)
     write_problems(out, problems, failed)
     if config.teacher != "patch":
         read = [slide.slide_id for slide in cohort.slides if slide.slide_id not in failed]
@@ -242,7 +249,7 @@ def _run(work: _Work) -> Generator[Step[Run], None, None]:
     write_splits(out / "splits.csv", trained, cohort)
     write_sites(out, cohort)
 
-    tasks = _fold_tasks(work, trained, encoders.student)
+    tasks = fold_tasks(out, trained, cohort, work.sources, encoders.student, work.plan, config, work.computing)
     for task in tasks:
         yield from relay(run_fold(task))
     figures = figures_of(out, cohort, folds, tasks) | start
@@ -274,23 +281,3 @@ def _problems(work: _Work, folds: Sequence[Fold], screened: Sequence[Screened]) 
     tested = {slide_id: fold.name for fold in folds for slide_id in fold.test}
     alike = near_duplicates(screened, work.cohort, tested=tested)
     return [*work.report.problems, *alike, *far_levels(screened, work.config.mpp_lr)]
-
-
-def _fold_tasks(work: _Work, folds: Sequence[Fold], student_start: Encoder) -> list[FoldTask]:
-    cohort, sources = work.cohort, work.sources
-    return [
-        FoldTask(
-            run=work.out,
-            fold=fold,
-            sources=sources,
-            labels=cohort.targets,
-            cases={slide.slide_id: slide.case_id for slide in cohort.slides},
-            strata={slide.slide_id: cohort.task.stratum(slide.label) for slide in cohort.slides},
-            predicts=cohort.task,
-            student_start=student_start,
-            plan=work.plan,
-            config=work.config,
-            device=work.device,
-        )
-        for fold in folds
-    ]

@@ -5,7 +5,7 @@ import os
 import socket
 import traceback
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from queue import Empty, SimpleQueue
@@ -26,7 +26,7 @@ from lrmil.steps import Step
 T = TypeVar("T")
 ATTEMPTS = 3  # of a slide whose process dies; other schedulers have an `allowed-failures` of their own
 PATIENCE = 60.0  # seconds for a first worker, and for another one after the last has died
-INTERVAL = 5.0  # seconds after which workers that have joined since get slides, too
+INTERVAL = 5.0  # seconds after which workers that have joined since get slides, too, and a caller can stop
 GPU = "GPU"  # the resource that workers with a GPU declare
 DIED = Failure(
     "unexpected",
@@ -127,10 +127,13 @@ class DaskWorkers:
                     running[future] = begun
                     future.add_done_callback(finished.put)
                     begun += 1
-                with suppress(Empty):
+                try:
                     future = finished.get(timeout=INTERVAL)
-                    place = running.pop(future)
-                    ready[place] = _outcome_of(future, slides[place])
+                except Empty:
+                    yield Outcome(slides[turn], finished=False)
+                    continue
+                place = running.pop(future)
+                ready[place] = _outcome_of(future, slides[place])
                 while turn in ready:
                     yield ready.pop(turn)
                     turn += 1

@@ -54,6 +54,7 @@ class Executor(Protocol):
     def run(self, work: Work[T], slides: Sequence[SlideSource]) -> Generator[Step[T] | Outcome[T], None, None]:
         """Yield one finished Outcome per slide in the order of `slides`, each after its Steps, if they are known.
 
+        An Outcome that is not finished says that the slide is still in progress, so that a caller can stop meanwhile.
         Errors that end the run are raised. When the generator is closed, work that has not begun is cancelled.
         """
 
@@ -111,7 +112,7 @@ def each(
     with closing(executor.run(work, [slide for slide in slides if slide.path not in unfit])) as running:
         for done, slide in enumerate(slides, start=1):
             if (failure := unfit.get(slide.path)) is None:
-                outcome = yield from _next_outcome(slide, running)
+                outcome = yield from _next_outcome(slide, running, job)
             else:
                 outcome = Outcome(slide, failure=failure)
             message = f"{slide.slide_id}: {outcome.failure.message}" if outcome.failure else ""
@@ -156,11 +157,14 @@ def _attempt(work: Work[T], slide: SlideSource) -> Generator[Step[T], None, Outc
 
 
 def _next_outcome(
-    slide: SlideSource, running: Generator[Step[T] | Outcome[T], None, None]
+    slide: SlideSource, running: Generator[Step[T] | Outcome[T], None, None], job: Job
 ) -> Generator[Step[Outcome[T]], None, Outcome[T]]:
     for found in running:
-        if isinstance(found, Outcome):
+        if isinstance(found, Step):
+            outcome = Outcome(slide, found.result, finished=False)
+            yield Step(found.job, found.done, found.total, found.unit, outcome, found.message, found.metrics)
+        elif found.finished:
             return found
-        so_far = Outcome(slide, found.result, finished=False)
-        yield Step(found.job, found.done, found.total, found.unit, so_far, found.message, found.metrics)
+        else:
+            yield Step((*job, slide.slide_id), 0, result=found)
     raise ValueError(f"The executor ended without an Outcome for {slide.slide_id}.")

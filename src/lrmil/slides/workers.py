@@ -1,8 +1,9 @@
 """Process slides on workers of dask.distributed: processes of this machine, or those of a scheduler that is running."""
 
+import os
 import socket
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,6 +30,31 @@ def require_shared(folder: Path) -> None:
             f"The worker on {socket.gethostname()} does not see the output folder {folder}. Choose a folder that all "
             "workers share."
         )
+
+
+def share_threads(threads: int, executor: Executor) -> int:
+    """Return how many threads read each slide, where the processes of this machine share them.
+
+    Parameters
+    ----------
+    threads
+        Threads of all processes together; 0 for as many as cores.
+    executor
+        Where slides are processed.
+    """
+    processes = executor.processes if isinstance(executor, Workers) else 0
+    return max(1, (threads or os.cpu_count() or 1) // processes) if processes else threads
+
+
+def kept_executor(executor: Executor) -> AbstractContextManager[Executor]:
+    """Return an executor for several calls of `run`, whose processes of this machine end with the block.
+
+    Raises
+    ------
+    RunError
+        If a scheduler cannot be reached.
+    """
+    return executor.kept() if isinstance(executor, Workers) else nullcontext(executor)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,16 @@
 import argparse
 from pathlib import Path
 
-from lrmil.cli.arguments import Commands, add_cohort, add_device, add_positive, add_settings, command, share
+from lrmil.cli.arguments import (
+    Commands,
+    add_cohort,
+    add_device,
+    add_positive,
+    add_settings,
+    add_workers,
+    command,
+    share,
+)
 from lrmil.collector import without_collections
 
 SUMMARY = "train from a folder of slides, or resume a stopped run"
@@ -37,11 +46,13 @@ def add(commands: Commands) -> None:
     text = "refuse a --student-encoder of `lrmil distil` that has seen a test slide (default: the report says so)"
     parser.add_argument("--strict", action="store_true", help=text)
     add_device(parser)
+    add_workers(parser, shards=False)
 
 
 def run(options: argparse.Namespace) -> int:
     """Train, write the model and the report, and print the three arms."""
     with without_collections():
+        from lrmil.cli.elsewhere import executor_of
         from lrmil.cli.options import config_of, inputs_of, table_options_of
         from lrmil.cli.printed_results import print_arms
         from lrmil.cli.printing import stderr, stdout
@@ -64,6 +75,7 @@ def run(options: argparse.Namespace) -> int:
         strict=options.strict,
         inputs=inputs_of(options),
         options=table_options_of(options),
+        executor=executor_of(options),
     )
     done = show(steps, stderr)
     for kept in [folder for folder in earlier_results(options.out) if folder not in before]:
