@@ -5,7 +5,6 @@ gradients. What the first one finds in validation counts for all, and it alone w
 of one, to which nothing here does anything.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -17,7 +16,6 @@ from torch import Tensor, distributed, nn
 from lrmil.errors import ConfigError
 
 T = TypeVar("T")
-WORLD = "WORLD_SIZE"  # variable in which torchrun states the number of its processes
 PATIENCE = timedelta(days=7)  # the others wait while the first computes the features of a cohort
 
 
@@ -35,10 +33,10 @@ def joined(device: torch.device) -> Iterator[torch.device]:
     ConfigError
         If torchrun has started more processes on this machine than there are GPUs.
     """
-    if int(os.environ.get(WORLD, "1")) == 1 or distributed.is_initialized():
+    if not distributed.is_torchelastic_launched() or distributed.is_initialized():
         yield device
         return
-    local = int(os.environ.get("LOCAL_RANK", "0"))
+    local = distributed.get_node_local_rank(fallback_rank=0)
     if device.type == "cuda":
         if local >= torch.cuda.device_count():
             raise ConfigError(
@@ -52,11 +50,6 @@ def joined(device: torch.device) -> Iterator[torch.device]:
         yield device
     finally:
         distributed.destroy_process_group()
-
-
-def trains_along() -> bool:
-    """Return whether torchrun has started this process to train along with the first."""
-    return int(os.environ.get(WORLD, "1")) > 1 and int(os.environ.get("RANK", "0")) > 0
 
 
 def rank() -> int:
