@@ -50,7 +50,7 @@ def steps_of(module: nn.Module, checkpoint: Path) -> Iterator[Step[Fit]]:
 
 def main(folder: Path) -> None:
     """Write the weights and the scores of each process."""
-    with joined(CPU):
+    with joined("cpu"):
         assert from_first(f"of {rank()}") == "of 0"
         whole = network()
         fit = list(steps_of(whole, folder / "whole.safetensors"))[-1].result

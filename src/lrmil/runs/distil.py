@@ -121,8 +121,8 @@ def distil_steps(
     owners = {WEIGHTS: is_encoder_weights, CONFIG: is_encoder_config, CARD: is_encoder_card}
     for name, ours in owners.items():
         require_free(out / name, ours)
-    with joined(pick_device(device)) as own:
-        work = _Work(out, tuple(slides), config, own)
+    with joined(device) as own:
+        work = _Work(out, tuple(slides), config, pick_device(own))
         if rank():
             yield from _train_along(work)
             return

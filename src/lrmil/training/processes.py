@@ -14,40 +14,41 @@ import torch
 from torch import Tensor, distributed, nn
 
 from lrmil.errors import ConfigError
+from lrmil.models.devices import pick_device
 
 T = TypeVar("T")
 PATIENCE = timedelta(days=7)  # the others wait while the first computes the features of a cohort
 
 
 @contextmanager
-def joined(device: torch.device) -> Iterator[torch.device]:
-    """Join the processes that torchrun has started, if it has; give the device of this one.
+def joined(device: str) -> Iterator[str]:
+    """Join the processes that torchrun has started, if it has; give the name of the device of this one.
 
     Parameters
     ----------
     device
-        What was asked for. Of GPUs, each process takes the one of its number on its machine.
+        Name that was asked for. Of GPUs, each process takes the one of its number on its machine.
 
     Raises
     ------
     ConfigError
-        If torchrun has started more processes on this machine than there are GPUs.
+        If there is no such device, or torchrun has started more processes on this machine than there are GPUs.
     """
     if not distributed.is_torchelastic_launched() or distributed.is_initialized():
         yield device
         return
-    local = distributed.get_node_local_rank(fallback_rank=0)
-    if device.type == "cuda":
+    chosen, local = pick_device(device), distributed.get_node_local_rank(fallback_rank=0)
+    if chosen.type == "cuda":
         if local >= torch.cuda.device_count():
             raise ConfigError(
                 f"Expected at most a process for each GPU of this machine. Got process {local + 1} for "
                 f"{torch.cuda.device_count()}; lower torchrun's --nproc-per-node."
             )
-        device = torch.device("cuda", local)
-        torch.cuda.set_device(device)
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+        chosen = torch.device("cuda", local)
+        torch.cuda.set_device(chosen)
+    distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
-        yield device
+        yield str(chosen)
     finally:
         distributed.destroy_process_group()
 

@@ -30,13 +30,12 @@ def run(options: argparse.Namespace) -> int:
         from lrmil.cli.options import config_of, inputs_of, slides_of
         from lrmil.cli.printing import exit_code, figure, print_lines, stderr, stdout
         from lrmil.cli.progress import show
-        from lrmil.models.devices import pick_device
         from lrmil.runs.distil import distil_steps
         from lrmil.training.processes import joined, rank
 
     sources, config = slides_of(options), config_of(options)
-    with joined(pick_device(options.device)) as device:
-        steps = distil_steps(sources, options.out, config, device=str(device), inputs=inputs_of(options))
+    with joined(options.device) as device:
+        steps = distil_steps(sources, options.out, config, device=device, inputs=inputs_of(options))
         if rank():  # torchrun started this process to train along with the first, which speaks
             deque(steps, maxlen=0)
             return 0
