@@ -81,7 +81,7 @@ class TestClasses:
     def test_empty_labels(self, folder: Path, label: str) -> None:
         problem = only(check(folder, replaced(0, f"s00,p00,{label}")))
         assert (problem.row, problem.column, problem.severity) == (2, "label", "error")
-        assert "'s00'" in problem.message and f"got '{label}'" in problem.message
+        assert "'s00'" in problem.message and f"got {repr(label) if label else 'nothing'}" in problem.message
 
     def test_a_short_row_has_an_empty_label(self, folder: Path) -> None:
         assert only(check(folder, replaced(0, "s00,p00"))).column == "label"
@@ -175,7 +175,7 @@ class TestSplitsAndFolds:
         header, rows = with_column("split", [word, *(("train", "train", "test", "test") * 3)[1:]])
         problem = only(check(folder, rows, header))
         assert (problem.row, problem.column, problem.severity) == (2, "split", "error")
-        assert f"got '{word}'" in problem.message
+        assert f"got {repr(word) if word else 'nothing'}" in problem.message
 
     def test_split_wins_over_fold(self, folder: Path) -> None:
         header, rows = with_column("split,fold", ["train,0", "train,1", "test,1", "test,0"] * 3)

@@ -15,7 +15,7 @@ import torch
 
 from lrmil.cli import main
 from lrmil.errors import OutputError, ResolutionError, SlideError, Stopped, TissueError
-from lrmil.features import slide_features
+from lrmil.features import chosen_patches
 from lrmil.features.extraction import Extracted, extract_features
 from lrmil.io import atomic
 from lrmil.models.bundle import Bundle
@@ -118,7 +118,7 @@ class TestOneBadSlide:
                 raise RuntimeError("a bug")
             return real(slide, plan)
 
-        monkeypatch.setattr(slide_features, "patches_of", broken)
+        monkeypatch.setattr(chosen_patches, "patches_of", broken)
         outcomes = extract(slides, tmp_path / "out")
         assert [outcome.path is None for outcome in outcomes] == [False, True, False]
         assert "RuntimeError: a bug" in outcomes[1].message and outcomes[1].reason == "unexpected"
