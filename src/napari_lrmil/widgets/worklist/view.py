@@ -2,7 +2,7 @@
 
 from qtpy.QtCore import QItemSelectionModel, QSize, Qt, Signal
 from qtpy.QtGui import QKeySequence, QResizeEvent, QShortcut
-from qtpy.QtWidgets import QAbstractItemView, QTableView, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QAbstractItemView, QSizePolicy, QTableView, QVBoxLayout, QWidget
 
 from napari_lrmil.widgets.worklist.line import COLUMNS, MESSAGE, OF_PATIENTS, REVIEWED, SLIDE
 from napari_lrmil.widgets.worklist.table import WorklistOrder
@@ -20,6 +20,8 @@ class AboveMessage(QWidget):
     def __init__(self, view: QWidget, message: QWidget, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._view = view
+        # napari adds a stretch, which takes half of the room, to a dock in which nothing wants to grow.
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(view, 1)
