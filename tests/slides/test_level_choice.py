@@ -10,7 +10,7 @@ import tifffile
 from lrmil import cli
 from lrmil.cohorts.labels import Problem
 from lrmil.cohorts.screening import Screened, far_levels, screen_steps
-from lrmil.runs import frozen, train
+from lrmil.runs import slide_encoding, train
 from lrmil.slides.level_choice import coarsest_level, distance, far_notes, is_far
 from lrmil.slides.opening import open_slide
 from lrmil.slides.readers.protocol import Level
@@ -119,7 +119,7 @@ def test_a_training_keeps_the_warning(cohort: Path, tmp_path: Path, monkeypatch:
     first = tmp_path / "slides" / "demo-000.ome.tif"
     write_pyramid(first, tifffile.imread(first, key=0), 0.5, factors=())
     monkeypatch.setattr(train, "write_problems", stop)
-    monkeypatch.setattr(frozen, "extract_features", lambda *_, **__: iter([Step(("extract",), 0, 0, result=[])]))
+    monkeypatch.setattr(slide_encoding, "extract_features", lambda *_, **__: iter([Step(("extract",), 0, 0, result=[])]))
     with pytest.raises(KeyboardInterrupt):
         list(train.train_steps(tmp_path / "slides", cohort / "labels.csv", tmp_path / "run", tiny_config()))
     (message,) = [message for message in written if "no level near 2 um/px" in message]

@@ -161,7 +161,9 @@ def test_z_takes_the_last_one_back_with_its_note(
     keyboard.press("Z")
     assert "Nothing to take back" in strip.said.text() and not worklist.session.review_log.exists()
     keyboard.begin()
+    qtbot.wait(50)  # until the focus has come back from the slide that was opened
     click(strip.note)
+    assert strip.note.hasFocus()
     keyboard.press(*"zoAu")
     assert strip.note.text() == "zoAu" and said(worklist) == [], "typing decides nothing"
     keyboard.press(Qt.Key.Key_Return, "U")
