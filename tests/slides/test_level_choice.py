@@ -119,7 +119,8 @@ def test_a_training_keeps_the_warning(cohort: Path, tmp_path: Path, monkeypatch:
     first = tmp_path / "slides" / "demo-000.ome.tif"
     write_pyramid(first, tifffile.imread(first, key=0), 0.5, factors=())
     monkeypatch.setattr(train, "write_problems", stop)
-    monkeypatch.setattr(slide_encoding, "extract_features", lambda *_, **__: iter([Step(("extract",), 0, 0, result=[])]))
+    nothing = Step(("extract",), 0, 0, result=[])
+    monkeypatch.setattr(slide_encoding, "extract_features", lambda *_, **__: iter([nothing]))
     with pytest.raises(KeyboardInterrupt):
         list(train.train_steps(tmp_path / "slides", cohort / "labels.csv", tmp_path / "run", tiny_config()))
     (message,) = [message for message in written if "no level near 2 um/px" in message]
