@@ -16,10 +16,20 @@ def click(widget: QWidget) -> None:
     QTest.mouseClick(widget, LEFT, Qt.KeyboardModifier.NoModifier, widget.rect().center())
 
 
-def press(widget: QWidget, *keys: Qt.Key | str) -> None:
-    """Press keys one after the other in the window of a widget, wherever the focus is."""
+def press(widget: QWidget, *keys: Qt.Key | str, modifier: Qt.KeyboardModifier = Qt.KeyboardModifier.NoModifier) -> None:
+    """Press keys one after the other in the window of a widget, wherever the focus is in it."""
     for key in keys:
-        QTest.keyClick(QApplication.focusWidget() or widget.window(), key)
+        activate(widget.window())
+        QTest.keyClick(QApplication.focusWidget() or widget.window(), key, modifier)
+
+
+def activate(window: QWidget) -> None:
+    """Make a window the one that has the keyboard, which tests in another process may have taken for theirs."""
+    for _ in range(100):
+        if window.isActiveWindow() and QApplication.focusWidget() is not None:
+            return
+        window.activateWindow()
+        QTest.qWait(20)
 
 
 def wheel(widget: QWidget, notches: int) -> None:

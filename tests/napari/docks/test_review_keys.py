@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 from qtpy.QtCore import Qt
-from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
 from lrmil.models.bundle import load_bundle
@@ -21,7 +20,7 @@ from napari_lrmil.session.viewers import session_of
 from napari_lrmil.state import folders
 from napari_lrmil.state.worklist import entries_of
 from napari_lrmil.widgets.review_strip import ReviewStrip
-from support.events import click
+from support.events import activate, click, press
 
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
@@ -86,7 +85,7 @@ class Keyboard:
     def press(self, *keys: str | Qt.Key, modifier: Qt.KeyboardModifier = Qt.KeyboardModifier.NoModifier) -> None:
         for key in keys:
             self.count += 1
-            QTest.keyClick(QApplication.focusWidget() or self._worklist.window(), key, modifier)
+            press(self._worklist, key, modifier=modifier)
 
     def wait_for(self, name: str) -> None:
         session = self._worklist.session
@@ -122,10 +121,12 @@ def test_a_list_is_reviewed_with_one_key_for_each_slide(
     keyboard.begin()
     for name, key, following in zip(NAMES, "AUA", [*NAMES[1:], None], strict=True):
         assert strip.name.text() == name and " %" in strip.answer.text() and strip.isVisible()
+        activate(worklist.window())
         focused = QApplication.focusWidget()
         keyboard.press(key)
         if following:
             keyboard.wait_for(following)
+        activate(worklist.window())
         assert focused is not None and QApplication.focusWidget() is focused
     assert keyboard.count == len(NAMES)
     decisions = ("agree", "uncertain", "agree")
@@ -163,6 +164,7 @@ def test_z_takes_the_last_one_back_with_its_note(
     keyboard.begin()
     qtbot.wait(50)  # until the focus has come back from the slide that was opened
     click(strip.note)
+    activate(worklist.window())
     assert strip.note.hasFocus()
     keyboard.press(*"zoAu")
     assert strip.note.text() == "zoAu" and said(worklist) == [], "typing decides nothing"

@@ -30,7 +30,7 @@ from napari_lrmil.state.answers import answers_of
 from napari_lrmil.state.known_models import note_model
 from napari_lrmil.state.worklist import entries_of
 from napari_lrmil.widgets.worklist.line import PROBABILITY, REVIEWED, STATUS
-from support.events import click
+from support.events import click, press
 from support.runs import tiny_bundle
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def test_answers_and_reviews_of_two_models_are_kept_and_chosen_by_name(
     worklist.tools.go_on.setChecked(False)
     open_first(worklist, qtbot)
     qtbot.waitUntil(lambda: drawn(worklist) == {stain}, timeout=WAIT)
-    QTest.keyClick(QApplication.focusWidget(), "a")
+    press(worklist, "a")
     agreed = f"agree, {worklist.table.lines[0].entry.label}"
     assert column(worklist, REVIEWED) == [agreed, ""]
     by_stain, files = column(worklist, PROBABILITY), files_of(worklist, stain)
@@ -203,7 +203,7 @@ def test_answers_and_reviews_of_two_models_are_kept_and_chosen_by_name(
     assert "Answer of" not in dock.result.facts.text()
 
     worklist.view.setFocus()
-    QTest.keyClick(QApplication.focusWidget(), "u")
+    press(worklist, "u")
     assert column(worklist, REVIEWED) == ["uncertain", ""]
     choose_answers(worklist, "stain", qtbot)
     assert column(worklist, REVIEWED) == [agreed, ""]
@@ -230,7 +230,7 @@ def test_the_labels_of_the_reviews_become_a_table_for_a_training(
     assert not out.exists() and worklist.message.text(), "there is no review yet, which is said"
     open_first(worklist, qtbot)
     qtbot.waitUntil(lambda: worklist.session.reviewing.up is not None, timeout=WAIT)
-    QTest.keyClick(QApplication.focusWidget(), "a")
+    press(worklist, "a")
     click(worklist.tools.labels)
     settle(worklist, qtbot)
     labels = read_labels(out)
