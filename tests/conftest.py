@@ -3,6 +3,7 @@
 import gc
 import os
 import shutil
+import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -11,12 +12,16 @@ from hypothesis import HealthCheck, settings
 
 from lrmil.slides.each import Executor
 from lrmil.slides.source import SlideSource
-from support.display import HAS_DISPLAY
+from support.display import HAS_DISPLAY, open_own_display
 from support.paths import REPOSITORY
 from support.runs import TinyRun, tiny_config
 from support.shared_folders import shared_folder
 from support.slides import COHORT_SIDE
 
+open_own_display()
+if os.environ.get("QT_API") == "pyside6" and sys.version_info < (3, 12):
+    # PySide6 6.12 gives back references to None that it does not own; a process in which none is left ends.
+    SPARE_NONES = [None] * 5_000_000
 if not HAS_DISPLAY:  # Qt ends a process that asks for a screen where there is none
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 gc.disable()  # while modules are imported: until the tests are collected
