@@ -390,6 +390,7 @@ def test_next_unreviewed_goes_round_the_table(classified: Worklist, qtbot: "QtBo
     classified.view.sortByColumn(SLIDE, Qt.SortOrder.DescendingOrder)
     visited = []
     for expected in ("demo-010", "demo-002", "demo-001", "demo-000", "demo-010"):
+        qtbot.waitUntil(classified.tools.next.isEnabled, timeout=PATIENCE)
         classified.tools.next.click()
         wait_for(classified, expected, qtbot)
         visited.append(classified.session.shown.prediction.slide_id)  # type: ignore[union-attr]
