@@ -24,7 +24,7 @@ def idle_settings(config: TrainConfig, *, test_slides_in: str | None = None) -> 
 
 
 def _of_folds(config: TrainConfig, column: str | None) -> Iterator[tuple[str, str]]:
-    if config.test_fraction:  # with a column it is an error, which is mended here
+    if config.test_fraction:  # with such a column it would be an error
         yield "folds", "the test part is tested in place of folds"
     elif column:
         for name in ("folds", "test_fraction"):
